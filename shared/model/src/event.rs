@@ -1,0 +1,162 @@
+//! Events: what happened, as a producer says it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::limits::{ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, EVENT_TYPE_BYTES_MAX};
+
+/// The class of an event, such as `email.bounced` or `Newsletter Opened`: 1 to 128 bytes of ASCII letters, digits,
+/// `_`, `-`, `.` and inner spaces; dots part it into segments, none of them empty.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct EventType(Box<str>);
+
+/// The text is not an event type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "an event type is 1 to {EVENT_TYPE_BYTES_MAX} bytes of letters, digits, '_', '-', inner spaces, and dots between non-empty segments"
+)]
+pub struct InvalidEventType;
+
+impl EventType {
+    /// The type as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether `text` follows the grammar of [`EventType`].
+pub(crate) fn is_event_type(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= EVENT_TYPE_BYTES_MAX
+        && text.split('.').all(|segment| {
+            !segment.is_empty()
+                && !segment.starts_with(' ')
+                && !segment.ends_with(' ')
+                && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b' '))
+        })
+}
+
+impl FromStr for EventType {
+    type Err = InvalidEventType;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if is_event_type(text) { Ok(Self(text.into())) } else { Err(InvalidEventType) }
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where an event was caused. Profiles say which origins fire for which types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// By a call of the product's API.
+    #[default]
+    Api,
+    /// By a person in the product's dashboard.
+    Dashboard,
+}
+
+impl Origin {
+    /// The origin as it is written on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Dashboard => "dashboard",
+        }
+    }
+}
+
+/// What an event can be filtered by, outside its body: `sending_domain`, `sending_node`, `bridge`, `dedicated_ip`
+/// and any others the producer sends. Sorted by name.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attributes(pub BTreeMap<Box<str>, Box<str>>);
+
+/// An attribute breaks a limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAttributes {
+    /// There are too many.
+    #[error("at most {ATTRIBUTES_MAX} attributes, got {0}")]
+    TooMany(usize),
+    /// A name is malformed.
+    #[error("attribute name {0:?}: 1 to {ATTRIBUTE_NAME_BYTES_MAX} of a-z 0-9 _ -, beginning with a letter")]
+    Name(String),
+    /// A value is empty or too long.
+    #[error("attribute {0:?}: a value has 1 to {ATTRIBUTE_VALUE_BYTES_MAX} bytes, none of them a control character")]
+    Value(String),
+}
+
+impl Attributes {
+    /// The value of an attribute, if the event has it.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(AsRef::as_ref)
+    }
+
+    /// Checks counts, names and values.
+    ///
+    /// # Errors
+    /// The first attribute that breaks a limit of [`crate::limits`].
+    pub fn check(&self) -> Result<(), InvalidAttributes> {
+        if self.0.len() > ATTRIBUTES_MAX {
+            return Err(InvalidAttributes::TooMany(self.0.len()));
+        }
+        for (name, value) in &self.0 {
+            if !is_attribute_name(name) {
+                return Err(InvalidAttributes::Name(name.chars().take(ATTRIBUTE_NAME_BYTES_MAX).collect()));
+            }
+            if value.is_empty() || value.len() > ATTRIBUTE_VALUE_BYTES_MAX || value.chars().any(char::is_control) {
+                return Err(InvalidAttributes::Value(name.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `name` may name an attribute: 1 to 64 of `a-z 0-9 _ -`, beginning with a letter.
+pub fn is_attribute_name(name: &str) -> bool {
+    (1..=ATTRIBUTE_NAME_BYTES_MAX).contains(&name.len())
+        && name.as_bytes()[0].is_ascii_lowercase()
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_types_take_the_names_of_all_products_and_refuse_the_rest() {
+        for good in ["email.bounced", "api_key.created", "Newsletter Opened", "Complaints", "a", "x-y.z_1"] {
+            assert!(good.parse::<EventType>().is_ok(), "{good}");
+        }
+        for bad in ["", ".", "a.", ".a", "a..b", " a", "a ", "a. b", "email.*", "é", "a\n", &"x".repeat(129)] {
+            assert!(bad.parse::<EventType>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_bounded_in_number_name_and_value() {
+        let of = |pairs: &[(&str, &str)]| Attributes(pairs.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect());
+        assert_eq!(of(&[("bridge", "b1")]).check(), Ok(()));
+        assert!(matches!(of(&[("Bridge", "b1")]).check(), Err(InvalidAttributes::Name(_))));
+        assert!(matches!(of(&[("bridge", "")]).check(), Err(InvalidAttributes::Value(_))));
+        assert!(matches!(of(&[("bridge", "a\0")]).check(), Err(InvalidAttributes::Value(_))));
+        let many = Attributes((0..33).map(|n| (format!("a{n}").into(), "v".into())).collect());
+        assert_eq!(many.check(), Err(InvalidAttributes::TooMany(33)));
+    }
+}

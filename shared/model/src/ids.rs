@@ -1,0 +1,290 @@
+//! Typed ids, a noun each. Every id reads `<prefix>_<rest>`; which id a function wants is in its type.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// The text is not an id of the kind that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}, got {got:?}")]
+pub struct InvalidId {
+    /// What a valid one looks like.
+    pub expected: &'static str,
+    /// The beginning of what came instead.
+    pub got: String,
+}
+
+fn invalid(expected: &'static str, got: &str) -> InvalidId {
+    InvalidId { expected, got: got.chars().take(80).collect() }
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new one; time-ordered, so that index inserts stay local.
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "_{}"), self.0.simple())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.strip_prefix(concat!($prefix, "_"))
+                    .filter(|rest| rest.len() == 32 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+                    .and_then(|rest| Uuid::try_parse(rest).ok())
+                    .map(Self)
+                    .ok_or_else(|| invalid(concat!($prefix, "_ and 32 lowercase hex digits"), text))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// An API key's public id (not the key itself).
+    KeyId, "key"
+);
+uuid_id!(
+    /// Where a tenant wants events.
+    EndpointId, "ep"
+);
+uuid_id!(
+    /// One event for one endpoint. Deterministic, see [`DeliveryId::derive`].
+    DeliveryId, "dlv"
+);
+uuid_id!(
+    /// One replay: a batch of past events delivered again.
+    ReplayId, "rpl"
+);
+uuid_id!(
+    /// One manual retry of a delivery; names the new generation.
+    RetryId, "rty"
+);
+uuid_id!(
+    /// One POST that was really made. Fresh each time, so that a repeated outcome message makes no second row.
+    SendId, "snd"
+);
+
+/// One customer account. `ten_operator` is the operator's own tenant (the nil UUID); others are `ten_` and 32 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantId(pub Uuid);
+
+impl TenantId {
+    /// The operator's own tenant, made by `postrider migrate`; operational events are published to it.
+    pub const OPERATOR: Self = Self(Uuid::nil());
+
+    /// A new one.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::OPERATOR { f.write_str("ten_operator") } else { write!(f, "ten_{}", self.0.simple()) }
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "ten_operator" {
+            return Ok(Self::OPERATOR);
+        }
+        text.strip_prefix("ten_")
+            .filter(|rest| rest.len() == 32 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+            .and_then(|rest| Uuid::try_parse(rest).ok())
+            .filter(|uuid| !uuid.is_nil())
+            .map(Self)
+            .ok_or_else(|| invalid("ten_operator, or ten_ and 32 lowercase hex digits", text))
+    }
+}
+
+impl Serialize for TenantId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TenantId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// An event's id: `[A-Za-z0-9_-]{1,64}`, unique in its tenant; the producer's, or made here (`evt_…`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct EventId(Box<str>);
+
+impl EventId {
+    /// A new one; time-ordered, so that index inserts stay local.
+    pub fn generate() -> Self {
+        Self(format!("evt_{}", Uuid::now_v7().simple()).into())
+    }
+
+    /// The id that an idempotency key makes: the same for every repeat, through any replica and after any crash.
+    pub fn from_idempotency_key(tenant: TenantId, key: &str) -> Self {
+        Self(format!("evt_{}", Uuid::new_v5(&tenant.0, key.as_bytes()).simple()).into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let legal =
+            (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        if legal { Ok(Self(text.into())) } else { Err(invalid("1 to 64 of A-Z a-z 0-9 _ -", text)) }
+    }
+}
+
+impl<'de> Deserialize<'de> for EventId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Which round of delivering an event to an endpoint this is. Named by what asked for it, never by a counter,
+/// so that a repeated request or message cannot make another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Generation {
+    /// The event's own delivery, decided by fan-out.
+    #[default]
+    First,
+    /// A manual retry of a terminal delivery.
+    Retry(RetryId),
+    /// A replay of past events.
+    Replay(ReplayId),
+    /// A test call; every test has an id of its own.
+    Test(RetryId),
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::First => f.write_str("first"),
+            Self::Retry(id) => write!(f, "retry:{id}"),
+            Self::Replay(id) => write!(f, "replay:{id}"),
+            Self::Test(id) => write!(f, "test:{id}"),
+        }
+    }
+}
+
+impl FromStr for Generation {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "first" => Ok(Self::First),
+            Some(("retry", id)) => id.parse().map(Self::Retry),
+            Some(("replay", id)) => id.parse().map(Self::Replay),
+            Some(("test", id)) => id.parse().map(Self::Test),
+            _ => Err(invalid("first, retry:<id>, replay:<id> or test:<id>", text)),
+        }
+    }
+}
+
+impl Serialize for Generation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Generation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl DeliveryId {
+    /// The one id that a delivery of this event to this endpoint in this generation can have:
+    /// UUID version 5 in the namespace of the endpoint over `<tenant>/<event>/<generation>`.
+    pub fn derive(tenant: TenantId, event: &EventId, endpoint: EndpointId, generation: &Generation) -> Self {
+        Self(Uuid::new_v5(&endpoint.0, format!("{tenant}/{event}/{generation}").as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_read_back_as_they_print_and_refuse_other_kinds() {
+        let endpoint = EndpointId::generate();
+        assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+        assert!(endpoint.to_string().parse::<DeliveryId>().is_err());
+        assert!("ep_00".parse::<EndpointId>().is_err());
+        assert!(endpoint.to_string().to_uppercase().parse::<EndpointId>().is_err());
+        assert_eq!("ten_operator".parse(), Ok(TenantId::OPERATOR));
+        assert!("ten_00000000000000000000000000000000".parse::<TenantId>().is_err());
+        for generation in
+            [Generation::First, Generation::Retry(RetryId::generate()), Generation::Replay(ReplayId::generate())]
+        {
+            assert_eq!(generation.to_string().parse(), Ok(generation));
+        }
+    }
+
+    #[test]
+    fn event_ids_take_the_documented_alphabet_only() {
+        for good in ["a", "evt_test_123", &"x".repeat(64)] {
+            assert!(good.parse::<EventId>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "é", "a/b", "a\0", &"x".repeat(65)] {
+            assert!(bad.parse::<EventId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_delivery_id_depends_on_every_part_and_on_nothing_else() {
+        let (tenant, endpoint, event) = (TenantId::generate(), EndpointId::generate(), EventId::generate());
+        let derive = |t, e: &EventId, p, g: &Generation| DeliveryId::derive(t, e, p, g);
+        let id = derive(tenant, &event, endpoint, &Generation::First);
+        assert_eq!(id, derive(tenant, &event, endpoint, &Generation::First));
+        assert_ne!(id, derive(TenantId::generate(), &event, endpoint, &Generation::First));
+        assert_ne!(id, derive(tenant, &EventId::generate(), endpoint, &Generation::First));
+        assert_ne!(id, derive(tenant, &event, EndpointId::generate(), &Generation::First));
+        assert_ne!(id, derive(tenant, &event, endpoint, &Generation::Retry(RetryId::generate())));
+    }
+}

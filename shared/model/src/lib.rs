@@ -1,0 +1,34 @@
+//! The vocabulary of Postrider: pure types and pure decisions, no IO and no clock.
+//!
+//! # Glossary
+//!
+//! These words mean the same thing in code, tables, routing keys, routes, log fields and metrics.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | [Tenant](ids::TenantId) | one customer account, with a profile, limits and keys |
+//! | [Event](ids::EventId) | something that happened |
+//! | [EventType](event::EventType) | its class, such as `email.bounced` |
+//! | [Endpoint](ids::EndpointId) | where a tenant wants events: a URL (or, later, a Pushover user) |
+//! | [Subscription](subscription::Subscription) | the event types and filters of an endpoint |
+//! | [Delivery](ids::DeliveryId) | one event for one endpoint |
+//! | [Attempt](attempt) | one HTTP request of a delivery |
+//! | [Outcome](attempt::Outcome) | how an attempt ended |
+//! | [RetrySchedule](retry::RetrySchedule) | the delays between attempts |
+//! | Profile | everything that makes deliveries look like one product's (crate `postrider-profiles`) |
+//! | [Lane](delivery::Lane) | a separately budgeted queue of deliveries |
+//! | Replay | delivering past events again |
+//!
+//! # What is not promised
+//!
+//! Deliveries are **at least once**: a crash may repeat an attempt, never drop one. A repeated attempt carries
+//! the same `webhook-id` and `postrider-delivery`, so that a receiver can dedupe. Order is not promised.
+
+pub mod attempt;
+pub mod delivery;
+pub mod event;
+pub mod ids;
+pub mod limits;
+pub mod retry;
+pub mod subscription;
+pub mod time;

@@ -1,0 +1,64 @@
+//! Every limit that a user can meet, in one place. Each is named in the error it causes and in `docs/limits.md`.
+
+use std::time::Duration;
+
+/// Most bytes of a published event's JSON (`POST /v1/publish` body, or one member of a batch).
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+/// Most events of one batch.
+pub const BATCH_EVENTS_MAX: usize = 1_000;
+/// Most bytes of a batch request.
+pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Deepest nesting of objects and arrays in `data` or `metadata`.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Most bytes of an event type's name.
+pub const EVENT_TYPE_BYTES_MAX: usize = 128;
+/// Most attributes of an event.
+pub const ATTRIBUTES_MAX: usize = 32;
+/// Most bytes of an attribute's name.
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
+/// Most bytes of an attribute's value.
+pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 512;
+/// Most bytes of `metadata`.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes of an idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Most event-type patterns of an endpoint.
+pub const EVENT_TYPES_MAX: usize = 100;
+/// Most values of one filter.
+pub const FILTER_VALUES_MAX: usize = 200;
+/// Most filters of an endpoint.
+pub const FILTERS_MAX: usize = 16;
+/// Most headers of its own that an endpoint may have.
+pub const ENDPOINT_HEADERS_MAX: usize = 20;
+/// Most bytes of an endpoint's header value.
+pub const ENDPOINT_HEADER_VALUE_BYTES_MAX: usize = 2_048;
+/// Most bytes of an endpoint's URL.
+pub const URL_BYTES_MAX: usize = 2_048;
+/// Most bytes of names given to tenants, keys and endpoints.
+pub const NAME_BYTES_MAX: usize = 200;
+/// Endpoints that a tenant may have unless its limits say otherwise.
+pub const ENDPOINTS_PER_TENANT_DEFAULT: u32 = 100;
+/// Most delays of a retry schedule.
+pub const RETRIES_MAX: usize = 20;
+/// Longest single delay of a retry schedule, of a `Retry-After`, and of the ladder.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(86_400);
+/// Longest attempt timeout that an endpoint may ask for.
+pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Shortest attempt timeout that an endpoint may ask for.
+pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// A delivery that is still pending this long after it was made is discarded.
+pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+/// Bytes of a response's body that are kept with the attempt.
+pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a response's body that are read at most; the rest is not waited for.
+pub const RESPONSE_READ_BYTES_MAX: usize = 64 * 1024;
+/// Longest time a delivery is held on the ladder at once for rate, concurrency or a slow endpoint.
+pub const HOLD_MAX: Duration = Duration::from_secs(600);
+/// Rows of one page, when the caller does not say.
+pub const PAGE_DEFAULT: u32 = 50;
+/// Most rows of one page.
+pub const PAGE_MAX: u32 = 200;
+/// Most members of a bundle.
+pub const BUNDLE_MEMBERS_MAX: usize = 32;
+/// Most bytes of a bundle; a larger member travels alone.
+pub const BUNDLE_BYTES_MAX: usize = 32 * 1024;

@@ -1,0 +1,253 @@
+//! Subscriptions: which events an endpoint wants. Compiled once, when configuration is loaded; matched per event.
+//!
+//! Several values of one filter: any of them (OR). Different filters: all of them (AND). A filter does not match an
+//! event that lacks its attribute.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::event::{Attributes, EventType, is_attribute_name, is_event_type};
+use crate::limits::{ATTRIBUTE_VALUE_BYTES_MAX, EVENT_TYPES_MAX, FILTER_VALUES_MAX, FILTERS_MAX};
+
+/// Which event types a subscription takes: one exactly, everything below a dot (`email.*`, any depth), or all (`*`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TypePattern {
+    /// `*`
+    All,
+    /// `email.*`, kept as `email.` with the dot.
+    Below(Box<str>),
+    /// One type.
+    Exact(Box<str>),
+}
+
+/// The text is not a pattern of event types.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected an event type, a type followed by '.*' such as 'email.*', or '*' alone")]
+pub struct InvalidTypePattern;
+
+impl TypePattern {
+    /// Whether the pattern takes this type.
+    pub fn matches(&self, event_type: &EventType) -> bool {
+        match self {
+            Self::All => true,
+            Self::Below(prefix) => event_type.as_str().starts_with(prefix.as_ref()),
+            Self::Exact(exact) => event_type.as_str() == exact.as_ref(),
+        }
+    }
+}
+
+impl FromStr for TypePattern {
+    type Err = InvalidTypePattern;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_suffix(".*") {
+            _ if text == "*" => Ok(Self::All),
+            Some(stem) if is_event_type(stem) => Ok(Self::Below(format!("{stem}.").into())),
+            None if is_event_type(text) => Ok(Self::Exact(text.into())),
+            _ => Err(InvalidTypePattern),
+        }
+    }
+}
+
+impl fmt::Display for TypePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("*"),
+            Self::Below(prefix) => write!(f, "{prefix}*"),
+            Self::Exact(exact) => f.write_str(exact),
+        }
+    }
+}
+
+impl Serialize for TypePattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TypePattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// How the values of a filter are compared with an event's attribute; the profile says which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchKind {
+    /// Byte for byte.
+    Exact,
+    /// A domain name, without regard to case; `*.example.com` takes every name below `example.com`, not itself.
+    Domain,
+    /// An IPv4 or IPv6 address or a CIDR block.
+    Ip,
+}
+
+/// The values of one filter, compiled for matching.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterValues {
+    /// See [`MatchKind::Exact`]; sorted.
+    Exact(Vec<Box<str>>),
+    /// See [`MatchKind::Domain`].
+    Domain {
+        /// Full names, lower case, sorted.
+        names: Vec<Box<str>>,
+        /// What stood behind a `*`, with its dot: `.example.com`.
+        suffixes: Vec<Box<str>>,
+    },
+    /// See [`MatchKind::Ip`].
+    Ip(Vec<IpNet>),
+}
+
+/// A subscription that cannot be: what is wrong, and where (a JSON pointer into the endpoint).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{pointer}: {detail}")]
+pub struct InvalidSubscription {
+    /// JSON pointer of the offending value, such as `/filters/dedicated_ip/0`.
+    pub pointer: String,
+    /// What is wrong and what is allowed.
+    pub detail: String,
+}
+
+fn lower(text: &str) -> Box<str> {
+    text.trim_end_matches('.').to_ascii_lowercase().into()
+}
+
+fn is_domain(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        })
+}
+
+fn parse_ip_net(text: &str) -> Option<IpNet> {
+    let net = match text.parse::<IpNet>() {
+        Ok(net) => net.trunc(),
+        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+    };
+    Some(net)
+}
+
+impl FilterValues {
+    /// Compiles values as `kind` says.
+    ///
+    /// # Errors
+    /// The index of the first value that is malformed, and what is allowed there.
+    pub fn compile(kind: MatchKind, values: &[String]) -> Result<Self, (usize, &'static str)> {
+        let long = values.iter().position(|v| v.is_empty() || v.len() > ATTRIBUTE_VALUE_BYTES_MAX);
+        if let Some(index) = long {
+            return Err((index, "a value has 1 to 512 bytes"));
+        }
+        match kind {
+            MatchKind::Exact => {
+                let mut sorted: Vec<Box<str>> = values.iter().map(|v| v.as_str().into()).collect();
+                sorted.sort_unstable();
+                sorted.dedup();
+                Ok(Self::Exact(sorted))
+            }
+            MatchKind::Domain => {
+                let (mut names, mut suffixes) = (Vec::new(), Vec::new());
+                for (index, value) in values.iter().enumerate() {
+                    let value = lower(value);
+                    match value.strip_prefix("*.") {
+                        Some(below) if is_domain(below) => suffixes.push(format!(".{below}").into()),
+                        None if is_domain(&value) => names.push(value),
+                        _ => return Err((index, "expected a domain such as mail.example.com or *.example.com")),
+                    }
+                }
+                names.sort_unstable();
+                names.dedup();
+                Ok(Self::Domain { names, suffixes })
+            }
+            MatchKind::Ip => {
+                let parse = |(index, value): (usize, &String)| {
+                    parse_ip_net(value).ok_or((index, "expected an IPv4 or IPv6 address or a CIDR block"))
+                };
+                values.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Self::Ip)
+            }
+        }
+    }
+
+    /// Whether any of the values takes this attribute value.
+    pub fn matches(&self, actual: &str) -> bool {
+        match self {
+            Self::Exact(values) => values.binary_search_by(|value| value.as_ref().cmp(actual)).is_ok(),
+            Self::Domain { names, suffixes } => {
+                let actual = lower(actual);
+                names.binary_search(&actual).is_ok()
+                    || suffixes.iter().any(|s| actual.len() > s.len() && actual.ends_with(s.as_ref()))
+            }
+            Self::Ip(nets) => match actual.parse::<IpAddr>() {
+                Ok(ip) => nets.iter().any(|net| net.contains(&ip.to_canonical())),
+                Err(_) => false,
+            },
+        }
+    }
+}
+
+/// The event types and filters of an endpoint, compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Any of them must take the event's type.
+    pub event_types: Vec<TypePattern>,
+    /// All of them must take the event's attributes. Sorted by attribute.
+    pub filters: Vec<(Box<str>, FilterValues)>,
+}
+
+impl Subscription {
+    /// Compiles what a customer wrote. `kind_of` answers how an attribute is matched, `None` for one that the profile does not know.
+    ///
+    /// # Errors
+    /// The first mistake, with a JSON pointer and what is allowed.
+    pub fn compile(
+        event_types: &[String],
+        filters: &BTreeMap<String, Vec<String>>,
+        kind_of: impl Fn(&str) -> Option<MatchKind>,
+    ) -> Result<Self, InvalidSubscription> {
+        let invalid = |pointer: String, detail: String| InvalidSubscription { pointer, detail };
+        if event_types.is_empty() || event_types.len() > EVENT_TYPES_MAX {
+            let detail = format!("1 to {EVENT_TYPES_MAX} event types, got {}", event_types.len());
+            return Err(invalid("/event_types".into(), detail));
+        }
+        let parse = |(index, text): (usize, &String)| {
+            text.parse::<TypePattern>().map_err(|error| invalid(format!("/event_types/{index}"), error.to_string()))
+        };
+        let event_types = event_types.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+
+        if filters.len() > FILTERS_MAX {
+            return Err(invalid("/filters".into(), format!("at most {FILTERS_MAX} filters, got {}", filters.len())));
+        }
+        let mut compiled = Vec::with_capacity(filters.len());
+        for (attribute, values) in filters {
+            let pointer = format!("/filters/{}", attribute.replace('~', "~0").replace('/', "~1"));
+            let kind = Some(attribute).filter(|name| is_attribute_name(name)).and_then(|name| kind_of(name));
+            let Some(kind) = kind else {
+                return Err(invalid(pointer, "the tenant's profile has no such filter".into()));
+            };
+            if values.is_empty() || values.len() > FILTER_VALUES_MAX {
+                return Err(invalid(pointer, format!("1 to {FILTER_VALUES_MAX} values, got {}", values.len())));
+            }
+            let values = FilterValues::compile(kind, values)
+                .map_err(|(index, detail)| invalid(format!("{pointer}/{index}"), detail.into()))?;
+            compiled.push((attribute.as_str().into(), values));
+        }
+        Ok(Self { event_types, filters: compiled })
+    }
+
+    /// Whether the subscription takes an event.
+    pub fn matches(&self, event_type: &EventType, attributes: &Attributes) -> bool {
+        self.event_types.iter().any(|pattern| pattern.matches(event_type)) && self.filters_match(attributes)
+    }
+
+    /// Whether every filter takes the attributes (for callers that already found the type by index).
+    pub fn filters_match(&self, attributes: &Attributes) -> bool {
+        self.filters.iter().all(|(name, values)| attributes.get(name).is_some_and(|actual| values.matches(actual)))
+    }
+}

@@ -1,0 +1,139 @@
+//! Points in time as they travel in messages and rows.
+//!
+//! Everything on the wire is in milliseconds since the Unix epoch, UTC; people see RFC 3339. Reading the clock is
+//! the caller's business (`UnixMillis::now` is the one place that does it), deciding is this crate's.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A point in time: milliseconds since the Unix epoch, UTC. Serialises as the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// The wall clock, now.
+    pub fn now() -> Self {
+        Self(jiff::Timestamp::now().as_millisecond())
+    }
+
+    /// This point moved by `by` into the future; saturates.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long from `self` until `later`; zero when `later` is not later.
+    pub fn until(self, later: Self) -> Duration {
+        Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
+    }
+
+    /// Whole seconds since the Unix epoch.
+    pub fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// The UTC day this point lies in: the partition key of events and deliveries.
+    pub fn day(self) -> Day {
+        Day(i32::try_from(self.0.div_euclid(86_400_000)).unwrap_or(0))
+    }
+
+    /// RFC 3339 in UTC with exactly three fractional digits: `2026-01-02T03:04:05.006Z`.
+    pub fn to_rfc3339_millis(self) -> String {
+        format!("{:.3}", self.timestamp())
+    }
+
+    /// RFC 3339 in UTC without a fraction: `2026-01-02T03:04:05Z`.
+    pub fn to_rfc3339_seconds(self) -> String {
+        format!("{:.0}", jiff::Timestamp::from_second(self.as_seconds()).unwrap_or_default())
+    }
+
+    /// The same point as a [`jiff::Timestamp`] (saturating at its ends).
+    pub fn timestamp(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or_default()
+    }
+}
+
+impl From<jiff::Timestamp> for UnixMillis {
+    fn from(at: jiff::Timestamp) -> Self {
+        Self(at.as_millisecond())
+    }
+}
+
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_rfc3339_millis())
+    }
+}
+
+/// The text is not an RFC 3339 timestamp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected an RFC 3339 timestamp such as 2026-01-02T03:04:05.006Z")]
+pub struct NotATimestamp;
+
+impl FromStr for UnixMillis {
+    type Err = NotATimestamp;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<jiff::Timestamp>().map(Self::from).map_err(|_| NotATimestamp)
+    }
+}
+
+/// A UTC day, counted from 1970-01-01. Carried in messages so that a row's partition never depends on when it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Day(pub i32);
+
+impl Day {
+    /// The calendar date (saturating at 1970-01-01 for a day out of range).
+    pub fn date(self) -> jiff::civil::Date {
+        let epoch = jiff::civil::date(1970, 1, 1);
+        epoch.checked_add(jiff::Span::new().try_days(i64::from(self.0)).unwrap_or_default()).unwrap_or(epoch)
+    }
+
+    /// This day moved by `days`, which may be negative.
+    #[must_use]
+    pub fn plus_days(self, days: i32) -> Self {
+        Self(self.0.saturating_add(days))
+    }
+
+    /// The first instant of the day.
+    pub fn start(self) -> UnixMillis {
+        UnixMillis(i64::from(self.0) * 86_400_000)
+    }
+
+    /// The day of a calendar date.
+    pub fn of(date: jiff::civil::Date) -> Self {
+        let days = date.since(jiff::civil::date(1970, 1, 1)).map(|span| span.get_days()).unwrap_or(0);
+        Self(days)
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.date().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_and_its_date_agree() {
+        let at: UnixMillis = "2026-03-01T23:59:59.999Z".parse().unwrap();
+        assert_eq!(at.day().to_string(), "2026-03-01");
+        assert_eq!(at.plus(Duration::from_millis(1)).day().to_string(), "2026-03-02");
+        assert_eq!(Day::of(at.day().date()), at.day());
+        assert_eq!(UnixMillis(-1).day().to_string(), "1969-12-31");
+    }
+
+    #[test]
+    fn rfc3339_has_exactly_the_digits_its_name_says() {
+        assert_eq!(UnixMillis(1_703_123_456_000).to_rfc3339_millis(), "2023-12-21T01:50:56.000Z");
+        assert_eq!(UnixMillis(1_703_123_456_789).to_rfc3339_seconds(), "2023-12-21T01:50:56Z");
+    }
+}

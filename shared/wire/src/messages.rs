@@ -1,0 +1,228 @@
+//! The heads of the members, one type a hop. Field names are part of the format (snapshot-tested).
+
+use postrider_model::attempt::Outcome;
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Lane, Trigger};
+use postrider_model::event::{Attributes, EventType, Origin};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::time::{Day, UnixMillis};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Ingest -> fan-out and event-log: an event that was accepted. Payload: `data`, the producer's bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AcceptedEvent {
+    /// The event.
+    pub id: EventId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: EventType,
+    /// When it happened, as the producer says, else when it was accepted.
+    pub occurred_at: UnixMillis,
+    /// When ingest accepted it.
+    pub accepted_at: UnixMillis,
+    /// The day of `accepted_at`: its partition.
+    pub event_day: Day,
+    /// Where it was caused.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub origin: Origin,
+    /// What it can be filtered by.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attributes: Attributes,
+    /// What the product puts beside `data`, a JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Box<RawValue>>,
+    /// The lane its deliveries take.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lane: Lane,
+    /// Which ingest process accepted it: random per process start.
+    pub instance: u64,
+    /// Its number in that process, without gaps but for those that ingest reports.
+    pub sequence: u64,
+    /// SHA-256 over type, data and what else makes the event, for producers that name an id or a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_hash: Option<String>,
+    /// W3C trace context of the publish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// What identifies a delivery in every message about it: enough to write its row without having seen any other message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRef {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// Its event.
+    pub event: EventId,
+    /// The event's partition.
+    pub event_day: Day,
+    /// The event's type.
+    pub event_type: EventType,
+    /// Whose.
+    pub tenant: TenantId,
+    /// For which endpoint.
+    pub endpoint: EndpointId,
+    /// The delivery's own partition: the day of `created_at`.
+    pub delivery_day: Day,
+    /// When fan-out (or a retry, replay or test) made it.
+    pub created_at: UnixMillis,
+    /// When the event was accepted: the start of the promise "accepted to first attempt".
+    pub accepted_at: UnixMillis,
+    /// Which round of delivering this event to this endpoint.
+    pub generation: Generation,
+    /// The delivery that this one repeats, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<DeliveryId>,
+}
+
+/// Fan-out, API and dispatcher -> lanes and ladder: an attempt to be made. Payload: the rendered body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryTask {
+    /// The delivery.
+    pub delivery: DeliveryRef,
+    /// When the event happened (headers of some profiles carry it).
+    pub occurred_at: UnixMillis,
+    /// The number of the attempt to be made; the first is 1.
+    pub number: u16,
+    /// What causes it.
+    pub trigger: Trigger,
+    /// Copies with an epoch below the least valid one of an intervention are dropped.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u32,
+    /// The lane it belongs to.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lane: Lane,
+    /// Least configuration version that knows the endpoint as it was matched.
+    pub config_version: i64,
+    /// After this it is discarded.
+    pub expires_at: UnixMillis,
+    /// When the attempt is due: retries, by the schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<UnixMillis>,
+    /// The moment that the endpoint's rate or concurrency granted, when it is held for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_at: Option<UnixMillis>,
+    /// When holding it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<UnixMillis>,
+    /// Why it was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_reason: Option<HeldReason>,
+    /// How often it was republished without an attempt (the broker's own count restarts with each).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub moves: u16,
+    /// W3C trace context of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// Fan-out -> recorder: what was decided about an event. One per event, even when nothing matched. No payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The event.
+    pub event: EventId,
+    /// Its partition.
+    pub event_day: Day,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Its type.
+    pub event_type: EventType,
+    /// When it was accepted.
+    pub accepted_at: UnixMillis,
+    /// When this was decided; the deliveries' `created_at`.
+    pub decided_at: UnixMillis,
+    /// The configuration that it was decided by.
+    pub config_version: i64,
+    /// The endpoints that matched. Their delivery ids follow from [`DeliveryId::derive`] with [`Generation::First`].
+    pub matched: Vec<EndpointId>,
+    /// After this the deliveries are discarded.
+    pub expires_at: UnixMillis,
+}
+
+/// The record of one POST.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Its number in the delivery; the first is 1.
+    pub number: u16,
+    /// This very POST.
+    pub send_id: SendId,
+    /// What caused it.
+    pub trigger: Trigger,
+    /// When it began.
+    pub started_at: UnixMillis,
+    /// From its beginning to the end of the answer's body, microseconds.
+    pub duration_us: u64,
+    /// From its beginning to the answer's headers, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte_us: Option<u64>,
+    /// How long it was held before, by rate, concurrency or a slow endpoint, milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_ms: u64,
+    /// Why it was held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_reason: Option<HeldReason>,
+    /// How much later than due it began, milliseconds (retries only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ms: Option<u64>,
+    /// Where it was sent.
+    pub url: String,
+    /// The answer's status code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_code: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Headers of the request in the order they were written; the endpoint's own and token values are masked.
+    pub request_headers: Vec<(String, String)>,
+    /// Headers of the answer, bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub response_headers: Vec<(String, String)>,
+}
+
+/// Dispatcher -> recorder: where a delivery stands after an attempt, or after it was dropped without one.
+/// Payload: the excerpt of the response's body.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutcomeReport {
+    /// The delivery.
+    pub delivery: DeliveryRef,
+    /// Its epoch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u32,
+    /// The attempt, when one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<AttemptRecord>,
+    /// Where the delivery stands now.
+    pub status: DeliveryStatus,
+    /// When it was reported.
+    pub at: UnixMillis,
+    /// When the next attempt is due, while pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<UnixMillis>,
+    /// Why it was discarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discard_reason: Option<DiscardReason>,
+    /// The answer asks for the endpoint to be switched off (410 in profiles that say so).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disable_endpoint: bool,
+    /// After this the delivery is discarded.
+    pub expires_at: UnixMillis,
+    /// W3C trace context of the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// API -> dispatcher over RPC: make this attempt now and answer with its report. Payload: the rendered body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestCall {
+    /// The attempt to be made; its generation is [`Generation::Test`].
+    pub task: DeliveryTask,
+    /// After this nobody waits for the answer.
+    pub answer_by: UnixMillis,
+}
