@@ -40,6 +40,10 @@ pub struct AcceptedEvent {
     /// The lane its deliveries take.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lane: Lane,
+    /// The configuration that ingest knew: fan-out waits until it knows as much, so that a new tenant's first event
+    /// never meets a fan-out that has not heard of the tenant.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub config_version: i64,
     /// Which ingest process accepted it: random per process start.
     pub instance: u64,
     /// Its number in that process, without gaps but for those that ingest reports.
@@ -67,7 +71,8 @@ pub struct DeliveryRef {
     pub tenant: TenantId,
     /// For which endpoint.
     pub endpoint: EndpointId,
-    /// The delivery's own partition: the day of `created_at`.
+    /// The delivery's own partition. For [`Generation::First`] it is the event's day, so that a decision repeated after
+    /// midnight names the same row; else the day of `created_at`.
     pub delivery_day: Day,
     /// When fan-out (or a retry, replay or test) made it.
     pub created_at: UnixMillis,
@@ -138,7 +143,8 @@ pub struct Decision {
     pub decided_at: UnixMillis,
     /// The configuration that it was decided by.
     pub config_version: i64,
-    /// The endpoints that matched. Their delivery ids follow from [`DeliveryId::derive`] with [`Generation::First`].
+    /// The endpoints that matched. Their delivery ids follow from [`DeliveryId::derive`] with [`Generation::First`];
+    /// their `delivery_day` is `event_day`, their `created_at` is `decided_at`.
     pub matched: Vec<EndpointId>,
     /// After this the deliveries are discarded.
     pub expires_at: UnixMillis,
