@@ -1,0 +1,110 @@
+//! Whether an event has what its profile's envelope requires.
+
+use serde_json::value::RawValue;
+
+use crate::envelope::{EnvelopeField, EventView, JsonKind, Source};
+use crate::json::Members;
+use crate::profile::Profile;
+
+/// What an event lacks, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{pointer}: {detail}")]
+pub struct FieldError {
+    /// JSON pointer into the published event, such as `/metadata/organization_id`.
+    pub pointer: String,
+    /// What is wrong and what is required.
+    pub detail: String,
+}
+
+impl Profile {
+    /// Whether the event has everything the envelope requires, of the right kind. The bytes must be valid JSON already.
+    ///
+    /// # Errors
+    /// Every field that is missing or of another kind, in the envelope's order.
+    pub fn check_event(&self, event: &EventView<'_>) -> Result<(), Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let metadata = Members::of_metadata(self, event);
+        for field in &self.envelope {
+            match &field.source {
+                Source::FlattenData { required } => check_flat(event.data, required, &mut errors),
+                source => check_field(field, source, event, &metadata, &mut errors),
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+fn check_field(
+    field: &EnvelopeField,
+    source: &Source,
+    event: &EventView<'_>,
+    metadata: &Members<'_>,
+    errors: &mut Vec<FieldError>,
+) {
+    let mut complain = |pointer: String, detail: String| errors.push(FieldError { pointer, detail });
+    match source {
+        Source::MetadataMember(name) => {
+            let pointer = || format!("/metadata/{}", pointer_token(name));
+            match metadata.get(name) {
+                Some(value) => check_kind(field, value.get(), pointer, &mut complain),
+                None if field.required => complain(pointer(), required_detail(field)),
+                None => {}
+            }
+        }
+        Source::Metadata => match event.metadata {
+            Some(value) => check_kind(field, value.get(), || "/metadata".into(), &mut complain),
+            None if field.required => complain("/metadata".into(), required_detail(field)),
+            None => {}
+        },
+        Source::Attribute(name) if field.required && event.attributes.get(name).is_none() => {
+            complain(format!("/attributes/{}", pointer_token(name)), required_detail(field));
+        }
+        Source::Data => {
+            let text = String::from_utf8_lossy(event.data);
+            check_kind(field, &text, || "/data".into(), &mut complain);
+        }
+        _ => {}
+    }
+}
+
+fn check_kind(
+    field: &EnvelopeField,
+    value: &str,
+    pointer: impl Fn() -> String,
+    complain: &mut impl FnMut(String, String),
+) {
+    if let Some(kind) = field.kind
+        && JsonKind::of(value) != Some(kind)
+    {
+        complain(pointer(), format!("must be {}", kind.with_article()));
+    }
+}
+
+fn check_flat(data: &[u8], required: &[(Box<str>, JsonKind)], errors: &mut Vec<FieldError>) {
+    let Some(members) = std::str::from_utf8(data).ok().and_then(Members::parse) else {
+        errors.push(FieldError {
+            pointer: "/data".into(),
+            detail: "must be an object: its members become the body's".into(),
+        });
+        return;
+    };
+    for (name, kind) in required {
+        let found = members.get(name).map(RawValue::get).and_then(JsonKind::of);
+        let detail = match found {
+            Some(found) if found == *kind => continue,
+            Some(_) => format!("must be {}", kind.with_article()),
+            None => format!("is required by the tenant's profile: {}", kind.with_article()),
+        };
+        errors.push(FieldError { pointer: format!("/data/{}", pointer_token(name)), detail });
+    }
+}
+
+fn required_detail(field: &EnvelopeField) -> String {
+    let kind = field.kind.map_or("a value", JsonKind::with_article);
+    format!("is required by the tenant's profile: {kind}, sent as {:?}", field.name)
+}
+
+/// A member's name as a token of a JSON pointer (RFC 6901, section 3).
+fn pointer_token(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}

@@ -1,0 +1,125 @@
+//! The headers of a product, and which names and values a header may have at all.
+
+use postrider_model::event::EventType;
+use postrider_model::ids::EventId;
+use postrider_model::time::UnixMillis;
+
+use crate::envelope::TimestampFormat;
+use crate::profile::Profile;
+
+/// One header that a profile adds to every delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderTemplate {
+    /// The name as the product writes it.
+    pub name: String,
+    /// Where its value comes from.
+    pub value: HeaderValue,
+}
+
+/// Where a header's value comes from. Only what a delivery carries beside its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderValue {
+    /// Always the same.
+    Constant(String),
+    /// The event's type.
+    Type,
+    /// The name its type has on the wire.
+    WireType,
+    /// The event's id.
+    Id,
+    /// When the event occurred.
+    Timestamp(TimestampFormat),
+}
+
+/// What header values are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct HeaderContext<'a> {
+    /// The event.
+    pub id: &'a EventId,
+    /// Its type.
+    pub event_type: &'a EventType,
+    /// When it occurred.
+    pub occurred_at: UnixMillis,
+}
+
+impl Profile {
+    /// The product's own headers of one delivery, in the profile's order (signature, `User-Agent` and the
+    /// headers common to all profiles are not among them).
+    pub fn headers<'a>(&'a self, context: &HeaderContext<'_>) -> impl Iterator<Item = (&'a str, String)> {
+        self.headers.iter().map(move |header| {
+            let value = match &header.value {
+                HeaderValue::Constant(text) => text.clone(),
+                HeaderValue::Type => context.event_type.to_string(),
+                HeaderValue::WireType => self.wire_name(context.event_type).to_owned(),
+                HeaderValue::Id => context.id.to_string(),
+                HeaderValue::Timestamp(format) => format.text(context.occurred_at),
+            };
+            (header.name.as_str(), value)
+        })
+    }
+}
+
+/// Whether `name` is a header name by RFC 9110, section 5.6.2, of at most 128 bytes.
+pub fn is_header_name(name: &str) -> bool {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    (1..=128).contains(&name.len()) && name.bytes().all(token)
+}
+
+/// Whether `value` can be sent as a header's value: visible ASCII and inner spaces or tabs.
+pub fn is_header_value(value: &str) -> bool {
+    let visible = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
+    value.bytes().all(visible) && value.trim_ascii() == value
+}
+
+/// Whether Postrider or HTTP itself decides about this header, so that neither a profile's list nor an endpoint may set it.
+/// (A profile's `user_agent` and signature header have fields of their own.)
+pub fn is_reserved_header(name: &str) -> bool {
+    const NAMES: [&str; 16] = [
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "traceparent",
+        "tracestate",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+        "proxy-authorization",
+    ];
+    let lower = name.to_ascii_lowercase();
+    NAMES.contains(&lower.as_str())
+        || ["webhook-", "postrider-", "proxy-"].iter().any(|prefix| lower.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_follow_http() {
+        for good in ["X-Magnetite-Event", "a", "x_y"] {
+            assert!(is_header_name(good), "{good}");
+        }
+        for bad in ["", "x y", "x:", "é", "x\n", &"x".repeat(129)] {
+            assert!(!is_header_name(bad), "{bad:?}");
+        }
+        assert!(is_header_value("a b") && is_header_value(""));
+        for bad in [" a", "a ", "a\nb", "a\0", "é"] {
+            assert!(!is_header_value(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_engine_sets_nobody_else_sets() {
+        for name in ["Webhook-Id", "content-type", "Host", "postrider-delivery", "User-Agent", "TraceParent"] {
+            assert!(is_reserved_header(name), "{name}");
+        }
+        assert!(!is_reserved_header("Authorization") && !is_reserved_header("X-Team"));
+    }
+}

@@ -1,0 +1,190 @@
+//! The little JSON that rendering needs, on text, without trees.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::envelope::{EventView, Source};
+use crate::profile::Profile;
+
+/// Appends `text` as a JSON string with its quotes.
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape: &[u8] = match byte {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            b'\n' => b"\\n",
+            b'\r' => b"\\r",
+            b'\t' => b"\\t",
+            0x08 => b"\\b",
+            0x0c => b"\\f",
+            0..=0x1f => {
+                out.extend_from_slice(&text.as_bytes()[plain..at]);
+                out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+                plain = at + 1;
+                continue;
+            }
+            _ => continue,
+        };
+        out.extend_from_slice(&text.as_bytes()[plain..at]);
+        out.extend_from_slice(escape);
+        plain = at + 1;
+    }
+    out.extend_from_slice(&text.as_bytes()[plain..]);
+    out.push(b'"');
+}
+
+/// Escapes everything that is not ASCII. In JSON such characters stand only inside strings, so one pass without
+/// any notion of tokens does it.
+pub(crate) fn to_ascii(body: Vec<u8>) -> Vec<u8> {
+    if body.is_ascii() {
+        return body;
+    }
+    let text = String::from_utf8_lossy(&body);
+    let mut out = String::with_capacity(body.len() * 2);
+    for character in text.chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out.into_bytes()
+}
+
+/// The same JSON without whitespace between tokens.
+pub(crate) fn compact(json: &str) -> String {
+    let (mut out, mut in_string, mut escaped) = (String::with_capacity(json.len()), false, false);
+    for character in json.chars() {
+        if in_string {
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+        } else if character.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = character == '"';
+        }
+        out.push(character);
+    }
+    out
+}
+
+/// The members of a JSON object in the producer's order, values unparsed. A repeated name: the last one counts.
+#[derive(Debug, Default)]
+pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    /// Reads an object; `None` when the text is none.
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The members of `metadata`, read only when the profile's envelope looks into it.
+    pub(crate) fn of_metadata(profile: &Profile, event: &EventView<'a>) -> Self {
+        let needed = profile.envelope.iter().any(|field| matches!(field.source, Source::MetadataMember(_)));
+        event.metadata.filter(|_| needed).and_then(|raw| Self::parse(raw.get())).unwrap_or_default()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    /// Names and values in order; of a repeated name only the last value, where it stands last.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        let last = |index: usize, name: &str| !self.0[index + 1..].iter().any(|(later, _)| later == name);
+        self.0
+            .iter()
+            .enumerate()
+            .filter(move |(i, (name, _))| last(*i, name))
+            .map(|(_, (name, value))| (&**name, *value))
+    }
+}
+
+/// A member's name, borrowed where it needs no unescaping.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &'de RawValue>()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_escaped_as_serde_json_escapes_them() {
+        for text in ["", "plain", "a\"b\\c", "\n\r\t\u{8}\u{c}\u{1}\u{1f}", "é ☃ 😀", "\u{7f}"] {
+            let mut out = Vec::new();
+            write_string(&mut out, text);
+            assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(text).unwrap());
+        }
+    }
+
+    #[test]
+    fn ascii_escapes_pairs_beyond_the_basic_plane() {
+        let ascii = to_ascii("{\"a\":\"é😀\"}".as_bytes().to_vec());
+        assert_eq!(String::from_utf8(ascii).unwrap(), r#"{"a":"\u00e9\ud83d\ude00"}"#);
+    }
+
+    #[test]
+    fn compacting_leaves_strings_alone() {
+        let json = "{ \"a b\" : [ 1, \"x \\\" y\" ],\n \"c\\\\\" : null }";
+        assert_eq!(compact(json), r#"{"a b":[1,"x \" y"],"c\\":null}"#);
+    }
+
+    #[test]
+    fn members_keep_their_order_and_the_last_of_a_repeated_name() {
+        let members = Members::parse(r#"{"b":1,"a":[ 2 ],"b":3,"\u0063":4}"#).unwrap();
+        let listed: Vec<_> = members.iter().map(|(name, value)| (name, value.get())).collect();
+        assert_eq!(listed, [("a", "[ 2 ]"), ("b", "3"), ("c", "4")]);
+        assert_eq!(members.get("b").unwrap().get(), "3");
+        assert!(Members::parse("[1]").is_none() && Members::parse("nonsense").is_none());
+    }
+}

@@ -1,0 +1,186 @@
+//! The signature headers of an attempt.
+//!
+//! A [`Signer`] is made once per endpoint and configuration version: hashing the key is half the cost of a short HMAC, so
+//! keyed states are kept and cloned for each attempt.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use postrider_model::time::UnixMillis;
+use postrider_profiles::{Encoding, SchemeKind, SignatureScheme, SignedContent, TemplatePart};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::Sha256;
+
+use crate::secret::{self, InvalidSecret};
+use crate::secrets::{SigningSecrets, Slot, in_force};
+
+/// `webhook-id`: the event's id.
+pub const WEBHOOK_ID: &str = "webhook-id";
+/// `webhook-timestamp`: the attempt's time, Unix seconds.
+pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
+/// `webhook-signature`: one or more `v1,<base64>`, parted by spaces.
+pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
+
+/// HMAC-SHA256, keyed. Its state is wiped when dropped.
+pub(crate) type Keyed = Hmac<Sha256>;
+
+/// Any key length is legal: longer keys are hashed first (RFC 2104, section 2).
+pub(crate) fn keyed(key: &[u8]) -> Result<Keyed, InvalidSecret> {
+    Keyed::new_from_slice(key).map_err(|_| InvalidSecret::Length)
+}
+
+/// One secret, ready to sign.
+#[derive(Clone)]
+struct Prepared {
+    secret: SecretString,
+    /// Keyed with the secret's text.
+    text: Keyed,
+    /// Keyed with what `webhook-signature` uses.
+    standard: Keyed,
+}
+
+impl Prepared {
+    fn new(secret: &SecretString) -> Result<Self, InvalidSecret> {
+        let text = secret.expose_secret();
+        Ok(Self {
+            secret: secret.clone(),
+            text: keyed(text.as_bytes())?,
+            standard: keyed(&secret::standard_key(text)?)?,
+        })
+    }
+}
+
+/// Signs the attempts of one endpoint. Printed without its secrets, wiped when dropped.
+#[derive(Clone)]
+pub struct Signer {
+    current: Prepared,
+    previous: Option<(Prepared, UnixMillis)>,
+    next: Option<(Prepared, UnixMillis, UnixMillis)>,
+    token_header: Option<String>,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("token_header", &self.token_header).finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// Prepares an endpoint's secrets.
+    ///
+    /// # Errors
+    /// A `whsec_` secret that does not decode (import checks that, so this means a damaged row).
+    pub fn new(secrets: &SigningSecrets) -> Result<Self, InvalidSecret> {
+        let previous = secrets.previous.as_ref();
+        let next = secrets.next.as_ref();
+        Ok(Self {
+            current: Prepared::new(&secrets.current)?,
+            previous: previous.map(|p| Prepared::new(&p.secret).map(|key| (key, p.valid_until))).transpose()?,
+            next: next
+                .map(|n| Prepared::new(&n.secret).map(|key| (key, n.effective_at, n.overlap_until)))
+                .transpose()?,
+            token_header: None,
+        })
+    }
+
+    /// The same, with the header that the endpoint chose for its token (profiles whose scheme is one).
+    #[must_use]
+    pub fn with_token_header(self, token_header: Option<String>) -> Self {
+        Self { token_header, ..self }
+    }
+
+    /// The headers that sign one attempt, in the order they are sent: the product's own, then the standard ones.
+    ///
+    /// `at` is the attempt's time: every attempt is signed afresh. `body` is what is sent, to the byte.
+    pub fn headers(
+        &self,
+        scheme: Option<&SignatureScheme>,
+        standard: bool,
+        event_id: &str,
+        at: UnixMillis,
+        body: &[u8],
+    ) -> Vec<(String, String)> {
+        let previous = self.previous.as_ref().map(|(_, valid_until)| *valid_until);
+        let next = self.next.as_ref().map(|(_, effective_at, overlap_until)| (*effective_at, *overlap_until));
+        let signing = in_force(previous, next, at);
+        let primary = self.at(signing.primary);
+
+        let mut headers = Vec::with_capacity(4);
+        let seconds = at.as_seconds().to_string();
+        if let Some(scheme) = scheme {
+            headers.push(match &scheme.kind {
+                SchemeKind::Token => {
+                    let name = self.token_header.as_ref().unwrap_or(&scheme.header);
+                    (name.clone(), primary.secret.expose_secret().to_owned())
+                }
+                SchemeKind::Hmac { .. } => {
+                    (scheme.header.clone(), scheme_value(scheme, primary.text.clone(), &seconds, body))
+                }
+            });
+        }
+        if standard {
+            let mut value = standard_value(&primary.standard, event_id, &seconds, body);
+            if let Some(also) = signing.also {
+                value.push(' ');
+                value.push_str(&standard_value(&self.at(also).standard, event_id, &seconds, body));
+            }
+            headers.push((WEBHOOK_ID.into(), event_id.into()));
+            headers.push((WEBHOOK_TIMESTAMP.into(), seconds));
+            headers.push((WEBHOOK_SIGNATURE.into(), value));
+        }
+        headers
+    }
+
+    /// The prepared secret of a slot. [`in_force`] names only slots that it was given a time for.
+    fn at(&self, slot: Slot) -> &Prepared {
+        let found = match slot {
+            Slot::Current => None,
+            Slot::Previous => self.previous.as_ref().map(|(key, _)| key),
+            Slot::Next => self.next.as_ref().map(|(key, _, _)| key),
+        };
+        found.unwrap_or(&self.current)
+    }
+}
+
+/// `v1,<base64>` over `id.t.body` (Standard Webhooks, "Signature scheme").
+fn standard_value(key: &Keyed, event_id: &str, seconds: &str, body: &[u8]) -> String {
+    let signature = standard_mac(key, event_id, seconds, body).finalize().into_bytes();
+    format!("v1,{}", STANDARD.encode(signature))
+}
+
+pub(crate) fn standard_mac(key: &Keyed, event_id: &str, seconds: &str, body: &[u8]) -> Keyed {
+    let mut mac = key.clone();
+    for part in [event_id.as_bytes(), b".", seconds.as_bytes(), b".", body] {
+        mac.update(part);
+    }
+    mac
+}
+
+pub(crate) fn scheme_mac(mut mac: Keyed, signed: SignedContent, seconds: &str, body: &[u8]) -> Keyed {
+    if signed == SignedContent::TimestampBody {
+        mac.update(seconds.as_bytes());
+        mac.update(b".");
+    }
+    mac.update(body);
+    mac
+}
+
+/// The value of a product's header; empty for a token, which is no signature.
+fn scheme_value(scheme: &SignatureScheme, mac: Keyed, seconds: &str, body: &[u8]) -> String {
+    let SchemeKind::Hmac { encoding, signed, template } = &scheme.kind else { return String::new() };
+    let signature = scheme_mac(mac, *signed, seconds, body).finalize().into_bytes();
+    let mut value = String::with_capacity(96);
+    for part in template.parts() {
+        match part {
+            TemplatePart::Text(text) => value.push_str(text),
+            TemplatePart::Timestamp => value.push_str(seconds),
+            TemplatePart::Signature => match encoding {
+                Encoding::Hex => value.push_str(&hex::encode(signature)),
+                Encoding::Base64 => STANDARD.encode_string(signature, &mut value),
+            },
+        }
+    }
+    value
+}
