@@ -1,0 +1,96 @@
+//! Where PostgreSQL is, and how long it keeps what happened.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::values::{redacted_url, secret};
+use super::{Checked, ConfigError, Optional, readable, shown};
+
+/// PostgreSQL: what is known.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "PostgreSQL")]
+pub struct DatabaseArgs {
+    /// PostgreSQL, as `postgres://user:password@host:port/database?sslmode=…`.
+    #[arg(
+        long = "database-url",
+        env = "POSTRIDER_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = secret
+    )]
+    pub url: SecretString,
+
+    /// A PEM file with roots for TLS to PostgreSQL, besides the system's.
+    #[arg(
+        long = "database-ca-file",
+        env = "POSTRIDER_DATABASE_CA_FILE",
+        value_name = "FILE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub ca_file: Optional<PathBuf>,
+
+    /// Most connections to PostgreSQL of this process.
+    #[arg(
+        long = "database-connections-max",
+        env = "POSTRIDER_DATABASE_CONNECTIONS_MAX",
+        value_name = "COUNT",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u16).range(2..=500)
+    )]
+    pub connections_max: u16,
+}
+
+impl Checked for DatabaseArgs {
+    fn check(&self) -> Result<(), ConfigError> {
+        let url = self.url.expose_secret();
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(ConfigError::new("POSTRIDER_DATABASE_URL", "expected postgres://… or postgresql://…"));
+        }
+        readable("POSTRIDER_DATABASE_CA_FILE", self.ca_file.as_ref())
+    }
+
+    fn summary(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("POSTRIDER_DATABASE_URL", redacted_url(&self.url)),
+            ("POSTRIDER_DATABASE_CA_FILE", shown(self.ca_file.as_ref(), |path| path.display().to_string())),
+            ("POSTRIDER_DATABASE_CONNECTIONS_MAX", self.connections_max.to_string()),
+        ]
+    }
+}
+
+/// How long what happened stays readable.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Retention")]
+pub struct RetentionArgs {
+    /// Days that events, deliveries and attempts are kept. One value for the deployment: whole days are dropped.
+    #[arg(
+        long = "retention-days",
+        env = "POSTRIDER_RETENTION_DAYS",
+        value_name = "DAYS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u16).range(1..=3650)
+    )]
+    pub days: u16,
+}
+
+/// A delivery may be pending this many days; a shorter retention drops the rows of deliveries that are still tried.
+const DELIVERY_LIFETIME_DAYS: u64 = postrider_model::limits::DELIVERY_LIFETIME.as_secs() / 86_400;
+
+impl Checked for RetentionArgs {
+    fn check(&self) -> Result<(), ConfigError> {
+        if u64::from(self.days) <= DELIVERY_LIFETIME_DAYS {
+            tracing::warn!(
+                retention_days = self.days,
+                delivery_lifetime_days = DELIVERY_LIFETIME_DAYS,
+                "the retention is no longer than a delivery may be pending: late outcomes find no row"
+            );
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Vec<(&'static str, String)> {
+        vec![("POSTRIDER_RETENTION_DAYS", self.days.to_string())]
+    }
+}

@@ -1,0 +1,116 @@
+//! How deliveries get out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::values::{redacted_url, switch};
+use super::{Checked, Cidrs, ConfigError, Optional, readable, shown};
+
+/// Outgoing requests: which addresses, which roots, which way.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Egress")]
+pub struct EgressArgs {
+    /// Private ranges that endpoints may be in, as comma-separated CIDRs. Empty: public addresses only.
+    #[arg(
+        long = "egress-allow",
+        env = "POSTRIDER_EGRESS_ALLOW",
+        value_name = "CIDR,…",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub allow: Cidrs,
+
+    /// Whether https-only profiles take http endpoints. For development.
+    #[arg(
+        long = "egress-allow-http",
+        env = "POSTRIDER_EGRESS_ALLOW_HTTP",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_value = "false",
+        default_missing_value = "true",
+        value_parser = switch
+    )]
+    pub allow_http: bool,
+
+    /// A PEM file with roots for endpoints' certificates, besides the system's.
+    #[arg(
+        long = "egress-ca-file",
+        env = "POSTRIDER_EGRESS_CA_FILE",
+        value_name = "FILE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub ca_file: Optional<PathBuf>,
+
+    /// A forward proxy that every delivery goes through, as `http://[user:password@]host:port`.
+    #[arg(
+        long = "egress-proxy",
+        env = "POSTRIDER_EGRESS_PROXY",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub proxy: OptionalSecret,
+
+    /// Longest time to resolve an endpoint's name, connect and shake hands (an attempt's timeout also bounds it).
+    #[arg(
+        long = "egress-connect-timeout",
+        env = "POSTRIDER_EGRESS_CONNECT_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = humantime::parse_duration
+    )]
+    pub connect_timeout: Duration,
+}
+
+/// A secret that may be absent; an empty text is absence.
+#[derive(Debug, Clone, Default)]
+pub struct OptionalSecret(pub Option<SecretString>);
+
+impl std::str::FromStr for OptionalSecret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        Ok(Self((!text.is_empty()).then(|| SecretString::from(text))))
+    }
+}
+
+impl Checked for EgressArgs {
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(proxy) = &self.proxy.0
+            && !["http://", "https://"].iter().any(|scheme| proxy.expose_secret().starts_with(scheme))
+        {
+            return Err(ConfigError::new("POSTRIDER_EGRESS_PROXY", "expected http://host:port or https://host:port"));
+        }
+        if self.connect_timeout.is_zero() || self.connect_timeout > postrider_model::limits::ATTEMPT_TIMEOUT_MAX {
+            return Err(ConfigError::new(
+                "POSTRIDER_EGRESS_CONNECT_TIMEOUT",
+                "expected more than 0 s and at most 60 s",
+            ));
+        }
+        if self.allow.0.iter().any(|range| range.prefix_len() == 0) {
+            tracing::warn!(
+                "POSTRIDER_EGRESS_ALLOW opens every address: endpoints can reach this network and its metadata"
+            );
+        }
+        if self.allow_http {
+            tracing::warn!("POSTRIDER_EGRESS_ALLOW_HTTP is on: deliveries may travel unencrypted");
+        }
+        readable("POSTRIDER_EGRESS_CA_FILE", self.ca_file.as_ref())
+    }
+
+    fn summary(&self) -> Vec<(&'static str, String)> {
+        let allow: Vec<String> = self.allow.0.iter().map(ToString::to_string).collect();
+        vec![
+            ("POSTRIDER_EGRESS_ALLOW", if allow.is_empty() { "-".to_owned() } else { allow.join(",") }),
+            ("POSTRIDER_EGRESS_ALLOW_HTTP", self.allow_http.to_string()),
+            ("POSTRIDER_EGRESS_CA_FILE", shown(self.ca_file.as_ref(), |path| path.display().to_string())),
+            ("POSTRIDER_EGRESS_PROXY", shown(self.proxy.0.as_ref(), redacted_url)),
+            ("POSTRIDER_EGRESS_CONNECT_TIMEOUT", humantime::format_duration(self.connect_timeout).to_string()),
+        ]
+    }
+}

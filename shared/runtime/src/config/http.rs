@@ -1,0 +1,67 @@
+//! Where HTTP is served, and how long a stop may take.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Checked, ConfigError};
+use crate::http::ServeOptions;
+
+/// The HTTP server and the process's end.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpArgs {
+    /// The address and port that HTTP is served on.
+    #[arg(long, env = "POSTRIDER_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Most open connections; more wait to be accepted.
+    #[arg(
+        long = "http-connections-max",
+        env = "POSTRIDER_HTTP_CONNECTIONS_MAX",
+        value_name = "COUNT",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
+    pub connections_max: u32,
+
+    /// Longest time after SIGTERM to finish what is in hand. At least the longest attempt timeout, or attempts are
+    /// cut off and made again; less than the platform's grace period.
+    #[arg(
+        long = "drain-timeout",
+        env = "POSTRIDER_DRAIN_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "70s",
+        value_parser = humantime::parse_duration
+    )]
+    pub drain_timeout: Duration,
+}
+
+impl HttpArgs {
+    /// The server's bounds.
+    pub fn serve_options(&self) -> ServeOptions {
+        let connections_max = usize::try_from(self.connections_max).unwrap_or(usize::MAX);
+        ServeOptions { connections_max, drain_max: self.drain_timeout, ..ServeOptions::default() }
+    }
+}
+
+impl Checked for HttpArgs {
+    fn check(&self) -> Result<(), ConfigError> {
+        let longest = postrider_model::limits::ATTEMPT_TIMEOUT_MAX;
+        if self.drain_timeout < longest {
+            tracing::warn!(
+                drain_timeout = %humantime::format_duration(self.drain_timeout),
+                attempt_timeout_max = %humantime::format_duration(longest),
+                "the drain is shorter than an attempt may be: a stop may cut attempts off, and they are made again"
+            );
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("POSTRIDER_LISTEN", self.listen.to_string()),
+            ("POSTRIDER_HTTP_CONNECTIONS_MAX", self.connections_max.to_string()),
+            ("POSTRIDER_DRAIN_TIMEOUT", humantime::format_duration(self.drain_timeout).to_string()),
+        ]
+    }
+}

@@ -1,0 +1,115 @@
+//! Export of traces over OTLP, HTTP with protobuf, on a thread of its own.
+//!
+//! The SDK exports in batches from a thread without a runtime; requests run on a small runtime that lives as long as the
+//! exporter, so that a flush at the very end of `main` still gets out. The collector is the operator's: it is not behind
+//! the address guard, and neither are its connections shared with deliveries.
+
+use std::time::Duration;
+
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::TelemetryError;
+
+/// Longest that one export may take, unless `OTEL_EXPORTER_OTLP_TIMEOUT` (milliseconds) says less.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest that the last flush may keep the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The exporter, its thread, and the provider of tracers.
+#[derive(Debug)]
+pub(super) struct Exporter {
+    provider: SdkTracerProvider,
+    runtime: Option<Runtime>,
+}
+
+impl Exporter {
+    /// An exporter when the environment names a collector.
+    pub(super) fn from_env(service: &'static str, version: &'static str) -> Result<Option<Self>, TelemetryError> {
+        let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
+        let disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
+        let named = set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+        if disabled || !named {
+            return Ok(None);
+        }
+        let failed = |error: &dyn std::fmt::Display| TelemetryError::Exporter(error.to_string());
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("otlp-export")
+            .enable_all()
+            .build()
+            .map_err(|error| failed(&error))?;
+        let client =
+            Client { inner: HyperClient::new(connector()?, REQUEST_TIMEOUT, None), handle: runtime.handle().clone() };
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(client)
+            .with_protocol(Protocol::HttpBinary)
+            .build()
+            .map_err(|error| failed(&error))?;
+        let mut resource = Resource::builder().with_attribute(KeyValue::new("service.version", version));
+        if !set("OTEL_SERVICE_NAME") {
+            resource = resource.with_service_name(service);
+        }
+        let provider =
+            SdkTracerProvider::builder().with_resource(resource.build()).with_batch_exporter(exporter).build();
+        Ok(Some(Self { provider, runtime: Some(runtime) }))
+    }
+
+    pub(super) fn tracer(&self) -> SdkTracer {
+        self.provider.tracer("postrider")
+    }
+
+    /// Exports what is left, within bounds.
+    pub(super) fn shut_down(mut self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT) {
+            tracing::warn!(%error, "the last spans were not exported");
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Runs each request on the exporter's runtime, wherever it is asked from.
+#[derive(Debug)]
+struct Client {
+    inner: HyperClient<HttpsConnector<HttpConnector>>,
+    handle: Handle,
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let inner = self.inner.clone();
+        self.handle.spawn(async move { inner.send_bytes(request).await }).await?
+    }
+}
+
+/// http, or https with the system's roots and those of `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+fn connector() -> Result<HttpsConnector<HttpConnector>, TelemetryError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Ok(path) = std::env::var("OTEL_EXPORTER_OTLP_CERTIFICATE") {
+        use rustls::pki_types::pem::PemObject;
+        let certificates = rustls::pki_types::CertificateDer::pem_file_iter(&path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| TelemetryError::Exporter(format!("OTEL_EXPORTER_OTLP_CERTIFICATE {path}: {error}")))?;
+        roots.add_parsable_certificates(certificates);
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TelemetryError::Exporter(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().build())
+}
