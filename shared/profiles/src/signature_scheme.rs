@@ -72,7 +72,7 @@ impl SignatureTemplate {
     ///
     /// # Errors
     /// What is wrong with it: a brace that belongs to no known placeholder, or no `{signature}`, or a placeholder twice.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some(open) = rest.find(['{', '}']) {
             if open > 0 {
