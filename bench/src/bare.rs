@@ -1,0 +1,221 @@
+//! The bare path, the yardstick: a confirmed publish to a quorum queue, consume, POST, acknowledge and nothing else.
+//!
+//! It does by the cheapest means what an engine on RabbitMQ cannot avoid once an event: pipelined confirms, a large
+//! prefetch, keep-alive connections, acknowledgements of many at once. No validation, no database, no signature.
+//! In a closed loop at most [`OUTSTANDING_MAX`] messages are between publish and acknowledgement; with `--rate` it
+//! measures latency instead.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::{Context as _, bail};
+use futures::StreamExt as _;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+};
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::clock::{now_ns, pace};
+use crate::generate::Generated;
+use crate::http::Connection;
+use crate::ledger::{self, Accepted};
+use crate::payload::{EVENT_BYTES, Event};
+use crate::{broker, processes, report};
+
+/// Messages between publish and acknowledgement in the closed loop.
+const OUTSTANDING_MAX: usize = 2_000;
+/// Confirms that may be missing before the publisher waits.
+const UNCONFIRMED_MAX: usize = 1_000;
+const QUEUE: &str = "postrider-bench.bare";
+
+/// Options of `bare`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BareArgs {
+    /// The broker.
+    #[arg(long, env = "POSTRIDER_AMQP_URL", hide_env_values = true)]
+    amqp_url: String,
+    /// The sink, `host:port`.
+    #[arg(long)]
+    sink: String,
+    /// Keep-alive connections to the sink.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// How long to publish, in seconds.
+    #[arg(long, default_value_t = 8.0)]
+    seconds: f64,
+    /// Open loop: messages a second.
+    #[arg(long)]
+    rate: Option<f64>,
+    /// A message's length in bytes.
+    #[arg(long, default_value_t = EVENT_BYTES)]
+    bytes: usize,
+    /// The file to write the confirmed messages to.
+    #[arg(long)]
+    ledger: PathBuf,
+}
+
+/// One message on its way through a worker.
+struct Job {
+    tag: u64,
+    id: String,
+    body: Vec<u8>,
+}
+
+/// Publishes, forwards, writes the ledger, prints [`Generated`] as JSON.
+pub(crate) async fn run(args: BareArgs) -> anyhow::Result<()> {
+    let publishing = broker::connect(&args.amqp_url, "postrider-bench bare publish").await?;
+    let consuming = broker::connect(&args.amqp_url, "postrider-bench bare consume").await?;
+    let publish_channel = publishing.create_channel().await?;
+    let consume_channel = consuming.create_channel().await?;
+    declare(&publish_channel).await?;
+    let outstanding = Rc::new(Semaphore::new(OUTSTANDING_MAX));
+    let forwarding = tokio::task::spawn_local(forward(
+        consume_channel,
+        args.sink.clone(),
+        args.connections,
+        Rc::clone(&outstanding),
+    ));
+    let accepted = publish(&publish_channel, &args, &outstanding).await?;
+    // Every permit back means every message acknowledged.
+    let all = outstanding.acquire_many(OUTSTANDING_MAX as u32);
+    tokio::select! {
+        all = all => drop(all?),
+        ended = forwarding => ended.context("the forwarding task")??,
+    }
+    ledger::write(&args.ledger, &accepted)?;
+    publish_channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await?;
+    let own = processes::own_usage();
+    let done = Generated { cpu_seconds: own.cpu_seconds, peak_bytes: own.peak_bytes, ..Generated::default() };
+    report::say(&serde_json::to_string(&done)?);
+    Ok(())
+}
+
+async fn declare(channel: &Channel) -> anyhow::Result<()> {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    channel.queue_declare(QUEUE.into(), QueueDeclareOptions { durable: true, ..Default::default() }, arguments).await?;
+    Ok(())
+}
+
+async fn publish(channel: &Channel, args: &BareArgs, outstanding: &Semaphore) -> anyhow::Result<Vec<Accepted>> {
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let mut due = args.rate.map(|rate| pace(rate, (rate * args.seconds) as u64));
+    let deadline_ns = now_ns() + (args.seconds * 1e9) as u64;
+    let mut event = Event::new("bench.bare", args.bytes);
+    let mut unconfirmed: VecDeque<PublisherConfirm> = VecDeque::new();
+    let mut accepted = Vec::new();
+    for number in 0.. {
+        let sent_ns = match &mut due {
+            Some(due) => match due.recv().await {
+                Some(intended) => intended,
+                None => break,
+            },
+            None => now_ns(),
+        };
+        if due.is_none() && sent_ns >= deadline_ns {
+            break;
+        }
+        outstanding.acquire().await?.forget();
+        if unconfirmed.len() >= UNCONFIRMED_MAX {
+            confirmed(unconfirmed.pop_front()).await?;
+        }
+        let id = format!("bare-{number}");
+        let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(id.as_str().into());
+        let body = event.numbered(number);
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        unconfirmed.push_back(channel.basic_publish("".into(), QUEUE.into(), options, body, properties).await?);
+        accepted.push(Accepted { id, kind: 0, sent_ns, answered_ns: now_ns() });
+    }
+    while let Some(next) = unconfirmed.pop_front() {
+        confirmed(Some(next)).await?;
+    }
+    Ok(accepted)
+}
+
+async fn confirmed(confirm: Option<PublisherConfirm>) -> anyhow::Result<()> {
+    match confirm {
+        None => Ok(()),
+        Some(confirm) => match confirm.await? {
+            Confirmation::Ack(None) => Ok(()),
+            other => bail!("the broker did not take a message: {other:?}"),
+        },
+    }
+}
+
+async fn forward(channel: Channel, sink: String, connections: usize, done: Rc<Semaphore>) -> anyhow::Result<()> {
+    channel.basic_qos(OUTSTANDING_MAX as u16, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    let mut consumer = channel.basic_consume(QUEUE.into(), "bare".into(), options, FieldTable::default()).await?;
+    let (settled, settling) = mpsc::unbounded_channel();
+    tokio::task::spawn_local(acknowledge(channel, settling, done));
+    let mut workers = Vec::new();
+    for _ in 0..connections {
+        let (jobs, work) = mpsc::unbounded_channel();
+        let connection = Connection::open(&sink).await?;
+        tokio::task::spawn_local(post(connection, sink.clone(), work, settled.clone()));
+        workers.push(jobs);
+    }
+    let mut turn = 0;
+    while let Some(delivery) = consumer.next().await {
+        let delivery = delivery?;
+        let id = delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
+        let job = Job { tag: delivery.delivery_tag, id, body: delivery.data };
+        // In turn: the sink is equally fast for all.
+        turn = (turn + 1) % connections;
+        if workers[turn].send(job).is_err() {
+            bail!("a connection to the sink failed");
+        }
+    }
+    bail!("the broker cancelled the consumer")
+}
+
+async fn post(
+    mut connection: Connection,
+    host: String,
+    mut work: mpsc::UnboundedReceiver<Job>,
+    settled: mpsc::UnboundedSender<u64>,
+) -> anyhow::Result<()> {
+    let mut request = Vec::with_capacity(1024);
+    while let Some(job) = work.recv().await {
+        request.clear();
+        request.extend_from_slice(b"POST /e/0 HTTP/1.1\r\nhost: ");
+        request.extend_from_slice(host.as_bytes());
+        request.extend_from_slice(b"\r\nwebhook-id: ");
+        request.extend_from_slice(job.id.as_bytes());
+        request.extend_from_slice(b"\r\ncontent-type: application/json\r\ncontent-length: ");
+        request.extend_from_slice(job.body.len().to_string().as_bytes());
+        request.extend_from_slice(b"\r\n\r\n");
+        request.extend_from_slice(&job.body);
+        let answer = connection.send(&request).await?;
+        if answer.status != 200 {
+            bail!("the sink answered {}", answer.status);
+        }
+        settled.send(job.tag)?;
+    }
+    Ok(())
+}
+
+/// Acknowledges whole runs of settled tags with one frame.
+async fn acknowledge(
+    channel: Channel,
+    mut settling: mpsc::UnboundedReceiver<u64>,
+    done: Rc<Semaphore>,
+) -> anyhow::Result<()> {
+    let (mut upto, mut beyond, mut tags) = (0_u64, BTreeSet::new(), Vec::new());
+    while settling.recv_many(&mut tags, OUTSTANDING_MAX).await > 0 {
+        beyond.extend(tags.drain(..));
+        let before = upto;
+        while beyond.remove(&(upto + 1)) {
+            upto += 1;
+        }
+        if upto > before {
+            channel.basic_ack(upto, BasicAckOptions { multiple: true }).await?;
+            done.add_permits((upto - before) as usize);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! The engine under test: `postrider`'s services as separate processes, started, configured and stopped.
+//!
+//! Everything goes through what a user has: the binary, its environment, the HTTP API. Each service's log is a file
+//! in the run's folder.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::broker::Depths;
+use crate::http::{self, Connection};
+use crate::processes::Watched;
+
+const OPERATOR_KEY: &str = "postrider_bench_operator_key_0123456789abcdef";
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// The queues that must be empty before a workload counts as done: what is accepted, on its way, or to be recorded.
+const QUEUES: [&str; 7] = [
+    "postrider.fanout",
+    "postrider.lane.live",
+    "postrider.lane.slow",
+    "postrider.lane.bulk",
+    "postrider.event-log",
+    "postrider.decisions",
+    "postrider.outcomes",
+];
+
+/// How the engine is started.
+#[derive(Debug)]
+pub(crate) struct EngineOptions {
+    /// The `postrider` binary.
+    pub(crate) binary: PathBuf,
+    /// The broker.
+    pub(crate) amqp_url: String,
+    /// The database.
+    pub(crate) database_url: String,
+    /// Dispatcher processes.
+    pub(crate) dispatchers: usize,
+    /// Where the services' logs go.
+    pub(crate) folder: PathBuf,
+}
+
+struct Service {
+    name: String,
+    child: Child,
+    address: String,
+}
+
+/// Running services.
+pub(crate) struct Engine {
+    services: Vec<Service>,
+    depths: Depths,
+}
+
+/// A tenant for one workload.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    /// Its id.
+    pub(crate) id: String,
+    /// A key of it that may publish.
+    pub(crate) key: String,
+}
+
+impl Engine {
+    /// Migrates, starts every service and waits until all are ready.
+    pub(crate) async fn start(options: &EngineOptions) -> anyhow::Result<Self> {
+        let migrated = command(options, "migrate", "127.0.0.1:0")?.status().await.context("run postrider migrate")?;
+        if !migrated.success() {
+            bail!("postrider migrate: {migrated}; its log is in {}", options.folder.display());
+        }
+        let mut services = Vec::new();
+        let dispatchers = (1..=options.dispatchers).map(|number| match options.dispatchers {
+            1 => ("dispatcher", "dispatcher".to_owned()),
+            _ => ("dispatcher", format!("dispatcher {number}")),
+        });
+        let others = ["ingest", "fanout", "recorder", "api"].map(|role| (role, role.to_owned()));
+        for (role, name) in others.into_iter().chain(dispatchers) {
+            let address = free_address()?;
+            let child = command(options, role, &address)?.spawn().with_context(|| format!("start {role}"))?;
+            services.push(Service { name, child, address });
+        }
+        for service in &mut services {
+            ready(service, &options.folder).await?;
+        }
+        let depths = Depths::connect(&options.amqp_url).await?;
+        Ok(Self { services, depths })
+    }
+
+    /// Where ingest listens.
+    pub(crate) fn ingest(&self) -> &str {
+        self.address("ingest")
+    }
+
+    fn address(&self, name: &str) -> &str {
+        self.services.iter().find(|service| service.name == name).map_or("", |service| service.address.as_str())
+    }
+
+    /// The services' processes.
+    pub(crate) fn watched(&self) -> Vec<Watched> {
+        let pid = |service: &Service| Some(Watched::process(&service.name, service.child.id()?));
+        self.services.iter().filter_map(pid).collect()
+    }
+
+    /// Makes a tenant of the profile `standard` with a key.
+    pub(crate) async fn tenant(&self, name: &str) -> anyhow::Result<Tenant> {
+        let tenant = self.api("POST", "/v1/tenants", json!({ "name": name, "profile": "standard" })).await?;
+        let id = text(&tenant, "id")?;
+        let asked = json!({ "name": "bench", "scopes": ["publish"] });
+        let key = self.api("POST", &format!("/v1/tenants/{id}/keys"), asked).await?;
+        Ok(Tenant { key: text(&key, "key")?, id })
+    }
+
+    /// Makes an endpoint; returns its id.
+    pub(crate) async fn endpoint(&self, tenant: &Tenant, mut endpoint: Value) -> anyhow::Result<String> {
+        endpoint["channel"] = json!("web");
+        let made = self.api("POST", &format!("/v1/endpoints?tenant={}", tenant.id), endpoint).await?;
+        text(&made, "id")
+    }
+
+    /// Deletes an endpoint.
+    pub(crate) async fn delete_endpoint(&self, tenant: &Tenant, id: &str) -> anyhow::Result<()> {
+        self.api("DELETE", &format!("/v1/endpoints/{id}?tenant={}", tenant.id), Value::Null).await?;
+        Ok(())
+    }
+
+    /// How many deliveries the tenant's endpoints count as succeeded, when the API says so.
+    pub(crate) async fn recorded(&self, tenant: &Tenant) -> Option<u64> {
+        let target = format!("/v1/endpoints?tenant={}&limit=200", tenant.id);
+        let page = self.api("GET", &target, Value::Null).await.ok()?;
+        page["data"].as_array()?.iter().map(|endpoint| endpoint["successes"].as_u64()).sum()
+    }
+
+    /// Waits until every queue is empty and stays so; returns when it was first seen empty.
+    pub(crate) async fn settle(&self, limit: Duration) -> anyhow::Result<Instant> {
+        let deadline = Instant::now() + limit;
+        let mut empty_since: Option<Instant> = None;
+        loop {
+            let mut waiting = Vec::new();
+            for queue in QUEUES {
+                let ready = self.depths.ready(queue).await?;
+                if ready > 0 {
+                    waiting.push(format!("{queue}: {ready}"));
+                }
+            }
+            if waiting.is_empty() {
+                let since = *empty_since.get_or_insert_with(Instant::now);
+                // A depth counts what is ready, not what a consumer holds: what it holds is settled meanwhile, or
+                // comes back and is counted.
+                if since.elapsed() > Duration::from_millis(750) {
+                    return Ok(since);
+                }
+            } else {
+                empty_since = None;
+            }
+            if Instant::now() > deadline {
+                bail!("the queues did not empty within {limit:?}: {}", waiting.join(", "));
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Fails when a service has ended.
+    pub(crate) fn check_alive(&mut self) -> anyhow::Result<()> {
+        for service in &mut self.services {
+            if let Some(status) = service.child.try_wait()? {
+                bail!("{} ended during the run: {status}", service.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops every service; kills what does not stop in time.
+    pub(crate) async fn stop(mut self) {
+        for service in &self.services {
+            if let Some(pid) = service.child.id() {
+                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+            }
+        }
+        for service in &mut self.services {
+            if timeout(STOP_WITHIN, service.child.wait()).await.is_err() {
+                let _ = service.child.kill().await;
+            }
+        }
+    }
+
+    async fn api(&self, method: &str, target: &str, body: Value) -> anyhow::Result<Value> {
+        http::call(self.address("api"), OPERATOR_KEY, method, target, &body).await
+    }
+}
+
+fn text(value: &Value, member: &str) -> anyhow::Result<String> {
+    value[member].as_str().map(str::to_owned).with_context(|| format!("an answer without {member:?}: {value}"))
+}
+
+fn command(options: &EngineOptions, role: &str, listen: &str) -> anyhow::Result<Command> {
+    let log = options.folder.join(format!("{role}.log"));
+    let log =
+        File::options().create(true).append(true).open(&log).with_context(|| format!("open {}", log.display()))?;
+    let mut command = Command::new(&options.binary);
+    command
+        .arg(role)
+        .env("POSTRIDER_LISTEN", listen)
+        .env("POSTRIDER_AMQP_URL", &options.amqp_url)
+        .env("POSTRIDER_DATABASE_URL", &options.database_url)
+        .env("POSTRIDER_OPERATOR_KEYS", OPERATOR_KEY)
+        .env("POSTRIDER_MASTER_KEYS", format!("bench:{}", BASE64_STANDARD.encode([7_u8; 32])))
+        .env("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8")
+        .env("POSTRIDER_EGRESS_ALLOW_HTTP", "true")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true);
+    Ok(command)
+}
+
+/// An address that is free now. Another process could take it before the service does; then the service says so.
+fn free_address() -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
+}
+
+async fn ready(service: &mut Service, folder: &Path) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        let name = &service.name;
+        if let Some(status) = service.child.try_wait()? {
+            bail!("{name} ended at once: {status}; its log is in {}", folder.display());
+        }
+        if is_ready(&service.address).await.unwrap_or(false) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("{name} was not ready within {READY_WITHIN:?}; its log is in {}", folder.display());
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn is_ready(address: &str) -> anyhow::Result<bool> {
+    let mut connection = Connection::open(address).await?;
+    let answer = connection.send(&http::request("GET", "/readyz", address, "", b"")).await?;
+    Ok(answer.status == 200)
+}

@@ -1,0 +1,218 @@
+//! The load generator: publishes events over HTTP and keeps the ledger of those that were accepted.
+//!
+//! Closed loop: each connection posts, waits for the answer, posts the next. Open loop (`--rate`): requests are due
+//! at fixed times, and latency counts from when a request was due. `--batch` posts that many events a request.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::clock::{now_ns, pace};
+use crate::http::Connection;
+use crate::ledger::{self, Accepted};
+use crate::payload::{EVENT_BYTES, Event};
+use crate::{processes, report};
+
+/// How long a connection pauses after anything but a 202, so that a refusing engine is not hammered.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(20);
+
+/// Options of `generate`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct GenerateArgs {
+    /// Where ingest listens, `host:port`.
+    #[arg(long)]
+    pub(crate) address: String,
+    /// An API key that may publish.
+    #[arg(long, env = "POSTRIDER_BENCH_KEY", hide_env_values = true)]
+    pub(crate) key: String,
+    /// Event types, taken in turn.
+    #[arg(long = "type", required = true)]
+    pub(crate) types: Vec<String>,
+    /// Keep-alive connections, each posting one request at a time.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) connections: usize,
+    /// How long to publish, in seconds.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// Stop after this many events instead.
+    #[arg(long)]
+    pub(crate) events: Option<u64>,
+    /// Open loop: events a second.
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Events a request; 1 posts singly.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch: usize,
+    /// An event's length in bytes.
+    #[arg(long, default_value_t = EVENT_BYTES)]
+    pub(crate) bytes: usize,
+    /// The file to write the accepted events to.
+    #[arg(long)]
+    pub(crate) ledger: PathBuf,
+}
+
+/// What the generator prints when it is done.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Generated {
+    /// Answers other than 202, counted in events.
+    pub(crate) refused: u64,
+    /// The first of them, for a person to read.
+    pub(crate) first_refusal: Option<String>,
+    /// CPU seconds of this process.
+    pub(crate) cpu_seconds: f64,
+    /// Peak resident memory of this process, in bytes.
+    pub(crate) peak_bytes: u64,
+}
+
+struct Shared {
+    args: GenerateArgs,
+    head: String,
+    counter: Cell<u64>,
+    deadline_ns: u64,
+    /// Whoever holds the lock takes the next request that is due.
+    due: Option<Mutex<UnboundedReceiver<u64>>>,
+    accepted: RefCell<Vec<Accepted>>,
+    done: RefCell<Generated>,
+}
+
+/// Publishes, writes the ledger, prints [`Generated`] as JSON.
+pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
+    let batched = args.batch > 1;
+    let target = if batched { "/v1/publish/batch" } else { "/v1/publish" };
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: ",
+        args.address, args.key
+    );
+    let due = args.rate.map(|rate| {
+        let count = args.events.unwrap_or((rate * args.seconds) as u64);
+        Mutex::new(pace(rate / args.batch as f64, count / args.batch as u64))
+    });
+    let deadline_ns = match args.events {
+        Some(_) => u64::MAX,
+        None => now_ns() + (args.seconds * 1e9) as u64,
+    };
+    let connections = args.connections;
+    let ledger_path = args.ledger.clone();
+    let shared = Rc::new(Shared {
+        args,
+        head,
+        counter: Cell::new(0),
+        deadline_ns,
+        due,
+        accepted: RefCell::default(),
+        done: RefCell::default(),
+    });
+    let tasks = (0..connections).map(|_| tokio::task::spawn_local(post(Rc::clone(&shared))));
+    for task in join_all(tasks).await {
+        task.context("a connection's task")??;
+    }
+    ledger::write(&ledger_path, &shared.accepted.borrow())?;
+    let own = processes::own_usage();
+    let mut done = shared.done.borrow_mut();
+    (done.cpu_seconds, done.peak_bytes) = (own.cpu_seconds, own.peak_bytes);
+    report::say(&serde_json::to_string(&*done)?);
+    Ok(())
+}
+
+impl Shared {
+    /// The number of the next request's first event and when it was due; `None` at the end.
+    async fn next(&self) -> Option<(u64, u64)> {
+        let due = match &self.due {
+            Some(due) => due.lock().await.recv().await?,
+            None => now_ns(),
+        };
+        let first = self.counter.get();
+        let over = self.due.is_none() && (due >= self.deadline_ns || self.args.events.is_some_and(|max| first >= max));
+        if over {
+            return None;
+        }
+        self.counter.set(first + self.args.batch as u64);
+        Some((first, due))
+    }
+
+    fn refused(&self, status: u16, body: &[u8]) {
+        let mut done = self.done.borrow_mut();
+        done.refused += self.args.batch as u64;
+        done.first_refusal.get_or_insert_with(|| format!("{status} {}", String::from_utf8_lossy(body)));
+    }
+}
+
+async fn post(shared: Rc<Shared>) -> anyhow::Result<()> {
+    let mut connection = Connection::open(&shared.args.address).await?;
+    let mut events: Vec<Event> = shared.args.types.iter().map(|name| Event::new(name, shared.args.bytes)).collect();
+    let (mut body, mut request) = (Vec::new(), Vec::new());
+    let kinds = events.len() as u64;
+    while let Some((first, sent_ns)) = shared.next().await {
+        body.clear();
+        if shared.args.batch > 1 {
+            body.extend_from_slice(br#"{"events":["#);
+            for number in first..first + shared.args.batch as u64 {
+                if number > first {
+                    body.push(b',');
+                }
+                body.extend_from_slice(events[(number % kinds) as usize].numbered(number));
+            }
+            body.extend_from_slice(b"]}");
+        } else {
+            body.extend_from_slice(events[(first % kinds) as usize].numbered(first));
+        }
+        request.clear();
+        request.extend_from_slice(shared.head.as_bytes());
+        request.extend_from_slice(body.len().to_string().as_bytes());
+        request.extend_from_slice(b"\r\n\r\n");
+        request.extend_from_slice(&body);
+        let answer = match connection.send(&request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                shared.refused(0, format!("{error:#}").as_bytes());
+                tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+                connection = Connection::open(&shared.args.address).await?;
+                continue;
+            }
+        };
+        let answered_ns = now_ns();
+        if answer.status == 202 {
+            let mut ids = ids_in(answer.body);
+            let mut accepted = shared.accepted.borrow_mut();
+            for number in first..first + shared.args.batch as u64 {
+                let Some(id) = ids.next() else { bail!("a 202 without an id for each event") };
+                let kind = (number % kinds) as u16;
+                accepted.push(Accepted { id: id.to_owned(), kind, sent_ns, answered_ns });
+            }
+        } else {
+            shared.refused(answer.status, answer.body);
+            tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+        }
+    }
+    Ok(())
+}
+
+/// The values of the members `"id"`, in order. A search for the member's name is enough here, since warnings are
+/// absent and ids need no escapes.
+fn ids_in(body: &[u8]) -> impl Iterator<Item = &str> {
+    const MEMBER: &str = r#""id":""#;
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    text.match_indices(MEMBER).map(move |(at, _)| {
+        let rest = &text[at + MEMBER.len()..];
+        rest.split('"').next().unwrap_or_default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_found_in_single_and_batch_answers() {
+        assert_eq!(ids_in(br#"{"id":"evt_1","warnings":[]}"#).collect::<Vec<_>>(), ["evt_1"]);
+        let batch = br#"{"results":[{"id":"evt_1","warnings":[]},{"id":"evt_2","warnings":[]}]}"#;
+        assert_eq!(ids_in(batch).collect::<Vec<_>>(), ["evt_1", "evt_2"]);
+    }
+}

@@ -1,0 +1,185 @@
+//! Both sides of the account: what was accepted and when it was sent, what was received and when; and their balance.
+
+use std::collections::HashMap;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// An event that was accepted (202), or a message that was confirmed.
+#[derive(Debug, Clone)]
+pub(crate) struct Accepted {
+    /// The event's id.
+    pub(crate) id: String,
+    /// Which of the workload's kinds of event it is.
+    pub(crate) kind: u16,
+    /// When it was sent, or should have been in an open loop; nanoseconds since the epoch.
+    pub(crate) sent_ns: u64,
+    /// When the answer was read.
+    pub(crate) answered_ns: u64,
+}
+
+/// A delivery that the sink saw.
+#[derive(Debug)]
+pub(crate) struct Received<'a> {
+    endpoint: u16,
+    at_ns: u64,
+    id: &'a str,
+}
+
+/// Writes what was accepted, a line each.
+pub(crate) fn write(path: &Path, accepted: &[Accepted]) -> anyhow::Result<()> {
+    let file = std::fs::File::create(path).with_context(|| format!("create {}", path.display()))?;
+    let mut file = BufWriter::new(file);
+    for Accepted { id, kind, sent_ns, answered_ns } in accepted {
+        writeln!(file, "{kind} {sent_ns} {answered_ns} {id}")?;
+    }
+    Ok(file.flush()?)
+}
+
+/// Reads what [`write()`] wrote.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Accepted>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    text.lines()
+        .map(|line| {
+            let mut words = line.splitn(4, ' ');
+            let mut next = || words.next().context("a short ledger line");
+            Ok(Accepted {
+                kind: next()?.parse()?,
+                sent_ns: next()?.parse()?,
+                answered_ns: next()?.parse()?,
+                id: next()?.to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// Parses the sink's ledger.
+pub(crate) fn parse_received(text: &str) -> anyhow::Result<Vec<Received<'_>>> {
+    text.lines()
+        .map(|line| {
+            let mut words = line.splitn(3, ' ');
+            let mut next = || words.next().context("a short ledger line");
+            Ok(Received { endpoint: next()?.parse()?, at_ns: next()?.parse()?, id: next()? })
+        })
+        .collect()
+}
+
+/// The outcome of comparing both sides.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Balance {
+    /// Events accepted.
+    pub(crate) accepted: u64,
+    /// Accepted events a second, from the first sent to the last answered.
+    pub(crate) accepted_per_second: f64,
+    /// Different deliveries received.
+    pub(crate) deliveries: u64,
+    /// Deliveries a second, from the first received to the last.
+    pub(crate) deliveries_per_second: f64,
+    /// Deliveries that should have come and did not.
+    pub(crate) lost: u64,
+    /// Deliveries that came again.
+    pub(crate) duplicated: u64,
+    /// Deliveries of events that nobody was told were accepted (a 503 means "unknown").
+    pub(crate) unannounced: u64,
+    /// From sent (in an open loop: from when it should have been) to received.
+    pub(crate) latency: Latency,
+}
+
+/// Percentiles in milliseconds.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Latency {
+    /// The median.
+    pub(crate) p50_ms: f64,
+    /// 95 of 100 are at most this.
+    pub(crate) p95_ms: f64,
+    /// 99 of 100 are at most this.
+    pub(crate) p99_ms: f64,
+    /// The longest.
+    pub(crate) max_ms: f64,
+}
+
+impl Latency {
+    /// Exact percentiles of `samples` (nanoseconds), which it sorts.
+    pub(crate) fn of(samples: &mut [u64]) -> Self {
+        samples.sort_unstable();
+        let at = |share: f64| {
+            let rank = (samples.len() as f64 * share).ceil() as usize;
+            samples.get(rank.saturating_sub(1)).map_or(0.0, |nanos| *nanos as f64 / 1e6)
+        };
+        Self { p50_ms: at(0.50), p95_ms: at(0.95), p99_ms: at(0.99), max_ms: at(1.0) }
+    }
+}
+
+/// Compares what was accepted with what was received. `routes[kind]` are the endpoints that an event of that kind
+/// must reach; a kind without endpoints is not looked at (the black hole's).
+pub(crate) fn balance(accepted: &[Accepted], received: &[Received<'_>], routes: &[Vec<u16>]) -> Balance {
+    let mut balance = Balance { accepted: accepted.len() as u64, ..Balance::default() };
+    let by_id: HashMap<&str, &Accepted> = accepted.iter().map(|event| (event.id.as_str(), event)).collect();
+    let mut first: HashMap<(&str, u16), u64> = HashMap::with_capacity(received.len());
+    for Received { endpoint, at_ns, id } in received {
+        if !by_id.contains_key(id) {
+            balance.unannounced += 1;
+            continue;
+        }
+        let seen = first.entry((id, *endpoint)).or_insert(0);
+        if *seen != 0 {
+            balance.duplicated += 1;
+        }
+        *seen = if *seen == 0 { *at_ns } else { (*seen).min(*at_ns) };
+    }
+    let mut latencies = Vec::with_capacity(first.len());
+    for event in accepted {
+        for endpoint in routes.get(usize::from(event.kind)).into_iter().flatten() {
+            match first.get(&(event.id.as_str(), *endpoint)) {
+                Some(at_ns) => latencies.push(at_ns.saturating_sub(event.sent_ns)),
+                None => balance.lost += 1,
+            }
+        }
+    }
+    balance.deliveries = latencies.len() as u64;
+    balance.latency = Latency::of(&mut latencies);
+    balance.accepted_per_second = per_second(
+        accepted.len(),
+        accepted.iter().map(|event| event.sent_ns).min(),
+        accepted.iter().map(|event| event.answered_ns).max(),
+    );
+    balance.deliveries_per_second =
+        per_second(latencies.len(), first.values().min().copied(), first.values().max().copied());
+    balance
+}
+
+fn per_second(count: usize, from_ns: Option<u64>, to_ns: Option<u64>) -> f64 {
+    match (from_ns, to_ns) {
+        (Some(from), Some(to)) if to > from => count as f64 * 1e9 / (to - from) as f64,
+        _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(id: &str, kind: u16, sent_ns: u64) -> Accepted {
+        Accepted { id: id.to_owned(), kind, sent_ns, answered_ns: sent_ns + 10 }
+    }
+
+    #[test]
+    fn the_balance_counts_lost_duplicated_and_unannounced() {
+        let accepted = [accepted("a", 0, 1_000_000), accepted("b", 0, 2_000_000), accepted("c", 1, 3_000_000)];
+        let text = "0 4000000 a\n1 5000000 a\n0 6000000 b\n0 7000000 b\n0 8000000 z\n";
+        let received = parse_received(text).expect("a ledger");
+        let balance = balance(&accepted, &received, &[vec![0, 1], vec![]]);
+        assert_eq!((balance.deliveries, balance.lost, balance.duplicated, balance.unannounced), (3, 1, 1, 1));
+        assert!((balance.latency.p50_ms - 4.0).abs() < 1e-9);
+        assert!((balance.latency.max_ms - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn percentiles_are_exact() {
+        let mut samples: Vec<u64> = (1..=100).map(|millis| millis * 1_000_000).collect();
+        let latency = Latency::of(&mut samples);
+        assert_eq!((latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.max_ms), (50.0, 95.0, 99.0, 100.0));
+    }
+}

@@ -1,0 +1,63 @@
+//! The benchmark of Postrider: the engine's real processes, a load generator and a receiver, each its own process,
+//! and the **bare path** (publish, consume, POST, acknowledge and nothing else) that figures are quoted as a share of.
+//!
+//! `cargo xtask bench` builds everything with optimisation, starts private engines and calls `run`; the other
+//! subcommands are the parts that `run` starts. What each row of the output means is in `docs/performance.md`.
+//!
+//! The parts are cheap on purpose: generator, receiver and bare path share the machine with what is measured, so all
+//! three speak a hand-written subset of HTTP/1.1 over keep-alive connections.
+//!
+//! Not promised: absolute figures that compare between machines, or between runs on a busy one. Compare ratios of
+//! one run.
+
+mod bare;
+mod broker;
+mod clock;
+mod database;
+mod engine;
+mod generate;
+mod http;
+mod ledger;
+mod payload;
+mod processes;
+mod report;
+mod run;
+mod sink;
+mod workload;
+
+use clap::{Parser, Subcommand};
+
+/// Measures Postrider: throughput, latency, CPU and memory by process, lost and duplicated deliveries.
+#[derive(Debug, Parser)]
+#[command(name = "postrider-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every workload against private service processes and print the figures.
+    Run(run::RunArgs),
+    /// Receive deliveries: answers 200 on one port, never answers on another.
+    Sink(sink::SinkArgs),
+    /// Publish events over HTTP, in a closed loop or at a fixed rate.
+    Generate(generate::GenerateArgs),
+    /// The bare path: publish, consume, POST, acknowledge.
+    Bare(bare::BareArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    // One thread each: the parts of a measurement need no more, and threads that wake each other cost the CPU that is
+    // being measured.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        match Cli::parse().command {
+            Command::Run(args) => Box::pin(run::run(args)).await,
+            Command::Sink(args) => sink::run(args).await,
+            Command::Generate(args) => generate::run(args).await,
+            Command::Bare(args) => bare::run(args).await,
+        }
+    })
+}

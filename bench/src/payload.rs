@@ -1,0 +1,54 @@
+//! The events that are published: JSON of a given length that differ in a counter.
+
+/// How long an event is, in bytes, unless the command line says otherwise.
+pub(crate) const EVENT_BYTES: usize = 500;
+
+const COUNTER_DIGITS: usize = 12;
+
+/// An event's JSON with a place for the counter, so that making the next one is a copy of twelve digits.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    bytes: Vec<u8>,
+    counter_at: usize,
+}
+
+impl Event {
+    /// An event of the type `event_type`, padded to `length` bytes (longer if it cannot be that short).
+    pub(crate) fn new(event_type: &str, length: usize) -> Self {
+        let start = format!(r#"{{"type":"{event_type}","data":{{"counter":""#);
+        let middle = format!(
+            r#"{}","recipient":"someone@example.com","subject":"Your order is on its way","status":"delivered","padding":""#,
+            "0".repeat(COUNTER_DIGITS)
+        );
+        let end = r#""}}"#;
+        let padding = length.saturating_sub(start.len() + middle.len() + end.len());
+        let bytes = format!("{start}{middle}{}{end}", "x".repeat(padding)).into_bytes();
+        Self { bytes, counter_at: start.len() }
+    }
+
+    /// The event with the counter `counter`.
+    pub(crate) fn numbered(&mut self, counter: u64) -> &[u8] {
+        let digits = &mut self.bytes[self.counter_at..self.counter_at + COUNTER_DIGITS];
+        let mut rest = counter;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_the_length_asked_for_and_its_counter() {
+        let mut event = Event::new("email.delivered", EVENT_BYTES);
+        let bytes = event.numbered(4_711).to_vec();
+        assert_eq!(bytes.len(), EVENT_BYTES);
+        let value: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!(value["type"], "email.delivered");
+        assert_eq!(value["data"]["counter"], "000000004711");
+    }
+}

@@ -1,0 +1,253 @@
+//! The orchestrator: starts the parts, runs the workloads in order, prints the figures.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde_json::json;
+use url::Url;
+
+use crate::broker::VirtualHost;
+use crate::database::Database;
+use crate::engine::{Engine, EngineOptions};
+use crate::payload::EVENT_BYTES;
+use crate::processes::Watched;
+use crate::report::{self, Report, Row};
+use crate::workload::{Bench, Load, Plan, Sink, endpoint};
+
+/// Options of `run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// RabbitMQ.
+    #[arg(long, env = "POSTRIDER_AMQP_URL", hide_env_values = true)]
+    amqp_url: String,
+    /// PostgreSQL; the user must be allowed to create databases.
+    #[arg(long, env = "POSTRIDER_DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// RabbitMQ's management API. With it the run makes a virtual host of its own; without it the URL's is used.
+    #[arg(long, env = "POSTRIDER_AMQP_API", hide_env_values = true)]
+    amqp_api: Option<String>,
+    /// The `postrider` binary, built with optimisation. Without it only the bare path is measured.
+    #[arg(long, env = "POSTRIDER_BIN")]
+    bin: Option<PathBuf>,
+    /// About a third of the time for each workload.
+    #[arg(long)]
+    quick: bool,
+    /// Seconds of each workload as fast as it goes.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Events of each workload as fast as it goes, instead of a time.
+    #[arg(long)]
+    events: Option<u64>,
+    /// An event's length in bytes.
+    #[arg(long, default_value_t = EVENT_BYTES)]
+    bytes: usize,
+    /// Dispatcher processes.
+    #[arg(long, default_value_t = 1)]
+    dispatchers: usize,
+    /// Only the workloads whose name contains one of these; the bare path always runs.
+    #[arg(long = "only")]
+    only: Vec<String>,
+    /// Write the figures as JSON to this file too.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Where logs and ledgers go.
+    #[arg(long, default_value = ".postrider/bench")]
+    folder: PathBuf,
+}
+
+/// How long things take, in seconds.
+struct Times {
+    closed: f64,
+    open: f64,
+    warm_up: f64,
+    /// The endpoint's timeout in the black-hole workload, which lasts three of them.
+    timeout: u32,
+}
+
+impl RunArgs {
+    fn times(&self) -> Times {
+        let (closed, open, warm_up, timeout) = if self.quick { (4.0, 5.0, 2.0, 2) } else { (10.0, 15.0, 4.0, 5) };
+        Times { closed: self.seconds.unwrap_or(closed), open, warm_up, timeout }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+    }
+}
+
+/// Runs everything; ends early, with its processes, on Ctrl-C.
+pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&args.folder).with_context(|| format!("create {}", args.folder.display()))?;
+    let name = format!("postrider_bench_{}", std::process::id());
+    let vhost = VirtualHost::make(&args.amqp_url, args.amqp_api.as_deref(), &name).await?;
+    let result = tokio::select! {
+        result = Box::pin(with_vhost(&args, &vhost.amqp_url, &name)) => result,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    vhost.drop().await?;
+    result
+}
+
+async fn with_vhost(args: &RunArgs, amqp_url: &str, name: &str) -> anyhow::Result<()> {
+    let mut report = Report {
+        event_bytes: args.bytes,
+        processors: std::thread::available_parallelism().map_or(1, usize::from),
+        dispatchers: args.dispatchers,
+        rows: Vec::new(),
+    };
+    let bench = Bench {
+        sink: Sink::start().await?,
+        engines: engines(args)?,
+        folder: args.folder.clone(),
+        event_bytes: args.bytes,
+    };
+    bare_path(args, &bench, amqp_url, &mut report).await?;
+    if let Some(binary) = &args.bin {
+        let database = Database::make(&args.database_url, name).await?;
+        let options = EngineOptions {
+            binary: binary.clone(),
+            amqp_url: amqp_url.to_owned(),
+            database_url: database.url.clone(),
+            dispatchers: args.dispatchers,
+            folder: args.folder.clone(),
+        };
+        let result = Box::pin(with_engine(args, &bench, &options, &mut report)).await;
+        database.drop().await?;
+        result?;
+    }
+    report::say(&report.summary());
+    if let Some(path) = &args.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report)?).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Broker and database by the ports in their URLs.
+fn engines(args: &RunArgs) -> anyhow::Result<Vec<Watched>> {
+    let port = |url: &str, default: u16| anyhow::Ok(Url::parse(url)?.port().unwrap_or(default));
+    let broker = Watched::listener("broker", port(&args.amqp_url, 5672)?, false);
+    let database = Watched::listener("database", port(&args.database_url, 5432)?, true);
+    for (name, found) in [("broker", &broker), ("database", &database)] {
+        if found.is_none() {
+            report::say(&format!(
+                "note: the {name}'s process was not found; its CPU and memory are not in the figures"
+            ));
+        }
+    }
+    Ok(broker.into_iter().chain(database).collect())
+}
+
+fn add(report: &mut Report, row: Row) {
+    report::say(&row.text());
+    report.rows.push(row);
+}
+
+async fn bare_path(args: &RunArgs, bench: &Bench, amqp_url: &str, report: &mut Report) -> anyhow::Result<()> {
+    let times = args.times();
+    let closed = Load::Closed { seconds: times.closed.min(8.0), events: None };
+    add(report, bench.bare("bare path", amqp_url, &closed, times.warm_up / 2.0).await?);
+    for per_second in [100.0, 1000.0] {
+        let name = format!("bare path at {per_second:.0}/s");
+        if args.wants(&name) {
+            let open = Load::Open { per_second, seconds: times.open / 2.0 };
+            add(report, bench.bare(&name, amqp_url, &open, 1.0).await?);
+        }
+    }
+    Ok(())
+}
+
+async fn with_engine(
+    args: &RunArgs,
+    bench: &Bench,
+    options: &EngineOptions,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut engine = Box::pin(Engine::start(options)).await?;
+    let result = Box::pin(workloads(args, bench, &mut engine, report)).await;
+    engine.stop().await;
+    result
+}
+
+async fn workloads(args: &RunArgs, bench: &Bench, engine: &mut Engine, report: &mut Report) -> anyhow::Result<()> {
+    let times = args.times();
+    let closed = Load::Closed { seconds: times.closed, events: args.events };
+    let open = |per_second| Load::Open { per_second, seconds: times.open };
+    let bare = report.rows[0].balance.deliveries_per_second;
+    let plans = [
+        ("one endpoint", 1_u16, closed.clone()),
+        ("ten endpoints", 10, closed),
+        ("one endpoint at 100/s", 1, open(100.0)),
+        ("one endpoint at 1000/s", 1, open(1000.0)),
+    ];
+    for (name, endpoints, load) in plans {
+        if !args.wants(name) {
+            continue;
+        }
+        let tenant = engine.tenant(name).await?;
+        for number in 0..endpoints {
+            let asked = endpoint(&format!("endpoint {number}"), &bench.sink.url(number), "bench.*");
+            engine.endpoint(&tenant, asked).await?;
+        }
+        in_force().await;
+        let limited = matches!(load, Load::Closed { .. });
+        let plan = Plan {
+            name,
+            tenant: &tenant,
+            load,
+            warm_up_seconds: times.warm_up,
+            kinds: vec![("bench.event", (0..endpoints).collect())],
+            settles: true,
+        };
+        let mut row = Box::pin(bench.measure(engine, &plan)).await?;
+        row.percent_of_bare = limited.then(|| row.balance.deliveries_per_second / bare * 100.0);
+        add(report, row);
+    }
+    if args.wants("black hole") {
+        Box::pin(black_hole(bench, engine, &times, report)).await?;
+    }
+    Ok(())
+}
+
+/// A healthy endpoint at 100 events/s, alone and beside one that gets as many and never answers.
+async fn black_hole(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut Report) -> anyhow::Result<()> {
+    const HALF: f64 = 100.0;
+    let tenant = engine.tenant("black hole").await?;
+    engine.endpoint(&tenant, endpoint("healthy", &bench.sink.url(0), "bench.healthy")).await?;
+    in_force().await;
+    let seconds = f64::from(times.timeout) * 3.0;
+    let plan = Plan {
+        name: "healthy endpoint alone",
+        tenant: &tenant,
+        load: Load::Open { per_second: HALF, seconds },
+        warm_up_seconds: times.warm_up,
+        kinds: vec![("bench.healthy", vec![0])],
+        settles: true,
+    };
+    let alone = Box::pin(bench.measure(engine, &plan)).await?;
+    let alone_p99 = alone.balance.latency.p99_ms;
+    add(report, alone);
+
+    let mut asked = endpoint("black hole", &bench.sink.black_hole_url(), "bench.unheard");
+    asked["timeout_seconds"] = json!(times.timeout);
+    asked["retry_schedule_seconds"] = json!([]);
+    let neighbour = engine.endpoint(&tenant, asked).await?;
+    in_force().await;
+    let plan = Plan {
+        name: "the same beside a black hole",
+        load: Load::Open { per_second: 2.0 * HALF, seconds },
+        warm_up_seconds: 0.0,
+        kinds: vec![("bench.healthy", vec![0]), ("bench.unheard", vec![])],
+        settles: false,
+        ..plan
+    };
+    let mut beside = Box::pin(bench.measure(engine, &plan)).await?;
+    beside.p99_ratio = (alone_p99 > 0.0).then(|| beside.balance.latency.p99_ms / alone_p99);
+    beside.notes.push("deliveries to the black hole are not among the figures, their CPU is".to_owned());
+    add(report, beside);
+    engine.delete_endpoint(&tenant, &neighbour).await
+}
+
+/// Configuration is in force everywhere within two seconds.
+async fn in_force() {
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+}

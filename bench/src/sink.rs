@@ -1,0 +1,150 @@
+//! The receiver: answers every POST with 200 and no body, and remembers which event came to which path when.
+//!
+//! `POST /e/<n>` is endpoint `n`. On the other port requests are read and never answered: the black hole. The
+//! orchestrator asks `GET /count`, `GET /ledger` and `POST /reset` on the first port; standard input's end stops
+//! the process, so that none is left when the orchestrator dies.
+//!
+//! On the way of a delivery it only appends to two vectors; duplicates are found afterwards, by `ledger`.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::clock::now_ns;
+use crate::http::{Head, parse_head};
+use crate::{processes, report};
+
+/// Options of `sink`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SinkArgs {
+    /// The address to listen on; port 0 takes a free one. What was taken is printed as JSON.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: String,
+}
+
+/// The first line the sink prints.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SinkPorts {
+    /// Where deliveries are answered.
+    pub(crate) port: u16,
+    /// Where they never are.
+    pub(crate) black_hole_port: u16,
+}
+
+#[derive(Default)]
+struct Received {
+    ids: Vec<u8>,
+    rows: Vec<Row>,
+    /// Requests that the black hole swallowed.
+    swallowed: u64,
+}
+
+struct Row {
+    id_end: u32,
+    endpoint: u16,
+    at_ns: u64,
+}
+
+/// Serves until standard input ends.
+pub(crate) async fn run(args: SinkArgs) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(&args.listen).await.context("listen")?;
+    let black_hole = TcpListener::bind((listener.local_addr()?.ip(), 0)).await.context("listen")?;
+    let ports = SinkPorts { port: listener.local_addr()?.port(), black_hole_port: black_hole.local_addr()?.port() };
+    report::say(&serde_json::to_string(&ports)?);
+    let received = Rc::new(RefCell::new(Received::default()));
+    tokio::task::spawn_local(accept(listener, Rc::clone(&received), true));
+    tokio::task::spawn_local(accept(black_hole, Rc::clone(&received), false));
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = ended.send(());
+    });
+    Ok(end.await?)
+}
+
+async fn accept(listener: TcpListener, received: Rc<RefCell<Received>>, answers: bool) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let received = Rc::clone(&received);
+        tokio::task::spawn_local(async move {
+            // A connection that ends or breaks is the client's choice.
+            let _ = serve(stream, received, answers).await;
+        });
+    }
+}
+
+async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>, answers: bool) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = Vec::with_capacity(16 * 1024);
+    let mut answer = Vec::new();
+    loop {
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+        let at_ns = now_ns();
+        let mut used = 0;
+        answer.clear();
+        while let Some(head) = parse_head(&buffer[used..])? {
+            let whole = head.head_bytes + head.body_bytes;
+            if buffer.len() - used < whole {
+                break;
+            }
+            handle(&head, at_ns, &mut received.borrow_mut(), answers, &mut answer);
+            used += whole;
+        }
+        buffer.drain(..used);
+        if !answer.is_empty() {
+            stream.write_all(&answer).await?;
+        }
+    }
+}
+
+fn handle(head: &Head<'_>, at_ns: u64, received: &mut Received, answers: bool, answer: &mut Vec<u8>) {
+    if !answers {
+        received.swallowed += 1;
+        return;
+    }
+    let mut words = head.start_line.split(|byte| *byte == b' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if let (b"POST", Some(number)) = (method, target.strip_prefix(b"/e/")) {
+        let endpoint = number.iter().fold(0_u16, |sum, digit| sum.wrapping_mul(10).wrapping_add((digit - b'0').into()));
+        received.ids.extend_from_slice(head.webhook_id.unwrap_or_default());
+        let id_end = received.ids.len() as u32;
+        received.rows.push(Row { id_end, endpoint, at_ns });
+        answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        return;
+    }
+    let body = match (method, target) {
+        (b"POST", b"/reset") => {
+            *received = Received::default();
+            processes::forget_own_peak();
+            Vec::new()
+        }
+        (b"GET", b"/count") => {
+            format!(r#"{{"received":{},"swallowed":{}}}"#, received.rows.len(), received.swallowed).into_bytes()
+        }
+        (b"GET", b"/ledger") => ledger(received),
+        _ => return answer.extend_from_slice(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"),
+    };
+    answer.extend_from_slice(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes());
+    answer.extend_from_slice(&body);
+}
+
+/// A line each: endpoint, time in nanoseconds, event id.
+fn ledger(received: &Received) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut lines = Vec::with_capacity(received.ids.len() + received.rows.len() * 26);
+    let mut start = 0;
+    for row in &received.rows {
+        let end = row.id_end as usize;
+        // Writing to a vector does not fail.
+        let _ = write!(lines, "{} {} ", row.endpoint, row.at_ns);
+        lines.extend_from_slice(&received.ids[start..end]);
+        lines.push(b'\n');
+        start = end;
+    }
+    lines
+}

@@ -1,0 +1,290 @@
+//! Measuring one workload: warm up, publish, wait until all is received and on record, compare the ledgers.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::engine::{Engine, Tenant};
+use crate::generate::Generated;
+use crate::http::{self, Connection};
+use crate::ledger::{self, Balance};
+use crate::processes::{Usage, Watched};
+use crate::report::{ProcessRow, Row};
+use crate::sink::SinkPorts;
+
+/// How long deliveries may take to arrive, and the recorder to finish, after the last publish.
+const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+
+/// The sink's process.
+pub(crate) struct Sink {
+    child: Child,
+    /// The process ends when this closes.
+    _lifeline: ChildStdin,
+    /// Its ports.
+    pub(crate) ports: SinkPorts,
+}
+
+impl Sink {
+    /// Starts it.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let mut child = own_command()?.arg("sink").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let lifeline = child.stdin.take().context("the sink's input")?;
+        let output = child.stdout.take().context("the sink's output")?;
+        let line = BufReader::new(output).lines().next_line().await?.context("the sink ended at once")?;
+        Ok(Self { child, _lifeline: lifeline, ports: serde_json::from_str(&line)? })
+    }
+
+    /// `host:port` where deliveries are answered.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.port)
+    }
+
+    /// The URL of the endpoint `number`.
+    pub(crate) fn url(&self, number: u16) -> String {
+        format!("http://{}/e/{number}", self.address())
+    }
+
+    /// The URL of the endpoint that never answers.
+    pub(crate) fn black_hole_url(&self) -> String {
+        format!("http://127.0.0.1:{}/e/0", self.ports.black_hole_port)
+    }
+
+    /// Its process, for the figures.
+    pub(crate) fn watched(&self) -> Option<Watched> {
+        Some(Watched::process("sink", self.child.id()?))
+    }
+
+    async fn ask(&self, method: &str, target: &str) -> anyhow::Result<Vec<u8>> {
+        let address = self.address();
+        let mut connection = Connection::open(&address).await?;
+        Ok(connection.send(&http::request(method, target, &address, "", b"")).await?.body.to_vec())
+    }
+
+    async fn count(&self, what: &str) -> anyhow::Result<u64> {
+        let counts: Value = serde_json::from_slice(&self.ask("GET", "/count").await?)?;
+        counts[what].as_u64().context("a count")
+    }
+
+    /// Waits until `expected` deliveries came, or none came for `patience`.
+    async fn wait_for(&self, expected: u64, patience: Duration) -> anyhow::Result<()> {
+        let (mut last, mut since) = (0, Instant::now());
+        loop {
+            let count = self.count("received").await?;
+            if count >= expected || since.elapsed() > patience {
+                return Ok(());
+            }
+            if count > last {
+                (last, since) = (count, Instant::now());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// What publishes.
+#[derive(Debug, Clone)]
+pub(crate) enum Load {
+    /// As fast as 64 connections go.
+    Closed {
+        /// For how long.
+        seconds: f64,
+        /// Instead of a time, a number of events.
+        events: Option<u64>,
+    },
+    /// At a fixed rate.
+    Open {
+        /// Events a second.
+        per_second: f64,
+        /// For how long.
+        seconds: f64,
+    },
+}
+
+impl Load {
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        match self {
+            Self::Closed { seconds, events } => {
+                add("--seconds", seconds.to_string());
+                if let Some(events) = events {
+                    add("--events", events.to_string());
+                }
+            }
+            Self::Open { per_second, seconds } => {
+                add("--seconds", seconds.to_string());
+                add("--rate", per_second.to_string());
+            }
+        }
+        arguments
+    }
+
+    /// The same for another length of time.
+    pub(crate) fn lasting(&self, seconds: f64) -> Self {
+        match self {
+            Self::Closed { .. } => Self::Closed { seconds, events: None },
+            Self::Open { per_second, .. } => Self::Open { per_second: *per_second, seconds },
+        }
+    }
+}
+
+/// A workload's parts.
+pub(crate) struct Plan<'a> {
+    /// The row's name.
+    pub(crate) name: &'a str,
+    /// Who publishes.
+    pub(crate) tenant: &'a Tenant,
+    /// What the generator does.
+    pub(crate) load: Load,
+    /// How long the same goes on before, unmeasured.
+    pub(crate) warm_up_seconds: f64,
+    /// Event types in turn, each with the endpoints (numbers at the sink) that must get it. None: not looked at.
+    pub(crate) kinds: Vec<(&'a str, Vec<u16>)>,
+    /// Whether the workload is done only when every queue is empty.
+    pub(crate) settles: bool,
+}
+
+/// The parts that every workload shares.
+pub(crate) struct Bench {
+    /// The receiver.
+    pub(crate) sink: Sink,
+    /// Broker and database, where they were found.
+    pub(crate) engines: Vec<Watched>,
+    /// Where ledgers go.
+    pub(crate) folder: PathBuf,
+    /// An event's length in bytes.
+    pub(crate) event_bytes: usize,
+}
+
+impl Bench {
+    /// Measures the bare path.
+    pub(crate) async fn bare(
+        &self,
+        name: &str,
+        amqp_url: &str,
+        load: &Load,
+        warm_up_seconds: f64,
+    ) -> anyhow::Result<Row> {
+        self.run_bare(amqp_url, &load.lasting(warm_up_seconds)).await?;
+        self.sink.ask("POST", "/reset").await?;
+        let watched: Vec<Watched> = self.engines.iter().cloned().chain(self.sink.watched()).collect();
+        let before = readings(&watched);
+        let (done, ledger) = self.run_bare(amqp_url, load).await?;
+        let balance = self.balance(&ledger, &[vec![0]]).await?;
+        let processes = rows(&watched, &before, balance.deliveries, &[("bare", &done)]);
+        Ok(Row { workload: name.to_owned(), balance, processes, ..Row::default() })
+    }
+
+    async fn run_bare(&self, amqp_url: &str, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {
+        let ledger = self.folder.join("bare.ledger");
+        let mut command = own_command()?;
+        command.arg("bare").env("POSTRIDER_AMQP_URL", amqp_url).args(["--sink", &self.sink.address()]);
+        command.args(["--bytes", &self.event_bytes.to_string()]).args(load.arguments());
+        Ok((part(command.arg("--ledger").arg(&ledger)).await?, ledger))
+    }
+
+    /// Measures one workload of the engine.
+    pub(crate) async fn measure(&self, engine: &mut Engine, plan: &Plan<'_>) -> anyhow::Result<Row> {
+        if plan.warm_up_seconds > 0.0 {
+            self.generate(engine, plan, &plan.load.lasting(plan.warm_up_seconds)).await?;
+            engine.settle(SETTLE_WITHIN).await.context("after the warm-up")?;
+        }
+        self.sink.ask("POST", "/reset").await?;
+        let recorded_before = engine.recorded(plan.tenant).await;
+        let watched: Vec<Watched> =
+            engine.watched().into_iter().chain(self.engines.iter().cloned()).chain(self.sink.watched()).collect();
+        let before = readings(&watched);
+
+        let (done, ledger) = self.generate(engine, plan, &plan.load).await?;
+        let routes: Vec<Vec<u16>> = plan.kinds.iter().map(|(_, endpoints)| endpoints.clone()).collect();
+        let expected: u64 =
+            ledger::read(&ledger)?.iter().map(|event| routes[usize::from(event.kind)].len() as u64).sum();
+        self.sink.wait_for(expected, Duration::from_secs(15)).await?;
+        let received = Instant::now();
+        let mut row = Row { workload: plan.name.to_owned(), ..Row::default() };
+        if plan.settles {
+            let empty = engine.settle(SETTLE_WITHIN).await.with_context(|| plan.name.to_owned())?;
+            row.recorded_after_seconds = Some(empty.saturating_duration_since(received).as_secs_f64());
+        }
+        engine.check_alive()?;
+        row.balance = self.balance(&ledger, &routes).await?;
+        row.processes = rows(&watched, &before, row.balance.deliveries, &[("generator", &done)]);
+        if let (Some(before), Some(after), true) = (recorded_before, engine.recorded(plan.tenant).await, plan.settles) {
+            row.recorded = Some(after.saturating_sub(before));
+            if row.recorded != Some(row.balance.deliveries) {
+                row.notes.push("what is on record differs from what was delivered".to_owned());
+            }
+        }
+        (row.refused, row.first_refusal) = (done.refused, done.first_refusal);
+        if let Some(answer) = &row.first_refusal {
+            row.notes.push(format!("the first refusal: {answer}"));
+        }
+        Ok(row)
+    }
+
+    async fn generate(&self, engine: &Engine, plan: &Plan<'_>, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {
+        let ledger = self.folder.join("generator.ledger");
+        let mut command = own_command()?;
+        command.arg("generate").env("POSTRIDER_BENCH_KEY", &plan.tenant.key).args(["--address", engine.ingest()]);
+        for (event_type, _) in &plan.kinds {
+            command.args(["--type", event_type]);
+        }
+        command.args(["--bytes", &self.event_bytes.to_string()]).args(load.arguments());
+        Ok((part(command.arg("--ledger").arg(&ledger)).await?, ledger))
+    }
+
+    async fn balance(&self, ledger: &Path, routes: &[Vec<u16>]) -> anyhow::Result<Balance> {
+        let accepted = ledger::read(ledger)?;
+        let text = String::from_utf8(self.sink.ask("GET", "/ledger").await?)?;
+        Ok(ledger::balance(&accepted, &ledger::parse_received(&text)?, routes))
+    }
+}
+
+/// An endpoint's request body for [`Engine::endpoint`].
+pub(crate) fn endpoint(name: &str, url: &str, event_type: &str) -> Value {
+    json!({ "name": name, "url": url, "event_types": [event_type] })
+}
+
+fn readings(watched: &[Watched]) -> Vec<Usage> {
+    watched
+        .iter()
+        .map(|process| {
+            process.forget_peak();
+            process.usage()
+        })
+        .collect()
+}
+
+fn rows(watched: &[Watched], before: &[Usage], deliveries: u64, ended: &[(&str, &Generated)]) -> Vec<ProcessRow> {
+    let running = watched
+        .iter()
+        .zip(before)
+        .map(|(process, before)| ProcessRow::between(&process.name, *before, process.usage(), deliveries));
+    let ended = ended.iter().map(|(name, done)| {
+        let usage = Usage { cpu_seconds: done.cpu_seconds, peak_bytes: done.peak_bytes };
+        ProcessRow::between(name, Usage::default(), usage, deliveries)
+    });
+    running.chain(ended).collect()
+}
+
+fn own_command() -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
+    command.kill_on_drop(true);
+    Ok(command)
+}
+
+/// Runs a part of this program to its end and reads what it printed.
+async fn part(command: &mut Command) -> anyhow::Result<Generated> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let output = timeout(Duration::from_secs(600), command.output()).await.context("a part did not end")??;
+    if !output.status.success() {
+        bail!("a part of the benchmark failed: {}", output.status);
+    }
+    serde_json::from_slice(&output.stdout).context("what a part printed")
+}
