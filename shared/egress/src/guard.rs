@@ -1,0 +1,173 @@
+//! The address guard: which URLs may be an endpoint, and which addresses may be connected to.
+//!
+//! A URL is checked when it is saved: its form always, its address when it is a literal one. A name is not resolved
+//! then, for what it resolves to may change; the addresses it has when a delivery connects are checked at that moment
+//! (by the resolver). The operator's allow-list opens ranges for both.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use postrider_model::limits::URL_BYTES_MAX;
+use url::{Host, Url};
+
+use crate::ranges;
+
+/// Names that mean this machine or its network, and suffixes of such names.
+const LOCAL_NAMES: &[&str] =
+    &["localhost", "localdomain", "local", "internal", "ip6-localhost", "ip6-loopback", "home.arpa"];
+/// The lowest port besides 80 and 443: below it are the services of systems, such as SSH and SMTP.
+const FIRST_FREE_PORT: u16 = 1024;
+
+/// Why a URL cannot be an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlRefused {
+    /// Too long.
+    #[error("a URL has at most {URL_BYTES_MAX} bytes, this one has {0}")]
+    TooLong(usize),
+    /// Not a URL.
+    #[error("not a URL: {0}")]
+    Unreadable(String),
+    /// Neither http nor https.
+    #[error("the scheme is `{0}`; allowed are https and http")]
+    Scheme(String),
+    /// http where only https is allowed.
+    #[error("only https is allowed")]
+    HttpsOnly,
+    /// It carries a user name or a password.
+    #[error("a URL with a user name or password is not allowed; use a header instead")]
+    UserInfo,
+    /// Not a host that could be on the internet.
+    #[error("`{host}` cannot be used: {reason}")]
+    Host {
+        /// The host.
+        host: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A port that is a system service's.
+    #[error("port {0} is not allowed; allowed are 80, 443 and 1024 to 65535")]
+    Port(u16),
+}
+
+/// An address that deliveries do not go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is {reason}")]
+pub struct BlockedAddress {
+    /// What kind of address it is: "a private address".
+    pub reason: &'static str,
+}
+
+/// Decides about URLs and addresses. Pure: looks nothing up.
+#[derive(Debug, Clone, Default)]
+pub struct AddressGuard {
+    allow: Vec<IpNet>,
+    allow_http: bool,
+}
+
+impl AddressGuard {
+    /// A guard that lets through public addresses and `allow`. With `allow_http`, [`check_url`](Self::check_url) takes
+    /// http even where only https is wanted.
+    pub fn new(allow: Vec<IpNet>, allow_http: bool) -> Self {
+        Self { allow, allow_http }
+    }
+
+    /// Checks an endpoint's URL before it is saved, and parses it.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for whoever typed it.
+    pub fn check_url(&self, url: &str, https_only: bool) -> Result<Url, UrlRefused> {
+        if url.len() > URL_BYTES_MAX {
+            return Err(UrlRefused::TooLong(url.len()));
+        }
+        // The parser drops tabs and line ends, and reads a backslash as a slash: what is saved must be what was checked.
+        if url.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
+            return Err(UrlRefused::Unreadable("spaces, control characters and backslashes must be escaped".into()));
+        }
+        let parsed = Url::parse(url).map_err(|error| UrlRefused::Unreadable(error.to_string()))?;
+        match parsed.scheme() {
+            "https" => {}
+            "http" if https_only && !self.allow_http => return Err(UrlRefused::HttpsOnly),
+            "http" => {}
+            other => return Err(UrlRefused::Scheme(other.to_owned())),
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() || authority(url).contains('@') {
+            return Err(UrlRefused::UserInfo);
+        }
+        if parsed.as_str().len() > URL_BYTES_MAX {
+            return Err(UrlRefused::TooLong(parsed.as_str().len()));
+        }
+        self.check_target(&parsed)?;
+        Ok(parsed)
+    }
+
+    /// Checks the host and port of a parsed URL: what [`Egress::send`](crate::Egress::send) repeats before each request.
+    pub(crate) fn check_target(&self, url: &Url) -> Result<(), UrlRefused> {
+        let refused = |reason| UrlRefused::Host { host: url.host_str().unwrap_or_default().to_owned(), reason };
+        match url.host() {
+            Some(Host::Ipv4(address)) => {
+                self.check_address(address.into()).map_err(|blocked| refused(blocked.reason))?
+            }
+            Some(Host::Ipv6(address)) => {
+                self.check_address(address.into()).map_err(|blocked| refused(blocked.reason))?
+            }
+            Some(Host::Domain(name)) => self.check_name(name).map_err(refused)?,
+            None => return Err(refused("a host is missing")),
+        }
+        match url.port_or_known_default() {
+            Some(80 | 443) => Ok(()),
+            Some(port) if port >= FIRST_FREE_PORT => Ok(()),
+            port => Err(UrlRefused::Port(port.unwrap_or_default())),
+        }
+    }
+
+    /// Checks an address that is about to be connected to.
+    ///
+    /// # Errors
+    /// What kind of address it is.
+    pub fn check_address(&self, address: IpAddr) -> Result<(), BlockedAddress> {
+        let address = ranges::canonical(address);
+        if self.allow.iter().any(|range| range.contains(&address)) {
+            return Ok(());
+        }
+        match ranges::refusal(address) {
+            Some(reason) => Err(BlockedAddress { reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// A name's form. Names of the local network are refused unless the operator opened some range: the addresses that
+    /// they resolve to are checked in any case.
+    fn check_name(&self, name: &str) -> Result<(), &'static str> {
+        let labels_are_good = name.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        });
+        if name.ends_with('.') {
+            return Err("a name must not end in a dot");
+        }
+        if name.len() > 253 || !labels_are_good {
+            return Err("it is no host name");
+        }
+        if self.allow.is_empty() {
+            let is_local =
+                |local: &&str| name.strip_suffix(*local).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+            if LOCAL_NAMES.iter().any(|local| is_local(&local)) {
+                return Err("it is a name of the local network");
+            }
+            if !name.contains('.') {
+                return Err("it is no public name");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What stands between the scheme and the path: `user@host:port`, as written.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
