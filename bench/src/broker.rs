@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{Channel, Connection, ConnectionProperties};
 use url::Url;
 
 use crate::http;
@@ -67,22 +67,21 @@ async fn manage(api: &Url, method: &str, target: &str, body: &[u8]) -> anyhow::R
 /// Asks how many messages wait in queues, by passive declares on a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Depths {
-    connection: Connection,
+    channel: Channel,
+    _connection: Connection,
 }
 
 impl Depths {
     /// Connects.
     pub(crate) async fn connect(amqp_url: &str) -> anyhow::Result<Self> {
-        Ok(Self { connection: connect(amqp_url, "postrider-bench depths").await? })
+        let connection = connect(amqp_url, "postrider-bench depths").await?;
+        Ok(Self { channel: connection.create_channel().await?, _connection: connection })
     }
 
     /// Messages ready in `queue`: those a consumer holds are not among them.
     pub(crate) async fn ready(&self, queue: &str) -> anyhow::Result<u32> {
-        let channel = self.connection.create_channel().await?;
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let declared = channel.queue_declare(queue.into(), options, FieldTable::default()).await;
-        let queue = declared.with_context(|| format!("the depth of {queue}"))?;
-        channel.close(200, "done".into()).await?;
-        Ok(queue.message_count())
+        let declared = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;
+        Ok(declared.with_context(|| format!("the depth of {queue}"))?.message_count())
     }
 }

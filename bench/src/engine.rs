@@ -3,6 +3,8 @@
 //! Everything goes through what a user has: the binary, its environment, the HTTP API. Each service's log is a file
 //! in the run's folder.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -169,6 +171,20 @@ impl Engine {
             }
             sleep(Duration::from_millis(100)).await;
         }
+    }
+
+    /// The most messages that were seen ready in each queue, until `done` is set. Where they pile up is what is slow.
+    pub(crate) async fn deepest(&self, done: &Cell<bool>) -> anyhow::Result<BTreeMap<&'static str, u32>> {
+        let mut deepest = BTreeMap::new();
+        while !done.get() {
+            for queue in QUEUES {
+                let ready = self.depths.ready(queue).await?;
+                let most: &mut u32 = deepest.entry(queue).or_default();
+                *most = ready.max(*most);
+            }
+            sleep(Duration::from_millis(250)).await;
+        }
+        Ok(deepest)
     }
 
     /// Fails when a service has ended.

@@ -75,6 +75,30 @@ impl Watched {
     }
 }
 
+/// The machine's processor time so far: busy and in all, in ticks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MachineTime {
+    busy: f64,
+    all: f64,
+}
+
+impl MachineTime {
+    /// Reads `/proc/stat`.
+    pub(crate) fn now() -> Self {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let first = stat.lines().next().unwrap_or_default();
+        // user nice system idle iowait irq softirq steal; what follows is counted in user already.
+        let ticks: Vec<f64> = first.split_whitespace().skip(1).take(8).filter_map(|word| word.parse().ok()).collect();
+        let all: f64 = ticks.iter().sum();
+        Self { busy: all - ticks.get(3..5).unwrap_or_default().iter().sum::<f64>(), all }
+    }
+
+    /// How busy all processors together were since `before`, in percent.
+    pub(crate) fn busy_percent_since(self, before: Self) -> f64 {
+        (self.busy - before.busy) * 100.0 / (self.all - before.all).max(1.0)
+    }
+}
+
 /// What this process used so far.
 pub(crate) fn own_usage() -> Usage {
     Usage { cpu_seconds: cpu_seconds("self", false), peak_bytes: memory("self").peak_bytes }

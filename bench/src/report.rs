@@ -1,5 +1,6 @@
 //! What a run prints: text for people, the same figures as JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -47,6 +48,10 @@ pub(crate) struct Row {
     pub(crate) recorded_after_seconds: Option<f64>,
     /// What the endpoints' rows in the database count as delivered; equal to the deliveries when all is on record.
     pub(crate) recorded: Option<u64>,
+    /// How busy all processors together were while events were published, in percent, by whatever ran.
+    pub(crate) machine_busy_percent: Option<f64>,
+    /// The most messages seen waiting in each internal queue; where they pile up is what is slow.
+    pub(crate) deepest: BTreeMap<&'static str, u32>,
     /// By process.
     pub(crate) processes: Vec<ProcessRow>,
     /// Anything a reader must know about the row.
@@ -105,6 +110,14 @@ impl Row {
         if let Some(seconds) = self.recorded_after_seconds {
             let recorded = self.recorded.map(|count| format!(", {count} deliveries on record")).unwrap_or_default();
             let _ = writeln!(text, "recorder's queues empty {seconds:.1} s after the last delivery{recorded}");
+        }
+        let waiting: Vec<String> =
+            self.deepest.iter().filter(|(_, most)| **most > 0).map(|(name, most)| format!("{name} {most}")).collect();
+        if !waiting.is_empty() {
+            let _ = writeln!(text, "most messages waiting: {}", waiting.join(", "));
+        }
+        if let Some(busy) = self.machine_busy_percent {
+            let _ = writeln!(text, "the machine was {busy:.0}% busy while events were published");
         }
         let _ = writeln!(text, "{:<14}{:>12}{:>22}{:>12}", "process", "CPU s", "CPU s/1,000 deliv.", "peak MiB");
         for process in &self.processes {

@@ -102,6 +102,7 @@ async fn with_vhost(args: &RunArgs, amqp_url: &str, name: &str) -> anyhow::Resul
         event_bytes: args.bytes,
     };
     bare_path(args, &bench, amqp_url, &mut report).await?;
+    let mut result = Ok(());
     if let Some(binary) = &args.bin {
         let database = Database::make(&args.database_url, name).await?;
         let options = EngineOptions {
@@ -111,15 +112,15 @@ async fn with_vhost(args: &RunArgs, amqp_url: &str, name: &str) -> anyhow::Resul
             dispatchers: args.dispatchers,
             folder: args.folder.clone(),
         };
-        let result = Box::pin(with_engine(args, &bench, &options, &mut report)).await;
+        result = Box::pin(with_engine(args, &bench, &options, &mut report)).await;
         database.drop().await?;
-        result?;
     }
+    // What was measured before a workload failed is printed all the same.
     report::say(&report.summary());
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?).with_context(|| path.display().to_string())?;
     }
-    Ok(())
+    result
 }
 
 /// Broker and database by the ports in their URLs.
@@ -144,7 +145,7 @@ fn add(report: &mut Report, row: Row) {
 
 async fn bare_path(args: &RunArgs, bench: &Bench, amqp_url: &str, report: &mut Report) -> anyhow::Result<()> {
     let times = args.times();
-    let closed = Load::Closed { seconds: times.closed.min(8.0), events: None };
+    let closed = Load::Closed { seconds: times.closed.min(8.0), events: None, batch: 1 };
     add(report, bench.bare("bare path", amqp_url, &closed, times.warm_up / 2.0).await?);
     for per_second in [100.0, 1000.0] {
         let name = format!("bare path at {per_second:.0}/s");
@@ -170,12 +171,13 @@ async fn with_engine(
 
 async fn workloads(args: &RunArgs, bench: &Bench, engine: &mut Engine, report: &mut Report) -> anyhow::Result<()> {
     let times = args.times();
-    let closed = Load::Closed { seconds: times.closed, events: args.events };
+    let closed = |batch| Load::Closed { seconds: times.closed, events: args.events, batch };
     let open = |per_second| Load::Open { per_second, seconds: times.open };
     let bare = report.rows[0].balance.deliveries_per_second;
     let plans = [
-        ("one endpoint", 1_u16, closed.clone()),
-        ("ten endpoints", 10, closed),
+        ("one endpoint", 1_u16, closed(1)),
+        ("one endpoint, batches of 100", 1, closed(100)),
+        ("ten endpoints", 10, closed(1)),
         ("one endpoint at 100/s", 1, open(100.0)),
         ("one endpoint at 1000/s", 1, open(1000.0)),
     ];

@@ -1,5 +1,6 @@
 //! Measuring one workload: warm up, publish, wait until all is received and on record, compare the ledgers.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use crate::engine::{Engine, Tenant};
 use crate::generate::Generated;
 use crate::http::{self, Connection};
 use crate::ledger::{self, Balance};
-use crate::processes::{Usage, Watched};
+use crate::processes::{MachineTime, Usage, Watched};
 use crate::report::{ProcessRow, Row};
 use crate::sink::SinkPorts;
 
@@ -96,6 +97,8 @@ pub(crate) enum Load {
         seconds: f64,
         /// Instead of a time, a number of events.
         events: Option<u64>,
+        /// Events a request; 1 posts singly.
+        batch: usize,
     },
     /// At a fixed rate.
     Open {
@@ -111,8 +114,11 @@ impl Load {
         let mut arguments = Vec::new();
         let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         match self {
-            Self::Closed { seconds, events } => {
+            Self::Closed { seconds, events, batch } => {
                 add("--seconds", seconds.to_string());
+                if *batch > 1 {
+                    add("--batch", batch.to_string());
+                }
                 if let Some(events) = events {
                     add("--events", events.to_string());
                 }
@@ -128,7 +134,7 @@ impl Load {
     /// The same for another length of time.
     pub(crate) fn lasting(&self, seconds: f64) -> Self {
         match self {
-            Self::Closed { .. } => Self::Closed { seconds, events: None },
+            Self::Closed { batch, .. } => Self::Closed { seconds, events: None, batch: *batch },
             Self::Open { per_second, .. } => Self::Open { per_second: *per_second, seconds },
         }
     }
@@ -174,11 +180,12 @@ impl Bench {
         self.run_bare(amqp_url, &load.lasting(warm_up_seconds)).await?;
         self.sink.ask("POST", "/reset").await?;
         let watched: Vec<Watched> = self.engines.iter().cloned().chain(self.sink.watched()).collect();
-        let before = readings(&watched);
+        let (before, machine_before) = (readings(&watched), MachineTime::now());
         let (done, ledger) = self.run_bare(amqp_url, load).await?;
+        let machine_busy_percent = Some(MachineTime::now().busy_percent_since(machine_before));
         let balance = self.balance(&ledger, &[vec![0]]).await?;
         let processes = rows(&watched, &before, balance.deliveries, &[("bare", &done)]);
-        Ok(Row { workload: name.to_owned(), balance, processes, ..Row::default() })
+        Ok(Row { workload: name.to_owned(), balance, processes, machine_busy_percent, ..Row::default() })
     }
 
     async fn run_bare(&self, amqp_url: &str, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {
@@ -201,13 +208,22 @@ impl Bench {
             engine.watched().into_iter().chain(self.engines.iter().cloned()).chain(self.sink.watched()).collect();
         let before = readings(&watched);
 
-        let (done, ledger) = self.generate(engine, plan, &plan.load).await?;
+        let machine_before = MachineTime::now();
+        let over = Cell::new(false);
+        let publishing = async {
+            let result = self.generate(engine, plan, &plan.load).await;
+            over.set(true);
+            result
+        };
+        let (published, deepest) = futures::join!(publishing, engine.deepest(&over));
+        let (done, ledger) = published?;
+        let machine_busy_percent = Some(MachineTime::now().busy_percent_since(machine_before));
         let routes: Vec<Vec<u16>> = plan.kinds.iter().map(|(_, endpoints)| endpoints.clone()).collect();
         let expected: u64 =
             ledger::read(&ledger)?.iter().map(|event| routes[usize::from(event.kind)].len() as u64).sum();
         self.sink.wait_for(expected, Duration::from_secs(15)).await?;
         let received = Instant::now();
-        let mut row = Row { workload: plan.name.to_owned(), ..Row::default() };
+        let mut row = Row { workload: plan.name.to_owned(), machine_busy_percent, deepest: deepest?, ..Row::default() };
         if plan.settles {
             let empty = engine.settle(SETTLE_WITHIN).await.with_context(|| plan.name.to_owned())?;
             row.recorded_after_seconds = Some(empty.saturating_duration_since(received).as_secs_f64());
