@@ -130,7 +130,7 @@ fn is_domain(text: &str) -> bool {
 fn parse_ip_net(text: &str) -> Option<IpNet> {
     let net = match text.parse::<IpNet>() {
         Ok(net) => net.trunc(),
-        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?),
+        Err(_) => IpNet::from(text.parse::<IpAddr>().ok()?.to_canonical()),
     };
     Some(net)
 }
