@@ -79,3 +79,6 @@ fn readable(variable: &'static str, path: Option<&std::path::PathBuf>) -> Result
 fn shown<T>(value: Option<&T>, show: impl FnOnce(&T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), show)
 }
+
+#[cfg(test)]
+mod tests;

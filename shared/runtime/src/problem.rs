@@ -208,10 +208,10 @@ fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], error: &serde_json::Error) ->
             let message = without_place(failed.inner());
             let mut pointer = pointer_of(failed.path());
             // An unknown or missing field is reported at its object: point at the field itself.
-            if let Some(field) = field_in(&message)
-                && !pointer.ends_with(&format!("/{field}"))
+            if let Some(field) = field_in(&message).map(|field| format!("/{}", escape(field)))
+                && !pointer.ends_with(&field)
             {
-                pointer = format!("{pointer}/{}", escape(field));
+                pointer.push_str(&field);
             }
             let at = place(failed.inner());
             Problem::unprocessable(vec![FieldError::new(pointer, format!("{message} ({at})"))])

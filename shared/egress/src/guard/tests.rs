@@ -1,1 +1,265 @@
-//! Tables.
+//! What an attacker would save as an endpoint, what a name could resolve to, and what must go on working.
+
+use super::*;
+
+/// URLs that no customer may save, with the default settings.
+const HOSTILE_URLS: &[&str] = &[
+    // Loopback, in every spelling that a URL parser turns into it.
+    "https://127.0.0.1/",
+    "https://127.1/",
+    "https://127.0.1/",
+    "https://127.255.255.254/",
+    "https://2130706433/",
+    "https://017700000001/",
+    "https://0x7f000001/",
+    "https://0x7f.0.0.1/",
+    "https://0177.0.0.1/",
+    "https://0x7f.0x0.0x0.0x1/",
+    "https://127.0.0.1./",
+    "https://%31%32%37.0.0.1/",
+    "https://①②⑦.⓪.⓪.①/",
+    "https://127。0。0。1/",
+    "https://localhost/",
+    "https://LOCALHOST/",
+    "https://localhost./",
+    "https://foo.localhost/",
+    "https://localhost.localdomain/",
+    "https://ip6-localhost/",
+    "https://[::1]/",
+    "https://[0:0:0:0:0:0:0:1]/",
+    "https://[::ffff:127.0.0.1]/",
+    "https://[::ffff:7f00:1]/",
+    "https://[::127.0.0.1]/",
+    "https://[::ffff:0:127.0.0.1]/",
+    // Unspecified.
+    "https://0.0.0.0/",
+    "https://0/",
+    "https://0.1.2.3/",
+    "https://[::]/",
+    "https://[::0.0.0.0]/",
+    // Private.
+    "https://10.0.0.1/",
+    "https://10.255.255.255/",
+    "https://012.0.0.1/",
+    "https://172.16.0.1/",
+    "https://172.31.255.255/",
+    "https://192.168.0.1/",
+    "https://0xc0a80001/",
+    "https://192.168.257/",
+    "https://[::ffff:10.0.0.1]/",
+    "https://[fc00::1]/",
+    "https://[fd00:ec2::254]/",
+    "https://[fec0::1]/",
+    // Link-local and metadata.
+    "https://169.254.169.254/latest/meta-data/",
+    "https://2852039166/",
+    "https://0xa9fea9fe/",
+    "https://0251.0376.0251.0376/",
+    "https://169.254.170.2/",
+    "https://metadata.google.internal/",
+    "https://instance-data.ec2.internal/",
+    "https://100.100.100.200/",
+    "https://168.63.129.16/",
+    "https://192.0.0.192/",
+    "https://[fe80::1]/",
+    "https://[febf::1]/",
+    "https://[::ffff:169.254.169.254]/",
+    "https://[::ffff:a9fe:a9fe]/",
+    // Other special ranges.
+    "https://100.64.0.1/",
+    "https://100.127.255.255/",
+    "https://192.0.2.1/",
+    "https://192.88.99.1/",
+    "https://198.18.0.1/",
+    "https://198.19.255.255/",
+    "https://198.51.100.7/",
+    "https://203.0.113.9/",
+    "https://224.0.0.1/",
+    "https://239.255.255.255/",
+    "https://240.0.0.1/",
+    "https://255.255.255.255/",
+    "https://[ff02::1]/",
+    "https://[2001:db8::1]/",
+    "https://[3fff::1]/",
+    "https://[100::1]/",
+    "https://[5f00::1]/",
+    "https://[4000::1]/",
+    "https://[2001:2::1]/",
+    "https://[2001:20::1]/",
+    // IPv4 inside of IPv6.
+    "https://[64:ff9b::127.0.0.1]/",
+    "https://[64:ff9b::a9fe:a9fe]/",
+    "https://[64:ff9b::10.0.0.1]/",
+    "https://[64:ff9b:1::8.8.8.8]/",
+    "https://[64:ff9b:1:ffff::1]/",
+    "https://[2002:7f00:1::]/",
+    "https://[2002:a9fe:a9fe::1]/",
+    "https://[2002:c0a8:101::1]/",
+    // Teredo: a private server; a public server with the client 127.0.0.1, its bits inverted.
+    "https://[2001:0:a00:1::1]/",
+    "https://[2001:0:4136:e378:8000:63bf:80ff:fffe]/",
+    // ISATAP.
+    "https://[2a00:1450::5efe:10.0.0.1]/",
+    "https://[2a00:1450::200:5efe:127.0.0.1]/",
+    // Forms.
+    "ftp://example.com/",
+    "file:///etc/passwd",
+    "gopher://example.com/",
+    "javascript:alert(1)",
+    "data:text/plain,hi",
+    "unix:/var/run/docker.sock",
+    "https://",
+    "https:///path",
+    "//example.com/",
+    "example.com",
+    "",
+    "https://user@example.com/",
+    "https://user:password@example.com/",
+    "https://:password@example.com/",
+    "https://@example.com/",
+    "https://example.com@127.0.0.1/",
+    "https://127.0.0.1#@example.com/",
+    "https://127.0.0.1?@example.com/",
+    "https://example.com\\@127.0.0.1/",
+    "https:\\\\127.0.0.1/",
+    "https://exa\tmple.com/",
+    "https://example.com/\r\nx-header: 1",
+    "https://exam ple.com/",
+    " https://example.com/",
+    "https://example.com./",
+    "https://example..com/",
+    "https://.example.com/",
+    "https://intranet/",
+    "https://printer.local/",
+    "https://router.home.arpa/",
+    "https://256.256.256.256/",
+    "https://1.2.3.4.5/",
+    "https://exa$mple.com/",
+    "https://*.example.com/",
+    "https://example.com:0/",
+    "https://example.com:22/",
+    "https://example.com:25/",
+    "https://example.com:1023/",
+    "https://example.com:65536/",
+    "https://example.com:x/",
+    // Plain http where https is wanted.
+    "http://example.com/",
+];
+
+const GOOD_URLS: &[&str] = &[
+    "https://example.com/",
+    "https://example.com/hooks/postrider?tenant=7&x=%20#part",
+    "https://EXAMPLE.com:443/",
+    "https://example.com:8443/hook",
+    "https://example.com:1024/",
+    "https://example.com:65535/",
+    "https://hooks.eu-west-1.example.co.uk/a/b/c",
+    "https://under_score.example.com/",
+    "https://bücher.example/",
+    "https://xn--bcher-kva.example/",
+    "https://8.8.8.8/",
+    "https://172.15.255.255/",
+    "https://172.32.0.1/",
+    "https://100.63.255.255/",
+    "https://100.128.0.1/",
+    "https://126.255.255.255/",
+    "https://128.0.0.1/",
+    "https://[2606:4700:4700::1111]/",
+    "https://[2a00:1450:4001:82b::200e]:8443/",
+    "https://[64:ff9b::8.8.8.8]/",
+    "https://[2002:808:808::1]/",
+    "https://notlocalhost.com/",
+    "https://localhost.example.com/",
+    "https://internal.example.com/",
+];
+
+#[test]
+fn hostile_urls_are_refused() {
+    let guard = AddressGuard::default();
+    assert!(HOSTILE_URLS.len() >= 80);
+    let passed: Vec<&str> = HOSTILE_URLS.iter().copied().filter(|url| guard.check_url(url, true).is_ok()).collect();
+    assert!(passed.is_empty(), "let through: {passed:?}");
+}
+
+#[test]
+fn good_urls_pass() {
+    let guard = AddressGuard::default();
+    for url in GOOD_URLS {
+        if let Err(refused) = guard.check_url(url, true) {
+            panic!("{url}: {refused}");
+        }
+    }
+}
+
+#[track_caller]
+fn refused(guard: &AddressGuard, url: &str, https_only: bool, words: &str) {
+    let message = guard.check_url(url, https_only).expect_err(url).to_string();
+    assert!(message.contains(words), "{url}: {message:?} lacks {words:?}");
+}
+
+#[test]
+fn a_refusal_says_what_is_wrong() {
+    let guard = AddressGuard::default();
+    refused(&guard, "http://example.com/", true, "only https");
+    refused(&guard, "https://u:p@example.com/", true, "user name or password");
+    refused(&guard, "https://0x7f.1/", true, "`127.0.0.1` cannot be used: a loopback address");
+    refused(&guard, "https://169.254.169.254/", true, "metadata");
+    refused(&guard, "https://[2001:db8::1]/", true, "documentation");
+    refused(&guard, "https://example.com:22/", true, "port 22");
+    refused(&guard, "ftp://example.com/", true, "`ftp`");
+    refused(&guard, &format!("https://example.com/{}", "a".repeat(URL_BYTES_MAX)), true, "2048 bytes");
+    refused(&guard, &format!("https://example.com/{}", "é".repeat(900)), true, "2048 bytes");
+}
+
+#[test]
+fn http_is_taken_where_it_is_allowed() {
+    assert!(AddressGuard::default().check_url("http://example.com/", false).is_ok());
+    assert!(AddressGuard::new(Vec::new(), true).check_url("http://example.com/", true).is_ok());
+    refused(&AddressGuard::new(Vec::new(), true), "ftp://example.com/", true, "ftp");
+}
+
+#[test]
+fn an_allow_list_opens_its_ranges_and_no_others() {
+    let allow = ["127.0.0.0/8", "fd00:1::/32"].map(|range| range.parse().unwrap());
+    let guard = AddressGuard::new(allow.to_vec(), false);
+    for url in [
+        "https://127.0.0.1:9000/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[fd00:1::7]/",
+        "https://localhost:9000/",
+        "https://receiver:9000/",
+        "https://svc.ns.svc.cluster.local/",
+    ] {
+        assert!(guard.check_url(url, true).is_ok(), "{url}");
+    }
+    for url in ["https://10.0.0.1/", "https://[::1]/", "https://[fd00:2::7]/", "https://169.254.169.254/", "https://127.0.0.1:22/"] {
+        assert!(guard.check_url(url, true).is_err(), "{url}");
+    }
+}
+
+#[test]
+fn addresses_at_the_edges_of_ranges() {
+    let guard = AddressGuard::default();
+    let passes = |address: &str| guard.check_address(address.parse().unwrap()).is_ok();
+    for (inside, outside) in [
+        ("0.255.255.255", "1.0.0.0"),
+        ("10.0.0.0", "9.255.255.255"),
+        ("10.255.255.255", "11.0.0.0"),
+        ("100.64.0.0", "100.63.255.255"),
+        ("127.0.0.0", "126.255.255.255"),
+        ("169.254.0.0", "169.253.255.255"),
+        ("172.31.255.255", "172.32.0.0"),
+        ("192.168.255.255", "192.169.0.0"),
+        ("198.18.0.0", "198.17.255.255"),
+        ("198.19.255.255", "198.20.0.0"),
+        ("224.0.0.0", "223.255.255.255"),
+        ("fdff:ffff::1", "2a00::1"),
+        ("2001:1ff:ffff::1", "2001:200::1"),
+        ("1fff:ffff::1", "2001:4860:4860::8888"),
+        ("64:ff9b::192.168.0.1", "64:ff9b::192.169.0.1"),
+        ("2002:a00:1::1", "2002:b00:1::1"),
+    ] {
+        assert!(!passes(inside), "{inside} must not pass");
+        assert!(passes(outside), "{outside} must pass");
+    }
+}

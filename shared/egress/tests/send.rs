@@ -1,0 +1,505 @@
+//! `Egress::send` against real servers on this machine: good ones, broken ones and hostile ones.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use postrider_egress::{Egress, EgressConfig, RESPONSE_BYTES_MAX, Request, Response, Url};
+use postrider_model::attempt::Outcome;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(300);
+
+fn local() -> EgressConfig {
+    EgressConfig { allow: vec!["127.0.0.0/8".parse().unwrap()], ..EgressConfig::default() }
+}
+
+fn egress(config: EgressConfig) -> Egress {
+    Egress::new(config).unwrap()
+}
+
+async fn send(egress: &Egress, url: &str, timeout: Duration) -> Response {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    headers.insert("webhook-id", HeaderValue::from_static("evt_1"));
+    let body = Bytes::from_static(br#"{"type":"a.b"}"#);
+    egress.send(Request { url: Url::parse(url).unwrap(), headers, body, timeout }).await
+}
+
+/// A server that hands each connection to `serve`; counts them.
+struct Server {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start<F, Fut>(serve: F) -> Self
+    where
+        F: Fn(TcpStream) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(serve(stream));
+            }
+        });
+        Self { address, connections }
+    }
+
+    /// Answers every request of every connection with these bytes.
+    async fn answering(answer: impl Into<String>) -> Self {
+        let answer: Arc<str> = answer.into().into();
+        Self::start(move |mut stream| {
+            let answer = Arc::clone(&answer);
+            async move {
+                while read_request(&mut stream).await.is_some() {
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+}
+
+/// One request as text, body included; `None` when the connection ends.
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut bytes = Vec::new();
+    loop {
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+            if body.len() >= length {
+                return Some(text.into_owned());
+            }
+        }
+    }
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nx-one: 1\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn a_good_endpoint_gets_the_bytes_and_its_answer_is_kept() {
+    let (seen_tx, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream| {
+        let seen_tx = seen_tx.clone();
+        async move {
+            seen_tx.send(read_request(&mut stream).await.unwrap()).unwrap();
+            stream.write_all(ok("thanks").as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let egress = egress(local());
+    let mut headers = HeaderMap::new();
+    headers.insert("webhook-id", HeaderValue::from_static("evt_1"));
+    headers.insert("host", HeaderValue::from_static("evil.example"));
+    headers.insert("content-length", HeaderValue::from_static("3"));
+    headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+    let url = Url::parse(&server.url()).unwrap();
+    let response = egress.send(Request { url, headers, body: Bytes::from_static(b"{\"a\":1}"), timeout: LONG }).await;
+
+    assert_eq!((response.outcome, response.status_code), (Outcome::Success, Some(200)));
+    assert_eq!(response.excerpt, "thanks");
+    assert!(response.headers.contains(&("x-one".to_owned(), "1".to_owned())));
+    assert!(response.error.is_none() && response.retry_after.is_none());
+    assert!(response.first_byte.unwrap() <= response.duration);
+
+    let request = seen.recv().await.unwrap();
+    assert!(request.starts_with("POST /hook HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("webhook-id: evt_1\r\n") && request.ends_with("\r\n\r\n{\"a\":1}"), "{request}");
+    assert!(request.contains(&format!("host: {}\r\n", server.address)) && !request.contains("evil"), "{request}");
+    assert!(request.contains("content-length: 7\r\n") && !request.contains("chunked"), "{request}");
+    for absent in ["cookie", "accept-encoding", "referer", "user-agent"] {
+        assert!(!request.contains(absent), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn connections_are_reused() {
+    let server = Server::answering(ok("x")).await;
+    let egress = egress(local());
+    for _ in 0..20 {
+        assert_eq!(send(&egress, &server.url(), LONG).await.outcome, Outcome::Success);
+    }
+    assert_eq!(server.connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closed_meanwhile_costs_no_attempt() {
+    let server = Server::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(ok("x").as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    })
+    .await;
+    let egress = egress(local());
+    for round in 0..10 {
+        let response = send(&egress, &server.url(), LONG).await;
+        assert_eq!(response.outcome, Outcome::Success, "round {round}: {:?}", response.error);
+        // The close must have arrived before the next request: a request that crosses it is a fault of its own.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_is_not_followed() {
+    let target = Server::answering(ok("followed")).await;
+    for code in [301, 302, 303, 307, 308] {
+        let answer = format!("HTTP/1.1 {code} Moved\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", target.url());
+        let server = Server::answering(answer).await;
+        let response = send(&egress(local()), &server.url(), LONG).await;
+        assert_eq!((response.outcome, response.status_code), (Outcome::HttpStatus, Some(code)));
+    }
+    assert_eq!(target.connections.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_answer_without_a_success_status_is_not_an_error() {
+    let server = Server::answering("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nbusy").await;
+    let response = send(&egress(local()), &server.url(), LONG).await;
+    assert_eq!((response.outcome, response.status_code), (Outcome::HttpStatus, Some(503)));
+    assert_eq!(response.excerpt, "busy");
+    assert!(response.error.is_none());
+}
+
+#[tokio::test]
+async fn retry_after_is_read_in_both_forms() {
+    let egress = egress(local());
+    let answer = |value: &str| format!("HTTP/1.1 429 Slow\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n");
+    let server = Server::answering(answer("17")).await;
+    assert_eq!(send(&egress, &server.url(), LONG).await.retry_after, Some(Duration::from_secs(17)));
+    let server = Server::answering(answer(&httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(30)))).await;
+    let wait = send(&egress, &server.url(), LONG).await.retry_after.unwrap();
+    assert!(wait > Duration::from_secs(25) && wait <= Duration::from_secs(30), "{wait:?}");
+    let server = Server::answering(answer("tomorrow")).await;
+    assert_eq!(send(&egress, &server.url(), LONG).await.retry_after, None);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers_is_a_timeout() {
+    let server = Server::start(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let begun = Instant::now();
+    let response = send(&egress(local()), &server.url(), SHORT).await;
+    assert_eq!((response.outcome, response.status_code), (Outcome::Timeout, None));
+    assert!(begun.elapsed() >= SHORT && response.duration < SHORT * 4, "{:?}", response.duration);
+    assert_eq!(response.error.as_deref(), Some("no answer within 0.3 s"));
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_cut_off_at_the_same_deadline() {
+    let server = Server::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await;
+        while stream.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let response = send(&egress(local()), &server.url(), SHORT).await;
+    assert_eq!((response.outcome, response.status_code), (Outcome::Timeout, Some(200)));
+    assert!(response.duration < SHORT * 4, "{:?}", response.duration);
+    assert!(!response.excerpt.is_empty() && response.first_byte.is_some());
+    assert_eq!(response.error.as_deref(), Some("no complete answer within 0.3 s"));
+}
+
+#[tokio::test]
+async fn headers_that_drip_are_cut_off_too() {
+    let server = Server::start(|mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        while stream.write_all(b"x-a: b\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let response = send(&egress(local()), &server.url(), SHORT).await;
+    assert_eq!((response.outcome, response.status_code), (Outcome::Timeout, None));
+}
+
+#[tokio::test]
+async fn an_endless_body_is_read_to_its_limit_and_dropped() {
+    let written = Arc::new(AtomicUsize::new(0));
+    let (closed_tx, mut closed) = tokio::sync::mpsc::unbounded_channel();
+    let count = Arc::clone(&written);
+    let server = Server::start(move |mut stream| {
+        let (count, closed_tx) = (Arc::clone(&count), closed_tx.clone());
+        async move {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+            let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+            while stream.write_all(chunk.as_bytes()).await.is_ok() {
+                count.fetch_add(0x1000, Ordering::Relaxed);
+            }
+            closed_tx.send(()).unwrap();
+        }
+    })
+    .await;
+    let response = send(&egress(local()), &server.url(), LONG).await;
+    assert_eq!((response.outcome, response.status_code), (Outcome::Success, Some(200)));
+    assert_eq!(response.excerpt.len(), 4096);
+    tokio::time::timeout(LONG, closed.recv()).await.expect("the connection is closed").unwrap();
+    // What the kernel buffered on both sides is written and never read.
+    assert!(written.load(Ordering::Relaxed) < RESPONSE_BYTES_MAX + 16 * 1024 * 1024);
+}
+
+#[tokio::test]
+async fn many_headers_are_bounded_and_too_many_are_no_http() {
+    let answer = |count: usize| {
+        let headers: String = (0..count).map(|index| format!("x-{index}: v\r\n")).collect();
+        format!("HTTP/1.1 200 OK\r\n{headers}content-length: 0\r\n\r\n")
+    };
+    let server = Server::answering(answer(60)).await;
+    let response = send(&egress(local()), &server.url(), LONG).await;
+    assert_eq!((response.outcome, response.headers.len()), (Outcome::Success, 32));
+    let server = Server::answering(answer(5_000)).await;
+    let response = send(&egress(local()), &server.url(), LONG).await;
+    assert_eq!(response.outcome, Outcome::ProtocolError, "{:?}", response.error);
+}
+
+#[tokio::test]
+async fn broken_answers_are_protocol_errors() {
+    let egress = egress(local());
+    for (answer, words) in [
+        ("SSH-2.0-OpenSSH_9.6\r\n", "not HTTP/1.1"),
+        ("", "closed before the answer was complete"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", "before the answer was complete"),
+    ] {
+        let server = Server::start(move |mut stream| async move {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        })
+        .await;
+        let response = send(&egress, &server.url(), LONG).await;
+        assert_eq!(response.outcome, Outcome::ProtocolError, "{answer:?}: {:?}", response.error);
+        assert!(response.error.as_deref().unwrap().contains(words), "{answer:?}: {:?}", response.error);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_port_is_a_failed_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let response = send(&egress(local()), &url, LONG).await;
+    assert_eq!(response.outcome, Outcome::ConnectFailed);
+    assert_eq!(response.error.as_deref(), Some("the connection was refused"));
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_is_a_dns_failure() {
+    let response = send(&egress(EgressConfig::default()), "http://no-such-name.invalid/", LONG).await;
+    assert_eq!(response.outcome, Outcome::DnsFailed, "{:?}", response.error);
+    assert_eq!(response.error.as_deref(), Some("the name does not resolve"));
+}
+
+#[tokio::test]
+async fn no_connection_is_made_to_a_refused_address() {
+    let server = Server::answering(ok("reached")).await;
+    let port = server.address.port();
+    // The name passes the form check, since some range is open; what it resolves to does not.
+    let elsewhere = EgressConfig { allow: vec!["10.0.0.0/8".parse().unwrap()], ..EgressConfig::default() };
+    for (config, host) in [
+        (EgressConfig::default(), "127.0.0.1"),
+        (EgressConfig::default(), "[::ffff:127.0.0.1]"),
+        (EgressConfig::default(), "2130706433"),
+        (EgressConfig::default(), "localhost"),
+        (elsewhere.clone(), "localhost"),
+        (elsewhere, "127.0.0.1"),
+    ] {
+        let response = send(&egress(config), &format!("http://{host}:{port}/"), LONG).await;
+        assert_eq!(response.outcome, Outcome::AddressBlocked, "{host}: {:?}", response.error);
+        assert!(response.status_code.is_none());
+    }
+    assert_eq!(server.connections.load(Ordering::Relaxed), 0);
+
+    let response = send(&egress(local()), &format!("http://localhost:{port}/"), LONG).await;
+    assert_eq!(response.outcome, Outcome::Success, "{:?}", response.error);
+}
+
+#[tokio::test]
+async fn a_blocked_name_tells_nothing_about_this_network() {
+    let elsewhere = EgressConfig { allow: vec!["10.0.0.0/8".parse().unwrap()], ..EgressConfig::default() };
+    let response = send(&egress(elsewhere), "http://localhost:9000/", LONG).await;
+    assert_eq!(response.error.as_deref(), Some("the name resolves to no address that deliveries may go to"));
+}
+
+/// A certificate for `localhost` and 127.0.0.1 that signs itself, written to `directory`, and a server with it.
+async fn tls_server(directory: &Path) -> (Server, std::path::PathBuf) {
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let file = directory.join("ca.pem");
+    std::fs::write(&file, made.cert.pem()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let server = Server::start(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                while read_request(&mut stream).await.is_some() {
+                    stream.write_all(ok("secure").as_bytes()).await.unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    (server, file)
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_needs_the_operators_root() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, ca_file) = tls_server(directory.path()).await;
+    let url = format!("https://localhost:{}/", server.address.port());
+
+    let response = send(&egress(local()), &url, LONG).await;
+    assert_eq!(response.outcome, Outcome::TlsFailed, "{:?}", response.error);
+    assert!(response.error.as_deref().unwrap().contains("issuer is not trusted"), "{:?}", response.error);
+
+    let trusting = egress(EgressConfig { ca_file: Some(ca_file), ..local() });
+    let response = send(&trusting, &url, LONG).await;
+    assert_eq!((response.outcome, response.excerpt.as_ref()), (Outcome::Success, b"secure".as_ref()), "{:?}", response.error);
+
+    let response = send(&trusting, &format!("https://127.0.0.2:{}/", server.address.port()), LONG).await;
+    assert!(matches!(response.outcome, Outcome::TlsFailed | Outcome::ConnectFailed), "{:?}", response.error);
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
+    let ca_file = directory.path().join("ca.pem");
+    std::fs::write(&ca_file, made.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let server = Server::start(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let _ = acceptor.accept(stream).await;
+        }
+    })
+    .await;
+    let egress = egress(EgressConfig { ca_file: Some(ca_file), ..local() });
+    let response = send(&egress, &format!("https://localhost:{}/", server.address.port()), LONG).await;
+    assert_eq!(response.outcome, Outcome::TlsFailed);
+    assert_eq!(response.error.as_deref(), Some("the certificate is for another host name"));
+}
+
+#[tokio::test]
+async fn https_to_a_port_without_tls_is_a_tls_failure() {
+    let plain = Server::answering(ok("x")).await;
+    let response = send(&egress(local()), &format!("https://{}/", plain.address), SHORT).await;
+    // The server waits for more of what it takes for a request, or answers something that is no TLS.
+    assert!(matches!(response.outcome, Outcome::TlsFailed | Outcome::Timeout), "{:?}", response.error);
+    let closing = Server::start(|mut stream| async move {
+        let mut some = [0; 64];
+        let _ = stream.read(&mut some).await;
+        let _ = stream.shutdown().await;
+    })
+    .await;
+    let response = send(&egress(local()), &format!("https://{}/", closing.address), LONG).await;
+    assert_eq!(response.outcome, Outcome::TlsFailed, "{:?}", response.error);
+    let talking = Server::start(|mut stream| async move {
+        let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await;
+        let mut some = [0; 64];
+        while stream.read(&mut some).await.is_ok_and(|read| read > 0) {}
+    })
+    .await;
+    let response = send(&egress(local()), &format!("https://{}/", talking.address), LONG).await;
+    assert_eq!(response.outcome, Outcome::TlsFailed, "{:?}", response.error);
+}
+
+#[tokio::test]
+async fn a_file_without_certificates_is_refused_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("empty.pem");
+    std::fs::write(&empty, "nothing").unwrap();
+    for ca_file in [empty, directory.path().join("missing.pem")] {
+        let error = Egress::new(EgressConfig { ca_file: Some(ca_file), ..local() }).unwrap_err().to_string();
+        assert!(error.contains(".pem"), "{error}");
+    }
+    assert!(Egress::new(EgressConfig { proxy: Some("::".to_owned()), ..local() }).is_err());
+}
+
+/// A forward proxy that answers what is asked of it in absolute form and notes it.
+async fn proxy(notes: tokio::sync::mpsc::UnboundedSender<String>) -> Server {
+    Server::start(move |mut stream| {
+        let notes = notes.clone();
+        async move {
+            while let Some(request) = read_request(&mut stream).await {
+                notes.send(request.lines().next().unwrap_or_default().to_owned()).unwrap();
+                if write(&mut stream, &ok("by proxy")).await.is_err() {
+                    break;
+                }
+            }
+        }
+    })
+    .await
+}
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> std::io::Result<()> {
+    stream.write_all(text.as_bytes()).await
+}
+
+#[tokio::test]
+async fn a_forward_proxy_is_asked_only_for_what_the_guard_lets_through() {
+    let (notes_tx, mut notes) = tokio::sync::mpsc::unbounded_channel();
+    let proxy = proxy(notes_tx).await;
+    // The proxy itself is on a range that endpoints may not be in, and is named: both are the operator's business.
+    let with_proxy = EgressConfig {
+        allow: vec!["10.0.0.0/8".parse().unwrap()],
+        proxy: Some(format!("http://localhost:{}", proxy.address.port())),
+        ..EgressConfig::default()
+    };
+    let egress = egress(with_proxy);
+    let response = send(&egress, "http://10.1.2.3/hook", LONG).await;
+    assert_eq!((response.outcome, response.excerpt.as_ref()), (Outcome::Success, b"by proxy".as_ref()), "{:?}", response.error);
+    assert_eq!(notes.recv().await.unwrap(), "POST http://10.1.2.3/hook HTTP/1.1");
+
+    for (url, outcome) in [
+        ("http://127.0.0.1:9000/", Outcome::AddressBlocked),
+        ("http://localhost:9000/", Outcome::AddressBlocked),
+        ("http://no-such-name.invalid/", Outcome::DnsFailed),
+    ] {
+        let response = send(&egress, url, LONG).await;
+        assert_eq!(response.outcome, outcome, "{url}: {:?}", response.error);
+    }
+    assert!(notes.try_recv().is_err(), "the proxy was not asked");
+}

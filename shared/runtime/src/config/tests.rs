@@ -1,0 +1,140 @@
+//! Flags, as a command would flatten them. Values come from flags here: the environment belongs to the whole process.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Command {
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    amqp: AmqpArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    retention: RetentionArgs,
+    #[command(flatten)]
+    egress: EgressArgs,
+    #[command(flatten)]
+    keys: KeysArgs,
+    #[command(flatten)]
+    master_keys: MasterKeysArgs,
+    #[command(flatten)]
+    profiles: ProfilesArgs,
+}
+
+impl Command {
+    fn settings(&self) -> [&dyn Checked; 8] {
+        [
+            &self.http,
+            &self.amqp,
+            &self.database,
+            &self.retention,
+            &self.egress,
+            &self.keys,
+            &self.master_keys,
+            &self.profiles,
+        ]
+    }
+}
+
+/// 32 bytes.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+fn parse(more: &[&str]) -> Result<Command, String> {
+    let master = format!("k1:{KEY}");
+    let mut line = vec![
+        "postrider",
+        "--amqp-url=amqp://guest:s3cret@broker/vhost",
+        "--database-url=postgres://postrider:s3cret@db/postrider",
+        "--operator-keys=opk_s3cret_s3cret_1,opk_s3cret_s3cret_2",
+        "--master-keys",
+        &master,
+    ];
+    line.extend(more);
+    Command::try_parse_from(line).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn refused(more: &[&str], words: &str) {
+    let message = match parse(more) {
+        Err(message) => message,
+        Ok(command) => check_all(&command.settings()).expect_err(&format!("{more:?} should be refused")).to_string(),
+    };
+    assert!(message.contains(words), "{more:?}: {message:?} lacks {words:?}");
+}
+
+#[test]
+fn the_defaults_are_those_of_the_documentation() {
+    let command = parse(&[]).unwrap();
+    check_all(&command.settings()).unwrap();
+    assert_eq!(command.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(command.retention.days, 30);
+    assert!(command.egress.allow.0.is_empty() && !command.egress.allow_http);
+    assert!(command.egress.proxy.0.is_none() && command.egress.ca_file.is_none());
+    assert_eq!(command.egress.connect_timeout.as_secs(), 10);
+    assert_eq!(command.http.drain_timeout.as_secs(), 70);
+    assert!(command.profiles.directory.is_none());
+}
+
+#[test]
+fn values_are_read() {
+    let command = parse(&[
+        "--listen=0.0.0.0:80",
+        "--egress-allow=127.0.0.0/8,10.0.0.0/8",
+        "--egress-allow-http",
+        "--egress-proxy=http://u:s3cret@proxy:3128",
+        "--drain-timeout=2m",
+        "--retention-days=7",
+    ])
+    .unwrap();
+    assert!(command.egress.allow_http);
+    assert_eq!(command.egress.allow.0.len(), 2);
+    assert_eq!(command.http.drain_timeout.as_secs(), 120);
+    assert!(!parse(&["--egress-allow-http=false"]).unwrap().egress.allow_http);
+    assert!(!parse(&["--egress-allow-http="]).unwrap().egress.allow_http);
+}
+
+#[test]
+fn what_cannot_be_used_is_named() {
+    refused(&["--listen=here"], "--listen");
+    refused(&["--egress-allow=10.0.0.0/33"], "10.0.0.0/33");
+    refused(&["--retention-days=0"], "retention-days");
+    refused(&["--egress-connect-timeout=0s"], "POSTRIDER_EGRESS_CONNECT_TIMEOUT");
+    refused(&["--egress-connect-timeout=soon"], "egress-connect-timeout");
+    refused(&["--egress-proxy=socks5://proxy"], "POSTRIDER_EGRESS_PROXY");
+    refused(&["--egress-ca-file=/does/not/exist.pem"], "POSTRIDER_EGRESS_CA_FILE");
+    refused(&["--amqp-ca-file=/does/not/exist.pem"], "POSTRIDER_AMQP_CA_FILE");
+    refused(&["--profiles-dir=/does/not/exist"], "POSTRIDER_PROFILES_DIR");
+}
+
+#[test]
+fn keys_are_checked_without_being_shown() {
+    let check = |keys: &str| {
+        let args = MasterKeysArgs { master_keys: keys.into() };
+        args.check().map(|()| args.summary()[0].1.clone())
+    };
+    assert_eq!(check(&format!("a:{KEY}, b:{KEY}")).unwrap(), "ids a,b");
+    for wrong in ["", ",", "a:", KEY, "a:AAEC", "a:not base64!"] {
+        assert_eq!(check(wrong).unwrap_err().variable, "POSTRIDER_MASTER_KEYS", "{wrong}");
+    }
+    assert!(check(&format!("a:{KEY},a:{KEY}")).unwrap_err().detail.contains("twice"));
+    let short = KeysArgs { operator_keys: "short".parse().unwrap() };
+    assert!(!short.check().unwrap_err().to_string().contains("short"));
+}
+
+#[test]
+fn neither_help_nor_summary_nor_debug_shows_a_secret() {
+    let command = parse(&["--egress-proxy=http://u:s3cret@proxy:3128"]).unwrap();
+    let summary: Vec<_> = command.settings().iter().flat_map(|settings| settings.summary()).collect();
+    let text = format!("{summary:?} {command:?}");
+    assert!(!text.contains("s3cret") && !text.contains(KEY), "{text}");
+    assert!(text.contains("amqp://broker/vhost") && text.contains("http://proxy:3128"), "{text}");
+}
+
+#[test]
+fn the_flags_agree_with_each_other() {
+    use clap::CommandFactory;
+    Command::command().debug_assert();
+}
