@@ -1,1 +1,4 @@
-//! Stub.
+//! The dispatcher: makes attempts.
+
+#![allow(dead_code)]
+mod pace;

@@ -1,0 +1,87 @@
+//! The rate of one endpoint: a generic cell rate algorithm that hands out slots, one interval apart.
+
+use std::time::{Duration, Instant};
+
+/// Longest interval between two slots; a smaller rate is served at this one.
+const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
+
+/// The distance between two slots of an endpoint that takes `rate_per_second`, when `dispatchers` share it.
+/// `None` without a rate (or with one that is no positive number: configuration is checked elsewhere).
+pub(crate) fn interval(rate_per_second: Option<f64>, dispatchers: u32) -> Option<Duration> {
+    let rate = rate_per_second.filter(|rate| rate.is_finite() && *rate > 0.0)?;
+    let seconds = f64::from(dispatchers.max(1)) / rate;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX))
+}
+
+/// When the next slot is free. There is no burst: `n` dispatchers let at most `rate + n` through in any second.
+#[derive(Debug, Default)]
+pub(crate) struct Gcra {
+    next: Option<Instant>,
+}
+
+impl Gcra {
+    /// Takes the next slot and says how far away it is.
+    pub(crate) fn charge(&mut self, now: Instant, interval: Duration) -> Duration {
+        let slot = self.next.map_or(now, |next| next.max(now));
+        self.next = Some(slot + interval);
+        slot.saturating_duration_since(now)
+    }
+
+    /// A slot that nobody here remembers (a dispatcher that is gone granted it) is being used: the ones granted from
+    /// now on make room for it.
+    pub(crate) fn charge_foreign(&mut self, now: Instant, interval: Duration) {
+        self.charge(now, interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn slots_are_an_interval_apart_and_unused_time_is_not_saved_up() {
+        let (mut gcra, start) = (Gcra::default(), Instant::now());
+        let interval = interval(Some(10.0), 1).unwrap();
+        let waits: Vec<u128> = (0..4).map(|_| gcra.charge(start, interval).as_millis()).collect();
+        assert_eq!(waits, [0, 100, 200, 300]);
+        let later = start + SECOND * 60;
+        let waits: Vec<u128> = (0..3).map(|_| gcra.charge(later, interval).as_millis()).collect();
+        assert_eq!(waits, [0, 100, 200]);
+    }
+
+    #[test]
+    fn any_second_sees_at_most_the_rate_and_one() {
+        let (mut gcra, start) = (Gcra::default(), Instant::now());
+        let interval = interval(Some(25.0), 1).unwrap();
+        let slots: Vec<Duration> = (0..200)
+            .map(|n| {
+                let asked = Duration::from_millis(n * 7);
+                asked + gcra.charge(start + asked, interval)
+            })
+            .collect();
+        for from in &slots {
+            let within = slots.iter().filter(|slot| (*from..*from + SECOND).contains(*slot)).count();
+            assert!(within <= 26, "{within}");
+        }
+    }
+
+    #[test]
+    fn the_rate_is_shared_by_the_dispatchers() {
+        assert_eq!(interval(Some(10.0), 4), Some(Duration::from_millis(400)));
+        assert_eq!(interval(Some(10.0), 0), Some(Duration::from_millis(100)));
+        assert_eq!(interval(None, 4), None);
+        for nonsense in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(interval(Some(nonsense), 1), None);
+        }
+        assert_eq!(interval(Some(1e-300), 1), Some(INTERVAL_MAX));
+    }
+
+    #[test]
+    fn a_foreign_slot_delays_the_next_own_one() {
+        let (mut gcra, now) = (Gcra::default(), Instant::now());
+        gcra.charge_foreign(now, SECOND);
+        assert_eq!(gcra.charge(now, SECOND), SECOND);
+    }
+}

@@ -1,0 +1,274 @@
+//! Whether a delivery may be attempted now: the pace of one endpoint, as a state machine without clock and without IO.
+//!
+//! Owns, per endpoint and dispatcher: its rate ([`gcra`]), its concurrency ([`window`]), its breaker and latency
+//! ([`health`]), and the line of deliveries that are parked on the ladder ([`parked`]).
+//!
+//! Promises: a verdict never asks anybody to wait longer than [`IN_MEMORY_MAX`] in memory, nor a number of deliveries that
+//! grows with the backlog; a slow or broken endpoint sees no POST from the live and bulk lanes, and one at a time while its
+//! breaker is open; a granted slot is used once. Does not: count across dispatchers (each grants its share of the rate),
+//! nor promise order.
+
+mod gcra;
+mod health;
+mod parked;
+mod window;
+
+use std::time::{Duration, Instant};
+
+use postrider_model::delivery::{HeldReason, Lane};
+use postrider_model::limits::HOLD_MAX;
+use postrider_model::time::UnixMillis;
+
+pub(crate) use gcra::interval;
+pub(crate) use health::{Seen, Transition};
+pub(crate) use window::Started;
+
+use gcra::Gcra;
+use health::Health;
+use parked::{Parked, Place};
+use window::Window;
+
+/// Longest wait in memory; whoever waits longer does so on the ladder.
+pub(crate) const IN_MEMORY_MAX: Duration = Duration::from_millis(250);
+/// A slot that was missed by more than this is granted anew.
+const MISSED_AFTER: Duration = Duration::from_secs(1);
+/// Waits shorter than this are none: timers are no finer.
+const NO_WAIT: Duration = Duration::from_millis(1);
+/// Deliveries of one endpoint that wait in memory for its concurrency: so many, and so many more per POST allowed in flight.
+const WAITING_MIN: u32 = 128;
+const WAITING_PER_POST: u32 = 16;
+/// How long a POST takes until one told.
+const LATENCY_GUESS: Duration = Duration::from_millis(10);
+
+/// The slot that a delivery was granted earlier and carried through the ladder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// None was granted.
+    None,
+    /// It is still to come.
+    Ahead {
+        /// How far away it is.
+        remaining: Duration,
+        /// What it was granted for.
+        reason: HeldReason,
+        /// Whether a dispatcher granted it that is not this one or ran before it.
+        foreign: bool,
+    },
+    /// It is now.
+    Due {
+        /// What it was granted for.
+        reason: HeldReason,
+        /// See [`Slot::Ahead`].
+        foreign: bool,
+    },
+    /// It has passed for longer than a second.
+    Missed,
+}
+
+impl Slot {
+    /// What became of a slot by `now`. `foreign_before`: when this dispatcher started.
+    pub(crate) fn of(
+        slot_at: Option<UnixMillis>,
+        held_since: Option<UnixMillis>,
+        reason: Option<HeldReason>,
+        now: UnixMillis,
+        foreign_before: UnixMillis,
+    ) -> Self {
+        let Some(slot_at) = slot_at else { return Self::None };
+        let reason = reason.unwrap_or(HeldReason::Rate);
+        let foreign = held_since.is_some_and(|since| since < foreign_before);
+        if slot_at > now {
+            Self::Ahead { remaining: now.until(slot_at), reason, foreign }
+        } else if slot_at.until(now) <= MISSED_AFTER {
+            Self::Due { reason, foreign }
+        } else {
+            Self::Missed
+        }
+    }
+}
+
+/// A delivery that asks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask {
+    /// The lane that it came from.
+    pub(crate) lane: Lane,
+    /// The slot that it carries.
+    pub(crate) slot: Slot,
+    /// The distance of two slots by the endpoint's rate, see [`interval`].
+    pub(crate) interval: Option<Duration>,
+    /// Whether it has waited in memory for a permit already, in vain.
+    pub(crate) waited: bool,
+}
+
+/// What it is to do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Verdict {
+    /// Send now; the POST counts as in flight until [`Pace::end`].
+    Go(Started),
+    /// Wait in memory for so long (at most [`IN_MEMORY_MAX`]), then ask again with this slot.
+    WaitForSlot(Duration, Slot),
+    /// Wait in memory, in line, until [`Pace::admit`] lets one through (at most [`IN_MEMORY_MAX`]; see [`Pace::leave`]).
+    WaitForPermit,
+    /// Wait on the ladder.
+    Hold {
+        /// The slot that was granted, from now.
+        slot_in: Duration,
+        /// How long to stay away before asking again; at most `slot_in` and [`HOLD_MAX`].
+        park_for: Duration,
+        /// Why.
+        reason: HeldReason,
+    },
+    /// Go to the slow lane and ask again there.
+    MoveToSlowLane,
+}
+
+/// The pace of one endpoint.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    gcra: Gcra,
+    window: Window,
+    health: Health,
+    parked: Parked,
+    /// Deliveries that were told [`Verdict::WaitForPermit`] and are neither admitted nor gone.
+    waiting: u32,
+}
+
+impl Pace {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            gcra: Gcra::default(),
+            window: Window::new(now),
+            health: Health::default(),
+            parked: Parked::new(now),
+            waiting: 0,
+        }
+    }
+
+    /// Whether a delivery may be attempted now.
+    pub(crate) fn ask(&mut self, now: Instant, ask: &Ask) -> Verdict {
+        if ask.lane != Lane::Slow && self.is_slow(now) {
+            return Verdict::MoveToSlowLane;
+        }
+        let free = self.waiting == 0 && self.window.in_flight() < self.limit();
+        match ask.slot {
+            Slot::Ahead { remaining, reason: HeldReason::Rate, foreign } => {
+                return if remaining > IN_MEMORY_MAX {
+                    let park_for = remaining.min(HOLD_MAX);
+                    Verdict::Hold { slot_in: remaining, park_for, reason: HeldReason::Rate }
+                } else {
+                    Verdict::WaitForSlot(remaining, Slot::Due { reason: HeldReason::Rate, foreign })
+                };
+            }
+            // A slot for concurrency is only there to spread the line: a free place is taken before it.
+            Slot::Ahead { remaining, reason, .. } if !free && remaining > IN_MEMORY_MAX => {
+                let park_for = self.parked.park_for(remaining);
+                return Verdict::Hold { slot_in: remaining, park_for, reason };
+            }
+            _ => {}
+        }
+        if !free && !self.may_wait(now, ask) {
+            let reason = if self.health.is_open() { HeldReason::Breaker } else { HeldReason::Concurrency };
+            let Place { slot_in, park_for } = self.parked.park(now, self.spacing(now), self.waiting);
+            return Verdict::Hold { slot_in, park_for, reason };
+        }
+        if let Some(interval) = ask.interval {
+            match ask.slot {
+                Slot::Due { reason: HeldReason::Rate, foreign: true } => self.gcra.charge_foreign(now, interval),
+                Slot::Due { reason: HeldReason::Rate, foreign: false } => {}
+                _ => {
+                    let wait = self.gcra.charge(now, interval);
+                    if wait > IN_MEMORY_MAX {
+                        let park_for = wait.min(HOLD_MAX);
+                        return Verdict::Hold { slot_in: wait, park_for, reason: HeldReason::Rate };
+                    }
+                    if wait >= NO_WAIT {
+                        let granted = Slot::Due { reason: HeldReason::Rate, foreign: false };
+                        return Verdict::WaitForSlot(wait, granted);
+                    }
+                }
+            }
+        }
+        if free {
+            return Verdict::Go(self.window.start(now));
+        }
+        self.waiting += 1;
+        Verdict::WaitForPermit
+    }
+
+    /// Lets the first in line through, if there is one and there is room. Call until it says no.
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<Started> {
+        if self.waiting == 0 || self.window.in_flight() >= self.limit() {
+            return None;
+        }
+        self.waiting -= 1;
+        Some(self.window.start(now))
+    }
+
+    /// One that waited for a permit no longer does.
+    pub(crate) fn leave(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// A POST ended, `seen` tells how; `None` when that is unknown (it was given up).
+    pub(crate) fn end(&mut self, now: Instant, started: Started, seen: Option<(Seen, Duration)>) -> Transition {
+        let mut transition = Transition::None;
+        if let Some((seen, latency)) = seen {
+            transition = self.health.see(seen, latency);
+            match seen {
+                Seen::Answered if !self.health.is_open() => self.window.grow(),
+                Seen::TimedOut | Seen::Unreachable => self.window.cut(now, started),
+                Seen::Answered | Seen::Unwell => {}
+            }
+            if transition == Transition::Closed {
+                self.parked.forget();
+            }
+        }
+        self.window.end(now, started);
+        transition
+    }
+
+    /// Whether the endpoint belongs to the slow lane: known slow or broken, or half of what it may have in flight is
+    /// out for longer than a second and nothing more fits.
+    pub(crate) fn is_slow(&mut self, now: Instant) -> bool {
+        self.health.is_slow()
+            || (self.window.in_flight() >= self.window.limit() && self.window.old(now) * 2 >= self.window.limit())
+    }
+
+    /// Whether the breaker is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.health.is_open()
+    }
+
+    /// POSTs that may be in flight now.
+    fn limit(&self) -> u32 {
+        if self.health.is_open() { 1 } else { self.window.limit() }
+    }
+
+    /// How long a POST takes: the average, or as long as nothing has come back from a full window.
+    fn latency(&self, now: Instant) -> Duration {
+        let known = self.health.latency().unwrap_or(LATENCY_GUESS);
+        if self.window.in_flight() >= self.limit() { known.max(self.window.stalled_for(now)) } else { known }
+    }
+
+    /// The time between two POSTs that end.
+    fn spacing(&self, now: Instant) -> Duration {
+        self.latency(now) / self.limit()
+    }
+
+    /// Whether one more may wait in memory for a permit.
+    fn may_wait(&mut self, now: Instant, ask: &Ask) -> bool {
+        if ask.waited || self.waiting >= WAITING_MIN + WAITING_PER_POST * self.window.limit() {
+            return false;
+        }
+        // Whoever is new goes behind those that are parked, or these would never find a place.
+        let spacing = self.spacing(now);
+        if ask.slot == Slot::None && self.parked.count(now, spacing) >= 1.0 {
+            return false;
+        }
+        let rounds = self.window.rounds(self.waiting + 1, self.limit());
+        self.latency(now).mul_f64(rounds) <= IN_MEMORY_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,344 @@
+//! Tables and small simulations of the pace.
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ask(lane: Lane) -> Ask {
+    Ask { lane, slot: Slot::None, interval: None, waited: false }
+}
+
+const DUE: Slot = Slot::Due { reason: HeldReason::Rate, foreign: false };
+
+/// An endpoint that let one POST through which then took `latency` and ended as `seen`.
+fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Seen, latency: Duration) -> Transition {
+    match pace.ask(at, &ask(lane)) {
+        Verdict::Go(started) => pace.end(at + latency, started, Some((seen, latency))),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn open(at: Instant) -> Pace {
+    let mut pace = Pace::new(at);
+    for _ in 0..2 {
+        attempt(&mut pace, at, Lane::Slow, Seen::TimedOut, SECOND * 15);
+    }
+    assert!(pace.is_open());
+    pace
+}
+
+#[test]
+fn what_becomes_of_a_carried_slot() {
+    let now = UnixMillis(1_000_000);
+    let reason = Some(HeldReason::Rate);
+    let of = |slot: i64, since: i64| {
+        Slot::of(Some(UnixMillis(slot)), Some(UnixMillis(since)), reason, now, UnixMillis(900_000))
+    };
+    let rate = HeldReason::Rate;
+    assert_eq!(Slot::of(None, None, None, now, now), Slot::None);
+    assert_eq!(of(1_000_300, 950_000), Slot::Ahead { remaining: MS * 300, reason: rate, foreign: false });
+    assert_eq!(of(1_000_300, 850_000), Slot::Ahead { remaining: MS * 300, reason: rate, foreign: true });
+    assert_eq!(of(1_000_000, 950_000), Slot::Due { reason: rate, foreign: false });
+    assert_eq!(of(999_000, 950_000), Slot::Due { reason: rate, foreign: false });
+    assert_eq!(of(998_999, 950_000), Slot::Missed);
+    // A message without a reason was held for the rate.
+    assert!(matches!(Slot::of(Some(now), None, None, now, now), Slot::Due { reason: HeldReason::Rate, .. }));
+}
+
+#[test]
+fn a_new_endpoint_gets_two_at_once_and_the_next_waits_in_memory() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let first = pace.ask(now, &ask(Lane::Live));
+    assert!(matches!(first, Verdict::Go(_)));
+    assert!(matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)));
+    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::WaitForPermit);
+    assert_eq!(pace.admit(now), None);
+    let Verdict::Go(started) = first else { unreachable!() };
+    pace.end(now + MS, started, Some((Seen::Answered, MS)));
+    assert!(pace.admit(now + MS).is_some());
+    // The success let the window grow by one more, but nobody waits.
+    assert_eq!(pace.admit(now + MS), None);
+    assert!(matches!(pace.ask(now + MS, &ask(Lane::Live)), Verdict::Go(_)));
+}
+
+#[test]
+fn whoever_waited_in_vain_goes_to_the_ladder() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    for _ in 0..2 {
+        pace.ask(now, &ask(Lane::Live));
+    }
+    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::WaitForPermit);
+    pace.leave();
+    let verdict = pace.ask(now + IN_MEMORY_MAX, &Ask { waited: true, ..ask(Lane::Live) });
+    let Verdict::Hold { slot_in, park_for, reason } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(reason, HeldReason::Concurrency);
+    assert!(park_for <= slot_in && park_for >= parked::PARK_MIN);
+}
+
+#[test]
+fn the_line_in_memory_is_bounded_and_shorter_the_longer_nothing_comes_back() {
+    let waiting_after = |stalled: Duration| {
+        let now = Instant::now();
+        let mut pace = Pace::new(now);
+        let started = window_start(&mut pace, now);
+        pace.window.cut(now + MS, started);
+        while matches!(pace.ask(now + MS, &ask(Lane::Live)), Verdict::Go(_)) {}
+        pace.waiting = 0;
+        while pace.ask(now + stalled, &ask(Lane::Live)) == Verdict::WaitForPermit {}
+        pace.waiting
+    };
+    let lines = [1, 50, 200].map(|ms| waiting_after(MS * ms));
+    assert!(lines[0] > lines[1] && lines[1] > lines[2], "{lines:?}");
+    assert!(lines[0] <= WAITING_MIN + WAITING_PER_POST * 2, "{lines:?}");
+}
+
+fn window_start(pace: &mut Pace, now: Instant) -> Started {
+    let started = pace.window.start(now);
+    pace.window.end(now, started);
+    started
+}
+
+#[test]
+fn a_black_hole_leaves_the_live_lane_within_little_more_than_a_second() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    for _ in 0..2 {
+        assert!(matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)));
+    }
+    assert_ne!(pace.ask(now + MS * 900, &ask(Lane::Live)), Verdict::MoveToSlowLane);
+    for lane in [Lane::Live, Lane::Bulk] {
+        assert_eq!(pace.ask(now + MS * 1_300, &ask(lane)), Verdict::MoveToSlowLane);
+    }
+    assert!(matches!(pace.ask(now + MS * 1_300, &ask(Lane::Slow)), Verdict::Hold { .. }));
+}
+
+#[test]
+fn one_straggler_of_a_wide_window_moves_nobody() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let straggler = pace.window.start(now);
+    for _ in 0..64 {
+        let started = pace.window.start(now);
+        pace.end(now + MS, started, Some((Seen::Answered, MS)));
+    }
+    let later = now + SECOND * 3;
+    while pace.window.in_flight() < pace.window.limit() {
+        pace.window.start(later);
+    }
+    assert_eq!(pace.ask(later, &ask(Lane::Live)), Verdict::WaitForPermit);
+    pace.end(later, straggler, Some((Seen::TimedOut, SECOND * 3)));
+    assert!(!pace.is_slow(later));
+}
+
+#[test]
+fn an_open_breaker_means_the_slow_lane_one_at_a_time_until_a_success() {
+    let now = Instant::now();
+    let mut pace = open(now);
+    let now = now + SECOND * 60;
+    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::MoveToSlowLane);
+    assert_eq!(pace.ask(now, &ask(Lane::Bulk)), Verdict::MoveToSlowLane);
+    let Verdict::Go(probe) = pace.ask(now, &ask(Lane::Slow)) else { panic!("no probe") };
+    let second = pace.ask(now, &ask(Lane::Slow));
+    assert!(matches!(second, Verdict::Hold { reason: HeldReason::Breaker, .. }), "{second:?}");
+    assert_eq!(pace.end(now + MS * 30, probe, Some((Seen::Answered, MS * 30))), Transition::Closed);
+    assert!(matches!(pace.ask(now + MS * 30, &ask(Lane::Live)), Verdict::Go(_)));
+}
+
+#[test]
+fn an_unreachable_endpoint_that_refuses_fast_is_probed_fast() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    for n in 0..200_u32 {
+        attempt(&mut pace, now + MS * 2 * n, Lane::Slow, Seen::Unreachable, MS);
+    }
+    assert!(pace.is_open());
+}
+
+#[test]
+fn a_rate_is_kept_by_waiting_in_memory_or_on_the_ladder() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let limited = Ask { interval: interval(Some(10.0), 1), ..ask(Lane::Live) };
+    assert!(matches!(pace.ask(now, &limited), Verdict::Go(_)));
+    assert_eq!(pace.ask(now, &limited), Verdict::WaitForSlot(MS * 100, DUE));
+    assert_eq!(pace.ask(now, &limited), Verdict::WaitForSlot(MS * 200, DUE));
+    let held = Verdict::Hold { slot_in: MS * 300, park_for: MS * 300, reason: HeldReason::Rate };
+    assert_eq!(pace.ask(now, &limited), held);
+    // The granted slot is used without another charge.
+    assert!(matches!(pace.ask(now + MS * 100, &Ask { slot: DUE, ..limited }), Verdict::Go(_)));
+    assert_eq!(pace.gcra.charge(now, MS * 100), MS * 400);
+}
+
+#[test]
+fn a_rate_slot_that_is_still_to_come_is_kept_and_never_used_early() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let limited = |remaining| Ask {
+        interval: Some(SECOND),
+        slot: Slot::Ahead { remaining, reason: HeldReason::Rate, foreign: false },
+        ..ask(Lane::Live)
+    };
+    assert_eq!(pace.ask(now, &limited(MS * 250)), Verdict::WaitForSlot(MS * 250, DUE));
+    let hold = |slot_in, park_for| Verdict::Hold { slot_in, park_for, reason: HeldReason::Rate };
+    assert_eq!(pace.ask(now, &limited(MS * 251)), hold(MS * 251, MS * 251));
+    assert_eq!(pace.ask(now, &limited(SECOND * 7_200)), hold(SECOND * 7_200, HOLD_MAX));
+    assert_eq!(pace.gcra.charge(now, SECOND), Duration::ZERO);
+}
+
+#[test]
+fn a_missed_slot_is_charged_anew_and_one_of_a_former_process_is_charged_once() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let limited = |slot| Ask { interval: Some(SECOND), slot, ..ask(Lane::Live) };
+    assert!(matches!(pace.ask(now, &limited(Slot::Missed)), Verdict::Go(_)));
+    assert!(matches!(pace.ask(now, &limited(Slot::Missed)), Verdict::Hold { reason: HeldReason::Rate, .. }));
+    let mut pace = Pace::new(now);
+    let foreign = Slot::Due { reason: HeldReason::Rate, foreign: true };
+    assert!(matches!(pace.ask(now, &limited(foreign)), Verdict::Go(_)));
+    assert!(matches!(pace.ask(now, &limited(Slot::None)), Verdict::Hold { slot_in, .. } if slot_in == SECOND));
+}
+
+#[test]
+fn a_concurrency_slot_is_no_promise_a_free_place_is_taken_before_it() {
+    let now = Instant::now();
+    let ahead = Slot::Ahead { remaining: SECOND * 90, reason: HeldReason::Breaker, foreign: false };
+    let mut pace = Pace::new(now);
+    assert!(matches!(pace.ask(now, &Ask { slot: ahead, ..ask(Lane::Slow) }), Verdict::Go(_)));
+    let mut pace = open(now);
+    let now = now + SECOND * 20;
+    assert!(matches!(pace.ask(now, &ask(Lane::Slow)), Verdict::Go(_)));
+    let verdict = pace.ask(now, &Ask { slot: ahead, ..ask(Lane::Slow) });
+    assert!(matches!(verdict, Verdict::Hold { slot_in, .. } if slot_in == SECOND * 90), "{verdict:?}");
+}
+
+#[test]
+fn whoever_was_parked_comes_before_whoever_is_new() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    while matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)) {}
+    pace.leave();
+    for _ in 0..10 {
+        pace.parked.park(now, SECOND, 0);
+    }
+    assert!(matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Hold { .. }));
+    let due = Slot::Due { reason: HeldReason::Concurrency, foreign: false };
+    assert_eq!(pace.ask(now, &Ask { slot: due, ..ask(Lane::Live) }), Verdict::WaitForPermit);
+}
+
+#[test]
+fn a_post_that_was_given_up_frees_its_place_and_says_nothing() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let Verdict::Go(started) = pace.ask(now, &ask(Lane::Live)) else { panic!() };
+    assert_eq!(pace.end(now, started, None), Transition::None);
+    assert_eq!((pace.window.in_flight(), pace.window.limit()), (0, 2));
+}
+
+/// Runs arrivals against an endpoint with a fixed latency and a number of requests that it serves at once (none: a black
+/// hole until its timeout), in steps of a millisecond. Held deliveries come back when they were told to.
+struct Simulation {
+    latency: u64,
+    timeout: u64,
+    dead: bool,
+}
+
+#[derive(Default)]
+struct Tally {
+    sent: usize,
+    held: usize,
+    moved: usize,
+    longest_in_memory: u64,
+}
+
+impl Simulation {
+    fn run(&self, per_ms: f64, millis: u64) -> Tally {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let mut seen = Tally::default();
+        let mut line: std::collections::VecDeque<(u64, Lane)> = Default::default();
+        let mut flight: Vec<(u64, Started)> = Vec::new();
+        let mut parked: Vec<(u64, u64, Lane, HeldReason)> = Vec::new();
+        let mut owed = 0.0;
+        for ms in 0..millis {
+            let now = start + Duration::from_millis(ms);
+            let (took, end) = if self.dead { (self.timeout, Seen::TimedOut) } else { (self.latency, Seen::Answered) };
+            let (done, rest): (Vec<_>, Vec<_>) = flight.into_iter().partition(|(at, _)| *at <= ms);
+            flight = rest;
+            for (_, started) in done {
+                pace.end(now, started, Some((end, Duration::from_millis(took))));
+            }
+            while let Some(started) = pace.admit(now) {
+                let (since, _) = line.pop_front().unwrap();
+                seen.longest_in_memory = seen.longest_in_memory.max(ms - since);
+                flight.push((ms + took, started));
+                seen.sent += 1;
+            }
+            let mut asking: Vec<(Lane, Slot, bool)> = Vec::new();
+            while line.front().is_some_and(|(since, _)| ms - since >= 250) {
+                let (_, lane) = line.pop_front().unwrap();
+                pace.leave();
+                asking.push((lane, Slot::None, true));
+            }
+            let (due, rest): (Vec<_>, Vec<_>) = parked.into_iter().partition(|(back, ..)| *back <= ms);
+            parked = rest;
+            for (_, slot_at, lane, reason) in due {
+                let (wall, slot) = (UnixMillis(ms as i64), UnixMillis(slot_at as i64));
+                asking.push((lane, Slot::of(Some(slot), None, Some(reason), wall, UnixMillis(0)), false));
+            }
+            owed += per_ms;
+            while owed >= 1.0 {
+                owed -= 1.0;
+                asking.push((Lane::Live, Slot::None, false));
+            }
+            while let Some((lane, slot, waited)) = asking.pop() {
+                match pace.ask(now, &Ask { lane, slot, interval: None, waited }) {
+                    Verdict::Go(started) => {
+                        flight.push((ms + took, started));
+                        seen.sent += 1;
+                    }
+                    Verdict::WaitForPermit => line.push_back((ms, lane)),
+                    Verdict::Hold { slot_in, park_for, reason } => {
+                        seen.held += 1;
+                        let at = |wait: Duration| ms + wait.as_millis() as u64;
+                        parked.push((at(park_for), at(slot_in), lane, reason));
+                    }
+                    Verdict::MoveToSlowLane => {
+                        seen.moved += 1;
+                        asking.push((Lane::Slow, Slot::None, false));
+                    }
+                    Verdict::WaitForSlot(..) => unreachable!("no rate here"),
+                }
+            }
+        }
+        seen
+    }
+}
+
+#[test]
+fn a_healthy_fast_endpoint_at_ten_thousand_a_second_never_leaves_memory() {
+    let seen = Simulation { latency: 5, timeout: 15_000, dead: false }.run(10.0, 3_000);
+    assert_eq!((seen.held, seen.moved), (0, 0));
+    assert!(seen.sent > 29_000, "{}", seen.sent);
+    assert!(seen.longest_in_memory <= 50, "{}", seen.longest_in_memory);
+}
+
+#[test]
+fn a_black_hole_gets_few_posts_and_its_deliveries_wait_on_the_ladder_about_once_per_look() {
+    let seen = Simulation { latency: 0, timeout: 15_000, dead: true }.run(0.1, 45_000);
+    assert!(seen.sent <= 8, "{}", seen.sent);
+    assert!(seen.moved >= 4_000, "{}", seen.moved);
+    // 4,500 arrivals, each held on arrival; they look again at a bounded pace.
+    assert!(seen.held < 4_500 + 45 * 25, "{}", seen.held);
+}
+
+#[test]
+fn an_endpoint_that_cannot_keep_up_is_kept_busy_and_the_rest_waits_without_circling() {
+    // 128 at once, 200 ms each: 640 a second; 1,000 a second arrive for ten seconds.
+    let seen = Simulation { latency: 200, timeout: 15_000, dead: false }.run(1.0, 10_000);
+    assert!(seen.sent > 5_000, "{}", seen.sent);
+    assert!(seen.held < 2 * 10_000, "{}", seen.held);
+    assert_eq!(seen.moved, 0);
+}

@@ -1,0 +1,271 @@
+//! How many POSTs to one endpoint may be in flight: few at first, more with each success, half after a timeout.
+
+use std::time::{Duration, Instant};
+
+/// Where every endpoint starts.
+const START: f64 = 2.0;
+/// No endpoint gets more, however well it answers: a bound on what one that dies can take along.
+pub(crate) const CAP: u32 = 128;
+/// A POST that is out for this long is *old*, give or take a quarter of it.
+const OLD_AFTER: Duration = Duration::from_secs(1);
+/// Ages are counted in steps of a quarter of [`OLD_AFTER`].
+const STEP: Duration = Duration::from_millis(250);
+/// Steps that are young: the current one and those that [`OLD_AFTER`] spans.
+const YOUNG_STEPS: usize = 5;
+
+/// One POST in flight, as the window remembers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Started {
+    at: Instant,
+    step: u64,
+}
+
+/// The window of one endpoint.
+#[derive(Debug)]
+pub(crate) struct Window {
+    limit: f64,
+    /// Below it the limit doubles per round trip, above it grows by one.
+    threshold: f64,
+    in_flight: u32,
+    last_cut: Option<Instant>,
+    /// When a POST last began or ended.
+    last_change: Instant,
+    epoch: Instant,
+    /// POSTs in flight by the step that they began in, the youngest steps only.
+    young: [u32; YOUNG_STEPS],
+    step: u64,
+}
+
+impl Window {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            limit: START,
+            threshold: f64::from(CAP),
+            in_flight: 0,
+            last_cut: None,
+            last_change: now,
+            epoch: now,
+            young: [0; YOUNG_STEPS],
+            step: 0,
+        }
+    }
+
+    /// POSTs that may be in flight, at least 1.
+    pub(crate) fn limit(&self) -> u32 {
+        // In range by construction: START..=CAP, cut to no less than 1.
+        self.limit as u32
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// For how long nothing has begun or ended.
+    pub(crate) fn stalled_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_change)
+    }
+
+    /// POSTs in flight for longer than about a second.
+    pub(crate) fn old(&mut self, now: Instant) -> u32 {
+        self.roll(now);
+        self.in_flight.saturating_sub(self.young.iter().sum())
+    }
+
+    /// How many round trips pass until the `position`th in a queue of waiters is let through.
+    pub(crate) fn rounds(&self, position: u32, limit: u32) -> f64 {
+        let (position, now) = (f64::from(position), f64::from(limit.max(1)));
+        let ceiling = self.threshold.min(f64::from(CAP)).max(now);
+        if limit < self.limit() || ceiling <= now {
+            return position / now;
+        }
+        let doublings_to_ceiling = (ceiling / now).log2();
+        let doublings = (1.0 + position / now).log2();
+        if doublings <= doublings_to_ceiling {
+            doublings
+        } else {
+            doublings_to_ceiling + (position - (ceiling - now)) / ceiling
+        }
+    }
+
+    pub(crate) fn start(&mut self, now: Instant) -> Started {
+        self.roll(now);
+        self.in_flight += 1;
+        self.last_change = now;
+        self.young[self.step as usize % YOUNG_STEPS] += 1;
+        Started { at: now, step: self.step }
+    }
+
+    /// A POST ended (whatever came of it).
+    pub(crate) fn end(&mut self, now: Instant, started: Started) {
+        self.roll(now);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.last_change = now;
+        if started.step + (YOUNG_STEPS as u64) > self.step {
+            let young = &mut self.young[started.step as usize % YOUNG_STEPS];
+            *young = young.saturating_sub(1);
+        }
+    }
+
+    /// The endpoint answered well. Grows only while the window is used: an endpoint that gets one delivery a minute
+    /// proves nothing about a hundred at once. Call before [`Window::end`].
+    pub(crate) fn grow(&mut self) {
+        if f64::from(self.in_flight) * 2.0 < self.limit {
+            return;
+        }
+        let by = if self.limit < self.threshold { 1.0 } else { 1.0 / self.limit };
+        self.limit = (self.limit + by).min(f64::from(CAP));
+    }
+
+    /// The endpoint did not answer. The POSTs that were out together cut it once, not once each.
+    pub(crate) fn cut(&mut self, now: Instant, started: Started) {
+        if self.last_cut.is_some_and(|cut| started.at < cut) {
+            return;
+        }
+        self.last_cut = Some(now);
+        self.limit = (self.limit / 2.0).max(1.0);
+        self.threshold = self.limit.max(START);
+    }
+
+    fn roll(&mut self, now: Instant) {
+        let step = (now.saturating_duration_since(self.epoch).as_millis() / STEP.as_millis()) as u64;
+        if step <= self.step {
+            return;
+        }
+        let passed = (step - self.step).min(YOUNG_STEPS as u64);
+        for n in 0..passed {
+            self.young[(step - n) as usize % YOUNG_STEPS] = 0;
+        }
+        self.step = step;
+    }
+}
+
+const _: () = assert!(STEP.as_millis() * (YOUNG_STEPS as u128 - 1) == OLD_AFTER.as_millis());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(window: &mut Window, now: Instant) {
+        let batch: Vec<Started> = (0..window.limit()).map(|_| window.start(now)).collect();
+        for started in batch {
+            window.grow();
+            window.end(now, started);
+        }
+    }
+
+    #[test]
+    fn the_limit_starts_at_two_doubles_per_round_trip_and_is_capped() {
+        let now = Instant::now();
+        let mut window = Window::new(now);
+        let mut limits = vec![window.limit()];
+        for _ in 0..10 {
+            round_trip(&mut window, now);
+            limits.push(window.limit());
+        }
+        // Less than a strict doubling, because the last answers of a round find the window half empty.
+        assert_eq!(limits[0], 2);
+        assert!(limits[3] >= 6, "{limits:?}");
+        assert!(limits.windows(2).all(|pair| pair[0] <= pair[1] && pair[1] <= 2 * pair[0]), "{limits:?}");
+        for _ in 0..20 {
+            round_trip(&mut window, now);
+        }
+        assert!(window.limit() <= CAP);
+    }
+
+    #[test]
+    fn a_window_kept_full_reaches_its_cap_within_few_round_trips() {
+        let now = Instant::now();
+        let mut window = Window::new(now);
+        let mut out: Vec<Started> = (0..window.limit()).map(|_| window.start(now)).collect();
+        for _ in 0..CAP {
+            let started = out.remove(0);
+            window.grow();
+            window.end(now, started);
+            while window.in_flight() < window.limit() {
+                out.push(window.start(now));
+            }
+        }
+        assert_eq!(window.limit(), CAP);
+    }
+
+    #[test]
+    fn an_idle_window_does_not_grow() {
+        let now = Instant::now();
+        let mut window = Window::new(now);
+        for _ in 0..100 {
+            let started = window.start(now);
+            window.grow();
+            window.end(now, started);
+        }
+        assert_eq!(window.limit(), 3);
+    }
+
+    #[test]
+    fn timeouts_of_one_round_halve_once_and_never_below_one() {
+        let start = Instant::now();
+        let mut window = Window::new(start);
+        window.limit = 64.0;
+        let batch: Vec<Started> = (0..64).map(|_| window.start(start)).collect();
+        let later = start + Duration::from_secs(15);
+        for started in batch {
+            window.cut(later, started);
+            window.end(later, started);
+        }
+        assert_eq!(window.limit(), 32);
+        for n in 0..10 {
+            let at = later + Duration::from_secs(n);
+            let started = window.start(at);
+            window.cut(at, started);
+            window.end(at, started);
+        }
+        assert_eq!(window.limit(), 1);
+        assert_eq!(window.in_flight(), 0);
+    }
+
+    #[test]
+    fn after_a_cut_growth_is_slow_above_the_threshold() {
+        let now = Instant::now();
+        let mut window = Window::new(now);
+        window.limit = 64.0;
+        let started = window.start(now);
+        window.cut(now, started);
+        window.in_flight = 32;
+        for _ in 0..32 {
+            window.grow();
+        }
+        assert!((32..=33).contains(&window.limit()), "{}", window.limit());
+    }
+
+    #[test]
+    fn posts_grow_old_after_a_second_and_leave_the_count_when_they_end() {
+        let start = Instant::now();
+        let ms = |n| start + Duration::from_millis(n);
+        let mut window = Window::new(start);
+        let first = window.start(ms(100));
+        let second = window.start(ms(600));
+        assert_eq!(window.old(ms(1_000)), 0);
+        assert_eq!(window.old(ms(1_350)), 1);
+        assert_eq!(window.old(ms(1_900)), 2);
+        window.end(ms(1_950), first);
+        assert_eq!(window.old(ms(1_950)), 1);
+        let third = window.start(ms(2_000));
+        assert_eq!(window.old(ms(2_000)), 1);
+        window.end(ms(2_010), third);
+        window.end(ms(2_020), second);
+        assert_eq!((window.old(ms(9_000)), window.in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn a_growing_window_promises_more_than_a_settled_one() {
+        let now = Instant::now();
+        let mut window = Window::new(now);
+        assert!((window.rounds(6, 2) - 2.0).abs() < 1e-9);
+        assert!(window.rounds(2_000, 2) < 25.0);
+        window.threshold = 2.0;
+        assert!((window.rounds(6, 2) - 3.0).abs() < 1e-9);
+        window.limit = 64.0;
+        window.threshold = f64::from(CAP);
+        // A breaker's limit of 1 does not grow.
+        assert!((window.rounds(5, 1) - 5.0).abs() < 1e-9);
+    }
+}
