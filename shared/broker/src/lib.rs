@@ -1,1 +1,43 @@
-//! Stub.
+//! The broker: everything Postrider does with RabbitMQ, and the only crate that knows lapin.
+//!
+//! What it owns: the [topology], the supervised [connections](Broker), publishing with confirms ([`Bundler`] for hops
+//! between services, [`Singles`] for messages that travel alone), [consuming](consumer), the [delay ladder](ladder)
+//! and [remote calls](rpc).
+//!
+//! # What it promises
+//! - A publish that returned `Ok` is confirmed by the broker: on disk on a majority of its nodes.
+//! - A message is acked only after its handler settled it; a crash repeats work and loses none.
+//! - The broker may restart, block or cut connections at any time: everything reconnects for ever, redeclares,
+//!   republishes what was not confirmed and subscribes again. Only *starting* against queues that exist with other
+//!   arguments is an error.
+//! - One member that cannot be processed, or that panics, goes to the dead letters alone.
+//!
+//! # What it does not promise
+//! - Exactly once. A nack, a lost connection and a dropped future all mean "maybe"; repeats must be harmless.
+//! - Order, once anything was republished or redelivered.
+
+mod backoff;
+mod broker;
+mod bundler;
+mod config;
+mod connection;
+pub mod consumer;
+mod error;
+pub mod ladder;
+pub mod metrics;
+mod pipeline;
+pub mod rpc;
+mod singles;
+pub mod topology;
+
+pub use broker::{Broker, QueueDepth};
+pub use bundler::{Bundler, BundlerOptions};
+pub use config::BrokerConfig;
+pub use connection::PublishState;
+pub use consumer::{
+    BundleOutcome, ConsumeOptions, MemberContext, Poison, RawConsumer, RawHeaders, RawMessage, Unsettled, guard,
+};
+pub use error::{BrokerError, PublishError};
+pub use ladder::Rung;
+pub use singles::{SingleRoute, Singles};
+pub use topology::{Queue, Route};

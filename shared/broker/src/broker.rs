@@ -1,0 +1,112 @@
+//! The handle that services hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::bundler::{Bundler, BundlerOptions};
+use crate::config::BrokerConfig;
+use crate::connection::{Link, PublishState};
+use crate::error::BrokerError;
+use crate::rpc::RpcClient;
+use crate::singles::Singles;
+use crate::topology::Route;
+
+const ASK_MAX: Duration = Duration::from_secs(5);
+
+/// Two supervised connections to the broker, one to publish and one to consume. Cheap to clone.
+///
+/// Connections, publishers and their tasks end when the last clone (and every [`Bundler`] and [`Singles`] made from it) is
+/// dropped, or at [`Broker::close`].
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: BrokerConfig,
+    publish: Link,
+    consume: Link,
+    /// For what this crate itself republishes: dead letters, exploded bundles, answers to calls.
+    own: Singles,
+    rpc: OnceCell<RpcClient>,
+}
+
+/// What a queue holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Messages (bundles) ready to be consumed; those held by consumers are not counted.
+    pub messages: u32,
+    /// Its consumers.
+    pub consumers: u32,
+}
+
+impl Broker {
+    /// Connects and declares the topology, waiting for the broker as long as it takes. `stop` ends the waiting only: an
+    /// established broker must outlive the draining of the services that use it.
+    ///
+    /// # Errors
+    /// A bad URL or CA file, a queue that exists with other arguments, or `stop`.
+    pub async fn connect(config: BrokerConfig, stop: CancellationToken) -> Result<Self, BrokerError> {
+        let publish = Link::start(&config, "publish", &stop).await?;
+        let consume = Link::start(&config, "consume", &stop).await?;
+        let own = Singles::start(publish.clone(), "own");
+        Ok(Self { inner: Arc::new(Inner { config, publish, consume, own, rpc: OnceCell::new() }) })
+    }
+
+    /// Whether publishing is possible, and every change of that.
+    pub fn publish_state(&self) -> watch::Receiver<PublishState> {
+        self.inner.publish.state()
+    }
+
+    /// A publisher of bundles with a channel and a task of its own. One a route and process is enough.
+    pub fn bundler(&self, route: Route, options: BundlerOptions) -> Bundler {
+        Bundler::start(self.inner.publish.clone(), route, options)
+    }
+
+    /// A publisher of single messages with a channel and a task of its own.
+    pub fn singles(&self) -> Singles {
+        Singles::start(self.inner.publish.clone(), "singles")
+    }
+
+    /// Asks what a queue holds.
+    ///
+    /// # Errors
+    /// The queue does not exist, or the broker is away.
+    pub async fn queue_depth(&self, queue: &str) -> Result<QueueDepth, BrokerError> {
+        let ask = async {
+            let live = self.inner.consume.live().await.ok_or(BrokerError::Stopped)?;
+            // A channel of its own, since asking for a queue that is missing closes the channel.
+            let channel = live.channel().await?;
+            let options = QueueDeclareOptions { passive: true, ..Default::default() };
+            let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
+            Ok(QueueDepth { messages: queue.message_count(), consumers: queue.consumer_count() })
+        };
+        tokio::time::timeout(ASK_MAX, ask).await.map_err(|_| BrokerError::Timeout(ASK_MAX))?
+    }
+
+    /// A client of remote calls, on a connection of its own that is made when first asked for.
+    ///
+    /// # Errors
+    /// As [`Broker::connect`], with `stop`.
+    pub async fn rpc_client(&self, stop: &CancellationToken) -> Result<RpcClient, BrokerError> {
+        self.inner.rpc.get_or_try_init(|| RpcClient::start(&self.inner.config, stop)).await.cloned()
+    }
+
+    /// Closes the connections. Call it last: whatever is not confirmed by then stays unknown, whatever is not acked comes back.
+    pub async fn close(&self) {
+        tokio::join!(self.inner.consume.close(), self.inner.publish.close());
+    }
+
+    pub(crate) fn consume_link(&self) -> &Link {
+        &self.inner.consume
+    }
+
+    pub(crate) fn own_singles(&self) -> &Singles {
+        &self.inner.own
+    }
+}

@@ -1,0 +1,318 @@
+//! Group commit: members gather while a confirm is outstanding and are sent together when it has come.
+//!
+//! A message costs, its bytes hardly do. So when nothing is outstanding a member is sent at once, and while something is, the
+//! next members gather: no added latency when idle, bundles of up to 32 under load. Where nobody waits for the
+//! result (decisions, outcomes) a few milliseconds of gathering besides save the broker's CPU for those who do.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use postrider_model::limits::{BUNDLE_BYTES_MAX, BUNDLE_MEMBERS_MAX};
+use postrider_wire::bundle::{self, Member};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::connection::{Link, PublishState};
+use crate::error::PublishError;
+use crate::pipeline::{Closed, Outgoing, Pipeline, Policy, Verdict};
+use crate::topology::Route;
+
+/// Bundles of one commit at most: what bounds the bytes written before a confirm is looked at.
+const COMMIT_BUNDLES_MAX: usize = 128;
+
+/// How a [`Bundler`] behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BundlerOptions {
+    /// How long to gather although nothing is outstanding; zero (the default) sends at once. At most 5 ms are sensible, and
+    /// only where nobody waits.
+    pub gather: Duration,
+    /// Members waiting or unconfirmed at most; beyond, [`Bundler::submit`] waits and [`Bundler::submit_within`] refuses.
+    pub queue_max: usize,
+    /// Whether members are sent again until they are confirmed. Otherwise a refusal is told, and after a lost connection only
+    /// those are sent again whose submitter still waits.
+    pub persist_forever: bool,
+}
+
+impl Default for BundlerOptions {
+    fn default() -> Self {
+        Self { gather: Duration::ZERO, queue_max: 8_192, persist_forever: true }
+    }
+}
+
+/// A publisher of bundles to one route. Cheap to clone; its task ends with the last clone.
+#[derive(Clone)]
+pub struct Bundler {
+    submissions: mpsc::UnboundedSender<(Vec<Member>, Arc<Ticket>)>,
+    room: Arc<Semaphore>,
+    queue_max: usize,
+    state: watch::Receiver<PublishState>,
+}
+
+/// One submission: done when every member is.
+struct Ticket {
+    remaining: AtomicUsize,
+    refused: AtomicBool,
+    done: Mutex<Option<oneshot::Sender<Result<(), PublishError>>>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Ticket {
+    fn settle(&self, members: usize, verdict: Verdict) {
+        if verdict != Verdict::Confirmed {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        if self.remaining.fetch_sub(members, Ordering::AcqRel) > members {
+            return;
+        }
+        let result = if self.refused.load(Ordering::Relaxed) { Err(PublishError::Refused) } else { Ok(()) };
+        if let Some(done) = self.done.lock().ok().and_then(|mut done| done.take()) {
+            // Whoever waited may have left: that is their business.
+            let _ = done.send(result);
+        }
+    }
+
+    fn wanted(&self) -> bool {
+        self.done.lock().is_ok_and(|done| done.as_ref().is_some_and(|done| !done.is_closed()))
+    }
+}
+
+/// The tickets of one bundle's members, with how many of them are of each.
+type Tickets = Vec<(Arc<Ticket>, usize)>;
+
+impl Bundler {
+    pub(crate) fn start(link: Link, route: Route, options: BundlerOptions) -> Self {
+        let (submissions, received) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(options.queue_max.min(Semaphore::MAX_PERMITS)));
+        let state = link.state();
+        let policy = if options.persist_forever {
+            Policy::Persist
+        } else {
+            Policy::Tell(|tickets: &Tickets| tickets.iter().any(|(ticket, _)| ticket.wanted()))
+        };
+        let pipeline = Pipeline::new(link, route.publisher(), policy);
+        let commit = Commit { route, options, waiting: VecDeque::new(), waiting_since: None, pipeline };
+        tokio::spawn(commit.run(received));
+        Self { submissions, room, queue_max: options.queue_max, state }
+    }
+
+    /// Publishes members; returns when every one of them is confirmed. Waits while the queue is full. Dropping the future leaves
+    /// them unknown.
+    ///
+    /// # Errors
+    /// [`PublishError::Refused`] unless the bundler persists, [`PublishError::Stopped`] at shutdown.
+    pub async fn submit(&self, members: Vec<Member>) -> Result<(), PublishError> {
+        if members.is_empty() {
+            return Ok(());
+        }
+        let permits = self.permits(members.len());
+        let room = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| PublishError::Stopped)?;
+        self.enqueue(members, room)?.await.unwrap_or(Err(PublishError::Stopped))
+    }
+
+    /// Publishes members, never waiting longer than `limit`. Members whose submitter has left are not sent any more.
+    ///
+    /// # Errors
+    /// At once: [`PublishError::Overloaded`] and [`PublishError::Blocked`], nothing was sent. Later: [`PublishError::Timeout`] and
+    /// [`PublishError::Refused`], it may have been published.
+    pub async fn submit_within(&self, members: Vec<Member>, limit: Duration) -> Result<(), PublishError> {
+        if members.is_empty() {
+            return Ok(());
+        }
+        if matches!(*self.state.borrow(), PublishState::Blocked(_)) {
+            return Err(PublishError::Blocked);
+        }
+        let permits = self.permits(members.len());
+        let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| PublishError::Overloaded)?;
+        let done = self.enqueue(members, room)?;
+        match tokio::time::timeout(limit, done).await {
+            Ok(result) => result.unwrap_or(Err(PublishError::Stopped)),
+            Err(_) => Err(PublishError::Timeout),
+        }
+    }
+
+    /// A submission larger than the whole queue takes all of it.
+    fn permits(&self, members: usize) -> u32 {
+        u32::try_from(members.min(self.queue_max)).unwrap_or(u32::MAX)
+    }
+
+    fn enqueue(
+        &self,
+        members: Vec<Member>,
+        room: OwnedSemaphorePermit,
+    ) -> Result<oneshot::Receiver<Result<(), PublishError>>, PublishError> {
+        let (done, confirmed) = oneshot::channel();
+        let ticket = Arc::new(Ticket {
+            remaining: AtomicUsize::new(members.len()),
+            refused: AtomicBool::new(false),
+            done: Mutex::new(Some(done)),
+            _room: room,
+        });
+        self.submissions.send((members, ticket)).map_err(|_| PublishError::Stopped)?;
+        Ok(confirmed)
+    }
+}
+
+/// The task: gathers, sends, settles.
+struct Commit {
+    route: Route,
+    options: BundlerOptions,
+    waiting: VecDeque<(Member, Arc<Ticket>)>,
+    waiting_since: Option<Instant>,
+    pipeline: Pipeline<Tickets>,
+}
+
+type Submissions = mpsc::UnboundedReceiver<(Vec<Member>, Arc<Ticket>)>;
+
+impl Commit {
+    async fn run(mut self, mut submissions: Submissions) {
+        let mut open = true;
+        while open || self.pipeline.outstanding() > 0 || !self.waiting.is_empty() {
+            if self.pipeline.outstanding() > 0 {
+                if matches!(self.pipeline.advance().await, Err(Closed)) {
+                    return;
+                }
+                // Submissions wait in their channel meanwhile: receiving them one by one would only wake this task more often.
+                for (tickets, verdict) in self.pipeline.confirms().await {
+                    tickets.iter().for_each(|(ticket, members)| ticket.settle(*members, verdict));
+                }
+                continue;
+            }
+            self.take_all(&mut submissions);
+            if self.waiting.is_empty() {
+                match submissions.recv().await {
+                    Some(submission) => self.take(submission),
+                    None => open = false,
+                }
+                // Whoever else is about to submit gets its turn first, and shares the bundle.
+                tokio::task::yield_now().await;
+                self.take_all(&mut submissions);
+            }
+            self.gather(&mut submissions).await;
+            self.commit();
+        }
+    }
+
+    fn take(&mut self, (members, ticket): (Vec<Member>, Arc<Ticket>)) {
+        self.waiting_since.get_or_insert_with(Instant::now);
+        self.waiting.extend(members.into_iter().map(|member| (member, Arc::clone(&ticket))));
+    }
+
+    fn take_all(&mut self, submissions: &mut Submissions) {
+        while let Ok(submission) = submissions.try_recv() {
+            self.take(submission);
+        }
+    }
+
+    /// Waits until the gathering time of the oldest waiting member has passed, or a bundle is full.
+    async fn gather(&mut self, submissions: &mut Submissions) {
+        let Some(since) = self.waiting_since else { return };
+        if self.options.gather.is_zero() {
+            return;
+        }
+        let until = tokio::time::sleep_until(since + self.options.gather);
+        let mut until = std::pin::pin!(until);
+        while self.waiting.len() < BUNDLE_MEMBERS_MAX {
+            tokio::select! {
+                () = &mut until => return,
+                submission = submissions.recv() => match submission {
+                    Some(submission) => self.take(submission),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        if !self.options.persist_forever {
+            self.waiting.retain(|(_, ticket)| ticket.wanted());
+        }
+        let (exchange, key) = self.route.address();
+        for _ in 0..COMMIT_BUNDLES_MAX {
+            let Some((members, tickets)) = next_bundle(&mut self.waiting) else { break };
+            self.pipeline.metrics().members.record(members.len() as f64);
+            self.pipeline.push(Outgoing {
+                exchange: exchange.into(),
+                routing_key: key.into(),
+                body: bundle::encode(&members).into(),
+                content_type: bundle::CONTENT_TYPE.into(),
+                headers: None,
+                rung: None,
+                answers: None,
+                token: tickets,
+            });
+        }
+        self.waiting_since = if self.waiting.is_empty() { None } else { Some(Instant::now()) };
+    }
+}
+
+/// Takes the members of the next bundle: at most 32 and at most 32 KiB, but always one.
+fn next_bundle(waiting: &mut VecDeque<(Member, Arc<Ticket>)>) -> Option<(Vec<Member>, Tickets)> {
+    let mut members: Vec<Member> = Vec::with_capacity(waiting.len().min(BUNDLE_MEMBERS_MAX));
+    let mut tickets: Tickets = Vec::new();
+    let mut bytes = 0;
+    while let Some((member, _)) = waiting.front() {
+        let shares = members.last().is_some_and(|before| shares_payload(before, member));
+        bytes += member.encoded_bytes() - if shares { member.payload.len() } else { 0 };
+        if !members.is_empty() && (bytes > BUNDLE_BYTES_MAX || members.len() == BUNDLE_MEMBERS_MAX) {
+            break;
+        }
+        let Some((member, ticket)) = waiting.pop_front() else { break };
+        members.push(member);
+        match tickets.last_mut() {
+            Some((last, count)) if Arc::ptr_eq(last, &ticket) => *count += 1,
+            _ => tickets.push((ticket, 1)),
+        }
+    }
+    (!members.is_empty()).then_some((members, tickets))
+}
+
+/// Whether the encoding writes the payload only once.
+fn shares_payload(before: &Member, member: &Member) -> bool {
+    !member.payload.is_empty()
+        && before.payload.as_ptr() == member.payload.as_ptr()
+        && before.payload.len() == member.payload.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn waiting(sizes: &[usize]) -> VecDeque<(Member, Arc<Ticket>)> {
+        let room = Arc::new(Semaphore::new(1));
+        let ticket = Arc::new(Ticket {
+            remaining: AtomicUsize::new(sizes.len()),
+            refused: AtomicBool::new(false),
+            done: Mutex::new(None),
+            _room: room.try_acquire_owned().unwrap(),
+        });
+        sizes
+            .iter()
+            .map(|size| (Member { head: Bytes::new(), payload: vec![0; *size].into() }, Arc::clone(&ticket)))
+            .collect()
+    }
+
+    fn split(sizes: &[usize]) -> Vec<usize> {
+        let mut waiting = waiting(sizes);
+        std::iter::from_fn(|| next_bundle(&mut waiting)).map(|(members, _)| members.len()).collect()
+    }
+
+    #[test]
+    fn a_bundle_holds_at_most_thirty_two_members_and_thirty_two_kib() {
+        assert_eq!(split(&[10; 70]), [32, 32, 6]);
+        assert_eq!(split(&[10_000; 7]), [3, 3, 1]);
+        assert_eq!(split(&[10, 40_000, 10, 10]), [1, 1, 2]);
+        assert_eq!(split(&[40_000, 40_000]), [1, 1]);
+    }
+
+    #[test]
+    fn a_shared_body_counts_once() {
+        let body = Bytes::from(vec![0; 30_000]);
+        let mut waiting = waiting(&[0; 20]);
+        waiting.iter_mut().for_each(|(member, _)| member.payload = body.clone());
+        assert_eq!(next_bundle(&mut waiting).map(|(members, _)| members.len()), Some(20));
+    }
+}

@@ -1,0 +1,109 @@
+//! Consuming a bundle at a time: for work that is cheaper together, as the fan-out's publishing.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use postrider_wire::bundle::Member;
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{self, Budget, Inbound, Take};
+use super::{ConsumeOptions, MemberContext, Poison, from_panic, put_aside};
+use crate::broker::Broker;
+use crate::metrics;
+use crate::topology::Queue;
+
+/// What a handler made of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BundleOutcome {
+    /// Every member is settled, but for those named by their place in the bundle, which are put aside as dead letters. Everything
+    /// that the others caused is confirmed or committed.
+    Settled {
+        /// Place in the bundle and reason.
+        poisoned: Vec<(usize, Poison)>,
+    },
+    /// Nothing can be said (a publisher has ended): the bundle goes back to its queue.
+    GiveBack,
+}
+
+impl Broker {
+    /// Consumes a queue bundle by bundle until `stop`, then drains and returns. Each bundle is handled in a task of its own.
+    ///
+    /// The handler guards each member's work with [`guard`](super::guard) and reports those that cannot be processed. A panic that
+    /// escapes all the same takes the bundle apart, so that the next time only one member is hit.
+    pub async fn consume_bundles<H, F>(
+        &self,
+        queue: Queue,
+        options: ConsumeOptions,
+        handler: H,
+        stop: CancellationToken,
+    ) where
+        H: Fn(Vec<Member>, MemberContext) -> F + Send + Sync + 'static,
+        F: Future<Output = BundleOutcome> + Send + 'static,
+    {
+        let take = Bundles {
+            broker: self.clone(),
+            queue,
+            budget: Budget::new(options),
+            handler: Arc::new(handler),
+            members: ::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name()),
+        };
+        engine::run(self, queue, options, take, stop).await;
+    }
+}
+
+struct Bundles<H> {
+    broker: Broker,
+    queue: Queue,
+    budget: Budget,
+    handler: Arc<H>,
+    members: ::metrics::Counter,
+}
+
+impl<H, F> Take for Bundles<H>
+where
+    H: Fn(Vec<Member>, MemberContext) -> F + Send + Sync + 'static,
+    F: Future<Output = BundleOutcome> + Send + 'static,
+{
+    async fn take(&mut self, inbound: Inbound) {
+        let Some((members, inbound)) = put_aside::open(&self.broker, self.queue, inbound) else { return };
+        let Some(share) = self.budget.take(members.len(), inbound.delivery.data.len()).await else { return };
+        self.members.increment(members.len() as u64);
+        let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
+        tokio::spawn(async move {
+            let _share = share;
+            handle(&broker, queue, handler.as_ref(), members, inbound).await;
+        });
+    }
+}
+
+async fn handle<H, F>(broker: &Broker, queue: Queue, handler: &H, members: Vec<Member>, inbound: Inbound)
+where
+    H: Fn(Vec<Member>, MemberContext) -> F,
+    F: Future<Output = BundleOutcome>,
+{
+    let kept = members.clone();
+    let context = inbound.context;
+    let work = AssertUnwindSafe(async move { handler(members, context).await });
+    let poisoned = match work.catch_unwind().await {
+        Ok(BundleOutcome::Settled { poisoned }) => poisoned,
+        Ok(BundleOutcome::GiveBack) => return,
+        Err(panic) if kept.len() == 1 => vec![(0, from_panic(panic.as_ref()))],
+        Err(panic) => {
+            let poison = from_panic(panic.as_ref());
+            tracing::warn!(
+                queue = queue.name(),
+                reason = poison.reason,
+                "a bundle's handler panicked, taking it apart"
+            );
+            return put_aside::explode(broker, queue, kept, inbound);
+        }
+    };
+    for (place, poison) in poisoned {
+        let Some(member) = kept.get(place) else { continue };
+        if put_aside::dead_letter(broker, queue, member, &poison).await.is_err() {
+            return;
+        }
+    }
+    inbound.settler.ack();
+}

@@ -1,0 +1,71 @@
+//! The answering side of [remote calls](crate::rpc).
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use postrider_wire::bundle::{self, Member};
+use tokio_util::sync::CancellationToken;
+
+use super::ConsumeOptions;
+use super::engine::{self, Inbound, Take};
+use crate::broker::Broker;
+use crate::topology::Queue;
+
+impl Broker {
+    /// Answers calls from `queue` until `stop`, a task each and at most `calls_max` at once, then drains. A request is acked after
+    /// its answer was sent, so one that meets a crash is answered by another process. `None`, and a panic, leave the caller
+    /// without an answer.
+    pub async fn serve_rpc<H, F>(&self, queue: Queue, calls_max: u16, handler: H, stop: CancellationToken)
+    where
+        H: Fn(Member) -> F + Send + Sync + 'static,
+        F: Future<Output = Option<Member>> + Send + 'static,
+    {
+        let options = ConsumeOptions { prefetch: calls_max, ..Default::default() };
+        let take = Calls { broker: self.clone(), handler: Arc::new(handler) };
+        engine::run(self, queue, options, take, stop).await;
+    }
+}
+
+struct Calls<H> {
+    broker: Broker,
+    handler: Arc<H>,
+}
+
+impl<H, F> Take for Calls<H>
+where
+    H: Fn(Member) -> F + Send + Sync + 'static,
+    F: Future<Output = Option<Member>> + Send + 'static,
+{
+    async fn take(&mut self, inbound: Inbound) {
+        let (broker, handler) = (self.broker.clone(), Arc::clone(&self.handler));
+        tokio::spawn(async move {
+            answer(&broker, handler.as_ref(), &inbound).await;
+            inbound.settler.ack();
+        });
+    }
+}
+
+async fn answer<H, F>(broker: &Broker, handler: &H, inbound: &Inbound)
+where
+    H: Fn(Member) -> F,
+    F: Future<Output = Option<Member>>,
+{
+    let properties = &inbound.delivery.properties;
+    let (Some(reply_to), Some(correlation)) = (properties.reply_to().clone(), properties.correlation_id().clone())
+    else {
+        return;
+    };
+    let Some(request) = bundle::decode(&inbound.delivery.data).ok().and_then(|members| members.into_iter().next())
+    else {
+        return;
+    };
+    let work = AssertUnwindSafe(async move { handler(request).await });
+    match work.catch_unwind().await {
+        Ok(Some(answer)) => {
+            let _ = broker.own_singles().answer(reply_to, correlation, &answer).await;
+        }
+        Ok(None) => {}
+        Err(_) => tracing::error!("the handler of a call panicked"),
+    }
+}

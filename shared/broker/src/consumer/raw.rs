@@ -1,0 +1,118 @@
+//! Consuming messages to batch them across bundles: the recorder, whose commit settles many at once.
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::ConsumeOptions;
+use super::engine::{self, Budget, Inbound, Settler, Take, text_header};
+use crate::broker::Broker;
+use crate::singles::{REASON_HEADER, SOURCE_HEADER};
+use crate::topology::Queue;
+
+/// What a message's headers say about why it is here; of interest for dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RawHeaders {
+    /// Why a service put it aside.
+    pub reason: Option<String>,
+    /// The queue that the service took it from.
+    pub source: Option<String>,
+    /// Why the broker dead-lettered it first (`delivery_limit`, `rejected`, …), when it did.
+    pub first_death_reason: Option<String>,
+    /// The queue that the broker dead-lettered it from first.
+    pub first_death_queue: Option<String>,
+}
+
+/// A message in hand. Dropping it without [`RawMessage::ack`] gives it back to its queue.
+pub struct RawMessage {
+    /// The bytes, a bundle as a rule.
+    pub body: Bytes,
+    /// Why it is here.
+    pub headers: RawHeaders,
+    /// It was given to a consumer before.
+    pub redelivered: bool,
+    /// How often it was returned to its queue.
+    pub delivery_count: u32,
+    settler: Settler,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl RawMessage {
+    /// Settles the message: what it says is committed.
+    pub fn ack(self) {
+        self.settler.ack();
+    }
+}
+
+/// A stream of messages.
+pub struct RawConsumer {
+    messages: mpsc::Receiver<RawMessage>,
+    engine: JoinHandle<()>,
+}
+
+impl RawConsumer {
+    /// The next message; `None` once stopped (messages that were handed out may still be acked).
+    pub async fn recv(&mut self) -> Option<RawMessage> {
+        self.messages.recv().await
+    }
+
+    /// Up to `max` messages that are there already, at least one unless stopped (then 0). Appends to `batch`.
+    pub async fn recv_many(&mut self, batch: &mut Vec<RawMessage>, max: usize) -> usize {
+        self.messages.recv_many(batch, max).await
+    }
+
+    /// Returns when every message is acked or given back and the acks are written. Call it after `recv` returned `None` and the
+    /// last batch was settled.
+    pub async fn drained(mut self) {
+        self.messages.close();
+        while self.messages.recv().await.is_some() {}
+        let _ = self.engine.await;
+    }
+}
+
+impl Broker {
+    /// Consumes a queue message by message until `stop`. Members are not counted here: `prefetch` and `bytes_max` bound what
+    /// is in hand.
+    pub fn consume_raw(&self, queue: Queue, options: ConsumeOptions, stop: CancellationToken) -> RawConsumer {
+        let (tx, messages) = mpsc::channel(usize::from(options.prefetch).max(1));
+        let broker = self.clone();
+        let take = Raw { messages: Some(tx), budget: Budget::new(options) };
+        let engine = tokio::spawn(async move { engine::run(&broker, queue, options, take, stop).await });
+        RawConsumer { messages, engine }
+    }
+}
+
+struct Raw {
+    messages: Option<mpsc::Sender<RawMessage>>,
+    budget: Budget,
+}
+
+impl Take for Raw {
+    async fn take(&mut self, inbound: Inbound) {
+        let Some(share) = self.budget.take(0, inbound.delivery.data.len()).await else { return };
+        let Inbound { delivery, context, settler } = inbound;
+        let headers = RawHeaders {
+            reason: text_header(&delivery, REASON_HEADER),
+            source: text_header(&delivery, SOURCE_HEADER),
+            first_death_reason: text_header(&delivery, "x-first-death-reason"),
+            first_death_queue: text_header(&delivery, "x-first-death-queue"),
+        };
+        let message = RawMessage {
+            body: delivery.data.into(),
+            headers,
+            redelivered: context.redelivered,
+            delivery_count: context.delivery_count,
+            settler,
+            _bytes: share.bytes,
+        };
+        // A receiver that is gone has stopped: the message goes back with its settler.
+        if let Some(messages) = &self.messages {
+            let _ = messages.send(message).await;
+        }
+    }
+
+    fn stopping(&mut self) {
+        self.messages = None;
+    }
+}

@@ -1,0 +1,158 @@
+//! Messages that travel alone: retries and holds to the ladder, moves to another lane, dead letters.
+//!
+//! Pipelined: up to a thousand are unconfirmed at once, so waiting for one's confirm does not hold up the next. They
+//! are sent again until they are confirmed.
+
+use bytes::Bytes;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use postrider_model::delivery::Lane;
+use postrider_wire::bundle::{self, Member};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connection::Link;
+use crate::error::PublishError;
+use crate::ladder::Rung;
+use crate::pipeline::{Closed, Outgoing, Pipeline, Policy, Verdict};
+use crate::topology::{DEAD_EXCHANGE, DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
+
+/// Unconfirmed messages at most.
+const UNCONFIRMED_MAX: usize = 1_000;
+/// Bytes of a dead letter's reason at most.
+const REASON_BYTES_MAX: usize = 1_000;
+
+/// Why it was put aside; on dead letters.
+pub(crate) const REASON_HEADER: &str = "x-reason";
+/// Which queue it was taken from; on dead letters.
+pub(crate) const SOURCE_HEADER: &str = "x-source";
+
+/// Where a single message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SingleRoute<'a> {
+    /// To a lane, now.
+    Lane(Lane),
+    /// To a lane, after the rung's delay.
+    Rung {
+        /// From [`ladder::rung_at_least`](crate::ladder::rung_at_least) or [`ladder::rung_at_most`](crate::ladder::rung_at_most).
+        rung: Rung,
+        /// The lane it surfaces in.
+        lane: Lane,
+    },
+    /// To the dead letters.
+    DeadLetter {
+        /// The queue it was taken from.
+        source: &'a str,
+        /// Why it cannot be processed, for the operator; cut at 1,000 bytes.
+        reason: &'a str,
+    },
+    /// To the queue of that name.
+    Queue(&'a str),
+}
+
+type Done = oneshot::Sender<Result<(), PublishError>>;
+
+/// A publisher of single messages. Cheap to clone; its task ends with the last clone.
+#[derive(Clone)]
+pub struct Singles {
+    jobs: mpsc::Sender<Outgoing<Done>>,
+}
+
+impl Singles {
+    pub(crate) fn start(link: Link, name: &'static str) -> Self {
+        let (jobs, received) = mpsc::channel(UNCONFIRMED_MAX);
+        tokio::spawn(run(Pipeline::new(link, name, Policy::Persist), received));
+        Self { jobs }
+    }
+
+    /// Publishes members as one message (nearly always one member) and returns when it is confirmed. Dropping the future leaves
+    /// it unknown.
+    ///
+    /// # Errors
+    /// [`PublishError::Stopped`] at shutdown only; everything else is tried again.
+    pub async fn publish(&self, to: SingleRoute<'_>, members: &[Member]) -> Result<(), PublishError> {
+        self.send(to, bundle::encode(members).into(), bundle::CONTENT_TYPE).await
+    }
+
+    /// Puts a message aside whose bytes are no bundle that this build reads.
+    ///
+    /// # Errors
+    /// As [`Singles::publish`].
+    pub async fn dead_letter_raw(&self, body: Bytes, source: &str, reason: &str) -> Result<(), PublishError> {
+        self.send(SingleRoute::DeadLetter { source, reason }, body, "application/octet-stream").await
+    }
+
+    async fn send(&self, to: SingleRoute<'_>, body: Bytes, content_type: &str) -> Result<(), PublishError> {
+        let (exchange, routing_key, rung, headers): (&str, ShortString, _, _) = match to {
+            SingleRoute::Lane(lane) => (LANES_EXCHANGE, lane_key(lane).into(), None, None),
+            SingleRoute::Rung { rung, lane } => {
+                (DELAY_EXCHANGE, format!("{rung}.{}", lane_key(lane)).into(), Some(rung), None)
+            }
+            SingleRoute::DeadLetter { source, reason } => {
+                let mut headers = FieldTable::default();
+                let end = (0..=reason.len().min(REASON_BYTES_MAX)).rev().find(|at| reason.is_char_boundary(*at));
+                let reason = &reason[..end.unwrap_or(0)];
+                headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
+                headers.insert(SOURCE_HEADER.into(), AMQPValue::LongString(source.into()));
+                (DEAD_EXCHANGE, "".into(), None, Some(headers))
+            }
+            SingleRoute::Queue(queue) => ("", queue.into(), None, None),
+        };
+        let content_type = content_type.into();
+        let exchange = exchange.into();
+        self.submit(|token| Outgoing { exchange, routing_key, body, content_type, headers, rung, answers: None, token })
+            .await
+    }
+
+    /// Answers a call: to the caller's pseudo-queue, without insisting that the caller is still there.
+    pub(crate) async fn answer(
+        &self,
+        reply_to: ShortString,
+        correlation: ShortString,
+        answer: &Member,
+    ) -> Result<(), PublishError> {
+        let body = bundle::encode(std::slice::from_ref(answer)).into();
+        self.submit(|token| Outgoing {
+            exchange: "".into(),
+            routing_key: reply_to,
+            body,
+            content_type: bundle::CONTENT_TYPE.into(),
+            headers: None,
+            rung: None,
+            answers: Some(correlation),
+            token,
+        })
+        .await
+    }
+
+    async fn submit(&self, outgoing: impl FnOnce(Done) -> Outgoing<Done>) -> Result<(), PublishError> {
+        let (done, confirmed) = oneshot::channel();
+        self.jobs.send(outgoing(done)).await.map_err(|_| PublishError::Stopped)?;
+        confirmed.await.unwrap_or(Err(PublishError::Stopped))
+    }
+}
+
+async fn run(mut pipeline: Pipeline<Done>, mut jobs: mpsc::Receiver<Outgoing<Done>>) {
+    let mut open = true;
+    while open || pipeline.outstanding() > 0 {
+        if matches!(pipeline.advance().await, Err(Closed)) {
+            return;
+        }
+        tokio::select! {
+            settled = pipeline.confirms() => {
+                for (done, verdict) in settled {
+                    let result = if verdict == Verdict::Confirmed { Ok(()) } else { Err(PublishError::Refused) };
+                    let _ = done.send(result);
+                }
+            }
+            job = jobs.recv(), if open && pipeline.outstanding() < UNCONFIRMED_MAX => match job {
+                Some(job) => {
+                    pipeline.push(job);
+                    while pipeline.outstanding() < UNCONFIRMED_MAX {
+                        let Ok(job) = jobs.try_recv() else { break };
+                        pipeline.push(job);
+                    }
+                }
+                None => open = false,
+            },
+        }
+    }
+}
