@@ -152,7 +152,7 @@ impl AddressGuard {
         if self.allow.is_empty() {
             let is_local =
                 |local: &&str| name.strip_suffix(*local).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-            if LOCAL_NAMES.iter().any(|local| is_local(&local)) {
+            if LOCAL_NAMES.iter().any(is_local) {
                 return Err("it is a name of the local network");
             }
             if !name.contains('.') {

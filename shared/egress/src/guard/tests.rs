@@ -232,7 +232,13 @@ fn an_allow_list_opens_its_ranges_and_no_others() {
     ] {
         assert!(guard.check_url(url, true).is_ok(), "{url}");
     }
-    for url in ["https://10.0.0.1/", "https://[::1]/", "https://[fd00:2::7]/", "https://169.254.169.254/", "https://127.0.0.1:22/"] {
+    for url in [
+        "https://10.0.0.1/",
+        "https://[::1]/",
+        "https://[fd00:2::7]/",
+        "https://169.254.169.254/",
+        "https://127.0.0.1:22/",
+    ] {
         assert!(guard.check_url(url, true).is_err(), "{url}");
     }
 }

@@ -12,11 +12,12 @@ use super::{Checked, ConfigError, Optional, readable, shown};
 #[command(next_help_heading = "RabbitMQ")]
 pub struct AmqpArgs {
     /// RabbitMQ, as `amqp://user:password@host:port/vhost` or `amqps://…`.
-    #[arg(long = "amqp-url", env = "POSTRIDER_AMQP_URL", hide_env_values = true, value_name = "URL", value_parser = secret)]
+    #[arg(id = "amqp-url", long = "amqp-url", env = "POSTRIDER_AMQP_URL", hide_env_values = true, value_name = "URL", value_parser = secret)]
     pub url: SecretString,
 
     /// A PEM file with roots for `amqps`, besides the system's.
     #[arg(
+        id = "amqp-ca-file",
         long = "amqp-ca-file",
         env = "POSTRIDER_AMQP_CA_FILE",
         value_name = "FILE",

@@ -13,7 +13,7 @@ use super::{Checked, ConfigError, Optional, readable, shown};
 pub struct DatabaseArgs {
     /// PostgreSQL, as `postgres://user:password@host:port/database?sslmode=…`.
     #[arg(
-        long = "database-url",
+        id = "database-url", long = "database-url",
         env = "POSTRIDER_DATABASE_URL",
         hide_env_values = true,
         value_name = "URL",
@@ -23,6 +23,7 @@ pub struct DatabaseArgs {
 
     /// A PEM file with roots for TLS to PostgreSQL, besides the system's.
     #[arg(
+        id = "database-ca-file",
         long = "database-ca-file",
         env = "POSTRIDER_DATABASE_CA_FILE",
         value_name = "FILE",
@@ -33,7 +34,7 @@ pub struct DatabaseArgs {
 
     /// Most connections to PostgreSQL of this process.
     #[arg(
-        long = "database-connections-max",
+        id = "database-connections-max", long = "database-connections-max",
         env = "POSTRIDER_DATABASE_CONNECTIONS_MAX",
         value_name = "COUNT",
         default_value_t = 16,
@@ -66,7 +67,7 @@ impl Checked for DatabaseArgs {
 pub struct RetentionArgs {
     /// Days that events, deliveries and attempts are kept. One value for the deployment: whole days are dropped.
     #[arg(
-        long = "retention-days",
+        id = "retention-days", long = "retention-days",
         env = "POSTRIDER_RETENTION_DAYS",
         value_name = "DAYS",
         default_value_t = 30,

@@ -14,6 +14,7 @@ use super::{Checked, Cidrs, ConfigError, Optional, readable, shown};
 pub struct EgressArgs {
     /// Private ranges that endpoints may be in, as comma-separated CIDRs. Empty: public addresses only.
     #[arg(
+        id = "egress-allow",
         long = "egress-allow",
         env = "POSTRIDER_EGRESS_ALLOW",
         value_name = "CIDR,…",
@@ -24,7 +25,7 @@ pub struct EgressArgs {
 
     /// Whether https-only profiles take http endpoints. For development.
     #[arg(
-        long = "egress-allow-http",
+        id = "egress-allow-http", long = "egress-allow-http",
         env = "POSTRIDER_EGRESS_ALLOW_HTTP",
         value_name = "BOOL",
         num_args = 0..=1,
@@ -36,6 +37,7 @@ pub struct EgressArgs {
 
     /// A PEM file with roots for endpoints' certificates, besides the system's.
     #[arg(
+        id = "egress-ca-file",
         long = "egress-ca-file",
         env = "POSTRIDER_EGRESS_CA_FILE",
         value_name = "FILE",
@@ -46,6 +48,7 @@ pub struct EgressArgs {
 
     /// A forward proxy that every delivery goes through, as `http://[user:password@]host:port`.
     #[arg(
+        id = "egress-proxy",
         long = "egress-proxy",
         env = "POSTRIDER_EGRESS_PROXY",
         hide_env_values = true,
@@ -57,7 +60,7 @@ pub struct EgressArgs {
 
     /// Longest time to resolve an endpoint's name, connect and shake hands (an attempt's timeout also bounds it).
     #[arg(
-        long = "egress-connect-timeout",
+        id = "egress-connect-timeout", long = "egress-connect-timeout",
         env = "POSTRIDER_EGRESS_CONNECT_TIMEOUT",
         value_name = "DURATION",
         default_value = "10s",

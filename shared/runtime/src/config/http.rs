@@ -11,12 +11,19 @@ use crate::http::ServeOptions;
 #[command(next_help_heading = "HTTP")]
 pub struct HttpArgs {
     /// The address and port that HTTP is served on.
-    #[arg(long, env = "POSTRIDER_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(
+        id = "listen",
+        id = "listen",
+        long = "listen",
+        env = "POSTRIDER_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
     pub listen: SocketAddr,
 
     /// Most open connections; more wait to be accepted.
     #[arg(
-        long = "http-connections-max",
+        id = "http-connections-max", long = "http-connections-max",
         env = "POSTRIDER_HTTP_CONNECTIONS_MAX",
         value_name = "COUNT",
         default_value_t = 10_000,
@@ -27,7 +34,7 @@ pub struct HttpArgs {
     /// Longest time after SIGTERM to finish what is in hand. At least the longest attempt timeout, or attempts are
     /// cut off and made again; less than the platform's grace period.
     #[arg(
-        long = "drain-timeout",
+        id = "drain-timeout", long = "drain-timeout",
         env = "POSTRIDER_DRAIN_TIMEOUT",
         value_name = "DURATION",
         default_value = "70s",

@@ -16,6 +16,7 @@ const OPERATOR_KEY_BYTES_MIN: usize = 16;
 pub struct KeysArgs {
     /// Operator API keys, comma-separated: two while one is rotated. At least 16 characters each.
     #[arg(
+        id = "operator-keys",
         long = "operator-keys",
         env = "POSTRIDER_OPERATOR_KEYS",
         hide_env_values = true,
@@ -32,7 +33,7 @@ pub struct KeysArgs {
 pub struct MasterKeysArgs {
     /// Master keys, as comma-separated `id:base64 of 32 bytes`. The first encrypts, all decrypt.
     #[arg(
-        long = "master-keys",
+        id = "master-keys", long = "master-keys",
         env = "POSTRIDER_MASTER_KEYS",
         hide_env_values = true,
         value_name = "ID:KEY,…",

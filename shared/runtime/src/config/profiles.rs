@@ -10,6 +10,7 @@ use super::{Checked, ConfigError, Optional, shown};
 pub struct ProfilesArgs {
     /// A directory of `*.toml` profiles: more of them, or built-in ones changed.
     #[arg(
+        id = "profiles-dir",
         long = "profiles-dir",
         env = "POSTRIDER_PROFILES_DIR",
         value_name = "DIRECTORY",
