@@ -1,0 +1,189 @@
+//! Secrets at rest: sealed with ChaCha20-Poly1305 under a master key.
+//!
+//! A sealed value names the key that sealed it, so that keys can be rotated: the first master key seals, all of them
+//! open. The additional data binds a value to its row and column, so that it cannot be moved to another one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
+use zeroize::{Zeroize, Zeroizing};
+
+const FORMAT: u8 = 1;
+const NONCE_BYTES: usize = 12;
+
+/// The master keys are malformed, or a value cannot be opened with them. Never holds key material or plain text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CryptoError {
+    /// A key is not `id:base64`.
+    #[error("master key {index}: expected <id>:<base64 of 32 bytes>, the id of 1 to 32 letters, digits, '_' or '-'")]
+    Malformed {
+        /// Which one, from 1.
+        index: usize,
+    },
+    /// A key has another length.
+    #[error("master key {id:?} has {bytes} bytes, 32 are needed")]
+    Length {
+        /// Its id.
+        id: String,
+        /// What it decodes to.
+        bytes: usize,
+    },
+    /// Two keys with one id.
+    #[error("master key {id:?} is given twice")]
+    Twice {
+        /// The id.
+        id: String,
+    },
+    /// No key was given, yet a secret is to be sealed or opened.
+    #[error("no master keys are configured")]
+    NoKeys,
+    /// The value was sealed with a key that is not configured.
+    #[error("the value was sealed with master key {id:?}, which is not configured")]
+    UnknownKey {
+        /// The id.
+        id: String,
+    },
+    /// The value is damaged, or belongs to another row or column.
+    #[error("the sealed value is damaged or does not belong here")]
+    Damaged,
+}
+
+/// The keys that secrets are sealed with. The first seals, all of them open. Cheap to clone; zeroised when dropped.
+#[derive(Clone)]
+pub struct MasterKeys(Arc<Vec<MasterKey>>);
+
+struct MasterKey {
+    id: String,
+    key: [u8; 32],
+}
+
+impl Drop for MasterKey {
+    fn drop(&mut self) {
+        self.key.zeroize();
+    }
+}
+
+impl fmt::Debug for MasterKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MasterKeys").field(&self.0.iter().map(|key| key.id.as_str()).collect::<Vec<_>>()).finish()
+    }
+}
+
+impl MasterKeys {
+    /// No keys: for services that never touch a secret (ingest, fan-out, recorder).
+    pub fn none() -> Self {
+        Self(Arc::new(Vec::new()))
+    }
+
+    /// Reads `id:base64,…` as `POSTRIDER_MASTER_KEYS` has it.
+    ///
+    /// # Errors
+    /// The first key that is malformed, of another length than 32 bytes, or given twice.
+    pub fn parse(text: &str) -> Result<Self, CryptoError> {
+        let mut keys: Vec<MasterKey> = Vec::new();
+        for (index, part) in text.split(',').map(str::trim).filter(|part| !part.is_empty()).enumerate() {
+            let malformed = CryptoError::Malformed { index: index + 1 };
+            let Some((id, encoded)) = part.split_once(':') else { return Err(malformed) };
+            let legal =
+                (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            let Ok(decoded) = STANDARD.decode(encoded.trim()).map(Zeroizing::new) else { return Err(malformed) };
+            if !legal {
+                return Err(malformed);
+            }
+            let Ok(key) = <[u8; 32]>::try_from(decoded.as_slice()) else {
+                return Err(CryptoError::Length { id: id.to_owned(), bytes: decoded.len() });
+            };
+            if keys.iter().any(|other| other.id == id) {
+                return Err(CryptoError::Twice { id: id.to_owned() });
+            }
+            keys.push(MasterKey { id: id.to_owned(), key });
+        }
+        if keys.is_empty() { Err(CryptoError::NoKeys) } else { Ok(Self(Arc::new(keys))) }
+    }
+
+    /// A fresh random key as `id:base64`, for development set-ups.
+    pub fn generate_text(id: &str) -> String {
+        let key = Zeroizing::new(rand::random::<[u8; 32]>());
+        format!("{id}:{}", STANDARD.encode(key.as_slice()))
+    }
+
+    /// Seals `plain` for the place that `context` names.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoKeys`].
+    pub fn seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let key = self.0.first().ok_or(CryptoError::NoKeys)?;
+        let nonce = rand::random::<[u8; NONCE_BYTES]>();
+        let cipher = ChaCha20Poly1305::new(&Key::from(key.key));
+        let payload = Payload { msg: plain, aad: context.as_bytes() };
+        let sealed = cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| CryptoError::Damaged)?;
+        let mut out = Vec::with_capacity(2 + key.id.len() + NONCE_BYTES + sealed.len());
+        out.push(FORMAT);
+        // An id has at most 32 bytes.
+        out.push(key.id.len() as u8);
+        out.extend_from_slice(key.id.as_bytes());
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(&sealed);
+        Ok(out)
+    }
+
+    /// Opens what [`MasterKeys::seal`] sealed for the same `context`.
+    ///
+    /// # Errors
+    /// A key that is not configured; a value that is damaged or was sealed for another place.
+    pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let [FORMAT, id_bytes, rest @ ..] = sealed else { return Err(CryptoError::Damaged) };
+        let (id, rest) = rest.split_at_checked(usize::from(*id_bytes)).ok_or(CryptoError::Damaged)?;
+        let (nonce, cipher_text) = rest.split_at_checked(NONCE_BYTES).ok_or(CryptoError::Damaged)?;
+        if self.0.is_empty() {
+            return Err(CryptoError::NoKeys);
+        }
+        let Some(key) = self.0.iter().find(|key| key.id.as_bytes() == id) else {
+            return Err(CryptoError::UnknownKey { id: String::from_utf8_lossy(id).into_owned() });
+        };
+        let nonce = <[u8; NONCE_BYTES]>::try_from(nonce).map_err(|_| CryptoError::Damaged)?;
+        let cipher = ChaCha20Poly1305::new(&Key::from(key.key));
+        let payload = Payload { msg: cipher_text, aad: context.as_bytes() };
+        cipher.decrypt(&Nonce::from(nonce), payload).map(Zeroizing::new).map_err(|_| CryptoError::Damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_opens_only_where_it_was_sealed_and_with_any_known_key() {
+        let (old, new) = (MasterKeys::generate_text("old"), MasterKeys::generate_text("new"));
+        let before = MasterKeys::parse(&old).unwrap();
+        let sealed = before.seal("row/1", b"whsec_x").unwrap();
+        assert!(!sealed.windows(7).any(|w| w == b"whsec_x"));
+        let after = MasterKeys::parse(&format!("{new},{old}")).unwrap();
+        assert_eq!(after.open("row/1", &sealed).unwrap().as_slice(), b"whsec_x");
+        assert_eq!(after.open("row/2", &sealed).unwrap_err(), CryptoError::Damaged);
+        let only_new = MasterKeys::parse(&new).unwrap();
+        assert_eq!(only_new.open("row/1", &sealed).unwrap_err(), CryptoError::UnknownKey { id: "old".into() });
+        assert_ne!(sealed, before.seal("row/1", b"whsec_x").unwrap(), "a nonce is never used twice");
+        let mut damaged = sealed.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(after.open("row/1", &damaged).unwrap_err(), CryptoError::Damaged);
+        for cut in 0..sealed.len() {
+            assert!(after.open("row/1", &sealed[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn malformed_keys_are_named_and_never_printed() {
+        let cases = ["", "x", "a:%%%", "a:AAAA", "bad id:AAAA"];
+        for case in cases {
+            assert!(MasterKeys::parse(case).is_err(), "{case}");
+        }
+        let good = MasterKeys::generate_text("k1");
+        assert_eq!(MasterKeys::parse(&format!("{good},{good}")).unwrap_err(), CryptoError::Twice { id: "k1".into() });
+        assert_eq!(format!("{:?}", MasterKeys::parse(&good).unwrap()), "MasterKeys([\"k1\"])");
+    }
+}

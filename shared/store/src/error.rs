@@ -1,0 +1,124 @@
+//! What can go wrong with the database, as far as a caller can act on it.
+
+use tokio_postgres::error::SqlState;
+
+use crate::crypto::CryptoError;
+
+/// Why a call of the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, or went away during the call: nobody knows whether the call took effect.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The database URL, the CA file or the TLS set-up is wrong.
+    #[error("database settings: {0}")]
+    Settings(String),
+    /// There is no such thing (or it belongs to another tenant, or was deleted).
+    #[error("no such {what}")]
+    NotFound {
+        /// What was asked for, a glossary word.
+        what: &'static str,
+    },
+    /// `If-Match` named another version than the current one.
+    #[error("the current version is {current}")]
+    VersionMismatch {
+        /// The version that it has now.
+        current: i64,
+    },
+    /// The tenant has as many endpoints as it may.
+    #[error("the tenant has {usage} of {limit} endpoints")]
+    EndpointLimit {
+        /// Endpoints it has.
+        usage: u32,
+        /// Endpoints it may have.
+        limit: u32,
+    },
+    /// The edit contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The cursor was not made by the list that it was given to.
+    #[error("the cursor is not valid")]
+    InvalidCursor,
+    /// A secret could not be sealed or opened.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// A row holds what this build cannot read.
+    #[error("unreadable {what}: {detail}")]
+    Unreadable {
+        /// Which row or column.
+        what: &'static str,
+        /// Why.
+        detail: String,
+    },
+    /// Migrating failed.
+    #[error("migration: {0}")]
+    Migration(String),
+    /// Any other refusal of the database.
+    #[error("database: {}", describe(.0))]
+    Database(#[source] tokio_postgres::Error),
+}
+
+impl StoreError {
+    /// Whether the database was away: the caller may go on from its caches, or answer 503.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+/// The message of the server with its code, which `tokio_postgres` prints as "db error" only.
+pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{} ({})", db.message(), db.code().code()),
+        None => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            text
+        }
+    }
+}
+
+/// Whether the error says that the connection or the server is gone, rather than that the statement is wrong.
+pub(crate) fn is_connection_error(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => {
+            let class = &code.code()[..2];
+            class == "08"
+                || matches!(
+                    *code,
+                    SqlState::ADMIN_SHUTDOWN
+                        | SqlState::CRASH_SHUTDOWN
+                        | SqlState::CANNOT_CONNECT_NOW
+                        | SqlState::TOO_MANY_CONNECTIONS
+                )
+        }
+        // No code: the client side. Conversions are our own mistakes; everything else is the connection.
+        None => error.is_closed() || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>()),
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if is_connection_error(&error) { Self::Unavailable(describe(&error)) } else { Self::Database(error) }
+    }
+}
+
+/// Why an edit was not made: the store failed, or the caller's own closure refused.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError<E> {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The caller's closure refused the edit; nothing was changed.
+    #[error("refused")]
+    Refused(E),
+}
+
+impl<E> From<tokio_postgres::Error> for EditError<E> {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

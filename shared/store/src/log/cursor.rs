@@ -1,0 +1,84 @@
+//! Pages and their cursors.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
+use postrider_model::time::UnixMillis;
+
+use crate::error::StoreError;
+
+/// Which page a caller wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Most rows, 1 to [`PAGE_MAX`] (clamped).
+    pub limit: u32,
+    /// [`Page::next_cursor`] of the page before; `None`: the first.
+    pub cursor: Option<String>,
+}
+
+impl Default for PageRequest {
+    fn default() -> Self {
+        Self { limit: PAGE_DEFAULT, cursor: None }
+    }
+}
+
+/// One page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// Its rows.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None`: this is the last.
+    pub next_cursor: Option<String>,
+}
+
+/// The last row of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) at: UnixMillis,
+    pub(crate) id: String,
+}
+
+impl PageRequest {
+    /// Rows to fetch: one more than the page has, to know whether another follows.
+    pub(crate) fn fetch(&self) -> i64 {
+        i64::from(self.limit.clamp(1, PAGE_MAX)) + 1
+    }
+
+    pub(crate) fn after(&self) -> Result<Option<Cursor>, StoreError> {
+        self.cursor.as_deref().map(Cursor::decode).transpose()
+    }
+}
+
+impl<T> Page<T> {
+    /// A page of rows that were fetched by [`PageRequest::fetch`].
+    pub(crate) fn of(mut items: Vec<T>, page: &PageRequest, cursor: impl Fn(&T) -> Cursor) -> Self {
+        let limit = page.limit.clamp(1, PAGE_MAX) as usize;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next_cursor = if more { items.last().map(|last| cursor(last).encode()) } else { None };
+        Self { items, next_cursor }
+    }
+}
+
+impl Cursor {
+    fn encode(&self) -> String {
+        URL_SAFE_NO_PAD.encode(format!("{}:{}", self.at.0, self.id))
+    }
+
+    fn decode(text: &str) -> Result<Self, StoreError> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| StoreError::InvalidCursor)?;
+        let text = String::from_utf8(bytes).map_err(|_| StoreError::InvalidCursor)?;
+        let (at, id) = text.split_once(':').ok_or(StoreError::InvalidCursor)?;
+        let at = at.parse().map_err(|_| StoreError::InvalidCursor)?;
+        // Beyond these the database's own type has no such time.
+        let sane = (-62_000_000_000_000..=253_000_000_000_000).contains(&at);
+        if !sane || id.is_empty() || id.contains('\0') {
+            return Err(StoreError::InvalidCursor);
+        }
+        Ok(Self { at: UnixMillis(at), id: id.to_owned() })
+    }
+
+    pub(crate) fn uuid(&self) -> Result<uuid::Uuid, StoreError> {
+        uuid::Uuid::try_parse(&self.id).map_err(|_| StoreError::InvalidCursor)
+    }
+}

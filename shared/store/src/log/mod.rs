@@ -1,0 +1,14 @@
+//! Reading the log: events, deliveries, attempts, dead letters; newest first, page by page.
+//!
+//! A cursor names the last row of a page by its time and id, so that pages stay put while rows arrive.
+
+mod cursor;
+mod dead_letters;
+mod deliveries;
+mod events;
+
+pub(crate) use cursor::Cursor;
+pub use cursor::{Page, PageRequest};
+pub use dead_letters::DeadLetterRow;
+pub use deliveries::{AttemptRow, DeliveryFilter, DeliveryRow};
+pub use events::{DecisionRow, EventFilter, EventRow, EventSummary};

@@ -1,0 +1,152 @@
+//! The pool of connections: made lazily, TLS as the URL says, one retry when a pooled connection turns out dead.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::NoTls;
+use tokio_util::sync::CancellationToken;
+
+use crate::crypto::MasterKeys;
+use crate::error::{StoreError, describe};
+use crate::partitions::KnownPartitions;
+use crate::tls::{self, Tls};
+
+/// Longest wait for a new connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for a pooled connection when all are in use.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// `postgres://user:password@host:port/name?sslmode=…`. `sslmode` `require`, `verify-ca` and `verify-full` all mean
+    /// TLS with a verified certificate and name; `disable`, `prefer` and none at all mean plain TCP unless `ca_file` is set.
+    pub database_url: SecretString,
+    /// PEM file of the authorities that the server's certificate may come from; the system's when `None`.
+    pub ca_file: Option<PathBuf>,
+    /// Most connections at once (1 or more), not counting the one that a feed listens on.
+    pub pool_max: usize,
+}
+
+impl StoreConfig {
+    /// This database, with at most 8 connections and the system's authorities.
+    pub fn new(database_url: impl Into<String>) -> Self {
+        Self { database_url: SecretString::from(database_url.into()), ca_file: None, pool_max: 8 }
+    }
+}
+
+/// The database, as far as Postrider knows it. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    connect: tokio_postgres::Config,
+    tls: Tls,
+    keys: MasterKeys,
+    partitions: KnownPartitions,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("keys", &self.inner.keys).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Prepares the pool. Connects to nothing: the database may be away.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`]: the URL does not parse, or the CA file cannot be read.
+    pub fn connect(config: StoreConfig, keys: MasterKeys) -> Result<Self, StoreError> {
+        let (mut connect, tls) = tls::settings(config.database_url.expose_secret(), config.ca_file.as_deref())?;
+        connect.connect_timeout(CONNECT_TIMEOUT);
+        connect.keepalives_idle(Duration::from_secs(30));
+        connect.tcp_user_timeout(Duration::from_secs(30));
+        if connect.get_application_name().is_none() {
+            connect.application_name("postrider");
+        }
+        let recycle = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match &tls {
+            Tls::Off => Manager::from_config(connect.clone(), NoTls, recycle),
+            Tls::On(connector) => Manager::from_config(connect.clone(), connector.clone(), recycle),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(config.pool_max.max(1))
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(WAIT_TIMEOUT))
+            .create_timeout(Some(CONNECT_TIMEOUT))
+            .recycle_timeout(Some(CONNECT_TIMEOUT))
+            .build()
+            .map_err(|error| StoreError::Settings(error.to_string()))?;
+        let partitions = KnownPartitions::default();
+        Ok(Self { inner: Arc::new(Inner { pool, connect, tls, keys, partitions }) })
+    }
+
+    /// Waits, with a capped back-off and a log line, until the database answers. Returns `false` when `stop` came first.
+    pub async fn wait_ready(&self, stop: &CancellationToken) -> bool {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.ping().await {
+                Ok(()) => return true,
+                Err(error) => tracing::warn!(%error, retry_in_ms = pause.as_millis(), "waiting for the database"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+            }
+        }
+    }
+
+    /// Asks the database for an answer.
+    ///
+    /// # Errors
+    /// It gave none.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.client().await?;
+        Ok(())
+    }
+
+    /// A connection that answered just now. `Fast` recycling may hand out one that died unnoticed: those are dropped
+    /// and another is taken, so that a restart of the database costs a caller nothing but the time.
+    pub(crate) async fn client(&self) -> Result<Object, StoreError> {
+        let tries = self.inner.pool.status().size + 1;
+        let mut last = None;
+        for _ in 0..=tries {
+            let client = self.inner.pool.get().await.map_err(pool_error)?;
+            match client.simple_query("").await {
+                Ok(_) => return Ok(client),
+                Err(error) => {
+                    last = Some(StoreError::from(error));
+                    drop(Object::take(client));
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| StoreError::Unavailable("no connection".into())))
+    }
+
+    /// A connection of its own, outside the pool, with the future that drives it.
+    pub(crate) fn connect_settings(&self) -> (&tokio_postgres::Config, &Tls) {
+        (&self.inner.connect, &self.inner.tls)
+    }
+
+    pub(crate) fn keys(&self) -> &MasterKeys {
+        &self.inner.keys
+    }
+
+    pub(crate) fn known_partitions(&self) -> &KnownPartitions {
+        &self.inner.partitions
+    }
+}
+
+fn pool_error(error: deadpool_postgres::PoolError) -> StoreError {
+    match error {
+        deadpool_postgres::PoolError::Backend(error) => StoreError::Unavailable(describe(&error)),
+        other => StoreError::Unavailable(other.to_string()),
+    }
+}

@@ -1,0 +1,1 @@
+//! How the model's types look in SQL.

@@ -1,0 +1,60 @@
+//! TLS to the database: rustls, with the certificate and the name always verified.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error::StoreError;
+
+/// How connections are made.
+#[derive(Clone)]
+pub(crate) enum Tls {
+    /// Plain TCP, or a Unix socket.
+    Off,
+    /// TLS with verification.
+    On(MakeRustlsConnect),
+}
+
+/// Reads the URL. libpq's `verify-ca` and `verify-full` are unknown to `tokio_postgres`; here every TLS verifies.
+pub(crate) fn settings(url: &str, ca_file: Option<&Path>) -> Result<(tokio_postgres::Config, Tls), StoreError> {
+    let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+    // The parser's error never repeats the URL, which holds the password.
+    let mut config: tokio_postgres::Config =
+        url.parse().map_err(|error: tokio_postgres::Error| StoreError::Settings(crate::error::describe(&error)))?;
+    let wanted = config.get_ssl_mode() == SslMode::Require || ca_file.is_some();
+    if !wanted {
+        config.ssl_mode(SslMode::Disable);
+        return Ok((config, Tls::Off));
+    }
+    config.ssl_mode(SslMode::Require);
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        Some(path) => {
+            let shown = path.display();
+            let certificates = CertificateDer::pem_file_iter(path)
+                .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+                .map_err(|error| StoreError::Settings(format!("CA file {shown}: {error}")))?;
+            if certificates.is_empty() {
+                return Err(StoreError::Settings(format!("CA file {shown}: no certificate in it")));
+            }
+            for certificate in certificates {
+                roots.add(certificate).map_err(|e| StoreError::Settings(format!("CA file {shown}: {e}")))?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| StoreError::Settings(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok((config, Tls::On(MakeRustlsConnect::new(client))))
+}
