@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
+use futures::future::join_all;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
 };
@@ -30,6 +31,8 @@ use crate::{broker, processes, report};
 const OUTSTANDING_MAX: usize = 2_000;
 /// Confirms that may be missing before the publisher waits.
 const UNCONFIRMED_MAX: usize = 1_000;
+/// Publishes handed to lapin together.
+const TOGETHER_MAX: usize = 128;
 const QUEUE: &str = "postrider-bench.bare";
 
 /// Options of `bare`.
@@ -107,33 +110,49 @@ async fn publish(channel: &Channel, args: &BareArgs, outstanding: &Semaphore) ->
     let deadline_ns = now_ns() + (args.seconds * 1e9) as u64;
     let mut event = Event::new("bench.bare", args.bytes);
     let mut unconfirmed: VecDeque<PublisherConfirm> = VecDeque::new();
-    let mut accepted = Vec::new();
-    for number in 0.. {
-        let sent_ns = match &mut due {
-            Some(due) => match due.recv().await {
-                Some(intended) => intended,
-                None => break,
-            },
-            None => now_ns(),
-        };
-        if due.is_none() && sent_ns >= deadline_ns {
+    let mut accepted: Vec<Accepted> = Vec::new();
+    loop {
+        // lapin's publish resolves when its frames are written. One at a time would cost a round trip to its IO
+        // thread and a write to the socket each; handed over together they share both.
+        let mut together = Vec::new();
+        while together.len() < TOGETHER_MAX {
+            let sent_ns = match &mut due {
+                Some(due) if together.is_empty() => due.recv().await,
+                Some(due) => due.try_recv().ok(),
+                None => Some(now_ns()).filter(|now| *now < deadline_ns),
+            };
+            let Some(sent_ns) = sent_ns else { break };
+            match outstanding.try_acquire() {
+                Ok(permit) => permit.forget(),
+                Err(_) if together.is_empty() || due.is_some() => outstanding.acquire().await?.forget(),
+                Err(_) => break,
+            }
+            let number = accepted.len() as u64;
+            let id = format!("bare-{number}");
+            let body = event.numbered(number).to_vec();
+            accepted.push(Accepted { id: id.clone(), kind: 0, sent_ns, answered_ns: sent_ns });
+            together.push(one(channel, id, body));
+        }
+        if together.is_empty() {
             break;
         }
-        outstanding.acquire().await?.forget();
-        if unconfirmed.len() >= UNCONFIRMED_MAX {
+        for confirm in join_all(together).await {
+            unconfirmed.push_back(confirm?);
+        }
+        while unconfirmed.len() > UNCONFIRMED_MAX {
             confirmed(unconfirmed.pop_front()).await?;
         }
-        let id = format!("bare-{number}");
-        let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(id.as_str().into());
-        let body = event.numbered(number);
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        unconfirmed.push_back(channel.basic_publish("".into(), QUEUE.into(), options, body, properties).await?);
-        accepted.push(Accepted { id, kind: 0, sent_ns, answered_ns: now_ns() });
     }
     while let Some(next) = unconfirmed.pop_front() {
         confirmed(Some(next)).await?;
     }
     Ok(accepted)
+}
+
+async fn one(channel: &Channel, id: String, body: Vec<u8>) -> lapin::Result<PublisherConfirm> {
+    let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(id.into());
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    channel.basic_publish("".into(), QUEUE.into(), options, &body, properties).await
 }
 
 async fn confirmed(confirm: Option<PublisherConfirm>) -> anyhow::Result<()> {
