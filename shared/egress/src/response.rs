@@ -3,10 +3,8 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
-use postrider_model::limits::RESPONSE_EXCERPT_BYTES_MAX;
+use postrider_model::limits::{RESPONSE_EXCERPT_BYTES_MAX, RESPONSE_READ_BYTES_MAX};
 
-/// Most bytes of an answer's body that are read; the connection of a longer one is closed.
-pub const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// Most headers of an answer that are kept.
 pub const RESPONSE_HEADERS_MAX: usize = 32;
 /// Most bytes of an answer's headers that are kept, names and values together.
@@ -36,12 +34,12 @@ pub(crate) struct Excerpt {
 }
 
 impl Excerpt {
-    /// Takes a chunk; false when enough was read.
+    /// Takes a chunk; false when enough was read (the connection is then closed, not read to its end).
     pub(crate) fn take(&mut self, chunk: &[u8]) -> bool {
         let room = RESPONSE_EXCERPT_BYTES_MAX - self.kept.len();
         self.kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
         self.read = self.read.saturating_add(chunk.len());
-        self.read < RESPONSE_BYTES_MAX
+        self.read < RESPONSE_READ_BYTES_MAX
     }
 
     pub(crate) fn into_bytes(self) -> Bytes {
@@ -84,7 +82,7 @@ mod tests {
         let mut excerpt = Excerpt::default();
         let chunk = vec![7_u8; 3_000];
         let chunks = (1..100).take_while(|_| excerpt.take(&chunk)).count();
-        assert_eq!(chunks, RESPONSE_BYTES_MAX / 3_000);
+        assert_eq!(chunks, RESPONSE_READ_BYTES_MAX / 3_000);
         assert_eq!(excerpt.into_bytes().len(), RESPONSE_EXCERPT_BYTES_MAX);
     }
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
-use postrider_egress::{Egress, EgressConfig, RESPONSE_BYTES_MAX, Request, Response, Url};
+use postrider_egress::{Egress, EgressConfig, Request, Response, Url};
 use postrider_model::attempt::Outcome;
+use postrider_model::limits::RESPONSE_READ_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -264,7 +265,7 @@ async fn an_endless_body_is_read_to_its_limit_and_dropped() {
     assert_eq!(response.excerpt.len(), 4096);
     tokio::time::timeout(LONG, closed.recv()).await.expect("the connection is closed").unwrap();
     // What the kernel buffered on both sides is written and never read.
-    assert!(written.load(Ordering::Relaxed) < RESPONSE_BYTES_MAX + 16 * 1024 * 1024);
+    assert!(written.load(Ordering::Relaxed) < RESPONSE_READ_BYTES_MAX + 16 * 1024 * 1024);
 }
 
 #[tokio::test]

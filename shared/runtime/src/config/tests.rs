@@ -138,3 +138,35 @@ fn the_flags_agree_with_each_other() {
     use clap::CommandFactory;
     Command::command().debug_assert();
 }
+
+/// A file of the repository, from its root.
+fn file(path: &str) -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn the_documentation_names_every_setting_with_its_default() {
+    use clap::CommandFactory;
+    let page = file("docs/configuration.md");
+    for argument in Command::command().get_arguments() {
+        let Some(variable) = argument.get_env().and_then(|name| name.to_str()) else { continue };
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{variable}` |")));
+        let row = row.unwrap_or_else(|| panic!("docs/configuration.md has no row for {variable}"));
+        if let Some(default) = argument.get_default_values().first().and_then(|value| value.to_str())
+            && !default.is_empty()
+        {
+            assert!(row.contains(&format!("| `{default}` |")), "{variable}: the default is {default}: {row}");
+        }
+        assert!(argument.get_help().is_some(), "{variable} has no help");
+    }
+}
+
+#[test]
+fn the_documentation_names_every_limit() {
+    let page = file("docs/limits.md");
+    let source = file("shared/model/src/limits.rs");
+    let names = source.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+    let missing: Vec<&str> = names.filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/limits.md lacks {missing:?}");
+}
