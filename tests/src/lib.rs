@@ -1,1 +1,1 @@
-//! Stub.
+//! Nothing: this package holds the end-to-end scenarios in `it`.

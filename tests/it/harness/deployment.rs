@@ -1,0 +1,199 @@
+//! A deployment of its own for one scenario: its vhost, its database, and `postrider all` as a separate process.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reqwest::Method;
+use serde_json::json;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use super::scope::Scope;
+use super::tenant::Tenant;
+
+const OPERATOR_KEY: &str = "operator-key-of-the-scenarios-0123456789";
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A running deployment. Its processes end, and what it made in the engines goes, when it is dropped.
+pub(crate) struct Deployment {
+    process: Child,
+    base: String,
+    operator: Tenant,
+    in_force: InForce,
+    scope: Scope,
+}
+
+impl Deployment {
+    /// Migrates a fresh database and starts every service in one process.
+    pub(crate) async fn start(name: &str) -> Self {
+        // Twice is no error: scenarios share the process.
+        let _ = rustls_provider();
+        let scope = Scope::new(name).await;
+        let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a free port");
+        let base = format!("http://{address}");
+        let command = |role: &str| {
+            let log = scope.folder().join(format!("{role}.log"));
+            let log = std::fs::File::create(log).expect("a log file");
+            let mut command = Command::new(binary());
+            command
+                .arg(role)
+                .env("POSTRIDER_LISTEN", address.to_string())
+                .env("POSTRIDER_AMQP_URL", &scope.amqp_url)
+                .env("POSTRIDER_DATABASE_URL", &scope.database_url)
+                .env("POSTRIDER_OPERATOR_KEYS", OPERATOR_KEY)
+                .env("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+                .env("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8")
+                .env("POSTRIDER_EGRESS_ALLOW_HTTP", "true")
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().expect("the same file"))
+                .stderr(log)
+                .kill_on_drop(true);
+            command
+        };
+        let migrated = command("migrate").status().await.expect("postrider runs");
+        assert!(migrated.success(), "postrider migrate: {migrated}; log in {}", scope.folder().display());
+        let process = command("all").spawn().expect("postrider runs");
+        let client = reqwest::Client::new();
+        let in_force = InForce::new(&scope, client.clone(), &base).await;
+        let operator = Tenant { client, base: base.clone(), key: OPERATOR_KEY.into(), in_force: in_force.clone() };
+        let mut deployment = Self { process, operator, in_force, base, scope };
+        deployment.ready().await;
+        deployment
+    }
+
+    async fn ready(&mut self) {
+        let begun = Instant::now();
+        let log = self.scope.folder().join("all.log");
+        loop {
+            if let Some(status) = self.process.try_wait().expect("a child") {
+                panic!("postrider all ended at once: {status}; log in {}", log.display());
+            }
+            let answer = self.operator.client.get(self.base.clone() + "/readyz").send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            assert!(begun.elapsed() < READY_WITHIN, "not ready after {READY_WITHIN:?}; log in {}", log.display());
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Makes a tenant of a profile, with a key of every scope, and waits until the key is known.
+    pub(crate) async fn tenant(&self, profile: &str) -> Tenant {
+        let tenant = self.operator.post("/v1/tenants", &json!({"name": profile, "profile": profile})).await;
+        let path = format!("/v1/tenants/{}/keys", tenant["id"].as_str().expect("an id"));
+        let key = self.operator.post(&path, &json!({"name": "all", "scopes": ["publish", "read", "manage"]})).await;
+        let tenant = Tenant {
+            client: self.operator.client.clone(),
+            base: self.base.clone(),
+            key: key["key"].as_str().expect("a key").to_owned(),
+            in_force: self.in_force.clone(),
+        };
+        let begun = Instant::now();
+        // An event without a type is refused, but only by somebody who knows the key.
+        while tenant.send(Method::POST, "/v1/publish", Some("{}".into()), &[]).await.0 != 422 {
+            assert!(begun.elapsed() < PATIENCE, "the new key is not known after {PATIENCE:?}");
+            sleep(LOOK_EVERY).await;
+        }
+        tenant
+    }
+
+    /// Waits until everything that was edited so far is in force where events are matched.
+    pub(crate) async fn configuration_in_force(&self) {
+        self.in_force.wait().await;
+    }
+
+    /// Ready messages of a queue, by passive declare; `None` when there is no such queue.
+    pub(crate) async fn messages(&self, queue: &str) -> Option<u32> {
+        let properties = lapin::ConnectionProperties::default();
+        let connection = lapin::Connection::connect(&self.scope.amqp_url, properties).await.expect("the broker");
+        let channel = connection.create_channel().await.expect("a channel");
+        let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
+        let messages = declared.ok().map(|queue| queue.message_count());
+        let _ = connection.close(200, "done".into()).await;
+        messages
+    }
+
+    /// Waits until a queue holds so many messages.
+    pub(crate) async fn wait_for_messages(&self, queue: &str, count: u32) {
+        let begun = Instant::now();
+        loop {
+            let messages = self.messages(queue).await;
+            if messages == Some(count) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{queue} holds {messages:?} messages, expected {count}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Stops the services as an operator does, and waits until they have drained.
+    pub(crate) async fn stop(&mut self) {
+        let pid = self.process.id().expect("running");
+        kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGTERM).expect("a signal");
+        let ended = timeout(STOPPED_WITHIN, self.process.wait()).await.expect("drained in time");
+        assert!(ended.expect("a child").success());
+    }
+}
+
+/// `postrider`, which `cargo xtask test` has built beside this very test.
+fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a path");
+    let folder = own.ancestors().nth(2).expect("target/<profile>/deps/<test>");
+    let binary = folder.join("postrider");
+    assert!(binary.exists(), "{} is missing: cargo build -p postrider", binary.display());
+    binary
+}
+
+fn rustls_provider() -> Result<(), impl std::fmt::Debug> {
+    rustls::crypto::ring::default_provider().install_default()
+}
+
+/// Whether fan-out has caught up with the configuration's counter.
+#[derive(Clone)]
+pub(crate) struct InForce {
+    database: std::sync::Arc<tokio_postgres::Client>,
+    client: reqwest::Client,
+    metrics: String,
+}
+
+impl InForce {
+    async fn new(scope: &Scope, client: reqwest::Client, base: &str) -> Self {
+        let connected = tokio_postgres::connect(&scope.database_url, tokio_postgres::NoTls).await;
+        let (database, connection) = connected.expect("the database");
+        tokio::spawn(connection);
+        Self { database: database.into(), client, metrics: format!("{base}/metrics") }
+    }
+
+    /// Waits until fan-out knows every edit that is committed now.
+    pub(crate) async fn wait(&self) {
+        let row = self.database.query_one("SELECT version FROM config_version", &[]).await.expect("the counter");
+        let version: i64 = row.get(0);
+        let begun = Instant::now();
+        loop {
+            let known = self.known().await;
+            if known >= version {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "fan-out knows configuration {known}, committed is {version}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a gauge of whole numbers")]
+    async fn known(&self) -> i64 {
+        let answer = self.client.get(&self.metrics).send().await.expect("metrics");
+        let text = answer.text().await.expect("text");
+        let gauge = text.lines().find_map(|line| line.strip_prefix("postrider_fanout_config_version"));
+        let value = gauge.and_then(|rest| rest.split_whitespace().last()?.parse::<f64>().ok());
+        value.map_or(-1, |value| value as i64)
+    }
+}

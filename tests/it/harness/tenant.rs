@@ -1,0 +1,149 @@
+//! A tenant's view of a deployment: everything goes through the HTTP API with its own key.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::Value;
+use tokio::time::sleep;
+
+/// How long a state of affairs is waited for before the scenario fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A tenant and a key of it with every scope.
+pub(crate) struct Tenant {
+    pub(crate) client: reqwest::Client,
+    pub(crate) base: String,
+    pub(crate) key: String,
+    /// Asks the deployment whether what was edited is in force where events are matched.
+    pub(crate) in_force: super::deployment::InForce,
+}
+
+/// An endpoint as its creation answered.
+pub(crate) struct Endpoint(Value);
+
+impl Endpoint {
+    /// Its id.
+    pub(crate) fn id(&self) -> &str {
+        self.0["id"].as_str().expect("an id")
+    }
+
+    /// Its secret, shown this once.
+    pub(crate) fn secret(&self) -> &str {
+        self.0["secret"].as_str().expect("a secret")
+    }
+}
+
+impl Tenant {
+    /// Makes an endpoint of the channel `web` and waits until it is in force.
+    pub(crate) async fn endpoint(&self, mut endpoint: Value) -> Endpoint {
+        endpoint["channel"] = "web".into();
+        let made = self.post("/v1/endpoints", &endpoint).await;
+        self.in_force.wait().await;
+        Endpoint(made)
+    }
+
+    /// Publishes an event and returns its id.
+    pub(crate) async fn publish(&self, event: &Value) -> String {
+        self.publish_text(&event.to_string()).await
+    }
+
+    /// Publishes these very bytes and returns the event's id.
+    pub(crate) async fn publish_text(&self, event: &str) -> String {
+        let (status, answer) = self.send(Method::POST, "/v1/publish", Some(event.to_owned()), &[]).await;
+        assert_eq!(status, 202, "{answer:#}");
+        answer["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Publishes with an idempotency key and returns the answer.
+    pub(crate) async fn publish_with_key(&self, event: &Value, key: &str) -> Value {
+        let headers = [("idempotency-key", key)];
+        let (status, answer) = self.send(Method::POST, "/v1/publish", Some(event.to_string()), &headers).await;
+        assert_eq!(status, 202, "{answer:#}");
+        answer
+    }
+
+    /// The delivery of an event to its only endpoint, with its attempts, once it has this status.
+    pub(crate) async fn wait_for_delivery(&self, event: &str, status: &str) -> Value {
+        let id = self.only_delivery(event).await;
+        self.wait_for(&format!("/v1/deliveries/{id}"), |delivery| delivery["status"] == status).await
+    }
+
+    /// The same, once its first attempt is on record.
+    pub(crate) async fn wait_for_first_attempt(&self, event: &str) -> Value {
+        let id = self.only_delivery(event).await;
+        let attempted = |delivery: &Value| delivery["attempts"].as_array().is_some_and(|attempts| !attempts.is_empty());
+        self.wait_for(&format!("/v1/deliveries/{id}"), attempted).await
+    }
+
+    async fn only_delivery(&self, event: &str) -> String {
+        let path = format!("/v1/deliveries?event_id={event}");
+        let page = self.wait_for(&path, |page| page["data"].as_array().is_some_and(|data| !data.is_empty())).await;
+        assert_eq!(page["data"].as_array().map(Vec::len), Some(1), "{page:#}");
+        page["data"][0]["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// What a path answers, once it fulfils a condition.
+    pub(crate) async fn wait_for(&self, path: &str, fulfils: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let (status, answer) = self.send(Method::GET, path, None, &[]).await;
+            if status == 200 && fulfils(&answer) {
+                return answer;
+            }
+            assert!(begun.elapsed() < PATIENCE, "GET {path} still answers {status} after {PATIENCE:?}: {answer:#}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Reads.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        self.succeed(Method::GET, path, None).await
+    }
+
+    /// Posts, and expects success.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
+        self.succeed(Method::POST, path, Some(body)).await
+    }
+
+    /// Posts, and returns status and answer.
+    pub(crate) async fn try_post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.send(Method::POST, path, Some(body.to_string()), &[]).await
+    }
+
+    /// Edits what `path` holds now, as a person does: with its ETag.
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Value {
+        let read = self.client.get(self.base.clone() + path).bearer_auth(&self.key).send().await.expect("an answer");
+        let etag = read.headers().get("etag").expect("an ETag").to_str().expect("text").to_owned();
+        let headers = [("if-match", etag.as_str())];
+        let (status, answer) = self.send(Method::PATCH, path, Some(body.to_string()), &headers).await;
+        assert_eq!(status, 200, "PATCH {path}: {answer:#}");
+        answer
+    }
+
+    async fn succeed(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
+        let (status, answer) = self.send(method.clone(), path, body.map(Value::to_string), &[]).await;
+        assert!((200..300).contains(&status), "{method} {path} answered {status}: {answer:#}");
+        answer
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        headers: &[(&str, &str)],
+    ) -> (u16, Value) {
+        let mut request = self.client.request(method.clone(), self.base.clone() + path).bearer_auth(&self.key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let answer = request.send().await.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
+        let (status, bytes) = (answer.status().as_u16(), answer.bytes().await.expect("a body"));
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+}

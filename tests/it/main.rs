@@ -1,0 +1,15 @@
+//! End-to-end scenarios: the real binary as processes of their own, a real RabbitMQ and PostgreSQL, receivers on
+//! loopback. One scenario a file; what they share is in `harness`.
+
+#![expect(clippy::print_stdout, reason = "lateness is a figure to read")]
+
+mod harness;
+
+mod filters;
+mod magnetite;
+mod parked;
+mod retries;
+mod retry_after;
+mod rotation;
+mod standard;
+mod test_call;

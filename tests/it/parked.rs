@@ -1,0 +1,47 @@
+//! A long retry waits in the broker, not in a process.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Answer, Deployment, Receiver, instant};
+
+#[tokio::test]
+async fn a_retry_after_30_minutes_is_parked_on_the_rung_of_30_minutes() {
+    let mut deployment = Deployment::start("parked").await;
+    let tenant = deployment.tenant("standard").await;
+    let receiver = Receiver::start().await;
+    receiver.answer_next([Answer::status(500)]);
+    let endpoint = json!({
+        "name": "hook", "url": receiver.url("/"), "event_types": ["*"], "retry_schedule_seconds": [1800],
+    });
+    tenant.endpoint(endpoint).await;
+    let event = tenant.publish(&json!({"type": "report.ready", "data": {}})).await;
+    let request = receiver.next().await;
+    let pending = tenant.wait_for_first_attempt(&event).await;
+
+    assert_eq!(pending["status"], json!("pending"), "{pending:#}");
+    let delay = instant::parse(&pending["next_attempt_at"]).duration_since(request.answered_at).unwrap_or_default();
+    let scheduled = Duration::from_secs(1_800);
+    assert!(delay + Duration::from_millis(2) >= scheduled && delay < scheduled + Duration::from_secs(2), "{delay:?}");
+    deployment.wait_for_messages("postrider.delay.1800000", 1).await;
+
+    // It is the broker that keeps it: the engine may go.
+    deployment.stop().await;
+    assert_eq!(deployment.messages("postrider.delay.1800000").await, Some(1));
+}
+
+#[tokio::test]
+async fn the_standard_schedule_parks_its_first_retry_for_five_seconds() {
+    let deployment = Deployment::start("five-seconds").await;
+    let tenant = deployment.tenant("standard").await;
+    let receiver = Receiver::start().await;
+    receiver.answer_next([Answer::status(500)]);
+    tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]})).await;
+    let event = tenant.publish(&json!({"type": "report.ready", "data": {}})).await;
+    let requests = receiver.take(2).await;
+    let waited = requests[1].arrived.duration_since(requests[0].answered);
+    println!("retry after 5s: came after {waited:?}");
+    assert!(waited >= Duration::from_secs(5), "{waited:?}");
+    tenant.wait_for_delivery(&event, "delivered").await;
+}

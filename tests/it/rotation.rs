@@ -1,0 +1,32 @@
+//! Rotating a secret: both sign while it overlaps, and secrets are shown once.
+
+use serde_json::json;
+
+use crate::harness::{Deployment, Receiver, independent};
+
+#[tokio::test]
+async fn while_a_rotation_overlaps_a_receiver_with_either_secret_believes() {
+    let deployment = Deployment::start("rotation").await;
+    let tenant = deployment.tenant("magnetite").await;
+    let receiver = Receiver::start().await;
+    // A customer's own secret, without the prefix.
+    let old = "my own secret";
+    let endpoint =
+        tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"], "secret": old})).await;
+    let path = format!("/v1/endpoints/{}", endpoint.id());
+    let rotated = tenant.post(&format!("{path}/rotate-secret"), &json!({"overlap_seconds": 3600})).await;
+    let new = rotated["secret"].as_str().expect("the new secret, this once").to_owned();
+    let shown = tenant.get(&path).await.to_string();
+    assert!(!shown.contains(old) && !shown.contains(&new), "a secret is shown once");
+    deployment.configuration_in_force().await;
+
+    let metadata = json!({"organization_id": "o", "project_id": "p", "lead_id": "l"});
+    tenant.publish(&json!({"type": "lead.created", "data": {}, "metadata": metadata})).await;
+    let request = receiver.next().await;
+    assert_eq!(request.header("webhook-signature").split(' ').count(), 2);
+    independent::check_with_crate(&new, &request);
+    independent::check_with_crate_bytes(old.as_bytes(), &request);
+    // A header that carries one value cuts over.
+    let hex = independent::python_hmac_hex(&new, &request.body).await;
+    assert_eq!(request.header("x-magnetite-signature"), format!("sha256={hex}"));
+}

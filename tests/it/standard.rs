@@ -1,0 +1,111 @@
+//! A `standard` event, from the publish to the record, with everything that the receiver sees.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Deployment, Receiver, independent};
+
+/// Odd on purpose: whitespace, number spellings, order, escapes and a repeated name must arrive as they were written.
+const DATA: &str = r#"{ "z":1.50, "a":12345678901234567890, "e":1E2, "text":"Zo\u00eb ☃ \/", "z":null }"#;
+
+#[tokio::test]
+async fn a_standard_event_arrives_signed_and_is_on_record() {
+    let deployment = Deployment::start("standard").await;
+    let tenant = deployment.tenant("standard").await;
+    let receiver = Receiver::start().await;
+    let endpoint = tenant
+        .endpoint(json!({
+            "name": "hook", "url": receiver.url("/hook?team=7"), "event_types": ["user.*"],
+            "headers": {"X-Team": "blue"},
+        }))
+        .await;
+    let secret = endpoint.secret();
+    assert!(secret.starts_with("whsec_"), "a made secret");
+
+    let event = tenant
+        .publish_text(&format!(
+            r#"{{"type":"user.created","timestamp":"2026-01-02T03:04:05.678Z","data":{DATA},"metadata":{{"not":"sent"}}}}"#
+        ))
+        .await;
+    let request = receiver.next().await;
+    let delivery = tenant.wait_for_delivery(&event, "delivered").await;
+
+    assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/hook?team=7"));
+    let expected = format!(r#"{{"type":"user.created","timestamp":"2026-01-02T03:04:05.678Z","data":{DATA}}}"#);
+    assert_eq!(request.text(), expected);
+
+    let names = request.header_names_but(&["accept", "accept-encoding", "content-length", "host"]);
+    let all = [
+        "content-type",
+        "postrider-attempt",
+        "postrider-delivery",
+        "traceparent",
+        "user-agent",
+        "webhook-id",
+        "webhook-signature",
+        "webhook-timestamp",
+        "x-team",
+    ];
+    assert_eq!(names, all);
+    assert_eq!(request.header("content-type"), "application/json");
+    assert_eq!(request.header("user-agent"), concat!("Postrider/", env!("CARGO_PKG_VERSION")));
+    assert_eq!(request.header("x-team"), "blue");
+    assert_eq!(request.header("webhook-id"), event);
+    assert_eq!(request.header("postrider-delivery"), delivery["id"].as_str().unwrap());
+    assert_eq!(request.header("postrider-attempt"), "1");
+    independent::check_traceparent(request.header("traceparent"));
+    request.check_fresh_timestamp();
+
+    independent::check_with_crate(secret, &request);
+    let signed = format!("{event}.{}.{expected}", request.header("webhook-timestamp"));
+    let expected = format!("v1,{}", independent::python_hmac_base64_of_whsec(secret, signed.as_bytes()).await);
+    assert_eq!(request.header("webhook-signature"), expected);
+
+    check_record(&delivery, &request.target);
+    check_event(&tenant.get(&format!("/v1/events/{event}")).await, &delivery);
+}
+
+fn check_record(delivery: &Value, target: &str) {
+    let attempts = delivery["attempts"].as_array().expect("attempts");
+    assert_eq!(attempts.len(), 1, "{delivery:#}");
+    let attempt = &attempts[0];
+    assert_eq!((&attempt["number"], &attempt["trigger"]), (&json!(1), &json!("first")), "{attempt:#}");
+    assert_eq!((&attempt["outcome"], &attempt["status_code"]), (&json!("success"), &json!(200)), "{attempt:#}");
+    assert!(attempt["send_id"].as_str().is_some_and(|id| id.starts_with("snd_")), "{attempt:#}");
+    assert!(attempt["url"].as_str().is_some_and(|url| url.ends_with(target)), "{attempt:#}");
+    assert!(attempt["duration_ms"].as_f64().is_some_and(|ms| (0.0..5_000.0).contains(&ms)), "{attempt:#}");
+    assert!(attempt["started_at"].as_str() >= delivery["created_at"].as_str(), "{delivery:#}");
+    assert!(attempt["next_attempt_at"].is_null(), "{attempt:#}");
+    assert!(delivery["next_attempt_at"].is_null() && delivery["test"] == json!(false), "{delivery:#}");
+}
+
+fn check_event(event: &Value, delivery: &Value) {
+    let listed = event["deliveries"].as_array().expect("deliveries of the event");
+    assert_eq!(listed.len(), 1, "{event:#}");
+    assert_eq!(listed[0]["id"], delivery["id"]);
+    assert_eq!(event["type"], json!("user.created"));
+}
+
+#[tokio::test]
+async fn an_event_published_twice_under_one_key_is_delivered_once() {
+    let deployment = Deployment::start("idempotency").await;
+    let tenant = deployment.tenant("standard").await;
+    let receiver = Receiver::start().await;
+    tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]})).await;
+
+    let event = json!({"type": "order.paid", "data": {"order": 1}});
+    let first = tenant.publish_with_key(&event, "order-1").await;
+    tenant.wait_for_delivery(first["id"].as_str().expect("an id"), "delivered").await;
+    let second = tenant.publish_with_key(&event, "order-1").await;
+    assert_eq!((&second["id"], &second["duplicate"]), (&first["id"], &json!(true)), "{second}");
+
+    // A batch behind it: when its event has arrived, the repeat would have, too.
+    let batch = json!({"events": [{"type": "order.sent", "data": {}}, {"type": "bad type!", "data": {}}]});
+    let answer = tenant.post("/v1/publish/batch", &batch).await;
+    let results = answer["results"].as_array().expect("results");
+    let pointer = &results[1]["error"]["errors"][0]["pointer"];
+    assert!(pointer.as_str().is_some_and(|pointer| pointer.ends_with("/type")), "{answer:#}");
+    tenant.wait_for_delivery(results[0]["id"].as_str().expect("an id"), "delivered").await;
+
+    let ids: Vec<_> = receiver.all().iter().map(|request| request.header("webhook-id").to_owned()).collect();
+    assert_eq!(ids, [first["id"].as_str().unwrap(), results[0]["id"].as_str().unwrap()]);
+}
