@@ -108,7 +108,11 @@ impl Bundler {
             return Ok(());
         }
         let permits = self.permits(members.len());
-        let room = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| PublishError::Stopped)?;
+        // Trying first spares the wait list, and keeps the order of concurrent submissions.
+        let room = match Arc::clone(&self.room).try_acquire_many_owned(permits) {
+            Ok(room) => room,
+            Err(_) => Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| PublishError::Stopped)?,
+        };
         self.enqueue(members, room)?.await.unwrap_or(Err(PublishError::Stopped))
     }
 
@@ -173,6 +177,9 @@ impl Commit {
             if self.pipeline.outstanding() > 0 {
                 if matches!(self.pipeline.advance().await, Err(Closed)) {
                     return;
+                }
+                if self.pipeline.outstanding() == 0 {
+                    continue;
                 }
                 // Submissions wait in their channel meanwhile: receiving them one by one would only wake this task more often.
                 for (tickets, verdict) in self.pipeline.confirms().await {

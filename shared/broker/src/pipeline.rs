@@ -48,15 +48,13 @@ pub(crate) enum Verdict {
     Confirmed,
     /// Nacked or returned, and the policy is to tell instead of to repeat.
     Refused,
-    /// Unconfirmed when the channel broke, and nobody waits for it any more.
-    Unwanted,
 }
 
 /// What to do with a message that was refused or is unconfirmed.
 pub(crate) enum Policy<T> {
     /// Send it again until it is confirmed.
     Persist,
-    /// Tell when it was refused; send it again after a lost connection only while it is wanted.
+    /// Tell when it was refused; forget it, instead of sending it, once it is not wanted any more.
     Tell(fn(&T) -> bool),
 }
 
@@ -152,6 +150,13 @@ impl<T: Send + 'static> Pipeline<T> {
         }
         while let Some(id) = self.unsent.front().copied() {
             if let Some(outgoing) = self.unconfirmed.get(&id) {
+                if let Policy::Tell(wanted) = self.policy
+                    && !wanted(&outgoing.token)
+                {
+                    self.unconfirmed.remove(&id);
+                    self.unsent.pop_front();
+                    continue;
+                }
                 if let Some(rung) = outgoing.rung
                     && !live.knows_rung(rung)
                     && let Err(error) = live.ensure_rung(rung).await
@@ -208,7 +213,6 @@ impl<T: Send + 'static> Pipeline<T> {
         if let Some(error) = failure {
             tracing::warn!(publisher = self.name, %error, unconfirmed = self.unconfirmed.len(), "lost the publishing channel");
             self.drop_channel();
-            self.give_up_unwanted(&mut settled);
         }
         settled
     }
@@ -243,15 +247,6 @@ impl<T: Send + 'static> Pipeline<T> {
         self.flight_started = None;
         self.unsent = self.unconfirmed.keys().copied().collect();
         self.pause = true;
-    }
-
-    fn give_up_unwanted(&mut self, settled: &mut Vec<(T, Verdict)>) {
-        let Policy::Tell(wanted) = self.policy else { return };
-        let unwanted: Vec<u64> =
-            self.unconfirmed.iter().filter(|(_, outgoing)| !wanted(&outgoing.token)).map(|(id, _)| *id).collect();
-        for id in unwanted {
-            settled.extend(self.unconfirmed.remove(&id).map(|outgoing| (outgoing.token, Verdict::Unwanted)));
-        }
     }
 }
 

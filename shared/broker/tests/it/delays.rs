@@ -1,0 +1,53 @@
+//! The ladder against the broker: never early, and at-least-once in force.
+
+use std::time::{Duration, Instant};
+
+use postrider_broker::{ConsumeOptions, Queue, SingleRoute, ladder};
+use postrider_model::delivery::Lane;
+use postrider_wire::bundle;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Vhost, eventually, member, number, take_bundles};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before() {
+    let vhost = Vhost::new("rung").await;
+    let broker = vhost.broker().await;
+    let singles = broker.singles();
+    let stop = CancellationToken::new();
+    let mut lane = broker.consume_raw(Queue::Lane(Lane::Slow), ConsumeOptions::default(), stop.clone());
+    for (n, delay) in [Duration::from_millis(250), Duration::from_secs(1)].into_iter().enumerate() {
+        let rung = ladder::rung_at_least(delay);
+        let published = Instant::now();
+        singles.publish(SingleRoute::Rung { rung, lane: Lane::Slow }, &[member(n as u64)]).await.unwrap();
+        let message = lane.recv().await.unwrap();
+        // The broker counts from its receipt, in whole milliseconds.
+        assert!(published.elapsed() >= delay, "surfaced after {:?}", published.elapsed());
+        assert!(published.elapsed() < delay + Duration::from_secs(5), "surfaced after {:?}", published.elapsed());
+        assert_eq!(number(&bundle::decode(&message.body).unwrap()[0]), n as u64);
+        message.ack();
+    }
+    stop.cancel();
+    lane.drained().await;
+    vhost.finish().await;
+}
+
+/// With at-most-once dead-lettering (what the broker silently falls back to) the message would be gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_expires_while_its_lane_is_missing_waits_for_the_lane() {
+    let vhost = Vhost::new("canary").await;
+    let broker = vhost.broker().await;
+    let singles = broker.singles();
+    let rung = ladder::rung_at_least(Duration::from_secs(1));
+    singles.publish(SingleRoute::Rung { rung, lane: Lane::Bulk }, &[member(1)]).await.unwrap();
+    vhost.delete(&format!("queues/{}/postrider.lane.bulk", vhost.name)).await;
+    // It counts as in the rung until a lane has taken it: well past its time it is still there.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let other = vhost.broker().await;
+    assert_eq!(take_bundles(&other, Queue::Lane(Lane::Bulk), 1).await, [[1]]);
+    eventually("the rung to be empty", async || {
+        broker.queue_depth(&postrider_broker::topology::rung_queue(rung)).await.is_ok_and(|depth| depth.messages == 0)
+    })
+    .await;
+    vhost.finish().await;
+}

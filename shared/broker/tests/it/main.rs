@@ -1,0 +1,8 @@
+//! Against a real RabbitMQ: `POSTRIDER_TEST_AMQP_URL` (without a virtual host) and `POSTRIDER_TEST_AMQP_API` name it.
+
+mod consuming;
+mod delays;
+mod publishing;
+mod rpc;
+mod support;
+mod topology;
