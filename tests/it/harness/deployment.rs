@@ -8,12 +8,13 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use postrider_testkit::engines::Scope;
 use reqwest::Method;
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use super::scope::Scope;
 use super::tenant::Tenant;
 
 const OPERATOR_KEY: &str = "operator-key-of-the-scenarios-0123456789";
@@ -28,19 +29,19 @@ pub(crate) struct Deployment {
     base: String,
     operator: Tenant,
     in_force: InForce,
+    logs: TempDir,
     scope: Scope,
 }
 
 impl Deployment {
     /// Migrates a fresh database and starts every service in one process.
     pub(crate) async fn start(name: &str) -> Self {
-        // Twice is no error: scenarios share the process.
-        let _ = rustls_provider();
         let scope = Scope::new(name).await;
+        let logs = tempfile::tempdir().expect("a folder");
         let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a free port");
         let base = format!("http://{address}");
         let command = |role: &str| {
-            let log = scope.folder().join(format!("{role}.log"));
+            let log = logs.path().join(format!("{role}.log"));
             let log = std::fs::File::create(log).expect("a log file");
             let mut command = Command::new(binary());
             command
@@ -59,19 +60,23 @@ impl Deployment {
             command
         };
         let migrated = command("migrate").status().await.expect("postrider runs");
-        assert!(migrated.success(), "postrider migrate: {migrated}; log in {}", scope.folder().display());
+        assert!(migrated.success(), "postrider migrate: {migrated}; log in {}", logs.path().display());
         let process = command("all").spawn().expect("postrider runs");
         let client = reqwest::Client::new();
         let in_force = InForce::new(&scope, client.clone(), &base).await;
         let operator = Tenant { client, base: base.clone(), key: OPERATOR_KEY.into(), in_force: in_force.clone() };
-        let mut deployment = Self { process, operator, in_force, base, scope };
+        let mut deployment = Self { process, operator, in_force, base, logs, scope };
         deployment.ready().await;
         deployment
     }
 
+    fn all_log(&self) -> PathBuf {
+        self.logs.path().join("all.log")
+    }
+
     async fn ready(&mut self) {
         let begun = Instant::now();
-        let log = self.scope.folder().join("all.log");
+        let log = self.all_log();
         loop {
             if let Some(status) = self.process.try_wait().expect("a child") {
                 panic!("postrider all ended at once: {status}; log in {}", log.display());
@@ -144,6 +149,19 @@ impl Deployment {
     }
 }
 
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // With the scenario's failure, what the engine had to say about it.
+            let log = std::fs::read_to_string(self.all_log()).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            println!("--- the last lines of {}, which is kept:", self.all_log().display());
+            println!("{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+            self.logs.disable_cleanup(true);
+        }
+    }
+}
+
 /// `postrider`, which `cargo xtask test` has built beside this very test.
 fn binary() -> PathBuf {
     let own = std::env::current_exe().expect("a path");
@@ -151,10 +169,6 @@ fn binary() -> PathBuf {
     let binary = folder.join("postrider");
     assert!(binary.exists(), "{} is missing: cargo build -p postrider", binary.display());
     binary
-}
-
-fn rustls_provider() -> Result<(), impl std::fmt::Debug> {
-    rustls::crypto::ring::default_provider().install_default()
 }
 
 /// Whether fan-out has caught up with the configuration's counter.

@@ -4,7 +4,6 @@ mod deployment;
 pub(crate) mod independent;
 pub(crate) mod instant;
 mod receiver;
-mod scope;
 mod tenant;
 
 pub(crate) use deployment::Deployment;

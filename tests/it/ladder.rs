@@ -1,0 +1,161 @@
+//! Twenty thousand deliveries parked on the delay ladder while the broker is killed and started again: none comes early, none
+//! is lost, and how late they are is printed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, Queue, SingleRoute, Singles, ladder};
+use postrider_model::delivery::Lane;
+use postrider_testkit::engines::PrivateRabbit;
+use postrider_wire::bundle::Member;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+const DELIVERIES: usize = 20_000;
+/// Delays asked for: evenly from the shortest to the longest, to the millisecond.
+const SHORTEST: Duration = Duration::from_secs(6);
+const LONGEST: Duration = Duration::from_secs(25);
+/// The broker is killed when so many have come: in the middle of draining rungs.
+const KILL_AFTER: usize = 3_000;
+/// The broker's clock has milliseconds, cut off.
+const RESOLUTION: Duration = Duration::from_millis(1);
+
+struct Parked {
+    wanted: Duration,
+    asked: OnceLock<Instant>,
+    came: OnceLock<Instant>,
+}
+
+impl Parked {
+    fn lateness(&self) -> Option<Duration> {
+        Some(self.came.get()?.saturating_duration_since(*self.asked.get()? + self.wanted))
+    }
+}
+
+fn ledger() -> Arc<Vec<Parked>> {
+    let step = (LONGEST - SHORTEST) / u32::try_from(DELIVERIES).unwrap();
+    let parked = |n: usize| Parked {
+        wanted: SHORTEST + step * u32::try_from(n).unwrap(),
+        asked: OnceLock::new(),
+        came: OnceLock::new(),
+    };
+    Arc::new((0..DELIVERIES).map(parked).collect())
+}
+
+/// Parks everything, a thousand unconfirmed at once, in an order that mixes the delays.
+async fn park_all(singles: &Singles, ledger: &Arc<Vec<Parked>>) {
+    futures::stream::iter(0..DELIVERIES)
+        .for_each_concurrent(1_000, |n| {
+            // 7,919 is prime to the count: every number once.
+            let n = n * 7_919 % DELIVERIES;
+            let (singles, ledger) = (singles.clone(), Arc::clone(ledger));
+            async move {
+                let rung = ladder::rung_at_least(ledger[n].wanted);
+                let member = Member::new(&json!({ "n": n }), vec![b'x'; 500].into()).unwrap();
+                ledger[n].asked.set(Instant::now()).unwrap();
+                singles.publish(SingleRoute::Rung { rung, lane: Lane::Live }, &[member]).await.unwrap();
+            }
+        })
+        .await;
+}
+
+/// Takes note of what surfaces; `arrivals` counts distinct ones, `repeats` the others.
+#[derive(Default)]
+struct Arrivals {
+    distinct: AtomicUsize,
+    repeats: AtomicUsize,
+    changed: Notify,
+}
+
+impl Arrivals {
+    async fn wait_for(&self, count: usize, patience: Duration) {
+        let reached = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.distinct.load(Ordering::SeqCst) >= count {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let done = tokio::time::timeout(patience, reached).await;
+        assert!(done.is_ok(), "{} of {count} came within {patience:?}", self.distinct.load(Ordering::SeqCst));
+    }
+}
+
+fn consume(broker: &Broker, ledger: &Arc<Vec<Parked>>, arrivals: &Arc<Arrivals>, stop: &CancellationToken) {
+    let (broker, ledger, arrivals, stop) = (broker.clone(), Arc::clone(ledger), Arc::clone(arrivals), stop.clone());
+    tokio::spawn(async move {
+        let handler = move |member: Member, _| {
+            let now = Instant::now();
+            let (ledger, arrivals) = (Arc::clone(&ledger), Arc::clone(&arrivals));
+            async move {
+                let n = member.head::<Value>().unwrap()["n"].as_u64().unwrap();
+                let counter = match ledger[usize::try_from(n).unwrap()].came.set(now) {
+                    Ok(()) => &arrivals.distinct,
+                    Err(_) => &arrivals.repeats,
+                };
+                counter.fetch_add(1, Ordering::SeqCst);
+                arrivals.changed.notify_one();
+                Ok(())
+            }
+        };
+        broker.consume_members(Queue::Lane(Lane::Live), ConsumeOptions::default(), handler, stop).await;
+    });
+}
+
+fn print(what: &str, parked: impl Iterator<Item = Duration>) {
+    let mut lateness: Vec<Duration> = parked.collect();
+    lateness.sort_unstable();
+    let at = |share: f64| lateness.get((lateness.len() as f64 * share) as usize).or(lateness.last()).copied();
+    println!(
+        "{what}: {} deliveries, lateness p50 {:.1?} p99 {:.1?} most {:.1?}",
+        lateness.len(),
+        at(0.5).unwrap_or_default(),
+        at(0.99).unwrap_or_default(),
+        at(1.0).unwrap_or_default()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_thousand_parked_deliveries_survive_the_brokers_death_and_none_is_early() {
+    let mut rabbit = PrivateRabbit::start().await.unwrap();
+    let config = BrokerConfig::new(rabbit.amqp_url(), "ladder test");
+    let broker = Broker::connect(config, CancellationToken::new()).await.unwrap();
+    let (ledger, arrivals, stop) = (ledger(), Arc::new(Arrivals::default()), CancellationToken::new());
+    consume(&broker, &ledger, &arrivals, &stop);
+
+    let began = Instant::now();
+    park_all(&broker.singles(), &ledger).await;
+    println!("parked {DELIVERIES} deliveries in {:.1?}", began.elapsed());
+
+    arrivals.wait_for(KILL_AFTER, Duration::from_secs(60)).await;
+    let killed = Instant::now();
+    rabbit.kill9();
+    let outstanding = DELIVERIES - arrivals.distinct.load(Ordering::SeqCst);
+    assert!(outstanding > DELIVERIES / 4, "only {outstanding} were still parked when the broker was killed");
+    rabbit.restart().await.unwrap();
+    let restarted = Instant::now();
+    println!("killed with {outstanding} parked; serving again after {:.1?}", restarted - killed);
+
+    arrivals.wait_for(DELIVERIES, Duration::from_secs(120)).await;
+    stop.cancel();
+
+    for (n, parked) in ledger.iter().enumerate() {
+        let waited = *parked.came.get().unwrap() - *parked.asked.get().unwrap();
+        assert!(waited + RESOLUTION >= parked.wanted, "delivery {n} came after {waited:?} of {:?}", parked.wanted);
+    }
+    let due = |parked: &Parked| *parked.asked.get().unwrap() + parked.wanted;
+    let group = |from: Option<Instant>, to: Option<Instant>| {
+        let within = move |at: Instant| from.is_none_or(|from| at >= from) && to.is_none_or(|to| at < to);
+        ledger.iter().filter(move |parked| within(due(parked))).filter_map(Parked::lateness)
+    };
+    // A second is what rounding up to a rung may add: whose rung falls into the outage is late for that reason.
+    print("due before the kill", group(None, Some(killed - Duration::from_secs(1))));
+    print("due around and during the outage", group(Some(killed - Duration::from_secs(1)), Some(restarted)));
+    print("due after the restart", group(Some(restarted), None));
+    println!("repeated: {}", arrivals.repeats.load(Ordering::SeqCst));
+}
