@@ -71,7 +71,8 @@ impl SignatureTemplate {
     /// Reads a template.
     ///
     /// # Errors
-    /// What is wrong with it: a brace that belongs to no known placeholder, or no `{signature}`, or a placeholder twice.
+    /// What is wrong with it: a brace that belongs to no known placeholder, or no `{signature}`, a placeholder twice, or two
+    /// without text between them, which no receiver could take apart.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some(open) = rest.find(['{', '}']) {
@@ -86,6 +87,9 @@ impl SignatureTemplate {
                 .ok_or("the placeholders are {signature} and {timestamp}")?;
             if parts.contains(&part) {
                 return Err("a placeholder stands there twice".into());
+            }
+            if parts.last().is_some_and(|last| !matches!(last, TemplatePart::Text(_))) {
+                return Err("text must stand between the placeholders".into());
             }
             parts.push(part);
             rest = &rest[length..];
@@ -110,7 +114,7 @@ mod tests {
         let text = |text: &str| TemplatePart::Text(text.into());
         assert_eq!(parsed.parts(), [text("t="), TemplatePart::Timestamp, text(",v1="), TemplatePart::Signature]);
         assert_eq!(SignatureTemplate::parse("{signature}").unwrap().parts(), [TemplatePart::Signature]);
-        for bad in ["", "sha256=", "{sig}", "{signature}}", "{signature}{signature}"] {
+        for bad in ["", "sha256=", "{sig}", "{signature}}", "{signature}{signature}", "{timestamp}{signature}"] {
             assert!(SignatureTemplate::parse(bad).is_err(), "{bad}");
         }
     }

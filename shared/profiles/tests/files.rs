@@ -235,3 +235,16 @@ fn an_unsigned_profile_a_bad_name_and_a_missing_directory_are_refused() {
     let missing = Profiles::load(Some(std::path::Path::new("/nowhere/at/all"))).unwrap_err();
     assert_eq!(missing.to_string(), "cannot read /nowhere/at/all");
 }
+
+#[test]
+fn the_example_of_the_documentation_loads() {
+    let page = include_str!("../../../docs/profiles.md");
+    let (_, example) = page.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let profiles = load(&[("acme.toml", example)]).unwrap();
+    let acme = profiles.get("acme").unwrap();
+    let body = render(acme, "Parcel Sent", &[], r#"{"parcel":"p-1"}"#, "{}");
+    let expected = r#"{"event":"sent","sent_at":"2024-01-15T10:30:00Z","parcel":"p-1","message_id":"evt_9","data":{}}"#;
+    assert_eq!(body, expected);
+    assert_eq!(acme.attribute_kind("warehouse"), Some(postrider_model::subscription::MatchKind::Exact));
+}
