@@ -1,1 +1,21 @@
-//! Stub.
+//! What tests, benches and `xtask` share: private engines, processes, receivers and verbs.
+//!
+//! Owns: a RabbitMQ and a PostgreSQL of the checkout's own ([`engines`]), a vhost and a database for each test
+//! ([`engines::Scope`]), a broker that a test may kill ([`engines::PrivateRabbit`]), the real binary as separate
+//! processes ([`process`]), a receiver that keeps a ledger ([`receiver`]), a thin client of the HTTP API
+//! ([`client`]) and verification by code that is not ours ([`verify`]).
+//!
+//! Promises: whatever it starts is gone when its owner is dropped; a missing engine fails loudly and says which
+//! command to run. Does not: appear in any shipped crate. Linux only (`/proc`).
+
+pub mod client;
+pub mod engines;
+pub mod process;
+pub mod receiver;
+pub mod verify;
+
+/// Chooses ring for every TLS user of the process. Harmless when called again.
+pub fn install_crypto() {
+    // An error means that a provider is installed already, which is what we want.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,0 +1,186 @@
+//! Which engines are installed, and how apt brings those that are not.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::Uid;
+
+use super::EngineOptions;
+
+/// What may be done about a missing engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Install {
+    /// Install it with apt, saying so.
+    Apt,
+    /// Only say what is missing and how to get it.
+    Tell,
+}
+
+/// What apt would be asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AptPlan {
+    /// The packages, in apt's order.
+    pub packages: Vec<&'static str>,
+    /// The program and its arguments: a shell with the script, behind `sudo` for a plain user.
+    pub command: Vec<String>,
+}
+
+// The distribution's services are not needed, so they are kept from starting (policy-rc.d, as in an image build) and
+// from coming up at the next boot. A policy that is there already stays as it is.
+const SCRIPT: &str = r#"set -e
+export DEBIAN_FRONTEND=noninteractive
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+  chmod 755 /usr/sbin/policy-rc.d
+fi
+apt-get update
+apt-get install -y --no-install-recommends "$@"
+if [ -d /run/systemd/system ]; then
+  for package in "$@"; do systemctl disable --now "$package" >/dev/null 2>&1 || true; done
+  case " $* " in *" rabbitmq-server "*) systemctl disable --now epmd.socket epmd.service >/dev/null 2>&1 || true;; esac
+fi
+"#;
+
+/// The apt command that installs these packages; pure, so that it can be tested without a bare machine.
+pub fn apt_plan(packages: &[&'static str], is_root: bool) -> AptPlan {
+    let mut command: Vec<String> = Vec::new();
+    if !is_root {
+        command.push("sudo".into());
+    }
+    command.extend(["/bin/sh", "-c", SCRIPT, "sh"].map(String::from));
+    command.extend(packages.iter().map(|package| (*package).to_owned()));
+    AptPlan { packages: packages.to_vec(), command }
+}
+
+/// The packages of the engines that are not installed.
+pub fn missing_engines(rabbit: bool, postgres: bool) -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    if rabbit && rabbitmq_server().is_none() {
+        packages.push("rabbitmq-server");
+    }
+    if postgres && postgres_binaries().is_empty() {
+        packages.push("postgresql");
+    }
+    packages
+}
+
+/// Installs what is missing, or says what to do.
+pub(super) fn ensure(rabbit: bool, postgres: bool, options: &EngineOptions) -> Result<()> {
+    let missing = missing_engines(rabbit, postgres);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let by_hand = format!("sudo apt-get update && sudo apt-get install -y --no-install-recommends {list}");
+    let elsewhere = "or name running ones with POSTRIDER_AMQP_URL and POSTRIDER_DATABASE_URL (for tests: \
+                     POSTRIDER_TEST_AMQP_URL, POSTRIDER_TEST_AMQP_API, POSTRIDER_TEST_DATABASE_URL)";
+    if on_path("apt-get").is_none() {
+        bail!(
+            "missing: {list}, and this system has no apt-get to install them with. Install RabbitMQ 3.10 or newer and \
+             PostgreSQL 15 or newer with the system's own means, {elsewhere}. A later version brings a \
+             docker-compose.yml, then `docker compose up` will be enough"
+        );
+    }
+    if options.install == Install::Tell {
+        bail!("missing: {list}. Install with\n  {by_hand}\nor run this without --no-install, {elsewhere}");
+    }
+    let is_root = Uid::effective().is_root();
+    if !is_root && on_path("sudo").is_none() {
+        bail!(
+            "missing: {list}, and there is no sudo. As root run\n  apt-get update && apt-get install -y --no-install-recommends {list}\n{elsewhere}"
+        );
+    }
+    (options.say)(&format!(
+        "installing {list} with apt{} (its own services are not started; ours are private to this checkout)",
+        if is_root { "" } else { ", through sudo" }
+    ));
+    let plan = apt_plan(&missing, is_root);
+    let status = Command::new(&plan.command[0])
+        .args(&plan.command[1..])
+        .status()
+        .with_context(|| format!("running {}", plan.command[0]))?;
+    if !status.success() {
+        bail!(
+            "apt could not install {list} ({status}; its messages are above). Mend that, then run\n  {by_hand}\n{elsewhere}"
+        );
+    }
+    let still = missing_engines(rabbit, postgres);
+    if !still.is_empty() {
+        bail!("apt reported success, but the programs of {} are not where they are expected", still.join(" "));
+    }
+    Ok(())
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+}
+
+/// The server's own script. Debian's wrapper in /usr/sbin insists on the user `rabbitmq` and is never taken.
+pub(super) fn rabbitmq_server() -> Option<PathBuf> {
+    let named = std::env::var_os("POSTRIDER_RABBITMQ_SERVER").map(PathBuf::from);
+    let known = [
+        "/usr/lib/rabbitmq/bin/rabbitmq-server",
+        "/opt/rabbitmq/sbin/rabbitmq-server",
+        "/usr/local/lib/rabbitmq/sbin/rabbitmq-server",
+    ];
+    named.into_iter().chain(known.map(PathBuf::from)).find(|path| path.is_file())
+}
+
+/// Folders with `postgres` and `initdb`, newest major version first.
+pub(super) fn postgres_binaries() -> Vec<PathBuf> {
+    if let Some(named) = std::env::var_os("POSTRIDER_POSTGRES_BIN") {
+        return vec![PathBuf::from(named)];
+    }
+    let usable = |bin: &PathBuf| bin.join("postgres").is_file() && bin.join("initdb").is_file();
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .filter(usable)
+        .collect();
+    found.sort_by_key(|bin| std::cmp::Reverse(postgres_major(bin).and_then(|major| major.parse::<u32>().ok())));
+    found.extend(on_path("initdb").and_then(|file| file.parent().map(Path::to_path_buf)).filter(usable));
+    found
+}
+
+/// The major version that a folder of binaries is of, by asking it where the path does not say.
+pub(super) fn postgres_major(bin: &Path) -> Option<String> {
+    let folder = bin.parent()?.file_name()?.to_str()?;
+    if folder.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(folder.to_owned());
+    }
+    let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.split_whitespace().nth(2)?.split('.').next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_user_installs_through_sudo_and_root_does_not() {
+        let plan = apt_plan(&["rabbitmq-server", "postgresql"], false);
+        assert_eq!(plan.command[..3], ["sudo", "/bin/sh", "-c"]);
+        assert_eq!(plan.command[4..], ["sh", "rabbitmq-server", "postgresql"]);
+        assert_eq!(apt_plan(&["postgresql"], true).command[0], "/bin/sh");
+    }
+
+    #[test]
+    fn the_script_updates_first_never_asks_and_starts_no_service() {
+        let script = &apt_plan(&["postgresql"], true).command[2].clone();
+        let update = script.find("apt-get update").unwrap();
+        let install = script.find("apt-get install -y --no-install-recommends").unwrap();
+        assert!(script.find("policy-rc.d").unwrap() < update && update < install);
+        assert!(script.contains("DEBIAN_FRONTEND=noninteractive"));
+        let checked = Command::new("/bin/sh").args(["-n", "-c", script]).status().unwrap();
+        assert!(checked.success());
+    }
+}

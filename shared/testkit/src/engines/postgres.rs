@@ -1,0 +1,233 @@
+//! One private PostgreSQL cluster: its files, its process, its readiness.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use nix::unistd::{Uid, User};
+
+use super::{Say, install, ports, procs};
+
+/// The superuser of the cluster; `trust` on 127.0.0.1, as fits data that a development checkout owns.
+const SUPERUSER: &str = "postrider";
+
+/// A cluster whose whole world is one folder.
+pub(super) struct Postgres {
+    folder: PathBuf,
+    pub(super) port: u16,
+    child: Option<Child>,
+}
+
+/// As whom PostgreSQL runs: it refuses to be root.
+enum RunAs {
+    Ourselves,
+    /// `pass_through` when the user cannot even reach the folder (a checkout in /root, say): it then keeps the one
+    /// capability that lets it through.
+    Other {
+        user: User,
+        pass_through: bool,
+    },
+}
+
+impl Postgres {
+    pub(super) fn new(folder: PathBuf, port: u16) -> Self {
+        Self { folder, port, child: None }
+    }
+
+    /// A superuser's URL of one database.
+    pub(super) fn url(&self, database: &str) -> String {
+        format!("postgres://{SUPERUSER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("postgres.log")
+    }
+
+    /// The postmaster of this very data folder, if it lives.
+    fn pid(&self) -> Option<i32> {
+        let text = std::fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
+        let pid = text.lines().next()?.trim().parse().ok()?;
+        // The file outlives a kill -9, and pids are used again.
+        procs::command_of(pid)?.contains(&*self.data().to_string_lossy()).then_some(pid)
+    }
+
+    pub(super) fn running(&self) -> bool {
+        self.pid().is_some()
+    }
+
+    /// Makes the cluster if there is none and starts it; [`Postgres::wait_ready`] waits for it.
+    pub(super) fn start(&mut self, say: &Say) -> Result<()> {
+        ports::claim(self.port, "PostgreSQL", "POSTRIDER_DEV_POSTGRES_PORT")?;
+        std::fs::create_dir_all(&self.folder).with_context(|| format!("making {}", self.folder.display()))?;
+        let run_as = run_as(&self.folder)?;
+        if let RunAs::Other { user, .. } = &run_as {
+            nix::unistd::chown(&self.folder, Some(user.uid), Some(user.gid))?;
+        }
+        std::fs::set_permissions(&self.folder, std::fs::Permissions::from_mode(0o755))?;
+        let bin = self.binaries()?;
+        if !self.data().join("PG_VERSION").exists() {
+            say("making a PostgreSQL cluster");
+            self.make_cluster(&bin, &run_as)?;
+        }
+        say(&format!("starting PostgreSQL on port {} (data in {})", self.port, self.folder.display()));
+        let log = std::fs::File::create(self.log())?;
+        let mut command = self.command(&bin.join("postgres"), &run_as);
+        command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            // A socket's path may have 107 bytes at most, a checkout's may not care.
+            "unix_socket_directories=",
+            "max_connections=300",
+            "shared_buffers=128MB",
+            "timezone=UTC",
+            "log_timezone=UTC",
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        command.stdout(log.try_clone()?).stderr(log);
+        self.child = Some(command.spawn().context("starting postgres")?);
+        Ok(())
+    }
+
+    fn make_cluster(&self, bin: &Path, run_as: &RunAs) -> Result<()> {
+        let _ = std::fs::remove_dir_all(self.data());
+        let mut command = self.command(&bin.join("initdb"), run_as);
+        command.arg("-D").arg(self.data()).args(["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C"]);
+        let output = command.output().context("running initdb")?;
+        if !output.status.success() {
+            let _ = std::fs::remove_dir_all(self.data());
+            bail!("initdb failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// The binaries of the major version that made the data, or the newest for new data.
+    fn binaries(&self) -> Result<PathBuf> {
+        let found = install::postgres_binaries();
+        let newest = found.first().context("PostgreSQL is not installed")?;
+        let Ok(version) = std::fs::read_to_string(self.data().join("PG_VERSION")) else { return Ok(newest.clone()) };
+        let version = version.trim();
+        found.iter().find(|bin| install::postgres_major(bin).is_some_and(|major| major == version)).cloned().with_context(
+            || {
+                format!(
+                    "{} was made by PostgreSQL {version}, which is not installed: install it, or start empty with `cargo xtask up --reset`",
+                    self.data().display()
+                )
+            },
+        )
+    }
+
+    fn command(&self, program: &Path, run_as: &RunAs) -> Command {
+        let mut command = match run_as {
+            RunAs::Ourselves => Command::new(program),
+            RunAs::Other { user, pass_through: false } => {
+                let mut command = Command::new(program);
+                command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+                command
+            }
+            RunAs::Other { user, pass_through: true } => passing_through(user, program),
+        };
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(&name);
+            }
+        }
+        command.env(procs::MARK, &self.folder).env("LC_ALL", "C").stdin(Stdio::null()).process_group(0);
+        // Relative to nothing: the child may not be able to read the checkout's folder.
+        command.current_dir(if matches!(run_as, RunAs::Ourselves) { self.folder.as_path() } else { Path::new("/") });
+        command
+    }
+
+    /// Waits until a query is answered.
+    ///
+    /// # Errors
+    /// The process ended, or a minute passed; with the end of the log.
+    pub(super) async fn wait_ready(&mut self) -> Result<()> {
+        let give_up = Instant::now() + Duration::from_secs(60);
+        let url = self.url("postgres");
+        loop {
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait()?
+            {
+                bail!("PostgreSQL did not start ({status}); its log ends with\n{}", procs::tail(&self.log(), 20));
+            }
+            let last = match tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if Instant::now() > give_up {
+                bail!(
+                    "PostgreSQL on port {} is not ready after a minute ({last}); its log ends with\n{}",
+                    self.port,
+                    procs::tail(&self.log(), 20)
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Fast shutdown; if that takes over 10 s, immediate, then SIGKILL.
+    pub(super) fn stop(&mut self) {
+        if let Some(pid) = self.pid() {
+            for (signal, seconds) in [(Signal::SIGINT, 10), (Signal::SIGQUIT, 5), (Signal::SIGKILL, 5)] {
+                procs::signal(pid, signal);
+                let child = &mut self.child;
+                let gone = procs::wait_until(Duration::from_secs(seconds), || {
+                    // Reaped, or it would look alive.
+                    let reaped = child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
+                    reaped || procs::command_of(pid).is_none()
+                });
+                if gone {
+                    break;
+                }
+            }
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn run_as(folder: &Path) -> Result<RunAs> {
+    if !Uid::effective().is_root() {
+        return Ok(RunAs::Ourselves);
+    }
+    let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
+    let user = user.context("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`")?;
+    let reaches = |mut command: Command| {
+        command.args(["-x"]).arg(folder).current_dir("/").status().is_ok_and(|status| status.success())
+    };
+    let mut plain = Command::new("/usr/bin/test");
+    plain.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+    if reaches(plain) {
+        return Ok(RunAs::Other { user, pass_through: false });
+    }
+    if reaches(passing_through(&user, Path::new("/usr/bin/test"))) {
+        return Ok(RunAs::Other { user, pass_through: true });
+    }
+    bail!(
+        "PostgreSQL does not run as root, and the user `{}` cannot reach {}: move the checkout to a folder that others may enter, or run as a plain user",
+        user.name,
+        folder.display()
+    )
+}
+
+/// The program as another user that keeps the right to pass through folders closed to it.
+fn passing_through(user: &User, program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .arg(format!("--reuid={}", user.uid))
+        .arg(format!("--regid={}", user.gid))
+        .args(["--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"])
+        .arg(program);
+    command
+}

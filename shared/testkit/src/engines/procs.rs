@@ -1,0 +1,93 @@
+//! Processes as `/proc` shows them: who carries our mark, who listens, is it gone.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Environment variable that every process of an engine inherits. Its value is the engine's folder, so a kill reaches
+/// the shell, the Erlang VM, its port programs and the epmd that daemonised itself, and never a neighbour's.
+pub(super) const MARK: &str = "POSTRIDER_ENGINE";
+
+fn pids() -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Living processes that carry the mark of this folder. Zombies have no environment and do not count.
+pub(super) fn marked(folder: &Path) -> Vec<i32> {
+    let needle = format!("{MARK}={}", folder.display());
+    pids()
+        .into_iter()
+        .filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|env| env.split(|byte| *byte == 0).any(|entry| entry == needle.as_bytes()))
+        })
+        .collect()
+}
+
+/// The kernel's short name of a process.
+pub(super) fn name_of(pid: i32) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim().to_owned())
+}
+
+/// The command line, arguments separated by spaces.
+pub(super) fn command_of(pid: i32) -> Option<String> {
+    let raw = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let text = String::from_utf8_lossy(&raw).replace('\0', " ");
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Sends a signal; a process that is gone already is fine.
+pub(super) fn signal(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
+/// SIGKILL to everything that carries the mark, until nothing does: a process may fork while we look.
+pub(super) fn kill_marked(folder: &Path) {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    loop {
+        let found = marked(folder);
+        if found.is_empty() || Instant::now() > give_up {
+            return;
+        }
+        for pid in found {
+            signal(pid, Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Polls until the condition holds; false when it did not in time.
+pub(super) fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let give_up = Instant::now() + limit;
+    loop {
+        if holds() {
+            return true;
+        }
+        if Instant::now() > give_up {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A command that runs `program` with as many open files as the hard limit allows (65,536 are plenty). The shell
+/// replaces itself, so the child's pid is the program's.
+pub fn raise_open_files(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command
+        .arg("-c")
+        .arg(r#"ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)" 2>/dev/null; exec "$0" "$@""#)
+        .arg(program);
+    command
+}
+
+/// The last lines of a log, for an error message.
+pub(super) fn tail(path: &Path, lines: usize) -> String {
+    let text = std::fs::read(path).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default();
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}

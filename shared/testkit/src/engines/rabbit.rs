@@ -1,0 +1,216 @@
+//! One private RabbitMQ node: its files, its processes, its readiness.
+
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use super::{Say, install, ports, procs};
+
+/// Where a node listens; all on 127.0.0.1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RabbitPorts {
+    pub(super) amqp: u16,
+    pub(super) management: u16,
+    pub(super) distribution: u16,
+    pub(super) epmd: u16,
+}
+
+/// A node whose whole world is one folder.
+pub(super) struct RabbitNode {
+    folder: PathBuf,
+    pub(super) ports: RabbitPorts,
+    /// More lines for `rabbitmq.conf`.
+    pub(super) extra_config: String,
+    child: Option<Child>,
+}
+
+// An expired message whose lane is missing is retried after the first value (3 minutes by default) and rungs drain
+// with the second as the window (32 by default). Both are read from this file only.
+const ADVANCED_CONFIG: &str = "\
+[{rabbit, [
+  {dead_letter_worker_publisher_confirm_timeout, 10000},
+  {dead_letter_worker_consumer_prefetch, 512}
+]}].
+";
+
+impl RabbitNode {
+    pub(super) fn new(folder: PathBuf, ports: RabbitPorts) -> Self {
+        Self { folder, ports, extra_config: String::new(), child: None }
+    }
+
+    pub(super) fn amqp_url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}", self.ports.amqp)
+    }
+
+    pub(super) fn api_url(&self) -> String {
+        format!("http://guest:guest@127.0.0.1:{}", self.ports.management)
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("console.log")
+    }
+
+    /// The Erlang VMs of this node.
+    fn machines(&self) -> Vec<i32> {
+        let mut found = procs::marked(&self.folder);
+        found.retain(|pid| procs::name_of(*pid).is_some_and(|name| name == "beam.smp"));
+        found
+    }
+
+    pub(super) fn running(&self) -> bool {
+        !self.machines().is_empty()
+    }
+
+    fn write_config(&self) -> Result<()> {
+        let RabbitPorts { amqp, management, .. } = self.ports;
+        let extra = &self.extra_config;
+        std::fs::create_dir_all(self.folder.join("log"))
+            .with_context(|| format!("making {}", self.folder.display()))?;
+        let write = |name: &str, text: &str| {
+            std::fs::write(self.folder.join(name), text).with_context(|| format!("writing {name}"))
+        };
+        write(
+            "rabbitmq.conf",
+            &format!(
+                "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
+                 management.tcp.ip = 127.0.0.1\n\
+                 management.tcp.port = {management}\n\
+                 disk_free_limit.absolute = 256MB\n\
+                 vm_memory_high_watermark.relative = 0.4\n\
+                 log.console = false\n\
+                 log.file.level = info\n{extra}\n"
+            ),
+        )?;
+        write("advanced.config", ADVANCED_CONFIG)?;
+        write("enabled_plugins", "[rabbitmq_management].\n")?;
+        // Named so that the machine's own /etc/rabbitmq/rabbitmq-env.conf is not read.
+        write("rabbitmq-env.conf", "")
+    }
+
+    fn environment(&self, command: &mut Command) {
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("RABBITMQ_") || text.starts_with("ERL_") || text == "NOTIFY_SOCKET" {
+                command.env_remove(&name);
+            }
+        }
+        let file = |name: &str| self.folder.join(name);
+        command
+            .env(procs::MARK, &self.folder)
+            .env("HOME", &self.folder)
+            .env("RABBITMQ_NODENAME", "postrider@localhost")
+            .env("RABBITMQ_CONFIG_FILE", file("rabbitmq.conf"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", file("advanced.config"))
+            .env("RABBITMQ_CONF_ENV_FILE", file("rabbitmq-env.conf"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", file("enabled_plugins"))
+            .env("RABBITMQ_MNESIA_BASE", file("mnesia"))
+            .env("RABBITMQ_LOG_BASE", file("log"))
+            .env("RABBITMQ_PID_FILE", file("pid"))
+            .env("RABBITMQ_GENERATED_CONFIG_DIR", file("generated"))
+            .env("RABBITMQ_DIST_PORT", self.ports.distribution.to_string())
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+            .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .current_dir(&self.folder)
+            .stdin(Stdio::null());
+    }
+
+    /// Writes the files and starts the processes; [`RabbitNode::wait_ready`] waits for them.
+    pub(super) fn start(&mut self, say: &Say) -> Result<()> {
+        // What is left of a node that was killed (its epmd, say) would hold the ports.
+        procs::kill_marked(&self.folder);
+        let RabbitPorts { amqp, management, distribution, epmd } = self.ports;
+        ports::claim(amqp, "RabbitMQ, AMQP", "POSTRIDER_DEV_AMQP_PORT")?;
+        ports::claim(management, "RabbitMQ, management API", "POSTRIDER_DEV_AMQP_API_PORT")?;
+        ports::claim(distribution, "RabbitMQ, Erlang distribution", "POSTRIDER_DEV_AMQP_DIST_PORT")?;
+        ports::claim(epmd, "RabbitMQ, epmd", "POSTRIDER_DEV_EPMD_PORT")?;
+        let server = install::rabbitmq_server().context("RabbitMQ is not installed")?;
+        self.write_config()?;
+        say(&format!("starting RabbitMQ on port {amqp} (data in {})", self.folder.display()));
+
+        // RabbitMQ starts a whole Erlang VM just to start epmd where none runs. If this fails, it does so.
+        let mut names = Command::new("epmd");
+        self.environment(&mut names);
+        let _ = names.arg("-daemon").stdout(Stdio::null()).stderr(Stdio::null()).status();
+
+        let log = std::fs::File::create(self.log())?;
+        let mut command = procs::raise_open_files(server);
+        self.environment(&mut command);
+        // Its own process group: Ctrl-C in the terminal is ours to answer, in order.
+        command.stdout(log.try_clone()?).stderr(log).process_group(0);
+        self.child = Some(command.spawn().context("starting rabbitmq-server")?);
+        Ok(())
+    }
+
+    /// Waits until the broker takes connections and serves the default vhost.
+    ///
+    /// # Errors
+    /// The process ended, or two minutes passed; with the end of the log.
+    pub(super) async fn wait_ready(&mut self) -> Result<()> {
+        let give_up = Instant::now() + Duration::from_secs(120);
+        loop {
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait()?
+            {
+                bail!("RabbitMQ did not start ({status}); {} ends with\n{}", self.log().display(), self.log_tail());
+            }
+            let last = match self.probe().await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if Instant::now() > give_up {
+                bail!(
+                    "RabbitMQ on port {} is not ready after two minutes ({last:#}); its log ends with\n{}",
+                    self.ports.amqp,
+                    self.log_tail()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn probe(&self) -> Result<()> {
+        tokio::net::TcpStream::connect(("127.0.0.1", self.ports.management)).await?;
+        let url = format!("{}/%2f", self.amqp_url());
+        let connecting = lapin::Connection::connect(&url, lapin::ConnectionProperties::default());
+        let connection = tokio::time::timeout(Duration::from_secs(10), connecting).await??;
+        connection.close(200, "ready".into()).await?;
+        Ok(())
+    }
+
+    fn log_tail(&self) -> String {
+        let console = procs::tail(&self.log(), 20);
+        let file = self.folder.join("log/postrider@localhost.log");
+        format!("{console}\n{}", procs::tail(&file, 20))
+    }
+
+    /// Asks for an orderly stop without waiting.
+    pub(super) fn ask_to_stop(&self) {
+        for pid in self.machines() {
+            procs::signal(pid, Signal::SIGTERM);
+        }
+    }
+
+    /// Orderly stop; whatever is left after 20 s is killed, epmd always.
+    pub(super) fn stop(&mut self) {
+        self.ask_to_stop();
+        procs::wait_until(Duration::from_secs(20), || !self.running());
+        self.kill9();
+    }
+
+    /// SIGKILL to every process of the node at once, as a power cut would.
+    pub(super) fn kill9(&mut self) {
+        procs::kill_marked(&self.folder);
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}

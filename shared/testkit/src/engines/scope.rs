@@ -1,0 +1,153 @@
+//! A vhost and a database for one test.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use url::Url;
+
+use super::{running_private, set};
+
+/// A unique vhost and a unique, empty database on the test engines. Both are dropped with it, also after a panic.
+pub struct Scope {
+    /// With the vhost.
+    pub amqp_url: String,
+    /// With the database.
+    pub database_url: String,
+    /// The management API with credentials.
+    pub amqp_api_url: String,
+    /// The vhost's name.
+    pub vhost: String,
+    /// The database's name.
+    pub database: String,
+    admin_database_url: String,
+}
+
+const MISSING: &str = "no engines to test with. Run the tests with `cargo xtask test`, or keep engines running with \
+                       `cargo xtask engines` in another terminal, or set POSTRIDER_TEST_AMQP_URL, \
+                       POSTRIDER_TEST_AMQP_API and POSTRIDER_TEST_DATABASE_URL";
+
+impl Scope {
+    /// Makes both; the name (letters, digits, `_`) is there to be recognised in a listing.
+    ///
+    /// # Panics
+    /// When the engines are missing or refuse: a test must not go on, nor be skipped. The message says what to run.
+    pub async fn new(name: &str) -> Self {
+        match Self::try_new(name).await {
+            Ok(scope) => scope,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
+    async fn try_new(name: &str) -> Result<Self> {
+        crate::install_crypto();
+        let (amqp, api, database_admin) = locate()?;
+        let clean: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+            .take(30)
+            .collect();
+        let unique = format!("pr_{clean}_{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+
+        management_put(&api, &format!("/api/vhosts/{unique}"), "{}").await.context(MISSING)?;
+        let mut scope = Self {
+            amqp_url: format!("{}/{unique}", amqp.trim_end_matches('/')),
+            database_url: String::new(),
+            amqp_api_url: api.clone(),
+            vhost: unique.clone(),
+            database: unique.clone(),
+            admin_database_url: database_admin.clone(),
+        };
+        let user = Url::parse(&amqp)?.username().to_owned();
+        let user = if user.is_empty() { "guest" } else { &user };
+        let rights = r#"{"configure":".*","write":".*","read":".*"}"#;
+        management_put(&api, &format!("/api/permissions/{unique}/{user}"), rights).await?;
+        run_sql(&database_admin, &format!("CREATE DATABASE {unique}")).await.context(MISSING)?;
+        let mut url = Url::parse(&database_admin).context("POSTRIDER_TEST_DATABASE_URL must be a postgres:// URL")?;
+        url.set_path(&unique);
+        scope.database_url = url.to_string();
+        Ok(scope)
+    }
+
+    /// Drops both. Dropping the scope does the same.
+    pub fn close(self) {}
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        let vhost = format!("/api/vhosts/{}", self.vhost);
+        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
+        let (api, admin) = (self.amqp_api_url.clone(), self.admin_database_url.clone());
+        // A thread with a runtime of its own: this one may be shutting down, or be the one that we would block.
+        let cleaner = std::thread::spawn(move || {
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            runtime.block_on(async {
+                // Best effort: what stays behind has a unique name and harms nobody.
+                let limit = Duration::from_secs(20);
+                let _ = tokio::time::timeout(limit, async {
+                    tokio::join!(management_delete(&api, &vhost), run_sql(&admin, &sql))
+                })
+                .await;
+            });
+        });
+        let _ = cleaner.join();
+    }
+}
+
+fn locate() -> Result<(String, String, String)> {
+    let amqp = set("POSTRIDER_TEST_AMQP_URL");
+    let api = set("POSTRIDER_TEST_AMQP_API");
+    let database = set("POSTRIDER_TEST_DATABASE_URL");
+    match (amqp, api, database) {
+        (Some(amqp), Some(api), Some(database)) => Ok((amqp, api, database)),
+        (None, None, None) => running_private().context(MISSING),
+        _ => bail!(
+            "POSTRIDER_TEST_AMQP_URL, POSTRIDER_TEST_AMQP_API and POSTRIDER_TEST_DATABASE_URL go together: set all three or none"
+        ),
+    }
+}
+
+/// A URL of the management API split into the address and the credentials.
+///
+/// # Errors
+/// Not a URL.
+pub fn management_url(api: &str, path: &str) -> Result<(Url, String, String)> {
+    let base = Url::parse(api).with_context(|| format!("{api} is not a URL"))?;
+    let credentials = (base.username().to_owned(), base.password().unwrap_or_default().to_owned());
+    let mut url = base.join(path)?;
+    // Both only fail for URLs that cannot have a user, which `http` ones can.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Ok((url, credentials.0, credentials.1))
+}
+
+async fn management_put(api: &str, path: &str, body: &str) -> Result<()> {
+    let (url, user, password) = management_url(api, path)?;
+    let request = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
+    let answer = request
+        .put(url.clone())
+        .basic_auth(user, Some(password))
+        .header("content-type", "application/json")
+        .body(body.to_owned())
+        .send()
+        .await?;
+    if !answer.status().is_success() {
+        bail!("PUT {url}: {}", answer.status());
+    }
+    Ok(())
+}
+
+async fn management_delete(api: &str, path: &str) -> Result<()> {
+    let (url, user, password) = management_url(api, path)?;
+    let request = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
+    request.delete(url).basic_auth(user, Some(password)).send().await?;
+    Ok(())
+}
+
+async fn run_sql(url: &str, sql: &str) -> Result<()> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    let driver = tokio::spawn(connection);
+    client.batch_execute(sql).await.with_context(|| sql.to_owned())?;
+    drop(client);
+    driver.await??;
+    Ok(())
+}
