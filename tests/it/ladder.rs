@@ -30,8 +30,11 @@ struct Parked {
 }
 
 impl Parked {
-    fn lateness(&self) -> Option<Duration> {
-        Some(self.came.get()?.saturating_duration_since(*self.asked.get()? + self.wanted))
+    /// How much later than wanted it came, and how much of that is not the rounding up to its rung.
+    fn lateness(&self) -> Option<(Duration, Duration)> {
+        let (asked, came) = (*self.asked.get()?, *self.came.get()?);
+        let after = |delay: Duration| came.saturating_duration_since(asked + delay);
+        Some((after(self.wanted), after(ladder::rung_at_least(self.wanted).delay())))
     }
 }
 
@@ -107,17 +110,15 @@ fn consume(broker: &Broker, ledger: &Arc<Vec<Parked>>, arrivals: &Arc<Arrivals>,
     });
 }
 
-fn print(what: &str, parked: impl Iterator<Item = Duration>) {
-    let mut lateness: Vec<Duration> = parked.collect();
-    lateness.sort_unstable();
-    let at = |share: f64| lateness.get((lateness.len() as f64 * share) as usize).or(lateness.last()).copied();
-    println!(
-        "{what}: {} deliveries, lateness p50 {:.1?} p99 {:.1?} most {:.1?}",
-        lateness.len(),
-        at(0.5).unwrap_or_default(),
-        at(0.99).unwrap_or_default(),
-        at(1.0).unwrap_or_default()
-    );
+fn print(what: &str, parked: impl Iterator<Item = (Duration, Duration)>) {
+    let (mut late, mut broker): (Vec<Duration>, Vec<Duration>) = parked.unzip();
+    for (name, lateness) in [("later than wanted", &mut late), ("later than their rung", &mut broker)] {
+        lateness.sort_unstable();
+        let at =
+            |permille: usize| lateness.get((lateness.len() * permille / 1_000).min(lateness.len().saturating_sub(1)));
+        let [median, most, last] = [500, 990, 1_000].map(|permille| at(permille).copied().unwrap_or_default());
+        println!("{what}: {} deliveries {name}: p50 {median:.1?} p99 {most:.1?} max {last:.1?}", lateness.len());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 mod harness;
 
 mod filters;
+mod ladder;
 mod magnetite;
 mod parked;
 mod retries;

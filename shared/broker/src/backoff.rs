@@ -5,7 +5,8 @@ use std::time::Duration;
 use rand::RngExt;
 
 const FIRST: Duration = Duration::from_millis(50);
-const LAST: Duration = Duration::from_secs(5);
+/// Trying is cheap, and what was due meanwhile waits: short enough to be back soon after the broker is.
+const LAST: Duration = Duration::from_secs(2);
 
 /// The next waiting time of a series of tries.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +15,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The next delay: half to all of 50 ms, 100 ms, … up to 5 s, so that many processes do not come back as one.
+    /// The next delay: half to all of 50 ms, 100 ms, … up to 2 s, so that many processes do not come back as one.
     pub(crate) fn next_delay(&mut self) -> Duration {
         let full = FIRST.saturating_mul(1 << self.tries.min(16)).min(LAST);
         self.tries = self.tries.saturating_add(1);
