@@ -49,7 +49,7 @@ struct Call {
 }
 
 /// Calls services through the broker, on a connection of its own (direct reply-to consumes and publishes on one channel). From
-/// [`Broker::rpc_client`]. Cheap to clone.
+/// [`Broker::rpc_client`](crate::Broker::rpc_client). Cheap to clone.
 #[derive(Clone)]
 pub struct RpcClient {
     calls: mpsc::Sender<Call>,
