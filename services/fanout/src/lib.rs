@@ -1,1 +1,158 @@
-//! Stub.
+//! Fan-out: for each accepted event, which endpoints want it, and one delivery for each of them.
+//!
+//! It owns the matching: an [index] of every tenant's active subscriptions in memory, kept fresh by the configuration
+//! feed, and the one rendering of an event's body.
+//!
+//! # What it promises
+//! - An event's message is acked only when all its deliveries and its decision are confirmed by the broker. A crash in
+//!   between repeats them under the same ids.
+//! - An edit of an endpoint is in force within 2 s while the database is there. While it is away the last known
+//!   configuration stays in force. A fan-out that *starts* without a configuration consumes nothing.
+//! - A member that it cannot read goes to the dead letters alone.
+//!
+//! # What it does not
+//! It never looks at an endpoint's URL, secret or health: that is the dispatcher's.
+
+mod decide;
+mod index;
+mod metrics;
+mod tenant;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_broker::{Broker, BundleOutcome, Bundler, BundlerOptions, ConsumeOptions, Poison, Queue, Route, guard};
+use postrider_model::delivery::Lane;
+use postrider_model::time::UnixMillis;
+use postrider_profiles::Profiles;
+use postrider_runtime::health::Check;
+use postrider_store::Store;
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::AcceptedEvent;
+use tokio_util::sync::CancellationToken;
+
+use crate::decide::{Decided, decide};
+use crate::index::Index;
+
+/// Settings of the fan-out; the defaults are what production runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many bundles and events are in hand at once.
+    pub consume: ConsumeOptions,
+    /// How long decisions gather before they are sent to the recorder: nobody waits for them.
+    pub decision_gather: Duration,
+    /// How long an event waits for the configuration that its ingest knew, before it is decided with what is known.
+    pub catch_up_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            consume: ConsumeOptions { prefetch: 256, members_max: 4_096, ..ConsumeOptions::default() },
+            decision_gather: Duration::from_millis(5),
+            catch_up_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What the fan-out works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// RabbitMQ.
+    pub broker: Broker,
+    /// PostgreSQL, for the configuration feed alone.
+    pub store: Store,
+    /// Every profile.
+    pub profiles: Arc<Profiles>,
+    /// Passes once the configuration is loaded.
+    pub ready: Check,
+}
+
+/// Runs until `stop`, then finishes what is in hand.
+pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
+    metrics::describe();
+    let Deps { broker, store, profiles, ready } = deps;
+    let index = Arc::new(Index::new(profiles));
+    let feed_stop = CancellationToken::new();
+    let _feed_guard = feed_stop.clone().drop_guard();
+    let feed = tokio::spawn(Arc::clone(&index).follow(store, feed_stop));
+    tokio::select! {
+        () = index.loaded() => {}
+        () = stop.cancelled() => return,
+    }
+    ready.ok();
+    let fanout = Arc::new(Fanout::new(&broker, index, &config));
+    let handler = move |members, _context| {
+        let fanout = Arc::clone(&fanout);
+        async move { fanout.handle(members).await }
+    };
+    broker.consume_bundles(Queue::Fanout, config.consume, handler, stop).await;
+    feed.abort();
+}
+
+struct Fanout {
+    index: Arc<Index>,
+    live: Bundler,
+    bulk: Bundler,
+    decisions: Bundler,
+    catch_up_max: Duration,
+}
+
+/// What a bundle of events caused, to be confirmed before the bundle is acked.
+#[derive(Default)]
+struct Caused {
+    live: Vec<Member>,
+    bulk: Vec<Member>,
+    decisions: Vec<Member>,
+    poisoned: Vec<(usize, Poison)>,
+}
+
+impl Fanout {
+    fn new(broker: &Broker, index: Arc<Index>, config: &Config) -> Self {
+        let at_once = BundlerOptions::default();
+        let gathered = BundlerOptions { gather: config.decision_gather, ..at_once };
+        Self {
+            index,
+            live: broker.bundler(Route::Lane(Lane::Live), at_once),
+            bulk: broker.bundler(Route::Lane(Lane::Bulk), at_once),
+            decisions: broker.bundler(Route::Decisions, gathered),
+            catch_up_max: config.catch_up_max,
+        }
+    }
+
+    async fn handle(&self, members: Vec<Member>) -> BundleOutcome {
+        let mut caused = Caused::default();
+        for (place, member) in members.iter().enumerate() {
+            match self.decide(member).await {
+                Ok(decided) => {
+                    match decided.lane {
+                        Lane::Bulk => caused.bulk.extend(decided.deliveries),
+                        Lane::Live | Lane::Slow => caused.live.extend(decided.deliveries),
+                    }
+                    caused.decisions.push(decided.decision);
+                }
+                Err(poison) => caused.poisoned.push((place, poison)),
+            }
+        }
+        metrics::decided(caused.decisions.len(), caused.live.len() + caused.bulk.len());
+        let confirmed = tokio::try_join!(
+            self.live.submit(caused.live),
+            self.bulk.submit(caused.bulk),
+            self.decisions.submit(caused.decisions),
+        );
+        match confirmed {
+            Ok(_) => BundleOutcome::Settled { poisoned: caused.poisoned },
+            Err(_) => BundleOutcome::GiveBack,
+        }
+    }
+
+    async fn decide(&self, member: &Member) -> Result<Decided, Poison> {
+        let event: AcceptedEvent = member.head().map_err(|error| Poison::new(error.to_string()))?;
+        if self.index.version() < event.config_version {
+            self.index.catch_up(event.config_version, self.catch_up_max).await;
+        }
+        let (config_version, tenant) = self.index.tenant(event.tenant);
+        guard(|| decide(&event, &member.payload, tenant.as_deref(), config_version, UnixMillis::now()))?
+            .map_err(|error| Poison::new(error.to_string()))
+    }
+}

@@ -1,1 +1,98 @@
-//! Stub.
+//! Ingest: takes events over HTTP and answers 202 once RabbitMQ has them safe.
+//!
+//! It owns the front door: who may publish ([`keys`]), what an event must look like ([`request`]), what a repeat is
+//! ([`idempotency`]), and how much may come in ([`pressure`], the tenant's rate).
+//!
+//! # What it promises
+//! - 202 means that a quorum queue confirmed the event. 503 comes within 5 s and means "unknown: repeat it under the same
+//!   id or key". 4xx means that nothing was accepted.
+//! - `data` and `metadata` stay the producer's bytes.
+//! - It goes on without the database: keys and tenants are in memory.
+//!
+//! # What it does not
+//! It does not know endpoints, and it does not write to the database.
+
+mod accept;
+mod config;
+mod handlers;
+mod idempotency;
+mod keys;
+mod metrics;
+mod pressure;
+mod request;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderMap, header};
+use axum::routing::post;
+use postrider_broker::{Broker, BundlerOptions, Route};
+use postrider_profiles::Profiles;
+use postrider_runtime::health::Check;
+use postrider_runtime::problem::Problem;
+use postrider_store::Store;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::config::Config;
+
+use crate::accept::{Accepter, Publisher};
+use crate::idempotency::Remembered;
+use crate::keys::Keys;
+use crate::pressure::Pressure;
+
+/// What ingest works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// RabbitMQ.
+    pub broker: Broker,
+    /// PostgreSQL, for the configuration feed and the look-up of repeats.
+    pub store: Store,
+    /// Every profile.
+    pub profiles: Arc<Profiles>,
+    /// Passes once keys and tenants are loaded.
+    pub ready: Check,
+}
+
+/// The running service behind the routes.
+pub(crate) struct Ingest {
+    keys: Arc<Keys>,
+    pressure: Arc<Pressure>,
+    pub(crate) accepter: Accepter,
+}
+
+/// Starts what ingest does beside answering requests, until `stop`, and returns its routes: `POST /v1/publish` and
+/// `POST /v1/publish/batch`. Until the first configuration is loaded every request is answered with 503.
+pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> Router {
+    metrics::describe();
+    let Deps { broker, store, profiles, ready } = deps;
+    let keys = Arc::new(Keys::new(profiles));
+    tokio::spawn(Arc::clone(&keys).follow(store.clone(), stop.clone(), move || ready.ok()));
+
+    let pressure = Arc::new(Pressure::default());
+    let (watched, watching_broker, depth_max) = (Arc::clone(&pressure), broker.clone(), config.inner_depth_max);
+    tokio::spawn(stop.run_until_cancelled_owned(async move { watched.watch(watching_broker, depth_max).await }));
+
+    let options = BundlerOptions { queue_max: config.waiting_max, persist_forever: false, ..BundlerOptions::default() };
+    let bundler = broker.bundler(Route::Accepted, options);
+    let remembered = Remembered::new(config.remembered_ids, store);
+    let accepter = Accepter::new(bundler, remembered, config.confirm_timeout);
+    Router::new()
+        .route("/v1/publish", post(handlers::publish))
+        .route("/v1/publish/batch", post(handlers::publish_batch))
+        .with_state(Arc::new(Ingest { keys, pressure, accepter }))
+}
+
+impl Ingest {
+    /// Lets a request in: its key, the pressure behind, and `events` of its tenant's rate.
+    fn admit(&self, headers: &HeaderMap, events: usize) -> Result<Publisher, Problem> {
+        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let publisher = self.keys.publisher(authorization)?;
+        self.pressure.check()?;
+        self.charge(&publisher, events)?;
+        Ok(publisher)
+    }
+
+    fn charge(&self, publisher: &Publisher, events: usize) -> Result<(), Problem> {
+        self.keys.charge(publisher.tenant, events).inspect_err(|_| metrics::limited())
+    }
+}

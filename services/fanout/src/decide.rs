@@ -1,0 +1,122 @@
+//! What fan-out makes of one event: its deliveries and its decision. Pure but for the clock that the caller reads.
+
+use bytes::Bytes;
+use postrider_model::delivery::{Lane, Trigger};
+use postrider_model::ids::{DeliveryId, Generation};
+use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::time::UnixMillis;
+use postrider_profiles::EventView;
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryRef, DeliveryTask};
+
+use crate::tenant::TenantIndex;
+
+/// Everything that one event causes.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    /// The lane of all its deliveries.
+    pub(crate) lane: Lane,
+    /// One member per matched endpoint; equal bodies are one buffer.
+    pub(crate) deliveries: Vec<Member>,
+    /// What was decided, for the record.
+    pub(crate) decision: Member,
+}
+
+/// Decides about one event.
+///
+/// `tenant` is `None` for a tenant that was deleted after the event was accepted: nothing matches then.
+///
+/// # Errors
+/// Only when a head cannot be written as JSON.
+pub(crate) fn decide(
+    event: &AcceptedEvent,
+    data: &Bytes,
+    tenant: Option<&TenantIndex>,
+    config_version: i64,
+    now: UnixMillis,
+) -> Result<Decided, serde_json::Error> {
+    let matched = match tenant {
+        Some(tenant) if tenant.profile.origin_fires(&event.event_type, event.origin) => {
+            tenant.matching(&event.event_type, &event.attributes)
+        }
+        _ => Vec::new(),
+    };
+    let expires_at = now.plus(DELIVERY_LIFETIME);
+    let decision = Decision {
+        event: event.id.clone(),
+        event_day: event.event_day,
+        tenant: event.tenant,
+        event_type: event.event_type.clone(),
+        accepted_at: event.accepted_at,
+        decided_at: now,
+        config_version,
+        matched: matched.iter().map(|candidate| candidate.endpoint).collect(),
+        expires_at,
+    };
+
+    let mut deliveries = Vec::with_capacity(matched.len());
+    if let Some(tenant) = tenant {
+        let mut bodies = Bodies { tenant, event, data, plain: None, ascii: None };
+        for candidate in matched {
+            let id = DeliveryId::derive(event.tenant, &event.id, candidate.endpoint, &Generation::First);
+            let task = DeliveryTask {
+                delivery: DeliveryRef {
+                    id,
+                    event: event.id.clone(),
+                    event_day: event.event_day,
+                    event_type: event.event_type.clone(),
+                    tenant: event.tenant,
+                    endpoint: candidate.endpoint,
+                    delivery_day: event.event_day,
+                    created_at: now,
+                    accepted_at: event.accepted_at,
+                    generation: Generation::First,
+                    origin: None,
+                },
+                occurred_at: event.occurred_at,
+                number: 1,
+                trigger: Trigger::First,
+                epoch: 0,
+                lane: event.lane,
+                config_version,
+                expires_at,
+                due_at: None,
+                slot_at: None,
+                held_since: None,
+                held_reason: None,
+                moves: 0,
+                traceparent: event.traceparent.clone(),
+            };
+            deliveries.push(Member::new(&task, bodies.rendered(candidate.ascii_json))?);
+        }
+    }
+    Ok(Decided { lane: event.lane, deliveries, decision: Member::new(&decision, Bytes::new())? })
+}
+
+/// An event's bodies, each rendered at most once and shared by all endpoints that get it.
+struct Bodies<'a> {
+    tenant: &'a TenantIndex,
+    event: &'a AcceptedEvent,
+    data: &'a Bytes,
+    plain: Option<Bytes>,
+    ascii: Option<Bytes>,
+}
+
+impl Bodies<'_> {
+    fn rendered(&mut self, ascii_json: bool) -> Bytes {
+        let slot = if ascii_json { &mut self.ascii } else { &mut self.plain };
+        slot.get_or_insert_with(|| {
+            let view = EventView {
+                id: &self.event.id,
+                event_type: &self.event.event_type,
+                occurred_at: self.event.occurred_at,
+                accepted_at: self.event.accepted_at,
+                attributes: &self.event.attributes,
+                metadata: self.event.metadata.as_deref(),
+                data: self.data,
+            };
+            self.tenant.profile.render(&view, ascii_json).into()
+        })
+        .clone()
+    }
+}

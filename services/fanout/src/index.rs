@@ -1,0 +1,256 @@
+//! Every tenant's subscriptions in memory, kept fresh by the configuration feed.
+//!
+//! An edit rebuilds only its tenant's part. Readers take the version and the tenant under one lock, so that a decision
+//! names exactly the configuration that it was made by.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::subscription::Subscription;
+use postrider_profiles::{Profile, Profiles};
+use postrider_store::Store;
+use postrider_store::feed::{Changes, EndpointSubscription, FeedScope};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
+use crate::tenant::TenantIndex;
+
+/// What readers see.
+#[derive(Default)]
+struct InForce {
+    version: i64,
+    tenants: HashMap<TenantId, Arc<TenantIndex>>,
+}
+
+/// The subscriptions in force.
+pub(crate) struct Index {
+    profiles: Arc<Profiles>,
+    in_force: RwLock<InForce>,
+    /// The version in force; `None` before the first.
+    reached: watch::Sender<Option<i64>>,
+}
+
+/// What the feed said so far: what an edited tenant is rebuilt from. Only the following task has it.
+#[derive(Default)]
+struct Known {
+    profile_names: HashMap<TenantId, String>,
+    subscriptions: HashMap<TenantId, BTreeMap<EndpointId, EndpointSubscription>>,
+    tenant_of: HashMap<EndpointId, TenantId>,
+}
+
+impl Index {
+    pub(crate) fn new(profiles: Arc<Profiles>) -> Self {
+        Self { profiles, in_force: RwLock::default(), reached: watch::channel(None).0 }
+    }
+
+    /// Follows the feed until `stop`.
+    pub(crate) async fn follow(self: Arc<Self>, store: Store, stop: CancellationToken) {
+        let mut feed = store.follow(FeedScope::FANOUT, stop);
+        let mut known = Known::default();
+        while let Some(changes) = feed.recv().await {
+            self.apply(&mut known, changes);
+        }
+    }
+
+    /// Returns once a configuration is in force.
+    pub(crate) async fn loaded(&self) {
+        // The sender is `self`'s own, so the channel cannot close.
+        let _ = self.reached.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Waits until `version` is in force, at most `limit`: the database may be away.
+    pub(crate) async fn catch_up(&self, version: i64, limit: Duration) {
+        let mut reached = self.reached.subscribe();
+        let caught_up = reached.wait_for(|reached| reached.is_some_and(|reached| reached >= version));
+        if tokio::time::timeout(limit, caught_up).await.is_err() {
+            tracing::warn!(config.version = version, "deciding with an older configuration than the event's");
+        }
+    }
+
+    /// The version in force.
+    pub(crate) fn version(&self) -> i64 {
+        self.in_force.read().version
+    }
+
+    /// The version in force, and what it says about a tenant.
+    pub(crate) fn tenant(&self, tenant: TenantId) -> (i64, Option<Arc<TenantIndex>>) {
+        let in_force = self.in_force.read();
+        (in_force.version, in_force.tenants.get(&tenant).cloned())
+    }
+
+    fn apply(&self, known: &mut Known, changes: Changes) {
+        let (version, snapshot) = (changes.version, changes.snapshot);
+        let touched = known.take_in(changes);
+        let rebuilt: Vec<_> = touched.iter().map(|tenant| (*tenant, known.build(*tenant, &self.profiles))).collect();
+        {
+            let mut in_force = self.in_force.write();
+            if snapshot {
+                in_force.tenants.clear();
+            }
+            for (tenant, index) in rebuilt {
+                match index {
+                    Some(index) => in_force.tenants.insert(tenant, Arc::new(index)),
+                    None => in_force.tenants.remove(&tenant),
+                };
+            }
+            in_force.version = version;
+        }
+        metrics::config_version(version);
+        self.reached.send_replace(Some(version));
+    }
+}
+
+impl Known {
+    /// Takes changes in; tells which tenants are to be rebuilt.
+    fn take_in(&mut self, changes: Changes) -> BTreeSet<TenantId> {
+        let mut touched = BTreeSet::new();
+        if changes.snapshot {
+            *self = Self::default();
+        }
+        for tenant in changes.tenants {
+            touched.insert(tenant.id);
+            self.profile_names.insert(tenant.id, tenant.profile);
+        }
+        for tenant in changes.tenants_gone {
+            touched.insert(tenant);
+            self.profile_names.remove(&tenant);
+            for endpoint in self.subscriptions.remove(&tenant).into_iter().flatten().map(|(endpoint, _)| endpoint) {
+                self.tenant_of.remove(&endpoint);
+            }
+        }
+        for subscription in changes.subscriptions {
+            touched.insert(subscription.tenant);
+            self.tenant_of.insert(subscription.endpoint, subscription.tenant);
+            self.subscriptions.entry(subscription.tenant).or_default().insert(subscription.endpoint, subscription);
+        }
+        for endpoint in changes.subscriptions_gone {
+            if let Some(tenant) = self.tenant_of.remove(&endpoint) {
+                touched.insert(tenant);
+                if let Some(subscriptions) = self.subscriptions.get_mut(&tenant) {
+                    subscriptions.remove(&endpoint);
+                }
+            }
+        }
+        touched
+    }
+
+    /// `None` for a tenant that is gone, or whose profile this build does not have.
+    fn build(&self, tenant: TenantId, profiles: &Profiles) -> Option<TenantIndex> {
+        let name = self.profile_names.get(&tenant)?;
+        let Some(profile) = profiles.get(name) else {
+            tracing::error!(tenant.id = %tenant, profile = name, "the tenant's profile is not loaded, nothing matches");
+            return None;
+        };
+        let active = self.subscriptions.get(&tenant).into_iter().flatten();
+        let compiled = active.filter_map(|(_, subscription)| compile(subscription, profile));
+        Some(TenantIndex::new(Arc::clone(profile), compiled))
+    }
+}
+
+/// Endpoints are checked when they are saved; one that no longer compiles (its profile lost a filter) matches nothing.
+fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<(EndpointId, Subscription, bool)> {
+    let kind_of = |attribute: &str| profile.attribute_kind(attribute);
+    match Subscription::compile(&subscription.event_types, &subscription.filters, kind_of) {
+        Ok(compiled) => Some((subscription.endpoint, compiled, subscription.ascii_json)),
+        Err(error) => {
+            tracing::warn!(endpoint.id = %subscription.endpoint, %error, "the subscription no longer fits its profile");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_model::event::Attributes;
+    use postrider_store::feed::TenantConfig;
+
+    use super::*;
+
+    fn tenant(id: TenantId, profile: &str) -> TenantConfig {
+        TenantConfig {
+            id,
+            profile: profile.into(),
+            limits: Default::default(),
+            enforce_catalog: false,
+            enforce_schemas: false,
+            disable_after_days: None,
+            version: 1,
+        }
+    }
+
+    fn subscription(tenant: TenantId, endpoint: EndpointId, event_type: &str) -> EndpointSubscription {
+        EndpointSubscription {
+            endpoint,
+            tenant,
+            event_types: vec![event_type.into()],
+            filters: BTreeMap::new(),
+            payload_filter: None,
+            channel: Default::default(),
+            ascii_json: false,
+            version: 1,
+        }
+    }
+
+    fn found(index: &Index, id: TenantId, event_type: &str) -> Vec<EndpointId> {
+        let (_, tenant) = index.tenant(id);
+        let Some(tenant) = tenant else { return Vec::new() };
+        let found = tenant.matching(&event_type.parse().unwrap(), &Attributes::default());
+        found.iter().map(|candidate| candidate.endpoint).collect()
+    }
+
+    #[test]
+    fn edits_are_in_force_with_their_version_and_touch_only_their_tenant() {
+        let index = Index::new(Arc::new(Profiles::builtin()));
+        let mut known = Known::default();
+        let (one, other) = (TenantId::generate(), TenantId::generate());
+        let (a, b) = (EndpointId::generate(), EndpointId::generate());
+        index.apply(
+            &mut known,
+            Changes {
+                version: 3,
+                snapshot: true,
+                tenants: vec![tenant(one, "standard"), tenant(other, "standard")],
+                subscriptions: vec![subscription(one, a, "x.*"), subscription(other, b, "x.y")],
+                ..Changes::default()
+            },
+        );
+        assert_eq!((found(&index, one, "x.y"), found(&index, other, "x.y")), (vec![a], vec![b]));
+
+        let untouched = index.tenant(other).1.unwrap();
+        index.apply(
+            &mut known,
+            Changes { version: 4, subscriptions: vec![subscription(one, a, "z")], ..Changes::default() },
+        );
+        assert_eq!((index.tenant(one).0, found(&index, one, "x.y"), found(&index, one, "z")), (4, vec![], vec![a]));
+        assert!(Arc::ptr_eq(&untouched, &index.tenant(other).1.unwrap()));
+
+        index.apply(&mut known, Changes { version: 5, subscriptions_gone: vec![a], ..Changes::default() });
+        assert_eq!(found(&index, one, "z"), vec![]);
+        index.apply(&mut known, Changes { version: 6, tenants_gone: vec![other], ..Changes::default() });
+        assert!(index.tenant(other).1.is_none());
+    }
+
+    #[test]
+    fn a_snapshot_forgets_what_it_does_not_name() {
+        let index = Index::new(Arc::new(Profiles::builtin()));
+        let mut known = Known::default();
+        let (gone, stays) = (TenantId::generate(), TenantId::generate());
+        for tenants in [vec![tenant(gone, "standard"), tenant(stays, "standard")], vec![tenant(stays, "standard")]] {
+            index.apply(&mut known, Changes { version: 1, snapshot: true, tenants, ..Changes::default() });
+        }
+        assert!(index.tenant(gone).1.is_none() && index.tenant(stays).1.is_some());
+    }
+
+    #[test]
+    fn a_tenant_whose_profile_is_not_loaded_matches_nothing() {
+        let index = Index::new(Arc::new(Profiles::builtin()));
+        let id = TenantId::generate();
+        let changes = Changes { version: 1, snapshot: true, tenants: vec![tenant(id, "nosuch")], ..Changes::default() };
+        index.apply(&mut Known::default(), changes);
+        assert!(index.tenant(id).1.is_none());
+    }
+}

@@ -1,0 +1,20 @@
+//! What fan-out counts. Names are documented in `docs/metrics.md`.
+
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+
+/// Describes every metric of fan-out to the recorder in force.
+pub(crate) fn describe() {
+    describe_counter!("postrider_fanout_events_total", "events decided");
+    describe_counter!("postrider_fanout_deliveries_total", "deliveries made of them");
+    describe_gauge!("postrider_fanout_config_version", "version of the configuration in force here");
+}
+
+pub(crate) fn decided(events: usize, deliveries: usize) {
+    counter!("postrider_fanout_events_total").increment(events as u64);
+    counter!("postrider_fanout_deliveries_total").increment(deliveries as u64);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]
+pub(crate) fn config_version(version: i64) {
+    gauge!("postrider_fanout_config_version").set(version as f64);
+}

@@ -1,0 +1,146 @@
+//! Accepting: from a checked event to a message that the broker has confirmed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_broker::{Bundler, PublishError};
+use postrider_model::delivery::Lane;
+use postrider_model::ids::{EventId, TenantId};
+use postrider_model::time::UnixMillis;
+use postrider_profiles::{EventView, Profile};
+use postrider_runtime::problem::{FieldError, Problem};
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::AcceptedEvent;
+
+use crate::idempotency::{Remembered, Seen};
+use crate::metrics;
+use crate::request::{CheckedEvent, IdSource};
+
+/// What a producer is told about an accepted event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) id: EventId,
+    pub(crate) duplicate: bool,
+}
+
+/// Who publishes, and under which configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Publisher {
+    pub(crate) tenant: TenantId,
+    pub(crate) profile: Arc<Profile>,
+    pub(crate) config_version: i64,
+}
+
+/// Stamps events and hands them to the broker.
+pub(crate) struct Accepter {
+    bundler: Bundler,
+    remembered: Remembered,
+    confirm_timeout: Duration,
+    instance: u64,
+    next_sequence: AtomicU64,
+}
+
+impl Accepter {
+    pub(crate) fn new(bundler: Bundler, remembered: Remembered, confirm_timeout: Duration) -> Self {
+        // 63 bits, because the log keeps it in a signed column.
+        let instance = rand::random::<u64>() >> 1;
+        Self { bundler, remembered, confirm_timeout, instance, next_sequence: AtomicU64::new(0) }
+    }
+
+    /// Accepts one event; returns once the broker has confirmed it, or once it is known to be a repeat.
+    ///
+    /// # Errors
+    /// 422 for a field that the profile requires, 409 for an id that another event has, 503 when no confirm came in
+    /// time: then nobody knows, and a repeat under the same id or key is safe.
+    pub(crate) async fn accept(
+        &self,
+        publisher: &Publisher,
+        event: &CheckedEvent<'_>,
+        traceparent: Option<&str>,
+    ) -> Result<Accepted, Problem> {
+        let accepted_at = UnixMillis::now();
+        check_profile(publisher, event, accepted_at)?;
+        let duplicate = match event.id_source {
+            IdSource::Made => {
+                self.publish(publisher, event, None, accepted_at, traceparent)
+                    .await
+                    .map_err(|error| unavailable(&error))?;
+                false
+            }
+            IdSource::Producer => {
+                let hash = event.content_hash();
+                let key = (publisher.tenant, event.id.clone());
+                let publish = self.publish(publisher, event, Some(hash.clone()), accepted_at, traceparent);
+                match self.remembered.once(key, &hash, publish).await.map_err(|error| unavailable(&error))? {
+                    Seen::Published => false,
+                    Seen::Duplicate => true,
+                    Seen::OtherContent => {
+                        return Err(Problem::conflict(format!(
+                            "{} was accepted before with other content; within the retention an id or key belongs to one event",
+                            event.id
+                        )));
+                    }
+                }
+            }
+        };
+        metrics::accepted(duplicate);
+        Ok(Accepted { id: event.id.clone(), duplicate })
+    }
+
+    async fn publish(
+        &self,
+        publisher: &Publisher,
+        event: &CheckedEvent<'_>,
+        content_hash: Option<String>,
+        accepted_at: UnixMillis,
+        traceparent: Option<&str>,
+    ) -> Result<(), PublishError> {
+        let head = AcceptedEvent {
+            id: event.id.clone(),
+            tenant: publisher.tenant,
+            event_type: event.event_type.clone(),
+            occurred_at: event.occurred_at.unwrap_or(accepted_at),
+            accepted_at,
+            event_day: accepted_at.day(),
+            origin: event.origin,
+            attributes: event.attributes.clone(),
+            metadata: event.metadata.map(ToOwned::to_owned),
+            lane: Lane::Live,
+            config_version: publisher.config_version,
+            instance: self.instance,
+            sequence: self.next_sequence.fetch_add(1, Ordering::Relaxed),
+            content_hash,
+            traceparent: traceparent.map(str::to_owned),
+        };
+        // A head of strings and numbers can always be written; a refusal is what the caller could do something about.
+        let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
+            .map_err(|_| PublishError::Refused)?;
+        self.bundler.submit_within(vec![member], self.confirm_timeout).await
+    }
+}
+
+/// What the tenant's profile requires of an event.
+fn check_profile(publisher: &Publisher, event: &CheckedEvent<'_>, now: UnixMillis) -> Result<(), Problem> {
+    let view = EventView {
+        id: &event.id,
+        event_type: &event.event_type,
+        occurred_at: event.occurred_at.unwrap_or(now),
+        accepted_at: now,
+        attributes: &event.attributes,
+        metadata: event.metadata,
+        data: event.data.get().as_bytes(),
+    };
+    publisher.profile.check_event(&view).map_err(|errors| {
+        Problem::unprocessable(errors.into_iter().map(|error| FieldError::new(error.pointer, error.detail)).collect())
+    })
+}
+
+fn unavailable(error: &PublishError) -> Problem {
+    metrics::refused();
+    Problem::unavailable(
+        format!("the event may or may not be accepted ({error}); publish it again with the same id or Idempotency-Key"),
+        Duration::from_secs(2),
+    )
+}

@@ -1,0 +1,27 @@
+//! Settings of the ingest service.
+
+use std::time::Duration;
+
+/// Settings of the ingest service; the defaults are what production runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How long a publish waits for the broker's confirm before it answers 503. Below 5 s.
+    pub confirm_timeout: Duration,
+    /// Most events that wait for the broker at once; beyond it a publish answers 503 at once.
+    pub waiting_max: usize,
+    /// Confirmed ids of producers that name ids or keys, kept in memory to answer `duplicate`.
+    pub remembered_ids: u64,
+    /// Messages in any one inner queue beyond which new events are refused with 503.
+    pub inner_depth_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            confirm_timeout: Duration::from_millis(4_500),
+            waiting_max: 20_000,
+            remembered_ids: 200_000,
+            inner_depth_max: 2_000_000,
+        }
+    }
+}

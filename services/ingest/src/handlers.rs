@@ -1,0 +1,133 @@
+//! `POST /v1/publish` and `POST /v1/publish/batch`.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream::{FuturesOrdered, StreamExt};
+use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
+use postrider_runtime::problem::{Problem, read_json};
+use postrider_runtime::trace_context::{TRACEPARENT, TraceContext};
+use serde::Serialize;
+
+use crate::Ingest;
+use crate::accept::{Accepted, Publisher};
+use crate::request::{BatchRequest, read_event};
+
+/// The answer to an accepted event.
+#[derive(Serialize)]
+struct Receipt<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+    warnings: [&'a str; 0],
+}
+
+impl<'a> Receipt<'a> {
+    fn of(accepted: &'a Accepted) -> Self {
+        Self { id: accepted.id.as_str(), duplicate: accepted.duplicate, warnings: [] }
+    }
+}
+
+/// One result of a batch: a receipt, or the problem of that event alone.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum BatchResult<'a> {
+    Accepted(Receipt<'a>),
+    Refused { error: &'a Problem },
+}
+
+#[derive(Serialize)]
+struct BatchAnswer<'a> {
+    results: Vec<BatchResult<'a>>,
+}
+
+pub(crate) async fn publish(
+    State(ingest): State<Arc<Ingest>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let publisher = ingest.admit(&headers, 1)?;
+    let key = idempotency_key(&headers)?;
+    let body = read_body(body, EVENT_BYTES_MAX).await?;
+    let event = read_event(publisher.tenant, &body, key, false)?;
+    let trace = traceparent(&headers);
+    let accepted = ingest.accepter.accept(&publisher, &event, Some(&trace)).await?;
+    json(StatusCode::ACCEPTED, &Receipt::of(&accepted))
+}
+
+pub(crate) async fn publish_batch(
+    State(ingest): State<Arc<Ingest>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let publisher = ingest.admit(&headers, 0)?;
+    if headers.contains_key("idempotency-key") {
+        return Err(Problem::bad_request(
+            "a batch takes idempotency_key in each event, not the Idempotency-Key header",
+        ));
+    }
+    let body = read_body(body, BATCH_BYTES_MAX).await?;
+    let batch: BatchRequest<'_> = read_json(&body)?;
+    if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
+        let detail = format!("1 to {BATCH_EVENTS_MAX} events, got {}", batch.events.len());
+        return Err(Problem::invalid_field("/events", detail));
+    }
+    ingest.charge(&publisher, batch.events.len())?;
+    let trace = traceparent(&headers);
+    let mut accepting: FuturesOrdered<_> =
+        batch.events.iter().map(|json| accept_member(&ingest, &publisher, json.get().as_bytes(), &trace)).collect();
+    let mut results = Vec::with_capacity(batch.events.len());
+    while let Some(result) = accepting.next().await {
+        results.push(result);
+    }
+    let results = results
+        .iter()
+        .map(|result| match result {
+            Ok(accepted) => BatchResult::Accepted(Receipt::of(accepted)),
+            Err(error) => BatchResult::Refused { error },
+        })
+        .collect();
+    json(StatusCode::ACCEPTED, &BatchAnswer { results })
+}
+
+async fn accept_member(ingest: &Ingest, publisher: &Publisher, json: &[u8], trace: &str) -> Result<Accepted, Problem> {
+    let event = read_event(publisher.tenant, json, None, true)?;
+    ingest.accepter.accept(publisher, &event, Some(trace)).await
+}
+
+async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    to_bytes(body, bytes_max).await.map_err(|error| {
+        let too_large =
+            std::error::Error::source(&error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
+        if too_large {
+            Problem::payload_too_large(format!("the request has at most {bytes_max} bytes"))
+        } else {
+            Problem::bad_request("the request's body broke off")
+        }
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
+        _ => Err(Problem::bad_request(format!(
+            "Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
+        ))),
+    }
+}
+
+/// The trace that the event belongs to: the producer's, or a new one.
+fn traceparent(headers: &HeaderMap) -> String {
+    let incoming = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    TraceContext::onward(&tracing::Span::current(), incoming).to_string()
+}
+
+fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(answer).map_err(|_| Problem::internal())?;
+    Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}

@@ -1,0 +1,244 @@
+//! Who may publish: every key's hash and every tenant in memory, kept fresh by the configuration feed.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use parking_lot::RwLock;
+use postrider_model::ids::{KeyId, TenantId};
+use postrider_profiles::{Profile, Profiles};
+use postrider_runtime::problem::Problem;
+use postrider_store::Store;
+use postrider_store::config::{KeyHash, Scope, Scopes};
+use postrider_store::feed::{Changes, FeedScope, FeedState, TenantConfig};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::accept::Publisher;
+
+/// An unknown key is answered with 401 only while the configuration is known to be this fresh; else it may be a new one.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// A tenant, prepared.
+#[derive(Clone)]
+struct Tenant {
+    profile: Option<Arc<Profile>>,
+    events_per_second: Option<f64>,
+    rate: Option<Arc<DefaultDirectRateLimiter>>,
+}
+
+#[derive(Default)]
+struct Table {
+    version: i64,
+    grants: HashMap<KeyHash, (KeyId, TenantId, Scopes)>,
+    tenants: HashMap<TenantId, Tenant>,
+}
+
+/// Everybody who may publish.
+pub(crate) struct Keys {
+    profiles: Arc<Profiles>,
+    table: RwLock<Table>,
+    state: watch::Sender<FeedState>,
+}
+
+impl Keys {
+    pub(crate) fn new(profiles: Arc<Profiles>) -> Self {
+        Self { profiles, table: RwLock::default(), state: watch::channel(FeedState::default()).0 }
+    }
+
+    /// Follows the feed until `stop`; `on_loaded` is called once a configuration is in force.
+    pub(crate) async fn follow(self: Arc<Self>, store: Store, stop: CancellationToken, on_loaded: impl FnOnce()) {
+        let mut feed = store.follow(FeedScope::INGEST, stop);
+        let mut state = feed.state();
+        let mut on_loaded = Some(on_loaded);
+        loop {
+            tokio::select! {
+                changes = feed.recv() => match changes {
+                    Some(changes) => self.apply(changes),
+                    None => return,
+                },
+                changed = state.changed() => if changed.is_err() { return },
+            }
+            self.state.send_replace(*state.borrow_and_update());
+            if self.table.read().version > 0
+                && let Some(on_loaded) = on_loaded.take()
+            {
+                on_loaded();
+            }
+        }
+    }
+
+    /// Who sends this `Authorization` header, if they may publish.
+    ///
+    /// # Errors
+    /// 401 without a valid key, 503 for a key that may be newer than what is known here, 403 for one without the scope.
+    pub(crate) fn publisher(&self, authorization: Option<&str>) -> Result<Publisher, Problem> {
+        let key = authorization
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .ok_or_else(|| Problem::unauthorized("send the key as `Authorization: Bearer <key>`"))?;
+        let hash = KeyHash::of(key.trim());
+        let table = self.table.read();
+        let Some((_, id, scopes)) = table.grants.get(&hash).copied() else {
+            return Err(if self.state.borrow().is_fresh(FRESH) {
+                Problem::unauthorized("no such key")
+            } else {
+                let detail = "the key is not known here, and the database that may know it is not available";
+                Problem::unavailable(detail, Duration::from_secs(2))
+            });
+        };
+        if !scopes.contains(Scope::Publish) {
+            return Err(Problem::forbidden("the key lacks the scope `publish`"));
+        }
+        let profile = table.tenants.get(&id).and_then(|tenant| tenant.profile.clone());
+        let profile = profile.ok_or_else(|| {
+            Problem::unavailable("the tenant's profile is not loaded in this service", Duration::from_secs(30))
+        })?;
+        Ok(Publisher { tenant: id, profile, config_version: table.version })
+    }
+
+    /// Charges events to a tenant's rate.
+    ///
+    /// # Errors
+    /// 429 with `Retry-After` when the rate is used up, 422 for a batch that is larger than what it allows in a second.
+    pub(crate) fn charge(&self, tenant: TenantId, events: usize) -> Result<(), Problem> {
+        let rate = self.table.read().tenants.get(&tenant).and_then(|tenant| tenant.rate.clone());
+        let (Some(rate), Some(events)) = (rate, u32::try_from(events).ok().and_then(NonZeroU32::new)) else {
+            return Ok(());
+        };
+        match rate.check_n(events) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(wait)) => {
+                let wait = wait.wait_time_from(DefaultClock::default().now());
+                let detail = "the tenant's events_per_second is used up";
+                Err(Problem::too_many_requests(detail, wait.max(Duration::from_secs(1))))
+            }
+            Err(_) => {
+                let detail = format!("{events} events are more than the tenant's events_per_second allows at once");
+                Err(Problem::invalid_field("/events", detail))
+            }
+        }
+    }
+
+    fn apply(&self, changes: Changes) {
+        let mut table = self.table.write();
+        if changes.snapshot {
+            table.grants.clear();
+            table.tenants.clear();
+        }
+        for tenant in &changes.tenants {
+            let prepared = self.prepare(tenant, table.tenants.get(&tenant.id));
+            table.tenants.insert(tenant.id, prepared);
+        }
+        for key in &changes.keys {
+            table.grants.insert(key.hash, (key.id, key.tenant, key.scopes));
+        }
+        for tenant in &changes.tenants_gone {
+            table.tenants.remove(tenant);
+        }
+        if !changes.keys_gone.is_empty() || !changes.tenants_gone.is_empty() {
+            table.grants.retain(|_, (key, tenant, _)| {
+                !changes.keys_gone.contains(key) && !changes.tenants_gone.contains(tenant)
+            });
+        }
+        table.version = changes.version;
+    }
+
+    /// Keeps the limiter of a tenant whose rate is unchanged: an edit of its name gives it no second burst.
+    fn prepare(&self, tenant: &TenantConfig, before: Option<&Tenant>) -> Tenant {
+        let profile = self.profiles.get(&tenant.profile).cloned();
+        let events_per_second = tenant.limits.events_per_second;
+        let kept = before.filter(|before| before.events_per_second == events_per_second);
+        let rate = match kept {
+            Some(before) => before.rate.clone(),
+            None => events_per_second.and_then(quota).map(|quota| Arc::new(RateLimiter::direct(quota))),
+        };
+        Tenant { profile, events_per_second, rate }
+    }
+}
+
+/// A rate with a burst of one second's worth, at least one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
+fn quota(events_per_second: f64) -> Option<Quota> {
+    let period = Duration::try_from_secs_f64(1.0 / events_per_second).ok()?;
+    let burst = NonZeroU32::new(events_per_second.clamp(1.0, f64::from(u32::MAX)) as u32)?;
+    Some(Quota::with_period(period)?.allow_burst(burst))
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_store::feed::KeyConfig;
+
+    use super::*;
+
+    fn changes(tenant: TenantId, scopes: Scopes, events_per_second: Option<f64>) -> Changes {
+        let limits = postrider_store::config::TenantLimits { events_per_second, ..Default::default() };
+        Changes {
+            version: 7,
+            snapshot: true,
+            tenants: vec![TenantConfig {
+                id: tenant,
+                profile: "standard".into(),
+                limits,
+                enforce_catalog: false,
+                enforce_schemas: false,
+                disable_after_days: None,
+                version: 1,
+            }],
+            keys: vec![KeyConfig { id: KeyId::generate(), tenant, hash: KeyHash::of("secret"), scopes }],
+            ..Changes::default()
+        }
+    }
+
+    fn keys(changes: Changes, fresh: bool) -> Keys {
+        let keys = Keys::new(Arc::new(Profiles::builtin()));
+        keys.apply(changes);
+        let confirmed = fresh.then(std::time::Instant::now);
+        keys.state.send_replace(FeedState { version: 7, confirmed });
+        keys
+    }
+
+    #[test]
+    fn a_key_with_the_scope_is_its_tenant() {
+        let tenant = TenantId::generate();
+        let keys = keys(changes(tenant, Scopes::ALL, None), true);
+        let publisher = keys.publisher(Some("Bearer secret")).unwrap();
+        assert_eq!((publisher.tenant, publisher.config_version), (tenant, 7));
+    }
+
+    #[test]
+    fn refusals_tell_a_wrong_key_from_a_missing_scope_and_from_not_knowing() {
+        let tenant = TenantId::generate();
+        let status = |keys: &Keys, header| keys.publisher(header).map(|_| ()).unwrap_err().status;
+        let known = keys(changes(tenant, [Scope::Read].into_iter().collect(), None), true);
+        assert_eq!(status(&known, None), 401);
+        assert_eq!(status(&known, Some("Basic abc")), 401);
+        assert_eq!(status(&known, Some("Bearer other")), 401);
+        assert_eq!(status(&known, Some("Bearer secret")), 403);
+        let stale = keys(changes(tenant, Scopes::ALL, None), false);
+        assert_eq!(status(&stale, Some("Bearer other")), 503);
+        assert!(stale.publisher(Some("Bearer secret")).is_ok());
+    }
+
+    #[test]
+    fn a_deleted_key_is_unknown() {
+        let tenant = TenantId::generate();
+        let first = changes(tenant, Scopes::ALL, None);
+        let gone = vec![first.keys[0].id];
+        let keys = keys(first, true);
+        keys.apply(Changes { version: 8, keys_gone: gone, ..Changes::default() });
+        assert_eq!(keys.publisher(Some("Bearer secret")).unwrap_err().status, 401);
+    }
+
+    #[test]
+    fn a_rate_that_is_used_up_is_429_and_an_impossible_batch_is_422() {
+        let tenant = TenantId::generate();
+        let keys = keys(changes(tenant, Scopes::ALL, Some(10.0)), true);
+        assert_eq!(keys.charge(tenant, 11).unwrap_err().status, 422);
+        assert!(keys.charge(tenant, 10).is_ok());
+        let refused = keys.charge(tenant, 1).unwrap_err();
+        assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
+    }
+}

@@ -1,0 +1,203 @@
+//! A serving process: its port, what it works with, its roles, and the order of its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use postrider_broker::Broker;
+use postrider_profiles::Profiles;
+use postrider_runtime::config::{HttpArgs, MasterKeysArgs};
+use postrider_runtime::drain::{self, Drained};
+use postrider_runtime::health::Health;
+use postrider_runtime::http;
+use postrider_runtime::metrics::Metrics;
+use postrider_runtime::problem::Problem;
+use postrider_store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::cli::ServiceArgs;
+use crate::wiring;
+
+/// Part of the drain that is left for the roles after HTTP, at least.
+const ROLES_DRAIN_MIN: Duration = Duration::from_secs(5);
+
+/// What all roles of the process share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) broker: Broker,
+    pub(crate) store: Store,
+    pub(crate) profiles: Arc<Profiles>,
+    pub(crate) health: Health,
+}
+
+/// A role that runs beside HTTP.
+struct Role {
+    name: &'static str,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// A process under construction, then running.
+pub(crate) struct Process {
+    pub(crate) shared: Shared,
+    drain_max: Duration,
+    routes: Arc<OnceCell<Router>>,
+    http: Role,
+    /// In the order in which work flows, which is the order in which they end.
+    roles: Vec<Role>,
+    stop: CancellationToken,
+}
+
+impl Process {
+    /// Opens the port, then waits for the broker and the database. `None` when `stop` came first.
+    ///
+    /// # Errors
+    /// A port that is taken, settings that cannot be used, or queues that exist with other arguments.
+    pub(crate) async fn start(
+        service: &'static str,
+        args: &ServiceArgs,
+        master_keys: Option<&MasterKeysArgs>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Option<Self>> {
+        let profiles = wiring::profiles(&args.profiles)?;
+        let store = wiring::store(&args.database, master_keys)?;
+        let health = Health::new();
+        let routes = Arc::new(OnceCell::new());
+        let http = serve_http(service, &args.http, &health, &routes).await?;
+
+        let connected = tokio::select! {
+            connected = connect(service, args, &store, &stop) => connected,
+            () = stop.cancelled() => Ok(None),
+        };
+        let Some(broker) = connected? else {
+            http.stop.cancel();
+            return Ok(None);
+        };
+        wiring::watch_broker(&broker, &health);
+        let shared = Shared { broker, store, profiles, health };
+        Ok(Some(Self { shared, drain_max: args.http.drain_timeout, routes, http, roles: Vec::new(), stop }))
+    }
+
+    /// Adds a role, to be stopped after those added before it.
+    pub(crate) fn role<F>(&mut self, name: &'static str, run: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(stop.clone()));
+        self.roles.push(Role { name, stop, task });
+    }
+
+    /// A token that ends with the port: for what feeds the routes.
+    pub(crate) fn http_stop(&self) -> CancellationToken {
+        self.http.stop.clone()
+    }
+
+    /// Opens the routes and runs until the stop, or until a role ends on its own.
+    ///
+    /// # Errors
+    /// A role ended on its own.
+    pub(crate) async fn run(mut self, routes: Router) -> anyhow::Result<()> {
+        // Set once, here.
+        let _ = self.routes.set(http::with_fallbacks(routes));
+        tracing::info!(roles = ?self.roles.iter().map(|role| role.name).collect::<Vec<_>>(), "running");
+        let ended = tokio::select! {
+            () = self.stop.cancelled() => None,
+            name = first_to_end(&mut self.roles, &mut self.http) => Some(name),
+        };
+        self.shared.health.drain();
+        let drained = drain::within("the process", self.drain_max.max(ROLES_DRAIN_MIN), async {
+            for role in std::iter::once(&mut self.http).chain(&mut self.roles) {
+                role.stop.cancel();
+                if !role.task.is_finished()
+                    && let Err(error) = (&mut role.task).await
+                {
+                    tracing::error!(role = role.name, %error, "role failed");
+                }
+            }
+            self.shared.broker.close().await;
+        })
+        .await;
+        tracing::info!(complete = drained == Drained::Complete, "stopped");
+        match ended {
+            Some(name) => Err(anyhow!("{name} ended on its own")),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn connect(
+    service: &str,
+    args: &ServiceArgs,
+    store: &Store,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Broker>> {
+    if !store.wait_ready(stop).await {
+        return Ok(None);
+    }
+    wiring::broker(&args.amqp, service, stop).await.map(Some)
+}
+
+/// The name of the first role that ends.
+async fn first_to_end(roles: &mut [Role], http: &mut Role) -> &'static str {
+    let mut tasks: futures::stream::FuturesUnordered<_> = roles
+        .iter_mut()
+        .chain(std::iter::once(http))
+        .map(|role| {
+            let name = role.name;
+            let task = &mut role.task;
+            async move {
+                // A panic is told when the role is awaited; here only who it was matters.
+                let _ = task.await;
+                name
+            }
+        })
+        .collect();
+    match futures::StreamExt::next(&mut tasks).await {
+        Some(name) => name,
+        None => std::future::pending().await,
+    }
+}
+
+/// Serves probes and metrics at once, and the routes as soon as there are any.
+async fn serve_http(
+    service: &'static str,
+    args: &HttpArgs,
+    health: &Health,
+    routes: &Arc<OnceCell<Router>>,
+) -> anyhow::Result<Role> {
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (POSTRIDER_LISTEN); is it taken?", args.listen))?;
+    let metrics = Metrics::install(service)?;
+    let late = Arc::clone(routes);
+    let router = Router::new()
+        .merge(health.router())
+        .merge(metrics.router())
+        .fallback(move |request| route(Arc::clone(&late), request));
+    let stop = CancellationToken::new();
+    let (options, http_stop) = (args.serve_options(), stop.clone());
+    tracing::info!(address = %args.listen, "listening");
+    let task = tokio::spawn(async move {
+        http::serve_with(listener, router, options, http_stop).await;
+    });
+    Ok(Role { name: "http", stop, task })
+}
+
+async fn route(routes: Arc<OnceCell<Router>>, request: Request) -> Response {
+    match routes.get() {
+        Some(router) => match router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+        None => Problem::unavailable("starting: waiting for the broker or the database", Duration::from_secs(2))
+            .into_response(),
+    }
+}

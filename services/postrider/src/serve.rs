@@ -1,0 +1,110 @@
+//! What each command runs.
+
+use axum::Router;
+use postrider_runtime::config::{EgressArgs, KeysArgs, MasterKeysArgs, RetentionArgs};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Command, MigrateArgs};
+use crate::process::Process;
+use crate::wiring;
+
+/// Runs a command that serves, or migrates.
+pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
+    let service = command.service();
+    match command {
+        Command::Ingest(args) => {
+            let Some(process) = Process::start(service, &args, None, stop).await? else { return Ok(()) };
+            let routes = ingest(&process);
+            process.run(routes).await
+        }
+        Command::Fanout(args) => {
+            let Some(mut process) = Process::start(service, &args, None, stop).await? else { return Ok(()) };
+            fanout(&mut process);
+            process.run(Router::new()).await
+        }
+        Command::Dispatcher(args) => {
+            let keys = Some(&args.master_keys);
+            let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
+            dispatcher(&mut process, &args.egress)?;
+            process.run(Router::new()).await
+        }
+        Command::Recorder(args) => {
+            let Some(mut process) = Process::start(service, &args.service, None, stop).await? else { return Ok(()) };
+            recorder(&mut process, &args.retention);
+            process.run(Router::new()).await
+        }
+        Command::Api(args) => {
+            let keys = Some(&args.master_keys);
+            let Some(process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
+            let routes = api(&process, &args.keys, &args.egress).await?;
+            process.run(routes).await
+        }
+        Command::All(args) => {
+            let keys = Some(&args.master_keys);
+            let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
+            let routes = ingest(&process).merge(api(&process, &args.keys, &args.egress).await?);
+            fanout(&mut process);
+            dispatcher(&mut process, &args.egress)?;
+            recorder(&mut process, &args.retention);
+            process.run(routes).await
+        }
+        Command::Migrate(args) => migrate(&args, &stop).await,
+        Command::Openapi | Command::Healthcheck(_) => Ok(()),
+    }
+}
+
+fn ingest(process: &Process) -> Router {
+    let shared = &process.shared;
+    let deps = postrider_ingest::Deps {
+        broker: shared.broker.clone(),
+        store: shared.store.clone(),
+        profiles: shared.profiles.clone(),
+        ready: shared.health.check("ingest configuration"),
+    };
+    postrider_ingest::start(&postrider_ingest::Config::default(), deps, process.http_stop())
+}
+
+fn fanout(process: &mut Process) {
+    let shared = &process.shared;
+    let deps = postrider_fanout::Deps {
+        broker: shared.broker.clone(),
+        store: shared.store.clone(),
+        profiles: shared.profiles.clone(),
+        ready: shared.health.check("fanout configuration"),
+    };
+    process.role("fanout", |stop| postrider_fanout::run(postrider_fanout::Config::default(), deps, stop));
+}
+
+fn dispatcher(process: &mut Process, egress: &EgressArgs) -> anyhow::Result<()> {
+    let shared = &process.shared;
+    let deps = postrider_dispatcher::Deps {
+        broker: shared.broker.clone(),
+        store: shared.store.clone(),
+        egress: wiring::egress(egress)?,
+        profiles: shared.profiles.clone(),
+        ready: Some(shared.health.check("dispatcher configuration")),
+    };
+    process.role("dispatcher", |stop| postrider_dispatcher::run(postrider_dispatcher::Config::default(), deps, stop));
+    Ok(())
+}
+
+fn recorder(process: &mut Process, retention: &RetentionArgs) {
+    let shared = &process.shared;
+    let deps = postrider_recorder::Deps {
+        broker: shared.broker.clone(),
+        store: shared.store.clone(),
+        profiles: shared.profiles.clone(),
+        ready: shared.health.check("recorder partitions"),
+    };
+    let config = postrider_recorder::Config { retention_days: retention.days.into(), ..Default::default() };
+    process.role("recorder", |stop| postrider_recorder::run(config, deps, stop));
+}
+
+async fn migrate(args: &MigrateArgs, stop: &CancellationToken) -> anyhow::Result<()> {
+    let store = wiring::store(&args.database, None)?;
+    if store.wait_ready(stop).await {
+        store.migrate().await?;
+        tracing::info!("the database is up to date");
+    }
+    Ok(())
+}

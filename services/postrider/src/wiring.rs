@@ -1,0 +1,70 @@
+//! From settings to the things that services work with. Each process makes one of each.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use postrider_broker::{Broker, BrokerConfig, PublishState};
+use postrider_egress::{Egress, EgressConfig};
+use postrider_profiles::Profiles;
+use postrider_runtime::config::{AmqpArgs, DatabaseArgs, EgressArgs, MasterKeysArgs, ProfilesArgs};
+use postrider_runtime::health::Health;
+use postrider_store::crypto::MasterKeys;
+use postrider_store::{Store, StoreConfig};
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+/// The database, not yet connected to. Services that open no secret have no master key.
+pub(crate) fn store(database: &DatabaseArgs, keys: Option<&MasterKeysArgs>) -> anyhow::Result<Store> {
+    let keys = match keys {
+        Some(keys) => MasterKeys::parse(keys.master_keys.expose_secret()).context("POSTRIDER_MASTER_KEYS")?,
+        None => MasterKeys::none(),
+    };
+    let config = StoreConfig {
+        database_url: database.url.clone(),
+        ca_file: database.ca_file.0.clone(),
+        pool_max: usize::from(database.connections_max),
+    };
+    Store::connect(config, keys).context("POSTRIDER_DATABASE_URL")
+}
+
+/// The broker, connected and with its topology declared; waits for it as long as it takes.
+pub(crate) async fn broker(amqp: &AmqpArgs, service: &str, stop: &CancellationToken) -> anyhow::Result<Broker> {
+    let mut config = BrokerConfig::new(amqp.url.expose_secret(), format!("postrider {service}"));
+    config.ca_file.clone_from(&amqp.ca_file.0);
+    Ok(Broker::connect(config, stop.clone()).await?)
+}
+
+/// Built-in profiles and those of the directory.
+pub(crate) fn profiles(args: &ProfilesArgs) -> anyhow::Result<Arc<Profiles>> {
+    Ok(Arc::new(Profiles::load(args.directory.as_deref()).context("POSTRIDER_PROFILES_DIR")?))
+}
+
+/// The way out to endpoints.
+pub(crate) fn egress(args: &EgressArgs) -> anyhow::Result<Egress> {
+    let config = EgressConfig {
+        allow: args.allow.0.clone(),
+        allow_http: args.allow_http,
+        ca_file: args.ca_file.0.clone(),
+        proxy: args.proxy.0.as_ref().map(|url| url.expose_secret().to_owned()),
+        connect_timeout: args.connect_timeout,
+    };
+    Ok(Egress::new(config)?)
+}
+
+/// Shows on `/readyz` whether publishing is possible.
+pub(crate) fn watch_broker(broker: &Broker, health: &Health) {
+    let check = health.check("broker");
+    let mut state = broker.publish_state();
+    tokio::spawn(async move {
+        loop {
+            match &*state.borrow_and_update() {
+                PublishState::Up => check.ok(),
+                PublishState::Blocked(reason) => check.failing(format!("the broker blocks publishers: {reason}")),
+                PublishState::Down => check.failing("not connected"),
+            }
+            if state.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
