@@ -10,7 +10,7 @@
 //!
 //! A member that cannot be handled, or whose handler panics, goes to the dead letters alone. A bundle that was seen
 //! more than once is taken apart into single messages first, so that whatever kills the process does so alone; a single that was
-//! returned ten times is a dead letter.
+//! returned thirty times is a dead letter.
 //!
 //! Stopping drains: cancel, forget what was prefetched and not begun (it comes back elsewhere), finish what is in
 //! hand, ack, close.
@@ -33,8 +33,9 @@ pub use raw::{RawConsumer, RawHeaders, RawMessage};
 
 /// A bundle that was returned this often is taken apart.
 const EXPLODE_AT: u32 = 2;
-/// A single member that was returned this often is a dead letter.
-const GIVE_UP_AT: u32 = 10;
+/// A single member that was returned this often is a dead letter. Being prefetched by a process that stops counts too, so this
+/// must be well above the replicas that a rolling restart stops one after the other.
+const GIVE_UP_AT: u32 = 30;
 
 /// How much a consumer takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
