@@ -1,4 +1,155 @@
-//! The dispatcher: makes attempts.
+//! The dispatcher: takes deliveries from the lanes and makes their attempts.
+//!
+//! What it owns: when an attempt is made ([`pace`]: rate, concurrency, breaker, per endpoint), what is sent ([`headers`],
+//! signed for its moment), and what follows ([`conclude`]: the report, the next attempt).
+//!
+//! # What it promises
+//! - A delivery is settled when its outcome, and its next attempt if there is one, are confirmed by the broker. A crash repeats
+//!   an attempt at most; it loses none. **The bound on duplicates** is the members in hand: [`Config::live`], `slow` and `bulk`.
+//! - No delivery waits for another's endpoint: one that would wait longer than 250 ms does so on the delay ladder, and one whose
+//!   endpoint is slow or broken goes to the slow lane, both before any POST.
+//! - Every POST ends by its deadline. None is made while the broker takes no outcomes.
+//! - It goes on without the database, from its caches; an endpoint that it has not met yet waits, without losing an attempt.
+//!
+//! # What it does not
+//! It renders nothing (the body comes in the message), keeps no order, and logs no endpoint's failures: those are outcomes.
 
-#![allow(dead_code)]
+mod attempt;
+mod conclude;
+mod config;
+mod dispatcher;
+mod endpoints;
+mod gate;
+mod headers;
+mod interventions;
+pub mod metrics;
 mod pace;
+mod prepared;
+mod replicas;
+mod test_calls;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use postrider_broker::{Broker, BundlerOptions, Queue, Route};
+use postrider_egress::Egress;
+use postrider_model::delivery::Lane;
+use postrider_model::time::UnixMillis;
+use postrider_profiles::Profiles;
+use postrider_runtime::health::Check;
+use postrider_store::Store;
+use postrider_store::feed::{Feed, FeedScope};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+use dispatcher::Dispatcher;
+use endpoints::{Endpoints, Limits};
+use gate::Sweeper;
+use interventions::Interventions;
+use metrics::Metrics;
+
+/// How often the cache's size is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
+/// What a dispatcher works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// Where deliveries come from and outcomes go to.
+    pub broker: Broker,
+    /// Where endpoints are looked up, and what tells that they changed.
+    pub store: Store,
+    /// The way to the endpoints.
+    pub egress: Egress,
+    /// Every profile of the deployment.
+    pub profiles: Arc<Profiles>,
+    /// Becomes ready when the configuration is known and the lanes are about to be consumed.
+    pub ready: Option<Check>,
+}
+
+/// Makes attempts until `stop`, then finishes those that are out (each within its deadline) and returns.
+///
+/// Consumes nothing before it knows the configuration: it waits for the database as long as it takes.
+pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
+    metrics::describe();
+    let Deps { broker, store, egress, profiles, ready } = deps;
+    // What goes on until the drain is over.
+    let done = CancellationToken::new();
+    let _done = done.clone().drop_guard();
+    let sweeper = Sweeper::default();
+    let limits = Limits { entries: config.endpoints_max.max(1), idle: config.endpoint_idle };
+    let outcomes =
+        BundlerOptions { gather: config.outcomes_gather, queue_max: config.outcomes_max.max(1), persist_forever: true };
+    let mut feed = store.follow(FeedScope::DISPATCHER, done.clone());
+    let dispatcher = Arc::new(Dispatcher {
+        egress,
+        profiles,
+        endpoints: Endpoints::new(limits, sweeper.clone()),
+        interventions: Interventions::default(),
+        outcomes: broker.bundler(Route::Outcomes, outcomes),
+        singles: broker.singles(),
+        publish_state: broker.publish_state(),
+        dispatchers: AtomicU32::new(1),
+        started_at: UnixMillis::now(),
+        metrics: Metrics::new(),
+        stop: stop.clone(),
+        store,
+    });
+    tokio::select! {
+        () = stop.cancelled() => return,
+        first = feed.recv() => match first {
+            Some(first) => dispatcher.apply(first),
+            None => return,
+        },
+    }
+    replicas::count_others(&broker, &dispatcher).await;
+    tokio::spawn(follow(feed, Arc::clone(&dispatcher)));
+    tokio::spawn(async move { sweeper.run(done.clone()).await });
+    let counting = replicas::keep_counting(&broker, &dispatcher, config.count_dispatchers_every);
+    let measuring = measure(&dispatcher);
+    if let Some(ready) = ready {
+        ready.ok();
+    }
+
+    let lane = |lane: Lane| {
+        let dispatcher = Arc::clone(&dispatcher);
+        let deliver = move |member, _context| {
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { dispatcher.deliver(lane, member).await }
+        };
+        broker.consume_members(Queue::Lane(lane), config.lane(lane), deliver, stop.clone())
+    };
+    let tests = {
+        let dispatcher = Arc::clone(&dispatcher);
+        let test = move |request| {
+            let dispatcher = Arc::clone(&dispatcher);
+            async move { dispatcher.test(request).await }
+        };
+        broker.serve_rpc(Queue::RpcTest, config.test_calls_max, test, stop.clone())
+    };
+    let consuming = async { tokio::join!(lane(Lane::Live), lane(Lane::Slow), lane(Lane::Bulk), tests) };
+    tokio::select! {
+        _ = consuming => {}
+        () = counting => {}
+        () = measuring => {}
+    }
+}
+
+/// Applies what the feed says until it ends.
+async fn follow(mut feed: Feed, dispatcher: Arc<Dispatcher>) {
+    while let Some(changes) = feed.recv().await {
+        dispatcher.apply(changes);
+    }
+}
+
+async fn measure(dispatcher: &Dispatcher) {
+    let mut tick = tokio::time::interval(MEASURE_EVERY);
+    loop {
+        tick.tick().await;
+        // In thousands at most, so the conversion is exact.
+        dispatcher.metrics.cached.set(dispatcher.endpoints.len() as f64);
+    }
+}

@@ -235,7 +235,8 @@ impl Pace {
     }
 
     /// Whether the breaker is open.
-    pub(crate) fn is_open(&self) -> bool {
+    #[cfg(test)]
+    fn is_open(&self) -> bool {
         self.health.is_open()
     }
 

@@ -1,0 +1,312 @@
+//! One delivery, from its message to everything that it caused being confirmed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use postrider_broker::{Bundler, Poison, PublishState, SingleRoute, Singles, Unsettled, ladder};
+use postrider_egress::Egress;
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
+use postrider_model::limits::HOLD_MAX;
+use postrider_model::time::UnixMillis;
+use postrider_profiles::Profiles;
+use postrider_store::{Store, StoreError};
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::{DeliveryTask, OutcomeReport};
+use serde::Serialize;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{self, Attempted};
+use crate::conclude::{self, Conclusion};
+use crate::endpoints::{Away, Endpoints, Entry, Known, Loaded};
+use crate::gate::{Answer, Permit};
+use crate::interventions::{Interventions, Stale};
+use crate::metrics::Metrics;
+use crate::pace::{self, Ask, Slot, Transition};
+use crate::prepared::Prepared;
+
+/// A delivery whose endpoint cannot be looked up comes back after so long.
+const AWAY_HOLD: Duration = Duration::from_secs(5);
+/// A delivery whose endpoint this build cannot attempt comes back after so long.
+const UNUSABLE_HOLD: Duration = Duration::from_secs(60);
+
+/// Everything that handling a delivery needs.
+pub(crate) struct Dispatcher {
+    pub(crate) store: Store,
+    pub(crate) egress: Egress,
+    pub(crate) profiles: Arc<Profiles>,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) interventions: Interventions,
+    pub(crate) outcomes: Bundler,
+    pub(crate) singles: Singles,
+    pub(crate) publish_state: watch::Receiver<PublishState>,
+    /// How many dispatchers share the endpoints' rates.
+    pub(crate) dispatchers: AtomicU32,
+    /// Slots granted before are nobody's here.
+    pub(crate) started_at: UnixMillis,
+    pub(crate) metrics: Metrics,
+    pub(crate) stop: CancellationToken,
+}
+
+/// What becomes of a delivery before its POST.
+enum Passed {
+    /// It may be sent.
+    Go {
+        permit: Permit,
+        /// Since when it was held, and why.
+        held: Option<(UnixMillis, HeldReason)>,
+    },
+    /// It waits elsewhere; that is confirmed.
+    Elsewhere,
+}
+
+impl Dispatcher {
+    /// Handles one member of a lane: when it returns `Ok`, everything that it caused is confirmed.
+    pub(crate) async fn deliver(&self, lane: Lane, member: Member) -> Result<(), Unsettled> {
+        let task: DeliveryTask =
+            member.head().map_err(|error| Poison::new(format!("a delivery that cannot be read: {error}")))?;
+        let body = member.payload;
+        let now = UnixMillis::now();
+        if let Some(stale) = self.interventions.check(&task) {
+            self.metrics.stale.increment(1);
+            return match stale {
+                Stale::Superseded => Ok(()),
+                Stale::Ended(status, reason) => self.end(task, status, reason, now).await,
+            };
+        }
+        if task.expires_at <= now {
+            return self.discard(task, DiscardReason::Expired, now).await;
+        }
+        let entry = self.endpoints.entry(task.delivery.endpoint);
+        let endpoint = match self.look_up(&entry, &task).await {
+            Ok(Known::Ready(endpoint)) => endpoint,
+            Ok(Known::Deleted) => return self.discard(task, DiscardReason::EndpointDeleted, now).await,
+            Ok(Known::Unusable) => return self.come_back(lane, task, body, UNUSABLE_HOLD).await,
+            Err(Away) => return self.come_back(lane, task, body, AWAY_HOLD).await,
+        };
+        if endpoint.status != EndpointStatus::Active && task.trigger != Trigger::Test {
+            return self.discard(task, DiscardReason::EndpointInactive, now).await;
+        }
+        match self.pass(lane, &entry, &endpoint, &task, &body).await? {
+            Passed::Elsewhere => Ok(()),
+            Passed::Go { permit, held } => self.send(&entry, &endpoint, task, body, permit, held).await,
+        }
+    }
+
+    /// Waits for its turn, in memory or elsewhere.
+    async fn pass(
+        &self,
+        lane: Lane,
+        entry: &Entry,
+        endpoint: &Prepared,
+        task: &DeliveryTask,
+        body: &Bytes,
+    ) -> Result<Passed, Unsettled> {
+        let slot = Slot::of(task.slot_at, task.held_since, task.held_reason, UnixMillis::now(), self.started_at);
+        let interval = pace::interval(endpoint.rate_per_second, self.dispatchers.load(Ordering::Relaxed));
+        let mut ask = Ask { lane, slot, interval, waited: false };
+        let mut held = task.held_since.zip(task.held_reason);
+        loop {
+            self.publisher_up().await?;
+            match entry.gate.ask(&ask) {
+                Answer::Go(permit) => return Ok(Passed::Go { permit, held }),
+                Answer::WaitForSlot(wait, slot) => {
+                    held.get_or_insert_with(|| (UnixMillis::now(), HeldReason::Rate));
+                    tokio::time::sleep(wait).await;
+                    ask.slot = slot;
+                }
+                Answer::WaitForPermit(permit) => {
+                    held.get_or_insert_with(|| (UnixMillis::now(), HeldReason::Concurrency));
+                    match permit.await {
+                        Ok(permit) if self.is_publisher_up() => return Ok(Passed::Go { permit, held }),
+                        Ok(permit) => drop(permit),
+                        Err(_) => ask.waited = true,
+                    }
+                }
+                Answer::Hold { slot_in, park_for, reason } => {
+                    self.hold(lane, task, body, held, slot_in, park_for, reason).await?;
+                    return Ok(Passed::Elsewhere);
+                }
+                Answer::MoveToSlowLane => {
+                    let (held_since, reason) = held.unwrap_or((UnixMillis::now(), HeldReason::Breaker));
+                    let moved = DeliveryTask {
+                        held_since: Some(held_since),
+                        held_reason: Some(reason),
+                        moves: task.moves.saturating_add(1),
+                        ..task.clone()
+                    };
+                    self.metrics.moved.increment(1);
+                    let to = SingleRoute::Lane(Lane::Slow);
+                    self.singles.publish(to, &[encode(&moved, body.clone())?]).await?;
+                    return Ok(Passed::Elsewhere);
+                }
+            }
+        }
+    }
+
+    /// Sends, reports, and arranges what follows.
+    async fn send(
+        &self,
+        entry: &Entry,
+        endpoint: &Prepared,
+        task: DeliveryTask,
+        body: Bytes,
+        permit: Permit,
+        held: Option<(UnixMillis, HeldReason)>,
+    ) -> Result<(), Unsettled> {
+        let attempted = attempt::make(&self.egress, &self.metrics, endpoint, &task, body.clone(), held).await;
+        let Attempted { record, excerpt, retry_after, ended, ended_at, latency } = attempted;
+        match permit.end(conclude::seen(record.outcome, record.status_code), latency) {
+            Transition::None => {}
+            Transition::Opened => {
+                self.metrics.breaker_opened.increment(1);
+                tracing::info!(endpoint.id = %task.delivery.endpoint, outcome = %record.outcome, "breaker opened");
+            }
+            Transition::Closed => {
+                self.metrics.breaker_closed.increment(1);
+                tracing::info!(endpoint.id = %task.delivery.endpoint, "breaker closed");
+            }
+        }
+        let policy = endpoint.retry_policy();
+        // Drawn only where there is something to draw.
+        let draw = if policy.jitter_max > 0.0 { rand::random::<f64>() } else { 0.0 };
+        let conclusion = conclude::after_attempt(task, record, retry_after, &policy, ended_at, draw);
+        let Conclusion { report, next } = conclusion;
+        let report = self.outcomes.submit(vec![encode(&report, excerpt)?]);
+        let Some((next, delay)) = next else { return Ok(report.await?) };
+        let lane = if entry.gate.is_slow() { Lane::Slow } else { next.lane };
+        let next = encode(&next, body)?;
+        // What has passed since the end counts, by the clock that does not jump; never early all the same.
+        let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));
+        let retry = self.singles.publish(SingleRoute::Rung { rung, lane }, std::slice::from_ref(&next));
+        self.metrics.retries.increment(1);
+        let ((), ()) = tokio::try_join!(report, retry)?;
+        Ok(())
+    }
+
+    /// Sends a delivery to the ladder until shortly before its slot.
+    #[expect(clippy::too_many_arguments, reason = "what the gate said, taken apart")]
+    async fn hold(
+        &self,
+        lane: Lane,
+        task: &DeliveryTask,
+        body: &Bytes,
+        held: Option<(UnixMillis, HeldReason)>,
+        slot_in: Duration,
+        park_for: Duration,
+        reason: HeldReason,
+    ) -> Result<(), Unsettled> {
+        let now = UnixMillis::now();
+        let parked = DeliveryTask {
+            slot_at: Some(now.plus(slot_in)),
+            held_since: Some(held.map_or(now, |(since, _)| since)),
+            held_reason: Some(reason),
+            moves: task.moves.saturating_add(1),
+            ..task.clone()
+        };
+        self.metrics.held(reason);
+        self.park(lane, &parked, body.clone(), park_for.min(HOLD_MAX)).await
+    }
+
+    /// Sends a delivery to the ladder because nothing can be said about its endpoint yet. That costs no attempt.
+    async fn come_back(&self, lane: Lane, task: DeliveryTask, body: Bytes, after: Duration) -> Result<(), Unsettled> {
+        self.metrics.held_for_configuration.increment(1);
+        self.park(lane, &DeliveryTask { moves: task.moves.saturating_add(1), ..task }, body, after).await
+    }
+
+    async fn park(&self, lane: Lane, task: &DeliveryTask, body: Bytes, park_for: Duration) -> Result<(), Unsettled> {
+        let member = encode(task, body)?;
+        // The next lower rung, so that it surfaces before its slot; there is none below the lowest.
+        let rung = ladder::rung_at_most(park_for).unwrap_or_else(|| ladder::rung_at_least(Duration::ZERO));
+        Ok(self.singles.publish(SingleRoute::Rung { rung, lane }, std::slice::from_ref(&member)).await?)
+    }
+
+    async fn discard(&self, task: DeliveryTask, reason: DiscardReason, at: UnixMillis) -> Result<(), Unsettled> {
+        self.metrics.discarded(reason);
+        self.end(task, DeliveryStatus::Discarded, Some(reason), at).await
+    }
+
+    async fn end(
+        &self,
+        task: DeliveryTask,
+        status: DeliveryStatus,
+        reason: Option<DiscardReason>,
+        at: UnixMillis,
+    ) -> Result<(), Unsettled> {
+        let report: OutcomeReport = conclude::without_attempt(task, status, reason, at);
+        Ok(self.outcomes.submit(vec![encode(&report, Bytes::new())?]).await?)
+    }
+
+    /// What is known about the endpoint of `task`.
+    pub(crate) async fn look_up(&self, entry: &Entry, task: &DeliveryTask) -> Result<Known, Away> {
+        let id = task.delivery.endpoint;
+        let load = || async move {
+            match self.store.endpoint_for_dispatch(id).await {
+                Ok(None) => {
+                    self.metrics.loads_ok.increment(1);
+                    Ok(Loaded { known: Known::Deleted, config_version: task.config_version })
+                }
+                Ok(Some(endpoint)) => {
+                    self.metrics.loads_ok.increment(1);
+                    let config_version = endpoint.config_version;
+                    let known = match Prepared::new(endpoint, &self.profiles) {
+                        Ok(prepared) => Known::Ready(Arc::new(prepared)),
+                        Err(unusable) => {
+                            tracing::warn!(endpoint.id = %id, reason = %unusable, "an endpoint cannot be attempted");
+                            Known::Unusable
+                        }
+                    };
+                    Ok(Loaded { known, config_version })
+                }
+                Err(error) => {
+                    self.metrics.loads_failed.increment(1);
+                    self.say_why(&error);
+                    Err(Away)
+                }
+            }
+        };
+        self.endpoints.known(entry, task.config_version, load).await
+    }
+
+    /// At most once a second, since nobody asks the database more often after a failure.
+    fn say_why(&self, error: &StoreError) {
+        if error.is_unavailable() {
+            tracing::debug!(%error, "cannot look an endpoint up");
+        } else {
+            tracing::warn!(%error, "cannot look an endpoint up");
+        }
+    }
+
+    pub(crate) fn is_publisher_up(&self) -> bool {
+        *self.publish_state.borrow() == PublishState::Up
+    }
+
+    /// Waits until outcomes can be published: no POST is made whose outcome would have to wait.
+    async fn publisher_up(&self) -> Result<(), Unsettled> {
+        if self.is_publisher_up() {
+            return Ok(());
+        }
+        let mut state = self.publish_state.clone();
+        tokio::select! {
+            up = state.wait_for(|state| *state == PublishState::Up) => match up {
+                Ok(_) => Ok(()),
+                Err(_) => Err(Unsettled::GiveBack("the publisher has ended".into())),
+            },
+            () = self.stop.cancelled() => Err(Unsettled::GiveBack("stopped before the attempt".into())),
+        }
+    }
+
+    /// What the feed said.
+    pub(crate) fn apply(&self, changes: postrider_store::feed::Changes) {
+        let postrider_store::feed::Changes { version, snapshot, endpoints_changed, interventions, .. } = changes;
+        self.interventions.apply(interventions, snapshot, UnixMillis::now());
+        self.endpoints.changed(version, (!snapshot).then_some(endpoints_changed.as_slice()));
+    }
+}
+
+/// A head that we made is JSON; if it were not, the delivery would be for the operator to look at.
+pub(crate) fn encode(head: &impl Serialize, payload: Bytes) -> Result<Member, Poison> {
+    Member::new(head, payload).map_err(|error| Poison::new(format!("a head that cannot be written: {error}")))
+}

@@ -1,0 +1,157 @@
+//! The headers of one attempt: as they are sent, and as they are written down.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use postrider_model::time::UnixMillis;
+use postrider_profiles::{HeaderContext, SchemeKind};
+use postrider_runtime::trace_context::TRACEPARENT;
+use postrider_wire::messages::DeliveryTask;
+
+use crate::prepared::Prepared;
+
+/// The delivery's id: the same in every attempt of it.
+const DELIVERY: HeaderName = HeaderName::from_static("postrider-delivery");
+/// The attempt's number, from 1.
+const ATTEMPT: HeaderName = HeaderName::from_static("postrider-attempt");
+/// Stands for a value that nobody gets to see.
+const MASK: &str = "***";
+
+/// The headers of an attempt at `at`, signed for that moment. Whatever an endpoint's own headers are called, they never
+/// replace a signature or one of ours.
+pub(crate) fn request(
+    endpoint: &Prepared,
+    task: &DeliveryTask,
+    at: UnixMillis,
+    body: &[u8],
+    traceparent: Option<&str>,
+) -> HeaderMap {
+    let mut headers = endpoint.base_headers.clone();
+    let delivery = &task.delivery;
+    let context =
+        HeaderContext { id: &delivery.event, event_type: &delivery.event_type, occurred_at: task.occurred_at };
+    for (name, value) in endpoint.profile.headers(&context) {
+        insert(&mut headers, name, value);
+    }
+    for (name, value) in &endpoint.own_headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    let scheme = endpoint.profile.signature.as_ref();
+    let standard = endpoint.profile.standard_headers;
+    let signed = endpoint.signer.headers(scheme, standard, delivery.event.as_str(), at, body);
+    let token = scheme.is_some_and(|scheme| scheme.kind == SchemeKind::Token);
+    for (index, (name, value)) in signed.into_iter().enumerate() {
+        match &endpoint.token {
+            // The product's own header comes first.
+            Some(token_value) if token && index == 0 => {
+                if let Ok(name) = HeaderName::try_from(name) {
+                    headers.insert(name, token_value.clone());
+                }
+            }
+            _ => insert(&mut headers, &name, value),
+        }
+    }
+    if let Ok(id) = HeaderValue::try_from(delivery.id.to_string()) {
+        headers.insert(DELIVERY, id);
+    }
+    headers.insert(ATTEMPT, HeaderValue::from(task.number));
+    if let Some(traceparent) = traceparent.filter(|_| endpoint.profile.traceparent) {
+        insert(&mut headers, TRACEPARENT, traceparent.to_owned());
+    }
+    headers
+}
+
+/// Names and values come from profiles and secrets that were checked when they were loaded; one that is no header all the
+/// same is left out rather than losing the delivery.
+fn insert(headers: &mut HeaderMap, name: &str, value: String) {
+    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+        headers.insert(name, value);
+    }
+}
+
+/// The headers as the attempt's record shows them.
+pub(crate) fn recorded(endpoint: &Prepared, headers: &HeaderMap) -> Vec<(String, String)> {
+    let record = |(name, value): (&HeaderName, &HeaderValue)| {
+        let masked = endpoint.masked.contains(name);
+        let text = if masked { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) };
+        (name.as_str().to_owned(), text.into_owned())
+    };
+    headers.iter().map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_profiles::Profiles;
+    use postrider_signature::WEBHOOK_SIGNATURE;
+    use postrider_store::endpoint::DispatchEndpoint;
+
+    use super::*;
+    use crate::testing;
+
+    const BODY: &[u8] = b"{\"a\":1}";
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn headers(profile: &str, edit: impl FnOnce(&mut DispatchEndpoint)) -> (Prepared, DeliveryTask, HeaderMap) {
+        let mut endpoint = testing::endpoint(profile);
+        edit(&mut endpoint);
+        let endpoint = Prepared::new(endpoint, &Profiles::builtin()).unwrap();
+        let task = DeliveryTask { number: 3, ..testing::task() };
+        let headers = request(&endpoint, &task, testing::NOW, BODY, Some(TRACE));
+        (endpoint, task, headers)
+    }
+
+    fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+        headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn every_delivery_carries_the_documented_headers() {
+        let (_, task, headers) = headers("standard", |_| {});
+        assert_eq!(text(&headers, "content-type"), Some("application/json"));
+        assert!(text(&headers, "user-agent").unwrap().starts_with("Postrider/"));
+        assert_eq!(text(&headers, "webhook-id"), Some(task.delivery.event.as_str()));
+        assert_eq!(text(&headers, "webhook-timestamp"), Some("1800000000"));
+        assert!(text(&headers, WEBHOOK_SIGNATURE).unwrap().starts_with("v1,"));
+        assert_eq!(text(&headers, "postrider-delivery"), Some(task.delivery.id.to_string().as_str()));
+        assert_eq!(text(&headers, "postrider-attempt"), Some("3"));
+        assert_eq!(text(&headers, "traceparent"), Some(TRACE));
+    }
+
+    #[test]
+    fn a_profiles_headers_come_besides() {
+        let (_, _, headers) = headers("magnetite", |_| {});
+        assert_eq!(text(&headers, "user-agent"), Some("Magnetite-Webhooks/1.0"));
+        assert_eq!(text(&headers, "x-magnetite-event"), Some("lead.created"));
+        assert_eq!(text(&headers, "x-magnetite-timestamp"), Some("1800000000000"));
+        let signature = text(&headers, "x-magnetite-signature").unwrap();
+        assert_eq!(signature.len(), "sha256=".len() + 64);
+        assert!(headers.contains_key("webhook-id"));
+    }
+
+    #[test]
+    fn own_headers_are_sent_and_masked_and_replace_no_signature() {
+        let (endpoint, _, headers) = headers("magnetite", |endpoint| {
+            endpoint.private.headers = vec![
+                ("X-Team".into(), "hush".into()),
+                ("X-Magnetite-Signature".into(), "forged".into()),
+                ("webhook-id".into(), "forged".into()),
+            ];
+        });
+        assert_eq!(text(&headers, "x-team"), Some("hush"));
+        assert!(text(&headers, "x-magnetite-signature").unwrap().starts_with("sha256="));
+        assert_ne!(text(&headers, "webhook-id"), Some("forged"));
+        let recorded = recorded(&endpoint, &headers);
+        assert!(recorded.contains(&("x-team".into(), "***".into())));
+        assert!(recorded.contains(&("content-type".into(), "application/json".into())));
+        assert!(recorded.iter().all(|(_, value)| value != "hush"));
+    }
+
+    #[test]
+    fn every_attempt_is_signed_for_its_own_moment() {
+        let (endpoint, task, first) = headers("standard", |_| {});
+        let later = UnixMillis(testing::NOW.0 + 60_000);
+        let second = request(&endpoint, &task, later, BODY, None);
+        assert_eq!(first.get("webhook-id"), second.get("webhook-id"));
+        assert_ne!(first.get("webhook-timestamp"), second.get("webhook-timestamp"));
+        assert_ne!(first.get(WEBHOOK_SIGNATURE), second.get(WEBHOOK_SIGNATURE));
+        assert!(!second.contains_key("traceparent"));
+    }
+}

@@ -1,0 +1,154 @@
+//! What this crate counts. No label names an endpoint or a tenant.
+
+use ::metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use postrider_model::attempt::Outcome;
+use postrider_model::delivery::{DiscardReason, HeldReason};
+
+/// Attempts that ended; label `outcome`.
+pub const ATTEMPTS: &str = "postrider_dispatcher_attempts_total";
+/// Seconds from the beginning of an attempt to the end of its answer.
+pub const ATTEMPT_SECONDS: &str = "postrider_dispatcher_attempt_seconds";
+/// Attempts that are out now.
+pub const IN_FLIGHT: &str = "postrider_dispatcher_attempts_in_flight";
+/// Seconds by which retries began later than they were due.
+pub const LATE_SECONDS: &str = "postrider_dispatcher_retry_late_seconds";
+/// Seconds from accepting an event to the end of its first attempt; label `profile`.
+pub const PROMISE_SECONDS: &str = "postrider_dispatcher_accepted_to_first_attempt_seconds";
+/// Times that a delivery was sent to the ladder to wait; label `reason` (`rate`, `concurrency`, `breaker`, `configuration`).
+pub const HELD: &str = "postrider_dispatcher_held_total";
+/// Seconds that deliveries were held before their attempt, in memory or on the ladder.
+pub const HELD_SECONDS: &str = "postrider_dispatcher_held_seconds";
+/// Deliveries moved to the slow lane before their attempt.
+pub const MOVED: &str = "postrider_dispatcher_moved_to_slow_lane_total";
+/// Retries published.
+pub const RETRIES: &str = "postrider_dispatcher_retries_total";
+/// Deliveries discarded without an attempt; label `reason`.
+pub const DISCARDED: &str = "postrider_dispatcher_discarded_total";
+/// Copies dropped because of an intervention.
+pub const STALE: &str = "postrider_dispatcher_stale_copies_total";
+/// Breakers that changed; label `to` (`open`, `closed`).
+pub const BREAKER: &str = "postrider_dispatcher_breaker_transitions_total";
+/// Endpoints read from the database; label `result` (`ok`, `failed`).
+pub const LOADS: &str = "postrider_dispatcher_endpoint_loads_total";
+/// Endpoints in the cache.
+pub const CACHED: &str = "postrider_dispatcher_endpoints_cached";
+/// Dispatchers that share the endpoints' rates, as the broker counts them.
+pub const DISPATCHERS: &str = "postrider_dispatcher_replicas_seen";
+
+/// Describes every metric to the installed recorder.
+pub fn describe() {
+    describe_counter!(ATTEMPTS, "attempts that ended");
+    describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "duration of an attempt");
+    describe_gauge!(IN_FLIGHT, "attempts that are out now");
+    describe_histogram!(LATE_SECONDS, Unit::Seconds, "how much later than due retries began");
+    describe_histogram!(PROMISE_SECONDS, Unit::Seconds, "from accepting an event to the end of its first attempt");
+    describe_counter!(HELD, "times that a delivery was sent to the ladder to wait");
+    describe_histogram!(HELD_SECONDS, Unit::Seconds, "how long deliveries were held before their attempt");
+    describe_counter!(MOVED, "deliveries moved to the slow lane before their attempt");
+    describe_counter!(RETRIES, "retries published");
+    describe_counter!(DISCARDED, "deliveries discarded without an attempt");
+    describe_counter!(STALE, "copies dropped because of an intervention");
+    describe_counter!(BREAKER, "breakers that changed");
+    describe_counter!(LOADS, "endpoints read from the database");
+    describe_gauge!(CACHED, "endpoints in the cache");
+    describe_gauge!(DISPATCHERS, "dispatchers that share the endpoints' rates");
+}
+
+/// The promise of a profile, looked up once per endpoint.
+pub(crate) fn promise(profile: &str) -> Histogram {
+    histogram!(PROMISE_SECONDS, "profile" => profile.to_owned())
+}
+
+/// Handles, looked up once instead of per delivery.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    attempts: [(Outcome, Counter); 8],
+    discarded: [(DiscardReason, Counter); 4],
+    held: [(HeldReason, Counter); 3],
+    pub(crate) held_for_configuration: Counter,
+    pub(crate) attempt_seconds: Histogram,
+    pub(crate) in_flight: Gauge,
+    pub(crate) late_seconds: Histogram,
+    pub(crate) held_seconds: Histogram,
+    pub(crate) moved: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) stale: Counter,
+    pub(crate) breaker_opened: Counter,
+    pub(crate) breaker_closed: Counter,
+    pub(crate) loads_ok: Counter,
+    pub(crate) loads_failed: Counter,
+    pub(crate) cached: Gauge,
+    pub(crate) dispatchers: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        use Outcome::{
+            AddressBlocked, ConnectFailed, DnsFailed, HttpStatus, ProtocolError, Success, Timeout, TlsFailed,
+        };
+        let outcomes =
+            [Success, HttpStatus, Timeout, ConnectFailed, DnsFailed, TlsFailed, AddressBlocked, ProtocolError];
+        let reasons = [
+            DiscardReason::Expired,
+            DiscardReason::EndpointDeleted,
+            DiscardReason::EndpointInactive,
+            DiscardReason::Expunged,
+        ];
+        let held = [HeldReason::Rate, HeldReason::Concurrency, HeldReason::Breaker];
+        Self {
+            attempts: outcomes.map(|outcome| (outcome, counter!(ATTEMPTS, "outcome" => outcome.as_str()))),
+            discarded: reasons.map(|reason| (reason, counter!(DISCARDED, "reason" => reason.as_str()))),
+            held: held.map(|reason| (reason, counter!(HELD, "reason" => reason.as_str()))),
+            held_for_configuration: counter!(HELD, "reason" => "configuration"),
+            attempt_seconds: histogram!(ATTEMPT_SECONDS),
+            in_flight: gauge!(IN_FLIGHT),
+            late_seconds: histogram!(LATE_SECONDS),
+            held_seconds: histogram!(HELD_SECONDS),
+            moved: counter!(MOVED),
+            retries: counter!(RETRIES),
+            stale: counter!(STALE),
+            breaker_opened: counter!(BREAKER, "to" => "open"),
+            breaker_closed: counter!(BREAKER, "to" => "closed"),
+            loads_ok: counter!(LOADS, "result" => "ok"),
+            loads_failed: counter!(LOADS, "result" => "failed"),
+            cached: gauge!(CACHED),
+            dispatchers: gauge!(DISPATCHERS),
+        }
+    }
+
+    pub(crate) fn attempt(&self, outcome: Outcome) {
+        increment(&self.attempts, outcome);
+    }
+
+    pub(crate) fn discarded(&self, reason: DiscardReason) {
+        increment(&self.discarded, reason);
+    }
+
+    pub(crate) fn held(&self, reason: HeldReason) {
+        increment(&self.held, reason);
+    }
+
+    /// Counts one more in flight until it is dropped.
+    pub(crate) fn flight(&self) -> Flight<'_> {
+        self.in_flight.increment(1.0);
+        Flight(&self.in_flight)
+    }
+}
+
+fn increment<L: Copy + PartialEq>(counters: &[(L, Counter)], label: L) {
+    if let Some((_, counter)) = counters.iter().find(|(other, _)| *other == label) {
+        counter.increment(1);
+    }
+}
+
+/// An attempt in flight.
+#[derive(Debug)]
+pub(crate) struct Flight<'a>(&'a Gauge);
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

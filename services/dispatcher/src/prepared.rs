@@ -1,0 +1,208 @@
+//! An endpoint made ready for attempts: parsed, checked, keyed, once per configuration version.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::metrics::Histogram;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use postrider_egress::Url;
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN};
+use postrider_model::retry::{RetryPolicy, RetrySchedule};
+use postrider_profiles::{Profile, Profiles, SchemeKind};
+use postrider_signature::{NextSecret, PreviousSecret, Signer, SigningSecrets};
+use postrider_store::config::{Channel, EndpointSecrets, SignatureKey};
+use postrider_store::endpoint::DispatchEndpoint;
+use secrecy::ExposeSecret;
+
+use crate::metrics;
+
+/// `User-Agent` of profiles that set none.
+const OWN_USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
+
+/// Why an endpoint that exists cannot be attempted by this build and configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unusable {
+    /// The operator has removed a profile that is in use.
+    #[error("its tenant's profile {0:?} is not loaded")]
+    Profile(String),
+    /// A channel or key that this version does not know.
+    #[error("{0} is not supported by this version")]
+    Unsupported(&'static str),
+    /// Something that the API checks when it is saved.
+    #[error("its {0} is not valid")]
+    Invalid(&'static str),
+}
+
+/// Everything an attempt needs besides the delivery.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// Whether it takes deliveries.
+    pub(crate) status: EndpointStatus,
+    /// Where to.
+    pub(crate) url: Url,
+    /// Its profile.
+    pub(crate) profile: Arc<Profile>,
+    /// Signs.
+    pub(crate) signer: Signer,
+    /// Sent instead of the signing secret, where the profile's scheme is a token and the endpoint has one of its own.
+    pub(crate) token: Option<HeaderValue>,
+    /// `Content-Type` and `User-Agent`.
+    pub(crate) base_headers: HeaderMap,
+    /// The endpoint's own headers.
+    pub(crate) own_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers whose values nobody gets to see: the own ones and the token.
+    pub(crate) masked: Vec<HeaderName>,
+    /// Deadline of an attempt.
+    pub(crate) timeout: Duration,
+    /// Attempts a second over all dispatchers.
+    pub(crate) rate_per_second: Option<f64>,
+    /// From accepting an event to the end of its first attempt, for the profile.
+    pub(crate) promise: Histogram,
+    schedule: Option<RetrySchedule>,
+}
+
+impl Prepared {
+    /// Makes an endpoint ready.
+    pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles) -> Result<Self, Unusable> {
+        let DispatchEndpoint { document, status, secrets, private, profile, limits, .. } = endpoint;
+        let profile = profiles.get(&profile).cloned().ok_or(Unusable::Profile(profile))?;
+        if document.channel != Channel::Web {
+            return Err(Unusable::Unsupported("its channel"));
+        }
+        if document.signature_key != SignatureKey::Hmac {
+            return Err(Unusable::Unsupported("its signature key"));
+        }
+        let url = document.url.as_deref().and_then(|url| url.parse().ok()).ok_or(Unusable::Invalid("URL"))?;
+
+        let user_agent = profile.user_agent.as_deref().unwrap_or(OWN_USER_AGENT);
+        let mut base_headers = HeaderMap::with_capacity(16);
+        base_headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        base_headers.insert(USER_AGENT, value(user_agent, "profile's user agent")?);
+
+        let mut own_headers = Vec::with_capacity(private.headers.len());
+        for (name, secret) in &private.headers {
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| Unusable::Invalid("own headers"))?;
+            own_headers.push((name, secret_value(secret.expose_secret(), "own headers")?));
+        }
+        let mut masked: Vec<HeaderName> = own_headers.iter().map(|(name, _)| name.clone()).collect();
+        let token_scheme = profile.signature.as_ref().filter(|scheme| scheme.kind == SchemeKind::Token);
+        if let Some(scheme) = token_scheme {
+            let name = document.token_header.as_ref().unwrap_or(&scheme.header);
+            masked.push(HeaderName::try_from(name.as_str()).map_err(|_| Unusable::Invalid("token header"))?);
+        }
+        let token = private.token.filter(|_| token_scheme.is_some());
+        let token = token.map(|token| secret_value(token.expose_secret(), "token")).transpose()?;
+
+        let signer = Signer::new(&signing(secrets)).map_err(|_| Unusable::Invalid("secret"))?;
+        let schedule = document.retry_schedule_seconds.map(RetrySchedule::from_seconds).transpose();
+        let timeout = document.timeout_seconds.map(u64::from).map_or(profile.timeout, Duration::from_secs);
+        let longest = limits.timeout_seconds_max.map(u64::from).map_or(ATTEMPT_TIMEOUT_MAX, Duration::from_secs);
+        let rate = document.rate_per_second.or(profile.default_rate);
+        Ok(Self {
+            status,
+            url,
+            signer: signer.with_token_header(document.token_header),
+            token,
+            base_headers,
+            own_headers,
+            masked,
+            timeout: timeout.min(longest).clamp(ATTEMPT_TIMEOUT_MIN, ATTEMPT_TIMEOUT_MAX),
+            rate_per_second: rate.map(|rate| limits.rate_per_second_max.map_or(rate, |most| rate.min(most))),
+            promise: metrics::promise(&profile.name),
+            schedule: schedule.map_err(|_| Unusable::Invalid("retry schedule"))?,
+            profile,
+        })
+    }
+
+    /// What decides about retries.
+    pub(crate) fn retry_policy(&self) -> RetryPolicy<'_> {
+        self.profile.retry_policy(self.schedule.as_ref())
+    }
+}
+
+fn value(text: &str, what: &'static str) -> Result<HeaderValue, Unusable> {
+    HeaderValue::from_str(text).map_err(|_| Unusable::Invalid(what))
+}
+
+fn secret_value(text: &str, what: &'static str) -> Result<HeaderValue, Unusable> {
+    let mut value = value(text, what)?;
+    // Keeps it out of debug output, also of the client's.
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn signing(secrets: EndpointSecrets) -> SigningSecrets {
+    let EndpointSecrets { current, previous, next } = secrets;
+    SigningSecrets {
+        current,
+        previous: previous.map(|(secret, valid_until)| PreviousSecret { secret, valid_until }),
+        // A cut-over: from that moment on the old one never signs again.
+        next: next.map(|(secret, at)| NextSecret { secret, effective_at: at, overlap_until: at }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_store::config::TenantLimits;
+
+    use super::*;
+    use crate::testing;
+
+    fn check(edit: impl FnOnce(&mut DispatchEndpoint), expected: Unusable) {
+        let mut endpoint = testing::endpoint("standard");
+        edit(&mut endpoint);
+        assert_eq!(Prepared::new(endpoint, &Profiles::builtin()).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_attempted_is_told() {
+        check(|e| e.profile = "gone".into(), Unusable::Profile("gone".into()));
+        check(|e| e.document.url = Some("not a url".into()), Unusable::Invalid("URL"));
+        check(|e| e.document.url = None, Unusable::Invalid("URL"));
+        check(|e| e.document.channel = Channel::Pushover, Unusable::Unsupported("its channel"));
+        check(|e| e.document.signature_key = SignatureKey::Ed25519, Unusable::Unsupported("its signature key"));
+        check(|e| e.private.headers = vec![("a b".into(), "x".into())], Unusable::Invalid("own headers"));
+        check(|e| e.private.headers = vec![("a".into(), "x\n".into())], Unusable::Invalid("own headers"));
+        check(|e| e.secrets.current = "whsec_!".into(), Unusable::Invalid("secret"));
+    }
+
+    #[test]
+    fn an_endpoints_own_settings_win_within_its_tenants_limits() {
+        let prepare = |edit: fn(&mut DispatchEndpoint)| {
+            let mut endpoint = testing::endpoint("standard");
+            edit(&mut endpoint);
+            Prepared::new(endpoint, &Profiles::builtin()).unwrap()
+        };
+        let plain = prepare(|_| {});
+        assert_eq!(plain.timeout, plain.profile.timeout);
+        assert_eq!(plain.rate_per_second, plain.profile.default_rate);
+        assert_eq!(plain.retry_policy().schedule, &plain.profile.retry_schedule);
+        let own = prepare(|e| {
+            e.document.timeout_seconds = Some(3);
+            e.document.rate_per_second = Some(50.0);
+            e.document.retry_schedule_seconds = Some(vec![]);
+        });
+        assert_eq!((own.timeout.as_secs(), own.rate_per_second), (3, Some(50.0)));
+        assert!(own.retry_policy().schedule.seconds().is_empty());
+        let limited = prepare(|e| {
+            e.document.timeout_seconds = Some(50);
+            e.document.rate_per_second = Some(50.0);
+            e.limits = TenantLimits {
+                timeout_seconds_max: Some(20),
+                rate_per_second_max: Some(5.0),
+                ..TenantLimits::default()
+            };
+        });
+        assert_eq!((limited.timeout.as_secs(), limited.rate_per_second), (20, Some(5.0)));
+    }
+
+    #[test]
+    fn no_secret_is_printed() {
+        let mut endpoint = testing::endpoint("standard");
+        endpoint.secrets.current = "whsec_c2VjcmV0c2VjcmV0".into();
+        endpoint.private.headers = vec![("x-team".into(), "hush".into())];
+        let printed = format!("{:?}", Prepared::new(endpoint, &Profiles::builtin()).unwrap());
+        assert!(!printed.contains("hush") && !printed.contains("c2VjcmV0"), "{printed}");
+    }
+}

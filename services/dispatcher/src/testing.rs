@@ -1,0 +1,68 @@
+//! What the unit tests of this crate share.
+
+use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
+use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::time::UnixMillis;
+use postrider_signature::generate_secret;
+use postrider_store::config::{EndpointDocument, EndpointPrivate, EndpointSecrets, TenantLimits};
+use postrider_store::endpoint::DispatchEndpoint;
+use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+
+pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// A first attempt, made now.
+pub(crate) fn task() -> DeliveryTask {
+    let (tenant, endpoint, event) = (TenantId::generate(), EndpointId::generate(), EventId::generate());
+    DeliveryTask {
+        delivery: DeliveryRef {
+            id: DeliveryId::derive(tenant, &event, endpoint, &Generation::First),
+            event,
+            event_day: NOW.day(),
+            event_type: "lead.created".parse().unwrap(),
+            tenant,
+            endpoint,
+            delivery_day: NOW.day(),
+            created_at: NOW,
+            accepted_at: NOW,
+            generation: Generation::First,
+            origin: None,
+        },
+        occurred_at: NOW,
+        number: 1,
+        trigger: Trigger::First,
+        epoch: 0,
+        lane: Lane::Live,
+        config_version: 7,
+        expires_at: NOW.plus(DELIVERY_LIFETIME),
+        due_at: None,
+        slot_at: None,
+        held_since: None,
+        held_reason: None,
+        moves: 0,
+        traceparent: None,
+    }
+}
+
+/// An active endpoint of a tenant with this profile.
+pub(crate) fn endpoint(profile: &str) -> DispatchEndpoint {
+    let document = EndpointDocument {
+        name: "test".into(),
+        url: Some("https://hooks.example.com/in".into()),
+        event_types: vec!["*".into()],
+        ..EndpointDocument::default()
+    };
+    DispatchEndpoint {
+        id: EndpointId::generate(),
+        tenant: TenantId::generate(),
+        document,
+        status: EndpointStatus::Active,
+        secrets: EndpointSecrets { current: generate_secret(), previous: None, next: None },
+        private: EndpointPrivate::default(),
+        profile: profile.into(),
+        limits: TenantLimits::default(),
+        disable_after_days: None,
+        version: 5,
+        config_version: 7,
+    }
+}

@@ -1,0 +1,81 @@
+//! Deliveries that end without an attempt, and those that must wait for the database.
+
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus};
+use postrider_model::time::UnixMillis;
+use postrider_wire::messages::{DeliveryTask, OutcomeReport};
+
+use crate::receiver::{Receiver, Reply};
+use crate::world::World;
+
+fn assert_discarded(report: &OutcomeReport, reason: DiscardReason) {
+    assert_eq!((report.status, report.discard_reason), (DeliveryStatus::Discarded, Some(reason)));
+    assert_eq!(report.attempt, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_delivered_any_more_is_discarded_with_its_reason() {
+    let mut world = World::new("discarded", "standard").await;
+    let receiver = Receiver::start(|_| Reply::Status(200)).await;
+    let active = world.endpoint(&receiver.url(), |_| {}).await;
+    let inactive = world.endpoint(&receiver.url(), |draft| draft.status = EndpointStatus::Inactive).await;
+    let deleted = world.endpoint(&receiver.url(), |_| {}).await;
+    world.store.delete_endpoint(None, deleted.id, None).await.unwrap();
+    world.dispatch().await;
+    let expired = DeliveryTask { expires_at: UnixMillis::now(), ..world.task(&active) };
+    let (to_inactive, to_deleted) = (world.task(&inactive), world.task(&deleted));
+    world.publish(&[expired.clone(), to_inactive.clone(), to_deleted.clone()]).await;
+    assert_discarded(&world.report_of(&expired).await, DiscardReason::Expired);
+    assert_discarded(&world.report_of(&to_inactive).await, DiscardReason::EndpointInactive);
+    assert_discarded(&world.report_of(&to_deleted).await, DiscardReason::EndpointDeleted);
+    assert!(receiver.received().is_empty());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_is_in_force_for_the_messages_that_know_of_it_and_soon_for_all() {
+    let mut world = World::new("edited", "standard").await;
+    let receiver = Receiver::start(|_| Reply::Status(200)).await;
+    let endpoint = world.endpoint("http://127.0.0.1:1/nobody", |_| {}).await;
+    world.dispatch().await;
+    let before = world.task(&endpoint);
+    world.publish(std::slice::from_ref(&before)).await;
+    assert_eq!(world.report_of(&before).await.status, DeliveryStatus::Pending);
+    let url = receiver.url();
+    let edited = world
+        .store
+        .edit_endpoint::<()>(None, endpoint.id, None, |draft| {
+            draft.document.url = Some(url.clone());
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let after = world.task(&edited);
+    world.publish(std::slice::from_ref(&after)).await;
+    assert_eq!(world.report_of(&after).await.status, DeliveryStatus::Delivered);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_database_known_endpoints_go_on_and_unknown_ones_wait_without_losing_an_attempt() {
+    let mut world = World::new("database_away", "standard").await;
+    let receiver = Receiver::start(|_| Reply::Status(200)).await;
+    let known = world.endpoint(&receiver.url(), |_| {}).await;
+    let unknown = world.endpoint(&receiver.url(), |_| {}).await;
+    world.dispatch().await;
+    let first = world.task(&known);
+    world.publish(std::slice::from_ref(&first)).await;
+    assert_eq!(world.report_of(&first).await.status, DeliveryStatus::Delivered);
+
+    world.database_away(true).await;
+    // It asks for a configuration that nobody could read meanwhile.
+    let second = world.task_for(known.id, known.version + 100);
+    let waiting = world.task(&unknown);
+    world.publish(&[waiting.clone(), second.clone()]).await;
+    assert_eq!(world.report_of(&second).await.status, DeliveryStatus::Delivered);
+    world.wait_for_depth("postrider.delay.5000", 1).await;
+    world.database_away(false).await;
+    let report = world.report_of(&waiting).await;
+    assert_eq!((report.status, report.attempt.unwrap().number), (DeliveryStatus::Delivered, 1));
+    assert_eq!(receiver.received().len(), 3);
+    world.finish().await;
+}

@@ -1,0 +1,7 @@
+//! The dispatcher against a real broker, a real database and a local receiver.
+
+mod attempts;
+mod ends;
+mod pacing;
+mod receiver;
+mod world;

@@ -1,0 +1,204 @@
+//! A tenant, a dispatcher and what the recorder would see of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, Queue, RawConsumer, Route};
+use postrider_dispatcher::{Config, Deps};
+use postrider_egress::{Egress, EgressConfig};
+use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
+use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::time::UnixMillis;
+use postrider_profiles::Profiles;
+use postrider_store::config::{Endpoint, EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint, TenantDraft};
+use postrider_store::crypto::MasterKeys;
+use postrider_store::{Store, StoreConfig};
+use postrider_testkit::engines::Scope;
+use postrider_wire::bundle::{self, Member};
+use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Longest time that a test waits for something that must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+pub(crate) struct World {
+    pub(crate) broker: Broker,
+    pub(crate) store: Store,
+    pub(crate) tenant: TenantId,
+    outcomes: RawConsumer,
+    pending: Vec<(OutcomeReport, Bytes)>,
+    dispatchers: Vec<(CancellationToken, JoinHandle<()>)>,
+    scope: Scope,
+}
+
+impl World {
+    /// A tenant with this profile; no dispatcher yet.
+    pub(crate) async fn new(name: &str, profile: &str) -> Self {
+        let scope = Scope::new(name).await;
+        let keys = MasterKeys::parse(&MasterKeys::generate_text("test")).unwrap();
+        let store = Store::connect(StoreConfig::new(&scope.database_url), keys).unwrap();
+        store.migrate().await.unwrap();
+        let tenant = store.create_tenant(&TenantDraft::new("test", profile)).await.unwrap().id;
+        let broker = broker(&scope, "test").await;
+        let outcomes = broker.consume_raw(Queue::Outcomes, ConsumeOptions::default(), CancellationToken::new());
+        Self { broker, store, tenant, outcomes, pending: Vec::new(), dispatchers: Vec::new(), scope }
+    }
+
+    /// Starts a dispatcher.
+    pub(crate) async fn dispatch(&mut self) -> CancellationToken {
+        let allow = vec!["127.0.0.0/8".parse().unwrap()];
+        let egress = Egress::new(EgressConfig { allow, allow_http: true, ..EgressConfig::default() }).unwrap();
+        let deps = Deps {
+            broker: broker(&self.scope, "dispatcher").await,
+            store: self.store.clone(),
+            egress,
+            profiles: Arc::new(Profiles::builtin()),
+            ready: None,
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(postrider_dispatcher::run(Config::default(), deps, stop.clone()));
+        self.dispatchers.push((stop.clone(), running));
+        stop
+    }
+
+    /// Makes an endpoint with this URL.
+    pub(crate) async fn endpoint(&self, url: &str, edit: impl FnOnce(&mut EndpointDraft)) -> Endpoint {
+        let document = EndpointDocument {
+            name: "test".into(),
+            url: Some(url.into()),
+            event_types: vec!["*".into()],
+            ..EndpointDocument::default()
+        };
+        let mut draft = EndpointDraft { document, status: EndpointStatus::Active, private: EndpointPrivate::default() };
+        edit(&mut draft);
+        let new = NewEndpoint { draft, secret: SECRET.into() };
+        self.store.create_endpoint(self.tenant, &new).await.unwrap()
+    }
+
+    /// A first attempt for an endpoint.
+    pub(crate) fn task(&self, endpoint: &Endpoint) -> DeliveryTask {
+        self.task_for(endpoint.id, endpoint.version)
+    }
+
+    pub(crate) fn task_for(&self, endpoint: EndpointId, config_version: i64) -> DeliveryTask {
+        let (event, now) = (EventId::generate(), UnixMillis::now());
+        DeliveryTask {
+            delivery: DeliveryRef {
+                id: DeliveryId::derive(self.tenant, &event, endpoint, &Generation::First),
+                event,
+                event_day: now.day(),
+                event_type: "lead.created".parse().unwrap(),
+                tenant: self.tenant,
+                endpoint,
+                delivery_day: now.day(),
+                created_at: now,
+                accepted_at: now,
+                generation: Generation::First,
+                origin: None,
+            },
+            occurred_at: now,
+            number: 1,
+            trigger: Trigger::First,
+            epoch: 0,
+            lane: Lane::Live,
+            config_version,
+            expires_at: now.plus(DELIVERY_LIFETIME),
+            due_at: None,
+            slot_at: None,
+            held_since: None,
+            held_reason: None,
+            moves: 0,
+            traceparent: None,
+        }
+    }
+
+    /// Publishes deliveries to the live lane.
+    pub(crate) async fn publish(&self, tasks: &[DeliveryTask]) {
+        self.publish_members(tasks.iter().map(|task| member(task)).collect()).await;
+    }
+
+    pub(crate) async fn publish_members(&self, members: Vec<Member>) {
+        let bundler = self.broker.bundler(Route::Lane(Lane::Live), Default::default());
+        bundler.submit(members).await.unwrap();
+    }
+
+    /// The next report that `wanted` takes; others are kept for later.
+    pub(crate) async fn report(&mut self, wanted: impl Fn(&OutcomeReport) -> bool) -> (OutcomeReport, Bytes) {
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Some(at) = self.pending.iter().position(|(report, _)| wanted(report)) {
+                    return self.pending.remove(at);
+                }
+                let message = self.outcomes.recv().await.expect("the outcomes end");
+                for member in bundle::decode(&message.body).unwrap() {
+                    self.pending.push((member.head().unwrap(), member.payload));
+                }
+                message.ack();
+            }
+        });
+        found.await.expect("no such outcome")
+    }
+
+    /// The next report of one delivery.
+    pub(crate) async fn report_of(&mut self, task: &DeliveryTask) -> OutcomeReport {
+        let id = task.delivery.id;
+        self.report(|report| report.delivery.id == id).await.0
+    }
+
+    /// Refuses every connection to the database, or allows them again.
+    pub(crate) async fn database_away(&self, away: bool) {
+        let admin = self.scope.database_url.replace(&self.scope.database, "postgres");
+        let (client, connection) = tokio_postgres::connect(&admin, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let database = &self.scope.database;
+        client.batch_execute(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS {}", !away)).await.unwrap();
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        client.execute(kill, &[database]).await.unwrap();
+    }
+
+    /// Waits until a queue holds so many messages.
+    pub(crate) async fn wait_for_depth(&self, queue: &str, messages: u32) {
+        let wait = async {
+            loop {
+                // A rung is declared when it is first used.
+                let depth = self.broker.queue_depth(queue).await.ok().map(|depth| depth.messages);
+                if depth == Some(messages) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        waited.unwrap_or_else(|_| panic!("{queue} does not come to hold {messages} messages"));
+    }
+
+    /// Stops the dispatchers and waits until they are drained.
+    pub(crate) async fn finish_dispatchers(&mut self) {
+        for (stop, running) in self.dispatchers.drain(..) {
+            stop.cancel();
+            tokio::time::timeout(PATIENCE, running).await.expect("the dispatcher does not stop").unwrap();
+        }
+    }
+
+    /// The same, and drops what the test made.
+    pub(crate) async fn finish(mut self) {
+        self.finish_dispatchers().await;
+        self.broker.close().await;
+    }
+}
+
+pub(crate) const BODY: &[u8] = br#"{"type":"lead.created","data":{"n":1}}"#;
+
+pub(crate) fn member(task: &DeliveryTask) -> Member {
+    Member::new(task, Bytes::from_static(BODY)).unwrap()
+}
+
+async fn broker(scope: &Scope, name: &str) -> Broker {
+    let config = BrokerConfig::new(&scope.amqp_url, name);
+    Broker::connect(config, CancellationToken::new()).await.unwrap()
+}
