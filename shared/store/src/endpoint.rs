@@ -2,10 +2,14 @@
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
+use tokio_postgres::types::Json;
 
-use crate::config::{EndpointDocument, EndpointPrivate, EndpointSecrets, TenantLimits};
+use crate::config::{
+    ENDPOINT_COLUMNS, EndpointDocument, EndpointPrivate, EndpointRow, EndpointSecrets, TenantLimits, open_private,
+};
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::sql::{RowExt, unsigned};
 
 /// An endpoint with all that an attempt needs.
 #[derive(Debug, Clone)]
@@ -40,7 +44,29 @@ impl Store {
     /// # Errors
     /// The database's, or [`StoreError::Crypto`] when a master key is missing.
     pub async fn endpoint_for_dispatch(&self, id: EndpointId) -> Result<Option<DispatchEndpoint>, StoreError> {
-        let _ = id;
-        todo!()
+        let client = self.client().await?;
+        // One statement is one snapshot: the version is exactly what the row was read at.
+        let sql = format!(
+            "SELECT {ENDPOINT_COLUMNS}, t.profile, t.limits, t.disable_after_days, c.version AS config_version
+             FROM endpoints e JOIN tenants t ON t.id = e.tenant CROSS JOIN config_version c
+             WHERE e.id = $1 AND e.deleted_at IS NULL AND t.deleted_at IS NULL"
+        );
+        let statement = client.prepare_cached(&sql).await?;
+        let Some(found) = client.query_opt(&statement, &[&id.0]).await? else { return Ok(None) };
+        let row = EndpointRow::read(&found)?;
+        let Json(limits) = found.col("limits")?;
+        Ok(Some(DispatchEndpoint {
+            secrets: row.secrets(self.keys())?,
+            private: open_private(self.keys(), id, &row.private)?,
+            id,
+            tenant: row.endpoint.tenant,
+            document: row.endpoint.document,
+            status: row.endpoint.status,
+            profile: found.col("profile")?,
+            limits,
+            disable_after_days: found.col::<Option<i32>>("disable_after_days")?.map(unsigned),
+            version: row.endpoint.version,
+            config_version: found.col("config_version")?,
+        }))
     }
 }

@@ -1,9 +1,14 @@
 //! Interventions: what people decide about deliveries that are already on their way. Queues are never searched; a copy
 //! that an intervention made stale is dropped when it surfaces.
 
+use deadpool_postgres::Transaction;
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{DeliveryId, EventId, ReplayId, TenantId};
 use postrider_model::time::UnixMillis;
+use tokio_postgres::Row;
+
+use crate::error::StoreError;
+use crate::sql::{RowExt, Ts, unsigned};
 
 /// What an intervention is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -14,6 +19,28 @@ pub enum InterventionTarget {
     Replay(ReplayId),
     /// Every delivery of an event.
     Event(TenantId, EventId),
+}
+
+impl InterventionTarget {
+    fn to_column(&self) -> String {
+        match self {
+            Self::Delivery(id) => format!("delivery:{id}"),
+            Self::Replay(id) => format!("replay:{id}"),
+            Self::Event(tenant, id) => format!("event:{tenant}/{id}"),
+        }
+    }
+
+    fn of_column(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            ("delivery", id) => id.parse().ok().map(Self::Delivery),
+            ("replay", id) => id.parse().ok().map(Self::Replay),
+            ("event", both) => {
+                let (tenant, id) = both.split_once('/')?;
+                Some(Self::Event(tenant.parse().ok()?, id.parse().ok()?))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Why, and so what becomes of a stale copy.
@@ -63,4 +90,52 @@ pub struct Intervention {
     pub created_at: UnixMillis,
     /// Configuration version that made it.
     pub version: i64,
+}
+
+impl Intervention {
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        let unreadable = |detail: String| StoreError::Unreadable { what: "interventions", detail };
+        let target: String = row.col("target")?;
+        let reason: i16 = row.col("reason")?;
+        Ok(Self {
+            target: InterventionTarget::of_column(&target).ok_or_else(|| unreadable(target))?,
+            least_epoch: unsigned(row.col::<i32>("least_epoch")?),
+            reason: InterventionReason::from_code(reason).ok_or_else(|| unreadable(format!("reason {reason}")))?,
+            created_at: row.at("created_at")?,
+            version: row.col("version")?,
+        })
+    }
+
+    /// Writes it as part of an edit. A target's least epoch only ever grows.
+    pub(crate) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
+        let least_epoch = i32::try_from(self.least_epoch).unwrap_or(i32::MAX);
+        tx.execute(
+            "INSERT INTO interventions AS i (target, least_epoch, reason, version, created_at)
+             VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (target) DO UPDATE SET least_epoch = greatest(i.least_epoch, excluded.least_epoch),
+                 reason = excluded.reason, version = excluded.version, created_at = excluded.created_at",
+            &[&self.target.to_column(), &least_epoch, &self.reason.code(), &self.version, &Ts(self.created_at)],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_read_back_from_their_column() {
+        let event = InterventionTarget::Event(TenantId::OPERATOR, "a-b_c".parse().unwrap());
+        let targets = [
+            InterventionTarget::Delivery(DeliveryId::generate()),
+            InterventionTarget::Replay(ReplayId::generate()),
+            event,
+        ];
+        for target in targets {
+            assert_eq!(InterventionTarget::of_column(&target.to_column()), Some(target));
+        }
+        assert_eq!(InterventionTarget::of_column("endpoint:x"), None);
+    }
 }

@@ -1,15 +1,62 @@
 //! Migrations: embedded, run in order, under an advisory lock.
 
+use postrider_model::ids::TenantId;
+use postrider_model::time::UnixMillis;
+use tokio_postgres::types::Json;
+
+use crate::config::TenantLimits;
 use crate::error::StoreError;
+use crate::partitions;
 use crate::pool::Store;
+use crate::sql::Ts;
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// Held while migrating; any number that nobody else uses in this database.
+const MIGRATION_LOCK: i64 = 0x706f_7374_7269_6401;
 
 impl Store {
-    /// Brings the schema up to this build, makes the operator's own tenant and today's partitions. Harmless to repeat,
-    /// and to run twice at once.
+    /// Brings the schema up to this build, makes the operator's own tenant and the coming days' partitions. Harmless to
+    /// repeat, and to run twice at once.
     ///
     /// # Errors
     /// [`StoreError::Migration`] with the migration's name; the database's.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        todo!()
+        // A connection of its own: the lock belongs to the session and ends with it, whatever happens.
+        let (mut client, _driver) = self.dedicated().await?;
+        client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+        let report = embedded::migrations::runner()
+            .run_async(&mut client)
+            .await
+            .map_err(|error| StoreError::Migration(chain(&error)))?;
+        for migration in report.applied_migrations() {
+            tracing::info!(migration = %migration, "migrated");
+        }
+        let now = UnixMillis::now();
+        let made = client
+            .execute(
+                "INSERT INTO tenants (id, name, profile, limits, enforce_catalog, enforce_schemas, version, created_at, updated_at)
+                 SELECT $1, 'operator', 'standard', $2, false, false, version, $3, $3 FROM config_version
+                 ON CONFLICT (id) DO NOTHING",
+                &[&TenantId::OPERATOR.0, &Json(TenantLimits::default()), &Ts(now)],
+            )
+            .await?;
+        if made > 0 {
+            tracing::info!(tenant.id = %TenantId::OPERATOR, "operator tenant made");
+        }
+        partitions::create_ahead(&client, now.day()).await?;
+        Ok(())
     }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -4,14 +4,24 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_model::delivery::Lane;
-use postrider_model::ids::{DeliveryId, TenantId};
-use postrider_wire::messages::DeliveryTask;
+use deadpool_postgres::{GenericClient, Transaction};
+use postrider_model::delivery::{Lane, Trigger};
+use postrider_model::ids::{DeliveryId, Generation, RetryId, TenantId};
+use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::time::UnixMillis;
+use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+use tokio_postgres::types::Json;
 
-use crate::config::EndpointDocument;
+use crate::config::{Endpoint, EndpointDocument, bump, endpoint_at, finish};
 use crate::error::StoreError;
-use crate::log::EventRow;
+use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
+use crate::log::{DeliveryRow, EventRow, decision, delivery, event};
 use crate::pool::Store;
+use crate::record::{self, Report};
+use crate::sql::{RowExt, Ts, signed};
+
+/// How long a claimed entry is left to its claimer.
+const CLAIM: Duration = Duration::from_secs(60);
 
 /// One entry's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +87,111 @@ impl From<tokio_postgres::Error> for RetryError {
     }
 }
 
+/// An operational event as it is written.
+pub(crate) struct NewEvent {
+    about: TenantId,
+    event_type: &'static str,
+    data: Vec<u8>,
+    at: UnixMillis,
+}
+
+/// The engine switched an endpoint off.
+pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMillis) -> NewEvent {
+    let data = serde_json::json!({
+        "tenant_id": endpoint.tenant,
+        "endpoint_id": endpoint.id,
+        "name": endpoint.document.name,
+        "reason": reason,
+        "disabled_at": at.to_rfc3339_millis(),
+    });
+    NewEvent { about: endpoint.tenant, event_type: "endpoint.disabled", data: data.to_string().into_bytes(), at }
+}
+
+/// Writes an operational event as part of an edit. The operator's own endpoints emit none: they would feed themselves.
+pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<(), StoreError> {
+    if event.about != TenantId::OPERATOR {
+        tx.execute(
+            "INSERT INTO outbox (tenant, event_type, data, created_at, claimed_at) VALUES ($1, $2, $3, $4, $4)",
+            &[&event.about.0, &event.event_type, &event.data, &Ts(event.at)],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn add_delivery(tx: &Transaction<'_>, task: &DeliveryTask, at: UnixMillis) -> Result<OutboxId, StoreError> {
+    let row = tx
+        .query_one(
+            "INSERT INTO outbox (tenant, task, created_at, claimed_at) VALUES ($1, $2, $3, $3) RETURNING id",
+            &[&task.delivery.tenant.0, &Json(task), &Ts(at)],
+        )
+        .await?;
+    Ok(OutboxId(row.col("id")?))
+}
+
+/// What a task needs to be rendered: the event, and the endpoint as of the task's configuration version.
+async fn source(client: &impl GenericClient, task: &DeliveryTask) -> Result<Source, RetryError> {
+    let delivery = &task.delivery;
+    let event = event(client, delivery.tenant, &delivery.event, Some(delivery.event_day)).await?;
+    let event = event.ok_or(RetryError::NoEvent)?;
+    if event.data.is_none() {
+        return Err(RetryError::Expunged);
+    }
+    let living = "SELECT t.profile FROM endpoints e JOIN tenants t ON t.id = e.tenant
+                  WHERE e.id = $1 AND e.deleted_at IS NULL AND t.deleted_at IS NULL";
+    let row = client.query_opt(living, &[&delivery.endpoint.0]).await?.ok_or(RetryError::EndpointDeleted)?;
+    let version = endpoint_at(client, delivery.endpoint, task.config_version).await?;
+    let document = version.ok_or(RetryError::EndpointDeleted)?.document;
+    Ok(Source { event, document, profile: row.col("profile")? })
+}
+
+struct Source {
+    event: EventRow,
+    document: EndpointDocument,
+    profile: String,
+}
+
+impl Source {
+    fn pending(self, outbox: OutboxId, task: DeliveryTask) -> PendingDelivery {
+        PendingDelivery { outbox, task, event: self.event, document: self.document, profile: self.profile }
+    }
+}
+
+/// A delivery of its own that repeats a terminal one.
+fn new_generation(row: &DeliveryRow, now: UnixMillis) -> DeliveryRef {
+    let generation = Generation::Retry(RetryId::generate());
+    DeliveryRef {
+        id: DeliveryId::derive(row.tenant, &row.event, row.endpoint, &generation),
+        event: row.event.clone(),
+        event_day: row.event_day,
+        event_type: row.event_type.clone(),
+        tenant: row.tenant,
+        endpoint: row.endpoint,
+        delivery_day: now.day(),
+        created_at: now,
+        accepted_at: row.accepted_at,
+        generation,
+        origin: Some(row.id),
+    }
+}
+
+/// The same delivery, as messages name it.
+fn same_generation(row: &DeliveryRow) -> DeliveryRef {
+    DeliveryRef {
+        id: row.id,
+        event: row.event.clone(),
+        event_day: row.event_day,
+        event_type: row.event_type.clone(),
+        tenant: row.tenant,
+        endpoint: row.endpoint,
+        delivery_day: row.delivery_day,
+        created_at: row.created_at,
+        accepted_at: row.accepted_at,
+        generation: row.generation,
+        origin: row.origin,
+    }
+}
+
 impl Store {
     /// Asks for a delivery again. Terminal: a new generation, pending, whose id is in the answer's task. Pending: the
     /// same delivery at once, by a new epoch that makes the waiting copy stale.
@@ -91,17 +206,95 @@ impl Store {
         id: DeliveryId,
         lane: Lane,
     ) -> Result<PendingDelivery, RetryError> {
-        let _ = (tenant, id, lane);
-        todo!()
+        let mut client = self.client().await?;
+        let tx = client.transaction().await.map_err(StoreError::from)?;
+        // The counter first: it is the lock that every edit takes first.
+        let version = bump(&tx).await?;
+        let row = delivery(&tx, tenant, id).await?.ok_or(StoreError::NotFound { what: "delivery" })?;
+        let now = UnixMillis::now();
+        // Without a decision (a test's) there is no version of then: as it is now.
+        let decided = decision(&tx, row.tenant, &row.event, row.event_day).await?;
+        let mut task = DeliveryTask {
+            delivery: same_generation(&row),
+            occurred_at: row.accepted_at,
+            number: row.number.saturating_add(1),
+            trigger: Trigger::Manual,
+            epoch: row.epoch.saturating_add(1),
+            lane,
+            config_version: decided.map_or(version, |decision| decision.config_version),
+            expires_at: row.expires_at,
+            due_at: None,
+            slot_at: None,
+            held_since: None,
+            held_reason: None,
+            moves: 0,
+            traceparent: None,
+        };
+        if row.status.is_terminal() {
+            task.delivery = new_generation(&row, now);
+            (task.number, task.epoch) = (1, 0);
+            task.expires_at = now.plus(DELIVERY_LIFETIME);
+        }
+        let source = source(&tx, &task).await?;
+        task.occurred_at = source.event.summary.occurred_at;
+
+        if !row.status.is_terminal() {
+            let stale = Intervention {
+                target: InterventionTarget::Delivery(id),
+                least_epoch: task.epoch,
+                reason: InterventionReason::Superseded,
+                created_at: now,
+                version,
+            };
+            stale.save(&tx).await?;
+        }
+        let pending = Report::requested(&task, now);
+        record::upsert_deliveries(&tx, &[pending]).await?;
+        let outbox = add_delivery(&tx, &task, now).await?;
+        finish(tx, version).await?;
+        Ok(source.pending(outbox, task))
     }
 
     /// Entries that nobody published for `older_than`, claimed for a minute so that two sweepers do not do the same.
+    /// Deliveries that nothing can be rendered for any more (expunged, their endpoint or day gone) are forgotten here.
     ///
     /// # Errors
     /// The database's.
     pub async fn outbox_claim(&self, limit: u32, older_than: Duration) -> Result<Vec<OutboxEntry>, StoreError> {
-        let _ = (limit, older_than);
-        todo!()
+        let client = self.client().await?;
+        let now = UnixMillis::now();
+        let before = UnixMillis(now.0.saturating_sub(signed(older_than.as_millis().try_into().unwrap_or(u64::MAX))));
+        // A claim lies in the future, so that it is no older than anything for as long as it holds.
+        let rows = client
+            .query(
+                "UPDATE outbox SET claimed_at = $1 WHERE id IN
+                     (SELECT id FROM outbox WHERE claimed_at <= $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)
+                 RETURNING id, tenant, task, event_type, data",
+                &[&Ts(now.plus(CLAIM)), &Ts(before), &i64::from(limit)],
+            )
+            .await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let outbox = OutboxId(row.col("id")?);
+            let Some(Json(task)) = row.col::<Option<Json<DeliveryTask>>>("task")? else {
+                entries.push(OutboxEntry::Event(OperationalEvent {
+                    outbox,
+                    about: TenantId(row.col("tenant")?),
+                    event_type: row.col::<Option<String>>("event_type")?.unwrap_or_default(),
+                    data: row.col::<Option<Vec<u8>>>("data")?.unwrap_or_default().into(),
+                }));
+                continue;
+            };
+            match source(&client, &task).await {
+                Ok(source) => entries.push(OutboxEntry::Delivery(Box::new(source.pending(outbox, task)))),
+                Err(RetryError::Store(error)) => return Err(error),
+                Err(reason) => {
+                    tracing::warn!(delivery.id = %task.delivery.id, %reason, "outbox: nothing to publish any more");
+                    self.outbox_done(&[outbox]).await?;
+                }
+            }
+        }
+        Ok(entries)
     }
 
     /// The entries were published (or never can be): forget them.
@@ -109,7 +302,8 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn outbox_done(&self, ids: &[OutboxId]) -> Result<(), StoreError> {
-        let _ = ids;
-        todo!()
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        self.client().await?.execute("DELETE FROM outbox WHERE id = ANY($1)", &[&ids]).await?;
+        Ok(())
     }
 }

@@ -1,17 +1,32 @@
 //! Daily partitions of the log: made ahead, dropped by age.
 //!
 //! There is no default partition: a row of a day that has none is skipped and counted by [`crate::record`].
+//! A partition is made standalone and attached, so that writers are never blocked; it is dropped by detaching it
+//! concurrently first, which a crash may leave half done: the next round finishes it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::RwLock;
+use std::time::{Duration, Instant};
 
 use postrider_model::time::Day;
+use tokio_postgres::Client;
 
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::sql::{RowExt, Ts};
 
 /// Days made ahead of today.
 pub const DAYS_AHEAD: i32 = 3;
+
+/// Held by the one maintainer.
+const MAINTENANCE_LOCK: i64 = 0x706f_7374_7269_6402;
+/// How long a day that had no partition is believed to have none.
+const MISSING_FOR: Duration = Duration::from_secs(10);
+/// Interventions older than this concern no pending delivery: those expire after 7 days.
+const INTERVENTION_DAYS: i32 = 9;
+
+/// The partitioned tables, each with how full its pages are packed: deliveries are updated in place, the rest never is.
+const TABLES: [(&str, u8); 4] = [("events", 100), ("decisions", 100), ("deliveries", 80), ("attempts", 100)];
 
 /// What one round of maintenance did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,9 +39,139 @@ pub struct Maintained {
     pub busy: bool,
 }
 
-/// The days that are known to have partitions.
+/// The days that are known to have partitions in every table.
 #[derive(Debug, Default)]
-pub(crate) struct KnownPartitions(pub(crate) RwLock<BTreeSet<Day>>);
+pub(crate) struct KnownPartitions(RwLock<Known>);
+
+#[derive(Debug, Default, Clone)]
+struct Known {
+    days: BTreeSet<Day>,
+    read_at: Option<Instant>,
+}
+
+impl KnownPartitions {
+    /// Those of `days` that have partitions, asking the database when one of them is not known and the last answer is
+    /// not of just now.
+    pub(crate) async fn present(&self, client: &Client, days: &BTreeSet<Day>) -> Result<BTreeSet<Day>, StoreError> {
+        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let fresh = known.read_at.is_some_and(|at| at.elapsed() < MISSING_FOR);
+        if fresh || (known.read_at.is_some() && days.is_subset(&known.days)) {
+            return Ok(days.intersection(&known.days).copied().collect());
+        }
+        let found = attached_days(client).await?;
+        let present = days.intersection(&found).copied().collect();
+        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Known { days: found, read_at: Some(Instant::now()) };
+        Ok(present)
+    }
+
+    /// Forgets the answer: a partition that was known is gone, or one was made.
+    pub(crate) fn forget(&self) {
+        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Known::default();
+    }
+}
+
+/// One partition as the catalog has it.
+struct Partition {
+    table: &'static str,
+    day: Day,
+    attached: bool,
+    detaching: bool,
+}
+
+fn name(table: &str, day: Day) -> String {
+    format!("{table}_{}", day.date().strftime("%Y%m%d"))
+}
+
+async fn partitions(client: &Client) -> Result<Vec<Partition>, StoreError> {
+    let names: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
+    // Names are ours: anything else in the schema is left alone.
+    let rows = client
+        .query(
+            "SELECT m[1] AS parent, to_date(m[2], 'YYYYMMDD') AS day,
+                    i.inhparent IS NOT NULL AS attached, coalesce(i.inhdetachpending, false) AS detaching
+             FROM pg_class c
+             CROSS JOIN LATERAL regexp_match(c.relname, '^([a-z]+)_([0-9]{8})$') AS m
+             LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+             WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND m[1] = ANY($1)",
+            &[&names],
+        )
+        .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let parent: String = row.col("parent")?;
+        let Some((table, _)) = TABLES.iter().find(|(table, _)| *table == parent) else { continue };
+        found.push(Partition {
+            table,
+            day: row.day("day")?,
+            attached: row.col("attached")?,
+            detaching: row.col("detaching")?,
+        });
+    }
+    Ok(found)
+}
+
+async fn attached_days(client: &Client) -> Result<BTreeSet<Day>, StoreError> {
+    let mut tables_of: BTreeMap<Day, usize> = BTreeMap::new();
+    for partition in partitions(client).await?.iter().filter(|p| p.attached && !p.detaching) {
+        *tables_of.entry(partition.day).or_default() += 1;
+    }
+    Ok(tables_of.into_iter().filter(|(_, tables)| *tables == TABLES.len()).map(|(day, _)| day).collect())
+}
+
+async fn create(client: &Client, table: &str, fill: u8, day: Day) -> Result<(), StoreError> {
+    let partition = name(table, day);
+    let next = day.plus_days(1);
+    client
+        .batch_execute(&format!(
+            "CREATE TABLE IF NOT EXISTS {partition} (LIKE {table} INCLUDING ALL) WITH (fillfactor = {fill});
+             ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ('{day}') TO ('{next}')"
+        ))
+        .await?;
+    Ok(())
+}
+
+/// Makes what is missing from yesterday to [`DAYS_AHEAD`] after `today`.
+pub(crate) async fn create_ahead(client: &Client, today: Day) -> Result<Vec<Day>, StoreError> {
+    let there: BTreeSet<(&str, Day)> =
+        partitions(client).await?.iter().filter(|p| p.attached).map(|p| (p.table, p.day)).collect();
+    let mut created = BTreeSet::new();
+    for ahead in -1..=DAYS_AHEAD {
+        let day = today.plus_days(ahead);
+        for (table, fill) in TABLES {
+            if !there.contains(&(table, day)) {
+                create(client, table, fill, day).await?;
+                created.insert(day);
+            }
+        }
+    }
+    Ok(created.into_iter().collect())
+}
+
+async fn drop_before(client: &Client, oldest_kept: Day) -> Result<Vec<Day>, StoreError> {
+    let mut dropped = BTreeSet::new();
+    for partition in partitions(client).await?.iter().filter(|p| p.day < oldest_kept) {
+        let (table, child) = (partition.table, name(partition.table, partition.day));
+        // Concurrent detaching commits in two steps and so refuses a transaction: one statement a call.
+        if partition.detaching {
+            client.batch_execute(&format!("ALTER TABLE {table} DETACH PARTITION {child} FINALIZE")).await?;
+        } else if partition.attached {
+            client.batch_execute(&format!("ALTER TABLE {table} DETACH PARTITION {child} CONCURRENTLY")).await?;
+        }
+        client.batch_execute(&format!("DROP TABLE {child}")).await?;
+        dropped.insert(partition.day);
+    }
+    Ok(dropped.into_iter().collect())
+}
+
+async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Result<(), StoreError> {
+    let before = Ts(oldest_kept.start());
+    client.execute("DELETE FROM dead_letters WHERE received_at < $1", &[&before]).await?;
+    client.execute("DELETE FROM endpoint_minutes WHERE minute < $1", &[&before]).await?;
+    let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
+    client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
+    Ok(())
+}
 
 impl Store {
     /// Makes the partitions from yesterday to three days ahead of `today`, and drops those more than `retention_days`
@@ -35,7 +180,30 @@ impl Store {
     /// # Errors
     /// The database's; call again later.
     pub async fn maintain_partitions(&self, today: Day, retention_days: u32) -> Result<Maintained, StoreError> {
-        let _ = (today, retention_days);
-        todo!()
+        // A connection of its own: the lock ends with it, whatever happens.
+        let (client, _driver) = self.dedicated().await?;
+        let locked: bool =
+            client.query_one("SELECT pg_try_advisory_lock($1)", &[&MAINTENANCE_LOCK]).await?.try_get(0)?;
+        if !locked {
+            return Ok(Maintained { busy: true, ..Maintained::default() });
+        }
+        let created = create_ahead(&client, today).await?;
+        let keep = i32::try_from(retention_days).unwrap_or(i32::MAX);
+        let oldest_kept = today.plus_days(keep.saturating_neg());
+        let dropped = drop_before(&client, oldest_kept).await?;
+        delete_old_rows(&client, today, oldest_kept).await?;
+        if !(created.is_empty() && dropped.is_empty()) {
+            self.known_partitions().forget();
+        }
+        Ok(Maintained { created, dropped, busy: false })
+    }
+
+    /// The days that the log has partitions for.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn partition_days(&self) -> Result<Vec<Day>, StoreError> {
+        let client = self.client().await?;
+        Ok(attached_days(&client).await?.into_iter().collect())
     }
 }

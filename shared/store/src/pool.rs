@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::NoTls;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+use tokio_postgres::{AsyncMessage, Connection, NoTls};
 use tokio_util::sync::CancellationToken;
 
 use crate::crypto::MasterKeys;
@@ -108,8 +110,7 @@ impl Store {
     /// # Errors
     /// It gave none.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.client().await?;
-        Ok(())
+        self.client().await.map(drop)
     }
 
     /// A connection that answered just now. `Fast` recycling may hand out one that died unnoticed: those are dropped
@@ -130,9 +131,29 @@ impl Store {
         Err(last.unwrap_or_else(|| StoreError::Unavailable("no connection".into())))
     }
 
-    /// A connection of its own, outside the pool, with the future that drives it.
-    pub(crate) fn connect_settings(&self) -> (&tokio_postgres::Config, &Tls) {
-        (&self.inner.connect, &self.inner.tls)
+    /// A connection of its own, outside the pool, closed when the driver is dropped.
+    pub(crate) async fn dedicated(&self) -> Result<(tokio_postgres::Client, Driver), StoreError> {
+        let (client, driver) = self.listen(|_| {}).await?;
+        Ok((client, driver))
+    }
+
+    /// A connection of its own whose notifications go to `notified`, with their payload.
+    pub(crate) async fn listen(
+        &self,
+        notified: impl FnMut(&str) + Send + 'static,
+    ) -> Result<(tokio_postgres::Client, Driver), StoreError> {
+        let (config, tls) = (&self.inner.connect, &self.inner.tls);
+        let away = |error: tokio_postgres::Error| StoreError::Unavailable(describe(&error));
+        match tls {
+            Tls::Off => {
+                let (client, connection) = config.connect(NoTls).await.map_err(away)?;
+                Ok((client, Driver::spawn(connection, notified)))
+            }
+            Tls::On(connector) => {
+                let (client, connection) = config.connect(connector.clone()).await.map_err(away)?;
+                Ok((client, Driver::spawn(connection, notified)))
+            }
+        }
     }
 
     pub(crate) fn keys(&self) -> &MasterKeys {
@@ -141,6 +162,39 @@ impl Store {
 
     pub(crate) fn known_partitions(&self) -> &KnownPartitions {
         &self.inner.partitions
+    }
+}
+
+/// Drives a connection of its own until it is dropped.
+pub(crate) struct Driver(JoinHandle<()>);
+
+impl Driver {
+    fn spawn<S, T>(mut connection: Connection<S, T>, mut notified: impl FnMut(&str) + Send + 'static) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Self(tokio::spawn(async move {
+            loop {
+                match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                    Some(Ok(AsyncMessage::Notification(note))) => notified(note.payload()),
+                    Some(Ok(_)) => {}
+                    // Whoever waits for an answer on this connection sees it closed.
+                    Some(Err(_)) | None => return,
+                }
+            }
+        }))
+    }
+
+    /// Whether the connection has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -1,1 +1,213 @@
-//! How the model's types look in SQL.
+//! How the model's types look in SQL: times, days, codes of enums, text without NUL.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use bytes::BytesMut;
+use postrider_model::attempt::Outcome;
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
+use postrider_model::event::Origin;
+use postrider_model::time::{Day, UnixMillis};
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, FromSqlOwned, IsNull, ToSql, Type, accepts, to_sql_checked};
+
+use crate::error::StoreError;
+
+/// PostgreSQL counts from 2000-01-01.
+const EPOCH_MS: i64 = 946_684_800_000;
+const EPOCH_DAYS: i32 = 10_957;
+
+/// A `timestamptz`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ts(pub(crate) UnixMillis);
+
+impl ToSql for Ts {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let since = self.0.0.saturating_sub(EPOCH_MS).saturating_mul(1_000);
+        out.extend_from_slice(&since.to_be_bytes());
+        Ok(IsNull::No)
+    }
+    accepts!(TIMESTAMPTZ);
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Ts {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        let micros = i64::from_be_bytes(raw.try_into()?);
+        Ok(Self(UnixMillis(micros.div_euclid(1_000).saturating_add(EPOCH_MS))))
+    }
+    accepts!(TIMESTAMPTZ);
+}
+
+/// A `date`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Date(pub(crate) Day);
+
+impl ToSql for Date {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(&self.0.0.saturating_sub(EPOCH_DAYS).to_be_bytes());
+        Ok(IsNull::No)
+    }
+    accepts!(DATE);
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Date {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(Day(i32::from_be_bytes(raw.try_into()?).saturating_add(EPOCH_DAYS))))
+    }
+    accepts!(DATE);
+}
+
+/// An enum that is a small code in rows. The codes are part of the schema (`V2__log.sql`): only ever append.
+pub(crate) trait Coded: Copy + PartialEq + 'static {
+    /// The variants by their code.
+    const CODES: &'static [Self];
+    /// The column, for errors.
+    const WHAT: &'static str;
+
+    /// The code of this variant.
+    fn code(self) -> i16 {
+        Self::CODES.iter().position(|other| *other == self).and_then(|at| i16::try_from(at).ok()).unwrap_or(-1)
+    }
+
+    /// The variant of a code.
+    fn of(code: i16) -> Result<Self, StoreError> {
+        let found = usize::try_from(code).ok().and_then(|at| Self::CODES.get(at)).copied();
+        found.ok_or_else(|| StoreError::Unreadable { what: Self::WHAT, detail: format!("code {code}") })
+    }
+}
+
+impl Coded for DeliveryStatus {
+    const CODES: &'static [Self] = &[Self::Pending, Self::Failed, Self::Cancelled, Self::Discarded, Self::Delivered];
+    const WHAT: &'static str = "deliveries.status";
+}
+impl Coded for DiscardReason {
+    const CODES: &'static [Self] = &[Self::Expired, Self::EndpointDeleted, Self::EndpointInactive, Self::Expunged];
+    const WHAT: &'static str = "deliveries.discard_reason";
+}
+impl Coded for Outcome {
+    const CODES: &'static [Self] = &[
+        Self::Success,
+        Self::HttpStatus,
+        Self::Timeout,
+        Self::ConnectFailed,
+        Self::DnsFailed,
+        Self::TlsFailed,
+        Self::AddressBlocked,
+        Self::ProtocolError,
+    ];
+    const WHAT: &'static str = "attempts.outcome";
+}
+impl Coded for Trigger {
+    const CODES: &'static [Self] = &[Self::First, Self::Retry, Self::Manual, Self::Replay, Self::Test];
+    const WHAT: &'static str = "attempts.trigger";
+}
+impl Coded for HeldReason {
+    const CODES: &'static [Self] = &[Self::Rate, Self::Concurrency, Self::Breaker];
+    const WHAT: &'static str = "attempts.held_reason";
+}
+impl Coded for Origin {
+    const CODES: &'static [Self] = &[Self::Api, Self::Dashboard];
+    const WHAT: &'static str = "events.origin";
+}
+impl Coded for Lane {
+    const CODES: &'static [Self] = &[Self::Live, Self::Slow, Self::Bulk];
+    const WHAT: &'static str = "events.lane";
+}
+impl Coded for EndpointStatus {
+    const CODES: &'static [Self] = &[Self::Active, Self::Inactive, Self::Disabled];
+    const WHAT: &'static str = "endpoints.status";
+}
+
+/// Text as a column can hold it: PostgreSQL refuses NUL, which becomes U+FFFD.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
+/// Reading columns by name, as the types above.
+pub(crate) trait RowExt {
+    fn col<T: FromSqlOwned>(&self, name: &str) -> Result<T, StoreError>;
+    fn at(&self, name: &str) -> Result<UnixMillis, StoreError>;
+    fn at_opt(&self, name: &str) -> Result<Option<UnixMillis>, StoreError>;
+    fn day(&self, name: &str) -> Result<Day, StoreError>;
+    fn coded<T: Coded>(&self, name: &str) -> Result<T, StoreError>;
+    fn coded_opt<T: Coded>(&self, name: &str) -> Result<Option<T>, StoreError>;
+    /// A text column that must parse, such as an event's id or type.
+    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<T, StoreError>;
+}
+
+impl RowExt for Row {
+    fn col<T: FromSqlOwned>(&self, name: &str) -> Result<T, StoreError> {
+        Ok(self.try_get(name)?)
+    }
+
+    fn at(&self, name: &str) -> Result<UnixMillis, StoreError> {
+        Ok(self.try_get::<_, Ts>(name)?.0)
+    }
+
+    fn at_opt(&self, name: &str) -> Result<Option<UnixMillis>, StoreError> {
+        Ok(self.try_get::<_, Option<Ts>>(name)?.map(|at| at.0))
+    }
+
+    fn day(&self, name: &str) -> Result<Day, StoreError> {
+        Ok(self.try_get::<_, Date>(name)?.0)
+    }
+
+    fn coded<T: Coded>(&self, name: &str) -> Result<T, StoreError> {
+        T::of(self.try_get(name)?)
+    }
+
+    fn coded_opt<T: Coded>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        self.try_get::<_, Option<i16>>(name)?.map(T::of).transpose()
+    }
+
+    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<T, StoreError> {
+        let text: &str = self.try_get(name)?;
+        text.parse().map_err(|error: T::Err| StoreError::Unreadable { what: name, detail: error.to_string() })
+    }
+}
+
+/// A number that the schema keeps signed but that is never negative.
+pub(crate) fn unsigned<T: TryFrom<i64>>(value: impl Into<i64>) -> T
+where
+    T: Default,
+{
+    T::try_from(value.into()).unwrap_or_default()
+}
+
+/// A number for a signed column; saturates.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes_read_back<T: Coded + std::fmt::Debug>() {
+        for (code, variant) in T::CODES.iter().enumerate() {
+            assert_eq!(variant.code() as usize, code);
+            assert_eq!(T::of(variant.code()).unwrap(), *variant);
+        }
+        assert!(T::of(-1).is_err() && T::of(99).is_err());
+    }
+
+    #[test]
+    fn every_code_reads_back_and_unknown_ones_are_errors() {
+        codes_read_back::<DeliveryStatus>();
+        codes_read_back::<DiscardReason>();
+        codes_read_back::<Outcome>();
+        codes_read_back::<Trigger>();
+        codes_read_back::<HeldReason>();
+        codes_read_back::<Origin>();
+        codes_read_back::<Lane>();
+        codes_read_back::<EndpointStatus>();
+    }
+
+    #[test]
+    fn nul_is_replaced_and_nothing_else_is_touched() {
+        assert_eq!(clean("a\0b"), "a\u{fffd}b");
+        assert!(matches!(clean("täglich"), Cow::Borrowed("täglich")));
+    }
+}

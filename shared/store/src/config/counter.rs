@@ -1,14 +1,29 @@
-//! The version counter.
+//! The version counter: what makes the order of edits the order of their commits.
+
+use deadpool_postgres::Transaction;
 
 use crate::error::StoreError;
+use crate::sql::RowExt;
 
-pub(crate) async fn bump(tx: &deadpool_postgres::Transaction<'_>) -> Result<i64, StoreError> {
-    let row = tx.query_one("UPDATE config_version SET version = version + 1 RETURNING version", &[]).await?;
-    Ok(row.get(0))
+/// What feeds listen on.
+pub(crate) const CHANNEL: &str = "postrider_config";
+
+/// Takes the next version, and with it the lock that every other edit waits for until this transaction ends.
+pub(crate) async fn bump(tx: &Transaction<'_>) -> Result<i64, StoreError> {
+    tx.query_one("UPDATE config_version SET version = version + 1 RETURNING version", &[]).await?.col("version")
 }
 
-pub(crate) async fn finish(tx: deadpool_postgres::Transaction<'_>, version: i64) -> Result<(), StoreError> {
-    tx.execute("SELECT pg_notify('postrider_config', $1)", &[&version.to_string()]).await?;
+/// Commits an edit, with a hint to those who follow.
+pub(crate) async fn finish(tx: Transaction<'_>, version: i64) -> Result<(), StoreError> {
+    tx.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &version.to_string()]).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Refuses an edit that was made for another version.
+pub(crate) fn check_match(if_match: Option<i64>, current: i64) -> Result<(), StoreError> {
+    match if_match {
+        Some(wanted) if wanted != current => Err(StoreError::VersionMismatch { current }),
+        _ => Ok(()),
+    }
 }

@@ -11,10 +11,13 @@ use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio_postgres::Row;
 use zeroize::Zeroizing;
 
+use super::counter::{bump, finish};
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::sql::{RowExt, Ts, clean};
 
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -160,9 +163,22 @@ pub struct CreatedKey {
 }
 
 /// The text of a new key: 256 random bits.
-pub(super) fn generate_key() -> Zeroizing<String> {
+fn generate_key() -> Zeroizing<String> {
     let random = Zeroizing::new(rand::random::<[u8; 32]>());
     Zeroizing::new(format!("prk_{}", URL_SAFE_NO_PAD.encode(random.as_slice())))
+}
+
+impl ApiKey {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: KeyId(row.col("id")?),
+            tenant: TenantId(row.col("tenant")?),
+            name: row.col("name")?,
+            scopes: Scopes::from_bits(row.col("scopes")?),
+            version: row.col("version")?,
+            created_at: row.at("created_at")?,
+        })
+    }
 }
 
 impl Store {
@@ -171,9 +187,28 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant.
     pub async fn create_key(&self, tenant: TenantId, new: &NewKey) -> Result<CreatedKey, StoreError> {
-        let _ = (tenant, new);
-        let _ = generate_key();
-        todo!()
+        let text = generate_key();
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        super::tenants::require(&tx, tenant).await?;
+        let key = ApiKey {
+            id: KeyId::generate(),
+            tenant,
+            name: clean(&new.name).into_owned(),
+            scopes: new.scopes,
+            version,
+            created_at: UnixMillis::now(),
+        };
+        let (hash, created_at) = (KeyHash::of(&text), Ts(key.created_at));
+        tx.execute(
+            "INSERT INTO api_keys (id, tenant, name, hash, scopes, version, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            &[&key.id.0, &tenant.0, &key.name, &&hash.0[..], &key.scopes.bits(), &version, &created_at],
+        )
+        .await?;
+        finish(tx, version).await?;
+        Ok(CreatedKey { key, text: SecretString::from(text.as_str()) })
     }
 
     /// The keys of a tenant, newest first (all of them: there are few).
@@ -181,8 +216,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant.
     pub async fn list_keys(&self, tenant: TenantId) -> Result<Vec<ApiKey>, StoreError> {
-        let _ = tenant;
-        todo!()
+        if self.get_tenant(tenant).await?.is_none() {
+            return Err(StoreError::NotFound { what: "tenant" });
+        }
+        let sql = "SELECT id, tenant, name, scopes, version, created_at FROM api_keys
+                   WHERE tenant = $1 AND deleted_at IS NULL ORDER BY created_at DESC, id DESC";
+        self.client().await?.query(sql, &[&tenant.0]).await?.iter().map(ApiKey::read).collect()
     }
 
     /// Deletes a key; it is refused everywhere within two seconds.
@@ -190,7 +229,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn delete_key(&self, tenant: TenantId, id: KeyId) -> Result<(), StoreError> {
-        let _ = (tenant, id);
-        todo!()
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let sql = "UPDATE api_keys SET version = $3, deleted_at = $4
+                   WHERE id = $1 AND tenant = $2 AND deleted_at IS NULL";
+        if tx.execute(sql, &[&id.0, &tenant.0, &version, &Ts(UnixMillis::now())]).await? == 0 {
+            return Err(StoreError::NotFound { what: "key" });
+        }
+        finish(tx, version).await
+    }
+
+    /// The key with this hash, if there is one: for services that keep no table of keys.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn find_key(&self, hash: KeyHash) -> Result<Option<ApiKey>, StoreError> {
+        let sql = "SELECT id, tenant, name, scopes, version, created_at FROM api_keys
+                   WHERE hash = $1 AND deleted_at IS NULL";
+        self.client().await?.query_opt(sql, &[&&hash.0[..]]).await?.as_ref().map(ApiKey::read).transpose()
     }
 }

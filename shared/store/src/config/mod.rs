@@ -10,13 +10,14 @@ mod limits;
 mod secrets;
 mod tenants;
 
-pub(crate) use counter::{bump, finish};
-pub(crate) use endpoints::load_endpoint_row;
+pub(crate) use counter::{CHANNEL, bump, finish};
+pub(crate) use endpoints::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
 pub use endpoints::{
     Channel, Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,
     SignatureKey,
 };
 pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scope, Scopes};
 pub use limits::TenantLimits;
+pub(crate) use secrets::open_private;
 pub use secrets::{EndpointPrivate, EndpointSecrets, PushoverCredentials, Rotation};
 pub use tenants::{Tenant, TenantDraft};

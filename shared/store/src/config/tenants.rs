@@ -1,12 +1,18 @@
 //! Tenants.
 
+use deadpool_postgres::Transaction;
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
+use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Json;
 
 use super::TenantLimits;
+use super::counter::{bump, check_match, finish};
 use crate::error::{EditError, StoreError};
-use crate::log::{Page, PageRequest};
+use crate::log::{Cursor, Page, PageRequest};
 use crate::pool::Store;
+use crate::sql::{RowExt, Ts, clean, unsigned};
 
 /// What an operator says about a tenant: the input of creating and of editing one.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,14 +63,93 @@ pub struct Tenant {
     pub updated_at: UnixMillis,
 }
 
+const COLUMNS: &str = "id, name, profile, external_id, limits, enforce_catalog, enforce_schemas, disable_after_days, \
+                       version, created_at, updated_at";
+
+impl Tenant {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let Json(limits) = row.col("limits")?;
+        Ok(Self {
+            id: TenantId(row.col("id")?),
+            draft: TenantDraft {
+                name: row.col("name")?,
+                profile: row.col("profile")?,
+                external_id: row.col("external_id")?,
+                limits,
+                enforce_catalog: row.col("enforce_catalog")?,
+                enforce_schemas: row.col("enforce_schemas")?,
+                disable_after_days: row.col::<Option<i32>>("disable_after_days")?.map(unsigned),
+            },
+            version: row.col("version")?,
+            created_at: row.at("created_at")?,
+            updated_at: row.at("updated_at")?,
+        })
+    }
+}
+
+/// The tenant's row, or "no such tenant".
+pub(super) async fn require(tx: &Transaction<'_>, id: TenantId) -> Result<Tenant, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM tenants WHERE id = $1 AND deleted_at IS NULL");
+    match tx.query_opt(&sql, &[&id.0]).await? {
+        Some(row) => Tenant::read(&row),
+        None => Err(StoreError::NotFound { what: "tenant" }),
+    }
+}
+
+fn taken(error: tokio_postgres::Error) -> StoreError {
+    if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
+        StoreError::Conflict("another tenant has this external_id".into())
+    } else {
+        error.into()
+    }
+}
+
+async fn save(tx: &Transaction<'_>, tenant: &Tenant) -> Result<(), StoreError> {
+    let draft = &tenant.draft;
+    let external_id = draft.external_id.as_deref().map(clean);
+    let disable_after = draft.disable_after_days.map(|days| i32::try_from(days).unwrap_or(i32::MAX));
+    tx.execute(
+        "INSERT INTO tenants (id, name, profile, external_id, limits, enforce_catalog, enforce_schemas,
+                              disable_after_days, version, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         ON CONFLICT (id) DO UPDATE SET (name, profile, external_id, limits, enforce_catalog, enforce_schemas,
+                                         disable_after_days, version, updated_at)
+            = ROW (excluded.name, excluded.profile, excluded.external_id, excluded.limits, excluded.enforce_catalog,
+                   excluded.enforce_schemas, excluded.disable_after_days, excluded.version, excluded.updated_at)",
+        &[
+            &tenant.id.0,
+            &clean(&draft.name),
+            &clean(&draft.profile),
+            &external_id,
+            &Json(draft.limits),
+            &draft.enforce_catalog,
+            &draft.enforce_schemas,
+            &disable_after,
+            &tenant.version,
+            &Ts(tenant.created_at),
+            &Ts(tenant.updated_at),
+        ],
+    )
+    .await
+    .map_err(taken)?;
+    Ok(())
+}
+
 impl Store {
     /// Makes a tenant.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the external id is taken.
     pub async fn create_tenant(&self, draft: &TenantDraft) -> Result<Tenant, StoreError> {
-        let _ = draft;
-        todo!()
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let now = UnixMillis::now();
+        let tenant =
+            Tenant { id: TenantId::generate(), draft: draft.clone(), version, created_at: now, updated_at: now };
+        save(&tx, &tenant).await?;
+        finish(tx, version).await?;
+        Ok(tenant)
     }
 
     /// Tenants, newest first.
@@ -72,8 +157,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
     pub async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, StoreError> {
-        let _ = page;
-        todo!()
+        let (at, id) = page.after_uuid()?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM tenants
+             WHERE deleted_at IS NULL AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
+             ORDER BY created_at DESC, id DESC LIMIT $3"
+        );
+        let rows = self.client().await?.query(&sql, &[&at, &id, &page.fetch()]).await?;
+        let tenants = rows.iter().map(Tenant::read).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(tenants, page, |tenant| Cursor::of(tenant.created_at, tenant.id.0)))
     }
 
     /// One tenant, `None` when there is none (any more).
@@ -81,11 +173,11 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
-        let _ = id;
-        todo!()
+        let sql = format!("SELECT {COLUMNS} FROM tenants WHERE id = $1 AND deleted_at IS NULL");
+        self.client().await?.query_opt(&sql, &[&id.0]).await?.as_ref().map(Tenant::read).transpose()
     }
 
-    /// Edits a tenant: `edit` gets what it is and leaves what it shall be. It may be called more than once.
+    /// Edits a tenant: `edit` gets what it is and leaves what it shall be.
     ///
     /// # Errors
     /// Not found, another version than `if_match`, a taken external id; or what `edit` refused.
@@ -93,10 +185,19 @@ impl Store {
         &self,
         id: TenantId,
         if_match: Option<i64>,
-        edit: impl Fn(&mut TenantDraft) -> Result<(), E>,
+        edit: impl FnOnce(&mut TenantDraft) -> Result<(), E>,
     ) -> Result<Tenant, EditError<E>> {
-        let _ = (id, if_match, edit);
-        todo!()
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let mut tenant = require(&tx, id).await?;
+        check_match(if_match, tenant.version)?;
+        edit(&mut tenant.draft).map_err(EditError::Refused)?;
+        tenant.version = version;
+        tenant.updated_at = UnixMillis::now();
+        save(&tx, &tenant).await?;
+        finish(tx, version).await?;
+        Ok(tenant)
     }
 
     /// Deletes a tenant with its keys and endpoints.
@@ -104,7 +205,22 @@ impl Store {
     /// # Errors
     /// Not found, another version than `if_match`; [`StoreError::Conflict`] for the operator's own.
     pub async fn delete_tenant(&self, id: TenantId, if_match: Option<i64>) -> Result<(), StoreError> {
-        let _ = (id, if_match);
-        todo!()
+        if id == TenantId::OPERATOR {
+            return Err(StoreError::Conflict("the operator's own tenant cannot be deleted".into()));
+        }
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let tenant = require(&tx, id).await?;
+        check_match(if_match, tenant.version)?;
+        let now = Ts(UnixMillis::now());
+        for sql in [
+            "UPDATE tenants SET version = $2, updated_at = $3, deleted_at = $3 WHERE id = $1",
+            "UPDATE api_keys SET version = $2, deleted_at = $3 WHERE tenant = $1 AND deleted_at IS NULL",
+        ] {
+            tx.execute(sql, &[&id.0, &version, &now]).await?;
+        }
+        super::endpoints::bury(&tx, "tenant", id.0, version, now).await?;
+        finish(tx, version).await
     }
 }

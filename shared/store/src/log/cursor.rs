@@ -4,8 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
 use postrider_model::time::UnixMillis;
+use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::sql::Ts;
 
 /// Which page a caller wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,14 @@ impl PageRequest {
         i64::from(self.limit.clamp(1, PAGE_MAX)) + 1
     }
 
+    /// Where a page begins that is sorted by time and UUID, as parameters of a statement.
+    pub(crate) fn after_uuid(&self) -> Result<(Option<Ts>, Option<Uuid>), StoreError> {
+        match self.after()? {
+            Some(cursor) => Ok((Some(Ts(cursor.at)), Some(cursor.uuid()?))),
+            None => Ok((None, None)),
+        }
+    }
+
     pub(crate) fn after(&self) -> Result<Option<Cursor>, StoreError> {
         self.cursor.as_deref().map(Cursor::decode).transpose()
     }
@@ -61,6 +71,10 @@ impl<T> Page<T> {
 }
 
 impl Cursor {
+    pub(crate) fn of(at: UnixMillis, id: impl ToString) -> Self {
+        Self { at, id: id.to_string() }
+    }
+
     fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(format!("{}:{}", self.at.0, self.id))
     }
@@ -78,7 +92,31 @@ impl Cursor {
         Ok(Self { at: UnixMillis(at), id: id.to_owned() })
     }
 
-    pub(crate) fn uuid(&self) -> Result<uuid::Uuid, StoreError> {
-        uuid::Uuid::try_parse(&self.id).map_err(|_| StoreError::InvalidCursor)
+    pub(crate) fn uuid(&self) -> Result<Uuid, StoreError> {
+        Uuid::try_parse(&self.id).map_err(|_| StoreError::InvalidCursor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_and_others_are_refused() {
+        let cursor = Cursor::of(UnixMillis(1_700_000_000_123), "evt_a:b");
+        assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor);
+        for bad in ["", "x", "%", "MTIz", &URL_SAFE_NO_PAD.encode("9223372036854775807:a")] {
+            assert!(matches!(Cursor::decode(bad), Err(StoreError::InvalidCursor)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_last_page_has_no_cursor() {
+        let page = PageRequest { limit: 2, cursor: None };
+        let of = |items: Vec<i64>| Page::of(items, &page, |at| Cursor::of(UnixMillis(*at), at));
+        assert!(of(vec![1, 2]).next_cursor.is_none());
+        let more = of(vec![1, 2, 3]);
+        assert_eq!(more.items, [1, 2]);
+        assert_eq!(Cursor::decode(&more.next_cursor.unwrap()).unwrap(), Cursor::of(UnixMillis(2), 2));
     }
 }

@@ -1,15 +1,20 @@
 //! Deliveries and their attempts.
 
 use bytes::Bytes;
+use deadpool_postgres::GenericClient;
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
 use postrider_model::event::EventType;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
+use tokio_postgres::Row;
+use uuid::Uuid;
 
-use super::{Page, PageRequest};
+use super::query::Query;
+use super::{Cursor, Page, PageRequest};
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::sql::{Coded, Date, RowExt, Ts, unsigned};
 
 /// Which deliveries a caller wants; what is `None` does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -123,8 +128,164 @@ pub struct AttemptRow {
     pub next_attempt_at: Option<UnixMillis>,
 }
 
+pub(crate) const COLUMNS: &str = "id, delivery_day, event_id, event_day, type, tenant, endpoint, status, discard_reason, \
+    generation, origin, epoch, number, status_code, created_at, accepted_at, next_attempt_at, first_attempt_at, \
+    reported_at, expires_at";
+
+impl DeliveryRow {
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        let status: DeliveryStatus = row.coded("status")?;
+        let generation = match row.col::<Option<String>>("generation")? {
+            None => Generation::First,
+            Some(_) => row.parsed("generation")?,
+        };
+        let reported_at = row.at("reported_at")?;
+        let next_attempt_at = row.at_opt("next_attempt_at")?;
+        Ok(Self {
+            id: DeliveryId(row.col("id")?),
+            delivery_day: row.day("delivery_day")?,
+            event: row.parsed("event_id")?,
+            event_day: row.day("event_day")?,
+            event_type: row.parsed("type")?,
+            tenant: TenantId(row.col("tenant")?),
+            endpoint: EndpointId(row.col("endpoint")?),
+            status,
+            discard_reason: row.coded_opt("discard_reason")?,
+            generation,
+            origin: row.col::<Option<Uuid>>("origin")?.map(DeliveryId),
+            epoch: unsigned(row.col::<i32>("epoch")?),
+            number: unsigned(row.col::<i32>("number")?),
+            status_code: row.col::<Option<i16>>("status_code")?.map(unsigned),
+            created_at: row.at("created_at")?,
+            accepted_at: row.at("accepted_at")?,
+            next_attempt_at: next_attempt_at.filter(|_| !status.is_terminal()),
+            first_attempt_at: row.at_opt("first_attempt_at")?,
+            finished_at: Some(reported_at).filter(|_| status.is_terminal()),
+            expires_at: row.at("expires_at")?,
+        })
+    }
+}
+
+impl AttemptRow {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let headers = |column: &'static str| -> Result<Vec<(String, String)>, StoreError> {
+            let Some(text) = row.col::<Option<String>>(column)? else { return Ok(Vec::new()) };
+            serde_json::from_str(&text).map_err(|e| StoreError::Unreadable { what: column, detail: e.to_string() })
+        };
+        Ok(Self {
+            number: unsigned(row.col::<i32>("number")?),
+            send_id: SendId(row.col("send_id")?),
+            trigger: row.coded("trigger")?,
+            started_at: row.at("started_at")?,
+            duration_us: unsigned(row.col::<i64>("duration_us")?),
+            first_byte_us: row.col::<Option<i64>>("first_byte_us")?.map(unsigned),
+            held_ms: unsigned(row.col::<i64>("held_ms")?),
+            held_reason: row.coded_opt("held_reason")?,
+            late_ms: row.col::<Option<i64>>("late_ms")?.map(unsigned),
+            url: row.col("url")?,
+            status_code: row.col::<Option<i16>>("status_code")?.map(unsigned),
+            outcome: row.coded("outcome")?,
+            error: row.col("error")?,
+            request_headers: headers("request_headers")?,
+            response_headers: headers("response_headers")?,
+            response_excerpt: row.col::<Option<Vec<u8>>>("response_excerpt")?.map(Bytes::from).unwrap_or_default(),
+            next_attempt_at: row.at_opt("next_attempt_at")?,
+        })
+    }
+}
+
+impl Query {
+    fn filter_deliveries(&mut self, filter: &DeliveryFilter, after: Option<&Cursor>) -> Result<(), StoreError> {
+        if let Some(endpoint) = filter.endpoint {
+            self.and("endpoint = ?", [Box::new(endpoint.0) as _]);
+        }
+        if let Some(status) = filter.status {
+            self.and("status = ?", [Box::new(status.code()) as _]);
+        }
+        if let Some(code) = filter.status_code {
+            self.and("status_code = ?", [Box::new(i16::try_from(code).unwrap_or(-1)) as _]);
+        }
+        if let Some(event_type) = &filter.event_type {
+            self.and("type = ?", [Box::new(event_type.as_str().to_owned()) as _]);
+        }
+        if let Some(from) = filter.from {
+            self.and("created_at >= ?", [Box::new(Ts(from)) as _]);
+        }
+        if let Some(to) = filter.to {
+            self.and("created_at < ?", [Box::new(Ts(to)) as _]);
+        }
+        // A delivery may be made after its day (fan-out was behind), never before it: only the upper end prunes.
+        let latest = after.map(|cursor| cursor.at).into_iter().chain(filter.to).min();
+        if let Some(latest) = latest {
+            self.and("delivery_day <= ?", [Box::new(Date(latest.day())) as _]);
+        }
+        match filter.test {
+            Some(true) => self.and("generation LIKE 'test:%'", []),
+            Some(false) => self.and("(generation IS NULL OR generation NOT LIKE 'test:%')", []),
+            None => {}
+        }
+        if let Some(cursor) = after {
+            let id = cursor.uuid()?;
+            self.and("(created_at, id) < (?, ?)", [Box::new(Ts(cursor.at)) as _, Box::new(id) as _]);
+        }
+        Ok(())
+    }
+}
+
+/// Deliveries of one event: the first ones by the ids that its decision gives (no index is paid for them), the others
+/// by a partial index.
+pub(crate) async fn of_event(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    event: &EventId,
+    day: Option<Day>,
+    filter: &DeliveryFilter,
+    after: Option<&Cursor>,
+    limit: i64,
+) -> Result<Vec<DeliveryRow>, StoreError> {
+    let decided = "SELECT event_day, matched FROM decisions
+                   WHERE tenant = $1 AND event_id = $2 AND ($3::date IS NULL OR event_day = $3)";
+    let mut firsts = Vec::new();
+    let mut days = Vec::new();
+    for row in client.query(decided, &[&tenant.0, &event.as_str(), &day.map(Date)]).await? {
+        days.push(Date(row.day("event_day")?));
+        let matched: Vec<Uuid> = row.col("matched")?;
+        let id = |endpoint| DeliveryId::derive(tenant, event, EndpointId(endpoint), &Generation::First).0;
+        firsts.extend(matched.into_iter().map(id));
+    }
+    let mut query = Query::new();
+    query.and("id = ANY(?) AND delivery_day = ANY(?)", [Box::new(firsts) as _, Box::new(days) as _]);
+    query.filter_deliveries(filter, after)?;
+    let first = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), "created_at DESC, id DESC", limit);
+    let mut rows = client.query(&first, &query.params()).await?;
+
+    let mut query = Query::new();
+    let text = event.as_str().to_owned();
+    query.and("tenant = ? AND event_id = ? AND generation IS NOT NULL", [Box::new(tenant.0) as _, Box::new(text) as _]);
+    query.filter_deliveries(filter, after)?;
+    let again = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), "created_at DESC, id DESC", limit);
+    rows.extend(client.query(&again, &query.params()).await?);
+
+    let mut deliveries = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>, _>>()?;
+    deliveries.sort_unstable_by_key(|delivery| std::cmp::Reverse((delivery.created_at, delivery.id)));
+    deliveries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(deliveries)
+}
+
+/// See [`Store::get_delivery`].
+pub(crate) async fn delivery(
+    client: &impl GenericClient,
+    tenant: Option<TenantId>,
+    id: DeliveryId,
+) -> Result<Option<DeliveryRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM deliveries WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2) LIMIT 1");
+    let row = client.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?;
+    row.as_ref().map(DeliveryRow::read).transpose()
+}
+
 impl Store {
-    /// Deliveries, newest first. `tenant` `None`: every tenant's.
+    /// Deliveries, newest first. `tenant` `None`: every tenant's (without an endpoint no index serves that: give it a
+    /// range of time).
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
@@ -134,8 +295,28 @@ impl Store {
         filter: &DeliveryFilter,
         page: &PageRequest,
     ) -> Result<Page<DeliveryRow>, StoreError> {
-        let _ = (tenant, filter, page);
-        todo!()
+        let after = page.after()?;
+        let client = self.client().await?;
+        let deliveries = match (tenant, &filter.event) {
+            (Some(tenant), Some(event)) => {
+                of_event(&client, tenant, event, None, filter, after.as_ref(), page.fetch()).await?
+            }
+            _ => {
+                let mut query = Query::new();
+                if let Some(tenant) = tenant {
+                    query.and("tenant = ?", [Box::new(tenant.0) as _]);
+                }
+                if let Some(event) = &filter.event {
+                    query.and("event_id = ?", [Box::new(event.as_str().to_owned()) as _]);
+                }
+                query.filter_deliveries(filter, after.as_ref())?;
+                let select = format!("SELECT {COLUMNS} FROM deliveries");
+                let sql = query.sql(&select, "created_at DESC, id DESC", page.fetch());
+                let rows = client.query(&sql, &query.params()).await?;
+                rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        Ok(Page::of(deliveries, page, |delivery| Cursor::of(delivery.created_at, delivery.id.0)))
     }
 
     /// One delivery; `None` also when it is another tenant's than `tenant` (`None`: anyone's).
@@ -147,8 +328,7 @@ impl Store {
         tenant: Option<TenantId>,
         id: DeliveryId,
     ) -> Result<Option<DeliveryRow>, StoreError> {
-        let _ = (tenant, id);
-        todo!()
+        delivery(&self.client().await?, tenant, id).await
     }
 
     /// The attempts of a delivery, in their order.
@@ -156,7 +336,12 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn attempts(&self, id: DeliveryId, day: Day) -> Result<Vec<AttemptRow>, StoreError> {
-        let _ = (id, day);
-        todo!()
+        let sql =
+            "SELECT number, send_id, trigger, started_at, duration_us, first_byte_us, held_ms, held_reason, late_ms,
+                          url, status_code, outcome, error, request_headers, response_headers, response_excerpt,
+                          next_attempt_at
+                   FROM attempts WHERE delivery_id = $1 AND delivery_day = $2 ORDER BY number, started_at, send_id";
+        let rows = self.client().await?.query(sql, &[&id.0, &Date(day)]).await?;
+        rows.iter().map(AttemptRow::read).collect()
     }
 }

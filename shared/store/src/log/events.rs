@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use deadpool_postgres::GenericClient;
 use postrider_model::delivery::Lane;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EndpointId, EventId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
 use serde_json::value::RawValue;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
+use uuid::Uuid;
 
-use super::{DeliveryRow, Page, PageRequest};
+use super::query::Query;
+use super::{Cursor, DeliveryFilter, DeliveryRow, Page, PageRequest};
 use crate::error::StoreError;
 use crate::pool::Store;
+use crate::sql::{Date, RowExt, Ts, clean};
 
 /// Which events a caller wants; what is `None` or empty does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,8 +81,82 @@ pub struct DecisionRow {
     pub matched: Vec<EndpointId>,
 }
 
+const SUMMARY: &str = "id, tenant, type, occurred_at, accepted_at, event_day, origin, attributes, lane";
+
+impl EventSummary {
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        let attributes: Option<Json<Attributes>> = row.col("attributes")?;
+        Ok(Self {
+            id: row.parsed("id")?,
+            tenant: TenantId(row.col("tenant")?),
+            event_type: row.parsed("type")?,
+            occurred_at: row.at("occurred_at")?,
+            accepted_at: row.at("accepted_at")?,
+            event_day: row.day("event_day")?,
+            origin: row.coded("origin")?,
+            attributes: attributes.map(|Json(attributes)| attributes).unwrap_or_default(),
+            lane: row.coded("lane")?,
+        })
+    }
+}
+
+impl EventRow {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let unreadable = |detail: String| StoreError::Unreadable { what: "events.metadata", detail };
+        let metadata: Option<Vec<u8>> = row.col("metadata")?;
+        let metadata = metadata.map(|bytes| {
+            let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
+            RawValue::from_string(text).map_err(|error| unreadable(error.to_string()))
+        });
+        Ok(Self {
+            summary: EventSummary::read(row)?,
+            metadata: metadata.transpose()?,
+            data: row.col::<Option<Vec<u8>>>("data")?.map(Bytes::from),
+        })
+    }
+}
+
+/// See [`Store::get_event`]; `day` narrows it to one partition.
+pub(crate) async fn event(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    id: &EventId,
+    day: Option<Day>,
+) -> Result<Option<EventRow>, StoreError> {
+    let on = if day.is_some() { " AND event_day = $3" } else { "" };
+    let sql = format!(
+        "SELECT {SUMMARY}, metadata, data FROM events WHERE tenant = $1 AND id = $2{on} ORDER BY event_day DESC LIMIT 1"
+    );
+    let (text, day) = (id.as_str(), day.map(Date));
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![&tenant.0, &text];
+    if let Some(day) = &day {
+        params.push(day);
+    }
+    client.query_opt(&sql, &params).await?.as_ref().map(EventRow::read).transpose()
+}
+
+/// See [`Store::get_decision`].
+pub(crate) async fn decision(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    id: &EventId,
+    day: Day,
+) -> Result<Option<DecisionRow>, StoreError> {
+    let sql = "SELECT config_version, decided_at, matched FROM decisions
+               WHERE tenant = $1 AND event_id = $2 AND event_day = $3";
+    let Some(row) = client.query_opt(sql, &[&tenant.0, &id.as_str(), &Date(day)]).await? else { return Ok(None) };
+    let matched: Vec<Uuid> = row.col("matched")?;
+    Ok(Some(DecisionRow {
+        event: id.clone(),
+        event_day: day,
+        config_version: row.col("config_version")?,
+        decided_at: row.at("decided_at")?,
+        matched: matched.into_iter().map(EndpointId).collect(),
+    }))
+}
+
 impl Store {
-    /// Events, newest first. `tenant` `None`: every tenant's.
+    /// Events, newest first. `tenant` `None`: every tenant's (no index serves that: give it a range of time).
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
@@ -86,8 +166,37 @@ impl Store {
         filter: &EventFilter,
         page: &PageRequest,
     ) -> Result<Page<EventSummary>, StoreError> {
-        let _ = (tenant, filter, page);
-        todo!()
+        let after = page.after()?;
+        let mut query = Query::new();
+        if let Some(tenant) = tenant {
+            query.and("tenant = ?", [Box::new(tenant.0) as _]);
+        }
+        if let Some(event_type) = &filter.event_type {
+            query.and("type = ?", [Box::new(event_type.as_str().to_owned()) as _]);
+        }
+        // The day of an event is that of its acceptance: the range of time is one of partitions, too.
+        if let Some(from) = filter.from {
+            query.and("accepted_at >= ?", [Box::new(Ts(from)) as _]);
+            query.and("event_day >= ?", [Box::new(Date(from.day())) as _]);
+        }
+        let to = after.as_ref().map(|cursor| cursor.at).into_iter().chain(filter.to).min();
+        if let Some(to) = to {
+            query.and("event_day <= ?", [Box::new(Date(to.day())) as _]);
+        }
+        if let Some(to) = filter.to {
+            query.and("accepted_at < ?", [Box::new(Ts(to)) as _]);
+        }
+        for (name, value) in &filter.attributes {
+            let (name, value) = (clean(name).into_owned(), clean(value).into_owned());
+            query.and("attributes ->> ? = ?", [Box::new(name) as _, Box::new(value) as _]);
+        }
+        if let Some(cursor) = after {
+            query.and("(accepted_at, id) < (?, ?)", [Box::new(Ts(cursor.at)) as _, Box::new(cursor.id) as _]);
+        }
+        let sql = query.sql(&format!("SELECT {SUMMARY} FROM events"), "accepted_at DESC, id DESC", page.fetch());
+        let rows = self.client().await?.query(&sql, &query.params()).await?;
+        let events = rows.iter().map(EventSummary::read).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(events, page, |event| Cursor::of(event.accepted_at, &event.id)))
     }
 
     /// One event of a tenant; should an id have been accepted on two days, the later.
@@ -95,8 +204,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn get_event(&self, tenant: TenantId, id: &EventId) -> Result<Option<EventRow>, StoreError> {
-        let _ = (tenant, id);
-        todo!()
+        event(&self.client().await?, tenant, id, None).await
     }
 
     /// What was decided about an event of a tenant.
@@ -109,8 +217,7 @@ impl Store {
         id: &EventId,
         day: Day,
     ) -> Result<Option<DecisionRow>, StoreError> {
-        let _ = (tenant, id, day);
-        todo!()
+        decision(&self.client().await?, tenant, id, day).await
     }
 
     /// Every delivery of an event, newest first (at most 1,000).
@@ -123,7 +230,8 @@ impl Store {
         id: &EventId,
         day: Day,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
-        let _ = (tenant, id, day);
-        todo!()
+        let filter = DeliveryFilter { event: Some(id.clone()), ..DeliveryFilter::default() };
+        let client = self.client().await?;
+        super::deliveries::of_event(&client, tenant, id, Some(day), &filter, None, 1_000).await
     }
 }

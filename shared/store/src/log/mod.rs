@@ -6,9 +6,12 @@ mod cursor;
 mod dead_letters;
 mod deliveries;
 mod events;
+mod query;
 
 pub(crate) use cursor::Cursor;
 pub use cursor::{Page, PageRequest};
 pub use dead_letters::DeadLetterRow;
+pub(crate) use deliveries::delivery;
 pub use deliveries::{AttemptRow, DeliveryFilter, DeliveryRow};
 pub use events::{DecisionRow, EventFilter, EventRow, EventSummary};
+pub(crate) use events::{decision, event};

@@ -35,11 +35,17 @@ impl WriteError {
         match &self.0 {
             // Class 22: data exception. Class 23: constraint. Class 54: a value beyond a limit of the database.
             StoreError::Database(error) => {
-                error.code().is_some_and(|code| matches!(&code.code()[..2], "22" | "23" | "54"))
+                // Without a code the value could not even be sent.
+                error.code().is_none_or(|code| matches!(&code.code()[..2], "22" | "23" | "54"))
             }
             StoreError::Unreadable { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether a row found no partition (nothing else in the log has a check).
+    pub(super) fn is_missing_partition(&self) -> bool {
+        matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::CHECK_VIOLATION))
     }
 }
 

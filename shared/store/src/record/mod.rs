@@ -1,11 +1,28 @@
 //! Writing the log: one transaction a batch, one statement a table, rows sorted by key.
+//!
+//! Messages arrive in any order and more than once. Deliveries are merged in memory first ([`merge`]), so that one that
+//! was decided and delivered within a batch is one row written once. All statements go out at once, between `BEGIN` and
+//! `COMMIT`: a batch costs one round trip.
 
+mod attempts;
 mod batch;
+mod dead_letters;
+mod deliveries;
 mod error;
+mod events;
+mod merge;
+
+use std::collections::BTreeSet;
 
 pub use batch::{DeadLetter, RecordBatch, Written};
+use deadpool_postgres::{GenericClient, Object};
 pub use error::WriteError;
+pub(crate) use merge::Report;
+use postrider_model::time::Day;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Statement};
 
+use crate::error::StoreError;
 use crate::pool::Store;
 
 impl Store {
@@ -15,7 +32,106 @@ impl Store {
     /// Nothing was written, or (connection lost in the commit) nobody knows: repeat the batch when
     /// [`WriteError::is_retryable`], halve it when [`WriteError::is_data_error`].
     pub async fn write(&self, batch: &RecordBatch) -> Result<Written, WriteError> {
-        let _ = batch;
-        todo!()
+        if batch.is_empty() {
+            return Ok(Written::default());
+        }
+        let client = self.client().await?;
+        match self.write_present(&client, batch).await {
+            // A partition that was known has been dropped meanwhile: ask anew, and skip its rows.
+            Err(error) if error.is_missing_partition() => {
+                self.known_partitions().forget();
+                self.write_present(&client, batch).await
+            }
+            result => result,
+        }
     }
+
+    /// Writes what has a partition.
+    async fn write_present(&self, client: &Object, batch: &RecordBatch) -> Result<Written, WriteError> {
+        let present = self.known_partitions().present(client, &days(batch)).await?;
+        let has = |day: Day| present.contains(&day);
+        let events: Vec<_> = batch.events.iter().filter(|(event, _)| has(event.event_day)).collect();
+        let decisions: Vec<_> = batch.decisions.iter().filter(|decision| has(decision.event_day)).collect();
+        let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
+        let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len();
+
+        let reports = merge::merged(
+            (decisions.iter().flat_map(|decision| Report::decided(decision)))
+                .chain(outcomes.iter().map(|(report, _)| Report::reported(report))),
+        );
+        let deliveries = deliveries::Columns::of(&reports);
+        let attempts = attempts::Columns::of(&outcomes);
+        let events = events::Columns::of(events);
+        let decisions = events::DecisionColumns::of(&decisions);
+        let letters = dead_letters::Columns::of(&batch.dead_letters);
+
+        // Preparing costs a round trip each, once a connection.
+        let statement = async |wanted: bool, sql: &str| match wanted {
+            true => client.prepare_cached(sql).await.map(Some),
+            false => Ok(None),
+        };
+        let write_events = statement(!events.is_empty(), events::INSERT).await?;
+        let write_decisions = statement(!decisions.is_empty(), events::UPSERT_DECISIONS).await?;
+        let write_deliveries = statement(!reports.is_empty(), deliveries::UPSERT).await?;
+        let write_attempts = statement(!attempts.is_empty(), attempts::INSERT).await?;
+        let write_letters = statement(!letters.is_empty(), dead_letters::INSERT).await?;
+
+        // `join!` polls in this order, and polling once sends: so the server gets all of it in this order, at once. When
+        // one statement fails the server refuses the rest, and its answer to COMMIT is to roll back.
+        let (event_params, decision_params) = (events.params(), decisions.params());
+        let (delivery_params, attempt_params, letter_params) =
+            (deliveries.params(), attempts.params(), letters.params());
+        let (begun, events, decisions, deliveries, attempts, letters, committed) = futures::join!(
+            client.batch_execute("BEGIN"),
+            execute(client, write_events.as_ref(), &event_params),
+            execute(client, write_decisions.as_ref(), &decision_params),
+            execute(client, write_deliveries.as_ref(), &delivery_params),
+            count(client, write_attempts.as_ref(), &attempt_params),
+            execute(client, write_letters.as_ref(), &letter_params),
+            client.batch_execute("COMMIT"),
+        );
+        begun?;
+        // In the order of the statements: the first that failed says why, the rest only that one did.
+        let written = Written {
+            events: events?,
+            decisions: decisions?,
+            deliveries: deliveries?,
+            attempts: attempts?,
+            dead_letters: letters?,
+            skipped: (batch.len() - kept) as u64,
+        };
+        committed?;
+        Ok(written)
+    }
+}
+
+/// The days that a batch has rows for.
+fn days(batch: &RecordBatch) -> BTreeSet<Day> {
+    let events = batch.events.iter().map(|(event, _)| event.event_day);
+    let decisions = batch.decisions.iter().map(|decision| decision.event_day);
+    events.chain(decisions).chain(batch.outcomes.iter().map(|(report, _)| report.delivery.delivery_day)).collect()
+}
+
+type Params<'a> = [&'a (dyn ToSql + Sync)];
+
+async fn execute(client: &Object, statement: Option<&Statement>, params: &Params<'_>) -> Result<u64, Error> {
+    match statement {
+        Some(statement) => client.execute(statement, params).await,
+        None => Ok(0),
+    }
+}
+
+/// The one number that a statement answers with.
+async fn count(client: &Object, statement: Option<&Statement>, params: &Params<'_>) -> Result<u64, Error> {
+    match statement {
+        Some(statement) => Ok(client.query_one(statement, params).await?.try_get::<_, i64>(0)?.cast_unsigned()),
+        None => Ok(0),
+    }
+}
+
+/// Upserts deliveries as part of an edit.
+pub(crate) async fn upsert_deliveries(client: &impl GenericClient, reports: &[Report<'_>]) -> Result<(), StoreError> {
+    let columns = deliveries::Columns::of(reports);
+    client.execute(deliveries::UPSERT, &columns.params()).await?;
+    Ok(())
 }

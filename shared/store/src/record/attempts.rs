@@ -1,0 +1,148 @@
+//! Attempts, and the counts by endpoint and minute that follow from the rows that were new.
+
+use bytes::Bytes;
+use postrider_model::ids::Generation;
+use postrider_model::time::UnixMillis;
+use postrider_wire::messages::{AttemptRecord, OutcomeReport};
+use std::time::Duration;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::sql::{Coded, Date, Ts, clean, signed};
+
+/// Answers with the number of new rows. A POST that is on record already counts nowhere.
+pub(super) const INSERT: &str = "\
+WITH fresh AS (
+    INSERT INTO attempts (delivery_id, send_id, endpoint, started_at, next_attempt_at, duration_us, first_byte_us, held_ms,
+        late_ms, since_accepted_ms, delivery_day, number, trigger, outcome, status_code, held_reason, url, error,
+        request_headers, response_headers, response_excerpt)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::bigint[],
+        $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::date[], $12::int[], $13::smallint[], $14::smallint[],
+        $15::smallint[], $16::smallint[], $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[])
+    ON CONFLICT DO NOTHING
+    RETURNING endpoint, started_at, outcome, trigger, number, duration_us, since_accepted_ms
+), counted AS (
+    INSERT INTO endpoint_minutes AS m (endpoint, minute, successes, failures, retries, duration_us, first_attempts,
+        first_within_5s, first_within_30s)
+    SELECT endpoint, date_bin('1 minute', started_at, '2000-01-01 00:00:00+00'),
+        count(*) FILTER (WHERE outcome = 0), count(*) FILTER (WHERE outcome <> 0), count(*) FILTER (WHERE number > 1),
+        sum(duration_us)::bigint, count(since_accepted_ms), count(*) FILTER (WHERE since_accepted_ms < 5000),
+        count(*) FILTER (WHERE since_accepted_ms < 30000)
+    FROM fresh WHERE trigger <> 4 GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (endpoint, minute) DO UPDATE SET
+        successes = m.successes + excluded.successes, failures = m.failures + excluded.failures,
+        retries = m.retries + excluded.retries, duration_us = m.duration_us + excluded.duration_us,
+        first_attempts = m.first_attempts + excluded.first_attempts,
+        first_within_5s = m.first_within_5s + excluded.first_within_5s,
+        first_within_30s = m.first_within_30s + excluded.first_within_30s
+)
+SELECT count(*) AS fresh FROM fresh";
+
+/// When an attempt ended.
+pub(crate) fn ended_at(attempt: &AttemptRecord) -> UnixMillis {
+    attempt.started_at.plus(Duration::from_micros(attempt.duration_us))
+}
+
+/// Attempts as the arrays that [`INSERT`] takes.
+#[derive(Default)]
+pub(super) struct Columns<'a> {
+    delivery_id: Vec<Uuid>,
+    send_id: Vec<Uuid>,
+    endpoint: Vec<Uuid>,
+    started_at: Vec<Ts>,
+    next_attempt_at: Vec<Option<Ts>>,
+    duration_us: Vec<i64>,
+    first_byte_us: Vec<Option<i64>>,
+    held_ms: Vec<i64>,
+    late_ms: Vec<Option<i64>>,
+    since_accepted_ms: Vec<Option<i64>>,
+    delivery_day: Vec<Date>,
+    number: Vec<i32>,
+    trigger: Vec<i16>,
+    outcome: Vec<i16>,
+    status_code: Vec<Option<i16>>,
+    held_reason: Vec<Option<i16>>,
+    url: Vec<std::borrow::Cow<'a, str>>,
+    error: Vec<Option<std::borrow::Cow<'a, str>>>,
+    request_headers: Vec<String>,
+    response_headers: Vec<Option<String>>,
+    response_excerpt: Vec<Option<&'a [u8]>>,
+}
+
+/// Headers as JSON, in which even NUL is text.
+pub(super) fn headers_json(headers: &[(String, String)]) -> String {
+    serde_json::to_string(headers).unwrap_or_else(|_| "[]".to_owned())
+}
+
+impl<'a> Columns<'a> {
+    /// The attempts of these outcomes, sorted by key.
+    pub(super) fn of(outcomes: &[&'a (OutcomeReport, Bytes)]) -> Self {
+        let mut attempts: Vec<_> = outcomes
+            .iter()
+            .filter_map(|(report, excerpt)| report.attempt.as_ref().map(|attempt| (report, attempt, excerpt)))
+            .collect();
+        attempts.sort_unstable_by_key(|(report, attempt, _)| {
+            (report.delivery.delivery_day, report.delivery.id, attempt.send_id)
+        });
+        let mut columns = Self::default();
+        for (report, attempt, excerpt) in attempts {
+            let delivery = &report.delivery;
+            // The promise is about an event's own delivery, not about retries and replays of it.
+            let promised = attempt.number == 1 && delivery.generation == Generation::First;
+            let waited = || ended_at(attempt).0.saturating_sub(delivery.accepted_at.0).max(0);
+            columns.delivery_id.push(delivery.id.0);
+            columns.send_id.push(attempt.send_id.0);
+            columns.endpoint.push(delivery.endpoint.0);
+            columns.started_at.push(Ts(attempt.started_at));
+            columns.next_attempt_at.push(report.next_attempt_at.map(Ts));
+            columns.duration_us.push(signed(attempt.duration_us));
+            columns.first_byte_us.push(attempt.first_byte_us.map(signed));
+            columns.held_ms.push(signed(attempt.held_ms));
+            columns.late_ms.push(attempt.late_ms.map(signed));
+            columns.since_accepted_ms.push(promised.then(waited));
+            columns.delivery_day.push(Date(delivery.delivery_day));
+            columns.number.push(i32::from(attempt.number));
+            columns.trigger.push(attempt.trigger.code());
+            columns.outcome.push(attempt.outcome.code());
+            columns.status_code.push(attempt.status_code.and_then(|code| i16::try_from(code).ok()));
+            columns.held_reason.push(attempt.held_reason.map(Coded::code));
+            columns.url.push(clean(&attempt.url));
+            columns.error.push(attempt.error.as_deref().map(clean));
+            columns.request_headers.push(headers_json(&attempt.request_headers));
+            let answered = !attempt.response_headers.is_empty();
+            columns.response_headers.push(answered.then(|| headers_json(&attempt.response_headers)));
+            columns.response_excerpt.push(Some(excerpt.as_ref()).filter(|excerpt| !excerpt.is_empty()));
+        }
+        columns
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.send_id.is_empty()
+    }
+
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 21] {
+        [
+            &self.delivery_id,
+            &self.send_id,
+            &self.endpoint,
+            &self.started_at,
+            &self.next_attempt_at,
+            &self.duration_us,
+            &self.first_byte_us,
+            &self.held_ms,
+            &self.late_ms,
+            &self.since_accepted_ms,
+            &self.delivery_day,
+            &self.number,
+            &self.trigger,
+            &self.outcome,
+            &self.status_code,
+            &self.held_reason,
+            &self.url,
+            &self.error,
+            &self.request_headers,
+            &self.response_headers,
+            &self.response_excerpt,
+        ]
+    }
+}

@@ -1,0 +1,51 @@
+//! Dead letters.
+
+use std::borrow::Cow;
+
+use tokio_postgres::types::ToSql;
+
+use super::DeadLetter;
+use super::attempts::headers_json;
+use crate::sql::{Ts, clean};
+
+/// The same letter, delivered again, makes no second row.
+pub(super) const INSERT: &str = "\
+INSERT INTO dead_letters (identity, received_at, source, reason, body, headers)
+SELECT * FROM unnest($1::bytea[], $2::timestamptz[], $3::text[], $4::text[], $5::bytea[], $6::text[])
+ON CONFLICT DO NOTHING";
+
+/// Dead letters as the arrays that [`INSERT`] takes.
+#[derive(Default)]
+pub(super) struct Columns<'a> {
+    identity: Vec<Vec<u8>>,
+    received_at: Vec<Ts>,
+    source: Vec<Cow<'a, str>>,
+    reason: Vec<Cow<'a, str>>,
+    body: Vec<&'a [u8]>,
+    headers: Vec<String>,
+}
+
+impl<'a> Columns<'a> {
+    pub(super) fn of(letters: &'a [DeadLetter]) -> Self {
+        let mut sorted: Vec<_> = letters.iter().map(|letter| (letter.identity(), letter)).collect();
+        sorted.sort_unstable_by_key(|(identity, _)| *identity);
+        let mut columns = Self::default();
+        for (identity, letter) in sorted {
+            columns.identity.push(identity.to_vec());
+            columns.received_at.push(Ts(letter.received_at));
+            columns.source.push(clean(&letter.source));
+            columns.reason.push(clean(&letter.reason));
+            columns.body.push(&letter.body);
+            columns.headers.push(headers_json(&letter.headers));
+        }
+        columns
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.identity.is_empty()
+    }
+
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 6] {
+        [&self.identity, &self.received_at, &self.source, &self.reason, &self.body, &self.headers]
+    }
+}

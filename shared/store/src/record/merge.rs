@@ -1,0 +1,182 @@
+//! What is known of a delivery, merged from reports in any order.
+//!
+//! Each field is a maximum or minimum of some order, so that merging is commutative, associative and idempotent: here in
+//! memory, and the same once more in the upsert's SQL.
+//!
+//! - The **state** is that of the report with the greatest (rank, epoch, attempt number, status, time): see
+//!   [`DeliveryStatus::rank`].
+//! - The **last attempt** is that with the greatest number; of two POSTs with one number, the lower status code.
+//! - Times that belong to the delivery as such are the earliest that any report has.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use postrider_model::delivery::{DeliveryStatus, DiscardReason};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
+use postrider_model::time::{Day, UnixMillis};
+use postrider_wire::messages::{Decision, DeliveryRef, DeliveryTask, OutcomeReport};
+
+use crate::sql::Coded;
+
+/// What identifies a delivery; owned by nobody but the message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity<'a> {
+    pub(crate) id: DeliveryId,
+    pub(crate) tenant: TenantId,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) event: &'a EventId,
+    pub(crate) event_type: &'a str,
+    pub(crate) event_day: Day,
+    pub(crate) delivery_day: Day,
+    pub(crate) accepted_at: UnixMillis,
+    pub(crate) generation: Generation,
+    pub(crate) origin: Option<DeliveryId>,
+}
+
+/// What one or more messages say about a delivery.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Report<'a> {
+    pub(crate) of: Identity<'a>,
+    pub(crate) status: DeliveryStatus,
+    pub(crate) epoch: u32,
+    pub(crate) state_number: u16,
+    pub(crate) reported_at: UnixMillis,
+    pub(crate) discard_reason: Option<DiscardReason>,
+    pub(crate) next_attempt_at: Option<UnixMillis>,
+    pub(crate) number: u16,
+    pub(crate) status_code: Option<u16>,
+    pub(crate) created_at: UnixMillis,
+    pub(crate) expires_at: UnixMillis,
+    pub(crate) first_attempt_at: Option<UnixMillis>,
+}
+
+impl<'a> Identity<'a> {
+    fn of_ref(delivery: &'a DeliveryRef) -> Self {
+        Self {
+            id: delivery.id,
+            tenant: delivery.tenant,
+            endpoint: delivery.endpoint,
+            event: &delivery.event,
+            event_type: delivery.event_type.as_str(),
+            event_day: delivery.event_day,
+            delivery_day: delivery.delivery_day,
+            accepted_at: delivery.accepted_at,
+            generation: delivery.generation,
+            origin: delivery.origin,
+        }
+    }
+}
+
+impl<'a> Report<'a> {
+    /// The deliveries that a decision makes, pending.
+    pub(crate) fn decided(decision: &'a Decision) -> impl Iterator<Item = Self> {
+        decision.matched.iter().map(move |endpoint| Self {
+            of: Identity {
+                id: DeliveryId::derive(decision.tenant, &decision.event, *endpoint, &Generation::First),
+                tenant: decision.tenant,
+                endpoint: *endpoint,
+                event: &decision.event,
+                event_type: decision.event_type.as_str(),
+                event_day: decision.event_day,
+                delivery_day: decision.event_day,
+                accepted_at: decision.accepted_at,
+                generation: Generation::First,
+                origin: None,
+            },
+            status: DeliveryStatus::Pending,
+            epoch: 0,
+            state_number: 0,
+            reported_at: decision.decided_at,
+            discard_reason: None,
+            next_attempt_at: Some(decision.decided_at),
+            number: 0,
+            status_code: None,
+            created_at: decision.decided_at,
+            expires_at: decision.expires_at,
+            first_attempt_at: None,
+        })
+    }
+
+    /// What an outcome says.
+    pub(crate) fn reported(outcome: &'a OutcomeReport) -> Self {
+        let attempt = outcome.attempt.as_ref();
+        let first = attempt.filter(|attempt| attempt.number == 1);
+        Self {
+            of: Identity::of_ref(&outcome.delivery),
+            status: outcome.status,
+            epoch: outcome.epoch,
+            state_number: attempt.map_or(0, |attempt| attempt.number),
+            reported_at: outcome.at,
+            discard_reason: outcome.discard_reason,
+            next_attempt_at: outcome.next_attempt_at,
+            number: attempt.map_or(0, |attempt| attempt.number),
+            status_code: attempt.and_then(|attempt| attempt.status_code),
+            created_at: outcome.delivery.created_at,
+            expires_at: outcome.expires_at,
+            first_attempt_at: first.map(super::attempts::ended_at),
+        }
+    }
+
+    /// A person asked for it: pending, due now.
+    pub(crate) fn requested(task: &'a DeliveryTask, now: UnixMillis) -> Self {
+        Self {
+            of: Identity::of_ref(&task.delivery),
+            status: DeliveryStatus::Pending,
+            epoch: task.epoch,
+            state_number: 0,
+            reported_at: now,
+            discard_reason: None,
+            next_attempt_at: Some(now),
+            number: 0,
+            status_code: None,
+            created_at: task.delivery.created_at,
+            expires_at: task.expires_at,
+            first_attempt_at: None,
+        }
+    }
+
+    /// Rank (2 bits), epoch (31), attempt number (16) and status (8) as one number, which the upsert compares, too.
+    pub(crate) fn standing(&self) -> i64 {
+        let rank = i64::from(self.status.rank()) << 55;
+        let epoch = i64::from(self.epoch.min(i32::MAX as u32)) << 24;
+        rank | epoch | i64::from(self.state_number) << 8 | i64::from(self.status.code())
+    }
+
+    /// Which of two reports' states stands.
+    fn state_order(&self, other: &Self) -> Ordering {
+        (self.standing(), self.reported_at).cmp(&(other.standing(), other.reported_at))
+    }
+
+    /// Takes in what another report says about the same delivery.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        if self.state_order(other) == Ordering::Less {
+            self.status = other.status;
+            self.epoch = other.epoch;
+            self.state_number = other.state_number;
+            self.reported_at = other.reported_at;
+            self.discard_reason = other.discard_reason;
+            self.next_attempt_at = other.next_attempt_at;
+        }
+        match self.number.cmp(&other.number) {
+            Ordering::Less => (self.number, self.status_code) = (other.number, other.status_code),
+            Ordering::Equal => self.status_code = least(self.status_code, other.status_code),
+            Ordering::Greater => {}
+        }
+        self.created_at = self.created_at.min(other.created_at);
+        self.expires_at = self.expires_at.min(other.expires_at);
+        self.first_attempt_at = least(self.first_attempt_at, other.first_attempt_at);
+    }
+}
+
+fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    a.into_iter().chain(b).min()
+}
+
+/// One report a delivery, sorted as the upsert locks rows: two writers that meet must meet in the same order.
+pub(crate) fn merged<'a>(reports: impl Iterator<Item = Report<'a>>) -> Vec<Report<'a>> {
+    let mut by_key: BTreeMap<(Day, DeliveryId), Report<'a>> = BTreeMap::new();
+    for report in reports {
+        by_key.entry((report.of.delivery_day, report.of.id)).and_modify(|known| known.merge(&report)).or_insert(report);
+    }
+    by_key.into_values().collect()
+}
