@@ -1,1 +1,111 @@
-//! Stub.
+//! The recorder: writes what happened to PostgreSQL, behind everything else.
+//!
+//! It owns the log: accepted events, decisions, outcomes and dead letters become rows ([`write`]), the days' partitions
+//! are made and dropped ([`maintain`]), and what was committed but never published is published again ([`sweep`]).
+//!
+//! # What it promises
+//! - A message is acked after the commit that holds what it says. A crash in between repeats it, and a repeat changes
+//!   no row.
+//! - Messages may come in any order, from any number of recorders at once.
+//! - While the database is away messages wait in their queues; deliveries go on without it.
+//! - A message that the database refuses becomes a dead letter alone, with the reason. Nothing is tried for ever that can
+//!   never succeed.
+//! - It consumes nothing before today's partitions are there.
+//!
+//! # What it does not
+//! It decides nothing about a delivery: what the messages say is merged, by the store. A row whose day has no partition
+//! any more is counted and let go.
+
+mod config;
+mod decode;
+mod disable;
+mod gather;
+mod maintain;
+mod metrics;
+mod sweep;
+mod write;
+
+use std::sync::Arc;
+
+use postrider_broker::{Broker, Queue};
+use postrider_profiles::Profiles;
+use postrider_runtime::health::Check;
+use postrider_store::Store;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use crate::config::Config;
+
+use crate::gather::{Incoming, gather};
+
+/// The queues that become rows.
+const QUEUES: [Queue; 4] = [Queue::EventLog, Queue::Decisions, Queue::Outcomes, Queue::DeadLetters];
+
+/// What the recorder works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// RabbitMQ.
+    pub broker: Broker,
+    /// PostgreSQL.
+    pub store: Store,
+    /// Every profile: what is published again is rendered again.
+    pub profiles: Arc<Profiles>,
+    /// Passes once the partitions are there and consuming has begun.
+    pub ready: Check,
+}
+
+/// Runs until `stop`, then writes what is in hand and acks it. With the database away at that moment, what is in hand
+/// goes back to its queues instead.
+pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
+    metrics::describe();
+    let Deps { broker, store, profiles, ready } = deps;
+    if !maintain::until_done(&store, config.retention_days, &stop).await {
+        return;
+    }
+    let upkeep = TaskTracker::new();
+    upkeep.spawn(maintain::hourly(store.clone(), config.clone(), stop.clone()));
+    upkeep.spawn(sweep::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone()));
+    upkeep.close();
+
+    // One channel for all four queues, so that one batch is one commit. Small: waiting is the broker's business.
+    let (incoming, mut received) = mpsc::channel(config.prefetch.into());
+    let consumers = TaskTracker::new();
+    for queue in QUEUES {
+        consumers.spawn(consume(broker.clone(), queue, config.clone(), incoming.clone(), stop.clone()));
+    }
+    consumers.close();
+    drop(incoming);
+    ready.ok();
+
+    let mut writing = None;
+    while let Some(batch) = gather(&mut received, &config, &mut writing).await {
+        finish(writing.take()).await;
+        writing = Some(tokio::spawn(write::write_and_ack(store.clone(), batch, stop.clone())));
+    }
+    finish(writing).await;
+    consumers.wait().await;
+    upkeep.wait().await;
+}
+
+/// Hands one queue's messages on, and waits at the end until every one of them is acked or given back.
+async fn consume(broker: Broker, queue: Queue, config: Config, to: mpsc::Sender<Incoming>, stop: CancellationToken) {
+    let mut consumer = broker.consume_raw(queue, config.consume_options(), stop);
+    while let Some(message) = consumer.recv().await {
+        if to.send(Incoming { queue, message }).await.is_err() {
+            break;
+        }
+    }
+    drop(to);
+    consumer.drained().await;
+}
+
+async fn finish(writing: Option<tokio::task::JoinHandle<()>>) {
+    if let Some(Err(error)) = match writing {
+        Some(writing) => Some(writing.await),
+        None => None,
+    } {
+        // Its messages were dropped with it and come back.
+        tracing::error!(%error, "writing a batch ended early");
+    }
+}

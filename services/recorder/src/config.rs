@@ -1,0 +1,50 @@
+//! Settings of the recorder.
+
+use std::time::Duration;
+
+use postrider_broker::ConsumeOptions;
+
+/// Settings of the recorder; the defaults are what production runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Days that events, deliveries and attempts are kept: older partitions are dropped.
+    pub retention_days: u32,
+    /// Messages (bundles) that each queue sends ahead: what is held while the database is away.
+    pub prefetch: u16,
+    /// Bytes of messages in hand at most, of each queue.
+    pub bytes_max: usize,
+    /// Members that are enough for a batch when nothing is being written.
+    pub batch_members: usize,
+    /// Members of a batch at most, which gather while another batch is being written.
+    pub batch_members_max: usize,
+    /// How long members gather before they are written although they are few.
+    pub batch_wait: Duration,
+    /// How often partitions are made ahead and dropped.
+    pub maintain_every: Duration,
+    /// How often what nobody published is looked for.
+    pub sweep_every: Duration,
+    /// How long a committed entry waits for whoever committed it to publish it, before the sweeper does.
+    pub sweep_after: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            retention_days: 30,
+            prefetch: 500,
+            bytes_max: 32 * 1024 * 1024,
+            batch_members: 2_000,
+            batch_members_max: 8_000,
+            batch_wait: Duration::from_millis(20),
+            maintain_every: Duration::from_secs(3_600),
+            sweep_every: Duration::from_secs(2),
+            sweep_after: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn consume_options(&self) -> ConsumeOptions {
+        ConsumeOptions { prefetch: self.prefetch, bytes_max: self.bytes_max, ..ConsumeOptions::default() }
+    }
+}

@@ -1,0 +1,89 @@
+//! Names of what the recorder counts. No label names an endpoint or a tenant.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use postrider_store::record::{RecordBatch, Written};
+
+/// Rows made or changed; label `table`.
+pub(crate) const ROWS: &str = "postrider_recorder_rows_total";
+/// Members of each batch.
+pub(crate) const BATCH_MEMBERS: &str = "postrider_recorder_batch_members";
+/// Seconds from the first statement of a batch to its commit.
+pub(crate) const WRITE_SECONDS: &str = "postrider_recorder_write_seconds";
+/// Age of the oldest thing in the batch that was written last, seconds.
+pub(crate) const LAG_SECONDS: &str = "postrider_recorder_lag_seconds";
+/// Messages let go because their day has no partition.
+pub(crate) const SKIPPED: &str = "postrider_recorder_skipped_total";
+/// Batches tried again.
+pub(crate) const RETRIES: &str = "postrider_recorder_retries_total";
+/// Messages that the database refused, which became dead letters.
+pub(crate) const REFUSED: &str = "postrider_recorder_refused_total";
+/// Endpoints switched off because they asked for it.
+pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
+/// Entries of the outbox that the sweeper published.
+pub(crate) const SWEPT: &str = "postrider_recorder_swept_total";
+/// Partitions; label `what`: `created` or `dropped`.
+pub(crate) const PARTITIONS: &str = "postrider_recorder_partitions_total";
+
+pub(crate) fn describe() {
+    describe_counter!(ROWS, "rows made or changed");
+    describe_histogram!(BATCH_MEMBERS, "members of a batch");
+    describe_histogram!(WRITE_SECONDS, "time to write and commit a batch");
+    describe_gauge!(LAG_SECONDS, "age of the oldest member of the last batch when it was committed");
+    describe_counter!(SKIPPED, "messages let go because their day has no partition");
+    describe_counter!(RETRIES, "batches tried again");
+    describe_counter!(REFUSED, "messages that the database refused");
+    describe_counter!(DISABLED, "endpoints switched off because they asked for it");
+    describe_counter!(SWEPT, "committed entries that nobody else had published");
+    describe_counter!(PARTITIONS, "partitions made and dropped");
+}
+
+pub(crate) fn batch(rows: &RecordBatch) {
+    histogram!(BATCH_MEMBERS).record(rows.len() as f64);
+}
+
+pub(crate) fn write_took(took: Duration) {
+    histogram!(WRITE_SECONDS).record(took.as_secs_f64());
+}
+
+pub(crate) fn written(written: &Written) {
+    let tables = [
+        ("events", written.events),
+        ("decisions", written.decisions),
+        ("deliveries", written.deliveries),
+        ("attempts", written.attempts),
+        ("dead_letters", written.dead_letters),
+    ];
+    for (table, rows) in tables {
+        counter!(ROWS, "table" => table).increment(rows);
+    }
+    counter!(SKIPPED).increment(written.skipped);
+}
+
+pub(crate) fn lag(lag: Option<Duration>) {
+    if let Some(lag) = lag {
+        gauge!(LAG_SECONDS).set(lag.as_secs_f64());
+    }
+}
+
+pub(crate) fn retried() {
+    counter!(RETRIES).increment(1);
+}
+
+pub(crate) fn refused() {
+    counter!(REFUSED).increment(1);
+}
+
+pub(crate) fn disabled() {
+    counter!(DISABLED).increment(1);
+}
+
+pub(crate) fn swept(entries: usize) {
+    counter!(SWEPT).increment(entries as u64);
+}
+
+pub(crate) fn partitions(created: usize, dropped: usize) {
+    counter!(PARTITIONS, "what" => "created").increment(created as u64);
+    counter!(PARTITIONS, "what" => "dropped").increment(dropped as u64);
+}

@@ -1,0 +1,176 @@
+//! The sweeper: publishes what was committed and not published, because whoever committed it crashed in between; and the
+//! operational events, which nobody else publishes.
+//!
+//! Publishing twice is harmless: a delivery has one id, an event's id is made from its entry's number.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use postrider_broker::{Broker, Bundler, BundlerOptions, Route, SingleRoute, Singles};
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, Lane};
+use postrider_model::event::{Attributes, EventType, Origin};
+use postrider_model::ids::{EventId, TenantId};
+use postrider_model::time::UnixMillis;
+use postrider_profiles::{EventView, Profiles};
+use postrider_store::Store;
+use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId, PendingDelivery};
+use postrider_store::record::RecordBatch;
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::{AcceptedEvent, OutcomeReport};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::config::Config;
+use crate::{metrics, write};
+
+const ENTRIES_MAX: u32 = 200;
+
+/// Sweeps until `stop`.
+pub(crate) async fn run(
+    broker: Broker,
+    store: Store,
+    profiles: Arc<Profiles>,
+    config: Config,
+    stop: CancellationToken,
+) {
+    let sweeper = Sweeper {
+        lanes: broker.singles(),
+        accepted: broker.bundler(Route::Accepted, BundlerOptions::default()),
+        store,
+        profiles,
+        instance: rand_instance(),
+        sequence: AtomicU64::new(0),
+    };
+    let mut tick = tokio::time::interval(config.sweep_every);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let swept = sweeper.sweep(config.sweep_after, &stop).instrument(tracing::info_span!("sweep"));
+        if stop.run_until_cancelled(swept).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Which process this is, for the numbers that accepted events carry.
+fn rand_instance() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}
+
+struct Sweeper {
+    lanes: Singles,
+    accepted: Bundler,
+    store: Store,
+    profiles: Arc<Profiles>,
+    instance: u64,
+    sequence: AtomicU64,
+}
+
+impl Sweeper {
+    async fn sweep(&self, older_than: std::time::Duration, stop: &CancellationToken) {
+        let entries = match self.store.outbox_claim(ENTRIES_MAX, older_than).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::debug!(%error, "cannot look into the outbox");
+                return;
+            }
+        };
+        let mut done = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let published = match entry {
+                OutboxEntry::Delivery(pending) => self.delivery(*pending, stop).await,
+                OutboxEntry::Event(event) => self.event(event).await,
+            };
+            done.extend(published);
+        }
+        if done.is_empty() {
+            return;
+        }
+        metrics::swept(done.len());
+        if let Err(error) = self.store.outbox_done(&done).await {
+            tracing::warn!(%error, entries = done.len(), "published, but not struck off; it will be published again");
+        }
+    }
+
+    /// The entry's number when it is dealt with.
+    async fn delivery(&self, pending: PendingDelivery, stop: &CancellationToken) -> Option<OutboxId> {
+        let outbox = pending.outbox;
+        let Some(data) = pending.event.data.as_ref() else {
+            return self.expunged(pending, stop).await;
+        };
+        let Some(profile) = self.profiles.get(&pending.profile) else {
+            tracing::warn!(profile = pending.profile, "a waiting delivery's profile is not loaded");
+            return None;
+        };
+        let event = &pending.event.summary;
+        let view = EventView {
+            id: &event.id,
+            event_type: &event.event_type,
+            occurred_at: event.occurred_at,
+            accepted_at: event.accepted_at,
+            attributes: &event.attributes,
+            metadata: pending.event.metadata.as_deref(),
+            data,
+        };
+        let body = profile.render(&view, pending.document.ascii_json);
+        let member = Member::new(&pending.task, Bytes::from(body)).ok()?;
+        self.lanes.publish(SingleRoute::Lane(pending.task.lane), &[member]).await.ok()?;
+        tracing::info!(delivery.id = %pending.task.delivery.id, "published what was committed and not published");
+        Some(outbox)
+    }
+
+    /// Nothing can be sent any more: the delivery comes to its end here.
+    async fn expunged(&self, pending: PendingDelivery, stop: &CancellationToken) -> Option<OutboxId> {
+        let outcome = OutcomeReport {
+            delivery: pending.task.delivery,
+            epoch: pending.task.epoch,
+            attempt: None,
+            status: DeliveryStatus::Discarded,
+            at: UnixMillis::now(),
+            next_attempt_at: None,
+            discard_reason: Some(DiscardReason::Expunged),
+            disable_endpoint: false,
+            expires_at: pending.task.expires_at,
+            traceparent: None,
+        };
+        let rows = RecordBatch { outcomes: vec![(outcome, Bytes::new())], ..RecordBatch::default() };
+        write::write(&self.store, rows, stop).await.ok()?;
+        Some(pending.outbox)
+    }
+
+    async fn event(&self, event: OperationalEvent) -> Option<OutboxId> {
+        // The operator's own endpoints tell nobody about themselves: their events would cause further ones.
+        if event.about == TenantId::OPERATOR {
+            return Some(event.outbox);
+        }
+        let Ok(event_type) = event.event_type.parse::<EventType>() else {
+            tracing::warn!(event.type = event.event_type, "an operational event has no valid type");
+            return Some(event.outbox);
+        };
+        let now = UnixMillis::now();
+        let accepted = AcceptedEvent {
+            id: EventId::from_idempotency_key(TenantId::OPERATOR, &format!("outbox/{}", event.outbox.0)),
+            tenant: TenantId::OPERATOR,
+            event_type,
+            occurred_at: now,
+            accepted_at: now,
+            event_day: now.day(),
+            origin: Origin::Api,
+            attributes: Attributes::default(),
+            metadata: None,
+            lane: Lane::Live,
+            config_version: 0,
+            instance: self.instance,
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            content_hash: None,
+            traceparent: None,
+        };
+        let member = Member::new(&accepted, event.data).ok()?;
+        self.accepted.submit(vec![member]).await.ok()?;
+        Some(event.outbox)
+    }
+}

@@ -1,0 +1,111 @@
+//! Writing a batch: for ever while the database is away, in ever smaller halves when it refuses the batch.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_broker::Queue;
+use postrider_model::time::UnixMillis;
+use postrider_store::Store;
+use postrider_store::record::{DeadLetter, RecordBatch, Written};
+use postrider_wire::bundle::{self, Member};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::decode::unreadable;
+use crate::gather::Batch;
+use crate::{disable, metrics};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Stopped before the database took the batch.
+pub(crate) struct Stopped;
+
+/// Writes a batch and acks its messages. When `stop` comes while the database is away, they go back to their queues.
+pub(crate) async fn write_and_ack(store: Store, batch: Batch, stop: CancellationToken) {
+    let Batch { rows, messages, oldest } = batch;
+    metrics::batch(&rows);
+    let gone = disable::endpoints_gone(&rows);
+    if write(&store, rows, &stop).await.is_err() {
+        return;
+    }
+    // Before the acks: a crash in between finds these outcomes again.
+    if disable::apply(&store, &gone, &stop).await.is_err() {
+        return;
+    }
+    for message in messages {
+        message.ack();
+    }
+    metrics::lag(oldest.map(|at| at.until(UnixMillis::now())));
+}
+
+/// Writes every row that the database can take; those it cannot become dead letters, each alone.
+pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationToken) -> Result<(), Stopped> {
+    let mut todo = vec![rows];
+    while let Some(rows) = todo.pop() {
+        if rows.is_empty() {
+            continue;
+        }
+        match write_whole(store, &rows, stop).await? {
+            Ok(written) => metrics::written(&written),
+            Err(reason) if rows.len() > 1 => {
+                tracing::debug!(reason, rows = rows.len(), "the database refused a batch, halving it");
+                let (first, second) = rows.halve();
+                todo.extend([second, first]);
+            }
+            Err(reason) => {
+                metrics::refused();
+                match refused(rows, &reason) {
+                    Some(letter) => todo.push(RecordBatch { dead_letters: vec![letter], ..RecordBatch::default() }),
+                    None => tracing::error!(reason, "the database refused a dead letter; it is dropped"),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tries until the database answered: written, or refused for what the rows hold.
+async fn write_whole(
+    store: &Store,
+    rows: &RecordBatch,
+    stop: &CancellationToken,
+) -> Result<Result<Written, String>, Stopped> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let began = Instant::now();
+        let error = match store.write(rows).await {
+            Ok(written) => {
+                metrics::write_took(began.elapsed());
+                return Ok(Ok(written));
+            }
+            Err(error) if error.is_data_error() => return Ok(Err(error.to_string())),
+            Err(error) => error,
+        };
+        metrics::retried();
+        // What is neither the database's absence nor the rows' fault (a missing table, a wrong password) is for an operator
+        // to mend: the messages wait for it.
+        tracing::warn!(%error, rows = rows.len(), retry_in_ms = pause.as_millis(), "cannot write, trying again");
+        tokio::select! {
+            () = stop.cancelled() => return Err(Stopped),
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+        }
+    }
+}
+
+/// The dead letter of the one row in `rows`; `None` when that is a dead letter itself.
+fn refused(mut rows: RecordBatch, reason: &str) -> Option<DeadLetter> {
+    let reason = format!("refused by the database: {reason}");
+    let encode = |queue, member: Result<Member, serde_json::Error>| {
+        let body: Bytes = member.map(|member| bundle::encode(&[member]).into()).unwrap_or_default();
+        Some(unreadable(queue, body, &reason))
+    };
+    if let Some((event, data)) = rows.events.pop() {
+        return encode(Queue::EventLog, Member::new(&event, data));
+    }
+    if let Some(decision) = rows.decisions.pop() {
+        return encode(Queue::Decisions, Member::new(&decision, Bytes::new()));
+    }
+    let (outcome, excerpt) = rows.outcomes.pop()?;
+    encode(Queue::Outcomes, Member::new(&outcome, excerpt))
+}
