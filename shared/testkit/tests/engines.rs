@@ -44,6 +44,7 @@ async fn a_private_broker_survives_kill_9_with_what_it_confirmed() {
                 channel.basic_publish("".into(), "kept".into(), BasicPublishOptions::default(), b"x", properties);
             publish.await.unwrap().await.unwrap();
         }
+        rabbit.wait_queues_on_disk().await.unwrap();
         rabbit.kill9();
     }
     assert!(Connection::connect(&rabbit.amqp_url(), ConnectionProperties::default()).await.is_err());

@@ -1,8 +1,9 @@
 //! A broker of a test's own, to be killed.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use tempfile::TempDir;
 
 use super::ports::free_port;
@@ -59,6 +60,33 @@ impl PrivateRabbit {
     pub async fn restart(&mut self) -> Result<()> {
         self.node.start(&(Arc::new(|_: &str| ()) as _))?;
         self.node.wait_ready().await
+    }
+
+    /// Waits until every quorum queue of the default vhost would survive [`PrivateRabbit::kill9`].
+    ///
+    /// RabbitMQ writes a quorum queue's registration to disk up to half a second *after* it confirmed the declaration
+    /// (and whatever was published meanwhile): killed within that time, it comes back with the queue's name, an empty
+    /// log under a new id, and no leader. A test that kills soon after a declaration would measure that, not us.
+    ///
+    /// # Errors
+    /// The management API does not answer, or a queue is not on disk after 20 s.
+    pub async fn wait_queues_on_disk(&self) -> Result<()> {
+        let give_up = Instant::now() + Duration::from_secs(20);
+        let registrations = self.node.folder().join("mnesia/postrider@localhost/quorum/postrider@localhost/names.dets");
+        loop {
+            let queues: Vec<serde_json::Value> =
+                serde_json::from_slice(&super::scope::management_get(&self.api_url(), "/api/queues/%2F").await?)?;
+            let on_disk = std::fs::read(&registrations).unwrap_or_default();
+            let missing = queues.iter().filter(|queue| queue["type"] == "quorum").find(|queue| {
+                let name = format!("%2F_{}", queue["name"].as_str().unwrap_or_default());
+                !on_disk.windows(name.len()).any(|window| window == name.as_bytes())
+            });
+            match missing {
+                None => return Ok(()),
+                Some(queue) if Instant::now() > give_up => bail!("queue {} is not on disk after 20 s", queue["name"]),
+                Some(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
     }
 
     /// Where its files are, for a test that looks at them.

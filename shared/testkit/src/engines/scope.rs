@@ -136,6 +136,14 @@ async fn management_put(api: &str, path: &str, body: &str) -> Result<()> {
     Ok(())
 }
 
+/// What the management API answers to a GET.
+pub(super) async fn management_get(api: &str, path: &str) -> Result<Vec<u8>> {
+    let (url, user, password) = management_url(api, path)?;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
+    let answer = client.get(url).basic_auth(user, Some(password)).send().await?.error_for_status()?;
+    Ok(answer.bytes().await?.to_vec())
+}
+
 async fn management_delete(api: &str, path: &str) -> Result<()> {
     let (url, user, password) = management_url(api, path)?;
     let request = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
