@@ -1,7 +1,7 @@
 -- Configuration. One counter orders it: every edit bumps the row in its own transaction and stamps what it touched.
 
 CREATE TABLE config_version (
-    only    boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single  boolean PRIMARY KEY DEFAULT true CHECK (single),
     version bigint NOT NULL
 ) WITH (fillfactor = 10);
 INSERT INTO config_version (version) VALUES (1);
