@@ -76,7 +76,7 @@ impl Prepared {
         let url = document.url.as_deref().and_then(|url| url.parse().ok()).ok_or(Unusable::Invalid("URL"))?;
 
         let user_agent = profile.user_agent.as_deref().unwrap_or(OWN_USER_AGENT);
-        let mut base_headers = HeaderMap::with_capacity(16);
+        let mut base_headers = HeaderMap::with_capacity(2);
         base_headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         base_headers.insert(USER_AGENT, value(user_agent, "profile's user agent")?);
 

@@ -85,7 +85,7 @@ impl Health {
         let sample = latency.min(SAMPLE_MAX);
         let average = match self.latency {
             // What it was like while it was broken says nothing about what it is like now.
-            Some(before) if !(was_open && !self.open) => before.mul_f64(1.0 - WEIGHT) + sample.mul_f64(WEIGHT),
+            Some(before) if !was_open || self.open => before.mul_f64(1.0 - WEIGHT) + sample.mul_f64(WEIGHT),
             _ => sample,
         };
         self.latency = Some(average);

@@ -119,7 +119,7 @@ impl World {
 
     /// Publishes deliveries to the live lane.
     pub(crate) async fn publish(&self, tasks: &[DeliveryTask]) {
-        self.publish_members(tasks.iter().map(|task| member(task)).collect()).await;
+        self.publish_members(tasks.iter().map(member).collect()).await;
     }
 
     pub(crate) async fn publish_members(&self, members: Vec<Member>) {
