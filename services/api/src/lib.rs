@@ -1,1 +1,114 @@
-//! Stub.
+//! The API: everything that people and SDKs do beside publishing.
+//!
+//! It owns the routes under `/v1` but for `/v1/publish`, who may use them ([`auth`]), what a valid tenant or endpoint is
+//! ([`endpoints`]), and the OpenAPI document, which is made from this code.
+//!
+//! # What it promises
+//! - Every error is a problem (RFC 9457); one in a field carries a JSON pointer to it.
+//! - A tenant never learns of another tenant's things: they are 404s like those that do not exist.
+//! - Secrets and keys are shown once, when they are made. Values of an endpoint's own headers are never shown again.
+//! - A retry is committed before it is answered, and published at once; should the process die in between, the
+//!   recorder's sweeper publishes it.
+//!
+//! # What it does not
+//! It sends nothing to endpoints itself: a test call asks a dispatcher.
+
+mod auth;
+mod config;
+mod dead_letters;
+mod deliveries;
+mod endpoints;
+mod errors;
+mod events;
+mod keys;
+mod openapi;
+mod page;
+mod profiles;
+mod request;
+mod retry;
+mod tenants;
+mod test_call;
+mod time;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use postrider_broker::{Broker, Singles};
+use postrider_egress::AddressGuard;
+use postrider_profiles::{Profile, Profiles};
+use postrider_runtime::health::Check;
+use postrider_runtime::http::{self, ServeOptions};
+use postrider_runtime::problem::Problem;
+use postrider_store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::config::Config;
+pub use crate::openapi::openapi;
+
+use crate::auth::Keys;
+
+/// What the API works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// RabbitMQ, for retries and test calls.
+    pub broker: Broker,
+    /// PostgreSQL.
+    pub store: Store,
+    /// Every profile.
+    pub profiles: Arc<Profiles>,
+    /// Decides which URLs an endpoint may have.
+    pub guard: AddressGuard,
+    /// Passes once keys are loaded.
+    pub ready: Check,
+}
+
+/// The running service behind the routes.
+pub(crate) struct Api {
+    pub(crate) config: Config,
+    pub(crate) broker: Broker,
+    pub(crate) lanes: Singles,
+    pub(crate) store: Store,
+    pub(crate) profiles: Arc<Profiles>,
+    pub(crate) guard: AddressGuard,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Starts what the API does beside answering requests, until `stop`, and returns its routes: `/v1/…` and `/openapi.json`.
+/// Tenants' keys are answered with 503 until the first configuration is loaded.
+pub fn router(config: Config, deps: Deps, stop: CancellationToken) -> Router {
+    let Deps { broker, store, profiles, guard, ready } = deps;
+    let keys = Arc::new(Keys::new(&config.operator_keys));
+    tokio::spawn(Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
+    let lanes = broker.singles();
+    let api = Arc::new(Api { config, broker, lanes, store, profiles, guard, keys, stop });
+    let document = Arc::new(openapi().to_json().unwrap_or_default());
+    let serve_document = move || {
+        let document = Arc::clone(&document);
+        async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], document.to_string()) }
+    };
+    let (routes, _) = openapi::routes().split_for_parts();
+    routes
+        .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
+        .with_state(api)
+        .route("/openapi.json", get(serve_document))
+}
+
+/// Serves the API alone on `listener` until `stop`, then finishes the requests in hand.
+pub async fn run(config: Config, deps: Deps, listener: TcpListener, options: ServeOptions, stop: CancellationToken) {
+    let router = http::with_fallbacks(router(config, deps, stop.clone()));
+    http::serve_with(listener, router, options, stop).await;
+}
+
+impl Api {
+    /// A tenant's profile.
+    pub(crate) fn profile(&self, name: &str) -> Result<&Arc<Profile>, Problem> {
+        self.profiles.get(name).ok_or_else(|| {
+            tracing::error!(profile = name, "a tenant's profile is not loaded");
+            Problem::internal()
+        })
+    }
+}

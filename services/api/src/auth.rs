@@ -1,0 +1,195 @@
+//! Who calls, and what they may do.
+//!
+//! Tenants' keys are a full in-memory table of hashes, kept fresh by the configuration feed, so that a request costs no query
+//! and the database may be away. Operators' keys come from the configuration and are compared in constant time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::header;
+use axum::http::request::Parts;
+use parking_lot::RwLock;
+use postrider_model::ids::{KeyId, TenantId};
+use postrider_runtime::health::Check;
+use postrider_runtime::problem::Problem;
+use postrider_store::Store;
+use postrider_store::config::{KeyHash, Scope, Scopes};
+use postrider_store::feed::{Changes, FeedScope, FeedState};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::{Choice, ConstantTimeEq};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::Api;
+use crate::errors::no_such;
+use crate::request::Params;
+
+const COME_BACK: Duration = Duration::from_secs(2);
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// An operator, who may name a tenant by `?tenant=`.
+    Operator {
+        /// The tenant named.
+        tenant: Option<TenantId>,
+    },
+    /// A tenant's key.
+    Tenant {
+        /// Whose.
+        tenant: TenantId,
+        /// What it may do.
+        scopes: Scopes,
+    },
+}
+
+impl Caller {
+    /// Lets operators through only.
+    pub(crate) fn operator(self) -> Result<(), Problem> {
+        match self {
+            Self::Operator { .. } => Ok(()),
+            Self::Tenant { .. } => Err(Problem::forbidden("this takes an operator key")),
+        }
+    }
+
+    /// The tenant whose things are meant; operators must name one.
+    pub(crate) fn tenant(self, scope: Scope) -> Result<TenantId, Problem> {
+        self.visible(scope)?
+            .ok_or_else(|| Problem::invalid_field("tenant", "an operator key names the tenant by ?tenant=<tenant id>"))
+    }
+
+    /// The tenant whose things may be seen; `None`: everybody's.
+    pub(crate) fn visible(self, scope: Scope) -> Result<Option<TenantId>, Problem> {
+        match self {
+            Self::Operator { tenant } => Ok(tenant),
+            Self::Tenant { tenant, scopes } if scopes.contains(scope) => Ok(Some(tenant)),
+            Self::Tenant { .. } => {
+                Err(Problem::forbidden(format!("this takes a key with the scope `{}`", scope.as_str())))
+            }
+        }
+    }
+
+    /// Checks that the caller may do `scope` with this very tenant.
+    pub(crate) fn may(self, scope: Scope, wanted: TenantId) -> Result<(), Problem> {
+        match self.visible(scope)? {
+            Some(visible) if visible != wanted => Err(no_such("tenant")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let params = Params::from_request_parts(parts, &()).await?;
+        let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let key = authorization
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, key)| key.trim())
+            .filter(|key| !key.is_empty())
+            .ok_or_else(|| Problem::unauthorized("send a key: `Authorization: Bearer <key>`"))?;
+        let caller = api.keys.find(key, api.config.keys_fresh_for)?;
+        let named = params.parse::<TenantId>("tenant")?;
+        match caller {
+            Caller::Operator { .. } => Ok(Caller::Operator { tenant: named }),
+            Caller::Tenant { tenant, .. } if named.is_some_and(|named| named != tenant) => Err(no_such("tenant")),
+            caller => Ok(caller),
+        }
+    }
+}
+
+/// Every key there is.
+pub(crate) struct Keys {
+    operators: Vec<KeyHash>,
+    table: RwLock<Table>,
+    state: RwLock<Option<watch::Receiver<FeedState>>>,
+}
+
+#[derive(Default)]
+struct Table {
+    keys: HashMap<KeyHash, Entry>,
+    hashes: HashMap<KeyId, KeyHash>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    tenant: TenantId,
+    scopes: Scopes,
+}
+
+impl Keys {
+    pub(crate) fn new(operator_keys: &[SecretString]) -> Self {
+        let operators = operator_keys.iter().map(|key| KeyHash::of(key.expose_secret())).collect();
+        Self { operators, table: RwLock::default(), state: RwLock::default() }
+    }
+
+    /// Keeps the table fresh until `stop`.
+    pub(crate) async fn follow(self: Arc<Self>, store: Store, stop: CancellationToken, ready: Check) {
+        let mut feed = store.follow(FeedScope::INGEST, stop);
+        *self.state.write() = Some(feed.state());
+        while let Some(changes) = feed.recv().await {
+            self.table.write().apply(changes);
+            ready.ok();
+        }
+    }
+
+    /// Enters a key that was just made, so that its holder need not wait for the feed.
+    pub(crate) fn made(&self, id: KeyId, text: &SecretString, tenant: TenantId, scopes: Scopes) {
+        self.table.write().insert(id, KeyHash::of(text.expose_secret()), Entry { tenant, scopes });
+    }
+
+    /// Forgets a key that was just deleted.
+    pub(crate) fn deleted(&self, id: KeyId) {
+        self.table.write().remove(id);
+    }
+
+    fn find(&self, key: &str, fresh_for: Duration) -> Result<Caller, Problem> {
+        let hash = KeyHash::of(key);
+        // Every operator key is compared, whichever matches, byte by byte without an early end.
+        let matches = self.operators.iter().fold(Choice::from(0), |found, operator| found | operator.0.ct_eq(&hash.0));
+        if bool::from(matches) {
+            return Ok(Caller::Operator { tenant: None });
+        }
+        if let Some(entry) = self.table.read().keys.get(&hash) {
+            return Ok(Caller::Tenant { tenant: entry.tenant, scopes: entry.scopes });
+        }
+        let fresh = self.state.read().as_ref().is_some_and(|state| state.borrow().is_fresh(fresh_for));
+        if fresh {
+            Err(Problem::unauthorized("no such key"))
+        } else {
+            Err(Problem::unavailable("the key is not known here, and the database is not available", COME_BACK))
+        }
+    }
+}
+
+impl Table {
+    fn apply(&mut self, changes: Changes) {
+        if changes.snapshot {
+            *self = Self::default();
+        }
+        for key in changes.keys {
+            self.insert(key.id, key.hash, Entry { tenant: key.tenant, scopes: key.scopes });
+        }
+        for id in changes.keys_gone {
+            self.remove(id);
+        }
+        if !changes.tenants_gone.is_empty() {
+            self.keys.retain(|_, entry| !changes.tenants_gone.contains(&entry.tenant));
+        }
+    }
+
+    fn insert(&mut self, id: KeyId, hash: KeyHash, entry: Entry) {
+        self.keys.insert(hash, entry);
+        self.hashes.insert(id, hash);
+    }
+
+    fn remove(&mut self, id: KeyId) {
+        if let Some(hash) = self.hashes.remove(&id) {
+            self.keys.remove(&hash);
+        }
+    }
+}

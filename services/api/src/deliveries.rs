@@ -1,0 +1,297 @@
+//! `/v1/deliveries`: what became of events, endpoint by endpoint.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use postrider_model::delivery::DeliveryStatus;
+use postrider_model::event::EventType;
+use postrider_model::ids::{EndpointId, EventId, TenantId};
+use postrider_profiles::EventView;
+use postrider_runtime::problem::Problem;
+use postrider_store::config::Scope;
+use postrider_store::log::{AttemptRow, DeliveryFilter, DeliveryRow};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::errors::{no_such, store_problem};
+use crate::page::{List, page_request};
+use crate::request::Params;
+use crate::test_call::TestBody;
+use crate::time::{millis, shown, shown_if};
+
+/// A delivery: one event for one endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Delivery {
+    #[schema(example = "dlv_0197e7a1b2c35d4e8f90a1b2c3d4e5f6")]
+    id: String,
+    tenant_id: String,
+    event_id: String,
+    endpoint_id: String,
+    /// The event's type.
+    #[serde(rename = "type")]
+    event_type: String,
+    /// `pending`, `delivered`, `failed`, `cancelled` or `discarded`.
+    status: String,
+    /// Why it was discarded: `expired`, `endpoint_deleted`, `endpoint_inactive` or `expunged`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discard_reason: Option<String>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When the next attempt is due, while pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    next_attempt_at: Option<String>,
+    /// When it came to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    finished_at: Option<String>,
+    /// After this it is discarded.
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// `first`, `retry:<id>`, `replay:<id>` or `test:<id>`.
+    generation: String,
+    /// The delivery that it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin_id: Option<String>,
+    /// Whether it is a test call's.
+    test: bool,
+    /// Attempts made so far.
+    attempt_count: u16,
+    /// Status code of the last attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+}
+
+/// A delivery with its attempts and the body that was sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeliveryDetail {
+    #[serde(flatten)]
+    delivery: Delivery,
+    attempts: Vec<Attempt>,
+    /// The body, rendered again; `null` when the event's payload is gone.
+    #[schema(required = true)]
+    body: Option<String>,
+}
+
+/// One HTTP request.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Attempt {
+    /// Its number in the delivery; the first is 1.
+    number: u16,
+    send_id: String,
+    /// `first`, `retry`, `manual`, `replay` or `test`.
+    trigger: String,
+    #[schema(format = DateTime)]
+    started_at: String,
+    /// To the end of the answer's body.
+    duration_ms: f64,
+    timing: Timing,
+    /// How long it was held before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_ms: Option<u64>,
+    /// Why it was held: `rate`, `concurrency` or `breaker`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_reason: Option<String>,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_code: Option<u16>,
+    /// `success`, `http_status`, `timeout`, `connect_failed`, `dns_failed`, `tls_failed`, `address_blocked` or `protocol_error`.
+    outcome: String,
+    /// Why it failed, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// In the order they were written; the endpoint's own and token values are masked.
+    request_headers: Vec<Header>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    response_headers: Vec<Header>,
+    /// The first 4 KiB of the answer's body, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_excerpt: Option<String>,
+    /// When the next attempt was due after this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    next_attempt_at: Option<String>,
+}
+
+/// A header.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Header {
+    name: String,
+    value: String,
+}
+
+/// Where the time of an attempt went.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Timing {
+    /// To the answer's headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte_ms: Option<f64>,
+    /// How much later than due it began (retries).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late_ms: Option<u64>,
+}
+
+impl From<DeliveryRow> for Delivery {
+    fn from(row: DeliveryRow) -> Self {
+        Self {
+            test: row.is_test(),
+            id: row.id.to_string(),
+            tenant_id: row.tenant.to_string(),
+            event_id: row.event.to_string(),
+            endpoint_id: row.endpoint.to_string(),
+            event_type: row.event_type.to_string(),
+            status: row.status.to_string(),
+            discard_reason: row.discard_reason.map(|reason| reason.to_string()),
+            created_at: shown(row.created_at),
+            next_attempt_at: shown_if(row.next_attempt_at),
+            finished_at: shown_if(row.finished_at),
+            expires_at: shown(row.expires_at),
+            generation: row.generation.to_string(),
+            origin_id: row.origin.map(|id| id.to_string()),
+            attempt_count: row.number,
+            status_code: row.status_code,
+        }
+    }
+}
+
+fn headers(pairs: Vec<(String, String)>) -> Vec<Header> {
+    pairs.into_iter().map(|(name, value)| Header { name, value }).collect()
+}
+
+/// The excerpt as text; absent when there was none.
+pub(crate) fn excerpt(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+impl From<AttemptRow> for Attempt {
+    fn from(row: AttemptRow) -> Self {
+        Self {
+            number: row.number,
+            send_id: row.send_id.to_string(),
+            trigger: row.trigger.to_string(),
+            started_at: shown(row.started_at),
+            duration_ms: millis(row.duration_us),
+            timing: Timing { first_byte_ms: row.first_byte_us.map(millis), late_ms: row.late_ms },
+            held_ms: row.held_reason.map(|_| row.held_ms),
+            held_reason: row.held_reason.map(|reason| reason.to_string()),
+            url: row.url,
+            status_code: row.status_code,
+            outcome: row.outcome.to_string(),
+            error: row.error,
+            request_headers: headers(row.request_headers),
+            response_headers: headers(row.response_headers),
+            response_excerpt: excerpt(&row.response_excerpt),
+            next_attempt_at: shown_if(row.next_attempt_at),
+        }
+    }
+}
+
+fn filter_of(params: &Params) -> Result<DeliveryFilter, Problem> {
+    let (from, to) = params.range()?;
+    Ok(DeliveryFilter {
+        endpoint: params.parse::<EndpointId>("endpoint_id")?,
+        event: params.parse::<EventId>("event_id")?,
+        status: params.parse::<DeliveryStatus>("status")?,
+        status_code: params.parse::<u16>("status_code")?,
+        event_type: params.parse::<EventType>("type")?,
+        from,
+        to,
+        test: params.parse::<bool>("test")?,
+    })
+}
+
+/// List deliveries
+///
+/// Newest first.
+#[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries",
+    params(("tenant" = Option<String>, Query, description = "with an operator key: whose; absent: everybody's"),
+        ("endpoint_id" = Option<String>, Query), ("event_id" = Option<String>, Query),
+        ("status" = Option<String>, Query, description = "pending, delivered, failed, cancelled or discarded"),
+        ("status_code" = Option<u16>, Query, description = "of the last attempt"), ("type" = Option<String>, Query),
+        ("from" = Option<String>, Query, description = "made at or after this"), ("to" = Option<String>, Query, description = "made before this"),
+        ("test" = Option<bool>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = List<Delivery>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<List<Delivery>>, Problem> {
+    let names = ["endpoint_id", "event_id", "status", "status_code", "type", "from", "to", "test", "limit", "cursor"];
+    let params = params.only(&names, None)?;
+    let visible = caller.visible(Scope::Read)?;
+    let (filter, page) = (filter_of(&params)?, page_request(&params)?);
+    let page = api.store.list_deliveries(visible, &filter, &page).await.map_err(store_problem)?;
+    Ok(Json(List::of(page, Delivery::from)))
+}
+
+/// Read a delivery with its attempts
+#[utoipa::path(get, path = "/v1/deliveries/{id}", tag = "deliveries", params(("id" = String, Path)),
+    responses((status = 200, body = DeliveryDetail), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn read(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<Json<DeliveryDetail>, Problem> {
+    params.only(&[], None)?;
+    let visible = caller.visible(Scope::Read)?;
+    let row = api.delivery(visible, &id).await?;
+    let attempts = api.store.attempts(row.id, row.delivery_day).await.map_err(store_problem)?;
+    let body = api.body_again(&row).await?;
+    Ok(Json(DeliveryDetail {
+        delivery: row.into(),
+        attempts: attempts.into_iter().map(Attempt::from).collect(),
+        body: body.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+    }))
+}
+
+impl Api {
+    /// A delivery that the caller may see.
+    pub(crate) async fn delivery(&self, visible: Option<TenantId>, id: &str) -> Result<DeliveryRow, Problem> {
+        let id = id.parse().map_err(|_| no_such("delivery"))?;
+        self.store.get_delivery(visible, id).await.map_err(store_problem)?.ok_or_else(|| no_such("delivery"))
+    }
+
+    /// The body that a delivery sent: rendered again from the event, as the endpoint was when it was decided. `None` when
+    /// the payload is gone.
+    async fn body_again(&self, row: &DeliveryRow) -> Result<Option<Vec<u8>>, Problem> {
+        let Some(tenant) = self.store.get_tenant(row.tenant).await.map_err(store_problem)? else { return Ok(None) };
+        let profile = self.profile(&tenant.draft.profile)?;
+        if row.is_test() {
+            let ascii = self.ascii_json(row, None).await?;
+            let test = TestBody::of(profile, Some(&row.event_type), &row.event, row.created_at, row.accepted_at);
+            return Ok(test.map(|test| test.render(profile, ascii)));
+        }
+        let event = self.store.get_event(row.tenant, &row.event).await.map_err(store_problem)?;
+        let Some(event) = event.filter(|event| event.summary.event_day == row.event_day) else { return Ok(None) };
+        let Some(data) = event.data else { return Ok(None) };
+        let decision = self.store.get_decision(row.tenant, &row.event, row.event_day).await.map_err(store_problem)?;
+        let ascii = self.ascii_json(row, decision.map(|decision| decision.config_version)).await?;
+        let summary = &event.summary;
+        let view = EventView {
+            id: &summary.id,
+            event_type: &summary.event_type,
+            occurred_at: summary.occurred_at,
+            accepted_at: summary.accepted_at,
+            attributes: &summary.attributes,
+            metadata: event.metadata.as_deref(),
+            data: &data,
+        };
+        Ok(Some(profile.render(&view, ascii)))
+    }
+
+    /// Whether the endpoint wanted ASCII when it was decided; as it is now when that is not known.
+    async fn ascii_json(&self, row: &DeliveryRow, version: Option<i64>) -> Result<bool, Problem> {
+        if let Some(version) = version {
+            let then = self.store.endpoint_at(row.endpoint, version).await.map_err(store_problem)?;
+            if let Some(then) = then {
+                return Ok(then.document.ascii_json);
+            }
+        }
+        let now = self.store.get_endpoint(None, row.endpoint).await.map_err(store_problem)?;
+        Ok(now.is_some_and(|endpoint| endpoint.document.ascii_json))
+    }
+}

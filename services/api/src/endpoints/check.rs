@@ -1,0 +1,325 @@
+//! What a valid endpoint is: the tenant's profile, its limits, and the address guard have a say.
+
+use std::time::Duration;
+
+use postrider_egress::AddressGuard;
+use postrider_model::limits::{
+    ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, ENDPOINT_HEADER_VALUE_BYTES_MAX, ENDPOINT_HEADERS_MAX, METADATA_BYTES_MAX,
+};
+use postrider_model::retry::{InvalidSchedule, RetrySchedule};
+use postrider_model::subscription::{Subscription, TypePattern};
+use postrider_profiles::{Profile, SchemeKind, UrlRule, is_header_name, is_header_value, is_reserved_header};
+use postrider_runtime::problem::FieldError;
+use postrider_store::config::{Channel, EndpointDocument, EndpointDraft, SignatureKey, TenantLimits};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::model::MASK;
+use crate::request::escape;
+use crate::tenants::check_name;
+
+/// Most bytes of a description.
+const DESCRIPTION_BYTES_MAX: usize = 2_000;
+/// Lowest rate an endpoint may ask for: one attempt in 100 s.
+const RATE_MIN: f64 = 0.01;
+/// Highest rate an endpoint may ask for, unless its tenant's limit is lower.
+const RATE_MAX: f64 = 100_000.0;
+
+/// What endpoints of one tenant are checked against.
+pub(crate) struct Rules<'a> {
+    pub(crate) profile: &'a Profile,
+    pub(crate) limits: &'a TenantLimits,
+    pub(crate) guard: &'a AddressGuard,
+}
+
+#[derive(Default)]
+struct Errors(Vec<FieldError>);
+
+impl Errors {
+    fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(FieldError::new(pointer, detail));
+    }
+}
+
+impl Rules<'_> {
+    /// Everything that is wrong with an endpoint.
+    pub(crate) fn check(&self, draft: &EndpointDraft) -> Vec<FieldError> {
+        let mut errors = Errors::default();
+        let document = &draft.document;
+        self.texts(document, &mut errors);
+        self.channel(document, &mut errors);
+        self.subscription(document, &mut errors);
+        self.headers(&draft.private.headers, &mut errors);
+        self.pace(document, &mut errors);
+        if document.signature_key == SignatureKey::Ed25519 {
+            errors.add("/signature_key", "ed25519 is not available yet; allowed is hmac");
+        }
+        if document.payload_filter.is_some() {
+            errors.add("/payload_filter", "not available yet");
+        }
+        if let Some(name) = &document.token_header {
+            self.token_header(name, &mut errors);
+        }
+        errors.0
+    }
+
+    fn texts(&self, document: &EndpointDocument, errors: &mut Errors) {
+        if let Err(detail) = check_name(&document.name) {
+            errors.add("/name", detail);
+        }
+        if let Some(description) = &document.description {
+            let control = |c: char| c.is_control() && c != '\n' && c != '\t';
+            if description.len() > DESCRIPTION_BYTES_MAX || description.chars().any(control) {
+                errors.add(
+                    "/description",
+                    format!("at most {DESCRIPTION_BYTES_MAX} bytes, no control characters but line ends and tabs"),
+                );
+            }
+        }
+        if let Some(metadata) = &document.metadata {
+            if metadata.to_string().len() > METADATA_BYTES_MAX {
+                errors.add("/metadata", format!("at most {METADATA_BYTES_MAX} bytes"));
+            } else if holds_nul(metadata) {
+                errors.add("/metadata", "no character U+0000");
+            }
+        }
+    }
+
+    fn channel(&self, document: &EndpointDocument, errors: &mut Errors) {
+        if document.channel == Channel::Pushover {
+            errors.add("/channel", "pushover is not available yet; allowed is web");
+            return;
+        }
+        match document.url.as_deref() {
+            None => errors.add("/url", "the channel web needs a URL"),
+            Some(url) => {
+                let https_only = self.profile.url_rule == UrlRule::HttpsOnly;
+                if let Err(refused) = self.guard.check_url(url, https_only) {
+                    errors.add("/url", refused.to_string());
+                }
+            }
+        }
+    }
+
+    fn subscription(&self, document: &EndpointDocument, errors: &mut Errors) {
+        for (attribute, values) in &document.filters {
+            for (index, value) in values.iter().enumerate() {
+                if value.chars().any(char::is_control) {
+                    errors.add(format!("/filters/{}/{index}", escape(attribute)), "no control characters");
+                }
+            }
+        }
+        let kind_of = |name: &str| self.profile.attribute_kind(name);
+        match Subscription::compile(&document.event_types, &document.filters, kind_of) {
+            Ok(subscription) => self.known_types(&subscription, errors),
+            Err(invalid) => {
+                let filters: Vec<&str> = self.profile.attributes.keys().map(String::as_str).collect();
+                let unknown = invalid.detail.ends_with("no such filter");
+                let allowed = if unknown { format!("; there are: {}", filters.join(", ")) } else { String::new() };
+                errors.add(invalid.pointer, invalid.detail + &allowed);
+            }
+        }
+    }
+
+    /// A type named exactly must be one that the product has, or it would be waited for in vain.
+    fn known_types(&self, subscription: &Subscription, errors: &mut Errors) {
+        if self.profile.open_catalog {
+            return;
+        }
+        for (index, pattern) in subscription.event_types.iter().enumerate() {
+            if let TypePattern::Exact(name) = pattern
+                && self.profile.event_type(name).is_none()
+            {
+                errors.add(
+                    format!("/event_types/{index}"),
+                    format!("no such event type; there are: {}", catalog(self.profile)),
+                );
+            }
+        }
+    }
+
+    fn headers(&self, headers: &[(String, SecretString)], errors: &mut Errors) {
+        if headers.len() > ENDPOINT_HEADERS_MAX {
+            errors.add("/headers", format!("at most {ENDPOINT_HEADERS_MAX} headers, got {}", headers.len()));
+        }
+        for (index, (name, value)) in headers.iter().enumerate() {
+            let pointer = || format!("/headers/{}", escape(name));
+            let value = value.expose_secret();
+            if !is_header_name(name) {
+                errors.add(pointer(), "not a header name");
+            } else if is_reserved_header(name) || self.is_profiles_own(name) {
+                errors.add(pointer(), "a header that Postrider sets itself");
+            } else if headers[..index].iter().any(|(before, _)| before.eq_ignore_ascii_case(name)) {
+                errors.add(pointer(), "given twice (case does not count)");
+            }
+            if value == MASK {
+                errors.add(pointer(), "stands for a value that is not shown; give the value itself");
+            } else if !is_header_value(value) || value.len() > ENDPOINT_HEADER_VALUE_BYTES_MAX {
+                errors.add(
+                    pointer(),
+                    format!("a value has at most {ENDPOINT_HEADER_VALUE_BYTES_MAX} bytes of visible ASCII"),
+                );
+            }
+        }
+    }
+
+    fn is_profiles_own(&self, name: &str) -> bool {
+        let signature = self.profile.signature.as_ref().map(|scheme| scheme.header.as_str());
+        let mut own = self.profile.headers.iter().map(|header| header.name.as_str()).chain(signature);
+        own.any(|header| header.eq_ignore_ascii_case(name))
+    }
+
+    fn pace(&self, document: &EndpointDocument, errors: &mut Errors) {
+        if let Some(seconds) = &document.retry_schedule_seconds
+            && let Err(invalid) = RetrySchedule::from_seconds(seconds.clone())
+        {
+            let pointer = match invalid {
+                InvalidSchedule::TooMany(_) => "/retry_schedule_seconds".to_owned(),
+                InvalidSchedule::Delay { index, .. } => format!("/retry_schedule_seconds/{index}"),
+            };
+            errors.add(pointer, invalid.to_string());
+        }
+        if let Some(seconds) = document.timeout_seconds {
+            let (shortest, longest) = (ATTEMPT_TIMEOUT_MIN.as_secs(), self.timeout_max().as_secs());
+            if !(shortest..=longest).contains(&seconds.into()) {
+                errors.add("/timeout_seconds", format!("{shortest} to {longest} s"));
+            }
+        }
+        if let Some(rate) = document.rate_per_second {
+            let highest = self.limits.rate_per_second_max.unwrap_or(RATE_MAX).min(RATE_MAX);
+            if !(rate >= RATE_MIN.min(highest) && rate <= highest) {
+                errors.add("/rate_per_second", format!("{RATE_MIN} to {highest}"));
+            }
+        }
+    }
+
+    fn timeout_max(&self) -> Duration {
+        let limit = self.limits.timeout_seconds_max.map(|seconds| Duration::from_secs(seconds.into()));
+        limit.unwrap_or(ATTEMPT_TIMEOUT_MAX).min(ATTEMPT_TIMEOUT_MAX)
+    }
+
+    fn token_header(&self, name: &str, errors: &mut Errors) {
+        let token = self.profile.signature.as_ref().is_some_and(|scheme| scheme.kind == SchemeKind::Token);
+        if !token {
+            errors.add("/token_header", "the tenant's profile signs, it sends no token");
+        } else if !is_header_name(name) || is_reserved_header(name) {
+            errors.add("/token_header", "not a header name, or one that Postrider sets itself");
+        }
+    }
+}
+
+/// A profile's event types, for messages.
+pub(crate) fn catalog(profile: &Profile) -> String {
+    profile.catalog.iter().map(|info| info.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a string anywhere in it has the one character that the database's JSON refuses.
+fn holds_nul(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.contains('\0'),
+        serde_json::Value::Array(items) => items.iter().any(holds_nul),
+        serde_json::Value::Object(members) => {
+            members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value))
+        }
+        _ => false,
+    }
+}
+
+/// Keeps the errors of the members that an edit touches: what was valid when it was saved must not block an edit beside it.
+pub(crate) fn of_touched(errors: Vec<FieldError>, touched: &[&str]) -> Vec<FieldError> {
+    let of = |error: &FieldError| error.pointer.split('/').nth(1).is_some_and(|member| touched.contains(&member));
+    errors.into_iter().filter(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_profiles::Profiles;
+
+    use super::*;
+    use crate::endpoints::model::CreateEndpoint;
+
+    #[track_caller]
+    fn check_in(profile: &str, member: &str, value: serde_json::Value, expected: Option<&str>) {
+        let profiles = Profiles::builtin();
+        let profile = profiles.get(profile).unwrap();
+        let limits = TenantLimits { rate_per_second_max: Some(50.0), ..TenantLimits::default() };
+        let guard = AddressGuard::new(Vec::new(), false);
+        let mut json = serde_json::json!({"name": "n", "url": "https://example.com/", "event_types": ["*"]});
+        json[member] = value.clone();
+        let draft = serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft();
+        let errors = Rules { profile, limits: &limits, guard: &guard }.check(&draft);
+        let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(pointers, expected.into_iter().collect::<Vec<_>>(), "{member}: {value}: {errors:?}");
+    }
+
+    #[track_caller]
+    fn good(member: &str, value: serde_json::Value) {
+        check_in("magnetite", member, value, None);
+    }
+
+    #[track_caller]
+    fn bad(member: &str, value: serde_json::Value, pointer: &str) {
+        check_in("magnetite", member, value, Some(pointer));
+    }
+
+    #[test]
+    fn each_mistake_has_its_pointer() {
+        use serde_json::json;
+        bad("name", json!(" "), "/name");
+        bad("name", json!("x".repeat(201)), "/name");
+        bad("description", json!("a\u{0}"), "/description");
+        good("description", json!("two\nlines"));
+        bad("metadata", json!({"a": ["\u{0}"]}), "/metadata");
+        bad("metadata", json!({"a": "x".repeat(17_000)}), "/metadata");
+        bad("channel", json!("pushover"), "/channel");
+        bad("url", json!(null), "/url");
+        for url in ["http://example.com/", "https://127.0.0.1/", "https://u:p@example.com/", "ftp://example.com/", "x"]
+        {
+            bad("url", json!(url), "/url");
+        }
+        bad("event_types", json!([]), "/event_types");
+        bad("event_types", json!(["lead.created", "email*"]), "/event_types/1");
+        bad("event_types", json!(["lead.created", "no.such"]), "/event_types/1");
+        good("event_types", json!(["lead.*", "magnet.viewed"]));
+        check_in("standard", "event_types", json!(["any.thing"]), None);
+        bad("filters", json!({"colour": ["red"]}), "/filters/colour");
+        bad("filters", json!({"bridge": []}), "/filters/bridge");
+        bad("filters", json!({"bridge": ["ok", "\u{0}"]}), "/filters/bridge/1");
+        bad("filters", json!({"dedicated_ip": ["10.0.0.0/8", "300.1.1.1"]}), "/filters/dedicated_ip/1");
+        bad("payload_filter", json!({"all": []}), "/payload_filter");
+        bad("signature_key", json!("ed25519"), "/signature_key");
+        bad("token_header", json!("X-Token"), "/token_header");
+    }
+
+    #[test]
+    fn headers_that_postrider_sets_are_refused_and_so_are_broken_values() {
+        use serde_json::json;
+        good("headers", json!({"Authorization": "Bearer x", "X-Team": ""}));
+        for name in
+            ["Content-Type", "webhook-id", "Postrider-Attempt", "Host", "x-magnetite-signature", "X-Magnetite-Event"]
+        {
+            bad("headers", json!({name: "x"}), &format!("/headers/{name}"));
+        }
+        bad("headers", json!({"a b": "x"}), "/headers/a b");
+        bad("headers", json!({"X-A": "x\r\nX-B: y"}), "/headers/X-A");
+        bad("headers", json!({"X-A": "x".repeat(2_049)}), "/headers/X-A");
+        bad("headers", json!({"X-A": MASK}), "/headers/X-A");
+        bad("headers", json!({"X-A": "1", "x-a": "2"}), "/headers/x-a");
+        let many: serde_json::Map<_, _> = (0..21).map(|n| (format!("X-{n}"), json!("v"))).collect();
+        bad("headers", many.into(), "/headers");
+    }
+
+    #[test]
+    fn pace_stays_within_the_limits() {
+        use serde_json::json;
+        good("retry_schedule_seconds", json!([]));
+        bad("retry_schedule_seconds", json!([1, 0]), "/retry_schedule_seconds/1");
+        bad("retry_schedule_seconds", json!(vec![1; 21]), "/retry_schedule_seconds");
+        good("timeout_seconds", json!(60));
+        bad("timeout_seconds", json!(0), "/timeout_seconds");
+        bad("timeout_seconds", json!(61), "/timeout_seconds");
+        good("rate_per_second", json!(50));
+        bad("rate_per_second", json!(50.1), "/rate_per_second");
+        bad("rate_per_second", json!(0), "/rate_per_second");
+        bad("rate_per_second", json!(-1), "/rate_per_second");
+    }
+}

@@ -1,0 +1,172 @@
+//! Create, list, read, edit, delete.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_runtime::problem::{FieldError, Problem};
+use postrider_signature::{check_imported, generate_secret};
+use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Scope, Tenant};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::check::{Rules, of_touched};
+use super::model::{CreateEndpoint, CreatedEndpoint, EditEndpoint, Endpoint, EndpointInList, EndpointPage};
+use crate::Api;
+use crate::auth::Caller;
+use crate::errors::{edit_problem, no_such, store_problem};
+use crate::page::page_request;
+use crate::request::{Params, StrictJson, etag, if_match};
+
+/// Reads an endpoint's id from the path; one that is malformed is one that does not exist.
+pub(crate) fn endpoint_id(text: &str) -> Result<EndpointId, Problem> {
+    text.parse().map_err(|_| no_such("endpoint"))
+}
+
+impl Api {
+    /// The tenant, which must be there.
+    pub(crate) async fn tenant(&self, id: TenantId) -> Result<Tenant, Problem> {
+        self.store.get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))
+    }
+
+    /// An endpoint that the caller may see.
+    pub(crate) async fn endpoint(&self, visible: Option<TenantId>, id: EndpointId) -> Result<StoredEndpoint, Problem> {
+        self.store.get_endpoint(visible, id).await.map_err(store_problem)?.ok_or_else(|| no_such("endpoint"))
+    }
+}
+
+/// The secret that a customer brought, or a new one.
+pub(crate) fn secret_of(given: Option<String>, errors: &mut Vec<FieldError>) -> SecretString {
+    match given {
+        None => generate_secret(),
+        Some(given) => {
+            if let Err(invalid) = check_imported(&given) {
+                errors.push(FieldError::new("/secret", invalid.to_string()));
+            }
+            SecretString::from(given)
+        }
+    }
+}
+
+fn with_etag<T: serde::Serialize>(status: StatusCode, version: i64, body: T) -> Response {
+    (status, [(header::ETAG, etag(version))], Json(body)).into_response()
+}
+
+/// Make an endpoint
+///
+/// The secret is shown this once. Refused with 409 at the tenant's limit.
+#[utoipa::path(post, path = "/v1/endpoints", tag = "endpoints",
+    params(("tenant" = Option<String>, Query, description = "with an operator key: whose")), request_body = CreateEndpoint,
+    responses((status = 201, body = CreatedEndpoint, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    StrictJson(mut request): StrictJson<CreateEndpoint>,
+) -> Result<Response, Problem> {
+    params.only(&[], None)?;
+    let tenant = api.tenant(caller.tenant(Scope::Manage)?).await?;
+    let rules = Rules { profile: api.profile(&tenant.draft.profile)?, limits: &tenant.draft.limits, guard: &api.guard };
+    let (given, pushover) = (request.secret.take(), request.pushover.take());
+    let draft = request.into_draft();
+    let mut errors = rules.check(&draft);
+    if pushover.is_some() {
+        errors.push(FieldError::new("/pushover", "not available yet"));
+    }
+    let secret = secret_of(given, &mut errors);
+    if !errors.is_empty() {
+        return Err(Problem::unprocessable(errors));
+    }
+    let new = NewEndpoint { draft, secret };
+    let made = api.store.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
+    let version = made.version;
+    let secret = new.secret.expose_secret().to_owned();
+    Ok(with_etag(StatusCode::CREATED, version, CreatedEndpoint { endpoint: made.into(), secret }))
+}
+
+/// List endpoints
+#[utoipa::path(get, path = "/v1/endpoints", tag = "endpoints",
+    params(("tenant" = Option<String>, Query, description = "with an operator key: whose"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = EndpointPage), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<EndpointPage>, Problem> {
+    let params = params.only(&["limit", "cursor"], None)?;
+    let tenant = caller.tenant(Scope::Read)?;
+    let page = api.store.list_endpoints(tenant, &page_request(&params)?).await.map_err(store_problem)?;
+    let data = page.items.into_iter().map(|item| EndpointInList {
+        endpoint: item.endpoint.into(),
+        successes: item.successes,
+        failures: item.failures,
+    });
+    Ok(Json(EndpointPage { data: data.collect(), next_cursor: page.next_cursor, usage: page.usage, limit: page.limit }))
+}
+
+/// Read an endpoint
+#[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path)),
+    responses((status = 200, body = Endpoint, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn read(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    params.only(&[], None)?;
+    let endpoint = api.endpoint(caller.visible(Scope::Read)?, endpoint_id(&id)?).await?;
+    Ok(with_etag(StatusCode::OK, endpoint.version, Endpoint::from(endpoint)))
+}
+
+/// Edit an endpoint
+///
+/// What is absent stays, what is `null` is cleared. In force everywhere within two seconds.
+#[utoipa::path(patch, path = "/v1/endpoints/{id}", tag = "endpoints",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = EditEndpoint,
+    responses((status = 200, body = Endpoint, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn edit(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    StrictJson(request): StrictJson<EditEndpoint>,
+) -> Result<Response, Problem> {
+    params.only(&[], None)?;
+    let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
+    let expected = if_match(&headers)?;
+    if request.pushover.is_some() {
+        return Err(Problem::invalid_field("/pushover", "not available yet"));
+    }
+    let tenant = api.tenant(api.endpoint(visible, id).await?.tenant).await?;
+    let rules = Rules { profile: api.profile(&tenant.draft.profile)?, limits: &tenant.draft.limits, guard: &api.guard };
+    let apply = |draft: &mut EndpointDraft| {
+        let touched = request.clone().apply(draft);
+        let errors = of_touched(rules.check(draft), &touched);
+        if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
+    };
+    let endpoint = api.store.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
+    Ok(with_etag(StatusCode::OK, endpoint.version, Endpoint::from(endpoint)))
+}
+
+/// Delete an endpoint
+///
+/// Its pending deliveries are discarded when their next attempt is due.
+#[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn delete(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    params.only(&[], None)?;
+    let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
+    api.store.delete_endpoint(visible, id, if_match(&headers)?).await.map_err(store_problem)?;
+    Ok(StatusCode::NO_CONTENT)
+}

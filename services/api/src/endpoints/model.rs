@@ -1,0 +1,378 @@
+//! Endpoints as requests and answers show them, and how one becomes the other.
+
+use std::collections::BTreeMap;
+
+use postrider_model::delivery::EndpointStatus;
+use postrider_store::config::{
+    Channel as StoredChannel, Endpoint as StoredEndpoint, EndpointDocument, EndpointDraft, EndpointPrivate,
+    SignatureKey as StoredSignatureKey,
+};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::request::clearable;
+use crate::time::{shown, shown_if};
+
+/// Stands for the value of an endpoint's own header, which is not shown again. In an edit it means "as it is".
+pub(crate) const MASK: &str = "********";
+
+/// How deliveries reach an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Channel {
+    /// An HTTP POST to its URL.
+    #[default]
+    Web,
+    /// A Pushover message. Not available yet.
+    Pushover,
+}
+
+/// What `webhook-signature` is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SignatureKey {
+    /// HMAC-SHA256 with the shared secret.
+    #[default]
+    Hmac,
+    /// Ed25519. Not available yet.
+    Ed25519,
+}
+
+/// What a customer can say about an endpoint's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WantedStatus {
+    /// It takes events.
+    #[default]
+    Active,
+    /// It takes none; tests work all the same.
+    Inactive,
+}
+
+/// Whether an endpoint takes events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    /// It does.
+    Active,
+    /// Its customer switched it off.
+    Inactive,
+    /// The engine switched it off.
+    Disabled,
+}
+
+/// An endpoint to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateEndpoint {
+    /// 1 to 200 bytes, for people.
+    pub(crate) name: String,
+    /// At most 2,000 bytes, for people.
+    pub(crate) description: Option<String>,
+    /// Your own JSON object, at most 16 KiB.
+    pub(crate) metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default)]
+    pub(crate) channel: Channel,
+    /// Where deliveries are sent. Required for the channel `web`.
+    #[schema(example = "https://example.com/hooks")]
+    pub(crate) url: Option<String>,
+    /// Not available yet.
+    pub(crate) pushover: Option<serde_json::Value>,
+    /// Event types: one exactly, everything below a dot (`email.*`), or all (`*`). Not empty.
+    #[schema(example = json!(["email.*"]))]
+    pub(crate) event_types: Vec<String>,
+    /// Attribute -> values. Several values: any of them; several attributes: all of them.
+    #[serde(default)]
+    pub(crate) filters: BTreeMap<String, Vec<String>>,
+    /// Not available yet.
+    pub(crate) payload_filter: Option<serde_json::Value>,
+    /// Headers of its own, name -> value, at most 20. Values are not shown again.
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) status: WantedStatus,
+    /// A secret of your own, 1 to 256 characters; one is made when absent.
+    pub(crate) secret: Option<String>,
+    #[serde(default)]
+    pub(crate) signature_key: SignatureKey,
+    /// Delays between attempts, seconds; empty: no retries; absent: the profile's.
+    pub(crate) retry_schedule_seconds: Option<Vec<u32>>,
+    /// Longest time of an attempt, 1 to 60 s; absent: the profile's.
+    pub(crate) timeout_seconds: Option<u32>,
+    /// Highest rate, attempts a second; absent: the profile's.
+    pub(crate) rate_per_second: Option<f64>,
+    /// Escape everything that is not ASCII in bodies.
+    #[serde(default)]
+    pub(crate) ascii_json: bool,
+    /// Another name for the header that carries the secret token, for profiles that authenticate so.
+    pub(crate) token_header: Option<String>,
+}
+
+/// An edit of an endpoint: what is absent stays, what is `null` is cleared. The secret is replaced by `rotate-secret`.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EditEndpoint {
+    pub(crate) name: Option<String>,
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) description: Option<Option<String>>,
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) metadata: Option<Option<serde_json::Map<String, serde_json::Value>>>,
+    pub(crate) channel: Option<Channel>,
+    pub(crate) url: Option<String>,
+    /// Not available yet.
+    pub(crate) pushover: Option<serde_json::Value>,
+    pub(crate) event_types: Option<Vec<String>>,
+    /// Replaces all filters.
+    pub(crate) filters: Option<BTreeMap<String, Vec<String>>>,
+    /// Not available yet.
+    pub(crate) payload_filter: Option<serde_json::Value>,
+    /// Replaces all headers; the value `********` keeps a header's value as it is.
+    pub(crate) headers: Option<BTreeMap<String, String>>,
+    pub(crate) status: Option<WantedStatus>,
+    pub(crate) signature_key: Option<SignatureKey>,
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Vec<u32>>)]
+    pub(crate) retry_schedule_seconds: Option<Option<Vec<u32>>>,
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<u32>)]
+    pub(crate) timeout_seconds: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<f64>)]
+    pub(crate) rate_per_second: Option<Option<f64>>,
+    pub(crate) ascii_json: Option<bool>,
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) token_header: Option<Option<String>>,
+}
+
+/// An endpoint. Secrets and the values of its own headers are not shown.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Endpoint {
+    #[schema(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
+    pub(crate) id: String,
+    pub(crate) tenant_id: String,
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) metadata: Option<serde_json::Value>,
+    pub(crate) channel: Channel,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
+    pub(crate) event_types: Vec<String>,
+    pub(crate) filters: BTreeMap<String, Vec<String>>,
+    /// Names of its own headers; each value reads `********`.
+    pub(crate) headers: BTreeMap<String, &'static str>,
+    pub(crate) status: Status,
+    /// Why the engine switched it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disabled_reason: Option<String>,
+    /// When the engine switched it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) disabled_at: Option<String>,
+    pub(crate) signature_key: SignatureKey,
+    /// Its own delays; absent: the profile's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_schedule_seconds: Option<Vec<u32>>,
+    /// Its own timeout; absent: the profile's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_seconds: Option<u32>,
+    /// Its own rate; absent: the profile's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rate_per_second: Option<f64>,
+    pub(crate) ascii_json: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token_header: Option<String>,
+    /// Until when the previous secret signs `webhook-signature`, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) previous_secret_until: Option<String>,
+    /// From when on the next secret signs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) next_secret_from: Option<String>,
+    /// Its ETag is `"v<version>"`.
+    pub(crate) version: i64,
+    #[schema(format = DateTime)]
+    pub(crate) created_at: String,
+    #[schema(format = DateTime)]
+    pub(crate) updated_at: String,
+}
+
+/// An endpoint that was just made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CreatedEndpoint {
+    #[serde(flatten)]
+    pub(crate) endpoint: Endpoint,
+    /// What its deliveries are signed with: shown this once.
+    pub(crate) secret: String,
+}
+
+/// An endpoint in a list, with what its attempts came to within the retention.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EndpointInList {
+    #[serde(flatten)]
+    pub(crate) endpoint: Endpoint,
+    /// Attempts that succeeded.
+    pub(crate) successes: u64,
+    /// Attempts that failed.
+    pub(crate) failures: u64,
+}
+
+/// A page of a tenant's endpoints.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EndpointPage {
+    /// Newest first.
+    pub(crate) data: Vec<EndpointInList>,
+    /// Give it as `cursor` to get the next page; `null`: this is the last.
+    #[schema(required = true)]
+    pub(crate) next_cursor: Option<String>,
+    /// Endpoints that the tenant has.
+    pub(crate) usage: u32,
+    /// Endpoints that the tenant may have.
+    pub(crate) limit: u32,
+}
+
+impl From<StoredEndpoint> for Endpoint {
+    fn from(endpoint: StoredEndpoint) -> Self {
+        let document = endpoint.document;
+        Self {
+            id: endpoint.id.to_string(),
+            tenant_id: endpoint.tenant.to_string(),
+            name: document.name,
+            description: document.description,
+            metadata: document.metadata,
+            channel: match document.channel {
+                StoredChannel::Web => Channel::Web,
+                StoredChannel::Pushover => Channel::Pushover,
+            },
+            url: document.url,
+            event_types: document.event_types,
+            filters: document.filters,
+            headers: document.header_names.into_iter().map(|name| (name, MASK)).collect(),
+            status: match endpoint.status {
+                EndpointStatus::Active => Status::Active,
+                EndpointStatus::Inactive => Status::Inactive,
+                EndpointStatus::Disabled => Status::Disabled,
+            },
+            disabled_reason: endpoint.disabled_reason,
+            disabled_at: shown_if(endpoint.disabled_at),
+            signature_key: match document.signature_key {
+                StoredSignatureKey::Hmac => SignatureKey::Hmac,
+                StoredSignatureKey::Ed25519 => SignatureKey::Ed25519,
+            },
+            retry_schedule_seconds: document.retry_schedule_seconds,
+            timeout_seconds: document.timeout_seconds,
+            rate_per_second: document.rate_per_second,
+            ascii_json: document.ascii_json,
+            token_header: document.token_header,
+            previous_secret_until: shown_if(endpoint.previous_secret_until),
+            next_secret_from: shown_if(endpoint.next_secret_from),
+            version: endpoint.version,
+            created_at: shown(endpoint.created_at),
+            updated_at: shown(endpoint.updated_at),
+        }
+    }
+}
+
+fn stored_channel(channel: Channel) -> StoredChannel {
+    match channel {
+        Channel::Web => StoredChannel::Web,
+        Channel::Pushover => StoredChannel::Pushover,
+    }
+}
+
+fn stored_key(key: SignatureKey) -> StoredSignatureKey {
+    match key {
+        SignatureKey::Hmac => StoredSignatureKey::Hmac,
+        SignatureKey::Ed25519 => StoredSignatureKey::Ed25519,
+    }
+}
+
+fn stored_status(status: WantedStatus) -> EndpointStatus {
+    match status {
+        WantedStatus::Active => EndpointStatus::Active,
+        WantedStatus::Inactive => EndpointStatus::Inactive,
+    }
+}
+
+fn secret_headers(headers: BTreeMap<String, String>) -> Vec<(String, SecretString)> {
+    headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect()
+}
+
+impl CreateEndpoint {
+    /// What is to be stored, unchecked.
+    pub(crate) fn into_draft(self) -> EndpointDraft {
+        let document = EndpointDocument {
+            name: self.name,
+            description: self.description,
+            metadata: self.metadata.map(serde_json::Value::Object),
+            channel: stored_channel(self.channel),
+            url: self.url,
+            sound: None,
+            event_types: self.event_types,
+            filters: self.filters,
+            payload_filter: self.payload_filter,
+            header_names: Vec::new(),
+            signature_key: stored_key(self.signature_key),
+            public_key: None,
+            retry_schedule_seconds: self.retry_schedule_seconds,
+            timeout_seconds: self.timeout_seconds,
+            rate_per_second: self.rate_per_second,
+            ascii_json: self.ascii_json,
+            token_header: self.token_header,
+        };
+        let private = EndpointPrivate { headers: secret_headers(self.headers), token: None, pushover: None };
+        EndpointDraft { document, status: stored_status(self.status), private }
+    }
+}
+
+impl EditEndpoint {
+    /// Applies the edit, unchecked. Returns the names of the members that it touches.
+    pub(crate) fn apply(self, draft: &mut EndpointDraft) -> Vec<&'static str> {
+        let mut touched = Vec::new();
+        let document = &mut draft.document;
+        macro_rules! set {
+            ($name:literal, $from:expr, $to:expr) => {
+                if let Some(value) = $from {
+                    $to = value;
+                    touched.push($name);
+                }
+            };
+        }
+        set!("name", self.name, document.name);
+        set!("description", self.description, document.description);
+        set!("metadata", self.metadata.map(|m| m.map(serde_json::Value::Object)), document.metadata);
+        set!("channel", self.channel.map(stored_channel), document.channel);
+        set!("url", self.url.map(Some), document.url);
+        set!("event_types", self.event_types, document.event_types);
+        set!("filters", self.filters, document.filters);
+        set!("payload_filter", self.payload_filter.map(Some), document.payload_filter);
+        set!("signature_key", self.signature_key.map(stored_key), document.signature_key);
+        set!("retry_schedule_seconds", self.retry_schedule_seconds, document.retry_schedule_seconds);
+        set!("timeout_seconds", self.timeout_seconds, document.timeout_seconds);
+        set!("rate_per_second", self.rate_per_second, document.rate_per_second);
+        set!("ascii_json", self.ascii_json, document.ascii_json);
+        set!("token_header", self.token_header, document.token_header);
+        set!("status", self.status.map(stored_status), draft.status);
+        if let Some(headers) = self.headers {
+            touched.push("headers");
+            let old = std::mem::take(&mut draft.private.headers);
+            draft.private.headers = secret_headers(headers);
+            for (name, value) in &mut draft.private.headers {
+                let kept = old.iter().find(|(before, _)| before.eq_ignore_ascii_case(name));
+                if let Some((_, kept)) = kept
+                    && secrecy::ExposeSecret::expose_secret(value) == MASK
+                {
+                    *value = kept.clone();
+                }
+            }
+        }
+        touched
+    }
+}

@@ -1,0 +1,111 @@
+//! `POST /v1/endpoints/{id}/rotate-secret`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use postrider_model::time::UnixMillis;
+use postrider_profiles::Profile;
+use postrider_runtime::problem::{FieldError, Problem};
+use postrider_store::config::{Rotation, Scope};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::handlers::{endpoint_id, secret_of};
+use crate::Api;
+use crate::auth::Caller;
+use crate::errors::store_problem;
+use crate::request::{OptionalJson, Params, etag, if_match};
+
+/// How long both secrets sign when the request does not say.
+const OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
+/// Longest overlap, and furthest cut-over.
+const ROTATION_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+/// How the secret is to be replaced; `{}` for the usual way.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateSecret {
+    /// How long the old secret signs `webhook-signature` beside the new one; 24 h unless said otherwise, at most 30 days.
+    /// Headers that carry one value cut over at once.
+    overlap_seconds: Option<u64>,
+    /// Cut over at this moment instead, without an overlap; at most 30 days ahead.
+    #[schema(format = DateTime)]
+    effective_at: Option<String>,
+    /// A secret of your own, 1 to 256 characters; one is made when absent.
+    secret: Option<String>,
+}
+
+/// The new secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RotatedSecret {
+    /// Shown this once.
+    secret: String,
+}
+
+/// Replace an endpoint's secret
+///
+/// The new secret is shown this once.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/rotate-secret", tag = "endpoints",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = RotateSecret,
+    responses((status = 200, body = RotatedSecret, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn rotate_secret(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    OptionalJson(request): OptionalJson<RotateSecret>,
+) -> Result<Response, Problem> {
+    params.only(&[], None)?;
+    let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
+    let tenant = api.tenant(api.endpoint(visible, id).await?.tenant).await?;
+    let profile = api.profile(&tenant.draft.profile)?;
+    let mut errors = Vec::new();
+    let rotation = rotation_of(&request, profile, UnixMillis::now(), &mut errors);
+    let secret = secret_of(request.secret, &mut errors);
+    if !errors.is_empty() {
+        return Err(Problem::unprocessable(errors));
+    }
+    let expected = if_match(&headers)?;
+    let endpoint = api.store.rotate_secret(visible, id, expected, &secret, rotation).await.map_err(store_problem)?;
+    let answer = RotatedSecret { secret: secret.expose_secret().to_owned() };
+    Ok(([(header::ETAG, etag(endpoint.version))], Json(answer)).into_response())
+}
+
+fn rotation_of(request: &RotateSecret, profile: &Profile, now: UnixMillis, errors: &mut Vec<FieldError>) -> Rotation {
+    let mut wrong = |pointer: &str, detail: String| errors.push(FieldError::new(pointer, detail));
+    let days = ROTATION_MAX.as_secs() / 86_400;
+    if let Some(text) = &request.effective_at {
+        if request.overlap_seconds.is_some() {
+            wrong("/overlap_seconds", "an overlap or a moment of cut-over, not both".into());
+        }
+        let at = match text.parse::<UnixMillis>() {
+            Ok(at) => at,
+            Err(error) => {
+                wrong("/effective_at", error.to_string());
+                now
+            }
+        };
+        if at > now.plus(ROTATION_MAX) {
+            wrong("/effective_at", format!("at most {days} days ahead"));
+        }
+        return Rotation::CutOver { at };
+    }
+    if !profile.standard_headers {
+        // No header could carry two signatures.
+        if request.overlap_seconds.is_some() {
+            wrong("/overlap_seconds", "the tenant's profile sends no webhook-signature, so nothing can overlap".into());
+        }
+        return Rotation::CutOver { at: now };
+    }
+    let overlap = request.overlap_seconds.map_or(OVERLAP_DEFAULT, Duration::from_secs);
+    if overlap > ROTATION_MAX {
+        wrong("/overlap_seconds", format!("0 to {} ({days} days)", ROTATION_MAX.as_secs()));
+    }
+    Rotation::Overlap { until: now.plus(overlap.min(ROTATION_MAX)) }
+}

@@ -1,0 +1,153 @@
+//! The routes, and the OpenAPI document that is made from them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use postrider_runtime::problem::Problem;
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::{Api, dead_letters, deliveries, endpoints, events, keys, profiles, retry, tenants, test_call};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Postrider",
+        description = "Webhook delivery: publish an event, and every endpoint that subscribed to it gets it, signed.\n\n\
+            Errors are `application/problem+json`; one in a field carries a JSON pointer to it. Unknown fields are errors. \
+            Lists are pages of 1 to 200, 50 unless said otherwise. Edits take `If-Match` with the ETag that a read gave.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "publishing", description = "Events in"),
+        (name = "tenants", description = "The operator's customers"),
+        (name = "keys", description = "API keys of a tenant"),
+        (name = "endpoints", description = "Where a tenant wants events"),
+        (name = "events", description = "What was accepted"),
+        (name = "deliveries", description = "What became of events, endpoint by endpoint"),
+        (name = "profiles", description = "What deliveries can look like"),
+        (name = "operations", description = "For the operator"),
+    ),
+    paths(publish, publish_batch),
+    components(schemas(Problem)),
+    security(("key" = [])),
+    modifiers(&Keys),
+)]
+struct Document;
+
+struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A tenant's key, or an operator's, which names the tenant by `?tenant=`."))
+            .build();
+        document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The document: OpenAPI 3.1, of this crate's routes and of ingest's.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// Every route of this crate with its part of the document.
+pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::read, tenants::edit, tenants::delete))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::delete))
+        .routes(routes!(endpoints::handlers::create, endpoints::handlers::list))
+        .routes(routes!(endpoints::handlers::read, endpoints::handlers::edit, endpoints::handlers::delete))
+        .routes(routes!(test_call::test))
+        .routes(routes!(endpoints::rotate::rotate_secret))
+        .routes(routes!(events::list))
+        .routes(routes!(events::read))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::read))
+        .routes(routes!(retry::retry))
+        .routes(routes!(profiles::list))
+        .routes(routes!(dead_letters::list))
+}
+
+// What ingest serves. Services do not import each other, so its routes are described here; the test of the whole
+// deployment holds the two together.
+
+/// An event.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = PublishEvent)]
+struct PublishEvent {
+    /// Its class, such as `email.bounced`.
+    #[serde(rename = "type")]
+    event_type: String,
+    /// Any JSON; it reaches endpoints byte for byte.
+    #[schema(value_type = Object)]
+    data: serde_json::Value,
+    /// Your own id for it, `[A-Za-z0-9_-]{1,64}`, unique in the tenant.
+    id: Option<String>,
+    /// When it happened; absent: now.
+    #[schema(format = DateTime)]
+    timestamp: Option<String>,
+    /// What the product puts beside `data`.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<serde_json::Value>,
+    /// What it can be filtered by.
+    attributes: Option<BTreeMap<String, String>>,
+    /// `api` or `dashboard`.
+    origin: Option<String>,
+    /// Members of a batch only: what the header `Idempotency-Key` is for a single event.
+    idempotency_key: Option<String>,
+}
+
+/// Up to 1,000 events.
+#[derive(Serialize, Deserialize, ToSchema)]
+struct PublishBatch {
+    events: Vec<PublishEvent>,
+}
+
+/// An event that was accepted.
+#[derive(Serialize, Deserialize, ToSchema)]
+struct PublishReceipt {
+    id: String,
+    /// It was accepted before under the same id or key.
+    duplicate: Option<bool>,
+    warnings: Vec<String>,
+}
+
+/// A result for each event, in their order.
+#[derive(Serialize, Deserialize, ToSchema)]
+struct PublishBatchResult {
+    results: Vec<PublishBatchMember>,
+}
+
+/// A receipt, or the problem of that event alone.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum PublishBatchMember {
+    Accepted(PublishReceipt),
+    Refused { error: Problem },
+}
+
+/// Publish an event
+///
+/// 202 means that the broker has it safe. 503 means "unknown": repeat it under the same id or key.
+#[utoipa::path(post, path = "/v1/publish", tag = "publishing", params(("Idempotency-Key" = Option<String>, Header)),
+    request_body = PublishEvent,
+    responses((status = 202, body = PublishReceipt), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+#[expect(dead_code, reason = "described here, served by ingest")]
+fn publish() {}
+
+/// Publish up to 1,000 events
+///
+/// Each has a result of its own; one bad event spoils no other.
+#[utoipa::path(post, path = "/v1/publish/batch", tag = "publishing", request_body = PublishBatch,
+    responses((status = 202, body = PublishBatchResult), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json")))]
+#[expect(dead_code, reason = "described here, served by ingest")]
+fn publish_batch() {}

@@ -1,0 +1,211 @@
+//! Reading requests strictly: every mistake is answered with the place it was made at.
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
+use postrider_model::time::UnixMillis;
+use postrider_runtime::problem::{FieldError, Problem, read_json};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
+
+/// Most bytes of a request body.
+pub(crate) const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// A JSON body, read strictly: unknown members, wrong types and missing ones are 422s with a pointer.
+#[derive(Debug)]
+pub(crate) struct StrictJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_json = is_json(request.headers());
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|_| Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes")))?;
+        if !is_json {
+            return Err(Problem::unsupported_media_type("send the body as application/json"));
+        }
+        read_json(&body).map(Self)
+    }
+}
+
+/// Like [`StrictJson`], where an absent body means `{}`.
+#[derive(Debug)]
+pub(crate) struct OptionalJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|_| Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes")))?;
+        let body: &[u8] = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &body };
+        read_json(body).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// One reference token of a JSON pointer (RFC 6901).
+pub(crate) fn escape(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+/// For PATCH: tells an absent member (`None`) from `null` (`Some(None)`), which clears the value.
+pub(crate) fn clearable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// The query string, read strictly: unknown and repeated parameters are 422s that name the parameter.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        Ok(Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect()))
+    }
+}
+
+impl Params {
+    /// Refuses every parameter but `allowed`, `tenant` (which authentication reads) and those that begin with `prefix`.
+    pub(crate) fn only(self, allowed: &[&str], prefix: Option<&str>) -> Result<Self, Problem> {
+        let mut errors = Vec::new();
+        for (index, (name, _)) in self.0.iter().enumerate() {
+            let known = name == "tenant"
+                || allowed.contains(&name.as_str())
+                || prefix.is_some_and(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
+            if !known {
+                errors.push(query_error(name, format!("unknown parameter, expected one of: {}", allowed.join(", "))));
+            } else if self.0[..index].iter().any(|(before, _)| before == name) {
+                errors.push(query_error(name, "given more than once"));
+            }
+        }
+        if errors.is_empty() { Ok(self) } else { Err(Problem::unprocessable(errors)) }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Reads a parameter, if it is there, by its type's `FromStr`.
+    pub(crate) fn parse<T>(&self, name: &str) -> Result<Option<T>, Problem>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let read = |text: &str| {
+            text.parse::<T>().map_err(|error| Problem::unprocessable(vec![query_error(name, error.to_string())]))
+        };
+        self.get(name).map(read).transpose()
+    }
+
+    /// `from` and `to`: RFC 3339, `from` inclusive, `to` exclusive.
+    pub(crate) fn range(&self) -> Result<(Option<UnixMillis>, Option<UnixMillis>), Problem> {
+        let (from, to) = (self.parse::<UnixMillis>("from")?, self.parse::<UnixMillis>("to")?);
+        if matches!((from, to), (Some(from), Some(to)) if from >= to) {
+            return Err(Problem::unprocessable(vec![query_error("from", "must lie before `to`")]));
+        }
+        Ok((from, to))
+    }
+
+    /// `limit`: 1 to 200, 50 when absent.
+    pub(crate) fn limit(&self) -> Result<u32, Problem> {
+        let wrong = || {
+            Problem::unprocessable(vec![query_error("limit", format!("expected a whole number from 1 to {PAGE_MAX}"))])
+        };
+        match self.get("limit").map(str::parse::<u32>) {
+            None => Ok(PAGE_DEFAULT),
+            Some(Ok(limit)) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    /// `cursor`, as an earlier page gave it.
+    pub(crate) fn cursor(&self) -> Option<&str> {
+        self.get("cursor").filter(|cursor| !cursor.is_empty())
+    }
+
+    /// All parameters `<prefix><name>=<value>` as `(name, value)`.
+    pub(crate) fn prefixed<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+}
+
+/// A mistake in a query parameter; its pointer is the parameter's name.
+pub(crate) fn query_error(name: &str, detail: impl Into<String>) -> FieldError {
+    FieldError::new(name, detail.into())
+}
+
+/// What `If-Match` asks for: `None` when it is absent or `*`, else the version in `"v<version>"`.
+///
+/// # Errors
+/// 412 for a tag that this API never gave out: it cannot match.
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    text.strip_prefix("\"v")
+        .and_then(|rest| rest.strip_suffix('"'))
+        .and_then(|rest| rest.parse().ok())
+        .map(Some)
+        .ok_or_else(|| {
+            Problem::precondition_failed(
+                "If-Match does not name a version of this resource; read it again for its ETag",
+            )
+        })
+}
+
+/// The ETag of a version.
+pub(crate) fn etag(version: i64) -> String {
+    format!("\"v{version}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(query: &str) -> Params {
+        Params(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    #[test]
+    fn queries_are_read_strictly() {
+        assert!(params("limit=5&tenant=x&attributes.bridge=b").only(&["limit"], Some("attributes.")).is_ok());
+        assert!(params("limits=5").only(&["limit"], None).is_err());
+        assert!(params("limit=5&limit=6").only(&["limit"], None).is_err());
+        assert_eq!(params("").limit().ok(), Some(50));
+        assert_eq!(params("limit=200").limit().ok(), Some(200));
+        for bad in ["limit=0", "limit=201", "limit=x", "limit="] {
+            assert!(params(bad).limit().is_err(), "{bad}");
+        }
+        assert!(params("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z").range().is_err());
+        assert!(params("from=yesterday").range().is_err());
+    }
+
+    #[test]
+    fn an_if_match_that_cannot_match_is_refused() {
+        let with =
+            |text: &'static str| HeaderMap::from_iter([(header::IF_MATCH, axum::http::HeaderValue::from_static(text))]);
+        assert_eq!(if_match(&HeaderMap::new()).ok(), Some(None));
+        assert_eq!(if_match(&with("*")).ok(), Some(None));
+        assert_eq!(if_match(&with("\"v7\"")).ok(), Some(Some(7)));
+        assert!(if_match(&with("\"abc\"")).is_err());
+        assert_eq!(etag(7), "\"v7\"");
+    }
+}

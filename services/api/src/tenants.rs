@@ -1,0 +1,334 @@
+//! `/v1/tenants`: the operator's customers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use postrider_model::ids::TenantId;
+use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, NAME_BYTES_MAX};
+use postrider_profiles::Profiles;
+use postrider_runtime::problem::{FieldError, Problem};
+use postrider_store::config::{Scope, Tenant as StoredTenant, TenantDraft, TenantLimits};
+use postrider_store::log::PageRequest;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::errors::{edit_problem, no_such, store_problem};
+use crate::page::{List, page_request};
+use crate::request::{Params, StrictJson, clearable, etag, if_match};
+use crate::time::shown;
+
+/// Highest rate that a limit can name.
+const RATE_MAX: f64 = 1_000_000.0;
+/// Most endpoints that a limit can name.
+const ENDPOINTS_MAX: u32 = 1_000_000;
+/// Longest `disable_after_days`.
+const DISABLE_DAYS_MAX: u32 = 365;
+
+/// A tenant to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateTenant {
+    /// 1 to 200 bytes, for people.
+    name: String,
+    /// The profile that its deliveries look like, see `GET /v1/profiles`.
+    profile: String,
+    /// Your own id for it, unique among tenants.
+    external_id: Option<String>,
+    /// What it may use.
+    #[serde(default)]
+    limits: Option<Limits>,
+    /// Refuse events of a type that the profile's catalog does not name.
+    #[serde(default)]
+    enforce_catalog: bool,
+    /// Check events against their type's JSON Schema. Not available yet.
+    #[serde(default)]
+    enforce_schemas: bool,
+    /// Switch an endpoint off after so many days of nothing but failures; 0: never; absent: as the profile says.
+    disable_after_days: Option<u32>,
+}
+
+/// What a tenant may use; what is absent takes the profile's or the deployment's value.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Endpoints, 100 unless said otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoints: Option<u32>,
+    /// Events a second that it may publish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events_per_second: Option<f64>,
+    /// Longest attempt timeout that its endpoints may ask for, 1 to 60 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_seconds_max: Option<u32>,
+    /// Highest rate that its endpoints may ask for, attempts a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_per_second_max: Option<f64>,
+}
+
+/// An edit of a tenant: what is absent stays, what is `null` is cleared.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EditTenant {
+    name: Option<String>,
+    /// Only while the tenant has no endpoints.
+    profile: Option<String>,
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<String>)]
+    external_id: Option<Option<String>>,
+    /// Replaces all limits.
+    limits: Option<Limits>,
+    enforce_catalog: Option<bool>,
+    enforce_schemas: Option<bool>,
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<u32>)]
+    disable_after_days: Option<Option<u32>>,
+}
+
+/// A tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tenant {
+    #[schema(example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
+    id: String,
+    name: String,
+    profile: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<String>,
+    limits: Limits,
+    enforce_catalog: bool,
+    enforce_schemas: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disable_after_days: Option<u32>,
+    /// Its ETag is `"v<version>"`.
+    version: i64,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+}
+
+impl From<StoredTenant> for Tenant {
+    fn from(tenant: StoredTenant) -> Self {
+        let StoredTenant { id, draft, version, created_at, updated_at } = tenant;
+        let TenantLimits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max } = draft.limits;
+        Self {
+            id: id.to_string(),
+            name: draft.name,
+            profile: draft.profile,
+            external_id: draft.external_id,
+            limits: Limits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max },
+            enforce_catalog: draft.enforce_catalog,
+            enforce_schemas: draft.enforce_schemas,
+            disable_after_days: draft.disable_after_days,
+            version,
+            created_at: shown(created_at),
+            updated_at: shown(updated_at),
+        }
+    }
+}
+
+impl From<Limits> for TenantLimits {
+    fn from(limits: Limits) -> Self {
+        let Limits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max } = limits;
+        Self { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max }
+    }
+}
+
+/// What is wrong with a tenant.
+fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Problem> {
+    let mut errors = Vec::new();
+    let mut wrong = |pointer: &str, detail: String| errors.push(FieldError::new(pointer, detail));
+    if let Err(detail) = check_name(&draft.name) {
+        wrong("/name", detail);
+    }
+    if profiles.get(&draft.profile).is_none() {
+        let names: Vec<&str> = profiles.names().collect();
+        wrong("/profile", format!("no such profile; there are: {}", names.join(", ")));
+    }
+    if let Some(Err(detail)) = draft.external_id.as_deref().map(check_name) {
+        wrong("/external_id", detail);
+    }
+    let limits = &draft.limits;
+    if limits.endpoints.is_some_and(|endpoints| endpoints > ENDPOINTS_MAX) {
+        wrong("/limits/endpoints", format!("0 to {ENDPOINTS_MAX}"));
+    }
+    let rates = [
+        ("/limits/events_per_second", limits.events_per_second),
+        ("/limits/rate_per_second_max", limits.rate_per_second_max),
+    ];
+    for (pointer, rate) in rates {
+        if rate.is_some_and(|rate| !(rate > 0.0 && rate <= RATE_MAX)) {
+            wrong(pointer, format!("more than 0, at most {RATE_MAX}"));
+        }
+    }
+    let longest = ATTEMPT_TIMEOUT_MAX.as_secs();
+    if limits.timeout_seconds_max.is_some_and(|seconds| !(1..=longest).contains(&seconds.into())) {
+        wrong("/limits/timeout_seconds_max", format!("1 to {longest} s"));
+    }
+    if draft.enforce_schemas {
+        wrong("/enforce_schemas", "not available yet".into());
+    }
+    if draft.disable_after_days.is_some_and(|days| days > DISABLE_DAYS_MAX) {
+        wrong("/disable_after_days", format!("0 (never) to {DISABLE_DAYS_MAX}"));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
+}
+
+/// What is wrong with a name that is given to something.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    if name.trim().is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(format!("1 to {NAME_BYTES_MAX} bytes, not only spaces"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err("no control characters".into());
+    }
+    Ok(())
+}
+
+/// Reads a tenant's id from the path; one that is malformed is one that does not exist.
+pub(crate) fn tenant_id(text: &str) -> Result<TenantId, Problem> {
+    text.parse().map_err(|_| no_such("tenant"))
+}
+
+fn shown_with_etag(status: StatusCode, tenant: StoredTenant) -> Response {
+    let tag = etag(tenant.version);
+    (status, [(header::ETAG, tag)], Json(Tenant::from(tenant))).into_response()
+}
+
+/// Make a tenant
+///
+/// Takes an operator key.
+#[utoipa::path(post, path = "/v1/tenants", tag = "tenants", request_body = CreateTenant,
+    responses((status = 201, body = Tenant, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    StrictJson(request): StrictJson<CreateTenant>,
+) -> Result<Response, Problem> {
+    caller.operator()?;
+    params.only(&[], None)?;
+    let draft = TenantDraft {
+        name: request.name,
+        profile: request.profile,
+        external_id: request.external_id,
+        limits: request.limits.unwrap_or_default().into(),
+        enforce_catalog: request.enforce_catalog,
+        enforce_schemas: request.enforce_schemas,
+        disable_after_days: request.disable_after_days,
+    };
+    check(&draft, &api.profiles)?;
+    let tenant = api.store.create_tenant(&draft).await.map_err(store_problem)?;
+    Ok(shown_with_etag(StatusCode::CREATED, tenant))
+}
+
+/// List tenants
+///
+/// Takes an operator key.
+#[utoipa::path(get, path = "/v1/tenants", tag = "tenants",
+    params(("limit" = Option<u32>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = List<Tenant>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<List<Tenant>>, Problem> {
+    caller.operator()?;
+    let params = params.only(&["limit", "cursor"], None)?;
+    let page = api.store.list_tenants(&page_request(&params)?).await.map_err(store_problem)?;
+    Ok(Json(List::of(page, Tenant::from)))
+}
+
+/// Read a tenant
+///
+/// A tenant's own key with the scope `read` will do.
+#[utoipa::path(get, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)),
+    responses((status = 200, body = Tenant, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn read(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    params.only(&[], None)?;
+    let id = tenant_id(&id)?;
+    caller.may(Scope::Read, id)?;
+    let tenant = api.store.get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))?;
+    Ok(shown_with_etag(StatusCode::OK, tenant))
+}
+
+/// Edit a tenant
+///
+/// Takes an operator key. What is absent stays, what is `null` is cleared.
+#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "tenants",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = EditTenant,
+    responses((status = 200, body = Tenant, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn edit(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    StrictJson(request): StrictJson<EditTenant>,
+) -> Result<Response, Problem> {
+    caller.operator()?;
+    params.only(&[], None)?;
+    let id = tenant_id(&id)?;
+    let expected = if_match(&headers)?;
+    if let Some(profile) = &request.profile {
+        refuse_other_profile(&api, id, profile).await?;
+    }
+    let apply = |draft: &mut TenantDraft| {
+        let request = request.clone();
+        draft.name = request.name.unwrap_or_else(|| std::mem::take(&mut draft.name));
+        draft.profile = request.profile.unwrap_or_else(|| std::mem::take(&mut draft.profile));
+        if let Some(external_id) = request.external_id {
+            draft.external_id = external_id;
+        }
+        if let Some(limits) = request.limits {
+            draft.limits = limits.into();
+        }
+        draft.enforce_catalog = request.enforce_catalog.unwrap_or(draft.enforce_catalog);
+        draft.enforce_schemas = request.enforce_schemas.unwrap_or(draft.enforce_schemas);
+        if let Some(days) = request.disable_after_days {
+            draft.disable_after_days = days;
+        }
+        check(draft, &api.profiles)
+    };
+    let tenant = api.store.edit_tenant(id, expected, apply).await.map_err(edit_problem)?;
+    Ok(shown_with_etag(StatusCode::OK, tenant))
+}
+
+/// Endpoints were checked against the rules of their tenant's profile: another one takes a tenant without endpoints.
+async fn refuse_other_profile(api: &Api, id: TenantId, profile: &str) -> Result<(), Problem> {
+    let tenant = api.store.get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))?;
+    if tenant.draft.profile == profile {
+        return Ok(());
+    }
+    let first = PageRequest { limit: 1, cursor: None };
+    let usage = api.store.list_endpoints(id, &first).await.map_err(store_problem)?.usage;
+    if usage == 0 { Ok(()) } else { Err(Problem::conflict(format!("the tenant has {usage} endpoints of its profile"))) }
+}
+
+/// Delete a tenant
+///
+/// With its keys and endpoints; pending deliveries are discarded. Takes an operator key.
+#[utoipa::path(delete, path = "/v1/tenants/{id}", tag = "tenants",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn delete(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    caller.operator()?;
+    params.only(&[], None)?;
+    api.store.delete_tenant(tenant_id(&id)?, if_match(&headers)?).await.map_err(store_problem)?;
+    Ok(StatusCode::NO_CONTENT)
+}

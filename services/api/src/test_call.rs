@@ -1,0 +1,232 @@
+//! `POST /v1/endpoints/{id}/test`: an attempt now, made by a dispatcher, also while the endpoint is inactive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use postrider_broker::Queue;
+use postrider_broker::rpc::RpcError;
+use postrider_model::delivery::{Lane, Trigger};
+use postrider_model::event::{Attributes, EventType};
+use postrider_model::ids::{DeliveryId, EventId, Generation, RetryId, TenantId};
+use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
+use postrider_model::time::UnixMillis;
+use postrider_profiles::{EventView, Profile, TestEvent};
+use postrider_runtime::problem::Problem;
+use postrider_store::config::{Endpoint, Scope};
+use postrider_store::log::AttemptRow;
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport, TestCall};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::deliveries::Attempt;
+use crate::endpoints::check::catalog;
+use crate::endpoints::handlers::endpoint_id;
+use crate::request::{OptionalJson, Params};
+
+/// Longest wait for the connection that calls are made through.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+const COME_BACK: Duration = Duration::from_secs(2);
+
+/// What to send.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestEndpoint {
+    /// The type of the sample; absent: the profile's test event, or its first type.
+    event_type: Option<String>,
+}
+
+/// The attempt that the test made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TestResult {
+    /// The delivery that it is on record under.
+    delivery_id: String,
+    /// The id that `webhook-id` carried.
+    event_id: String,
+    #[serde(flatten)]
+    attempt: Attempt,
+}
+
+/// No answer in time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TestPending {
+    /// The delivery that the test will be on record under, once a dispatcher made it.
+    id: String,
+}
+
+/// The event of a test, and the id that its body shows.
+pub(crate) struct TestBody {
+    event: TestEvent,
+    body_id: EventId,
+    pub(crate) occurred_at: UnixMillis,
+    accepted_at: UnixMillis,
+}
+
+impl TestBody {
+    /// The test event of a type, made at `made_at`; the same arguments give the same body. `None`: there is no such type.
+    pub(crate) fn of(
+        profile: &Profile,
+        event_type: Option<&EventType>,
+        id: &EventId,
+        made_at: UnixMillis,
+        accepted_at: UnixMillis,
+    ) -> Option<Self> {
+        let event = profile.test_event(event_type)?;
+        let body_id = event.body_id.clone().unwrap_or_else(|| id.clone());
+        let occurred_at = event.occurred_at.unwrap_or(made_at);
+        Some(Self { event, body_id, occurred_at, accepted_at })
+    }
+
+    pub(crate) fn render(&self, profile: &Profile, ascii_json: bool) -> Vec<u8> {
+        let view = EventView {
+            id: &self.body_id,
+            event_type: &self.event.event_type,
+            occurred_at: self.occurred_at,
+            accepted_at: self.accepted_at,
+            attributes: &Attributes::default(),
+            metadata: self.event.metadata.as_deref(),
+            data: self.event.data.get().as_bytes(),
+        };
+        profile.render(&view, ascii_json)
+    }
+}
+
+/// Test an endpoint
+///
+/// Sends a sample and answers with the attempt, also while the endpoint is inactive. 202 when no answer came within the
+/// endpoint's timeout and 2 s.
+#[utoipa::path(post, path = "/v1/endpoints/{id}/test", tag = "endpoints", params(("id" = String, Path)), request_body = TestEndpoint,
+    responses((status = 200, body = TestResult), (status = 202, body = TestPending), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn test(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+    OptionalJson(request): OptionalJson<TestEndpoint>,
+) -> Result<Response, Problem> {
+    params.only(&[], None)?;
+    let endpoint = api.endpoint(caller.visible(Scope::Manage)?, endpoint_id(&id)?).await?;
+    let tenant = api.tenant(endpoint.tenant).await?;
+    let profile = api.profile(&tenant.draft.profile)?;
+    let wanted = request.event_type.as_deref().map(str::parse::<EventType>).transpose();
+    let wanted = wanted.map_err(|error| Problem::invalid_field("/event_type", error.to_string()))?;
+
+    let (now, event) = (UnixMillis::now(), EventId::generate());
+    let body = TestBody::of(profile, wanted.as_ref(), &event, now, now).ok_or_else(|| {
+        Problem::invalid_field("/event_type", format!("no such event type; there are: {}", catalog(profile)))
+    })?;
+    let task = task(tenant.id, &endpoint, &body, event, now);
+    let timeout = timeout_of(&endpoint, profile) + api.config.test_patience;
+    let payload = Bytes::from(body.render(profile, endpoint.document.ascii_json));
+    let call = TestCall { task, answer_by: now.plus(timeout) };
+    match ask(&api, &call, payload, timeout).await? {
+        Some((report, excerpt)) => shown(report, excerpt),
+        None => {
+            let pending = TestPending { id: call.task.delivery.id.to_string() };
+            Ok((StatusCode::ACCEPTED, Json(pending)).into_response())
+        }
+    }
+}
+
+fn timeout_of(endpoint: &Endpoint, profile: &Profile) -> Duration {
+    let own = endpoint.document.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+    own.unwrap_or(profile.timeout).min(ATTEMPT_TIMEOUT_MAX)
+}
+
+fn task(tenant: TenantId, endpoint: &Endpoint, body: &TestBody, event: EventId, now: UnixMillis) -> DeliveryTask {
+    let generation = Generation::Test(RetryId::generate());
+    let delivery = DeliveryRef {
+        id: DeliveryId::derive(tenant, &event, endpoint.id, &generation),
+        event,
+        event_day: now.day(),
+        event_type: body.event.event_type.clone(),
+        tenant,
+        endpoint: endpoint.id,
+        delivery_day: now.day(),
+        created_at: now,
+        accepted_at: now,
+        generation,
+        origin: None,
+    };
+    DeliveryTask {
+        delivery,
+        occurred_at: body.occurred_at,
+        number: 1,
+        trigger: Trigger::Test,
+        epoch: 0,
+        lane: Lane::Live,
+        config_version: endpoint.version,
+        expires_at: now.plus(DELIVERY_LIFETIME),
+        due_at: None,
+        slot_at: None,
+        held_since: None,
+        held_reason: None,
+        moves: 0,
+        traceparent: None,
+    }
+}
+
+/// The dispatcher's answer; `None`: there was none in time, but the call was made.
+async fn ask(
+    api: &Api,
+    call: &TestCall,
+    body: Bytes,
+    timeout: Duration,
+) -> Result<Option<(OutcomeReport, Bytes)>, Problem> {
+    let away = || Problem::unavailable("the broker is not available", COME_BACK);
+    let request = Member::new(call, body).map_err(|_| Problem::internal())?;
+    let connecting = tokio::time::timeout(CONNECT_MAX, api.broker.rpc_client(&api.stop));
+    let client = connecting.await.map_err(|_| away())?.map_err(|_| away())?;
+    match client.call(Queue::RpcTest, request, timeout).await {
+        Ok(answer) => {
+            let report = answer.head::<OutcomeReport>().map_err(|error| {
+                tracing::error!(%error, "a dispatcher's answer cannot be read");
+                Problem::internal()
+            })?;
+            Ok(Some((report, answer.payload)))
+        }
+        Err(RpcError::Overloaded) => Err(Problem::unavailable("too many tests wait", COME_BACK)),
+        Err(RpcError::Unreadable) => Err(Problem::internal()),
+        Err(RpcError::Timeout(_) | RpcError::Lost) => Ok(None),
+    }
+}
+
+fn shown(report: OutcomeReport, excerpt: Bytes) -> Result<Response, Problem> {
+    let OutcomeReport { delivery, attempt, next_attempt_at, discard_reason, .. } = report;
+    let Some(attempt) = attempt else {
+        let reason = discard_reason.map_or_else(|| "without a reason".to_owned(), |reason| reason.to_string());
+        return Err(Problem::conflict(format!("no attempt was made: {reason}")));
+    };
+    let row = AttemptRow {
+        number: attempt.number,
+        send_id: attempt.send_id,
+        trigger: attempt.trigger,
+        started_at: attempt.started_at,
+        duration_us: attempt.duration_us,
+        first_byte_us: attempt.first_byte_us,
+        held_ms: attempt.held_ms,
+        held_reason: attempt.held_reason,
+        late_ms: attempt.late_ms,
+        url: attempt.url,
+        status_code: attempt.status_code,
+        outcome: attempt.outcome,
+        error: attempt.error,
+        request_headers: attempt.request_headers,
+        response_headers: attempt.response_headers,
+        response_excerpt: excerpt,
+        next_attempt_at,
+    };
+    let result = TestResult {
+        delivery_id: delivery.id.to_string(),
+        event_id: delivery.event.to_string(),
+        attempt: Attempt::from(row),
+    };
+    Ok(Json(result).into_response())
+}
