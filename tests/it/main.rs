@@ -5,6 +5,8 @@
 
 mod harness;
 
+mod blocked;
+mod crash;
 mod filters;
 mod ladder;
 mod magnetite;

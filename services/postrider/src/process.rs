@@ -18,7 +18,7 @@ use postrider_runtime::problem::Problem;
 use postrider_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 

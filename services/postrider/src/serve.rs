@@ -1,7 +1,8 @@
 //! What each command runs.
 
 use axum::Router;
-use postrider_runtime::config::{EgressArgs, KeysArgs, MasterKeysArgs, RetentionArgs};
+use postrider_egress::AddressGuard;
+use postrider_runtime::config::{EgressArgs, KeysArgs, RetentionArgs};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Command, MigrateArgs};
@@ -36,13 +37,13 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         Command::Api(args) => {
             let keys = Some(&args.master_keys);
             let Some(process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = api(&process, &args.keys, &args.egress).await?;
+            let routes = api(&process, &args.keys, &args.egress);
             process.run(routes).await
         }
         Command::All(args) => {
             let keys = Some(&args.master_keys);
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = ingest(&process).merge(api(&process, &args.keys, &args.egress).await?);
+            let routes = ingest(&process).merge(api(&process, &args.keys, &args.egress));
             fanout(&mut process);
             dispatcher(&mut process, &args.egress)?;
             recorder(&mut process, &args.retention);
@@ -98,6 +99,19 @@ fn recorder(process: &mut Process, retention: &RetentionArgs) {
     };
     let config = postrider_recorder::Config { retention_days: retention.days.into(), ..Default::default() };
     process.role("recorder", |stop| postrider_recorder::run(config, deps, stop));
+}
+
+fn api(process: &Process, keys: &KeysArgs, egress: &EgressArgs) -> Router {
+    let shared = &process.shared;
+    let deps = postrider_api::Deps {
+        broker: shared.broker.clone(),
+        store: shared.store.clone(),
+        profiles: shared.profiles.clone(),
+        guard: AddressGuard::new(egress.allow.0.clone(), egress.allow_http),
+        ready: shared.health.check("api configuration"),
+    };
+    let config = postrider_api::Config { operator_keys: keys.operator_keys.0.clone(), ..Default::default() };
+    postrider_api::router(config, deps, process.http_stop())
 }
 
 async fn migrate(args: &MigrateArgs, stop: &CancellationToken) -> anyhow::Result<()> {

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::tenant::Tenant;
 
-const OPERATOR_KEY: &str = "operator-key-of-the-scenarios-0123456789";
+pub(crate) const OPERATOR_KEY: &str = "operator-key-of-the-scenarios-0123456789";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -163,7 +163,7 @@ impl Drop for Deployment {
 }
 
 /// `postrider`, which `cargo xtask test` has built beside this very test.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let own = std::env::current_exe().expect("a path");
     let folder = own.ancestors().nth(2).expect("target/<profile>/deps/<test>");
     let binary = folder.join("postrider");

@@ -1,11 +1,15 @@
 //! What scenarios share: a running deployment, a tenant's view of it, receivers, and checks by code that is not ours.
 
+mod cluster;
 mod deployment;
 pub(crate) mod independent;
 pub(crate) mod instant;
+mod ledger;
 mod receiver;
 mod tenant;
 
+pub(crate) use cluster::{Cluster, Urls};
 pub(crate) use deployment::Deployment;
+pub(crate) use ledger::Ledger;
 pub(crate) use receiver::{Answer, Received, Receiver};
 pub(crate) use tenant::Tenant;

@@ -1,0 +1,183 @@
+//! A deployment of separate processes, a service each, so that any one of them can be killed.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+use super::deployment::{OPERATOR_KEY, binary};
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The processes of a cluster: two dispatchers, one of everything else.
+pub(crate) const PROCESSES: [&str; 6] = ["ingest", "fanout", "dispatcher", "dispatcher-2", "recorder", "api"];
+
+/// Where its engines are.
+#[derive(Debug, Clone)]
+pub(crate) struct Urls {
+    pub(crate) amqp: String,
+    pub(crate) database: String,
+}
+
+/// Running processes; they end when it is dropped.
+pub(crate) struct Cluster {
+    urls: Urls,
+    addresses: HashMap<&'static str, SocketAddr>,
+    processes: HashMap<&'static str, Child>,
+    logs: TempDir,
+    client: reqwest::Client,
+}
+
+/// A tenant that may publish.
+pub(crate) struct Publisher {
+    pub(crate) key: String,
+}
+
+impl Cluster {
+    /// Migrates the database and starts every process.
+    pub(crate) async fn start(urls: Urls) -> Self {
+        let addresses = PROCESSES.into_iter().map(|name| (name, free_address())).collect();
+        let logs = tempfile::tempdir().expect("a folder");
+        let client = reqwest::Client::new();
+        let mut cluster = Self { urls, addresses, processes: HashMap::new(), logs, client };
+        let migrated = cluster.command("migrate", "migrate").status().await.expect("postrider runs");
+        assert!(migrated.success(), "postrider migrate: {migrated}");
+        for name in PROCESSES {
+            cluster.spawn(name);
+        }
+        for name in PROCESSES {
+            cluster.ready(name).await;
+        }
+        cluster
+    }
+
+    fn command(&self, name: &str, role: &str) -> Command {
+        let log = self.logs.path().join(format!("{name}.log"));
+        let log: File = OpenOptions::new().create(true).append(true).open(log).expect("a log file");
+        let mut command = Command::new(binary());
+        command
+            .arg(role)
+            .env("POSTRIDER_AMQP_URL", &self.urls.amqp)
+            .env("POSTRIDER_DATABASE_URL", &self.urls.database)
+            .env("POSTRIDER_OPERATOR_KEYS", OPERATOR_KEY)
+            .env("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+            .env("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8")
+            .env("POSTRIDER_EGRESS_ALLOW_HTTP", "true")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the same file"))
+            .stderr(log)
+            .kill_on_drop(true);
+        if let Some(address) = self.addresses.get(name) {
+            command.env("POSTRIDER_LISTEN", address.to_string());
+        }
+        command
+    }
+
+    fn spawn(&mut self, name: &'static str) {
+        let role = name.trim_end_matches("-2");
+        let child = self.command(name, role).spawn().expect("postrider runs");
+        self.processes.insert(name, child);
+    }
+
+    async fn ready(&self, name: &str) {
+        let url = format!("{}/readyz", self.base(name));
+        let begun = Instant::now();
+        while !self.client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            assert!(begun.elapsed() < READY_WITHIN, "{name} is not ready after {READY_WITHIN:?}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Where a process serves HTTP.
+    pub(crate) fn base(&self, name: &str) -> String {
+        format!("http://{}", self.addresses[name])
+    }
+
+    /// SIGKILL; returns when the process is gone.
+    pub(crate) async fn kill9(&mut self, name: &'static str) {
+        let mut child = self.processes.remove(name).expect("it runs");
+        child.start_kill().expect("a signal");
+        child.wait().await.expect("a child");
+    }
+
+    /// Starts a killed process again.
+    pub(crate) async fn restart(&mut self, name: &'static str) {
+        self.spawn(name);
+        self.ready(name).await;
+    }
+
+    /// Makes a tenant of the profile `standard` with a key, and an endpoint a URL, each with its filters.
+    pub(crate) async fn tenant(&self, endpoints: &[(&str, serde_json::Value)]) -> Publisher {
+        let tenant = self.post("/v1/tenants", OPERATOR_KEY, &json!({"name": "crash", "profile": "standard"})).await;
+        let keys = format!("/v1/tenants/{}/keys", tenant["id"].as_str().expect("an id"));
+        let key =
+            self.post(&keys, OPERATOR_KEY, &json!({"name": "all", "scopes": ["publish", "read", "manage"]})).await;
+        let key = key["key"].as_str().expect("a key").to_owned();
+        for (url, filters) in endpoints {
+            let endpoint = json!({
+                "name": url, "channel": "web", "url": url, "event_types": ["*"], "filters": filters,
+                // A retry soon, so that what a fault makes fail is delivered within the test.
+                "retry_schedule_seconds": [1, 1, 2, 2, 4, 4],
+            });
+            self.post_when_known("/v1/endpoints", &key, &endpoint).await;
+        }
+        Publisher { key }
+    }
+
+    async fn post(&self, path: &str, key: &str, body: &serde_json::Value) -> serde_json::Value {
+        let request = self.client.post(self.base("api") + path).bearer_auth(key);
+        let answer = request.header("content-type", "application/json").body(body.to_string()).send().await;
+        let answer = answer.expect("an answer");
+        let (status, text) = (answer.status(), answer.text().await.expect("text"));
+        assert!(status.is_success(), "POST {path}: {status} {text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// A key that was just made may take two seconds to be known.
+    async fn post_when_known(&self, path: &str, key: &str, body: &serde_json::Value) {
+        let begun = Instant::now();
+        loop {
+            let request = self.client.post(self.base("api") + path).bearer_auth(key);
+            let answer = request.header("content-type", "application/json").body(body.to_string()).send().await;
+            let answer = answer.expect("an answer");
+            let status = answer.status();
+            if status.is_success() {
+                return;
+            }
+            let text = answer.text().await.unwrap_or_default();
+            assert!(status == 401 && begun.elapsed() < READY_WITHIN, "POST {path}: {status} {text}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Keeps the logs, and says where.
+    fn show_logs(&mut self) {
+        println!("--- logs of the processes are kept in {}", self.logs.path().display());
+        for name in PROCESSES {
+            let text = std::fs::read_to_string(self.logs.path().join(format!("{name}.log"))).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            println!("--- {name}, last lines:\n{}", lines[lines.len().saturating_sub(8)..].join("\n"));
+        }
+        self.logs.disable_cleanup(true);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show_logs();
+        }
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("an address")
+}

@@ -1,0 +1,96 @@
+//! A receiver that writes down who got what before it answers.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::routing::post;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// What one endpoint got of one event.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Got {
+    /// POSTs.
+    pub(crate) posts: usize,
+    /// Values of `postrider-delivery`: more than one would be a duplicate that cannot be recognised.
+    pub(crate) deliveries: HashSet<String>,
+}
+
+/// A running receiver.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    shared: Arc<Shared>,
+    base: String,
+}
+
+struct Shared {
+    entries: Mutex<HashMap<(String, String), Got>>,
+    /// POSTs that were written down and are not answered.
+    unanswered: AtomicUsize,
+    posts: watch::Sender<usize>,
+    answer_after: Duration,
+}
+
+impl Ledger {
+    /// Starts one that answers 200 after a while.
+    pub(crate) async fn start(answer_after: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let shared = Arc::new(Shared {
+            entries: Mutex::default(),
+            unanswered: AtomicUsize::new(0),
+            posts: watch::channel(0).0,
+            answer_after,
+        });
+        let router = Router::new().route("/{endpoint}", post(receive)).with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { shared, base }
+    }
+
+    /// The URL of an endpoint.
+    pub(crate) fn url(&self, endpoint: &str) -> String {
+        format!("{}/{endpoint}", self.base)
+    }
+
+    /// POSTs so far.
+    pub(crate) fn posts(&self) -> usize {
+        *self.shared.posts.borrow()
+    }
+
+    /// POSTs that have come and are not answered yet.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.shared.unanswered.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many POSTs have come.
+    pub(crate) async fn wait_for_posts(&self, posts: usize, patience: Duration) {
+        let mut so_far = self.shared.posts.subscribe();
+        let waited = tokio::time::timeout(patience, so_far.wait_for(|now| *now >= posts)).await;
+        assert!(waited.is_ok(), "{} POSTs after {patience:?}, expected {posts}", self.posts());
+    }
+
+    /// Everything so far, by endpoint and event.
+    pub(crate) fn entries(&self) -> HashMap<(String, String), Got> {
+        self.shared.entries.lock().expect("no panic inside").clone()
+    }
+}
+
+async fn receive(State(shared): State<Arc<Shared>>, Path(endpoint): Path<String>, headers: HeaderMap) {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    shared.unanswered.fetch_add(1, Ordering::SeqCst);
+    {
+        let mut entries = shared.entries.lock().expect("no panic inside");
+        let got = entries.entry((endpoint, header("webhook-id"))).or_default();
+        got.posts += 1;
+        got.deliveries.insert(header("postrider-delivery"));
+    }
+    shared.posts.send_modify(|posts| *posts += 1);
+    // A delay of the endpoint, not a wait for something: it is what keeps POSTs in flight.
+    tokio::time::sleep(shared.answer_after).await;
+    shared.unanswered.fetch_sub(1, Ordering::SeqCst);
+}
