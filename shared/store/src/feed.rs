@@ -310,7 +310,8 @@ async fn read(client: &mut Client, what: FeedScope, since: Option<i64>) -> Resul
     if what.endpoint_ids && since.is_some() {
         // An endpoint is looked up with its tenant's profile and limits: a tenant's edit is one of all its endpoints.
         let sql = "SELECT id FROM endpoints
-                   WHERE version > $1 OR tenant IN (SELECT id FROM tenants WHERE version > $1 AND deleted_at IS NULL)";
+                   WHERE version > $1
+                      OR (deleted_at IS NULL AND tenant IN (SELECT id FROM tenants WHERE version > $1))";
         each(&tx, sql, after, |row| {
             changes.endpoints_changed.push(EndpointId(row.col("id")?));
             Ok(())

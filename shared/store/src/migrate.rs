@@ -6,7 +6,7 @@ use tokio_postgres::types::Json;
 
 use crate::config::TenantLimits;
 use crate::error::StoreError;
-use crate::partitions;
+use crate::partitions::{MAINTENANCE_LOCK, create_ahead};
 use crate::pool::Store;
 use crate::sql::Ts;
 
@@ -46,7 +46,9 @@ impl Store {
         if made > 0 {
             tracing::info!(tenant.id = %TenantId::OPERATOR, "operator tenant made");
         }
-        partitions::create_ahead(&client, now.day()).await?;
+        // A running recorder may be making them, too.
+        client.execute("SELECT pg_advisory_lock($1)", &[&MAINTENANCE_LOCK]).await?;
+        create_ahead(&client, now.day()).await?;
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use crate::sql::{RowExt, Ts};
 pub const DAYS_AHEAD: i32 = 3;
 
 /// Held by the one maintainer.
-const MAINTENANCE_LOCK: i64 = 0x706f_7374_7269_6402;
+pub(crate) const MAINTENANCE_LOCK: i64 = 0x706f_7374_7269_6402;
 /// How long a day that had no partition is believed to have none.
 const MISSING_FOR: Duration = Duration::from_secs(10);
 /// Interventions older than this concern no pending delivery: those expire after 7 days.

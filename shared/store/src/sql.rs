@@ -16,6 +16,9 @@ use crate::error::StoreError;
 /// PostgreSQL counts from 2000-01-01.
 const EPOCH_MS: i64 = 946_684_800_000;
 const EPOCH_DAYS: i32 = 10_957;
+/// The times that are stored as they are: 0000-01-01 to 9999-12-31.
+const FIRST_MS: i64 = -62_167_219_200_000;
+const LAST_MS: i64 = 253_402_300_799_999;
 
 /// A `timestamptz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +26,8 @@ pub(crate) struct Ts(pub(crate) UnixMillis);
 
 impl ToSql for Ts {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        let since = self.0.0.saturating_sub(EPOCH_MS).saturating_mul(1_000);
+        // The column's own ends would read "infinity"; year 0 and year 9999 are as good, and are times.
+        let since = (self.0.0.clamp(FIRST_MS, LAST_MS) - EPOCH_MS) * 1_000;
         out.extend_from_slice(&since.to_be_bytes());
         Ok(IsNull::No)
     }
@@ -169,10 +173,7 @@ impl RowExt for Row {
 }
 
 /// A number that the schema keeps signed but that is never negative.
-pub(crate) fn unsigned<T: TryFrom<i64>>(value: impl Into<i64>) -> T
-where
-    T: Default,
-{
+pub(crate) fn unsigned<T: TryFrom<i64> + Default>(value: impl Into<i64>) -> T {
     T::try_from(value.into()).unwrap_or_default()
 }
 

@@ -43,8 +43,8 @@ pub(super) struct Columns<'a> {
 /// Attributes that `jsonb` takes: it refuses NUL, which ingest does not let in either.
 fn storable(attributes: &Attributes) -> Cow<'_, Attributes> {
     if attributes.0.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
-        let clean_pair = |(name, value): (&Box<str>, &Box<str>)| (clean(name).into(), clean(value).into());
-        Cow::Owned(Attributes(attributes.0.iter().map(clean_pair).collect()))
+        let pairs = attributes.0.iter();
+        Cow::Owned(Attributes(pairs.map(|(name, value)| (clean(name).into(), clean(value).into())).collect()))
     } else {
         Cow::Borrowed(attributes)
     }

@@ -1,6 +1,6 @@
 //! Writing the log: one transaction a batch, one statement a table, rows sorted by key.
 //!
-//! Messages arrive in any order and more than once. Deliveries are merged in memory first ([`merge`]), so that one that
+//! Messages arrive in any order and more than once. Deliveries are merged in memory first (`merge`), so that one that
 //! was decided and delivered within a batch is one row written once. All statements go out at once, between `BEGIN` and
 //! `COMMIT`: a batch costs one round trip.
 

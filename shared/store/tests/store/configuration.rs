@@ -1,0 +1,248 @@
+//! Tenants, keys, endpoints, and the secrets at rest.
+
+use futures::future::{join_all, try_join_all};
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::time::UnixMillis;
+use postrider_store::config::{
+    EndpointPrivate, KeyHash, NewKey, PushoverCredentials, Rotation, Scope, Scopes, TenantDraft, TenantLimits,
+};
+use postrider_store::crypto::MasterKeys;
+use postrider_store::log::PageRequest;
+use postrider_store::outbox::OutboxEntry;
+use postrider_store::{EditError, Store, StoreConfig, StoreError};
+use secrecy::ExposeSecret;
+
+use crate::support::{Fixture, new_endpoint};
+
+#[tokio::test]
+async fn migrating_again_and_twice_at_once_is_harmless() {
+    let fixture = Fixture::empty("migrate").await;
+    try_join_all((0..4).map(|_| fixture.store.migrate())).await.unwrap();
+    fixture.store.migrate().await.unwrap();
+    let operator = fixture.store.get_tenant(TenantId::OPERATOR).await.unwrap().unwrap();
+    assert_eq!(operator.draft.profile, "standard");
+    // Yesterday, today and three days ahead (or four, should midnight have passed).
+    assert!(fixture.store.partition_days().await.unwrap().len() >= 5);
+}
+
+#[tokio::test]
+async fn concurrent_edits_get_versions_of_their_own_in_the_order_of_their_commits() {
+    let fixture = Fixture::new("versions").await;
+    let before = fixture.store.config_version().await.unwrap();
+    let draft = TenantDraft::new("t", "standard");
+    let tenants = try_join_all((0..20).map(|_| fixture.store.create_tenant(&draft))).await.unwrap();
+    let mut versions: Vec<_> = tenants.iter().map(|tenant| tenant.version).collect();
+    versions.sort_unstable();
+    assert_eq!(versions, (before + 1..=before + 20).collect::<Vec<_>>());
+    assert_eq!(fixture.store.config_version().await.unwrap(), before + 20);
+}
+
+#[tokio::test]
+async fn a_tenant_is_edited_only_in_the_version_that_was_asked_for() {
+    let fixture = Fixture::new("tenants").await;
+    let store = &fixture.store;
+    let mut draft = TenantDraft::new("A\0cme", "magnetite");
+    draft.external_id = Some("x-1".into());
+    draft.limits = TenantLimits { endpoints: Some(3), events_per_second: Some(12.5), ..TenantLimits::default() };
+    let made = store.create_tenant(&draft).await.unwrap();
+    assert_eq!(store.get_tenant(made.id).await.unwrap().unwrap().draft.name, "A\u{fffd}cme");
+    assert!(matches!(store.create_tenant(&draft).await, Err(StoreError::Conflict(_))));
+
+    let rename = |draft: &mut TenantDraft| {
+        draft.name = "B".into();
+        Ok::<_, ()>(())
+    };
+    let edited = store.edit_tenant(made.id, Some(made.version), rename).await.unwrap();
+    assert!(edited.version > made.version);
+    assert_eq!(edited.draft.limits, draft.limits);
+    let stale = store.edit_tenant(made.id, Some(made.version), rename).await;
+    let Err(EditError::Store(StoreError::VersionMismatch { current })) = stale else { panic!("{stale:?}") };
+    assert_eq!(current, edited.version);
+    let refused = store.edit_tenant(made.id, None, |_| Err("no")).await;
+    assert!(matches!(refused, Err(EditError::Refused("no"))));
+    assert_eq!(store.get_tenant(made.id).await.unwrap().unwrap().version, edited.version);
+
+    let endpoint = store.create_endpoint(made.id, &new_endpoint("e")).await.unwrap();
+    let key = store.create_key(made.id, &NewKey { name: "k".into(), scopes: Scopes::ALL }).await.unwrap();
+    store.delete_tenant(made.id, Some(edited.version)).await.unwrap();
+    assert!(store.get_tenant(made.id).await.unwrap().is_none());
+    assert!(store.get_endpoint(None, endpoint.id).await.unwrap().is_none());
+    assert!(store.endpoint_for_dispatch(endpoint.id).await.unwrap().is_none());
+    assert!(store.find_key(KeyHash::of(key.text.expose_secret())).await.unwrap().is_none());
+    assert!(matches!(store.delete_tenant(made.id, None).await, Err(StoreError::NotFound { what: "tenant" })));
+    assert!(matches!(store.delete_tenant(TenantId::OPERATOR, None).await, Err(StoreError::Conflict(_))));
+    store.create_tenant(&draft).await.expect("the external id is free again");
+}
+
+#[tokio::test]
+async fn a_key_is_found_by_what_its_text_hashes_to_until_it_is_deleted() {
+    let fixture = Fixture::new("keys").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let scopes = [Scope::Publish, Scope::Read].into_iter().collect();
+    let made = store.create_key(tenant.id, &NewKey { name: "ci".into(), scopes }).await.unwrap();
+    let text = made.text.expose_secret();
+    assert!(text.starts_with("prk_") && text.len() == 47, "{}", text.len());
+    assert_eq!(store.find_key(KeyHash::of(text)).await.unwrap(), Some(made.key.clone()));
+    assert_eq!(store.list_keys(tenant.id).await.unwrap(), vec![made.key.clone()]);
+    let other = fixture.tenant().await;
+    assert!(matches!(store.delete_key(other.id, made.key.id).await, Err(StoreError::NotFound { .. })));
+    store.delete_key(tenant.id, made.key.id).await.unwrap();
+    assert_eq!(store.find_key(KeyHash::of(text)).await.unwrap(), None);
+    assert!(matches!(store.list_keys(TenantId::generate()).await, Err(StoreError::NotFound { what: "tenant" })));
+}
+
+#[tokio::test]
+async fn no_race_gets_a_tenant_more_endpoints_than_its_limit() {
+    let fixture = Fixture::new("limit").await;
+    let store = &fixture.store;
+    let mut draft = TenantDraft::new("t", "mumara");
+    draft.limits.endpoints = Some(3);
+    let tenant = store.create_tenant(&draft).await.unwrap();
+    let new = new_endpoint("e");
+    let results = join_all((0..8).map(|_| store.create_endpoint(tenant.id, &new))).await;
+    let made: Vec<_> = results.iter().flatten().collect();
+    assert_eq!(made.len(), 3);
+    for refused in results.iter().filter_map(|result| result.as_ref().err()) {
+        assert!(matches!(refused, StoreError::EndpointLimit { usage: 3, limit: 3 }), "{refused}");
+    }
+    let list = store.list_endpoints(tenant.id, &PageRequest::default()).await.unwrap();
+    assert_eq!((list.items.len(), list.usage, list.limit), (3, 3, 3));
+    store.delete_endpoint(Some(tenant.id), made[0].id, None).await.unwrap();
+    store.create_endpoint(tenant.id, &new).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher_alone() {
+    let fixture = Fixture::new("endpoints").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let mut new = new_endpoint("first");
+    new.draft.document.metadata = Some(serde_json::json!({"nul": "\0"}));
+    new.draft.private = EndpointPrivate {
+        headers: vec![("X-Api-Key".into(), "h34der".into())],
+        token: Some("t0ken".into()),
+        pushover: Some(PushoverCredentials { user_key: "us3r".into(), api_token: "ap1".into() }),
+    };
+    let made = store.create_endpoint(tenant.id, &new).await.unwrap();
+    assert_eq!(made.document.header_names, ["X-Api-Key"]);
+    assert_eq!(store.get_endpoint(Some(tenant.id), made.id).await.unwrap(), Some(made.clone()));
+    assert_eq!(store.get_endpoint(Some(TenantId::generate()), made.id).await.unwrap(), None);
+
+    let dispatch = store.endpoint_for_dispatch(made.id).await.unwrap().unwrap();
+    assert_eq!(dispatch.secrets.current.expose_secret(), "whsec_c2VjcmV0");
+    assert_eq!(dispatch.private.headers[0].1.expose_secret(), "h34der");
+    assert_eq!(dispatch.private.token.unwrap().expose_secret(), "t0ken");
+    assert_eq!((dispatch.profile.as_str(), dispatch.config_version), ("standard", made.version));
+
+    let edited = store
+        .edit_endpoint(Some(tenant.id), made.id, Some(made.version), |draft| {
+            draft.document.name = "second".into();
+            draft.private.headers.push(("X-B".into(), "h34der".into()));
+            Ok::<_, ()>(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(edited.document.header_names, ["X-Api-Key", "X-B"]);
+    let then = store.endpoint_at(made.id, edited.version - 1).await.unwrap().unwrap();
+    assert_eq!((then.document.name.as_str(), then.version), ("first", made.version));
+    assert!(store.endpoint_at(made.id, made.version - 1).await.unwrap().is_none());
+
+    let until = UnixMillis(UnixMillis::now().0 + 60_000);
+    let overlap = Rotation::Overlap { until };
+    let rotated = store.rotate_secret(None, made.id, None, &"n3w".into(), overlap).await.unwrap();
+    assert_eq!(rotated.previous_secret_until, Some(until));
+    let at = UnixMillis(until.0 + 1);
+    store.rotate_secret(None, made.id, None, &"l4ter".into(), Rotation::CutOver { at }).await.unwrap();
+    let secrets = store.endpoint_for_dispatch(made.id).await.unwrap().unwrap().secrets;
+    assert_eq!(secrets.current.expose_secret(), "n3w");
+    assert_eq!(secrets.previous.unwrap().0.expose_secret(), "whsec_c2VjcmV0");
+    assert_eq!(secrets.next.unwrap().0.expose_secret(), "l4ter");
+
+    let everything = dump(&fixture).await;
+    assert!(everything.contains("X-Api-Key") && everything.contains("second"), "the dump sees what is there");
+    for secret in ["whsec_c2VjcmV0", "c2VjcmV0", "h34der", "t0ken", "us3r", "ap1", "n3w", "l4ter"] {
+        assert!(!everything.contains(secret), "{secret} is in a column as text");
+        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!everything.contains(&hex), "{secret} is in a column as bytes");
+    }
+
+    let other_keys = MasterKeys::parse(&MasterKeys::generate_text("k2")).unwrap();
+    let blind = Store::connect(StoreConfig::new(&fixture.scope.database_url), other_keys).unwrap();
+    let error = blind.endpoint_for_dispatch(made.id).await.unwrap_err();
+    assert_eq!(error.to_string(), "the value was sealed with master key \"k1\", which is not configured");
+
+    store.delete_endpoint(None, made.id, None).await.unwrap();
+    assert!(store.endpoint_for_dispatch(made.id).await.unwrap().is_none());
+    let sealed =
+        "SELECT count(*) FROM endpoints WHERE secret_current <> '' OR private <> '' OR secret_next IS NOT NULL";
+    assert_eq!(fixture.number(sealed).await, 0, "nothing sealed outlives the endpoint");
+    let last = store.endpoint_at(made.id, i64::MAX).await.unwrap().unwrap();
+    assert!(last.deleted && last.document.name == "second");
+}
+
+#[tokio::test]
+async fn a_secret_cannot_be_moved_to_another_endpoint_or_column() {
+    let fixture = Fixture::new("moved").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let a = store.create_endpoint(tenant.id, &new_endpoint("a")).await.unwrap();
+    let b = store.create_endpoint(tenant.id, &new_endpoint("b")).await.unwrap();
+    let sql = fixture.sql().await;
+    let swap =
+        "UPDATE endpoints SET secret_current = (SELECT secret_current FROM endpoints WHERE id = $1) WHERE id = $2";
+    sql.execute(swap, &[&a.id.0, &b.id.0]).await.unwrap();
+    assert!(matches!(store.endpoint_for_dispatch(b.id).await, Err(StoreError::Crypto(_))));
+    let column = "UPDATE endpoints SET secret_previous = secret_current, previous_until = now() WHERE id = $1";
+    sql.execute(column, &[&a.id.0]).await.unwrap();
+    assert!(matches!(store.endpoint_for_dispatch(a.id).await, Err(StoreError::Crypto(_))));
+}
+
+#[tokio::test]
+async fn the_engine_disables_an_endpoint_once_and_its_customer_brings_it_back() {
+    let fixture = Fixture::new("disable").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let made = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let results = join_all((0..5).map(|_| store.disable_endpoint(made.id, "410 Gone"))).await;
+    assert_eq!(results.into_iter().filter(|result| *result.as_ref().unwrap()).count(), 1);
+    let disabled = store.get_endpoint(None, made.id).await.unwrap().unwrap();
+    assert_eq!(disabled.status, EndpointStatus::Disabled);
+    assert_eq!(disabled.disabled_reason.as_deref(), Some("410 Gone"));
+    let entries = store.outbox_claim(10, std::time::Duration::ZERO).await.unwrap();
+    let [OutboxEntry::Event(event)] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!((event.event_type.as_str(), event.about), ("endpoint.disabled", tenant.id));
+    assert!(serde_json::from_slice::<serde_json::Value>(&event.data).is_ok());
+
+    let activate = |draft: &mut postrider_store::config::EndpointDraft| {
+        draft.status = EndpointStatus::Active;
+        Ok::<_, ()>(())
+    };
+    let back = store.edit_endpoint(None, made.id, None, activate).await.unwrap();
+    assert_eq!((back.status, back.disabled_reason, back.disabled_at), (EndpointStatus::Active, None, None));
+    assert!(!store.disable_endpoint(EndpointId::generate(), "x").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_restart_of_the_database_costs_no_error() {
+    let fixture = Fixture::new("restart").await;
+    // As many pooled connections as there can be.
+    let pings = join_all((0..8).map(|_| fixture.store.config_version())).await;
+    assert!(pings.iter().all(Result::is_ok));
+    fixture.terminate_all().await;
+    fixture.store.config_version().await.unwrap();
+    fixture.terminate_all().await;
+    fixture.tenant().await;
+}
+
+/// Every row of every table as text, bytes as hex.
+async fn dump(fixture: &Fixture) -> String {
+    let sql = fixture.sql().await;
+    let tables = sql.query("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'", &[]).await.unwrap();
+    let mut all = String::new();
+    for table in tables {
+        let table: String = table.get(0);
+        for row in sql.query(&format!("SELECT t::text FROM {table} t"), &[]).await.unwrap() {
+            all.push_str(row.get(0));
+            all.push('\n');
+        }
+    }
+    all
+}

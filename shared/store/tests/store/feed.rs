@@ -1,0 +1,142 @@
+//! The configuration feed.
+
+use std::time::Duration;
+
+use postrider_model::delivery::EndpointStatus;
+use postrider_store::config::{EndpointDraft, KeyHash, NewKey, Scopes, TenantDraft};
+use postrider_store::feed::{Changes, Feed, FeedScope};
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Fixture, new_endpoint};
+
+async fn next(feed: &mut Feed) -> Changes {
+    tokio::time::timeout(Duration::from_secs(20), feed.recv()).await.expect("the feed is silent").expect("it ended")
+}
+
+/// Everything up to `version`, as one.
+async fn until(feed: &mut Feed, version: i64) -> Changes {
+    let mut all = Changes::default();
+    while all.version < version {
+        let mut more = next(feed).await;
+        assert!(more.version > all.version, "versions only grow");
+        all.version = more.version;
+        all.snapshot |= more.snapshot;
+        all.tenants.append(&mut more.tenants);
+        all.tenants_gone.append(&mut more.tenants_gone);
+        all.keys.append(&mut more.keys);
+        all.keys_gone.append(&mut more.keys_gone);
+        all.subscriptions.append(&mut more.subscriptions);
+        all.subscriptions_gone.append(&mut more.subscriptions_gone);
+        all.endpoints_changed.append(&mut more.endpoints_changed);
+        all.interventions.append(&mut more.interventions);
+    }
+    all
+}
+
+fn set(status: EndpointStatus) -> impl Fn(&mut EndpointDraft) -> Result<(), ()> {
+    move |draft| {
+        draft.status = status;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_feed_begins_with_all_there_is_and_hears_of_every_edit_deletes_too() {
+    let fixture = Fixture::new("feed").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let there = store.create_endpoint(tenant.id, &new_endpoint("there")).await.unwrap();
+    let deleted = store.create_endpoint(tenant.id, &new_endpoint("deleted")).await.unwrap();
+    store.delete_endpoint(None, deleted.id, None).await.unwrap();
+
+    let stop = CancellationToken::new();
+    let mut feed = store.follow(FeedScope::ALL, stop.clone());
+    let snapshot = next(&mut feed).await;
+    assert!(snapshot.snapshot && snapshot.version == store.config_version().await.unwrap());
+    assert_eq!(snapshot.tenants.len(), 2, "the operator's and this one");
+    assert_eq!(snapshot.subscriptions.iter().map(|s| s.endpoint).collect::<Vec<_>>(), [there.id]);
+    assert!(snapshot.subscriptions_gone.is_empty(), "a snapshot has no tombstones");
+
+    let key = store.create_key(tenant.id, &NewKey { name: "k".into(), scopes: Scopes::ALL }).await.unwrap();
+    let changes = until(&mut feed, key.key.version).await;
+    assert_eq!(changes.keys[0].hash, KeyHash::of(key.text.expose_secret()));
+    assert!(!changes.snapshot);
+
+    let inactive = store.edit_endpoint(None, there.id, None, set(EndpointStatus::Inactive)).await.unwrap();
+    let changes = until(&mut feed, inactive.version).await;
+    assert_eq!((changes.subscriptions_gone, changes.endpoints_changed), (vec![there.id], vec![there.id]));
+    let active = store.edit_endpoint(None, there.id, None, set(EndpointStatus::Active)).await.unwrap();
+    let changes = until(&mut feed, active.version).await;
+    assert_eq!(changes.subscriptions[0].event_types, ["*"]);
+
+    let renamed = store.edit_tenant(tenant.id, None, |draft: &mut TenantDraft| {
+        draft.limits.timeout_seconds_max = Some(5);
+        Ok::<_, ()>(())
+    });
+    let changes = until(&mut feed, renamed.await.unwrap().version).await;
+    assert_eq!(changes.tenants[0].limits.timeout_seconds_max, Some(5));
+    assert_eq!(changes.endpoints_changed, [there.id], "its endpoints are looked up with its limits");
+
+    store.delete_key(tenant.id, key.key.id).await.unwrap();
+    store.delete_tenant(tenant.id, None).await.unwrap();
+    let changes = until(&mut feed, store.config_version().await.unwrap()).await;
+    assert_eq!(changes.keys_gone, [key.key.id]);
+    assert_eq!(changes.tenants_gone, [tenant.id]);
+    assert_eq!(changes.subscriptions_gone, [there.id]);
+
+    stop.cancel();
+    assert!(tokio::time::timeout(Duration::from_secs(5), feed.recv()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_service_hears_only_of_what_it_asked_for() {
+    let fixture = Fixture::new("feedscope").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    store.create_key(tenant.id, &NewKey { name: "k".into(), scopes: Scopes::ALL }).await.unwrap();
+    store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let ingest = store.snapshot(FeedScope::INGEST).await.unwrap();
+    assert_eq!((ingest.tenants.len(), ingest.keys.len(), ingest.subscriptions.len()), (2, 1, 0));
+    let fanout = store.snapshot(FeedScope::FANOUT).await.unwrap();
+    assert_eq!((fanout.tenants.len(), fanout.keys.len(), fanout.subscriptions.len()), (2, 0, 1));
+    let dispatcher = store.changes_since(FeedScope::DISPATCHER, 0).await.unwrap();
+    assert_eq!((dispatcher.tenants.len(), dispatcher.keys.len(), dispatcher.endpoints_changed.len()), (2, 0, 1));
+    assert!(store.changes_since(FeedScope::ALL, ingest.version).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_feed_outlives_its_connection_and_misses_nothing() {
+    let fixture = Fixture::new("feeddrop").await;
+    let store = &fixture.store;
+    let mut feed = store.follow(FeedScope::INGEST, CancellationToken::new());
+    let state = feed.state();
+    next(&mut feed).await;
+    assert!(state.borrow().is_fresh(Duration::from_secs(5)));
+    for round in 0..3 {
+        fixture.terminate_all().await;
+        let made = fixture.tenant().await;
+        let changes = until(&mut feed, made.version).await;
+        assert_eq!(changes.tenants.iter().map(|t| t.id).collect::<Vec<_>>(), [made.id], "round {round}");
+        assert!(!changes.snapshot, "it goes on from where it was");
+    }
+}
+
+#[tokio::test]
+async fn a_feed_that_begins_before_the_database_is_there_waits_for_it() {
+    let fixture = Fixture::empty("feedearly").await;
+    // No schema yet: as good as no database.
+    let mut feed = fixture.store.follow(FeedScope::INGEST, CancellationToken::new());
+    assert!(!feed.state().borrow().is_fresh(Duration::from_secs(3_600)));
+    fixture.store.migrate().await.unwrap();
+    assert!(next(&mut feed).await.snapshot);
+}
+
+#[tokio::test]
+async fn edits_are_heard_of_within_two_seconds() {
+    let fixture = Fixture::new("feedfast").await;
+    let mut feed = fixture.store.follow(FeedScope::INGEST, CancellationToken::new());
+    next(&mut feed).await;
+    let begun = std::time::Instant::now();
+    let made = fixture.tenant().await;
+    until(&mut feed, made.version).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}

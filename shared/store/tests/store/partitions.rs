@@ -1,0 +1,83 @@
+//! Daily partitions.
+
+use postrider_model::delivery::DeliveryStatus;
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::time::UnixMillis;
+use postrider_store::partitions::DAYS_AHEAD;
+
+use crate::support::{Fixture, batch, decision, event, outcome};
+
+#[tokio::test]
+async fn days_are_made_ahead_and_dropped_by_age() {
+    let fixture = Fixture::new("days").await;
+    let store = &fixture.store;
+    let today = UnixMillis::now().day();
+    let expected: Vec<_> = (-1..=DAYS_AHEAD).map(|ahead| today.plus_days(ahead)).collect();
+    assert_eq!(store.partition_days().await.unwrap(), expected);
+    assert!(store.maintain_partitions(today, 30).await.unwrap().created.is_empty(), "nothing is missing");
+
+    let old = event(TenantId::generate(), UnixMillis::now());
+    let row = batch(vec![old.clone()], vec![decision(&old, vec![], 1)], vec![]);
+    assert_eq!(store.write(&row).await.unwrap().events, 1);
+
+    // A month later.
+    let later = today.plus_days(31);
+    let maintained = store.maintain_partitions(later, 30).await.unwrap();
+    assert_eq!(maintained.created, (-1..=DAYS_AHEAD).map(|ahead| later.plus_days(ahead)).collect::<Vec<_>>());
+    assert_eq!(maintained.dropped, [today.plus_days(-1), today]);
+    assert!(store.get_event(old.tenant, &old.id).await.unwrap().is_none());
+    assert_eq!(
+        fixture.number("SELECT count(*) FROM pg_class WHERE relname ~ '_[0-9]{8}$' AND relkind = 'r'").await,
+        8 * 4
+    );
+}
+
+#[tokio::test]
+async fn rows_of_a_day_without_partition_are_skipped_and_counted_and_the_rest_is_written() {
+    let fixture = Fixture::new("missing").await;
+    let (store, endpoint) = (&fixture.store, EndpointId::generate());
+    let now = UnixMillis::now();
+    let (here, gone) =
+        (event(TenantId::generate(), now), event(TenantId::generate(), UnixMillis(now.0 - 40 * 86_400_000)));
+    let message = batch(
+        vec![here.clone(), gone.clone()],
+        vec![decision(&gone, vec![endpoint], 1)],
+        vec![
+            outcome(&here, endpoint, 1, DeliveryStatus::Delivered, Some(200)),
+            outcome(&gone, endpoint, 1, DeliveryStatus::Failed, None),
+        ],
+    );
+    let written = store.write(&message).await.unwrap();
+    assert_eq!((written.events, written.attempts, written.skipped), (1, 1, 3));
+}
+
+#[tokio::test]
+async fn a_day_that_somebody_else_drops_or_makes_is_noticed() {
+    let fixture = Fixture::new("moving").await;
+    let store = &fixture.store;
+    let now = UnixMillis::now();
+    let row = |at| batch(vec![event(TenantId::generate(), at)], vec![], vec![]);
+    assert_eq!(store.write(&row(now)).await.unwrap().events, 1);
+    // Another process's maintenance: this store still believes in the day.
+    let sql = fixture.sql().await;
+    let name = now.day().date().strftime("%Y%m%d");
+    sql.batch_execute(&format!("ALTER TABLE events DETACH PARTITION events_{name} CONCURRENTLY")).await.unwrap();
+    let written = store.write(&row(now)).await.unwrap();
+    assert_eq!((written.events, written.skipped), (0, 1));
+    // What was left behind half done is finished: the table is attached again.
+    let maintained = store.maintain_partitions(now.day(), 30).await.unwrap();
+    assert_eq!(maintained.created, [now.day()]);
+    assert_eq!(store.write(&row(now)).await.unwrap().events, 1);
+    assert_eq!(fixture.number("SELECT count(*) FROM events").await, 2, "and nothing in it was lost");
+}
+
+#[tokio::test]
+async fn one_maintainer_at_a_time() {
+    let fixture = Fixture::new("onlyone").await;
+    let today = UnixMillis::now().day();
+    let rounds =
+        futures::future::join_all((0..4).map(|ahead| fixture.store.maintain_partitions(today.plus_days(ahead), 30)))
+            .await;
+    assert!(rounds.iter().all(Result::is_ok), "{rounds:?}");
+    assert!(rounds.iter().any(|round| !round.as_ref().unwrap().busy));
+}

@@ -1,0 +1,163 @@
+//! Lists, filters, cursors, idempotency.
+
+use std::collections::BTreeMap;
+
+use postrider_model::delivery::DeliveryStatus;
+use postrider_model::ids::{EndpointId, EventId, Generation, RetryId, TenantId};
+use postrider_model::time::UnixMillis;
+use postrider_store::StoreError;
+use postrider_store::log::{DeliveryFilter, EventFilter, PageRequest};
+
+use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
+
+fn page(limit: u32, cursor: Option<String>) -> PageRequest {
+    PageRequest { limit, cursor }
+}
+
+#[tokio::test]
+async fn pages_stay_put_while_rows_arrive() {
+    let fixture = Fixture::new("pages").await;
+    let (store, tenant, endpoint) = (&fixture.store, TenantId::generate(), EndpointId::generate());
+    let start = UnixMillis::now();
+    // Several of each millisecond, so that the id has to part them.
+    let mut events: Vec<_> = (0..25).map(|n| event(tenant, UnixMillis(start.0 + n / 4))).collect();
+    let decisions = events.iter().map(|event| decision(event, vec![endpoint], 1)).collect();
+    store.write(&batch(events.clone(), decisions, vec![])).await.unwrap();
+    events.sort_by(|a, b| (b.accepted_at, &b.id).cmp(&(a.accepted_at, &a.id)));
+
+    let (mut seen, mut cursor, mut deliveries, mut delivery_cursor) = (Vec::new(), None, Vec::new(), None);
+    loop {
+        let got = store.list_events(Some(tenant), &EventFilter::default(), &page(7, cursor)).await.unwrap();
+        seen.extend(got.items.into_iter().map(|event| event.id));
+        let filter = DeliveryFilter { endpoint: Some(endpoint), ..DeliveryFilter::default() };
+        let rows = store.list_deliveries(Some(tenant), &filter, &page(7, delivery_cursor)).await.unwrap();
+        deliveries.extend(rows.items.into_iter().map(|row| (row.created_at, row.id)));
+        // Meanwhile a newer one arrives: it belongs before the first page.
+        let newer = event(tenant, UnixMillis(start.0 + 1_000 + seen.len() as i64));
+        store.write(&batch(vec![newer.clone()], vec![decision(&newer, vec![endpoint], 1)], vec![])).await.unwrap();
+        (cursor, delivery_cursor) = (got.next_cursor, rows.next_cursor);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, events.iter().map(|event| event.id.clone()).collect::<Vec<EventId>>());
+    assert_eq!(deliveries.len(), 25);
+    assert!(deliveries.is_sorted_by(|a, b| a > b));
+    let bad = store.list_events(Some(tenant), &EventFilter::default(), &page(7, Some("nonsense".into()))).await;
+    assert!(matches!(bad, Err(StoreError::InvalidCursor)));
+    let not_a_uuid = store.list_events(Some(tenant), &EventFilter::default(), &page(1, None)).await.unwrap();
+    let wrong_list =
+        store.list_deliveries(Some(tenant), &DeliveryFilter::default(), &page(1, not_a_uuid.next_cursor)).await;
+    assert!(matches!(wrong_list, Err(StoreError::InvalidCursor)));
+}
+
+#[tokio::test]
+async fn filters_of_events_are_combined() {
+    let fixture = Fixture::new("eventfilters").await;
+    let (store, tenant) = (&fixture.store, TenantId::generate());
+    let now = UnixMillis::now();
+    let mut a = event(tenant, now);
+    a.attributes.0.insert("sending_domain".into(), "example.com".into());
+    let mut b = event(tenant, UnixMillis(now.0 + 10));
+    b.attributes.0.insert("sending_domain".into(), "example.com".into());
+    b.event_type = "Newsletter Opened".parse().unwrap();
+    let c = event(TenantId::generate(), now);
+    store.write(&batch(vec![a.clone(), b.clone(), c.clone()], vec![], vec![])).await.unwrap();
+    let ids = async |tenant, filter: EventFilter| -> Vec<EventId> {
+        let got = store.list_events(tenant, &filter, &PageRequest::default()).await.unwrap();
+        got.items.into_iter().map(|event| event.id).collect()
+    };
+    let domain = |value: &str| EventFilter {
+        attributes: BTreeMap::from([("sending_domain".into(), value.into())]),
+        ..EventFilter::default()
+    };
+    assert_eq!(ids(Some(tenant), domain("example.com")).await, [b.id.clone(), a.id.clone()]);
+    assert!(ids(Some(tenant), domain("example.org")).await.is_empty());
+    let typed = EventFilter { event_type: Some(b.event_type.clone()), ..domain("example.com") };
+    assert_eq!(ids(Some(tenant), typed).await, [b.id.clone()]);
+    let until = EventFilter { from: Some(now), to: Some(UnixMillis(now.0 + 10)), ..EventFilter::default() };
+    assert_eq!(ids(Some(tenant), until.clone()).await, [a.id.clone()]);
+    assert_eq!(ids(None, until).await.len(), 2, "an operator sees every tenant's");
+}
+
+#[tokio::test]
+async fn filters_of_deliveries_are_combined() {
+    let fixture = Fixture::new("dlvfilters").await;
+    let (store, tenant) = (&fixture.store, TenantId::generate());
+    let (one, two) = (EndpointId::generate(), EndpointId::generate());
+    let (a, b) = (event(tenant, UnixMillis::now()), event(tenant, UnixMillis(UnixMillis::now().0 + 50)));
+    let mut test = outcome(&a, one, 1, DeliveryStatus::Delivered, Some(200));
+    test.delivery.generation = Generation::Test(RetryId::generate());
+    test.delivery.id = postrider_model::ids::DeliveryId::derive(tenant, &a.id, one, &test.delivery.generation);
+    test.attempt.as_mut().unwrap().trigger = postrider_model::delivery::Trigger::Test;
+    let message = batch(
+        vec![a.clone(), b.clone()],
+        vec![decision(&a, vec![one, two], 1), decision(&b, vec![one], 1)],
+        vec![outcome(&a, one, 2, DeliveryStatus::Failed, Some(503)), test],
+    );
+    store.write(&message).await.unwrap();
+    let count = async |filter: DeliveryFilter| {
+        store.list_deliveries(Some(tenant), &filter, &PageRequest::default()).await.unwrap().items.len()
+    };
+    let all = DeliveryFilter::default;
+    assert_eq!(count(all()).await, 4);
+    assert_eq!(count(DeliveryFilter { endpoint: Some(one), ..all() }).await, 3);
+    assert_eq!(count(DeliveryFilter { event: Some(a.id.clone()), ..all() }).await, 3);
+    assert_eq!(count(DeliveryFilter { event: Some(a.id.clone()), endpoint: Some(one), ..all() }).await, 2);
+    assert_eq!(count(DeliveryFilter { status: Some(DeliveryStatus::Pending), ..all() }).await, 2);
+    assert_eq!(count(DeliveryFilter { status_code: Some(503), ..all() }).await, 1);
+    assert_eq!(count(DeliveryFilter { test: Some(true), ..all() }).await, 1);
+    assert_eq!(count(DeliveryFilter { test: Some(false), endpoint: Some(one), ..all() }).await, 2);
+    assert_eq!(count(DeliveryFilter { from: Some(b.accepted_at), ..all() }).await, 1);
+    assert_eq!(count(DeliveryFilter { event_type: Some("other".parse().unwrap()), ..all() }).await, 0);
+    let foreign = store.list_deliveries(Some(TenantId::generate()), &all(), &PageRequest::default()).await.unwrap();
+    assert!(foreign.items.is_empty());
+    assert_eq!(store.deliveries_of_event(tenant, &a.id, a.event_day).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_list_of_endpoints_counts_attempts_but_no_tests() {
+    let fixture = Fixture::new("counts").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let other = store.create_endpoint(tenant.id, &new_endpoint("f")).await.unwrap();
+    let event = event(tenant.id, UnixMillis::now());
+    let mut test = outcome(&event, endpoint.id, 1, DeliveryStatus::Failed, Some(500));
+    test.attempt.as_mut().unwrap().trigger = postrider_model::delivery::Trigger::Test;
+    let reports = vec![
+        outcome(&event, endpoint.id, 1, DeliveryStatus::Pending, Some(500)),
+        outcome(&event, endpoint.id, 2, DeliveryStatus::Pending, None),
+        outcome(&event, endpoint.id, 3, DeliveryStatus::Delivered, Some(200)),
+        test,
+    ];
+    store.write(&batch(vec![], vec![], reports)).await.unwrap();
+    let first = store.list_endpoints(tenant.id, &page(1, None)).await.unwrap();
+    assert_eq!((first.items[0].endpoint.id, first.items[0].successes, first.usage), (other.id, 0, 2));
+    let second = store.list_endpoints(tenant.id, &page(1, first.next_cursor)).await.unwrap();
+    let summary = &second.items[0];
+    assert_eq!((summary.endpoint.id, summary.successes, summary.failures), (endpoint.id, 1, 2));
+    assert!(second.next_cursor.is_none());
+}
+
+#[tokio::test]
+async fn ids_that_were_accepted_are_seen_with_what_they_were() {
+    let fixture = Fixture::new("seen").await;
+    let (store, tenant) = (&fixture.store, TenantId::generate());
+    let today = UnixMillis::now();
+    let mut hashed = event(tenant, today);
+    hashed.content_hash = Some("abc".into());
+    let plain = event(tenant, today);
+    store.write(&batch(vec![hashed.clone(), plain.clone()], vec![], vec![])).await.unwrap();
+    let asked = [
+        (tenant, hashed.id.clone()),
+        (tenant, plain.id.clone()),
+        (tenant, EventId::generate()),
+        (TenantId::generate(), hashed.id.clone()),
+    ];
+    let days = [today.day(), today.day().plus_days(-1)];
+    let seen = store.seen(&asked, days).await.unwrap();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[&asked[0]].as_deref(), Some("abc"));
+    assert_eq!(seen[&asked[1]], None);
+    assert!(store.seen(&asked, [today.day().plus_days(2), today.day().plus_days(3)]).await.unwrap().is_empty());
+}
