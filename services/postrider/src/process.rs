@@ -11,7 +11,7 @@ use postrider_broker::Broker;
 use postrider_profiles::Profiles;
 use postrider_runtime::config::{HttpArgs, MasterKeysArgs};
 use postrider_runtime::drain::{self, Drained};
-use postrider_runtime::health::Health;
+use postrider_runtime::health::{Check, Health};
 use postrider_runtime::http;
 use postrider_runtime::metrics::Metrics;
 use postrider_runtime::problem::Problem;
@@ -47,8 +47,11 @@ struct Role {
 /// A process under construction, then running.
 pub(crate) struct Process {
     pub(crate) shared: Shared,
+    started: Check,
     drain_max: Duration,
     routes: Arc<OnceCell<Router>>,
+    /// Without it the process would be ready before any role has said what it waits for.
+    routes_open: Check,
     http: Role,
     /// In the order in which work flows, which is the order in which they end.
     roles: Vec<Role>,
@@ -69,6 +72,9 @@ impl Process {
         let profiles = wiring::profiles(&args.profiles)?;
         let store = wiring::store(&args.database, master_keys)?;
         let health = Health::new();
+        // Before the port opens: until there are other checks, a process without this one would look ready.
+        let started = health.check("started");
+        let routes_open = health.check("start");
         let routes = Arc::new(OnceCell::new());
         let http = serve_http(service, &args.http, &health, &routes).await?;
 
@@ -82,7 +88,15 @@ impl Process {
         };
         wiring::watch_broker(&broker, &health);
         let shared = Shared { broker, store, profiles, health };
-        Ok(Some(Self { shared, drain_max: args.http.drain_timeout, routes, http, roles: Vec::new(), stop }))
+        Ok(Some(Self {
+            shared,
+            drain_max: args.http.drain_timeout,
+            routes,
+            routes_open,
+            http,
+            roles: Vec::new(),
+            stop,
+        }))
     }
 
     /// Adds a role, to be stopped after those added before it.
@@ -107,6 +121,8 @@ impl Process {
     pub(crate) async fn run(mut self, routes: Router) -> anyhow::Result<()> {
         // Set once, here.
         let _ = self.routes.set(http::with_fallbacks(routes));
+        self.started.ok();
+        self.routes_open.ok();
         tracing::info!(roles = ?self.roles.iter().map(|role| role.name).collect::<Vec<_>>(), "running");
         let ended = tokio::select! {
             () = self.stop.cancelled() => None,
