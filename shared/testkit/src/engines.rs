@@ -7,10 +7,8 @@
 //! Does not: touch the distribution's own services or data, or anything when the environment names other engines.
 
 mod install;
-mod ports;
 mod postgres;
 mod private;
-mod procs;
 mod rabbit;
 mod scope;
 
@@ -22,9 +20,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use install::{AptPlan, Install, apt_plan, missing_engines};
-pub use ports::{describe_listener, free_port};
 pub use private::PrivateRabbit;
-pub use procs::raise_open_files;
 pub use scope::{Scope, management_url};
 
 use postgres::Postgres;
@@ -225,6 +221,36 @@ impl Engines {
             self.described.push(format!("PostgreSQL, private, port {}", postgres.port));
         }
         Ok(())
+    }
+
+    /// The URL of a database of the development's own, made when it is not there. Only private engines have one: a
+    /// URL from the environment names its database itself.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses.
+    pub async fn development_database(&self) -> Result<String> {
+        let Some(postgres) = self.held.as_ref().and_then(|held| held.postgres.as_ref()) else {
+            return Ok(self.database_url.clone());
+        };
+        scope::make_database(&self.database_url, "postrider").await?;
+        Ok(postgres.url("postrider"))
+    }
+
+    /// The URL with a vhost for development: the default one of a private broker.
+    pub fn development_amqp_url(&self) -> String {
+        match self.held.as_ref().and_then(|held| held.rabbit.as_ref()) {
+            Some(rabbit) => format!("{}/%2f", rabbit.amqp_url()),
+            None => self.amqp_url.clone(),
+        }
+    }
+
+    /// A vhost and a database of their own on these engines.
+    ///
+    /// # Errors
+    /// The engines refuse, or there is no management API.
+    pub async fn scope(&self, name: &str) -> Result<Scope> {
+        let api = self.amqp_api_url.as_deref().context("POSTRIDER_TEST_AMQP_API is not set")?;
+        Scope::on(name, &self.amqp_url, api, &self.database_url).await
     }
 
     /// Stops what this checkout started, unless another process uses it still. Blocks for some seconds.

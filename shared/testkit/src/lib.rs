@@ -1,17 +1,15 @@
-//! What tests, benches and `xtask` share: private engines, processes, receivers and verbs.
+//! What tests, benches and `xtask` share: private engines, and the processes around them.
 //!
 //! Owns: a RabbitMQ and a PostgreSQL of the checkout's own ([`engines`]), a vhost and a database for each test
-//! ([`engines::Scope`]), a broker that a test may kill ([`engines::PrivateRabbit`]), the real binary as separate
-//! processes ([`process`]), a receiver that keeps a ledger ([`receiver`]), a thin client of the HTTP API
-//! ([`client`]) and verification by code that is not ours ([`verify`]).
+//! ([`engines::Scope`]), a broker that a test may kill ([`engines::PrivateRabbit`]), processes as `/proc` shows them
+//! ([`procs`]) and verification by code that is not ours ([`verify`]).
 //!
 //! Promises: whatever it starts is gone when its owner is dropped; a missing engine fails loudly and says which
 //! command to run. Does not: appear in any shipped crate. Linux only (`/proc`).
 
-pub mod client;
 pub mod engines;
-pub mod process;
-pub mod receiver;
+pub mod ports;
+pub mod procs;
 pub mod verify;
 
 /// Chooses ring for every TLS user of the process. Harmless when called again.

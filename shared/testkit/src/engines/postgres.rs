@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 
-use super::{Say, install, ports, procs};
+use super::{Say, install};
+use crate::{ports, procs};
 
 /// The superuser of the cluster; `trust` on 127.0.0.1, as fits data that a development checkout owns.
 const SUPERUSER: &str = "postrider";

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tempfile::TempDir;
 
-use super::ports::free_port;
 use super::rabbit::{RabbitNode, RabbitPorts};
+use crate::ports::free_port;
 
 /// A RabbitMQ node on free ports in a folder of its own. Gone, data included, when dropped.
 pub struct PrivateRabbit {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::{Say, install, ports, procs};
+use super::{Say, install};
+use crate::{ports, procs};
 
 /// Where a node listens; all on 127.0.0.1.
 #[derive(Debug, Clone, Copy)]

@@ -40,7 +40,12 @@ impl Scope {
 
     async fn try_new(name: &str) -> Result<Self> {
         crate::install_crypto();
-        let (amqp, api, database_admin) = locate()?;
+        let (amqp, api, database) = locate()?;
+        Self::on(name, &amqp, &api, &database).await.context(MISSING)
+    }
+
+    /// Makes both on engines that are known; see [`super::Engines::scope`].
+    pub(super) async fn on(name: &str, amqp: &str, api: &str, database_admin: &str) -> Result<Self> {
         let clean: String = name
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
@@ -48,21 +53,21 @@ impl Scope {
             .collect();
         let unique = format!("pr_{clean}_{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
 
-        management_put(&api, &format!("/api/vhosts/{unique}"), "{}").await.context(MISSING)?;
+        management_put(api, &format!("/api/vhosts/{unique}"), "{}").await?;
         let mut scope = Self {
             amqp_url: format!("{}/{unique}", amqp.trim_end_matches('/')),
             database_url: String::new(),
-            amqp_api_url: api.clone(),
+            amqp_api_url: api.to_owned(),
             vhost: unique.clone(),
             database: unique.clone(),
-            admin_database_url: database_admin.clone(),
+            admin_database_url: database_admin.to_owned(),
         };
-        let user = Url::parse(&amqp)?.username().to_owned();
+        let user = Url::parse(amqp)?.username().to_owned();
         let user = if user.is_empty() { "guest" } else { &user };
         let rights = r#"{"configure":".*","write":".*","read":".*"}"#;
-        management_put(&api, &format!("/api/permissions/{unique}/{user}"), rights).await?;
-        run_sql(&database_admin, &format!("CREATE DATABASE {unique}")).await.context(MISSING)?;
-        let mut url = Url::parse(&database_admin).context("POSTRIDER_TEST_DATABASE_URL must be a postgres:// URL")?;
+        management_put(api, &format!("/api/permissions/{unique}/{user}"), rights).await?;
+        run_sql(database_admin, &format!("CREATE DATABASE {unique}")).await?;
+        let mut url = Url::parse(database_admin).context("POSTRIDER_TEST_DATABASE_URL must be a postgres:// URL")?;
         url.set_path(&unique);
         scope.database_url = url.to_string();
         Ok(scope)
@@ -149,6 +154,17 @@ async fn management_delete(api: &str, path: &str) -> Result<()> {
     let request = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
     request.delete(url).basic_auth(user, Some(password)).send().await?;
     Ok(())
+}
+
+/// Makes a database unless it is there.
+pub(super) async fn make_database(admin: &str, name: &str) -> Result<()> {
+    match run_sql(admin, &format!("CREATE DATABASE {name}")).await {
+        Err(error) => {
+            let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+            if code == Some(&tokio_postgres::error::SqlState::DUPLICATE_DATABASE) { Ok(()) } else { Err(error) }
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 async fn run_sql(url: &str, sql: &str) -> Result<()> {

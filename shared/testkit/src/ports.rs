@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::procs;
+use crate::procs;
 
-/// Fails when the port is taken, naming its holder if that can be known and the variable that chooses another.
-pub(super) fn claim(port: u16, what: &str, variable: &str) -> Result<()> {
+/// Fails when the port of 127.0.0.1 is taken, naming its holder if that can be known and the variable that chooses another.
+pub fn claim(port: u16, what: &str, variable: &str) -> Result<()> {
     let free = || TcpListener::bind(("127.0.0.1", port)).is_ok();
     // A process that was just killed is past naming some milliseconds before the kernel has closed its sockets.
     if free() || (describe_listener(port).is_none() && procs::wait_until(Duration::from_secs(2), free)) {

@@ -9,16 +9,22 @@ use nix::unistd::Pid;
 
 /// Environment variable that every process of an engine inherits. Its value is the engine's folder, so a kill reaches
 /// the shell, the Erlang VM, its port programs and the epmd that daemonised itself, and never a neighbour's.
-pub(super) const MARK: &str = "POSTRIDER_ENGINE";
+pub(crate) const MARK: &str = "POSTRIDER_ENGINE";
 
 fn pids() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Living processes that carry the mark of this folder. Zombies have no environment and do not count.
-pub(super) fn marked(folder: &Path) -> Vec<i32> {
-    let needle = format!("{MARK}={}", folder.display());
+/// Living processes of an engine, by the mark of its folder.
+pub(crate) fn marked(folder: &Path) -> Vec<i32> {
+    with_variable(MARK, &folder.display().to_string())
+}
+
+/// Living processes that have this variable in their environment. Zombies have none and do not count, nor do processes
+/// of other users.
+pub fn with_variable(name: &str, value: &str) -> Vec<i32> {
+    let needle = format!("{name}={value}");
     pids()
         .into_iter()
         .filter(|pid| {
@@ -29,27 +35,32 @@ pub(super) fn marked(folder: &Path) -> Vec<i32> {
 }
 
 /// The kernel's short name of a process.
-pub(super) fn name_of(pid: i32) -> Option<String> {
+pub fn name_of(pid: i32) -> Option<String> {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim().to_owned())
 }
 
 /// The command line, arguments separated by spaces.
-pub(super) fn command_of(pid: i32) -> Option<String> {
+pub fn command_of(pid: i32) -> Option<String> {
     let raw = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let text = String::from_utf8_lossy(&raw).replace('\0', " ");
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Sends a signal; a process that is gone already is fine.
-pub(super) fn signal(pid: i32, signal: Signal) {
+pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
-/// SIGKILL to everything that carries the mark, until nothing does: a process may fork while we look.
-pub(super) fn kill_marked(folder: &Path) {
+/// SIGKILL to every process of an engine.
+pub(crate) fn kill_marked(folder: &Path) {
+    kill_with_variable(MARK, &folder.display().to_string());
+}
+
+/// SIGKILL to everything that has the variable, until nothing does: a process may fork while we look.
+pub fn kill_with_variable(name: &str, value: &str) {
     let give_up = Instant::now() + Duration::from_secs(10);
     loop {
-        let found = marked(folder);
+        let found = with_variable(name, value);
         if found.is_empty() || Instant::now() > give_up {
             return;
         }
@@ -61,7 +72,7 @@ pub(super) fn kill_marked(folder: &Path) {
 }
 
 /// Polls until the condition holds; false when it did not in time.
-pub(super) fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let give_up = Instant::now() + limit;
     loop {
         if holds() {
@@ -86,7 +97,7 @@ pub fn raise_open_files(program: impl AsRef<std::ffi::OsStr>) -> Command {
 }
 
 /// The last lines of a log, for an error message.
-pub(super) fn tail(path: &Path, lines: usize) -> String {
+pub fn tail(path: &Path, lines: usize) -> String {
     let text = std::fs::read(path).map(|raw| String::from_utf8_lossy(&raw).into_owned()).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
