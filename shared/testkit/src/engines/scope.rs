@@ -22,6 +22,9 @@ pub struct Scope {
     admin_database_url: String,
 }
 
+/// How long after a test's end its newest queue has certainly come up.
+const QUEUES_SETTLE: Duration = Duration::from_millis(500);
+
 const MISSING: &str = "no engines to test with. Run the tests with `cargo xtask test`, or keep engines running with \
                        `cargo xtask engines` in another terminal, or set POSTRIDER_TEST_AMQP_URL, \
                        POSTRIDER_TEST_AMQP_API and POSTRIDER_TEST_DATABASE_URL";
@@ -88,6 +91,10 @@ impl Drop for Scope {
             runtime.block_on(async {
                 // Best effort: what stays behind has a unique name and harms nobody.
                 let limit = Duration::from_secs(20);
+                // RabbitMQ 3.10 gives every dead-lettering quorum queue a worker. One that is deleted while its worker still
+                // starts crashes it twice, and with that the supervisor of *all* such workers: from then on no quorum
+                // queue of the broker can be consumed. A test that fails early must not do that to the others.
+                tokio::time::sleep(QUEUES_SETTLE).await;
                 let _ = tokio::time::timeout(limit, async {
                     tokio::join!(management_delete(&api, &vhost), run_sql(&admin, &sql))
                 })
