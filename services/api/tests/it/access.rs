@@ -1,0 +1,131 @@
+//! Who may do what: keys, scopes, and the walls between tenants.
+
+use serde_json::json;
+
+use crate::harness::{OPERATOR, World, endpoint};
+
+#[tokio::test]
+async fn without_a_good_key_everything_is_401() {
+    let world = World::new("api_no_key").await;
+    let plain = |header: Option<&str>| {
+        let mut request = axum::http::Request::get("/v1/endpoints");
+        if let Some(header) = header {
+            request = request.header("authorization", header);
+        }
+        request.body(axum::body::Body::empty()).unwrap()
+    };
+    for header in
+        [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Basic abc"), Some(OPERATOR), Some("Bearer nope")]
+    {
+        let answer = world.send(plain(header)).await;
+        assert_eq!(answer.headers["www-authenticate"], "Bearer", "{header:?}");
+        answer.problem(401, "");
+    }
+    // The body is not even read.
+    world.post("nope", "/v1/endpoints", json!({"nonsense": true})).await.problem(401, "");
+    world.send(plain(Some(&format!("bearer {OPERATOR}")))).await.problem(422, "tenant");
+}
+
+#[tokio::test]
+async fn each_route_takes_its_scope_and_no_other() {
+    let world = World::new("api_scopes").await;
+    let tenant = world.tenant("standard").await;
+    let made = world.endpoint(&tenant).await;
+    let id = made["id"].as_str().unwrap();
+    let dlv = "/v1/deliveries/dlv_00000000000000000000000000000001";
+    // Method, path, the scope that it takes, the status with it.
+    let routes = [
+        ("GET", "/v1/endpoints".to_owned(), "read", 200),
+        ("POST", "/v1/endpoints".to_owned(), "manage", 201),
+        ("GET", format!("/v1/endpoints/{id}"), "read", 200),
+        ("PATCH", format!("/v1/endpoints/{id}"), "manage", 200),
+        ("POST", format!("/v1/endpoints/{id}/rotate-secret"), "manage", 200),
+        ("GET", "/v1/events".to_owned(), "read", 200),
+        ("GET", "/v1/events/evt_1".to_owned(), "read", 404),
+        ("GET", "/v1/deliveries".to_owned(), "read", 200),
+        ("GET", dlv.to_owned(), "read", 404),
+        ("POST", format!("{dlv}/retry"), "manage", 404),
+        ("GET", "/v1/profiles".to_owned(), "read", 200),
+        ("GET", format!("/v1/tenants/{}", tenant.id), "read", 200),
+        ("GET", format!("/v1/tenants/{}/keys", tenant.id), "read", 200),
+        ("POST", format!("/v1/tenants/{}/keys", tenant.id), "manage", 201),
+        ("DELETE", format!("/v1/endpoints/{id}"), "manage", 204),
+    ];
+    let keys = [
+        ("publish", world.key(&tenant.id, &["publish"]).await),
+        ("read", world.key(&tenant.id, &["read"]).await),
+        ("manage", world.key(&tenant.id, &["manage"]).await),
+    ];
+    for (method, path, scope, expected) in routes {
+        for (held, key) in &keys {
+            let body = match (method, path.as_str()) {
+                ("POST", "/v1/endpoints") => Some(endpoint()),
+                ("PATCH", _) => Some(json!({"name": "renamed"})),
+                ("POST", path) if path.ends_with("/keys") => Some(json!({"name": "k", "scopes": ["manage"]})),
+                ("POST", _) => Some(json!({})),
+                _ => None,
+            };
+            let answer = world.call(key, method, &path, body.as_ref()).await;
+            if *held == scope {
+                assert_eq!(answer.status, expected, "{method} {path} with {held}: {:#}", answer.body);
+            } else {
+                let problem = answer.problem(403, "");
+                assert!(problem["detail"].as_str().unwrap().contains(scope), "{method} {path}: {problem:#}");
+            }
+        }
+    }
+    for (method, path) in [
+        ("POST", "/v1/tenants".to_owned()),
+        ("GET", "/v1/tenants".to_owned()),
+        ("PATCH", format!("/v1/tenants/{}", tenant.id)),
+        ("DELETE", format!("/v1/tenants/{}", tenant.id)),
+        ("GET", "/v1/dead-letters".to_owned()),
+    ] {
+        let body = json!({"name": "n", "profile": "standard"});
+        let body = (method == "POST").then_some(&body);
+        let body = body.cloned().or((method == "PATCH").then(|| json!({})));
+        world.call(&tenant.key, method, &path, body.as_ref()).await.problem(403, "");
+    }
+}
+
+#[tokio::test]
+async fn a_key_gives_no_scope_that_it_does_not_have() {
+    let world = World::new("api_escalation").await;
+    let tenant = world.tenant("standard").await;
+    let manager = world.key(&tenant.id, &["manage", "read"]).await;
+    let path = format!("/v1/tenants/{}/keys", tenant.id);
+    world.post(&manager, &path, json!({"name": "k", "scopes": ["read"]})).await.ok(201);
+    world.post(&manager, &path, json!({"name": "k", "scopes": ["read", "publish"]})).await.problem(403, "/scopes/1");
+}
+
+#[tokio::test]
+async fn another_tenants_things_do_not_exist() {
+    let world = World::new("api_walls").await;
+    let (own, other) = (world.tenant("standard").await, world.tenant("standard").await);
+    let made = world.endpoint(&other).await;
+    let id = made["id"].as_str().unwrap();
+    let path = format!("/v1/endpoints/{id}");
+    world.get(&own.key, &path).await.problem(404, "");
+    world.call(&own.key, "PATCH", &path, Some(&json!({"name": "mine"}))).await.problem(404, "");
+    world.call(&own.key, "DELETE", &path, None).await.problem(404, "");
+    world.post(&own.key, &format!("{path}/test"), json!({})).await.problem(404, "");
+    world.post(&own.key, &format!("{path}/rotate-secret"), json!({})).await.problem(404, "");
+    let other_tenant = format!("/v1/tenants/{}", other.id);
+    world.get(&own.key, &other_tenant).await.problem(404, "");
+    world.get(&own.key, &format!("{other_tenant}/keys")).await.problem(404, "");
+    world
+        .post(&own.key, &format!("{other_tenant}/keys"), json!({"name": "k", "scopes": ["read"]}))
+        .await
+        .problem(404, "");
+    world.get(&own.key, &format!("/v1/endpoints?tenant={}", other.id)).await.problem(404, "");
+    assert_eq!(world.get(&own.key, "/v1/endpoints").await.ok(200)["usage"], json!(0));
+
+    // They are all there for their own tenant, and for the operator who names it.
+    assert_eq!(world.get(&other.key, &path).await.ok(200)["name"], json!("hook"));
+    world.get(OPERATOR, &path).await.ok(200);
+    world.get(OPERATOR, &format!("{path}?tenant={}", own.id)).await.problem(404, "");
+    let named = format!("/v1/endpoints?tenant={}", other.id);
+    assert_eq!(world.get(OPERATOR, &named).await.ok(200)["usage"], json!(1));
+    world.get(OPERATOR, "/v1/endpoints?tenant=nonsense").await.problem(422, "tenant");
+    world.get(&own.key, "/v1/endpoints/nonsense").await.problem(404, "");
+}

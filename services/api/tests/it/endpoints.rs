@@ -1,0 +1,159 @@
+//! Endpoints through the routes; what is valid in one is a table beside the code.
+
+use serde_json::json;
+
+use crate::harness::{OPERATOR, World, endpoint};
+
+#[tokio::test]
+async fn an_endpoint_answers_with_all_that_was_said_and_shows_its_secret_once() {
+    let world = World::new("api_endpoint").await;
+    let tenant = world.tenant("magnetite").await;
+    let body = json!({"name": "hook", "description": "d", "metadata": {"team": 7}, "channel": "web",
+        "url": "https://example.com/hook", "event_types": ["lead.*"], "filters": {"dedicated_ip": ["2001:db8::/32"]},
+        "headers": {"X-Team": "blue"}, "status": "inactive", "signature_key": "hmac", "retry_schedule_seconds": [],
+        "timeout_seconds": 5, "rate_per_second": 2.5, "ascii_json": true});
+    let made = world.post(&tenant.key, "/v1/endpoints", body.clone()).await;
+    let etag = made.headers["etag"].to_str().unwrap().to_owned();
+    let made = made.ok(201);
+    for (name, value) in body.as_object().unwrap() {
+        if name != "headers" {
+            assert_eq!(&made[name], value, "{name}");
+        }
+    }
+    let secret = made["secret"].as_str().unwrap();
+    assert!(secret.starts_with("whsec_"));
+    assert_eq!(made["headers"], json!({"X-Team": "********"}));
+    assert_eq!(etag, format!("\"v{}\"", made["version"]));
+
+    let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+    let read = world.get(&tenant.key, &path).await.ok(200);
+    assert_eq!(read.get("secret"), None);
+    assert!(!read.to_string().contains(secret) && !read.to_string().contains("blue"));
+    let list = world.get(&tenant.key, "/v1/endpoints").await.ok(200);
+    assert_eq!((&list["usage"], &list["limit"], &list["next_cursor"]), (&json!(1), &json!(100), &json!(null)));
+    assert_eq!((&list["data"][0]["successes"], &list["data"][0]["failures"]), (&json!(0), &json!(0)));
+    assert!(!list.to_string().contains(secret));
+}
+
+#[tokio::test]
+async fn an_edit_touches_what_it_names_and_needs_the_current_version() {
+    let world = World::new("api_endpoint_edit").await;
+    let tenant = world.tenant("magnetite").await;
+    let mut body = endpoint();
+    body["headers"] = json!({"X-Team": "blue", "X-Other": "1"});
+    body["timeout_seconds"] = json!(5);
+    let made = world.post(&tenant.key, "/v1/endpoints", body).await;
+    let etag = made.headers["etag"].to_str().unwrap().to_owned();
+    let made = made.ok(201);
+    let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+
+    let edit = json!({"name": "renamed", "timeout_seconds": null, "headers": {"X-Team": "********", "X-New": "2"},
+        "status": "inactive"});
+    let if_match = [("if-match", etag.as_str())];
+    let edited = world.call_with(&tenant.key, "PATCH", &path, Some(&edit), &if_match).await.ok(200);
+    assert_eq!((&edited["name"], edited.get("timeout_seconds")), (&json!("renamed"), None));
+    assert_eq!(edited["headers"], json!({"X-New": "********", "X-Team": "********"}));
+    assert_eq!((&edited["status"], &edited["url"]), (&json!("inactive"), &made["url"]));
+    world.call_with(&tenant.key, "PATCH", &path, Some(&edit), &if_match).await.problem(412, "");
+
+    let id = made["id"].as_str().unwrap().parse().unwrap();
+    let stored = world.store.endpoint_for_dispatch(id).await.unwrap().unwrap();
+    let values: Vec<(&str, &str)> = stored
+        .private
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), secrecy::ExposeSecret::expose_secret(value)))
+        .collect();
+    assert_eq!(values, [("X-New", "2"), ("X-Team", "blue")]);
+
+    let cases = [
+        (json!({"url": "http://example.com/"}), "/url"),
+        (json!({"url": "https://10.0.0.1/"}), "/url"),
+        (json!({"event_types": ["no.such"]}), "/event_types/0"),
+        (json!({"filters": {"colour": ["red"]}}), "/filters/colour"),
+        (json!({"secret": "mine"}), "/secret"),
+        (json!({"status": "disabled"}), "/status"),
+        (json!({"channel": "pushover"}), "/channel"),
+        (json!({"pushover": {}}), "/pushover"),
+        (json!({"headers": {"X-Unknown": "********"}}), "/headers/X-Unknown"),
+    ];
+    for (edit, pointer) in cases {
+        let answer = world.call(&tenant.key, "PATCH", &path, Some(&edit)).await;
+        let pointers: Vec<_> =
+            answer.body["errors"].as_array().into_iter().flatten().map(|e| e["pointer"].clone()).collect();
+        assert!(answer.status == 422 && pointers == [json!(pointer)], "{edit}: {:#}", answer.body);
+    }
+    world.call(&tenant.key, "DELETE", &path, None).await.ok(204);
+    world.get(&tenant.key, &path).await.problem(404, "");
+}
+
+#[tokio::test]
+async fn creation_is_refused_with_every_mistake_and_at_the_limit_with_usage_and_limit() {
+    let world = World::new("api_endpoint_limit").await;
+    let tenant = world.tenant("magnetite").await;
+    let body = json!({"name": "", "url": "http://x", "event_types": [], "secret": "whsec_!", "pushover": {}});
+    let problem = world.post(&tenant.key, "/v1/endpoints", body).await;
+    assert_eq!(problem.status, 422);
+    let mut pointers: Vec<&str> =
+        problem.body["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+    pointers.sort_unstable();
+    assert_eq!(pointers, ["/event_types", "/name", "/pushover", "/secret", "/url"]);
+    world.post(&tenant.key, "/v1/endpoints", json!({"name": "n", "colour": 1})).await.problem(422, "/colour");
+    world.post(&tenant.key, "/v1/endpoints", json!({"name": "n"})).await.problem(422, "/event_types");
+    world.post(OPERATOR, "/v1/endpoints", endpoint()).await.problem(422, "tenant");
+
+    let path = format!("/v1/tenants/{}", tenant.id);
+    world.call(OPERATOR, "PATCH", &path, Some(&json!({"limits": {"endpoints": 1}}))).await.ok(200);
+    world.endpoint(&tenant).await;
+    let refused = world.post(&tenant.key, "/v1/endpoints", endpoint()).await.problem(409, "");
+    assert!(refused["detail"].as_str().unwrap().contains("1 of 1"), "{refused:#}");
+}
+
+#[tokio::test]
+async fn secrets_are_brought_along_rotated_and_never_shown_again() {
+    let world = World::new("api_rotate").await;
+    let tenant = world.tenant("standard").await;
+    let mut body = endpoint();
+    body["secret"] = json!("my own secret");
+    let made = world.post(&tenant.key, "/v1/endpoints", body).await.ok(201);
+    assert_eq!(made["secret"], json!("my own secret"));
+    let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+    let rotate = format!("{path}/rotate-secret");
+
+    let rotated = world.post(&tenant.key, &rotate, json!({})).await.ok(200);
+    assert!(rotated["secret"].as_str().unwrap().starts_with("whsec_"));
+    let read = world.get(&tenant.key, &path).await.ok(200);
+    assert!(read["previous_secret_until"].is_string() && read["version"].as_i64() > made["version"].as_i64());
+
+    let later = json!({"effective_at": "2999-01-01T00:00:00Z"});
+    world.post(&tenant.key, &rotate, later).await.problem(422, "/effective_at");
+    world.post(&tenant.key, &rotate, json!({"effective_at": "soon"})).await.problem(422, "/effective_at");
+    world.post(&tenant.key, &rotate, json!({"secret": ""})).await.problem(422, "/secret");
+    world.post(&tenant.key, &rotate, json!({"overlap_seconds": 99_999_999})).await.problem(422, "/overlap_seconds");
+    let both = json!({"overlap_seconds": 1, "effective_at": "2020-01-01T00:00:00Z"});
+    world.post(&tenant.key, &rotate, both).await.problem(422, "/overlap_seconds");
+    world.post(&tenant.key, &rotate, json!({"overlap": 1})).await.problem(422, "/overlap");
+
+    let stale = [("if-match", "\"v1\"")];
+    world.call_with(&tenant.key, "POST", &rotate, Some(&json!({})), &stale).await.problem(412, "");
+    let own = json!({"secret": "another", "overlap_seconds": 0});
+    assert_eq!(world.post(&tenant.key, &rotate, own).await.ok(200)["secret"], json!("another"));
+}
+
+#[tokio::test]
+async fn bodies_are_read_strictly() {
+    let world = World::new("api_bodies").await;
+    let tenant = world.tenant("standard").await;
+    let raw = |content_type: &str, body: String| {
+        axum::http::Request::post("/v1/endpoints")
+            .header("authorization", format!("Bearer {}", tenant.key))
+            .header("content-type", content_type)
+            .body(axum::body::Body::from(body))
+            .unwrap()
+    };
+    world.send(raw("application/json", "{".into())).await.problem(400, "");
+    world.send(raw("application/json", String::new())).await.problem(400, "");
+    world.send(raw("text/plain", "{}".into())).await.problem(415, "");
+    let large = format!(r#"{{"name":"{}"}}"#, "x".repeat(300_000));
+    world.send(raw("application/json", large)).await.problem(413, "");
+}

@@ -1,0 +1,271 @@
+//! Events, deliveries, retry, dead letters: what a recorder wrote, read through the routes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_broker::{ConsumeOptions, Queue};
+use postrider_model::attempt::Outcome;
+use postrider_model::delivery::{DeliveryStatus, HeldReason, Lane, Trigger};
+use postrider_model::event::{Attributes, Origin};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::time::UnixMillis;
+use postrider_store::record::{DeadLetter, RecordBatch};
+use postrider_wire::bundle;
+use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, DeliveryTask, OutcomeReport};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{OPERATOR, Tenant, World};
+
+/// An event for one endpoint, decided, and attempted once with this status.
+async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: DeliveryStatus) -> (EventId, DeliveryId) {
+    let tenant: TenantId = tenant.id.parse().unwrap();
+    let endpoint_id: EndpointId = endpoint["id"].as_str().unwrap().parse().unwrap();
+    let (id, now) = (EventId::generate(), UnixMillis::now());
+    let event = AcceptedEvent {
+        id: id.clone(),
+        tenant,
+        event_type: "user.created".parse().unwrap(),
+        occurred_at: UnixMillis(1_700_000_000_123),
+        accepted_at: now,
+        event_day: now.day(),
+        origin: Origin::Api,
+        attributes: Attributes([("bridge".into(), "b1".into())].into()),
+        metadata: None,
+        lane: Lane::Live,
+        config_version: 1,
+        instance: 1,
+        sequence: 1,
+        content_hash: None,
+        traceparent: None,
+    };
+    let delivery = DeliveryRef {
+        id: DeliveryId::derive(tenant, &id, endpoint_id, &Generation::First),
+        event: id.clone(),
+        event_day: now.day(),
+        event_type: event.event_type.clone(),
+        tenant,
+        endpoint: endpoint_id,
+        delivery_day: now.day(),
+        created_at: now,
+        accepted_at: now,
+        generation: Generation::First,
+        origin: None,
+    };
+    let expires_at = now.plus(DELIVERY_LIFETIME);
+    let decision = Decision {
+        event: id.clone(),
+        event_day: now.day(),
+        tenant,
+        event_type: event.event_type.clone(),
+        accepted_at: now,
+        decided_at: now,
+        config_version: endpoint["version"].as_i64().unwrap(),
+        matched: vec![endpoint_id],
+        expires_at,
+    };
+    let delivered = status == DeliveryStatus::Delivered;
+    let outcome = OutcomeReport {
+        delivery: delivery.clone(),
+        epoch: 0,
+        attempt: Some(AttemptRecord {
+            number: 1,
+            send_id: SendId::generate(),
+            trigger: Trigger::First,
+            started_at: now,
+            duration_us: 2_000,
+            first_byte_us: Some(1_000),
+            held_ms: 40,
+            held_reason: Some(HeldReason::Rate),
+            late_ms: None,
+            url: "https://example.com/hook".into(),
+            status_code: Some(if delivered { 200 } else { 503 }),
+            outcome: if delivered { Outcome::Success } else { Outcome::HttpStatus },
+            error: None,
+            request_headers: vec![("webhook-id".into(), id.to_string())],
+            response_headers: vec![("server".into(), "x".into())],
+        }),
+        status,
+        at: now,
+        next_attempt_at: (status == DeliveryStatus::Pending).then(|| now.plus(Duration::from_secs(60))),
+        discard_reason: None,
+        disable_endpoint: false,
+        expires_at,
+        traceparent: None,
+    };
+    let rows = RecordBatch {
+        events: vec![(event, Bytes::from_static(b"{ \"n\": 1.00 }"))],
+        decisions: vec![decision],
+        outcomes: vec![(outcome, Bytes::from_static(b"busy"))],
+        dead_letters: Vec::new(),
+    };
+    world.store.write(&rows).await.unwrap();
+    (id, delivery.id)
+}
+
+#[tokio::test]
+async fn an_event_and_its_delivery_read_as_they_were_recorded() {
+    let world = World::new("api_log").await;
+    let tenant = world.tenant("standard").await;
+    let endpoint = world.endpoint(&tenant).await;
+    let (event, delivery) = recorded(&world, &tenant, &endpoint, DeliveryStatus::Pending).await;
+
+    let path = format!("/v1/events/{event}");
+    let read = world.get(&tenant.key, &path).await.ok(200);
+    assert_eq!((&read["type"], &read["timestamp"]), (&json!("user.created"), &json!("2023-11-14T22:13:20.123Z")));
+    assert_eq!(read["attributes"], json!({"bridge": "b1"}));
+    assert_eq!(read["data"], json!({"n": 1.0}));
+    assert_eq!(read["deliveries"][0]["id"], json!(delivery.to_string()));
+    world.get(OPERATOR, &path).await.problem(422, "tenant");
+    world.get(OPERATOR, &format!("{path}?tenant={}", tenant.id)).await.ok(200);
+
+    let read = world.get(&tenant.key, &format!("/v1/deliveries/{delivery}")).await.ok(200);
+    assert_eq!(
+        (&read["status"], &read["generation"], &read["test"]),
+        (&json!("pending"), &json!("first"), &json!(false))
+    );
+    assert_eq!((&read["event_id"], &read["endpoint_id"]), (&json!(event.as_str()), &endpoint["id"]));
+    assert!(read["next_attempt_at"].is_string());
+    assert_eq!(
+        read["body"],
+        json!(r#"{"type":"user.created","timestamp":"2023-11-14T22:13:20.123Z","data":{ "n": 1.00 }}"#)
+    );
+    let attempt = &read["attempts"][0];
+    assert_eq!((&attempt["number"], &attempt["trigger"]), (&json!(1), &json!("first")));
+    assert_eq!((&attempt["duration_ms"], &attempt["timing"]["first_byte_ms"]), (&json!(2.0), &json!(1.0)));
+    assert_eq!((&attempt["held_ms"], &attempt["held_reason"]), (&json!(40), &json!("rate")));
+    assert_eq!((&attempt["status_code"], &attempt["response_excerpt"]), (&json!(503), &json!("busy")));
+    assert_eq!(attempt["request_headers"], json!([{"name": "webhook-id", "value": event.as_str()}]));
+}
+
+#[tokio::test]
+async fn lists_filter_by_everything_that_the_contract_names() {
+    let world = World::new("api_lists").await;
+    let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
+    let endpoint = world.endpoint(&tenant).await;
+    let (event, failed) = recorded(&world, &tenant, &endpoint, DeliveryStatus::Failed).await;
+    let (_, delivered) = recorded(&world, &tenant, &endpoint, DeliveryStatus::Delivered).await;
+    let ids = |list: Value| -> Vec<String> {
+        list["data"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let both = [delivered.to_string(), failed.to_string()];
+    let cases: [(String, &[String]); 11] = [
+        (String::new(), &both),
+        ("status=failed".into(), &both[1..]),
+        ("status=pending".into(), &[]),
+        ("status_code=200".into(), &both[..1]),
+        (format!("event_id={event}"), &both[1..]),
+        (format!("endpoint_id={}", endpoint["id"].as_str().unwrap()), &both),
+        (format!("endpoint_id={}", EndpointId::generate()), &[]),
+        ("type=user.created".into(), &both),
+        ("type=user.deleted".into(), &[]),
+        ("test=true".into(), &[]),
+        ("from=2020-01-01T00:00:00Z&to=2999-01-01T00:00:00Z&test=false".into(), &both),
+    ];
+    for (query, expected) in cases {
+        let list = world.get(&tenant.key, &format!("/v1/deliveries?{query}")).await.ok(200);
+        assert_eq!(ids(list), expected, "{query}");
+    }
+    for (query, pointer) in [
+        ("status=done", "status"),
+        ("status_code=x", "status_code"),
+        ("endpoint_id=x", "endpoint_id"),
+        ("from=x", "from"),
+        ("test=1", "test"),
+        ("colour=red", "colour"),
+        ("cursor=%00", "cursor"),
+    ] {
+        world.get(&tenant.key, &format!("/v1/deliveries?{query}")).await.problem(422, pointer);
+    }
+    let path = format!("/v1/deliveries/{failed}");
+    assert_eq!(ids(world.get(&other.key, "/v1/deliveries").await.ok(200)).len(), 0);
+    world.get(&other.key, &path).await.problem(404, "");
+    world.post(&other.key, &format!("{path}/retry"), json!({})).await.problem(404, "");
+    assert_eq!(ids(world.get(OPERATOR, "/v1/deliveries").await.ok(200)).len(), 2);
+
+    let events = |query: &str| format!("/v1/events?{query}");
+    let all = world.get(&tenant.key, &events("limit=1")).await.ok(200);
+    let next = all["next_cursor"].as_str().unwrap();
+    let rest = world.get(&tenant.key, &events(&format!("limit=1&cursor={next}"))).await.ok(200);
+    assert_eq!((ids(rest.clone()), &rest["next_cursor"]), (vec![event.to_string()], &json!(null)));
+    assert_eq!(ids(world.get(&tenant.key, &events("attributes.bridge=b1&type=user.created")).await.ok(200)).len(), 2);
+    assert_eq!(ids(world.get(&tenant.key, &events("attributes.bridge=b2")).await.ok(200)).len(), 0);
+    world.get(&tenant.key, &events("attributes.B=1")).await.problem(422, "attributes.B");
+    world.get(&tenant.key, &events("type=a..b")).await.problem(422, "type");
+    assert_eq!(ids(world.get(&other.key, "/v1/events").await.ok(200)).len(), 0);
+    world.get(&other.key, &format!("/v1/events/{event}")).await.problem(404, "");
+}
+
+/// The next task in the live lane.
+async fn next_task(world: &World) -> (DeliveryTask, Bytes) {
+    let stop = CancellationToken::new();
+    let mut lane = world.broker.consume_raw(Queue::Lane(Lane::Live), ConsumeOptions::default(), stop.clone());
+    let message = tokio::time::timeout(Duration::from_secs(10), lane.recv()).await.unwrap().unwrap();
+    let member = bundle::decode(&message.body).unwrap().remove(0);
+    message.ack();
+    stop.cancel();
+    lane.drained().await;
+    (member.head().unwrap(), member.payload)
+}
+
+#[tokio::test]
+async fn a_retry_of_an_ended_delivery_is_a_new_one_and_of_a_pending_one_the_same_at_once() {
+    let world = World::new("api_retry").await;
+    let tenant = world.tenant("standard").await;
+    let endpoint = world.endpoint(&tenant).await;
+    let (_, ended) = recorded(&world, &tenant, &endpoint, DeliveryStatus::Failed).await;
+    let answer = world.post(&tenant.key, &format!("/v1/deliveries/{ended}/retry"), json!({})).await.ok(202);
+    let (task, body) = next_task(&world).await;
+    assert_eq!(answer["id"], json!(task.delivery.id.to_string()));
+    assert_ne!(task.delivery.id, ended);
+    assert_eq!((task.delivery.origin, task.trigger, task.number), (Some(ended), Trigger::Manual, 1));
+    assert_eq!(&body[..], br#"{"type":"user.created","timestamp":"2023-11-14T22:13:20.123Z","data":{ "n": 1.00 }}"#);
+    let made = world.get(&tenant.key, &format!("/v1/deliveries/{}", task.delivery.id)).await.ok(200);
+    assert_eq!((&made["status"], &made["origin_id"]), (&json!("pending"), &json!(ended.to_string())));
+    assert!(made["generation"].as_str().unwrap().starts_with("retry:"));
+
+    let (_, pending) = recorded(&world, &tenant, &endpoint, DeliveryStatus::Pending).await;
+    let answer = world.call(&tenant.key, "POST", &format!("/v1/deliveries/{pending}/retry"), None).await.ok(202);
+    assert_eq!(answer["id"], json!(pending.to_string()));
+    let (task, _) = next_task(&world).await;
+    assert_eq!((task.delivery.id, task.epoch, task.number), (pending, 1, 2));
+
+    // Without the event, or the endpoint, there is nothing to try again.
+    let path = format!("/v1/endpoints/{}", endpoint["id"].as_str().unwrap());
+    world.call(&tenant.key, "DELETE", &path, None).await.ok(204);
+    world.post(&tenant.key, &format!("/v1/deliveries/{ended}/retry"), json!({})).await.problem(409, "");
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_for_operators() {
+    let world = World::new("api_dead_letters").await;
+    let letter = DeadLetter {
+        received_at: UnixMillis::now(),
+        source: "postrider.fanout".into(),
+        reason: "panic: oh no".into(),
+        body: Bytes::from(vec![b'x'; 5_000]),
+        headers: vec![("x-source".into(), "postrider.fanout".into())],
+    };
+    let rows = RecordBatch { dead_letters: vec![letter], ..RecordBatch::default() };
+    world.store.write(&rows).await.unwrap();
+    let list = world.get(OPERATOR, "/v1/dead-letters").await.ok(200);
+    let shown = &list["data"][0];
+    assert_eq!((&shown["source"], &shown["reason"]), (&json!("postrider.fanout"), &json!("panic: oh no")));
+    assert_eq!((&shown["body_bytes"], shown["body_excerpt"].as_str().unwrap().len()), (&json!(5_000), 4_096));
+}
+
+#[tokio::test]
+async fn profiles_are_the_operators_and_each_tenants_own() {
+    let world = World::new("api_profiles").await;
+    let tenant = world.tenant("magnetite").await;
+    let own = world.get(&tenant.key, "/v1/profiles").await.ok(200);
+    assert_eq!(own["data"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&own["data"][0]["name"], &own["data"][0]["retry_schedule_seconds"]),
+        (&json!("magnetite"), &json!([1, 2, 4]))
+    );
+    assert_eq!(own["data"][0]["event_types"].as_array().unwrap().len(), 8);
+    let all = world.get(OPERATOR, "/v1/profiles").await.ok(200);
+    assert!(all["data"].as_array().unwrap().len() >= 2);
+}

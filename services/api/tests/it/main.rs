@@ -1,0 +1,9 @@
+//! The API through its router, over a real PostgreSQL and a real RabbitMQ.
+
+mod access;
+mod endpoints;
+mod harness;
+mod log;
+mod openapi;
+mod tenants;
+mod test_call;

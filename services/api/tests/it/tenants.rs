@@ -1,0 +1,119 @@
+//! Tenants and keys.
+
+use serde_json::json;
+
+use crate::harness::{OPERATOR, World, endpoint};
+
+#[tokio::test]
+async fn a_tenant_is_made_read_edited_with_its_etag_and_deleted() {
+    let world = World::new("api_tenants").await;
+    let body = json!({"name": "Acme", "profile": "magnetite", "external_id": "a-1", "limits": {"endpoints": 2},
+        "enforce_catalog": true, "disable_after_days": 3});
+    let made = world.post(OPERATOR, "/v1/tenants", body.clone()).await;
+    let etag = made.headers["etag"].to_str().unwrap().to_owned();
+    let made = made.ok(201);
+    let path = format!("/v1/tenants/{}", made["id"].as_str().unwrap());
+    for member in ["name", "profile", "external_id", "limits", "enforce_catalog", "disable_after_days"] {
+        assert_eq!(made[member], body[member], "{member}");
+    }
+    assert_eq!(world.get(OPERATOR, &path).await.ok(200), made);
+    world.post(OPERATOR, "/v1/tenants", body).await.problem(409, "");
+
+    let edit = json!({"name": "Acme Inc.", "external_id": null});
+    let if_match = [("if-match", etag.as_str())];
+    let edited = world.call_with(OPERATOR, "PATCH", &path, Some(&edit), &if_match).await;
+    assert_ne!(edited.headers["etag"].to_str().unwrap(), etag);
+    let edited = edited.ok(200);
+    assert_eq!((&edited["name"], edited.get("external_id")), (&json!("Acme Inc."), None));
+    assert_eq!(edited["limits"], made["limits"]);
+    world.call_with(OPERATOR, "PATCH", &path, Some(&edit), &if_match).await.problem(412, "");
+    world.call_with(OPERATOR, "DELETE", &path, None, &[("if-match", "nonsense")]).await.problem(412, "");
+
+    world.call(OPERATOR, "DELETE", &path, None).await.ok(204);
+    world.get(OPERATOR, &path).await.problem(404, "");
+    world.call(OPERATOR, "PATCH", &path, Some(&edit)).await.problem(404, "");
+}
+
+#[tokio::test]
+async fn each_mistake_in_a_tenant_or_key_is_named() {
+    let world = World::new("api_tenant_errors").await;
+    let tenant = world.tenant("magnetite").await;
+    let good = json!({"name": "n", "profile": "standard"});
+    let cases = [
+        ("name", json!(""), "/name"),
+        ("name", json!(7), "/name"),
+        ("profile", json!("nope"), "/profile"),
+        ("external_id", json!("\u{0}"), "/external_id"),
+        ("limits", json!({"endpoints": 2_000_000}), "/limits/endpoints"),
+        ("limits", json!({"events_per_second": 0}), "/limits/events_per_second"),
+        ("limits", json!({"timeout_seconds_max": 61}), "/limits/timeout_seconds_max"),
+        ("limits", json!({"rate_per_second_max": -1}), "/limits/rate_per_second_max"),
+        ("limits", json!({"endpoint": 1}), "/limits/endpoint"),
+        ("enforce_schemas", json!(true), "/enforce_schemas"),
+        ("disable_after_days", json!(1_000), "/disable_after_days"),
+        ("colour", json!("red"), "/colour"),
+    ];
+    for (member, value, pointer) in cases {
+        let mut body = good.clone();
+        body[member] = value;
+        world.post(OPERATOR, "/v1/tenants", body).await.problem(422, pointer);
+    }
+    world.post(OPERATOR, "/v1/tenants", json!({"name": "n"})).await.problem(422, "/profile");
+
+    let keys = format!("/v1/tenants/{}/keys", tenant.id);
+    world.post(OPERATOR, &keys, json!({"name": "k", "scopes": []})).await.problem(422, "/scopes");
+    world.post(OPERATOR, &keys, json!({"name": "k", "scopes": ["read", "own"]})).await.problem(422, "/scopes/1");
+    world.post(OPERATOR, &keys, json!({"name": " ", "scopes": ["read"]})).await.problem(422, "/name");
+    let nowhere = "/v1/tenants/ten_00000000000000000000000000000001/keys";
+    world.post(OPERATOR, nowhere, json!({"name": "k", "scopes": ["read"]})).await.problem(404, "");
+
+    // Its endpoints were checked against the rules of its profile.
+    world.post(&tenant.key, "/v1/endpoints", endpoint()).await.ok(201);
+    let path = format!("/v1/tenants/{}", tenant.id);
+    world.call(OPERATOR, "PATCH", &path, Some(&json!({"profile": "standard"}))).await.problem(409, "");
+    world.call(OPERATOR, "PATCH", &path, Some(&json!({"profile": "magnetite"}))).await.ok(200);
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_refused_once_deleted() {
+    let world = World::new("api_keys").await;
+    let tenant = world.tenant("standard").await;
+    let path = format!("/v1/tenants/{}/keys", tenant.id);
+    let made = world.post(OPERATOR, &path, json!({"name": "reader", "scopes": ["read"]})).await.ok(201);
+    let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    world.get(key, "/v1/endpoints").await.ok(200);
+    let listed = world.get(OPERATOR, &path).await.ok(200);
+    assert_eq!(listed["data"].as_array().unwrap().len(), 2);
+    assert!(!listed.to_string().contains(key));
+    assert_eq!(listed["data"][0]["scopes"], json!(["read"]));
+
+    world.call(OPERATOR, "DELETE", &format!("{path}/{id}"), None).await.ok(204);
+    world.get(key, "/v1/endpoints").await.problem(401, "");
+    world.call(OPERATOR, "DELETE", &format!("{path}/{id}"), None).await.problem(404, "");
+}
+
+#[tokio::test]
+async fn tenants_are_listed_page_by_page() {
+    let world = World::new("api_tenant_pages").await;
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        made.push(world.tenant("standard").await.id);
+    }
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = world.get(OPERATOR, &format!("/v1/tenants?limit=2&cursor={cursor}")).await.ok(200);
+        let data = page["data"].as_array().unwrap();
+        assert!(data.len() <= 2);
+        seen.extend(data.iter().map(|tenant| tenant["id"].as_str().unwrap().to_owned()));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    seen.retain(|id| id != "ten_operator");
+    made.reverse();
+    assert_eq!(seen, made);
+    world.get(OPERATOR, "/v1/tenants?cursor=nonsense").await.problem(422, "cursor");
+    world.get(OPERATOR, "/v1/tenants?limit=0").await.problem(422, "limit");
+    world.get(OPERATOR, "/v1/tenants?limits=1").await.problem(422, "limits");
+}
