@@ -1,0 +1,160 @@
+//! `cargo xtask up`: a working Postrider on this machine, with a demo tenant whose deliveries show in the terminal.
+
+mod api;
+mod demo;
+mod keys;
+mod receiver;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use postrider_testkit::engines::{Engines, Purpose, default_folder, port_from_env};
+use postrider_testkit::ports;
+use tokio::process::Command;
+
+use crate::child::{self, Guarded};
+use crate::{report, start_engines};
+
+/// How to start.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UpArgs {
+    /// Only tell what would have to be installed.
+    #[arg(long)]
+    no_install: bool,
+    /// Start empty: throw away this checkout's RabbitMQ and PostgreSQL data, keys and demo tenant.
+    #[arg(long)]
+    reset: bool,
+}
+
+/// Starts everything and stays until a service ends. Being dropped stops everything.
+pub(crate) async fn run(args: UpArgs) -> Result<()> {
+    // What can be refused at once is refused before minutes are spent on building.
+    let listen: SocketAddr = std::env::var("POSTRIDER_LISTEN")
+        .unwrap_or_else(|_| "127.0.0.1:8080".into())
+        .parse()
+        .context("POSTRIDER_LISTEN must be an address and a port, like 127.0.0.1:8080")?;
+    let receiver_port = port_from_env("POSTRIDER_DEV_RECEIVER_PORT", 27680)?;
+    check_free(listen)?;
+    ports::claim(receiver_port, "the demo receiver", "POSTRIDER_DEV_RECEIVER_PORT")?;
+
+    let engines = start_engines(Purpose::Development, args.no_install, args.reset).await?;
+    let folder = default_folder();
+    std::fs::create_dir_all(&folder)?;
+    if args.reset {
+        keys::forget(&folder)?;
+        demo::forget(&folder)?;
+    }
+    let keys = keys::load_or_make(&folder)?;
+
+    report::step("building postrider (cargo build -p postrider)");
+    if !child::run(child::cargo(&["build", "-p", "postrider"]), "cargo build").await? {
+        bail!("the build failed");
+    }
+    let log = folder.join("postrider.log");
+    let environment = environment(&engines, &keys, listen).await?;
+    report::step("migrating the database (postrider migrate)");
+    let migrated = Guarded::spawn(postrider("migrate", &environment, &log)?, "postrider", Duration::from_secs(5))?;
+    finished(migrated, &log).await?;
+    report::step("starting Postrider (postrider all)");
+    // Its own drain limit is 30 s.
+    let mut all = Guarded::spawn(postrider("all", &environment, &log)?, "postrider", Duration::from_secs(35))?;
+
+    let api = api::Api::new(listen, &keys.operator)?;
+    let serving = async {
+        api.wait_ready().await?;
+        let demo = demo::find_or_make(&folder, &api, receiver_port).await?;
+        let receiver = receiver::serve(receiver_port, &demo).await?;
+        announce(&engines, &keys, listen, &folder, &demo);
+        receiver.await
+    };
+    tokio::select! {
+        ended = serving => ended,
+        status = all.wait() => bail!("postrider ended: {}; {} ends with\n{}", status?, log.display(), tail(&log)),
+    }
+}
+
+fn check_free(listen: SocketAddr) -> Result<()> {
+    if std::net::TcpListener::bind(listen).is_ok() {
+        return Ok(());
+    }
+    let holder = ports::describe_listener(listen.port()).map_or_else(String::new, |who| format!(" by {who}"));
+    bail!(
+        "port {} (Postrider's HTTP) is taken{holder}: stop that (another `cargo xtask up`?), or choose another with \
+         POSTRIDER_LISTEN=127.0.0.1:<port>",
+        listen.port()
+    )
+}
+
+/// What `postrider` is told; whatever is set already stays as it is.
+async fn environment(engines: &Engines, keys: &keys::Keys, listen: SocketAddr) -> Result<Vec<(&'static str, String)>> {
+    let mut wanted = vec![
+        ("POSTRIDER_LISTEN", listen.to_string()),
+        ("POSTRIDER_AMQP_URL", engines.development_amqp_url()),
+        ("POSTRIDER_DATABASE_URL", engines.development_database().await?),
+        ("POSTRIDER_OPERATOR_KEYS", keys.operator_keys.clone()),
+        ("POSTRIDER_MASTER_KEYS", keys.master.clone()),
+        ("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8,::1/128".into()),
+        ("POSTRIDER_EGRESS_ALLOW_HTTP", "true".into()),
+    ];
+    wanted.retain(|(name, _)| std::env::var(name).is_ok_and(|value| !value.is_empty()).then_some(()).is_none());
+    Ok(wanted)
+}
+
+fn postrider(role: &str, environment: &[(&'static str, String)], log: &Path) -> Result<Command> {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("opening {}", log.display()))?;
+    let mut command = Command::new(child::built("debug", "postrider")?);
+    command
+        .arg(role)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(child::checkout())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    Ok(command)
+}
+
+async fn finished(mut child: Guarded, log: &Path) -> Result<()> {
+    let begun = Instant::now();
+    let status = tokio::time::timeout(Duration::from_secs(120), child.wait()).await;
+    match status {
+        Ok(status) if status.as_ref().is_ok_and(std::process::ExitStatus::success) => Ok(()),
+        Ok(status) => bail!("postrider migrate: {}; {} ends with\n{}", status?, log.display(), tail(log)),
+        Err(_) => bail!("postrider migrate does not end ({:?}); see {}", begun.elapsed(), log.display()),
+    }
+}
+
+fn tail(log: &Path) -> String {
+    postrider_testkit::procs::tail(log, 15)
+}
+
+fn announce(engines: &Engines, keys: &keys::Keys, listen: SocketAddr, folder: &Path, demo: &demo::Demo) {
+    let folder = folder.strip_prefix(std::env::current_dir().unwrap_or_default()).unwrap_or(folder).display();
+    report::line(format!("\nPostrider is up on http://{listen} (Ctrl-C stops everything)\n"));
+    report::line(format!("  operator key   {}", keys.operator));
+    report::line(format!("  API document   http://{listen}/openapi.json"));
+    report::line(format!("  metrics        http://{listen}/metrics"));
+    for engine in &engines.described {
+        report::line(format!("  engine         {engine}"));
+    }
+    if let Some(api) = &engines.amqp_api_url {
+        report::line(format!("  RabbitMQ page  {}", api.replace("guest:guest@", "")));
+    }
+    report::line(format!("  data and logs  {folder}/, {folder}/postrider.log"));
+    for tenant in &demo.tenants {
+        report::line(format!(
+            "  demo tenant    {} (profile {}), endpoint {} at {}",
+            tenant.tenant, tenant.profile, tenant.endpoint, tenant.url
+        ));
+    }
+    if let Some(tenant) = demo.tenants.first() {
+        report::line("\nSend an event from another terminal, and watch it arrive here:\n");
+        report::line(format!("  {}\n", demo::curl(listen, tenant)));
+    }
+}

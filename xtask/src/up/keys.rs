@@ -1,0 +1,77 @@
+//! The operator key and the master key of this checkout, made once.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+/// What the services are started with.
+pub(super) struct Keys {
+    /// The first operator key: the one that is used and shown.
+    pub(super) operator: String,
+    /// `POSTRIDER_OPERATOR_KEYS`.
+    pub(super) operator_keys: String,
+    /// `POSTRIDER_MASTER_KEYS`.
+    pub(super) master: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    operator_key: String,
+    master_keys: String,
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join("keys.json")
+}
+
+/// The keys from the environment, else those of the first start, else new ones.
+pub(super) fn load_or_make(folder: &Path) -> Result<Keys> {
+    let kept: Kept = match std::fs::read(path(folder)) {
+        Ok(raw) => serde_json::from_slice(&raw).with_context(|| format!("{}", path(folder).display()))?,
+        Err(_) => {
+            let kept = Kept {
+                operator_key: format!("op_{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>())),
+                master_keys: format!("dev:{}", BASE64_STANDARD.encode(rand::random::<[u8; 32]>())),
+            };
+            write_private(&path(folder), &serde_json::to_vec_pretty(&kept)?)?;
+            kept
+        }
+    };
+    let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let operator_keys = named("POSTRIDER_OPERATOR_KEYS").unwrap_or(kept.operator_key);
+    let operator = operator_keys.split(',').next().unwrap_or_default().trim().to_owned();
+    Ok(Keys { operator, operator_keys, master: named("POSTRIDER_MASTER_KEYS").unwrap_or(kept.master_keys) })
+}
+
+/// New ones the next time.
+pub(super) fn forget(folder: &Path) -> Result<()> {
+    remove(&path(folder))
+}
+
+/// A file that only its owner can read.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    // Removed first: the mode is that of a new file only.
+    remove(path)?;
+    let mut file = std::fs::File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("writing {}", path.display()))?;
+    Ok(file.write_all(bytes)?)
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
