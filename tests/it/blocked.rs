@@ -1,4 +1,5 @@
-//! A broker without disk space blocks publishers: they are told in bounded time, consumers go on acking.
+//! A broker that runs out of disk space blocks publishers: they are told in bounded time, what persists waits and is confirmed
+//! afterwards, and consumers go on acking meanwhile.
 
 use std::time::Duration;
 
@@ -8,37 +9,56 @@ use postrider_broker::{
 use postrider_testkit::engines::PrivateRabbit;
 use postrider_wire::bundle::Member;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+fn member() -> Member {
+    Member::new(&json!({}), "{}".into()).unwrap()
+}
+
+async fn wait_for(state: &mut watch::Receiver<PublishState>, wanted: fn(&PublishState) -> bool) -> PublishState {
+    tokio::time::timeout(PATIENCE, state.wait_for(wanted)).await.expect("the state does not change").unwrap().clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_broker_is_out_of_disk_publishers_are_told_at_once_and_consumers_ack() {
-    // More than any disk has: the alarm is on from the start. Such a broker takes what a connection publishes first.
-    let rabbit = PrivateRabbit::with_config("disk_free_limit.absolute = 1000TB\n").await.unwrap();
-    let broker = Broker::connect(BrokerConfig::new(rabbit.amqp_url(), "blocked test"), CancellationToken::new());
-    let broker = tokio::time::timeout(PATIENCE, broker).await.expect("connecting hangs under the alarm").unwrap();
-    let options = BundlerOptions { persist_forever: false, ..Default::default() };
-    let bundler = broker.bundler(Route::Accepted, options);
-    let member = || Member::new(&json!({}), "{}".into()).unwrap();
-
-    let mut state = broker.publish_state();
-    let first = bundler.submit_within(vec![member()], Duration::from_secs(2)).await;
-    assert!(matches!(first, Ok(()) | Err(PublishError::Timeout)), "{first:?}");
-    let blocked = state.wait_for(|state| matches!(state, PublishState::Blocked(_)));
-    let reason =
-        tokio::time::timeout(PATIENCE, blocked).await.expect("nobody says that it is blocked").unwrap().clone();
-    println!("blocked: {reason:?}; the first publish: {first:?}");
-    let told = tokio::time::timeout(Duration::from_millis(100), bundler.submit_within(vec![member()], PATIENCE)).await;
-    assert_eq!(told, Ok(Err(PublishError::Blocked)));
-
+async fn out_of_disk_publishers_are_told_and_resume_and_consumers_ack_meanwhile() {
+    let rabbit = PrivateRabbit::start().await.unwrap();
+    let config = BrokerConfig::new(rabbit.amqp_url(), "blocked test");
+    let broker = Broker::connect(config, CancellationToken::new()).await.unwrap();
+    let ingest = broker.bundler(Route::Accepted, BundlerOptions { persist_forever: false, ..Default::default() });
+    let outcomes = broker.bundler(Route::Outcomes, BundlerOptions::default());
+    ingest.submit_within(vec![member()], PATIENCE).await.unwrap();
     let stop = CancellationToken::new();
     let mut consumer = broker.consume_raw(Queue::Fanout, ConsumeOptions::default(), stop.clone());
-    let message = tokio::time::timeout(PATIENCE, consumer.recv()).await.expect("consuming is blocked too").unwrap();
+    let message = consumer.recv().await.unwrap();
+
+    rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
+    let mut state = broker.publish_state();
+    // The broker blocks a connection when it publishes: the first one after the alarm is taken, and not confirmed.
+    let first = ingest.submit_within(vec![member()], Duration::from_secs(1)).await;
+    assert!(matches!(first, Ok(()) | Err(PublishError::Timeout)), "{first:?}");
+    let blocked = wait_for(&mut state, |state| matches!(state, PublishState::Blocked(_))).await;
+    println!("{blocked:?}; the publish before that: {first:?}");
+    let told = tokio::time::timeout(Duration::from_millis(500), ingest.submit_within(vec![member()], PATIENCE)).await;
+    assert_eq!(told, Ok(Err(PublishError::Blocked)));
+    let waiting = tokio::spawn(async move { outcomes.submit(vec![member()]).await });
     message.ack();
     stop.cancel();
-    tokio::time::timeout(PATIENCE, consumer.drained()).await.expect("acks are blocked too");
-    assert_eq!(broker.queue_depth(Queue::Fanout.name()).await.unwrap().messages, 0);
-    // Saying goodbye to a broker that reads nothing must not take for ever.
+    tokio::time::timeout(PATIENCE, consumer.drained()).await.expect("draining is blocked too");
+    assert!(!waiting.is_finished(), "confirmed under the alarm");
+
+    rabbit.ctl(&["set_disk_free_limit", "50MB"]).await.unwrap();
+    wait_for(&mut state, |state| *state == PublishState::Up).await;
+    assert_eq!(tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap(), Ok(()));
+    ingest.submit_within(vec![member()], PATIENCE).await.unwrap();
+    // This one and the one that the alarm caught. An ack that had not got through would have given its message back.
+    assert_eq!(broker.queue_depth(Queue::Fanout.name()).await.unwrap().messages, 2);
+
+    // Saying goodbye to a broker that reads nothing must not take for ever either.
+    rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
+    let _ = ingest.submit_within(vec![member()], Duration::from_secs(1)).await;
+    wait_for(&mut state, |state| matches!(state, PublishState::Blocked(_))).await;
     tokio::time::timeout(Duration::from_secs(10), broker.close()).await.expect("closing hangs");
 }

@@ -89,6 +89,14 @@ impl PrivateRabbit {
         }
     }
 
+    /// Runs `rabbitmqctl` against it, for faults that only it can make: `["set_disk_free_limit", "1000000GB"]`.
+    ///
+    /// # Errors
+    /// It fails; with what it said.
+    pub async fn ctl(&self, arguments: &[&str]) -> Result<()> {
+        self.node.ctl(arguments).await
+    }
+
     /// Where its files are, for a test that looks at them.
     pub fn folder(&self) -> &std::path::Path {
         self.node.folder()

@@ -189,6 +189,19 @@ impl RabbitNode {
         format!("{console}\n{}", procs::tail(&file, 20))
     }
 
+    /// Runs the node's `rabbitmqctl`, which is beside its `rabbitmq-server`.
+    pub(super) async fn ctl(&self, arguments: &[&str]) -> Result<()> {
+        let server = install::rabbitmq_server().context("RabbitMQ is not installed")?;
+        let mut command = Command::new(server.with_file_name("rabbitmqctl"));
+        self.environment(&mut command);
+        command.args(arguments);
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
+        if !output.status.success() {
+            bail!("rabbitmqctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
     /// Asks for an orderly stop without waiting.
     pub(super) fn ask_to_stop(&self) {
         for pid in self.machines() {
