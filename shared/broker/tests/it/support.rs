@@ -21,7 +21,8 @@ pub(crate) struct Vhost {
 }
 
 fn env(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} must name a RabbitMQ to test with"))
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} must name a RabbitMQ to test with; `cargo xtask test` sets it"))
 }
 
 impl Vhost {
