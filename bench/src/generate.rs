@@ -137,9 +137,9 @@ impl Shared {
         Some((first, due))
     }
 
-    fn refused(&self, status: u16, body: &[u8]) {
+    fn refused(&self, events: usize, status: u16, body: &[u8]) {
         let mut done = self.done.borrow_mut();
-        done.refused += self.args.batch as u64;
+        done.refused += events as u64;
         done.first_refusal.get_or_insert_with(|| format!("{status} {}", String::from_utf8_lossy(body)));
     }
 }
@@ -171,7 +171,7 @@ async fn post(shared: Rc<Shared>) -> anyhow::Result<()> {
         let answer = match connection.send(&request).await {
             Ok(answer) => answer,
             Err(error) => {
-                shared.refused(0, format!("{error:#}").as_bytes());
+                shared.refused(shared.args.batch, 0, format!("{error:#}").as_bytes());
                 tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
                 connection = Connection::open(&shared.args.address).await?;
                 continue;
@@ -179,30 +179,47 @@ async fn post(shared: Rc<Shared>) -> anyhow::Result<()> {
         };
         let answered_ns = now_ns();
         if answer.status == 202 {
-            let mut ids = ids_in(answer.body);
-            let mut accepted = shared.accepted.borrow_mut();
-            for number in first..first + shared.args.batch as u64 {
-                let Some(id) = ids.next() else { bail!("a 202 without an id for each event") };
-                let kind = (number % kinds) as u16;
-                accepted.push(Accepted { id: id.to_owned(), kind, sent_ns, answered_ns });
+            let ids = if shared.args.batch > 1 { ids_in_batch(answer.body)? } else { vec![id_in(answer.body)] };
+            if ids.len() != shared.args.batch {
+                bail!("a 202 for {} events with {} results", shared.args.batch, ids.len());
+            }
+            for (number, id) in (first..).zip(ids) {
+                match id {
+                    Some(id) => {
+                        let kind = (number % kinds) as u16;
+                        shared.accepted.borrow_mut().push(Accepted { id, kind, sent_ns, answered_ns });
+                    }
+                    None => shared.refused(1, answer.status, answer.body),
+                }
             }
         } else {
-            shared.refused(answer.status, answer.body);
+            shared.refused(shared.args.batch, answer.status, answer.body);
             tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
         }
     }
     Ok(())
 }
 
-/// The values of the members `"id"`, in order. A search for the member's name is enough here, since warnings are
-/// absent and ids need no escapes.
-fn ids_in(body: &[u8]) -> impl Iterator<Item = &str> {
+/// The value of the member `"id"` of a single answer. A search for the member's name is enough: ids need no escapes.
+fn id_in(body: &[u8]) -> Option<String> {
     const MEMBER: &str = r#""id":""#;
-    let text = std::str::from_utf8(body).unwrap_or_default();
-    text.match_indices(MEMBER).map(move |(at, _)| {
-        let rest = &text[at + MEMBER.len()..];
-        rest.split('"').next().unwrap_or_default()
-    })
+    let text = std::str::from_utf8(body).ok()?;
+    let rest = &text[text.find(MEMBER)? + MEMBER.len()..];
+    rest.split('"').next().map(str::to_owned)
+}
+
+/// The id of each result of a batch; `None` for one that is an error.
+fn ids_in_batch(body: &[u8]) -> anyhow::Result<Vec<Option<String>>> {
+    #[derive(Deserialize)]
+    struct Answer {
+        results: Vec<One>,
+    }
+    #[derive(Deserialize)]
+    struct One {
+        id: Option<String>,
+    }
+    let answer: Answer = serde_json::from_slice(body).context("the answer to a batch")?;
+    Ok(answer.results.into_iter().map(|one| one.id).collect())
 }
 
 #[cfg(test)]
@@ -211,8 +228,8 @@ mod tests {
 
     #[test]
     fn ids_are_found_in_single_and_batch_answers() {
-        assert_eq!(ids_in(br#"{"id":"evt_1","warnings":[]}"#).collect::<Vec<_>>(), ["evt_1"]);
-        let batch = br#"{"results":[{"id":"evt_1","warnings":[]},{"id":"evt_2","warnings":[]}]}"#;
-        assert_eq!(ids_in(batch).collect::<Vec<_>>(), ["evt_1", "evt_2"]);
+        assert_eq!(id_in(br#"{"id":"evt_1","warnings":[]}"#).as_deref(), Some("evt_1"));
+        let batch = br#"{"results":[{"id":"evt_1","warnings":[]},{"error":{"status":503}}]}"#;
+        assert_eq!(ids_in_batch(batch).expect("an answer"), [Some("evt_1".to_owned()), None]);
     }
 }

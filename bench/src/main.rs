@@ -25,6 +25,8 @@ mod run;
 mod sink;
 mod workload;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Measures Postrider: throughput, latency, CPU and memory by process, lost and duplicated deliveries.
@@ -47,7 +49,14 @@ enum Command {
     Bare(bare::BareArgs),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn start() -> anyhow::Result<()> {
     // One thread each: the parts of a measurement need no more, and threads that wake each other cost the CPU that is
     // being measured.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -60,4 +69,10 @@ fn main() -> anyhow::Result<()> {
             Command::Bare(args) => bare::run(args).await,
         }
     })
+}
+
+#[expect(clippy::print_stderr, reason = "why a run ended early is for the person who started it")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("postrider-bench: {error:#}");
+    ExitCode::FAILURE
 }

@@ -14,13 +14,16 @@ use tokio::time::{sleep, timeout};
 use crate::engine::{Engine, Tenant};
 use crate::generate::Generated;
 use crate::http::{self, Connection};
-use crate::ledger::{self, Balance};
+use crate::ledger::{self, Accepted, Balance};
 use crate::processes::{MachineTime, Usage, Watched};
 use crate::report::{ProcessRow, Row};
 use crate::sink::SinkPorts;
 
 /// How long deliveries may take to arrive, and the recorder to finish, after the last publish.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long the sink may receive nothing before missing deliveries are taken for lost.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The sink's process.
 pub(crate) struct Sink {
@@ -199,7 +202,10 @@ impl Bench {
     /// Measures one workload of the engine.
     pub(crate) async fn measure(&self, engine: &mut Engine, plan: &Plan<'_>) -> anyhow::Result<Row> {
         if plan.warm_up_seconds > 0.0 {
-            self.generate(engine, plan, &plan.load.lasting(plan.warm_up_seconds)).await?;
+            self.sink.ask("POST", "/reset").await?;
+            let (_, ledger) = self.generate(engine, plan, &plan.load.lasting(plan.warm_up_seconds)).await?;
+            // What is held on the delay ladder is in none of the queues below: what the sink got tells.
+            self.sink.wait_for(expected(&ledger::read(&ledger)?, &plan.routes()), PATIENCE).await?;
             engine.settle(SETTLE_WITHIN).await.context("after the warm-up")?;
         }
         self.sink.ask("POST", "/reset").await?;
@@ -218,10 +224,8 @@ impl Bench {
         let (published, deepest) = futures::join!(publishing, engine.deepest(&over));
         let (done, ledger) = published?;
         let machine_busy_percent = Some(MachineTime::now().busy_percent_since(machine_before));
-        let routes: Vec<Vec<u16>> = plan.kinds.iter().map(|(_, endpoints)| endpoints.clone()).collect();
-        let expected: u64 =
-            ledger::read(&ledger)?.iter().map(|event| routes[usize::from(event.kind)].len() as u64).sum();
-        self.sink.wait_for(expected, Duration::from_secs(15)).await?;
+        let routes = plan.routes();
+        self.sink.wait_for(expected(&ledger::read(&ledger)?, &routes), PATIENCE).await?;
         let received = Instant::now();
         let mut row = Row { workload: plan.name.to_owned(), machine_busy_percent, deepest: deepest?, ..Row::default() };
         if plan.settles {
@@ -260,6 +264,18 @@ impl Bench {
         let text = String::from_utf8(self.sink.ask("GET", "/ledger").await?)?;
         Ok(ledger::balance(&accepted, &ledger::parse_received(&text)?, routes))
     }
+}
+
+impl Plan<'_> {
+    /// For each kind of event the endpoints that must get it.
+    fn routes(&self) -> Vec<Vec<u16>> {
+        self.kinds.iter().map(|(_, endpoints)| endpoints.clone()).collect()
+    }
+}
+
+/// How many deliveries the accepted events must make.
+fn expected(accepted: &[Accepted], routes: &[Vec<u16>]) -> u64 {
+    accepted.iter().map(|event| routes.get(usize::from(event.kind)).map_or(0, Vec::len) as u64).sum()
 }
 
 /// An endpoint's request body for [`Engine::endpoint`].
