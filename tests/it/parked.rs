@@ -23,7 +23,7 @@ async fn a_retry_after_30_minutes_is_parked_on_the_rung_of_30_minutes() {
     assert_eq!(pending["status"], json!("pending"), "{pending:#}");
     let delay = instant::parse(&pending["next_attempt_at"]).duration_since(request.answered_at).unwrap_or_default();
     let scheduled = Duration::from_secs(1_800);
-    assert!(delay + Duration::from_millis(2) >= scheduled && delay < scheduled + Duration::from_secs(2), "{delay:?}");
+    assert!(delay + Duration::from_millis(2) >= scheduled && delay < scheduled + Duration::from_secs(10), "{delay:?}");
     deployment.wait_for_messages("postrider.delay.1800000", 1).await;
 
     // It is the broker that keeps it: the engine may go.

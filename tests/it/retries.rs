@@ -90,10 +90,10 @@ async fn after_the_last_retry_the_delivery_has_failed_and_can_be_retried_by_hand
 async fn an_endpoint_that_is_not_there_is_an_outcome_and_is_tried_again() {
     let deployment = Deployment::start("refused").await;
     let tenant = deployment.tenant("magnetite").await;
-    // A port that was free a moment ago: nobody listens there.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
+    // Nobody listens there.
+    let port = postrider_testkit::ports::free_port();
     let endpoint = json!({
-        "name": "gone", "url": format!("http://{address}/"), "event_types": ["*"], "retry_schedule_seconds": [1],
+        "name": "gone", "url": format!("http://127.0.0.1:{port}/"), "event_types": ["*"], "retry_schedule_seconds": [1],
     });
     tenant.endpoint(endpoint).await;
     let event = publish_lead(&tenant).await;
@@ -116,6 +116,8 @@ fn check_attempts(delivery: &Value, codes: &[Option<u16>]) {
         assert_eq!(attempt.get("status_code").filter(|code| !code.is_null()), code.map(Value::from).as_ref());
         assert!(attempt["duration_ms"].as_f64().is_some(), "{attempt:#}");
         assert!(send_ids.insert(attempt["send_id"].to_string()), "a send_id twice: {delivery:#}");
+        let late = &attempt["timing"]["late_ms"];
+        assert!(if index == 0 { late.is_null() } else { late.is_u64() }, "{attempt:#}");
         let last = index + 1 == codes.len();
         assert_eq!(attempt["next_attempt_at"].is_null(), last, "{attempt:#}");
         if !last {

@@ -61,7 +61,7 @@ async fn a_longer_one_is_cut_to_the_profiles_longest() {
         println!("{profile}: next attempt {delay:?} after the answer");
         let honoured = Duration::from_secs(honoured);
         assert!(delay + Duration::from_millis(2) >= honoured, "{delay:?}");
-        assert!(delay < honoured + Duration::from_secs(2), "{delay:?}");
+        assert!(delay < honoured + Duration::from_secs(10), "{delay:?}");
         if profile == "magnetite" {
             deployment.wait_for_messages("postrider.delay.30000", 1).await;
         }

@@ -1,8 +1,10 @@
 //! A `standard` event, from the publish to the record, with everything that the receiver sees.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Deployment, Receiver, independent};
+use crate::harness::{Deployment, Received, Receiver, independent};
 
 /// Odd on purpose: whitespace, number spellings, order, escapes and a repeated name must arrive as they were written.
 const DATA: &str = r#"{ "z":1.50, "a":12345678901234567890, "e":1E2, "text":"Zo\u00eb ☃ \/", "z":null }"#;
@@ -60,22 +62,43 @@ async fn a_standard_event_arrives_signed_and_is_on_record() {
     let expected = format!("v1,{}", independent::python_hmac_base64_of_whsec(secret, signed.as_bytes()).await);
     assert_eq!(request.header("webhook-signature"), expected);
 
-    check_record(&delivery, &request.target);
+    check_record(&delivery, &request);
     check_event(&tenant.get(&format!("/v1/events/{event}")).await, &delivery);
 }
 
-fn check_record(delivery: &Value, target: &str) {
+fn check_record(delivery: &Value, request: &Received) {
     let attempts = delivery["attempts"].as_array().expect("attempts");
     assert_eq!(attempts.len(), 1, "{delivery:#}");
     let attempt = &attempts[0];
     assert_eq!((&attempt["number"], &attempt["trigger"]), (&json!(1), &json!("first")), "{attempt:#}");
     assert_eq!((&attempt["outcome"], &attempt["status_code"]), (&json!("success"), &json!(200)), "{attempt:#}");
     assert!(attempt["send_id"].as_str().is_some_and(|id| id.starts_with("snd_")), "{attempt:#}");
-    assert!(attempt["url"].as_str().is_some_and(|url| url.ends_with(target)), "{attempt:#}");
+    assert!(attempt["url"].as_str().is_some_and(|url| url.ends_with(&request.target)), "{attempt:#}");
     assert!(attempt["duration_ms"].as_f64().is_some_and(|ms| (0.0..5_000.0).contains(&ms)), "{attempt:#}");
+    let first_byte = attempt["timing"]["first_byte_ms"].as_f64().expect("a first byte");
+    assert!(first_byte <= attempt["duration_ms"].as_f64().unwrap(), "{attempt:#}");
+    assert_eq!(delivery["body"], json!(request.text()), "rendered again, the same bytes");
+    check_recorded_headers(attempt, request);
     assert!(attempt["started_at"].as_str() >= delivery["created_at"].as_str(), "{delivery:#}");
     assert!(attempt["next_attempt_at"].is_null(), "{attempt:#}");
     assert!(delivery["next_attempt_at"].is_null() && delivery["test"] == json!(false), "{delivery:#}");
+}
+
+/// Every header that was sent is on record; the endpoint's own may be a credential and are masked.
+fn check_recorded_headers(attempt: &Value, request: &Received) {
+    let recorded: BTreeMap<_, _> = attempt["request_headers"]
+        .as_array()
+        .expect("headers")
+        .iter()
+        .map(|header| (header["name"].as_str().expect("a name"), header["value"].as_str().expect("a value")))
+        .collect();
+    for (name, value) in &recorded {
+        let sent = request.header(name);
+        assert_eq!(*value, if *name == "x-team" { "***" } else { sent }, "{name}");
+    }
+    for name in request.header_names_but(&["accept", "accept-encoding", "content-length", "host"]) {
+        assert!(recorded.contains_key(name.as_str()), "{name} is not on record: {attempt:#}");
+    }
 }
 
 fn check_event(event: &Value, delivery: &Value) {

@@ -9,6 +9,7 @@ use lapin::types::FieldTable;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postrider_testkit::engines::Scope;
+use postrider_testkit::ports::free_port;
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
@@ -38,15 +39,20 @@ impl Deployment {
     pub(crate) async fn start(name: &str) -> Self {
         let scope = Scope::new(name).await;
         let logs = tempfile::tempdir().expect("a folder");
-        let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a free port");
+        let address = format!("127.0.0.1:{}", free_port());
         let base = format!("http://{address}");
         let command = |role: &str| {
             let log = logs.path().join(format!("{role}.log"));
             let log = std::fs::File::create(log).expect("a log file");
             let mut command = Command::new(binary());
+            // What is set for somebody's own deployment must not reach this one.
+            let foreign = std::env::vars_os().map(|(name, _)| name);
+            foreign.filter(|name| is_setting(&name.to_string_lossy())).for_each(|name| {
+                command.env_remove(name);
+            });
             command
                 .arg(role)
-                .env("POSTRIDER_LISTEN", address.to_string())
+                .env("POSTRIDER_LISTEN", &address)
                 .env("POSTRIDER_AMQP_URL", &scope.amqp_url)
                 .env("POSTRIDER_DATABASE_URL", &scope.database_url)
                 .env("POSTRIDER_OPERATOR_KEYS", OPERATOR_KEY)
@@ -60,7 +66,8 @@ impl Deployment {
             command
         };
         let migrated = command("migrate").status().await.expect("postrider runs");
-        assert!(migrated.success(), "postrider migrate: {migrated}; log in {}", logs.path().display());
+        let said = || std::fs::read_to_string(logs.path().join("migrate.log")).unwrap_or_default();
+        assert!(migrated.success(), "postrider migrate: {migrated}\n{}", said());
         let process = command("all").spawn().expect("postrider runs");
         let client = reqwest::Client::new();
         let in_force = InForce::new(&scope, client.clone(), &base).await;
@@ -160,6 +167,11 @@ impl Drop for Deployment {
             self.logs.disable_cleanup(true);
         }
     }
+}
+
+/// Whether an environment variable configures the engine.
+fn is_setting(name: &str) -> bool {
+    ["POSTRIDER_", "OTEL_"].iter().any(|prefix| name.starts_with(prefix)) || name == "RUST_LOG"
 }
 
 /// `postrider`, which `cargo xtask test` has built beside this very test.
