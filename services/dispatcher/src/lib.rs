@@ -1,7 +1,7 @@
 //! The dispatcher: takes deliveries from the lanes and makes their attempts.
 //!
-//! What it owns: when an attempt is made ([`pace`]: rate, concurrency, breaker, per endpoint), what is sent ([`headers`],
-//! signed for its moment), and what follows ([`conclude`]: the report, the next attempt).
+//! What it owns: when an attempt is made (`pace`: rate, concurrency, breaker, per endpoint), what is sent (`headers`,
+//! signed for its moment), and what follows (`conclude`: the report, the next attempt).
 //!
 //! # What it promises
 //! - A delivery is settled when its outcome, and its next attempt if there is one, are confirmed by the broker. A crash repeats

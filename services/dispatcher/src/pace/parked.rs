@@ -7,10 +7,10 @@ use postrider_model::limits::HOLD_MAX;
 /// Nothing is parked for less: the ladder's first rung.
 pub(crate) const PARK_MIN: Duration = Duration::from_millis(250);
 /// Shortest time after which a delivery looks again, when its slot is further away.
-const LOOK_AGAIN_MIN: Duration = Duration::from_secs(10);
+const LOOK_AGAIN_MIN: Duration = Duration::from_secs(5);
 /// Deliveries of one endpoint that look again in a second, when their slots are further away: what an endpoint that
 /// recovers early waits for, against what the broker does in vain meanwhile.
-const LOOKS_PER_SECOND: f64 = 20.0;
+const LOOKS_PER_SECOND: f64 = 10.0;
 /// Furthest slot that is promised.
 const SLOT_MAX: Duration = Duration::from_secs(86_400);
 
@@ -108,8 +108,8 @@ mod tests {
     fn a_short_line_looks_again_soon() {
         let now = Instant::now();
         let mut parked = Parked::new(now);
-        let last = (0..100).map(|_| parked.park(now, SECOND * 15, 0)).last().unwrap();
-        assert_eq!(last.slot_in, SECOND * 1_500);
+        let last = (0..40).map(|_| parked.park(now, SECOND * 15, 0)).last().unwrap();
+        assert_eq!(last.slot_in, SECOND * 600);
         assert_eq!(last.park_for, LOOK_AGAIN_MIN);
     }
 }

@@ -1,8 +1,10 @@
 //! Deliveries that end without an attempt, and those that must wait for the database.
 
-use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus};
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, Lane};
+use postrider_model::event::{Attributes, Origin};
 use postrider_model::time::UnixMillis;
-use postrider_wire::messages::{DeliveryTask, OutcomeReport};
+use postrider_store::record::RecordBatch;
+use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryTask, OutcomeReport};
 
 use crate::receiver::{Receiver, Reply};
 use crate::world::World;
@@ -77,5 +79,61 @@ async fn without_the_database_known_endpoints_go_on_and_unknown_ones_wait_withou
     let report = world.report_of(&waiting).await;
     assert_eq!((report.status, report.attempt.unwrap().number), (DeliveryStatus::Delivered, 1));
     assert_eq!(receiver.received().len(), 3);
+    world.finish().await;
+}
+
+/// Puts the event and the decision of a first delivery on record, as the recorder does.
+async fn record(world: &World, task: &DeliveryTask) {
+    let delivery = &task.delivery;
+    let event = AcceptedEvent {
+        id: delivery.event.clone(),
+        tenant: delivery.tenant,
+        event_type: delivery.event_type.clone(),
+        occurred_at: task.occurred_at,
+        accepted_at: delivery.accepted_at,
+        event_day: delivery.event_day,
+        origin: Origin::Api,
+        attributes: Attributes::default(),
+        metadata: None,
+        lane: Lane::Live,
+        config_version: task.config_version,
+        instance: 1,
+        sequence: 1,
+        content_hash: None,
+        traceparent: None,
+    };
+    let decision = Decision {
+        event: delivery.event.clone(),
+        event_day: delivery.event_day,
+        tenant: delivery.tenant,
+        event_type: delivery.event_type.clone(),
+        accepted_at: delivery.accepted_at,
+        decided_at: delivery.created_at,
+        config_version: task.config_version,
+        matched: vec![delivery.endpoint],
+        expires_at: task.expires_at,
+    };
+    let events = vec![(event, "{}".into())];
+    let batch = RecordBatch { events, decisions: vec![decision], ..RecordBatch::default() };
+    world.store.maintain_partitions(delivery.event_day, 30).await.unwrap();
+    world.store.write(&batch).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_a_newer_one_replaced_is_dropped_without_a_word() {
+    let mut world = World::new("superseded", "standard").await;
+    let receiver = Receiver::start(|_| Reply::Status(200)).await;
+    let endpoint = world.endpoint(&receiver.url(), |_| {}).await;
+    let old = world.task(&endpoint);
+    record(&world, &old).await;
+    let new = world.store.retry_delivery(None, old.delivery.id, Lane::Live).await.unwrap().task;
+    assert_eq!((new.delivery.id, new.epoch), (old.delivery.id, 1));
+    world.dispatch().await;
+    world.publish(&[old.clone(), new.clone()]).await;
+    let report = world.report_of(&old).await;
+    assert_eq!((report.status, report.epoch), (DeliveryStatus::Delivered, 1));
+    world.wait_for_depth("postrider.lane.live", 0).await;
+    world.finish_dispatchers().await;
+    assert_eq!(receiver.received().len(), 1);
     world.finish().await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, Queue, RawConsumer, Route};
+use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, Queue, QueueDepth, RawConsumer, Route};
 use postrider_dispatcher::{Config, Deps};
 use postrider_egress::{Egress, EgressConfig};
 use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
@@ -60,8 +60,9 @@ impl World {
             profiles: Arc::new(Profiles::builtin()),
             ready: None,
         };
+        let config = Config { count_dispatchers_every: Duration::from_millis(200), ..Config::default() };
         let stop = CancellationToken::new();
-        let running = tokio::spawn(postrider_dispatcher::run(Config::default(), deps, stop.clone()));
+        let running = tokio::spawn(postrider_dispatcher::run(config, deps, stop.clone()));
         self.dispatchers.push((stop.clone(), running));
         stop
     }
@@ -163,18 +164,24 @@ impl World {
 
     /// Waits until a queue holds so many messages.
     pub(crate) async fn wait_for_depth(&self, queue: &str, messages: u32) {
+        self.wait_for_queue(queue, |depth| depth.messages == messages).await;
+    }
+
+    /// Waits until a queue has so many consumers.
+    pub(crate) async fn wait_for_consumers(&self, queue: &str, consumers: u32) {
+        self.wait_for_queue(queue, |depth| depth.consumers == consumers).await;
+    }
+
+    async fn wait_for_queue(&self, queue: &str, wanted: impl Fn(QueueDepth) -> bool) {
         let wait = async {
-            loop {
-                // A rung is declared when it is first used.
-                let depth = self.broker.queue_depth(queue).await.ok().map(|depth| depth.messages);
-                if depth == Some(messages) {
-                    return;
-                }
+            // A rung is declared when it is first used, so not being there is no failure.
+            while !self.broker.queue_depth(queue).await.is_ok_and(&wanted) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let waited = tokio::time::timeout(PATIENCE, wait).await;
-        waited.unwrap_or_else(|_| panic!("{queue} does not come to hold {messages} messages"));
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .unwrap_or_else(|_| panic!("{queue} does not come to what was expected"));
     }
 
     /// Stops the dispatchers and waits until they are drained.
