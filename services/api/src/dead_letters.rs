@@ -54,7 +54,7 @@ impl From<DeadLetterRow> for DeadLetter {
 /// List dead letters
 ///
 /// Newest first. Takes an operator key.
-#[utoipa::path(get, path = "/v1/dead-letters", tag = "operations",
+#[utoipa::path(get, operation_id = "list_dead_letters", path = "/v1/dead-letters", tag = "operations",
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = List<DeadLetter>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(

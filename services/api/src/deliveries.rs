@@ -206,7 +206,7 @@ fn filter_of(params: &Params) -> Result<DeliveryFilter, Problem> {
 /// List deliveries
 ///
 /// Newest first.
-#[utoipa::path(get, path = "/v1/deliveries", tag = "deliveries",
+#[utoipa::path(get, operation_id = "list_deliveries", path = "/v1/deliveries", tag = "deliveries",
     params(("tenant" = Option<String>, Query, description = "with an operator key: whose; absent: everybody's"),
         ("endpoint_id" = Option<String>, Query), ("event_id" = Option<String>, Query),
         ("status" = Option<String>, Query, description = "pending, delivered, failed, cancelled or discarded"),
@@ -228,7 +228,7 @@ pub(crate) async fn list(
 }
 
 /// Read a delivery with its attempts
-#[utoipa::path(get, path = "/v1/deliveries/{id}", tag = "deliveries", params(("id" = String, Path)),
+#[utoipa::path(get, operation_id = "read_delivery", path = "/v1/deliveries/{id}", tag = "deliveries", params(("id" = String, Path)),
     responses((status = 200, body = DeliveryDetail), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn read(
     State(api): State<Arc<Api>>,

@@ -92,7 +92,7 @@ fn filter_of(params: &Params) -> Result<EventFilter, Problem> {
 /// List events
 ///
 /// Newest first. `attributes.<name>=<value>` asks for events with that attribute.
-#[utoipa::path(get, path = "/v1/events", tag = "events",
+#[utoipa::path(get, operation_id = "list_events", path = "/v1/events", tag = "events",
     params(("tenant" = Option<String>, Query, description = "with an operator key: whose; absent: everybody's"),
         ("type" = Option<String>, Query), ("from" = Option<String>, Query, description = "accepted at or after this"),
         ("to" = Option<String>, Query, description = "accepted before this"),
@@ -111,7 +111,7 @@ pub(crate) async fn list(
 }
 
 /// Read an event with its deliveries
-#[utoipa::path(get, path = "/v1/events/{id}", tag = "events",
+#[utoipa::path(get, operation_id = "read_event", path = "/v1/events/{id}", tag = "events",
     params(("id" = String, Path), ("tenant" = Option<String>, Query, description = "with an operator key: whose")),
     responses((status = 200, body = EventDetail), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn read(

@@ -124,7 +124,7 @@ fn managed(caller: Caller, id: &str) -> Result<TenantId, Problem> {
 ///
 /// The key is shown this once. Takes an operator key, or one of the tenant with the scope `manage`, which can give no scope that
 /// it does not have itself.
-#[utoipa::path(post, path = "/v1/tenants/{id}/keys", tag = "keys", params(("id" = String, Path)), request_body = CreateKey,
+#[utoipa::path(post, operation_id = "create_key", path = "/v1/tenants/{id}/keys", tag = "keys", params(("id" = String, Path)), request_body = CreateKey,
     responses((status = 201, body = CreatedKey), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
@@ -145,7 +145,7 @@ pub(crate) async fn create(
 }
 
 /// List keys
-#[utoipa::path(get, path = "/v1/tenants/{id}/keys", tag = "keys", params(("id" = String, Path)),
+#[utoipa::path(get, operation_id = "list_keys", path = "/v1/tenants/{id}/keys", tag = "keys", params(("id" = String, Path)),
     responses((status = 200, body = List<Key>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
@@ -163,7 +163,7 @@ pub(crate) async fn list(
 /// Delete a key
 ///
 /// It is refused everywhere within two seconds.
-#[utoipa::path(delete, path = "/v1/tenants/{id}/keys/{key_id}", tag = "keys",
+#[utoipa::path(delete, operation_id = "delete_key", path = "/v1/tenants/{id}/keys/{key_id}", tag = "keys",
     params(("id" = String, Path), ("key_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn delete(

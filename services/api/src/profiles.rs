@@ -98,7 +98,7 @@ impl From<&LoadedProfile> for Profile {
 /// List profiles
 ///
 /// A tenant sees its own.
-#[utoipa::path(get, path = "/v1/profiles", tag = "profiles",
+#[utoipa::path(get, operation_id = "list_profiles", path = "/v1/profiles", tag = "profiles",
     responses((status = 200, body = List<Profile>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,

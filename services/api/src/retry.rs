@@ -34,7 +34,7 @@ pub(crate) struct DeliveryAccepted {
 /// Try a delivery again
 ///
 /// One that came to its end is repeated as a new delivery; one that is pending is attempted now instead of later.
-#[utoipa::path(post, path = "/v1/deliveries/{id}/retry", tag = "deliveries", params(("id" = String, Path)),
+#[utoipa::path(post, operation_id = "retry_delivery", path = "/v1/deliveries/{id}/retry", tag = "deliveries", params(("id" = String, Path)),
     responses((status = 202, body = DeliveryAccepted), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn retry(
     State(api): State<Arc<Api>>,

@@ -202,7 +202,7 @@ fn shown_with_etag(status: StatusCode, tenant: StoredTenant) -> Response {
 /// Make a tenant
 ///
 /// Takes an operator key.
-#[utoipa::path(post, path = "/v1/tenants", tag = "tenants", request_body = CreateTenant,
+#[utoipa::path(post, operation_id = "create_tenant", path = "/v1/tenants", tag = "tenants", request_body = CreateTenant,
     responses((status = 201, body = Tenant, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
@@ -229,7 +229,7 @@ pub(crate) async fn create(
 /// List tenants
 ///
 /// Takes an operator key.
-#[utoipa::path(get, path = "/v1/tenants", tag = "tenants",
+#[utoipa::path(get, operation_id = "list_tenants", path = "/v1/tenants", tag = "tenants",
     params(("limit" = Option<u32>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = List<Tenant>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
@@ -246,7 +246,7 @@ pub(crate) async fn list(
 /// Read a tenant
 ///
 /// A tenant's own key with the scope `read` will do.
-#[utoipa::path(get, path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)),
+#[utoipa::path(get, operation_id = "read_tenant", path = "/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)),
     responses((status = 200, body = Tenant, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn read(
     State(api): State<Arc<Api>>,
@@ -264,7 +264,7 @@ pub(crate) async fn read(
 /// Edit a tenant
 ///
 /// Takes an operator key. What is absent stays, what is `null` is cleared.
-#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "tenants",
+#[utoipa::path(patch, operation_id = "edit_tenant", path = "/v1/tenants/{id}", tag = "tenants",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = EditTenant,
     responses((status = 200, body = Tenant, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn edit(
@@ -317,7 +317,7 @@ async fn refuse_other_profile(api: &Api, id: TenantId, profile: &str) -> Result<
 /// Delete a tenant
 ///
 /// With its keys and endpoints; pending deliveries are discarded. Takes an operator key.
-#[utoipa::path(delete, path = "/v1/tenants/{id}", tag = "tenants",
+#[utoipa::path(delete, operation_id = "delete_tenant", path = "/v1/tenants/{id}", tag = "tenants",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn delete(

@@ -102,7 +102,7 @@ impl TestBody {
 ///
 /// Sends a sample and answers with the attempt, also while the endpoint is inactive. 202 when no answer came within the
 /// endpoint's timeout and 2 s.
-#[utoipa::path(post, path = "/v1/endpoints/{id}/test", tag = "endpoints", params(("id" = String, Path)), request_body = TestEndpoint,
+#[utoipa::path(post, operation_id = "test_endpoint", path = "/v1/endpoints/{id}/test", tag = "endpoints", params(("id" = String, Path)), request_body = TestEndpoint,
     responses((status = 200, body = TestResult), (status = 202, body = TestPending), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn test(
     State(api): State<Arc<Api>>,

@@ -57,7 +57,7 @@ fn with_etag<T: serde::Serialize>(status: StatusCode, version: i64, body: T) -> 
 /// Make an endpoint
 ///
 /// The secret is shown this once. Refused with 409 at the tenant's limit.
-#[utoipa::path(post, path = "/v1/endpoints", tag = "endpoints",
+#[utoipa::path(post, operation_id = "create_endpoint", path = "/v1/endpoints", tag = "endpoints",
     params(("tenant" = Option<String>, Query, description = "with an operator key: whose")), request_body = CreateEndpoint,
     responses((status = 201, body = CreatedEndpoint, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn create(
@@ -87,7 +87,7 @@ pub(crate) async fn create(
 }
 
 /// List endpoints
-#[utoipa::path(get, path = "/v1/endpoints", tag = "endpoints",
+#[utoipa::path(get, operation_id = "list_endpoints", path = "/v1/endpoints", tag = "endpoints",
     params(("tenant" = Option<String>, Query, description = "with an operator key: whose"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = EndpointPage), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -108,7 +108,7 @@ pub(crate) async fn list(
 }
 
 /// Read an endpoint
-#[utoipa::path(get, path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path)),
+#[utoipa::path(get, operation_id = "read_endpoint", path = "/v1/endpoints/{id}", tag = "endpoints", params(("id" = String, Path)),
     responses((status = 200, body = Endpoint, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn read(
     State(api): State<Arc<Api>>,
@@ -124,7 +124,7 @@ pub(crate) async fn read(
 /// Edit an endpoint
 ///
 /// What is absent stays, what is `null` is cleared. In force everywhere within two seconds.
-#[utoipa::path(patch, path = "/v1/endpoints/{id}", tag = "endpoints",
+#[utoipa::path(patch, operation_id = "edit_endpoint", path = "/v1/endpoints/{id}", tag = "endpoints",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = EditEndpoint,
     responses((status = 200, body = Endpoint, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn edit(
@@ -155,7 +155,7 @@ pub(crate) async fn edit(
 /// Delete an endpoint
 ///
 /// Its pending deliveries are discarded when their next attempt is due.
-#[utoipa::path(delete, path = "/v1/endpoints/{id}", tag = "endpoints",
+#[utoipa::path(delete, operation_id = "delete_endpoint", path = "/v1/endpoints/{id}", tag = "endpoints",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn delete(

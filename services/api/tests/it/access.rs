@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::{OPERATOR, World, endpoint};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_good_key_everything_is_401() {
     let world = World::new("api_no_key").await;
     let plain = |header: Option<&str>| {
@@ -26,7 +26,7 @@ async fn without_a_good_key_everything_is_401() {
     world.send(plain(Some(&format!("bearer {OPERATOR}")))).await.problem(422, "tenant");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_route_takes_its_scope_and_no_other() {
     let world = World::new("api_scopes").await;
     let tenant = world.tenant("standard").await;
@@ -88,7 +88,7 @@ async fn each_route_takes_its_scope_and_no_other() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_gives_no_scope_that_it_does_not_have() {
     let world = World::new("api_escalation").await;
     let tenant = world.tenant("standard").await;
@@ -98,7 +98,7 @@ async fn a_key_gives_no_scope_that_it_does_not_have() {
     world.post(&manager, &path, json!({"name": "k", "scopes": ["read", "publish"]})).await.problem(403, "/scopes/1");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_tenants_things_do_not_exist() {
     let world = World::new("api_walls").await;
     let (own, other) = (world.tenant("standard").await, world.tenant("standard").await);

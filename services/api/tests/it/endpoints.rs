@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::{OPERATOR, World, endpoint};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_answers_with_all_that_was_said_and_shows_its_secret_once() {
     let world = World::new("api_endpoint").await;
     let tenant = world.tenant("magnetite").await;
@@ -35,7 +35,7 @@ async fn an_endpoint_answers_with_all_that_was_said_and_shows_its_secret_once() 
     assert!(!list.to_string().contains(secret));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edit_touches_what_it_names_and_needs_the_current_version() {
     let world = World::new("api_endpoint_edit").await;
     let tenant = world.tenant("magnetite").await;
@@ -87,7 +87,7 @@ async fn an_edit_touches_what_it_names_and_needs_the_current_version() {
     world.get(&tenant.key, &path).await.problem(404, "");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn creation_is_refused_with_every_mistake_and_at_the_limit_with_usage_and_limit() {
     let world = World::new("api_endpoint_limit").await;
     let tenant = world.tenant("magnetite").await;
@@ -109,7 +109,7 @@ async fn creation_is_refused_with_every_mistake_and_at_the_limit_with_usage_and_
     assert!(refused["detail"].as_str().unwrap().contains("1 of 1"), "{refused:#}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_are_brought_along_rotated_and_never_shown_again() {
     let world = World::new("api_rotate").await;
     let tenant = world.tenant("standard").await;
@@ -140,7 +140,7 @@ async fn secrets_are_brought_along_rotated_and_never_shown_again() {
     assert_eq!(world.post(&tenant.key, &rotate, own).await.ok(200)["secret"], json!("another"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_are_read_strictly() {
     let world = World::new("api_bodies").await;
     let tenant = world.tenant("standard").await;

@@ -44,6 +44,15 @@ pub(crate) struct Tenant {
     pub(crate) key: String,
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // Before the virtual host goes: a connection that finds it missing would declare its queues again, and 3.10.8's
+        // dead-letter workers do not survive a host that is deleted at that moment.
+        let broker = self.broker.clone();
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
+    }
+}
+
 impl World {
     pub(crate) async fn new(name: &str) -> Self {
         let scope = Scope::new(name).await;

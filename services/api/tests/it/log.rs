@@ -104,7 +104,7 @@ async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: Deli
     (id, delivery.id)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_and_its_delivery_read_as_they_were_recorded() {
     let world = World::new("api_log").await;
     let tenant = world.tenant("standard").await;
@@ -139,7 +139,7 @@ async fn an_event_and_its_delivery_read_as_they_were_recorded() {
     assert_eq!(attempt["request_headers"], json!([{"name": "webhook-id", "value": event.as_str()}]));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_filter_by_everything_that_the_contract_names() {
     let world = World::new("api_lists").await;
     let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
@@ -209,7 +209,7 @@ async fn next_task(world: &World) -> (DeliveryTask, Bytes) {
     (member.head().unwrap(), member.payload)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_of_an_ended_delivery_is_a_new_one_and_of_a_pending_one_the_same_at_once() {
     let world = World::new("api_retry").await;
     let tenant = world.tenant("standard").await;
@@ -237,7 +237,7 @@ async fn a_retry_of_an_ended_delivery_is_a_new_one_and_of_a_pending_one_the_same
     world.post(&tenant.key, &format!("/v1/deliveries/{ended}/retry"), json!({})).await.problem(409, "");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_are_listed_for_operators() {
     let world = World::new("api_dead_letters").await;
     let letter = DeadLetter {
@@ -255,7 +255,7 @@ async fn dead_letters_are_listed_for_operators() {
     assert_eq!((&shown["body_bytes"], shown["body_excerpt"].as_str().unwrap().len()), (&json!(5_000), 4_096));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn profiles_are_the_operators_and_each_tenants_own() {
     let world = World::new("api_profiles").await;
     let tenant = world.tenant("magnetite").await;

@@ -9,7 +9,7 @@ fn the_document_is_the_one_that_clients_hold_on_to() {
     insta::assert_json_snapshot!("openapi", document);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_document_is_served_without_a_key() {
     let world = World::new("api_openapi").await;
     let request = axum::http::Request::get("/openapi.json").body(axum::body::Body::empty()).unwrap();

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::{OPERATOR, World, endpoint};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_is_made_read_edited_with_its_etag_and_deleted() {
     let world = World::new("api_tenants").await;
     let body = json!({"name": "Acme", "profile": "magnetite", "external_id": "a-1", "limits": {"endpoints": 2},
@@ -34,7 +34,7 @@ async fn a_tenant_is_made_read_edited_with_its_etag_and_deleted() {
     world.call(OPERATOR, "PATCH", &path, Some(&edit)).await.problem(404, "");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_mistake_in_a_tenant_or_key_is_named() {
     let world = World::new("api_tenant_errors").await;
     let tenant = world.tenant("magnetite").await;
@@ -74,7 +74,7 @@ async fn each_mistake_in_a_tenant_or_key_is_named() {
     world.call(OPERATOR, "PATCH", &path, Some(&json!({"profile": "magnetite"}))).await.ok(200);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_is_shown_once_and_refused_once_deleted() {
     let world = World::new("api_keys").await;
     let tenant = world.tenant("standard").await;
@@ -92,7 +92,7 @@ async fn a_key_is_shown_once_and_refused_once_deleted() {
     world.call(OPERATOR, "DELETE", &format!("{path}/{id}"), None).await.problem(404, "");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_are_listed_page_by_page() {
     let world = World::new("api_tenant_pages").await;
     let mut made = Vec::new();

@@ -52,7 +52,7 @@ fn answer(request: &Member) -> Option<Member> {
     Member::new(&report, Bytes::from_static(b"oh no")).ok()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_test_answers_with_the_attempt_and_each_has_an_id_of_its_own() {
     let world = World::new("api_test").await;
     let tenant = world.tenant("magnetite").await;
@@ -81,7 +81,7 @@ async fn a_test_answers_with_the_attempt_and_each_has_an_id_of_its_own() {
     dispatcher.await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_an_answer_in_time_the_delivery_is_named() {
     let world = World::new("api_test_late").await;
     let tenant = world.tenant("standard").await;
