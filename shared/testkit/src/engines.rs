@@ -106,8 +106,11 @@ pub fn port_from_env(name: &str, default: u16) -> Result<u16> {
     }
 }
 
-/// `<checkout>/.postrider`, found from where this crate was compiled.
+/// `<checkout>/.postrider`, found from where this crate was compiled, or what `POSTRIDER_DEV_FOLDER` names.
 pub fn default_folder() -> PathBuf {
+    if let Some(named) = set("POSTRIDER_DEV_FOLDER") {
+        return named.into();
+    }
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).join(".postrider")
 }
 

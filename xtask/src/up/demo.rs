@@ -103,13 +103,13 @@ async fn wait_known(api: &Api, key: &str) -> Result<()> {
 
 /// The line that publishes one event, complete, for a shell.
 pub(super) fn curl(listen: SocketAddr, tenant: &DemoTenant) -> String {
+    // Written out, in the order that a person would write it.
     let event = match tenant.profile.as_str() {
-        "magnetite" => json!({
-            "type": "lead.created",
-            "data": {"email": "ada@example.com", "name": "Ada"},
-            "metadata": {"organization_id": "org_1", "project_id": "prj_1", "lead_id": "lead_1"},
-        }),
-        _ => json!({"type": "user.created", "data": {"email": "ada@example.com"}}),
+        "magnetite" => concat!(
+            r#"{"type":"lead.created","data":{"email":"ada@example.com","name":"Ada"},"#,
+            r#""metadata":{"organization_id":"org_1","project_id":"prj_1","lead_id":"lead_1"}}"#
+        ),
+        _ => r#"{"type":"user.created","data":{"email":"ada@example.com"}}"#,
     };
     format!(
         "curl -s http://{listen}/v1/publish -H 'Authorization: Bearer {}' -H 'Content-Type: application/json' -d '{event}'",

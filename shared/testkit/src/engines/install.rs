@@ -121,7 +121,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The server's own script. Debian's wrapper in /usr/sbin insists on the user `rabbitmq` and is never taken.
+/// The server's own script: where `POSTRIDER_RABBITMQ_SERVER` says, or where distributions put it. Debian's wrapper in /usr/sbin insists on the user `rabbitmq` and is never taken.
 pub(super) fn rabbitmq_server() -> Option<PathBuf> {
     let named = std::env::var_os("POSTRIDER_RABBITMQ_SERVER").map(PathBuf::from);
     let known = [
@@ -129,15 +129,19 @@ pub(super) fn rabbitmq_server() -> Option<PathBuf> {
         "/opt/rabbitmq/sbin/rabbitmq-server",
         "/usr/local/lib/rabbitmq/sbin/rabbitmq-server",
     ];
-    named.into_iter().chain(known.map(PathBuf::from)).find(|path| path.is_file())
+    let candidates = match named {
+        Some(named) => vec![named],
+        None => known.map(PathBuf::from).to_vec(),
+    };
+    candidates.into_iter().find(|path| path.is_file())
 }
 
-/// Folders with `postgres` and `initdb`, newest major version first.
+/// Folders with `postgres` and `initdb` (`POSTRIDER_POSTGRES_BIN` names one), newest major version first.
 pub(super) fn postgres_binaries() -> Vec<PathBuf> {
-    if let Some(named) = std::env::var_os("POSTRIDER_POSTGRES_BIN") {
-        return vec![PathBuf::from(named)];
-    }
     let usable = |bin: &PathBuf| bin.join("postgres").is_file() && bin.join("initdb").is_file();
+    if let Some(named) = std::env::var_os("POSTRIDER_POSTGRES_BIN") {
+        return Some(PathBuf::from(named)).into_iter().filter(usable).collect();
+    }
     let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

@@ -204,15 +204,18 @@ fn run_as(folder: &Path) -> Result<RunAs> {
     }
     let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
     let user = user.context("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`")?;
+    // Not `test -x`: access(2) ignores capabilities. Looking something up in the folder needs the same rights.
+    let inside = folder.join(".");
     let reaches = |mut command: Command| {
-        command.args(["-x"]).arg(folder).current_dir("/").status().is_ok_and(|status| status.success())
+        command.arg(&inside).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
     };
-    let mut plain = Command::new("/usr/bin/test");
+    let mut plain = Command::new("/usr/bin/stat");
     plain.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     if reaches(plain) {
         return Ok(RunAs::Other { user, pass_through: false });
     }
-    if reaches(passing_through(&user, Path::new("/usr/bin/test"))) {
+    if reaches(passing_through(&user, Path::new("/usr/bin/stat"))) {
         return Ok(RunAs::Other { user, pass_through: true });
     }
     bail!(

@@ -22,9 +22,6 @@ pub struct Scope {
     admin_database_url: String,
 }
 
-/// How long after a test's end its newest queue has certainly come up.
-const QUEUES_SETTLE: Duration = Duration::from_millis(500);
-
 const MISSING: &str = "no engines to test with. Run the tests with `cargo xtask test`, or keep engines running with \
                        `cargo xtask engines` in another terminal, or set POSTRIDER_TEST_AMQP_URL, \
                        POSTRIDER_TEST_AMQP_API and POSTRIDER_TEST_DATABASE_URL";
@@ -82,23 +79,18 @@ impl Scope {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        let vhost = format!("/api/vhosts/{}", self.vhost);
+        // The vhost stays, and goes with the broker's data. RabbitMQ 3.10 gives every dead-lettering quorum queue a worker;
+        // one that is deleted while its worker starts or restarts crashes it, and enough of those crash the supervisor of
+        // *all* such workers: from then on no quorum queue of the broker can be used, by any test.
         let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database);
-        let (api, admin) = (self.amqp_api_url.clone(), self.admin_database_url.clone());
+        let admin = self.admin_database_url.clone();
         // A thread with a runtime of its own: this one may be shutting down, or be the one that we would block.
         let cleaner = std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async {
                 // Best effort: what stays behind has a unique name and harms nobody.
                 let limit = Duration::from_secs(20);
-                // RabbitMQ 3.10 gives every dead-lettering quorum queue a worker. One that is deleted while its worker still
-                // starts crashes it twice, and with that the supervisor of *all* such workers: from then on no quorum
-                // queue of the broker can be consumed. A test that fails early must not do that to the others.
-                tokio::time::sleep(QUEUES_SETTLE).await;
-                let _ = tokio::time::timeout(limit, async {
-                    tokio::join!(management_delete(&api, &vhost), run_sql(&admin, &sql))
-                })
-                .await;
+                let _ = tokio::time::timeout(limit, run_sql(&admin, &sql)).await;
             });
         });
         let _ = cleaner.join();
