@@ -28,7 +28,7 @@ CREATE TABLE events (
     data         bytea, -- null: expunged
     PRIMARY KEY (tenant, id, event_day)
 ) PARTITION BY RANGE (event_day);
-CREATE INDEX events_newest ON events (tenant, accepted_at, id);
+CREATE INDEX events_newest ON events (tenant, accepted_at);
 
 CREATE TABLE decisions (
     config_version bigint NOT NULL,
@@ -67,8 +67,8 @@ CREATE TABLE deliveries (
     origin           uuid,
     PRIMARY KEY (id, delivery_day)
 ) PARTITION BY RANGE (delivery_day);
-CREATE INDEX deliveries_newest ON deliveries (tenant, created_at, id);
-CREATE INDEX deliveries_endpoint ON deliveries (endpoint, created_at, id);
+CREATE INDEX deliveries_newest ON deliveries (tenant, created_at);
+CREATE INDEX deliveries_endpoint ON deliveries (endpoint, created_at);
 -- First deliveries of an event are found by their ids, which its decision gives.
 CREATE INDEX deliveries_again ON deliveries (tenant, event_id) WHERE generation IS NOT NULL;
 

@@ -26,7 +26,7 @@ const MISSING_FOR: Duration = Duration::from_secs(10);
 const INTERVENTION_DAYS: i32 = 9;
 
 /// The partitioned tables, each with how full its pages are packed: deliveries are updated in place, the rest never is.
-const TABLES: [(&str, u8); 4] = [("events", 100), ("decisions", 100), ("deliveries", 80), ("attempts", 100)];
+const TABLES: [(&str, u8); 4] = [("events", 100), ("decisions", 100), ("deliveries", 50), ("attempts", 100)];
 
 /// What one round of maintenance did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

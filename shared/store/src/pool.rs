@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::crypto::MasterKeys;
 use crate::error::{StoreError, describe};
 use crate::partitions::KnownPartitions;
+use crate::record::Caution;
 use crate::tls::{self, Tls};
 
 /// Longest wait for a new connection.
@@ -52,6 +53,7 @@ struct Inner {
     tls: Tls,
     keys: MasterKeys,
     partitions: KnownPartitions,
+    caution: Caution,
 }
 
 impl std::fmt::Debug for Store {
@@ -86,8 +88,8 @@ impl Store {
             .recycle_timeout(Some(CONNECT_TIMEOUT))
             .build()
             .map_err(|error| StoreError::Settings(error.to_string()))?;
-        let partitions = KnownPartitions::default();
-        Ok(Self { inner: Arc::new(Inner { pool, connect, tls, keys, partitions }) })
+        let (partitions, caution) = (KnownPartitions::default(), Caution::default());
+        Ok(Self { inner: Arc::new(Inner { pool, connect, tls, keys, partitions, caution }) })
     }
 
     /// Waits, with a capped back-off and a log line, until the database answers. Returns `false` when `stop` came first.
@@ -158,6 +160,10 @@ impl Store {
 
     pub(crate) fn keys(&self) -> &MasterKeys {
         &self.inner.keys
+    }
+
+    pub(crate) fn caution(&self) -> &Caution {
+        &self.inner.caution
     }
 
     pub(crate) fn known_partitions(&self) -> &KnownPartitions {

@@ -8,18 +8,28 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::manner::Manner;
 use crate::sql::{Coded, Date, Ts, clean, signed};
 
-/// Answers with the number of new rows. A POST that is on record already counts nowhere.
-pub(super) const INSERT: &str = "\
+/// Inserts attempts and counts those that were new; answers with their number. A POST that is on record already counts
+/// nowhere.
+pub(super) fn insert(manner: Manner) -> String {
+    format!("{INSERT}{}{COUNT}", manner.keep())
+}
+
+const INSERT: &str = "\
 WITH fresh AS (
     INSERT INTO attempts (delivery_id, send_id, endpoint, started_at, next_attempt_at, duration_us, first_byte_us, held_ms,
         late_ms, since_accepted_ms, delivery_day, number, trigger, outcome, status_code, held_reason, url, error,
         request_headers, response_headers, response_excerpt)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::bigint[],
-        $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::date[], $12::int[], $13::smallint[], $14::smallint[],
-        $15::smallint[], $16::smallint[], $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[])
-    ON CONFLICT DO NOTHING
+    SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::timestamptz[]),
+    unnest($5::timestamptz[]), unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bigint[]),
+    unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::date[]), unnest($12::int[]),
+    unnest($13::smallint[]), unnest($14::smallint[]), unnest($15::smallint[]), unnest($16::smallint[]),
+    unnest($17::text[]), unnest($18::text[]), unnest($19::text[]), unnest($20::text[]), unnest($21::bytea[])
+";
+
+const COUNT: &str = "
     RETURNING endpoint, started_at, outcome, trigger, number, duration_us, since_accepted_ms
 ), counted AS (
     INSERT INTO endpoint_minutes AS m (endpoint, minute, successes, failures, retries, duration_us, first_attempts,
@@ -43,7 +53,7 @@ pub(crate) fn ended_at(attempt: &AttemptRecord) -> UnixMillis {
     attempt.started_at.plus(Duration::from_micros(attempt.duration_us))
 }
 
-/// Attempts as the arrays that [`INSERT`] takes.
+/// Attempts as the arrays that [`insert`] takes.
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     delivery_id: Vec<Uuid>,
@@ -84,6 +94,8 @@ impl<'a> Columns<'a> {
         attempts.sort_unstable_by_key(|(report, attempt, _)| {
             (report.delivery.delivery_day, report.delivery.id, attempt.send_id)
         });
+        attempts
+            .dedup_by_key(|(report, attempt, _)| (report.delivery.delivery_day, report.delivery.id, attempt.send_id));
         let mut columns = Self::default();
         for (report, attempt, excerpt) in attempts {
             let delivery = &report.delivery;

@@ -11,7 +11,8 @@ use crate::sql::{Ts, clean};
 /// The same letter, delivered again, makes no second row.
 pub(super) const INSERT: &str = "\
 INSERT INTO dead_letters (identity, received_at, source, reason, body, headers)
-SELECT * FROM unnest($1::bytea[], $2::timestamptz[], $3::text[], $4::text[], $5::bytea[], $6::text[])
+SELECT unnest($1::bytea[]), unnest($2::timestamptz[]), unnest($3::text[]), unnest($4::text[]),
+    unnest($5::bytea[]), unnest($6::text[])
 ON CONFLICT DO NOTHING";
 
 /// Dead letters as the arrays that [`INSERT`] takes.

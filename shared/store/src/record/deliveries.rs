@@ -13,9 +13,11 @@ pub(super) const UPSERT: &str = "\
 INSERT INTO deliveries AS d (id, tenant, endpoint, created_at, accepted_at, expires_at, reported_at, standing,
     next_attempt_at, first_attempt_at, delivery_day, event_day, epoch, status, discard_reason, number, status_code,
     event_id, type, generation, origin)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
-    $7::timestamptz[], $8::bigint[], $9::timestamptz[], $10::timestamptz[], $11::date[], $12::date[], $13::int[],
-    $14::smallint[], $15::smallint[], $16::int[], $17::smallint[], $18::text[], $19::text[], $20::text[], $21::uuid[])
+SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::timestamptz[]),
+    unnest($5::timestamptz[]), unnest($6::timestamptz[]), unnest($7::timestamptz[]), unnest($8::bigint[]),
+    unnest($9::timestamptz[]), unnest($10::timestamptz[]), unnest($11::date[]), unnest($12::date[]),
+    unnest($13::int[]), unnest($14::smallint[]), unnest($15::smallint[]), unnest($16::int[]),
+    unnest($17::smallint[]), unnest($18::text[]), unnest($19::text[]), unnest($20::text[]), unnest($21::uuid[])
 ON CONFLICT (id, delivery_day) DO UPDATE SET
     status = CASE WHEN (excluded.standing, excluded.reported_at) > (d.standing, d.reported_at)
                   THEN excluded.status ELSE d.status END,

@@ -43,6 +43,11 @@ impl WriteError {
         }
     }
 
+    /// Whether a row was there already, written plainly.
+    pub(super) fn is_repeat(&self) -> bool {
+        matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
+    }
+
     /// Whether a row found no partition (nothing else in the log has a check).
     pub(super) fn is_missing_partition(&self) -> bool {
         matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::CHECK_VIOLATION))

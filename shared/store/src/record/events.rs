@@ -11,17 +11,23 @@ use postrider_wire::messages::{AcceptedEvent, Decision};
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
+use super::manner::Manner;
 use crate::sql::{Coded, Date, Ts, clean};
 
-/// The first of two events with one id and day stays.
-pub(super) const INSERT: &str = "\
+/// Inserts events; of two with one id and day the first stays.
+pub(super) fn insert(manner: Manner) -> String {
+    format!("{INSERT}{}", manner.keep())
+}
+
+const INSERT: &str = "\
 INSERT INTO events (accepted_at, occurred_at, instance, sequence, tenant, event_day, origin, lane, id, type, content_hash,
     attributes, metadata, data)
-SELECT * FROM unnest($1::timestamptz[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::uuid[], $6::date[],
-    $7::smallint[], $8::smallint[], $9::text[], $10::text[], $11::text[], $12::jsonb[], $13::bytea[], $14::bytea[])
-ON CONFLICT DO NOTHING";
+SELECT unnest($1::timestamptz[]), unnest($2::timestamptz[]), unnest($3::bigint[]), unnest($4::bigint[]),
+    unnest($5::uuid[]), unnest($6::date[]), unnest($7::smallint[]), unnest($8::smallint[]), unnest($9::text[]),
+    unnest($10::text[]), unnest($11::text[]), unnest($12::jsonb[]), unnest($13::bytea[]), unnest($14::bytea[])
+";
 
-/// Events as the arrays that [`INSERT`] takes.
+/// Events as the arrays that [`insert`] takes.
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     accepted_at: Vec<Ts>,
@@ -53,7 +59,9 @@ fn storable(attributes: &Attributes) -> Cow<'_, Attributes> {
 impl<'a> Columns<'a> {
     /// These events, sorted by key.
     pub(super) fn of(mut events: Vec<&'a (AcceptedEvent, Bytes)>) -> Self {
-        events.sort_unstable_by(|(a, _), (b, _)| (a.event_day, a.tenant, &a.id).cmp(&(b.event_day, b.tenant, &b.id)));
+        // Stable, so that of two with one id the first stays.
+        events.sort_by(|(a, _), (b, _)| (a.event_day, a.tenant, &a.id).cmp(&(b.event_day, b.tenant, &b.id)));
+        events.dedup_by(|(a, _), (b, _)| (a.event_day, a.tenant, &a.id) == (b.event_day, b.tenant, &b.id));
         let mut columns = Self::default();
         for (event, data) in events {
             columns.accepted_at.push(Ts(event.accepted_at));
@@ -100,13 +108,25 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Two decisions of one event (a crash in between, an edit of the configuration) merge by union. An array of arrays is
-/// no SQL, so that each row is a slice of one.
-pub(super) const UPSERT_DECISIONS: &str = "\
+/// Inserts decisions. Two of one event (a crash in between, an edit of the configuration) merge by union.
+pub(super) fn insert_decisions(manner: Manner) -> String {
+    match manner {
+        Manner::Plain => INSERT_DECISIONS.to_owned(),
+        Manner::Careful => format!("{INSERT_DECISIONS}{UNITE_DECISIONS}"),
+    }
+}
+
+/// An array of arrays is no SQL, so that each row is a slice of one.
+const INSERT_DECISIONS: &str = "\
 INSERT INTO decisions AS d (config_version, decided_at, tenant, event_day, event_id, matched)
 SELECT u.config_version, u.decided_at, u.tenant, u.event_day, u.event_id, ($6::uuid[])[u.from_index : u.to_index]
-FROM unnest($1::bigint[], $2::timestamptz[], $3::uuid[], $4::date[], $5::text[], $7::int[], $8::int[])
-    AS u(config_version, decided_at, tenant, event_day, event_id, from_index, to_index)
+FROM (SELECT unnest($1::bigint[]) AS config_version, unnest($2::timestamptz[]) AS decided_at, unnest($3::uuid[]) AS tenant,
+        unnest($4::date[]) AS event_day, unnest($5::text[]) AS event_id, unnest($7::int[]) AS from_index,
+        unnest($8::int[]) AS to_index) u
+";
+
+/// The union of the endpoints; of version and time the earlier.
+const UNITE_DECISIONS: &str = "\
 ON CONFLICT (tenant, event_id, event_day) DO UPDATE SET
     matched = (SELECT array_agg(DISTINCT m ORDER BY m) FROM unnest(d.matched || excluded.matched) m),
     config_version = least(d.config_version, excluded.config_version),
@@ -114,7 +134,7 @@ ON CONFLICT (tenant, event_id, event_day) DO UPDATE SET
 WHERE NOT d.matched @> excluded.matched OR excluded.config_version < d.config_version
     OR excluded.decided_at < d.decided_at";
 
-/// Decisions as the arrays that [`UPSERT_DECISIONS`] takes.
+/// Decisions as the arrays that [`insert_decisions`] takes.
 #[derive(Default)]
 pub(super) struct DecisionColumns<'a> {
     config_version: Vec<i64>,

@@ -10,6 +10,7 @@ mod dead_letters;
 mod deliveries;
 mod error;
 mod events;
+mod manner;
 mod merge;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,8 @@ use std::collections::BTreeSet;
 pub use batch::{DeadLetter, RecordBatch, Written};
 use deadpool_postgres::{GenericClient, Object};
 pub use error::WriteError;
+pub(crate) use manner::Caution;
+use manner::Manner;
 pub(crate) use merge::Report;
 use postrider_model::time::Day;
 use tokio_postgres::types::ToSql;
@@ -36,18 +39,24 @@ impl Store {
             return Ok(Written::default());
         }
         let client = self.client().await?;
-        match self.write_present(&client, batch).await {
+        match self.write_present(&client, batch, self.caution().next()).await {
+            Err(error) if error.is_repeat() => self.caution().raise(),
             // A partition that was known has been dropped meanwhile: ask anew, and skip its rows.
+            Err(error) if error.is_missing_partition() => self.known_partitions().forget(),
+            result => return result,
+        }
+        match self.write_present(&client, batch, Manner::Careful).await {
+            // Both at once.
             Err(error) if error.is_missing_partition() => {
                 self.known_partitions().forget();
-                self.write_present(&client, batch).await
+                self.write_present(&client, batch, Manner::Careful).await
             }
             result => result,
         }
     }
 
     /// Writes what has a partition.
-    async fn write_present(&self, client: &Object, batch: &RecordBatch) -> Result<Written, WriteError> {
+    async fn write_present(&self, client: &Object, batch: &RecordBatch, manner: Manner) -> Result<Written, WriteError> {
         let present = self.known_partitions().present(client, &days(batch)).await?;
         let has = |day: Day| present.contains(&day);
         let events: Vec<_> = batch.events.iter().filter(|(event, _)| has(event.event_day)).collect();
@@ -70,10 +79,10 @@ impl Store {
             true => client.prepare_cached(sql).await.map(Some),
             false => Ok(None),
         };
-        let write_events = statement(!events.is_empty(), events::INSERT).await?;
-        let write_decisions = statement(!decisions.is_empty(), events::UPSERT_DECISIONS).await?;
+        let write_events = statement(!events.is_empty(), &events::insert(manner)).await?;
+        let write_decisions = statement(!decisions.is_empty(), &events::insert_decisions(manner)).await?;
         let write_deliveries = statement(!reports.is_empty(), deliveries::UPSERT).await?;
-        let write_attempts = statement(!attempts.is_empty(), attempts::INSERT).await?;
+        let write_attempts = statement(!attempts.is_empty(), &attempts::insert(manner)).await?;
         let write_letters = statement(!letters.is_empty(), dead_letters::INSERT).await?;
 
         // `join!` polls in this order, and polling once sends: so the server gets all of it in this order, at once. When
