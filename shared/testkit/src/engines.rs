@@ -29,7 +29,7 @@ use rabbit::{RabbitNode, RabbitPorts};
 /// Who gets told what is going on; `xtask` prints it, tests ignore it.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Which environment variables name engines that are there already.
+/// What the engines are for, which decides where their data is and which variables name others instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// `POSTRIDER_AMQP_URL`, `POSTRIDER_DATABASE_URL`.
@@ -86,15 +86,47 @@ struct Ports {
 }
 
 impl Ports {
-    // Below Linux's ephemeral range (32768 and up): a port in it can be taken by any outgoing connection.
-    fn wanted() -> Result<Self> {
+    // Below Linux's ephemeral range (32768 and up): a port in it can be taken by any outgoing connection. Those of the
+    // test engines are a hundred higher, so that tests run beside `up`.
+    fn wanted(purpose: Purpose) -> Result<Self> {
+        let prefix = purpose.prefix();
+        let more = if purpose == Purpose::Tests { 100 } else { 0 };
+        let port = |name: &str, default: u16| port_from_env(&format!("{prefix}_{name}"), default + more);
         Ok(Self {
-            amqp: port_from_env("POSTRIDER_DEV_AMQP_PORT", 27672)?,
-            management: port_from_env("POSTRIDER_DEV_AMQP_API_PORT", 27673)?,
-            distribution: port_from_env("POSTRIDER_DEV_AMQP_DIST_PORT", 27674)?,
-            epmd: port_from_env("POSTRIDER_DEV_EPMD_PORT", 27675)?,
-            postgres: port_from_env("POSTRIDER_DEV_POSTGRES_PORT", 27432)?,
+            amqp: port("AMQP_PORT", 27672)?,
+            management: port("AMQP_API_PORT", 27673)?,
+            distribution: port("AMQP_DIST_PORT", 27674)?,
+            epmd: port("EPMD_PORT", 27675)?,
+            postgres: port("POSTGRES_PORT", 27432)?,
         })
+    }
+
+    fn rabbit(&self, folder: &Path, purpose: Purpose) -> RabbitNode {
+        let Self { amqp, management, distribution, epmd, .. } = *self;
+        let ports = RabbitPorts { amqp, management, distribution, epmd };
+        RabbitNode::new(folder.join("rabbitmq"), ports, purpose.prefix())
+    }
+
+    fn postgres(&self, folder: &Path, purpose: Purpose) -> Postgres {
+        Postgres::new(folder.join("postgres"), self.postgres, purpose.prefix())
+    }
+}
+
+impl Purpose {
+    /// What the variables that choose ports begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Development => "POSTRIDER_DEV",
+            Self::Tests => "POSTRIDER_TEST",
+        }
+    }
+
+    /// Tests have engines of their own: they start empty, and never meet the data of `up`.
+    fn folder(self, folder: &Path) -> PathBuf {
+        match self {
+            Self::Development => folder.to_path_buf(),
+            Self::Tests => folder.join("tests"),
+        }
     }
 }
 
@@ -159,28 +191,39 @@ impl Engines {
         }
 
         install::ensure(amqp.is_none(), database.is_none(), &options)?;
-        std::fs::create_dir_all(&options.folder).with_context(|| {
-            format!("cannot make {} (was it made by another user? remove it as that user)", options.folder.display())
+        let purpose = options.purpose;
+        let folder = purpose.folder(&options.folder);
+        std::fs::create_dir_all(&folder).with_context(|| {
+            format!("cannot make {} (was it made by another user? remove it as that user)", folder.display())
         })?;
-        let folder = options.folder.canonicalize()?;
+        let folder = folder.canonicalize()?;
         let gate = open_lock(&folder, "engines.lock")?;
         gate.lock().context("waiting for another `cargo xtask` to start or stop the engines")?;
         let users = open_lock(&folder, "users.lock")?;
 
-        let wanted = Ports::wanted()?;
-        let ports = running_ports(&folder).unwrap_or(wanted);
+        let wanted = Ports::wanted(purpose)?;
+        let ports = running_ports(&folder, purpose).unwrap_or(wanted);
         let mut held = Held {
-            rabbit: amqp.is_none().then(|| RabbitNode::new(folder.join("rabbitmq"), RabbitPorts::from(ports))),
-            postgres: database.is_none().then(|| Postgres::new(folder.join("postgres"), ports.postgres)),
+            rabbit: amqp.is_none().then(|| ports.rabbit(&folder, purpose)),
+            postgres: database.is_none().then(|| ports.postgres(&folder, purpose)),
             folder: folder.clone(),
             users,
             gate: Some(gate),
         };
-        if options.reset {
-            held.reset(&options.say)?;
-            held.rabbit = amqp.is_none().then(|| RabbitNode::new(folder.join("rabbitmq"), RabbitPorts::from(wanted)));
-            held.postgres = database.is_none().then(|| Postgres::new(folder.join("postgres"), wanted.postgres));
+        // Tests leave their vhosts behind (see `Scope`), so their engines start empty when nobody else is using them.
+        let unused = held.users.try_lock().is_ok();
+        if options.reset && !unused {
+            bail!("--reset: another `cargo xtask` uses the engines in {}; stop it first", folder.display());
         }
+        if options.reset || (purpose == Purpose::Tests && unused) {
+            if options.reset {
+                (options.say)("removing the data of RabbitMQ and PostgreSQL");
+            }
+            held.empty()?;
+            held.rabbit = amqp.is_none().then(|| wanted.rabbit(&folder, purpose));
+            held.postgres = database.is_none().then(|| wanted.postgres(&folder, purpose));
+        }
+        held.remember(purpose)?;
         held.users.lock_shared().context("taking the engines' user lock")?;
 
         let mut engines = Self {
@@ -211,7 +254,6 @@ impl Engines {
         {
             postgres.start(say)?;
         }
-        held.remember()?;
         if let Some(rabbit) = &mut held.rabbit {
             rabbit.wait_ready().await?;
             self.amqp_url = rabbit.amqp_url();
@@ -276,8 +318,8 @@ impl Drop for Engines {
 }
 
 impl Held {
-    fn remember(&self) -> Result<()> {
-        let wanted = Ports::wanted()?;
+    fn remember(&self, purpose: Purpose) -> Result<()> {
+        let wanted = Ports::wanted(purpose)?;
         let ports = Ports {
             amqp: self.rabbit.as_ref().map_or(wanted.amqp, |r| r.ports.amqp),
             management: self.rabbit.as_ref().map_or(wanted.management, |r| r.ports.management),
@@ -317,11 +359,8 @@ impl Held {
         }
     }
 
-    fn reset(&mut self, say: &Say) -> Result<()> {
-        if self.users.try_lock().is_err() {
-            bail!("--reset: another `cargo xtask` uses the engines in {}; stop it first", self.folder.display());
-        }
-        say("removing the data of RabbitMQ and PostgreSQL");
+    /// Stops what runs and removes its data. Only with the users' lock.
+    fn empty(&mut self) -> Result<()> {
         self.stop_all();
         for name in ["rabbitmq", "postgres", "engines.json"] {
             let path = self.folder.join(name);
@@ -332,17 +371,15 @@ impl Held {
                 return Err(error).with_context(|| format!("removing {}", path.display()));
             }
         }
-        self.users.unlock()?;
         Ok(())
     }
 }
 
 /// The ports of engines of ours that run now; `None` when none run.
-fn running_ports(folder: &Path) -> Option<Ports> {
+fn running_ports(folder: &Path, purpose: Purpose) -> Option<Ports> {
     let ports: Ports = serde_json::from_slice(&std::fs::read(folder.join("engines.json")).ok()?).ok()?;
-    let rabbit = RabbitNode::new(folder.join("rabbitmq"), RabbitPorts::from(ports));
-    let postgres = Postgres::new(folder.join("postgres"), ports.postgres);
-    (rabbit.running() || postgres.running()).then_some(ports)
+    let running = ports.rabbit(folder, purpose).running() || ports.postgres(folder, purpose).running();
+    running.then_some(ports)
 }
 
 fn open_lock(folder: &Path, name: &str) -> Result<File> {
@@ -356,17 +393,11 @@ fn open_lock(folder: &Path, name: &str) -> Result<File> {
         .with_context(|| format!("cannot open {} (made by another user?)", path.display()))
 }
 
-/// The URLs of the private engines of this checkout if they run now, for tests that were started by hand.
+/// The URLs of the private test engines of this checkout if they run now, for tests that were started by hand.
 pub(crate) fn running_private() -> Option<(String, String, String)> {
-    let folder = default_folder().canonicalize().ok()?;
-    let ports = running_ports(&folder)?;
-    let rabbit = RabbitNode::new(folder.join("rabbitmq"), RabbitPorts::from(ports));
-    let postgres = Postgres::new(folder.join("postgres"), ports.postgres);
+    let purpose = Purpose::Tests;
+    let folder = purpose.folder(&default_folder()).canonicalize().ok()?;
+    let ports = running_ports(&folder, purpose)?;
+    let (rabbit, postgres) = (ports.rabbit(&folder, purpose), ports.postgres(&folder, purpose));
     (rabbit.running() && postgres.running()).then(|| (rabbit.amqp_url(), rabbit.api_url(), postgres.url("postgres")))
-}
-
-impl From<Ports> for RabbitPorts {
-    fn from(ports: Ports) -> Self {
-        Self { amqp: ports.amqp, management: ports.management, distribution: ports.distribution, epmd: ports.epmd }
-    }
 }

@@ -54,7 +54,7 @@ pub fn free_port() -> u16 {
     loop {
         let port = 20_000 + (uuid::Uuid::new_v4().as_u128() % 12_000) as u16;
         // The engines' own defaults are left alone.
-        if !(27_400..27_700).contains(&port) && !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok()
+        if !(27_400..27_800).contains(&port) && !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok()
         {
             given.insert(port);
             return port;

@@ -20,6 +20,8 @@ const SUPERUSER: &str = "postrider";
 pub(super) struct Postgres {
     folder: PathBuf,
     pub(super) port: u16,
+    /// What the variable that chooses the port begins with, for an error message.
+    prefix: &'static str,
     child: Option<Child>,
 }
 
@@ -35,8 +37,8 @@ enum RunAs {
 }
 
 impl Postgres {
-    pub(super) fn new(folder: PathBuf, port: u16) -> Self {
-        Self { folder, port, child: None }
+    pub(super) fn new(folder: PathBuf, port: u16, prefix: &'static str) -> Self {
+        Self { folder, port, prefix, child: None }
     }
 
     /// A superuser's URL of one database.
@@ -66,7 +68,7 @@ impl Postgres {
 
     /// Makes the cluster if there is none and starts it; [`Postgres::wait_ready`] waits for it.
     pub(super) fn start(&mut self, say: &Say) -> Result<()> {
-        ports::claim(self.port, "PostgreSQL", "POSTRIDER_DEV_POSTGRES_PORT")?;
+        ports::claim(self.port, "PostgreSQL", &format!("{}_POSTGRES_PORT", self.prefix))?;
         std::fs::create_dir_all(&self.folder).with_context(|| format!("making {}", self.folder.display()))?;
         let run_as = run_as(&self.folder)?;
         if let RunAs::Other { user, .. } = &run_as {

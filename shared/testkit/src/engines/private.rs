@@ -30,7 +30,7 @@ impl PrivateRabbit {
         let folder = tempfile::Builder::new().prefix("postrider-rabbit-").tempdir()?;
         let ports =
             RabbitPorts { amqp: free_port(), management: free_port(), distribution: free_port(), epmd: free_port() };
-        let mut node = RabbitNode::new(folder.path().canonicalize()?, ports);
+        let mut node = RabbitNode::new(folder.path().canonicalize()?, ports, "POSTRIDER_TEST");
         node.extra_config = extra.to_owned();
         let mut rabbit = Self { node, _folder: folder };
         rabbit.node.start(&(Arc::new(|_: &str| ()) as _))?;

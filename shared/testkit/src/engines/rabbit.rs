@@ -26,6 +26,8 @@ pub(super) struct RabbitNode {
     pub(super) ports: RabbitPorts,
     /// More lines for `rabbitmq.conf`.
     pub(super) extra_config: String,
+    /// What the variables that choose its ports begin with, for an error message.
+    prefix: &'static str,
     child: Option<Child>,
 }
 
@@ -39,8 +41,8 @@ const ADVANCED_CONFIG: &str = "\
 ";
 
 impl RabbitNode {
-    pub(super) fn new(folder: PathBuf, ports: RabbitPorts) -> Self {
-        Self { folder, ports, extra_config: String::new(), child: None }
+    pub(super) fn new(folder: PathBuf, ports: RabbitPorts, prefix: &'static str) -> Self {
+        Self { folder, ports, extra_config: String::new(), prefix, child: None }
     }
 
     pub(super) fn amqp_url(&self) -> String {
@@ -125,10 +127,11 @@ impl RabbitNode {
         // What is left of a node that was killed (its epmd, say) would hold the ports.
         procs::kill_marked(&self.folder);
         let RabbitPorts { amqp, management, distribution, epmd } = self.ports;
-        ports::claim(amqp, "RabbitMQ, AMQP", "POSTRIDER_DEV_AMQP_PORT")?;
-        ports::claim(management, "RabbitMQ, management API", "POSTRIDER_DEV_AMQP_API_PORT")?;
-        ports::claim(distribution, "RabbitMQ, Erlang distribution", "POSTRIDER_DEV_AMQP_DIST_PORT")?;
-        ports::claim(epmd, "RabbitMQ, epmd", "POSTRIDER_DEV_EPMD_PORT")?;
+        let variable = |name: &str| format!("{}_{name}", self.prefix);
+        ports::claim(amqp, "RabbitMQ, AMQP", &variable("AMQP_PORT"))?;
+        ports::claim(management, "RabbitMQ, management API", &variable("AMQP_API_PORT"))?;
+        ports::claim(distribution, "RabbitMQ, Erlang distribution", &variable("AMQP_DIST_PORT"))?;
+        ports::claim(epmd, "RabbitMQ, epmd", &variable("EPMD_PORT"))?;
         let server = install::rabbitmq_server().context("RabbitMQ is not installed")?;
         self.write_config()?;
         say(&format!("starting RabbitMQ on port {amqp} (data in {})", self.folder.display()));

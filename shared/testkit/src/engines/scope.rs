@@ -148,13 +148,6 @@ pub(super) async fn management_get(api: &str, path: &str) -> Result<Vec<u8>> {
     Ok(answer.bytes().await?.to_vec())
 }
 
-async fn management_delete(api: &str, path: &str) -> Result<()> {
-    let (url, user, password) = management_url(api, path)?;
-    let request = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
-    request.delete(url).basic_auth(user, Some(password)).send().await?;
-    Ok(())
-}
-
 /// Makes a database unless it is there.
 pub(super) async fn make_database(admin: &str, name: &str) -> Result<()> {
     match run_sql(admin, &format!("CREATE DATABASE {name}")).await {
