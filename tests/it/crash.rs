@@ -19,7 +19,7 @@ const BATCH: usize = 50;
 const DELIVERIES: usize = EVENTS + EVENTS / 2;
 /// What a killed process had in hand and its successor does again: the bound that ARCHITECTURE.md documents.
 const DUPLICATES_MAX: usize = 8_192;
-const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,9 +157,8 @@ impl Run {
     async fn recorded(&self) -> (usize, usize) {
         let begun = Instant::now();
         loop {
-            let delivered = self
-                .count("SELECT count(*) FROM deliveries WHERE event_id LIKE 'crash-%' AND status = 4")
-                .await;
+            let delivered =
+                self.count("SELECT count(*) FROM deliveries WHERE event_id LIKE 'crash-%' AND status = 4").await;
             if delivered == DELIVERIES {
                 break;
             }
