@@ -1,7 +1,7 @@
 //! The API: everything that people and SDKs do beside publishing.
 //!
-//! It owns the routes under `/v1` but for `/v1/publish`, who may use them ([`auth`]), what a valid tenant or endpoint is
-//! ([`endpoints`]), and the OpenAPI document, which is made from this code.
+//! It owns the routes under `/v1` but for `/v1/publish`, who may use them (`auth`), what a valid tenant or endpoint is
+//! (`endpoints`), and the OpenAPI document, which is made from this code.
 //!
 //! # What it promises
 //! - Every error is a problem (RFC 9457); one in a field carries a JSON pointer to it.

@@ -1,7 +1,7 @@
 //! The recorder: writes what happened to PostgreSQL, behind everything else.
 //!
-//! It owns the log: accepted events, decisions, outcomes and dead letters become rows ([`write`]), the days' partitions
-//! are made and dropped ([`maintain`]), and what was committed but never published is published again ([`sweep`]).
+//! It owns the log: accepted events, decisions, outcomes and dead letters become rows (`write`), the days' partitions
+//! are made and dropped (`maintain`), and what was committed but never published is published again (`sweep`).
 //!
 //! # What it promises
 //! - A message is acked after the commit that holds what it says. A crash in between repeats it, and a repeat changes

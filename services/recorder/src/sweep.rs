@@ -5,24 +5,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_broker::{Broker, Bundler, BundlerOptions, Route, SingleRoute, Singles};
-use postrider_model::delivery::{DeliveryStatus, DiscardReason, Lane};
+use postrider_model::delivery::Lane;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profiles};
 use postrider_store::Store;
 use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId, PendingDelivery};
-use postrider_store::record::RecordBatch;
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::{AcceptedEvent, OutcomeReport};
+use postrider_wire::messages::AcceptedEvent;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::config::Config;
-use crate::{metrics, write};
+use crate::metrics;
 
 const ENTRIES_MAX: u32 = 200;
 
@@ -49,7 +49,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let swept = sweeper.sweep(config.sweep_after, &stop).instrument(tracing::info_span!("sweep"));
+        let swept = sweeper.sweep(config.sweep_after).instrument(tracing::info_span!("sweep"));
         if stop.run_until_cancelled(swept).await.is_none() {
             return;
         }
@@ -71,7 +71,7 @@ struct Sweeper {
 }
 
 impl Sweeper {
-    async fn sweep(&self, older_than: std::time::Duration, stop: &CancellationToken) {
+    async fn sweep(&self, older_than: Duration) {
         let entries = match self.store.outbox_claim(ENTRIES_MAX, older_than).await {
             Ok(entries) => entries,
             Err(error) => {
@@ -82,7 +82,7 @@ impl Sweeper {
         let mut done = Vec::with_capacity(entries.len());
         for entry in entries {
             let published = match entry {
-                OutboxEntry::Delivery(pending) => self.delivery(*pending, stop).await,
+                OutboxEntry::Delivery(pending) => self.delivery(*pending).await,
                 OutboxEntry::Event(event) => self.event(event).await,
             };
             done.extend(published);
@@ -97,10 +97,12 @@ impl Sweeper {
     }
 
     /// The entry's number when it is dealt with.
-    async fn delivery(&self, pending: PendingDelivery, stop: &CancellationToken) -> Option<OutboxId> {
+    async fn delivery(&self, pending: PendingDelivery) -> Option<OutboxId> {
         let outbox = pending.outbox;
         let Some(data) = pending.event.data.as_ref() else {
-            return self.expunged(pending, stop).await;
+            // The store hands out no delivery without its event's data.
+            tracing::warn!(delivery.id = %pending.task.delivery.id, "a waiting delivery has nothing to send");
+            return Some(outbox);
         };
         let Some(profile) = self.profiles.get(&pending.profile) else {
             tracing::warn!(profile = pending.profile, "a waiting delivery's profile is not loaded");
@@ -121,25 +123,6 @@ impl Sweeper {
         self.lanes.publish(SingleRoute::Lane(pending.task.lane), &[member]).await.ok()?;
         tracing::info!(delivery.id = %pending.task.delivery.id, "published what was committed and not published");
         Some(outbox)
-    }
-
-    /// Nothing can be sent any more: the delivery comes to its end here.
-    async fn expunged(&self, pending: PendingDelivery, stop: &CancellationToken) -> Option<OutboxId> {
-        let outcome = OutcomeReport {
-            delivery: pending.task.delivery,
-            epoch: pending.task.epoch,
-            attempt: None,
-            status: DeliveryStatus::Discarded,
-            at: UnixMillis::now(),
-            next_attempt_at: None,
-            discard_reason: Some(DiscardReason::Expunged),
-            disable_endpoint: false,
-            expires_at: pending.task.expires_at,
-            traceparent: None,
-        };
-        let rows = RecordBatch { outcomes: vec![(outcome, Bytes::new())], ..RecordBatch::default() };
-        write::write(&self.store, rows, stop).await.ok()?;
-        Some(pending.outbox)
     }
 
     async fn event(&self, event: OperationalEvent) -> Option<OutboxId> {

@@ -1,0 +1,40 @@
+//! An endpoint that answered 410 is switched off, unless its customer edited it since.
+
+use std::time::Duration;
+
+use postrider_broker::Queue;
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::ids::TenantId;
+use postrider_model::time::UnixMillis;
+
+use crate::harness::{World, event, member, outcome};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gone_switches_the_endpoint_off_and_tells_the_operator() {
+    let world = World::new("rec_gone").await;
+    let endpoint = world.endpoint().await;
+    let recorder = world.recorder();
+    let gone = outcome(&event(endpoint.tenant), endpoint.id, 410);
+    world.publish(Queue::Outcomes, &[member(&gone, b"")]).await;
+    // The operational event is published to the operator's own tenant, and comes back as an event like any other.
+    world.wait_for_rows("events", 1).await;
+    let events =
+        world.store.list_events(Some(TenantId::OPERATOR), &Default::default(), &Default::default()).await.unwrap();
+    assert_eq!(events.items[0].event_type.as_str(), "endpoint.disabled");
+    let disabled = world.store.get_endpoint(None, endpoint.id).await.unwrap().unwrap();
+    assert_eq!(disabled.status, EndpointStatus::Disabled);
+    assert!(disabled.disabled_reason.is_some_and(|reason| reason.contains("410")));
+
+    // Its customer switches it on again; the same message, repeated, changes nothing.
+    let on = |draft: &mut postrider_store::config::EndpointDraft| {
+        draft.status = EndpointStatus::Active;
+        Ok::<(), ()>(())
+    };
+    world.store.edit_endpoint(None, endpoint.id, None, on).await.unwrap();
+    let mut unlike = outcome(&event(endpoint.tenant), endpoint.id, 200);
+    unlike.at = UnixMillis::now().plus(Duration::from_secs(1));
+    world.publish(Queue::Outcomes, &[member(&gone, b""), member(&unlike, b"")]).await;
+    world.wait_for_rows("attempts", 2).await;
+    recorder.stop().await;
+    assert_eq!(world.store.get_endpoint(None, endpoint.id).await.unwrap().unwrap().status, EndpointStatus::Active);
+}

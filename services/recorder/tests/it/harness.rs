@@ -1,0 +1,242 @@
+//! A database and a virtual host of the test's own, a recorder between them, and what services would publish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_broker::{Broker, BrokerConfig, Queue, SingleRoute, Singles};
+use postrider_model::attempt::Outcome;
+use postrider_model::delivery::{DeliveryStatus, Lane, Trigger};
+use postrider_model::event::{Attributes, Origin};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::time::UnixMillis;
+use postrider_profiles::Profiles;
+use postrider_recorder::{Config, Deps};
+use postrider_runtime::health::Health;
+use postrider_store::config::{Endpoint, EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint, TenantDraft};
+use postrider_store::crypto::MasterKeys;
+use postrider_store::{Store, StoreConfig};
+use postrider_testkit::engines::Scope;
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
+use secrecy::SecretString;
+use tokio::task::JoinHandle;
+use tokio_postgres::NoTls;
+use tokio_util::sync::CancellationToken;
+
+/// How long a state of affairs is waited for before the test fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) broker: Broker,
+    pub(crate) singles: Singles,
+    pub(crate) health: Health,
+    pub(crate) scope: Scope,
+}
+
+/// A running recorder.
+pub(crate) struct Recorder {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Recorder {
+    /// Stops it as SIGTERM would, and waits until it has ended.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it ends").expect("it does not panic");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Before the virtual host goes: a connection that finds it missing would declare its queues again, and 3.10.8's
+        // dead-letter workers do not survive a host that is deleted at that moment.
+        let broker = self.broker.clone();
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
+    }
+}
+
+impl World {
+    pub(crate) async fn new(name: &str) -> Self {
+        let world = Self::bare(name).await;
+        world.store.migrate().await.unwrap();
+        world
+    }
+
+    /// Nobody has migrated yet.
+    pub(crate) async fn bare(name: &str) -> Self {
+        let scope = Scope::new(name).await;
+        let keys = MasterKeys::parse(&MasterKeys::generate_text("k1")).unwrap();
+        let store = Store::connect(StoreConfig::new(&scope.database_url), keys).unwrap();
+        let config = BrokerConfig::new(&scope.amqp_url, "recorder test");
+        let broker = Broker::connect(config, CancellationToken::new()).await.unwrap();
+        let singles = broker.singles();
+        Self { store, broker, singles, health: Health::new(), scope }
+    }
+
+    pub(crate) fn recorder(&self) -> Recorder {
+        let stop = CancellationToken::new();
+        let deps = Deps {
+            broker: self.broker.clone(),
+            store: self.store.clone(),
+            profiles: Arc::new(Profiles::builtin()),
+            ready: self.health.check("recorder"),
+        };
+        let config =
+            Config { sweep_every: Duration::from_millis(50), sweep_after: Duration::ZERO, ..Config::default() };
+        let task = tokio::spawn(postrider_recorder::run(config, deps, stop.clone()));
+        Recorder { stop, task }
+    }
+
+    /// Publishes a message straight to a queue.
+    pub(crate) async fn publish(&self, queue: Queue, members: &[Member]) {
+        self.singles.publish(SingleRoute::Queue(queue.name()), members).await.unwrap();
+    }
+
+    /// Runs SQL as the database's owner, beside the store.
+    pub(crate) async fn sql(&self, url: &str, sql: &str) -> Vec<tokio_postgres::SimpleQueryMessage> {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let rows = client.simple_query(sql).await.unwrap();
+        drop(client);
+        driver.await.unwrap().unwrap();
+        rows
+    }
+
+    /// The first column of the only row.
+    pub(crate) async fn count(&self, table: &str) -> u64 {
+        let rows = self.sql(&self.scope.database_url, &format!("SELECT count(*) FROM {table}")).await;
+        let row = rows.iter().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        row.unwrap().parse().unwrap()
+    }
+
+    /// Waits until a table has so many rows, and checks that it has no more.
+    pub(crate) async fn wait_for_rows(&self, table: &str, rows: u64) {
+        let begun = std::time::Instant::now();
+        loop {
+            let there = self.count(table).await;
+            if there == rows {
+                return;
+            }
+            assert!(there < rows && begun.elapsed() < PATIENCE, "{table} has {there} rows, wanted {rows}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a table is empty.
+    pub(crate) async fn wait_for_none(&self, table: &str) {
+        let begun = std::time::Instant::now();
+        while self.count(table).await > 0 {
+            assert!(begun.elapsed() < PATIENCE, "{table} is not empty");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A tenant of the profile `standard` with one endpoint.
+    pub(crate) async fn endpoint(&self) -> Endpoint {
+        let tenant = self.store.create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap();
+        let document = EndpointDocument {
+            name: "hook".into(),
+            url: Some("https://example.com/".into()),
+            event_types: vec!["*".into()],
+            ..EndpointDocument::default()
+        };
+        let draft = EndpointDraft { document, status: Default::default(), private: EndpointPrivate::default() };
+        let new = NewEndpoint { draft, secret: SecretString::from("secret") };
+        self.store.create_endpoint(tenant.id, &new).await.unwrap()
+    }
+}
+
+/// What ingest publishes.
+pub(crate) fn event(tenant: TenantId) -> AcceptedEvent {
+    let now = UnixMillis::now();
+    AcceptedEvent {
+        id: EventId::generate(),
+        tenant,
+        event_type: "user.created".parse().unwrap(),
+        occurred_at: now,
+        accepted_at: now,
+        event_day: now.day(),
+        origin: Origin::Api,
+        attributes: Attributes::default(),
+        metadata: None,
+        lane: Lane::Live,
+        config_version: 1,
+        instance: 1,
+        sequence: 1,
+        content_hash: None,
+        traceparent: None,
+    }
+}
+
+/// What fan-out publishes about it.
+pub(crate) fn decision(event: &AcceptedEvent, config_version: i64, matched: Vec<EndpointId>) -> Decision {
+    Decision {
+        event: event.id.clone(),
+        event_day: event.event_day,
+        tenant: event.tenant,
+        event_type: event.event_type.clone(),
+        accepted_at: event.accepted_at,
+        decided_at: event.accepted_at,
+        config_version,
+        matched,
+        expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),
+    }
+}
+
+/// What a dispatcher publishes about one attempt.
+pub(crate) fn outcome(event: &AcceptedEvent, endpoint: EndpointId, code: u16) -> OutcomeReport {
+    let now = UnixMillis::now();
+    let success = (200..300).contains(&code);
+    OutcomeReport {
+        delivery: DeliveryRef {
+            id: DeliveryId::derive(event.tenant, &event.id, endpoint, &Generation::First),
+            event: event.id.clone(),
+            event_day: event.event_day,
+            event_type: event.event_type.clone(),
+            tenant: event.tenant,
+            endpoint,
+            delivery_day: event.event_day,
+            created_at: event.accepted_at,
+            accepted_at: event.accepted_at,
+            generation: Generation::First,
+            origin: None,
+        },
+        epoch: 0,
+        attempt: Some(AttemptRecord {
+            number: 1,
+            send_id: SendId::generate(),
+            trigger: Trigger::First,
+            started_at: now,
+            duration_us: 1_000,
+            first_byte_us: None,
+            held_ms: 0,
+            held_reason: None,
+            late_ms: None,
+            url: "https://example.com/".into(),
+            status_code: Some(code),
+            outcome: if success { Outcome::Success } else { Outcome::HttpStatus },
+            error: None,
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+        }),
+        status: if success { DeliveryStatus::Delivered } else { DeliveryStatus::Failed },
+        at: now,
+        next_attempt_at: None,
+        discard_reason: None,
+        disable_endpoint: code == 410,
+        expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),
+        traceparent: None,
+    }
+}
+
+/// A member with this head and payload.
+pub(crate) fn member(head: &impl serde::Serialize, payload: &'static [u8]) -> Member {
+    Member::new(head, Bytes::from_static(payload)).unwrap()
+}

@@ -1,0 +1,8 @@
+//! The recorder over a real RabbitMQ and a real PostgreSQL.
+
+mod disable;
+mod harness;
+mod outages;
+mod poison;
+mod recording;
+mod sweeping;
