@@ -19,6 +19,7 @@ use postrider_model::ids::EndpointId;
 
 use crate::gate::{Gate, Sweeper};
 use crate::prepared::Prepared;
+use crate::strain::Strain;
 
 /// After the database was found away (or a row unreadable), so long nobody asks again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -87,17 +88,18 @@ pub(crate) struct Endpoints {
     feed: AtomicI64,
     away_until: Mutex<Option<Instant>>,
     sweeper: Sweeper,
+    strain: Strain,
 }
 
 impl Endpoints {
-    pub(crate) fn new(limits: Limits, sweeper: Sweeper) -> Self {
+    pub(crate) fn new(limits: Limits, sweeper: Sweeper, strain: Strain) -> Self {
         let entries = Cache::builder()
             .max_capacity(limits.entries)
             .time_to_idle(limits.idle)
             // The default policy may refuse to admit an endpoint that is new.
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { entries, feed: AtomicI64::new(0), away_until: Mutex::new(None), sweeper }
+        Self { entries, feed: AtomicI64::new(0), away_until: Mutex::new(None), sweeper, strain }
     }
 
     /// Endpoints in the cache, about.
@@ -110,7 +112,7 @@ impl Endpoints {
         self.entries.get(&id).unwrap_or_else(|| {
             self.entries.get_with(id, || {
                 Arc::new(Entry {
-                    gate: Gate::new(self.sweeper.clone()),
+                    gate: Gate::new(self.sweeper.clone(), self.strain.clone()),
                     loaded: ArcSwapOption::empty(),
                     changed_at: AtomicI64::new(0),
                     load: tokio::sync::Mutex::new(None),
@@ -191,7 +193,7 @@ mod tests {
     impl Case {
         fn new() -> Self {
             let limits = Limits { entries: 10, idle: Duration::from_secs(60) };
-            let endpoints = Endpoints::new(limits, Sweeper::default());
+            let endpoints = Endpoints::new(limits, Sweeper::default(), Strain::default());
             Self { endpoints, id: EndpointId::generate(), loads: AtomicUsize::new(0) }
         }
 

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::pace::{Ask, IN_MEMORY_MAX, Pace, Seen, Slot, Started, Transition, Verdict};
+use crate::strain::Strain;
 
 /// How often the fronts of the lines are looked at.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
@@ -84,18 +85,20 @@ struct Waiter {
 pub(crate) struct Gate {
     state: Mutex<State>,
     sweeper: Sweeper,
+    strain: Strain,
 }
 
 impl Gate {
-    pub(crate) fn new(sweeper: Sweeper) -> Arc<Self> {
+    pub(crate) fn new(sweeper: Sweeper, strain: Strain) -> Arc<Self> {
         let state = State { pace: Pace::new(Instant::now()), line: VecDeque::new(), swept: false };
-        Arc::new(Self { state: Mutex::new(state), sweeper })
+        Arc::new(Self { state: Mutex::new(state), sweeper, strain })
     }
 
     /// Asks for a POST.
     pub(crate) fn ask(self: &Arc<Self>, ask: &Ask) -> Answer {
         let now = Instant::now();
         let mut state = self.state.lock();
+        state.pace.set_lag(self.strain.lag());
         match state.pace.ask(now, ask) {
             Verdict::Go(started) => Answer::Go(self.permit(started)),
             Verdict::WaitForSlot(wait, slot) => Answer::WaitForSlot(wait, slot),
@@ -126,6 +129,7 @@ impl Gate {
     fn end(self: &Arc<Self>, started: Started, seen: Option<(Seen, Duration)>) -> Transition {
         let now = Instant::now();
         let mut state = self.state.lock();
+        state.pace.set_lag(self.strain.lag());
         let transition = state.pace.end(now, started, seen);
         self.admit(&mut state, now);
         transition
@@ -225,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_let_through_in_order_when_a_post_ends() {
-        let gate = Gate::new(Sweeper::default());
+        let gate = Gate::new(Sweeper::default(), Strain::default());
         let (first, second) = (go(&gate), go(&gate));
         let (mut third, mut fourth, mut fifth) = (wait(&gate), wait(&gate), wait(&gate));
         first.end(Seen::Answered, Duration::from_millis(1));
@@ -239,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiter_that_left_and_a_permit_that_was_dropped_cost_no_place() {
-        let gate = Gate::new(Sweeper::default());
+        let gate = Gate::new(Sweeper::default(), Strain::default());
         let (first, second) = (go(&gate), go(&gate));
         drop(wait(&gate));
         let mut last = wait(&gate);
@@ -258,7 +262,7 @@ mod tests {
             let (sweeper, stop) = (sweeper.clone(), stop.clone());
             async move { sweeper.run(stop).await }
         });
-        let gate = Gate::new(sweeper);
+        let gate = Gate::new(sweeper, Strain::default());
         let _both = (go(&gate), go(&gate));
         let begun = Instant::now();
         assert!(wait(&gate).await.is_err());

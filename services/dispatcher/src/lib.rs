@@ -26,6 +26,7 @@ pub mod metrics;
 mod pace;
 mod prepared;
 mod replicas;
+mod strain;
 mod test_calls;
 #[cfg(test)]
 mod testing;
@@ -51,6 +52,7 @@ use endpoints::{Endpoints, Limits};
 use gate::Sweeper;
 use interventions::Interventions;
 use metrics::Metrics;
+use strain::Strain;
 
 /// How often the cache's size is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -79,7 +81,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     // What goes on until the drain is over.
     let done = CancellationToken::new();
     let _done = done.clone().drop_guard();
-    let sweeper = Sweeper::default();
+    let (sweeper, strain) = (Sweeper::default(), Strain::default());
     let limits = Limits { entries: config.endpoints_max.max(1), idle: config.endpoint_idle };
     let outcomes =
         BundlerOptions { gather: config.outcomes_gather, queue_max: config.outcomes_max.max(1), persist_forever: true };
@@ -87,7 +89,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     let dispatcher = Arc::new(Dispatcher {
         egress,
         profiles,
-        endpoints: Endpoints::new(limits, sweeper.clone()),
+        endpoints: Endpoints::new(limits, sweeper.clone(), strain.clone()),
         interventions: Interventions::default(),
         outcomes: broker.bundler(Route::Outcomes, outcomes),
         singles: broker.singles(),
@@ -107,7 +109,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     }
     replicas::count_others(&broker, &dispatcher).await;
     tokio::spawn(follow(feed, Arc::clone(&dispatcher)));
-    tokio::spawn(async move { sweeper.run(done.clone()).await });
+    tokio::spawn(async move { tokio::join!(sweeper.run(done.clone()), strain.run(done.clone())) });
     let counting = replicas::keep_counting(&broker, &dispatcher, config.count_dispatchers_every);
     let measuring = measure(&dispatcher);
     if let Some(ready) = ready {

@@ -6,6 +6,8 @@ use std::time::Duration;
 const SLOW_ABOVE: Duration = Duration::from_millis(1_000);
 /// … until it answers faster than this.
 const FAST_BELOW: Duration = Duration::from_millis(700);
+/// When this process itself is late, everything takes longer by several times that; so much is forgiven.
+const LAG_FORGIVEN: u32 = 16;
 /// Weight of the newest answer in the average.
 const WEIGHT: f64 = 1.0 / 8.0;
 /// One answer counts as no slower than this, so that a single timeout among many answers does not look like a slow endpoint.
@@ -73,8 +75,8 @@ impl Health {
         self.latency
     }
 
-    /// A POST ended after `latency`.
-    pub(crate) fn see(&mut self, seen: Seen, latency: Duration) -> Transition {
+    /// A POST ended after `latency`. `lag`: how late this process itself is.
+    pub(crate) fn see(&mut self, seen: Seen, latency: Duration, lag: Duration) -> Transition {
         let was_open = self.open;
         if seen == Seen::Answered {
             (self.strikes, self.open) = (0, false);
@@ -89,7 +91,8 @@ impl Health {
             _ => sample,
         };
         self.latency = Some(average);
-        self.slow = average > SLOW_ABOVE || (self.slow && average > FAST_BELOW);
+        let theirs = average.saturating_sub(lag * LAG_FORGIVEN);
+        self.slow = theirs > SLOW_ABOVE || (self.slow && theirs > FAST_BELOW);
         match (was_open, self.open) {
             (false, true) => Transition::Opened,
             (true, false) => Transition::Closed,
@@ -102,12 +105,13 @@ impl Health {
 mod tests {
     use super::*;
 
+    const CALM: Duration = Duration::ZERO;
     const FAST: Duration = Duration::from_millis(20);
 
     fn check(seen: &[Seen], open: bool) {
         let mut health = Health::default();
         for seen in seen {
-            health.see(*seen, FAST);
+            health.see(*seen, FAST, CALM);
         }
         assert_eq!(health.is_open(), open, "{seen:?}");
     }
@@ -132,7 +136,7 @@ mod tests {
         let mut health = Health::default();
         let told: Vec<Transition> = [Seen::TimedOut, Seen::TimedOut, Seen::TimedOut, Seen::Answered, Seen::Answered]
             .into_iter()
-            .map(|seen| health.see(seen, FAST))
+            .map(|seen| health.see(seen, FAST, CALM))
             .collect();
         use Transition::{Closed, None, Opened};
         assert_eq!(told, [None, Opened, None, Closed, None]);
@@ -141,25 +145,34 @@ mod tests {
     #[test]
     fn a_slow_endpoint_is_slow_without_any_failure_and_recovers_with_hysteresis() {
         let mut health = Health::default();
-        health.see(Seen::Answered, Duration::from_millis(1_500));
+        health.see(Seen::Answered, Duration::from_millis(1_500), CALM);
         assert!(health.is_slow() && !health.is_open());
         while health.latency().unwrap() > Duration::from_millis(900) {
-            health.see(Seen::Answered, Duration::from_millis(500));
+            health.see(Seen::Answered, Duration::from_millis(500), CALM);
         }
         assert!(health.is_slow());
         for _ in 0..20 {
-            health.see(Seen::Answered, Duration::from_millis(100));
+            health.see(Seen::Answered, Duration::from_millis(100), CALM);
         }
         assert!(!health.is_slow());
+    }
+
+    #[test]
+    fn no_endpoint_is_slow_because_this_process_is_late() {
+        let mut health = Health::default();
+        health.see(Seen::Answered, Duration::from_millis(1_500), Duration::from_millis(50));
+        assert!(!health.is_slow());
+        health.see(Seen::Answered, Duration::from_millis(3_500), Duration::from_millis(30));
+        assert!(health.is_slow());
     }
 
     #[test]
     fn one_timeout_among_fast_answers_is_no_slow_endpoint() {
         let mut health = Health::default();
         for _ in 0..50 {
-            health.see(Seen::Answered, FAST);
+            health.see(Seen::Answered, FAST, CALM);
         }
-        health.see(Seen::TimedOut, Duration::from_secs(30));
+        health.see(Seen::TimedOut, Duration::from_secs(30), CALM);
         assert!(!health.is_slow());
     }
 
@@ -167,10 +180,10 @@ mod tests {
     fn the_first_success_after_an_outage_forgets_its_latency() {
         let mut health = Health::default();
         for _ in 0..5 {
-            health.see(Seen::TimedOut, Duration::from_secs(15));
+            health.see(Seen::TimedOut, Duration::from_secs(15), CALM);
         }
         assert!(health.is_slow());
-        health.see(Seen::Answered, FAST);
+        health.see(Seen::Answered, FAST, CALM);
         assert!(!health.is_slow());
         assert_eq!(health.latency(), Some(FAST));
     }

@@ -26,7 +26,7 @@ pub(crate) use window::Started;
 use gcra::Gcra;
 use health::Health;
 use parked::{Parked, Place};
-use window::Window;
+use window::{OVERLOADED, Window};
 
 /// Longest wait in memory; whoever waits longer does so on the ladder.
 pub(crate) const IN_MEMORY_MAX: Duration = Duration::from_millis(250);
@@ -131,6 +131,8 @@ pub(crate) struct Pace {
     parked: Parked,
     /// Deliveries that were told [`Verdict::WaitForPermit`] and are neither admitted nor gone.
     waiting: u32,
+    /// How late this process itself is.
+    lag: Duration,
 }
 
 impl Pace {
@@ -141,7 +143,13 @@ impl Pace {
             health: Health::default(),
             parked: Parked::new(now),
             waiting: 0,
+            lag: Duration::ZERO,
         }
+    }
+
+    /// How late this process itself is, from now on: whatever takes longer because of that is not the endpoint's fault.
+    pub(crate) fn set_lag(&mut self, lag: Duration) {
+        self.lag = lag;
     }
 
     /// Whether a delivery may be attempted now.
@@ -213,9 +221,9 @@ impl Pace {
     pub(crate) fn end(&mut self, now: Instant, started: Started, seen: Option<(Seen, Duration)>) -> Transition {
         let mut transition = Transition::None;
         if let Some((seen, latency)) = seen {
-            transition = self.health.see(seen, latency);
+            transition = self.health.see(seen, latency, self.lag);
             match seen {
-                Seen::Answered if !self.health.is_open() => self.window.grow(),
+                Seen::Answered if !self.health.is_open() => self.window.grow(self.lag),
                 Seen::TimedOut | Seen::Unreachable => self.window.cut(now, started),
                 Seen::Answered | Seen::Unwell => {}
             }
@@ -228,10 +236,12 @@ impl Pace {
     }
 
     /// Whether the endpoint belongs to the slow lane: known slow or broken, or half of what it may have in flight is
-    /// out for longer than a second and nothing more fits.
+    /// out for longer than a second and nothing more fits (unless that may be our own doing).
     pub(crate) fn is_slow(&mut self, now: Instant) -> bool {
         self.health.is_slow()
-            || (self.window.in_flight() >= self.window.limit() && self.window.old(now) * 2 >= self.window.limit())
+            || (self.lag < OVERLOADED
+                && self.window.in_flight() >= self.window.limit()
+                && self.window.old(now) * 2 >= self.window.limit())
     }
 
     /// Whether the breaker is open.

@@ -6,6 +6,14 @@ use std::time::{Duration, Instant};
 const START: f64 = 2.0;
 /// No endpoint gets more, however well it answers: a bound on what one that dies can take along.
 pub(crate) const CAP: u32 = 128;
+/// With so many at once the processors are kept busy, whatever the endpoint: under [`STRAINED`] a window grows no further.
+const ENOUGH: f64 = 16.0;
+/// When this process is so late, it is the limit itself: more at once would only wait here.
+const STRAINED: Duration = Duration::from_millis(8);
+/// When it is so late, less at once would do as much.
+pub(crate) const OVERLOADED: Duration = Duration::from_millis(25);
+/// What an overloaded dispatcher takes off a window with each answer.
+const SHRINK: f64 = 0.05;
 /// A POST that is out for this long is *old*, give or take a quarter of it.
 const OLD_AFTER: Duration = Duration::from_secs(1);
 /// Ages are counted in steps of a quarter of [`OLD_AFTER`].
@@ -107,9 +115,13 @@ impl Window {
     }
 
     /// The endpoint answered well. Grows only while the window is used: an endpoint that gets one delivery a minute
-    /// proves nothing about a hundred at once. Call before [`Window::end`].
-    pub(crate) fn grow(&mut self) {
-        if f64::from(self.in_flight) * 2.0 < self.limit {
+    /// proves nothing about a hundred at once. `lag`: how late this process itself is. Call before [`Window::end`].
+    pub(crate) fn grow(&mut self, lag: Duration) {
+        if lag >= OVERLOADED && self.limit > ENOUGH {
+            self.limit = (self.limit - SHRINK).max(ENOUGH);
+            return;
+        }
+        if f64::from(self.in_flight) * 2.0 < self.limit || (lag >= STRAINED && self.limit >= ENOUGH) {
             return;
         }
         let by = if self.limit < self.threshold { 1.0 } else { 1.0 / self.limit };
@@ -145,10 +157,12 @@ const _: () = assert!(STEP.as_millis() * (YOUNG_STEPS as u128 - 1) == OLD_AFTER.
 mod tests {
     use super::*;
 
+    const CALM: Duration = Duration::ZERO;
+
     fn round_trip(window: &mut Window, now: Instant) {
         let batch: Vec<Started> = (0..window.limit()).map(|_| window.start(now)).collect();
         for started in batch {
-            window.grow();
+            window.grow(CALM);
             window.end(now, started);
         }
     }
@@ -179,7 +193,7 @@ mod tests {
         let mut out: Vec<Started> = (0..window.limit()).map(|_| window.start(now)).collect();
         for _ in 0..CAP {
             let started = out.remove(0);
-            window.grow();
+            window.grow(CALM);
             window.end(now, started);
             while window.in_flight() < window.limit() {
                 out.push(window.start(now));
@@ -189,12 +203,30 @@ mod tests {
     }
 
     #[test]
+    fn when_this_process_is_the_limit_windows_stop_growing_and_then_shrink() {
+        let now = Instant::now();
+        let mut window = Window::new(now);
+        let grow = |window: &mut Window, lag, times| {
+            for _ in 0..times {
+                window.in_flight = window.limit();
+                window.grow(lag);
+            }
+            window.limit()
+        };
+        assert_eq!(grow(&mut window, STRAINED, 100), 16);
+        assert_eq!(grow(&mut window, CALM, 48), 64);
+        assert_eq!(grow(&mut window, STRAINED, 100), 64);
+        assert!(grow(&mut window, OVERLOADED, 100) < 64);
+        assert_eq!(grow(&mut window, OVERLOADED, 10_000), 16);
+    }
+
+    #[test]
     fn an_idle_window_does_not_grow() {
         let now = Instant::now();
         let mut window = Window::new(now);
         for _ in 0..100 {
             let started = window.start(now);
-            window.grow();
+            window.grow(CALM);
             window.end(now, started);
         }
         assert_eq!(window.limit(), 3);
@@ -231,7 +263,7 @@ mod tests {
         window.cut(now, started);
         window.in_flight = 32;
         for _ in 0..32 {
-            window.grow();
+            window.grow(CALM);
         }
         assert!((32..=33).contains(&window.limit()), "{}", window.limit());
     }
