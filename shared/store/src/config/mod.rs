@@ -4,6 +4,8 @@
 //! Deleting is soft: the row stays as a tombstone, its secrets are wiped, and readers answer "no such".
 
 mod counter;
+mod document;
+mod endpoint_row;
 mod endpoints;
 mod keys;
 mod limits;
@@ -11,11 +13,11 @@ mod secrets;
 mod tenants;
 
 pub(crate) use counter::{CHANNEL, bump, finish};
-pub(crate) use endpoints::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
-pub use endpoints::{
+pub use document::{
     Channel, Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,
     SignatureKey,
 };
+pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
 pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scope, Scopes};
 pub use limits::TenantLimits;
 pub(crate) use secrets::open_private;

@@ -220,7 +220,7 @@ impl Store {
         ] {
             tx.execute(sql, &[&id.0, &version, &now]).await?;
         }
-        super::endpoints::bury(&tx, "tenant", id.0, version, now).await?;
+        super::endpoint_row::bury(&tx, "tenant", id.0, version, now).await?;
         finish(tx, version).await
     }
 }

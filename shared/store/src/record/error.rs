@@ -35,8 +35,11 @@ impl WriteError {
         match &self.0 {
             // Class 22: data exception. Class 23: constraint. Class 54: a value beyond a limit of the database.
             StoreError::Database(error) => {
-                // Without a code the value could not even be sent.
-                error.code().is_none_or(|code| matches!(&code.code()[..2], "22" | "23" | "54"))
+                match error.code() {
+                    Some(code) => matches!(&code.code()[..2], "22" | "23" | "54"),
+                    // A value that could not even be sent.
+                    None => error.to_string().starts_with("error serializing parameter"),
+                }
             }
             StoreError::Unreadable { .. } => true,
             _ => false,

@@ -1,0 +1,175 @@
+//! What an endpoint is: a document that is no secret, its status, and what the store adds.
+
+use std::collections::BTreeMap;
+
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::time::UnixMillis;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::EndpointPrivate;
+
+/// How deliveries reach the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// An HTTP POST to its URL.
+    #[default]
+    Web,
+    /// A Pushover message.
+    Pushover,
+}
+
+/// What `webhook-signature` is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureKey {
+    /// HMAC-SHA256 with the shared secret (`v1`).
+    #[default]
+    Hmac,
+    /// Ed25519 (`v1a`); the endpoint's secret is the private key.
+    Ed25519,
+}
+
+/// Everything about an endpoint that is no secret, as its customer says it. Kept once more for every version.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EndpointDocument {
+    /// Its name, for people.
+    pub name: String,
+    /// More for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The customer's own JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
+    /// How deliveries reach it.
+    #[serde(default)]
+    pub channel: Channel,
+    /// Where to, for [`Channel::Web`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The sound, for [`Channel::Pushover`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sound: Option<String>,
+    /// Patterns of event types; not empty.
+    pub event_types: Vec<String>,
+    /// Attribute -> values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub filters: BTreeMap<String, Vec<String>>,
+    /// Conditions on the payload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_filter: Option<serde_json::Value>,
+    /// Names of its own headers. The store fills this in from [`EndpointPrivate::headers`]; the values are sealed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub header_names: Vec<String>,
+    /// What signs.
+    #[serde(default)]
+    pub signature_key: SignatureKey,
+    /// The public key (`whpk_…`) of an [`SignatureKey::Ed25519`] endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    /// Its own retry schedule; `None`: the profile's; empty: no retries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_schedule_seconds: Option<Vec<u32>>,
+    /// Its own attempt timeout, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+    /// Its own highest rate, attempts a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<f64>,
+    /// Whether its bodies escape everything that is not ASCII.
+    #[serde(default)]
+    pub ascii_json: bool,
+    /// Name of the header that carries its token, for profiles that authenticate so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_header: Option<String>,
+}
+
+/// What can be edited about an endpoint, secrets opened.
+#[derive(Debug, Clone)]
+pub struct EndpointDraft {
+    /// The document.
+    pub document: EndpointDocument,
+    /// `Active` or `Inactive`; a disabled endpoint that an edit makes active loses its reason.
+    pub status: EndpointStatus,
+    /// Header values and credentials.
+    pub private: EndpointPrivate,
+}
+
+/// An endpoint to be made.
+#[derive(Debug, Clone)]
+pub struct NewEndpoint {
+    /// What its customer says.
+    pub draft: EndpointDraft,
+    /// Its signing secret, made or imported by the caller.
+    pub secret: SecretString,
+}
+
+/// An endpoint as it is; no secrets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// What its customer said.
+    pub document: EndpointDocument,
+    /// Whether it takes events.
+    pub status: EndpointStatus,
+    /// Why the engine switched it off.
+    pub disabled_reason: Option<String>,
+    /// When the engine switched it off.
+    pub disabled_at: Option<UnixMillis>,
+    /// Until when a previous secret signs, too.
+    pub previous_secret_until: Option<UnixMillis>,
+    /// From when on a next secret signs.
+    pub next_secret_from: Option<UnixMillis>,
+    /// Configuration version of its last edit: its ETag.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// When it was last edited.
+    pub updated_at: UnixMillis,
+}
+
+/// An endpoint in a list, with what its attempts came to within the retention.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointSummary {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Attempts that succeeded.
+    pub successes: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+}
+
+/// One page of a tenant's endpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointList {
+    /// The endpoints, newest first.
+    pub items: Vec<EndpointSummary>,
+    /// Where the next page begins; `None`: this is the last.
+    pub next_cursor: Option<String>,
+    /// Endpoints that the tenant has.
+    pub usage: u32,
+    /// Endpoints that the tenant may have.
+    pub limit: u32,
+}
+
+/// The document of an endpoint as a configuration version knew it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointVersion {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// The configuration version that wrote it.
+    pub version: i64,
+    /// Whether it took events then.
+    pub status: EndpointStatus,
+    /// Whether it was deleted by that version.
+    pub deleted: bool,
+    /// The document.
+    pub document: EndpointDocument,
+    /// When it was written.
+    pub created_at: UnixMillis,
+}

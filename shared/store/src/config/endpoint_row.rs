@@ -1,0 +1,186 @@
+//! The row of an endpoint: read, written with its version, buried.
+
+use deadpool_postgres::{GenericClient, Transaction};
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::time::UnixMillis;
+use secrecy::SecretString;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+use super::counter::check_match;
+use super::secrets::{self, Column};
+use super::{Endpoint, EndpointSecrets, EndpointVersion};
+use crate::crypto::MasterKeys;
+use crate::error::StoreError;
+use crate::sql::{Coded, RowExt, Ts, clean};
+
+/// The row of an endpoint with its sealed columns.
+pub(crate) struct EndpointRow {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) secret_current: Vec<u8>,
+    pub(crate) secret_previous: Option<Vec<u8>>,
+    pub(crate) secret_next: Option<Vec<u8>>,
+    pub(crate) private: Vec<u8>,
+}
+
+pub(crate) const COLUMNS: &str = "e.id, e.tenant, e.document, e.status, e.disabled_reason, e.disabled_at, \
+    e.secret_current, e.secret_previous, e.previous_until, e.secret_next, e.next_from, e.private, e.version, \
+    e.created_at, e.updated_at";
+
+impl EndpointRow {
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        let Json(document) = row.col("document")?;
+        let endpoint = Endpoint {
+            id: EndpointId(row.col("id")?),
+            tenant: TenantId(row.col("tenant")?),
+            document,
+            status: row.coded("status")?,
+            disabled_reason: row.col("disabled_reason")?,
+            disabled_at: row.at_opt("disabled_at")?,
+            previous_secret_until: row.at_opt("previous_until")?,
+            next_secret_from: row.at_opt("next_from")?,
+            version: row.col("version")?,
+            created_at: row.at("created_at")?,
+            updated_at: row.at("updated_at")?,
+        };
+        Ok(Self {
+            endpoint,
+            secret_current: row.col("secret_current")?,
+            secret_previous: row.col("secret_previous")?,
+            secret_next: row.col("secret_next")?,
+            private: row.col("private")?,
+        })
+    }
+
+    /// The signing secrets, opened.
+    pub(crate) fn secrets(&self, keys: &MasterKeys) -> Result<EndpointSecrets, StoreError> {
+        let id = self.endpoint.id;
+        let timed = |column, sealed: &Option<Vec<u8>>, at: Option<UnixMillis>| match (sealed, at) {
+            (Some(sealed), Some(at)) => secrets::open(keys, id, column, sealed).map(|secret| Some((secret, at))),
+            _ => Ok(None),
+        };
+        Ok(EndpointSecrets {
+            current: secrets::open(keys, id, Column::Current, &self.secret_current)?,
+            previous: timed(Column::Previous, &self.secret_previous, self.endpoint.previous_secret_until)?,
+            next: timed(Column::Next, &self.secret_next, self.endpoint.next_secret_from)?,
+        })
+    }
+
+    /// Puts these signing secrets in place of those that the row has.
+    pub(super) fn replace_secrets(&mut self, keys: &MasterKeys, new: &EndpointSecrets) -> Result<(), StoreError> {
+        let id = self.endpoint.id;
+        let sealed = |column, timed: &Option<(SecretString, UnixMillis)>| {
+            timed.as_ref().map(|(secret, _)| secrets::seal(keys, id, column, secret)).transpose()
+        };
+        self.secret_current = secrets::seal(keys, id, Column::Current, &new.current)?;
+        self.secret_previous = sealed(Column::Previous, &new.previous)?;
+        self.secret_next = sealed(Column::Next, &new.next)?;
+        self.endpoint.previous_secret_until = new.previous.as_ref().map(|(_, at)| *at);
+        self.endpoint.next_secret_from = new.next.as_ref().map(|(_, at)| *at);
+        Ok(())
+    }
+
+    /// Writes the row, and the version that it now is.
+    pub(super) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
+        let endpoint = &self.endpoint;
+        tx.execute(
+            "INSERT INTO endpoints (id, tenant, document, status, disabled_reason, disabled_at, secret_current,
+                secret_previous, previous_until, secret_next, next_from, private, version, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             ON CONFLICT (id) DO UPDATE SET (document, status, disabled_reason, disabled_at, secret_current,
+                secret_previous, previous_until, secret_next, next_from, private, version, updated_at)
+              = ROW (excluded.document, excluded.status, excluded.disabled_reason, excluded.disabled_at,
+                excluded.secret_current, excluded.secret_previous, excluded.previous_until, excluded.secret_next,
+                excluded.next_from, excluded.private, excluded.version, excluded.updated_at)",
+            &[
+                &endpoint.id.0,
+                &endpoint.tenant.0,
+                &Json(&endpoint.document),
+                &endpoint.status.code(),
+                &endpoint.disabled_reason.as_deref().map(clean),
+                &endpoint.disabled_at.map(Ts),
+                &self.secret_current,
+                &self.secret_previous,
+                &endpoint.previous_secret_until.map(Ts),
+                &self.secret_next,
+                &endpoint.next_secret_from.map(Ts),
+                &self.private,
+                &endpoint.version,
+                &Ts(endpoint.created_at),
+                &Ts(endpoint.updated_at),
+            ],
+        )
+        .await?;
+        tx.execute(
+            "INSERT INTO endpoint_versions (endpoint, version, status, deleted, document, created_at)
+             VALUES ($1, $2, $3, false, $4, $5)",
+            &[
+                &endpoint.id.0,
+                &endpoint.version,
+                &endpoint.status.code(),
+                &Json(&endpoint.document),
+                &Ts(endpoint.updated_at),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+/// The endpoint's row, or "no such endpoint". The counter's lock keeps others from editing it meanwhile.
+pub(super) async fn require(
+    tx: &Transaction<'_>,
+    tenant: Option<TenantId>,
+    id: EndpointId,
+    if_match: Option<i64>,
+) -> Result<EndpointRow, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM endpoints e
+         WHERE e.id = $1 AND e.deleted_at IS NULL AND ($2::uuid IS NULL OR e.tenant = $2)"
+    );
+    let row = tx.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?;
+    let row = EndpointRow::read(&row.ok_or(StoreError::NotFound { what: "endpoint" })?)?;
+    check_match(if_match, row.endpoint.version)?;
+    Ok(row)
+}
+
+/// Makes tombstones of the endpoints whose `column` (`id` or `tenant`) is `value`, and wipes their secrets.
+pub(super) async fn bury(
+    tx: &Transaction<'_>,
+    column: &'static str,
+    value: Uuid,
+    version: i64,
+    now: Ts,
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "WITH gone AS (
+             UPDATE endpoints SET version = $2, updated_at = $3, deleted_at = $3, secret_current = '', private = '',
+                 secret_previous = NULL, previous_until = NULL, secret_next = NULL, next_from = NULL
+             WHERE {column} = $1 AND deleted_at IS NULL RETURNING id, status, document)
+         INSERT INTO endpoint_versions (endpoint, version, status, deleted, document, created_at)
+         SELECT id, $2, status, true, document, $3 FROM gone"
+    );
+    tx.execute(&sql, &[&value, &version, &now]).await?;
+    Ok(())
+}
+
+/// See [`crate::Store::endpoint_at`].
+pub(crate) async fn endpoint_at(
+    client: &impl GenericClient,
+    id: EndpointId,
+    version: i64,
+) -> Result<Option<EndpointVersion>, StoreError> {
+    let sql = "SELECT version, status, deleted, document, created_at FROM endpoint_versions
+               WHERE endpoint = $1 AND version <= $2 ORDER BY version DESC LIMIT 1";
+    let Some(row) = client.query_opt(sql, &[&id.0, &version]).await? else { return Ok(None) };
+    let Json(document) = row.col("document")?;
+    Ok(Some(EndpointVersion {
+        endpoint: id,
+        version: row.col("version")?,
+        status: row.coded("status")?,
+        deleted: row.col("deleted")?,
+        document,
+        created_at: row.at("created_at")?,
+    }))
+}

@@ -1,0 +1,102 @@
+//! The task behind a feed: one connection of its own, for ever anew.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::read::{current, read};
+use super::{Changes, FeedScope, FeedState};
+use crate::config::CHANNEL;
+use crate::error::StoreError;
+use crate::pool::Store;
+
+/// How often the version is asked for when no hint comes.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+/// Longest wait for the version.
+const POLL_LIMIT: Duration = Duration::from_secs(5);
+/// Longest wait for a snapshot or changes.
+const READ_LIMIT: Duration = Duration::from_secs(120);
+const RECONNECT_MIN: Duration = Duration::from_millis(100);
+const RECONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// The task behind a [`super::Feed`].
+pub(super) struct Follower {
+    pub(super) store: Store,
+    pub(super) what: FeedScope,
+    pub(super) changes: mpsc::Sender<Changes>,
+    pub(super) state: watch::Sender<FeedState>,
+}
+
+/// Nobody reads the feed any more.
+pub(super) struct Dropped;
+
+impl Follower {
+    /// Runs until nobody reads the feed any more.
+    pub(super) async fn run(self) {
+        let mut pause = RECONNECT_MIN;
+        let mut away = false;
+        loop {
+            let before = self.state.borrow().confirmed;
+            let Err(error) = self.session().await else { return };
+            if self.state.borrow().confirmed != before {
+                (pause, away) = (RECONNECT_MIN, false);
+            }
+            // Once an outage, not once a try: the state says how old the configuration is.
+            if away {
+                tracing::debug!(%error, "configuration feed: still no database");
+            } else {
+                tracing::warn!(%error, config.version = self.state.borrow().version, "configuration feed interrupted, reconnecting");
+                away = true;
+            }
+            tokio::select! {
+                () = self.changes.closed() => return,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(RECONNECT_MAX),
+            }
+        }
+    }
+
+    /// Follows over one connection until it breaks.
+    async fn session(&self) -> Result<Dropped, StoreError> {
+        let hint = Arc::new(Notify::new());
+        let notified = Arc::clone(&hint);
+        let (mut client, driver) = self.store.listen(move |_| notified.notify_one()).await?;
+        // Listen first, reload then: what is committed in between is hinted at and read again.
+        within(POLL_LIMIT, async { Ok(client.batch_execute(&format!("LISTEN {CHANNEL}")).await?) }).await?;
+        let mut reload = true;
+        loop {
+            let known = self.state.borrow().version;
+            let version = within(POLL_LIMIT, current(&client)).await?;
+            if reload || version != known {
+                // A version below the known one is another database, or one restored: start over.
+                let since = if known == 0 || version < known { None } else { Some(known) };
+                let changes = within(READ_LIMIT, read(&mut client, self.what, since)).await?;
+                let version = changes.version;
+                if version != known && self.changes.send(changes).await.is_err() {
+                    return Ok(Dropped);
+                }
+                self.confirm(version);
+                reload = false;
+            } else {
+                self.confirm(known);
+            }
+            tokio::select! {
+                () = self.changes.closed() => return Ok(Dropped),
+                () = hint.notified() => {}
+                () = tokio::time::sleep(POLL_EVERY) => {}
+            }
+            if driver.is_closed() {
+                return Err(StoreError::Unavailable("the connection was closed".into()));
+            }
+        }
+    }
+
+    fn confirm(&self, version: i64) {
+        self.state.send_replace(FeedState { version, confirmed: Some(Instant::now()) });
+    }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = || StoreError::Unavailable(format!("no answer within {limit:?}"));
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
+}

@@ -1,0 +1,219 @@
+//! The configuration feed: a snapshot, then every change, to every service, within two seconds.
+//!
+//! The version counter is the truth and is polled each second; `NOTIFY postrider_config` only makes it faster. A feed
+//! outlives the database: it reconnects for ever, listens first and reloads then, so that no edit falls between.
+
+mod follow;
+mod read;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use postrider_model::ids::{EndpointId, KeyId, TenantId};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Channel, KeyHash, Scopes, TenantLimits};
+use crate::error::StoreError;
+use crate::intervention::Intervention;
+use crate::pool::Store;
+use follow::Follower;
+
+/// What a service wants to hear of. Everything else stays empty in its [`Changes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FeedScope {
+    /// [`Changes::tenants`].
+    pub tenants: bool,
+    /// [`Changes::keys`].
+    pub keys: bool,
+    /// [`Changes::subscriptions`].
+    pub subscriptions: bool,
+    /// [`Changes::endpoints_changed`] (never in a snapshot).
+    pub endpoint_ids: bool,
+    /// [`Changes::interventions`].
+    pub interventions: bool,
+}
+
+impl FeedScope {
+    /// Tenants and keys.
+    pub const INGEST: Self =
+        Self { tenants: true, keys: true, subscriptions: false, endpoint_ids: false, interventions: false };
+    /// Tenants and subscriptions.
+    pub const FANOUT: Self =
+        Self { tenants: true, keys: false, subscriptions: true, endpoint_ids: false, interventions: false };
+    /// Tenants, ids of endpoints that changed, interventions.
+    pub const DISPATCHER: Self =
+        Self { tenants: true, keys: false, subscriptions: false, endpoint_ids: true, interventions: true };
+    /// Everything.
+    pub const ALL: Self =
+        Self { tenants: true, keys: true, subscriptions: true, endpoint_ids: true, interventions: true };
+}
+
+/// A tenant, as services need it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TenantConfig {
+    /// Its id.
+    pub id: TenantId,
+    /// Its profile.
+    pub profile: String,
+    /// Its limits.
+    pub limits: TenantLimits,
+    /// Whether events of a type outside the catalog are refused.
+    pub enforce_catalog: bool,
+    /// Whether events are checked against their type's JSON Schema.
+    pub enforce_schemas: bool,
+    /// Days of failure after which an endpoint is switched off.
+    pub disable_after_days: Option<u32>,
+    /// Configuration version of its last edit.
+    pub version: i64,
+}
+
+/// An API key, as ingest needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyConfig {
+    /// Its public id.
+    pub id: KeyId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// What its text hashes to.
+    pub hash: KeyHash,
+    /// What it may do.
+    pub scopes: Scopes,
+}
+
+/// What an active endpoint subscribes to, as fan-out needs it. Not compiled: that takes the tenant's profile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointSubscription {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Patterns of event types.
+    pub event_types: Vec<String>,
+    /// Attribute -> values.
+    pub filters: BTreeMap<String, Vec<String>>,
+    /// Conditions on the payload.
+    pub payload_filter: Option<serde_json::Value>,
+    /// How deliveries reach it.
+    pub channel: Channel,
+    /// Whether its bodies escape everything that is not ASCII.
+    pub ascii_json: bool,
+    /// Configuration version of its last edit.
+    pub version: i64,
+}
+
+/// What changed up to `version`. Apply all of it before believing to know `version`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Changes {
+    /// The configuration version that this leads to.
+    pub version: i64,
+    /// This is everything: forget what was known before.
+    pub snapshot: bool,
+    /// Tenants made or edited.
+    pub tenants: Vec<TenantConfig>,
+    /// Tenants deleted.
+    pub tenants_gone: Vec<TenantId>,
+    /// Keys made.
+    pub keys: Vec<KeyConfig>,
+    /// Keys deleted (forget the hash of this id).
+    pub keys_gone: Vec<KeyId>,
+    /// Subscriptions of active endpoints made or edited.
+    pub subscriptions: Vec<EndpointSubscription>,
+    /// Endpoints deleted, made inactive or disabled.
+    pub subscriptions_gone: Vec<EndpointId>,
+    /// Endpoints made, edited or deleted: what a cache of them forgets.
+    pub endpoints_changed: Vec<EndpointId>,
+    /// Interventions that still matter.
+    pub interventions: Vec<Intervention>,
+}
+
+impl Changes {
+    /// Whether nothing but the version differs.
+    pub fn is_empty(&self) -> bool {
+        let Self { version: _, snapshot, tenants, tenants_gone, keys, keys_gone, .. } = self;
+        !snapshot
+            && tenants.is_empty()
+            && tenants_gone.is_empty()
+            && keys.is_empty()
+            && keys_gone.is_empty()
+            && self.subscriptions.is_empty()
+            && self.subscriptions_gone.is_empty()
+            && self.endpoints_changed.is_empty()
+            && self.interventions.is_empty()
+    }
+}
+
+/// How fresh a feed is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FeedState {
+    /// The last version that was handed out; 0 before the snapshot.
+    pub version: i64,
+    /// When the database last said that this is the current version (or a newer one was handed out).
+    pub confirmed: Option<Instant>,
+}
+
+impl FeedState {
+    /// Whether the database confirmed the version within the last `limit`: an unknown key is then unknown indeed.
+    pub fn is_fresh(&self, limit: Duration) -> bool {
+        self.confirmed.is_some_and(|at| at.elapsed() <= limit)
+    }
+}
+
+/// A running feed; dropping it ends it.
+#[derive(Debug)]
+pub struct Feed {
+    changes: mpsc::Receiver<Changes>,
+    state: watch::Receiver<FeedState>,
+}
+
+impl Feed {
+    /// The next changes, first the snapshot. `None`: the feed was stopped.
+    pub async fn recv(&mut self) -> Option<Changes> {
+        self.changes.recv().await
+    }
+
+    /// How fresh it is, to be watched.
+    pub fn state(&self) -> watch::Receiver<FeedState> {
+        self.state.clone()
+    }
+}
+
+impl Store {
+    /// The current configuration version.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn config_version(&self) -> Result<i64, StoreError> {
+        let client = self.client().await?;
+        read::current(&client).await
+    }
+
+    /// Everything that `what` names, as of one version.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn snapshot(&self, what: FeedScope) -> Result<Changes, StoreError> {
+        let mut client = self.client().await?;
+        read::read(&mut client, what, None).await
+    }
+
+    /// What changed after `version`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn changes_since(&self, what: FeedScope, version: i64) -> Result<Changes, StoreError> {
+        let mut client = self.client().await?;
+        read::read(&mut client, what, Some(version)).await
+    }
+
+    /// Follows the configuration until `stop`: first the snapshot, as soon as the database answers, then changes.
+    pub fn follow(&self, what: FeedScope, stop: CancellationToken) -> Feed {
+        let (changes_to, changes) = mpsc::channel(1);
+        let (state_to, state) = watch::channel(FeedState::default());
+        let follower = Follower { store: self.clone(), what, changes: changes_to, state: state_to };
+        tokio::spawn(async move {
+            stop.run_until_cancelled(follower.run()).await;
+        });
+        Feed { changes, state }
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading the configuration as of one version.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+use futures::TryStreamExt;
+use postrider_model::ids::{EndpointId, KeyId, TenantId};
+use serde::Deserialize;
+use tokio_postgres::types::Json;
+use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
+
+use super::{Changes, EndpointSubscription, FeedScope, KeyConfig, TenantConfig};
+use crate::config::{Channel, KeyHash, Scopes};
+use crate::error::StoreError;
+use crate::intervention::Intervention;
+use crate::sql::{RowExt, unsigned};
+
+/// What fan-out needs of an endpoint's document; the rest is not even parsed into values.
+#[derive(Deserialize)]
+struct SubscriptionDocument {
+    event_types: Vec<String>,
+    #[serde(default)]
+    filters: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    payload_filter: Option<serde_json::Value>,
+    #[serde(default)]
+    channel: Channel,
+    #[serde(default)]
+    ascii_json: bool,
+}
+
+/// The current version.
+pub(super) async fn current(client: &Client) -> Result<i64, StoreError> {
+    client.query_one("SELECT version FROM config_version", &[]).await?.col("version")
+}
+
+/// Rows of one table, one at a time: a snapshot may have a million.
+async fn each(
+    tx: &Transaction<'_>,
+    sql: &str,
+    since: i64,
+    mut take: impl FnMut(&Row) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut rows = pin!(tx.query_raw(sql, [since]).await?);
+    while let Some(row) = rows.try_next().await? {
+        take(&row)?;
+    }
+    Ok(())
+}
+
+/// Reads what changed after `since`, everything for `None`, as of one version.
+pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64>) -> Result<Changes, StoreError> {
+    let options = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+    let tx = options.start().await?;
+    let version = tx.query_one("SELECT version FROM config_version", &[]).await?.col("version")?;
+    let mut changes = Changes { version, snapshot: since.is_none(), ..Changes::default() };
+    // Tombstones matter only to those who knew the living.
+    let (after, living) = match since {
+        Some(version) => (version, ""),
+        None => (-1, " AND deleted_at IS NULL"),
+    };
+    if what.tenants {
+        let sql = format!(
+            "SELECT id, profile, limits, enforce_catalog, enforce_schemas, disable_after_days, version,
+                    deleted_at IS NOT NULL AS gone
+             FROM tenants WHERE version > $1{living}"
+        );
+        each(&tx, &sql, after, |row| {
+            let id = TenantId(row.col("id")?);
+            if row.col("gone")? {
+                changes.tenants_gone.push(id);
+                return Ok(());
+            }
+            let Json(limits) = row.col("limits")?;
+            changes.tenants.push(TenantConfig {
+                id,
+                profile: row.col("profile")?,
+                limits,
+                enforce_catalog: row.col("enforce_catalog")?,
+                enforce_schemas: row.col("enforce_schemas")?,
+                disable_after_days: row.col::<Option<i32>>("disable_after_days")?.map(unsigned),
+                version: row.col("version")?,
+            });
+            Ok(())
+        })
+        .await?;
+    }
+    if what.keys {
+        let sql = format!(
+            "SELECT id, tenant, hash, scopes, deleted_at IS NOT NULL AS gone FROM api_keys WHERE version > $1{living}"
+        );
+        each(&tx, &sql, after, |row| {
+            let id = KeyId(row.col("id")?);
+            if row.col("gone")? {
+                changes.keys_gone.push(id);
+                return Ok(());
+            }
+            let hash: &[u8] = row.try_get("hash")?;
+            let hash = hash.try_into().map_err(|_| StoreError::Unreadable {
+                what: "api_keys.hash",
+                detail: format!("{} bytes", hash.len()),
+            })?;
+            let scopes = Scopes::from_bits(row.col("scopes")?);
+            changes.keys.push(KeyConfig { id, tenant: TenantId(row.col("tenant")?), hash: KeyHash(hash), scopes });
+            Ok(())
+        })
+        .await?;
+    }
+    if what.subscriptions {
+        let living = if since.is_none() { " AND deleted_at IS NULL AND status = 0" } else { "" };
+        let sql = format!(
+            "SELECT id, tenant, document, version, deleted_at IS NOT NULL OR status <> 0 AS gone
+             FROM endpoints WHERE version > $1{living}"
+        );
+        each(&tx, &sql, after, |row| {
+            let endpoint = EndpointId(row.col("id")?);
+            if row.col("gone")? {
+                changes.subscriptions_gone.push(endpoint);
+                return Ok(());
+            }
+            let Json::<SubscriptionDocument>(document) = row.col("document")?;
+            changes.subscriptions.push(EndpointSubscription {
+                endpoint,
+                tenant: TenantId(row.col("tenant")?),
+                event_types: document.event_types,
+                filters: document.filters,
+                payload_filter: document.payload_filter,
+                channel: document.channel,
+                ascii_json: document.ascii_json,
+                version: row.col("version")?,
+            });
+            Ok(())
+        })
+        .await?;
+    }
+    if what.endpoint_ids && since.is_some() {
+        // An endpoint is looked up with its tenant's profile and limits: a tenant's edit is one of all its endpoints.
+        let sql = "SELECT id FROM endpoints
+                   WHERE version > $1
+                      OR (deleted_at IS NULL AND tenant IN (SELECT id FROM tenants WHERE version > $1))";
+        each(&tx, sql, after, |row| {
+            changes.endpoints_changed.push(EndpointId(row.col("id")?));
+            Ok(())
+        })
+        .await?;
+    }
+    if what.interventions {
+        let sql = "SELECT target, least_epoch, reason, version, created_at FROM interventions WHERE version > $1";
+        each(&tx, sql, after, |row| {
+            changes.interventions.push(Intervention::read(row)?);
+            Ok(())
+        })
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(changes)
+}
