@@ -18,6 +18,7 @@ pub(crate) struct Vhost {
     amqp: String,
     api: String,
     http: reqwest::Client,
+    brokers: Mutex<Vec<Broker>>,
 }
 
 fn env(name: &str) -> String {
@@ -34,6 +35,7 @@ impl Vhost {
             amqp: env("POSTRIDER_TEST_AMQP_URL"),
             api: env("POSTRIDER_TEST_AMQP_API"),
             http: reqwest::Client::new(),
+            brokers: Mutex::default(),
         };
         vhost.put(&format!("vhosts/{}", vhost.name), json!({})).await;
         let user = vhost.credentials().0;
@@ -86,7 +88,9 @@ impl Vhost {
     }
 
     pub(crate) async fn broker(&self) -> Broker {
-        self.try_broker().await.unwrap()
+        let broker = self.try_broker().await.unwrap();
+        self.brokers.lock().unwrap().push(broker.clone());
+        broker
     }
 
     /// Cuts the connections whose role (`publish`, `consume`) is this; waits until the broker's list shows one to cut.
@@ -107,8 +111,14 @@ impl Vhost {
         .await;
     }
 
-    /// Takes the vhost away with everything in it.
+    /// Closes what was connected, then takes the vhost away with everything in it. In this order: on RabbitMQ 3.10, deleting a
+    /// vhost while a queue with at-least-once dead-lettering is being declared in it kills the node's dead-letter supervisor for
+    /// good, and every such queue of the node with it.
     pub(crate) async fn finish(self) {
+        let brokers = std::mem::take(&mut *self.brokers.lock().unwrap());
+        for broker in brokers {
+            broker.close().await;
+        }
         self.delete(&format!("vhosts/{}", self.name)).await;
     }
 }
