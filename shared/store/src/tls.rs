@@ -58,3 +58,32 @@ pub(crate) fn settings(url: &str, ca_file: Option<&Path>) -> Result<(tokio_postg
         .with_no_client_auth();
     Ok((config, Tls::On(MakeRustlsConnect::new(client))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_on(url: &str) -> bool {
+        matches!(settings(url, None).unwrap().1, Tls::On(_))
+    }
+
+    #[test]
+    fn the_url_says_whether_there_is_tls_and_tls_always_verifies() {
+        for url in ["postgres://u:p@h/db", "postgres://u@h/db?sslmode=disable", "postgres://u@h/db?sslmode=prefer"] {
+            assert!(!is_on(url), "{url}");
+        }
+        for mode in ["require", "verify-ca", "verify-full"] {
+            assert!(is_on(&format!("postgres://u:p@h/db?sslmode={mode}")), "{mode}");
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_file_and_never_the_password() {
+        let missing = settings("postgres://u@h/db", Some(Path::new("/nonexistent/ca.pem"))).err().unwrap();
+        assert!(missing.to_string().contains("/nonexistent/ca.pem"), "{missing}");
+        let empty = settings("postgres://u@h/db", Some(Path::new("/dev/null"))).err().unwrap();
+        assert!(empty.to_string().contains("no certificate"), "{empty}");
+        let url = settings("postgres://u:s3cret@h/db?sslmode=sometimes", None).err().unwrap();
+        assert!(!url.to_string().contains("s3cret"), "{url}");
+    }
+}
