@@ -193,3 +193,54 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use postrider_store::feed::KeyConfig;
+
+    use super::*;
+
+    const FRESH: Duration = Duration::from_secs(5);
+
+    fn status(found: Result<Caller, Problem>) -> u16 {
+        found.map_or_else(|problem| problem.status, |_| 200)
+    }
+
+    fn keys(confirmed: bool) -> (Keys, watch::Sender<FeedState>) {
+        let keys = Keys::new(&[SecretString::from("old operator"), SecretString::from("new operator")]);
+        let state = FeedState { version: 1, confirmed: confirmed.then(std::time::Instant::now) };
+        let (sender, receiver) = watch::channel(state);
+        *keys.state.write() = Some(receiver);
+        (keys, sender)
+    }
+
+    #[test]
+    fn operators_are_known_without_a_database_and_an_unknown_key_is_no_wrong_one_then() {
+        let nothing_yet = Keys::new(&[SecretString::from("operator")]);
+        assert_eq!(status(nothing_yet.find("operator", FRESH)), 200);
+        assert_eq!(status(nothing_yet.find("unknown", FRESH)), 503);
+        let (keys, _state) = keys(false);
+        assert_eq!(status(keys.find("old operator", FRESH)), 200);
+        assert_eq!(status(keys.find("new operator", FRESH)), 200);
+        assert_eq!(status(keys.find("unknown", FRESH)), 503);
+    }
+
+    #[test]
+    fn keys_come_and_go_with_the_feed() {
+        let (keys, _state) = keys(true);
+        let (id, tenant) = (KeyId::generate(), TenantId::generate());
+        let key = |text: &str| KeyConfig { id, tenant, hash: KeyHash::of(text), scopes: Scopes::ALL };
+        let apply = |changes: Changes| keys.table.write().apply(changes);
+        assert_eq!(status(keys.find("mine", FRESH)), 401);
+        apply(Changes { keys: vec![key("mine")], ..Changes::default() });
+        assert_eq!(keys.find("mine", FRESH).unwrap(), Caller::Tenant { tenant, scopes: Scopes::ALL });
+        apply(Changes { keys_gone: vec![id], ..Changes::default() });
+        assert_eq!(status(keys.find("mine", FRESH)), 401);
+        apply(Changes { keys: vec![key("mine")], ..Changes::default() });
+        apply(Changes { tenants_gone: vec![tenant], ..Changes::default() });
+        assert_eq!(status(keys.find("mine", FRESH)), 401);
+        apply(Changes { keys: vec![key("mine")], ..Changes::default() });
+        apply(Changes { snapshot: true, ..Changes::default() });
+        assert_eq!(status(keys.find("mine", FRESH)), 401);
+    }
+}
