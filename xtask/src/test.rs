@@ -12,7 +12,7 @@ use crate::child::{self, Guarded};
 use crate::{report, start_engines};
 
 /// The scenarios of `tests/` that kill, starve or flood something.
-const FAULTS: &[&str] = &["crash::", "ladder::", "poison::", "isolation::", "blocked::", "restart::"];
+const FAULTS: &[&str] = &["crash::", "ladder::", "poison::", "isolation::", "blocked::"];
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -62,9 +62,10 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
         optional("cargo-machete", &["machete"], &mut failed).await?;
     }
 
-    // The scenarios run the real binary; `--workspace` so that its dependencies are built once, with the tests'.
-    report::step("cargo build --workspace --bins");
-    if !child::run(child::cargo(&["build", "--workspace", "--bins"]), "cargo build").await? {
+    // The scenarios run the real binary. All targets at once, or cargo would build the dependencies twice: tests ask for
+    // more features of them than binaries do.
+    report::step("cargo build --workspace --all-targets");
+    if !child::run(child::cargo(&["build", "--workspace", "--all-targets"]), "cargo build").await? {
         failed.push("cargo build");
     } else if !cargo_test(&args, &engines).await? {
         failed.push("cargo test");

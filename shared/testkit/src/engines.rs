@@ -256,6 +256,7 @@ impl Engines {
         }
         if let Some(rabbit) = &mut held.rabbit {
             rabbit.wait_ready().await?;
+            rabbit.check_version().await?;
             self.amqp_url = rabbit.amqp_url();
             self.amqp_api_url = Some(rabbit.api_url());
             self.described.push(format!("RabbitMQ, private, AMQP port {}", rabbit.ports.amqp));

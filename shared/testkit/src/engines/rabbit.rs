@@ -186,6 +186,24 @@ impl RabbitNode {
         Ok(())
     }
 
+    /// Refuses a broker without at-least-once dead-lettering: it would take every declaration and lose retries.
+    ///
+    /// # Errors
+    /// Older than 3.10 (Ubuntu 22.04 has 3.9), or the management API does not answer.
+    pub(super) async fn check_version(&self) -> Result<()> {
+        let overview = super::scope::management_get(&self.api_url(), "/api/overview").await?;
+        let overview: serde_json::Value = serde_json::from_slice(&overview)?;
+        let version = overview["rabbitmq_version"].as_str().unwrap_or_default();
+        if !new_enough(version) {
+            bail!(
+                "RabbitMQ {version} is installed, but Postrider needs 3.10 or newer (at-least-once dead-lettering): \
+                 install a newer one from https://www.rabbitmq.com/docs/download, or name another broker with \
+                 POSTRIDER_AMQP_URL"
+            );
+        }
+        Ok(())
+    }
+
     fn log_tail(&self) -> String {
         let console = procs::tail(&self.log(), 20);
         let file = self.folder.join("log/postrider@localhost.log");
@@ -229,5 +247,23 @@ impl RabbitNode {
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+}
+
+/// At least 3.10; what does not read like a version is taken for new.
+fn new_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(u32::MAX));
+    let (major, minor) = (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(u32::MAX));
+    (major, minor) >= (3, 10)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn brokers_from_3_10_on_are_taken() {
+        for (version, expected) in [("3.9.13", false), ("3.10.8", true), ("3.13.7", true), ("4.0.5", true), ("", true)]
+        {
+            assert_eq!(super::new_enough(version), expected, "{version}");
+        }
     }
 }
