@@ -89,6 +89,7 @@ impl Process {
         wiring::watch_broker(&broker, &health);
         let shared = Shared { broker, store, profiles, health };
         Ok(Some(Self {
+            started,
             shared,
             drain_max: args.http.drain_timeout,
             routes,
