@@ -104,7 +104,8 @@ async fn cargo_test(args: &TestArgs, engines: &Engines) -> Result<bool> {
     } else {
         arguments.push("--workspace");
     }
-    arguments.push("--");
+    // What passing tests print are figures: lateness, duplicates, time to recover.
+    arguments.extend(["--", "--show-output"]);
     if std::io::stdout().is_terminal() {
         arguments.extend(["--color", "always"]);
     }
