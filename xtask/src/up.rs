@@ -64,7 +64,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
 
     let api = api::Api::new(listen, &keys.operator)?;
     let serving = async {
-        api.wait_ready().await?;
+        api.wait_ready().await.with_context(|| format!("{} ends with\n{}\n", log.display(), tail(&log)))?;
         let demo = demo::find_or_make(&folder, &api, receiver_port).await?;
         let receiver = receiver::serve(receiver_port, &demo).await?;
         announce(&engines, &keys, listen, &folder, &demo);
