@@ -52,6 +52,9 @@ pub(crate) struct Row {
     pub(crate) machine_busy_percent: Option<f64>,
     /// The most messages seen waiting in each internal queue; where they pile up is what is slow.
     pub(crate) deepest: BTreeMap<&'static str, u32>,
+    /// Connections opened to the sink while measuring (the benchmark's own questions included). Many more than the
+    /// dispatcher's concurrency: connections are not used again.
+    pub(crate) connections: u64,
     /// By process.
     pub(crate) processes: Vec<ProcessRow>,
     /// Anything a reader must know about the row.
@@ -116,6 +119,7 @@ impl Row {
         if !waiting.is_empty() {
             let _ = writeln!(text, "most messages waiting: {}", waiting.join(", "));
         }
+        let _ = writeln!(text, "{} connections opened to the sink", self.connections);
         if let Some(busy) = self.machine_busy_percent {
             let _ = writeln!(text, "the machine was {busy:.0}% busy while events were published");
         }

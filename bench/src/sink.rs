@@ -37,10 +37,13 @@ pub(crate) struct SinkPorts {
 
 #[derive(Default)]
 struct Received {
+    /// Event ids one after the other, and where each ends.
     ids: Vec<u8>,
     rows: Vec<Row>,
     /// Requests that the black hole swallowed.
     swallowed: u64,
+    /// Connections accepted where requests are answered.
+    connections: u64,
 }
 
 struct Row {
@@ -68,6 +71,7 @@ pub(crate) async fn run(args: SinkArgs) -> anyhow::Result<()> {
 
 async fn accept(listener: TcpListener, received: Rc<RefCell<Received>>, answers: bool) {
     while let Ok((stream, _)) = listener.accept().await {
+        received.borrow_mut().connections += u64::from(answers);
         let received = Rc::clone(&received);
         tokio::task::spawn_local(async move {
             // A connection that ends or breaks is the client's choice.
@@ -124,7 +128,8 @@ fn handle(head: &Head<'_>, at_ns: u64, received: &mut Received, answers: bool, a
             Vec::new()
         }
         (b"GET", b"/count") => {
-            format!(r#"{{"received":{},"swallowed":{}}}"#, received.rows.len(), received.swallowed).into_bytes()
+            let Received { rows, swallowed, connections, .. } = received;
+            format!(r#"{{"received":{},"swallowed":{swallowed},"connections":{connections}}}"#, rows.len()).into_bytes()
         }
         (b"GET", b"/ledger") => ledger(received),
         _ => return answer.extend_from_slice(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"),

@@ -188,7 +188,9 @@ impl Bench {
         let machine_busy_percent = Some(MachineTime::now().busy_percent_since(machine_before));
         let balance = self.balance(&ledger, &[vec![0]]).await?;
         let processes = rows(&watched, &before, balance.deliveries, &[("bare", &done)]);
-        Ok(Row { workload: name.to_owned(), balance, processes, machine_busy_percent, ..Row::default() })
+        let connections = self.sink.count("connections").await?;
+        let workload = name.to_owned();
+        Ok(Row { workload, balance, processes, machine_busy_percent, connections, ..Row::default() })
     }
 
     async fn run_bare(&self, amqp_url: &str, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {
@@ -233,6 +235,7 @@ impl Bench {
             row.recorded_after_seconds = Some(empty.saturating_duration_since(received).as_secs_f64());
         }
         engine.check_alive()?;
+        row.connections = self.sink.count("connections").await?;
         row.balance = self.balance(&ledger, &routes).await?;
         row.processes = rows(&watched, &before, row.balance.deliveries, &[("generator", &done)]);
         if let (Some(before), Some(after), true) = (recorded_before, engine.recorded(plan.tenant).await, plan.settles) {
