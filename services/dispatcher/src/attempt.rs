@@ -1,5 +1,6 @@
 //! One POST: signed for its moment, sent within its deadline, written down.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -45,7 +46,11 @@ pub(crate) async fn make(
 ) -> Attempted {
     let _flight = metrics.flight();
     let span = span(task);
-    let traceparent = TraceContext::onward(&span, task.traceparent.as_deref()).to_string();
+    let traceparent = match &task.traceparent {
+        // Ours since ingest, so that it needs no second look.
+        Some(event) if !telemetry::is_exporting() => Cow::Borrowed(event.as_str()),
+        event => Cow::Owned(TraceContext::onward(&span, event.as_deref()).to_string()),
+    };
     let started_at = UnixMillis::now();
     let headers = headers::request(endpoint, task, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);

@@ -54,7 +54,7 @@ use interventions::Interventions;
 use metrics::Metrics;
 use strain::Strain;
 
-/// How often the cache's size is measured.
+/// How often the cache's size and the process's lateness are told.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// What a dispatcher works with.
@@ -109,9 +109,10 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     }
     replicas::count_others(&broker, &dispatcher).await;
     tokio::spawn(follow(feed, Arc::clone(&dispatcher)));
-    tokio::spawn(async move { tokio::join!(sweeper.run(done.clone()), strain.run(done.clone())) });
+    let looking = strain.clone();
+    tokio::spawn(async move { tokio::join!(sweeper.run(done.clone()), looking.run(done.clone())) });
     let counting = replicas::keep_counting(&broker, &dispatcher, config.count_dispatchers_every);
-    let measuring = measure(&dispatcher);
+    let measuring = measure(&dispatcher, &strain);
     if let Some(ready) = ready {
         ready.ok();
     }
@@ -147,11 +148,12 @@ async fn follow(mut feed: Feed, dispatcher: Arc<Dispatcher>) {
     }
 }
 
-async fn measure(dispatcher: &Dispatcher) {
+async fn measure(dispatcher: &Dispatcher, strain: &Strain) {
     let mut tick = tokio::time::interval(MEASURE_EVERY);
     loop {
         tick.tick().await;
         // In thousands at most, so the conversion is exact.
         dispatcher.metrics.cached.set(dispatcher.endpoints.len() as f64);
+        dispatcher.metrics.lag.set(strain.lag().as_secs_f64());
     }
 }

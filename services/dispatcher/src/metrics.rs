@@ -37,6 +37,10 @@ pub const CACHED: &str = "postrider_dispatcher_endpoints_cached";
 /// Dispatchers that share the endpoints' rates, as the broker counts them.
 pub const DISPATCHERS: &str = "postrider_dispatcher_replicas_seen";
 
+/// Seconds by which whatever is due in this process is late on average: when it grows, the processors are the limit, not
+/// the endpoints.
+pub const LAG_SECONDS: &str = "postrider_dispatcher_process_lag_seconds";
+
 /// Describes every metric to the installed recorder.
 pub fn describe() {
     describe_counter!(ATTEMPTS, "attempts that ended");
@@ -54,6 +58,7 @@ pub fn describe() {
     describe_counter!(LOADS, "endpoints read from the database");
     describe_gauge!(CACHED, "endpoints in the cache");
     describe_gauge!(DISPATCHERS, "dispatchers that share the endpoints' rates");
+    describe_gauge!(LAG_SECONDS, Unit::Seconds, "how late this process itself is on average");
 }
 
 /// The promise of a profile, looked up once per endpoint.
@@ -81,6 +86,7 @@ pub(crate) struct Metrics {
     pub(crate) loads_failed: Counter,
     pub(crate) cached: Gauge,
     pub(crate) dispatchers: Gauge,
+    pub(crate) lag: Gauge,
 }
 
 impl Metrics {
@@ -115,6 +121,7 @@ impl Metrics {
             loads_failed: counter!(LOADS, "result" => "failed"),
             cached: gauge!(CACHED),
             dispatchers: gauge!(DISPATCHERS),
+            lag: gauge!(LAG_SECONDS),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The dispatcher against a real broker, a real database and a local receiver.
 
 mod attempts;
+mod blocked;
 mod ends;
 mod pacing;
 mod receiver;

@@ -39,7 +39,17 @@ pub(crate) struct World {
 impl World {
     /// A tenant with this profile; no dispatcher yet.
     pub(crate) async fn new(name: &str, profile: &str) -> Self {
-        let scope = Scope::new(name).await;
+        Self::on(Scope::new(name).await, profile).await
+    }
+
+    /// The same, with a broker of the test's own.
+    pub(crate) async fn on_broker(name: &str, profile: &str, amqp_url: String) -> Self {
+        let mut scope = Scope::new(name).await;
+        scope.amqp_url = amqp_url;
+        Self::on(scope, profile).await
+    }
+
+    async fn on(scope: Scope, profile: &str) -> Self {
         let keys = MasterKeys::parse(&MasterKeys::generate_text("test")).unwrap();
         let store = Store::connect(StoreConfig::new(&scope.database_url), keys).unwrap();
         store.migrate().await.unwrap();

@@ -1,0 +1,39 @@
+//! A broker that takes nothing (its disk alarm).
+
+use std::time::Duration;
+
+use postrider_broker::{SingleRoute, ladder};
+use postrider_model::delivery::{DeliveryStatus, Lane};
+use postrider_testkit::engines::PrivateRabbit;
+
+use crate::receiver::{Receiver, Reply};
+use crate::world::{World, member};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_broker_takes_nothing_no_post_is_made_and_what_was_made_is_reported_afterwards() {
+    let rabbit = PrivateRabbit::start().await.unwrap();
+    let mut world = World::on_broker("blocked", "standard", rabbit.amqp_url()).await;
+    // The first answer comes when the alarm is on: its outcome cannot be published.
+    let receiver =
+        Receiver::start(|n| if n == 0 { Reply::After(Duration::from_secs(5), 200) } else { Reply::Status(200) }).await;
+    let endpoint = world.endpoint(&receiver.url(), |_| {}).await;
+    world.dispatch().await;
+    let (out, later) = (world.task(&endpoint), world.task(&endpoint));
+    world.publish(std::slice::from_ref(&out)).await;
+    // Parked, this one surfaces under the alarm: rungs go on feeding the lanes.
+    let to = SingleRoute::Rung { rung: ladder::rung_at_least(Duration::from_secs(9)), lane: Lane::Live };
+    world.broker.singles().publish(to, &[member(&later)]).await.unwrap();
+    receiver.wait_for(1).await;
+    rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
+    world.wait_for_depth("postrider.delay.9000", 0).await;
+    world.wait_for_depth("postrider.lane.live", 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(receiver.received().len(), 1, "a POST was made whose outcome could not be published");
+
+    rabbit.ctl(&["set_disk_free_limit", "50MB"]).await.unwrap();
+    for task in [&out, &later] {
+        assert_eq!(world.report_of(task).await.status, DeliveryStatus::Delivered);
+    }
+    assert_eq!(receiver.received().len(), 2);
+    world.finish().await;
+}
