@@ -1,7 +1,7 @@
 //! Ingest: takes events over HTTP and answers 202 once RabbitMQ has them safe.
 //!
-//! It owns the front door: who may publish ([`keys`]), what an event must look like ([`request`]), what a repeat is
-//! ([`idempotency`]), and how much may come in ([`pressure`], the tenant's rate).
+//! It owns the front door: who may publish (`keys`), what an event must look like (`request`), what a repeat is
+//! (`idempotency`), and how much may come in (`pressure`, the tenant's rate).
 //!
 //! # What it promises
 //! - 202 means that a quorum queue confirmed the event. 503 comes within 5 s and means "unknown: repeat it under the same
