@@ -47,7 +47,7 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
         for (name, arguments, documentation) in [
             ("cargo fmt", &["fmt", "--all", "--check"][..], false),
             ("cargo clippy", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], false),
-            ("cargo doc", &["doc", "--workspace", "--no-deps", "--quiet"], true),
+            ("cargo doc", &["doc", "--workspace", "--no-deps", "--quiet", "--keep-going"], true),
         ] {
             report::step(&format!("cargo {}", arguments.join(" ")));
             let mut command = child::cargo(arguments);
