@@ -7,7 +7,8 @@ use url::Url;
 
 use super::{running_private, set};
 
-/// A unique vhost and a unique, empty database on the test engines. Both are dropped with it, also after a panic.
+/// A unique vhost and a unique, empty database on the test engines. The database is dropped with it, also after a panic; the
+/// vhost goes with the broker's data.
 pub struct Scope {
     /// With the vhost.
     pub amqp_url: String,
