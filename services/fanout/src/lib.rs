@@ -1,6 +1,6 @@
 //! Fan-out: for each accepted event, which endpoints want it, and one delivery for each of them.
 //!
-//! It owns the matching: an [index] of every tenant's active subscriptions in memory, kept fresh by the configuration
+//! It owns the matching: an index of every tenant's active subscriptions in memory, kept fresh by the configuration
 //! feed, and the one rendering of an event's body.
 //!
 //! # What it promises
