@@ -11,14 +11,11 @@ use postrider_model::delivery::HeldReason;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::pace::{Ask, IN_MEMORY_MAX, Pace, Seen, Slot, Started, Transition, Verdict};
+use crate::pace::{Ask, Pace, Seen, Slot, Started, Transition, Verdict, patience};
 use crate::strain::Strain;
 
 /// How often the fronts of the lines are looked at.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
-/// A waiter gives up so late that, swept a little later, it has waited no longer than [`IN_MEMORY_MAX`].
-const GIVE_UP_AFTER: Duration = IN_MEMORY_MAX.saturating_sub(SWEEP_EVERY);
-
 /// The right to one POST. Dropped without [`Permit::end`] it frees its place and tells the gate nothing about the endpoint.
 #[derive(Debug)]
 pub(crate) struct Permit {
@@ -153,8 +150,10 @@ impl Gate {
 
     /// Sends away whoever has waited too long; tells whether anybody is left.
     fn sweep(&self, now: Instant) -> bool {
+        // So early that, swept a little later, nobody has waited longer than it may.
+        let give_up_after = patience(self.strain.lag()).saturating_sub(SWEEP_EVERY);
         let mut state = self.state.lock();
-        while state.line.front().is_some_and(|waiter| now.saturating_duration_since(waiter.since) >= GIVE_UP_AFTER) {
+        while state.line.front().is_some_and(|waiter| now.saturating_duration_since(waiter.since) >= give_up_after) {
             state.line.pop_front();
             state.pace.leave();
         }
@@ -266,7 +265,7 @@ mod tests {
         let _both = (go(&gate), go(&gate));
         let begun = Instant::now();
         assert!(wait(&gate).await.is_err());
-        assert!(begun.elapsed() >= GIVE_UP_AFTER);
+        assert!(begun.elapsed() >= patience(Duration::ZERO) - SWEEP_EVERY);
         assert!(matches!(gate.ask(&Ask { waited: true, ..ASK }), Answer::Hold { .. }));
         stop.cancel();
         running.await.unwrap();

@@ -3,8 +3,8 @@
 //! Owns, per endpoint and dispatcher: its rate ([`gcra`]), its concurrency ([`window`]), its breaker and latency
 //! ([`health`]), and the line of deliveries that are parked on the ladder ([`parked`]).
 //!
-//! Promises: a verdict never asks anybody to wait longer than [`IN_MEMORY_MAX`] in memory, nor a number of deliveries that
-//! grows with the backlog; a slow or broken endpoint sees no POST from the live and bulk lanes, and one at a time while its
+//! Promises: a verdict never asks anybody to wait longer than [`IN_MEMORY_MAX`] in memory (somewhat longer while this very
+//! process is what all are waiting for, see [`patience`]), nor a number of deliveries that grows with the backlog; a slow or broken endpoint sees no POST from the live and bulk lanes, and one at a time while its
 //! breaker is open; a granted slot is used once. Does not: count across dispatchers (each grants its share of the rate),
 //! nor promise order.
 
@@ -26,10 +26,14 @@ pub(crate) use window::Started;
 use gcra::Gcra;
 use health::Health;
 use parked::{Parked, Place};
-use window::{OVERLOADED, Window};
+use window::{OVERLOADED, STRAINED, Window};
 
 /// Longest wait in memory; whoever waits longer does so on the ladder.
 pub(crate) const IN_MEMORY_MAX: Duration = Duration::from_millis(250);
+/// The same while this process is the limit: parking would only make more work, and let nobody else through.
+const IN_MEMORY_STRAINED_MAX: Duration = Duration::from_secs(2);
+/// … approached by so many times its lateness.
+const PATIENCE_PER_LAG: u32 = 64;
 /// A slot that was missed by more than this is granted anew.
 const MISSED_AFTER: Duration = Duration::from_secs(1);
 /// Waits shorter than this are none: timers are no finer.
@@ -100,6 +104,11 @@ pub(crate) struct Ask {
     pub(crate) waited: bool,
 }
 
+/// How long a delivery may wait in memory for a permit while this process is late by `lag`.
+pub(crate) fn patience(lag: Duration) -> Duration {
+    if lag < STRAINED { IN_MEMORY_MAX } else { (IN_MEMORY_MAX + lag * PATIENCE_PER_LAG).min(IN_MEMORY_STRAINED_MAX) }
+}
+
 /// What it is to do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Verdict {
@@ -107,7 +116,7 @@ pub(crate) enum Verdict {
     Go(Started),
     /// Wait in memory for so long (at most [`IN_MEMORY_MAX`]), then ask again with this slot.
     WaitForSlot(Duration, Slot),
-    /// Wait in memory, in line, until [`Pace::admit`] lets one through (at most [`IN_MEMORY_MAX`]; see [`Pace::leave`]).
+    /// Wait in memory, in line, until [`Pace::admit`] lets one through (at most [`patience`]; see [`Pace::leave`]).
     WaitForPermit,
     /// Wait on the ladder.
     Hold {
@@ -268,7 +277,9 @@ impl Pace {
 
     /// Whether one more may wait in memory for a permit.
     fn may_wait(&mut self, now: Instant, ask: &Ask) -> bool {
-        if ask.waited || self.waiting >= WAITING_MIN + WAITING_PER_POST * self.window.limit() {
+        let strained = self.lag >= STRAINED;
+        let line_max = WAITING_MIN + WAITING_PER_POST * self.window.limit();
+        if ask.waited || (self.waiting >= line_max && !strained) {
             return false;
         }
         // Whoever is new goes behind those that are parked, or these would never find a place.
@@ -277,7 +288,7 @@ impl Pace {
             return false;
         }
         let rounds = self.window.rounds(self.waiting + 1, self.limit());
-        self.latency(now).mul_f64(rounds) <= IN_MEMORY_MAX
+        self.latency(now).mul_f64(rounds) <= patience(self.lag)
     }
 }
 

@@ -237,6 +237,26 @@ fn a_post_that_was_given_up_frees_its_place_and_says_nothing() {
     assert_eq!((pace.window.in_flight(), pace.window.limit()), (0, 2));
 }
 
+#[test]
+fn while_this_process_is_the_limit_a_backlog_waits_in_memory_instead_of_circling() {
+    let now = Instant::now();
+    let line = |lag: Duration| {
+        let mut pace = Pace::new(now);
+        pace.set_lag(lag);
+        let started = window_start(&mut pace, now);
+        pace.window.cut(now, started);
+        while matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)) {}
+        while pace.waiting < 10_000 && pace.ask(now, &ask(Lane::Live)) == Verdict::WaitForPermit {}
+        pace.waiting
+    };
+    assert!((40..=60).contains(&line(MS)), "{}", line(MS));
+    // As long as it takes, and more than the bound on their number.
+    assert!(line(MS * 20) > WAITING_MIN + WAITING_PER_POST, "{}", line(MS * 20));
+    assert_eq!([patience(Duration::ZERO), patience(MS * 3)], [IN_MEMORY_MAX; 2]);
+    assert_eq!(patience(MS * 10), MS * 890);
+    assert_eq!(patience(SECOND), SECOND * 2);
+}
+
 /// Runs arrivals against an endpoint with a fixed latency and a number of requests that it serves at once (none: a black
 /// hole until its timeout), in steps of a millisecond. Held deliveries come back when they were told to.
 struct Simulation {

@@ -9,7 +9,7 @@ pub(crate) const CAP: u32 = 128;
 /// With so many at once the processors are kept busy, whatever the endpoint: under [`STRAINED`] a window grows no further.
 const ENOUGH: f64 = 16.0;
 /// When this process is so late, it is the limit itself: more at once would only wait here.
-const STRAINED: Duration = Duration::from_millis(4);
+pub(crate) const STRAINED: Duration = Duration::from_millis(4);
 /// When it is so late, less at once would do as much.
 pub(crate) const OVERLOADED: Duration = Duration::from_millis(15);
 /// What an overloaded dispatcher takes off a window with each answer.
