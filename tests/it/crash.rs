@@ -19,8 +19,10 @@ const BATCH: usize = 50;
 const DELIVERIES: usize = EVENTS + EVENTS / 2;
 /// What a killed process had in hand and its successor does again: the bound that ARCHITECTURE.md documents.
 const DUPLICATES_MAX: usize = 8_192;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// One scenario at a time: each is seven processes under full load.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_the_fanout_loses_nothing() {
@@ -61,6 +63,7 @@ async fn killing_ingest_loses_nothing_that_was_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_rabbitmq_loses_nothing() {
+    let _alone = ALONE.lock().await;
     let mut rabbit = PrivateRabbit::start().await.expect("RabbitMQ starts");
     let scope = Scope::new("crash-rabbitmq").await;
     let urls = Urls { amqp: rabbit.amqp_url(), database: scope.database_url.clone() };
@@ -73,6 +76,7 @@ async fn killing_rabbitmq_loses_nothing() {
 
 /// Publishes, calls `fault` while deliveries are outstanding, and checks that nothing is missing.
 async fn survive(victim: &'static str, fault: impl AsyncFnOnce(&mut Cluster, &Ledger)) {
+    let _alone = ALONE.lock().await;
     let scope = Scope::new(&format!("crash-{victim}")).await;
     let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
     let mut run = Run::start(urls).await;

@@ -25,7 +25,7 @@ pub(crate) use window::Started;
 
 use gcra::Gcra;
 use health::Health;
-use parked::{Parked, Place};
+use parked::{Looks, Parked, Place};
 use window::{OVERLOADED, STRAINED, Window};
 
 /// Longest wait in memory; whoever waits longer does so on the ladder.
@@ -178,14 +178,16 @@ impl Pace {
             }
             // A slot for concurrency is only there to spread the line: a free place is taken before it.
             Slot::Ahead { remaining, reason, .. } if !free && remaining > IN_MEMORY_MAX => {
-                let park_for = self.parked.park_for(remaining);
+                let looks = self.looks(now);
+                let park_for = self.parked.park_for(remaining, looks);
                 return Verdict::Hold { slot_in: remaining, park_for, reason };
             }
             _ => {}
         }
         if !free && !self.may_wait(now, ask) {
             let reason = if self.health.is_open() { HeldReason::Breaker } else { HeldReason::Concurrency };
-            let Place { slot_in, park_for } = self.parked.park(now, self.spacing(now), self.waiting);
+            let (spacing, looks) = (self.spacing(now), self.looks(now));
+            let Place { slot_in, park_for } = self.parked.park(now, spacing, self.waiting, looks);
             return Verdict::Hold { slot_in, park_for, reason };
         }
         if let Some(interval) = ask.interval {
@@ -268,6 +270,14 @@ impl Pace {
     fn latency(&self, now: Instant) -> Duration {
         let known = self.health.latency().unwrap_or(LATENCY_GUESS);
         if self.window.in_flight() >= self.limit() { known.max(self.window.stalled_for(now)) } else { known }
+    }
+
+    /// How often those that are parked look again.
+    fn looks(&mut self, now: Instant) -> Looks {
+        if self.health.is_open() || self.is_slow(now) {
+            return Looks::RARE;
+        }
+        Looks::at_speed(f64::from(window::CAP) / self.latency(now).as_secs_f64().max(1e-3))
     }
 
     /// The time between two POSTs that end.

@@ -6,11 +6,29 @@ use postrider_model::limits::HOLD_MAX;
 
 /// Nothing is parked for less: the ladder's first rung.
 pub(crate) const PARK_MIN: Duration = Duration::from_millis(250);
-/// Shortest time after which a delivery looks again, when its slot is further away.
-const LOOK_AGAIN_MIN: Duration = Duration::from_secs(5);
-/// Deliveries of one endpoint that look again in a second, when their slots are further away: what an endpoint that
-/// recovers early waits for, against what the broker does in vain meanwhile.
-const LOOKS_PER_SECOND: f64 = 10.0;
+/// How often those look again whose slots are further away: what an endpoint that takes more than was thought waits for,
+/// against what the broker does in vain meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Looks {
+    /// Deliveries of the endpoint that look again in a second, altogether.
+    per_second: f64,
+    /// Shortest time after which one looks again.
+    at_least: Duration,
+}
+
+impl Looks {
+    /// At an endpoint that is known slow or broken.
+    pub(crate) const RARE: Self = Self { per_second: 10.0, at_least: Duration::from_secs(5) };
+    /// More a second than this are worth nobody's while.
+    const PER_SECOND_MAX: f64 = 2_000.0;
+
+    /// At an endpoint that answers, and could take so many deliveries a second with its window wide open.
+    pub(crate) fn at_speed(deliveries_per_second: f64) -> Self {
+        let per_second = deliveries_per_second.clamp(Self::RARE.per_second, Self::PER_SECOND_MAX);
+        Self { per_second, at_least: PARK_MIN * 2 }
+    }
+}
+
 /// Furthest slot that is promised.
 const SLOT_MAX: Duration = Duration::from_secs(86_400);
 
@@ -45,18 +63,18 @@ impl Parked {
     }
 
     /// Parks one more, behind `waiting` that wait in memory.
-    pub(crate) fn park(&mut self, now: Instant, spacing: Duration, waiting: u32) -> Place {
+    pub(crate) fn park(&mut self, now: Instant, spacing: Duration, waiting: u32, looks: Looks) -> Place {
         let ahead = self.count(now, spacing) + f64::from(waiting) + 1.0;
         self.count += 1.0;
         let slot_in = Duration::try_from_secs_f64(spacing.as_secs_f64() * ahead).unwrap_or(SLOT_MAX);
         let slot_in = slot_in.clamp(PARK_MIN, SLOT_MAX);
-        Place { slot_in, park_for: self.park_for(slot_in) }
+        Place { slot_in, park_for: self.park_for(slot_in, looks) }
     }
 
     /// How long a delivery whose slot is `slot_in` away stays away before it looks again.
-    pub(crate) fn park_for(&self, slot_in: Duration) -> Duration {
-        let look_again = Duration::try_from_secs_f64(self.count / LOOKS_PER_SECOND).unwrap_or(HOLD_MAX);
-        slot_in.min(look_again.clamp(LOOK_AGAIN_MIN, HOLD_MAX))
+    pub(crate) fn park_for(&self, slot_in: Duration, looks: Looks) -> Duration {
+        let look_again = Duration::try_from_secs_f64(self.count / looks.per_second).unwrap_or(HOLD_MAX);
+        slot_in.min(look_again.clamp(looks.at_least, HOLD_MAX))
     }
 
     /// The endpoint recovered: nobody has to queue behind what is parked.
@@ -75,9 +93,9 @@ mod tests {
     fn parked_deliveries_are_spread_at_the_endpoints_speed() {
         let now = Instant::now();
         let mut parked = Parked::new(now);
-        let slots: Vec<u64> = (0..4).map(|_| parked.park(now, SECOND * 15, 0).slot_in.as_secs()).collect();
+        let slots: Vec<u64> = (0..4).map(|_| parked.park(now, SECOND * 15, 0, Looks::RARE).slot_in.as_secs()).collect();
         assert_eq!(slots, [15, 30, 45, 60]);
-        assert_eq!(parked.park(now, SECOND * 15, 4).slot_in.as_secs(), 15 * 9);
+        assert_eq!(parked.park(now, SECOND * 15, 4, Looks::RARE).slot_in.as_secs(), 15 * 9);
     }
 
     #[test]
@@ -85,31 +103,41 @@ mod tests {
         let now = Instant::now();
         let mut parked = Parked::new(now);
         for _ in 0..10 {
-            parked.park(now, SECOND, 0);
+            parked.park(now, SECOND, 0, Looks::RARE);
         }
         assert!((parked.count(now + SECOND * 4, SECOND) - 6.0).abs() < 1e-6);
         assert!(parked.count(now + SECOND * 60, SECOND) < 1e-6);
-        assert!(parked.park(now + SECOND * 60, SECOND, 0).slot_in >= SECOND);
+        assert!(parked.park(now + SECOND * 60, SECOND, 0, Looks::RARE).slot_in >= SECOND);
     }
 
     #[test]
     fn nothing_is_parked_for_less_than_a_rung_or_longer_than_the_longest_hold() {
         let now = Instant::now();
         let mut parked = Parked::new(now);
-        assert_eq!(parked.park(now, Duration::from_millis(1), 0).slot_in, PARK_MIN);
+        assert_eq!(parked.park(now, Duration::from_millis(1), 0, Looks::RARE).slot_in, PARK_MIN);
         for _ in 0..100_000 {
-            let place = parked.park(now, SECOND * 30, 0);
+            let place = parked.park(now, SECOND * 30, 0, Looks::RARE);
             assert!(place.park_for <= HOLD_MAX && place.park_for <= place.slot_in);
         }
-        assert_eq!(parked.park(now, SECOND * 30, 0).park_for, HOLD_MAX);
+        assert_eq!(parked.park(now, SECOND * 30, 0, Looks::RARE).park_for, HOLD_MAX);
     }
 
     #[test]
     fn a_short_line_looks_again_soon() {
         let now = Instant::now();
         let mut parked = Parked::new(now);
-        let last = (0..40).map(|_| parked.park(now, SECOND * 15, 0)).last().unwrap();
+        let last = (0..40).map(|_| parked.park(now, SECOND * 15, 0, Looks::RARE)).last().unwrap();
         assert_eq!(last.slot_in, SECOND * 600);
-        assert_eq!(last.park_for, LOOK_AGAIN_MIN);
+        assert_eq!(last.park_for, Looks::RARE.at_least);
+    }
+
+    #[test]
+    fn a_line_before_an_endpoint_that_answers_looks_again_as_fast_as_it_could_drain() {
+        let now = Instant::now();
+        let mut parked = Parked::new(now);
+        let looks = Looks::at_speed(1_000.0);
+        let park_for: Vec<_> = (0..4_000).map(|_| parked.park(now, SECOND, 0, looks).park_for).collect();
+        assert_eq!(park_for[0], PARK_MIN * 2);
+        assert_eq!(park_for[3_999], SECOND * 4);
     }
 }

@@ -221,7 +221,7 @@ fn whoever_was_parked_comes_before_whoever_is_new() {
     while matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)) {}
     pace.leave();
     for _ in 0..10 {
-        pace.parked.park(now, SECOND, 0);
+        pace.parked.park(now, SECOND, 0, parked::Looks::RARE);
     }
     assert!(matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Hold { .. }));
     let due = Slot::Due { reason: HeldReason::Concurrency, foreign: false };
