@@ -8,13 +8,15 @@
 //! Length limits stand only at what ingest publishes to; an inner queue with a limit would deadlock rungs, dispatchers and acks
 //! against each other.
 
+use std::time::Duration;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ErrorKind, ExchangeKind};
 use postrider_model::delivery::Lane;
 
 use crate::error::BrokerError;
-use crate::ladder::Rung;
+use crate::ladder::{self, Rung};
 
 /// Accepted events, in bundles: to the fan-out and to the event log.
 pub const ACCEPTED_EXCHANGE: &str = "postrider.accepted";
@@ -113,6 +115,9 @@ pub(crate) fn lane_key(lane: Lane) -> &'static str {
     }
 }
 
+/// Rungs up to this delay are declared at every start, longer ones when first used.
+const RUNGS_AT_START_MAX: Duration = Duration::from_secs(10);
+
 /// The name of a rung's queue.
 pub fn rung_queue(rung: Rung) -> String {
     format!("postrider.delay.{rung}")
@@ -153,7 +158,14 @@ pub(crate) async fn declare(channel: &Channel) -> Result<(), BrokerError> {
     set(&mut rpc, "x-overflow", "drop-head");
     set_number(&mut rpc, "x-message-ttl", RPC_TTL_MS);
     set_number(&mut rpc, "x-max-length", RPC_MESSAGES_MAX);
-    declare_queue(channel, Queue::RpcTest.name(), rpc).await
+    declare_queue(channel, Queue::RpcTest.name(), rpc).await?;
+    // RabbitMQ 3.10 writes a quorum queue's registration to disk up to half a second after it confirmed the declaration.
+    // Killed within that time it comes back with a queue that has neither its messages nor a leader, and declaring or
+    // publishing to it hangs. So the rungs that a burst would use for the first time are there before any load is.
+    for rung in ladder::rungs().iter().take_while(|rung| rung.delay() <= RUNGS_AT_START_MAX) {
+        declare_rung(channel, *rung).await?;
+    }
+    Ok(())
 }
 
 /// Declares one rung.
