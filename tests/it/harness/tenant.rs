@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 /// How long a state of affairs is waited for before the scenario fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
