@@ -6,7 +6,7 @@
 //! # What it promises
 //! - A delivery is settled when its outcome, and its next attempt if there is one, are confirmed by the broker. A crash repeats
 //!   an attempt at most; it loses none. **The bound on duplicates** is the members in hand: [`Config::live`], `slow` and `bulk`.
-//! - No delivery waits for another's endpoint: one that would wait longer than 250 ms does so on the delay ladder, and one whose
+//! - No delivery waits for another's endpoint: one that would wait longer than 250 ms (2 s while this process itself is what is late) does so on the delay ladder, and one whose
 //!   endpoint is slow or broken goes to the slow lane, both before any POST.
 //! - Every POST ends by its deadline. None is made while the broker takes no outcomes.
 //! - It goes on without the database, from its caches; an endpoint that it has not met yet waits, without losing an attempt.
