@@ -218,8 +218,8 @@ fn shown(report: OutcomeReport, excerpt: Bytes) -> Result<Response, Problem> {
         status_code: attempt.status_code,
         outcome: attempt.outcome,
         error: attempt.error,
-        request_headers: attempt.request_headers,
-        response_headers: attempt.response_headers,
+        request_headers: attempt.request_headers.pairs(),
+        response_headers: attempt.response_headers.pairs(),
         response_excerpt: excerpt,
         next_attempt_at,
     };

@@ -55,7 +55,8 @@ pub(crate) async fn make(
     let headers = headers::request(endpoint, task, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);
     let request = Request { url: endpoint.url.clone(), headers, body, timeout: endpoint.timeout };
-    let response = egress.send(request).instrument(span).await;
+    // Boxed: the largest part of a delivery's task, which is copied when it is spawned.
+    let response = Box::pin(egress.send(request).instrument(span)).await;
     let (ended, ended_at) = (Instant::now(), UnixMillis::now());
 
     let held_for = held.map(|(since, _)| since.until(started_at)).unwrap_or_default();
@@ -87,7 +88,7 @@ pub(crate) async fn make(
         outcome,
         error: response.error,
         request_headers,
-        response_headers: response.headers,
+        response_headers: response.headers.as_slice().into(),
     };
     let latency = response.duration;
     Attempted { record, excerpt: response.excerpt, retry_after: response.retry_after, ended, ended_at, latency }

@@ -115,6 +115,7 @@ mod tests {
     use postrider_model::delivery::HeldReason;
     use postrider_model::ids::SendId;
     use postrider_model::retry::RetrySchedule;
+    use postrider_wire::headers::HeaderList;
 
     use super::*;
     use crate::testing;
@@ -134,8 +135,8 @@ mod tests {
             status_code,
             outcome,
             error: None,
-            request_headers: Vec::new(),
-            response_headers: Vec::new(),
+            request_headers: HeaderList::default(),
+            response_headers: HeaderList::default(),
         }
     }
 

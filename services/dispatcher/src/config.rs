@@ -20,7 +20,7 @@ pub struct Config {
     pub endpoints_max: u64,
     /// An endpoint without deliveries is forgotten after this long; longer than the longest attempt.
     pub endpoint_idle: Duration,
-    /// How long outcomes gather before they are published, nobody waiting for them. 0 to 5 ms are sensible.
+    /// How long outcomes gather before they are published, nobody waiting for them. 0 to 20 ms are sensible.
     pub outcomes_gather: Duration,
     /// Outcomes waiting to be published at most; attempts wait beyond that. More than all members in hand.
     pub outcomes_max: usize,
@@ -39,7 +39,7 @@ impl Default for Config {
             test_calls_max: 64,
             endpoints_max: 20_000,
             endpoint_idle: Duration::from_secs(600),
-            outcomes_gather: Duration::from_millis(5),
+            outcomes_gather: Duration::from_millis(20),
             outcomes_max: 8_192,
             count_dispatchers_every: Duration::from_secs(5),
         }

@@ -65,7 +65,8 @@ enum Passed {
 impl Dispatcher {
     /// Handles one member of a lane: when it returns `Ok`, everything that it caused is confirmed.
     pub(crate) async fn deliver(&self, lane: Lane, member: Member) -> Result<(), Unsettled> {
-        let task: DeliveryTask =
+        // Boxed, as is all that rarely happens below: each delivery's task is copied when it is spawned.
+        let task: Box<DeliveryTask> =
             member.head().map_err(|error| Poison::new(format!("a delivery that cannot be read: {error}")))?;
         let body = member.payload;
         let now = UnixMillis::now();
@@ -73,21 +74,25 @@ impl Dispatcher {
             self.metrics.stale.increment(1);
             return match stale {
                 Stale::Superseded => Ok(()),
-                Stale::Ended(status, reason) => self.end(task, status, reason, now).await,
+                Stale::Ended(status, reason) => Box::pin(self.end(*task, status, reason, now)).await,
             };
         }
         if task.expires_at <= now {
-            return self.discard(task, DiscardReason::Expired, now).await;
+            return Box::pin(self.discard(*task, DiscardReason::Expired, now)).await;
         }
         let entry = self.endpoints.entry(task.delivery.endpoint);
-        let endpoint = match self.look_up(&entry, &task).await {
+        let known = match self.endpoints.known_now(&entry, task.config_version) {
+            Some(known) => Ok(known),
+            None => Box::pin(self.look_up(&entry, &task)).await,
+        };
+        let endpoint = match known {
             Ok(Known::Ready(endpoint)) => endpoint,
-            Ok(Known::Deleted) => return self.discard(task, DiscardReason::EndpointDeleted, now).await,
-            Ok(Known::Unusable) => return self.come_back(lane, task, body, UNUSABLE_HOLD).await,
-            Err(Away) => return self.come_back(lane, task, body, AWAY_HOLD).await,
+            Ok(Known::Deleted) => return Box::pin(self.discard(*task, DiscardReason::EndpointDeleted, now)).await,
+            Ok(Known::Unusable) => return Box::pin(self.come_back(lane, *task, body, UNUSABLE_HOLD)).await,
+            Err(Away) => return Box::pin(self.come_back(lane, *task, body, AWAY_HOLD)).await,
         };
         if endpoint.status != EndpointStatus::Active && task.trigger != Trigger::Test {
-            return self.discard(task, DiscardReason::EndpointInactive, now).await;
+            return Box::pin(self.discard(*task, DiscardReason::EndpointInactive, now)).await;
         }
         match self.pass(lane, &entry, &endpoint, &task, &body).await? {
             Passed::Elsewhere => Ok(()),
@@ -109,7 +114,9 @@ impl Dispatcher {
         let mut ask = Ask { lane, slot, interval, waited: false };
         let mut held = task.held_since.zip(task.held_reason);
         loop {
-            self.publisher_up().await?;
+            if !self.is_publisher_up() {
+                Box::pin(self.publisher_up()).await?;
+            }
             match entry.gate.ask(&ask) {
                 Answer::Go(permit) => return Ok(Passed::Go { permit, held }),
                 Answer::WaitForSlot(wait, slot) => {
@@ -126,7 +133,7 @@ impl Dispatcher {
                     }
                 }
                 Answer::Hold { slot_in, park_for, reason } => {
-                    self.hold(lane, task, body, held, slot_in, park_for, reason).await?;
+                    Box::pin(self.hold(lane, task, body, held, slot_in, park_for, reason)).await?;
                     return Ok(Passed::Elsewhere);
                 }
                 Answer::MoveToSlowLane => {
@@ -139,7 +146,7 @@ impl Dispatcher {
                     };
                     self.metrics.moved.increment(1);
                     let to = SingleRoute::Lane(Lane::Slow);
-                    self.singles.publish(to, &[encode(&moved, body.clone())?]).await?;
+                    Box::pin(self.singles.publish(to, &[encode(&moved, body.clone())?])).await?;
                     return Ok(Passed::Elsewhere);
                 }
             }
@@ -151,7 +158,7 @@ impl Dispatcher {
         &self,
         entry: &Entry,
         endpoint: &Prepared,
-        task: DeliveryTask,
+        task: Box<DeliveryTask>,
         body: Bytes,
         permit: Permit,
         held: Option<(UnixMillis, HeldReason)>,
@@ -172,7 +179,7 @@ impl Dispatcher {
         let policy = endpoint.retry_policy();
         // Drawn only where there is something to draw.
         let draw = if policy.jitter_max > 0.0 { rand::random::<f64>() } else { 0.0 };
-        let conclusion = conclude::after_attempt(task, record, retry_after, &policy, ended_at, draw);
+        let conclusion = conclude::after_attempt(*task, record, retry_after, &policy, ended_at, draw);
         let Conclusion { report, next } = conclusion;
         let report = self.outcomes.submit(vec![encode(&report, excerpt)?]);
         let Some((next, delay)) = next else { return Ok(report.await?) };
@@ -182,7 +189,7 @@ impl Dispatcher {
         let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));
         let retry = self.singles.publish(SingleRoute::Rung { rung, lane }, std::slice::from_ref(&next));
         self.metrics.retries.increment(1);
-        let ((), ()) = tokio::try_join!(report, retry)?;
+        Box::pin(async { tokio::try_join!(report, retry) }).await?;
         Ok(())
     }
 

@@ -136,6 +136,11 @@ impl Endpoints {
         self.feed.fetch_max(version, Ordering::AcqRel);
     }
 
+    /// What is known about the endpoint without asking anybody, when that is new enough.
+    pub(crate) fn known_now(&self, entry: &Entry, wanted: i64) -> Option<Known> {
+        entry.good_for(wanted, self.feed.load(Ordering::Acquire))
+    }
+
     /// What is known about an endpoint, good for a message that asks for `wanted`; read by `load` when it must be.
     ///
     /// # Errors
@@ -144,10 +149,7 @@ impl Endpoints {
     where
         F: Future<Output = Result<Loaded, Away>>,
     {
-        let good = || entry.good_for(wanted, self.feed.load(Ordering::Acquire));
-        if let Some(known) = good() {
-            return Ok(known);
-        }
+        let good = || self.known_now(entry, wanted);
         let stale = || entry.loaded.load().as_ref().map(|loaded| loaded.known.clone()).ok_or(Away);
         let waited = tokio::time::timeout(LOAD_MAX, entry.load.lock());
         let Ok(mut ask_again_at) = waited.await else { return stale() };

@@ -4,6 +4,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{HeaderContext, SchemeKind};
 use postrider_runtime::trace_context::TRACEPARENT;
+use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::DeliveryTask;
 
 use crate::prepared::Prepared;
@@ -70,13 +71,11 @@ fn insert(headers: &mut HeaderMap, name: &str, value: String) {
 }
 
 /// The headers as the attempt's record shows them.
-pub(crate) fn recorded(endpoint: &Prepared, headers: &HeaderMap) -> Vec<(String, String)> {
-    let record = |(name, value): (&HeaderName, &HeaderValue)| {
+pub(crate) fn recorded(endpoint: &Prepared, headers: &HeaderMap) -> HeaderList {
+    HeaderList::of(headers.iter().map(|(name, value)| {
         let masked = endpoint.masked.contains(name);
-        let text = if masked { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) };
-        (name.as_str().to_owned(), text.into_owned())
-    };
-    headers.iter().map(record).collect()
+        (name.as_str(), if masked { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) })
+    }))
 }
 
 #[cfg(test)]
@@ -140,7 +139,7 @@ mod tests {
         assert_eq!(text(&headers, "x-team"), Some("hush"));
         assert!(text(&headers, "x-magnetite-signature").unwrap().starts_with("sha256="));
         assert_ne!(text(&headers, "webhook-id"), Some("forged"));
-        let recorded = recorded(&endpoint, &headers);
+        let recorded = recorded(&endpoint, &headers).pairs();
         assert!(recorded.contains(&("x-team".into(), "***".into())));
         assert!(recorded.contains(&("content-type".into(), "application/json".into())));
         assert!(recorded.iter().all(|(_, value)| value != "hush"));

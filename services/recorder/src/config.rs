@@ -35,7 +35,7 @@ impl Default for Config {
             bytes_max: 32 * 1024 * 1024,
             batch_members: 2_000,
             batch_members_max: 8_000,
-            batch_wait: Duration::from_millis(20),
+            batch_wait: Duration::from_millis(100),
             maintain_every: Duration::from_secs(3_600),
             sweep_every: Duration::from_secs(2),
             sweep_after: Duration::from_secs(10),

@@ -8,4 +8,5 @@
 //! be added when the old services can do without it. Whatever they could not do without is a new version.
 
 pub mod bundle;
+pub mod headers;
 pub mod messages;

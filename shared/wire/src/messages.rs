@@ -8,6 +8,8 @@ use postrider_model::time::{Day, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::headers::HeaderList;
+
 fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -186,10 +188,10 @@ pub struct AttemptRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Headers of the request in the order they were written; the endpoint's own and token values are masked.
-    pub request_headers: Vec<(String, String)>,
+    pub request_headers: HeaderList,
     /// Headers of the answer, bounded.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub response_headers: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "HeaderList::is_empty")]
+    pub response_headers: HeaderList,
 }
 
 /// Dispatcher -> recorder: where a delivery stands after an attempt, or after it was dropped without one.

@@ -12,6 +12,7 @@ use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
 use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle;
+use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, DeliveryTask, OutcomeReport};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -83,8 +84,8 @@ async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: Deli
             status_code: Some(if delivered { 200 } else { 503 }),
             outcome: if delivered { Outcome::Success } else { Outcome::HttpStatus },
             error: None,
-            request_headers: vec![("webhook-id".into(), id.to_string())],
-            response_headers: vec![("server".into(), "x".into())],
+            request_headers: HeaderList::from([("webhook-id", id.to_string().as_str())]),
+            response_headers: [("server", "x")].into(),
         }),
         status,
         at: now,

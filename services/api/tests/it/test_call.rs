@@ -9,6 +9,7 @@ use postrider_model::delivery::{DeliveryStatus, Trigger};
 use postrider_model::ids::{Generation, SendId};
 use postrider_model::time::UnixMillis;
 use postrider_wire::bundle::Member;
+use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::{AttemptRecord, OutcomeReport, TestCall};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -38,8 +39,8 @@ fn answer(request: &Member) -> Option<Member> {
             status_code: Some(500),
             outcome: Outcome::HttpStatus,
             error: None,
-            request_headers: vec![("x".into(), String::from_utf8_lossy(&request.payload).into_owned())],
-            response_headers: Vec::new(),
+            request_headers: HeaderList::of([("x", String::from_utf8_lossy(&request.payload))]),
+            response_headers: HeaderList::default(),
         }),
         status: DeliveryStatus::Failed,
         at: UnixMillis::now(),

@@ -19,6 +19,7 @@ use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
 use postrider_testkit::engines::Scope;
 use postrider_wire::bundle::Member;
+use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
@@ -223,8 +224,8 @@ pub(crate) fn outcome(event: &AcceptedEvent, endpoint: EndpointId, code: u16) ->
             status_code: Some(code),
             outcome: if success { Outcome::Success } else { Outcome::HttpStatus },
             error: None,
-            request_headers: Vec::new(),
-            response_headers: Vec::new(),
+            request_headers: HeaderList::default(),
+            response_headers: HeaderList::default(),
         }),
         status: if success { DeliveryStatus::Delivered } else { DeliveryStatus::Failed },
         at: now,

@@ -1,10 +1,16 @@
 //! One acker task a channel: whole runs of settled messages with one `multiple` ack, single acks past a straggler.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::sync::mpsc;
+
+/// How long acks gather: what it adds to what a crash repeats is bounded by the prefetch as before.
+const GATHER: Duration = Duration::from_millis(20);
+/// Acks that are sent together at most.
+const ACKS_MAX: usize = 1_024;
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +40,14 @@ impl Acker {
 async fn run(channel: Channel, mut settled: mpsc::UnboundedReceiver<Settle>) {
     let mut runs = Runs::default();
     let mut batch = Vec::new();
-    while settled.recv_many(&mut batch, 1_024).await > 0 {
+    while settled.recv_many(&mut batch, ACKS_MAX).await > 0 {
+        // Nobody waits for an ack, and to a quorum queue each is a log entry that is synced to disk.
+        tokio::time::sleep(GATHER).await;
+        while batch.len() < ACKS_MAX
+            && let Ok(settle) = settled.try_recv()
+        {
+            batch.push(settle);
+        }
         for ack in runs.next_acks(&mut batch) {
             let result = match ack {
                 Ack::UpTo(tag) => channel.basic_ack(tag, BasicAckOptions { multiple: true }).await,

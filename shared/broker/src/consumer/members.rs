@@ -114,12 +114,13 @@ where
     F: Future<Output = Result<(), Unsettled>>,
 {
     let kept = member.clone();
-    let work = AssertUnwindSafe(async move { handler(member, context).await });
-    let poison = match work.catch_unwind().await {
+    // One expression: a future that is moved from one variable to another takes the room of both.
+    let work = AssertUnwindSafe(async move { handler(member, context).await }).catch_unwind();
+    let poison = match work.await {
         Ok(Ok(())) => return true,
         Ok(Err(Unsettled::GiveBack(_))) => return false,
         Ok(Err(Unsettled::Poison(poison))) => poison,
         Err(panic) => from_panic(panic.as_ref()),
     };
-    put_aside::dead_letter(broker, queue, &kept, &poison).await.is_ok()
+    Box::pin(put_aside::dead_letter(broker, queue, &kept, &poison)).await.is_ok()
 }

@@ -74,14 +74,9 @@ pub(super) struct Columns<'a> {
     held_reason: Vec<Option<i16>>,
     url: Vec<std::borrow::Cow<'a, str>>,
     error: Vec<Option<std::borrow::Cow<'a, str>>>,
-    request_headers: Vec<String>,
-    response_headers: Vec<Option<String>>,
+    request_headers: Vec<&'a str>,
+    response_headers: Vec<Option<&'a str>>,
     response_excerpt: Vec<Option<&'a [u8]>>,
-}
-
-/// Headers as JSON, in which even NUL is text.
-pub(super) fn headers_json(headers: &[(String, String)]) -> String {
-    serde_json::to_string(headers).unwrap_or_else(|_| "[]".to_owned())
 }
 
 impl<'a> Columns<'a> {
@@ -120,9 +115,9 @@ impl<'a> Columns<'a> {
             columns.held_reason.push(attempt.held_reason.map(Coded::code));
             columns.url.push(clean(&attempt.url));
             columns.error.push(attempt.error.as_deref().map(clean));
-            columns.request_headers.push(headers_json(&attempt.request_headers));
+            columns.request_headers.push(attempt.request_headers.as_json());
             let answered = !attempt.response_headers.is_empty();
-            columns.response_headers.push(answered.then(|| headers_json(&attempt.response_headers)));
+            columns.response_headers.push(answered.then(|| attempt.response_headers.as_json()));
             columns.response_excerpt.push(Some(excerpt.as_ref()).filter(|excerpt| !excerpt.is_empty()));
         }
         columns

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use postrider_wire::headers::HeaderList;
 use tokio_postgres::types::ToSql;
 
 use super::DeadLetter;
-use super::attempts::headers_json;
 use crate::sql::{Ts, clean};
 
 /// The same letter, delivered again, makes no second row.
@@ -37,7 +37,7 @@ impl<'a> Columns<'a> {
             columns.source.push(clean(&letter.source));
             columns.reason.push(clean(&letter.reason));
             columns.body.push(&letter.body);
-            columns.headers.push(headers_json(&letter.headers));
+            columns.headers.push(HeaderList::from(letter.headers.as_slice()).as_json().to_owned());
         }
         columns
     }

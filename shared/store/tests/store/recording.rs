@@ -35,7 +35,10 @@ async fn an_event_decided_and_delivered_in_one_batch_is_one_row_a_table() {
     let attempts = store.attempts(row.id, row.delivery_day).await.unwrap();
     assert_eq!(attempts.len(), 1);
     let sent = delivered.attempt.unwrap();
-    assert_eq!((attempts[0].send_id, &attempts[0].request_headers), (sent.send_id, &sent.request_headers));
+    assert_eq!(
+        (attempts[0].send_id, attempts[0].request_headers.clone()),
+        (sent.send_id, sent.request_headers.pairs())
+    );
     assert_eq!(attempts[0].response_excerpt.as_ref(), b"ok");
     assert_eq!(store.get_event(event.tenant, &event.id).await.unwrap().unwrap().data.unwrap().as_ref(), b"{\"a\":1}");
 }
@@ -215,8 +218,8 @@ async fn no_legal_json_and_no_answer_is_refused() {
     let attempt = report.attempt.as_mut().unwrap();
     attempt.error = Some("reset \0 by peer".into());
     attempt.url = "https://example.com/\0".into();
-    attempt.request_headers = vec![("x".into(), "nul \0".into())];
-    attempt.response_headers = vec![("y".into(), "\0\u{7f}é".into())];
+    attempt.request_headers = [("x", "nul \0")].into();
+    attempt.response_headers = [("y", "\0\u{7f}é")].into();
     let excerpt = Bytes::from_static(b"\x00\xff\xfe not text");
     let letter = DeadLetter {
         received_at: UnixMillis::now(),

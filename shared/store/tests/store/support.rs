@@ -13,6 +13,7 @@ use postrider_store::crypto::MasterKeys;
 use postrider_store::record::RecordBatch;
 use postrider_store::{Store, StoreConfig};
 use postrider_testkit::engines::Scope;
+use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
 
 /// A store on a database of its own.
@@ -159,8 +160,8 @@ pub(crate) fn outcome(
                 Outcome::Timeout
             },
             error: None,
-            request_headers: vec![("content-type".into(), "application/json".into())],
-            response_headers: vec![],
+            request_headers: [("content-type", "application/json")].into(),
+            response_headers: HeaderList::default(),
         }),
         status,
         at: ended,
