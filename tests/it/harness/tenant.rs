@@ -13,6 +13,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A tenant and a key of it with every scope.
 pub(crate) struct Tenant {
+    /// Empty: the operator.
+    pub(crate) id: String,
     pub(crate) client: reqwest::Client,
     pub(crate) base: String,
     pub(crate) key: String,
@@ -77,7 +79,8 @@ impl Tenant {
         self.wait_for(&format!("/v1/deliveries/{id}"), attempted).await
     }
 
-    async fn only_delivery(&self, event: &str) -> String {
+    /// The id of the only delivery of an event, once there is one.
+    pub(crate) async fn only_delivery(&self, event: &str) -> String {
         let path = format!("/v1/deliveries?event_id={event}");
         let page = self.wait_for(&path, |page| page["data"].as_array().is_some_and(|data| !data.is_empty())).await;
         assert_eq!(page["data"].as_array().map(Vec::len), Some(1), "{page:#}");
