@@ -75,13 +75,11 @@ impl Stage {
     pub(crate) async fn check_schedule(&self, event: &str, seconds: &[u64], jitter: f64) {
         self.receiver.answer_next(vec![Answer::status(500); seconds.len() + 1]);
         let id = self.tenant.publish_text(event).await;
-        let path = format!("/v1/deliveries/{}", self.tenant.only_delivery(&id).await);
+        let delivery_id = self.tenant.only_delivery(&id).await;
         for attempt in 0..=seconds.len() {
             let request = self.receiver.next().await;
             assert_eq!(request.header("postrider-attempt"), (attempt + 1).to_string());
-            let recorded =
-                |delivery: &Value| delivery["attempts"].as_array().is_some_and(|all| all.len() == attempt + 1);
-            let delivery = self.tenant.wait_for(&path, recorded).await;
+            let delivery = self.tenant.wait_for_attempts(&delivery_id, attempt + 1).await;
             let Some(scheduled) = seconds.get(attempt) else {
                 assert_eq!(delivery["status"], json!("failed"), "no retry after the last: {delivery:#}");
                 return;
@@ -97,7 +95,7 @@ impl Stage {
             if jitter == 0.0 {
                 self.deployment.wait_for_messages(&format!("postrider.delay.{}", scheduled * 1000), 1).await;
             }
-            self.tenant.post(&format!("{path}/retry"), &json!({})).await;
+            self.tenant.post(&format!("/v1/deliveries/{delivery_id}/retry"), &json!({})).await;
         }
     }
 
