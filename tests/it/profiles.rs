@@ -79,7 +79,10 @@ async fn a_new_product_is_a_file_in_a_folder() {
     let north = stage.endpoint(json!({"filters": {"region": ["north", "east"]}})).await;
     stage.endpoint(json!({"filters": {"region": ["south"]}, "url": stage.receiver.url("/south")})).await;
 
-    let event = r#"{"type":"Parcel Sent","timestamp":"2026-01-02T03:04:05Z","attributes":{"region":"north"},"data":{"parcel":"p-7","kg":1.20}}"#;
+    let event = concat!(
+        r#"{"type":"Parcel Sent","timestamp":"2026-01-02T03:04:05Z","attributes":{"region":"north"},"#,
+        r#""data":{"parcel":"p-7","kg":1.20}}"#
+    );
     let (id, request) = stage.deliver(event).await;
     stage.tenant.wait_for_delivery(&id, "delivered").await;
     assert_eq!(stage.receiver.all().len(), 1, "the south does not hear of it");

@@ -41,7 +41,10 @@ impl Place<'_> {
         let offset = error.span().map_or(0, |span| span.start).min(self.text.len());
         let start = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
         let line = self.text[start..].lines().next().unwrap_or_default();
-        let section_of = |line: &str| Some(line.trim_start().strip_prefix('[')?.trim_matches(['[', ']']).to_owned());
+        let section_of = |line: &str| {
+            let inside = line.trim_start().strip_prefix('[')?.trim_start_matches('[');
+            Some(inside.split(']').next()?.trim().to_owned())
+        };
         let missing = error.message().strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
         let own = section_of(line);
         let key = if own.is_some() { None } else { line.split('=').next().map(str::trim) };

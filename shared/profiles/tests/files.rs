@@ -218,6 +218,7 @@ fn mistakes_are_reported_with_line_and_field() {
     check_refused("[catalog]", &signature(""), 9, "signature.template", "such as");
     check_refused("name = \"data\"", "name = \"data\"\ncolour = \"red\"", 7, "envelope.colour", "unknown field");
     check_refused("timeout_seconds = 10\n", "", 2, "delivery.timeout_seconds", "missing");
+    check_refused("[delivery]\n", "[ delivery ] # of parcels\ncolour = 1\n", 3, "delivery.colour", "unknown field");
     check_refused("description = \"d\"\n", "", 1, "description", "missing");
     check_refused("open = true", "open = false", 8, "catalog.types", "at least one");
     check_refused("[catalog]", "[headers]\nstandard = false\n[catalog]", 9, "headers.standard", "a profile signs");
