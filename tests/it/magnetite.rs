@@ -1,71 +1,92 @@
-//! A `magnetite` event as Magnetite's documentation shows it.
+//! Magnetite's promises. (Its schedule is waited for in `retries.rs`, its longest `Retry-After` in `retry_after.rs`.)
 
 use serde_json::json;
 
-use crate::harness::{Deployment, Receiver, independent};
+use crate::harness::{Stage, independent};
+
+/// The documentation's events; data where it shows one, else in its manner.
+const EVENTS: [(&str, &str); 8] = [
+    (
+        "lead.created",
+        concat!(
+            r#"{"lead_id":"lead_789ghi","input_data":{"fullName":"John Smith","company":"Acme Corp","#,
+            r#""email":"john@acme.com"},"status":"processing","created_at":1703123456789}"#
+        ),
+    ),
+    ("research.started", r#"{ "lead_id":"lead_789ghi" }"#),
+    ("research.completed", r#"{ "lead_id":"lead_789ghi", "score":0.50 }"#),
+    ("research.failed", r#"{ "lead_id":"lead_789ghi", "error":"API limit – reached ☹" }"#),
+    ("magnet.generated", r#"{ "lead_id":"lead_789ghi", "generated_content":{"contentLength":4521} }"#),
+    (
+        "lead.completed",
+        concat!(
+            r#"{"lead_id":"lead_789ghi","status":"completed","#,
+            r#""research_results":{"company_info":"...","industry_insights":"..."},"#,
+            r#""generated_content":{"contentLength":4521},"completed_at":1703123756789}"#
+        ),
+    ),
+    ("lead.failed", r#"{ "lead_id":"lead_789ghi", "status":"failed" }"#),
+    (
+        "magnet.viewed",
+        r#"{"lead_id":"lead_789ghi","viewer_ip":"203.0.113.42","user_agent":"Mozilla/5.0...","viewed_at":1703124056789}"#,
+    ),
+];
+
+fn event(event_type: &str, data: &str) -> String {
+    format!(
+        concat!(
+            r#"{{"type":"{event_type}","timestamp":"2023-12-21T01:55:56.789Z","data":{data},"#,
+            r#""metadata":{{"lead_id":"lead_789ghi","organization_id":"org_123abc","project_id":"proj_456def"}}}}"#
+        ),
+        event_type = event_type,
+        data = data
+    )
+}
 
 #[tokio::test]
-async fn a_magnetite_event_arrives_as_its_documentation_says() {
-    let deployment = Deployment::start("magnetite").await;
-    let tenant = deployment.tenant("magnetite").await;
-    let receiver = Receiver::start().await;
-    let endpoint = tenant
-        .endpoint(json!({"name": "hook", "url": receiver.url("/webhook"), "event_types": ["lead.completed"]}))
-        .await;
+async fn each_type_of_the_catalog_arrives_as_magnetites_documentation_says() {
+    let stage = Stage::of("magnetite").await;
+    stage.check_catalog(EVENTS.map(|(event_type, _)| event_type)).await;
+    let endpoint = stage.endpoint(json!({})).await;
+    let mut requests = Vec::new();
+    for (event_type, data) in EVENTS {
+        let (id, request) = stage.deliver(&event(event_type, data)).await;
+        assert_eq!(
+            request.text(),
+            format!(
+                concat!(
+                    r#"{{"event":"{event_type}","timestamp":1703123756789,"organization_id":"org_123abc","#,
+                    r#""project_id":"proj_456def","lead_id":"lead_789ghi","data":{data}}}"#
+                ),
+                event_type = event_type,
+                data = data
+            )
+        );
+        let own = [
+            ("user-agent", Some("Magnetite-Webhooks/1.0")),
+            ("x-magnetite-event", Some(event_type)),
+            ("x-magnetite-signature", None),
+            ("x-magnetite-timestamp", Some("1703123756789")),
+        ];
+        request.check_headers(&id, &own);
+        assert!(request.header("x-magnetite-signature").starts_with("sha256="));
+        requests.push(request);
+    }
+    independent::check_all("magnetite", endpoint.secret(), &requests).await;
+}
 
-    let event = tenant
-        .publish_text(concat!(
-            r#"{"type":"lead.completed","timestamp":"2023-12-21T01:55:56.789Z","#,
-            r#""metadata":{"lead_id":"lead_789ghi","organization_id":"org_123abc","project_id":"proj_456def"},"#,
-            r#""data":{"lead_id":"lead_789ghi","status":"completed","completed_at":1703123756789}}"#
-        ))
-        .await;
-    let request = receiver.next().await;
-    let delivery = tenant.wait_for_delivery(&event, "delivered").await;
-
-    assert_eq!(
-        request.text(),
-        concat!(
-            r#"{"event":"lead.completed","timestamp":1703123756789,"organization_id":"org_123abc","#,
-            r#""project_id":"proj_456def","lead_id":"lead_789ghi","#,
-            r#""data":{"lead_id":"lead_789ghi","status":"completed","completed_at":1703123756789}}"#
-        )
-    );
-    let names = request.header_names_but(&["accept", "accept-encoding", "content-length", "host"]);
-    let all = [
-        "content-type",
-        "postrider-attempt",
-        "postrider-delivery",
-        "traceparent",
-        "user-agent",
-        "webhook-id",
-        "webhook-signature",
-        "webhook-timestamp",
-        "x-magnetite-event",
-        "x-magnetite-signature",
-        "x-magnetite-timestamp",
-    ];
-    assert_eq!(names, all);
-    assert_eq!(request.header("content-type"), "application/json");
-    assert_eq!(request.header("user-agent"), "Magnetite-Webhooks/1.0");
-    assert_eq!(request.header("x-magnetite-event"), "lead.completed");
-    assert_eq!(request.header("x-magnetite-timestamp"), "1703123756789");
-    assert_eq!(request.header("webhook-id"), event);
-    assert_eq!(request.header("postrider-delivery"), delivery["id"].as_str().unwrap());
-    request.check_fresh_timestamp();
-
-    // Both signatures, each by code that is not ours. Magnetite's is keyed with the secret's text.
-    let hex = independent::python_hmac_hex(endpoint.secret(), &request.body).await;
-    assert_eq!(request.header("x-magnetite-signature"), format!("sha256={hex}"));
-    independent::check_with_crate(endpoint.secret(), &request);
+#[tokio::test]
+async fn magnetite_retries_every_failure() {
+    let stage = Stage::of("magnetite").await;
+    let expected = [(201, "delivered"), (308, "pending"), (400, "pending"), (410, "pending"), (503, "pending")];
+    stage.check_statuses(&event("lead.created", "{}"), &expected).await;
 }
 
 #[tokio::test]
 async fn what_magnetites_envelope_requires_is_refused_by_name_when_it_is_missing() {
-    let deployment = Deployment::start("required").await;
-    let tenant = deployment.tenant("magnetite").await;
+    let stage = Stage::of("magnetite").await;
     let event = json!({"type": "lead.created", "data": {}, "metadata": {"project_id": "p", "lead_id": 7}});
-    let (status, problem) = tenant.try_post("/v1/publish", &event).await;
+    let (status, problem) = stage.tenant.try_post("/v1/publish", &event).await;
     assert_eq!(status, 422, "{problem:#}");
     let errors = problem["errors"].as_array().expect("errors");
     let pointers: Vec<_> = errors.iter().filter_map(|error| error["pointer"].as_str()).collect();

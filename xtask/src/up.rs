@@ -67,8 +67,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         api.wait_ready().await.with_context(|| format!("{} ends with\n{}\n", log.display(), tail(&log)))?;
         let demo = demo::find_or_make(&folder, &api, receiver_port).await?;
         let receiver = receiver::serve(receiver_port, &demo).await?;
+        demo::write_script(&folder, listen, &demo)?;
         announce(&engines, &keys, listen, &folder, &demo);
-        receiver.await
+        // The receiver serves until the end, also when there was nobody to greet.
+        tokio::join!(receiver, demo::greet(&api, &demo)).0
     };
     tokio::select! {
         ended = serving => ended,
@@ -147,14 +149,16 @@ fn announce(engines: &Engines, keys: &keys::Keys, listen: SocketAddr, folder: &P
         report::line(format!("  RabbitMQ page  {}", api.replace("guest:guest@", "")));
     }
     report::line(format!("  data and logs  {folder}/, {folder}/postrider.log"));
+    report::line("  demo tenants   one of each product, with an endpoint at the built-in receiver:");
     for tenant in &demo.tenants {
-        report::line(format!(
-            "  demo tenant    {} (profile {}), endpoint {} at {}",
-            tenant.tenant, tenant.profile, tenant.endpoint, tenant.url
-        ));
+        report::line(format!("    {:<12} {}  {}  {}", tenant.profile, tenant.tenant, tenant.endpoint, tenant.url));
     }
     if let Some(tenant) = demo.tenants.first() {
         report::line("\nSend an event from another terminal, and watch it arrive here:\n");
         report::line(format!("  {}\n", demo::curl(listen, tenant)));
+        let others: Vec<_> = demo.tenants.iter().skip(1).map(|tenant| tenant.profile.as_str()).collect();
+        report::line(format!("The same for another product ({}):\n", others.join(", ")));
+        report::line(format!("  sh {folder}/publish.sh {}\n", others.first().unwrap_or(&"")));
+        report::line("The receiver verifies each delivery by its product's own rule; here come their test events:\n");
     }
 }

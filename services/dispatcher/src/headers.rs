@@ -2,7 +2,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use postrider_model::time::UnixMillis;
-use postrider_profiles::{HeaderContext, SchemeKind};
+use postrider_profiles::HeaderContext;
 use postrider_runtime::trace_context::TRACEPARENT;
 use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::DeliveryTask;
@@ -40,7 +40,7 @@ pub(crate) fn request(
     let scheme = endpoint.profile.signature.as_ref();
     let standard = endpoint.profile.standard_headers;
     let signed = endpoint.signer.headers(scheme, standard, delivery.event.as_str(), at, body);
-    let token = scheme.is_some_and(|scheme| scheme.kind == SchemeKind::Token);
+    let token = endpoint.profile.sends_token();
     for (index, (name, value)) in signed.into_iter().enumerate() {
         match &endpoint.token {
             // The product's own header comes first.

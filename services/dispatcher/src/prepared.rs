@@ -9,7 +9,7 @@ use postrider_egress::Url;
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN};
 use postrider_model::retry::{RetryPolicy, RetrySchedule};
-use postrider_profiles::{Profile, Profiles, SchemeKind};
+use postrider_profiles::{Profile, Profiles};
 use postrider_signature::{NextSecret, PreviousSecret, Signer, SigningSecrets};
 use postrider_store::config::{Channel, EndpointSecrets, SignatureKey};
 use postrider_store::endpoint::DispatchEndpoint;
@@ -86,7 +86,7 @@ impl Prepared {
             own_headers.push((name, secret_value(secret.expose_secret(), "own headers")?));
         }
         let mut masked: Vec<HeaderName> = own_headers.iter().map(|(name, _)| name.clone()).collect();
-        let token_scheme = profile.signature.as_ref().filter(|scheme| scheme.kind == SchemeKind::Token);
+        let token_scheme = profile.signature.as_ref().filter(|_| profile.sends_token());
         if let Some(scheme) = token_scheme {
             let name = document.token_header.as_ref().unwrap_or(&scheme.header);
             masked.push(HeaderName::try_from(name.as_str()).map_err(|_| Unusable::Invalid("token header"))?);

@@ -23,6 +23,8 @@ use crate::request::{CheckedEvent, IdSource};
 pub(crate) struct Accepted {
     pub(crate) id: EventId,
     pub(crate) duplicate: bool,
+    /// What receivers of the tenant's product cannot verify.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Who publishes, and under which configuration.
@@ -61,7 +63,7 @@ impl Accepter {
         traceparent: Option<&str>,
     ) -> Result<Accepted, Problem> {
         let accepted_at = UnixMillis::now();
-        check_profile(publisher, event, accepted_at)?;
+        let warnings = check_profile(publisher, event, accepted_at)?;
         let duplicate = match event.id_source {
             IdSource::Made => {
                 self.publish(publisher, event, None, accepted_at, traceparent)
@@ -86,7 +88,7 @@ impl Accepter {
             }
         };
         metrics::accepted(duplicate);
-        Ok(Accepted { id: event.id.clone(), duplicate })
+        Ok(Accepted { id: event.id.clone(), duplicate, warnings })
     }
 
     async fn publish(
@@ -121,8 +123,8 @@ impl Accepter {
     }
 }
 
-/// What the tenant's profile requires of an event.
-fn check_profile(publisher: &Publisher, event: &CheckedEvent<'_>, now: UnixMillis) -> Result<(), Problem> {
+/// What the tenant's profile requires of an event, and what it warns of.
+fn check_profile(publisher: &Publisher, event: &CheckedEvent<'_>, now: UnixMillis) -> Result<Vec<String>, Problem> {
     let view = EventView {
         id: &event.id,
         event_type: &event.event_type,
@@ -134,7 +136,8 @@ fn check_profile(publisher: &Publisher, event: &CheckedEvent<'_>, now: UnixMilli
     };
     publisher.profile.check_event(&view).map_err(|errors| {
         Problem::unprocessable(errors.into_iter().map(|error| FieldError::new(error.pointer, error.detail)).collect())
-    })
+    })?;
+    Ok(publisher.profile.warnings(&view))
 }
 
 fn unavailable(error: &PublishError) -> Problem {

@@ -23,12 +23,12 @@ struct Receipt<'a> {
     id: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
-    warnings: [&'a str; 0],
+    warnings: &'a [String],
 }
 
 impl<'a> Receipt<'a> {
     fn of(accepted: &'a Accepted) -> Self {
-        Self { id: accepted.id.as_str(), duplicate: accepted.duplicate, warnings: [] }
+        Self { id: accepted.id.as_str(), duplicate: accepted.duplicate, warnings: &accepted.warnings }
     }
 }
 

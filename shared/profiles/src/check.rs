@@ -105,6 +105,6 @@ fn required_detail(field: &EnvelopeField) -> String {
 }
 
 /// A member's name as a token of a JSON pointer (RFC 6901, section 3).
-fn pointer_token(name: &str) -> String {
+pub(crate) fn pointer_token(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

@@ -9,6 +9,7 @@ use postrider_model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::json::number::Printer;
 use crate::json::{self, Members};
 use crate::profile::Profile;
 
@@ -41,6 +42,17 @@ impl TimestampFormat {
     fn is_number(self) -> bool {
         matches!(self, Self::UnixS | Self::UnixMs)
     }
+}
+
+/// How a body is written, once its fields are in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BodyStyle {
+    /// `data` and `metadata` as the producer wrote them.
+    #[default]
+    AsProduced,
+    /// As JavaScript prints it after parsing it, for receivers that verify the signature over what they parsed.
+    JsStable,
 }
 
 /// A kind of JSON value.
@@ -148,7 +160,8 @@ pub struct EventView<'a> {
 }
 
 impl Profile {
-    /// The body of a delivery. `ascii_json` escapes what is not ASCII, for receivers that re-serialise with Python.
+    /// The body of a delivery. `ascii_json` escapes what is not printable ASCII, and writes the numbers of a stable body as
+    /// Python prints them: for receivers that re-serialise with Python.
     pub fn render(&self, event: &EventView<'_>, ascii_json: bool) -> Vec<u8> {
         let mut body = Body { out: Vec::with_capacity(event.data.len() + 512), fields: 0 };
         let metadata = Members::of_metadata(self, event);
@@ -180,7 +193,12 @@ impl Profile {
             body.out.push(b'{');
         }
         body.out.push(b'}');
-        if ascii_json { json::to_ascii(body.out) } else { body.out }
+        let printer = if ascii_json { Printer::Python } else { Printer::JavaScript };
+        let out = match self.body {
+            BodyStyle::AsProduced => body.out,
+            BodyStyle::JsStable => json::stable(&String::from_utf8_lossy(&body.out), printer),
+        };
+        if ascii_json { json::to_ascii(out) } else { out }
     }
 
     /// The members of `data` when the envelope splices them.

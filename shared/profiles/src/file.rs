@@ -35,13 +35,23 @@ impl Place<'_> {
         ProfileError::Invalid { file: self.file.into(), line, field: field.into(), detail: detail.to_string() }
     }
 
-    /// What the TOML reader found: it knows the place, the field stands on that line.
+    /// What the TOML reader found: it knows the place. The field's name stands on that line, or in the message when the field
+    /// is missing; its section stands above.
     fn unreadable(&self, error: &toml::de::Error) -> ProfileError {
-        let offset = error.span().map_or(0, |span| span.start);
-        let start = self.text[..offset.min(self.text.len())].rfind('\n').map_or(0, |newline| newline + 1);
+        let offset = error.span().map_or(0, |span| span.start).min(self.text.len());
+        let start = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
         let line = self.text[start..].lines().next().unwrap_or_default();
-        let field = line.split('=').next().unwrap_or_default().trim().trim_matches(['[', ']']);
-        self.at(offset, field, error.message())
+        let section_of = |line: &str| {
+            let inside = line.trim_start().strip_prefix('[')?.trim_start_matches('[');
+            Some(inside.split(']').next()?.trim().to_owned())
+        };
+        let missing = error.message().strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+        let own = section_of(line);
+        let key = if own.is_some() { None } else { line.split('=').next().map(str::trim) };
+        let above = self.text[..start].lines().rev().find_map(section_of);
+        let section = own.or(above).filter(|_| offset > 0);
+        let parts = [section.as_deref(), missing.or(key)];
+        self.at(offset, &parts.into_iter().flatten().collect::<Vec<_>>().join("."), error.message())
     }
 
     fn object(&self, at: &Spanned<String>, field: &str) -> Result<Box<RawValue>, ProfileError> {
@@ -71,20 +81,19 @@ pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Profile, Profi
     }
     let delivery = delivery(&place, &file.delivery)?;
     let signature = file.signature.as_ref().map(|signature| scheme(&place, signature.get_ref())).transpose()?;
-    if signature.is_none() && !file.headers.standard {
-        return Err(place.at(
-            0,
-            "headers.standard",
-            "a profile signs: leave the standard headers on or name a signature",
-        ));
+    let standard = file.headers.standard.get_ref();
+    if signature.is_none() && !standard {
+        let detail = "a profile signs: leave the standard headers on or name a signature";
+        return Err(place.error(&file.headers.standard, "headers.standard", detail));
     }
     let catalog = catalog(&place, &file.catalog)?;
     let profile = Profile {
         name: name.into(),
         description: file.description.into_inner(),
         envelope: envelope(&place, &file.envelope)?,
+        body: file.body,
         headers: headers(&place, &file.headers, signature.as_ref())?,
-        standard_headers: file.headers.standard,
+        standard_headers: *standard,
         traceparent: file.headers.traceparent,
         user_agent: user_agent(&place, file.headers.user_agent)?,
         signature,
@@ -96,17 +105,19 @@ pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Profile, Profi
         url_rule: file.delivery.url,
         attributes: filters(&place, file.filters)?,
         default_rate: delivery.rate,
-        open_catalog: file.catalog.open,
-        sample: generic_sample(&place, &file.catalog)?,
+        open_catalog: file.catalog.get_ref().open,
+        sample: generic_sample(&place, file.catalog.get_ref())?,
         catalog,
         test_event: file.test_event.as_ref().map(|test| fixed_test(&place, test.get_ref())).transpose()?,
         origins: file.origins.iter().map(|rule| origins(&place, rule)).collect::<Result<_, _>>()?,
         disable_after_days: file.delivery.disable_after_days.map(Spanned::into_inner),
         channels: file.delivery.channels.into_inner(),
     };
-    let fixed = profile.test_event.as_ref();
-    if let Some(test) = fixed.filter(|test| !profile.knows(&test.event_type)) {
-        return Err(place.at(0, "test_event.type", format!("{} is not in the catalog", test.event_type)));
+    if let (Some(test), Some(at)) = (&profile.test_event, &file.test_event)
+        && !profile.knows(&test.event_type)
+    {
+        let detail = format!("{} is not in the catalog", test.event_type);
+        return Err(place.error(&at.get_ref().r#type, "test_event.type", detail));
     }
     Ok(profile)
 }

@@ -1,7 +1,11 @@
 //! The little JSON that rendering needs, on text, without trees.
 
+pub(crate) mod number;
+mod stable;
+pub(crate) mod tokens;
+
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::collections::HashMap;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -9,54 +13,61 @@ use serde_json::value::RawValue;
 use crate::envelope::{EventView, Source};
 use crate::profile::Profile;
 
+pub(crate) use stable::stable;
+
 /// Appends `text` as a JSON string with its quotes.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escape: &[u8] = match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
-            0x08 => b"\\b",
-            0x0c => b"\\f",
-            0..=0x1f => {
-                out.extend_from_slice(&text.as_bytes()[plain..at]);
-                out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
-                plain = at + 1;
-                continue;
-            }
-            _ => continue,
-        };
-        out.extend_from_slice(&text.as_bytes()[plain..at]);
-        out.extend_from_slice(escape);
-        plain = at + 1;
-    }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
+    write_escaped(out, text);
     out.push(b'"');
 }
 
-/// Escapes everything that is not ASCII. In JSON such characters stand only inside strings, so one pass without
-/// any notion of tokens does it.
+/// Appends the inside of a JSON string: escaped is what must be.
+fn write_escaped(out: &mut Vec<u8>, text: &str) {
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let short: Option<u8> = match byte {
+            b'"' | b'\\' => Some(byte),
+            b'\n' => Some(b'n'),
+            b'\r' => Some(b'r'),
+            b'\t' => Some(b't'),
+            0x08 => Some(b'b'),
+            0x0c => Some(b'f'),
+            0..=0x1f => None,
+            _ => continue,
+        };
+        out.extend_from_slice(&text.as_bytes()[plain..at]);
+        match short {
+            Some(short) => out.extend_from_slice(&[b'\\', short]),
+            None => write_escape(out, byte.into()),
+        }
+        plain = at + 1;
+    }
+    out.extend_from_slice(&text.as_bytes()[plain..]);
+}
+
+/// Appends a UTF-16 unit as an escape: `\u001f`.
+fn write_escape(out: &mut Vec<u8>, unit: u16) {
+    out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+}
+
+/// Escapes everything but printable ASCII, as Python does. In valid JSON such characters stand only inside strings, so one
+/// pass without any notion of tokens does it.
 pub(crate) fn to_ascii(body: Vec<u8>) -> Vec<u8> {
-    if body.is_ascii() {
+    let printable = |byte: &u8| *byte <= b'~';
+    if body.iter().all(printable) {
         return body;
     }
     let text = String::from_utf8_lossy(&body);
-    let mut out = String::with_capacity(body.len() * 2);
+    let mut out = Vec::with_capacity(body.len() * 2);
     for character in text.chars() {
-        if character.is_ascii() {
-            out.push(character);
+        if character <= '~' {
+            out.push(character as u8);
         } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{unit:04x}");
-            }
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_escape(&mut out, *unit));
         }
     }
-    out.into_bytes()
+    out
 }
 
 /// The same JSON without whitespace between tokens.
@@ -98,12 +109,9 @@ impl<'a> Members<'a> {
 
     /// Names and values in order; of a repeated name only the last value, where it stands last.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        let last = |index: usize, name: &str| !self.0[index + 1..].iter().any(|(later, _)| later == name);
-        self.0
-            .iter()
-            .enumerate()
-            .filter(move |(i, (name, _))| last(*i, name))
-            .map(|(_, (name, value))| (&**name, *value))
+        let last: HashMap<&str, usize> = self.0.iter().enumerate().map(|(at, (name, _))| (&**name, at)).collect();
+        let members = self.0.iter().enumerate();
+        members.filter(move |(at, (name, _))| last[&**name] == *at).map(|(_, (name, value))| (&**name, *value))
     }
 }
 
@@ -171,6 +179,7 @@ mod tests {
     fn ascii_escapes_pairs_beyond_the_basic_plane() {
         let ascii = to_ascii("{\"a\":\"é😀\"}".as_bytes().to_vec());
         assert_eq!(String::from_utf8(ascii).unwrap(), r#"{"a":"\u00e9\ud83d\ude00"}"#);
+        assert_eq!(to_ascii(b"\"~\x7f\"".to_vec()), br#""~\u007f""#);
     }
 
     #[test]

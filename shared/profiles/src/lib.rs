@@ -1,11 +1,12 @@
 //! Profiles: everything that makes deliveries look like one product's, as data.
 //!
 //! Owns the profile files ([`Profiles`]), what they may say ([`Profile`]), the check that an event has what its
-//! profile's envelope requires ([`Profile::check_event`]) and the rendering of bodies ([`Profile::render`]).
+//! profile's envelope requires ([`Profile::check_event`]), the warnings about values that its receivers cannot verify
+//! ([`Profile::warnings`]) and the rendering of bodies ([`Profile::render`]).
 //!
-//! Promises: `data` and `metadata` leave as the bytes that the producer wrote (but for `ascii_json`, which escapes what
-//! is not ASCII inside them, and a flattened envelope, which splices the members of `data`); a file that loads can be
-//! served: every mistake in it is an error at start that names file, line and field.
+//! Promises: `data` and `metadata` leave as the bytes that the producer wrote, unless the profile's body is stable under
+//! re-serialising (one token pass then, no tree), the endpoint asks for `ascii_json`, or the envelope splices the members
+//! of `data`; a file that loads can be served: every mistake in it is an error at start that names file, line and field.
 //!
 //! Does not: sign (crate `postrider-signature`), send, read the clock, or know any product by name.
 
@@ -18,10 +19,11 @@ mod json;
 mod profile;
 mod registry;
 mod signature_scheme;
+mod warnings;
 
 pub use catalog::{EventTypeInfo, OriginRule, TestEvent};
 pub use check::FieldError;
-pub use envelope::{EnvelopeField, EventView, JsonKind, Source, TimestampFormat};
+pub use envelope::{BodyStyle, EnvelopeField, EventView, JsonKind, Source, TimestampFormat};
 pub use header::{HeaderContext, HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
 pub use profile::{Channel, Profile, UrlRule};
 pub use registry::{ProfileError, Profiles};

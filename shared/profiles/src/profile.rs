@@ -10,9 +10,9 @@ use postrider_model::subscription::MatchKind;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{EventTypeInfo, OriginRule, TestEvent};
-use crate::envelope::EnvelopeField;
+use crate::envelope::{BodyStyle, EnvelopeField};
 use crate::header::HeaderTemplate;
-use crate::signature_scheme::SignatureScheme;
+use crate::signature_scheme::{SchemeKind, SignatureScheme};
 
 /// Which URLs a profile's endpoints may have (before the deployment's own rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ pub struct Profile {
     pub description: String,
     /// The body's fields in the order they are written.
     pub envelope: Vec<EnvelopeField>,
+    /// How the body is written.
+    pub body: BodyStyle,
     /// The product's own signature, beside or instead of `webhook-signature`.
     pub signature: Option<SignatureScheme>,
     /// Whether `webhook-id`, `webhook-timestamp` and `webhook-signature` are sent.
@@ -110,6 +112,11 @@ impl Profile {
     /// Whether `webhook-signature` is the only signature: what ed25519 keys need.
     pub fn only_standard_signature(&self) -> bool {
         self.standard_headers && self.signature.is_none()
+    }
+
+    /// Whether the product's header carries the endpoint's secret itself.
+    pub fn sends_token(&self) -> bool {
+        self.signature.as_ref().is_some_and(|scheme| scheme.kind == SchemeKind::Token)
     }
 
     /// The retry policy of a delivery, with the endpoint's own schedule where it has one.

@@ -8,9 +8,13 @@ use crate::file;
 use crate::profile::Profile;
 
 /// The files that the binary carries.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 6] = [
     ("standard", include_str!("../profiles/standard.toml")),
+    ("migma", include_str!("../profiles/migma.toml")),
+    ("migomail", include_str!("../profiles/migomail.toml")),
+    ("metigan", include_str!("../profiles/metigan.toml")),
     ("magnetite", include_str!("../profiles/magnetite.toml")),
+    ("mumara", include_str!("../profiles/mumara.toml")),
 ];
 
 /// Every profile of the deployment, by name.

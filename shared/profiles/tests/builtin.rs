@@ -101,56 +101,152 @@ fn magnetites_headers_carry_type_and_the_events_milliseconds() {
         [("X-Magnetite-Event", "lead.failed".to_owned()), ("X-Magnetite-Timestamp", "1703123456789".to_owned())]
     );
     assert_eq!(magnetite.user_agent.as_deref(), Some("Magnetite-Webhooks/1.0"));
-    assert!(magnetite.standard_headers && !magnetite.only_standard_signature());
 }
 
 #[test]
-fn schedules_timeouts_and_statuses_are_the_documented_ones() {
-    let (standard, magnetite) = (profile("standard"), profile("magnetite"));
-    assert_eq!(magnetite.retry_schedule.seconds(), [1, 2, 4]);
-    assert_eq!((magnetite.timeout, magnetite.retry_after_max), (Duration::from_secs(30), Duration::from_secs(30)));
-    assert_eq!((magnetite.jitter_max, magnetite.disable_after_days), (0.0, None));
-    assert_eq!(magnetite.statuses.verdict(404), StatusVerdict::Retry);
-    assert_eq!(standard.retry_schedule.seconds(), [5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400]);
-    assert_eq!((standard.timeout, standard.retry_after_max), (Duration::from_secs(15), Duration::from_secs(86_400)));
-    assert_eq!((standard.jitter_max, standard.disable_after_days), (0.0, Some(5)));
-    for (code, verdict) in [
-        (200, StatusVerdict::Success),
-        (299, StatusVerdict::Success),
-        (302, StatusVerdict::Retry),
-        (410, StatusVerdict::Disable),
-        (500, StatusVerdict::Retry),
-    ] {
-        assert_eq!(standard.statuses.verdict(code), verdict, "{code}");
-    }
-    assert!(standard.only_standard_signature());
-    for profile in [&standard, &magnetite] {
-        assert_eq!(profile.url_rule, UrlRule::HttpsOnly);
+fn each_product_has_its_own_envelope() {
+    let check = |name: &str, event: Sample, expected: &str| {
+        assert_eq!(event.rendered(&profile(name)), expected, "{name}");
+    };
+    check(
+        "migma",
+        Sample::new("export.failed", Some(r#"{ "projectId" : "p" }"#), r#"{ "b": 1.0, "a": "\u00e9" }"#),
+        concat!(
+            r#"{"id":"evt_1","type":"export.failed","timestamp":"2023-12-21T01:55:56.789Z","#,
+            r#""data":{"b":1,"a":"é"},"metadata":{"projectId":"p"}}"#
+        ),
+    );
+    check(
+        "migomail",
+        Sample::new("email.sent", None, r#"{"n":1.0}"#),
+        r#"{"event":"email.sent","timestamp":"2023-12-21T01:55:56Z","id":"evt_1","data":{"n":1.0}}"#,
+    );
+    check(
+        "metigan",
+        Sample::new("email.sent", None, "{}"),
+        r#"{"event":"email.sent","timestamp":"2023-12-21T01:55:56.789Z","messageId":"evt_1","data":{}}"#,
+    );
+    check(
+        "metigan",
+        Sample::new("email.sent", Some(r#"{"messageId":"m-1"}"#), "{}"),
+        r#"{"event":"email.sent","timestamp":"2023-12-21T01:55:56.789Z","messageId":"m-1","data":{}}"#,
+    );
+    check(
+        "mumara",
+        Sample::new("Complaints", None, r#"{"message_id":"m","email":"e"}"#),
+        r#"{"event":"complaint","timestamp":"2023-12-21T01:55:56Z","message_id":"m","email":"e"}"#,
+    );
+}
+
+#[test]
+fn only_a_stable_body_is_warned_about() {
+    let doubtful = r#"{"id":9007199254740993,"share":0.00001}"#;
+    let warnings = |name: &str| profile(name).warnings(&Sample::new("a", Some(doubtful), doubtful).view());
+    let pointers = |name: &str| -> Vec<String> {
+        warnings(name).iter().filter_map(|text| Some(text.split_once(": ")?.0.to_owned())).collect()
+    };
+    assert_eq!(pointers("migma"), ["/data/id", "/data/share", "/metadata/id", "/metadata/share"]);
+    assert_eq!(warnings("migomail"), Vec::<String>::new());
+}
+
+/// What a product promises about delivering.
+struct Promise {
+    profile: &'static str,
+    schedule: &'static [u32],
+    jitter: f64,
+    timeout_seconds: u64,
+    retry_after_seconds: u64,
+    disable_after_days: Option<u32>,
+    rate: Option<f64>,
+    url: UrlRule,
+}
+
+const PLATFORM: &[u32] = &[10, 60, 300, 1_800, 7_200, 18_000, 36_000];
+
+#[test]
+fn schedules_timeouts_and_rates_are_the_documented_ones() {
+    let promise = |profile, schedule, jitter, timeout_seconds| Promise {
+        profile,
+        schedule,
+        jitter,
+        timeout_seconds,
+        retry_after_seconds: 86_400,
+        disable_after_days: None,
+        rate: None,
+        url: UrlRule::HttpsOnly,
+    };
+    let standard = &[5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+    let promises = [
+        Promise { rate: Some(100.0), ..promise("migma", &[60, 300, 900], 0.0, 10) },
+        promise("migomail", &[60, 300, 1_800], 0.0, 10),
+        promise("metigan", PLATFORM, 0.1, 30),
+        Promise { retry_after_seconds: 30, ..promise("magnetite", &[1, 2, 4], 0.0, 30) },
+        Promise { url: UrlRule::HttpAllowed, ..promise("mumara", PLATFORM, 0.1, 30) },
+        Promise { disable_after_days: Some(5), ..promise("standard", standard, 0.0, 15) },
+    ];
+    assert_eq!(promises.len(), Profiles::builtin().iter().count());
+    for promise in promises {
+        let profile = profile(promise.profile);
+        let name = &profile.name;
+        assert_eq!(profile.retry_schedule.seconds(), promise.schedule, "{name}");
+        assert_eq!(profile.jitter_max, promise.jitter, "{name}");
+        assert_eq!(profile.timeout, Duration::from_secs(promise.timeout_seconds), "{name}");
+        assert_eq!(profile.retry_after_max, Duration::from_secs(promise.retry_after_seconds), "{name}");
+        assert_eq!(profile.disable_after_days, promise.disable_after_days, "{name}");
+        assert_eq!((profile.default_rate, profile.url_rule), (promise.rate, promise.url), "{name}");
         let kinds: Vec<_> = profile.attributes.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
         use MatchKind::{Domain, Exact, Ip};
         let common = [("bridge", Exact), ("dedicated_ip", Ip), ("sending_domain", Domain), ("sending_node", Exact)];
-        assert_eq!(kinds, common);
+        assert_eq!(kinds, common, "{name}");
+        assert!(profile.standard_headers, "{name}");
+        assert_eq!(profile.only_standard_signature(), name == "standard", "{name}");
     }
 }
 
 #[test]
-fn the_catalog_of_magnetite_is_the_documented_one_and_closed() {
-    let magnetite = profile("magnetite");
-    let names: Vec<_> = magnetite.catalog.iter().map(|info| info.name.as_str()).collect();
-    let documented = [
-        "lead.created",
-        "research.started",
-        "research.completed",
-        "research.failed",
-        "magnet.generated",
-        "lead.completed",
-        "lead.failed",
-        "magnet.viewed",
-    ];
-    assert_eq!(names, documented);
-    assert!(!magnetite.knows(&"lead.deleted".parse().unwrap()));
-    assert!(profile("standard").knows(&"lead.deleted".parse().unwrap()));
-    assert!(magnetite.origin_fires(&"lead.created".parse().unwrap(), Origin::Dashboard));
+fn status_codes_mean_what_each_product_says() {
+    use StatusVerdict::{Disable, Fail, Retry, Success};
+    for profile in Profiles::builtin().iter() {
+        let client_error = if profile.name == "migma" { Fail } else { Retry };
+        let gone = if profile.name == "standard" { Disable } else { client_error };
+        for (code, verdict) in [
+            (200, Success),
+            (299, Success),
+            (302, Retry),
+            (400, client_error),
+            (404, client_error),
+            (408, Retry),
+            (410, gone),
+            (429, Retry),
+            (499, client_error),
+            (500, Retry),
+            (599, Retry),
+        ] {
+            assert_eq!(profile.statuses.verdict(code), verdict, "{} {code}", profile.name);
+        }
+    }
+}
+
+#[test]
+fn metigans_catalog_is_open_like_the_standard_one_and_the_others_are_closed() {
+    let odd = "nobody.ever.heard".parse().unwrap();
+    let open: Vec<_> = Profiles::builtin().iter().filter(|p| p.knows(&odd)).map(|p| p.name.clone()).collect();
+    assert_eq!(open, ["metigan", "standard"]);
+    let sizes: Vec<_> = Profiles::builtin().iter().map(|p| (p.name.clone(), p.catalog.len())).collect();
+    let documented =
+        [("magnetite", 8), ("metigan", 5), ("migma", 15), ("migomail", 12), ("mumara", 10), ("standard", 0)];
+    assert_eq!(sizes, documented.map(|(name, size)| (name.to_owned(), size)));
+}
+
+#[test]
+fn migmas_events_fire_from_the_api_and_its_keys_from_the_dashboard_too() {
+    let migma = profile("migma");
+    for info in &migma.catalog {
+        assert!(migma.origin_fires(&info.name, Origin::Api), "{}", info.name);
+        let of_keys = info.name.as_str().starts_with("api_key.");
+        assert_eq!(migma.origin_fires(&info.name, Origin::Dashboard), of_keys, "{}", info.name);
+    }
+    assert!(profile("magnetite").origin_fires(&"lead.created".parse().unwrap(), Origin::Dashboard));
 }
 
 #[test]

@@ -49,7 +49,8 @@ fn render(profile: &Profile, event_type: &str, attributes: &[(&str, &str)], meta
 #[test]
 fn a_directory_adds_profiles_and_replaces_built_in_ones() {
     let profiles = load(&[("acme.toml", LEAST), ("magnetite.toml", LEAST), ("notes.txt", "not read")]).unwrap();
-    assert_eq!(profiles.names().collect::<Vec<_>>(), ["acme", "magnetite", "standard"]);
+    let all = ["acme", "magnetite", "metigan", "migma", "migomail", "mumara", "standard"];
+    assert_eq!(profiles.names().collect::<Vec<_>>(), all);
     assert_eq!(profiles.get("magnetite").unwrap().description, "d");
 }
 
@@ -196,9 +197,9 @@ fn check_refused(old: &str, new: &str, line: usize, field: &str, detail: &str) {
 #[test]
 fn mistakes_are_reported_with_line_and_field() {
     check_refused("timeout_seconds = 10", "timeout_seconds = 61", 4, "delivery.timeout_seconds", "1 to 60");
-    check_refused("timeout_seconds = 10", "timeout_secs = 10", 4, "timeout_secs", "unknown field");
-    check_refused("timeout_seconds = 10", "timeout_seconds = \"10\"", 4, "timeout_seconds", "invalid type");
-    check_refused("timeout_seconds = 10", "timeout_seconds = ", 4, "timeout_seconds", "");
+    check_refused("timeout_seconds = 10", "timeout_secs = 10", 4, "delivery.timeout_secs", "unknown field");
+    check_refused("timeout_seconds = 10", "timeout_seconds = \"10\"", 4, "delivery.timeout_seconds", "invalid type");
+    check_refused("timeout_seconds = 10", "timeout_seconds = ", 4, "delivery.timeout_seconds", "");
     let retries = "timeout_seconds = 10\nretry_schedule_seconds = ";
     check_refused("timeout_seconds = 10", &format!("{retries}[5, 0]"), 5, "delivery.retry_schedule_seconds", "delay 1");
     check_refused("timeout_seconds = 10", &format!("{retries}[86401]"), 5, "delivery.retry_schedule_seconds", "86400");
@@ -215,6 +216,17 @@ fn mistakes_are_reported_with_line_and_field() {
     let signature = |rest: &str| format!("[signature]\nheader = \"X-S\"\nscheme = \"hmac-sha256\"\n{rest}\n[catalog]");
     check_refused("[catalog]", &signature("template = \"{sig}\""), 11, "signature.template", "placeholders");
     check_refused("[catalog]", &signature(""), 9, "signature.template", "such as");
+    check_refused("name = \"data\"", "name = \"data\"\ncolour = \"red\"", 7, "envelope.colour", "unknown field");
+    check_refused("timeout_seconds = 10\n", "", 2, "delivery.timeout_seconds", "missing");
+    check_refused("[delivery]\n", "[ delivery ] # of parcels\ncolour = 1\n", 3, "delivery.colour", "unknown field");
+    check_refused("description = \"d\"\n", "", 1, "description", "missing");
+    check_refused("open = true", "open = false", 8, "catalog.types", "at least one");
+    check_refused("[catalog]", "[headers]\nstandard = false\n[catalog]", 9, "headers.standard", "a profile signs");
+    let test = "sample = { type = \"a\", data = \"{}\" }";
+    let closed =
+        "types = [{ name = \"a\", description = \"\", sample = \"{}\" }]\n[test_event]\ntype = \"b\"\ndata = \"{}\"";
+    check_refused(&format!("open = true\n{test}"), closed, 11, "test_event.type", "not in the catalog");
+    check_refused("[delivery]", "body = \"stable\"\n[delivery]", 2, "body", "js-stable");
 }
 
 #[test]

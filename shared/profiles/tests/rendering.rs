@@ -1,9 +1,10 @@
-//! Whatever a producer writes, bodies are JSON, carry its bytes, and mean the same with `ascii_json`.
+//! Whatever a producer writes, bodies are JSON, carry its bytes, and mean the same with `ascii_json`. (What leaves stable under
+//! re-serialising is compared with other languages in the end-to-end tests.)
 
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::EventId;
 use postrider_model::time::UnixMillis;
-use postrider_profiles::{EventView, Profile, Profiles};
+use postrider_profiles::{BodyStyle, EventView, Profile, Profiles, Source};
 use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -47,12 +48,16 @@ fn render(profile: &Profile, metadata: &RawValue, data: &str, ascii_json: bool) 
     String::from_utf8(profile.render(&view, ascii_json)).unwrap()
 }
 
+fn carries_data(profile: &Profile) -> bool {
+    profile.body == BodyStyle::AsProduced && profile.envelope.iter().any(|field| field.source == Source::Data)
+}
+
 proptest! {
     #[test]
     fn bodies_are_json_and_carry_the_producers_bytes(data in text(), lead_id in ".{0,20}") {
         let lead_id = serde_json::to_string(&lead_id).unwrap();
         let metadata = RawValue::from_string(format!(r#"{{ "lead_id": {lead_id}, "project_id": "p" }}"#)).unwrap();
-        for profile in Profiles::builtin().iter() {
+        for profile in Profiles::builtin().iter().filter(|profile| carries_data(profile)) {
             let body = render(profile, &metadata, &data, false);
             let parsed: Value = serde_json::from_str(&body).unwrap();
             prop_assert_eq!(&parsed["data"], &serde_json::from_str::<Value>(&data).unwrap());

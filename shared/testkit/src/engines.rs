@@ -19,7 +19,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-pub use install::{AptPlan, Install, apt_plan, missing_engines};
+pub use install::{AptPlan, Install, apt_plan, missing_engines, missing_verifiers};
 pub use private::PrivateRabbit;
 pub use scope::{Scope, management_url};
 
@@ -186,11 +186,10 @@ impl Engines {
         if database.is_some() {
             described.push(format!("PostgreSQL from {database_name}"));
         }
+        install::ensure(amqp.is_none(), database.is_none(), &options)?;
         if let (Some(amqp_url), Some(database_url)) = (amqp.clone(), database.clone()) {
             return Ok(Self { amqp_url, amqp_api_url: api, database_url, described, held: None });
         }
-
-        install::ensure(amqp.is_none(), database.is_none(), &options)?;
         let purpose = options.purpose;
         let folder = purpose.folder(&options.folder);
         std::fs::create_dir_all(&folder).with_context(|| {

@@ -1,7 +1,11 @@
-//! Signatures checked by code that is not ours: the `standardwebhooks` crate, and Python's `hmac` as a process.
+//! Signatures checked by code that is not ours: the `standardwebhooks` crate, and Node's `crypto` and Python's `hmac` as
+//! processes, one for many requests.
 
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -44,23 +48,134 @@ pub(crate) async fn python_hmac_hex(secret: &str, message: &[u8]) -> String {
     python("hex", secret, message).await
 }
 
+/// HMAC-SHA256 keyed with the secret's text, in base64, by Python.
+pub(crate) async fn python_hmac_base64(secret: &str, message: &[u8]) -> String {
+    python("base64", secret, message).await
+}
+
 /// HMAC-SHA256 keyed with the decoded bytes of a `whsec_` secret, in base64, by Python.
 pub(crate) async fn python_hmac_base64_of_whsec(secret: &str, message: &[u8]) -> String {
     python("whsec", secret, message).await
 }
 
 async fn python(form: &str, secret: &str, message: &[u8]) -> String {
-    let mut child = Command::new("python3")
-        .args(["-c", PYTHON, form])
+    let input = [secret.as_bytes(), b"\n", message].concat();
+    run("python3", &["-c", PYTHON, form], input).await.trim().to_owned()
+}
+
+/// Runs a program to its end and returns what it printed.
+async fn run(program: &str, arguments: &[&str], input: Vec<u8>) -> String {
+    let mut child = Command::new(program)
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("python3 is needed: it checks signatures independently");
-    let input = [secret.as_bytes(), b"\n", message].concat();
-    child.stdin.take().expect("piped").write_all(&input).await.expect("python3 reads");
-    let output = child.wait_with_output().await.expect("python3 ends");
-    assert!(output.status.success(), "python3: {}", output.status);
-    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+        .unwrap_or_else(|error| panic!("{program} is needed, it checks signatures independently: {error}"));
+    let mut stdin = child.stdin.take().expect("piped");
+    let feeding = tokio::spawn(async move { stdin.write_all(&input).await });
+    let output = child.wait_with_output().await.expect("it ends");
+    assert!(output.status.success(), "{program}: {}", output.status);
+    feeding.await.expect("no panic").expect("it reads everything");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// A language that receivers are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// Node.js
+    JavaScript,
+    /// CPython
+    Python,
+}
+
+impl Language {
+    /// Whether each request passes the product's own check under its secret, in one process.
+    pub(crate) async fn verify(self, product: &str, cases: &[Case]) -> Vec<bool> {
+        let lines: Vec<u8> = cases.iter().flat_map(Case::line).collect();
+        let printed = match self {
+            Self::JavaScript => run("node", &["-e", include_str!("../verifiers/verify.js"), product], lines).await,
+            Self::Python => run("python3", &["-c", include_str!("../verifiers/verify.py"), product], lines).await,
+        };
+        let verdicts: Vec<bool> = printed.lines().map(|line| line == "true").collect();
+        assert_eq!(verdicts.len(), cases.len(), "{self:?}: {printed}");
+        verdicts
+    }
+
+    /// What the language makes of JSON texts: each parsed and printed again, compactly.
+    pub(crate) async fn reprint(self, texts: &[String]) -> Vec<String> {
+        let lines = texts.iter().flat_map(|text| [json!(text).to_string(), "\n".into()]).collect::<String>();
+        let printed = match self {
+            Self::JavaScript => run("node", &["-e", REPRINT_JAVASCRIPT], lines.into_bytes()).await,
+            Self::Python => run("python3", &["-c", REPRINT_PYTHON], lines.into_bytes()).await,
+        };
+        printed.lines().map(|line| serde_json::from_str(line).expect("a string")).collect()
+    }
+}
+
+/// Each line of stdin is a text as a JSON string; so is each line of output.
+const REPRINT_JAVASCRIPT: &str = r#"
+for (const line of require('node:fs').readFileSync(0, 'utf8').split('\n').filter(Boolean))
+  console.log(JSON.stringify(JSON.stringify(JSON.parse(JSON.parse(line)))));
+"#;
+const REPRINT_PYTHON: &str = r#"
+import json, sys
+for line in sys.stdin:
+    print(json.dumps(json.dumps(json.loads(json.loads(line)), separators=(",", ":"))))
+"#;
+
+/// A request to be checked, and the secret to check it with.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    secret: String,
+    headers: Value,
+    body: Vec<u8>,
+}
+
+impl Case {
+    /// The request as it came.
+    pub(crate) fn of(secret: &str, request: &Received) -> Self {
+        let headers: serde_json::Map<_, _> =
+            request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), json!(value))).collect();
+        Self { secret: secret.into(), headers: headers.into(), body: request.body.clone() }
+    }
+
+    fn line(&self) -> Vec<u8> {
+        let body = BASE64_STANDARD.encode(&self.body);
+        let mut line = json!({"secret": self.secret, "headers": self.headers, "body": body}).to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
+
+    /// The same with another first letter of the first member's name.
+    fn forged(&self) -> Self {
+        let mut forged = self.clone();
+        forged.body[2] ^= 1;
+        forged
+    }
+}
+
+/// Every request passes its product's check and that of Standard Webhooks, in both languages; with another secret none does,
+/// nor with another body (a token covers no body).
+pub(crate) async fn check_all(product: &str, secret: &str, requests: &[Received]) {
+    let cases: Vec<Case> = requests.iter().map(|request| Case::of(secret, request)).collect();
+    let other = match secret.strip_prefix("whsec_") {
+        Some(encoded) => format!("whsec_AAAA{encoded}"),
+        None => format!("x{secret}"),
+    };
+    let strange: Vec<Case> = cases.iter().map(|case| Case { secret: other.clone(), ..case.clone() }).collect();
+    let forged: Vec<Case> = cases.iter().map(Case::forged).collect();
+    let all = [cases, strange, forged].concat();
+    for language in [Language::JavaScript, Language::Python] {
+        for rule in [product, "standard"] {
+            let verdicts = language.verify(rule, &all).await;
+            let (genuine, rest) = verdicts.split_at(requests.len());
+            let (strange, forged) = rest.split_at(requests.len());
+            let token = rule == "mumara";
+            assert!(genuine.iter().all(|passes| *passes), "{language:?} refuses {rule}: {genuine:?}");
+            assert!(strange.iter().all(|passes| !passes), "{language:?} takes another secret ({rule}): {strange:?}");
+            assert!(forged.iter().all(|passes| *passes == token), "{language:?}, another body ({rule}): {forged:?}");
+        }
+    }
 }
 
 /// W3C Trace Context, section 3.2: `00-<32 hex>-<16 hex>-<2 hex>`.

@@ -6,10 +6,12 @@ pub(crate) mod independent;
 pub(crate) mod instant;
 mod ledger;
 mod receiver;
+mod stage;
 mod tenant;
 
 pub(crate) use cluster::{Cluster, Urls};
-pub(crate) use deployment::Deployment;
+pub(crate) use deployment::{Deployment, binary};
 pub(crate) use ledger::Ledger;
 pub(crate) use receiver::{Answer, Received, Receiver};
+pub(crate) use stage::Stage;
 pub(crate) use tenant::Tenant;

@@ -3,7 +3,7 @@
 //! HTTP is read by hand, so that names, order and bytes are what was on the wire, and so that a moment is the moment
 //! of the socket, not of a framework.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -88,6 +88,35 @@ impl Received {
         value
     }
 
+    /// Every header that is not HTTP's own: the product's, with these values (`None`: any), and those that all deliveries carry.
+    #[track_caller]
+    pub(crate) fn check_headers(&self, event: &str, products: &[(&str, Option<&str>)]) {
+        let user_agent = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
+        let mut expected = vec![
+            ("content-type", Some("application/json")),
+            ("postrider-attempt", None),
+            ("postrider-delivery", None),
+            ("traceparent", None),
+            ("webhook-id", Some(event)),
+            ("webhook-signature", None),
+            ("webhook-timestamp", None),
+        ];
+        if products.iter().all(|(name, _)| *name != "user-agent") {
+            expected.push(("user-agent", Some(user_agent)));
+        }
+        expected.extend(products);
+        expected.sort_unstable();
+        let names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
+        assert_eq!(self.header_names_but(&["accept", "accept-encoding", "content-length", "host"]), names);
+        for (name, value) in expected {
+            if let Some(value) = value {
+                assert_eq!(self.header(name), value, "{name}");
+            }
+        }
+        super::independent::check_traceparent(self.header("traceparent"));
+        self.check_fresh_timestamp();
+    }
+
     /// The names of all headers but these, lower case, sorted; a repeated one stands there twice.
     pub(crate) fn header_names_but(&self, ignored: &[&str]) -> Vec<String> {
         let lower = self.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
@@ -122,6 +151,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     answers: VecDeque<Answer>,
+    fixed: HashMap<String, Answer>,
     requests: Vec<Received>,
     taken: usize,
 }
@@ -162,6 +192,11 @@ impl Receiver {
     /// What the next requests are answered; 200 after that.
     pub(crate) fn answer_next(&self, answers: impl IntoIterator<Item = Answer>) {
         self.shared.lock().answers.extend(answers);
+    }
+
+    /// What every request of a path is answered, whatever else was said.
+    pub(crate) fn answer_at(&self, path: &str, answer: Answer) {
+        self.shared.lock().fixed.insert(path.into(), answer);
     }
 
     /// Every request so far.
@@ -212,7 +247,8 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
         let answer = {
             let mut state = shared.lock();
-            let answer = state.answers.pop_front().unwrap_or_else(|| Answer::status(200));
+            let fixed = state.fixed.get(&request.target).cloned();
+            let answer = fixed.or_else(|| state.answers.pop_front()).unwrap_or_else(|| Answer::status(200));
             state.requests.push(Received { answered: Instant::now(), answered_at: SystemTime::now(), ..request });
             answer
         };

@@ -13,6 +13,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A tenant and a key of it with every scope.
 pub(crate) struct Tenant {
+    /// Empty: the operator.
+    pub(crate) id: String,
     pub(crate) client: reqwest::Client,
     pub(crate) base: String,
     pub(crate) key: String,
@@ -72,12 +74,22 @@ impl Tenant {
 
     /// The same, once its first attempt is on record.
     pub(crate) async fn wait_for_first_attempt(&self, event: &str) -> Value {
-        let id = self.only_delivery(event).await;
-        let attempted = |delivery: &Value| delivery["attempts"].as_array().is_some_and(|attempts| !attempts.is_empty());
-        self.wait_for(&format!("/v1/deliveries/{id}"), attempted).await
+        self.wait_for_attempts(&self.only_delivery(event).await, 1).await
     }
 
-    async fn only_delivery(&self, event: &str) -> String {
+    /// A delivery, once so many attempts are on record and it says itself what follows the last of them. (Between the reads of
+    /// the two an attempt may be recorded.)
+    pub(crate) async fn wait_for_attempts(&self, delivery: &str, count: usize) -> Value {
+        let told = |delivery: &Value| {
+            let attempts = delivery["attempts"].as_array().map_or(&[][..], Vec::as_slice);
+            let next = attempts.last().map(|last| &last["next_attempt_at"]);
+            attempts.len() == count && next == Some(&delivery["next_attempt_at"])
+        };
+        self.wait_for(&format!("/v1/deliveries/{delivery}"), told).await
+    }
+
+    /// The id of the only delivery of an event, once there is one.
+    pub(crate) async fn only_delivery(&self, event: &str) -> String {
         let path = format!("/v1/deliveries?event_id={event}");
         let page = self.wait_for(&path, |page| page["data"].as_array().is_some_and(|data| !data.is_empty())).await;
         assert_eq!(page["data"].as_array().map(Vec::len), Some(1), "{page:#}");

@@ -1,4 +1,4 @@
-//! The demo tenants: made through the API at the first start, found again after that.
+//! The demo tenants, one of each product: made through the API at the first start, found again after that.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub(super) struct DemoTenant {
 }
 
 /// The profiles that are shown. The first one's `curl` line is printed.
-const PROFILES: [&str; 2] = ["magnetite", "standard"];
+const PROFILES: [&str; 6] = ["magnetite", "migma", "migomail", "metigan", "mumara", "standard"];
 
 /// Configuration is in force everywhere within two seconds of its edit.
 const IN_FORCE: Duration = Duration::from_secs(2);
@@ -42,7 +42,8 @@ fn path(folder: &Path) -> PathBuf {
 
 /// New ones the next time.
 pub(super) fn forget(folder: &Path) -> Result<()> {
-    keys::remove(&path(folder))
+    keys::remove(&path(folder))?;
+    keys::remove(&script_path(folder))
 }
 
 /// The tenants of an earlier start that the database still knows; the others are made.
@@ -101,6 +102,16 @@ async fn wait_known(api: &Api, key: &str) -> Result<()> {
     }
 }
 
+/// Sends each tenant's test event to the receiver, which prints what it makes of it.
+pub(super) async fn greet(api: &Api, demo: &Demo) {
+    for tenant in &demo.tenants {
+        let path = format!("/v1/endpoints/{}/test", tenant.endpoint);
+        if let Err(error) = api.create(&path, Some(&tenant.key), &json!({})).await {
+            report::line(format!("the test event of {} was not sent: {error:#}", tenant.profile));
+        }
+    }
+}
+
 /// The line that publishes one event, complete, for a shell.
 pub(super) fn curl(listen: SocketAddr, tenant: &DemoTenant) -> String {
     // Written out, in the order that a person would write it.
@@ -108,6 +119,18 @@ pub(super) fn curl(listen: SocketAddr, tenant: &DemoTenant) -> String {
         "magnetite" => concat!(
             r#"{"type":"lead.created","data":{"email":"ada@example.com","name":"Ada"},"#,
             r#""metadata":{"organization_id":"org_1","project_id":"prj_1","lead_id":"lead_1"}}"#
+        ),
+        "migma" => concat!(
+            r#"{"type":"subscriber.added","data":{"email":"ada@example.com","tags":["newsletter"]},"#,
+            r#""metadata":{"projectId":"proj_1"}}"#
+        ),
+        "migomail" => {
+            r#"{"type":"email.opened","data":{"message_id":"msg_1","subscriber":{"email":"ada@example.com"}}}"#
+        }
+        "metigan" => r#"{"type":"email.bounced","data":{"recipient":"ada@example.com","bounceType":"hard"}}"#,
+        "mumara" => concat!(
+            r#"{"type":"Newsletter Opened","data":{"email":"ada@example.com","message_id":"m-1"},"#,
+            r#""attributes":{"sending_domain":"mail.example.com","sending_node":"smtp1"}}"#
         ),
         _ => r#"{"type":"user.created","data":{"email":"ada@example.com"}}"#,
     };
@@ -117,22 +140,68 @@ pub(super) fn curl(listen: SocketAddr, tenant: &DemoTenant) -> String {
     )
 }
 
+/// Where [`write_script`] puts it.
+pub(super) fn script_path(folder: &Path) -> PathBuf {
+    folder.join("publish.sh")
+}
+
+/// A script with the same line for every product: `sh publish.sh migma`. Readable by its owner only, for it has the keys.
+pub(super) fn write_script(folder: &Path, listen: SocketAddr, demo: &Demo) -> Result<()> {
+    keys::write_private(&script_path(folder), script(listen, demo).as_bytes())
+}
+
+fn script(listen: SocketAddr, demo: &Demo) -> String {
+    let cases: String =
+        demo.tenants.iter().map(|tenant| format!("{}) {} ;;\n", tenant.profile, curl(listen, tenant))).collect();
+    let names: Vec<&str> = demo.tenants.iter().map(|tenant| tenant.profile.as_str()).collect();
+    let usage = format!("*) echo 'one of: {}' >&2; exit 2 ;;", names.join(", "));
+    format!(
+        "# Publishes one event of a demo tenant; written by `cargo xtask up`.\ncase \"$1\" in\n{cases}{usage}\nesac\necho\n"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_printed_line_is_one_line_that_a_shell_takes() {
-        let tenant = DemoTenant {
-            profile: "magnetite".into(),
+    fn demo() -> Demo {
+        let tenant = |profile: &str| DemoTenant {
+            profile: profile.into(),
             tenant: "ten_1".into(),
             key: "key".into(),
             endpoint: "ep_1".into(),
-            url: "http://127.0.0.1:1/magnetite".into(),
+            url: format!("http://127.0.0.1:1/{profile}"),
             secret: "whsec_x".into(),
         };
-        let line = curl("127.0.0.1:8080".parse().unwrap(), &tenant);
-        assert!(!line.contains('\n'));
-        assert!(std::process::Command::new("sh").args(["-n", "-c", &line]).status().unwrap().success());
+        Demo { tenants: PROFILES.map(tenant).to_vec() }
+    }
+
+    #[track_caller]
+    fn check_shell_takes(text: &str) {
+        assert!(std::process::Command::new("sh").args(["-n", "-c", text]).status().unwrap().success(), "{text}");
+    }
+
+    #[test]
+    fn the_printed_line_is_one_line_that_a_shell_takes() {
+        let listen = "127.0.0.1:8080".parse().unwrap();
+        for tenant in &demo().tenants {
+            let line = curl(listen, tenant);
+            assert!(!line.contains('\n'));
+            check_shell_takes(&line);
+            let event = line.split("-d '").nth(1).unwrap().trim_end_matches('\'');
+            assert!(serde_json::from_str::<serde_json::Value>(event).unwrap()["type"].is_string(), "{event}");
+        }
+    }
+
+    #[test]
+    fn the_script_has_a_case_for_every_product_and_names_them() {
+        let text = script("127.0.0.1:8080".parse().unwrap(), &demo());
+        check_shell_takes(&text);
+        assert!(PROFILES.iter().all(|profile| text.contains(&format!("\n{profile}) curl "))), "{text}");
+        let output = std::process::Command::new("sh").args(["-c", &text, "sh", "nothing"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("magnetite, migma, migomail, metigan, mumara, standard")
+        );
     }
 }

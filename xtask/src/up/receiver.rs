@@ -48,14 +48,12 @@ async fn receive(
     status
 }
 
-/// Both the product's own scheme and Standard Webhooks', which every delivery carries.
-fn check(tenant: &DemoTenant, headers: &HeaderMap, body: &[u8]) -> Result<&'static str> {
+/// The product's own rule, and Standard Webhooks', whose headers every delivery carries.
+fn check(tenant: &DemoTenant, headers: &HeaderMap, body: &[u8]) -> Result<String> {
+    verify::product(&tenant.profile, &tenant.secret, headers, body)?;
     verify::standard(&tenant.secret, headers, body)?;
-    if tenant.profile == "magnetite" {
-        verify::magnetite(&tenant.secret, headers, body)?;
-        return Ok("x-magnetite-signature, webhook-signature");
-    }
-    Ok("webhook-signature")
+    let own = verify::product_header(&tenant.profile).map(|name| format!("{name}, "));
+    Ok(own.unwrap_or_default() + "webhook-signature")
 }
 
 /// UTC, to the millisecond.

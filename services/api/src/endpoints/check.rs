@@ -8,7 +8,7 @@ use postrider_model::limits::{
 };
 use postrider_model::retry::{InvalidSchedule, RetrySchedule};
 use postrider_model::subscription::{Subscription, TypePattern};
-use postrider_profiles::{Profile, SchemeKind, UrlRule, is_header_name, is_header_value, is_reserved_header};
+use postrider_profiles::{Profile, UrlRule, is_header_name, is_header_value, is_reserved_header};
 use postrider_runtime::problem::FieldError;
 use postrider_store::config::{Channel, EndpointDocument, EndpointDraft, SignatureKey, TenantLimits};
 use secrecy::{ExposeSecret, SecretString};
@@ -57,7 +57,7 @@ impl Rules<'_> {
             errors.add("/payload_filter", "not available yet");
         }
         if let Some(name) = &document.token_header {
-            self.token_header(name, &mut errors);
+            self.token_header(name, &draft.private.headers, &mut errors);
         }
         errors.0
     }
@@ -197,10 +197,11 @@ impl Rules<'_> {
         limit.unwrap_or(ATTEMPT_TIMEOUT_MAX).min(ATTEMPT_TIMEOUT_MAX)
     }
 
-    fn token_header(&self, name: &str, errors: &mut Errors) {
-        let token = self.profile.signature.as_ref().is_some_and(|scheme| scheme.kind == SchemeKind::Token);
-        if !token {
+    fn token_header(&self, name: &str, own: &[(String, SecretString)], errors: &mut Errors) {
+        if !self.profile.sends_token() {
             errors.add("/token_header", "the tenant's profile signs, it sends no token");
+        } else if own.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            errors.add("/token_header", "one of the endpoint's own headers");
         } else if !is_header_name(name) || is_reserved_header(name) {
             errors.add("/token_header", "not a header name, or one that Postrider sets itself");
         }
@@ -288,6 +289,9 @@ mod tests {
         bad("payload_filter", json!({"all": []}), "/payload_filter");
         bad("signature_key", json!("ed25519"), "/signature_key");
         bad("token_header", json!("X-Token"), "/token_header");
+        check_in("mumara", "token_header", json!("Authorization"), None);
+        check_in("mumara", "token_header", json!("webhook-id"), Some("/token_header"));
+        check_in("mumara", "url", json!("http://example.com/"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_profiles::{Profile, is_header_value};
 use postrider_runtime::problem::{FieldError, Problem};
 use postrider_signature::{check_imported, generate_secret};
 use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Scope, Tenant};
@@ -38,12 +39,15 @@ impl Api {
 }
 
 /// The secret that a customer brought, or a new one.
-pub(crate) fn secret_of(given: Option<String>, errors: &mut Vec<FieldError>) -> SecretString {
+pub(crate) fn secret_of(given: Option<String>, profile: &Profile, errors: &mut Vec<FieldError>) -> SecretString {
     match given {
         None => generate_secret(),
         Some(given) => {
             if let Err(invalid) = check_imported(&given) {
                 errors.push(FieldError::new("/secret", invalid.to_string()));
+            } else if profile.sends_token() && !is_header_value(&given) {
+                let detail = "the tenant's profile sends it in a header: visible ASCII, no spaces around it";
+                errors.push(FieldError::new("/secret", detail));
             }
             SecretString::from(given)
         }
@@ -68,14 +72,15 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
     let tenant = api.tenant(caller.tenant(Scope::Manage)?).await?;
-    let rules = Rules { profile: api.profile(&tenant.draft.profile)?, limits: &tenant.draft.limits, guard: &api.guard };
+    let profile = api.profile(&tenant.draft.profile)?;
+    let rules = Rules { profile, limits: &tenant.draft.limits, guard: &api.guard };
     let (given, pushover) = (request.secret.take(), request.pushover.take());
     let draft = request.into_draft();
     let mut errors = rules.check(&draft);
     if pushover.is_some() {
         errors.push(FieldError::new("/pushover", "not available yet"));
     }
-    let secret = secret_of(given, &mut errors);
+    let secret = secret_of(given, profile, &mut errors);
     if !errors.is_empty() {
         return Err(Problem::unprocessable(errors));
     }

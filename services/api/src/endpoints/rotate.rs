@@ -67,7 +67,7 @@ pub(crate) async fn rotate_secret(
     let profile = api.profile(&tenant.draft.profile)?;
     let mut errors = Vec::new();
     let rotation = rotation_of(&request, profile, UnixMillis::now(), &mut errors);
-    let secret = secret_of(request.secret, &mut errors);
+    let secret = secret_of(request.secret, profile, &mut errors);
     if !errors.is_empty() {
         return Err(Problem::unprocessable(errors));
     }

@@ -4,6 +4,7 @@ use postrider_model::event::EventType;
 use postrider_model::ids::EventId;
 use postrider_model::subscription::TypePattern;
 use postrider_model::time::UnixMillis;
+use toml::Spanned;
 
 use super::Place;
 use super::schema::{Catalog, FixedTest, Origins};
@@ -11,7 +12,8 @@ use crate::catalog::{EventTypeInfo, OriginRule, TestEvent};
 use crate::header::is_header_value;
 use crate::registry::ProfileError;
 
-pub(super) fn catalog(place: &Place<'_>, catalog: &Catalog) -> Result<Vec<EventTypeInfo>, ProfileError> {
+pub(super) fn catalog(place: &Place<'_>, at: &Spanned<Catalog>) -> Result<Vec<EventTypeInfo>, ProfileError> {
+    let catalog = at.get_ref();
     let mut checked: Vec<EventTypeInfo> = Vec::new();
     for entry in &catalog.types {
         let name: EventType = place.parsed(&entry.name, "catalog.types.name")?;
@@ -32,7 +34,7 @@ pub(super) fn catalog(place: &Place<'_>, catalog: &Catalog) -> Result<Vec<EventT
         });
     }
     if checked.is_empty() && !(catalog.open && catalog.sample.is_some()) {
-        return Err(place.at(0, "catalog.types", "at least one type, or an open catalog with a sample"));
+        return Err(place.error(at, "catalog.types", "at least one type, or an open catalog with a sample"));
     }
     Ok(checked)
 }

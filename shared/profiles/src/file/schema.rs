@@ -7,7 +7,7 @@ use postrider_model::subscription::MatchKind;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::envelope::{JsonKind, TimestampFormat};
+use crate::envelope::{BodyStyle, JsonKind, TimestampFormat};
 use crate::profile::{Channel, UrlRule};
 use crate::signature_scheme::{Encoding, SignedContent};
 
@@ -18,13 +18,15 @@ pub(super) struct File {
     pub(super) delivery: Delivery,
     #[serde(default)]
     pub(super) statuses: Statuses,
+    #[serde(default)]
+    pub(super) body: BodyStyle,
     pub(super) envelope: Spanned<Vec<Spanned<Field>>>,
     #[serde(default)]
     pub(super) headers: Headers,
     pub(super) signature: Option<Spanned<Signature>>,
     #[serde(default)]
     pub(super) filters: BTreeMap<Spanned<String>, MatchKind>,
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Spanned<Catalog>,
     pub(super) test_event: Option<Spanned<FixedTest>>,
     #[serde(default)]
     pub(super) origins: Vec<Origins>,
@@ -80,7 +82,7 @@ pub(super) enum Required {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Headers {
-    pub(super) standard: bool,
+    pub(super) standard: Spanned<bool>,
     pub(super) traceparent: bool,
     pub(super) user_agent: Option<Spanned<String>>,
     pub(super) extra: Vec<Spanned<Header>>,
@@ -88,7 +90,7 @@ pub(super) struct Headers {
 
 impl Default for Headers {
     fn default() -> Self {
-        Self { standard: true, traceparent: true, user_agent: None, extra: Vec::new() }
+        Self { standard: Spanned::new(0..0, true), traceparent: true, user_agent: None, extra: Vec::new() }
     }
 }
 

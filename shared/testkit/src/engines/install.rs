@@ -1,4 +1,4 @@
-//! Which engines are installed, and how apt brings those that are not.
+//! Which engines and tools are installed, and how apt brings those that are not.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
-use super::EngineOptions;
+use super::{EngineOptions, Purpose};
 
 /// What may be done about a missing engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +66,24 @@ pub fn missing_engines(rabbit: bool, postgres: bool) -> Vec<&'static str> {
     packages
 }
 
+/// The packages of the languages that tests verify deliveries with, as receivers do, where they are not installed.
+pub fn missing_verifiers() -> Vec<&'static str> {
+    let programs = [("node", "nodejs"), ("python3", "python3")];
+    programs.into_iter().filter(|(program, _)| on_path(program).is_none()).map(|(_, package)| package).collect()
+}
+
+fn missing(rabbit: bool, postgres: bool, purpose: Purpose) -> Vec<&'static str> {
+    let mut packages = missing_engines(rabbit, postgres);
+    if purpose == Purpose::Tests {
+        packages.extend(missing_verifiers());
+    }
+    packages
+}
+
 /// Installs what is missing, or says what to do.
 pub(super) fn ensure(rabbit: bool, postgres: bool, options: &EngineOptions) -> Result<()> {
-    let missing = missing_engines(rabbit, postgres);
+    let missing_now = || missing(rabbit, postgres, options.purpose);
+    let missing = missing_now();
     if missing.is_empty() {
         return Ok(());
     }
@@ -78,8 +93,9 @@ pub(super) fn ensure(rabbit: bool, postgres: bool, options: &EngineOptions) -> R
                      POSTRIDER_TEST_AMQP_URL, POSTRIDER_TEST_AMQP_API, POSTRIDER_TEST_DATABASE_URL)";
     if on_path("apt-get").is_none() {
         bail!(
-            "missing: {list}, and this system has no apt-get to install them with. Install RabbitMQ 3.10 or newer and \
-             PostgreSQL 15 or newer with the system's own means, {elsewhere}. A later version brings a \
+            "missing: {list}, and this system has no apt-get to install them with. Install RabbitMQ 3.10 or newer, \
+             PostgreSQL 15 or newer and, for tests, Node.js and Python 3 with the system's own means, {elsewhere}. A \
+             later version brings a \
              docker-compose.yml, then `docker compose up` will be enough"
         );
     }
@@ -106,7 +122,7 @@ pub(super) fn ensure(rabbit: bool, postgres: bool, options: &EngineOptions) -> R
             "apt could not install {list} ({status}; its messages are above). Mend that, then run\n  {by_hand}\n{elsewhere}"
         );
     }
-    let still = missing_engines(rabbit, postgres);
+    let still = missing_now();
     if !still.is_empty() {
         bail!("apt reported success, but the programs of {} are not where they are expected", still.join(" "));
     }

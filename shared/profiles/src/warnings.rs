@@ -1,0 +1,138 @@
+//! Values that a receiver who verifies what it parsed, instead of what it received, cannot verify.
+
+use crate::check::pointer_token;
+use crate::envelope::{BodyStyle, EventView, Source};
+use crate::json::Members;
+use crate::json::number;
+use crate::json::tokens::{Container, Token, Tokens};
+use crate::profile::Profile;
+
+/// Most values that are named; what follows is counted.
+const NAMED_MAX: usize = 10;
+
+impl Profile {
+    /// The values of an event that no bytes carry to every receiver of this product: integers beyond 2^53, floats that
+    /// JavaScript and Python print differently, numbers that no double holds. Each with the JSON pointer to it; many are
+    /// summed up. Empty unless the body is [`BodyStyle::JsStable`]. The bytes must be valid JSON already.
+    pub fn warnings(&self, event: &EventView<'_>) -> Vec<String> {
+        let mut warnings = Warnings::default();
+        if self.body == BodyStyle::JsStable {
+            let metadata = Members::of_metadata(self, event);
+            for source in self.envelope.iter().flat_map(|field| std::iter::once(&field.source).chain(&field.default)) {
+                match source {
+                    Source::Data | Source::FlattenData { .. } => {
+                        warnings.look("/data", &String::from_utf8_lossy(event.data));
+                    }
+                    Source::Metadata => {
+                        event.metadata.into_iter().for_each(|raw| warnings.look("/metadata", raw.get()));
+                    }
+                    Source::MetadataMember(name) => {
+                        let pointer = format!("/metadata/{}", pointer_token(name));
+                        metadata.get(name).into_iter().for_each(|raw| warnings.look(&pointer, raw.get()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        warnings.said()
+    }
+}
+
+#[derive(Default)]
+struct Warnings {
+    named: Vec<String>,
+    more: usize,
+}
+
+/// Where a token stands in its container.
+enum Step<'a> {
+    Member(&'a str),
+    Item(usize),
+}
+
+impl Warnings {
+    fn look(&mut self, base: &str, json: &str) {
+        let mut path: Vec<Step<'_>> = Vec::new();
+        for token in Tokens::new(json) {
+            match (token, path.last_mut()) {
+                (Token::Key(name), Some(step)) => *step = Step::Member(name),
+                (Token::Close(_), _) => {
+                    path.pop();
+                }
+                // A value; in an array it is the next one.
+                (_, Some(Step::Item(next))) => *next += 1,
+                _ => {}
+            }
+            match token {
+                Token::Open(Container::Object) => path.push(Step::Member("")),
+                Token::Open(Container::Array) => path.push(Step::Item(0)),
+                Token::Number(number) => {
+                    if let Some(detail) = number::doubt(number) {
+                        self.add(|| format!("{base}{}: {detail}", pointer(&path)));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add(&mut self, warning: impl FnOnce() -> String) {
+        if self.named.len() < NAMED_MAX {
+            self.named.push(warning());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn said(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.named.push(format!("{} more such values", self.more));
+        }
+        self.named
+    }
+}
+
+/// The path as a JSON pointer (RFC 6901).
+fn pointer(path: &[Step<'_>]) -> String {
+    let token = |step: &Step<'_>| match step {
+        Step::Member(name) => {
+            let name: Option<String> = serde_json::from_str(&format!("\"{name}\"")).ok();
+            format!("/{}", pointer_token(&name.unwrap_or_default()))
+        }
+        // The next one's number is one more than its own.
+        Step::Item(next) => format!("/{}", next.saturating_sub(1)),
+    };
+    path.iter().map(token).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(json: &str, expected: &[&str]) {
+        let mut warnings = Warnings::default();
+        warnings.look("/data", json);
+        let said = warnings.said();
+        let found: Vec<_> = said.iter().filter_map(|warning| warning.split(": ").next()).collect();
+        assert_eq!(found, expected, "{json}");
+    }
+
+    #[test]
+    fn each_doubtful_value_is_named_with_its_place() {
+        check(r#"{"a":1,"b":"12345678901234567890","c":[0.5,-2]}"#, &[]);
+        check("12345678901234567890", &["/data"]);
+        check(
+            r#"{"id":12345678901234567890,"x/y":{"list":[[],[1,0.00001],{"\u0061~":1e999}],"after":1e-7},"z":[9007199254740993]}"#,
+            &["/data/id", "/data/x~1y/list/1/1", "/data/x~1y/list/2/a~0", "/data/x~1y/after", "/data/z/0"],
+        );
+    }
+
+    #[test]
+    fn many_are_counted_and_not_all_named() {
+        let mut warnings = Warnings::default();
+        warnings.look("/data", &format!("[{}1]", "1e-5,".repeat(25)));
+        let said = warnings.said();
+        assert_eq!((said.len(), said[10].as_str()), (11, "15 more such values"));
+    }
+}
