@@ -6,11 +6,16 @@
 mod harness;
 
 mod blocked;
+mod cloudevents;
 mod crash;
+mod dead_letters;
 mod filters;
+mod intake;
+mod kumomta;
 mod ladder;
 mod magnetite;
 mod parked;
+mod producers;
 mod retries;
 mod retry_after;
 mod rotation;

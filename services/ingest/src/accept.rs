@@ -14,9 +14,9 @@ use postrider_runtime::problem::{FieldError, Problem};
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::AcceptedEvent;
 
+use crate::event::{CheckedEvent, IdSource};
 use crate::idempotency::{Remembered, Seen};
 use crate::metrics;
-use crate::event::{CheckedEvent, IdSource};
 
 /// What a producer is told about an accepted event.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -57,7 +57,9 @@ pub(crate) async fn publish(
     let event = match cloudevents::over_http(&headers)? {
         None => read_event(publisher.tenant, &body, Place::Http { key })?,
         Some(_) if key.is_some() => {
-            return Err(Problem::bad_request("a CloudEvent has an id, which does what the Idempotency-Key header does"));
+            return Err(Problem::bad_request(
+                "a CloudEvent has an id, which does what the Idempotency-Key header does",
+            ));
         }
         Some(form) => form.read(publisher.tenant, &body)?,
     };

@@ -7,7 +7,10 @@ pub(crate) fn describe() {
     describe_counter!("postrider_ingest_events_total", "events answered with 202, by whether they were repeats");
     describe_counter!("postrider_ingest_unconfirmed_total", "events answered with 503 because no confirm came in time");
     describe_counter!("postrider_ingest_limited_total", "requests answered with 429");
-    describe_counter!("postrider_ingest_intake_messages_total", "messages taken from the exchange, by what became of them");
+    describe_counter!(
+        "postrider_ingest_intake_messages_total",
+        "messages taken from the exchange, by what became of them"
+    );
 }
 
 pub(crate) fn accepted(duplicate: bool) {

@@ -68,11 +68,7 @@ pub(crate) enum Place<'a> {
 ///
 /// # Errors
 /// A 4xx problem that names the field and what is allowed in it.
-pub(crate) fn read_event<'a>(
-    tenant: TenantId,
-    json: &'a [u8],
-    place: Place<'a>,
-) -> Result<CheckedEvent<'a>, Problem> {
+pub(crate) fn read_event<'a>(tenant: TenantId, json: &'a [u8], place: Place<'a>) -> Result<CheckedEvent<'a>, Problem> {
     check_size(json)?;
     let request: EventRequest<'a> = read_json(json)?;
     let mut errors = place.check_tenant(tenant, request.tenant.as_deref());
@@ -152,7 +148,8 @@ impl<'a> Place<'a> {
                 let message_id = if let Self::Exchange { message_id } = self { message_id } else { None };
                 fields.id = fields.id.take().or(message_id.map(Cow::Borrowed));
                 if fields.id.is_none() {
-                    let detail = "missing: on the exchange an event has an id, here or (alone) as the message's message_id";
+                    let detail =
+                        "missing: on the exchange an event has an id, here or (alone) as the message's message_id";
                     errors.push(FieldError::new("/id", detail));
                 }
             }
@@ -201,9 +198,8 @@ mod tests {
 
     #[test]
     fn a_key_makes_the_id_and_excludes_one() {
-        let with_key = |json: &'static str| {
-            read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: Some("order-1") })
-        };
+        let with_key =
+            |json: &'static str| read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: Some("order-1") });
         let first = with_key(r#"{"type":"a","data":{}}"#).unwrap();
         let again = with_key(r#"{"type":"a","data":{}}"#).unwrap();
         assert_eq!((first.id.clone(), first.content_hash()), (again.id.clone(), again.content_hash()));

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn what_the_broker_wrote_is_not_sent_on_as_the_producers() {
-        let headers = ["x-reason", "x-death", "x-first-death-queue", "x-last-death-reason", "x-mine", "postrider-version"];
+        let headers =
+            ["x-reason", "x-death", "x-first-death-queue", "x-last-death-reason", "x-mine", "postrider-version"];
         let message = PublicMessage {
             headers: headers.map(|name| (name.to_owned(), "v".to_owned())).to_vec(),
             ..PublicMessage::default()

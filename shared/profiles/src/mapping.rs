@@ -21,10 +21,8 @@ use self::tree::Tree;
 use crate::registry::{ProfileError, files};
 
 /// The files that the binary carries.
-const BUILT_IN: [(&str, &str); 2] = [
-    ("mumara", include_str!("../mappings/mumara.toml")),
-    ("migomail", include_str!("../mappings/migomail.toml")),
-];
+const BUILT_IN: [(&str, &str); 2] =
+    [("mumara", include_str!("../mappings/mumara.toml")), ("migomail", include_str!("../mappings/migomail.toml"))];
 
 /// Every mapping of the deployment, by the name of its profile.
 #[derive(Debug, Clone)]

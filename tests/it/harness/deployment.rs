@@ -37,6 +37,11 @@ pub(crate) struct Deployment {
 impl Deployment {
     /// Migrates a fresh database and starts every service in one process.
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, &[]).await
+    }
+
+    /// The same with more settings.
+    pub(crate) async fn start_with(name: &str, settings: &[(&str, &str)]) -> Self {
         let scope = Scope::new(name).await;
         let logs = tempfile::tempdir().expect("a folder");
         let address = format!("127.0.0.1:{}", free_port());
@@ -59,6 +64,7 @@ impl Deployment {
                 .env("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
                 .env("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8")
                 .env("POSTRIDER_EGRESS_ALLOW_HTTP", "true")
+                .envs(settings.iter().copied())
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().expect("the same file"))
                 .stderr(log)
@@ -71,7 +77,13 @@ impl Deployment {
         let process = command("all").spawn().expect("postrider runs");
         let client = reqwest::Client::new();
         let in_force = InForce::new(&scope, client.clone(), &base).await;
-        let operator = Tenant { client, base: base.clone(), key: OPERATOR_KEY.into(), in_force: in_force.clone() };
+        let operator = Tenant {
+            id: "ten_operator".into(),
+            client,
+            base: base.clone(),
+            key: OPERATOR_KEY.into(),
+            in_force: in_force.clone(),
+        };
         let mut deployment = Self { process, operator, in_force, base, logs, scope };
         deployment.ready().await;
         deployment
@@ -103,6 +115,7 @@ impl Deployment {
         let path = format!("/v1/tenants/{}/keys", tenant["id"].as_str().expect("an id"));
         let key = self.operator.post(&path, &json!({"name": "all", "scopes": ["publish", "read", "manage"]})).await;
         let tenant = Tenant {
+            id: tenant["id"].as_str().expect("an id").to_owned(),
             client: self.operator.client.clone(),
             base: self.base.clone(),
             key: key["key"].as_str().expect("a key").to_owned(),
@@ -120,6 +133,16 @@ impl Deployment {
     /// Waits until everything that was edited so far is in force where events are matched.
     pub(crate) async fn configuration_in_force(&self) {
         self.in_force.wait().await;
+    }
+
+    /// The operator's view: everything, with its own key.
+    pub(crate) fn operator(&self) -> &Tenant {
+        &self.operator
+    }
+
+    /// The broker's vhost of this deployment.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// Ready messages of a queue, by passive declare; `None` when there is no such queue.

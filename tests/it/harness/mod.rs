@@ -2,6 +2,7 @@
 
 mod cluster;
 mod deployment;
+mod exchange;
 pub(crate) mod independent;
 pub(crate) mod instant;
 mod ledger;
@@ -10,6 +11,7 @@ mod tenant;
 
 pub(crate) use cluster::{Cluster, Urls};
 pub(crate) use deployment::Deployment;
+pub(crate) use exchange::{Message, Producer};
 pub(crate) use ledger::Ledger;
 pub(crate) use receiver::{Answer, Received, Receiver};
 pub(crate) use tenant::Tenant;

@@ -78,8 +78,7 @@ impl Intake {
         if stop.run_until_cancelled(self.worker.ingest.keys.loaded()).await.is_none() {
             return;
         }
-        let options =
-            ConsumeOptions { prefetch: MESSAGES_MAX, members_max: MESSAGES_MAX.into(), bytes_max: BYTES_MAX };
+        let options = ConsumeOptions { prefetch: MESSAGES_MAX, members_max: MESSAGES_MAX.into(), bytes_max: BYTES_MAX };
         let (worker, stopping) = (self.worker, stop.clone());
         let handler = move |message| {
             let (worker, stopping) = (Arc::clone(&worker), stopping.clone());

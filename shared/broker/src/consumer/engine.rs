@@ -15,8 +15,8 @@ use super::acker::Acker;
 use super::{ConsumeOptions, MemberContext};
 use crate::backoff::Backoff;
 use crate::broker::Broker;
-use crate::{metrics, public};
 use crate::topology::Queue;
+use crate::{metrics, public};
 
 /// Longest time an orderly goodbye waits for the broker.
 const GOODBYE_MAX: Duration = Duration::from_secs(5);

@@ -67,7 +67,11 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Mapping, ProfileError> {
     let mut attributes = BTreeMap::new();
     for (name, entry) in file.attributes {
         if !is_attribute_name(name.get_ref()) {
-            return Err(place.error(&name, "attributes", "an attribute is named by a-z 0-9 _ -, beginning with a letter"));
+            return Err(place.error(
+                &name,
+                "attributes",
+                "an attribute is named by a-z 0-9 _ -, beginning with a letter",
+            ));
         }
         let source = source(&place, "attributes.from", &entry.from, entry.take, entry.map, entry.default)?;
         attributes.insert(name.into_inner(), source);
@@ -102,7 +106,8 @@ fn fields(
     for entry in entries {
         let named = |member: &str| format!("{section}.{member}");
         let name = path(place, &named("name"), &entry.name, entry.name.get_ref())?;
-        let within = |other: &Field| other.name != name && (other.name.starts_with(&name) || name.starts_with(&other.name));
+        let within =
+            |other: &Field| other.name != name && (other.name.starts_with(&name) || name.starts_with(&other.name));
         if fields.iter().any(within) {
             let detail = "another field is inside of this one, or this one inside of another";
             return Err(place.error(&entry.name, &named("name"), detail));

@@ -59,7 +59,9 @@ mod tests {
     #[test]
     fn members_keep_their_order_and_the_first_value_stands() {
         let mut tree = Tree::default();
-        for (path, json) in [("z", "1"), ("s.email", "\"a\""), ("b", "null"), ("s.name", "\"n\""), ("z", "2"), ("z.x", "3")] {
+        for (path, json) in
+            [("z", "1"), ("s.email", "\"a\""), ("b", "null"), ("s.name", "\"n\""), ("z", "2"), ("z.x", "3")]
+        {
             let path: Vec<String> = path.split('.').map(str::to_owned).collect();
             tree.set(&path, json.into());
         }

@@ -13,10 +13,9 @@ fn read(message: &PublicMessage) -> Result<Vec<Result<String, String>>, String> 
     let said = |problem: Problem| format!("{} {}", problem.status, problem.detail);
     match address.read(message, "mumara", &mappings).map_err(said)? {
         Content::Nothing => Ok(Vec::new()),
-        Content::Events(members) => Ok(members
-            .into_iter()
-            .map(|member| member.event.map(|event| event.id.to_string()).map_err(said))
-            .collect()),
+        Content::Events(members) => {
+            Ok(members.into_iter().map(|member| member.event.map(|event| event.id.to_string()).map_err(said)).collect())
+        }
     }
 }
 
@@ -103,7 +102,8 @@ fn several_records_of_one_message_are_several_events_and_one_again_is_the_same()
     };
     assert_eq!(record(1), record(1));
     assert_ne!(record(1), record(2));
-    let other_order = r#"{"recipient":"a@b.c","num_attempts":1,"timestamp":1700000000,"id":"m1","type":"TransientFailure"}"#;
+    let other_order =
+        r#"{"recipient":"a@b.c","num_attempts":1,"timestamp":1700000000,"id":"m1","type":"TransientFailure"}"#;
     assert_eq!(read(&message("ten_operator.kumomta", other_order)).unwrap(), [Ok(record(1))]);
     let two = r#"{"type":"Delivery","id":"m1","timestamp":1700000000,"recipient":["a@b.c","d@e.f"]}"#;
     let two = read(&message("ten_operator.kumomta", two)).unwrap();
