@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use install::{AptPlan, Install, apt_plan, missing_engines};
 pub use private::PrivateRabbit;
-pub use scope::{Scope, management_url};
+pub use scope::{Rights, Scope, management_url};
 
 use postgres::Postgres;
 use rabbit::{RabbitNode, RabbitPorts};

@@ -1,6 +1,6 @@
 //! A producer with nothing but an AMQP client.
 
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
@@ -67,5 +67,19 @@ impl Producer {
             .map_err(|error| error.to_string())?;
         let confirmation = published.await.map_err(|error| error.to_string())?;
         Ok(confirmation.is_ack() && confirmation.take_message().is_none())
+    }
+
+    /// What the broker says to a user who reads a queue, and to one who declares a queue to listen with.
+    pub(crate) async fn try_reading(url: &str, name: &str) -> String {
+        let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("the broker");
+        let channel = connection.create_channel().await.expect("a channel");
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let declared = channel.queue_declare("".into(), options, FieldTable::default()).await;
+        let reader = connection.create_channel().await.expect("a channel");
+        let got = reader.basic_get(name.into(), BasicGetOptions::default()).await;
+        match (declared, got) {
+            (Err(declared), Err(got)) => format!("{declared}; {got}"),
+            (declared, got) => format!("allowed: {declared:?}, {got:?}"),
+        }
     }
 }

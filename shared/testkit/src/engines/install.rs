@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
-use super::EngineOptions;
+use super::{EngineOptions, Purpose};
 
 /// What may be done about a missing engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +66,15 @@ pub fn missing_engines(rabbit: bool, postgres: bool) -> Vec<&'static str> {
     packages
 }
 
+/// The packages of what only tests need. Without apt nothing is missing here: the test that needs it says so then.
+fn missing_tools(purpose: Purpose, can_have_pika: impl FnOnce() -> bool) -> Option<&'static str> {
+    (purpose == Purpose::Tests && on_path("apt-get").is_some() && !can_have_pika()).then_some("python3-pika")
+}
+
 /// Installs what is missing, or says what to do.
 pub(super) fn ensure(rabbit: bool, postgres: bool, options: &EngineOptions) -> Result<()> {
-    let missing = missing_engines(rabbit, postgres);
+    let mut missing = missing_engines(rabbit, postgres);
+    missing.extend(missing_tools(options.purpose, crate::python::can_have_pika));
     if missing.is_empty() {
         return Ok(());
     }
@@ -175,6 +181,14 @@ mod tests {
         assert_eq!(plan.command[..3], ["sudo", "/bin/sh", "-c"]);
         assert_eq!(plan.command[4..], ["sh", "rabbitmq-server", "postgresql"]);
         assert_eq!(apt_plan(&["postgresql"], true).command[0], "/bin/sh");
+    }
+
+    #[test]
+    fn python_with_pika_is_for_tests_and_only_where_it_cannot_be_had_otherwise() {
+        assert_eq!(missing_tools(Purpose::Development, || false), None);
+        assert_eq!(missing_tools(Purpose::Tests, || true), None);
+        let apt = on_path("apt-get").is_some();
+        assert_eq!(missing_tools(Purpose::Tests, || false), apt.then_some("python3-pika"));
     }
 
     #[test]
