@@ -1,3 +1,5 @@
+use serde_json::{Value, json};
+
 use super::*;
 
 const TENANT: TenantId = TenantId::OPERATOR;
@@ -121,4 +123,93 @@ fn a_record_of_no_interest_is_nothing_and_one_that_is_none_is_refused() {
     let address = Address::of(&message).unwrap();
     let Err(problem) = address.read(&message, "standard", &Mappings::load(None).unwrap()) else { panic!("no refusal") };
     assert!(problem.detail.contains("standard.toml in POSTRIDER_MAPPINGS_DIR"), "{problem}");
+}
+
+/// Messages, by what is put into one that is good: whether they are accepted.
+fn messages() -> Vec<(Value, bool)> {
+    let alone = |member: &str, value: Value| {
+        let mut event = json!({"tenant": "ten_operator", "type": "a", "data": {}, "id": "e1"});
+        event[member] = value;
+        event
+    };
+    let batch = |member: &str, value: Value| {
+        let mut event = json!({"type": "a", "data": {}, "id": "e1"});
+        event[member] = value;
+        json!({"tenant": "ten_operator", "events": [event]})
+    };
+    let mut messages = Vec::new();
+    for (member, value, good) in [
+        ("data", json!(null), true),
+        ("data", json!([1, "x"]), true),
+        ("type", json!("Newsletter  Opened"), true),
+        ("type", json!("a.b-c.d_1"), true),
+        ("type", json!("a..b"), false),
+        ("type", json!(" a"), false),
+        ("type", json!("a. b"), false),
+        ("type", json!(""), false),
+        ("type", json!("x".repeat(129)), false),
+        ("type", json!(null), false),
+        ("id", json!("A-z_0"), true),
+        ("id", json!("a b"), false),
+        ("id", json!(""), false),
+        ("id", json!("x".repeat(65)), false),
+        ("id", json!(7), false),
+        ("timestamp", json!("2026-01-02T03:04:05Z"), true),
+        ("timestamp", json!("2026-01-02T03:04:05.678+02:00"), true),
+        ("timestamp", json!(null), true),
+        ("timestamp", json!("yesterday"), false),
+        ("timestamp", json!(1_700_000_000), false),
+        ("metadata", json!({"a": [1]}), true),
+        ("metadata", json!(null), true),
+        ("metadata", json!([]), false),
+        ("attributes", json!({"bridge": "b1", "x-1": "\u{263a}"}), true),
+        ("attributes", json!({"Bridge": "b1"}), false),
+        ("attributes", json!({"bridge": ""}), false),
+        ("attributes", json!({"bridge": 7}), false),
+        ("attributes", json!({"bridge": "a\nb"}), false),
+        ("attributes", json!({"x": "x".repeat(513)}), false),
+        ("attributes", (0..33).map(|n| (format!("a{n}"), json!("v"))).collect::<serde_json::Map<_, _>>().into(), false),
+        ("origin", json!("dashboard"), true),
+        ("origin", json!("desk"), false),
+        ("idempotency_key", json!("k"), false),
+        ("colour", json!("red"), false),
+    ] {
+        messages.push((alone(member, value.clone()), good));
+        messages.push((batch(member, value), good));
+    }
+    messages.extend([
+        // Alone, the message_id may be the event's id.
+        (alone("id", json!(null)), true),
+        (batch("id", json!(null)), false),
+        (alone("tenant", json!("acme")), false),
+        (alone("tenant", json!(null)), false),
+        (batch("tenant", json!("ten_operator")), false),
+        (json!({"tenant": "ten_operator", "events": []}), false),
+        (json!({"tenant": "ten_operator", "events": [], "type": "a"}), false),
+        (json!({"events": [{"type": "a", "data": {}, "id": "e1"}]}), false),
+        (json!({"tenant": "ten_operator", "type": "a", "id": "e1"}), false),
+        (json!([]), false),
+    ]);
+    messages
+}
+
+#[test]
+fn the_schema_of_the_documentation_allows_what_is_accepted_and_nothing_else() {
+    let text = include_str!("../../../../../docs/schema/message.v1.schema.json");
+    let schema: Value = serde_json::from_str(text).unwrap();
+    let schema = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+    for (body, good) in messages() {
+        let what = if body.get("events").is_some() {
+            "batch".to_owned()
+        } else {
+            body["type"].as_str().unwrap_or("a").replace(' ', "_")
+        };
+        let what = if what.is_empty() { "a".to_owned() } else { what };
+        let message = PublicMessage {
+            message_id: Some("m1".into()),
+            ..message(&format!("ten_operator.{what}"), &body.to_string())
+        };
+        let accepted = read(&message).is_ok_and(|events| !events.is_empty() && events.iter().all(Result::is_ok));
+        assert_eq!((schema.is_valid(&body), accepted), (good, good), "{body:#}");
+    }
 }
