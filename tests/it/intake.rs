@@ -1,10 +1,13 @@
 //! Events from the exchange: they are accepted, matched and delivered as those over HTTP.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use postrider_testkit::engines::Scope;
 use serde_json::json;
 
-use crate::harness::{Deployment, Message, Producer, Receiver};
+use crate::harness::{Cluster, Deployment, Message, Producer, Receiver, Urls};
 
 #[tokio::test]
 async fn an_event_from_the_exchange_is_delivered_as_one_over_http() {
@@ -98,4 +101,53 @@ async fn what_is_over_the_tenants_rate_takes_the_bulk_lane_and_is_delivered() {
         receiver.next().await;
     }
     assert_eq!(deployment.operator().get("/v1/dead-letters").await["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_ingest_loses_nothing_that_the_exchange_confirmed() {
+    const EVENTS: i64 = 4_000;
+    const PUBLISHERS: i64 = 16;
+    const PATIENCE: Duration = Duration::from_secs(120);
+    let scope = Scope::new("crash-intake").await;
+    let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
+    let (database, connection) = tokio_postgres::connect(&urls.database, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let mut cluster = Cluster::start(urls).await;
+    let tenant = cluster.tenant(&[]).await.id;
+    let producer = Arc::new(Producer::connect(&scope.amqp_url).await);
+    let publishing: Vec<_> = (0..PUBLISHERS)
+        .map(|publisher| {
+            let (producer, tenant) = (Arc::clone(&producer), tenant.clone());
+            tokio::spawn(async move {
+                for n in (publisher..EVENTS).step_by(PUBLISHERS as usize) {
+                    let event = json!({"tenant": tenant, "id": format!("e-{n}"), "type": "a", "data": n});
+                    producer.publish(Message::new(format!("{tenant}.a"), event.to_string())).await;
+                }
+            })
+        })
+        .collect();
+    let recorded = async |wanted: i64| {
+        let begun = Instant::now();
+        loop {
+            let row = database.query_one("SELECT count(DISTINCT id) FROM events", &[]).await.unwrap();
+            let count: i64 = row.get(0);
+            if count >= wanted {
+                return count;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{count} of {wanted} events are on record");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    for part in [EVENTS / 8, EVENTS / 3] {
+        recorded(part).await;
+        assert!(!publishing.iter().all(|task| task.is_finished()), "everything was published before the fault");
+        cluster.kill9("ingest").await;
+        cluster.restart("ingest").await;
+    }
+    for task in publishing {
+        task.await.unwrap();
+    }
+    assert_eq!(recorded(EVENTS).await, EVENTS);
+    let letters: i64 = database.query_one("SELECT count(*) FROM dead_letters", &[]).await.unwrap().get(0);
+    assert_eq!(letters, 0);
 }

@@ -98,6 +98,72 @@ async fn log_records_become_events_by_the_mapping_of_the_tenants_profile() {
     assert_eq!(events["data"].as_array().map(Vec::len), Some(3), "{events:#}");
 }
 
+/// As much of a profile `mumara` as the built-in mapping of that name needs: flat, and with wire names.
+fn mumara() -> String {
+    let types = [
+        ("Received", "received"),
+        ("Delivered", "delivered"),
+        ("Bounced", "bounced"),
+        ("Rejected", "rejected"),
+        ("Delayed", "delayed"),
+        ("Complaints", "complaint"),
+    ];
+    let catalog = types.map(|(name, wire)| {
+        format!(
+            "[[catalog.types]]\nname = \"{name}\"\nwire_name = \"{wire}\"\ndescription = \"d\"\nsample = \"{{}}\"\n"
+        )
+    });
+    let head = r#"
+description = "flat"
+[delivery]
+url = "http_allowed"
+timeout_seconds = 30
+[[envelope]]
+name = "event"
+from = "wire_type"
+[[envelope]]
+name = "timestamp"
+from = "timestamp"
+format = "iso_s"
+[[envelope]]
+flatten = "data"
+required = { email = "string", message_id = "string" }
+[[envelope]]
+name = "sending_domain"
+from = "attributes.sending_domain"
+[catalog]
+"#;
+    format!("{head}{}", catalog.concat())
+}
+
+#[tokio::test]
+async fn a_bounce_in_kumomtas_log_reaches_mumaras_customers() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("mumara.toml"), mumara()).unwrap();
+    let settings = [("POSTRIDER_PROFILES_DIR", folder.path().to_str().unwrap())];
+    let deployment = Deployment::start_with("kumomta-mumara", &settings).await;
+    let tenant = deployment.tenant("mumara").await;
+    let receiver = Receiver::start().await;
+    tenant
+        .endpoint(json!({
+            "name": "hook", "url": receiver.url("/"), "event_types": ["Bounced"],
+            "filters": {"bridge": ["cred-7"], "dedicated_ip": ["198.51.100.1"]},
+        }))
+        .await;
+    let producer = Producer::connect(&deployment.scope().amqp_url).await;
+    for kind in ["Delivery", "Bounce"] {
+        producer.publish(Message::new(format!("{}.kumomta", tenant.id), record(kind, 0))).await;
+    }
+    let request = receiver.next().await;
+    let expected = concat!(
+        r#"{"event":"bounced","timestamp":"2023-11-14T22:13:20Z","email":"user@example.net","#,
+        r#""message_id":"1d98076abbbc11ed940250ebf67f93bd","bounce_type":"hard","bounce_classification":"Uncategorized","#,
+        r#""response":"later","sending_domain":"mail.example.com"}"#,
+    );
+    assert_eq!(request.text(), expected);
+    tenant.wait_for("/v1/events?type=Delivered", |page| page["data"] != json!([])).await;
+}
+
 #[tokio::test]
 async fn a_broken_mapping_is_refused_at_start_with_file_and_field() {
     let refused = async |name: &str, text: &str, words: &[&str]| {
