@@ -6,8 +6,12 @@
 mod harness;
 
 mod blocked;
+mod cloudevents;
 mod crash;
+mod dead_letters;
 mod filters;
+mod intake;
+mod kumomta;
 mod ladder;
 mod magnetite;
 mod metigan;
@@ -15,6 +19,7 @@ mod migma;
 mod migomail;
 mod mumara;
 mod parked;
+mod producers;
 mod profiles;
 mod reserialised;
 mod retries;

@@ -12,7 +12,7 @@ use crate::child::{self, Guarded};
 use crate::{report, start_engines};
 
 /// The scenarios of `tests/` that kill, starve or flood something.
-const FAULTS: &[&str] = &["crash::", "ladder::", "poison::", "isolation::", "blocked::"];
+const FAULTS: &[&str] = &["crash::", "ladder::", "poison::", "isolation::", "blocked::", "intake::killing"];
 
 /// What to check.
 #[derive(Debug, clap::Args)]

@@ -1,18 +1,25 @@
-//! `GET /v1/dead-letters`: messages that Postrider could not process, for the operator.
+//! `GET /v1/dead-letters` and `POST /v1/dead-letters/{id}/requeue`: messages that Postrider could not process, for the
+//! operator.
+//!
+//! Sending one back is committed first, with an entry in the outbox, and published then. Should the broker not confirm in
+//! time, or this process die in between, the recorder's sweeper publishes it: the answer is 202 either way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use postrider_broker::{PublicMessage, Queue};
 use postrider_runtime::problem::Problem;
 use postrider_store::log::DeadLetterRow;
+use postrider_store::outbox::PendingLetter;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::Api;
 use crate::auth::Caller;
-use crate::errors::store_problem;
+use crate::errors::{no_such, store_problem};
 use crate::page::{List, page_request};
 use crate::request::Params;
 use crate::time::shown;
@@ -31,9 +38,22 @@ pub(crate) struct DeadLetter {
     /// Why it could not be processed.
     reason: String,
     headers: BTreeMap<String, String>,
+    /// What it was published with.
+    routing_key: String,
+    /// The AMQP property.
+    message_id: Option<String>,
     body_bytes: usize,
     /// The first 4 KiB of the message, as text.
     body_excerpt: String,
+    /// When it was sent back to where it came from. Should it fail again, that is another dead letter.
+    #[schema(format = DateTime)]
+    requeued_at: Option<String>,
+}
+
+/// A dead letter that goes back.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeadLetterRequeued {
+    id: String,
 }
 
 impl From<DeadLetterRow> for DeadLetter {
@@ -45,6 +65,9 @@ impl From<DeadLetterRow> for DeadLetter {
             source: row.source,
             reason: row.reason,
             headers: row.headers.into_iter().collect(),
+            routing_key: row.routing_key,
+            message_id: row.message_id,
+            requeued_at: row.requeued_at.map(shown),
             body_bytes: row.body.len(),
             body_excerpt: String::from_utf8_lossy(excerpt).into_owned(),
         }
@@ -66,4 +89,55 @@ pub(crate) async fn list(
     let params = params.only(&["limit", "cursor"], None)?;
     let page = api.store.list_dead_letters(&page_request(&params)?).await.map_err(store_problem)?;
     Ok(Json(List::of(page, DeadLetter::from)))
+}
+
+/// Requeue a dead letter
+///
+/// Publishes it again as it came, to where it came from: after its cause was mended. Once each; should it fail again, that
+/// is another dead letter. Takes an operator key.
+#[utoipa::path(post, operation_id = "requeue_dead_letter", path = "/v1/dead-letters/{id}/requeue", tag = "operations", params(("id" = String, Path)),
+    responses((status = 202, body = DeadLetterRequeued), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn requeue(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<DeadLetterRequeued>), Problem> {
+    caller.operator()?;
+    params.only(&[], None)?;
+    let id: i64 = id.parse().map_err(|_| no_such("dead letter"))?;
+    let letter = api.store.get_dead_letter(id).await.map_err(store_problem)?;
+    let queue = Queue::named(&letter.source).ok_or_else(|| {
+        Problem::conflict(format!("it came from {}, which is no queue that it could go back to", letter.source))
+    })?;
+    if let Some((_, bytes)) = letter.headers.iter().find(|(name, _)| name == "x-body-cut") {
+        return Err(Problem::conflict(format!("of its {bytes} bytes only the beginning was kept")));
+    }
+    let pending = api.store.requeue_dead_letter(id).await.map_err(store_problem)?;
+    // In a task: a client that hangs up must not leave the publish half done.
+    let confirm_timeout = api.config.confirm_timeout;
+    let publishing = tokio::spawn(async move { publish(&api, queue, pending).await });
+    if tokio::time::timeout(confirm_timeout, publishing).await.is_err() {
+        tracing::warn!(dead_letter.id = id, "sending a dead letter back was committed, its confirm is late");
+    }
+    Ok((StatusCode::ACCEPTED, Json(DeadLetterRequeued { id: id.to_string() })))
+}
+
+/// Publishes what was committed, and strikes it off. Whatever fails here is left to the sweeper.
+async fn publish(api: &Api, queue: Queue, pending: PendingLetter) {
+    let PendingLetter { outbox, letter } = pending;
+    let message = PublicMessage {
+        routing_key: letter.routing_key,
+        content_type: letter.content_type,
+        message_id: letter.message_id,
+        headers: letter.headers,
+        body: letter.body,
+    };
+    if let Err(error) = api.lanes.publish_again(queue, &message).await {
+        tracing::warn!(dead_letter.id = letter.id, %error, "a dead letter is left to the sweeper");
+        return;
+    }
+    if let Err(error) = api.store.outbox_done(&[outbox]).await {
+        tracing::warn!(dead_letter.id = letter.id, %error, "a dead letter was published and not struck off");
+    }
 }

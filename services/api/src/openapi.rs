@@ -73,6 +73,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(retry::retry))
         .routes(routes!(profiles::list))
         .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::requeue))
 }
 
 // What ingest serves. Services do not import each other, so its routes are described here; the test of the whole
@@ -102,6 +103,36 @@ struct PublishEvent {
     origin: Option<String>,
     /// Members of a batch only: what the header `Idempotency-Key` is for a single event.
     idempotency_key: Option<String>,
+}
+
+/// A CloudEvent 1.0. `time` becomes the event's timestamp; any further attribute becomes one of the event's.
+#[derive(Serialize, Deserialize, ToSchema)]
+struct CloudEvent {
+    /// `1.0`
+    specversion: String,
+    /// One that does not match `[A-Za-z0-9_-]{1,64}` is replaced by a hash of source and id.
+    id: String,
+    source: String,
+    #[serde(rename = "type")]
+    event_type: String,
+    #[schema(format = DateTime)]
+    time: Option<String>,
+    datacontenttype: Option<String>,
+    /// Any JSON; it reaches endpoints byte for byte.
+    #[schema(value_type = Option<Object>)]
+    data: Option<serde_json::Value>,
+    /// JSON, in base64.
+    data_base64: Option<String>,
+    /// The key's tenant.
+    tenant: Option<String>,
+    /// `api` or `dashboard`.
+    origin: Option<String>,
+    /// A JSON object, as a string.
+    metadata: Option<String>,
+    sendingdomain: Option<String>,
+    sendingnode: Option<String>,
+    bridge: Option<String>,
+    dedicatedip: Option<String>,
 }
 
 /// Up to 1,000 events.
@@ -135,9 +166,10 @@ enum PublishBatchMember {
 
 /// Publish an event
 ///
-/// 202 means that the broker has it safe. 503 means "unknown": repeat it under the same id or key.
+/// 202 means that the broker has it safe. 503 means "unknown": repeat it under the same id or key. CloudEvents 1.0 may come
+/// structured, as below, or binary: attributes in `ce-` headers and the data as the body.
 #[utoipa::path(post, path = "/v1/publish", tag = "publishing", params(("Idempotency-Key" = Option<String>, Header)),
-    request_body = PublishEvent,
+    request_body(content((PublishEvent = "application/json"), (CloudEvent = "application/cloudevents+json"))),
     responses((status = 202, body = PublishReceipt), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 #[expect(dead_code, reason = "described here, served by ingest")]

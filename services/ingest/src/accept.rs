@@ -14,9 +14,9 @@ use postrider_runtime::problem::{FieldError, Problem};
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::AcceptedEvent;
 
+use crate::event::{CheckedEvent, IdSource};
 use crate::idempotency::{Remembered, Seen};
 use crate::metrics;
-use crate::request::{CheckedEvent, IdSource};
 
 /// What a producer is told about an accepted event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) struct Publisher {
     pub(crate) tenant: TenantId,
     pub(crate) profile: Arc<Profile>,
     pub(crate) config_version: i64,
+    /// The lane that its deliveries take.
+    pub(crate) lane: Lane,
 }
 
 /// Stamps events and hands them to the broker.
@@ -108,8 +110,8 @@ impl Accepter {
             event_day: accepted_at.day(),
             origin: event.origin,
             attributes: event.attributes.clone(),
-            metadata: event.metadata.map(ToOwned::to_owned),
-            lane: Lane::Live,
+            metadata: event.metadata.as_deref().map(ToOwned::to_owned),
+            lane: publisher.lane,
             config_version: publisher.config_version,
             instance: self.instance,
             sequence: self.next_sequence.fetch_add(1, Ordering::Relaxed),
@@ -131,7 +133,7 @@ fn check_profile(publisher: &Publisher, event: &CheckedEvent<'_>, now: UnixMilli
         occurred_at: event.occurred_at.unwrap_or(now),
         accepted_at: now,
         attributes: &event.attributes,
-        metadata: event.metadata,
+        metadata: event.metadata.as_deref(),
         data: event.data.get().as_bytes(),
     };
     publisher.profile.check_event(&view).map_err(|errors| {

@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use crate::Ingest;
 use crate::accept::{Accepted, Publisher};
-use crate::request::{BatchRequest, read_event};
+use crate::cloudevents;
+use crate::request::{BatchRequest, Place, read_event};
 
 /// The answer to an accepted event.
 #[derive(Serialize)]
@@ -53,7 +54,15 @@ pub(crate) async fn publish(
     let publisher = ingest.admit(&headers, 1)?;
     let key = idempotency_key(&headers)?;
     let body = read_body(body, EVENT_BYTES_MAX).await?;
-    let event = read_event(publisher.tenant, &body, key, false)?;
+    let event = match cloudevents::over_http(&headers)? {
+        None => read_event(publisher.tenant, &body, Place::Http { key })?,
+        Some(_) if key.is_some() => {
+            return Err(Problem::bad_request(
+                "a CloudEvent has an id, which does what the Idempotency-Key header does",
+            ));
+        }
+        Some(form) => form.read(publisher.tenant, &body)?,
+    };
     let trace = traceparent(&headers);
     let accepted = ingest.accepter.accept(&publisher, &event, Some(&trace)).await?;
     json(StatusCode::ACCEPTED, &Receipt::of(&accepted))
@@ -95,7 +104,7 @@ pub(crate) async fn publish_batch(
 }
 
 async fn accept_member(ingest: &Ingest, publisher: &Publisher, json: &[u8], trace: &str) -> Result<Accepted, Problem> {
-    let event = read_event(publisher.tenant, json, None, true)?;
+    let event = read_event(publisher.tenant, json, Place::HttpBatch)?;
     ingest.accepter.accept(publisher, &event, Some(trace)).await
 }
 

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::RwLock;
+use postrider_model::delivery::Lane;
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_profiles::{Profile, Profiles};
 use postrider_runtime::problem::Problem;
@@ -93,10 +94,45 @@ impl Keys {
             return Err(Problem::forbidden("the key lacks the scope `publish`"));
         }
         let profile = table.tenants.get(&id).and_then(|tenant| tenant.profile.clone());
-        let profile = profile.ok_or_else(|| {
-            Problem::unavailable("the tenant's profile is not loaded in this service", Duration::from_secs(30))
-        })?;
-        Ok(Publisher { tenant: id, profile, config_version: table.version })
+        let profile = profile.ok_or_else(profile_not_loaded)?;
+        Ok(Publisher { tenant: id, profile, config_version: table.version, lane: Lane::Live })
+    }
+
+    /// The tenant of a message on the exchange, which the broker's own permissions let in; `None` when there is none of
+    /// this id as far as is known here.
+    ///
+    /// # Errors
+    /// 503 when its profile is not loaded in this service.
+    pub(crate) fn tenant(&self, id: TenantId) -> Result<Option<Publisher>, Problem> {
+        let table = self.table.read();
+        let Some(tenant) = table.tenants.get(&id) else { return Ok(None) };
+        let profile = tenant.profile.clone().ok_or_else(profile_not_loaded)?;
+        Ok(Some(Publisher { tenant: id, profile, config_version: table.version, lane: Lane::Live }))
+    }
+
+    /// Returns once a configuration is in force.
+    pub(crate) async fn loaded(&self) {
+        let mut state = self.state.subscribe();
+        // An error would mean that the sender, a field of this very struct, is gone.
+        let _ = state.wait_for(|_| self.table.read().version > 0).await;
+    }
+
+    /// Returns once everything that was committed before `moment` is known here; as long as the database is away, never.
+    ///
+    /// A message may come sooner than the news of its tenant. Of two answers of the database after `moment` the second was
+    /// asked for after `moment`, too.
+    pub(crate) async fn caught_up(&self, mut moment: Instant) {
+        let mut state = self.state.subscribe();
+        for _ in 0..2 {
+            let later = |state: &FeedState| {
+                state.confirmed.is_some_and(|at| at > moment) && self.table.read().version >= state.version
+            };
+            match state.wait_for(later).await.map(|state| state.confirmed) {
+                Ok(confirmed) => moment = confirmed.unwrap_or(moment),
+                // The sender is a field of this very struct.
+                Err(_) => return,
+            }
+        }
     }
 
     /// Charges events to a tenant's rate.
@@ -157,6 +193,10 @@ impl Keys {
         };
         Tenant { profile, events_per_second, rate }
     }
+}
+
+fn profile_not_loaded() -> Problem {
+    Problem::unavailable("the tenant's profile is not loaded in this service", Duration::from_secs(30))
 }
 
 /// A rate with a burst of one second's worth, at least one.
@@ -220,6 +260,33 @@ mod tests {
         let stale = keys(changes(tenant, Scopes::ALL, None), false);
         assert_eq!(status(&stale, Some("Bearer other")), 503);
         assert!(stale.publisher(Some("Bearer secret")).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_is_not_known_yet_is_waited_for_and_one_that_is_not_there_is_told() {
+        let (known, new) = (TenantId::generate(), TenantId::generate());
+        let keys = Arc::new(keys(changes(known, Scopes::ALL, None), true));
+        assert!(keys.tenant(known).unwrap().is_some());
+        let received = Instant::now();
+        let waiting = tokio::spawn({
+            let keys = Arc::clone(&keys);
+            async move { keys.caught_up(received).await }
+        });
+        let confirm = |version| {
+            keys.state.send_replace(FeedState { version, confirmed: Some(Instant::now()) });
+        };
+        // The first answer may be to a question from before; that of a version that is not in force yet says nothing.
+        confirm(7);
+        confirm(8);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        keys.apply(Changes { version: 8, snapshot: false, keys: Vec::new(), ..changes(new, Scopes::ALL, None) });
+        confirm(8);
+        tokio::task::yield_now().await;
+        confirm(8);
+        waiting.await.unwrap();
+        assert!(keys.tenant(new).unwrap().is_some());
+        assert!(keys.tenant(TenantId::generate()).unwrap().is_none());
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! Ingest: takes events over HTTP and answers 202 once RabbitMQ has them safe.
+//! Ingest: takes events over HTTP and from the exchange, and tells its producer (202, or an ack) once RabbitMQ has them
+//! safe.
 //!
-//! It owns the front door: who may publish (`keys`), what an event must look like (`request`), what a repeat is
-//! (`idempotency`), and how much may come in (`pressure`, the tenant's rate).
+//! It owns the front door: who may publish (`keys`), what an event must look like (`event`, written as `request` or as
+//! `cloudevents`), what a repeat is (`idempotency`), how much may come in (`pressure`, the tenant's rate), and what comes
+//! from the exchange ([`Intake`]).
 //!
 //! # What it promises
 //! - 202 means that a quorum queue confirmed the event. 503 comes within 5 s and means "unknown: repeat it under the same
@@ -13,9 +15,12 @@
 //! It does not know endpoints, and it does not write to the database.
 
 mod accept;
+mod cloudevents;
 mod config;
+mod event;
 mod handlers;
 mod idempotency;
+mod intake;
 mod keys;
 mod metrics;
 mod pressure;
@@ -27,13 +32,14 @@ use axum::Router;
 use axum::http::{HeaderMap, header};
 use axum::routing::post;
 use postrider_broker::{Broker, BundlerOptions, Route};
-use postrider_profiles::Profiles;
+use postrider_profiles::{Mappings, Profiles};
 use postrider_runtime::health::Check;
 use postrider_runtime::problem::Problem;
 use postrider_store::Store;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::config::Config;
+pub use crate::intake::Intake;
 
 use crate::accept::{Accepter, Publisher};
 use crate::idempotency::Remembered;
@@ -49,22 +55,24 @@ pub struct Deps {
     pub store: Store,
     /// Every profile.
     pub profiles: Arc<Profiles>,
+    /// What log records become.
+    pub mappings: Arc<Mappings>,
     /// Passes once keys and tenants are loaded.
     pub ready: Check,
 }
 
 /// The running service behind the routes.
 pub(crate) struct Ingest {
-    keys: Arc<Keys>,
-    pressure: Arc<Pressure>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) pressure: Arc<Pressure>,
     pub(crate) accepter: Accepter,
 }
 
-/// Starts what ingest does beside answering requests, until `stop`, and returns its routes: `POST /v1/publish` and
-/// `POST /v1/publish/batch`. Until the first configuration is loaded every request is answered with 503.
-pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> Router {
+/// Starts what both ways in need, until `stop`, and returns them: the routes `POST /v1/publish` and `POST /v1/publish/batch`,
+/// and what is to run beside them. Until the first configuration is loaded every request is answered with 503.
+pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> (Router, Intake) {
     metrics::describe();
-    let Deps { broker, store, profiles, ready } = deps;
+    let Deps { broker, store, profiles, mappings, ready } = deps;
     let keys = Arc::new(Keys::new(profiles));
     tokio::spawn(Arc::clone(&keys).follow(store.clone(), stop.clone(), move || ready.ok()));
 
@@ -76,10 +84,12 @@ pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> Router {
     let bundler = broker.bundler(Route::Accepted, options);
     let remembered = Remembered::new(config.remembered_ids, store);
     let accepter = Accepter::new(bundler, remembered, config.confirm_timeout);
-    Router::new()
+    let ingest = Arc::new(Ingest { keys, pressure, accepter });
+    let routes = Router::new()
         .route("/v1/publish", post(handlers::publish))
         .route("/v1/publish/batch", post(handlers::publish_batch))
-        .with_state(Arc::new(Ingest { keys, pressure, accepter }))
+        .with_state(Arc::clone(&ingest));
+    (routes, Intake::new(ingest, mappings, broker))
 }
 
 impl Ingest {

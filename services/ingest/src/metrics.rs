@@ -7,6 +7,10 @@ pub(crate) fn describe() {
     describe_counter!("postrider_ingest_events_total", "events answered with 202, by whether they were repeats");
     describe_counter!("postrider_ingest_unconfirmed_total", "events answered with 503 because no confirm came in time");
     describe_counter!("postrider_ingest_limited_total", "requests answered with 429");
+    describe_counter!(
+        "postrider_ingest_intake_messages_total",
+        "messages taken from the exchange, by what became of them"
+    );
 }
 
 pub(crate) fn accepted(duplicate: bool) {
@@ -19,4 +23,27 @@ pub(crate) fn refused() {
 
 pub(crate) fn limited() {
     counter!("postrider_ingest_limited_total").increment(1);
+}
+
+/// What became of a message from the exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Intaken {
+    /// Every event of it that could be was accepted.
+    Accepted,
+    /// A record that no event is made of.
+    Ignored,
+    /// Put aside as a dead letter.
+    Refused,
+    /// Sent to the end of the queue, to be tried later.
+    Postponed,
+}
+
+pub(crate) fn intake(result: Intaken) {
+    let result = match result {
+        Intaken::Accepted => "accepted",
+        Intaken::Ignored => "ignored",
+        Intaken::Refused => "refused",
+        Intaken::Postponed => "postponed",
+    };
+    counter!("postrider_ingest_intake_messages_total", "result" => result).increment(1);
 }

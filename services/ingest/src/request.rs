@@ -1,21 +1,21 @@
-//! What a producer may send, read strictly and without building a tree: `data` and `metadata` stay the producer's bytes.
+//! The JSON of an event, read strictly and without building a tree: `data` and `metadata` stay the producer's bytes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use postrider_model::event::{Attributes, EventType, Origin};
-use postrider_model::ids::{EventId, TenantId};
-use postrider_model::limits::{EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
-use postrider_model::time::UnixMillis;
-use postrider_runtime::problem::{FieldError, Problem};
+use postrider_model::event::{Attributes, Origin};
+use postrider_model::ids::TenantId;
+use postrider_model::limits::EVENT_BYTES_MAX;
+use postrider_runtime::problem::{FieldError, Problem, read_json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
-/// The JSON of one event, as `POST /v1/publish` and the members of a batch take it.
+use crate::event::{CheckedEvent, Fields, check};
+
+/// The JSON of one event, wherever it stands.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct EventRequest<'a> {
+struct EventRequest<'a> {
     #[serde(rename = "type", borrow)]
     event_type: Cow<'a, str>,
     #[serde(borrow)]
@@ -32,6 +32,8 @@ pub(crate) struct EventRequest<'a> {
     origin: Option<Origin>,
     #[serde(borrow, default)]
     idempotency_key: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    tenant: Option<Cow<'a, str>>,
 }
 
 /// The JSON of `POST /v1/publish/batch`: each member is read on its own, so that one bad member spoils no other.
@@ -43,164 +45,126 @@ pub(crate) struct BatchRequest<'a> {
     pub(crate) events: Vec<&'a RawValue>,
 }
 
-/// How an event got its id, which decides whether repeats must be looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IdSource {
-    /// Made here: it cannot repeat.
-    Made,
-    /// The producer's id or idempotency key: a repeat is possible and costs a look-up.
-    Producer,
-}
-
-/// One event that passed every check which needs no configuration.
-#[derive(Debug)]
-pub(crate) struct CheckedEvent<'a> {
-    pub(crate) id: EventId,
-    pub(crate) id_source: IdSource,
-    pub(crate) event_type: EventType,
-    pub(crate) occurred_at: Option<UnixMillis>,
-    pub(crate) attributes: Attributes,
-    pub(crate) origin: Origin,
-    pub(crate) metadata: Option<&'a RawValue>,
-    pub(crate) data: &'a RawValue,
+/// Where an event stands, which decides who names its tenant and its id.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// The body of `POST /v1/publish`, with the header `Idempotency-Key`.
+    Http {
+        /// The header.
+        key: Option<&'a str>,
+    },
+    /// A member of a batch over HTTP.
+    HttpBatch,
+    /// A message on the exchange, whose `message_id` is the event's id where the body has none.
+    Exchange {
+        /// The AMQP property.
+        message_id: Option<&'a str>,
+    },
+    /// A member of a batch on the exchange.
+    ExchangeBatch,
 }
 
 /// Reads one event.
 ///
-/// `header_key` is the `Idempotency-Key` header of a single publish; members of a batch carry `idempotency_key` instead.
-///
 /// # Errors
 /// A 4xx problem that names the field and what is allowed in it.
-pub(crate) fn read_event<'a>(
-    tenant: TenantId,
-    json: &'a [u8],
-    header_key: Option<&str>,
-    in_batch: bool,
-) -> Result<CheckedEvent<'a>, Problem> {
-    if json.len() > EVENT_BYTES_MAX {
-        return Err(Problem::payload_too_large(format!(
-            "an event has at most {EVENT_BYTES_MAX} bytes, got {}",
-            json.len()
-        )));
-    }
-    let request: EventRequest<'a> = postrider_runtime::problem::read_json(json)?;
-    let mut errors = Vec::new();
-    let mut wrong = |pointer: &str, detail: String| errors.push(FieldError::new(pointer, detail));
-
-    let event_type = request.event_type.parse::<EventType>().map_err(|error| wrong("/type", error.to_string())).ok();
-    let occurred_at = request
-        .timestamp
-        .as_deref()
-        .and_then(|text| text.parse::<UnixMillis>().map_err(|error| wrong("/timestamp", error.to_string())).ok());
-    let attributes = Attributes(request.attributes.unwrap_or_default());
-    if let Err(error) = attributes.check() {
-        wrong("/attributes", error.to_string());
-    }
-    if depth(request.data.get()) > JSON_DEPTH_MAX {
-        wrong("/data", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
-    }
-    if let Some(metadata) = request.metadata {
-        let text = metadata.get();
-        if !text.starts_with('{') {
-            wrong("/metadata", "expected an object".into());
-        } else if text.len() > METADATA_BYTES_MAX {
-            wrong("/metadata", format!("at most {METADATA_BYTES_MAX} bytes, got {}", text.len()));
-        } else if depth(text) > JSON_DEPTH_MAX {
-            wrong("/metadata", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
-        }
-    }
-    if !in_batch && request.idempotency_key.is_some() {
-        wrong("/idempotency_key", "a single publish takes the Idempotency-Key header instead".into());
-    }
-
-    let key = header_key.map(Cow::Borrowed).or(request.idempotency_key);
-    let id = match (request.id, key) {
-        (Some(_), Some(_)) => {
-            wrong("/id", "name the event's id or an idempotency key, not both".into());
-            None
-        }
-        (Some(id), None) => id
-            .parse::<EventId>()
-            .map_err(|error| wrong("/id", error.to_string()))
-            .ok()
-            .map(|id| (id, IdSource::Producer)),
-        (None, Some(key)) if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX => {
-            wrong("/idempotency_key", format!("an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes"));
-            None
-        }
-        (None, Some(key)) => Some((EventId::from_idempotency_key(tenant, &key), IdSource::Producer)),
-        (None, None) => Some((EventId::generate(), IdSource::Made)),
+pub(crate) fn read_event<'a>(tenant: TenantId, json: &'a [u8], place: Place<'a>) -> Result<CheckedEvent<'a>, Problem> {
+    check_size(json)?;
+    let request: EventRequest<'a> = read_json(json)?;
+    let mut errors = place.check_tenant(tenant, request.tenant.as_deref());
+    let mut fields = Fields {
+        event_type: request.event_type,
+        data: Cow::Borrowed(request.data),
+        id: request.id,
+        key: request.idempotency_key,
+        timestamp: request.timestamp,
+        metadata: request.metadata.map(Cow::Borrowed),
+        attributes: Attributes(request.attributes.unwrap_or_default()),
+        origin: request.origin.unwrap_or_default(),
     };
-
-    match (event_type, id) {
-        (Some(event_type), Some((id, id_source))) if errors.is_empty() => Ok(CheckedEvent {
-            id,
-            id_source,
-            event_type,
-            occurred_at,
-            attributes,
-            origin: request.origin.unwrap_or_default(),
-            metadata: request.metadata,
-            data: request.data,
-        }),
-        _ => Err(Problem::unprocessable(errors)),
+    errors.extend(place.name(&mut fields));
+    match check(tenant, fields) {
+        Ok(event) if errors.is_empty() => Ok(event),
+        checked => {
+            errors.extend(checked.err().into_iter().flatten());
+            Err(Problem::unprocessable(errors))
+        }
     }
 }
 
-impl CheckedEvent<'_> {
-    /// What makes the event this event: equal for a repeat, different for another event under the same id.
-    /// 128 bits of SHA-256 over every field that the producer sent, in hex.
-    pub(crate) fn content_hash(&self) -> String {
-        let mut hash = Sha256::new();
-        let mut part = |bytes: &[u8]| {
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
+/// # Errors
+/// 413 for an event that is too large, in whatever format.
+pub(crate) fn check_size(event: &[u8]) -> Result<(), Problem> {
+    if event.len() > EVENT_BYTES_MAX {
+        let detail = format!("an event has at most {EVENT_BYTES_MAX} bytes, got {}", event.len());
+        return Err(Problem::payload_too_large(detail));
+    }
+    Ok(())
+}
+
+/// What is wrong with the tenant that a message names, `expected` being whose it is by its key or routing key.
+pub(crate) fn check_tenant_name(expected: TenantId, named: &str) -> Result<(), String> {
+    if named == expected.to_string() {
+        return Ok(());
+    }
+    let named: String = named.chars().take(80).collect();
+    Err(format!("the key of this publish is {expected}'s, the event says {named:?}"))
+}
+
+impl<'a> Place<'a> {
+    fn check_tenant(self, expected: TenantId, named: Option<&str>) -> Vec<FieldError> {
+        let detail = match (self, named) {
+            (Self::Http { .. } | Self::HttpBatch | Self::ExchangeBatch, None) => return Vec::new(),
+            (Self::Http { .. } | Self::HttpBatch, Some(_)) => {
+                "unknown field `tenant`: over HTTP the API key says whose event it is".to_owned()
+            }
+            (Self::ExchangeBatch, Some(_)) => "unknown field `tenant`: it stands once, beside `events`".to_owned(),
+            (Self::Exchange { .. }, None) => "missing field `tenant`".to_owned(),
+            (Self::Exchange { .. }, Some(named)) => match check_tenant_name(expected, named) {
+                Ok(()) => return Vec::new(),
+                Err(detail) => detail,
+            },
         };
-        part(self.event_type.as_str().as_bytes());
-        part(self.data.get().as_bytes());
-        part(self.metadata.map_or("", RawValue::get).as_bytes());
-        part(self.origin.as_str().as_bytes());
-        part(&self.occurred_at.map_or(i64::MIN, |at| at.0).to_be_bytes());
-        for (name, value) in &self.attributes.0 {
-            part(name.as_bytes());
-            part(value.as_bytes());
-        }
-        hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        vec![FieldError::new("/tenant", detail)]
     }
-}
 
-/// How deep valid JSON nests: 0 for a scalar, 1 for `{}`.
-fn depth(json: &str) -> usize {
-    let (mut deepest, mut now, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
-    for byte in json.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
+    /// Gives the event the id or key that its place holds for it.
+    fn name(self, fields: &mut Fields<'a>) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        match self {
+            Self::HttpBatch => {}
+            Self::Http { key } => {
+                if fields.key.is_some() {
+                    let detail = "a single publish takes the Idempotency-Key header instead";
+                    errors.push(FieldError::new("/idempotency_key", detail));
+                }
+                fields.key = key.map(Cow::Borrowed).or(fields.key.take());
             }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                now += 1;
-                deepest = deepest.max(now);
+            Self::Exchange { .. } | Self::ExchangeBatch => {
+                if fields.key.take().is_some() {
+                    let detail = "on the exchange an event has an id, which does the same";
+                    errors.push(FieldError::new("/idempotency_key", detail));
+                }
+                let message_id = if let Self::Exchange { message_id } = self { message_id } else { None };
+                fields.id = fields.id.take().or(message_id.map(Cow::Borrowed));
+                if fields.id.is_none() {
+                    let detail =
+                        "missing: on the exchange an event has an id, here or (alone) as the message's message_id";
+                    errors.push(FieldError::new("/id", detail));
+                }
             }
-            b'}' | b']' => now = now.saturating_sub(1),
-            _ => {}
         }
+        errors
     }
-    deepest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::IdSource;
 
     fn read(json: &str) -> Result<CheckedEvent<'_>, Problem> {
-        read_event(TenantId::OPERATOR, json.as_bytes(), None, false)
+        read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: None })
     }
 
     #[track_caller]
@@ -234,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_key_makes_the_id_and_excludes_one() {
-        let with_key = |json: &'static str| read_event(TenantId::OPERATOR, json.as_bytes(), Some("order-1"), false);
+        let with_key =
+            |json: &'static str| read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: Some("order-1") });
         let first = with_key(r#"{"type":"a","data":{}}"#).unwrap();
         let again = with_key(r#"{"type":"a","data":{}}"#).unwrap();
         assert_eq!((first.id.clone(), first.content_hash()), (again.id.clone(), again.content_hash()));
@@ -246,9 +211,24 @@ mod tests {
     }
 
     #[test]
-    fn depth_counts_brackets_outside_strings_only() {
-        assert_eq!(depth("1"), 0);
-        assert_eq!(depth(r#"{"a":"[[[\"[["}"#), 1);
-        assert_eq!(depth("[[],[[]]]"), 3);
+    fn on_the_exchange_an_event_names_its_tenant_and_its_id() {
+        let exchange = |json: &'static str, message_id| {
+            read_event(TenantId::OPERATOR, json.as_bytes(), Place::Exchange { message_id })
+        };
+        let whole = r#"{"tenant":"ten_operator","type":"a","data":{},"id":"e1"}"#;
+        assert_eq!(exchange(whole, Some("m1")).unwrap().id.as_str(), "e1");
+        let without = r#"{"tenant":"ten_operator","type":"a","data":{}}"#;
+        assert_eq!(exchange(without, Some("m1")).unwrap().id.as_str(), "m1");
+        let pointers = |problem: Problem| problem.errors.into_iter().map(|error| error.pointer).collect::<Vec<_>>();
+        assert_eq!(pointers(exchange(without, None).unwrap_err()), ["/id"]);
+        assert_eq!(pointers(exchange(without, Some("not an id")).unwrap_err()), ["/id"]);
+        let foreign = r#"{"tenant":"ten_0123","type":"a","data":{},"id":"e1"}"#;
+        assert_eq!(pointers(exchange(foreign, None).unwrap_err()), ["/tenant"]);
+        let keyed = r#"{"type":"a","data":{},"idempotency_key":"k"}"#;
+        assert_eq!(pointers(exchange(keyed, None).unwrap_err()), ["/tenant", "/idempotency_key", "/id"]);
+        let batch = read_event(TenantId::OPERATOR, whole.as_bytes(), Place::ExchangeBatch);
+        assert_eq!(pointers(batch.unwrap_err()), ["/tenant"]);
+        let over_http = read_event(TenantId::OPERATOR, whole.as_bytes(), Place::HttpBatch);
+        assert_eq!(pointers(over_http.unwrap_err()), ["/tenant"]);
     }
 }

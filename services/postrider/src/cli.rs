@@ -1,8 +1,8 @@
 //! The command line: a subcommand per service, and the tools around them. `--help` is the reference of all settings.
 
 use postrider_runtime::config::{
-    AmqpArgs, Checked, ConfigError, DatabaseArgs, EgressArgs, HttpArgs, KeysArgs, MasterKeysArgs, ProfilesArgs,
-    RetentionArgs, check_all,
+    AmqpArgs, Checked, ConfigError, DatabaseArgs, EgressArgs, HttpArgs, KeysArgs, MappingsArgs, MasterKeysArgs,
+    ProfilesArgs, RetentionArgs, check_all,
 };
 
 /// Postrider delivers webhooks: events in, signed requests out, retried, on record.
@@ -16,8 +16,8 @@ pub(crate) struct Cli {
 /// What to run.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Accept events over HTTP and hand them to RabbitMQ.
-    Ingest(ServiceArgs),
+    /// Accept events, over HTTP and from the exchange.
+    Ingest(IngestArgs),
     /// Match events with subscriptions and make deliveries of them.
     Fanout(ServiceArgs),
     /// Deliver: sign, send, retry.
@@ -47,6 +47,15 @@ pub(crate) struct ServiceArgs {
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]
     pub(crate) profiles: ProfilesArgs,
+}
+
+/// What ingest needs besides.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct IngestArgs {
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+    #[command(flatten)]
+    pub(crate) mappings: MappingsArgs,
 }
 
 /// What the dispatcher needs besides.
@@ -87,6 +96,8 @@ pub(crate) struct ApiArgs {
 pub(crate) struct AllArgs {
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
+    #[command(flatten)]
+    pub(crate) mappings: MappingsArgs,
     #[command(flatten)]
     pub(crate) keys: KeysArgs,
     #[command(flatten)]
@@ -138,7 +149,11 @@ impl Command {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let mut groups: Vec<&dyn Checked> = Vec::new();
         match self {
-            Self::Ingest(service) | Self::Fanout(service) => groups.extend(service.groups()),
+            Self::Ingest(args) => {
+                groups.extend(args.service.groups());
+                groups.push(&args.mappings);
+            }
+            Self::Fanout(service) => groups.extend(service.groups()),
             Self::Dispatcher(args) => {
                 groups.extend(args.service.groups());
                 groups.extend([&args.master_keys as &dyn Checked, &args.egress]);
@@ -153,7 +168,8 @@ impl Command {
             }
             Self::All(args) => {
                 groups.extend(args.service.groups());
-                groups.extend([&args.keys as &dyn Checked, &args.master_keys, &args.egress, &args.retention]);
+                groups.extend([&args.mappings as &dyn Checked, &args.keys, &args.master_keys]);
+                groups.extend([&args.egress as &dyn Checked, &args.retention]);
             }
             Self::Migrate(args) => groups.push(&args.database),
             Self::Openapi | Self::Healthcheck(_) => {}

@@ -1,7 +1,10 @@
 //! What each command runs.
 
+use std::sync::Arc;
+
 use axum::Router;
 use postrider_egress::AddressGuard;
+use postrider_profiles::Mappings;
 use postrider_runtime::config::{EgressArgs, KeysArgs, RetentionArgs};
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +17,9 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
     let service = command.service();
     match command {
         Command::Ingest(args) => {
-            let Some(process) = Process::start(service, &args, None, stop).await? else { return Ok(()) };
-            let routes = ingest(&process);
+            let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
+            let Some(mut process) = Process::start(service, &args.service, None, stop).await? else { return Ok(()) };
+            let routes = ingest(&mut process, mappings);
             process.run(routes).await
         }
         Command::Fanout(args) => {
@@ -42,8 +46,9 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         }
         Command::All(args) => {
             let keys = Some(&args.master_keys);
+            let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = ingest(&process).merge(api(&process, &args.keys, &args.egress));
+            let routes = ingest(&mut process, mappings).merge(api(&process, &args.keys, &args.egress));
             fanout(&mut process);
             dispatcher(&mut process, &args.egress)?;
             recorder(&mut process, &args.retention);
@@ -54,15 +59,18 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
     }
 }
 
-fn ingest(process: &Process) -> Router {
+fn ingest(process: &mut Process, mappings: Arc<Mappings>) -> Router {
     let shared = &process.shared;
     let deps = postrider_ingest::Deps {
         broker: shared.broker.clone(),
         store: shared.store.clone(),
         profiles: shared.profiles.clone(),
+        mappings,
         ready: shared.health.check("ingest configuration"),
     };
-    postrider_ingest::start(&postrider_ingest::Config::default(), deps, process.http_stop())
+    let (routes, intake) = postrider_ingest::start(&postrider_ingest::Config::default(), deps, process.http_stop());
+    process.role("intake", |stop| intake.run(stop));
+    routes
 }
 
 fn fanout(process: &mut Process) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use postrider_broker::{Broker, BrokerConfig, PublishState};
 use postrider_egress::{Egress, EgressConfig};
-use postrider_profiles::Profiles;
-use postrider_runtime::config::{AmqpArgs, DatabaseArgs, EgressArgs, MasterKeysArgs, ProfilesArgs};
+use postrider_profiles::{Mappings, Profiles};
+use postrider_runtime::config::{AmqpArgs, DatabaseArgs, EgressArgs, MappingsArgs, MasterKeysArgs, ProfilesArgs};
 use postrider_runtime::health::Health;
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
@@ -37,6 +37,20 @@ pub(crate) async fn broker(amqp: &AmqpArgs, service: &str, stop: &CancellationTo
 /// Built-in profiles and those of the directory.
 pub(crate) fn profiles(args: &ProfilesArgs) -> anyhow::Result<Arc<Profiles>> {
     Ok(Arc::new(Profiles::load(args.directory.as_deref()).context("POSTRIDER_PROFILES_DIR")?))
+}
+
+/// Built-in mappings and those of the directory. A type that the profile of its name does not know is refused here: its events
+/// would all become dead letters.
+pub(crate) fn mappings(args: &MappingsArgs, profiles_args: &ProfilesArgs) -> anyhow::Result<Arc<Mappings>> {
+    let mappings = Mappings::load(args.directory.as_deref()).context("POSTRIDER_MAPPINGS_DIR")?;
+    let profiles = profiles(profiles_args)?;
+    for (name, mapping) in mappings.iter() {
+        let Some(profile) = profiles.get(name) else { continue };
+        if let Some(unknown) = mapping.event_types().find(|event_type| !profile.knows(event_type)) {
+            anyhow::bail!("mapping {name}.toml, events.type: {unknown} is not in the catalog of profile {name}");
+        }
+    }
+    Ok(Arc::new(mappings))
 }
 
 /// The way out to endpoints.

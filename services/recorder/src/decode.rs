@@ -59,7 +59,16 @@ fn decode_member(queue: Queue, member: Member, rows: &mut RecordBatch) -> Option
 /// The row of a message that this recorder could not read.
 pub(crate) fn unreadable(queue: Queue, body: Bytes, reason: &str) -> DeadLetter {
     let reason = reason.replace('\0', "\\0");
-    DeadLetter { received_at: UnixMillis::now(), source: queue.name().into(), reason, body, headers: Vec::new() }
+    DeadLetter {
+        received_at: UnixMillis::now(),
+        source: queue.name().into(),
+        reason,
+        body,
+        headers: Vec::new(),
+        routing_key: String::new(),
+        content_type: Some(bundle::CONTENT_TYPE.into()),
+        message_id: None,
+    }
 }
 
 /// The row of a message that somebody put aside: a service, which said why, or the broker.
@@ -70,20 +79,16 @@ fn dead_letter(body: Bytes, headers: &RawHeaders) -> DeadLetter {
         (None, None) => "put aside without a reason".into(),
     };
     let source = headers.source.clone().or_else(|| headers.first_death_queue.clone());
-    let named = [
-        ("x-reason", &headers.reason),
-        ("x-source", &headers.source),
-        ("x-first-death-reason", &headers.first_death_reason),
-        ("x-first-death-queue", &headers.first_death_queue),
-    ];
-    let headers =
-        named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), clean(value.as_ref()?)))).collect();
+    let original = &headers.original;
     DeadLetter {
         received_at: UnixMillis::now(),
         source: clean(&source.unwrap_or_else(|| "unknown".into())),
         reason: clean(&reason),
         body,
-        headers,
+        headers: original.headers.iter().map(|(name, value)| (clean(name), clean(value))).collect(),
+        routing_key: original.routing_key.clone(),
+        content_type: original.content_type.clone(),
+        message_id: original.message_id.clone(),
     }
 }
 

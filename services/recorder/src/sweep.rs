@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_broker::{Broker, Bundler, BundlerOptions, Route, SingleRoute, Singles};
+use postrider_broker::{Broker, Bundler, BundlerOptions, PublicMessage, Queue, Route, SingleRoute, Singles};
 use postrider_model::delivery::Lane;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profiles};
 use postrider_store::Store;
-use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId, PendingDelivery};
+use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId, PendingDelivery, PendingLetter};
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::AcceptedEvent;
 use tokio_util::sync::CancellationToken;
@@ -84,6 +84,7 @@ impl Sweeper {
             let published = match entry {
                 OutboxEntry::Delivery(pending) => self.delivery(*pending).await,
                 OutboxEntry::Event(event) => self.event(event).await,
+                OutboxEntry::Letter(pending) => self.letter(pending).await,
             };
             done.extend(published);
         }
@@ -122,6 +123,25 @@ impl Sweeper {
         let member = Member::new(&pending.task, Bytes::from(body)).ok()?;
         self.lanes.publish(SingleRoute::Lane(pending.task.lane), &[member]).await.ok()?;
         tracing::info!(delivery.id = %pending.task.delivery.id, "published what was committed and not published");
+        Some(outbox)
+    }
+
+    async fn letter(&self, pending: PendingLetter) -> Option<OutboxId> {
+        let PendingLetter { outbox, letter } = pending;
+        let Some(queue) = Queue::named(&letter.source) else {
+            // The API sends back nothing else.
+            tracing::warn!(dead_letter.id = letter.id, source = letter.source, "a dead letter's source is no queue");
+            return Some(outbox);
+        };
+        let message = PublicMessage {
+            routing_key: letter.routing_key,
+            content_type: letter.content_type,
+            message_id: letter.message_id,
+            headers: letter.headers,
+            body: letter.body,
+        };
+        self.lanes.publish_again(queue, &message).await.ok()?;
+        tracing::info!(dead_letter.id = letter.id, "sent a dead letter back that was committed and not published");
         Some(outbox)
     }
 

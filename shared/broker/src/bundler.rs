@@ -258,6 +258,7 @@ impl Commit {
                 routing_key: key.into(),
                 body: bundle::encode(&members).into(),
                 content_type: bundle::CONTENT_TYPE.into(),
+                message_id: None,
                 headers: None,
                 rung: None,
                 answers: None,

@@ -26,6 +26,7 @@ mod error;
 pub mod ladder;
 pub mod metrics;
 mod pipeline;
+mod public;
 pub mod rpc;
 mod singles;
 pub mod topology;
@@ -39,5 +40,6 @@ pub use consumer::{
 };
 pub use error::{BrokerError, PublishError};
 pub use ladder::Rung;
+pub use public::PublicMessage;
 pub use singles::{SingleRoute, Singles};
 pub use topology::{Queue, Route};

@@ -32,7 +32,10 @@ pub(crate) struct Outgoing<T> {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     pub(crate) body: Bytes,
+    /// Empty: none.
     pub(crate) content_type: ShortString,
+    /// The producer's own, on what is sent on as it came.
+    pub(crate) message_id: Option<ShortString>,
     pub(crate) headers: Option<FieldTable>,
     /// The rung it goes to, declared before it is sent.
     pub(crate) rung: Option<Rung>,
@@ -192,8 +195,8 @@ impl<T: Send + 'static> Pipeline<T> {
                             publisher = self.name, reply = %message.reply_text, exchange = %message.delivery.exchange,
                             routing_key = %message.delivery.routing_key, "the broker returned a message"
                         );
-                        let id =
-                            message.delivery.properties.message_id().as_ref().and_then(|id| id.as_str().parse().ok());
+                        let id = message.delivery.properties.correlation_id();
+                        let id = id.as_ref().and_then(|id| id.as_str().parse().ok());
                         returned.extend::<Option<u64>>(id);
                         self.redeclare = true;
                     }
@@ -257,15 +260,19 @@ async fn open(live: &Live) -> Result<Channel, lapin::Error> {
 }
 
 fn publish<T>(channel: Channel, id: u64, outgoing: &Outgoing<T>) -> InFlight {
+    // What a return is known by; an answer, which is never returned, carries its caller's.
+    let correlation = outgoing.answers.clone().unwrap_or_else(|| id.to_string().into());
     let mut properties = BasicProperties::default()
-        .with_content_type(outgoing.content_type.clone())
-        .with_message_id(id.to_string().into())
+        .with_correlation_id(correlation)
         .with_delivery_mode(if outgoing.answers.is_some() { TRANSIENT } else { PERSISTENT });
+    if !outgoing.content_type.as_str().is_empty() {
+        properties = properties.with_content_type(outgoing.content_type.clone());
+    }
+    if let Some(message_id) = &outgoing.message_id {
+        properties = properties.with_message_id(message_id.clone());
+    }
     if let Some(headers) = &outgoing.headers {
         properties = properties.with_headers(headers.clone());
-    }
-    if let Some(correlation) = &outgoing.answers {
-        properties = properties.with_correlation_id(correlation.clone());
     }
     let options = BasicPublishOptions { mandatory: outgoing.answers.is_none(), ..Default::default() };
     let (exchange, key, body) = (outgoing.exchange.clone(), outgoing.routing_key.clone(), outgoing.body.clone());

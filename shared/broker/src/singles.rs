@@ -6,14 +6,17 @@
 use bytes::Bytes;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use postrider_model::delivery::Lane;
+use postrider_model::limits::BATCH_BYTES_MAX;
 use postrider_wire::bundle::{self, Member};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::Link;
 use crate::error::PublishError;
 use crate::ladder::Rung;
+use crate::metrics;
 use crate::pipeline::{Closed, Outgoing, Pipeline, Policy, Verdict};
-use crate::topology::{DEAD_EXCHANGE, DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
+use crate::public::PublicMessage;
+use crate::topology::{DEAD_EXCHANGE, DELAY_EXCHANGE, EVENTS_EXCHANGE, LANES_EXCHANGE, Queue, lane_key};
 
 /// Unconfirmed messages at most.
 const UNCONFIRMED_MAX: usize = 1_000;
@@ -24,6 +27,10 @@ const REASON_BYTES_MAX: usize = 1_000;
 pub(crate) const REASON_HEADER: &str = "x-reason";
 /// Which queue it was taken from; on dead letters.
 pub(crate) const SOURCE_HEADER: &str = "x-source";
+/// How many bytes it had before it was cut; on dead letters too large to be accepted ever.
+const CUT_HEADER: &str = "x-body-cut";
+/// Bytes that are kept of a dead letter that is larger than anything that can be accepted.
+const CUT_BODY_BYTES: usize = 64 * 1024;
 
 /// Where a single message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +87,68 @@ impl Singles {
         self.send(SingleRoute::DeadLetter { source, reason }, body, "application/octet-stream").await
     }
 
+    /// Puts a producer's message aside as it came: with its routing key, its properties and its bytes. Only of one that is
+    /// larger than anything that can be accepted no more than the beginning is kept.
+    ///
+    /// # Errors
+    /// As [`Singles::publish`].
+    pub async fn dead_letter_public(
+        &self,
+        message: &PublicMessage,
+        source: Queue,
+        reason: &str,
+    ) -> Result<(), PublishError> {
+        metrics::count(metrics::DEAD_LETTERS, "queue", source.name().to_owned(), 1);
+        tracing::warn!(queue = source.name(), reason, "put a message aside as a dead letter");
+        let mut headers = message.own_headers();
+        put_aside(&mut headers, source.name(), reason);
+        let mut body = message.body.clone();
+        if body.len() > BATCH_BYTES_MAX {
+            headers.insert(CUT_HEADER.into(), AMQPValue::LongString(body.len().to_string().into()));
+            // A copy, so that the whole does not stay in memory with it.
+            body = Bytes::copy_from_slice(&body[..CUT_BODY_BYTES]);
+        }
+        // The dead letters' exchange takes every key, so this one tells the original.
+        self.send_public(DEAD_EXCHANGE, &message.routing_key, message, headers, body).await
+    }
+
+    /// Publishes a message to the queue that it once came from, as it came: a producer's by its routing key through the
+    /// public exchange, a service's straight to its queue.
+    ///
+    /// # Errors
+    /// As [`Singles::publish`].
+    pub async fn publish_again(&self, to: Queue, message: &PublicMessage) -> Result<(), PublishError> {
+        let (exchange, key) = match to {
+            Queue::Intake => (EVENTS_EXCHANGE, message.routing_key.as_str()),
+            queue => ("", queue.name()),
+        };
+        self.send_public(exchange, key, message, message.own_headers(), message.body.clone()).await
+    }
+
+    async fn send_public(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        message: &PublicMessage,
+        headers: FieldTable,
+        body: Bytes,
+    ) -> Result<(), PublishError> {
+        let content_type = short(message.content_type.as_deref().unwrap_or_default());
+        let message_id = message.message_id.as_deref().map(short);
+        self.submit(|token| Outgoing {
+            exchange: exchange.into(),
+            routing_key: short(routing_key),
+            body,
+            content_type,
+            message_id,
+            headers: Some(headers),
+            rung: None,
+            answers: None,
+            token,
+        })
+        .await
+    }
+
     async fn send(&self, to: SingleRoute<'_>, body: Bytes, content_type: &str) -> Result<(), PublishError> {
         let (exchange, routing_key, rung, headers): (&str, ShortString, _, _) = match to {
             SingleRoute::Lane(lane) => (LANES_EXCHANGE, lane_key(lane).into(), None, None),
@@ -88,18 +157,25 @@ impl Singles {
             }
             SingleRoute::DeadLetter { source, reason } => {
                 let mut headers = FieldTable::default();
-                let end = (0..=reason.len().min(REASON_BYTES_MAX)).rev().find(|at| reason.is_char_boundary(*at));
-                let reason = &reason[..end.unwrap_or(0)];
-                headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
-                headers.insert(SOURCE_HEADER.into(), AMQPValue::LongString(source.into()));
+                put_aside(&mut headers, source, reason);
                 (DEAD_EXCHANGE, "".into(), None, Some(headers))
             }
             SingleRoute::Queue(queue) => ("", queue.into(), None, None),
         };
         let content_type = content_type.into();
         let exchange = exchange.into();
-        self.submit(|token| Outgoing { exchange, routing_key, body, content_type, headers, rung, answers: None, token })
-            .await
+        self.submit(|token| Outgoing {
+            exchange,
+            routing_key,
+            body,
+            content_type,
+            message_id: None,
+            headers,
+            rung,
+            answers: None,
+            token,
+        })
+        .await
     }
 
     /// Answers a call: to the caller's pseudo-queue, without insisting that the caller is still there.
@@ -115,6 +191,7 @@ impl Singles {
             routing_key: reply_to,
             body,
             content_type: bundle::CONTENT_TYPE.into(),
+            message_id: None,
             headers: None,
             rung: None,
             answers: Some(correlation),
@@ -128,6 +205,23 @@ impl Singles {
         self.jobs.send(outgoing(done)).await.map_err(|_| PublishError::Stopped)?;
         confirmed.await.unwrap_or(Err(PublishError::Stopped))
     }
+}
+
+/// Writes on a message why it is put aside, and where it was.
+fn put_aside(headers: &mut FieldTable, source: &str, reason: &str) {
+    let reason = cut(reason, REASON_BYTES_MAX);
+    headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
+    headers.insert(SOURCE_HEADER.into(), AMQPValue::LongString(source.into()));
+}
+
+/// AMQP's short strings have at most 255 bytes.
+fn short(text: &str) -> ShortString {
+    cut(text, 255).into()
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=text.len().min(bytes_max)).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
 }
 
 async fn run(mut pipeline: Pipeline<Done>, mut jobs: mpsc::Receiver<Outgoing<Done>>) {

@@ -18,6 +18,9 @@ use postrider_model::delivery::Lane;
 use crate::error::BrokerError;
 use crate::ladder::{self, Rung};
 
+/// Where producers publish: routing key `<tenant>.<event type>`, `<tenant>.batch` or `<tenant>.kumomta`. Public, as is no
+/// other name here.
+pub const EVENTS_EXCHANGE: &str = "postrider.events";
 /// Accepted events, in bundles: to the fan-out and to the event log.
 pub const ACCEPTED_EXCHANGE: &str = "postrider.accepted";
 /// Deliveries to their lane: routing key `<lane>`, or `<ms>.<lane>` when they come from a rung.
@@ -31,6 +34,10 @@ pub const DEAD_EXCHANGE: &str = "postrider.dead";
 
 /// Bundles that may wait for the fan-out or in the event log before ingest is refused.
 pub const ACCEPTED_MESSAGES_MAX: i64 = 200_000;
+/// Producers' messages that may wait for ingest before the broker refuses further ones.
+pub const INTAKE_MESSAGES_MAX: i64 = 200_000;
+/// Bytes of them that may wait.
+pub const INTAKE_BYTES_MAX: i64 = 1_073_741_824;
 /// Returns to its queue after which the broker itself dead-letters a message (we do so much earlier).
 const DELIVERY_LIMIT: i64 = 100;
 /// The dead letters have no dead letters: never dropped for having been returned often.
@@ -41,6 +48,8 @@ const RPC_MESSAGES_MAX: i64 = 1_000;
 /// A queue that services consume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Queue {
+    /// What producers published, for ingest.
+    Intake,
     /// Accepted events for the fan-out.
     Fanout,
     /// Accepted events for the recorder.
@@ -61,6 +70,7 @@ impl Queue {
     /// The queue's name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Intake => "postrider.intake",
             Self::Fanout => "postrider.fanout",
             Self::EventLog => "postrider.event-log",
             Self::Lane(Lane::Live) => "postrider.lane.live",
@@ -71,6 +81,13 @@ impl Queue {
             Self::DeadLetters => "postrider.dead-letters",
             Self::RpcTest => "postrider.rpc.test",
         }
+    }
+
+    /// The queue of this name, if it is one that messages go to for good: calls are answered or forgotten.
+    pub fn named(name: &str) -> Option<Self> {
+        let lanes = Lane::ALL.into_iter().map(Self::Lane);
+        let others = [Self::Intake, Self::Fanout, Self::EventLog, Self::Decisions, Self::Outcomes];
+        others.into_iter().chain(lanes).find(|queue| queue.name() == name)
     }
 }
 
@@ -127,6 +144,7 @@ pub fn rung_queue(rung: Rung) -> String {
 pub(crate) async fn declare(channel: &Channel) -> Result<(), BrokerError> {
     for (name, kind) in [
         (DEAD_EXCHANGE, ExchangeKind::Fanout),
+        (EVENTS_EXCHANGE, ExchangeKind::Topic),
         (LANES_EXCHANGE, ExchangeKind::Topic),
         (RECORD_EXCHANGE, ExchangeKind::Direct),
         (ACCEPTED_EXCHANGE, ExchangeKind::Fanout),
@@ -153,6 +171,10 @@ pub(crate) async fn declare(channel: &Channel) -> Result<(), BrokerError> {
         set_number(&mut arguments, "x-max-length", ACCEPTED_MESSAGES_MAX);
         queue(channel, name, arguments, ACCEPTED_EXCHANGE, "").await?;
     }
+    let mut intake = quorum();
+    set_number(&mut intake, "x-max-length", INTAKE_MESSAGES_MAX);
+    set_number(&mut intake, "x-max-length-bytes", INTAKE_BYTES_MAX);
+    queue(channel, Queue::Intake.name(), intake, EVENTS_EXCHANGE, "#").await?;
     let mut rpc = FieldTable::default();
     set(&mut rpc, "x-queue-type", "classic");
     set(&mut rpc, "x-overflow", "drop-head");

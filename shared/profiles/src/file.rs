@@ -19,13 +19,13 @@ use crate::profile::Profile;
 use crate::registry::ProfileError;
 
 /// Where mistakes are reported: the file and its text.
-struct Place<'a> {
-    file: &'a str,
-    text: &'a str,
+pub(crate) struct Place<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) text: &'a str,
 }
 
 impl Place<'_> {
-    fn error<T>(&self, at: &Spanned<T>, field: &str, detail: impl ToString) -> ProfileError {
+    pub(crate) fn error<T>(&self, at: &Spanned<T>, field: &str, detail: impl ToString) -> ProfileError {
         self.at(at.span().start, field, detail)
     }
 
@@ -37,7 +37,7 @@ impl Place<'_> {
 
     /// What the TOML reader found: it knows the place. The field's name stands on that line, or in the message when the field
     /// is missing; its section stands above.
-    fn unreadable(&self, error: &toml::de::Error) -> ProfileError {
+    pub(crate) fn unreadable(&self, error: &toml::de::Error) -> ProfileError {
         let offset = error.span().map_or(0, |span| span.start).min(self.text.len());
         let start = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
         let line = self.text[start..].lines().next().unwrap_or_default();
@@ -59,7 +59,7 @@ impl Place<'_> {
         if raw.get().starts_with('{') { Ok(raw) } else { Err(self.error(at, field, "must be a JSON object")) }
     }
 
-    fn parsed<T: std::str::FromStr<Err: ToString>>(
+    pub(crate) fn parsed<T: std::str::FromStr<Err: ToString>>(
         &self,
         at: &Spanned<String>,
         field: &str,

@@ -2,7 +2,8 @@
 //!
 //! Owns the profile files ([`Profiles`]), what they may say ([`Profile`]), the check that an event has what its
 //! profile's envelope requires ([`Profile::check_event`]), the warnings about values that its receivers cannot verify
-//! ([`Profile::warnings`]) and the rendering of bodies ([`Profile::render`]).
+//! ([`Profile::warnings`]) and the rendering of bodies ([`Profile::render`]). Owns besides the mapping files, which say
+//! what a mail server's log records become ([`Mappings`]).
 //!
 //! Promises: `data` and `metadata` leave as the bytes that the producer wrote, unless the profile's body is stable under
 //! re-serialising (one token pass then, no tree), the endpoint asks for `ascii_json`, or the envelope splices the members
@@ -16,6 +17,7 @@ mod envelope;
 mod file;
 mod header;
 mod json;
+mod mapping;
 mod profile;
 mod registry;
 mod signature_scheme;
@@ -25,6 +27,7 @@ pub use catalog::{EventTypeInfo, OriginRule, TestEvent};
 pub use check::FieldError;
 pub use envelope::{BodyStyle, EnvelopeField, EventView, JsonKind, Source, TimestampFormat};
 pub use header::{HeaderContext, HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
+pub use mapping::{MappedEvent, Mapping, Mappings, NotARecord};
 pub use profile::{Channel, Profile, UrlRule};
 pub use registry::{ProfileError, Profiles};
 pub use signature_scheme::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent, TemplatePart};

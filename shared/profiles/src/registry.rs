@@ -21,7 +21,7 @@ const BUILT_IN: [(&str, &str); 6] = [
 #[derive(Debug, Clone)]
 pub struct Profiles(BTreeMap<String, Arc<Profile>>);
 
-/// A profile cannot be loaded.
+/// A profile, or a mapping, cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The directory or a file in it cannot be read.
@@ -91,7 +91,7 @@ impl Profiles {
 }
 
 /// The `*.toml` of a directory, sorted, so that errors come in a stable order.
-fn files(dir: &Path) -> Result<Vec<PathBuf>, ProfileError> {
+pub(crate) fn files(dir: &Path) -> Result<Vec<PathBuf>, ProfileError> {
     let unreadable = |source| ProfileError::Read { path: dir.to_owned(), source };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(unreadable)? {

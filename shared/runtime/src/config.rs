@@ -10,6 +10,7 @@ mod database;
 mod egress;
 mod http;
 mod keys;
+mod mappings;
 mod profiles;
 mod values;
 
@@ -18,6 +19,7 @@ pub use database::{DatabaseArgs, RetentionArgs};
 pub use egress::{EgressArgs, OptionalSecret};
 pub use http::HttpArgs;
 pub use keys::{KeysArgs, MasterKeysArgs};
+pub use mappings::MappingsArgs;
 pub use profiles::ProfilesArgs;
 pub use values::{Cidrs, Optional, SecretList, redacted_url};
 
@@ -71,6 +73,14 @@ fn readable(variable: &'static str, path: Option<&std::path::PathBuf>) -> Result
         Some((path, Err(error))) => {
             Err(ConfigError::new(variable, format!("cannot read the file {}: {error}", path.display())))
         }
+        _ => Ok(()),
+    }
+}
+
+/// A directory that a setting names must be there.
+fn directory(variable: &'static str, path: Option<&std::path::PathBuf>) -> Result<(), ConfigError> {
+    match path {
+        Some(path) if !path.is_dir() => Err(ConfigError::new(variable, format!("{} is no directory", path.display()))),
         _ => Ok(()),
     }
 }

@@ -15,7 +15,7 @@ use tokio_postgres::types::Json;
 use crate::config::{Endpoint, EndpointDocument, bump, endpoint_at, finish};
 use crate::error::StoreError;
 use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
-use crate::log::{DeliveryRow, EventRow, decision, delivery, event};
+use crate::log::{DeadLetterRow, DeliveryRow, EventRow, dead_letter, decision, delivery, event};
 use crate::pool::Store;
 use crate::record::{self, Report};
 use crate::sql::{RowExt, Ts, signed};
@@ -55,6 +55,15 @@ pub struct OperationalEvent {
     pub data: Bytes,
 }
 
+/// A dead letter to be published to where it came from.
+#[derive(Debug, Clone)]
+pub struct PendingLetter {
+    /// The entry.
+    pub outbox: OutboxId,
+    /// The letter.
+    pub letter: DeadLetterRow,
+}
+
 /// What is in the outbox.
 #[derive(Debug, Clone)]
 pub enum OutboxEntry {
@@ -62,6 +71,8 @@ pub enum OutboxEntry {
     Delivery(Box<PendingDelivery>),
     /// An operational event.
     Event(OperationalEvent),
+    /// A dead letter that goes back.
+    Letter(PendingLetter),
 }
 
 /// Why a delivery cannot be tried again.
@@ -269,13 +280,21 @@ impl Store {
             .query(
                 "UPDATE outbox SET claimed_at = $1 WHERE id IN
                      (SELECT id FROM outbox WHERE claimed_at <= $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)
-                 RETURNING id, tenant, task, event_type, data",
+                 RETURNING id, tenant, task, event_type, data, dead_letter",
                 &[&Ts(now.plus(CLAIM)), &Ts(before), &i64::from(limit)],
             )
             .await?;
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
             let outbox = OutboxId(row.col("id")?);
+            if let Some(id) = row.col::<Option<i64>>("dead_letter")? {
+                match dead_letter(&client, id).await? {
+                    Some(letter) => entries.push(OutboxEntry::Letter(PendingLetter { outbox, letter })),
+                    // Its time was over before anybody came to publish it.
+                    None => self.outbox_done(&[outbox]).await?,
+                }
+                continue;
+            }
             let Some(Json(task)) = row.col::<Option<Json<DeliveryTask>>>("task")? else {
                 entries.push(OutboxEntry::Event(OperationalEvent {
                     outbox,

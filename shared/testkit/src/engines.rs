@@ -19,9 +19,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-pub use install::{AptPlan, Install, apt_plan, missing_engines, missing_verifiers};
+pub use install::{AptPlan, Install, apt_plan, missing_engines, missing_tools};
 pub use private::PrivateRabbit;
-pub use scope::{Scope, management_url};
+pub use scope::{Rights, Scope, management_url};
 
 use postgres::Postgres;
 use rabbit::{RabbitNode, RabbitPorts};

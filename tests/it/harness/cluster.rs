@@ -37,6 +37,7 @@ pub(crate) struct Cluster {
 
 /// A tenant that may publish.
 pub(crate) struct Publisher {
+    pub(crate) id: String,
     pub(crate) key: String,
 }
 
@@ -128,7 +129,7 @@ impl Cluster {
             });
             self.post_when_known("/v1/endpoints", &key, &endpoint).await;
         }
-        Publisher { key }
+        Publisher { id: tenant["id"].as_str().expect("an id").to_owned(), key }
     }
 
     async fn post(&self, path: &str, key: &str, body: &serde_json::Value) -> serde_json::Value {

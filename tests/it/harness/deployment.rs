@@ -50,11 +50,7 @@ impl Deployment {
             let log = logs.path().join(format!("{role}.log"));
             let log = std::fs::File::create(log).expect("a log file");
             let mut command = Command::new(binary());
-            // What is set for somebody's own deployment must not reach this one.
-            let foreign = std::env::vars_os().map(|(name, _)| name);
-            foreign.filter(|name| is_setting(&name.to_string_lossy())).for_each(|name| {
-                command.env_remove(name);
-            });
+            forget_settings(&mut command);
             command
                 .arg(role)
                 .env("POSTRIDER_LISTEN", &address)
@@ -78,7 +74,7 @@ impl Deployment {
         let client = reqwest::Client::new();
         let in_force = InForce::new(&scope, client.clone(), &base).await;
         let operator = Tenant {
-            id: String::new(),
+            id: "ten_operator".into(),
             client,
             base: base.clone(),
             key: OPERATOR_KEY.into(),
@@ -87,6 +83,25 @@ impl Deployment {
         let mut deployment = Self { process, operator, in_force, base, logs, scope };
         deployment.ready().await;
         deployment
+    }
+
+    /// What a start says that ends at once because of these settings, before it looks for its engines.
+    pub(crate) async fn refused_start(settings: &[(&str, &str)]) -> String {
+        let mut command = Command::new(binary());
+        forget_settings(&mut command);
+        command
+            .arg("all")
+            .env("POSTRIDER_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .env("POSTRIDER_AMQP_URL", "amqp://127.0.0.1:1")
+            .env("POSTRIDER_DATABASE_URL", "postgres://127.0.0.1:1/none")
+            .env("POSTRIDER_OPERATOR_KEYS", OPERATOR_KEY)
+            .env("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let output = timeout(READY_WITHIN, command.output()).await.expect("it ends").expect("postrider runs");
+        assert!(!output.status.success(), "it must not start");
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     fn all_log(&self) -> PathBuf {
@@ -143,6 +158,16 @@ impl Deployment {
         self.in_force.wait().await;
     }
 
+    /// The operator's view: everything, with its own key.
+    pub(crate) fn operator(&self) -> &Tenant {
+        &self.operator
+    }
+
+    /// The broker's vhost of this deployment.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// Ready messages of a queue, by passive declare; `None` when there is no such queue.
     pub(crate) async fn messages(&self, queue: &str) -> Option<u32> {
         let properties = lapin::ConnectionProperties::default();
@@ -188,6 +213,14 @@ impl Drop for Deployment {
             self.logs.disable_cleanup(true);
         }
     }
+}
+
+/// What is set for somebody's own deployment must not reach a test's.
+fn forget_settings(command: &mut Command) {
+    let foreign = std::env::vars_os().map(|(name, _)| name);
+    foreign.filter(|name| is_setting(&name.to_string_lossy())).for_each(|name| {
+        command.env_remove(name);
+    });
 }
 
 /// Whether an environment variable configures the engine.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod deployment;
+mod exchange;
 pub(crate) mod independent;
 pub(crate) mod instant;
 mod ledger;
@@ -11,6 +12,7 @@ mod tenant;
 
 pub(crate) use cluster::{Cluster, Urls};
 pub(crate) use deployment::{Deployment, binary};
+pub(crate) use exchange::{Message, Producer};
 pub(crate) use ledger::Ledger;
 pub(crate) use receiver::{Answer, Received, Receiver};
 pub(crate) use stage::Stage;

@@ -13,7 +13,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A tenant and a key of it with every scope.
 pub(crate) struct Tenant {
-    /// Empty: the operator.
     pub(crate) id: String,
     pub(crate) client: reqwest::Client,
     pub(crate) base: String,
@@ -107,6 +106,17 @@ impl Tenant {
             assert!(begun.elapsed() < PATIENCE, "GET {path} still answers {status} after {PATIENCE:?}: {answer:#}");
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Publishes this body with these headers and returns status and answer.
+    pub(crate) async fn publish_as(&self, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+        let mut request = self.client.post(self.base.clone() + "/v1/publish").bearer_auth(&self.key);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.body(body.to_owned()).send().await.expect("an answer");
+        let (status, bytes) = (answer.status().as_u16(), answer.bytes().await.expect("a body"));
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
     /// Reads.

@@ -247,6 +247,9 @@ async fn dead_letters_are_listed_for_operators() {
         reason: "panic: oh no".into(),
         body: Bytes::from(vec![b'x'; 5_000]),
         headers: vec![("x-source".into(), "postrider.fanout".into())],
+        routing_key: String::new(),
+        content_type: None,
+        message_id: None,
     };
     let rows = RecordBatch { dead_letters: vec![letter], ..RecordBatch::default() };
     world.store.write(&rows).await.unwrap();

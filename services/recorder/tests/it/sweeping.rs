@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use postrider_broker::{ConsumeOptions, Queue};
+use bytes::Bytes;
+use postrider_broker::{ConsumeOptions, PublicMessage, Queue};
 use postrider_model::delivery::{Lane, Trigger};
+use postrider_store::StoreError;
+use postrider_store::log::PageRequest;
 use postrider_wire::bundle;
 use postrider_wire::messages::DeliveryTask;
 use tokio_util::sync::CancellationToken;
@@ -41,4 +44,45 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
     stop.cancel();
     assert!(lane.recv().await.is_none());
     lane.drained().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_whose_api_crashed_after_the_commit_goes_back_as_it_came() {
+    let world = World::new("rec_requeue").await;
+    let recorder = world.recorder();
+    let message = PublicMessage {
+        routing_key: "ten_operator.a.b".into(),
+        content_type: Some("application/json".into()),
+        message_id: Some("m-1".into()),
+        headers: vec![("traceparent".into(), "00-1".into())],
+        body: "{ bytes".into(),
+    };
+    let singles = world.broker.singles();
+    singles.dead_letter_public(&message, Queue::Intake, "not JSON").await.unwrap();
+    world.wait_for_rows("dead_letters", 1).await;
+    let letter = world.store.list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
+    assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("postrider.intake", "not JSON"));
+
+    // Committed, and then nothing: as if the process had died.
+    world.store.requeue_dead_letter(letter.id).await.unwrap();
+    let twice = world.store.requeue_dead_letter(letter.id).await;
+    assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");
+
+    let stop = CancellationToken::new();
+    let mut intake = world.broker.consume_raw(Queue::Intake, ConsumeOptions::default(), stop.clone());
+    let back = tokio::time::timeout(Duration::from_secs(20), intake.recv()).await.unwrap().unwrap();
+    assert_eq!(
+        (&back.body, &back.headers.original),
+        (&message.body, &PublicMessage { body: Bytes::new(), ..message.clone() })
+    );
+    back.ack();
+    world.wait_for_none("outbox").await;
+
+    // Dead of the same cause again, it is another letter.
+    singles.dead_letter_public(&message, Queue::Intake, "not JSON").await.unwrap();
+    world.wait_for_rows("dead_letters", 2).await;
+    recorder.stop().await;
+    stop.cancel();
+    assert!(intake.recv().await.is_none());
+    intake.drained().await;
 }

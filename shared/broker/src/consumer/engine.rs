@@ -15,8 +15,8 @@ use super::acker::Acker;
 use super::{ConsumeOptions, MemberContext};
 use crate::backoff::Backoff;
 use crate::broker::Broker;
-use crate::metrics;
 use crate::topology::Queue;
+use crate::{metrics, public};
 
 /// Longest time an orderly goodbye waits for the broker.
 const GOODBYE_MAX: Duration = Duration::from_secs(5);
@@ -213,9 +213,5 @@ pub(super) fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPV
 }
 
 pub(super) fn text_header(delivery: &Delivery, name: &str) -> Option<String> {
-    match header(delivery, name)? {
-        AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
-        AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
-        _ => None,
-    }
+    public::text(header(delivery, name)?)
 }

@@ -1,8 +1,9 @@
-//! Consuming: three ways to take messages, one engine.
+//! Consuming: four ways to take messages, one engine.
 //!
 //! - [`Broker::consume_members`](crate::Broker::consume_members): each member is handled on its own (the dispatcher).
 //! - [`Broker::consume_bundles`](crate::Broker::consume_bundles): a bundle at a time (the fan-out).
 //! - [`Broker::consume_raw`](crate::Broker::consume_raw): messages to be batched across bundles (the recorder).
+//! - [`Broker::consume_public`](crate::Broker::consume_public): what producers wrote, which is no bundle (ingest).
 //!
 //! What all promise: a message is acked only after everything in it was settled; a lost connection, a cancelled or a killed
 //! consumer means that its unacked messages come back; subscribing again is tried for ever. Messages and bytes
@@ -20,6 +21,7 @@ mod bundles;
 mod calls;
 mod engine;
 mod members;
+mod public;
 mod put_aside;
 mod raw;
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::ConsumeOptions;
 use super::engine::{self, Budget, Inbound, Settler, Take, text_header};
 use crate::broker::Broker;
+use crate::public::PublicMessage;
 use crate::singles::{REASON_HEADER, SOURCE_HEADER};
 use crate::topology::Queue;
 
@@ -22,6 +23,8 @@ pub struct RawHeaders {
     pub first_death_reason: Option<String>,
     /// The queue that the broker dead-lettered it from first.
     pub first_death_queue: Option<String>,
+    /// The message as it was published first, but for its body: a dead letter keeps its routing key.
+    pub original: PublicMessage,
 }
 
 /// A message in hand. Dropping it without [`RawMessage::ack`] gives it back to its queue.
@@ -91,15 +94,18 @@ struct Raw {
 impl Take for Raw {
     async fn take(&mut self, inbound: Inbound) {
         let Some(share) = self.budget.take(0, inbound.delivery.data.len()).await else { return };
-        let Inbound { delivery, context, settler } = inbound;
+        let Inbound { mut delivery, context, settler } = inbound;
+        let mut original = PublicMessage::take(&mut delivery);
+        let body = std::mem::take(&mut original.body);
         let headers = RawHeaders {
             reason: text_header(&delivery, REASON_HEADER),
             source: text_header(&delivery, SOURCE_HEADER),
             first_death_reason: text_header(&delivery, "x-first-death-reason"),
             first_death_queue: text_header(&delivery, "x-first-death-queue"),
+            original,
         };
         let message = RawMessage {
-            body: delivery.data.into(),
+            body,
             headers,
             redelivered: context.redelivered,
             delivery_count: context.delivery_count,

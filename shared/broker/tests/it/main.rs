@@ -2,6 +2,7 @@
 
 mod consuming;
 mod delays;
+mod public;
 mod publishing;
 mod rpc;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Checked, ConfigError, Optional, shown};
+use super::{Checked, ConfigError, Optional, directory, shown};
 
 /// Profile files besides the built-in ones.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,12 +22,7 @@ pub struct ProfilesArgs {
 
 impl Checked for ProfilesArgs {
     fn check(&self) -> Result<(), ConfigError> {
-        match self.directory.as_ref() {
-            Some(path) if !path.is_dir() => {
-                Err(ConfigError::new("POSTRIDER_PROFILES_DIR", format!("{} is no directory", path.display())))
-            }
-            _ => Ok(()),
-        }
+        directory("POSTRIDER_PROFILES_DIR", self.directory.as_ref())
     }
 
     fn summary(&self) -> Vec<(&'static str, String)> {

@@ -22,10 +22,12 @@ struct Command {
     master_keys: MasterKeysArgs,
     #[command(flatten)]
     profiles: ProfilesArgs,
+    #[command(flatten)]
+    mappings: MappingsArgs,
 }
 
 impl Command {
-    fn settings(&self) -> [&dyn Checked; 8] {
+    fn settings(&self) -> [&dyn Checked; 9] {
         [
             &self.http,
             &self.amqp,
@@ -35,6 +37,7 @@ impl Command {
             &self.keys,
             &self.master_keys,
             &self.profiles,
+            &self.mappings,
         ]
     }
 }
@@ -107,6 +110,7 @@ fn what_cannot_be_used_is_named() {
     refused(&["--egress-ca-file=/does/not/exist.pem"], "POSTRIDER_EGRESS_CA_FILE");
     refused(&["--amqp-ca-file=/does/not/exist.pem"], "POSTRIDER_AMQP_CA_FILE");
     refused(&["--profiles-dir=/does/not/exist"], "POSTRIDER_PROFILES_DIR");
+    refused(&["--mappings-dir=/does/not/exist"], "POSTRIDER_MAPPINGS_DIR");
 }
 
 #[test]

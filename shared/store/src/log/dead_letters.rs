@@ -1,11 +1,17 @@
-//! Dead letters.
+//! Dead letters: listed, and sent back to where they came from.
+//!
+//! A letter that goes back keeps its row, which says when. Its identity is changed in the same transaction: should it die
+//! again of the same cause, that is another letter.
 
 use bytes::Bytes;
+use deadpool_postgres::GenericClient;
+use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 
 use super::{Cursor, Page, PageRequest};
 use crate::error::StoreError;
+use crate::outbox::{OutboxId, PendingLetter};
 use crate::pool::Store;
 use crate::sql::{RowExt, Ts};
 
@@ -24,7 +30,18 @@ pub struct DeadLetterRow {
     pub body: Bytes,
     /// Its headers.
     pub headers: Vec<(String, String)>,
+    /// What it was published with first.
+    pub routing_key: String,
+    /// `content_type`.
+    pub content_type: Option<String>,
+    /// `message_id`.
+    pub message_id: Option<String>,
+    /// When an operator sent it back.
+    pub requeued_at: Option<UnixMillis>,
 }
+
+const COLUMNS: &str =
+    "id, received_at, source, reason, body, headers, routing_key, content_type, message_id, requeued_at";
 
 impl DeadLetterRow {
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -38,6 +55,10 @@ impl DeadLetterRow {
             reason: row.col("reason")?,
             body: row.col::<Vec<u8>>("body")?.into(),
             headers,
+            routing_key: row.col("routing_key")?,
+            content_type: row.col("content_type")?,
+            message_id: row.col("message_id")?,
+            requeued_at: row.col::<Option<Ts>>("requeued_at")?.map(|at| at.0),
         })
     }
 }
@@ -53,12 +74,61 @@ impl Store {
             Some(cursor) => Some(cursor.id.parse::<i64>().map_err(|_| StoreError::InvalidCursor)?),
             None => None,
         };
-        let sql = "SELECT id, received_at, source, reason, body, headers FROM dead_letters
+        let sql = format!(
+            "SELECT {COLUMNS} FROM dead_letters
                    WHERE $1::timestamptz IS NULL OR (received_at, id) < ($1, $2)
-                   ORDER BY received_at DESC, id DESC LIMIT $3";
+                   ORDER BY received_at DESC, id DESC LIMIT $3"
+        );
         let at = after.map(|cursor| Ts(cursor.at));
-        let rows = self.client().await?.query(sql, &[&at, &id, &page.fetch()]).await?;
+        let rows = self.client().await?.query(&sql, &[&at, &id, &page.fetch()]).await?;
         let letters = rows.iter().map(DeadLetterRow::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::of(letters, page, |letter| Cursor::of(letter.received_at, letter.id)))
     }
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], or the database's.
+    pub async fn get_dead_letter(&self, id: i64) -> Result<DeadLetterRow, StoreError> {
+        let client = self.client().await?;
+        dead_letter(&client, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })
+    }
+
+    /// Sends a dead letter back. The answer is committed: publish it, then call [`Store::outbox_done`]; after a crash the
+    /// sweeper does.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when it was sent back before; or the database's.
+    pub async fn requeue_dead_letter(&self, id: i64) -> Result<PendingLetter, StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let now = Ts(UnixMillis::now());
+        let marked = tx
+            .execute(
+                "UPDATE dead_letters SET requeued_at = $2, identity = identity || int8send(id)
+                 WHERE id = $1 AND requeued_at IS NULL",
+                &[&id, &now],
+            )
+            .await?;
+        let letter = dead_letter(&tx, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })?;
+        if marked == 0 {
+            let at = letter.requeued_at.map(UnixMillis::to_rfc3339_millis).unwrap_or_default();
+            return Err(StoreError::Conflict(format!("it was sent back at {at}")));
+        }
+        let row = tx
+            .query_one(
+                "INSERT INTO outbox (tenant, dead_letter, created_at, claimed_at) VALUES ($1, $2, $3, $3) RETURNING id",
+                &[&TenantId::OPERATOR.0, &id, &now],
+            )
+            .await?;
+        let outbox = OutboxId(row.col("id")?);
+        tx.commit().await?;
+        Ok(PendingLetter { outbox, letter })
+    }
+}
+
+/// A dead letter, if it is there.
+pub(crate) async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM dead_letters WHERE id = $1");
+    client.query_opt(&sql, &[&id]).await?.as_ref().map(DeadLetterRow::read).transpose()
 }

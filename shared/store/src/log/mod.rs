@@ -11,6 +11,7 @@ mod query;
 pub(crate) use cursor::Cursor;
 pub use cursor::{Page, PageRequest};
 pub use dead_letters::DeadLetterRow;
+pub(crate) use dead_letters::dead_letter;
 pub(crate) use deliveries::delivery;
 pub use deliveries::{AttemptRow, DeliveryFilter, DeliveryRow};
 pub use events::{DecisionRow, EventFilter, EventRow, EventSummary};

@@ -61,10 +61,16 @@ pub struct DeadLetter {
     pub body: Bytes,
     /// Its headers, for requeueing and for people.
     pub headers: Vec<(String, String)>,
+    /// What it was published with first; empty where that does not matter.
+    pub routing_key: String,
+    /// `content_type`.
+    pub content_type: Option<String>,
+    /// `message_id`.
+    pub message_id: Option<String>,
 }
 
 impl DeadLetter {
-    /// What makes it the same letter when it is delivered again: source, reason, body and headers.
+    /// What makes it the same letter when it is delivered again: everything but the time.
     pub fn identity(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -74,6 +80,9 @@ impl DeadLetter {
         part(self.source.as_bytes());
         part(self.reason.as_bytes());
         part(&self.body);
+        part(self.routing_key.as_bytes());
+        part(self.content_type.as_deref().unwrap_or_default().as_bytes());
+        part(self.message_id.as_deref().unwrap_or_default().as_bytes());
         for (name, value) in &self.headers {
             part(name.as_bytes());
             part(value.as_bytes());

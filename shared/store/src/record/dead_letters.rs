@@ -10,9 +10,9 @@ use crate::sql::{Ts, clean};
 
 /// The same letter, delivered again, makes no second row.
 pub(super) const INSERT: &str = "\
-INSERT INTO dead_letters (identity, received_at, source, reason, body, headers)
+INSERT INTO dead_letters (identity, received_at, source, reason, body, headers, routing_key, content_type, message_id)
 SELECT unnest($1::bytea[]), unnest($2::timestamptz[]), unnest($3::text[]), unnest($4::text[]),
-    unnest($5::bytea[]), unnest($6::text[])
+    unnest($5::bytea[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[]), unnest($9::text[])
 ON CONFLICT DO NOTHING";
 
 /// Dead letters as the arrays that [`INSERT`] takes.
@@ -24,6 +24,9 @@ pub(super) struct Columns<'a> {
     reason: Vec<Cow<'a, str>>,
     body: Vec<&'a [u8]>,
     headers: Vec<String>,
+    routing_key: Vec<Cow<'a, str>>,
+    content_type: Vec<Option<Cow<'a, str>>>,
+    message_id: Vec<Option<Cow<'a, str>>>,
 }
 
 impl<'a> Columns<'a> {
@@ -38,6 +41,9 @@ impl<'a> Columns<'a> {
             columns.reason.push(clean(&letter.reason));
             columns.body.push(&letter.body);
             columns.headers.push(HeaderList::from(letter.headers.as_slice()).as_json().to_owned());
+            columns.routing_key.push(clean(&letter.routing_key));
+            columns.content_type.push(letter.content_type.as_deref().map(clean));
+            columns.message_id.push(letter.message_id.as_deref().map(clean));
         }
         columns
     }
@@ -46,7 +52,17 @@ impl<'a> Columns<'a> {
         self.identity.is_empty()
     }
 
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 6] {
-        [&self.identity, &self.received_at, &self.source, &self.reason, &self.body, &self.headers]
+    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 9] {
+        [
+            &self.identity,
+            &self.received_at,
+            &self.source,
+            &self.reason,
+            &self.body,
+            &self.headers,
+            &self.routing_key,
+            &self.content_type,
+            &self.message_id,
+        ]
     }
 }

@@ -227,6 +227,9 @@ async fn no_legal_json_and_no_answer_is_refused() {
         reason: "not \0 JSON".into(),
         body: Bytes::from_static(b"\0\xff"),
         headers: vec![("x-death\0".into(), "\0".into())],
+        routing_key: "a.b\0".into(),
+        content_type: None,
+        message_id: Some("m\0".into()),
     };
     let message = RecordBatch {
         events: vec![(event.clone(), data.clone())],

@@ -66,16 +66,22 @@ pub fn missing_engines(rabbit: bool, postgres: bool) -> Vec<&'static str> {
     packages
 }
 
-/// The packages of the languages that tests verify deliveries with, as receivers do, where they are not installed.
-pub fn missing_verifiers() -> Vec<&'static str> {
+/// The packages of what only tests need: the languages that they verify deliveries with, as receivers do, and the AMQP
+/// client of the example producer. Without apt the latter is not missing here: the test that needs it says so then.
+pub fn missing_tools(can_have_pika: impl FnOnce() -> bool) -> Vec<&'static str> {
     let programs = [("node", "nodejs"), ("python3", "python3")];
-    programs.into_iter().filter(|(program, _)| on_path(program).is_none()).map(|(_, package)| package).collect()
+    let mut packages: Vec<_> =
+        programs.into_iter().filter(|(program, _)| on_path(program).is_none()).map(|(_, package)| package).collect();
+    if on_path("apt-get").is_some() && !can_have_pika() {
+        packages.push("python3-pika");
+    }
+    packages
 }
 
 fn missing(rabbit: bool, postgres: bool, purpose: Purpose) -> Vec<&'static str> {
     let mut packages = missing_engines(rabbit, postgres);
     if purpose == Purpose::Tests {
-        packages.extend(missing_verifiers());
+        packages.extend(missing_tools(crate::python::can_have_pika));
     }
     packages
 }
@@ -191,6 +197,13 @@ mod tests {
         assert_eq!(plan.command[..3], ["sudo", "/bin/sh", "-c"]);
         assert_eq!(plan.command[4..], ["sh", "rabbitmq-server", "postgresql"]);
         assert_eq!(apt_plan(&["postgresql"], true).command[0], "/bin/sh");
+    }
+
+    #[test]
+    fn pika_comes_with_apt_only_where_it_cannot_be_had_otherwise() {
+        let packages = |can_have_pika: bool| missing_tools(|| can_have_pika).contains(&"python3-pika");
+        assert!(!packages(true));
+        assert_eq!(packages(false), on_path("apt-get").is_some());
     }
 
     #[test]

@@ -78,6 +78,45 @@ impl Scope {
     pub fn close(self) {}
 }
 
+impl Scope {
+    /// Makes a user of the broker with these rights in this vhost and on one exchange's routing keys, as regular expressions,
+    /// and returns the URL to connect with. Users stay until the broker's data goes; their names are unique.
+    ///
+    /// # Errors
+    /// The management API refuses.
+    pub async fn user(&self, rights: &Rights<'_>) -> Result<String> {
+        let name = format!("user_{}", uuid::Uuid::new_v4().simple());
+        let put = async |path: String, body: serde_json::Value| {
+            management_put(&self.amqp_api_url, &path, &body.to_string()).await
+        };
+        put(format!("/api/users/{name}"), serde_json::json!({"password": name, "tags": ""})).await?;
+        let permissions =
+            serde_json::json!({"configure": rights.configure, "write": rights.write, "read": rights.read});
+        put(format!("/api/permissions/{}/{name}", self.vhost), permissions).await?;
+        let (exchange, keys) = rights.routing_keys;
+        let topic = serde_json::json!({"exchange": exchange, "write": keys, "read": "^$"});
+        put(format!("/api/topic-permissions/{}/{name}", self.vhost), topic).await?;
+        let mut url = Url::parse(&self.amqp_url)?;
+        // Both only fail for URLs that cannot have a user, which `amqp` ones can.
+        let _ = url.set_username(&name);
+        let _ = url.set_password(Some(&name));
+        Ok(url.to_string())
+    }
+}
+
+/// What a user of the broker may do.
+#[derive(Debug, Clone, Copy)]
+pub struct Rights<'a> {
+    /// Names that may be declared.
+    pub configure: &'a str,
+    /// Names that may be published to.
+    pub write: &'a str,
+    /// Names that may be consumed from.
+    pub read: &'a str,
+    /// A topic exchange, and the routing keys that may be published with there.
+    pub routing_keys: (&'a str, &'a str),
+}
+
 impl Drop for Scope {
     fn drop(&mut self) {
         // The vhost stays, and goes with the broker's data. RabbitMQ 3.10 gives every dead-lettering quorum queue a worker;

@@ -1,0 +1,180 @@
+//! What an event says and what it may say: the checks that every way in shares, from HTTP or from the exchange, in whatever
+//! format it was written.
+
+use std::borrow::Cow;
+
+use postrider_model::event::{Attributes, EventType, Origin};
+use postrider_model::ids::{EventId, TenantId};
+use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
+use postrider_model::time::UnixMillis;
+use postrider_runtime::problem::FieldError;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+/// What an event says, read from its format and not checked yet.
+#[derive(Debug)]
+pub(crate) struct Fields<'a> {
+    pub(crate) event_type: Cow<'a, str>,
+    pub(crate) data: Cow<'a, RawValue>,
+    pub(crate) id: Option<Cow<'a, str>>,
+    /// The producer's idempotency key, instead of an id.
+    pub(crate) key: Option<Cow<'a, str>>,
+    pub(crate) timestamp: Option<Cow<'a, str>>,
+    pub(crate) metadata: Option<Cow<'a, RawValue>>,
+    pub(crate) attributes: Attributes,
+    pub(crate) origin: Origin,
+}
+
+/// How an event got its id, which decides whether repeats must be looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdSource {
+    /// Made here: it cannot repeat.
+    Made,
+    /// The producer's id or idempotency key: a repeat is possible and costs a look-up.
+    Producer,
+}
+
+/// One event that passed every check which needs no configuration.
+#[derive(Debug)]
+pub(crate) struct CheckedEvent<'a> {
+    pub(crate) id: EventId,
+    pub(crate) id_source: IdSource,
+    pub(crate) event_type: EventType,
+    pub(crate) occurred_at: Option<UnixMillis>,
+    pub(crate) attributes: Attributes,
+    pub(crate) origin: Origin,
+    pub(crate) metadata: Option<Cow<'a, RawValue>>,
+    pub(crate) data: Cow<'a, RawValue>,
+}
+
+/// Checks every field.
+///
+/// # Errors
+/// Each field that is wrong, as `/type`, `/data` and so on, with what is allowed in it.
+pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent<'_>, Vec<FieldError>> {
+    let mut errors = Vec::new();
+    let mut wrong = |pointer: &str, detail: String| errors.push(FieldError::new(pointer, detail));
+
+    let event_type = fields.event_type.parse::<EventType>().map_err(|error| wrong("/type", error.to_string())).ok();
+    let occurred_at = fields
+        .timestamp
+        .as_deref()
+        .and_then(|text| text.parse::<UnixMillis>().map_err(|error| wrong("/timestamp", error.to_string())).ok());
+    if let Err(error) = fields.attributes.check() {
+        wrong("/attributes", error.to_string());
+    }
+    if depth(fields.data.get()) > JSON_DEPTH_MAX {
+        wrong("/data", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
+    }
+    if let Some(metadata) = &fields.metadata {
+        let text = metadata.get();
+        if !text.starts_with('{') {
+            wrong("/metadata", "expected an object".into());
+        } else if text.len() > METADATA_BYTES_MAX {
+            wrong("/metadata", format!("at most {METADATA_BYTES_MAX} bytes, got {}", text.len()));
+        } else if depth(text) > JSON_DEPTH_MAX {
+            wrong("/metadata", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
+        }
+    }
+    let id = match (fields.id, fields.key) {
+        (Some(_), Some(_)) => {
+            wrong("/id", "name the event's id or an idempotency key, not both".into());
+            None
+        }
+        (Some(id), None) => id
+            .parse::<EventId>()
+            .map_err(|error| wrong("/id", error.to_string()))
+            .ok()
+            .map(|id| (id, IdSource::Producer)),
+        (None, Some(key)) if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX => {
+            wrong("/idempotency_key", format!("an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes"));
+            None
+        }
+        (None, Some(key)) => Some((EventId::from_idempotency_key(tenant, &key), IdSource::Producer)),
+        (None, None) => Some((EventId::generate(), IdSource::Made)),
+    };
+
+    match (event_type, id) {
+        (Some(event_type), Some((id, id_source))) if errors.is_empty() => Ok(CheckedEvent {
+            id,
+            id_source,
+            event_type,
+            occurred_at,
+            attributes: fields.attributes,
+            origin: fields.origin,
+            metadata: fields.metadata,
+            data: fields.data,
+        }),
+        _ => Err(errors),
+    }
+}
+
+impl CheckedEvent<'_> {
+    /// What makes the event this event: equal for a repeat, different for another event under the same id.
+    pub(crate) fn content_hash(&self) -> String {
+        let at = self.occurred_at.map_or(i64::MIN, |at| at.0).to_be_bytes();
+        let mut parts = vec![
+            self.event_type.as_str().as_bytes(),
+            self.data.get().as_bytes(),
+            self.metadata.as_deref().map_or("", RawValue::get).as_bytes(),
+            self.origin.as_str().as_bytes(),
+            &at,
+        ];
+        parts.extend(self.attributes.0.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
+        hash(&parts)
+    }
+}
+
+/// 128 bits of SHA-256 over parts of any length, in hex: another partition of the same bytes is another hash.
+pub(crate) fn hash(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// How deep valid JSON nests: 0 for a scalar, 1 for `{}`.
+fn depth(json: &str) -> usize {
+    let (mut deepest, mut now, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
+    for byte in json.bytes() {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            b'}' | b']' => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_strings_only() {
+        assert_eq!(depth("1"), 0);
+        assert_eq!(depth(r#"{"a":"[[[\"[["}"#), 1);
+        assert_eq!(depth("[[],[[]]]"), 3);
+    }
+
+    #[test]
+    fn a_hash_depends_on_where_one_part_ends() {
+        assert_eq!(hash(&[b"ab", b"c"]), hash(&[b"ab", b"c"]));
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+    }
+}

@@ -1,0 +1,214 @@
+//! Intake: events from the exchange `postrider.events`, through the queue behind it.
+//!
+//! What it promises: a message is acked when every event of it is confirmed as one over HTTP would be, and what cannot be
+//! accepted is a dead letter with the reason, alone (of a batch only the members that are wrong). What cannot be accepted
+//! *now* is tried again: the broker away, the inner queues too deep, the tenant's news still on their way. After a minute
+//! it goes to the end of the queue, so that nothing stays unacked for long and nothing blocks what is behind it.
+//!
+//! Nobody can be told 429 here: what is over its tenant's rate is accepted, and its deliveries take the bulk lane.
+//!
+//! What it does not: check who published. The broker's permissions do (`docs/publishing.md`).
+
+mod message;
+mod records;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::{FuturesOrdered, StreamExt};
+use postrider_broker::{Broker, ConsumeOptions, Poison, PublicMessage, Queue, Singles, Unsettled};
+use postrider_model::delivery::Lane;
+use postrider_model::ids::TenantId;
+use postrider_profiles::Mappings;
+use postrider_runtime::problem::Problem;
+use postrider_runtime::trace_context::{TRACEPARENT, TraceContext};
+use tokio_util::sync::CancellationToken;
+
+use self::message::{Address, Content, Member};
+use crate::Ingest;
+use crate::accept::Publisher;
+use crate::metrics::{self, Intaken};
+
+/// Messages in hand at once. A batch counts as one; what waits for a confirm is bounded besides.
+const MESSAGES_MAX: u16 = 200;
+/// Bytes of them.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long a message is tried before it goes to the end of the queue.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long news of a tenant are waited for before a message of it goes to the end of the queue.
+const NEWS_MAX: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why a message was not accepted.
+#[derive(Debug)]
+enum Refusal {
+    /// It never will be.
+    Never(String),
+    /// It may be later.
+    NotNow(String),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        if problem.status >= 500 { Self::NotNow(problem.detail) } else { Self::Never(reason(&problem)) }
+    }
+}
+
+/// The consumer of the queue behind the public exchange.
+pub struct Intake {
+    worker: Arc<Worker>,
+    broker: Broker,
+}
+
+struct Worker {
+    ingest: Arc<Ingest>,
+    mappings: Arc<Mappings>,
+    singles: Singles,
+}
+
+impl Intake {
+    pub(crate) fn new(ingest: Arc<Ingest>, mappings: Arc<Mappings>, broker: Broker) -> Self {
+        let singles = broker.singles();
+        Self { worker: Arc::new(Worker { ingest, mappings, singles }), broker }
+    }
+
+    /// Takes messages once the first configuration is loaded, until `stop`; then finishes what is in hand.
+    pub async fn run(self, stop: CancellationToken) {
+        if stop.run_until_cancelled(self.worker.ingest.keys.loaded()).await.is_none() {
+            return;
+        }
+        let options = ConsumeOptions { prefetch: MESSAGES_MAX, members_max: MESSAGES_MAX.into(), bytes_max: BYTES_MAX };
+        let (worker, stopping) = (self.worker, stop.clone());
+        let handler = move |message| {
+            let (worker, stopping) = (Arc::clone(&worker), stopping.clone());
+            async move { worker.handle(&message, &stopping).await }
+        };
+        self.broker.consume_public(Queue::Intake, options, handler, stop).await;
+    }
+}
+
+impl Worker {
+    /// Settles one message.
+    async fn handle(&self, message: &PublicMessage, stop: &CancellationToken) -> Result<(), Unsettled> {
+        let received = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = Attempt { received, lane: None };
+        loop {
+            let why = match self.accept(message, &mut attempt).await {
+                Ok(what) => {
+                    metrics::intake(what);
+                    return Ok(());
+                }
+                Err(Refusal::Never(reason)) => {
+                    metrics::intake(Intaken::Refused);
+                    return Err(Poison::new(reason).into());
+                }
+                Err(Refusal::NotNow(why)) => why,
+            };
+            tracing::debug!(routing_key = message.routing_key, why, "a message cannot be accepted now");
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return Err(Unsettled::GiveBack("stopping".into()));
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if received.elapsed() > PATIENCE {
+                metrics::intake(Intaken::Postponed);
+                self.singles.publish_again(Queue::Intake, message).await?;
+                return Ok(());
+            }
+        }
+    }
+
+    async fn accept(&self, message: &PublicMessage, attempt: &mut Attempt) -> Result<Intaken, Refusal> {
+        let address = Address::of(message).map_err(Refusal::Never)?;
+        self.ingest.pressure.check()?;
+        let mut publisher = self.publisher(address.tenant, attempt.received).await?;
+        let members = match address.read(message, &publisher.profile.name, &self.mappings).map_err(Refusal::from)? {
+            Content::Nothing => return Ok(Intaken::Ignored),
+            Content::Events(members) => members,
+        };
+        publisher.lane = *attempt.lane.get_or_insert_with(|| self.charge(&publisher, members.len()));
+
+        // The producer's trace, for all events of the message.
+        let trace = TraceContext::onward(&tracing::Span::current(), message.header(TRACEPARENT)).to_string();
+        let mut accepting: FuturesOrdered<_> =
+            members.iter().map(|member| self.accept_member(&publisher, member, &trace)).collect();
+        let (mut refused, mut later) = (Vec::new(), None);
+        let mut place = 0;
+        while let Some(result) = accepting.next().await {
+            match result {
+                Ok(()) => {}
+                Err(Refusal::NotNow(why)) => later = Some(why),
+                Err(Refusal::Never(reason)) => refused.push((place, reason)),
+            }
+            place += 1;
+        }
+        drop(accepting);
+        // Whatever was accepted is known by its id when all of it is tried again.
+        if let Some(why) = later {
+            return Err(Refusal::NotNow(why));
+        }
+        self.put_aside(message, &members, refused).await
+    }
+
+    async fn accept_member(&self, publisher: &Publisher, member: &Member<'_>, trace: &str) -> Result<(), Refusal> {
+        let event = member.event.as_ref().map_err(|problem| Refusal::from(problem.clone()))?;
+        self.ingest.accepter.accept(publisher, event, Some(trace)).await?;
+        Ok(())
+    }
+
+    /// Puts what was refused aside: the message as it came where it is one event, else each bad member of a batch as a batch
+    /// of one.
+    async fn put_aside(
+        &self,
+        message: &PublicMessage,
+        members: &[Member<'_>],
+        mut refused: Vec<(usize, String)>,
+    ) -> Result<Intaken, Refusal> {
+        if members.len() == 1 && refused.len() == 1 {
+            return Err(Refusal::Never(refused.remove(0).1));
+        }
+        for (place, reason) in refused {
+            let alone = members.get(place).and_then(|member| member.alone.clone());
+            let alone = PublicMessage { body: alone.unwrap_or_else(|| message.body.clone()), ..message.clone() };
+            let reason = format!("event {place} of {}: {reason}", members.len());
+            let put = self.singles.dead_letter_public(&alone, Queue::Intake, &reason).await;
+            put.map_err(|error| Refusal::NotNow(error.to_string()))?;
+        }
+        Ok(Intaken::Accepted)
+    }
+
+    /// The tenant, with whatever was known of it when the message came.
+    async fn publisher(&self, tenant: TenantId, received: Instant) -> Result<Publisher, Refusal> {
+        let keys = &self.ingest.keys;
+        if let Some(publisher) = keys.tenant(tenant)? {
+            return Ok(publisher);
+        }
+        if tokio::time::timeout(NEWS_MAX, keys.caught_up(received)).await.is_err() {
+            let why = format!("{tenant} is not known here, and the database that may know it is not available");
+            return Err(Refusal::NotNow(why));
+        }
+        keys.tenant(tenant)?.ok_or_else(|| Refusal::Never(format!("there is no tenant {tenant}")))
+    }
+
+    /// The lane for so many events: bulk, when they are more than the tenant's rate allows now.
+    fn charge(&self, publisher: &Publisher, events: usize) -> Lane {
+        if self.ingest.keys.charge(publisher.tenant, events).is_ok() { Lane::Live } else { Lane::Bulk }
+    }
+}
+
+/// What one message's tries share.
+struct Attempt {
+    received: Instant,
+    /// Charged once.
+    lane: Option<Lane>,
+}
+
+/// A problem in one line, every wrong field with its place.
+fn reason(problem: &Problem) -> String {
+    if problem.errors.is_empty() {
+        return problem.detail.clone();
+    }
+    let each: Vec<String> = problem.errors.iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect();
+    each.join("; ")
+}

@@ -1,0 +1,50 @@
+//! KumoMTA's log records as events, by the mapping of the tenant's profile.
+
+use std::borrow::Cow;
+
+use postrider_model::event::Origin;
+use postrider_model::ids::TenantId;
+use postrider_profiles::{MappedEvent, Mappings};
+use postrider_runtime::problem::Problem;
+
+use super::message::Member;
+use crate::event::{Fields, check, hash};
+use crate::request::check_size;
+
+/// The events that a record says, none when its mapping makes none of it.
+///
+/// # Errors
+/// No mapping, or bytes that are no record.
+pub(super) fn read<'a>(
+    tenant: TenantId,
+    record: &'a [u8],
+    profile: &str,
+    mappings: &Mappings,
+) -> Result<Vec<Member<'a>>, Problem> {
+    check_size(record)?;
+    let mapping = mappings.get(profile).ok_or_else(|| {
+        let detail = format!(
+            "profile {profile} has no mapping of KumoMTA's records; {profile}.toml in POSTRIDER_MAPPINGS_DIR would be one"
+        );
+        Problem::bad_request(detail)
+    })?;
+    let mapped = mapping.events(record).map_err(|error| Problem::bad_request(error.to_string()))?;
+    Ok(mapped.into_iter().map(|event| member(tenant, event)).collect())
+}
+
+fn member<'a>(tenant: TenantId, mapped: MappedEvent) -> Member<'a> {
+    // Of everything that the record says: another record of the same message is another event, the same record again is the
+    // same one.
+    let id = format!("evt_{}", hash(&[b"kumomta", mapped.record.as_bytes(), mapped.recipient.as_bytes()]));
+    let fields = Fields {
+        event_type: Cow::Owned(mapped.event_type.as_str().to_owned()),
+        data: Cow::Owned(mapped.data),
+        id: Some(Cow::Owned(id)),
+        key: None,
+        timestamp: Some(Cow::Owned(mapped.occurred_at.to_rfc3339_millis())),
+        metadata: mapped.metadata.map(Cow::Owned),
+        attributes: mapped.attributes,
+        origin: Origin::Api,
+    };
+    Member { event: check(tenant, fields).map_err(Problem::unprocessable), alone: None }
+}

@@ -1,0 +1,91 @@
+//! Consuming what strangers wrote: no bundles, a task a message, a panic caught, the message acked when it is settled.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{self, Budget, Inbound, Take};
+use super::{ConsumeOptions, GIVE_UP_AT, MemberContext, Poison, Unsettled, from_panic};
+use crate::broker::Broker;
+use crate::metrics;
+use crate::public::PublicMessage;
+use crate::topology::Queue;
+
+impl Broker {
+    /// Consumes a queue of producers' messages until `stop`, then drains and returns.
+    ///
+    /// The handler runs in a task a message. `Ok` settles it: everything it caused must be confirmed by then.
+    /// [`Unsettled::Poison`] and a panic put it aside as it came; [`Unsettled::GiveBack`] returns it to the queue, which
+    /// counts against it: only for a stop.
+    pub async fn consume_public<H, F>(&self, queue: Queue, options: ConsumeOptions, handler: H, stop: CancellationToken)
+    where
+        H: Fn(PublicMessage) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), Unsettled>> + Send + 'static,
+    {
+        let take = Public {
+            broker: self.clone(),
+            queue,
+            budget: Budget::new(options),
+            handler: Arc::new(handler),
+            messages: ::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name()),
+        };
+        engine::run(self, queue, options, take, stop).await;
+    }
+}
+
+struct Public<H> {
+    broker: Broker,
+    queue: Queue,
+    budget: Budget,
+    handler: Arc<H>,
+    messages: ::metrics::Counter,
+}
+
+impl<H, F> Take for Public<H>
+where
+    H: Fn(PublicMessage) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), Unsettled>> + Send + 'static,
+{
+    async fn take(&mut self, inbound: Inbound) {
+        let Some(share) = self.budget.take(1, inbound.delivery.data.len()).await else { return };
+        self.messages.increment(1);
+        let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
+        tokio::spawn(async move {
+            let _share = share;
+            let Inbound { mut delivery, context, settler } = inbound;
+            let message = PublicMessage::take(&mut delivery);
+            if handle(&broker, queue, handler.as_ref(), message, context).await {
+                settler.ack();
+            }
+        });
+    }
+}
+
+/// Handles one message; tells whether it is settled.
+async fn handle<H, F>(
+    broker: &Broker,
+    queue: Queue,
+    handler: &H,
+    message: PublicMessage,
+    context: MemberContext,
+) -> bool
+where
+    H: Fn(PublicMessage) -> F,
+    F: Future<Output = Result<(), Unsettled>>,
+{
+    let count = context.delivery_count;
+    let poison = if count >= GIVE_UP_AT {
+        Poison::new(format!("seen {count} times without being settled"))
+    } else {
+        let kept = message.clone();
+        match AssertUnwindSafe(async move { handler(kept).await }).catch_unwind().await {
+            Ok(Ok(())) => return true,
+            Ok(Err(Unsettled::GiveBack(_))) => return false,
+            Ok(Err(Unsettled::Poison(poison))) => poison,
+            Err(panic) => from_panic(panic.as_ref()),
+        }
+    };
+    broker.own_singles().dead_letter_public(&message, queue, &poison.reason).await.is_ok()
+}

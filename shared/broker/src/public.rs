@@ -1,0 +1,132 @@
+//! Messages as strangers write them: producers on the public exchange, and what became a dead letter.
+
+use bytes::Bytes;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable};
+use postrider_model::time::UnixMillis;
+
+/// Bytes of header names and values that are kept. A message's properties travel in one frame, so a dead letter that
+/// kept more, and got its reason besides, might not be publishable.
+const HEADERS_BYTES_MAX: usize = 32 * 1024;
+
+/// What the broker (or a service) put on a message for its own purposes: not the producer's.
+const NOT_THE_PRODUCERS: [&str; 7] =
+    ["x-reason", "x-source", "x-body-cut", "x-death", "x-delivery-count", "x-first-death-", "x-last-death-"];
+
+/// A message with its properties as text. Headers that are tables or arrays are left out: nothing reads them; so is what
+/// goes beyond 32 KiB of headers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PublicMessage {
+    /// What it was published with.
+    pub routing_key: String,
+    /// `content_type`.
+    pub content_type: Option<String>,
+    /// `message_id`.
+    pub message_id: Option<String>,
+    /// The headers by name, in the order of names.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl PublicMessage {
+    /// Reads a message, taking its body.
+    pub(crate) fn take(delivery: &mut Delivery) -> Self {
+        let properties = &delivery.properties;
+        Self {
+            routing_key: delivery.routing_key.as_str().to_owned(),
+            content_type: properties.content_type().as_ref().map(|text| text.as_str().to_owned()),
+            message_id: properties.message_id().as_ref().map(|text| text.as_str().to_owned()),
+            headers: properties.headers().as_ref().map(headers).unwrap_or_default(),
+            body: std::mem::take(&mut delivery.data).into(),
+        }
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The producer's own headers, to be sent on.
+    pub(crate) fn own_headers(&self) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in self.headers.iter().filter(|(name, _)| is_the_producers(name)) {
+            table.insert(name.as_str().into(), AMQPValue::LongString(value.as_str().into()));
+        }
+        table
+    }
+}
+
+fn is_the_producers(name: &str) -> bool {
+    !NOT_THE_PRODUCERS.iter().any(|mark| name == *mark || (mark.ends_with('-') && name.starts_with(mark)))
+}
+
+fn headers(table: &FieldTable) -> Vec<(String, String)> {
+    let mut room = HEADERS_BYTES_MAX;
+    let mut headers = Vec::new();
+    for (name, value) in table.inner() {
+        let Some(text) = text(value) else { continue };
+        let Some(left) = room.checked_sub(name.as_str().len() + text.len()) else { continue };
+        room = left;
+        headers.push((name.as_str().to_owned(), text));
+    }
+    headers
+}
+
+/// A header's value as text; `None` for tables, arrays and nothing.
+pub(crate) fn text(value: &AMQPValue) -> Option<String> {
+    Some(match value {
+        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
+        AMQPValue::ShortString(text) => text.as_str().to_owned(),
+        AMQPValue::ByteArray(bytes) => String::from_utf8_lossy(bytes.as_slice()).into_owned(),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::ShortShortInt(value) => value.to_string(),
+        AMQPValue::ShortShortUInt(value) => value.to_string(),
+        AMQPValue::ShortInt(value) => value.to_string(),
+        AMQPValue::ShortUInt(value) => value.to_string(),
+        AMQPValue::LongInt(value) => value.to_string(),
+        AMQPValue::LongUInt(value) => value.to_string(),
+        AMQPValue::LongLongInt(value) => value.to_string(),
+        AMQPValue::Float(value) => value.to_string(),
+        AMQPValue::Double(value) => value.to_string(),
+        // Seconds since 1970, as AMQP 0-9-1 has them.
+        AMQPValue::Timestamp(seconds) => {
+            let millis = i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
+            UnixMillis(millis).to_rfc3339_seconds()
+        }
+        AMQPValue::DecimalValue(_) | AMQPValue::FieldArray(_) | AMQPValue::FieldTable(_) | AMQPValue::Void => {
+            return None;
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_broker_wrote_is_not_sent_on_as_the_producers() {
+        let headers =
+            ["x-reason", "x-death", "x-first-death-queue", "x-last-death-reason", "x-mine", "postrider-version"];
+        let message = PublicMessage {
+            headers: headers.map(|name| (name.to_owned(), "v".to_owned())).to_vec(),
+            ..PublicMessage::default()
+        };
+        let own: Vec<_> = message.own_headers().inner().keys().map(|name| name.as_str().to_owned()).collect();
+        assert_eq!(own, ["postrider-version", "x-mine"]);
+    }
+
+    #[test]
+    fn headers_are_text_and_bounded() {
+        let mut table = FieldTable::default();
+        table.insert("a".into(), AMQPValue::LongInt(1));
+        table.insert("b".into(), AMQPValue::Boolean(true));
+        table.insert("c".into(), AMQPValue::Timestamp(1_700_000_000));
+        table.insert("d".into(), AMQPValue::FieldTable(FieldTable::default()));
+        table.insert("e".into(), AMQPValue::LongString("x".repeat(HEADERS_BYTES_MAX).into()));
+        table.insert("f".into(), AMQPValue::LongString("last".into()));
+        let read = headers(&table);
+        let read: Vec<_> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(read, [("a", "1"), ("b", "true"), ("c", "2023-11-14T22:13:20Z"), ("f", "last")]);
+    }
+}

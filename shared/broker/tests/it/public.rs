@@ -1,0 +1,109 @@
+//! The public exchange, the queue behind it, and what is put aside from there.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_broker::{ConsumeOptions, Poison, PublicMessage, Queue, Unsettled};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{PATIENCE, Vhost, eventually};
+
+fn message(key: &str, body: &'static str) -> PublicMessage {
+    PublicMessage {
+        routing_key: key.into(),
+        content_type: Some("application/json".into()),
+        message_id: Some("m-1".into()),
+        headers: vec![("a".into(), "1".into()), ("b".into(), "two".into())],
+        body: Bytes::from_static(body.as_bytes()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_put_aside_and_sent_back_as_it_came() {
+    let vhost = Vhost::new("public").await;
+    let broker = vhost.broker().await;
+    let (seen, mut received) = mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let consuming = tokio::spawn({
+        let (broker, stop) = (broker.clone(), stop.clone());
+        let handler = move |message: PublicMessage| {
+            let seen = seen.clone();
+            async move {
+                let body = message.body.clone();
+                seen.send(message).unwrap();
+                match &body[..] {
+                    b"poison" => Err(Unsettled::Poison(Poison::new("it is poison"))),
+                    b"panic" => panic!("oh no"),
+                    _ => Ok(()),
+                }
+            }
+        };
+        async move { broker.consume_public(Queue::Intake, ConsumeOptions::default(), handler, stop).await }
+    });
+    let singles = broker.singles();
+    let mut dead = broker.consume_raw(Queue::DeadLetters, ConsumeOptions::default(), stop.clone());
+    for (body, reason) in [("poison", "it is poison"), ("panic", "panic: oh no")] {
+        let sent = message("ten_operator.a.b", body);
+        singles.publish_again(Queue::Intake, &sent).await.unwrap();
+        let taken = tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap();
+        assert_eq!(taken, sent);
+        let letter = tokio::time::timeout(PATIENCE, dead.recv()).await.unwrap().unwrap();
+        assert_eq!(letter.headers.reason.as_deref(), Some(reason));
+        assert_eq!(letter.headers.source.as_deref(), Some("postrider.intake"));
+        let original = &letter.headers.original;
+        assert_eq!((&original.routing_key, &original.message_id), (&sent.routing_key, &sent.message_id));
+        assert_eq!((&letter.body, original.header("b")), (&sent.body, Some("two")));
+        letter.ack();
+    }
+    // The queue moves on.
+    singles.publish_again(Queue::Intake, &message("ten_operator.a.b", "good")).await.unwrap();
+    assert_eq!(tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap().body, "good");
+    stop.cancel();
+    consuming.await.unwrap();
+    assert!(dead.recv().await.is_none());
+    dead.drained().await;
+    let depth = broker.queue_depth(Queue::Intake.name()).await.unwrap();
+    assert_eq!(depth.messages, 0);
+    vhost.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_larger_than_anything_that_can_be_accepted_is_cut_when_it_is_put_aside() {
+    let vhost = Vhost::new("cut").await;
+    let broker = vhost.broker().await;
+    let large = PublicMessage { body: vec![b'x'; 8 * 1024 * 1024 + 1].into(), ..message("k", "") };
+    broker.singles().dead_letter_public(&large, Queue::Intake, "too large").await.unwrap();
+    let stop = CancellationToken::new();
+    let mut dead = broker.consume_raw(Queue::DeadLetters, ConsumeOptions::default(), stop.clone());
+    let letter = tokio::time::timeout(PATIENCE, dead.recv()).await.unwrap().unwrap();
+    assert_eq!((letter.body.len(), letter.headers.original.header("x-body-cut")), (64 * 1024, Some("8388609")));
+    letter.ack();
+    stop.cancel();
+    dead.drained().await;
+    vhost.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_intake_takes_any_key_is_limited_and_dead_letters_at_least_once() {
+    let vhost = Vhost::new("intake").await;
+    let broker = vhost.broker().await;
+    vhost.publish_raw("postrider.events", "any.key.at.all", "x").await;
+    eventually("the message to be there", async || {
+        broker.queue_depth(Queue::Intake.name()).await.is_ok_and(|depth| depth.messages == 1)
+    })
+    .await;
+    let queue = vhost.get(&format!("queues/{}/postrider.intake", vhost.name)).await;
+    let arguments = &queue["arguments"];
+    for (name, value) in [
+        ("x-queue-type", json!("quorum")),
+        ("x-overflow", json!("reject-publish")),
+        ("x-dead-letter-strategy", json!("at-least-once")),
+        ("x-max-length", json!(200_000)),
+        ("x-max-length-bytes", json!(1_073_741_824)),
+    ] {
+        assert_eq!(arguments[name], value, "{name}: {queue:#}");
+    }
+    tokio::time::timeout(Duration::from_secs(20), vhost.finish()).await.unwrap();
+}

@@ -1,0 +1,183 @@
+//! Mappings: what a mail server's log records become, as data. One file a profile, read as profiles are.
+//!
+//! The records are KumoMTA's: JSON objects with a `type`, a `timestamp` in seconds and a `recipient`. A mapping says which
+//! of them are events, of which type, what the events can be filtered by and what their `data` holds. It knows nothing of
+//! ids; it hands over what makes a record this record.
+
+mod file;
+mod record;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use postrider_model::event::{Attributes, EventType};
+use postrider_model::time::UnixMillis;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use self::record::{Source, Taken};
+use self::tree::Tree;
+use crate::registry::{ProfileError, files};
+
+/// The files that the binary carries.
+const BUILT_IN: [(&str, &str); 2] =
+    [("mumara", include_str!("../mappings/mumara.toml")), ("migomail", include_str!("../mappings/migomail.toml"))];
+
+/// Every mapping of the deployment, by the name of its profile.
+#[derive(Debug, Clone)]
+pub struct Mappings(BTreeMap<String, Mapping>);
+
+/// What records become for the tenants of one profile. Built by [`Mappings`] only.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    rules: Vec<Rule>,
+    attributes: BTreeMap<String, Source>,
+    data: Vec<Field>,
+    metadata: Vec<Field>,
+}
+
+/// Which records are of which type; the first rule that takes a record decides.
+#[derive(Debug, Clone)]
+struct Rule {
+    records: Vec<String>,
+    /// Path -> texts of which the record must have one there.
+    when: Vec<(Vec<String>, Vec<String>)>,
+    /// `None`: such a record is nobody's event.
+    event_type: Option<EventType>,
+}
+
+/// A member of the event's `data` or `metadata`.
+#[derive(Debug, Clone)]
+struct Field {
+    name: Vec<String>,
+    /// Only in events of these types; empty: in all.
+    types: Vec<EventType>,
+    source: Source,
+}
+
+/// An event that a record says.
+#[derive(Debug, Clone)]
+pub struct MappedEvent {
+    /// Its type.
+    pub event_type: EventType,
+    /// The record's time.
+    pub occurred_at: UnixMillis,
+    /// What it can be filtered by.
+    pub attributes: Attributes,
+    /// `data`, an object.
+    pub data: Box<RawValue>,
+    /// `metadata`, when the mapping makes any.
+    pub metadata: Option<Box<RawValue>>,
+    /// The whole record in a canonical form: the same for the same record, however it was written.
+    pub record: String,
+    /// The recipient that this event is about: a record of several makes an event each.
+    pub recipient: String,
+}
+
+/// Bytes that are no record of KumoMTA's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a log record of KumoMTA: {0}")]
+pub struct NotARecord(String);
+
+impl Mappings {
+    /// The mappings that the binary carries, and those of `dir`: each `<profile>.toml` there adds a mapping or replaces
+    /// one of the same name.
+    ///
+    /// # Errors
+    /// An unreadable directory or file; the first mistake in a file, with its place.
+    pub fn load(dir: Option<&Path>) -> Result<Self, ProfileError> {
+        let mut mappings = BTreeMap::new();
+        for (name, text) in BUILT_IN {
+            mappings.insert(name.to_owned(), file::parse(&format!("{name}.toml (built-in mapping)"), text)?);
+        }
+        for path in dir.map(files).transpose()?.unwrap_or_default() {
+            let text =
+                std::fs::read_to_string(&path).map_err(|source| ProfileError::Read { path: path.clone(), source })?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            mappings.insert(name, file::parse(&path.display().to_string(), &text)?);
+        }
+        Ok(Self(mappings))
+    }
+
+    /// The mapping of a profile's tenants.
+    pub fn get(&self, profile: &str) -> Option<&Mapping> {
+        self.0.get(profile)
+    }
+
+    /// Every mapping with the name of its profile.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Mapping)> {
+        self.0.iter().map(|(name, mapping)| (name.as_str(), mapping))
+    }
+}
+
+impl Mapping {
+    /// The types that records become.
+    pub fn event_types(&self) -> impl Iterator<Item = &EventType> {
+        self.rules.iter().filter_map(|rule| rule.event_type.as_ref())
+    }
+
+    /// The events that a record says: one a recipient, none when no rule takes it.
+    ///
+    /// # Errors
+    /// Not JSON, or without a type, a time or a recipient that can be read.
+    pub fn events(&self, record: &[u8]) -> Result<Vec<MappedEvent>, NotARecord> {
+        let record: Value = serde_json::from_slice(record).map_err(|error| NotARecord(error.to_string()))?;
+        let kind = record.get("type").and_then(Value::as_str);
+        let kind = kind.ok_or_else(|| NotARecord("`type` is missing or no string".into()))?;
+        let occurred_at = record::time(record.get("timestamp"))
+            .ok_or_else(|| NotARecord("`timestamp` is missing or no time in seconds since 1970".into()))?;
+        let recipients = record::recipients(record.get("recipient"))
+            .ok_or_else(|| NotARecord("`recipient` is neither a string nor several".into()))?;
+        let rule = self.rules.iter().find(|rule| rule.takes(kind, &record));
+        let Some(event_type) = rule.and_then(|rule| rule.event_type.as_ref()) else { return Ok(Vec::new()) };
+        let whole = record.to_string();
+        let event = |recipient: String| {
+            let mut one = record.clone();
+            if let Some(member) = one.get_mut("recipient") {
+                *member = Value::String(recipient.clone());
+            }
+            Ok(MappedEvent {
+                event_type: event_type.clone(),
+                occurred_at,
+                attributes: self.attributes(&one),
+                data: render(&self.data, event_type, &one)?.unwrap_or_else(|| RawValue::NULL.to_owned()),
+                metadata: if self.metadata.is_empty() { None } else { render(&self.metadata, event_type, &one)? },
+                record: whole.clone(),
+                recipient,
+            })
+        };
+        recipients.into_iter().map(event).collect()
+    }
+
+    fn attributes(&self, record: &Value) -> Attributes {
+        let value = |source: &Source| match source.find(record)? {
+            Taken::Text(text) => Some(text),
+            Taken::Json(value) => record::text(value),
+        };
+        let found = self.attributes.iter().filter_map(|(name, source)| Some((name, value(source)?)));
+        Attributes(found.map(|(name, value)| (name.as_str().into(), value.into())).collect())
+    }
+}
+
+impl Rule {
+    fn takes(&self, kind: &str, record: &Value) -> bool {
+        self.records.iter().any(|name| name == kind)
+            && self.when.iter().all(|(path, texts)| {
+                record::at(record, path).and_then(record::text).is_some_and(|text| texts.contains(&text))
+            })
+    }
+}
+
+fn render(fields: &[Field], event_type: &EventType, record: &Value) -> Result<Option<Box<RawValue>>, NotARecord> {
+    let mut tree = Tree::default();
+    for field in fields.iter().filter(|field| field.types.is_empty() || field.types.contains(event_type)) {
+        match field.source.find(record) {
+            Some(Taken::Text(text)) => tree.set(&field.name, Value::String(text).to_string()),
+            Some(Taken::Json(value)) => tree.set(&field.name, value.to_string()),
+            None => {}
+        }
+    }
+    // Names and values are JSON each, so that the whole is, too.
+    RawValue::from_string(tree.to_json()).map(Some).map_err(|error| NotARecord(error.to_string()))
+}
