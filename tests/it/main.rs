@@ -16,3 +16,4 @@ mod retry_after;
 mod rotation;
 mod standard;
 mod test_call;
+mod traces;

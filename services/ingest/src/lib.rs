@@ -77,8 +77,8 @@ pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> Router {
     let remembered = Remembered::new(config.remembered_ids, store);
     let accepter = Accepter::new(bundler, remembered, config.confirm_timeout);
     Router::new()
-        .route("/v1/publish", post(handlers::publish))
-        .route("/v1/publish/batch", post(handlers::publish_batch))
+        .route(handlers::PUBLISH, post(handlers::publish))
+        .route(handlers::PUBLISH_BATCH, post(handlers::publish_batch))
         .with_state(Arc::new(Ingest { keys, pressure, accepter }))
 }
 

@@ -1,6 +1,7 @@
 //! What scenarios share: a running deployment, a tenant's view of it, receivers, and checks by code that is not ours.
 
 mod cluster;
+mod collector;
 mod deployment;
 pub(crate) mod independent;
 pub(crate) mod instant;
@@ -9,6 +10,7 @@ mod receiver;
 mod tenant;
 
 pub(crate) use cluster::{Cluster, Urls};
+pub(crate) use collector::{Collector, Span};
 pub(crate) use deployment::Deployment;
 pub(crate) use ledger::Ledger;
 pub(crate) use receiver::{Answer, Received, Receiver};
