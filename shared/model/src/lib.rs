@@ -29,6 +29,7 @@ pub mod delivery;
 pub mod event;
 pub mod ids;
 pub mod limits;
+pub mod payload_filter;
 pub mod retry;
 pub mod subscription;
 pub mod time;

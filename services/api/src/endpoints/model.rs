@@ -85,7 +85,9 @@ pub(crate) struct CreateEndpoint {
     /// Attribute -> values. Several values: any of them; several attributes: all of them.
     #[serde(default)]
     pub(crate) filters: BTreeMap<String, Vec<String>>,
-    /// Not available yet.
+    /// A condition on `data.*`, `metadata.*` and `attributes.*`: `{"all": [..]}`, `{"any": [..]}`, `{"not": {..}}`, or a test
+    /// with `eq ne in prefix suffix gt gte lt lte exists`. At most 5 levels and 50 tests.
+    #[schema(value_type = Option<Object>, example = json!({"field": "data.amount", "op": "gt", "value": 5}))]
     pub(crate) payload_filter: Option<serde_json::Value>,
     /// Headers of its own, name -> value, at most 20. Values are not shown again.
     #[serde(default)]
@@ -127,8 +129,10 @@ pub(crate) struct EditEndpoint {
     pub(crate) event_types: Option<Vec<String>>,
     /// Replaces all filters.
     pub(crate) filters: Option<BTreeMap<String, Vec<String>>>,
-    /// Not available yet.
-    pub(crate) payload_filter: Option<serde_json::Value>,
+    /// Replaces the payload filter.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) payload_filter: Option<Option<serde_json::Value>>,
     /// Replaces all headers; the value `********` keeps a header's value as it is.
     pub(crate) headers: Option<BTreeMap<String, String>>,
     pub(crate) status: Option<WantedStatus>,
@@ -165,6 +169,9 @@ pub(crate) struct Endpoint {
     pub(crate) url: Option<String>,
     pub(crate) event_types: Vec<String>,
     pub(crate) filters: BTreeMap<String, Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) payload_filter: Option<serde_json::Value>,
     /// Names of its own headers; each value reads `********`.
     pub(crate) headers: BTreeMap<String, &'static str>,
     pub(crate) status: Status,
@@ -254,6 +261,7 @@ impl From<StoredEndpoint> for Endpoint {
             url: document.url,
             event_types: document.event_types,
             filters: document.filters,
+            payload_filter: document.payload_filter,
             headers: document.header_names.into_iter().map(|name| (name, MASK)).collect(),
             status: match endpoint.status {
                 EndpointStatus::Active => Status::Active,
@@ -352,7 +360,7 @@ impl EditEndpoint {
         set!("url", self.url.map(Some), document.url);
         set!("event_types", self.event_types, document.event_types);
         set!("filters", self.filters, document.filters);
-        set!("payload_filter", self.payload_filter.map(Some), document.payload_filter);
+        set!("payload_filter", self.payload_filter, document.payload_filter);
         set!("signature_key", self.signature_key.map(stored_key), document.signature_key);
         set!("retry_schedule_seconds", self.retry_schedule_seconds, document.retry_schedule_seconds);
         set!("timeout_seconds", self.timeout_seconds, document.timeout_seconds);
