@@ -51,8 +51,9 @@ impl Rules<'_> {
         self.subscription(document, &mut errors);
         self.headers(&draft.private.headers, &mut errors);
         self.pace(document, &mut errors);
-        if document.signature_key == SignatureKey::Ed25519 {
-            errors.add("/signature_key", "ed25519 is not available yet; allowed is hmac");
+        if document.signature_key == SignatureKey::Ed25519 && !self.profile.only_standard_signature() {
+            let detail = "the tenant's profile has a signature beside webhook-signature; allowed is hmac";
+            errors.add("/signature_key", detail);
         }
         if let Some(Err(invalid)) = document.payload_filter.as_ref().map(PayloadFilter::read) {
             errors.add(invalid.pointer, invalid.detail);
@@ -289,6 +290,7 @@ mod tests {
         good("payload_filter", json!({"field": "data.amount", "op": "gt", "value": 5}));
         bad("payload_filter", json!({"all": []}), "/payload_filter/all");
         bad("signature_key", json!("ed25519"), "/signature_key");
+        check_in("standard", "signature_key", json!("ed25519"), None);
         bad("token_header", json!("X-Token"), "/token_header");
     }
 

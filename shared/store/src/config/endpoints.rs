@@ -173,7 +173,7 @@ impl Store {
         finish(tx, version).await
     }
 
-    /// Replaces the signing secret.
+    /// Replaces the signing secret, and the public key where the endpoint has one.
     ///
     /// # Errors
     /// Not found, another version than `if_match`, [`StoreError::Crypto`].
@@ -183,6 +183,7 @@ impl Store {
         id: EndpointId,
         if_match: Option<i64>,
         secret: &SecretString,
+        public_key: Option<String>,
         rotation: Rotation,
     ) -> Result<Endpoint, StoreError> {
         let mut client = self.client().await?;
@@ -191,6 +192,8 @@ impl Store {
         let mut row = require(&tx, tenant, id, if_match).await?;
         let now = UnixMillis::now();
         let rotated = row.secrets(self.keys())?.rotated(secret.clone(), rotation, now);
+        let next_from = row.endpoint.next_secret_from;
+        row.endpoint.document.rotate_public_key(public_key, rotation, next_from, now);
         row.replace_secrets(self.keys(), &rotated)?;
         row.endpoint.version = version;
         row.endpoint.updated_at = now;
