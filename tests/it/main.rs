@@ -7,6 +7,7 @@ mod harness;
 
 mod blocked;
 mod crash;
+mod explain;
 mod filters;
 mod ladder;
 mod magnetite;

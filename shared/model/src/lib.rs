@@ -27,6 +27,7 @@
 pub mod attempt;
 pub mod delivery;
 pub mod event;
+pub mod explain;
 pub mod ids;
 pub mod limits;
 pub mod payload_filter;

@@ -17,6 +17,8 @@ use std::cmp::Ordering;
 
 pub use fields::{BoundFilter, Fields, Found, Payload};
 
+use serde_json::{Map, Value};
+
 use fields::Slot;
 use read::Field;
 use scalar::Scalar;
@@ -27,6 +29,24 @@ pub struct PayloadFilter {
     root: Node,
     /// Where each test looks, in the tests' order.
     fields: Vec<Field>,
+}
+
+/// Values of one field that are shown, see [`PayloadFilter::look`].
+const SHOWN_MAX: usize = 20;
+
+impl PayloadFilter {
+    /// Whether the filter takes an event, and what each of its fields holds: a list of values, the first 20 at most, or
+    /// `null` where the event has no such field. For one filter alone; many are bound to their [`Fields`].
+    pub fn look(&self, payload: &Payload<'_>) -> (bool, Map<String, Value>) {
+        let mut fields = Fields::default();
+        let bound = fields.bind(self.clone());
+        let found = fields.collect([&bound], payload);
+        let held = self.fields.iter().zip(bound.slots(&found)).map(|(field, slot)| {
+            let values = slot.values.iter().take(SHOWN_MAX).map(Scalar::to_json).collect();
+            (field.text.to_string(), if slot.is_there { Value::Array(values) } else { Value::Null })
+        });
+        (bound.takes(&found), held.collect())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -63,6 +63,11 @@ impl BoundFilter {
     pub fn takes(&self, found: &Found<'_>) -> bool {
         self.root.passes(&|test| &found.0[self.fields[test]])
     }
+
+    /// What each test's field holds, in the tests' order.
+    pub(super) fn slots<'s, 'a>(&'s self, found: &'s Found<'a>) -> impl Iterator<Item = &'s Slot<'a>> {
+        self.fields.iter().map(|place| &found.0[*place])
+    }
 }
 
 impl Default for Fields {

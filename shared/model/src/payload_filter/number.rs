@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use serde_json::Value;
+
 /// A JSON number. Whole numbers from -2^63 to 2^64-1 are exact; all others are the nearest 64-bit floating point number.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {
@@ -14,6 +16,17 @@ impl Number {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let whole = text.parse::<i64>().map(i128::from).or_else(|_| text.parse::<u64>().map(i128::from));
         whole.map(Self::Whole).or_else(|_| text.parse().map(Self::Real)).ok()
+    }
+
+    /// As JSON writes it; one that is beyond 64-bit floating point as `null`.
+    pub(super) fn to_json(self) -> Value {
+        match self {
+            Self::Whole(whole) => match i64::try_from(whole) {
+                Ok(whole) => Value::from(whole),
+                Err(_) => u64::try_from(whole).map_or(Value::Null, Value::from),
+            },
+            Self::Real(real) => Value::from(real),
+        }
     }
 
     pub(super) fn order(self, other: Self) -> Ordering {

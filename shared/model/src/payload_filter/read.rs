@@ -21,6 +21,8 @@ pub(super) struct Field {
     pub(super) root: Root,
     /// From the outside in; not empty.
     pub(super) names: Vec<Box<str>>,
+    /// As it was written.
+    pub(super) text: Box<str>,
 }
 
 /// What a field is part of.
@@ -141,7 +143,7 @@ fn read_field(text: &str) -> Result<Field, String> {
     if root == Root::Attributes && !(names.len() == 1 && is_attribute_name(&names[0])) {
         return Err("no attribute has such a name".into());
     }
-    Ok(Field { root, names: names.into_iter().map(Into::into).collect() })
+    Ok(Field { root, names: names.into_iter().map(Into::into).collect(), text: text.into() })
 }
 
 fn read_op(op: &str, value: Option<&Value>, pointer: &str) -> Result<Op, InvalidSubscription> {

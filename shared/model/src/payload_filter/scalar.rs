@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use serde_json::Value;
+
 use super::number::Number;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +33,15 @@ impl Scalar<'_> {
             (Scalar::Number(a), Scalar::Number(b)) => Some(a.order(*b)),
             (Scalar::Text(a), Scalar::Text(b)) => Some(a.cmp(b)),
             _ => None,
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        match self {
+            Scalar::Null => Value::Null,
+            Scalar::Bool(value) => Value::Bool(*value),
+            Scalar::Number(number) => number.to_json(),
+            Scalar::Text(text) => Value::String(text.clone().into_owned()),
         }
     }
 

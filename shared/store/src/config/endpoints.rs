@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio_postgres::types::Json;
 
 use super::counter::{bump, finish};
-use super::endpoint_row::{COLUMNS, EndpointRow, bury, endpoint_at, require};
+use super::endpoint_row::{COLUMNS, EndpointRow, bury, endpoint_at, endpoints_at, require};
 use super::secrets::{self, Column};
 use super::{
     Endpoint, EndpointDraft, EndpointList, EndpointPrivate, EndpointSummary, EndpointVersion, NewEndpoint, Rotation,
@@ -232,6 +232,20 @@ impl Store {
         outbox::add_event(&tx, &outbox::endpoint_disabled(&row.endpoint, reason, now)).await?;
         finish(tx, version).await?;
         Ok(true)
+    }
+
+    /// The endpoints of a tenant as configuration version `version` knew them, the newest 1,000, without those deleted before
+    /// `since`. Such as did not exist yet are not among them.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn endpoints_at(
+        &self,
+        tenant: TenantId,
+        version: i64,
+        since: UnixMillis,
+    ) -> Result<Vec<EndpointVersion>, StoreError> {
+        endpoints_at(&self.client().await?, tenant, version, since).await
     }
 
     /// The endpoint as configuration version `version` knew it; `None`: it did not exist then.
