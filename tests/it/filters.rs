@@ -1,4 +1,5 @@
-//! Subscriptions end to end: types, wildcards, the four filters and the endpoint's status decide who gets an event.
+//! Subscriptions end to end: types, wildcards, the four filters, payload filters and the endpoint's status decide who
+//! gets an event.
 //! (Their rules are tables in the model's tests; here it is shown that they are in force.)
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +9,8 @@ use serde_json::{Value, json};
 use crate::harness::{Deployment, Receiver, Tenant};
 
 /// Publishes and answers which endpoints got the event: by the record, and by what the receiver saw.
-async fn reached(tenant: &Tenant, receiver: &Receiver, event_type: &str, attributes: Value) -> BTreeSet<String> {
-    let event = tenant.publish(&json!({"type": event_type, "data": {}, "attributes": attributes})).await;
+async fn reached(tenant: &Tenant, receiver: &Receiver, event: &Value) -> BTreeSet<String> {
+    let event = tenant.publish(event).await;
     // One endpoint takes everything, so the decision is on record once a delivery is; then all of them are.
     let done = |event: &Value| {
         let deliveries = event["deliveries"].as_array().map_or(&[][..], Vec::as_slice);
@@ -60,7 +61,8 @@ async fn types_filters_and_status_decide_who_gets_an_event() {
     let check = async |event_type: &str, attributes: Value, expected: &[&str]| {
         let mut all: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
         all.insert("everything".into());
-        assert_eq!(reached(&tenant, &receiver, event_type, attributes.clone()).await, all, "{event_type} {attributes}");
+        let event = json!({"type": event_type, "data": {}, "attributes": attributes});
+        assert_eq!(reached(&tenant, &receiver, &event).await, all, "{event}");
     };
     check("email.sent", json!({}), &["exact", "below"]).await;
     check("email.bounced.hard", json!({}), &["below"]).await;
@@ -88,6 +90,64 @@ async fn types_filters_and_status_decide_who_gets_an_event() {
 }
 
 #[tokio::test]
+async fn payload_filters_decide_by_what_an_event_holds() {
+    let deployment = Deployment::start("payload-filters").await;
+    let tenant = deployment.tenant("standard").await;
+    let receiver = Receiver::start().await;
+    let large = json!({"field": "data.amount", "op": "gt", "value": 9_007_199_254_740_992_u64});
+    let mut ids = BTreeMap::new();
+    for (name, filter) in [
+        ("everything", json!(null)),
+        ("large", large.clone()),
+        ("not-large", json!({"not": large})),
+        ("pro", json!({"field": "metadata.plan", "op": "in", "value": ["pro", "team"]})),
+        (
+            "own",
+            json!({"all": [
+                {"field": "attributes.bridge", "op": "prefix", "value": "own-"},
+                {"any": [
+                    {"field": "data.items.sku", "op": "eq", "value": "a.b"},
+                    {"field": "data.items", "op": "exists", "value": false},
+                ]},
+            ]}),
+        ),
+    ] {
+        let endpoint = json!({
+            "name": name, "url": receiver.url(&format!("/{name}")), "event_types": ["order.*"], "payload_filter": filter,
+        });
+        let made = tenant.endpoint(endpoint).await;
+        let shown = tenant.get(&format!("/v1/endpoints/{}", made.id())).await;
+        assert_eq!(shown.get("payload_filter").cloned().unwrap_or_default(), filter);
+        ids.insert(name, made.id().to_owned());
+    }
+    deployment.configuration_in_force().await;
+
+    let check = async |event: Value, expected: &[&str]| {
+        let mut all: BTreeSet<String> = expected.iter().map(|name| (*name).to_owned()).collect();
+        all.insert("everything".into());
+        let mut event = event;
+        event["type"] = "order.paid".into();
+        assert_eq!(reached(&tenant, &receiver, &event).await, all, "{event}");
+    };
+    check(json!({"data": {"amount": 9_007_199_254_740_993_u64}}), &["large"]).await;
+    check(json!({"data": {"amount": 9_007_199_254_740_992_u64}}), &["not-large"]).await;
+    check(json!({"data": {"amount": "9007199254740993"}}), &["not-large"]).await;
+    check(json!({"data": [1, "x"], "metadata": {"plan": "team"}}), &["not-large", "pro"]).await;
+    let bridge = json!({"bridge": "own-7"});
+    check(json!({"data": {"items": [{"sku": "x"}, {"sku": "a.b"}]}, "attributes": bridge}), &["not-large", "own"])
+        .await;
+    check(json!({"data": {"items": [{"sku": "x"}]}, "attributes": bridge}), &["not-large"]).await;
+    check(json!({"data": {}, "attributes": bridge}), &["not-large", "own"]).await;
+
+    // Another filter, and none.
+    tenant.patch(&format!("/v1/endpoints/{}", ids["large"]), &json!({"payload_filter": null})).await;
+    let other = json!({"field": "metadata.plan", "op": "eq", "value": "free"});
+    tenant.patch(&format!("/v1/endpoints/{}", ids["pro"]), &json!({"payload_filter": other})).await;
+    deployment.configuration_in_force().await;
+    check(json!({"data": {"amount": 1}, "metadata": {"plan": "pro"}}), &["large", "not-large"]).await;
+}
+
+#[tokio::test]
 async fn a_subscription_that_cannot_be_is_refused_with_its_place() {
     let deployment = Deployment::start("refused-filters").await;
     let tenant = deployment.tenant("standard").await;
@@ -103,6 +163,9 @@ async fn a_subscription_that_cannot_be_is_refused_with_its_place() {
     refused("filters", json!({"colour": ["red"]}), "/filters/colour").await;
     refused("filters", json!({"bridge": []}), "/filters/bridge").await;
     refused("filters", json!({"dedicated_ip": ["203.0.113.0/33"]}), "/filters/dedicated_ip/0").await;
+    let nonsense = json!({"any": [{"field": "data.a", "op": "like", "value": "x"}]});
+    refused("payload_filter", nonsense, "/payload_filter/any/0/op").await;
+    refused("payload_filter", json!({"all": [{"field": "a", "op": "exists"}]}), "/payload_filter/all/0/field").await;
     refused("url", json!("ftp://example.com/"), "/url").await;
     refused("retry_schedule_seconds", json!([0]), "/retry_schedule_seconds/0").await;
 }

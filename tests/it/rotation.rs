@@ -1,4 +1,4 @@
-//! Rotating a secret: both sign while it overlaps, and secrets are shown once.
+//! Rotating a secret or a key pair: both sign while it overlaps, and secrets are shown once.
 
 use serde_json::json;
 
@@ -29,4 +29,36 @@ async fn while_a_rotation_overlaps_a_receiver_with_either_secret_believes() {
     // A header that carries one value cuts over.
     let hex = independent::python_hmac_hex(&new, &request.body).await;
     assert_eq!(request.header("x-magnetite-signature"), format!("sha256={hex}"));
+}
+
+#[tokio::test]
+async fn an_ed25519_endpoints_deliveries_verify_with_its_public_keys() {
+    let deployment = Deployment::start("ed25519").await;
+    let tenant = deployment.tenant("standard").await;
+    let receiver = Receiver::start().await;
+    let endpoint = json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"], "signature_key": "ed25519"});
+    let path = format!("/v1/endpoints/{}", tenant.endpoint(endpoint).await.id());
+    let public_key = async || tenant.get(&path).await["public_key"].as_str().expect("a public key").to_owned();
+    let old = public_key().await;
+    let deliver = async || {
+        tenant.publish(&json!({"type": "lead.created", "data": {"name": "Zoë"}})).await;
+        receiver.next().await
+    };
+    assert_eq!(independent::verified_by_ed25519(&old, &deliver().await), [true]);
+
+    tenant.post(&format!("{path}/rotate-secret"), &json!({"overlap_seconds": 3600})).await;
+    deployment.configuration_in_force().await;
+    let new = public_key().await;
+    let request = deliver().await;
+    assert_eq!(independent::verified_by_ed25519(&new, &request), [true, false]);
+    assert_eq!(independent::verified_by_ed25519(&old, &request), [false, true]);
+
+    // A cut-over ends the overlap.
+    tenant.post(&format!("{path}/rotate-secret"), &json!({"effective_at": "2020-01-01T00:00:00Z"})).await;
+    deployment.configuration_in_force().await;
+    let request = deliver().await;
+    assert_eq!(independent::verified_by_ed25519(&public_key().await, &request), [true]);
+    assert_eq!(independent::verified_by_ed25519(&new, &request), [false]);
+    let forged = crate::harness::Received { body: b"{}".to_vec(), ..request };
+    assert_eq!(independent::verified_by_ed25519(&public_key().await, &forged), [false]);
 }

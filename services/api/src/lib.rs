@@ -20,6 +20,7 @@ mod deliveries;
 mod endpoints;
 mod errors;
 mod events;
+mod explain;
 mod keys;
 mod openapi;
 mod page;

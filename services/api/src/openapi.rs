@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{Api, dead_letters, deliveries, endpoints, events, keys, profiles, retry, tenants, test_call};
+use crate::{Api, dead_letters, deliveries, endpoints, events, explain, keys, profiles, retry, tenants, test_call};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -68,6 +68,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(endpoints::rotate::rotate_secret))
         .routes(routes!(events::list))
         .routes(routes!(events::read))
+        .routes(routes!(explain::explain))
         .routes(routes!(deliveries::list))
         .routes(routes!(deliveries::read))
         .routes(routes!(retry::retry))

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use postrider_egress::{Egress, Request};
+use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{HeldReason, Trigger};
 use postrider_model::ids::SendId;
 use postrider_model::time::UnixMillis;
-use postrider_runtime::telemetry::{self, SPANS};
+use postrider_runtime::spans;
 use postrider_runtime::trace_context::TraceContext;
 use postrider_wire::messages::{AttemptRecord, DeliveryTask};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use crate::conclude;
 use crate::headers;
@@ -33,6 +34,8 @@ pub(crate) struct Attempted {
     pub(crate) ended_at: UnixMillis,
     /// How long it took.
     pub(crate) latency: Duration,
+    /// Its span, when that is recorded.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// Makes the attempt that `task` asks for. `held`: since when it was held in memory or on the ladder, and why.
@@ -45,23 +48,31 @@ pub(crate) async fn make(
     held: Option<(UnixMillis, HeldReason)>,
 ) -> Attempted {
     let _flight = metrics.flight();
-    let span = span(task);
-    let traceparent = match &task.traceparent {
+    // The first attempt is a child of the event's fan-out; later ones are linked to the first.
+    let first = task.traceparent.as_deref().filter(|_| task.number > 1);
+    let span = spans::attempt(&task.delivery.id, &task.delivery.endpoint, task.number, first);
+    let trace = TraceContext::of(&span);
+    let traceparent = match (trace, &task.traceparent) {
         // Ours since ingest, so that it needs no second look.
-        Some(event) if !telemetry::is_exporting() => Cow::Borrowed(event.as_str()),
-        event => Cow::Owned(TraceContext::onward(&span, event.as_deref()).to_string()),
+        (None, Some(event)) => Cow::Borrowed(event.as_str()),
+        (own, _) => Cow::Owned(own.unwrap_or_else(TraceContext::generate).to_string()),
     };
     let started_at = UnixMillis::now();
     let headers = headers::request(endpoint, task, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);
     let request = Request { url: endpoint.url.clone(), headers, body, timeout: endpoint.timeout };
     // Boxed: the largest part of a delivery's task, which is copied when it is spawned.
-    let response = Box::pin(egress.send(request).instrument(span)).await;
+    let response = Box::pin(egress.send(request).instrument(span.clone())).await;
     let (ended, ended_at) = (Instant::now(), UnixMillis::now());
 
     let held_for = held.map(|(since, _)| since.until(started_at)).unwrap_or_default();
     let late = task.due_at.map(|due| due.until(started_at));
     let outcome = conclude::outcome(response.outcome, response.status_code, &endpoint.retry_policy());
+    spans::attempted(&span, response.status_code, (outcome != Outcome::Success).then_some(outcome.as_str()));
+    tracing::debug!(
+        delivery.id = %task.delivery.id, endpoint.id = %task.delivery.endpoint, attempt.number = task.number,
+        %outcome, status_code = response.status_code, "made an attempt"
+    );
     metrics.attempt(outcome);
     metrics.attempt_seconds.record(response.duration);
     if let Some(late) = late {
@@ -91,27 +102,7 @@ pub(crate) async fn make(
         response_headers: response.headers.as_slice().into(),
     };
     let latency = response.duration;
-    Attempted { record, excerpt: response.excerpt, retry_after: response.retry_after, ended, ended_at, latency }
-}
-
-/// The first attempt belongs to the event's trace; later ones are traces of their own that link to it.
-fn span(task: &DeliveryTask) -> Span {
-    if !telemetry::is_exporting() {
-        return Span::none();
-    }
-    let span = tracing::info_span!(
-        target: SPANS,
-        "attempt",
-        otel.kind = "client",
-        http.request.method = "POST",
-        delivery.id = %task.delivery.id,
-        endpoint.id = %task.delivery.endpoint,
-        attempt.number = task.number,
-    );
-    if let Some(event) = task.traceparent.as_deref().and_then(|text| text.parse::<TraceContext>().ok()) {
-        if task.number == 1 { event.adopt(&span) } else { event.link(&span) }
-    }
-    span
+    Attempted { record, excerpt: response.excerpt, retry_after: response.retry_after, ended, ended_at, latency, trace }
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -6,6 +6,7 @@ use postrider_model::attempt::{AttemptResult, Outcome, StatusVerdict};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, Trigger};
 use postrider_model::retry::{RetryPolicy, Step, next_step};
 use postrider_model::time::UnixMillis;
+use postrider_runtime::trace_context::TraceContext;
 use postrider_wire::messages::{AttemptRecord, DeliveryTask, OutcomeReport};
 
 use crate::pace::Seen;
@@ -17,6 +18,23 @@ pub(crate) struct Conclusion {
     pub(crate) report: OutcomeReport,
     /// The next attempt, and how long after the end of this one.
     pub(crate) next: Option<(DeliveryTask, Duration)>,
+}
+
+impl Conclusion {
+    /// Names the attempt's span, when it has one, to those who link to it: the recorder and, after a first attempt,
+    /// every later one.
+    pub(crate) fn traced(mut self, attempt: Option<TraceContext>) -> Self {
+        if let Some(attempt) = attempt {
+            let traceparent = Some(attempt.to_string());
+            if let Some((next, _)) = &mut self.next
+                && next.number == 2
+            {
+                next.traceparent.clone_from(&traceparent);
+            }
+            self.report.traceparent = traceparent;
+        }
+        self
+    }
 }
 
 /// The outcome by the profile's classes: a client that knows no profile calls every 2xx a success.
@@ -204,6 +222,21 @@ mod tests {
     fn retry_after_counts_from_the_end_of_the_attempt() {
         let conclusion = conclude(testing::task(), Outcome::HttpStatus, Some(503), Some(20));
         assert_eq!(conclusion.report.next_attempt_at, Some(testing::NOW.plus(Duration::from_secs(20))));
+    }
+
+    #[test]
+    fn every_retry_links_to_the_first_attempt_and_each_report_to_its_own() {
+        let trace = || Some(TraceContext::generate());
+        let (event, first, second) = (trace(), trace(), trace());
+        let text = |context: Option<TraceContext>| context.map(|context| context.to_string());
+        let task = DeliveryTask { traceparent: text(event), ..testing::task() };
+        let Conclusion { report, next } = conclude(task.clone(), Outcome::Timeout, None, None).traced(first);
+        let (retry, _) = next.unwrap();
+        assert_eq!((report.traceparent, &retry.traceparent), (text(first), &text(first)));
+        let Conclusion { report, next } = conclude(retry, Outcome::Timeout, None, None).traced(second);
+        assert_eq!((report.traceparent, next.unwrap().0.traceparent), (text(second), text(first)));
+        let untraced = conclude(task, Outcome::Timeout, None, None).traced(None);
+        assert_eq!((untraced.report.traceparent, untraced.next.unwrap().0.traceparent), (text(event), text(event)));
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use postrider_broker::{Bundler, Poison, PublishState, SingleRoute, Singles, Unsettled, ladder};
+use postrider_broker::{Bundler, Poison, PublishState, Queue, SingleRoute, Singles, Unsettled, ladder};
 use postrider_egress::Egress;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::limits::HOLD_MAX;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
+use postrider_runtime::spans::{self, Cause};
 use postrider_store::{Store, StoreError};
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{DeliveryTask, OutcomeReport};
@@ -17,6 +18,7 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::attempt::{self, Attempted};
 use crate::conclude::{self, Conclusion};
@@ -68,7 +70,13 @@ impl Dispatcher {
         // Boxed, as is all that rarely happens below: each delivery's task is copied when it is spawned.
         let task: Box<DeliveryTask> =
             member.head().map_err(|error| Poison::new(format!("a delivery that cannot be read: {error}")))?;
-        let body = member.payload;
+        let event = task.traceparent.as_deref();
+        let cause = if task.number == 1 { Cause::parent(event) } else { Cause::link(event) };
+        let span = spans::process(Queue::Lane(lane).name(), &task.delivery.id, cause);
+        self.handle(lane, task, member.payload).instrument(span).await
+    }
+
+    async fn handle(&self, lane: Lane, task: Box<DeliveryTask>, body: Bytes) -> Result<(), Unsettled> {
         let now = UnixMillis::now();
         if let Some(stale) = self.interventions.check(&task) {
             self.metrics.stale.increment(1);
@@ -164,7 +172,7 @@ impl Dispatcher {
         held: Option<(UnixMillis, HeldReason)>,
     ) -> Result<(), Unsettled> {
         let attempted = attempt::make(&self.egress, &self.metrics, endpoint, &task, body.clone(), held).await;
-        let Attempted { record, excerpt, retry_after, ended, ended_at, latency } = attempted;
+        let Attempted { record, excerpt, retry_after, ended, ended_at, latency, trace } = attempted;
         match permit.end(conclude::seen(record.outcome, record.status_code), latency) {
             Transition::None => {}
             Transition::Opened => {
@@ -179,7 +187,7 @@ impl Dispatcher {
         let policy = endpoint.retry_policy();
         // Drawn only where there is something to draw.
         let draw = if policy.jitter_max > 0.0 { rand::random::<f64>() } else { 0.0 };
-        let conclusion = conclude::after_attempt(*task, record, retry_after, &policy, ended_at, draw);
+        let conclusion = conclude::after_attempt(*task, record, retry_after, &policy, ended_at, draw).traced(trace);
         let Conclusion { report, next } = conclusion;
         let report = self.outcomes.submit(vec![encode(&report, excerpt)?]);
         let Some((next, delay)) = next else { return Ok(report.await?) };

@@ -70,8 +70,9 @@ impl Prepared {
         if document.channel != Channel::Web {
             return Err(Unusable::Unsupported("its channel"));
         }
-        if document.signature_key != SignatureKey::Hmac {
-            return Err(Unusable::Unsupported("its signature key"));
+        let ed25519 = document.signature_key == SignatureKey::Ed25519;
+        if ed25519 && !profile.only_standard_signature() {
+            return Err(Unusable::Unsupported("an ed25519 key with its tenant's profile"));
         }
         let url = document.url.as_deref().and_then(|url| url.parse().ok()).ok_or(Unusable::Invalid("URL"))?;
 
@@ -94,7 +95,9 @@ impl Prepared {
         let token = private.token.filter(|_| token_scheme.is_some());
         let token = token.map(|token| secret_value(token.expose_secret(), "token")).transpose()?;
 
-        let signer = Signer::new(&signing(secrets)).map_err(|_| Unusable::Invalid("secret"))?;
+        let secrets = signing(secrets);
+        let signer = if ed25519 { Signer::ed25519(&secrets).ok() } else { Signer::new(&secrets).ok() };
+        let signer = signer.ok_or(Unusable::Invalid("secret"))?;
         let schedule = document.retry_schedule_seconds.map(RetrySchedule::from_seconds).transpose();
         let timeout = document.timeout_seconds.map(u64::from).map_or(profile.timeout, Duration::from_secs);
         let longest = limits.timeout_seconds_max.map(u64::from).map_or(ATTEMPT_TIMEOUT_MAX, Duration::from_secs);
@@ -161,7 +164,12 @@ mod tests {
         check(|e| e.document.url = Some("not a url".into()), Unusable::Invalid("URL"));
         check(|e| e.document.url = None, Unusable::Invalid("URL"));
         check(|e| e.document.channel = Channel::Pushover, Unusable::Unsupported("its channel"));
-        check(|e| e.document.signature_key = SignatureKey::Ed25519, Unusable::Unsupported("its signature key"));
+        check(|e| e.document.signature_key = SignatureKey::Ed25519, Unusable::Invalid("secret"));
+        let ed25519 = |e: &mut DispatchEndpoint| {
+            e.profile = "magnetite".into();
+            e.document.signature_key = SignatureKey::Ed25519;
+        };
+        check(ed25519, Unusable::Unsupported("an ed25519 key with its tenant's profile"));
         check(|e| e.private.headers = vec![("a b".into(), "x".into())], Unusable::Invalid("own headers"));
         check(|e| e.private.headers = vec![("a".into(), "x\n".into())], Unusable::Invalid("own headers"));
         check(|e| e.secrets.current = "whsec_!".into(), Unusable::Invalid("secret"));

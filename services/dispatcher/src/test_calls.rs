@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use postrider_broker::Queue;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::time::UnixMillis;
+use postrider_runtime::spans::{self, Cause};
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::TestCall;
+use postrider_wire::messages::{DeliveryTask, TestCall};
+use tracing::Instrument;
 
 use crate::attempt;
 use crate::conclude;
@@ -21,6 +24,12 @@ impl Dispatcher {
     pub(crate) async fn test(&self, request: Member) -> Option<Member> {
         let call: TestCall = request.head().inspect_err(|error| tracing::warn!(%error, "unreadable test call")).ok()?;
         let TestCall { task, answer_by } = call;
+        let cause = Cause::parent(task.traceparent.as_deref());
+        let span = spans::process(Queue::RpcTest.name(), &task.delivery.id, cause);
+        self.answer(task, request.payload, answer_by).instrument(span).await
+    }
+
+    async fn answer(&self, task: DeliveryTask, body: Bytes, answer_by: UnixMillis) -> Option<Member> {
         let now = UnixMillis::now();
         if answer_by <= now || !self.is_publisher_up() {
             return None;
@@ -28,12 +37,12 @@ impl Dispatcher {
         let entry = self.endpoints.entry(task.delivery.endpoint);
         let (report, excerpt) = match self.look_up(&entry, &task).await.ok()? {
             Known::Ready(endpoint) => {
-                let body = request.payload;
                 let attempted = attempt::make(&self.egress, &self.metrics, &endpoint, &task, body, None).await;
                 let policy = endpoint.retry_policy();
                 let ended_at = attempted.ended_at;
                 let retry_after = attempted.retry_after;
-                let conclusion = conclude::after_attempt(task, attempted.record, retry_after, &policy, ended_at, 0.0);
+                let conclusion = conclude::after_attempt(task, attempted.record, retry_after, &policy, ended_at, 0.0)
+                    .traced(attempted.trace);
                 (conclusion.report, attempted.excerpt)
             }
             Known::Deleted => {

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use postrider_model::delivery::{Lane, Trigger};
 use postrider_model::ids::{DeliveryId, Generation};
 use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::payload_filter::Payload;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::EventView;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryRef, DeliveryTask};
+use serde_json::value::RawValue;
 
 use crate::tenant::TenantIndex;
 
@@ -37,7 +39,8 @@ pub(crate) fn decide(
 ) -> Result<Decided, serde_json::Error> {
     let matched = match tenant {
         Some(tenant) if tenant.profile.origin_fires(&event.event_type, event.origin) => {
-            tenant.matching(&event.event_type, &event.attributes)
+            let metadata = event.metadata.as_deref().map(RawValue::get);
+            tenant.matching(&event.event_type, &Payload { data, metadata, attributes: &event.attributes })
         }
         _ => Vec::new(),
     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::Subscription;
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::Store;
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
-use crate::tenant::TenantIndex;
+use crate::tenant::{Active, TenantIndex};
 
 /// What readers see.
 #[derive(Default)]
@@ -152,10 +153,17 @@ impl Known {
 }
 
 /// Endpoints are checked when they are saved; one that no longer compiles (its profile lost a filter) matches nothing.
-fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<(EndpointId, Subscription, bool)> {
+fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Active> {
     let kind_of = |attribute: &str| profile.attribute_kind(attribute);
-    match Subscription::compile(&subscription.event_types, &subscription.filters, kind_of) {
-        Ok(compiled) => Some((subscription.endpoint, compiled, subscription.ascii_json)),
+    let payload_filter = subscription.payload_filter.as_ref().map(PayloadFilter::read).transpose();
+    let compiled = Subscription::compile(&subscription.event_types, &subscription.filters, kind_of);
+    match compiled.and_then(|compiled| Ok((compiled, payload_filter?))) {
+        Ok((compiled, payload_filter)) => Some(Active {
+            endpoint: subscription.endpoint,
+            subscription: compiled,
+            payload_filter,
+            ascii_json: subscription.ascii_json,
+        }),
         Err(error) => {
             tracing::warn!(endpoint.id = %subscription.endpoint, %error, "the subscription no longer fits its profile");
             None
@@ -166,6 +174,7 @@ fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<(En
 #[cfg(test)]
 mod tests {
     use postrider_model::event::Attributes;
+    use postrider_model::payload_filter::Payload;
     use postrider_store::feed::TenantConfig;
 
     use super::*;
@@ -198,7 +207,8 @@ mod tests {
     fn found(index: &Index, id: TenantId, event_type: &str) -> Vec<EndpointId> {
         let (_, tenant) = index.tenant(id);
         let Some(tenant) = tenant else { return Vec::new() };
-        let found = tenant.matching(&event_type.parse().unwrap(), &Attributes::default());
+        let payload = Payload { data: b"{}", metadata: None, attributes: &Attributes::default() };
+        let found = tenant.matching(&event_type.parse().unwrap(), &payload);
         found.iter().map(|candidate| candidate.endpoint).collect()
     }
 

@@ -21,15 +21,19 @@ mod tenant;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use postrider_broker::{Broker, BundleOutcome, Bundler, BundlerOptions, ConsumeOptions, Poison, Queue, Route, guard};
 use postrider_model::delivery::Lane;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_runtime::health::Check;
+use postrider_runtime::spans::{self, Cause};
+use postrider_runtime::trace_context::TraceContext;
 use postrider_store::Store;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::AcceptedEvent;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::decide::{Decided, decide};
 use crate::index::Index;
@@ -105,6 +109,8 @@ struct Caused {
     bulk: Vec<Member>,
     decisions: Vec<Member>,
     poisoned: Vec<(usize, Poison)>,
+    /// Those of the events whose traces are recorded; they end when all of it is confirmed.
+    spans: Vec<Span>,
 }
 
 impl Fanout {
@@ -124,12 +130,15 @@ impl Fanout {
         let mut caused = Caused::default();
         for (place, member) in members.iter().enumerate() {
             match self.decide(member).await {
-                Ok(decided) => {
+                Ok((decided, span)) => {
                     match decided.lane {
                         Lane::Bulk => caused.bulk.extend(decided.deliveries),
                         Lane::Live | Lane::Slow => caused.live.extend(decided.deliveries),
                     }
                     caused.decisions.push(decided.decision);
+                    if !span.is_none() {
+                        caused.spans.push(span);
+                    }
                 }
                 Err(poison) => caused.poisoned.push((place, poison)),
             }
@@ -146,13 +155,26 @@ impl Fanout {
         }
     }
 
-    async fn decide(&self, member: &Member) -> Result<Decided, Poison> {
-        let event: AcceptedEvent = member.head().map_err(|error| Poison::new(error.to_string()))?;
+    /// Decides about one event, in a span of its own that its deliveries are children of.
+    async fn decide(&self, member: &Member) -> Result<(Decided, Span), Poison> {
+        let mut event: AcceptedEvent = member.head().map_err(|error| Poison::new(error.to_string()))?;
+        let span = spans::process(Queue::Fanout.name(), &event.id, Cause::parent(event.traceparent.as_deref()));
+        if let Some(own) = TraceContext::of(&span) {
+            event.traceparent = Some(own.to_string());
+        }
+        let decided = self.decide_about(&event, &member.payload).instrument(span.clone()).await?;
+        Ok((decided, span))
+    }
+
+    async fn decide_about(&self, event: &AcceptedEvent, data: &Bytes) -> Result<Decided, Poison> {
         if self.index.version() < event.config_version {
             self.index.catch_up(event.config_version, self.catch_up_max).await;
         }
         let (config_version, tenant) = self.index.tenant(event.tenant);
-        guard(|| decide(&event, &member.payload, tenant.as_deref(), config_version, UnixMillis::now()))?
-            .map_err(|error| Poison::new(error.to_string()))
+        let decided = guard(|| decide(event, data, tenant.as_deref(), config_version, UnixMillis::now()))?
+            .map_err(|error| Poison::new(error.to_string()))?;
+        let deliveries = decided.deliveries.len();
+        tracing::debug!(event.id = %event.id, tenant.id = %event.tenant, deliveries, "decided about an event");
+        Ok(decided)
     }
 }

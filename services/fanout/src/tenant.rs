@@ -5,8 +5,22 @@ use std::sync::Arc;
 
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::EndpointId;
+use postrider_model::payload_filter::{BoundFilter, Fields, Payload, PayloadFilter};
 use postrider_model::subscription::{FilterValues, Subscription, TypePattern};
 use postrider_profiles::Profile;
+
+/// What an active endpoint wants.
+#[derive(Debug)]
+pub(crate) struct Active {
+    /// The endpoint.
+    pub(crate) endpoint: EndpointId,
+    /// Its types and filters.
+    pub(crate) subscription: Subscription,
+    /// Its condition on what the event holds.
+    pub(crate) payload_filter: Option<PayloadFilter>,
+    /// Its body escapes non-ASCII.
+    pub(crate) ascii_json: bool,
+}
 
 /// One active endpoint, compiled.
 #[derive(Debug)]
@@ -15,6 +29,8 @@ pub(crate) struct Candidate {
     pub(crate) endpoint: EndpointId,
     /// Its filters; all must take the event's attributes.
     filters: Box<[(Box<str>, FilterValues)]>,
+    /// Its condition on what the event holds.
+    payload_filter: Option<BoundFilter>,
     /// Its body escapes non-ASCII.
     pub(crate) ascii_json: bool,
 }
@@ -31,6 +47,8 @@ pub(crate) struct TenantIndex {
     /// What the tenant's deliveries look like.
     pub(crate) profile: Arc<Profile>,
     candidates: Box<[Candidate]>,
+    /// What the candidates' payload filters look at.
+    fields: Fields,
     /// Positions in `candidates` by exact type.
     exact: HashMap<Box<str>, Vec<u32>>,
     /// Positions by what stands before a wildcard, dot included: `email.`.
@@ -41,13 +59,12 @@ pub(crate) struct TenantIndex {
 
 impl TenantIndex {
     /// Arranges the active subscriptions of a tenant.
-    pub(crate) fn new(
-        profile: Arc<Profile>,
-        active: impl IntoIterator<Item = (EndpointId, Subscription, bool)>,
-    ) -> Self {
+    pub(crate) fn new(profile: Arc<Profile>, active: impl IntoIterator<Item = Active>) -> Self {
         let (mut candidates, mut exact, mut below, mut all) =
             (Vec::new(), HashMap::<_, Vec<u32>>::new(), HashMap::<_, Vec<u32>>::new(), Vec::new());
-        for (position, (endpoint, subscription, ascii_json)) in (0_u32..).zip(active) {
+        let mut fields = Fields::default();
+        for (position, active) in (0_u32..).zip(active) {
+            let Active { endpoint, subscription, payload_filter, ascii_json } = active;
             for pattern in subscription.event_types {
                 match pattern {
                     TypePattern::All => all.push(position),
@@ -55,13 +72,26 @@ impl TenantIndex {
                     TypePattern::Exact(exactly) => exact.entry(exactly).or_default().push(position),
                 }
             }
-            candidates.push(Candidate { endpoint, filters: subscription.filters.into(), ascii_json });
+            let payload_filter = payload_filter.map(|filter| fields.bind(filter));
+            candidates.push(Candidate { endpoint, filters: subscription.filters.into(), payload_filter, ascii_json });
         }
-        Self { profile, candidates: candidates.into(), exact, below, all }
+        Self { profile, candidates: candidates.into(), fields, exact, below, all }
     }
 
-    /// The endpoints that want this event, each once.
-    pub(crate) fn matching(&self, event_type: &EventType, attributes: &Attributes) -> Vec<&Candidate> {
+    /// The endpoints that want this event, each once. What the event holds is looked at only when it comes to a payload
+    /// filter, and then once for all of them.
+    pub(crate) fn matching(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<&Candidate> {
+        let mut matching = self.matching_outside(event_type, payload.attributes);
+        if matching.iter().any(|candidate| candidate.payload_filter.is_some()) {
+            let filters = matching.iter().filter_map(|candidate| candidate.payload_filter.as_ref());
+            let found = self.fields.collect(filters, payload);
+            matching.retain(|candidate| candidate.payload_filter.as_ref().is_none_or(|filter| filter.takes(&found)));
+        }
+        matching
+    }
+
+    /// By type and attributes alone.
+    fn matching_outside(&self, event_type: &EventType, attributes: &Attributes) -> Vec<&Candidate> {
         let name = event_type.as_str();
         let mut positions = self.all.clone();
         positions.extend(self.exact.get(name).into_iter().flatten());
@@ -98,16 +128,53 @@ mod tests {
     }
 
     fn index(subscriptions: Vec<Subscription>) -> (TenantIndex, Vec<EndpointId>) {
+        filtered(subscriptions.into_iter().map(|subscription| (subscription, None)).collect())
+    }
+
+    fn filtered(subscriptions: Vec<(Subscription, Option<serde_json::Value>)>) -> (TenantIndex, Vec<EndpointId>) {
         let profile = Profiles::builtin().get("standard").unwrap().clone();
-        let ids: Vec<_> = subscriptions.iter().map(|_| EndpointId::generate()).collect();
-        (TenantIndex::new(profile, ids.iter().copied().zip(subscriptions).map(|(id, s)| (id, s, false))), ids)
+        let active: Vec<_> = subscriptions
+            .into_iter()
+            .map(|(subscription, filter)| Active {
+                endpoint: EndpointId::generate(),
+                subscription,
+                payload_filter: filter.map(|json| PayloadFilter::read(&json).unwrap()),
+                ascii_json: false,
+            })
+            .collect();
+        let ids = active.iter().map(|active| active.endpoint).collect();
+        (TenantIndex::new(profile, active), ids)
+    }
+
+    fn found(index: &TenantIndex, event_type: &str, data: &str, attributes: &Attributes) -> Vec<EndpointId> {
+        let payload = Payload { data: data.as_bytes(), metadata: None, attributes };
+        let matching = index.matching(&event_type.parse().unwrap(), &payload);
+        matching.iter().map(|candidate| candidate.endpoint).collect()
     }
 
     #[test]
     fn an_endpoint_that_matches_by_several_patterns_is_found_once() {
         let (index, ids) = index(vec![subscription(&["*", "email.*", "email.bounced"], &[])]);
-        let found = index.matching(&"email.bounced".parse().unwrap(), &Attributes::default());
-        assert_eq!(found.iter().map(|c| c.endpoint).collect::<Vec<_>>(), ids);
+        assert_eq!(found(&index, "email.bounced", "{}", &Attributes::default()), ids);
+    }
+
+    #[test]
+    fn each_payload_filter_decides_for_its_own_endpoint_beside_types_and_filters() {
+        let amount = |op: &str, value: u32| Some(serde_json::json!({"field": "data.amount", "op": op, "value": value}));
+        let (index, ids) = filtered(vec![
+            (subscription(&["*"], &[]), None),
+            (subscription(&["*"], &[]), amount("gt", 5)),
+            (subscription(&["*"], &[]), amount("lt", 5)),
+            (subscription(&["a"], &[]), amount("gt", 5)),
+            (subscription(&["*"], &[("bridge", "b1")]), amount("gt", 5)),
+        ]);
+        let of = |places: &[usize]| places.iter().map(|place| ids[*place]).collect::<Vec<_>>();
+        let none = Attributes::default();
+        let bridge = Attributes([("bridge".into(), "b1".into())].into());
+        assert_eq!(found(&index, "a", r#"{"amount":6}"#, &none), of(&[0, 1, 3]));
+        assert_eq!(found(&index, "b", r#"{"amount":6}"#, &bridge), of(&[0, 1, 4]));
+        assert_eq!(found(&index, "b", r#"{"amount":4}"#, &bridge), of(&[0, 2]));
+        assert_eq!(found(&index, "b", r#"{"amount":"6"}"#, &bridge), of(&[0]));
     }
 
     proptest! {
@@ -128,8 +195,7 @@ mod tests {
             let (index, ids) = index(subscriptions.clone());
             let expected: Vec<_> = ids.iter().zip(&subscriptions)
                 .filter(|(_, s)| s.matches(&event_type, &attributes)).map(|(id, _)| *id).collect();
-            let found: Vec<_> = index.matching(&event_type, &attributes).iter().map(|c| c.endpoint).collect();
-            prop_assert_eq!(found, expected);
+            prop_assert_eq!(found(&index, event_type.as_str(), "{}", &attributes), expected);
         }
     }
 }

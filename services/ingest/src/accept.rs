@@ -5,14 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use postrider_broker::topology::ACCEPTED_EXCHANGE;
 use postrider_broker::{Bundler, PublishError};
 use postrider_model::delivery::Lane;
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profile};
 use postrider_runtime::problem::{FieldError, Problem};
+use postrider_runtime::spans;
+use postrider_runtime::trace_context::TraceContext;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::AcceptedEvent;
+use tracing::Instrument;
 
 use crate::event::{CheckedEvent, IdSource};
 use crate::idempotency::{Remembered, Seen};
@@ -53,7 +57,7 @@ impl Accepter {
         Self { bundler, remembered, confirm_timeout, instance, next_sequence: AtomicU64::new(0) }
     }
 
-    /// Accepts one event; returns once the broker has confirmed it, or once it is known to be a repeat.
+    /// Accepts one event of `trace`; returns once the broker has confirmed it, or once it is known to be a repeat.
     ///
     /// # Errors
     /// 422 for a field that the profile requires, 409 for an id that another event has, 503 when no confirm came in
@@ -62,21 +66,19 @@ impl Accepter {
         &self,
         publisher: &Publisher,
         event: &CheckedEvent<'_>,
-        traceparent: Option<&str>,
+        trace: TraceContext,
     ) -> Result<Accepted, Problem> {
         let accepted_at = UnixMillis::now();
         let warnings = check_profile(publisher, event, accepted_at)?;
         let duplicate = match event.id_source {
             IdSource::Made => {
-                self.publish(publisher, event, None, accepted_at, traceparent)
-                    .await
-                    .map_err(|error| unavailable(&error))?;
+                self.publish(publisher, event, None, accepted_at, trace).await.map_err(|error| unavailable(&error))?;
                 false
             }
             IdSource::Producer => {
                 let hash = event.content_hash();
                 let key = (publisher.tenant, event.id.clone());
-                let publish = self.publish(publisher, event, Some(hash.clone()), accepted_at, traceparent);
+                let publish = self.publish(publisher, event, Some(hash.clone()), accepted_at, trace);
                 match self.remembered.once(key, &hash, publish).await.map_err(|error| unavailable(&error))? {
                     Seen::Published => false,
                     Seen::Duplicate => true,
@@ -90,6 +92,7 @@ impl Accepter {
             }
         };
         metrics::accepted(duplicate);
+        tracing::debug!(event.id = %event.id, tenant.id = %publisher.tenant, duplicate, "accepted an event");
         Ok(Accepted { id: event.id.clone(), duplicate, warnings })
     }
 
@@ -99,8 +102,9 @@ impl Accepter {
         event: &CheckedEvent<'_>,
         content_hash: Option<String>,
         accepted_at: UnixMillis,
-        traceparent: Option<&str>,
+        trace: TraceContext,
     ) -> Result<(), PublishError> {
+        let span = spans::publish(ACCEPTED_EXCHANGE, &event.id);
         let head = AcceptedEvent {
             id: event.id.clone(),
             tenant: publisher.tenant,
@@ -116,12 +120,12 @@ impl Accepter {
             instance: self.instance,
             sequence: self.next_sequence.fetch_add(1, Ordering::Relaxed),
             content_hash,
-            traceparent: traceparent.map(str::to_owned),
+            traceparent: Some(TraceContext::of(&span).unwrap_or(trace).to_string()),
         };
         // A head of strings and numbers can always be written; a refusal is what the caller could do something about.
         let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
             .map_err(|_| PublishError::Refused)?;
-        self.bundler.submit_within(vec![member], self.confirm_timeout).await
+        self.bundler.submit_within(vec![member], self.confirm_timeout).instrument(span).await
     }
 }
 

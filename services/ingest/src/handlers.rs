@@ -10,13 +10,20 @@ use bytes::Bytes;
 use futures::stream::{FuturesOrdered, StreamExt};
 use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 use postrider_runtime::problem::{Problem, read_json};
+use postrider_runtime::spans;
 use postrider_runtime::trace_context::{TRACEPARENT, TraceContext};
 use serde::Serialize;
+use tracing::{Instrument, Span};
 
 use crate::Ingest;
 use crate::accept::{Accepted, Publisher};
 use crate::cloudevents;
 use crate::request::{BatchRequest, Place, read_event};
+
+/// Where one event is published.
+pub(crate) const PUBLISH: &str = "/v1/publish";
+/// Where many are.
+pub(crate) const PUBLISH_BATCH: &str = "/v1/publish/batch";
 
 /// The answer to an accepted event.
 #[derive(Serialize)]
@@ -51,10 +58,24 @@ pub(crate) async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let publisher = ingest.admit(&headers, 1)?;
-    let key = idempotency_key(&headers)?;
+    let span = spans::request("POST", PUBLISH, incoming(&headers));
+    traced(span, publish_one(&ingest, &headers, body)).await
+}
+
+pub(crate) async fn publish_batch(
+    State(ingest): State<Arc<Ingest>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let span = spans::request("POST", PUBLISH_BATCH, incoming(&headers));
+    traced(span, publish_many(&ingest, &headers, body)).await
+}
+
+async fn publish_one(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let publisher = ingest.admit(headers, 1)?;
+    let key = idempotency_key(headers)?;
     let body = read_body(body, EVENT_BYTES_MAX).await?;
-    let event = match cloudevents::over_http(&headers)? {
+    let event = match cloudevents::over_http(headers)? {
         None => read_event(publisher.tenant, &body, Place::Http { key })?,
         Some(_) if key.is_some() => {
             return Err(Problem::bad_request(
@@ -63,17 +84,12 @@ pub(crate) async fn publish(
         }
         Some(form) => form.read(publisher.tenant, &body)?,
     };
-    let trace = traceparent(&headers);
-    let accepted = ingest.accepter.accept(&publisher, &event, Some(&trace)).await?;
+    let accepted = ingest.accepter.accept(&publisher, &event, trace(headers)).await?;
     json(StatusCode::ACCEPTED, &Receipt::of(&accepted))
 }
 
-pub(crate) async fn publish_batch(
-    State(ingest): State<Arc<Ingest>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let publisher = ingest.admit(&headers, 0)?;
+async fn publish_many(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let publisher = ingest.admit(headers, 0)?;
     if headers.contains_key("idempotency-key") {
         return Err(Problem::bad_request(
             "a batch takes idempotency_key in each event, not the Idempotency-Key header",
@@ -86,9 +102,9 @@ pub(crate) async fn publish_batch(
         return Err(Problem::invalid_field("/events", detail));
     }
     ingest.charge(&publisher, batch.events.len())?;
-    let trace = traceparent(&headers);
+    let trace = trace(headers);
     let mut accepting: FuturesOrdered<_> =
-        batch.events.iter().map(|json| accept_member(&ingest, &publisher, json.get().as_bytes(), &trace)).collect();
+        batch.events.iter().map(|json| accept_member(ingest, &publisher, json.get().as_bytes(), trace)).collect();
     let mut results = Vec::with_capacity(batch.events.len());
     while let Some(result) = accepting.next().await {
         results.push(result);
@@ -103,9 +119,14 @@ pub(crate) async fn publish_batch(
     json(StatusCode::ACCEPTED, &BatchAnswer { results })
 }
 
-async fn accept_member(ingest: &Ingest, publisher: &Publisher, json: &[u8], trace: &str) -> Result<Accepted, Problem> {
+async fn accept_member(
+    ingest: &Ingest,
+    publisher: &Publisher,
+    json: &[u8],
+    trace: TraceContext,
+) -> Result<Accepted, Problem> {
     let event = read_event(publisher.tenant, json, Place::HttpBatch)?;
-    ingest.accepter.accept(publisher, &event, Some(trace)).await
+    ingest.accepter.accept(publisher, &event, trace).await
 }
 
 async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
@@ -130,10 +151,22 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     }
 }
 
-/// The trace that the event belongs to: the producer's, or a new one.
-fn traceparent(headers: &HeaderMap) -> String {
-    let incoming = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
-    TraceContext::onward(&tracing::Span::current(), incoming).to_string()
+/// The trace that the producer says its event belongs to.
+fn incoming(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TRACEPARENT).and_then(|value| value.to_str().ok())
+}
+
+/// The trace that the events of this request belong to: the producer's, or a new one.
+fn trace(headers: &HeaderMap) -> TraceContext {
+    TraceContext::onward(&Span::current(), incoming(headers))
+}
+
+/// Answers within `span`, which then says how.
+async fn traced(span: Span, answering: impl Future<Output = Result<Response, Problem>>) -> Result<Response, Problem> {
+    let answer = answering.instrument(span.clone()).await;
+    let status = answer.as_ref().map_or_else(|problem| problem.status, |response| response.status().as_u16());
+    spans::answered(&span, status);
+    answer
 }
 
 fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, Problem> {

@@ -86,8 +86,8 @@ pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> (Router, I
     let accepter = Accepter::new(bundler, remembered, config.confirm_timeout);
     let ingest = Arc::new(Ingest { keys, pressure, accepter });
     let routes = Router::new()
-        .route("/v1/publish", post(handlers::publish))
-        .route("/v1/publish/batch", post(handlers::publish_batch))
+        .route(handlers::PUBLISH, post(handlers::publish))
+        .route(handlers::PUBLISH_BATCH, post(handlers::publish_batch))
         .with_state(Arc::clone(&ingest));
     (routes, Intake::new(ingest, mappings, broker))
 }

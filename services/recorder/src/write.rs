@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_broker::Queue;
+use postrider_broker::topology::RECORD_EXCHANGE;
 use postrider_model::time::UnixMillis;
+use postrider_runtime::spans;
 use postrider_store::Store;
 use postrider_store::record::{DeadLetter, RecordBatch, Written};
 use postrider_wire::bundle::{self, Member};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::decode::unreadable;
 use crate::gather::Batch;
@@ -23,6 +26,19 @@ pub(crate) struct Stopped;
 
 /// Writes a batch and acks its messages. When `stop` comes while the database is away, they go back to their queues.
 pub(crate) async fn write_and_ack(store: Store, batch: Batch, stop: CancellationToken) {
+    let span = span(&batch);
+    write_all_and_ack(store, batch, stop).instrument(span).await;
+}
+
+/// Linked to every event's publish and every attempt that the batch tells about.
+fn span(batch: &Batch) -> Span {
+    let Batch { rows, messages, .. } = batch;
+    let events = rows.events.iter().map(|(event, _)| event.traceparent.as_deref());
+    let outcomes = rows.outcomes.iter().map(|(outcome, _)| outcome.traceparent.as_deref());
+    spans::process_batch(RECORD_EXCHANGE, messages.len(), events.chain(outcomes))
+}
+
+async fn write_all_and_ack(store: Store, batch: Batch, stop: CancellationToken) {
     let Batch { rows, messages, oldest } = batch;
     metrics::batch(&rows);
     let gone = disable::endpoints_gone(&rows);
@@ -33,6 +49,7 @@ pub(crate) async fn write_and_ack(store: Store, batch: Batch, stop: Cancellation
     if disable::apply(&store, &gone, &stop).await.is_err() {
         return;
     }
+    tracing::debug!(messages = messages.len(), "wrote a batch");
     for message in messages {
         message.ack();
     }

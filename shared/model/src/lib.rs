@@ -27,8 +27,10 @@
 pub mod attempt;
 pub mod delivery;
 pub mod event;
+pub mod explain;
 pub mod ids;
 pub mod limits;
+pub mod payload_filter;
 pub mod retry;
 pub mod subscription;
 pub mod time;

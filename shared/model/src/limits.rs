@@ -28,6 +28,18 @@ pub const EVENT_TYPES_MAX: usize = 100;
 pub const FILTER_VALUES_MAX: usize = 200;
 /// Most filters of an endpoint.
 pub const FILTERS_MAX: usize = 16;
+/// Deepest nesting of a payload filter, its tests included.
+pub const PAYLOAD_FILTER_DEPTH_MAX: usize = 5;
+/// Most tests (`field`, `op`, `value`) of a payload filter.
+pub const PAYLOAD_FILTER_TESTS_MAX: usize = 50;
+/// Most bytes of a payload filter's field, such as `data.amount`.
+pub const PAYLOAD_FILTER_FIELD_BYTES_MAX: usize = 256;
+/// Most names of a payload filter's field, its first included.
+pub const PAYLOAD_FILTER_FIELD_NAMES_MAX: usize = 10;
+/// Most bytes of a text that a payload filter compares with.
+pub const PAYLOAD_FILTER_TEXT_BYTES_MAX: usize = 512;
+/// Values of one field that a payload filter looks at, when there are arrays on its way.
+pub const PAYLOAD_FILTER_VALUES_MAX: usize = 1_000;
 /// Most headers of its own that an endpoint may have.
 pub const ENDPOINT_HEADERS_MAX: usize = 20;
 /// Most bytes of an endpoint's header value.

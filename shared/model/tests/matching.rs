@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use postrider_model::event::{Attributes, EventType};
+use postrider_model::explain::Wanted;
+use postrider_model::payload_filter::Payload;
 use postrider_model::subscription::{MatchKind, Subscription};
 use proptest::prelude::*;
 
@@ -198,6 +200,39 @@ fn mistakes_are_refused_with_their_place() {
     assert_eq!(pointer(&["*"], &[("sending_domain", &["*"])]), "/filters/sending_domain/0");
 }
 
+#[test]
+fn each_check_says_what_was_asked_for_and_what_there_was() {
+    use serde_json::{Value, json};
+    let types = ["email.*".to_owned()];
+    let filters = BTreeMap::from([("bridge".to_owned(), vec!["b1".to_owned(), "b2".to_owned()])]);
+    let payload_filter = json!({"any": [
+        {"field": "data.n", "op": "gt", "value": 5}, {"field": "data.list.x", "op": "eq", "value": null},
+        {"field": "metadata.gone", "op": "exists"},
+    ]});
+    let wanted = Wanted { event_types: &types, filters: &filters, payload_filter: Some(&payload_filter) };
+    let checks = |kind_of: fn(&str) -> Option<MatchKind>| {
+        let attributes = attributes(&[("bridge", "b3")]);
+        let data = br#"{"n": 6.5, "list": [{"x": "a"}, {"x": 18446744073709551615}]}"#;
+        let payload = Payload { data, metadata: None, attributes: &attributes };
+        let checks = wanted.checks(kind_of, &"email.sent".parse().unwrap(), &payload);
+        let shown = checks.into_iter().map(|c| json!([c.check, c.expected, c.actual, c.passed]));
+        Value::Array(shown.collect())
+    };
+    let held = json!({"data.n": [6.5], "data.list.x": ["a", u64::MAX], "metadata.gone": null});
+    let expected = json!([
+        ["event_types", ["email.*"], "email.sent", true],
+        ["filters.bridge", ["b1", "b2"], "b3", false],
+        ["payload_filter", payload_filter, held, true],
+    ]);
+    assert_eq!(checks(kind_of), expected);
+    // The profile has lost the filter.
+    let unreadable = checks(|_| None);
+    assert_eq!(
+        (&unreadable[0][0], &unreadable[0][3], unreadable.as_array().unwrap().len()),
+        (&json!("subscription"), &json!(false), 1)
+    );
+}
+
 /// The rules of subscriptions once more, as plainly as possible, on the texts themselves.
 mod naive {
     use super::*;
@@ -325,6 +360,12 @@ proptest! {
         let pairs: Vec<_> = event.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let compiled = subscription.matches(&event_type.parse().unwrap(), &attributes(&pairs));
         prop_assert_eq!(compiled, naive::matches(&types, &filters, &event_type, &event));
+        let wanted = Wanted { event_types: &types, filters: &filters, payload_filter: None };
+        let attributes = attributes(&pairs);
+        let payload = Payload { data: b"{}", metadata: None, attributes: &attributes };
+        let checks = wanted.checks(kind_of, &event_type.parse().unwrap(), &payload);
+        prop_assert_eq!(checks.len(), 1 + filters.len());
+        prop_assert_eq!(checks.iter().all(|check| check.passed), compiled);
     }
 }
 

@@ -11,5 +11,6 @@ pub mod http;
 pub mod metrics;
 pub mod problem;
 pub mod signals;
+pub mod spans;
 pub mod telemetry;
 pub mod trace_context;

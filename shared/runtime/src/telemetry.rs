@@ -2,8 +2,9 @@
 //!
 //! Logs go to stderr: JSON, one object a line, or for people when stderr is a terminal. `RUST_LOG` filters them (default
 //! `info`). Traces are exported only when `OTEL_EXPORTER_OTLP_ENDPOINT` (or its `_TRACES_` form) is set; without it a span
-//! with the target [`SPANS`] costs one relaxed load.
+//! of [`crate::spans`] costs one relaxed load. A JSON line that is written within a span names its trace.
 
+mod json;
 mod otlp;
 
 use std::io::IsTerminal;
@@ -57,7 +58,7 @@ pub fn is_exporting() -> bool {
 
 /// Sets up logs and traces for the whole process. Call once, first thing in `main`.
 ///
-/// `service` becomes `service.name` unless `OTEL_SERVICE_NAME` says otherwise.
+/// `postrider-<service>` becomes `service.name` unless `OTEL_SERVICE_NAME` says otherwise.
 ///
 /// # Errors
 /// `RUST_LOG` or the `OTEL_*` variables cannot be read, or it was called before.
@@ -89,6 +90,7 @@ where
     Ok(if std::io::stderr().is_terminal() {
         stderr.with_target(false).with_filter(filter).with_filter(no_spans).boxed()
     } else {
-        stderr.json().flatten_event(true).with_span_list(false).with_filter(filter).with_filter(no_spans).boxed()
+        let stderr = stderr.json().flatten_event(true).with_span_list(false).map_event_format(json::WithTrace);
+        stderr.with_filter(filter).with_filter(no_spans).boxed()
     })
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use rand::RngExt;
 use tracing::Span;
@@ -51,6 +52,16 @@ impl TraceContext {
         header.and_then(|text| text.parse().ok()).unwrap_or_else(Self::generate)
     }
 
+    /// The trace's id: 32 hexadecimal digits.
+    pub fn trace_id(self) -> impl fmt::Display {
+        TraceId::from_bytes(self.trace_id.to_be_bytes())
+    }
+
+    /// The span's id: 16 hexadecimal digits.
+    pub fn span_id(self) -> impl fmt::Display {
+        SpanId::from_bytes(self.span_id.to_be_bytes())
+    }
+
     /// Whether somebody records the trace.
     pub fn is_sampled(self) -> bool {
         self.flags & SAMPLED != 0
@@ -61,9 +72,18 @@ impl TraceContext {
         if !telemetry::is_exporting() {
             return None;
         }
-        let context = span.context();
-        let span = context.span();
-        let context = span.span_context();
+        Self::from_span_context(span.context().span().span_context())
+    }
+
+    /// The context of the span that this code runs in, when spans are exported.
+    pub fn current() -> Option<Self> {
+        if !telemetry::is_exporting() {
+            return None;
+        }
+        Context::map_current(|context| Self::from_span_context(context.span().span_context()))
+    }
+
+    fn from_span_context(context: &SpanContext) -> Option<Self> {
         context.is_valid().then(|| Self {
             trace_id: u128::from_be_bytes(context.trace_id().to_bytes()),
             span_id: u64::from_be_bytes(context.span_id().to_bytes()),
@@ -80,7 +100,7 @@ impl TraceContext {
     /// Makes this the parent of `span`; nothing without an exporter. Call it before the span is entered.
     pub fn adopt(self, span: &Span) {
         if telemetry::is_exporting() {
-            let context = opentelemetry::Context::new().with_remote_span_context(self.span_context());
+            let context = Context::new().with_remote_span_context(self.span_context());
             // Fails for a span that is disabled or has begun: it then stays a root, which is all that can be done.
             let _ = span.set_parent(context);
         }

@@ -17,7 +17,7 @@ pub const SECRET_CHARACTERS_MAX: usize = 256;
 const MADE_BYTES: usize = 32;
 
 /// Standard alphabet, padding optional: some products leave it out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

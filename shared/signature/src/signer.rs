@@ -7,12 +7,14 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{Encoding, SchemeKind, SignatureScheme, SignedContent, TemplatePart};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 
+use crate::key_pair::{InvalidPrivateKey, signing_key};
 use crate::secret::{self, InvalidSecret};
 use crate::secrets::{SigningSecrets, Slot, in_force};
 
@@ -20,7 +22,7 @@ use crate::secrets::{SigningSecrets, Slot, in_force};
 pub const WEBHOOK_ID: &str = "webhook-id";
 /// `webhook-timestamp`: the attempt's time, Unix seconds.
 pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
-/// `webhook-signature`: one or more `v1,<base64>`, parted by spaces.
+/// `webhook-signature`: one or more `v1,<base64>` (HMAC) or `v1a,<base64>` (Ed25519), parted by spaces.
 pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
 /// HMAC-SHA256, keyed. Its state is wiped when dropped.
@@ -31,9 +33,16 @@ pub(crate) fn keyed(key: &[u8]) -> Result<Keyed, InvalidSecret> {
     Keyed::new_from_slice(key).map_err(|_| InvalidSecret::Length)
 }
 
+/// One key, ready to sign.
+#[derive(Clone)]
+enum Key {
+    Hmac(HmacKey),
+    Ed25519(SigningKey),
+}
+
 /// One secret, ready to sign.
 #[derive(Clone)]
-struct Prepared {
+struct HmacKey {
     secret: SecretString,
     /// Keyed with the secret's text.
     text: Keyed,
@@ -41,7 +50,7 @@ struct Prepared {
     standard: Keyed,
 }
 
-impl Prepared {
+impl HmacKey {
     fn new(secret: &SecretString) -> Result<Self, InvalidSecret> {
         let text = secret.expose_secret();
         Ok(Self {
@@ -55,9 +64,9 @@ impl Prepared {
 /// Signs the attempts of one endpoint. Printed without its secrets, wiped when dropped.
 #[derive(Clone)]
 pub struct Signer {
-    current: Prepared,
-    previous: Option<(Prepared, UnixMillis)>,
-    next: Option<(Prepared, UnixMillis, UnixMillis)>,
+    current: Key,
+    previous: Option<(Key, UnixMillis)>,
+    next: Option<(Key, UnixMillis, UnixMillis)>,
     token_header: Option<String>,
 }
 
@@ -73,14 +82,25 @@ impl Signer {
     /// # Errors
     /// A `whsec_` secret that does not decode (import checks that, so this means a damaged row).
     pub fn new(secrets: &SigningSecrets) -> Result<Self, InvalidSecret> {
+        Self::with_keys(secrets, |secret| HmacKey::new(secret).map(Key::Hmac))
+    }
+
+    /// Prepares an endpoint whose secrets are private keys, see [`KeyPair`](crate::KeyPair). They sign
+    /// `webhook-signature` alone: a product's own header is left out.
+    ///
+    /// # Errors
+    /// A private key that does not decode (they are made here, so this means a damaged row).
+    pub fn ed25519(secrets: &SigningSecrets) -> Result<Self, InvalidPrivateKey> {
+        Self::with_keys(secrets, |private| signing_key(private).map(Key::Ed25519))
+    }
+
+    fn with_keys<E>(secrets: &SigningSecrets, key: impl Fn(&SecretString) -> Result<Key, E>) -> Result<Self, E> {
         let previous = secrets.previous.as_ref();
         let next = secrets.next.as_ref();
         Ok(Self {
-            current: Prepared::new(&secrets.current)?,
-            previous: previous.map(|p| Prepared::new(&p.secret).map(|key| (key, p.valid_until))).transpose()?,
-            next: next
-                .map(|n| Prepared::new(&n.secret).map(|key| (key, n.effective_at, n.overlap_until)))
-                .transpose()?,
+            current: key(&secrets.current)?,
+            previous: previous.map(|p| key(&p.secret).map(|key| (key, p.valid_until))).transpose()?,
+            next: next.map(|n| key(&n.secret).map(|key| (key, n.effective_at, n.overlap_until))).transpose()?,
             token_header: None,
         })
     }
@@ -109,7 +129,7 @@ impl Signer {
 
         let mut headers = Vec::with_capacity(4);
         let seconds = at.as_seconds().to_string();
-        if let Some(scheme) = scheme {
+        if let (Some(scheme), Key::Hmac(primary)) = (scheme, primary) {
             headers.push(match &scheme.kind {
                 SchemeKind::Token => {
                     let name = self.token_header.as_ref().unwrap_or(&scheme.header);
@@ -121,10 +141,10 @@ impl Signer {
             });
         }
         if standard {
-            let mut value = standard_value(&primary.standard, event_id, &seconds, body);
+            let mut value = standard_value(primary, event_id, &seconds, body);
             if let Some(also) = signing.also {
                 value.push(' ');
-                value.push_str(&standard_value(&self.at(also).standard, event_id, &seconds, body));
+                value.push_str(&standard_value(self.at(also), event_id, &seconds, body));
             }
             headers.push((WEBHOOK_ID.into(), event_id.into()));
             headers.push((WEBHOOK_TIMESTAMP.into(), seconds));
@@ -133,8 +153,8 @@ impl Signer {
         headers
     }
 
-    /// The prepared secret of a slot. [`in_force`] names only slots that it was given a time for.
-    fn at(&self, slot: Slot) -> &Prepared {
+    /// The key of a slot. [`in_force`] names only slots that it was given a time for.
+    fn at(&self, slot: Slot) -> &Key {
         let found = match slot {
             Slot::Current => None,
             Slot::Previous => self.previous.as_ref().map(|(key, _)| key),
@@ -144,15 +164,28 @@ impl Signer {
     }
 }
 
-/// `v1,<base64>` over `id.t.body` (Standard Webhooks, "Signature scheme").
-fn standard_value(key: &Keyed, event_id: &str, seconds: &str, body: &[u8]) -> String {
-    let signature = standard_mac(key, event_id, seconds, body).finalize().into_bytes();
-    format!("v1,{}", STANDARD.encode(signature))
+/// `v1,<base64>` or `v1a,<base64>` over `id.t.body` (Standard Webhooks, "Signature scheme").
+fn standard_value(key: &Key, event_id: &str, seconds: &str, body: &[u8]) -> String {
+    match key {
+        Key::Hmac(key) => {
+            let signature = standard_mac(&key.standard, event_id, seconds, body).finalize().into_bytes();
+            format!("v1,{}", STANDARD.encode(signature))
+        }
+        Key::Ed25519(key) => {
+            let signature = key.sign(&standard_content(event_id, seconds, body).concat());
+            format!("v1a,{}", STANDARD.encode(signature.to_bytes()))
+        }
+    }
+}
+
+/// What is signed, in parts.
+fn standard_content<'a>(event_id: &'a str, seconds: &'a str, body: &'a [u8]) -> [&'a [u8]; 5] {
+    [event_id.as_bytes(), b".", seconds.as_bytes(), b".", body]
 }
 
 pub(crate) fn standard_mac(key: &Keyed, event_id: &str, seconds: &str, body: &[u8]) -> Keyed {
     let mut mac = key.clone();
-    for part in [event_id.as_bytes(), b".", seconds.as_bytes(), b".", body] {
+    for part in standard_content(event_id, seconds, body) {
         mac.update(part);
     }
     mac

@@ -29,6 +29,7 @@ pub(crate) struct Urls {
 /// Running processes; they end when it is dropped.
 pub(crate) struct Cluster {
     urls: Urls,
+    settings: Vec<(&'static str, String)>,
     addresses: HashMap<&'static str, SocketAddr>,
     processes: HashMap<&'static str, Child>,
     logs: TempDir,
@@ -44,10 +45,15 @@ pub(crate) struct Publisher {
 impl Cluster {
     /// Migrates the database and starts every process.
     pub(crate) async fn start(urls: Urls) -> Self {
+        Self::start_with(urls, Vec::new()).await
+    }
+
+    /// The same with more in the environment of every process.
+    pub(crate) async fn start_with(urls: Urls, settings: Vec<(&'static str, String)>) -> Self {
         let addresses = PROCESSES.into_iter().map(|name| (name, free_address())).collect();
         let logs = tempfile::tempdir().expect("a folder");
         let client = reqwest::Client::new();
-        let mut cluster = Self { urls, addresses, processes: HashMap::new(), logs, client };
+        let mut cluster = Self { urls, settings, addresses, processes: HashMap::new(), logs, client };
         let migrated = cluster.command("migrate", "migrate").status().await.expect("postrider runs");
         assert!(migrated.success(), "postrider migrate: {migrated}");
         for name in PROCESSES {
@@ -71,6 +77,7 @@ impl Cluster {
             .env("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
             .env("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8")
             .env("POSTRIDER_EGRESS_ALLOW_HTTP", "true")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the same file"))
             .stderr(log)
@@ -158,11 +165,16 @@ impl Cluster {
         }
     }
 
+    /// What a process has logged so far.
+    pub(crate) fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.logs.path().join(format!("{name}.log"))).unwrap_or_default()
+    }
+
     /// Keeps the logs, and says where.
     fn show_logs(&mut self) {
         println!("--- logs of the processes are kept in {}", self.logs.path().display());
         for name in PROCESSES {
-            let text = std::fs::read_to_string(self.logs.path().join(format!("{name}.log"))).unwrap_or_default();
+            let text = self.log(name);
             let lines: Vec<_> = text.lines().collect();
             println!("--- {name}, last lines:\n{}", lines[lines.len().saturating_sub(8)..].join("\n"));
         }

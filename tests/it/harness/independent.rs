@@ -1,10 +1,11 @@
-//! Signatures checked by code that is not ours: the `standardwebhooks` crate, and Node's `crypto` and Python's `hmac` as
-//! processes, one for many requests.
+//! Signatures checked by code that is not ours: the `standardwebhooks` crate, ring, and Node's `crypto` and Python's
+//! `hmac` as processes, one for many requests.
 
 use std::process::Stdio;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use tokio::io::AsyncWriteExt as _;
@@ -41,6 +42,17 @@ fn verify(webhook: &Webhook, request: &Received) {
     let mut forged = request.body.clone();
     forged.push(b' ');
     assert!(webhook.verify(&forged, &headers).is_err(), "another body must not pass");
+}
+
+/// Which of the `v1a` signatures of `webhook-signature` ring verifies with a `whpk_` key.
+pub(crate) fn verified_by_ed25519(public_key: &str, request: &Received) -> Vec<bool> {
+    let key = BASE64_STANDARD.decode(public_key.strip_prefix("whpk_").expect("a public key")).expect("base64");
+    let key = UnparsedPublicKey::new(&ED25519, key);
+    let message = format!("{}.{}.", request.header("webhook-id"), request.header("webhook-timestamp"));
+    let message = [message.as_bytes(), &request.body].concat();
+    let signatures = request.header("webhook-signature").split(' ');
+    let decode = |text: &str| BASE64_STANDARD.decode(text.strip_prefix("v1a,").expect("v1a")).expect("base64");
+    signatures.map(|signature| key.verify(&message, &decode(signature)).is_ok()).collect()
 }
 
 /// HMAC-SHA256 keyed with the secret's text, in hex, by Python.

@@ -1,6 +1,7 @@
 //! What scenarios share: a running deployment, a tenant's view of it, receivers, and checks by code that is not ours.
 
 mod cluster;
+mod collector;
 mod deployment;
 mod exchange;
 pub(crate) mod independent;
@@ -11,6 +12,7 @@ mod stage;
 mod tenant;
 
 pub(crate) use cluster::{Cluster, Urls};
+pub(crate) use collector::{Collector, Span};
 pub(crate) use deployment::{Deployment, binary};
 pub(crate) use exchange::{Message, Producer};
 pub(crate) use ledger::Ledger;

@@ -6,6 +6,7 @@ use postrider_egress::AddressGuard;
 use postrider_model::limits::{
     ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, ENDPOINT_HEADER_VALUE_BYTES_MAX, ENDPOINT_HEADERS_MAX, METADATA_BYTES_MAX,
 };
+use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::retry::{InvalidSchedule, RetrySchedule};
 use postrider_model::subscription::{Subscription, TypePattern};
 use postrider_profiles::{Profile, UrlRule, is_header_name, is_header_value, is_reserved_header};
@@ -50,11 +51,12 @@ impl Rules<'_> {
         self.subscription(document, &mut errors);
         self.headers(&draft.private.headers, &mut errors);
         self.pace(document, &mut errors);
-        if document.signature_key == SignatureKey::Ed25519 {
-            errors.add("/signature_key", "ed25519 is not available yet; allowed is hmac");
+        if document.signature_key == SignatureKey::Ed25519 && !self.profile.only_standard_signature() {
+            let detail = "the tenant's profile has a signature beside webhook-signature; allowed is hmac";
+            errors.add("/signature_key", detail);
         }
-        if document.payload_filter.is_some() {
-            errors.add("/payload_filter", "not available yet");
+        if let Some(Err(invalid)) = document.payload_filter.as_ref().map(PayloadFilter::read) {
+            errors.add(invalid.pointer, invalid.detail);
         }
         if let Some(name) = &document.token_header {
             self.token_header(name, &draft.private.headers, &mut errors);
@@ -286,8 +288,10 @@ mod tests {
         bad("filters", json!({"bridge": []}), "/filters/bridge");
         bad("filters", json!({"bridge": ["ok", "\u{0}"]}), "/filters/bridge/1");
         bad("filters", json!({"dedicated_ip": ["10.0.0.0/8", "300.1.1.1"]}), "/filters/dedicated_ip/1");
-        bad("payload_filter", json!({"all": []}), "/payload_filter");
+        good("payload_filter", json!({"field": "data.amount", "op": "gt", "value": 5}));
+        bad("payload_filter", json!({"all": []}), "/payload_filter/all");
         bad("signature_key", json!("ed25519"), "/signature_key");
+        check_in("standard", "signature_key", json!("ed25519"), None);
         bad("token_header", json!("X-Token"), "/token_header");
         check_in("mumara", "token_header", json!("Authorization"), None);
         check_in("mumara", "token_header", json!("webhook-id"), Some("/token_header"));

@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_profiles::{Profile, is_header_value};
 use postrider_runtime::problem::{FieldError, Problem};
-use postrider_signature::{check_imported, generate_secret};
-use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Scope, Tenant};
+use postrider_signature::{KeyPair, check_imported, generate_secret};
+use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Scope, SignatureKey, Tenant};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::check::{Rules, of_touched};
@@ -38,19 +38,45 @@ impl Api {
     }
 }
 
-/// The secret that a customer brought, or a new one.
-pub(crate) fn secret_of(given: Option<String>, profile: &Profile, errors: &mut Vec<FieldError>) -> SecretString {
-    match given {
-        None => generate_secret(),
-        Some(given) => {
-            if let Err(invalid) = check_imported(&given) {
-                errors.push(FieldError::new("/secret", invalid.to_string()));
-            } else if profile.sends_token() && !is_header_value(&given) {
-                let detail = "the tenant's profile sends it in a header: visible ASCII, no spaces around it";
-                errors.push(FieldError::new("/secret", detail));
+/// What an endpoint is to sign with.
+pub(crate) struct NewKey {
+    pub(crate) secret: SecretString,
+    /// What verifies, when it is not the secret itself.
+    pub(crate) public: Option<String>,
+}
+
+impl NewKey {
+    /// The secret that a customer brought, or a new one, or a new key pair.
+    pub(crate) fn of(
+        kind: SignatureKey,
+        given: Option<String>,
+        profile: &Profile,
+        errors: &mut Vec<FieldError>,
+    ) -> Self {
+        let mut wrong = |detail: String| errors.push(FieldError::new("/secret", detail));
+        match (kind, given) {
+            (SignatureKey::Hmac, None) => Self { secret: generate_secret(), public: None },
+            (SignatureKey::Hmac, Some(given)) => {
+                if let Err(invalid) = check_imported(&given) {
+                    wrong(invalid.to_string());
+                } else if profile.sends_token() && !is_header_value(&given) {
+                    wrong("the tenant's profile sends it in a header: visible ASCII, no spaces around it".into());
+                }
+                Self { secret: SecretString::from(given), public: None }
             }
-            SecretString::from(given)
+            (SignatureKey::Ed25519, given) => {
+                if given.is_some() {
+                    wrong("the keys of an ed25519 endpoint are made here; leave it out".into());
+                }
+                let KeyPair { private, public } = KeyPair::generate();
+                Self { secret: private, public: Some(public) }
+            }
         }
+    }
+
+    /// The secret, for showing it once, unless there is a public key to show instead.
+    pub(crate) fn shown(&self) -> Option<String> {
+        self.public.is_none().then(|| self.secret.expose_secret().to_owned())
     }
 }
 
@@ -60,7 +86,7 @@ fn with_etag<T: serde::Serialize>(status: StatusCode, version: i64, body: T) -> 
 
 /// Make an endpoint
 ///
-/// The secret is shown this once. Refused with 409 at the tenant's limit.
+/// The secret is shown this once; an `ed25519` endpoint has a public key, which is always shown. Refused with 409 at the tenant's limit.
 #[utoipa::path(post, operation_id = "create_endpoint", path = "/v1/endpoints", tag = "endpoints",
     params(("tenant" = Option<String>, Query, description = "with an operator key: whose")), request_body = CreateEndpoint,
     responses((status = 201, body = CreatedEndpoint, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -75,19 +101,20 @@ pub(crate) async fn create(
     let profile = api.profile(&tenant.draft.profile)?;
     let rules = Rules { profile, limits: &tenant.draft.limits, guard: &api.guard };
     let (given, pushover) = (request.secret.take(), request.pushover.take());
-    let draft = request.into_draft();
+    let mut draft = request.into_draft();
     let mut errors = rules.check(&draft);
     if pushover.is_some() {
         errors.push(FieldError::new("/pushover", "not available yet"));
     }
-    let secret = secret_of(given, profile, &mut errors);
+    let key = NewKey::of(draft.document.signature_key, given, profile, &mut errors);
     if !errors.is_empty() {
         return Err(Problem::unprocessable(errors));
     }
-    let new = NewEndpoint { draft, secret };
+    draft.document.public_key.clone_from(&key.public);
+    let secret = key.shown();
+    let new = NewEndpoint { draft, secret: key.secret };
     let made = api.store.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
     let version = made.version;
-    let secret = new.secret.expose_secret().to_owned();
     Ok(with_etag(StatusCode::CREATED, version, CreatedEndpoint { endpoint: made.into(), secret }))
 }
 
@@ -149,8 +176,12 @@ pub(crate) async fn edit(
     let tenant = api.tenant(api.endpoint(visible, id).await?.tenant).await?;
     let rules = Rules { profile: api.profile(&tenant.draft.profile)?, limits: &tenant.draft.limits, guard: &api.guard };
     let apply = |draft: &mut EndpointDraft| {
+        let kind = draft.document.signature_key;
         let touched = request.clone().apply(draft);
-        let errors = of_touched(rules.check(draft), &touched);
+        let mut errors = of_touched(rules.check(draft), &touched);
+        if draft.document.signature_key != kind {
+            errors.push(FieldError::new("/signature_key", "is chosen when an endpoint is made; make another one"));
+        }
         if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
     };
     let endpoint = api.store.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use postrider_model::delivery::EndpointStatus;
+use postrider_model::time::UnixMillis;
 use postrider_store::config::{
     Channel as StoredChannel, Endpoint as StoredEndpoint, EndpointDocument, EndpointDraft, EndpointPrivate,
     SignatureKey as StoredSignatureKey,
@@ -35,7 +36,8 @@ pub(crate) enum SignatureKey {
     /// HMAC-SHA256 with the shared secret.
     #[default]
     Hmac,
-    /// Ed25519. Not available yet.
+    /// Ed25519 with a key pair: the receiver holds the public key. Only for profiles whose one signature is
+    /// `webhook-signature`.
     Ed25519,
 }
 
@@ -85,14 +87,16 @@ pub(crate) struct CreateEndpoint {
     /// Attribute -> values. Several values: any of them; several attributes: all of them.
     #[serde(default)]
     pub(crate) filters: BTreeMap<String, Vec<String>>,
-    /// Not available yet.
+    /// A condition on `data.*`, `metadata.*` and `attributes.*`: `{"all": [..]}`, `{"any": [..]}`, `{"not": {..}}`, or a test
+    /// with `eq ne in prefix suffix gt gte lt lte exists`. At most 5 levels and 50 tests.
+    #[schema(value_type = Option<Object>, example = json!({"field": "data.amount", "op": "gt", "value": 5}))]
     pub(crate) payload_filter: Option<serde_json::Value>,
     /// Headers of its own, name -> value, at most 20. Values are not shown again.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) status: WantedStatus,
-    /// A secret of your own, 1 to 256 characters; one is made when absent.
+    /// A secret of your own, 1 to 256 characters; one is made when absent. Keys of `ed25519` are always made.
     pub(crate) secret: Option<String>,
     #[serde(default)]
     pub(crate) signature_key: SignatureKey,
@@ -127,11 +131,14 @@ pub(crate) struct EditEndpoint {
     pub(crate) event_types: Option<Vec<String>>,
     /// Replaces all filters.
     pub(crate) filters: Option<BTreeMap<String, Vec<String>>>,
-    /// Not available yet.
-    pub(crate) payload_filter: Option<serde_json::Value>,
+    /// Replaces the payload filter.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) payload_filter: Option<Option<serde_json::Value>>,
     /// Replaces all headers; the value `********` keeps a header's value as it is.
     pub(crate) headers: Option<BTreeMap<String, String>>,
     pub(crate) status: Option<WantedStatus>,
+    /// Must be what it is: another kind of key takes another endpoint.
     pub(crate) signature_key: Option<SignatureKey>,
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<Vec<u32>>)]
@@ -165,6 +172,9 @@ pub(crate) struct Endpoint {
     pub(crate) url: Option<String>,
     pub(crate) event_types: Vec<String>,
     pub(crate) filters: BTreeMap<String, Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) payload_filter: Option<serde_json::Value>,
     /// Names of its own headers; each value reads `********`.
     pub(crate) headers: BTreeMap<String, &'static str>,
     pub(crate) status: Status,
@@ -176,6 +186,13 @@ pub(crate) struct Endpoint {
     #[schema(format = DateTime)]
     pub(crate) disabled_at: Option<String>,
     pub(crate) signature_key: SignatureKey,
+    /// What an `ed25519` endpoint's signatures are verified with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")]
+    pub(crate) public_key: Option<String>,
+    /// What they will be verified with from `next_secret_from` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_public_key: Option<String>,
     /// Its own delays; absent: the profile's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retry_schedule_seconds: Option<Vec<u32>>,
@@ -209,8 +226,9 @@ pub(crate) struct Endpoint {
 pub(crate) struct CreatedEndpoint {
     #[serde(flatten)]
     pub(crate) endpoint: Endpoint,
-    /// What its deliveries are signed with: shown this once.
-    pub(crate) secret: String,
+    /// What its deliveries are signed with: shown this once. An `ed25519` endpoint has a `public_key` instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) secret: Option<String>,
 }
 
 /// An endpoint in a list, with what its attempts came to within the retention.
@@ -240,6 +258,9 @@ pub(crate) struct EndpointPage {
 
 impl From<StoredEndpoint> for Endpoint {
     fn from(endpoint: StoredEndpoint) -> Self {
+        let now = UnixMillis::now();
+        let public_key = endpoint.public_key_at(now).map(str::to_owned);
+        let next_public_key = endpoint.next_public_key_at(now).map(str::to_owned);
         let document = endpoint.document;
         Self {
             id: endpoint.id.to_string(),
@@ -254,6 +275,7 @@ impl From<StoredEndpoint> for Endpoint {
             url: document.url,
             event_types: document.event_types,
             filters: document.filters,
+            payload_filter: document.payload_filter,
             headers: document.header_names.into_iter().map(|name| (name, MASK)).collect(),
             status: match endpoint.status {
                 EndpointStatus::Active => Status::Active,
@@ -266,6 +288,8 @@ impl From<StoredEndpoint> for Endpoint {
                 StoredSignatureKey::Hmac => SignatureKey::Hmac,
                 StoredSignatureKey::Ed25519 => SignatureKey::Ed25519,
             },
+            public_key,
+            next_public_key,
             retry_schedule_seconds: document.retry_schedule_seconds,
             timeout_seconds: document.timeout_seconds,
             rate_per_second: document.rate_per_second,
@@ -321,6 +345,7 @@ impl CreateEndpoint {
             header_names: Vec::new(),
             signature_key: stored_key(self.signature_key),
             public_key: None,
+            next_public_key: None,
             retry_schedule_seconds: self.retry_schedule_seconds,
             timeout_seconds: self.timeout_seconds,
             rate_per_second: self.rate_per_second,
@@ -352,7 +377,7 @@ impl EditEndpoint {
         set!("url", self.url.map(Some), document.url);
         set!("event_types", self.event_types, document.event_types);
         set!("filters", self.filters, document.filters);
-        set!("payload_filter", self.payload_filter.map(Some), document.payload_filter);
+        set!("payload_filter", self.payload_filter, document.payload_filter);
         set!("signature_key", self.signature_key.map(stored_key), document.signature_key);
         set!("retry_schedule_seconds", self.retry_schedule_seconds, document.retry_schedule_seconds);
         set!("timeout_seconds", self.timeout_seconds, document.timeout_seconds);

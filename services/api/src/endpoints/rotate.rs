@@ -11,11 +11,10 @@ use postrider_model::time::UnixMillis;
 use postrider_profiles::Profile;
 use postrider_runtime::problem::{FieldError, Problem};
 use postrider_store::config::{Rotation, Scope};
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::handlers::{endpoint_id, secret_of};
+use super::handlers::{NewKey, endpoint_id};
 use crate::Api;
 use crate::auth::Caller;
 use crate::errors::store_problem;
@@ -36,15 +35,19 @@ pub(crate) struct RotateSecret {
     /// Cut over at this moment instead, without an overlap; at most 30 days ahead.
     #[schema(format = DateTime)]
     effective_at: Option<String>,
-    /// A secret of your own, 1 to 256 characters; one is made when absent.
+    /// A secret of your own, 1 to 256 characters; one is made when absent. Keys of `ed25519` are always made.
     secret: Option<String>,
 }
 
-/// The new secret.
+/// The new secret, or the public key of the new pair.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RotatedSecret {
     /// Shown this once.
-    secret: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    /// Of an `ed25519` endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<String>,
 }
 
 /// Replace an endpoint's secret
@@ -63,17 +66,19 @@ pub(crate) async fn rotate_secret(
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
     let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
-    let tenant = api.tenant(api.endpoint(visible, id).await?.tenant).await?;
+    let endpoint = api.endpoint(visible, id).await?;
+    let tenant = api.tenant(endpoint.tenant).await?;
     let profile = api.profile(&tenant.draft.profile)?;
     let mut errors = Vec::new();
     let rotation = rotation_of(&request, profile, UnixMillis::now(), &mut errors);
-    let secret = secret_of(request.secret, profile, &mut errors);
+    let key = NewKey::of(endpoint.document.signature_key, request.secret, profile, &mut errors);
     if !errors.is_empty() {
         return Err(Problem::unprocessable(errors));
     }
     let expected = if_match(&headers)?;
-    let endpoint = api.store.rotate_secret(visible, id, expected, &secret, rotation).await.map_err(store_problem)?;
-    let answer = RotatedSecret { secret: secret.expose_secret().to_owned() };
+    let rotated = api.store.rotate_secret(visible, id, expected, &key.secret, key.public.clone(), rotation).await;
+    let endpoint = rotated.map_err(store_problem)?;
+    let answer = RotatedSecret { secret: key.shown(), public_key: key.public };
     Ok(([(header::ETAG, etag(endpoint.version))], Json(answer)).into_response())
 }
 

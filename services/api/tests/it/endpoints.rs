@@ -141,6 +141,49 @@ async fn secrets_are_brought_along_rotated_and_never_shown_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ed25519_endpoint_shows_its_public_key_always_and_its_private_one_never() {
+    let world = World::new("api_ed25519").await;
+    let tenant = world.tenant("standard").await;
+    let mut body = endpoint();
+    body["signature_key"] = json!("ed25519");
+    let made = world.post(&tenant.key, "/v1/endpoints", body.clone()).await.ok(201);
+    let first = made["public_key"].as_str().unwrap().to_owned();
+    assert!(first.starts_with("whpk_") && made.get("secret").is_none(), "{made:#}");
+    let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+    assert_eq!(world.get(&tenant.key, &path).await.ok(200)["public_key"], json!(first));
+    let stored =
+        world.store.endpoint_for_dispatch(made["id"].as_str().unwrap().parse().unwrap()).await.unwrap().unwrap();
+    let private = secrecy::ExposeSecret::expose_secret(&stored.secrets.current).to_owned();
+    assert!(private.starts_with("whsk_"));
+
+    let rotate = format!("{path}/rotate-secret");
+    let rotated = world.post(&tenant.key, &rotate, json!({})).await.ok(200);
+    let second = rotated["public_key"].as_str().unwrap().to_owned();
+    assert!(second.starts_with("whpk_") && second != first && rotated.get("secret").is_none(), "{rotated:#}");
+    let read = world.get(&tenant.key, &path).await.ok(200);
+    assert_eq!(read["public_key"], json!(second));
+    assert!(read["previous_secret_until"].is_string() && read.get("next_public_key").is_none(), "{read:#}");
+
+    // A cut-over that is to come: its key can be fetched before.
+    let in_an_hour = postrider_model::time::UnixMillis::now().plus(std::time::Duration::from_secs(3_600));
+    let planned = world.post(&tenant.key, &rotate, json!({"effective_at": in_an_hour.to_string()})).await.ok(200);
+    let read = world.get(&tenant.key, &path).await.ok(200);
+    assert_eq!((&read["public_key"], &read["next_public_key"]), (&json!(second), &planned["public_key"]));
+    assert!(!read.to_string().contains("whsk_") && !planned.to_string().contains("whsk_"));
+
+    world.post(&tenant.key, &rotate, json!({"secret": "mine"})).await.problem(422, "/secret");
+    let edit = json!({"signature_key": "hmac"});
+    world.call(&tenant.key, "PATCH", &path, Some(&edit)).await.problem(422, "/signature_key");
+    world.call(&tenant.key, "PATCH", &path, Some(&json!({"signature_key": "ed25519", "name": "n"}))).await.ok(200);
+    body["secret"] = json!("mine");
+    world.post(&tenant.key, "/v1/endpoints", body.clone()).await.problem(422, "/secret");
+    body["secret"] = json!(null);
+    let other = world.tenant("magnetite").await;
+    body["event_types"] = json!(["*"]);
+    world.post(&other.key, "/v1/endpoints", body).await.problem(422, "/signature_key");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_are_read_strictly() {
     let world = World::new("api_bodies").await;
     let tenant = world.tenant("standard").await;

@@ -106,6 +106,46 @@ async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: Deli
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_is_explained_to_its_own_tenant_as_decided_and_as_it_would_be() {
+    let world = World::new("api_explain").await;
+    let tenant = world.tenant("standard").await;
+    let endpoint = world.endpoint(&tenant).await;
+    let (event, _) = recorded(&world, &tenant, &endpoint, DeliveryStatus::Pending).await;
+    let path = format!("/v1/events/{event}/explain");
+    let edit = json!({"payload_filter": {"field": "data.n", "op": "gt", "value": 1}});
+    let endpoint_path = format!("/v1/endpoints/{}", endpoint["id"].as_str().unwrap());
+    world.call(&tenant.key, "PATCH", &endpoint_path, Some(&edit)).await.ok(200);
+    let later = world.endpoint(&tenant).await;
+
+    let explained = world.get(&tenant.key, &path).await.ok(200);
+    let [newer, older] = explained["data"].as_array().unwrap().as_slice() else { panic!("{explained:#}") };
+    assert_eq!((&newer["endpoint_id"], &older["endpoint_id"]), (&later["id"], &endpoint["id"]));
+    let status = |actual: &str, passed: bool| json!({"check": "status", "expected": "active", "actual": actual, "passed": passed});
+    assert_eq!((&newer["matched"], &newer["reasons"]), (&json!(false), &json!([status("not made yet", false)])));
+    assert_eq!(newer["now"]["matched"], json!(true), "{newer:#}");
+    assert_eq!(older["matched"], json!(true), "{older:#}");
+    let then = json!([
+        status("active", true),
+        {"check": "origin", "expected": ["api", "dashboard"], "actual": "api", "passed": true},
+        {"check": "event_types", "expected": endpoint["event_types"], "actual": "user.created", "passed": true},
+    ]);
+    assert_eq!(older["reasons"], then);
+    let filter = json!({
+        "check": "payload_filter", "expected": edit["payload_filter"], "actual": {"data.n": [1.0]}, "passed": false,
+    });
+    assert_eq!((&older["now"]["matched"], &older["now"]["reasons"][3]), (&json!(false), &filter));
+
+    world.call(&tenant.key, "DELETE", &endpoint_path, None).await.ok(204);
+    let gone = &world.get(&tenant.key, &path).await.ok(200)["data"][1];
+    assert_eq!((&gone["matched"], &gone["now"]["reasons"]), (&json!(true), &json!([status("deleted", false)])));
+
+    let other = world.tenant("standard").await;
+    world.get(&other.key, &path).await.problem(404, "");
+    world.get(OPERATOR, &path).await.problem(422, "tenant");
+    world.get(&tenant.key, "/v1/events/evt_none/explain").await.problem(404, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_and_its_delivery_read_as_they_were_recorded() {
     let world = World::new("api_log").await;
     let tenant = world.tenant("standard").await;

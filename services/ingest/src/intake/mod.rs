@@ -21,8 +21,10 @@ use postrider_model::delivery::Lane;
 use postrider_model::ids::TenantId;
 use postrider_profiles::Mappings;
 use postrider_runtime::problem::Problem;
+use postrider_runtime::spans::{self, Cause};
 use postrider_runtime::trace_context::{TRACEPARENT, TraceContext};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use self::message::{Address, Content, Member};
 use crate::Ingest;
@@ -80,9 +82,14 @@ impl Intake {
         }
         let options = ConsumeOptions { prefetch: MESSAGES_MAX, members_max: MESSAGES_MAX.into(), bytes_max: BYTES_MAX };
         let (worker, stopping) = (self.worker, stop.clone());
-        let handler = move |message| {
+        let handler = move |message: PublicMessage| {
             let (worker, stopping) = (Arc::clone(&worker), stopping.clone());
-            async move { worker.handle(&message, &stopping).await }
+            async move {
+                let cause = Cause::parent(message.header(TRACEPARENT));
+                let span =
+                    spans::process(Queue::Intake.name(), &message.message_id.as_deref().unwrap_or_default(), cause);
+                worker.handle(&message, &stopping).instrument(span).await
+            }
         };
         self.broker.consume_public(Queue::Intake, options, handler, stop).await;
     }
@@ -130,9 +137,9 @@ impl Worker {
         publisher.lane = *attempt.lane.get_or_insert_with(|| self.charge(&publisher, members.len()));
 
         // The producer's trace, for all events of the message.
-        let trace = TraceContext::onward(&tracing::Span::current(), message.header(TRACEPARENT)).to_string();
+        let trace = TraceContext::onward(&Span::current(), message.header(TRACEPARENT));
         let mut accepting: FuturesOrdered<_> =
-            members.iter().map(|member| self.accept_member(&publisher, member, &trace)).collect();
+            members.iter().map(|member| self.accept_member(&publisher, member, trace)).collect();
         let (mut refused, mut later) = (Vec::new(), None);
         let mut place = 0;
         while let Some(result) = accepting.next().await {
@@ -151,9 +158,14 @@ impl Worker {
         self.put_aside(message, &members, refused).await
     }
 
-    async fn accept_member(&self, publisher: &Publisher, member: &Member<'_>, trace: &str) -> Result<(), Refusal> {
+    async fn accept_member(
+        &self,
+        publisher: &Publisher,
+        member: &Member<'_>,
+        trace: TraceContext,
+    ) -> Result<(), Refusal> {
         let event = member.event.as_ref().map_err(|problem| Refusal::from(problem.clone()))?;
-        self.ingest.accepter.accept(publisher, event, Some(trace)).await?;
+        self.ingest.accepter.accept(publisher, event, trace).await?;
         Ok(())
     }
 

@@ -57,7 +57,7 @@ impl Exporter {
             .map_err(|error| failed(&error))?;
         let mut resource = Resource::builder().with_attribute(KeyValue::new("service.version", version));
         if !set("OTEL_SERVICE_NAME") {
-            resource = resource.with_service_name(service);
+            resource = resource.with_service_name(format!("postrider-{service}"));
         }
         let provider =
             SdkTracerProvider::builder().with_resource(resource.build()).with_batch_exporter(exporter).build();

@@ -8,7 +8,7 @@ use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::EndpointPrivate;
+use super::{EndpointPrivate, Rotation};
 
 /// How deliveries reach the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -69,6 +69,9 @@ pub struct EndpointDocument {
     /// The public key (`whpk_…`) of an [`SignatureKey::Ed25519`] endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// The one after it, while a rotation's cut-over is to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_public_key: Option<String>,
     /// Its own retry schedule; `None`: the profile's; empty: no retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_schedule_seconds: Option<Vec<u32>>,
@@ -84,6 +87,27 @@ pub struct EndpointDocument {
     /// Name of the header that carries its token, for profiles that authenticate so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_header: Option<String>,
+}
+
+impl EndpointDocument {
+    /// Takes in the public key of a rotation that begins at `now`. `next_from`: from when on the key after the current one
+    /// signs, if there is one; once its time has come it counts as current.
+    pub(crate) fn rotate_public_key(
+        &mut self,
+        new: Option<String>,
+        rotation: Rotation,
+        next_from: Option<UnixMillis>,
+        now: UnixMillis,
+    ) {
+        let next = self.next_public_key.take();
+        if next_from.is_some_and(|from| from <= now) {
+            self.public_key = next;
+        }
+        match rotation {
+            Rotation::CutOver { at } if at > now => self.next_public_key = new,
+            _ => self.public_key = new,
+        }
+    }
 }
 
 /// What can be edited about an endpoint, secrets opened.
@@ -133,6 +157,24 @@ pub struct Endpoint {
     pub updated_at: UnixMillis,
 }
 
+impl Endpoint {
+    /// The public key that signatures made at `now` are verified with.
+    pub fn public_key_at(&self, now: UnixMillis) -> Option<&str> {
+        let document = &self.document;
+        let key = if self.next_is_in_force(now) { &document.next_public_key } else { &document.public_key };
+        key.as_deref()
+    }
+
+    /// The public key that takes its place at [`next_secret_from`](Self::next_secret_from), if that is yet to come.
+    pub fn next_public_key_at(&self, now: UnixMillis) -> Option<&str> {
+        self.document.next_public_key.as_deref().filter(|_| !self.next_is_in_force(now))
+    }
+
+    fn next_is_in_force(&self, now: UnixMillis) -> bool {
+        self.next_secret_from.is_some_and(|from| from <= now)
+    }
+}
+
 /// An endpoint in a list, with what its attempts came to within the retention.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSummary {
@@ -172,4 +214,28 @@ pub struct EndpointVersion {
     pub document: EndpointDocument,
     /// When it was written.
     pub created_at: UnixMillis,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn public_keys_follow_their_private_ones_through_rotations() {
+        let now = UnixMillis(1_000);
+        let mut document = EndpointDocument { public_key: Some("a".into()), ..EndpointDocument::default() };
+        let mut check = |new: &str, rotation, next_from: Option<i64>, keys: (&str, Option<&str>)| {
+            document.rotate_public_key(Some(new.into()), rotation, next_from.map(UnixMillis), now);
+            assert_eq!((document.public_key.as_deref(), document.next_public_key.as_deref()), (Some(keys.0), keys.1));
+        };
+        let overlap = Rotation::Overlap { until: UnixMillis(9_000) };
+        let later = Rotation::CutOver { at: UnixMillis(2_000) };
+        check("b", overlap, None, ("b", None));
+        check("c", Rotation::CutOver { at: now }, None, ("c", None));
+        check("d", later, None, ("c", Some("d")));
+        // Before its time another next replaces it; after, it is the one that counts.
+        check("e", later, Some(2_000), ("c", Some("e")));
+        check("f", later, Some(1_000), ("e", Some("f")));
+        check("g", overlap, Some(2_000), ("g", None));
+    }
 }

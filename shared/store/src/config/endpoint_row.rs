@@ -165,6 +165,22 @@ pub(super) async fn bury(
     Ok(())
 }
 
+/// See [`crate::Store::endpoints_at`].
+pub(crate) async fn endpoints_at(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    version: i64,
+    since: UnixMillis,
+) -> Result<Vec<EndpointVersion>, StoreError> {
+    let sql = "SELECT e.id, v.version, v.status, v.deleted, v.document, v.created_at
+               FROM endpoints e CROSS JOIN LATERAL (
+                   SELECT * FROM endpoint_versions WHERE endpoint = e.id AND version <= $2 ORDER BY version DESC LIMIT 1) v
+               WHERE e.tenant = $1 AND (e.deleted_at IS NULL OR e.deleted_at >= $3)
+               ORDER BY e.created_at DESC, e.id DESC LIMIT 1000";
+    let rows = client.query(sql, &[&tenant.0, &version, &Ts(since)]).await?;
+    rows.iter().map(|row| read_version(EndpointId(row.col("id")?), row)).collect()
+}
+
 /// See [`crate::Store::endpoint_at`].
 pub(crate) async fn endpoint_at(
     client: &impl GenericClient,
@@ -173,14 +189,17 @@ pub(crate) async fn endpoint_at(
 ) -> Result<Option<EndpointVersion>, StoreError> {
     let sql = "SELECT version, status, deleted, document, created_at FROM endpoint_versions
                WHERE endpoint = $1 AND version <= $2 ORDER BY version DESC LIMIT 1";
-    let Some(row) = client.query_opt(sql, &[&id.0, &version]).await? else { return Ok(None) };
+    client.query_opt(sql, &[&id.0, &version]).await?.map(|row| read_version(id, &row)).transpose()
+}
+
+fn read_version(endpoint: EndpointId, row: &Row) -> Result<EndpointVersion, StoreError> {
     let Json(document) = row.col("document")?;
-    Ok(Some(EndpointVersion {
-        endpoint: id,
+    Ok(EndpointVersion {
+        endpoint,
         version: row.col("version")?,
         status: row.coded("status")?,
         deleted: row.col("deleted")?,
         document,
         created_at: row.at("created_at")?,
-    }))
+    })
 }

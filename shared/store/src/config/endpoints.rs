@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio_postgres::types::Json;
 
 use super::counter::{bump, finish};
-use super::endpoint_row::{COLUMNS, EndpointRow, bury, endpoint_at, require};
+use super::endpoint_row::{COLUMNS, EndpointRow, bury, endpoint_at, endpoints_at, require};
 use super::secrets::{self, Column};
 use super::{
     Endpoint, EndpointDraft, EndpointList, EndpointPrivate, EndpointSummary, EndpointVersion, NewEndpoint, Rotation,
@@ -173,7 +173,7 @@ impl Store {
         finish(tx, version).await
     }
 
-    /// Replaces the signing secret.
+    /// Replaces the signing secret, and the public key where the endpoint has one.
     ///
     /// # Errors
     /// Not found, another version than `if_match`, [`StoreError::Crypto`].
@@ -183,6 +183,7 @@ impl Store {
         id: EndpointId,
         if_match: Option<i64>,
         secret: &SecretString,
+        public_key: Option<String>,
         rotation: Rotation,
     ) -> Result<Endpoint, StoreError> {
         let mut client = self.client().await?;
@@ -191,6 +192,8 @@ impl Store {
         let mut row = require(&tx, tenant, id, if_match).await?;
         let now = UnixMillis::now();
         let rotated = row.secrets(self.keys())?.rotated(secret.clone(), rotation, now);
+        let next_from = row.endpoint.next_secret_from;
+        row.endpoint.document.rotate_public_key(public_key, rotation, next_from, now);
         row.replace_secrets(self.keys(), &rotated)?;
         row.endpoint.version = version;
         row.endpoint.updated_at = now;
@@ -229,6 +232,20 @@ impl Store {
         outbox::add_event(&tx, &outbox::endpoint_disabled(&row.endpoint, reason, now)).await?;
         finish(tx, version).await?;
         Ok(true)
+    }
+
+    /// The endpoints of a tenant as configuration version `version` knew them, the newest 1,000, without those deleted before
+    /// `since`. Such as did not exist yet are not among them.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn endpoints_at(
+        &self,
+        tenant: TenantId,
+        version: i64,
+        since: UnixMillis,
+    ) -> Result<Vec<EndpointVersion>, StoreError> {
+        endpoints_at(&self.client().await?, tenant, version, since).await
     }
 
     /// The endpoint as configuration version `version` knew it; `None`: it did not exist then.

@@ -149,10 +149,10 @@ async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher
 
     let until = UnixMillis(UnixMillis::now().0 + 60_000);
     let overlap = Rotation::Overlap { until };
-    let rotated = store.rotate_secret(None, made.id, None, &"n3w".into(), overlap).await.unwrap();
+    let rotated = store.rotate_secret(None, made.id, None, &"n3w".into(), None, overlap).await.unwrap();
     assert_eq!(rotated.previous_secret_until, Some(until));
     let at = UnixMillis(until.0 + 1);
-    store.rotate_secret(None, made.id, None, &"l4ter".into(), Rotation::CutOver { at }).await.unwrap();
+    store.rotate_secret(None, made.id, None, &"l4ter".into(), None, Rotation::CutOver { at }).await.unwrap();
     let secrets = store.endpoint_for_dispatch(made.id).await.unwrap().unwrap().secrets;
     assert_eq!(secrets.current.expose_secret(), "n3w");
     assert_eq!(secrets.previous.unwrap().0.expose_secret(), "whsec_c2VjcmV0");

@@ -1,0 +1,170 @@
+//! `GET /v1/events/{id}/explain`: why each endpoint got an event or did not, then and now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::event::Origin;
+use postrider_model::explain::{Check, Wanted};
+use postrider_model::ids::{EndpointId, EventId};
+use postrider_model::payload_filter::Payload;
+use postrider_profiles::Profile;
+use postrider_runtime::problem::Problem;
+use postrider_store::config::{EndpointVersion, Scope};
+use postrider_store::log::EventRow;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::errors::{no_such, store_problem};
+use crate::request::Params;
+
+/// One condition of an endpoint, and how the event stands to it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Reason {
+    /// `status`, `origin`, `event_types`, `filters.<attribute>` or `payload_filter`; `subscription` when it cannot be read.
+    #[schema(example = "filters.bridge")]
+    check: String,
+    /// What is asked for.
+    #[schema(value_type = Value)]
+    expected: Value,
+    /// What there is.
+    #[schema(value_type = Value)]
+    actual: Value,
+    passed: bool,
+}
+
+/// As it would be decided now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Now {
+    matched: bool,
+    reasons: Vec<Reason>,
+}
+
+/// Why an endpoint got an event, or did not.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Explanation {
+    #[schema(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
+    endpoint_id: String,
+    /// What was decided; `null`: nothing yet.
+    #[schema(required = true)]
+    matched: Option<bool>,
+    /// Its conditions as they were then; empty while nothing is decided.
+    reasons: Vec<Reason>,
+    now: Now,
+}
+
+/// Every endpoint of the tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Explanations {
+    /// Newest first, at most 1,000. Endpoints that were deleted before the event are left out.
+    data: Vec<Explanation>,
+}
+
+impl From<Check> for Reason {
+    fn from(check: Check) -> Self {
+        let Check { check, expected, actual, passed } = check;
+        Self { check, expected, actual, passed }
+    }
+}
+
+/// Explain an event
+///
+/// For each endpoint: what was decided, by its conditions of then, and what would be decided now. Conditions are checked
+/// again with the profile of today.
+#[utoipa::path(get, operation_id = "explain_event", path = "/v1/events/{id}/explain", tag = "events",
+    params(("id" = String, Path), ("tenant" = Option<String>, Query, description = "with an operator key: whose")),
+    responses((status = 200, body = Explanations), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn explain(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<Json<Explanations>, Problem> {
+    params.only(&[], None)?;
+    let tenant = caller.tenant(Scope::Read)?;
+    let id: EventId = id.parse().map_err(|_| no_such("event"))?;
+    let event = api.store.get_event(tenant, &id).await.map_err(store_problem)?.ok_or_else(|| no_such("event"))?;
+    let (day, since) = (event.summary.event_day, event.summary.accepted_at);
+    let name = api.tenant(tenant).await?.draft.profile;
+    let explainer = Explainer { profile: api.profile(&name)?, event: &event };
+
+    let decision = api.store.get_decision(tenant, &id, day).await.map_err(store_problem)?;
+    let then = match &decision {
+        Some(decision) => {
+            api.store.endpoints_at(tenant, decision.config_version, since).await.map_err(store_problem)?
+        }
+        None => Vec::new(),
+    };
+    let then: BTreeMap<EndpointId, EndpointVersion> = then.into_iter().map(|then| (then.endpoint, then)).collect();
+    let now = api.store.endpoints_at(tenant, i64::MAX, since).await.map_err(store_problem)?;
+    let explain = |now: EndpointVersion| {
+        let reasons = explainer.reasons(Some(&now));
+        Explanation {
+            endpoint_id: now.endpoint.to_string(),
+            matched: decision.as_ref().map(|decision| decision.matched.contains(&now.endpoint)),
+            reasons: if decision.is_some() { explainer.reasons(then.get(&now.endpoint)) } else { Vec::new() },
+            now: Now { matched: reasons.iter().all(|reason| reason.passed), reasons },
+        }
+    };
+    Ok(Json(Explanations { data: now.into_iter().map(explain).collect() }))
+}
+
+/// An event, and what its product's profile says about it.
+struct Explainer<'a> {
+    profile: &'a Profile,
+    event: &'a EventRow,
+}
+
+impl Explainer<'_> {
+    /// Every condition of an endpoint as it was at some version; `None`: it did not exist.
+    fn reasons(&self, endpoint: Option<&EndpointVersion>) -> Vec<Reason> {
+        let status = match endpoint {
+            None => "not made yet",
+            Some(endpoint) if endpoint.deleted => "deleted",
+            Some(endpoint) => endpoint.status.as_str(),
+        };
+        let active = EndpointStatus::Active.as_str();
+        let passed = status == active;
+        let mut reasons =
+            vec![Reason { check: "status".into(), expected: json!(active), actual: json!(status), passed }];
+        let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.deleted) else { return reasons };
+
+        reasons.push(self.origin());
+        let (document, summary) = (&endpoint.document, &self.event.summary);
+        let wanted = Wanted {
+            event_types: &document.event_types,
+            filters: &document.filters,
+            payload_filter: document.payload_filter.as_ref(),
+        };
+        let payload = Payload {
+            data: self.event.data.as_deref().unwrap_or_default(),
+            metadata: self.event.metadata.as_deref().map(RawValue::get),
+            attributes: &summary.attributes,
+        };
+        let kind_of = |attribute: &str| self.profile.attribute_kind(attribute);
+        reasons.extend(wanted.checks(kind_of, &summary.event_type, &payload).into_iter().map(|check| {
+            let mut reason = Reason::from(check);
+            if reason.check == "payload_filter" && self.event.data.is_none() {
+                (reason.actual, reason.passed) = (json!("the payload was expunged"), false);
+            }
+            reason
+        }));
+        reasons
+    }
+
+    /// Whether the product fires for what was caused there.
+    fn origin(&self) -> Reason {
+        let summary = &self.event.summary;
+        let fires = |origin: &Origin| self.profile.origin_fires(&summary.event_type, *origin);
+        let fire: Vec<&str> =
+            [Origin::Api, Origin::Dashboard].iter().filter(|o| fires(o)).map(|o| o.as_str()).collect();
+        let (expected, actual) = (json!(fire), json!(summary.origin.as_str()));
+        Reason { check: "origin".into(), expected, actual, passed: fires(&summary.origin) }
+    }
+}

@@ -1,0 +1,86 @@
+//! Ed25519 keys: who signs keeps the private one, who receives needs the public one only.
+//!
+//! Texts are those of Standard Webhooks ("Asymmetric keys"): `whsk_` and the base64 of the 32 bytes of a seed, `whpk_` and
+//! the base64 of the 32 bytes of a public key.
+
+use base64::Engine as _;
+use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
+use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
+
+use crate::secret::BASE64;
+
+/// Marks a private key.
+const PRIVATE_PREFIX: &str = "whsk_";
+/// Marks a public key.
+const PUBLIC_PREFIX: &str = "whpk_";
+
+/// The text is no private key. Made keys always are, so this means a damaged row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a private key is whsk_ and the base64 of {SECRET_KEY_LENGTH} bytes")]
+pub struct InvalidPrivateKey;
+
+/// The keys of an endpoint that signs with Ed25519, as texts.
+#[derive(Debug, Clone)]
+pub struct KeyPair {
+    /// `whsk_…`: signs. Printed redacted, wiped when dropped.
+    pub private: SecretString,
+    /// `whpk_…`: verifies.
+    pub public: String,
+}
+
+impl KeyPair {
+    /// A new pair.
+    pub fn generate() -> Self {
+        let seed = Zeroizing::new(rand::random::<[u8; SECRET_KEY_LENGTH]>());
+        Self::from_seed(&seed)
+    }
+
+    fn from_seed(seed: &[u8; SECRET_KEY_LENGTH]) -> Self {
+        let public = SigningKey::from_bytes(seed).verifying_key();
+        let private = Zeroizing::new(BASE64.encode(seed));
+        let mut text = String::with_capacity(PRIVATE_PREFIX.len() + private.len());
+        text.push_str(PRIVATE_PREFIX);
+        text.push_str(&private);
+        Self {
+            private: SecretString::from(text),
+            public: format!("{PUBLIC_PREFIX}{}", BASE64.encode(public.as_bytes())),
+        }
+    }
+}
+
+/// The key that signs, of its text.
+pub(crate) fn signing_key(private: &SecretString) -> Result<SigningKey, InvalidPrivateKey> {
+    let encoded = private.expose_secret().strip_prefix(PRIVATE_PREFIX).ok_or(InvalidPrivateKey)?;
+    let seed = Zeroizing::new(BASE64.decode(encoded).map_err(|_| InvalidPrivateKey)?);
+    let seed: &[u8; SECRET_KEY_LENGTH] = seed.as_slice().try_into().map_err(|_| InvalidPrivateKey)?;
+    Ok(SigningKey::from_bytes(seed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_public_key_is_that_of_rfc_8032_section_7_1() {
+        let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+        let public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        let pair = KeyPair::from_seed(&hex::decode(seed).unwrap().try_into().unwrap());
+        assert_eq!(BASE64.decode(pair.public.strip_prefix("whpk_").unwrap()).unwrap(), hex::decode(public).unwrap());
+    }
+
+    #[test]
+    fn a_made_pair_is_never_twice_the_same_and_prints_no_private_key() {
+        let (one, two) = (KeyPair::generate(), KeyPair::generate());
+        assert_ne!(one.public, two.public);
+        assert!(signing_key(&one.private).is_ok());
+        assert!(!format!("{one:?}").contains("whsk_"));
+    }
+
+    #[test]
+    fn damaged_private_keys_are_refused() {
+        for bad in ["", "whsk_", "whsk_!", "whsk_AAAA", "whsec_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="] {
+            assert_eq!(signing_key(&bad.into()).unwrap_err(), InvalidPrivateKey, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! One trace from the publish to the endpoint, over processes of their own, as a collector sees it.
+
+use std::time::{Duration, Instant};
+
+use postrider_testkit::engines::Scope;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::harness::{Answer, Cluster, Collector, Received, Receiver, Span, Urls};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The producer's own span.
+const PRODUCER: &str = "b7ad6b7169203331";
+
+/// A cluster that exports its traces, and a tenant of it with one endpoint that is in force.
+struct World {
+    cluster: Cluster,
+    collector: Collector,
+    receiver: Receiver,
+    key: String,
+    client: reqwest::Client,
+    _scope: Scope,
+}
+
+impl World {
+    async fn start(name: &str) -> Self {
+        let scope = Scope::new(name).await;
+        let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
+        let collector = Collector::start().await;
+        let mut settings = collector.settings();
+        settings
+            .push(("RUST_LOG", "info,postrider_ingest=debug,postrider_fanout=debug,postrider_dispatcher=debug".into()));
+        let cluster = Cluster::start_with(urls, settings).await;
+        let receiver = Receiver::start().await;
+        let publisher = cluster.tenant(&[(&receiver.url("/"), json!({}))]).await;
+        let client = reqwest::Client::new();
+        let world = Self { cluster, collector, receiver, key: publisher.key, client, _scope: scope };
+        let begun = Instant::now();
+        while world.receiver.all().is_empty() {
+            assert!(begun.elapsed() < PATIENCE, "the endpoint is not in force after {PATIENCE:?}");
+            // Not known yet, neither the key nor the endpoint.
+            let _ = world.publish("00-11111111111111111111111111111111-1111111111111111-00").await;
+            sleep(LOOK_EVERY).await;
+        }
+        world
+    }
+
+    /// The event's id, when the key is known.
+    async fn publish(&self, traceparent: &str) -> Option<String> {
+        let request = self.client.post(self.cluster.base("ingest") + "/v1/publish").bearer_auth(&self.key);
+        let request = request.header("traceparent", traceparent).header("content-type", "application/json");
+        let answer = request.body(json!({"type": "a.b", "data": {}}).to_string()).send().await.expect("an answer");
+        let answer: Value = serde_json::from_str(&answer.text().await.expect("text")).expect("JSON");
+        answer["id"].as_str().map(str::to_owned)
+    }
+
+    /// The next request for this event.
+    async fn next_of(&self, event: &str) -> Received {
+        loop {
+            let request = self.receiver.next().await;
+            if request.header("webhook-id") == event {
+                return request;
+            }
+        }
+    }
+
+    /// The span of this id, waited for.
+    async fn span(&self, id: &str) -> Span {
+        self.collector.wait_for(id, |span| span.id == id).await
+    }
+
+    /// A line of JSON that a process logged, waited for.
+    async fn log_line(&self, processes: &[&str], fulfils: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let text: String = processes.iter().map(|name| self.cluster.log(name)).collect();
+            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(line) = lines.find(&fulfils) {
+                return line;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no such line in the log of {processes:?}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// The trace, the span and the flags of a request's `traceparent`.
+fn traceparent(request: &Received) -> (String, String, String) {
+    let parts: Vec<_> = request.header("traceparent").split('-').map(str::to_owned).collect();
+    let [version, trace, span, flags] = <[String; 4]>::try_from(parts).expect("four parts");
+    assert_eq!(version, "00");
+    (trace, span, flags)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_leads_from_the_publish_to_the_endpoint_and_retries_and_the_record_link_to_it() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let world = World::start("traces").await;
+    world.receiver.answer_next([Answer::status(503), Answer::status(503)]);
+    let event = world.publish(&format!("00-{TRACE}-{PRODUCER}-01")).await.expect("accepted");
+    let first = world.next_of(&event).await;
+    let (trace, attempt, flags) = traceparent(&first);
+    assert_eq!((trace.as_str(), flags.as_str()), (TRACE, "01"));
+
+    // From the endpoint back to the producer, parent by parent.
+    let mut id = attempt.clone();
+    let mut way = Vec::new();
+    while id != PRODUCER {
+        let span = world.span(&id).await;
+        assert_eq!(span.trace, TRACE, "{span:?}");
+        id.clone_from(&span.parent);
+        way.push(span);
+    }
+    let names: Vec<_> = way.iter().map(|span| (span.service.as_str(), span.name.as_str())).collect();
+    let expected = [
+        ("postrider-dispatcher", "attempt"),
+        ("postrider-dispatcher", "process postrider.lane.live"),
+        ("postrider-fanout", "process postrider.fanout"),
+        ("postrider-ingest", "publish postrider.accepted"),
+        ("postrider-ingest", "POST /v1/publish"),
+    ];
+    assert_eq!(names, expected);
+    for span in &way[1..4] {
+        assert_eq!(span.attributes["messaging.system"], "rabbitmq", "{span:?}");
+    }
+    assert_eq!(way[2].attributes["messaging.message.id"], event);
+    assert_eq!(way[0].attributes["delivery.id"], first.header("postrider-delivery"));
+    assert_eq!(way[0].attributes["error.type"], "http_status");
+
+    // Each retry is a trace of its own, linked to the first attempt.
+    for _ in 0..2 {
+        let (retry_trace, retry, _) = traceparent(&world.next_of(&event).await);
+        assert_ne!(retry_trace, TRACE);
+        let retry = world.span(&retry).await;
+        assert_eq!((retry.trace, retry.links), (retry_trace, vec![(TRACE.to_owned(), attempt.clone())]));
+    }
+
+    // The record is written in batches, linked to what they tell about.
+    for told in [&attempt, &way[3].id] {
+        let link = (TRACE.to_owned(), told.clone());
+        let recorded = world
+            .collector
+            .wait_for("the recorder's", |span| span.service == "postrider-recorder" && span.links.contains(&link))
+            .await;
+        assert_eq!(recorded.name, "process postrider.record");
+    }
+
+    // The log lines of each process name the span that they were written in.
+    for (processes, message, span) in [
+        (&["ingest"][..], "accepted an event", &way[4]),
+        (&["fanout"], "decided about an event", &way[2]),
+        (&["dispatcher", "dispatcher-2"], "made an attempt", &way[1]),
+    ] {
+        let line = world.log_line(processes, |line| line["message"] == message && line["trace_id"] == TRACE).await;
+        assert_eq!(line["span_id"], json!(span.id), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_that_its_producer_does_not_record_reaches_the_endpoint_and_no_collector() {
+    const UNRECORDED: &str = "2222222222222222222222222222222a";
+    const RECORDED: &str = "3333333333333333333333333333333b";
+    let world = World::start("unsampled").await;
+    let event = world.publish(&format!("00-{UNRECORDED}-{PRODUCER}-00")).await.expect("accepted");
+    let (trace, _, flags) = traceparent(&world.next_of(&event).await);
+    assert_eq!((trace.as_str(), flags.as_str()), (UNRECORDED, "00"));
+
+    // Once the spans of a later event are there, those of an earlier one would be, too.
+    world.publish(&format!("00-{RECORDED}-{PRODUCER}-01")).await.expect("accepted");
+    for service in ["postrider-ingest", "postrider-fanout", "postrider-dispatcher"] {
+        world.collector.wait_for(service, |span| span.service == service && span.trace == RECORDED).await;
+    }
+    let linked = |span: &Span, trace: &str| span.links.iter().any(|(linked, _)| linked == trace);
+    world.collector.wait_for("the recorder's", |span| linked(span, RECORDED)).await;
+    let stray: Vec<_> =
+        world.collector.all().into_iter().filter(|span| span.trace == UNRECORDED || linked(span, UNRECORDED)).collect();
+    assert!(stray.is_empty(), "{stray:#?}");
+}
