@@ -137,6 +137,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Begins to replay everything of the tenant; returns the replay's id.
+    pub(crate) async fn replay(&self, tenant: &Tenant) -> anyhow::Result<String> {
+        let everything = json!({ "from": "2000-01-01T00:00:00Z" });
+        text(&self.api("POST", &format!("/v1/replays?tenant={}", tenant.id), everything).await?, "id")
+    }
+
+    /// Where a replay stands: `running`, `finished` and so on.
+    pub(crate) async fn replay_status(&self, tenant: &Tenant, id: &str) -> anyhow::Result<String> {
+        let replay = self.api("GET", &format!("/v1/replays/{id}?tenant={}", tenant.id), Value::Null).await?;
+        text(&replay, "status")
+    }
+
     /// How many deliveries the tenant's endpoints count as succeeded, when the API says so.
     pub(crate) async fn recorded(&self, tenant: &Tenant) -> Option<u64> {
         let target = format!("/v1/endpoints?tenant={}&limit=200", tenant.id);

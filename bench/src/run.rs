@@ -12,7 +12,7 @@ use crate::engine::{Engine, EngineOptions};
 use crate::payload::EVENT_BYTES;
 use crate::processes::Watched;
 use crate::report::{self, Report, Row};
-use crate::workload::{Bench, Load, Plan, Sink, endpoint};
+use crate::workload::{Bench, Load, PATIENCE, Plan, Sink, endpoint};
 
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
@@ -62,12 +62,15 @@ struct Times {
     warm_up: f64,
     /// The endpoint's timeout in the black-hole workload, which lasts three of them.
     timeout: u32,
+    /// Events that are replayed.
+    replayed: u64,
 }
 
 impl RunArgs {
     fn times(&self) -> Times {
-        let (closed, open, warm_up, timeout) = if self.quick { (4.0, 5.0, 2.0, 2) } else { (10.0, 15.0, 4.0, 5) };
-        Times { closed: self.seconds.unwrap_or(closed), open, warm_up, timeout }
+        let (closed, open, warm_up, timeout, replayed) =
+            if self.quick { (4.0, 5.0, 2.0, 2, 20_000) } else { (10.0, 15.0, 4.0, 5, 100_000) };
+        Times { closed: self.seconds.unwrap_or(closed), open, warm_up, timeout, replayed }
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -204,6 +207,9 @@ async fn workloads(args: &RunArgs, bench: &Bench, engine: &mut Engine, report: &
         row.percent_of_bare = limited.then(|| row.balance.deliveries_per_second / bare * 100.0);
         add(report, row);
     }
+    if args.wants("replay") {
+        Box::pin(replay(bench, engine, &times, report)).await?;
+    }
     if args.wants("black hole") {
         Box::pin(black_hole(bench, engine, &times, report)).await?;
     }
@@ -247,6 +253,50 @@ async fn black_hole(bench: &Bench, engine: &mut Engine, times: &Times, report: &
     beside.notes.push("deliveries to the black hole are not among the figures, their CPU is".to_owned());
     add(report, beside);
     engine.delete_endpoint(&tenant, &neighbour).await
+}
+
+/// 100 live events a second, alone and while past events of another tenant are replayed to a sink of their own.
+async fn replay(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut Report) -> anyhow::Result<()> {
+    let (past, live) = (engine.tenant("replayed").await?, engine.tenant("live").await?);
+    let elsewhere = Sink::start().await?;
+    engine.endpoint(&past, endpoint("replayed", &elsewhere.url(0), "bench.past")).await?;
+    engine.endpoint(&live, endpoint("live", &bench.sink.url(0), "bench.live")).await?;
+    in_force().await;
+    let filling = Plan {
+        name: "events to replay",
+        tenant: &past,
+        load: Load::Closed { seconds: 300.0, events: Some(times.replayed), batch: 100 },
+        warm_up_seconds: 0.0,
+        kinds: vec![("bench.past", vec![0])],
+        settles: true,
+    };
+    let events = bench.fill(engine, &filling, &elsewhere).await?;
+
+    let plan = Plan {
+        name: "live events alone",
+        tenant: &live,
+        load: Load::Open { per_second: 100.0, seconds: times.open },
+        warm_up_seconds: times.warm_up,
+        kinds: vec![("bench.live", vec![0])],
+        settles: true,
+    };
+    let alone = Box::pin(bench.measure(engine, &plan)).await?;
+    let alone_p99 = alone.balance.latency.p99_ms;
+    add(report, alone);
+
+    let replay = engine.replay(&past).await?;
+    let before = elsewhere.received().await?;
+    let plan = Plan { name: "the same beside a replay", warm_up_seconds: 0.0, settles: false, ..plan };
+    let mut beside = Box::pin(bench.measure(engine, &plan)).await?;
+    let meanwhile = elsewhere.received().await? - before;
+    let status = engine.replay_status(&past, &replay).await?;
+    beside.p99_ratio = (alone_p99 > 0.0).then(|| beside.balance.latency.p99_ms / alone_p99);
+    beside.notes.push(format!("{meanwhile} of {events} replayed deliveries were made meanwhile; then it was {status}"));
+    elsewhere.wait_for(2 * events, PATIENCE).await?;
+    let all = elsewhere.received().await? - before;
+    beside.notes.push(format!("in the end {all} of {events} replayed deliveries were made"));
+    add(report, beside);
+    Ok(())
 }
 
 /// Configuration is in force everywhere within two seconds.

@@ -23,7 +23,7 @@ use crate::sink::SinkPorts;
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long the sink may receive nothing before missing deliveries are taken for lost.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The sink's process.
 pub(crate) struct Sink {
@@ -70,13 +70,18 @@ impl Sink {
         Ok(connection.send(&http::request(method, target, &address, "", b"")).await?.body.to_vec())
     }
 
+    /// Deliveries received so far.
+    pub(crate) async fn received(&self) -> anyhow::Result<u64> {
+        self.count("received").await
+    }
+
     async fn count(&self, what: &str) -> anyhow::Result<u64> {
         let counts: Value = serde_json::from_slice(&self.ask("GET", "/count").await?)?;
         counts[what].as_u64().context("a count")
     }
 
     /// Waits until `expected` deliveries came, or none came for `patience`.
-    async fn wait_for(&self, expected: u64, patience: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn wait_for(&self, expected: u64, patience: Duration) -> anyhow::Result<()> {
         let (mut last, mut since) = (0, Instant::now());
         loop {
             let count = self.count("received").await?;
@@ -249,6 +254,15 @@ impl Bench {
             row.notes.push(format!("the first refusal: {answer}"));
         }
         Ok(row)
+    }
+
+    /// Publishes events to a sink of their own, unmeasured, and waits until all are received.
+    pub(crate) async fn fill(&self, engine: &Engine, plan: &Plan<'_>, sink: &Sink) -> anyhow::Result<u64> {
+        let (_, ledger) = self.generate(engine, plan, &plan.load).await?;
+        let events = expected(&ledger::read(&ledger)?, &plan.routes());
+        sink.wait_for(events, PATIENCE).await?;
+        engine.settle(SETTLE_WITHIN).await?;
+        Ok(events)
     }
 
     async fn generate(&self, engine: &Engine, plan: &Plan<'_>, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {

@@ -117,7 +117,8 @@ async fn a_bounce_in_kumomtas_log_reaches_mumaras_customers() {
     let expected = concat!(
         r#"{"event":"bounced","timestamp":"2023-11-14T22:13:20Z","email":"user@example.net","#,
         r#""message_id":"1d98076abbbc11ed940250ebf67f93bd","bounce_type":"hard","bounce_classification":"Uncategorized","#,
-        r#""response":"later","sending_domain":"mail.example.com"}"#,
+        r#""response":"later","sending_domain":"mail.example.com","#,
+        r#""sending_node":"557f3ad4-2c8c-11ee-976e-782d7e12e173"}"#,
     );
     assert_eq!(request.text(), expected);
     tenant.wait_for("/v1/events?type=Delivered", |page| page["data"] != json!([])).await;

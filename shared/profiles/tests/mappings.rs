@@ -253,12 +253,12 @@ fn a_mistake_is_reported_with_file_line_and_field() {
     refused_file("description = \"d\"\nevents = []\n", 2, "events", "at least one");
     refused_file(&LEAST.replace("\"sent\"", "\"a..b\""), 4, "events.type", "an event type is");
     refused_file(&LEAST.replace("[\"Delivery\"]", "[]"), 3, "events.records", "at least one");
-    refused_file(&and("whenever = 1\n"), 5, "whenever", "unknown field");
+    refused_file(&and("whenever = 1\n"), 5, "events.whenever", "unknown field");
     refused_file(&and("when = { \"a..b\" = [\"x\"] }\n"), 5, "events.when", "names with dots");
     refused_file(&and("when = { a = [] }\n"), 5, "events.when", "at least one text");
     refused_file(&and("[attributes]\nBridge = { from = [\"a\"] }\n"), 6, "attributes", "a-z 0-9");
     refused_file(&and("[attributes]\nbridge = { from = [] }\n"), 6, "attributes.from", "at least one path");
-    refused_file(&and("[attributes]\nbridge = { from = [\"a\"], take = \"all\" }\n"), 6, "bridge", "unknown variant");
+    refused_file(&and("[attributes]\nbridge = { from = [\"a\"], take = \"all\" }\n"), 6, "attributes.bridge", "unknown variant");
     refused_file(&and("[[data]]\nname = \"\"\nfrom = [\"a\"]\n"), 6, "data.name", "names with dots");
     let inside = "[[data]]\nname = \"a\"\nfrom = [\"a\"]\n[[data]]\nname = \"a.b\"\nfrom = [\"a\"]\n";
     refused_file(&and(inside), 9, "data.name", "inside");
