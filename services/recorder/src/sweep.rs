@@ -119,7 +119,7 @@ impl Sweeper {
             metadata: pending.event.metadata.as_deref(),
             data,
         };
-        let body = profile.render(&view, pending.document.ascii_json);
+        let body = profile.render_as(&view, pending.document.body_kind());
         let member = Member::new(&pending.task, Bytes::from(body)).ok()?;
         self.lanes.publish(SingleRoute::Lane(pending.task.lane), &[member]).await.ok()?;
         tracing::info!(delivery.id = %pending.task.delivery.id, "published what was committed and not published");
