@@ -19,6 +19,7 @@ mod metigan;
 mod migma;
 mod migomail;
 mod mumara;
+mod operational_events;
 mod parked;
 mod producers;
 mod profiles;
