@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use postrider_model::delivery::DeliveryStatus;
+use postrider_model::delivery::{BodyKind, DeliveryStatus};
 use postrider_model::event::EventType;
 use postrider_model::ids::{EndpointId, EventId, TenantId};
 use postrider_profiles::EventView;
@@ -261,15 +261,15 @@ impl Api {
         let Some(tenant) = self.store.get_tenant(row.tenant).await.map_err(store_problem)? else { return Ok(None) };
         let profile = self.profile(&tenant.draft.profile)?;
         if row.is_test() {
-            let ascii = self.ascii_json(row, None).await?;
+            let kind = self.body_kind(row, None).await?;
             let test = TestBody::of(profile, Some(&row.event_type), &row.event, row.created_at, row.accepted_at);
-            return Ok(test.map(|test| test.render(profile, ascii)));
+            return Ok(test.map(|test| test.render(profile, kind)));
         }
         let event = self.store.get_event(row.tenant, &row.event).await.map_err(store_problem)?;
         let Some(event) = event.filter(|event| event.summary.event_day == row.event_day) else { return Ok(None) };
         let Some(data) = event.data else { return Ok(None) };
         let decision = self.store.get_decision(row.tenant, &row.event, row.event_day).await.map_err(store_problem)?;
-        let ascii = self.ascii_json(row, decision.map(|decision| decision.config_version)).await?;
+        let kind = self.body_kind(row, decision.map(|decision| decision.config_version)).await?;
         let summary = &event.summary;
         let view = EventView {
             id: &summary.id,
@@ -280,18 +280,18 @@ impl Api {
             metadata: event.metadata.as_deref(),
             data: &data,
         };
-        Ok(Some(profile.render(&view, ascii)))
+        Ok(Some(profile.render_as(&view, kind)))
     }
 
-    /// Whether the endpoint wanted ASCII when it was decided; as it is now when that is not known.
-    async fn ascii_json(&self, row: &DeliveryRow, version: Option<i64>) -> Result<bool, Problem> {
+    /// What the endpoint's bodies were written as when it was decided; as it is now when that is not known.
+    async fn body_kind(&self, row: &DeliveryRow, version: Option<i64>) -> Result<BodyKind, Problem> {
         if let Some(version) = version {
             let then = self.store.endpoint_at(row.endpoint, version).await.map_err(store_problem)?;
             if let Some(then) = then {
-                return Ok(then.document.ascii_json);
+                return Ok(then.document.body_kind());
             }
         }
         let now = self.store.get_endpoint(None, row.endpoint).await.map_err(store_problem)?;
-        Ok(now.is_some_and(|endpoint| endpoint.document.ascii_json))
+        Ok(now.map(|endpoint| endpoint.document.body_kind()).unwrap_or_default())
     }
 }

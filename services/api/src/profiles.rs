@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use postrider_model::subscription::MatchKind;
-use postrider_profiles::{Channel as ProfileChannel, Profile as LoadedProfile, UrlRule};
+use postrider_profiles::{Profile as LoadedProfile, UrlRule};
 use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use serde::Serialize;
@@ -73,10 +73,6 @@ impl From<&LoadedProfile> for Profile {
             MatchKind::Domain => "domain",
             MatchKind::Ip => "ip",
         };
-        let channel = |channel: &ProfileChannel| match channel {
-            ProfileChannel::Web => "web",
-            ProfileChannel::Pushover => "pushover",
-        };
         Self {
             name: profile.name.clone(),
             description: profile.description.clone(),
@@ -90,7 +86,7 @@ impl From<&LoadedProfile> for Profile {
             rate_per_second: profile.default_rate,
             signature_header: profile.signature.as_ref().map(|scheme| scheme.header.clone()),
             standard_headers: profile.standard_headers,
-            channels: profile.channels.iter().map(channel).collect(),
+            channels: profile.channels.iter().map(|channel| channel.as_str()).collect(),
         }
     }
 }

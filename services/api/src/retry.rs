@@ -78,7 +78,7 @@ async fn publish(api: &Api, pending: PendingDelivery) {
         metadata: event.metadata.as_deref(),
         data,
     };
-    let body = Bytes::from(profile.render(&view, document.ascii_json));
+    let body = Bytes::from(profile.render_as(&view, document.body_kind()));
     let Ok(member) = Member::new(&task, body) else { return };
     if let Err(error) = api.lanes.publish(SingleRoute::Lane(task.lane), &[member]).await {
         tracing::warn!(delivery.id = %task.delivery.id, %error, "a retry is left to the sweeper");

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use postrider_broker::Queue;
 use postrider_broker::rpc::RpcError;
-use postrider_model::delivery::{Lane, Trigger};
+use postrider_model::delivery::{BodyKind, Lane, Trigger};
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::{DeliveryId, EventId, Generation, RetryId, TenantId};
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
@@ -84,7 +84,7 @@ impl TestBody {
         Some(Self { event, body_id, occurred_at, accepted_at })
     }
 
-    pub(crate) fn render(&self, profile: &Profile, ascii_json: bool) -> Vec<u8> {
+    pub(crate) fn render(&self, profile: &Profile, kind: BodyKind) -> Vec<u8> {
         let view = EventView {
             id: &self.body_id,
             event_type: &self.event.event_type,
@@ -94,7 +94,7 @@ impl TestBody {
             metadata: self.event.metadata.as_deref(),
             data: self.event.data.get().as_bytes(),
         };
-        profile.render(&view, ascii_json)
+        profile.render_as(&view, kind)
     }
 }
 
@@ -124,7 +124,7 @@ pub(crate) async fn test(
     })?;
     let task = task(tenant.id, &endpoint, &body, event, now);
     let timeout = timeout_of(&endpoint, profile) + api.config.test_patience;
-    let payload = Bytes::from(body.render(profile, endpoint.document.ascii_json));
+    let payload = Bytes::from(body.render(profile, endpoint.document.body_kind()));
     let call = TestCall { task, answer_by: now.plus(timeout) };
     match ask(&api, &call, payload, timeout).await? {
         Some((report, excerpt)) => shown(report, excerpt),

@@ -18,6 +18,7 @@ use crate::conclude;
 use crate::headers;
 use crate::metrics::Metrics;
 use crate::prepared::Prepared;
+use crate::pushover;
 
 /// A POST that ended.
 #[derive(Debug)]
@@ -57,12 +58,16 @@ pub(crate) async fn make(
         (None, Some(event)) => Cow::Borrowed(event.as_str()),
         (own, _) => Cow::Owned(own.unwrap_or_else(TraceContext::generate).to_string()),
     };
+    let body = endpoint.payload(body, &task.delivery.event_type);
     let started_at = UnixMillis::now();
     let headers = headers::request(endpoint, task, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);
     let request = Request { url: endpoint.url.clone(), headers, body, timeout: endpoint.timeout };
     // Boxed: the largest part of a delivery's task, which is copied when it is spawned.
-    let response = Box::pin(egress.send(request).instrument(span.clone())).await;
+    let mut response = Box::pin(egress.send(request).instrument(span.clone())).await;
+    if endpoint.pushover.is_some() {
+        pushover::judge(&mut response);
+    }
     let (ended, ended_at) = (Instant::now(), UnixMillis::now());
 
     let held_for = held.map(|(since, _)| since.until(started_at)).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use postrider_broker::{Bundler, Poison, PublishState, Queue, SingleRoute, Singles, Unsettled, ladder};
-use postrider_egress::Egress;
+use postrider_egress::{Egress, Url};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::limits::HOLD_MAX;
 use postrider_model::time::UnixMillis;
@@ -39,6 +39,8 @@ pub(crate) struct Dispatcher {
     pub(crate) store: Store,
     pub(crate) egress: Egress,
     pub(crate) profiles: Arc<Profiles>,
+    /// Where Pushover takes messages.
+    pub(crate) pushover_url: Url,
     pub(crate) endpoints: Endpoints,
     pub(crate) interventions: Interventions,
     pub(crate) outcomes: Bundler,
@@ -266,7 +268,7 @@ impl Dispatcher {
                 Ok(Some(endpoint)) => {
                     self.metrics.loads_ok.increment(1);
                     let config_version = endpoint.config_version;
-                    let known = match Prepared::new(endpoint, &self.profiles) {
+                    let known = match Prepared::new(endpoint, &self.profiles, &self.pushover_url) {
                         Ok(prepared) => Known::Ready(Arc::new(prepared)),
                         Err(unusable) => {
                             tracing::warn!(endpoint.id = %id, reason = %unusable, "an endpoint cannot be attempted");

@@ -25,6 +25,10 @@ pub(crate) fn request(
     body: &[u8],
     traceparent: Option<&str>,
 ) -> HeaderMap {
+    if endpoint.pushover.is_some() {
+        // Signatures and ids are a receiver's; Pushover is none.
+        return endpoint.base_headers.clone();
+    }
     // Room for what most deliveries carry, so that it does not grow in steps.
     let mut headers = HeaderMap::with_capacity(24);
     headers.extend(endpoint.base_headers.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -93,7 +97,7 @@ mod tests {
     fn headers(profile: &str, edit: impl FnOnce(&mut DispatchEndpoint)) -> (Prepared, DeliveryTask, HeaderMap) {
         let mut endpoint = testing::endpoint(profile);
         edit(&mut endpoint);
-        let endpoint = Prepared::new(endpoint, &Profiles::builtin()).unwrap();
+        let endpoint = Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
         let task = DeliveryTask { number: 3, ..testing::task() };
         let headers = request(&endpoint, &task, testing::NOW, BODY, Some(TRACE));
         (endpoint, task, headers)

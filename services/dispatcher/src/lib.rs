@@ -25,6 +25,7 @@ mod interventions;
 pub mod metrics;
 mod pace;
 mod prepared;
+mod pushover;
 mod replicas;
 mod strain;
 mod test_calls;
@@ -36,7 +37,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use postrider_broker::{Broker, BundlerOptions, Queue, Route};
-use postrider_egress::Egress;
+use postrider_egress::{Egress, Url};
 use postrider_model::delivery::Lane;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
@@ -68,6 +69,8 @@ pub struct Deps {
     pub egress: Egress,
     /// Every profile of the deployment.
     pub profiles: Arc<Profiles>,
+    /// Base URL of Pushover's API.
+    pub pushover_url: Url,
     /// Becomes ready when the configuration is known and the lanes are about to be consumed.
     pub ready: Option<Check>,
 }
@@ -77,7 +80,7 @@ pub struct Deps {
 /// Consumes nothing before it knows the configuration: it waits for the database as long as it takes.
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     metrics::describe();
-    let Deps { broker, store, egress, profiles, ready } = deps;
+    let Deps { broker, store, egress, profiles, pushover_url, ready } = deps;
     // What goes on until the drain is over.
     let done = CancellationToken::new();
     let _done = done.clone().drop_guard();
@@ -89,6 +92,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     let dispatcher = Arc::new(Dispatcher {
         egress,
         profiles,
+        pushover_url: pushover::messages_url(&pushover_url),
         endpoints: Endpoints::new(limits, sweeper.clone(), strain.clone()),
         interventions: Interventions::default(),
         outcomes: broker.bundler(Route::Outcomes, outcomes),

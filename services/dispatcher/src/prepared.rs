@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::metrics::Histogram;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use postrider_egress::Url;
 use postrider_model::delivery::EndpointStatus;
-use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN};
+use postrider_model::event::EventType;
+use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, PUSHOVER_RETRY_DELAY_MIN};
 use postrider_model::retry::{RetryPolicy, RetrySchedule};
 use postrider_profiles::{Profile, Profiles};
 use postrider_signature::{NextSecret, PreviousSecret, Signer, SigningSecrets};
@@ -16,6 +18,7 @@ use postrider_store::endpoint::DispatchEndpoint;
 use secrecy::ExposeSecret;
 
 use crate::metrics;
+use crate::pushover::{self, Pushover};
 
 /// `User-Agent` of profiles that set none.
 const OWN_USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
@@ -43,6 +46,8 @@ pub(crate) struct Prepared {
     pub(crate) url: Url,
     /// Its profile.
     pub(crate) profile: Arc<Profile>,
+    /// Set when its deliveries are Pushover messages.
+    pub(crate) pushover: Option<Pushover>,
     /// Signs.
     pub(crate) signer: Signer,
     /// Sent instead of the signing secret, where the profile's scheme is a token and the endpoint has one of its own.
@@ -63,22 +68,27 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Makes an endpoint ready.
-    pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles) -> Result<Self, Unusable> {
+    /// Makes an endpoint ready. `pushover_url`: where Pushover takes messages.
+    pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles, pushover_url: &Url) -> Result<Self, Unusable> {
         let DispatchEndpoint { document, status, secrets, private, profile, limits, .. } = endpoint;
         let profile = profiles.get(&profile).cloned().ok_or(Unusable::Profile(profile))?;
-        if document.channel != Channel::Web {
-            return Err(Unusable::Unsupported("its channel"));
-        }
+        let pushover = match document.channel {
+            Channel::Web => None,
+            Channel::Pushover => Some(Pushover::new(&document, &private)?),
+        };
         let ed25519 = document.signature_key == SignatureKey::Ed25519;
         if ed25519 && !profile.only_standard_signature() {
             return Err(Unusable::Unsupported("an ed25519 key with its tenant's profile"));
         }
-        let url = document.url.as_deref().and_then(|url| url.parse().ok()).ok_or(Unusable::Invalid("URL"))?;
+        let url = match &pushover {
+            Some(_) => pushover_url.clone(),
+            None => document.url.as_deref().and_then(|url| url.parse().ok()).ok_or(Unusable::Invalid("URL"))?,
+        };
 
         let user_agent = profile.user_agent.as_deref().unwrap_or(OWN_USER_AGENT);
         let mut base_headers = HeaderMap::with_capacity(2);
-        base_headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let json = HeaderValue::from_static("application/json");
+        base_headers.insert(CONTENT_TYPE, if pushover.is_some() { pushover::CONTENT_TYPE } else { json });
         base_headers.insert(USER_AGENT, value(user_agent, "profile's user agent")?);
 
         let mut own_headers = Vec::with_capacity(private.headers.len());
@@ -99,6 +109,11 @@ impl Prepared {
         let signer = if ed25519 { Signer::ed25519(&secrets).ok() } else { Signer::new(&secrets).ok() };
         let signer = signer.ok_or(Unusable::Invalid("secret"))?;
         let schedule = document.retry_schedule_seconds.map(RetrySchedule::from_seconds).transpose();
+        let mut schedule = schedule.map_err(|_| Unusable::Invalid("retry schedule"))?;
+        if pushover.is_some() {
+            let wanted = schedule.unwrap_or_else(|| profile.retry_schedule.clone());
+            schedule = Some(wanted.at_least(PUSHOVER_RETRY_DELAY_MIN));
+        }
         let timeout = document.timeout_seconds.map(u64::from).map_or(profile.timeout, Duration::from_secs);
         let longest = limits.timeout_seconds_max.map(u64::from).map_or(ATTEMPT_TIMEOUT_MAX, Duration::from_secs);
         let rate = document.rate_per_second.or(profile.default_rate);
@@ -113,14 +128,27 @@ impl Prepared {
             timeout: timeout.min(longest).clamp(ATTEMPT_TIMEOUT_MIN, ATTEMPT_TIMEOUT_MAX),
             rate_per_second: rate.map(|rate| limits.rate_per_second_max.map_or(rate, |most| rate.min(most))),
             promise: metrics::promise(&profile.name),
-            schedule: schedule.map_err(|_| Unusable::Invalid("retry schedule"))?,
+            schedule,
             profile,
+            pushover,
         })
     }
 
     /// What decides about retries.
     pub(crate) fn retry_policy(&self) -> RetryPolicy<'_> {
-        self.profile.retry_policy(self.schedule.as_ref())
+        let policy = self.profile.retry_policy(self.schedule.as_ref());
+        match &self.pushover {
+            Some(pushover) => RetryPolicy { statuses: &pushover.statuses, ..policy },
+            None => policy,
+        }
+    }
+
+    /// What is sent for a delivery with this body.
+    pub(crate) fn payload(&self, body: Bytes, event_type: &EventType) -> Bytes {
+        match &self.pushover {
+            Some(pushover) => pushover.form(&body, event_type),
+            None => body,
+        }
     }
 }
 
@@ -147,6 +175,7 @@ fn signing(secrets: EndpointSecrets) -> SigningSecrets {
 
 #[cfg(test)]
 mod tests {
+    use postrider_model::attempt::StatusVerdict;
     use postrider_store::config::TenantLimits;
 
     use super::*;
@@ -155,7 +184,7 @@ mod tests {
     fn check(edit: impl FnOnce(&mut DispatchEndpoint), expected: Unusable) {
         let mut endpoint = testing::endpoint("standard");
         edit(&mut endpoint);
-        assert_eq!(Prepared::new(endpoint, &Profiles::builtin()).unwrap_err(), expected);
+        assert_eq!(Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap_err(), expected);
     }
 
     #[test]
@@ -163,7 +192,12 @@ mod tests {
         check(|e| e.profile = "gone".into(), Unusable::Profile("gone".into()));
         check(|e| e.document.url = Some("not a url".into()), Unusable::Invalid("URL"));
         check(|e| e.document.url = None, Unusable::Invalid("URL"));
-        check(|e| e.document.channel = Channel::Pushover, Unusable::Unsupported("its channel"));
+        check(|e| e.document.channel = Channel::Pushover, Unusable::Invalid("Pushover credentials"));
+        let no_such_sound = |e: &mut DispatchEndpoint| {
+            *e = testing::pushover_endpoint();
+            e.document.sound = Some("Trumpet".into());
+        };
+        check(no_such_sound, Unusable::Invalid("sound"));
         check(|e| e.document.signature_key = SignatureKey::Ed25519, Unusable::Invalid("secret"));
         let ed25519 = |e: &mut DispatchEndpoint| {
             e.profile = "magnetite".into();
@@ -180,7 +214,7 @@ mod tests {
         let prepare = |edit: fn(&mut DispatchEndpoint)| {
             let mut endpoint = testing::endpoint("standard");
             edit(&mut endpoint);
-            Prepared::new(endpoint, &Profiles::builtin()).unwrap()
+            Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap()
         };
         let plain = prepare(|_| {});
         assert_eq!(plain.timeout, plain.profile.timeout);
@@ -206,11 +240,48 @@ mod tests {
     }
 
     #[test]
+    fn a_pushover_endpoint_retries_no_sooner_than_5_s_and_never_what_was_refused() {
+        let mut endpoint = testing::pushover_endpoint();
+        endpoint.document.retry_schedule_seconds = Some(vec![1, 5, 60]);
+        let endpoint = Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let policy = endpoint.retry_policy();
+        assert_eq!(policy.schedule.seconds(), [5, 5, 60]);
+        for (code, verdict) in [
+            (200, StatusVerdict::Success),
+            (302, StatusVerdict::Retry),
+            (400, StatusVerdict::Fail),
+            (429, StatusVerdict::Fail),
+            (500, StatusVerdict::Retry),
+        ] {
+            assert_eq!(policy.statuses.verdict(code), verdict, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_pushover_form_has_the_credentials_beside_the_message_and_no_other_header() {
+        let endpoint = testing::pushover_endpoint();
+        let endpoint = Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let event_type = "Bounced".parse().unwrap();
+        let body = Bytes::from_static("{\"title\":\"a&b\",\"message\":\"ü\",\"timestamp\":7}".as_bytes());
+        let form = endpoint.payload(body, &event_type);
+        let expected = "token=app-token&user=user-key&title=a%26b&message=%C3%BC&sound=tugboat&timestamp=7";
+        assert_eq!(std::str::from_utf8(&form).unwrap(), expected);
+        let headers = crate::headers::request(&endpoint, &testing::task(), testing::NOW, &form, Some("00-1-2-01"));
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["content-type", "user-agent"]);
+        assert_eq!(headers[CONTENT_TYPE], "application/x-www-form-urlencoded");
+    }
+
+    #[test]
     fn no_secret_is_printed() {
+        let printed = Prepared::new(testing::pushover_endpoint(), &Profiles::builtin(), &testing::pushover_url());
+        let printed = format!("{:?}", printed.unwrap());
+        assert!(!printed.contains("user-key") && !printed.contains("app-token"), "{printed}");
         let mut endpoint = testing::endpoint("standard");
         endpoint.secrets.current = "whsec_c2VjcmV0c2VjcmV0".into();
         endpoint.private.headers = vec![("x-team".into(), "hush".into())];
-        let printed = format!("{:?}", Prepared::new(endpoint, &Profiles::builtin()).unwrap());
+        let printed = format!("{:?}", Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap());
         assert!(!printed.contains("hush") && !printed.contains("c2VjcmV0"), "{printed}");
     }
 }

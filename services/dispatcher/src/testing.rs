@@ -1,11 +1,14 @@
 //! What the unit tests of this crate share.
 
+use postrider_egress::Url;
 use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
 use postrider_signature::generate_secret;
-use postrider_store::config::{EndpointDocument, EndpointPrivate, EndpointSecrets, TenantLimits};
+use postrider_store::config::{
+    Channel, EndpointDocument, EndpointPrivate, EndpointSecrets, PushoverCredentials, TenantLimits,
+};
 use postrider_store::endpoint::DispatchEndpoint;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask};
 
@@ -65,4 +68,20 @@ pub(crate) fn endpoint(profile: &str) -> DispatchEndpoint {
         version: 5,
         config_version: 7,
     }
+}
+
+/// Where Pushover takes messages.
+pub(crate) fn pushover_url() -> Url {
+    crate::pushover::messages_url(&"https://api.pushover.net".parse().unwrap())
+}
+
+/// An active endpoint of the channel Pushover.
+pub(crate) fn pushover_endpoint() -> DispatchEndpoint {
+    let mut endpoint = endpoint("mumara");
+    endpoint.document.channel = Channel::Pushover;
+    endpoint.document.url = None;
+    endpoint.document.sound = Some("Tug Boat".into());
+    let credentials = PushoverCredentials { user_key: "user-key".into(), api_token: "app-token".into() };
+    endpoint.private.pushover = Some(credentials);
+    endpoint
 }

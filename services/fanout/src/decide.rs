@@ -1,7 +1,7 @@
 //! What fan-out makes of one event: its deliveries and its decision. Pure but for the clock that the caller reads.
 
 use bytes::Bytes;
-use postrider_model::delivery::{Lane, Trigger};
+use postrider_model::delivery::{BodyKind, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, Generation};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::payload_filter::Payload;
@@ -59,7 +59,7 @@ pub(crate) fn decide(
 
     let mut deliveries = Vec::with_capacity(matched.len());
     if let Some(tenant) = tenant {
-        let mut bodies = Bodies { tenant, event, data, plain: None, ascii: None };
+        let mut bodies = Bodies { tenant, event, data, json: None, ascii_json: None, pushover: None };
         for candidate in matched {
             let id = DeliveryId::derive(event.tenant, &event.id, candidate.endpoint, &Generation::First);
             let task = DeliveryTask {
@@ -90,7 +90,7 @@ pub(crate) fn decide(
                 moves: 0,
                 traceparent: event.traceparent.clone(),
             };
-            deliveries.push(Member::new(&task, bodies.rendered(candidate.ascii_json))?);
+            deliveries.push(Member::new(&task, bodies.rendered(candidate.body_kind))?);
         }
     }
     Ok(Decided { lane: event.lane, deliveries, decision: Member::new(&decision, Bytes::new())? })
@@ -101,13 +101,18 @@ struct Bodies<'a> {
     tenant: &'a TenantIndex,
     event: &'a AcceptedEvent,
     data: &'a Bytes,
-    plain: Option<Bytes>,
-    ascii: Option<Bytes>,
+    json: Option<Bytes>,
+    ascii_json: Option<Bytes>,
+    pushover: Option<Bytes>,
 }
 
 impl Bodies<'_> {
-    fn rendered(&mut self, ascii_json: bool) -> Bytes {
-        let slot = if ascii_json { &mut self.ascii } else { &mut self.plain };
+    fn rendered(&mut self, kind: BodyKind) -> Bytes {
+        let slot = match kind {
+            BodyKind::Json => &mut self.json,
+            BodyKind::AsciiJson => &mut self.ascii_json,
+            BodyKind::Pushover => &mut self.pushover,
+        };
         slot.get_or_insert_with(|| {
             let view = EventView {
                 id: &self.event.id,
@@ -118,7 +123,7 @@ impl Bodies<'_> {
                 metadata: self.event.metadata.as_deref(),
                 data: self.data,
             };
-            self.tenant.profile.render(&view, ascii_json).into()
+            self.tenant.profile.render_as(&view, kind).into()
         })
         .clone()
     }

@@ -162,7 +162,7 @@ fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Act
             endpoint: subscription.endpoint,
             subscription: compiled,
             payload_filter,
-            ascii_json: subscription.ascii_json,
+            body_kind: subscription.channel.body_kind(subscription.ascii_json),
         }),
         Err(error) => {
             tracing::warn!(endpoint.id = %subscription.endpoint, %error, "the subscription no longer fits its profile");

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::EndpointId;
 use postrider_model::payload_filter::{BoundFilter, Fields, Payload, PayloadFilter};
@@ -18,8 +19,8 @@ pub(crate) struct Active {
     pub(crate) subscription: Subscription,
     /// Its condition on what the event holds.
     pub(crate) payload_filter: Option<PayloadFilter>,
-    /// Its body escapes non-ASCII.
-    pub(crate) ascii_json: bool,
+    /// What its bodies are written as.
+    pub(crate) body_kind: BodyKind,
 }
 
 /// One active endpoint, compiled.
@@ -31,8 +32,8 @@ pub(crate) struct Candidate {
     filters: Box<[(Box<str>, FilterValues)]>,
     /// Its condition on what the event holds.
     payload_filter: Option<BoundFilter>,
-    /// Its body escapes non-ASCII.
-    pub(crate) ascii_json: bool,
+    /// What its bodies are written as.
+    pub(crate) body_kind: BodyKind,
 }
 
 impl Candidate {
@@ -64,7 +65,7 @@ impl TenantIndex {
             (Vec::new(), HashMap::<_, Vec<u32>>::new(), HashMap::<_, Vec<u32>>::new(), Vec::new());
         let mut fields = Fields::default();
         for (position, active) in (0_u32..).zip(active) {
-            let Active { endpoint, subscription, payload_filter, ascii_json } = active;
+            let Active { endpoint, subscription, payload_filter, body_kind } = active;
             for pattern in subscription.event_types {
                 match pattern {
                     TypePattern::All => all.push(position),
@@ -73,7 +74,7 @@ impl TenantIndex {
                 }
             }
             let payload_filter = payload_filter.map(|filter| fields.bind(filter));
-            candidates.push(Candidate { endpoint, filters: subscription.filters.into(), payload_filter, ascii_json });
+            candidates.push(Candidate { endpoint, filters: subscription.filters.into(), payload_filter, body_kind });
         }
         Self { profile, candidates: candidates.into(), fields, exact, below, all }
     }
@@ -139,7 +140,7 @@ mod tests {
                 endpoint: EndpointId::generate(),
                 subscription,
                 payload_filter: filter.map(|json| PayloadFilter::read(&json).unwrap()),
-                ascii_json: false,
+                body_kind: BodyKind::Json,
             })
             .collect();
         let ids = active.iter().map(|active| active.endpoint).collect();

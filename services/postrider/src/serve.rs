@@ -91,6 +91,7 @@ fn dispatcher(process: &mut Process, egress: &EgressArgs) -> anyhow::Result<()> 
         store: shared.store.clone(),
         egress: wiring::egress(egress)?,
         profiles: shared.profiles.clone(),
+        pushover_url: egress.pushover_url.clone(),
         ready: Some(shared.health.check("dispatcher configuration")),
     };
     process.role("dispatcher", |stop| postrider_dispatcher::run(postrider_dispatcher::Config::default(), deps, stop));

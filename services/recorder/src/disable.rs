@@ -1,18 +1,21 @@
-//! Endpoints that asked to be switched off: their answer was one that the profile reads so (`410 Gone`).
+//! Endpoints that are switched off: those that asked for it, by an answer that the profile reads so (`410 Gone`), and those
+//! that did nothing but fail for as many days as their tenant or its profile allows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
-use postrider_store::Store;
-use postrider_store::record::RecordBatch;
+use postrider_profiles::Profiles;
+use postrider_store::record::{LongFailing, RecordBatch};
+use postrider_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 use crate::write::Stopped;
 
 const PAUSE: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// An endpoint that asked to be switched off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,4 +71,53 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
         }
     }
     Ok(())
+}
+
+/// Switches off what has done nothing but fail for too long.
+pub(crate) async fn long_failing(store: &Store, profiles: &Profiles) -> Result<(), StoreError> {
+    for failing in store.long_failing_endpoints().await? {
+        let Some(days) = too_long(&failing, profiles) else { continue };
+        let reason = format!("nothing but failure for {days} days, since {}", failing.since.to_rfc3339_millis());
+        if store.disable_endpoint(failing.endpoint, &reason).await? {
+            metrics::disabled();
+            tracing::info!(endpoint.id = %failing.endpoint, reason, "endpoint switched off");
+        }
+    }
+    Ok(())
+}
+
+/// The days after which an endpoint is switched off, if it has failed for so long.
+fn too_long(failing: &LongFailing, profiles: &Profiles) -> Option<u32> {
+    let own = failing.disable_after_days;
+    let days = own.or_else(|| profiles.get(&failing.profile)?.disable_after_days).filter(|days| *days > 0)?;
+    (failing.since.until(failing.last_failure_at) >= DAY * days).then_some(days)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_of_failure_are_the_tenants_or_the_profiles_and_0_is_never() {
+        let check = |profile: &str, own: Option<u32>, failed_for: Duration, expected: Option<u32>| {
+            let since = UnixMillis(1_800_000_000_000);
+            let failing = LongFailing {
+                endpoint: EndpointId::generate(),
+                since,
+                last_failure_at: since.plus(failed_for),
+                profile: profile.into(),
+                disable_after_days: own,
+            };
+            assert_eq!(too_long(&failing, &Profiles::builtin()), expected, "{profile} {own:?} {failed_for:?}");
+        };
+        let (short, five) = (DAY * 5 - Duration::from_millis(1), DAY * 5);
+        check("standard", None, short, None);
+        check("standard", None, five, Some(5));
+        check("standard", Some(0), DAY * 300, None);
+        check("standard", Some(1), five, Some(1));
+        check("mumara", None, DAY * 300, None);
+        check("mumara", Some(5), short, None);
+        check("mumara", Some(5), five, Some(5));
+        check("gone", None, DAY * 300, None);
+    }
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::config::Config;
-use crate::metrics;
+use crate::{disable, metrics};
 
 const ENTRIES_MAX: u32 = 200;
 
@@ -48,6 +48,13 @@ pub(crate) async fn run(
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
+        }
+        // First, so that what it tells leaves with the same sweep.
+        let disabled = disable::long_failing(&sweeper.store, &sweeper.profiles);
+        match stop.run_until_cancelled(disabled).await {
+            None => return,
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!(%error, "cannot look for endpoints that fail for long"),
         }
         let swept = sweeper.sweep(config.sweep_after).instrument(tracing::info_span!("sweep"));
         if stop.run_until_cancelled(swept).await.is_none() {
@@ -119,7 +126,7 @@ impl Sweeper {
             metadata: pending.event.metadata.as_deref(),
             data,
         };
-        let body = profile.render(&view, pending.document.ascii_json);
+        let body = profile.render_as(&view, pending.document.body_kind());
         let member = Member::new(&pending.task, Bytes::from(body)).ok()?;
         self.lanes.publish(SingleRoute::Lane(pending.task.lane), &[member]).await.ok()?;
         tracing::info!(delivery.id = %pending.task.delivery.id, "published what was committed and not published");

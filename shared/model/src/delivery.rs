@@ -166,6 +166,18 @@ pub enum EndpointStatus {
 }
 names!(EndpointStatus { Active => "active", Inactive => "inactive", Disabled => "disabled" });
 
+/// What the body of an endpoint's deliveries is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyKind {
+    /// The profile's envelope.
+    #[default]
+    Json,
+    /// The same with everything escaped that is not ASCII.
+    AsciiJson,
+    /// A [`PushoverMessage`](crate::pushover::PushoverMessage).
+    Pushover,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

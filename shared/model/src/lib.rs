@@ -9,7 +9,7 @@
 //! | [Tenant](ids::TenantId) | one customer account, with a profile, limits and keys |
 //! | [Event](ids::EventId) | something that happened |
 //! | [EventType](event::EventType) | its class, such as `email.bounced` |
-//! | [Endpoint](ids::EndpointId) | where a tenant wants events: a URL (or, later, a Pushover user) |
+//! | [Endpoint](ids::EndpointId) | where a tenant wants events: a URL or a Pushover user |
 //! | [Subscription](subscription::Subscription) | the event types and filters of an endpoint |
 //! | [Delivery](ids::DeliveryId) | one event for one endpoint |
 //! | [Attempt](attempt) | one HTTP request of a delivery |
@@ -31,6 +31,7 @@ pub mod explain;
 pub mod ids;
 pub mod limits;
 pub mod payload_filter;
+pub mod pushover;
 pub mod retry;
 pub mod subscription;
 pub mod time;

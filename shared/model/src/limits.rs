@@ -66,6 +66,14 @@ pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 4 * 1024;
 pub const RESPONSE_READ_BYTES_MAX: usize = 64 * 1024;
 /// Longest time a delivery is held on the ladder at once for rate, concurrency or a slow endpoint.
 pub const HOLD_MAX: Duration = Duration::from_secs(600);
+/// Attempts that fail in a row before an endpoint counts as failing (`endpoint.failing`).
+pub const FAILING_AFTER_ATTEMPTS: u32 = 5;
+/// Most characters of a Pushover message's title: Pushover's own limit.
+pub const PUSHOVER_TITLE_CHARS_MAX: usize = 250;
+/// Most characters of a Pushover message: Pushover's own limit.
+pub const PUSHOVER_MESSAGE_CHARS_MAX: usize = 1_024;
+/// Pushover asks that a failed request is not repeated sooner.
+pub const PUSHOVER_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
 /// Rows of one page, when the caller does not say.
 pub const PAGE_DEFAULT: u32 = 50;
 /// Most rows of one page.

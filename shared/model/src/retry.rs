@@ -44,6 +44,14 @@ impl RetrySchedule {
         }
     }
 
+    /// The same schedule with no delay shorter than `shortest`.
+    #[must_use]
+    pub fn at_least(mut self, shortest: Duration) -> Self {
+        let shortest = u32::try_from(shortest.min(RETRY_DELAY_MAX).as_secs()).unwrap_or(u32::MAX);
+        self.0.iter_mut().for_each(|seconds| *seconds = (*seconds).max(shortest));
+        self
+    }
+
     /// The delays in seconds.
     pub fn seconds(&self) -> &[u32] {
         &self.0

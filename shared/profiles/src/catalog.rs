@@ -7,6 +7,7 @@ use postrider_model::time::UnixMillis;
 use serde_json::value::RawValue;
 
 use crate::profile::Profile;
+use crate::pushover::TextTemplate;
 
 /// One type of a catalog.
 #[derive(Debug, Clone)]
@@ -21,6 +22,10 @@ pub struct EventTypeInfo {
     pub sample: Box<RawValue>,
     /// An example of `metadata`, a JSON object.
     pub sample_metadata: Option<Box<RawValue>>,
+    /// What a Pushover message of it is headed with; `None`: its name.
+    pub pushover_title: Option<TextTemplate>,
+    /// What a Pushover message of it says; `None`: its name.
+    pub pushover_message: Option<TextTemplate>,
 }
 
 /// Which origins fire for which types.

@@ -2,7 +2,7 @@
 //!
 //! Owns the profile files ([`Profiles`]), what they may say ([`Profile`]), the check that an event has what its
 //! profile's envelope requires ([`Profile::check_event`]), the warnings about values that its receivers cannot verify
-//! ([`Profile::warnings`]) and the rendering of bodies ([`Profile::render`]). Owns besides the mapping files, which say
+//! ([`Profile::warnings`]) and the rendering of bodies ([`Profile::render_as`]), messages to phones among them. Owns besides the mapping files, which say
 //! what a mail server's log records become ([`Mappings`]).
 //!
 //! Promises: `data` and `metadata` leave as the bytes that the producer wrote, unless the profile's body is stable under
@@ -19,6 +19,7 @@ mod header;
 mod json;
 mod mapping;
 mod profile;
+mod pushover;
 mod registry;
 mod signature_scheme;
 mod warnings;
@@ -29,5 +30,6 @@ pub use envelope::{BodyStyle, EnvelopeField, EventView, JsonKind, Source, Timest
 pub use header::{HeaderContext, HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
 pub use mapping::{MappedEvent, Mapping, Mappings, NotARecord};
 pub use profile::{Channel, Profile, UrlRule};
+pub use pushover::TextTemplate;
 pub use registry::{ProfileError, Profiles};
 pub use signature_scheme::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent, TemplatePart};

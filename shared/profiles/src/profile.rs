@@ -34,6 +34,16 @@ pub enum Channel {
     Pushover,
 }
 
+impl Channel {
+    /// The name in files and over HTTP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Pushover => "pushover",
+        }
+    }
+}
+
 /// One product's way of delivering. Built by [`crate::Profiles`] only.
 #[derive(Debug, Clone)]
 pub struct Profile {

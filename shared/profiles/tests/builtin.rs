@@ -273,3 +273,26 @@ fn a_test_event_takes_the_chosen_type_where_the_product_has_it() {
     assert!(of("magnetite", "anything.at.all").is_none());
     assert_eq!(profile("magnetite").test_event(None).unwrap().event_type.as_str(), "lead.created");
 }
+
+#[test]
+fn every_type_of_mumara_has_a_readable_pushover_message() {
+    let mumara = profile("mumara");
+    let mut titles = Vec::new();
+    for info in &mumara.catalog {
+        let event = Sample::new(info.name.as_str(), None, info.sample.get());
+        let message = mumara.pushover(&event.view());
+        assert!(message.title.ends_with(": recipient@example.com"), "{message:?}");
+        assert!(message.message.contains("recipient@example.com") && !message.message.contains('{'), "{message:?}");
+        titles.push(message.title);
+    }
+    titles.dedup();
+    assert_eq!(titles.len(), 10, "each is told from the others");
+    let bare = Sample::new("Newsletter Clicked", None, r#"{"email":"e","message_id":"m"}"#);
+    assert_eq!(mumara.pushover(&bare.view()).message, "Message m", "a line without its value is left out");
+}
+
+#[test]
+fn a_type_without_templates_shows_its_name() {
+    let message = profile("standard").pushover(&Sample::new("a.b", None, "{}").view());
+    assert_eq!((message.title.as_str(), message.message.as_str(), message.timestamp), ("a.b", "a.b", 1_703_123_756));
+}

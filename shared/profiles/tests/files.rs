@@ -220,6 +220,9 @@ fn mistakes_are_reported_with_line_and_field() {
     check_refused("timeout_seconds = 10\n", "", 2, "delivery.timeout_seconds", "missing");
     check_refused("[delivery]\n", "[ delivery ] # of parcels\ncolour = 1\n", 3, "delivery.colour", "unknown field");
     check_refused("description = \"d\"\n", "", 1, "description", "missing");
+    let template =
+        "open = true\npushover_message = \"{email}\"\ntypes = [{ name = \"a\", description = \"\", sample = \"{}\" }]";
+    check_refused("open = true", template, 10, "catalog.pushover_message", "{email} is no placeholder");
     check_refused("open = true", "open = false", 8, "catalog.types", "at least one");
     check_refused("[catalog]", "[headers]\nstandard = false\n[catalog]", 9, "headers.standard", "a profile signs");
     let test = "sample = { type = \"a\", data = \"{}\" }";

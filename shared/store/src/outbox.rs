@@ -106,6 +106,19 @@ pub(crate) struct NewEvent {
     at: UnixMillis,
 }
 
+impl NewEvent {
+    /// An event of this type about a tenant, with this `data`.
+    pub(crate) fn new(about: TenantId, event_type: &'static str, data: &serde_json::Value, at: UnixMillis) -> Self {
+        Self { about, event_type, data: data.to_string().into_bytes(), at }
+    }
+}
+
+/// A tenant has used up one of its limits.
+pub(crate) fn limit_reached(tenant: TenantId, limit: &str, value: u32, at: UnixMillis) -> NewEvent {
+    let data = serde_json::json!({"tenant_id": tenant, "limit": limit, "value": value});
+    NewEvent::new(tenant, "limit.reached", &data, at)
+}
+
 /// The engine switched an endpoint off.
 pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMillis) -> NewEvent {
     let data = serde_json::json!({
@@ -115,14 +128,15 @@ pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMilli
         "reason": reason,
         "disabled_at": at.to_rfc3339_millis(),
     });
-    NewEvent { about: endpoint.tenant, event_type: "endpoint.disabled", data: data.to_string().into_bytes(), at }
+    NewEvent::new(endpoint.tenant, "endpoint.disabled", &data, at)
 }
 
 /// Writes an operational event as part of an edit. The operator's own endpoints emit none: they would feed themselves.
+/// Nobody publishes it but the sweeper, so that it is claimed by nobody from the beginning.
 pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<(), StoreError> {
     if event.about != TenantId::OPERATOR {
         tx.execute(
-            "INSERT INTO outbox (tenant, event_type, data, created_at, claimed_at) VALUES ($1, $2, $3, $4, $4)",
+            "INSERT INTO outbox (tenant, event_type, data, created_at, claimed_at) VALUES ($1, $2, $3, $4, 'epoch')",
             &[&event.about.0, &event.event_type, &event.data, &Ts(event.at)],
         )
         .await?;

@@ -7,9 +7,12 @@ use postrider_model::limits::{
     ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, ENDPOINT_HEADER_VALUE_BYTES_MAX, ENDPOINT_HEADERS_MAX, METADATA_BYTES_MAX,
 };
 use postrider_model::payload_filter::PayloadFilter;
+use postrider_model::pushover::Sound;
 use postrider_model::retry::{InvalidSchedule, RetrySchedule};
 use postrider_model::subscription::{Subscription, TypePattern};
-use postrider_profiles::{Profile, UrlRule, is_header_name, is_header_value, is_reserved_header};
+use postrider_profiles::{
+    Channel as ProfileChannel, Profile, UrlRule, is_header_name, is_header_value, is_reserved_header,
+};
 use postrider_runtime::problem::FieldError;
 use postrider_store::config::{Channel, EndpointDocument, EndpointDraft, SignatureKey, TenantLimits};
 use secrecy::{ExposeSecret, SecretString};
@@ -20,6 +23,8 @@ use crate::tenants::check_name;
 
 /// Most bytes of a description.
 const DESCRIPTION_BYTES_MAX: usize = 2_000;
+/// Characters of Pushover's keys and tokens.
+const PUSHOVER_KEY_CHARS: usize = 30;
 /// Lowest rate an endpoint may ask for: one attempt in 100 s.
 const RATE_MIN: f64 = 0.01;
 /// Highest rate an endpoint may ask for, unless its tenant's limit is lower.
@@ -47,7 +52,7 @@ impl Rules<'_> {
         let mut errors = Errors::default();
         let document = &draft.document;
         self.texts(document, &mut errors);
-        self.channel(document, &mut errors);
+        self.channel(draft, &mut errors);
         self.subscription(document, &mut errors);
         self.headers(&draft.private.headers, &mut errors);
         self.pace(document, &mut errors);
@@ -86,12 +91,28 @@ impl Rules<'_> {
         }
     }
 
-    fn channel(&self, document: &EndpointDocument, errors: &mut Errors) {
-        if document.channel == Channel::Pushover {
-            errors.add("/channel", "pushover is not available yet; allowed is web");
-            return;
+    fn channel(&self, draft: &EndpointDraft, errors: &mut Errors) {
+        let document = &draft.document;
+        let channel = match document.channel {
+            Channel::Web => ProfileChannel::Web,
+            Channel::Pushover => ProfileChannel::Pushover,
+        };
+        if !self.profile.channels.contains(&channel) {
+            let allowed: Vec<&str> = self.profile.channels.iter().map(|channel| channel.as_str()).collect();
+            let detail = format!("the tenant's profile does not have it; allowed: {}", allowed.join(", "));
+            return errors.add("/channel", detail);
         }
-        match document.url.as_deref() {
+        match document.channel {
+            Channel::Web => self.web(draft, errors),
+            Channel::Pushover => pushover(draft, errors),
+        }
+    }
+
+    fn web(&self, draft: &EndpointDraft, errors: &mut Errors) {
+        if draft.private.pushover.is_some() {
+            errors.add("/pushover", "the channel is web");
+        }
+        match draft.document.url.as_deref() {
             None => errors.add("/url", "the channel web needs a URL"),
             Some(url) => {
                 let https_only = self.profile.url_rule == UrlRule::HttpsOnly;
@@ -210,6 +231,35 @@ impl Rules<'_> {
     }
 }
 
+/// An endpoint of the channel Pushover has credentials and a sound, and nothing that only a URL's receiver could read.
+fn pushover(draft: &EndpointDraft, errors: &mut Errors) {
+    let document = &draft.document;
+    let Some(credentials) = &draft.private.pushover else {
+        return errors.add("/pushover", "the channel pushover needs user_key, api_token and sound");
+    };
+    let keys = [("/pushover/user_key", &credentials.user_key), ("/pushover/api_token", &credentials.api_token)];
+    for (pointer, key) in keys {
+        let key = key.expose_secret();
+        if key.len() != PUSHOVER_KEY_CHARS || !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            errors.add(pointer, format!("{PUSHOVER_KEY_CHARS} letters and digits, as Pushover shows it"));
+        }
+    }
+    if document.sound.as_deref().and_then(Sound::named).is_none() {
+        let sounds: Vec<&str> = Sound::all().map(|sound| sound.name).collect();
+        errors.add("/pushover/sound", format!("no such sound; there are: {}", sounds.join(", ")));
+    }
+    let only_web = [
+        ("/url", document.url.is_some()),
+        ("/headers", !draft.private.headers.is_empty()),
+        ("/token_header", document.token_header.is_some()),
+        ("/ascii_json", document.ascii_json),
+        ("/signature_key", document.signature_key != SignatureKey::Hmac),
+    ];
+    for (pointer, _) in only_web.into_iter().filter(|(_, given)| *given) {
+        errors.add(pointer, "means nothing to Pushover; leave it out");
+    }
+}
+
 /// A profile's event types, for messages.
 pub(crate) fn catalog(profile: &Profile) -> String {
     profile.catalog.iter().map(|info| info.name.as_str()).collect::<Vec<_>>().join(", ")
@@ -296,6 +346,32 @@ mod tests {
         check_in("mumara", "token_header", json!("Authorization"), None);
         check_in("mumara", "token_header", json!("webhook-id"), Some("/token_header"));
         check_in("mumara", "url", json!("http://example.com/"), None);
+        bad("pushover", json!({"sound": "Siren"}), "/pushover");
+    }
+
+    #[test]
+    fn a_pushover_endpoint_has_keys_a_sound_and_no_url() {
+        use serde_json::json;
+        let key = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG";
+        let check = |edit: fn(&mut serde_json::Value), expected: &[&str]| {
+            let mut json = json!({"name": "n", "channel": "pushover", "event_types": ["*"],
+                "pushover": {"user_key": key, "api_token": key, "sound": "Cash Register"}});
+            edit(&mut json);
+            let profiles = Profiles::builtin();
+            let (limits, guard) = (TenantLimits::default(), AddressGuard::new(Vec::new(), false));
+            let rules = Rules { profile: profiles.get("mumara").unwrap(), limits: &limits, guard: &guard };
+            let errors = rules.check(&serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft());
+            let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
+            assert_eq!(pointers, expected, "{errors:?}");
+        };
+        check(|_| {}, &[]);
+        check(|e| e["pushover"] = json!(null), &["/pushover"]);
+        check(|e| e["pushover"] = json!({}), &["/pushover/user_key", "/pushover/api_token", "/pushover/sound"]);
+        check(|e| e["pushover"]["user_key"] = json!("short"), &["/pushover/user_key"]);
+        check(|e| e["pushover"]["api_token"] = json!(MASK), &["/pushover/api_token"]);
+        check(|e| e["pushover"]["sound"] = json!("cashregister"), &["/pushover/sound"]);
+        check(|e| e["url"] = json!("https://example.com/"), &["/url"]);
+        check(|e| e["headers"] = json!({"X-A": "b"}), &["/headers"]);
     }
 
     #[test]

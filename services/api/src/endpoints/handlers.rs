@@ -10,7 +10,9 @@ use postrider_model::ids::{EndpointId, TenantId};
 use postrider_profiles::{Profile, is_header_value};
 use postrider_runtime::problem::{FieldError, Problem};
 use postrider_signature::{KeyPair, check_imported, generate_secret};
-use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Scope, SignatureKey, Tenant};
+use postrider_store::config::{
+    Channel, Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Scope, SignatureKey, Tenant,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::check::{Rules, of_touched};
@@ -100,18 +102,19 @@ pub(crate) async fn create(
     let tenant = api.tenant(caller.tenant(Scope::Manage)?).await?;
     let profile = api.profile(&tenant.draft.profile)?;
     let rules = Rules { profile, limits: &tenant.draft.limits, guard: &api.guard };
-    let (given, pushover) = (request.secret.take(), request.pushover.take());
+    let given = request.secret.take();
     let mut draft = request.into_draft();
     let mut errors = rules.check(&draft);
-    if pushover.is_some() {
-        errors.push(FieldError::new("/pushover", "not available yet"));
+    let pushover = draft.document.channel == Channel::Pushover;
+    if pushover && given.is_some() {
+        errors.push(FieldError::new("/secret", "nothing is signed for Pushover; leave it out"));
     }
     let key = NewKey::of(draft.document.signature_key, given, profile, &mut errors);
     if !errors.is_empty() {
         return Err(Problem::unprocessable(errors));
     }
     draft.document.public_key.clone_from(&key.public);
-    let secret = key.shown();
+    let secret = key.shown().filter(|_| !pushover);
     let new = NewEndpoint { draft, secret: key.secret };
     let made = api.store.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
     let version = made.version;
@@ -170,17 +173,18 @@ pub(crate) async fn edit(
     params.only(&[], None)?;
     let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
     let expected = if_match(&headers)?;
-    if request.pushover.is_some() {
-        return Err(Problem::invalid_field("/pushover", "not available yet"));
-    }
     let tenant = api.tenant(api.endpoint(visible, id).await?.tenant).await?;
     let rules = Rules { profile: api.profile(&tenant.draft.profile)?, limits: &tenant.draft.limits, guard: &api.guard };
     let apply = |draft: &mut EndpointDraft| {
-        let kind = draft.document.signature_key;
+        let (kind, channel) = (draft.document.signature_key, draft.document.channel);
         let touched = request.clone().apply(draft);
         let mut errors = of_touched(rules.check(draft), &touched);
         if draft.document.signature_key != kind {
             errors.push(FieldError::new("/signature_key", "is chosen when an endpoint is made; make another one"));
+        }
+        if draft.document.channel != channel {
+            errors.retain(|error| error.pointer != "/channel");
+            errors.push(FieldError::new("/channel", "is chosen when an endpoint is made; make another one"));
         }
         if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
     };

@@ -6,7 +6,7 @@ use postrider_model::delivery::EndpointStatus;
 use postrider_model::time::UnixMillis;
 use postrider_store::config::{
     Channel as StoredChannel, Endpoint as StoredEndpoint, EndpointDocument, EndpointDraft, EndpointPrivate,
-    SignatureKey as StoredSignatureKey,
+    PushoverCredentials, SignatureKey as StoredSignatureKey,
 };
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,36 @@ pub(crate) enum Channel {
     /// An HTTP POST to its URL.
     #[default]
     Web,
-    /// A Pushover message. Not available yet.
+    /// A message to a Pushover user. Only for profiles whose `channels` name it.
     Pushover,
+}
+
+/// Whom to notify through Pushover. Keys are 30 letters and digits; they are not shown again.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PushoverSettings {
+    /// The user's or group's key. In an edit, absent or `********`: as it is.
+    #[schema(example = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG")]
+    pub(crate) user_key: Option<String>,
+    /// The application's API token. In an edit, absent or `********`: as it is.
+    #[schema(example = "azGDORePK8gMaC0QOYAMyEEuzJnyUi")]
+    pub(crate) api_token: Option<String>,
+    /// One of `Mute`, `Vibrate`, `Pushover`, `Bike`, `Bugle`, `Cash Register`, `Classical`, `Cosmic`, `Falling`, `Gamelan`,
+    /// `Incoming`, `Intermission`, `Magic`, `Mechanical`, `Piano Bar`, `Siren`, `Space Alarm`, `Tug Boat`, `Alien Alarm`,
+    /// `Climb`, `Persistent`, `Echo`, `Up Down`, `None`. `Mute` and `None` are silent.
+    #[schema(example = "Cash Register")]
+    pub(crate) sound: Option<String>,
+}
+
+/// Whom an endpoint notifies through Pushover.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PushoverShown {
+    /// Always `********`.
+    pub(crate) user_key: &'static str,
+    /// Always `********`.
+    pub(crate) api_token: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sound: Option<String>,
 }
 
 /// What `webhook-signature` is made with.
@@ -79,8 +107,8 @@ pub(crate) struct CreateEndpoint {
     /// Where deliveries are sent. Required for the channel `web`.
     #[schema(example = "https://example.com/hooks")]
     pub(crate) url: Option<String>,
-    /// Not available yet.
-    pub(crate) pushover: Option<serde_json::Value>,
+    /// Required for the channel `pushover`, all of it.
+    pub(crate) pushover: Option<PushoverSettings>,
     /// Event types: one exactly, everything below a dot (`email.*`), or all (`*`). Not empty.
     #[schema(example = json!(["email.*"]))]
     pub(crate) event_types: Vec<String>,
@@ -124,10 +152,11 @@ pub(crate) struct EditEndpoint {
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<Object>)]
     pub(crate) metadata: Option<Option<serde_json::Map<String, serde_json::Value>>>,
+    /// Must be what it is: another channel takes another endpoint.
     pub(crate) channel: Option<Channel>,
     pub(crate) url: Option<String>,
-    /// Not available yet.
-    pub(crate) pushover: Option<serde_json::Value>,
+    /// What it names is replaced.
+    pub(crate) pushover: Option<PushoverSettings>,
     pub(crate) event_types: Option<Vec<String>>,
     /// Replaces all filters.
     pub(crate) filters: Option<BTreeMap<String, Vec<String>>>,
@@ -170,6 +199,8 @@ pub(crate) struct Endpoint {
     pub(crate) channel: Channel,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pushover: Option<PushoverShown>,
     pub(crate) event_types: Vec<String>,
     pub(crate) filters: BTreeMap<String, Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -273,6 +304,11 @@ impl From<StoredEndpoint> for Endpoint {
                 StoredChannel::Pushover => Channel::Pushover,
             },
             url: document.url,
+            pushover: (document.channel == StoredChannel::Pushover).then_some(PushoverShown {
+                user_key: MASK,
+                api_token: MASK,
+                sound: document.sound,
+            }),
             event_types: document.event_types,
             filters: document.filters,
             payload_filter: document.payload_filter,
@@ -332,13 +368,14 @@ fn secret_headers(headers: BTreeMap<String, String>) -> Vec<(String, SecretStrin
 impl CreateEndpoint {
     /// What is to be stored, unchecked.
     pub(crate) fn into_draft(self) -> EndpointDraft {
+        let mut pushover = self.pushover;
         let document = EndpointDocument {
             name: self.name,
             description: self.description,
             metadata: self.metadata.map(serde_json::Value::Object),
             channel: stored_channel(self.channel),
             url: self.url,
-            sound: None,
+            sound: pushover.as_mut().and_then(|pushover| pushover.sound.take()),
             event_types: self.event_types,
             filters: self.filters,
             payload_filter: self.payload_filter,
@@ -352,7 +389,11 @@ impl CreateEndpoint {
             ascii_json: self.ascii_json,
             token_header: self.token_header,
         };
-        let private = EndpointPrivate { headers: secret_headers(self.headers), token: None, pushover: None };
+        let pushover = pushover.map(|given| PushoverCredentials {
+            user_key: given.user_key.unwrap_or_default().into(),
+            api_token: given.api_token.unwrap_or_default().into(),
+        });
+        let private = EndpointPrivate { headers: secret_headers(self.headers), token: None, pushover };
         EndpointDraft { document, status: stored_status(self.status), private }
     }
 }
@@ -385,6 +426,20 @@ impl EditEndpoint {
         set!("ascii_json", self.ascii_json, document.ascii_json);
         set!("token_header", self.token_header, document.token_header);
         set!("status", self.status.map(stored_status), draft.status);
+        if let Some(given) = self.pushover {
+            touched.push("pushover");
+            let old = draft.private.pushover.take();
+            let kept = |given: Option<String>, old: Option<SecretString>| match given.filter(|given| given != MASK) {
+                Some(given) => given.into(),
+                None => old.unwrap_or_else(|| String::new().into()),
+            };
+            let (user_key, api_token) = old.map(|old| (old.user_key, old.api_token)).unzip();
+            draft.private.pushover = Some(PushoverCredentials {
+                user_key: kept(given.user_key, user_key),
+                api_token: kept(given.api_token, api_token),
+            });
+            document.sound = given.sound.or(document.sound.take());
+        }
         if let Some(headers) = self.headers {
             touched.push("headers");
             let old = std::mem::take(&mut draft.private.headers);

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profile;
 use postrider_runtime::problem::{FieldError, Problem};
-use postrider_store::config::{Rotation, Scope};
+use postrider_store::config::{Channel, Rotation, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -67,6 +67,9 @@ pub(crate) async fn rotate_secret(
     params.only(&[], None)?;
     let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
     let endpoint = api.endpoint(visible, id).await?;
+    if endpoint.document.channel == Channel::Pushover {
+        return Err(Problem::conflict("nothing is signed for Pushover; its keys are replaced by an edit"));
+    }
     let tenant = api.tenant(endpoint.tenant).await?;
     let profile = api.profile(&tenant.draft.profile)?;
     let mut errors = Vec::new();

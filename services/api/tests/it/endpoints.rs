@@ -74,7 +74,7 @@ async fn an_edit_touches_what_it_names_and_needs_the_current_version() {
         (json!({"secret": "mine"}), "/secret"),
         (json!({"status": "disabled"}), "/status"),
         (json!({"channel": "pushover"}), "/channel"),
-        (json!({"pushover": {}}), "/pushover"),
+        (json!({"pushover": {"sound": "Siren"}}), "/pushover"),
         (json!({"headers": {"X-Unknown": "********"}}), "/headers/X-Unknown"),
     ];
     for (edit, pointer) in cases {

@@ -68,6 +68,7 @@ impl World {
             store: self.store.clone(),
             egress,
             profiles: Arc::new(Profiles::builtin()),
+            pushover_url: "http://127.0.0.1:9".parse().unwrap(),
             ready: None,
         };
         let config = Config { count_dispatchers_every: Duration::from_millis(200), ..Config::default() };

@@ -10,6 +10,7 @@ use super::Place;
 use super::schema::{Catalog, FixedTest, Origins};
 use crate::catalog::{EventTypeInfo, OriginRule, TestEvent};
 use crate::header::is_header_value;
+use crate::pushover::TextTemplate;
 use crate::registry::ProfileError;
 
 pub(super) fn catalog(place: &Place<'_>, at: &Spanned<Catalog>) -> Result<Vec<EventTypeInfo>, ProfileError> {
@@ -24,6 +25,11 @@ pub(super) fn catalog(place: &Place<'_>, at: &Spanned<Catalog>) -> Result<Vec<Ev
         if let Some(at) = wire_name.filter(|wire| wire.get_ref().is_empty() || !is_header_value(wire.get_ref())) {
             return Err(place.error(at, "catalog.types.wire_name", "visible ASCII, not empty"));
         }
+        let template = |at: &Option<Spanned<String>>, field: &str| {
+            at.as_ref().map(|at| place.parsed::<TextTemplate>(at, field)).transpose()
+        };
+        let own_lines = template(&entry.pushover_message, "catalog.types.pushover_message")?;
+        let common_lines = template(&catalog.pushover_message, "catalog.pushover_message")?;
         let metadata = entry.sample_metadata.as_ref().or(catalog.sample_metadata.as_ref());
         checked.push(EventTypeInfo {
             name,
@@ -31,6 +37,8 @@ pub(super) fn catalog(place: &Place<'_>, at: &Spanned<Catalog>) -> Result<Vec<Ev
             description: entry.description.clone(),
             sample: place.object(&entry.sample, "catalog.types.sample")?,
             sample_metadata: metadata.map(|at| place.object(at, "catalog.types.sample_metadata")).transpose()?,
+            pushover_title: template(&entry.pushover_title, "catalog.types.pushover_title")?,
+            pushover_message: own_lines.into_iter().chain(common_lines).reduce(TextTemplate::then),
         });
     }
     if checked.is_empty() && !(catalog.open && catalog.sample.is_some()) {

@@ -128,6 +128,8 @@ pub(super) struct Catalog {
     pub(super) sample: Option<Spanned<Sample>>,
     /// `metadata` of samples that have none of their own.
     pub(super) sample_metadata: Option<Spanned<String>>,
+    /// Lines of every type's message, after those of its own.
+    pub(super) pushover_message: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) types: Vec<TypeEntry>,
 }
@@ -147,6 +149,8 @@ pub(super) struct TypeEntry {
     pub(super) description: String,
     pub(super) sample: Spanned<String>,
     pub(super) sample_metadata: Option<Spanned<String>>,
+    pub(super) pushover_title: Option<Spanned<String>>,
+    pub(super) pushover_message: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use super::values::{redacted_url, switch};
 use super::{Checked, Cidrs, ConfigError, Optional, readable, shown};
@@ -67,6 +68,16 @@ pub struct EgressArgs {
         value_parser = humantime::parse_duration
     )]
     pub connect_timeout: Duration,
+
+    /// Base URL of Pushover's API. Another one is for tests; its address obeys the rules for endpoints.
+    #[arg(
+        id = "pushover-url",
+        long = "pushover-url",
+        env = "POSTRIDER_PUSHOVER_URL",
+        value_name = "URL",
+        default_value = "https://api.pushover.net"
+    )]
+    pub pushover_url: Url,
 }
 
 /// A secret that may be absent; an empty text is absence.
@@ -95,6 +106,9 @@ impl Checked for EgressArgs {
                 "expected more than 0 s and at most 60 s",
             ));
         }
+        if !["http", "https"].contains(&self.pushover_url.scheme()) || !self.pushover_url.has_host() {
+            return Err(ConfigError::new("POSTRIDER_PUSHOVER_URL", "expected https://host[:port][/path]"));
+        }
         if self.allow.0.iter().any(|range| range.prefix_len() == 0) {
             tracing::warn!(
                 "POSTRIDER_EGRESS_ALLOW opens every address: endpoints can reach this network and its metadata"
@@ -114,6 +128,7 @@ impl Checked for EgressArgs {
             ("POSTRIDER_EGRESS_CA_FILE", shown(self.ca_file.as_ref(), |path| path.display().to_string())),
             ("POSTRIDER_EGRESS_PROXY", shown(self.proxy.0.as_ref(), redacted_url)),
             ("POSTRIDER_EGRESS_CONNECT_TIMEOUT", humantime::format_duration(self.connect_timeout).to_string()),
+            ("POSTRIDER_PUSHOVER_URL", redacted_url(&SecretString::from(self.pushover_url.as_str()))),
         ]
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use postrider_model::delivery::EndpointStatus;
+use postrider_model::delivery::{BodyKind, EndpointStatus};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
@@ -19,6 +19,17 @@ pub enum Channel {
     Web,
     /// A Pushover message.
     Pushover,
+}
+
+impl Channel {
+    /// What the bodies of an endpoint are written as.
+    pub fn body_kind(self, ascii_json: bool) -> BodyKind {
+        match (self, ascii_json) {
+            (Self::Pushover, _) => BodyKind::Pushover,
+            (Self::Web, true) => BodyKind::AsciiJson,
+            (Self::Web, false) => BodyKind::Json,
+        }
+    }
 }
 
 /// What `webhook-signature` is made with.
@@ -90,6 +101,11 @@ pub struct EndpointDocument {
 }
 
 impl EndpointDocument {
+    /// What its bodies are written as.
+    pub fn body_kind(&self) -> BodyKind {
+        self.channel.body_kind(self.ascii_json)
+    }
+
     /// Takes in the public key of a rotation that begins at `now`. `next_from`: from when on the key after the current one
     /// signs, if there is one; once its time has come it counts as current.
     pub(crate) fn rotate_public_key(

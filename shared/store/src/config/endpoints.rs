@@ -63,6 +63,9 @@ impl Store {
             return Err(StoreError::EndpointLimit { usage, limit });
         }
         row.save(&tx).await?;
+        if usage + 1 == limit {
+            outbox::add_event(&tx, &outbox::limit_reached(tenant, "endpoints", limit, now)).await?;
+        }
         finish(tx, row.endpoint.version).await?;
         Ok(row.endpoint)
     }
@@ -144,6 +147,11 @@ impl Store {
         row.private = secrets::seal_private(self.keys(), id, &draft.private)?;
         row.endpoint.document = draft.document;
         if draft.status != EndpointStatus::Disabled {
+            if row.endpoint.status == EndpointStatus::Disabled {
+                // Its days of failure count anew.
+                let sql = "UPDATE endpoint_health SET failing_since = $2 WHERE endpoint = $1";
+                tx.execute(sql, &[&id.0, &Ts(UnixMillis::now())]).await?;
+            }
             row.endpoint.disabled_reason = None;
             row.endpoint.disabled_at = None;
         }

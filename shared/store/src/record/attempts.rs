@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::health;
 use super::manner::Manner;
 use crate::sql::{Coded, Date, Ts, clean, signed};
 
-/// Inserts attempts and counts those that were new; answers with their number. A POST that is on record already counts
-/// nowhere.
+/// Inserts attempts, counts those that were new and tells what they say about their endpoints; answers with their number. A
+/// POST that is on record already counts nowhere.
 pub(super) fn insert(manner: Manner) -> String {
-    format!("{INSERT}{}{COUNT}", manner.keep())
+    format!("{INSERT}{}{COUNT}{}\nSELECT count(*) AS fresh FROM fresh", manner.keep(), health::follow())
 }
 
 const INSERT: &str = "\
@@ -45,8 +46,7 @@ const COUNT: &str = "
         first_attempts = m.first_attempts + excluded.first_attempts,
         first_within_5s = m.first_within_5s + excluded.first_within_5s,
         first_within_30s = m.first_within_30s + excluded.first_within_30s
-)
-SELECT count(*) AS fresh FROM fresh";
+), ";
 
 /// When an attempt ended.
 pub(crate) fn ended_at(attempt: &AttemptRecord) -> UnixMillis {

@@ -10,6 +10,7 @@ mod dead_letters;
 mod deliveries;
 mod error;
 mod events;
+mod health;
 mod manner;
 mod merge;
 
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 pub use batch::{DeadLetter, RecordBatch, Written};
 use deadpool_postgres::{GenericClient, Object};
 pub use error::WriteError;
+pub use health::LongFailing;
 pub(crate) use manner::Caution;
 use manner::Manner;
 pub(crate) use merge::Report;

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod feed;
+mod health;
 mod partitions;
 mod reading;
 mod recording;

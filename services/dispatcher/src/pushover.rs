@@ -1,0 +1,155 @@
+//! The channel Pushover: how a message becomes a request of its API, and what its answers mean.
+//!
+//! Fan-out wrote title and message; the credentials join them here, for the length of one request.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use postrider_egress::{Response, Url};
+use postrider_model::attempt::{Outcome, StatusClasses};
+use postrider_model::event::EventType;
+use postrider_model::pushover::{PushoverMessage, Sound};
+use postrider_store::config::{EndpointDocument, EndpointPrivate, PushoverCredentials};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use url::form_urlencoded;
+
+use crate::prepared::Unusable;
+
+/// Where messages are posted to, below the API's base URL.
+const MESSAGES: &str = "1/messages.json";
+/// What a form is.
+pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+/// Most characters of what Pushover says that are put before the customer.
+const SAID_CHARS_MAX: usize = 500;
+
+/// An endpoint's part of each request.
+#[derive(Debug)]
+pub(crate) struct Pushover {
+    credentials: PushoverCredentials,
+    /// `None`: the one that the customer chose in Pushover.
+    sound: Option<Sound>,
+    /// "Something is wrong with the request" is for ever, anything else is tried again.
+    pub(crate) statuses: StatusClasses,
+}
+
+impl Pushover {
+    pub(crate) fn new(document: &EndpointDocument, private: &EndpointPrivate) -> Result<Self, Unusable> {
+        let credentials = private.pushover.clone().ok_or(Unusable::Invalid("Pushover credentials"))?;
+        let sound = document.sound.as_deref().map(|name| Sound::named(name).ok_or(Unusable::Invalid("sound")));
+        let statuses = StatusClasses {
+            success: vec![200..=299],
+            not_retried: vec![400..=499],
+            retried_anyway: Vec::new(),
+            disables: Vec::new(),
+        };
+        Ok(Self { credentials, sound: sound.transpose()?, statuses })
+    }
+
+    /// The form that is sent for a delivery with this body.
+    pub(crate) fn form(&self, body: &[u8], event_type: &EventType) -> Bytes {
+        // Written by fan-out. If it were no message, that there is an event is worth a notification all the same.
+        let message = serde_json::from_slice(body).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a Pushover message cannot be read");
+            PushoverMessage { title: event_type.to_string(), message: event_type.to_string(), timestamp: 0 }
+        });
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("token", self.credentials.api_token.expose_secret());
+        form.append_pair("user", self.credentials.user_key.expose_secret());
+        form.append_pair("title", &message.title);
+        form.append_pair("message", &message.message);
+        if let Some(sound) = self.sound {
+            form.append_pair("sound", sound.wire);
+        }
+        if message.timestamp > 0 {
+            form.append_pair("timestamp", &message.timestamp.to_string());
+        }
+        form.finish().into()
+    }
+}
+
+/// Where an API with this base URL takes messages.
+pub(crate) fn messages_url(base: &Url) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{MESSAGES}", base.path().trim_end_matches('/')));
+    url
+}
+
+/// The part of Pushover's answers that says how it went.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    status: i64,
+    errors: Vec<String>,
+}
+
+/// Reads an answer as Pushover means it: taken is only what it says `"status": 1` of; why not is put in words for the customer.
+pub(crate) fn judge(response: &mut Response) {
+    let Some(code) = response.status_code.filter(|_| response.error.is_none()) else { return };
+    let answer: Answer = serde_json::from_slice(&response.excerpt).unwrap_or_default();
+    let what = match code {
+        200..=299 if answer.status == 1 => return,
+        200..=299 => {
+            response.outcome = Outcome::ProtocolError;
+            "Pushover's answer does not say that it took the message"
+        }
+        429 => "the Pushover application has used up its quota of messages",
+        400..=499 => "Pushover refused the message",
+        500.. => "Pushover cannot take messages now",
+        _ => "Pushover answered with a redirect, which is not followed",
+    };
+    let said: String = answer.errors.join("; ").chars().take(SAID_CHARS_MAX).collect();
+    response.error = Some(if said.is_empty() { what.to_owned() } else { format!("{what}: {said}") });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(code: u16, body: &str, outcome: Outcome, error: Option<&str>) {
+        let sent = if (200..300).contains(&code) { Outcome::Success } else { Outcome::HttpStatus };
+        let mut response = Response {
+            outcome: sent,
+            status_code: Some(code),
+            headers: Vec::new(),
+            excerpt: Bytes::copy_from_slice(body.as_bytes()),
+            retry_after: None,
+            first_byte: None,
+            duration: Duration::ZERO,
+            error: None,
+        };
+        judge(&mut response);
+        assert_eq!((response.outcome, response.error.as_deref()), (outcome, error), "{code} {body}");
+    }
+
+    #[test]
+    fn answers_mean_what_pushover_documents() {
+        check(200, r#"{"status":1,"request":"r"}"#, Outcome::Success, None);
+        let unclear = Some("Pushover's answer does not say that it took the message");
+        check(200, r#"{"status":0,"request":"r"}"#, Outcome::ProtocolError, unclear);
+        check(200, "<html>", Outcome::ProtocolError, unclear);
+        check(
+            400,
+            r#"{"user":"invalid","errors":["user identifier is not a valid user","no"],"status":0,"request":"r"}"#,
+            Outcome::HttpStatus,
+            Some("Pushover refused the message: user identifier is not a valid user; no"),
+        );
+        check(
+            429,
+            r#"{"errors":["application is over its quota"],"status":0}"#,
+            Outcome::HttpStatus,
+            Some("the Pushover application has used up its quota of messages: application is over its quota"),
+        );
+        check(503, "", Outcome::HttpStatus, Some("Pushover cannot take messages now"));
+        check(302, "", Outcome::HttpStatus, Some("Pushover answered with a redirect, which is not followed"));
+    }
+
+    #[test]
+    fn messages_are_posted_below_the_base_url() {
+        let check = |base: &str, expected| assert_eq!(messages_url(&base.parse().unwrap()).as_str(), expected);
+        check("https://api.pushover.net", "https://api.pushover.net/1/messages.json");
+        check("http://127.0.0.1:9/stand-in/", "http://127.0.0.1:9/stand-in/1/messages.json");
+    }
+}

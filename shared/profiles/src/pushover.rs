@@ -1,0 +1,186 @@
+//! What a phone shows of an event: title and message from a profile's templates.
+//!
+//! A template is text with placeholders, such as `Bounced: {data.email}`. A line that has a placeholder without a value is
+//! left out, so that a message never shows a label with nothing behind it.
+
+use std::borrow::Cow;
+
+use postrider_model::delivery::BodyKind;
+use postrider_model::pushover::PushoverMessage;
+use serde_json::value::RawValue;
+
+use crate::catalog::EventTypeInfo;
+use crate::envelope::EventView;
+use crate::json::Members;
+use crate::profile::Profile;
+
+/// Text with placeholders, read from a profile file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextTemplate(Vec<Vec<Piece>>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    /// The first of them that has a value.
+    Value(Vec<Place>),
+}
+
+/// Where a value stands in an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Type,
+    Data(Vec<String>),
+    Metadata(Vec<String>),
+    Attribute(String),
+}
+
+impl std::str::FromStr for TextTemplate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.trim().lines().map(line).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn line(text: &str) -> Result<Vec<Piece>, String> {
+    let (mut pieces, mut rest) = (Vec::new(), text.trim());
+    while let Some((before, after)) = rest.split_once('{') {
+        let (inside, after) = after.split_once('}').ok_or_else(|| format!("a {{ without its }} in {text:?}"))?;
+        pieces.push(Piece::Text(before.to_owned()));
+        pieces.push(Piece::Value(inside.split('|').map(place).collect::<Result<_, _>>()?));
+        rest = after;
+    }
+    pieces.push(Piece::Text(rest.to_owned()));
+    Ok(pieces)
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    let (source, path) = text.split_once('.').unwrap_or((text, ""));
+    let names = || path.split('.').map(str::to_owned).collect();
+    match source {
+        "type" if path.is_empty() => Ok(Place::Type),
+        "data" if !path.is_empty() => Ok(Place::Data(names())),
+        "metadata" if !path.is_empty() => Ok(Place::Metadata(names())),
+        "attributes" if !path.is_empty() => Ok(Place::Attribute(path.to_owned())),
+        _ => Err(format!("{{{text}}} is no placeholder: type, data.<member>, metadata.<member>, attributes.<name>")),
+    }
+}
+
+impl TextTemplate {
+    /// The lines of both.
+    pub(crate) fn then(mut self, more: Self) -> Self {
+        self.0.extend(more.0);
+        self
+    }
+
+    /// The lines that have all their values.
+    fn fill(&self, event: &EventView<'_>) -> String {
+        let lines = self.0.iter().filter_map(|pieces| {
+            let texts = pieces.iter().map(|piece| match piece {
+                Piece::Text(text) => Some(Cow::Borrowed(text.as_str())),
+                Piece::Value(places) => places.iter().find_map(|place| place.value(event)),
+            });
+            texts.collect::<Option<String>>()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Place {
+    fn value<'a>(&self, event: &EventView<'a>) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Type => Some(event.event_type.as_str().into()),
+            Self::Attribute(name) => event.attributes.get(name).map(Cow::Borrowed),
+            Self::Data(path) => member(std::str::from_utf8(event.data).ok()?, path),
+            Self::Metadata(path) => member(event.metadata?.get(), path),
+        }
+    }
+}
+
+/// A string, number or boolean within a JSON object; nothing else can be shown.
+fn member<'a>(json: &'a str, path: &[String]) -> Option<Cow<'a, str>> {
+    let mut json = json;
+    for name in path {
+        json = Members::parse(json)?.get(name).map(RawValue::get)?;
+    }
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str::<String>(json).ok().filter(|text| !text.trim().is_empty()).map(Cow::Owned),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(json.into()),
+    }
+}
+
+impl Profile {
+    /// The body of a delivery, for an endpoint that takes them of this kind.
+    pub fn render_as(&self, event: &EventView<'_>, kind: BodyKind) -> Vec<u8> {
+        match kind {
+            BodyKind::Json => self.render(event, false),
+            BodyKind::AsciiJson => self.render(event, true),
+            // Strings and a number: writing them cannot fail.
+            BodyKind::Pushover => serde_json::to_vec(&self.pushover(event)).unwrap_or_default(),
+        }
+    }
+
+    /// What a phone shows of an event. A type without templates, or without the values they need, shows its name.
+    pub fn pushover(&self, event: &EventView<'_>) -> PushoverMessage {
+        let name = event.event_type.as_str();
+        let info = self.event_type(name);
+        let filled = |template: fn(&EventTypeInfo) -> Option<&TextTemplate>| {
+            let text = info.and_then(template).map(|template| template.fill(event)).unwrap_or_default();
+            if text.trim().is_empty() { name.to_owned() } else { text }
+        };
+        let title = filled(|info| info.pushover_title.as_ref());
+        let message = filled(|info| info.pushover_message.as_ref());
+        PushoverMessage::new(&title, &message, event.occurred_at.0.div_euclid(1_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_model::event::Attributes;
+    use postrider_model::time::UnixMillis;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(template: &str, data: &str, expected: &str) {
+        let (id, event_type) = ("evt_1".parse().unwrap(), "email.bounced".parse().unwrap());
+        let attributes = Attributes([("bridge".into(), "b1".into())].into());
+        let metadata = RawValue::from_string(r#"{"team":7}"#.into()).unwrap();
+        let event = EventView {
+            id: &id,
+            event_type: &event_type,
+            occurred_at: UnixMillis(0),
+            accepted_at: UnixMillis(0),
+            attributes: &attributes,
+            metadata: Some(&metadata),
+            data: data.as_bytes(),
+        };
+        assert_eq!(template.parse::<TextTemplate>().unwrap().fill(&event), expected, "{template} of {data}");
+    }
+
+    #[test]
+    fn placeholders_take_what_the_event_holds() {
+        check("{type}: {data.email}", r#"{"email":"a\u0040b.c"}"#, "email.bounced: a@b.c");
+        check("{metadata.team} over {attributes.bridge}", "{}", "7 over b1");
+        check("{data.to.name} {data.n} {data.b}", r#"{"to":{"name":"ü"},"n":1.50,"b":true}"#, "ü 1.50 true");
+        check("{data.domain|attributes.bridge}", "{}", "b1");
+        check("{data.domain|attributes.bridge}", r#"{"domain":"d"}"#, "d");
+    }
+
+    #[test]
+    fn a_line_without_its_value_is_left_out() {
+        check("a\nlink {data.url}\nb", "{}", "a\nb");
+        for data in [r#"{"url":null}"#, r#"{"url":" "}"#, r#"{"url":["x"]}"#, r#"{"url":{}}"#, "7", "nonsense"] {
+            check("link {data.url}", data, "");
+        }
+    }
+
+    #[test]
+    fn what_is_no_placeholder_is_refused() {
+        for (template, why) in [("a {data.x", "without its }"), ("{email}", "{email}"), ("{data}", "{data}")] {
+            let refused = template.parse::<TextTemplate>().unwrap_err();
+            assert!(refused.contains(why), "{template}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Endpoints that begin to fail, and that recover: told from the attempts whose rows are new, in the statement that makes
+//! them. So what is reported twice is told once, whoever records it.
+
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::limits::FAILING_AFTER_ATTEMPTS;
+use postrider_model::time::UnixMillis;
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::{Coded, RowExt, Ts, unsigned};
+
+/// Follows `fresh`, the attempts that were new. An endpoint fails from its [`FAILING_AFTER_ATTEMPTS`]th failure in a row on;
+/// one success ends that. Endpoints that do not fail are not written.
+pub(super) fn follow() -> String {
+    format!(
+        "streaks AS (
+    SELECT endpoint, success_at,
+        (count(*) FILTER (WHERE failed_since))::int AS failures,
+        min(started_at) FILTER (WHERE failed_since) AS since,
+        max(started_at) FILTER (WHERE failed_since) AS last
+    FROM (SELECT *, outcome <> 0 AND coalesce(started_at > success_at, true) AS failed_since
+          FROM (SELECT endpoint, started_at, outcome,
+                    max(started_at) FILTER (WHERE outcome = 0) OVER (PARTITION BY endpoint) AS success_at
+                FROM fresh WHERE trigger <> 4) f) f
+    GROUP BY endpoint, success_at
+), health AS (
+    INSERT INTO endpoint_health AS h (endpoint, failures, failing_since, last_failure_at, succeeded_at, failing, turned)
+    SELECT endpoint, failures, coalesce(since, success_at), coalesce(last, success_at), success_at,
+        failures >= {FAILING_AFTER_ATTEMPTS}, (failures >= {FAILING_AFTER_ATTEMPTS})::int
+    FROM streaks s
+    WHERE failures > 0 OR EXISTS (SELECT 1 FROM endpoint_health h WHERE h.endpoint = s.endpoint AND h.failures > 0)
+    ORDER BY endpoint
+    ON CONFLICT (endpoint) DO UPDATE SET (failures, failing_since, last_failure_at, succeeded_at, failing, turned) = (
+        SELECT n.failures,
+            CASE WHEN excluded.failures = 0 THEN h.failing_since
+                 WHEN n.ended OR h.failures = 0 THEN excluded.failing_since
+                 ELSE least(h.failing_since, excluded.failing_since) END,
+            CASE WHEN excluded.failures = 0 THEN h.last_failure_at
+                 ELSE greatest(h.last_failure_at, excluded.last_failure_at) END,
+            coalesce(excluded.succeeded_at, h.succeeded_at),
+            n.failing,
+            CASE WHEN n.failing AND NOT h.failing THEN 1 WHEN h.failing AND NOT n.failing THEN 2 ELSE 0 END
+        FROM (SELECT *, failures >= {FAILING_AFTER_ATTEMPTS} OR (h.failing AND NOT ended) AS failing
+              FROM (SELECT *, CASE WHEN ended THEN excluded.failures ELSE h.failures + excluded.failures END AS failures
+                    FROM (SELECT coalesce(excluded.succeeded_at > h.last_failure_at, false) AS ended) n) n) n)
+    RETURNING endpoint, failures, failing_since, succeeded_at, turned
+), told AS (
+    INSERT INTO outbox (tenant, event_type, data, created_at, claimed_at)
+    SELECT e.tenant, CASE turned WHEN 1 THEN 'endpoint.failing' ELSE 'endpoint.recovered' END,
+        convert_to(json_strip_nulls(json_build_object(
+            'tenant_id', 'ten_' || replace(e.tenant::text, '-', ''),
+            'endpoint_id', 'ep_' || replace(e.id::text, '-', ''),
+            'name', e.document ->> 'name',
+            'failures', CASE turned WHEN 1 THEN h.failures END,
+            'failing_since', {failing_since},
+            'recovered_at', CASE turned WHEN 2 THEN {recovered_at} END))::text, 'UTF8'),
+        now(), 'epoch'
+    FROM health h JOIN endpoints e ON e.id = h.endpoint
+    WHERE turned <> 0 AND e.deleted_at IS NULL AND e.tenant <> '{operator}'
+)",
+        failing_since = instant("h.failing_since"),
+        recovered_at = instant("h.succeeded_at"),
+        operator = TenantId::OPERATOR.0,
+    )
+}
+
+/// A time as the API shows it.
+fn instant(column: &str) -> String {
+    format!(r#"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"#)
+}
+
+/// An active endpoint that has done nothing but fail for a day or longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LongFailing {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Its first failure after its last success, or when its customer switched it on again.
+    pub since: UnixMillis,
+    /// Its last failure.
+    pub last_failure_at: UnixMillis,
+    /// Its tenant's profile.
+    pub profile: String,
+    /// Its tenant's own rule; 0: it is never switched off; `None`: the profile's.
+    pub disable_after_days: Option<u32>,
+}
+
+impl Store {
+    /// Active endpoints that have done nothing but fail for a day or longer, the longest first, at most 1,000.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn long_failing_endpoints(&self) -> Result<Vec<LongFailing>, StoreError> {
+        let sql = "SELECT h.endpoint, h.failing_since, h.last_failure_at, t.profile, t.disable_after_days
+                   FROM endpoint_health h JOIN endpoints e ON e.id = h.endpoint JOIN tenants t ON t.id = e.tenant
+                   WHERE h.failing AND h.failing_since <= now() - interval '1 day'
+                     AND h.last_failure_at >= h.failing_since + interval '1 day'
+                     AND e.status = $1 AND e.deleted_at IS NULL
+                   ORDER BY h.failing_since LIMIT 1000";
+        let active = postrider_model::delivery::EndpointStatus::Active.code();
+        let rows = self.client().await?.query(sql, &[&active]).await?;
+        let read = |row: &tokio_postgres::Row| {
+            Ok(LongFailing {
+                endpoint: EndpointId(row.col("endpoint")?),
+                since: row.col::<Ts>("failing_since")?.0,
+                last_failure_at: row.col::<Ts>("last_failure_at")?.0,
+                profile: row.col("profile")?,
+                disable_after_days: row.col::<Option<i32>>("disable_after_days")?.map(unsigned),
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+}
