@@ -31,6 +31,7 @@ pub mod partitions;
 mod pool;
 pub mod record;
 mod sql;
+pub mod stats;
 mod tls;
 
 pub use error::{EditError, StoreError};

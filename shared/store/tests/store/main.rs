@@ -6,4 +6,5 @@ mod partitions;
 mod reading;
 mod recording;
 mod retrying;
+mod stats;
 mod support;
