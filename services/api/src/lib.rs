@@ -27,6 +27,7 @@ mod page;
 mod profiles;
 mod request;
 mod retry;
+mod stats;
 mod tenants;
 mod test_call;
 mod time;

@@ -70,6 +70,8 @@ pub const HOLD_MAX: Duration = Duration::from_secs(600);
 pub const PAGE_DEFAULT: u32 = 50;
 /// Most rows of one page.
 pub const PAGE_MAX: u32 = 200;
+/// Most minutes or hours that one answer of stats covers.
+pub const STATS_INTERVALS_MAX: u32 = 1_440;
 /// Most members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Most bytes of a bundle; a larger member travels alone.

@@ -40,6 +40,8 @@ async fn each_route_takes_its_scope_and_no_other() {
         ("GET", format!("/v1/endpoints/{id}"), "read", 200),
         ("PATCH", format!("/v1/endpoints/{id}"), "manage", 200),
         ("POST", format!("/v1/endpoints/{id}/rotate-secret"), "manage", 200),
+        ("GET", format!("/v1/endpoints/{id}/stats"), "read", 200),
+        ("GET", "/v1/stats".to_owned(), "read", 200),
         ("GET", "/v1/events".to_owned(), "read", 200),
         ("GET", "/v1/events/evt_1".to_owned(), "read", 404),
         ("GET", "/v1/deliveries".to_owned(), "read", 200),
