@@ -13,6 +13,7 @@
 //! # What it does not
 //! It sends nothing to endpoints itself: a test call asks a dispatcher.
 
+mod attributes;
 mod auth;
 mod config;
 mod dead_letters;

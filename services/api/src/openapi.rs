@@ -11,7 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, dead_letters, deliveries, endpoints, events, explain, keys, profiles, retry, stats, tenants, test_call,
+    Api, attributes, dead_letters, deliveries, endpoints, events, explain, keys, profiles, retry, stats, tenants,
+    test_call,
 };
 
 #[derive(OpenApi)]
@@ -71,6 +72,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(endpoints::rotate::rotate_secret))
         .routes(routes!(stats::of_endpoint))
         .routes(routes!(stats::of_tenant))
+        .routes(routes!(attributes::values))
         .routes(routes!(events::list))
         .routes(routes!(events::read))
         .routes(routes!(explain::explain))

@@ -10,3 +10,16 @@ ALTER TABLE endpoint_minutes
 
 -- A tenant's minutes are those of its endpoints, deleted ones included: what happened stays counted.
 CREATE INDEX endpoints_of_tenant ON endpoints (tenant);
+
+-- Values that events' attributes had, by day, for picking filters. Bounded by tenant, name and day; see
+-- `shared/store/src/attributes.rs`.
+CREATE TABLE attribute_values (
+    tenant  uuid NOT NULL,
+    day     date NOT NULL,
+    name    text COLLATE "C" NOT NULL,
+    value   text COLLATE "C" NOT NULL,
+    events  bigint NOT NULL,
+    seen_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant, day, name, value)
+) WITH (fillfactor = 70);
+CREATE INDEX attribute_values_day ON attribute_values (day);

@@ -42,6 +42,7 @@ async fn each_route_takes_its_scope_and_no_other() {
         ("POST", format!("/v1/endpoints/{id}/rotate-secret"), "manage", 200),
         ("GET", format!("/v1/endpoints/{id}/stats"), "read", 200),
         ("GET", "/v1/stats".to_owned(), "read", 200),
+        ("GET", "/v1/attributes/bridge".to_owned(), "read", 200),
         ("GET", "/v1/events".to_owned(), "read", 200),
         ("GET", "/v1/events/evt_1".to_owned(), "read", 404),
         ("GET", "/v1/deliveries".to_owned(), "read", 200),

@@ -10,6 +10,7 @@ use postrider_model::event::{Attributes, Origin};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
+use postrider_store::attributes::AttributeTally;
 use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle;
 use postrider_wire::headers::HeaderList;
@@ -295,6 +296,44 @@ async fn stats_tell_an_endpoints_and_a_tenants_attempts_by_minute_and_hour() {
     world.get(OPERATOR, "/v1/stats").await.problem(422, "tenant");
     assert_eq!(sum(&world.get(OPERATOR, &format!("/v1/stats?tenant={}", tenant.id)).await.ok(200)), 3);
     assert_eq!(sum(&world.get(OPERATOR, &own).await.ok(200)), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_of_an_attribute_are_told_with_counts_to_their_own_tenant() {
+    let world = World::new("api_attributes").await;
+    let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
+    let now = UnixMillis::now();
+    let event = |bridge: &str| AcceptedEvent {
+        id: EventId::generate(),
+        tenant: tenant.id.parse().unwrap(),
+        event_type: "user.created".parse().unwrap(),
+        occurred_at: now,
+        accepted_at: now,
+        event_day: now.day(),
+        origin: Origin::Api,
+        attributes: Attributes([("bridge".into(), bridge.into())].into()),
+        metadata: None,
+        lane: Lane::Live,
+        config_version: 1,
+        instance: 1,
+        sequence: 1,
+        content_hash: None,
+        traceparent: None,
+    };
+    let events = ["b1", "b2", "b1"].map(|bridge| (event(bridge), Bytes::new()));
+    world.store.add_attribute_values(&AttributeTally::of(&events)).await.unwrap();
+
+    let seen = |bridge: &str, events: u64| json!({"value": bridge, "events": events, "last_seen_at": now.to_string()});
+    let values = world.get(&tenant.key, "/v1/attributes/bridge").await.ok(200);
+    assert_eq!(values, json!({"data": [seen("b1", 2), seen("b2", 1)], "next_cursor": null}));
+    let first = world.get(&tenant.key, "/v1/attributes/bridge?limit=1").await.ok(200);
+    assert_eq!(first["data"], json!([seen("b1", 2)]));
+    let nothing = json!([]);
+    assert_eq!(world.get(&tenant.key, "/v1/attributes/sending_node").await.ok(200)["data"], nothing);
+    assert_eq!(world.get(&other.key, "/v1/attributes/bridge").await.ok(200)["data"], nothing);
+    world.get(&tenant.key, "/v1/attributes/Bridge").await.problem(422, "name");
+    world.get(&tenant.key, "/v1/attributes/bridge?limit=0").await.problem(422, "limit");
+    world.get(OPERATOR, "/v1/attributes/bridge").await.problem(422, "tenant");
 }
 
 /// The next task in the live lane.

@@ -1,5 +1,6 @@
 //! The store against a real PostgreSQL; every test has a database of its own.
 
+mod attributes;
 mod configuration;
 mod feed;
 mod partitions;
