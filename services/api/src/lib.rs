@@ -13,6 +13,7 @@
 //! # What it does not
 //! It sends nothing to endpoints itself: a test call asks a dispatcher.
 
+mod attributes;
 mod auth;
 mod config;
 mod dead_letters;
@@ -27,6 +28,7 @@ mod page;
 mod profiles;
 mod request;
 mod retry;
+mod stats;
 mod tenants;
 mod test_call;
 mod time;

@@ -10,7 +10,10 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{Api, dead_letters, deliveries, endpoints, events, explain, keys, profiles, retry, tenants, test_call};
+use crate::{
+    Api, attributes, dead_letters, deliveries, endpoints, events, explain, keys, profiles, retry, stats, tenants,
+    test_call,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +31,7 @@ use crate::{Api, dead_letters, deliveries, endpoints, events, explain, keys, pro
         (name = "endpoints", description = "Where a tenant wants events"),
         (name = "events", description = "What was accepted"),
         (name = "deliveries", description = "What became of events, endpoint by endpoint"),
+        (name = "stats", description = "What attempts came to, by minute and hour"),
         (name = "profiles", description = "What deliveries can look like"),
         (name = "operations", description = "For the operator"),
     ),
@@ -66,6 +70,9 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(endpoints::handlers::read, endpoints::handlers::edit, endpoints::handlers::delete))
         .routes(routes!(test_call::test))
         .routes(routes!(endpoints::rotate::rotate_secret))
+        .routes(routes!(stats::of_endpoint))
+        .routes(routes!(stats::of_tenant))
+        .routes(routes!(attributes::values))
         .routes(routes!(events::list))
         .routes(routes!(events::read))
         .routes(routes!(explain::explain))

@@ -21,6 +21,8 @@ pub struct Config {
     pub batch_wait: Duration,
     /// How often partitions are made ahead and dropped.
     pub maintain_every: Duration,
+    /// How often counted values of events' attributes are written.
+    pub attributes_every: Duration,
     /// How often what nobody published is looked for.
     pub sweep_every: Duration,
     /// How long a committed entry waits for whoever committed it to publish it, before the sweeper does.
@@ -37,6 +39,7 @@ impl Default for Config {
             batch_members_max: 8_000,
             batch_wait: Duration::from_millis(100),
             maintain_every: Duration::from_secs(3_600),
+            attributes_every: Duration::from_secs(5),
             sweep_every: Duration::from_secs(2),
             sweep_after: Duration::from_secs(10),
         }

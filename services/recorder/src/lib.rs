@@ -16,6 +16,7 @@
 //! It decides nothing about a delivery: what the messages say is merged, by the store. A row whose day has no partition
 //! any more is counted and let go.
 
+mod attributes;
 mod config;
 mod decode;
 mod disable;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 pub use crate::config::Config;
 
+use crate::attributes::Attributes;
 use crate::gather::{Incoming, gather};
 
 /// The queues that become rows.
@@ -66,6 +68,8 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     let upkeep = TaskTracker::new();
     upkeep.spawn(maintain::hourly(store.clone(), config.clone(), stop.clone()));
     upkeep.spawn(sweep::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone()));
+    let attributes = Arc::new(Attributes::default());
+    upkeep.spawn(Arc::clone(&attributes).write_now_and_then(store.clone(), config.clone(), stop.clone()));
     upkeep.close();
 
     // One channel for all four queues, so that one batch is one commit. Small: waiting is the broker's business.
@@ -81,11 +85,12 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     let mut writing = None;
     while let Some(batch) = gather(&mut received, &config, &mut writing).await {
         finish(writing.take()).await;
-        writing = Some(tokio::spawn(write::write_and_ack(store.clone(), batch, stop.clone())));
+        writing = Some(tokio::spawn(write::write_and_ack(store.clone(), Arc::clone(&attributes), batch, stop.clone())));
     }
     finish(writing).await;
     consumers.wait().await;
     upkeep.wait().await;
+    attributes.write(&store).await;
 }
 
 /// Hands one queue's messages on, and waits at the end until every one of them is acked or given back.

@@ -1,5 +1,6 @@
 //! Writing a batch: for ever while the database is away, in ever smaller halves when it refuses the batch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,12 +9,14 @@ use postrider_broker::topology::RECORD_EXCHANGE;
 use postrider_model::time::UnixMillis;
 use postrider_runtime::spans;
 use postrider_store::Store;
+use postrider_store::attributes::AttributeTally;
 use postrider_store::record::{DeadLetter, RecordBatch, Written};
 use postrider_wire::bundle::{self, Member};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use crate::attributes::Attributes;
 use crate::decode::unreadable;
 use crate::gather::Batch;
 use crate::{disable, metrics};
@@ -25,9 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct Stopped;
 
 /// Writes a batch and acks its messages. When `stop` comes while the database is away, they go back to their queues.
-pub(crate) async fn write_and_ack(store: Store, batch: Batch, stop: CancellationToken) {
+pub(crate) async fn write_and_ack(store: Store, attributes: Arc<Attributes>, batch: Batch, stop: CancellationToken) {
     let span = span(&batch);
-    write_all_and_ack(store, batch, stop).instrument(span).await;
+    write_all_and_ack(store, &attributes, batch, stop).instrument(span).await;
 }
 
 /// Linked to every event's publish and every attempt that the batch tells about.
@@ -38,13 +41,15 @@ fn span(batch: &Batch) -> Span {
     spans::process_batch(RECORD_EXCHANGE, messages.len(), events.chain(outcomes))
 }
 
-async fn write_all_and_ack(store: Store, batch: Batch, stop: CancellationToken) {
+async fn write_all_and_ack(store: Store, attributes: &Attributes, batch: Batch, stop: CancellationToken) {
     let Batch { rows, messages, oldest } = batch;
     metrics::batch(&rows);
+    let seen = AttributeTally::of(&rows.events);
     let gone = disable::endpoints_gone(&rows);
     if write(&store, rows, &stop).await.is_err() {
         return;
     }
+    attributes.add(seen);
     // Before the acks: a crash in between finds these outcomes again.
     if disable::apply(&store, &gone, &stop).await.is_err() {
         return;

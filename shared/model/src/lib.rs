@@ -29,6 +29,7 @@ pub mod delivery;
 pub mod event;
 pub mod explain;
 pub mod ids;
+pub mod latency;
 pub mod limits;
 pub mod payload_filter;
 pub mod pushover;

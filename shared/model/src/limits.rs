@@ -18,6 +18,12 @@ pub const ATTRIBUTES_MAX: usize = 32;
 pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 64;
 /// Most bytes of an attribute's value.
 pub const ATTRIBUTE_VALUE_BYTES_MAX: usize = 512;
+/// Most values of one attribute that are remembered for a tenant and day, for picking filters.
+pub const ATTRIBUTE_VALUES_MAX: u32 = 1_000;
+/// Most values of all attributes together that are remembered for a tenant and day.
+pub const ATTRIBUTE_VALUES_PER_TENANT_MAX: u32 = 10_000;
+/// Days that values of attributes are remembered, today included.
+pub const ATTRIBUTE_VALUES_DAYS: i32 = 7;
 /// Most bytes of `metadata`.
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of an idempotency key.
@@ -78,6 +84,8 @@ pub const PUSHOVER_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
 pub const PAGE_DEFAULT: u32 = 50;
 /// Most rows of one page.
 pub const PAGE_MAX: u32 = 200;
+/// Most minutes or hours that one answer of stats covers.
+pub const STATS_INTERVALS_MAX: u32 = 1_440;
 /// Most members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Most bytes of a bundle; a larger member travels alone.

@@ -258,7 +258,12 @@ fn a_mistake_is_reported_with_file_line_and_field() {
     refused_file(&and("when = { a = [] }\n"), 5, "events.when", "at least one text");
     refused_file(&and("[attributes]\nBridge = { from = [\"a\"] }\n"), 6, "attributes", "a-z 0-9");
     refused_file(&and("[attributes]\nbridge = { from = [] }\n"), 6, "attributes.from", "at least one path");
-    refused_file(&and("[attributes]\nbridge = { from = [\"a\"], take = \"all\" }\n"), 6, "attributes.bridge", "unknown variant");
+    refused_file(
+        &and("[attributes]\nbridge = { from = [\"a\"], take = \"all\" }\n"),
+        6,
+        "attributes.bridge",
+        "unknown variant",
+    );
     refused_file(&and("[[data]]\nname = \"\"\nfrom = [\"a\"]\n"), 6, "data.name", "names with dots");
     let inside = "[[data]]\nname = \"a\"\nfrom = [\"a\"]\n[[data]]\nname = \"a.b\"\nfrom = [\"a\"]\n";
     refused_file(&and(inside), 9, "data.name", "inside");

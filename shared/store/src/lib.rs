@@ -17,6 +17,7 @@
 //! It validates no endpoint (the API does, with the tenant's profile), renders and sends nothing, and publishes nothing:
 //! what is to be published after a commit lies in [`outbox`] until its caller says that it was.
 
+pub mod attributes;
 pub mod config;
 pub mod crypto;
 pub mod endpoint;
@@ -31,6 +32,7 @@ pub mod partitions;
 mod pool;
 pub mod record;
 mod sql;
+pub mod stats;
 mod tls;
 
 pub use error::{EditError, StoreError};

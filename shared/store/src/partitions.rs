@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
+use postrider_model::limits::ATTRIBUTE_VALUES_DAYS;
 use postrider_model::time::Day;
 use tokio_postgres::Client;
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::sql::{RowExt, Ts};
+use crate::sql::{Date, RowExt, Ts};
 
 /// Days made ahead of today.
 pub const DAYS_AHEAD: i32 = 3;
@@ -168,6 +169,8 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     let before = Ts(oldest_kept.start());
     client.execute("DELETE FROM dead_letters WHERE received_at < $1", &[&before]).await?;
     client.execute("DELETE FROM endpoint_minutes WHERE minute < $1", &[&before]).await?;
+    let forgotten = Date(today.plus_days(-ATTRIBUTE_VALUES_DAYS));
+    client.execute("DELETE FROM attribute_values WHERE day <= $1", &[&forgotten]).await?;
     let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
     client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
     Ok(())
@@ -175,7 +178,8 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
 
 impl Store {
     /// Makes the partitions from yesterday to three days ahead of `today`, and drops those more than `retention_days`
-    /// before `today`, with the dead letters, minutes and interventions of that age. One maintainer at a time.
+    /// before `today`, with the dead letters, minutes and interventions of that age,
+    /// and forgets old values of attributes. One maintainer at a time.
     ///
     /// # Errors
     /// The database's; call again later.

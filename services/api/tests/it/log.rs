@@ -10,6 +10,7 @@ use postrider_model::event::{Attributes, Origin};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
+use postrider_store::attributes::AttributeTally;
 use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle;
 use postrider_wire::headers::HeaderList;
@@ -236,6 +237,103 @@ async fn lists_filter_by_everything_that_the_contract_names() {
     world.get(&tenant.key, &events("type=a..b")).await.problem(422, "type");
     assert_eq!(ids(world.get(&other.key, "/v1/events").await.ok(200)).len(), 0);
     world.get(&other.key, &format!("/v1/events/{event}")).await.problem(404, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stats_tell_an_endpoints_and_a_tenants_attempts_by_minute_and_hour() {
+    let world = World::new("api_stats").await;
+    let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
+    let (one, two) = (world.endpoint(&tenant).await, world.endpoint(&tenant).await);
+    recorded(&world, &tenant, &one, DeliveryStatus::Delivered).await;
+    recorded(&world, &tenant, &one, DeliveryStatus::Failed).await;
+    recorded(&world, &tenant, &two, DeliveryStatus::Delivered).await;
+    let own = format!("/v1/endpoints/{}/stats", one["id"].as_str().unwrap());
+
+    let stats = world.get(&tenant.key, &own).await.ok(200);
+    let total = &stats["total"];
+    assert_eq!((&total["attempts"], &total["successes"], &total["failures"]), (&json!(2), &json!(1), &json!(1)));
+    assert_eq!(
+        (&total["success_rate"], &total["retries"], &total["retry_rate"]),
+        (&json!(0.5), &json!(0), &json!(0.0))
+    );
+    let classes = json!({"2xx": 1, "3xx": 0, "4xx": 0, "5xx": 1, "other": 0, "none": 0});
+    assert_eq!(total["status_classes"], classes);
+    assert_eq!(total["promise"], json!({"first_attempts": 2, "within_5s": 1.0, "within_30s": 1.0}));
+    let latency = &total["latency_ms"];
+    assert_eq!(latency["mean"], json!(2.0));
+    for percentile in ["p50", "p90", "p95", "p99"] {
+        let ms = latency[percentile].as_f64().unwrap();
+        assert!((2.0..=3.0).contains(&ms), "{percentile}: {ms}");
+    }
+    assert_eq!(stats["by"], json!("hour"));
+    let sum = |stats: &Value| -> u64 {
+        stats["data"].as_array().unwrap().iter().map(|interval| interval["attempts"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(sum(&stats), 2);
+    let minutes = world.get(&tenant.key, "/v1/stats?by=minute").await.ok(200);
+    assert_eq!((sum(&minutes), &minutes["total"]["attempts"]), (3, &json!(3)), "the tenant's are both endpoints'");
+    assert!(minutes["data"][0]["at"].as_str().unwrap().ends_with(":00.000Z"));
+    let before = world.get(&tenant.key, "/v1/stats?from=2020-01-01T00:30:00Z&to=2020-01-01T01:30:00Z").await.ok(200);
+    assert_eq!(
+        (&before["from"], &before["to"], &before["data"]),
+        (&json!("2020-01-01T00:00:00.000Z"), &json!("2020-01-01T02:00:00.000Z"), &json!([]))
+    );
+    assert_eq!((&before["total"]["success_rate"], &before["total"]["latency_ms"]), (&json!(null), &json!(null)));
+
+    for (query, pointer) in [
+        ("by=day", "by"),
+        ("from=x", "from"),
+        ("from=2020-01-02T00:00:00Z&to=2020-01-01T00:00:00Z", "from"),
+        ("by=minute&from=2020-01-01T00:00:00Z&to=2020-01-02T00:01:00Z", "from"),
+        ("from=2020-01-01T00:00:00Z", "from"),
+        ("limit=5", "limit"),
+    ] {
+        world.get(&tenant.key, &format!("/v1/stats?{query}")).await.problem(422, pointer);
+        world.get(&tenant.key, &format!("{own}?{query}")).await.problem(422, pointer);
+    }
+    assert_eq!(sum(&world.get(&other.key, "/v1/stats").await.ok(200)), 0);
+    world.get(&other.key, &own).await.problem(404, "");
+    world.get(OPERATOR, "/v1/stats").await.problem(422, "tenant");
+    assert_eq!(sum(&world.get(OPERATOR, &format!("/v1/stats?tenant={}", tenant.id)).await.ok(200)), 3);
+    assert_eq!(sum(&world.get(OPERATOR, &own).await.ok(200)), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_of_an_attribute_are_told_with_counts_to_their_own_tenant() {
+    let world = World::new("api_attributes").await;
+    let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
+    let now = UnixMillis::now();
+    let event = |bridge: &str| AcceptedEvent {
+        id: EventId::generate(),
+        tenant: tenant.id.parse().unwrap(),
+        event_type: "user.created".parse().unwrap(),
+        occurred_at: now,
+        accepted_at: now,
+        event_day: now.day(),
+        origin: Origin::Api,
+        attributes: Attributes([("bridge".into(), bridge.into())].into()),
+        metadata: None,
+        lane: Lane::Live,
+        config_version: 1,
+        instance: 1,
+        sequence: 1,
+        content_hash: None,
+        traceparent: None,
+    };
+    let events = ["b1", "b2", "b1"].map(|bridge| (event(bridge), Bytes::new()));
+    world.store.add_attribute_values(&AttributeTally::of(&events)).await.unwrap();
+
+    let seen = |bridge: &str, events: u64| json!({"value": bridge, "events": events, "last_seen_at": now.to_string()});
+    let values = world.get(&tenant.key, "/v1/attributes/bridge").await.ok(200);
+    assert_eq!(values, json!({"data": [seen("b1", 2), seen("b2", 1)], "next_cursor": null}));
+    let first = world.get(&tenant.key, "/v1/attributes/bridge?limit=1").await.ok(200);
+    assert_eq!(first["data"], json!([seen("b1", 2)]));
+    let nothing = json!([]);
+    assert_eq!(world.get(&tenant.key, "/v1/attributes/sending_node").await.ok(200)["data"], nothing);
+    assert_eq!(world.get(&other.key, "/v1/attributes/bridge").await.ok(200)["data"], nothing);
+    world.get(&tenant.key, "/v1/attributes/Bridge").await.problem(422, "name");
+    world.get(&tenant.key, "/v1/attributes/bridge?limit=0").await.problem(422, "limit");
+    world.get(OPERATOR, "/v1/attributes/bridge").await.problem(422, "tenant");
 }
 
 /// The next task in the live lane.

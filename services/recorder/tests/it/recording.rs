@@ -35,6 +35,28 @@ async fn every_kind_of_message_becomes_its_rows_whatever_comes_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_attributes_held_is_counted_and_written_at_the_latest_when_the_recorder_stops() {
+    let world = World::new("rec_attributes").await;
+    let endpoint = world.endpoint().await;
+    let events: Vec<_> = ["b1", "b2", "b1"]
+        .into_iter()
+        .map(|bridge| {
+            let mut event = event(endpoint.tenant);
+            event.attributes.0.insert("bridge".into(), bridge.into());
+            event
+        })
+        .collect();
+    let recorder = world.recorder();
+    let members: Vec<_> = events.iter().map(|event| member(event, b"{}")).collect();
+    world.publish(Queue::EventLog, &members).await;
+    world.wait_for_rows("events", 3).await;
+    recorder.stop().await;
+    let seen = world.store.attribute_values(endpoint.tenant, "bridge", events[0].event_day, 10).await.unwrap();
+    let seen: Vec<_> = seen.iter().map(|seen| (seen.value.as_str(), seen.events)).collect();
+    assert_eq!(seen, [("b1", 2), ("b2", 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_recorders_with_every_message_twice_make_each_row_once() {
     let world = World::new("rec_twice").await;
     let endpoint = world.endpoint().await;

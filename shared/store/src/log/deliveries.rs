@@ -6,6 +6,7 @@ use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
 use postrider_model::event::EventType;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::{Day, UnixMillis};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -15,6 +16,10 @@ use super::{Cursor, Page, PageRequest};
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::{Coded, Date, RowExt, Ts, unsigned};
+
+/// A delivery is made after its day while fan-out is behind, but what is made after its own lifetime is discarded at once:
+/// partitions that lie longer than this before a range of time are not looked at.
+const LATEST_AFTER_DAY_MS: i64 = DELIVERY_LIFETIME.as_millis() as i64;
 
 /// Which deliveries a caller wants; what is `None` does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -210,11 +215,13 @@ impl Query {
         }
         if let Some(from) = filter.from {
             self.and("created_at >= ?", [Box::new(Ts(from)) as _]);
+            let oldest = UnixMillis(from.0.saturating_sub(LATEST_AFTER_DAY_MS)).day();
+            self.and("delivery_day >= ?", [Box::new(Date(oldest)) as _]);
         }
         if let Some(to) = filter.to {
             self.and("created_at < ?", [Box::new(Ts(to)) as _]);
         }
-        // A delivery may be made after its day (fan-out was behind), never before it: only the upper end prunes.
+        // A delivery may be made after its day (fan-out was behind), never before it.
         let latest = after.map(|cursor| cursor.at).into_iter().chain(filter.to).min();
         if let Some(latest) = latest {
             self.and("delivery_day <= ?", [Box::new(Date(latest.day())) as _]);

@@ -1,21 +1,34 @@
 //! Attempts, and the counts by endpoint and minute that follow from the rows that were new.
 
+use std::sync::LazyLock;
+use std::time::Duration;
+
 use bytes::Bytes;
 use postrider_model::ids::Generation;
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::{AttemptRecord, OutcomeReport};
-use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::health;
 use super::manner::Manner;
+use super::minutes;
 use crate::sql::{Coded, Date, Ts, clean, signed};
 
 /// Inserts attempts, counts those that were new and tells what they say about their endpoints; answers with their number. A
 /// POST that is on record already counts nowhere.
-pub(super) fn insert(manner: Manner) -> String {
-    format!("{INSERT}{}{COUNT}{}\nSELECT count(*) AS fresh FROM fresh", manner.keep(), health::follow())
+pub(super) fn insert(manner: Manner) -> &'static str {
+    static PLAIN: LazyLock<String> = LazyLock::new(|| statement(Manner::Plain));
+    static CAREFUL: LazyLock<String> = LazyLock::new(|| statement(Manner::Careful));
+    match manner {
+        Manner::Plain => &PLAIN,
+        Manner::Careful => &CAREFUL,
+    }
+}
+
+fn statement(manner: Manner) -> String {
+    let (counted, followed) = (minutes::count("fresh"), health::follow());
+    format!("{INSERT}{}{RETURNING}{counted}\n), {followed}{ANSWER}", manner.keep())
 }
 
 const INSERT: &str = "\
@@ -30,23 +43,12 @@ WITH fresh AS (
     unnest($17::text[]), unnest($18::text[]), unnest($19::text[]), unnest($20::text[]), unnest($21::bytea[])
 ";
 
-const COUNT: &str = "
-    RETURNING endpoint, started_at, outcome, trigger, number, duration_us, since_accepted_ms
-), counted AS (
-    INSERT INTO endpoint_minutes AS m (endpoint, minute, successes, failures, retries, duration_us, first_attempts,
-        first_within_5s, first_within_30s)
-    SELECT endpoint, date_bin('1 minute', started_at, '2000-01-01 00:00:00+00'),
-        count(*) FILTER (WHERE outcome = 0), count(*) FILTER (WHERE outcome <> 0), count(*) FILTER (WHERE number > 1),
-        sum(duration_us)::bigint, count(since_accepted_ms), count(*) FILTER (WHERE since_accepted_ms < 5000),
-        count(*) FILTER (WHERE since_accepted_ms < 30000)
-    FROM fresh WHERE trigger <> 4 GROUP BY 1, 2 ORDER BY 1, 2
-    ON CONFLICT (endpoint, minute) DO UPDATE SET
-        successes = m.successes + excluded.successes, failures = m.failures + excluded.failures,
-        retries = m.retries + excluded.retries, duration_us = m.duration_us + excluded.duration_us,
-        first_attempts = m.first_attempts + excluded.first_attempts,
-        first_within_5s = m.first_within_5s + excluded.first_within_5s,
-        first_within_30s = m.first_within_30s + excluded.first_within_30s
-), ";
+const RETURNING: &str = "
+    RETURNING endpoint, started_at, outcome, trigger, number, status_code, duration_us, since_accepted_ms
+), counted AS (";
+
+const ANSWER: &str = "
+SELECT count(*) AS fresh FROM fresh";
 
 /// When an attempt ended.
 pub(crate) fn ended_at(attempt: &AttemptRecord) -> UnixMillis {

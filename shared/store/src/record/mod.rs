@@ -13,6 +13,7 @@ mod events;
 mod health;
 mod manner;
 mod merge;
+mod minutes;
 
 use std::collections::BTreeSet;
 
@@ -23,6 +24,7 @@ pub use health::LongFailing;
 pub(crate) use manner::Caution;
 use manner::Manner;
 pub(crate) use merge::Report;
+pub(crate) use minutes::COUNTS as MINUTE_COUNTS;
 use postrider_model::time::Day;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
@@ -84,7 +86,7 @@ impl Store {
         let write_events = statement(!events.is_empty(), &events::insert(manner)).await?;
         let write_decisions = statement(!decisions.is_empty(), &events::insert_decisions(manner)).await?;
         let write_deliveries = statement(!reports.is_empty(), deliveries::UPSERT).await?;
-        let write_attempts = statement(!attempts.is_empty(), &attempts::insert(manner)).await?;
+        let write_attempts = statement(!attempts.is_empty(), attempts::insert(manner)).await?;
         let write_letters = statement(!letters.is_empty(), dead_letters::INSERT).await?;
 
         // `join!` polls in this order, and polling once sends: so the server gets all of it in this order, at once. When

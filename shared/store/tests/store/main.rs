@@ -1,5 +1,6 @@
 //! The store against a real PostgreSQL; every test has a database of its own.
 
+mod attributes;
 mod configuration;
 mod feed;
 mod health;
@@ -7,4 +8,5 @@ mod partitions;
 mod reading;
 mod recording;
 mod retrying;
+mod stats;
 mod support;

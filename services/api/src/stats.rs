@@ -1,0 +1,261 @@
+//! `/v1/stats`, `/v1/endpoints/{id}/stats`: what attempts came to, by minute or hour.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use postrider_model::limits::STATS_INTERVALS_MAX;
+use postrider_model::time::UnixMillis;
+use postrider_runtime::problem::Problem;
+use postrider_store::config::Scope;
+use postrider_store::stats::{Stats as Counted, StatsBy, StatsOf};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::endpoints::handlers::endpoint_id;
+use crate::errors::store_problem;
+use crate::request::{Params, query_error};
+use crate::time::shown;
+
+/// Intervals when the caller names no range: an hour by minute, a day by hour.
+const INTERVALS_DEFAULT: [(StatsBy, i64); 2] = [(StatsBy::Minute, 60), (StatsBy::Hour, 24)];
+
+/// What attempts came to. Test calls are left out.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Stats {
+    /// The range, in whole intervals.
+    #[schema(format = DateTime, example = "2026-01-02T03:00:00.000Z")]
+    from: String,
+    /// Its end, exclusive.
+    #[schema(format = DateTime, example = "2026-01-03T03:00:00.000Z")]
+    to: String,
+    /// `minute` or `hour`.
+    by: String,
+    /// Of the whole range.
+    total: Figures,
+    /// Interval by interval, oldest first; those without attempts are left out.
+    data: Vec<Interval>,
+}
+
+/// A minute or an hour.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Interval {
+    /// When it began.
+    #[schema(format = DateTime)]
+    at: String,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+/// What the attempts of a time came to, each counted once, when it began.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Figures {
+    /// Attempts.
+    attempts: u64,
+    /// Attempts a second, over the part of the time that has passed.
+    attempts_per_second: f64,
+    successes: u64,
+    failures: u64,
+    /// Share of attempts that succeeded, 0 to 1; `null` without attempts.
+    #[schema(required = true)]
+    success_rate: Option<f64>,
+    /// Attempts that were not the first of their delivery.
+    retries: u64,
+    /// Share of attempts that were retries, 0 to 1; `null` without attempts.
+    #[schema(required = true)]
+    retry_rate: Option<f64>,
+    status_classes: StatusClasses,
+    /// How long attempts took; `null` without attempts.
+    #[schema(required = true)]
+    latency_ms: Option<LatencyMs>,
+    promise: Promise,
+}
+
+/// Attempts by how they were answered.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AnsweredStatusClasses)]
+pub(crate) struct StatusClasses {
+    #[serde(rename = "2xx")]
+    ok: u64,
+    #[serde(rename = "3xx")]
+    redirected: u64,
+    #[serde(rename = "4xx")]
+    refused: u64,
+    #[serde(rename = "5xx")]
+    broken: u64,
+    /// With another status code.
+    other: u64,
+    /// Without an answer: timeouts, refused connections and the like.
+    none: u64,
+}
+
+/// How long attempts took, milliseconds. Percentiles come from counts in fixed buckets and are interpolated: off by less
+/// than 1 ms below 1 ms, else by less than a factor of 1.67 (2 below 3 ms and above 30 s). The mean is exact.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LatencyMs {
+    mean: f64,
+    p50: f64,
+    p90: f64,
+    p95: f64,
+    p99: f64,
+}
+
+/// How soon events were first attempted: from an event's acceptance to the end of its delivery's first attempt. Retries,
+/// replays and test calls are apart.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Promise {
+    /// First attempts.
+    first_attempts: u64,
+    /// Share that ended in less than 5 s, 0 to 1; `null` without first attempts.
+    #[schema(required = true)]
+    within_5s: Option<f64>,
+    /// Share that ended in less than 30 s.
+    #[schema(required = true)]
+    within_30s: Option<f64>,
+}
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn latency(counted: &Counted) -> Option<LatencyMs> {
+    let percentile = |percent| Some(rounded(counted.latency.percentile(percent)?.as_secs_f64() * 1_000.0));
+    Some(LatencyMs {
+        mean: rounded(share(counted.duration_us, counted.attempts())? / 1_000.0),
+        p50: percentile(50.0)?,
+        p90: percentile(90.0)?,
+        p95: percentile(95.0)?,
+        p99: percentile(99.0)?,
+    })
+}
+
+/// Three digits: more would pretend.
+fn rounded(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+impl Figures {
+    /// Of the attempts from `from` to `to`; what lies after `now` has not passed.
+    fn of(counted: &Counted, from: UnixMillis, to: UnixMillis, now: UnixMillis) -> Self {
+        let attempts = counted.attempts();
+        let passed = from.until(to.min(now)).as_secs_f64().max(1.0);
+        let answered: u64 = counted.answers.iter().sum();
+        let [ok, redirected, refused, broken] = counted.answers;
+        Self {
+            attempts,
+            attempts_per_second: rounded(attempts as f64 / passed),
+            successes: counted.successes,
+            failures: counted.failures,
+            success_rate: share(counted.successes, attempts),
+            retries: counted.retries,
+            retry_rate: share(counted.retries, attempts),
+            status_classes: StatusClasses {
+                ok,
+                redirected,
+                refused,
+                broken,
+                other: attempts.saturating_sub(answered + counted.unanswered),
+                none: counted.unanswered,
+            },
+            latency_ms: latency(counted),
+            promise: Promise {
+                first_attempts: counted.first_attempts,
+                within_5s: share(counted.first_within_5s, counted.first_attempts),
+                within_30s: share(counted.first_within_30s, counted.first_attempts),
+            },
+        }
+    }
+}
+
+/// Which intervals the caller asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    by: StatsBy,
+    from: UnixMillis,
+    to: UnixMillis,
+}
+
+impl Range {
+    /// Widened to whole intervals; an end that is not given follows from the other, or from `now`.
+    fn of(params: &Params, now: UnixMillis) -> Result<Self, Problem> {
+        let wrong = |name, detail: String| Problem::unprocessable(vec![query_error(name, detail)]);
+        let by = match params.get("by") {
+            None | Some("hour") => StatsBy::Hour,
+            Some("minute") => StatsBy::Minute,
+            Some(_) => return Err(wrong("by", "expected `minute` or `hour`".into())),
+        };
+        let usual = INTERVALS_DEFAULT.iter().find(|(of, _)| *of == by).map_or(1, |(_, intervals)| *intervals);
+        let length = by.millis();
+        let before = |at: UnixMillis, intervals| UnixMillis(at.0.saturating_sub(length * intervals));
+        let (from, to) = params.range()?;
+        let to = to.unwrap_or_else(|| now.max(from.unwrap_or(now)).plus(std::time::Duration::from_millis(1)));
+        let to = UnixMillis(to.0.saturating_add(length - 1).div_euclid(length) * length);
+        let from = from.unwrap_or_else(|| before(to, usual));
+        let from = UnixMillis(from.0.div_euclid(length) * length);
+        if (to.0 - from.0) / length > i64::from(STATS_INTERVALS_MAX) {
+            let detail =
+                format!("a range has at most {STATS_INTERVALS_MAX} intervals: give a later `from`, or by=hour");
+            return Err(wrong("from", detail));
+        }
+        Ok(Self { by, from, to })
+    }
+}
+
+impl Api {
+    async fn stats(&self, of: StatsOf, params: &Params) -> Result<Json<Stats>, Problem> {
+        let now = UnixMillis::now();
+        let Range { by, from, to } = Range::of(params, now)?;
+        let counted = self.store.stats(of, by, from, to).await.map_err(store_problem)?;
+        let mut total = Counted::default();
+        counted.iter().for_each(|(_, interval)| total.add(interval));
+        let interval = |(at, counted): &(UnixMillis, Counted)| Interval {
+            at: shown(*at),
+            figures: Figures::of(counted, *at, UnixMillis(at.0 + by.millis()), now),
+        };
+        Ok(Json(Stats {
+            from: shown(from),
+            to: shown(to),
+            by: if by == StatsBy::Minute { "minute" } else { "hour" }.to_owned(),
+            total: Figures::of(&total, from, to, now),
+            data: counted.iter().map(interval).collect(),
+        }))
+    }
+}
+
+/// Read a tenant's stats
+///
+/// Of all its endpoints, deleted ones included.
+#[utoipa::path(get, operation_id = "read_stats", path = "/v1/stats", tag = "stats",
+    params(("tenant" = Option<String>, Query, description = "with an operator key: whose"),
+        ("by" = Option<String>, Query, description = "minute or hour (the default)"),
+        ("from" = Option<String>, Query, description = "at or after this; absent: an hour (by minute) or a day (by hour) before `to`"),
+        ("to" = Option<String>, Query, description = "before this; absent: now")),
+    responses((status = 200, body = Stats), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn of_tenant(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<Stats>, Problem> {
+    let params = params.only(&["by", "from", "to"], None)?;
+    let tenant = caller.tenant(Scope::Read)?;
+    api.stats(StatsOf::Tenant(tenant), &params).await
+}
+
+/// Read an endpoint's stats
+#[utoipa::path(get, operation_id = "read_endpoint_stats", path = "/v1/endpoints/{id}/stats", tag = "stats",
+    params(("id" = String, Path), ("by" = Option<String>, Query, description = "minute or hour (the default)"),
+        ("from" = Option<String>, Query, description = "at or after this; absent: an hour (by minute) or a day (by hour) before `to`"),
+        ("to" = Option<String>, Query, description = "before this; absent: now")),
+    responses((status = 200, body = Stats), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn of_endpoint(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<Json<Stats>, Problem> {
+    let params = params.only(&["by", "from", "to"], None)?;
+    let endpoint = api.endpoint(caller.visible(Scope::Read)?, endpoint_id(&id)?).await?;
+    api.stats(StatsOf::Endpoint(endpoint.id), &params).await
+}

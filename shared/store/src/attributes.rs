@@ -1,0 +1,177 @@
+//! The values that events' attributes had lately, with counts: for picking filters.
+//!
+//! The recorder counts in memory ([`AttributeTally`]) and adds to a table by day now and then, so that the log's own writing
+//! pays nothing for it.
+//!
+//! # What it promises
+//! A value that an event had is there soon, if there is room: 1,000 values of a name and 10,000 of a tenant a day, and
+//! 50,000 between two writes. Of more, those seen first are kept, and of those that come at once the most frequent.
+//!
+//! # What it does not
+//! Counts are not exact: a crash forgets what was not written, and an event that is reported twice counts twice. The log is
+//! what is exact.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use postrider_model::ids::TenantId;
+use postrider_model::limits::{ATTRIBUTE_VALUES_DAYS, ATTRIBUTE_VALUES_MAX, ATTRIBUTE_VALUES_PER_TENANT_MAX};
+use postrider_model::time::{Day, UnixMillis};
+use postrider_wire::messages::AcceptedEvent;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::{Date, RowExt, Ts, clean, unsigned};
+
+/// Most values that are counted between two writes.
+const TALLY_MAX: usize = 50_000;
+
+/// What a count is of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Key {
+    tenant: TenantId,
+    day: Day,
+    name: Box<str>,
+    value: Box<str>,
+}
+
+/// Values counted and not written yet.
+#[derive(Debug, Default)]
+pub struct AttributeTally {
+    counts: HashMap<Key, (u64, UnixMillis)>,
+    /// Values of each tenant among them: a flood of one shall not take the others' room.
+    of_tenant: HashMap<TenantId, u32>,
+}
+
+impl AttributeTally {
+    /// Counts the values that events had; those that find no room are not counted.
+    pub fn of(events: &[(AcceptedEvent, Bytes)]) -> Self {
+        let mut tally = Self::default();
+        for (event, _) in events {
+            for (name, value) in &event.attributes.0 {
+                let (tenant, day) = (event.tenant, event.event_day);
+                let key = Key { tenant, day, name: clean(name).into(), value: clean(value).into() };
+                tally.add(key, 1, event.accepted_at);
+            }
+        }
+        tally
+    }
+
+    /// Adds what `other` counted, such as after it could not be written.
+    pub fn merge(&mut self, other: Self) {
+        for (key, (events, at)) in other.counts {
+            self.add(key, events, at);
+        }
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    fn add(&mut self, key: Key, events: u64, at: UnixMillis) {
+        if let Some((count, last)) = self.counts.get_mut(&key) {
+            (*count, *last) = (*count + events, at.max(*last));
+            return;
+        }
+        let of_tenant = self.of_tenant.entry(key.tenant).or_default();
+        if self.counts.len() < TALLY_MAX && *of_tenant < ATTRIBUTE_VALUES_PER_TENANT_MAX {
+            *of_tenant += 1;
+            self.counts.insert(key, (events, at));
+        }
+    }
+}
+
+/// A value of an attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeValue {
+    /// The value.
+    pub value: String,
+    /// Events that had it, about.
+    pub events: u64,
+    /// When the last of them was accepted.
+    pub seen_at: UnixMillis,
+}
+
+/// Known values are added to; of new ones as many are taken as there is room for. Sorted by key: two recorders must not
+/// deadlock.
+const ADD: &str = "\
+WITH seen AS (
+    SELECT unnest($1::uuid[]) AS tenant, unnest($2::date[]) AS day, unnest($3::text[]) AS name, unnest($4::text[]) AS value,
+        unnest($5::bigint[]) AS events, unnest($6::timestamptz[]) AS seen_at
+), new AS (
+    SELECT s.*, row_number() OVER (PARTITION BY tenant, day, name ORDER BY events DESC, value) AS of_name,
+        row_number() OVER (PARTITION BY tenant, day ORDER BY events DESC, name, value) AS of_tenant
+    FROM seen s
+    WHERE NOT EXISTS (SELECT FROM attribute_values v
+        WHERE v.tenant = s.tenant AND v.day = s.day AND v.name = s.name AND v.value = s.value)
+), names AS (
+    SELECT tenant, day, name, (SELECT count(*) FROM (SELECT FROM attribute_values v
+        WHERE v.tenant = n.tenant AND v.day = n.day AND v.name = n.name LIMIT $7) AS kept) AS there
+    FROM new n GROUP BY tenant, day, name
+), tenants AS (
+    SELECT tenant, day, (SELECT count(*) FROM (SELECT FROM attribute_values v
+        WHERE v.tenant = n.tenant AND v.day = n.day LIMIT $8) AS kept) AS there
+    FROM new n GROUP BY tenant, day
+), refused AS (
+    SELECT tenant, day, name, value FROM new JOIN names n USING (tenant, day, name) JOIN tenants t USING (tenant, day)
+    WHERE n.there + of_name > $7 OR t.there + of_tenant > $8
+)
+INSERT INTO attribute_values AS v (tenant, day, name, value, events, seen_at)
+SELECT tenant, day, name, value, events, seen_at FROM seen
+WHERE (tenant, day, name, value) NOT IN (SELECT tenant, day, name, value FROM refused)
+ORDER BY tenant, day, name, value
+ON CONFLICT (tenant, day, name, value) DO UPDATE SET
+    events = v.events + excluded.events, seen_at = greatest(v.seen_at, excluded.seen_at)";
+
+impl Store {
+    /// Adds what was counted.
+    ///
+    /// # Errors
+    /// The database's; then (unless the connection was lost in the commit) nothing was added: [`AttributeTally::merge`] it.
+    pub async fn add_attribute_values(&self, tally: &AttributeTally) -> Result<(), StoreError> {
+        if tally.is_empty() {
+            return Ok(());
+        }
+        let (mut tenants, mut days, mut names, mut values): (Vec<Uuid>, Vec<Date>, Vec<&str>, Vec<&str>) =
+            Default::default();
+        let (mut events, mut seen_at): (Vec<i64>, Vec<Ts>) = Default::default();
+        for (key, (count, at)) in &tally.counts {
+            tenants.push(key.tenant.0);
+            days.push(Date(key.day));
+            names.push(&key.name);
+            values.push(&key.value);
+            events.push(crate::sql::signed(*count));
+            seen_at.push(Ts(*at));
+        }
+        let (of_name, of_tenant) = (i64::from(ATTRIBUTE_VALUES_MAX), i64::from(ATTRIBUTE_VALUES_PER_TENANT_MAX));
+        let client = self.client().await?;
+        let add = client.prepare_cached(ADD).await?;
+        client.execute(&add, &[&tenants, &days, &names, &values, &events, &seen_at, &of_name, &of_tenant]).await?;
+        Ok(())
+    }
+
+    /// The values that a tenant's events had of an attribute since [`ATTRIBUTE_VALUES_DAYS`] ago, most frequent first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn attribute_values(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        today: Day,
+        limit: u32,
+    ) -> Result<Vec<AttributeValue>, StoreError> {
+        let sql = "SELECT value, sum(events)::bigint AS events, max(seen_at) AS seen_at FROM attribute_values
+                   WHERE tenant = $1 AND day > $2 AND name = $3
+                   GROUP BY value ORDER BY 2 DESC, value LIMIT $4";
+        let before = Date(today.plus_days(-ATTRIBUTE_VALUES_DAYS));
+        let rows = self.client().await?.query(sql, &[&tenant.0, &before, &name, &i64::from(limit)]).await?;
+        let read = |row: &tokio_postgres::Row| {
+            let events = unsigned(row.col::<i64>("events")?);
+            Ok(AttributeValue { value: row.col("value")?, events, seen_at: row.at("seen_at")? })
+        };
+        rows.iter().map(read).collect()
+    }
+}

@@ -1,0 +1,146 @@
+//! What attempts came to, by minute or hour, read from the counts that the recorder keeps (`endpoint_minutes`).
+//!
+//! # What it promises
+//! Reading costs the endpoints' minutes in the range, never their attempts. Each attempt counts once, in the minute it began
+//! in; test calls count nowhere. Endpoints that were deleted keep counting for their tenant.
+
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::latency::{BUCKETS, Latency};
+use postrider_model::time::UnixMillis;
+use tokio_postgres::Row;
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::record::MINUTE_COUNTS;
+use crate::sql::{RowExt, Ts, unsigned};
+
+/// Whose attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatsOf {
+    /// Of every endpoint of a tenant.
+    Tenant(TenantId),
+    /// Of one endpoint.
+    Endpoint(EndpointId),
+}
+
+/// How long an interval is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatsBy {
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+}
+
+impl StatsBy {
+    /// The length in milliseconds.
+    pub fn millis(self) -> i64 {
+        match self {
+            Self::Minute => 60_000,
+            Self::Hour => 3_600_000,
+        }
+    }
+}
+
+/// What the attempts of a time came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Attempts that succeeded.
+    pub successes: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Attempts that were not the first of their delivery.
+    pub retries: u64,
+    /// The durations of all attempts together, microseconds.
+    pub duration_us: u64,
+    /// First attempts of events' own deliveries.
+    pub first_attempts: u64,
+    /// Those of them that ended less than 5 s after their event was accepted.
+    pub first_within_5s: u64,
+    /// The same within 30 s.
+    pub first_within_30s: u64,
+    /// Answers by hundreds of their status code: 2xx, 3xx, 4xx, 5xx.
+    pub answers: [u64; 4],
+    /// Attempts without an answer.
+    pub unanswered: u64,
+    /// How long attempts took.
+    pub latency: Latency,
+}
+
+impl Stats {
+    /// Attempts.
+    pub fn attempts(&self) -> u64 {
+        self.successes + self.failures
+    }
+
+    /// Adds what `other` counted.
+    pub fn add(&mut self, other: &Self) {
+        self.successes += other.successes;
+        self.failures += other.failures;
+        self.retries += other.retries;
+        self.duration_us += other.duration_us;
+        self.first_attempts += other.first_attempts;
+        self.first_within_5s += other.first_within_5s;
+        self.first_within_30s += other.first_within_30s;
+        for (count, more) in self.answers.iter_mut().zip(other.answers) {
+            *count += more;
+        }
+        self.unanswered += other.unanswered;
+        self.latency.add(&other.latency);
+    }
+
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let count = |column: &str| -> Result<u64, StoreError> { Ok(unsigned(row.col::<i64>(column)?)) };
+        let latency: Vec<i64> = row.col("latency")?;
+        let mut counts = [0; BUCKETS];
+        for (count, read) in counts.iter_mut().zip(latency) {
+            *count = unsigned(read);
+        }
+        Ok(Self {
+            successes: count("successes")?,
+            failures: count("failures")?,
+            retries: count("retries")?,
+            duration_us: count("duration_us")?,
+            first_attempts: count("first_attempts")?,
+            first_within_5s: count("first_within_5s")?,
+            first_within_30s: count("first_within_30s")?,
+            answers: [count("answers_2xx")?, count("answers_3xx")?, count("answers_4xx")?, count("answers_5xx")?],
+            unanswered: count("unanswered")?,
+            latency: Latency::of(counts),
+        })
+    }
+}
+
+impl Store {
+    /// The counts of `from` (inclusive) to `to` (exclusive) by interval, oldest first; intervals begin at whole minutes or
+    /// hours, UTC, and those without attempts are left out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn stats(
+        &self,
+        of: StatsOf,
+        by: StatsBy,
+        from: UnixMillis,
+        to: UnixMillis,
+    ) -> Result<Vec<(UnixMillis, Stats)>, StoreError> {
+        let (whose, id) = match of {
+            StatsOf::Tenant(tenant) => ("IN (SELECT id FROM endpoints WHERE tenant = $1)", tenant.0),
+            StatsOf::Endpoint(endpoint) => ("= $1", endpoint.0),
+        };
+        let interval = match by {
+            StatsBy::Minute => "minute",
+            StatsBy::Hour => "date_bin('1 hour', minute, '2000-01-01 00:00:00+00')",
+        };
+        let sums = MINUTE_COUNTS.map(|(column, _)| format!("sum({column})::bigint AS {column}")).join(", ");
+        let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])", bucket + 1));
+        let sql = format!(
+            "SELECT {interval} AS at, {sums}, ARRAY[{}]::bigint[] AS latency
+             FROM endpoint_minutes WHERE endpoint {whose} AND minute >= $2 AND minute < $3
+             GROUP BY 1 ORDER BY 1",
+            latency.join(", ")
+        );
+        let rows = self.client().await?.query(&sql, &[&id, &Ts(from), &Ts(to)]).await?;
+        rows.iter().map(|row| Ok((row.at("at")?, Stats::read(row)?))).collect()
+    }
+}

@@ -1,0 +1,208 @@
+//! Counts by minute and hour, and what reading the log and them costs.
+
+use std::collections::BTreeMap;
+
+use postrider_model::attempt::Outcome;
+use postrider_model::delivery::{DeliveryStatus, Trigger};
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::time::{Day, UnixMillis};
+use postrider_store::log::{DeliveryFilter, EventFilter, PageRequest};
+use postrider_store::stats::{Stats, StatsBy, StatsOf};
+use postrider_wire::messages::OutcomeReport;
+
+use crate::support::{Fixture, batch, event, new_endpoint, outcome};
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+/// Yesterday at noon: a whole hour, whatever the time is.
+fn noon() -> UnixMillis {
+    UnixMillis(UnixMillis::now().day().plus_days(-1).start().0 + 12 * HOUR)
+}
+
+/// A first attempt that began `wait_ms` after its event was accepted at `at`.
+fn attempted(endpoint: EndpointId, at: UnixMillis, wait_ms: i64, took_us: u64, code: Option<u16>) -> OutcomeReport {
+    let mut report = outcome(&event(TenantId::generate(), at), endpoint, 1, DeliveryStatus::Pending, code);
+    let attempt = report.attempt.as_mut().unwrap();
+    (attempt.started_at, attempt.duration_us) = (UnixMillis(at.0 + wait_ms), took_us);
+    if code == Some(200) {
+        (report.status, attempt.outcome) = (DeliveryStatus::Delivered, Outcome::Success);
+    }
+    report
+}
+
+#[tokio::test]
+async fn each_attempt_counts_once_in_its_minute_with_its_answer_and_its_duration() {
+    let fixture = Fixture::new("stats").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let [one, two] = [
+        store.create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id,
+        store.create_endpoint(tenant, &new_endpoint("two")).await.unwrap().id,
+    ];
+    let foreign = EndpointId::generate();
+    let at = noon();
+    let later = UnixMillis(at.0 + 90 * MINUTE);
+    let mut test = attempted(one, at, 0, 1_000, Some(200));
+    test.attempt.as_mut().unwrap().trigger = Trigger::Test;
+    let mut retry = attempted(one, at, MINUTE, 50_000, Some(503));
+    retry.attempt.as_mut().unwrap().number = 2;
+    let all = batch(
+        vec![],
+        vec![],
+        vec![
+            attempted(one, at, 0, 4_000, Some(200)),
+            attempted(one, at, 6_000, 80_000, Some(404)),
+            attempted(one, at, 40_000, 2_000_000, None),
+            retry,
+            test,
+            attempted(two, at, 0, 4_000, Some(200)),
+            attempted(two, later, 0, 4_000, Some(302)),
+            attempted(foreign, at, 0, 4_000, Some(200)),
+        ],
+    );
+    store.write(&all).await.unwrap();
+    store.write(&all).await.unwrap();
+
+    let read = async |of, by| store.stats(of, by, at, UnixMillis(at.0 + 2 * HOUR)).await.unwrap();
+    let minutes = read(StatsOf::Endpoint(one), StatsBy::Minute).await;
+    let [(first, stats), (second, retried)] = minutes.as_slice() else { panic!("{minutes:?}") };
+    assert_eq!((*first, *second), (at, UnixMillis(at.0 + MINUTE)));
+    let expected = Stats {
+        successes: 1,
+        failures: 2,
+        duration_us: 2_084_000,
+        first_attempts: 3,
+        first_within_5s: 1,
+        first_within_30s: 2,
+        answers: [1, 0, 1, 0],
+        unanswered: 1,
+        latency: stats.latency,
+        ..Stats::default()
+    };
+    assert_eq!(*stats, expected);
+    let is_about = |percent, ms: u128| {
+        let read = stats.latency.percentile(percent).unwrap().as_millis();
+        assert!((ms * 3 / 5..=ms * 5 / 3).contains(&read), "p{percent}: {read} ms");
+    };
+    is_about(33.0, 4);
+    is_about(66.0, 80);
+    is_about(99.0, 2_000);
+    assert_eq!((retried.retries, retried.answers, retried.first_attempts), (1, [0, 0, 0, 1], 0));
+
+    // Two recorders and more batches add to the same minute.
+    store.write(&batch(vec![], vec![], vec![attempted(one, at, 0, 4_000, Some(200))])).await.unwrap();
+    let minutes = read(StatsOf::Endpoint(one), StatsBy::Minute).await;
+    assert_eq!((minutes[0].1.successes, minutes[0].1.answers), (2, [2, 0, 1, 0]));
+    assert_ne!(minutes[0].1.latency, stats.latency);
+
+    store.delete_endpoint(Some(tenant), two, None).await.unwrap();
+    let hours = read(StatsOf::Tenant(tenant), StatsBy::Hour).await;
+    let figures: Vec<_> = hours.iter().map(|(at, stats)| (*at, stats.attempts(), stats.answers[1])).collect();
+    assert_eq!(figures, [(at, 6, 0), (UnixMillis(at.0 + HOUR), 1, 1)], "of both endpoints, and of nobody else's");
+    let outside = store.stats(StatsOf::Tenant(tenant), StatsBy::Hour, UnixMillis(at.0 - HOUR), at).await.unwrap();
+    assert!(outside.is_empty(), "the end of a range is not in it");
+}
+
+/// How often each partition (or table) was read as a whole and by an index, since [`forget_scans`].
+async fn scans(fixture: &Fixture) -> BTreeMap<String, (i64, i64)> {
+    hang_up(fixture).await;
+    let sql = "SELECT relname::text, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables";
+    let rows = fixture.sql().await.query(sql, &[]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect()
+}
+
+async fn forget_scans(fixture: &Fixture) {
+    hang_up(fixture).await;
+    fixture.sql().await.query("SELECT pg_stat_reset()", &[]).await.unwrap();
+}
+
+/// Ends every connection and waits until they are gone: a server process has counted what it did when it is.
+async fn hang_up(fixture: &Fixture) {
+    fixture.terminate_all().await;
+    let others = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let sql = fixture.sql().await;
+    while sql.query_one(others, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Fills every partition with what the tenant and nine others did all day long.
+async fn fill(fixture: &Fixture, tenant: TenantId) {
+    let whose = format!("CASE n % 10 WHEN 0 THEN '{}'::uuid ELSE md5((n % 10)::text)::uuid END", tenant.0);
+    let sql = fixture.sql().await;
+    for day in fixture.store.partition_days().await.unwrap() {
+        let at = format!("timestamptz '{day} 00:00:00+00' + n * interval '20 seconds'");
+        sql.batch_execute(&format!(
+            "INSERT INTO events (accepted_at, occurred_at, instance, sequence, tenant, event_day, origin, lane, id, type)
+             SELECT {at}, {at}, 1, n, {whose}, '{day}', 0, 0, '{day}_' || n, 'a.b' FROM generate_series(0, 4319) n;
+             INSERT INTO deliveries (id, tenant, endpoint, created_at, accepted_at, expires_at, reported_at, standing,
+                 delivery_day, event_day, epoch, status, number, event_id, type)
+             SELECT gen_random_uuid(), {whose}, gen_random_uuid(), {at}, {at}, {at}, {at}, 0, '{day}', '{day}', 0, 4, 1,
+                 '{day}_' || n, 'a.b' FROM generate_series(0, 4319) n"
+        ))
+        .await
+        .unwrap();
+    }
+    sql.batch_execute("ANALYZE").await.unwrap();
+}
+
+#[tokio::test]
+async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
+    let fixture = Fixture::new("pruning").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let today = UnixMillis::now().day();
+    // Partitions of long ago, yesterday's, today's, and those to come.
+    store.maintain_partitions(today.plus_days(-12), 365).await.unwrap();
+    fill(&fixture, tenant).await;
+    let noon = UnixMillis(today.start().0 + 12 * HOUR);
+    let (from, to) = (Some(noon), Some(UnixMillis(noon.0 + HOUR)));
+    let deliveries = DeliveryFilter { from, to, ..DeliveryFilter::default() };
+    let events = EventFilter { from, to, ..EventFilter::default() };
+    let page = PageRequest { limit: 5, cursor: None };
+    let name = |table: &str, day: Day| format!("{table}_{}", day.to_string().replace('-', ""));
+
+    forget_scans(&fixture).await;
+    assert_eq!(store.list_events(Some(tenant), &events, &page).await.unwrap().items.len(), 5);
+    assert_eq!(store.list_deliveries(Some(tenant), &deliveries, &page).await.unwrap().items.len(), 5);
+    let seen = scans(&fixture).await;
+    assert!(seen[&name("events", today)].1 > 0 && seen[&name("deliveries", today)].1 > 0, "{seen:?}");
+    for (partition, (whole, _)) in &seen {
+        let log = partition.starts_with("events_") || partition.starts_with("deliveries_");
+        assert!(!log || *whole == 0, "{partition} was read as a whole for a tenant: {seen:?}");
+    }
+
+    // No index serves an operator who names no tenant: but for the days in question nothing may be read.
+    forget_scans(&fixture).await;
+    assert_eq!(store.list_events(None, &events, &page).await.unwrap().items.len(), 5);
+    assert_eq!(store.list_deliveries(None, &deliveries, &page).await.unwrap().items.len(), 5);
+    let seen = scans(&fixture).await;
+    for day in store.partition_days().await.unwrap() {
+        let (event_scans, delivery_scans) = (seen[&name("events", day)], seen[&name("deliveries", day)]);
+        assert_eq!(event_scans != (0, 0), day == today, "events of {day}: {event_scans:?}");
+        let may_hold_some = day == today || day == today.plus_days(-1);
+        assert!(may_hold_some || delivery_scans == (0, 0), "deliveries of {day}: {delivery_scans:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenants_stats_are_read_by_index() {
+    let fixture = Fixture::new("statsplan").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let endpoint = store.create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
+    let at = noon();
+    store.write(&batch(vec![], vec![], vec![attempted(endpoint, at, 0, 4_000, Some(200))])).await.unwrap();
+    // A day of forty endpoints of somebody else's.
+    let others = format!(
+        "INSERT INTO endpoint_minutes SELECT md5(e::text)::uuid, timestamptz '{}' + m * interval '1 minute', 1, 0, 0, 5, 1, 1, 1
+         FROM generate_series(1, 40) e, generate_series(0, 1439) m; ANALYZE",
+        at.day().start()
+    );
+    fixture.sql().await.batch_execute(&others).await.unwrap();
+    forget_scans(&fixture).await;
+    let day = (at.day().start(), at.day().plus_days(1).start());
+    let read = store.stats(StatsOf::Tenant(tenant), StatsBy::Hour, day.0, day.1).await.unwrap();
+    assert_eq!(read.iter().map(|(_, stats)| stats.attempts()).collect::<Vec<_>>(), [1]);
+    let (whole, by_index) = scans(&fixture).await["endpoint_minutes"];
+    assert_eq!((whole, by_index > 0), (0, true));
+}
