@@ -11,6 +11,7 @@ mod crash;
 mod dead_letters;
 mod explain;
 mod filters;
+mod foreign;
 mod intake;
 mod kumomta;
 mod ladder;
