@@ -32,7 +32,7 @@ pub(super) fn complete(mut document: Value) -> Value {
 }
 
 fn parameters(operation: &mut Value) {
-    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
         let name = parameter["name"].as_str().unwrap_or_default().to_owned();
         let Some((_, words, value)) = PARAMETERS.iter().find(|(known, ..)| *known == name) else { continue };
         if parameter["description"].as_str().is_none_or(str::is_empty) {
