@@ -78,9 +78,18 @@ fn with(package: &Package) -> Result<Command> {
 
 /// Whether some Python has `pika` or can get it.
 pub(crate) fn can_have_pika() -> bool {
+    can_have(&PIKA)
+}
+
+/// Whether some Python has `schemathesis` or can get it.
+pub(crate) fn can_have_schemathesis() -> bool {
+    can_have(&SCHEMATHESIS)
+}
+
+fn can_have(package: &Package) -> bool {
     PYTHONS
         .into_iter()
-        .any(|python| imports(python, &PIKA, None) || runs(Command::new(python).args(["-m", "pip", "--version"])))
+        .any(|python| imports(python, package, None) || runs(Command::new(python).args(["-m", "pip", "--version"])))
 }
 
 fn imports(python: &str, package: &Package, folder: Option<&Path>) -> bool {
