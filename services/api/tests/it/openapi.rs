@@ -79,7 +79,7 @@ fn faults(document: &Value, name: &str, operation: &Value) -> Vec<String> {
             want(example.is_some_and(|example| !hollow(example)), format!("{status} has no example: {example:?}"));
             want(refused == (kind == "application/problem+json"), format!("{status} is {kind}"));
             if refused {
-                let fits = example.is_some_and(|example| example["status"].to_string() == *status);
+                let fits = example.is_some_and(|example| example["status"].as_u64() == status.parse().ok());
                 want(fits, format!("the example of {status} is another status's"));
             }
         }
