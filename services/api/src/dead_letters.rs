@@ -30,6 +30,7 @@ const EXCERPT_BYTES: usize = 4 * 1024;
 /// A message that could not be processed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeadLetter {
+    #[schema(example = "4711")]
     id: String,
     #[schema(format = DateTime)]
     received_at: String,
@@ -53,6 +54,7 @@ pub(crate) struct DeadLetter {
 /// A dead letter that goes back.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeadLetterRequeued {
+    #[schema(example = "4711")]
     id: String,
 }
 

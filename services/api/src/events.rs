@@ -52,7 +52,7 @@ pub(crate) struct EventDetail {
     #[serde(flatten)]
     event: Event,
     /// The producer's JSON as it was sent; `null` after an expunge.
-    #[schema(value_type = Option<Object>, required = true)]
+    #[schema(value_type = serde_json::Value, required = true, example = json!({"email": "recipient@example.com"}))]
     data: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]

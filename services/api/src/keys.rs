@@ -77,6 +77,7 @@ pub(crate) struct Key {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CreatedKey {
     /// The key's text: shown this once.
+    #[schema(example = "prk_0pXk4l1c0tQm7v2yZb8sWn5dRf3hJg6a")]
     key: String,
     #[serde(flatten)]
     shown: Key,

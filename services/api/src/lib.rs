@@ -88,7 +88,7 @@ pub fn router(config: Config, deps: Deps, stop: CancellationToken) -> Router {
     tokio::spawn(Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
     let lanes = broker.singles();
     let api = Arc::new(Api { config, broker, lanes, store, profiles, guard, keys, stop });
-    let document = Arc::new(openapi().to_json().unwrap_or_default());
+    let document = Arc::new(openapi().to_string());
     let serve_document = move || {
         let document = Arc::clone(&document);
         async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], document.to_string()) }

@@ -1,5 +1,8 @@
 //! The routes, and the OpenAPI document that is made from them.
 
+mod complete;
+mod words;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -55,8 +58,8 @@ impl Modify for Keys {
 }
 
 /// The document: OpenAPI 3.1, of this crate's routes and of ingest's.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+pub fn openapi() -> serde_json::Value {
+    complete::complete(serde_json::to_value(routes().into_openapi()).unwrap_or_default())
 }
 
 /// Every route of this crate with its part of the document.
@@ -95,7 +98,7 @@ struct PublishEvent {
     #[serde(rename = "type")]
     event_type: String,
     /// Any JSON; it reaches endpoints byte for byte.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value, example = json!({"email": "recipient@example.com"}))]
     data: serde_json::Value,
     /// Your own id for it, `[A-Za-z0-9_-]{1,64}`, unique in the tenant.
     id: Option<String>,
@@ -119,7 +122,9 @@ struct CloudEvent {
     /// `1.0`
     specversion: String,
     /// One that does not match `[A-Za-z0-9_-]{1,64}` is replaced by a hash of source and id.
+    #[schema(example = "order-4711-paid")]
     id: String,
+    #[schema(example = "/shops/7")]
     source: String,
     #[serde(rename = "type")]
     event_type: String,
@@ -127,7 +132,7 @@ struct CloudEvent {
     time: Option<String>,
     datacontenttype: Option<String>,
     /// Any JSON; it reaches endpoints byte for byte.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = serde_json::Value)]
     data: Option<serde_json::Value>,
     /// JSON, in base64.
     data_base64: Option<String>,
@@ -152,6 +157,7 @@ struct PublishBatch {
 /// An event that was accepted.
 #[derive(Serialize, Deserialize, ToSchema)]
 struct PublishReceipt {
+    #[schema(example = "evt_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     id: String,
     /// It was accepted before under the same id or key.
     duplicate: Option<bool>,

@@ -56,7 +56,7 @@ pub(crate) struct EventTypeInfo {
     wire_name: Option<String>,
     description: String,
     /// An example of `data`.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value, example = json!({"email": "recipient@example.com"}))]
     sample: Box<RawValue>,
 }
 

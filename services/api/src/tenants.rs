@@ -74,6 +74,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EditTenant {
+    #[schema(example = "acme")]
     name: Option<String>,
     /// Only while the tenant has no endpoints.
     profile: Option<String>,

@@ -58,6 +58,7 @@ pub(crate) struct TestResult {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TestPending {
     /// The delivery that the test will be on record under, once a dispatcher made it.
+    #[schema(example = "dlv_0197e7a1b2c3548e8f90a1b2c3d4e5f6")]
     id: String,
 }
 

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match &command {
-        Command::Openapi => return print(&postrider_api::openapi().to_pretty_json()?),
+        Command::Openapi => return print(&format!("{:#}", postrider_api::openapi())),
         Command::Healthcheck(args) => return Ok(healthcheck::run(args.listen).await),
         _ => {}
     }

@@ -1,14 +1,33 @@
-//! A Python that knows `pika`, to run the examples of the documentation with.
+//! A Python that knows a package: `pika`, to run the examples of the documentation with; `schemathesis`, to fuzz the API.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::engines::default_folder;
 
-/// The version that is installed where the system has none.
-const PIKA: &str = "pika==1.3.2";
+/// A package, and the version that is installed where no Python has it.
+struct Package {
+    /// What is imported.
+    module: &'static str,
+    /// What pip is asked for.
+    requirement: &'static str,
+    /// Where it is installed, in the checkout's ignored folder.
+    folder: &'static str,
+    /// What else would help.
+    hint: &'static str,
+}
+
+const PIKA: Package =
+    Package { module: "pika", requirement: "pika==1.3.2", folder: "python", hint: "apt-get install -y python3-pika" };
+
+const SCHEMATHESIS: Package = Package {
+    module: "schemathesis.cli",
+    requirement: "schemathesis==4.32.5",
+    folder: "python-schemathesis",
+    hint: "it takes Python 3.10 or later with pip (apt-get install -y python3-pip), and pypi.org within reach",
+};
 
 /// Pythons to look at: the one on the path, and the system's, which apt's packages are for.
 const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
@@ -19,32 +38,63 @@ const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
 /// # Errors
 /// Neither, and what to install.
 pub fn with_pika() -> Result<Command> {
-    if let Some(python) = PYTHONS.into_iter().find(|python| imports_pika(python, None)) {
+    with(&PIKA)
+}
+
+/// The same for `schemathesis`: `-m schemathesis.cli run …`.
+///
+/// # Errors
+/// No Python has it, and none could install it: what pip said.
+pub fn with_schemathesis() -> Result<Command> {
+    with(&SCHEMATHESIS)
+}
+
+fn with(package: &Package) -> Result<Command> {
+    if let Some(python) = PYTHONS.into_iter().find(|python| imports(python, package, None)) {
         return Ok(Command::new(python));
     }
-    let folder = default_folder().join("python");
-    let installed = folder.join("pika").is_dir();
+    let folder = default_folder().join(package.folder);
+    let installed = folder.is_dir();
+    let mut said = Vec::new();
     for python in PYTHONS {
-        let ready = || imports_pika(python, Some(&folder));
-        if (installed && ready()) || (install(python, &folder)? && ready()) {
+        let ready = || imports(python, package, Some(&folder));
+        let there = installed && ready();
+        if !there {
+            said.push(format!("{python}: {}", install(python, package, &folder)?));
+        }
+        if there || ready() {
             let mut command = Command::new(python);
             command.env("PYTHONPATH", &folder);
             return Ok(command);
         }
     }
-    bail!("no python3 with pika, and none with pip to install it: apt-get install -y python3-pika")
+    bail!(
+        "no python3 with {}, and none that could install it; {}\n{}",
+        package.requirement,
+        package.hint,
+        said.join("\n")
+    )
 }
 
 /// Whether some Python has `pika` or can get it.
 pub(crate) fn can_have_pika() -> bool {
-    PYTHONS
-        .into_iter()
-        .any(|python| imports_pika(python, None) || runs(Command::new(python).args(["-m", "pip", "--version"])))
+    can_have(&PIKA)
 }
 
-fn imports_pika(python: &str, folder: Option<&PathBuf>) -> bool {
+/// Whether some Python has `schemathesis` or can get it.
+pub(crate) fn can_have_schemathesis() -> bool {
+    can_have(&SCHEMATHESIS)
+}
+
+fn can_have(package: &Package) -> bool {
+    PYTHONS
+        .into_iter()
+        .any(|python| imports(python, package, None) || runs(Command::new(python).args(["-m", "pip", "--version"])))
+}
+
+fn imports(python: &str, package: &Package, folder: Option<&Path>) -> bool {
     let mut command = Command::new(python);
-    command.args(["-c", "import pika"]);
+    command.args(["-c", &format!("import {}", package.module)]);
     if let Some(folder) = folder {
         command.env("PYTHONPATH", folder);
     }
@@ -60,18 +110,19 @@ fn runs(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Installs into a folder beside first, so that one that is there is whole. False without pip.
-fn install(python: &str, folder: &PathBuf) -> Result<bool> {
+/// Installs into a folder beside first, so that one that is there is whole. Returns what pip had to say.
+fn install(python: &str, package: &Package, folder: &Path) -> Result<String> {
     let beside = folder.with_extension(std::process::id().to_string());
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--target"]).arg(&beside);
-    if !runs(pip.arg(PIKA)) {
-        return Ok(false);
-    }
-    if std::fs::rename(&beside, folder).is_err() {
+    let output = match pip.arg(package.requirement).stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(error) => return Ok(error.to_string()),
+    };
+    if output.status.success() && std::fs::rename(&beside, folder).is_err() {
         // Another test was first, or what is there is of another Python: replace it.
         let _ = std::fs::remove_dir_all(folder);
         std::fs::rename(&beside, folder).with_context(|| format!("making {}", folder.display()))?;
     }
-    Ok(true)
+    Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }

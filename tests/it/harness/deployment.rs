@@ -10,7 +10,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postrider_testkit::engines::Scope;
 use postrider_testkit::ports::free_port;
-use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -128,24 +127,32 @@ impl Deployment {
     pub(crate) async fn tenant(&self, profile: &str) -> Tenant {
         let tenant = self.operator.post("/v1/tenants", &json!({"name": profile, "profile": profile})).await;
         let id = tenant["id"].as_str().expect("an id").to_owned();
-        let key = self
-            .operator
-            .post(&format!("/v1/tenants/{id}/keys"), &json!({"name": "all", "scopes": ["publish", "read", "manage"]}))
-            .await;
-        let tenant = Tenant {
+        let mut tenant = Tenant {
             id,
             client: self.operator.client.clone(),
             base: self.base.clone(),
-            key: key["key"].as_str().expect("a key").to_owned(),
+            key: String::new(),
             in_force: self.in_force.clone(),
         };
-        let begun = Instant::now();
-        // An event without a type is refused, but only by somebody who knows the key.
-        while tenant.send(Method::POST, "/v1/publish", Some("{}".into()), &[]).await.0 != 422 {
+        tenant.key = self.key(&tenant, &["publish", "read", "manage"]).await;
+        tenant
+    }
+
+    /// Makes a key of a tenant with these scopes, and waits until it is known.
+    pub(crate) async fn key(&self, tenant: &Tenant, scopes: &[&str]) -> String {
+        let request = json!({"name": scopes.join(", "), "scopes": scopes});
+        let key = self.operator.post(&format!("/v1/tenants/{}/keys", tenant.id), &request).await;
+        let key = key["key"].as_str().expect("a key").to_owned();
+        let (begun, url) = (Instant::now(), format!("{}/v1/publish", self.base));
+        // An event without a type is refused, but by a 401 only while nobody knows the key.
+        loop {
+            let answer = self.operator.client.post(&url).bearer_auth(&key).body("{}").send().await.expect("an answer");
+            if matches!(answer.status().as_u16(), 403 | 422) {
+                return key;
+            }
             assert!(begun.elapsed() < PATIENCE, "the new key is not known after {PATIENCE:?}");
             sleep(LOOK_EVERY).await;
         }
-        tenant
     }
 
     /// From now on the tenant may have so many endpoints.

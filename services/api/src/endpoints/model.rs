@@ -145,6 +145,7 @@ pub(crate) struct CreateEndpoint {
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EditEndpoint {
+    #[schema(example = "bounces")]
     pub(crate) name: Option<String>,
     #[serde(default, deserialize_with = "clearable")]
     #[schema(value_type = Option<String>)]
@@ -201,6 +202,7 @@ pub(crate) struct Endpoint {
     pub(crate) url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pushover: Option<PushoverShown>,
+    #[schema(example = json!(["email.*"]))]
     pub(crate) event_types: Vec<String>,
     pub(crate) filters: BTreeMap<String, Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -259,6 +261,7 @@ pub(crate) struct CreatedEndpoint {
     pub(crate) endpoint: Endpoint,
     /// What its deliveries are signed with: shown this once. An `ed25519` endpoint has a `public_key` instead.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
     pub(crate) secret: Option<String>,
 }
 

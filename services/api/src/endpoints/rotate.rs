@@ -44,6 +44,7 @@ pub(crate) struct RotateSecret {
 pub(crate) struct RotatedSecret {
     /// Shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
     secret: Option<String>,
     /// Of an `ed25519` endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
 use super::{EngineOptions, Purpose};
+use crate::python;
 
 /// What may be done about a missing engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,14 +67,19 @@ pub fn missing_engines(rabbit: bool, postgres: bool) -> Vec<&'static str> {
     packages
 }
 
-/// The packages of what only tests need: the languages that they verify deliveries with, as receivers do, and the AMQP
-/// client of the example producer. Without apt the latter is not missing here: the test that needs it says so then.
-pub fn missing_tools(can_have_pika: impl FnOnce() -> bool) -> Vec<&'static str> {
+/// The packages of what only tests need: the languages that they verify deliveries with, as receivers do, the AMQP client of
+/// the example producer, and pip for the fuzzer. Without apt the latter two are not missing here: the tests that need them
+/// say so then.
+pub fn missing_tools(
+    can_have_pika: impl FnOnce() -> bool,
+    can_have_schemathesis: impl FnOnce() -> bool,
+) -> Vec<&'static str> {
     let programs = [("node", "nodejs"), ("python3", "python3")];
     let mut packages: Vec<_> =
         programs.into_iter().filter(|(program, _)| on_path(program).is_none()).map(|(_, package)| package).collect();
-    if on_path("apt-get").is_some() && !can_have_pika() {
-        packages.push("python3-pika");
+    if on_path("apt-get").is_some() {
+        packages.extend((!can_have_pika()).then_some("python3-pika"));
+        packages.extend((!can_have_schemathesis()).then_some("python3-pip"));
     }
     packages
 }
@@ -81,7 +87,7 @@ pub fn missing_tools(can_have_pika: impl FnOnce() -> bool) -> Vec<&'static str> 
 fn missing(rabbit: bool, postgres: bool, purpose: Purpose) -> Vec<&'static str> {
     let mut packages = missing_engines(rabbit, postgres);
     if purpose == Purpose::Tests {
-        packages.extend(missing_tools(crate::python::can_have_pika));
+        packages.extend(missing_tools(python::can_have_pika, python::can_have_schemathesis));
     }
     packages
 }
@@ -200,10 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn pika_comes_with_apt_only_where_it_cannot_be_had_otherwise() {
-        let packages = |can_have_pika: bool| missing_tools(|| can_have_pika).contains(&"python3-pika");
-        assert!(!packages(true));
-        assert_eq!(packages(false), on_path("apt-get").is_some());
+    fn pika_and_pip_come_with_apt_only_where_they_cannot_be_had_otherwise() {
+        let asked = |pika: bool, pip: bool, package: &str| missing_tools(|| pika, || pip).contains(&package);
+        let apt = on_path("apt-get").is_some();
+        assert_eq!((asked(true, false, "python3-pika"), asked(false, true, "python3-pika")), (false, apt));
+        assert_eq!((asked(true, false, "python3-pip"), asked(false, true, "python3-pip")), (apt, false));
     }
 
     #[test]

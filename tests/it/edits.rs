@@ -1,0 +1,61 @@
+//! Edits that somebody else was faster with: wherever the document has `If-Match`, a version that is not the current one is
+//! refused with 412 and changes nothing.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::Deployment;
+
+/// What stands for `{id}` in a path.
+fn id_in<'a>(path: &str, tenant: &'a str, endpoint: &'a str) -> &'a str {
+    match path.split('/').nth(2) {
+        Some("tenants") => tenant,
+        Some("endpoints") => endpoint,
+        _ => panic!("{path} takes If-Match: say here what it edits"),
+    }
+}
+
+#[tokio::test]
+async fn every_edit_of_a_version_that_is_not_the_current_one_is_refused_and_changes_nothing() {
+    let deployment = Deployment::start("edits").await;
+    let (operator, tenant) = (deployment.operator(), deployment.tenant("standard").await);
+    let endpoint = json!({"name": "hook", "url": "http://127.0.0.1:9999/", "event_types": ["*"]});
+    let endpoint = tenant.endpoint(endpoint).await;
+    let things = [format!("/v1/tenants/{}", tenant.id), format!("/v1/endpoints/{}", endpoint.id())];
+    // Both have had a version that is not the current one any more.
+    for thing in &things {
+        operator.patch(thing, &json!({"name": "second"})).await;
+    }
+    let state = async || [operator.get(&things[0]).await, operator.get(&things[1]).await];
+    let before = state().await;
+
+    let document = operator.get("/openapi.json").await;
+    let mut edits = 0;
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+            if !parameters.iter().any(|parameter| parameter["name"] == "If-Match") {
+                continue;
+            }
+            edits += 1;
+            let path = path.replace("{id}", id_in(path, &tenant.id, endpoint.id()));
+            let method: Method = method.to_uppercase().parse().expect("a method");
+            let body = match method {
+                Method::PATCH => Some(json!({"name": "late"}).to_string()),
+                Method::DELETE => None,
+                _ => Some("{}".to_owned()),
+            };
+            for stale in ["\"v1\"", "\"v0\"", "\"v9223372036854775807\"", "\"v1", "v1", "nonsense", "W/\"v1\""] {
+                let headers = [("if-match", stale)];
+                let (status, answer) = operator.send(method.clone(), &path, body.clone(), &headers).await;
+                assert_eq!(
+                    (status, &answer["status"]),
+                    (412, &Value::from(412)),
+                    "{method} {path} {stale}: {answer:#}"
+                );
+            }
+        }
+    }
+    assert!(edits >= 5, "{edits} operations take If-Match");
+    assert_eq!(state().await, before);
+}

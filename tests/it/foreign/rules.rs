@@ -1,0 +1,128 @@
+//! What each operation of the API asks of a key, and a body that it takes.
+//!
+//! An operation that is not here fails the walk: whoever adds one says here who may call it. Rules of the contract's
+//! operations stand here before the operations do.
+
+use Access::{Manage, Operator, Publish, Read};
+
+/// What a key must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// A tenant's, with this scope.
+    Publish,
+    Read,
+    Manage,
+    /// An operator's.
+    Operator,
+}
+
+impl Access {
+    /// The scope, where a tenant's key will do.
+    pub(super) fn scope(self) -> Option<&'static str> {
+        match self {
+            Publish => Some("publish"),
+            Read => Some("read"),
+            Manage => Some("manage"),
+            Operator => None,
+        }
+    }
+}
+
+/// Method and path as the document has them, who may call, and a body that is valid (empty: none is sent).
+pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
+    ("post", "/v1/publish", Publish, r#"{"type": "a.b", "data": {}}"#),
+    ("post", "/v1/publish/batch", Publish, r#"{"events": [{"type": "a.b", "data": {}}]}"#),
+    ("get", "/v1/tenants", Operator, ""),
+    ("post", "/v1/tenants", Operator, r#"{"name": "third", "profile": "standard"}"#),
+    ("get", "/v1/tenants/{id}", Read, ""),
+    ("patch", "/v1/tenants/{id}", Operator, r#"{"name": "taken over"}"#),
+    ("delete", "/v1/tenants/{id}", Operator, ""),
+    ("get", "/v1/tenants/{id}/keys", Read, ""),
+    ("post", "/v1/tenants/{id}/keys", Manage, r#"{"name": "stolen", "scopes": ["manage"]}"#),
+    ("delete", "/v1/tenants/{id}/keys/{key_id}", Manage, ""),
+    ("get", "/v1/endpoints", Read, ""),
+    ("post", "/v1/endpoints", Manage, r#"{"name": "n", "url": "https://example.com/", "event_types": ["*"]}"#),
+    ("get", "/v1/endpoints/{id}", Read, ""),
+    ("patch", "/v1/endpoints/{id}", Manage, r#"{"name": "taken over"}"#),
+    ("delete", "/v1/endpoints/{id}", Manage, ""),
+    ("post", "/v1/endpoints/{id}/test", Manage, "{}"),
+    ("post", "/v1/endpoints/{id}/rotate-secret", Manage, "{}"),
+    ("get", "/v1/endpoints/{id}/stats", Read, ""),
+    ("get", "/v1/stats", Read, ""),
+    ("get", "/v1/attributes/{name}", Read, ""),
+    ("get", "/v1/events", Read, ""),
+    ("get", "/v1/events/{id}", Read, ""),
+    ("get", "/v1/events/{id}/explain", Read, ""),
+    ("delete", "/v1/events/{id}/payload", Manage, ""),
+    ("get", "/v1/deliveries", Read, ""),
+    ("get", "/v1/deliveries/{id}", Read, ""),
+    ("post", "/v1/deliveries/{id}/retry", Manage, ""),
+    ("post", "/v1/deliveries/{id}/cancel", Manage, ""),
+    ("get", "/v1/replays", Read, ""),
+    ("post", "/v1/replays", Manage, r#"{"dry_run": true}"#),
+    ("get", "/v1/replays/{id}", Read, ""),
+    ("post", "/v1/replays/{id}/pause", Manage, ""),
+    ("post", "/v1/replays/{id}/resume", Manage, ""),
+    ("post", "/v1/replays/{id}/cancel", Manage, ""),
+    ("get", "/v1/event-types", Read, ""),
+    ("put", "/v1/event-types/{name}", Manage, r#"{"description": "taken over"}"#),
+    ("delete", "/v1/event-types/{name}", Manage, ""),
+    ("get", "/v1/profiles", Read, ""),
+    ("get", "/v1/dead-letters", Operator, ""),
+    ("post", "/v1/dead-letters/{id}/requeue", Operator, ""),
+    ("get", "/v1/system", Operator, ""),
+];
+
+/// Parameters and members that hold somebody's id, and whose.
+pub(super) const IDS: &[(&str, Noun)] = &[
+    ("tenant", Noun::Tenant),
+    ("tenant_id", Noun::Tenant),
+    ("endpoint_id", Noun::Endpoint),
+    ("event_id", Noun::Event),
+    ("delivery_id", Noun::Delivery),
+    ("origin_id", Noun::Delivery),
+    ("replay_id", Noun::Replay),
+    ("key_id", Noun::Key),
+];
+
+/// Members whose names look like ids and which the caller makes up.
+pub(super) const MADE_UP: &[&str] = &["id", "external_id"];
+
+/// Query parameters that can name nothing of anybody's. (`cursor` and the filters on attributes have walks of their own.)
+pub(super) const HARMLESS: &[&str] =
+    &["limit", "cursor", "type", "status", "status_code", "from", "to", "test", "interval", "resolution", "by", "q"];
+
+/// Reads whose answers change by themselves: they are not compared before and after.
+pub(super) const CHANGES_BY_ITSELF: &[&str] = &["/v1/stats", "/v1/endpoints/{id}/stats"];
+
+/// What an id is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Noun {
+    Tenant,
+    Key,
+    Endpoint,
+    Event,
+    Delivery,
+    Replay,
+    DeadLetter,
+    EventType,
+    Attribute,
+}
+
+/// What a parameter of a path stands for.
+pub(super) fn noun_of(path: &str, parameter: &str) -> Noun {
+    if let Some((_, noun)) = IDS.iter().find(|(name, _)| *name == parameter) {
+        return *noun;
+    }
+    match path.split('/').nth(2) {
+        Some("tenants") => Noun::Tenant,
+        Some("endpoints") => Noun::Endpoint,
+        Some("events") => Noun::Event,
+        Some("deliveries") => Noun::Delivery,
+        Some("replays") => Noun::Replay,
+        Some("dead-letters") => Noun::DeadLetter,
+        Some("event-types") => Noun::EventType,
+        Some("attributes") => Noun::Attribute,
+        _ => panic!("{path}: nothing says what {{{parameter}}} is; add it to IDS or here"),
+    }
+}

@@ -1,0 +1,77 @@
+//! The API against its own document: schemathesis makes requests from `/openapi.json`, good ones and bad ones, and holds
+//! every answer to it: no 5xx, no status, content type or body that is not documented. And every operation succeeds at least
+//! once, or the rest would have been for nothing.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use postrider_testkit::python;
+use serde_json::json;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer, Receiver};
+
+/// Longest run; it takes a fraction of it.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Requests that are made up for each operation, beside the examples and the borders of its schema.
+const EXAMPLES: &str = "12";
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance";
+
+#[tokio::test]
+async fn whatever_the_document_allows_is_answered_as_the_document_says() {
+    let mut command = tokio::task::spawn_blocking(python::with_schemathesis).await.unwrap().expect("schemathesis");
+    let deployment = Deployment::start("fuzz").await;
+    let tenant = deployment.tenant("standard").await;
+    deployment.limit_endpoints(&tenant, 100_000).await;
+    let receiver = Receiver::start().await;
+    let endpoint = tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]})).await;
+    let event = tenant.publish(&json!({"type": "a.b", "data": {}, "attributes": {"bridge": "b1"}})).await;
+    let delivery = tenant.wait_for_delivery(&event, "delivered").await;
+    let producer = Producer::connect(&deployment.scope().amqp_url).await;
+    for number in 0..20 {
+        producer.publish(Message::new(format!("{}.a.b", tenant.id), format!("no JSON {number}"))).await;
+    }
+    let all_there = |page: &serde_json::Value| page["data"].as_array().is_some_and(|data| data.len() == 20);
+    deployment.operator().wait_for("/v1/dead-letters", all_there).await;
+
+    let ids = json!({"endpoints": endpoint.id(), "events": event, "deliveries": delivery["id"]});
+    let folder = tempfile::tempdir().expect("a folder");
+    let answers = folder.path().join("answers");
+    let hooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/fuzz/hooks.py");
+    command
+        .args(["-m", "schemathesis.cli", "run", "--phases", "examples,coverage,fuzzing", "--checks", CHECKS])
+        .args(["--max-examples", EXAMPLES, "--seed", "1", "--suppress-health-check", "all", "--continue-on-failure"])
+        .args(["--request-timeout", "30", "--warnings", "off"])
+        .arg(format!("{}/openapi.json", deployment.operator().base))
+        .current_dir(folder.path())
+        .env("SCHEMATHESIS_HOOKS", &hooks)
+        .env("FUZZ_BASE", &deployment.operator().base)
+        .env("FUZZ_OPERATOR", OPERATOR_KEY)
+        .env("FUZZ_TENANT", format!("{} {}", tenant.id, tenant.key))
+        .env("FUZZ_IDS", ids.to_string())
+        .env("FUZZ_ANSWERS", &answers)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
+    let begun = Instant::now();
+    let run = Command::from(command).kill_on_drop(true).output();
+    let output = timeout(PATIENCE, run).await.expect("it ends in time").expect("python3 runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+
+    let answers = std::fs::read_to_string(answers).expect("the hooks' lines");
+    println!("{} requests in {:.0?}", answers.lines().count(), begun.elapsed());
+    let document = deployment.operator().get("/openapi.json").await;
+    let mut never = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for method in item.as_object().expect("operations").keys() {
+            let succeeded = format!("{method} {path} 2");
+            if !answers.lines().any(|line| line.starts_with(&succeeded)) {
+                never.push(format!("{method} {path}"));
+            }
+        }
+    }
+    assert!(never.is_empty(), "never succeeded, so give hooks.py what they need: {never:?}");
+}
