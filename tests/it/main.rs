@@ -29,3 +29,4 @@ mod rotation;
 mod standard;
 mod test_call;
 mod traces;
+mod withdraw;

@@ -30,6 +30,7 @@ mod retry;
 mod tenants;
 mod test_call;
 mod time;
+mod withdraw;
 
 use std::sync::Arc;
 

@@ -10,7 +10,10 @@ use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{Api, dead_letters, deliveries, endpoints, events, explain, keys, profiles, retry, tenants, test_call};
+use crate::{
+    Api, dead_letters, deliveries, endpoints, events, explain, keys, profiles, retry, tenants, test_call,
+    withdraw,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -72,6 +75,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(deliveries::list))
         .routes(routes!(deliveries::read))
         .routes(routes!(retry::retry))
+        .routes(routes!(withdraw::cancel))
+        .routes(routes!(withdraw::expunge))
         .routes(routes!(profiles::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::requeue))

@@ -32,6 +32,7 @@ mod pool;
 pub mod record;
 mod sql;
 mod tls;
+mod withdraw;
 
 pub use error::{EditError, StoreError};
 pub use pool::{Store, StoreConfig};

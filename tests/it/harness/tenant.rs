@@ -134,6 +134,11 @@ impl Tenant {
         self.send(Method::POST, path, Some(body.to_string()), &[]).await
     }
 
+    /// Deletes.
+    pub(crate) async fn delete(&self, path: &str) {
+        self.succeed(Method::DELETE, path, None).await;
+    }
+
     /// Edits what `path` holds now, as a person does: with its ETag.
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Value {
         let read = self.client.get(self.base.clone() + path).bearer_auth(&self.key).send().await.expect("an answer");

@@ -45,6 +45,8 @@ async fn each_route_takes_its_scope_and_no_other() {
         ("GET", "/v1/deliveries".to_owned(), "read", 200),
         ("GET", dlv.to_owned(), "read", 404),
         ("POST", format!("{dlv}/retry"), "manage", 404),
+        ("POST", format!("{dlv}/cancel"), "manage", 404),
+        ("DELETE", "/v1/events/evt_1/payload".to_owned(), "manage", 404),
         ("GET", "/v1/profiles".to_owned(), "read", 200),
         ("GET", format!("/v1/tenants/{}", tenant.id), "read", 200),
         ("GET", format!("/v1/tenants/{}/keys", tenant.id), "read", 200),

@@ -12,7 +12,7 @@ pub(crate) use cursor::Cursor;
 pub use cursor::{Page, PageRequest};
 pub use dead_letters::DeadLetterRow;
 pub(crate) use dead_letters::dead_letter;
-pub(crate) use deliveries::delivery;
 pub use deliveries::{AttemptRow, DeliveryFilter, DeliveryRow};
+pub(crate) use deliveries::{delivery, of_event};
 pub use events::{DecisionRow, EventFilter, EventRow, EventSummary};
 pub(crate) use events::{decision, event};

@@ -20,7 +20,7 @@ use deadpool_postgres::{GenericClient, Object};
 pub use error::WriteError;
 pub(crate) use manner::Caution;
 use manner::Manner;
-pub(crate) use merge::Report;
+pub(crate) use merge::{Report, merged};
 use postrider_model::time::Day;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
@@ -64,7 +64,7 @@ impl Store {
         let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
         let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len();
 
-        let reports = merge::merged(
+        let reports = merged(
             (decisions.iter().flat_map(|decision| Report::decided(decision)))
                 .chain(outcomes.iter().map(|(report, _)| Report::reported(report))),
         );
