@@ -22,6 +22,7 @@ mod mumara;
 mod parked;
 mod producers;
 mod profiles;
+mod replays;
 mod reserialised;
 mod retries;
 mod retry_after;

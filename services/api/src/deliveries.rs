@@ -6,8 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::event::EventType;
-use postrider_model::ids::{EndpointId, EventId, TenantId};
-use postrider_profiles::EventView;
+use postrider_model::ids::{EndpointId, EventId, Generation, TenantId};
 use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use postrider_store::log::{AttemptRow, DeliveryFilter, DeliveryRow};
@@ -267,19 +266,12 @@ impl Api {
         }
         let event = self.store.get_event(row.tenant, &row.event).await.map_err(store_problem)?;
         let Some(event) = event.filter(|event| event.summary.event_day == row.event_day) else { return Ok(None) };
-        let Some(data) = event.data else { return Ok(None) };
+        let Some(view) = event.view() else { return Ok(None) };
         let decision = self.store.get_decision(row.tenant, &row.event, row.event_day).await.map_err(store_problem)?;
-        let ascii = self.ascii_json(row, decision.map(|decision| decision.config_version)).await?;
-        let summary = &event.summary;
-        let view = EventView {
-            id: &summary.id,
-            event_type: &summary.event_type,
-            occurred_at: summary.occurred_at,
-            accepted_at: summary.accepted_at,
-            attributes: &summary.attributes,
-            metadata: event.metadata.as_deref(),
-            data: &data,
-        };
+        // A replay renders by the endpoint as it is, and may be for one that no decision knew.
+        let replayed = matches!(row.generation, Generation::Replay(_));
+        let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
+        let ascii = self.ascii_json(row, version).await?;
         Ok(Some(profile.render(&view, ascii)))
     }
 

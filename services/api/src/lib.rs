@@ -25,6 +25,7 @@ mod keys;
 mod openapi;
 mod page;
 mod profiles;
+mod replays;
 mod request;
 mod retry;
 mod tenants;

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, dead_letters, deliveries, endpoints, events, explain, keys, profiles, retry, tenants, test_call,
+    Api, dead_letters, deliveries, endpoints, events, explain, keys, profiles, replays, retry, tenants, test_call,
     withdraw,
 };
 
@@ -31,6 +31,7 @@ use crate::{
         (name = "endpoints", description = "Where a tenant wants events"),
         (name = "events", description = "What was accepted"),
         (name = "deliveries", description = "What became of events, endpoint by endpoint"),
+        (name = "replays", description = "Past events, delivered again"),
         (name = "profiles", description = "What deliveries can look like"),
         (name = "operations", description = "For the operator"),
     ),
@@ -77,6 +78,11 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(retry::retry))
         .routes(routes!(withdraw::cancel))
         .routes(routes!(withdraw::expunge))
+        .routes(routes!(replays::handlers::create, replays::handlers::list))
+        .routes(routes!(replays::handlers::read))
+        .routes(routes!(replays::handlers::pause))
+        .routes(routes!(replays::handlers::resume))
+        .routes(routes!(replays::handlers::cancel))
         .routes(routes!(profiles::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::requeue))

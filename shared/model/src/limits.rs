@@ -70,6 +70,8 @@ pub const HOLD_MAX: Duration = Duration::from_secs(600);
 pub const PAGE_DEFAULT: u32 = 50;
 /// Most rows of one page.
 pub const PAGE_MAX: u32 = 200;
+/// Most events that a dry run of a replay looks at.
+pub const REPLAY_DRY_RUN_EVENTS_MAX: u64 = 1_000_000;
 /// Most members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Most bytes of a bundle; a larger member travels alone.

@@ -30,6 +30,7 @@ pub mod outbox;
 pub mod partitions;
 mod pool;
 pub mod record;
+pub mod replay;
 mod sql;
 mod tls;
 mod withdraw;

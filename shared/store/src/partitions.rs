@@ -168,6 +168,8 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     let before = Ts(oldest_kept.start());
     client.execute("DELETE FROM dead_letters WHERE received_at < $1", &[&before]).await?;
     client.execute("DELETE FROM endpoint_minutes WHERE minute < $1", &[&before]).await?;
+    // Their deliveries went with the partition of the day that they were asked for on.
+    client.execute("DELETE FROM replays WHERE created_at < $1", &[&before]).await?;
     let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
     client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
     Ok(())
@@ -175,7 +177,7 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
 
 impl Store {
     /// Makes the partitions from yesterday to three days ahead of `today`, and drops those more than `retention_days`
-    /// before `today`, with the dead letters, minutes and interventions of that age. One maintainer at a time.
+    /// before `today`, with the dead letters, minutes, replays and interventions of that age. One maintainer at a time.
     ///
     /// # Errors
     /// The database's; call again later.

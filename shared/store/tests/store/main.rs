@@ -5,5 +5,6 @@ mod feed;
 mod partitions;
 mod reading;
 mod recording;
+mod replaying;
 mod retrying;
 mod support;
