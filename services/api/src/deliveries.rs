@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::event::EventType;
-use postrider_model::ids::{EndpointId, EventId, Generation, TenantId};
+use postrider_model::ids::{EndpointId, EventId, Generation};
 use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use postrider_store::log::{AttemptRow, DeliveryFilter, DeliveryRow};
@@ -237,8 +237,9 @@ pub(crate) async fn read(
 ) -> Result<Json<DeliveryDetail>, Problem> {
     params.only(&[], None)?;
     let visible = caller.visible(Scope::Read)?;
-    let row = api.delivery(visible, &id).await?;
-    let attempts = api.store.attempts(row.id, row.delivery_day).await.map_err(store_problem)?;
+    let id = id.parse().map_err(|_| no_such("delivery"))?;
+    let found = api.store.delivery_with_attempts(visible, id).await.map_err(store_problem)?;
+    let (row, attempts) = found.ok_or_else(|| no_such("delivery"))?;
     let body = api.body_again(&row).await?;
     Ok(Json(DeliveryDetail {
         delivery: row.into(),
@@ -248,12 +249,6 @@ pub(crate) async fn read(
 }
 
 impl Api {
-    /// A delivery that the caller may see.
-    pub(crate) async fn delivery(&self, visible: Option<TenantId>, id: &str) -> Result<DeliveryRow, Problem> {
-        let id = id.parse().map_err(|_| no_such("delivery"))?;
-        self.store.get_delivery(visible, id).await.map_err(store_problem)?.ok_or_else(|| no_such("delivery"))
-    }
-
     /// The body that a delivery sent: rendered again from the event, as the endpoint was when it was decided. `None` when
     /// the payload is gone.
     async fn body_again(&self, row: &DeliveryRow) -> Result<Option<Vec<u8>>, Problem> {
