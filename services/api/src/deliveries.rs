@@ -6,8 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use postrider_model::delivery::{BodyKind, DeliveryStatus};
 use postrider_model::event::EventType;
-use postrider_model::ids::{EndpointId, EventId, TenantId};
-use postrider_profiles::EventView;
+use postrider_model::ids::{EndpointId, EventId, Generation};
 use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use postrider_store::log::{AttemptRow, DeliveryFilter, DeliveryRow};
@@ -238,8 +237,9 @@ pub(crate) async fn read(
 ) -> Result<Json<DeliveryDetail>, Problem> {
     params.only(&[], None)?;
     let visible = caller.visible(Scope::Read)?;
-    let row = api.delivery(visible, &id).await?;
-    let attempts = api.store.attempts(row.id, row.delivery_day).await.map_err(store_problem)?;
+    let id = id.parse().map_err(|_| no_such("delivery"))?;
+    let found = api.store.delivery_with_attempts(visible, id).await.map_err(store_problem)?;
+    let (row, attempts) = found.ok_or_else(|| no_such("delivery"))?;
     let body = api.body_again(&row).await?;
     Ok(Json(DeliveryDetail {
         delivery: row.into(),
@@ -249,12 +249,6 @@ pub(crate) async fn read(
 }
 
 impl Api {
-    /// A delivery that the caller may see.
-    pub(crate) async fn delivery(&self, visible: Option<TenantId>, id: &str) -> Result<DeliveryRow, Problem> {
-        let id = id.parse().map_err(|_| no_such("delivery"))?;
-        self.store.get_delivery(visible, id).await.map_err(store_problem)?.ok_or_else(|| no_such("delivery"))
-    }
-
     /// The body that a delivery sent: rendered again from the event, as the endpoint was when it was decided. `None` when
     /// the payload is gone.
     async fn body_again(&self, row: &DeliveryRow) -> Result<Option<Vec<u8>>, Problem> {
@@ -267,19 +261,12 @@ impl Api {
         }
         let event = self.store.get_event(row.tenant, &row.event).await.map_err(store_problem)?;
         let Some(event) = event.filter(|event| event.summary.event_day == row.event_day) else { return Ok(None) };
-        let Some(data) = event.data else { return Ok(None) };
+        let Some(view) = event.view() else { return Ok(None) };
         let decision = self.store.get_decision(row.tenant, &row.event, row.event_day).await.map_err(store_problem)?;
-        let kind = self.body_kind(row, decision.map(|decision| decision.config_version)).await?;
-        let summary = &event.summary;
-        let view = EventView {
-            id: &summary.id,
-            event_type: &summary.event_type,
-            occurred_at: summary.occurred_at,
-            accepted_at: summary.accepted_at,
-            attributes: &summary.attributes,
-            metadata: event.metadata.as_deref(),
-            data: &data,
-        };
+        // A replay renders by the endpoint as it is, and may be for one that no decision knew.
+        let replayed = matches!(row.generation, Generation::Replay(_));
+        let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
+        let kind = self.body_kind(row, version).await?;
         Ok(Some(profile.render_as(&view, kind)))
     }
 

@@ -26,12 +26,14 @@ mod keys;
 mod openapi;
 mod page;
 mod profiles;
+mod replays;
 mod request;
 mod retry;
 mod stats;
 mod tenants;
 mod test_call;
 mod time;
+mod withdraw;
 
 use std::sync::Arc;
 

@@ -14,8 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, attributes, dead_letters, deliveries, endpoints, events, explain, keys, profiles, retry, stats, tenants,
-    test_call,
+    Api, attributes, dead_letters, deliveries, endpoints, events, explain, keys, profiles, replays, retry, stats,
+    tenants, test_call, withdraw,
 };
 
 #[derive(OpenApi)]
@@ -35,6 +35,7 @@ use crate::{
         (name = "events", description = "What was accepted"),
         (name = "deliveries", description = "What became of events, endpoint by endpoint"),
         (name = "stats", description = "What attempts came to, by minute and hour"),
+        (name = "replays", description = "Past events, delivered again"),
         (name = "profiles", description = "What deliveries can look like"),
         (name = "operations", description = "For the operator"),
     ),
@@ -82,6 +83,13 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(deliveries::list))
         .routes(routes!(deliveries::read))
         .routes(routes!(retry::retry))
+        .routes(routes!(withdraw::cancel))
+        .routes(routes!(withdraw::expunge))
+        .routes(routes!(replays::handlers::create, replays::handlers::list))
+        .routes(routes!(replays::handlers::read))
+        .routes(routes!(replays::handlers::pause))
+        .routes(routes!(replays::handlers::resume))
+        .routes(routes!(replays::handlers::cancel))
         .routes(routes!(profiles::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::requeue))

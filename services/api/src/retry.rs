@@ -11,7 +11,6 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use postrider_broker::SingleRoute;
 use postrider_model::delivery::Lane;
-use postrider_profiles::EventView;
 use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use postrider_store::outbox::{PendingDelivery, RetryError};
@@ -68,17 +67,7 @@ fn retry_problem(error: RetryError) -> Problem {
 async fn publish(api: &Api, pending: PendingDelivery) {
     let PendingDelivery { outbox, task, event, document, profile } = pending;
     let Ok(profile) = api.profile(&profile) else { return };
-    let Some(data) = event.data.as_ref() else { return };
-    let summary = &event.summary;
-    let view = EventView {
-        id: &summary.id,
-        event_type: &summary.event_type,
-        occurred_at: summary.occurred_at,
-        accepted_at: summary.accepted_at,
-        attributes: &summary.attributes,
-        metadata: event.metadata.as_deref(),
-        data,
-    };
+    let Some(view) = event.view() else { return };
     let body = Bytes::from(profile.render_as(&view, document.body_kind()));
     let Ok(member) = Member::new(&task, body) else { return };
     if let Err(error) = api.lanes.publish(SingleRoute::Lane(task.lane), &[member]).await {

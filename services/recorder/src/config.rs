@@ -27,6 +27,38 @@ pub struct Config {
     pub sweep_every: Duration,
     /// How long a committed entry waits for whoever committed it to publish it, before the sweeper does.
     pub sweep_after: Duration,
+    /// How a replay is fed.
+    pub replay: ReplayConfig,
+}
+
+/// How replays are fed: gently, so that nobody's live deliveries wait for them.
+#[derive(Debug, Clone)]
+pub struct ReplayConfig {
+    /// Events of one page at most.
+    pub page_events: u32,
+    /// Deliveries that are enough for a page.
+    pub page_deliveries: u64,
+    /// The pause after each page, and between looks at a bulk lane that has enough to do.
+    pub page_every: Duration,
+    /// Messages (bundles) waiting in the bulk lane from which on nothing is fed.
+    pub waiting_max: u32,
+    /// How long the broker may take to confirm a page, before it is given up and fed again.
+    pub confirm_timeout: Duration,
+    /// How often a new replay is looked for while there is none.
+    pub look_every: Duration,
+}
+
+impl Default for ReplayConfig {
+    fn default() -> Self {
+        Self {
+            page_events: 100,
+            page_deliveries: 200,
+            page_every: Duration::from_millis(100),
+            waiting_max: 20,
+            confirm_timeout: Duration::from_secs(5),
+            look_every: Duration::from_millis(500),
+        }
+    }
 }
 
 impl Default for Config {
@@ -42,6 +74,7 @@ impl Default for Config {
             attributes_every: Duration::from_secs(5),
             sweep_every: Duration::from_secs(2),
             sweep_after: Duration::from_secs(10),
+            replay: ReplayConfig::default(),
         }
     }
 }

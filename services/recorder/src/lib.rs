@@ -1,7 +1,8 @@
 //! The recorder: writes what happened to PostgreSQL, behind everything else.
 //!
 //! It owns the log: accepted events, decisions, outcomes and dead letters become rows (`write`), the days' partitions
-//! are made and dropped (`maintain`), and what was committed but never published is published again (`sweep`).
+//! are made and dropped (`maintain`), what was committed but never published is published again (`sweep`), and past events
+//! are delivered again for who asks for it (`replay`).
 //!
 //! # What it promises
 //! - A message is acked after the commit that holds what it says. A crash in between repeats it, and a repeat changes
@@ -23,6 +24,7 @@ mod disable;
 mod gather;
 mod maintain;
 mod metrics;
+mod replay;
 mod sweep;
 mod write;
 
@@ -36,7 +38,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use crate::config::Config;
+pub use crate::config::{Config, ReplayConfig};
 
 use crate::attributes::Attributes;
 use crate::gather::{Incoming, gather};
@@ -67,7 +69,8 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     }
     let upkeep = TaskTracker::new();
     upkeep.spawn(maintain::hourly(store.clone(), config.clone(), stop.clone()));
-    upkeep.spawn(sweep::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone()));
+    upkeep.spawn(sweep::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone()));
+    upkeep.spawn(replay::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone()));
     let attributes = Arc::new(Attributes::default());
     upkeep.spawn(Arc::clone(&attributes).write_now_and_then(store.clone(), config.clone(), stop.clone()));
     upkeep.close();

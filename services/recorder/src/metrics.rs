@@ -23,6 +23,8 @@ pub(crate) const REFUSED: &str = "postrider_recorder_refused_total";
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
 /// Entries of the outbox that the sweeper published.
 pub(crate) const SWEPT: &str = "postrider_recorder_swept_total";
+/// Deliveries made by replays.
+pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_total";
 /// Partitions; label `what`: `created` or `dropped`.
 pub(crate) const PARTITIONS: &str = "postrider_recorder_partitions_total";
 
@@ -36,6 +38,7 @@ pub(crate) fn describe() {
     describe_counter!(REFUSED, "messages that the database refused");
     describe_counter!(DISABLED, "endpoints switched off because they asked for it");
     describe_counter!(SWEPT, "committed entries that nobody else had published");
+    describe_counter!(REPLAYED, "deliveries made by replays");
     describe_counter!(PARTITIONS, "partitions made and dropped");
 }
 
@@ -81,6 +84,10 @@ pub(crate) fn disabled() {
 
 pub(crate) fn swept(entries: usize) {
     counter!(SWEPT).increment(entries as u64);
+}
+
+pub(crate) fn replayed(deliveries: u64) {
+    counter!(REPLAYED).increment(deliveries);
 }
 
 pub(crate) fn partitions(created: usize, dropped: usize) {

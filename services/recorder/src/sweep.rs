@@ -13,7 +13,7 @@ use postrider_model::delivery::Lane;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::time::UnixMillis;
-use postrider_profiles::{EventView, Profiles};
+use postrider_profiles::Profiles;
 use postrider_store::Store;
 use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId, PendingDelivery, PendingLetter};
 use postrider_wire::bundle::Member;
@@ -107,7 +107,7 @@ impl Sweeper {
     /// The entry's number when it is dealt with.
     async fn delivery(&self, pending: PendingDelivery) -> Option<OutboxId> {
         let outbox = pending.outbox;
-        let Some(data) = pending.event.data.as_ref() else {
+        let Some(view) = pending.event.view() else {
             // The store hands out no delivery without its event's data.
             tracing::warn!(delivery.id = %pending.task.delivery.id, "a waiting delivery has nothing to send");
             return Some(outbox);
@@ -115,16 +115,6 @@ impl Sweeper {
         let Some(profile) = self.profiles.get(&pending.profile) else {
             tracing::warn!(profile = pending.profile, "a waiting delivery's profile is not loaded");
             return None;
-        };
-        let event = &pending.event.summary;
-        let view = EventView {
-            id: &event.id,
-            event_type: &event.event_type,
-            occurred_at: event.occurred_at,
-            accepted_at: event.accepted_at,
-            attributes: &event.attributes,
-            metadata: pending.event.metadata.as_deref(),
-            data,
         };
         let body = profile.render_as(&view, pending.document.body_kind());
         let member = Member::new(&pending.task, Bytes::from(body)).ok()?;

@@ -50,6 +50,8 @@ macro_rules! names {
     };
 }
 
+pub(crate) use names;
+
 /// A separately budgeted queue of deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

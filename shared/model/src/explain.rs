@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::event::EventType;
 use crate::payload_filter::{Payload, PayloadFilter};
-use crate::subscription::{MatchKind, Subscription};
+use crate::subscription::{InvalidSubscription, MatchKind, Subscription};
 
 /// One condition of an endpoint, and how an event stands to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,37 @@ pub struct Wanted<'a> {
     pub payload_filter: Option<&'a Value>,
 }
 
+/// What an endpoint asks for, compiled once for many events.
+#[derive(Debug, Clone)]
+pub struct Wants {
+    subscription: Subscription,
+    payload_filter: Option<PayloadFilter>,
+}
+
+impl Wants {
+    /// Whether an event is taken: [`Wanted::checks`] would pass, all of them.
+    pub fn take(&self, event_type: &EventType, payload: &Payload<'_>) -> bool {
+        self.subscription.matches(event_type, payload.attributes)
+            && self.payload_filter.as_ref().is_none_or(|filter| filter.look(payload).0)
+    }
+
+    /// Whether it depends on what the event holds, not on its type and attributes alone.
+    pub fn look_inside(&self) -> bool {
+        self.payload_filter.is_some()
+    }
+}
+
 impl Wanted<'_> {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// What no longer fits the profile: it takes nothing.
+    pub fn compile(&self, kind_of: impl Fn(&str) -> Option<MatchKind>) -> Result<Wants, InvalidSubscription> {
+        let payload_filter = self.payload_filter.map(PayloadFilter::read).transpose();
+        let subscription = Subscription::compile(self.event_types, self.filters, kind_of)?;
+        Ok(Wants { subscription, payload_filter: payload_filter? })
+    }
+
     /// Every condition, in the order in which they are asked. The event is taken when all of them passed. What cannot be read
     /// (the profile lost a filter) takes nothing, and the check `subscription` says why.
     pub fn checks(
@@ -41,10 +71,8 @@ impl Wanted<'_> {
         event_type: &EventType,
         payload: &Payload<'_>,
     ) -> Vec<Check> {
-        let payload_filter = self.payload_filter.map(PayloadFilter::read).transpose();
-        let compiled = Subscription::compile(self.event_types, self.filters, kind_of);
-        let (subscription, payload_filter) = match compiled.and_then(|compiled| Ok((compiled, payload_filter?))) {
-            Ok(read) => read,
+        let Wants { subscription, payload_filter } = match self.compile(kind_of) {
+            Ok(wants) => wants,
             Err(error) => {
                 let (expected, actual) = (json!("one that fits the tenant's profile"), json!(error.to_string()));
                 return vec![Check { check: "subscription".into(), expected, actual, passed: false }];

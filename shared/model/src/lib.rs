@@ -17,7 +17,7 @@
 //! | [RetrySchedule](retry::RetrySchedule) | the delays between attempts |
 //! | Profile | everything that makes deliveries look like one product's (crate `postrider-profiles`) |
 //! | [Lane](delivery::Lane) | a separately budgeted queue of deliveries |
-//! | Replay | delivering past events again |
+//! | [Replay](replay) | delivering past events again |
 //!
 //! # What is not promised
 //!
@@ -33,6 +33,7 @@ pub mod latency;
 pub mod limits;
 pub mod payload_filter;
 pub mod pushover;
+pub mod replay;
 pub mod retry;
 pub mod subscription;
 pub mod time;

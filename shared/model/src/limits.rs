@@ -86,6 +86,8 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_MAX: u32 = 200;
 /// Most minutes or hours that one answer of stats covers.
 pub const STATS_INTERVALS_MAX: u32 = 1_440;
+/// Most events that a dry run of a replay looks at.
+pub const REPLAY_DRY_RUN_EVENTS_MAX: u64 = 1_000_000;
 /// Most members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Most bytes of a bundle; a larger member travels alone.

@@ -10,6 +10,9 @@ use tokio_postgres::Row;
 use crate::error::StoreError;
 use crate::sql::{RowExt, Ts, unsigned};
 
+/// A least epoch that no copy reaches: everything about the target is stale, for good.
+pub const EVERY_EPOCH: u32 = i32::MAX as u32;
+
 /// What an intervention is about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum InterventionTarget {

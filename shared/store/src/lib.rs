@@ -31,9 +31,11 @@ pub mod outbox;
 pub mod partitions;
 mod pool;
 pub mod record;
+pub mod replay;
 mod sql;
 pub mod stats;
 mod tls;
+mod withdraw;
 
 pub use error::{EditError, StoreError};
 pub use pool::{Store, StoreConfig};

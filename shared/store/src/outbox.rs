@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::{Lane, Trigger};
-use postrider_model::ids::{DeliveryId, Generation, RetryId, TenantId};
+use postrider_model::ids::{DeliveryId, Generation, ReplayId, RetryId, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask};
@@ -117,6 +117,24 @@ impl NewEvent {
 pub(crate) fn limit_reached(tenant: TenantId, limit: &str, value: u32, at: UnixMillis) -> NewEvent {
     let data = serde_json::json!({"tenant_id": tenant, "limit": limit, "value": value});
     NewEvent::new(tenant, "limit.reached", &data, at)
+}
+
+/// All deliveries of a replay are made: so many, of so many events.
+pub(crate) fn replay_finished(
+    tenant: TenantId,
+    replay: ReplayId,
+    events: i64,
+    deliveries: i64,
+    at: UnixMillis,
+) -> NewEvent {
+    let data = serde_json::json!({
+        "tenant_id": tenant,
+        "replay_id": replay,
+        "events": events,
+        "deliveries": deliveries,
+        "finished_at": at.to_rfc3339_millis(),
+    });
+    NewEvent::new(tenant, "replay.finished", &data, at)
 }
 
 /// The engine switched an endpoint off.

@@ -171,6 +171,8 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     client.execute("DELETE FROM endpoint_minutes WHERE minute < $1", &[&before]).await?;
     let forgotten = Date(today.plus_days(-ATTRIBUTE_VALUES_DAYS));
     client.execute("DELETE FROM attribute_values WHERE day <= $1", &[&forgotten]).await?;
+    // Their deliveries went with the partition of the day that they were asked for on.
+    client.execute("DELETE FROM replays WHERE created_at < $1", &[&before]).await?;
     let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
     client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
     Ok(())
@@ -178,8 +180,8 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
 
 impl Store {
     /// Makes the partitions from yesterday to three days ahead of `today`, and drops those more than `retention_days`
-    /// before `today`, with the dead letters, minutes and interventions of that age,
-    /// and forgets old values of attributes. One maintainer at a time.
+    /// before `today`, with the dead letters, minutes, replays and interventions of that age, and forgets old values of
+    /// attributes. One maintainer at a time.
     ///
     /// # Errors
     /// The database's; call again later.

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::event::Origin;
+use postrider_model::replay::ReplayStatus;
 use postrider_model::time::{Day, UnixMillis};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, FromSqlOwned, IsNull, ToSql, Type, accepts, to_sql_checked};
@@ -119,6 +120,10 @@ impl Coded for Lane {
     const CODES: &'static [Self] = &[Self::Live, Self::Slow, Self::Bulk];
     const WHAT: &'static str = "events.lane";
 }
+impl Coded for ReplayStatus {
+    const CODES: &'static [Self] = &[Self::Running, Self::Paused, Self::Finished, Self::Cancelled];
+    const WHAT: &'static str = "replays.status";
+}
 impl Coded for EndpointStatus {
     const CODES: &'static [Self] = &[Self::Active, Self::Inactive, Self::Disabled];
     const WHAT: &'static str = "endpoints.status";
@@ -203,6 +208,7 @@ mod tests {
         codes_read_back::<HeldReason>();
         codes_read_back::<Origin>();
         codes_read_back::<Lane>();
+        codes_read_back::<ReplayStatus>();
         codes_read_back::<EndpointStatus>();
     }
 

@@ -123,10 +123,12 @@ impl Cluster {
 
     /// Makes a tenant of the profile `standard` with a key, and an endpoint a URL, each with its filters.
     pub(crate) async fn tenant(&self, endpoints: &[(&str, serde_json::Value)]) -> Publisher {
-        let tenant = self.post("/v1/tenants", OPERATOR_KEY, &json!({"name": "crash", "profile": "standard"})).await;
+        let tenant =
+            self.post("api", "/v1/tenants", OPERATOR_KEY, &json!({"name": "crash", "profile": "standard"})).await;
         let keys = format!("/v1/tenants/{}/keys", tenant["id"].as_str().expect("an id"));
-        let key =
-            self.post(&keys, OPERATOR_KEY, &json!({"name": "all", "scopes": ["publish", "read", "manage"]})).await;
+        let key = self
+            .post("api", &keys, OPERATOR_KEY, &json!({"name": "all", "scopes": ["publish", "read", "manage"]}))
+            .await;
         let key = key["key"].as_str().expect("a key").to_owned();
         for (url, filters) in endpoints {
             let endpoint = json!({
@@ -134,13 +136,14 @@ impl Cluster {
                 // A retry soon, so that what a fault makes fail is delivered within the test.
                 "retry_schedule_seconds": [1, 1, 2, 2, 4, 4],
             });
-            self.post_when_known("/v1/endpoints", &key, &endpoint).await;
+            self.post_when_known("api", "/v1/endpoints", &key, &endpoint).await;
         }
         Publisher { id: tenant["id"].as_str().expect("an id").to_owned(), key }
     }
 
-    async fn post(&self, path: &str, key: &str, body: &serde_json::Value) -> serde_json::Value {
-        let request = self.client.post(self.base("api") + path).bearer_auth(key);
+    /// Posts to a process, and expects success.
+    pub(crate) async fn post(&self, to: &str, path: &str, key: &str, body: &serde_json::Value) -> serde_json::Value {
+        let request = self.client.post(self.base(to) + path).bearer_auth(key);
         let answer = request.header("content-type", "application/json").body(body.to_string()).send().await;
         let answer = answer.expect("an answer");
         let (status, text) = (answer.status(), answer.text().await.expect("text"));
@@ -149,10 +152,10 @@ impl Cluster {
     }
 
     /// A key that was just made may take two seconds to be known.
-    async fn post_when_known(&self, path: &str, key: &str, body: &serde_json::Value) {
+    pub(crate) async fn post_when_known(&self, to: &str, path: &str, key: &str, body: &serde_json::Value) {
         let begun = Instant::now();
         loop {
-            let request = self.client.post(self.base("api") + path).bearer_auth(key);
+            let request = self.client.post(self.base(to) + path).bearer_auth(key);
             let answer = request.header("content-type", "application/json").body(body.to_string()).send().await;
             let answer = answer.expect("an answer");
             let status = answer.status();

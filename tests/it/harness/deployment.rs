@@ -200,6 +200,19 @@ impl Deployment {
         }
     }
 
+    /// Waits until a metric without labels has at least this value.
+    pub(crate) async fn wait_for_metric(&self, name: &str, least: i64) {
+        let begun = Instant::now();
+        loop {
+            let value = self.in_force.metric(name).await;
+            if value.is_some_and(|value| value >= least) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{name} is {value:?}, expected {least}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Stops the services as an operator does, and waits until they have drained.
     pub(crate) async fn stop(&mut self) {
         let pid = self.process.id().expect("running");
@@ -275,12 +288,16 @@ impl InForce {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a gauge of whole numbers")]
     async fn known(&self) -> i64 {
+        self.metric("postrider_fanout_config_version").await.unwrap_or(-1)
+    }
+
+    /// The first value of a metric; `None` while there is none.
+    #[expect(clippy::cast_possible_truncation, reason = "a metric of whole numbers")]
+    async fn metric(&self, name: &str) -> Option<i64> {
         let answer = self.client.get(&self.metrics).send().await.expect("metrics");
         let text = answer.text().await.expect("text");
-        let gauge = text.lines().find_map(|line| line.strip_prefix("postrider_fanout_config_version"));
-        let value = gauge.and_then(|rest| rest.split_whitespace().last()?.parse::<f64>().ok());
-        value.map_or(-1, |value| value as i64)
+        let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(rest.split_whitespace().last()?.parse::<f64>().ok()? as i64)
     }
 }

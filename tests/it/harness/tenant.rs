@@ -76,15 +76,13 @@ impl Tenant {
         self.wait_for_attempts(&self.only_delivery(event).await, 1).await
     }
 
-    /// A delivery, once so many attempts are on record and it says itself what follows the last of them. (Between the reads of
-    /// the two an attempt may be recorded.)
+    /// A delivery, once so many attempts are on record; it says itself what follows the last of them.
     pub(crate) async fn wait_for_attempts(&self, delivery: &str, count: usize) -> Value {
-        let told = |delivery: &Value| {
-            let attempts = delivery["attempts"].as_array().map_or(&[][..], Vec::as_slice);
-            let next = attempts.last().map(|last| &last["next_attempt_at"]);
-            attempts.len() == count && next == Some(&delivery["next_attempt_at"])
-        };
-        self.wait_for(&format!("/v1/deliveries/{delivery}"), told).await
+        let made = |delivery: &Value| delivery["attempts"].as_array().is_some_and(|attempts| attempts.len() == count);
+        let delivery = self.wait_for(&format!("/v1/deliveries/{delivery}"), made).await;
+        let last = delivery["attempts"].as_array().and_then(|attempts| attempts.last());
+        assert_eq!(last.map(|last| &last["next_attempt_at"]), Some(&delivery["next_attempt_at"]), "{delivery:#}");
+        delivery
     }
 
     /// The id of the only delivery of an event, once there is one.
@@ -132,6 +130,11 @@ impl Tenant {
     /// Posts, and returns status and answer.
     pub(crate) async fn try_post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.send(Method::POST, path, Some(body.to_string()), &[]).await
+    }
+
+    /// Deletes.
+    pub(crate) async fn delete(&self, path: &str) {
+        self.succeed(Method::DELETE, path, None).await;
     }
 
     /// Edits what `path` holds now, as a person does: with its ETag.

@@ -33,6 +33,7 @@ async fn each_route_takes_its_scope_and_no_other() {
     let made = world.endpoint(&tenant).await;
     let id = made["id"].as_str().unwrap();
     let dlv = "/v1/deliveries/dlv_00000000000000000000000000000001";
+    let rpl = "/v1/replays/rpl_00000000000000000000000000000001";
     // Method, path, the scope that it takes, the status with it.
     let routes = [
         ("GET", "/v1/endpoints".to_owned(), "read", 200),
@@ -48,6 +49,14 @@ async fn each_route_takes_its_scope_and_no_other() {
         ("GET", "/v1/deliveries".to_owned(), "read", 200),
         ("GET", dlv.to_owned(), "read", 404),
         ("POST", format!("{dlv}/retry"), "manage", 404),
+        ("POST", format!("{dlv}/cancel"), "manage", 404),
+        ("DELETE", "/v1/events/evt_1/payload".to_owned(), "manage", 404),
+        ("GET", "/v1/replays".to_owned(), "read", 200),
+        ("POST", "/v1/replays".to_owned(), "manage", 202),
+        ("GET", rpl.to_owned(), "read", 404),
+        ("POST", format!("{rpl}/pause"), "manage", 404),
+        ("POST", format!("{rpl}/resume"), "manage", 404),
+        ("POST", format!("{rpl}/cancel"), "manage", 404),
         ("GET", "/v1/profiles".to_owned(), "read", 200),
         ("GET", format!("/v1/tenants/{}", tenant.id), "read", 200),
         ("GET", format!("/v1/tenants/{}/keys", tenant.id), "read", 200),
@@ -64,6 +73,7 @@ async fn each_route_takes_its_scope_and_no_other() {
             let body = match (method, path.as_str()) {
                 ("POST", "/v1/endpoints") => Some(endpoint()),
                 ("PATCH", _) => Some(json!({"name": "renamed"})),
+                ("POST", "/v1/replays") => Some(json!({"only_failed": true})),
                 ("POST", path) if path.ends_with("/keys") => Some(json!({"name": "k", "scopes": ["manage"]})),
                 ("POST", _) => Some(json!({})),
                 _ => None,

@@ -8,7 +8,7 @@ use postrider_model::event::EventType;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::{Day, UnixMillis};
-use tokio_postgres::Row;
+use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
 use super::query::Query;
@@ -290,6 +290,16 @@ pub(crate) async fn delivery(
     row.as_ref().map(DeliveryRow::read).transpose()
 }
 
+/// The attempts of a delivery, in their order.
+async fn attempts(client: &impl GenericClient, id: DeliveryId, day: Day) -> Result<Vec<AttemptRow>, StoreError> {
+    let sql = "SELECT number, send_id, trigger, started_at, duration_us, first_byte_us, held_ms, held_reason, late_ms,
+                      url, status_code, outcome, error, request_headers, response_headers, response_excerpt,
+                      next_attempt_at
+               FROM attempts WHERE delivery_id = $1 AND delivery_day = $2 ORDER BY number, started_at, send_id";
+    let rows = client.query(sql, &[&id.0, &Date(day)]).await?;
+    rows.iter().map(AttemptRow::read).collect()
+}
+
 impl Store {
     /// Deliveries, newest first. `tenant` `None`: every tenant's (without an endpoint no index serves that: give it a
     /// range of time).
@@ -338,17 +348,21 @@ impl Store {
         delivery(&self.client().await?, tenant, id).await
     }
 
-    /// The attempts of a delivery, in their order.
+    /// One delivery with its attempts in their order, both as of one moment; `None` as for [`Store::get_delivery`].
     ///
     /// # Errors
     /// The database's.
-    pub async fn attempts(&self, id: DeliveryId, day: Day) -> Result<Vec<AttemptRow>, StoreError> {
-        let sql =
-            "SELECT number, send_id, trigger, started_at, duration_us, first_byte_us, held_ms, held_reason, late_ms,
-                          url, status_code, outcome, error, request_headers, response_headers, response_excerpt,
-                          next_attempt_at
-                   FROM attempts WHERE delivery_id = $1 AND delivery_day = $2 ORDER BY number, started_at, send_id";
-        let rows = self.client().await?.query(sql, &[&id.0, &Date(day)]).await?;
-        rows.iter().map(AttemptRow::read).collect()
+    pub async fn delivery_with_attempts(
+        &self,
+        tenant: Option<TenantId>,
+        id: DeliveryId,
+    ) -> Result<Option<(DeliveryRow, Vec<AttemptRow>)>, StoreError> {
+        let mut client = self.client().await?;
+        // One snapshot: the recorder writes an attempt and what follows from it in one transaction, and they are read so.
+        let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+        let tx = snapshot.start().await?;
+        let Some(row) = delivery(&tx, tenant, id).await? else { return Ok(None) };
+        let attempts = attempts(&tx, id, row.delivery_day).await?;
+        Ok(Some((row, attempts)))
     }
 }

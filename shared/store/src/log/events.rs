@@ -8,6 +8,7 @@ use postrider_model::delivery::Lane;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EndpointId, EventId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
+use postrider_profiles::EventView;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
@@ -81,7 +82,7 @@ pub struct DecisionRow {
     pub matched: Vec<EndpointId>,
 }
 
-const SUMMARY: &str = "id, tenant, type, occurred_at, accepted_at, event_day, origin, attributes, lane";
+pub(crate) const SUMMARY: &str = "id, tenant, type, occurred_at, accepted_at, event_day, origin, attributes, lane";
 
 impl EventSummary {
     pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
@@ -101,7 +102,21 @@ impl EventSummary {
 }
 
 impl EventRow {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    /// What bodies are rendered from; `None` after an expunge.
+    pub fn view(&self) -> Option<EventView<'_>> {
+        let summary = &self.summary;
+        Some(EventView {
+            id: &summary.id,
+            event_type: &summary.event_type,
+            occurred_at: summary.occurred_at,
+            accepted_at: summary.accepted_at,
+            attributes: &summary.attributes,
+            metadata: self.metadata.as_deref(),
+            data: self.data.as_ref()?,
+        })
+    }
+
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
         let unreadable = |detail: String| StoreError::Unreadable { what: "events.metadata", detail };
         let metadata: Option<Vec<u8>> = row.col("metadata")?;
         let metadata = metadata.map(|bytes| {

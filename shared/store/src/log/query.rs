@@ -6,18 +6,18 @@ type Param = Box<dyn ToSql + Sync + Send>;
 
 /// Conditions and their parameters.
 #[derive(Default)]
-pub(super) struct Query {
+pub(crate) struct Query {
     conditions: Vec<String>,
     params: Vec<Param>,
 }
 
 impl Query {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Adds a condition; each `?` in it takes one of `params`. Conditions are literals of this crate, never a caller's text.
-    pub(super) fn and(&mut self, condition: &'static str, params: impl IntoIterator<Item = Param>) {
+    pub(crate) fn and(&mut self, condition: &'static str, params: impl IntoIterator<Item = Param>) {
         let mut text = String::with_capacity(condition.len() + 4);
         let mut params = params.into_iter();
         for part in condition.split_inclusive('?') {
@@ -33,13 +33,13 @@ impl Query {
     }
 
     /// The whole statement.
-    pub(super) fn sql(&self, select: &str, order: &str, limit: i64) -> String {
+    pub(crate) fn sql(&self, select: &str, order: &str, limit: i64) -> String {
         let conditions = if self.conditions.is_empty() { "true".to_owned() } else { self.conditions.join(" AND ") };
         format!("{select} WHERE {conditions} ORDER BY {order} LIMIT {limit}")
     }
 
     /// The parameters, in their order.
-    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+    pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect()
     }
 }

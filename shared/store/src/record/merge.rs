@@ -16,6 +16,7 @@ use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId
 use postrider_model::time::{Day, UnixMillis};
 use postrider_wire::messages::{Decision, DeliveryRef, DeliveryTask, OutcomeReport};
 
+use crate::log::DeliveryRow;
 use crate::sql::Coded;
 
 /// What identifies a delivery; owned by nobody but the message.
@@ -132,6 +133,40 @@ impl<'a> Report<'a> {
             created_at: task.delivery.created_at,
             expires_at: task.expires_at,
             first_attempt_at: None,
+        }
+    }
+
+    /// A person ended it; what its row says of attempts stays.
+    pub(crate) fn withdrawn(
+        row: &'a DeliveryRow,
+        status: DeliveryStatus,
+        discard_reason: Option<DiscardReason>,
+        now: UnixMillis,
+    ) -> Self {
+        Self {
+            of: Identity {
+                id: row.id,
+                tenant: row.tenant,
+                endpoint: row.endpoint,
+                event: &row.event,
+                event_type: row.event_type.as_str(),
+                event_day: row.event_day,
+                delivery_day: row.delivery_day,
+                accepted_at: row.accepted_at,
+                generation: row.generation,
+                origin: row.origin,
+            },
+            status,
+            epoch: row.epoch,
+            state_number: row.number,
+            reported_at: now,
+            discard_reason,
+            next_attempt_at: None,
+            number: row.number,
+            status_code: row.status_code,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            first_attempt_at: row.first_attempt_at,
         }
     }
 

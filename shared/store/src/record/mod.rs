@@ -23,7 +23,7 @@ pub use error::WriteError;
 pub use health::LongFailing;
 pub(crate) use manner::Caution;
 use manner::Manner;
-pub(crate) use merge::Report;
+pub(crate) use merge::{Report, merged};
 pub(crate) use minutes::COUNTS as MINUTE_COUNTS;
 use postrider_model::time::Day;
 use tokio_postgres::types::ToSql;
@@ -68,7 +68,7 @@ impl Store {
         let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
         let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len();
 
-        let reports = merge::merged(
+        let reports = merged(
             (decisions.iter().flat_map(|decision| Report::decided(decision)))
                 .chain(outcomes.iter().map(|(report, _)| Report::reported(report))),
         );

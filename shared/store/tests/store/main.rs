@@ -7,6 +7,7 @@ mod health;
 mod partitions;
 mod reading;
 mod recording;
+mod replaying;
 mod retrying;
 mod stats;
 mod support;

@@ -32,7 +32,7 @@ async fn an_event_decided_and_delivered_in_one_batch_is_one_row_a_table() {
     assert_eq!(row.first_attempt_at, Some(UnixMillis(event.accepted_at.0 + 1_005)));
     assert_eq!(row.finished_at, Some(delivered.at));
     assert_eq!(row.next_attempt_at, None);
-    let attempts = store.attempts(row.id, row.delivery_day).await.unwrap();
+    let attempts = store.delivery_with_attempts(None, row.id).await.unwrap().unwrap().1;
     assert_eq!(attempts.len(), 1);
     let sent = delivered.attempt.unwrap();
     assert_eq!(
@@ -175,7 +175,7 @@ async fn a_post_that_is_reported_twice_is_one_attempt_and_counts_once() {
         }
     }))
     .await;
-    assert_eq!(store.attempts(failed.delivery.id, event.event_day).await.unwrap().len(), 2);
+    assert_eq!(store.delivery_with_attempts(None, failed.delivery.id).await.unwrap().unwrap().1.len(), 2);
     let sum = "SELECT sum(successes * 1000000 + failures * 10000 + retries * 100 + first_within_5s)::bigint
                FROM endpoint_minutes";
     assert_eq!(fixture.number(sum).await, 1_010_101);
@@ -243,7 +243,7 @@ async fn no_legal_json_and_no_answer_is_refused() {
     assert_eq!(row.data.unwrap(), data, "byte for byte");
     assert_eq!(row.metadata.unwrap().get(), metadata, "byte for byte");
     assert_eq!(row.summary.attributes.get("bridge"), Some("a\u{fffd}\"b\\"));
-    let attempt = store.attempts(report.delivery.id, event.event_day).await.unwrap().remove(0);
+    let attempt = store.delivery_with_attempts(None, report.delivery.id).await.unwrap().unwrap().1.remove(0);
     assert_eq!(attempt.error.as_deref(), Some("reset \u{fffd} by peer"));
     assert_eq!(attempt.request_headers, [("x".into(), "nul \0".into())]);
     assert_eq!(attempt.response_headers, [("y".into(), "\0\u{7f}é".into())]);

@@ -1,0 +1,180 @@
+//! The routes. They only write down what is asked for; the recorder's replayer does it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use postrider_model::ids::{ReplayId, TenantId};
+use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX};
+use postrider_model::replay::ReplaySelection;
+use postrider_model::time::UnixMillis;
+use postrider_runtime::problem::Problem;
+use postrider_store::config::Scope;
+use postrider_store::replay::{Asked, Steer};
+
+use super::model::{CreateReplay, Replay, ReplayAccepted, ReplayPreview};
+use crate::Api;
+use crate::auth::Caller;
+use crate::errors::{no_such, store_problem};
+use crate::page::{List, page_request};
+use crate::request::{Params, StrictJson};
+
+fn replay_id(text: &str) -> Result<ReplayId, Problem> {
+    text.parse().map_err(|_| no_such("replay"))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::bad_request(format!(
+            "Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
+        ))),
+    }
+}
+
+/// Replay past events
+///
+/// Delivers events of the log again, each as a new delivery marked `replay` and linked to the one that it repeats; bodies are
+/// rendered anew. An event that is still on its way to an endpoint is left alone there. With `dry_run` it only counts. Repeated
+/// under the same `Idempotency-Key` it answers with the same replay.
+#[utoipa::path(post, operation_id = "create_replay", path = "/v1/replays", tag = "replays", request_body = CreateReplay,
+    params(("tenant" = Option<String>, Query, description = "with an operator key: whose"), ("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 200, body = ReplayPreview, description = "a dry run's counts"), (status = 202, body = ReplayAccepted),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn create(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    headers: HeaderMap,
+    StrictJson(body): StrictJson<CreateReplay>,
+) -> Result<Response, Problem> {
+    params.only(&[], None)?;
+    let tenant = caller.tenant(Scope::Manage)?;
+    let idempotency_key = idempotency_key(&headers)?;
+    let selection = body.selection(UnixMillis::now())?;
+    if body.is_dry_run() {
+        api.check_targets(tenant, &selection).await?;
+        let counted = api.store.count_replay(&api.profiles, tenant, &selection, REPLAY_DRY_RUN_EVENTS_MAX).await;
+        let counted = counted.map_err(store_problem)?.ok_or_else(|| {
+            let detail = format!("a dry run looks at {REPLAY_DRY_RUN_EVENTS_MAX} events at most: narrow it down");
+            Problem::invalid_field("/dry_run", detail)
+        })?;
+        return Ok(Json(ReplayPreview::from(counted)).into_response());
+    }
+    // Fields in their declared order: the same request is the same text.
+    let text = serde_json::to_string(&body).map_err(|_| Problem::internal())?;
+    let asked = Asked { selection, text, idempotency_key };
+    let id = match api.store.known_replay(tenant, &asked).await.map_err(store_problem)? {
+        Some(known) => known,
+        None => {
+            api.check_targets(tenant, &asked.selection).await?;
+            api.store.create_replay(tenant, &asked).await.map_err(store_problem)?
+        }
+    };
+    Ok((StatusCode::ACCEPTED, Json(ReplayAccepted { id: id.to_string() })).into_response())
+}
+
+impl Api {
+    /// What is named must be there.
+    async fn check_targets(&self, tenant: TenantId, selection: &ReplaySelection) -> Result<(), Problem> {
+        if let Some(endpoint) = selection.endpoint
+            && self.store.get_endpoint(Some(tenant), endpoint).await.map_err(store_problem)?.is_none()
+        {
+            return Err(Problem::invalid_field("/endpoint_id", "no such endpoint"));
+        }
+        if let Some(event) = &selection.event
+            && self.store.get_event(tenant, event).await.map_err(store_problem)?.is_none()
+        {
+            return Err(Problem::invalid_field("/event_id", "no such event on record"));
+        }
+        Ok(())
+    }
+
+    async fn steer(&self, caller: Caller, params: Params, id: &str, to: Steer) -> Result<Accepted, Problem> {
+        params.only(&[], None)?;
+        let visible = caller.visible(Scope::Manage)?;
+        let id = replay_id(id)?;
+        self.store.steer_replay(visible, id, to).await.map_err(store_problem)?;
+        Ok((StatusCode::ACCEPTED, Json(ReplayAccepted { id: id.to_string() })))
+    }
+}
+
+type Accepted = (StatusCode, Json<ReplayAccepted>);
+
+/// List replays
+///
+/// Newest first.
+#[utoipa::path(get, operation_id = "list_replays", path = "/v1/replays", tag = "replays",
+    params(("tenant" = Option<String>, Query, description = "with an operator key: whose; absent: everybody's"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query)),
+    responses((status = 200, body = List<Replay>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<List<Replay>>, Problem> {
+    let params = params.only(&["limit", "cursor"], None)?;
+    let visible = caller.visible(Scope::Read)?;
+    let page = api.store.list_replays(visible, &page_request(&params)?).await.map_err(store_problem)?;
+    Ok(Json(List::of(page, Replay::from)))
+}
+
+/// Read a replay
+#[utoipa::path(get, operation_id = "read_replay", path = "/v1/replays/{id}", tag = "replays", params(("id" = String, Path)),
+    responses((status = 200, body = Replay), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn read(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<Json<Replay>, Problem> {
+    params.only(&[], None)?;
+    let visible = caller.visible(Scope::Read)?;
+    let replay = api.store.get_replay(visible, replay_id(&id)?).await.map_err(store_problem)?;
+    Ok(Json(replay.ok_or_else(|| no_such("replay"))?.into()))
+}
+
+/// Pause a replay
+///
+/// No further deliveries are made until it is resumed; those that were made go on. 409 for one that has ended.
+#[utoipa::path(post, operation_id = "pause_replay", path = "/v1/replays/{id}/pause", tag = "replays", params(("id" = String, Path)),
+    responses((status = 202, body = ReplayAccepted), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn pause(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<Accepted, Problem> {
+    api.steer(caller, params, &id, Steer::Pause).await
+}
+
+/// Resume a replay
+///
+/// It goes on where it was paused. 409 for one that has ended.
+#[utoipa::path(post, operation_id = "resume_replay", path = "/v1/replays/{id}/resume", tag = "replays", params(("id" = String, Path)),
+    responses((status = 202, body = ReplayAccepted), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn resume(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<Accepted, Problem> {
+    api.steer(caller, params, &id, Steer::Resume).await
+}
+
+/// Cancel a replay
+///
+/// No further deliveries are made, and those of it that are pending are cancelled; also of a finished one.
+#[utoipa::path(post, operation_id = "cancel_replay", path = "/v1/replays/{id}/cancel", tag = "replays", params(("id" = String, Path)),
+    responses((status = 202, body = ReplayAccepted), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn cancel(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    params: Params,
+    Path(id): Path<String>,
+) -> Result<Accepted, Problem> {
+    api.steer(caller, params, &id, Steer::Cancel).await
+}

@@ -1,0 +1,133 @@
+//! The replayer: makes the deliveries of replays, a page at a time, and gives them to the bulk lane.
+//!
+//! It feeds only while little waits there, whoever put it there, so that a replay delays neither live deliveries nor another
+//! tenant's burst. Each recorder has one; the store's row lock keeps two from one replay.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_broker::{Broker, BrokerError, Bundler, BundlerOptions, PublishError, Queue, Route};
+use postrider_model::delivery::{BodyKind, Lane};
+use postrider_profiles::Profiles;
+use postrider_store::Store;
+use postrider_store::replay::{Fed, FeedError, PageLimits, ReplayPage};
+use postrider_wire::bundle::Member;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::config::{Config, ReplayConfig};
+use crate::metrics;
+
+/// Wait after a failure.
+const COME_BACK: Duration = Duration::from_secs(2);
+
+/// Feeds replays until `stop`; a page in hand is brought to its end.
+pub(crate) async fn run(
+    broker: Broker,
+    store: Store,
+    profiles: Arc<Profiles>,
+    config: Config,
+    stop: CancellationToken,
+) {
+    let bulk = broker.bundler(Route::Lane(Lane::Bulk), BundlerOptions::default());
+    let replayer = Replayer { broker, bulk, store, profiles, config: config.replay };
+    loop {
+        let wait = replayer.step().instrument(tracing::info_span!("replay")).await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Why a page was not published.
+#[derive(Debug, thiserror::Error)]
+enum NotPublished {
+    #[error(transparent)]
+    Broker(#[from] PublishError),
+    #[error("the broker confirmed nothing within {0:?}")]
+    Late(Duration),
+    #[error("the head of a delivery cannot be written: {0}")]
+    Head(#[from] serde_json::Error),
+}
+
+struct Replayer {
+    broker: Broker,
+    bulk: Bundler,
+    store: Store,
+    profiles: Arc<Profiles>,
+    config: ReplayConfig,
+}
+
+impl Replayer {
+    /// Feeds a page, if there is one and room for it. Returns how long to wait then.
+    async fn step(&self) -> Duration {
+        match self.has_room().await {
+            Ok(true) => {}
+            Ok(false) => return self.config.page_every,
+            Err(error) => {
+                tracing::debug!(%error, "cannot look into the bulk lane");
+                return COME_BACK;
+            }
+        }
+        let limits = PageLimits { events: self.config.page_events, deliveries: self.config.page_deliveries };
+        match self.store.feed_replay(&self.profiles, limits, |page| self.publish(page)).await {
+            Ok(Some(fed)) => {
+                report(fed);
+                self.config.page_every
+            }
+            Ok(None) => self.config.look_every,
+            Err(FeedError::Store(error)) => {
+                tracing::warn!(%error, "a page of a replay is read again");
+                COME_BACK
+            }
+            Err(FeedError::Publish(error)) => {
+                tracing::warn!(%error, "a page of a replay is published again");
+                COME_BACK
+            }
+        }
+    }
+
+    async fn has_room(&self) -> Result<bool, BrokerError> {
+        let depth = self.broker.queue_depth(Queue::Lane(Lane::Bulk).name()).await?;
+        Ok(depth.messages < self.config.waiting_max)
+    }
+
+    /// Renders a page and publishes it; returns when every delivery is confirmed.
+    async fn publish(&self, page: ReplayPage) -> Result<(), NotPublished> {
+        let members = members(&page)?;
+        let limit = self.config.confirm_timeout;
+        let confirmed = tokio::time::timeout(limit, self.bulk.submit(members)).await;
+        confirmed.map_err(|_| NotPublished::Late(limit))?.map_err(NotPublished::Broker)
+    }
+}
+
+/// The messages of a page. Each event is rendered once for each kind of body that its endpoints want.
+fn members(page: &ReplayPage) -> Result<Vec<Member>, serde_json::Error> {
+    let mut members = Vec::new();
+    for replayed in &page.events {
+        // The store hands out no event without its data.
+        let Some(view) = replayed.event.view() else { continue };
+        let mut bodies: Vec<(BodyKind, Bytes)> = Vec::with_capacity(1);
+        for (task, kind) in &replayed.tasks {
+            let body = match bodies.iter().find(|(rendered, _)| rendered == kind) {
+                Some((_, body)) => body.clone(),
+                None => {
+                    let body = Bytes::from(page.profile.render_as(&view, *kind));
+                    bodies.push((*kind, body.clone()));
+                    body
+                }
+            };
+            members.push(Member::new(task, body)?);
+        }
+    }
+    Ok(members)
+}
+
+fn report(fed: Fed) {
+    metrics::replayed(fed.deliveries);
+    if fed.finished {
+        tracing::info!(replay.id = %fed.replay, "all deliveries of a replay are made");
+    }
+}

@@ -1,0 +1,219 @@
+//! Walking through a replay, a page at a time.
+
+use std::future::Future;
+
+use deadpool_postgres::Transaction;
+use postrider_model::delivery::{BodyKind, Lane, Trigger};
+use postrider_model::ids::{DeliveryId, Generation, ReplayId};
+use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::replay::ReplayStatus;
+use postrider_model::time::UnixMillis;
+use postrider_profiles::{Profile, Profiles};
+use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+
+use super::Replay;
+use super::plan::{Again, Planned, Step, Targets, plan};
+use super::rows::{COLUMNS, set_status};
+use crate::error::StoreError;
+use crate::log::{Cursor, EventRow};
+use crate::outbox;
+use crate::pool::Store;
+use crate::record::{self, Report, merged};
+use crate::sql::{Coded, RowExt, Ts, signed};
+
+/// How much of a replay is fed at once.
+#[derive(Debug, Clone, Copy)]
+pub struct PageLimits {
+    /// Events that are looked at, at most.
+    pub events: u32,
+    /// Deliveries that are enough; those of one event are never parted.
+    pub deliveries: u64,
+}
+
+/// A page of deliveries to be rendered and published to their lane.
+pub struct ReplayPage {
+    /// The tenant's profile now.
+    pub profile: std::sync::Arc<Profile>,
+    /// The events, oldest first.
+    pub events: Vec<ReplayedEvent>,
+}
+
+/// An event and its new deliveries.
+pub struct ReplayedEvent {
+    /// The event, with its payload.
+    pub event: EventRow,
+    /// The heads of the messages, and what their bodies are written as.
+    pub tasks: Vec<(DeliveryTask, BodyKind)>,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fed {
+    /// The replay.
+    pub replay: ReplayId,
+    /// Deliveries made.
+    pub deliveries: u64,
+    /// Nothing of it is left to be made.
+    pub finished: bool,
+}
+
+/// Why a step was not made; it will be made again, under the same ids.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError<E> {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The caller did not get the page published.
+    #[error("the page was not published")]
+    Publish(E),
+}
+
+impl<E> From<tokio_postgres::Error> for FeedError<E> {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Store {
+    /// Feeds one page of the running replay that waited longest, if another replayer is not at it: hands it to `publish`,
+    /// which returns when all of it is confirmed, and then commits the deliveries' rows and the cursor. `None`: there was nothing
+    /// to do.
+    ///
+    /// # Errors
+    /// Nothing was committed; what was published is published again, under the same ids.
+    pub async fn feed_replay<E, F>(
+        &self,
+        profiles: &Profiles,
+        limits: PageLimits,
+        publish: impl FnOnce(ReplayPage) -> F,
+    ) -> Result<Option<Fed>, FeedError<E>>
+    where
+        F: Future<Output = Result<(), E>>,
+    {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM replays WHERE status = $1 ORDER BY fed_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"
+        );
+        let Some(row) = tx.query_opt(&sql, &[&ReplayStatus::Running.code()]).await? else { return Ok(None) };
+        let replay = Replay::read(&row)?;
+        let reached_id: Option<String> = row.col("reached_id")?;
+        let after = replay.progress.reached_at.zip(reached_id).map(|(at, id)| Cursor { at, id });
+        match feed_page(&tx, &replay, after.as_ref(), profiles, limits, publish).await {
+            Ok(fed) => {
+                tx.commit().await?;
+                Ok(Some(fed))
+            }
+            Err(error) => {
+                tx.rollback().await?;
+                // The others go first, lest one that cannot be fed holds them all up.
+                let sql = "UPDATE replays SET fed_at = $2 WHERE id = $1";
+                client.execute(sql, &[&replay.id.0, &Ts(UnixMillis::now())]).await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn feed_page<E, F>(
+    tx: &Transaction<'_>,
+    replay: &Replay,
+    after: Option<&Cursor>,
+    profiles: &Profiles,
+    limits: PageLimits,
+    publish: impl FnOnce(ReplayPage) -> F,
+) -> Result<Fed, FeedError<E>>
+where
+    F: Future<Output = Result<(), E>>,
+{
+    let (id, now) = (replay.id, UnixMillis::now());
+    let Some(targets) = Targets::read(tx, profiles, replay.tenant, &replay.selection).await? else {
+        // The tenant is gone, and its deliveries with it.
+        set_status(tx, id, ReplayStatus::Cancelled, now).await?;
+        return Ok(Fed { replay: id, deliveries: 0, finished: false });
+    };
+    let config_version: i64 = tx.query_one("SELECT version FROM config_version", &[]).await?.col("version")?;
+    let step =
+        Step { after, own: Some(id), events_max: limits.events, deliveries_max: limits.deliveries, payloads: true };
+    let mut page = plan(tx, replay.tenant, &replay.selection, &targets, step).await?;
+
+    let events: Vec<_> = std::mem::take(&mut page.events)
+        .into_iter()
+        .map(|(event, again)| {
+            let task = |again: Again| (task(replay, &event, &again, config_version, now), again.body);
+            ReplayedEvent { tasks: again.into_iter().map(task).collect(), event }
+        })
+        .collect();
+    let tasks: Vec<_> = events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.clone()).collect();
+    let count = events.len() as u64;
+    if !tasks.is_empty() {
+        publish(ReplayPage { profile: targets.profile, events }).await.map_err(FeedError::Publish)?;
+    }
+    // After publishing, so that the recorder never waits for the broker behind these rows.
+    let reports = tasks.iter().map(|task| Report::requested(task, now));
+    record::upsert_deliveries(tx, &merged(reports)).await?;
+    advance(tx, id, &page, count, now).await?;
+    if page.is_last {
+        end_of_replay(tx, replay, now).await?;
+    }
+    Ok(Fed { replay: id, deliveries: page.deliveries, finished: page.is_last })
+}
+
+/// Where a replay finishes, and nowhere else: all of its deliveries are made. Whoever is to be told is told in this transaction.
+async fn end_of_replay(tx: &Transaction<'_>, replay: &Replay, now: UnixMillis) -> Result<(), StoreError> {
+    set_status(tx, replay.id, ReplayStatus::Finished, now).await?;
+    let row = tx.query_one("SELECT events, deliveries FROM replays WHERE id = $1", &[&replay.id.0]).await?;
+    let (events, deliveries) = (row.col("events")?, row.col("deliveries")?);
+    outbox::add_event(tx, &outbox::replay_finished(replay.tenant, replay.id, events, deliveries, now)).await
+}
+
+async fn advance(
+    tx: &Transaction<'_>,
+    id: ReplayId,
+    page: &Planned,
+    events: u64,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let (at, last) = page.reached.as_ref().map(|cursor| (Ts(cursor.at), cursor.id.as_str())).unzip();
+    let sql = "UPDATE replays SET reached_at = coalesce($2, reached_at), reached_id = coalesce($3, reached_id),
+                   walked = walked + $4, events = events + $5, deliveries = deliveries + $6, fed_at = $7, updated_at = $7
+               WHERE id = $1";
+    let (walked, events, deliveries) = (signed(page.walked), signed(events), signed(page.deliveries));
+    tx.execute(sql, &[&id.0, &at, &last, &walked, &events, &deliveries, &Ts(now)]).await?;
+    Ok(())
+}
+
+/// The new delivery. Every part of its identity follows from the replay, so that a repeated page makes no second one.
+fn task(replay: &Replay, event: &EventRow, again: &Again, config_version: i64, now: UnixMillis) -> DeliveryTask {
+    let summary = &event.summary;
+    let generation = Generation::Replay(replay.id);
+    DeliveryTask {
+        delivery: DeliveryRef {
+            id: DeliveryId::derive(replay.tenant, &summary.id, again.endpoint, &generation),
+            event: summary.id.clone(),
+            event_day: summary.event_day,
+            event_type: summary.event_type.clone(),
+            tenant: replay.tenant,
+            endpoint: again.endpoint,
+            // Not today's: a page that is repeated after midnight must name the same rows.
+            delivery_day: replay.created_at.day(),
+            created_at: now,
+            accepted_at: summary.accepted_at,
+            generation,
+            origin: again.origin,
+        },
+        occurred_at: summary.occurred_at,
+        number: 1,
+        trigger: Trigger::Replay,
+        epoch: 0,
+        lane: Lane::Bulk,
+        config_version,
+        expires_at: now.plus(DELIVERY_LIFETIME),
+        due_at: None,
+        slot_at: None,
+        held_since: None,
+        held_reason: None,
+        moves: 0,
+        traceparent: None,
+    }
+}

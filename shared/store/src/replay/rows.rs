@@ -1,0 +1,199 @@
+//! The rows of replays: made, read, steered.
+
+use deadpool_postgres::{GenericClient, Transaction};
+use postrider_model::delivery::DeliveryStatus;
+use postrider_model::ids::{Generation, ReplayId, TenantId};
+use postrider_model::replay::{ReplaySelection, ReplayStatus};
+use postrider_model::time::UnixMillis;
+use tokio_postgres::Row;
+use tokio_postgres::types::Json;
+
+use super::{Progress, Replay, Steer};
+use crate::config::{bump, finish};
+use crate::error::StoreError;
+use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
+use crate::log::{Cursor, DELIVERY_COLUMNS, DeliveryRow, Page, PageRequest};
+use crate::pool::Store;
+use crate::sql::{Coded, RowExt, Ts, unsigned};
+use crate::withdraw::end;
+
+/// Pending deliveries whose rows are ended in one transaction when their replay is cancelled.
+const ENDED_AT_ONCE: i64 = 1_000;
+
+/// A replay that is asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What is to be replayed.
+    pub selection: ReplaySelection,
+    /// The request as it came, to tell a repeat from another request.
+    pub text: String,
+    /// The caller's key, if any.
+    pub idempotency_key: Option<String>,
+}
+
+pub(super) const COLUMNS: &str = "id, tenant, selection, status, reached_at, reached_id, walked, events, deliveries, \
+    created_at, updated_at, finished_at";
+
+impl Replay {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        let Json(selection) = row.col("selection")?;
+        Ok(Self {
+            id: ReplayId(row.col("id")?),
+            tenant: TenantId(row.col("tenant")?),
+            selection,
+            status: row.coded("status")?,
+            progress: Progress {
+                walked: unsigned(row.col::<i64>("walked")?),
+                events: unsigned(row.col::<i64>("events")?),
+                deliveries: unsigned(row.col::<i64>("deliveries")?),
+                reached_at: row.at_opt("reached_at")?,
+            },
+            created_at: row.at("created_at")?,
+            updated_at: row.at("updated_at")?,
+            finished_at: row.at_opt("finished_at")?,
+        })
+    }
+}
+
+/// Writes a new status, with the time when that is an end.
+pub(super) async fn set_status(
+    tx: &Transaction<'_>,
+    id: ReplayId,
+    status: ReplayStatus,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let ended = matches!(status, ReplayStatus::Finished | ReplayStatus::Cancelled).then_some(Ts(now));
+    let sql = "UPDATE replays SET status = $2, updated_at = $3, finished_at = coalesce(finished_at, $4) WHERE id = $1";
+    tx.execute(sql, &[&id.0, &status.code(), &Ts(now), &ended]).await?;
+    Ok(())
+}
+
+/// What a replay made and is still pending.
+async fn pending(client: &impl GenericClient, id: ReplayId) -> Result<Vec<DeliveryRow>, StoreError> {
+    let sql = format!(
+        "SELECT {DELIVERY_COLUMNS} FROM deliveries
+         WHERE generation = $1 AND generation LIKE 'replay:%' AND status = $2 LIMIT {ENDED_AT_ONCE}"
+    );
+    let generation = Generation::Replay(id).to_string();
+    let rows = client.query(&sql, &[&generation, &DeliveryStatus::Pending.code()]).await?;
+    rows.iter().map(DeliveryRow::read).collect()
+}
+
+impl Store {
+    /// Asks for a replay: a replayer will find it. Its idempotency key's replay, if there is one for the same request.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the key belongs to another request; [`StoreError::NotFound`] for the tenant.
+    pub async fn create_replay(&self, tenant: TenantId, asked: &Asked) -> Result<ReplayId, StoreError> {
+        let (id, now) = (ReplayId::generate(), Ts(UnixMillis::now()));
+        let client = self.client().await?;
+        let insert = "INSERT INTO replays (id, tenant, selection, asked, idempotency_key, status, walked, events,
+                          deliveries, fed_at, created_at, updated_at)
+                      SELECT $1, t.id, $3, $4, $5, $6, 0, 0, 0, $7, $7, $7 FROM tenants t
+                      WHERE t.id = $2 AND t.deleted_at IS NULL
+                      ON CONFLICT (tenant, idempotency_key) DO NOTHING";
+        let running = ReplayStatus::Running.code();
+        let (selection, key) = (Json(&asked.selection), asked.idempotency_key.as_deref());
+        let made = client.execute(insert, &[&id.0, &tenant.0, &selection, &asked.text, &key, &running, &now]).await?;
+        if made == 1 {
+            return Ok(id);
+        }
+        // Somebody made it at the same moment.
+        self.known_replay(tenant, asked).await?.ok_or(StoreError::NotFound { what: "tenant" })
+    }
+
+    /// The replay that its idempotency key made before.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the key belongs to another request; the database's.
+    pub async fn known_replay(&self, tenant: TenantId, asked: &Asked) -> Result<Option<ReplayId>, StoreError> {
+        let Some(key) = asked.idempotency_key.as_deref() else { return Ok(None) };
+        let sql = "SELECT id, asked FROM replays WHERE tenant = $1 AND idempotency_key = $2";
+        let Some(row) = self.client().await?.query_opt(sql, &[&tenant.0, &key]).await? else { return Ok(None) };
+        if row.col::<String>("asked")? != asked.text {
+            let detail = "the Idempotency-Key belongs to another replay; a key names one request for ever";
+            return Err(StoreError::Conflict(detail.into()));
+        }
+        Ok(Some(ReplayId(row.col("id")?)))
+    }
+
+    /// One replay; `None` also when it is another tenant's than `tenant` (`None`: anyone's).
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn get_replay(&self, tenant: Option<TenantId>, id: ReplayId) -> Result<Option<Replay>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2)");
+        let row = self.client().await?.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;
+        row.as_ref().map(Replay::read).transpose()
+    }
+
+    /// Replays, newest first. `tenant` `None`: every tenant's.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidCursor`], or the database's.
+    pub async fn list_replays(&self, tenant: Option<TenantId>, page: &PageRequest) -> Result<Page<Replay>, StoreError> {
+        let (at, after) = page.after_uuid()?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM replays
+             WHERE ($1::uuid IS NULL OR tenant = $1) AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+             ORDER BY created_at DESC, id DESC LIMIT $4"
+        );
+        let tenant = tenant.map(|tenant| tenant.0);
+        let rows = self.client().await?.query(&sql, &[&tenant, &at, &after, &page.fetch()]).await?;
+        let replays = rows.iter().map(Replay::read).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::of(replays, page, |replay| Cursor::of(replay.created_at, replay.id.0)))
+    }
+
+    /// Pauses, resumes or cancels a replay; waits for the page of it that is being fed. Harmless to repeat.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] also for another tenant's; [`StoreError::Conflict`] for what has ended.
+    pub async fn steer_replay(&self, tenant: Option<TenantId>, id: ReplayId, to: Steer) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        // This row before the version counter, unlike other edits: it may be locked for as long as a page takes, and nobody
+        // who holds it waits for the counter.
+        let sql =
+            format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2) FOR UPDATE");
+        let row = tx.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;
+        let replay = Replay::read(&row.ok_or(StoreError::NotFound { what: "replay" })?)?;
+        let now = UnixMillis::now();
+        let to = match (to, replay.status) {
+            (Steer::Cancel, _) => ReplayStatus::Cancelled,
+            (Steer::Pause, ReplayStatus::Running | ReplayStatus::Paused) => ReplayStatus::Paused,
+            (Steer::Resume, ReplayStatus::Running | ReplayStatus::Paused) => ReplayStatus::Running,
+            (Steer::Pause | Steer::Resume, ended) => {
+                return Err(StoreError::Conflict(format!(
+                    "the replay is {ended}; only one that has not ended can go on or wait"
+                )));
+            }
+        };
+        if to != replay.status {
+            set_status(&tx, id, to, now).await?;
+        }
+        if to != ReplayStatus::Cancelled {
+            tx.commit().await?;
+            return Ok(());
+        }
+        let version = bump(&tx).await?;
+        let stale = Intervention {
+            target: InterventionTarget::Replay(id),
+            least_epoch: EVERY_EPOCH,
+            reason: InterventionReason::Cancelled,
+            created_at: now,
+            version,
+        };
+        stale.save(&tx).await?;
+        finish(tx, version).await?;
+        // What is missed here (a crash, a row that is still to be written) ends when it surfaces.
+        loop {
+            let tx = client.transaction().await?;
+            let rows = pending(&tx, id).await?;
+            end(&tx, &rows, InterventionReason::Cancelled, now).await?;
+            tx.commit().await?;
+            if rows.len() < usize::try_from(ENDED_AT_ONCE).unwrap_or(usize::MAX) {
+                return Ok(());
+            }
+        }
+    }
+}

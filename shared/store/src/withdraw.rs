@@ -1,0 +1,90 @@
+//! Withdrawing deliveries that are on their way: one by name, or all of an event whose payload is expunged.
+//!
+//! Rows say at once how they ended. Copies in the queues are dropped by their dispatchers, by an intervention, when they
+//! surface; a POST that is under way at that moment may still arrive, and counts as delivered then.
+
+use deadpool_postgres::GenericClient;
+use postrider_model::delivery::{DeliveryStatus, DiscardReason};
+use postrider_model::ids::{DeliveryId, EventId, TenantId};
+use postrider_model::time::UnixMillis;
+
+use crate::config::{bump, finish};
+use crate::error::StoreError;
+use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
+use crate::log::{DeliveryFilter, DeliveryRow, delivery, of_event};
+use crate::pool::Store;
+use crate::record::{self, Report};
+
+/// Pending deliveries of an event whose rows are ended at once; any beyond end when they surface.
+const ENDED_AT_ONCE_MAX: i64 = 1_000;
+
+impl Store {
+    /// Cancels a pending delivery: no further attempt begins.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] also for another tenant's; [`StoreError::Conflict`] when it has come to its end.
+    pub async fn cancel_delivery(&self, tenant: Option<TenantId>, id: DeliveryId) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let row = delivery(&tx, tenant, id).await?.ok_or(StoreError::NotFound { what: "delivery" })?;
+        if row.status.is_terminal() {
+            return Err(StoreError::Conflict(format!(
+                "the delivery is {}; only a pending one can be cancelled",
+                row.status
+            )));
+        }
+        let now = UnixMillis::now();
+        let stale = Intervention {
+            target: InterventionTarget::Delivery(id),
+            least_epoch: row.epoch.saturating_add(1),
+            reason: InterventionReason::Cancelled,
+            created_at: now,
+            version,
+        };
+        stale.save(&tx).await?;
+        end(&tx, &[row], InterventionReason::Cancelled, now).await?;
+        finish(tx, version).await
+    }
+
+    /// Expunges an event's payload: `data` and `metadata` go from the log, pending deliveries of it are discarded. Harmless
+    /// to repeat.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when the event is not on record (yet); the database's.
+    pub async fn expunge_event(&self, tenant: TenantId, id: &EventId) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let wipe = "UPDATE events SET data = NULL, metadata = NULL WHERE tenant = $1 AND id = $2";
+        if tx.execute(wipe, &[&tenant.0, &id.as_str()]).await? == 0 {
+            return Err(StoreError::NotFound { what: "event" });
+        }
+        let now = UnixMillis::now();
+        let stale = Intervention {
+            target: InterventionTarget::Event(tenant, id.clone()),
+            least_epoch: EVERY_EPOCH,
+            reason: InterventionReason::Expunged,
+            created_at: now,
+            version,
+        };
+        stale.save(&tx).await?;
+        let pending = DeliveryFilter { status: Some(DeliveryStatus::Pending), ..DeliveryFilter::default() };
+        let rows = of_event(&tx, tenant, id, None, &pending, None, ENDED_AT_ONCE_MAX).await?;
+        end(&tx, &rows, InterventionReason::Expunged, now).await?;
+        finish(tx, version).await
+    }
+}
+
+/// Writes that pending deliveries ended as an intervention ends them.
+pub(crate) async fn end(
+    client: &impl GenericClient,
+    rows: &[DeliveryRow],
+    why: InterventionReason,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let Some(status) = why.reports() else { return Ok(()) };
+    let discarded = (status == DeliveryStatus::Discarded).then_some(DiscardReason::Expunged);
+    let reports = rows.iter().map(|row| Report::withdrawn(row, status, discarded, now));
+    record::upsert_deliveries(client, &record::merged(reports)).await
+}

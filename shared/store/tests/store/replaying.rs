@@ -1,0 +1,123 @@
+//! Feeding replays: one replayer at a time, the same ids however often, and no replay holds up another.
+
+use std::convert::Infallible;
+
+use postrider_model::delivery::DeliveryStatus;
+use postrider_model::ids::{DeliveryId, EndpointId, ReplayId, TenantId};
+use postrider_model::replay::{ReplaySelection, ReplayStatus};
+use postrider_model::time::UnixMillis;
+use postrider_profiles::Profiles;
+use postrider_store::Store;
+use postrider_store::replay::{Asked, FeedError, PageLimits, ReplayPage, Steer};
+
+use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
+
+const LIMITS: PageLimits = PageLimits { events: 2, deliveries: 100 };
+
+/// Everything so far.
+fn asked() -> Asked {
+    let selection = ReplaySelection {
+        endpoint: None,
+        event: None,
+        from: None,
+        to: UnixMillis(UnixMillis::now().0 + 1),
+        event_types: Vec::new(),
+        attributes: Default::default(),
+        only_failed: false,
+        mode: Default::default(),
+    };
+    Asked { selection, text: "all".into(), idempotency_key: None }
+}
+
+/// Events that were delivered, on record.
+async fn delivered(store: &Store, tenant: TenantId, endpoint: EndpointId, count: usize) {
+    let at = UnixMillis(UnixMillis::now().0 - 1_000);
+    let events: Vec<_> = (0..count).map(|_| event(tenant, at)).collect();
+    let decisions = events.iter().map(|event| decision(event, vec![endpoint], 1)).collect();
+    let outcomes = events.iter().map(|event| outcome(event, endpoint, 1, DeliveryStatus::Delivered, Some(200)));
+    let outcomes = outcomes.collect();
+    store.write(&batch(events, decisions, outcomes)).await.unwrap();
+}
+
+fn ids(page: &ReplayPage) -> Vec<DeliveryId> {
+    page.events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.delivery.id).collect()
+}
+
+/// Feeds a page, and tells what it held.
+async fn feed(store: &Store) -> Option<(ReplayId, Vec<DeliveryId>)> {
+    let mut seen = Vec::new();
+    let publish = |page: ReplayPage| {
+        seen = ids(&page);
+        async { Ok::<_, Infallible>(()) }
+    };
+    let fed = store.feed_replay(&Profiles::builtin(), LIMITS, publish).await.unwrap();
+    fed.map(|fed| (fed.replay, seen))
+}
+
+#[tokio::test]
+async fn a_page_that_was_not_published_is_fed_again_under_the_same_ids_after_the_others() {
+    let fixture = Fixture::new("refeed").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    delivered(store, tenant.id, endpoint.id, 3).await;
+    let first = store.create_replay(tenant.id, &asked()).await.unwrap();
+    let mut seen = Vec::new();
+    let refuse = |page: ReplayPage| {
+        seen = ids(&page);
+        async { Err(()) }
+    };
+    let refused = store.feed_replay(&Profiles::builtin(), LIMITS, refuse).await;
+    assert!(matches!(refused, Err(FeedError::Publish(()))));
+    assert_eq!(seen.len(), 2);
+    assert_eq!(fixture.number("SELECT count(*) FROM deliveries WHERE generation IS NOT NULL").await, 0);
+
+    assert_eq!(feed(store).await, Some((first, seen)), "the same page, the same ids");
+    let replay = store.get_replay(Some(tenant.id), first).await.unwrap().unwrap();
+    assert_eq!((replay.status, replay.progress.walked, replay.progress.deliveries), (ReplayStatus::Running, 2, 2));
+    assert_eq!(feed(store).await.unwrap().1.len(), 1);
+    let replay = store.get_replay(None, first).await.unwrap().unwrap();
+    assert_eq!((replay.status, replay.progress.events), (ReplayStatus::Finished, 3));
+    assert!(replay.finished_at.is_some());
+    assert_eq!(feed(store).await, None);
+
+    // One that cannot be fed lets the next one pass.
+    store.steer_replay(None, first, Steer::Cancel).await.unwrap();
+    let stuck = store.create_replay(tenant.id, &asked()).await.unwrap();
+    let next = store.create_replay(tenant.id, &asked()).await.unwrap();
+    let refused = store.feed_replay(&Profiles::builtin(), LIMITS, |_| async { Err(()) }).await;
+    assert!(refused.is_err());
+    assert_eq!(feed(store).await.unwrap().0, next);
+    assert_ne!(stuck, next);
+}
+
+#[tokio::test]
+async fn two_replayers_never_feed_one_replay_at_once() {
+    let fixture = Fixture::new("twofeeders").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    delivered(store, tenant.id, endpoint.id, 1).await;
+    let id = store.create_replay(tenant.id, &asked()).await.unwrap();
+    let beside = |_| async {
+        assert_eq!(feed(store).await, None, "another has it in hand");
+        Ok::<_, Infallible>(())
+    };
+    let fed = store.feed_replay(&Profiles::builtin(), LIMITS, beside).await.unwrap().unwrap();
+    assert_eq!((fed.replay, fed.deliveries, fed.finished), (id, 1, true));
+}
+
+#[tokio::test]
+async fn cancelling_ends_the_rows_of_what_a_replay_made() {
+    let fixture = Fixture::new("unreplay").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    delivered(store, tenant.id, endpoint.id, 2).await;
+    let id = store.create_replay(tenant.id, &asked()).await.unwrap();
+    let (_, made) = feed(store).await.unwrap();
+    assert_eq!(made.len(), 2);
+    store.steer_replay(Some(tenant.id), id, Steer::Cancel).await.unwrap();
+    for delivery in made {
+        let row = store.get_delivery(None, delivery).await.unwrap().unwrap();
+        assert_eq!((row.status, row.next_attempt_at), (DeliveryStatus::Cancelled, None));
+    }
+    assert_eq!(fixture.number("SELECT count(*) FROM deliveries WHERE status = 4").await, 2, "what arrived stays so");
+}
