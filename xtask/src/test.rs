@@ -12,7 +12,8 @@ use crate::child::{self, Guarded};
 use crate::{report, start_engines};
 
 /// The scenarios of `tests/` that kill, starve or flood something.
-const FAULTS: &[&str] = &["crash::", "ladder::", "poison::", "isolation::", "blocked::", "intake::killing"];
+const FAULTS: &[&str] =
+    &["crash::", "ladder::", "poison::", "isolation::", "blocked::", "intake::killing", "replays::a_killed"];
 
 /// What to check.
 #[derive(Debug, clap::Args)]

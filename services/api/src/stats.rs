@@ -32,6 +32,7 @@ pub(crate) struct Stats {
     #[schema(format = DateTime, example = "2026-01-03T03:00:00.000Z")]
     to: String,
     /// `minute` or `hour`.
+    #[schema(example = "hour")]
     by: String,
     /// Of the whole range.
     total: Figures,

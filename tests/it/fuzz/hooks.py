@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import time
 
 import requests
 import schemathesis
@@ -30,6 +31,29 @@ def waiting_letter():
     return next((letter["id"] for letter in letters["data"] if not letter["requeued_at"]), "1")
 
 
+def waiting_delivery():
+    """One that waits for its retry: nobody listens where it goes."""
+    endpoint = {"name": "away", "url": "http://127.0.0.1:9/", "event_types": ["fuzz.waits"]}
+    make("/v1/endpoints", endpoint, KEY)
+    event = make("/v1/publish", {"type": "fuzz.waits", "data": {}}, KEY)
+    for _ in range(100):
+        query = f"/v1/deliveries?event_id={event}&status=pending&limit=1"
+        found = requests.get(BASE + query, headers={"Authorization": f"Bearer {KEY}"}, timeout=20).json()["data"]
+        if found:
+            return found[0]["id"]
+        time.sleep(0.05)
+    return IDS["deliveries"]
+
+
+def replay(path):
+    """One that has just begun, or is paused where it is to go on."""
+    made = make("/v1/replays", {"event_id": IDS["events"]}, KEY)
+    if path.endswith("/resume"):
+        headers = {"Authorization": f"Bearer {KEY}"}
+        requests.post(f"{BASE}/v1/replays/{made}/pause", headers=headers, timeout=20)
+    return made
+
+
 def ids_for(method, path):
     """Ids for the parameters of a path. What an operation edits or takes away is made for it, so that the rest can go on."""
     if path.startswith("/v1/tenants"):
@@ -41,6 +65,10 @@ def ids_for(method, path):
         return {"id": make("/v1/endpoints", endpoint, KEY)}
     if path.startswith("/v1/dead-letters"):
         return {"id": waiting_letter()}
+    if path.startswith("/v1/replays"):
+        return {"id": replay(path)}
+    if path == "/v1/deliveries/{id}/cancel":
+        return {"id": waiting_delivery()}
     if method == "DELETE" and path.endswith("/payload"):
         return {"id": make("/v1/publish", {"type": "a.b", "data": {}}, KEY)}
     noun = path.split("/")[2]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::words::{PARAMETERS, REFUSALS, Refusal, VALUES};
 
 /// How deep an example goes.
-const DEPTH_MAX: usize = 8;
+const DEPTH_MAX: usize = 12;
 
 /// Completes a document.
 pub(super) fn complete(mut document: Value) -> Value {
