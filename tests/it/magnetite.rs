@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Stage, independent};
+use crate::harness::{Deployment, Stage, independent};
 
 /// The documentation's events; data where it shows one, else in its manner.
 const EVENTS: [(&str, &str); 8] = [
@@ -91,4 +91,24 @@ async fn what_magnetites_envelope_requires_is_refused_by_name_when_it_is_missing
     let errors = problem["errors"].as_array().expect("errors");
     let pointers: Vec<_> = errors.iter().filter_map(|error| error["pointer"].as_str()).collect();
     assert_eq!(pointers, ["/metadata/organization_id", "/metadata/lead_id"], "{problem:#}");
+}
+
+#[tokio::test]
+async fn a_tenant_that_enforces_its_catalog_refuses_other_types_by_name() {
+    let deployment = Deployment::start("catalog").await;
+    let tenant = deployment.tenant("magnetite").await;
+    let metadata = json!({"organization_id": "o", "project_id": "p", "lead_id": "l"});
+    let event = |name: &str| json!({"type": name, "data": {}, "metadata": metadata});
+    tenant.publish(&event("lead.lost")).await;
+
+    let path = format!("/v1/tenants/{}", tenant.id);
+    deployment.operator().patch(&path, &json!({"enforce_catalog": true})).await;
+    deployment.configuration_in_force().await;
+    let (status, problem) = tenant.try_post("/v1/publish", &event("lead.lost")).await;
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/type")), "{problem:#}");
+    assert!(
+        problem["errors"][0]["detail"].as_str().unwrap().starts_with("lead.lost is not in the catalog"),
+        "{problem:#}"
+    );
+    tenant.publish(&event("lead.created")).await;
 }

@@ -36,6 +36,8 @@ pub(crate) struct Accepted {
 pub(crate) struct Publisher {
     pub(crate) tenant: TenantId,
     pub(crate) profile: Arc<Profile>,
+    /// Whether types that the profile's catalog does not name are refused.
+    pub(crate) enforces_catalog: bool,
     pub(crate) config_version: i64,
     /// The lane that its deliveries take.
     pub(crate) lane: Lane,
@@ -131,6 +133,12 @@ impl Accepter {
 
 /// What the tenant's profile requires of an event, and what it warns of.
 fn check_profile(publisher: &Publisher, event: &CheckedEvent<'_>, now: UnixMillis) -> Result<Vec<String>, Problem> {
+    if publisher.enforces_catalog && !publisher.profile.knows(&event.event_type) {
+        let Profile { name, .. } = &*publisher.profile;
+        let detail =
+            format!("{} is not in the catalog of the profile {name}, which this tenant enforces", event.event_type);
+        return Err(Problem::invalid_field("/type", detail));
+    }
     let view = EventView {
         id: &event.id,
         event_type: &event.event_type,

@@ -27,8 +27,17 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 struct Tenant {
     profile: Option<Arc<Profile>>,
+    enforces_catalog: bool,
     events_per_second: Option<f64>,
     rate: Option<Arc<DefaultDirectRateLimiter>>,
+}
+
+impl Tenant {
+    fn publisher(&self, tenant: TenantId, config_version: i64) -> Result<Publisher, Problem> {
+        let profile = self.profile.clone().ok_or_else(profile_not_loaded)?;
+        let enforces_catalog = self.enforces_catalog;
+        Ok(Publisher { tenant, profile, enforces_catalog, config_version, lane: Lane::Live })
+    }
 }
 
 #[derive(Default)]
@@ -93,9 +102,8 @@ impl Keys {
         if !scopes.contains(Scope::Publish) {
             return Err(Problem::forbidden("the key lacks the scope `publish`"));
         }
-        let profile = table.tenants.get(&id).and_then(|tenant| tenant.profile.clone());
-        let profile = profile.ok_or_else(profile_not_loaded)?;
-        Ok(Publisher { tenant: id, profile, config_version: table.version, lane: Lane::Live })
+        let tenant = table.tenants.get(&id).ok_or_else(profile_not_loaded)?;
+        tenant.publisher(id, table.version)
     }
 
     /// The tenant of a message on the exchange, which the broker's own permissions let in; `None` when there is none of
@@ -106,8 +114,7 @@ impl Keys {
     pub(crate) fn tenant(&self, id: TenantId) -> Result<Option<Publisher>, Problem> {
         let table = self.table.read();
         let Some(tenant) = table.tenants.get(&id) else { return Ok(None) };
-        let profile = tenant.profile.clone().ok_or_else(profile_not_loaded)?;
-        Ok(Some(Publisher { tenant: id, profile, config_version: table.version, lane: Lane::Live }))
+        tenant.publisher(id, table.version).map(Some)
     }
 
     /// Returns once a configuration is in force.
@@ -191,7 +198,7 @@ impl Keys {
             Some(before) => before.rate.clone(),
             None => events_per_second.and_then(quota).map(|quota| Arc::new(RateLimiter::direct(quota))),
         };
-        Tenant { profile, events_per_second, rate }
+        Tenant { profile, enforces_catalog: tenant.enforce_catalog, events_per_second, rate }
     }
 }
 
