@@ -33,7 +33,7 @@ def waiting_letter():
 
 def waiting_delivery():
     """One that waits for its retry: nobody listens where it goes."""
-    endpoint = {"name": "away", "url": "http://127.0.0.1:9/", "event_types": ["fuzz.waits"]}
+    endpoint = {"name": "away", "url": "http://127.0.0.1:9999/", "event_types": ["fuzz.waits"]}
     make("/v1/endpoints", endpoint, KEY)
     event = make("/v1/publish", {"type": "fuzz.waits", "data": {}}, KEY)
     for _ in range(100):
