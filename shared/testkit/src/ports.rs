@@ -12,8 +12,10 @@ use crate::procs;
 /// Fails when the port of 127.0.0.1 is taken, naming its holder if that can be known and the variable that chooses another.
 pub fn claim(port: u16, what: &str, variable: &str) -> Result<()> {
     let free = || TcpListener::bind(("127.0.0.1", port)).is_ok();
-    // A process that was just killed is past naming some milliseconds before the kernel has closed its sockets.
-    if free() || (describe_listener(port).is_none() && procs::wait_until(Duration::from_secs(2), free)) {
+    // A process that was just killed has no command line any more, and may be past finding, before the kernel has closed
+    // its sockets: milliseconds, or seconds on a busy machine.
+    let dying = || listener(port).is_none_or(|pid| procs::command_of(pid).is_none());
+    if procs::wait_until(Duration::from_secs(10), || free() || !dying()) && free() {
         return Ok(());
     }
     let holder = describe_listener(port).map_or_else(String::new, |who| format!(" by {who}"));
@@ -23,14 +25,20 @@ pub fn claim(port: u16, what: &str, variable: &str) -> Result<()> {
 /// Who listens on a TCP port of this machine, as `pid 123 (postgres -D ...)`. `None` when it cannot be known (another
 /// user's process).
 pub fn describe_listener(port: u16) -> Option<String> {
+    let pid = listener(port)?;
+    let command: String = procs::command_of(pid).unwrap_or_default().chars().take(100).collect();
+    Some(format!("pid {pid} ({command})"))
+}
+
+/// The process that listens on a TCP port.
+fn listener(port: u16) -> Option<i32> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| listening_inode(table, port))?;
     let link = format!("socket:[{inode}]");
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let Ok(files) = std::fs::read_dir(entry.path().join("fd")) else { continue };
         if files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == link.as_str())) {
-            let command: String = procs::command_of(pid).unwrap_or_default().chars().take(100).collect();
-            return Some(format!("pid {pid} ({command})"));
+            return Some(pid);
         }
     }
     None
