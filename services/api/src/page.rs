@@ -12,7 +12,8 @@ use crate::request::Params;
 pub(crate) struct List<T> {
     /// The page's members, newest first.
     pub(crate) data: Vec<T>,
-    /// Give it as `cursor` to get the next page; `null`: this is the last.
+    /// Give it as `cursor` to get the next page; `null`: this is the last. A page of a filtered list may hold fewer members
+    /// than asked for, even none, and still not be the last: each looks through 20,000 at most.
     #[schema(required = true)]
     pub(crate) next_cursor: Option<String>,
 }

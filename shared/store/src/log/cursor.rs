@@ -29,7 +29,7 @@ impl Default for PageRequest {
 pub struct Page<T> {
     /// Its rows.
     pub items: Vec<T>,
-    /// Where the next page begins; `None`: this is the last.
+    /// Where the next page begins; `None`: this is the last. A page that came short because a search ended has one, too.
     pub next_cursor: Option<String>,
 }
 
@@ -44,6 +44,11 @@ impl PageRequest {
     /// Rows to fetch: one more than the page has, to know whether another follows.
     pub(crate) fn fetch(&self) -> i64 {
         i64::from(self.limit.clamp(1, PAGE_MAX)) + 1
+    }
+
+    /// Whether these rows, fetched by [`PageRequest::fetch`], are more than a page.
+    pub(crate) fn is_filled_by<T>(&self, rows: &[T]) -> bool {
+        rows.len() > self.limit.clamp(1, PAGE_MAX) as usize
     }
 
     /// Where a page begins that is sorted by time and UUID, as parameters of a statement.
@@ -67,6 +72,11 @@ impl<T> Page<T> {
         items.truncate(limit);
         let next_cursor = if more { items.last().map(|last| cursor(last).encode()) } else { None };
         Self { items, next_cursor }
+    }
+
+    /// What a search found before it filled a page; `end`: where it ended, if there is more to look through.
+    pub(crate) fn searched(items: Vec<T>, end: Option<Cursor>) -> Self {
+        Self { items, next_cursor: end.map(|end| end.encode()) }
     }
 }
 

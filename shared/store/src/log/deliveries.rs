@@ -21,6 +21,8 @@ use crate::sql::{Coded, Date, RowExt, Ts, unsigned};
 /// partitions that lie longer than this before a range of time are not looked at.
 const LATEST_AFTER_DAY_MS: i64 = DELIVERY_LIFETIME.as_millis() as i64;
 
+const NEWEST_FIRST: &str = "created_at DESC, id DESC";
+
 /// Which deliveries a caller wants; what is `None` does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeliveryFilter {
@@ -205,13 +207,13 @@ impl Query {
             self.and("endpoint = ?", [Box::new(endpoint.0) as _]);
         }
         if let Some(status) = filter.status {
-            self.and("status = ?", [Box::new(status.code()) as _]);
+            self.filter("status = ?", [Box::new(status.code()) as _]);
         }
         if let Some(code) = filter.status_code {
-            self.and("status_code = ?", [Box::new(i16::try_from(code).unwrap_or(-1)) as _]);
+            self.filter("status_code = ?", [Box::new(i16::try_from(code).unwrap_or(-1)) as _]);
         }
         if let Some(event_type) = &filter.event_type {
-            self.and("type = ?", [Box::new(event_type.as_str().to_owned()) as _]);
+            self.filter("type = ?", [Box::new(event_type.as_str().to_owned()) as _]);
         }
         if let Some(from) = filter.from {
             self.and("created_at >= ?", [Box::new(Ts(from)) as _]);
@@ -227,8 +229,8 @@ impl Query {
             self.and("delivery_day <= ?", [Box::new(Date(latest.day())) as _]);
         }
         match filter.test {
-            Some(true) => self.and("generation LIKE 'test:%'", []),
-            Some(false) => self.and("(generation IS NULL OR generation NOT LIKE 'test:%')", []),
+            Some(true) => self.filter("generation LIKE 'test:%'", []),
+            Some(false) => self.filter("(generation IS NULL OR generation NOT LIKE 'test:%')", []),
             None => {}
         }
         if let Some(cursor) = after {
@@ -263,14 +265,14 @@ pub(crate) async fn of_event(
     let mut query = Query::new();
     query.and("id = ANY(?) AND delivery_day = ANY(?)", [Box::new(firsts) as _, Box::new(days) as _]);
     query.filter_deliveries(filter, after)?;
-    let first = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), "created_at DESC, id DESC", limit);
+    let first = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, limit);
     let mut rows = client.query(&first, &query.params()).await?;
 
     let mut query = Query::new();
     let text = event.as_str().to_owned();
     query.and("tenant = ? AND event_id = ? AND generation IS NOT NULL", [Box::new(tenant.0) as _, Box::new(text) as _]);
     query.filter_deliveries(filter, after)?;
-    let again = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), "created_at DESC, id DESC", limit);
+    let again = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, limit);
     rows.extend(client.query(&again, &query.params()).await?);
 
     let mut deliveries = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>, _>>()?;
@@ -304,6 +306,9 @@ impl Store {
     /// Deliveries, newest first. `tenant` `None`: every tenant's (without an endpoint no index serves that: give it a
     /// range of time).
     ///
+    /// Where `filter` names more than tenant, endpoint, event and time, a page looks through 20,000 deliveries at most: it may
+    /// come short, or empty, and still have a cursor.
+    ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
     pub async fn list_deliveries(
@@ -314,26 +319,29 @@ impl Store {
     ) -> Result<Page<DeliveryRow>, StoreError> {
         let after = page.after()?;
         let client = self.client().await?;
-        let deliveries = match (tenant, &filter.event) {
-            (Some(tenant), Some(event)) => {
-                of_event(&client, tenant, event, None, filter, after.as_ref(), page.fetch()).await?
-            }
-            _ => {
-                let mut query = Query::new();
-                if let Some(tenant) = tenant {
-                    query.and("tenant = ?", [Box::new(tenant.0) as _]);
-                }
-                if let Some(event) = &filter.event {
-                    query.and("event_id = ?", [Box::new(event.as_str().to_owned()) as _]);
-                }
-                query.filter_deliveries(filter, after.as_ref())?;
-                let select = format!("SELECT {COLUMNS} FROM deliveries");
-                let sql = query.sql(&select, "created_at DESC, id DESC", page.fetch());
-                let rows = client.query(&sql, &query.params()).await?;
-                rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>, _>>()?
-            }
-        };
-        Ok(Page::of(deliveries, page, |delivery| Cursor::of(delivery.created_at, delivery.id.0)))
+        let cursor = |delivery: &DeliveryRow| Cursor::of(delivery.created_at, delivery.id.0);
+        if let (Some(tenant), Some(event)) = (tenant, &filter.event) {
+            let found = of_event(&client, tenant, event, None, filter, after.as_ref(), page.fetch()).await?;
+            return Ok(Page::of(found, page, cursor));
+        }
+        let mut query = Query::new();
+        if let Some(tenant) = tenant {
+            query.and("tenant = ?", [Box::new(tenant.0) as _]);
+        }
+        if let Some(event) = &filter.event {
+            query.filter("event_id = ?", [Box::new(event.as_str().to_owned()) as _]);
+        }
+        query.filter_deliveries(filter, after.as_ref())?;
+        let sql = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, page.fetch());
+        let rows = client.query(&sql, &query.params()).await?;
+        let found = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>, _>>()?;
+        if !query.is_filtered() || page.is_filled_by(&found) {
+            return Ok(Page::of(found, page, cursor));
+        }
+        let end = query.end_of_search("SELECT created_at AS at, id FROM deliveries", NEWEST_FIRST);
+        let end = client.query_opt(&end, &query.range_params()).await?;
+        let end = end.map(|row| Ok::<_, StoreError>(Cursor::of(row.at("at")?, row.col::<Uuid>("id")?))).transpose()?;
+        Ok(Page::searched(found, end))
     }
 
     /// One delivery; `None` also when it is another tenant's than `tenant` (`None`: anyone's).

@@ -20,6 +20,8 @@ use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::{Date, RowExt, Ts, clean};
 
+const NEWEST_FIRST: &str = "accepted_at DESC, id DESC";
+
 /// Which events a caller wants; what is `None` or empty does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
@@ -173,6 +175,9 @@ pub(crate) async fn decision(
 impl Store {
     /// Events, newest first. `tenant` `None`: every tenant's (no index serves that: give it a range of time).
     ///
+    /// Where `filter` names more than a range of time, a page looks through 20,000 events at most: it may come short, or
+    /// empty, and still have a cursor.
+    ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
     pub async fn list_events(
@@ -187,7 +192,7 @@ impl Store {
             query.and("tenant = ?", [Box::new(tenant.0) as _]);
         }
         if let Some(event_type) = &filter.event_type {
-            query.and("type = ?", [Box::new(event_type.as_str().to_owned()) as _]);
+            query.filter("type = ?", [Box::new(event_type.as_str().to_owned()) as _]);
         }
         // The day of an event is that of its acceptance: the range of time is one of partitions, too.
         if let Some(from) = filter.from {
@@ -203,15 +208,23 @@ impl Store {
         }
         for (name, value) in &filter.attributes {
             let (name, value) = (clean(name).into_owned(), clean(value).into_owned());
-            query.and("attributes ->> ? = ?", [Box::new(name) as _, Box::new(value) as _]);
+            query.filter("attributes ->> ? = ?", [Box::new(name) as _, Box::new(value) as _]);
         }
         if let Some(cursor) = after {
             query.and("(accepted_at, id) < (?, ?)", [Box::new(Ts(cursor.at)) as _, Box::new(cursor.id) as _]);
         }
-        let sql = query.sql(&format!("SELECT {SUMMARY} FROM events"), "accepted_at DESC, id DESC", page.fetch());
-        let rows = self.client().await?.query(&sql, &query.params()).await?;
-        let events = rows.iter().map(EventSummary::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::of(events, page, |event| Cursor::of(event.accepted_at, &event.id)))
+        let sql = query.sql(&format!("SELECT {SUMMARY} FROM events"), NEWEST_FIRST, page.fetch());
+        let client = self.client().await?;
+        let rows = client.query(&sql, &query.params()).await?;
+        let found = rows.iter().map(EventSummary::read).collect::<Result<Vec<_>, _>>()?;
+        if !query.is_filtered() || page.is_filled_by(&found) {
+            return Ok(Page::of(found, page, |event| Cursor::of(event.accepted_at, &event.id)));
+        }
+        let end = query.end_of_search("SELECT accepted_at AS at, id FROM events", NEWEST_FIRST);
+        let end = client.query_opt(&end, &query.range_params()).await?;
+        let end =
+            end.map(|row| Ok::<_, StoreError>(Cursor::of(row.at("at")?, row.col::<String>("id")?))).transpose()?;
+        Ok(Page::searched(found, end))
     }
 
     /// One event of a tenant; should an id have been accepted on two days, the later.

@@ -4,10 +4,22 @@ use tokio_postgres::types::ToSql;
 
 type Param = Box<dyn ToSql + Sync + Send>;
 
-/// Conditions and their parameters.
+/// Rows that a list with filters looks through for one page, at most. What an index serves is not counted among the filters.
+///
+/// Without a bound a filter that hardly any row passes would read a tenant's whole log: 10 million rows. With it a page may
+/// come short, and its cursor leads on from where the search ended.
+pub(crate) const SEARCHED: i64 = 20_000;
+
+/// Conditions and their parameters: a range that an index serves, and filters that are applied row by row.
 #[derive(Default)]
 pub(crate) struct Query {
-    conditions: Vec<String>,
+    range: Vec<Condition>,
+    filters: Vec<Condition>,
+}
+
+struct Condition {
+    /// Each `?` takes one of the parameters.
+    text: &'static str,
     params: Vec<Param>,
 }
 
@@ -16,32 +28,83 @@ impl Query {
         Self::default()
     }
 
-    /// Adds a condition; each `?` in it takes one of `params`. Conditions are literals of this crate, never a caller's text.
-    pub(crate) fn and(&mut self, condition: &'static str, params: impl IntoIterator<Item = Param>) {
-        let mut text = String::with_capacity(condition.len() + 4);
-        let mut params = params.into_iter();
-        for part in condition.split_inclusive('?') {
-            match (part.strip_suffix('?'), params.next()) {
-                (Some(before), Some(param)) => {
-                    self.params.push(param);
-                    text.push_str(&format!("{before}${}", self.params.len()));
-                }
-                _ => text.push_str(part),
-            }
-        }
-        self.conditions.push(text);
+    /// Adds a condition that an index serves, or that is cheap because it is; each `?` in it takes one of `params`.
+    /// Conditions are literals of this crate, never a caller's text.
+    pub(crate) fn and(&mut self, text: &'static str, params: impl IntoIterator<Item = Param>) {
+        self.range.push(Condition { text, params: params.into_iter().collect() });
     }
 
-    /// The whole statement.
+    /// Adds a condition that no index serves.
+    pub(crate) fn filter(&mut self, text: &'static str, params: impl IntoIterator<Item = Param>) {
+        self.filters.push(Condition { text, params: params.into_iter().collect() });
+    }
+
+    /// Whether only a part of the range's rows is wanted.
+    pub(crate) fn is_filtered(&self) -> bool {
+        !self.filters.is_empty()
+    }
+
+    /// The whole statement: of the range's rows in this order, those that pass the filters. Takes [`Query::params`].
+    ///
+    /// With filters it looks at the first [`SEARCHED`] rows of the range only.
     pub(crate) fn sql(&self, select: &str, order: &str, limit: i64) -> String {
-        let conditions = if self.conditions.is_empty() { "true".to_owned() } else { self.conditions.join(" AND ") };
-        format!("{select} WHERE {conditions} ORDER BY {order} LIMIT {limit}")
+        let (range, next) = numbered(&self.range, 1);
+        if !self.is_filtered() {
+            return format!("{select} WHERE {range} ORDER BY {order} LIMIT {limit}");
+        }
+        let (filters, _) = numbered(&self.filters, next);
+        format!(
+            "SELECT * FROM ({select} WHERE {range} ORDER BY {order} LIMIT {SEARCHED}) searched
+             WHERE {filters} ORDER BY {order} LIMIT {limit}"
+        )
+    }
+
+    /// The last row that [`Query::sql`] looked at, where its range has more. Takes [`Query::range_params`].
+    pub(crate) fn end_of_search(&self, select: &str, order: &str) -> String {
+        let (range, _) = numbered(&self.range, 1);
+        format!("{select} WHERE {range} ORDER BY {order} LIMIT 1 OFFSET {}", SEARCHED - 1)
     }
 
     /// The parameters, in their order.
     pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        self.params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect()
+        params(self.range.iter().chain(&self.filters))
     }
+
+    /// The range's alone.
+    pub(crate) fn range_params(&self) -> Vec<&(dyn ToSql + Sync)> {
+        params(&self.range)
+    }
+}
+
+fn params<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Vec<&'a (dyn ToSql + Sync)> {
+    conditions
+        .into_iter()
+        .flat_map(|condition| &condition.params)
+        .map(|param| &**param as &(dyn ToSql + Sync))
+        .collect()
+}
+
+/// The conditions with `$n` for each `?`, counted from `next`, and the number after the last.
+fn numbered(conditions: &[Condition], mut next: usize) -> (String, usize) {
+    if conditions.is_empty() {
+        return ("true".to_owned(), next);
+    }
+    let mut text = String::new();
+    for condition in conditions {
+        if !text.is_empty() {
+            text.push_str(" AND ");
+        }
+        for part in condition.text.split_inclusive('?') {
+            match part.strip_suffix('?') {
+                Some(before) => {
+                    text.push_str(&format!("{before}${next}"));
+                    next += 1;
+                }
+                None => text.push_str(part),
+            }
+        }
+    }
+    (text, next)
 }
 
 #[cfg(test)]
@@ -57,5 +120,19 @@ mod tests {
         query.and("d", []);
         assert_eq!(query.sql("S", "o", 1), "S WHERE a = $1 AND (b, c) < ($2, $3) AND d ORDER BY o LIMIT 1");
         assert_eq!(query.params().len(), 3);
+    }
+
+    #[test]
+    fn filters_are_applied_to_the_first_rows_of_the_range() {
+        let mut query = Query::new();
+        query.filter("d = ?", [Box::new(4_i32) as _]);
+        query.and("a = ?", [Box::new(1_i32) as _]);
+        let text = query.sql("S", "o", 3);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let searched = format!("(S WHERE a = $1 ORDER BY o LIMIT {SEARCHED}) searched");
+        assert_eq!(words.join(" "), format!("SELECT * FROM {searched} WHERE d = $2 ORDER BY o LIMIT 3"));
+        assert_eq!((query.params().len(), query.range_params().len()), (2, 1));
+        let end = format!("S WHERE a = $1 ORDER BY o LIMIT 1 OFFSET {}", SEARCHED - 1);
+        assert_eq!(query.end_of_search("S", "o"), end);
     }
 }

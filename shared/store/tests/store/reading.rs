@@ -161,3 +161,48 @@ async fn ids_that_were_accepted_are_seen_with_what_they_were() {
     assert_eq!(seen[&asked[1]], None);
     assert!(store.seen(&asked, [today.day().plus_days(2), today.day().plus_days(3)]).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_search_for_what_is_rare_goes_on_from_page_to_page_and_finds_all_of_it() {
+    let fixture = Fixture::new("search").await;
+    let (store, tenant) = (&fixture.store, TenantId::generate());
+    let day = UnixMillis::now().day();
+    // Half a second apart from midnight; the rare ones are the first, the last, and one in the middle.
+    let at = format!("timestamptz '{day} 00:00:00+00' + n * interval '500 milliseconds'");
+    let rare = "CASE WHEN n IN (1, 25000, 50000) THEN 'rare' ELSE 'common' END";
+    let rows = format!(
+        "INSERT INTO events (accepted_at, occurred_at, instance, sequence, tenant, event_day, origin, lane, id, type)
+         SELECT {at}, {at}, 1, n, '{0}', '{day}', 0, 0, 'e' || n, {rare} FROM generate_series(1, 50000) n;
+         INSERT INTO deliveries (id, tenant, endpoint, created_at, accepted_at, expires_at, reported_at, standing,
+             delivery_day, event_day, epoch, status, number, event_id, type)
+         SELECT gen_random_uuid(), '{0}', gen_random_uuid(), {at}, {at}, {at}, {at}, 0, '{day}', '{day}', 0, 4, 1,
+             'e' || n, {rare} FROM generate_series(1, 50000) n;
+         ANALYZE",
+        tenant.0
+    );
+    fixture.sql().await.batch_execute(&rows).await.unwrap();
+
+    let event_type = Some("rare".parse().unwrap());
+    let events = EventFilter { event_type: event_type.clone(), ..EventFilter::default() };
+    let deliveries = DeliveryFilter { event_type, ..DeliveryFilter::default() };
+    let (mut found, mut pages, mut cursor) = (Vec::new(), 0, None);
+    loop {
+        let got = store.list_events(Some(tenant), &events, &page(2, cursor)).await.unwrap();
+        found.extend(got.items.into_iter().map(|event| event.id.to_string()));
+        (pages, cursor) = (pages + 1, got.next_cursor);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (vec!["e50000".into(), "e25000".into(), "e1".into()], 3));
+    let (mut found, mut pages, mut cursor) = (Vec::new(), 0, None);
+    loop {
+        let got = store.list_deliveries(Some(tenant), &deliveries, &page(1, cursor)).await.unwrap();
+        found.extend(got.items.into_iter().map(|delivery| delivery.event.to_string()));
+        (pages, cursor) = (pages + 1, got.next_cursor);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (vec!["e50000".into(), "e25000".into(), "e1".into()], 3));
+}

@@ -78,6 +78,8 @@ fn any_report(
     report.discard_reason = (status == Discarded).then_some(DiscardReason::Expired);
     if rng.random_range(0..4) == 0 {
         report.attempt = None;
+        // Pending before any attempt is due at once, as a decision of that time says.
+        report.next_attempt_at = (status == Pending).then_some(report.at);
     }
     report
 }
