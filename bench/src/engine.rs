@@ -149,6 +149,12 @@ impl Engine {
         text(&replay, "status")
     }
 
+    /// What the API answers to a question about the tenant; `target` is the path, with or without a query.
+    pub(crate) async fn read(&self, tenant: &Tenant, target: &str) -> anyhow::Result<Value> {
+        let joint = if target.contains('?') { '&' } else { '?' };
+        self.api("GET", &format!("{target}{joint}tenant={}", tenant.id), Value::Null).await
+    }
+
     /// How many deliveries the tenant's endpoints count as succeeded, when the API says so.
     pub(crate) async fn recorded(&self, tenant: &Tenant) -> Option<u64> {
         let target = format!("/v1/endpoints?tenant={}&limit=200", tenant.id);

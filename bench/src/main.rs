@@ -18,6 +18,7 @@ mod engine;
 mod generate;
 mod http;
 mod ledger;
+mod log;
 mod payload;
 mod processes;
 mod report;

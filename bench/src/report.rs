@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::ledger::{Balance, Latency};
+use crate::log::Read;
 use crate::processes::Usage;
 
 /// Prints a line on standard output.
@@ -25,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) dispatchers: usize,
     /// A row for each workload, in the order they ran.
     pub(crate) rows: Vec<Row>,
+    /// How long it takes to read a large log.
+    pub(crate) log: Vec<Read>,
 }
 
 /// One workload's figures.

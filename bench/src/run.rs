@@ -9,6 +9,7 @@ use url::Url;
 use crate::broker::VirtualHost;
 use crate::database::Database;
 use crate::engine::{Engine, EngineOptions};
+use crate::log;
 use crate::payload::EVENT_BYTES;
 use crate::processes::Watched;
 use crate::report::{self, Report, Row};
@@ -64,13 +65,15 @@ struct Times {
     timeout: u32,
     /// Events that are replayed.
     replayed: u64,
+    /// Attempts in the log that is read.
+    logged: i64,
 }
 
 impl RunArgs {
     fn times(&self) -> Times {
-        let (closed, open, warm_up, timeout, replayed) =
-            if self.quick { (4.0, 5.0, 2.0, 2, 20_000) } else { (10.0, 15.0, 4.0, 5, 100_000) };
-        Times { closed: self.seconds.unwrap_or(closed), open, warm_up, timeout, replayed }
+        let (closed, open, warm_up, timeout, replayed, logged) =
+            if self.quick { (4.0, 5.0, 2.0, 2, 20_000, 1_000_000) } else { (10.0, 15.0, 4.0, 5, 100_000, 10_000_000) };
+        Times { closed: self.seconds.unwrap_or(closed), open, warm_up, timeout, replayed, logged }
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -97,6 +100,7 @@ async fn with_vhost(args: &RunArgs, amqp_url: &str, name: &str) -> anyhow::Resul
         processors: std::thread::available_parallelism().map_or(1, usize::from),
         dispatchers: args.dispatchers,
         rows: Vec::new(),
+        log: Vec::new(),
     };
     let bench = Bench {
         sink: Sink::start().await?,
@@ -167,7 +171,12 @@ async fn with_engine(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let mut engine = Box::pin(Engine::start(options)).await?;
-    let result = Box::pin(workloads(args, bench, &mut engine, report)).await;
+    let mut result = Box::pin(workloads(args, bench, &mut engine, report)).await;
+    // Last, for what it leaves in the database is not what the others are measured with.
+    if result.is_ok() && args.wants("log") {
+        let read = log::measure(&engine, &bench.sink, &options.database_url, args.times().logged).await;
+        result = read.map(|reads| report.log = reads);
+    }
     engine.stop().await;
     result
 }
