@@ -10,8 +10,11 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::RwLock;
 use postrider_model::ids::{KeyId, TenantId};
+use postrider_model::limits::{API_REQUESTS_BURST, API_REQUESTS_PER_SECOND};
 use postrider_runtime::health::Check;
 use postrider_runtime::problem::Problem;
 use postrider_store::Store;
@@ -115,10 +118,25 @@ struct Table {
     hashes: HashMap<KeyId, KeyHash>,
 }
 
-#[derive(Clone, Copy)]
 struct Entry {
     tenant: TenantId,
     scopes: Scopes,
+    rate: DefaultDirectRateLimiter,
+}
+
+impl Entry {
+    fn new(tenant: TenantId, scopes: Scopes) -> Self {
+        let quota = Quota::per_second(API_REQUESTS_PER_SECOND).allow_burst(API_REQUESTS_BURST);
+        Self { tenant, scopes, rate: RateLimiter::direct(quota) }
+    }
+
+    /// Charges a request to the key.
+    fn charge(&self) -> Result<(), Problem> {
+        self.rate.check().map_err(|wait| {
+            let detail = format!("a key may ask {API_REQUESTS_PER_SECOND} times a second");
+            Problem::too_many_requests(detail, wait.wait_time_from(DefaultClock::default().now()))
+        })
+    }
 }
 
 impl Keys {
@@ -139,7 +157,7 @@ impl Keys {
 
     /// Enters a key that was just made, so that its holder need not wait for the feed.
     pub(crate) fn made(&self, id: KeyId, text: &SecretString, tenant: TenantId, scopes: Scopes) {
-        self.table.write().insert(id, KeyHash::of(text.expose_secret()), Entry { tenant, scopes });
+        self.table.write().insert(id, KeyHash::of(text.expose_secret()), Entry::new(tenant, scopes));
     }
 
     /// Forgets a key that was just deleted.
@@ -155,6 +173,7 @@ impl Keys {
             return Ok(Caller::Operator { tenant: None });
         }
         if let Some(entry) = self.table.read().keys.get(&hash) {
+            entry.charge()?;
             return Ok(Caller::Tenant { tenant: entry.tenant, scopes: entry.scopes });
         }
         let fresh = self.state.read().as_ref().is_some_and(|state| state.borrow().is_fresh(fresh_for));
@@ -172,7 +191,7 @@ impl Table {
             *self = Self::default();
         }
         for key in changes.keys {
-            self.insert(key.id, key.hash, Entry { tenant: key.tenant, scopes: key.scopes });
+            self.insert(key.id, key.hash, Entry::new(key.tenant, key.scopes));
         }
         for id in changes.keys_gone {
             self.remove(id);
@@ -223,6 +242,20 @@ mod tests {
         assert_eq!(status(keys.find("old operator", FRESH)), 200);
         assert_eq!(status(keys.find("new operator", FRESH)), 200);
         assert_eq!(status(keys.find("unknown", FRESH)), 503);
+    }
+
+    #[test]
+    fn a_key_that_asks_too_often_is_told_when_to_come_back_and_no_other_is() {
+        let (keys, _state) = keys(true);
+        let tenant = TenantId::generate();
+        for name in ["eager", "calm"] {
+            keys.made(KeyId::generate(), &SecretString::from(name), tenant, Scopes::ALL);
+        }
+        // At most two bursts' worth, however slow this machine is at asking.
+        let asked = (0..2 * API_REQUESTS_BURST.get()).map(|_| keys.find("eager", FRESH));
+        let refused = asked.filter_map(Result::err).next().expect("a burst has an end");
+        assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
+        assert_eq!(status(keys.find("calm", FRESH)), 200);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Every limit that a user can meet, in one place. Each is named in the error it causes and in `docs/limits.md`.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Most bytes of a published event's JSON (`POST /v1/publish` body, or one member of a batch).
@@ -80,6 +81,10 @@ pub const PUSHOVER_TITLE_CHARS_MAX: usize = 250;
 pub const PUSHOVER_MESSAGE_CHARS_MAX: usize = 1_024;
 /// Pushover asks that a failed request is not repeated sooner.
 pub const PUSHOVER_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
+/// Requests a second that one tenant's key may make to the API in the long run.
+pub const API_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// Requests that one tenant's key may make to the API at once.
+pub const API_REQUESTS_BURST: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 /// Rows of one page, when the caller does not say.
 pub const PAGE_DEFAULT: u32 = 50;
 /// Most rows of one page.
