@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 use crate::drain::{self, Drained};
 use crate::problem::Problem;
@@ -31,6 +31,8 @@ pub struct ServeOptions {
     pub header_timeout: Duration,
     /// How long a request's body may pause.
     pub body_pause_max: Duration,
+    /// How long a request may take from its headers to its answer, its body included.
+    pub request_max: Duration,
     /// Most bytes of a request's line and headers.
     pub header_bytes_max: usize,
     /// How long requests in hand may take after the stop.
@@ -43,6 +45,8 @@ impl Default for ServeOptions {
             connections_max: 10_000,
             header_timeout: Duration::from_secs(30),
             body_pause_max: Duration::from_secs(30),
+            // More than the longest thing that anybody waits for: a test call, of 60 s and a little.
+            request_max: Duration::from_secs(120),
             header_bytes_max: 64 * 1024,
             drain_max: Duration::from_secs(20),
         }
@@ -65,8 +69,10 @@ pub async fn serve_with(
     options: ServeOptions,
     stop: CancellationToken,
 ) -> Drained {
-    let router =
-        router.layer(CatchPanicLayer::custom(panicked)).layer(RequestBodyTimeoutLayer::new(options.body_pause_max));
+    let router = router
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(RequestBodyTimeoutLayer::new(options.body_pause_max))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, options.request_max));
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -210,6 +216,28 @@ mod tests {
         assert_eq!(exchange(server.address, "POST / HTTP/1.1\r\nhos").await, "");
         let slow = exchange(server.address, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc").await;
         assert!(!slow.starts_with("HTTP/1.1 200"), "{slow}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_drips_is_cut_off_though_it_never_pauses_for_long() {
+        let options = ServeOptions {
+            body_pause_max: Duration::from_secs(30),
+            request_max: Duration::from_millis(200),
+            ..ServeOptions::default()
+        };
+        let router = Router::new().route("/", post(|body: axum::body::Bytes| async move { body.len().to_string() }));
+        let server = start(router, options).await;
+        let (mut read, mut write) = TcpStream::connect(server.address).await.unwrap().into_split();
+        write.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n").await.unwrap();
+        let dripping = tokio::spawn(async move {
+            while write.write_all(b"a").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let mut answer = Vec::new();
+        let _ = read.read_to_end(&mut answer).await;
+        assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
+        dripping.await.unwrap();
     }
 
     #[tokio::test]
