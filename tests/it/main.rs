@@ -14,6 +14,7 @@ mod explain;
 mod filters;
 mod foreign;
 mod fuzz;
+mod hostile;
 mod intake;
 mod kumomta;
 mod ladder;
