@@ -10,6 +10,7 @@ mod cloudevents;
 mod crash;
 mod dead_letters;
 mod edits;
+mod event_types;
 mod explain;
 mod filters;
 mod foreign;
