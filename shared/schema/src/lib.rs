@@ -117,7 +117,8 @@ fn check_dialect(schema: &Value) -> Result<(), Mistake> {
 fn mistake(error: &jsonschema::ValidationError<'_>) -> Mistake {
     let mut detail = error.masked().to_string();
     if detail.len() > DETAIL_BYTES_MAX {
-        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        let end = (0..=DETAIL_BYTES_MAX).rev().find(|end| detail.is_char_boundary(*end));
+        detail.truncate(end.unwrap_or_default());
         detail.push('…');
     }
     Mistake::new(error.instance_path().as_str(), detail)
