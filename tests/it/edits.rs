@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use crate::harness::Deployment;
 
-/// What stands for `{id}` in a path.
-fn id_in<'a>(path: &str, tenant: &'a str, endpoint: &'a str) -> &'a str {
+/// The thing that a path of the document edits.
+fn thing_of<'a>(path: &str, things: &'a [String; 3]) -> &'a str {
     match path.split('/').nth(2) {
-        Some("tenants") => tenant,
-        Some("endpoints") => endpoint,
+        Some("tenants") => &things[0],
+        Some("endpoints") => &things[1],
+        Some("event-types") => &things[2],
         _ => panic!("{path} takes If-Match: say here what it edits"),
     }
 }
@@ -21,12 +22,22 @@ async fn every_edit_of_a_version_that_is_not_the_current_one_is_refused_and_chan
     let (operator, tenant) = (deployment.operator(), deployment.tenant("standard").await);
     let endpoint = json!({"name": "hook", "url": "http://127.0.0.1:9999/", "event_types": ["*"]});
     let endpoint = tenant.endpoint(endpoint).await;
-    let things = [format!("/v1/tenants/{}", tenant.id), format!("/v1/endpoints/{}", endpoint.id())];
-    // Both have had a version that is not the current one any more.
-    for thing in &things {
+    let things = [
+        format!("/v1/tenants/{}", tenant.id),
+        format!("/v1/endpoints/{}", endpoint.id()),
+        format!("/v1/event-types/order.paid?tenant={}", tenant.id),
+    ];
+    // Each has had a version that is not the current one any more.
+    for thing in &things[..2] {
         operator.patch(thing, &json!({"name": "second"})).await;
     }
-    let state = async || [operator.get(&things[0]).await, operator.get(&things[1]).await];
+    for description in ["first", "second"] {
+        let body = json!({"description": description}).to_string();
+        let (status, answer) = operator.send(Method::PUT, &things[2], Some(body), &[]).await;
+        assert!(matches!(status, 200 | 201), "{answer:#}");
+    }
+    let state =
+        async || [operator.get(&things[0]).await, operator.get(&things[1]).await, operator.get(&things[2]).await];
     let before = state().await;
 
     let document = operator.get("/openapi.json").await;
@@ -38,7 +49,8 @@ async fn every_edit_of_a_version_that_is_not_the_current_one_is_refused_and_chan
                 continue;
             }
             edits += 1;
-            let path = path.replace("{id}", id_in(path, &tenant.id, endpoint.id()));
+            let below = path.split_once('}').map_or("", |(_, below)| below);
+            let path = format!("{}{below}", thing_of(path, &things));
             let method: Method = method.to_uppercase().parse().expect("a method");
             let body = match method {
                 Method::PATCH => Some(json!({"name": "late"}).to_string()),
@@ -56,6 +68,6 @@ async fn every_edit_of_a_version_that_is_not_the_current_one_is_refused_and_chan
             }
         }
     }
-    assert!(edits >= 5, "{edits} operations take If-Match");
+    assert!(edits >= 7, "{edits} operations take If-Match");
     assert_eq!(state().await, before);
 }

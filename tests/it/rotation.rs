@@ -1,5 +1,8 @@
 //! Rotating a secret or a key pair: both sign while it overlaps, and secrets are shown once.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use postrider_model::time::UnixMillis;
 use serde_json::json;
 
 use crate::harness::{Deployment, Receiver, independent};
@@ -61,4 +64,33 @@ async fn an_ed25519_endpoints_deliveries_verify_with_its_public_keys() {
     assert_eq!(independent::verified_by_ed25519(&new, &request), [false]);
     let forged = crate::harness::Received { body: b"{}".to_vec(), ..request };
     assert_eq!(independent::verified_by_ed25519(&public_key().await, &forged), [false]);
+}
+
+#[tokio::test]
+async fn a_signature_that_carries_one_value_cuts_over_at_the_chosen_time() {
+    let deployment = Deployment::start("cut-over").await;
+    let tenant = deployment.tenant("migma").await;
+    let receiver = Receiver::start().await;
+    let endpoint = tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]})).await;
+    let at = SystemTime::now() + Duration::from_secs(6);
+    let millis = at.duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let rotation = json!({"effective_at": UnixMillis(i64::try_from(millis).unwrap()).to_rfc3339_millis()});
+    let rotated = tenant.post(&format!("/v1/endpoints/{}/rotate-secret", endpoint.id()), &rotation).await;
+    deployment.configuration_in_force().await;
+    let (old, new) = (endpoint.secret(), rotated["secret"].as_str().expect("the new secret"));
+    let mut cut_over = false;
+    let mut before = 0;
+    while !cut_over {
+        tenant.publish(&json!({"type": "subscriber.added", "data": {}})).await;
+        let request = receiver.next().await;
+        let signature = request.header("x-migma-signature");
+        cut_over = signature == independent::python_hmac_hex(new, &request.body).await;
+        let expected = if cut_over { new } else { old };
+        assert_eq!(signature, independent::python_hmac_hex(expected, &request.body).await);
+        // Signed a moment before it arrived.
+        let margin = Duration::from_secs(1);
+        assert!(if cut_over { request.arrived_at >= at } else { request.arrived_at < at + margin }, "{cut_over}");
+        before += u32::from(!cut_over);
+    }
+    assert!(before > 0, "the old secret signed until then");
 }

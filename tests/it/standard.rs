@@ -114,3 +114,25 @@ async fn an_event_published_twice_under_one_key_is_delivered_once() {
     let ids: Vec<_> = receiver.all().iter().map(|request| request.header("webhook-id").to_owned()).collect();
     assert_eq!(ids, [first["id"].as_str().unwrap(), results[0]["id"].as_str().unwrap()]);
 }
+
+#[tokio::test]
+async fn a_batch_of_1000_events_has_a_result_for_each_in_order_and_one_more_is_refused() {
+    let deployment = Deployment::start("batch").await;
+    let tenant = deployment.tenant("standard").await;
+    let event =
+        |n: usize| json!({"type": if n % 100 == 7 { "bad type!" } else { "a.b" }, "data": n, "id": format!("e-{n}")});
+    let batch = json!({"events": (0..1_000).map(event).collect::<Vec<_>>()});
+    let answer = tenant.post("/v1/publish/batch", &batch).await;
+    let results = answer["results"].as_array().expect("results");
+    assert_eq!(results.len(), 1_000);
+    for (n, result) in results.iter().enumerate() {
+        match n % 100 {
+            7 => assert_eq!(result["error"]["errors"][0]["pointer"], "/type", "{result:#}"),
+            _ => assert_eq!(result["id"], format!("e-{n}"), "{result:#}"),
+        }
+    }
+    tenant.wait_for("/v1/events/e-999", |event| event["type"] == "a.b").await;
+    let one_more = json!({"events": (0..1_001).map(event).collect::<Vec<_>>()});
+    let (status, problem) = tenant.try_post("/v1/publish/batch", &one_more).await;
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/events")), "{problem:#}");
+}

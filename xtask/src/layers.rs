@@ -12,7 +12,7 @@ use crate::child::checkout;
 /// each other.
 const LAYERS: &[&[&str]] = &[
     &["postrider-model"],
-    &["postrider-profiles", "postrider-wire"],
+    &["postrider-profiles", "postrider-schema", "postrider-wire"],
     &["postrider-signature"],
     &["postrider-broker", "postrider-store", "postrider-egress", "postrider-runtime"],
     &["postrider-ingest", "postrider-fanout", "postrider-dispatcher", "postrider-recorder", "postrider-api"],
@@ -29,6 +29,7 @@ const OWNERS: &[(&str, &str)] = &[
     ("deadpool-postgres", "postrider-store"),
     ("refinery", "postrider-store"),
     ("reqwest", "postrider-egress"),
+    ("jsonschema", "postrider-schema"),
 ];
 
 struct Graph {

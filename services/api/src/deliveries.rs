@@ -8,7 +8,7 @@ use postrider_model::delivery::{BodyKind, DeliveryStatus};
 use postrider_model::event::EventType;
 use postrider_model::ids::{EndpointId, EventId, Generation};
 use postrider_runtime::problem::Problem;
-use postrider_store::config::Scope;
+use postrider_store::config::{SaidThen, Scope};
 use postrider_store::log::{AttemptRow, DeliveryFilter, DeliveryRow};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -256,7 +256,15 @@ impl Api {
         let profile = self.profile(&tenant.draft.profile)?;
         if row.is_test() {
             let kind = self.body_kind(row, None).await?;
-            let test = TestBody::of(profile, Some(&row.event_type), &row.event, row.created_at, row.accepted_at);
+            let said =
+                self.store.event_type_at(row.tenant, &row.event_type, row.created_at).await.map_err(store_problem)?;
+            let said = match said {
+                SaidThen::This(said) => Some(said),
+                SaidThen::Nothing => None,
+                SaidThen::EditedSince => return Ok(None),
+            };
+            let (event_type, at) = (Some(&row.event_type), row.created_at);
+            let test = TestBody::of(profile, event_type, said.as_ref(), &row.event, at, row.accepted_at);
             return Ok(test.map(|test| test.render(profile, kind)));
         }
         let event = self.store.get_event(row.tenant, &row.event).await.map_err(store_problem)?;

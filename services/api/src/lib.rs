@@ -20,6 +20,7 @@ mod dead_letters;
 mod deliveries;
 mod endpoints;
 mod errors;
+mod event_types;
 mod events;
 mod explain;
 mod keys;

@@ -14,8 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, attributes, dead_letters, deliveries, endpoints, events, explain, keys, profiles, replays, retry, stats,
-    tenants, test_call, withdraw,
+    Api, attributes, dead_letters, deliveries, endpoints, event_types, events, explain, keys, profiles, replays, retry,
+    stats, tenants, test_call, withdraw,
 };
 
 #[derive(OpenApi)]
@@ -32,6 +32,7 @@ use crate::{
         (name = "tenants", description = "The operator's customers"),
         (name = "keys", description = "API keys of a tenant"),
         (name = "endpoints", description = "Where a tenant wants events"),
+        (name = "event types", description = "A tenant's catalog: what its events are and what their data looks like"),
         (name = "events", description = "What was accepted"),
         (name = "deliveries", description = "What became of events, endpoint by endpoint"),
         (name = "stats", description = "What attempts came to, by minute and hour"),
@@ -90,6 +91,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(replays::handlers::pause))
         .routes(routes!(replays::handlers::resume))
         .routes(routes!(replays::handlers::cancel))
+        .routes(routes!(event_types::handlers::list))
+        .routes(routes!(event_types::handlers::read, event_types::handlers::put, event_types::handlers::delete))
         .routes(routes!(profiles::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::requeue))

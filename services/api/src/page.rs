@@ -10,7 +10,7 @@ use crate::request::Params;
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct List<T> {
-    /// The page's members, newest first.
+    /// The page's members, newest first unless the operation says otherwise.
     pub(crate) data: Vec<T>,
     /// Give it as `cursor` to get the next page; `null`: this is the last. A page of a filtered list may hold fewer members
     /// than asked for, even none, and still not be the last: each looks through 20,000 at most.

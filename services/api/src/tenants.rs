@@ -26,6 +26,8 @@ use crate::time::shown;
 const RATE_MAX: f64 = 1_000_000.0;
 /// Most endpoints that a limit can name.
 const ENDPOINTS_MAX: u32 = 1_000_000;
+/// Most bytes of a description.
+const DESCRIPTION_BYTES_MAX: usize = 2_000;
 /// Longest `disable_after_days`.
 const DISABLE_DAYS_MAX: u32 = 365;
 
@@ -42,10 +44,10 @@ pub(crate) struct CreateTenant {
     /// What it may use.
     #[serde(default)]
     limits: Option<Limits>,
-    /// Refuse events of a type that the profile's catalog does not name.
+    /// Refuse events of a type that neither the profile's catalog nor the tenant names, see `GET /v1/event-types`.
     #[serde(default)]
     enforce_catalog: bool,
-    /// Check events against their type's JSON Schema. Not available yet.
+    /// Refuse events whose data does not fit the JSON Schema that the tenant said for their type.
     #[serde(default)]
     enforce_schemas: bool,
     /// Switch an endpoint off after so many days of nothing but failures; 0: never; absent: as the profile says.
@@ -170,9 +172,6 @@ fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Problem> {
     if limits.timeout_seconds_max.is_some_and(|seconds| !(1..=longest).contains(&seconds.into())) {
         wrong("/limits/timeout_seconds_max", format!("1 to {longest} s"));
     }
-    if draft.enforce_schemas {
-        wrong("/enforce_schemas", "not available yet".into());
-    }
     if draft.disable_after_days.is_some_and(|days| days > DISABLE_DAYS_MAX) {
         wrong("/disable_after_days", format!("0 (never) to {DISABLE_DAYS_MAX}"));
     }
@@ -186,6 +185,15 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     }
     if name.chars().any(char::is_control) {
         return Err("no control characters".into());
+    }
+    Ok(())
+}
+
+/// What is wrong with words for people that may be longer than a name.
+pub(crate) fn check_description(description: &str) -> Result<(), String> {
+    let control = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if description.len() > DESCRIPTION_BYTES_MAX || description.chars().any(control) {
+        return Err(format!("at most {DESCRIPTION_BYTES_MAX} bytes, no control characters but line ends and tabs"));
     }
     Ok(())
 }

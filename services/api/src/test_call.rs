@@ -17,18 +17,20 @@ use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profile, TestEvent};
 use postrider_runtime::problem::Problem;
-use postrider_store::config::{Endpoint, Scope};
+use postrider_store::config::{Endpoint, Scope, TenantEventType};
 use postrider_store::log::AttemptRow;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport, TestCall};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::Api;
 use crate::auth::Caller;
 use crate::deliveries::Attempt;
-use crate::endpoints::check::catalog;
 use crate::endpoints::handlers::endpoint_id;
+use crate::errors::store_problem;
+use crate::event_types::model::names;
 use crate::request::{OptionalJson, Params};
 
 /// Longest wait for the connection that calls are made through.
@@ -39,7 +41,7 @@ const COME_BACK: Duration = Duration::from_secs(2);
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestEndpoint {
-    /// The type of the sample; absent: the profile's test event, or its first type.
+    /// The type of the sample, of the tenant's catalog; absent: the profile's test event, or its first type.
     event_type: Option<String>,
 }
 
@@ -71,15 +73,23 @@ pub(crate) struct TestBody {
 }
 
 impl TestBody {
-    /// The test event of a type, made at `made_at`; the same arguments give the same body. `None`: there is no such type.
+    /// The test event of a type that the tenant may say something about, made at `made_at`; the same arguments give the same
+    /// body. `None`: there is no such type.
     pub(crate) fn of(
         profile: &Profile,
         event_type: Option<&EventType>,
+        said: Option<&TenantEventType>,
         id: &EventId,
         made_at: UnixMillis,
         accepted_at: UnixMillis,
     ) -> Option<Self> {
-        let event = profile.test_event(event_type)?;
+        let sample = said.map(|said| said.draft.sample.clone().and_then(|sample| RawValue::from_string(sample).ok()));
+        let event = match (said, sample.flatten(), profile.test_event(event_type)) {
+            (Some(said), Some(sample), _) => profile.test_event_of(&said.name, sample),
+            (_, _, Some(event)) => event,
+            (Some(said), None, None) => profile.test_event_of(&said.name, RawValue::from_string("{}".into()).ok()?),
+            (None, ..) => return None,
+        };
         let body_id = event.body_id.clone().unwrap_or_else(|| id.clone());
         let occurred_at = event.occurred_at.unwrap_or(made_at);
         Some(Self { event, body_id, occurred_at, accepted_at })
@@ -120,9 +130,16 @@ pub(crate) async fn test(
     let wanted = wanted.map_err(|error| Problem::invalid_field("/event_type", error.to_string()))?;
 
     let (now, event) = (UnixMillis::now(), EventId::generate());
-    let body = TestBody::of(profile, wanted.as_ref(), &event, now, now).ok_or_else(|| {
-        Problem::invalid_field("/event_type", format!("no such event type; there are: {}", catalog(profile)))
-    })?;
+    let default = || profile.test_event(None).map(|event| event.event_type);
+    let wanted = wanted.or_else(default);
+    let said = match &wanted {
+        Some(name) => api.store.get_event_type(tenant.id, name).await.map_err(store_problem)?,
+        None => None,
+    };
+    let Some(body) = TestBody::of(profile, wanted.as_ref(), said.as_ref(), &event, now, now) else {
+        let there_are = names(profile, &api.event_types_beside(profile, tenant.id).await?);
+        return Err(Problem::invalid_field("/event_type", format!("no such event type; there are: {there_are}")));
+    };
     let task = task(tenant.id, &endpoint, &body, event, now);
     let timeout = timeout_of(&endpoint, profile) + api.config.test_patience;
     let payload = Bytes::from(body.render(profile, endpoint.document.body_kind()));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use postrider_broker::topology::ACCEPTED_EXCHANGE;
 use postrider_broker::{Bundler, PublishError};
 use postrider_model::delivery::Lane;
+use postrider_model::event::EventType;
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profile};
@@ -18,6 +19,7 @@ use postrider_wire::bundle::Member;
 use postrider_wire::messages::AcceptedEvent;
 use tracing::Instrument;
 
+use crate::catalog::EventTypes;
 use crate::event::{CheckedEvent, IdSource};
 use crate::idempotency::{Remembered, Seen};
 use crate::metrics;
@@ -36,11 +38,20 @@ pub(crate) struct Accepted {
 pub(crate) struct Publisher {
     pub(crate) tenant: TenantId,
     pub(crate) profile: Arc<Profile>,
-    /// Whether types that the profile's catalog does not name are refused.
+    /// Whether types are refused that neither the profile's catalog nor the tenant names.
     pub(crate) enforces_catalog: bool,
+    /// What the tenant says about event types.
+    pub(crate) event_types: Arc<EventTypes>,
     pub(crate) config_version: i64,
     /// The lane that its deliveries take.
     pub(crate) lane: Lane,
+}
+
+impl Publisher {
+    /// Whether the catalog names this type: the profile's, or what the tenant added.
+    fn names(&self, event_type: &EventType) -> bool {
+        self.profile.event_type(event_type.as_str()).is_some() || self.event_types.has(event_type)
+    }
 }
 
 /// Stamps events and hands them to the broker.
@@ -62,7 +73,7 @@ impl Accepter {
     /// Accepts one event of `trace`; returns once the broker has confirmed it, or once it is known to be a repeat.
     ///
     /// # Errors
-    /// 422 for a field that the profile requires, 409 for an id that another event has, 503 when no confirm came in
+    /// 422 for a field that the profile requires or the type's schema refuses, 409 for an id that another event has, 503 when no confirm came in
     /// time: then nobody knows, and a repeat under the same id or key is safe.
     pub(crate) async fn accept(
         &self,
@@ -72,6 +83,7 @@ impl Accepter {
     ) -> Result<Accepted, Problem> {
         let accepted_at = UnixMillis::now();
         let warnings = check_profile(publisher, event, accepted_at)?;
+        publisher.event_types.check(event).await?;
         let duplicate = match event.id_source {
             IdSource::Made => {
                 self.publish(publisher, event, None, accepted_at, trace).await.map_err(|error| unavailable(&error))?;
@@ -133,10 +145,12 @@ impl Accepter {
 
 /// What the tenant's profile requires of an event, and what it warns of.
 fn check_profile(publisher: &Publisher, event: &CheckedEvent<'_>, now: UnixMillis) -> Result<Vec<String>, Problem> {
-    if publisher.enforces_catalog && !publisher.profile.knows(&event.event_type) {
+    if publisher.enforces_catalog && !publisher.names(&event.event_type) {
         let Profile { name, .. } = &*publisher.profile;
-        let detail =
-            format!("{} is not in the catalog of the profile {name}, which this tenant enforces", event.event_type);
+        let detail = format!(
+            "{} is not in the catalog, which this tenant enforces: the profile {name} does not name it, nor does the tenant",
+            event.event_type
+        );
         return Err(Problem::invalid_field("/type", detail));
     }
     let view = EventView {

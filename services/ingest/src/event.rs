@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use postrider_model::event::{Attributes, EventType, Origin};
+use postrider_model::event::{Attributes, EventType, Origin, json_depth};
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
 use postrider_model::time::UnixMillis;
@@ -63,7 +63,7 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
     if let Err(error) = fields.attributes.check() {
         wrong("/attributes", error.to_string());
     }
-    if depth(fields.data.get()) > JSON_DEPTH_MAX {
+    if json_depth(fields.data.get()) > JSON_DEPTH_MAX {
         wrong("/data", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
     }
     if let Some(metadata) = &fields.metadata {
@@ -72,7 +72,7 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
             wrong("/metadata", "expected an object".into());
         } else if text.len() > METADATA_BYTES_MAX {
             wrong("/metadata", format!("at most {METADATA_BYTES_MAX} bytes, got {}", text.len()));
-        } else if depth(text) > JSON_DEPTH_MAX {
+        } else if json_depth(text) > JSON_DEPTH_MAX {
             wrong("/metadata", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
         }
     }
@@ -135,42 +135,9 @@ pub(crate) fn hash(parts: &[&[u8]]) -> String {
     hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// How deep valid JSON nests: 0 for a scalar, 1 for `{}`.
-fn depth(json: &str) -> usize {
-    let (mut deepest, mut now, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
-    for byte in json.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                now += 1;
-                deepest = deepest.max(now);
-            }
-            b'}' | b']' => now = now.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn depth_counts_brackets_outside_strings_only() {
-        assert_eq!(depth("1"), 0);
-        assert_eq!(depth(r#"{"a":"[[[\"[["}"#), 1);
-        assert_eq!(depth("[[],[[]]]"), 3);
-    }
 
     #[test]
     fn a_hash_depends_on_where_one_part_ends() {

@@ -1,4 +1,4 @@
-//! Who may publish: every key's hash and every tenant in memory, kept fresh by the configuration feed.
+//! Who may publish: every key's hash and every tenant with its event types in memory, kept fresh by the configuration feed.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -19,6 +19,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Publisher;
+use crate::catalog::EventTypes;
+use crate::metrics;
 
 /// An unknown key is answered with 401 only while the configuration is known to be this fresh; else it may be a new one.
 const FRESH: Duration = Duration::from_secs(5);
@@ -28,6 +30,7 @@ const FRESH: Duration = Duration::from_secs(5);
 struct Tenant {
     profile: Option<Arc<Profile>>,
     enforces_catalog: bool,
+    event_types: Arc<EventTypes>,
     events_per_second: Option<f64>,
     rate: Option<Arc<DefaultDirectRateLimiter>>,
 }
@@ -35,8 +38,8 @@ struct Tenant {
 impl Tenant {
     fn publisher(&self, tenant: TenantId, config_version: i64) -> Result<Publisher, Problem> {
         let profile = self.profile.clone().ok_or_else(profile_not_loaded)?;
-        let enforces_catalog = self.enforces_catalog;
-        Ok(Publisher { tenant, profile, enforces_catalog, config_version, lane: Lane::Live })
+        let (enforces_catalog, event_types) = (self.enforces_catalog, Arc::clone(&self.event_types));
+        Ok(Publisher { tenant, profile, enforces_catalog, event_types, config_version, lane: Lane::Live })
     }
 }
 
@@ -175,6 +178,16 @@ impl Keys {
             let prepared = self.prepare(tenant, table.tenants.get(&tenant.id));
             table.tenants.insert(tenant.id, prepared);
         }
+        for said in changes.event_types {
+            if let Some(tenant) = table.tenants.get_mut(&said.tenant) {
+                Arc::make_mut(&mut tenant.event_types).set(said.name, said.schema);
+            }
+        }
+        for (tenant, name) in &changes.event_types_gone {
+            if let Some(tenant) = table.tenants.get_mut(tenant) {
+                Arc::make_mut(&mut tenant.event_types).remove(name);
+            }
+        }
         for key in &changes.keys {
             table.grants.insert(key.hash, (key.id, key.tenant, key.scopes));
         }
@@ -187,6 +200,7 @@ impl Keys {
             });
         }
         table.version = changes.version;
+        metrics::config_version(changes.version);
     }
 
     /// Keeps the limiter of a tenant whose rate is unchanged: an edit of its name gives it no second burst.
@@ -198,7 +212,8 @@ impl Keys {
             Some(before) => before.rate.clone(),
             None => events_per_second.and_then(quota).map(|quota| Arc::new(RateLimiter::direct(quota))),
         };
-        Tenant { profile, enforces_catalog: tenant.enforce_catalog, events_per_second, rate }
+        let event_types = before.map(|before| Arc::clone(&before.event_types)).unwrap_or_default();
+        Tenant { profile, enforces_catalog: tenant.enforce_catalog, event_types, events_per_second, rate }
     }
 }
 
@@ -216,7 +231,10 @@ fn quota(events_per_second: f64) -> Option<Quota> {
 
 #[cfg(test)]
 mod tests {
-    use postrider_store::feed::KeyConfig;
+    use std::str::FromStr;
+
+    use postrider_model::event::EventType;
+    use postrider_store::feed::{EventTypeConfig, KeyConfig};
 
     use super::*;
 
@@ -304,6 +322,23 @@ mod tests {
         let keys = keys(first, true);
         keys.apply(Changes { version: 8, keys_gone: gone, ..Changes::default() });
         assert_eq!(keys.publisher(Some("Bearer secret")).unwrap_err().status, 401);
+    }
+
+    #[test]
+    fn event_types_follow_the_feed_and_outlive_an_edit_of_their_tenant() {
+        let (tenant, name) = (TenantId::generate(), EventType::from_str("order.paid").unwrap());
+        let said = || EventTypeConfig { tenant, name: name.clone(), schema: None };
+        let keys = keys(Changes { event_types: vec![said()], ..changes(tenant, Scopes::ALL, None) }, true);
+        let has = || keys.publisher(Some("Bearer secret")).unwrap().event_types.has(&name);
+        assert!(has());
+        keys.apply(Changes { snapshot: false, ..changes(tenant, Scopes::ALL, None) });
+        assert!(has());
+        keys.apply(Changes { event_types_gone: vec![(tenant, name.clone())], ..Changes::default() });
+        assert!(!has());
+        keys.apply(Changes { event_types: vec![said()], ..Changes::default() });
+        assert!(has());
+        keys.apply(changes(tenant, Scopes::ALL, None));
+        assert!(!has(), "a snapshot is everything");
     }
 
     #[test]

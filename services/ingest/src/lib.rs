@@ -2,19 +2,20 @@
 //! safe.
 //!
 //! It owns the front door: who may publish (`keys`), what an event must look like (`event`, written as `request` or as
-//! `cloudevents`), what a repeat is (`idempotency`), how much may come in (`pressure`, the tenant's rate), and what comes
+//! `cloudevents`; `catalog` where the tenant says more), what a repeat is (`idempotency`), how much may come in (`pressure`, the tenant's rate), and what comes
 //! from the exchange ([`Intake`]).
 //!
 //! # What it promises
 //! - 202 means that a quorum queue confirmed the event. 503 comes within 5 s and means "unknown: repeat it under the same
 //!   id or key". 4xx means that nothing was accepted.
-//! - `data` and `metadata` stay the producer's bytes.
+//! - `data` and `metadata` stay the producer's bytes. A tree is made of `data` only to check it by a schema, and thrown away.
 //! - It goes on without the database: keys and tenants are in memory.
 //!
 //! # What it does not
 //! It does not know endpoints, and it does not write to the database.
 
 mod accept;
+mod catalog;
 mod cloudevents;
 mod config;
 mod event;

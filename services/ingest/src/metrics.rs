@@ -1,16 +1,22 @@
 //! What ingest counts. Names are documented in `docs/metrics.md`.
 
-use metrics::{counter, describe_counter};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 /// Describes every metric of ingest to the recorder in force.
 pub(crate) fn describe() {
     describe_counter!("postrider_ingest_events_total", "events answered with 202, by whether they were repeats");
     describe_counter!("postrider_ingest_unconfirmed_total", "events answered with 503 because no confirm came in time");
     describe_counter!("postrider_ingest_limited_total", "requests answered with 429");
+    describe_gauge!("postrider_ingest_config_version", "version of the configuration in force here");
     describe_counter!(
         "postrider_ingest_intake_messages_total",
         "messages taken from the exchange, by what became of them"
     );
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]
+pub(crate) fn config_version(version: i64) {
+    gauge!("postrider_ingest_config_version").set(version as f64);
 }
 
 pub(crate) fn accepted(duplicate: bool) {

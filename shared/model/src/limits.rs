@@ -29,6 +29,22 @@ pub const ATTRIBUTE_VALUES_DAYS: i32 = 7;
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Most event types that a tenant says something about, its own and its profile's together.
+pub const EVENT_TYPES_PER_TENANT_MAX: u32 = 200;
+/// Most bytes of an event type's sample.
+pub const EVENT_SAMPLE_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes of an event type's JSON Schema.
+pub const EVENT_SCHEMA_BYTES_MAX: usize = 64 * 1024;
+/// Deepest nesting of subschemas of a JSON Schema, references followed.
+pub const EVENT_SCHEMA_DEPTH_MAX: usize = 32;
+/// Most subschemas, values of `enum` and names of `required` of a JSON Schema, references followed.
+pub const EVENT_SCHEMA_CHECKS_MAX: usize = 5_000;
+/// Most patterns of a JSON Schema, references followed.
+pub const EVENT_SCHEMA_PATTERNS_MAX: usize = 50;
+/// Most bytes that a pattern of a JSON Schema may take, compiled.
+pub const EVENT_SCHEMA_PATTERN_BYTES_MAX: usize = 128 * 1024;
+/// Most mistakes that are named of data which does not fit its type's JSON Schema.
+pub const EVENT_SCHEMA_ERRORS_MAX: usize = 20;
 /// Most event-type patterns of an endpoint.
 pub const EVENT_TYPES_MAX: usize = 100;
 /// Most values of one filter.

@@ -59,6 +59,17 @@ impl Profile {
         rule.is_none_or(|rule| rule.fire.contains(&origin))
     }
 
+    /// What a test call sends of a type that has a sample beside the catalog's: this `data`, and whatever metadata the
+    /// product's samples have.
+    pub fn test_event_of(&self, event_type: &EventType, data: Box<RawValue>) -> TestEvent {
+        let known = self.event_type(event_type.as_str()).or(self.catalog.first());
+        let metadata = match known {
+            Some(info) => info.sample_metadata.clone(),
+            None => self.sample.as_ref().and_then(|sample| sample.metadata.clone()),
+        };
+        TestEvent { event_type: event_type.clone(), body_id: None, occurred_at: None, metadata, data }
+    }
+
     /// What a test call sends: of the chosen type, else the product's documented test event, else its first type.
     /// `None` when the product has no such type.
     pub fn test_event(&self, event_type: Option<&EventType>) -> Option<TestEvent> {

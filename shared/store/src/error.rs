@@ -33,6 +33,14 @@ pub enum StoreError {
         /// Endpoints it may have.
         limit: u32,
     },
+    /// The tenant says something about as many event types as it may.
+    #[error("the tenant has {usage} of {limit} event types")]
+    EventTypeLimit {
+        /// Event types it has.
+        usage: u32,
+        /// Event types it may have.
+        limit: u32,
+    },
     /// The edit contradicts what is there.
     #[error("{0}")]
     Conflict(String),

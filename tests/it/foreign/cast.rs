@@ -35,13 +35,18 @@ impl Party {
         }
         let mut event = String::new();
         for _ in 1..=2 {
+            // An attribute that both have, and one that nobody else has.
+            let attributes = json!({"bridge": mark, mark: mark});
             let published =
-                json!({"type": "a.b", "data": {"is": mark}, "metadata": {"is": mark}, "attributes": {"bridge": mark}});
+                json!({"type": "a.b", "data": {"is": mark}, "metadata": {"is": mark}, "attributes": attributes});
             event = tenant.publish(&published).await;
         }
         receiver.take(4).await;
         let all_delivered = |page: &Value| page["data"].as_array().is_some_and(|data| data.len() == 4);
         let page = tenant.wait_for("/v1/deliveries?status=delivered", all_delivered).await;
+        // Values of attributes are counted in memory and written now and then.
+        let counted = |page: &Value| page["data"][0]["events"].as_u64() >= Some(2);
+        tenant.wait_for(&format!("/v1/attributes/{mark}"), counted).await;
         let delivery = page["data"][0]["id"].as_str().expect("an id").to_owned();
         let spare = json!({"name": mark, "scopes": ["read"]});
         let spare = tenant.post(&format!("/v1/tenants/{}/keys", tenant.id), &spare).await;
@@ -54,7 +59,7 @@ impl Party {
             (Noun::Replay, "rpl_0197e7a1b2c37d4e8f90a1b2c3d4e5f6".to_owned()),
             (Noun::DeadLetter, "1".to_owned()),
             (Noun::EventType, format!("{mark}.type")),
-            (Noun::Attribute, "bridge".to_owned()),
+            (Noun::Attribute, mark.to_owned()),
         ]);
         let exists = |method: Method, path: &str| operations.iter().any(|o| o.method == method && o.path == path);
         if exists(Method::POST, "/v1/replays") {
@@ -63,10 +68,13 @@ impl Party {
             receiver.take(2).await;
         }
         if exists(Method::PUT, "/v1/event-types/{name}") {
-            let path = format!("/v1/event-types/{}", ids[&Noun::EventType]);
-            let (status, answer) =
-                tenant.send(Method::PUT, &path, Some(json!({"description": mark}).to_string()), &[]).await;
-            assert!((200..300).contains(&status), "PUT {path}: {status} {answer:#}");
+            // One beside it, for a second page.
+            for name in [ids[&Noun::EventType].clone(), format!("{mark}.other")] {
+                let path = format!("/v1/event-types/{name}");
+                let (status, answer) =
+                    tenant.send(Method::PUT, &path, Some(json!({"description": mark}).to_string()), &[]).await;
+                assert!((200..300).contains(&status), "PUT {path}: {status} {answer:#}");
+            }
         }
         tenant.wait_for("/v1/deliveries?status=pending", |page| page["data"] == json!([])).await;
         Self { tenant, ids, receiver }

@@ -65,6 +65,7 @@ pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("post", "/v1/replays/{id}/resume", Manage, ""),
     ("post", "/v1/replays/{id}/cancel", Manage, ""),
     ("get", "/v1/event-types", Read, ""),
+    ("get", "/v1/event-types/{name}", Read, ""),
     ("put", "/v1/event-types/{name}", Manage, r#"{"description": "taken over"}"#),
     ("delete", "/v1/event-types/{name}", Manage, ""),
     ("get", "/v1/profiles", Read, ""),
@@ -89,8 +90,21 @@ pub(super) const IDS: &[(&str, Noun)] = &[
 pub(super) const MADE_UP: &[&str] = &["id", "external_id"];
 
 /// Query parameters that can name nothing of anybody's. (`cursor` and the filters on attributes have walks of their own.)
-pub(super) const HARMLESS: &[&str] =
-    &["limit", "cursor", "type", "status", "status_code", "from", "to", "test", "interval", "resolution", "by", "q"];
+pub(super) const HARMLESS: &[&str] = &[
+    "limit",
+    "cursor",
+    "type",
+    "group",
+    "status",
+    "status_code",
+    "from",
+    "to",
+    "test",
+    "interval",
+    "resolution",
+    "by",
+    "q",
+];
 
 /// Reads whose answers change by themselves: they are not compared before and after.
 pub(super) const CHANGES_BY_ITSELF: &[&str] = &["/v1/stats", "/v1/endpoints/{id}/stats"];

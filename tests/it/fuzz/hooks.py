@@ -54,6 +54,15 @@ def replay(path):
     return made
 
 
+def event_type(method):
+    """One that is there to be read or deleted; one of a few names to be put, or the tenant would soon have all it may."""
+    name = f"fuzzed.{int(choose() * 9)}"
+    if method != "PUT":
+        headers = {"Authorization": f"Bearer {KEY}"}
+        requests.put(f"{BASE}/v1/event-types/{name}", json={}, headers=headers, timeout=20).raise_for_status()
+    return name
+
+
 def ids_for(method, path):
     """Ids for the parameters of a path. What an operation edits or takes away is made for it, so that the rest can go on."""
     if path.startswith("/v1/tenants"):
@@ -71,6 +80,8 @@ def ids_for(method, path):
         return {"id": waiting_delivery()}
     if method == "DELETE" and path.endswith("/payload"):
         return {"id": make("/v1/publish", {"type": "a.b", "data": {}}, KEY)}
+    if path.startswith("/v1/event-types"):
+        return {"name": event_type(method)}
     noun = path.split("/")[2]
     return {"name" if "{name}" in path else "id": IDS.get(noun, "bridge")}
 

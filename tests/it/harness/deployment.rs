@@ -257,7 +257,7 @@ pub(crate) fn binary() -> PathBuf {
     binary
 }
 
-/// Whether fan-out has caught up with the configuration's counter.
+/// Whether ingest and fan-out have caught up with the configuration's counter.
 #[derive(Clone)]
 pub(crate) struct InForce {
     database: std::sync::Arc<tokio_postgres::Client>,
@@ -273,7 +273,7 @@ impl InForce {
         Self { database: database.into(), client, metrics: format!("{base}/metrics") }
     }
 
-    /// Waits until fan-out knows every edit that is committed now.
+    /// Waits until both know every edit that is committed now.
     pub(crate) async fn wait(&self) {
         let row = self.database.query_one("SELECT version FROM config_version", &[]).await.expect("the counter");
         let version: i64 = row.get(0);
@@ -283,13 +283,15 @@ impl InForce {
             if known >= version {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "fan-out knows configuration {known}, committed is {version}");
+            assert!(begun.elapsed() < PATIENCE, "configuration {known} is in force, committed is {version}");
             sleep(LOOK_EVERY).await;
         }
     }
 
     async fn known(&self) -> i64 {
-        self.metric("postrider_fanout_config_version").await.unwrap_or(-1)
+        let ingest = self.metric("postrider_ingest_config_version").await;
+        let fanout = self.metric("postrider_fanout_config_version").await;
+        ingest.min(fanout).unwrap_or(-1)
     }
 
     /// The first value of a metric; `None` while there is none.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postrider_egress::AddressGuard;
+use postrider_model::event::EventType;
 use postrider_model::limits::{
     ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, ENDPOINT_HEADER_VALUE_BYTES_MAX, ENDPOINT_HEADERS_MAX, METADATA_BYTES_MAX,
 };
@@ -18,11 +19,10 @@ use postrider_store::config::{Channel, EndpointDocument, EndpointDraft, Signatur
 use secrecy::{ExposeSecret, SecretString};
 
 use super::model::MASK;
+use crate::event_types::model::names;
 use crate::request::escape;
-use crate::tenants::check_name;
+use crate::tenants::{check_description, check_name};
 
-/// Most bytes of a description.
-const DESCRIPTION_BYTES_MAX: usize = 2_000;
 /// Characters of Pushover's keys and tokens.
 const PUSHOVER_KEY_CHARS: usize = 30;
 /// Lowest rate an endpoint may ask for: one attempt in 100 s.
@@ -35,6 +35,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) profile: &'a Profile,
     pub(crate) limits: &'a TenantLimits,
     pub(crate) guard: &'a AddressGuard,
+    /// The types that the tenant says something about.
+    pub(crate) event_types: &'a [EventType],
 }
 
 #[derive(Default)]
@@ -73,14 +75,8 @@ impl Rules<'_> {
         if let Err(detail) = check_name(&document.name) {
             errors.add("/name", detail);
         }
-        if let Some(description) = &document.description {
-            let control = |c: char| c.is_control() && c != '\n' && c != '\t';
-            if description.len() > DESCRIPTION_BYTES_MAX || description.chars().any(control) {
-                errors.add(
-                    "/description",
-                    format!("at most {DESCRIPTION_BYTES_MAX} bytes, no control characters but line ends and tabs"),
-                );
-            }
+        if let Some(Err(detail)) = document.description.as_deref().map(check_description) {
+            errors.add("/description", detail);
         }
         if let Some(metadata) = &document.metadata {
             if metadata.to_string().len() > METADATA_BYTES_MAX {
@@ -143,7 +139,7 @@ impl Rules<'_> {
         }
     }
 
-    /// A type named exactly must be one that the product has, or it would be waited for in vain.
+    /// A type named exactly must be one that the product has or the tenant made, or it would be waited for in vain.
     fn known_types(&self, subscription: &Subscription, errors: &mut Errors) {
         if self.profile.open_catalog {
             return;
@@ -151,10 +147,11 @@ impl Rules<'_> {
         for (index, pattern) in subscription.event_types.iter().enumerate() {
             if let TypePattern::Exact(name) = pattern
                 && self.profile.event_type(name).is_none()
+                && !self.event_types.iter().any(|own| own.as_str() == &**name)
             {
                 errors.add(
                     format!("/event_types/{index}"),
-                    format!("no such event type; there are: {}", catalog(self.profile)),
+                    format!("no such event type; there are: {}", names(self.profile, self.event_types)),
                 );
             }
         }
@@ -260,11 +257,6 @@ fn pushover(draft: &EndpointDraft, errors: &mut Errors) {
     }
 }
 
-/// A profile's event types, for messages.
-pub(crate) fn catalog(profile: &Profile) -> String {
-    profile.catalog.iter().map(|info| info.name.as_str()).collect::<Vec<_>>().join(", ")
-}
-
 /// Whether a string anywhere in it has the one character that the database's JSON refuses.
 fn holds_nul(value: &serde_json::Value) -> bool {
     match value {
@@ -299,7 +291,7 @@ mod tests {
         let mut json = serde_json::json!({"name": "n", "url": "https://example.com/", "event_types": ["*"]});
         json[member] = value.clone();
         let draft = serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft();
-        let errors = Rules { profile, limits: &limits, guard: &guard }.check(&draft);
+        let errors = Rules { profile, limits: &limits, guard: &guard, event_types: &[] }.check(&draft);
         let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(pointers, expected.into_iter().collect::<Vec<_>>(), "{member}: {value}: {errors:?}");
     }
@@ -359,7 +351,8 @@ mod tests {
             edit(&mut json);
             let profiles = Profiles::builtin();
             let (limits, guard) = (TenantLimits::default(), AddressGuard::new(Vec::new(), false));
-            let rules = Rules { profile: profiles.get("mumara").unwrap(), limits: &limits, guard: &guard };
+            let rules =
+                Rules { profile: profiles.get("mumara").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
             let errors = rules.check(&serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft());
             let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
             assert_eq!(pointers, expected, "{errors:?}");

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use postrider_model::event::EventType;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_profiles::{Profile, is_header_value};
 use postrider_runtime::problem::{FieldError, Problem};
@@ -37,6 +38,18 @@ impl Api {
     /// An endpoint that the caller may see.
     pub(crate) async fn endpoint(&self, visible: Option<TenantId>, id: EndpointId) -> Result<StoredEndpoint, Problem> {
         self.store.get_endpoint(visible, id).await.map_err(store_problem)?.ok_or_else(|| no_such("endpoint"))
+    }
+
+    /// The types that a tenant added to its profile's catalog; nobody asks where the profile takes any.
+    pub(crate) async fn event_types_beside(
+        &self,
+        profile: &Profile,
+        tenant: TenantId,
+    ) -> Result<Vec<EventType>, Problem> {
+        if profile.open_catalog {
+            return Ok(Vec::new());
+        }
+        self.store.event_type_names(tenant).await.map_err(store_problem)
     }
 }
 
@@ -101,7 +114,8 @@ pub(crate) async fn create(
     params.only(&[], None)?;
     let tenant = api.tenant(caller.tenant(Scope::Manage)?).await?;
     let profile = api.profile(&tenant.draft.profile)?;
-    let rules = Rules { profile, limits: &tenant.draft.limits, guard: &api.guard };
+    let event_types = api.event_types_beside(profile, tenant.id).await?;
+    let rules = Rules { profile, limits: &tenant.draft.limits, guard: &api.guard, event_types: &event_types };
     let given = request.secret.take();
     let mut draft = request.into_draft();
     let mut errors = rules.check(&draft);
@@ -174,7 +188,9 @@ pub(crate) async fn edit(
     let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
     let expected = if_match(&headers)?;
     let tenant = api.tenant(api.endpoint(visible, id).await?.tenant).await?;
-    let rules = Rules { profile: api.profile(&tenant.draft.profile)?, limits: &tenant.draft.limits, guard: &api.guard };
+    let profile = api.profile(&tenant.draft.profile)?;
+    let event_types = api.event_types_beside(profile, tenant.id).await?;
+    let rules = Rules { profile, limits: &tenant.draft.limits, guard: &api.guard, event_types: &event_types };
     let apply = |draft: &mut EndpointDraft| {
         let (kind, channel) = (draft.document.signature_key, draft.document.channel);
         let touched = request.clone().apply(draft);

@@ -2,6 +2,7 @@
 
 mod access;
 mod endpoints;
+mod event_types;
 mod harness;
 mod log;
 mod openapi;

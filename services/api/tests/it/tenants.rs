@@ -49,7 +49,6 @@ async fn each_mistake_in_a_tenant_or_key_is_named() {
         ("limits", json!({"timeout_seconds_max": 61}), "/limits/timeout_seconds_max"),
         ("limits", json!({"rate_per_second_max": -1}), "/limits/rate_per_second_max"),
         ("limits", json!({"endpoint": 1}), "/limits/endpoint"),
-        ("enforce_schemas", json!(true), "/enforce_schemas"),
         ("disable_after_days", json!(1_000), "/disable_after_days"),
         ("colour", json!("red"), "/colour"),
     ];

@@ -1,4 +1,4 @@
-//! Configuration: tenants, API keys, endpoints. Every edit is one transaction that first bumps the version counter,
+//! Configuration: tenants, API keys, endpoints, event types. Every edit is one transaction that first bumps the version counter,
 //! stamps what it touches, and notifies `postrider_config` as a hint to [`crate::feed`].
 //!
 //! Deleting is soft: the row stays as a tombstone, its secrets are wiped, and readers answer "no such".
@@ -7,6 +7,7 @@ mod counter;
 mod document;
 mod endpoint_row;
 mod endpoints;
+mod event_types;
 mod keys;
 mod limits;
 mod secrets;
@@ -18,6 +19,7 @@ pub use document::{
     SignatureKey,
 };
 pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
+pub use event_types::{EventTypeDraft, EventTypePage, SaidThen, SavedEventType, TenantEventType};
 pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scope, Scopes};
 pub use limits::TenantLimits;
 pub(crate) use secrets::open_private;

@@ -200,7 +200,7 @@ impl Store {
         Ok(tenant)
     }
 
-    /// Deletes a tenant with its keys and endpoints.
+    /// Deletes a tenant with its keys, endpoints and event types.
     ///
     /// # Errors
     /// Not found, another version than `if_match`; [`StoreError::Conflict`] for the operator's own.
@@ -221,6 +221,7 @@ impl Store {
             tx.execute(sql, &[&id.0, &version, &now]).await?;
         }
         super::endpoint_row::bury(&tx, "tenant", id.0, version, now).await?;
+        super::event_types::bury(&tx, id, None, version, now).await?;
         finish(tx, version).await
     }
 }

@@ -9,6 +9,7 @@ mod read;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use postrider_model::event::EventType;
 use postrider_model::ids::{EndpointId, KeyId, TenantId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,8 @@ pub struct FeedScope {
     pub tenants: bool,
     /// [`Changes::keys`].
     pub keys: bool,
+    /// [`Changes::event_types`].
+    pub event_types: bool,
     /// [`Changes::subscriptions`].
     pub subscriptions: bool,
     /// [`Changes::endpoints_changed`] (never in a snapshot).
@@ -35,18 +38,23 @@ pub struct FeedScope {
 }
 
 impl FeedScope {
-    /// Tenants and keys.
-    pub const INGEST: Self =
-        Self { tenants: true, keys: true, subscriptions: false, endpoint_ids: false, interventions: false };
+    const TENANTS: Self = Self {
+        tenants: true,
+        keys: false,
+        event_types: false,
+        subscriptions: false,
+        endpoint_ids: false,
+        interventions: false,
+    };
+    /// Tenants, keys and event types.
+    pub const INGEST: Self = Self { keys: true, event_types: true, ..Self::TENANTS };
     /// Tenants and subscriptions.
-    pub const FANOUT: Self =
-        Self { tenants: true, keys: false, subscriptions: true, endpoint_ids: false, interventions: false };
+    pub const FANOUT: Self = Self { subscriptions: true, ..Self::TENANTS };
     /// Tenants, ids of endpoints that changed, interventions.
-    pub const DISPATCHER: Self =
-        Self { tenants: true, keys: false, subscriptions: false, endpoint_ids: true, interventions: true };
+    pub const DISPATCHER: Self = Self { endpoint_ids: true, interventions: true, ..Self::TENANTS };
     /// Everything.
     pub const ALL: Self =
-        Self { tenants: true, keys: true, subscriptions: true, endpoint_ids: true, interventions: true };
+        Self { keys: true, event_types: true, subscriptions: true, endpoint_ids: true, ..Self::DISPATCHER };
 }
 
 /// A tenant, as services need it.
@@ -79,6 +87,17 @@ pub struct KeyConfig {
     pub hash: KeyHash,
     /// What it may do.
     pub scopes: Scopes,
+}
+
+/// What a tenant says about an event type, as ingest needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTypeConfig {
+    /// Whose words.
+    pub tenant: TenantId,
+    /// The type.
+    pub name: EventType,
+    /// The JSON Schema of its `data`; left out for tenants that do not enforce schemas.
+    pub schema: Option<String>,
 }
 
 /// What an active endpoint subscribes to, as fan-out needs it. Not compiled: that takes the tenant's profile.
@@ -117,6 +136,10 @@ pub struct Changes {
     pub keys: Vec<KeyConfig>,
     /// Keys deleted (forget the hash of this id).
     pub keys_gone: Vec<KeyId>,
+    /// Event types that tenants made or edited; all of a tenant's when the tenant was edited.
+    pub event_types: Vec<EventTypeConfig>,
+    /// Event types that tenants deleted.
+    pub event_types_gone: Vec<(TenantId, EventType)>,
     /// Subscriptions of active endpoints made or edited.
     pub subscriptions: Vec<EndpointSubscription>,
     /// Endpoints deleted, made inactive or disabled.
@@ -136,6 +159,8 @@ impl Changes {
             && tenants_gone.is_empty()
             && keys.is_empty()
             && keys_gone.is_empty()
+            && self.event_types.is_empty()
+            && self.event_types_gone.is_empty()
             && self.subscriptions.is_empty()
             && self.subscriptions_gone.is_empty()
             && self.endpoints_changed.is_empty()

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
-use super::{Changes, EndpointSubscription, FeedScope, KeyConfig, TenantConfig};
+use super::{Changes, EndpointSubscription, EventTypeConfig, FeedScope, KeyConfig, TenantConfig};
 use crate::config::{Channel, KeyHash, Scopes};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
@@ -102,6 +102,26 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
             })?;
             let scopes = Scopes::from_bits(row.col("scopes")?);
             changes.keys.push(KeyConfig { id, tenant: TenantId(row.col("tenant")?), hash: KeyHash(hash), scopes });
+            Ok(())
+        })
+        .await?;
+    }
+    if what.event_types {
+        // A tenant that begins to enforce schemas needs those that it had before.
+        let living = if since.is_none() { " AND e.deleted_at IS NULL" } else { "" };
+        let sql = format!(
+            "SELECT e.tenant, e.name, CASE WHEN t.enforce_schemas THEN e.schema END AS schema,
+                    e.deleted_at IS NOT NULL AS gone
+             FROM event_types e JOIN tenants t ON t.id = e.tenant
+             WHERE (e.version > $1 OR (t.version > $1 AND e.deleted_at IS NULL)){living}"
+        );
+        each(&tx, &sql, after, |row| {
+            let (tenant, name) = (TenantId(row.col("tenant")?), row.parsed("name")?);
+            if row.col("gone")? {
+                changes.event_types_gone.push((tenant, name));
+            } else {
+                changes.event_types.push(EventTypeConfig { tenant, name, schema: row.col("schema")? });
+            }
             Ok(())
         })
         .await?;

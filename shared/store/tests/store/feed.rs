@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use postrider_model::delivery::EndpointStatus;
-use postrider_store::config::{EndpointDraft, KeyHash, NewKey, Scopes, TenantDraft};
-use postrider_store::feed::{Changes, Feed, FeedScope};
+use postrider_store::config::{EndpointDraft, EventTypeDraft, KeyHash, NewKey, Scopes, TenantDraft};
+use postrider_store::feed::{Changes, EventTypeConfig, Feed, FeedScope};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ async fn until(feed: &mut Feed, version: i64) -> Changes {
         all.tenants_gone.append(&mut more.tenants_gone);
         all.keys.append(&mut more.keys);
         all.keys_gone.append(&mut more.keys_gone);
+        all.event_types.append(&mut more.event_types);
+        all.event_types_gone.append(&mut more.event_types_gone);
         all.subscriptions.append(&mut more.subscriptions);
         all.subscriptions_gone.append(&mut more.subscriptions_gone);
         all.endpoints_changed.append(&mut more.endpoints_changed);
@@ -128,4 +130,35 @@ async fn a_feed_that_begins_before_the_database_is_there_waits_for_it() {
     assert!(!feed.state().borrow().is_fresh(Duration::from_secs(3_600)));
     fixture.store.migrate().await.unwrap();
     assert!(next(&mut feed).await.snapshot);
+}
+
+#[tokio::test]
+async fn event_types_come_with_their_schemas_only_where_the_tenant_enforces_them() {
+    let fixture = Fixture::new("feed-types").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let name = "order.paid".parse().unwrap();
+    let draft = EventTypeDraft { schema: Some("true".into()), ..EventTypeDraft::default() };
+    store.put_event_type(tenant.id, &name, &draft, None).await.unwrap();
+    let config = |schema: Option<&str>| EventTypeConfig {
+        tenant: tenant.id,
+        name: name.clone(),
+        schema: schema.map(Into::into),
+    };
+
+    let stop = CancellationToken::new();
+    let mut feed = store.follow(FeedScope::INGEST, stop.clone());
+    assert_eq!(next(&mut feed).await.event_types, [config(None)]);
+
+    // The type itself is not edited: that its tenant is, is enough.
+    let enforce = |draft: &mut TenantDraft| -> Result<(), ()> {
+        draft.enforce_schemas = true;
+        Ok(())
+    };
+    let enforcing = store.edit_tenant(tenant.id, None, enforce).await.unwrap();
+    assert_eq!(until(&mut feed, enforcing.version).await.event_types, [config(Some("true"))]);
+
+    store.delete_event_type(tenant.id, &name, None).await.unwrap();
+    let gone = until(&mut feed, store.config_version().await.unwrap()).await;
+    assert_eq!((gone.event_types, gone.event_types_gone), (Vec::new(), vec![(tenant.id, name)]));
+    assert!(store.snapshot(FeedScope::INGEST).await.unwrap().event_types.is_empty());
 }

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod configuration;
+mod event_types;
 mod feed;
 mod health;
 mod partitions;

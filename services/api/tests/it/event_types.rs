@@ -1,0 +1,146 @@
+//! The catalog: what the profile names, what the tenant says.
+
+use serde_json::{Value, json};
+
+use crate::harness::{OPERATOR, World, endpoint};
+
+fn names(page: &Value) -> Vec<&str> {
+    page["data"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenants_own_type_is_made_read_replaced_with_its_etag_and_deleted() {
+    let world = World::new("api_event_types").await;
+    let (tenant, other) = (world.tenant("magnetite").await, world.tenant("magnetite").await);
+    let path = "/v1/event-types/order.paid";
+    let body = json!({"description": "paid", "sample": {"n": 1}, "schema": {"required": ["n"]}});
+    let made = world.call(&tenant.key, "PUT", path, Some(&body)).await;
+    let etag = made.headers["etag"].to_str().unwrap().to_owned();
+    let made = made.ok(201);
+    assert_eq!(
+        (&made["name"], &made["group"], &made["source"]),
+        (&json!("order.paid"), &json!("order"), &json!("tenant"))
+    );
+    for member in ["description", "sample", "schema"] {
+        assert_eq!(made[member], body[member], "{member}");
+    }
+    assert_eq!(world.get(&tenant.key, path).await.ok(200), made);
+    assert_eq!(world.get(OPERATOR, &format!("{path}?tenant={}", tenant.id)).await.ok(200), made);
+    world.get(OPERATOR, path).await.problem(422, "tenant");
+    world.get(&other.key, path).await.problem(404, "");
+    world.call(&other.key, "DELETE", path, None).await.problem(404, "");
+
+    let if_match = [("if-match", etag.as_str())];
+    let replaced = world.call_with(&tenant.key, "PUT", path, Some(&json!({})), &if_match).await.ok(200);
+    assert_eq!((&replaced["description"], replaced.get("sample"), replaced.get("schema")), (&json!(""), None, None));
+    world.call_with(&tenant.key, "PUT", path, Some(&body), &if_match).await.problem(412, "");
+    world.call_with(&tenant.key, "DELETE", path, None, &if_match).await.problem(412, "");
+    world.call(&tenant.key, "DELETE", path, None).await.ok(204);
+    world.get(&tenant.key, path).await.problem(404, "");
+    world.call(&tenant.key, "DELETE", path, None).await.problem(404, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_says_more_about_a_type_of_its_profile_and_takes_it_back() {
+    let world = World::new("api_event_types_profile").await;
+    let tenant = world.tenant("mumara").await;
+    let path = "/v1/event-types/Newsletter%20Opened";
+    let answer = world.get(&tenant.key, path).await;
+    assert!(!answer.headers.contains_key("etag"), "there is no version of the profile's words");
+    let documented = answer.ok(200);
+    assert_eq!((&documented["source"], &documented["wire_name"]), (&json!("profile"), &json!("opened")));
+    assert_eq!((documented.get("group"), documented.get("version")), (None, None));
+    world.call(&tenant.key, "DELETE", path, None).await.problem(409, "");
+
+    let said = world.call(&tenant.key, "PUT", path, Some(&json!({"schema": {"type": "object"}}))).await.ok(201);
+    assert_eq!((&said["source"], &said["schema"]), (&json!("profile"), &json!({"type": "object"})));
+    assert_eq!((&said["description"], &said["sample"]), (&documented["description"], &documented["sample"]));
+    world.call(&tenant.key, "DELETE", path, None).await.ok(204);
+    assert_eq!(world.get(&tenant.key, path).await.ok(200), documented);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalog_is_listed_by_name_page_by_page() {
+    let world = World::new("api_event_types_list").await;
+    let tenant = world.tenant("magnetite").await;
+    for name in ["order.paid", "lead.created", "lead.won", "A"] {
+        world.call(&tenant.key, "PUT", &format!("/v1/event-types/{name}"), Some(&json!({}))).await.ok(201);
+    }
+    let all = world.get(&tenant.key, "/v1/event-types").await.ok(200);
+    let expected = [
+        "A",
+        "lead.completed",
+        "lead.created",
+        "lead.failed",
+        "lead.won",
+        "magnet.generated",
+        "magnet.viewed",
+        "order.paid",
+        "research.completed",
+        "research.failed",
+        "research.started",
+    ];
+    assert_eq!((names(&all), &all["next_cursor"]), (expected.to_vec(), &Value::Null));
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = world.get(&tenant.key, &format!("/v1/event-types?limit=2&cursor={cursor}")).await.ok(200);
+        seen.extend(names(&page).into_iter().map(str::to_owned));
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        cursor = next.to_owned();
+    }
+    assert_eq!(seen, expected);
+    let leads = world.get(&tenant.key, "/v1/event-types?group=lead").await.ok(200);
+    assert_eq!(names(&leads), ["lead.completed", "lead.created", "lead.failed", "lead.won"]);
+    world.get(&tenant.key, "/v1/event-types?group=lea").await.ok(200)["data"]
+        .as_array()
+        .unwrap()
+        .is_empty()
+        .then_some(())
+        .unwrap();
+    world.get(&tenant.key, "/v1/event-types?group=.").await.problem(422, "group");
+    world.get(&tenant.key, "/v1/event-types?cursor=%7B").await.problem(422, "cursor");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_mistake_in_an_event_type_is_named() {
+    let world = World::new("api_event_types_errors").await;
+    let tenant = world.tenant("standard").await;
+    let put = async |name: &str, body: Value| {
+        world.call(&tenant.key, "PUT", &format!("/v1/event-types/{name}"), Some(&body)).await
+    };
+    put("a..b", json!({})).await.problem(422, "name");
+    put("a.b", json!({"colour": 1})).await.problem(422, "/colour");
+    put("a.b", json!({"description": "\u{7}"})).await.problem(422, "/description");
+    put("a.b", json!({"schema": {"properties": {"n": {"type": "number!"}}}}))
+        .await
+        .problem(422, "/schema/properties/n/type");
+    let problem = put("a.b", json!({"schema": {"items": {"$ref": "https://example.com/s.json"}}})).await;
+    assert!(problem.problem(422, "/schema/items/$ref")["detail"].as_str().unwrap().contains("within the schema"));
+    put("a.b", json!({"schema": {"required": ["n"]}, "sample": {}})).await.problem(422, "/sample");
+    let reader = world.key(&tenant.id, &["read", "publish"]).await;
+    world.call(&reader, "PUT", "/v1/event-types/a.b", Some(&json!({}))).await.problem(403, "");
+    world.get(&tenant.key, "/v1/event-types/a..b").await.problem(404, "");
+    assert_eq!(world.get(&tenant.key, "/v1/event-types").await.ok(200)["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_names_the_tenants_own_types_as_the_profiles() {
+    let world = World::new("api_event_types_subscribe").await;
+    let tenant = world.tenant("magnetite").await;
+    let mut hook = endpoint();
+    hook["event_types"] = json!(["lead.created", "order.paid"]);
+    let refused = world.post(&tenant.key, "/v1/endpoints", hook.clone()).await.problem(422, "/event_types/1");
+    assert!(refused["detail"].as_str().unwrap().contains("magnet.viewed"), "{refused:#}");
+    world.call(&tenant.key, "PUT", "/v1/event-types/order.paid", Some(&json!({}))).await.ok(201);
+    let made = world.post(&tenant.key, "/v1/endpoints", hook).await.ok(201);
+
+    // What was valid when it was saved stands, and does not block an edit beside it.
+    world.call(&tenant.key, "DELETE", "/v1/event-types/order.paid", None).await.ok(204);
+    let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+    let edited = world.call(&tenant.key, "PATCH", &path, Some(&json!({"name": "renamed"}))).await.ok(200);
+    assert_eq!(edited["event_types"], json!(["lead.created", "order.paid"]));
+    world
+        .call(&tenant.key, "PATCH", &path, Some(&json!({"event_types": ["order.paid"]})))
+        .await
+        .problem(422, "/event_types/0");
+}

@@ -1,0 +1,267 @@
+//! What tenants say about event types: their own, and their words for their profile's.
+
+use deadpool_postgres::{GenericClient, Transaction};
+use postrider_model::event::EventType;
+use postrider_model::ids::TenantId;
+use postrider_model::limits::{EVENT_TYPES_PER_TENANT_MAX, PAGE_MAX};
+use postrider_model::time::UnixMillis;
+use tokio_postgres::Row;
+
+use super::counter::{bump, check_match, finish};
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::{RowExt, Ts, clean, unsigned};
+
+/// What a tenant says about an event type. Valid JSON and a valid schema are the caller's to check.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventTypeDraft {
+    /// For people.
+    pub description: Option<String>,
+    /// An example of `data`: JSON, as it was written.
+    pub sample: Option<String>,
+    /// The JSON Schema of `data`, as it was written.
+    pub schema: Option<String>,
+}
+
+/// An event type as its tenant says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantEventType {
+    /// Its name.
+    pub name: EventType,
+    /// What the tenant says.
+    pub draft: EventTypeDraft,
+    /// Configuration version of its last edit: its ETag.
+    pub version: i64,
+    /// When it was first said.
+    pub created_at: UnixMillis,
+    /// When it was last edited.
+    pub updated_at: UnixMillis,
+}
+
+/// An event type that was just saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedEventType {
+    /// The type.
+    pub event_type: TenantEventType,
+    /// Whether the tenant had said nothing about it before.
+    pub created: bool,
+}
+
+/// Which of a tenant's event types are wanted, by name.
+#[derive(Debug, Clone, Copy)]
+pub struct EventTypePage<'a> {
+    /// Names after this one; `None`: from the first.
+    pub after: Option<&'a str>,
+    /// This type and those below it, such as `email` for `email.sent`; `None`: all.
+    pub group: Option<&'a str>,
+    /// Most of them, 1 to [`PAGE_MAX`] and one (clamped): so that a caller can ask whether another follows.
+    pub limit: u32,
+}
+
+/// What a tenant said about an event type at some moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SaidThen {
+    /// What it still says.
+    This(TenantEventType),
+    /// Nothing, and nothing since.
+    Nothing,
+    /// Nobody knows any more: it was edited or deleted since.
+    EditedSince,
+}
+
+const COLUMNS: &str = "name, description, sample, schema, version, created_at, updated_at";
+
+impl TenantEventType {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let draft = EventTypeDraft {
+            description: row.col("description")?,
+            sample: row.col("sample")?,
+            schema: row.col("schema")?,
+        };
+        Ok(Self {
+            name: row.parsed("name")?,
+            draft,
+            version: row.col("version")?,
+            created_at: row.at("created_at")?,
+            updated_at: row.at("updated_at")?,
+        })
+    }
+}
+
+async fn find(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    name: &EventType,
+) -> Result<Option<TenantEventType>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM event_types WHERE tenant = $1 AND name = $2 AND deleted_at IS NULL");
+    client.query_opt(&sql, &[&tenant.0, &name.as_str()]).await?.as_ref().map(TenantEventType::read).transpose()
+}
+
+/// Leaves tombstones of a tenant's event types, of all of them for `None`; nothing remains of what they said.
+pub(super) async fn bury(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    name: Option<&EventType>,
+    version: i64,
+    now: Ts,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE event_types SET description = NULL, sample = NULL, schema = NULL, version = $3, updated_at = $4, deleted_at = $4
+         WHERE tenant = $1 AND ($2::text IS NULL OR name = $2) AND deleted_at IS NULL",
+        &[&tenant.0, &name.map(EventType::as_str), &version, &now],
+    )
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Saves what a tenant says about an event type, in the place of what it said before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the tenant, another version than `if_match`, [`StoreError::EventTypeLimit`].
+    pub async fn put_event_type(
+        &self,
+        tenant: TenantId,
+        name: &EventType,
+        draft: &EventTypeDraft,
+        if_match: Option<i64>,
+    ) -> Result<SavedEventType, StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        super::tenants::require(&tx, tenant).await?;
+        let before = find(&tx, tenant, name).await?;
+        match &before {
+            Some(before) => check_match(if_match, before.version)?,
+            // What was never said has no version that could be meant.
+            None if if_match.is_some() => return Err(StoreError::VersionMismatch { current: 0 }),
+            None => {}
+        }
+        if before.is_none() {
+            let sql = "SELECT count(*) AS usage FROM event_types WHERE tenant = $1 AND deleted_at IS NULL";
+            let usage = unsigned(tx.query_one(sql, &[&tenant.0]).await?.col::<i64>("usage")?);
+            if usage >= EVENT_TYPES_PER_TENANT_MAX {
+                return Err(StoreError::EventTypeLimit { usage, limit: EVENT_TYPES_PER_TENANT_MAX });
+            }
+        }
+        let now = UnixMillis::now();
+        let event_type = TenantEventType {
+            name: name.clone(),
+            draft: EventTypeDraft {
+                description: draft.description.as_deref().map(|text| clean(text).into_owned()),
+                ..draft.clone()
+            },
+            version,
+            created_at: before.as_ref().map_or(now, |before| before.created_at),
+            updated_at: now,
+        };
+        tx.execute(
+            "INSERT INTO event_types (tenant, name, description, sample, schema, version, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (tenant, name) DO UPDATE SET (description, sample, schema, version, created_at, updated_at, deleted_at)
+                = ROW (excluded.description, excluded.sample, excluded.schema, excluded.version, excluded.created_at,
+                       excluded.updated_at, NULL)",
+            &[
+                &tenant.0,
+                &name.as_str(),
+                &event_type.draft.description,
+                &event_type.draft.sample,
+                &event_type.draft.schema,
+                &version,
+                &Ts(event_type.created_at),
+                &Ts(now),
+            ],
+        )
+        .await?;
+        finish(tx, version).await?;
+        Ok(SavedEventType { event_type, created: before.is_none() })
+    }
+
+    /// Event types that a tenant says something about, by name.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_event_types(
+        &self,
+        tenant: TenantId,
+        page: EventTypePage<'_>,
+    ) -> Result<Vec<TenantEventType>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM event_types
+             WHERE tenant = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR name > $2)
+               AND ($3::text IS NULL OR name = $3 OR starts_with(name, $3 || '.'))
+             ORDER BY name LIMIT $4"
+        );
+        let limit = i64::from(page.limit.clamp(1, PAGE_MAX + 1));
+        let rows = self.client().await?.query(&sql, &[&tenant.0, &page.after, &page.group, &limit]).await?;
+        rows.iter().map(TenantEventType::read).collect()
+    }
+
+    /// The names of all event types that a tenant says something about.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn event_type_names(&self, tenant: TenantId) -> Result<Vec<EventType>, StoreError> {
+        let sql = "SELECT name FROM event_types WHERE tenant = $1 AND deleted_at IS NULL ORDER BY name";
+        self.client().await?.query(sql, &[&tenant.0]).await?.iter().map(|row| row.parsed("name")).collect()
+    }
+
+    /// What a tenant said about one event type at `moment`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn event_type_at(
+        &self,
+        tenant: TenantId,
+        name: &EventType,
+        moment: UnixMillis,
+    ) -> Result<SaidThen, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS}, deleted_at IS NOT NULL AS gone FROM event_types WHERE tenant = $1 AND name = $2"
+        );
+        let Some(row) = self.client().await?.query_opt(&sql, &[&tenant.0, &name.as_str()]).await? else {
+            return Ok(SaidThen::Nothing);
+        };
+        let said = TenantEventType::read(&row)?;
+        Ok(if said.updated_at > moment {
+            SaidThen::EditedSince
+        } else if row.col("gone")? {
+            SaidThen::Nothing
+        } else {
+            SaidThen::This(said)
+        })
+    }
+
+    /// What a tenant says about one event type, `None` when it says nothing (any more).
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn get_event_type(
+        &self,
+        tenant: TenantId,
+        name: &EventType,
+    ) -> Result<Option<TenantEventType>, StoreError> {
+        find(&self.client().await?, tenant, name).await
+    }
+
+    /// Forgets what a tenant says about an event type.
+    ///
+    /// # Errors
+    /// Not found, another version than `if_match`.
+    pub async fn delete_event_type(
+        &self,
+        tenant: TenantId,
+        name: &EventType,
+        if_match: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let Some(before) = find(&tx, tenant, name).await? else {
+            return Err(StoreError::NotFound { what: "event type" });
+        };
+        check_match(if_match, before.version)?;
+        bury(&tx, tenant, Some(name), version, Ts(UnixMillis::now())).await?;
+        finish(tx, version).await
+    }
+}

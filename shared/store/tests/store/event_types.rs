@@ -1,0 +1,101 @@
+//! What tenants say about event types.
+
+use futures::future::join_all;
+use postrider_model::event::EventType;
+use postrider_model::ids::TenantId;
+use postrider_model::limits::EVENT_TYPES_PER_TENANT_MAX;
+use postrider_store::StoreError;
+use postrider_store::config::{EventTypeDraft, EventTypePage};
+
+use crate::support::Fixture;
+
+fn name(text: &str) -> EventType {
+    text.parse().unwrap()
+}
+
+fn draft(description: &str) -> EventTypeDraft {
+    EventTypeDraft {
+        description: Some(description.into()),
+        // JSON that PostgreSQL's own types would refuse or change.
+        sample: Some(r#"{ "n": 1.00, "text": "\u0000\ud800" }"#.into()),
+        schema: Some("{ }".into()),
+    }
+}
+
+#[tokio::test]
+async fn a_type_is_kept_as_it_was_written_replaced_as_a_whole_and_forgotten() {
+    let fixture = Fixture::new("types").await;
+    let (store, tenant, other) = (&fixture.store, fixture.tenant().await, fixture.tenant().await);
+    let paid = name("order.paid");
+    let made = store.put_event_type(tenant.id, &paid, &draft("paid"), None).await.unwrap();
+    assert!(made.created && made.event_type.draft == draft("paid"));
+    assert_eq!(made.event_type.version, store.config_version().await.unwrap());
+    assert_eq!(store.get_event_type(tenant.id, &paid).await.unwrap(), Some(made.event_type.clone()));
+    assert_eq!(store.get_event_type(other.id, &paid).await.unwrap(), None);
+
+    let unheard = store.put_event_type(tenant.id, &name("unheard.of"), &draft("x"), Some(0)).await;
+    assert!(matches!(unheard, Err(StoreError::VersionMismatch { .. })), "{unheard:?}");
+    let stale = Some(made.event_type.version);
+    let bare = EventTypeDraft::default();
+    let again = store.put_event_type(tenant.id, &paid, &bare, stale).await.unwrap();
+    assert!(!again.created && again.event_type.draft == bare);
+    assert_eq!(again.event_type.created_at, made.event_type.created_at);
+    let refused = store.put_event_type(tenant.id, &paid, &bare, stale).await;
+    assert!(matches!(refused, Err(StoreError::VersionMismatch { .. })), "{refused:?}");
+    let refused = store.delete_event_type(tenant.id, &paid, stale).await;
+    assert!(matches!(refused, Err(StoreError::VersionMismatch { .. })), "{refused:?}");
+    let refused = store.delete_event_type(other.id, &paid, None).await;
+    assert!(matches!(refused, Err(StoreError::NotFound { what: "event type" })), "{refused:?}");
+
+    store.delete_event_type(tenant.id, &paid, None).await.unwrap();
+    assert_eq!(store.get_event_type(tenant.id, &paid).await.unwrap(), None);
+    let remains =
+        "SELECT count(*) FROM event_types WHERE description IS NOT NULL OR sample IS NOT NULL OR schema IS NOT NULL";
+    assert_eq!(fixture.number(remains).await, 0, "a tombstone says nothing");
+    assert!(store.put_event_type(tenant.id, &paid, &bare, None).await.unwrap().created);
+    let nobody = store.put_event_type(TenantId::generate(), &paid, &bare, None).await;
+    assert!(matches!(nobody, Err(StoreError::NotFound { what: "tenant" })), "{nobody:?}");
+
+    store.delete_tenant(tenant.id, None).await.unwrap();
+    assert_eq!(fixture.number("SELECT count(*) FROM event_types WHERE deleted_at IS NULL").await, 0);
+}
+
+#[tokio::test]
+async fn types_are_listed_by_name_from_where_a_page_ended_and_by_group() {
+    let fixture = Fixture::new("types-list").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    for text in ["order.paid", "order", "Order Placed", "orders.x", "order.a.b", "zebra"] {
+        store.put_event_type(tenant.id, &name(text), &EventTypeDraft::default(), None).await.unwrap();
+    }
+    let list = async |after: Option<&'static str>, group: Option<&'static str>, limit| -> Vec<String> {
+        let found = store.list_event_types(tenant.id, EventTypePage { after, group, limit }).await.unwrap();
+        found.iter().map(|found| found.name.to_string()).collect()
+    };
+    assert_eq!(list(None, None, 3).await, ["Order Placed", "order", "order.a.b"]);
+    assert_eq!(list(Some("order.a.b"), None, 3).await, ["order.paid", "orders.x", "zebra"]);
+    assert_eq!(list(None, Some("order"), 9).await, ["order", "order.a.b", "order.paid"]);
+    assert_eq!(list(None, Some("ord"), 9).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn no_race_gets_a_tenant_more_event_types_than_its_limit() {
+    let fixture = Fixture::new("types-limit").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let bare = EventTypeDraft::default();
+    let fill = format!(
+        "INSERT INTO event_types (tenant, name, version, created_at, updated_at)
+         SELECT id, 'filled.' || n, 1, now(), now() FROM tenants, generate_series(3, {EVENT_TYPES_PER_TENANT_MAX}) n
+         WHERE name <> 'operator'"
+    );
+    fixture.sql().await.execute(&fill, &[]).await.unwrap();
+    let names: Vec<EventType> = (0..6).map(|n| name(&format!("new.{n}"))).collect();
+    let results = join_all(names.iter().map(|name| store.put_event_type(tenant.id, name, &bare, None))).await;
+    assert_eq!(results.iter().flatten().count(), 2);
+    for refused in results.iter().filter_map(|result| result.as_ref().err()) {
+        assert!(matches!(refused, StoreError::EventTypeLimit { usage: 200, limit: 200 }), "{refused}");
+    }
+    // What is there can still be edited, and goes away.
+    assert!(!store.put_event_type(tenant.id, &name("filled.9"), &draft("x"), None).await.unwrap().created);
+    store.delete_event_type(tenant.id, &name("filled.9"), None).await.unwrap();
+    store.put_event_type(tenant.id, &name("new.9"), &bare, None).await.expect("there is room again");
+}

@@ -1,0 +1,163 @@
+//! What each of the six products promises in its own measure: how long it waits, what success is, how fast it goes, what it
+//! shows. (What their deliveries look like is in the file of each.)
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::harness::{Answer, Deployment, Receiver, Tenant};
+
+/// Profile, one of its types, its timeout in seconds.
+const PRODUCTS: [(&str, &str, f64); 6] = [
+    ("migma", "subscriber.added", 10.0),
+    ("migomail", "email.sent", 10.0),
+    ("metigan", "email.delivered", 30.0),
+    ("magnetite", "lead.created", 30.0),
+    ("mumara", "Delivered", 30.0),
+    ("standard", "user.created", 15.0),
+];
+
+/// An event that every product takes.
+fn event(event_type: &str) -> Value {
+    json!({
+        "type": event_type, "data": {"email": "jane@example.com", "message_id": "m-1"},
+        "metadata": {"organization_id": "o", "project_id": "p", "lead_id": "l"},
+    })
+}
+
+fn hook(url: &str) -> Value {
+    json!({"name": "hook", "url": url, "event_types": ["*"]})
+}
+
+/// Accepts connections and says nothing.
+async fn black_hole() -> (String, tokio::task::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/", listener.local_addr().expect("bound"));
+    let task = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    (url, task)
+}
+
+fn check_timed_out(attempt: &Value, seconds: f64, of: &str) {
+    let took = attempt["duration_ms"].as_f64().expect("a duration") / 1_000.0;
+    assert_eq!(attempt["outcome"], "timeout", "{of}: {attempt:#}");
+    assert!((seconds..seconds + 2.0).contains(&took), "{of} waited {took} s: {attempt:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_without_an_answer_ends_after_each_products_timeout_or_the_endpoints_own() {
+    let deployment = Deployment::start("timeouts").await;
+    let (url, _hole) = black_hole().await;
+    let checks = PRODUCTS.map(|(profile, event_type, seconds)| {
+        let (deployment, url) = (&deployment, &url);
+        async move {
+            let tenant = deployment.tenant(profile).await;
+            tenant.endpoint(hook(url)).await;
+            let event = tenant.publish(&event(event_type)).await;
+            let delivery = tenant.wait_for_first_attempt(&event).await;
+            check_timed_out(&delivery["attempts"][0], seconds, profile);
+        }
+    });
+    let own = async {
+        let tenant = deployment.tenant("metigan").await;
+        let mut hook = hook(&url);
+        hook["timeout_seconds"] = json!(1);
+        hook["retry_schedule_seconds"] = json!([1]);
+        tenant.endpoint(hook).await;
+        let event = tenant.publish(&event("email.delivered")).await;
+        let delivery = tenant.wait_for_delivery(&event, "failed").await;
+        let attempts = delivery["attempts"].as_array().unwrap();
+        assert_eq!(attempts.len(), 2, "{delivery:#}");
+        attempts.iter().for_each(|attempt| check_timed_out(attempt, 1.0, "an endpoint of its own mind"));
+    };
+    futures::join!(join_all(checks), own);
+}
+
+#[tokio::test]
+async fn any_2xx_is_success_for_every_product_and_a_redirect_is_a_failure_that_is_not_followed() {
+    let deployment = Deployment::start("successes").await;
+    let receiver = Receiver::start().await;
+    for code in [200, 201, 204, 299, 301, 302, 303, 307, 308] {
+        let answer = Answer::status(code).header("location", &receiver.url("/followed"));
+        receiver.answer_at(&format!("/{code}"), answer);
+    }
+    for (profile, event_type, _) in PRODUCTS {
+        let tenant = deployment.tenant(profile).await;
+        for code in [200, 201, 204, 299, 301, 302, 303, 307, 308] {
+            tenant.post("/v1/endpoints", &hook(&receiver.url(&format!("/{code}")))).await;
+        }
+        deployment.configuration_in_force().await;
+        let event = tenant.publish(&event(event_type)).await;
+        let answered = |page: &Value| {
+            let deliveries = page["data"].as_array().map_or(&[][..], Vec::as_slice);
+            deliveries.iter().filter(|delivery| delivery["status_code"].is_u64()).count() == 9
+        };
+        let page = tenant.wait_for(&format!("/v1/deliveries?event_id={event}"), answered).await;
+        for delivery in page["data"].as_array().unwrap() {
+            let succeeded = delivery["status_code"].as_u64().unwrap() < 300;
+            assert_eq!(delivery["status"] == "delivered", succeeded, "{profile}: {delivery:#}");
+        }
+    }
+    assert!(receiver.all().iter().all(|request| request.target != "/followed"));
+}
+
+/// Publishes so many events at once and checks that they arrive no faster than so many a second. (Of single seconds nothing can
+/// be told here: a busy machine bunches requests on their way.)
+async fn check_rate(tenant: &Tenant, receiver: &Receiver, event: &Value, count: usize, per_second: usize) {
+    let batch = json!({"events": vec![event.clone(); count]});
+    tenant.post("/v1/publish/batch", &batch).await;
+    let mut arrived: Vec<_> = receiver.take(count).await.iter().map(|request| request.arrived).collect();
+    arrived.sort();
+    let took = arrived[count - 1] - arrived[0];
+    let least = Duration::from_secs(1) * u32::try_from(count - 1).unwrap() / u32::try_from(per_second).unwrap();
+    assert!(took >= least.mul_f64(0.9) && took < least * 4, "{count} events in {took:?}");
+}
+
+#[tokio::test]
+async fn migma_sends_at_most_100_a_second_to_an_endpoint_and_an_endpoints_own_rate_is_kept_and_on_record() {
+    let deployment = Deployment::start("rates").await;
+    let tenant = deployment.tenant("migma").await;
+    let receiver = Receiver::start().await;
+    tenant.endpoint(hook(&receiver.url("/"))).await;
+    let event = event("subscriber.added");
+    check_rate(&tenant, &receiver, &event, 250, 100).await;
+
+    let slow = deployment.tenant("standard").await;
+    let mut own = hook(&receiver.url("/"));
+    own["rate_per_second"] = json!(10);
+    slow.endpoint(own).await;
+    check_rate(&slow, &receiver, &event, 25, 10).await;
+    // What waited for the rate says so.
+    let all_there = |page: &Value| page["data"].as_array().is_some_and(|data| data.len() == 25);
+    let page = slow.wait_for("/v1/deliveries?status=delivered", all_there).await;
+    let mut held = 0;
+    for delivery in page["data"].as_array().unwrap() {
+        let path = format!("/v1/deliveries/{}", delivery["id"].as_str().unwrap());
+        let attempt = slow.get(&path).await["attempts"][0].clone();
+        held += usize::from(attempt["held_reason"] == "rate" && attempt["held_ms"].as_u64() > Some(0));
+    }
+    assert!(held >= 10, "{held} of 25 were held on record");
+}
+
+#[tokio::test]
+async fn a_secret_is_shown_when_it_is_made_and_when_it_is_rotated_and_never_again_by_any_product() {
+    let deployment = Deployment::start("shown-once").await;
+    for (profile, ..) in PRODUCTS {
+        let tenant = deployment.tenant(profile).await;
+        let made = tenant.post("/v1/endpoints", &hook("https://example.com/")).await;
+        let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+        let rotated = tenant.post(&format!("{path}/rotate-secret"), &json!({})).await;
+        let secrets = [&made["secret"], &rotated["secret"]].map(|secret| secret.as_str().expect(profile).to_owned());
+        assert_ne!(secrets[0], secrets[1]);
+        let edited = tenant.patch(&path, &json!({"name": "renamed"})).await;
+        for answer in [tenant.get(&path).await, tenant.get("/v1/endpoints").await, edited] {
+            assert!(secrets.iter().all(|secret| !answer.to_string().contains(secret)), "{profile}: {answer:#}");
+        }
+    }
+}
