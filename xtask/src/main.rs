@@ -9,6 +9,8 @@ mod bench;
 mod child;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod metrics_page;
 mod report;
 mod stop;
 mod test;
