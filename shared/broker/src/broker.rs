@@ -59,6 +59,10 @@ impl Broker {
         let consume = Link::start(&config, "consume", &stop).await?;
         let own = Singles::start(publish.clone(), "own");
         metrics::describe();
+        for connection in ["publish", "consume"] {
+            metrics::connecting(connection);
+        }
+        metrics::blocked(false);
         let consumed = ConsumedQueues::default();
         let inner = Arc::new(Inner { config, publish, consume, own, rpc: OnceCell::new(), consumed });
         let weak = Arc::downgrade(&inner);

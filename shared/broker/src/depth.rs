@@ -44,6 +44,7 @@ impl ConsumedQueues {
     pub(crate) fn of(&self, queue: Queue, in_members: bool) -> Arc<Consumed> {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let tally = queues.entry(queue).or_insert_with(|| {
+            metrics::consuming(queue.name());
             let counter = ::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name());
             Arc::new(Consumed { counter, messages: AtomicU64::new(0), members: AtomicU64::new(0), in_members })
         });

@@ -50,6 +50,18 @@ pub(crate) fn count(name: &'static str, label: &'static str, value: String, by: 
     counter!(name, label => value).increment(by);
 }
 
+/// Counters of a queue that is consumed: there from the start, so that the first increase is seen as one.
+pub(crate) fn consuming(queue: &'static str) {
+    for name in [DEAD_LETTERS, EXPLODED, RESUBSCRIBES] {
+        counter!(name, "queue" => queue).increment(0);
+    }
+}
+
+/// The same for a connection.
+pub(crate) fn connecting(connection: &'static str) {
+    counter!(RECONNECTS, "connection" => connection).increment(0);
+}
+
 /// What a queue holds; `members` where its consumers know.
 pub(crate) fn depth(queue: &'static str, messages: u32, members: Option<f64>) {
     gauge!(QUEUE_MESSAGES, "queue" => queue).set(f64::from(messages));

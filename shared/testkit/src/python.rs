@@ -1,4 +1,5 @@
-//! A Python that knows a package: `pika`, to run the examples of the documentation with; `schemathesis`, to fuzz the API.
+//! A Python that knows a package: `pika`, to run the examples of the documentation with; `schemathesis`, to fuzz the API;
+//! `kubernetes-validate`, to check what is given to Kubernetes.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,6 +30,14 @@ const SCHEMATHESIS: Package = Package {
     hint: "it takes Python 3.10 or later with pip (apt-get install -y python3-pip), and pypi.org within reach",
 };
 
+/// Brings `yaml` and `jsonschema`, too.
+const KUBERNETES_VALIDATE: Package = Package {
+    module: "kubernetes_validate",
+    requirement: "kubernetes-validate==1.37.0",
+    folder: "python-kubernetes-validate",
+    hint: "it takes Python 3.9 or later with pip (apt-get install -y python3-pip), and pypi.org within reach",
+};
+
 /// Pythons to look at: the one on the path, and the system's, which apt's packages are for.
 const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
 
@@ -47,6 +56,14 @@ pub fn with_pika() -> Result<Command> {
 /// No Python has it, and none could install it: what pip said.
 pub fn with_schemathesis() -> Result<Command> {
     with(&SCHEMATHESIS)
+}
+
+/// The same for `kubernetes_validate`, and with it `yaml` and `jsonschema`.
+///
+/// # Errors
+/// As [`with_schemathesis`].
+pub fn with_kubernetes_validate() -> Result<Command> {
+    with(&KUBERNETES_VALIDATE)
 }
 
 fn with(package: &Package) -> Result<Command> {
