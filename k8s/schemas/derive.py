@@ -33,7 +33,11 @@ def tidy(schema):
     alternatives = [part for part in schema.get("anyOf", []) if part != {"type": "null"}]
     if len(alternatives) == 1:
         return tidy(alternatives[0])
-    return {key: tidy(value) for key, value in schema.items() if key not in TEXT}
+    tidied = {key: tidy(value) for key, value in schema.items() if key not in TEXT}
+    if isinstance(tidied.get("pattern"), str):
+        # Go takes flags anywhere, Python at the start.
+        tidied["pattern"] = tidied["pattern"].replace("^(?i)", "(?i)^")
+    return tidied
 
 
 def used(schema):
