@@ -1,6 +1,7 @@
 //! A Python that knows a package: `pika`, to run the examples of the documentation with; `schemathesis`, to fuzz the API;
 //! `kubernetes-validate`, to check what is given to Kubernetes.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -71,6 +72,10 @@ fn with(package: &Package) -> Result<Command> {
         return Ok(Command::new(python));
     }
     let folder = default_folder().join(package.folder);
+    // One of several tests, or of several processes, installs it for all.
+    std::fs::create_dir_all(default_folder()).context("making the checkout's folder")?;
+    let lock = File::create(folder.with_extension("lock")).context("a lock file")?;
+    lock.lock().context("waiting for the lock")?;
     let installed = folder.is_dir();
     let mut said = Vec::new();
     for python in PYTHONS {
@@ -131,7 +136,17 @@ fn runs(command: &mut Command) -> bool {
 fn install(python: &str, package: &Package, folder: &Path) -> Result<String> {
     let beside = folder.with_extension(std::process::id().to_string());
     let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--target"]).arg(&beside);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-compile",
+        "--target",
+    ])
+    .arg(&beside);
     let output = match pip.arg(package.requirement).stdin(Stdio::null()).output() {
         Ok(output) => output,
         Err(error) => return Ok(error.to_string()),

@@ -15,9 +15,13 @@ import kubernetes_validate
 import yaml
 
 VERSION = "1.33"
+# In C where there is one.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Made by the operators, or by whoever deploys (k8s/components/production/secret.example.yaml).
 SECRETS = {"postrider-rabbitmq-default-user", "postrider-postgres-app", "postrider-keys", "postrider-tls"}
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
+# POSTRIDER_DATABASE_CONNECTIONS_MAX where it is not set.
+POOL = 16
 SERVICES = ("ingest", "fanout", "dispatcher", "recorder", "api")
 
 
@@ -31,8 +35,18 @@ def schemas(folder):
     return found
 
 
+SEEN = {}
+
+
 def invalid(thing, validators):
-    """What the schema says."""
+    """What the schema says; asked once of the same object in several overlays."""
+    key = json.dumps(thing, sort_keys=True)
+    if key not in SEEN:
+        SEEN[key] = list(violations(thing, validators))
+    return SEEN[key]
+
+
+def violations(thing, validators):
     own = validators.get((thing.get("apiVersion"), thing.get("kind")))
     if own:
         for error in own.iter_errors(thing):
@@ -159,17 +173,41 @@ def whole(things):
                 outside.update(selected(thing["spec"]["podSelector"], things))
     if outside != {"dispatcher"}:
         yield f"these reach the internet: {sorted(outside)}"
+    for thing in things:
+        if thing["kind"] == "Cluster":
+            allowed, most = int(thing["spec"]["postgresql"]["parameters"]["max_connections"]), connections(things)
+            # Some are for people, replication and backups.
+            if most > allowed * 0.9:
+                yield f"{most} connections may be made to PostgreSQL, which takes {allowed}"
     denied = named.get(("NetworkPolicy", "postrider-nothing-else"), {}).get("spec", {})
     if denied.get("policyTypes") != ["Ingress", "Egress"] or "egress" in denied or "ingress" in denied:
         yield "what no policy names is not denied"
 
 
+def connections(things):
+    """Most connections to PostgreSQL, every autoscaler at its end: a pool each, and one that the configuration is followed on."""
+    most = {}
+    for thing in things:
+        spec = thing.get("spec", {})
+        if thing["kind"] == "Deployment":
+            most.setdefault(thing["metadata"]["name"], spec.get("replicas", 1))
+        if thing["kind"] in ("HorizontalPodAutoscaler", "ScaledObject"):
+            most[spec["scaleTargetRef"]["name"]] = spec.get("maxReplicas", spec.get("maxReplicaCount"))
+    total = 0
+    for thing in things:
+        if thing["kind"] == "Deployment":
+            env = thing["spec"]["template"]["spec"]["containers"][0]["env"]
+            pool = next((int(v["value"]) for v in env if v["name"] == "POSTRIDER_DATABASE_CONNECTIONS_MAX"), POOL)
+            total += most[thing["metadata"]["name"]] * (pool + 1)
+    return total
+
+
 def problems(path, validators, alerts):
-    things = [thing for thing in yaml.safe_load_all(Path(path).read_text()) if thing]
+    things = [thing for thing in yaml.load_all(Path(path).read_text(), LOADER) if thing]
     operators = {thing["metadata"]["name"] for thing in things if thing["kind"] in ("RabbitmqCluster", "Cluster")}
     for thing in things:
         name = f"{thing.get('kind')} {thing['metadata']['name']}"
-        found = list(invalid(thing, validators))
+        found = invalid(thing, validators).copy()
         if thing["kind"] in WORKLOADS:
             found += unrestricted(thing)
         for image in images(thing):

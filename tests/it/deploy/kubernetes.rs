@@ -7,7 +7,7 @@ use postrider_testkit::debian::Tool;
 use postrider_testkit::python;
 use tokio::process::Command;
 
-use super::{checkout, run, tool};
+use super::{checkout, run, text, tool};
 
 /// Builds an overlay into a file of `folder`.
 async fn build(overlay: &Path, folder: &Path) -> PathBuf {
@@ -64,6 +64,7 @@ async fn the_check_of_the_overlays_finds_what_is_wrong() {
         ("name: postrider-keys", "name: postrider-key", "which nobody makes"),
         ("path: /v1/publish\n", "path: /v1/publishing\n", "does not route by path"),
         ("severity: page", "severity: pager", "has not the groups of alerts.yml"),
+        ("max_connections: \"400\"", "max_connections: \"250\"", "connections may be made to PostgreSQL"),
         ("policyTypes:\n  - Ingress\n  - Egress", "policyTypes:\n  - Ingress", "what no policy names is not denied"),
     ];
     let mut files = Vec::new();
@@ -80,4 +81,24 @@ async fn the_check_of_the_overlays_finds_what_is_wrong() {
         let found = said.lines().any(|line| line.starts_with(&name) && line.contains(expected));
         assert!(found, "{to}: not found, but\n{said}");
     }
+}
+
+#[tokio::test]
+async fn the_simulation_of_the_autoscaler_says_what_is_written_down() {
+    let python = tokio::task::spawn_blocking(python::with_kubernetes_validate).await.expect("no panic");
+    let mut command = Command::from(python.unwrap_or_else(|error| panic!("{error:#}")));
+    let said =
+        run(command.arg(checkout().join("deploy/simulation/autoscaling.py")).env("PYTHONDONTWRITEBYTECODE", "1")).await;
+    let kept = text("deploy/simulation/burst.txt");
+    assert!(said == kept, "run python3 autoscaling.py > burst.txt in deploy/simulation, and look at docs/scaling.md");
+}
+
+#[tokio::test]
+async fn every_crate_of_the_binary_has_a_licence_that_is_allowed() {
+    let mut sbom = Command::new("python3");
+    let said = run(sbom.arg(checkout().join("deploy/release/sbom.py"))).await;
+    let document: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let components = document["components"].as_array().expect("components");
+    assert!(components.iter().any(|component| component["name"] == "tokio"), "{} components", components.len());
+    assert!(components.iter().all(|component| component["name"] != "insta"), "what only tests use is not shipped");
 }

@@ -7,6 +7,7 @@ mod monitoring;
 mod scrape;
 mod stack;
 mod survive;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -95,11 +95,26 @@ impl Prometheus {
         serde_json::from_str(&answer.text().await.ok()?).ok()
     }
 
-    /// Evaluates; the number of series.
-    async fn series(&self, query: &str) -> usize {
-        let answer = self.get("/api/v1/query", &[("query", query)]).await.expect("an answer");
+    /// Evaluates; the number of series, `None` while it starts.
+    async fn series(&self, query: &str) -> Option<usize> {
+        let answer = self.get("/api/v1/query", &[("query", query)]).await?;
         assert_eq!(answer["status"], "success", "{query}: {answer}");
-        answer["data"]["result"].as_array().expect("a vector").len()
+        answer["data"]["result"].as_array().map(Vec::len)
+    }
+
+    /// Waits until each query, of which is said where it stands, has an answer.
+    async fn wait_for(&self, mut asked: Vec<(&str, &str)>) {
+        let begun = Instant::now();
+        loop {
+            let answers = futures::future::join_all(asked.iter().map(|(_, query)| self.series(query))).await;
+            let mut answers = answers.into_iter();
+            asked.retain(|_| answers.next().flatten().unwrap_or_default() == 0);
+            if asked.is_empty() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "these are asked for and not measured: {asked:#?}");
+            sleep(LOOK_EVERY).await;
+        }
     }
 }
 
@@ -140,27 +155,10 @@ async fn what_dashboards_alerts_and_the_autoscaler_ask_for_is_measured() {
     // Names within other words: the name of a group, a job, a link.
     wanted.retain(|selector| selector.len() > "postrider_".len() && known(selector));
     assert!(wanted.len() > 40, "{wanted:?}");
-    let begun = Instant::now();
-    loop {
-        let mut missing = Vec::new();
-        for selector in &wanted {
-            match prometheus.get("/api/v1/query", &[("query", selector)]).await {
-                Some(answer) if answer["data"]["result"].as_array().is_some_and(|series| !series.is_empty()) => {}
-                _ => missing.push(selector),
-            }
-        }
-        if missing.is_empty() {
-            break;
-        }
-        assert!(begun.elapsed() < PATIENCE, "these are asked for and not measured: {missing:#?}");
-        sleep(LOOK_EVERY).await;
-    }
-
+    prometheus.wait_for(wanted.iter().map(|selector| ("a selector", selector.as_str())).collect()).await;
     // Every query is one, and those that divide or compare have something to do it with.
     asked.retain(|(_, query)| selectors(query).iter().all(known));
-    for (place, query) in &asked {
-        assert!(prometheus.series(query).await > 0, "{place}: {query} shows nothing");
-    }
+    prometheus.wait_for(asked.iter().map(|(place, query)| (place.as_str(), query.as_str())).collect()).await;
     let rules = prometheus.get("/api/v1/rules", &[]).await.expect("an answer");
     for group in rules["data"]["groups"].as_array().expect("groups") {
         for rule in group["rules"].as_array().expect("rules") {
@@ -169,6 +167,6 @@ async fn what_dashboards_alerts_and_the_autoscaler_ask_for_is_measured() {
         }
     }
     // The services' own label is kept, and every replica answers.
-    assert_eq!(prometheus.series("count by (service) (up{job=\"postrider\"} == 1)").await, 5);
-    assert_eq!(prometheus.series("up{job=\"postrider\",exported_service!=\"\"}").await, 0);
+    assert_eq!(prometheus.series("count by (service) (up{job=\"postrider\"} == 1)").await, Some(5));
+    assert_eq!(prometheus.series("up{job=\"postrider\",exported_service!=\"\"}").await, Some(0));
 }

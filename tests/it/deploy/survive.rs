@@ -10,6 +10,8 @@ use crate::harness::Ledger;
 
 const EVENTS: usize = 3_000;
 const BATCH: usize = 50;
+/// About 500 bytes an event, as the benchmark's.
+const PAD: &str = "0123456789";
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -47,7 +49,7 @@ async fn the_compose_file_is_clean_bounded_and_scales_its_dispatchers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed() {
     let mut stack = Stack::start("compose", 3).await;
-    let ledger = Ledger::start(Duration::from_millis(10)).await;
+    let ledger = Ledger::start(Duration::from_millis(20)).await;
     let key = stack.tenant().await;
     let endpoint = json!({"name": "hook", "channel": "web", "url": ledger.url("hook"), "event_types": ["*"], "retry_schedule_seconds": [1, 1, 2]});
     stack.post("/v1/endpoints", &key, &endpoint).await;
@@ -63,17 +65,24 @@ async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed(
         assert_eq!(answer.status().as_u16(), 404, "{path} through the proxy");
     }
 
-    for from in (0..EVENTS).step_by(BATCH) {
-        let events: Vec<_> = (from..from + BATCH)
-            .map(|n| json!({"type": "a.b", "id": format!("compose-{n}"), "data": {"n": n}}))
-            .collect();
-        stack.post("/v1/publish/batch", &key, &json!({"events": events})).await;
-    }
-    assert!(ledger.unanswered() > 0, "no POST is under way at the kill");
-    let victim = stack.replicas.iter_mut().find(|replica| replica.service == "dispatcher").expect("it runs");
-    victim.kill9().await;
-    let delivered_before = ledger.entries().len();
+    let at = stack.replicas.iter().position(|replica| replica.service == "dispatcher").expect("it runs");
+    let mut victim = stack.replicas.remove(at);
+    let publish = async {
+        for from in (0..EVENTS).step_by(BATCH) {
+            let event = |n| json!({"type": "a.b", "id": format!("compose-{n}"), "data": {"n": n, "pad": PAD.repeat(48)}});
+            let events: Vec<_> = (from..from + BATCH).map(event).collect();
+            stack.post("/v1/publish/batch", &key, &json!({"events": events})).await;
+        }
+    };
+    let kill = async {
+        ledger.wait_for_posts(EVENTS / 4, PATIENCE).await;
+        assert!(ledger.unanswered() > 0, "no POST is under way at the kill");
+        victim.kill9().await;
+        ledger.entries().len()
+    };
+    let ((), delivered_before) = tokio::join!(publish, kill);
     assert!(delivered_before < EVENTS, "everything was delivered before the kill");
+    stack.replicas.push(victim);
 
     let ours = || ledger.entries().into_iter().filter(|((_, event), _)| event.starts_with("compose-"));
     while ours().count() < EVENTS {
@@ -100,6 +109,10 @@ async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed(
         assert!(begun.elapsed() < PATIENCE, "{delivered} of {EVENTS} are recorded as delivered");
         sleep(LOOK_EVERY).await;
     }
+    let size = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
+                WHERE relname ~ '^(events|decisions|deliveries|attempts)_[0-9]{8}$'";
+    let bytes: i64 = database.query_one(size, &[]).await.expect("a sum").get(0);
+    println!("{} bytes a delivery in PostgreSQL, indexes included", bytes / i64::try_from(EVENTS).expect("few"));
     let graces: Vec<_> = stack.replicas.iter().map(|replica| stack.grace(replica.service)).collect();
     for (replica, grace) in stack.replicas.iter_mut().zip(graces).filter(|(replica, _)| replica.service != "dispatcher")
     {
@@ -109,5 +122,5 @@ async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed(
     assert_eq!(stack.of("dispatcher").len(), 3);
     let healthy =
         futures::future::join_all(stack.of("dispatcher").into_iter().map(|replica| replica.is_healthy())).await;
-    assert_eq!(healthy, [false, true, true], "what HEALTHCHECK says of the killed one and of the others");
+    assert_eq!(healthy, [true, true, false], "what HEALTHCHECK says of the killed one and of the others");
 }

@@ -4,6 +4,7 @@ mod attributes;
 mod configuration;
 mod feed;
 mod health;
+mod migrating;
 mod partitions;
 mod reading;
 mod recording;
