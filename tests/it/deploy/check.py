@@ -131,7 +131,7 @@ def dangling(thing, things, operators):
     selectors = {"Service": spec.get("selector"), "PodDisruptionBudget": spec.get("selector"), "NetworkPolicy": spec.get("podSelector")}
     selector = selectors.get(kind)
     if selector and not list(selected(selector, things)):
-        if selector.get("matchLabels", selector).get("app.kubernetes.io/name") not in operators:
+        if not operators & set(map(str, selector.get("matchLabels", selector).values())):
             yield f"selects nothing: {selector}"
     target = spec.get("scaleTargetRef")
     if target and (target.get("kind", "Deployment"), target["name"]) not in names:

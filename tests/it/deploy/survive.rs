@@ -69,7 +69,8 @@ async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed(
     let mut victim = stack.replicas.remove(at);
     let publish = async {
         for from in (0..EVENTS).step_by(BATCH) {
-            let event = |n| json!({"type": "a.b", "id": format!("compose-{n}"), "data": {"n": n, "pad": PAD.repeat(48)}});
+            let event =
+                |n| json!({"type": "a.b", "id": format!("compose-{n}"), "data": {"n": n, "pad": PAD.repeat(48)}});
             let events: Vec<_> = (from..from + BATCH).map(event).collect();
             stack.post("/v1/publish/batch", &key, &json!({"events": events})).await;
         }

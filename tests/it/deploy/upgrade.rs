@@ -54,13 +54,14 @@ async fn a_queue_filled_by_another_release_drains() {
     let connection = lapin::Connection::connect(&deployment.scope().amqp_url, lapin::ConnectionProperties::default());
     let channel = connection.await.expect("the broker").create_channel().await.expect("a channel");
     channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
-    let mut expected = Vec::new();
+    let (mut expected, mut events, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
     for release in [older, newer] {
         let (by_fanout, by_lane) = (EventId::generate(), EventId::generate());
-        for (exchange, key, head) in [
-            (ACCEPTED_EXCHANGE, "", release(event_head(&by_fanout))),
-            (LANES_EXCHANGE, "live", release(task_head(&by_lane))),
-        ] {
+        let task = task_head(&by_lane);
+        deliveries.push(task["delivery"]["id"].as_str().expect("an id").to_owned());
+        for (exchange, key, head) in
+            [(ACCEPTED_EXCHANGE, "", release(event_head(&by_fanout))), (LANES_EXCHANGE, "live", release(task))]
+        {
             let bytes = bundle::encode(&[Member::new(&head, br#"{"n":1}"#.as_slice().into()).expect("a head")]);
             let properties =
                 BasicProperties::default().with_delivery_mode(2).with_content_type(bundle::CONTENT_TYPE.into());
@@ -70,14 +71,21 @@ async fn a_queue_filled_by_another_release_drains() {
             assert!(confirm.is_ack() && confirm.take_message().is_none(), "{exchange} takes it");
         }
         expected.extend([by_fanout.to_string(), by_lane.to_string()]);
+        events.push(by_fanout.to_string());
     }
     let requests = receiver.take(expected.len()).await;
     let mut came: Vec<_> = requests.iter().map(|request| request.header("webhook-id").to_owned()).collect();
     came.sort();
     expected.sort();
     assert_eq!(came, expected);
-    for id in &expected {
+    for id in &events {
         tenant.wait_for_delivery(id, "delivered").await;
+    }
+    // Those of the lane have no event on record, only themselves.
+    for id in &deliveries {
+        let url = format!("/v1/deliveries/{id}");
+        tenant.wait_for_attempts(id, 1).await;
+        tenant.wait_for(&url, |delivery| delivery["status"] == "delivered").await;
     }
     let dead = deployment.operator().get("/v1/dead-letters").await;
     assert_eq!(dead["data"], json!([]), "nothing of it could not be read");
