@@ -1,6 +1,7 @@
 //! Programs of Debian 13 that deployment files are checked with, on any Debian: their packages are unpacked into the
 //! checkout's ignored folder, and nothing is installed.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -52,11 +53,17 @@ impl Tool {
     }
 }
 
-/// Where a program is, after getting what is missing. The first call on a machine takes some seconds.
+/// Where a program is, after getting what is missing. The first call on a machine takes some seconds. Without apt it is what the
+/// path has under that name.
 ///
 /// # Errors
-/// No apt, or apt's own words.
+/// Neither, or apt's own words.
 pub fn tool(tool: Tool) -> Result<PathBuf> {
+    let name = Path::new(tool.place()).file_name().context("a name")?;
+    if on_path("apt-get".as_ref()).is_none() {
+        return on_path(name)
+            .with_context(|| format!("{} is not installed, and there is no apt-get to get it with", name.display()));
+    }
     let folder = default_folder().join("debian");
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let program = folder.join("root").join(tool.place());
@@ -120,6 +127,11 @@ fn mirror() -> Result<String> {
         run(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]))?;
     let is_main = |uri: &&str| uri.trim_end_matches('/').ends_with("/debian");
     targets.lines().find(is_main).map(str::to_owned).context("apt's sources name no mirror of Debian")
+}
+
+fn on_path(name: &OsStr) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 fn run(command: &mut Command) -> Result<String> {
