@@ -11,6 +11,8 @@ mod child;
 mod layers;
 #[cfg(test)]
 mod metrics_page;
+#[cfg(test)]
+mod migrations_page;
 mod report;
 mod stop;
 mod test;

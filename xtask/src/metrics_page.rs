@@ -4,10 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The checkout.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in a workspace").to_path_buf()
-}
+use crate::child::checkout;
 
 /// Source files under a folder.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -39,13 +36,13 @@ fn names(text: &str, quote: char) -> BTreeSet<String> {
 fn the_page_of_metrics_names_each_metric_and_no_other() {
     let mut files = Vec::new();
     for folder in ["services", "shared"] {
-        sources(&root().join(folder), &mut files);
+        sources(&checkout().join(folder), &mut files);
     }
     let text = |path: PathBuf| std::fs::read_to_string(path).expect("a file");
     // Only where they are counted or described: `RUST_LOG` and databases have such names, too.
     let counted = files.into_iter().filter(|path| path.ends_with("metrics.rs")).map(text);
     let in_code: BTreeSet<String> = counted.flat_map(|text| names(&text, '"')).collect();
-    let in_page = names(&text(root().join("docs/metrics.md")), '`');
+    let in_page = names(&text(checkout().join("docs/metrics.md")), '`');
     let missing: Vec<_> = in_code.difference(&in_page).collect();
     let invented: Vec<_> = in_page.difference(&in_code).collect();
     assert!(missing.is_empty(), "docs/metrics.md has no row for {missing:?}");
