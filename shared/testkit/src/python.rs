@@ -36,7 +36,7 @@ const KUBERNETES_VALIDATE: Package = Package {
     module: "kubernetes_validate",
     requirement: "kubernetes-validate==1.37.0",
     folder: "python-kubernetes-validate",
-    hint: "it takes Python 3.9 or later with pip (apt-get install -y python3-pip), and pypi.org within reach",
+    hint: "it takes Python 3.9 or later with pip (apt-get install -y python3-pip), and a package index within reach",
 };
 
 /// Pythons to look at: the one on the path, and the system's, which apt's packages are for.

@@ -111,7 +111,7 @@ impl Stack {
     }
 
     /// The database's URL.
-    pub(crate) fn database(&self) -> &str {
+    pub(crate) fn database_url(&self) -> &str {
         &self.scope.database_url
     }
 

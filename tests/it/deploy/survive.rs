@@ -99,7 +99,7 @@ async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed(
     );
 
     let (database, connection) =
-        tokio_postgres::connect(stack.database(), tokio_postgres::NoTls).await.expect("the database");
+        tokio_postgres::connect(stack.database_url(), tokio_postgres::NoTls).await.expect("the database");
     tokio::spawn(connection);
     let count = "SELECT count(*) FROM deliveries WHERE event_id LIKE 'compose-%' AND status = 4";
     loop {
