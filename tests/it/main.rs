@@ -9,6 +9,7 @@ mod blocked;
 mod cloudevents;
 mod crash;
 mod dead_letters;
+mod deploy;
 mod edits;
 mod event_types;
 mod every_product;

@@ -9,6 +9,10 @@ mod bench;
 mod child;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod metrics_page;
+#[cfg(test)]
+mod migrations_page;
 mod report;
 mod stop;
 mod test;

@@ -87,7 +87,7 @@ pub(crate) async fn make(
         metrics.held_seconds.record(held_for);
     }
     if task.number == 1 && task.trigger == Trigger::First {
-        endpoint.promise.record(task.delivery.accepted_at.until(ended_at));
+        endpoint.counts.promise.record(task.delivery.accepted_at.until(ended_at));
     }
     let record = AttemptRecord {
         number: task.number,

@@ -191,6 +191,7 @@ impl Dispatcher {
         let draw = if policy.jitter_max > 0.0 { rand::random::<f64>() } else { 0.0 };
         let conclusion = conclude::after_attempt(*task, record, retry_after, &policy, ended_at, draw).traced(trace);
         let Conclusion { report, next } = conclusion;
+        endpoint.counts.after_attempt(report.status);
         let report = self.outcomes.submit(vec![encode(&report, excerpt)?]);
         let Some((next, delay)) = next else { return Ok(report.await?) };
         let lane = if entry.gate.is_slow() { Lane::Slow } else { next.lane };

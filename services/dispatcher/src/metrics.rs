@@ -4,7 +4,7 @@ use ::metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use postrider_model::attempt::Outcome;
-use postrider_model::delivery::{DiscardReason, HeldReason};
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason};
 
 /// Attempts that ended; label `outcome`.
 pub const ATTEMPTS: &str = "postrider_dispatcher_attempts_total";
@@ -16,6 +16,8 @@ pub const IN_FLIGHT: &str = "postrider_dispatcher_attempts_in_flight";
 pub const LATE_SECONDS: &str = "postrider_dispatcher_retry_late_seconds";
 /// Seconds from accepting an event to the end of its first attempt; label `profile`.
 pub const PROMISE_SECONDS: &str = "postrider_dispatcher_accepted_to_first_attempt_seconds";
+/// Deliveries that ended with an attempt, tests aside; labels `profile` and `status` (`delivered`, `failed`).
+pub const ENDED: &str = "postrider_dispatcher_deliveries_total";
 /// Times that a delivery was sent to the ladder to wait; label `reason` (`rate`, `concurrency`, `breaker`, `configuration`).
 pub const HELD: &str = "postrider_dispatcher_held_total";
 /// Seconds that deliveries were held before their attempt, in memory or on the ladder.
@@ -48,6 +50,7 @@ pub fn describe() {
     describe_gauge!(IN_FLIGHT, "attempts that are out now");
     describe_histogram!(LATE_SECONDS, Unit::Seconds, "how much later than due retries began");
     describe_histogram!(PROMISE_SECONDS, Unit::Seconds, "from accepting an event to the end of its first attempt");
+    describe_counter!(ENDED, "deliveries that ended with an attempt");
     describe_counter!(HELD, "times that a delivery was sent to the ladder to wait");
     describe_histogram!(HELD_SECONDS, Unit::Seconds, "how long deliveries were held before their attempt");
     describe_counter!(MOVED, "deliveries moved to the slow lane before their attempt");
@@ -61,9 +64,30 @@ pub fn describe() {
     describe_gauge!(LAG_SECONDS, Unit::Seconds, "how late this process itself is on average");
 }
 
-/// The promise of a profile, looked up once per endpoint.
-pub(crate) fn promise(profile: &str) -> Histogram {
-    histogram!(PROMISE_SECONDS, "profile" => profile.to_owned())
+/// What is counted by profile; the handles are looked up once per endpoint.
+#[derive(Debug)]
+pub(crate) struct ProfileMetrics {
+    pub(crate) promise: Histogram,
+    pub(crate) delivered: Counter,
+    pub(crate) failed: Counter,
+}
+
+impl ProfileMetrics {
+    pub(crate) fn new(profile: &str) -> Self {
+        let profile = profile.to_owned();
+        let ended = |status: &'static str| counter!(ENDED, "profile" => profile.clone(), "status" => status);
+        let (delivered, failed) = (ended("delivered"), ended("failed"));
+        Self { promise: histogram!(PROMISE_SECONDS, "profile" => profile), delivered, failed }
+    }
+
+    /// A delivery stands so after an attempt; only an end counts.
+    pub(crate) fn after_attempt(&self, status: DeliveryStatus) {
+        match status {
+            DeliveryStatus::Delivered => self.delivered.increment(1),
+            DeliveryStatus::Failed => self.failed.increment(1),
+            DeliveryStatus::Pending | DeliveryStatus::Cancelled | DeliveryStatus::Discarded => {}
+        }
+    }
 }
 
 /// Handles, looked up once instead of per delivery.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::metrics::Histogram;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use postrider_egress::Url;
@@ -17,7 +16,7 @@ use postrider_store::config::{Channel, EndpointSecrets, SignatureKey};
 use postrider_store::endpoint::DispatchEndpoint;
 use secrecy::ExposeSecret;
 
-use crate::metrics;
+use crate::metrics::ProfileMetrics;
 use crate::pushover::{self, Pushover};
 
 /// `User-Agent` of profiles that set none.
@@ -62,8 +61,8 @@ pub(crate) struct Prepared {
     pub(crate) timeout: Duration,
     /// Attempts a second over all dispatchers.
     pub(crate) rate_per_second: Option<f64>,
-    /// From accepting an event to the end of its first attempt, for the profile.
-    pub(crate) promise: Histogram,
+    /// What is counted by profile.
+    pub(crate) counts: ProfileMetrics,
     schedule: Option<RetrySchedule>,
 }
 
@@ -127,7 +126,7 @@ impl Prepared {
             masked,
             timeout: timeout.min(longest).clamp(ATTEMPT_TIMEOUT_MIN, ATTEMPT_TIMEOUT_MAX),
             rate_per_second: rate.map(|rate| limits.rate_per_second_max.map_or(rate, |most| rate.min(most))),
-            promise: metrics::promise(&profile.name),
+            counts: ProfileMetrics::new(&profile.name),
             schedule,
             profile,
             pushover,

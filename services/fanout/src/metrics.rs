@@ -7,6 +7,8 @@ pub(crate) fn describe() {
     describe_counter!("postrider_fanout_events_total", "events decided");
     describe_counter!("postrider_fanout_deliveries_total", "deliveries made of them");
     describe_gauge!("postrider_fanout_config_version", "version of the configuration in force here");
+    // There from the start, so that the first increase is seen as one.
+    decided(0, 0);
 }
 
 pub(crate) fn decided(events: usize, deliveries: usize) {

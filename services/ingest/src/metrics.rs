@@ -12,6 +12,15 @@ pub(crate) fn describe() {
         "postrider_ingest_intake_messages_total",
         "messages taken from the exchange, by what became of them"
     );
+    // There from the start, so that the first increase is seen as one.
+    for duplicate in ["true", "false"] {
+        counter!("postrider_ingest_events_total", "duplicate" => duplicate).increment(0);
+    }
+    for result in [Intaken::Accepted, Intaken::Ignored, Intaken::Refused, Intaken::Postponed] {
+        counter!("postrider_ingest_intake_messages_total", "result" => result.as_str()).increment(0);
+    }
+    counter!("postrider_ingest_unconfirmed_total").increment(0);
+    counter!("postrider_ingest_limited_total").increment(0);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]
@@ -44,12 +53,17 @@ pub(crate) enum Intaken {
     Postponed,
 }
 
+impl Intaken {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Ignored => "ignored",
+            Self::Refused => "refused",
+            Self::Postponed => "postponed",
+        }
+    }
+}
+
 pub(crate) fn intake(result: Intaken) {
-    let result = match result {
-        Intaken::Accepted => "accepted",
-        Intaken::Ignored => "ignored",
-        Intaken::Refused => "refused",
-        Intaken::Postponed => "postponed",
-    };
-    counter!("postrider_ingest_intake_messages_total", "result" => result).increment(1);
+    counter!("postrider_ingest_intake_messages_total", "result" => result.as_str()).increment(1);
 }

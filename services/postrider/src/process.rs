@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::cli::ServiceArgs;
+use crate::metrics;
 use crate::wiring;
 
 /// Part of the drain that is left for the roles after HTTP, at least.
@@ -87,6 +88,7 @@ impl Process {
             return Ok(None);
         };
         wiring::watch_broker(&broker, &health);
+        metrics::watch_pool(&store);
         let shared = Shared { broker, store, profiles, health };
         Ok(Some(Self {
             started,

@@ -40,6 +40,12 @@ pub(crate) fn describe() {
     describe_counter!(SWEPT, "committed entries that nobody else had published");
     describe_counter!(REPLAYED, "deliveries made by replays");
     describe_counter!(PARTITIONS, "partitions made and dropped");
+    // There from the start, so that the first increase is seen as one.
+    for name in [SKIPPED, RETRIES, REFUSED, DISABLED, SWEPT, REPLAYED] {
+        counter!(name).increment(0);
+    }
+    written(&Written::default());
+    partitions(0, 0);
 }
 
 pub(crate) fn batch(rows: &RecordBatch) {

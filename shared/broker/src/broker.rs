@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::bundler::{Bundler, BundlerOptions};
 use crate::config::BrokerConfig;
 use crate::connection::{Link, PublishState};
+use crate::depth::{self, ConsumedQueues};
 use crate::error::BrokerError;
+use crate::metrics;
 use crate::rpc::RpcClient;
 use crate::singles::Singles;
 use crate::topology::Route;
@@ -34,6 +36,7 @@ struct Inner {
     /// For what this crate itself republishes: dead letters, exploded bundles, answers to calls.
     own: Singles,
     rpc: OnceCell<RpcClient>,
+    consumed: ConsumedQueues,
 }
 
 /// What a queue holds.
@@ -55,7 +58,16 @@ impl Broker {
         let publish = Link::start(&config, "publish", &stop).await?;
         let consume = Link::start(&config, "consume", &stop).await?;
         let own = Singles::start(publish.clone(), "own");
-        Ok(Self { inner: Arc::new(Inner { config, publish, consume, own, rpc: OnceCell::new() }) })
+        metrics::describe();
+        for connection in ["publish", "consume"] {
+            metrics::connecting(connection);
+        }
+        metrics::blocked(false);
+        let consumed = ConsumedQueues::default();
+        let inner = Arc::new(Inner { config, publish, consume, own, rpc: OnceCell::new(), consumed });
+        let weak = Arc::downgrade(&inner);
+        tokio::spawn(depth::watch(move || weak.upgrade().map(|inner| Self { inner })));
+        Ok(Self { inner })
     }
 
     /// Whether publishing is possible, and every change of that.
@@ -104,6 +116,10 @@ impl Broker {
 
     pub(crate) fn consume_link(&self) -> &Link {
         &self.inner.consume
+    }
+
+    pub(crate) fn consumed_queues(&self) -> &ConsumedQueues {
+        &self.inner.consumed
     }
 
     pub(crate) fn own_singles(&self) -> &Singles {

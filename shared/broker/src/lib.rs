@@ -22,6 +22,7 @@ mod bundler;
 mod config;
 mod connection;
 pub mod consumer;
+mod depth;
 mod error;
 pub mod ladder;
 pub mod metrics;

@@ -22,6 +22,10 @@ pub const DEAD_LETTERS: &str = "postrider_broker_dead_letters_total";
 pub const EXPLODED: &str = "postrider_broker_exploded_bundles_total";
 /// Members taken from a queue; label `queue`.
 pub const CONSUMED_MEMBERS: &str = "postrider_broker_consumed_members_total";
+/// Messages that wait in a queue this process consumes, those that consumers hold not counted; label `queue`.
+pub const QUEUE_MESSAGES: &str = "postrider_broker_queue_messages";
+/// Members in them, estimated by what messages held lately; label `queue`.
+pub const QUEUE_MEMBERS: &str = "postrider_broker_queue_backlog_members";
 /// 1 while the broker blocks publishing (its memory or disk alarm), else 0.
 pub const BLOCKED: &str = "postrider_broker_publish_blocked";
 
@@ -37,11 +41,33 @@ pub fn describe() {
     describe_counter!(DEAD_LETTERS, "members or messages put aside as dead letters by this process");
     describe_counter!(EXPLODED, "bundles seen more than once and taken apart");
     describe_counter!(CONSUMED_MEMBERS, "members taken from a queue");
+    describe_gauge!(QUEUE_MESSAGES, "messages that wait in a queue");
+    describe_gauge!(QUEUE_MEMBERS, "members in them, estimated by what messages held lately");
     describe_gauge!(BLOCKED, "1 while the broker blocks publishing");
 }
 
 pub(crate) fn count(name: &'static str, label: &'static str, value: String, by: u64) {
     counter!(name, label => value).increment(by);
+}
+
+/// Counters of a queue that is consumed: there from the start, so that the first increase is seen as one.
+pub(crate) fn consuming(queue: &'static str) {
+    for name in [DEAD_LETTERS, EXPLODED, RESUBSCRIBES] {
+        counter!(name, "queue" => queue).increment(0);
+    }
+}
+
+/// The same for a connection.
+pub(crate) fn connecting(connection: &'static str) {
+    counter!(RECONNECTS, "connection" => connection).increment(0);
+}
+
+/// What a queue holds; `members` where its consumers know.
+pub(crate) fn depth(queue: &'static str, messages: u32, members: Option<f64>) {
+    gauge!(QUEUE_MESSAGES, "queue" => queue).set(f64::from(messages));
+    if let Some(members) = members {
+        gauge!(QUEUE_MEMBERS, "queue" => queue).set(members);
+    }
 }
 
 pub(crate) fn blocked(blocked: bool) {

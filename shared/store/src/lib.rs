@@ -38,4 +38,4 @@ mod tls;
 mod withdraw;
 
 pub use error::{EditError, StoreError};
-pub use pool::{Store, StoreConfig};
+pub use pool::{PoolUse, Store, StoreConfig};

@@ -2,6 +2,7 @@
 
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
+use tokio_postgres::Client;
 use tokio_postgres::types::Json;
 
 use crate::config::TenantLimits;
@@ -19,7 +20,7 @@ const MIGRATION_LOCK: i64 = 0x706f_7374_7269_6401;
 
 impl Store {
     /// Brings the schema up to this build, makes the operator's own tenant and the coming days' partitions. Harmless to
-    /// repeat, and to run twice at once.
+    /// repeat, and to run twice at once. A schema that a later build has made is left as it is.
     ///
     /// # Errors
     /// [`StoreError::Migration`] with the migration's name; the database's.
@@ -27,10 +28,15 @@ impl Store {
         // A connection of its own: the lock belongs to the session and ends with it, whatever happens.
         let (mut client, _driver) = self.dedicated().await?;
         client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
-        let report = embedded::migrations::runner()
-            .run_async(&mut client)
-            .await
-            .map_err(|error| StoreError::Migration(chain(&error)))?;
+        let runner = embedded::migrations::runner();
+        let ours = runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max();
+        let applied = newest(&client).await?;
+        if applied > ours {
+            // Going back to this build is no more than starting it: what a later one added stays, unused.
+            tracing::warn!(?applied, ?ours, "the schema is a later release's, left as it is");
+            return Ok(());
+        }
+        let report = runner.run_async(&mut client).await.map_err(|error| StoreError::Migration(chain(&error)))?;
         for migration in report.applied_migrations() {
             tracing::info!(migration = %migration, "migrated");
         }
@@ -51,6 +57,16 @@ impl Store {
         create_ahead(&client, now.day()).await?;
         Ok(())
     }
+}
+
+/// The newest migration that was applied; none in an empty database.
+async fn newest(client: &Client) -> Result<Option<i64>, StoreError> {
+    let made = client.query_one("SELECT to_regclass('refinery_schema_history') IS NOT NULL", &[]).await?;
+    if !made.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let row = client.query_one("SELECT max(version)::bigint FROM refinery_schema_history", &[]).await?;
+    Ok(row.get(0))
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -41,6 +41,19 @@ impl StoreConfig {
     }
 }
 
+/// How much of the pool is used at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Most connections at once.
+    pub max: usize,
+    /// Connections that somebody works with.
+    pub in_use: usize,
+    /// Open connections that wait to be used.
+    pub idle: usize,
+    /// Tasks that wait for a connection.
+    pub waiting: usize,
+}
+
 /// The database, as far as Postrider knows it. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -113,6 +126,13 @@ impl Store {
     /// It gave none.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.client().await.map(drop)
+    }
+
+    /// How much of the pool is used now. Asks nobody.
+    pub fn pool_use(&self) -> PoolUse {
+        let status = self.inner.pool.status();
+        let in_use = status.size.saturating_sub(status.available);
+        PoolUse { max: status.max_size, in_use, idle: status.available, waiting: status.waiting }
     }
 
     /// A connection that answered just now. `Fast` recycling may hand out one that died unnoticed: those are dropped

@@ -1,5 +1,7 @@
-//! A Python that knows a package: `pika`, to run the examples of the documentation with; `schemathesis`, to fuzz the API.
+//! A Python that knows a package: `pika`, to run the examples of the documentation with; `schemathesis`, to fuzz the API;
+//! `kubernetes-validate`, to check what is given to Kubernetes.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -29,6 +31,14 @@ const SCHEMATHESIS: Package = Package {
     hint: "it takes Python 3.10 or later with pip (apt-get install -y python3-pip), and pypi.org within reach",
 };
 
+/// Brings `yaml` and `jsonschema`, too.
+const KUBERNETES_VALIDATE: Package = Package {
+    module: "kubernetes_validate",
+    requirement: "kubernetes-validate==1.37.0",
+    folder: "python-kubernetes-validate",
+    hint: "it takes Python 3.9 or later with pip (apt-get install -y python3-pip), and a package index within reach",
+};
+
 /// Pythons to look at: the one on the path, and the system's, which apt's packages are for.
 const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
 
@@ -49,11 +59,23 @@ pub fn with_schemathesis() -> Result<Command> {
     with(&SCHEMATHESIS)
 }
 
+/// The same for `kubernetes_validate`, and with it `yaml` and `jsonschema`.
+///
+/// # Errors
+/// As [`with_schemathesis`].
+pub fn with_kubernetes_validate() -> Result<Command> {
+    with(&KUBERNETES_VALIDATE)
+}
+
 fn with(package: &Package) -> Result<Command> {
     if let Some(python) = PYTHONS.into_iter().find(|python| imports(python, package, None)) {
         return Ok(Command::new(python));
     }
     let folder = default_folder().join(package.folder);
+    // One of several tests, or of several processes, installs it for all.
+    std::fs::create_dir_all(default_folder()).context("making the checkout's folder")?;
+    let lock = File::create(folder.with_extension("lock")).context("a lock file")?;
+    lock.lock().context("waiting for the lock")?;
     let installed = folder.is_dir();
     let mut said = Vec::new();
     for python in PYTHONS {
@@ -114,7 +136,17 @@ fn runs(command: &mut Command) -> bool {
 fn install(python: &str, package: &Package, folder: &Path) -> Result<String> {
     let beside = folder.with_extension(std::process::id().to_string());
     let mut pip = Command::new(python);
-    pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--target"]).arg(&beside);
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-compile",
+        "--target",
+    ])
+    .arg(&beside);
     let output = match pip.arg(package.requirement).stdin(Stdio::null()).output() {
         Ok(output) => output,
         Err(error) => return Ok(error.to_string()),

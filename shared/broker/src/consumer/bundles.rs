@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{self, Budget, Inbound, Take};
 use super::{ConsumeOptions, MemberContext, Poison, from_panic, put_aside};
 use crate::broker::Broker;
-use crate::metrics;
+use crate::depth::Consumed;
 use crate::topology::Queue;
 
 /// What a handler made of a bundle.
@@ -46,7 +46,7 @@ impl Broker {
             queue,
             budget: Budget::new(options),
             handler: Arc::new(handler),
-            members: ::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name()),
+            consumed: self.consumed_queues().of(queue, true),
         };
         engine::run(self, queue, options, take, stop).await;
     }
@@ -57,7 +57,7 @@ struct Bundles<H> {
     queue: Queue,
     budget: Budget,
     handler: Arc<H>,
-    members: ::metrics::Counter,
+    consumed: Arc<Consumed>,
 }
 
 impl<H, F> Take for Bundles<H>
@@ -68,7 +68,7 @@ where
     async fn take(&mut self, inbound: Inbound) {
         let Some((members, inbound)) = put_aside::open(&self.broker, self.queue, inbound) else { return };
         let Some(share) = self.budget.take(members.len(), inbound.delivery.data.len()).await else { return };
-        self.members.increment(members.len() as u64);
+        self.consumed.took(members.len());
         let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
         tokio::spawn(async move {
             let _share = share;

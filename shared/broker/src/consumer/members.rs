@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{self, Budget, Inbound, Settler, Take};
 use super::{ConsumeOptions, MemberContext, Unsettled, from_panic, put_aside};
 use crate::broker::Broker;
-use crate::metrics;
+use crate::depth::Consumed;
 use crate::topology::Queue;
 
 impl Broker {
@@ -36,7 +36,7 @@ impl Broker {
             queue,
             budget: Budget::new(options),
             handler: Arc::new(handler),
-            members: ::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name()),
+            consumed: self.consumed_queues().of(queue, true),
         };
         engine::run(self, queue, options, take, stop).await;
     }
@@ -47,7 +47,7 @@ struct Members<H> {
     queue: Queue,
     budget: Budget,
     handler: Arc<H>,
-    members: ::metrics::Counter,
+    consumed: Arc<Consumed>,
 }
 
 /// A message whose members are being handled.
@@ -83,7 +83,7 @@ where
     async fn take(&mut self, inbound: Inbound) {
         let Some((members, inbound)) = put_aside::open(&self.broker, self.queue, inbound) else { return };
         let Some(mut share) = self.budget.take(members.len(), inbound.delivery.data.len()).await else { return };
-        self.members.increment(members.len() as u64);
+        self.consumed.took(members.len());
         let Inbound { context, settler, .. } = inbound;
         if members.is_empty() {
             return settler.ack();

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{self, Budget, Inbound, Take};
 use super::{ConsumeOptions, GIVE_UP_AT, MemberContext, Poison, Unsettled, from_panic};
 use crate::broker::Broker;
-use crate::metrics;
+use crate::depth::Consumed;
 use crate::public::PublicMessage;
 use crate::topology::Queue;
 
@@ -29,7 +29,7 @@ impl Broker {
             queue,
             budget: Budget::new(options),
             handler: Arc::new(handler),
-            messages: ::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name()),
+            consumed: self.consumed_queues().of(queue, true),
         };
         engine::run(self, queue, options, take, stop).await;
     }
@@ -40,7 +40,7 @@ struct Public<H> {
     queue: Queue,
     budget: Budget,
     handler: Arc<H>,
-    messages: ::metrics::Counter,
+    consumed: Arc<Consumed>,
 }
 
 impl<H, F> Take for Public<H>
@@ -50,7 +50,7 @@ where
 {
     async fn take(&mut self, inbound: Inbound) {
         let Some(share) = self.budget.take(1, inbound.delivery.data.len()).await else { return };
-        self.messages.increment(1);
+        self.consumed.took(1);
         let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
         tokio::spawn(async move {
             let _share = share;

@@ -78,6 +78,7 @@ impl Broker {
     /// Consumes a queue message by message until `stop`. Members are not counted here: `prefetch` and `bytes_max` bound what
     /// is in hand.
     pub fn consume_raw(&self, queue: Queue, options: ConsumeOptions, stop: CancellationToken) -> RawConsumer {
+        self.consumed_queues().of(queue, false);
         let (tx, messages) = mpsc::channel(usize::from(options.prefetch).max(1));
         let broker = self.clone();
         let take = Raw { messages: Some(tx), budget: Budget::new(options) };

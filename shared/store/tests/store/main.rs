@@ -5,6 +5,7 @@ mod configuration;
 mod event_types;
 mod feed;
 mod health;
+mod migrating;
 mod partitions;
 mod reading;
 mod recording;

@@ -106,9 +106,8 @@ pub(super) fn ensure(rabbit: bool, postgres: bool, options: &EngineOptions) -> R
     if on_path("apt-get").is_none() {
         bail!(
             "missing: {list}, and this system has no apt-get to install them with. Install RabbitMQ 3.10 or newer, \
-             PostgreSQL 15 or newer and, for tests, Node.js and Python 3 with the system's own means, {elsewhere}. A \
-             later version brings a \
-             docker-compose.yml, then `docker compose up` will be enough"
+             PostgreSQL 15 or newer and, for tests, Node.js and Python 3 with the system's own means, {elsewhere}. Where \
+             Docker is, docker-compose.yml brings Postrider up with everything (docs/deployment.md)"
         );
     }
     if options.install == Install::Tell {

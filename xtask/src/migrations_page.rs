@@ -1,0 +1,36 @@
+//! docs/deployment.md says of every migration what it adds and how to undo it, and no migration takes away what the release
+//! before it may still use.
+
+use crate::child::checkout;
+
+#[test]
+fn every_migration_has_its_way_back_on_the_page() {
+    let page = std::fs::read_to_string(checkout().join("docs/deployment.md")).expect("the page");
+    let folder = checkout().join("shared/store/migrations");
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).expect("migrations").flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert!(names.len() >= 6, "{names:?}");
+    for name in names {
+        let name = name.to_string_lossy();
+        let version = name.split("__").next().expect("V<number>__<name>.sql");
+        assert!(
+            page.lines().any(|line| line.starts_with(&format!("| {version} "))),
+            "docs/deployment.md, \"Migrations and the way back\", has no row for {name}"
+        );
+    }
+}
+
+#[test]
+fn no_migration_takes_away_what_the_release_before_may_use() {
+    for entry in std::fs::read_dir(checkout().join("shared/store/migrations")).expect("migrations").flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("a migration").to_uppercase();
+        for word in ["DROP TABLE", "DROP COLUMN", "RENAME "] {
+            assert!(
+                !text.contains(word),
+                "{} has {word}: old services still run while it is applied. When nothing uses it any more, say so here",
+                entry.path().display()
+            );
+        }
+    }
+}
