@@ -8,13 +8,15 @@ use lapin::types::FieldTable;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::bundle_sizes::BundleSizes;
 use crate::bundler::{Bundler, BundlerOptions};
 use crate::config::BrokerConfig;
 use crate::connection::{Link, PublishState};
 use crate::error::BrokerError;
+use crate::in_hand::{Held, InHand};
 use crate::rpc::RpcClient;
 use crate::singles::Singles;
-use crate::topology::Route;
+use crate::topology::{Queue, Route};
 
 const ASK_MAX: Duration = Duration::from_secs(5);
 
@@ -34,6 +36,8 @@ struct Inner {
     /// For what this crate itself republishes: dead letters, exploded bundles, answers to calls.
     own: Singles,
     rpc: OnceCell<RpcClient>,
+    bundle_sizes: BundleSizes,
+    in_hand: InHand,
 }
 
 /// What a queue holds.
@@ -55,7 +59,17 @@ impl Broker {
         let publish = Link::start(&config, "publish", &stop).await?;
         let consume = Link::start(&config, "consume", &stop).await?;
         let own = Singles::start(publish.clone(), "own");
-        Ok(Self { inner: Arc::new(Inner { config, publish, consume, own, rpc: OnceCell::new() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                publish,
+                consume,
+                own,
+                rpc: OnceCell::new(),
+                bundle_sizes: BundleSizes::default(),
+                in_hand: InHand::default(),
+            }),
+        })
     }
 
     /// Whether publishing is possible, and every change of that.
@@ -71,6 +85,25 @@ impl Broker {
     /// A publisher of single messages with a channel and a task of its own.
     pub fn singles(&self) -> Singles {
         Singles::start(self.inner.publish.clone(), "singles")
+    }
+
+    /// Members of a message, on average over those that this process took lately, by queue; only queues that it took any
+    /// from. With it a depth in messages becomes one in members.
+    pub fn members_per_message(&self) -> Vec<(Queue, f64)> {
+        self.inner.bundle_sizes.averages()
+    }
+
+    /// Messages that this process has taken and not settled, by queue: what a drain waits for.
+    pub fn in_hand(&self) -> Vec<(&'static str, usize)> {
+        self.inner.in_hand.counts()
+    }
+
+    pub(crate) fn take_in_hand(&self, queue: Queue) -> Held {
+        self.inner.in_hand.take(queue)
+    }
+
+    pub(crate) fn bundle_sizes(&self) -> &BundleSizes {
+        &self.inner.bundle_sizes
     }
 
     /// Asks what a queue holds.
@@ -100,6 +133,10 @@ impl Broker {
     /// Closes the connections. Call it last: whatever is not confirmed by then stays unknown, whatever is not acked comes back.
     pub async fn close(&self) {
         tokio::join!(self.inner.consume.close(), self.inner.publish.close());
+    }
+
+    pub(crate) fn publish_link(&self) -> &Link {
+        &self.inner.publish
     }
 
     pub(crate) fn consume_link(&self) -> &Link {

@@ -44,6 +44,7 @@ pub(super) fn open(broker: &Broker, queue: Queue, inbound: Inbound) -> Option<(V
             return None;
         }
     };
+    broker.bundle_sizes().saw(queue, members.len());
     if members.len() > 1 && count >= EXPLODE_AT {
         explode(broker, queue, members, inbound);
         return None;

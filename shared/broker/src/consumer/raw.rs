@@ -1,6 +1,7 @@
 //! Consuming messages to batch them across bundles: the recorder, whose commit settles many at once.
 
 use bytes::Bytes;
+use postrider_wire::bundle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -80,19 +81,22 @@ impl Broker {
     pub fn consume_raw(&self, queue: Queue, options: ConsumeOptions, stop: CancellationToken) -> RawConsumer {
         let (tx, messages) = mpsc::channel(usize::from(options.prefetch).max(1));
         let broker = self.clone();
-        let take = Raw { messages: Some(tx), budget: Budget::new(options) };
+        let take = Raw { broker: self.clone(), queue, messages: Some(tx), budget: Budget::new(options) };
         let engine = tokio::spawn(async move { engine::run(&broker, queue, options, take, stop).await });
         RawConsumer { messages, engine }
     }
 }
 
 struct Raw {
+    broker: Broker,
+    queue: Queue,
     messages: Option<mpsc::Sender<RawMessage>>,
     budget: Budget,
 }
 
 impl Take for Raw {
     async fn take(&mut self, inbound: Inbound) {
+        self.broker.bundle_sizes().saw(self.queue, bundle::count(&inbound.delivery.data));
         let Some(share) = self.budget.take(0, inbound.delivery.data.len()).await else { return };
         let Inbound { mut delivery, context, settler } = inbound;
         let mut original = PublicMessage::take(&mut delivery);
