@@ -9,5 +9,6 @@ mod reading;
 mod recording;
 mod replaying;
 mod retrying;
+mod services;
 mod stats;
 mod support;
