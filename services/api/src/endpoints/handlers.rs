@@ -38,6 +38,12 @@ impl Api {
     pub(crate) async fn endpoint(&self, visible: Option<TenantId>, id: EndpointId) -> Result<StoredEndpoint, Problem> {
         self.store.get_endpoint(visible, id).await.map_err(store_problem)?.ok_or_else(|| no_such("endpoint"))
     }
+
+    /// An endpoint as people see it.
+    pub(crate) fn shown(&self, endpoint: StoredEndpoint) -> Endpoint {
+        let breaker = self.breakers.get(endpoint.id);
+        Endpoint::new(endpoint, breaker)
+    }
 }
 
 /// What an endpoint is to sign with.
@@ -118,7 +124,7 @@ pub(crate) async fn create(
     let new = NewEndpoint { draft, secret: key.secret };
     let made = api.store.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
     let version = made.version;
-    Ok(with_etag(StatusCode::CREATED, version, CreatedEndpoint { endpoint: made.into(), secret }))
+    Ok(with_etag(StatusCode::CREATED, version, CreatedEndpoint { endpoint: Endpoint::new(made, None), secret }))
 }
 
 /// List endpoints
@@ -135,7 +141,7 @@ pub(crate) async fn list(
     let tenant = caller.tenant(Scope::Read)?;
     let page = api.store.list_endpoints(tenant, &page_request(&params)?).await.map_err(store_problem)?;
     let data = page.items.into_iter().map(|item| EndpointInList {
-        endpoint: item.endpoint.into(),
+        endpoint: api.shown(item.endpoint),
         successes: item.successes,
         failures: item.failures,
     });
@@ -153,7 +159,7 @@ pub(crate) async fn read(
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
     let endpoint = api.endpoint(caller.visible(Scope::Read)?, endpoint_id(&id)?).await?;
-    Ok(with_etag(StatusCode::OK, endpoint.version, Endpoint::from(endpoint)))
+    Ok(with_etag(StatusCode::OK, endpoint.version, api.shown(endpoint)))
 }
 
 /// Edit an endpoint
@@ -189,7 +195,7 @@ pub(crate) async fn edit(
         if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
     };
     let endpoint = api.store.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
-    Ok(with_etag(StatusCode::OK, endpoint.version, Endpoint::from(endpoint)))
+    Ok(with_etag(StatusCode::OK, endpoint.version, api.shown(endpoint)))
 }
 
 /// Delete an endpoint
