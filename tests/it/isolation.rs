@@ -171,7 +171,7 @@ async fn two_dispatchers_together_keep_an_endpoints_rate() {
     let arrived: Vec<Instant> = receiver.take(EVENTS).await.into_iter().map(|request| request.arrived).collect();
     let window =
         |from: &Instant| arrived.iter().filter(|at| (*from..*from + Duration::from_secs(1)).contains(*at)).count();
-    let worst = arrived.iter().map(|from| window(from)).max().unwrap_or_default();
+    let worst = arrived.iter().map(window).max().unwrap_or_default();
     let took = arrived[EVENTS - 1].duration_since(arrived[0]);
     println!("{EVENTS} deliveries at {RATE}/s over two dispatchers took {took:.1?}; the worst second had {worst}");
     // The promise is the rate and one for each dispatcher. On a machine that is busy with other tests a dispatcher may be late

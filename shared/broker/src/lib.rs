@@ -2,7 +2,7 @@
 //!
 //! What it owns: the [topology], the supervised [connections](Broker), publishing with confirms ([`Bundler`] for hops
 //! between services, [`Singles`] for messages that travel alone), [consuming](consumer), the [delay ladder](ladder),
-//! [remote calls](rpc) and [hints](hints).
+//! [remote calls](rpc) and [hints].
 //!
 //! # What it promises
 //! - A publish that returned `Ok` is confirmed by the broker: on disk on a majority of its nodes.
