@@ -117,11 +117,23 @@ impl Engine {
 
     /// Makes a tenant of the profile `standard` with a key.
     pub(crate) async fn tenant(&self, name: &str) -> anyhow::Result<Tenant> {
-        let tenant = self.api("POST", "/v1/tenants", json!({ "name": name, "profile": "standard" })).await?;
+        self.tenant_with(name, json!({})).await
+    }
+
+    /// The same with limits of its own.
+    pub(crate) async fn tenant_with(&self, name: &str, limits: Value) -> anyhow::Result<Tenant> {
+        let asked = json!({ "name": name, "profile": "standard", "limits": limits });
+        let tenant = self.api("POST", "/v1/tenants", asked).await?;
         let id = text(&tenant, "id")?;
         let asked = json!({ "name": "bench", "scopes": ["publish"] });
         let key = self.api("POST", &format!("/v1/tenants/{id}/keys"), asked).await?;
         Ok(Tenant { key: text(&key, "key")?, id })
+    }
+
+    /// Deletes a tenant with its endpoints.
+    pub(crate) async fn delete_tenant(&self, tenant: &Tenant) -> anyhow::Result<()> {
+        self.api("DELETE", &format!("/v1/tenants/{}", tenant.id), Value::Null).await?;
+        Ok(())
     }
 
     /// Makes an endpoint; returns its id.

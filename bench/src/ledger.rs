@@ -112,6 +112,34 @@ impl Latency {
     }
 }
 
+/// How deliveries are spread over time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Arrivals {
+    /// All of them.
+    pub(crate) count: u64,
+    /// From the first to the last; `None` for fewer than two.
+    pub(crate) per_second: Option<f64>,
+    /// The most of them within any second.
+    pub(crate) worst_second: u64,
+}
+
+/// Looks at when deliveries arrived.
+pub(crate) fn arrivals(received: &[Received<'_>]) -> Arrivals {
+    let mut at: Vec<u64> = received.iter().map(|delivery| delivery.at_ns).collect();
+    at.sort_unstable();
+    let mut first = 0;
+    let mut worst_second = 0;
+    for (last, end) in at.iter().enumerate() {
+        while end - at[first] >= 1_000_000_000 {
+            first += 1;
+        }
+        worst_second = worst_second.max((last - first + 1) as u64);
+    }
+    let seconds = at.first().zip(at.last()).map_or(0.0, |(first, last)| (last - first) as f64 / 1e9);
+    let per_second = (seconds > 0.0).then(|| (at.len() - 1) as f64 / seconds);
+    Arrivals { count: at.len() as u64, per_second, worst_second }
+}
+
 /// Compares what was accepted with what was received. `routes[kind]` are the endpoints that an event of that kind
 /// must reach; a kind without endpoints is not looked at (the black hole's).
 pub(crate) fn balance(accepted: &[Accepted], received: &[Received<'_>], routes: &[Vec<u16>]) -> Balance {
@@ -174,6 +202,16 @@ mod tests {
         assert_eq!((balance.deliveries, balance.lost, balance.duplicated, balance.unannounced), (3, 1, 1, 1));
         assert!((balance.latency.p50_ms - 4.0).abs() < 1e-9);
         assert!((balance.latency.max_ms - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_worst_second_is_any_second_and_not_one_of_the_clocks() {
+        let at = |millis: u64| Received { endpoint: 0, at_ns: millis * 1_000_000, id: "a" };
+        let received = [0, 900, 1_000, 1_800, 1_899, 3_000].map(at);
+        let Arrivals { count, per_second, worst_second } = arrivals(&received);
+        assert_eq!((count, worst_second), (6, 4));
+        assert!((per_second.unwrap_or_default() - 5.0 / 3.0).abs() < 1e-9);
+        assert_eq!(arrivals(&received[..1]).per_second, None);
     }
 
     #[test]

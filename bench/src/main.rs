@@ -17,6 +17,7 @@ mod database;
 mod engine;
 mod generate;
 mod http;
+mod isolation;
 mod ledger;
 mod log;
 mod payload;
@@ -42,7 +43,7 @@ struct Cli {
 enum Command {
     /// Run every workload against private service processes and print the figures.
     Run(run::RunArgs),
-    /// Receive deliveries: answers 200 on one port, never answers on another.
+    /// Receive deliveries: answers 200 on one port, never or a byte a second on others.
     Sink(sink::SinkArgs),
     /// Publish events over HTTP, in a closed loop or at a fixed rate.
     Generate(generate::GenerateArgs),

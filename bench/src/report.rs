@@ -42,6 +42,8 @@ pub(crate) struct Row {
     pub(crate) percent_of_bare: Option<f64>,
     /// This row's p99 as a multiple of the p99 of the row it is compared with.
     pub(crate) p99_ratio: Option<f64>,
+    /// The most deliveries that arrived within a second, where a rate is to be kept.
+    pub(crate) worst_second: Option<u64>,
     /// Events that were answered with anything but 202.
     pub(crate) refused: u64,
     /// The first such answer.
@@ -112,6 +114,9 @@ impl Row {
         let _ = writeln!(text, "latency ms   p50 {p50_ms:.2}  p95 {p95_ms:.2}  p99 {p99_ms:.2}  max {max_ms:.2}");
         if let Some(ratio) = self.p99_ratio {
             let _ = writeln!(text, "p99 is {ratio:.2} times that of the row above");
+        }
+        if let Some(worst) = self.worst_second {
+            let _ = writeln!(text, "the worst second had {worst} deliveries");
         }
         if let Some(seconds) = self.recorded_after_seconds {
             let recorded = self.recorded.map(|count| format!(", {count} deliveries on record")).unwrap_or_default();

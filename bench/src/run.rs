@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use serde_json::json;
 use url::Url;
 
 use crate::broker::VirtualHost;
 use crate::database::Database;
 use crate::engine::{Engine, EngineOptions};
+use crate::isolation;
 use crate::log;
 use crate::payload::EVENT_BYTES;
 use crate::processes::Watched;
@@ -57,23 +57,44 @@ pub(crate) struct RunArgs {
 }
 
 /// How long things take, in seconds.
-struct Times {
-    closed: f64,
-    open: f64,
-    warm_up: f64,
-    /// The endpoint's timeout in the black-hole workload, which lasts three of them.
-    timeout: u32,
+pub(crate) struct Times {
+    pub(crate) closed: f64,
+    pub(crate) open: f64,
+    pub(crate) warm_up: f64,
+    /// The timeout of endpoints that do not answer; their workloads last three of them.
+    pub(crate) timeout: u32,
     /// Events that are replayed.
     replayed: u64,
     /// Attempts in the log that is read.
     logged: i64,
+    /// Events that wait for an endpoint with a rate.
+    pub(crate) waiting: u64,
 }
 
 impl RunArgs {
     fn times(&self) -> Times {
-        let (closed, open, warm_up, timeout, replayed, logged) =
-            if self.quick { (4.0, 5.0, 2.0, 2, 20_000, 1_000_000) } else { (10.0, 15.0, 4.0, 5, 100_000, 10_000_000) };
-        Times { closed: self.seconds.unwrap_or(closed), open, warm_up, timeout, replayed, logged }
+        let times = if self.quick {
+            Times {
+                closed: 4.0,
+                open: 5.0,
+                warm_up: 2.0,
+                timeout: 2,
+                replayed: 20_000,
+                logged: 1_000_000,
+                waiting: 2_000,
+            }
+        } else {
+            Times {
+                closed: 10.0,
+                open: 15.0,
+                warm_up: 4.0,
+                timeout: 5,
+                replayed: 100_000,
+                logged: 10_000_000,
+                waiting: 10_000,
+            }
+        };
+        Times { closed: self.seconds.unwrap_or(times.closed), ..times }
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -145,7 +166,8 @@ fn engines(args: &RunArgs) -> anyhow::Result<Vec<Watched>> {
     Ok(broker.into_iter().chain(database).collect())
 }
 
-fn add(report: &mut Report, row: Row) {
+/// Prints a row and keeps it.
+pub(crate) fn add(report: &mut Report, row: Row) {
     report::say(&row.text());
     report.rows.push(row);
 }
@@ -211,6 +233,7 @@ async fn workloads(args: &RunArgs, bench: &Bench, engine: &mut Engine, report: &
             warm_up_seconds: times.warm_up,
             kinds: vec![("bench.event", (0..endpoints).collect())],
             settles: true,
+            beside: None,
         };
         let mut row = Box::pin(bench.measure(engine, &plan)).await?;
         row.percent_of_bare = limited.then(|| row.balance.deliveries_per_second / bare * 100.0);
@@ -219,49 +242,7 @@ async fn workloads(args: &RunArgs, bench: &Bench, engine: &mut Engine, report: &
     if args.wants("replay") {
         Box::pin(replay(bench, engine, &times, report)).await?;
     }
-    if args.wants("black hole") {
-        Box::pin(black_hole(bench, engine, &times, report)).await?;
-    }
-    Ok(())
-}
-
-/// A healthy endpoint at 100 events/s, alone and beside one that gets as many and never answers.
-async fn black_hole(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut Report) -> anyhow::Result<()> {
-    const HALF: f64 = 100.0;
-    let tenant = engine.tenant("black hole").await?;
-    engine.endpoint(&tenant, endpoint("healthy", &bench.sink.url(0), "bench.healthy")).await?;
-    in_force().await;
-    let seconds = f64::from(times.timeout) * 3.0;
-    let plan = Plan {
-        name: "healthy endpoint alone",
-        tenant: &tenant,
-        load: Load::Open { per_second: HALF, seconds },
-        warm_up_seconds: times.warm_up,
-        kinds: vec![("bench.healthy", vec![0])],
-        settles: true,
-    };
-    let alone = Box::pin(bench.measure(engine, &plan)).await?;
-    let alone_p99 = alone.balance.latency.p99_ms;
-    add(report, alone);
-
-    let mut asked = endpoint("black hole", &bench.sink.black_hole_url(), "bench.unheard");
-    asked["timeout_seconds"] = json!(times.timeout);
-    asked["retry_schedule_seconds"] = json!([]);
-    let neighbour = engine.endpoint(&tenant, asked).await?;
-    in_force().await;
-    let plan = Plan {
-        name: "the same beside a black hole",
-        load: Load::Open { per_second: 2.0 * HALF, seconds },
-        warm_up_seconds: 0.0,
-        kinds: vec![("bench.healthy", vec![0]), ("bench.unheard", vec![])],
-        settles: false,
-        ..plan
-    };
-    let mut beside = Box::pin(bench.measure(engine, &plan)).await?;
-    beside.p99_ratio = (alone_p99 > 0.0).then(|| beside.balance.latency.p99_ms / alone_p99);
-    beside.notes.push("deliveries to the black hole are not among the figures, their CPU is".to_owned());
-    add(report, beside);
-    engine.delete_endpoint(&tenant, &neighbour).await
+    Box::pin(isolation::run(|name| args.wants(name), bench, engine, &times, report)).await
 }
 
 /// 100 live events a second, alone and while past events of another tenant are replayed to a sink of their own.
@@ -278,6 +259,7 @@ async fn replay(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut 
         warm_up_seconds: 0.0,
         kinds: vec![("bench.past", vec![0])],
         settles: true,
+        beside: None,
     };
     let events = bench.fill(engine, &filling, &elsewhere).await?;
 
@@ -288,6 +270,7 @@ async fn replay(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut 
         warm_up_seconds: times.warm_up,
         kinds: vec![("bench.live", vec![0])],
         settles: true,
+        beside: None,
     };
     let alone = Box::pin(bench.measure(engine, &plan)).await?;
     let alone_p99 = alone.balance.latency.p99_ms;
@@ -309,6 +292,6 @@ async fn replay(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut 
 }
 
 /// Configuration is in force everywhere within two seconds.
-async fn in_force() {
+pub(crate) async fn in_force() {
     tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
 }

@@ -1,7 +1,7 @@
 //! The receiver: answers every POST with 200 and no body, and remembers which event came to which path when.
 //!
-//! `POST /e/<n>` is endpoint `n`. On the other port requests are read and never answered: the black hole. The
-//! orchestrator asks `GET /count`, `GET /ledger` and `POST /reset` on the first port; standard input's end stops
+//! `POST /e/<n>` is endpoint `n`. On a second port requests are read and never answered: the black hole; on a third they are
+//! answered a byte a second; a fourth is held so that nobody listens there, and refuses. The orchestrator asks `GET /count`, `GET /ledger` and `POST /reset` on the first port; standard input's end stops
 //! the process, so that none is left when the orchestrator dies.
 //!
 //! On the way of a delivery it only appends to two vectors; duplicates are found afterwards, by `ledger`.
@@ -12,11 +12,14 @@ use std::rc::Rc;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::clock::now_ns;
 use crate::http::{Head, parse_head};
 use crate::{processes, report};
+
+/// How often the port that dribbles sends a byte.
+const DRIBBLE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Options of `sink`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +36,18 @@ pub(crate) struct SinkPorts {
     pub(crate) port: u16,
     /// Where they never are.
     pub(crate) black_hole_port: u16,
+    /// Where they are, a byte a second.
+    pub(crate) dribbling_port: u16,
+    /// Where nobody listens.
+    pub(crate) refusing_port: u16,
+}
+
+/// What becomes of requests on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Answers,
+    Swallows,
+    Dribbles,
 }
 
 #[derive(Default)]
@@ -40,7 +55,7 @@ struct Received {
     /// Event ids one after the other, and where each ends.
     ids: Vec<u8>,
     rows: Vec<Row>,
-    /// Requests that the black hole swallowed.
+    /// Requests on the other ports.
     swallowed: u64,
     /// Connections accepted where requests are answered.
     connections: u64,
@@ -56,11 +71,23 @@ struct Row {
 pub(crate) async fn run(args: SinkArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(&args.listen).await.context("listen")?;
     let black_hole = TcpListener::bind((listener.local_addr()?.ip(), 0)).await.context("listen")?;
-    let ports = SinkPorts { port: listener.local_addr()?.port(), black_hole_port: black_hole.local_addr()?.port() };
+    let dribbling = TcpListener::bind((listener.local_addr()?.ip(), 0)).await.context("listen")?;
+    // Bound and not listening: nobody else takes the port, and connections are refused.
+    let refusing = TcpSocket::new_v4()?;
+    refusing.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).context("bind")?;
+    let ports = SinkPorts {
+        port: listener.local_addr()?.port(),
+        black_hole_port: black_hole.local_addr()?.port(),
+        dribbling_port: dribbling.local_addr()?.port(),
+        refusing_port: refusing.local_addr()?.port(),
+    };
     report::say(&serde_json::to_string(&ports)?);
     let received = Rc::new(RefCell::new(Received::default()));
-    tokio::task::spawn_local(accept(listener, Rc::clone(&received), true));
-    tokio::task::spawn_local(accept(black_hole, Rc::clone(&received), false));
+    for (listener, manner) in
+        [(listener, Manner::Answers), (black_hole, Manner::Swallows), (dribbling, Manner::Dribbles)]
+    {
+        tokio::task::spawn_local(accept(listener, Rc::clone(&received), manner));
+    }
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -69,18 +96,18 @@ pub(crate) async fn run(args: SinkArgs) -> anyhow::Result<()> {
     Ok(end.await?)
 }
 
-async fn accept(listener: TcpListener, received: Rc<RefCell<Received>>, answers: bool) {
+async fn accept(listener: TcpListener, received: Rc<RefCell<Received>>, manner: Manner) {
     while let Ok((stream, _)) = listener.accept().await {
-        received.borrow_mut().connections += u64::from(answers);
+        received.borrow_mut().connections += u64::from(manner == Manner::Answers);
         let received = Rc::clone(&received);
         tokio::task::spawn_local(async move {
             // A connection that ends or breaks is the client's choice.
-            let _ = serve(stream, received, answers).await;
+            let _ = serve(stream, received, manner).await;
         });
     }
 }
 
-async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>, answers: bool) -> anyhow::Result<()> {
+async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>, manner: Manner) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(16 * 1024);
     let mut answer = Vec::new();
@@ -96,19 +123,27 @@ async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>, answers: 
             if buffer.len() - used < whole {
                 break;
             }
-            handle(&head, at_ns, &mut received.borrow_mut(), answers, &mut answer);
+            handle(&head, at_ns, &mut received.borrow_mut(), manner, &mut answer);
             used += whole;
         }
         buffer.drain(..used);
-        if !answer.is_empty() {
+        if manner == Manner::Dribbles {
+            for byte in &answer {
+                stream.write_all(std::slice::from_ref(byte)).await?;
+                tokio::time::sleep(DRIBBLE_EVERY).await;
+            }
+        } else if !answer.is_empty() {
             stream.write_all(&answer).await?;
         }
     }
 }
 
-fn handle(head: &Head<'_>, at_ns: u64, received: &mut Received, answers: bool, answer: &mut Vec<u8>) {
-    if !answers {
+fn handle(head: &Head<'_>, at_ns: u64, received: &mut Received, manner: Manner, answer: &mut Vec<u8>) {
+    if manner != Manner::Answers {
         received.swallowed += 1;
+        if manner == Manner::Dribbles {
+            answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK");
+        }
         return;
     }
     let mut words = head.start_line.split(|byte| *byte == b' ');

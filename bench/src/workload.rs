@@ -59,6 +59,16 @@ impl Sink {
         format!("http://127.0.0.1:{}/e/0", self.ports.black_hole_port)
     }
 
+    /// The URL of the endpoint that answers a byte a second.
+    pub(crate) fn dribbling_url(&self) -> String {
+        format!("http://127.0.0.1:{}/e/0", self.ports.dribbling_port)
+    }
+
+    /// A URL that nobody listens at.
+    pub(crate) fn refusing_url(&self) -> String {
+        format!("http://127.0.0.1:{}/e/0", self.ports.refusing_port)
+    }
+
     /// Its process, for the figures.
     pub(crate) fn watched(&self) -> Option<Watched> {
         Some(Watched::process("sink", self.child.id()?))
@@ -78,6 +88,16 @@ impl Sink {
     async fn count(&self, what: &str) -> anyhow::Result<u64> {
         let counts: Value = serde_json::from_slice(&self.ask("GET", "/count").await?)?;
         counts[what].as_u64().context("a count")
+    }
+
+    /// Forgets what was received.
+    pub(crate) async fn reset(&self) -> anyhow::Result<()> {
+        self.ask("POST", "/reset").await.map(drop)
+    }
+
+    /// What was received, a line each.
+    pub(crate) async fn ledger(&self) -> anyhow::Result<String> {
+        Ok(String::from_utf8(self.ask("GET", "/ledger").await?)?)
     }
 
     /// Waits until `expected` deliveries came, or none came for `patience`.
@@ -162,6 +182,18 @@ pub(crate) struct Plan<'a> {
     pub(crate) kinds: Vec<(&'a str, Vec<u16>)>,
     /// Whether the workload is done only when every queue is empty.
     pub(crate) settles: bool,
+    /// What goes on beside it and is not looked at.
+    pub(crate) beside: Option<Background<'a>>,
+}
+
+/// What is published beside a workload.
+pub(crate) struct Background<'a> {
+    /// By whom.
+    pub(crate) tenant: &'a Tenant,
+    /// Of which type.
+    pub(crate) event_type: &'a str,
+    /// How much.
+    pub(crate) load: Load,
 }
 
 /// The parts that every workload shares.
@@ -186,7 +218,7 @@ impl Bench {
         warm_up_seconds: f64,
     ) -> anyhow::Result<Row> {
         self.run_bare(amqp_url, &load.lasting(warm_up_seconds)).await?;
-        self.sink.ask("POST", "/reset").await?;
+        self.sink.reset().await?;
         let watched: Vec<Watched> = self.engines.iter().cloned().chain(self.sink.watched()).collect();
         let (before, machine_before) = (readings(&watched), MachineTime::now());
         let (done, ledger) = self.run_bare(amqp_url, load).await?;
@@ -209,13 +241,13 @@ impl Bench {
     /// Measures one workload of the engine.
     pub(crate) async fn measure(&self, engine: &mut Engine, plan: &Plan<'_>) -> anyhow::Result<Row> {
         if plan.warm_up_seconds > 0.0 {
-            self.sink.ask("POST", "/reset").await?;
+            self.sink.reset().await?;
             let (_, ledger) = self.generate(engine, plan, &plan.load.lasting(plan.warm_up_seconds)).await?;
             // What is held on the delay ladder is in none of the queues below: what the sink got tells.
             self.sink.wait_for(expected(&ledger::read(&ledger)?, &plan.routes()), PATIENCE).await?;
             engine.settle(SETTLE_WITHIN).await.context("after the warm-up")?;
         }
-        self.sink.ask("POST", "/reset").await?;
+        self.sink.reset().await?;
         let recorded_before = engine.recorded(plan.tenant).await;
         let watched: Vec<Watched> =
             engine.watched().into_iter().chain(self.engines.iter().cloned()).chain(self.sink.watched()).collect();
@@ -224,9 +256,10 @@ impl Bench {
         let machine_before = MachineTime::now();
         let over = Cell::new(false);
         let publishing = async {
-            let result = self.generate(engine, plan, &plan.load).await;
+            let (result, beside) =
+                futures::join!(self.generate(engine, plan, &plan.load), self.background(engine, plan));
             over.set(true);
-            result
+            beside.and(result)
         };
         let (published, deepest) = futures::join!(publishing, engine.deepest(&over));
         let (done, ledger) = published?;
@@ -265,11 +298,33 @@ impl Bench {
         Ok(events)
     }
 
+    /// Publishes events, unmeasured, and waits for nothing.
+    pub(crate) async fn publish(&self, engine: &Engine, plan: &Plan<'_>) -> anyhow::Result<()> {
+        self.generate(engine, plan, &plan.load).await.map(drop)
+    }
+
     async fn generate(&self, engine: &Engine, plan: &Plan<'_>, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {
-        let ledger = self.folder.join("generator.ledger");
+        let types: Vec<&str> = plan.kinds.iter().map(|(event_type, _)| *event_type).collect();
+        self.generator(engine, plan.tenant, &types, load, "generator.ledger").await
+    }
+
+    async fn background(&self, engine: &Engine, plan: &Plan<'_>) -> anyhow::Result<()> {
+        let Some(Background { tenant, event_type, load }) = &plan.beside else { return Ok(()) };
+        self.generator(engine, tenant, &[*event_type], load, "beside.ledger").await.map(drop)
+    }
+
+    async fn generator(
+        &self,
+        engine: &Engine,
+        tenant: &Tenant,
+        types: &[&str],
+        load: &Load,
+        ledger: &str,
+    ) -> anyhow::Result<(Generated, PathBuf)> {
+        let ledger = self.folder.join(ledger);
         let mut command = own_command()?;
-        command.arg("generate").env("POSTRIDER_BENCH_KEY", &plan.tenant.key).args(["--address", engine.ingest()]);
-        for (event_type, _) in &plan.kinds {
+        command.arg("generate").env("POSTRIDER_BENCH_KEY", &tenant.key).args(["--address", engine.ingest()]);
+        for event_type in types {
             command.args(["--type", event_type]);
         }
         command.args(["--bytes", &self.event_bytes.to_string()]).args(load.arguments());
@@ -278,7 +333,7 @@ impl Bench {
 
     async fn balance(&self, ledger: &Path, routes: &[Vec<u16>]) -> anyhow::Result<Balance> {
         let accepted = ledger::read(ledger)?;
-        let text = String::from_utf8(self.sink.ask("GET", "/ledger").await?)?;
+        let text = self.sink.ledger().await?;
         Ok(ledger::balance(&accepted, &ledger::parse_received(&text)?, routes))
     }
 }

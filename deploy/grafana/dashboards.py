@@ -99,7 +99,7 @@ DISPATCHER = [
         (quantile(0.99, "postrider_dispatcher_held_seconds"), "p99"),
     ]),
     ("Breakers", "short", "Endpoints by the state of their breaker, and changes.", [
-        ("sum by (state) (postrider_dispatcher_breakers)", "{{state}}"),
+        ("max by (state) (postrider_dispatcher_breakers)", "{{state}}"),
         (rate("postrider_dispatcher_breaker_transitions_total", "to"), "to {{to}} a second"),
     ]),
     ("Lag of the process", "s", "How late a dispatcher itself is: over 50 ms the processors are the limit.", [

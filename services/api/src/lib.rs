@@ -31,6 +31,7 @@ mod replays;
 mod request;
 mod retry;
 mod stats;
+mod system;
 mod tenants;
 mod test_call;
 mod time;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
-use postrider_broker::{Broker, Singles};
+use postrider_broker::{Breakers, Broker, Singles};
 use postrider_egress::AddressGuard;
 use postrider_profiles::{Profile, Profiles};
 use postrider_runtime::health::Check;
@@ -76,6 +77,8 @@ pub(crate) struct Api {
     pub(crate) config: Config,
     pub(crate) broker: Broker,
     pub(crate) lanes: Singles,
+    /// What the dispatchers say about endpoints.
+    pub(crate) breakers: Breakers,
     pub(crate) store: Store,
     pub(crate) profiles: Arc<Profiles>,
     pub(crate) guard: AddressGuard,
@@ -90,7 +93,8 @@ pub fn router(config: Config, deps: Deps, stop: CancellationToken) -> Router {
     let keys = Arc::new(Keys::new(&config.operator_keys));
     tokio::spawn(Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
     let lanes = broker.singles();
-    let api = Arc::new(Api { config, broker, lanes, store, profiles, guard, keys, stop });
+    let breakers = Breakers::follow(&broker, stop.clone());
+    let api = Arc::new(Api { config, broker, lanes, breakers, store, profiles, guard, keys, stop });
     let document = Arc::new(openapi().to_string());
     let serve_document = move || {
         let document = Arc::clone(&document);

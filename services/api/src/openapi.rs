@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::{
     Api, attributes, dead_letters, deliveries, endpoints, event_types, events, explain, keys, profiles, replays, retry,
-    stats, tenants, test_call, withdraw,
+    stats, system, tenants, test_call, withdraw,
 };
 
 #[derive(OpenApi)]
@@ -96,6 +96,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(profiles::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::requeue))
+        .routes(routes!(system::read))
 }
 
 // What ingest serves. Services do not import each other, so its routes are described here; the test of the whole

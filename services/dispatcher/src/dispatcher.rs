@@ -21,12 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::attempt::{self, Attempted};
+use crate::breakers::Breakers;
 use crate::conclude::{self, Conclusion};
 use crate::endpoints::{Away, Endpoints, Entry, Known, Loaded};
 use crate::gate::{Answer, Permit};
 use crate::interventions::{Interventions, Stale};
 use crate::metrics::Metrics;
-use crate::pace::{self, Ask, Slot, Transition};
+use crate::pace::{self, Ask, Slot, Turn};
 use crate::prepared::Prepared;
 
 /// A delivery whose endpoint cannot be looked up comes back after so long.
@@ -42,6 +43,7 @@ pub(crate) struct Dispatcher {
     /// Where Pushover takes messages.
     pub(crate) pushover_url: Url,
     pub(crate) endpoints: Endpoints,
+    pub(crate) breakers: Breakers,
     pub(crate) interventions: Interventions,
     pub(crate) outcomes: Bundler,
     pub(crate) singles: Singles,
@@ -50,7 +52,7 @@ pub(crate) struct Dispatcher {
     pub(crate) dispatchers: AtomicU32,
     /// Slots granted before are nobody's here.
     pub(crate) started_at: UnixMillis,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -97,7 +99,10 @@ impl Dispatcher {
         };
         let endpoint = match known {
             Ok(Known::Ready(endpoint)) => endpoint,
-            Ok(Known::Deleted) => return Box::pin(self.discard(*task, DiscardReason::EndpointDeleted, now)).await,
+            Ok(Known::Deleted) => {
+                self.breakers.close(task.delivery.endpoint, now);
+                return Box::pin(self.discard(*task, DiscardReason::EndpointDeleted, now)).await;
+            }
             Ok(Known::Unusable) => return Box::pin(self.come_back(lane, *task, body, UNUSABLE_HOLD)).await,
             Err(Away) => return Box::pin(self.come_back(lane, *task, body, AWAY_HOLD)).await,
         };
@@ -175,16 +180,9 @@ impl Dispatcher {
     ) -> Result<(), Unsettled> {
         let attempted = attempt::make(&self.egress, &self.metrics, endpoint, &task, body.clone(), held).await;
         let Attempted { record, excerpt, retry_after, ended, ended_at, latency, trace } = attempted;
-        match permit.end(conclude::seen(record.outcome, record.status_code), latency) {
-            Transition::None => {}
-            Transition::Opened => {
-                self.metrics.breaker_opened.increment(1);
-                tracing::info!(endpoint.id = %task.delivery.endpoint, outcome = %record.outcome, "breaker opened");
-            }
-            Transition::Closed => {
-                self.metrics.breaker_closed.increment(1);
-                tracing::info!(endpoint.id = %task.delivery.endpoint, "breaker closed");
-            }
+        let turn = permit.end(conclude::seen(record.outcome, record.status_code), latency);
+        if turn != Turn::None {
+            self.breakers.turn(task.delivery.endpoint, turn, record.outcome, ended_at);
         }
         let policy = endpoint.retry_policy();
         // Drawn only where there is something to draw.

@@ -17,6 +17,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 use postrider_model::ids::EndpointId;
 
+use crate::breakers::Board;
 use crate::gate::{Gate, Sweeper};
 use crate::prepared::Prepared;
 use crate::strain::Strain;
@@ -89,17 +90,18 @@ pub(crate) struct Endpoints {
     away_until: Mutex<Option<Instant>>,
     sweeper: Sweeper,
     strain: Strain,
+    board: Board,
 }
 
 impl Endpoints {
-    pub(crate) fn new(limits: Limits, sweeper: Sweeper, strain: Strain) -> Self {
+    pub(crate) fn new(limits: Limits, sweeper: Sweeper, strain: Strain, board: Board) -> Self {
         let entries = Cache::builder()
             .max_capacity(limits.entries)
             .time_to_idle(limits.idle)
             // The default policy may refuse to admit an endpoint that is new.
             .eviction_policy(EvictionPolicy::lru())
             .build();
-        Self { entries, feed: AtomicI64::new(0), away_until: Mutex::new(None), sweeper, strain }
+        Self { entries, feed: AtomicI64::new(0), away_until: Mutex::new(None), sweeper, strain, board }
     }
 
     /// Endpoints in the cache, about.
@@ -111,14 +113,23 @@ impl Endpoints {
     pub(crate) fn entry(&self, id: EndpointId) -> Arc<Entry> {
         self.entries.get(&id).unwrap_or_else(|| {
             self.entries.get_with(id, || {
+                let gate = Gate::new(self.sweeper.clone(), self.strain.clone());
+                if let Some(known) = self.board.lock().get(id) {
+                    gate.adopt(known.state, Duration::ZERO);
+                }
                 Arc::new(Entry {
-                    gate: Gate::new(self.sweeper.clone(), self.strain.clone()),
+                    gate,
                     loaded: ArcSwapOption::empty(),
                     changed_at: AtomicI64::new(0),
                     load: tokio::sync::Mutex::new(None),
                 })
             })
         })
+    }
+
+    /// The endpoint's entry, if there is one.
+    pub(crate) fn met(&self, id: EndpointId) -> Option<Arc<Entry>> {
+        self.entries.get(&id)
     }
 
     /// The feed has reached `version`, and these changed on the way; `None`: any of them may have.
@@ -195,7 +206,7 @@ mod tests {
     impl Case {
         fn new() -> Self {
             let limits = Limits { entries: 10, idle: Duration::from_secs(60) };
-            let endpoints = Endpoints::new(limits, Sweeper::default(), Strain::default());
+            let endpoints = Endpoints::new(limits, Sweeper::default(), Strain::default(), Board::default());
             Self { endpoints, id: EndpointId::generate(), loads: AtomicUsize::new(0) }
         }
 

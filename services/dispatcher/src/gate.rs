@@ -7,11 +7,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::HeldReason;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::pace::{Ask, Pace, Seen, Slot, Started, Transition, Verdict, patience};
+use crate::pace::{Ask, Pace, Seen, Slot, Started, Turn, Verdict, patience};
 use crate::strain::Strain;
 
 /// How often the fronts of the lines are looked at.
@@ -25,10 +26,10 @@ pub(crate) struct Permit {
 
 impl Permit {
     /// The POST ended; `latency` is how long it took.
-    pub(crate) fn end(mut self, seen: Seen, latency: Duration) -> Transition {
+    pub(crate) fn end(mut self, seen: Seen, latency: Duration) -> Turn {
         match self.started.take() {
             Some(started) => self.gate.end(started, Some((seen, latency))),
-            None => Transition::None,
+            None => Turn::None,
         }
     }
 }
@@ -119,17 +120,26 @@ impl Gate {
         self.state.lock().pace.is_slow(Instant::now())
     }
 
+    /// Another dispatcher says how the breaker is; see [`Pace::adopt`].
+    pub(crate) fn adopt(self: &Arc<Self>, breaker: BreakerState, age: Duration) -> bool {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let adopted = state.pace.adopt(now, breaker, age);
+        self.admit(&mut state, now);
+        adopted
+    }
+
     fn permit(self: &Arc<Self>, started: Started) -> Permit {
         Permit { gate: Arc::clone(self), started: Some(started) }
     }
 
-    fn end(self: &Arc<Self>, started: Started, seen: Option<(Seen, Duration)>) -> Transition {
+    fn end(self: &Arc<Self>, started: Started, seen: Option<(Seen, Duration)>) -> Turn {
         let now = Instant::now();
         let mut state = self.state.lock();
         state.pace.set_lag(self.strain.lag());
-        let transition = state.pace.end(now, started, seen);
+        let turn = state.pace.end(now, started, seen);
         self.admit(&mut state, now);
-        transition
+        turn
     }
 
     /// Lets as many through as there is room for.

@@ -15,6 +15,7 @@
 //! It renders nothing (the body comes in the message), keeps no order, and logs no endpoint's failures: those are outcomes.
 
 mod attempt;
+mod breakers;
 mod conclude;
 mod config;
 mod dispatcher;
@@ -48,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 
+use breakers::{Board, Breakers};
 use dispatcher::Dispatcher;
 use endpoints::{Endpoints, Limits};
 use gate::Sweeper;
@@ -88,19 +90,21 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     let limits = Limits { entries: config.endpoints_max.max(1), idle: config.endpoint_idle };
     let outcomes =
         BundlerOptions { gather: config.outcomes_gather, queue_max: config.outcomes_max.max(1), persist_forever: true };
+    let (board, metrics) = (Board::default(), Arc::new(Metrics::new()));
     let mut feed = store.follow(FeedScope::DISPATCHER, done.clone());
     let dispatcher = Arc::new(Dispatcher {
         egress,
         profiles,
         pushover_url: pushover::messages_url(&pushover_url),
-        endpoints: Endpoints::new(limits, sweeper.clone(), strain.clone()),
+        endpoints: Endpoints::new(limits, sweeper.clone(), strain.clone(), Arc::clone(&board)),
+        breakers: Breakers::new(board, broker.hints(), metrics.clone()),
         interventions: Interventions::default(),
         outcomes: broker.bundler(Route::Outcomes, outcomes),
         singles: broker.singles(),
         publish_state: broker.publish_state(),
         dispatchers: AtomicU32::new(1),
         started_at: UnixMillis::now(),
-        metrics: Metrics::new(),
+        metrics,
         stop: stop.clone(),
         store,
     });
@@ -113,6 +117,8 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     }
     replicas::count_others(&broker, &dispatcher).await;
     tokio::spawn(follow(feed, Arc::clone(&dispatcher)));
+    let heard = broker.listen(broker.hints(), done.clone());
+    tokio::spawn(breakers::agree(Arc::clone(&dispatcher), heard));
     let looking = strain.clone();
     tokio::spawn(async move { tokio::join!(sweeper.run(done.clone()), looking.run(done.clone())) });
     let counting = replicas::keep_counting(&broker, &dispatcher, config.count_dispatchers_every);

@@ -4,6 +4,7 @@ use ::metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use postrider_model::attempt::Outcome;
+use postrider_model::breaker::{BreakerBoard, BreakerState};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason};
 
 /// Attempts that ended; label `outcome`.
@@ -30,7 +31,10 @@ pub const RETRIES: &str = "postrider_dispatcher_retries_total";
 pub const DISCARDED: &str = "postrider_dispatcher_discarded_total";
 /// Copies dropped because of an intervention.
 pub const STALE: &str = "postrider_dispatcher_stale_copies_total";
-/// Breakers that changed; label `to` (`open`, `closed`).
+/// Breakers that are not closed, as all dispatchers together know them; label `state` (`open`, `half_open`). The same from each
+/// dispatcher: take the greatest, not the sum.
+pub const BREAKERS: &str = "postrider_dispatcher_breakers";
+/// Breakers that changed; label `to` (`open`, `half_open`, `closed`).
 pub const BREAKER: &str = "postrider_dispatcher_breaker_transitions_total";
 /// Endpoints read from the database; label `result` (`ok`, `failed`).
 pub const LOADS: &str = "postrider_dispatcher_endpoint_loads_total";
@@ -57,6 +61,7 @@ pub fn describe() {
     describe_counter!(RETRIES, "retries published");
     describe_counter!(DISCARDED, "deliveries discarded without an attempt");
     describe_counter!(STALE, "copies dropped because of an intervention");
+    describe_gauge!(BREAKERS, "breakers that are not closed, as all dispatchers together know them");
     describe_counter!(BREAKER, "breakers that changed");
     describe_counter!(LOADS, "endpoints read from the database");
     describe_gauge!(CACHED, "endpoints in the cache");
@@ -104,8 +109,8 @@ pub(crate) struct Metrics {
     pub(crate) moved: Counter,
     pub(crate) retries: Counter,
     pub(crate) stale: Counter,
-    pub(crate) breaker_opened: Counter,
-    pub(crate) breaker_closed: Counter,
+    breaker_turns: [(BreakerState, Counter); 3],
+    breakers: [(BreakerState, Gauge); 2],
     pub(crate) loads_ok: Counter,
     pub(crate) loads_failed: Counter,
     pub(crate) cached: Gauge,
@@ -115,6 +120,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
+        use BreakerState::{Closed, HalfOpen, Open};
         use Outcome::{
             AddressBlocked, ConnectFailed, DnsFailed, HttpStatus, ProtocolError, Success, Timeout, TlsFailed,
         };
@@ -139,8 +145,8 @@ impl Metrics {
             moved: counter!(MOVED),
             retries: counter!(RETRIES),
             stale: counter!(STALE),
-            breaker_opened: counter!(BREAKER, "to" => "open"),
-            breaker_closed: counter!(BREAKER, "to" => "closed"),
+            breaker_turns: [Open, HalfOpen, Closed].map(|to| (to, counter!(BREAKER, "to" => to.as_str()))),
+            breakers: [Open, HalfOpen].map(|state| (state, gauge!(BREAKERS, "state" => state.as_str()))),
             loads_ok: counter!(LOADS, "result" => "ok"),
             loads_failed: counter!(LOADS, "result" => "failed"),
             cached: gauge!(CACHED),
@@ -159,6 +165,17 @@ impl Metrics {
 
     pub(crate) fn held(&self, reason: HeldReason) {
         increment(&self.held, reason);
+    }
+
+    pub(crate) fn breaker_turned(&self, to: BreakerState) {
+        increment(&self.breaker_turns, to);
+    }
+
+    pub(crate) fn breakers(&self, board: &BreakerBoard) {
+        for (state, gauge) in &self.breakers {
+            // At most some ten thousands, so the conversion is exact.
+            gauge.set(board.count(*state) as f64);
+        }
     }
 
     /// Counts one more in flight until it is dropped.

@@ -1,4 +1,5 @@
-//! What fan-out makes of one event: its deliveries and its decision. Pure but for the clock that the caller reads.
+//! What fan-out makes of one event: its deliveries and its decision. Pure but for the clock that the caller reads and what
+//! [`Lanes`] knows.
 
 use bytes::Bytes;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
@@ -11,15 +12,14 @@ use postrider_wire::bundle::Member;
 use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryRef, DeliveryTask};
 use serde_json::value::RawValue;
 
+use crate::lanes::Lanes;
 use crate::tenant::TenantIndex;
 
 /// Everything that one event causes.
 #[derive(Debug)]
 pub(crate) struct Decided {
-    /// The lane of all its deliveries.
-    pub(crate) lane: Lane,
-    /// One member per matched endpoint; equal bodies are one buffer.
-    pub(crate) deliveries: Vec<Member>,
+    /// One member per matched endpoint and the lane that it begins in; equal bodies are one buffer.
+    pub(crate) deliveries: Vec<(Lane, Member)>,
     /// What was decided, for the record.
     pub(crate) decision: Member,
 }
@@ -34,6 +34,7 @@ pub(crate) fn decide(
     event: &AcceptedEvent,
     data: &Bytes,
     tenant: Option<&TenantIndex>,
+    lanes: &Lanes,
     config_version: i64,
     now: UnixMillis,
 ) -> Result<Decided, serde_json::Error> {
@@ -59,6 +60,8 @@ pub(crate) fn decide(
 
     let mut deliveries = Vec::with_capacity(matched.len());
     if let Some(tenant) = tenant {
+        let sound = matched.iter().filter(|candidate| !lanes.is_broken(candidate.endpoint)).count();
+        let lane = lanes.of(event, sound);
         let mut bodies = Bodies { tenant, event, data, json: None, ascii_json: None, pushover: None };
         for candidate in matched {
             let id = DeliveryId::derive(event.tenant, &event.id, candidate.endpoint, &Generation::First);
@@ -80,7 +83,7 @@ pub(crate) fn decide(
                 number: 1,
                 trigger: Trigger::First,
                 epoch: 0,
-                lane: event.lane,
+                lane,
                 config_version,
                 expires_at,
                 due_at: None,
@@ -90,10 +93,12 @@ pub(crate) fn decide(
                 moves: 0,
                 traceparent: event.traceparent.clone(),
             };
-            deliveries.push(Member::new(&task, bodies.rendered(candidate.body_kind))?);
+            // It comes back to its own lane when the endpoint has recovered.
+            let begins_in = if lanes.is_broken(candidate.endpoint) { Lane::Slow } else { lane };
+            deliveries.push((begins_in, Member::new(&task, bodies.rendered(candidate.body_kind))?));
         }
     }
-    Ok(Decided { lane: event.lane, deliveries, decision: Member::new(&decision, Bytes::new())? })
+    Ok(Decided { deliveries, decision: Member::new(&decision, Bytes::new())? })
 }
 
 /// An event's bodies, each rendered at most once and shared by all endpoints that get it.

@@ -9,20 +9,26 @@
 //! - An edit of an endpoint is in force within 2 s while the database is there. While it is away the last known
 //!   configuration stays in force. A fan-out that *starts* without a configuration consumes nothing.
 //! - A member that it cannot read goes to the dead letters alone.
+//! - Deliveries of an endpoint whose breaker is open begin in the slow lane, and those of a tenant beyond its share in the
+//!   bulk lane (`shares`), so that neither waits before others.
 //!
 //! # What it does not
-//! It never looks at an endpoint's URL, secret or health: that is the dispatcher's.
+//! It never looks at an endpoint's URL or secret, and judges no endpoint's health: that is the dispatcher's.
 
 mod decide;
 mod index;
+mod lanes;
 mod metrics;
+mod shares;
 mod tenant;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_broker::{Broker, BundleOutcome, Bundler, BundlerOptions, ConsumeOptions, Poison, Queue, Route, guard};
+use postrider_broker::{
+    Breakers, Broker, BundleOutcome, Bundler, BundlerOptions, ConsumeOptions, Poison, Queue, Route, guard,
+};
 use postrider_model::delivery::Lane;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
@@ -37,6 +43,7 @@ use tracing::{Instrument, Span};
 
 use crate::decide::{Decided, decide};
 use crate::index::Index;
+use crate::lanes::Lanes;
 
 /// Settings of the fan-out; the defaults are what production runs.
 #[derive(Debug, Clone)]
@@ -85,7 +92,9 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
         () = stop.cancelled() => return,
     }
     ready.ok();
-    let fanout = Arc::new(Fanout::new(&broker, index, &config));
+    let listening = CancellationToken::new();
+    let _listening = listening.clone().drop_guard();
+    let fanout = Arc::new(Fanout::new(&broker, index, &config, listening.clone()));
     let handler = move |members, _context| {
         let fanout = Arc::clone(&fanout);
         async move { fanout.handle(members).await }
@@ -96,7 +105,9 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
 
 struct Fanout {
     index: Arc<Index>,
+    lanes: Lanes,
     live: Bundler,
+    slow: Bundler,
     bulk: Bundler,
     decisions: Bundler,
     catch_up_max: Duration,
@@ -106,6 +117,7 @@ struct Fanout {
 #[derive(Default)]
 struct Caused {
     live: Vec<Member>,
+    slow: Vec<Member>,
     bulk: Vec<Member>,
     decisions: Vec<Member>,
     poisoned: Vec<(usize, Poison)>,
@@ -113,12 +125,24 @@ struct Caused {
     spans: Vec<Span>,
 }
 
+impl Caused {
+    fn lane(&mut self, lane: Lane) -> &mut Vec<Member> {
+        match lane {
+            Lane::Live => &mut self.live,
+            Lane::Slow => &mut self.slow,
+            Lane::Bulk => &mut self.bulk,
+        }
+    }
+}
+
 impl Fanout {
-    fn new(broker: &Broker, index: Arc<Index>, config: &Config) -> Self {
+    fn new(broker: &Broker, index: Arc<Index>, config: &Config, stop: CancellationToken) -> Self {
         let at_once = BundlerOptions::default();
         let gathered = BundlerOptions { gather: config.decision_gather, ..at_once };
         Self {
             index,
+            lanes: Lanes::new(Breakers::follow(broker, stop)),
+            slow: broker.bundler(Route::Lane(Lane::Slow), at_once),
             live: broker.bundler(Route::Lane(Lane::Live), at_once),
             bulk: broker.bundler(Route::Lane(Lane::Bulk), at_once),
             decisions: broker.bundler(Route::Decisions, gathered),
@@ -131,9 +155,8 @@ impl Fanout {
         for (place, member) in members.iter().enumerate() {
             match self.decide(member).await {
                 Ok((decided, span)) => {
-                    match decided.lane {
-                        Lane::Bulk => caused.bulk.extend(decided.deliveries),
-                        Lane::Live | Lane::Slow => caused.live.extend(decided.deliveries),
+                    for (lane, delivery) in decided.deliveries {
+                        caused.lane(lane).push(delivery);
                     }
                     caused.decisions.push(decided.decision);
                     if !span.is_none() {
@@ -143,9 +166,11 @@ impl Fanout {
                 Err(poison) => caused.poisoned.push((place, poison)),
             }
         }
-        metrics::decided(caused.decisions.len(), caused.live.len() + caused.bulk.len());
+        metrics::decided(caused.decisions.len());
+        Lane::ALL.into_iter().for_each(|lane| metrics::delivered(lane, caused.lane(lane).len()));
         let confirmed = tokio::try_join!(
             self.live.submit(caused.live),
+            self.slow.submit(caused.slow),
             self.bulk.submit(caused.bulk),
             self.decisions.submit(caused.decisions),
         );
@@ -171,7 +196,7 @@ impl Fanout {
             self.index.catch_up(event.config_version, self.catch_up_max).await;
         }
         let (config_version, tenant) = self.index.tenant(event.tenant);
-        let decided = guard(|| decide(event, data, tenant.as_deref(), config_version, UnixMillis::now()))?
+        let decided = guard(|| decide(event, data, tenant.as_deref(), &self.lanes, config_version, UnixMillis::now()))?
             .map_err(|error| Poison::new(error.to_string()))?;
         let deliveries = decided.deliveries.len();
         tracing::debug!(event.id = %event.id, tenant.id = %event.tenant, deliveries, "decided about an event");

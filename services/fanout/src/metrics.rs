@@ -1,19 +1,27 @@
 //! What fan-out counts. Names are documented in `docs/metrics.md`.
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
+use postrider_model::delivery::Lane;
 
 /// Describes every metric of fan-out to the recorder in force.
 pub(crate) fn describe() {
     describe_counter!("postrider_fanout_events_total", "events decided");
-    describe_counter!("postrider_fanout_deliveries_total", "deliveries made of them");
+    describe_counter!("postrider_fanout_deliveries_total", "deliveries made of them, by the lane that they begin in");
     describe_gauge!("postrider_fanout_config_version", "version of the configuration in force here");
     // There from the start, so that the first increase is seen as one.
-    decided(0, 0);
+    decided(0);
+    for lane in Lane::ALL {
+        delivered(lane, 0);
+    }
 }
 
-pub(crate) fn decided(events: usize, deliveries: usize) {
+pub(crate) fn decided(events: usize) {
     counter!("postrider_fanout_events_total").increment(events as u64);
-    counter!("postrider_fanout_deliveries_total").increment(deliveries as u64);
+}
+
+/// Deliveries that begin in a lane.
+pub(crate) fn delivered(lane: Lane, deliveries: usize) {
+    counter!("postrider_fanout_deliveries_total", "lane" => lane.as_str()).increment(deliveries as u64);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]

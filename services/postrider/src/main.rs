@@ -2,6 +2,7 @@
 
 mod cli;
 mod healthcheck;
+mod heartbeat;
 mod metrics;
 mod process;
 mod serve;

@@ -1,7 +1,7 @@
 //! A serving process: its port, what it works with, its roles, and the order of its end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use axum::Router;
@@ -19,13 +19,15 @@ use postrider_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::cli::ServiceArgs;
-use crate::metrics;
-use crate::wiring;
+use crate::{heartbeat, metrics, wiring};
 
+/// How often a stopping process says what it waits for.
+const SAY_EVERY: Duration = Duration::from_secs(2);
 /// Part of the drain that is left for the roles after HTTP, at least.
 const ROLES_DRAIN_MIN: Duration = Duration::from_secs(5);
 
@@ -45,6 +47,35 @@ struct Role {
     task: JoinHandle<()>,
 }
 
+impl Role {
+    /// Waits until it ends, and says every few seconds that it is what the stop waits for.
+    async fn ended(&mut self, broker: &Broker) {
+        let begun = Instant::now();
+        while !self.task.is_finished() {
+            match timeout(SAY_EVERY, &mut self.task).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => return tracing::error!(role = self.name, %error, "role failed"),
+                Err(_) => {
+                    let waited_s = begun.elapsed().as_secs();
+                    tracing::info!(
+                        role = self.name,
+                        waited_s,
+                        in_hand = in_hand(broker),
+                        "stopping waits for what is in hand"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What is in hand, in words: each queue and how many of its messages.
+fn in_hand(broker: &Broker) -> String {
+    let counts = broker.in_hand().into_iter().map(|(queue, messages)| format!("{queue} {messages}"));
+    let counts: Vec<String> = counts.collect();
+    if counts.is_empty() { "no messages".to_owned() } else { counts.join(", ") }
+}
+
 /// A process under construction, then running.
 pub(crate) struct Process {
     pub(crate) shared: Shared,
@@ -54,6 +85,8 @@ pub(crate) struct Process {
     /// Without it the process would be ready before any role has said what it waits for.
     routes_open: Check,
     http: Role,
+    /// Tells the operator of this process until everything else has ended.
+    heartbeat: Role,
     /// In the order in which work flows, which is the order in which they end.
     roles: Vec<Role>,
     stop: CancellationToken,
@@ -90,6 +123,9 @@ impl Process {
         wiring::watch_broker(&broker, &health);
         metrics::watch_pool(&store);
         let shared = Shared { broker, store, profiles, health };
+        let beat = CancellationToken::new();
+        let beating = heartbeat::run(service, shared.broker.clone(), shared.store.clone(), beat.clone());
+        let heartbeat = Role { name: "heartbeat", stop: beat, task: tokio::spawn(beating) };
         Ok(Some(Self {
             started,
             shared,
@@ -97,6 +133,7 @@ impl Process {
             routes,
             routes_open,
             http,
+            heartbeat,
             roles: Vec::new(),
             stop,
         }))
@@ -132,18 +169,22 @@ impl Process {
             name = first_to_end(&mut self.roles, &mut self.http) => Some(name),
         };
         self.shared.health.drain();
+        let broker = &self.shared.broker;
+        let mut left = vec![self.http];
+        left.append(&mut self.roles);
+        left.push(self.heartbeat);
         let drained = drain::within("the process", self.drain_max.max(ROLES_DRAIN_MIN), async {
-            for role in std::iter::once(&mut self.http).chain(&mut self.roles) {
+            for role in &mut left {
                 role.stop.cancel();
-                if !role.task.is_finished()
-                    && let Err(error) = (&mut role.task).await
-                {
-                    tracing::error!(role = role.name, %error, "role failed");
-                }
+                role.ended(broker).await;
             }
-            self.shared.broker.close().await;
+            broker.close().await;
         })
         .await;
+        if drained == Drained::Abandoned {
+            let roles: Vec<_> = left.iter().filter(|role| !role.task.is_finished()).map(|role| role.name).collect();
+            tracing::warn!(?roles, in_hand = in_hand(broker), "abandoned; what was in hand is done again by others");
+        }
         tracing::info!(complete = drained == Drained::Complete, "stopped");
         match ended {
             Some(name) => Err(anyhow!("{name} ended on its own")),
@@ -161,7 +202,7 @@ async fn connect(
     if !store.wait_ready(stop).await {
         return Ok(None);
     }
-    wiring::broker(&args.amqp, service, stop).await.map(Some)
+    wiring::broker(&args.amqp, service, stop).await
 }
 
 /// The name of the first role that ends.

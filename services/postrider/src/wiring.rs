@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use postrider_broker::{Broker, BrokerConfig, PublishState};
+use postrider_broker::{Broker, BrokerConfig, BrokerError, PublishState};
 use postrider_egress::{Egress, EgressConfig};
 use postrider_profiles::{Mappings, Profiles};
 use postrider_runtime::config::{AmqpArgs, DatabaseArgs, EgressArgs, MappingsArgs, MasterKeysArgs, ProfilesArgs};
@@ -27,11 +27,14 @@ pub(crate) fn store(database: &DatabaseArgs, keys: Option<&MasterKeysArgs>) -> a
     Store::connect(config, keys).context("POSTRIDER_DATABASE_URL")
 }
 
-/// The broker, connected and with its topology declared; waits for it as long as it takes.
-pub(crate) async fn broker(amqp: &AmqpArgs, service: &str, stop: &CancellationToken) -> anyhow::Result<Broker> {
+/// The broker, connected and with its topology declared; waits for it as long as it takes. `None` when `stop` came first.
+pub(crate) async fn broker(amqp: &AmqpArgs, service: &str, stop: &CancellationToken) -> anyhow::Result<Option<Broker>> {
     let mut config = BrokerConfig::new(amqp.url.expose_secret(), format!("postrider {service}"));
     config.ca_file.clone_from(&amqp.ca_file.0);
-    Ok(Broker::connect(config, stop.clone()).await?)
+    match Broker::connect(config, stop.clone()).await {
+        Err(BrokerError::Stopped) => Ok(None),
+        connected => Ok(Some(connected?)),
+    }
 }
 
 /// Built-in profiles and those of the directory.

@@ -13,10 +13,11 @@ use crate::config::BrokerConfig;
 use crate::connection::{Link, PublishState};
 use crate::depth::{self, ConsumedQueues};
 use crate::error::BrokerError;
+use crate::in_hand::{Held, InHand};
 use crate::metrics;
 use crate::rpc::RpcClient;
 use crate::singles::Singles;
-use crate::topology::Route;
+use crate::topology::{Queue, Route};
 
 const ASK_MAX: Duration = Duration::from_secs(5);
 
@@ -37,6 +38,7 @@ struct Inner {
     own: Singles,
     rpc: OnceCell<RpcClient>,
     consumed: ConsumedQueues,
+    in_hand: InHand,
 }
 
 /// What a queue holds.
@@ -63,8 +65,15 @@ impl Broker {
             metrics::connecting(connection);
         }
         metrics::blocked(false);
-        let consumed = ConsumedQueues::default();
-        let inner = Arc::new(Inner { config, publish, consume, own, rpc: OnceCell::new(), consumed });
+        let inner = Arc::new(Inner {
+            config,
+            publish,
+            consume,
+            own,
+            rpc: OnceCell::new(),
+            consumed: ConsumedQueues::default(),
+            in_hand: InHand::default(),
+        });
         let weak = Arc::downgrade(&inner);
         tokio::spawn(depth::watch(move || weak.upgrade().map(|inner| Self { inner })));
         Ok(Self { inner })
@@ -83,6 +92,21 @@ impl Broker {
     /// A publisher of single messages with a channel and a task of its own.
     pub fn singles(&self) -> Singles {
         Singles::start(self.inner.publish.clone(), "singles")
+    }
+
+    /// Members of a message, on average over those that this process took lately, by queue; only queues that it took any
+    /// from. With it a depth in messages becomes one in members.
+    pub fn members_per_message(&self) -> Vec<(Queue, f64)> {
+        self.inner.consumed.averages()
+    }
+
+    /// Messages that this process has taken and not settled, by queue: what a drain waits for.
+    pub fn in_hand(&self) -> Vec<(&'static str, usize)> {
+        self.inner.in_hand.counts()
+    }
+
+    pub(crate) fn take_in_hand(&self, queue: Queue) -> Held {
+        self.inner.in_hand.take(queue)
     }
 
     /// Asks what a queue holds.
@@ -112,6 +136,10 @@ impl Broker {
     /// Closes the connections. Call it last: whatever is not confirmed by then stays unknown, whatever is not acked comes back.
     pub async fn close(&self) {
         tokio::join!(self.inner.consume.close(), self.inner.publish.close());
+    }
+
+    pub(crate) fn publish_link(&self) -> &Link {
+        &self.inner.publish
     }
 
     pub(crate) fn consume_link(&self) -> &Link {

@@ -14,24 +14,35 @@ use crate::topology::Queue;
 
 /// How often the depths are asked for.
 const ASK_EVERY: Duration = Duration::from_secs(5);
-/// Share of the newest interval in the running average of members a message.
-const WEIGHT: f64 = 0.5;
+/// Weight of the newest message in the average: about the last hundred count.
+const WEIGHT: f64 = 0.01;
 
 /// What one queue has given to this process so far.
 pub(crate) struct Consumed {
     counter: ::metrics::Counter,
-    messages: AtomicU64,
-    members: AtomicU64,
-    /// Whether consumers say what their messages hold.
-    in_members: bool,
+    /// Moving average of members a message, as the bits of an `f64`; 0: nothing was taken yet.
+    per_message: AtomicU64,
 }
 
 impl Consumed {
-    /// A message with so many members was taken.
+    fn new(counter: ::metrics::Counter) -> Self {
+        Self { counter, per_message: AtomicU64::new(0) }
+    }
+
+    /// A message with so many members was taken. Two at the very same time may count as one in the average.
     pub(crate) fn took(&self, members: usize) {
         self.counter.increment(members as u64);
-        self.messages.fetch_add(1, Ordering::Relaxed);
-        self.members.fetch_add(members as u64, Ordering::Relaxed);
+        let members = f64::from(u32::try_from(members).unwrap_or(u32::MAX));
+        let average = self.average().map_or(members, |before| before + (members - before) * WEIGHT);
+        self.per_message.store(average.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Members a message, as they were lately; `None`: nothing was taken yet.
+    fn average(&self) -> Option<f64> {
+        match self.per_message.load(Ordering::Relaxed) {
+            0 => None,
+            bits => Some(f64::from_bits(bits)),
+        }
     }
 }
 
@@ -40,15 +51,19 @@ impl Consumed {
 pub(crate) struct ConsumedQueues(Mutex<HashMap<Queue, Arc<Consumed>>>);
 
 impl ConsumedQueues {
-    /// The tally of a queue, which from now on is asked for its depth. `in_members`: whether [`Consumed::took`] will be called.
-    pub(crate) fn of(&self, queue: Queue, in_members: bool) -> Arc<Consumed> {
+    /// The tally of a queue, which from now on is asked for its depth.
+    pub(crate) fn of(&self, queue: Queue) -> Arc<Consumed> {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let tally = queues.entry(queue).or_insert_with(|| {
             metrics::consuming(queue.name());
-            let counter = ::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name());
-            Arc::new(Consumed { counter, messages: AtomicU64::new(0), members: AtomicU64::new(0), in_members })
+            Arc::new(Consumed::new(::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name())))
         });
         Arc::clone(tally)
+    }
+
+    /// Members a message of the queues that anything was taken from.
+    pub(crate) fn averages(&self) -> Vec<(Queue, f64)> {
+        self.all().into_iter().filter_map(|(queue, tally)| Some((queue, tally.average()?))).collect()
     }
 
     fn all(&self) -> Vec<(Queue, Arc<Consumed>)> {
@@ -57,45 +72,14 @@ impl ConsumedQueues {
     }
 }
 
-/// Members a message, as they were lately.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Average {
-    messages: u64,
-    members: u64,
-    per_message: f64,
-}
-
-impl Default for Average {
-    fn default() -> Self {
-        Self { messages: 0, members: 0, per_message: 1.0 }
-    }
-}
-
-impl Average {
-    /// Takes the totals as they are now. While nothing comes the average stays.
-    #[expect(clippy::cast_precision_loss, reason = "members of a few seconds")]
-    fn update(&mut self, messages: u64, members: u64) {
-        let (came, held) = (messages.saturating_sub(self.messages), members.saturating_sub(self.members));
-        if came > 0 {
-            let lately = held as f64 / came as f64;
-            let weight = if self.messages == 0 { 1.0 } else { WEIGHT };
-            self.per_message += weight * (lately - self.per_message);
-        }
-        (self.messages, self.members) = (messages, members);
-    }
-}
-
 /// Asks for the depths as long as `broker` has clones. While the broker is away the last answers stay.
 pub(crate) async fn watch(broker: impl Fn() -> Option<Broker>) {
-    let mut averages: HashMap<Queue, Average> = HashMap::new();
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let Some(broker) = broker() else { return };
         for (queue, tally) in broker.consumed_queues().all() {
-            let average = averages.entry(queue).or_default();
-            average.update(tally.messages.load(Ordering::Relaxed), tally.members.load(Ordering::Relaxed));
             let Ok(depth) = broker.queue_depth(queue.name()).await else { continue };
-            let members = tally.in_members.then(|| f64::from(depth.messages) * average.per_message);
+            let members = f64::from(depth.messages) * tally.average().unwrap_or(1.0);
             metrics::depth(queue.name(), depth.messages, members);
         }
     }
@@ -106,14 +90,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_average_follows_what_messages_held_lately_and_stays_while_none_come() {
-        let mut average = Average::default();
-        assert_eq!(average.per_message, 1.0, "unknown is one");
-        average.update(10, 320);
-        assert_eq!(average.per_message, 32.0, "the first interval counts alone");
-        average.update(10, 320);
-        assert_eq!(average.per_message, 32.0);
-        average.update(20, 340);
-        assert_eq!(average.per_message, 17.0, "half of 32 and half of 2");
+    fn the_average_follows_what_is_taken_and_queues_without_messages_have_none() {
+        let queues = ConsumedQueues::default();
+        let (fanout, _intake) = (queues.of(Queue::Fanout), queues.of(Queue::Intake));
+        fanout.took(32);
+        assert_eq!(queues.averages(), [(Queue::Fanout, 32.0)]);
+        for _ in 0..1_000 {
+            fanout.took(2);
+        }
+        let [(Queue::Fanout, average)] = queues.averages()[..] else { panic!("{:?}", queues.averages()) };
+        assert!((2.0..2.1).contains(&average), "{average}");
     }
 }

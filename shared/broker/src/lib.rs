@@ -1,8 +1,8 @@
 //! The broker: everything Postrider does with RabbitMQ, and the only crate that knows lapin.
 //!
 //! What it owns: the [topology], the supervised [connections](Broker), publishing with confirms ([`Bundler`] for hops
-//! between services, [`Singles`] for messages that travel alone), [consuming](consumer), the [delay ladder](ladder)
-//! and [remote calls](rpc).
+//! between services, [`Singles`] for messages that travel alone), [consuming](consumer), the [delay ladder](ladder),
+//! [remote calls](rpc) and [hints].
 //!
 //! # What it promises
 //! - A publish that returned `Ok` is confirmed by the broker: on disk on a majority of its nodes.
@@ -24,6 +24,8 @@ mod connection;
 pub mod consumer;
 mod depth;
 mod error;
+pub mod hints;
+mod in_hand;
 pub mod ladder;
 pub mod metrics;
 mod pipeline;
@@ -40,6 +42,7 @@ pub use consumer::{
     BundleOutcome, ConsumeOptions, MemberContext, Poison, RawConsumer, RawHeaders, RawMessage, Unsettled, guard,
 };
 pub use error::{BrokerError, PublishError};
+pub use hints::{Breakers, Hints};
 pub use ladder::Rung;
 pub use public::PublicMessage;
 pub use singles::{SingleRoute, Singles};

@@ -62,12 +62,10 @@ pub(crate) fn connecting(connection: &'static str) {
     counter!(RECONNECTS, "connection" => connection).increment(0);
 }
 
-/// What a queue holds; `members` where its consumers know.
-pub(crate) fn depth(queue: &'static str, messages: u32, members: Option<f64>) {
+/// What a queue holds.
+pub(crate) fn depth(queue: &'static str, messages: u32, members: f64) {
     gauge!(QUEUE_MESSAGES, "queue" => queue).set(f64::from(messages));
-    if let Some(members) = members {
-        gauge!(QUEUE_MEMBERS, "queue" => queue).set(members);
-    }
+    gauge!(QUEUE_MEMBERS, "queue" => queue).set(members);
 }
 
 pub(crate) fn blocked(blocked: bool) {

@@ -29,6 +29,8 @@ pub const LANES_EXCHANGE: &str = "postrider.lanes";
 pub const DELAY_EXCHANGE: &str = "postrider.delay";
 /// What the recorder writes down: routing keys `decisions` and `outcomes`.
 pub const RECORD_EXCHANGE: &str = "postrider.record";
+/// What services tell each other while they run, see [`crate::hints`].
+pub const HINTS_EXCHANGE: &str = "postrider.hints";
 /// What could not be processed.
 pub const DEAD_EXCHANGE: &str = "postrider.dead";
 
@@ -44,6 +46,8 @@ const DELIVERY_LIMIT: i64 = 100;
 const DEAD_LETTERS_DELIVERY_LIMIT: i64 = 1_000_000_000;
 const RPC_TTL_MS: i64 = 30_000;
 const RPC_MESSAGES_MAX: i64 = 1_000;
+const HINTS_TTL_MS: i64 = 30_000;
+const HINTS_MESSAGES_MAX: i64 = 1_000;
 
 /// A queue that services consume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -144,6 +148,7 @@ pub fn rung_queue(rung: Rung) -> String {
 pub(crate) async fn declare(channel: &Channel) -> Result<(), BrokerError> {
     for (name, kind) in [
         (DEAD_EXCHANGE, ExchangeKind::Fanout),
+        (HINTS_EXCHANGE, ExchangeKind::Fanout),
         (EVENTS_EXCHANGE, ExchangeKind::Topic),
         (LANES_EXCHANGE, ExchangeKind::Topic),
         (RECORD_EXCHANGE, ExchangeKind::Direct),
@@ -239,6 +244,22 @@ async fn declare_queue(channel: &Channel, name: &str, arguments: FieldTable) -> 
         .await
         .map(|_| ())
         .map_err(|error| explain("queue", name, error))
+}
+
+/// Declares a queue for one listener to hints, which goes with its connection, and binds it; returns its name. It is bounded:
+/// of hints that nobody takes the oldest are dropped.
+pub(crate) async fn declare_hints(channel: &Channel) -> Result<ShortString, lapin::Error> {
+    let name: ShortString = format!("{HINTS_EXCHANGE}.{:016x}", rand::random::<u64>()).into();
+    let mut arguments = FieldTable::default();
+    set(&mut arguments, "x-queue-type", "classic");
+    set(&mut arguments, "x-overflow", "drop-head");
+    set_number(&mut arguments, "x-message-ttl", HINTS_TTL_MS);
+    set_number(&mut arguments, "x-max-length", HINTS_MESSAGES_MAX);
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    channel.queue_declare(name.clone(), options, arguments).await?;
+    let binding = QueueBindOptions::default();
+    channel.queue_bind(name.clone(), HINTS_EXCHANGE.into(), "".into(), binding, FieldTable::default()).await?;
+    Ok(name)
 }
 
 /// Turns the broker's 406 into an error that names the argument.

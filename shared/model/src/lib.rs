@@ -17,6 +17,7 @@
 //! | [RetrySchedule](retry::RetrySchedule) | the delays between attempts |
 //! | Profile | everything that makes deliveries look like one product's (crate `postrider-profiles`) |
 //! | [Lane](delivery::Lane) | a separately budgeted queue of deliveries |
+//! | [Breaker](breaker) | what keeps all but one attempt at a time from an endpoint that fails |
 //! | [Replay](replay) | delivering past events again |
 //!
 //! # What is not promised
@@ -25,6 +26,7 @@
 //! the same `webhook-id` and `postrider-delivery`, so that a receiver can dedupe. Order is not promised.
 
 pub mod attempt;
+pub mod breaker;
 pub mod delivery;
 pub mod event;
 pub mod explain;

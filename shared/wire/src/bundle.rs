@@ -91,6 +91,22 @@ pub fn encode(members: &[Member]) -> Vec<u8> {
     out
 }
 
+/// How many members a message has, without reading them. What is no bundle, or ends early, counts as one.
+pub fn count(message: &[u8]) -> usize {
+    let Some(mut rest) = message.strip_prefix(&MAGIC) else { return 1 };
+    let mut members = 0;
+    while let Some((frame, tail)) = rest.split_at_checked(8) {
+        let head_bytes = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
+        let payload_bytes = match u32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]) {
+            SAME_AS_BEFORE => 0,
+            bytes => bytes as usize,
+        };
+        let Some(next) = tail.get(head_bytes.saturating_add(payload_bytes)..) else { break };
+        (rest, members) = (next, members + 1);
+    }
+    members.max(1)
+}
+
 /// Decodes a bundle. Heads and payloads are copied out, one allocation a member, so that a member that is kept (a slow
 /// delivery) does not pin its whole bundle; a shared payload stays shared.
 ///

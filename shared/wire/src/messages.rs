@@ -1,6 +1,7 @@
 //! The heads of the members, one type a hop. Field names are part of the format (snapshot-tested).
 
 use postrider_model::attempt::Outcome;
+use postrider_model::breaker::BreakerStatement;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Lane, Trigger};
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
@@ -233,4 +234,14 @@ pub struct TestCall {
     pub task: DeliveryTask,
     /// After this nobody waits for the answer.
     pub answer_by: UnixMillis,
+}
+
+/// Services -> services, by the hints exchange: told to whoever runs now, lost to whoever does not. No payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hint {
+    /// What dispatchers know about breakers.
+    Breakers(Vec<BreakerStatement>),
+    /// Somebody has just begun to listen: tell everything.
+    Ask,
 }

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::deployment::{OPERATOR_KEY, binary};
 
@@ -113,6 +115,18 @@ impl Cluster {
         let mut child = self.processes.remove(name).expect("it runs");
         child.start_kill().expect("a signal");
         child.wait().await.expect("a child");
+    }
+
+    /// Sends a signal to a process.
+    pub(crate) fn signal(&self, name: &str, signal: Signal) {
+        let pid = self.processes[name].id().expect("it runs");
+        kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("a signal");
+    }
+
+    /// Waits until a process that was told to stop has ended.
+    pub(crate) async fn ended(&mut self, name: &'static str) -> ExitStatus {
+        let mut child = self.processes.remove(name).expect("it runs");
+        timeout(READY_WITHIN, child.wait()).await.expect("in time").expect("a child")
     }
 
     /// Starts a killed process again.

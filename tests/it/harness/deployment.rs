@@ -266,7 +266,8 @@ pub(crate) struct InForce {
 }
 
 impl InForce {
-    async fn new(scope: &Scope, client: reqwest::Client, base: &str) -> Self {
+    /// For the fan-out that serves HTTP at `base`.
+    pub(crate) async fn new(scope: &Scope, client: reqwest::Client, base: &str) -> Self {
         let connected = tokio_postgres::connect(&scope.database_url, tokio_postgres::NoTls).await;
         let (database, connection) = connected.expect("the database");
         tokio::spawn(connection);

@@ -13,7 +13,7 @@ mod tenant;
 
 pub(crate) use cluster::{Cluster, Urls};
 pub(crate) use collector::{Collector, Span};
-pub(crate) use deployment::{Deployment, OPERATOR_KEY, binary};
+pub(crate) use deployment::{Deployment, InForce, OPERATOR_KEY, binary};
 pub(crate) use exchange::{Message, Producer};
 pub(crate) use ledger::Ledger;
 pub(crate) use receiver::{Answer, Received, Receiver};

@@ -51,6 +51,12 @@ impl Api {
         }
         self.store.event_type_names(tenant).await.map_err(store_problem)
     }
+
+    /// An endpoint as people see it.
+    pub(crate) fn shown(&self, endpoint: StoredEndpoint) -> Endpoint {
+        let breaker = self.breakers.get(endpoint.id);
+        Endpoint::new(endpoint, breaker)
+    }
 }
 
 /// What an endpoint is to sign with.
@@ -132,7 +138,7 @@ pub(crate) async fn create(
     let new = NewEndpoint { draft, secret: key.secret };
     let made = api.store.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
     let version = made.version;
-    Ok(with_etag(StatusCode::CREATED, version, CreatedEndpoint { endpoint: made.into(), secret }))
+    Ok(with_etag(StatusCode::CREATED, version, CreatedEndpoint { endpoint: Endpoint::new(made, None), secret }))
 }
 
 /// List endpoints
@@ -149,7 +155,7 @@ pub(crate) async fn list(
     let tenant = caller.tenant(Scope::Read)?;
     let page = api.store.list_endpoints(tenant, &page_request(&params)?).await.map_err(store_problem)?;
     let data = page.items.into_iter().map(|item| EndpointInList {
-        endpoint: item.endpoint.into(),
+        endpoint: api.shown(item.endpoint),
         successes: item.successes,
         failures: item.failures,
     });
@@ -167,7 +173,7 @@ pub(crate) async fn read(
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
     let endpoint = api.endpoint(caller.visible(Scope::Read)?, endpoint_id(&id)?).await?;
-    Ok(with_etag(StatusCode::OK, endpoint.version, Endpoint::from(endpoint)))
+    Ok(with_etag(StatusCode::OK, endpoint.version, api.shown(endpoint)))
 }
 
 /// Edit an endpoint
@@ -205,7 +211,7 @@ pub(crate) async fn edit(
         if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
     };
     let endpoint = api.store.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
-    Ok(with_etag(StatusCode::OK, endpoint.version, Endpoint::from(endpoint)))
+    Ok(with_etag(StatusCode::OK, endpoint.version, api.shown(endpoint)))
 }
 
 /// Delete an endpoint

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use postrider_model::breaker::BreakerStatement;
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::time::UnixMillis;
 use postrider_store::config::{
@@ -12,6 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::breaker::Breaker;
 use crate::request::clearable;
 use crate::time::{shown, shown_if};
 
@@ -218,6 +220,7 @@ pub(crate) struct Endpoint {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) disabled_at: Option<String>,
+    pub(crate) breaker: Breaker,
     pub(crate) signature_key: SignatureKey,
     /// What an `ed25519` endpoint's signatures are verified with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -290,8 +293,9 @@ pub(crate) struct EndpointPage {
     pub(crate) limit: u32,
 }
 
-impl From<StoredEndpoint> for Endpoint {
-    fn from(endpoint: StoredEndpoint) -> Self {
+impl Endpoint {
+    /// As it is shown; `breaker`: what was said about its breaker last.
+    pub(crate) fn new(endpoint: StoredEndpoint, breaker: Option<BreakerStatement>) -> Self {
         let now = UnixMillis::now();
         let public_key = endpoint.public_key_at(now).map(str::to_owned);
         let next_public_key = endpoint.next_public_key_at(now).map(str::to_owned);
@@ -323,6 +327,7 @@ impl From<StoredEndpoint> for Endpoint {
             },
             disabled_reason: endpoint.disabled_reason,
             disabled_at: shown_if(endpoint.disabled_at),
+            breaker: breaker.into(),
             signature_key: match document.signature_key {
                 StoredSignatureKey::Hmac => SignatureKey::Hmac,
                 StoredSignatureKey::Ed25519 => SignatureKey::Ed25519,

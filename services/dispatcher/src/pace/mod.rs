@@ -15,12 +15,13 @@ mod window;
 
 use std::time::{Duration, Instant};
 
+use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::{HeldReason, Lane};
 use postrider_model::limits::HOLD_MAX;
 use postrider_model::time::UnixMillis;
 
 pub(crate) use gcra::interval;
-pub(crate) use health::{Seen, Transition};
+pub(crate) use health::{Seen, Turn};
 pub(crate) use window::Started;
 
 use gcra::Gcra;
@@ -142,6 +143,8 @@ pub(crate) struct Pace {
     waiting: u32,
     /// How late this process itself is.
     lag: Duration,
+    /// The last answer.
+    answered_at: Option<Instant>,
 }
 
 impl Pace {
@@ -153,6 +156,7 @@ impl Pace {
             parked: Parked::new(now),
             waiting: 0,
             lag: Duration::ZERO,
+            answered_at: None,
         }
     }
 
@@ -229,33 +233,56 @@ impl Pace {
     }
 
     /// A POST ended, `seen` tells how; `None` when that is unknown (it was given up).
-    pub(crate) fn end(&mut self, now: Instant, started: Started, seen: Option<(Seen, Duration)>) -> Transition {
-        let mut transition = Transition::None;
+    pub(crate) fn end(&mut self, now: Instant, started: Started, seen: Option<(Seen, Duration)>) -> Turn {
+        let mut turn = Turn::None;
         if let Some((seen, latency)) = seen {
-            transition = self.health.see(seen, latency, self.lag);
+            turn = self.health.see(seen, latency, self.lag);
+            if seen == Seen::Answered {
+                self.answered_at = Some(now);
+            }
             match seen {
                 Seen::Answered if !self.health.is_open() => self.window.grow(self.lag),
                 Seen::TimedOut | Seen::Unreachable => self.window.cut(now, started),
                 Seen::Answered | Seen::Unwell => {}
             }
-            if transition == Transition::Closed {
+            if turn == Turn::To(BreakerState::Closed) {
                 self.parked.forget();
             }
         }
         self.window.end(now, started);
-        transition
+        turn
+    }
+
+    /// Another dispatcher says how the breaker is, by a POST that ended `age` ago. Returns `false` when that is contradicted:
+    /// this one has seen an answer since, and its own breaker is closed.
+    pub(crate) fn adopt(&mut self, now: Instant, breaker: BreakerState, age: Duration) -> bool {
+        let answered_since = self.answered_at.is_some_and(|at| now.saturating_duration_since(at) < age);
+        if breaker != BreakerState::Closed && !self.health.is_open() && answered_since {
+            return false;
+        }
+        self.health.adopt(breaker);
+        if breaker == BreakerState::Closed {
+            self.parked.forget();
+        }
+        true
     }
 
     /// Whether the endpoint belongs to the slow lane: known slow or broken, or half of what it may have in flight is
-    /// out for longer than a second and nothing more fits (unless that may be our own doing).
+    /// out for longer than a second and nothing more fits (unless that may be our own doing). One that has never answered
+    /// needs only one such: a thousand dead endpoints would keep thousands of the live lane's places otherwise.
     pub(crate) fn is_slow(&mut self, now: Instant) -> bool {
-        self.health.is_slow()
-            || (self.lag < OVERLOADED
-                && self.window.in_flight() >= self.window.limit()
-                && self.window.old(now) * 2 >= self.window.limit())
+        if self.health.is_slow() {
+            return true;
+        }
+        if self.lag >= OVERLOADED {
+            return false;
+        }
+        let old = self.window.old(now);
+        let stuck = self.window.in_flight() >= self.window.limit() && old * 2 >= self.window.limit();
+        stuck || (old > 0 && self.answered_at.is_none())
     }
 
-    /// Whether the breaker is open.
+    /// Whether the breaker is open, or half open.
     #[cfg(test)]
     fn is_open(&self) -> bool {
         self.health.is_open()

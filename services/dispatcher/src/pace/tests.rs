@@ -12,7 +12,7 @@ fn ask(lane: Lane) -> Ask {
 const DUE: Slot = Slot::Due { reason: HeldReason::Rate, foreign: false };
 
 /// An endpoint that let one POST through which then took `latency` and ended as `seen`.
-fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Seen, latency: Duration) -> Transition {
+fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Seen, latency: Duration) -> Turn {
     match pace.ask(at, &ask(lane)) {
         Verdict::Go(started) => pace.end(at + latency, started, Some((seen, latency))),
         other => panic!("{other:?}"),
@@ -134,7 +134,7 @@ fn one_straggler_of_a_wide_window_moves_nobody() {
 }
 
 #[test]
-fn an_open_breaker_means_the_slow_lane_one_at_a_time_until_a_success() {
+fn an_open_breaker_means_the_slow_lane_one_at_a_time_until_three_answers_in_a_row() {
     let now = Instant::now();
     let mut pace = open(now);
     let now = now + SECOND * 60;
@@ -143,8 +143,40 @@ fn an_open_breaker_means_the_slow_lane_one_at_a_time_until_a_success() {
     let Verdict::Go(probe) = pace.ask(now, &ask(Lane::Slow)) else { panic!("no probe") };
     let second = pace.ask(now, &ask(Lane::Slow));
     assert!(matches!(second, Verdict::Hold { reason: HeldReason::Breaker, .. }), "{second:?}");
-    assert_eq!(pace.end(now + MS * 30, probe, Some((Seen::Answered, MS * 30))), Transition::Closed);
+    let half_open = BreakerState::HalfOpen;
+    assert_eq!(pace.end(now + MS * 30, probe, Some((Seen::Answered, MS * 30))), Turn::To(half_open));
+    let now = now + MS * 40;
+    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::MoveToSlowLane);
+    assert_eq!(attempt(&mut pace, now, Lane::Slow, Seen::Answered, MS * 30), Turn::Confirmed(half_open));
+    let closed = Turn::To(BreakerState::Closed);
+    assert_eq!(attempt(&mut pace, now, Lane::Slow, Seen::Answered, MS * 30), closed);
     assert!(matches!(pace.ask(now + MS * 30, &ask(Lane::Live)), Verdict::Go(_)));
+}
+
+#[test]
+fn one_old_post_to_an_endpoint_that_has_never_answered_means_the_slow_lane() {
+    let now = Instant::now();
+    let mut unknown = Pace::new(now);
+    let first = unknown.window.start(now);
+    assert!(!unknown.is_slow(now + SECOND / 2));
+    assert_eq!(unknown.ask(now + SECOND * 2, &ask(Lane::Live)), Verdict::MoveToSlowLane);
+    unknown.end(now + SECOND * 2, first, Some((Seen::Answered, SECOND / 2)));
+    unknown.window.start(now + SECOND * 2);
+    assert!(!unknown.is_slow(now + SECOND * 4), "it has answered once, and one straggler is nothing");
+}
+
+#[test]
+fn another_dispatchers_word_stands_unless_there_was_an_answer_here_since() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    assert!(pace.adopt(now, BreakerState::Open, SECOND));
+    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::MoveToSlowLane);
+    assert!(pace.adopt(now, BreakerState::Closed, SECOND));
+    attempt(&mut pace, now, Lane::Live, Seen::Answered, MS);
+    assert!(!pace.adopt(now + SECOND, BreakerState::Open, SECOND * 2), "it answered here a second ago");
+    assert!(!pace.is_open());
+    assert!(pace.adopt(now + SECOND * 3, BreakerState::Open, SECOND), "it failed there later");
+    assert!(pace.is_open());
 }
 
 #[test]
@@ -233,7 +265,7 @@ fn a_post_that_was_given_up_frees_its_place_and_says_nothing() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     let Verdict::Go(started) = pace.ask(now, &ask(Lane::Live)) else { panic!() };
-    assert_eq!(pace.end(now, started, None), Transition::None);
+    assert_eq!(pace.end(now, started, None), Turn::None);
     assert_eq!((pace.window.in_flight(), pace.window.limit()), (0, 2));
 }
 

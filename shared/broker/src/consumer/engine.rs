@@ -15,6 +15,7 @@ use super::acker::Acker;
 use super::{ConsumeOptions, MemberContext};
 use crate::backoff::Backoff;
 use crate::broker::Broker;
+use crate::in_hand::Held;
 use crate::topology::Queue;
 use crate::{metrics, public};
 
@@ -32,6 +33,7 @@ pub(super) struct Inbound {
 pub(super) struct Settler {
     tag: u64,
     acker: Option<Acker>,
+    _held: Held,
 }
 
 impl Settler {
@@ -113,7 +115,7 @@ pub(super) async fn run(
                 if !std::mem::take(&mut first) {
                     metrics::count(metrics::RESUBSCRIBES, "queue", queue.name().to_owned(), 1);
                 }
-                let taken = consume(channel, consumer, &mut take, &stop).await;
+                let taken = consume(broker, queue, (channel, consumer), &mut take, &stop).await;
                 if stop.is_cancelled() {
                     return;
                 }
@@ -165,7 +167,13 @@ async fn subscribe(
 }
 
 /// Takes messages until a fault or `stop`, and in the latter case drains. Tells whether any message came.
-async fn consume(channel: Channel, mut consumer: Consumer, take: &mut impl Take, stop: &CancellationToken) -> bool {
+async fn consume(
+    broker: &Broker,
+    queue: Queue,
+    (channel, mut consumer): (Channel, Consumer),
+    take: &mut impl Take,
+    stop: &CancellationToken,
+) -> bool {
     let (acker, acks) = Acker::start(channel.clone());
     let mut taken = false;
     loop {
@@ -177,7 +185,8 @@ async fn consume(channel: Channel, mut consumer: Consumer, take: &mut impl Take,
         // The end of the stream without our asking is the broker's cancel: a fault like any other.
         let Some(Ok(delivery)) = delivery else { return taken };
         taken = true;
-        let settler = Settler { tag: delivery.delivery_tag, acker: Some(acker.clone()) };
+        let held = broker.take_in_hand(queue);
+        let settler = Settler { tag: delivery.delivery_tag, acker: Some(acker.clone()), _held: held };
         let context = context(&delivery);
         tokio::select! {
             () = stop.cancelled() => break,

@@ -36,7 +36,7 @@ impl Broker {
             queue,
             budget: Budget::new(options),
             handler: Arc::new(handler),
-            consumed: self.consumed_queues().of(queue, true),
+            consumed: self.consumed_queues().of(queue),
         };
         engine::run(self, queue, options, take, stop).await;
     }

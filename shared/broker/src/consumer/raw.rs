@@ -1,6 +1,9 @@
 //! Consuming messages to batch them across bundles: the recorder, whose commit settles many at once.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use postrider_wire::bundle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -8,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::ConsumeOptions;
 use super::engine::{self, Budget, Inbound, Settler, Take, text_header};
 use crate::broker::Broker;
+use crate::depth::Consumed;
 use crate::public::PublicMessage;
 use crate::singles::{REASON_HEADER, SOURCE_HEADER};
 use crate::topology::Queue;
@@ -78,10 +82,10 @@ impl Broker {
     /// Consumes a queue message by message until `stop`. Members are not counted here: `prefetch` and `bytes_max` bound what
     /// is in hand.
     pub fn consume_raw(&self, queue: Queue, options: ConsumeOptions, stop: CancellationToken) -> RawConsumer {
-        self.consumed_queues().of(queue, false);
+        let consumed = self.consumed_queues().of(queue);
         let (tx, messages) = mpsc::channel(usize::from(options.prefetch).max(1));
         let broker = self.clone();
-        let take = Raw { messages: Some(tx), budget: Budget::new(options) };
+        let take = Raw { messages: Some(tx), budget: Budget::new(options), consumed };
         let engine = tokio::spawn(async move { engine::run(&broker, queue, options, take, stop).await });
         RawConsumer { messages, engine }
     }
@@ -90,10 +94,12 @@ impl Broker {
 struct Raw {
     messages: Option<mpsc::Sender<RawMessage>>,
     budget: Budget,
+    consumed: Arc<Consumed>,
 }
 
 impl Take for Raw {
     async fn take(&mut self, inbound: Inbound) {
+        self.consumed.took(bundle::count(&inbound.delivery.data));
         let Some(share) = self.budget.take(0, inbound.delivery.data.len()).await else { return };
         let Inbound { mut delivery, context, settler } = inbound;
         let mut original = PublicMessage::take(&mut delivery);

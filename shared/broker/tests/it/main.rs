@@ -2,6 +2,7 @@
 
 mod consuming;
 mod delays;
+mod hints;
 mod public;
 mod publishing;
 mod rpc;

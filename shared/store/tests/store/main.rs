@@ -11,5 +11,6 @@ mod reading;
 mod recording;
 mod replaying;
 mod retrying;
+mod services;
 mod stats;
 mod support;

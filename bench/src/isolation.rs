@@ -1,0 +1,218 @@
+//! Isolation: a healthy endpoint's p99 alone, and the same beside each kind of bad neighbour; and a rate that is kept.
+//!
+//! All of it at half of the capacity measured in the same run, for three of the neighbour's timeouts. While that lasts more
+//! attempts come due for a neighbour that does not answer than a dispatcher takes from its lane ahead of time, so that they
+//! would fill it if anything waited for them.
+
+use anyhow::Context as _;
+use serde_json::json;
+use tokio::time::{Duration, sleep};
+
+use crate::engine::Engine;
+use crate::report::{Report, Row};
+use crate::run::{Times, add, in_force};
+use crate::workload::{Background, Bench, Load, Plan, Sink, endpoint};
+
+/// Messages that a dispatcher takes ahead from its live lane.
+const PREFETCH: f64 = 1_000.0;
+/// Dead endpoints of the workload of that name.
+const DEAD: u32 = 1_000;
+/// The rate of the endpoint that many deliveries wait for.
+const RATE: f64 = 10.0;
+
+/// A bad neighbour: endpoints of the same tenant.
+struct Neighbour {
+    name: &'static str,
+    urls: Vec<String>,
+    /// Events a second for all of its endpoints.
+    per_second: f64,
+}
+
+/// Every workload that is asked for.
+pub(crate) async fn run(
+    wants: impl Fn(&str) -> bool,
+    bench: &Bench,
+    engine: &mut Engine,
+    times: &Times,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let seconds = f64::from(times.timeout) * 3.0;
+    let more_than_prefetched = 1.2 * PREFETCH / seconds;
+    let sink = &bench.sink;
+    let one = |name, url, per_second| Neighbour { name, urls: vec![url], per_second };
+    let dead = (0..DEAD).map(|number| if number % 2 == 0 { sink.black_hole_url() } else { sink.refusing_url() });
+    let neighbours = [
+        one("black hole", sink.black_hole_url(), more_than_prefetched),
+        one("one byte a second", sink.dribbling_url(), more_than_prefetched),
+        one("refusing port", sink.refusing_url(), more_than_prefetched),
+        one("no such name", "http://nobody.invalid/".to_owned(), more_than_prefetched),
+        // An event makes a delivery for each of them.
+        Neighbour { name: "1,000 dead endpoints", urls: dead.collect(), per_second: 0.5 },
+    ];
+    let (flood, waiting) = ("tenant flood", "waiting at 10/s");
+    let names = neighbours.iter().map(|neighbour| neighbour.name).chain([flood]);
+    let half =
+        if names.into_iter().any(&wants) { Box::pin(capacity(bench, engine, times, report)).await? / 2.0 } else { 0.0 };
+    for neighbour in neighbours.iter().filter(|neighbour| wants(neighbour.name)) {
+        Box::pin(beside(bench, engine, times, report, half, neighbour)).await?;
+    }
+    if wants(flood) {
+        Box::pin(tenant_flood(bench, engine, times, report, half)).await?;
+    }
+    if wants(waiting) {
+        Box::pin(rate(bench, engine, times, report)).await?;
+    }
+    Ok(())
+}
+
+/// Deliveries a second that one endpoint gets as fast as it goes: as measured in this run, or now.
+async fn capacity(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut Report) -> anyhow::Result<f64> {
+    if let Some(row) = report.rows.iter().find(|row| row.workload == "one endpoint") {
+        return Ok(row.balance.deliveries_per_second);
+    }
+    let tenant = engine.tenant("capacity").await?;
+    engine.endpoint(&tenant, endpoint("capacity", &bench.sink.url(0), "bench.event")).await?;
+    in_force().await;
+    let plan = Plan {
+        name: "capacity",
+        tenant: &tenant,
+        load: Load::Closed { seconds: times.closed, events: None, batch: 1 },
+        warm_up_seconds: times.warm_up,
+        kinds: vec![("bench.event", vec![0])],
+        settles: true,
+        beside: None,
+    };
+    let row = Box::pin(bench.measure(engine, &plan)).await?;
+    let per_second = row.balance.deliveries_per_second;
+    add(report, row);
+    Ok(per_second)
+}
+
+/// A healthy endpoint at half of capacity, alone and beside the neighbour.
+async fn beside(
+    bench: &Bench,
+    engine: &mut Engine,
+    times: &Times,
+    report: &mut Report,
+    half: f64,
+    neighbour: &Neighbour,
+) -> anyhow::Result<()> {
+    let seconds = f64::from(times.timeout) * 3.0;
+    let tenant = engine.tenant_with(neighbour.name, json!({ "endpoints": DEAD + 10 })).await?;
+    engine.endpoint(&tenant, endpoint("healthy", &bench.sink.url(0), "bench.healthy")).await?;
+    in_force().await;
+    let plan = Plan {
+        name: &format!("healthy, before {}", neighbour.name),
+        tenant: &tenant,
+        load: Load::Open { per_second: half, seconds },
+        warm_up_seconds: times.warm_up,
+        kinds: vec![("bench.healthy", vec![0])],
+        settles: true,
+        beside: None,
+    };
+    let alone = Box::pin(bench.measure(engine, &plan)).await?;
+    let alone_p99 = alone.balance.latency.p99_ms;
+    add(report, alone);
+
+    for (number, url) in neighbour.urls.iter().enumerate() {
+        let mut asked = endpoint(&format!("{} {number}", neighbour.name), url, "bench.unheard");
+        asked["timeout_seconds"] = json!(times.timeout);
+        asked["retry_schedule_seconds"] = json!([]);
+        engine.endpoint(&tenant, asked).await?;
+    }
+    in_force().await;
+    let load = Load::Open { per_second: neighbour.per_second, seconds };
+    let plan = Plan {
+        name: &format!("beside {}", neighbour.name),
+        warm_up_seconds: 0.0,
+        settles: false,
+        beside: Some(Background { tenant: &tenant, event_type: "bench.unheard", load }),
+        ..plan
+    };
+    let mut row = Box::pin(bench.measure(engine, &plan)).await?;
+    row.p99_ratio = ratio(alone_p99, &row);
+    let due = neighbour.per_second * seconds * neighbour.urls.len() as f64;
+    row.notes.push(format!("{due:.0} attempts came due for the neighbour; their CPU is in the figures, they are not"));
+    add(report, row);
+    engine.delete_tenant(&tenant).await
+}
+
+/// A tenant that keeps to its share, alone and while another sends ten times as much.
+async fn tenant_flood(
+    bench: &Bench,
+    engine: &mut Engine,
+    times: &Times,
+    report: &mut Report,
+    half: f64,
+) -> anyhow::Result<()> {
+    let seconds = f64::from(times.timeout) * 3.0;
+    let (quiet, flooding) = (engine.tenant("quiet").await?, engine.tenant("flooding").await?);
+    let elsewhere = Sink::start().await?;
+    engine.endpoint(&quiet, endpoint("quiet", &bench.sink.url(0), "bench.quiet")).await?;
+    engine.endpoint(&flooding, endpoint("flooding", &elsewhere.url(0), "bench.flood")).await?;
+    in_force().await;
+    let plan = Plan {
+        name: "a tenant, before tenant flood",
+        tenant: &quiet,
+        load: Load::Open { per_second: half / 10.0, seconds },
+        warm_up_seconds: times.warm_up,
+        kinds: vec![("bench.quiet", vec![0])],
+        settles: true,
+        beside: None,
+    };
+    let alone = Box::pin(bench.measure(engine, &plan)).await?;
+    let alone_p99 = alone.balance.latency.p99_ms;
+    add(report, alone);
+    let load = Load::Open { per_second: half, seconds };
+    let plan = Plan {
+        name: "beside tenant flood",
+        warm_up_seconds: 0.0,
+        settles: false,
+        beside: Some(Background { tenant: &flooding, event_type: "bench.flood", load }),
+        ..plan
+    };
+    let mut row = Box::pin(bench.measure(engine, &plan)).await?;
+    row.p99_ratio = ratio(alone_p99, &row);
+    row.notes.push(format!("the other tenant sent {:.0} events of its own", half * seconds));
+    add(report, row);
+    Ok(())
+}
+
+/// Many deliveries that wait for an endpoint with a rate leave at that rate.
+async fn rate(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut Report) -> anyhow::Result<()> {
+    let tenant = engine.tenant("rate").await?;
+    let mut limited = endpoint("limited", &bench.sink.url(0), "bench.waiting");
+    limited["rate_per_second"] = json!(RATE);
+    let id = engine.endpoint(&tenant, limited).await?;
+    in_force().await;
+    bench.sink.reset().await?;
+    let waiting = times.waiting;
+    let plan = Plan {
+        name: "waiting",
+        tenant: &tenant,
+        load: Load::Closed { seconds: 300.0, events: Some(waiting), batch: 100 },
+        warm_up_seconds: 0.0,
+        kinds: vec![("bench.waiting", vec![])],
+        settles: false,
+        beside: None,
+    };
+    bench.publish(engine, &plan).await?;
+    bench.sink.reset().await?;
+    sleep(Duration::from_secs_f64(times.open * 2.0)).await;
+    let text = bench.sink.ledger().await?;
+    let arrivals = crate::ledger::arrivals(&crate::ledger::parse_received(&text)?);
+    engine.delete_endpoint(&tenant, &id).await?;
+    let mut row = Row { workload: format!("{waiting} waiting at {RATE:.0}/s"), ..Row::default() };
+    let left = arrivals.per_second.context("fewer than two deliveries left")?;
+    row.balance.deliveries = arrivals.count;
+    row.balance.deliveries_per_second = left;
+    row.worst_second = Some(arrivals.worst_second);
+    row.notes.push(format!("of {waiting} that wait; the rest is discarded with its endpoint"));
+    add(report, row);
+    // Until nothing arrives any more, which would count in what follows.
+    bench.sink.wait_for(u64::MAX, Duration::from_secs(3)).await
+}
+
+fn ratio(alone_p99: f64, beside: &Row) -> Option<f64> {
+    (alone_p99 > 0.0).then(|| beside.balance.latency.p99_ms / alone_p99)
+}

@@ -1,0 +1,38 @@
+//! The lane that a delivery begins in: slow where its endpoint's breaker is open, bulk where its tenant is beyond its share,
+//! else the lane that ingest chose.
+
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use postrider_broker::Breakers;
+use postrider_model::delivery::Lane;
+use postrider_model::ids::EndpointId;
+use postrider_wire::messages::AcceptedEvent;
+
+use crate::shares::Shares;
+
+/// What the choice is made by.
+pub(crate) struct Lanes {
+    breakers: Breakers,
+    shares: Mutex<Shares>,
+}
+
+impl Lanes {
+    pub(crate) fn new(breakers: Breakers) -> Self {
+        Self { breakers, shares: Mutex::new(Shares::new(Instant::now())) }
+    }
+
+    /// Whether an endpoint's breaker is open, as the dispatchers say.
+    pub(crate) fn is_broken(&self, endpoint: EndpointId) -> bool {
+        self.breakers.is_open(endpoint)
+    }
+
+    /// The lane of an event's `deliveries` to sound endpoints, which are charged to its tenant's share.
+    pub(crate) fn of(&self, event: &AcceptedEvent, deliveries: usize) -> Lane {
+        if event.lane != Lane::Live || deliveries == 0 {
+            return event.lane;
+        }
+        let within = self.shares.lock().charge(event.tenant, deliveries, Instant::now());
+        if within { Lane::Live } else { Lane::Bulk }
+    }
+}

@@ -1,0 +1,170 @@
+//! Each tenant's share of the live lane. What a tenant sends beyond its share takes the bulk lane, so that a burst of one
+//! tenant waits behind itself and not before the others.
+//!
+//! # How it is decided
+//! By what tenants cause, in deliveries (an event for a hundred endpoints weighs a hundred), as seen by this fan-out over the
+//! last seconds:
+//! - a tenant that is alone has no share to keep to: there is nobody whom it could delay;
+//! - else its share is [`TIMES_THE_OTHERS`] the mean rate of the other active tenants, and at least [`SHARE_MIN`];
+//! - a token bucket of that rate, one second deep, lets deliveries into the live lane; what finds it empty goes to bulk.
+//!
+//! Decided here rather than by ingest, because only here the number of deliveries is known, and because here events that came
+//! by HTTP and by the exchange meet. Several fan-outs divide everybody's events alike, so that shares stay in proportion;
+//! only the least share counts for each of them.
+//!
+//! # What it does not
+//! It refuses nothing (`events_per_second` does, at ingest), and the bulk lane is no punishment: it has a budget of its own,
+//! and deliveries in it are late only where there are more than that.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use postrider_model::ids::TenantId;
+
+/// Deliveries a second that any tenant may always send to the live lane.
+const SHARE_MIN: f64 = 200.0;
+/// A share as a multiple of what the other tenants cause on average.
+const TIMES_THE_OTHERS: f64 = 2.0;
+/// How long what happened counts: rates are averages that fade with this time.
+const FADES_IN: Duration = Duration::from_secs(5);
+/// A tenant without an event for so long is not active.
+const ACTIVE_FOR: Duration = Duration::from_secs(5);
+/// How often the tenants that are no longer active are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+
+/// One active tenant.
+#[derive(Debug)]
+struct Recent {
+    /// Deliveries a second, as of `at`.
+    rate: f64,
+    /// What it may still send to the live lane at once, as of `at`; below zero by an event with many deliveries.
+    tokens: f64,
+    at: Instant,
+}
+
+/// All active tenants.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    tenants: HashMap<TenantId, Recent>,
+    /// The sum of all rates, as of `at`: they fade alike, so their sum fades as they do.
+    rate: f64,
+    at: Instant,
+    forgotten_at: Instant,
+}
+
+fn faded(rate: f64, since: Instant, now: Instant) -> f64 {
+    rate * (-now.saturating_duration_since(since).as_secs_f64() / FADES_IN.as_secs_f64()).exp()
+}
+
+impl Shares {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { tenants: HashMap::new(), rate: 0.0, at: now, forgotten_at: now }
+    }
+
+    /// Charges deliveries to a tenant; tells whether they are within its share.
+    pub(crate) fn charge(&mut self, tenant: TenantId, deliveries: usize, now: Instant) -> bool {
+        self.forget_inactive(now);
+        let deliveries = f64::from(u32::try_from(deliveries).unwrap_or(u32::MAX));
+        let others = self.tenants.len() - usize::from(self.tenants.contains_key(&tenant));
+        let all = faded(self.rate, self.at, now);
+        let added = deliveries / FADES_IN.as_secs_f64();
+        (self.rate, self.at) = (all + added, now);
+        let recent = self.tenants.entry(tenant).or_insert(Recent { rate: 0.0, tokens: f64::MAX, at: now });
+        let own = faded(recent.rate, recent.at, now);
+        let passed = now.saturating_duration_since(recent.at).as_secs_f64();
+        (recent.rate, recent.at) = (own + added, now);
+        if others == 0 {
+            // Whoever is alone begins with a full bucket when another comes.
+            recent.tokens = f64::MAX;
+            return true;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a number of tenants")]
+        let mean = (all - own).max(0.0) / others as f64;
+        let share = SHARE_MIN.max(mean * TIMES_THE_OTHERS);
+        recent.tokens = (recent.tokens + share * passed).min(share);
+        let within = recent.tokens > 0.0;
+        if within {
+            recent.tokens -= deliveries;
+        }
+        within
+    }
+
+    fn forget_inactive(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.forgotten_at) >= FORGET_EVERY {
+            self.forgotten_at = now;
+            self.tenants.retain(|_, recent| now.saturating_duration_since(recent.at) < ACTIVE_FOR);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Deliveries of each tenant that took the live lane, and all, in the last of `seconds`, when each causes so many a second.
+    fn last_second(seconds: u32, rates: &[u32]) -> Vec<(u32, u32)> {
+        let start = Instant::now();
+        let mut shares = Shares::new(start);
+        let tenants: Vec<TenantId> = rates.iter().map(|_| TenantId::generate()).collect();
+        let mut counts = vec![(0, 0); rates.len()];
+        for ms in 0..seconds * 1_000 {
+            for (place, rate) in rates.iter().enumerate() {
+                // So many by now, and so many before.
+                let due = u64::from(*rate) * u64::from(ms + 1) / 1_000 - u64::from(*rate) * u64::from(ms) / 1_000;
+                for _ in 0..due {
+                    let within = shares.charge(tenants[place], 1, start + MS * ms);
+                    if ms >= (seconds - 1) * 1_000 {
+                        counts[place].0 += u32::from(within);
+                        counts[place].1 += 1;
+                    }
+                }
+            }
+        }
+        counts
+    }
+
+    #[test]
+    fn a_tenant_that_is_alone_is_within_its_share_whatever_it_sends() {
+        assert_eq!(last_second(3, &[20_000]), [(20_000, 20_000)]);
+    }
+
+    #[test]
+    fn what_a_flood_sends_beyond_its_share_goes_to_the_bulk_lane_and_nobody_elses_does() {
+        let counts = last_second(20, &[1_000, 100, 100]);
+        assert!((190..=260).contains(&counts[0].0), "{counts:?}");
+        assert_eq!(counts[1..], [(100, 100), (100, 100)]);
+        // Above the least share it follows what the others do.
+        let counts = last_second(20, &[5_000, 500]);
+        assert!((950..=1_100).contains(&counts[0].0), "{counts:?}");
+        assert_eq!(counts[1], (500, 500));
+    }
+
+    #[test]
+    fn tenants_that_send_alike_are_all_within_their_shares() {
+        for (live, all) in last_second(10, &[2_000, 2_500, 3_000]) {
+            assert_eq!(live, all);
+        }
+    }
+
+    #[test]
+    fn an_event_with_many_deliveries_weighs_as_much_as_many_events() {
+        let (now, tenant) = (Instant::now(), TenantId::generate());
+        let mut shares = Shares::new(now);
+        shares.charge(TenantId::generate(), 1, now);
+        assert!(shares.charge(tenant, 1_000, now));
+        assert!(!shares.charge(tenant, 1, now + MS * 1_000));
+        assert!(shares.charge(tenant, 1, now + MS * 4_100));
+    }
+
+    #[test]
+    fn a_tenant_that_stopped_is_nobodys_neighbour_any_more() {
+        let (now, tenant) = (Instant::now(), TenantId::generate());
+        let mut shares = Shares::new(now);
+        shares.charge(TenantId::generate(), 1, now);
+        shares.charge(tenant, 5_000, now);
+        assert!(!shares.charge(tenant, 1, now + MS));
+        assert!(shares.charge(tenant, 5_000, now + ACTIVE_FOR + FORGET_EVERY));
+    }
+}

@@ -1,0 +1,64 @@
+//! This process's report about itself, every few seconds: a row in the database that `GET /v1/system` reads.
+//!
+//! Nothing waits for it: while the database is away the row ages, and that is what an operator then sees.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use postrider_broker::Broker;
+use postrider_model::time::UnixMillis;
+use postrider_store::Store;
+use postrider_store::services::ServiceReport;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// How often the row is rewritten.
+const EVERY: Duration = Duration::from_secs(10);
+/// Longest time that a stopping process waits for its row to go.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
+/// Reports until `stop`, then takes the report away.
+pub(crate) async fn run(service: &'static str, broker: Broker, store: Store, stop: CancellationToken) {
+    let (instance, started_at) = (instance(), UnixMillis::now());
+    loop {
+        let members = broker.members_per_message().into_iter();
+        let report = ServiceReport {
+            instance: instance.clone(),
+            name: service.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at,
+            members_per_message: members
+                .map(|(queue, members)| (queue.name().to_owned(), members))
+                .collect::<BTreeMap<_, _>>(),
+        };
+        let reported = stop.run_until_cancelled(store.report_service(&report)).await;
+        if let Some(Err(error)) = reported {
+            tracing::debug!(%error, "cannot report this process; trying on");
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+            break;
+        }
+    }
+    if !matches!(timeout(GOODBYE_MAX, store.service_stopped(&instance)).await, Ok(Ok(()))) {
+        tracing::debug!("cannot take this process's report away; it ages");
+    }
+}
+
+/// A name of its own among all processes, that tells people where it runs.
+fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("{}-{:08x}", if host.is_empty() { "host" } else { host }, rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_processes_of_one_host_have_different_names() {
+        let (one, other) = (instance(), instance());
+        assert_ne!(one, other);
+        assert!(one.len() > 9, "{one}");
+    }
+}

@@ -1,0 +1,75 @@
+//! Hints: told to all who listen, asked for again after a fault.
+
+use std::time::Duration;
+
+use postrider_broker::Breakers;
+use postrider_model::breaker::{BreakerState, BreakerStatement};
+use postrider_model::ids::EndpointId;
+use postrider_model::time::UnixMillis;
+use postrider_wire::messages::Hint;
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{PATIENCE, Vhost, eventually};
+
+fn open(endpoint: EndpointId) -> Hint {
+    let now = UnixMillis::now();
+    Hint::Breakers(vec![BreakerStatement { endpoint, state: BreakerState::Open, since: now, seen_at: now }])
+}
+
+async fn hear(heard: &mut Receiver<Hint>, expected: &Hint) {
+    let wait = async { while heard.recv().await.expect("still listening") != *expected {} };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the hint comes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_listener_hears_what_is_told_and_asks_again_after_its_connection_was_cut() {
+    let vhost = Vhost::new("hints").await;
+    let (one, other) = (vhost.broker().await, vhost.broker().await);
+    let stop = CancellationToken::new();
+    let mut hears_one = one.listen(one.hints(), stop.clone());
+    hear(&mut hears_one, &Hint::Ask).await;
+    let mut hears_other = other.listen(other.hints(), stop.clone());
+    hear(&mut hears_other, &Hint::Ask).await;
+    let hint = open(EndpointId::generate());
+    other.hints().tell(hint.clone());
+    hear(&mut hears_one, &hint).await;
+    hear(&mut hears_other, &hint).await;
+
+    vhost.cut("consume").await;
+    hear(&mut hears_one, &Hint::Ask).await;
+    let again = open(EndpointId::generate());
+    // Each asks when it listens again; one of them may do so after this was told.
+    tokio::time::timeout(PATIENCE, async {
+        for heard in [&mut hears_one, &mut hears_other] {
+            loop {
+                other.hints().tell(again.clone());
+                let next = tokio::time::timeout(Duration::from_millis(500), heard.recv()).await;
+                if next.is_ok_and(|hint| hint.as_ref() == Some(&again)) {
+                    break;
+                }
+            }
+        }
+    })
+    .await
+    .expect("both hear again");
+    stop.cancel();
+    vhost.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_breakers_knows_what_was_told_last() {
+    let vhost = Vhost::new("breakers").await;
+    let broker = vhost.broker().await;
+    let stop = CancellationToken::new();
+    let breakers = Breakers::follow(&broker, stop.clone());
+    let (hints, endpoint) = (broker.hints(), EndpointId::generate());
+    eventually("the breaker to be known", async || {
+        hints.tell(open(endpoint));
+        breakers.is_open(endpoint)
+    })
+    .await;
+    assert_eq!((breakers.count(BreakerState::Open), breakers.is_open(EndpointId::generate())), (1, false));
+    stop.cancel();
+    vhost.finish().await;
+}

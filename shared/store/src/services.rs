@@ -1,0 +1,112 @@
+//! The processes that run, as they report themselves, and the last audit: what the operator's page is made of.
+//!
+//! Reports are rows rather than messages: every replica of the API reads the same ones, also just after it started, and they
+//! say when a process was last heard of, also when it is the broker that is away.
+
+use std::collections::BTreeMap;
+
+use postrider_model::time::UnixMillis;
+use tokio_postgres::types::Json;
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::{RowExt, Ts};
+
+/// What a process says about itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceReport {
+    /// Its own name among all processes.
+    pub instance: String,
+    /// The command that it runs.
+    pub name: String,
+    /// Its build.
+    pub version: String,
+    /// When it started, by its own clock.
+    pub started_at: UnixMillis,
+    /// Members of a message by queue, on average over those that it took lately.
+    pub members_per_message: BTreeMap<String, f64>,
+}
+
+/// A process that was heard of within the last day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServiceSeen {
+    /// What it said.
+    pub report: ServiceReport,
+    /// When it said so last, by the database's clock.
+    pub seen_at: UnixMillis,
+}
+
+/// An audit: whether everything that was accepted is accounted for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastAudit {
+    /// When it ran.
+    pub ran_at: UnixMillis,
+    /// Whether nothing is missing.
+    pub conserved: bool,
+    /// Its figures.
+    pub report: serde_json::Value,
+}
+
+impl Store {
+    /// Writes a process's report, in the place of its last one; sweeps those of processes that are gone for a day.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn report_service(&self, report: &ServiceReport) -> Result<(), StoreError> {
+        let sql = "WITH swept AS (DELETE FROM services WHERE seen_at < now() - interval '1 day' AND instance <> $1)
+            INSERT INTO services (instance, name, version, started_at, seen_at, members_per_message)
+            VALUES ($1, $2, $3, $4, now(), $5)
+            ON CONFLICT (instance) DO UPDATE SET seen_at = now(), members_per_message = excluded.members_per_message";
+        let ServiceReport { instance, name, version, started_at, members_per_message } = report;
+        let members = Json(members_per_message);
+        self.client().await?.execute(sql, &[instance, name, version, &Ts(*started_at), &members]).await?;
+        Ok(())
+    }
+
+    /// Takes the report of a process away that stops in order.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn service_stopped(&self, instance: &str) -> Result<(), StoreError> {
+        self.client().await?.execute("DELETE FROM services WHERE instance = $1", &[&instance]).await?;
+        Ok(())
+    }
+
+    /// The processes that were heard of within the last day, by name and then by age.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn services(&self) -> Result<Vec<ServiceSeen>, StoreError> {
+        let sql = "SELECT instance, name, version, started_at, seen_at, members_per_message FROM services
+            WHERE seen_at >= now() - interval '1 day' ORDER BY name, started_at, instance";
+        let read = |row: &tokio_postgres::Row| {
+            let Json(members_per_message) = row.col("members_per_message")?;
+            let report = ServiceReport {
+                instance: row.col("instance")?,
+                name: row.col("name")?,
+                version: row.col("version")?,
+                started_at: row.at("started_at")?,
+                members_per_message,
+            };
+            Ok(ServiceSeen { report, seen_at: row.at("seen_at")? })
+        };
+        self.client().await?.query(sql, &[]).await?.iter().map(read).collect()
+    }
+
+    /// The last audit; `None` where none has run, or the database knows of no audits.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn last_audit(&self) -> Result<Option<LastAudit>, StoreError> {
+        let client = self.client().await?;
+        let known: bool =
+            client.query_one("SELECT to_regclass('audits') IS NOT NULL AS known", &[]).await?.col("known")?;
+        if !known {
+            return Ok(None);
+        }
+        let sql = "SELECT ran_at, conserved, report FROM audits ORDER BY ran_at DESC LIMIT 1";
+        let Some(row) = client.query_opt(sql, &[]).await? else { return Ok(None) };
+        let Json(report) = row.col("report")?;
+        Ok(Some(LastAudit { ran_at: row.at("ran_at")?, conserved: row.col("conserved")?, report }))
+    }
+}

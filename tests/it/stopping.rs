@@ -1,0 +1,112 @@
+//! Starting without engines and stopping with work in hand: a process says what it waits for, and obeys a second signal.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use postrider_testkit::engines::Scope;
+use postrider_testkit::ports::free_port;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
+
+use crate::harness::{Cluster, InForce, OPERATOR_KEY, Urls, binary};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A process that is starting, with its log.
+struct Starting {
+    child: Child,
+    logs: TempDir,
+}
+
+impl Starting {
+    fn with(amqp_url: &str, database_url: &str) -> Self {
+        let logs = tempfile::tempdir().expect("a folder");
+        let log = std::fs::File::create(logs.path().join("log")).expect("a log file");
+        let child = Command::new(binary())
+            .arg("all")
+            .env("POSTRIDER_LISTEN", format!("127.0.0.1:{}", free_port()))
+            .env("POSTRIDER_AMQP_URL", amqp_url)
+            .env("POSTRIDER_DATABASE_URL", database_url)
+            .env("POSTRIDER_OPERATOR_KEYS", OPERATOR_KEY)
+            .env("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the same file"))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("postrider runs");
+        Self { child, logs }
+    }
+
+    async fn says(&self, words: &str) {
+        let begun = Instant::now();
+        loop {
+            let log = std::fs::read_to_string(self.logs.path().join("log")).expect("the log");
+            if log.contains(words) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not say {words:?}:\n{log}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn stops_in_order(&mut self) {
+        let pid = i32::try_from(self.child.id().expect("running")).expect("a pid");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("a signal");
+        let ended = timeout(PATIENCE, self.child.wait()).await.expect("it stops").expect("a child");
+        assert!(ended.success(), "{ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_starts_without_its_engines_says_what_it_waits_for_and_stops_when_told() {
+    let scope = Scope::new("starting").await;
+    let nowhere = free_port();
+    let mut without_database =
+        Starting::with(&scope.amqp_url, &format!("postgres://postrider@127.0.0.1:{nowhere}/none"));
+    without_database.says("waiting for the database").await;
+    let mut without_broker = Starting::with(&format!("amqp://127.0.0.1:{nowhere}"), &scope.database_url);
+    without_broker.says("cannot connect to the broker, trying on").await;
+    without_database.stops_in_order().await;
+    without_broker.stops_in_order().await;
+}
+
+#[tokio::test]
+async fn a_stop_says_what_holds_it_up_and_a_second_signal_ends_it_at_once() {
+    let scope = Scope::new("stopping").await;
+    let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
+    let mut cluster = Cluster::start(urls).await;
+    // It takes requests and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", silent.local_addr().expect("bound"));
+    let tenant = cluster.tenant(&[]).await;
+    let endpoint = json!({"name": "silent", "url": url, "event_types": ["*"], "timeout_seconds": 30});
+    cluster.post_when_known("api", "/v1/endpoints", &tenant.key, &endpoint).await;
+    InForce::new(&scope, reqwest::Client::new(), &cluster.base("fanout")).await.wait().await;
+    cluster.kill9("dispatcher-2").await;
+    cluster.post_when_known("ingest", "/v1/publish", &tenant.key, &json!({"type": "a.b", "data": {}})).await;
+    let (mut connection, _) = timeout(PATIENCE, silent.accept()).await.expect("in time").expect("a connection");
+    assert!(connection.read(&mut [0; 64]).await.expect("a request") > 0);
+
+    cluster.signal("dispatcher", Signal::SIGTERM);
+    let begun = Instant::now();
+    loop {
+        let log = cluster.log("dispatcher");
+        if log.contains("stopping waits for what is in hand") && log.contains("postrider.lane.live 1") {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it does not say what it waits for:\n{log}");
+        sleep(LOOK_EVERY).await;
+    }
+    let begun = Instant::now();
+    cluster.signal("dispatcher", Signal::SIGTERM);
+    assert_eq!(cluster.ended("dispatcher").await.code(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
