@@ -9,6 +9,7 @@ mod endpoint_row;
 mod endpoints;
 mod keys;
 mod limits;
+mod reseal;
 mod secrets;
 mod tenants;
 
@@ -20,6 +21,7 @@ pub use document::{
 pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
 pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scope, Scopes};
 pub use limits::TenantLimits;
+pub use reseal::Resealed;
 pub(crate) use secrets::open_private;
 pub use secrets::{EndpointPrivate, EndpointSecrets, PushoverCredentials, Rotation};
 pub use tenants::{Tenant, TenantDraft};
