@@ -39,6 +39,7 @@ async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: Deli
         config_version: 1,
         instance: 1,
         sequence: 1,
+        epoch: 0,
         content_hash: None,
         traceparent: None,
     };
@@ -64,6 +65,7 @@ async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: Deli
         accepted_at: now,
         decided_at: now,
         config_version: endpoint["version"].as_i64().unwrap(),
+        epoch: 0,
         matched: vec![endpoint_id],
         expires_at,
     };
@@ -317,6 +319,7 @@ async fn values_of_an_attribute_are_told_with_counts_to_their_own_tenant() {
         config_version: 1,
         instance: 1,
         sequence: 1,
+        epoch: 0,
         content_hash: None,
         traceparent: None,
     };

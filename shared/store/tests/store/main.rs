@@ -1,13 +1,16 @@
 //! The store against a real PostgreSQL; every test has a database of its own.
 
 mod attributes;
+mod auditing;
 mod configuration;
 mod feed;
 mod health;
 mod partitions;
 mod reading;
+mod reconciling;
 mod recording;
 mod replaying;
+mod resealing;
 mod retrying;
 mod stats;
 mod support;
