@@ -6,14 +6,17 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::deployment::{OPERATOR_KEY, binary};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOPPED_WITHIN: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The processes of a cluster: two dispatchers, one of everything else.
@@ -113,6 +116,23 @@ impl Cluster {
         let mut child = self.processes.remove(name).expect("it runs");
         child.start_kill().expect("a signal");
         child.wait().await.expect("a child");
+    }
+
+    /// SIGTERM, as a rolling restart sends it; returns when the process has drained.
+    pub(crate) async fn terminate(&mut self, name: &'static str) {
+        let mut child = self.processes.remove(name).expect("it runs");
+        let pid = i32::try_from(child.id().expect("running")).expect("a pid");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("a signal");
+        let ended = timeout(STOPPED_WITHIN, child.wait()).await.expect("drained in time").expect("a child");
+        assert!(ended.success(), "{name}: {ended}");
+    }
+
+    /// What `postrider audit` says of a database.
+    pub(crate) async fn audit(&self, database: &str) -> serde_json::Value {
+        let mut command = self.command("audit", "audit");
+        let said = command.arg("--json").env("POSTRIDER_DATABASE_URL", database).stdout(Stdio::piped()).output();
+        let said = said.await.expect("postrider runs");
+        serde_json::from_slice(&said.stdout).unwrap_or_else(|error| panic!("audit: {error}, {:?}", said.status))
     }
 
     /// Starts a killed process again.
