@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 use super::{Cluster, FaultLine, Ledger, Urls};
 
 /// The longest that a state of affairs is waited for after the fault.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 const BATCH: usize = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What a killed process had in hand and its successor does again: the bound that ARCHITECTURE.md documents.
