@@ -9,7 +9,7 @@ use postrider_testkit::engines::Scope;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Cluster, Deployment, Message, Producer, Receiver, Urls};
+use crate::harness::{Cluster, Deployment, FaultLine, Message, Producer, Receiver, Urls};
 
 #[tokio::test]
 async fn an_event_from_the_exchange_is_delivered_as_one_over_http() {
@@ -154,8 +154,10 @@ async fn killing_ingest_loses_nothing_that_the_exchange_confirmed() {
         task.await.unwrap();
     }
     let published = next.load(Ordering::Relaxed);
-    println!("{published} events were published");
     assert_eq!(recorded(published).await, published);
+    let accepted = usize::try_from(published).unwrap();
+    FaultLine { fault: "kill -9 of ingest, twice, events from the exchange".into(), accepted, ..FaultLine::default() }
+        .emit();
     let letters: i64 = database.query_one("SELECT count(*) FROM dead_letters", &[]).await.unwrap().get(0);
     assert_eq!(letters, 0);
 }

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::harness::FaultLine;
+
 const DELIVERIES: usize = 20_000;
 /// Delays asked for: evenly from the shortest to the longest, to the millisecond.
 const SHORTEST: Duration = Duration::from_secs(6);
@@ -158,5 +160,12 @@ async fn twenty_thousand_parked_deliveries_survive_the_brokers_death_and_none_is
     print("due before the kill", group(None, Some(killed - Duration::from_secs(1))));
     print("due around and during the outage", group(Some(killed - Duration::from_secs(1)), Some(restarted)));
     print("due after the restart", group(Some(restarted), None));
-    println!("repeated: {}", arrivals.repeats.load(Ordering::SeqCst));
+    FaultLine {
+        fault: "kill -9 of RabbitMQ, deliveries on the ladder".into(),
+        accepted: DELIVERIES,
+        delivered: DELIVERIES,
+        duplicates: arrivals.repeats.load(Ordering::SeqCst),
+        ..FaultLine::default()
+    }
+    .emit();
 }

@@ -7,7 +7,7 @@ use postrider_testkit::engines::Scope;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::harness::{Answer, Cluster, Deployment, Ledger, Receiver, Tenant, Urls};
+use crate::harness::{Answer, Cluster, Deployment, FaultLine, Ledger, Receiver, Tenant, Urls};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -284,5 +284,7 @@ async fn a_killed_replayer_goes_on_without_a_second_delivery_id() {
     assert_eq!(got.len(), EVENTS);
     assert!(got.iter().all(|got| got.deliveries.len() == 2), "the event's own, and one of the replay");
     let repeated: usize = got.iter().map(|got| got.posts - 2).sum();
-    println!("killed after {at_kill} of {EVENTS} deliveries: {repeated} POSTs were repeated under the same id");
+    let fault = format!("kill -9 of the replayer, after {at_kill} of {EVENTS} deliveries");
+    let line = FaultLine { fault, accepted: EVENTS, delivered: EVENTS, duplicates: repeated, ..FaultLine::default() };
+    line.emit();
 }

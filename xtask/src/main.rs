@@ -7,6 +7,7 @@
 
 mod bench;
 mod child;
+mod faults;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]

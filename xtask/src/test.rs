@@ -9,16 +9,28 @@ use postrider_testkit::engines::{Engines, Purpose};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::child::{self, Guarded};
-use crate::{report, start_engines};
+use crate::{faults, report, start_engines};
 
-/// The scenarios of `tests/` that kill, starve or flood something.
-const FAULTS: &[&str] =
-    &["crash::", "ladder::", "poison::", "isolation::", "blocked::", "intake::killing", "replays::a_killed"];
+/// The scenarios of `tests/` that kill, starve or flood something: those of `it` that every change has to survive, and those of
+/// `faults` that take minutes.
+const FAULTS: &[&str] = &[
+    "crash::",
+    "restarts::",
+    "partitions::",
+    "disk::",
+    "ladder::",
+    "poison::",
+    "isolation::",
+    "blocked::",
+    "intake::killing",
+    "replays::a_killed",
+    "away::",
+];
 
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
-    /// Only the fault tests: kill -9, poison, black holes, the ladder.
+    /// Only the fault tests, those that take minutes, too; prints a table of what they did and keeps it in docs/faults.md.
     #[arg(long)]
     faults: bool,
     /// Only tests whose name contains this; formatting, lints and documentation are not checked then.
@@ -101,7 +113,7 @@ async fn optional(tool: &'static str, arguments: &[&str], failed: &mut Vec<&str>
 async fn cargo_test(args: &TestArgs, engines: &Engines) -> Result<bool> {
     let mut arguments = vec!["test", "--no-fail-fast"];
     if args.faults {
-        arguments.extend(["--package", "postrider-tests", "--test", "it"]);
+        arguments.extend(["--package", "postrider-tests", "--test", "it", "--test", "faults"]);
     } else {
         arguments.push("--workspace");
     }
@@ -110,7 +122,7 @@ async fn cargo_test(args: &TestArgs, engines: &Engines) -> Result<bool> {
     if std::io::stdout().is_terminal() {
         arguments.extend(["--color", "always"]);
     }
-    if args.faults {
+    if args.faults && args.filter.is_none() {
         arguments.extend(FAULTS);
     }
     arguments.extend(args.filter.as_deref());
@@ -118,6 +130,8 @@ async fn cargo_test(args: &TestArgs, engines: &Engines) -> Result<bool> {
     let mut command = child::cargo(&arguments);
     command.stdout(Stdio::piped()).env("POSTRIDER_BIN", child::built("debug", "postrider")?);
     command.envs(variables(engines));
+    let table = if args.faults { Some(faults::begin()?) } else { None };
+    command.envs(table.as_ref().map(|path| (faults::VARIABLE, path)));
     let mut tests = Guarded::spawn(command, "cargo test", Duration::from_secs(20))?;
     let mut lines = BufReader::new(tests.stdout().context("stdout is piped")?).lines();
     let mut sum = Sum::default();
@@ -127,7 +141,12 @@ async fn cargo_test(args: &TestArgs, engines: &Engines) -> Result<bool> {
     }
     let success = tests.wait().await?.success();
     report::line(format!("{} passed, {} failed", sum.passed, sum.failed));
-    Ok(success && sum.failed == 0)
+    let passed = success && sum.failed == 0;
+    let nothing_lost = match table {
+        Some(table) => faults::end(&table, passed && args.filter.is_none())?,
+        None => true,
+    };
+    Ok(passed && nothing_lost)
 }
 
 /// The results of all test programs together.

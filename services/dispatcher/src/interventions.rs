@@ -88,13 +88,16 @@ impl Interventions {
         };
         let of_event = || known.events.get(&delivery.tenant).and_then(|events| events.get(&delivery.event));
         let stale = |least: &&Least| task.epoch < least.epoch;
+        // What supersedes an event's deliveries is a newer decision about it, which later generations have nothing to do with.
+        let concerns =
+            |least: &&Least| least.reason != InterventionReason::Superseded || delivery.generation == Generation::First;
         // The nearest decision counts: a delivery that was cancelled is cancelled whatever else happened to its event.
         let least = known
             .deliveries
             .get(&delivery.id)
             .filter(stale)
             .or_else(|| of_replay.filter(stale))
-            .or_else(|| of_event().filter(stale))?;
+            .or_else(|| of_event().filter(stale).filter(concerns))?;
         Some(match least.reason.reports() {
             None => Stale::Superseded,
             Some(status) => {
@@ -159,6 +162,18 @@ mod tests {
         check(event, Expunged, &task, expunged);
         task.delivery.generation = Generation::Retry(RetryId::generate());
         check(InterventionTarget::Replay(replay), Cancelled, &task, None);
+    }
+
+    #[test]
+    fn an_event_that_is_decided_again_supersedes_its_first_deliveries_alone() {
+        let mut task = testing::task();
+        let event = InterventionTarget::Event(task.delivery.tenant, task.delivery.event.clone());
+        let interventions = Interventions::default();
+        interventions.apply(vec![intervention(event, 1, InterventionReason::Superseded)], true, testing::NOW);
+        assert_eq!(interventions.check(&task), Some(Stale::Superseded));
+        assert_eq!(interventions.check(&DeliveryTask { epoch: 1, ..task.clone() }), None);
+        task.delivery.generation = Generation::Retry(RetryId::generate());
+        assert_eq!(interventions.check(&task), None);
     }
 
     #[test]

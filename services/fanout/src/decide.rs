@@ -54,6 +54,7 @@ pub(crate) fn decide(
         accepted_at: event.accepted_at,
         decided_at: now,
         config_version,
+        epoch: event.epoch,
         matched: matched.iter().map(|candidate| candidate.endpoint).collect(),
         expires_at,
     };
@@ -82,7 +83,7 @@ pub(crate) fn decide(
                 occurred_at: event.occurred_at,
                 number: 1,
                 trigger: Trigger::First,
-                epoch: 0,
+                epoch: event.epoch,
                 lane,
                 config_version,
                 expires_at,

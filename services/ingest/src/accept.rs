@@ -1,7 +1,6 @@
 //! Accepting: from a checked event to a message that the broker has confirmed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use crate::catalog::EventTypes;
 use crate::event::{CheckedEvent, IdSource};
 use crate::idempotency::{Remembered, Seen};
 use crate::metrics;
+use crate::numbers::Numbers;
 
 /// What a producer is told about an accepted event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,15 +59,17 @@ pub(crate) struct Accepter {
     bundler: Bundler,
     remembered: Remembered,
     confirm_timeout: Duration,
-    instance: u64,
-    next_sequence: AtomicU64,
+    numbers: Arc<Numbers>,
 }
 
 impl Accepter {
-    pub(crate) fn new(bundler: Bundler, remembered: Remembered, confirm_timeout: Duration) -> Self {
-        // 63 bits, because the log keeps it in a signed column.
-        let instance = rand::random::<u64>() >> 1;
-        Self { bundler, remembered, confirm_timeout, instance, next_sequence: AtomicU64::new(0) }
+    pub(crate) fn new(
+        bundler: Bundler,
+        remembered: Remembered,
+        confirm_timeout: Duration,
+        numbers: Arc<Numbers>,
+    ) -> Self {
+        Self { bundler, remembered, confirm_timeout, numbers }
     }
 
     /// Accepts one event of `trace`; returns once the broker has confirmed it, or once it is known to be a repeat.
@@ -119,6 +121,7 @@ impl Accepter {
         trace: TraceContext,
     ) -> Result<(), PublishError> {
         let span = spans::publish(ACCEPTED_EXCHANGE, &event.id);
+        let number = self.numbers.take();
         let head = AcceptedEvent {
             id: event.id.clone(),
             tenant: publisher.tenant,
@@ -131,15 +134,18 @@ impl Accepter {
             metadata: event.metadata.as_deref().map(ToOwned::to_owned),
             lane: publisher.lane,
             config_version: publisher.config_version,
-            instance: self.instance,
-            sequence: self.next_sequence.fetch_add(1, Ordering::Relaxed),
+            instance: self.numbers.instance(),
+            sequence: number.number,
+            epoch: 0,
             content_hash,
             traceparent: Some(TraceContext::of(&span).unwrap_or(trace).to_string()),
         };
         // A head of strings and numbers can always be written; a refusal is what the caller could do something about.
         let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
             .map_err(|_| PublishError::Refused)?;
-        self.bundler.submit_within(vec![member], self.confirm_timeout).instrument(span).await
+        self.bundler.submit_within(vec![member], self.confirm_timeout).instrument(span).await?;
+        number.confirm();
+        Ok(())
     }
 }
 

@@ -24,6 +24,7 @@ mod idempotency;
 mod intake;
 mod keys;
 mod metrics;
+mod numbers;
 mod pressure;
 mod request;
 
@@ -45,6 +46,7 @@ pub use crate::intake::Intake;
 use crate::accept::{Accepter, Publisher};
 use crate::idempotency::Remembered;
 use crate::keys::Keys;
+use crate::numbers::Numbers;
 use crate::pressure::Pressure;
 
 /// What ingest works with.
@@ -79,12 +81,17 @@ pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> (Router, I
 
     let pressure = Arc::new(Pressure::default());
     let (watched, watching_broker, depth_max) = (Arc::clone(&pressure), broker.clone(), config.inner_depth_max);
-    tokio::spawn(stop.run_until_cancelled_owned(async move { watched.watch(watching_broker, depth_max).await }));
+    tokio::spawn(
+        stop.clone().run_until_cancelled_owned(async move { watched.watch(watching_broker, depth_max).await }),
+    );
 
     let options = BundlerOptions { queue_max: config.waiting_max, persist_forever: false, ..BundlerOptions::default() };
     let bundler = broker.bundler(Route::Accepted, options);
     let remembered = Remembered::new(config.remembered_ids, store);
-    let accepter = Accepter::new(bundler, remembered, config.confirm_timeout);
+    let numbers = Arc::new(Numbers::new());
+    let (reporting, singles) = (Arc::clone(&numbers), broker.singles());
+    tokio::spawn(async move { reporting.report_now_and_then(singles, stop).await });
+    let accepter = Accepter::new(bundler, remembered, config.confirm_timeout, numbers);
     let ingest = Arc::new(Ingest { keys, pressure, accepter });
     let routes = Router::new()
         .route(handlers::PUBLISH, post(handlers::publish))

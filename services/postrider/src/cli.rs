@@ -2,7 +2,7 @@
 
 use postrider_runtime::config::{
     AmqpArgs, Checked, ConfigError, DatabaseArgs, EgressArgs, HttpArgs, KeysArgs, MappingsArgs, MasterKeysArgs,
-    ProfilesArgs, RetentionArgs, check_all,
+    ProfilesArgs, ReconcileArgs, RetentionArgs, check_all,
 };
 
 /// Postrider delivers webhooks: events in, signed requests out, retried, on record.
@@ -30,6 +30,10 @@ pub(crate) enum Command {
     All(AllArgs),
     /// Bring the database's schema up to date; safe to repeat and to run twice at once.
     Migrate(MigrateArgs),
+    /// Count the log against itself: exits with 0 when nothing is missing, 1 when something is, 2 when it cannot be told.
+    Audit(AuditArgs),
+    /// Seal every secret with the first of POSTRIDER_MASTER_KEYS, so that the others can be dropped.
+    Reencrypt(ReencryptArgs),
     /// Print the OpenAPI 3.1 document.
     Openapi,
     /// Ask a running service whether it is ready; exits with 0 or 1.
@@ -76,6 +80,8 @@ pub(crate) struct RecorderArgs {
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
+    #[command(flatten)]
+    pub(crate) reconcile: ReconcileArgs,
 }
 
 /// What the API needs besides.
@@ -106,6 +112,33 @@ pub(crate) struct AllArgs {
     pub(crate) egress: EgressArgs,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
+    #[command(flatten)]
+    pub(crate) reconcile: ReconcileArgs,
+}
+
+/// What an audit needs.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    /// Days to count, today and back.
+    #[arg(long, value_name = "DAYS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(crate) days: u32,
+    /// How long after the first look what was missing is looked for again, in case it was on its way.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(crate) settle: std::time::Duration,
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What sealing again needs.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ReencryptArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) master_keys: MasterKeysArgs,
 }
 
 /// What migrating needs.
@@ -140,6 +173,8 @@ impl Command {
             Self::Api(_) => "api",
             Self::All(_) => "all",
             Self::Migrate(_) => "migrate",
+            Self::Audit(_) => "audit",
+            Self::Reencrypt(_) => "reencrypt",
             Self::Openapi => "openapi",
             Self::Healthcheck(_) => "healthcheck",
         }
@@ -160,7 +195,7 @@ impl Command {
             }
             Self::Recorder(args) => {
                 groups.extend(args.service.groups());
-                groups.push(&args.retention);
+                groups.extend([&args.retention as &dyn Checked, &args.reconcile]);
             }
             Self::Api(args) => {
                 groups.extend(args.service.groups());
@@ -169,9 +204,11 @@ impl Command {
             Self::All(args) => {
                 groups.extend(args.service.groups());
                 groups.extend([&args.mappings as &dyn Checked, &args.keys, &args.master_keys]);
-                groups.extend([&args.egress as &dyn Checked, &args.retention]);
+                groups.extend([&args.egress as &dyn Checked, &args.retention, &args.reconcile]);
             }
             Self::Migrate(args) => groups.push(&args.database),
+            Self::Audit(args) => groups.push(&args.database),
+            Self::Reencrypt(args) => groups.extend([&args.database as &dyn Checked, &args.master_keys]),
             Self::Openapi | Self::Healthcheck(_) => {}
         }
         check_all(&groups)

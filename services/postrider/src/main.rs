@@ -1,10 +1,12 @@
 //! `postrider`: every service in one binary. This is the only place that reads the environment.
 
+mod audit;
 mod cli;
 mod healthcheck;
 mod heartbeat;
 mod metrics;
 mod process;
+mod reencrypt;
 mod serve;
 mod wiring;
 
@@ -36,25 +38,33 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match &command {
         Command::Openapi => return print(&format!("{:#}", postrider_api::openapi())),
         Command::Healthcheck(args) => return Ok(healthcheck::run(args.listen).await),
+        // Without logs: what they print is what they are for.
+        Command::Audit(args) => return Ok(audit::run(args).await),
+        Command::Reencrypt(args) => return reencrypt::run(args).await,
         _ => {}
     }
     let _telemetry = telemetry::init(command.service(), env!("CARGO_PKG_VERSION"))?;
-    // One crypto provider for every TLS connection of the process; an error means that it is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    install_crypto();
     command.check()?;
     let stop = signals::stop_token().context("cannot listen to signals")?;
     serve::run(command, stop).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "the document is what the command is for")]
-fn print(text: &str) -> anyhow::Result<ExitCode> {
+/// One crypto provider for every TLS connection of the process.
+pub(crate) fn install_crypto() {
+    // An error means that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[expect(clippy::print_stdout, reason = "what a tool prints is what it is for")]
+pub(crate) fn print(text: &str) -> anyhow::Result<ExitCode> {
     println!("{text}");
     Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a process that may have no logs yet")]
-fn fail(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("postrider: {error:#}");
     ExitCode::FAILURE
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Router;
 use postrider_egress::AddressGuard;
 use postrider_profiles::Mappings;
-use postrider_runtime::config::{EgressArgs, KeysArgs, RetentionArgs};
+use postrider_recorder::ReconcileConfig;
+use postrider_runtime::config::{EgressArgs, KeysArgs, ReconcileArgs, RetentionArgs};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Command, MigrateArgs};
@@ -35,7 +36,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         }
         Command::Recorder(args) => {
             let Some(mut process) = Process::start(service, &args.service, None, stop).await? else { return Ok(()) };
-            recorder(&mut process, &args.retention);
+            recorder(&mut process, &args.retention, &args.reconcile);
             process.run(Router::new()).await
         }
         Command::Api(args) => {
@@ -51,11 +52,11 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
             let routes = ingest(&mut process, mappings).merge(api(&process, &args.keys, &args.egress));
             fanout(&mut process);
             dispatcher(&mut process, &args.egress)?;
-            recorder(&mut process, &args.retention);
+            recorder(&mut process, &args.retention, &args.reconcile);
             process.run(routes).await
         }
         Command::Migrate(args) => migrate(&args, &stop).await,
-        Command::Openapi | Command::Healthcheck(_) => Ok(()),
+        Command::Audit(_) | Command::Reencrypt(_) | Command::Openapi | Command::Healthcheck(_) => Ok(()),
     }
 }
 
@@ -98,7 +99,7 @@ fn dispatcher(process: &mut Process, egress: &EgressArgs) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn recorder(process: &mut Process, retention: &RetentionArgs) {
+fn recorder(process: &mut Process, retention: &RetentionArgs, reconcile: &ReconcileArgs) {
     let shared = &process.shared;
     let deps = postrider_recorder::Deps {
         broker: shared.broker.clone(),
@@ -106,7 +107,11 @@ fn recorder(process: &mut Process, retention: &RetentionArgs) {
         profiles: shared.profiles.clone(),
         ready: shared.health.check("recorder partitions"),
     };
-    let config = postrider_recorder::Config { retention_days: retention.days.into(), ..Default::default() };
+    let config = postrider_recorder::Config {
+        retention_days: retention.days.into(),
+        reconcile: ReconcileConfig::default().attempted_after(reconcile.after),
+        ..Default::default()
+    };
     process.role("recorder", |stop| postrider_recorder::run(config, deps, stop));
 }
 

@@ -29,6 +29,58 @@ pub struct Config {
     pub sweep_after: Duration,
     /// How a replay is fed.
     pub replay: ReplayConfig,
+    /// How what was lost behind our back is found and repaired.
+    pub reconcile: ReconcileConfig,
+    /// How often the log is audited; more rarely where an audit takes long.
+    pub audit_every: Duration,
+}
+
+/// How the reconciler tells what is lost from what is late, and how fast it repairs.
+#[derive(Debug, Clone)]
+pub struct ReconcileConfig {
+    /// How often it looks; more rarely where a look takes long.
+    pub every: Duration,
+    /// How long the queues must have been empty, and nothing written, to count as all there is.
+    pub settle: Duration,
+    /// How much younger than an event those must be that are decided already, for it to be overtaken for good.
+    pub decided_after: Duration,
+    /// The same of attempts: longer than any hold, for a held delivery reports nothing.
+    pub attempted_after: Duration,
+    /// Messages (bundles) waiting in a queue from which on nothing is repaired.
+    pub waiting_max: u32,
+    /// Events or deliveries that are repaired at once at most.
+    pub page: u32,
+    /// The pause after each page.
+    pub page_every: Duration,
+}
+
+impl Default for ReconcileConfig {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(30),
+            settle: Duration::from_secs(30),
+            decided_after: Duration::from_secs(120),
+            attempted_after: Duration::from_secs(900),
+            waiting_max: 20,
+            page: 200,
+            page_every: Duration::from_secs(1),
+        }
+    }
+}
+
+impl ReconcileConfig {
+    /// The same for deployments whose deliveries are held at most this long, and for impatient tests: attempts are overdue after so
+    /// long, and whatever else is waited for is no longer than that.
+    #[must_use]
+    pub fn attempted_after(self, attempted_after: Duration) -> Self {
+        Self {
+            every: self.every.min(attempted_after),
+            settle: self.settle.min(attempted_after),
+            decided_after: self.decided_after.min(attempted_after),
+            attempted_after,
+            ..self
+        }
+    }
 }
 
 /// How replays are fed: gently, so that nobody's live deliveries wait for them.
@@ -75,6 +127,8 @@ impl Default for Config {
             sweep_every: Duration::from_secs(2),
             sweep_after: Duration::from_secs(10),
             replay: ReplayConfig::default(),
+            reconcile: ReconcileConfig::default(),
+            audit_every: Duration::from_secs(3_600),
         }
     }
 }

@@ -5,7 +5,7 @@ use postrider_broker::{Queue, RawHeaders, RawMessage};
 use postrider_model::time::UnixMillis;
 use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle::{self, DecodeError, Member};
-use postrider_wire::messages::{AcceptedEvent, Decision, OutcomeReport};
+use postrider_wire::messages::{AcceptedEvent, Decision, NumbersReport, OutcomeReport};
 
 /// Adds what a message says to `rows`. Returns when the oldest of it happened.
 pub(crate) fn decode(queue: Queue, message: &RawMessage, rows: &mut RecordBatch) -> Option<UnixMillis> {
@@ -28,11 +28,7 @@ fn decode_parts(queue: Queue, body: &Bytes, headers: &RawHeaders, rows: &mut Rec
 
 fn decode_member(queue: Queue, member: Member, rows: &mut RecordBatch) -> Option<UnixMillis> {
     let read = match queue {
-        Queue::EventLog => member.head::<AcceptedEvent>().map(|event| {
-            let at = event.accepted_at;
-            rows.events.push((event, member.payload.clone()));
-            at
-        }),
+        Queue::EventLog => decode_logged(&member, rows),
         Queue::Decisions => member.head::<Decision>().map(|decision| {
             let at = decision.decided_at;
             rows.decisions.push(decision);
@@ -52,6 +48,23 @@ fn decode_member(queue: Queue, member: Member, rows: &mut RecordBatch) -> Option
             let body = bundle::encode(std::slice::from_ref(&member)).into();
             rows.dead_letters.push(unreadable(queue, body, &error.to_string()));
             None
+        }
+    }
+}
+
+/// An event, or what ingest says of the numbers of those before.
+fn decode_logged(member: &Member, rows: &mut RecordBatch) -> Result<UnixMillis, DecodeError> {
+    match member.head::<AcceptedEvent>() {
+        Ok(event) => {
+            let at = event.accepted_at;
+            rows.events.push((event, member.payload.clone()));
+            Ok(at)
+        }
+        Err(no_event) => {
+            let report = member.head::<NumbersReport>().map_err(|_| no_event)?;
+            let at = report.reported_at;
+            rows.numbers.push(report);
+            Ok(at)
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The recorder: writes what happened to PostgreSQL, behind everything else.
 //!
 //! It owns the log: accepted events, decisions, outcomes and dead letters become rows (`write`), the days' partitions
-//! are made and dropped (`maintain`), what was committed but never published is published again (`sweep`), and past events
-//! are delivered again for who asks for it (`replay`).
+//! are made and dropped (`maintain`), what was committed but never published is published again (`sweep`), past events
+//! are delivered again for who asks for it (`replay`), what is on record and was lost on its way is found and published again
+//! (`reconcile`), and the log is counted against itself (`audit`).
 //!
 //! # What it promises
 //! - A message is acked after the commit that holds what it says. A crash in between repeats it, and a repeat changes
@@ -18,12 +19,15 @@
 //! any more is counted and let go.
 
 mod attributes;
+mod audit;
 mod config;
+mod consumed;
 mod decode;
 mod disable;
 mod gather;
 mod maintain;
 mod metrics;
+mod reconcile;
 mod replay;
 mod sweep;
 mod write;
@@ -38,9 +42,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use crate::config::{Config, ReplayConfig};
+pub use crate::config::{Config, ReconcileConfig, ReplayConfig};
 
 use crate::attributes::Attributes;
+use crate::consumed::Consumed;
 use crate::gather::{Incoming, gather};
 
 /// The queues that become rows.
@@ -71,6 +76,10 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     upkeep.spawn(maintain::hourly(store.clone(), config.clone(), stop.clone()));
     upkeep.spawn(sweep::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone()));
     upkeep.spawn(replay::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone()));
+    let consumed = Arc::new(Consumed::default());
+    let reconciling = config.reconcile.clone();
+    upkeep.spawn(reconcile::run(broker.clone(), store.clone(), Arc::clone(&consumed), reconciling, stop.clone()));
+    upkeep.spawn(audit::run(store.clone(), config.audit_every, stop.clone()));
     let attributes = Arc::new(Attributes::default());
     upkeep.spawn(Arc::clone(&attributes).write_now_and_then(store.clone(), config.clone(), stop.clone()));
     upkeep.close();
@@ -88,7 +97,9 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
     let mut writing = None;
     while let Some(batch) = gather(&mut received, &config, &mut writing).await {
         finish(writing.take()).await;
-        writing = Some(tokio::spawn(write::write_and_ack(store.clone(), Arc::clone(&attributes), batch, stop.clone())));
+        let (attributes, consumed) = (Arc::clone(&attributes), Arc::clone(&consumed));
+        let write = write::write_and_ack(store.clone(), attributes, consumed, batch, stop.clone());
+        writing = Some(tokio::spawn(write));
     }
     finish(writing).await;
     consumers.wait().await;

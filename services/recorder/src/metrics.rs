@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use postrider_model::time::UnixMillis;
 use postrider_store::record::{RecordBatch, Written};
 
 /// Rows made or changed; label `table`.
@@ -27,6 +28,12 @@ pub(crate) const SWEPT: &str = "postrider_recorder_swept_total";
 pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_total";
 /// Partitions; label `what`: `created` or `dropped`.
 pub(crate) const PARTITIONS: &str = "postrider_recorder_partitions_total";
+/// What the reconciler repaired; label `what`: `events` given to fan-out again, `deliveries` to their lane, `ended` for good.
+pub(crate) const RECONCILED: &str = "postrider_recorder_reconciled_total";
+/// What the last audit found missing.
+pub(crate) const AUDIT_GAPS: &str = "postrider_recorder_audit_gaps";
+/// When the last audit ran, seconds since 1970.
+pub(crate) const AUDIT_RAN: &str = "postrider_recorder_audit_timestamp_seconds";
 
 pub(crate) fn describe() {
     describe_counter!(ROWS, "rows made or changed");
@@ -39,6 +46,9 @@ pub(crate) fn describe() {
     describe_counter!(DISABLED, "endpoints switched off because they asked for it");
     describe_counter!(SWEPT, "committed entries that nobody else had published");
     describe_counter!(REPLAYED, "deliveries made by replays");
+    describe_counter!(RECONCILED, "what was lost behind our back and is on its way again, or ended");
+    describe_gauge!(AUDIT_GAPS, "what the last audit found missing");
+    describe_gauge!(AUDIT_RAN, "when the last audit ran");
     describe_counter!(PARTITIONS, "partitions made and dropped");
     // There from the start, so that the first increase is seen as one.
     for name in [SKIPPED, RETRIES, REFUSED, DISABLED, SWEPT, REPLAYED] {
@@ -99,4 +109,29 @@ pub(crate) fn replayed(deliveries: u64) {
 pub(crate) fn partitions(created: usize, dropped: usize) {
     counter!(PARTITIONS, "what" => "created").increment(created as u64);
     counter!(PARTITIONS, "what" => "dropped").increment(dropped as u64);
+}
+
+/// What the reconciler repairs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Reconciled {
+    /// Events that nobody had decided about, given to fan-out.
+    Events,
+    /// Pending deliveries, given to their lane.
+    Deliveries,
+    /// Pending deliveries of which nothing can be sent any more.
+    Ended,
+}
+
+pub(crate) fn reconciled(what: Reconciled, count: usize) {
+    let what = match what {
+        Reconciled::Events => "events",
+        Reconciled::Deliveries => "deliveries",
+        Reconciled::Ended => "ended",
+    };
+    counter!(RECONCILED, "what" => what).increment(count as u64);
+}
+
+pub(crate) fn audited(gaps: u64, at: UnixMillis) {
+    gauge!(AUDIT_GAPS).set(gaps as f64);
+    gauge!(AUDIT_RAN).set(at.0 as f64 / 1_000.0);
 }

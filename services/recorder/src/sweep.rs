@@ -78,15 +78,22 @@ struct Sweeper {
 }
 
 impl Sweeper {
+    /// Sweeps until there is nothing more.
     async fn sweep(&self, older_than: Duration) {
+        while self.sweep_some(older_than).await == ENTRIES_MAX as usize {}
+    }
+
+    /// Sweeps once; returns how many entries there were.
+    async fn sweep_some(&self, older_than: Duration) -> usize {
         let entries = match self.store.outbox_claim(ENTRIES_MAX, older_than).await {
             Ok(entries) => entries,
             Err(error) => {
                 tracing::debug!(%error, "cannot look into the outbox");
-                return;
+                return 0;
             }
         };
-        let mut done = Vec::with_capacity(entries.len());
+        let claimed = entries.len();
+        let mut done = Vec::with_capacity(claimed);
         for entry in entries {
             let published = match entry {
                 OutboxEntry::Delivery(pending) => self.delivery(*pending).await,
@@ -96,12 +103,13 @@ impl Sweeper {
             done.extend(published);
         }
         if done.is_empty() {
-            return;
+            return claimed;
         }
         metrics::swept(done.len());
         if let Err(error) = self.store.outbox_done(&done).await {
             tracing::warn!(%error, entries = done.len(), "published, but not struck off; it will be published again");
         }
+        claimed
     }
 
     /// The entry's number when it is dealt with.
@@ -166,6 +174,7 @@ impl Sweeper {
             config_version: 0,
             instance: self.instance,
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            epoch: 0,
             content_hash: None,
             traceparent: None,
         };

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::attributes::Attributes;
+use crate::consumed::{Consumed, Reached};
 use crate::decode::unreadable;
 use crate::gather::Batch;
 use crate::{disable, metrics};
@@ -28,9 +29,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct Stopped;
 
 /// Writes a batch and acks its messages. When `stop` comes while the database is away, they go back to their queues.
-pub(crate) async fn write_and_ack(store: Store, attributes: Arc<Attributes>, batch: Batch, stop: CancellationToken) {
+pub(crate) async fn write_and_ack(
+    store: Store,
+    attributes: Arc<Attributes>,
+    consumed: Arc<Consumed>,
+    batch: Batch,
+    stop: CancellationToken,
+) {
     let span = span(&batch);
-    write_all_and_ack(store, &attributes, batch, stop).instrument(span).await;
+    write_all_and_ack(store, &attributes, &consumed, batch, stop).instrument(span).await;
 }
 
 /// Linked to every event's publish and every attempt that the batch tells about.
@@ -41,15 +48,23 @@ fn span(batch: &Batch) -> Span {
     spans::process_batch(RECORD_EXCHANGE, messages.len(), events.chain(outcomes))
 }
 
-async fn write_all_and_ack(store: Store, attributes: &Attributes, batch: Batch, stop: CancellationToken) {
+async fn write_all_and_ack(
+    store: Store,
+    attributes: &Attributes,
+    consumed: &Consumed,
+    batch: Batch,
+    stop: CancellationToken,
+) {
     let Batch { rows, messages, oldest } = batch;
     metrics::batch(&rows);
     let seen = AttributeTally::of(&rows.events);
     let gone = disable::endpoints_gone(&rows);
+    let reached = Reached::of(&rows);
     if write(&store, rows, &stop).await.is_err() {
         return;
     }
     attributes.add(seen);
+    consumed.add(reached);
     // Before the acks: a crash in between finds these outcomes again.
     if disable::apply(&store, &gone, &stop).await.is_err() {
         return;
@@ -127,6 +142,9 @@ fn refused(mut rows: RecordBatch, reason: &str) -> Option<DeadLetter> {
     }
     if let Some(decision) = rows.decisions.pop() {
         return encode(Queue::Decisions, Member::new(&decision, Bytes::new()));
+    }
+    if let Some(report) = rows.numbers.pop() {
+        return encode(Queue::EventLog, Member::new(&report, Bytes::new()));
     }
     let (outcome, excerpt) = rows.outcomes.pop()?;
     encode(Queue::Outcomes, Member::new(&outcome, excerpt))

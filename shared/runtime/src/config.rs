@@ -12,6 +12,7 @@ mod http;
 mod keys;
 mod mappings;
 mod profiles;
+mod reconcile;
 mod values;
 
 pub use amqp::AmqpArgs;
@@ -21,6 +22,7 @@ pub use http::HttpArgs;
 pub use keys::{KeysArgs, MasterKeysArgs};
 pub use mappings::MappingsArgs;
 pub use profiles::ProfilesArgs;
+pub use reconcile::ReconcileArgs;
 pub use values::{Cidrs, Optional, SecretList, redacted_url};
 
 /// A setting that cannot be used, found after parsing.

@@ -111,6 +111,11 @@ impl MasterKeys {
         format!("{id}:{}", STANDARD.encode(key.as_slice()))
     }
 
+    /// Whether the key that seals now has sealed this value.
+    pub(crate) fn seals_as(&self, sealed: &[u8]) -> bool {
+        self.0.first().is_some_and(|key| sealed_by(sealed) == Some(&key.id))
+    }
+
     /// Seals `plain` for the place that `context` names.
     ///
     /// # Errors
@@ -150,6 +155,12 @@ impl MasterKeys {
         let payload = Payload { msg: cipher_text, aad: context.as_bytes() };
         cipher.decrypt(&Nonce::from(nonce), payload).map(Zeroizing::new).map_err(|_| CryptoError::Damaged)
     }
+}
+
+/// The id of the key that sealed a value.
+pub(crate) fn sealed_by(sealed: &[u8]) -> Option<&str> {
+    let [FORMAT, id_bytes, rest @ ..] = sealed else { return None };
+    std::str::from_utf8(rest.get(..usize::from(*id_bytes))?).ok()
 }
 
 #[cfg(test)]

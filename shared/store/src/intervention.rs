@@ -24,6 +24,10 @@ pub enum InterventionTarget {
     Event(TenantId, EventId),
 }
 
+/// The target that an event `e` of the log has, in SQL: as [`InterventionTarget::Event`] is written.
+pub(crate) const EVENT_TARGET: &str = "'event:' || CASE WHEN e.tenant = '00000000-0000-0000-0000-000000000000' \
+    THEN 'ten_operator' ELSE 'ten_' || replace(e.tenant::text, '-', '') END || '/' || e.id";
+
 impl InterventionTarget {
     fn to_column(&self) -> String {
         match self {

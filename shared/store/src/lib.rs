@@ -18,6 +18,7 @@
 //! what is to be published after a commit lies in [`outbox`] until its caller says that it was.
 
 pub mod attributes;
+pub mod audit;
 pub mod config;
 pub mod crypto;
 pub mod endpoint;
@@ -30,6 +31,7 @@ mod migrate;
 pub mod outbox;
 pub mod partitions;
 mod pool;
+pub mod reconcile;
 pub mod record;
 pub mod replay;
 pub mod services;

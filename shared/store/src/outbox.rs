@@ -162,7 +162,12 @@ pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<
     Ok(())
 }
 
-async fn add_delivery(tx: &Transaction<'_>, task: &DeliveryTask, at: UnixMillis) -> Result<OutboxId, StoreError> {
+/// Writes a delivery as part of an edit: to be published by its author, or by the sweeper after a while.
+pub(crate) async fn add_delivery(
+    tx: &Transaction<'_>,
+    task: &DeliveryTask,
+    at: UnixMillis,
+) -> Result<OutboxId, StoreError> {
     let row = tx
         .query_one(
             "INSERT INTO outbox (tenant, task, created_at, claimed_at) VALUES ($1, $2, $3, $3) RETURNING id",
@@ -219,7 +224,7 @@ fn new_generation(row: &DeliveryRow, now: UnixMillis) -> DeliveryRef {
 }
 
 /// The same delivery, as messages name it.
-fn same_generation(row: &DeliveryRow) -> DeliveryRef {
+pub(crate) fn same_generation(row: &DeliveryRow) -> DeliveryRef {
     DeliveryRef {
         id: row.id,
         event: row.event.clone(),

@@ -169,6 +169,10 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     let before = Ts(oldest_kept.start());
     client.execute("DELETE FROM dead_letters WHERE received_at < $1", &[&before]).await?;
     client.execute("DELETE FROM endpoint_minutes WHERE minute < $1", &[&before]).await?;
+    client.execute("DELETE FROM audits WHERE ran_at < $1", &[&before]).await?;
+    let numbers = "WITH gone AS (DELETE FROM ingest_numbers WHERE reported_at < $1 RETURNING instance)
+                   DELETE FROM ingest_numbers_excused e USING gone WHERE e.instance = gone.instance";
+    client.execute(numbers, &[&before]).await?;
     let forgotten = Date(today.plus_days(-ATTRIBUTE_VALUES_DAYS));
     client.execute("DELETE FROM attribute_values WHERE day <= $1", &[&forgotten]).await?;
     // Their deliveries went with the partition of the day that they were asked for on.

@@ -93,17 +93,12 @@ impl Store {
         self.client().await?.query(sql, &[]).await?.iter().map(read).collect()
     }
 
-    /// The last audit; `None` where none has run, or the database knows of no audits.
+    /// The last audit; `None` where none has run.
     ///
     /// # Errors
     /// The database's.
     pub async fn last_audit(&self) -> Result<Option<LastAudit>, StoreError> {
         let client = self.client().await?;
-        let known: bool =
-            client.query_one("SELECT to_regclass('audits') IS NOT NULL AS known", &[]).await?.col("known")?;
-        if !known {
-            return Ok(None);
-        }
         let sql = "SELECT ran_at, conserved, report FROM audits ORDER BY ran_at DESC LIMIT 1";
         let Some(row) = client.query_opt(sql, &[]).await? else { return Ok(None) };
         let Json(report) = row.col("report")?;

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use install::{AptPlan, Install, apt_plan, missing_engines, missing_tools};
-pub use private::PrivateRabbit;
+pub use private::{PrivatePostgres, PrivateRabbit};
 pub use scope::{Rights, Scope, management_url};
 
 use postgres::Postgres;

@@ -1,7 +1,8 @@
 //! What tests, benches and `xtask` share: private engines, and the processes around them.
 //!
 //! Owns: a RabbitMQ and a PostgreSQL of the checkout's own ([`engines`]), a vhost and a database for each test
-//! ([`engines::Scope`]), a broker that a test may kill ([`engines::PrivateRabbit`]), processes as `/proc` shows them
+//! ([`engines::Scope`]), a broker and a database that a test may kill
+//! ([`engines::PrivateRabbit`], [`engines::PrivatePostgres`]), a network that it may cut ([`proxy`]), processes as `/proc` shows them
 //! ([`procs`]), verification by code that is not ours ([`verify`]), a Python for the documentation's examples
 //! ([`python`]) and programs that check deployment files ([`debian`]).
 //!
@@ -12,6 +13,7 @@ pub mod debian;
 pub mod engines;
 pub mod ports;
 pub mod procs;
+pub mod proxy;
 pub mod python;
 pub mod verify;
 

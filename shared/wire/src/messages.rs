@@ -51,12 +51,30 @@ pub struct AcceptedEvent {
     pub instance: u64,
     /// Its number in that process, without gaps but for those that ingest reports.
     pub sequence: u64,
+    /// 0, and one more each time that it had to be given to fan-out again: its deliveries' first epoch.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u32,
     /// SHA-256 over type, data and what else makes the event, for producers that name an id or a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
     /// W3C trace context of the publish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+/// Ingest -> recorder, behind the events that it tells of: which of a process's numbers are settled. No payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NumbersReport {
+    /// The process, as its events name it.
+    pub instance: u64,
+    /// Every number below this one was confirmed, or was given up and is reported so.
+    pub settled_below: u64,
+    /// Numbers that were given up since the last report: their producers were told 503, or nothing. The broker may have them all
+    /// the same.
+    pub given_up: Vec<u64>,
+    /// When this was reported.
+    pub reported_at: UnixMillis,
 }
 
 /// What identifies a delivery in every message about it: enough to write its row without having seen any other message.
@@ -146,6 +164,9 @@ pub struct Decision {
     pub decided_at: UnixMillis,
     /// The configuration that it was decided by.
     pub config_version: i64,
+    /// The epoch that the deliveries begin with: the event's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u32,
     /// The endpoints that matched. Their delivery ids follow from [`DeliveryId::derive`] with [`Generation::First`];
     /// their `delivery_day` is `event_day`, their `created_at` is `decided_at`.
     pub matched: Vec<EndpointId>,

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::deployment::{OPERATOR_KEY, binary};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOPPED_WITHIN: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The processes of a cluster: two dispatchers, one of everything else.
@@ -126,7 +127,22 @@ impl Cluster {
     /// Waits until a process that was told to stop has ended.
     pub(crate) async fn ended(&mut self, name: &'static str) -> ExitStatus {
         let mut child = self.processes.remove(name).expect("it runs");
-        timeout(READY_WITHIN, child.wait()).await.expect("in time").expect("a child")
+        timeout(STOPPED_WITHIN, child.wait()).await.expect("in time").expect("a child")
+    }
+
+    /// SIGTERM, as a rolling restart sends it; returns when the process has drained.
+    pub(crate) async fn terminate(&mut self, name: &'static str) {
+        self.signal(name, Signal::SIGTERM);
+        let ended = self.ended(name).await;
+        assert!(ended.success(), "{name}: {ended}");
+    }
+
+    /// What `postrider audit` says of a database.
+    pub(crate) async fn audit(&self, database: &str) -> serde_json::Value {
+        let mut command = self.command("audit", "audit");
+        let said = command.arg("--json").env("POSTRIDER_DATABASE_URL", database).stdout(Stdio::piped()).output();
+        let said = said.await.expect("postrider runs");
+        serde_json::from_slice(&said.stdout).unwrap_or_else(|error| panic!("audit: {error}, {:?}", said.status))
     }
 
     /// Starts a killed process again.

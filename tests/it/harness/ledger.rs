@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -19,6 +19,8 @@ pub(crate) struct Got {
     pub(crate) posts: usize,
     /// Values of `postrider-delivery`: more than one would be a duplicate that cannot be recognised.
     pub(crate) deliveries: HashSet<String>,
+    /// When the first of them came.
+    pub(crate) first_at: Option<Instant>,
 }
 
 /// A running receiver.
@@ -87,6 +89,7 @@ async fn receive(State(shared): State<Arc<Shared>>, Path(endpoint): Path<String>
         let mut entries = shared.entries.lock().expect("no panic inside");
         let got = entries.entry((endpoint, header("webhook-id"))).or_default();
         got.posts += 1;
+        got.first_at.get_or_insert_with(Instant::now);
         got.deliveries.insert(header("postrider-delivery"));
     }
     shared.posts.send_modify(|posts| *posts += 1);

@@ -39,6 +39,7 @@ async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: Deli
         config_version: 1,
         instance: 1,
         sequence: 1,
+        epoch: 0,
         content_hash: None,
         traceparent: None,
     };
@@ -64,6 +65,7 @@ async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: Deli
         accepted_at: now,
         decided_at: now,
         config_version: endpoint["version"].as_i64().unwrap(),
+        epoch: 0,
         matched: vec![endpoint_id],
         expires_at,
     };
@@ -101,6 +103,7 @@ async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: Deli
         decisions: vec![decision],
         outcomes: vec![(outcome, Bytes::from_static(b"busy"))],
         dead_letters: Vec::new(),
+        numbers: Vec::new(),
     };
     world.store.write(&rows).await.unwrap();
     (id, delivery.id)
@@ -317,6 +320,7 @@ async fn values_of_an_attribute_are_told_with_counts_to_their_own_tenant() {
         config_version: 1,
         instance: 1,
         sequence: 1,
+        epoch: 0,
         content_hash: None,
         traceparent: None,
     };

@@ -99,6 +99,7 @@ async fn record(world: &World, task: &DeliveryTask) {
         config_version: task.config_version,
         instance: 1,
         sequence: 1,
+        epoch: 0,
         content_hash: None,
         traceparent: None,
     };
@@ -110,6 +111,7 @@ async fn record(world: &World, task: &DeliveryTask) {
         accepted_at: delivery.accepted_at,
         decided_at: delivery.created_at,
         config_version: task.config_version,
+        epoch: 0,
         matched: vec![delivery.endpoint],
         expires_at: task.expires_at,
     };

@@ -12,7 +12,7 @@ use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, 
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
-use postrider_recorder::{Config, Deps};
+use postrider_recorder::{Config, Deps, ReconcileConfig};
 use postrider_runtime::health::Health;
 use postrider_store::config::{Endpoint, EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint, TenantDraft};
 use postrider_store::crypto::MasterKeys;
@@ -79,6 +79,11 @@ impl World {
     }
 
     pub(crate) fn recorder(&self) -> Recorder {
+        self.reconciling_recorder(ReconcileConfig::default())
+    }
+
+    /// A recorder that looks for what was lost in this way.
+    pub(crate) fn reconciling_recorder(&self, reconcile: ReconcileConfig) -> Recorder {
         let stop = CancellationToken::new();
         let deps = Deps {
             broker: self.broker.clone(),
@@ -86,8 +91,12 @@ impl World {
             profiles: Arc::new(Profiles::builtin()),
             ready: self.health.check("recorder"),
         };
-        let config =
-            Config { sweep_every: Duration::from_millis(50), sweep_after: Duration::ZERO, ..Config::default() };
+        let config = Config {
+            sweep_every: Duration::from_millis(50),
+            sweep_after: Duration::ZERO,
+            reconcile,
+            ..Config::default()
+        };
         let task = tokio::spawn(postrider_recorder::run(config, deps, stop.clone()));
         Recorder { stop, task }
     }
@@ -171,6 +180,7 @@ pub(crate) fn event(tenant: TenantId) -> AcceptedEvent {
         config_version: 1,
         instance: 1,
         sequence: 1,
+        epoch: 0,
         content_hash: None,
         traceparent: None,
     }
@@ -186,6 +196,7 @@ pub(crate) fn decision(event: &AcceptedEvent, config_version: i64, matched: Vec<
         accepted_at: event.accepted_at,
         decided_at: event.accepted_at,
         config_version,
+        epoch: 0,
         matched,
         expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),
     }

@@ -4,5 +4,6 @@ mod disable;
 mod harness;
 mod outages;
 mod poison;
+mod reconciling;
 mod recording;
 mod sweeping;

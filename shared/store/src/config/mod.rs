@@ -10,6 +10,7 @@ mod endpoints;
 mod event_types;
 mod keys;
 mod limits;
+mod reseal;
 mod secrets;
 mod tenants;
 
@@ -22,6 +23,7 @@ pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint
 pub use event_types::{EventTypeDraft, EventTypePage, SaidThen, SavedEventType, TenantEventType};
 pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scope, Scopes};
 pub use limits::TenantLimits;
+pub use reseal::Resealed;
 pub(crate) use secrets::open_private;
 pub use secrets::{EndpointPrivate, EndpointSecrets, PushoverCredentials, Rotation};
 pub use tenants::{Tenant, TenantDraft};

@@ -83,15 +83,36 @@ pub(crate) enum Column {
 }
 
 impl Column {
-    /// What a sealed value is bound to: row and column.
-    fn context(self, id: EndpointId) -> String {
-        let column = match self {
+    /// Every sealed column.
+    pub(super) const ALL: [Self; 4] = [Self::Current, Self::Previous, Self::Next, Self::Private];
+
+    /// The column's name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
             Self::Current => "secret_current",
             Self::Previous => "secret_previous",
             Self::Next => "secret_next",
             Self::Private => "private",
-        };
-        format!("endpoints.{column}/{id}")
+        }
+    }
+
+    /// What a sealed value is bound to: row and column.
+    fn context(self, id: EndpointId) -> String {
+        format!("endpoints.{}/{id}", self.name())
+    }
+
+    /// The same value, sealed by the first key; `None` when it is already.
+    pub(super) fn seal_again(
+        self,
+        keys: &MasterKeys,
+        id: EndpointId,
+        sealed: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        if keys.seals_as(sealed) {
+            return Ok(None);
+        }
+        let context = self.context(id);
+        Ok(Some(keys.seal(&context, &keys.open(&context, sealed)?)?))
     }
 }
 

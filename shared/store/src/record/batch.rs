@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use postrider_model::time::UnixMillis;
-use postrider_wire::messages::{AcceptedEvent, Decision, OutcomeReport};
+use postrider_wire::messages::{AcceptedEvent, Decision, NumbersReport, OutcomeReport};
 use sha2::{Digest, Sha256};
 
 /// Messages to be written together: any mix, any order, duplicates welcome.
@@ -16,12 +16,14 @@ pub struct RecordBatch {
     pub outcomes: Vec<(OutcomeReport, Bytes)>,
     /// Messages that could not be processed.
     pub dead_letters: Vec<DeadLetter>,
+    /// What ingest says of its numbers.
+    pub numbers: Vec<NumbersReport>,
 }
 
 impl RecordBatch {
     /// Messages in the batch.
     pub fn len(&self) -> usize {
-        self.events.len() + self.decisions.len() + self.outcomes.len() + self.dead_letters.len()
+        self.events.len() + self.decisions.len() + self.outcomes.len() + self.dead_letters.len() + self.numbers.len()
     }
 
     /// Whether there are none.
@@ -44,6 +46,7 @@ impl RecordBatch {
         rest.decisions = split(&mut self.decisions, &mut keep);
         rest.outcomes = split(&mut self.outcomes, &mut keep);
         rest.dead_letters = split(&mut self.dead_letters, &mut keep);
+        rest.numbers = split(&mut self.numbers, &mut keep);
         (self, rest)
     }
 }

@@ -58,7 +58,8 @@ fn storable(attributes: &Attributes) -> Cow<'_, Attributes> {
 
 impl<'a> Columns<'a> {
     /// These events, sorted by key.
-    pub(super) fn of(mut events: Vec<&'a (AcceptedEvent, Bytes)>) -> Self {
+    pub(super) fn of(events: &[&'a (AcceptedEvent, Bytes)]) -> Self {
+        let mut events = events.to_vec();
         // Stable, so that of two with one id the first stays.
         events.sort_by(|(a, _), (b, _)| (a.event_day, a.tenant, &a.id).cmp(&(b.event_day, b.tenant, &b.id)));
         events.dedup_by(|(a, _), (b, _)| (a.event_day, a.tenant, &a.id) == (b.event_day, b.tenant, &b.id));
@@ -86,6 +87,11 @@ impl<'a> Columns<'a> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.id.is_empty()
+    }
+
+    /// Rows to be written.
+    pub(super) fn len(&self) -> usize {
+        self.id.len()
     }
 
     pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 14] {

@@ -85,7 +85,7 @@ impl<'a> Report<'a> {
                 origin: None,
             },
             status: DeliveryStatus::Pending,
-            epoch: 0,
+            epoch: decision.epoch,
             state_number: 0,
             reported_at: decision.decided_at,
             discard_reason: None,

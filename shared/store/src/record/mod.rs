@@ -14,6 +14,7 @@ mod health;
 mod manner;
 mod merge;
 mod minutes;
+mod numbers;
 
 use std::collections::BTreeSet;
 
@@ -66,7 +67,7 @@ impl Store {
         let events: Vec<_> = batch.events.iter().filter(|(event, _)| has(event.event_day)).collect();
         let decisions: Vec<_> = batch.decisions.iter().filter(|decision| has(decision.event_day)).collect();
         let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
-        let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len();
+        let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len() + batch.numbers.len();
 
         let reports = merged(
             (decisions.iter().flat_map(|decision| Report::decided(decision)))
@@ -74,7 +75,13 @@ impl Store {
         );
         let deliveries = deliveries::Columns::of(&reports);
         let attempts = attempts::Columns::of(&outcomes);
-        let events = events::Columns::of(events);
+        // Only a batch that meets what is there, or itself, has repeats.
+        let written = events::Columns::of(&events);
+        let repeats = match manner {
+            Manner::Plain if written.len() == events.len() => numbers::Repeats::default(),
+            _ => numbers::Repeats::of(events.iter().map(|(event, _)| event)),
+        };
+        let (events, numbers) = (written, numbers::Columns::of(&batch.numbers));
         let decisions = events::DecisionColumns::of(&decisions);
         let letters = dead_letters::Columns::of(&batch.dead_letters);
 
@@ -88,19 +95,26 @@ impl Store {
         let write_deliveries = statement(!reports.is_empty(), deliveries::UPSERT).await?;
         let write_attempts = statement(!attempts.is_empty(), attempts::insert(manner)).await?;
         let write_letters = statement(!letters.is_empty(), dead_letters::INSERT).await?;
+        let excuse_repeats = statement(!repeats.is_empty(), numbers::EXCUSE_REPEATS).await?;
+        let excuse = statement(numbers.has_excused(), numbers::EXCUSE).await?;
+        let report_numbers = statement(numbers.has_reports(), numbers::REPORT).await?;
 
         // `join!` polls in this order, and polling once sends: so the server gets all of it in this order, at once. When
         // one statement fails the server refuses the rest, and its answer to COMMIT is to roll back.
         let (event_params, decision_params) = (events.params(), decisions.params());
         let (delivery_params, attempt_params, letter_params) =
             (deliveries.params(), attempts.params(), letters.params());
-        let (begun, events, decisions, deliveries, attempts, letters, committed) = futures::join!(
+        let (repeat_params, excused_params, report_params) = (repeats.params(), numbers.excused(), numbers.reports());
+        let (begun, events, decisions, deliveries, attempts, letters, repeats, excused, reports, committed) = futures::join!(
             client.batch_execute("BEGIN"),
             execute(client, write_events.as_ref(), &event_params),
             execute(client, write_decisions.as_ref(), &decision_params),
             execute(client, write_deliveries.as_ref(), &delivery_params),
             count(client, write_attempts.as_ref(), &attempt_params),
             execute(client, write_letters.as_ref(), &letter_params),
+            execute(client, excuse_repeats.as_ref(), &repeat_params),
+            execute(client, excuse.as_ref(), &excused_params),
+            execute(client, report_numbers.as_ref(), &report_params),
             client.batch_execute("COMMIT"),
         );
         begun?;
@@ -113,6 +127,9 @@ impl Store {
             dead_letters: letters?,
             skipped: (batch.len() - kept) as u64,
         };
+        for told in [repeats, excused, reports] {
+            told?;
+        }
         committed?;
         Ok(written)
     }

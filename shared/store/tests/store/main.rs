@@ -1,6 +1,7 @@
 //! The store against a real PostgreSQL; every test has a database of its own.
 
 mod attributes;
+mod auditing;
 mod configuration;
 mod event_types;
 mod feed;
@@ -8,8 +9,10 @@ mod health;
 mod migrating;
 mod partitions;
 mod reading;
+mod reconciling;
 mod recording;
 mod replaying;
+mod resealing;
 mod retrying;
 mod services;
 mod stats;

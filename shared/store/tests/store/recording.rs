@@ -238,6 +238,7 @@ async fn no_legal_json_and_no_answer_is_refused() {
         decisions: vec![],
         outcomes: vec![(report.clone(), excerpt.clone())],
         dead_letters: vec![letter.clone()],
+        numbers: vec![],
     };
     store.write(&message).await.unwrap();
 

@@ -51,10 +51,9 @@ async fn the_last_audit_is_the_newest_of_them_and_none_where_none_has_run() {
     let client = fixture.sql().await;
     client
         .batch_execute(
-            "CREATE TABLE IF NOT EXISTS audits (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, ran_at timestamptz NOT NULL,
-                conserved boolean NOT NULL, report jsonb NOT NULL);
-             INSERT INTO audits (ran_at, conserved, report) VALUES
-                ('2026-01-02T00:00:00Z', false, '{\"gaps\": 1}'), ('2026-01-01T00:00:00Z', true, '{}')",
+            "INSERT INTO audits (id, ran_at, conserved, report) VALUES
+                (gen_random_uuid(), '2026-01-02T00:00:00Z', false, '{\"gaps\": 1}'),
+                (gen_random_uuid(), '2026-01-01T00:00:00Z', true, '{}')",
         )
         .await
         .unwrap();

@@ -91,6 +91,7 @@ pub(crate) fn event(tenant: TenantId, at: UnixMillis) -> AcceptedEvent {
         config_version: 1,
         instance: u64::MAX,
         sequence: 1,
+        epoch: 0,
         content_hash: None,
         traceparent: None,
     }
@@ -105,6 +106,7 @@ pub(crate) fn decision(event: &AcceptedEvent, matched: Vec<EndpointId>, config_v
         accepted_at: event.accepted_at,
         decided_at: UnixMillis(event.accepted_at.0 + 1),
         config_version,
+        epoch: 0,
         matched,
         expires_at: UnixMillis(event.accepted_at.0 + 604_800_000),
     }
@@ -179,5 +181,6 @@ pub(crate) fn batch(events: Vec<AcceptedEvent>, decisions: Vec<Decision>, outcom
         decisions,
         outcomes: outcomes.into_iter().map(|outcome| (outcome, Bytes::from_static(b"ok"))).collect(),
         dead_letters: vec![],
+        numbers: vec![],
     }
 }

@@ -1,11 +1,13 @@
-//! A broker of a test's own, to be killed.
+//! A broker and a database of a test's own, to be killed.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tempfile::TempDir;
 
+use super::postgres::Postgres;
 use super::rabbit::{RabbitNode, RabbitPorts};
 use crate::ports::free_port;
 
@@ -62,6 +64,14 @@ impl PrivateRabbit {
         self.node.wait_ready().await
     }
 
+    /// Deletes everything that it keeps, as when its disk was lost; it must not run.
+    ///
+    /// # Errors
+    /// The folder cannot be deleted.
+    pub fn lose_disk(&mut self) -> Result<()> {
+        Ok(std::fs::remove_dir_all(self.node.folder().join("mnesia"))?)
+    }
+
     /// Waits until every quorum queue of the default vhost would survive [`PrivateRabbit::kill9`].
     ///
     /// RabbitMQ writes a quorum queue's registration to disk up to half a second *after* it confirmed the declaration
@@ -100,6 +110,58 @@ impl PrivateRabbit {
     /// Where its files are, for a test that looks at them.
     pub fn folder(&self) -> &std::path::Path {
         self.node.folder()
+    }
+}
+
+/// A PostgreSQL on a free port in a folder of its own. Gone, data included, when dropped.
+pub struct PrivatePostgres {
+    cluster: Postgres,
+    folder: TempDir,
+}
+
+impl PrivatePostgres {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Errors
+    /// PostgreSQL is not installed, or does not come up.
+    pub async fn start() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("postrider-postgres-").tempdir()?;
+        let path = folder.path().canonicalize()?.join("cluster");
+        // PostgreSQL runs as another user than root.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+        let mut postgres = Self { cluster: Postgres::new(path, free_port(), "POSTRIDER_TEST"), folder };
+        postgres.restart().await?;
+        Ok(postgres)
+    }
+
+    /// Its only database.
+    pub fn database_url(&self) -> String {
+        self.cluster.url("postgres")
+    }
+
+    /// Where its files are, for a test that looks at them.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// A fast shutdown: every connection is ended. Returns when it is gone.
+    pub fn stop(&mut self) {
+        self.cluster.stop();
+    }
+
+    /// Starts it again on the same data and port.
+    ///
+    /// # Errors
+    /// It does not come up; with the end of its log.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.cluster.start(&(Arc::new(|_: &str| ()) as _))?;
+        self.cluster.wait_ready().await
+    }
+}
+
+impl Drop for PrivatePostgres {
+    fn drop(&mut self) {
+        self.cluster.stop();
     }
 }
 

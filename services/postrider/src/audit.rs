@@ -1,0 +1,81 @@
+//! `postrider audit`: counts the log against itself and says what is missing.
+
+use std::process::ExitCode;
+
+use postrider_runtime::config::check_all;
+use postrider_store::audit::{AuditOptions, AuditReport, GAPS_NAMED_MAX, Standing};
+
+use crate::cli::AuditArgs;
+use crate::wiring;
+
+/// Something is missing.
+const GAPS: u8 = 1;
+/// Nothing is known.
+const UNKNOWN: u8 = 2;
+
+/// Audits and prints what was found: 0 nothing is missing, 1 something is, 2 it cannot be told.
+pub(crate) async fn run(args: &AuditArgs) -> ExitCode {
+    match audit(args).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(GAPS),
+        Err(error) => {
+            crate::fail(&error);
+            ExitCode::from(UNKNOWN)
+        }
+    }
+}
+
+async fn audit(args: &AuditArgs) -> anyhow::Result<bool> {
+    check_all(&[&args.database])?;
+    crate::install_crypto();
+    let options = AuditOptions { days: args.days, settle: args.settle };
+    let report = wiring::store(&args.database, None)?.audit(&options).await?;
+    crate::print(&if args.json { serde_json::to_string_pretty(&report)? } else { table(&report) })?;
+    Ok(report.conserved)
+}
+
+/// The report for people.
+fn table(report: &AuditReport) -> String {
+    let days: Vec<String> = report.days.iter().map(ToString::to_string).collect();
+    let mut lines = vec![format!("audit of {} ({} ms)", days.join(", "), report.took_ms)];
+    for day in &report.tenants {
+        let mark = if day.conserved { "" } else { "   <-- DOES NOT HOLD" };
+        lines.push(format!("\n{}  {}{mark}", day.day, day.tenant));
+        lines.push(format!("  accepted {} = decided {} + undecided {}", day.accepted, day.decided, day.undecided));
+        lines.push(format!("  matched {} = {}", day.matched, standing(&day.standing)));
+        let requested = &day.requested;
+        let asked = requested.retries + requested.replays + requested.tests;
+        if asked > 0 {
+            let by = format!("retries {}, replays {}, tests {}", requested.retries, requested.replays, requested.tests);
+            lines.push(format!("  requested {asked} ({by}) = {}", standing(&requested.standing)));
+        }
+        if day.on_the_way > 0 {
+            lines.push(format!("  not counted, on the way: {}", day.on_the_way));
+        }
+    }
+    if !report.instances.is_empty() {
+        lines.push("\ningest processes (numbers settled = recorded + given up or repeated + missing):".into());
+    }
+    for of in &report.instances {
+        lines.push(format!(
+            "  {:016x}  {} to {} = {} + {} + {}",
+            of.instance, of.from, of.settled_below, of.recorded, of.excused, of.missing
+        ));
+    }
+    if report.gaps_total > 0 {
+        lines.push(format!("\nmissing: {}", report.gaps_total));
+        lines.extend(report.gaps.iter().map(|gap| format!("  {}", serde_json::json!(gap))));
+        if report.gaps.len() == GAPS_NAMED_MAX {
+            lines.push("  ...".into());
+        }
+    }
+    lines.push(if report.conserved { "\nconserved".into() } else { "\nNOT CONSERVED".into() });
+    lines.join("\n")
+}
+
+fn standing(standing: &Standing) -> String {
+    format!(
+        "delivered {} + failed {} + cancelled {} + discarded {} + pending {}",
+        standing.delivered, standing.failed, standing.cancelled, standing.discarded, standing.pending
+    )
+}

@@ -1,0 +1,25 @@
+//! `postrider reencrypt`: seals every secret with the first master key.
+
+use std::process::ExitCode;
+
+use postrider_runtime::config::check_all;
+
+use crate::cli::ReencryptArgs;
+use crate::wiring;
+
+/// Seals, and prints how many values by the key that had sealed them.
+pub(crate) async fn run(args: &ReencryptArgs) -> anyhow::Result<ExitCode> {
+    check_all(&[&args.database, &args.master_keys])?;
+    crate::install_crypto();
+    let done = wiring::store(&args.database, Some(&args.master_keys))?.reseal().await?;
+    let mut lines =
+        vec![format!("{} endpoints; {} values were sealed by the first key already", done.endpoints, done.kept)];
+    lines
+        .extend(done.resealed.iter().map(|(key, values)| format!("{values} values sealed by {key} were sealed again")));
+    if done.resealed.is_empty() {
+        lines.push("no other key is needed any more".into());
+    } else {
+        lines.push("other keys can be dropped once every service was restarted with the first key first".into());
+    }
+    crate::print(&lines.join("\n"))
+}

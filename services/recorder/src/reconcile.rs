@@ -1,0 +1,236 @@
+//! The reconciler: what is on record and was lost on its way (a broker's disk, a queue that somebody purged) is published again.
+//!
+//! # What it promises
+//! - It compares with the watermark of what was read ([`Consumed`]), not with the clock: an event is taken for lost when events
+//!   accepted minutes after it are decided, or when for a while there has been nothing to read and nothing in the queues.
+//! - It repairs only while the queues are short, a page at a time, one recorder at a time.
+//! - What it publishes carries the same ids and a new epoch: an original that turns up after all is dropped when it surfaces.
+//!
+//! # What it does not
+//! It cannot know of what was never recorded. `postrider audit` counts that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use postrider_broker::{Broker, BrokerError, PublishError, Queue, SingleRoute, Singles, ladder, topology};
+use postrider_model::delivery::Lane;
+use postrider_model::limits::{BUNDLE_MEMBERS_MAX, HOLD_MAX};
+use postrider_model::time::{Day, UnixMillis};
+use postrider_store::reconcile::{Overdue, Repaired};
+use postrider_store::{Store, StoreError};
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::AcceptedEvent;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::config::ReconcileConfig;
+use crate::consumed::Consumed;
+use crate::metrics::{self, Reconciled};
+
+/// The queues that a delivery passes before it is attempted, and those that the recorder reads.
+const QUEUES: [Queue; 7] = [
+    Queue::Fanout,
+    Queue::EventLog,
+    Queue::Decisions,
+    Queue::Outcomes,
+    Queue::Lane(Lane::Live),
+    Queue::Lane(Lane::Slow),
+    Queue::Lane(Lane::Bulk),
+];
+/// Days back that a delivery may be pending, and one for those that were decided late.
+const DAYS: i32 = 8;
+/// The share of the time that looking may take: one in so many.
+const SHARE: u32 = 20;
+/// After so many times [`ReconcileConfig::attempted_after`] a delivery is not believed to be held any more.
+const HELD_AT_LATEST: u32 = 4;
+
+/// Looks until `stop`.
+pub(crate) async fn run(
+    broker: Broker,
+    store: Store,
+    consumed: Arc<Consumed>,
+    config: ReconcileConfig,
+    stop: CancellationToken,
+) {
+    let singles = broker.singles();
+    let mut reconciler = Reconciler { broker, store, singles, consumed, config, quiet: None, older: 0 };
+    let mut pause = reconciler.config.every;
+    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        let begun = Instant::now();
+        let look = reconciler.look().instrument(tracing::info_span!("reconcile"));
+        let Some(looked) = stop.run_until_cancelled(look).await else { return };
+        pause = reconciler.config.every.max(begun.elapsed() * SHARE);
+        match looked {
+            // A full page: there may be more.
+            Ok(true) => pause = reconciler.config.page_every,
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "cannot reconcile now"),
+        }
+    }
+}
+
+/// Why a look came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("the head of an event cannot be written: {0}")]
+    Head(#[from] serde_json::Error),
+}
+
+struct Reconciler {
+    broker: Broker,
+    store: Store,
+    singles: Singles,
+    consumed: Arc<Consumed>,
+    config: ReconcileConfig,
+    quiet: Option<Quiet>,
+    /// Which of the older days is looked at next.
+    older: i32,
+}
+
+/// There is nothing to read, and has not been since.
+#[derive(Debug, Clone, Copy)]
+struct Quiet {
+    since: Instant,
+    batches: u64,
+}
+
+/// Up to when everything that happened has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Watermark {
+    decided: UnixMillis,
+    attempted: UnixMillis,
+}
+
+impl Reconciler {
+    /// Looks once; true when there may be more to repair at once.
+    async fn look(&mut self) -> Result<bool, LookError> {
+        let now = UnixMillis::now();
+        let depths = self.depths().await.inspect_err(|_| self.quiet = None)?;
+        self.quiet = still_quiet(self.quiet, depths.iter().all(|depth| *depth == 0), self.consumed.batches());
+        if depths.iter().any(|depth| *depth > self.config.waiting_max) {
+            return Ok(false);
+        }
+        let watermark = self.watermark(now);
+        let mut more = false;
+        for day in self.days(now.day()).await? {
+            more |= self.undecided(day, watermark.decided).await?;
+            let on_lanes: u32 = depths.iter().sum();
+            more |= self.overdue(day, watermark.attempted, on_lanes).await?;
+        }
+        Ok(more)
+    }
+
+    async fn depths(&self) -> Result<Vec<u32>, BrokerError> {
+        let mut depths = Vec::with_capacity(QUEUES.len());
+        for queue in QUEUES {
+            depths.push(self.broker.queue_depth(queue.name()).await?.messages);
+        }
+        Ok(depths)
+    }
+
+    /// After a while of quiet everything has been read that happened before it was looked for.
+    fn watermark(&self, looked_at: UnixMillis) -> Watermark {
+        if self.quiet.is_some_and(|quiet| quiet.since.elapsed() >= self.config.settle) {
+            return Watermark { decided: looked_at, attempted: looked_at };
+        }
+        Watermark { decided: self.consumed.decided(), attempted: self.consumed.attempted() }
+    }
+
+    /// Today, yesterday, and one of the days before, in turn.
+    async fn days(&mut self, today: Day) -> Result<Vec<Day>, StoreError> {
+        self.older = self.older % (DAYS - 1) + 1;
+        let wanted = [today, today.plus_days(-1), today.plus_days(-1 - self.older)];
+        let there = self.store.partition_days().await?;
+        Ok(wanted.into_iter().filter(|day| there.contains(day)).collect())
+    }
+
+    /// Gives events that nobody decided about to fan-out.
+    async fn undecided(&self, day: Day, watermark: UnixMillis) -> Result<bool, LookError> {
+        let before = minus(watermark, self.config.decided_after);
+        if before < day.start() {
+            return Ok(false);
+        }
+        let page = self.config.page;
+        let Some(events) = self.store.take_undecided(day, before, page).await? else { return Ok(false) };
+        let count = events.len();
+        if count == 0 {
+            return Ok(false);
+        }
+        let publish = async |(event, data): (AcceptedEvent, Bytes)| -> Result<(), LookError> {
+            let member = Member::new(&event, data)?;
+            self.singles.publish(SingleRoute::Queue(Queue::Fanout.name()), &[member]).await?;
+            Ok(())
+        };
+        try_join_all(events.into_iter().map(publish)).await?;
+        metrics::reconciled(Reconciled::Events, count);
+        tracing::warn!(events = count, %day, "events on record that nobody decided about were given to fan-out again");
+        Ok(count == page as usize)
+    }
+
+    /// Puts pending deliveries whose message is gone into the outbox; the sweeper publishes them.
+    async fn overdue(&self, day: Day, watermark: UnixMillis, on_lanes: u32) -> Result<bool, LookError> {
+        let after = self.config.attempted_after;
+        let before = minus(watermark, after);
+        if before < day.start() || !self.store.has_overdue(day, before).await? {
+            return Ok(false);
+        }
+        // Deliveries that are held for their endpoint report nothing: as many as the ladder holds are believed to be there.
+        let held_max = on_lanes as usize * BUNDLE_MEMBERS_MAX + self.on_the_ladder().await;
+        let overdue = Overdue { before, at_latest: minus(watermark, after * HELD_AT_LATEST), held_max };
+        let page = self.config.page as usize;
+        let Some(repaired) = self.store.repair_overdue(day, overdue, page).await? else { return Ok(false) };
+        let Repaired { again, ended } = repaired;
+        if again + ended > 0 {
+            metrics::reconciled(Reconciled::Deliveries, again);
+            metrics::reconciled(Reconciled::Ended, ended);
+            tracing::warn!(again, ended, %day, "pending deliveries whose message was gone were published again or ended");
+        }
+        Ok(again + ended == page)
+    }
+
+    /// Messages on the rungs that deliveries are held on. A rung that was never used does not exist.
+    async fn on_the_ladder(&self) -> usize {
+        let mut messages = 0;
+        for rung in ladder::rungs().iter().take_while(|rung| rung.delay() <= HOLD_MAX) {
+            let depth = self.broker.queue_depth(&topology::rung_queue(*rung)).await;
+            messages += depth.map_or(0, |depth| depth.messages as usize);
+        }
+        messages
+    }
+}
+
+/// Quiet goes on while the queues are empty and nothing was written since the look before.
+fn still_quiet(before: Option<Quiet>, empty: bool, batches: u64) -> Option<Quiet> {
+    match before {
+        _ if !empty => None,
+        Some(quiet) if quiet.batches == batches => Some(quiet),
+        _ => Some(Quiet { since: Instant::now(), batches }),
+    }
+}
+
+fn minus(at: UnixMillis, by: Duration) -> UnixMillis {
+    UnixMillis(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_ends_with_a_message_in_a_queue_and_begins_anew_with_a_written_batch() {
+        let quiet = still_quiet(None, true, 7);
+        let since = |quiet: Option<Quiet>| quiet.map(|quiet| quiet.since);
+        assert!(quiet.is_some());
+        assert_eq!(since(still_quiet(quiet, true, 7)), since(quiet));
+        assert!(since(still_quiet(quiet, true, 8)) > since(quiet));
+        assert!(still_quiet(quiet, false, 7).is_none());
+    }
+}

@@ -1,0 +1,84 @@
+//! What is lost behind the recorder's back is published again; what is merely late is not.
+
+use std::time::Duration;
+
+use postrider_broker::{ConsumeOptions, Queue};
+use postrider_model::delivery::Lane;
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_recorder::ReconcileConfig;
+use postrider_wire::bundle;
+use postrider_wire::messages::{AcceptedEvent, DeliveryTask};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{World, decision, event, member, outcome};
+
+/// Looks often, and calls overdue what is so by a second.
+fn impatient() -> ReconcileConfig {
+    let after = ReconcileConfig::default().attempted_after(Duration::from_secs(1));
+    ReconcileConfig { every: Duration::from_millis(100), settle: Duration::from_millis(500), ..after }
+}
+
+/// The heads of the next `count` messages of a queue.
+async fn take<T: serde::de::DeserializeOwned>(world: &World, queue: Queue, count: usize) -> Vec<T> {
+    let stop = CancellationToken::new();
+    let mut consumer = world.broker.consume_raw(queue, ConsumeOptions::default(), stop.clone());
+    let mut heads = Vec::new();
+    while heads.len() < count {
+        let message = tokio::time::timeout(Duration::from_secs(30), consumer.recv()).await.unwrap().unwrap();
+        heads.extend(bundle::decode(&message.body).unwrap().iter().map(|member| member.head().unwrap()));
+        message.ack();
+    }
+    stop.cancel();
+    consumer.drained().await;
+    heads
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_removed_from_the_queues_is_published_again_in_a_new_epoch() {
+    let world = World::new("rec_reconcile").await;
+    let endpoint = world.endpoint().await;
+    let (undecided, decided) = (event(endpoint.tenant), event(endpoint.tenant));
+    world.publish(Queue::EventLog, &[member(&undecided, b"{\"n\":1}"), member(&decided, b"{\"n\":2}")]).await;
+    world.publish(Queue::Decisions, &[member(&decision(&decided, endpoint.version, vec![endpoint.id]), b"")]).await;
+    // Neither is in the fan-out's queue or in a lane: both were removed.
+    let recorder = world.reconciling_recorder(impatient());
+    let events: Vec<AcceptedEvent> = take(&world, Queue::Fanout, 1).await;
+    assert_eq!((&events[0].id, events[0].epoch), (&undecided.id, 1));
+    let tasks: Vec<DeliveryTask> = take(&world, Queue::Lane(Lane::Live), 1).await;
+    assert_eq!((&tasks[0].delivery.event, tasks[0].epoch, tasks[0].number), (&decided.id, 1, 1));
+    recorder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_long_absence_everything_is_old_and_nothing_is_lost() {
+    let world = World::new("rec_absent").await;
+    // Events and decisions as they piled up while no recorder ran: every event is older than what counts as lost, and its decision
+    // and outcome wait behind hundreds of others.
+    let events: Vec<AcceptedEvent> = (0..2_000)
+        .map(|n| {
+            let mut event = event(TenantId::OPERATOR);
+            event.accepted_at.0 -= 300_000 - n * 100;
+            event.event_day = event.accepted_at.day();
+            event
+        })
+        .collect();
+    let endpoint = EndpointId::generate();
+    for some in events.chunks(20) {
+        let logged: Vec<_> = some.iter().map(|event| member(event, b"{}")).collect();
+        world.publish(Queue::EventLog, &logged).await;
+    }
+    for some in events.chunks(20) {
+        let decided: Vec<_> = some.iter().map(|event| member(&decision(event, 1, vec![endpoint]), b"")).collect();
+        let delivered: Vec<_> = some.iter().map(|event| member(&outcome(event, endpoint, 200), b"")).collect();
+        world.publish(Queue::Decisions, &decided).await;
+        world.publish(Queue::Outcomes, &delivered).await;
+    }
+    // Quiet is what no pause of a busy machine looks like.
+    let recorder = world.reconciling_recorder(ReconcileConfig { settle: Duration::from_secs(5), ..impatient() });
+    world.wait_for_rows("decisions", 2_000).await;
+    world.wait_for_rows("attempts", 2_000).await;
+    recorder.stop().await;
+    let given = world.broker.queue_depth(Queue::Fanout.name()).await.unwrap().messages;
+    let again = world.broker.queue_depth(Queue::Lane(Lane::Live).name()).await.unwrap().messages;
+    assert_eq!((given, again, world.count("interventions").await), (0, 0, 0));
+}

@@ -1,0 +1,225 @@
+//! The audit: the log counted against itself, by tenant and day, and against the numbers that ingest gave.
+//!
+//! - `accepted = decided + undecided`: from events, from decisions, and from the events that have no decision.
+//! - `matched = delivered + failed + cancelled + discarded + pending`: from decisions, and from deliveries.
+//! - `requested = ...`: what replays say that they made, and the deliveries of replays; retries and tests beside them.
+//! - Every number below what an ingest process reported as settled is on record, was given up, or belongs to a repeat.
+//!
+//! Queues are read side by side, so that rows about one event come in any order. What is missing is looked for twice, some seconds
+//! apart: only what was missing both times is a gap, the rest is on its way. A recorder that is behind makes no gaps either: what
+//! was not yet overtaken is on its way, however old it is.
+//!
+//! One day is a sequential scan of its partitions of events, decisions and deliveries; nothing of an event's payload is read.
+
+mod count;
+mod numbers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use postrider_model::ids::{EndpointId, EventId, ReplayId, TenantId};
+use postrider_model::time::{Day, UnixMillis};
+use serde::Serialize;
+use tokio_postgres::IsolationLevel;
+use tokio_postgres::types::Json;
+use uuid::Uuid;
+
+pub use self::count::{Requested, Standing, TenantDay};
+pub use self::numbers::InstanceNumbers;
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::Ts;
+
+/// Gaps that a report names; further ones are counted.
+pub const GAPS_NAMED_MAX: usize = 100;
+
+/// What is audited.
+#[derive(Debug, Clone)]
+pub struct AuditOptions {
+    /// Days back from today, today included: 1 or more.
+    pub days: u32,
+    /// How long after the first look what was missing is looked for again.
+    pub settle: Duration,
+}
+
+impl Default for AuditOptions {
+    fn default() -> Self {
+        Self { days: 2, settle: Duration::from_secs(10) }
+    }
+}
+
+/// Something that has to be on record and is not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "missing", rename_all = "snake_case")]
+pub enum Gap {
+    /// Numbers of an ingest process whose events were confirmed and are not on record.
+    Numbers {
+        /// The process.
+        instance: u64,
+        /// The first of them.
+        first: u64,
+        /// The last of them; all between are missing, too.
+        last: u64,
+    },
+    /// An event that was decided about.
+    Event {
+        /// Whose.
+        tenant: TenantId,
+        /// Its day.
+        #[serde(serialize_with = "date")]
+        day: Day,
+        /// The event.
+        event: EventId,
+    },
+    /// A delivery that was decided on.
+    Delivery {
+        /// Whose.
+        tenant: TenantId,
+        /// Its day.
+        #[serde(serialize_with = "date")]
+        day: Day,
+        /// The event.
+        event: EventId,
+        /// For which endpoint.
+        endpoint: EndpointId,
+    },
+    /// The decision that made a delivery.
+    Decision {
+        /// Whose.
+        tenant: TenantId,
+        /// Its day.
+        #[serde(serialize_with = "date")]
+        day: Day,
+        /// The event.
+        event: EventId,
+        /// The delivery's endpoint.
+        endpoint: EndpointId,
+    },
+    /// Deliveries of a replay.
+    Replayed {
+        /// Whose.
+        tenant: TenantId,
+        /// The replay.
+        replay: ReplayId,
+        /// Deliveries that it says it made.
+        requested: u64,
+        /// Those on record.
+        recorded: u64,
+    },
+}
+
+impl Gap {
+    /// How many things are missing.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Numbers { first, last, .. } => last.saturating_sub(*first).saturating_add(1),
+            Self::Replayed { requested, recorded, .. } => requested.abs_diff(*recorded),
+            Self::Event { .. } | Self::Delivery { .. } | Self::Decision { .. } => 1,
+        }
+    }
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, Serialize)]
+pub struct AuditReport {
+    /// The audit.
+    pub id: Uuid,
+    /// When it ran.
+    #[serde(serialize_with = "rfc3339")]
+    pub ran_at: UnixMillis,
+    /// How long it took, milliseconds.
+    pub took_ms: u64,
+    /// The days that were counted.
+    #[serde(serialize_with = "dates")]
+    pub days: Vec<Day>,
+    /// Whether every equation holds and no number is missing.
+    pub conserved: bool,
+    /// How many things are missing.
+    pub gaps_total: u64,
+    /// The first of them, at most [`GAPS_NAMED_MAX`].
+    pub gaps: Vec<Gap>,
+    /// By tenant and day.
+    pub tenants: Vec<TenantDay>,
+    /// By ingest process.
+    pub instances: Vec<InstanceNumbers>,
+}
+
+impl AuditReport {
+    /// How many things are missing.
+    pub fn gap_count(&self) -> u64 {
+        self.gaps_total
+    }
+}
+
+fn rfc3339<S: serde::Serializer>(at: &UnixMillis, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339_millis())
+}
+
+fn date<S: serde::Serializer>(day: &Day, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(day)
+}
+
+fn dates<S: serde::Serializer>(days: &[Day], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(days.iter().map(ToString::to_string))
+}
+
+/// One look.
+#[derive(Default)]
+struct Look {
+    tenants: BTreeMap<(Day, TenantId), TenantDay>,
+    instances: Vec<InstanceNumbers>,
+    /// What is missing, whatever the reason.
+    missing: BTreeSet<Gap>,
+}
+
+impl Store {
+    /// Audits, and keeps the result in the table `audits`.
+    ///
+    /// # Errors
+    /// The database's; nothing is known then.
+    pub async fn audit(&self, options: &AuditOptions) -> Result<AuditReport, StoreError> {
+        let (begun, ran_at) = (Instant::now(), UnixMillis::now());
+        let back = i32::try_from(options.days.max(1)).unwrap_or(i32::MAX).saturating_sub(1);
+        let first = ran_at.day().plus_days(back.saturating_neg());
+        let mut days = self.partition_days().await?;
+        days.retain(|day| (first..=ran_at.day()).contains(day));
+
+        let mut look = self.look(&days).await?;
+        let mut gaps = std::mem::take(&mut look.missing);
+        if !gaps.is_empty() {
+            tokio::time::sleep(options.settle).await;
+            look = self.look(&days).await?;
+            gaps = numbers::both(&gaps, &look.missing);
+        }
+        let mut tenants: Vec<TenantDay> = look.tenants.into_values().collect();
+        tenants.iter_mut().for_each(|day| day.settle(&gaps));
+        let report = AuditReport {
+            id: Uuid::now_v7(),
+            ran_at,
+            took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            days,
+            conserved: gaps.is_empty() && tenants.iter().all(|day| day.conserved),
+            gaps_total: gaps.iter().map(Gap::size).sum(),
+            gaps: gaps.into_iter().take(GAPS_NAMED_MAX).collect(),
+            tenants,
+            instances: look.instances,
+        };
+        let sql = "INSERT INTO audits (id, ran_at, conserved, report) VALUES ($1, $2, $3, $4)";
+        let client = self.client().await?;
+        client.execute(sql, &[&report.id, &Ts(ran_at), &report.conserved, &Json(&report)]).await?;
+        Ok(report)
+    }
+
+    /// Counts everything as of one moment.
+    async fn look(&self, days: &[Day]) -> Result<Look, StoreError> {
+        let mut client = self.client().await?;
+        let options = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
+        let tx = options.start().await?;
+        let mut look = Look::default();
+        count::tenants(&tx, days, &mut look).await?;
+        count::replays(&tx, days, &mut look).await?;
+        numbers::instances(&tx, days, &mut look).await?;
+        tx.commit().await?;
+        Ok(look)
+    }
+}

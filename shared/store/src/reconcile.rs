@@ -1,0 +1,286 @@
+//! What is on record and cannot go on by itself: events that nobody decided about, pending deliveries whose message is gone.
+//!
+//! Both are given a new epoch, in one transaction with the intervention that makes every older copy stale, so that an original
+//! which turns up after all dies. What is published afterwards is the caller's; a crash in between costs the time until it is
+//! found again.
+//!
+//! Whether something is *missing* or merely late, the caller knows: it says before when a thing has to have happened.
+
+use std::collections::HashMap;
+
+use deadpool_postgres::{GenericClient, Transaction};
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, Lane, Trigger};
+use postrider_model::ids::{EventId, Generation, TenantId};
+use postrider_model::time::{Day, UnixMillis};
+use postrider_wire::messages::{AcceptedEvent, DeliveryTask};
+use uuid::Uuid;
+
+use crate::config::{bump, finish};
+use crate::error::StoreError;
+use crate::intervention::{EVENT_TARGET, Intervention, InterventionReason, InterventionTarget};
+use crate::log::{DELIVERY_COLUMNS, DeliveryRow, EventRow, SUMMARY, decision};
+use crate::outbox;
+use crate::pool::Store;
+use crate::record::{self, Report, merged};
+use crate::sql::{Coded, Date, RowExt, Ts, unsigned};
+
+/// Held by the one recorder that reconciles at a time.
+const RECONCILE_LOCK: i64 = 0x706f_7374_7269_6403;
+
+/// Which pending deliveries are taken for lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue {
+    /// Attempts that were due before this have to have been made, unless they are held.
+    pub before: UnixMillis,
+    /// Attempts that were due before this are not believed to be held any more.
+    pub at_latest: UnixMillis,
+    /// Deliveries that may be held at the moment: so many of those due before `before` are left alone.
+    pub held_max: usize,
+}
+
+/// What became of overdue deliveries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Repaired {
+    /// Put into the outbox, with a new epoch.
+    pub again: usize,
+    /// Ended as discarded: too late, or there is nothing to send or nobody to send it to.
+    pub ended: usize,
+}
+
+/// A delivery that is to go on, and what decides how.
+struct Candidate {
+    row: DeliveryRow,
+    has_payload: bool,
+    has_endpoint: bool,
+    occurred_at: UnixMillis,
+    lane: Lane,
+}
+
+/// Pending deliveries `d` of the day `$1` whose attempt was due before `$2`. What nothing can be done about is left out, lest it
+/// be all that is ever found.
+const OVERDUE: &str = "FROM deliveries d
+    WHERE d.delivery_day = $1 AND d.status = 0 AND d.next_attempt_at < $2
+        AND (d.generation IS NULL OR d.generation NOT LIKE 'test:%')
+        AND (d.expires_at < $2 OR EXISTS (SELECT FROM events e
+            WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day))";
+
+impl Store {
+    /// Whether a day has pending deliveries whose attempt was due before `before`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn has_overdue(&self, day: Day, before: UnixMillis) -> Result<bool, StoreError> {
+        let sql = format!("SELECT EXISTS (SELECT {OVERDUE})");
+        Ok(self.client().await?.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
+    }
+
+    /// Events of a day, accepted before `before`, that nobody has decided about, at most `limit`: each with its `data`, as
+    /// fan-out is to get it, in a new epoch. Those that were handed out at or after `before` are left alone. `None`: another
+    /// recorder is at it.
+    ///
+    /// # Errors
+    /// The database's; nothing was changed then.
+    pub async fn take_undecided(
+        &self,
+        day: Day,
+        before: UnixMillis,
+        limit: u32,
+    ) -> Result<Option<Vec<(AcceptedEvent, bytes::Bytes)>>, StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        if !lock(&tx).await? {
+            return Ok(None);
+        }
+        let undecided = "data IS NOT NULL AND NOT EXISTS (SELECT FROM decisions d
+            WHERE d.tenant = e.tenant AND d.event_id = e.id AND d.event_day = e.event_day)";
+        let sql = format!(
+            "SELECT e.tenant, e.id, i.least_epoch
+             FROM events e LEFT JOIN interventions i ON i.target = {EVENT_TARGET}
+             WHERE e.event_day = $1 AND e.accepted_at < $2 AND {undecided} AND (i.target IS NULL OR i.created_at < $2)
+             ORDER BY e.accepted_at LIMIT $3"
+        );
+        let found = tx.query(&sql, &[&Date(day), &Ts(before), &i64::from(limit)]).await?;
+        if found.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let mut epochs: HashMap<(TenantId, EventId), u32> = HashMap::new();
+        for row in &found {
+            let epoch: u32 = row.col::<Option<i32>>("least_epoch")?.map_or(0, unsigned);
+            epochs.insert((TenantId(row.col("tenant")?), row.parsed("id")?), epoch.saturating_add(1));
+        }
+        // Looked for without the counter's lock, and now looked at again under it: an expunge may have come in between.
+        let version = bump(&tx).await?;
+        let (tenants, ids): (Vec<Uuid>, Vec<&str>) = epochs.keys().map(|(tenant, id)| (tenant.0, id.as_str())).unzip();
+        let sql = format!(
+            "SELECT {SUMMARY}, metadata, data, instance, sequence FROM events e
+             WHERE event_day = $1 AND (tenant, id) IN (SELECT unnest($2::uuid[]), unnest($3::text[])) AND {undecided}
+             ORDER BY accepted_at"
+        );
+        let now = UnixMillis::now();
+        let mut taken = Vec::with_capacity(found.len());
+        for row in tx.query(&sql, &[&Date(day), &tenants, &ids]).await? {
+            let EventRow { summary, metadata, data } = EventRow::read(&row)?;
+            let epoch = epochs.get(&(summary.tenant, summary.id.clone())).copied().unwrap_or(1);
+            let target = InterventionTarget::Event(summary.tenant, summary.id.clone());
+            superseded(target, epoch, now, version).save(&tx).await?;
+            let event = AcceptedEvent {
+                id: summary.id,
+                tenant: summary.tenant,
+                event_type: summary.event_type,
+                occurred_at: summary.occurred_at,
+                accepted_at: summary.accepted_at,
+                event_day: summary.event_day,
+                origin: summary.origin,
+                attributes: summary.attributes,
+                metadata,
+                lane: summary.lane,
+                config_version: 0,
+                instance: row.col::<i64>("instance")?.cast_unsigned(),
+                sequence: row.col::<i64>("sequence")?.cast_unsigned(),
+                epoch,
+                content_hash: None,
+                traceparent: None,
+            };
+            taken.push((event, data.unwrap_or_default()));
+        }
+        finish(tx, version).await?;
+        Ok(Some(taken))
+    }
+
+    /// Pending deliveries of a day (their own) whose attempt is overdue, at most `limit`: put into the outbox in a new epoch, or
+    /// ended where nothing can be sent any more. `None`: another recorder is at it.
+    ///
+    /// # Errors
+    /// The database's; nothing was changed then.
+    pub async fn repair_overdue(
+        &self,
+        day: Day,
+        overdue: Overdue,
+        limit: usize,
+    ) -> Result<Option<Repaired>, StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        if !lock(&tx).await? {
+            return Ok(None);
+        }
+        let sql = format!("SELECT d.id, d.next_attempt_at {OVERDUE} ORDER BY d.next_attempt_at LIMIT $3");
+        let count = i64::try_from(overdue.held_max.saturating_add(limit)).unwrap_or(i64::MAX);
+        let rows = tx.query(&sql, &[&Date(day), &Ts(overdue.before), &count]).await?;
+        let mut lost: Vec<Uuid> = Vec::new();
+        let beyond_held = rows.len().saturating_sub(overdue.held_max);
+        for (index, row) in rows.iter().take(limit).enumerate() {
+            let long_overdue = row.at_opt("next_attempt_at")?.is_some_and(|due| due < overdue.at_latest);
+            if index < beyond_held || long_overdue {
+                lost.push(row.col("id")?);
+            }
+        }
+        if lost.is_empty() {
+            return Ok(Some(Repaired::default()));
+        }
+        let version = bump(&tx).await?;
+        let candidates = candidates(&tx, day, &lost).await?;
+        let repaired = repair(&tx, candidates, version).await?;
+        finish(tx, version).await?;
+        Ok(Some(repaired))
+    }
+}
+
+async fn lock(tx: &Transaction<'_>) -> Result<bool, StoreError> {
+    Ok(tx.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&RECONCILE_LOCK]).await?.try_get(0)?)
+}
+
+fn superseded(target: InterventionTarget, least_epoch: u32, created_at: UnixMillis, version: i64) -> Intervention {
+    Intervention { target, least_epoch, reason: InterventionReason::Superseded, created_at, version }
+}
+
+/// Those of the deliveries that are still pending.
+async fn candidates(client: &impl GenericClient, day: Day, ids: &[Uuid]) -> Result<Vec<Candidate>, StoreError> {
+    let columns: Vec<String> = DELIVERY_COLUMNS.split(", ").map(|name| format!("d.{name}")).collect();
+    let sql = format!(
+        "SELECT {}, e.data IS NOT NULL AS has_payload, e.occurred_at, e.lane, p.id IS NOT NULL AS has_endpoint
+         FROM deliveries d
+         LEFT JOIN events e ON e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day
+         LEFT JOIN endpoints p ON p.id = d.endpoint AND p.deleted_at IS NULL
+         WHERE d.delivery_day = $1 AND d.id = ANY($2) AND d.status = $3",
+        columns.join(", ")
+    );
+    let mut found = Vec::with_capacity(ids.len());
+    for row in client.query(&sql, &[&Date(day), &ids, &DeliveryStatus::Pending.code()]).await? {
+        let delivery = DeliveryRow::read(&row)?;
+        found.push(Candidate {
+            has_payload: row.col("has_payload")?,
+            has_endpoint: row.col("has_endpoint")?,
+            occurred_at: row.at_opt("occurred_at")?.unwrap_or(delivery.accepted_at),
+            lane: row.coded_opt("lane")?.unwrap_or_default(),
+            row: delivery,
+        });
+    }
+    Ok(found)
+}
+
+async fn repair(tx: &Transaction<'_>, candidates: Vec<Candidate>, version: i64) -> Result<Repaired, StoreError> {
+    let now = UnixMillis::now();
+    let mut repaired = Repaired::default();
+    let mut tasks = Vec::new();
+    let mut ended = Vec::new();
+    for candidate in candidates {
+        let reason = match &candidate {
+            Candidate { row, .. } if row.expires_at <= now => DiscardReason::Expired,
+            Candidate { has_endpoint: false, .. } => DiscardReason::EndpointDeleted,
+            Candidate { has_payload: false, .. } => DiscardReason::Expunged,
+            _ => {
+                tasks.push(next_task(tx, candidate, version).await?);
+                continue;
+            }
+        };
+        ended.push((candidate.row, reason));
+    }
+    for task in &tasks {
+        superseded(InterventionTarget::Delivery(task.delivery.id), task.epoch, now, version).save(tx).await?;
+        outbox::add_delivery(tx, task, now).await?;
+    }
+    repaired.again = tasks.len();
+    repaired.ended = ended.len();
+    let requested = tasks.iter().map(|task| Report::requested(task, now));
+    let discarded =
+        ended.iter().map(|(row, reason)| Report::withdrawn(row, DeliveryStatus::Discarded, Some(*reason), now));
+    record::upsert_deliveries(tx, &merged(requested.chain(discarded))).await?;
+    Ok(repaired)
+}
+
+/// The attempt that a delivery waits for, in its next epoch.
+async fn next_task(
+    client: &impl GenericClient,
+    candidate: Candidate,
+    version: i64,
+) -> Result<DeliveryTask, StoreError> {
+    let Candidate { row, occurred_at, lane, .. } = candidate;
+    let number = row.number.saturating_add(1);
+    let (trigger, lane) = match row.generation {
+        _ if number > 1 => (Trigger::Retry, lane),
+        Generation::First => (Trigger::First, lane),
+        Generation::Replay(_) => (Trigger::Replay, Lane::Bulk),
+        Generation::Retry(_) | Generation::Test(_) => (Trigger::Manual, Lane::Live),
+    };
+    // An event's own deliveries are those of the endpoints of then; whoever asks for more asks for those of now.
+    let decided = match row.generation {
+        Generation::First => decision(client, row.tenant, &row.event, row.event_day).await?,
+        _ => None,
+    };
+    Ok(DeliveryTask {
+        delivery: outbox::same_generation(&row),
+        occurred_at,
+        number,
+        trigger,
+        epoch: row.epoch.saturating_add(1),
+        lane,
+        config_version: decided.map_or(version, |decision| decision.config_version),
+        expires_at: row.expires_at,
+        due_at: None,
+        slot_at: None,
+        held_since: None,
+        held_reason: None,
+        moves: 0,
+        traceparent: None,
+    })
+}

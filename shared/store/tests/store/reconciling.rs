@@ -1,0 +1,79 @@
+//! What is on record and cannot go on by itself: found, given a new epoch, and left alone otherwise.
+
+use postrider_model::delivery::{DeliveryStatus, Trigger};
+use postrider_model::ids::EndpointId;
+use postrider_model::time::UnixMillis;
+use postrider_store::config::EndpointDraft;
+use postrider_store::feed::FeedScope;
+use postrider_store::intervention::InterventionReason;
+use postrider_store::outbox::OutboxEntry;
+use postrider_store::reconcile::{Overdue, Repaired};
+use postrider_wire::messages::AcceptedEvent;
+use std::time::Duration;
+
+use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
+
+fn ago(seconds: i64) -> UnixMillis {
+    UnixMillis(UnixMillis::now().0 - seconds * 1_000)
+}
+
+/// Nothing is believed to be held.
+fn overdue(before: UnixMillis) -> Overdue {
+    Overdue { before, at_latest: before, held_max: 0 }
+}
+
+#[tokio::test]
+async fn an_event_without_a_decision_is_taken_once_in_a_new_epoch_and_again_when_that_did_not_help() {
+    let fixture = Fixture::new("reconcile_events").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let at = ago(600);
+    let (lost, decided, young) = (event(tenant, at), event(tenant, at), event(tenant, ago(1)));
+    let day = at.day();
+    let decision = decision(&decided, vec![], 1);
+    store.write(&batch(vec![lost.clone(), decided, young], vec![decision], vec![])).await.unwrap();
+
+    let taken = store.take_undecided(day, ago(60), 10).await.unwrap().unwrap();
+    assert_eq!(taken.len(), 1);
+    let (event, data) = &taken[0];
+    assert_eq!((&event.id, event.epoch, &data[..]), (&lost.id, 1, &b"{\"a\":1}"[..]));
+    assert!(store.take_undecided(day, ago(60), 10).await.unwrap().unwrap().is_empty(), "it was taken just now");
+    let taken = store.take_undecided(day, UnixMillis(UnixMillis::now().0 + 1), 1).await.unwrap().unwrap();
+    assert_eq!((&taken[0].0.id, taken[0].0.epoch), (&lost.id, 2));
+    let intervention = &store.snapshot(FeedScope::DISPATCHER).await.unwrap().interventions[0];
+    assert_eq!((intervention.least_epoch, intervention.reason), (2, InterventionReason::Superseded));
+}
+
+#[tokio::test]
+async fn an_overdue_delivery_gets_a_new_epoch_and_lies_in_the_outbox_and_one_that_cannot_be_sent_ends() {
+    let fixture = Fixture::new("reconcile_deliveries").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let endpoint = store.create_endpoint(tenant, &new_endpoint("here")).await.unwrap();
+    let at = ago(3_600);
+    let events: Vec<AcceptedEvent> = (0..4).map(|_| event(tenant, at)).collect();
+    let mut decisions: Vec<_> =
+        events.iter().map(|event| decision(event, vec![endpoint.id], endpoint.version)).collect();
+    // Its endpoint is gone; the delivery after it is too late; the last was delivered.
+    decisions[1].matched = vec![EndpointId::generate()];
+    decisions[2].expires_at = ago(60);
+    let delivered = outcome(&events[3], endpoint.id, 1, DeliveryStatus::Delivered, Some(200));
+    store.write(&batch(events.clone(), decisions, vec![delivered])).await.unwrap();
+    let rename = |draft: &mut EndpointDraft| {
+        draft.document.name = "renamed".into();
+        Ok::<_, ()>(())
+    };
+    store.edit_endpoint(None, endpoint.id, None, rename).await.unwrap();
+
+    let none = store.repair_overdue(at.day(), Overdue { held_max: 3, at_latest: ago(7_200), ..overdue(ago(60)) }, 10);
+    assert_eq!(none.await.unwrap(), Some(Repaired::default()), "all three may be held");
+    let repaired = store.repair_overdue(at.day(), overdue(ago(60)), 10).await.unwrap().unwrap();
+    assert_eq!(repaired, Repaired { again: 1, ended: 2 });
+    assert!(!store.has_overdue(at.day(), ago(60)).await.unwrap());
+
+    let entries = store.outbox_claim(10, Duration::ZERO).await.unwrap();
+    let [OutboxEntry::Delivery(pending)] = &entries[..] else { panic!("{entries:?}") };
+    let task = &pending.task;
+    assert_eq!((&task.delivery.event, task.epoch, task.number), (&events[0].id, 1, 1));
+    assert_eq!((task.trigger, pending.document.name.as_str()), (Trigger::First, "here"));
+    let discarded = "SELECT count(*) FROM deliveries WHERE status = 3 AND discard_reason IN (0, 1)";
+    assert_eq!(fixture.number(discarded).await, 2);
+}

@@ -1,0 +1,162 @@
+//! After a whole run (deliveries that arrive, that fail and are parked, a rotation, a dead letter, refused requests) no secret is
+//! found where it does not belong: logs, traces, errors, the API's answers, and every file of the broker and of the database.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use postrider_testkit::engines::{PrivatePostgres, PrivateRabbit};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::harness::{Answer, Cluster, Collector, Message, OPERATOR_KEY, PROCESSES, Producer, Receiver, Urls};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What an endpoint is given, none of which may be seen again.
+const SIGNING: &str = "whsec_c2VjcmV0LW9mLXRoZS1lbmRwb2ludC0wMTIzNDU2Nzg5";
+const HEADER: &str = "value-of-the-endpoints-own-header-0123456789";
+const REFUSED: &str = "a-secret-in-a-request-that-is-refused-0123456789";
+const WRONG_KEY: &str = "a-key-that-nobody-has-0123456789";
+
+/// Text as it is found in a file: as it is, or as a dump writes bytes.
+struct Needle {
+    what: &'static str,
+    forms: [String; 2],
+}
+
+impl Needle {
+    fn new(what: &'static str, secret: &str) -> Self {
+        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        Self { what, forms: [secret.to_owned(), hex] }
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        self.forms.iter().any(|form| text.contains(form))
+    }
+}
+
+/// Looks through a file or everything below a folder.
+fn search(path: &Path, needles: &[Needle], found: &mut Vec<String>) -> usize {
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        return entries.map(|entry| search(&entry.path(), needles, found)).sum();
+    }
+    // Files come and go while engines run.
+    let Ok(bytes) = std::fs::read(path) else { return 0 };
+    let text = String::from_utf8_lossy(&bytes);
+    let hits = needles.iter().filter(|needle| needle.is_in(&text));
+    found.extend(hits.map(|needle| format!("{} in {}", needle.what, path.display())));
+    1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_found_after_a_whole_run() {
+    let rabbit = PrivateRabbit::start().await.expect("RabbitMQ starts");
+    let postgres = PrivatePostgres::start().await.expect("PostgreSQL starts");
+    let collector = Collector::start().await;
+    let mut settings = collector.settings();
+    settings.push(("RUST_LOG", "info,postrider=trace".into()));
+    let urls = Urls { amqp: rabbit.amqp_url(), database: postgres.database_url() };
+    let cluster = Cluster::start_with(urls, settings).await;
+    let receiver = Receiver::start().await;
+    let publisher = cluster.tenant(&[(&receiver.url("/plain"), json!({}))]).await;
+
+    let document = json!({
+        "name": "secretive", "url": receiver.url("/"), "event_types": ["*"], "secret": SIGNING, "headers": {"x-own": HEADER},
+    });
+    let endpoint = cluster.post("api", "/v1/endpoints", &publisher.key, &document).await;
+    let endpoint = format!("/v1/endpoints/{}", endpoint["id"].as_str().expect("an id"));
+    let rotated = cluster.post("api", &format!("{endpoint}/rotate-secret"), &publisher.key, &json!({})).await;
+    let rotated = rotated["secret"].as_str().expect("a new secret").to_owned();
+
+    // Refused: what came is told to nobody.
+    let client = reqwest::Client::new();
+    let mut answers = String::new();
+    for (path, key, body) in [
+        ("/v1/endpoints", &*publisher.key, json!({"name": "x", "url": "http://10.0.0.1/", "secret": REFUSED})),
+        ("/v1/endpoints", &publisher.key, json!({"name": 1, "headers": {"content-length": REFUSED}})),
+        ("/v1/endpoints", WRONG_KEY, json!({"name": "x"})),
+    ] {
+        let request = client.post(cluster.base("api") + path).bearer_auth(key).body(body.to_string());
+        let answer = request.header("content-type", "application/json").send().await.expect("an answer");
+        assert!(answer.status().is_client_error(), "{body} was not refused");
+        answers += &answer.text().await.expect("text");
+    }
+
+    // Delivered, failed and parked, dead.
+    receiver.answer_at("/", Answer::status(500));
+    let begun = Instant::now();
+    let delivered = |requests: &[crate::harness::Received]| {
+        requests.iter().any(|request| request.target == "/" && request.header("x-own") == HEADER)
+    };
+    while !delivered(&receiver.all()) {
+        assert!(begun.elapsed() < PATIENCE, "nothing is delivered");
+        cluster.post_when_known("ingest", "/v1/publish", &publisher.key, &json!({"type": "a.b", "data": {}})).await;
+        sleep(LOOK_EVERY).await;
+    }
+    cluster.post("api", &format!("{endpoint}/test"), &publisher.key, &json!({})).await;
+    let producer = Producer::connect(&rabbit.amqp_url()).await;
+    producer.publish(Message::new(format!("{}.a.b", publisher.id), "no JSON")).await;
+    for path in ["/v1/dead-letters", "/v1/deliveries", "/v1/endpoints"] {
+        let key = if path == "/v1/dead-letters" { OPERATOR_KEY } else { &publisher.key };
+        let begun = Instant::now();
+        loop {
+            let answer = client.get(cluster.base("api") + path).bearer_auth(key).send().await.expect("an answer");
+            let text = answer.text().await.expect("text");
+            let page: Value = serde_json::from_str(&text).expect("JSON");
+            if page["data"].as_array().is_some_and(|data| !data.is_empty()) {
+                answers += &text;
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{path} stays empty: {text}");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+    collector.wait_for("a span of an attempt", |span| span.service.contains("dispatcher")).await;
+
+    let needles = [
+        Needle::new("the signing secret", SIGNING),
+        Needle::new("the rotated signing secret", &rotated),
+        Needle::new("the header's value", HEADER),
+        Needle::new("the tenant's key", &publisher.key),
+        Needle::new("the operator's key", OPERATOR_KEY),
+        Needle::new("the master key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        Needle::new("a refused secret", REFUSED),
+        Needle::new("a wrong key", WRONG_KEY),
+    ];
+    let mut found = Vec::new();
+    let mut look = |place: &str, text: &str| {
+        assert!(!text.is_empty(), "{place} is empty");
+        let hits = needles.iter().filter(|needle| needle.is_in(text));
+        found.extend(hits.map(|needle| format!("{} in {place}", needle.what)));
+    };
+    for process in PROCESSES {
+        look(&format!("the log of {process}"), &cluster.log(process));
+    }
+    look("the traces", &format!("{:?}", collector.all()));
+    look("the API's answers", &answers);
+    look("the dump", &dump(&postgres.database_url()).await);
+    let files = search(rabbit.folder(), &needles, &mut found) + search(postgres.folder(), &needles, &mut found);
+    assert!(files > 100, "only {files} files");
+    assert!(found.is_empty(), "{found:#?}");
+    // The search finds what is there: the event's type is on both disks.
+    let (known, mut there) = ([Needle::new("a type", "a.b")], Vec::new());
+    search(rabbit.folder(), &known, &mut there);
+    search(postgres.folder(), &known, &mut there);
+    assert!(!there.is_empty(), "nothing is ever found");
+}
+
+/// Every row of every table, as text.
+async fn dump(url: &str) -> String {
+    let (database, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("the database");
+    tokio::spawn(connection);
+    let tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'";
+    let mut dump = String::new();
+    for table in database.query(tables, &[]).await.expect("tables") {
+        let sql = format!("SELECT t::text FROM {} t", table.get::<_, &str>(0));
+        let rows = database.query(&sql, &[]).await.expect("rows");
+        rows.iter().for_each(|row| dump.push_str(row.get(0)));
+    }
+    dump
+}

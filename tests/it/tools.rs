@@ -1,0 +1,116 @@
+//! What operators run beside the services: the audit, and sealing secrets again.
+
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Deployment, Stage, binary};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// That of the deployments of scenarios.
+const KEY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const NEW_KEY: &str = "k2:HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
+
+async fn tool(deployment: &Deployment, arguments: &[&str], master_keys: &str) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).env("POSTRIDER_DATABASE_URL", &deployment.scope().database_url);
+    command.env("POSTRIDER_MASTER_KEYS", master_keys).kill_on_drop(true).output().await.expect("postrider runs")
+}
+
+async fn audit(deployment: &Deployment) -> (Option<i32>, Value) {
+    let said = tool(deployment, &["audit", "--json", "--settle", "3s"], KEY).await;
+    let report = serde_json::from_slice(&said.stdout).unwrap_or_else(|error| {
+        panic!("{error}: {}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr))
+    });
+    (said.status.code(), report)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_holds_under_traffic_and_names_what_is_removed_behind_its_back() {
+    let stage = Stage::of("standard").await;
+    stage.endpoint(json!({})).await;
+    // Traffic goes on while the log is counted.
+    let stop = CancellationToken::new();
+    let (url, key, stopped) = (format!("{}/v1/publish", stage.tenant.base), stage.tenant.key.clone(), stop.clone());
+    let traffic = tokio::spawn(async move {
+        let client = reqwest::Client::new();
+        let mut accepted = 0;
+        while !stopped.is_cancelled() {
+            let event = json!({"type": "audit.test", "id": format!("audited-{accepted}"), "data": {}});
+            let request = client.post(&url).bearer_auth(&key).header("content-type", "application/json");
+            let answer = request.body(event.to_string()).send().await.expect("an answer");
+            assert_eq!(answer.status(), 202);
+            accepted += 1;
+        }
+        accepted
+    });
+    for _ in 0..3 {
+        let (code, report) = audit(&stage.deployment).await;
+        assert_eq!((code, &report["conserved"]), (Some(0), &json!(true)), "{report:#}");
+    }
+    stop.cancel();
+    let accepted: u64 = traffic.await.expect("published");
+
+    // Every number is reported as settled, and everything has come to its end.
+    let begun = Instant::now();
+    loop {
+        let (code, report) = audit(&stage.deployment).await;
+        assert_eq!(code, Some(0), "{report:#}");
+        let (day, numbers) = (&report["tenants"][0], &report["instances"][0]);
+        if day["delivered"] == json!(accepted) && numbers["settled_below"] == json!(accepted) {
+            assert_eq!(
+                (&day["accepted"], &day["decided"], &day["matched"]),
+                (&json!(accepted), &json!(accepted), &json!(accepted))
+            );
+            assert_eq!((&numbers["recorded"], &numbers["missing"]), (&json!(accepted), &json!(0)));
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{report:#}");
+        sleep(LOOK_EVERY).await;
+    }
+
+    let url = &stage.deployment.scope().database_url;
+    let (database, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("the database");
+    tokio::spawn(connection);
+    let removed = database.execute("DELETE FROM events WHERE id = 'audited-3'", &[]).await.expect("removed");
+    assert_eq!(removed, 1);
+    let (code, report) = audit(&stage.deployment).await;
+    assert_eq!((code, &report["conserved"]), (Some(1), &json!(false)), "{report:#}");
+    let instance = &report["instances"][0]["instance"];
+    assert_eq!(report["gaps"][0], json!({"missing": "numbers", "instance": instance, "first": 3, "last": 3}));
+    let said = tool(&stage.deployment, &["audit", "--settle", "0s"], KEY).await;
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(text.contains("NOT CONSERVED") && text.contains(r#""missing":"numbers""#), "{text}");
+    let kept = database.query_one("SELECT count(*) FROM audits WHERE NOT conserved", &[]).await.expect("a count");
+    assert_eq!(kept.get::<_, i64>(0), 2);
+}
+
+#[tokio::test]
+async fn an_audit_that_cannot_be_made_exits_with_2() {
+    let mut command = Command::new(binary());
+    let said = command.arg("audit").env("POSTRIDER_DATABASE_URL", "postgres://127.0.0.1:1/none").output().await;
+    let said = said.expect("postrider runs");
+    assert_eq!(said.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&said.stderr).contains("not available"), "{said:?}");
+}
+
+#[tokio::test]
+async fn secrets_are_sealed_again_with_the_first_key_and_the_old_one_is_not_needed_then() {
+    let stage = Stage::of("standard").await;
+    stage.endpoint(json!({"headers": {"x-own": "value"}})).await;
+    let keys = format!("{NEW_KEY},{KEY}");
+    let done = tool(&stage.deployment, &["reencrypt"], &keys).await;
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success() && text.contains("2 values sealed by k1 were sealed again"), "{done:?}");
+    let alone = tool(&stage.deployment, &["reencrypt"], NEW_KEY).await;
+    assert!(String::from_utf8_lossy(&alone.stdout).contains("no other key is needed any more"), "{alone:?}");
+    let refused = tool(&stage.deployment, &["reencrypt"], KEY).await;
+    assert!(!refused.status.success());
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(text.contains("master key \"k2\", which is not configured"), "{text}");
+}
