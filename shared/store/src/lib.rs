@@ -32,6 +32,7 @@ pub mod partitions;
 mod pool;
 pub mod record;
 pub mod replay;
+mod sessions;
 mod sql;
 pub mod stats;
 mod tls;
