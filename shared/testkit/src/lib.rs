@@ -2,12 +2,13 @@
 //!
 //! Owns: a RabbitMQ and a PostgreSQL of the checkout's own ([`engines`]), a vhost and a database for each test
 //! ([`engines::Scope`]), a broker that a test may kill ([`engines::PrivateRabbit`]), processes as `/proc` shows them
-//! ([`procs`]), verification by code that is not ours ([`verify`]) and a Python for the documentation's examples
+//! ([`procs`]), verification by code that is not ours ([`verify`]), a browser ([`browser`]) and a Python for the documentation's examples
 //! ([`python`]).
 //!
 //! Promises: whatever it starts is gone when its owner is dropped; a missing engine fails loudly and says which
 //! command to run. Does not: appear in any shipped crate. Linux only (`/proc`).
 
+pub mod browser;
 pub mod engines;
 pub mod ports;
 pub mod procs;

@@ -62,7 +62,7 @@ async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Mar
                     @else { (empty("Nothing was delivered yet", html! {
                         p { "Deliveries appear here as soon as an event matches a webhook. " a href=(page.to("/webhooks")) { "Send a test" } " to see one at once." }
                     })) }
-                } @else { (table(&page, &listed.data, &names)) }
+                } @else { (table(&page, &listed.data, Some(&names))) }
             }
             (pager(&page, listed.next_cursor.as_ref()))
         }
@@ -105,19 +105,19 @@ pub(super) fn type_input(page: &Page) -> Markup {
     } }
 }
 
-/// Deliveries, newest first.
-pub(super) fn table(page: &Page, all: &[Delivery], names: &HashMap<String, String>) -> Markup {
+/// Deliveries, newest first; of one webhook alone (`names` is `None`), or of many.
+pub(super) fn table(page: &Page, all: &[Delivery], names: Option<&HashMap<String, String>>) -> Markup {
     html! {
         table.rows {
             caption.unseen { "Deliveries, newest first" }
             thead { tr {
-                th scope="col" { "Status" } th scope="col" { "Event type" } th scope="col" { "Webhook" } th scope="col" { "Code" }
+                th scope="col" { "Status" } th scope="col" { "Event type" } @if names.is_some() { th scope="col" { "Webhook" } } th scope="col" { "Code" }
                 th.number scope="col" { "Attempts" } th.number scope="col" { "Took" } th scope="col" { "Made" } th scope="col" { "Next attempt" }
             } }
             tbody { @for delivery in all { tr {
                 td data-label="Status" { div { (badge(&delivery.status)) @if delivery.test { " " span.tag { "test" } } @if delivery.generation.starts_with("replay") { " " span.tag { "replay" } } } }
                 th.long scope="row" data-label="Event type" { a href=(page.to(format!("/deliveries/{}", delivery.id))) { (delivery.event_type) } }
-                td.long data-label="Webhook" { (webhook(page, &delivery.endpoint_id, names)) }
+                @if let Some(names) = names { td.long data-label="Webhook" { (webhook(page, &delivery.endpoint_id, names)) } }
                 td data-label="Code" { (code(delivery.status_code)) }
                 td.number data-label="Attempts" { (delivery.attempt_count) }
                 td.number data-label="Took" { (took(delivery)) }
@@ -150,10 +150,9 @@ pub(super) async fn latest(api: &Arc<Api>, page: &Page, of: &[(&str, &str)]) -> 
     let pairs = of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let params = Params::of(pairs.chain([("limit".to_owned(), LATEST.to_owned())]));
     let listed = deliveries::list(State(Arc::clone(api)), page.caller, params).await?.0;
-    let names = names(api, page).await?;
     Ok(html! { div #latest-deliveries data-live {
         @if listed.data.is_empty() { (empty("Nothing yet", html! { p { "Deliveries appear here as they are made." } })) }
-        @else { (table(page, &listed.data, &names)) }
+        @else { (table(page, &listed.data, None)) }
     } })
 }
 

@@ -128,7 +128,7 @@ async fn show_one(dashboard: &Dashboard, page: &Page, id: &str) -> Result<Markup
         section #event-deliveries aria-labelledby="deliveries-title" data-live {
             h2 #deliveries-title { "Deliveries" }
             @if found.deliveries.is_empty() { (empty("No webhook got it", html! { p { "The next table says why." } })) }
-            @else { (table(page, &found.deliveries, &names)) }
+            @else { (table(page, &found.deliveries, Some(&names))) }
         }
         section #why aria-labelledby="why-title" {
             h2 #why-title { "Why it fired, or did not" }

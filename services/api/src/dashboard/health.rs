@@ -172,15 +172,15 @@ fn charts(found: &Stats) -> Markup {
         },
         Chart {
             id: "promise",
-            title: "How soon events arrive",
+            title: "Later than promised",
             unit: "share of first attempts, %",
             kind: Kind::Lines,
             times: &times,
-            show: |v| format!("{v:.0} %"),
-            least_max: 100.0,
+            show: small_percent,
+            least_max: 1.0,
             series: vec![
-                Series { name: "within 5 s", class: "c-one", values: share(|f| f.promise.within_5s) },
-                Series { name: "within 30 s", class: "c-two", values: share(|f| f.promise.within_30s) },
+                Series { name: "after 5 s", class: "c-one", values: share(|f| f.promise.within_5s.map(|s| 1.0 - s)) },
+                Series { name: "after 30 s", class: "c-two", values: share(|f| f.promise.within_30s.map(|s| 1.0 - s)) },
             ],
         },
         Chart {
@@ -189,12 +189,16 @@ fn charts(found: &Stats) -> Markup {
             unit: "share of attempts, %",
             kind: Kind::Lines,
             times: &times,
-            show: |v| format!("{v:.0} %"),
+            show: small_percent,
             least_max: 10.0,
             series: vec![Series { name: "retries", class: "c-two", values: share(|f| f.retry_rate) }],
         },
     ];
     html! { div.charts { @for chart in &charts { (chart.draw()) } } }
+}
+
+fn small_percent(value: f64) -> String {
+    if value < 10.0 && value.fract() > 0.001 { format!("{value:.2} %") } else { format!("{value:.0} %") }
 }
 
 /// The same figures for those who read rather than look.

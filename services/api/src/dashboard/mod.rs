@@ -85,7 +85,8 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
         .merge(replays::routes())
         .merge(health::routes())
         .merge(operator::routes())
-        .route("/dashboard/{*path}", get(nothing_there))
+        .route("/dashboard/{tenant}", get(nothing_there))
+        .route("/dashboard/{tenant}/{*path}", get(nothing_there))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .layer(middleware::from_fn(secured))
         .with_state(dashboard);

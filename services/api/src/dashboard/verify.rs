@@ -12,7 +12,8 @@ pub(super) fn how_to(profile: &Profile) -> Markup {
     html! {
         section.panel aria-labelledby="verify-title" {
             h2 #verify-title { "Verify what you receive" }
-            p { "Compute the signature over the body's bytes as they came, before any JSON parser touches them." }
+            p { @if profile.sends_token() { "Compare the token in constant time, so that nobody can guess it piece by piece." }
+                @else { "Compute the signature over the body's bytes as they came, before any JSON parser touches them." } }
             @for (index, (language, code)) in snippets.iter().enumerate() {
                 details name="verify" open[index == 0] {
                     summary { (language) }

@@ -113,6 +113,7 @@ pub(super) fn status_line(code: u16) -> String {
 /// Milliseconds as people read them.
 pub(super) fn duration(ms: f64) -> String {
     match ms {
+        ms if ms < 0.05 => "0 ms".to_owned(),
         ms if ms < 10.0 => format!("{ms:.1} ms"),
         ms if ms < 1_000.0 => format!("{ms:.0} ms"),
         ms if ms < 60_000.0 => format!("{:.1} s", ms / 1_000.0),

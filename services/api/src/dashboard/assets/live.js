@@ -14,6 +14,7 @@ if (parts.length > 0) {
   bar.className = 'live-bar';
   const button = document.createElement('button');
   button.type = 'button';
+  button.className = 'quiet';
   const said = document.createElement('span');
   said.setAttribute('role', 'status');
   bar.append(button, said);

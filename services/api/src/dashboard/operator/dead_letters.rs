@@ -59,7 +59,8 @@ pub(super) async fn requeue(
     Path(id): Path<String>,
     _form: Form,
 ) -> Result<Redirect, Failure> {
-    let _ = dead_letters::requeue(State(Arc::clone(&dashboard.api)), office.visitor.caller, Params::default(), Path(id))
-        .await?;
+    let _ =
+        dead_letters::requeue(State(Arc::clone(&dashboard.api)), office.visitor.caller, Params::default(), Path(id))
+            .await?;
     Ok(Redirect::to(&format!("{AT}?notice=requeued")))
 }

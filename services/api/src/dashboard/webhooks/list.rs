@@ -76,7 +76,7 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
     html! { tr {
         th scope="row" data-label="Name" { a href=(at) { (endpoint.name) } }
         td.long data-label="Endpoint" { (target(endpoint)) }
-        td data-label="Events" { div { (types(&endpoint.event_types)) @if !endpoint.filters.is_empty() || endpoint.payload_filter.is_some() {
+        td.types data-label="Events" { div { (types(&endpoint.event_types)) @if !endpoint.filters.is_empty() || endpoint.payload_filter.is_some() {
             span.tag.filtered { "filtered" }
         } } }
         td data-label="Status" { (toggle(page, &at, endpoint.status, &endpoint.name)) }
@@ -85,7 +85,7 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
             a href=(page.to(format!("/deliveries?endpoint_id={}&status=failed", endpoint.id))) { (count(item.failures)) }
         } @else { "0" } }
         td data-label="24 hours" { (trends.get(&endpoint.id).map_or_else(|| spark(&[]), |hours| spark(hours))) }
-        td data-label="Created on" { (time(&endpoint.created_at)) }
+        td.when data-label="Created on" { (time(&endpoint.created_at)) }
         td.actions data-label="Actions" { div {
             a href=(page.to(format!("/deliveries?endpoint_id={}", endpoint.id))) { "History" span.unseen { " of " (endpoint.name) } }
             @if page.can_manage() {
