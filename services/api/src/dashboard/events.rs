@@ -213,6 +213,7 @@ fn plain(value: &Value) -> Markup {
     html! { @match value {
         Value::Null => span.faint { "nothing" },
         Value::String(text) => (text),
+        Value::Number(_) | Value::Bool(_) => (value.to_string()),
         Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
             @for (index, item) in items.iter().enumerate() { @if index > 0 { ", " } (plain(item)) }
         }

@@ -169,7 +169,8 @@ fn routes() -> BTreeSet<String> {
 }
 
 /// Routes that show nobody's things.
-const OPEN: [&str; 6] = [
+const OPEN: [&str; 7] = [
+    "/",
     "/dashboard",
     "/dashboard/assets/{file}",
     "/dashboard/sign-in",

@@ -12,7 +12,7 @@ await run(async (browser) => {
   endpoint.answer.body = `</code></pre>${EVIL}`;
   const made = await api(key, 'POST', '/v1/endpoints', {
     name: EVIL, description: EVIL, url: `${endpoint.url}?a="><script>pwned=1</script>`, event_types: ['*'],
-    filters: { bridge: [EVIL] }, headers: { 'x-own': EVIL }, payload_filter: { field: 'data.a', op: 'ne', value: EVIL },
+    filters: { bridge: [EVIL] }, headers: { 'x-own': EVIL }, payload_filter: { not: { field: 'data.a', op: 'eq', value: EVIL } },
   });
   await inForce(key, tenant, made.id);
   const published = await api(key, 'POST', '/v1/publish', {
@@ -24,8 +24,8 @@ await run(async (browser) => {
   const who = await visitor(browser);
   await signIn(who, operatorKey);
   const { page } = who;
-  await until('the dead letter', async () => (await api(operatorKey, 'GET', '/v1/dead-letters')).data.length === 1);
-  await until('the value of the filter', async () => (await api(key, 'GET', '/v1/attributes/bridge')).data.length === 1);
+  await until('the dead letter', async () => (await api(operatorKey, 'GET', '/v1/dead-letters')).data.length >= 1);
+  await until('the value of the filter', async () => (await api(key, 'GET', '/v1/attributes/bridge')).data.length >= 1);
   const at = `/dashboard/${tenant}`;
   const pages = [
     ['/webhooks', true], ['/webhooks/new', true], [`/webhooks/${made.id}`, true], [`/webhooks/${made.id}/edit`, true],

@@ -50,11 +50,15 @@ const PRODUCTS = {
 };
 
 await run(async (browser) => {
-  for (const [name, product] of Object.entries(PRODUCTS)) {
+  await Promise.all(Object.entries(PRODUCTS).map(async ([name, product]) => {
     const begun = Date.now();
-    await customer(browser, product, world[name]);
+    try {
+      await customer(browser, product, world[name]);
+    } catch (error) {
+      throw new Error(name, { cause: error });
+    }
     console.log(`${name} in ${((Date.now() - begun) / 1000).toFixed(1)} s`);
-  }
+  }));
 });
 
 async function customer(browser, product, tenant) {
@@ -118,7 +122,7 @@ async function customer(browser, product, tenant) {
   await until('the delivery', () => endpoint.got.length === 2);
   assert.ok(product.genuine(endpoint.got[1], secret), 'the delivery verifies');
   const row = page.locator('#deliveries tbody tr').filter({ hasText: product.event.type }).filter({ hasNotText: 'test' });
-  await row.getByText('delivered').waitFor();
+  await row.getByText('delivered', { exact: true }).waitFor();
   await audit(who, 'deliveries');
 
   // Its detail; once more.

@@ -49,15 +49,14 @@ pub(super) async fn show(State(dashboard): State<Arc<Dashboard>>, page: Page) ->
             }))
         } @else {
             section #webhooks data-live aria-label="Webhooks" {
-                table.rows {
+                table.rows.many {
                     caption.unseen { "Webhooks, newest first. Successes and failures are attempts within the retention." }
                     thead { tr {
                         th scope="col" { "Name" }
                         th scope="col" { "Endpoint" }
                         th scope="col" { "Events" }
                         th scope="col" { "Status" }
-                        th.number scope="col" { "Succeeded" }
-                        th.number scope="col" { "Failed" }
+                        th scope="col" { "Attempts" }
                         th scope="col" { "24 hours" }
                         th scope="col" { "Created on" }
                         th scope="col" { "Actions" }
@@ -80,10 +79,12 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
             span.tag.filtered { "filtered" }
         } } }
         td data-label="Status" { (toggle(page, &at, endpoint.status, &endpoint.name)) }
-        td.number data-label="Succeeded" { (count(item.successes)) }
-        td.number data-label="Failed" { @if item.failures > 0 {
-            a href=(page.to(format!("/deliveries?endpoint_id={}&status=failed", endpoint.id))) { (count(item.failures)) }
-        } @else { "0" } }
+        td.counts data-label="Attempts" { div {
+            span { (count(item.successes)) " succeeded" } " "
+            @if item.failures > 0 {
+                a href=(page.to(format!("/deliveries?endpoint_id={}&status=failed", endpoint.id))) { (count(item.failures)) " failed" }
+            } @else { span.faint { "none failed" } }
+        } }
         td data-label="24 hours" { (trends.get(&endpoint.id).map_or_else(|| spark(&[]), |hours| spark(hours))) }
         td.when data-label="Created on" { (time(&endpoint.created_at)) }
         td.actions data-label="Actions" { div {
