@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -49,8 +50,12 @@ fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
+/// One test of a process installs, the others wait for it.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
 /// Installs beside first, so that a folder that is there is whole, and of this very lock file.
 fn packages(manifest: &Path) -> Result<PathBuf> {
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let lock = std::fs::read(manifest.join("package-lock.json")).context("reading package-lock.json")?;
     let folder = default_folder().join("node-dashboard");
     let modules = folder.join("node_modules");

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
-const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 230.0;
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 215.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 12.0;
