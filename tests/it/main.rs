@@ -8,6 +8,7 @@ mod harness;
 mod blocked;
 mod cloudevents;
 mod crash;
+mod dashboard;
 mod dead_letters;
 mod deploy;
 mod disk;

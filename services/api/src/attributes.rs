@@ -23,12 +23,12 @@ use crate::time::shown;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AttributeValue {
     #[schema(example = "bridge-7")]
-    value: String,
+    pub(crate) value: String,
     /// Events that had it in the last 7 days, about.
-    events: u64,
+    pub(crate) events: u64,
     /// When the last of them was accepted.
     #[schema(format = DateTime)]
-    last_seen_at: String,
+    pub(crate) last_seen_at: String,
 }
 
 impl From<Seen> for AttributeValue {

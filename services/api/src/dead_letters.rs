@@ -31,24 +31,24 @@ const EXCERPT_BYTES: usize = 4 * 1024;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeadLetter {
     #[schema(example = "4711")]
-    id: String,
+    pub(crate) id: String,
     #[schema(format = DateTime)]
-    received_at: String,
+    pub(crate) received_at: String,
     /// The queue or service that it came from.
-    source: String,
+    pub(crate) source: String,
     /// Why it could not be processed.
-    reason: String,
-    headers: BTreeMap<String, String>,
+    pub(crate) reason: String,
+    pub(crate) headers: BTreeMap<String, String>,
     /// What it was published with.
-    routing_key: String,
+    pub(crate) routing_key: String,
     /// The AMQP property.
-    message_id: Option<String>,
-    body_bytes: usize,
+    pub(crate) message_id: Option<String>,
+    pub(crate) body_bytes: usize,
     /// The first 4 KiB of the message, as text.
-    body_excerpt: String,
+    pub(crate) body_excerpt: String,
     /// When it was sent back to where it came from. Should it fail again, that is another dead letter.
     #[schema(format = DateTime)]
-    requeued_at: Option<String>,
+    pub(crate) requeued_at: Option<String>,
 }
 
 /// A dead letter that goes back.

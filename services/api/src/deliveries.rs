@@ -25,101 +25,101 @@ use crate::time::{millis, shown, shown_if};
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Delivery {
     #[schema(example = "dlv_0197e7a1b2c35d4e8f90a1b2c3d4e5f6")]
-    id: String,
-    tenant_id: String,
-    event_id: String,
-    endpoint_id: String,
+    pub(crate) id: String,
+    pub(crate) tenant_id: String,
+    pub(crate) event_id: String,
+    pub(crate) endpoint_id: String,
     /// The event's type.
     #[serde(rename = "type")]
-    event_type: String,
+    pub(crate) event_type: String,
     /// `pending`, `delivered`, `failed`, `cancelled` or `discarded`.
-    status: String,
+    pub(crate) status: String,
     /// Why it was discarded: `expired`, `endpoint_deleted`, `endpoint_inactive` or `expunged`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    discard_reason: Option<String>,
+    pub(crate) discard_reason: Option<String>,
     #[schema(format = DateTime)]
-    created_at: String,
+    pub(crate) created_at: String,
     /// When the next attempt is due, while pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    next_attempt_at: Option<String>,
+    pub(crate) next_attempt_at: Option<String>,
     /// When it came to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    finished_at: Option<String>,
+    pub(crate) finished_at: Option<String>,
     /// After this it is discarded.
     #[schema(format = DateTime)]
-    expires_at: String,
+    pub(crate) expires_at: String,
     /// `first`, `retry:<id>`, `replay:<id>` or `test:<id>`.
-    generation: String,
+    pub(crate) generation: String,
     /// The delivery that it repeats.
     #[serde(skip_serializing_if = "Option::is_none")]
-    origin_id: Option<String>,
+    pub(crate) origin_id: Option<String>,
     /// Whether it is a test call's.
-    test: bool,
+    pub(crate) test: bool,
     /// Attempts made so far.
-    attempt_count: u16,
+    pub(crate) attempt_count: u16,
     /// Status code of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
-    status_code: Option<u16>,
+    pub(crate) status_code: Option<u16>,
 }
 
 /// A delivery with its attempts and the body that was sent.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeliveryDetail {
     #[serde(flatten)]
-    delivery: Delivery,
-    attempts: Vec<Attempt>,
+    pub(crate) delivery: Delivery,
+    pub(crate) attempts: Vec<Attempt>,
     /// The body, rendered again; `null` when the event's payload is gone.
     #[schema(required = true)]
-    body: Option<String>,
+    pub(crate) body: Option<String>,
 }
 
 /// One HTTP request.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Attempt {
     /// Its number in the delivery; the first is 1.
-    number: u16,
-    send_id: String,
+    pub(crate) number: u16,
+    pub(crate) send_id: String,
     /// `first`, `retry`, `manual`, `replay` or `test`.
-    trigger: String,
+    pub(crate) trigger: String,
     #[schema(format = DateTime)]
-    started_at: String,
+    pub(crate) started_at: String,
     /// To the end of the answer's body.
-    duration_ms: f64,
-    timing: Timing,
+    pub(crate) duration_ms: f64,
+    pub(crate) timing: Timing,
     /// How long it was held before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    held_ms: Option<u64>,
+    pub(crate) held_ms: Option<u64>,
     /// Why it was held: `rate`, `concurrency` or `breaker`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    held_reason: Option<String>,
-    url: String,
+    pub(crate) held_reason: Option<String>,
+    pub(crate) url: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status_code: Option<u16>,
+    pub(crate) status_code: Option<u16>,
     /// `success`, `http_status`, `timeout`, `connect_failed`, `dns_failed`, `tls_failed`, `address_blocked` or `protocol_error`.
-    outcome: String,
+    pub(crate) outcome: String,
     /// Why it failed, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    pub(crate) error: Option<String>,
     /// In the order they were written; the endpoint's own and token values are masked.
-    request_headers: Vec<Header>,
+    pub(crate) request_headers: Vec<Header>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    response_headers: Vec<Header>,
+    pub(crate) response_headers: Vec<Header>,
     /// The first 4 KiB of the answer's body, as text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_excerpt: Option<String>,
+    pub(crate) response_excerpt: Option<String>,
     /// When the next attempt was due after this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    next_attempt_at: Option<String>,
+    pub(crate) next_attempt_at: Option<String>,
 }
 
 /// A header.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Header {
-    name: String,
-    value: String,
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 /// Where the time of an attempt went.
@@ -127,10 +127,10 @@ pub(crate) struct Header {
 pub(crate) struct Timing {
     /// To the answer's headers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    first_byte_ms: Option<f64>,
+    pub(crate) first_byte_ms: Option<f64>,
     /// How much later than due it began (retries).
     #[serde(skip_serializing_if = "Option::is_none")]
-    late_ms: Option<u64>,
+    pub(crate) late_ms: Option<u64>,
 }
 
 impl From<DeliveryRow> for Delivery {

@@ -28,37 +28,37 @@ const ATTRIBUTES: &str = "attributes.";
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Event {
     #[schema(example = "evt_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
-    id: String,
-    tenant_id: String,
+    pub(crate) id: String,
+    pub(crate) tenant_id: String,
     #[serde(rename = "type")]
-    event_type: String,
+    pub(crate) event_type: String,
     /// When it happened, as the producer says.
     #[schema(format = DateTime)]
-    timestamp: String,
+    pub(crate) timestamp: String,
     /// When it was accepted.
     #[schema(format = DateTime)]
-    accepted_at: String,
+    pub(crate) accepted_at: String,
     /// `api` or `dashboard`.
-    origin: String,
+    pub(crate) origin: String,
     /// What it can be filtered by.
-    attributes: BTreeMap<String, String>,
+    pub(crate) attributes: BTreeMap<String, String>,
     /// The lane its deliveries took: `live` or `bulk`.
-    lane: String,
+    pub(crate) lane: String,
 }
 
 /// An event, whole, with its deliveries.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventDetail {
     #[serde(flatten)]
-    event: Event,
+    pub(crate) event: Event,
     /// The producer's JSON as it was sent; `null` after an expunge.
     #[schema(value_type = serde_json::Value, required = true, example = json!({"email": "recipient@example.com"}))]
-    data: Option<Box<RawValue>>,
+    pub(crate) data: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    metadata: Option<Box<RawValue>>,
+    pub(crate) metadata: Option<Box<RawValue>>,
     /// Newest first, at most 1,000.
-    deliveries: Vec<Delivery>,
+    pub(crate) deliveries: Vec<Delivery>,
 }
 
 impl From<EventSummary> for Event {

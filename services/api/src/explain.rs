@@ -29,41 +29,41 @@ use crate::request::Params;
 pub(crate) struct Reason {
     /// `status`, `origin`, `event_types`, `filters.<attribute>` or `payload_filter`; `subscription` when it cannot be read.
     #[schema(example = "filters.bridge")]
-    check: String,
+    pub(crate) check: String,
     /// What is asked for.
     #[schema(value_type = Value)]
-    expected: Value,
+    pub(crate) expected: Value,
     /// What there is.
     #[schema(value_type = Value)]
-    actual: Value,
-    passed: bool,
+    pub(crate) actual: Value,
+    pub(crate) passed: bool,
 }
 
 /// As it would be decided now.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Now {
-    matched: bool,
-    reasons: Vec<Reason>,
+    pub(crate) matched: bool,
+    pub(crate) reasons: Vec<Reason>,
 }
 
 /// Why an endpoint got an event, or did not.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Explanation {
     #[schema(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
-    endpoint_id: String,
+    pub(crate) endpoint_id: String,
     /// What was decided; `null`: nothing yet.
     #[schema(required = true)]
-    matched: Option<bool>,
+    pub(crate) matched: Option<bool>,
     /// Its conditions as they were then; empty while nothing is decided.
-    reasons: Vec<Reason>,
-    now: Now,
+    pub(crate) reasons: Vec<Reason>,
+    pub(crate) now: Now,
 }
 
 /// Every endpoint of the tenant.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Explanations {
     /// Newest first, at most 1,000. Endpoints that were deleted before the event are left out.
-    data: Vec<Explanation>,
+    pub(crate) data: Vec<Explanation>,
 }
 
 impl From<Check> for Reason {

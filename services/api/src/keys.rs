@@ -66,11 +66,11 @@ pub(crate) struct CreateKey {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Key {
     #[schema(example = "key_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
-    id: String,
-    name: String,
-    scopes: Vec<Scope>,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) scopes: Vec<Scope>,
     #[schema(format = DateTime)]
-    created_at: String,
+    pub(crate) created_at: String,
 }
 
 /// A key that was just made.
@@ -78,9 +78,9 @@ pub(crate) struct Key {
 pub(crate) struct CreatedKey {
     /// The key's text: shown this once.
     #[schema(example = "prk_0pXk4l1c0tQm7v2yZb8sWn5dRf3hJg6a")]
-    key: String,
+    pub(crate) key: String,
     #[serde(flatten)]
-    shown: Key,
+    pub(crate) shown: Key,
 }
 
 impl From<ApiKey> for Key {

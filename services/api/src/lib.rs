@@ -1,7 +1,8 @@
 //! The API: everything that people and SDKs do beside publishing.
 //!
 //! It owns the routes under `/v1` but for `/v1/publish`, who may use them (`auth`), what a valid tenant or endpoint is
-//! (`endpoints`), and the OpenAPI document, which is made from this code.
+//! (`endpoints`), the OpenAPI document, which is made from this code, and the pages of the `dashboard`, which is another face of
+//! the same operations.
 //!
 //! # What it promises
 //! - Every error is a problem (RFC 9457); one in a field carries a JSON pointer to it.
@@ -16,6 +17,7 @@
 mod attributes;
 mod auth;
 mod config;
+mod dashboard;
 mod dead_letters;
 mod deliveries;
 mod endpoints;
@@ -86,7 +88,8 @@ pub(crate) struct Api {
     pub(crate) stop: CancellationToken,
 }
 
-/// Starts what the API does beside answering requests, until `stop`, and returns its routes: `/v1/…` and `/openapi.json`.
+/// Starts what the API does beside answering requests, until `stop`, and returns its routes: `/v1/…`, `/openapi.json` and the
+/// dashboard's.
 /// Tenants' keys are answered with 503 until the first configuration is loaded.
 pub fn router(config: Config, deps: Deps, stop: CancellationToken) -> Router {
     let Deps { broker, store, profiles, guard, ready } = deps;
@@ -103,8 +106,9 @@ pub fn router(config: Config, deps: Deps, stop: CancellationToken) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
     routes
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
-        .with_state(api)
+        .with_state(Arc::clone(&api))
         .route("/openapi.json", get(serve_document))
+        .merge(dashboard::routes(api))
 }
 
 /// Serves the API alone on `listener` until `stop`, then finishes the requests in hand.

@@ -21,43 +21,43 @@ use crate::request::Params;
 /// A profile: everything that makes deliveries look like one product's.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Profile {
-    name: String,
-    description: String,
+    pub(crate) name: String,
+    pub(crate) description: String,
     /// The event types that the product documents.
-    event_types: Vec<EventTypeInfo>,
+    pub(crate) event_types: Vec<EventTypeInfo>,
     /// Whether other types are the product's, too.
-    open_catalog: bool,
+    pub(crate) open_catalog: bool,
     /// Attribute -> how a filter on it matches: `exact`, `domain` or `ip`.
-    attributes: BTreeMap<String, &'static str>,
+    pub(crate) attributes: BTreeMap<String, &'static str>,
     /// Whether endpoints may have `http` URLs.
-    http_allowed: bool,
-    retry_schedule_seconds: Vec<u32>,
-    timeout_seconds: f64,
+    pub(crate) http_allowed: bool,
+    pub(crate) retry_schedule_seconds: Vec<u32>,
+    pub(crate) timeout_seconds: f64,
     /// Longest `Retry-After` that is honoured.
-    retry_after_seconds_max: f64,
+    pub(crate) retry_after_seconds_max: f64,
     /// Attempts a second to one endpoint unless it says otherwise; absent: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rate_per_second: Option<f64>,
+    pub(crate) rate_per_second: Option<f64>,
     /// The product's own signature header.
     #[serde(skip_serializing_if = "Option::is_none")]
-    signature_header: Option<String>,
+    pub(crate) signature_header: Option<String>,
     /// Whether `webhook-id`, `webhook-timestamp` and `webhook-signature` are sent.
-    standard_headers: bool,
+    pub(crate) standard_headers: bool,
     /// `web`, `pushover`.
-    channels: Vec<&'static str>,
+    pub(crate) channels: Vec<&'static str>,
 }
 
 /// An event type of a catalog.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventTypeInfo {
-    name: String,
+    pub(crate) name: String,
     /// The name on the wire, where it differs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    wire_name: Option<String>,
-    description: String,
+    pub(crate) wire_name: Option<String>,
+    pub(crate) description: String,
     /// An example of `data`.
     #[schema(value_type = serde_json::Value, example = json!({"email": "recipient@example.com"}))]
-    sample: Box<RawValue>,
+    pub(crate) sample: Box<RawValue>,
 }
 
 impl From<&LoadedProfile> for Profile {

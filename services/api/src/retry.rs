@@ -28,7 +28,7 @@ use crate::request::Params;
 pub(crate) struct DeliveryAccepted {
     /// The delivery: a new one when the old had come to its end, else the same.
     #[schema(example = "dlv_0197e7a1b2c3548e8f90a1b2c3d4e5f6")]
-    id: String,
+    pub(crate) id: String,
 }
 
 /// Try a delivery again

@@ -27,17 +27,17 @@ const INTERVALS_DEFAULT: [(StatsBy, i64); 2] = [(StatsBy::Minute, 60), (StatsBy:
 pub(crate) struct Stats {
     /// The range, in whole intervals.
     #[schema(format = DateTime, example = "2026-01-02T03:00:00.000Z")]
-    from: String,
+    pub(crate) from: String,
     /// Its end, exclusive.
     #[schema(format = DateTime, example = "2026-01-03T03:00:00.000Z")]
-    to: String,
+    pub(crate) to: String,
     /// `minute` or `hour`.
     #[schema(example = "hour")]
-    by: String,
+    pub(crate) by: String,
     /// Of the whole range.
-    total: Figures,
+    pub(crate) total: Figures,
     /// Interval by interval, oldest first; those without attempts are left out.
-    data: Vec<Interval>,
+    pub(crate) data: Vec<Interval>,
 }
 
 /// A minute or an hour.
@@ -45,33 +45,33 @@ pub(crate) struct Stats {
 pub(crate) struct Interval {
     /// When it began.
     #[schema(format = DateTime)]
-    at: String,
+    pub(crate) at: String,
     #[serde(flatten)]
-    figures: Figures,
+    pub(crate) figures: Figures,
 }
 
 /// What the attempts of a time came to, each counted once, when it began.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Figures {
     /// Attempts.
-    attempts: u64,
+    pub(crate) attempts: u64,
     /// Attempts a second, over the part of the time that has passed.
-    attempts_per_second: f64,
-    successes: u64,
-    failures: u64,
+    pub(crate) attempts_per_second: f64,
+    pub(crate) successes: u64,
+    pub(crate) failures: u64,
     /// Share of attempts that succeeded, 0 to 1; `null` without attempts.
     #[schema(required = true)]
-    success_rate: Option<f64>,
+    pub(crate) success_rate: Option<f64>,
     /// Attempts that were not the first of their delivery.
-    retries: u64,
+    pub(crate) retries: u64,
     /// Share of attempts that were retries, 0 to 1; `null` without attempts.
     #[schema(required = true)]
-    retry_rate: Option<f64>,
-    status_classes: StatusClasses,
+    pub(crate) retry_rate: Option<f64>,
+    pub(crate) status_classes: StatusClasses,
     /// How long attempts took; `null` without attempts.
     #[schema(required = true)]
-    latency_ms: Option<LatencyMs>,
-    promise: Promise,
+    pub(crate) latency_ms: Option<LatencyMs>,
+    pub(crate) promise: Promise,
 }
 
 /// Attempts by how they were answered.
@@ -79,28 +79,28 @@ pub(crate) struct Figures {
 #[schema(as = AnsweredStatusClasses)]
 pub(crate) struct StatusClasses {
     #[serde(rename = "2xx")]
-    ok: u64,
+    pub(crate) ok: u64,
     #[serde(rename = "3xx")]
-    redirected: u64,
+    pub(crate) redirected: u64,
     #[serde(rename = "4xx")]
-    refused: u64,
+    pub(crate) refused: u64,
     #[serde(rename = "5xx")]
-    broken: u64,
+    pub(crate) broken: u64,
     /// With another status code.
-    other: u64,
+    pub(crate) other: u64,
     /// Without an answer: timeouts, refused connections and the like.
-    none: u64,
+    pub(crate) none: u64,
 }
 
 /// How long attempts took, milliseconds. Percentiles come from counts in fixed buckets and are interpolated: off by less
 /// than 1 ms below 1 ms, else by less than a factor of 1.67 (2 below 3 ms and above 30 s). The mean is exact.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LatencyMs {
-    mean: f64,
-    p50: f64,
-    p90: f64,
-    p95: f64,
-    p99: f64,
+    pub(crate) mean: f64,
+    pub(crate) p50: f64,
+    pub(crate) p90: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
 }
 
 /// How soon events were first attempted: from an event's acceptance to the end of its delivery's first attempt. Retries,
@@ -108,13 +108,13 @@ pub(crate) struct LatencyMs {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Promise {
     /// First attempts.
-    first_attempts: u64,
+    pub(crate) first_attempts: u64,
     /// Share that ended in less than 5 s, 0 to 1; `null` without first attempts.
     #[schema(required = true)]
-    within_5s: Option<f64>,
+    pub(crate) within_5s: Option<f64>,
     /// Share that ended in less than 30 s.
     #[schema(required = true)]
-    within_30s: Option<f64>,
+    pub(crate) within_30s: Option<f64>,
 }
 
 fn share(part: u64, whole: u64) -> Option<f64> {

@@ -36,22 +36,22 @@ const DISABLE_DAYS_MAX: u32 = 365;
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateTenant {
     /// 1 to 200 bytes, for people.
-    name: String,
+    pub(crate) name: String,
     /// The profile that its deliveries look like, see `GET /v1/profiles`.
-    profile: String,
+    pub(crate) profile: String,
     /// Your own id for it, unique among tenants.
-    external_id: Option<String>,
+    pub(crate) external_id: Option<String>,
     /// What it may use.
     #[serde(default)]
-    limits: Option<Limits>,
+    pub(crate) limits: Option<Limits>,
     /// Refuse events of a type that neither the profile's catalog nor the tenant names, see `GET /v1/event-types`.
     #[serde(default)]
-    enforce_catalog: bool,
+    pub(crate) enforce_catalog: bool,
     /// Refuse events whose data does not fit the JSON Schema that the tenant said for their type.
     #[serde(default)]
-    enforce_schemas: bool,
+    pub(crate) enforce_schemas: bool,
     /// Switch an endpoint off after so many days of nothing but failures; 0: never; absent: as the profile says.
-    disable_after_days: Option<u32>,
+    pub(crate) disable_after_days: Option<u32>,
 }
 
 /// What a tenant may use; what is absent takes the profile's or the deployment's value.
@@ -60,16 +60,16 @@ pub(crate) struct CreateTenant {
 pub(crate) struct Limits {
     /// Endpoints, 100 unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    endpoints: Option<u32>,
+    pub(crate) endpoints: Option<u32>,
     /// Events a second that it may publish.
     #[serde(skip_serializing_if = "Option::is_none")]
-    events_per_second: Option<f64>,
+    pub(crate) events_per_second: Option<f64>,
     /// Longest attempt timeout that its endpoints may ask for, 1 to 60 s.
     #[serde(skip_serializing_if = "Option::is_none")]
-    timeout_seconds_max: Option<u32>,
+    pub(crate) timeout_seconds_max: Option<u32>,
     /// Highest rate that its endpoints may ask for, attempts a second.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rate_per_second_max: Option<f64>,
+    pub(crate) rate_per_second_max: Option<f64>,
 }
 
 /// An edit of a tenant: what is absent stays, what is `null` is cleared.
@@ -96,22 +96,22 @@ pub(crate) struct EditTenant {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Tenant {
     #[schema(example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
-    id: String,
-    name: String,
-    profile: String,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) profile: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    external_id: Option<String>,
-    limits: Limits,
-    enforce_catalog: bool,
-    enforce_schemas: bool,
+    pub(crate) external_id: Option<String>,
+    pub(crate) limits: Limits,
+    pub(crate) enforce_catalog: bool,
+    pub(crate) enforce_schemas: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    disable_after_days: Option<u32>,
+    pub(crate) disable_after_days: Option<u32>,
     /// Its ETag is `"v<version>"`.
-    version: i64,
+    pub(crate) version: i64,
     #[schema(format = DateTime)]
-    created_at: String,
+    pub(crate) created_at: String,
     #[schema(format = DateTime)]
-    updated_at: String,
+    pub(crate) updated_at: String,
 }
 
 impl From<StoredTenant> for Tenant {
@@ -219,20 +219,59 @@ pub(crate) async fn create(
     params: Params,
     StrictJson(request): StrictJson<CreateTenant>,
 ) -> Result<Response, Problem> {
-    caller.operator()?;
     params.only(&[], None)?;
-    let draft = TenantDraft {
-        name: request.name,
-        profile: request.profile,
-        external_id: request.external_id,
-        limits: request.limits.unwrap_or_default().into(),
-        enforce_catalog: request.enforce_catalog,
-        enforce_schemas: request.enforce_schemas,
-        disable_after_days: request.disable_after_days,
-    };
-    check(&draft, &api.profiles)?;
-    let tenant = api.store.create_tenant(&draft).await.map_err(store_problem)?;
-    Ok(shown_with_etag(StatusCode::CREATED, tenant))
+    Ok(shown_with_etag(StatusCode::CREATED, api.make_tenant(caller, request).await?))
+}
+
+impl Api {
+    /// Makes a tenant.
+    pub(crate) async fn make_tenant(&self, caller: Caller, request: CreateTenant) -> Result<StoredTenant, Problem> {
+        caller.operator()?;
+        let draft = TenantDraft {
+            name: request.name,
+            profile: request.profile,
+            external_id: request.external_id,
+            limits: request.limits.unwrap_or_default().into(),
+            enforce_catalog: request.enforce_catalog,
+            enforce_schemas: request.enforce_schemas,
+            disable_after_days: request.disable_after_days,
+        };
+        check(&draft, &self.profiles)?;
+        self.store.create_tenant(&draft).await.map_err(store_problem)
+    }
+
+    /// Edits a tenant, while its version is the one expected, if one is.
+    pub(crate) async fn edit_tenant(
+        &self,
+        caller: Caller,
+        id: &str,
+        expected: Option<i64>,
+        request: EditTenant,
+    ) -> Result<StoredTenant, Problem> {
+        caller.operator()?;
+        let id = tenant_id(id)?;
+        if let Some(profile) = &request.profile {
+            refuse_other_profile(self, id, profile).await?;
+        }
+        let apply = |draft: &mut TenantDraft| {
+            let request = request.clone();
+            draft.name = request.name.unwrap_or_else(|| std::mem::take(&mut draft.name));
+            draft.profile = request.profile.unwrap_or_else(|| std::mem::take(&mut draft.profile));
+            if let Some(external_id) = request.external_id {
+                draft.external_id = external_id;
+            }
+            if let Some(limits) = request.limits {
+                draft.limits = limits.into();
+            }
+            draft.enforce_catalog = request.enforce_catalog.unwrap_or(draft.enforce_catalog);
+            draft.enforce_schemas = request.enforce_schemas.unwrap_or(draft.enforce_schemas);
+            if let Some(days) = request.disable_after_days {
+                draft.disable_after_days = days;
+            }
+            check(draft, &self.profiles)
+        };
+        self.store.edit_tenant(id, expected, apply).await.map_err(edit_problem)
+    }
 }
 
 /// List tenants
@@ -284,31 +323,8 @@ pub(crate) async fn edit(
     headers: HeaderMap,
     StrictJson(request): StrictJson<EditTenant>,
 ) -> Result<Response, Problem> {
-    caller.operator()?;
     params.only(&[], None)?;
-    let id = tenant_id(&id)?;
-    let expected = if_match(&headers)?;
-    if let Some(profile) = &request.profile {
-        refuse_other_profile(&api, id, profile).await?;
-    }
-    let apply = |draft: &mut TenantDraft| {
-        let request = request.clone();
-        draft.name = request.name.unwrap_or_else(|| std::mem::take(&mut draft.name));
-        draft.profile = request.profile.unwrap_or_else(|| std::mem::take(&mut draft.profile));
-        if let Some(external_id) = request.external_id {
-            draft.external_id = external_id;
-        }
-        if let Some(limits) = request.limits {
-            draft.limits = limits.into();
-        }
-        draft.enforce_catalog = request.enforce_catalog.unwrap_or(draft.enforce_catalog);
-        draft.enforce_schemas = request.enforce_schemas.unwrap_or(draft.enforce_schemas);
-        if let Some(days) = request.disable_after_days {
-            draft.disable_after_days = days;
-        }
-        check(draft, &api.profiles)
-    };
-    let tenant = api.store.edit_tenant(id, expected, apply).await.map_err(edit_problem)?;
+    let tenant = api.edit_tenant(caller, &id, if_match(&headers)?, request).await?;
     Ok(shown_with_etag(StatusCode::OK, tenant))
 }
 

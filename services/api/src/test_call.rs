@@ -42,18 +42,18 @@ const COME_BACK: Duration = Duration::from_secs(2);
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestEndpoint {
     /// The type of the sample, of the tenant's catalog; absent: the profile's test event, or its first type.
-    event_type: Option<String>,
+    pub(crate) event_type: Option<String>,
 }
 
 /// The attempt that the test made.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TestResult {
     /// The delivery that it is on record under.
-    delivery_id: String,
+    pub(crate) delivery_id: String,
     /// The id that `webhook-id` carried.
-    event_id: String,
+    pub(crate) event_id: String,
     #[serde(flatten)]
-    attempt: Attempt,
+    pub(crate) attempt: Attempt,
 }
 
 /// No answer in time.
@@ -61,7 +61,7 @@ pub(crate) struct TestResult {
 pub(crate) struct TestPending {
     /// The delivery that the test will be on record under, once a dispatcher made it.
     #[schema(example = "dlv_0197e7a1b2c3548e8f90a1b2c3d4e5f6")]
-    id: String,
+    pub(crate) id: String,
 }
 
 /// The event of a test, and the id that its body shows.
@@ -123,32 +123,51 @@ pub(crate) async fn test(
     OptionalJson(request): OptionalJson<TestEndpoint>,
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
-    let endpoint = api.endpoint(caller.visible(Scope::Manage)?, endpoint_id(&id)?).await?;
-    let tenant = api.tenant(endpoint.tenant).await?;
-    let profile = api.profile(&tenant.draft.profile)?;
-    let wanted = request.event_type.as_deref().map(str::parse::<EventType>).transpose();
-    let wanted = wanted.map_err(|error| Problem::invalid_field("/event_type", error.to_string()))?;
+    Ok(match api.test_endpoint(caller, &id, request).await? {
+        Tested::Attempt(result) => Json(result).into_response(),
+        Tested::Pending(pending) => (StatusCode::ACCEPTED, Json(pending)).into_response(),
+    })
+}
 
-    let (now, event) = (UnixMillis::now(), EventId::generate());
-    let default = || profile.test_event(None).map(|event| event.event_type);
-    let wanted = wanted.or_else(default);
-    let said = match &wanted {
-        Some(name) => api.store.get_event_type(tenant.id, name).await.map_err(store_problem)?,
-        None => None,
-    };
-    let Some(body) = TestBody::of(profile, wanted.as_ref(), said.as_ref(), &event, now, now) else {
-        let there_are = names(profile, &api.event_types_beside(profile, tenant.id).await?);
-        return Err(Problem::invalid_field("/event_type", format!("no such event type; there are: {there_are}")));
-    };
-    let task = task(tenant.id, &endpoint, &body, event, now);
-    let timeout = timeout_of(&endpoint, profile) + api.config.test_patience;
-    let payload = Bytes::from(body.render(profile, endpoint.document.body_kind()));
-    let call = TestCall { task, answer_by: now.plus(timeout) };
-    match ask(&api, &call, payload, timeout).await? {
-        Some((report, excerpt)) => shown(report, excerpt),
-        None => {
-            let pending = TestPending { id: call.task.delivery.id.to_string() };
-            Ok((StatusCode::ACCEPTED, Json(pending)).into_response())
+/// What became of a test.
+pub(crate) enum Tested {
+    /// The attempt.
+    Attempt(Box<TestResult>),
+    /// Nobody answered in time.
+    Pending(TestPending),
+}
+
+impl Api {
+    /// Has a dispatcher send a sample to an endpoint.
+    pub(crate) async fn test_endpoint(
+        &self,
+        caller: Caller,
+        id: &str,
+        request: TestEndpoint,
+    ) -> Result<Tested, Problem> {
+        let endpoint = self.endpoint(caller.visible(Scope::Manage)?, endpoint_id(id)?).await?;
+        let tenant = self.tenant(endpoint.tenant).await?;
+        let profile = self.profile(&tenant.draft.profile)?;
+        let wanted = request.event_type.as_deref().map(str::parse::<EventType>).transpose();
+        let wanted = wanted.map_err(|error| Problem::invalid_field("/event_type", error.to_string()))?;
+
+        let (now, event) = (UnixMillis::now(), EventId::generate());
+        let wanted = wanted.or_else(|| profile.test_event(None).map(|event| event.event_type));
+        let said = match &wanted {
+            Some(name) => self.store.get_event_type(tenant.id, name).await.map_err(store_problem)?,
+            None => None,
+        };
+        let Some(body) = TestBody::of(profile, wanted.as_ref(), said.as_ref(), &event, now, now) else {
+            let there_are = names(profile, &self.event_types_beside(profile, tenant.id).await?);
+            return Err(Problem::invalid_field("/event_type", format!("no such event type; there are: {there_are}")));
+        };
+        let task = task(tenant.id, &endpoint, &body, event, now);
+        let timeout = timeout_of(&endpoint, profile) + self.config.test_patience;
+        let payload = Bytes::from(body.render(profile, endpoint.document.body_kind()));
+        let call = TestCall { task, answer_by: now.plus(timeout) };
+        match ask(self, &call, payload, timeout).await? {
+            Some((report, excerpt)) => Ok(Tested::Attempt(Box::new(shown(report, excerpt)?))),
+            None => Ok(Tested::Pending(TestPending { id: call.task.delivery.id.to_string() })),
         }
     }
 }
@@ -216,7 +235,7 @@ async fn ask(
     }
 }
 
-fn shown(report: OutcomeReport, excerpt: Bytes) -> Result<Response, Problem> {
+fn shown(report: OutcomeReport, excerpt: Bytes) -> Result<TestResult, Problem> {
     let OutcomeReport { delivery, attempt, next_attempt_at, discard_reason, .. } = report;
     let Some(attempt) = attempt else {
         let reason = discard_reason.map_or_else(|| "without a reason".to_owned(), |reason| reason.to_string());
@@ -241,10 +260,9 @@ fn shown(report: OutcomeReport, excerpt: Bytes) -> Result<Response, Problem> {
         response_excerpt: excerpt,
         next_attempt_at,
     };
-    let result = TestResult {
+    Ok(TestResult {
         delivery_id: delivery.id.to_string(),
         event_id: delivery.event.to_string(),
         attempt: Attempt::from(row),
-    };
-    Ok(Json(result).into_response())
+    })
 }

@@ -35,6 +35,7 @@ pub mod reconcile;
 pub mod record;
 pub mod replay;
 pub mod services;
+mod sessions;
 mod sql;
 pub mod stats;
 mod tls;

@@ -111,7 +111,45 @@ impl Stats {
     }
 }
 
+/// What the attempts of an hour came to, for a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HourGlance {
+    /// Whose.
+    pub endpoint: EndpointId,
+    /// When the hour began.
+    pub at: UnixMillis,
+    /// Attempts that succeeded.
+    pub successes: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+}
+
 impl Store {
+    /// Successes and failures of some endpoints by hour since `from`, in no order; hours without attempts are left out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn hourly_glance(
+        &self,
+        endpoints: &[EndpointId],
+        from: UnixMillis,
+    ) -> Result<Vec<HourGlance>, StoreError> {
+        let ids: Vec<_> = endpoints.iter().map(|endpoint| endpoint.0).collect();
+        let sql = "SELECT endpoint, date_bin('1 hour', minute, '2000-01-01 00:00:00+00') AS at,
+                       sum(successes)::bigint AS successes, sum(failures)::bigint AS failures
+                   FROM endpoint_minutes WHERE endpoint = ANY($1) AND minute >= $2 GROUP BY 1, 2";
+        let rows = self.client().await?.query(sql, &[&ids, &Ts(from)]).await?;
+        let read = |row: &Row| {
+            Ok(HourGlance {
+                endpoint: EndpointId(row.col("endpoint")?),
+                at: row.at("at")?,
+                successes: unsigned(row.col::<i64>("successes")?),
+                failures: unsigned(row.col::<i64>("failures")?),
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
     /// The counts of `from` (inclusive) to `to` (exclusive) by interval, oldest first; intervals begin at whole minutes or
     /// hours, UTC, and those without attempts are left out.
     ///

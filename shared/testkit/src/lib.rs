@@ -3,12 +3,13 @@
 //! Owns: a RabbitMQ and a PostgreSQL of the checkout's own ([`engines`]), a vhost and a database for each test
 //! ([`engines::Scope`]), a broker and a database that a test may kill
 //! ([`engines::PrivateRabbit`], [`engines::PrivatePostgres`]), a network that it may cut ([`proxy`]), processes as `/proc` shows them
-//! ([`procs`]), verification by code that is not ours ([`verify`]), a Python for the documentation's examples
-//! ([`python`]) and programs that check deployment files ([`debian`]).
+//! ([`procs`]), verification by code that is not ours ([`verify`]), a browser ([`browser`]), a Python for the
+//! documentation's examples ([`python`]) and programs that check deployment files ([`debian`]).
 //!
 //! Promises: whatever it starts is gone when its owner is dropped; a missing engine fails loudly and says which
 //! command to run. Does not: appear in any shipped crate. Linux only (`/proc`).
 
+pub mod browser;
 pub mod debian;
 pub mod engines;
 pub mod ports;

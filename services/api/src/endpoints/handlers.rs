@@ -57,6 +57,64 @@ impl Api {
         let breaker = self.breakers.get(endpoint.id);
         Endpoint::new(endpoint, breaker)
     }
+
+    /// Makes an endpoint of the caller's tenant.
+    pub(crate) async fn make_endpoint(
+        &self,
+        caller: Caller,
+        mut request: CreateEndpoint,
+    ) -> Result<CreatedEndpoint, Problem> {
+        let tenant = self.tenant(caller.tenant(Scope::Manage)?).await?;
+        let profile = self.profile(&tenant.draft.profile)?;
+        let event_types = self.event_types_beside(profile, tenant.id).await?;
+        let rules = Rules { profile, limits: &tenant.draft.limits, guard: &self.guard, event_types: &event_types };
+        let given = request.secret.take();
+        let mut draft = request.into_draft();
+        let mut errors = rules.check(&draft);
+        let pushover = draft.document.channel == Channel::Pushover;
+        if pushover && given.is_some() {
+            errors.push(FieldError::new("/secret", "nothing is signed for Pushover; leave it out"));
+        }
+        let key = NewKey::of(draft.document.signature_key, given, profile, &mut errors);
+        if !errors.is_empty() {
+            return Err(Problem::unprocessable(errors));
+        }
+        draft.document.public_key.clone_from(&key.public);
+        let secret = key.shown().filter(|_| !pushover);
+        let new = NewEndpoint { draft, secret: key.secret };
+        let made = self.store.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
+        Ok(CreatedEndpoint { endpoint: Endpoint::new(made, None), secret })
+    }
+
+    /// Edits an endpoint, while its version is the one expected, if one is.
+    pub(crate) async fn edit_endpoint(
+        &self,
+        caller: Caller,
+        id: &str,
+        expected: Option<i64>,
+        request: EditEndpoint,
+    ) -> Result<Endpoint, Problem> {
+        let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(id)?);
+        let tenant = self.tenant(self.endpoint(visible, id).await?.tenant).await?;
+        let profile = self.profile(&tenant.draft.profile)?;
+        let event_types = self.event_types_beside(profile, tenant.id).await?;
+        let rules = Rules { profile, limits: &tenant.draft.limits, guard: &self.guard, event_types: &event_types };
+        let apply = |draft: &mut EndpointDraft| {
+            let (kind, channel) = (draft.document.signature_key, draft.document.channel);
+            let touched = request.clone().apply(draft);
+            let mut errors = of_touched(rules.check(draft), &touched);
+            if draft.document.signature_key != kind {
+                errors.push(FieldError::new("/signature_key", "is chosen when an endpoint is made; make another one"));
+            }
+            if draft.document.channel != channel {
+                errors.retain(|error| error.pointer != "/channel");
+                errors.push(FieldError::new("/channel", "is chosen when an endpoint is made; make another one"));
+            }
+            if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
+        };
+        let endpoint = self.store.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
+        Ok(self.shown(endpoint))
+    }
 }
 
 /// What an endpoint is to sign with.
@@ -115,30 +173,11 @@ pub(crate) async fn create(
     State(api): State<Arc<Api>>,
     caller: Caller,
     params: Params,
-    StrictJson(mut request): StrictJson<CreateEndpoint>,
+    StrictJson(request): StrictJson<CreateEndpoint>,
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
-    let tenant = api.tenant(caller.tenant(Scope::Manage)?).await?;
-    let profile = api.profile(&tenant.draft.profile)?;
-    let event_types = api.event_types_beside(profile, tenant.id).await?;
-    let rules = Rules { profile, limits: &tenant.draft.limits, guard: &api.guard, event_types: &event_types };
-    let given = request.secret.take();
-    let mut draft = request.into_draft();
-    let mut errors = rules.check(&draft);
-    let pushover = draft.document.channel == Channel::Pushover;
-    if pushover && given.is_some() {
-        errors.push(FieldError::new("/secret", "nothing is signed for Pushover; leave it out"));
-    }
-    let key = NewKey::of(draft.document.signature_key, given, profile, &mut errors);
-    if !errors.is_empty() {
-        return Err(Problem::unprocessable(errors));
-    }
-    draft.document.public_key.clone_from(&key.public);
-    let secret = key.shown().filter(|_| !pushover);
-    let new = NewEndpoint { draft, secret: key.secret };
-    let made = api.store.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
-    let version = made.version;
-    Ok(with_etag(StatusCode::CREATED, version, CreatedEndpoint { endpoint: Endpoint::new(made, None), secret }))
+    let made = api.make_endpoint(caller, request).await?;
+    Ok(with_etag(StatusCode::CREATED, made.endpoint.version, made))
 }
 
 /// List endpoints
@@ -191,27 +230,8 @@ pub(crate) async fn edit(
     StrictJson(request): StrictJson<EditEndpoint>,
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
-    let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
-    let expected = if_match(&headers)?;
-    let tenant = api.tenant(api.endpoint(visible, id).await?.tenant).await?;
-    let profile = api.profile(&tenant.draft.profile)?;
-    let event_types = api.event_types_beside(profile, tenant.id).await?;
-    let rules = Rules { profile, limits: &tenant.draft.limits, guard: &api.guard, event_types: &event_types };
-    let apply = |draft: &mut EndpointDraft| {
-        let (kind, channel) = (draft.document.signature_key, draft.document.channel);
-        let touched = request.clone().apply(draft);
-        let mut errors = of_touched(rules.check(draft), &touched);
-        if draft.document.signature_key != kind {
-            errors.push(FieldError::new("/signature_key", "is chosen when an endpoint is made; make another one"));
-        }
-        if draft.document.channel != channel {
-            errors.retain(|error| error.pointer != "/channel");
-            errors.push(FieldError::new("/channel", "is chosen when an endpoint is made; make another one"));
-        }
-        if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
-    };
-    let endpoint = api.store.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
-    Ok(with_etag(StatusCode::OK, endpoint.version, api.shown(endpoint)))
+    let endpoint = api.edit_endpoint(caller, &id, if_match(&headers)?, request).await?;
+    Ok(with_etag(StatusCode::OK, endpoint.version, endpoint))
 }
 
 /// Delete an endpoint

@@ -45,10 +45,10 @@ pub(crate) struct RotatedSecret {
     /// Shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
-    secret: Option<String>,
+    pub(crate) secret: Option<String>,
     /// Of an `ed25519` endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
-    public_key: Option<String>,
+    pub(crate) public_key: Option<String>,
 }
 
 /// Replace an endpoint's secret
@@ -66,24 +66,36 @@ pub(crate) async fn rotate_secret(
     OptionalJson(request): OptionalJson<RotateSecret>,
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
-    let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
-    let endpoint = api.endpoint(visible, id).await?;
-    if endpoint.document.channel == Channel::Pushover {
-        return Err(Problem::conflict("nothing is signed for Pushover; its keys are replaced by an edit"));
+    let (version, answer) = api.rotate_secret(caller, &id, if_match(&headers), request).await?;
+    Ok(([(header::ETAG, etag(version))], Json(answer)).into_response())
+}
+
+impl Api {
+    /// Replaces an endpoint's secret, while its version is the one expected, if one is. Returns the version that it has then.
+    pub(crate) async fn rotate_secret(
+        &self,
+        caller: Caller,
+        id: &str,
+        expected: Result<Option<i64>, Problem>,
+        request: RotateSecret,
+    ) -> Result<(i64, RotatedSecret), Problem> {
+        let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(id)?);
+        let endpoint = self.endpoint(visible, id).await?;
+        if endpoint.document.channel == Channel::Pushover {
+            return Err(Problem::conflict("nothing is signed for Pushover; its keys are replaced by an edit"));
+        }
+        let tenant = self.tenant(endpoint.tenant).await?;
+        let profile = self.profile(&tenant.draft.profile)?;
+        let mut errors = Vec::new();
+        let rotation = rotation_of(&request, profile, UnixMillis::now(), &mut errors);
+        let key = NewKey::of(endpoint.document.signature_key, request.secret, profile, &mut errors);
+        if !errors.is_empty() {
+            return Err(Problem::unprocessable(errors));
+        }
+        let rotated = self.store.rotate_secret(visible, id, expected?, &key.secret, key.public.clone(), rotation).await;
+        let endpoint = rotated.map_err(store_problem)?;
+        Ok((endpoint.version, RotatedSecret { secret: key.shown(), public_key: key.public }))
     }
-    let tenant = api.tenant(endpoint.tenant).await?;
-    let profile = api.profile(&tenant.draft.profile)?;
-    let mut errors = Vec::new();
-    let rotation = rotation_of(&request, profile, UnixMillis::now(), &mut errors);
-    let key = NewKey::of(endpoint.document.signature_key, request.secret, profile, &mut errors);
-    if !errors.is_empty() {
-        return Err(Problem::unprocessable(errors));
-    }
-    let expected = if_match(&headers)?;
-    let rotated = api.store.rotate_secret(visible, id, expected, &key.secret, key.public.clone(), rotation).await;
-    let endpoint = rotated.map_err(store_problem)?;
-    let answer = RotatedSecret { secret: key.shown(), public_key: key.public };
-    Ok(([(header::ETAG, etag(endpoint.version))], Json(answer)).into_response())
 }
 
 fn rotation_of(request: &RotateSecret, profile: &Profile, now: UnixMillis, errors: &mut Vec<FieldError>) -> Rotation {

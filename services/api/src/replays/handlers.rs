@@ -52,32 +52,49 @@ pub(crate) async fn create(
     StrictJson(body): StrictJson<CreateReplay>,
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
-    let tenant = caller.tenant(Scope::Manage)?;
     let idempotency_key = idempotency_key(&headers)?;
-    let selection = body.selection(UnixMillis::now())?;
     if body.is_dry_run() {
-        api.check_targets(tenant, &selection).await?;
-        let counted = api.store.count_replay(&api.profiles, tenant, &selection, REPLAY_DRY_RUN_EVENTS_MAX).await;
+        return Ok(Json(api.preview_replay(caller, &body).await?).into_response());
+    }
+    Ok((StatusCode::ACCEPTED, Json(api.start_replay(caller, &body, idempotency_key).await?)).into_response())
+}
+
+impl Api {
+    /// Counts what a replay would do.
+    pub(crate) async fn preview_replay(&self, caller: Caller, body: &CreateReplay) -> Result<ReplayPreview, Problem> {
+        let tenant = caller.tenant(Scope::Manage)?;
+        let selection = body.selection(UnixMillis::now())?;
+        self.check_targets(tenant, &selection).await?;
+        let counted = self.store.count_replay(&self.profiles, tenant, &selection, REPLAY_DRY_RUN_EVENTS_MAX).await;
         let counted = counted.map_err(store_problem)?.ok_or_else(|| {
             let detail = format!("a dry run looks at {REPLAY_DRY_RUN_EVENTS_MAX} events at most: narrow it down");
             Problem::invalid_field("/dry_run", detail)
         })?;
-        return Ok(Json(ReplayPreview::from(counted)).into_response());
+        Ok(ReplayPreview::from(counted))
     }
-    // Fields in their declared order: the same request is the same text.
-    let text = serde_json::to_string(&body).map_err(|_| Problem::internal())?;
-    let asked = Asked { selection, text, idempotency_key };
-    let id = match api.store.known_replay(tenant, &asked).await.map_err(store_problem)? {
-        Some(known) => known,
-        None => {
-            api.check_targets(tenant, &asked.selection).await?;
-            api.store.create_replay(tenant, &asked).await.map_err(store_problem)?
-        }
-    };
-    Ok((StatusCode::ACCEPTED, Json(ReplayAccepted { id: id.to_string() })).into_response())
-}
 
-impl Api {
+    /// Writes down a replay; the same one again under the same key.
+    pub(crate) async fn start_replay(
+        &self,
+        caller: Caller,
+        body: &CreateReplay,
+        idempotency_key: Option<String>,
+    ) -> Result<ReplayAccepted, Problem> {
+        let tenant = caller.tenant(Scope::Manage)?;
+        let selection = body.selection(UnixMillis::now())?;
+        // Fields in their declared order: the same request is the same text.
+        let text = serde_json::to_string(body).map_err(|_| Problem::internal())?;
+        let asked = Asked { selection, text, idempotency_key };
+        let id = match self.store.known_replay(tenant, &asked).await.map_err(store_problem)? {
+            Some(known) => known,
+            None => {
+                self.check_targets(tenant, &asked.selection).await?;
+                self.store.create_replay(tenant, &asked).await.map_err(store_problem)?
+            }
+        };
+        Ok(ReplayAccepted { id: id.to_string() })
+    }
+
     /// What is named must be there.
     async fn check_targets(&self, tenant: TenantId, selection: &ReplaySelection) -> Result<(), Problem> {
         if let Some(endpoint) = selection.endpoint
@@ -93,7 +110,7 @@ impl Api {
         Ok(())
     }
 
-    async fn steer(&self, caller: Caller, params: Params, id: &str, to: Steer) -> Result<Accepted, Problem> {
+    pub(crate) async fn steer(&self, caller: Caller, params: Params, id: &str, to: Steer) -> Result<Accepted, Problem> {
         params.only(&[], None)?;
         let visible = caller.visible(Scope::Manage)?;
         let id = replay_id(id)?;
@@ -102,7 +119,7 @@ impl Api {
     }
 }
 
-type Accepted = (StatusCode, Json<ReplayAccepted>);
+pub(crate) type Accepted = (StatusCode, Json<ReplayAccepted>);
 
 /// List replays
 ///

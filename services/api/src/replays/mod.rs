@@ -1,4 +1,4 @@
 //! `/v1/replays`: past events, delivered again.
 
 pub(crate) mod handlers;
-mod model;
+pub(crate) mod model;

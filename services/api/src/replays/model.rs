@@ -60,9 +60,9 @@ pub(crate) struct CreateReplay {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ReplayPreview {
     /// Events that somebody would get again.
-    events: u64,
+    pub(crate) events: u64,
     /// Deliveries that would be made.
-    deliveries: u64,
+    pub(crate) deliveries: u64,
 }
 
 /// A replay that was accepted.
@@ -76,50 +76,50 @@ pub(crate) struct ReplayAccepted {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Replay {
     #[schema(example = "rpl_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
-    id: String,
-    tenant_id: String,
+    pub(crate) id: String,
+    pub(crate) tenant_id: String,
     /// `running`, `paused`, `finished` (all deliveries are made; they end as all do) or `cancelled`.
-    status: String,
+    pub(crate) status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    endpoint_id: Option<String>,
+    pub(crate) endpoint_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    event_id: Option<String>,
+    pub(crate) event_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    from: Option<String>,
+    pub(crate) from: Option<String>,
     /// Where it ends: never later than it was asked for.
     #[schema(format = DateTime)]
-    to: String,
+    pub(crate) to: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    event_types: Vec<String>,
+    pub(crate) event_types: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    attributes: BTreeMap<String, String>,
-    only_failed: bool,
-    mode: Mode,
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) only_failed: bool,
+    pub(crate) mode: Mode,
     #[schema(format = DateTime)]
-    created_at: String,
+    pub(crate) created_at: String,
     #[schema(format = DateTime)]
-    updated_at: String,
+    pub(crate) updated_at: String,
     /// When its last delivery was made, or it was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    finished_at: Option<String>,
-    progress: ReplayProgress,
+    pub(crate) finished_at: Option<String>,
+    pub(crate) progress: ReplayProgress,
 }
 
 /// How far a replay has come.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ReplayProgress {
     /// Events that were looked at, oldest first.
-    walked: u64,
+    pub(crate) walked: u64,
     /// Of these, events that somebody gets again.
-    events: u64,
+    pub(crate) events: u64,
     /// Deliveries that were made.
-    deliveries: u64,
+    pub(crate) deliveries: u64,
     /// When the last event that was looked at had been accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
-    reached_at: Option<String>,
+    pub(crate) reached_at: Option<String>,
 }
 
 impl CreateReplay {

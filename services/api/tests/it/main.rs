@@ -1,6 +1,7 @@
 //! The API through its router, over a real PostgreSQL and a real RabbitMQ.
 
 mod access;
+mod dashboard;
 mod endpoints;
 mod event_types;
 mod harness;

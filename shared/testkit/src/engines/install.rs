@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
 use super::{EngineOptions, Purpose};
-use crate::python;
+use crate::{browser, python};
 
 /// What may be done about a missing engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +68,12 @@ pub fn missing_engines(rabbit: bool, postgres: bool) -> Vec<&'static str> {
 }
 
 /// The packages of what only tests need: the languages that they verify deliveries with, as receivers do, the AMQP client of
-/// the example producer, and pip for the fuzzer. Without apt the latter two are not missing here: the tests that need them
-/// say so then.
+/// the example producer, pip for the fuzzer, and a browser with npm for the dashboard. Without apt all but the languages are not
+/// missing here: the tests that need them say so then.
 pub fn missing_tools(
     can_have_pika: impl FnOnce() -> bool,
     can_have_schemathesis: impl FnOnce() -> bool,
+    has_browser: impl FnOnce() -> bool,
 ) -> Vec<&'static str> {
     let programs = [("node", "nodejs"), ("python3", "python3")];
     let mut packages: Vec<_> =
@@ -80,6 +81,8 @@ pub fn missing_tools(
     if on_path("apt-get").is_some() {
         packages.extend((!can_have_pika()).then_some("python3-pika"));
         packages.extend((!can_have_schemathesis()).then_some("python3-pip"));
+        packages.extend((!has_browser()).then_some("chromium"));
+        packages.extend((!browser::has_npm()).then_some("npm"));
     }
     packages
 }
@@ -87,7 +90,9 @@ pub fn missing_tools(
 fn missing(rabbit: bool, postgres: bool, purpose: Purpose) -> Vec<&'static str> {
     let mut packages = missing_engines(rabbit, postgres);
     if purpose == Purpose::Tests {
-        packages.extend(missing_tools(python::can_have_pika, python::can_have_schemathesis));
+        packages.extend(missing_tools(python::can_have_pika, python::can_have_schemathesis, || {
+            browser::chromium().is_some()
+        }));
     }
     packages
 }
@@ -205,9 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn pika_and_pip_come_with_apt_only_where_they_cannot_be_had_otherwise() {
-        let asked = |pika: bool, pip: bool, package: &str| missing_tools(|| pika, || pip).contains(&package);
+    fn pika_pip_and_a_browser_come_with_apt_only_where_they_cannot_be_had_otherwise() {
+        let asked = |pika: bool, pip: bool, package: &str| missing_tools(|| pika, || pip, || true).contains(&package);
         let apt = on_path("apt-get").is_some();
+        let browser = |has: bool| missing_tools(|| true, || true, || has).contains(&"chromium");
+        assert_eq!((browser(true), browser(false)), (false, apt));
         assert_eq!((asked(true, false, "python3-pika"), asked(false, true, "python3-pika")), (false, apt));
         assert_eq!((asked(true, false, "python3-pip"), asked(false, true, "python3-pip")), (apt, false));
     }

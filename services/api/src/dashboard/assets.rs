@@ -1,0 +1,65 @@
+//! The style sheet, the scripts and the icon: in the binary, under addresses that hold a hash of their content, so that a
+//! browser may keep them for ever.
+
+use std::sync::LazyLock;
+
+use axum::extract::Path;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+/// A file of the dashboard.
+pub(super) struct Asset {
+    /// `style.<hash>.css`
+    file: String,
+    content_type: &'static str,
+    content: &'static str,
+}
+
+impl Asset {
+    fn new(stem: &str, extension: &str, content_type: &'static str, content: &'static str) -> Self {
+        let hash = hex::encode(&Sha256::digest(content.as_bytes())[..8]);
+        Self { file: format!("{stem}.{hash}.{extension}"), content_type, content }
+    }
+
+    fn script(stem: &str, content: &'static str) -> Self {
+        Self::new(stem, "js", "text/javascript; charset=utf-8", content)
+    }
+
+    /// Where it is served.
+    pub(super) fn href(&self) -> String {
+        format!("/dashboard/assets/{}", self.file)
+    }
+}
+
+/// The one style sheet.
+pub(super) static STYLE: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", include_str!("assets/style.css")));
+
+/// The icon of the browser's tab.
+pub(super) static ICON: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("assets/icon.svg")));
+
+/// The scripts, each a module by itself; every page has all of them.
+pub(super) static SCRIPTS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
+    [
+        Asset::script("time", include_str!("assets/time.js")),
+        Asset::script("live", include_str!("assets/live.js")),
+        Asset::script("copy", include_str!("assets/copy.js")),
+        Asset::script("pick", include_str!("assets/pick.js")),
+        Asset::script("chart", include_str!("assets/chart.js")),
+    ]
+});
+
+/// `GET /dashboard/assets/{file}`
+pub(super) async fn serve(Path(file): Path<String>) -> Response {
+    let all = [&*STYLE, &*ICON].into_iter().chain(SCRIPTS.iter());
+    let Some(asset) = all.into_iter().find(|asset| asset.file == file) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+    ];
+    (headers, asset.content).into_response()
+}

@@ -1,0 +1,22 @@
+// Search among the event types of a form.
+
+for (const picker of document.querySelectorAll('[data-pick]')) {
+  const search = picker.querySelector('[data-pick-search]');
+  const input = search.querySelector('input');
+  const count = search.querySelector('[data-pick-count]');
+  const items = [...picker.querySelectorAll('[data-pick-item]')];
+  search.hidden = items.length < 6;
+  input.addEventListener('input', () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const item of items) {
+      const fits = words.every((word) => item.dataset.pickItem.toLowerCase().includes(word));
+      // What is ticked stays in sight.
+      item.hidden = !fits && !item.querySelector('input').checked;
+      if (fits) shown += 1;
+    }
+    count.textContent = words.length > 0 ? `${shown} of ${items.length} fit` : '';
+  });
+  // Return would send the form.
+  input.addEventListener('keydown', (event) => { if (event.key === 'Enter') event.preventDefault(); });
+}

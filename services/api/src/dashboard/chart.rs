@@ -1,0 +1,200 @@
+//! Charts as SVG, drawn here: axes with units, a title, a value for every point on hover and focus. Colours are classes of the
+//! style sheet, and differ in lightness and in dash, so that they can be told apart without colour.
+
+use std::fmt::Write as _;
+
+use maud::{Markup, html};
+
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 215.0;
+const LEFT: f64 = 58.0;
+const RIGHT: f64 = 10.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 30.0;
+
+/// One line or one colour of bars.
+pub(super) struct Series {
+    pub(super) name: &'static str,
+    /// `c-good`, `c-bad`, …: see the style sheet.
+    pub(super) class: &'static str,
+    /// A value for each point in time; `None`: nothing is known of it.
+    pub(super) values: Vec<Option<f64>>,
+}
+
+/// How series are drawn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Stacked bars.
+    Bars,
+    /// Lines, with gaps where nothing is known.
+    Lines,
+}
+
+/// A chart over time.
+pub(super) struct Chart<'a> {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    /// What the vertical axis counts.
+    pub(super) unit: &'static str,
+    pub(super) kind: Kind,
+    /// When each interval began, RFC 3339.
+    pub(super) times: &'a [String],
+    pub(super) series: Vec<Series>,
+    /// Writes a value as people read it.
+    pub(super) show: fn(f64) -> String,
+    /// The axis reaches at least this far.
+    pub(super) least_max: f64,
+}
+
+impl Chart<'_> {
+    fn highest(&self) -> f64 {
+        let at = |index: usize| -> f64 {
+            let values = self.series.iter().filter_map(|series| series.values.get(index).copied().flatten());
+            if self.kind == Kind::Bars { values.sum() } else { values.fold(0.0, f64::max) }
+        };
+        (0..self.times.len()).map(at).fold(self.least_max, f64::max)
+    }
+
+    fn said_at(&self, index: usize) -> String {
+        let mut text = String::new();
+        for series in &self.series {
+            let value = series.values.get(index).copied().flatten().map_or_else(|| "–".to_owned(), self.show);
+            let _ = write!(text, "{}{}: {value}", if text.is_empty() { "" } else { " · " }, series.name);
+        }
+        text
+    }
+
+    /// The figure.
+    pub(super) fn draw(&self) -> Markup {
+        let points = self.times.len().max(1) as f64;
+        let (step, top) = nice(self.highest());
+        let slot = (WIDTH - LEFT - RIGHT) / points;
+        let plot = HEIGHT - TOP - BOTTOM;
+        let x = |index: usize| LEFT + slot * index as f64;
+        let y = |value: f64| TOP + plot * (1.0 - (value / top).min(1.0));
+        let every = (self.times.len().div_ceil(6)).max(1);
+        let ticks = (0..=((top / step).round() as usize)).map(|tick| tick as f64 * step);
+        html! {
+            figure.chart {
+                figcaption #{ (self.id) "-title" } { (self.title) " " span.faint { "(" (self.unit) ")" } }
+                ul.legend aria-hidden="true" { @for series in &self.series {
+                    li { span class={ "swatch " (series.class) } {} (series.name) }
+                } }
+                div.chart-scroll tabindex="0" role="region" aria-labelledby={ (self.id) "-title" } {
+                    svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label={ (self.title) ", " (self.unit) "; the table below has the values" } {
+                        @for tick in ticks {
+                            line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(px(y(tick))) y2=(px(y(tick))) {}
+                            text.tick x=(LEFT - 6.0) y=(px(y(tick) + 4.0)) text-anchor="end" { ((self.show)(tick)) }
+                        }
+                        @for (index, at) in self.times.iter().enumerate().step_by(every) {
+                            text.tick x=(px(x(index) + slot / 2.0)) y=(HEIGHT - 10.0) text-anchor="middle" data-clock=(at) {
+                                (at.get(11..16).unwrap_or_default())
+                            }
+                        }
+                        @match self.kind {
+                            Kind::Bars => { (self.bars(&x, &y, slot)) }
+                            Kind::Lines => { (self.lines(&x, &y, slot)) }
+                        }
+                        @for (index, at) in self.times.iter().enumerate() {
+                            rect.hit x=(px(x(index))) y=(TOP) width=(px(slot)) height=(plot)
+                                data-at=(at) data-said=(self.said_at(index)) {
+                                title { (at.get(..16).unwrap_or_default().replace('T', " ")) " UTC — " (self.said_at(index)) }
+                            }
+                        }
+                    }
+                }
+                p.chart-value aria-hidden="true" data-chart-value { "Point at the chart to read its values." }
+            }
+        }
+    }
+
+    fn bars(&self, x: &dyn Fn(usize) -> f64, y: &dyn Fn(f64) -> f64, slot: f64) -> Markup {
+        let gap = (slot * 0.15).min(3.0);
+        let mut below = vec![0.0; self.times.len()];
+        html! { @for series in &self.series { g class=(series.class) {
+            @for (index, below) in below.iter_mut().enumerate() {
+                @if let Some(value) = series.values.get(index).copied().flatten().filter(|value| *value > 0.0) {
+                    @let (from, to) = (*below, *below + value);
+                    @let _ = *below = to;
+                    rect x=(px(x(index) + gap / 2.0)) y=(px(y(to))) width=(px(slot - gap)) height=(px((y(from) - y(to)).max(1.0))) {}
+                }
+            }
+        } } }
+    }
+
+    fn lines(&self, x: &dyn Fn(usize) -> f64, y: &dyn Fn(f64) -> f64, slot: f64) -> Markup {
+        let path = |series: &Series| {
+            let (mut path, mut pen_down) = (String::new(), false);
+            for (index, value) in series.values.iter().enumerate() {
+                let Some(value) = value else {
+                    pen_down = false;
+                    continue;
+                };
+                let _ = write!(
+                    path,
+                    "{}{} {} ",
+                    if pen_down { 'L' } else { 'M' },
+                    px(x(index) + slot / 2.0),
+                    px(y(*value))
+                );
+                pen_down = true;
+            }
+            path
+        };
+        html! { @for series in &self.series { g class={ "line " (series.class) } {
+            path d=(path(series)) {}
+            // A point between two gaps is no line: a dot shows it.
+            @for (index, value) in series.values.iter().enumerate() { @if let Some(value) = value {
+                circle cx=(px(x(index) + slot / 2.0)) cy=(px(y(*value))) r="2" {}
+            } }
+        } } }
+    }
+}
+
+fn px(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+/// A step of 1, 2 or 5 times a power of ten, and the axis' end: the first whole step that is not below `highest`.
+fn nice(highest: f64) -> (f64, f64) {
+    let rough = (highest / 4.0).max(f64::MIN_POSITIVE);
+    let magnitude = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|times| times * magnitude).into_iter().find(|step| *step >= rough);
+    let step = step.unwrap_or(magnitude);
+    (step, (highest / step).ceil().max(1.0) * step)
+}
+
+/// Successes and failures of the last hours as bars of a thumb's height.
+pub(super) fn spark(hours: &[(u64, u64)]) -> Markup {
+    let highest = hours.iter().map(|(good, bad)| good + bad).max().unwrap_or_default();
+    let (good, bad) = hours.iter().fold((0, 0), |(good, bad), hour| (good + hour.0, bad + hour.1));
+    let height = |count: u64| 24.0 * count as f64 / highest.max(1) as f64;
+    html! { @if highest == 0 { span.faint { "no traffic" } } @else {
+        svg.spark viewBox={ "0 0 " (hours.len() * 5) " 24" } role="img"
+            aria-label={ "Last 24 hours: " (good) " attempts succeeded, " (bad) " failed" } {
+            title { "Last 24 hours: " (good) " attempts succeeded, " (bad) " failed" }
+            @for (index, (good, bad)) in hours.iter().enumerate() {
+                rect.c-good x=(index * 5) width="4" y=(px(24.0 - height(*good))) height=(px(height(*good))) {}
+                rect.c-bad x=(index * 5) width="4" y=(px(24.0 - height(good + bad))) height=(px(height(*bad))) {}
+            }
+        }
+    } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_have_round_steps_that_reach_the_highest_value() {
+        for (highest, step, top) in [(10.0, 5.0, 10.0), (7.0, 2.0, 8.0), (1_234.0, 500.0, 1_500.0), (0.03, 0.01, 0.03)]
+        {
+            let (found_step, found_top) = nice(highest);
+            assert!(
+                (found_step - step).abs() < 1e-9 && (found_top - top).abs() < 1e-9,
+                "{highest}: {found_step} {found_top}"
+            );
+        }
+        assert!(nice(0.0).1 > 0.0);
+    }
+}

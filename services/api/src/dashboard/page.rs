@@ -1,0 +1,86 @@
+//! A page of a tenant: whose, seen by whom.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::Uri;
+use axum::http::request::Parts;
+use maud::Markup;
+use postrider_model::ids::TenantId;
+use postrider_profiles::Profile;
+use postrider_runtime::problem::Problem;
+use postrider_store::config::{Scope, Tenant};
+
+use super::Dashboard;
+use super::failure::Failure;
+use super::form::Fields;
+use super::layout::{self, Section};
+use super::session::Visitor;
+use crate::auth::Caller;
+use crate::errors::no_such;
+
+/// What every page under `/dashboard/{tenant}/` begins with. Extracting it is the wall between tenants.
+pub(super) struct Page {
+    pub(super) visitor: Visitor,
+    /// The visitor as the API knows it, with this tenant named.
+    pub(super) caller: Caller,
+    pub(super) tenant: Tenant,
+    pub(super) profile: Arc<Profile>,
+    /// Of the address.
+    pub(super) query: Fields,
+    uri: Uri,
+}
+
+impl FromRequestParts<Arc<Dashboard>> for Page {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+        let visitor = Visitor::from_request_parts(parts, dashboard).await?;
+        let path = RawPathParams::from_request_parts(parts, dashboard).await.map_err(|_| no_such("page"))?;
+        let named = path.iter().find(|(name, _)| *name == "tenant").and_then(|(_, id)| id.parse::<TenantId>().ok());
+        let named = named.ok_or_else(|| no_such("tenant"))?;
+        let caller = match visitor.caller {
+            Caller::Operator { .. } => Caller::Operator { tenant: Some(named) },
+            own => own,
+        };
+        caller.may(Scope::Read, named)?;
+        let tenant = dashboard.api.tenant(named).await?;
+        let profile = Arc::clone(dashboard.api.profile(&tenant.draft.profile)?);
+        Ok(Self { visitor, caller, tenant, profile, query: Fields::of(&parts.uri), uri: parts.uri.clone() })
+    }
+}
+
+impl Page {
+    /// The address of something of this tenant, such as `/webhooks`.
+    pub(super) fn to(&self, path: impl AsRef<str>) -> String {
+        format!("/dashboard/{}{}", self.tenant.id, path.as_ref())
+    }
+
+    /// Whether the visitor may do more than look.
+    pub(super) fn can_manage(&self) -> bool {
+        self.visitor.can_manage()
+    }
+
+    /// This page's path.
+    pub(super) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// What a form carries to prove that it is from here.
+    pub(super) fn csrf(&self) -> Markup {
+        layout::csrf(&self.visitor)
+    }
+
+    /// The whole page.
+    pub(super) fn show(&self, section: Section, title: &str, content: Markup) -> Markup {
+        layout::full(&self.visitor, Some(&self.tenant), section, title, self.query.get("notice"), content)
+    }
+}
+
+/// The problem of a form, unless it is not about the form's fields at all.
+pub(super) fn about_fields(problem: Problem) -> Result<Problem, Failure> {
+    match problem.status {
+        400 | 409 | 412 | 422 => Ok(problem),
+        _ => Err(problem.into()),
+    }
+}

@@ -1,0 +1,220 @@
+//! Who the visitor is: sign-in with a key, a cookie with a random token, sign-out.
+//!
+//! The cookie's token opens a row in `dashboard_sessions` that names the key by its hash, and each page asks anew what that key
+//! may do: a deleted key is signed out with its next click. Tokens of forms are derived from the session's own, so that they
+//! need no row.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use maud::{Markup, html};
+use postrider_runtime::problem::Problem;
+use postrider_store::config::{KeyHash, Scope};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::Dashboard;
+use super::failure::Failure;
+use super::form::{Fields, Form, is_own};
+use super::layout;
+use crate::auth::Caller;
+use crate::errors::store_problem;
+
+const COOKIE: &str = "postrider_session";
+/// How long a session lasts.
+const SESSION: Duration = Duration::from_secs(12 * 3_600);
+
+pub(super) fn routes() -> Router<Arc<Dashboard>> {
+    Router::new().route("/dashboard/sign-in", get(ask).post(sign_in)).route("/dashboard/sign-out", post(sign_out))
+}
+
+/// Who is signed in.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    /// What its key may do now.
+    pub(super) caller: Caller,
+    /// What its forms carry.
+    pub(super) csrf: String,
+}
+
+impl Visitor {
+    /// Whether it is the operator.
+    pub(super) fn is_operator(&self) -> bool {
+        matches!(self.caller, Caller::Operator { .. })
+    }
+
+    /// Whether it may do more than look.
+    pub(super) fn can_manage(&self) -> bool {
+        self.caller.visible(Scope::Manage).is_ok()
+    }
+}
+
+impl FromRequestParts<Arc<Dashboard>> for Visitor {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+        // After a form there is no page to go back to.
+        let next = if parts.method == Method::GET { parts.uri.to_string() } else { "/dashboard".to_owned() };
+        let stranger = || Failure::SignIn { next: next.clone() };
+        let token = token(&parts.headers).ok_or_else(stranger)?;
+        let api = &dashboard.api;
+        let key = api.store.session(&token).await.map_err(store_problem)?.ok_or_else(stranger)?;
+        match api.keys.find_hash(key, api.config.keys_fresh_for) {
+            Ok(caller) => Ok(Self { caller, csrf: csrf(&token) }),
+            Err(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() => Err(stranger()),
+            Err(problem) => Err(problem.into()),
+        }
+    }
+}
+
+/// The token in the cookie.
+pub(super) fn token(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookie| cookie.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty())
+}
+
+/// What the forms of a session carry: nobody can make it from outside, and it tells nothing about the token.
+pub(super) fn csrf(token: &str) -> String {
+    hex::encode(Sha256::new().chain_update(b"postrider form ").chain_update(token).finalize())
+}
+
+/// `GET /dashboard`: where this visitor begins.
+pub(super) async fn home(visitor: Visitor) -> Redirect {
+    match visitor.caller {
+        Caller::Operator { .. } => Redirect::to("/dashboard/operator/tenants"),
+        Caller::Tenant { tenant, .. } => Redirect::to(&format!("/dashboard/{tenant}/webhooks")),
+    }
+}
+
+/// Only pages of the dashboard, and never back to sign-in: an address from a query string must not lead elsewhere.
+fn safe_next(next: &str) -> &str {
+    let inside = next == "/dashboard" || next.starts_with("/dashboard/");
+    let harmless = !next.contains(['\\', '\r', '\n']) && !next.starts_with("/dashboard/sign-");
+    if inside && harmless { next } else { "/dashboard" }
+}
+
+async fn ask(State(dashboard): State<Arc<Dashboard>>, uri: Uri, request: Request) -> Response {
+    let next = Fields::of(&uri).get("next").to_owned();
+    let (mut parts, _) = request.into_parts();
+    match Visitor::from_request_parts(&mut parts, &dashboard).await {
+        Ok(_) => Redirect::to(safe_next(&next)).into_response(),
+        Err(_) => sign_in_page(safe_next(&next), None).into_response(),
+    }
+}
+
+fn sign_in_page(next: &str, wrong: Option<&str>) -> Markup {
+    layout::bare(
+        "Sign in",
+        html! {
+            h1 { "Sign in" }
+            p.lead { "See where your events went, why, and send them again." }
+            form.stack method="post" action="/dashboard/sign-in" {
+                input type="hidden" name="next" value=(next);
+                div.field {
+                    label for="key" { "API key" }
+                    p.hint #key-hint { "A key of your account that may read, or an operator's key. It is not stored in this browser." }
+                    @if let Some(wrong) = wrong { p.error #key-error role="alert" { (wrong) } }
+                    input.wide #key type="password" name="key" required autocomplete="current-password" spellcheck="false" autofocus
+                        aria-invalid=[wrong.map(|_| "true")]
+                        aria-describedby=(if wrong.is_some() { "key-hint key-error" } else { "key-hint" });
+                }
+                button.primary type="submit" { "Sign in" }
+            }
+        },
+    )
+}
+
+async fn sign_in(
+    State(dashboard): State<Arc<Dashboard>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    if !is_own(&headers) {
+        return Err(Problem::forbidden("this form is not from a page of this server").into());
+    }
+    let fields = Fields::read(&body);
+    let (key, next) = (SecretString::from(fields.get("key").to_owned()), safe_next(fields.get("next")).to_owned());
+    let api = &dashboard.api;
+    let now = Instant::now();
+    if let Some(wait) = dashboard.sign_ins.wait(now) {
+        return Err(Problem::too_many_requests("too many wrong keys were tried; wait a minute", wait).into());
+    }
+    let hash = KeyHash::of(key.expose_secret());
+    let again = |status: StatusCode, wrong: &str| Ok((status, sign_in_page(&next, Some(wrong))).into_response());
+    match api.keys.find_hash(hash, api.config.keys_fresh_for) {
+        Ok(caller) if caller.visible(Scope::Read).is_err() => {
+            again(StatusCode::FORBIDDEN, "This key may only publish. The dashboard takes one with the scope “read”.")
+        }
+        Ok(_) => {
+            let token = api.store.open_session(hash, SESSION).await.map_err(store_problem)?;
+            let cookie = cookie(token.expose_secret(), SESSION, is_https(&headers));
+            Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response())
+        }
+        Err(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() => {
+            dashboard.sign_ins.failed(now);
+            again(StatusCode::UNAUTHORIZED, "No such key. Copy the whole of it, it begins with “prk_”.")
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+async fn sign_out(
+    State(dashboard): State<Arc<Dashboard>>,
+    headers: HeaderMap,
+    _form: Form,
+) -> Result<Response, Failure> {
+    if let Some(token) = token(&headers) {
+        dashboard.api.store.close_session(&token).await.map_err(store_problem)?;
+    }
+    let cookie = cookie("", Duration::ZERO, is_https(&headers));
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/dashboard/sign-in")).into_response())
+}
+
+/// Whether the visitor came by https, as the proxy in front says. Whoever lies about it only harms himself.
+fn is_https(headers: &HeaderMap) -> bool {
+    let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+    proto.is_some_and(|proto| proto.split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("https")))
+}
+
+fn cookie(token: &str, lasts: Duration, secure: bool) -> HeaderValue {
+    let secure = if secure { "; Secure" } else { "" };
+    let text =
+        format!("{COOKIE}={token}; Path=/dashboard; Max-Age={}; HttpOnly; SameSite=Strict{secure}", lasts.as_secs());
+    // URL-safe base64 is a header's value.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_the_dashboard_come_next() {
+        for good in ["/dashboard", "/dashboard/ten_1/events?type=a", "/dashboard/operator/tenants"] {
+            assert_eq!(safe_next(good), good);
+        }
+        for bad in
+            ["", "//evil.example", "https://evil.example", "/dashboard/\\evil", "/dashboardx", "/dashboard/sign-out"]
+        {
+            assert_eq!(safe_next(bad), "/dashboard", "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_closed_to_scripts_and_other_sites_and_to_plain_http_where_there_is_https() {
+        let plain = cookie("abc", SESSION, false);
+        assert_eq!(plain, "postrider_session=abc; Path=/dashboard; Max-Age=43200; HttpOnly; SameSite=Strict");
+        assert!(cookie("abc", SESSION, true).to_str().unwrap().ends_with("; Secure"));
+        let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static("a=b; postrider_session=abc"))]);
+        assert_eq!(token(&headers).as_deref(), Some("abc"));
+        assert_eq!(token(&HeaderMap::new()), None);
+    }
+}

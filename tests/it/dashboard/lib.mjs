@@ -1,0 +1,129 @@
+// What scenarios share: a browser that fails the scenario on whatever a visitor must never see, and a receiver.
+
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { strict as assert } from 'node:assert';
+
+export const base = process.env.DASHBOARD_BASE;
+export const operatorKey = process.env.DASHBOARD_OPERATOR;
+export const world = JSON.parse(process.env.DASHBOARD_WORLD);
+const modules = createRequire(`${process.env.DASHBOARD_MODULES}/`);
+const { chromium } = modules('playwright-core');
+const axe = modules('axe-core').source;
+const PATIENCE_MS = 30_000;
+/// What WCAG 2.2 AA asks for, as far as a program can see it.
+const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
+
+const slowest = { ms: 0, path: '' };
+
+/** Runs `scenario` with a browser; the process ends with 1 when it failed. */
+export async function run(scenario) {
+  const browser = await chromium.launch({ executablePath: process.env.DASHBOARD_BROWSER, args: ['--no-sandbox'] });
+  try {
+    await scenario(browser);
+    console.log(`slowest page: ${slowest.path} in ${slowest.ms.toFixed(0)} ms`);
+  } catch (error) {
+    console.error(error);
+    process.exitCode = 1;
+  } finally {
+    await browser.close();
+    for (const server of servers) server.close();
+  }
+}
+
+/** Somebody with a browser of their own. `said` collects what must stay empty: see `quiet`. */
+export async function visitor(browser, options = {}) {
+  const context = await browser.newContext({ baseURL: base, timezoneId: 'Europe/Berlin', locale: 'en-GB', ...options });
+  context.setDefaultTimeout(PATIENCE_MS);
+  const page = await context.newPage();
+  const said = [];
+  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) said.push(`console: ${message.text()} at ${page.url()}`); });
+  page.on('pageerror', (error) => said.push(`error: ${error.message} at ${page.url()}`));
+  page.on('dialog', (dialog) => { said.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+  page.on('request', (request) => { if (!request.url().startsWith(base)) said.push(`left the server: ${request.url()}`); });
+  page.on('response', (response) => {
+    const path = new URL(response.url()).pathname;
+    if (response.status() >= 500) said.push(`${response.status()} of ${path}`);
+    response.finished().then(() => {
+      const ms = response.request().timing().responseStart - response.request().timing().requestStart;
+      // A test waits for somebody else's server.
+      if (path.startsWith('/dashboard') && !path.endsWith('/test') && ms > slowest.ms) Object.assign(slowest, { ms, path });
+    }).catch(() => {});
+  });
+  return { context, page, said };
+}
+
+/** Nothing on the console, no violation of the policy, nothing from elsewhere. */
+export function quiet({ said }) {
+  assert.deepEqual(said, []);
+}
+
+/** Nothing on this page that WCAG 2.2 A or AA forbids, as far as a program can see it; no sideways scrolling either. */
+export async function audit({ page }, name) {
+  await page.evaluate(axe);
+  const found = await page.evaluate((rules) => globalThis.axe.run(document, { runOnly: rules, resultTypes: ['violations'] }), RULES);
+  const told = found.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`);
+  assert.deepEqual(told, [], `${name} (${page.url()})`);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.ok(wide <= 0, `${name} is ${wide} px wider than its window (${page.url()})`);
+}
+
+/** Signs in with a key. */
+export async function signIn({ page }, key) {
+  await page.goto('/dashboard');
+  await page.getByLabel('API key').fill(key);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('button', { name: 'Sign out' }).waitFor();
+}
+
+/** Calls the HTTP API. */
+export async function api(key, method, path, body, headers = {}) {
+  const answer = await fetch(base + path, {
+    method,
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await answer.text();
+  assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`);
+  return text === '' ? null : JSON.parse(text);
+}
+
+/** What `look` finds, once it finds something. */
+export async function until(what, look) {
+  const begun = Date.now();
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() - begun > PATIENCE_MS) throw new Error(`never came: ${what}`);
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
+}
+
+/** Waits until events are matched by what was edited last. */
+export async function inForce(key, tenant, id) {
+  const { version } = await api(key, 'GET', `/v1/endpoints/${id}?tenant=${tenant}`);
+  await until(`configuration ${version} in force`, async () => {
+    const metrics = await (await fetch(`${base}/metrics`)).text();
+    const line = metrics.split('\n').find((text) => text.startsWith('postrider_fanout_config_version'));
+    return line && Number(line.split(' ').pop()) >= version;
+  });
+}
+
+const servers = [];
+
+/** An endpoint on loopback that keeps what it got, and answers as told. */
+export async function receiver() {
+  const got = [];
+  const answer = { status: 200, headers: {}, body: 'thanks' };
+  const server = createServer((request, response) => {
+    const chunks = [];
+    request.on('data', (chunk) => chunks.push(chunk));
+    request.on('end', () => {
+      got.push({ headers: request.headers, body: Buffer.concat(chunks), url: request.url });
+      response.writeHead(answer.status, answer.headers).end(answer.body);
+    });
+  });
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  servers.push(server);
+  return { url: `http://127.0.0.1:${server.address().port}/hook`, got, answer };
+}

@@ -1,0 +1,78 @@
+//! The dashboard in a browser, as customers of the five products and the operator use it. The browser's part is in JavaScript
+//! beside this file; here is the deployment that it visits.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use postrider_testkit::browser;
+use serde_json::json;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer};
+
+/// Longest run of one scenario; each takes a fraction of it.
+const PATIENCE: Duration = Duration::from_secs(240);
+const PRODUCTS: [&str; 5] = ["migma", "migomail", "metigan", "magnetite", "mumara"];
+
+/// Runs a scenario of `scenarios/`, which is told where everything is.
+async fn visit(name: &str, deployment: &Deployment, world: &serde_json::Value) {
+    let tools = tokio::task::spawn_blocking(|| browser::tools(&here())).await.unwrap().expect("a browser");
+    let begun = Instant::now();
+    let mut command = Command::new("node");
+    command
+        .arg(here().join("scenarios").join(format!("{name}.mjs")))
+        .env("DASHBOARD_BASE", &deployment.operator().base)
+        .env("DASHBOARD_OPERATOR", OPERATOR_KEY)
+        .env("DASHBOARD_WORLD", world.to_string())
+        .env("DASHBOARD_MODULES", &tools.modules)
+        .env("DASHBOARD_BROWSER", &tools.browser)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(PATIENCE, command.output()).await.expect("it ends in time").expect("node runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    println!("{said}{name} in {:.0?}", begun.elapsed());
+}
+
+fn here() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("it/dashboard")
+}
+
+/// A tenant of each profile: profile -> id and key.
+async fn tenants(deployment: &Deployment, profiles: &[&str]) -> serde_json::Value {
+    let mut tenants = json!({});
+    for profile in profiles {
+        let tenant = deployment.tenant(profile).await;
+        tenants[*profile] = json!({"id": tenant.id, "key": tenant.key});
+    }
+    tenants
+}
+
+#[tokio::test]
+async fn a_customer_of_each_product_does_in_a_browser_what_its_product_promises() {
+    let deployment = Deployment::start("dashboard_products").await;
+    let world = tenants(&deployment, &PRODUCTS).await;
+    visit("products", &deployment, &world).await;
+}
+
+#[tokio::test]
+async fn markup_in_names_events_headers_and_answers_is_shown_as_text() {
+    let deployment = Deployment::start("dashboard_markup").await;
+    let world = tenants(&deployment, &["standard"]).await;
+    let producer = Producer::connect(&deployment.scope().amqp_url).await;
+    let tenant = world["standard"]["id"].as_str().expect("an id");
+    producer.publish(Message::new(format!("{tenant}.<b>"), "<script>pwned=1</script>".to_owned())).await;
+    visit("markup", &deployment, &world).await;
+}
+
+#[tokio::test]
+async fn the_operator_makes_a_tenant_and_mends_a_dead_letter_and_pages_work_without_scripts() {
+    let deployment = Deployment::start("dashboard_operator").await;
+    let world = tenants(&deployment, &["standard"]).await;
+    let producer = Producer::connect(&deployment.scope().amqp_url).await;
+    let tenant = world["standard"]["id"].as_str().expect("an id");
+    producer.publish(Message::new(format!("{tenant}.a.b"), "no JSON".to_owned())).await;
+    visit("operator", &deployment, &world).await;
+}

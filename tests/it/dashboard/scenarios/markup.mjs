@@ -1,0 +1,58 @@
+// Whatever comes from outside is text, on every page that shows it.
+
+import { strict as assert } from 'node:assert';
+import { api, audit, inForce, operatorKey, quiet, receiver, run, signIn, until, visitor, world } from '../lib.mjs';
+
+const EVIL = '"><img src=x onerror="pwned=1"><script>pwned=1</script></pre>';
+const { id: tenant, key } = world.standard;
+
+await run(async (browser) => {
+  const endpoint = await receiver();
+  endpoint.answer.headers = { 'x-evil': EVIL };
+  endpoint.answer.body = `</code></pre>${EVIL}`;
+  const made = await api(key, 'POST', '/v1/endpoints', {
+    name: EVIL, description: EVIL, url: `${endpoint.url}?a="><script>pwned=1</script>`, event_types: ['*'],
+    filters: { bridge: [EVIL] }, headers: { 'x-own': EVIL }, payload_filter: { not: { field: 'data.a', op: 'eq', value: EVIL } },
+  });
+  await inForce(key, tenant, made.id);
+  const published = await api(key, 'POST', '/v1/publish', {
+    type: 'a.b', data: { [EVIL]: EVIL }, metadata: { x: EVIL }, attributes: { bridge: EVIL, other: EVIL },
+  });
+  await until('the delivery', () => endpoint.got.length === 1);
+  const delivery = await until('its record', async () => (await api(key, 'GET', '/v1/deliveries?status=delivered')).data[0]);
+
+  const who = await visitor(browser);
+  await signIn(who, operatorKey);
+  const { page } = who;
+  await until('the dead letter', async () => (await api(operatorKey, 'GET', '/v1/dead-letters')).data.length >= 1);
+  await until('the value of the filter', async () => (await api(key, 'GET', '/v1/attributes/bridge')).data.length >= 1);
+  const at = `/dashboard/${tenant}`;
+  const pages = [
+    ['/webhooks', true], ['/webhooks/new', true], [`/webhooks/${made.id}`, true], [`/webhooks/${made.id}/edit`, true],
+    [`/webhooks/${made.id}/delete`, true], [`/webhooks/${made.id}/test`, true], [`/webhooks/${made.id}/rotate`, true],
+    ['/deliveries', true], [`/deliveries/${delivery.id}`, true], ['/events', true], [`/events/${published.id}`, true],
+    ['/health', true], ['/replays/new', true],
+    [`/deliveries?type=${encodeURIComponent(EVIL)}&status_code=${encodeURIComponent(EVIL)}`, false],
+    [`/events?attributes.bridge=${encodeURIComponent(EVIL)}`, true],
+    [`/replays/new?event_types=${encodeURIComponent(EVIL)}&count=yes`, true],
+    [`/webhooks?notice=${encodeURIComponent(EVIL)}`, true],
+  ].map(([path, named]) => [at + path, named]);
+  pages.push(['/dashboard/operator/dead-letters', false], [`/dashboard/${encodeURIComponent(EVIL)}/x`, false]);
+  for (const [path, named] of pages) {
+    const answer = await page.goto(path);
+    assert.ok(answer.status() < 500, `${answer.status()} of ${path}`);
+    // What was refused or is not there the browser tells of; that is no fault of the page.
+    if (answer.status() >= 400) who.said.splice(0, 1);
+    const found = await page.evaluate(() => ({
+      ran: globalThis.pwned, planted: document.querySelectorAll('img, script:not([src]), [onerror], [style]').length,
+    }));
+    assert.deepEqual(found, { ran: undefined, planted: 0 }, path);
+    if (named) assert.ok((await page.content()).includes('onerror=&quot;') || (await page.content()).includes('&lt;img src=x'), `${path} shows it`);
+    await audit(who, path);
+  }
+  await page.goto(`${at}/deliveries/${delivery.id}`);
+  for (const summary of await page.locator('details > summary').all()) await summary.click();
+  await page.getByText(`</code></pre>${EVIL}`).waitFor();
+  await page.getByRole('row', { name: 'x-evil' }).getByText(EVIL).waitFor();
+  quiet(who);
+});

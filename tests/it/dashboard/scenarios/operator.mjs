@@ -1,0 +1,85 @@
+// The operator's pages, and a visitor without scripts.
+
+import { strict as assert } from 'node:assert';
+import { audit, operatorKey, quiet, receiver, run, signIn, until, visitor, world } from '../lib.mjs';
+
+await run(async (browser) => {
+  await operator(browser);
+  await withoutScripts(browser);
+});
+
+async function operator(browser) {
+  const who = await visitor(browser, { viewport: { width: 390, height: 844 } });
+  const { page } = who;
+  await signIn(who, operatorKey);
+  await audit(who, 'tenants');
+  await page.getByLabel('Name', { exact: true }).fill('Acme');
+  await page.getByLabel('Profile').selectOption('mumara');
+  await page.getByRole('button', { name: 'Make tenant' }).click();
+  await page.getByText('The tenant was made').waitFor();
+  await audit(who, 'tenant');
+  await page.getByLabel('Webhooks', { exact: true }).fill('many');
+  await page.getByRole('button', { name: 'Save' }).click();
+  assert.equal(await page.getByLabel('Webhooks', { exact: true }).getAttribute('aria-invalid'), 'true');
+  assert.equal(who.said.splice(0).length, 1);
+  await page.getByLabel('Webhooks', { exact: true }).fill('1');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('Saved.').waitFor();
+  await page.getByLabel('Name of a new key').fill('for people');
+  await page.getByRole('button', { name: 'Make key' }).click();
+  const key = await page.locator('#key').textContent();
+  await audit(who, 'key made');
+
+  // Its customer fills the limit with a phone.
+  const customer = await visitor(browser, { colorScheme: 'dark' });
+  await signIn(customer, key);
+  await customer.page.getByRole('link', { name: 'Add the first webhook' }).click();
+  await customer.page.getByRole('link', { name: 'Pushover' }).click();
+  await customer.page.getByLabel('Name', { exact: true }).fill('Bounces on my phone');
+  await customer.page.getByLabel('User key').fill('u'.repeat(30));
+  await customer.page.getByLabel('API token').fill('a'.repeat(30));
+  await customer.page.getByLabel('Sound').selectOption('Tug Boat');
+  await customer.page.getByLabel('Search').fill('bounc');
+  await customer.page.getByText('1 of 10 fit').waitFor();
+  await audit(customer, 'new webhook on Pushover');
+  await customer.page.locator('input[value="Bounced"]').check();
+  await customer.page.getByRole('button', { name: 'Create webhook' }).click();
+  await customer.page.getByRole('heading', { name: 'Webhook created' }).waitFor();
+  await customer.page.getByRole('link', { name: 'Webhooks', exact: true }).click();
+  await customer.page.getByText('1 of 1 webhooks used').waitFor();
+  await customer.page.getByText('The limit is reached').waitFor();
+  await audit(customer, 'webhooks at the limit');
+  quiet(customer);
+
+  await page.goto('/dashboard/operator/dead-letters');
+  const letter = page.getByRole('article').first();
+  await until('the dead letter', async () => { await page.reload(); return (await letter.count()) > 0; });
+  await letter.locator('summary').click();
+  await page.getByText('no JSON', { exact: true }).waitFor();
+  await audit(who, 'dead letters');
+  await letter.getByRole('button', { name: 'Send back' }).click();
+  await page.getByText('Sent back to where it came from').waitFor();
+  for (const path of ['profiles', 'system']) {
+    await page.goto(`/dashboard/operator/${path}`);
+    await audit(who, path);
+  }
+  quiet(who);
+}
+
+async function withoutScripts(browser) {
+  const who = await visitor(browser, { javaScriptEnabled: false });
+  const { page } = who;
+  const endpoint = await receiver();
+  await signIn(who, world.standard.key);
+  await page.getByRole('link', { name: 'Add the first webhook' }).click();
+  await page.getByLabel('Name', { exact: true }).fill('plain');
+  await page.getByLabel('Postback URL').fill(endpoint.url);
+  await page.getByLabel('All events').check();
+  await page.getByRole('button', { name: 'Create webhook' }).click();
+  assert.match(await page.locator('#secret').textContent(), /^whsec_/);
+  await page.getByRole('link', { name: 'Send a test' }).click();
+  await page.getByRole('button', { name: 'Send test' }).click();
+  await page.getByText('The endpoint answered 200 OK').waitFor();
+  assert.match(await page.locator('time').first().textContent(), / UTC$/);
+  quiet(who);
+}

@@ -1,0 +1,197 @@
+// What a customer of each product does: signs in, makes a webhook with the product's types and filters, verifies what arrives,
+// finds it in the history, sends it again, and replays a date range.
+
+import { createHmac } from 'node:crypto';
+import { strict as assert } from 'node:assert';
+import { api, audit, inForce, quiet, receiver, run, signIn, until, visitor, world } from '../lib.mjs';
+
+const hex = (secret, bytes) => createHmac('sha256', secret).update(bytes).digest('hex');
+
+// Each product's own rule, written anew from its documentation.
+const PRODUCTS = {
+  migma: {
+    types: ['email.generation.completed', 'email.generation.failed'],
+    event: { type: 'email.generation.completed', data: { conversationId: 'c1', subject: 'Grüße' } },
+    genuine: ({ headers, body }, secret) => headers['x-migma-signature'] === hex(secret, body),
+    screen: { colorScheme: 'light', viewport: { width: 1280, height: 900 } },
+  },
+  migomail: {
+    types: ['email.opened', 'email.bounced'],
+    event: { type: 'email.opened', data: { message_id: 'm1' } },
+    genuine: ({ headers, body }, secret) => headers['x-migomail-signature'] === `sha256=${hex(secret, body)}`,
+    screen: { colorScheme: 'dark', viewport: { width: 1280, height: 900 } },
+  },
+  metigan: {
+    types: ['email.delivered'],
+    event: { type: 'email.delivered', data: { recipient: 'jane@example.com' } },
+    genuine: ({ headers, body }, secret) => {
+      const [, time, given] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(headers['x-webhook-signature']);
+      return given === hex(secret, Buffer.concat([Buffer.from(`${time}.`), body]));
+    },
+    screen: { colorScheme: 'light', viewport: { width: 390, height: 844 } },
+  },
+  magnetite: {
+    types: ['lead.created'],
+    event: { type: 'lead.created', data: { name: 'Jane' }, metadata: { organization_id: 'o1', project_id: 'p1', lead_id: 'l1' } },
+    genuine: ({ headers, body }, secret) => headers['x-magnetite-signature'] === `sha256=${hex(secret, body)}`,
+    screen: { colorScheme: 'dark', viewport: { width: 320, height: 640 } },
+  },
+  mumara: {
+    types: ['Newsletter Opened', 'Bounced'],
+    filter: ['Sending domain', 'mail.example.com'],
+    event: {
+      type: 'Newsletter Opened',
+      data: { email: 'recipient@example.com', message_id: 'abc123' },
+      attributes: { sending_domain: 'mail.example.com', sending_node: 'smtp1' },
+    },
+    genuine: ({ headers }, secret) => headers['x-mumara-token'] === secret,
+    screen: { colorScheme: 'light', viewport: { width: 1600, height: 1000 } },
+  },
+};
+
+await run(async (browser) => {
+  await Promise.all(Object.entries(PRODUCTS).map(async ([name, product]) => {
+    const begun = Date.now();
+    try {
+      await customer(browser, product, world[name]);
+    } catch (error) {
+      throw new Error(name, { cause: error });
+    }
+    console.log(`${name} in ${((Date.now() - begun) / 1000).toFixed(1)} s`);
+  }));
+});
+
+async function customer(browser, product, tenant) {
+  const who = await visitor(browser, product.screen);
+  const { page } = who;
+  const endpoint = await receiver();
+  const to = (path) => page.goto(`/dashboard/${tenant.id}${path}`);
+
+  await page.goto('/dashboard');
+  await audit(who, 'sign-in');
+  await page.getByLabel('API key').fill('prk_nobody');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('No such key').waitFor();
+  // A browser tells of the 401 on its console; that is what was asked for.
+  assert.equal(who.said.splice(0).length, 1);
+  await audit(who, 'sign-in, refused');
+  await signIn(who, tenant.key);
+  await page.getByText('No webhooks yet').waitFor();
+  await audit(who, 'webhooks, empty');
+
+  // Make one: first with a mistake, which is told beside its field.
+  await page.getByRole('link', { name: 'Add the first webhook' }).click();
+  await audit(who, 'new webhook');
+  await page.getByLabel('Name', { exact: true }).fill('CRM integration');
+  await page.getByLabel('Postback URL').fill('ftp://example.com/');
+  for (const type of product.types) await page.locator(`input[name=event_types][value="${type}"]`).check();
+  if (product.filter) {
+    await page.locator('summary', { hasText: product.filter[0] }).click();
+    await page.getByRole('group', { name: 'Filters' }).locator('details[open]').getByLabel('Other values').fill(product.filter[1]);
+  }
+  await page.getByRole('button', { name: 'Create webhook' }).click();
+  const url = page.getByLabel('Postback URL');
+  assert.equal(await url.getAttribute('aria-invalid'), 'true');
+  assert.equal(who.said.splice(0).length, 1);
+  await audit(who, 'new webhook, refused');
+  await url.fill(endpoint.url);
+  await page.getByRole('button', { name: 'Create webhook' }).click();
+  await page.getByRole('heading', { name: 'Webhook created' }).waitFor();
+  const secret = await page.locator('#secret').textContent();
+  await audit(who, 'webhook created');
+
+  // A test, at once.
+  await page.getByRole('link', { name: 'Send a test' }).click();
+  await audit(who, 'test');
+  await page.getByLabel('Event type').selectOption(product.types[0]);
+  await page.getByRole('button', { name: 'Send test' }).click();
+  await page.getByText('The endpoint answered 200 OK').waitFor();
+  await page.getByRole('heading', { name: 'Body that was sent' }).waitFor();
+  await audit(who, 'test, done');
+  assert.ok(product.genuine(endpoint.got[0], secret), 'the test verifies');
+
+  // An event arrives and appears in the history without a reload.
+  await to('/webhooks');
+  await page.getByRole('link', { name: 'CRM integration', exact: true }).click();
+  await page.getByRole('heading', { name: 'CRM integration' }).waitFor();
+  const id = page.url().split('/').pop();
+  await inForce(tenant.key, tenant.id, id);
+  await to(`/deliveries?endpoint_id=${id}`);
+  await page.getByRole('row').filter({ hasText: 'test' }).first().waitFor();
+  const published = await api(tenant.key, 'POST', '/v1/publish', product.event);
+  await until('the delivery', () => endpoint.got.length === 2);
+  assert.ok(product.genuine(endpoint.got[1], secret), 'the delivery verifies');
+  const row = page.locator('#deliveries tbody tr').filter({ hasText: product.event.type }).filter({ hasNotText: 'test' });
+  await row.getByText('delivered', { exact: true }).waitFor();
+  await audit(who, 'deliveries');
+
+  // Its detail; once more.
+  await row.getByRole('link', { name: product.event.type }).click();
+  await page.getByText('The endpoint answered 200 OK').waitFor();
+  await page.locator('summary', { hasText: 'Request headers' }).click();
+  await page.getByText('webhook-id').waitFor();
+  await page.locator('summary', { hasText: 'Answer' }).click();
+  await page.getByText('thanks').waitFor();
+  await audit(who, 'delivery');
+  await page.getByRole('button', { name: 'Send again' }).click();
+  await until('the retry', () => endpoint.got.length === 3);
+  assert.equal(endpoint.got[2].headers['webhook-id'], endpoint.got[1].headers['webhook-id']);
+
+  // Why it fired.
+  await to(`/events/${published.id}`);
+  await page.locator('.why', { hasText: 'CRM integration' }).getByText('fired', { exact: true }).waitFor();
+  await page.locator('.why summary').first().click();
+  await audit(who, 'event');
+  await to('/events');
+  await audit(who, 'events');
+
+  // A date range: counted, then begun, then arrived.
+  await to('/replays/new');
+  await audit(who, 'new replay');
+  assert.equal(await page.getByRole('button', { name: 'Replay now' }).count(), 0, 'nothing can be begun before it was counted');
+  await page.getByRole('link', { name: 'Last hour' }).click();
+  await page.getByRole('button', { name: 'Count what it would do' }).click();
+  await page.getByRole('heading', { name: 'It would make 1 delivery' }).waitFor();
+  await audit(who, 'new replay, counted');
+  await page.getByRole('button', { name: 'Replay now' }).click();
+  await page.getByText('The replay has begun').waitFor();
+  await until('the replayed delivery', () => endpoint.got.length === 4);
+  assert.ok(product.genuine(endpoint.got[3], secret), 'the replay verifies');
+  await page.locator('#replay').getByText('finished').waitFor();
+  await audit(who, 'replay');
+  await to('/replays');
+  await audit(who, 'replays');
+
+  // How it does, switched off, edited, rotated, deleted.
+  await until('counts', async () => (await api(tenant.key, 'GET', '/v1/stats')).total.attempts >= 3);
+  await to('/health');
+  await page.getByRole('img', { name: /^Attempts/ }).waitFor();
+  await audit(who, 'health');
+  await to('/webhooks');
+  const toggle = page.getByRole('switch', { name: 'Active: CRM integration' });
+  assert.equal(await toggle.getAttribute('aria-checked'), 'true');
+  await toggle.click();
+  await page.getByText('The webhook is inactive').waitFor();
+  assert.equal(await toggle.getAttribute('aria-checked'), 'false');
+  await audit(who, 'webhooks');
+  await page.getByRole('link', { name: 'Edit CRM integration' }).click();
+  await audit(who, 'edit');
+  await page.getByLabel('Name', { exact: true }).fill('CRM, renamed');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByRole('heading', { name: 'CRM, renamed' }).waitFor();
+  await audit(who, 'webhook');
+  await page.getByRole('link', { name: 'Rotate secret' }).click();
+  await audit(who, 'rotate');
+  await page.getByRole('button', { name: 'Make the new secret' }).click();
+  assert.notEqual(await page.locator('#secret').textContent(), secret);
+  await to(`/webhooks/${id}/delete`);
+  await audit(who, 'delete');
+  await page.getByRole('button', { name: 'Delete webhook' }).click();
+  await page.getByText('No webhooks yet').waitFor();
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await to('/webhooks');
+  assert.ok(page.url().includes('/dashboard/sign-in'), 'signed out');
+  quiet(who);
+  await who.context.close();
+}
