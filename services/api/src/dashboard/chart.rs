@@ -114,8 +114,8 @@ impl Chart<'_> {
         html! { @for series in &self.series { g class=(series.class) {
             @for (index, below) in below.iter_mut().enumerate() {
                 @if let Some(value) = series.values.get(index).copied().flatten().filter(|value| *value > 0.0) {
-                    @let (from, to) = (*below, *below + value);
-                    @let _ = *below = to;
+                    @let from = std::mem::replace(below, *below + value);
+                    @let to = *below;
                     rect x=(px(x(index) + gap / 2.0)) y=(px(y(to))) width=(px(slot - gap)) height=(px((y(from) - y(to)).max(1.0))) {}
                 }
             }

@@ -101,7 +101,7 @@ fn filters(page: &Page, names: &HashMap<String, String>) -> Markup {
 pub(super) fn type_input(page: &Page) -> Markup {
     html! { div { label for="q-type" { "Event type" }
         input #q-type type="text" name="type" list="known-types" value=(page.query.get("type")) autocomplete="off";
-        datalist #known-types { @for info in &page.profile.catalog { option value=(info.name) {} } }
+        datalist #known-types { @for info in &page.catalog { option value=(info.name()) {} } }
     } }
 }
 

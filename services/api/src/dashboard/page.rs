@@ -18,6 +18,7 @@ use super::layout::{self, Section};
 use super::session::Visitor;
 use crate::auth::Caller;
 use crate::errors::no_such;
+use crate::event_types::model::EventType;
 
 /// What every page under `/dashboard/{tenant}/` begins with. Extracting it is the wall between tenants.
 pub(super) struct Page {
@@ -26,6 +27,8 @@ pub(super) struct Page {
     pub(super) caller: Caller,
     pub(super) tenant: Tenant,
     pub(super) profile: Arc<Profile>,
+    /// The tenant's event types: the profile's and its own.
+    pub(super) catalog: Vec<EventType>,
     /// Of the address.
     pub(super) query: Fields,
     uri: Uri,
@@ -46,7 +49,8 @@ impl FromRequestParts<Arc<Dashboard>> for Page {
         caller.may(Scope::Read, named)?;
         let tenant = dashboard.api.tenant(named).await?;
         let profile = Arc::clone(dashboard.api.profile(&tenant.draft.profile)?);
-        Ok(Self { visitor, caller, tenant, profile, query: Fields::of(&parts.uri), uri: parts.uri.clone() })
+        let catalog = dashboard.api.catalog(named, &profile).await?;
+        Ok(Self { visitor, caller, tenant, profile, catalog, query: Fields::of(&parts.uri), uri: parts.uri.clone() })
     }
 }
 

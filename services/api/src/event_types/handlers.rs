@@ -28,6 +28,13 @@ impl Api {
         self.profile(&self.tenant(tenant).await?.draft.profile)
     }
 
+    /// A tenant's whole catalog, by name.
+    pub(crate) async fn catalog(&self, tenant: TenantId, profile: &Profile) -> Result<Vec<EventType>, Problem> {
+        let all = EventTypePage { after: None, group: None, limit: u32::MAX };
+        let said = self.store.list_event_types(tenant, all).await.map_err(store_problem)?;
+        Ok(catalog_page(profile, said, None, None).collect())
+    }
+
     async fn event_type(&self, tenant: TenantId, name: &Name) -> Result<Option<TenantEventType>, Problem> {
         self.store.get_event_type(tenant, name).await.map_err(store_problem)
     }

@@ -86,6 +86,11 @@ impl EventType {
         &self.name
     }
 
+    /// Empty when nobody says more than its name.
+    pub(crate) fn description(&self) -> &str {
+        &self.description
+    }
+
     /// The version of what the tenant says, if it says anything.
     pub(crate) fn version(&self) -> Option<i64> {
         self.version

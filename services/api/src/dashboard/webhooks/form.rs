@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use maud::{Markup, html};
 use postrider_model::pushover::Sound;
-use postrider_profiles::{Channel, EventTypeInfo, Profile, UrlRule};
+use postrider_profiles::{Channel, Profile, UrlRule};
 use postrider_runtime::problem::Problem;
 
 use super::super::failure::Failure;
@@ -16,6 +16,7 @@ use super::fields::{Picked, Typed};
 use crate::Api;
 use crate::attributes::{self, AttributeValue};
 use crate::endpoints::model::MASK;
+use crate::event_types::model::EventType;
 use crate::request::Params;
 
 /// Values of an attribute that are offered.
@@ -43,17 +44,17 @@ pub(super) async fn seen(api: &Arc<Api>, page: &Page) -> Result<Seen, Failure> {
 }
 
 /// The event types and patterns that the form has boxes for.
-pub(super) fn offered(profile: &Profile) -> Vec<String> {
-    let patterns = groups(profile).into_iter().filter_map(|(group, _)| pattern(&group));
-    let names = profile.catalog.iter().map(|info| info.name.to_string());
+pub(super) fn offered(catalog: &[EventType]) -> Vec<String> {
+    let patterns = groups(catalog).into_iter().filter_map(|(group, _)| pattern(&group));
+    let names = catalog.iter().map(|info| info.name().to_owned());
     std::iter::once("*".to_owned()).chain(patterns).chain(names).collect()
 }
 
 /// The catalog by what stands before the last dot.
-fn groups(profile: &Profile) -> Vec<(String, Vec<&EventTypeInfo>)> {
-    let mut groups: Vec<(String, Vec<&EventTypeInfo>)> = Vec::new();
-    for info in &profile.catalog {
-        let group = info.name.as_str().rsplit_once('.').map_or("", |(group, _)| group);
+fn groups(catalog: &[EventType]) -> Vec<(String, Vec<&EventType>)> {
+    let mut groups: Vec<(String, Vec<&EventType>)> = Vec::new();
+    for info in catalog {
+        let group = info.name().rsplit_once('.').map_or("", |(group, _)| group);
         match groups.iter_mut().find(|(name, _)| name == group) {
             Some((_, members)) => members.push(info),
             None => groups.push((group.to_owned(), vec![info])),
@@ -99,7 +100,7 @@ pub(super) fn form(
                 (errors("channel", &wrong("/channel")))
                 @if typed.pushover { (pushover(typed, problem)) } @else { (web(profile, typed, problem)) }
             }
-            (event_types(profile, typed, problem))
+            (event_types(page, typed, problem))
             (filters(typed, seen, problem))
             fieldset {
                 legend { "Speed and retries" }
@@ -188,7 +189,7 @@ fn pushover(typed: &Typed, problem: Option<&Problem>) -> Markup {
     }
 }
 
-fn event_types(profile: &Profile, typed: &Typed, problem: Option<&Problem>) -> Markup {
+fn event_types(page: &Page, typed: &Typed, problem: Option<&Problem>) -> Markup {
     let ticked = |name: &str| typed.event_types.iter().any(|chosen| chosen == name);
     let wrong = mistakes(problem, "/event_types");
     html! {
@@ -201,20 +202,20 @@ fn event_types(profile: &Profile, typed: &Typed, problem: Option<&Problem>) -> M
                 p.hint role="status" data-pick-count {}
             }
             label.check { input type="checkbox" name="event_types" value="*" checked[ticked("*")]; " All events, those of later types too" }
-            div.groups { @for (group, members) in groups(profile) {
+            div.groups { @for (group, members) in groups(&page.catalog) {
                 div.group role="group" aria-label=(if group.is_empty() { "Event types" } else { &group }) {
                     @if let Some(pattern) = pattern(&group) {
                         label.check.group-all { input type="checkbox" name="event_types" value=(pattern) checked[ticked(&pattern)]; " everything in " code { (group) } }
                     }
                     @for info in members {
-                        label.check data-pick-item={ (info.name) " " (info.description) } {
-                            input type="checkbox" name="event_types" value=(info.name) checked[ticked(info.name.as_str())];
-                            span { " " span.type-name { (info.name) } " " span.faint { (info.description) } }
+                        label.check data-pick-item={ (info.name()) " " (info.description()) } {
+                            input type="checkbox" name="event_types" value=(info.name()) checked[ticked(info.name())];
+                            span { " " span.type-name { (info.name()) } " " span.faint { (info.description()) } }
                         }
                     }
                 }
             } }
-            @if profile.open_catalog || !typed.other_types.is_empty() || !wrong.is_empty() {
+            @if page.profile.open_catalog || !typed.other_types.is_empty() || !wrong.is_empty() {
                 div.field {
                     label for="f-other_types" { "Other types" }
                     p.hint #f-other_types-hint { "One a line. " code { "orders.*" } " takes everything below the dot." }

@@ -137,8 +137,6 @@ pub(super) async fn delete(
     _form: Form,
 ) -> Result<Redirect, Failure> {
     let api = Arc::clone(&dashboard.api);
-    handlers::delete(State(api), page.caller, Params::default(), Path(id), HeaderMap::new())
-        .await
-        .map_err(Problem::from)?;
+    handlers::delete(State(api), page.caller, Params::default(), Path(id), HeaderMap::new()).await?;
     Ok(Redirect::to(&page.to("/webhooks?notice=deleted")))
 }

@@ -126,7 +126,7 @@ pub(super) async fn edit(
 ) -> Result<Markup, Failure> {
     super::refuse_readers(&page)?;
     let endpoint = super::endpoint(&dashboard.api, &page, &id).await?;
-    let typed = Typed::of(&endpoint, &offered(&page.profile));
+    let typed = Typed::of(&endpoint, &offered(&page.catalog));
     editing(&dashboard, &page, &id, &typed, None).await
 }
 

@@ -43,7 +43,7 @@ fn shown(page: &Page, endpoint: &Endpoint, chosen: &str, problem: Option<&Proble
                 (errors("event_type", &wrong))
                 select #f-event_type name="event_type" {
                     option value="" { "the product's test event" }
-                    @for info in &page.profile.catalog { option value=(info.name) selected[info.name.as_str() == chosen] { (info.name) } }
+                    @for info in &page.catalog { option value=(info.name()) selected[info.name() == chosen] { (info.name()) } }
                 }
             }
             div.buttons { button.primary type="submit" { "Send test" } a.button href=(page.to(format!("/webhooks/{}", endpoint.id))) { "Back" } }
