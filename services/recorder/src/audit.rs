@@ -1,7 +1,8 @@
-//! Auditing now and then: the result is stored and shown as a metric, by whichever recorder is first.
+//! Auditing now and then: the result is stored and shown as a metric. A recorder that starts shows what the last audit found.
 
 use std::time::{Duration, Instant};
 
+use postrider_model::time::UnixMillis;
 use postrider_store::Store;
 use postrider_store::audit::AuditOptions;
 use tokio_util::sync::CancellationToken;
@@ -13,17 +14,24 @@ const SHARE: u32 = 20;
 
 /// Audits until `stop`.
 pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) {
-    let mut pause = every;
+    let mut pause = match store.last_audit().await {
+        Ok(Some(last)) => {
+            metrics::audited(last.gaps(), last.ran_at);
+            every.saturating_sub(last.ran_at.until(UnixMillis::now()))
+        }
+        // The first audit of all, or a database that is away: it says so when it is asked.
+        Ok(None) | Err(_) => Duration::ZERO,
+    };
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
         let begun = Instant::now();
         let Some(audited) = stop.run_until_cancelled(store.audit(&AuditOptions::default())).await else { return };
         pause = every.max(begun.elapsed() * SHARE);
         match audited {
             Ok(report) => {
-                metrics::audited(report.gap_count(), report.ran_at);
+                metrics::audited(report.gaps_total, report.ran_at);
                 if !report.conserved {
                     tracing::error!(
-                        gaps = report.gap_count(),
+                        gaps = report.gaps_total,
                         "an audit found what is missing; `postrider audit` names it"
                     );
                 }

@@ -47,6 +47,13 @@ pub struct LastAudit {
     pub report: serde_json::Value,
 }
 
+impl LastAudit {
+    /// How many things were missing.
+    pub fn gaps(&self) -> u64 {
+        self.report["gaps_total"].as_u64().unwrap_or_default()
+    }
+}
+
 impl Store {
     /// Writes a process's report, in the place of its last one; sweeps those of processes that are gone for a day.
     ///

@@ -11,6 +11,8 @@ const modules = createRequire(`${process.env.DASHBOARD_MODULES}/`);
 const { chromium } = modules('playwright-core');
 const axe = modules('axe-core').source;
 const PATIENCE_MS = 30_000;
+/// A folder for a picture of every page that is looked at; none are made without it.
+const pictures = process.env.DASHBOARD_PICTURES;
 /// What WCAG 2.2 AA asks for, as far as a program can see it.
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
@@ -37,6 +39,7 @@ export async function visitor(browser, options = {}) {
   context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
   const said = [];
+  const look = `${options.viewport?.width ?? 1280} ${options.colorScheme ?? 'light'}`;
   page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) said.push(`console: ${message.text()} at ${page.url()}`); });
   page.on('pageerror', (error) => said.push(`error: ${error.message} at ${page.url()}`));
   page.on('dialog', (dialog) => { said.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
@@ -50,7 +53,7 @@ export async function visitor(browser, options = {}) {
       if (path.startsWith('/dashboard') && !path.endsWith('/test') && ms > slowest.ms) Object.assign(slowest, { ms, path });
     }).catch(() => {});
   });
-  return { context, page, said };
+  return { context, page, said, look };
 }
 
 /** Nothing on the console, no violation of the policy, nothing from elsewhere. */
@@ -59,7 +62,8 @@ export function quiet({ said }) {
 }
 
 /** Nothing on this page that WCAG 2.2 A or AA forbids, as far as a program can see it; no sideways scrolling either. */
-export async function audit({ page }, name) {
+export async function audit({ page, look }, name) {
+  if (pictures) await page.screenshot({ path: `${pictures}/${look} ${name}.png`, fullPage: true });
   await page.evaluate(axe);
   const found = await page.evaluate((rules) => globalThis.axe.run(document, { runOnly: rules, resultTypes: ['violations'] }), RULES);
   const told = found.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`);

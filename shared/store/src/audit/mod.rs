@@ -144,13 +144,6 @@ pub struct AuditReport {
     pub instances: Vec<InstanceNumbers>,
 }
 
-impl AuditReport {
-    /// How many things are missing.
-    pub fn gap_count(&self) -> u64 {
-        self.gaps_total
-    }
-}
-
 fn rfc3339<S: serde::Serializer>(at: &UnixMillis, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&at.to_rfc3339_millis())
 }

@@ -79,7 +79,7 @@ async fn a_row_that_is_removed_behind_its_back_is_a_gap_by_name() {
     ];
     assert_eq!(report.gaps, expected);
     assert!(!report.conserved && !report.tenants[0].conserved);
-    assert_eq!(report.gap_count(), 3);
+    assert_eq!(report.gaps_total, 3);
 }
 
 #[tokio::test]
