@@ -116,7 +116,8 @@ async fn cluster_with(scope: &Scope, endpoint: &Value) -> (Cluster, String) {
     let cluster = Cluster::start(urls).await;
     let tenant = cluster.tenant(&[]).await;
     cluster.post_when_known("api", "/v1/endpoints", &tenant.key, endpoint).await;
-    InForce::new(scope, reqwest::Client::new(), &cluster.base("fanout")).await.wait().await;
+    let client = reqwest::Client::new();
+    InForce::new(scope, client, &cluster.base("ingest"), &cluster.base("fanout")).await.wait().await;
     for dispatcher in DISPATCHERS {
         let both = |seen| seen == 2.0;
         wait_for_metric(&cluster.base(dispatcher), "postrider_dispatcher_replicas_seen", "", both).await;

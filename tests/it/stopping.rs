@@ -89,7 +89,8 @@ async fn a_stop_says_what_holds_it_up_and_a_second_signal_ends_it_at_once() {
     let tenant = cluster.tenant(&[]).await;
     let endpoint = json!({"name": "silent", "url": url, "event_types": ["*"], "timeout_seconds": 30});
     cluster.post_when_known("api", "/v1/endpoints", &tenant.key, &endpoint).await;
-    InForce::new(&scope, reqwest::Client::new(), &cluster.base("fanout")).await.wait().await;
+    let client = reqwest::Client::new();
+    InForce::new(&scope, client, &cluster.base("ingest"), &cluster.base("fanout")).await.wait().await;
     cluster.kill9("dispatcher-2").await;
     cluster.post_when_known("ingest", "/v1/publish", &tenant.key, &json!({"type": "a.b", "data": {}})).await;
     let (mut connection, _) = timeout(PATIENCE, silent.accept()).await.expect("in time").expect("a connection");

@@ -71,7 +71,7 @@ impl Deployment {
         assert!(migrated.success(), "postrider migrate: {migrated}\n{}", said());
         let process = command("all").spawn().expect("postrider runs");
         let client = reqwest::Client::new();
-        let in_force = InForce::new(&scope, client.clone(), &base).await;
+        let in_force = InForce::new(&scope, client.clone(), &base, &base).await;
         let operator = Tenant {
             id: "ten_operator".into(),
             client,
@@ -262,16 +262,18 @@ pub(crate) fn binary() -> PathBuf {
 pub(crate) struct InForce {
     database: std::sync::Arc<tokio_postgres::Client>,
     client: reqwest::Client,
-    metrics: String,
+    /// Where ingest and fan-out are.
+    ingest: String,
+    fanout: String,
 }
 
 impl InForce {
-    /// For the fan-out that serves HTTP at `base`.
-    pub(crate) async fn new(scope: &Scope, client: reqwest::Client, base: &str) -> Self {
+    /// For the ingest and the fan-out that serve HTTP at these.
+    pub(crate) async fn new(scope: &Scope, client: reqwest::Client, ingest: &str, fanout: &str) -> Self {
         let connected = tokio_postgres::connect(&scope.database_url, tokio_postgres::NoTls).await;
         let (database, connection) = connected.expect("the database");
         tokio::spawn(connection);
-        Self { database: database.into(), client, metrics: format!("{base}/metrics") }
+        Self { database: database.into(), client, ingest: ingest.into(), fanout: fanout.into() }
     }
 
     /// Waits until both know every edit that is committed now.
@@ -290,15 +292,15 @@ impl InForce {
     }
 
     async fn known(&self) -> i64 {
-        let ingest = self.metric("postrider_ingest_config_version").await;
-        let fanout = self.metric("postrider_fanout_config_version").await;
+        let ingest = self.metric(&self.ingest, "postrider_ingest_config_version").await;
+        let fanout = self.metric(&self.fanout, "postrider_fanout_config_version").await;
         ingest.min(fanout).unwrap_or(-1)
     }
 
     /// The first value of a metric; `None` while there is none.
     #[expect(clippy::cast_possible_truncation, reason = "a metric of whole numbers")]
-    async fn metric(&self, name: &str) -> Option<i64> {
-        let answer = self.client.get(&self.metrics).send().await.expect("metrics");
+    async fn metric(&self, base: &str, name: &str) -> Option<i64> {
+        let answer = self.client.get(format!("{base}/metrics")).send().await.expect("metrics");
         let text = answer.text().await.expect("text");
         let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
         Some(rest.split_whitespace().last()?.parse::<f64>().ok()? as i64)
