@@ -204,7 +204,7 @@ impl Deployment {
     pub(crate) async fn wait_for_metric(&self, name: &str, least: i64) {
         let begun = Instant::now();
         loop {
-            let value = self.in_force.metric(name).await;
+            let value = self.in_force.metric(&self.in_force.fanout, name).await;
             if value.is_some_and(|value| value >= least) {
                 return;
             }
