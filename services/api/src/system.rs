@@ -44,13 +44,13 @@ const QUEUES: [Queue; 9] = [
 pub(crate) struct System {
     /// Processes heard of within the last day. One that stopped in order is not among them; one that was killed is, with an old
     /// `last_seen_at`.
-    services: Vec<Service>,
+    pub(crate) services: Vec<Service>,
     /// What waits, in the order in which work flows. What consumers have in hand is not counted.
-    queues: Vec<QueueStatus>,
-    breakers: BreakersOpen,
+    pub(crate) queues: Vec<QueueStatus>,
+    pub(crate) breakers: BreakersOpen,
     /// `null`: none has run.
     #[schema(required = true)]
-    last_audit: Option<Audit>,
+    pub(crate) last_audit: Option<Audit>,
 }
 
 /// A process.
@@ -58,52 +58,52 @@ pub(crate) struct System {
 pub(crate) struct Service {
     /// What it runs: `ingest`, `fanout`, `dispatcher`, `recorder`, `api`, or `all`.
     #[schema(example = "dispatcher")]
-    name: String,
+    pub(crate) name: String,
     /// Its host's name and a number drawn at its start.
     #[schema(example = "dispatcher-0-1f2e3d4c")]
-    instance: String,
+    pub(crate) instance: String,
     #[schema(example = "0.1.0")]
-    version: String,
+    pub(crate) version: String,
     #[schema(format = DateTime)]
-    started_at: String,
+    pub(crate) started_at: String,
     /// It reports every 10 s.
     #[schema(format = DateTime)]
-    last_seen_at: String,
+    pub(crate) last_seen_at: String,
 }
 
 /// A queue.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct QueueStatus {
     #[schema(example = "postrider.lane.live")]
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// Messages; `null` while the broker is away.
     #[schema(required = true)]
-    messages: Option<u32>,
+    pub(crate) messages: Option<u32>,
     /// The events, deliveries or reports in them, about: a message holds up to 32, on average as many as those that were taken
     /// from the queue lately. `null` while the broker is away.
     #[schema(required = true)]
-    members: Option<u64>,
+    pub(crate) members: Option<u64>,
     /// Who consumes it; `null` while the broker is away.
     #[schema(required = true)]
-    consumers: Option<u32>,
+    pub(crate) consumers: Option<u32>,
 }
 
 /// Endpoints that are held back because they fail.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BreakersOpen {
     /// Breakers that are open.
-    open: u64,
+    pub(crate) open: u64,
     /// Breakers that are about to close.
-    half_open: u64,
+    pub(crate) half_open: u64,
 }
 
 /// Whether everything that was accepted is accounted for.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Audit {
     #[schema(format = DateTime)]
-    ran_at: String,
+    pub(crate) ran_at: String,
     /// Whether nothing is missing.
-    conserved: bool,
+    pub(crate) conserved: bool,
     /// Its figures.
     #[schema(value_type = Object)]
     report: serde_json::Value,

@@ -62,6 +62,7 @@ async function operator(browser) {
   for (const path of ['profiles', 'system']) {
     await page.goto(`/dashboard/operator/${path}`);
     await audit(who, path);
+    if (path === 'system') await page.getByRole('heading', { name: 'Processes' }).waitFor();
   }
   quiet(who);
 }

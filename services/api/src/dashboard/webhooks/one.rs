@@ -21,6 +21,7 @@ use super::super::words::{attribute, schedule};
 use super::list::toggle;
 use super::save::public_key_shown;
 use super::{Id, target};
+use crate::endpoints::breaker::{Breaker, BreakerState};
 use crate::endpoints::handlers;
 use crate::endpoints::model::{EditEndpoint, Endpoint, Status};
 use crate::request::Params;
@@ -51,6 +52,7 @@ pub(super) async fn show(
             p.warning role="note" { strong { "Postrider switched it off: " } (reason)
                 @if let Some(at) = &endpoint.disabled_at { ", " (time(at)) } ". Mend the receiver, then switch it on again." }
         }
+        (breaker(&endpoint.breaker))
         section.panel aria-labelledby="last-day" {
             h2 #last-day { "Last 24 hours" }
             (tiles(&figures.total))
@@ -65,6 +67,20 @@ pub(super) async fn show(
         @if let Some(key) = &endpoint.public_key { (public_key_shown(key)) }
         @if endpoint.url.is_some() { (how_to(&page.profile)) }
     }))
+}
+
+/// Why deliveries wait, when the endpoint is what they wait for.
+fn breaker(breaker: &Breaker) -> Markup {
+    let said = match breaker.state {
+        BreakerState::Closed => return html! {},
+        BreakerState::Open => {
+            "This endpoint keeps failing. It gets one attempt at a time until it answers again; nothing is skipped."
+        }
+        BreakerState::HalfOpen => {
+            "This endpoint answers again. It still gets one attempt at a time, until it has answered a few in a row."
+        }
+    };
+    html! { p.warning role="note" { (said) @if let Some(since) = &breaker.since { " Since " (time(since)) "." } } }
 }
 
 fn settings(page: &Page, endpoint: &Endpoint, at: &str) -> Markup {
