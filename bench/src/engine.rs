@@ -167,6 +167,25 @@ impl Engine {
         self.api("GET", &format!("{target}{joint}tenant={}", tenant.id), Value::Null).await
     }
 
+    /// Signs the operator in to the dashboard: the cookie of a session, which is put into the database.
+    pub(crate) async fn sign_in(&self, database: &tokio_postgres::Client) -> anyhow::Result<String> {
+        let token = format!("bench-{}", std::process::id());
+        let sql = "INSERT INTO dashboard_sessions (token_hash, key_hash, created_at, expires_at)
+                   VALUES (sha256(convert_to($1, 'UTF8')), sha256(convert_to($2, 'UTF8')), now(), now() + interval '1 hour')";
+        database.execute(sql, &[&token, &OPERATOR_KEY]).await.context("sign in")?;
+        Ok(format!("postrider_session={token}"))
+    }
+
+    /// Reads a page of the dashboard.
+    pub(crate) async fn page(&self, cookie: &str, target: &str) -> anyhow::Result<()> {
+        let address = self.address("api");
+        let mut connection = Connection::open(address).await?;
+        let request = http::request("GET", target, address, &format!("cookie: {cookie}\r\n"), b"");
+        let status = connection.send(&request).await?.status;
+        anyhow::ensure!(status == 200, "GET {target}: {status}");
+        Ok(())
+    }
+
     /// How many deliveries the tenant's endpoints count as succeeded, when the API says so.
     pub(crate) async fn recorded(&self, tenant: &Tenant) -> Option<u64> {
         let target = format!("/v1/endpoints?tenant={}&limit=200", tenant.id);

@@ -1,4 +1,4 @@
-//! Reading the log when it is large: how long the API takes for what people look at.
+//! Reading the log when it is large: how long the API, and the pages of the dashboard, take for what people look at.
 //!
 //! The rows are written straight into the database (30 days, every row of one tenant, which is the hardest case for a
 //! list); a real event is published at the end, whose rows are the ones that are read one by one.
@@ -75,9 +75,28 @@ pub(crate) async fn measure(
         format!("/v1/endpoints/{first}/stats"),
         "/v1/attributes/sending_domain".to_owned(),
     ];
+    let at = |page: &str| format!("/dashboard/{}{page}", tenant.id);
+    let pages = [
+        at("/webhooks"),
+        at(&format!("/webhooks/{first}")),
+        at(&format!("/webhooks/{first}/edit")),
+        at("/deliveries"),
+        at(&format!("/deliveries?endpoint_id={first}&status=failed")),
+        at("/deliveries?type=bench.never"),
+        at(&format!("/deliveries/{delivery}")),
+        at("/events"),
+        at("/events?attributes.sending_domain=d7.example.com"),
+        at(&format!("/events/{event}")),
+        at("/replays"),
+        at("/health"),
+        "/dashboard/operator/tenants".to_owned(),
+        "/dashboard/operator/dead-letters".to_owned(),
+        "/dashboard/operator/system".to_owned(),
+    ];
+    let cookie = sign_in(engine, database_url).await?;
     let mut reads = Vec::new();
-    for target in targets {
-        let read = time(engine, &tenant, &target).await?;
+    for target in targets.into_iter().chain(pages) {
+        let read = time(engine, &tenant, &cookie, &target).await?;
         say(&read.text());
         reads.push(read);
     }
@@ -91,13 +110,27 @@ impl Read {
     }
 }
 
-async fn time(engine: &Engine, tenant: &Tenant, target: &str) -> anyhow::Result<Read> {
+async fn sign_in(engine: &Engine, database_url: &str) -> anyhow::Result<String> {
+    let (client, connection) = tokio_postgres::connect(database_url, NoTls).await.context("connect to PostgreSQL")?;
+    let driving = tokio::task::spawn_local(connection);
+    let cookie = engine.sign_in(&client).await?;
+    drop(client);
+    driving.await?.context("the connection to PostgreSQL")?;
+    Ok(cookie)
+}
+
+async fn time(engine: &Engine, tenant: &Tenant, cookie: &str, target: &str) -> anyhow::Result<Read> {
     let (mut took, mut members) = (Vec::with_capacity(REPEATS), None);
     for _ in 0..REPEATS {
         let began = Instant::now();
-        let answer = engine.read(tenant, target).await?;
+        let answer = if target.starts_with("/dashboard") {
+            engine.page(cookie, target).await?;
+            None
+        } else {
+            Some(engine.read(tenant, target).await?)
+        };
         took.push(began.elapsed().as_secs_f64() * 1000.0);
-        members = answer["data"].as_array().map(Vec::len);
+        members = answer.as_ref().and_then(|answer| answer["data"].as_array()).map(Vec::len);
     }
     took.sort_by(f64::total_cmp);
     let slowest_ms = took.last().copied().unwrap_or_default();
