@@ -140,6 +140,7 @@ fn announce(engines: &Engines, keys: &keys::Keys, listen: SocketAddr, folder: &P
     let folder = folder.strip_prefix(std::env::current_dir().unwrap_or_default()).unwrap_or(folder).display();
     report::line(format!("\nPostrider is up on http://{listen} (Ctrl-C stops everything)\n"));
     report::line(format!("  operator key   {}", keys.operator));
+    report::line(format!("  dashboard      http://{listen}/dashboard (sign in with the operator key)"));
     report::line(format!("  API document   http://{listen}/openapi.json"));
     report::line(format!("  metrics        http://{listen}/metrics"));
     for engine in &engines.described {
