@@ -127,6 +127,8 @@ async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher
     assert_eq!(made.document.header_names, ["X-Api-Key"]);
     assert_eq!(store.get_endpoint(Some(tenant.id), made.id).await.unwrap(), Some(made.clone()));
     assert_eq!(store.get_endpoint(Some(TenantId::generate()), made.id).await.unwrap(), None);
+    assert_eq!(store.endpoint_names(tenant.id, 200).await.unwrap(), [(made.id, "first".to_owned())]);
+    assert_eq!(store.endpoint_names(TenantId::generate(), 200).await.unwrap(), []);
 
     let dispatch = store.endpoint_for_dispatch(made.id).await.unwrap().unwrap();
     assert_eq!(dispatch.secrets.current.expose_secret(), "whsec_c2VjcmV0");

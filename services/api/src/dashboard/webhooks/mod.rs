@@ -22,7 +22,11 @@ use super::page::Page;
 use crate::Api;
 use crate::endpoints::handlers::{self, endpoint_id};
 use crate::endpoints::model::{Endpoint, EndpointPage};
+use crate::errors::store_problem;
 use crate::request::Params;
+
+/// Endpoints whose names are shown instead of their ids.
+const NAMES_MAX: u32 = 200;
 
 pub(super) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
@@ -41,11 +45,10 @@ pub(super) async fn endpoints(api: &Arc<Api>, page: &Page, params: Params) -> Re
     Ok(handlers::list(State(Arc::clone(api)), page.caller, params).await?.0)
 }
 
-/// The names of the tenant's endpoints, by id; of the newest 200.
+/// The names of the tenant's endpoints, by id; of the newest ones.
 pub(super) async fn names(api: &Arc<Api>, page: &Page) -> Result<HashMap<String, String>, Failure> {
-    let all = Params::of([("limit".to_owned(), "200".to_owned())]);
-    let listed = endpoints(api, page, all).await?;
-    Ok(listed.data.into_iter().map(|item| (item.endpoint.id, item.endpoint.name)).collect())
+    let named = api.store.endpoint_names(page.tenant.id, NAMES_MAX).await.map_err(store_problem)?;
+    Ok(named.into_iter().map(|(id, name)| (id.to_string(), name)).collect())
 }
 
 /// The endpoint that the address names, if it is this tenant's.
