@@ -28,7 +28,6 @@ mod failure;
 mod form;
 mod health;
 mod layout;
-mod limiter;
 mod operator;
 mod page;
 mod parts;
@@ -49,7 +48,6 @@ use axum::routing::get;
 use postrider_runtime::problem::Problem;
 
 use self::failure::Failure;
-use self::limiter::Limiter;
 use crate::{Api, request};
 
 /// What every answer under `/dashboard` carries.
@@ -69,12 +67,11 @@ const SECURITY: [(HeaderName, &str); 6] = [
 /// What pages work with.
 pub(crate) struct Dashboard {
     api: Arc<Api>,
-    sign_ins: Limiter,
 }
 
 /// `/`, and everything under `/dashboard`.
 pub(crate) fn routes(api: Arc<Api>) -> Router {
-    let dashboard = Arc::new(Dashboard { api, sign_ins: Limiter::default() });
+    let dashboard = Arc::new(Dashboard { api });
     let pages = Router::new()
         .route("/dashboard", get(session::home))
         .route("/dashboard/assets/{file}", get(assets::serve))

@@ -88,19 +88,18 @@ async fn a_session_begins_with_a_key_ends_with_sign_out_and_with_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_keys_and_keys_that_only_publish_are_refused_and_guessing_is_slowed_down() {
+async fn wrong_keys_and_keys_that_only_publish_are_refused_and_lock_nobody_else_out() {
     let world = World::new("dash_wrong").await;
     let tenant = world.tenant("standard").await;
     let publisher = world.key(&tenant.id, &["publish"]).await;
     let page = post(&world, "", "/dashboard/sign-in", &[("key", &publisher)]).await;
     assert_eq!((page.status, page.headers.contains_key("set-cookie")), (StatusCode::FORBIDDEN, false));
-    let mut statuses = BTreeSet::new();
-    for _ in 0..31 {
+    for _ in 0..50 {
         let page = post(&world, "", "/dashboard/sign-in", &[("key", "prk_guess")]).await;
         assert!(!page.headers.contains_key("set-cookie") && !page.text.contains("prk_guess"));
-        statuses.insert(page.status.as_u16());
+        assert_eq!(page.status, StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(statuses, BTreeSet::from([401, 429]));
+    sign_in(&world, &tenant.key).await;
     let request = Request::post("/dashboard/sign-in").header("sec-fetch-site", "cross-site");
     let page = send(&world, request.body(Body::from(format!("key={}", tenant.key))).unwrap()).await;
     assert_eq!(page.status, StatusCode::FORBIDDEN, "no other site signs a visitor in");
