@@ -249,7 +249,8 @@ mod tests {
     /// A server with one connection, whose answers are larger than what the system holds for a client that does not read.
     async fn start_large(answer_max: Duration) -> Server {
         let large = axum::body::Bytes::from(vec![b'a'; LARGE]);
-        let router = Router::new().route("/large", get(move || async move { large })).route("/", get(|| async { "hi" }));
+        let router =
+            Router::new().route("/large", get(move || async move { large })).route("/", get(|| async { "hi" }));
         start(router, ServeOptions { connections_max: 1, answer_max, ..ServeOptions::default() }).await
     }
 
