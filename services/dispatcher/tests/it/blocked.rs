@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use postrider_broker::{PublishState, SingleRoute, ladder};
+use postrider_broker::{SingleRoute, ladder};
 use postrider_model::delivery::{DeliveryStatus, Lane};
-use postrider_model::time::UnixMillis;
 use postrider_testkit::engines::PrivateRabbit;
 
 use crate::receiver::{Receiver, Reply};
@@ -28,16 +27,13 @@ async fn while_the_broker_takes_nothing_no_post_is_made_and_what_was_made_is_rep
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
     world.wait_for_depth("postrider.delay.9000", 0).await;
     world.wait_for_depth("postrider.lane.live", 0).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(receiver.received().len(), 1, "a POST was made whose outcome could not be published");
+
     rabbit.ctl(&["set_disk_free_limit", "50MB"]).await.unwrap();
-    world.broker.publish_state().wait_for(|state| *state == PublishState::Up).await.unwrap();
-    let lifted = UnixMillis::now();
     for task in [&out, &later] {
         assert_eq!(world.report_of(task).await.status, DeliveryStatus::Delivered);
     }
-    let received = receiver.received();
-    assert_eq!(received.len(), 2);
-    // Both connections are told at about the same time; lifting the alarm took longer.
-    let early = received[1].at.until(lifted);
-    assert!(early < Duration::from_millis(300), "a POST was made {early:?} before its outcome could be published");
+    assert_eq!(receiver.received().len(), 2);
     world.finish().await;
 }
