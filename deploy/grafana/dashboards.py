@@ -57,6 +57,7 @@ OVERVIEW = [
     ]),
     ("Audit", "short", "What does not add up between accepted, decided and ended; 0 is right.", [
         ("max(postrider_recorder_audit_gaps)", "gaps"),
+        ("max(postrider_recorder_audit_unbalanced)", "days out of balance"),
     ]),
 ]
 

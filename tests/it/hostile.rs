@@ -1,7 +1,13 @@
 //! What producers send by mistake or on purpose: it is taken as it is or refused with a reason, over HTTP and from the
 //! exchange alike, and whoever comes next is served.
 
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::sleep;
 
 use crate::harness::{Deployment, Message, Producer, Receiver};
 
@@ -123,4 +129,60 @@ async fn whatever_a_producer_sends_is_taken_as_it_is_or_refused_with_a_reason() 
     let next = tenant.publish(&json!({"type": "a.b", "data": "well"})).await;
     tenant.wait_for_delivery(&next, "delivered").await;
     assert_eq!(receiver.all().len(), before + 1, "nothing of what was refused was delivered");
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_publishes_too_fast_is_told_when_to_come_back_and_nobody_else_is() {
+    let deployment = Deployment::start("greedy").await;
+    let (greedy, calm) = (deployment.tenant("standard").await, deployment.tenant("standard").await);
+    deployment
+        .operator()
+        .patch(&format!("/v1/tenants/{}", greedy.id), &json!({"limits": {"events_per_second": 1}}))
+        .await;
+    deployment.configuration_in_force().await;
+    let publish = async |tenant: &crate::harness::Tenant| {
+        let request = tenant.client.post(format!("{}/v1/publish", tenant.base)).bearer_auth(&tenant.key);
+        request.body(r#"{"type":"a.b","data":1}"#).send().await.expect("an answer")
+    };
+    let begun = Instant::now();
+    let late = loop {
+        let answer = publish(&greedy).await;
+        if answer.status() == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status(), 202);
+        assert!(begun.elapsed() < PATIENCE, "one event a second is no limit");
+    };
+    let after = late.headers()["retry-after"].to_str().expect("text").parse::<u64>().expect("seconds");
+    assert!((1..=60).contains(&after), "{after}");
+    assert_eq!(late.headers()["content-type"], "application/problem+json");
+    assert_eq!(publish(&calm).await.status(), 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_clients_than_file_descriptors_cost_nobody_the_process() {
+    let (deployment, receiver) = (Deployment::start("descriptors").await, Receiver::start().await);
+    let tenant = deployment.tenant("standard").await;
+    tenant.endpoint(json!({"name": "all", "url": receiver.url("/"), "event_types": ["*"]})).await;
+    let pid = deployment.pid();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process").count();
+    let limit = format!("--nofile={0}:{0}", open + 20);
+    let limited =
+        Command::new("prlimit").args(["--pid", &pid.to_string(), &limit]).status().await.expect("prlimit runs");
+    assert!(limited.success(), "{limited}");
+
+    let address = deployment.operator().base.trim_start_matches("http://").to_owned();
+    let clients = join_all((0..100).map(|_| TcpStream::connect(&address))).await;
+    let begun = Instant::now();
+    while !deployment.log().contains("cannot accept a connection") {
+        assert!(begun.elapsed() < PATIENCE, "a hundred clients fit into twenty descriptors");
+        sleep(LOOK_EVERY).await;
+    }
+
+    drop(clients);
+    let event = tenant.publish(&json!({"type": "a.b", "data": "well"})).await;
+    tenant.wait_for_delivery(&event, "delivered").await;
 }

@@ -43,6 +43,7 @@ mod receiving;
 mod replays;
 mod reserialised;
 mod restarts;
+mod retention;
 mod retries;
 mod retry_after;
 mod rotation;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Answer, Deployment, Receiver, instant};
+use crate::harness::{Answer, Deployment, Receiver, Stage, instant};
 
 #[tokio::test]
 async fn a_retry_after_30_minutes_is_parked_on_the_rung_of_30_minutes() {
@@ -29,6 +29,15 @@ async fn a_retry_after_30_minutes_is_parked_on_the_rung_of_30_minutes() {
     // It is the broker that keeps it: the engine may go.
     deployment.stop().await;
     assert_eq!(deployment.messages("postrider.delay.1800000").await, Some(1));
+}
+
+#[tokio::test]
+async fn the_standard_schedule_parks_each_retry_on_its_rung_and_fails_after_the_last() {
+    let stage = Stage::of("standard").await;
+    stage.endpoint(json!({})).await;
+    // Standard Webhooks 1.0.0, "Retry schedule": 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h.
+    let seconds = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+    stage.check_schedule(r#"{"type":"report.ready","data":{}}"#, &seconds, 0.0).await;
 }
 
 #[tokio::test]

@@ -27,6 +27,11 @@ struct Starting {
 
 impl Starting {
     fn with(amqp_url: &str, database_url: &str) -> Self {
+        Self::set(amqp_url, database_url, &[])
+    }
+
+    /// The same with settings of its own.
+    fn set(amqp_url: &str, database_url: &str, settings: &[(&str, &str)]) -> Self {
         let logs = tempfile::tempdir().expect("a folder");
         let log = std::fs::File::create(logs.path().join("log")).expect("a log file");
         let child = Command::new(binary())
@@ -36,6 +41,7 @@ impl Starting {
             .env("POSTRIDER_DATABASE_URL", database_url)
             .env("POSTRIDER_OPERATOR_KEYS", OPERATOR_KEY)
             .env("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the same file"))
             .stderr(log)
@@ -76,6 +82,24 @@ async fn a_process_that_starts_without_its_engines_says_what_it_waits_for_and_st
     without_broker.says("cannot connect to the broker, trying on").await;
     without_database.stops_in_order().await;
     without_broker.stops_in_order().await;
+}
+
+#[tokio::test]
+async fn a_process_warns_at_its_start_of_what_opens_the_way_into_this_network() {
+    let nowhere = format!("postgres://postrider@127.0.0.1:{}/none", free_port());
+    let settings = [
+        ("POSTRIDER_EGRESS_PROXY", "http://user:hidden@127.0.0.1:3128"),
+        ("POSTRIDER_EGRESS_ALLOW", "0.0.0.0/0"),
+        ("POSTRIDER_EGRESS_ALLOW_HTTP", "true"),
+    ];
+    let mut process = Starting::set("amqp://127.0.0.1:1", &nowhere, &settings);
+    process.says("the proxy resolves them once more").await;
+    process.says("POSTRIDER_EGRESS_ALLOW opens every address").await;
+    process.says("deliveries may travel unencrypted").await;
+    process.says("waiting for the database").await;
+    let log = std::fs::read_to_string(process.logs.path().join("log")).expect("the log");
+    assert!(!log.contains("hidden"), "{log}");
+    process.stops_in_order().await;
 }
 
 #[tokio::test]

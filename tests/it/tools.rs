@@ -3,12 +3,13 @@
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use postrider_testkit::engines::Scope;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Deployment, Stage, binary};
+use crate::harness::{Cluster, InForce, Receiver, Stage, Urls, binary};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -16,14 +17,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const KEY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const NEW_KEY: &str = "k2:HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
 
-async fn tool(deployment: &Deployment, arguments: &[&str], master_keys: &str) -> Output {
+async fn tool(scope: &Scope, arguments: &[&str], master_keys: &str) -> Output {
     let mut command = Command::new(binary());
-    command.args(arguments).env("POSTRIDER_DATABASE_URL", &deployment.scope().database_url);
+    command.args(arguments).env("POSTRIDER_DATABASE_URL", &scope.database_url);
     command.env("POSTRIDER_MASTER_KEYS", master_keys).kill_on_drop(true).output().await.expect("postrider runs")
 }
 
-async fn audit(deployment: &Deployment) -> (Option<i32>, Value) {
-    let said = tool(deployment, &["audit", "--json", "--settle", "3s"], KEY).await;
+async fn audit(scope: &Scope) -> (Option<i32>, Value) {
+    let said = tool(scope, &["audit", "--json", "--settle", "3s"], KEY).await;
     let report = serde_json::from_slice(&said.stdout).unwrap_or_else(|error| {
         panic!("{error}: {}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr))
     });
@@ -50,7 +51,7 @@ async fn the_audit_holds_under_traffic_and_names_what_is_removed_behind_its_back
         accepted
     });
     for _ in 0..3 {
-        let (code, report) = audit(&stage.deployment).await;
+        let (code, report) = audit(stage.deployment.scope()).await;
         assert_eq!((code, &report["conserved"]), (Some(0), &json!(true)), "{report:#}");
     }
     stop.cancel();
@@ -59,7 +60,7 @@ async fn the_audit_holds_under_traffic_and_names_what_is_removed_behind_its_back
     // Every number is reported as settled, and everything has come to its end.
     let begun = Instant::now();
     loop {
-        let (code, report) = audit(&stage.deployment).await;
+        let (code, report) = audit(stage.deployment.scope()).await;
         assert_eq!(code, Some(0), "{report:#}");
         let (day, numbers) = (&report["tenants"][0], &report["instances"][0]);
         if day["delivered"] == json!(accepted) && numbers["settled_below"] == json!(accepted) {
@@ -79,15 +80,61 @@ async fn the_audit_holds_under_traffic_and_names_what_is_removed_behind_its_back
     tokio::spawn(connection);
     let removed = database.execute("DELETE FROM events WHERE id = 'audited-3'", &[]).await.expect("removed");
     assert_eq!(removed, 1);
-    let (code, report) = audit(&stage.deployment).await;
+    let (code, report) = audit(stage.deployment.scope()).await;
     assert_eq!((code, &report["conserved"]), (Some(1), &json!(false)), "{report:#}");
     let instance = &report["instances"][0]["instance"];
     assert_eq!(report["gaps"][0], json!({"missing": "numbers", "instance": instance, "first": 3, "last": 3}));
-    let said = tool(&stage.deployment, &["audit", "--settle", "0s"], KEY).await;
+    let said = tool(stage.deployment.scope(), &["audit", "--settle", "0s"], KEY).await;
     let text = String::from_utf8_lossy(&said.stdout);
     assert!(text.contains("NOT CONSERVED") && text.contains(r#""missing":"numbers""#), "{text}");
     let kept = database.query_one("SELECT count(*) FROM audits WHERE NOT conserved", &[]).await.expect("a count");
     assert_eq!(kept.get::<_, i64>(0), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_does_not_add_up_without_a_gap_is_an_exit_code_and_a_metric() {
+    let scope = Scope::new("unbalanced").await;
+    let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
+    let mut cluster = Cluster::start(urls).await;
+    let receiver = Receiver::start().await;
+    let publisher = cluster.tenant(&[(&receiver.url("/"), json!({}))]).await;
+    let client = reqwest::Client::new();
+    InForce::new(&scope, client, &cluster.base("ingest"), &cluster.base("fanout")).await.wait().await;
+    let event = json!({"id": "e", "type": "a.b", "data": {}});
+    cluster.post_when_known("ingest", "/v1/publish", &publisher.key, &event).await;
+    let begun = Instant::now();
+    while audit(&scope).await.1["tenants"][0]["delivered"] != json!(1) {
+        assert!(begun.elapsed() < PATIENCE, "nothing is delivered");
+        sleep(LOOK_EVERY).await;
+    }
+    let (code, report) = audit(&scope).await;
+    assert_eq!((code, &report["conserved"]), (Some(0), &json!(true)), "{report:#}");
+
+    // Counted twice: nothing is missing that could be named, and yet what matched is not what was delivered.
+    let (database, connection) =
+        tokio_postgres::connect(&scope.database_url, tokio_postgres::NoTls).await.expect("the database");
+    tokio::spawn(connection);
+    let twice = "UPDATE decisions SET matched = matched || matched WHERE event_id = 'e'";
+    assert_eq!(database.execute(twice, &[]).await.expect("changed"), 1);
+    let (code, report) = audit(&scope).await;
+    assert_eq!((code, &report["gaps_total"]), (Some(1), &json!(0)), "{report:#}");
+    assert_eq!(report["tenants"][0]["conserved"], json!(false));
+
+    // A recorder shows what the last audit found, from its start on.
+    cluster.terminate("recorder").await;
+    cluster.restart("recorder").await;
+    let url = cluster.base("recorder") + "/metrics";
+    let metric = async |name: &str| {
+        let text = reqwest::get(&url).await.expect("metrics").text().await.expect("text");
+        let value = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.rsplit(' ').next());
+        value.map(str::to_owned)
+    };
+    let begun = Instant::now();
+    while metric("postrider_recorder_audit_unbalanced").await.as_deref() != Some("1") {
+        assert!(begun.elapsed() < PATIENCE, "the metric does not show it");
+        sleep(LOOK_EVERY).await;
+    }
+    assert_eq!(metric("postrider_recorder_audit_gaps").await.as_deref(), Some("0"));
 }
 
 #[tokio::test]
@@ -104,12 +151,12 @@ async fn secrets_are_sealed_again_with_the_first_key_and_the_old_one_is_not_need
     let stage = Stage::of("standard").await;
     stage.endpoint(json!({"headers": {"x-own": "value"}})).await;
     let keys = format!("{NEW_KEY},{KEY}");
-    let done = tool(&stage.deployment, &["reencrypt"], &keys).await;
+    let done = tool(stage.deployment.scope(), &["reencrypt"], &keys).await;
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success() && text.contains("2 values sealed by k1 were sealed again"), "{done:?}");
-    let alone = tool(&stage.deployment, &["reencrypt"], NEW_KEY).await;
+    let alone = tool(stage.deployment.scope(), &["reencrypt"], NEW_KEY).await;
     assert!(String::from_utf8_lossy(&alone.stdout).contains("no other key is needed any more"), "{alone:?}");
-    let refused = tool(&stage.deployment, &["reencrypt"], KEY).await;
+    let refused = tool(stage.deployment.scope(), &["reencrypt"], KEY).await;
     assert!(!refused.status.success());
     let text = String::from_utf8_lossy(&refused.stderr);
     assert!(text.contains("master key \"k2\", which is not configured"), "{text}");

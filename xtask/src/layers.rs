@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Crates that are never shipped.
-const TOOLS: &[&str] = &["postrider-testkit", "postrider-tests", "postrider-bench", "xtask"];
+const TOOLS: &[&str] = &["postrider-testkit", "postrider-fuzz", "postrider-tests", "postrider-bench", "xtask"];
 
 /// Crates of other people that only some of ours may use outside of tests.
 const OWNERS: &[(&str, &str)] = &[

@@ -28,6 +28,9 @@ mod numbers;
 mod pressure;
 mod request;
 
+#[cfg(test)]
+mod hostile;
+
 use std::sync::Arc;
 
 use axum::Router;

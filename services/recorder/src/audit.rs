@@ -16,7 +16,7 @@ const SHARE: u32 = 20;
 pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) {
     let mut pause = match store.last_audit().await {
         Ok(Some(last)) => {
-            metrics::audited(last.gaps(), last.ran_at);
+            metrics::audited(last.gaps(), last.unbalanced(), last.ran_at);
             every.saturating_sub(last.ran_at.until(UnixMillis::now()))
         }
         // The first audit of all, or a database that is away: it says so when it is asked.
@@ -28,12 +28,10 @@ pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) 
         pause = every.max(begun.elapsed() * SHARE);
         match audited {
             Ok(report) => {
-                metrics::audited(report.gaps_total, report.ran_at);
+                let (gaps, unbalanced) = (report.gaps_total, report.unbalanced());
+                metrics::audited(gaps, unbalanced, report.ran_at);
                 if !report.conserved {
-                    tracing::error!(
-                        gaps = report.gaps_total,
-                        "an audit found what is missing; `postrider audit` names it"
-                    );
+                    tracing::error!(gaps, unbalanced, "an audit does not add up; `postrider audit` says where");
                 }
             }
             Err(error) => tracing::warn!(%error, "cannot audit now"),

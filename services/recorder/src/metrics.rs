@@ -32,6 +32,8 @@ pub(crate) const PARTITIONS: &str = "postrider_recorder_partitions_total";
 pub(crate) const RECONCILED: &str = "postrider_recorder_reconciled_total";
 /// What the last audit found missing.
 pub(crate) const AUDIT_GAPS: &str = "postrider_recorder_audit_gaps";
+/// Days of tenants whose equations did not hold in the last audit.
+pub(crate) const AUDIT_UNBALANCED: &str = "postrider_recorder_audit_unbalanced";
 /// When the last audit ran, seconds since 1970.
 pub(crate) const AUDIT_RAN: &str = "postrider_recorder_audit_timestamp_seconds";
 
@@ -48,6 +50,7 @@ pub(crate) fn describe() {
     describe_counter!(REPLAYED, "deliveries made by replays");
     describe_counter!(RECONCILED, "what was lost behind our back and is on its way again, or ended");
     describe_gauge!(AUDIT_GAPS, "what the last audit found missing");
+    describe_gauge!(AUDIT_UNBALANCED, "days of tenants whose equations did not hold in the last audit");
     describe_gauge!(AUDIT_RAN, "when the last audit ran");
     describe_counter!(PARTITIONS, "partitions made and dropped");
     // There from the start, so that the first increase is seen as one.
@@ -131,7 +134,8 @@ pub(crate) fn reconciled(what: Reconciled, count: usize) {
     counter!(RECONCILED, "what" => what).increment(count as u64);
 }
 
-pub(crate) fn audited(gaps: u64, at: UnixMillis) {
+pub(crate) fn audited(gaps: u64, unbalanced: u64, at: UnixMillis) {
     gauge!(AUDIT_GAPS).set(gaps as f64);
+    gauge!(AUDIT_UNBALANCED).set(unbalanced as f64);
     gauge!(AUDIT_RAN).set(at.0 as f64 / 1_000.0);
 }

@@ -102,7 +102,43 @@ pub(crate) fn text(value: &AMQPValue) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn value() -> impl Strategy<Value = AMQPValue> {
+        prop_oneof![
+            vec(any::<u8>(), 0..2_000).prop_map(|bytes| AMQPValue::LongString(bytes.into())),
+            vec(any::<u8>(), 0..2_000).prop_map(|bytes| AMQPValue::ByteArray(bytes.into())),
+            any::<u64>().prop_map(AMQPValue::Timestamp),
+            any::<i64>().prop_map(AMQPValue::LongLongInt),
+            any::<i8>().prop_map(AMQPValue::ShortShortInt),
+            any::<f64>().prop_map(AMQPValue::Double),
+            any::<f32>().prop_map(AMQPValue::Float),
+            any::<bool>().prop_map(AMQPValue::Boolean),
+            Just(AMQPValue::Void),
+            Just(AMQPValue::FieldTable(FieldTable::default())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_headers_a_producer_sets_are_text_within_the_bound_and_are_sent_on_the_same(
+            values in btree_map("[a-z:-]{0,40}|x-death|x-first-death-queue", value(), 0..40),
+        ) {
+            let mut table = FieldTable::default();
+            for (name, value) in values {
+                table.insert(name.as_str().into(), value);
+            }
+            let message = PublicMessage { headers: headers(&table), ..PublicMessage::default() };
+            let bytes: usize = message.headers.iter().map(|(name, text)| name.len() + text.len()).sum();
+            prop_assert!(bytes <= HEADERS_BYTES_MAX);
+            let sent_on = headers(&message.own_headers());
+            let own: Vec<_> = message.headers.into_iter().filter(|(name, _)| is_the_producers(name)).collect();
+            prop_assert_eq!(sent_on, own);
+        }
+    }
 
     #[test]
     fn what_the_broker_wrote_is_not_sent_on_as_the_producers() {

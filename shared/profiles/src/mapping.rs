@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use postrider_model::event::{Attributes, EventType};
+use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use postrider_model::time::UnixMillis;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -120,7 +121,8 @@ impl Mapping {
     /// The events that a record says: one a recipient, none when no rule takes it.
     ///
     /// # Errors
-    /// Not JSON, or without a type, a time or a recipient that can be read.
+    /// Not JSON, without a type, a time or a recipient that can be read, or of more recipients than a batch has events or, with
+    /// the record repeated for each, bytes.
     pub fn events(&self, record: &[u8]) -> Result<Vec<MappedEvent>, NotARecord> {
         let record: Value = serde_json::from_slice(record).map_err(|error| NotARecord(error.to_string()))?;
         let kind = record.get("type").and_then(Value::as_str);
@@ -132,6 +134,11 @@ impl Mapping {
         let rule = self.rules.iter().find(|rule| rule.takes(kind, &record));
         let Some(event_type) = rule.and_then(|rule| rule.event_type.as_ref()) else { return Ok(Vec::new()) };
         let whole = record.to_string();
+        if recipients.len() > BATCH_EVENTS_MAX.min(BATCH_BYTES_MAX / whole.len().max(1)) {
+            let (recipients, bytes) = (recipients.len(), whole.len());
+            let allowed = format!("at most {BATCH_EVENTS_MAX}, and {BATCH_BYTES_MAX} bytes of events");
+            return Err(NotARecord(format!("{recipients} recipients of a record of {bytes} bytes: {allowed}")));
+        }
         let event = |recipient: String| {
             let mut one = record.clone();
             if let Some(member) = one.get_mut("recipient") {

@@ -1,7 +1,9 @@
 //! The HTTP server under every service: HTTP/1.1, bounded in connections, header bytes and patience, drained on stop.
 //!
 //! TCP_NODELAY is on: an answer of a few hundred bytes must not wait for a delayed ACK. A client that is slow with its
-//! headers or its body is cut off; one over the connection limit waits in the kernel's accept queue.
+//! headers or its body, or does not read its answer, is cut off; one over the connection limit waits in the kernel's accept queue.
+
+mod socket;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
+use self::socket::Socket;
 use crate::drain::{self, Drained};
 use crate::problem::Problem;
 
@@ -33,6 +36,8 @@ pub struct ServeOptions {
     pub body_pause_max: Duration,
     /// How long a request may take from its headers to its answer, its body included.
     pub request_max: Duration,
+    /// How long a client may take to take its answer, once the system's buffers are full.
+    pub answer_max: Duration,
     /// Most bytes of a request's line and headers.
     pub header_bytes_max: usize,
     /// How long requests in hand may take after the stop.
@@ -47,6 +52,7 @@ impl Default for ServeOptions {
             body_pause_max: Duration::from_secs(30),
             // More than the longest thing that anybody waits for: a test call, of 60 s and a little.
             request_max: Duration::from_secs(120),
+            answer_max: Duration::from_secs(60),
             header_bytes_max: 64 * 1024,
             drain_max: Duration::from_secs(20),
         }
@@ -86,7 +92,7 @@ pub async fn serve_with(
         // Refused only by a socket that is closed already; serving it then ends by itself.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = server.serve_connection(TokioIo::new(stream), service);
+        let connection = server.serve_connection(TokioIo::new(Socket::new(stream, options.answer_max)), service);
         let (stop, abandon) = (stop.clone(), abandon.clone());
         tasks.spawn(async move {
             let _slot: OwnedSemaphorePermit = slot;
@@ -238,6 +244,57 @@ mod tests {
         let _ = read.read_to_end(&mut answer).await;
         assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
         dripping.await.unwrap();
+    }
+
+    /// A server with one connection, whose answers are larger than what the system holds for a client that does not read.
+    async fn start_large(answer_max: Duration) -> Server {
+        let large = axum::body::Bytes::from(vec![b'a'; LARGE]);
+        let router =
+            Router::new().route("/large", get(move || async move { large })).route("/", get(|| async { "hi" }));
+        start(router, ServeOptions { connections_max: 1, answer_max, ..ServeOptions::default() }).await
+    }
+
+    /// Bytes of a large answer.
+    const LARGE: usize = 32 * 1024 * 1024;
+
+    /// The only connection is free again.
+    async fn serves_the_next(server: &Server) {
+        let next = exchange(server.address, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let answer = tokio::time::timeout(Duration::from_secs(10), next).await.expect("the slow client is cut off");
+        assert!(answer.ends_with("hi"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_its_answer_is_cut_off() {
+        let server = start_large(Duration::from_millis(200)).await;
+        let mut mute = TcpStream::connect(server.address).await.unwrap();
+        mute.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        serves_the_next(&server).await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_its_answer_in_drips_is_cut_off_though_it_never_pauses_for_long() {
+        let server = start_large(Duration::from_millis(200)).await;
+        let mut dripping = TcpStream::connect(server.address).await.unwrap();
+        dripping.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let reading = tokio::spawn(async move {
+            let (mut taken, mut some) = (0, [0; 64 * 1024]);
+            while let Ok(read @ 1..) = dripping.read(&mut some).await {
+                taken += read;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            taken
+        });
+        serves_the_next(&server).await;
+        assert!(reading.await.unwrap() < LARGE);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_gets_all_of_a_large_answer() {
+        let server = start_large(Duration::from_secs(10)).await;
+        let answer = exchange(server.address, "GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(answer.len() > LARGE);
+        serves_the_next(&server).await;
     }
 
     #[tokio::test]

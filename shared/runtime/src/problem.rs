@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 /// The media type of [`Problem`].
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
+/// Most bytes of a place that is named, and of what is said about it: a request's own words are in both.
+const POINTER_BYTES_MAX: usize = 256;
+const DETAIL_BYTES_MAX: usize = 1_000;
+/// Wrong fields that are named; of further ones the number is told.
+const ERRORS_MAX: usize = 20;
+
 /// One wrong field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldError {
@@ -25,7 +31,7 @@ pub struct FieldError {
 impl FieldError {
     /// An error at `pointer`.
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into() }
+        Self { pointer: cut(pointer.into(), POINTER_BYTES_MAX), detail: cut(detail.into(), DETAIL_BYTES_MAX) }
     }
 }
 
@@ -57,7 +63,7 @@ impl Problem {
             kind: Cow::Borrowed("about:blank"),
             title: Cow::Borrowed(status.canonical_reason().unwrap_or("Error")),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: cut(detail.into(), DETAIL_BYTES_MAX),
             errors: Vec::new(),
             retry_after_seconds: None,
         }
@@ -108,8 +114,8 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     }
 
-    /// 422: the request can be read, its fields are wrong.
-    pub fn unprocessable(errors: Vec<FieldError>) -> Self {
+    /// 422: the request can be read, its fields are wrong. The first twenty are named.
+    pub fn unprocessable(mut errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [] => "the request is not valid".to_owned(),
             [only] if only.pointer.is_empty() => only.detail.clone(),
@@ -118,6 +124,7 @@ impl Problem {
                 format!("{} fields are not valid, the first is {}: {}", errors.len(), first.pointer, first.detail)
             }
         };
+        errors.truncate(ERRORS_MAX);
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
     }
 
@@ -144,7 +151,7 @@ impl Problem {
     /// Sets `Retry-After`, rounded up to whole seconds, at least one.
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: std::time::Duration) -> Self {
-        let whole = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        let whole = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0));
         self.retry_after_seconds = Some(whole.max(1));
         self
     }
@@ -221,6 +228,17 @@ fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], error: &serde_json::Error) ->
     }
 }
 
+/// At most `bytes` bytes of a text, whole characters; what was cut off shows as `…`.
+fn cut(mut text: String, bytes: usize) -> String {
+    const CUT: &str = "…";
+    if text.len() > bytes {
+        let end = (0..=bytes - CUT.len()).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
+        text.push_str(CUT);
+    }
+    text
+}
+
 /// serde_json ends its messages with the place; ours name it once, at the end of the sentence.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -259,6 +277,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_problem_is_bounded_whatever_it_is_about() {
+        let long = "é".repeat(100_000);
+        let field = FieldError::new(format!("/{long}"), format!("unknown field `{long}`"));
+        assert!(field.pointer.starts_with("/éé") && field.pointer.ends_with("é…"), "{}", field.pointer);
+        let problem = Problem::unprocessable(vec![field; 30_000]);
+        assert!(problem.detail.starts_with("30000 fields are not valid, the first is /éé"), "{}", problem.detail);
+        assert_eq!(problem.errors.len(), ERRORS_MAX);
+        assert!(serde_json::to_vec(&problem).unwrap().len() < 32 * 1024);
+        assert_eq!(Problem::unavailable("away", Duration::MAX).retry_after_seconds, Some(u64::MAX));
+    }
 
     #[derive(Debug, Deserialize, PartialEq, Default)]
     #[serde(deny_unknown_fields)]

@@ -172,6 +172,19 @@ fn hex(digits: &[u8]) -> Result<u128, NotATraceparent> {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_read_is_printed_in_the_form_of_version_00_and_reads_back(
+            text in postrider_fuzz::text(["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]),
+        ) {
+            if let Ok(context) = text.parse::<TraceContext>() {
+                let printed = context.to_string();
+                proptest::prop_assert_eq!(printed.len(), 55);
+                proptest::prop_assert_eq!(printed.parse::<TraceContext>(), Ok(context));
+            }
+        }
+    }
+
     #[track_caller]
     fn check(text: &str, expected: Option<&str>) {
         let parsed = text.parse::<TraceContext>().ok().map(|context| context.to_string());

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 const FORMAT: u8 = 1;
 const NONCE_BYTES: usize = 12;
@@ -58,13 +58,7 @@ pub struct MasterKeys(Arc<Vec<MasterKey>>);
 
 struct MasterKey {
     id: String,
-    key: [u8; 32],
-}
-
-impl Drop for MasterKey {
-    fn drop(&mut self) {
-        self.key.zeroize();
-    }
+    key: Zeroizing<[u8; 32]>,
 }
 
 impl fmt::Debug for MasterKeys {
@@ -94,7 +88,7 @@ impl MasterKeys {
             if !legal {
                 return Err(malformed);
             }
-            let Ok(key) = <[u8; 32]>::try_from(decoded.as_slice()) else {
+            let Ok(key) = <[u8; 32]>::try_from(decoded.as_slice()).map(Zeroizing::new) else {
                 return Err(CryptoError::Length { id: id.to_owned(), bytes: decoded.len() });
             };
             if keys.iter().any(|other| other.id == id) {
@@ -123,7 +117,7 @@ impl MasterKeys {
     pub fn seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
         let key = self.0.first().ok_or(CryptoError::NoKeys)?;
         let nonce = rand::random::<[u8; NONCE_BYTES]>();
-        let cipher = ChaCha20Poly1305::new(&Key::from(key.key));
+        let cipher = ChaCha20Poly1305::new(&Key::from(*key.key));
         let payload = Payload { msg: plain, aad: context.as_bytes() };
         let sealed = cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| CryptoError::Damaged)?;
         let mut out = Vec::with_capacity(2 + key.id.len() + NONCE_BYTES + sealed.len());
@@ -151,7 +145,7 @@ impl MasterKeys {
             return Err(CryptoError::UnknownKey { id: String::from_utf8_lossy(id).into_owned() });
         };
         let nonce = <[u8; NONCE_BYTES]>::try_from(nonce).map_err(|_| CryptoError::Damaged)?;
-        let cipher = ChaCha20Poly1305::new(&Key::from(key.key));
+        let cipher = ChaCha20Poly1305::new(&Key::from(*key.key));
         let payload = Payload { msg: cipher_text, aad: context.as_bytes() };
         cipher.decrypt(&Nonce::from(nonce), payload).map(Zeroizing::new).map_err(|_| CryptoError::Damaged)
     }
@@ -185,6 +179,34 @@ mod tests {
         for cut in 0..sealed.len() {
             assert!(after.open("row/1", &sealed[..cut]).is_err(), "{cut}");
         }
+    }
+
+    const KEYS: &str =
+        "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=,k2:HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
+
+    proptest::proptest! {
+        #[test]
+        fn bytes_that_nobody_sealed_are_refused_whatever_they_are(
+            bytes in postrider_fuzz::bytes([MasterKeys::parse(KEYS).unwrap().seal("here", b"plain").unwrap()]),
+        ) {
+            if let Ok(plain) = MasterKeys::parse(KEYS).unwrap().open("here", &bytes) {
+                proptest::prop_assert_eq!(plain.as_slice(), b"plain");
+            }
+        }
+
+        #[test]
+        fn keys_are_read_or_refused_in_few_words(text in postrider_fuzz::text([KEYS])) {
+            let said = MasterKeys::parse(&text).map_or_else(|error| error.to_string(), |keys| format!("{keys:?}"));
+            proptest::prop_assert!(said.len() < 200 || text.matches(':').count() > 2, "{}", said);
+        }
+    }
+
+    #[test]
+    fn what_opens_secrets_and_what_they_open_to_is_wiped_when_it_is_let_go() {
+        fn wiped(_: &impl zeroize::ZeroizeOnDrop) {}
+        let keys = MasterKeys::parse(KEYS).unwrap();
+        wiped(&keys.0[0].key);
+        wiped(&keys.open("here", &keys.seal("here", b"plain").unwrap()).unwrap());
     }
 
     #[test]

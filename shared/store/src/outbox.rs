@@ -223,8 +223,29 @@ fn new_generation(row: &DeliveryRow, now: UnixMillis) -> DeliveryRef {
     }
 }
 
+/// The attempt that follows a delivery's last one, in its next epoch: older copies are stale. It happened when it was accepted, as
+/// long as nobody says otherwise.
+pub(crate) fn next_attempt(row: &DeliveryRow, trigger: Trigger, lane: Lane, config_version: i64) -> DeliveryTask {
+    DeliveryTask {
+        delivery: same_generation(row),
+        occurred_at: row.accepted_at,
+        number: row.number.saturating_add(1),
+        trigger,
+        epoch: row.epoch.saturating_add(1),
+        lane,
+        config_version,
+        expires_at: row.expires_at,
+        due_at: None,
+        slot_at: None,
+        held_since: None,
+        held_reason: None,
+        moves: 0,
+        traceparent: None,
+    }
+}
+
 /// The same delivery, as messages name it.
-pub(crate) fn same_generation(row: &DeliveryRow) -> DeliveryRef {
+fn same_generation(row: &DeliveryRow) -> DeliveryRef {
     DeliveryRef {
         id: row.id,
         event: row.event.clone(),
@@ -262,22 +283,8 @@ impl Store {
         let now = UnixMillis::now();
         // Without a decision (a test's) there is no version of then: as it is now.
         let decided = decision(&tx, row.tenant, &row.event, row.event_day).await?;
-        let mut task = DeliveryTask {
-            delivery: same_generation(&row),
-            occurred_at: row.accepted_at,
-            number: row.number.saturating_add(1),
-            trigger: Trigger::Manual,
-            epoch: row.epoch.saturating_add(1),
-            lane,
-            config_version: decided.map_or(version, |decision| decision.config_version),
-            expires_at: row.expires_at,
-            due_at: None,
-            slot_at: None,
-            held_since: None,
-            held_reason: None,
-            moves: 0,
-            traceparent: None,
-        };
+        let config_version = decided.map_or(version, |decision| decision.config_version);
+        let mut task = next_attempt(&row, Trigger::Manual, lane, config_version);
         if row.status.is_terminal() {
             task.delivery = new_generation(&row, now);
             (task.number, task.epoch) = (1, 0);

@@ -255,9 +255,8 @@ async fn next_task(
     version: i64,
 ) -> Result<DeliveryTask, StoreError> {
     let Candidate { row, occurred_at, lane, .. } = candidate;
-    let number = row.number.saturating_add(1);
     let (trigger, lane) = match row.generation {
-        _ if number > 1 => (Trigger::Retry, lane),
+        _ if row.number > 0 => (Trigger::Retry, lane),
         Generation::First => (Trigger::First, lane),
         Generation::Replay(_) => (Trigger::Replay, Lane::Bulk),
         Generation::Retry(_) | Generation::Test(_) => (Trigger::Manual, Lane::Live),
@@ -267,20 +266,6 @@ async fn next_task(
         Generation::First => decision(client, row.tenant, &row.event, row.event_day).await?,
         _ => None,
     };
-    Ok(DeliveryTask {
-        delivery: outbox::same_generation(&row),
-        occurred_at,
-        number,
-        trigger,
-        epoch: row.epoch.saturating_add(1),
-        lane,
-        config_version: decided.map_or(version, |decision| decision.config_version),
-        expires_at: row.expires_at,
-        due_at: None,
-        slot_at: None,
-        held_since: None,
-        held_reason: None,
-        moves: 0,
-        traceparent: None,
-    })
+    let config_version = decided.map_or(version, |decision| decision.config_version);
+    Ok(DeliveryTask { occurred_at, ..outbox::next_attempt(&row, trigger, lane, config_version) })
 }

@@ -52,6 +52,12 @@ impl LastAudit {
     pub fn gaps(&self) -> u64 {
         self.report["gaps_total"].as_u64().unwrap_or_default()
     }
+
+    /// Days of tenants whose equations do not hold, also where no gap could be named.
+    pub fn unbalanced(&self) -> u64 {
+        let days = self.report["tenants"].as_array().into_iter().flatten();
+        days.filter(|day| day["conserved"] == false).count() as u64
+    }
 }
 
 impl Store {

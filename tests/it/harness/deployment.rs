@@ -213,9 +213,19 @@ impl Deployment {
         }
     }
 
+    /// The process that runs every service.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id().expect("running")
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.all_log()).unwrap_or_default()
+    }
+
     /// Stops the services as an operator does, and waits until they have drained.
     pub(crate) async fn stop(&mut self) {
-        let pid = self.process.id().expect("running");
+        let pid = self.pid();
         kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGTERM).expect("a signal");
         let ended = timeout(STOPPED_WITHIN, self.process.wait()).await.expect("drained in time");
         assert!(ended.expect("a child").success());
@@ -226,7 +236,7 @@ impl Drop for Deployment {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // With the scenario's failure, what the engine had to say about it.
-            let log = std::fs::read_to_string(self.all_log()).unwrap_or_default();
+            let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             println!("--- the last lines of {}, which is kept:", self.all_log().display());
             println!("{}", lines[lines.len().saturating_sub(30)..].join("\n"));

@@ -158,3 +158,12 @@ fn what_is_no_cloud_event_is_read_as_json() {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("Application/CloudEvents+JSON; charset=UTF-8"));
     assert_eq!(over_http(&headers).unwrap(), Some(Form::Structured));
 }
+
+#[test]
+fn a_header_is_percent_decoded_by_two_hexadecimal_digits_and_nothing_else() {
+    assert_eq!(percent_decoded(b"%C3%A9%20b").as_deref(), Some("é b"));
+    assert_eq!(percent_decoded(b"\"a%22\"").as_deref(), Some("a\""));
+    for bad in [&b"%+f"[..], b"%-1", b"%", b"%1", b"%zz", b"% 1", b"%ff"] {
+        assert_eq!(percent_decoded(bad), None, "{}", bad.escape_ascii());
+    }
+}

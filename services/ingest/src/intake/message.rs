@@ -149,4 +149,6 @@ fn batch_of_one(tenant: TenantId, event: &RawValue) -> Bytes {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -117,6 +117,12 @@ impl Checked for EgressArgs {
         if self.allow_http {
             tracing::warn!("POSTRIDER_EGRESS_ALLOW_HTTP is on: deliveries may travel unencrypted");
         }
+        if self.proxy.0.is_some() {
+            tracing::warn!(
+                "POSTRIDER_EGRESS_PROXY is set: names are checked here before each attempt, but the proxy resolves them once \
+                 more and has to refuse private, loopback, link-local and metadata addresses itself"
+            );
+        }
         readable("POSTRIDER_EGRESS_CA_FILE", self.ca_file.as_ref())
     }
 

@@ -144,6 +144,13 @@ pub struct AuditReport {
     pub instances: Vec<InstanceNumbers>,
 }
 
+impl AuditReport {
+    /// Days of tenants whose equations do not hold, also where no gap could be named.
+    pub fn unbalanced(&self) -> u64 {
+        self.tenants.iter().filter(|day| !day.conserved).count() as u64
+    }
+}
+
 fn rfc3339<S: serde::Serializer>(at: &UnixMillis, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&at.to_rfc3339_millis())
 }

@@ -109,7 +109,25 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_a_caller_sends_as_a_cursor_reads_back_or_is_refused(
+            text in postrider_fuzz::bytes(["1700000000123:evt_a:b", "-1:0194f6c0-a1b2-7c3d-8e9f-001122334455", "0:7"]),
+            encoded in any::<bool>(),
+        ) {
+            let text = if encoded { URL_SAFE_NO_PAD.encode(&*text) } else { String::from_utf8_lossy(&text).into_owned() };
+            if let Ok(cursor) = Cursor::decode(&text) {
+                prop_assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor.clone());
+                prop_assert!(!cursor.id.is_empty() && !cursor.id.contains('\0'));
+                // The database has such a time.
+                let _ = (Ts(cursor.at), cursor.uuid());
+            }
+        }
+    }
 
     #[test]
     fn a_cursor_reads_back_and_others_are_refused() {

@@ -1,0 +1,77 @@
+//! Endpoints that take an attempt's time or space at every other step than answering: connecting, shaking hands, taking the
+//! request, and what they say that their bytes are.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use postrider_egress::{Egress, EgressConfig, Request, Response, Url};
+use postrider_model::attempt::Outcome;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(20);
+
+async fn post(url: &str, body: Bytes, within: Duration) -> Response {
+    let allow = vec!["127.0.0.0/8".parse().expect("a range")];
+    let egress = Egress::new(EgressConfig { allow, ..EgressConfig::default() }).expect("egress");
+    egress
+        .send(Request { url: Url::parse(url).expect("a URL"), headers: HeaderMap::new(), body, timeout: within })
+        .await
+}
+
+#[track_caller]
+fn cut_off(response: &Response) {
+    assert_eq!((response.outcome, response.status_code), (Outcome::Timeout, None), "{:?}", response.error);
+    assert!(response.duration >= SHORT && response.duration < SHORT * 4, "{:?}", response.duration);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_take_the_connection_is_cut_off() {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    let listener = socket.listen(1).expect("listening");
+    let address = listener.local_addr().expect("bound");
+    // Nobody accepts: once the queue is full, the system answers nothing.
+    let mut waiting = Vec::new();
+    while let Ok(connected) = timeout(SHORT, TcpStream::connect(address)).await {
+        waiting.push(connected.expect("queued"));
+    }
+    cut_off(&post(&format!("http://{address}/"), Bytes::new(), SHORT).await);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_shakes_hands_is_cut_off() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    // The connection is made by the system; nobody says a word on it.
+    let url = format!("https://{}/", listener.local_addr().expect("bound"));
+    cut_off(&post(&url, Bytes::new(), SHORT).await);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_take_the_body_is_cut_off() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("bound"));
+    // More than the system keeps for somebody who does not read.
+    cut_off(&post(&url, Bytes::from(vec![b'a'; 32 * 1024 * 1024]), SHORT).await);
+}
+
+#[tokio::test]
+async fn an_answer_that_says_it_is_compressed_is_kept_as_it_came() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("bound"));
+    // The beginning of a gzip stream, and then none: whoever unpacked it would fail, or would be a bomb's victim.
+    let body = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff";
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).await;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(&[head.as_bytes(), body].concat()).await.expect("answered");
+    });
+    let response = post(&url, Bytes::new(), LONG).await;
+    assert_eq!((response.outcome, response.status_code), (Outcome::Success, Some(200)), "{:?}", response.error);
+    assert_eq!(response.excerpt.as_ref(), body);
+}

@@ -1,0 +1,77 @@
+//! A client's socket that does not wait for ever for the client to read.
+//!
+//! hyper bounds how long a client may take to send, not how long it may take to read. Without a bound a client that asks for
+//! something large and reads nothing, or a byte now and then, keeps its connection and the whole answer in memory.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+/// A socket whose writes end in [`io::ErrorKind::TimedOut`] when what is to be sent is not taken in time. What a client takes
+/// in small pieces counts as not taken until it has all of it.
+pub(super) struct Socket {
+    stream: TcpStream,
+    answer_max: Duration,
+    /// Runs from the first write that had to wait until everything is with the system.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Socket {
+    /// A socket whose client may take `answer_max` to take an answer.
+    pub(super) fn new(stream: TcpStream, answer_max: Duration) -> Self {
+        Self { stream, answer_max, deadline: None }
+    }
+
+    /// Passes a write's result on, unless writing has waited for too long.
+    fn bounded(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            let answer_max = self.answer_max;
+            let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(answer_max)));
+            ready!(deadline.as_mut().poll(cx));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")));
+        }
+        written
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bounded(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.bounded(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes when it has written everything that it holds: the answer is with the system.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.deadline = None;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,58 @@
+//! Schemas and data that nobody sane would write: a schema is taken or its mistake has a place, and checking ends in bounded words.
+
+use std::time::{Duration, Instant};
+
+use postrider_model::limits::EVENT_SCHEMA_ERRORS_MAX;
+use postrider_schema::{EventSchema, Mistake};
+use proptest::prelude::*;
+
+const SCHEMAS: [&str; 5] = [
+    r##"{"type":"object","required":["amount"],"additionalProperties":false,"properties":{"amount":{"type":"integer","minimum":1},
+        "lines":{"type":"array","items":{"$ref":"#/$defs/line"},"maxItems":3},"a/b":{"pattern":"^[a-z]+$"}},
+        "$defs":{"line":{"properties":{"sku":{"type":"string","format":"email"}}}}}"##,
+    r#"{"$schema":"http://json-schema.org/draft-07/schema#","oneOf":[{"const":1e400},{"enum":["a",null]}],"multipleOf":0.01}"#,
+    r#"{"allOf":[{"not":{"contains":{"type":"null"}}},{"if":{"uniqueItems":true},"then":{"minLength":2},"else":false}]}"#,
+    r#"{"patternProperties":{"^(a+)+$":{"dependentRequired":{"a":["b"]}}},"propertyNames":{"maxLength":5},"unevaluatedProperties":false}"#,
+    "true",
+];
+
+const DATA: [&str; 3] = [
+    r#"{"amount":5,"lines":[{"sku":"x@example.com"}],"a/b":"abc"}"#,
+    r#"[1,"a",null,{"aaaaaaaaaaaaaaaaaaaaaaaa!":1e400}]"#,
+    "0",
+];
+
+/// Longer than any check may take, on a busy machine and without optimisation.
+const LONG: Duration = Duration::from_secs(3);
+/// Most bytes that are said about one mistake.
+const WORDS_MAX: usize = 1_000;
+
+fn bounded(mistake: &Mistake, given: usize) -> Result<(), TestCaseError> {
+    prop_assert!(mistake.pointer.is_empty() || mistake.pointer.starts_with('/'), "{:?}", mistake);
+    prop_assert!(mistake.pointer.len() <= 2 * given && mistake.detail.len() <= WORDS_MAX, "{:?}", mistake);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_schema_is_taken_or_its_mistake_has_a_place_and_checking_ends(
+        schema in postrider_fuzz::text(SCHEMAS),
+        data in postrider_fuzz::text(DATA),
+    ) {
+        let begun = Instant::now();
+        match EventSchema::read(&schema) {
+            Ok(read) => {
+                let first = read.check(&data);
+                for mistake in first.as_ref().err().into_iter().flatten() {
+                    bounded(mistake, data.len() + schema.len())?;
+                }
+                prop_assert!(first.as_ref().err().is_none_or(|all| (1..=EVENT_SCHEMA_ERRORS_MAX).contains(&all.len())));
+                prop_assert_eq!(EventSchema::read(&schema).expect("the same text").check(&data), first);
+            }
+            Err(mistake) => bounded(&mistake, schema.len())?,
+        }
+        prop_assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
+    }
+}
