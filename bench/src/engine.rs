@@ -58,6 +58,9 @@ struct Service {
     name: String,
     child: Child,
     address: String,
+    started: Instant,
+    /// From its start.
+    ready_after: Duration,
 }
 
 /// Running services.
@@ -91,10 +94,11 @@ impl Engine {
         for (role, name) in others.into_iter().chain(dispatchers) {
             let address = free_address()?;
             let child = command(options, role, &address)?.spawn().with_context(|| format!("start {role}"))?;
-            services.push(Service { name, child, address });
+            services.push(Service { name, child, address, started: Instant::now(), ready_after: Duration::ZERO });
         }
         for service in &mut services {
             ready(service, &options.folder).await?;
+            service.ready_after = service.started.elapsed();
         }
         let depths = Depths::connect(&options.amqp_url).await?;
         Ok(Self { services, depths })
@@ -107,6 +111,11 @@ impl Engine {
 
     fn address(&self, name: &str) -> &str {
         self.services.iter().find(|service| service.name == name).map_or("", |service| service.address.as_str())
+    }
+
+    /// How long a service took to become ready. Those started before it were waited for first.
+    pub(crate) fn ready_after(&self, name: &str) -> Duration {
+        self.services.iter().find(|service| service.name == name).map_or(Duration::ZERO, |service| service.ready_after)
     }
 
     /// The services' processes.

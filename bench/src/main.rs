@@ -20,6 +20,8 @@ mod http;
 mod isolation;
 mod ledger;
 mod log;
+mod matches;
+mod matching;
 mod payload;
 mod processes;
 mod report;
@@ -49,6 +51,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// The bare path: publish, consume, POST, acknowledge.
     Bare(bare::BareArgs),
+    /// Time matches against a fan-out's index.
+    Match(matches::MatchArgs),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +73,7 @@ fn start() -> anyhow::Result<()> {
             Command::Sink(args) => sink::run(args).await,
             Command::Generate(args) => generate::run(args).await,
             Command::Bare(args) => bare::run(args).await,
+            Command::Match(args) => matches::run(&args),
         }
     })
 }

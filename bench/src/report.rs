@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::ledger::{Balance, Latency};
 use crate::log::Read;
+use crate::matching::Matching;
 use crate::processes::Usage;
 
 /// Prints a line on standard output.
@@ -28,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     /// How long it takes to read a large log.
     pub(crate) log: Vec<Read>,
+    /// What subscriptions cost a fan-out.
+    pub(crate) matching: Vec<Matching>,
 }
 
 /// One workload's figures.

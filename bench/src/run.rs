@@ -10,10 +10,14 @@ use crate::database::Database;
 use crate::engine::{Engine, EngineOptions};
 use crate::isolation;
 use crate::log;
+use crate::matching;
 use crate::payload::EVENT_BYTES;
 use crate::processes::Watched;
 use crate::report::{self, Report, Row};
 use crate::workload::{Bench, Load, PATIENCE, Plan, Sink, endpoint};
+
+/// Active endpoints that an event is matched against; `--quick` leaves the last out.
+const SUBSCRIPTIONS: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
@@ -122,6 +126,7 @@ async fn with_vhost(args: &RunArgs, amqp_url: &str, name: &str) -> anyhow::Resul
         dispatchers: args.dispatchers,
         rows: Vec::new(),
         log: Vec::new(),
+        matching: Vec::new(),
     };
     let bench = Bench {
         sink: Sink::start().await?,
@@ -142,6 +147,11 @@ async fn with_vhost(args: &RunArgs, amqp_url: &str, name: &str) -> anyhow::Resul
         };
         result = Box::pin(with_engine(args, &bench, &options, &mut report)).await;
         database.drop().await?;
+        if result.is_ok() && args.wants("matching") {
+            let sizes = if args.quick { &SUBSCRIPTIONS[..3] } else { &SUBSCRIPTIONS };
+            let rows = Box::pin(matching::run(&options, &args.database_url, &bench.sink, sizes)).await;
+            result = rows.map(|rows| report.matching = rows);
+        }
     }
     // What was measured before a workload failed is printed all the same.
     report::say(&report.summary());

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -377,14 +378,15 @@ fn rows(watched: &[Watched], before: &[Usage], deliveries: u64, ended: &[(&str, 
     running.chain(ended).collect()
 }
 
-fn own_command() -> anyhow::Result<Command> {
+/// This program, for a part of it that is a process of its own.
+pub(crate) fn own_command() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
     command.kill_on_drop(true);
     Ok(command)
 }
 
 /// Runs a part of this program to its end and reads what it printed.
-async fn part(command: &mut Command) -> anyhow::Result<Generated> {
+pub(crate) async fn part<T: DeserializeOwned>(command: &mut Command) -> anyhow::Result<T> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let output = timeout(Duration::from_secs(600), command.output()).await.context("a part did not end")??;
     if !output.status.success() {

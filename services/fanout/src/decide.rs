@@ -55,17 +55,17 @@ pub(crate) fn decide(
         decided_at: now,
         config_version,
         epoch: event.epoch,
-        matched: matched.iter().map(|candidate| candidate.endpoint).collect(),
+        matched: matched.iter().map(|candidate| candidate.endpoint()).collect(),
         expires_at,
     };
 
     let mut deliveries = Vec::with_capacity(matched.len());
     if let Some(tenant) = tenant {
-        let sound = matched.iter().filter(|candidate| !lanes.is_broken(candidate.endpoint)).count();
+        let sound = matched.iter().filter(|candidate| !lanes.is_broken(candidate.endpoint())).count();
         let lane = lanes.of(event, sound);
         let mut bodies = Bodies { tenant, event, data, json: None, ascii_json: None, pushover: None };
         for candidate in matched {
-            let id = DeliveryId::derive(event.tenant, &event.id, candidate.endpoint, &Generation::First);
+            let id = DeliveryId::derive(event.tenant, &event.id, candidate.endpoint(), &Generation::First);
             let task = DeliveryTask {
                 delivery: DeliveryRef {
                     id,
@@ -73,7 +73,7 @@ pub(crate) fn decide(
                     event_day: event.event_day,
                     event_type: event.event_type.clone(),
                     tenant: event.tenant,
-                    endpoint: candidate.endpoint,
+                    endpoint: candidate.endpoint(),
                     delivery_day: event.event_day,
                     created_at: now,
                     accepted_at: event.accepted_at,
@@ -95,8 +95,8 @@ pub(crate) fn decide(
                 traceparent: event.traceparent.clone(),
             };
             // It comes back to its own lane when the endpoint has recovered.
-            let begins_in = if lanes.is_broken(candidate.endpoint) { Lane::Slow } else { lane };
-            deliveries.push((begins_in, Member::new(&task, bodies.rendered(candidate.body_kind))?));
+            let begins_in = if lanes.is_broken(candidate.endpoint()) { Lane::Slow } else { lane };
+            deliveries.push((begins_in, Member::new(&task, bodies.rendered(candidate.body_kind()))?));
         }
     }
     Ok(Decided { deliveries, decision: Member::new(&decision, Bytes::new())? })

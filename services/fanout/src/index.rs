@@ -3,6 +3,7 @@
 //! An edit rebuilds only its tenant's part. Readers take the version and the tenant under one lock, so that a decision
 //! names exactly the configuration that it was made by.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::Subscription;
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::Store;
-use postrider_store::feed::{Changes, EndpointSubscription, FeedScope};
+use postrider_store::feed::{Changes, EndpointSubscription, FeedScope, TenantConfig};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -37,10 +38,14 @@ pub(crate) struct Index {
 
 /// What the feed said so far: what an edited tenant is rebuilt from. Only the following task has it.
 #[derive(Default)]
-struct Known {
-    profile_names: HashMap<TenantId, String>,
-    subscriptions: HashMap<TenantId, BTreeMap<EndpointId, EndpointSubscription>>,
-    tenant_of: HashMap<EndpointId, TenantId>,
+pub(crate) struct Known {
+    tenants: HashMap<TenantId, KnownTenant>,
+}
+
+struct KnownTenant {
+    profile: String,
+    /// Compiled for that profile; shared with the index. The feed gives all of a tenant's anew when the tenant is edited.
+    active: BTreeMap<EndpointId, Arc<Active>>,
 }
 
 impl Index {
@@ -83,9 +88,10 @@ impl Index {
         (in_force.version, in_force.tenants.get(&tenant).cloned())
     }
 
-    fn apply(&self, known: &mut Known, changes: Changes) {
+    /// Puts changes in force.
+    pub(crate) fn apply(&self, known: &mut Known, changes: Changes) {
         let (version, snapshot) = (changes.version, changes.snapshot);
-        let touched = known.take_in(changes);
+        let touched = known.take_in(changes, &self.profiles);
         let rebuilt: Vec<_> = touched.iter().map(|tenant| (*tenant, known.build(*tenant, &self.profiles))).collect();
         {
             let mut in_force = self.in_force.write();
@@ -107,33 +113,35 @@ impl Index {
 
 impl Known {
     /// Takes changes in; tells which tenants are to be rebuilt.
-    fn take_in(&mut self, changes: Changes) -> BTreeSet<TenantId> {
+    fn take_in(&mut self, changes: Changes, profiles: &Profiles) -> BTreeSet<TenantId> {
         let mut touched = BTreeSet::new();
         if changes.snapshot {
             *self = Self::default();
         }
-        for tenant in changes.tenants {
-            touched.insert(tenant.id);
-            self.profile_names.insert(tenant.id, tenant.profile);
+        for TenantConfig { id, profile, .. } in changes.tenants {
+            touched.insert(id);
+            match self.tenants.entry(id) {
+                Entry::Occupied(mut known) => known.get_mut().profile = profile,
+                Entry::Vacant(new) => {
+                    new.insert(KnownTenant { profile, active: BTreeMap::new() });
+                }
+            }
         }
         for tenant in changes.tenants_gone {
             touched.insert(tenant);
-            self.profile_names.remove(&tenant);
-            for endpoint in self.subscriptions.remove(&tenant).into_iter().flatten().map(|(endpoint, _)| endpoint) {
-                self.tenant_of.remove(&endpoint);
-            }
+            self.tenants.remove(&tenant);
         }
         for subscription in changes.subscriptions {
+            let Some(known) = self.tenants.get_mut(&subscription.tenant) else { continue };
             touched.insert(subscription.tenant);
-            self.tenant_of.insert(subscription.endpoint, subscription.tenant);
-            self.subscriptions.entry(subscription.tenant).or_default().insert(subscription.endpoint, subscription);
+            match profiles.get(&known.profile).and_then(|profile| compile(&subscription, profile)) {
+                Some(active) => known.active.insert(subscription.endpoint, Arc::new(active)),
+                None => known.active.remove(&subscription.endpoint),
+            };
         }
-        for endpoint in changes.subscriptions_gone {
-            if let Some(tenant) = self.tenant_of.remove(&endpoint) {
+        for (tenant, endpoint) in changes.subscriptions_gone {
+            if self.tenants.get_mut(&tenant).and_then(|known| known.active.remove(&endpoint)).is_some() {
                 touched.insert(tenant);
-                if let Some(subscriptions) = self.subscriptions.get_mut(&tenant) {
-                    subscriptions.remove(&endpoint);
-                }
             }
         }
         touched
@@ -141,14 +149,13 @@ impl Known {
 
     /// `None` for a tenant that is gone, or whose profile this build does not have.
     fn build(&self, tenant: TenantId, profiles: &Profiles) -> Option<TenantIndex> {
-        let name = self.profile_names.get(&tenant)?;
+        let KnownTenant { profile: name, active } = self.tenants.get(&tenant)?;
         let Some(profile) = profiles.get(name) else {
             tracing::error!(tenant.id = %tenant, profile = name, "the tenant's profile is not loaded, nothing matches");
             return None;
         };
-        let active = self.subscriptions.get(&tenant).into_iter().flatten();
-        let compiled = active.filter_map(|(_, subscription)| compile(subscription, profile));
-        Some(TenantIndex::new(Arc::clone(profile), compiled))
+        let active: Vec<_> = active.values().cloned().collect();
+        Some(TenantIndex::new(Arc::clone(profile), &active))
     }
 }
 
@@ -156,12 +163,13 @@ impl Known {
 fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Active> {
     let kind_of = |attribute: &str| profile.attribute_kind(attribute);
     let payload_filter = subscription.payload_filter.as_ref().map(PayloadFilter::read).transpose();
-    let compiled = Subscription::compile(&subscription.event_types, &subscription.filters, kind_of);
+    let filters = subscription.filters.iter().map(|(attribute, values)| (attribute, values));
+    let compiled = Subscription::compile(&subscription.event_types, filters, kind_of);
     match compiled.and_then(|compiled| Ok((compiled, payload_filter?))) {
         Ok((compiled, payload_filter)) => Some(Active {
             endpoint: subscription.endpoint,
             subscription: compiled,
-            payload_filter,
+            payload_filter: payload_filter.map(Box::new),
             body_kind: subscription.channel.body_kind(subscription.ascii_json),
         }),
         Err(error) => {
@@ -175,7 +183,6 @@ fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Act
 mod tests {
     use postrider_model::event::Attributes;
     use postrider_model::payload_filter::Payload;
-    use postrider_store::feed::TenantConfig;
 
     use super::*;
 
@@ -195,8 +202,8 @@ mod tests {
         EndpointSubscription {
             endpoint,
             tenant,
-            event_types: vec![event_type.into()],
-            filters: BTreeMap::new(),
+            event_types: [event_type.to_owned()].into(),
+            filters: Box::default(),
             payload_filter: None,
             channel: Default::default(),
             ascii_json: false,
@@ -209,7 +216,7 @@ mod tests {
         let Some(tenant) = tenant else { return Vec::new() };
         let payload = Payload { data: b"{}", metadata: None, attributes: &Attributes::default() };
         let found = tenant.matching(&event_type.parse().unwrap(), &payload);
-        found.iter().map(|candidate| candidate.endpoint).collect()
+        found.iter().map(|candidate| candidate.endpoint()).collect()
     }
 
     #[test]
@@ -238,7 +245,7 @@ mod tests {
         assert_eq!((index.tenant(one).0, found(&index, one, "x.y"), found(&index, one, "z")), (4, vec![], vec![a]));
         assert!(Arc::ptr_eq(&untouched, &index.tenant(other).1.unwrap()));
 
-        index.apply(&mut known, Changes { version: 5, subscriptions_gone: vec![a], ..Changes::default() });
+        index.apply(&mut known, Changes { version: 5, subscriptions_gone: vec![(one, a)], ..Changes::default() });
         assert_eq!(found(&index, one, "z"), vec![]);
         index.apply(&mut known, Changes { version: 6, tenants_gone: vec![other], ..Changes::default() });
         assert!(index.tenant(other).1.is_none());
@@ -253,6 +260,23 @@ mod tests {
             index.apply(&mut known, Changes { version: 1, snapshot: true, tenants, ..Changes::default() });
         }
         assert!(index.tenant(gone).1.is_none() && index.tenant(stays).1.is_some());
+    }
+
+    #[test]
+    fn a_subscription_that_does_not_fit_its_tenants_profile_any_more_matches_nothing() {
+        let index = Index::new(Arc::new(Profiles::builtin()));
+        let mut known = Known::default();
+        let (id, endpoint) = (TenantId::generate(), EndpointId::generate());
+        let fits = subscription(id, endpoint, "x");
+        let wrong =
+            EndpointSubscription { filters: [("nosuch".into(), ["y".to_owned()].into())].into(), ..fits.clone() };
+        let tenants = vec![tenant(id, "standard")];
+        let changes =
+            |subscription, tenants| Changes { subscriptions: vec![subscription], tenants, ..Changes::default() };
+        index.apply(&mut known, Changes { snapshot: true, ..changes(fits, tenants.clone()) });
+        assert_eq!(found(&index, id, "x"), [endpoint]);
+        index.apply(&mut known, changes(wrong, tenants));
+        assert_eq!(found(&index, id, "x"), []);
     }
 
     #[test]

@@ -17,7 +17,9 @@
 
 mod decide;
 mod index;
+mod keys;
 mod lanes;
+pub mod matching;
 mod metrics;
 mod shares;
 mod tenant;

@@ -1,4 +1,5 @@
-//! One tenant's subscriptions, arranged so that an event looks only at endpoints which want its type.
+//! One tenant's subscriptions, arranged so that an event looks only at endpoints which want its type and, where they name
+//! the values of an attribute that they want, its value.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,10 +8,12 @@ use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::EndpointId;
 use postrider_model::payload_filter::{BoundFilter, Fields, Payload, PayloadFilter};
-use postrider_model::subscription::{FilterValues, Subscription, TypePattern};
+use postrider_model::subscription::{Subscription, TypePattern};
 use postrider_profiles::Profile;
 
-/// What an active endpoint wants.
+use crate::keys::Keys;
+
+/// What an active endpoint wants. Kept once, however often its tenant's index is built anew.
 #[derive(Debug)]
 pub(crate) struct Active {
     /// The endpoint.
@@ -18,27 +21,29 @@ pub(crate) struct Active {
     /// Its types and filters.
     pub(crate) subscription: Subscription,
     /// Its condition on what the event holds.
-    pub(crate) payload_filter: Option<PayloadFilter>,
+    pub(crate) payload_filter: Option<Box<PayloadFilter>>,
     /// What its bodies are written as.
     pub(crate) body_kind: BodyKind,
 }
 
-/// One active endpoint, compiled.
+/// One active endpoint, as its tenant's index has it.
 #[derive(Debug)]
 pub(crate) struct Candidate {
-    /// The endpoint.
-    pub(crate) endpoint: EndpointId,
-    /// Its filters; all must take the event's attributes.
-    filters: Box<[(Box<str>, FilterValues)]>,
-    /// Its condition on what the event holds.
-    payload_filter: Option<BoundFilter>,
-    /// What its bodies are written as.
-    pub(crate) body_kind: BodyKind,
+    /// The endpoint and its filters; all must take the event's attributes.
+    active: Arc<Active>,
+    /// Its condition on what the event holds, bound to its tenant's [`Fields`].
+    payload_filter: Option<Box<BoundFilter>>,
 }
 
 impl Candidate {
-    fn takes(&self, attributes: &Attributes) -> bool {
-        self.filters.iter().all(|(name, values)| attributes.get(name).is_some_and(|actual| values.matches(actual)))
+    /// The endpoint.
+    pub(crate) fn endpoint(&self) -> EndpointId {
+        self.active.endpoint
+    }
+
+    /// What its bodies are written as.
+    pub(crate) fn body_kind(&self) -> BodyKind {
+        self.active.body_kind
     }
 }
 
@@ -50,33 +55,71 @@ pub(crate) struct TenantIndex {
     candidates: Box<[Candidate]>,
     /// What the candidates' payload filters look at.
     fields: Fields,
-    /// Positions in `candidates` by exact type.
-    exact: HashMap<Box<str>, Vec<u32>>,
-    /// Positions by what stands before a wildcard, dot included: `email.`.
-    below: HashMap<Box<str>, Vec<u32>>,
-    /// Positions of those that take every type.
-    all: Vec<u32>,
+    /// What candidates are found by beside their types.
+    keys: Keys,
+    /// Those that want one type.
+    exact: HashMap<Box<str>, Bucket>,
+    /// Those that want what begins so, dot included: `email.`.
+    below: HashMap<Box<str>, Bucket>,
+    /// Those that take every type.
+    all: Bucket,
+}
+
+/// Positions of the candidates that want the same types.
+#[derive(Debug, Default)]
+struct Bucket {
+    /// Those that every event is tried with.
+    tried: Vec<u32>,
+    /// Those that are found by a key, sorted by it.
+    keyed: Vec<(u64, u32)>,
+}
+
+impl Bucket {
+    fn add(&mut self, position: u32, keys: &[u64]) {
+        match keys {
+            [] => self.tried.push(position),
+            keys => self.keyed.extend(keys.iter().map(|key| (*key, position))),
+        }
+    }
+
+    fn finish(&mut self) {
+        self.keyed.sort_unstable();
+        self.keyed.shrink_to_fit();
+        self.tried.shrink_to_fit();
+    }
+
+    fn find<'a>(&'a self, keys: &'a [u64]) -> impl Iterator<Item = u32> + 'a {
+        let keyed = keys.iter().flat_map(|key| {
+            let first = self.keyed.partition_point(|(other, _)| other < key);
+            self.keyed[first..].iter().take_while(move |(other, _)| other == key).map(|(_, position)| *position)
+        });
+        self.tried.iter().copied().chain(keyed)
+    }
 }
 
 impl TenantIndex {
     /// Arranges the active subscriptions of a tenant.
-    pub(crate) fn new(profile: Arc<Profile>, active: impl IntoIterator<Item = Active>) -> Self {
-        let (mut candidates, mut exact, mut below, mut all) =
-            (Vec::new(), HashMap::<_, Vec<u32>>::new(), HashMap::<_, Vec<u32>>::new(), Vec::new());
-        let mut fields = Fields::default();
-        for (position, active) in (0_u32..).zip(active) {
-            let Active { endpoint, subscription, payload_filter, body_kind } = active;
-            for pattern in subscription.event_types {
-                match pattern {
-                    TypePattern::All => all.push(position),
-                    TypePattern::Below(prefix) => below.entry(prefix).or_default().push(position),
-                    TypePattern::Exact(exactly) => exact.entry(exactly).or_default().push(position),
-                }
+    pub(crate) fn new(profile: Arc<Profile>, active: &[Arc<Active>]) -> Self {
+        let (keys, chosen) = Keys::choose(active.iter().map(|active| &*active.subscription.filters));
+        let (mut exact, mut below, mut all) =
+            (HashMap::<_, Bucket>::new(), HashMap::<_, Bucket>::new(), Bucket::default());
+        for (position, (active, keys)) in (0_u32..).zip(active.iter().zip(&chosen)) {
+            for pattern in &active.subscription.event_types {
+                let bucket = match pattern {
+                    TypePattern::All => &mut all,
+                    TypePattern::Below(prefix) => below.entry(prefix.clone()).or_default(),
+                    TypePattern::Exact(exactly) => exact.entry(exactly.clone()).or_default(),
+                };
+                bucket.add(position, keys);
             }
-            let payload_filter = payload_filter.map(|filter| fields.bind(filter));
-            candidates.push(Candidate { endpoint, filters: subscription.filters.into(), payload_filter, body_kind });
         }
-        Self { profile, candidates: candidates.into(), fields, exact, below, all }
+        exact.values_mut().chain(below.values_mut()).chain([&mut all]).for_each(Bucket::finish);
+        let mut fields = Fields::default();
+        let candidates = active.iter().map(|active| Candidate {
+            active: Arc::clone(active),
+            payload_filter: active.payload_filter.as_deref().map(|filter| Box::new(fields.bind(filter.clone()))),
+        });
+        Self { profile, candidates: candidates.collect(), fields, keys, exact, below, all }
     }
 
     /// The endpoints that want this event, each once. What the event holds is looked at only when it comes to a payload
@@ -84,7 +127,7 @@ impl TenantIndex {
     pub(crate) fn matching(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<&Candidate> {
         let mut matching = self.matching_outside(event_type, payload.attributes);
         if matching.iter().any(|candidate| candidate.payload_filter.is_some()) {
-            let filters = matching.iter().filter_map(|candidate| candidate.payload_filter.as_ref());
+            let filters = matching.iter().filter_map(|candidate| candidate.payload_filter.as_deref());
             let found = self.fields.collect(filters, payload);
             matching.retain(|candidate| candidate.payload_filter.as_ref().is_none_or(|filter| filter.takes(&found)));
         }
@@ -94,11 +137,12 @@ impl TenantIndex {
     /// By type and attributes alone.
     fn matching_outside(&self, event_type: &EventType, attributes: &Attributes) -> Vec<&Candidate> {
         let name = event_type.as_str();
-        let mut positions = self.all.clone();
-        positions.extend(self.exact.get(name).into_iter().flatten());
+        let keys = self.keys.of_event(attributes);
+        let mut positions: Vec<u32> = self.all.find(&keys).collect();
+        positions.extend(self.exact.get(name).into_iter().flat_map(|bucket| bucket.find(&keys)));
         if !self.below.is_empty() {
             for (dot, _) in name.match_indices('.') {
-                positions.extend(self.below.get(&name[..=dot]).into_iter().flatten());
+                positions.extend(self.below.get(&name[..=dot]).into_iter().flat_map(|bucket| bucket.find(&keys)));
             }
         }
         positions.sort_unstable();
@@ -106,7 +150,7 @@ impl TenantIndex {
         positions
             .into_iter()
             .map(|position| &self.candidates[position as usize])
-            .filter(|candidate| candidate.takes(attributes))
+            .filter(|candidate| candidate.active.subscription.filters_match(attributes))
             .collect()
     }
 }
@@ -121,11 +165,19 @@ mod tests {
 
     use super::*;
 
+    fn kind_of(name: &str) -> Option<MatchKind> {
+        Some(match name {
+            "sending_domain" => MatchKind::Domain,
+            "dedicated_ip" => MatchKind::Ip,
+            _ => MatchKind::Exact,
+        })
+    }
+
     fn subscription(types: &[&str], filters: &[(&str, &str)]) -> Subscription {
         let types: Vec<String> = types.iter().map(|t| (*t).to_owned()).collect();
         let filters: BTreeMap<String, Vec<String>> =
             filters.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect();
-        Subscription::compile(&types, &filters, |_| Some(MatchKind::Exact)).unwrap()
+        Subscription::compile(&types, &filters, kind_of).unwrap()
     }
 
     fn index(subscriptions: Vec<Subscription>) -> (TenantIndex, Vec<EndpointId>) {
@@ -136,21 +188,23 @@ mod tests {
         let profile = Profiles::builtin().get("standard").unwrap().clone();
         let active: Vec<_> = subscriptions
             .into_iter()
-            .map(|(subscription, filter)| Active {
-                endpoint: EndpointId::generate(),
-                subscription,
-                payload_filter: filter.map(|json| PayloadFilter::read(&json).unwrap()),
-                body_kind: BodyKind::Json,
+            .map(|(subscription, filter)| {
+                Arc::new(Active {
+                    endpoint: EndpointId::generate(),
+                    subscription,
+                    payload_filter: filter.map(|json| Box::new(PayloadFilter::read(&json).unwrap())),
+                    body_kind: BodyKind::Json,
+                })
             })
             .collect();
         let ids = active.iter().map(|active| active.endpoint).collect();
-        (TenantIndex::new(profile, active), ids)
+        (TenantIndex::new(profile, &active), ids)
     }
 
     fn found(index: &TenantIndex, event_type: &str, data: &str, attributes: &Attributes) -> Vec<EndpointId> {
         let payload = Payload { data: data.as_bytes(), metadata: None, attributes };
         let matching = index.matching(&event_type.parse().unwrap(), &payload);
-        matching.iter().map(|candidate| candidate.endpoint).collect()
+        matching.iter().map(|candidate| candidate.endpoint()).collect()
     }
 
     #[test]
@@ -178,21 +232,73 @@ mod tests {
         assert_eq!(found(&index, "b", r#"{"amount":"6"}"#, &bridge), of(&[0]));
     }
 
+    /// Positions that are tried for an event, before any filter is asked.
+    fn tried(index: &TenantIndex, event_type: &str, attributes: &Attributes) -> usize {
+        index.exact.get(event_type).map_or(0, |bucket| bucket.find(&index.keys.of_event(attributes)).count())
+    }
+
+    #[test]
+    fn of_many_endpoints_that_want_a_type_only_those_that_want_its_sending_domain_are_tried() {
+        let (domains, mut subscriptions) = ((0..1_000).map(|n| format!("d{n}.example")), Vec::new());
+        for domain in domains {
+            subscriptions.push(subscription(&["a"], &[("bridge", "all-the-same"), ("sending_domain", &domain)]));
+        }
+        subscriptions.push(subscription(&["a"], &[("sending_domain", "*.example")]));
+        let (index, ids) = index(subscriptions);
+        let pairs = [("bridge", "all-the-same"), ("sending_domain", "D7.Example.")];
+        let attributes = Attributes(pairs.map(|(name, value)| (name.into(), value.into())).into());
+        assert_eq!(found(&index, "a", "{}", &attributes), [ids[7], ids[1_000]]);
+        assert_eq!(tried(&index, "a", &attributes), 2);
+        assert_eq!(tried(&index, "a", &Attributes::default()), 1);
+    }
+
+    /// Values of each attribute that endpoints filter by: few, so that they are shared, and in several spellings.
+    fn filters() -> impl Strategy<Value = BTreeMap<String, Vec<String>>> {
+        let values = |of: &'static [&'static str]| prop::collection::vec(prop::sample::select(of), 1..3);
+        let filter = |name: &'static str, of| {
+            values(of).prop_map(move |values| (name.to_owned(), values.into_iter().map(str::to_owned).collect()))
+        };
+        let one = prop_oneof![
+            filter("bridge", &["x", "y", "X"]),
+            filter("sending_node", &["x", "y"]),
+            filter("sending_domain", &["a.b", "A.b.", "b", "c", "*.b"]),
+            filter(
+                "dedicated_ip",
+                &["10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2/32", "fd00::1", "fd00:0::1/128", "10.0.0.0/8"]
+            ),
+        ];
+        prop::collection::vec(one, 0..4).prop_map(|filters| filters.into_iter().collect())
+    }
+
+    fn attributes() -> impl Strategy<Value = Attributes> {
+        let value = |name: &'static str, of: &'static [&'static str]| {
+            prop::option::weighted(0.8, prop::sample::select(of))
+                .prop_map(move |value| value.map(|value| (name.into(), value.into())))
+        };
+        (
+            value("bridge", &["x", "y", "X"]),
+            value("sending_node", &["x", "y"]),
+            value("sending_domain", &["a.b", "A.B", "b.", "c", "d"]),
+            value("dedicated_ip", &["10.0.0.1", "::ffff:10.0.0.2", "fd00::1", "10.9.9.9", "none"]),
+        )
+            .prop_map(|(bridge, node, domain, ip)| {
+                Attributes([bridge, node, domain, ip].into_iter().flatten().collect())
+            })
+    }
+
     proptest! {
         #[test]
         fn the_index_finds_what_each_subscription_alone_would_take(
-            patterns in prop::collection::vec(prop::collection::vec("[ab](\\.[ab]){0,2}(\\.\\*)?|\\*", 1..4), 0..20),
-            bridges in prop::collection::vec(prop::option::of("[xy]"), 20),
+            wanted in prop::collection::vec(
+                (prop::collection::vec("[ab](\\.[ab]){0,2}(\\.\\*)?|\\*", 1..4), filters()),
+                0..40,
+            ),
             event_type in "[ab](\\.[ab]){0,3}",
-            bridge in prop::option::of("[xy]"),
+            attributes in attributes(),
         ) {
-            let subscriptions: Vec<_> = patterns.iter().zip(&bridges).map(|(types, bridge)| {
-                let types: Vec<&str> = types.iter().map(String::as_str).collect();
-                let filter: Vec<_> = bridge.iter().map(|b| ("bridge", b.as_str())).collect();
-                subscription(&types, &filter)
-            }).collect();
+            let subscriptions: Vec<_> =
+                wanted.iter().map(|(types, filters)| Subscription::compile(types, filters, kind_of).unwrap()).collect();
             let event_type: EventType = event_type.parse().unwrap();
-            let attributes = Attributes(bridge.iter().map(|b| ("bridge".into(), b.as_str().into())).collect());
             let (index, ids) = index(subscriptions.clone());
             let expected: Vec<_> = ids.iter().zip(&subscriptions)
                 .filter(|(_, s)| s.matches(&event_type, &attributes)).map(|(id, _)| *id).collect();

@@ -3,7 +3,7 @@
 //! Several values of one filter: any of them (OR). Different filters: all of them (AND). A filter does not match an
 //! event that lacks its attribute.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for TypePattern {
 }
 
 /// How the values of a filter are compared with an event's attribute; the profile says which.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MatchKind {
     /// Byte for byte.
@@ -89,20 +89,32 @@ pub enum MatchKind {
     Ip,
 }
 
+impl MatchKind {
+    /// An attribute's value in the form in which [`FilterValues::whole`] writes its own: a filter of these takes the value if
+    /// this is among them. `None` for one that no such filter takes.
+    pub fn comparable(self, actual: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Exact => Some(Cow::Borrowed(actual)),
+            Self::Domain => Some(Cow::Owned(lower(actual).into())),
+            Self::Ip => Some(Cow::Owned(actual.parse::<IpAddr>().ok()?.to_canonical().to_string())),
+        }
+    }
+}
+
 /// The values of one filter, compiled for matching.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilterValues {
     /// See [`MatchKind::Exact`]; sorted.
-    Exact(Vec<Box<str>>),
+    Exact(Box<[Box<str>]>),
     /// See [`MatchKind::Domain`].
     Domain {
         /// Full names, lower case, sorted.
-        names: Vec<Box<str>>,
+        names: Box<[Box<str>]>,
         /// What stood behind a `*`, with its dot: `.example.com`.
-        suffixes: Vec<Box<str>>,
+        suffixes: Box<[Box<str>]>,
     },
     /// See [`MatchKind::Ip`].
-    Ip(Vec<IpNet>),
+    Ip(Box<[IpNet]>),
 }
 
 /// A subscription that cannot be: what is wrong, and where (a JSON pointer into the endpoint).
@@ -117,6 +129,10 @@ pub struct InvalidSubscription {
 
 fn lower(text: &str) -> Box<str> {
     text.trim_end_matches('.').to_ascii_lowercase().into()
+}
+
+fn borrowed(values: &[Box<str>]) -> Vec<Cow<'_, str>> {
+    values.iter().map(|value| Cow::Borrowed(value.as_ref())).collect()
 }
 
 fn is_domain(text: &str) -> bool {
@@ -150,7 +166,7 @@ impl FilterValues {
                 let mut sorted: Vec<Box<str>> = values.iter().map(|v| v.as_str().into()).collect();
                 sorted.sort_unstable();
                 sorted.dedup();
-                Ok(Self::Exact(sorted))
+                Ok(Self::Exact(sorted.into()))
             }
             MatchKind::Domain => {
                 let (mut names, mut suffixes) = (Vec::new(), Vec::new());
@@ -164,13 +180,26 @@ impl FilterValues {
                 }
                 names.sort_unstable();
                 names.dedup();
-                Ok(Self::Domain { names, suffixes })
+                Ok(Self::Domain { names: names.into(), suffixes: suffixes.into() })
             }
             MatchKind::Ip => {
                 let parse = |(index, value): (usize, &String)| {
                     parse_ip_net(value).ok_or((index, "expected an IPv4 or IPv6 address or a CIDR block"))
                 };
                 values.iter().enumerate().map(parse).collect::<Result<_, _>>().map(Self::Ip)
+            }
+        }
+    }
+
+    /// The values of a filter that has neither wildcards nor blocks, see [`MatchKind::comparable`]; `None` for one that has.
+    pub fn whole(&self) -> Option<(MatchKind, Vec<Cow<'_, str>>)> {
+        match self {
+            Self::Exact(values) => Some((MatchKind::Exact, borrowed(values))),
+            Self::Domain { names, suffixes } => suffixes.is_empty().then(|| (MatchKind::Domain, borrowed(names))),
+            Self::Ip(nets) => {
+                let address =
+                    |net: &IpNet| (net.prefix_len() == net.max_prefix_len()).then(|| net.addr().to_string().into());
+                Some((MatchKind::Ip, nets.iter().map(address).collect::<Option<_>>()?))
             }
         }
     }
@@ -196,19 +225,20 @@ impl FilterValues {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     /// Any of them must take the event's type.
-    pub event_types: Vec<TypePattern>,
+    pub event_types: Box<[TypePattern]>,
     /// All of them must take the event's attributes. Sorted by attribute.
-    pub filters: Vec<(Box<str>, FilterValues)>,
+    pub filters: Box<[(Box<str>, FilterValues)]>,
 }
 
 impl Subscription {
-    /// Compiles what a customer wrote. `kind_of` answers how an attribute is matched, `None` for one that the profile does not know.
+    /// Compiles what a customer wrote: types, and attributes with their values, each attribute once and in order. `kind_of`
+    /// answers how an attribute is matched, `None` for one that the profile does not know.
     ///
     /// # Errors
     /// The first mistake, with a JSON pointer and what is allowed.
-    pub fn compile(
+    pub fn compile<'a, V: AsRef<[String]> + 'a>(
         event_types: &[String],
-        filters: &BTreeMap<String, Vec<String>>,
+        filters: impl IntoIterator<Item = (&'a String, &'a V), IntoIter: ExactSizeIterator>,
         kind_of: impl Fn(&str) -> Option<MatchKind>,
     ) -> Result<Self, InvalidSubscription> {
         let invalid = |pointer: String, detail: String| InvalidSubscription { pointer, detail };
@@ -219,8 +249,9 @@ impl Subscription {
         let parse = |(index, text): (usize, &String)| {
             text.parse::<TypePattern>().map_err(|error| invalid(format!("/event_types/{index}"), error.to_string()))
         };
-        let event_types = event_types.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let event_types = event_types.iter().enumerate().map(parse).collect::<Result<Box<[_]>, _>>()?;
 
+        let filters = filters.into_iter();
         if filters.len() > FILTERS_MAX {
             return Err(invalid("/filters".into(), format!("at most {FILTERS_MAX} filters, got {}", filters.len())));
         }
@@ -231,6 +262,7 @@ impl Subscription {
             let Some(kind) = kind else {
                 return Err(invalid(pointer, "the tenant's profile has no such filter".into()));
             };
+            let values = values.as_ref();
             if values.is_empty() || values.len() > FILTER_VALUES_MAX {
                 return Err(invalid(pointer, format!("1 to {FILTER_VALUES_MAX} values, got {}", values.len())));
             }
@@ -238,7 +270,7 @@ impl Subscription {
                 .map_err(|(index, detail)| invalid(format!("{pointer}/{index}"), detail.into()))?;
             compiled.push((attribute.as_str().into(), values));
         }
-        Ok(Self { event_types, filters: compiled })
+        Ok(Self { event_types, filters: compiled.into() })
     }
 
     /// Whether the subscription takes an event.

@@ -25,7 +25,8 @@ fn attributes(pairs: &[(&str, &str)]) -> Attributes {
 fn compile(types: &[&str], filters: &[(&str, &[&str])]) -> Result<Subscription, String> {
     let types: Vec<String> = types.iter().map(|text| (*text).to_owned()).collect();
     let strings = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-    let filters = filters.iter().map(|(name, values)| ((*name).to_owned(), strings(values))).collect();
+    let filters: BTreeMap<String, Vec<String>> =
+        filters.iter().map(|(name, values)| ((*name).to_owned(), strings(values))).collect();
     Subscription::compile(&types, &filters, kind_of).map_err(|error| error.pointer)
 }
 
@@ -366,6 +367,24 @@ proptest! {
         let checks = wanted.checks(kind_of, &event_type.parse().unwrap(), &payload);
         prop_assert_eq!(checks.len(), 1 + filters.len());
         prop_assert_eq!(checks.iter().all(|check| check.passed), compiled);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_filter_of_whole_values_takes_exactly_those_whose_comparable_form_is_among_them(
+        filters in filters(),
+        event in event(),
+    ) {
+        let subscription = Subscription::compile(&["*".to_owned()], &filters, kind_of).unwrap();
+        for (name, values) in &subscription.filters {
+            let blocks = filters[name.as_ref()].iter().any(|value| value.contains(['*', '/']));
+            prop_assert!(blocks || values.whole().is_some(), "{:?}", values);
+            if let (Some((kind, whole)), Some(actual)) = (values.whole(), event.get(name.as_ref())) {
+                let found = kind.comparable(actual).is_some_and(|form| whole.contains(&form));
+                prop_assert_eq!(found, values.matches(actual), "{:?} of {:?}", values, actual);
+            }
+        }
     }
 }
 

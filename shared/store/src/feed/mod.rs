@@ -6,7 +6,6 @@
 mod follow;
 mod read;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use postrider_model::event::EventType;
@@ -100,7 +99,8 @@ pub struct EventTypeConfig {
     pub schema: Option<String>,
 }
 
-/// What an active endpoint subscribes to, as fan-out needs it. Not compiled: that takes the tenant's profile.
+/// What an active endpoint subscribes to, as fan-out needs it. Not compiled: that takes the tenant's profile. A snapshot may
+/// hold a million of these, so lists are as long as what they hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSubscription {
     /// The endpoint.
@@ -108,9 +108,9 @@ pub struct EndpointSubscription {
     /// Whose.
     pub tenant: TenantId,
     /// Patterns of event types.
-    pub event_types: Vec<String>,
-    /// Attribute -> values.
-    pub filters: BTreeMap<String, Vec<String>>,
+    pub event_types: Box<[String]>,
+    /// Attributes and their values, by attribute.
+    pub filters: Box<[(String, Box<[String]>)]>,
     /// Conditions on the payload.
     pub payload_filter: Option<serde_json::Value>,
     /// How deliveries reach it.
@@ -140,10 +140,10 @@ pub struct Changes {
     pub event_types: Vec<EventTypeConfig>,
     /// Event types that tenants deleted.
     pub event_types_gone: Vec<(TenantId, EventType)>,
-    /// Subscriptions of active endpoints made or edited.
+    /// Subscriptions of active endpoints made or edited; all of a tenant's when the tenant was edited.
     pub subscriptions: Vec<EndpointSubscription>,
-    /// Endpoints deleted, made inactive or disabled.
-    pub subscriptions_gone: Vec<EndpointId>,
+    /// Endpoints deleted, made inactive or disabled, and whose they are.
+    pub subscriptions_gone: Vec<(TenantId, EndpointId)>,
     /// Endpoints made, edited or deleted: what a cache of them forgets.
     pub endpoints_changed: Vec<EndpointId>,
     /// Interventions that still matter.

@@ -66,10 +66,10 @@ async fn a_feed_begins_with_all_there_is_and_hears_of_every_edit_deletes_too() {
 
     let inactive = store.edit_endpoint(None, there.id, None, set(EndpointStatus::Inactive)).await.unwrap();
     let changes = until(&mut feed, inactive.version).await;
-    assert_eq!((changes.subscriptions_gone, changes.endpoints_changed), (vec![there.id], vec![there.id]));
+    assert_eq!((changes.subscriptions_gone, changes.endpoints_changed), (vec![(tenant.id, there.id)], vec![there.id]));
     let active = store.edit_endpoint(None, there.id, None, set(EndpointStatus::Active)).await.unwrap();
     let changes = until(&mut feed, active.version).await;
-    assert_eq!(changes.subscriptions[0].event_types, ["*"]);
+    assert_eq!(*changes.subscriptions[0].event_types, ["*"]);
 
     let renamed = store.edit_tenant(tenant.id, None, |draft: &mut TenantDraft| {
         draft.limits.timeout_seconds_max = Some(5);
@@ -78,13 +78,14 @@ async fn a_feed_begins_with_all_there_is_and_hears_of_every_edit_deletes_too() {
     let changes = until(&mut feed, renamed.await.unwrap().version).await;
     assert_eq!(changes.tenants[0].limits.timeout_seconds_max, Some(5));
     assert_eq!(changes.endpoints_changed, [there.id], "its endpoints are looked up with its limits");
+    assert_eq!(changes.subscriptions.len(), 1, "they are compiled for its profile");
 
     store.delete_key(tenant.id, key.key.id).await.unwrap();
     store.delete_tenant(tenant.id, None).await.unwrap();
     let changes = until(&mut feed, store.config_version().await.unwrap()).await;
     assert_eq!(changes.keys_gone, [key.key.id]);
     assert_eq!(changes.tenants_gone, [tenant.id]);
-    assert_eq!(changes.subscriptions_gone, [there.id]);
+    assert_eq!(changes.subscriptions_gone, [(tenant.id, there.id)]);
 
     stop.cancel();
     assert!(tokio::time::timeout(Duration::from_secs(5), feed.recv()).await.unwrap().is_none());

@@ -1,0 +1,155 @@
+//! Matches, timed one by one, in a process that holds a fan-out's index and nothing else.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::ensure;
+use postrider_fanout::matching::Matcher;
+use postrider_model::event::{Attributes, EventType};
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::payload_filter::Payload;
+use postrider_profiles::Profiles;
+use postrider_store::feed::{Changes, EndpointSubscription, TenantConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::processes::own_usage;
+use crate::report::say;
+
+/// Endpoints of each tenant but the large one.
+pub(crate) const SMALL_TENANT: u32 = 100;
+/// Types that these want, one each.
+pub(crate) const TYPES: u32 = 20;
+/// What every endpoint of the large tenant wants.
+pub(crate) const LARGE_TENANTS_TYPE: &str = "bench.match";
+
+/// Endpoints of the large tenant.
+pub(crate) fn large_tenant(subscriptions: u32) -> u32 {
+    subscriptions / 10
+}
+
+/// Options of `match`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MatchArgs {
+    /// Active endpoints, in whole thousands.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    subscriptions: u32,
+    /// Events that are matched, each alone.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
+    events: u32,
+}
+
+/// What the matches took.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Matches {
+    /// How many.
+    pub(crate) events: usize,
+    /// Half of them took at most so long, microseconds.
+    pub(crate) p50_us: f64,
+    /// All but one in a hundred.
+    pub(crate) p99_us: f64,
+    /// The slowest; on a busy machine one that was interrupted.
+    pub(crate) max_us: f64,
+    /// Arranging everything, seconds.
+    pub(crate) built_seconds: f64,
+    /// Putting an edit of one endpoint of the large tenant in force, milliseconds.
+    pub(crate) edit_ms: f64,
+    /// Peak resident memory of the process, MiB.
+    pub(crate) peak_mib: f64,
+}
+
+/// Builds the index, times matches, prints [`Matches`] as JSON.
+pub(crate) fn run(args: &MatchArgs) -> anyhow::Result<()> {
+    ensure!(args.subscriptions.is_multiple_of(1_000), "subscriptions: whole thousands, so that every tenant is full");
+    let tenants: Vec<TenantId> = (0..=tenants(args.subscriptions)).map(|_| TenantId::generate()).collect();
+    let mut matcher = Matcher::new(Arc::new(Profiles::builtin()));
+    let configuration = configuration(&tenants, args.subscriptions);
+    let began = Instant::now();
+    matcher.apply(configuration);
+    let built_seconds = began.elapsed().as_secs_f64();
+
+    let began = Instant::now();
+    let edited = subscription(tenants[0], LARGE_TENANTS_TYPE.into(), Some("edited.example.com".into()));
+    matcher.apply(Changes { version: 2, subscriptions: vec![edited], ..Changes::default() });
+    let edit_ms = began.elapsed().as_secs_f64() * 1_000.0;
+
+    let mut took = Vec::new();
+    for number in 0..args.events {
+        let (tenant, event_type, attributes) = event(number, &tenants, args.subscriptions)?;
+        let payload = Payload { data: b"{}", metadata: None, attributes: &attributes };
+        let began = Instant::now();
+        let found = matcher.matching(tenant, &event_type, &payload);
+        took.push(began.elapsed().as_secs_f64() * 1_000_000.0);
+        ensure!((1..=SMALL_TENANT as usize).contains(&found), "an event matched {found} endpoints");
+    }
+    took.sort_by(f64::total_cmp);
+    let matches = Matches {
+        events: took.len(),
+        p50_us: took[took.len() / 2],
+        p99_us: took[took.len() * 99 / 100],
+        max_us: took[took.len() - 1],
+        built_seconds,
+        edit_ms,
+        peak_mib: own_usage().peak_bytes as f64 / (1024.0 * 1024.0),
+    };
+    say(&serde_json::to_string(&matches)?);
+    Ok(())
+}
+
+/// Tenants beside the large one.
+fn tenants(subscriptions: u32) -> u32 {
+    (subscriptions - large_tenant(subscriptions)).div_ceil(SMALL_TENANT)
+}
+
+/// The large tenant is the first. Which of a small tenant's endpoints wants which type follows its place, so that each type
+/// has five.
+fn configuration(tenants: &[TenantId], subscriptions: u32) -> Changes {
+    let large = large_tenant(subscriptions);
+    let of_large = (0..large)
+        .map(|number| subscription(tenants[0], LARGE_TENANTS_TYPE.into(), Some(format!("d{number}.example.com"))));
+    let others = (0..subscriptions - large).map(|number| {
+        subscription(tenants[1 + (number / SMALL_TENANT) as usize], format!("bench.t{}", number % TYPES), None)
+    });
+    Changes {
+        version: 1,
+        snapshot: true,
+        tenants: tenants.iter().map(|id| tenant(*id)).collect(),
+        subscriptions: of_large.chain(others).collect(),
+        ..Changes::default()
+    }
+}
+
+fn tenant(id: TenantId) -> TenantConfig {
+    TenantConfig {
+        id,
+        profile: "standard".into(),
+        limits: Default::default(),
+        enforce_catalog: false,
+        enforce_schemas: false,
+        disable_after_days: None,
+        version: 1,
+    }
+}
+
+fn subscription(tenant: TenantId, event_type: String, domain: Option<String>) -> EndpointSubscription {
+    EndpointSubscription {
+        endpoint: EndpointId::generate(),
+        tenant,
+        event_types: [event_type].into(),
+        filters: domain.map(|domain| ("sending_domain".to_owned(), [domain].into())).into_iter().collect(),
+        payload_filter: None,
+        channel: Default::default(),
+        ascii_json: false,
+        version: 1,
+    }
+}
+
+/// Every other event is the large tenant's; whose the others are, and all else, is random.
+fn event(number: u32, tenants: &[TenantId], subscriptions: u32) -> anyhow::Result<(TenantId, EventType, Attributes)> {
+    let domain = rand::random_range(0..large_tenant(subscriptions));
+    let attributes = Attributes([("sending_domain".into(), format!("d{domain}.example.com").into())].into());
+    if number.is_multiple_of(2) {
+        return Ok((tenants[0], LARGE_TENANTS_TYPE.parse()?, attributes));
+    }
+    let tenant = tenants[rand::random_range(1..tenants.len())];
+    Ok((tenant, format!("bench.t{}", rand::random_range(0..TYPES)).parse()?, attributes))
+}

@@ -1,0 +1,169 @@
+//! Matching alone: what subscriptions cost a fan-out at its start and in memory, how soon an edit is in force among them, and
+//! how long one match takes.
+//!
+//! The endpoints are written straight into a database of the row's own: a tenth of them belong to one tenant, which want the
+//! same type and each another sending domain; the others to tenants of a hundred, which want one of twenty types.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::json;
+use tokio_postgres::NoTls;
+
+use crate::database::Database;
+use crate::engine::{Engine, EngineOptions, Tenant};
+use crate::matches::{LARGE_TENANTS_TYPE, Matches, SMALL_TENANT, TYPES, large_tenant};
+use crate::report::say;
+use crate::workload::{Sink, own_command, part};
+
+const IN_FORCE_WITHIN: Duration = Duration::from_secs(20);
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// What a number of subscriptions costs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Matching {
+    /// Active endpoints.
+    pub(crate) subscriptions: u32,
+    /// From the start of the fan-out's process until it is ready, seconds.
+    pub(crate) ready_seconds: f64,
+    /// Peak resident memory of the fan-out, the edit included, MiB.
+    pub(crate) peak_mib: f64,
+    /// From the answer to an edit until an event that only the edited endpoint wants was received, seconds. Events are
+    /// published all the while.
+    pub(crate) edit_in_force_seconds: f64,
+    /// Matches, one by one.
+    pub(crate) matches: Matches,
+}
+
+/// A row for each of `sizes`, largest last.
+pub(crate) async fn run(
+    options: &EngineOptions,
+    server_url: &str,
+    sink: &Sink,
+    sizes: &[u32],
+) -> anyhow::Result<Vec<Matching>> {
+    let mut rows = Vec::new();
+    for subscriptions in sizes {
+        let matches = part(own_command()?.arg("match").args(["--subscriptions", &subscriptions.to_string()])).await?;
+        let name = format!("postrider_bench_{}_{subscriptions}", std::process::id());
+        let database = Database::make(server_url, &name).await?;
+        let options = EngineOptions {
+            binary: options.binary.clone(),
+            amqp_url: options.amqp_url.clone(),
+            database_url: database.url.clone(),
+            dispatchers: 1,
+            folder: options.folder.clone(),
+        };
+        let row = Box::pin(measure(&options, sink, *subscriptions, matches)).await;
+        database.drop().await?;
+        let row = row?;
+        say(&row.text());
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+async fn measure(
+    options: &EngineOptions,
+    sink: &Sink,
+    subscriptions: u32,
+    matches: Matches,
+) -> anyhow::Result<Matching> {
+    let engine = Box::pin(Engine::start(options)).await?;
+    let made = engine.tenant_with("a large tenant", json!({ "endpoints": subscriptions + 1 })).await;
+    engine.stop().await;
+    let tenant = made?;
+    fill(&options.database_url, &tenant, subscriptions).await?;
+
+    let engine = Box::pin(Engine::start(options)).await?;
+    let ready = engine.ready_after("fanout");
+    let in_force = Box::pin(edit(&engine, &tenant, sink)).await;
+    let fanout = engine.watched().into_iter().find(|process| process.name == "fanout");
+    let peak_bytes = fanout.map_or(0, |process| process.usage().peak_bytes);
+    engine.stop().await;
+    Ok(Matching {
+        subscriptions,
+        ready_seconds: ready.as_secs_f64(),
+        peak_mib: peak_bytes as f64 / MIB,
+        edit_in_force_seconds: in_force?.as_secs_f64(),
+        matches,
+    })
+}
+
+/// Writes tenants and endpoints; what signs is empty, for nothing is sent to these.
+async fn fill(database_url: &str, tenant: &Tenant, subscriptions: u32) -> anyhow::Result<()> {
+    let large = large_tenant(subscriptions);
+    let (others, tenants) = (subscriptions - large, (subscriptions - large).div_ceil(SMALL_TENANT));
+    let into = "INSERT INTO endpoints (id, tenant, document, status, secret_current, private, version, created_at, updated_at)";
+    let owner = "md5('tenant ' || n / 100)::uuid";
+    let (url, id) = ("http://127.0.0.1:9/hook", &tenant.id);
+    let sql = format!(
+        "UPDATE config_version SET version = version + 1;
+         INSERT INTO tenants (id, name, profile, limits, enforce_catalog, enforce_schemas, version, created_at, updated_at)
+         SELECT md5('tenant ' || n)::uuid, 'tenant ' || n, 'standard', '{{}}', false, false, version, now(), now()
+         FROM generate_series(0, {tenants} - 1) n, config_version;
+         {into}
+         SELECT gen_random_uuid(), '{id}', json_build_object('name', 'e' || n, 'url', '{url}',
+             'event_types', json_build_array('{LARGE_TENANTS_TYPE}'),
+             'filters', json_build_object('sending_domain', json_build_array('d' || n || '.example.com'))),
+             0, '', '', version, now(), now()
+         FROM generate_series(0, {large} - 1) n, config_version;
+         {into}
+         SELECT gen_random_uuid(), {owner}, json_build_object('name', 'e' || n, 'url', '{url}',
+             'event_types', json_build_array('bench.t' || n % {TYPES})),
+             0, '', '', version, now(), now()
+         FROM generate_series(0, {others} - 1) n, config_version;"
+    );
+    let (client, connection) = tokio_postgres::connect(database_url, NoTls).await.context("connect to PostgreSQL")?;
+    let driving = tokio::task::spawn_local(connection);
+    client.batch_execute(&sql).await.with_context(|| format!("write {subscriptions} endpoints"))?;
+    client.batch_execute("VACUUM ANALYZE").await?;
+    drop(client);
+    driving.await?.context("the connection to PostgreSQL")
+}
+
+/// Makes an endpoint in the large tenant; how long until it gets events.
+async fn edit(engine: &Engine, tenant: &Tenant, sink: &Sink) -> anyhow::Result<Duration> {
+    let before = sink.received().await?;
+    let asked = json!({
+        "name": "the edit", "url": sink.url(0), "event_types": [LARGE_TENANTS_TYPE],
+        "filters": { "sending_domain": ["edited.example.com"] },
+    });
+    engine.endpoint(tenant, asked).await?;
+    let answered = Instant::now();
+    let event = json!({
+        "type": LARGE_TENANTS_TYPE, "data": { "n": 1 }, "attributes": { "sending_domain": "edited.example.com" },
+    });
+    while sink.received().await? == before {
+        anyhow::ensure!(answered.elapsed() < IN_FORCE_WITHIN, "the edit was not in force within {IN_FORCE_WITHIN:?}");
+        crate::http::call(engine.ingest(), &tenant.key, "POST", "/v1/publish", &event).await?;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let took = answered.elapsed();
+    engine.settle(SETTLED_WITHIN).await?;
+    Ok(took)
+}
+
+impl Matching {
+    fn text(&self) -> String {
+        let Self { subscriptions, ready_seconds, peak_mib, edit_in_force_seconds, matches } = self;
+        let mut text = format!("\n== matching at {subscriptions} subscriptions ==\n");
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "fan-out ready after {ready_seconds:.2} s, peak {peak_mib:.0} MiB");
+        let _ = writeln!(text, "an edit in force after {edit_in_force_seconds:.2} s");
+        let _ = writeln!(
+            text,
+            "{} matches us p50 {:.2}  p99 {:.2}  max {:.1}",
+            matches.events, matches.p50_us, matches.p99_us, matches.max_us
+        );
+        let _ = write!(
+            text,
+            "alone: built in {:.2} s, an edit of the largest tenant {:.1} ms, peak {:.0} MiB",
+            matches.built_seconds, matches.edit_ms, matches.peak_mib
+        );
+        text
+    }
+}

@@ -1,0 +1,72 @@
+//! How long it takes to find the endpoints that want an event.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::Criterion;
+use postrider_fanout::matching::Matcher;
+use postrider_model::event::Attributes;
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::payload_filter::Payload;
+use postrider_profiles::Profiles;
+use postrider_store::feed::{Changes, EndpointSubscription, TenantConfig};
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    let all_alike = |count| (0..count).map(|_| ("email.sent".to_owned(), None)).collect();
+    let of_their_types = |count| (0..count).map(|n| (format!("email.t{}", n % 20), None)).collect();
+    let below_a_dot = |count| (0..count).map(|n| (format!("t{}.*", n % 20), None)).collect();
+    let domain = |n: u32| Some(format!("d{n}.example.com"));
+    let of_their_domains = |count| (0..count).map(|n| ("email.sent".to_owned(), domain(n))).collect();
+    let wildcards =
+        |count| (0..count).map(|n| ("email.sent".to_owned(), domain(n).map(|d| format!("*.{d}")))).collect();
+    for (name, wanted, event_type) in [
+        ("10 endpoints, all match", all_alike(10), "email.sent"),
+        ("100 endpoints of 20 types, 5 match", of_their_types(100), "email.t7"),
+        ("100 endpoints of 20 prefixes, 5 match", below_a_dot(100), "t7.sent"),
+        ("1,000 endpoints with a wildcard, none matches", wildcards(1_000), "email.sent"),
+        ("100 endpoints with a domain, 1 matches", of_their_domains(100), "email.sent"),
+        ("100,000 endpoints with a domain, 1 matches", of_their_domains(100_000), "email.sent"),
+    ] {
+        find(&mut criterion, name, wanted, event_type);
+    }
+    criterion.final_summary();
+}
+
+/// Times one event of a tenant whose endpoints want these types and, if any, this sending domain.
+fn find(criterion: &mut Criterion, name: &str, wanted: Vec<(String, Option<String>)>, event_type: &str) {
+    let tenant = TenantId::generate();
+    let matcher = matcher(tenant, wanted);
+    let event_type = event_type.parse().unwrap();
+    let attributes = Attributes([("sending_domain".into(), "d42.example.com".into())].into());
+    let payload = Payload { data: b"{}", metadata: None, attributes: &attributes };
+    criterion.bench_function(&format!("matching/{name}"), |bencher| {
+        bencher.iter(|| matcher.matching(black_box(tenant), black_box(&event_type), black_box(&payload)));
+    });
+}
+
+fn matcher(tenant: TenantId, wanted: Vec<(String, Option<String>)>) -> Matcher {
+    let tenants = vec![TenantConfig {
+        id: tenant,
+        profile: "standard".into(),
+        limits: Default::default(),
+        enforce_catalog: false,
+        enforce_schemas: false,
+        disable_after_days: None,
+        version: 1,
+    }];
+    let subscription = |(event_type, domain): (String, Option<String>)| EndpointSubscription {
+        endpoint: EndpointId::generate(),
+        tenant,
+        event_types: [event_type].into(),
+        filters: domain.map(|domain| ("sending_domain".to_owned(), [domain].into())).into_iter().collect(),
+        payload_filter: None,
+        channel: Default::default(),
+        ascii_json: false,
+        version: 1,
+    };
+    let subscriptions = wanted.into_iter().map(subscription).collect();
+    let mut matcher = Matcher::new(Arc::new(Profiles::builtin()));
+    matcher.apply(Changes { version: 1, snapshot: true, tenants, subscriptions, ..Changes::default() });
+    matcher
+}

@@ -1,0 +1,69 @@
+//! Keys: numbers by which endpoints are found that take certain values of an attribute and no others.
+//!
+//! A key stands for an attribute and one of its values. Equal values have equal keys; different ones may, too, though almost
+//! never do. So an endpoint that was found by a key is still asked whether it takes the event.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+
+use postrider_model::event::Attributes;
+use postrider_model::subscription::{FilterValues, MatchKind};
+
+/// The filters of an endpoint, by attribute.
+pub(crate) type Filters = [(Box<str>, FilterValues)];
+
+/// What the endpoints of a tenant are found by.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    /// Seeded at random, so that nobody can choose values whose keys are equal.
+    hasher: RandomState,
+    /// The attributes that any endpoint is found by.
+    attributes: Vec<(Box<str>, MatchKind)>,
+}
+
+impl Keys {
+    /// Chooses for each endpoint the filter to find it by: of those without wildcards and blocks the one whose most common
+    /// value the fewest endpoints share. Its keys, in the endpoints' order; none for an endpoint without such a filter.
+    pub(crate) fn choose<'a>(endpoints: impl Iterator<Item = &'a Filters> + Clone) -> (Self, Vec<Vec<u64>>) {
+        let hasher = RandomState::new();
+        let mut sharing: HashMap<u64, u32> = HashMap::new();
+        for (_, _, keys) in endpoints.clone().flat_map(|filters| found_by(&hasher, filters)) {
+            for key in keys {
+                *sharing.entry(key).or_default() += 1;
+            }
+        }
+        let most_common = |keys: &[u64]| keys.iter().filter_map(|key| sharing.get(key)).max().copied();
+        let mut attributes = BTreeSet::new();
+        let chosen = endpoints.map(|filters| {
+            let rarest = found_by(&hasher, filters).min_by_key(|(_, _, keys)| most_common(keys));
+            rarest.map_or_else(Vec::new, |(attribute, kind, keys)| {
+                attributes.insert((attribute, kind));
+                keys
+            })
+        });
+        let chosen = chosen.collect();
+        let attributes = attributes.into_iter().map(|(name, kind)| (name.into(), kind)).collect();
+        (Self { hasher, attributes }, chosen)
+    }
+
+    /// The keys of an event: whoever is found by a key and takes the event is found by one of these.
+    pub(crate) fn of_event(&self, attributes: &Attributes) -> Vec<u64> {
+        let of = |(name, kind): &(Box<str>, MatchKind)| {
+            let value = kind.comparable(attributes.get(name)?)?;
+            Some(key(&self.hasher, name, *kind, &value))
+        };
+        self.attributes.iter().filter_map(of).collect()
+    }
+}
+
+/// Every filter that an endpoint can be found by: its attribute, how that is compared, its keys.
+fn found_by<'a>(hasher: &RandomState, filters: &'a Filters) -> impl Iterator<Item = (&'a str, MatchKind, Vec<u64>)> {
+    filters.iter().filter_map(|(name, values)| {
+        let (kind, values) = values.whole()?;
+        Some((name.as_ref(), kind, values.iter().map(|value| key(hasher, name, kind, value)).collect()))
+    })
+}
+
+fn key(hasher: &RandomState, attribute: &str, kind: MatchKind, value: &str) -> u64 {
+    hasher.hash_one((attribute, kind, value))
+}
