@@ -7,6 +7,7 @@
 
 mod bench;
 mod child;
+mod deny;
 mod faults;
 #[cfg(test)]
 mod layers;

@@ -9,7 +9,7 @@ use postrider_testkit::engines::{Engines, Purpose, Release};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::child::{self, Guarded};
-use crate::{faults, report, start_engines};
+use crate::{deny, faults, report, start_engines};
 
 /// The scenarios of `tests/` that kill, starve or flood something: those of `it` that every change has to survive, and those of
 /// `faults` that take minutes.
@@ -98,7 +98,9 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
                 failed.push(name);
             }
         }
-        optional("cargo-deny", &["deny", "check", "bans", "licenses", "sources"], &mut failed).await?;
+        if !deny::check(args.no_install).await? {
+            failed.push("cargo-deny");
+        }
         optional("cargo-machete", &["machete"], &mut failed).await?;
     }
 
@@ -122,7 +124,7 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// A check by a tool that not everybody has. `cargo test` holds the gist of deny.toml besides (xtask's `layers`).
+/// A check by a tool that not everybody has.
 async fn optional(tool: &'static str, arguments: &[&str], failed: &mut Vec<&str>) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()) {
