@@ -21,7 +21,7 @@ pub(super) fn root(folder: &Path) -> PathBuf {
     folder.join("root")
 }
 
-/// Makes it unless it is there: a minute and 850 MB, of which 700 MB stay. Only for those who [may](super::system::may_enter).
+/// Makes it unless it is there: a minute or two and 850 MB, of which 700 MB stay. Only for those who [may](super::system::may_enter).
 ///
 /// # Errors
 /// debootstrap fails; with the end of its log.
