@@ -14,6 +14,8 @@ use super::Say;
 use crate::debian::{KEYRING, SUITE, mirror, proxy};
 use crate::procs;
 
+// A path that sudo preserved may lack the folders of root's programs.
+const DEBOOTSTRAP: &str = r#"PATH="$PATH:/usr/sbin:/sbin"; exec debootstrap "$@""#;
 const PACKAGES: &str = "rabbitmq-server,postgresql";
 
 /// The system's `/`, in the folder of its release.
@@ -45,7 +47,7 @@ pub(super) fn make(folder: &Path, say: &Say) -> Result<()> {
     // What it mounts goes with its namespace, also when it is killed.
     let mut command = Command::new("unshare");
     command
-        .args(["--mount", "debootstrap", "--variant=minbase"])
+        .args(["--mount", "/bin/sh", "-c", DEBOOTSTRAP, "debootstrap", "--variant=minbase"])
         .arg(format!("--include={PACKAGES}"))
         .arg(format!("--keyring={KEYRING}"))
         .arg(SUITE)

@@ -80,6 +80,7 @@ pub(super) struct Account {
 // `$0` is the system's root; the places before `--` are seen in it under the same path. The folders to mount on stay behind,
 // the mounts do not.
 const ENTER: &str = r#"set -e
+PATH="$PATH:/usr/sbin:/sbin"
 for place in /proc /sys /dev; do mount --rbind "$place" "$0$place"; done
 while [ "$1" != -- ]; do mkdir -p "$0$1"; mount --bind "$1" "$0$1"; shift; done
 shift
