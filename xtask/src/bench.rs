@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use postrider_testkit::engines::Purpose;
+use postrider_testkit::engines::{Purpose, Release};
 
 use crate::child::{self, Guarded};
 use crate::{report, start_engines};
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: BenchArgs) -> Result<bool> {
     if !child::run(build, "cargo build").await? {
         bail!("the build failed");
     }
-    let engines = start_engines(Purpose::Tests, args.no_install, false).await?;
+    let engines = start_engines(Purpose::Tests, Release::Installed, args.no_install, false).await?;
     let scope = engines.scope("bench").await?;
     let mut command = tokio::process::Command::new(child::built("release", "postrider-bench")?);
     command

@@ -7,6 +7,7 @@
 
 mod bench;
 mod child;
+mod deny;
 mod faults;
 #[cfg(test)]
 mod layers;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use postrider_testkit::engines::{EngineOptions, Engines, Install, Purpose, default_folder};
+use postrider_testkit::engines::{EngineOptions, Engines, Install, Purpose, Release, default_folder};
 
 /// What a developer runs.
 #[derive(Debug, Parser)]
@@ -47,6 +48,9 @@ enum Command {
         /// Only tell what would have to be installed.
         #[arg(long)]
         no_install: bool,
+        /// Whose: `installed` or `debian13`.
+        #[arg(long, value_name = "RELEASE")]
+        engines: Option<Release>,
     },
 }
 
@@ -67,7 +71,9 @@ fn main() -> ExitCode {
                 Command::Up(args) => Box::pin(up::run(args)).await.map(|()| true),
                 Command::Test(args) => Box::pin(test::run(args)).await,
                 Command::Bench(args) => Box::pin(bench::run(args)).await,
-                Command::Engines { no_install } => Box::pin(engines(no_install)).await.map(|()| true),
+                Command::Engines { no_install, engines: release } => {
+                    Box::pin(engines(no_install, release)).await.map(|()| true)
+                }
             }
         };
         // Losing the race drops the work, and with it the guards that stop what it started.
@@ -94,18 +100,19 @@ fn main() -> ExitCode {
 }
 
 /// Starts (or finds) the engines.
-async fn start_engines(purpose: Purpose, no_install: bool, reset: bool) -> Result<Engines> {
+async fn start_engines(purpose: Purpose, release: Release, no_install: bool, reset: bool) -> Result<Engines> {
     let install = if no_install { Install::Tell } else { Install::Apt };
-    let options = EngineOptions { folder: default_folder(), install, purpose, reset, say: Arc::new(report::step) };
-    Engines::start(options).await
+    let say = Arc::new(report::step);
+    Engines::start(EngineOptions { folder: default_folder(), install, purpose, release, reset, say }).await
 }
 
-async fn engines(no_install: bool) -> Result<()> {
-    let engines = start_engines(Purpose::Tests, no_install, false).await?;
+async fn engines(no_install: bool, release: Option<Release>) -> Result<()> {
+    let release = release.map_or_else(Release::chosen, Ok)?;
+    let engines = start_engines(Purpose::Tests, release, no_install, false).await?;
     report::line(
         "the test engines run until Ctrl-C. In another terminal:\n\n  cargo test -p <package>\n\nor, for other tools:\n",
     );
-    for (name, value) in test::variables(&engines) {
+    for (name, value) in test::variables(&engines, release) {
         report::line(format!("  export {name}={value}"));
     }
     std::future::pending().await

@@ -5,11 +5,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use postrider_testkit::engines::{Engines, Purpose};
+use postrider_testkit::engines::{Engines, Purpose, Release};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::child::{self, Guarded};
-use crate::{faults, report, start_engines};
+use crate::{deny, faults, report, start_engines};
 
 /// The scenarios of `tests/` that kill, starve or flood something: those of `it` that every change has to survive, and those of
 /// `faults` that take minutes.
@@ -27,6 +27,26 @@ const FAULTS: &[&str] = &[
     "away::",
 ];
 
+/// What another release's engines could do differently: every test of the crates that know them is in a target or a module of
+/// these names, and the scenarios that kill or starve them are.
+const ENGINES_TARGETS: &[&str] = &["store", "engines"];
+const ENGINES_MODULES: &[&str] = &[
+    // shared/broker
+    "consuming::",
+    "delays::",
+    "hints::",
+    "public::",
+    "publishing::",
+    "rpc::",
+    "topology::",
+    // tests
+    "blocked::",
+    "crash::",
+    "disk::",
+    "ladder::",
+    "restarts::",
+];
+
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
@@ -35,14 +55,19 @@ pub(crate) struct TestArgs {
     faults: bool,
     /// Only tests whose name contains this; formatting, lints and documentation are not checked then.
     filter: Option<String>,
+    /// Over these engines: `installed`, or `debian13`, a RabbitMQ 4.0 and a PostgreSQL 17 in a folder of the checkout (Debian, root).
+    /// Without a filter only what other engines can change is tested then.
+    #[arg(long, value_name = "RELEASE")]
+    engines: Option<Release>,
     /// Only tell what would have to be installed.
     #[arg(long)]
     no_install: bool,
 }
 
 /// How tests find the engines and the binary.
-pub(crate) fn variables(engines: &Engines) -> Vec<(&'static str, String)> {
+pub(crate) fn variables(engines: &Engines, release: Release) -> Vec<(&'static str, String)> {
     vec![
+        (Release::VARIABLE, release.name().to_owned()),
         ("POSTRIDER_TEST_AMQP_URL", engines.amqp_url.clone()),
         ("POSTRIDER_TEST_AMQP_API", engines.amqp_api_url.clone().unwrap_or_default()),
         ("POSTRIDER_TEST_DATABASE_URL", engines.database_url.clone()),
@@ -53,8 +78,10 @@ pub(crate) fn variables(engines: &Engines) -> Vec<(&'static str, String)> {
 pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     let begun = Instant::now();
     // First, so that a missing engine is not found out after ten minutes of compiling.
-    let engines = start_engines(Purpose::Tests, args.no_install, false).await?;
-    let everything = args.filter.is_none() && !args.faults;
+    let release = args.engines.map_or_else(Release::chosen, Ok)?;
+    let engines = start_engines(Purpose::Tests, release, args.no_install, false).await?;
+    engines.described.iter().for_each(report::line);
+    let everything = args.filter.is_none() && !args.faults && release == Release::Installed;
     let mut failed: Vec<&str> = Vec::new();
     if everything {
         for (name, arguments, documentation) in [
@@ -71,7 +98,9 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
                 failed.push(name);
             }
         }
-        optional("cargo-deny", &["deny", "check", "bans", "licenses", "sources"], &mut failed).await?;
+        if !deny::check(args.no_install).await? {
+            failed.push("cargo-deny");
+        }
         optional("cargo-machete", &["machete"], &mut failed).await?;
     }
 
@@ -80,7 +109,7 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     report::step("cargo build --workspace --all-targets");
     if !child::run(child::cargo(&["build", "--workspace", "--all-targets"]), "cargo build").await? {
         failed.push("cargo build");
-    } else if !cargo_test(&args, &engines).await? {
+    } else if !cargo_test(&args, &engines, release).await? {
         failed.push("cargo test");
     }
     engines.stop();
@@ -95,7 +124,7 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// A check by a tool that not everybody has. `cargo test` holds the gist of deny.toml besides (xtask's `layers`).
+/// A check by a tool that not everybody has.
 async fn optional(tool: &'static str, arguments: &[&str], failed: &mut Vec<&str>) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()) {
@@ -109,44 +138,73 @@ async fn optional(tool: &'static str, arguments: &[&str], failed: &mut Vec<&str>
     Ok(())
 }
 
-/// `cargo test`, its output passed through and its results added up.
-async fn cargo_test(args: &TestArgs, engines: &Engines) -> Result<bool> {
-    let mut arguments = vec!["test", "--no-fail-fast"];
+/// One `cargo test`: of which targets, and which names.
+#[derive(Debug, PartialEq, Eq)]
+struct Call<'a> {
+    targets: Vec<&'a str>,
+    names: Vec<&'a str>,
+}
+
+/// What is called one after the other for these arguments.
+fn calls(args: &TestArgs, release: Release) -> Vec<Call<'_>> {
+    let names = |modules: &[&'static str]| args.filter.as_deref().map_or(modules.to_vec(), |filter| vec![filter]);
     if args.faults {
-        arguments.extend(["--package", "postrider-tests", "--test", "it", "--test", "faults"]);
-    } else {
-        arguments.push("--workspace");
+        let targets = vec!["--package", "postrider-tests", "--test", "it", "--test", "faults"];
+        return vec![Call { targets, names: names(FAULTS) }];
     }
-    // What passing tests print are figures: lateness, duplicates, time to recover.
-    arguments.extend(["--", "--show-output"]);
-    if std::io::stdout().is_terminal() {
-        arguments.extend(["--color", "always"]);
+    // Always the whole workspace: fewer packages have fewer features, and would be compiled again.
+    let whole = vec!["--workspace"];
+    if release == Release::Installed || args.filter.is_some() {
+        return vec![Call { targets: whole, names: names(&[]) }];
     }
-    if args.faults && args.filter.is_none() {
-        arguments.extend(FAULTS);
-    }
-    arguments.extend(args.filter.as_deref());
-    report::step(&format!("cargo {}", arguments.join(" ")));
-    let mut command = child::cargo(&arguments);
-    command.stdout(Stdio::piped()).env("POSTRIDER_BIN", child::built("debug", "postrider")?);
-    command.envs(variables(engines));
+    let targets = whole.iter().copied().chain(ENGINES_TARGETS.iter().flat_map(|target| ["--test", target])).collect();
+    let modules = whole.iter().copied().chain(["--test", "it"]).collect();
+    vec![Call { targets, names: Vec::new() }, Call { targets: modules, names: names(ENGINES_MODULES) }]
+}
+
+/// `cargo test`, its output passed through and its results added up.
+async fn cargo_test(args: &TestArgs, engines: &Engines, release: Release) -> Result<bool> {
     let table = if args.faults { Some(faults::begin()?) } else { None };
-    command.envs(table.as_ref().map(|path| (faults::VARIABLE, path)));
-    let mut tests = Guarded::spawn(command, "cargo test", Duration::from_secs(20))?;
-    let mut lines = BufReader::new(tests.stdout().context("stdout is piped")?).lines();
+    let mut variables = variables(engines, release);
+    variables.extend(table.as_ref().map(|path| (faults::VARIABLE, path.to_string_lossy().into_owned())));
     let mut sum = Sum::default();
-    while let Some(line) = lines.next_line().await? {
-        sum.add(&line);
-        report::line(line);
+    let mut success = true;
+    for call in calls(args, release) {
+        success &= call.run(&variables, &mut sum).await?;
     }
-    let success = tests.wait().await?.success();
     report::line(format!("{} passed, {} failed", sum.passed, sum.failed));
     let passed = success && sum.failed == 0;
     let nothing_lost = match table {
-        Some(table) => faults::end(&table, passed && args.filter.is_none())?,
+        // The table in the documentation is of the installed engines.
+        Some(table) => faults::end(&table, passed && args.filter.is_none() && release == Release::Installed)?,
         None => true,
     };
     Ok(passed && nothing_lost)
+}
+
+impl Call<'_> {
+    /// Runs it; false when it failed.
+    async fn run(self, variables: &[(&'static str, String)], sum: &mut Sum) -> Result<bool> {
+        let mut arguments = vec!["test", "--no-fail-fast"];
+        arguments.extend(self.targets);
+        // What passing tests print are figures: lateness, duplicates, time to recover.
+        arguments.extend(["--", "--show-output"]);
+        if std::io::stdout().is_terminal() {
+            arguments.extend(["--color", "always"]);
+        }
+        arguments.extend(self.names);
+        report::step(&format!("cargo {}", arguments.join(" ")));
+        let mut command = child::cargo(&arguments);
+        command.stdout(Stdio::piped()).env("POSTRIDER_BIN", child::built("debug", "postrider")?);
+        command.envs(variables.iter().cloned());
+        let mut tests = Guarded::spawn(command, "cargo test", Duration::from_secs(20))?;
+        let mut lines = BufReader::new(tests.stdout().context("stdout is piped")?).lines();
+        while let Some(line) = lines.next_line().await? {
+            sum.add(&line);
+            report::line(line);
+        }
+        Ok(tests.wait().await?.success())
+    }
 }
 
 /// The results of all test programs together.
@@ -182,5 +240,38 @@ mod tests {
         sum.add("test engines::a_test ... ok");
         sum.add("test result: \u{1b}[31mFAILED\u{1b}[m. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
         assert_eq!(sum, Sum { passed: 5, failed: 1 });
+    }
+
+    #[test]
+    fn other_engines_get_what_they_can_change_and_a_filter_gets_what_it_names() {
+        let args = |filter: Option<&str>, faults| TestArgs {
+            faults,
+            filter: filter.map(String::from),
+            engines: None,
+            no_install: true,
+        };
+        let targets = |args: &TestArgs, release| -> Vec<String> {
+            calls(args, release)
+                .iter()
+                .map(|call| format!("{} -- {}", call.targets.join(" "), call.names.join(" ")))
+                .collect()
+        };
+        let whole = args(None, false);
+        assert_eq!(targets(&whole, Release::Installed), ["--workspace -- "]);
+        let narrow = targets(&whole, Release::Debian13);
+        assert_eq!(narrow[0], "--workspace --test store --test engines -- ");
+        assert!(narrow[1].starts_with("--workspace --test it -- ") && narrow[1].contains("crash:: disk:: ladder::"));
+        assert_eq!(targets(&args(Some("ladder::"), false), Release::Debian13), ["--workspace -- ladder::"]);
+        let faults = targets(&args(None, true), Release::Debian13);
+        assert!(faults[0].contains("--test faults -- crash::") && faults.len() == 1, "{faults:?}");
+    }
+
+    #[test]
+    fn every_module_of_other_engines_exists() {
+        let folders = ["shared/broker/tests/it", "tests/it"].map(|folder| child::checkout().join(folder));
+        for module in ENGINES_MODULES {
+            let file = format!("{}.rs", module.trim_end_matches("::"));
+            assert!(folders.iter().any(|folder| folder.join(&file).is_file()), "{module}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use postrider_testkit::engines::{Engines, Purpose, default_folder, port_from_env};
+use postrider_testkit::engines::{Engines, Purpose, Release, default_folder, port_from_env};
 use postrider_testkit::ports;
 use tokio::process::Command;
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     check_free(listen)?;
     ports::claim(receiver_port, "the demo receiver", "POSTRIDER_DEV_RECEIVER_PORT")?;
 
-    let engines = start_engines(Purpose::Development, args.no_install, args.reset).await?;
+    let engines = start_engines(Purpose::Development, Release::Installed, args.no_install, args.reset).await?;
     let folder = default_folder();
     std::fs::create_dir_all(&folder)?;
     if args.reset {

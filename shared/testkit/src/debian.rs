@@ -11,8 +11,9 @@ use anyhow::{Context, Result, bail};
 use crate::engines::default_folder;
 
 /// The release that has them all.
-const SUITE: &str = "trixie";
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(crate) const SUITE: &str = "trixie";
+/// What Debian's archives are signed with.
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A program, found by its name here, and its place in the package of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,12 +122,35 @@ fn unpack(folder: &Path) -> Result<()> {
     Ok(std::fs::remove_dir_all(&apt)?)
 }
 
-/// The mirror that this machine takes Debian's packages from.
-fn mirror() -> Result<String> {
-    let targets =
-        run(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]))?;
-    let is_main = |uri: &&str| uri.trim_end_matches('/').ends_with("/debian");
-    targets.lines().find(is_main).map(str::to_owned).context("apt's sources name no mirror of Debian")
+/// The mirror that this machine takes Debian's packages from; Debian's own where it takes none.
+pub(crate) fn mirror() -> Result<String> {
+    let format = "$(REPO_URI) $(ORIGIN) $(LABEL)";
+    let sources = run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
+    Ok(mirror_of(&sources).unwrap_or("http://deb.debian.org/debian").to_owned())
+}
+
+/// The first source that is Debian itself, and not its security updates or somebody else's packages. Before the first `apt-get
+/// update` only the address tells.
+fn mirror_of(sources: &str) -> Option<&str> {
+    let known = sources.lines().filter(|line| line.starts_with("http")).map(|line| {
+        let (uri, labels) = line.split_once(' ').unwrap_or((line, ""));
+        (uri.trim_end_matches('/'), labels.trim())
+    });
+    let of = |is_debian: fn(&(&str, &str)) -> bool| known.clone().find(is_debian).map(|(uri, _)| uri);
+    of(|(_, labels)| *labels == "Debian Debian").or_else(|| of(|(uri, _)| uri.ends_with("/debian")))
+}
+
+/// The proxy that apt goes through for `http` or `https`, if any.
+pub(crate) fn proxy(scheme: &str) -> Result<Option<String>> {
+    let name = format!("Acquire::{scheme}::Proxy");
+    let words = run(Command::new("apt-config").args(["shell", "proxy", &name]))?;
+    Ok(proxy_of(&words).map(str::to_owned))
+}
+
+/// The value of `proxy='…'`, as apt-config prints it for a shell.
+fn proxy_of(words: &str) -> Option<&str> {
+    let value = words.trim().strip_prefix("proxy='")?.strip_suffix('\'')?;
+    Some(value).filter(|value| !value.is_empty() && *value != "DIRECT")
 }
 
 fn on_path(name: &OsStr) -> Option<PathBuf> {
@@ -141,4 +165,31 @@ fn run(command: &mut Command) -> Result<String> {
         bail!("{program}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mirror_is_the_first_source_that_says_it_is_debian() {
+        let sources = "https://packages.example/apt Example Example\n\
+                       http://mirror.example/debian-security/ Debian Debian-Security\n\
+                       http://mirror.example/proxy/deb/ Debian Debian\n\
+                       http://other.example/debian/ Debian Debian\n";
+        assert_eq!(mirror_of(sources), Some("http://mirror.example/proxy/deb"));
+        assert_eq!(
+            mirror_of("http://x.example/debian-security  \nhttp://x.example/debian/  \n"),
+            Some("http://x.example/debian")
+        );
+        assert_eq!(mirror_of("http://archive.example/ubuntu/ Ubuntu Ubuntu\n"), None);
+    }
+
+    #[test]
+    fn apts_proxy_is_taken_and_none_is_none() {
+        assert_eq!(proxy_of("proxy='http://proxy.example:3142'\n"), Some("http://proxy.example:3142"));
+        for none in ["", "proxy=''\n", "proxy='DIRECT'\n"] {
+            assert_eq!(proxy_of(none), None, "{none}");
+        }
+    }
 }

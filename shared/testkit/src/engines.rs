@@ -6,25 +6,30 @@
 //! killed `xtask` left behind are found and used again; after the stop no process is left, epmd included.
 //! Does not: touch the distribution's own services or data, or anything when the environment names other engines.
 
+mod debian13;
+mod home;
 mod install;
 mod postgres;
 mod private;
 mod rabbit;
 mod scope;
+mod system;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
 
-pub use install::{AptPlan, Install, apt_plan, missing_engines, missing_tools};
+pub use home::{default_folder, port_from_env};
+pub use install::{AptPlan, Install, apt_plan, missing_tools};
 pub use private::{PrivatePostgres, PrivateRabbit};
 pub use scope::{Rights, Scope, management_url};
+pub use system::Release;
 
+use home::{Home, Ports};
 use postgres::Postgres;
-use rabbit::{RabbitNode, RabbitPorts};
+use rabbit::RabbitNode;
 
 /// Who gets told what is going on; `xtask` prints it, tests ignore it.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
@@ -47,6 +52,8 @@ pub struct EngineOptions {
     pub install: Install,
     /// Which variables take precedence.
     pub purpose: Purpose,
+    /// Whose engines.
+    pub release: Release,
     /// Throw the engines' data away first.
     pub reset: bool,
     /// Progress, a line a call.
@@ -61,89 +68,18 @@ pub struct Engines {
     pub amqp_api_url: Option<String>,
     /// A superuser's URL of the maintenance database when private.
     pub database_url: String,
-    /// Names for people: `private, port 27672` or `from POSTRIDER_AMQP_URL`.
+    /// Names for people: `RabbitMQ 4.0.5, private, AMQP port 27672` or `from POSTRIDER_AMQP_URL`.
     pub described: Vec<String>,
     held: Option<Held>,
 }
 
 struct Held {
-    folder: PathBuf,
+    home: Home,
     users: File,
     /// Held while engines come up, so that a start that is given up can stop them under the same lock.
     gate: Option<File>,
     rabbit: Option<RabbitNode>,
     postgres: Option<Postgres>,
-}
-
-/// The ports that the running engines were started with; a later start with other wishes finds them by this.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Ports {
-    amqp: u16,
-    management: u16,
-    distribution: u16,
-    epmd: u16,
-    postgres: u16,
-}
-
-impl Ports {
-    // Below Linux's ephemeral range (32768 and up): a port in it can be taken by any outgoing connection. Those of the
-    // test engines are a hundred higher, so that tests run beside `up`.
-    fn wanted(purpose: Purpose) -> Result<Self> {
-        let prefix = purpose.prefix();
-        let more = if purpose == Purpose::Tests { 100 } else { 0 };
-        let port = |name: &str, default: u16| port_from_env(&format!("{prefix}_{name}"), default + more);
-        Ok(Self {
-            amqp: port("AMQP_PORT", 27672)?,
-            management: port("AMQP_API_PORT", 27673)?,
-            distribution: port("AMQP_DIST_PORT", 27674)?,
-            epmd: port("EPMD_PORT", 27675)?,
-            postgres: port("POSTGRES_PORT", 27432)?,
-        })
-    }
-
-    fn rabbit(&self, folder: &Path, purpose: Purpose) -> RabbitNode {
-        let Self { amqp, management, distribution, epmd, .. } = *self;
-        let ports = RabbitPorts { amqp, management, distribution, epmd };
-        RabbitNode::new(folder.join("rabbitmq"), ports, purpose.prefix())
-    }
-
-    fn postgres(&self, folder: &Path, purpose: Purpose) -> Postgres {
-        Postgres::new(folder.join("postgres"), self.postgres, purpose.prefix())
-    }
-}
-
-impl Purpose {
-    /// What the variables that choose ports begin with.
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::Development => "POSTRIDER_DEV",
-            Self::Tests => "POSTRIDER_TEST",
-        }
-    }
-
-    /// Tests have engines of their own: they start empty, and never meet the data of `up`.
-    fn folder(self, folder: &Path) -> PathBuf {
-        match self {
-            Self::Development => folder.to_path_buf(),
-            Self::Tests => folder.join("tests"),
-        }
-    }
-}
-
-/// A port from an environment variable, or the default.
-pub fn port_from_env(name: &str, default: u16) -> Result<u16> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text} is not a port")),
-        Err(_) => Ok(default),
-    }
-}
-
-/// `<checkout>/.postrider`, found from where this crate was compiled, or what `POSTRIDER_DEV_FOLDER` names.
-pub fn default_folder() -> PathBuf {
-    if let Some(named) = set("POSTRIDER_DEV_FOLDER") {
-        return named.into();
-    }
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).join(".postrider")
 }
 
 fn set(name: &str) -> Option<String> {
@@ -179,6 +115,13 @@ impl Engines {
                 "POSTRIDER_TEST_AMQP_URL is set, but POSTRIDER_TEST_AMQP_API (http://user:password@host:15672), through which tests make their vhosts, is not"
             );
         }
+        // Named by `cargo xtask engines` in another terminal they are of the release that it named, too.
+        if options.release != Release::chosen()? && (amqp.is_some() || database.is_some()) {
+            bail!(
+                "{amqp_name} or {database_name} names engines that are to be used, and --engines {} others: unset them, or leave --engines out",
+                options.release.name()
+            );
+        }
         let mut described = Vec::new();
         if amqp.is_some() {
             described.push(format!("RabbitMQ from {amqp_name}"));
@@ -186,43 +129,50 @@ impl Engines {
         if database.is_some() {
             described.push(format!("PostgreSQL from {database_name}"));
         }
+        if options.release == Release::Debian13 {
+            system::may_enter()?;
+        }
         install::ensure(amqp.is_none(), database.is_none(), &options)?;
         if let (Some(amqp_url), Some(database_url)) = (amqp.clone(), database.clone()) {
             return Ok(Self { amqp_url, amqp_api_url: api, database_url, described, held: None });
         }
         let purpose = options.purpose;
-        let folder = purpose.folder(&options.folder);
-        std::fs::create_dir_all(&folder).with_context(|| {
-            format!("cannot make {} (was it made by another user? remove it as that user)", folder.display())
+        std::fs::create_dir_all(&options.folder).with_context(|| {
+            format!("cannot make {} (was it made by another user? remove it as that user)", options.folder.display())
         })?;
-        let folder = folder.canonicalize()?;
-        let gate = open_lock(&folder, "engines.lock")?;
+        let folder = options.folder.canonicalize()?;
+        if options.release == Release::Debian13 {
+            debian13::make(&options.release.folder(&folder), &options.say)?;
+        }
+        let home = Home::of(options.release, purpose, &folder);
+        std::fs::create_dir_all(&home.folder).with_context(|| format!("making {}", home.folder.display()))?;
+        let gate = home.lock_file("engines.lock")?;
         gate.lock().context("waiting for another `cargo xtask` to start or stop the engines")?;
-        let users = open_lock(&folder, "users.lock")?;
+        let users = home.lock_file("users.lock")?;
 
         let wanted = Ports::wanted(purpose)?;
-        let ports = running_ports(&folder, purpose).unwrap_or(wanted);
+        let ports = home.running_ports().unwrap_or(wanted);
         let mut held = Held {
-            rabbit: amqp.is_none().then(|| ports.rabbit(&folder, purpose)),
-            postgres: database.is_none().then(|| ports.postgres(&folder, purpose)),
-            folder: folder.clone(),
+            rabbit: amqp.is_none().then(|| ports.rabbit(&home)),
+            postgres: database.is_none().then(|| ports.postgres(&home)),
+            home: home.clone(),
             users,
             gate: Some(gate),
         };
         // Tests leave their vhosts behind (see `Scope`), so their engines start empty when nobody else is using them.
         let unused = held.users.try_lock().is_ok();
         if options.reset && !unused {
-            bail!("--reset: another `cargo xtask` uses the engines in {}; stop it first", folder.display());
+            bail!("--reset: another `cargo xtask` uses the engines in {}; stop it first", home.folder.display());
         }
         if options.reset || (purpose == Purpose::Tests && unused) {
             if options.reset {
                 (options.say)("removing the data of RabbitMQ and PostgreSQL");
             }
             held.empty()?;
-            held.rabbit = amqp.is_none().then(|| wanted.rabbit(&folder, purpose));
-            held.postgres = database.is_none().then(|| wanted.postgres(&folder, purpose));
+            held.rabbit = amqp.is_none().then(|| wanted.rabbit(&home));
+            held.postgres = database.is_none().then(|| wanted.postgres(&home));
         }
-        held.remember(purpose)?;
+        held.home.remember(held.rabbit.as_ref(), held.postgres.as_ref())?;
         held.users.lock_shared().context("taking the engines' user lock")?;
 
         let mut engines = Self {
@@ -255,15 +205,15 @@ impl Engines {
         }
         if let Some(rabbit) = &mut held.rabbit {
             rabbit.wait_ready().await?;
-            rabbit.check_version().await?;
+            let version = rabbit.check_version().await?;
             self.amqp_url = rabbit.amqp_url();
             self.amqp_api_url = Some(rabbit.api_url());
-            self.described.push(format!("RabbitMQ, private, AMQP port {}", rabbit.ports.amqp));
+            self.described.push(format!("RabbitMQ {version}, private, AMQP port {}", rabbit.ports.amqp));
         }
         if let Some(postgres) = &mut held.postgres {
-            postgres.wait_ready().await?;
+            let version = postgres.wait_ready().await?;
             self.database_url = postgres.url("postgres");
-            self.described.push(format!("PostgreSQL, private, port {}", postgres.port));
+            self.described.push(format!("PostgreSQL {version}, private, port {}", postgres.port));
         }
         Ok(())
     }
@@ -318,23 +268,10 @@ impl Drop for Engines {
 }
 
 impl Held {
-    fn remember(&self, purpose: Purpose) -> Result<()> {
-        let wanted = Ports::wanted(purpose)?;
-        let ports = Ports {
-            amqp: self.rabbit.as_ref().map_or(wanted.amqp, |r| r.ports.amqp),
-            management: self.rabbit.as_ref().map_or(wanted.management, |r| r.ports.management),
-            distribution: self.rabbit.as_ref().map_or(wanted.distribution, |r| r.ports.distribution),
-            epmd: self.rabbit.as_ref().map_or(wanted.epmd, |r| r.ports.epmd),
-            postgres: self.postgres.as_ref().map_or(wanted.postgres, |p| p.port),
-        };
-        std::fs::write(self.folder.join("engines.json"), serde_json::to_vec_pretty(&ports)?)?;
-        Ok(())
-    }
-
     fn release(&mut self) -> Result<()> {
         let gate = match self.gate.take() {
             Some(gate) => gate,
-            None => open_lock(&self.folder, "engines.lock")?,
+            None => self.home.lock_file("engines.lock")?,
         };
         gate.lock()?;
         self.users.unlock()?;
@@ -362,8 +299,8 @@ impl Held {
     /// Stops what runs and removes its data. Only with the users' lock.
     fn empty(&mut self) -> Result<()> {
         self.stop_all();
-        for name in ["rabbitmq", "postgres", "engines.json"] {
-            let path = self.folder.join(name);
+        for name in ["rabbitmq", "postgres", home::PORTS] {
+            let path = self.home.folder.join(name);
             let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
             if let Err(error) = removed
                 && error.kind() != std::io::ErrorKind::NotFound
@@ -375,29 +312,10 @@ impl Held {
     }
 }
 
-/// The ports of engines of ours that run now; `None` when none run.
-fn running_ports(folder: &Path, purpose: Purpose) -> Option<Ports> {
-    let ports: Ports = serde_json::from_slice(&std::fs::read(folder.join("engines.json")).ok()?).ok()?;
-    let running = ports.rabbit(folder, purpose).running() || ports.postgres(folder, purpose).running();
-    running.then_some(ports)
-}
-
-fn open_lock(folder: &Path, name: &str) -> Result<File> {
-    let path = folder.join(name);
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .read(true)
-        .open(&path)
-        .with_context(|| format!("cannot open {} (made by another user?)", path.display()))
-}
-
 /// The URLs of the private test engines of this checkout if they run now, for tests that were started by hand.
 pub(crate) fn running_private() -> Option<(String, String, String)> {
-    let purpose = Purpose::Tests;
-    let folder = purpose.folder(&default_folder()).canonicalize().ok()?;
-    let ports = running_ports(&folder, purpose)?;
-    let (rabbit, postgres) = (ports.rabbit(&folder, purpose), ports.postgres(&folder, purpose));
+    let home = Home::of(Release::chosen().ok()?, Purpose::Tests, &default_folder().canonicalize().ok()?);
+    let ports = home.running_ports()?;
+    let (rabbit, postgres) = (ports.rabbit(&home), ports.postgres(&home));
     (rabbit.running() && postgres.running()).then(|| (rabbit.amqp_url(), rabbit.api_url(), postgres.url("postgres")))
 }

@@ -6,8 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
+use super::system::{Release, System};
 use super::{EngineOptions, Purpose};
-use crate::{browser, python};
+use crate::{browser, debian, python};
 
 /// What may be done about a missing engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +56,20 @@ pub fn apt_plan(packages: &[&'static str], is_root: bool) -> AptPlan {
     AptPlan { packages: packages.to_vec(), command }
 }
 
-/// The packages of the engines that are not installed.
-pub fn missing_engines(rabbit: bool, postgres: bool) -> Vec<&'static str> {
-    let mut packages = Vec::new();
-    if rabbit && rabbitmq_server().is_none() {
-        packages.push("rabbitmq-server");
-    }
-    if postgres && postgres_binaries().is_empty() {
-        packages.push("postgresql");
-    }
-    packages
+/// The packages that are not installed: of these engines, or of what makes the system that they come from.
+fn missing_engines(rabbit: bool, postgres: bool, options: &EngineOptions) -> Vec<&'static str> {
+    let system = System::of(options.release, &options.folder);
+    let needed = match options.release {
+        Release::Installed => [
+            ("rabbitmq-server", rabbit && system.rabbitmq_server().is_err()),
+            ("postgresql", postgres && system.postgres_binaries().is_err()),
+        ],
+        Release::Debian13 => [
+            ("debootstrap", on_path("debootstrap").is_none()),
+            ("debian-archive-keyring", !Path::new(debian::KEYRING).is_file()),
+        ],
+    };
+    needed.into_iter().filter(|(_, missing)| *missing).map(|(package, _)| package).collect()
 }
 
 /// The packages of what only tests need: the languages that they verify deliveries with, as receivers do, the AMQP client of
@@ -87,9 +92,9 @@ pub fn missing_tools(
     packages
 }
 
-fn missing(rabbit: bool, postgres: bool, purpose: Purpose) -> Vec<&'static str> {
-    let mut packages = missing_engines(rabbit, postgres);
-    if purpose == Purpose::Tests {
+fn missing(rabbit: bool, postgres: bool, options: &EngineOptions) -> Vec<&'static str> {
+    let mut packages = missing_engines(rabbit, postgres, options);
+    if options.purpose == Purpose::Tests {
         packages.extend(missing_tools(python::can_have_pika, python::can_have_schemathesis, || {
             browser::chromium().is_some()
         }));
@@ -99,7 +104,7 @@ fn missing(rabbit: bool, postgres: bool, purpose: Purpose) -> Vec<&'static str> 
 
 /// Installs what is missing, or says what to do.
 pub(super) fn ensure(rabbit: bool, postgres: bool, options: &EngineOptions) -> Result<()> {
-    let missing_now = || missing(rabbit, postgres, options.purpose);
+    let missing_now = || missing(rabbit, postgres, options);
     let missing = missing_now();
     if missing.is_empty() {
         return Ok(());
@@ -145,56 +150,12 @@ pub(super) fn ensure(rabbit: bool, postgres: bool, options: &EngineOptions) -> R
     Ok(())
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(super) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")])
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
-}
-
-/// The server's own script: where `POSTRIDER_RABBITMQ_SERVER` says, or where distributions put it. Debian's wrapper in /usr/sbin insists on the user `rabbitmq` and is never taken.
-pub(super) fn rabbitmq_server() -> Option<PathBuf> {
-    let named = std::env::var_os("POSTRIDER_RABBITMQ_SERVER").map(PathBuf::from);
-    let known = [
-        "/usr/lib/rabbitmq/bin/rabbitmq-server",
-        "/opt/rabbitmq/sbin/rabbitmq-server",
-        "/usr/local/lib/rabbitmq/sbin/rabbitmq-server",
-    ];
-    let candidates = match named {
-        Some(named) => vec![named],
-        None => known.map(PathBuf::from).to_vec(),
-    };
-    candidates.into_iter().find(|path| path.is_file())
-}
-
-/// Folders with `postgres` and `initdb` (`POSTRIDER_POSTGRES_BIN` names one), newest major version first.
-pub(super) fn postgres_binaries() -> Vec<PathBuf> {
-    let usable = |bin: &PathBuf| bin.join("postgres").is_file() && bin.join("initdb").is_file();
-    if let Some(named) = std::env::var_os("POSTRIDER_POSTGRES_BIN") {
-        return Some(PathBuf::from(named)).into_iter().filter(usable).collect();
-    }
-    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path().join("bin"))
-        .filter(usable)
-        .collect();
-    found.sort_by_key(|bin| std::cmp::Reverse(postgres_major(bin).and_then(|major| major.parse::<u32>().ok())));
-    found.extend(on_path("initdb").and_then(|file| file.parent().map(Path::to_path_buf)).filter(usable));
-    found
-}
-
-/// The major version that a folder of binaries is of, by asking it where the path does not say.
-pub(super) fn postgres_major(bin: &Path) -> Option<String> {
-    let folder = bin.parent()?.file_name()?.to_str()?;
-    if folder.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(folder.to_owned());
-    }
-    let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.split_whitespace().nth(2)?.split('.').next()?.to_owned())
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
-use nix::unistd::{Uid, User};
+use nix::unistd::Uid;
 
-use super::{Say, install};
+use super::Say;
+use super::system::{Account, System, postgres_major};
 use crate::{ports, procs};
 
 /// The superuser of the cluster; `trust` on 127.0.0.1, as fits data that a development checkout owns.
@@ -18,6 +19,7 @@ const SUPERUSER: &str = "postrider";
 
 /// A cluster whose whole world is one folder.
 pub(super) struct Postgres {
+    system: System,
     folder: PathBuf,
     pub(super) port: u16,
     /// What the variable that chooses the port begins with, for an error message.
@@ -31,14 +33,14 @@ enum RunAs {
     /// `pass_through` when the user cannot even reach the folder (a checkout in /root, say): it then keeps the one
     /// capability that lets it through.
     Other {
-        user: User,
+        user: Account,
         pass_through: bool,
     },
 }
 
 impl Postgres {
-    pub(super) fn new(folder: PathBuf, port: u16, prefix: &'static str) -> Self {
-        Self { folder, port, prefix, child: None }
+    pub(super) fn new(system: System, folder: PathBuf, port: u16, prefix: &'static str) -> Self {
+        Self { system, folder, port, prefix, child: None }
     }
 
     /// A superuser's URL of one database.
@@ -70,9 +72,9 @@ impl Postgres {
     pub(super) fn start(&mut self, say: &Say) -> Result<()> {
         ports::claim(self.port, "PostgreSQL", &format!("{}_POSTGRES_PORT", self.prefix))?;
         std::fs::create_dir_all(&self.folder).with_context(|| format!("making {}", self.folder.display()))?;
-        let run_as = run_as(&self.folder)?;
+        let run_as = self.run_as()?;
         if let RunAs::Other { user, .. } = &run_as {
-            nix::unistd::chown(&self.folder, Some(user.uid), Some(user.gid))?;
+            std::os::unix::fs::chown(&self.folder, Some(user.uid), Some(user.gid))?;
         }
         std::fs::set_permissions(&self.folder, std::fs::Permissions::from_mode(0o755))?;
         let bin = self.binaries()?;
@@ -114,11 +116,11 @@ impl Postgres {
 
     /// The binaries of the major version that made the data, or the newest for new data.
     fn binaries(&self) -> Result<PathBuf> {
-        let found = install::postgres_binaries();
+        let found = self.system.postgres_binaries()?;
         let newest = found.first().context("PostgreSQL is not installed")?;
         let Ok(version) = std::fs::read_to_string(self.data().join("PG_VERSION")) else { return Ok(newest.clone()) };
         let version = version.trim();
-        found.iter().find(|bin| install::postgres_major(bin).is_some_and(|major| major == version)).cloned().with_context(
+        found.iter().find(|bin| postgres_major(bin).is_some_and(|major| major == version)).cloned().with_context(
             || {
                 format!(
                     "{} was made by PostgreSQL {version}, which is not installed: install it, or start empty with `cargo xtask up --reset`",
@@ -129,15 +131,11 @@ impl Postgres {
     }
 
     fn command(&self, program: &Path, run_as: &RunAs) -> Command {
-        let mut command = match run_as {
+        let program = match run_as {
             RunAs::Ourselves => Command::new(program),
-            RunAs::Other { user, pass_through: false } => {
-                let mut command = Command::new(program);
-                command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-                command
-            }
-            RunAs::Other { user, pass_through: true } => passing_through(user, program),
+            RunAs::Other { user, pass_through } => user.command(program, *pass_through),
         };
+        let mut command = self.system.command(program, &self.folder);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(&name);
@@ -149,11 +147,11 @@ impl Postgres {
         command
     }
 
-    /// Waits until a query is answered.
+    /// Waits until a query is answered: which version it is.
     ///
     /// # Errors
     /// The process ended, or a minute passed; with the end of the log.
-    pub(super) async fn wait_ready(&mut self) -> Result<()> {
+    pub(super) async fn wait_ready(&mut self) -> Result<String> {
         let give_up = Instant::now() + Duration::from_secs(60);
         let url = self.url("postgres");
         loop {
@@ -162,13 +160,13 @@ impl Postgres {
             {
                 bail!("PostgreSQL did not start ({status}); its log ends with\n{}", procs::tail(&self.log(), 20));
             }
-            let last = match tokio_postgres::connect(&url, tokio_postgres::NoTls).await {
-                Ok(_) => return Ok(()),
+            let last = match super::scope::query_text(&url, "SHOW server_version").await {
+                Ok(version) => return Ok(version),
                 Err(error) => error,
             };
             if Instant::now() > give_up {
                 bail!(
-                    "PostgreSQL on port {} is not ready after a minute ({last}); its log ends with\n{}",
+                    "PostgreSQL on port {} is not ready after a minute ({last:#}); its log ends with\n{}",
                     self.port,
                     procs::tail(&self.log(), 20)
                 );
@@ -198,42 +196,28 @@ impl Postgres {
             let _ = child.wait();
         }
     }
-}
 
-fn run_as(folder: &Path) -> Result<RunAs> {
-    if !Uid::effective().is_root() {
-        return Ok(RunAs::Ourselves);
+    fn run_as(&self) -> Result<RunAs> {
+        if !Uid::effective().is_root() {
+            return Ok(RunAs::Ourselves);
+        }
+        let user = self.system.account(&["postgres", "nobody"]);
+        let user = user.context("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`")?;
+        // Not `test -x`: access(2) ignores capabilities. Looking something up in the folder needs the same rights.
+        let reaches = |pass_through: bool| {
+            let mut look = user.command(Path::new("/usr/bin/stat"), pass_through);
+            look.arg(self.folder.join("."));
+            let mut look = self.system.command(look, &self.folder);
+            look.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+            look.status().is_ok_and(|status| status.success())
+        };
+        if let Some(pass_through) = [false, true].into_iter().find(|pass_through| reaches(*pass_through)) {
+            return Ok(RunAs::Other { user, pass_through });
+        }
+        bail!(
+            "PostgreSQL does not run as root, and the user `{}` cannot reach {}: move the checkout to a folder that others may enter, or run as a plain user",
+            user.name,
+            self.folder.display()
+        )
     }
-    let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
-    let user = user.context("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`")?;
-    // Not `test -x`: access(2) ignores capabilities. Looking something up in the folder needs the same rights.
-    let inside = folder.join(".");
-    let reaches = |mut command: Command| {
-        command.arg(&inside).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    let mut plain = Command::new("/usr/bin/stat");
-    plain.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-    if reaches(plain) {
-        return Ok(RunAs::Other { user, pass_through: false });
-    }
-    if reaches(passing_through(&user, Path::new("/usr/bin/stat"))) {
-        return Ok(RunAs::Other { user, pass_through: true });
-    }
-    bail!(
-        "PostgreSQL does not run as root, and the user `{}` cannot reach {}: move the checkout to a folder that others may enter, or run as a plain user",
-        user.name,
-        folder.display()
-    )
-}
-
-/// The program as another user that keeps the right to pass through folders closed to it.
-fn passing_through(user: &User, program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command
-        .arg(format!("--reuid={}", user.uid))
-        .arg(format!("--regid={}", user.gid))
-        .args(["--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"])
-        .arg(program);
-    command
 }

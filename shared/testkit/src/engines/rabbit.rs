@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::{Say, install};
+use super::Say;
+use super::system::System;
 use crate::{ports, procs};
 
 /// Where a node listens; all on 127.0.0.1.
@@ -22,6 +23,7 @@ pub(super) struct RabbitPorts {
 
 /// A node whose whole world is one folder.
 pub(super) struct RabbitNode {
+    system: System,
     folder: PathBuf,
     pub(super) ports: RabbitPorts,
     /// More lines for `rabbitmq.conf`.
@@ -41,8 +43,8 @@ const ADVANCED_CONFIG: &str = "\
 ";
 
 impl RabbitNode {
-    pub(super) fn new(folder: PathBuf, ports: RabbitPorts, prefix: &'static str) -> Self {
-        Self { folder, ports, extra_config: String::new(), prefix, child: None }
+    pub(super) fn new(system: System, folder: PathBuf, ports: RabbitPorts, prefix: &'static str) -> Self {
+        Self { system, folder, ports, extra_config: String::new(), prefix, child: None }
     }
 
     pub(super) fn amqp_url(&self) -> String {
@@ -94,6 +96,13 @@ impl RabbitNode {
         write("rabbitmq-env.conf", "")
     }
 
+    /// A program of the node, ready to be started.
+    fn command(&self, program: Command) -> Command {
+        let mut command = self.system.command(program, &self.folder);
+        self.environment(&mut command);
+        command
+    }
+
     fn environment(&self, command: &mut Command) {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -132,18 +141,15 @@ impl RabbitNode {
         ports::claim(management, "RabbitMQ, management API", &variable("AMQP_API_PORT"))?;
         ports::claim(distribution, "RabbitMQ, Erlang distribution", &variable("AMQP_DIST_PORT"))?;
         ports::claim(epmd, "RabbitMQ, epmd", &variable("EPMD_PORT"))?;
-        let server = install::rabbitmq_server().context("RabbitMQ is not installed")?;
+        let server = self.system.rabbitmq_server()?;
         self.write_config()?;
         say(&format!("starting RabbitMQ on port {amqp} (data in {})", self.folder.display()));
 
         // RabbitMQ starts a whole Erlang VM just to start epmd where none runs. If this fails, it does so.
-        let mut names = Command::new("epmd");
-        self.environment(&mut names);
-        let _ = names.arg("-daemon").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let _ = self.command(Command::new("epmd")).arg("-daemon").stdout(Stdio::null()).stderr(Stdio::null()).status();
 
         let log = std::fs::File::create(self.log())?;
-        let mut command = procs::raise_open_files(server);
-        self.environment(&mut command);
+        let mut command = self.command(procs::raise_open_files(server));
         // Its own process group: Ctrl-C in the terminal is ours to answer, in order.
         command.stdout(log.try_clone()?).stderr(log).process_group(0);
         self.child = Some(command.spawn().context("starting rabbitmq-server")?);
@@ -186,11 +192,11 @@ impl RabbitNode {
         Ok(())
     }
 
-    /// Refuses a broker without at-least-once dead-lettering: it would take every declaration and lose retries.
+    /// The broker's version; refuses one without at-least-once dead-lettering: it would take every declaration and lose retries.
     ///
     /// # Errors
     /// Older than 3.10 (Ubuntu 22.04 has 3.9), or the management API does not answer.
-    pub(super) async fn check_version(&self) -> Result<()> {
+    pub(super) async fn check_version(&self) -> Result<String> {
         let overview = super::scope::management_get(&self.api_url(), "/api/overview").await?;
         let overview: serde_json::Value = serde_json::from_slice(&overview)?;
         let version = overview["rabbitmq_version"].as_str().unwrap_or_default();
@@ -201,7 +207,7 @@ impl RabbitNode {
                  POSTRIDER_AMQP_URL"
             );
         }
-        Ok(())
+        Ok(version.to_owned())
     }
 
     fn log_tail(&self) -> String {
@@ -212,9 +218,7 @@ impl RabbitNode {
 
     /// Runs the node's `rabbitmqctl`, which is beside its `rabbitmq-server`.
     pub(super) async fn ctl(&self, arguments: &[&str]) -> Result<()> {
-        let server = install::rabbitmq_server().context("RabbitMQ is not installed")?;
-        let mut command = Command::new(server.with_file_name("rabbitmqctl"));
-        self.environment(&mut command);
+        let mut command = self.command(Command::new(self.system.rabbitmq_server()?.with_file_name("rabbitmqctl")));
         command.args(arguments);
         let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
         if !output.status.success() {

@@ -199,6 +199,16 @@ pub(super) async fn make_database(admin: &str, name: &str) -> Result<()> {
     }
 }
 
+/// The only value that a query answers with.
+pub(super) async fn query_text(url: &str, sql: &str) -> Result<String> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    let driver = tokio::spawn(connection);
+    let value = client.query_one(sql, &[]).await.with_context(|| sql.to_owned())?.try_get(0)?;
+    drop(client);
+    driver.await??;
+    Ok(value)
+}
+
 async fn run_sql(url: &str, sql: &str) -> Result<()> {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     let driver = tokio::spawn(connection);

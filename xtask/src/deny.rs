@@ -1,0 +1,45 @@
+//! cargo-deny, which holds `deny.toml`: licences, sources, and who may depend on what.
+//!
+//! Owns: finding it, and compiling one version of it, once, into the checkout's ignored folder where there is none. Does not:
+//! change anything outside of that; look at advisories, whose database needs the network (SECURITY.md).
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use postrider_testkit::engines::default_folder;
+
+use crate::{child, report};
+
+/// Compiled where there is none. It has to build with the toolchain of rust-toolchain.toml.
+const VERSION: &str = "0.20.2";
+
+/// Checks; false when something is not as `deny.toml` says, or cargo-deny cannot be compiled.
+pub(crate) async fn check(no_install: bool) -> Result<bool> {
+    let mut path: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    let has = |folder: &PathBuf| folder.join("cargo-deny").is_file();
+    if !path.iter().any(has) {
+        let root = default_folder().join(format!("tools/cargo-deny-{VERSION}"));
+        let own = root.join("bin");
+        if !has(&own) {
+            if no_install {
+                report::line(format!(
+                    "» not run: cargo-deny is not installed (cargo install --locked cargo-deny@{VERSION})"
+                ));
+                return Ok(true);
+            }
+            report::step(&format!("compiling cargo-deny {VERSION} into {} (once)", root.display()));
+            // Without optimisation it compiles in a fraction of the time and still checks in seconds.
+            let mut install = child::cargo(&["install", "--quiet", "--locked", "--debug"]);
+            install.arg(format!("cargo-deny@{VERSION}")).arg("--root").arg(&root);
+            if !child::run(install, "cargo install").await? {
+                return Ok(false);
+            }
+        }
+        path.insert(0, own);
+    }
+    let arguments = ["deny", "check", "bans", "licenses", "sources"];
+    report::step(&format!("cargo {}", arguments.join(" ")));
+    let mut deny = child::cargo(&arguments);
+    deny.env("PATH", std::env::join_paths(path)?);
+    child::run(deny, "cargo-deny").await
+}
