@@ -1,4 +1,4 @@
-//! What attempts came to, by minute or hour, read from the counts that the recorder keeps (`endpoint_minutes`, `endpoint_hours`).
+//! What attempts came to, by minute, hour or day, read from the counts that the recorder keeps (`endpoint_minutes`, `endpoint_hours`).
 //!
 //! # What it promises
 //! Reading costs the endpoints' minutes or hours in the range, never their attempts. Each attempt counts once, in the minute
@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::record::COUNTS;
+use crate::record::{COUNTS, WHOLE};
 use crate::sql::{RowExt, Ts, unsigned};
 
 /// Whose attempts.
@@ -30,6 +30,8 @@ pub enum StatsBy {
     Minute,
     /// An hour.
     Hour,
+    /// A day, UTC.
+    Day,
 }
 
 impl StatsBy {
@@ -38,14 +40,16 @@ impl StatsBy {
         match self {
             Self::Minute => 60_000,
             Self::Hour => 3_600_000,
+            Self::Day => 86_400_000,
         }
     }
 
-    /// The table of these intervals, and its column that says when one began.
-    fn table(self) -> (&'static str, &'static str) {
+    /// The table that these intervals are read from, its column that says when a row began, and how an interval follows from it.
+    fn source(self) -> (&'static str, &'static str, String) {
         match self {
-            Self::Minute => ("endpoint_minutes", "minute"),
-            Self::Hour => ("endpoint_hours", "hour"),
+            Self::Minute => ("endpoint_minutes", "minute", "minute".to_owned()),
+            Self::Hour => ("endpoint_hours", "hour", "hour".to_owned()),
+            Self::Day => ("endpoint_hours", "hour", format!("date_bin('1 day', hour, '{WHOLE}')")),
         }
     }
 }
@@ -159,7 +163,7 @@ impl Store {
     }
 
     /// The counts of the intervals that began from `from` (inclusive) to `to` (exclusive), oldest first; intervals begin at whole
-    /// minutes or hours, UTC, and those without attempts are left out.
+    /// minutes, hours or days, UTC, and those without attempts are left out. `from` is to be the beginning of one.
     ///
     /// # Errors
     /// The database's.
@@ -174,11 +178,11 @@ impl Store {
             StatsOf::Tenant(tenant) => ("IN (SELECT id FROM endpoints WHERE tenant = $1)", tenant.0),
             StatsOf::Endpoint(endpoint) => ("= $1", endpoint.0),
         };
-        let (table, began) = by.table();
+        let (table, began, interval) = by.source();
         let sums = COUNTS.map(|(column, _)| format!("sum({column})::bigint AS {column}")).join(", ");
         let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])", bucket + 1));
         let sql = format!(
-            "SELECT {began} AS at, {sums}, ARRAY[{}]::bigint[] AS latency
+            "SELECT {interval} AS at, {sums}, ARRAY[{}]::bigint[] AS latency
              FROM {table} WHERE endpoint {whose} AND {began} >= $2 AND {began} < $3
              GROUP BY 1 ORDER BY 1",
             latency.join(", ")

@@ -145,6 +145,9 @@ async fn a_range_has_the_hours_that_begin_in_it_and_a_list_has_them_all() {
     assert_eq!(read(store, endpoint, before, at).await, [(before.0, 1)]);
     assert_eq!(read(store, endpoint, at, after).await, [(at.0, 2)]);
     assert_eq!(read(store, endpoint, after, UnixMillis(after.0 + HOUR)).await, []);
+    let day = (at.day().start(), at.day().plus_days(1).start());
+    let days = store.stats(StatsOf::Endpoint(endpoint), StatsBy::Day, day.0, day.1).await.unwrap();
+    assert_eq!(days.iter().map(|(at, stats)| (*at, stats.attempts())).collect::<Vec<_>>(), [(day.0, 3)]);
 
     forget_scans(&fixture).await;
     let listed = store.list_endpoints(tenant, &PageRequest { limit: 5, cursor: None }).await.unwrap().items;
