@@ -9,7 +9,7 @@ use postrider_model::time::UnixMillis;
 
 const WIDTH: f64 = 460.0;
 const HEIGHT: f64 = 200.0;
-const LEFT: f64 = 56.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 30.0;

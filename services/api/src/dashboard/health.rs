@@ -207,7 +207,11 @@ fn charts(found: &Stats) -> Markup {
 }
 
 fn small_percent(value: f64) -> String {
-    if value < 10.0 && value.fract() > 0.001 { format!("{value:.2} %") } else { format!("{value:.0} %") }
+    if value < 10.0 && value.fract() > 0.001 {
+        format!("{} %", format!("{value:.2}").trim_end_matches('0'))
+    } else {
+        format!("{value:.0} %")
+    }
 }
 
 /// The same figures for those who read rather than look.

@@ -69,7 +69,7 @@ async function operator(browser) {
   const wide = await visitor(browser, { colorScheme: 'dark', viewport: { width: 1280, height: 900 } });
   await signIn(wide, operatorKey);
   await audit(wide, 'tenants');
-  await wide.page.getByRole('link', { name: 'Acme' }).click();
+  await wide.page.getByRole('link', { name: 'Limits and keys of Acme' }).click();
   await wide.page.getByRole('heading', { name: 'Acme' }).waitFor();
   await audit(wide, 'tenant');
   for (const path of ['dead-letters', 'profiles', 'system']) {
