@@ -208,7 +208,7 @@ fn charts(found: &Stats) -> Markup {
 
 fn small_percent(value: f64) -> String {
     if value < 10.0 && value.fract() > 0.001 {
-        format!("{} %", format!("{value:.2}").trim_end_matches('0'))
+        format!("{} %", format!("{value:.2}").trim_end_matches('0').trim_end_matches('.'))
     } else {
         format!("{value:.0} %")
     }
