@@ -1,8 +1,24 @@
 -- What `endpoint_minutes` adds up to by hour, for reading long times.
 LOCK TABLE endpoint_minutes IN SHARE ROW EXCLUSIVE MODE; -- recorders wait while what there is is added up
 
-CREATE TABLE endpoint_hours (LIKE endpoint_minutes INCLUDING DEFAULTS, PRIMARY KEY (endpoint, minute)) WITH (fillfactor = 50);
-ALTER TABLE endpoint_hours RENAME COLUMN minute TO hour;
+CREATE TABLE endpoint_hours (
+    endpoint         uuid NOT NULL,
+    hour             timestamptz NOT NULL,
+    successes        integer NOT NULL,
+    failures         integer NOT NULL,
+    retries          integer NOT NULL,
+    duration_us      bigint NOT NULL,
+    first_attempts   integer NOT NULL,
+    first_within_5s  integer NOT NULL,
+    first_within_30s integer NOT NULL,
+    answers_2xx      integer NOT NULL DEFAULT 0,
+    answers_3xx      integer NOT NULL DEFAULT 0,
+    answers_4xx      integer NOT NULL DEFAULT 0,
+    answers_5xx      integer NOT NULL DEFAULT 0,
+    unanswered       integer NOT NULL DEFAULT 0,
+    latency          integer[] NOT NULL DEFAULT array_fill(0, ARRAY[28]),
+    PRIMARY KEY (endpoint, hour)
+) WITH (fillfactor = 50);
 
 INSERT INTO endpoint_hours (endpoint, hour,
     successes, failures, retries, duration_us, first_attempts, first_within_5s, first_within_30s, answers_2xx, answers_3xx,
