@@ -158,10 +158,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Begins to replay everything of the tenant; returns the replay's id.
-    pub(crate) async fn replay(&self, tenant: &Tenant) -> anyhow::Result<String> {
-        let everything = json!({ "from": "2000-01-01T00:00:00Z" });
-        text(&self.api("POST", &format!("/v1/replays?tenant={}", tenant.id), everything).await?, "id")
+    /// Begins to replay what is chosen of the tenant's events; returns the replay's id.
+    pub(crate) async fn replay(&self, tenant: &Tenant, chosen: Value) -> anyhow::Result<String> {
+        text(&self.api("POST", &format!("/v1/replays?tenant={}", tenant.id), chosen).await?, "id")
     }
 
     /// Where a replay stands: `running`, `finished` and so on.
@@ -173,7 +172,12 @@ impl Engine {
     /// What the API answers to a question about the tenant; `target` is the path, with or without a query.
     pub(crate) async fn read(&self, tenant: &Tenant, target: &str) -> anyhow::Result<Value> {
         let joint = if target.contains('?') { '&' } else { '?' };
-        self.api("GET", &format!("{target}{joint}tenant={}", tenant.id), Value::Null).await
+        self.get(&format!("{target}{joint}tenant={}", tenant.id)).await
+    }
+
+    /// What the API answers an operator.
+    pub(crate) async fn get(&self, target: &str) -> anyhow::Result<Value> {
+        self.api("GET", target, Value::Null).await
     }
 
     /// Signs the operator in to the dashboard: the cookie of a session, which is put into the database.

@@ -1,14 +1,16 @@
-//! Reading the log when it is large: how long the API, and the pages of the dashboard, take for what people look at.
+//! Reading the log when it is large: how long the API, and every page of the dashboard, take for what people look at.
 //!
 //! The rows are written straight into the database (30 days, every row of one tenant, which is the hardest case for a
 //! list); a real event is published at the end, whose rows are the ones that are read one by one.
+
+mod fill;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::json;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::NoTls;
 
 use crate::engine::{Engine, Tenant};
 use crate::report::say;
@@ -19,6 +21,10 @@ const ENDPOINTS: u16 = 20;
 /// Requests of each kind: the first, which finds nothing in memory, counts as any other.
 const REPEATS: usize = 30;
 const ON_RECORD_WITHIN: Duration = Duration::from_secs(30);
+/// Where the dashboard's pages are.
+const PAGES: &str = "/dashboard";
+/// What each page of the dashboard is to stay under.
+const PAGE_MS: f64 = 100.0;
 
 /// How long one kind of request took.
 #[derive(Debug, Serialize)]
@@ -46,25 +52,44 @@ pub(crate) async fn measure(
         endpoints.push(engine.endpoint(&tenant, endpoint(&format!("e{number}"), &sink.url(number), "bench.*")).await?);
     }
     let began = Instant::now();
-    let bytes = fill(database_url, &tenant, attempts).await?;
+    let bytes = fill::fill(database_url, &tenant, attempts).await?;
     say(&format!(
         "\n== a log of {attempts} attempts ==\nfilled in {:.0} s; the database has {:.1} GiB",
         began.elapsed().as_secs_f64(),
         bytes as f64 / f64::from(1 << 30)
     ));
     let (event, delivery) = real_event(engine, &tenant).await?;
+    let replay = engine.replay(&tenant, json!({ "event_id": event })).await?;
     let first = &endpoints[0];
-    let yesterday = "from=2000-01-01T00:00:00Z";
-    let targets = [
+    let cookie = sign_in(engine, database_url).await?;
+    let mut reads = Vec::new();
+    for target in operations(&tenant, first, &event, &delivery)
+        .into_iter()
+        .chain(pages(&tenant, first, &event, &delivery, &replay))
+    {
+        let read = time(engine, &cookie, &target).await?;
+        say(&read.text());
+        reads.push(read);
+    }
+    let pages = || reads.iter().filter(|read| read.is_page());
+    let slow = pages().filter(|read| read.median_ms >= PAGE_MS).count();
+    say(&format!("{slow} of {} pages took {PAGE_MS} ms or longer", pages().count()));
+    Ok(reads)
+}
+
+/// What the API is asked for the tenant, and for all tenants together.
+fn operations(tenant: &Tenant, endpoint: &str, event: &str, delivery: &str) -> Vec<String> {
+    let ever = "from=2000-01-01T00:00:00Z";
+    let of_tenant = [
         "/v1/endpoints".to_owned(),
-        format!("/v1/endpoints/{first}"),
+        format!("/v1/endpoints/{endpoint}"),
         "/v1/deliveries".to_owned(),
-        format!("/v1/deliveries?endpoint_id={first}"),
+        format!("/v1/deliveries?endpoint_id={endpoint}"),
         format!("/v1/deliveries?event_id={event}"),
         "/v1/deliveries?status=failed".to_owned(),
         "/v1/deliveries?status_code=418".to_owned(),
         "/v1/deliveries?type=bench.never".to_owned(),
-        format!("/v1/deliveries?endpoint_id={first}&status=failed&{yesterday}"),
+        format!("/v1/deliveries?endpoint_id={endpoint}&status=failed&{ever}"),
         format!("/v1/deliveries/{delivery}"),
         "/v1/events".to_owned(),
         "/v1/events?type=bench.never".to_owned(),
@@ -72,38 +97,71 @@ pub(crate) async fn measure(
         format!("/v1/events/{event}"),
         format!("/v1/events/{event}/explain"),
         "/v1/stats".to_owned(),
-        format!("/v1/endpoints/{first}/stats"),
+        "/v1/stats?by=minute".to_owned(),
+        format!("/v1/endpoints/{endpoint}/stats"),
         "/v1/attributes/sending_domain".to_owned(),
     ];
-    let at = |page: &str| format!("/dashboard/{}{page}", tenant.id);
-    let pages = [
-        at("/webhooks"),
-        at(&format!("/webhooks/{first}")),
-        at(&format!("/webhooks/{first}/edit")),
-        at("/deliveries"),
-        at(&format!("/deliveries?endpoint_id={first}&status=failed")),
-        at("/deliveries?type=bench.never"),
-        at(&format!("/deliveries/{delivery}")),
-        at("/events"),
-        at("/events?attributes.sending_domain=d7.example.com"),
-        at(&format!("/events/{event}")),
-        at("/replays"),
-        at("/health"),
-        "/dashboard/operator/tenants".to_owned(),
-        "/dashboard/operator/dead-letters".to_owned(),
-        "/dashboard/operator/system".to_owned(),
+    let of_all = [
+        "/v1/deliveries",
+        "/v1/deliveries?status=failed",
+        "/v1/deliveries?type=bench.never",
+        "/v1/events",
+        "/v1/events?type=bench.never",
+        "/v1/dead-letters",
     ];
-    let cookie = sign_in(engine, database_url).await?;
-    let mut reads = Vec::new();
-    for target in targets.into_iter().chain(pages) {
-        let read = time(engine, &tenant, &cookie, &target).await?;
-        say(&read.text());
-        reads.push(read);
-    }
-    Ok(reads)
+    let named = |target: &String| {
+        let joint = if target.contains('?') { '&' } else { '?' };
+        format!("{target}{joint}tenant={}", tenant.id)
+    };
+    of_tenant.iter().map(named).chain(of_all.map(str::to_owned)).collect()
+}
+
+/// The pages of the dashboard: every one, and those that look for something with what is hard to find.
+fn pages(tenant: &Tenant, endpoint: &str, event: &str, delivery: &str, replay: &str) -> Vec<String> {
+    let of_tenant = [
+        "/webhooks".to_owned(),
+        "/webhooks/new".to_owned(),
+        format!("/webhooks/{endpoint}"),
+        format!("/webhooks/{endpoint}/edit"),
+        format!("/webhooks/{endpoint}/test"),
+        format!("/webhooks/{endpoint}/rotate"),
+        format!("/webhooks/{endpoint}/delete"),
+        "/deliveries".to_owned(),
+        format!("/deliveries?endpoint_id={endpoint}"),
+        format!("/deliveries?endpoint_id={endpoint}&status=failed"),
+        "/deliveries?status_code=418".to_owned(),
+        "/deliveries?type=bench.never".to_owned(),
+        format!("/deliveries/{delivery}"),
+        "/events".to_owned(),
+        "/events?type=bench.never".to_owned(),
+        "/events?attributes.sending_domain=d7.example.com".to_owned(),
+        format!("/events/{event}"),
+        "/replays".to_owned(),
+        format!("/replays/{replay}"),
+        "/replays/new".to_owned(),
+        format!("/replays/new?event_id={event}"),
+        "/health".to_owned(),
+        "/health?range=1h".to_owned(),
+        "/health?range=7d".to_owned(),
+        "/health?range=30d".to_owned(),
+        format!("/health?range=30d&endpoint_id={endpoint}"),
+    ];
+    let of_operator = [
+        "tenants".to_owned(),
+        format!("tenants/{}", tenant.id),
+        "dead-letters".to_owned(),
+        "profiles".to_owned(),
+        "system".to_owned(),
+    ];
+    let of_tenant = of_tenant.into_iter().map(|page| format!("{PAGES}/{}{page}", tenant.id));
+    of_tenant.chain(of_operator.map(|page| format!("{PAGES}/operator/{page}"))).collect()
 }
 
 impl Read {
+    fn is_page(&self) -> bool {
+        self.target.starts_with(PAGES)
+    }
+
     fn text(&self) -> String {
         let members = self.members.map_or_else(String::new, |members| format!("{members} members"));
         format!("{:>9.1} ms median {:>9.1} ms slowest  {:<60} {members}", self.median_ms, self.slowest_ms, self.target)
@@ -119,15 +177,15 @@ async fn sign_in(engine: &Engine, database_url: &str) -> anyhow::Result<String> 
     Ok(cookie)
 }
 
-async fn time(engine: &Engine, tenant: &Tenant, cookie: &str, target: &str) -> anyhow::Result<Read> {
+async fn time(engine: &Engine, cookie: &str, target: &str) -> anyhow::Result<Read> {
     let (mut took, mut members) = (Vec::with_capacity(REPEATS), None);
     for _ in 0..REPEATS {
         let began = Instant::now();
-        let answer = if target.starts_with("/dashboard") {
+        let answer = if target.starts_with(PAGES) {
             engine.page(cookie, target).await?;
             None
         } else {
-            Some(engine.read(tenant, target).await?)
+            Some(engine.get(target).await?)
         };
         took.push(began.elapsed().as_secs_f64() * 1000.0);
         members = answer.as_ref().and_then(|answer| answer["data"].as_array()).map(Vec::len);
@@ -151,79 +209,4 @@ async fn real_event(engine: &Engine, tenant: &Tenant) -> anyhow::Result<(String,
         anyhow::ensure!(began.elapsed() < ON_RECORD_WITHIN, "the event was not delivered within {ON_RECORD_WITHIN:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// Thirty days of events for two endpoints each; returns the database's size in bytes.
-async fn fill(database_url: &str, tenant: &Tenant, attempts: i64) -> anyhow::Result<i64> {
-    let (client, connection) = tokio_postgres::connect(database_url, NoTls).await.context("connect to PostgreSQL")?;
-    let driving = tokio::task::spawn_local(connection);
-    let owner = "SELECT tenant::text FROM endpoints ORDER BY created_at DESC LIMIT 1";
-    let owner: String = client.query_one(owner, &[]).await?.get(0);
-    let events = attempts / DAYS / 2;
-    for ago in (0..DAYS).rev() {
-        let day: String = client
-            .query_one("SELECT ((now() AT TIME ZONE 'utc')::date - $1::int)::text", &[&(ago as i32)])
-            .await?
-            .get(0);
-        partitions(&client, &day).await?;
-        client
-            .batch_execute(&rows(&owner, &day, events))
-            .await
-            .with_context(|| format!("fill {day} of {}", tenant.id))?;
-    }
-    client.batch_execute("VACUUM ANALYZE").await?;
-    let bytes = client.query_one("SELECT pg_database_size(current_database())", &[]).await?.get(0);
-    drop(client);
-    driving.await?.context("the connection to PostgreSQL")?;
-    Ok(bytes)
-}
-
-/// The day's partitions, as the recorder makes them.
-async fn partitions(client: &Client, day: &str) -> anyhow::Result<()> {
-    for (table, fill) in [("events", 100), ("decisions", 100), ("deliveries", 50), ("attempts", 100)] {
-        let partition = format!("{table}_{}", day.replace('-', ""));
-        let there: bool = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&partition]).await?.get(0);
-        if there {
-            continue;
-        }
-        let make = format!(
-            "CREATE TABLE {partition} (LIKE {table} INCLUDING ALL) WITH (fillfactor = {fill});
-             ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ('{day}') TO (date '{day}' + 1)"
-        );
-        client.batch_execute(&make).await.with_context(|| format!("make {partition}"))?;
-    }
-    Ok(())
-}
-
-/// What a day leaves in every table: 3% of the deliveries failed, one in 100,000 with a rare code.
-fn rows(tenant: &str, day: &str, events: i64) -> String {
-    let at = format!("(timestamptz '{day} 00:00:00+00' + n * interval '1 day' / ({events} + 1))");
-    let targets = format!(
-        "(SELECT id, row_number() OVER (ORDER BY created_at) - 1 AS number FROM endpoints WHERE tenant = '{tenant}') e"
-    );
-    let code = "CASE WHEN n % 50000 = 0 THEN 418 WHEN n % 33 = 0 THEN 503 ELSE 200 END";
-    format!(
-        "INSERT INTO events (accepted_at, occurred_at, instance, sequence, tenant, event_day, origin, lane, id, type,
-             attributes, data)
-         SELECT {at}, {at}, 1, n, '{tenant}', '{day}', 0, 0, 'evt_{day}_' || n, 'bench.event',
-             jsonb_build_object('sending_domain', 'd' || n % 1000 || '.example.com'), convert_to(repeat('x', 200), 'UTF8')
-         FROM generate_series(1, {events}) n;
-         INSERT INTO decisions (config_version, decided_at, tenant, event_day, event_id, matched)
-         SELECT 1, {at}, '{tenant}', '{day}', 'evt_{day}_' || n, '{{}}' FROM generate_series(1, {events}) n;
-         INSERT INTO deliveries (id, tenant, endpoint, created_at, accepted_at, expires_at, reported_at, standing,
-             first_attempt_at, delivery_day, event_day, epoch, status, number, status_code, event_id, type)
-         SELECT md5('{day}' || n || '/' || side)::uuid, '{tenant}', e.id, {at}, {at}, {at}, {at}, 0, {at}, '{day}', '{day}', 0,
-             CASE WHEN {code} = 200 THEN 4 ELSE 1 END, 1, {code}, 'evt_{day}_' || n, 'bench.event'
-         FROM generate_series(1, {events}) n, (VALUES (0), (7)) sides (side), {targets}
-         WHERE e.number = (n + side) % {ENDPOINTS};
-         INSERT INTO attempts (delivery_id, send_id, endpoint, started_at, duration_us, held_ms, delivery_day, number,
-             trigger, outcome, status_code, url, request_headers)
-         SELECT id, id, endpoint, created_at, 20000, 0, delivery_day, 1, 0, CASE status WHEN 4 THEN 0 ELSE 1 END, status_code,
-             'https://example.com/hook', '[[\"content-type\",\"application/json\"],[\"webhook-id\",\"' || event_id || '\"]]'
-         FROM deliveries WHERE delivery_day = '{day}' AND tenant = '{tenant}';
-         INSERT INTO endpoint_minutes (endpoint, minute, successes, failures, retries, duration_us, first_attempts,
-             first_within_5s, first_within_30s)
-         SELECT e.id, timestamptz '{day} 00:00:00+00' + minute * interval '1 minute', 10, 1, 1, 200000, 10, 9, 10
-         FROM generate_series(0, 1439) minute, {targets} ON CONFLICT DO NOTHING;"
-    )
 }

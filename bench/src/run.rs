@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use serde_json::json;
 use url::Url;
 
 use crate::broker::VirtualHost;
@@ -286,7 +287,7 @@ async fn replay(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut 
     let alone_p99 = alone.balance.latency.p99_ms;
     add(report, alone);
 
-    let replay = engine.replay(&past).await?;
+    let replay = engine.replay(&past, json!({ "from": "2000-01-01T00:00:00Z" })).await?;
     let before = elsewhere.received().await?;
     let plan = Plan { name: "the same beside a replay", warm_up_seconds: 0.0, settles: false, ..plan };
     let mut beside = Box::pin(bench.measure(engine, &plan)).await?;

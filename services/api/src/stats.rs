@@ -1,4 +1,4 @@
-//! `/v1/stats`, `/v1/endpoints/{id}/stats`: what attempts came to, by minute or hour.
+//! `/v1/stats`, `/v1/endpoints/{id}/stats`: what attempts came to, by minute, hour or day.
 
 use std::sync::Arc;
 
@@ -19,8 +19,9 @@ use crate::errors::store_problem;
 use crate::request::{Params, query_error};
 use crate::time::shown;
 
-/// Intervals when the caller names no range: an hour by minute, a day by hour.
-const INTERVALS_DEFAULT: [(StatsBy, i64); 2] = [(StatsBy::Minute, 60), (StatsBy::Hour, 24)];
+/// What intervals are called, and how many there are when the caller names no range: an hour by minute, a day by hour, 30 days.
+const INTERVALS: [(&str, StatsBy, i64); 3] =
+    [("minute", StatsBy::Minute, 60), ("hour", StatsBy::Hour, 24), ("day", StatsBy::Day, 30)];
 
 /// What attempts came to. Test calls are left out.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,16 +32,19 @@ pub(crate) struct Stats {
     /// Its end, exclusive.
     #[schema(format = DateTime, example = "2026-01-03T03:00:00.000Z")]
     pub(crate) to: String,
-    /// `minute` or `hour`.
+    /// `minute`, `hour` or `day`.
     #[schema(example = "hour")]
     pub(crate) by: String,
+    /// How long that is, milliseconds.
+    #[serde(skip)]
+    pub(crate) interval_ms: i64,
     /// Of the whole range.
     pub(crate) total: Figures,
     /// Interval by interval, oldest first; those without attempts are left out.
     pub(crate) data: Vec<Interval>,
 }
 
-/// A minute or an hour.
+/// A minute, an hour or a day.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Interval {
     /// When it began.
@@ -173,6 +177,8 @@ impl Figures {
 /// Which intervals the caller asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Range {
+    /// The interval's name.
+    name: &'static str,
     by: StatsBy,
     from: UnixMillis,
     to: UnixMillis,
@@ -182,12 +188,10 @@ impl Range {
     /// Widened to whole intervals; an end that is not given follows from the other, or from `now`.
     fn of(params: &Params, now: UnixMillis) -> Result<Self, Problem> {
         let wrong = |name, detail: String| Problem::unprocessable(vec![query_error(name, detail)]);
-        let by = match params.get("by") {
-            None | Some("hour") => StatsBy::Hour,
-            Some("minute") => StatsBy::Minute,
-            Some(_) => return Err(wrong("by", "expected `minute` or `hour`".into())),
+        let asked = params.get("by").unwrap_or("hour");
+        let Some((name, by, usual)) = INTERVALS.into_iter().find(|(name, ..)| *name == asked) else {
+            return Err(wrong("by", "expected `minute`, `hour` or `day`".into()));
         };
-        let usual = INTERVALS_DEFAULT.iter().find(|(of, _)| *of == by).map_or(1, |(_, intervals)| *intervals);
         let length = by.millis();
         let before = |at: UnixMillis, intervals| UnixMillis(at.0.saturating_sub(length * intervals));
         let (from, to) = params.range()?;
@@ -196,18 +200,19 @@ impl Range {
         let from = from.unwrap_or_else(|| before(to, usual));
         let from = UnixMillis(from.0.div_euclid(length) * length);
         if (to.0 - from.0) / length > i64::from(STATS_INTERVALS_MAX) {
-            let detail =
-                format!("a range has at most {STATS_INTERVALS_MAX} intervals: give a later `from`, or by=hour");
+            let detail = format!(
+                "a range has at most {STATS_INTERVALS_MAX} intervals: give a later `from`, or longer intervals (`by`)"
+            );
             return Err(wrong("from", detail));
         }
-        Ok(Self { by, from, to })
+        Ok(Self { name, by, from, to })
     }
 }
 
 impl Api {
     async fn stats(&self, of: StatsOf, params: &Params) -> Result<Json<Stats>, Problem> {
         let now = UnixMillis::now();
-        let Range { by, from, to } = Range::of(params, now)?;
+        let Range { name, by, from, to } = Range::of(params, now)?;
         let counted = self.store.stats(of, by, from, to).await.map_err(store_problem)?;
         let mut total = Counted::default();
         counted.iter().for_each(|(_, interval)| total.add(interval));
@@ -218,7 +223,8 @@ impl Api {
         Ok(Json(Stats {
             from: shown(from),
             to: shown(to),
-            by: if by == StatsBy::Minute { "minute" } else { "hour" }.to_owned(),
+            by: name.to_owned(),
+            interval_ms: by.millis(),
             total: Figures::of(&total, from, to, now),
             data: counted.iter().map(interval).collect(),
         }))
@@ -230,8 +236,8 @@ impl Api {
 /// Of all its endpoints, deleted ones included.
 #[utoipa::path(get, operation_id = "read_stats", path = "/v1/stats", tag = "stats",
     params(("tenant" = Option<String>, Query, description = "with an operator key: whose"),
-        ("by" = Option<String>, Query, description = "minute or hour (the default)"),
-        ("from" = Option<String>, Query, description = "at or after this; absent: an hour (by minute) or a day (by hour) before `to`"),
+        ("by" = Option<String>, Query, description = "minute, hour (the default) or day"),
+        ("from" = Option<String>, Query, description = "at or after this; absent: an hour (by minute), a day (by hour) or 30 days (by day) before `to`"),
         ("to" = Option<String>, Query, description = "before this; absent: now")),
     responses((status = 200, body = Stats), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn of_tenant(
@@ -246,8 +252,8 @@ pub(crate) async fn of_tenant(
 
 /// Read an endpoint's stats
 #[utoipa::path(get, operation_id = "read_endpoint_stats", path = "/v1/endpoints/{id}/stats", tag = "stats",
-    params(("id" = String, Path), ("by" = Option<String>, Query, description = "minute or hour (the default)"),
-        ("from" = Option<String>, Query, description = "at or after this; absent: an hour (by minute) or a day (by hour) before `to`"),
+    params(("id" = String, Path), ("by" = Option<String>, Query, description = "minute, hour (the default) or day"),
+        ("from" = Option<String>, Query, description = "at or after this; absent: an hour (by minute), a day (by hour) or 30 days (by day) before `to`"),
         ("to" = Option<String>, Query, description = "before this; absent: now")),
     responses((status = 200, body = Stats), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn of_endpoint(

@@ -169,6 +169,8 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     let before = Ts(oldest_kept.start());
     client.execute("DELETE FROM dead_letters WHERE received_at < $1", &[&before]).await?;
     client.execute("DELETE FROM endpoint_minutes WHERE minute < $1", &[&before]).await?;
+    // After the minutes: a release that knows no hours may have deleted those alone.
+    client.execute("DELETE FROM endpoint_hours WHERE hour < $1", &[&before]).await?;
     client.execute("DELETE FROM audits WHERE ran_at < $1", &[&before]).await?;
     let numbers = "WITH gone AS (DELETE FROM ingest_numbers WHERE reported_at < $1 RETURNING instance)
                    DELETE FROM ingest_numbers_excused e USING gone WHERE e.instance = gone.instance";
@@ -184,7 +186,7 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
 
 impl Store {
     /// Makes the partitions from yesterday to three days ahead of `today`, and drops those more than `retention_days`
-    /// before `today`, with the dead letters, minutes, replays and interventions of that age, and forgets old values of
+    /// before `today`, with the dead letters, minutes, hours, replays and interventions of that age, and forgets old values of
     /// attributes. One maintainer at a time.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
-//! What attempts came to, by minute or hour, read from the counts that the recorder keeps (`endpoint_minutes`).
+//! What attempts came to, by minute, hour or day, read from the counts that the recorder keeps (`endpoint_minutes`, `endpoint_hours`).
 //!
 //! # What it promises
-//! Reading costs the endpoints' minutes in the range, never their attempts. Each attempt counts once, in the minute it began
-//! in; test calls count nowhere. Endpoints that were deleted keep counting for their tenant.
+//! Reading costs the endpoints' minutes or hours in the range, never their attempts. Each attempt counts once, in the minute
+//! and the hour it began in; test calls count nowhere. Endpoints that were deleted keep counting for their tenant.
 
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::latency::{BUCKETS, Latency};
@@ -11,7 +11,7 @@ use tokio_postgres::Row;
 
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::record::MINUTE_COUNTS;
+use crate::record::{COUNTS, WHOLE};
 use crate::sql::{RowExt, Ts, unsigned};
 
 /// Whose attempts.
@@ -30,6 +30,8 @@ pub enum StatsBy {
     Minute,
     /// An hour.
     Hour,
+    /// A day, UTC.
+    Day,
 }
 
 impl StatsBy {
@@ -38,6 +40,16 @@ impl StatsBy {
         match self {
             Self::Minute => 60_000,
             Self::Hour => 3_600_000,
+            Self::Day => 86_400_000,
+        }
+    }
+
+    /// The table that these intervals are read from, its column that says when a row began, and how an interval follows from it.
+    fn source(self) -> (&'static str, &'static str, String) {
+        match self {
+            Self::Minute => ("endpoint_minutes", "minute", "minute".to_owned()),
+            Self::Hour => ("endpoint_hours", "hour", "hour".to_owned()),
+            Self::Day => ("endpoint_hours", "hour", format!("date_bin('1 day', hour, '{WHOLE}')")),
         }
     }
 }
@@ -125,7 +137,8 @@ pub struct HourGlance {
 }
 
 impl Store {
-    /// Successes and failures of some endpoints by hour since `from`, in no order; hours without attempts are left out.
+    /// Successes and failures of some endpoints in the hours that began at `from` or later, in no order; those without attempts are
+    /// left out.
     ///
     /// # Errors
     /// The database's.
@@ -135,14 +148,13 @@ impl Store {
         from: UnixMillis,
     ) -> Result<Vec<HourGlance>, StoreError> {
         let ids: Vec<_> = endpoints.iter().map(|endpoint| endpoint.0).collect();
-        let sql = "SELECT endpoint, date_bin('1 hour', minute, '2000-01-01 00:00:00+00') AS at,
-                       sum(successes)::bigint AS successes, sum(failures)::bigint AS failures
-                   FROM endpoint_minutes WHERE endpoint = ANY($1) AND minute >= $2 GROUP BY 1, 2";
+        let sql = "SELECT endpoint, hour, successes::bigint, failures::bigint
+                   FROM endpoint_hours WHERE endpoint = ANY($1) AND hour >= $2";
         let rows = self.client().await?.query(sql, &[&ids, &Ts(from)]).await?;
         let read = |row: &Row| {
             Ok(HourGlance {
                 endpoint: EndpointId(row.col("endpoint")?),
-                at: row.at("at")?,
+                at: row.at("hour")?,
                 successes: unsigned(row.col::<i64>("successes")?),
                 failures: unsigned(row.col::<i64>("failures")?),
             })
@@ -150,8 +162,8 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// The counts of `from` (inclusive) to `to` (exclusive) by interval, oldest first; intervals begin at whole minutes or
-    /// hours, UTC, and those without attempts are left out.
+    /// The counts of the intervals that began from `from` (inclusive) to `to` (exclusive), oldest first; intervals begin at whole
+    /// minutes, hours or days, UTC, and those without attempts are left out. `from` is to be the beginning of one.
     ///
     /// # Errors
     /// The database's.
@@ -166,15 +178,12 @@ impl Store {
             StatsOf::Tenant(tenant) => ("IN (SELECT id FROM endpoints WHERE tenant = $1)", tenant.0),
             StatsOf::Endpoint(endpoint) => ("= $1", endpoint.0),
         };
-        let interval = match by {
-            StatsBy::Minute => "minute",
-            StatsBy::Hour => "date_bin('1 hour', minute, '2000-01-01 00:00:00+00')",
-        };
-        let sums = MINUTE_COUNTS.map(|(column, _)| format!("sum({column})::bigint AS {column}")).join(", ");
+        let (table, began, interval) = by.source();
+        let sums = COUNTS.map(|(column, _)| format!("sum({column})::bigint AS {column}")).join(", ");
         let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])", bucket + 1));
         let sql = format!(
             "SELECT {interval} AS at, {sums}, ARRAY[{}]::bigint[] AS latency
-             FROM endpoint_minutes WHERE endpoint {whose} AND minute >= $2 AND minute < $3
+             FROM {table} WHERE endpoint {whose} AND {began} >= $2 AND {began} < $3
              GROUP BY 1 ORDER BY 1",
             latency.join(", ")
         );

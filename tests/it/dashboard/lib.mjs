@@ -63,7 +63,7 @@ export function quiet({ said }) {
 
 /** Nothing on this page that WCAG 2.2 A or AA forbids, as far as a program can see it; no sideways scrolling either. */
 export async function audit({ page, look }, name) {
-  if (pictures) await page.screenshot({ path: `${pictures}/${look} ${name.replaceAll("/", " ")}.png`, fullPage: true });
+  if (pictures) await page.screenshot({ path: `${pictures}/${look} ${name.replaceAll('/', ' ').slice(0, 100)}.png`, fullPage: true });
   await page.evaluate(axe);
   const found = await page.evaluate((rules) => globalThis.axe.run(document, { runOnly: rules, resultTypes: ['violations'] }), RULES);
   const told = found.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((node) => `${node.html} ${node.failureSummary}`).join(' | ')}`);

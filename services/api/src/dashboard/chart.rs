@@ -2,15 +2,19 @@
 //! style sheet, and differ in lightness and in dash, so that they can be told apart without colour.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use maud::{Markup, html};
+use postrider_model::time::UnixMillis;
 
-const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 215.0;
-const LEFT: f64 = 58.0;
+const WIDTH: f64 = 460.0;
+const HEIGHT: f64 = 200.0;
+const LEFT: f64 = 64.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 30.0;
+/// Charts of more than this have dates below them.
+const DAYS_FROM: Duration = Duration::from_secs(2 * 86_400);
 
 /// One line or one colour of bars.
 pub(super) struct Series {
@@ -64,6 +68,12 @@ impl Chart<'_> {
         text
     }
 
+    /// Whether dates say more than the time of day.
+    fn spans_days(&self) -> bool {
+        let at = |time: Option<&String>| time.and_then(|time| time.parse::<UnixMillis>().ok());
+        at(self.times.first()).zip(at(self.times.last())).is_some_and(|(first, last)| first.until(last) > DAYS_FROM)
+    }
+
     /// The figure.
     pub(super) fn draw(&self) -> Markup {
         let points = self.times.len().max(1) as f64;
@@ -72,6 +82,7 @@ impl Chart<'_> {
         let plot = HEIGHT - TOP - BOTTOM;
         let x = |index: usize| LEFT + slot * index as f64;
         let y = |value: f64| TOP + plot * (1.0 - (value / top).min(1.0));
+        let by_date = self.spans_days();
         let every = (self.times.len().div_ceil(6)).max(1);
         let ticks = (0..=((top / step).round() as usize)).map(|tick| tick as f64 * step);
         html! {
@@ -87,8 +98,9 @@ impl Chart<'_> {
                             text.tick x=(LEFT - 6.0) y=(px(y(tick) + 4.0)) text-anchor="end" { ((self.show)(tick)) }
                         }
                         @for (index, at) in self.times.iter().enumerate().step_by(every) {
-                            text.tick x=(px(x(index) + slot / 2.0)) y=(HEIGHT - 10.0) text-anchor="middle" data-clock=(at) {
-                                (at.get(11..16).unwrap_or_default())
+                            text.tick x=(px(x(index) + slot / 2.0)) y=(HEIGHT - 10.0) text-anchor="middle"
+                                data-clock=[(!by_date).then_some(at)] data-day=[by_date.then_some(at)] {
+                                (if by_date { at.get(..10) } else { at.get(11..16) }.unwrap_or_default())
                             }
                         }
                         @match self.kind {
@@ -145,10 +157,16 @@ impl Chart<'_> {
             path d=(path(series)) {}
             // A point between two gaps is no line: a dot shows it.
             @for (index, value) in series.values.iter().enumerate() { @if let Some(value) = value {
-                circle cx=(px(x(index) + slot / 2.0)) cy=(px(y(*value))) r="2" {}
+                circle cx=(px(x(index) + slot / 2.0)) cy=(px(y(*value))) r=(if alone(&series.values, index) { "3.5" } else { "2" }) {}
             } }
         } } }
     }
+}
+
+/// Whether nothing is known of the times before and after.
+fn alone(values: &[Option<f64>], index: usize) -> bool {
+    let known = |index: Option<usize>| index.and_then(|index| values.get(index)).is_some_and(Option::is_some);
+    !known(index.checked_sub(1)) && !known(index.checked_add(1))
 }
 
 fn px(value: f64) -> String {

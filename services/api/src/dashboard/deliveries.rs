@@ -16,11 +16,14 @@ use super::failure::Failure;
 use super::form::Form;
 use super::layout::Section;
 use super::page::Page;
-use super::parts::{action, badge, code, empty, headers, listing, local, pager, pretty_json, time, time_if, with_utc};
+use super::parts::{
+    action, badge, breakable, code, empty, headers, listing, local, pager, pretty_json, time, time_if, with_utc,
+};
 use super::webhooks::names;
 use super::words::{self, duration};
 use crate::Api;
 use crate::deliveries::{self, Attempt, Delivery};
+use crate::event_types::model::EventType;
 use crate::request::Params;
 use crate::{retry, withdraw};
 
@@ -42,7 +45,7 @@ pub(super) fn routes() -> Router<Arc<Dashboard>> {
 /// `GET …/deliveries`
 async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Markup, Failure> {
     let api = &dashboard.api;
-    let names = names(api, &page).await?;
+    let (names, catalog) = (names(api, &page).await?, page.catalog(api).await?);
     let params = with_utc(&page.query, &FILTERS);
     let listed = deliveries::list(State(Arc::clone(api)), page.caller, params).await;
     let (listed, problem) = match listed {
@@ -53,7 +56,7 @@ async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Mar
     let narrowed = FILTERS.iter().any(|name| page.query.given(name).is_some());
     Ok(page.show(Section::Deliveries, "Deliveries", html! {
         h1 { "Deliveries" }
-        (filters(&page, &names))
+        (filters(&page, &names, &catalog))
         @if let Some(problem) = &problem { (refused(problem)) }
         @if let Some(listed) = &listed {
             section #deliveries aria-label="Deliveries" data-live=(if page.query.given("cursor").is_some() { "off" } else { "on" }) {
@@ -74,7 +77,7 @@ pub(super) fn refused(problem: &Problem) -> Markup {
     html! { div.problem role="alert" { @for error in &problem.errors { p { strong { (words::attribute(&error.pointer)) ": " } (error.detail) } } } }
 }
 
-fn filters(page: &Page, names: &HashMap<String, String>) -> Markup {
+fn filters(page: &Page, names: &HashMap<String, String>, catalog: &[EventType]) -> Markup {
     let query = &page.query;
     let mut endpoints: Vec<_> = names.iter().collect();
     endpoints.sort_by(|a, b| a.1.cmp(b.1));
@@ -89,7 +92,7 @@ fn filters(page: &Page, names: &HashMap<String, String>) -> Markup {
                 @for status in STATUSES { option value=(status) selected[query.get("status") == status] { (status) } }
             } }
             div { label for="q-code" { "Code" } input.short #q-code type="text" inputmode="numeric" name="status_code" value=(query.get("status_code")); }
-            (type_input(page))
+            (type_input(page, catalog))
             div { label for="q-from" { "From (UTC)" } input #q-from type="datetime-local" name="from" value=(local(query.get("from"))); }
             div { label for="q-to" { "To (UTC)" } input #q-to type="datetime-local" name="to" value=(local(query.get("to"))); }
             div.buttons { button type="submit" { "Filter" } a.quiet href=(page.path()) { "Clear" } }
@@ -98,10 +101,10 @@ fn filters(page: &Page, names: &HashMap<String, String>) -> Markup {
 }
 
 /// An event type, with the catalog to choose from.
-pub(super) fn type_input(page: &Page) -> Markup {
+pub(super) fn type_input(page: &Page, catalog: &[EventType]) -> Markup {
     html! { div { label for="q-type" { "Event type" }
         input #q-type type="text" name="type" list="known-types" value=(page.query.get("type")) autocomplete="off";
-        datalist #known-types { @for info in &page.catalog { option value=(info.name()) {} } }
+        datalist #known-types { @for info in catalog { option value=(info.name()) {} } }
     } }
 }
 
@@ -116,7 +119,7 @@ pub(super) fn table(page: &Page, all: &[Delivery], names: Option<&HashMap<String
             } }
             tbody { @for delivery in all { tr {
                 td data-label="Status" { div { (badge(&delivery.status)) @if delivery.test { " " span.tag { "test" } } @if delivery.generation.starts_with("replay") { " " span.tag { "replay" } } } }
-                th.long scope="row" data-label="Event type" { a href=(page.to(format!("/deliveries/{}", delivery.id))) { (delivery.event_type) } }
+                th.long scope="row" data-label="Event type" { a href=(page.to(format!("/deliveries/{}", delivery.id))) { (breakable(&delivery.event_type)) } }
                 @if let Some(names) = names { td.long data-label="Webhook" { (webhook(page, &delivery.endpoint_id, names)) } }
                 td data-label="Code" { (code(delivery.status_code)) }
                 td.number data-label="Attempts" { (delivery.attempt_count) }

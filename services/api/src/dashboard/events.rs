@@ -16,9 +16,10 @@ use super::failure::Failure;
 use super::form::Form;
 use super::layout::Section;
 use super::page::Page;
-use super::parts::{empty, listing, local, pager, pretty_json, time, with_utc};
+use super::parts::{breakable, empty, listing, local, pager, pretty_json, time, with_utc};
 use super::webhooks::names;
 use super::words::attribute;
+use crate::event_types::model::EventType;
 use crate::explain::{Explanation, Reason};
 use crate::request::Params;
 use crate::{events, explain, withdraw};
@@ -45,9 +46,10 @@ async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Mar
         Err(problem) if problem.status == 422 => (None, Some(problem)),
         Err(problem) => return Err(problem.into()),
     };
+    let catalog = page.catalog(&dashboard.api).await?;
     Ok(page.show(Section::Events, "Events", html! {
         div.heading { h1 { "Events" } @if page.can_manage() { a.button href=(page.to("/replays/new")) { "Replay a range" } } }
-        (search(&page))
+        (search(&page, &catalog))
         @if let Some(problem) = &problem { (refused(problem)) }
         @if let Some(listed) = &listed {
             @if listed.data.is_empty() {
@@ -64,11 +66,11 @@ async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Mar
                             } }
                             tbody { @for event in &listed.data { tr {
                                 @if page.can_manage() { td data-label="Choose" { input type="checkbox" name="event_id" value=(event.id) aria-label={ "Choose " (event.event_type) " " (event.id) }; } }
-                                th.long scope="row" data-label="Event type" { a href=(page.to(format!("/events/{}", event.id))) { (event.event_type) } }
+                                th.long scope="row" data-label="Event type" { a href=(page.to(format!("/events/{}", event.id))) { (breakable(&event.event_type)) } }
                                 td data-label="Accepted" { (time(&event.accepted_at)) }
-                                td.long data-label="Attributes" { div { @for (name, value) in &event.attributes { span.tag title=(name) { (value) } " " } } }
+                                td.long data-label="Attributes" { @if event.attributes.is_empty() { span.faint { "–" } } @else { div { @for (name, value) in &event.attributes { span.tag title=(name) { (value) } " " } } } }
                                 td data-label="Origin" { (event.origin) }
-                                td.long data-label="Id" { code { (event.id) } }
+                                td.id data-label="Id" { code { (event.id) } }
                             } } }
                         }
                     }
@@ -80,11 +82,11 @@ async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Mar
     }))
 }
 
-fn search(page: &Page) -> Markup {
+fn search(page: &Page, catalog: &[EventType]) -> Markup {
     let query = &page.query;
     html! {
         form.filter-bar method="get" action=(page.to("/events")) role="search" aria-label="Events" {
-            (type_input(page))
+            (type_input(page, catalog))
             div { label for="q-from" { "From (UTC)" } input #q-from type="datetime-local" name="from" value=(local(query.get("from"))); }
             div { label for="q-to" { "To (UTC)" } input #q-to type="datetime-local" name="to" value=(local(query.get("to"))); }
             @for name in page.profile.attributes.keys() {

@@ -1,5 +1,6 @@
 //! Health: what attempts came to, as figures and charts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -18,13 +19,14 @@ use super::webhooks::names;
 use super::words::{count, duration, percent};
 use crate::request::Params;
 use crate::stats::{self, Figures, Interval, Stats};
+use crate::time::shown;
 
 /// The ranges that a page offers: name in the address, its label, length, and what it is counted by.
 const RANGES: [(&str, &str, i64, &str); 4] = [
     ("1h", "Last hour", 3_600_000, "minute"),
     ("24h", "Last 24 hours", 86_400_000, "hour"),
     ("7d", "Last 7 days", 604_800_000, "hour"),
-    ("30d", "Last 30 days", 2_592_000_000, "hour"),
+    ("30d", "Last 30 days", 2_592_000_000, "day"),
 ];
 
 pub(super) fn routes() -> Router<Arc<Dashboard>> {
@@ -83,17 +85,17 @@ pub(super) fn tiles(total: &Figures) -> Markup {
     };
     let tiles = [
         (
-            "Attempts that succeeded",
+            "Succeeded",
             percent(total.success_rate),
-            format!("{} of {}", count(total.successes), count(total.attempts)),
+            format!("{} of {} attempts", count(total.successes), count(total.attempts)),
         ),
         (
             "Within 5 s",
             percent(total.promise.within_5s),
             format!("of {} first attempts", count(total.promise.first_attempts)),
         ),
-        ("Within 30 s", percent(total.promise.within_30s), "the promise: 99.9 %".to_owned()),
-        ("Median answer", latency(|ms| ms.p50), format!("95 % within {}", latency(|ms| ms.p95))),
+        ("Within 30 s", percent(total.promise.within_30s), "the promise: 99.9\u{a0}%".to_owned()),
+        ("Median answer", latency(|ms| ms.p50), format!("95\u{a0}% within {}", latency(|ms| ms.p95))),
         ("Retries", percent(total.retry_rate), format!("{} attempts", count(total.retries))),
     ];
     html! { dl.tiles { @for (name, value, note) in tiles { div {
@@ -104,12 +106,15 @@ pub(super) fn tiles(total: &Figures) -> Markup {
 /// Every interval of the range, those without attempts as `None`.
 fn filled(found: &Stats) -> (Vec<String>, Vec<Option<&Figures>>) {
     let at = |text: &str| text.parse::<UnixMillis>().ok().map(|at| at.0);
-    let step = if found.by == "minute" { 60_000 } else { 3_600_000 };
     let (Some(from), Some(to)) = (at(&found.from), at(&found.to)) else { return (Vec::new(), Vec::new()) };
-    let known =
-        |start: i64| found.data.iter().find(|interval| at(&interval.at) == Some(start)).map(|i: &Interval| &i.figures);
-    let starts = || (0..).map(|index| from + index * step).take_while(|start| *start < to);
-    (starts().map(|start| UnixMillis(start).to_rfc3339_millis()).collect(), starts().map(known).collect())
+    let known: HashMap<&str, &Figures> = found.data.iter().map(|one| (one.at.as_str(), &one.figures)).collect();
+    let times: Vec<String> = (0..)
+        .map(|index| from + index * found.interval_ms)
+        .take_while(|start| *start < to)
+        .map(|start| shown(UnixMillis(start)))
+        .collect();
+    let all = times.iter().map(|time| known.get(time.as_str()).copied()).collect();
+    (times, all)
 }
 
 fn charts(found: &Stats) -> Markup {
@@ -120,7 +125,11 @@ fn charts(found: &Stats) -> Markup {
     let whole = |value: fn(&Figures) -> u64| of(&|figures| Some(value(figures) as f64));
     let latency = |pick: fn(&stats::LatencyMs) -> f64| of(&|figures| figures.latency_ms.as_ref().map(pick));
     let number = |value: f64| if value.fract() == 0.0 { count(value as u64) } else { format!("{value:.1}") };
-    let per = if found.by == "minute" { "attempts a minute" } else { "attempts an hour" };
+    let per = match found.by.as_str() {
+        "minute" => "attempts a minute",
+        "hour" => "attempts an hour",
+        _ => "attempts a day",
+    };
     let share = |value: fn(&Figures) -> Option<f64>| of(&|figures| value(figures).map(|share| share * 100.0));
     let charts = [
         Chart {
@@ -198,7 +207,11 @@ fn charts(found: &Stats) -> Markup {
 }
 
 fn small_percent(value: f64) -> String {
-    if value < 10.0 && value.fract() > 0.001 { format!("{value:.2} %") } else { format!("{value:.0} %") }
+    if value < 10.0 && value.fract() > 0.001 {
+        format!("{} %", format!("{value:.2}").trim_end_matches('0').trim_end_matches('.'))
+    } else {
+        format!("{value:.0} %")
+    }
 }
 
 /// The same figures for those who read rather than look.

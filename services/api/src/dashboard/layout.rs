@@ -60,7 +60,7 @@ fn brand() -> Markup {
             svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true" focusable="false" {
                 path class="brand-mark" d="M3 6.5 12 13l9-6.5M3 6v12h18V6zM1 12h3M1 15h2" {}
             }
-            "Postrider"
+            span.brand-name { "Postrider" }
         }
     }
 }

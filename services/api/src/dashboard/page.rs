@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::form::Fields;
 use super::layout::{self, Section};
 use super::session::Visitor;
+use crate::Api;
 use crate::auth::Caller;
 use crate::errors::no_such;
 use crate::event_types::model::EventType;
@@ -27,8 +28,6 @@ pub(super) struct Page {
     pub(super) caller: Caller,
     pub(super) tenant: Tenant,
     pub(super) profile: Arc<Profile>,
-    /// The tenant's event types: the profile's and its own.
-    pub(super) catalog: Vec<EventType>,
     /// Of the address.
     pub(super) query: Fields,
     uri: Uri,
@@ -49,8 +48,7 @@ impl FromRequestParts<Arc<Dashboard>> for Page {
         caller.may(Scope::Read, named)?;
         let tenant = dashboard.api.tenant(named).await?;
         let profile = Arc::clone(dashboard.api.profile(&tenant.draft.profile)?);
-        let catalog = dashboard.api.catalog(named, &profile).await?;
-        Ok(Self { visitor, caller, tenant, profile, catalog, query: Fields::of(&parts.uri), uri: parts.uri.clone() })
+        Ok(Self { visitor, caller, tenant, profile, query: Fields::of(&parts.uri), uri: parts.uri.clone() })
     }
 }
 
@@ -58,6 +56,11 @@ impl Page {
     /// The address of something of this tenant, such as `/webhooks`.
     pub(super) fn to(&self, path: impl AsRef<str>) -> String {
         format!("/dashboard/{}{}", self.tenant.id, path.as_ref())
+    }
+
+    /// The tenant's event types: the profile's and its own.
+    pub(super) async fn catalog(&self, api: &Api) -> Result<Vec<EventType>, Failure> {
+        Ok(api.catalog(self.tenant.id, &self.profile).await?)
     }
 
     /// Whether the visitor may do more than look.

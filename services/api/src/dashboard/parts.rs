@@ -204,11 +204,16 @@ pub(super) fn listing(label: &str, text: &str) -> Markup {
     html! { pre.listing tabindex="0" role="region" aria-label=(label) { code { (text) } } }
 }
 
+/// A name or an address whose lines end after a dot, a slash or an underline where they can.
+pub(super) fn breakable(text: &str) -> Markup {
+    html! { @for part in text.split_inclusive(['.', '/', '_']) { (part) wbr; } }
+}
+
 /// Event types, a few of them.
 pub(super) fn types(all: &[String]) -> Markup {
     const SHOWN: usize = 3;
     html! {
-        @for name in all.iter().take(SHOWN) { span.tag { (if name == "*" { "all events" } else { name }) } " " }
+        @for name in all.iter().take(SHOWN) { span.tag { @if name == "*" { "all events" } @else { (breakable(name)) } } " " }
         @if all.len() > SHOWN { span.faint title=(all[SHOWN..].join(", ")) { "+" (all.len() - SHOWN) " more" } }
     }
 }
@@ -217,6 +222,7 @@ pub(super) fn types(all: &[String]) -> Markup {
 pub(super) fn headers(caption: &str, headers: &[crate::deliveries::Header]) -> Markup {
     html! { @if headers.is_empty() { p.faint { "None." } } @else {
         table.headers {
+            colgroup { col.header-name; col; }
             caption.unseen { (caption) }
             thead.unseen { tr { th scope="col" { "Name" } th scope="col" { "Value" } } }
             tbody { @for header in headers { tr { th scope="row" { (header.name) } td { code { (header.value) } } } } }

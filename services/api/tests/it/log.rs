@@ -243,7 +243,7 @@ async fn lists_filter_by_everything_that_the_contract_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stats_tell_an_endpoints_and_a_tenants_attempts_by_minute_and_hour() {
+async fn stats_tell_an_endpoints_and_a_tenants_attempts_by_minute_hour_and_day() {
     let world = World::new("api_stats").await;
     let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
     let (one, two) = (world.endpoint(&tenant).await, world.endpoint(&tenant).await);
@@ -276,6 +276,11 @@ async fn stats_tell_an_endpoints_and_a_tenants_attempts_by_minute_and_hour() {
     let minutes = world.get(&tenant.key, "/v1/stats?by=minute").await.ok(200);
     assert_eq!((sum(&minutes), &minutes["total"]["attempts"]), (3, &json!(3)), "the tenant's are both endpoints'");
     assert!(minutes["data"][0]["at"].as_str().unwrap().ends_with(":00.000Z"));
+    let days = world.get(&tenant.key, "/v1/stats?by=day").await.ok(200);
+    assert_eq!((&days["by"], sum(&days)), (&json!("day"), 3));
+    assert!(days["data"][0]["at"].as_str().unwrap().ends_with("T00:00:00.000Z"));
+    let (from, to) = (days["from"].as_str().unwrap(), days["to"].as_str().unwrap());
+    assert!(from.ends_with("T00:00:00.000Z") && to.ends_with("T00:00:00.000Z"), "whole days: {from} {to}");
     let before = world.get(&tenant.key, "/v1/stats?from=2020-01-01T00:30:00Z&to=2020-01-01T01:30:00Z").await.ok(200);
     assert_eq!(
         (&before["from"], &before["to"], &before["data"]),
@@ -284,7 +289,7 @@ async fn stats_tell_an_endpoints_and_a_tenants_attempts_by_minute_and_hour() {
     assert_eq!((&before["total"]["success_rate"], &before["total"]["latency_ms"]), (&json!(null), &json!(null)));
 
     for (query, pointer) in [
-        ("by=day", "by"),
+        ("by=week", "by"),
         ("from=x", "from"),
         ("from=2020-01-02T00:00:00Z&to=2020-01-01T00:00:00Z", "from"),
         ("by=minute&from=2020-01-01T00:00:00Z&to=2020-01-02T00:01:00Z", "from"),

@@ -87,13 +87,13 @@ impl Store {
             .ok_or(StoreError::NotFound { what: "tenant" })?;
         let Json::<TenantLimits>(limits) = head.col("limits")?;
         let sql = format!(
-            "SELECT {COLUMNS}, m.successes, m.failures
+            "SELECT {COLUMNS}, h.successes, h.failures
              FROM (SELECT * FROM endpoints
                    WHERE tenant = $1 AND deleted_at IS NULL AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
                    ORDER BY created_at DESC, id DESC LIMIT $4) e
              CROSS JOIN LATERAL (SELECT coalesce(sum(successes), 0)::bigint AS successes,
                                         coalesce(sum(failures), 0)::bigint AS failures
-                                 FROM endpoint_minutes WHERE endpoint = e.id) m
+                                 FROM endpoint_hours WHERE endpoint = e.id) h
              ORDER BY e.created_at DESC, e.id DESC"
         );
         let rows = client.query(&sql, &[&tenant.0, &at, &after, &page.fetch()]).await?;
@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// What the newest endpoints of a tenant are called, at most `limit`; without the counts of a list, which take a look at every
-    /// minute of their log.
+    /// hour of their log.
     ///
     /// # Errors
     /// The database's.

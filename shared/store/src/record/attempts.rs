@@ -1,4 +1,4 @@
-//! Attempts, and the counts by endpoint and minute that follow from the rows that were new.
+//! Attempts, and the counts by endpoint, minute and hour that follow from the rows that were new.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) fn insert(manner: Manner) -> &'static str {
 
 fn statement(manner: Manner) -> String {
     let (counted, followed) = (minutes::count("fresh"), health::follow());
-    format!("{INSERT}{}{RETURNING}{counted}\n), {followed}{ANSWER}", manner.keep())
+    format!("{INSERT}{}{RETURNING}{counted}, {followed}{ANSWER}", manner.keep())
 }
 
 const INSERT: &str = "\
@@ -45,7 +45,7 @@ WITH fresh AS (
 
 const RETURNING: &str = "
     RETURNING endpoint, started_at, outcome, trigger, number, status_code, duration_us, since_accepted_ms
-), counted AS (";
+), ";
 
 const ANSWER: &str = "
 SELECT count(*) AS fresh FROM fresh";

@@ -25,7 +25,7 @@ pub use health::LongFailing;
 pub(crate) use manner::Caution;
 use manner::Manner;
 pub(crate) use merge::{Report, merged};
-pub(crate) use minutes::COUNTS as MINUTE_COUNTS;
+pub(crate) use minutes::{COUNTS, WHOLE};
 use postrider_model::time::Day;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};

@@ -6,6 +6,7 @@ mod configuration;
 mod event_types;
 mod feed;
 mod health;
+mod hours;
 mod migrating;
 mod partitions;
 mod reading;

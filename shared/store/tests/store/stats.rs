@@ -12,16 +12,22 @@ use postrider_wire::messages::OutcomeReport;
 
 use crate::support::{Fixture, batch, event, new_endpoint, outcome};
 
-const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
+pub(crate) const MINUTE: i64 = 60_000;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
 
 /// Yesterday at noon: a whole hour, whatever the time is.
-fn noon() -> UnixMillis {
+pub(crate) fn noon() -> UnixMillis {
     UnixMillis(UnixMillis::now().day().plus_days(-1).start().0 + 12 * HOUR)
 }
 
 /// A first attempt that began `wait_ms` after its event was accepted at `at`.
-fn attempted(endpoint: EndpointId, at: UnixMillis, wait_ms: i64, took_us: u64, code: Option<u16>) -> OutcomeReport {
+pub(crate) fn attempted(
+    endpoint: EndpointId,
+    at: UnixMillis,
+    wait_ms: i64,
+    took_us: u64,
+    code: Option<u16>,
+) -> OutcomeReport {
     let mut report = outcome(&event(TenantId::generate(), at), endpoint, 1, DeliveryStatus::Pending, code);
     let attempt = report.attempt.as_mut().unwrap();
     (attempt.started_at, attempt.duration_us) = (UnixMillis(at.0 + wait_ms), took_us);
@@ -104,14 +110,14 @@ async fn each_attempt_counts_once_in_its_minute_with_its_answer_and_its_duration
 }
 
 /// How often each partition (or table) was read as a whole and by an index, since [`forget_scans`].
-async fn scans(fixture: &Fixture) -> BTreeMap<String, (i64, i64)> {
+pub(crate) async fn scans(fixture: &Fixture) -> BTreeMap<String, (i64, i64)> {
     hang_up(fixture).await;
     let sql = "SELECT relname::text, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables";
     let rows = fixture.sql().await.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect()
 }
 
-async fn forget_scans(fixture: &Fixture) {
+pub(crate) async fn forget_scans(fixture: &Fixture) {
     hang_up(fixture).await;
     fixture.sql().await.query("SELECT pg_stat_reset()", &[]).await.unwrap();
 }
@@ -193,16 +199,26 @@ async fn a_tenants_stats_are_read_by_index() {
     let at = noon();
     store.write(&batch(vec![], vec![], vec![attempted(endpoint, at, 0, 4_000, Some(200))])).await.unwrap();
     // A day of forty endpoints of somebody else's.
+    let day = at.day().start();
+    let columns = "successes, failures, retries, duration_us, first_attempts, first_within_5s, first_within_30s";
     let others = format!(
-        "INSERT INTO endpoint_minutes SELECT md5(e::text)::uuid, timestamptz '{}' + m * interval '1 minute', 1, 0, 0, 5, 1, 1, 1
-         FROM generate_series(1, 40) e, generate_series(0, 1439) m; ANALYZE",
-        at.day().start()
+        "INSERT INTO endpoint_minutes (endpoint, minute, {columns}, counted_by_hour)
+         SELECT md5(e::text)::uuid, timestamptz '{day}' + m * interval '1 minute', 1, 0, 0, 5, 1, 1, 1, 1
+         FROM generate_series(1, 40) e, generate_series(0, 1439) m;
+         INSERT INTO endpoint_hours (endpoint, hour, {columns})
+         SELECT md5(e::text)::uuid, timestamptz '{day}' + h * interval '1 hour', 60, 0, 0, 300, 60, 60, 60
+         FROM generate_series(1, 40) e, generate_series(0, 23) h;
+         ANALYZE"
     );
     fixture.sql().await.batch_execute(&others).await.unwrap();
     forget_scans(&fixture).await;
     let day = (at.day().start(), at.day().plus_days(1).start());
     let read = store.stats(StatsOf::Tenant(tenant), StatsBy::Hour, day.0, day.1).await.unwrap();
     assert_eq!(read.iter().map(|(_, stats)| stats.attempts()).collect::<Vec<_>>(), [1]);
-    let (whole, by_index) = scans(&fixture).await["endpoint_minutes"];
-    assert_eq!((whole, by_index > 0), (0, true));
+    let read = store.stats(StatsOf::Tenant(tenant), StatsBy::Minute, at, UnixMillis(at.0 + HOUR)).await.unwrap();
+    assert_eq!(read.iter().map(|(_, stats)| stats.attempts()).collect::<Vec<_>>(), [1]);
+    for table in ["endpoint_hours", "endpoint_minutes"] {
+        let (whole, by_index) = scans(&fixture).await[table];
+        assert_eq!((whole, by_index > 0), (0, true), "{table}");
+    }
 }

@@ -65,6 +65,18 @@ async function operator(browser) {
     if (path === 'system') await page.getByRole('heading', { name: 'Processes' }).waitFor();
   }
   quiet(who);
+
+  const wide = await visitor(browser, { colorScheme: 'dark', viewport: { width: 1280, height: 900 } });
+  await signIn(wide, operatorKey);
+  await audit(wide, 'tenants');
+  await wide.page.getByRole('link', { name: 'Limits and keys of Acme' }).click();
+  await wide.page.getByRole('heading', { name: 'Acme' }).waitFor();
+  await audit(wide, 'tenant');
+  for (const path of ['dead-letters', 'profiles', 'system']) {
+    await wide.page.goto(`/dashboard/operator/${path}`);
+    await audit(wide, path);
+  }
+  quiet(wide);
 }
 
 async function withoutScripts(browser) {

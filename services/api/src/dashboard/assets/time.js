@@ -3,6 +3,9 @@
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 
+// Days are UTC's, as the figures of a day are.
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', timeZone: 'UTC' });
+
 export function localise(root) {
   for (const element of root.querySelectorAll('time[datetime]')) {
     const at = new Date(element.dateTime);
@@ -12,6 +15,9 @@ export function localise(root) {
   }
   for (const element of root.querySelectorAll('[data-clock]')) {
     element.textContent = clock.format(new Date(element.dataset.clock));
+  }
+  for (const element of root.querySelectorAll('[data-day]')) {
+    element.textContent = day.format(new Date(element.dataset.day));
   }
 }
 

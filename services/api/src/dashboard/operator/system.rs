@@ -36,7 +36,7 @@ fn queues(queues: &[QueueStatus]) -> Markup {
     html! {
         section.panel aria-labelledby="queues" {
             h2 #queues { "Queues" }
-            table.rows {
+            table.rows.tight {
                 caption { "What waits to be taken. A message is a bundle of up to 32 events, deliveries or reports; how many is an estimate." }
                 thead { tr {
                     th scope="col" { "Queue" } th.number scope="col" { "Messages" } th.number scope="col" { "Members" } th.number scope="col" { "Consumers" }

@@ -29,35 +29,43 @@ pub(super) enum Purpose {
     Edit,
 }
 
-/// The values that events had lately, by attribute.
-pub(super) type Seen = Vec<(String, Vec<AttributeValue>)>;
+/// What the form has boxes for.
+pub(super) struct Offers {
+    catalog: Vec<EventType>,
+    seen: Seen,
+}
 
-/// What filters can be picked from.
-pub(super) async fn seen(api: &Arc<Api>, page: &Page) -> Result<Seen, Failure> {
+/// The values that events had lately, by attribute.
+type Seen = Vec<(String, Vec<AttributeValue>)>;
+
+/// What can be picked from.
+pub(super) async fn offers(api: &Arc<Api>, page: &Page) -> Result<Offers, Failure> {
     let mut seen = Seen::new();
     for name in page.profile.attributes.keys() {
         let params = Params::of([("limit".to_owned(), VALUES_OFFERED.to_owned())]);
         let values = attributes::values(State(Arc::clone(api)), page.caller, params, Path(name.clone())).await?;
         seen.push((name.clone(), values.0.data));
     }
-    Ok(seen)
+    Ok(Offers { catalog: page.catalog(api).await?, seen })
 }
 
-/// The event types and patterns that the form has boxes for.
-pub(super) fn offered(catalog: &[EventType]) -> Vec<String> {
-    let patterns = groups(catalog).into_iter().filter_map(|(group, _)| pattern(&group));
-    let names = catalog.iter().map(|info| info.name().to_owned());
-    std::iter::once("*".to_owned()).chain(patterns).chain(names).collect()
+impl Offers {
+    /// Event types and patterns.
+    pub(super) fn event_types(&self) -> Vec<String> {
+        let patterns = groups(&self.catalog).into_iter().filter_map(|(group, _)| pattern(group));
+        let names = self.catalog.iter().map(|info| info.name().to_owned());
+        std::iter::once("*".to_owned()).chain(patterns).chain(names).collect()
+    }
 }
 
-/// The catalog by what stands before the last dot.
-fn groups(catalog: &[EventType]) -> Vec<(String, Vec<&EventType>)> {
-    let mut groups: Vec<(String, Vec<&EventType>)> = Vec::new();
+/// The catalog by group; those without one together.
+fn groups(catalog: &[EventType]) -> Vec<(&str, Vec<&EventType>)> {
+    let mut groups: Vec<(&str, Vec<&EventType>)> = Vec::new();
     for info in catalog {
-        let group = info.name().rsplit_once('.').map_or("", |(group, _)| group);
-        match groups.iter_mut().find(|(name, _)| name == group) {
+        let group = info.group().unwrap_or_default();
+        match groups.iter_mut().find(|(name, _)| *name == group) {
             Some((_, members)) => members.push(info),
-            None => groups.push((group.to_owned(), vec![info])),
+            None => groups.push((group, vec![info])),
         }
     }
     groups
@@ -71,7 +79,7 @@ fn pattern(group: &str) -> Option<String> {
 pub(super) fn form(
     page: &Page,
     typed: &Typed,
-    seen: &Seen,
+    offers: &Offers,
     purpose: Purpose,
     action: &str,
     problem: Option<&Problem>,
@@ -100,8 +108,8 @@ pub(super) fn form(
                 (errors("channel", &wrong("/channel")))
                 @if typed.pushover { (pushover(typed, problem)) } @else { (web(profile, typed, problem)) }
             }
-            (event_types(page, typed, problem))
-            (filters(typed, seen, problem))
+            (event_types(page, &offers.catalog, typed, problem))
+            (filters(typed, &offers.seen, problem))
             fieldset {
                 legend { "Speed and retries" }
                 (field("retry_schedule_seconds", "Retry after", html! {
@@ -189,7 +197,7 @@ fn pushover(typed: &Typed, problem: Option<&Problem>) -> Markup {
     }
 }
 
-fn event_types(page: &Page, typed: &Typed, problem: Option<&Problem>) -> Markup {
+fn event_types(page: &Page, catalog: &[EventType], typed: &Typed, problem: Option<&Problem>) -> Markup {
     let ticked = |name: &str| typed.event_types.iter().any(|chosen| chosen == name);
     let wrong = mistakes(problem, "/event_types");
     html! {
@@ -202,9 +210,9 @@ fn event_types(page: &Page, typed: &Typed, problem: Option<&Problem>) -> Markup 
                 p.hint role="status" data-pick-count {}
             }
             label.check { input type="checkbox" name="event_types" value="*" checked[ticked("*")]; " All events, those of later types too" }
-            div.groups { @for (group, members) in groups(&page.catalog) {
-                div.group role="group" aria-label=(if group.is_empty() { "Event types" } else { &group }) {
-                    @if let Some(pattern) = pattern(&group) {
+            div.groups { @for (group, members) in groups(catalog) {
+                div.group role="group" aria-label=(if group.is_empty() { "Event types" } else { group }) {
+                    @if let Some(pattern) = pattern(group) {
                         label.check.group-all { input type="checkbox" name="event_types" value=(pattern) checked[ticked(&pattern)]; " everything in " code { (group) } }
                     }
                     @for info in members {

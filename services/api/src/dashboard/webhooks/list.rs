@@ -13,7 +13,7 @@ use super::super::chart::spark;
 use super::super::failure::Failure;
 use super::super::layout::Section;
 use super::super::page::Page;
-use super::super::parts::{badge, empty, pager, time, types};
+use super::super::parts::{badge, breakable, empty, pager, time, types};
 use super::super::words::count;
 use super::target;
 use crate::endpoints::model::{EndpointInList, EndpointPage, Status};
@@ -74,7 +74,7 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
     let at = page.to(format!("/webhooks/{}", endpoint.id));
     html! { tr {
         th scope="row" data-label="Name" { a href=(at) { (endpoint.name) } }
-        td.long data-label="Endpoint" { (target(endpoint)) }
+        td.long data-label="Endpoint" { (breakable(target(endpoint))) }
         td.types data-label="Events" { div { (types(&endpoint.event_types)) @if !endpoint.filters.is_empty() || endpoint.payload_filter.is_some() {
             span.tag.filtered { "filtered" }
         } } }

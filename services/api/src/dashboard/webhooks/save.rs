@@ -18,7 +18,7 @@ use super::super::page::{Page, about_fields};
 use super::super::verify::how_to;
 use super::Id;
 use super::fields::Typed;
-use super::form::{Purpose, channels, form, offered, seen};
+use super::form::{Offers, Purpose, channels, form, offers};
 use crate::endpoints::model::{CreateEndpoint, CreatedEndpoint, EditEndpoint, Status};
 
 /// `GET …/webhooks/new`
@@ -34,14 +34,14 @@ async fn making(
     typed: &Typed,
     problem: Option<&Problem>,
 ) -> Result<Markup, Failure> {
-    let seen = seen(&dashboard.api, page).await?;
+    let offers = offers(&dashboard.api, page).await?;
     Ok(page.show(
         Section::Webhooks,
         "Add webhook",
         html! {
             h1 { "Add webhook" }
             (channels(page, typed.pushover))
-            (form(page, typed, &seen, Purpose::New, &page.to("/webhooks"), problem))
+            (form(page, typed, &offers, Purpose::New, &page.to("/webhooks"), problem))
         },
     ))
 }
@@ -126,27 +126,21 @@ pub(super) async fn edit(
 ) -> Result<Markup, Failure> {
     super::refuse_readers(&page)?;
     let endpoint = super::endpoint(&dashboard.api, &page, &id).await?;
-    let typed = Typed::of(&endpoint, &offered(&page.catalog));
-    editing(&dashboard, &page, &id, &typed, None).await
+    let offers = offers(&dashboard.api, &page).await?;
+    let typed = Typed::of(&endpoint, &offers.event_types());
+    Ok(editing(&page, &id, &typed, &offers, None))
 }
 
-async fn editing(
-    dashboard: &Dashboard,
-    page: &Page,
-    id: &str,
-    typed: &Typed,
-    problem: Option<&Problem>,
-) -> Result<Markup, Failure> {
-    let seen = seen(&dashboard.api, page).await?;
+fn editing(page: &Page, id: &str, typed: &Typed, offers: &Offers, problem: Option<&Problem>) -> Markup {
     let action = page.to(format!("/webhooks/{id}/edit"));
-    Ok(page.show(
+    page.show(
         Section::Webhooks,
         "Edit webhook",
         html! {
             h1 { "Edit webhook" }
-            (form(page, typed, &seen, Purpose::Edit, &action, problem))
+            (form(page, typed, offers, Purpose::Edit, &action, problem))
         },
-    ))
+    )
 }
 
 /// `POST …/webhooks/{id}/edit`
@@ -171,7 +165,7 @@ pub(super) async fn save(
         Ok(_) => Ok(Redirect::to(&page.to(format!("/webhooks/{id}?notice=saved"))).into_response()),
         Err(problem) => {
             let problem = about_fields(problem)?;
-            let again = editing(&dashboard, &page, &id, &typed, Some(&problem)).await?;
+            let again = editing(&page, &id, &typed, &offers(&dashboard.api, &page).await?, Some(&problem));
             Ok((problem.status_code(), again).into_response())
         }
     }

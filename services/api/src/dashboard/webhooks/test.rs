@@ -17,6 +17,7 @@ use super::super::parts::{errors, listing, mistakes, pretty_json};
 use super::Id;
 use crate::deliveries;
 use crate::endpoints::model::Endpoint;
+use crate::event_types::model::EventType;
 use crate::request::Params;
 use crate::test_call::{TestEndpoint, Tested};
 
@@ -28,10 +29,18 @@ pub(super) async fn ask(
 ) -> Result<Markup, Failure> {
     super::refuse_readers(&page)?;
     let endpoint = super::endpoint(&dashboard.api, &page, &id).await?;
-    Ok(shown(&page, &endpoint, "", None, &html! {}))
+    let catalog = page.catalog(&dashboard.api).await?;
+    Ok(shown(&page, &endpoint, &catalog, "", None, &html! {}))
 }
 
-fn shown(page: &Page, endpoint: &Endpoint, chosen: &str, problem: Option<&Problem>, result: &Markup) -> Markup {
+fn shown(
+    page: &Page,
+    endpoint: &Endpoint,
+    catalog: &[EventType],
+    chosen: &str,
+    problem: Option<&Problem>,
+    result: &Markup,
+) -> Markup {
     let wrong = mistakes(problem, "/event_type");
     page.show(Section::Webhooks, "Test", html! {
         h1 { "Test " (endpoint.name) }
@@ -43,7 +52,7 @@ fn shown(page: &Page, endpoint: &Endpoint, chosen: &str, problem: Option<&Proble
                 (errors("event_type", &wrong))
                 select #f-event_type name="event_type" {
                     option value="" { "the product's test event" }
-                    @for info in &page.catalog { option value=(info.name()) selected[info.name() == chosen] { (info.name()) } }
+                    @for info in catalog { option value=(info.name()) selected[info.name() == chosen] { (info.name()) } }
                 }
             }
             div.buttons { button.primary type="submit" { "Send test" } a.button href=(page.to(format!("/webhooks/{}", endpoint.id))) { "Back" } }
@@ -61,6 +70,7 @@ pub(super) async fn run(
 ) -> Result<Response, Failure> {
     let api = &dashboard.api;
     let endpoint = super::endpoint(api, &page, &id).await?;
+    let catalog = page.catalog(api).await?;
     let request = TestEndpoint { event_type: fields.given("event_type") };
     let chosen = fields.get("event_type");
     let result = match api.test_endpoint(page.caller, &id, request).await {
@@ -81,11 +91,11 @@ pub(super) async fn run(
             let problem = about_fields(problem)?;
             let alone = problem.errors.is_empty();
             let told = html! { @if alone { p.problem role="alert" { (problem.detail) } } };
-            let again = shown(&page, &endpoint, chosen, Some(&problem), &told);
+            let again = shown(&page, &endpoint, &catalog, chosen, Some(&problem), &told);
             return Ok((problem.status_code(), again).into_response());
         }
     };
-    Ok(shown(&page, &endpoint, chosen, None, &result).into_response())
+    Ok(shown(&page, &endpoint, &catalog, chosen, None, &result).into_response())
 }
 
 /// The body as the log renders it again; the recorder may be a moment behind.

@@ -1,0 +1,185 @@
+//! Counts by hour: what the minutes add up to, whoever wrote them and whatever was deleted.
+
+use futures::future::join_all;
+use postrider_model::ids::EndpointId;
+use postrider_model::latency::BUCKETS;
+use postrider_model::time::UnixMillis;
+use postrider_store::Store;
+use postrider_store::log::PageRequest;
+use postrider_store::stats::{Stats, StatsBy, StatsOf};
+
+use crate::stats::{HOUR, MINUTE, attempted, forget_scans, noon, scans};
+use crate::support::{Fixture, batch, new_endpoint};
+
+const COUNTS: [&str; 12] = [
+    "successes",
+    "failures",
+    "retries",
+    "duration_us",
+    "first_attempts",
+    "first_within_5s",
+    "first_within_30s",
+    "answers_2xx",
+    "answers_3xx",
+    "answers_4xx",
+    "answers_5xx",
+    "unanswered",
+];
+
+/// How many hours there are, and how many of them, or of the minutes', have no equal on the other side.
+async fn hours(fixture: &Fixture) -> (i64, i64) {
+    let sums = COUNTS.map(|column| format!("sum({column})::bigint")).join(", ");
+    let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])::bigint", bucket + 1));
+    let of = |table: &str, began: &str| {
+        format!(
+            "SELECT endpoint, date_bin('1 hour', {began}, '2000-01-01Z'), {sums}, {} FROM {table} GROUP BY 1, 2",
+            latency.join(", ")
+        )
+    };
+    let (minutes, hours) = (of("endpoint_minutes", "minute"), of("endpoint_hours", "hour"));
+    let differ = format!(
+        "SELECT count(*) FROM (({minutes} EXCEPT {hours}) UNION ALL ({hours} EXCEPT {minutes})) AS without_equal"
+    );
+    (fixture.number("SELECT count(*) FROM endpoint_hours").await, fixture.number(&differ).await)
+}
+
+/// Adds 3 successes and a failure to a minute, as a recorder of before there were hours does.
+async fn older_recorder(fixture: &Fixture, endpoint: EndpointId, minute: UnixMillis) {
+    let sql = "
+        INSERT INTO endpoint_minutes AS m (endpoint, minute, successes, failures, retries, duration_us, first_attempts,
+            first_within_5s, first_within_30s, answers_2xx, answers_5xx, latency)
+        SELECT $1, to_timestamp($2::bigint / 1000), 3, 1, 2, 70, 3, 2, 3, 3, 1, array_fill(1, ARRAY[28])
+        ON CONFLICT (endpoint, minute) DO UPDATE SET successes = m.successes + excluded.successes,
+            failures = m.failures + excluded.failures, retries = m.retries + excluded.retries,
+            duration_us = m.duration_us + excluded.duration_us, answers_2xx = m.answers_2xx + excluded.answers_2xx,
+            answers_5xx = m.answers_5xx + excluded.answers_5xx, latency = array_fill(m.latency[1] + 1, ARRAY[28])";
+    fixture.sql().await.execute(sql, &[&endpoint.0, &minute.0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_hour_is_what_its_minutes_add_up_to_after_batches_came_twice_and_at_once() {
+    let fixture = Fixture::new("hours").await;
+    let store = &fixture.store;
+    let endpoints: Vec<_> = (0..12).map(|_| EndpointId::generate()).collect();
+    // Each batch has every endpoint, in minutes of two hours that the other batches have, too.
+    let about = |round: i64| {
+        let one = |(number, endpoint): (usize, &EndpointId)| {
+            let at = UnixMillis(noon().0 + HOUR - 4 * MINUTE + (round + number as i64) % 7 * MINUTE);
+            attempted(*endpoint, at, 100, 1_000 << number, [Some(200), Some(503), None][number % 3])
+        };
+        batch(vec![], vec![], endpoints.iter().enumerate().map(one).collect())
+    };
+    let batches: Vec<_> = (0..24).map(about).collect();
+    let again = batches.iter().chain(batches.iter().rev()).map(|batch| async {
+        while let Err(error) = store.write(batch).await {
+            assert!(error.is_retryable(), "{error}");
+        }
+    });
+    join_all(again).await;
+    assert_eq!(fixture.number("SELECT sum(successes + failures)::bigint FROM endpoint_minutes").await, 12 * 24);
+    assert_eq!(hours(&fixture).await, (24, 0));
+}
+
+#[tokio::test]
+async fn what_an_older_recorder_counts_by_minute_alone_reaches_the_hour() {
+    let fixture = Fixture::new("older").await;
+    let (store, endpoint, at) = (&fixture.store, EndpointId::generate(), noon());
+    let write = async |at| {
+        store.write(&batch(vec![], vec![], vec![attempted(endpoint, at, 0, 4_000, Some(200))])).await.unwrap();
+    };
+    // Into a minute of its own, into one that is there, of either's making; and the newer one into the older's.
+    older_recorder(&fixture, endpoint, at).await;
+    assert_eq!(hours(&fixture).await, (1, 0));
+    older_recorder(&fixture, endpoint, at).await;
+    assert_eq!(hours(&fixture).await, (1, 0));
+    write(at).await;
+    write(UnixMillis(at.0 + MINUTE)).await;
+    assert_eq!(hours(&fixture).await, (1, 0));
+    older_recorder(&fixture, endpoint, UnixMillis(at.0 + MINUTE)).await;
+    older_recorder(&fixture, endpoint, UnixMillis(at.0 + HOUR)).await;
+    assert_eq!(hours(&fixture).await, (2, 0));
+    assert_eq!(fixture.number("SELECT sum(successes)::bigint FROM endpoint_hours").await, 4 * 3 + 2);
+}
+
+#[tokio::test]
+async fn minutes_of_before_there_were_hours_are_added_up_by_the_migration() {
+    let fixture = Fixture::new("fillhours").await;
+    // As docs/deployment.md has it undone.
+    let undo = "DROP TRIGGER minute_not_counted_by_hour ON endpoint_minutes;
+                DROP TRIGGER more_not_counted_by_hour ON endpoint_minutes;
+                DROP FUNCTION add_to_endpoint_hour;
+                DROP TABLE endpoint_hours;
+                ALTER TABLE endpoint_minutes DROP COLUMN counted_by_hour;
+                DELETE FROM refinery_schema_history WHERE version = 11";
+    fixture.sql().await.batch_execute(undo).await.unwrap();
+    let endpoint = EndpointId::generate();
+    for minute in [0, 1, 59, 60, 200] {
+        older_recorder(&fixture, endpoint, UnixMillis(noon().0 + minute * MINUTE)).await;
+    }
+    fixture.store.migrate().await.unwrap();
+    assert_eq!(hours(&fixture).await, (3, 0));
+    // And from there on.
+    older_recorder(&fixture, endpoint, noon()).await;
+    assert_eq!(hours(&fixture).await, (3, 0));
+}
+
+/// Attempts that each hour of a range counts.
+async fn read(store: &Store, endpoint: EndpointId, from: UnixMillis, to: UnixMillis) -> Vec<(i64, u64)> {
+    let hours = store.stats(StatsOf::Endpoint(endpoint), StatsBy::Hour, from, to).await.unwrap();
+    hours.iter().map(|(at, stats)| (at.0, Stats::attempts(stats))).collect()
+}
+
+#[tokio::test]
+async fn a_range_has_the_hours_that_begin_in_it_and_a_list_has_them_all() {
+    let fixture = Fixture::new("edges").await;
+    let (store, tenant, at) = (&fixture.store, fixture.tenant().await.id, noon());
+    let endpoint = store.create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
+    let silent = store.create_endpoint(tenant, &new_endpoint("two")).await.unwrap().id;
+    // The last millisecond of an hour, the first of the next, and the last of that.
+    let times = [at.0 - 1, at.0, at.0 + HOUR - 1];
+    let attempts = times.map(|at| attempted(endpoint, UnixMillis(at), 0, 4_000, Some(200)));
+    store.write(&batch(vec![], vec![], attempts.to_vec())).await.unwrap();
+    let before = UnixMillis(at.0 - HOUR);
+    let after = UnixMillis(at.0 + HOUR);
+    assert_eq!(read(store, endpoint, before, after).await, [(before.0, 1), (at.0, 2)]);
+    assert_eq!(read(store, endpoint, before, at).await, [(before.0, 1)]);
+    assert_eq!(read(store, endpoint, at, after).await, [(at.0, 2)]);
+    assert_eq!(read(store, endpoint, after, UnixMillis(after.0 + HOUR)).await, []);
+    let day = (at.day().start(), at.day().plus_days(1).start());
+    let days = store.stats(StatsOf::Endpoint(endpoint), StatsBy::Day, day.0, day.1).await.unwrap();
+    assert_eq!(days.iter().map(|(at, stats)| (*at, stats.attempts())).collect::<Vec<_>>(), [(day.0, 3)]);
+
+    forget_scans(&fixture).await;
+    let listed = store.list_endpoints(tenant, &PageRequest { limit: 5, cursor: None }).await.unwrap().items;
+    let counts: Vec<_> = listed.iter().map(|one| (one.endpoint.id, one.successes, one.failures)).collect();
+    assert_eq!(counts, [(silent, 0, 0), (endpoint, 3, 0)]);
+    let glance = store.hourly_glance(&[endpoint, silent], at).await.unwrap();
+    assert_eq!(
+        glance.iter().map(|hour| (hour.endpoint, hour.at, hour.successes)).collect::<Vec<_>>(),
+        [(endpoint, at, 2)]
+    );
+    assert_eq!(scans(&fixture).await["endpoint_minutes"], (0, 0), "no minute is looked at");
+}
+
+#[tokio::test]
+async fn hours_go_with_their_minutes_when_the_retention_is_over() {
+    let fixture = Fixture::new("oldhours").await;
+    let (store, endpoint, at) = (&fixture.store, EndpointId::generate(), noon());
+    let yesterday = at.day();
+    let last = UnixMillis(yesterday.plus_days(1).start().0 - 1);
+    let times = [at, last, UnixMillis(last.0 + 1)];
+    for at in times {
+        older_recorder(&fixture, endpoint, UnixMillis(at.0.div_euclid(MINUTE) * MINUTE)).await;
+    }
+    store.maintain_partitions(yesterday.plus_days(30), 30).await.unwrap();
+    assert_eq!(hours(&fixture).await, (3, 0), "30 days are kept");
+    // A release without hours has deleted the minutes alone.
+    let minutes =
+        "DELETE FROM endpoint_minutes WHERE minute < date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'";
+    fixture.sql().await.batch_execute(minutes).await.unwrap();
+    assert_eq!(hours(&fixture).await, (3, 2));
+    store.maintain_partitions(yesterday.plus_days(31), 30).await.unwrap();
+    assert_eq!(hours(&fixture).await, (1, 0));
+    let today = UnixMillis(last.0 + 1);
+    assert_eq!(read(store, endpoint, UnixMillis(0), UnixMillis(today.0 + HOUR)).await, [(today.0, 4)]);
+}
