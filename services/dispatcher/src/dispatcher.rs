@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use postrider_broker::{Bundler, Poison, PublishState, Queue, SingleRoute, Singles, Unsettled, ladder};
+use postrider_broker::{Bundler, Onward, Place, Poison, PublishState, Queue, Unsettled, ladder};
 use postrider_egress::{Egress, Url};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::limits::HOLD_MAX;
@@ -46,7 +46,7 @@ pub(crate) struct Dispatcher {
     pub(crate) breakers: Breakers,
     pub(crate) interventions: Interventions,
     pub(crate) outcomes: Bundler,
-    pub(crate) singles: Singles,
+    pub(crate) onward: Onward,
     pub(crate) publish_state: watch::Receiver<PublishState>,
     /// How many dispatchers share the endpoints' rates.
     pub(crate) dispatchers: AtomicU32,
@@ -160,8 +160,8 @@ impl Dispatcher {
                         ..task.clone()
                     };
                     self.metrics.moved.increment(1);
-                    let to = SingleRoute::Lane(Lane::Slow);
-                    Box::pin(self.singles.publish(to, &[encode(&moved, body.clone())?])).await?;
+                    let moved = encode(&moved, body.clone())?;
+                    Box::pin(self.onward.publish(Place::Lane(Lane::Slow), moved)).await?;
                     return Ok(Passed::Elsewhere);
                 }
             }
@@ -196,7 +196,7 @@ impl Dispatcher {
         let next = encode(&next, body)?;
         // What has passed since the end counts, by the clock that does not jump; never early all the same.
         let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));
-        let retry = self.singles.publish(SingleRoute::Rung { rung, lane }, std::slice::from_ref(&next));
+        let retry = self.onward.publish(Place::Rung { rung, lane }, next);
         self.metrics.retries.increment(1);
         Box::pin(async { tokio::try_join!(report, retry) }).await?;
         Ok(())
@@ -236,7 +236,7 @@ impl Dispatcher {
         let member = encode(task, body)?;
         // The next lower rung, so that it surfaces before its slot; there is none below the lowest.
         let rung = ladder::rung_at_most(park_for).unwrap_or_else(|| ladder::rung_at_least(Duration::ZERO));
-        Ok(self.singles.publish(SingleRoute::Rung { rung, lane }, std::slice::from_ref(&member)).await?)
+        Ok(self.onward.publish(Place::Rung { rung, lane }, member).await?)
     }
 
     async fn discard(&self, task: DeliveryTask, reason: DiscardReason, at: UnixMillis) -> Result<(), Unsettled> {

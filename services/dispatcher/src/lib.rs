@@ -100,7 +100,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
         breakers: Breakers::new(board, broker.hints(), metrics.clone()),
         interventions: Interventions::default(),
         outcomes: broker.bundler(Route::Outcomes, outcomes),
-        singles: broker.singles(),
+        onward: broker.onward(),
         publish_state: broker.publish_state(),
         dispatchers: AtomicU32::new(1),
         started_at: UnixMillis::now(),

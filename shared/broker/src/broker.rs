@@ -15,6 +15,7 @@ use crate::depth::{self, ConsumedQueues};
 use crate::error::BrokerError;
 use crate::in_hand::{Held, InHand};
 use crate::metrics;
+use crate::onward::Onward;
 use crate::rpc::RpcClient;
 use crate::singles::Singles;
 use crate::topology::{Queue, Route};
@@ -87,6 +88,11 @@ impl Broker {
     /// A publisher of bundles with a channel and a task of its own. One a route and process is enough.
     pub fn bundler(&self, route: Route, options: BundlerOptions) -> Bundler {
         Bundler::start(self.inner.publish.clone(), route, options)
+    }
+
+    /// A publisher of deliveries that go on to a rung or another lane, with a channel and a task of its own.
+    pub fn onward(&self) -> Onward {
+        Onward::start(self.inner.publish.clone())
     }
 
     /// A publisher of single messages with a channel and a task of its own.

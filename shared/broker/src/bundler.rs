@@ -2,8 +2,8 @@
 //!
 //! A message costs, its bytes hardly do. So when nothing is outstanding a member is sent at once, and while something is, the
 //! next members gather: no added latency when idle, bundles of up to 32 under load. A commit that would be smaller than the one
-//! before lingers 2 ms first. Where nobody waits for the result (decisions, outcomes) some milliseconds of gathering besides
-//! save the broker's CPU for those who do.
+//! before lingers 2 ms first. Where nobody waits for the result (decisions, outcomes) some milliseconds of gathering
+//! besides save the broker's CPU for those who do.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -263,7 +263,7 @@ impl Commit {
                 headers: None,
                 rung: None,
                 answers: None,
-                token: tickets,
+                token: counted(tickets),
             });
         }
         self.committed = before - self.waiting.len();
@@ -271,10 +271,10 @@ impl Commit {
     }
 }
 
-/// Takes the members of the next bundle: at most 32 and at most 32 KiB, but always one.
-fn next_bundle(waiting: &mut VecDeque<(Member, Arc<Ticket>)>) -> Option<(Vec<Member>, Tickets)> {
+/// Takes the members of the next bundle, with what each is known by: at most 32 and at most 32 KiB, but always one.
+pub(crate) fn next_bundle<T>(waiting: &mut VecDeque<(Member, T)>) -> Option<(Vec<Member>, Vec<T>)> {
     let mut members: Vec<Member> = Vec::with_capacity(waiting.len().min(BUNDLE_MEMBERS_MAX));
-    let mut tickets: Tickets = Vec::new();
+    let mut tokens = Vec::with_capacity(members.capacity());
     let mut bytes = 0;
     while let Some((member, _)) = waiting.front() {
         let shares = members.last().is_some_and(|before| shares_payload(before, member));
@@ -282,14 +282,23 @@ fn next_bundle(waiting: &mut VecDeque<(Member, Arc<Ticket>)>) -> Option<(Vec<Mem
         if !members.is_empty() && (bytes > BUNDLE_BYTES_MAX || members.len() == BUNDLE_MEMBERS_MAX) {
             break;
         }
-        let Some((member, ticket)) = waiting.pop_front() else { break };
+        let Some((member, token)) = waiting.pop_front() else { break };
         members.push(member);
-        match tickets.last_mut() {
+        tokens.push(token);
+    }
+    (!members.is_empty()).then_some((members, tokens))
+}
+
+/// A submission's members mostly travel together: their ticket is then kept once.
+fn counted(tickets: Vec<Arc<Ticket>>) -> Tickets {
+    let mut counted: Tickets = Vec::new();
+    for ticket in tickets {
+        match counted.last_mut() {
             Some((last, count)) if Arc::ptr_eq(last, &ticket) => *count += 1,
-            _ => tickets.push((ticket, 1)),
+            _ => counted.push((ticket, 1)),
         }
     }
-    (!members.is_empty()).then_some((members, tickets))
+    counted
 }
 
 /// Whether the encoding writes the payload only once.
@@ -304,18 +313,8 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn waiting(sizes: &[usize]) -> VecDeque<(Member, Arc<Ticket>)> {
-        let room = Arc::new(Semaphore::new(1));
-        let ticket = Arc::new(Ticket {
-            remaining: AtomicUsize::new(sizes.len()),
-            refused: AtomicBool::new(false),
-            done: Mutex::new(None),
-            _room: room.try_acquire_owned().unwrap(),
-        });
-        sizes
-            .iter()
-            .map(|size| (Member { head: Bytes::new(), payload: vec![0; *size].into() }, Arc::clone(&ticket)))
-            .collect()
+    fn waiting(sizes: &[usize]) -> VecDeque<(Member, ())> {
+        sizes.iter().map(|size| (Member { head: Bytes::new(), payload: vec![0; *size].into() }, ())).collect()
     }
 
     fn split(sizes: &[usize]) -> Vec<usize> {

@@ -1,7 +1,7 @@
 //! The broker: everything Postrider does with RabbitMQ, and the only crate that knows lapin.
 //!
 //! What it owns: the [topology], the supervised [connections](Broker), publishing with confirms ([`Bundler`] for hops
-//! between services, [`Singles`] for messages that travel alone), [consuming](consumer), the [delay ladder](ladder),
+//! between services, [`Onward`] for deliveries that wait or change lanes, [`Singles`] for messages that travel alone), [consuming](consumer), the [delay ladder](ladder),
 //! [remote calls](rpc) and [hints].
 //!
 //! # What it promises
@@ -28,6 +28,7 @@ pub mod hints;
 mod in_hand;
 pub mod ladder;
 pub mod metrics;
+mod onward;
 mod pipeline;
 mod public;
 pub mod rpc;
@@ -44,6 +45,7 @@ pub use consumer::{
 pub use error::{BrokerError, PublishError};
 pub use hints::{Breakers, Hints};
 pub use ladder::Rung;
+pub use onward::{Onward, Place};
 pub use public::PublicMessage;
 pub use singles::{SingleRoute, Singles};
 pub use topology::{Queue, Route};

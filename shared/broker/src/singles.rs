@@ -1,4 +1,4 @@
-//! Messages that travel alone: retries and holds to the ladder, moves to another lane, dead letters.
+//! Messages that travel alone: dead letters, what people ask for, what comes once in a while.
 //!
 //! Pipelined: up to a thousand are unconfirmed at once, so waiting for one's confirm does not hold up the next. They
 //! are sent again until they are confirmed.
@@ -12,11 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::connection::Link;
 use crate::error::PublishError;
-use crate::ladder::Rung;
 use crate::metrics;
 use crate::pipeline::{Closed, Outgoing, Pipeline, Policy, Verdict};
 use crate::public::PublicMessage;
-use crate::topology::{DEAD_EXCHANGE, DELAY_EXCHANGE, EVENTS_EXCHANGE, LANES_EXCHANGE, Queue, lane_key};
+use crate::topology::{DEAD_EXCHANGE, EVENTS_EXCHANGE, LANES_EXCHANGE, Queue, lane_key};
 
 /// Unconfirmed messages at most.
 const UNCONFIRMED_MAX: usize = 1_000;
@@ -37,13 +36,6 @@ const CUT_BODY_BYTES: usize = 64 * 1024;
 pub enum SingleRoute<'a> {
     /// To a lane, now.
     Lane(Lane),
-    /// To a lane, after the rung's delay.
-    Rung {
-        /// From [`ladder::rung_at_least`](crate::ladder::rung_at_least) or [`ladder::rung_at_most`](crate::ladder::rung_at_most).
-        rung: Rung,
-        /// The lane it surfaces in.
-        lane: Lane,
-    },
     /// To the dead letters.
     DeadLetter {
         /// The queue it was taken from.
@@ -150,17 +142,14 @@ impl Singles {
     }
 
     async fn send(&self, to: SingleRoute<'_>, body: Bytes, content_type: &str) -> Result<(), PublishError> {
-        let (exchange, routing_key, rung, headers): (&str, ShortString, _, _) = match to {
-            SingleRoute::Lane(lane) => (LANES_EXCHANGE, lane_key(lane).into(), None, None),
-            SingleRoute::Rung { rung, lane } => {
-                (DELAY_EXCHANGE, format!("{rung}.{}", lane_key(lane)).into(), Some(rung), None)
-            }
+        let (exchange, routing_key, headers): (&str, ShortString, _) = match to {
+            SingleRoute::Lane(lane) => (LANES_EXCHANGE, lane_key(lane).into(), None),
             SingleRoute::DeadLetter { source, reason } => {
                 let mut headers = FieldTable::default();
                 put_aside(&mut headers, source, reason);
-                (DEAD_EXCHANGE, "".into(), None, Some(headers))
+                (DEAD_EXCHANGE, "".into(), Some(headers))
             }
-            SingleRoute::Queue(queue) => ("", queue.into(), None, None),
+            SingleRoute::Queue(queue) => ("", queue.into(), None),
         };
         let content_type = content_type.into();
         let exchange = exchange.into();
@@ -171,7 +160,7 @@ impl Singles {
             content_type,
             message_id: None,
             headers,
-            rung,
+            rung: None,
             answers: None,
             token,
         })

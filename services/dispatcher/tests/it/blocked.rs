@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_broker::{SingleRoute, ladder};
+use postrider_broker::{Place, ladder};
 use postrider_model::delivery::{DeliveryStatus, Lane};
 use postrider_testkit::engines::PrivateRabbit;
 
@@ -21,8 +21,8 @@ async fn while_the_broker_takes_nothing_no_post_is_made_and_what_was_made_is_rep
     let (out, later) = (world.task(&endpoint), world.task(&endpoint));
     world.publish(std::slice::from_ref(&out)).await;
     // Parked, this one surfaces under the alarm: rungs go on feeding the lanes.
-    let to = SingleRoute::Rung { rung: ladder::rung_at_least(Duration::from_secs(9)), lane: Lane::Live };
-    world.broker.singles().publish(to, &[member(&later)]).await.unwrap();
+    let to = Place::Rung { rung: ladder::rung_at_least(Duration::from_secs(9)), lane: Lane::Live };
+    world.broker.onward().publish(to, member(&later)).await.unwrap();
     receiver.wait_for(1).await;
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
     world.wait_for_depth("postrider.delay.9000", 0).await;

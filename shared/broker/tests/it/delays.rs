@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use postrider_broker::{ConsumeOptions, Queue, SingleRoute, ladder};
+use futures::future::join_all;
+use postrider_broker::{ConsumeOptions, Place, Queue, ladder};
 use postrider_model::delivery::Lane;
 use postrider_wire::bundle;
 use tokio_util::sync::CancellationToken;
@@ -13,13 +14,13 @@ use crate::support::{Vhost, eventually, member, number, take_bundles};
 async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before() {
     let vhost = Vhost::new("rung").await;
     let broker = vhost.broker().await;
-    let singles = broker.singles();
+    let onward = broker.onward();
     let stop = CancellationToken::new();
     let mut lane = broker.consume_raw(Queue::Lane(Lane::Slow), ConsumeOptions::default(), stop.clone());
     for (n, delay) in [Duration::from_millis(250), Duration::from_secs(1)].into_iter().enumerate() {
         let rung = ladder::rung_at_least(delay);
         let published = Instant::now();
-        singles.publish(SingleRoute::Rung { rung, lane: Lane::Slow }, &[member(n as u64)]).await.unwrap();
+        onward.publish(Place::Rung { rung, lane: Lane::Slow }, member(n as u64)).await.unwrap();
         let message = lane.recv().await.unwrap();
         // The broker counts from its receipt, in whole milliseconds.
         assert!(published.elapsed() >= delay, "surfaced after {:?}", published.elapsed());
@@ -32,17 +33,36 @@ async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before()
     vhost.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_the_same_rung_at_the_same_time_shares_messages_and_each_comes_once() {
+    let vhost = Vhost::new("company").await;
+    let broker = vhost.broker().await;
+    let onward = broker.onward();
+    let rung = ladder::rung_at_least(Duration::from_secs(1));
+    let (slow, bulk) = (Place::Rung { rung, lane: Lane::Slow }, Place::Rung { rung, lane: Lane::Bulk });
+    let publishes = (0..100).map(|n| onward.publish(if n % 4 == 0 { bulk } else { slow }, member(n)));
+    join_all(publishes).await.into_iter().for_each(|result| result.unwrap());
+    for (lane, expected) in [(Lane::Slow, 75), (Lane::Bulk, 25)] {
+        let bundles = take_bundles(&broker, Queue::Lane(lane), expected).await;
+        assert!(bundles.len() <= expected / 8, "{bundles:?}");
+        let mut members = bundles.concat();
+        members.sort_unstable();
+        assert!(members.iter().copied().eq((0..100).filter(|n| (n % 4 == 0) == (lane == Lane::Bulk))), "{members:?}");
+    }
+    vhost.finish().await;
+}
+
 /// With at-most-once dead-lettering (what the broker silently falls back to) the message would be gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_expires_while_its_lane_is_missing_waits_for_the_lane() {
     let vhost = Vhost::new("canary").await;
     let broker = vhost.broker().await;
-    let singles = broker.singles();
+    let onward = broker.onward();
     let rung = ladder::rung_at_least(Duration::from_secs(1));
-    singles.publish(SingleRoute::Rung { rung, lane: Lane::Bulk }, &[member(1)]).await.unwrap();
+    onward.publish(Place::Rung { rung, lane: Lane::Bulk }, member(1)).await.unwrap();
     vhost.delete(&format!("queues/{}/postrider.lane.bulk", vhost.name)).await;
     // A rung lets go in its order: when one that came later is in its lane, this one's time has come, too.
-    singles.publish(SingleRoute::Rung { rung, lane: Lane::Slow }, &[member(2)]).await.unwrap();
+    onward.publish(Place::Rung { rung, lane: Lane::Slow }, member(2)).await.unwrap();
     assert_eq!(take_bundles(&broker, Queue::Lane(Lane::Slow), 1).await, [[2]]);
     // The new connection declares the lane again.
     let other = vhost.broker().await;
