@@ -209,3 +209,25 @@ async fn a_tenants_burst_takes_the_bulk_lane_and_its_neighbour_stays_live() {
     }
     assert_eq!((begun_in(base, "bulk").await, begun_in(base, "live").await), (bulk, live + 5.0));
 }
+
+#[tokio::test]
+async fn an_event_for_more_than_100_endpoints_takes_the_bulk_lane_and_one_for_100_is_live() {
+    const LIVE_MOST: usize = 100;
+    let stage = Stage::of("standard").await;
+    stage.deployment.limit_endpoints(&stage.tenant, 1_000).await;
+    for number in 0..LIVE_MOST {
+        stage.endpoint(json!({"name": format!("endpoint {number}")})).await;
+    }
+    let base = &stage.deployment.operator().base;
+    stage.tenant.publish(&event()).await;
+    stage.receiver.take(LIVE_MOST).await;
+    assert_eq!((begun_in(base, "bulk").await, begun_in(base, "live").await), (0.0, LIVE_MOST as f64));
+
+    stage.endpoint(json!({"name": "one more"})).await;
+    stage.tenant.publish(&event()).await;
+    stage.receiver.take(LIVE_MOST + 1).await;
+    assert_eq!(
+        (begun_in(base, "bulk").await, begun_in(base, "live").await),
+        ((LIVE_MOST + 1) as f64, LIVE_MOST as f64)
+    );
+}

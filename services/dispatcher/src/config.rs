@@ -31,11 +31,13 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let mib = 1024 * 1024;
+        // At most 10,000 a second then, and less while the machine is busy, so that bursts let the live lane's through.
+        let breather = Duration::from_millis(2);
         Self {
-            live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib },
-            // Deliveries here are mostly alone in their message, so that more messages than members are never needed.
-            slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib },
-            bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib },
+            live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, breather: Duration::ZERO },
+            // Deliveries here may each be alone in their message, so that more messages than members are never needed.
+            slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, breather },
+            bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, breather },
             test_calls_max: 64,
             endpoints_max: 20_000,
             endpoint_idle: Duration::from_secs(600),

@@ -1,5 +1,5 @@
-//! The lane that a delivery begins in: slow where its endpoint's breaker is open, bulk where its tenant is beyond its share,
-//! else the lane that ingest chose.
+//! The lane that a delivery begins in: slow where its endpoint's breaker is open, bulk where its tenant is beyond its share or
+//! its event goes to very many endpoints, else the lane that ingest chose.
 
 use std::time::Instant;
 
@@ -10,6 +10,10 @@ use postrider_model::ids::EndpointId;
 use postrider_wire::messages::AcceptedEvent;
 
 use crate::shares::Shares;
+
+/// Endpoints of one event that the live lane takes at most. An event for more is a burst that all the others would wait behind,
+/// and where many of its endpoints are dead it would fill the live lane's budget before their breakers open.
+const ENDPOINTS_MAX: usize = 100;
 
 /// What the choice is made by.
 pub(crate) struct Lanes {
@@ -31,6 +35,9 @@ impl Lanes {
     pub(crate) fn of(&self, event: &AcceptedEvent, deliveries: usize) -> Lane {
         if event.lane != Lane::Live || deliveries == 0 {
             return event.lane;
+        }
+        if deliveries > ENDPOINTS_MAX {
+            return Lane::Bulk;
         }
         let within = self.shares.lock().charge(event.tenant, deliveries, Instant::now());
         if within { Lane::Live } else { Lane::Bulk }

@@ -80,7 +80,12 @@ impl Intake {
         if stop.run_until_cancelled(self.worker.ingest.keys.loaded()).await.is_none() {
             return;
         }
-        let options = ConsumeOptions { prefetch: MESSAGES_MAX, members_max: MESSAGES_MAX.into(), bytes_max: BYTES_MAX };
+        let options = ConsumeOptions {
+            prefetch: MESSAGES_MAX,
+            members_max: MESSAGES_MAX.into(),
+            bytes_max: BYTES_MAX,
+            ..Default::default()
+        };
         let (worker, stopping) = (self.worker, stop.clone());
         let handler = move |message: PublicMessage| {
             let (worker, stopping) = (Arc::clone(&worker), stopping.clone());

@@ -27,6 +27,7 @@ mod raw;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use crate::error::PublishError;
 
@@ -39,6 +40,9 @@ const EXPLODE_AT: u32 = 2;
 /// must be well above the replicas that a rolling restart stops one after the other.
 const GIVE_UP_AT: u32 = 30;
 
+/// Members that a consumer with a breather takes before it pauses.
+pub const BREATHE_AFTER: usize = 32;
+
 /// How much a consumer takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumeOptions {
@@ -48,11 +52,14 @@ pub struct ConsumeOptions {
     pub members_max: usize,
     /// Bytes of messages in hand at most; one larger message is taken all the same.
     pub bytes_max: usize,
+    /// How long nothing is taken after each [`BREATHE_AFTER`] members: zero (the default) where nobody else is to get ahead. What
+    /// comes in bursts and is not urgent then shares the processors with what is; the less of them is free, the longer it pauses.
+    pub breather: Duration,
 }
 
 impl Default for ConsumeOptions {
     fn default() -> Self {
-        Self { prefetch: 200, members_max: 4_096, bytes_max: 64 * 1024 * 1024 }
+        Self { prefetch: 200, members_max: 4_096, bytes_max: 64 * 1024 * 1024, breather: Duration::ZERO }
     }
 }
 
