@@ -40,7 +40,7 @@ const QUEUES: [&str; 7] = [
 ];
 
 /// How the engine is started.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct EngineOptions {
     /// The `postrider` binary.
     pub(crate) binary: PathBuf,
@@ -63,8 +63,17 @@ struct Service {
     ready_after: Duration,
 }
 
+impl Service {
+    fn start(options: &EngineOptions, role: &str, name: String) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let child = command(options, role, &address)?.spawn().with_context(|| format!("start {role}"))?;
+        Ok(Self { name, child, address, started: Instant::now(), ready_after: Duration::ZERO })
+    }
+}
+
 /// Running services.
 pub(crate) struct Engine {
+    options: EngineOptions,
     services: Vec<Service>,
     depths: Depths,
 }
@@ -86,22 +95,32 @@ impl Engine {
             bail!("postrider migrate: {migrated}; its log is in {}", options.folder.display());
         }
         let mut services = Vec::new();
-        let dispatchers = (1..=options.dispatchers).map(|number| match options.dispatchers {
-            1 => ("dispatcher", "dispatcher".to_owned()),
-            _ => ("dispatcher", format!("dispatcher {number}")),
-        });
         let others = ["ingest", "fanout", "recorder", "api"].map(|role| (role, role.to_owned()));
-        for (role, name) in others.into_iter().chain(dispatchers) {
-            let address = free_address()?;
-            let child = command(options, role, &address)?.spawn().with_context(|| format!("start {role}"))?;
-            services.push(Service { name, child, address, started: Instant::now(), ready_after: Duration::ZERO });
+        for (role, name) in others.into_iter().chain(dispatchers(options.dispatchers)) {
+            services.push(Service::start(options, role, name)?);
         }
         for service in &mut services {
             ready(service, &options.folder).await?;
-            service.ready_after = service.started.elapsed();
         }
         let depths = Depths::connect(&options.amqp_url).await?;
-        Ok(Self { services, depths })
+        Ok(Self { options: options.clone(), services, depths })
+    }
+
+    /// Makes it so many dispatchers, all of them new processes: those that ran are stopped in order.
+    pub(crate) async fn restart_dispatchers(&mut self, count: usize) -> anyhow::Result<()> {
+        let ran = |service: &mut Service| service.name.starts_with("dispatcher");
+        stop(self.services.extract_if(.., ran).collect()).await;
+        for (role, name) in dispatchers(count) {
+            let mut service = Service::start(&self.options, role, name)?;
+            ready(&mut service, &self.options.folder).await?;
+            self.services.push(service);
+        }
+        Ok(())
+    }
+
+    /// Dispatchers that the run was started with.
+    pub(crate) fn usual_dispatchers(&self) -> usize {
+        self.options.dispatchers
     }
 
     /// Where ingest listens.
@@ -235,6 +254,24 @@ impl Engine {
         }
     }
 
+    /// Waits until nothing is accepted and undecided, nor waits in a lane: what is left waits on the delay ladder, from where it comes
+    /// back now and then.
+    pub(crate) async fn drained(&self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        let mut empty = 0;
+        // More than once, since what a consumer holds is not counted.
+        while empty < 3 {
+            let mut ready = 0;
+            for queue in QUEUES {
+                ready += self.depths.ready(queue).await?;
+            }
+            empty = if ready == 0 { empty + 1 } else { 0 };
+            anyhow::ensure!(Instant::now() < deadline, "{ready} messages wait still after {limit:?}");
+            sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
     /// The most messages that were seen ready in each queue, until `done` is set. Where they pile up is what is slow.
     pub(crate) async fn deepest(&self, done: &Cell<bool>) -> anyhow::Result<BTreeMap<&'static str, u32>> {
         let mut deepest = BTreeMap::new();
@@ -260,21 +297,31 @@ impl Engine {
     }
 
     /// Stops every service; kills what does not stop in time.
-    pub(crate) async fn stop(mut self) {
-        for service in &self.services {
-            if let Some(pid) = service.child.id() {
-                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
-            }
-        }
-        for service in &mut self.services {
-            if timeout(STOP_WITHIN, service.child.wait()).await.is_err() {
-                let _ = service.child.kill().await;
-            }
-        }
+    pub(crate) async fn stop(self) {
+        stop(self.services).await;
     }
 
     async fn api(&self, method: &str, target: &str, body: Value) -> anyhow::Result<Value> {
         http::call(self.address("api"), OPERATOR_KEY, method, target, &body).await
+    }
+}
+
+/// The roles and names of so many dispatchers.
+fn dispatchers(count: usize) -> impl Iterator<Item = (&'static str, String)> {
+    let name = move |number| if count == 1 { "dispatcher".to_owned() } else { format!("dispatcher {number}") };
+    (1..=count).map(move |number| ("dispatcher", name(number)))
+}
+
+async fn stop(mut services: Vec<Service>) {
+    for service in &services {
+        if let Some(pid) = service.child.id() {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+        }
+    }
+    for service in &mut services {
+        if timeout(STOP_WITHIN, service.child.wait()).await.is_err() {
+            let _ = service.child.kill().await;
+        }
     }
 }
 
@@ -317,6 +364,7 @@ async fn ready(service: &mut Service, folder: &Path) -> anyhow::Result<()> {
             bail!("{name} ended at once: {status}; its log is in {}", folder.display());
         }
         if is_ready(&service.address).await.unwrap_or(false) {
+            service.ready_after = service.started.elapsed();
             return Ok(());
         }
         if Instant::now() > deadline {

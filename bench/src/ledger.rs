@@ -140,6 +140,39 @@ pub(crate) fn arrivals(received: &[Received<'_>]) -> Arrivals {
     Arrivals { count: at.len() as u64, per_second, worst_second }
 }
 
+/// How late deliveries came that came twice: refused at first, and again when they were due.
+#[derive(Debug, Default)]
+pub(crate) struct Retried {
+    /// Those that came again.
+    pub(crate) count: u64,
+    /// Those of them that came before they were due.
+    pub(crate) early: u64,
+    /// Of those that came again, a second, from the first to the last.
+    pub(crate) per_second: f64,
+    /// How long after they were due.
+    pub(crate) lateness: Latency,
+}
+
+/// Looks at second arrivals. `due_ns` tells from the first arrival when the second is due.
+pub(crate) fn retried(received: &[Received<'_>], due_ns: impl Fn(u64) -> u64) -> Retried {
+    let mut first: HashMap<&str, u64> = HashMap::with_capacity(received.len() / 2);
+    let mut again = Vec::with_capacity(received.len() / 2);
+    let (mut early, mut late) = (0, Vec::new());
+    for Received { at_ns, id, .. } in received {
+        match first.get(id) {
+            None => drop(first.insert(id, *at_ns)),
+            Some(first) => {
+                let due = due_ns(*first);
+                early += u64::from(*at_ns < due);
+                late.push(at_ns.saturating_sub(due));
+                again.push(*at_ns);
+            }
+        }
+    }
+    let per_second = per_second(again.len(), again.iter().min().copied(), again.iter().max().copied());
+    Retried { count: again.len() as u64, early, per_second, lateness: Latency::of(&mut late) }
+}
+
 /// Compares what was accepted with what was received. `routes[kind]` are the endpoints that an event of that kind
 /// must reach; a kind without endpoints is not looked at (the black hole's).
 pub(crate) fn balance(accepted: &[Accepted], received: &[Received<'_>], routes: &[Vec<u16>]) -> Balance {
@@ -212,6 +245,16 @@ mod tests {
         assert_eq!((count, worst_second), (6, 4));
         assert!((per_second.unwrap_or_default() - 5.0 / 3.0).abs() < 1e-9);
         assert_eq!(arrivals(&received[..1]).per_second, None);
+    }
+
+    #[test]
+    fn lateness_counts_from_when_the_second_arrival_was_due() {
+        let text = "0 1000000 a\n0 2000000 b\n0 12000000 a\n0 11000000 b\n0 3000000 c\n";
+        let received = parse_received(text).expect("a ledger");
+        let Retried { count, early, per_second, lateness } = retried(&received, |first| first + 10_000_000);
+        assert_eq!((count, early), (2, 1));
+        assert!((per_second - 2_000.0).abs() < 1e-9);
+        assert!((lateness.max_ms - 1.0).abs() < 1e-9);
     }
 
     #[test]

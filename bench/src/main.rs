@@ -10,6 +10,7 @@
 //! Not promised: absolute figures that compare between machines, or between runs on a busy one. Compare ratios of
 //! one run.
 
+mod backlog;
 mod bare;
 mod broker;
 mod clock;

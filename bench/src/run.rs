@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use url::Url;
 
+use crate::backlog::{self, Amounts};
 use crate::broker::VirtualHost;
 use crate::database::Database;
 use crate::engine::{Engine, EngineOptions};
@@ -74,6 +75,8 @@ pub(crate) struct Times {
     logged: i64,
     /// Events that wait for an endpoint with a rate.
     pub(crate) waiting: u64,
+    /// What waits elsewhere.
+    pub(crate) amounts: Amounts,
 }
 
 impl RunArgs {
@@ -87,6 +90,7 @@ impl RunArgs {
                 replayed: 20_000,
                 logged: 1_000_000,
                 waiting: 2_000,
+                amounts: Amounts { parked: 10_000, parked_seconds: 20, backlog: 100_000, off: &[20_000] },
             }
         } else {
             Times {
@@ -97,6 +101,12 @@ impl RunArgs {
                 replayed: 100_000,
                 logged: 10_000_000,
                 waiting: 10_000,
+                amounts: Amounts {
+                    parked: 100_000,
+                    parked_seconds: 60,
+                    backlog: 1_000_000,
+                    off: &[100_000, 1_000_000],
+                },
             }
         };
         Times { closed: self.seconds.unwrap_or(times.closed), ..times }
@@ -253,7 +263,8 @@ async fn workloads(args: &RunArgs, bench: &Bench, engine: &mut Engine, report: &
     if args.wants("replay") {
         Box::pin(replay(bench, engine, &times, report)).await?;
     }
-    Box::pin(isolation::run(|name| args.wants(name), bench, engine, &times, report)).await
+    Box::pin(isolation::run(|name| args.wants(name), bench, engine, &times, report)).await?;
+    Box::pin(backlog::run(|name| args.wants(name), bench, engine, &times, report)).await
 }
 
 /// 100 live events a second, alone and while past events of another tenant are replayed to a sink of their own.

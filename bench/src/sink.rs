@@ -1,12 +1,15 @@
 //! The receiver: answers every POST with 200 and no body, and remembers which event came to which path when.
 //!
-//! `POST /e/<n>` is endpoint `n`. On a second port requests are read and never answered: the black hole; on a third they are
+//! `POST /e/<n>` is endpoint `n`, `/slow/<n>` the same after 50 ms. `/later/<n>` answers 404 when it sees an event for the first
+//! time, and 200 after that; `/until/<n>/<second>` answers 503 with a `Retry-After` that ends at that second of the epoch, but for every
+//! third event, so that no breaker opens. On a second port requests are read and never answered: the black hole; on a third they are
 //! answered a byte a second; a fourth is held so that nobody listens there, and refuses. The orchestrator asks `GET /count`, `GET /ledger` and `POST /reset` on the first port; standard input's end stops
 //! the process, so that none is left when the orchestrator dies.
 //!
 //! On the way of a delivery it only appends to two vectors; duplicates are found afterwards, by `ledger`.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use anyhow::Context as _;
@@ -50,8 +53,15 @@ enum Manner {
     Dribbles,
 }
 
+/// How long `/slow` takes.
+const SLOW: std::time::Duration = std::time::Duration::from_millis(50);
+/// `/until` answers one of so many events at once.
+pub(crate) const ANSWERED_OF: u64 = 3;
+
 #[derive(Default)]
 struct Received {
+    /// Events that came to `/later` or `/until`.
+    postponed: HashSet<Vec<u8>>,
     /// Event ids one after the other, and where each ends.
     ids: Vec<u8>,
     rows: Vec<Row>,
@@ -116,7 +126,7 @@ async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>, manner: M
             return Ok(());
         }
         let at_ns = now_ns();
-        let mut used = 0;
+        let (mut used, mut slow) = (0, false);
         answer.clear();
         while let Some(head) = parse_head(&buffer[used..])? {
             let whole = head.head_bytes + head.body_bytes;
@@ -124,9 +134,13 @@ async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>, manner: M
                 break;
             }
             handle(&head, at_ns, &mut received.borrow_mut(), manner, &mut answer);
+            slow |= head.start_line.starts_with(b"POST /slow/");
             used += whole;
         }
         buffer.drain(..used);
+        if slow {
+            tokio::time::sleep(SLOW).await;
+        }
         if manner == Manner::Dribbles {
             for byte in &answer {
                 stream.write_all(std::slice::from_ref(byte)).await?;
@@ -148,12 +162,23 @@ fn handle(head: &Head<'_>, at_ns: u64, received: &mut Received, manner: Manner, 
     }
     let mut words = head.start_line.split(|byte| *byte == b' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    if let (b"POST", Some(number)) = (method, target.strip_prefix(b"/e/")) {
-        let endpoint = number.iter().fold(0_u16, |sum, digit| sum.wrapping_mul(10).wrapping_add((digit - b'0').into()));
-        received.ids.extend_from_slice(head.webhook_id.unwrap_or_default());
+    let mut parts = target.strip_prefix(b"/").unwrap_or_default().split(|byte| *byte == b'/');
+    let (what, endpoint, until) = (parts.next().unwrap_or_default(), number(parts.next()), number(parts.next()));
+    if let (b"POST", b"e" | b"slow" | b"later" | b"until") = (method, what) {
+        let id = head.webhook_id.unwrap_or_default();
+        received.ids.extend_from_slice(id);
         let id_end = received.ids.len() as u32;
-        received.rows.push(Row { id_end, endpoint, at_ns });
-        answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        received.rows.push(Row { id_end, endpoint: endpoint as u16, at_ns });
+        let postponed = matches!(what, b"later" | b"until") && received.postponed.insert(id.to_vec());
+        let refused = received.postponed.len() as u64;
+        match (postponed, what) {
+            (true, b"later") => answer.extend_from_slice(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"),
+            (true, _) if !refused.is_multiple_of(ANSWERED_OF) => {
+                let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: ";
+                answer.extend_from_slice(format!("{head}{}\r\n\r\n", seconds_until(until, at_ns)).as_bytes());
+            }
+            _ => answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+        }
         return;
     }
     let body = match (method, target) {
@@ -171,6 +196,16 @@ fn handle(head: &Head<'_>, at_ns: u64, received: &mut Received, manner: Manner, 
     };
     answer.extend_from_slice(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes());
     answer.extend_from_slice(&body);
+}
+
+/// Whole seconds from `at_ns` to the second `until` of the epoch, rounded up.
+pub(crate) fn seconds_until(until: u64, at_ns: u64) -> u64 {
+    (until * 1_000_000_000).saturating_sub(at_ns).div_ceil(1_000_000_000)
+}
+
+fn number(digits: Option<&[u8]>) -> u64 {
+    let digits = digits.unwrap_or_default().iter();
+    digits.fold(0_u64, |sum, digit| sum.wrapping_mul(10).wrapping_add(digit.wrapping_sub(b'0').into()))
 }
 
 /// A line each: endpoint, time in nanoseconds, event id.

@@ -21,7 +21,7 @@ use crate::report::{ProcessRow, Row};
 use crate::sink::SinkPorts;
 
 /// How long deliveries may take to arrive, and the recorder to finish, after the last publish.
-const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+pub(crate) const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long the sink may receive nothing before missing deliveries are taken for lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -53,6 +53,21 @@ impl Sink {
     /// The URL of the endpoint `number`.
     pub(crate) fn url(&self, number: u16) -> String {
         format!("http://{}/e/{number}", self.address())
+    }
+
+    /// The URL of the endpoint `number` that takes 50 ms to answer.
+    pub(crate) fn slow_url(&self, number: u16) -> String {
+        format!("http://{}/slow/{number}", self.address())
+    }
+
+    /// The URL of the endpoint `number` that answers 404 to whatever it sees for the first time.
+    pub(crate) fn later_url(&self, number: u16) -> String {
+        format!("http://{}/later/{number}", self.address())
+    }
+
+    /// The URL of the endpoint `number` that asks to be left alone until the second `until` of the epoch.
+    pub(crate) fn until_url(&self, number: u16, until: u64) -> String {
+        format!("http://{}/until/{number}/{until}", self.address())
     }
 
     /// The URL of the endpoint that never answers.
@@ -304,7 +319,12 @@ impl Bench {
         self.generate(engine, plan, &plan.load).await.map(drop)
     }
 
-    async fn generate(&self, engine: &Engine, plan: &Plan<'_>, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {
+    pub(crate) async fn generate(
+        &self,
+        engine: &Engine,
+        plan: &Plan<'_>,
+        load: &Load,
+    ) -> anyhow::Result<(Generated, PathBuf)> {
         let types: Vec<&str> = plan.kinds.iter().map(|(event_type, _)| *event_type).collect();
         self.generator(engine, plan.tenant, &types, load, "generator.ledger").await
     }
@@ -332,7 +352,7 @@ impl Bench {
         Ok((part(command.arg("--ledger").arg(&ledger)).await?, ledger))
     }
 
-    async fn balance(&self, ledger: &Path, routes: &[Vec<u16>]) -> anyhow::Result<Balance> {
+    pub(crate) async fn balance(&self, ledger: &Path, routes: &[Vec<u16>]) -> anyhow::Result<Balance> {
         let accepted = ledger::read(ledger)?;
         let text = self.sink.ledger().await?;
         Ok(ledger::balance(&accepted, &ledger::parse_received(&text)?, routes))
@@ -341,7 +361,7 @@ impl Bench {
 
 impl Plan<'_> {
     /// For each kind of event the endpoints that must get it.
-    fn routes(&self) -> Vec<Vec<u16>> {
+    pub(crate) fn routes(&self) -> Vec<Vec<u16>> {
         self.kinds.iter().map(|(_, endpoints)| endpoints.clone()).collect()
     }
 }
@@ -356,7 +376,7 @@ pub(crate) fn endpoint(name: &str, url: &str, event_type: &str) -> Value {
     json!({ "name": name, "url": url, "event_types": [event_type] })
 }
 
-fn readings(watched: &[Watched]) -> Vec<Usage> {
+pub(crate) fn readings(watched: &[Watched]) -> Vec<Usage> {
     watched
         .iter()
         .map(|process| {
@@ -366,7 +386,12 @@ fn readings(watched: &[Watched]) -> Vec<Usage> {
         .collect()
 }
 
-fn rows(watched: &[Watched], before: &[Usage], deliveries: u64, ended: &[(&str, &Generated)]) -> Vec<ProcessRow> {
+pub(crate) fn rows(
+    watched: &[Watched],
+    before: &[Usage],
+    deliveries: u64,
+    ended: &[(&str, &Generated)],
+) -> Vec<ProcessRow> {
     let running = watched
         .iter()
         .zip(before)
