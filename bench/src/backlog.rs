@@ -203,6 +203,7 @@ async fn shared_by(bench: &Bench, engine: &mut Engine, name: &str, dispatchers: 
     engine.endpoint(&tenant, endpoint("slow", &bench.sink.slow_url(0), TYPE)).await?;
     in_force().await;
     let load = |events| Load::Closed { seconds: 300.0, events: Some(events), batch: 100 };
+    bench.sink.reset().await?;
     bench.fill(engine, &plan(name, &tenant, load(SHARED_WARM_UP), 1), &bench.sink).await?;
     let row = Box::pin(bench.measure(engine, &plan(name, &tenant, load(SHARED), 1))).await?;
     engine.delete_tenant(&tenant).await?;
