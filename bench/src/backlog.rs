@@ -148,10 +148,11 @@ async fn parked(
     let mut row = Row { workload: plan.name.to_owned(), refused: done.refused, ..Row::default() };
     row.balance = bench.balance(&ledger, &plan.routes()).await?;
     let text = bench.sink.ledger().await?;
-    let Retried { count, early, per_second, lateness } = ledger::retried(&ledger::parse_received(&text)?, due_ns);
+    let Retried { count, early, duplicated, per_second, lateness } =
+        ledger::retried(&ledger::parse_received(&text)?, due_ns);
     row.processes = rows(&watched, &before, accepted + count, &[("generator", &done)]);
-    // The second arrivals are what this row is about; the ledgers call them duplicates.
-    row.balance.duplicated = 0;
+    // The second arrivals are what this row is about; the ledgers call them duplicates, too.
+    row.balance.duplicated = duplicated;
     (row.balance.deliveries, row.balance.deliveries_per_second, row.balance.latency) = (count, per_second, lateness);
     row.notes.push(format!("deliveries are second attempts, latency is how late they came; {early} came early"));
     Ok(row)

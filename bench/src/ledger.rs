@@ -147,6 +147,8 @@ pub(crate) struct Retried {
     pub(crate) count: u64,
     /// Those of them that came before they were due.
     pub(crate) early: u64,
+    /// Arrivals beyond the second.
+    pub(crate) duplicated: u64,
     /// Of those that came again, a second, from the first to the last.
     pub(crate) per_second: f64,
     /// How long after they were due.
@@ -155,13 +157,15 @@ pub(crate) struct Retried {
 
 /// Looks at second arrivals. `due_ns` tells from the first arrival when the second is due.
 pub(crate) fn retried(received: &[Received<'_>], due_ns: impl Fn(u64) -> u64) -> Retried {
-    let mut first: HashMap<&str, u64> = HashMap::with_capacity(received.len() / 2);
+    let mut seen: HashMap<&str, (u64, bool)> = HashMap::with_capacity(received.len() / 2);
     let mut again = Vec::with_capacity(received.len() / 2);
-    let (mut early, mut late) = (0, Vec::new());
+    let (mut early, mut duplicated, mut late) = (0, 0, Vec::new());
     for Received { at_ns, id, .. } in received {
-        match first.get(id) {
-            None => drop(first.insert(id, *at_ns)),
-            Some(first) => {
+        match seen.get_mut(id) {
+            None => drop(seen.insert(id, (*at_ns, false))),
+            Some((_, true)) => duplicated += 1,
+            Some((first, came_again)) => {
+                *came_again = true;
                 let due = due_ns(*first);
                 early += u64::from(*at_ns < due);
                 late.push(at_ns.saturating_sub(due));
@@ -170,7 +174,7 @@ pub(crate) fn retried(received: &[Received<'_>], due_ns: impl Fn(u64) -> u64) ->
         }
     }
     let per_second = per_second(again.len(), again.iter().min().copied(), again.iter().max().copied());
-    Retried { count: again.len() as u64, early, per_second, lateness: Latency::of(&mut late) }
+    Retried { count: again.len() as u64, early, duplicated, per_second, lateness: Latency::of(&mut late) }
 }
 
 /// Compares what was accepted with what was received. `routes[kind]` are the endpoints that an event of that kind
@@ -249,10 +253,10 @@ mod tests {
 
     #[test]
     fn lateness_counts_from_when_the_second_arrival_was_due() {
-        let text = "0 1000000 a\n0 2000000 b\n0 12000000 a\n0 11000000 b\n0 3000000 c\n";
+        let text = "0 1000000 a\n0 2000000 b\n0 12000000 a\n0 11000000 b\n0 3000000 c\n0 12500000 a\n";
         let received = parse_received(text).expect("a ledger");
-        let Retried { count, early, per_second, lateness } = retried(&received, |first| first + 10_000_000);
-        assert_eq!((count, early), (2, 1));
+        let Retried { count, early, duplicated, per_second, lateness } = retried(&received, |first| first + 10_000_000);
+        assert_eq!((count, early, duplicated), (2, 1, 1));
         assert!((per_second - 2_000.0).abs() < 1e-9);
         assert!((lateness.max_ms - 1.0).abs() < 1e-9);
     }
