@@ -73,7 +73,7 @@ async fn measure(
     matches: Matches,
 ) -> anyhow::Result<Matching> {
     let engine = Box::pin(Engine::start(options)).await?;
-    let made = engine.tenant_with("a large tenant", json!({ "endpoints": subscriptions + 1 })).await;
+    let made = engine.tenant_with("a large tenant", json!({ "endpoints": subscriptions })).await;
     engine.stop().await;
     let tenant = made?;
     fill(&options.database_url, &tenant, subscriptions).await?;
@@ -106,7 +106,7 @@ async fn fill(database_url: &str, tenant: &Tenant, subscriptions: u32) -> anyhow
          SELECT md5('tenant ' || n)::uuid, 'tenant ' || n, 'standard', '{{}}', false, false, version, now(), now()
          FROM generate_series(0, {tenants} - 1) n, config_version;
          {into}
-         SELECT gen_random_uuid(), '{id}', json_build_object('name', 'e' || n, 'url', '{url}',
+         SELECT gen_random_uuid(), substr('{id}', length('ten_') + 1)::uuid, json_build_object('name', 'e' || n, 'url', '{url}',
              'event_types', json_build_array('{LARGE_TENANTS_TYPE}'),
              'filters', json_build_object('sending_domain', json_build_array('d' || n || '.example.com'))),
              0, '', '', version, now(), now()
