@@ -96,7 +96,7 @@ pub(crate) fn run(args: &MatchArgs) -> anyhow::Result<()> {
 }
 
 /// Tenants beside the large one.
-fn tenants(subscriptions: u32) -> u32 {
+pub(crate) fn tenants(subscriptions: u32) -> u32 {
     (subscriptions - large_tenant(subscriptions)).div_ceil(SMALL_TENANT)
 }
 

@@ -14,7 +14,7 @@ use tokio_postgres::NoTls;
 
 use crate::database::Database;
 use crate::engine::{Engine, EngineOptions, Tenant};
-use crate::matches::{LARGE_TENANTS_TYPE, Matches, SMALL_TENANT, TYPES, large_tenant};
+use crate::matches::{LARGE_TENANTS_TYPE, Matches, SMALL_TENANT, TYPES, large_tenant, tenants};
 use crate::report::say;
 use crate::workload::{Sink, own_command, part};
 
@@ -96,9 +96,9 @@ async fn measure(
 /// Writes tenants and endpoints; what signs is empty, for nothing is sent to these.
 async fn fill(database_url: &str, tenant: &Tenant, subscriptions: u32) -> anyhow::Result<()> {
     let large = large_tenant(subscriptions);
-    let (others, tenants) = (subscriptions - large, (subscriptions - large).div_ceil(SMALL_TENANT));
+    let (others, tenants) = (subscriptions - large, tenants(subscriptions));
     let into = "INSERT INTO endpoints (id, tenant, document, status, secret_current, private, version, created_at, updated_at)";
-    let owner = "md5('tenant ' || n / 100)::uuid";
+    let owner = format!("md5('tenant ' || n / {SMALL_TENANT})::uuid");
     let (url, id) = ("http://127.0.0.1:9/hook", &tenant.id);
     let sql = format!(
         "UPDATE config_version SET version = version + 1;

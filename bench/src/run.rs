@@ -90,7 +90,7 @@ impl RunArgs {
                 replayed: 20_000,
                 logged: 1_000_000,
                 waiting: 2_000,
-                amounts: Amounts { parked: 10_000, parked_seconds: 20, backlog: 100_000, off: &[20_000] },
+                amounts: Amounts { parked: 10_000, parked_seconds: 20, backlog: 100_000, off: 20_000 },
             }
         } else {
             Times {
@@ -101,12 +101,7 @@ impl RunArgs {
                 replayed: 100_000,
                 logged: 10_000_000,
                 waiting: 10_000,
-                amounts: Amounts {
-                    parked: 100_000,
-                    parked_seconds: 60,
-                    backlog: 1_000_000,
-                    off: &[100_000, 1_000_000],
-                },
+                amounts: Amounts { parked: 100_000, parked_seconds: 60, backlog: 1_000_000, off: 100_000 },
             }
         };
         Times { closed: self.seconds.unwrap_or(times.closed), ..times }

@@ -31,7 +31,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let mib = 1024 * 1024;
-        // At most 10,000 a second then, and less while the machine is busy, so that bursts let the live lane's through.
+        // At most 16,000 a second then, and less while the machine is busy, so that bursts let the live lane's through.
         let breather = Duration::from_millis(2);
         Self {
             live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, breather: Duration::ZERO },

@@ -1,7 +1,8 @@
 //! The broker: everything Postrider does with RabbitMQ, and the only crate that knows lapin.
 //!
 //! What it owns: the [topology], the supervised [connections](Broker), publishing with confirms ([`Bundler`] for hops
-//! between services, [`Onward`] for deliveries that wait or change lanes, [`Singles`] for messages that travel alone), [consuming](consumer), the [delay ladder](ladder),
+//! between services, [`Onward`] for deliveries that wait or change lanes, [`Singles`] for messages that travel alone),
+//! [consuming](consumer), the [delay ladder](ladder),
 //! [remote calls](rpc) and [hints].
 //!
 //! # What it promises

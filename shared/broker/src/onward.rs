@@ -1,8 +1,8 @@
 //! Deliveries that go on: to the ladder for a retry or until their turn, or to another lane.
 //!
 //! Those for the same place that are handed over within [`GATHER`] share messages. An endpoint that is down, or that many wait
-//! for, sends thousands to the same few rungs: alone in their messages they would cost the broker ten times as much, on the
-//! way to the rung, from there to the lane, and to the consumer.
+//! for, sends thousands to the same few rungs: alone in their messages they would cost the broker many times as much,
+//! on the way to the rung, from there to the lane, and to the consumer.
 //!
 //! Pipelined, and sent again until confirmed.
 
