@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postrider_model::limits::{BUNDLE_BYTES_MAX, BUNDLE_MEMBERS_MAX};
-use postrider_wire::bundle::{self, Member};
+use postrider_wire::bundle::Member;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -254,17 +254,7 @@ impl Commit {
         for _ in 0..COMMIT_BUNDLES_MAX {
             let Some((members, tickets)) = next_bundle(&mut self.waiting) else { break };
             self.pipeline.metrics().members.record(members.len() as f64);
-            self.pipeline.push(Outgoing {
-                exchange: exchange.into(),
-                routing_key: key.into(),
-                body: bundle::encode(&members).into(),
-                content_type: bundle::CONTENT_TYPE.into(),
-                message_id: None,
-                headers: None,
-                rung: None,
-                answers: None,
-                token: counted(tickets),
-            });
+            self.pipeline.push(Outgoing::bundle(exchange, key.into(), &members, counted(tickets)));
         }
         self.committed = before - self.waiting.len();
         self.waiting_since = if self.waiting.is_empty() { None } else { Some(Instant::now()) };

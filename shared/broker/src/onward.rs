@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use lapin::types::ShortString;
 use postrider_model::delivery::Lane;
-use postrider_wire::bundle::{self, Member};
+use postrider_wire::bundle::Member;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -136,17 +136,7 @@ impl Gathering {
             while let Some((members, token)) = next_bundle(&mut waiting) {
                 self.pipeline.metrics().members.record(members.len() as f64);
                 let (exchange, routing_key, rung) = place.address();
-                self.pipeline.push(Outgoing {
-                    exchange: exchange.into(),
-                    routing_key,
-                    body: bundle::encode(&members).into(),
-                    content_type: bundle::CONTENT_TYPE.into(),
-                    message_id: None,
-                    headers: None,
-                    rung,
-                    answers: None,
-                    token,
-                });
+                self.pipeline.push(Outgoing { rung, ..Outgoing::bundle(exchange, routing_key, &members, token) });
             }
         }
     }

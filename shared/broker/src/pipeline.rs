@@ -19,6 +19,8 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
 
+use postrider_wire::bundle::{self, Member};
+
 use crate::backoff::Backoff;
 use crate::connection::{Link, Live};
 use crate::ladder::Rung;
@@ -43,6 +45,23 @@ pub(crate) struct Outgoing<T> {
     pub(crate) answers: Option<ShortString>,
     /// What the owner knows it by.
     pub(crate) token: T,
+}
+
+impl<T> Outgoing<T> {
+    /// A bundle of these members, and nothing else about it.
+    pub(crate) fn bundle(exchange: &'static str, routing_key: ShortString, members: &[Member], token: T) -> Self {
+        Self {
+            exchange: exchange.into(),
+            routing_key,
+            body: bundle::encode(members).into(),
+            content_type: bundle::CONTENT_TYPE.into(),
+            message_id: None,
+            headers: None,
+            rung: None,
+            answers: None,
+            token,
+        }
+    }
 }
 
 /// What became of a message.

@@ -174,19 +174,9 @@ impl Singles {
         correlation: ShortString,
         answer: &Member,
     ) -> Result<(), PublishError> {
-        let body = bundle::encode(std::slice::from_ref(answer)).into();
-        self.submit(|token| Outgoing {
-            exchange: "".into(),
-            routing_key: reply_to,
-            body,
-            content_type: bundle::CONTENT_TYPE.into(),
-            message_id: None,
-            headers: None,
-            rung: None,
-            answers: Some(correlation),
-            token,
-        })
-        .await
+        let members = std::slice::from_ref(answer);
+        self.submit(|token| Outgoing { answers: Some(correlation), ..Outgoing::bundle("", reply_to, members, token) })
+            .await
     }
 
     async fn submit(&self, outgoing: impl FnOnce(Done) -> Outgoing<Done>) -> Result<(), PublishError> {
