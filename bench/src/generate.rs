@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -23,6 +23,12 @@ use crate::{processes, report};
 /// How long a connection pauses after anything but a 202, so that a refusing engine is not hammered.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
+/// Connections of a closed loop, and the fewest of an open one.
+const CONNECTIONS: usize = 64;
+/// For how long a request's answer may take before the next that is due has to wait for a connection, in an open loop: with fewer
+/// connections a moment's delay in the engine would grow here, for as long as they take to catch up.
+const ANSWER_SECONDS: f64 = 0.2;
+
 /// Options of `generate`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct GenerateArgs {
@@ -35,9 +41,10 @@ pub(crate) struct GenerateArgs {
     /// Event types, taken in turn.
     #[arg(long = "type", required = true)]
     pub(crate) types: Vec<String>,
-    /// Keep-alive connections, each posting one request at a time.
-    #[arg(long, default_value_t = 64)]
-    pub(crate) connections: usize,
+    /// Keep-alive connections, each posting one request at a time; by default 64, and in an open loop as many as requests are due in
+    /// 200 ms.
+    #[arg(long)]
+    pub(crate) connections: Option<usize>,
     /// How long to publish, in seconds.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) seconds: f64,
@@ -90,6 +97,10 @@ pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
         "POST {target} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: ",
         args.address, args.key
     );
+    let enough = args.rate.map_or(0, |rate| (rate / args.batch as f64 * ANSWER_SECONDS) as usize).max(CONNECTIONS);
+    // Made before the clock starts: the engine is to be measured, and not how fast a producer comes up.
+    let connecting = (0..args.connections.unwrap_or(enough)).map(|_| Connection::open(&args.address));
+    let connections = try_join_all(connecting).await?;
     let due = args.rate.map(|rate| {
         let count = args.events.unwrap_or((rate * args.seconds) as u64);
         Mutex::new(pace(rate / args.batch as f64, count / args.batch as u64))
@@ -98,7 +109,6 @@ pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
         Some(_) => u64::MAX,
         None => now_ns() + (args.seconds * 1e9) as u64,
     };
-    let connections = args.connections;
     let ledger_path = args.ledger.clone();
     let shared = Rc::new(Shared {
         args,
@@ -109,7 +119,8 @@ pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
         accepted: RefCell::default(),
         done: RefCell::default(),
     });
-    let tasks = (0..connections).map(|_| tokio::task::spawn_local(post(Rc::clone(&shared))));
+    let tasks =
+        connections.into_iter().map(|connection| tokio::task::spawn_local(post(Rc::clone(&shared), connection)));
     for task in join_all(tasks).await {
         task.context("a connection's task")??;
     }
@@ -144,8 +155,7 @@ impl Shared {
     }
 }
 
-async fn post(shared: Rc<Shared>) -> anyhow::Result<()> {
-    let mut connection = Connection::open(&shared.args.address).await?;
+async fn post(shared: Rc<Shared>, mut connection: Connection) -> anyhow::Result<()> {
     let mut events: Vec<Event> = shared.args.types.iter().map(|name| Event::new(name, shared.args.bytes)).collect();
     let (mut body, mut request) = (Vec::new(), Vec::new());
     let kinds = events.len() as u64;

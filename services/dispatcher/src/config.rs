@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_broker::ConsumeOptions;
+use postrider_broker::{ConsumeOptions, Queue};
 use postrider_model::delivery::Lane;
 
 /// Budgets and bounds of one dispatcher.
@@ -31,13 +31,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let mib = 1024 * 1024;
-        // At most 16,000 a second then, and less while the machine is busy, so that bursts let the live lane's through.
-        let breather = Duration::from_millis(2);
+        let gives_way_to = Some(Queue::Lane(Lane::Live));
         Self {
-            live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, breather: Duration::ZERO },
+            live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, gives_way_to: None },
             // Deliveries here may each be alone in their message, so that more messages than members are never needed.
-            slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, breather },
-            bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, breather },
+            slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, gives_way_to },
+            bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, gives_way_to },
             test_calls_max: 64,
             endpoints_max: 20_000,
             endpoint_idle: Duration::from_secs(600),

@@ -20,21 +20,28 @@ const WEIGHT: f64 = 0.01;
 /// What one queue has given to this process so far.
 pub(crate) struct Consumed {
     counter: ::metrics::Counter,
+    members: AtomicU64,
     /// Moving average of members a message, as the bits of an `f64`; 0: nothing was taken yet.
     per_message: AtomicU64,
 }
 
 impl Consumed {
-    fn new(counter: ::metrics::Counter) -> Self {
-        Self { counter, per_message: AtomicU64::new(0) }
+    pub(crate) fn new(counter: ::metrics::Counter) -> Self {
+        Self { counter, members: AtomicU64::new(0), per_message: AtomicU64::new(0) }
     }
 
     /// A message with so many members was taken. Two at the very same time may count as one in the average.
     pub(crate) fn took(&self, members: usize) {
         self.counter.increment(members as u64);
+        self.members.fetch_add(members as u64, Ordering::Relaxed);
         let members = f64::from(u32::try_from(members).unwrap_or(u32::MAX));
         let average = self.average().map_or(members, |before| before + (members - before) * WEIGHT);
         self.per_message.store(average.to_bits(), Ordering::Relaxed);
+    }
+
+    /// All members that were taken so far.
+    pub(crate) fn members(&self) -> u64 {
+        self.members.load(Ordering::Relaxed)
     }
 
     /// Members a message, as they were lately; `None`: nothing was taken yet.

@@ -3,7 +3,6 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use postrider_wire::bundle::Member;
@@ -11,17 +10,11 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{self, Budget, Inbound, Settler, Take};
-use super::{BREATHE_AFTER, ConsumeOptions, MemberContext, Unsettled, from_panic, put_aside};
+use super::give_way::GivesWay;
+use super::{ConsumeOptions, MemberContext, Unsettled, from_panic, put_aside};
 use crate::broker::Broker;
 use crate::depth::Consumed;
 use crate::topology::Queue;
-
-/// Timers are no finer: so much lateness is none.
-const TIMER_STEP: Duration = Duration::from_millis(1);
-/// How many times its own lateness a pause is prolonged by.
-const PAUSE_FOR_LATENESS: u32 = 4;
-/// Longest that it is prolonged by: 32 members each 50 ms are taken in any case.
-const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 impl Broker {
     /// Consumes a queue member by member until `stop`, then drains and returns.
@@ -45,8 +38,7 @@ impl Broker {
             budget: Budget::new(options),
             handler: Arc::new(handler),
             consumed: self.consumed_queues().of(queue),
-            breather: options.breather,
-            since_breather: 0,
+            gives_way: options.gives_way_to.map(|urgent| GivesWay::to(self.consumed_queues().of(urgent))),
         };
         engine::run(self, queue, options, take, stop).await;
     }
@@ -58,9 +50,7 @@ struct Members<H> {
     budget: Budget,
     handler: Arc<H>,
     consumed: Arc<Consumed>,
-    breather: Duration,
-    /// Members taken since the last pause.
-    since_breather: usize,
+    gives_way: Option<GivesWay>,
 }
 
 /// A message whose members are being handled.
@@ -107,7 +97,7 @@ where
             settler: AsyncMutex::new(Some(settler)),
         });
         let bytes_each = share.bytes.num_permits() / members.len();
-        self.since_breather += members.len();
+        let taken = members.len();
         for member in members {
             let permits = (share.members.split(1), share.bytes.split(bytes_each));
             let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
@@ -118,21 +108,9 @@ where
                 in_hand.settle_one(give_back);
             });
         }
-        if !self.breather.is_zero() && self.since_breather >= BREATHE_AFTER {
-            self.since_breather = 0;
-            breathe(self.breather).await;
+        if let Some(gives_way) = &mut self.gives_way {
+            gives_way.took(taken).await;
         }
-    }
-}
-
-/// Lets others through: for `pause`, and for longer the later that ends, since by that much others have more to do than the processors
-/// can.
-async fn breathe(pause: Duration) {
-    let begun = Instant::now();
-    tokio::time::sleep(pause).await;
-    let late = begun.elapsed().saturating_sub(pause + TIMER_STEP);
-    if !late.is_zero() {
-        tokio::time::sleep((late * PAUSE_FOR_LATENESS).min(PAUSE_MAX)).await;
     }
 }
 

@@ -20,16 +20,16 @@ mod acker;
 mod bundles;
 mod calls;
 mod engine;
+mod give_way;
 mod members;
 mod public;
 mod put_aside;
 mod raw;
 
+use crate::error::PublishError;
+use crate::topology::Queue;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
-
-use crate::error::PublishError;
 
 pub use bundles::BundleOutcome;
 pub use raw::{RawConsumer, RawHeaders, RawMessage};
@@ -40,9 +40,6 @@ const EXPLODE_AT: u32 = 2;
 /// must be well above the replicas that a rolling restart stops one after the other.
 const GIVE_UP_AT: u32 = 30;
 
-/// Members that a consumer with a breather takes before it pauses.
-pub const BREATHE_AFTER: usize = 32;
-
 /// How much a consumer takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumeOptions {
@@ -52,14 +49,15 @@ pub struct ConsumeOptions {
     pub members_max: usize,
     /// Bytes of messages in hand at most; one larger message is taken all the same.
     pub bytes_max: usize,
-    /// How long nothing is taken after each [`BREATHE_AFTER`] members: zero (the default) where nobody else is to get ahead. What
-    /// comes in bursts and is not urgent then shares the processors with what is; the less of them is free, the longer it pauses.
-    pub breather: Duration,
+    /// The queue that members of this one give way to, where the same process consumes both: after every 32 of them nothing is taken
+    /// for 2 ms, and for up to 100 ms while much is taken from the other. `None` (the default): they give way to nobody. Bundles and
+    /// raw messages never do.
+    pub gives_way_to: Option<Queue>,
 }
 
 impl Default for ConsumeOptions {
     fn default() -> Self {
-        Self { prefetch: 200, members_max: 4_096, bytes_max: 64 * 1024 * 1024, breather: Duration::ZERO }
+        Self { prefetch: 200, members_max: 4_096, bytes_max: 64 * 1024 * 1024, gives_way_to: None }
     }
 }
 
