@@ -65,7 +65,6 @@ fn refusals(path: &str, method: &str, operation: &mut Value) {
         400 | 413 | 415 => has_body,
         404 => !publishes,
         412 => edits,
-        429 => publishes,
         _ => true,
     };
     let Some(responses) = operation["responses"].as_object_mut() else { return };

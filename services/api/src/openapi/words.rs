@@ -53,7 +53,12 @@ pub(super) const REFUSALS: &[Refusal] = &[
         "A field is wrong: `errors` says which, by a JSON pointer into the body, or by the name of a parameter or header.",
         "/url: only https is allowed",
     ),
-    (429, "Too Many Requests", "The tenant's rate is used up.", "the tenant may publish 100 events a second"),
+    (
+        429,
+        "Too Many Requests",
+        "The tenant publishes too fast, or the key asks too often; nothing was done.",
+        "the tenant may publish 100 events a second",
+    ),
     (
         503,
         "Service Unavailable",

@@ -1,5 +1,6 @@
 //! Who may do what: keys, scopes, and the walls between tenants.
 
+use postrider_model::limits::API_REQUESTS_BURST;
 use serde_json::json;
 
 use crate::harness::{OPERATOR, World, endpoint};
@@ -141,4 +142,23 @@ async fn another_tenants_things_do_not_exist() {
     assert_eq!(world.get(OPERATOR, &named).await.ok(200)["usage"], json!(1));
     world.get(OPERATOR, "/v1/endpoints?tenant=nonsense").await.problem(422, "tenant");
     world.get(&own.key, "/v1/endpoints/nonsense").await.problem(404, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_asks_too_often_gets_429_and_when_to_come_back_and_others_go_on() {
+    let world = World::new("api_too_often").await;
+    let (eager, calm) = (world.tenant("standard").await, world.tenant("standard").await);
+    // At most two bursts' worth, however slow this machine is at asking.
+    for _ in 0..2 * API_REQUESTS_BURST.get() {
+        let answer = world.get(&eager.key, "/v1/profiles").await;
+        if answer.status == 429 {
+            assert_eq!(answer.headers["retry-after"], "1");
+            answer.problem(429, "");
+            world.get(&calm.key, "/v1/profiles").await.ok(200);
+            world.get(OPERATOR, "/v1/tenants").await.ok(200);
+            return;
+        }
+        answer.ok(200);
+    }
+    panic!("no end of the burst");
 }
