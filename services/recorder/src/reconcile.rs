@@ -9,6 +9,7 @@
 //! # What it does not
 //! It cannot know of what was never recorded. `postrider audit` counts that.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,10 @@ const QUEUES: [Queue; 7] = [
 const DAYS: i32 = 8;
 /// The share of the time that looking may take: one in so many.
 const SHARE: u32 = 20;
+/// How often all events of a day are looked at, and not only those that came since the last look: for what was on record late.
+const WHOLE_DAY_EVERY: Duration = Duration::from_secs(3_600);
+/// How far before the end of the last look the next one begins.
+const OVERLAP: Duration = Duration::from_secs(600);
 /// After so many times [`ReconcileConfig::attempted_after`] a delivery is not believed to be held any more.
 const HELD_AT_LATEST: u32 = 4;
 
@@ -55,7 +60,8 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let singles = broker.singles();
-    let mut reconciler = Reconciler { broker, store, singles, consumed, config, quiet: None, older: 0 };
+    let mut reconciler =
+        Reconciler { broker, store, singles, consumed, config, quiet: None, older: 0, days: HashMap::new() };
     let mut pause = reconciler.config.every;
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
         let begun = Instant::now();
@@ -93,6 +99,45 @@ struct Reconciler {
     quiet: Option<Quiet>,
     /// Which of the older days is looked at next.
     older: i32,
+    days: HashMap<Day, Seen>,
+}
+
+/// The part of a day whose events were all found decided. A decision does not go away, so they need no second look, unless one was recorded
+/// late.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Seen {
+    decided_until: Option<UnixMillis>,
+    /// When all of the day was looked at.
+    whole_at: Option<Instant>,
+    /// When events were given to fan-out again: until so much is decided, they are undecided and not found.
+    given_at: Option<UnixMillis>,
+}
+
+impl Seen {
+    /// Where the next look begins.
+    fn next_from(&self, day: Day, now: Instant) -> UnixMillis {
+        let recently = self.whole_at.is_some_and(|whole_at| now.duration_since(whole_at) < WHOLE_DAY_EVERY);
+        match self.decided_until {
+            Some(until) if recently => minus(until, OVERLAP).max(day.start()),
+            _ => day.start(),
+        }
+    }
+
+    /// A look from `from` to `until` found every event decided.
+    fn decided(&mut self, day: Day, (from, until): (UnixMillis, UnixMillis), now: Instant) {
+        if self.given_at.is_some_and(|given_at| given_at >= until) {
+            return;
+        }
+        if from <= day.start() {
+            self.whole_at = Some(now);
+        }
+        self.decided_until = Some(until);
+    }
+
+    /// A look found events, and gave them to fan-out again.
+    fn given(&mut self, at: UnixMillis) {
+        *self = Self { given_at: Some(at), ..Self::default() };
+    }
 }
 
 /// There is nothing to read, and has not been since.
@@ -120,7 +165,9 @@ impl Reconciler {
         }
         let watermark = self.watermark(now);
         let mut more = false;
-        for day in self.days(now.day()).await? {
+        let there = self.store.partition_days().await?;
+        self.days.retain(|day, _| there.contains(day));
+        for day in self.next_days(now.day(), &there) {
             more |= self.undecided(day, watermark.decided).await?;
             let on_lanes: u32 = depths.iter().sum();
             more |= self.overdue(day, watermark.attempted, on_lanes).await?;
@@ -145,25 +192,27 @@ impl Reconciler {
     }
 
     /// Today, yesterday, and one of the days before, in turn.
-    async fn days(&mut self, today: Day) -> Result<Vec<Day>, StoreError> {
+    fn next_days(&mut self, today: Day, there: &[Day]) -> Vec<Day> {
         self.older = self.older % (DAYS - 1) + 1;
         let wanted = [today, today.plus_days(-1), today.plus_days(-1 - self.older)];
-        let there = self.store.partition_days().await?;
-        Ok(wanted.into_iter().filter(|day| there.contains(day)).collect())
+        wanted.into_iter().filter(|day| there.contains(day)).collect()
     }
 
     /// Gives events that nobody decided about to fan-out.
-    async fn undecided(&self, day: Day, watermark: UnixMillis) -> Result<bool, LookError> {
+    async fn undecided(&mut self, day: Day, watermark: UnixMillis) -> Result<bool, LookError> {
         let before = minus(watermark, self.config.decided_after);
         if before < day.start() {
             return Ok(false);
         }
-        let page = self.config.page;
-        let Some(events) = self.store.take_undecided(day, before, page).await? else { return Ok(false) };
-        let count = events.len();
+        let (page, now) = (self.config.page, Instant::now());
+        let from = self.days.entry(day).or_default().next_from(day, now);
+        let Some(events) = self.store.take_undecided(day, from, before, page).await? else { return Ok(false) };
+        let (count, seen) = (events.len(), self.days.entry(day).or_default());
         if count == 0 {
+            seen.decided(day, (from, before), now);
             return Ok(false);
         }
+        seen.given(UnixMillis::now());
         let publish = async |(event, data): (AcceptedEvent, Bytes)| -> Result<(), LookError> {
             let member = Member::new(&event, data)?;
             self.singles.publish(SingleRoute::Queue(Queue::Fanout.name()), &[member]).await?;
@@ -232,5 +281,35 @@ mod tests {
         assert_eq!(since(still_quiet(quiet, true, 7)), since(quiet));
         assert!(since(still_quiet(quiet, true, 8)) > since(quiet));
         assert!(still_quiet(quiet, false, 7).is_none());
+    }
+
+    #[test]
+    fn what_was_found_decided_is_looked_at_again_once_an_hour_only() {
+        let (day, begun) = (UnixMillis(1_800_000_000_000).day(), Instant::now());
+        let at = |minutes: i64| UnixMillis(day.start().0 + 60_000 * minutes);
+        let later = |minutes: u64| begun + Duration::from_secs(60 * minutes);
+        let mut seen = Seen::default();
+        assert_eq!(seen.next_from(day, begun), day.start());
+        seen.decided(day, (day.start(), at(30)), begun);
+        assert_eq!(seen.next_from(day, later(1)), at(20));
+        seen.decided(day, (at(20), at(31)), later(1));
+        assert_eq!(seen.next_from(day, later(59)), at(21));
+        assert_eq!(seen.next_from(day, later(60)), day.start());
+        seen.decided(day, (day.start(), at(90)), later(60));
+        assert_eq!(seen.next_from(day, later(61)), at(80));
+    }
+
+    #[test]
+    fn what_was_given_again_is_looked_at_until_it_must_be_decided() {
+        let (day, now) = (UnixMillis(1_800_000_000_000).day(), Instant::now());
+        let at = |minutes: i64| UnixMillis(day.start().0 + 60_000 * minutes);
+        let mut seen = Seen::default();
+        seen.decided(day, (day.start(), at(30)), now);
+        seen.given(at(40));
+        assert_eq!(seen.next_from(day, now), day.start());
+        seen.decided(day, (day.start(), at(38)), now);
+        assert_eq!(seen.next_from(day, now), day.start());
+        seen.decided(day, (day.start(), at(41)), now);
+        assert_eq!(seen.next_from(day, now), at(31));
     }
 }

@@ -74,15 +74,16 @@ impl Store {
         Ok(self.client().await?.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
     }
 
-    /// Events of a day, accepted before `before`, that nobody has decided about, at most `limit`: each with its `data`, as
-    /// fan-out is to get it, in a new epoch. Those that were handed out at or after `before` are left alone. `None`: another
-    /// recorder is at it.
+    /// Events of a day, accepted from `from` on and before `before`, that nobody has decided about, at most `limit`: each with its
+    /// `data`, as fan-out is to get it, in a new epoch. Those that were handed out at or after `before` are left alone. `None`:
+    /// another recorder is at it.
     ///
     /// # Errors
     /// The database's; nothing was changed then.
     pub async fn take_undecided(
         &self,
         day: Day,
+        from: UnixMillis,
         before: UnixMillis,
         limit: u32,
     ) -> Result<Option<Vec<(AcceptedEvent, bytes::Bytes)>>, StoreError> {
@@ -96,10 +97,11 @@ impl Store {
         let sql = format!(
             "SELECT e.tenant, e.id, i.least_epoch
              FROM events e LEFT JOIN interventions i ON i.target = {EVENT_TARGET}
-             WHERE e.event_day = $1 AND e.accepted_at < $2 AND {undecided} AND (i.target IS NULL OR i.created_at < $2)
+             WHERE e.event_day = $1 AND e.accepted_at >= $4 AND e.accepted_at < $2 AND {undecided}
+                AND (i.target IS NULL OR i.created_at < $2)
              ORDER BY e.accepted_at LIMIT $3"
         );
-        let found = tx.query(&sql, &[&Date(day), &Ts(before), &i64::from(limit)]).await?;
+        let found = tx.query(&sql, &[&Date(day), &Ts(before), &i64::from(limit), &Ts(from)]).await?;
         if found.is_empty() {
             return Ok(Some(Vec::new()));
         }
