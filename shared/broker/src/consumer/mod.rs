@@ -50,8 +50,8 @@ pub struct ConsumeOptions {
     /// Bytes of messages in hand at most; one larger message is taken all the same.
     pub bytes_max: usize,
     /// The queue that members of this one give way to, where the same process consumes both: after every 32 of them nothing is taken
-    /// for 2 ms, and for up to 100 ms while much is taken from the other. `None` (the default): they give way to nobody. Bundles and
-    /// raw messages never do.
+    /// for 2 ms, and for up to 100 ms while much is taken from the other and this one is not behind. `None` (the default): they give
+    /// way to nobody. Bundles and raw messages never do.
     pub gives_way_to: Option<Queue>,
 }
 
