@@ -109,8 +109,6 @@ struct Seen {
     decided_until: Option<UnixMillis>,
     /// When all of the day was looked at.
     whole_at: Option<Instant>,
-    /// When events were given to fan-out again: until so much is decided, they are undecided and not found.
-    given_at: Option<UnixMillis>,
 }
 
 impl Seen {
@@ -125,18 +123,10 @@ impl Seen {
 
     /// A look from `from` to `until` found every event decided.
     fn decided(&mut self, day: Day, (from, until): (UnixMillis, UnixMillis), now: Instant) {
-        if self.given_at.is_some_and(|given_at| given_at >= until) {
-            return;
-        }
         if from <= day.start() {
             self.whole_at = Some(now);
         }
         self.decided_until = Some(until);
-    }
-
-    /// A look found events, and gave them to fan-out again.
-    fn given(&mut self, at: UnixMillis) {
-        *self = Self { given_at: Some(at), ..Self::default() };
     }
 }
 
@@ -206,13 +196,15 @@ impl Reconciler {
         }
         let (page, now) = (self.config.page, Instant::now());
         let from = self.days.entry(day).or_default().next_from(day, now);
-        let Some(events) = self.store.take_undecided(day, from, before, page).await? else { return Ok(false) };
-        let (count, seen) = (events.len(), self.days.entry(day).or_default());
+        let Some(undecided) = self.store.take_undecided(day, from, before, page).await? else { return Ok(false) };
+        if undecided.is_none() {
+            self.days.entry(day).or_default().decided(day, (from, before), now);
+        }
+        let events = undecided.events;
+        let count = events.len();
         if count == 0 {
-            seen.decided(day, (from, before), now);
             return Ok(false);
         }
-        seen.given(UnixMillis::now());
         let publish = async |(event, data): (AcceptedEvent, Bytes)| -> Result<(), LookError> {
             let member = Member::new(&event, data)?;
             self.singles.publish(SingleRoute::Queue(Queue::Fanout.name()), &[member]).await?;
@@ -297,19 +289,5 @@ mod tests {
         assert_eq!(seen.next_from(day, later(60)), day.start());
         seen.decided(day, (day.start(), at(90)), later(60));
         assert_eq!(seen.next_from(day, later(61)), at(80));
-    }
-
-    #[test]
-    fn what_was_given_again_is_looked_at_until_it_must_be_decided() {
-        let (day, now) = (UnixMillis(1_800_000_000_000).day(), Instant::now());
-        let at = |minutes: i64| UnixMillis(day.start().0 + 60_000 * minutes);
-        let mut seen = Seen::default();
-        seen.decided(day, (day.start(), at(30)), now);
-        seen.given(at(40));
-        assert_eq!(seen.next_from(day, now), day.start());
-        seen.decided(day, (day.start(), at(38)), now);
-        assert_eq!(seen.next_from(day, now), day.start());
-        seen.decided(day, (day.start(), at(41)), now);
-        assert_eq!(seen.next_from(day, now), at(31));
     }
 }

@@ -38,6 +38,22 @@ pub struct Overdue {
     pub held_max: usize,
 }
 
+/// Events that nobody decided about.
+#[derive(Debug)]
+pub struct Undecided {
+    /// Those to be given to fan-out, each with its `data`.
+    pub events: Vec<(AcceptedEvent, bytes::Bytes)>,
+    /// Whether there are others, which were given to it a short while ago.
+    pub left_alone: bool,
+}
+
+impl Undecided {
+    /// Whether every event that was looked at is decided.
+    pub fn is_none(&self) -> bool {
+        self.events.is_empty() && !self.left_alone
+    }
+}
+
 /// What became of overdue deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repaired {
@@ -86,7 +102,7 @@ impl Store {
         from: UnixMillis,
         before: UnixMillis,
         limit: u32,
-    ) -> Result<Option<Vec<(AcceptedEvent, bytes::Bytes)>>, StoreError> {
+    ) -> Result<Option<Undecided>, StoreError> {
         let mut client = self.client().await?;
         let tx = client.transaction().await?;
         if !lock(&tx).await? {
@@ -95,20 +111,24 @@ impl Store {
         let undecided = "data IS NOT NULL AND NOT EXISTS (SELECT FROM decisions d
             WHERE d.tenant = e.tenant AND d.event_id = e.id AND d.event_day = e.event_day)";
         let sql = format!(
-            "SELECT e.tenant, e.id, i.least_epoch
+            "SELECT e.tenant, e.id, i.least_epoch, coalesce(i.created_at >= $2, false) AS given
              FROM events e LEFT JOIN interventions i ON i.target = {EVENT_TARGET}
              WHERE e.event_day = $1 AND e.accepted_at >= $4 AND e.accepted_at < $2 AND {undecided}
-                AND (i.target IS NULL OR i.created_at < $2)
-             ORDER BY e.accepted_at LIMIT $3"
+             ORDER BY given, e.accepted_at LIMIT $3"
         );
         let found = tx.query(&sql, &[&Date(day), &Ts(before), &i64::from(limit), &Ts(from)]).await?;
-        if found.is_empty() {
-            return Ok(Some(Vec::new()));
-        }
+        let mut left_alone = false;
         let mut epochs: HashMap<(TenantId, EventId), u32> = HashMap::new();
         for row in &found {
+            if row.col("given")? {
+                left_alone = true;
+                continue;
+            }
             let epoch: u32 = row.col::<Option<i32>>("least_epoch")?.map_or(0, unsigned);
             epochs.insert((TenantId(row.col("tenant")?), row.parsed("id")?), epoch.saturating_add(1));
+        }
+        if epochs.is_empty() {
+            return Ok(Some(Undecided { events: Vec::new(), left_alone }));
         }
         // Looked for without the counter's lock, and now looked at again under it: an expunge may have come in between.
         let version = bump(&tx).await?;
@@ -146,7 +166,7 @@ impl Store {
             taken.push((event, data.unwrap_or_default()));
         }
         finish(tx, version).await?;
-        Ok(Some(taken))
+        Ok(Some(Undecided { events: taken, left_alone }))
     }
 
     /// Pending deliveries of a day (their own) whose attempt is overdue, at most `limit`: put into the outbox in a new epoch, or

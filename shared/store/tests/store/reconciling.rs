@@ -32,14 +32,16 @@ async fn an_event_without_a_decision_is_taken_once_in_a_new_epoch_and_again_when
     let decision = decision(&decided, vec![], 1);
     store.write(&batch(vec![lost.clone(), decided, young], vec![decision], vec![])).await.unwrap();
 
+    let take = async |from, before, limit| store.take_undecided(day, from, before, limit).await.unwrap().unwrap();
     let begin = day.start();
-    assert!(store.take_undecided(day, ago(599), ago(60), 10).await.unwrap().unwrap().is_empty(), "it is older");
-    let taken = store.take_undecided(day, begin, ago(60), 10).await.unwrap().unwrap();
+    assert!(take(ago(599), ago(60), 10).await.is_none(), "it is older");
+    let taken = take(begin, ago(60), 10).await.events;
     assert_eq!(taken.len(), 1);
     let (event, data) = &taken[0];
     assert_eq!((&event.id, event.epoch, &data[..]), (&lost.id, 1, &b"{\"a\":1}"[..]));
-    assert!(store.take_undecided(day, begin, ago(60), 10).await.unwrap().unwrap().is_empty(), "it was taken just now");
-    let taken = store.take_undecided(day, begin, UnixMillis(UnixMillis::now().0 + 1), 1).await.unwrap().unwrap();
+    let again = take(begin, ago(60), 10).await;
+    assert!(again.events.is_empty() && again.left_alone && !again.is_none(), "it was taken just now, and is undecided");
+    let taken = take(begin, UnixMillis(UnixMillis::now().0 + 1), 1).await.events;
     assert_eq!((&taken[0].0.id, taken[0].0.epoch), (&lost.id, 2));
     let intervention = &store.snapshot(FeedScope::DISPATCHER).await.unwrap().interventions[0];
     assert_eq!((intervention.least_epoch, intervention.reason), (2, InterventionReason::Superseded));
