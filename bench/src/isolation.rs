@@ -3,13 +3,16 @@
 //! All of it at half of the capacity measured in the same run, for three of the neighbour's timeouts. While that lasts more
 //! attempts come due for a neighbour that does not answer than a dispatcher takes from its lane ahead of time, so that they
 //! would fill it if anything waited for them.
+//!
+//! Each is measured in pairs, alone and beside in turn, with new tenants and endpoints (so with closed breakers) in each pair.
+//! What counts is the median of the pairs' ratios: one disturbance of the machine makes or spoils a single pair.
 
 use anyhow::Context as _;
 use serde_json::json;
 use tokio::time::{Duration, sleep};
 
 use crate::engine::Engine;
-use crate::report::{Report, Row};
+use crate::report::{Pairs, Report, Row};
 use crate::run::{Times, add, in_force};
 use crate::workload::{Background, Bench, Load, Plan, Sink, endpoint};
 
@@ -19,6 +22,12 @@ const PREFETCH: f64 = 1_000.0;
 const DEAD: u32 = 1_000;
 /// The rate of the endpoint that many deliveries wait for.
 const RATE: f64 = 10.0;
+/// How often each is measured, alone and beside.
+const PAIRS: usize = 3;
+/// A healthy endpoint's p99 beside a bad neighbour, as a multiple of its p99 alone, at most.
+const BOUND: f64 = 1.5;
+/// The same for a tenant that keeps to its share beside one that does not.
+const FLOOD_BOUND: f64 = 2.0;
 
 /// A bad neighbour: endpoints of the same tenant.
 struct Neighbour {
@@ -26,6 +35,25 @@ struct Neighbour {
     urls: Vec<String>,
     /// Events a second for all of its endpoints.
     per_second: f64,
+}
+
+/// The same workload twice, in this order.
+struct Pair {
+    alone: Row,
+    beside: Row,
+}
+
+impl Pairs {
+    /// Prints both rows and keeps what they say.
+    fn add(&mut self, report: &mut Report, Pair { alone, mut beside }: Pair) {
+        let (alone_ms, beside_ms) = (alone.balance.latency.p99_ms, beside.balance.latency.p99_ms);
+        beside.p99_ratio = (alone_ms > 0.0).then(|| beside_ms / alone_ms);
+        self.p99_alone_ms.push(alone_ms);
+        self.p99_beside_ms.push(beside_ms);
+        self.ratios.extend(beside.p99_ratio);
+        add(report, alone);
+        add(report, beside);
+    }
 }
 
 /// Every workload that is asked for.
@@ -49,15 +77,24 @@ pub(crate) async fn run(
         // An event makes a delivery for each of them.
         Neighbour { name: "1,000 dead endpoints", urls: dead.collect(), per_second: 0.5 },
     ];
-    let (flood, waiting) = ("tenant flood", "waiting at 10/s");
-    let names = neighbours.iter().map(|neighbour| neighbour.name).chain([flood]);
+    let floods = [("tenant flood", false), ("flood within a limit", true)];
+    let waiting = "waiting at 10/s";
+    let names = neighbours.iter().map(|neighbour| neighbour.name).chain(floods.map(|(name, _)| name));
     let half =
         if names.into_iter().any(&wants) { Box::pin(capacity(bench, engine, times, report)).await? / 2.0 } else { 0.0 };
     for neighbour in neighbours.iter().filter(|neighbour| wants(neighbour.name)) {
-        Box::pin(beside(bench, engine, times, report, half, neighbour)).await?;
+        let mut pairs = Pairs::new(neighbour.name, BOUND);
+        for _ in 0..PAIRS {
+            pairs.add(report, Box::pin(beside(bench, engine, times, half, neighbour)).await?);
+        }
+        report.isolation.push(pairs);
     }
-    if wants(flood) {
-        Box::pin(tenant_flood(bench, engine, times, report, half)).await?;
+    for (name, limited) in floods.into_iter().filter(|(name, _)| wants(name)) {
+        let mut pairs = Pairs::new(name, FLOOD_BOUND);
+        for _ in 0..PAIRS {
+            pairs.add(report, Box::pin(tenant_flood(bench, engine, times, half, name, limited)).await?);
+        }
+        report.isolation.push(pairs);
     }
     if wants(waiting) {
         Box::pin(rate(bench, engine, times, report)).await?;
@@ -93,10 +130,9 @@ async fn beside(
     bench: &Bench,
     engine: &mut Engine,
     times: &Times,
-    report: &mut Report,
     half: f64,
     neighbour: &Neighbour,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Pair> {
     let seconds = f64::from(times.timeout) * 3.0;
     let tenant = engine.tenant_with(neighbour.name, json!({ "endpoints": DEAD + 10 })).await?;
     engine.endpoint(&tenant, endpoint("healthy", &bench.sink.url(0), "bench.healthy")).await?;
@@ -111,8 +147,6 @@ async fn beside(
         beside: None,
     };
     let alone = Box::pin(bench.measure(engine, &plan)).await?;
-    let alone_p99 = alone.balance.latency.p99_ms;
-    add(report, alone);
 
     for (number, url) in neighbour.urls.iter().enumerate() {
         let mut asked = endpoint(&format!("{} {number}", neighbour.name), url, "bench.unheard");
@@ -130,52 +164,57 @@ async fn beside(
         ..plan
     };
     let mut row = Box::pin(bench.measure(engine, &plan)).await?;
-    row.p99_ratio = ratio(alone_p99, &row);
     let due = neighbour.per_second * seconds * neighbour.urls.len() as f64;
     row.notes.push(format!("{due:.0} attempts came due for the neighbour; their CPU is in the figures, they are not"));
-    add(report, row);
-    engine.delete_tenant(&tenant).await
+    engine.delete_tenant(&tenant).await?;
+    Ok(Pair { alone, beside: row })
 }
 
-/// A tenant that keeps to its share, alone and while another sends ten times as much.
+/// A tenant that keeps to its share, alone and while another sends ten times as much; which, where it is `limited`, may send its
+/// own share only (`events_per_second`) and is refused the rest.
 async fn tenant_flood(
     bench: &Bench,
     engine: &mut Engine,
     times: &Times,
-    report: &mut Report,
     half: f64,
-) -> anyhow::Result<()> {
+    name: &str,
+    limited: bool,
+) -> anyhow::Result<Pair> {
     let seconds = f64::from(times.timeout) * 3.0;
-    let (quiet, flooding) = (engine.tenant("quiet").await?, engine.tenant("flooding").await?);
+    let share = half / 10.0;
+    let limits = if limited { json!({ "events_per_second": share.round() as u32 }) } else { json!({}) };
+    let (quiet, flooding) = (engine.tenant("quiet").await?, engine.tenant_with("flooding", limits).await?);
     let elsewhere = Sink::start().await?;
     engine.endpoint(&quiet, endpoint("quiet", &bench.sink.url(0), "bench.quiet")).await?;
     engine.endpoint(&flooding, endpoint("flooding", &elsewhere.url(0), "bench.flood")).await?;
     in_force().await;
     let plan = Plan {
-        name: "a tenant, before tenant flood",
+        name: &format!("a tenant, before {name}"),
         tenant: &quiet,
-        load: Load::Open { per_second: half / 10.0, seconds },
+        load: Load::Open { per_second: share, seconds },
         warm_up_seconds: times.warm_up,
         kinds: vec![("bench.quiet", vec![0])],
         settles: true,
         beside: None,
     };
     let alone = Box::pin(bench.measure(engine, &plan)).await?;
-    let alone_p99 = alone.balance.latency.p99_ms;
-    add(report, alone);
     let load = Load::Open { per_second: half, seconds };
     let plan = Plan {
-        name: "beside tenant flood",
+        name: &format!("beside {name}"),
         warm_up_seconds: 0.0,
         settles: false,
         beside: Some(Background { tenant: &flooding, event_type: "bench.flood", load }),
         ..plan
     };
     let mut row = Box::pin(bench.measure(engine, &plan)).await?;
-    row.p99_ratio = ratio(alone_p99, &row);
-    row.notes.push(format!("the other tenant sent {:.0} events of its own", half * seconds));
-    add(report, row);
-    Ok(())
+    let accepted = if limited { share } else { half } * seconds;
+    row.notes.push(format!(
+        "the other tenant sent {:.0} events, of which about {accepted:.0} were accepted",
+        half * seconds
+    ));
+    engine.delete_tenant(&quiet).await?;
+    engine.delete_tenant(&flooding).await?;
+    Ok(Pair { alone, beside: row })
 }
 
 /// Many deliveries that wait for an endpoint with a rate leave at that rate.
@@ -211,8 +250,4 @@ async fn rate(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut Re
     add(report, row);
     // Until nothing arrives any more, which would count in what follows.
     bench.sink.wait_for(u64::MAX, Duration::from_secs(3)).await
-}
-
-fn ratio(alone_p99: f64, beside: &Row) -> Option<f64> {
-    (alone_p99 > 0.0).then(|| beside.balance.latency.p99_ms / alone_p99)
 }

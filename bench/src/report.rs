@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) dispatchers: usize,
     /// A row for each workload, in the order they ran.
     pub(crate) rows: Vec<Row>,
+    /// What bad neighbours do to a healthy endpoint.
+    pub(crate) isolation: Vec<Pairs>,
     /// How long it takes to read a large log.
     pub(crate) log: Vec<Read>,
     /// What subscriptions cost a fan-out.
@@ -67,6 +69,55 @@ pub(crate) struct Row {
     pub(crate) processes: Vec<ProcessRow>,
     /// Anything a reader must know about the row.
     pub(crate) notes: Vec<String>,
+}
+
+/// Pairs of rows: an endpoint alone, and beside a bad neighbour.
+#[derive(Debug, Serialize)]
+pub(crate) struct Pairs {
+    /// Beside whom.
+    pub(crate) neighbour: &'static str,
+    /// What the median of the ratios must not exceed.
+    pub(crate) bound: f64,
+    /// p99 alone, by pair.
+    pub(crate) p99_alone_ms: Vec<f64>,
+    /// p99 beside the neighbour, by pair.
+    pub(crate) p99_beside_ms: Vec<f64>,
+    /// p99 beside the neighbour as a multiple of p99 alone, by pair.
+    pub(crate) ratios: Vec<f64>,
+}
+
+impl Pairs {
+    pub(crate) fn new(neighbour: &'static str, bound: f64) -> Self {
+        Self { neighbour, bound, p99_alone_ms: Vec::new(), p99_beside_ms: Vec::new(), ratios: Vec::new() }
+    }
+
+    /// The pairs in a line; a pair that could not be compared is never within the bound.
+    fn text(&self) -> String {
+        let list = |values: &[f64], digits: usize| {
+            values.iter().map(|value| format!("{value:.digits$}")).collect::<Vec<_>>().join(", ")
+        };
+        let whole = !self.ratios.is_empty() && self.ratios.len() == self.p99_alone_ms.len();
+        let median = median(&self.ratios);
+        let verdict = if whole && median <= self.bound { "within" } else { "BEYOND" };
+        let (alone, beside) = (list(&self.p99_alone_ms, 1), list(&self.p99_beside_ms, 1));
+        let ratios = list(&self.ratios, 2);
+        format!(
+            "{:<22}p99 ms alone {alone}; beside {beside}; ratios {ratios}: median {median:.2}, {verdict} {}",
+            self.neighbour, self.bound
+        )
+    }
+}
+
+/// The middle one, or the mean of the two in the middle; 0 of nothing.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.as_slice() {
+        [] => 0.0,
+        all if all.len() % 2 == 1 => all[middle],
+        all => f64::midpoint(all[middle - 1], all[middle]),
+    }
 }
 
 /// One process's share of a workload.
@@ -172,6 +223,32 @@ impl Report {
                 balance.duplicated,
             );
         }
+        for pairs in &self.isolation {
+            let _ = writeln!(text, "{}", pairs.text());
+        }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(alone: &[f64], ratios: &[f64]) -> String {
+        let (p99_alone_ms, ratios) = (alone.to_vec(), ratios.to_vec());
+        Pairs { p99_alone_ms, ratios, ..Pairs::new("a neighbour", 1.5) }.text()
+    }
+
+    #[test]
+    fn a_single_disturbed_pair_does_not_decide_and_two_do() {
+        assert!(pairs(&[10.0; 3], &[0.9, 4.0, 1.1]).ends_with("ratios 0.90, 4.00, 1.10: median 1.10, within 1.5"));
+        assert!(pairs(&[10.0; 3], &[0.9, 4.0, 1.6]).ends_with("median 1.60, BEYOND 1.5"));
+        assert!(pairs(&[10.0; 2], &[1.0, 1.5]).ends_with("median 1.25, within 1.5"));
+    }
+
+    #[test]
+    fn a_pair_without_a_ratio_is_never_within_the_bound() {
+        assert!(pairs(&[0.0, 10.0, 10.0], &[1.0, 1.0]).ends_with("BEYOND 1.5"));
+        assert!(pairs(&[], &[]).ends_with("BEYOND 1.5"));
     }
 }

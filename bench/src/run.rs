@@ -131,6 +131,7 @@ async fn with_vhost(args: &RunArgs, amqp_url: &str, name: &str) -> anyhow::Resul
         processors: std::thread::available_parallelism().map_or(1, usize::from),
         dispatchers: args.dispatchers,
         rows: Vec::new(),
+        isolation: Vec::new(),
         log: Vec::new(),
         matching: Vec::new(),
     };
