@@ -19,7 +19,7 @@ use postrider_broker::{Broker, BrokerError, PublishError, Queue, SingleRoute, Si
 use postrider_model::delivery::Lane;
 use postrider_model::limits::{BUNDLE_MEMBERS_MAX, HOLD_MAX};
 use postrider_model::time::{Day, UnixMillis};
-use postrider_store::reconcile::{Overdue, Repaired};
+use postrider_store::reconcile::{Look, Looked, Overdue, Repaired};
 use postrider_store::{Store, StoreError};
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::AcceptedEvent;
@@ -42,12 +42,22 @@ const QUEUES: [Queue; 7] = [
 ];
 /// Days back that a delivery may be pending, and one for those that were decided late.
 const DAYS: i32 = 8;
-/// The share of the time that looking may take: one in so many.
+/// The share of the time that looking for undecided events may take: one in so many.
 const SHARE: u32 = 20;
+/// The same of looking for overdue deliveries, which reads whole days.
+const OVERDUE_SHARE: u32 = 100;
+/// A look at events shall take so long: short enough not to be noticed by anything that waits for a processor.
+const LOOK: Duration = Duration::from_millis(100);
+/// A look at events is broken off then.
+const LOOK_MAX: Duration = Duration::from_millis(1_000);
+/// What one look covers at least and at most, by when the events were accepted.
+const SLICE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(24 * 3_600));
+/// How much less the next look covers after one that was broken off.
+const BROKEN_OFF: u32 = 16;
 /// How often all events of a day are looked at, and not only those that came since the last look: for what was on record late.
-const WHOLE_DAY_EVERY: Duration = Duration::from_secs(3_600);
+const AGAIN_EVERY: Duration = Duration::from_secs(3_600);
 /// How far before the end of the last look the next one begins.
-const OVERLAP: Duration = Duration::from_secs(600);
+const OVERLAP: Duration = Duration::from_secs(10);
 /// After so many times [`ReconcileConfig::attempted_after`] a delivery is not believed to be held any more.
 const HELD_AT_LATEST: u32 = 4;
 
@@ -60,21 +70,44 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let singles = broker.singles();
-    let mut reconciler =
-        Reconciler { broker, store, singles, consumed, config, quiet: None, older: 0, days: HashMap::new() };
+    let mut reconciler = Reconciler {
+        broker,
+        store,
+        singles,
+        consumed,
+        config,
+        quiet: None,
+        older: 0,
+        days: HashMap::new(),
+        overdue_at: Instant::now(),
+    };
     let mut pause = reconciler.config.every;
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
         let begun = Instant::now();
         let look = reconciler.look().instrument(tracing::info_span!("reconcile"));
         let Some(looked) = stop.run_until_cancelled(look).await else { return };
-        pause = reconciler.config.every.max(begun.elapsed() * SHARE);
-        match looked {
-            // A full page: there may be more.
-            Ok(true) => pause = reconciler.config.page_every,
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "cannot reconcile now"),
-        }
+        let (ReconcileConfig { every, page_every, .. }, took) = (&reconciler.config, begun.elapsed());
+        pause = match looked {
+            Ok(Next::Repair) => *page_every,
+            Ok(Next::Look) => (*page_every).max(took * SHARE),
+            Ok(Next::Rest) => (*every).max(took * SHARE),
+            Err(error) => {
+                tracing::debug!(%error, "cannot reconcile now");
+                (*every).max(took * SHARE)
+            }
+        };
     }
+}
+
+/// What is to be done next; of two the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Next {
+    /// Nothing, for a while.
+    Rest,
+    /// There is more that was not looked at yet.
+    Look,
+    /// A full page was repaired: there may be more.
+    Repair,
 }
 
 /// Why a look came to nothing.
@@ -100,33 +133,85 @@ struct Reconciler {
     /// Which of the older days is looked at next.
     older: i32,
     days: HashMap<Day, Seen>,
+    /// When overdue deliveries are looked for next.
+    overdue_at: Instant,
 }
 
-/// The part of a day whose events were all found decided. A decision does not go away, so they need no second look, unless one was recorded
-/// late.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What came of a look at some events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    next: Next,
+    /// Whether all of them are decided; `None` when they are to be looked at once more at once.
+    decided: Option<bool>,
+}
+
+/// Events accepted from one moment on and before another.
+type Slice = (UnixMillis, UnixMillis);
+
+/// How far a day's events are known to be decided. A decision does not go away, so they need no second look, unless one was recorded late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Seen {
-    decided_until: Option<UnixMillis>,
-    /// When all of the day was looked at.
-    whole_at: Option<Instant>,
+    /// Where the next look at what is new begins.
+    new_from: UnixMillis,
+    /// Since when there are events that were given to fan-out and are not decided yet: where looking begins anew once it has come to the end.
+    doubtful_from: Option<UnixMillis>,
+    /// Where the pass over what is not new goes on.
+    again_from: UnixMillis,
+    /// When that pass began.
+    again_begun: Instant,
+    /// What the next look covers.
+    covers: Duration,
 }
 
 impl Seen {
-    /// Where the next look begins.
-    fn next_from(&self, day: Day, now: Instant) -> UnixMillis {
-        let recently = self.whole_at.is_some_and(|whole_at| now.duration_since(whole_at) < WHOLE_DAY_EVERY);
-        match self.decided_until {
-            Some(until) if recently => minus(until, OVERLAP).max(day.start()),
-            _ => day.start(),
-        }
+    fn nothing(day: Day, now: Instant) -> Self {
+        let begin = day.start();
+        Self { new_from: begin, doubtful_from: None, again_from: begin, again_begun: now, covers: SLICE.1 }
     }
 
-    /// A look from `from` to `until` found every event decided.
-    fn decided(&mut self, day: Day, (from, until): (UnixMillis, UnixMillis), now: Instant) {
-        if from <= day.start() {
-            self.whole_at = Some(now);
+    /// What to look at of what is new.
+    fn new_slice(&self, before: UnixMillis) -> Slice {
+        (self.new_from, self.new_from.plus(self.covers).min(before))
+    }
+
+    /// A slice of what is new was looked at; `decided` when nothing was found in it.
+    fn new_looked(&mut self, (from, until): Slice, before: UnixMillis, decided: bool) {
+        if !decided {
+            self.doubtful_from.get_or_insert(from);
         }
-        self.decided_until = Some(until);
+        if until < before {
+            self.new_from = until;
+            return;
+        }
+        let overlapping = minus(before, OVERLAP).max(self.new_from);
+        self.new_from = self.doubtful_from.take().map_or(overlapping, |doubtful| doubtful.min(overlapping));
+    }
+
+    /// What to look at again, if it is time.
+    fn again_slice(&mut self, day: Day, now: Instant) -> Option<Slice> {
+        if self.again_from >= self.new_from {
+            if now.duration_since(self.again_begun) < AGAIN_EVERY {
+                return None;
+            }
+            (self.again_from, self.again_begun) = (day.start(), now);
+        }
+        Some((self.again_from, self.again_from.plus(self.covers).min(self.new_from)))
+    }
+
+    /// How long the next look may take. The smallest slice is read in the end, however long that takes: so are days without an index by time.
+    fn within(&self) -> Duration {
+        if self.covers > SLICE.0 { LOOK_MAX } else { LOOK_MAX * 60 }
+    }
+
+    /// How long a look took decides what the next one covers; `None`: it was broken off.
+    fn took(&mut self, took: Option<Duration>) {
+        let covers = match took {
+            None => self.covers / BROKEN_OFF,
+            Some(took) if took > LOOK => self.covers.mul_f64(LOOK.as_secs_f64() / took.as_secs_f64()),
+            Some(took) if took < LOOK / 4 => self.covers * 2,
+            Some(_) => self.covers,
+        };
+        self.covers = covers.clamp(SLICE.0, SLICE.1);
     }
 }
 
@@ -145,24 +230,35 @@ struct Watermark {
 }
 
 impl Reconciler {
-    /// Looks once; true when there may be more to repair at once.
-    async fn look(&mut self) -> Result<bool, LookError> {
+    /// Looks once.
+    async fn look(&mut self) -> Result<Next, LookError> {
         let now = UnixMillis::now();
         let depths = self.depths().await.inspect_err(|_| self.quiet = None)?;
         self.quiet = still_quiet(self.quiet, depths.iter().all(|depth| *depth == 0), self.consumed.batches());
         if depths.iter().any(|depth| *depth > self.config.waiting_max) {
-            return Ok(false);
+            return Ok(Next::Rest);
         }
         let watermark = self.watermark(now);
-        let mut more = false;
         let there = self.store.partition_days().await?;
         self.days.retain(|day, _| there.contains(day));
-        for day in self.next_days(now.day(), &there) {
-            more |= self.undecided(day, watermark.decided).await?;
-            let on_lanes: u32 = depths.iter().sum();
-            more |= self.overdue(day, watermark.attempted, on_lanes).await?;
+        let days = self.next_days(now.day(), &there);
+        let mut next = Next::Rest;
+        for day in &days {
+            next = next.max(self.undecided(*day, watermark.decided).await?);
         }
-        Ok(more)
+        let begun = Instant::now();
+        if begun >= self.overdue_at {
+            let on_lanes: u32 = depths.iter().sum();
+            let mut more = false;
+            for day in days {
+                more |= self.overdue(day, watermark.attempted, on_lanes).await?;
+            }
+            if more {
+                return Ok(Next::Repair);
+            }
+            self.overdue_at = Instant::now() + begun.elapsed() * OVERDUE_SHARE;
+        }
+        Ok(next)
     }
 
     async fn depths(&self) -> Result<Vec<u32>, BrokerError> {
@@ -188,22 +284,48 @@ impl Reconciler {
         wanted.into_iter().filter(|day| there.contains(day)).collect()
     }
 
-    /// Gives events that nobody decided about to fan-out.
-    async fn undecided(&mut self, day: Day, watermark: UnixMillis) -> Result<bool, LookError> {
+    fn seen(&mut self, day: Day) -> &mut Seen {
+        self.days.entry(day).or_insert_with(|| Seen::nothing(day, Instant::now()))
+    }
+
+    /// Looks at the next events of a day: at what is new and, when there is no more of it, at some of the others again.
+    async fn undecided(&mut self, day: Day, watermark: UnixMillis) -> Result<Next, LookError> {
         let before = minus(watermark, self.config.decided_after);
-        if before < day.start() {
-            return Ok(false);
+        let new = self.seen(day).new_slice(before);
+        if new.0 >= new.1 {
+            return Ok(Next::Rest);
         }
-        let (page, now) = (self.config.page, Instant::now());
-        let from = self.days.entry(day).or_default().next_from(day, now);
-        let Some(undecided) = self.store.take_undecided(day, from, before, page).await? else { return Ok(false) };
-        if undecided.is_none() {
-            self.days.entry(day).or_default().decided(day, (from, before), now);
+        let found = self.look_at(day, new, before).await?;
+        let Some(decided) = found.decided else { return Ok(found.next) };
+        self.seen(day).new_looked(new, before, decided);
+        if new.1 < before {
+            return Ok(found.next.max(Next::Look));
         }
-        let events = undecided.events;
+        let Some(again) = self.seen(day).again_slice(day, Instant::now()) else { return Ok(found.next) };
+        let found = self.look_at(day, again, before).await?;
+        if found.decided.is_some() {
+            self.seen(day).again_from = again.1;
+        }
+        Ok(found.next)
+    }
+
+    /// Gives the events of a slice that nobody decided about to fan-out.
+    async fn look_at(&mut self, day: Day, (from, until): Slice, before: UnixMillis) -> Result<Found, LookError> {
+        let (page, within) = (self.config.page, self.seen(day).within());
+        let begun = Instant::now();
+        let look = Look { day, from, until, handed_out: before, within };
+        let (events, left_alone) = match self.store.take_undecided(look, page).await? {
+            Looked::Busy => return Ok(Found { next: Next::Rest, decided: None }),
+            Looked::TooLong => {
+                self.seen(day).took(None);
+                return Ok(Found { next: Next::Look, decided: None });
+            }
+            Looked::Undecided { events, left_alone } => (events, left_alone),
+        };
+        self.seen(day).took(Some(begun.elapsed()));
         let count = events.len();
         if count == 0 {
-            return Ok(false);
+            return Ok(Found { next: Next::Rest, decided: Some(!left_alone) });
         }
         let publish = async |(event, data): (AcceptedEvent, Bytes)| -> Result<(), LookError> {
             let member = Member::new(&event, data)?;
@@ -213,7 +335,10 @@ impl Reconciler {
         try_join_all(events.into_iter().map(publish)).await?;
         metrics::reconciled(Reconciled::Events, count);
         tracing::warn!(events = count, %day, "events on record that nobody decided about were given to fan-out again");
-        Ok(count == page as usize)
+        if count == page as usize {
+            return Ok(Found { next: Next::Repair, decided: None });
+        }
+        Ok(Found { next: Next::Rest, decided: Some(false) })
     }
 
     /// Puts pending deliveries whose message is gone into the outbox; the sweeper publishes them.
@@ -275,19 +400,68 @@ mod tests {
         assert!(still_quiet(quiet, false, 7).is_none());
     }
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn day() -> Day {
+        UnixMillis(1_800_000_000_000).day()
+    }
+
+    /// A time of the day, in minutes.
+    fn at(minutes: u32) -> UnixMillis {
+        day().start().plus(MINUTE * minutes)
+    }
+
+    #[test]
+    fn what_is_new_is_looked_at_once_but_for_an_overlap() {
+        let mut seen = Seen::nothing(day(), Instant::now());
+        assert_eq!(seen.new_slice(at(30)), (day().start(), at(30)));
+        seen.new_looked((day().start(), at(30)), at(30), true);
+        assert_eq!(seen.new_slice(at(31)), (minus(at(30), OVERLAP), at(31)));
+        seen.new_looked((minus(at(30), OVERLAP), at(31)), at(31), true);
+        assert_eq!(seen.new_slice(at(32)), (minus(at(31), OVERLAP), at(32)));
+    }
+
+    #[test]
+    fn a_long_stretch_is_looked_at_in_slices_and_an_undecided_one_does_not_hold_up_those_after_it() {
+        let mut seen = Seen { covers: MINUTE * 10, ..Seen::nothing(day(), Instant::now()) };
+        let before = at(25);
+        let mut slices = Vec::new();
+        for decided in [true, false, true] {
+            let slice = seen.new_slice(before);
+            slices.push(slice);
+            seen.new_looked(slice, before, decided);
+        }
+        assert_eq!(slices, [(at(0), at(10)), (at(10), at(20)), (at(20), at(25))]);
+        assert_eq!(seen.new_slice(at(26)), (at(10), at(20)), "what was not decided is looked at again after the last");
+    }
+
     #[test]
     fn what_was_found_decided_is_looked_at_again_once_an_hour_only() {
-        let (day, begun) = (UnixMillis(1_800_000_000_000).day(), Instant::now());
-        let at = |minutes: i64| UnixMillis(day.start().0 + 60_000 * minutes);
-        let later = |minutes: u64| begun + Duration::from_secs(60 * minutes);
-        let mut seen = Seen::default();
-        assert_eq!(seen.next_from(day, begun), day.start());
-        seen.decided(day, (day.start(), at(30)), begun);
-        assert_eq!(seen.next_from(day, later(1)), at(20));
-        seen.decided(day, (at(20), at(31)), later(1));
-        assert_eq!(seen.next_from(day, later(59)), at(21));
-        assert_eq!(seen.next_from(day, later(60)), day.start());
-        seen.decided(day, (day.start(), at(90)), later(60));
-        assert_eq!(seen.next_from(day, later(61)), at(80));
+        let begun = Instant::now();
+        let later = |minutes: u32| begun + MINUTE * minutes;
+        let mut seen = Seen { new_from: at(30), ..Seen::nothing(day(), begun) };
+        assert_eq!(seen.again_slice(day(), begun), Some((at(0), at(30))));
+        seen.again_from = at(30);
+        assert_eq!(seen.again_slice(day(), later(59)), None);
+        seen.covers = MINUTE * 20;
+        assert_eq!(seen.again_slice(day(), later(60)), Some((at(0), at(20))));
+        seen.again_from = at(20);
+        assert_eq!(seen.again_slice(day(), later(61)), Some((at(20), at(30))));
+    }
+
+    #[test]
+    fn a_slice_shrinks_with_the_time_it_takes_and_grows_again() {
+        let mut seen = Seen { covers: MINUTE * 16, ..Seen::nothing(day(), Instant::now()) };
+        seen.took(None);
+        assert_eq!((seen.covers, seen.within()), (MINUTE, LOOK_MAX));
+        seen.took(Some(LOOK * 2));
+        assert_eq!(seen.covers, MINUTE / 2);
+        seen.took(Some(LOOK / 2));
+        assert_eq!(seen.covers, MINUTE / 2);
+        seen.took(Some(LOOK / 5));
+        assert_eq!(seen.covers, MINUTE);
+        seen.took(Some(LOOK * 1_000));
+        assert_eq!(seen.covers, SLICE.0);
+        assert!(seen.within() > LOOK_MAX, "it has to end some time");
     }
 }

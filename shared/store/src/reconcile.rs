@@ -7,12 +7,14 @@
 //! Whether something is *missing* or merely late, the caller knows: it says before when a thing has to have happened.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, Lane, Trigger};
 use postrider_model::ids::{EventId, Generation, TenantId};
 use postrider_model::time::{Day, UnixMillis};
 use postrider_wire::messages::{AcceptedEvent, DeliveryTask};
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use crate::config::{bump, finish};
@@ -38,20 +40,35 @@ pub struct Overdue {
     pub held_max: usize,
 }
 
-/// Events that nobody decided about.
-#[derive(Debug)]
-pub struct Undecided {
-    /// Those to be given to fan-out, each with its `data`.
-    pub events: Vec<(AcceptedEvent, bytes::Bytes)>,
-    /// Whether there are others, which were given to it a short while ago.
-    pub left_alone: bool,
+/// Which events are looked at for [`Store::take_undecided`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// The day that they are stored under.
+    pub day: Day,
+    /// Accepted at or after this.
+    pub from: UnixMillis,
+    /// Accepted before this.
+    pub until: UnixMillis,
+    /// Those that were handed out at or after this are left alone.
+    pub handed_out: UnixMillis,
+    /// How long looking may take.
+    pub within: Duration,
 }
 
-impl Undecided {
-    /// Whether every event that was looked at is decided.
-    pub fn is_none(&self) -> bool {
-        self.events.is_empty() && !self.left_alone
-    }
+/// What a look found.
+#[derive(Debug)]
+pub enum Looked {
+    /// Nothing was looked at: another recorder is at it.
+    Busy,
+    /// Nothing was found in the time there was: fewer events must be looked at.
+    TooLong,
+    /// Events that nobody decided about.
+    Undecided {
+        /// Those to be given to fan-out, each with its `data`.
+        events: Vec<(AcceptedEvent, bytes::Bytes)>,
+        /// Whether there are others, which were given to it a short while ago.
+        left_alone: bool,
+    },
 }
 
 /// What became of overdue deliveries.
@@ -86,37 +103,40 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn has_overdue(&self, day: Day, before: UnixMillis) -> Result<bool, StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        modest(&tx, None).await?;
         let sql = format!("SELECT EXISTS (SELECT {OVERDUE})");
-        Ok(self.client().await?.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
+        Ok(tx.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
     }
 
-    /// Events of a day, accepted from `from` on and before `before`, that nobody has decided about, at most `limit`: each with its
-    /// `data`, as fan-out is to get it, in a new epoch. Those that were handed out at or after `before` are left alone. `None`:
-    /// another recorder is at it.
+    /// Those events of a look that nobody has decided about, at most `limit`: each with its `data`, as fan-out is to get it, in a
+    /// new epoch.
     ///
     /// # Errors
     /// The database's; nothing was changed then.
-    pub async fn take_undecided(
-        &self,
-        day: Day,
-        from: UnixMillis,
-        before: UnixMillis,
-        limit: u32,
-    ) -> Result<Option<Undecided>, StoreError> {
+    pub async fn take_undecided(&self, look: Look, limit: u32) -> Result<Looked, StoreError> {
+        let Look { day, from, until, handed_out, within } = look;
         let mut client = self.client().await?;
         let tx = client.transaction().await?;
         if !lock(&tx).await? {
-            return Ok(None);
+            return Ok(Looked::Busy);
         }
+        modest(&tx, Some(within)).await?;
         let undecided = "data IS NOT NULL AND NOT EXISTS (SELECT FROM decisions d
             WHERE d.tenant = e.tenant AND d.event_id = e.id AND d.event_day = e.event_day)";
         let sql = format!(
             "SELECT e.tenant, e.id, i.least_epoch, coalesce(i.created_at >= $2, false) AS given
              FROM events e LEFT JOIN interventions i ON i.target = {EVENT_TARGET}
-             WHERE e.event_day = $1 AND e.accepted_at >= $4 AND e.accepted_at < $2 AND {undecided}
+             WHERE e.event_day = $1 AND e.accepted_at >= $4 AND e.accepted_at < $5 AND {undecided}
              ORDER BY given, e.accepted_at LIMIT $3"
         );
-        let found = tx.query(&sql, &[&Date(day), &Ts(before), &i64::from(limit), &Ts(from)]).await?;
+        let found = tx.query(&sql, &[&Date(day), &Ts(handed_out), &i64::from(limit), &Ts(from), &Ts(until)]).await;
+        let found = match found {
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => return Ok(Looked::TooLong),
+            found => found?,
+        };
+        tx.batch_execute("SET LOCAL statement_timeout TO DEFAULT").await?;
         let mut left_alone = false;
         let mut epochs: HashMap<(TenantId, EventId), u32> = HashMap::new();
         for row in &found {
@@ -128,7 +148,7 @@ impl Store {
             epochs.insert((TenantId(row.col("tenant")?), row.parsed("id")?), epoch.saturating_add(1));
         }
         if epochs.is_empty() {
-            return Ok(Some(Undecided { events: Vec::new(), left_alone }));
+            return Ok(Looked::Undecided { events: Vec::new(), left_alone });
         }
         // Looked for without the counter's lock, and now looked at again under it: an expunge may have come in between.
         let version = bump(&tx).await?;
@@ -166,7 +186,7 @@ impl Store {
             taken.push((event, data.unwrap_or_default()));
         }
         finish(tx, version).await?;
-        Ok(Some(Undecided { events: taken, left_alone }))
+        Ok(Looked::Undecided { events: taken, left_alone })
     }
 
     /// Pending deliveries of a day (their own) whose attempt is overdue, at most `limit`: put into the outbox in a new epoch, or
@@ -185,6 +205,7 @@ impl Store {
         if !lock(&tx).await? {
             return Ok(None);
         }
+        modest(&tx, None).await?;
         let sql = format!("SELECT d.id, d.next_attempt_at {OVERDUE} ORDER BY d.next_attempt_at LIMIT $3");
         let count = i64::try_from(overdue.held_max.saturating_add(limit)).unwrap_or(i64::MAX);
         let rows = tx.query(&sql, &[&Date(day), &Ts(overdue.before), &count]).await?;
@@ -205,6 +226,16 @@ impl Store {
         finish(tx, version).await?;
         Ok(Some(repaired))
     }
+}
+
+/// What looks for something that is hardly ever there must not be noticed by those who deliver: one process, no compiling, and no
+/// statement longer than `within`.
+async fn modest(tx: &Transaction<'_>, within: Option<Duration>) -> Result<(), StoreError> {
+    tx.batch_execute("SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off").await?;
+    if let Some(within) = within {
+        tx.batch_execute(&format!("SET LOCAL statement_timeout = {}", within.as_millis().max(1))).await?;
+    }
+    Ok(())
 }
 
 async fn lock(tx: &Transaction<'_>) -> Result<bool, StoreError> {

@@ -7,7 +7,7 @@ use postrider_store::config::EndpointDraft;
 use postrider_store::feed::FeedScope;
 use postrider_store::intervention::InterventionReason;
 use postrider_store::outbox::OutboxEntry;
-use postrider_store::reconcile::{Overdue, Repaired};
+use postrider_store::reconcile::{Look, Looked, Overdue, Repaired};
 use postrider_wire::messages::AcceptedEvent;
 use std::time::Duration;
 
@@ -32,19 +32,45 @@ async fn an_event_without_a_decision_is_taken_once_in_a_new_epoch_and_again_when
     let decision = decision(&decided, vec![], 1);
     store.write(&batch(vec![lost.clone(), decided, young], vec![decision], vec![])).await.unwrap();
 
-    let take = async |from, before, limit| store.take_undecided(day, from, before, limit).await.unwrap().unwrap();
-    let begin = day.start();
-    assert!(take(ago(599), ago(60), 10).await.is_none(), "it is older");
-    let taken = take(begin, ago(60), 10).await.events;
-    assert_eq!(taken.len(), 1);
+    let all = Look { day, from: day.start(), until: ago(60), handed_out: ago(60), within: Duration::from_secs(60) };
+    let take = async |look| match store.take_undecided(look, 10).await.unwrap() {
+        Looked::Undecided { events, left_alone } => (events, left_alone),
+        other => panic!("{other:?}"),
+    };
+    for (from, until) in [(ago(599), ago(60)), (day.start(), ago(601))] {
+        let (events, left_alone) = take(Look { from, until, ..all }).await;
+        assert!(events.is_empty() && !left_alone, "it is older or younger");
+    }
+    let (taken, left_alone) = take(all).await;
+    assert_eq!((taken.len(), left_alone), (1, false));
     let (event, data) = &taken[0];
     assert_eq!((&event.id, event.epoch, &data[..]), (&lost.id, 1, &b"{\"a\":1}"[..]));
-    let again = take(begin, ago(60), 10).await;
-    assert!(again.events.is_empty() && again.left_alone && !again.is_none(), "it was taken just now, and is undecided");
-    let taken = take(begin, UnixMillis(UnixMillis::now().0 + 1), 1).await.events;
+    let (taken, left_alone) = take(all).await;
+    assert!(taken.is_empty() && left_alone, "it was taken just now, and is undecided");
+    let (taken, _) = take(Look { handed_out: UnixMillis(UnixMillis::now().0 + 1), ..all }).await;
     assert_eq!((&taken[0].0.id, taken[0].0.epoch), (&lost.id, 2));
     let intervention = &store.snapshot(FeedScope::DISPATCHER).await.unwrap().interventions[0];
     assert_eq!((intervention.least_epoch, intervention.reason), (2, InterventionReason::Superseded));
+}
+
+#[tokio::test]
+async fn a_look_that_takes_longer_than_it_may_finds_nothing_and_the_next_one_is_free_to() {
+    let fixture = Fixture::new("reconcile_too_long").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
+    let lost: Vec<AcceptedEvent> = (0..2_000).map(|_| event(tenant, ago(600))).collect();
+    let day = lost[0].event_day;
+    store.write(&batch(lost, vec![], vec![])).await.unwrap();
+    // As long as this goes on, whoever looks at events waits.
+    let mut client = fixture.sql().await;
+    let held = client.transaction().await.unwrap();
+    held.batch_execute("LOCK TABLE interventions").await.unwrap();
+    let look = Look { day, from: day.start(), until: ago(60), handed_out: ago(60), within: Duration::from_millis(50) };
+    let looked = store.take_undecided(look, 10).await.unwrap();
+    assert!(matches!(looked, Looked::TooLong), "{looked:?}");
+    held.rollback().await.unwrap();
+    let looked = store.take_undecided(Look { within: Duration::from_secs(60), ..look }, 10).await.unwrap();
+    let Looked::Undecided { events, .. } = looked else { panic!("{looked:?}") };
+    assert_eq!(events.len(), 10);
 }
 
 #[tokio::test]
