@@ -9,9 +9,11 @@
 //! # What it does not
 //! It cannot know of what was never recorded. `postrider audit` counts that.
 
+mod seen;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -26,6 +28,7 @@ use postrider_wire::messages::AcceptedEvent;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use self::seen::{Seen, Slice, minus};
 use crate::config::ReconcileConfig;
 use crate::consumed::Consumed;
 use crate::metrics::{self, Reconciled};
@@ -46,18 +49,6 @@ const DAYS: i32 = 8;
 const SHARE: u32 = 20;
 /// The same of looking for overdue deliveries, which reads whole days.
 const OVERDUE_SHARE: u32 = 100;
-/// A look at events shall take so long: short enough not to be noticed by anything that waits for a processor.
-const LOOK: Duration = Duration::from_millis(100);
-/// A look at events is broken off then.
-const LOOK_MAX: Duration = Duration::from_millis(1_000);
-/// What one look covers at least and at most, by when the events were accepted.
-const SLICE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(24 * 3_600));
-/// How much less the next look covers after one that was broken off.
-const BROKEN_OFF: u32 = 16;
-/// How often all events of a day are looked at, and not only those that came since the last look: for what was on record late.
-const AGAIN_EVERY: Duration = Duration::from_secs(3_600);
-/// How far before the end of the last look the next one begins.
-const OVERLAP: Duration = Duration::from_secs(10);
 /// After so many times [`ReconcileConfig::attempted_after`] a delivery is not believed to be held any more.
 const HELD_AT_LATEST: u32 = 4;
 
@@ -143,76 +134,6 @@ struct Found {
     next: Next,
     /// Whether all of them are decided; `None` when they are to be looked at once more at once.
     decided: Option<bool>,
-}
-
-/// Events accepted from one moment on and before another.
-type Slice = (UnixMillis, UnixMillis);
-
-/// How far a day's events are known to be decided. A decision does not go away, so they need no second look, unless one was recorded late.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    /// Where the next look at what is new begins.
-    new_from: UnixMillis,
-    /// Since when there are events that were given to fan-out and are not decided yet: where looking begins anew once it has come to the end.
-    doubtful_from: Option<UnixMillis>,
-    /// Where the pass over what is not new goes on.
-    again_from: UnixMillis,
-    /// When that pass began.
-    again_begun: Instant,
-    /// What the next look covers.
-    covers: Duration,
-}
-
-impl Seen {
-    fn nothing(day: Day, now: Instant) -> Self {
-        let begin = day.start();
-        Self { new_from: begin, doubtful_from: None, again_from: begin, again_begun: now, covers: SLICE.1 }
-    }
-
-    /// What to look at of what is new.
-    fn new_slice(&self, before: UnixMillis) -> Slice {
-        (self.new_from, self.new_from.plus(self.covers).min(before))
-    }
-
-    /// A slice of what is new was looked at; `decided` when nothing was found in it.
-    fn new_looked(&mut self, (from, until): Slice, before: UnixMillis, decided: bool) {
-        if !decided {
-            self.doubtful_from.get_or_insert(from);
-        }
-        if until < before {
-            self.new_from = until;
-            return;
-        }
-        let overlapping = minus(before, OVERLAP).max(self.new_from);
-        self.new_from = self.doubtful_from.take().map_or(overlapping, |doubtful| doubtful.min(overlapping));
-    }
-
-    /// What to look at again, if it is time.
-    fn again_slice(&mut self, day: Day, now: Instant) -> Option<Slice> {
-        if self.again_from >= self.new_from {
-            if now.duration_since(self.again_begun) < AGAIN_EVERY {
-                return None;
-            }
-            (self.again_from, self.again_begun) = (day.start(), now);
-        }
-        Some((self.again_from, self.again_from.plus(self.covers).min(self.new_from)))
-    }
-
-    /// How long the next look may take. The smallest slice is read in the end, however long that takes: so are days without an index by time.
-    fn within(&self) -> Duration {
-        if self.covers > SLICE.0 { LOOK_MAX } else { LOOK_MAX * 60 }
-    }
-
-    /// How long a look took decides what the next one covers; `None`: it was broken off.
-    fn took(&mut self, took: Option<Duration>) {
-        let covers = match took {
-            None => self.covers / BROKEN_OFF,
-            Some(took) if took > LOOK => self.covers.mul_f64(LOOK.as_secs_f64() / took.as_secs_f64()),
-            Some(took) if took < LOOK / 4 => self.covers * 2,
-            Some(_) => self.covers,
-        };
-        self.covers = covers.clamp(SLICE.0, SLICE.1);
-    }
 }
 
 /// There is nothing to read, and has not been since.
@@ -303,8 +224,8 @@ impl Reconciler {
         }
         let Some(again) = self.seen(day).again_slice(day, Instant::now()) else { return Ok(found.next) };
         let found = self.look_at(day, again, before).await?;
-        if found.decided.is_some() {
-            self.seen(day).again_from = again.1;
+        if let Some(decided) = found.decided {
+            self.seen(day).again_looked(again, decided);
         }
         Ok(found.next)
     }
@@ -382,10 +303,6 @@ fn still_quiet(before: Option<Quiet>, empty: bool, batches: u64) -> Option<Quiet
     }
 }
 
-fn minus(at: UnixMillis, by: Duration) -> UnixMillis {
-    UnixMillis(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,70 +315,5 @@ mod tests {
         assert_eq!(since(still_quiet(quiet, true, 7)), since(quiet));
         assert!(since(still_quiet(quiet, true, 8)) > since(quiet));
         assert!(still_quiet(quiet, false, 7).is_none());
-    }
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    fn day() -> Day {
-        UnixMillis(1_800_000_000_000).day()
-    }
-
-    /// A time of the day, in minutes.
-    fn at(minutes: u32) -> UnixMillis {
-        day().start().plus(MINUTE * minutes)
-    }
-
-    #[test]
-    fn what_is_new_is_looked_at_once_but_for_an_overlap() {
-        let mut seen = Seen::nothing(day(), Instant::now());
-        assert_eq!(seen.new_slice(at(30)), (day().start(), at(30)));
-        seen.new_looked((day().start(), at(30)), at(30), true);
-        assert_eq!(seen.new_slice(at(31)), (minus(at(30), OVERLAP), at(31)));
-        seen.new_looked((minus(at(30), OVERLAP), at(31)), at(31), true);
-        assert_eq!(seen.new_slice(at(32)), (minus(at(31), OVERLAP), at(32)));
-    }
-
-    #[test]
-    fn a_long_stretch_is_looked_at_in_slices_and_an_undecided_one_does_not_hold_up_those_after_it() {
-        let mut seen = Seen { covers: MINUTE * 10, ..Seen::nothing(day(), Instant::now()) };
-        let before = at(25);
-        let mut slices = Vec::new();
-        for decided in [true, false, true] {
-            let slice = seen.new_slice(before);
-            slices.push(slice);
-            seen.new_looked(slice, before, decided);
-        }
-        assert_eq!(slices, [(at(0), at(10)), (at(10), at(20)), (at(20), at(25))]);
-        assert_eq!(seen.new_slice(at(26)), (at(10), at(20)), "what was not decided is looked at again after the last");
-    }
-
-    #[test]
-    fn what_was_found_decided_is_looked_at_again_once_an_hour_only() {
-        let begun = Instant::now();
-        let later = |minutes: u32| begun + MINUTE * minutes;
-        let mut seen = Seen { new_from: at(30), ..Seen::nothing(day(), begun) };
-        assert_eq!(seen.again_slice(day(), begun), Some((at(0), at(30))));
-        seen.again_from = at(30);
-        assert_eq!(seen.again_slice(day(), later(59)), None);
-        seen.covers = MINUTE * 20;
-        assert_eq!(seen.again_slice(day(), later(60)), Some((at(0), at(20))));
-        seen.again_from = at(20);
-        assert_eq!(seen.again_slice(day(), later(61)), Some((at(20), at(30))));
-    }
-
-    #[test]
-    fn a_slice_shrinks_with_the_time_it_takes_and_grows_again() {
-        let mut seen = Seen { covers: MINUTE * 16, ..Seen::nothing(day(), Instant::now()) };
-        seen.took(None);
-        assert_eq!((seen.covers, seen.within()), (MINUTE, LOOK_MAX));
-        seen.took(Some(LOOK * 2));
-        assert_eq!(seen.covers, MINUTE / 2);
-        seen.took(Some(LOOK / 2));
-        assert_eq!(seen.covers, MINUTE / 2);
-        seen.took(Some(LOOK / 5));
-        assert_eq!(seen.covers, MINUTE);
-        seen.took(Some(LOOK * 1_000));
-        assert_eq!(seen.covers, SLICE.0);
-        assert!(seen.within() > LOOK_MAX, "it has to end some time");
     }
 }

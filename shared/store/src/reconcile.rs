@@ -229,7 +229,7 @@ impl Store {
 }
 
 /// What looks for something that is hardly ever there must not be noticed by those who deliver: one process, no compiling, and no
-/// statement longer than `within`.
+/// statement longer than `within`, where that is given.
 async fn modest(tx: &Transaction<'_>, within: Option<Duration>) -> Result<(), StoreError> {
     tx.batch_execute("SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off").await?;
     if let Some(within) = within {
