@@ -207,8 +207,12 @@ async fn tenant_flood(
         ..plan
     };
     let mut row = Box::pin(bench.measure(engine, &plan)).await?;
-    let limit = if limited { format!(", and may send {share:.0} a second") } else { String::new() };
-    row.notes.push(format!("the other tenant sent {:.0} events{limit}", half * seconds));
+    let (a_second, in_all) = bench.accepted_beside()?;
+    let limit = if limited { format!(", may send {share:.0} a second") } else { String::new() };
+    row.notes.push(format!(
+        "the other tenant wanted to send {:.0} events, {half:.0} a second{limit}; {a_second:.0} a second were accepted meanwhile, {in_all} in all",
+        half * seconds
+    ));
     engine.delete_tenant(&quiet).await?;
     engine.delete_tenant(&flooding).await?;
     Ok(Pair { alone, beside: row })

@@ -202,6 +202,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) beside: Option<Background<'a>>,
 }
 
+/// What a workload's own generator and the one beside it keep of accepted events.
+const LEDGER: &str = "generator.ledger";
+const LEDGER_BESIDE: &str = "beside.ledger";
+
 /// What is published beside a workload.
 pub(crate) struct Background<'a> {
     /// By whom.
@@ -326,12 +330,12 @@ impl Bench {
         load: &Load,
     ) -> anyhow::Result<(Generated, PathBuf)> {
         let types: Vec<&str> = plan.kinds.iter().map(|(event_type, _)| *event_type).collect();
-        self.generator(engine, plan.tenant, &types, load, "generator.ledger").await
+        self.generator(engine, plan.tenant, &types, load, LEDGER).await
     }
 
     async fn background(&self, engine: &Engine, plan: &Plan<'_>) -> anyhow::Result<()> {
         let Some(Background { tenant, event_type, load }) = &plan.beside else { return Ok(()) };
-        self.generator(engine, tenant, &[*event_type], load, "beside.ledger").await.map(drop)
+        self.generator(engine, tenant, &[*event_type], load, LEDGER_BESIDE).await.map(drop)
     }
 
     async fn generator(
@@ -350,6 +354,16 @@ impl Bench {
         }
         command.args(["--bytes", &self.event_bytes.to_string()]).args(load.arguments());
         Ok((part(command.arg("--ledger").arg(&ledger)).await?, ledger))
+    }
+
+    /// Events a second of the last [`Background`] that were accepted until the workload's own last was, and all that were in the end.
+    pub(crate) fn accepted_beside(&self) -> anyhow::Result<(f64, usize)> {
+        let own = ledger::read(&self.folder.join(LEDGER))?;
+        let beside = ledger::read(&self.folder.join(LEDGER_BESIDE))?;
+        let first = own.iter().map(|event| event.sent_ns).min().context("nothing was accepted")?;
+        let last = own.iter().map(|event| event.answered_ns).max().context("nothing was accepted")?;
+        let meanwhile = beside.iter().filter(|event| event.answered_ns <= last).count();
+        Ok((meanwhile as f64 / Duration::from_nanos(last.saturating_sub(first)).as_secs_f64(), beside.len()))
     }
 
     pub(crate) async fn balance(&self, ledger: &Path, routes: &[Vec<u16>]) -> anyhow::Result<Balance> {

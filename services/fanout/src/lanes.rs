@@ -7,9 +7,8 @@ use parking_lot::Mutex;
 use postrider_broker::Breakers;
 use postrider_model::delivery::Lane;
 use postrider_model::ids::EndpointId;
+use postrider_model::shares::Shares;
 use postrider_wire::messages::AcceptedEvent;
-
-use crate::shares::Shares;
 
 /// Endpoints of one event that the live lane takes at most. An event for more is a burst that all the others would wait behind,
 /// and where many of its endpoints are dead it would fill the live lane's budget before their breakers open.

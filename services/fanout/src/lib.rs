@@ -21,7 +21,6 @@ mod keys;
 mod lanes;
 pub mod matching;
 mod metrics;
-mod shares;
 mod tenant;
 
 use std::sync::Arc;

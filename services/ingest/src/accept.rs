@@ -45,6 +45,8 @@ pub(crate) struct Publisher {
     pub(crate) config_version: i64,
     /// The lane that its deliveries take.
     pub(crate) lane: Lane,
+    /// For how long the request was slowed: it is answered no later for that.
+    pub(crate) waited: Duration,
 }
 
 impl Publisher {
@@ -143,7 +145,8 @@ impl Accepter {
         // A head of strings and numbers can always be written; a refusal is what the caller could do something about.
         let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
             .map_err(|_| PublishError::Refused)?;
-        self.bundler.submit_within(vec![member], self.confirm_timeout).instrument(span).await?;
+        let confirm_timeout = self.confirm_timeout.saturating_sub(publisher.waited);
+        self.bundler.submit_within(vec![member], confirm_timeout).instrument(span).await?;
         number.confirm();
         Ok(())
     }

@@ -72,7 +72,8 @@ pub(crate) async fn publish_batch(
 }
 
 async fn publish_one(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let publisher = ingest.admit(headers, 1)?;
+    let mut publisher = ingest.admit(headers)?;
+    ingest.charge(&mut publisher, 1).await?;
     let key = idempotency_key(headers)?;
     let body = read_body(body, EVENT_BYTES_MAX).await?;
     let event = match cloudevents::over_http(headers)? {
@@ -89,7 +90,7 @@ async fn publish_one(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Result
 }
 
 async fn publish_many(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let publisher = ingest.admit(headers, 0)?;
+    let mut publisher = ingest.admit(headers)?;
     if headers.contains_key("idempotency-key") {
         return Err(Problem::bad_request(
             "a batch takes idempotency_key in each event, not the Idempotency-Key header",
@@ -101,7 +102,7 @@ async fn publish_many(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Resul
         let detail = format!("1 to {BATCH_EVENTS_MAX} events, got {}", batch.events.len());
         return Err(Problem::invalid_field("/events", detail));
     }
-    ingest.charge(&publisher, batch.events.len())?;
+    ingest.charge(&mut publisher, batch.events.len()).await?;
     let trace = trace(headers);
     let mut accepting: FuturesOrdered<_> =
         batch.events.iter().map(|json| accept_member(ingest, &publisher, json.get().as_bytes(), trace)).collect();

@@ -39,7 +39,8 @@ impl Tenant {
     fn publisher(&self, tenant: TenantId, config_version: i64) -> Result<Publisher, Problem> {
         let profile = self.profile.clone().ok_or_else(profile_not_loaded)?;
         let (enforces_catalog, event_types) = (self.enforces_catalog, Arc::clone(&self.event_types));
-        Ok(Publisher { tenant, profile, enforces_catalog, event_types, config_version, lane: Lane::Live })
+        let (lane, waited) = (Lane::Live, Duration::ZERO);
+        Ok(Publisher { tenant, profile, enforces_catalog, event_types, config_version, lane, waited })
     }
 }
 

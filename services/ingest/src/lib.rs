@@ -2,8 +2,8 @@
 //! safe.
 //!
 //! It owns the front door: who may publish (`keys`), what an event must look like (`event`, written as `request` or as
-//! `cloudevents`; `catalog` where the tenant says more), what a repeat is (`idempotency`), how much may come in (`pressure`, the tenant's rate), and what comes
-//! from the exchange ([`Intake`]).
+//! `cloudevents`; `catalog` where the tenant says more), what a repeat is (`idempotency`), how much may come in (`pressure`, the tenant's rate, `brake`), and what
+//! comes from the exchange ([`Intake`]).
 //!
 //! # What it promises
 //! - 202 means that a quorum queue confirmed the event. 503 comes within 5 s and means "unknown: repeat it under the same
@@ -15,6 +15,7 @@
 //! It does not know endpoints, and it does not write to the database.
 
 mod accept;
+mod brake;
 mod catalog;
 mod cloudevents;
 mod config;
@@ -38,6 +39,7 @@ use axum::http::{HeaderMap, header};
 use axum::routing::post;
 use postrider_broker::{Broker, BundlerOptions, Route};
 use postrider_profiles::{Mappings, Profiles};
+use postrider_runtime::cpu_pressure::CpuPressure;
 use postrider_runtime::health::Check;
 use postrider_runtime::problem::Problem;
 use postrider_store::Store;
@@ -47,6 +49,7 @@ pub use crate::config::Config;
 pub use crate::intake::Intake;
 
 use crate::accept::{Accepter, Publisher};
+use crate::brake::Brake;
 use crate::idempotency::Remembered;
 use crate::keys::Keys;
 use crate::numbers::Numbers;
@@ -71,6 +74,7 @@ pub struct Deps {
 pub(crate) struct Ingest {
     pub(crate) keys: Arc<Keys>,
     pub(crate) pressure: Arc<Pressure>,
+    pub(crate) brake: Brake,
     pub(crate) accepter: Accepter,
 }
 
@@ -88,6 +92,9 @@ pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> (Router, I
         stop.clone().run_until_cancelled_owned(async move { watched.watch(watching_broker, depth_max).await }),
     );
 
+    let cpu_pressure = CpuPressure::default();
+    tokio::spawn(cpu_pressure.clone().watch(stop.clone()));
+
     let options = BundlerOptions { queue_max: config.waiting_max, persist_forever: false, ..BundlerOptions::default() };
     let bundler = broker.bundler(Route::Accepted, options);
     let remembered = Remembered::new(config.remembered_ids, store);
@@ -95,7 +102,7 @@ pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> (Router, I
     let (reporting, singles) = (Arc::clone(&numbers), broker.singles());
     tokio::spawn(async move { reporting.report_now_and_then(singles, stop).await });
     let accepter = Accepter::new(bundler, remembered, config.confirm_timeout, numbers);
-    let ingest = Arc::new(Ingest { keys, pressure, accepter });
+    let ingest = Arc::new(Ingest { keys, pressure, brake: Brake::new(cpu_pressure), accepter });
     let routes = Router::new()
         .route(handlers::PUBLISH, post(handlers::publish))
         .route(handlers::PUBLISH_BATCH, post(handlers::publish_batch))
@@ -104,16 +111,18 @@ pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> (Router, I
 }
 
 impl Ingest {
-    /// Lets a request in: its key, the pressure behind, and `events` of its tenant's rate.
-    fn admit(&self, headers: &HeaderMap, events: usize) -> Result<Publisher, Problem> {
+    /// Lets a request in: its key, and the pressure behind.
+    fn admit(&self, headers: &HeaderMap) -> Result<Publisher, Problem> {
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let publisher = self.keys.publisher(authorization)?;
         self.pressure.check()?;
-        self.charge(&publisher, events)?;
         Ok(publisher)
     }
 
-    fn charge(&self, publisher: &Publisher, events: usize) -> Result<(), Problem> {
-        self.keys.charge(publisher.tenant, events).inspect_err(|_| metrics::limited())
+    /// Charges a request's events to its tenant's rate and share.
+    async fn charge(&self, publisher: &mut Publisher, events: usize) -> Result<(), Problem> {
+        self.keys.charge(publisher.tenant, events).inspect_err(|_| metrics::limited())?;
+        publisher.waited = self.brake.wait(publisher.tenant, events).await?;
+        Ok(())
     }
 }

@@ -7,6 +7,10 @@ pub(crate) fn describe() {
     describe_counter!("postrider_ingest_events_total", "events answered with 202, by whether they were repeats");
     describe_counter!("postrider_ingest_unconfirmed_total", "events answered with 503 because no confirm came in time");
     describe_counter!("postrider_ingest_limited_total", "requests answered with 429");
+    describe_counter!(
+        "postrider_ingest_slowed_total",
+        "requests of tenants beyond their share that waited for a moment"
+    );
     describe_gauge!("postrider_ingest_config_version", "version of the configuration in force here");
     describe_counter!(
         "postrider_ingest_intake_messages_total",
@@ -21,6 +25,7 @@ pub(crate) fn describe() {
     }
     counter!("postrider_ingest_unconfirmed_total").increment(0);
     counter!("postrider_ingest_limited_total").increment(0);
+    counter!("postrider_ingest_slowed_total").increment(0);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]
@@ -38,6 +43,10 @@ pub(crate) fn refused() {
 
 pub(crate) fn limited() {
     counter!("postrider_ingest_limited_total").increment(1);
+}
+
+pub(crate) fn slowed() {
+    counter!("postrider_ingest_slowed_total").increment(1);
 }
 
 /// What became of a message from the exchange.

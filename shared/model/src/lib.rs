@@ -37,5 +37,6 @@ pub mod payload_filter;
 pub mod pushover;
 pub mod replay;
 pub mod retry;
+pub mod shares;
 pub mod subscription;
 pub mod time;

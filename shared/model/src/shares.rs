@@ -1,30 +1,28 @@
-//! Each tenant's share of the live lane. What a tenant sends beyond its share takes the bulk lane, so that a burst of one
-//! tenant waits behind itself and not before the others.
+//! Each tenant's share, so that a burst of one tenant waits behind itself and not before the others.
 //!
 //! # How it is decided
-//! By what tenants cause, in deliveries (an event for a hundred endpoints weighs a hundred), as seen by this fan-out over the
-//! last seconds:
+//! By what tenants cause, as seen by this process over the last seconds:
 //! - a tenant that is alone has no share to keep to: there is nobody whom it could delay;
 //! - else its share is [`TIMES_THE_OTHERS`] the mean rate of the other active tenants, and at least [`SHARE_MIN`];
-//! - a token bucket of that rate, one second deep, lets deliveries into the live lane; what finds it empty goes to bulk.
+//! - a token bucket of that rate, one second deep, tells what is within the share.
 //!
-//! Decided here rather than by ingest, because only here the number of deliveries is known, and because here events that came
-//! by HTTP and by the exchange meet. Several fan-outs divide everybody's events alike, so that shares stay in proportion;
-//! only the least share counts for each of them.
+//! Ingest counts events and slows the producers of what is beyond while processors are short. Fan-out counts deliveries (an event
+//! for a hundred endpoints weighs a hundred; only there the number is known, and there events that came by HTTP and by the exchange
+//! meet) and gives what is beyond to the bulk lane. Several processes divide everybody's events alike, so that shares stay in
+//! proportion; only the least share counts for each of them.
 //!
 //! # What it does not
-//! It refuses nothing (`events_per_second` does, at ingest), and the bulk lane is no punishment: it has a budget of its own,
-//! and deliveries in it are late only where there are more than that.
+//! It refuses nothing (`events_per_second` does, at ingest), and what is beyond a share is late only where there is too much of it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use postrider_model::ids::TenantId;
+use crate::ids::TenantId;
 
-/// Deliveries a second that any tenant may always send to the live lane.
-const SHARE_MIN: f64 = 200.0;
+/// Events or deliveries a second that are within any tenant's share.
+pub const SHARE_MIN: f64 = 200.0;
 /// A share as a multiple of what the other tenants cause on average.
-const TIMES_THE_OTHERS: f64 = 2.0;
+pub const TIMES_THE_OTHERS: f64 = 2.0;
 /// How long what happened counts: rates are averages that fade with this time.
 const FADES_IN: Duration = Duration::from_secs(5);
 /// A tenant without an event for so long is not active.
@@ -35,16 +33,16 @@ const FORGET_EVERY: Duration = Duration::from_secs(1);
 /// One active tenant.
 #[derive(Debug)]
 struct Recent {
-    /// Deliveries a second, as of `at`.
+    /// What it causes a second, as of `at`.
     rate: f64,
-    /// What it may still send to the live lane at once, as of `at`; below zero by an event with many deliveries.
+    /// What it may still cause at once, as of `at`; below zero by an event with many deliveries.
     tokens: f64,
     at: Instant,
 }
 
 /// All active tenants.
 #[derive(Debug)]
-pub(crate) struct Shares {
+pub struct Shares {
     tenants: HashMap<TenantId, Recent>,
     /// The sum of all rates, as of `at`: they fade alike, so their sum fades as they do.
     rate: f64,
@@ -57,17 +55,18 @@ fn faded(rate: f64, since: Instant, now: Instant) -> f64 {
 }
 
 impl Shares {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// Of nobody.
+    pub fn new(now: Instant) -> Self {
         Self { tenants: HashMap::new(), rate: 0.0, at: now, forgotten_at: now }
     }
 
-    /// Charges deliveries to a tenant; tells whether they are within its share.
-    pub(crate) fn charge(&mut self, tenant: TenantId, deliveries: usize, now: Instant) -> bool {
+    /// Charges events or deliveries to a tenant; tells whether they are within its share.
+    pub fn charge(&mut self, tenant: TenantId, count: usize, now: Instant) -> bool {
         self.forget_inactive(now);
-        let deliveries = f64::from(u32::try_from(deliveries).unwrap_or(u32::MAX));
+        let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         let others = self.tenants.len() - usize::from(self.tenants.contains_key(&tenant));
         let all = faded(self.rate, self.at, now);
-        let added = deliveries / FADES_IN.as_secs_f64();
+        let added = count / FADES_IN.as_secs_f64();
         (self.rate, self.at) = (all + added, now);
         let recent = self.tenants.entry(tenant).or_insert(Recent { rate: 0.0, tokens: f64::MAX, at: now });
         let own = faded(recent.rate, recent.at, now);
@@ -84,7 +83,7 @@ impl Shares {
         recent.tokens = (recent.tokens + share * passed).min(share);
         let within = recent.tokens > 0.0;
         if within {
-            recent.tokens -= deliveries;
+            recent.tokens -= count;
         }
         within
     }
@@ -103,7 +102,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Deliveries of each tenant that took the live lane, and all, in the last of `seconds`, when each causes so many a second.
+    /// What of each tenant was within its share, and all, in the last of `seconds`, when each causes so many a second.
     fn last_second(seconds: u32, rates: &[u32]) -> Vec<(u32, u32)> {
         let start = Instant::now();
         let mut shares = Shares::new(start);
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_flood_sends_beyond_its_share_goes_to_the_bulk_lane_and_nobody_elses_does() {
+    fn what_a_flood_sends_is_beyond_its_share_and_nothing_of_the_others_is() {
         let counts = last_second(20, &[1_000, 100, 100]);
         assert!((190..=260).contains(&counts[0].0), "{counts:?}");
         assert_eq!(counts[1..], [(100, 100), (100, 100)]);
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_with_many_deliveries_weighs_as_much_as_many_events() {
+    fn one_that_causes_much_at_once_weighs_as_much_as_many() {
         let (now, tenant) = (Instant::now(), TenantId::generate());
         let mut shares = Shares::new(now);
         shares.charge(TenantId::generate(), 1, now);
