@@ -23,7 +23,7 @@ const DEAD: u32 = 1_000;
 /// The rate of the endpoint that many deliveries wait for.
 const RATE: f64 = 10.0;
 /// How often each is measured, alone and beside.
-const PAIRS: usize = 3;
+const PAIRS: usize = 5;
 /// A healthy endpoint's p99 beside a bad neighbour, as a multiple of its p99 alone, at most.
 const BOUND: f64 = 1.5;
 /// The same for a tenant that keeps to its share beside one that does not.

@@ -97,7 +97,7 @@ impl RunArgs {
                 closed: 10.0,
                 open: 15.0,
                 warm_up: 4.0,
-                timeout: 10,
+                timeout: 5,
                 replayed: 100_000,
                 logged: 10_000_000,
                 waiting: 10_000,

@@ -13,6 +13,8 @@ pub struct Config {
     pub remembered_ids: u64,
     /// Messages in any one inner queue beyond which new events are refused with 503.
     pub inner_depth_max: u32,
+    /// The machine's CPU pressure, 0 to 1, from which on requests of tenants beyond their share wait; 1: never.
+    pub brake_from: f64,
 }
 
 impl Default for Config {
@@ -22,6 +24,7 @@ impl Default for Config {
             waiting_max: 20_000,
             remembered_ids: 200_000,
             inner_depth_max: 2_000_000,
+            brake_from: 0.3,
         }
     }
 }

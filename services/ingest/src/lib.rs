@@ -102,7 +102,7 @@ pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> (Router, I
     let (reporting, singles) = (Arc::clone(&numbers), broker.singles());
     tokio::spawn(async move { reporting.report_now_and_then(singles, stop).await });
     let accepter = Accepter::new(bundler, remembered, config.confirm_timeout, numbers);
-    let ingest = Arc::new(Ingest { keys, pressure, brake: Brake::new(cpu_pressure), accepter });
+    let ingest = Arc::new(Ingest { keys, pressure, brake: Brake::new(cpu_pressure, config.brake_from), accepter });
     let routes = Router::new()
         .route(handlers::PUBLISH, post(handlers::publish))
         .route(handlers::PUBLISH_BATCH, post(handlers::publish_batch))
@@ -121,8 +121,8 @@ impl Ingest {
 
     /// Charges a request's events to its tenant's rate and share.
     async fn charge(&self, publisher: &mut Publisher, events: usize) -> Result<(), Problem> {
-        self.keys.charge(publisher.tenant, events).inspect_err(|_| metrics::limited())?;
+        // First: to refuse a flood costs nearly as much as to take it.
         publisher.waited = self.brake.wait(publisher.tenant, events).await?;
-        Ok(())
+        self.keys.charge(publisher.tenant, events).inspect_err(|_| metrics::limited())
     }
 }

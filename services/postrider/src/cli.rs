@@ -1,8 +1,8 @@
 //! The command line: a subcommand per service, and the tools around them. `--help` is the reference of all settings.
 
 use postrider_runtime::config::{
-    AmqpArgs, Checked, ConfigError, DatabaseArgs, EgressArgs, HttpArgs, KeysArgs, MappingsArgs, MasterKeysArgs,
-    ProfilesArgs, ReconcileArgs, RetentionArgs, check_all,
+    AmqpArgs, BrakeArgs, Checked, ConfigError, DatabaseArgs, EgressArgs, HttpArgs, KeysArgs, MappingsArgs,
+    MasterKeysArgs, ProfilesArgs, ReconcileArgs, RetentionArgs, check_all,
 };
 
 /// Postrider delivers webhooks: events in, signed requests out, retried, on record.
@@ -60,6 +60,8 @@ pub(crate) struct IngestArgs {
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
     pub(crate) mappings: MappingsArgs,
+    #[command(flatten)]
+    pub(crate) brake: BrakeArgs,
 }
 
 /// What the dispatcher needs besides.
@@ -104,6 +106,8 @@ pub(crate) struct AllArgs {
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
     pub(crate) mappings: MappingsArgs,
+    #[command(flatten)]
+    pub(crate) brake: BrakeArgs,
     #[command(flatten)]
     pub(crate) keys: KeysArgs,
     #[command(flatten)]
@@ -186,7 +190,7 @@ impl Command {
         match self {
             Self::Ingest(args) => {
                 groups.extend(args.service.groups());
-                groups.push(&args.mappings);
+                groups.extend([&args.mappings as &dyn Checked, &args.brake]);
             }
             Self::Fanout(service) => groups.extend(service.groups()),
             Self::Dispatcher(args) => {
@@ -203,7 +207,7 @@ impl Command {
             }
             Self::All(args) => {
                 groups.extend(args.service.groups());
-                groups.extend([&args.mappings as &dyn Checked, &args.keys, &args.master_keys]);
+                groups.extend([&args.mappings as &dyn Checked, &args.brake, &args.keys, &args.master_keys]);
                 groups.extend([&args.egress as &dyn Checked, &args.retention, &args.reconcile]);
             }
             Self::Migrate(args) => groups.push(&args.database),

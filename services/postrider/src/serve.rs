@@ -6,7 +6,7 @@ use axum::Router;
 use postrider_egress::AddressGuard;
 use postrider_profiles::Mappings;
 use postrider_recorder::ReconcileConfig;
-use postrider_runtime::config::{EgressArgs, KeysArgs, ReconcileArgs, RetentionArgs};
+use postrider_runtime::config::{BrakeArgs, EgressArgs, KeysArgs, ReconcileArgs, RetentionArgs};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Command, MigrateArgs};
@@ -20,7 +20,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         Command::Ingest(args) => {
             let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
             let Some(mut process) = Process::start(service, &args.service, None, stop).await? else { return Ok(()) };
-            let routes = ingest(&mut process, mappings);
+            let routes = ingest(&mut process, mappings, &args.brake);
             process.run(routes).await
         }
         Command::Fanout(args) => {
@@ -49,7 +49,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
             let keys = Some(&args.master_keys);
             let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = ingest(&mut process, mappings).merge(api(&process, &args.keys, &args.egress));
+            let routes = ingest(&mut process, mappings, &args.brake).merge(api(&process, &args.keys, &args.egress));
             fanout(&mut process);
             dispatcher(&mut process, &args.egress)?;
             recorder(&mut process, &args.retention, &args.reconcile);
@@ -60,7 +60,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
     }
 }
 
-fn ingest(process: &mut Process, mappings: Arc<Mappings>) -> Router {
+fn ingest(process: &mut Process, mappings: Arc<Mappings>, brake: &BrakeArgs) -> Router {
     let shared = &process.shared;
     let deps = postrider_ingest::Deps {
         broker: shared.broker.clone(),
@@ -69,7 +69,8 @@ fn ingest(process: &mut Process, mappings: Arc<Mappings>) -> Router {
         mappings,
         ready: shared.health.check("ingest configuration"),
     };
-    let (routes, intake) = postrider_ingest::start(&postrider_ingest::Config::default(), deps, process.http_stop());
+    let config = postrider_ingest::Config { brake_from: brake.from, ..Default::default() };
+    let (routes, intake) = postrider_ingest::start(&config, deps, process.http_stop());
     process.role("intake", |stop| intake.run(stop));
     routes
 }

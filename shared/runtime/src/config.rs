@@ -6,6 +6,7 @@
 //! nor [`Checked::summary`] shows them.
 
 mod amqp;
+mod brake;
 mod database;
 mod egress;
 mod http;
@@ -16,6 +17,7 @@ mod reconcile;
 mod values;
 
 pub use amqp::AmqpArgs;
+pub use brake::BrakeArgs;
 pub use database::{DatabaseArgs, RetentionArgs};
 pub use egress::{EgressArgs, OptionalSecret};
 pub use http::HttpArgs;

@@ -24,10 +24,12 @@ struct Command {
     profiles: ProfilesArgs,
     #[command(flatten)]
     mappings: MappingsArgs,
+    #[command(flatten)]
+    brake: BrakeArgs,
 }
 
 impl Command {
-    fn settings(&self) -> [&dyn Checked; 9] {
+    fn settings(&self) -> [&dyn Checked; 10] {
         [
             &self.http,
             &self.amqp,
@@ -38,6 +40,7 @@ impl Command {
             &self.master_keys,
             &self.profiles,
             &self.mappings,
+            &self.brake,
         ]
     }
 }
@@ -79,6 +82,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(command.egress.connect_timeout.as_secs(), 10);
     assert_eq!(command.http.drain_timeout.as_secs(), 70);
     assert!(command.profiles.directory.is_none());
+    assert_eq!(command.brake.from, 0.3);
 }
 
 #[test]
@@ -104,6 +108,10 @@ fn what_cannot_be_used_is_named() {
     refused(&["--listen=here"], "--listen");
     refused(&["--egress-allow=10.0.0.0/33"], "10.0.0.0/33");
     refused(&["--retention-days=0"], "retention-days");
+    for wrong in ["-0.1", "1.1", "NaN", "inf"] {
+        refused(&[&format!("--brake-from={wrong}")], "POSTRIDER_BRAKE_FROM: 0 to 1, got");
+    }
+    refused(&["--brake-from=much"], "brake-from");
     refused(&["--egress-connect-timeout=0s"], "POSTRIDER_EGRESS_CONNECT_TIMEOUT");
     refused(&["--egress-connect-timeout=soon"], "egress-connect-timeout");
     refused(&["--egress-proxy=socks5://proxy"], "POSTRIDER_EGRESS_PROXY");

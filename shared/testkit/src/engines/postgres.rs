@@ -92,6 +92,9 @@ impl Postgres {
             "unix_socket_directories=",
             "max_connections=300",
             "shared_buffers=128MB",
+            // Under load a checkpoint would come every minute or two, and each slows what shares the disk.
+            "max_wal_size=4GB",
+            "checkpoint_timeout=15min",
             "timezone=UTC",
             "log_timezone=UTC",
         ] {
