@@ -1,4 +1,4 @@
-//! The brake: while processors are short, the producers of a tenant beyond its share wait a moment before they are read.
+//! The brake: while processors are short, the requests of a tenant beyond its share wait a moment.
 //!
 //! Lanes keep what is delivered apart, but accepting, deciding and recording share the machine too. A producer that waits for its answer
 //! sends less, so that a flood takes what the others leave. Nothing is refused for it and nothing accepted is late; who is within its share,
@@ -21,7 +21,7 @@ use crate::metrics;
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// They wait that long at so much more pressure than where they begin to wait.
 const PRESSURE_MORE: f64 = 0.2;
-/// Requests that wait at once at most, each of which is a connection whose body has not been read.
+/// Events that wait at once at most. A single one has not been read yet; a batch has, for it had to be counted.
 const WAITING_MAX: usize = 4_096;
 
 /// Who is slowed, and for how long.
@@ -48,10 +48,9 @@ impl Brake {
         if wait.is_zero() {
             return Ok(wait);
         }
-        let Ok(_waiting) = self.waiting.try_acquire() else {
+        let Ok(_waiting) = self.waiting.try_acquire_many(u32::try_from(events).unwrap_or(u32::MAX)) else {
             metrics::limited();
-            let detail =
-                "the tenant sends more than its share, processors are short, and too many of its requests wait already";
+            let detail = "the tenant sends more than its share, processors are short, and too many events wait already";
             return Err(Problem::too_many_requests(detail, WAIT_MAX));
         };
         metrics::slowed();
@@ -115,6 +114,7 @@ mod tests {
         let waits = join_all((0..=WAITING_MAX).map(|_| brake.wait(flooding, 1))).await;
         let refused: Vec<&Problem> = waits.iter().filter_map(|wait| wait.as_ref().err()).collect();
         assert_eq!(refused.len(), 1);
+        assert!(brake.wait(flooding, WAITING_MAX + 1).await.is_err(), "a batch counts by its events");
         assert_eq!((refused[0].status, refused[0].retry_after_seconds), (429, Some(2)));
         assert_eq!(brake.wait(quiet, 1).await.unwrap(), Duration::ZERO);
     }
