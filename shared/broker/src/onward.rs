@@ -1,8 +1,8 @@
 //! Deliveries that go on: to the ladder for a retry or until their turn, or to another lane.
 //!
-//! Those for the same place that are handed over within [`GATHER`] share messages. An endpoint that is down, or that many wait
-//! for, sends thousands to the same few rungs: alone in their messages they would cost the broker many times as much,
-//! on the way to the rung, from there to the lane, and to the consumer.
+//! Those for the same place that are handed over within some milliseconds ([`Place::gather`]) share messages. An endpoint that
+//! is down, or that many wait for, sends thousands to the same few rungs: alone in their messages they would cost the broker
+//! many times as much, on the way to the rung, from there to the lane, and to the consumer.
 //!
 //! Pipelined, and sent again until confirmed.
 
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lapin::types::ShortString;
 use postrider_model::delivery::Lane;
+use postrider_model::limits::BUNDLE_MEMBERS_MAX;
 use postrider_wire::bundle::Member;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -25,6 +26,9 @@ use crate::topology::{DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
 /// How long the first of those that go on waits for company. Nobody waits for a rung's least delay to be kept to the millisecond,
 /// and a lane that it moves to is no faster.
 const GATHER: Duration = Duration::from_millis(10);
+/// The same where they come back to the slow lane after a while: what an endpoint that does not answer costs the others is
+/// mostly this. Not so where they leave the live lane, whose messages behind them cannot be acknowledged together meanwhile.
+const GATHER_SLOW: Duration = Duration::from_millis(100);
 /// Members not confirmed at most; beyond, [`Onward::publish`] waits.
 const UNCONFIRMED_MAX: usize = 1_024;
 
@@ -43,6 +47,14 @@ pub enum Place {
 }
 
 impl Place {
+    /// How long the first that goes there waits for company.
+    fn gather(self) -> Duration {
+        match self {
+            Self::Rung { lane: Lane::Slow, .. } => GATHER_SLOW,
+            Self::Rung { .. } | Self::Lane(_) => GATHER,
+        }
+    }
+
     fn address(self) -> (&'static str, ShortString, Option<Rung>) {
         match self {
             Self::Lane(lane) => (LANES_EXCHANGE, lane_key(lane).into(), None),
@@ -65,7 +77,6 @@ impl Onward {
         let (jobs, received) = mpsc::channel(UNCONFIRMED_MAX);
         let gathering = Gathering {
             waiting: HashMap::new(),
-            since: None,
             outstanding: 0,
             pipeline: Pipeline::new(link, "onward", Policy::Persist),
         };
@@ -84,11 +95,16 @@ impl Onward {
     }
 }
 
+/// Those that wait for company on their way to the same place.
+struct Waiting {
+    members: VecDeque<(Member, Done)>,
+    /// When they go, however few they are.
+    until: Instant,
+}
+
 /// The task: gathers by place, sends, settles.
 struct Gathering {
-    waiting: HashMap<Place, VecDeque<(Member, Done)>>,
-    /// Since when the first of them waits.
-    since: Option<Instant>,
+    waiting: HashMap<Place, Waiting>,
     /// Members that wait or are not confirmed.
     outstanding: usize,
     pipeline: Pipeline<Vec<Done>>,
@@ -98,7 +114,7 @@ impl Gathering {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut open = true;
         while open || self.outstanding > 0 {
-            let gathered = self.since.map(|since| since + GATHER);
+            let first = self.waiting.values().map(|waiting| waiting.until).min();
             tokio::select! {
                 settled = self.pipeline.confirms() => {
                     for done in settled.into_iter().flat_map(|(members, _)| members) {
@@ -115,8 +131,9 @@ impl Gathering {
                     }
                     None => open = false,
                 },
-                () = tokio::time::sleep_until(gathered.unwrap_or_else(Instant::now)), if gathered.is_some() => self.commit(),
+                () = tokio::time::sleep_until(first.unwrap_or_else(Instant::now)), if first.is_some() => {}
             }
+            self.commit();
             // What a lost connection left unconfirmed is sent again here, too.
             if matches!(self.pipeline.advance().await, Err(Closed)) {
                 return;
@@ -125,15 +142,22 @@ impl Gathering {
     }
 
     fn take(&mut self, (place, member, done): Job) {
-        self.since.get_or_insert_with(Instant::now);
         self.outstanding += 1;
-        self.waiting.entry(place).or_default().push_back((member, done));
+        let waiting = self
+            .waiting
+            .entry(place)
+            .or_insert_with(|| Waiting { members: VecDeque::new(), until: Instant::now() + place.gather() });
+        waiting.members.push_back((member, done));
     }
 
+    /// Sends what has waited long enough, or fills a message; everything when no more may be taken before it is sent.
     fn commit(&mut self) {
-        self.since = None;
-        for (place, mut waiting) in self.waiting.drain() {
-            while let Some((members, token)) = next_bundle(&mut waiting) {
+        let (now, full) = (Instant::now(), self.outstanding >= UNCONFIRMED_MAX);
+        let goes = |_: &Place, waiting: &mut Waiting| {
+            full || waiting.until <= now || waiting.members.len() >= BUNDLE_MEMBERS_MAX
+        };
+        for (place, Waiting { mut members, .. }) in self.waiting.extract_if(goes) {
+            while let Some((members, token)) = next_bundle(&mut members) {
                 self.pipeline.metrics().members.record(members.len() as f64);
                 let (exchange, routing_key, rung) = place.address();
                 self.pipeline.push(Outgoing { rung, ..Outgoing::bundle(exchange, routing_key, &members, token) });

@@ -52,6 +52,30 @@ async fn what_goes_to_the_same_rung_at_the_same_time_shares_messages_and_each_co
     vhost.finish().await;
 }
 
+/// So come the deliveries of an endpoint that does not answer: one by one, and each back to the slow lane after a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_back_to_the_slow_lane_one_by_one_shares_messages_too() {
+    let vhost = Vhost::new("trickle").await;
+    let broker = vhost.broker().await;
+    let onward = broker.onward();
+    let rung = ladder::rung_at_least(Duration::from_secs(1));
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let mut publishes = Vec::new();
+    for n in 0..32 {
+        ticks.tick().await;
+        let onward = onward.clone();
+        let to = Place::Rung { rung, lane: Lane::Slow };
+        publishes.push(tokio::spawn(async move { onward.publish(to, member(n)).await }));
+    }
+    join_all(publishes).await.into_iter().for_each(|result| result.unwrap().unwrap());
+    let bundles = take_bundles(&broker, Queue::Lane(Lane::Slow), 32).await;
+    assert!(bundles.len() <= 8, "{bundles:?}");
+    let mut members = bundles.concat();
+    members.sort_unstable();
+    assert!(members.iter().copied().eq(0..32), "{members:?}");
+    vhost.finish().await;
+}
+
 /// With at-most-once dead-lettering (what the broker silently falls back to) the message would be gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_expires_while_its_lane_is_missing_waits_for_the_lane() {
