@@ -1,8 +1,8 @@
 //! The brake: while processors are short, the requests of a tenant beyond its share wait a moment.
 //!
 //! Lanes keep what is delivered apart, but accepting, deciding and recording share the machine too. A producer that waits for its answer
-//! sends less, so that a flood takes what the others leave. Nothing is refused for it and nothing accepted is late; who is within its share,
-//! or alone, never waits.
+//! sends less, so that a flood takes what the others leave. Nothing accepted is late for it, and nothing is refused unless too much waits
+//! already; who is within its share, or alone, never waits.
 //!
 //! What comes from the exchange is not slowed: its messages would wait before those of others.
 
@@ -21,6 +21,8 @@ use crate::metrics;
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// They wait that long at so much more pressure than where they begin to wait.
 const PRESSURE_MORE: f64 = 0.2;
+/// From its full strength it takes so long to let go: pressure falls for moments, in which all who wait no longer would come together.
+const RELEASED_IN: Duration = Duration::from_secs(5);
 /// Events that wait at once at most. A single one has not been read yet; a batch has, for it had to be counted.
 const WAITING_MAX: usize = 4_096;
 
@@ -30,12 +32,35 @@ pub(crate) struct Brake {
     pressure: CpuPressure,
     /// The pressure from which on requests wait.
     from: f64,
+    strength: Mutex<Strength>,
     waiting: Semaphore,
+}
+
+/// How hard the brake is pulled, 0 to 1: as hard as it has to be at once, and less only little by little.
+struct Strength {
+    value: f64,
+    at: Instant,
+}
+
+impl Strength {
+    fn follow(&mut self, needed: f64, now: Instant) -> f64 {
+        let released = now.saturating_duration_since(self.at).as_secs_f64() / RELEASED_IN.as_secs_f64();
+        self.value = (self.value - released).max(needed).clamp(0.0, 1.0);
+        self.at = now;
+        self.value
+    }
 }
 
 impl Brake {
     pub(crate) fn new(pressure: CpuPressure, from: f64) -> Self {
-        Self { shares: Mutex::new(Shares::new(Instant::now())), pressure, from, waiting: Semaphore::new(WAITING_MAX) }
+        let now = Instant::now();
+        Self {
+            shares: Mutex::new(Shares::new(now)),
+            pressure,
+            from,
+            strength: Mutex::new(Strength { value: 0.0, at: now }),
+            waiting: Semaphore::new(WAITING_MAX),
+        }
     }
 
     /// Waits if `events` are beyond the tenant's share and processors are short; returns for how long.
@@ -43,8 +68,12 @@ impl Brake {
     /// # Errors
     /// 429 with `Retry-After` when too many wait already.
     pub(crate) async fn wait(&self, tenant: TenantId, events: usize) -> Result<Duration, Problem> {
-        let within = self.shares.lock().charge(tenant, events, Instant::now());
-        let wait = if within { Duration::ZERO } else { wait_for(self.pressure.level() - self.from) };
+        let now = Instant::now();
+        if self.shares.lock().charge(tenant, events, now) {
+            return Ok(Duration::ZERO);
+        }
+        let needed = (self.pressure.level() - self.from) / PRESSURE_MORE;
+        let wait = wait_at(self.strength.lock().follow(needed, now));
         if wait.is_zero() {
             return Ok(wait);
         }
@@ -59,14 +88,9 @@ impl Brake {
     }
 }
 
-/// How long to wait at so much pressure too much; at random from half of it to all, or those that came together would come together
-/// again.
-fn wait_for(pressure: f64) -> Duration {
-    longest_wait_for(pressure).mul_f64(0.5 + 0.5 * rand::random::<f64>())
-}
-
-fn longest_wait_for(pressure: f64) -> Duration {
-    WAIT_MAX.mul_f64((pressure / PRESSURE_MORE).clamp(0.0, 1.0))
+/// How long to wait at this strength; at random from half of it to all, or those that came together would come together again.
+fn wait_at(strength: f64) -> Duration {
+    WAIT_MAX.mul_f64(strength * (0.5 + 0.5 * rand::random::<f64>()))
 }
 
 #[cfg(test)]
@@ -119,15 +143,25 @@ mod tests {
         assert_eq!(brake.wait(quiet, 1).await.unwrap(), Duration::ZERO);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_grows_with_the_pressure() {
+        let (mild, _, flooding) = flooded(FROM + PRESSURE_MORE / 10.0).await;
+        let waited = mild.wait(flooding, 1).await.unwrap();
+        assert!((WAIT_MAX / 20..=WAIT_MAX / 10).contains(&waited), "{waited:?}");
+    }
+
     #[test]
-    fn the_wait_grows_with_the_pressure() {
-        let ms = |too_much| longest_wait_for(too_much).as_millis();
-        assert_eq!([-0.3, 0.0, 0.1, 0.2, 0.7].map(ms), [0, 0, 1_000, 2_000, 2_000]);
+    fn a_moment_without_pressure_lets_nobody_through_and_seconds_do() {
+        let now = Instant::now();
+        let mut strength = Strength { value: 0.0, at: now };
+        let mut after = |ms, needed| (strength.follow(needed, now + Duration::from_millis(ms)) * 100.0).round();
+        assert_eq!([after(0, -1.5), after(10, 3.5), after(60, -1.5), after(110, 0.2)], [0.0, 100.0, 99.0, 98.0]);
+        assert_eq!([after(2_610, -1.5), after(2_700, 0.7), after(9_000, -1.5)], [48.0, 70.0, 0.0]);
     }
 
     #[test]
     fn those_that_come_together_wait_each_for_another_time() {
-        let mut waits: Vec<Duration> = (0..100).map(|_| wait_for(PRESSURE_MORE)).collect();
+        let mut waits: Vec<Duration> = (0..100).map(|_| wait_at(1.0)).collect();
         waits.sort();
         assert!(waits[0] >= WAIT_MAX / 2 && waits[99] <= WAIT_MAX && waits[99] - waits[0] > WAIT_MAX / 4, "{waits:?}");
     }
