@@ -3,8 +3,8 @@
 //! # How it is decided
 //! By what tenants cause, as seen by this process over the last seconds:
 //! - a tenant that is alone has no share to keep to: there is nobody whom it could delay;
-//! - else its share is [`TIMES_THE_OTHERS`] the mean rate of the other active tenants, and at least [`SHARE_MIN`];
-//! - a token bucket of that rate, one second deep, tells what is within the share.
+//! - else its share is twice the mean rate of the other active tenants, and at least [`SHARE_MIN`];
+//! - a token bucket of that rate, which holds what one second brings, tells what is within the share.
 //!
 //! Ingest counts events and slows the producers of what is beyond while processors are short. Fan-out counts deliveries (an event
 //! for a hundred endpoints weighs a hundred; only there the number is known, and there events that came by HTTP and by the exchange
@@ -12,7 +12,8 @@
 //! proportion; only the least share counts for each of them.
 //!
 //! # What it does not
-//! It refuses nothing (`events_per_second` does, at ingest), and what is beyond a share is late only where there is too much of it.
+//! It refuses nothing (`events_per_second` does, at ingest), and what is beyond a share is late only while something is short: the
+//! processors at ingest, the bulk lane's slots after fan-out.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use crate::ids::TenantId;
 /// Events or deliveries a second that are within any tenant's share.
 pub const SHARE_MIN: f64 = 200.0;
 /// A share as a multiple of what the other tenants cause on average.
-pub const TIMES_THE_OTHERS: f64 = 2.0;
+const TIMES_THE_OTHERS: f64 = 2.0;
 /// How long what happened counts: rates are averages that fade with this time.
 const FADES_IN: Duration = Duration::from_secs(5);
 /// A tenant without an event for so long is not active.

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Where Linux says it.
@@ -37,12 +38,16 @@ impl CpuPressure {
 
     /// Keeps reading it until `stop`. Ends at once where the kernel does not say it.
     pub async fn watch(self, stop: CancellationToken) {
-        let Some(mut before) = waited() else { return };
+        self.follow(waited_so_far, stop).await;
+    }
+
+    async fn follow(self, waited_so_far: impl Fn() -> Option<Duration>, stop: CancellationToken) {
+        let Some(mut before) = waited_so_far() else { return };
         let mut ticks = tokio::time::interval(READ_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut at = Instant::now();
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let (Some(waited), now) = (waited(), Instant::now()) else { return };
+            let (Some(waited), now) = (waited_so_far(), Instant::now()) else { return };
             let level = average(self.level(), waited.saturating_sub(before), now - at);
             self.level.store(level.to_bits(), Ordering::Relaxed);
             (before, at) = (waited, now);
@@ -51,7 +56,7 @@ impl CpuPressure {
 }
 
 /// For how long something has waited for a processor since the machine started.
-fn waited() -> Option<Duration> {
+fn waited_so_far() -> Option<Duration> {
     // A file of the kernel's: there is no disk to wait for.
     read(&std::fs::read_to_string(FILE).ok()?)
 }
@@ -100,10 +105,21 @@ mod tests {
         assert_eq!(average(0.5, MS, Duration::ZERO), 0.5);
     }
 
-    #[tokio::test]
-    async fn watching_ends_when_it_is_told_to() {
-        let stop = CancellationToken::new();
+    #[tokio::test(start_paused = true)]
+    async fn watching_follows_what_the_kernel_says_until_it_is_told_to_end() {
+        let (pressure, stop, start) = (CpuPressure::default(), CancellationToken::new(), Instant::now());
+        // Something waits for half of the time.
+        let following = tokio::spawn(pressure.clone().follow(move || Some(start.elapsed() / 2), stop.clone()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!((0.45..=0.55).contains(&pressure.level()), "{}", pressure.level());
         stop.cancel();
-        CpuPressure::default().watch(stop).await;
+        following.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_the_kernel_says_nothing_the_level_stays_at_zero() {
+        let pressure = CpuPressure::default();
+        pressure.clone().follow(|| None, CancellationToken::new()).await;
+        assert_eq!(pressure.level(), 0.0);
     }
 }
