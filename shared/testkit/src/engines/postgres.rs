@@ -91,7 +91,9 @@ impl Postgres {
             // A socket's path may have 107 bytes at most, a checkout's may not care.
             "unix_socket_directories=",
             "max_connections=300",
-            "shared_buffers=128MB",
+            "shared_buffers=512MB",
+            // Else the kernel writes what backends evict in bursts of hundreds of megabytes, and the broker's log waits for the disk.
+            "backend_flush_after=256kB",
             // Under load a checkpoint would come every minute or two, and each slows what shares the disk.
             "max_wal_size=4GB",
             "checkpoint_timeout=15min",

@@ -86,6 +86,7 @@ impl RabbitNode {
                  management.tcp.port = {management}\n\
                  disk_free_limit.absolute = 256MB\n\
                  vm_memory_high_watermark.relative = 0.4\n\
+                 raft.wal_max_size_bytes = 64000000\n\
                  log.console = false\n\
                  log.file.level = info\n{extra}\n"
             ),
