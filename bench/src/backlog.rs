@@ -144,7 +144,7 @@ async fn parked(
     engine.check_alive()?;
 
     let mut row = Row { workload: plan.name.to_owned(), refused: done.refused, ..Row::default() };
-    row.balance = bench.balance(&ledger, &plan.routes()).await?;
+    row.balance = bench.balance(&ledger, &plan.routes(), None).await?;
     let text = bench.sink.ledger().await?;
     let Retried { count, early, duplicated, per_second, lateness } =
         ledger::retried(&ledger::parse_received(&text)?, due_ns);
@@ -186,7 +186,7 @@ async fn backlog(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut
     engine.check_alive()?;
     let mut row = Row { workload: name.clone(), refused: done.refused, ..Row::default() };
     row.recorded_after_seconds = Some(empty.saturating_duration_since(received).as_secs_f64());
-    row.balance = bench.balance(&ledger, &plan.routes()).await?;
+    row.balance = bench.balance(&ledger, &plan.routes(), None).await?;
     row.processes = rows(&watched, &before, row.balance.deliveries, &[]);
     let share = row.balance.deliveries_per_second / per_second * 100.0;
     row.notes.push(format!("drained at {share:.0}% of the rate of the row above; latency counts from the publish"));

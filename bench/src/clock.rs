@@ -12,11 +12,14 @@ pub(crate) fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
+/// Shortest sleep of the pacer.
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+
 /// Sends the intended time (nanoseconds since the epoch) of each of `count` requests when it comes.
 ///
 /// The times are fixed in advance, so that a slow answer delays no later request's intended time and cannot hide
-/// the waiting it causes (coordinated omission). A thread sleeps between them: the runtime's timers are too coarse,
-/// they round up to the millisecond.
+/// the waiting it causes (coordinated omission). A thread sleeps between them, [`SLEEP_MIN`] or longer: those that are due meanwhile
+/// go together, or the waking would take more of the machine than the sending. The runtime's timers round up and come later.
 pub(crate) fn pace(per_second: f64, count: u64) -> mpsc::UnboundedReceiver<u64> {
     let (sender, receiver) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
@@ -25,7 +28,7 @@ pub(crate) fn pace(per_second: f64, count: u64) -> mpsc::UnboundedReceiver<u64> 
             let intended = start + (index as f64 * 1e9 / per_second) as u64;
             let now = now_ns();
             if intended > now {
-                std::thread::sleep(Duration::from_nanos(intended - now));
+                std::thread::sleep(Duration::from_nanos(intended - now).max(SLEEP_MIN));
             }
             if sender.send(intended).is_err() {
                 return;

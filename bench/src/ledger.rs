@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::host::Taken;
+
 /// An event that was accepted (202), or a message that was confirmed.
 #[derive(Debug, Clone)]
 pub(crate) struct Accepted {
@@ -84,6 +86,17 @@ pub(crate) struct Balance {
     /// Deliveries of events that nobody was told were accepted (a 503 means "unknown").
     pub(crate) unannounced: u64,
     /// From sent (in an open loop: from when it should have been) to received.
+    pub(crate) latency: Latency,
+    /// Of the deliveries of events about whose time the machine's host took nothing from it, where that was watched.
+    pub(crate) undisturbed: Option<Undisturbed>,
+}
+
+/// Deliveries that the machine's host did not delay.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Undisturbed {
+    /// How many.
+    pub(crate) deliveries: u64,
+    /// Their latency.
     pub(crate) latency: Latency,
 }
 
@@ -178,8 +191,14 @@ pub(crate) fn retried(received: &[Received<'_>], due_ns: impl Fn(u64) -> u64) ->
 }
 
 /// Compares what was accepted with what was received. `routes[kind]` are the endpoints that an event of that kind
-/// must reach; a kind without endpoints is not looked at (the black hole's).
-pub(crate) fn balance(accepted: &[Accepted], received: &[Received<'_>], routes: &[Vec<u16>]) -> Balance {
+/// must reach; a kind without endpoints is not looked at (the black hole's). `taken` is what the host took meanwhile, where that
+/// was watched.
+pub(crate) fn balance(
+    accepted: &[Accepted],
+    received: &[Received<'_>],
+    routes: &[Vec<u16>],
+    taken: Option<&Taken>,
+) -> Balance {
     let mut balance = Balance { accepted: accepted.len() as u64, ..Balance::default() };
     let by_id: HashMap<&str, &Accepted> = accepted.iter().map(|event| (event.id.as_str(), event)).collect();
     let mut first: HashMap<(&str, u16), u64> = HashMap::with_capacity(received.len());
@@ -195,15 +214,23 @@ pub(crate) fn balance(accepted: &[Accepted], received: &[Received<'_>], routes: 
         *seen = if *seen == 0 { *at_ns } else { (*seen).min(*at_ns) };
     }
     let mut latencies = Vec::with_capacity(first.len());
+    let mut undisturbed = Vec::new();
     for event in accepted {
+        let nothing_taken = taken.is_some_and(|taken| taken.nothing_about(event.sent_ns));
         for endpoint in routes.get(usize::from(event.kind)).into_iter().flatten() {
-            match first.get(&(event.id.as_str(), *endpoint)) {
-                Some(at_ns) => latencies.push(at_ns.saturating_sub(event.sent_ns)),
-                None => balance.lost += 1,
-            }
+            let Some(at_ns) = first.get(&(event.id.as_str(), *endpoint)) else {
+                balance.lost += 1;
+                continue;
+            };
+            let latency = at_ns.saturating_sub(event.sent_ns);
+            latencies.push(latency);
+            undisturbed.extend(nothing_taken.then_some(latency));
         }
     }
     balance.deliveries = latencies.len() as u64;
+    balance.undisturbed = taken
+        .is_some()
+        .then(|| Undisturbed { deliveries: undisturbed.len() as u64, latency: Latency::of(&mut undisturbed) });
     balance.latency = Latency::of(&mut latencies);
     balance.accepted_per_second = per_second(
         accepted.len(),
@@ -235,7 +262,7 @@ mod tests {
         let accepted = [accepted("a", 0, 1_000_000), accepted("b", 0, 2_000_000), accepted("c", 1, 3_000_000)];
         let text = "0 4000000 a\n1 5000000 a\n0 6000000 b\n0 7000000 b\n0 8000000 z\n";
         let received = parse_received(text).expect("a ledger");
-        let balance = balance(&accepted, &received, &[vec![0, 1], vec![]]);
+        let balance = balance(&accepted, &received, &[vec![0, 1], vec![]], None);
         assert_eq!((balance.deliveries, balance.lost, balance.duplicated, balance.unannounced), (3, 1, 1, 1));
         assert!((balance.latency.p50_ms - 4.0).abs() < 1e-9);
         assert!((balance.latency.max_ms - 4.0).abs() < 1e-9);

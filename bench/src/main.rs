@@ -17,6 +17,7 @@ mod clock;
 mod database;
 mod engine;
 mod generate;
+mod host;
 mod http;
 mod isolation;
 mod ledger;

@@ -75,27 +75,50 @@ impl Watched {
     }
 }
 
-/// The machine's processor time so far: busy and in all, in ticks.
+/// The machine's processor time so far, in ticks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MachineTime {
     busy: f64,
+    stolen: f64,
     all: f64,
+}
+
+/// What became of the time of all processors together, in percent.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct MachineShares {
+    /// Something ran, whatever it was.
+    pub(crate) busy_percent: f64,
+    /// Something was to run, and the host gave the processor to another of its machines.
+    pub(crate) stolen_percent: f64,
 }
 
 impl MachineTime {
     /// Reads `/proc/stat`.
     pub(crate) fn now() -> Self {
-        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let first = stat.lines().next().unwrap_or_default();
-        // user nice system idle iowait irq softirq steal; what follows is counted in user already.
-        let ticks: Vec<f64> = first.split_whitespace().skip(1).take(8).filter_map(|word| word.parse().ok()).collect();
-        let all: f64 = ticks.iter().sum();
-        Self { busy: all - ticks.get(3..5).unwrap_or_default().iter().sum::<f64>(), all }
+        Self::read(&fs::read_to_string("/proc/stat").unwrap_or_default())
     }
 
-    /// How busy all processors together were since `before`, in percent.
-    pub(crate) fn busy_percent_since(self, before: Self) -> f64 {
-        (self.busy - before.busy) * 100.0 / (self.all - before.all).max(1.0)
+    fn read(stat: &str) -> Self {
+        let first = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<f64> = first.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
+        // What follows is counted in user already.
+        let [user, nice, system, idle, iowait, irq, softirq, stolen] = ticks.first_chunk().copied().unwrap_or_default();
+        let busy = user + nice + system + irq + softirq;
+        Self { busy, stolen, all: busy + idle + iowait + stolen }
+    }
+
+    /// What the host took so far.
+    pub(crate) fn stolen(self) -> f64 {
+        self.stolen
+    }
+
+    /// What became of the time since `before`.
+    pub(crate) fn since(self, before: Self) -> MachineShares {
+        let percent = |ticks: f64| ticks * 100.0 / (self.all - before.all).max(1.0);
+        MachineShares {
+            busy_percent: percent(self.busy - before.busy),
+            stolen_percent: percent(self.stolen - before.stolen),
+        }
     }
 }
 
@@ -180,6 +203,14 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = socket.local_addr().expect("bound").port();
         assert_eq!(listener(port), Some(std::process::id()));
+    }
+
+    #[test]
+    fn what_the_host_took_is_told_from_what_ran() {
+        let before = MachineTime::read("cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1 2 3 4\n");
+        let after = MachineTime::read("cpu  150 0 70 810 60 5 5 100 0 0\n");
+        let MachineShares { busy_percent, stolen_percent } = after.since(before);
+        assert!((busy_percent - 40.0).abs() < 1e-9 && (stolen_percent - 50.0).abs() < 1e-9);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::engine::{Engine, Tenant};
 use crate::generate::Generated;
+use crate::host::{Taken, Watch};
 use crate::http::{self, Connection};
 use crate::ledger::{self, Accepted, Balance};
 use crate::processes::{MachineTime, Usage, Watched};
@@ -241,13 +242,14 @@ impl Bench {
         self.sink.reset().await?;
         let watched: Vec<Watched> = self.engines.iter().cloned().chain(self.sink.watched()).collect();
         let (before, machine_before) = (readings(&watched), MachineTime::now());
+        let host = Watch::start();
         let (done, ledger) = self.run_bare(amqp_url, load).await?;
-        let machine_busy_percent = Some(MachineTime::now().busy_percent_since(machine_before));
-        let balance = self.balance(&ledger, &[vec![0]]).await?;
+        let machine = Some(MachineTime::now().since(machine_before));
+        let balance = self.balance(&ledger, &[vec![0]], Some(&host.stop())).await?;
         let processes = rows(&watched, &before, balance.deliveries, &[("bare", &done)]);
         let connections = self.sink.count("connections").await?;
         let workload = name.to_owned();
-        Ok(Row { workload, balance, processes, machine_busy_percent, connections, ..Row::default() })
+        Ok(Row { workload, balance, processes, machine, connections, ..Row::default() })
     }
 
     async fn run_bare(&self, amqp_url: &str, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {
@@ -273,7 +275,7 @@ impl Bench {
             engine.watched().into_iter().chain(self.engines.iter().cloned()).chain(self.sink.watched()).collect();
         let before = readings(&watched);
 
-        let machine_before = MachineTime::now();
+        let (machine_before, host) = (MachineTime::now(), Watch::start());
         let over = Cell::new(false);
         let publishing = async {
             let (result, beside) =
@@ -283,18 +285,18 @@ impl Bench {
         };
         let (published, deepest) = futures::join!(publishing, engine.deepest(&over));
         let (done, ledger) = published?;
-        let machine_busy_percent = Some(MachineTime::now().busy_percent_since(machine_before));
+        let machine = Some(MachineTime::now().since(machine_before));
         let routes = plan.routes();
         self.sink.wait_for(expected(&ledger::read(&ledger)?, &routes), PATIENCE).await?;
         let received = Instant::now();
-        let mut row = Row { workload: plan.name.to_owned(), machine_busy_percent, deepest: deepest?, ..Row::default() };
+        let mut row = Row { workload: plan.name.to_owned(), machine, deepest: deepest?, ..Row::default() };
         if plan.settles {
             let empty = engine.settle(SETTLE_WITHIN).await.with_context(|| plan.name.to_owned())?;
             row.recorded_after_seconds = Some(empty.saturating_duration_since(received).as_secs_f64());
         }
         engine.check_alive()?;
         row.connections = self.sink.count("connections").await?;
-        row.balance = self.balance(&ledger, &routes).await?;
+        row.balance = self.balance(&ledger, &routes, Some(&host.stop())).await?;
         row.processes = rows(&watched, &before, row.balance.deliveries, &[("generator", &done)]);
         if let (Some(before), Some(after), true) = (recorded_before, engine.recorded(plan.tenant).await, plan.settles) {
             row.recorded = Some(after.saturating_sub(before));
@@ -366,10 +368,15 @@ impl Bench {
         Ok((meanwhile as f64 / Duration::from_nanos(last.saturating_sub(first)).as_secs_f64(), beside.len()))
     }
 
-    pub(crate) async fn balance(&self, ledger: &Path, routes: &[Vec<u16>]) -> anyhow::Result<Balance> {
+    pub(crate) async fn balance(
+        &self,
+        ledger: &Path,
+        routes: &[Vec<u16>],
+        taken: Option<&Taken>,
+    ) -> anyhow::Result<Balance> {
         let accepted = ledger::read(ledger)?;
         let text = self.sink.ledger().await?;
-        Ok(ledger::balance(&accepted, &ledger::parse_received(&text)?, routes))
+        Ok(ledger::balance(&accepted, &ledger::parse_received(&text)?, routes, taken))
     }
 }
 
