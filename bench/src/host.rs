@@ -40,13 +40,14 @@ impl Watch {
     pub(crate) fn start() -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&over);
+        let look = || (now_ns(), MachineTime::now().stolen());
+        let mut taken = Taken { looks: vec![look()] };
         let thread = std::thread::spawn(move || {
-            let mut taken = Taken::default();
             while !until.load(Ordering::Relaxed) {
-                taken.looks.push((now_ns(), MachineTime::now().stolen()));
                 std::thread::sleep(LOOK_EVERY);
+                taken.looks.push(look());
             }
-            taken.looks.push((now_ns(), MachineTime::now().stolen()));
+            taken.looks.push(look());
             taken
         });
         Self { over, thread }
