@@ -4,8 +4,7 @@
 //! "steal" (field 8 of `/proc/stat`, proc(5)). An event that was due about then was late for no reason of the engine's. On a
 //! machine of its own, and where nothing is counted, nothing was taken.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,12 +18,12 @@ const BEFORE_NS: u64 = 500_000_000;
 /// What was taken so long after may have delayed it. The same for every event, however long that took in the end: late ones must
 /// be as likely to count as others.
 const AFTER_NS: u64 = 300_000_000;
-/// So much does not matter: one tick.
+/// From so many ticks on it matters; a single one is the counter's grain.
 const MATTERS_FROM: f64 = 2.0;
 
-/// Looks until it is asked what it saw.
+/// Looks until it is asked what it saw, or dropped.
 pub(crate) struct Watch {
-    over: Arc<AtomicBool>,
+    going_on: mpsc::Sender<()>,
     thread: JoinHandle<Taken>,
 }
 
@@ -38,29 +37,32 @@ pub(crate) struct Taken {
 impl Watch {
     /// Begins.
     pub(crate) fn start() -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&over);
+        let (going_on, over) = mpsc::channel();
         let look = || (now_ns(), MachineTime::now().stolen());
         let mut taken = Taken { looks: vec![look()] };
         let thread = std::thread::spawn(move || {
-            while !until.load(Ordering::Relaxed) {
-                std::thread::sleep(LOOK_EVERY);
+            while over.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 taken.looks.push(look());
             }
             taken.looks.push(look());
             taken
         });
-        Self { over, thread }
+        Self { going_on, thread }
     }
 
     /// Ends, and tells.
     pub(crate) fn stop(self) -> Taken {
-        self.over.store(true, Ordering::Relaxed);
+        drop(self.going_on);
         self.thread.join().unwrap_or_default()
     }
 }
 
 impl Taken {
+    #[cfg(test)]
+    pub(crate) fn of(looks: Vec<(u64, f64)>) -> Self {
+        Self { looks }
+    }
+
     /// Whether the host took nothing that matters about when an event was due.
     pub(crate) fn nothing_about(&self, due_ns: u64) -> bool {
         let so_far = |at_ns: u64| {
@@ -84,7 +86,7 @@ mod tests {
             let at_ns = 10 * S + look * S / 10;
             (at_ns, f64::from(u8::from(at_ns >= 12 * S)) * 3.0 + f64::from(u8::from(at_ns >= 14 * S)))
         });
-        let taken = Taken { looks: looks.collect() };
+        let taken = Taken::of(looks.collect());
         let undisturbed = |tenths: u64| taken.nothing_about(tenths * S / 10);
         assert!([100, 110, 116].into_iter().all(undisturbed));
         assert!(![118, 120, 124].into_iter().any(undisturbed));

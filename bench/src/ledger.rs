@@ -269,6 +269,19 @@ mod tests {
     }
 
     #[test]
+    fn the_latency_of_what_is_undisturbed_leaves_out_what_the_host_disturbed() {
+        const S: u64 = 1_000_000_000;
+        let accepted = [accepted("a", 0, 10 * S), accepted("b", 0, 20 * S), accepted("c", 0, 30 * S)];
+        let text = format!("0 {} a\n0 {} b\n0 {} c\n", 10 * S + 4_000_000, 21 * S, 30 * S + 6_000_000);
+        let received = parse_received(&text).expect("a ledger");
+        let taken = Taken::of(vec![(9 * S, 0.0), (20 * S, 0.0), (20 * S + S / 10, 50.0), (31 * S, 50.0)]);
+        let balance = balance(&accepted, &received, &[vec![0]], Some(&taken));
+        let undisturbed = balance.undisturbed.expect("it was watched");
+        assert_eq!((balance.deliveries, undisturbed.deliveries), (3, 2));
+        assert!((balance.latency.max_ms - 1_000.0).abs() < 1e-9 && (undisturbed.latency.max_ms - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
     fn the_worst_second_is_any_second_and_not_one_of_the_clocks() {
         let at = |millis: u64| Received { endpoint: 0, at_ns: millis * 1_000_000, id: "a" };
         let received = [0, 900, 1_000, 1_800, 1_899, 3_000].map(at);

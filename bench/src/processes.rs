@@ -107,7 +107,7 @@ impl MachineTime {
         Self { busy, stolen, all: busy + idle + iowait + stolen }
     }
 
-    /// What the host took so far.
+    /// What the host took so far, in ticks.
     pub(crate) fn stolen(self) -> f64 {
         self.stolen
     }

@@ -80,7 +80,7 @@ pub(crate) struct Pairs {
     pub(crate) bound: f64,
     /// How many pairs are needed to tell.
     pub(crate) needed: usize,
-    /// Pairs in which the machine's host left too little undisturbed; they are in none of the figures below.
+    /// Pairs with too few undisturbed deliveries; they are in none of the figures below.
     pub(crate) disturbed: usize,
     /// p99 alone, by pair.
     pub(crate) p99_alone_ms: Vec<f64>,

@@ -43,6 +43,7 @@ struct Strength {
 }
 
 impl Strength {
+    /// The strength from now on, when so much of it is `needed` (below 0: none, above 1: all).
     fn follow(&mut self, needed: f64, now: Instant) -> f64 {
         let released = now.saturating_duration_since(self.at).as_secs_f64() / RELEASED_IN.as_secs_f64();
         self.value = (self.value - released).max(needed).clamp(0.0, 1.0);
@@ -148,6 +149,15 @@ mod tests {
         let (mild, _, flooding) = flooded(FROM + PRESSURE_MORE / 10.0).await;
         let waited = mild.wait(flooding, 1).await.unwrap();
         assert!((WAIT_MAX / 20..=WAIT_MAX / 10).contains(&waited), "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_pressure_has_just_fallen_a_flood_still_waits() {
+        let (mut brake, quiet, flooding) = flooded(1.0).await;
+        brake.wait(flooding, 1).await.unwrap();
+        brake.pressure = CpuPressure::at(0.0);
+        assert!(brake.wait(flooding, 1).await.unwrap() >= WAIT_MAX / 4);
+        assert_eq!(brake.wait(quiet, 1).await.unwrap(), Duration::ZERO);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Delays are rungs 5% apart, rounded up to whole seconds (with two below a second), and every delay that a profile may promise
 //! is a rung exactly. A rung's time counts from the publish, over crashes and down time, and is **never early**; it is late by the
-//! rounding (at most the larger of 1 s and 5%) and by the broker's own lateness (milliseconds while it is up).
+//! rounding (at most the larger of 1 s and 5%), by what gathering before the publish takes (10 ms, or 100 ms back to the slow lane) and
+//! by the broker's own lateness (milliseconds while it is up).
 //!
 //! A retry takes [`rung_at_least`]; a message that is held until its slot takes [`rung_at_most`], so that it surfaces before it.
 

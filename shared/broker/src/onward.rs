@@ -26,8 +26,9 @@ use crate::topology::{DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
 /// How long the first of those that go on waits for company. Nobody waits for a rung's least delay to be kept to the millisecond,
 /// and a lane that it moves to is no faster.
 const GATHER: Duration = Duration::from_millis(10);
-/// The same where they come back to the slow lane after a while: what an endpoint that does not answer costs the others is
-/// mostly this. Not so where they leave the live lane, whose messages behind them cannot be acknowledged together meanwhile.
+/// The same where they come back to the slow lane after a while: those of an endpoint that does not answer come one by one, and go
+/// round again and again. Not so on the way from the live lane to the slow one: live messages behind them cannot be
+/// acknowledged together meanwhile.
 const GATHER_SLOW: Duration = Duration::from_millis(100);
 /// Members not confirmed at most; beyond, [`Onward::publish`] waits.
 const UNCONFIRMED_MAX: usize = 1_024;
