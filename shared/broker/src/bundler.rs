@@ -1,8 +1,8 @@
 //! Group commit: members gather while a confirm is outstanding and are sent together when it has come.
 //!
 //! A message costs, its bytes hardly do. So when nothing is outstanding a member is sent at once, and while something is, the
-//! next members gather: no added latency when idle, bundles of up to 32 under load. A commit that would be smaller than the one
-//! before lingers 2 ms first. Where nobody waits for the result (decisions, outcomes) some milliseconds of gathering
+//! next members gather: no added latency when idle, bundles of up to 32 under load. After a commit of 8 members or more one that
+//! would be smaller lingers 2 ms first. Where nobody waits for the result (decisions, outcomes) some milliseconds of gathering
 //! besides save the broker's CPU for those who do.
 
 use std::collections::VecDeque;
@@ -27,6 +27,8 @@ const COMMIT_BUNDLES_MAX: usize = 128;
 /// How long a commit waits for company when the one before had more members: those who were just answered are about to submit
 /// again, and a small commit costs the broker hardly less than a large one.
 const LINGER: Duration = Duration::from_millis(2);
+/// After a commit of fewer members none waits. So few come that the broker has time for small commits, and each member would be late.
+const LINGER_MEMBERS_MIN: usize = 8;
 /// With so many members there is company enough.
 const LINGER_MEMBERS_MAX: usize = 2 * BUNDLE_MEMBERS_MAX;
 
@@ -226,7 +228,7 @@ impl Commit {
     async fn gather(&mut self, submissions: &mut Submissions) {
         let Some(since) = self.waiting_since else { return };
         if self.options.gather.is_zero() {
-            if self.waiting.len() < self.committed.min(LINGER_MEMBERS_MAX) {
+            if lingers(self.committed, self.waiting.len()) {
                 tokio::time::sleep(LINGER).await;
                 self.take_all(submissions);
             }
@@ -259,6 +261,11 @@ impl Commit {
         self.committed = before - self.waiting.len();
         self.waiting_since = if self.waiting.is_empty() { None } else { Some(Instant::now()) };
     }
+}
+
+/// Whether a commit of so many waiting members lingers after one of so many `committed`.
+fn lingers(committed: usize, waiting: usize) -> bool {
+    committed >= LINGER_MEMBERS_MIN && waiting < committed.min(LINGER_MEMBERS_MAX)
 }
 
 /// Takes the members of the next bundle, with what each is known by: at most 32 and at most 32 KiB, but always one.
@@ -318,6 +325,12 @@ mod tests {
         assert_eq!(split(&[10_000; 7]), [3, 3, 1]);
         assert_eq!(split(&[10, 40_000, 10, 10]), [1, 1, 2]);
         assert_eq!(split(&[40_000, 40_000]), [1, 1]);
+    }
+
+    #[test]
+    fn a_commit_lingers_when_it_is_smaller_than_the_one_before_and_that_was_neither_small_nor_very_large() {
+        assert!(lingers(8, 1) && lingers(8, 7) && lingers(1_000, 63));
+        assert!(!lingers(0, 1) && !lingers(7, 1) && !lingers(8, 8) && !lingers(1_000, 64));
     }
 
     #[test]
