@@ -1,18 +1,21 @@
 //! The lane that a delivery begins in: slow where its endpoint's breaker is open, bulk where its tenant is beyond its share or
 //! its event goes to very many endpoints, else the lane that ingest chose.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use postrider_broker::Breakers;
 use postrider_model::delivery::Lane;
 use postrider_model::ids::EndpointId;
-use postrider_model::shares::Shares;
+use postrider_model::shares::{Rule, Shares};
 use postrider_wire::messages::AcceptedEvent;
 
 /// Endpoints of one event that the live lane takes at most. An event for more is a burst that all the others would wait behind,
 /// and where many of its endpoints are dead it would fill the live lane's budget before their breakers open.
 const ENDPOINTS_MAX: usize = 100;
+
+/// What of a tenant's deliveries the live lane takes while others are active.
+const SHARE: Rule = Rule { times_the_others: 2.0, at_once: Duration::from_secs(1) };
 
 /// What the choice is made by.
 pub(crate) struct Lanes {
@@ -38,7 +41,7 @@ impl Lanes {
         if deliveries > ENDPOINTS_MAX {
             return Lane::Bulk;
         }
-        let within = self.shares.lock().charge(event.tenant, deliveries, Instant::now());
+        let within = self.shares.lock().charge(event.tenant, deliveries, SHARE, Instant::now());
         if within { Lane::Live } else { Lane::Bulk }
     }
 }

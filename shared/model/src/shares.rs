@@ -3,8 +3,8 @@
 //! # How it is decided
 //! By what tenants cause, as seen by this process over the last seconds:
 //! - a tenant that is alone has no share to keep to: there is nobody whom it could delay;
-//! - else its share is twice the mean rate of the other active tenants, and at least [`SHARE_MIN`];
-//! - a token bucket of that rate, which holds what one second brings, tells what is within the share.
+//! - else its share is a multiple of the mean rate of the other active tenants, and at least [`SHARE_MIN`];
+//! - a token bucket of that rate tells what is within the share. Multiple and depth are the [`Rule`] of whoever asks.
 //!
 //! Ingest counts events and slows the producers of what is beyond while processors are short. Fan-out counts deliveries (an event
 //! for a hundred endpoints weighs a hundred; only there the number is known, and there events that came by HTTP and by the exchange
@@ -22,14 +22,21 @@ use crate::ids::TenantId;
 
 /// Events or deliveries a second that are within any tenant's share.
 pub const SHARE_MIN: f64 = 200.0;
-/// A share as a multiple of what the other tenants cause on average.
-const TIMES_THE_OTHERS: f64 = 2.0;
 /// How long what happened counts: rates are averages that fade with this time.
 const FADES_IN: Duration = Duration::from_secs(5);
 /// A tenant without an event for so long is not active.
 const ACTIVE_FOR: Duration = Duration::from_secs(5);
 /// How often the tenants that are no longer active are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
+
+/// How large a share is.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// As a multiple of what the other tenants cause on average; at least 1.
+    pub times_the_others: f64,
+    /// How much of it may come at once: what it allows in that time, and at least what [`SHARE_MIN`] allows in a second.
+    pub at_once: Duration,
+}
 
 /// One active tenant.
 #[derive(Debug)]
@@ -62,7 +69,7 @@ impl Shares {
     }
 
     /// Charges events or deliveries to a tenant; tells whether they are within its share.
-    pub fn charge(&mut self, tenant: TenantId, count: usize, now: Instant) -> bool {
+    pub fn charge(&mut self, tenant: TenantId, count: usize, rule: Rule, now: Instant) -> bool {
         self.forget_inactive(now);
         let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         let others = self.tenants.len() - usize::from(self.tenants.contains_key(&tenant));
@@ -80,8 +87,9 @@ impl Shares {
         }
         #[expect(clippy::cast_precision_loss, reason = "a number of tenants")]
         let mean = (all - own).max(0.0) / others as f64;
-        let share = SHARE_MIN.max(mean * TIMES_THE_OTHERS);
-        recent.tokens = (recent.tokens + share * passed).min(share);
+        let share = SHARE_MIN.max(mean * rule.times_the_others);
+        let at_once = SHARE_MIN.max(share * rule.at_once.as_secs_f64());
+        recent.tokens = (recent.tokens + share * passed).min(at_once);
         let within = recent.tokens > 0.0;
         if within {
             recent.tokens -= count;
@@ -102,9 +110,10 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const TWICE: Rule = Rule { times_the_others: 2.0, at_once: Duration::from_secs(1) };
 
     /// What of each tenant was within its share, and all, in the last of `seconds`, when each causes so many a second.
-    fn last_second(seconds: u32, rates: &[u32]) -> Vec<(u32, u32)> {
+    fn last_second(seconds: u32, rates: &[u32], rule: Rule) -> Vec<(u32, u32)> {
         let start = Instant::now();
         let mut shares = Shares::new(start);
         let tenants: Vec<TenantId> = rates.iter().map(|_| TenantId::generate()).collect();
@@ -114,7 +123,7 @@ mod tests {
                 // So many by now, and so many before.
                 let due = u64::from(*rate) * u64::from(ms + 1) / 1_000 - u64::from(*rate) * u64::from(ms) / 1_000;
                 for _ in 0..due {
-                    let within = shares.charge(tenants[place], 1, start + MS * ms);
+                    let within = shares.charge(tenants[place], 1, rule, start + MS * ms);
                     if ms >= (seconds - 1) * 1_000 {
                         counts[place].0 += u32::from(within);
                         counts[place].1 += 1;
@@ -127,23 +136,41 @@ mod tests {
 
     #[test]
     fn a_tenant_that_is_alone_is_within_its_share_whatever_it_sends() {
-        assert_eq!(last_second(3, &[20_000]), [(20_000, 20_000)]);
+        assert_eq!(last_second(3, &[20_000], TWICE), [(20_000, 20_000)]);
     }
 
     #[test]
     fn what_a_flood_sends_is_beyond_its_share_and_nothing_of_the_others_is() {
-        let counts = last_second(20, &[1_000, 100, 100]);
+        let counts = last_second(20, &[1_000, 100, 100], TWICE);
         assert!((190..=260).contains(&counts[0].0), "{counts:?}");
         assert_eq!(counts[1..], [(100, 100), (100, 100)]);
         // Above the least share it follows what the others do.
-        let counts = last_second(20, &[5_000, 500]);
+        let counts = last_second(20, &[5_000, 500], TWICE);
         assert!((950..=1_100).contains(&counts[0].0), "{counts:?}");
         assert_eq!(counts[1], (500, 500));
     }
 
     #[test]
+    fn a_rule_says_how_large_a_share_is_and_how_much_of_it_may_come_at_once() {
+        let rule = Rule { times_the_others: 1.25, at_once: MS * 100 };
+        let counts = last_second(20, &[8_000, 800], rule);
+        assert!((980..=1_080).contains(&counts[0].0), "{counts:?}");
+        assert_eq!(counts[1], (800, 800));
+        let at_once = |rule| {
+            let (now, mut shares, tenant) = (Instant::now(), Shares::new(Instant::now()), TenantId::generate());
+            // 10,000 in the last five seconds, as seen now: 2,000 a second.
+            shares.charge(TenantId::generate(), 10_000, rule, now);
+            (0..10_000).filter(|_| shares.charge(tenant, 1, rule, now)).count()
+        };
+        assert_eq!(
+            [MS, MS * 100, MS * 1_000].map(|at_once| Rule { times_the_others: 2.0, at_once }).map(at_once),
+            [200, 400, 4_000]
+        );
+    }
+
+    #[test]
     fn tenants_that_send_alike_are_all_within_their_shares() {
-        for (live, all) in last_second(10, &[2_000, 2_500, 3_000]) {
+        for (live, all) in last_second(10, &[2_000, 2_500, 3_000], TWICE) {
             assert_eq!(live, all);
         }
     }
@@ -152,19 +179,19 @@ mod tests {
     fn one_that_causes_much_at_once_weighs_as_much_as_many() {
         let (now, tenant) = (Instant::now(), TenantId::generate());
         let mut shares = Shares::new(now);
-        shares.charge(TenantId::generate(), 1, now);
-        assert!(shares.charge(tenant, 1_000, now));
-        assert!(!shares.charge(tenant, 1, now + MS * 1_000));
-        assert!(shares.charge(tenant, 1, now + MS * 4_100));
+        shares.charge(TenantId::generate(), 1, TWICE, now);
+        assert!(shares.charge(tenant, 1_000, TWICE, now));
+        assert!(!shares.charge(tenant, 1, TWICE, now + MS * 1_000));
+        assert!(shares.charge(tenant, 1, TWICE, now + MS * 4_100));
     }
 
     #[test]
     fn a_tenant_that_stopped_is_nobodys_neighbour_any_more() {
         let (now, tenant) = (Instant::now(), TenantId::generate());
         let mut shares = Shares::new(now);
-        shares.charge(TenantId::generate(), 1, now);
-        shares.charge(tenant, 5_000, now);
-        assert!(!shares.charge(tenant, 1, now + MS));
-        assert!(shares.charge(tenant, 5_000, now + ACTIVE_FOR + FORGET_EVERY));
+        shares.charge(TenantId::generate(), 1, TWICE, now);
+        shares.charge(tenant, 5_000, TWICE, now);
+        assert!(!shares.charge(tenant, 1, TWICE, now + MS));
+        assert!(shares.charge(tenant, 5_000, TWICE, now + ACTIVE_FOR + FORGET_EVERY));
     }
 }
