@@ -13,7 +13,7 @@ mod seen;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
@@ -177,7 +177,7 @@ impl Reconciler {
             if more {
                 return Ok(Next::Repair);
             }
-            self.overdue_at = Instant::now() + begun.elapsed() * OVERDUE_SHARE;
+            self.overdue_at = Instant::now() + overdue_pause(begun.elapsed(), self.config.attempted_after);
         }
         Ok(next)
     }
@@ -294,6 +294,12 @@ impl Reconciler {
     }
 }
 
+/// How long until overdue deliveries are looked for again, after a look that took so long. None is found later than twice the time
+/// after which it is overdue: one look while the machine is busy says little about the next.
+fn overdue_pause(took: Duration, attempted_after: Duration) -> Duration {
+    (took * OVERDUE_SHARE).min(attempted_after)
+}
+
 /// Quiet goes on while the queues are empty and nothing was written since the look before.
 fn still_quiet(before: Option<Quiet>, empty: bool, batches: u64) -> Option<Quiet> {
     match before {
@@ -306,6 +312,12 @@ fn still_quiet(before: Option<Quiet>, empty: bool, batches: u64) -> Option<Quiet
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overdue_deliveries_are_looked_for_in_a_hundredth_of_the_time_or_as_often_as_they_come_due() {
+        let (took, after) = (Duration::from_millis(300), Duration::from_secs(900));
+        assert_eq!((overdue_pause(took, after), overdue_pause(took * 100, after)), (took * 100, after));
+    }
 
     #[test]
     fn quiet_ends_with_a_message_in_a_queue_and_begins_anew_with_a_written_batch() {
