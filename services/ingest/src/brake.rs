@@ -18,16 +18,16 @@ use tokio::time::Instant;
 
 use crate::metrics;
 
-/// Longest wait of a request. The broker's confirm has to come within the same 4.5 s.
+/// Longest wait of a request. It comes off the time that the broker has for its confirm, and leaves some of it.
 const WAIT_MAX: Duration = Duration::from_secs(3);
-/// A tenant's share while the brake is not pulled: what is beyond it could be slowed.
-const SHARE: f64 = 2.0;
-/// The same at full strength: little more than what the others send, who send unevenly too.
-const SHARE_BRAKED: f64 = 1.25;
-/// What of its share a flood may send at once, for that comes before its first waits.
-const AT_ONCE: Duration = Duration::from_millis(100);
-/// They wait that long at so much more pressure than where they begin to wait.
+/// Requests wait that long at so much more pressure than where they begin to wait.
 const PRESSURE_MORE: f64 = 0.2;
+/// A tenant's share, as a multiple of what the others send, as long as the brake is hardly pulled.
+const TIMES_THE_OTHERS: f64 = 2.0;
+/// The same at full strength: little more than what the others send, who send unevenly too.
+const TIMES_THE_OTHERS_BRAKED: f64 = 1.25;
+/// How much of its share a tenant may send at once: little, for a flood sends it before its first waits.
+const AT_ONCE: Duration = Duration::from_millis(100);
 /// From its full strength it takes so long to let go: pressure falls for moments, in which all who wait no longer would come together.
 const RELEASED_IN: Duration = Duration::from_secs(5);
 /// Events that wait at once at most. A single one has not been read yet; a batch has, for it had to be counted.
@@ -96,7 +96,8 @@ impl Brake {
 
 /// The share of a tenant at this strength.
 fn share_at(strength: f64) -> Rule {
-    Rule { times_the_others: SHARE + (SHARE_BRAKED - SHARE) * strength, at_once: AT_ONCE }
+    let times_the_others = TIMES_THE_OTHERS + (TIMES_THE_OTHERS_BRAKED - TIMES_THE_OTHERS) * strength;
+    Rule { times_the_others, at_once: AT_ONCE }
 }
 
 /// How long to wait at this strength; at random from two thirds of it to all, or those that came together would come together again.

@@ -47,7 +47,7 @@ const QUEUES: [Queue; 7] = [
 const DAYS: i32 = 8;
 /// The share of the time that looking for undecided events may take: one in so many.
 const SHARE: u32 = 20;
-/// The same of looking for overdue deliveries, which reads whole days.
+/// The same of looking for overdue deliveries, which reads whole days; more where a look takes longer than that share of [`ReconcileConfig::attempted_after`].
 const OVERDUE_SHARE: u32 = 100;
 /// After so many times [`ReconcileConfig::attempted_after`] a delivery is not believed to be held any more.
 const HELD_AT_LATEST: u32 = 4;
@@ -294,8 +294,8 @@ impl Reconciler {
     }
 }
 
-/// How long until overdue deliveries are looked for again, after a look that took so long. None is found later than twice the time
-/// after which it is overdue: one look while the machine is busy says little about the next.
+/// How long until overdue deliveries are looked for again, after a look that took so long: never longer than the time after which they
+/// are overdue, for one slow look while the machine is busy says little about the next.
 fn overdue_pause(took: Duration, attempted_after: Duration) -> Duration {
     (took * OVERDUE_SHARE).min(attempted_after)
 }

@@ -18,22 +18,25 @@ async fn while_the_broker_takes_nothing_no_post_is_made_and_what_was_made_is_rep
         Receiver::start(|n| if n == 0 { Reply::After(Duration::from_secs(5), 200) } else { Reply::Status(200) }).await;
     let endpoint = world.endpoint(&receiver.url(), |_| {}).await;
     world.dispatch().await;
-    let (out, later) = (world.task(&endpoint), world.task(&endpoint));
+    let (out, later, last) = (world.task(&endpoint), world.task(&endpoint), world.task(&endpoint));
     world.publish(std::slice::from_ref(&out)).await;
-    // Parked, this one surfaces under the alarm: rungs go on feeding the lanes.
-    let to = Place::Rung { rung: ladder::rung_at_least(Duration::from_secs(9)), lane: Lane::Live };
-    world.broker.onward().publish(to, member(&later)).await.unwrap();
+    // Parked, these surface under the alarm, a second apart: rungs go on feeding the lanes.
+    for (seconds, task) in [(9, &later), (10, &last)] {
+        let to = Place::Rung { rung: ladder::rung_at_least(Duration::from_secs(seconds)), lane: Lane::Live };
+        world.broker.onward().publish(to, member(task)).await.unwrap();
+    }
     receiver.wait_for(1).await;
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
-    world.wait_for_depth("postrider.delay.9000", 0).await;
-    world.wait_for_depth("postrider.lane.live", 0).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    for rung in ["postrider.delay.9000", "postrider.delay.10000"] {
+        world.wait_for_depth(rung, 0).await;
+        world.wait_for_depth("postrider.lane.live", 0).await;
+    }
     assert_eq!(receiver.received().len(), 1, "a POST was made whose outcome could not be published");
 
     rabbit.ctl(&["set_disk_free_limit", "50MB"]).await.unwrap();
-    for task in [&out, &later] {
+    for task in [&out, &later, &last] {
         assert_eq!(world.report_of(task).await.status, DeliveryStatus::Delivered);
     }
-    assert_eq!(receiver.received().len(), 2);
+    assert_eq!(receiver.received().len(), 3);
     world.finish().await;
 }
