@@ -13,7 +13,7 @@ async fn while_a_rotation_overlaps_a_receiver_with_either_secret_believes() {
     let tenant = deployment.tenant("magnetite").await;
     let receiver = Receiver::start().await;
     // A customer's own secret, without the prefix.
-    let old = "my own secret";
+    let old = "my own secret, not made here";
     let endpoint =
         tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"], "secret": old})).await;
     let path = format!("/v1/endpoints/{}", endpoint.id());
@@ -56,12 +56,19 @@ async fn an_ed25519_endpoints_deliveries_verify_with_its_public_keys() {
     assert_eq!(independent::verified_by_ed25519(&new, &request), [true, false]);
     assert_eq!(independent::verified_by_ed25519(&old, &request), [false, true]);
 
-    // A cut-over ends the overlap.
-    tenant.post(&format!("{path}/rotate-secret"), &json!({"effective_at": "2020-01-01T00:00:00Z"})).await;
+    // A cut-over ends the current one, and no overlap that was promised before, unless it is asked to.
+    let cut_over = json!({"effective_at": "2020-01-01T00:00:00Z"});
+    tenant.post(&format!("{path}/rotate-secret"), &cut_over).await;
+    deployment.configuration_in_force().await;
+    let request = deliver().await;
+    assert_eq!(independent::verified_by_ed25519(&public_key().await, &request), [true, false]);
+    assert_eq!(independent::verified_by_ed25519(&new, &request), [false, false]);
+    assert_eq!(independent::verified_by_ed25519(&old, &request), [false, true]);
+    let leaked = json!({"overlap_seconds": 0, "end_others": true});
+    tenant.post(&format!("{path}/rotate-secret"), &leaked).await;
     deployment.configuration_in_force().await;
     let request = deliver().await;
     assert_eq!(independent::verified_by_ed25519(&public_key().await, &request), [true]);
-    assert_eq!(independent::verified_by_ed25519(&new, &request), [false]);
     let forged = crate::harness::Received { body: b"{}".to_vec(), ..request };
     assert_eq!(independent::verified_by_ed25519(&public_key().await, &forged), [false]);
 }

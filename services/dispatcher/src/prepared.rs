@@ -166,7 +166,7 @@ fn signing(secrets: EndpointSecrets) -> SigningSecrets {
     let EndpointSecrets { current, previous, next } = secrets;
     SigningSecrets {
         current,
-        previous: previous.map(|(secret, valid_until)| PreviousSecret { secret, valid_until }),
+        previous: previous.into_iter().map(|(secret, valid_until)| PreviousSecret { secret, valid_until }).collect(),
         // A cut-over: from that moment on the old one never signs again.
         next: next.map(|(secret, at)| NextSecret { secret, effective_at: at, overlap_until: at }),
     }

@@ -60,7 +60,7 @@ pub(crate) fn endpoint(profile: &str) -> DispatchEndpoint {
         tenant: TenantId::generate(),
         document,
         status: EndpointStatus::Active,
-        secrets: EndpointSecrets { current: generate_secret(), previous: None, next: None },
+        secrets: EndpointSecrets { current: generate_secret(), previous: Vec::new(), next: None },
         private: EndpointPrivate::default(),
         profile: profile.into(),
         limits: TenantLimits::default(),

@@ -71,6 +71,11 @@ pub const ENDPOINT_HEADER_VALUE_BYTES_MAX: usize = 2_048;
 pub const URL_BYTES_MAX: usize = 2_048;
 /// Most bytes of names given to tenants, keys and endpoints.
 pub const NAME_BYTES_MAX: usize = 200;
+/// How long the API knows the answer to a request with an `Idempotency-Key`.
+pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(86_400);
+/// Most signing secrets of an endpoint that are in force at once or planned: the current one, previous ones whose overlaps run, and the
+/// next.
+pub const SECRETS_IN_FORCE_MAX: usize = 5;
 /// Endpoints that a tenant may have unless its limits say otherwise.
 pub const ENDPOINTS_PER_TENANT_DEFAULT: u32 = 100;
 /// Most delays of a retry schedule.

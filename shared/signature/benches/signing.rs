@@ -15,7 +15,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let secrets = SigningSecrets::single(generate_secret());
     let previous = PreviousSecret { secret: generate_secret(), valid_until: UnixMillis(AT.0 + 1) };
-    let overlapping = Signer::new(&SigningSecrets { previous: Some(previous), ..secrets.clone() }).unwrap();
+    let overlapping = Signer::new(&SigningSecrets { previous: vec![previous], ..secrets.clone() }).unwrap();
     let pair = SigningSecrets::single(KeyPair::generate().private);
     let (hmac, ed25519) = (Signer::new(&secrets).unwrap(), Signer::ed25519(&pair).unwrap());
 

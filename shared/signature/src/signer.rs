@@ -65,7 +65,7 @@ impl HmacKey {
 #[derive(Clone)]
 pub struct Signer {
     current: Key,
-    previous: Option<(Key, UnixMillis)>,
+    previous: Vec<(Key, UnixMillis)>,
     next: Option<(Key, UnixMillis, UnixMillis)>,
     token_header: Option<String>,
 }
@@ -95,11 +95,11 @@ impl Signer {
     }
 
     fn with_keys<E>(secrets: &SigningSecrets, key: impl Fn(&SecretString) -> Result<Key, E>) -> Result<Self, E> {
-        let previous = secrets.previous.as_ref();
+        let previous = secrets.previous.iter();
         let next = secrets.next.as_ref();
         Ok(Self {
             current: key(&secrets.current)?,
-            previous: previous.map(|p| key(&p.secret).map(|key| (key, p.valid_until))).transpose()?,
+            previous: previous.map(|p| key(&p.secret).map(|key| (key, p.valid_until))).collect::<Result<_, _>>()?,
             next: next.map(|n| key(&n.secret).map(|key| (key, n.effective_at, n.overlap_until))).transpose()?,
             token_header: None,
         })
@@ -122,7 +122,7 @@ impl Signer {
         at: UnixMillis,
         body: &[u8],
     ) -> Vec<(String, String)> {
-        let previous = self.previous.as_ref().map(|(_, valid_until)| *valid_until);
+        let previous = self.previous.iter().map(|(_, valid_until)| *valid_until);
         let next = self.next.as_ref().map(|(_, effective_at, overlap_until)| (*effective_at, *overlap_until));
         let signing = in_force(previous, next, at);
         let primary = self.at(signing.primary);
@@ -142,7 +142,7 @@ impl Signer {
         }
         if standard {
             let mut value = standard_value(primary, event_id, &seconds, body);
-            if let Some(also) = signing.also {
+            for also in signing.also {
                 value.push(' ');
                 value.push_str(&standard_value(self.at(also), event_id, &seconds, body));
             }
@@ -157,7 +157,7 @@ impl Signer {
     fn at(&self, slot: Slot) -> &Key {
         let found = match slot {
             Slot::Current => None,
-            Slot::Previous => self.previous.as_ref().map(|(key, _)| key),
+            Slot::Previous(index) => self.previous.get(index).map(|(key, _)| key),
             Slot::Next => self.next.as_ref().map(|(key, _, _)| key),
         };
         found.unwrap_or(&self.current)

@@ -42,7 +42,7 @@ fn while_a_rotation_overlaps_both_keys_sign() {
     let (old, new, next) = (KeyPair::generate(), KeyPair::generate(), KeyPair::generate());
     let mut secrets = SigningSecrets {
         current: new.private.clone(),
-        previous: Some(PreviousSecret { secret: old.private.clone(), valid_until: UnixMillis(AT.0 + 1) }),
+        previous: vec![PreviousSecret { secret: old.private.clone(), valid_until: UnixMillis(AT.0 + 1) }],
         next: Some(NextSecret {
             secret: next.private.clone(),
             effective_at: UnixMillis(AT.0 + 1),
@@ -54,7 +54,7 @@ fn while_a_rotation_overlaps_both_keys_sign() {
     assert_eq!(verifies(&old, &both, BODY), [false, true]);
     assert_eq!(verifies(&next, &both, BODY), [false, false]);
 
-    secrets.previous = None;
+    secrets.previous.clear();
     secrets.next = Some(NextSecret { secret: next.private.clone(), effective_at: AT, overlap_until: AT });
     assert_eq!(verifies(&next, &header(&secrets), BODY), [true]);
 }

@@ -76,10 +76,13 @@ fn the_endpoint_may_name_the_header_of_its_token() {
 }
 
 #[test]
-fn a_rotation_signs_the_standard_header_twice_and_the_products_once() {
+fn rotations_sign_the_standard_header_with_each_secret_in_force_and_the_products_once() {
     let secrets = SigningSecrets {
         current: "new".into(),
-        previous: Some(PreviousSecret { secret: "old".into(), valid_until: UnixMillis(AT.0 + 1) }),
+        previous: vec![
+            PreviousSecret { secret: "old".into(), valid_until: UnixMillis(AT.0 + 1) },
+            PreviousSecret { secret: "older".into(), valid_until: UnixMillis(AT.0 + 15) },
+        ],
         next: Some(NextSecret {
             secret: "later".into(),
             effective_at: UnixMillis(AT.0 + 10),
@@ -95,13 +98,14 @@ fn a_rotation_signs_the_standard_header_twice_and_the_products_once() {
         let takes = |secret: &&str| {
             (verify::standard(secret, get, BODY, now).is_ok(), verify::scheme(&scheme, secret, get, BODY, now).is_ok())
         };
-        ["old", "new", "later"].iter().map(takes).collect::<Vec<_>>()
+        ["older", "old", "new", "later"].iter().map(takes).collect::<Vec<_>>()
     };
     let (no, both, standard_only) = ((false, false), (true, true), (true, false));
-    assert_eq!(at(0), [standard_only, both, no]);
-    assert_eq!(at(1), [no, both, no]);
-    assert_eq!(at(10), [no, standard_only, both]);
-    assert_eq!(at(20), [no, no, both]);
+    assert_eq!(at(0), [standard_only, standard_only, both, no]);
+    assert_eq!(at(1), [standard_only, no, both, no]);
+    assert_eq!(at(10), [standard_only, no, standard_only, both]);
+    assert_eq!(at(15), [no, no, standard_only, both]);
+    assert_eq!(at(20), [no, no, no, both]);
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn verification_says_what_is_wrong() {
 fn nothing_prints_a_secret() {
     let secrets = SigningSecrets {
         current: "current-secret".into(),
-        previous: Some(PreviousSecret { secret: "previous-secret".into(), valid_until: AT }),
+        previous: vec![PreviousSecret { secret: "previous-secret".into(), valid_until: AT }],
         next: Some(NextSecret { secret: "next-secret".into(), effective_at: AT, overlap_until: AT }),
     };
     let printed = format!("{secrets:?} {:?}", Signer::new(&secrets).unwrap());

@@ -241,10 +241,13 @@ pub(crate) struct Endpoint {
     pub(crate) ascii_json: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) token_header: Option<String>,
-    /// Until when the previous secret signs `webhook-signature`, too.
+    /// Until when a previous secret signs `webhook-signature`, too: the last of `previous_secrets_until`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub(crate) previous_secret_until: Option<String>,
+    /// When the previous secrets stop signing `webhook-signature`, the newest secret's end first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) previous_secrets_until: Vec<String>,
     /// From when on the next secret signs.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -299,6 +302,8 @@ impl Endpoint {
         let now = UnixMillis::now();
         let public_key = endpoint.public_key_at(now).map(str::to_owned);
         let next_public_key = endpoint.next_public_key_at(now).map(str::to_owned);
+        let previous_secrets_until = previous_ends(&endpoint, now);
+        let last_end = endpoint.previous_secrets_until.iter().copied().filter(|until| *until > now).max();
         let document = endpoint.document;
         Self {
             id: endpoint.id.to_string(),
@@ -339,13 +344,20 @@ impl Endpoint {
             rate_per_second: document.rate_per_second,
             ascii_json: document.ascii_json,
             token_header: document.token_header,
-            previous_secret_until: shown_if(endpoint.previous_secret_until),
+            previous_secret_until: shown_if(last_end),
+            previous_secrets_until,
             next_secret_from: shown_if(endpoint.next_secret_from),
             version: endpoint.version,
             created_at: shown(endpoint.created_at),
             updated_at: shown(endpoint.updated_at),
         }
     }
+}
+
+/// When the previous secrets that sign at `now` stop, the newest secret's end first.
+pub(crate) fn previous_ends(endpoint: &StoredEndpoint, now: UnixMillis) -> Vec<String> {
+    let ends = endpoint.previous_secrets_until.iter().copied();
+    ends.filter(|until| *until > now).map(shown).collect()
 }
 
 fn stored_channel(channel: Channel) -> StoredChannel {

@@ -10,15 +10,17 @@ use axum::response::{IntoResponse, Response};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profile;
 use postrider_runtime::problem::{FieldError, Problem};
-use postrider_store::config::{Channel, Rotation, Scope};
+use postrider_store::config::{Channel, NewSecret, Rotation, Scope};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::handlers::{NewKey, endpoint_id};
+use super::model::previous_ends;
 use crate::Api;
 use crate::auth::Caller;
 use crate::errors::store_problem;
 use crate::request::{OptionalJson, Params, etag, if_match};
+use crate::time::shown_if;
 
 /// How long both secrets sign when the request does not say.
 const OVERLAP_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
@@ -37,6 +39,10 @@ pub(crate) struct RotateSecret {
     effective_at: Option<String>,
     /// A secret of your own, 1 to 256 characters; one is made when absent. Keys of `ed25519` are always made.
     secret: Option<String>,
+    /// End the previous secrets now, and drop a planned one: for a secret that leaked. Without it each signs until the end that it
+    /// was promised.
+    #[serde(default)]
+    end_others: bool,
 }
 
 /// The new secret, or the public key of the new pair.
@@ -49,11 +55,19 @@ pub(crate) struct RotatedSecret {
     /// Of an `ed25519` endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) public_key: Option<String>,
+    /// When the previous secrets stop signing `webhook-signature`, the newest secret's end first.
+    #[schema(example = json!(["2026-01-03T03:04:05Z"]))]
+    pub(crate) previous_secrets_until: Vec<String>,
+    /// When the new secret takes over; absent: it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub(crate) next_secret_from: Option<String>,
 }
 
 /// Replace an endpoint's secret
 ///
-/// The new secret is shown this once.
+/// The new secret is shown this once. Each previous one signs `webhook-signature` until the end that it was promised, however many
+/// rotations follow. 409 while another secret is planned, and when the endpoint would have more than 5 secrets.
 #[utoipa::path(post, path = "/v1/endpoints/{id}/rotate-secret", tag = "endpoints",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = RotateSecret,
     responses((status = 200, body = RotatedSecret, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -86,15 +100,22 @@ impl Api {
         }
         let tenant = self.tenant(endpoint.tenant).await?;
         let profile = self.profile(&tenant.draft.profile)?;
-        let mut errors = Vec::new();
-        let rotation = rotation_of(&request, profile, UnixMillis::now(), &mut errors);
+        let (mut errors, now) = (Vec::new(), UnixMillis::now());
+        let rotation = rotation_of(&request, profile, now, &mut errors);
         let key = NewKey::of(endpoint.document.signature_key, request.secret, profile, &mut errors);
         if !errors.is_empty() {
             return Err(Problem::unprocessable(errors));
         }
-        let rotated = self.store.rotate_secret(visible, id, expected?, &key.secret, key.public.clone(), rotation).await;
-        let endpoint = rotated.map_err(store_problem)?;
-        Ok((endpoint.version, RotatedSecret { secret: key.shown(), public_key: key.public }))
+        let (shown, public_key) = (key.shown(), key.public.clone());
+        let new = NewSecret { secret: key.secret, public_key: key.public, rotation, end_others: request.end_others };
+        let endpoint = self.store.rotate_secret(visible, id, expected?, &new).await.map_err(store_problem)?;
+        let answer = RotatedSecret {
+            secret: shown,
+            public_key,
+            previous_secrets_until: previous_ends(&endpoint, now),
+            next_secret_from: shown_if(endpoint.next_secret_from),
+        };
+        Ok((endpoint.version, answer))
     }
 }
 

@@ -91,6 +91,7 @@ pub(super) const VALUES: &[(&str, &str)] = &[
     ("origin", "api"),
     ("outcome", "success"),
     ("pointer", "/url"),
+    ("previous_secrets_until", r#"["2026-01-03T03:04:05Z"]"#),
     ("profile", "standard"),
     ("public_key", "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="),
     ("reason", "no such tenant"),

@@ -114,9 +114,10 @@ async fn secrets_are_brought_along_rotated_and_never_shown_again() {
     let world = World::new("api_rotate").await;
     let tenant = world.tenant("standard").await;
     let mut body = endpoint();
-    body["secret"] = json!("my own secret");
+    let own = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    body["secret"] = json!(own);
     let made = world.post(&tenant.key, "/v1/endpoints", body).await.ok(201);
-    assert_eq!(made["secret"], json!("my own secret"));
+    assert_eq!(made["secret"], json!(own));
     let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
     let rotate = format!("{path}/rotate-secret");
 
@@ -136,8 +137,47 @@ async fn secrets_are_brought_along_rotated_and_never_shown_again() {
 
     let stale = [("if-match", "\"v1\"")];
     world.call_with(&tenant.key, "POST", &rotate, Some(&json!({})), &stale).await.problem(412, "");
-    let own = json!({"secret": "another", "overlap_seconds": 0});
-    assert_eq!(world.post(&tenant.key, &rotate, own).await.ok(200)["secret"], json!("another"));
+    let another = "whsec_plJ3nmyCDGBKInavdOK15jsl";
+    let own = json!({"secret": another, "overlap_seconds": 0});
+    let rotated = world.post(&tenant.key, &rotate, own).await.ok(200);
+    assert_eq!(rotated["secret"], json!(another));
+    assert_eq!(rotated["previous_secrets_until"].as_array().unwrap().len(), 1, "{rotated:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_secret_signs_until_the_end_it_was_promised_and_a_planned_one_is_not_replaced() {
+    let world = World::new("api_rotations").await;
+    let tenant = world.tenant("standard").await;
+    let path = format!("/v1/endpoints/{}", world.endpoint(&tenant).await["id"].as_str().unwrap());
+    let rotate = format!("{path}/rotate-secret");
+    // A double click: neither takes the first secret's overlap away.
+    let (one, two) = tokio::join!(
+        world.post(&tenant.key, &rotate, json!({"overlap_seconds": 3600})),
+        world.post(&tenant.key, &rotate, json!({"overlap_seconds": 7200})),
+    );
+    let answers = [one.ok(200), two.ok(200)];
+    let ends = |answer: &serde_json::Value| answer["previous_secrets_until"].as_array().unwrap().len();
+    let mut counts: Vec<usize> = answers.iter().map(ends).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 2]);
+    let read = world.get(&tenant.key, &path).await.ok(200);
+    assert_eq!(ends(&read), 2);
+
+    let in_an_hour = postrider_model::time::UnixMillis::now().plus(std::time::Duration::from_secs(3_600));
+    let planned = world.post(&tenant.key, &rotate, json!({"effective_at": in_an_hour.to_string()})).await.ok(200);
+    assert!(planned["next_secret_from"].is_string() && ends(&planned) == 2, "{planned:#}");
+    for request in [json!({}), json!({"effective_at": "2020-01-01T00:00:00Z"})] {
+        let refused = world.post(&tenant.key, &rotate, request).await.problem(409, "");
+        assert!(refused["detail"].as_str().unwrap().contains("another secret is planned for"), "{refused:#}");
+    }
+    let all = world.post(&tenant.key, &rotate, json!({"overlap_seconds": 0, "end_others": true})).await.ok(200);
+    assert!(ends(&all) == 0 && all.get("next_secret_from").is_none(), "{all:#}");
+
+    for n in 1..=4 {
+        assert_eq!(ends(&world.post(&tenant.key, &rotate, json!({})).await.ok(200)), n);
+    }
+    let refused = world.post(&tenant.key, &rotate, json!({})).await.problem(409, "");
+    assert!(refused["detail"].as_str().unwrap().contains("at most 5 secrets"), "{refused:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -161,8 +161,8 @@ pub struct Endpoint {
     pub disabled_reason: Option<String>,
     /// When the engine switched it off.
     pub disabled_at: Option<UnixMillis>,
-    /// Until when a previous secret signs, too.
-    pub previous_secret_until: Option<UnixMillis>,
+    /// Until when each of the previous secrets signs, too: the newest secret's first. Some may be over.
+    pub previous_secrets_until: Vec<UnixMillis>,
     /// From when on a next secret signs.
     pub next_secret_from: Option<UnixMillis>,
     /// Configuration version of its last edit: its ETag.

@@ -3,7 +3,6 @@
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
-use secrecy::SecretString;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -20,17 +19,20 @@ pub(crate) struct EndpointRow {
     pub(crate) endpoint: Endpoint,
     pub(crate) secret_current: Vec<u8>,
     pub(crate) secret_previous: Option<Vec<u8>>,
+    pub(crate) secrets_earlier: Option<Vec<u8>>,
     pub(crate) secret_next: Option<Vec<u8>>,
     pub(crate) private: Vec<u8>,
 }
 
 pub(crate) const COLUMNS: &str = "e.id, e.tenant, e.document, e.status, e.disabled_reason, e.disabled_at, \
-    e.secret_current, e.secret_previous, e.previous_until, e.secret_next, e.next_from, e.private, e.version, \
-    e.created_at, e.updated_at";
+    e.secret_current, e.secret_previous, e.previous_until, e.secrets_earlier, e.earlier_until, e.secret_next, \
+    e.next_from, e.private, e.version, e.created_at, e.updated_at";
 
 impl EndpointRow {
     pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
         let Json(document) = row.col("document")?;
+        let earlier = row.col::<Option<Vec<Ts>>>("earlier_until")?.unwrap_or_default();
+        let previous = row.at_opt("previous_until")?.into_iter().chain(earlier.into_iter().map(|until| until.0));
         let endpoint = Endpoint {
             id: EndpointId(row.col("id")?),
             tenant: TenantId(row.col("tenant")?),
@@ -38,7 +40,7 @@ impl EndpointRow {
             status: row.coded("status")?,
             disabled_reason: row.col("disabled_reason")?,
             disabled_at: row.at_opt("disabled_at")?,
-            previous_secret_until: row.at_opt("previous_until")?,
+            previous_secrets_until: previous.collect(),
             next_secret_from: row.at_opt("next_from")?,
             version: row.col("version")?,
             created_at: row.at("created_at")?,
@@ -48,6 +50,7 @@ impl EndpointRow {
             endpoint,
             secret_current: row.col("secret_current")?,
             secret_previous: row.col("secret_previous")?,
+            secrets_earlier: row.col("secrets_earlier")?,
             secret_next: row.col("secret_next")?,
             private: row.col("private")?,
         })
@@ -56,27 +59,30 @@ impl EndpointRow {
     /// The signing secrets, opened.
     pub(crate) fn secrets(&self, keys: &MasterKeys) -> Result<EndpointSecrets, StoreError> {
         let id = self.endpoint.id;
-        let timed = |column, sealed: &Option<Vec<u8>>, at: Option<UnixMillis>| match (sealed, at) {
-            (Some(sealed), Some(at)) => secrets::open(keys, id, column, sealed).map(|secret| Some((secret, at))),
-            _ => Ok(None),
+        let newest = self.secret_previous.iter().map(|sealed| secrets::open(keys, id, Column::Previous, sealed));
+        let earlier = secrets::open_list(keys, id, Column::Earlier, self.secrets_earlier.as_deref())?;
+        let previous = newest.chain(earlier.into_iter().map(Ok)).collect::<Result<Vec<_>, _>>()?;
+        let next = match (&self.secret_next, self.endpoint.next_secret_from) {
+            (Some(sealed), Some(from)) => Some((secrets::open(keys, id, Column::Next, sealed)?, from)),
+            _ => None,
         };
         Ok(EndpointSecrets {
             current: secrets::open(keys, id, Column::Current, &self.secret_current)?,
-            previous: timed(Column::Previous, &self.secret_previous, self.endpoint.previous_secret_until)?,
-            next: timed(Column::Next, &self.secret_next, self.endpoint.next_secret_from)?,
+            previous: previous.into_iter().zip(self.endpoint.previous_secrets_until.iter().copied()).collect(),
+            next,
         })
     }
 
     /// Puts these signing secrets in place of those that the row has.
     pub(super) fn replace_secrets(&mut self, keys: &MasterKeys, new: &EndpointSecrets) -> Result<(), StoreError> {
         let id = self.endpoint.id;
-        let sealed = |column, timed: &Option<(SecretString, UnixMillis)>| {
-            timed.as_ref().map(|(secret, _)| secrets::seal(keys, id, column, secret)).transpose()
-        };
-        self.secret_current = secrets::seal(keys, id, Column::Current, &new.current)?;
-        self.secret_previous = sealed(Column::Previous, &new.previous)?;
-        self.secret_next = sealed(Column::Next, &new.next)?;
-        self.endpoint.previous_secret_until = new.previous.as_ref().map(|(_, at)| *at);
+        let seal = |column, secret| secrets::seal(keys, id, column, secret);
+        let mut previous = new.previous.iter().map(|(secret, _)| secret);
+        self.secret_current = seal(Column::Current, &new.current)?;
+        self.secret_previous = previous.next().map(|secret| seal(Column::Previous, secret)).transpose()?;
+        self.secrets_earlier = secrets::seal_list(keys, id, Column::Earlier, previous)?;
+        self.secret_next = new.next.as_ref().map(|(secret, _)| seal(Column::Next, secret)).transpose()?;
+        self.endpoint.previous_secrets_until = new.previous.iter().map(|(_, until)| *until).collect();
         self.endpoint.next_secret_from = new.next.as_ref().map(|(_, at)| *at);
         Ok(())
     }
@@ -84,15 +90,21 @@ impl EndpointRow {
     /// Writes the row, and the version that it now is.
     pub(super) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let endpoint = &self.endpoint;
+        let mut ends = endpoint.previous_secrets_until.iter().copied().map(Ts);
+        let previous_until = ends.next();
+        let earlier_until: Vec<Ts> = ends.collect();
         tx.execute(
             "INSERT INTO endpoints (id, tenant, document, status, disabled_reason, disabled_at, secret_current,
-                secret_previous, previous_until, secret_next, next_from, private, version, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                secret_previous, previous_until, secret_next, next_from, private, version, created_at, updated_at,
+                secrets_earlier, earlier_until)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
              ON CONFLICT (id) DO UPDATE SET (document, status, disabled_reason, disabled_at, secret_current,
-                secret_previous, previous_until, secret_next, next_from, private, version, updated_at)
+                secret_previous, previous_until, secret_next, next_from, private, version, updated_at,
+                secrets_earlier, earlier_until)
               = ROW (excluded.document, excluded.status, excluded.disabled_reason, excluded.disabled_at,
                 excluded.secret_current, excluded.secret_previous, excluded.previous_until, excluded.secret_next,
-                excluded.next_from, excluded.private, excluded.version, excluded.updated_at)",
+                excluded.next_from, excluded.private, excluded.version, excluded.updated_at,
+                excluded.secrets_earlier, excluded.earlier_until)",
             &[
                 &endpoint.id.0,
                 &endpoint.tenant.0,
@@ -102,13 +114,15 @@ impl EndpointRow {
                 &endpoint.disabled_at.map(Ts),
                 &self.secret_current,
                 &self.secret_previous,
-                &endpoint.previous_secret_until.map(Ts),
+                &previous_until,
                 &self.secret_next,
                 &endpoint.next_secret_from.map(Ts),
                 &self.private,
                 &endpoint.version,
                 &Ts(endpoint.created_at),
                 &Ts(endpoint.updated_at),
+                &self.secrets_earlier,
+                &earlier_until,
             ],
         )
         .await?;
@@ -156,7 +170,8 @@ pub(super) async fn bury(
     let sql = format!(
         "WITH gone AS (
              UPDATE endpoints SET version = $2, updated_at = $3, deleted_at = $3, secret_current = '', private = '',
-                 secret_previous = NULL, previous_until = NULL, secret_next = NULL, next_from = NULL
+                 secret_previous = NULL, previous_until = NULL, secrets_earlier = NULL, earlier_until = NULL,
+                 secret_next = NULL, next_from = NULL
              WHERE {column} = $1 AND deleted_at IS NULL RETURNING id, status, document)
          INSERT INTO endpoint_versions (endpoint, version, status, deleted, document, created_at)
          SELECT id, $2, status, true, document, $3 FROM gone"

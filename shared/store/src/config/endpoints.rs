@@ -3,7 +3,6 @@
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
-use secrecy::SecretString;
 use tokio_postgres::types::Json;
 
 use super::counter::{bump, finish};
@@ -11,7 +10,7 @@ use super::endpoint_row::{COLUMNS, EndpointRow, bury, endpoint_at, endpoints_at,
 use super::secrets::{self, Column};
 use super::{
     Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointPrivate, EndpointSummary, EndpointVersion,
-    NewEndpoint, Rotation, TenantLimits, tenants,
+    NewEndpoint, NewSecret, TenantLimits, tenants,
 };
 use crate::error::{EditError, StoreError};
 use crate::log::{Cursor, Page, PageRequest};
@@ -40,7 +39,7 @@ impl Store {
                 status: new.draft.status,
                 disabled_reason: None,
                 disabled_at: None,
-                previous_secret_until: None,
+                previous_secrets_until: Vec::new(),
                 next_secret_from: None,
                 version: 0,
                 created_at: now,
@@ -48,6 +47,7 @@ impl Store {
             },
             secret_current: secrets::seal(self.keys(), id, Column::Current, &new.secret)?,
             secret_previous: None,
+            secrets_earlier: None,
             secret_next: None,
             private: secrets::seal_private(self.keys(), id, &new.draft.private)?,
         };
@@ -197,27 +197,27 @@ impl Store {
         finish(tx, version).await
     }
 
-    /// Replaces the signing secret, and the public key where the endpoint has one.
+    /// Replaces the signing secret, and the public key where the endpoint has one. Every secret signs until the end that it was
+    /// promised.
     ///
     /// # Errors
-    /// Not found, another version than `if_match`, [`StoreError::Crypto`].
+    /// Not found, another version than `if_match`, [`StoreError::Crypto`]; [`StoreError::Conflict`] while another secret is planned,
+    /// and at [`SECRETS_IN_FORCE_MAX`](postrider_model::limits::SECRETS_IN_FORCE_MAX).
     pub async fn rotate_secret(
         &self,
         tenant: Option<TenantId>,
         id: EndpointId,
         if_match: Option<i64>,
-        secret: &SecretString,
-        public_key: Option<String>,
-        rotation: Rotation,
+        new: &NewSecret,
     ) -> Result<Endpoint, StoreError> {
         let mut client = self.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let mut row = require(&tx, tenant, id, if_match).await?;
         let now = UnixMillis::now();
-        let rotated = row.secrets(self.keys())?.rotated(secret.clone(), rotation, now);
+        let rotated = row.secrets(self.keys())?.rotated(new, now)?;
         let next_from = row.endpoint.next_secret_from;
-        row.endpoint.document.rotate_public_key(public_key, rotation, next_from, now);
+        row.endpoint.document.rotate_public_key(new.public_key.clone(), new.rotation, next_from, now);
         row.replace_secrets(self.keys(), &rotated)?;
         row.endpoint.version = version;
         row.endpoint.updated_at = now;

@@ -25,5 +25,5 @@ pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scope, Scopes};
 pub use limits::TenantLimits;
 pub use reseal::Resealed;
 pub(crate) use secrets::open_private;
-pub use secrets::{EndpointPrivate, EndpointSecrets, PushoverCredentials, Rotation};
+pub use secrets::{EndpointPrivate, EndpointSecrets, NewSecret, PushoverCredentials, Rotation};
 pub use tenants::{Tenant, TenantDraft};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use postrider_model::ids::EndpointId;
+use postrider_model::limits::SECRETS_IN_FORCE_MAX;
 use postrider_model::time::UnixMillis;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -11,13 +12,13 @@ use zeroize::Zeroizing;
 use crate::crypto::MasterKeys;
 use crate::error::StoreError;
 
-/// The signing secrets of an endpoint, opened. At most one is previous, at most one is next.
+/// The signing secrets of an endpoint, opened. At most [`SECRETS_IN_FORCE_MAX`] together, at most one of them is next.
 #[derive(Debug, Clone)]
 pub struct EndpointSecrets {
     /// Signs now.
     pub current: SecretString,
-    /// Signs beside the current one until this time, for schemes that can carry two signatures.
-    pub previous: Option<(SecretString, UnixMillis)>,
+    /// Each signs beside the current one until its time, for schemes that can carry several signatures. Newest first.
+    pub previous: Vec<(SecretString, UnixMillis)>,
     /// Replaces the current one from this time on.
     pub next: Option<(SecretString, UnixMillis)>,
 }
@@ -57,20 +58,64 @@ pub enum Rotation {
     },
 }
 
+/// A signing secret that replaces the current one.
+#[derive(Debug, Clone)]
+pub struct NewSecret {
+    /// The secret.
+    pub secret: SecretString,
+    /// What verifies its signatures, where that is not the secret itself.
+    pub public_key: Option<String>,
+    /// When it takes over.
+    pub rotation: Rotation,
+    /// End the previous secrets now, and drop a planned one. Without it they stay as promised.
+    pub end_others: bool,
+}
+
 impl EndpointSecrets {
     /// The secrets after a rotation that begins at `now`. A next secret whose time has come counts as current.
-    pub(crate) fn rotated(self, secret: SecretString, rotation: Rotation, now: UnixMillis) -> Self {
-        let (current, previous) = match self.next {
-            // Whoever cut over to it gave the old one up.
-            Some((next, from)) if from <= now => (next, None),
-            _ => (self.current, self.previous.filter(|(_, until)| *until > now)),
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`]: another secret is planned, or [`SECRETS_IN_FORCE_MAX`] would be exceeded; the text says until when.
+    pub(crate) fn rotated(self, new: &NewSecret, now: UnixMillis) -> Result<Self, StoreError> {
+        let mut previous = self.previous;
+        previous.retain(|(_, until)| *until > now && !new.end_others);
+        let current = match self.next {
+            // The cut-over to it ended the one before.
+            Some((next, from)) if from <= now => next,
+            Some((_, from)) if !new.end_others => return Err(StoreError::Conflict(planned(from))),
+            _ => self.current,
         };
-        match rotation {
-            Rotation::Overlap { until } => Self { current: secret, previous: Some((current, until)), next: None },
-            Rotation::CutOver { at } if at <= now => Self { current: secret, previous: None, next: None },
+        let secret = new.secret.clone();
+        let rotated = match new.rotation {
+            Rotation::Overlap { until } => {
+                if until > now {
+                    previous.insert(0, (current, until));
+                }
+                Self { current: secret, previous, next: None }
+            }
+            Rotation::CutOver { at } if at <= now => Self { current: secret, previous, next: None },
             Rotation::CutOver { at } => Self { current, previous, next: Some((secret, at)) },
+        };
+        if 1 + rotated.previous.len() + usize::from(rotated.next.is_some()) > SECRETS_IN_FORCE_MAX {
+            return Err(StoreError::Conflict(too_many(&rotated.previous)));
         }
+        Ok(rotated)
     }
+}
+
+fn planned(from: UnixMillis) -> String {
+    format!(
+        "another secret is planned for {}; rotate after that, or send `end_others` to drop it",
+        from.to_rfc3339_millis()
+    )
+}
+
+fn too_many(previous: &[(SecretString, UnixMillis)]) -> String {
+    let first = previous.iter().map(|(_, until)| *until).min();
+    let first = first.map(|until| format!("; the next of them ends {}", until.to_rfc3339_millis())).unwrap_or_default();
+    format!(
+        "an endpoint has at most {SECRETS_IN_FORCE_MAX} secrets in force{first}; `end_others` ends the previous ones now"
+    )
 }
 
 /// A sealed column of the table `endpoints`.
@@ -78,19 +123,22 @@ impl EndpointSecrets {
 pub(crate) enum Column {
     Current,
     Previous,
+    /// The previous ones before that, a list.
+    Earlier,
     Next,
     Private,
 }
 
 impl Column {
     /// Every sealed column.
-    pub(super) const ALL: [Self; 4] = [Self::Current, Self::Previous, Self::Next, Self::Private];
+    pub(super) const ALL: [Self; 5] = [Self::Current, Self::Previous, Self::Earlier, Self::Next, Self::Private];
 
     /// The column's name.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Current => "secret_current",
             Self::Previous => "secret_previous",
+            Self::Earlier => "secrets_earlier",
             Self::Next => "secret_next",
             Self::Private => "private",
         }
@@ -134,6 +182,35 @@ pub(crate) fn open(
     let plain = keys.open(&column.context(id), sealed)?;
     let text = std::str::from_utf8(&plain).map_err(|_| unreadable("sealed text is not UTF-8"))?;
     Ok(SecretString::from(text))
+}
+
+/// Seals several secrets as one value; none: no value.
+pub(crate) fn seal_list<'a>(
+    keys: &MasterKeys,
+    id: EndpointId,
+    column: Column,
+    secrets: impl Iterator<Item = &'a SecretString>,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let texts: Vec<&str> = secrets.map(|secret| secret.expose_secret()).collect();
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    let json = serde_json::to_vec(&texts).map_err(|error| unreadable(&error.to_string()))?;
+    Ok(Some(keys.seal(&column.context(id), &Zeroizing::new(json))?))
+}
+
+/// Opens what [`seal_list`] sealed.
+pub(crate) fn open_list(
+    keys: &MasterKeys,
+    id: EndpointId,
+    column: Column,
+    sealed: Option<&[u8]>,
+) -> Result<Vec<SecretString>, StoreError> {
+    let Some(sealed) = sealed else { return Ok(Vec::new()) };
+    let json = keys.open(&column.context(id), sealed)?;
+    let texts: Vec<Cow<'_, str>> = serde_json::from_slice(&json)
+        .map_err(|error| unreadable(&format!("sealed JSON, line {} column {}", error.line(), error.column())))?;
+    Ok(texts.into_iter().map(|text| SecretString::from(text.into_owned())).collect())
 }
 
 /// The sealed form of [`EndpointPrivate`]: borrowed when written, zeroised with its buffer.
@@ -189,30 +266,94 @@ fn unreadable(detail: &str) -> StoreError {
 mod tests {
     use super::*;
 
-    fn text(timed: &Option<(SecretString, UnixMillis)>) -> Option<(&str, i64)> {
-        timed.as_ref().map(|(secret, at)| (secret.expose_secret(), at.0))
+    const NOW: UnixMillis = UnixMillis(1_000);
+
+    fn new(secret: &str, rotation: Rotation) -> NewSecret {
+        NewSecret { secret: secret.into(), public_key: None, rotation, end_others: false }
     }
 
-    fn check(secrets: &EndpointSecrets, current: &str, previous: Option<(&str, i64)>, next: Option<(&str, i64)>) {
+    fn overlap(until: i64) -> Rotation {
+        Rotation::Overlap { until: UnixMillis(until) }
+    }
+
+    fn cut_over(at: i64) -> Rotation {
+        Rotation::CutOver { at: UnixMillis(at) }
+    }
+
+    #[track_caller]
+    fn check(secrets: &EndpointSecrets, current: &str, previous: &[(&str, i64)], next: Option<(&str, i64)>) {
+        let text = |(secret, at): &(SecretString, UnixMillis)| (secret.expose_secret().to_owned(), at.0);
+        let owned = |(secret, at): &(&str, i64)| ((*secret).to_owned(), *at);
         assert_eq!(secrets.current.expose_secret(), current);
-        assert_eq!(text(&secrets.previous), previous);
-        assert_eq!(text(&secrets.next), next);
+        assert_eq!(
+            secrets.previous.iter().map(text).collect::<Vec<_>>(),
+            previous.iter().map(owned).collect::<Vec<_>>()
+        );
+        assert_eq!(secrets.next.as_ref().map(text), next.as_ref().map(owned));
+    }
+
+    fn start() -> EndpointSecrets {
+        EndpointSecrets { current: "a".into(), previous: Vec::new(), next: None }
     }
 
     #[test]
-    fn rotations_overlap_cut_over_and_follow_each_other() {
-        let now = UnixMillis(1_000);
-        let start = || EndpointSecrets { current: "a".into(), previous: None, next: None };
-        let overlap = start().rotated("b".into(), Rotation::Overlap { until: UnixMillis(2_000) }, now);
-        check(&overlap, "b", Some(("a", 2_000)), None);
-        check(&start().rotated("b".into(), Rotation::CutOver { at: now }, now), "b", None, None);
-        let planned = start().rotated("b".into(), Rotation::CutOver { at: UnixMillis(3_000) }, now);
-        check(&planned, "a", None, Some(("b", 3_000)));
-        // Before its time another next replaces it; after, it is the one that the overlap keeps.
-        let again = planned.clone().rotated("c".into(), Rotation::CutOver { at: UnixMillis(4_000) }, now);
-        check(&again, "a", None, Some(("c", 4_000)));
-        let later = planned.rotated("c".into(), Rotation::Overlap { until: UnixMillis(9_000) }, UnixMillis(3_000));
-        check(&later, "c", Some(("b", 9_000)), None);
+    fn rotations_overlap_and_cut_over() {
+        check(&start().rotated(&new("b", overlap(2_000)), NOW).unwrap(), "b", &[("a", 2_000)], None);
+        check(&start().rotated(&new("b", overlap(1_000)), NOW).unwrap(), "b", &[], None);
+        check(&start().rotated(&new("b", cut_over(1_000)), NOW).unwrap(), "b", &[], None);
+        let planned = start().rotated(&new("b", cut_over(3_000)), NOW).unwrap();
+        check(&planned, "a", &[], Some(("b", 3_000)));
+        // Once its time has come, it is the one that an overlap keeps.
+        let later = planned.rotated(&new("c", overlap(9_000)), UnixMillis(3_000)).unwrap();
+        check(&later, "c", &[("b", 9_000)], None);
+    }
+
+    #[test]
+    fn a_rotation_ends_no_overlap_that_was_promised_and_drops_no_planned_secret() {
+        let second = start().rotated(&new("b", overlap(5_000)), NOW).unwrap();
+        let third = second.rotated(&new("c", overlap(4_000)), UnixMillis(1_001)).unwrap();
+        check(&third, "c", &[("b", 4_000), ("a", 5_000)], None);
+        // One that is over goes; a cut-over ends the current one alone.
+        let fourth = third.clone().rotated(&new("d", cut_over(4_000)), UnixMillis(4_000)).unwrap();
+        check(&fourth, "d", &[("a", 5_000)], None);
+        let planned = third.rotated(&new("d", cut_over(9_000)), UnixMillis(1_002)).unwrap();
+        check(&planned, "c", &[("b", 4_000), ("a", 5_000)], Some(("d", 9_000)));
+        let refused = planned.clone().rotated(&new("e", overlap(9_000)), UnixMillis(1_003)).unwrap_err();
+        assert!(refused.to_string().starts_with("another secret is planned for 1970-01-01T00:00:09.000Z"), "{refused}");
+        let all = NewSecret { end_others: true, ..new("e", overlap(8_000)) };
+        check(&planned.rotated(&all, UnixMillis(1_003)).unwrap(), "e", &[("c", 8_000)], None);
+    }
+
+    #[test]
+    fn there_are_at_most_five_secrets_in_force() {
+        let mut secrets = start();
+        for n in 1..SECRETS_IN_FORCE_MAX {
+            let until = overlap(5_000 + i64::try_from(n).unwrap());
+            secrets = secrets.rotated(&new(&n.to_string(), until), NOW).unwrap();
+        }
+        for rotation in [overlap(9_000), cut_over(9_000)] {
+            let refused = secrets.clone().rotated(&new("x", rotation), NOW).unwrap_err().to_string();
+            assert!(refused.contains("at most 5") && refused.contains("ends 1970-01-01T00:00:05.001Z"), "{refused}");
+        }
+        check(
+            &secrets.clone().rotated(&new("x", cut_over(1_000)), NOW).unwrap(),
+            "x",
+            &[("3", 5_004), ("2", 5_003), ("1", 5_002), ("a", 5_001)],
+            None,
+        );
+        assert!(secrets.rotated(&new("x", overlap(9_000)), UnixMillis(5_001)).is_ok());
+    }
+
+    #[test]
+    fn a_list_of_secrets_reads_back() {
+        let keys = MasterKeys::parse(&MasterKeys::generate_text("k")).unwrap();
+        let id = EndpointId::generate();
+        let secrets: [SecretString; 2] = ["q\"uote".into(), "é".into()];
+        let sealed = seal_list(&keys, id, Column::Earlier, secrets.iter()).unwrap().unwrap();
+        let opened = open_list(&keys, id, Column::Earlier, Some(&sealed)).unwrap();
+        assert_eq!(opened.iter().map(|s| s.expose_secret()).collect::<Vec<_>>(), ["q\"uote", "é"]);
+        assert!(open_list(&keys, id, Column::Previous, Some(&sealed)).is_err());
+        assert!(seal_list(&keys, id, Column::Earlier, [].iter()).unwrap().is_none());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_store::config::{
-    EndpointPrivate, KeyHash, NewKey, PushoverCredentials, Rotation, Scope, Scopes, TenantDraft, TenantLimits,
+    EndpointPrivate, KeyHash, NewKey, NewSecret, PushoverCredentials, Rotation, Scope, Scopes, TenantDraft,
+    TenantLimits,
 };
 use postrider_store::crypto::MasterKeys;
 use postrider_store::log::PageRequest;
@@ -151,18 +152,24 @@ async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher
 
     let until = UnixMillis(UnixMillis::now().0 + 60_000);
     let overlap = Rotation::Overlap { until };
-    let rotated = store.rotate_secret(None, made.id, None, &"n3w".into(), None, overlap).await.unwrap();
-    assert_eq!(rotated.previous_secret_until, Some(until));
+    let new =
+        |secret: &str, rotation| NewSecret { secret: secret.into(), public_key: None, rotation, end_others: false };
+    store.rotate_secret(None, made.id, None, &new("f1rst", overlap)).await.unwrap();
+    let rotated = store.rotate_secret(None, made.id, None, &new("n3w", overlap)).await.unwrap();
+    assert_eq!(rotated.previous_secrets_until, [until, until]);
     let at = UnixMillis(until.0 + 1);
-    store.rotate_secret(None, made.id, None, &"l4ter".into(), None, Rotation::CutOver { at }).await.unwrap();
+    store.rotate_secret(None, made.id, None, &new("l4ter", Rotation::CutOver { at })).await.unwrap();
+    let refused = store.rotate_secret(None, made.id, None, &new("x", overlap)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
     let secrets = store.endpoint_for_dispatch(made.id).await.unwrap().unwrap().secrets;
     assert_eq!(secrets.current.expose_secret(), "n3w");
-    assert_eq!(secrets.previous.unwrap().0.expose_secret(), "whsec_c2VjcmV0");
+    let previous: Vec<_> = secrets.previous.iter().map(|(secret, until)| (secret.expose_secret(), *until)).collect();
+    assert_eq!(previous, [("f1rst", until), ("whsec_c2VjcmV0", until)]);
     assert_eq!(secrets.next.unwrap().0.expose_secret(), "l4ter");
 
     let everything = dump(&fixture).await;
     assert!(everything.contains("X-Api-Key") && everything.contains("second"), "the dump sees what is there");
-    for secret in ["whsec_c2VjcmV0", "c2VjcmV0", "h34der", "t0ken", "us3r", "ap1", "n3w", "l4ter"] {
+    for secret in ["whsec_c2VjcmV0", "c2VjcmV0", "h34der", "t0ken", "us3r", "ap1", "f1rst", "n3w", "l4ter"] {
         assert!(!everything.contains(secret), "{secret} is in a column as text");
         let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
         assert!(!everything.contains(&hex), "{secret} is in a column as bytes");

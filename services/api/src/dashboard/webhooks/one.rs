@@ -100,7 +100,7 @@ fn settings(page: &Page, endpoint: &Endpoint, at: &str) -> Markup {
                 dt { "Retry after" } dd { (schedule(endpoint.retry_schedule_seconds.as_deref().unwrap_or(profile.retry_schedule.seconds()))) }
                 dt { "Timeout" } dd { (endpoint.timeout_seconds.map_or(profile.timeout.as_secs(), u64::from)) " s" }
                 dt { "Rate" } dd { @match endpoint.rate_per_second.or(profile.default_rate) { Some(rate) => { (rate) " requests a second" }, None => "no limit" } }
-                @if let Some(until) = &endpoint.previous_secret_until { dt { "Previous secret" } dd { "signs beside the new one until " (time(until)) } }
+                @for until in &endpoint.previous_secrets_until { dt { "Previous secret" } dd { "signs beside the new one until " (time(until)) } }
                 @if let Some(from) = &endpoint.next_secret_from { dt { "Next secret" } dd { "signs from " (time(from)) " on" } }
                 dt { "Created on" } dd { (time(&endpoint.created_at)) }
                 dt { "Changed on" } dd { (time(&endpoint.updated_at)) }
