@@ -50,6 +50,7 @@ use postrider_profiles::{Profile, Profiles};
 use postrider_runtime::health::Check;
 use postrider_runtime::http::{self, ServeOptions};
 use postrider_runtime::problem::Problem;
+use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -88,13 +89,13 @@ pub(crate) struct Api {
     pub(crate) stop: CancellationToken,
 }
 
-/// Starts what the API does beside answering requests, until `stop`, and returns its routes: `/v1/…`, `/openapi.json` and the
-/// dashboard's.
-/// Tenants' keys are answered with 503 until the first configuration is loaded.
-pub fn router(config: Config, deps: Deps, stop: CancellationToken) -> Router {
+/// Starts the API's background tasks on `tasks` and returns its routes: `/v1/…`, `/openapi.json` and the dashboard's.
+/// Tenants' keys are answered with 503 until the first configuration is loaded. Whoever serves the routes watches the tasks.
+pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     let Deps { broker, store, profiles, guard, ready } = deps;
     let keys = Arc::new(Keys::new(&config.operator_keys));
-    tokio::spawn(Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
+    let stop = tasks.stop().clone();
+    tasks.spawn("api.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
     let lanes = broker.singles();
     let breakers = Breakers::follow(&broker, stop.clone());
     let api = Arc::new(Api { config, broker, lanes, breakers, store, profiles, guard, keys, stop });
@@ -112,9 +113,20 @@ pub fn router(config: Config, deps: Deps, stop: CancellationToken) -> Router {
 }
 
 /// Serves the API alone on `listener` until `stop`, then finishes the requests in hand.
-pub async fn run(config: Config, deps: Deps, listener: TcpListener, options: ServeOptions, stop: CancellationToken) {
-    let router = http::with_fallbacks(router(config, deps, stop.clone()));
-    http::serve_with(listener, router, options, stop).await;
+///
+/// # Errors
+/// A background task failed.
+pub async fn run(
+    config: Config,
+    deps: Deps,
+    listener: TcpListener,
+    options: ServeOptions,
+    stop: CancellationToken,
+) -> Result<(), TaskFailed> {
+    let tasks = Tasks::new(stop.clone());
+    let router = http::with_fallbacks(router(config, deps, &tasks));
+    tasks.supervise(http::serve_with(listener, router, options, stop)).await?;
+    tasks.join().await
 }
 
 impl Api {

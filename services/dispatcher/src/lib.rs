@@ -43,6 +43,7 @@ use postrider_model::delivery::Lane;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_runtime::health::Check;
+use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
 use postrider_store::feed::{Feed, FeedScope};
 use tokio_util::sync::CancellationToken;
@@ -80,12 +81,16 @@ pub struct Deps {
 /// Makes attempts until `stop`, then finishes those that are out (each within its deadline) and returns.
 ///
 /// Consumes nothing before it knows the configuration: it waits for the database as long as it takes.
-pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
+///
+/// # Errors
+/// A background task failed.
+pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
     let Deps { broker, store, egress, profiles, pushover_url, ready } = deps;
     // What goes on until the drain is over.
     let done = CancellationToken::new();
-    let _done = done.clone().drop_guard();
+    let drained = done.clone().drop_guard();
+    let tasks = Tasks::new(done.clone());
     let (sweeper, strain) = (Sweeper::default(), Strain::default());
     let limits = Limits { entries: config.endpoints_max.max(1), idle: config.endpoint_idle };
     let outcomes =
@@ -109,20 +114,23 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
         store,
     });
     tokio::select! {
-        () = stop.cancelled() => return,
+        () = stop.cancelled() => return Ok(()),
         first = feed.recv() => match first {
             Some(first) => dispatcher.apply(first),
-            None => return,
+            None => tracing::error!("the configuration feed ended before the first configuration"),
         },
     }
     replicas::count_others(&broker, &dispatcher).await;
-    tokio::spawn(follow(feed, Arc::clone(&dispatcher)));
+    tasks.spawn("dispatcher.config_feed", follow(feed, Arc::clone(&dispatcher)));
     let heard = broker.listen(broker.hints(), done.clone());
-    tokio::spawn(breakers::agree(Arc::clone(&dispatcher), heard));
+    tasks.spawn("dispatcher.breakers", breakers::agree(Arc::clone(&dispatcher), heard));
+    let stopped = done.clone();
+    tasks.spawn("dispatcher.sweeper", async move { sweeper.run(stopped).await });
     let looking = strain.clone();
-    tokio::spawn(async move { tokio::join!(sweeper.run(done.clone()), looking.run(done.clone())) });
-    let counting = replicas::keep_counting(&broker, &dispatcher, config.count_dispatchers_every);
-    let measuring = measure(&dispatcher, &strain);
+    tasks.spawn("dispatcher.strain", async move { looking.run(done).await });
+    let counting = replicas::keep_counting(broker.clone(), Arc::clone(&dispatcher), config.count_dispatchers_every);
+    tasks.spawn_endless("dispatcher.replicas", counting);
+    tasks.spawn_endless("dispatcher.measure", measure(Arc::clone(&dispatcher), strain));
     if let Some(ready) = ready {
         ready.ok();
     }
@@ -144,11 +152,9 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
         broker.serve_rpc(Queue::RpcTest, config.test_calls_max, test, stop.clone())
     };
     let consuming = async { tokio::join!(lane(Lane::Live), lane(Lane::Slow), lane(Lane::Bulk), tests) };
-    tokio::select! {
-        _ = consuming => {}
-        () = counting => {}
-        () = measuring => {}
-    }
+    tasks.supervise(Box::pin(consuming)).await?;
+    drop(drained);
+    tasks.join().await
 }
 
 /// Applies what the feed says until it ends.
@@ -158,7 +164,7 @@ async fn follow(mut feed: Feed, dispatcher: Arc<Dispatcher>) {
     }
 }
 
-async fn measure(dispatcher: &Dispatcher, strain: &Strain) {
+async fn measure(dispatcher: Arc<Dispatcher>, strain: Strain) {
     let mut tick = tokio::time::interval(MEASURE_EVERY);
     loop {
         tick.tick().await;

@@ -1,5 +1,6 @@
 //! How many dispatchers share the endpoints' rates: the consumers of the live lane, as the broker counts them.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -34,11 +35,11 @@ pub(crate) async fn count_others(broker: &Broker, dispatcher: &Dispatcher) {
 }
 
 /// Counts again and again; the last count stands while the broker does not answer.
-pub(crate) async fn keep_counting(broker: &Broker, dispatcher: &Dispatcher, every: Duration) {
+pub(crate) async fn keep_counting(broker: Broker, dispatcher: Arc<Dispatcher>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        if let Some(count) = consumers(broker).await {
-            set(dispatcher, count);
+        if let Some(count) = consumers(&broker).await {
+            set(&dispatcher, count);
         }
     }
 }

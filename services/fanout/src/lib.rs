@@ -35,6 +35,7 @@ use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_runtime::health::Check;
 use postrider_runtime::spans::{self, Cause};
+use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_runtime::trace_context::TraceContext;
 use postrider_store::Store;
 use postrider_wire::bundle::Member;
@@ -81,27 +82,31 @@ pub struct Deps {
 }
 
 /// Runs until `stop`, then finishes what is in hand.
-pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
+///
+/// # Errors
+/// A background task failed: the configuration would no longer be followed.
+pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
     let Deps { broker, store, profiles, ready } = deps;
     let index = Arc::new(Index::new(profiles));
-    let feed_stop = CancellationToken::new();
-    let _feed_guard = feed_stop.clone().drop_guard();
-    let feed = tokio::spawn(Arc::clone(&index).follow(store, feed_stop));
+    // The tasks go on until the drain is over.
+    let tasks = Tasks::new(CancellationToken::new());
+    let drained = tasks.stop().clone().drop_guard();
+    tasks.spawn("fanout.config_feed", Arc::clone(&index).follow(store, tasks.stop().clone()));
     tokio::select! {
         () = index.loaded() => {}
-        () = stop.cancelled() => return,
+        () = stop.cancelled() => return Ok(()),
+        failed = tasks.failed() => return Err(failed),
     }
     ready.ok();
-    let listening = CancellationToken::new();
-    let _listening = listening.clone().drop_guard();
-    let fanout = Arc::new(Fanout::new(&broker, index, &config, listening.clone()));
+    let fanout = Arc::new(Fanout::new(&broker, index, &config, tasks.stop().clone()));
     let handler = move |members, _context| {
         let fanout = Arc::clone(&fanout);
         async move { fanout.handle(members).await }
     };
-    broker.consume_bundles(Queue::Fanout, config.consume, handler, stop).await;
-    feed.abort();
+    tasks.supervise(broker.consume_bundles(Queue::Fanout, config.consume, handler, stop)).await?;
+    drop(drained);
+    tasks.join().await
 }
 
 struct Fanout {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
+use postrider_runtime::tasks::Tasks;
 use postrider_store::Store;
 use tokio::sync::{mpsc, oneshot};
 
@@ -45,9 +46,9 @@ pub(crate) struct Remembered {
 
 impl Remembered {
     /// Remembers up to `capacity` ids. The task that looks others up ends with the last clone of this.
-    pub(crate) fn new(capacity: u64, store: Store) -> Self {
+    pub(crate) fn new(capacity: u64, store: Store, tasks: &Tasks) -> Self {
         let (lookups, requests) = mpsc::channel(10_000);
-        tokio::spawn(look_up(store, requests));
+        tasks.spawn("ingest.lookups", look_up(store, requests));
         Self { confirmed: moka::future::Cache::new(capacity), lookups }
     }
 

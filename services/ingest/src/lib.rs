@@ -42,8 +42,8 @@ use postrider_profiles::{Mappings, Profiles};
 use postrider_runtime::cpu_pressure::CpuPressure;
 use postrider_runtime::health::Check;
 use postrider_runtime::problem::Problem;
+use postrider_runtime::tasks::Tasks;
 use postrider_store::Store;
-use tokio_util::sync::CancellationToken;
 
 pub use crate::config::Config;
 pub use crate::intake::Intake;
@@ -78,29 +78,30 @@ pub(crate) struct Ingest {
     pub(crate) accepter: Accepter,
 }
 
-/// Starts what both ways in need, until `stop`, and returns them: the routes `POST /v1/publish` and `POST /v1/publish/batch`,
-/// and what is to run beside them. Until the first configuration is loaded every request is answered with 503.
-pub fn start(config: &Config, deps: Deps, stop: CancellationToken) -> (Router, Intake) {
+/// Starts what both ways in need on `tasks`, and returns them: the routes `POST /v1/publish` and `POST /v1/publish/batch`,
+/// and the consumer to run beside them. Until the first configuration is loaded every request is answered with 503. Whoever
+/// serves the routes watches the tasks.
+pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
     metrics::describe();
     let Deps { broker, store, profiles, mappings, ready } = deps;
     let keys = Arc::new(Keys::new(profiles));
-    tokio::spawn(Arc::clone(&keys).follow(store.clone(), stop.clone(), move || ready.ok()));
+    let stop = tasks.stop().clone();
+    tasks.spawn("ingest.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), move || ready.ok()));
 
     let pressure = Arc::new(Pressure::default());
     let (watched, watching_broker, depth_max) = (Arc::clone(&pressure), broker.clone(), config.inner_depth_max);
-    tokio::spawn(
-        stop.clone().run_until_cancelled_owned(async move { watched.watch(watching_broker, depth_max).await }),
-    );
+    let watching = async move { watched.watch(watching_broker, depth_max).await };
+    tasks.spawn_endless("ingest.pressure", watching);
 
     let cpu_pressure = CpuPressure::default();
-    tokio::spawn(cpu_pressure.clone().watch(stop.clone()));
+    tasks.spawn("ingest.cpu_pressure", cpu_pressure.clone().watch(stop.clone()));
 
     let options = BundlerOptions { queue_max: config.waiting_max, persist_forever: false, ..BundlerOptions::default() };
     let bundler = broker.bundler(Route::Accepted, options);
-    let remembered = Remembered::new(config.remembered_ids, store);
+    let remembered = Remembered::new(config.remembered_ids, store, tasks);
     let numbers = Arc::new(Numbers::new());
     let (reporting, singles) = (Arc::clone(&numbers), broker.singles());
-    tokio::spawn(async move { reporting.report_now_and_then(singles, stop).await });
+    tasks.spawn("ingest.numbers", async move { reporting.report_now_and_then(singles, stop).await });
     let accepter = Accepter::new(bundler, remembered, config.confirm_timeout, numbers);
     let ingest = Arc::new(Ingest { keys, pressure, brake: Brake::new(cpu_pressure, config.brake_from), accepter });
     let routes = Router::new()

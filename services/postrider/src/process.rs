@@ -1,4 +1,4 @@
-//! A serving process: its port, what it works with, its roles, and the order of its end.
+//! A serving process: its port, what it works with, its roles and background tasks, and the order of its end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use futures::{FutureExt, StreamExt};
 use postrider_broker::Broker;
 use postrider_profiles::Profiles;
 use postrider_runtime::config::{HttpArgs, MasterKeysArgs};
@@ -15,6 +16,7 @@ use postrider_runtime::health::{Check, Health};
 use postrider_runtime::http;
 use postrider_runtime::metrics::Metrics;
 use postrider_runtime::problem::Problem;
+use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
@@ -44,7 +46,7 @@ pub(crate) struct Shared {
 struct Role {
     name: &'static str,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), TaskFailed>>,
 }
 
 impl Role {
@@ -53,7 +55,8 @@ impl Role {
         let begun = Instant::now();
         while !self.task.is_finished() {
             match timeout(SAY_EVERY, &mut self.task).await {
-                Ok(Ok(())) => return,
+                Ok(Ok(Ok(()))) => return,
+                Ok(Ok(Err(error))) => return tracing::error!(role = self.name, %error, "role failed"),
                 Ok(Err(error)) => return tracing::error!(role = self.name, %error, "role failed"),
                 Err(_) => {
                     let waited_s = begun.elapsed().as_secs();
@@ -87,6 +90,10 @@ pub(crate) struct Process {
     http: Role,
     /// Tells the operator of this process until everything else has ended.
     heartbeat: Role,
+    /// What the process does beside its roles, until it ends.
+    tasks: Tasks,
+    /// What feeds the routes, until the port closes.
+    http_tasks: Tasks,
     /// In the order in which work flows, which is the order in which they end.
     roles: Vec<Role>,
     stop: CancellationToken,
@@ -110,7 +117,8 @@ impl Process {
         let started = health.check("started");
         let routes_open = health.check("start");
         let routes = Arc::new(OnceCell::new());
-        let http = serve_http(service, &args.http, &health, &routes).await?;
+        let tasks = Tasks::new(CancellationToken::new());
+        let http = serve_http(service, &args.http, &health, &routes, &tasks).await?;
 
         let connected = tokio::select! {
             connected = connect(service, args, &store, &stop) => connected,
@@ -120,20 +128,22 @@ impl Process {
             http.stop.cancel();
             return Ok(None);
         };
-        wiring::watch_broker(&broker, &health);
-        metrics::watch_pool(&store);
+        tasks.spawn("process.broker", wiring::watch_broker(&broker, &health));
+        tasks.spawn_endless("process.database_pool", metrics::watch_pool(store.clone()));
         let shared = Shared { broker, store, profiles, health };
         let beat = CancellationToken::new();
         let beating = heartbeat::run(service, shared.broker.clone(), shared.store.clone(), beat.clone());
-        let heartbeat = Role { name: "heartbeat", stop: beat, task: tokio::spawn(beating) };
+        let heartbeat = Role { name: "heartbeat", stop: beat, task: tokio::spawn(beating.map(Ok)) };
         Ok(Some(Self {
             started,
             shared,
             drain_max: args.http.drain_timeout,
             routes,
             routes_open,
+            http_tasks: Tasks::new(http.stop.clone()),
             http,
             heartbeat,
+            tasks,
             roles: Vec::new(),
             stop,
         }))
@@ -142,32 +152,38 @@ impl Process {
     /// Adds a role, to be stopped after those added before it.
     pub(crate) fn role<F>(&mut self, name: &'static str, run: impl FnOnce(CancellationToken) -> F)
     where
-        F: Future<Output = ()> + Send + 'static,
+        F: Future<Output = Result<(), TaskFailed>> + Send + 'static,
     {
         let stop = CancellationToken::new();
         let task = tokio::spawn(run(stop.clone()));
         self.roles.push(Role { name, stop, task });
     }
 
-    /// A token that ends with the port: for what feeds the routes.
-    pub(crate) fn http_stop(&self) -> CancellationToken {
-        self.http.stop.clone()
+    /// Tasks that stop when the port closes: for what feeds the routes.
+    pub(crate) fn http_tasks(&self) -> Tasks {
+        self.http_tasks.clone()
     }
 
-    /// Opens the routes and runs until the stop, or until a role ends on its own.
+    /// Opens the routes and runs until the stop, or until a role ends on its own or a background task fails.
     ///
     /// # Errors
-    /// A role ended on its own.
+    /// The role that ended on its own, or the task that failed.
     pub(crate) async fn run(mut self, routes: Router) -> anyhow::Result<()> {
         // Set once, here.
         let _ = self.routes.set(http::with_fallbacks(routes));
         self.started.ok();
         self.routes_open.ok();
         tracing::info!(roles = ?self.roles.iter().map(|role| role.name).collect::<Vec<_>>(), "running");
-        let ended = tokio::select! {
+        let roles = self.roles.iter_mut().chain([&mut self.http, &mut self.heartbeat]);
+        let failed = tokio::select! {
             () = self.stop.cancelled() => None,
-            name = first_to_end(&mut self.roles, &mut self.http) => Some(name),
+            failed = first_to_end(roles) => Some(failed),
+            failed = self.tasks.failed() => Some(failed.into()),
+            failed = self.http_tasks.failed() => Some(failed.into()),
         };
+        if let Some(error) = &failed {
+            tracing::error!(error = format!("{error:#}"), "stopping, because a part of the process failed");
+        }
         self.shared.health.drain();
         let broker = &self.shared.broker;
         let mut left = vec![self.http];
@@ -186,10 +202,8 @@ impl Process {
             tracing::warn!(?roles, in_hand = in_hand(broker), "abandoned; what was in hand is done again by others");
         }
         tracing::info!(complete = drained == Drained::Complete, "stopped");
-        match ended {
-            Some(name) => Err(anyhow!("{name} ended on its own")),
-            None => Ok(()),
-        }
+        self.tasks.stop().cancel();
+        failed.map_or(Ok(()), Err)
     }
 }
 
@@ -205,23 +219,23 @@ async fn connect(
     wiring::broker(&args.amqp, service, stop).await
 }
 
-/// The name of the first role that ends.
-async fn first_to_end(roles: &mut [Role], http: &mut Role) -> &'static str {
+/// Why the first role ended that ends on its own.
+async fn first_to_end(roles: impl Iterator<Item = &mut Role>) -> anyhow::Error {
     let mut tasks: futures::stream::FuturesUnordered<_> = roles
-        .iter_mut()
-        .chain(std::iter::once(http))
         .map(|role| {
             let name = role.name;
             let task = &mut role.task;
             async move {
-                // A panic is told when the role is awaited; here only who it was matters.
-                let _ = task.await;
-                name
+                match task.await {
+                    Ok(Ok(())) => anyhow!("{name} ended on its own"),
+                    Ok(Err(failed)) => anyhow::Error::new(failed).context(name),
+                    Err(panicked) => anyhow::Error::new(panicked).context(name),
+                }
             }
         })
         .collect();
-    match futures::StreamExt::next(&mut tasks).await {
-        Some(name) => name,
+    match tasks.next().await {
+        Some(error) => error,
         None => std::future::pending().await,
     }
 }
@@ -232,11 +246,13 @@ async fn serve_http(
     args: &HttpArgs,
     health: &Health,
     routes: &Arc<OnceCell<Router>>,
+    tasks: &Tasks,
 ) -> anyhow::Result<Role> {
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {} (POSTRIDER_LISTEN); is it taken?", args.listen))?;
     let metrics = Metrics::install(service)?;
+    tasks.spawn_endless("process.metrics", metrics.clone().upkeep());
     let late = Arc::clone(routes);
     let router = Router::new()
         .merge(health.router())
@@ -247,6 +263,7 @@ async fn serve_http(
     tracing::info!(address = %args.listen, "listening");
     let task = tokio::spawn(async move {
         http::serve_with(listener, router, options, http_stop).await;
+        Ok(())
     });
     Ok(Role { name: "http", stop, task })
 }
@@ -259,5 +276,30 @@ async fn route(routes: Arc<OnceCell<Router>>, request: Request) -> Response {
         },
         None => Problem::unavailable("starting: waiting for the broker or the database", Duration::from_secs(2))
             .into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(name: &'static str, run: impl Future<Output = Result<(), TaskFailed>> + Send + 'static) -> Role {
+        Role { name, stop: CancellationToken::new(), task: tokio::spawn(run) }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_ends_its_role_with_its_name() {
+        let tasks = Tasks::new(CancellationToken::new());
+        tasks.spawn("fanout.config_feed", async { panic!("boom") });
+        let supervised = async move { tasks.supervise(std::future::pending()).await };
+        let mut roles = [role("ingest", std::future::pending()), role("fanout", supervised)];
+        let error = first_to_end(roles.iter_mut()).await;
+        assert_eq!(format!("{error:#}"), "fanout: background task fanout.config_feed panicked: boom");
+    }
+
+    #[tokio::test]
+    async fn a_role_that_returns_before_its_stop_is_an_error() {
+        let mut roles = [role("recorder", async { Ok(()) })];
+        assert_eq!(first_to_end(roles.iter_mut()).await.to_string(), "recorder ended on its own");
     }
 }

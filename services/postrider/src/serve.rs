@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use futures::FutureExt;
 use postrider_egress::AddressGuard;
 use postrider_profiles::Mappings;
 use postrider_recorder::ReconcileConfig;
@@ -41,15 +42,16 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         }
         Command::Api(args) => {
             let keys = Some(&args.master_keys);
-            let Some(process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = api(&process, &args.keys, &args.egress);
+            let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
+            let routes = api(&mut process, &args.keys, &args.egress);
             process.run(routes).await
         }
         Command::All(args) => {
             let keys = Some(&args.master_keys);
             let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = ingest(&mut process, mappings, &args.brake).merge(api(&process, &args.keys, &args.egress));
+            let publishing = ingest(&mut process, mappings, &args.brake);
+            let routes = publishing.merge(api(&mut process, &args.keys, &args.egress));
             fanout(&mut process);
             dispatcher(&mut process, &args.egress)?;
             recorder(&mut process, &args.retention, &args.reconcile);
@@ -70,8 +72,8 @@ fn ingest(process: &mut Process, mappings: Arc<Mappings>, brake: &BrakeArgs) -> 
         ready: shared.health.check("ingest configuration"),
     };
     let config = postrider_ingest::Config { brake_from: brake.from, ..Default::default() };
-    let (routes, intake) = postrider_ingest::start(&config, deps, process.http_stop());
-    process.role("intake", |stop| intake.run(stop));
+    let (routes, intake) = postrider_ingest::start(&config, deps, &process.http_tasks());
+    process.role("intake", |stop| intake.run(stop).map(Ok));
     routes
 }
 
@@ -116,7 +118,7 @@ fn recorder(process: &mut Process, retention: &RetentionArgs, reconcile: &Reconc
     process.role("recorder", |stop| postrider_recorder::run(config, deps, stop));
 }
 
-fn api(process: &Process, keys: &KeysArgs, egress: &EgressArgs) -> Router {
+fn api(process: &mut Process, keys: &KeysArgs, egress: &EgressArgs) -> Router {
     let shared = &process.shared;
     let deps = postrider_api::Deps {
         broker: shared.broker.clone(),
@@ -126,7 +128,7 @@ fn api(process: &Process, keys: &KeysArgs, egress: &EgressArgs) -> Router {
         ready: shared.health.check("api configuration"),
     };
     let config = postrider_api::Config { operator_keys: keys.operator_keys.0.clone(), ..Default::default() };
-    postrider_api::router(config, deps, process.http_stop())
+    postrider_api::router(config, deps, &process.http_tasks())
 }
 
 async fn migrate(args: &MigrateArgs, stop: &CancellationToken) -> anyhow::Result<()> {

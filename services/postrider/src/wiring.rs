@@ -68,11 +68,12 @@ pub(crate) fn egress(args: &EgressArgs) -> anyhow::Result<Egress> {
     Ok(Egress::new(config)?)
 }
 
-/// Shows on `/readyz` whether publishing is possible.
-pub(crate) fn watch_broker(broker: &Broker, health: &Health) {
+/// Shows on `/readyz` whether publishing is possible. Ends when the broker client no longer works.
+pub(crate) fn watch_broker(broker: &Broker, health: &Health) -> impl Future<Output = ()> + Send + 'static {
     let check = health.check("broker");
     let mut state = broker.publish_state();
-    tokio::spawn(async move {
+    let helper_panicked = broker.helper_panicked();
+    let watch = async move {
         loop {
             match &*state.borrow_and_update() {
                 PublishState::Up => check.ok(),
@@ -83,5 +84,11 @@ pub(crate) fn watch_broker(broker: &Broker, health: &Health) {
                 return;
             }
         }
-    });
+    };
+    async move {
+        tokio::select! {
+            () = watch => {}
+            _ = helper_panicked => {}
+        }
+    }
 }

@@ -37,10 +37,10 @@ use std::sync::Arc;
 use postrider_broker::{Broker, Queue};
 use postrider_profiles::Profiles;
 use postrider_runtime::health::Check;
+use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use crate::config::{Config, ReconcileConfig, ReplayConfig};
 
@@ -48,8 +48,13 @@ use crate::attributes::Attributes;
 use crate::consumed::Consumed;
 use crate::gather::{Incoming, gather};
 
-/// The queues that become rows.
-const QUEUES: [Queue; 4] = [Queue::EventLog, Queue::Decisions, Queue::Outcomes, Queue::DeadLetters];
+/// The queues that become rows, and the tasks that consume them.
+const QUEUES: [(&str, Queue); 4] = [
+    ("recorder.consume_events", Queue::EventLog),
+    ("recorder.consume_decisions", Queue::Decisions),
+    ("recorder.consume_outcomes", Queue::Outcomes),
+    ("recorder.consume_dead_letters", Queue::DeadLetters),
+];
 
 /// What the recorder works with.
 #[derive(Clone)]
@@ -66,45 +71,52 @@ pub struct Deps {
 
 /// Runs until `stop`, then writes what is in hand and acks it. With the database away at that moment, what is in hand
 /// goes back to its queues instead.
-pub async fn run(config: Config, deps: Deps, stop: CancellationToken) {
+///
+/// # Errors
+/// A background task failed.
+pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
     let Deps { broker, store, profiles, ready } = deps;
     if !maintain::until_done(&store, config.retention_days, &stop).await {
-        return;
+        return Ok(());
     }
-    let upkeep = TaskTracker::new();
-    upkeep.spawn(maintain::hourly(store.clone(), config.clone(), stop.clone()));
-    upkeep.spawn(sweep::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone()));
-    upkeep.spawn(replay::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone()));
+    let tasks = Tasks::new(stop.clone());
+    tasks.spawn("recorder.partitions", maintain::hourly(store.clone(), config.clone(), stop.clone()));
+    let sweeping = sweep::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone());
+    tasks.spawn("recorder.sweep", sweeping);
+    let replaying = replay::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone());
+    tasks.spawn("recorder.replay", replaying);
     let consumed = Arc::new(Consumed::default());
-    let reconciling = config.reconcile.clone();
-    upkeep.spawn(reconcile::run(broker.clone(), store.clone(), Arc::clone(&consumed), reconciling, stop.clone()));
-    upkeep.spawn(audit::run(store.clone(), config.audit_every, stop.clone()));
+    let settings = config.reconcile.clone();
+    let reconciling = reconcile::run(broker.clone(), store.clone(), Arc::clone(&consumed), settings, stop.clone());
+    tasks.spawn("recorder.reconcile", reconciling);
+    tasks.spawn("recorder.audit", audit::run(store.clone(), config.audit_every, stop.clone()));
     let attributes = Arc::new(Attributes::default());
-    upkeep.spawn(Arc::clone(&attributes).write_now_and_then(store.clone(), config.clone(), stop.clone()));
-    upkeep.close();
+    let counting = Arc::clone(&attributes).write_now_and_then(store.clone(), config.clone(), stop.clone());
+    tasks.spawn("recorder.attributes", counting);
 
     // One channel for all four queues, so that one batch is one commit. Small: waiting is the broker's business.
     let (incoming, mut received) = mpsc::channel(config.prefetch.into());
-    let consumers = TaskTracker::new();
-    for queue in QUEUES {
-        consumers.spawn(consume(broker.clone(), queue, config.clone(), incoming.clone(), stop.clone()));
+    for (task, queue) in QUEUES {
+        tasks.spawn(task, consume(broker.clone(), queue, config.clone(), incoming.clone(), stop.clone()));
     }
-    consumers.close();
     drop(incoming);
     ready.ok();
 
-    let mut writing = None;
-    while let Some(batch) = gather(&mut received, &config, &mut writing).await {
-        finish(writing.take()).await;
-        let (attributes, consumed) = (Arc::clone(&attributes), Arc::clone(&consumed));
-        let write = write::write_and_ack(store.clone(), attributes, consumed, batch, stop.clone());
-        writing = Some(tokio::spawn(write));
-    }
-    finish(writing).await;
-    consumers.wait().await;
-    upkeep.wait().await;
+    let writing = async {
+        let mut writing = None;
+        while let Some(batch) = gather(&mut received, &config, &mut writing).await {
+            finish(writing.take()).await;
+            let (attributes, consumed) = (Arc::clone(&attributes), Arc::clone(&consumed));
+            let write = write::write_and_ack(store.clone(), attributes, consumed, batch, stop.clone());
+            writing = Some(tokio::spawn(write));
+        }
+        finish(writing).await;
+    };
+    tasks.supervise(writing).await?;
+    let ended = tasks.join().await;
     attributes.write(&store).await;
+    ended
 }
 
 /// Hands one queue's messages on, and waits at the end until every one of them is acked or given back.

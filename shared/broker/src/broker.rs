@@ -13,6 +13,7 @@ use crate::config::BrokerConfig;
 use crate::connection::{Link, PublishState};
 use crate::depth::{self, ConsumedQueues};
 use crate::error::BrokerError;
+use crate::helpers::Helpers;
 use crate::in_hand::{Held, InHand};
 use crate::metrics;
 use crate::onward::Onward;
@@ -58,8 +59,9 @@ impl Broker {
     /// # Errors
     /// A bad URL or CA file, a queue that exists with other arguments, or `stop`.
     pub async fn connect(config: BrokerConfig, stop: CancellationToken) -> Result<Self, BrokerError> {
-        let publish = Link::start(&config, "publish", &stop).await?;
-        let consume = Link::start(&config, "consume", &stop).await?;
+        let helpers = Helpers::new();
+        let publish = Link::start(&config, "publish", &helpers, &stop).await?;
+        let consume = Link::start(&config, "consume", &helpers, &stop).await?;
         let own = Singles::start(publish.clone(), "own");
         metrics::describe();
         for connection in ["publish", "consume"] {
@@ -76,13 +78,20 @@ impl Broker {
             in_hand: InHand::default(),
         });
         let weak = Arc::downgrade(&inner);
-        tokio::spawn(depth::watch(move || weak.upgrade().map(|inner| Self { inner })));
+        helpers.spawn("queue depths", depth::watch(move || weak.upgrade().map(|inner| Self { inner })));
         Ok(Self { inner })
     }
 
     /// Whether publishing is possible, and every change of that.
     pub fn publish_state(&self) -> watch::Receiver<PublishState> {
         self.inner.publish.state()
+    }
+
+    /// Returns the name of a helper task of this broker client that panicked, as soon as one does. What it served no longer
+    /// works: the process is to end.
+    pub fn helper_panicked(&self) -> impl Future<Output = &'static str> + Send + 'static {
+        let helpers = self.helpers().clone();
+        async move { helpers.panicked().await }
     }
 
     /// A publisher of bundles with a channel and a task of its own. One a route and process is enough.
@@ -136,7 +145,7 @@ impl Broker {
     /// # Errors
     /// As [`Broker::connect`], with `stop`.
     pub async fn rpc_client(&self, stop: &CancellationToken) -> Result<RpcClient, BrokerError> {
-        self.inner.rpc.get_or_try_init(|| RpcClient::start(&self.inner.config, stop)).await.cloned()
+        self.inner.rpc.get_or_try_init(|| RpcClient::start(&self.inner.config, self.helpers(), stop)).await.cloned()
     }
 
     /// Closes the connections. Call it last: whatever is not confirmed by then stays unknown, whatever is not acked comes back.
@@ -146,6 +155,10 @@ impl Broker {
 
     pub(crate) fn publish_link(&self) -> &Link {
         &self.inner.publish
+    }
+
+    pub(crate) fn helpers(&self) -> &Helpers {
+        self.inner.publish.helpers()
     }
 
     pub(crate) fn consume_link(&self) -> &Link {

@@ -95,7 +95,7 @@ impl Bundler {
     pub(crate) fn start(link: Link, route: Route, options: BundlerOptions) -> Self {
         let (submissions, received) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(options.queue_max.min(Semaphore::MAX_PERMITS)));
-        let state = link.state();
+        let (state, helpers) = (link.state(), link.helpers().clone());
         let policy = if options.persist_forever {
             Policy::Persist
         } else {
@@ -103,7 +103,7 @@ impl Bundler {
         };
         let pipeline = Pipeline::new(link, route.publisher(), policy);
         let commit = Commit { route, options, waiting: VecDeque::new(), waiting_since: None, committed: 0, pipeline };
-        tokio::spawn(commit.run(received));
+        helpers.spawn(route.publisher(), commit.run(received));
         Self { submissions, room, queue_max: options.queue_max, state }
     }
 

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backoff::Backoff;
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
+use crate::helpers::Helpers;
 use crate::ladder::Rung;
 use crate::{metrics, topology};
 
@@ -109,6 +110,7 @@ pub(crate) struct Link {
     live: watch::Receiver<Option<Arc<Live>>>,
     state: watch::Receiver<PublishState>,
     close: mpsc::Sender<oneshot::Sender<()>>,
+    helpers: Helpers,
 }
 
 impl Link {
@@ -119,6 +121,7 @@ impl Link {
     pub(crate) async fn start(
         config: &BrokerConfig,
         role: &'static str,
+        helpers: &Helpers,
         stop: &CancellationToken,
     ) -> Result<Self, BrokerError> {
         let target = Target::new(config, role)?;
@@ -126,8 +129,8 @@ impl Link {
         let (state_tx, state) = watch::channel(PublishState::Down);
         let (close, close_rx) = mpsc::channel(1);
         let (first_tx, first) = oneshot::channel();
-        tokio::spawn(supervise(target, live_tx, state_tx, close_rx, first_tx));
-        let link = Self { live, state, close };
+        helpers.spawn("connection", supervise(target, live_tx, state_tx, close_rx, first_tx));
+        let link = Self { live, state, close, helpers: helpers.clone() };
         tokio::select! {
             first = first => match first {
                 Ok(result) => result.map(|()| link),
@@ -142,6 +145,11 @@ impl Link {
         let mut live = self.live.clone();
         let found = live.wait_for(|live| live.as_ref().is_some_and(|live| live.connected())).await.ok()?;
         found.clone()
+    }
+
+    /// Starts the tasks of what is made on this connection.
+    pub(crate) fn helpers(&self) -> &Helpers {
+        &self.helpers
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<PublishState> {

@@ -52,7 +52,8 @@ impl Broker {
     /// A teller of hints, with a channel and a task of its own.
     pub fn hints(&self) -> Hints {
         let (waiting, told) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(tell(self.publish_link().clone(), told));
+        let link = self.publish_link().clone();
+        self.helpers().spawn("hints told", tell(link, told));
         Hints { waiting }
     }
 
@@ -60,7 +61,7 @@ impl Broker {
     pub fn listen(&self, hints: Hints, stop: CancellationToken) -> mpsc::Receiver<Hint> {
         let (heard, hints_heard) = mpsc::channel(WAITING_MAX);
         let link = self.consume_link().clone();
-        tokio::spawn(async move {
+        self.helpers().spawn("hints heard", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = listen(link, &hints, &heard) => {}
@@ -144,7 +145,7 @@ impl Breakers {
         let breakers = Self::default();
         let mut heard = broker.listen(broker.hints(), stop);
         let board = Arc::clone(&breakers.board);
-        tokio::spawn(async move {
+        broker.helpers().spawn("breakers", async move {
             let mut forget = tokio::time::interval(FORGET_EVERY);
             loop {
                 let hint = tokio::select! {

@@ -25,6 +25,7 @@ mod connection;
 pub mod consumer;
 mod depth;
 mod error;
+mod helpers;
 pub mod hints;
 mod in_hand;
 pub mod ladder;

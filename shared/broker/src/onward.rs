@@ -76,12 +76,13 @@ pub struct Onward {
 impl Onward {
     pub(crate) fn start(link: Link) -> Self {
         let (jobs, received) = mpsc::channel(UNCONFIRMED_MAX);
+        let helpers = link.helpers().clone();
         let gathering = Gathering {
             waiting: HashMap::new(),
             outstanding: 0,
             pipeline: Pipeline::new(link, "onward", Policy::Persist),
         };
-        tokio::spawn(gathering.run(received));
+        helpers.spawn("onward", gathering.run(received));
         Self { jobs }
     }
 

@@ -18,6 +18,7 @@ use crate::backoff::Backoff;
 use crate::config::BrokerConfig;
 use crate::connection::Link;
 use crate::error::BrokerError;
+use crate::helpers::Helpers;
 use crate::topology::Queue;
 
 /// The pseudo-queue that answers come through.
@@ -56,10 +57,14 @@ pub struct RpcClient {
 }
 
 impl RpcClient {
-    pub(crate) async fn start(config: &BrokerConfig, stop: &CancellationToken) -> Result<Self, BrokerError> {
-        let link = Link::start(config, "rpc", stop).await?;
+    pub(crate) async fn start(
+        config: &BrokerConfig,
+        helpers: &Helpers,
+        stop: &CancellationToken,
+    ) -> Result<Self, BrokerError> {
+        let link = Link::start(config, "rpc", helpers, stop).await?;
         let (calls, received) = mpsc::channel(CALLS_MAX);
-        tokio::spawn(run(link, received));
+        helpers.spawn("rpc", run(link, received));
         Ok(Self { calls })
     }
 

@@ -58,7 +58,8 @@ pub struct Singles {
 impl Singles {
     pub(crate) fn start(link: Link, name: &'static str) -> Self {
         let (jobs, received) = mpsc::channel(UNCONFIRMED_MAX);
-        tokio::spawn(run(Pipeline::new(link, name, Policy::Persist), received));
+        let helpers = link.helpers().clone();
+        helpers.spawn(name, run(Pipeline::new(link, name, Policy::Persist), received));
         Self { jobs }
     }
 

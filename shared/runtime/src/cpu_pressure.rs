@@ -36,9 +36,10 @@ impl CpuPressure {
         f64::from_bits(self.level.load(Ordering::Relaxed))
     }
 
-    /// Keeps reading it until `stop`. Ends at once where the kernel does not say it.
+    /// Keeps reading it until `stop`. Where the kernel does not report it, the level stays as it is.
     pub async fn watch(self, stop: CancellationToken) {
-        self.follow(waited_so_far, stop).await;
+        self.follow(waited_so_far, stop.clone()).await;
+        stop.cancelled().await;
     }
 
     async fn follow(self, waited_so_far: impl Fn() -> Option<Duration>, stop: CancellationToken) {

@@ -13,5 +13,6 @@ pub mod metrics;
 pub mod problem;
 pub mod signals;
 pub mod spans;
+pub mod tasks;
 pub mod telemetry;
 pub mod trace_context;

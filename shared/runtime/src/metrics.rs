@@ -41,22 +41,22 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Installs the process's recorder and spawns its upkeep. Call once, within a Tokio runtime.
+    /// Installs the process's recorder. Call once, and run [`Metrics::upkeep`].
     ///
     /// # Errors
     /// A recorder is installed already.
     pub fn install(service: &str) -> Result<Self, MetricsError> {
         let builder = builder()?.add_global_label("service", service);
-        let metrics = Self { handle: builder.install_recorder()? };
-        let handle = metrics.handle.clone();
-        tokio::spawn(async move {
-            let mut tick = tokio::time::interval(UPKEEP_EVERY);
-            loop {
-                tick.tick().await;
-                handle.run_upkeep();
-            }
-        });
-        Ok(metrics)
+        Ok(Self { handle: builder.install_recorder()? })
+    }
+
+    /// Folds old samples away, for as long as the process lives.
+    pub async fn upkeep(self) {
+        let mut tick = tokio::time::interval(UPKEEP_EVERY);
+        loop {
+            tick.tick().await;
+            self.handle.run_upkeep();
+        }
     }
 
     /// The text that Prometheus scrapes.

@@ -11,6 +11,7 @@ use postrider_broker::{Broker, BrokerConfig};
 use postrider_egress::AddressGuard;
 use postrider_profiles::Profiles;
 use postrider_runtime::health::Health;
+use postrider_runtime::tasks::Tasks;
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
 use postrider_testkit::engines::Scope;
@@ -70,7 +71,7 @@ impl World {
             ready: health.check("api"),
         };
         let config = Config { operator_keys: vec![SecretString::from(OPERATOR)], ..Config::default() };
-        let router = postrider_api::router(config, deps, stop.clone());
+        let router = postrider_api::router(config, deps, &Tasks::new(stop.clone()));
         let world = Self { router, store, broker, _stop: stop.drop_guard(), _scope: scope };
         // Keys are loaded once an unknown one is a wrong one.
         while world.get("nobody", "/v1/profiles").await.status != 401 {

@@ -12,6 +12,7 @@ use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
+use postrider_runtime::tasks::TaskFailed;
 use postrider_store::config::{Endpoint, EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint, TenantDraft};
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
@@ -32,7 +33,7 @@ pub(crate) struct World {
     pub(crate) tenant: TenantId,
     outcomes: RawConsumer,
     pending: Vec<(OutcomeReport, Bytes)>,
-    dispatchers: Vec<(CancellationToken, JoinHandle<()>)>,
+    dispatchers: Vec<(CancellationToken, JoinHandle<Result<(), TaskFailed>>)>,
     scope: Scope,
 }
 
@@ -199,7 +200,7 @@ impl World {
     pub(crate) async fn finish_dispatchers(&mut self) {
         for (stop, running) in self.dispatchers.drain(..) {
             stop.cancel();
-            tokio::time::timeout(PATIENCE, running).await.expect("the dispatcher does not stop").unwrap();
+            tokio::time::timeout(PATIENCE, running).await.expect("the dispatcher does not stop").unwrap().unwrap();
         }
     }
 

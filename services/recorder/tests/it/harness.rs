@@ -14,6 +14,7 @@ use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_recorder::{Config, Deps, ReconcileConfig};
 use postrider_runtime::health::Health;
+use postrider_runtime::tasks::TaskFailed;
 use postrider_store::config::{Endpoint, EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint, TenantDraft};
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
@@ -40,14 +41,18 @@ pub(crate) struct World {
 /// A running recorder.
 pub(crate) struct Recorder {
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), TaskFailed>>,
 }
 
 impl Recorder {
     /// Stops it as SIGTERM would, and waits until it has ended.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.task).await.expect("it ends").expect("it does not panic");
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .expect("it ends")
+            .expect("it does not panic")
+            .expect("no task fails");
     }
 }
 

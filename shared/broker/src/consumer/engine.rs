@@ -174,13 +174,15 @@ async fn consume(
     take: &mut impl Take,
     stop: &CancellationToken,
 ) -> bool {
-    let (acker, acks) = Acker::start(channel.clone());
+    let (acker, mut acks) = Acker::start(channel.clone());
     let mut taken = false;
     loop {
         let delivery = tokio::select! {
             biased;
             () = stop.cancelled() => break,
             delivery = consumer.next() => delivery,
+            // Without its acker the channel would only fill up; its messages come back with the next one.
+            _ = &mut acks => return taken,
         };
         // The end of the stream without our asking is the broker's cancel: a fault like any other.
         let Some(Ok(delivery)) = delivery else { return taken };
