@@ -21,6 +21,10 @@ pub struct Config {
     pub batch_wait: Duration,
     /// How often partitions are made ahead and dropped.
     pub maintain_every: Duration,
+    /// The pause after making or dropping partitions failed.
+    pub maintain_again_after: Duration,
+    /// Longest that dropping a partition waits for its readers before it is tried again.
+    pub partition_lock_timeout: Duration,
     /// How often counted values of events' attributes are written.
     pub attributes_every: Duration,
     /// How often what nobody published is looked for.
@@ -123,6 +127,8 @@ impl Default for Config {
             batch_members_max: 8_000,
             batch_wait: Duration::from_millis(100),
             maintain_every: Duration::from_secs(3_600),
+            maintain_again_after: Duration::from_secs(300),
+            partition_lock_timeout: Duration::from_secs(5),
             attributes_every: Duration::from_secs(5),
             sweep_every: Duration::from_secs(2),
             sweep_after: Duration::from_secs(10),

@@ -77,11 +77,12 @@ pub struct Deps {
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
     let Deps { broker, store, profiles, ready } = deps;
-    if !maintain::until_done(&store, config.retention_days, &stop).await {
+    if !maintain::created_ahead(&store, &stop).await {
         return Ok(());
     }
     let tasks = Tasks::new(stop.clone());
-    tasks.spawn("recorder.partitions", maintain::hourly(store.clone(), config.clone(), stop.clone()));
+    tasks.spawn("recorder.create_partitions", maintain::create_ahead(store.clone(), config.clone(), stop.clone()));
+    tasks.spawn("recorder.drop_partitions", maintain::drop_expired(store.clone(), config.clone(), stop.clone()));
     let sweeping = sweep::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone());
     tasks.spawn("recorder.sweep", sweeping);
     let replaying = replay::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone());

@@ -1,8 +1,12 @@
 //! Keeping the days' partitions: made ahead before anything is consumed, dropped when the retention is over.
+//!
+//! The two are apart. Making partitions waits for nobody, and the recorder starts once it is done. Dropping waits for every
+//! transaction that may still read the old partition (`pg_dump`, a report): it is a task of its own, which gives up after a lock
+//! timeout, says which transaction is in the way, and tries again. Meanwhile the log only keeps more than it must.
 
 use std::time::Duration;
 
-use postrider_model::time::UnixMillis;
+use postrider_model::time::{Day, UnixMillis};
 use postrider_store::partitions::Maintained;
 use postrider_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -13,16 +17,16 @@ use crate::metrics;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Maintains until it succeeded once; `false` when `stop` came first. When another process is at it, waits for its turn:
-/// consuming may begin only when the partitions are there.
-pub(crate) async fn until_done(store: &Store, retention_days: u32, stop: &CancellationToken) -> bool {
+/// Makes the partitions ahead; `false` when `stop` came first. When another process is making them, waits for it: consuming may
+/// begin only when they are there.
+pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bool {
     let mut pause = FIRST_PAUSE;
     loop {
-        match once(store, retention_days).await {
-            Ok(maintained) if !maintained.busy => return true,
-            Ok(_) => {}
+        match create(store).await {
+            Ok(Maintained::Days(_)) => return true,
+            Ok(Maintained::Busy) => {}
             Err(error) => {
-                tracing::warn!(%error, retry_in_ms = pause.as_millis(), "cannot make partitions; consuming nothing");
+                tracing::warn!(%error, retry_in_ms = pause.as_millis(), "cannot make partitions; nothing is consumed");
             }
         }
         tokio::select! {
@@ -32,27 +36,88 @@ pub(crate) async fn until_done(store: &Store, retention_days: u32, stop: &Cancel
     }
 }
 
-/// Maintains each hour until `stop`; a failure is tried again the next time, there are days to spare.
-pub(crate) async fn hourly(store: Store, config: Config, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(config.maintain_every);
-    tick.tick().await;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = tick.tick() => {}
-        }
-        if let Err(error) = once(&store, config.retention_days).await {
-            tracing::warn!(%error, "cannot maintain partitions");
-        }
+/// Makes partitions ahead now and then until `stop`. Three days are there when one is made, so that a failure can wait.
+pub(crate) async fn create_ahead(store: Store, config: Config, stop: CancellationToken) {
+    let mut pause = config.maintain_every;
+    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+        pause = match create(&store).await {
+            Ok(_) => config.maintain_every,
+            Err(error) => {
+                let retry_in = config.maintain_again_after;
+                tracing::warn!(%error, retry_in_ms = retry_in.as_millis(), "cannot make partitions ahead");
+                retry_in
+            }
+        };
     }
 }
 
-async fn once(store: &Store, retention_days: u32) -> Result<Maintained, StoreError> {
-    let maintained = store.maintain_partitions(UnixMillis::now().day(), retention_days).await?;
-    let (created, dropped) = (maintained.created.len(), maintained.dropped.len());
-    if created + dropped > 0 {
-        tracing::info!(created, dropped, retention_days, "partitions maintained");
-        metrics::partitions(created, dropped);
+/// Drops partitions that are over the retention, at once and then now and then, until `stop`.
+pub(crate) async fn drop_expired(store: Store, config: Config, stop: CancellationToken) {
+    let drop_and_pause = async || {
+        let result = drop(&store, &config).await;
+        if let Err(error) = show_oldest(&store, &config).await {
+            tracing::debug!(%error, "cannot read the age of the oldest partition");
+        }
+        let Err(error) = result else { return config.maintain_every };
+        let retry_in_ms = config.maintain_again_after.as_millis();
+        if error.is_lock_timeout() {
+            let in_the_way = reader(&store).await;
+            tracing::warn!(retry_in_ms, in_the_way, "cannot drop old partitions: a transaction still uses one");
+        } else {
+            tracing::warn!(%error, retry_in_ms, "cannot drop old partitions");
+        }
+        config.maintain_again_after
+    };
+    while !stop.is_cancelled() {
+        let Some(pause) = stop.run_until_cancelled(drop_and_pause()).await else { return };
+        stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
-    Ok(maintained)
+}
+
+async fn create(store: &Store) -> Result<Maintained, StoreError> {
+    let created = store.create_partitions(today()).await?;
+    count("created", &created);
+    Ok(created)
+}
+
+async fn drop(store: &Store, config: &Config) -> Result<Maintained, StoreError> {
+    let dropped = store.drop_partitions(today(), config.retention_days, config.partition_lock_timeout).await?;
+    count("dropped", &dropped);
+    Ok(dropped)
+}
+
+fn count(what: &'static str, maintained: &Maintained) {
+    if let Maintained::Days(days) = maintained
+        && !days.is_empty()
+    {
+        let newest = days.iter().max().map(ToString::to_string);
+        tracing::info!(what, days = days.len(), newest, "partitions");
+        metrics::partitions(what, days.len());
+    }
+}
+
+async fn show_oldest(store: &Store, config: &Config) -> Result<(), StoreError> {
+    if let Some(oldest) = store.oldest_partition().await? {
+        metrics::oldest_partition(today().0.saturating_sub(oldest.0), config.retention_days);
+    }
+    Ok(())
+}
+
+/// The oldest transaction of the database, in words.
+async fn reader(store: &Store) -> String {
+    match store.oldest_transaction().await {
+        Ok(Some(oldest)) => format!(
+            "oldest transaction: pid {}, application {:?}, user {:?}, open for {} s",
+            oldest.pid,
+            oldest.application,
+            oldest.user,
+            oldest.open_for.as_secs()
+        ),
+        Ok(None) => "no open transaction any more".to_owned(),
+        Err(error) => format!("unknown: {error}"),
+    }
+}
+
+fn today() -> Day {
+    UnixMillis::now().day()
 }

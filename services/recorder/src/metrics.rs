@@ -28,6 +28,10 @@ pub(crate) const SWEPT: &str = "postrider_recorder_swept_total";
 pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_total";
 /// Partitions; label `what`: `created` or `dropped`.
 pub(crate) const PARTITIONS: &str = "postrider_recorder_partitions_total";
+/// Age of the oldest partition that is still there, days.
+pub(crate) const OLDEST_PARTITION_DAYS: &str = "postrider_recorder_oldest_partition_days";
+/// `POSTRIDER_RETENTION_DAYS`, to compare it with.
+pub(crate) const RETENTION_DAYS: &str = "postrider_recorder_retention_days";
 /// What the reconciler repaired; label `what`: `events` given to fan-out again, `deliveries` to their lane, `ended` for good.
 pub(crate) const RECONCILED: &str = "postrider_recorder_reconciled_total";
 /// What the last audit found missing.
@@ -53,12 +57,15 @@ pub(crate) fn describe() {
     describe_gauge!(AUDIT_UNBALANCED, "days of tenants whose equations did not hold in the last audit");
     describe_gauge!(AUDIT_RAN, "when the last audit ran");
     describe_counter!(PARTITIONS, "partitions made and dropped");
+    describe_gauge!(OLDEST_PARTITION_DAYS, "age of the oldest partition in days");
+    describe_gauge!(RETENTION_DAYS, "days that partitions are kept");
     // There from the start, so that the first increase is seen as one.
     for name in [SKIPPED, RETRIES, REFUSED, DISABLED, SWEPT, REPLAYED] {
         counter!(name).increment(0);
     }
     written(&Written::default());
-    partitions(0, 0);
+    partitions("created", 0);
+    partitions("dropped", 0);
 }
 
 pub(crate) fn batch(rows: &RecordBatch) {
@@ -109,9 +116,14 @@ pub(crate) fn replayed(deliveries: u64) {
     counter!(REPLAYED).increment(deliveries);
 }
 
-pub(crate) fn partitions(created: usize, dropped: usize) {
-    counter!(PARTITIONS, "what" => "created").increment(created as u64);
-    counter!(PARTITIONS, "what" => "dropped").increment(dropped as u64);
+/// `what`: `created` or `dropped`.
+pub(crate) fn partitions(what: &'static str, days: usize) {
+    counter!(PARTITIONS, "what" => what).increment(days as u64);
+}
+
+pub(crate) fn oldest_partition(age_days: i32, retention_days: u32) {
+    gauge!(OLDEST_PARTITION_DAYS).set(f64::from(age_days));
+    gauge!(RETENTION_DAYS).set(f64::from(retention_days));
 }
 
 /// What the reconciler repairs.

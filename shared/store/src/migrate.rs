@@ -7,7 +7,7 @@ use tokio_postgres::types::Json;
 
 use crate::config::TenantLimits;
 use crate::error::StoreError;
-use crate::partitions::{MAINTENANCE_LOCK, create_ahead};
+use crate::partitions::{CREATION_LOCK, create_ahead};
 use crate::pool::Store;
 use crate::sql::Ts;
 
@@ -53,7 +53,7 @@ impl Store {
             tracing::info!(tenant.id = %TenantId::OPERATOR, "operator tenant made");
         }
         // A running recorder may be making them, too.
-        client.execute("SELECT pg_advisory_lock($1)", &[&MAINTENANCE_LOCK]).await?;
+        client.execute("SELECT pg_advisory_lock($1)", &[&CREATION_LOCK]).await?;
         create_ahead(&client, now.day()).await?;
         Ok(())
     }

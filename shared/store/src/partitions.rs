@@ -2,7 +2,10 @@
 //!
 //! There is no default partition: a row of a day that has none is skipped and counted by [`crate::record`].
 //! A partition is made standalone and attached, so that writers are never blocked; it is dropped by detaching it
-//! concurrently first, which a crash may leave half done: the next round finishes it.
+//! concurrently first, which a crash or a timeout may leave half done: the next round finishes it.
+//!
+//! Making partitions waits for no reader, and a recorder needs it to start. Dropping waits for every transaction that may
+//! still read the partition (`pg_dump`, a report), so it is a call of its own, with a lock of its own and a timeout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::RwLock;
@@ -13,14 +16,18 @@ use postrider_model::time::Day;
 use tokio_postgres::Client;
 
 use crate::error::StoreError;
-use crate::pool::Store;
+use crate::pool::{Driver, Store};
 use crate::sql::{Date, RowExt, Ts};
 
 /// Days made ahead of today.
 pub const DAYS_AHEAD: i32 = 3;
 
-/// Held by the one maintainer.
-pub(crate) const MAINTENANCE_LOCK: i64 = 0x706f_7374_7269_6402;
+/// Held by the one process that drops partitions. Releases before partitions were made apart held it for both.
+const RETENTION_LOCK: i64 = 0x706f_7374_7269_6402;
+/// Held by the one process that makes partitions.
+pub(crate) const CREATION_LOCK: i64 = 0x706f_7374_7269_6403;
+/// Longest that making a partition waits for a lock on its table.
+const CREATION_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a day that had no partition is believed to have none.
 const MISSING_FOR: Duration = Duration::from_secs(10);
 /// Interventions older than this concern no pending delivery: those expire after 7 days.
@@ -29,15 +36,26 @@ const INTERVENTION_DAYS: i32 = 9;
 /// The partitioned tables, each with how full its pages are packed: deliveries are updated in place, the rest never is.
 const TABLES: [(&str, u8); 4] = [("events", 100), ("decisions", 100), ("deliveries", 50), ("attempts", 100)];
 
-/// What one round of maintenance did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Maintained {
-    /// Days that were made.
-    pub created: Vec<Day>,
-    /// Days that were dropped.
-    pub dropped: Vec<Day>,
-    /// Somebody else was at it; nothing was done.
-    pub busy: bool,
+/// What one round of making or dropping partitions did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Maintained {
+    /// These days were made, or dropped.
+    Days(Vec<Day>),
+    /// Another process is making or dropping partitions; nothing was done.
+    Busy,
+}
+
+/// The transaction that has been open for longest in this database, apart from our own: what dropping a partition waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldestTransaction {
+    /// Process id of its backend, for `pg_terminate_backend`.
+    pub pid: i32,
+    /// Its client's `application_name`.
+    pub application: String,
+    /// Its database user.
+    pub user: String,
+    /// How long it has been open.
+    pub open_for: Duration,
 }
 
 /// The days that are known to have partitions in every table.
@@ -158,7 +176,11 @@ pub(crate) async fn create_ahead(client: &Client, today: Day) -> Result<Vec<Day>
 
 async fn drop_before(client: &Client, oldest_kept: Day) -> Result<Vec<Day>, StoreError> {
     let mut dropped = BTreeSet::new();
-    for partition in partitions(client).await?.iter().filter(|p| p.day < oldest_kept) {
+    let mut expired: Vec<Partition> = partitions(client).await?;
+    expired.retain(|partition| partition.day < oldest_kept);
+    // A table with a partition that is half detached takes no other detach: those first, then the oldest.
+    expired.sort_by_key(|partition| (!partition.detaching, partition.day));
+    for partition in &expired {
         let (table, child) = (partition.table, name(partition.table, partition.day));
         // Concurrent detaching commits in two steps and so refuses a transaction: one statement a call.
         if partition.detaching {
@@ -192,29 +214,89 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
 }
 
 impl Store {
-    /// Makes the partitions from yesterday to three days ahead of `today`, and drops those more than `retention_days`
-    /// before `today`, with the dead letters, minutes, hours, replays and interventions of that age, and forgets old values of
-    /// attributes. One maintainer at a time.
+    /// Makes the missing partitions from yesterday to [`DAYS_AHEAD`] days after `today`. Waits for no reader.
     ///
     /// # Errors
     /// The database's; call again later.
-    pub async fn maintain_partitions(&self, today: Day, retention_days: u32) -> Result<Maintained, StoreError> {
-        // A connection of its own: the lock ends with it, whatever happens.
-        let (client, _driver) = self.dedicated().await?;
-        let locked: bool =
-            client.query_one("SELECT pg_try_advisory_lock($1)", &[&MAINTENANCE_LOCK]).await?.try_get(0)?;
-        if !locked {
-            return Ok(Maintained { busy: true, ..Maintained::default() });
-        }
+    pub async fn create_partitions(&self, today: Day) -> Result<Maintained, StoreError> {
+        let Some((client, _driver)) = self.locked(CREATION_LOCK, CREATION_LOCK_TIMEOUT).await? else {
+            return Ok(Maintained::Busy);
+        };
         let created = create_ahead(&client, today).await?;
-        let keep = i32::try_from(retention_days).unwrap_or(i32::MAX);
-        let oldest_kept = today.plus_days(keep.saturating_neg());
-        let dropped = drop_before(&client, oldest_kept).await?;
-        delete_old_rows(&client, today, oldest_kept).await?;
-        if !(created.is_empty() && dropped.is_empty()) {
+        if !created.is_empty() {
             self.known_partitions().forget();
         }
-        Ok(Maintained { created, dropped, busy: false })
+        Ok(Maintained::Days(created))
+    }
+
+    /// Drops the partitions more than `retention_days` before `today`, and deletes the dead letters, minutes, hours, replays
+    /// and interventions of that age, and old values of attributes. Waits for readers of an old partition for `lock_timeout`
+    /// a statement: what a timeout leaves half detached takes no rows and is dropped by a later call.
+    ///
+    /// # Errors
+    /// The database's; [`StoreError::is_lock_timeout`] when a reader was in the way. Call again later.
+    pub async fn drop_partitions(
+        &self,
+        today: Day,
+        retention_days: u32,
+        lock_timeout: Duration,
+    ) -> Result<Maintained, StoreError> {
+        let Some((client, _driver)) = self.locked(RETENTION_LOCK, lock_timeout).await? else {
+            return Ok(Maintained::Busy);
+        };
+        let keep = i32::try_from(retention_days).unwrap_or(i32::MAX);
+        let oldest_kept = today.plus_days(keep.saturating_neg());
+        // First, because dropping may fail for as long as somebody reads.
+        delete_old_rows(&client, today, oldest_kept).await?;
+        let dropped = drop_before(&client, oldest_kept).await?;
+        if !dropped.is_empty() {
+            self.known_partitions().forget();
+        }
+        Ok(Maintained::Days(dropped))
+    }
+
+    /// A connection of its own that holds an advisory lock and waits for other locks for `timeout`; `None` when another process
+    /// holds the lock. The lock ends with the connection, whatever happens.
+    async fn locked(&self, lock: i64, timeout: Duration) -> Result<Option<(Client, Driver)>, StoreError> {
+        let (client, driver) = self.dedicated().await?;
+        client.batch_execute(&format!("SET lock_timeout = {}", timeout.as_millis().max(1))).await?;
+        let locked: bool = client.query_one("SELECT pg_try_advisory_lock($1)", &[&lock]).await?.try_get(0)?;
+        Ok(locked.then_some((client, driver)))
+    }
+
+    /// The day of the oldest partition that is still there, attached or not; `None` when there is none.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn oldest_partition(&self) -> Result<Option<Day>, StoreError> {
+        let client = self.client().await?;
+        Ok(partitions(&client).await?.iter().map(|partition| partition.day).min())
+    }
+
+    /// The transaction that has been open for longest in this database, apart from this call's own.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn oldest_transaction(&self) -> Result<Option<OldestTransaction>, StoreError> {
+        let client = self.client().await?;
+        let row = client
+            .query_opt(
+                "SELECT pid, application_name, coalesce(usename::text, '') AS usename,
+                        extract(epoch FROM now() - xact_start)::float8 AS open_s
+                 FROM pg_stat_activity
+                 WHERE datname = current_database() AND xact_start IS NOT NULL AND pid <> pg_backend_pid()
+                 ORDER BY xact_start LIMIT 1",
+                &[],
+            )
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let open_s: f64 = row.col("open_s")?;
+        Ok(Some(OldestTransaction {
+            pid: row.col("pid")?,
+            application: row.col("application_name")?,
+            user: row.col("usename")?,
+            open_for: Duration::try_from_secs_f64(open_s).unwrap_or_default(),
+        }))
     }
 
     /// The days that the log has partitions for.

@@ -117,7 +117,7 @@ async fn record(world: &World, task: &DeliveryTask) {
     };
     let events = vec![(event, "{}".into())];
     let batch = RecordBatch { events, decisions: vec![decision], ..RecordBatch::default() };
-    world.store.maintain_partitions(delivery.event_day, 30).await.unwrap();
+    world.store.create_partitions(delivery.event_day).await.unwrap();
     world.store.write(&batch).await.unwrap();
 }
 

@@ -7,7 +7,7 @@ use postrider_model::time::UnixMillis;
 use postrider_store::attributes::AttributeTally;
 use postrider_wire::messages::AcceptedEvent;
 
-use crate::support::{Fixture, event};
+use crate::support::{Fixture, LOCK_TIMEOUT, event};
 
 /// An event with these attributes, `days_ago`.
 fn with(tenant: TenantId, days_ago: i32, pairs: &[(&str, &str)]) -> (AcceptedEvent, Bytes) {
@@ -45,7 +45,7 @@ async fn values_add_up_over_writes_and_days_the_most_frequent_first() {
     assert_eq!(values(&fixture, other, "bridge").await, [owned("b3", 1)]);
 
     assert_eq!(fixture.number("SELECT count(*) FROM attribute_values WHERE value = 'long ago'").await, 1);
-    fixture.store.maintain_partitions(UnixMillis::now().day(), 30).await.unwrap();
+    fixture.store.drop_partitions(UnixMillis::now().day(), 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(fixture.number("SELECT count(*) FROM attribute_values WHERE value = 'long ago'").await, 0);
 }
 

@@ -9,7 +9,7 @@ use postrider_store::log::PageRequest;
 use postrider_store::stats::{Stats, StatsBy, StatsOf};
 
 use crate::stats::{HOUR, MINUTE, attempted, forget_scans, noon, scans};
-use crate::support::{Fixture, batch, new_endpoint};
+use crate::support::{Fixture, LOCK_TIMEOUT, batch, new_endpoint};
 
 const COUNTS: [&str; 12] = [
     "successes",
@@ -172,14 +172,14 @@ async fn hours_go_with_their_minutes_when_the_retention_is_over() {
     for at in times {
         older_recorder(&fixture, endpoint, UnixMillis(at.0.div_euclid(MINUTE) * MINUTE)).await;
     }
-    store.maintain_partitions(yesterday.plus_days(30), 30).await.unwrap();
+    store.drop_partitions(yesterday.plus_days(30), 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(hours(&fixture).await, (3, 0), "30 days are kept");
     // A release without hours has deleted the minutes alone.
     let minutes =
         "DELETE FROM endpoint_minutes WHERE minute < date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'";
     fixture.sql().await.batch_execute(minutes).await.unwrap();
     assert_eq!(hours(&fixture).await, (3, 2));
-    store.maintain_partitions(yesterday.plus_days(31), 30).await.unwrap();
+    store.drop_partitions(yesterday.plus_days(31), 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(hours(&fixture).await, (1, 0));
     let today = UnixMillis(last.0 + 1);
     assert_eq!(read(store, endpoint, UnixMillis(0), UnixMillis(today.0 + HOUR)).await, [(today.0, 4)]);

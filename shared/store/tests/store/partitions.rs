@@ -1,11 +1,13 @@
 //! Daily partitions.
 
+use std::time::Duration;
+
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
-use postrider_store::partitions::DAYS_AHEAD;
+use postrider_store::partitions::{DAYS_AHEAD, Maintained};
 
-use crate::support::{Fixture, batch, decision, event, outcome};
+use crate::support::{Fixture, LOCK_TIMEOUT, batch, decision, event, outcome};
 
 #[tokio::test]
 async fn days_are_made_ahead_and_dropped_by_age() {
@@ -14,7 +16,7 @@ async fn days_are_made_ahead_and_dropped_by_age() {
     let today = UnixMillis::now().day();
     let expected: Vec<_> = (-1..=DAYS_AHEAD).map(|ahead| today.plus_days(ahead)).collect();
     assert_eq!(store.partition_days().await.unwrap(), expected);
-    assert!(store.maintain_partitions(today, 30).await.unwrap().created.is_empty(), "nothing is missing");
+    assert_eq!(store.create_partitions(today).await.unwrap(), Maintained::Days(vec![]), "nothing is missing");
 
     let old = event(TenantId::generate(), UnixMillis::now());
     let row = batch(vec![old.clone()], vec![decision(&old, vec![], 1)], vec![]);
@@ -22,9 +24,11 @@ async fn days_are_made_ahead_and_dropped_by_age() {
 
     // A month later.
     let later = today.plus_days(31);
-    let maintained = store.maintain_partitions(later, 30).await.unwrap();
-    assert_eq!(maintained.created, (-1..=DAYS_AHEAD).map(|ahead| later.plus_days(ahead)).collect::<Vec<_>>());
-    assert_eq!(maintained.dropped, [today.plus_days(-1), today]);
+    let created = (-1..=DAYS_AHEAD).map(|ahead| later.plus_days(ahead)).collect();
+    assert_eq!(store.create_partitions(later).await.unwrap(), Maintained::Days(created));
+    let dropped = store.drop_partitions(later, 30, LOCK_TIMEOUT).await.unwrap();
+    assert_eq!(dropped, Maintained::Days(vec![today.plus_days(-1), today]));
+    assert_eq!(store.oldest_partition().await.unwrap(), Some(today.plus_days(1)));
     assert!(store.get_event(old.tenant, &old.id).await.unwrap().is_none());
     assert_eq!(
         fixture.number("SELECT count(*) FROM pg_class WHERE relname ~ '_[0-9]{8}$' AND relkind = 'r'").await,
@@ -65,19 +69,45 @@ async fn a_day_that_somebody_else_drops_or_makes_is_noticed() {
     let written = store.write(&row(now)).await.unwrap();
     assert_eq!((written.events, written.skipped), (0, 1));
     // What was left behind half done is finished: the table is attached again.
-    let maintained = store.maintain_partitions(now.day(), 30).await.unwrap();
-    assert_eq!(maintained.created, [now.day()]);
+    assert_eq!(store.create_partitions(now.day()).await.unwrap(), Maintained::Days(vec![now.day()]));
     assert_eq!(store.write(&row(now)).await.unwrap().events, 1);
     assert_eq!(fixture.number("SELECT count(*) FROM events").await, 2, "and nothing in it was lost");
 }
 
 #[tokio::test]
-async fn one_maintainer_at_a_time() {
+async fn one_process_at_a_time_makes_partitions() {
     let fixture = Fixture::new("onlyone").await;
     let today = UnixMillis::now().day();
     let rounds =
-        futures::future::join_all((0..4).map(|ahead| fixture.store.maintain_partitions(today.plus_days(ahead), 30)))
-            .await;
+        futures::future::join_all((0..4).map(|ahead| fixture.store.create_partitions(today.plus_days(ahead)))).await;
     assert!(rounds.iter().all(Result::is_ok), "{rounds:?}");
-    assert!(rounds.iter().any(|round| !round.as_ref().unwrap().busy));
+    assert!(rounds.iter().any(|round| *round.as_ref().unwrap() != Maintained::Busy));
+}
+
+#[tokio::test]
+async fn a_long_reader_delays_dropping_and_nothing_else() {
+    let fixture = Fixture::new("reader").await;
+    let store = &fixture.store;
+    let today = UnixMillis::now().day();
+    let reader = fixture.sql().await;
+    reader.batch_execute("SET application_name = 'pg_dump'; BEGIN; SELECT count(*) FROM events").await.unwrap();
+
+    let later = today.plus_days(31);
+    let short = Duration::from_millis(200);
+    for round in ["detaching", "finishing what was detached"] {
+        let error = store.drop_partitions(later, 30, short).await.unwrap_err();
+        assert!(error.is_lock_timeout(), "{round}: {error}");
+    }
+    let oldest = store.oldest_transaction().await.unwrap().unwrap();
+    assert_eq!(oldest.application, "pg_dump");
+    assert_eq!(store.oldest_partition().await.unwrap(), Some(today.plus_days(-1)));
+    // Partitions ahead are made all the same, and rows go on being written.
+    let created = (-1..=DAYS_AHEAD).map(|ahead| later.plus_days(ahead)).collect();
+    assert_eq!(store.create_partitions(later).await.unwrap(), Maintained::Days(created));
+    let row = batch(vec![event(TenantId::generate(), later.start())], vec![], vec![]);
+    assert_eq!(store.write(&row).await.unwrap().events, 1);
+
+    reader.batch_execute("COMMIT").await.unwrap();
+    let dropped = store.drop_partitions(later, 30, LOCK_TIMEOUT).await.unwrap();
+    assert_eq!(dropped, Maintained::Days(vec![today.plus_days(-1), today]));
 }

@@ -159,7 +159,7 @@ async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let today = UnixMillis::now().day();
     // Partitions of long ago, yesterday's, today's, and those to come.
-    store.maintain_partitions(today.plus_days(-12), 365).await.unwrap();
+    store.create_partitions(today.plus_days(-12)).await.unwrap();
     fill(&fixture, tenant).await;
     let noon = UnixMillis(today.start().0 + 12 * HOUR);
     let (from, to) = (Some(noon), Some(UnixMillis(noon.0 + HOUR)));

@@ -1,6 +1,7 @@
 //! A migrated database, and messages to fill it with.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_model::attempt::Outcome;
@@ -15,6 +16,9 @@ use postrider_store::{Store, StoreConfig};
 use postrider_testkit::engines::Scope;
 use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
+
+/// Longest that dropping partitions waits for a lock.
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A store on a database of its own.
 pub(crate) struct Fixture {
