@@ -115,7 +115,7 @@ async fn the_secret_token_stands_in_the_header_that_the_endpoint_names() {
     for document in [&delivery, &shown] {
         assert!(!document.to_string().contains("s3cret"), "{document:#}");
     }
-    let masked = json!({"name": "x-team-token", "value": "***"});
+    let masked = json!({"name": "X-Team-Token", "value": "***"});
     assert!(delivery["attempts"][0]["request_headers"].as_array().unwrap().contains(&masked), "{delivery:#}");
 
     // A new one is sent from now on, alone.

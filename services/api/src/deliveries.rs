@@ -99,10 +99,11 @@ pub(crate) struct Attempt {
     pub(crate) status_code: Option<u16>,
     /// `success`, `http_status`, `timeout`, `connect_failed`, `dns_failed`, `tls_failed`, `address_blocked` or `protocol_error`.
     pub(crate) outcome: String,
-    /// Why it failed, for people.
+    /// Why it failed, for people. An answer that was cut after its status line keeps the outcome of its status, and this begins
+    /// with `answer incomplete`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// In the order they were written; the endpoint's own and token values are masked.
+    /// In the order and spelling in which they were sent; the endpoint's own and token values are masked.
     pub(crate) request_headers: Vec<Header>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) response_headers: Vec<Header>,

@@ -15,6 +15,7 @@ use postrider_wire::messages::{AttemptRecord, DeliveryTask};
 use tracing::Instrument;
 
 use crate::conclude;
+use crate::echo::Secrets;
 use crate::headers;
 use crate::metrics::Metrics;
 use crate::prepared::Prepared;
@@ -62,12 +63,14 @@ pub(crate) async fn make(
     let started_at = UnixMillis::now();
     let headers = headers::request(endpoint, task, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);
+    let secrets = Secrets::of(endpoint, &headers);
     let request = Request { url: endpoint.url.clone(), headers, body, timeout: endpoint.timeout };
     // Boxed: the largest part of a delivery's task, which is copied when it is spawned.
     let mut response = Box::pin(egress.send(request).instrument(span.clone())).await;
     if endpoint.pushover.is_some() {
         pushover::judge(&mut response);
     }
+    secrets.hide_in(&mut response);
     let (ended, ended_at) = (Instant::now(), UnixMillis::now());
 
     let held_for = held.map(|(since, _)| since.until(started_at)).unwrap_or_default();

@@ -66,6 +66,15 @@ pub(crate) fn seen(outcome: Outcome, status_code: Option<u16>) -> Seen {
     }
 }
 
+/// How long an answer asks to be left alone by every delivery of the endpoint: 429 with `Retry-After`, up to the policy's limit.
+pub(crate) fn asked_for_a_pause(
+    status_code: Option<u16>,
+    retry_after: Option<Duration>,
+    policy: &RetryPolicy<'_>,
+) -> Option<Duration> {
+    retry_after.filter(|_| status_code == Some(429)).map(|wait| wait.min(policy.retry_after_max))
+}
+
 /// What follows `attempt`, which ended at `ended_at`. `draw` in `0.0..1.0` places the delay within the jitter.
 pub(crate) fn after_attempt(
     task: DeliveryTask,
@@ -78,9 +87,11 @@ pub(crate) fn after_attempt(
     let result = AttemptResult { outcome: attempt.outcome, status_code: attempt.status_code, retry_after };
     let (status, delay, disable) = match next_step(task.number, &result, policy, draw) {
         Step::Delivered => (DeliveryStatus::Delivered, None, false),
+        // A test is one attempt, and has no consequence for its endpoint.
+        Step::Failed { .. } | Step::RetryAfter(_) if task.trigger == Trigger::Test => {
+            (DeliveryStatus::Failed, None, false)
+        }
         Step::Failed { disable } => (DeliveryStatus::Failed, None, disable),
-        // Tests are one attempt: whoever tests wants to see it now.
-        Step::RetryAfter(_) if task.trigger == Trigger::Test => (DeliveryStatus::Failed, None, false),
         Step::RetryAfter(delay) => (DeliveryStatus::Pending, Some(delay), false),
     };
     let next_attempt_at = delay.map(|delay| ended_at.plus(delay));
@@ -90,6 +101,7 @@ pub(crate) fn after_attempt(
             trigger: Trigger::Retry,
             due_at: next_attempt_at,
             slot_at: None,
+            slot_terms: None,
             held_since: None,
             held_reason: None,
             moves: 0,
@@ -210,6 +222,7 @@ mod tests {
             trigger: Trigger::Retry,
             due_at,
             slot_at: None,
+            slot_terms: None,
             held_since: None,
             held_reason: None,
             moves: 0,
@@ -240,11 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn a_test_is_one_attempt() {
-        let task = DeliveryTask { trigger: Trigger::Test, ..testing::task() };
-        let conclusion = conclude(task, Outcome::HttpStatus, Some(500), None);
-        assert_eq!(conclusion.report.status, DeliveryStatus::Failed);
-        assert!(conclusion.next.is_none());
+    fn a_test_is_one_attempt_and_switches_no_endpoint_off() {
+        for code in [500, 410] {
+            let task = DeliveryTask { trigger: Trigger::Test, ..testing::task() };
+            let conclusion = conclude(task, Outcome::HttpStatus, Some(code), None);
+            assert_eq!(conclusion.report.status, DeliveryStatus::Failed);
+            assert!(conclusion.next.is_none() && !conclusion.report.disable_endpoint, "{code}");
+        }
     }
 
     #[test]
@@ -256,6 +271,19 @@ mod tests {
         assert_eq!(outcome(Outcome::Success, Some(202), &policy), Outcome::HttpStatus);
         assert_eq!(outcome(Outcome::Success, Some(200), &policy), Outcome::Success);
         assert_eq!(outcome(Outcome::Timeout, Some(200), &policy), Outcome::Timeout);
+    }
+
+    #[test]
+    fn only_429_with_retry_after_asks_for_a_pause() {
+        let (schedule, statuses) = (RetrySchedule::default(), classes());
+        let retry_after_max = Duration::from_secs(30);
+        let policy = RetryPolicy { schedule: &schedule, statuses: &statuses, retry_after_max, jitter_max: 0.0 };
+        let asked =
+            |code, seconds: Option<u64>| asked_for_a_pause(Some(code), seconds.map(Duration::from_secs), &policy);
+        assert_eq!(asked(429, Some(7)), Some(Duration::from_secs(7)));
+        assert_eq!(asked(429, Some(3_600)), Some(retry_after_max));
+        assert_eq!(asked(429, None), None);
+        assert_eq!(asked(503, Some(7)), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use postrider_broker::{Bundler, Onward, Place, Poison, PublishState, Queue, Unsettled, ladder};
+use postrider_broker::{Bundler, Onward, Place, Poison, PublishState, Queue, Rung, Unsettled, ladder};
 use postrider_egress::{Egress, Url};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::limits::HOLD_MAX;
@@ -13,7 +13,7 @@ use postrider_profiles::Profiles;
 use postrider_runtime::spans::{self, Cause};
 use postrider_store::{Store, StoreError};
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::{DeliveryTask, OutcomeReport};
+use postrider_wire::messages::{DeliveryTask, OutcomeReport, SlotTerms};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -22,12 +22,13 @@ use tracing::Instrument;
 
 use crate::attempt::{self, Attempted};
 use crate::breakers::Breakers;
+use crate::clock::SteadyClock;
 use crate::conclude::{self, Conclusion};
 use crate::endpoints::{Away, Endpoints, Entry, Known, Loaded};
 use crate::gate::{Answer, Permit};
 use crate::interventions::{Interventions, Stale};
 use crate::metrics::Metrics;
-use crate::pace::{self, Ask, Slot, Turn};
+use crate::pace::{self, Ask, Carried, Slot, Turn};
 use crate::prepared::Prepared;
 
 /// A delivery whose endpoint cannot be looked up comes back after so long.
@@ -52,8 +53,23 @@ pub(crate) struct Dispatcher {
     pub(crate) dispatchers: AtomicU32,
     /// Slots granted before are nobody's here.
     pub(crate) started_at: UnixMillis,
+    /// Says what has expired.
+    pub(crate) clock: SteadyClock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
+}
+
+/// A delivery that waits on the ladder.
+struct Hold {
+    /// Since when it was held before, and why.
+    held: Option<(UnixMillis, HeldReason)>,
+    /// The slot that it was granted, from now.
+    slot_in: Duration,
+    /// How long it stays away before it asks again.
+    park_for: Duration,
+    reason: HeldReason,
+    /// The distance of two slots by the rate that granted it; zero when none did.
+    interval: Duration,
 }
 
 /// What becomes of a delivery before its POST.
@@ -89,7 +105,7 @@ impl Dispatcher {
                 Stale::Ended(status, reason) => Box::pin(self.end(*task, status, reason, now)).await,
             };
         }
-        if task.expires_at <= now {
+        if self.clock.has_passed(task.expires_at, now) {
             return Box::pin(self.discard(*task, DiscardReason::Expired, now)).await;
         }
         let entry = self.endpoints.entry(task.delivery.endpoint);
@@ -124,9 +140,11 @@ impl Dispatcher {
         task: &DeliveryTask,
         body: &Bytes,
     ) -> Result<Passed, Unsettled> {
-        let slot = Slot::of(task.slot_at, task.held_since, task.held_reason, UnixMillis::now(), self.started_at);
         let interval = pace::interval(endpoint.rate_per_second, self.dispatchers.load(Ordering::Relaxed));
-        let mut ask = Ask { lane, slot, interval, waited: false };
+        let DeliveryTask { slot_at, slot_terms: terms, held_since, held_reason: reason, .. } = *task;
+        let carried = Carried { slot_at, terms, held_since, reason };
+        let slot = Slot::of(&carried, UnixMillis::now(), self.started_at, interval);
+        let mut ask = Ask { lane, slot, interval, waited: false, version: endpoint.version };
         let mut held = task.held_since.zip(task.held_reason);
         loop {
             if !self.is_publisher_up() {
@@ -148,7 +166,9 @@ impl Dispatcher {
                     }
                 }
                 Answer::Hold { slot_in, park_for, reason } => {
-                    Box::pin(self.hold(lane, task, body, held, slot_in, park_for, reason)).await?;
+                    let interval = interval.filter(|_| reason == HeldReason::Rate).unwrap_or_default();
+                    let hold = Hold { held, slot_in, park_for, reason, interval };
+                    Box::pin(self.hold(lane, task, body, hold)).await?;
                     return Ok(Passed::Elsewhere);
                 }
                 Answer::MoveToSlowLane => {
@@ -180,11 +200,14 @@ impl Dispatcher {
     ) -> Result<(), Unsettled> {
         let attempted = attempt::make(&self.egress, &self.metrics, endpoint, &task, body.clone(), held).await;
         let Attempted { record, excerpt, retry_after, ended, ended_at, latency, trace } = attempted;
+        let policy = endpoint.retry_policy();
+        if let Some(wait) = conclude::asked_for_a_pause(record.status_code, retry_after, &policy) {
+            entry.gate.pause(wait, endpoint.version);
+        }
         let turn = permit.end(conclude::seen(record.outcome, record.status_code), latency);
         if turn != Turn::None {
             self.breakers.turn(task.delivery.endpoint, turn, record.outcome, ended_at);
         }
-        let policy = endpoint.retry_policy();
         // Drawn only where there is something to draw.
         let draw = if policy.jitter_max > 0.0 { rand::random::<f64>() } else { 0.0 };
         let conclusion = conclude::after_attempt(*task, record, retry_after, &policy, ended_at, draw).traced(trace);
@@ -203,39 +226,36 @@ impl Dispatcher {
     }
 
     /// Sends a delivery to the ladder until shortly before its slot.
-    #[expect(clippy::too_many_arguments, reason = "what the gate said, taken apart")]
-    async fn hold(
-        &self,
-        lane: Lane,
-        task: &DeliveryTask,
-        body: &Bytes,
-        held: Option<(UnixMillis, HeldReason)>,
-        slot_in: Duration,
-        park_for: Duration,
-        reason: HeldReason,
-    ) -> Result<(), Unsettled> {
+    async fn hold(&self, lane: Lane, task: &DeliveryTask, body: &Bytes, hold: Hold) -> Result<(), Unsettled> {
+        let Hold { held, slot_in, park_for, reason, interval } = hold;
         let now = UnixMillis::now();
+        let rung = rung_before(park_for.min(HOLD_MAX));
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let terms = SlotTerms {
+            left_ms: millis(slot_in.saturating_sub(rung.delay())),
+            interval_us: u64::try_from(interval.as_micros()).unwrap_or(u64::MAX),
+        };
         let parked = DeliveryTask {
             slot_at: Some(now.plus(slot_in)),
+            slot_terms: Some(terms),
             held_since: Some(held.map_or(now, |(since, _)| since)),
             held_reason: Some(reason),
             moves: task.moves.saturating_add(1),
             ..task.clone()
         };
         self.metrics.held(reason);
-        self.park(lane, &parked, body.clone(), park_for.min(HOLD_MAX)).await
+        self.park(lane, &parked, body.clone(), rung).await
     }
 
     /// Sends a delivery to the ladder because nothing can be said about its endpoint yet. That costs no attempt.
     async fn come_back(&self, lane: Lane, task: DeliveryTask, body: Bytes, after: Duration) -> Result<(), Unsettled> {
         self.metrics.held_for_configuration.increment(1);
-        self.park(lane, &DeliveryTask { moves: task.moves.saturating_add(1), ..task }, body, after).await
+        let task = DeliveryTask { moves: task.moves.saturating_add(1), ..task };
+        self.park(lane, &task, body, rung_before(after)).await
     }
 
-    async fn park(&self, lane: Lane, task: &DeliveryTask, body: Bytes, park_for: Duration) -> Result<(), Unsettled> {
+    async fn park(&self, lane: Lane, task: &DeliveryTask, body: Bytes, rung: Rung) -> Result<(), Unsettled> {
         let member = encode(task, body)?;
-        // The next lower rung, so that it surfaces before its slot; there is none below the lowest.
-        let rung = ladder::rung_at_most(park_for).unwrap_or_else(|| ladder::rung_at_least(Duration::ZERO));
         Ok(self.onward.publish(Place::Rung { rung, lane }, member).await?)
     }
 
@@ -320,6 +340,11 @@ impl Dispatcher {
         self.interventions.apply(interventions, snapshot, UnixMillis::now());
         self.endpoints.changed(version, (!snapshot).then_some(endpoints_changed.as_slice()));
     }
+}
+
+/// The rung that ends next before `park_for`, so that a delivery surfaces before its slot; there is none below the lowest.
+fn rung_before(park_for: Duration) -> Rung {
+    ladder::rung_at_most(park_for).unwrap_or_else(|| ladder::rung_at_least(Duration::ZERO))
 }
 
 /// A head that we made is JSON; if it were not, the delivery would be for the operator to look at.

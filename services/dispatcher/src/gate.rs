@@ -115,6 +115,11 @@ impl Gate {
         }
     }
 
+    /// The endpoint asked for a pause; see [`Pace::pause`].
+    pub(crate) fn pause(&self, wait: Duration, version: i64) {
+        self.state.lock().pace.pause(Instant::now(), wait, version);
+    }
+
     /// Whether deliveries belong to the slow lane now.
     pub(crate) fn is_slow(&self) -> bool {
         self.state.lock().pace.is_slow(Instant::now())
@@ -220,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    const ASK: Ask = Ask { lane: Lane::Live, slot: Slot::None, interval: None, waited: false };
+    const ASK: Ask = Ask { lane: Lane::Live, slot: Slot::None, interval: None, waited: false, version: 1 };
 
     fn go(gate: &Arc<Gate>) -> Permit {
         match gate.ask(&ASK) {

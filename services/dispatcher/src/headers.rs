@@ -1,6 +1,9 @@
 //! The headers of one attempt: as they are sent, and as they are written down.
+//!
+//! Names are spelled as their source spells them: the profile, Standard Webhooks, or the customer.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderValue;
+use postrider_egress::Headers;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::HeaderContext;
 use postrider_runtime::trace_context::TRACEPARENT;
@@ -10,11 +13,11 @@ use postrider_wire::messages::DeliveryTask;
 use crate::prepared::Prepared;
 
 /// The delivery's id: the same in every attempt of it.
-const DELIVERY: HeaderName = HeaderName::from_static("postrider-delivery");
+const DELIVERY: &str = "postrider-delivery";
 /// The attempt's number, from 1.
-const ATTEMPT: HeaderName = HeaderName::from_static("postrider-attempt");
+const ATTEMPT: &str = "postrider-attempt";
 /// Stands for a value that nobody gets to see.
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// The headers of an attempt at `at`, signed for that moment. Whatever an endpoint's own headers are called, they never
 /// replace a signature or one of ours.
@@ -24,22 +27,24 @@ pub(crate) fn request(
     at: UnixMillis,
     body: &[u8],
     traceparent: Option<&str>,
-) -> HeaderMap {
+) -> Headers {
     if endpoint.pushover.is_some() {
         // Signatures and ids are a receiver's; Pushover is none.
         return endpoint.base_headers.clone();
     }
     // Room for what most deliveries carry, so that it does not grow in steps.
-    let mut headers = HeaderMap::with_capacity(24);
-    headers.extend(endpoint.base_headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut headers = Headers::with_capacity(24);
+    for (name, value) in endpoint.base_headers.iter() {
+        insert(&mut headers, name, value.clone());
+    }
     let delivery = &task.delivery;
     let context =
         HeaderContext { id: &delivery.event, event_type: &delivery.event_type, occurred_at: task.occurred_at };
     for (name, value) in endpoint.profile.headers(&context) {
-        insert(&mut headers, name, value);
+        insert_text(&mut headers, name, value);
     }
-    for (name, value) in &endpoint.own_headers {
-        headers.insert(name.clone(), value.clone());
+    for (name, value) in endpoint.own_headers.iter() {
+        insert(&mut headers, name, value.clone());
     }
     let scheme = endpoint.profile.signature.as_ref();
     let standard = endpoint.profile.standard_headers;
@@ -48,37 +53,35 @@ pub(crate) fn request(
     for (index, (name, value)) in signed.into_iter().enumerate() {
         match &endpoint.token {
             // The product's own header comes first.
-            Some(token_value) if token && index == 0 => {
-                if let Ok(name) = HeaderName::try_from(name) {
-                    headers.insert(name, token_value.clone());
-                }
-            }
-            _ => insert(&mut headers, &name, value),
+            Some(token_value) if token && index == 0 => insert(&mut headers, &name, token_value.clone()),
+            _ => insert_text(&mut headers, &name, value),
         }
     }
-    if let Ok(id) = HeaderValue::try_from(delivery.id.to_string()) {
-        headers.insert(DELIVERY, id);
-    }
-    headers.insert(ATTEMPT, HeaderValue::from(task.number));
+    insert_text(&mut headers, DELIVERY, delivery.id.to_string());
+    insert(&mut headers, ATTEMPT, HeaderValue::from(task.number));
     if let Some(traceparent) = traceparent.filter(|_| endpoint.profile.traceparent) {
-        insert(&mut headers, TRACEPARENT, traceparent.to_owned());
+        insert_text(&mut headers, TRACEPARENT, traceparent.to_owned());
     }
     headers
 }
 
-/// Names and values come from profiles and secrets that were checked when they were loaded; one that is no header all the
+/// Names and values come from profiles and secrets that were checked when they were loaded; one that is not a header all the
 /// same is left out rather than losing the delivery.
-fn insert(headers: &mut HeaderMap, name: &str, value: String) {
-    if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-        headers.insert(name, value);
+fn insert_text(headers: &mut Headers, name: &str, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        insert(headers, name, value);
     }
 }
 
+fn insert(headers: &mut Headers, name: &str, value: HeaderValue) {
+    let _ = headers.insert(name.to_owned(), value);
+}
+
 /// The headers as the attempt's record shows them.
-pub(crate) fn recorded(endpoint: &Prepared, headers: &HeaderMap) -> HeaderList {
+pub(crate) fn recorded(endpoint: &Prepared, headers: &Headers) -> HeaderList {
     HeaderList::of(headers.iter().map(|(name, value)| {
-        let masked = endpoint.masked.contains(name);
-        (name.as_str(), if masked { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) })
+        let masked = endpoint.masks(name);
+        (name, if masked { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) })
     }))
 }
 
@@ -94,7 +97,7 @@ mod tests {
     const BODY: &[u8] = b"{\"a\":1}";
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn headers(profile: &str, edit: impl FnOnce(&mut DispatchEndpoint)) -> (Prepared, DeliveryTask, HeaderMap) {
+    fn headers(profile: &str, edit: impl FnOnce(&mut DispatchEndpoint)) -> (Prepared, DeliveryTask, Headers) {
         let mut endpoint = testing::endpoint(profile);
         edit(&mut endpoint);
         let endpoint = Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
@@ -103,7 +106,7 @@ mod tests {
         (endpoint, task, headers)
     }
 
-    fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    fn text<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
         headers.get(name).map(|value| value.to_str().unwrap())
     }
 
@@ -128,7 +131,7 @@ mod tests {
         assert_eq!(text(&headers, "x-magnetite-timestamp"), Some("1800000000000"));
         let signature = text(&headers, "x-magnetite-signature").unwrap();
         assert_eq!(signature.len(), "sha256=".len() + 64);
-        assert!(headers.contains_key("webhook-id"));
+        assert!(headers.get("webhook-id").is_some());
     }
 
     #[test]
@@ -144,9 +147,34 @@ mod tests {
         assert!(text(&headers, "x-magnetite-signature").unwrap().starts_with("sha256="));
         assert_ne!(text(&headers, "webhook-id"), Some("forged"));
         let recorded = recorded(&endpoint, &headers).pairs();
-        assert!(recorded.contains(&("x-team".into(), "***".into())));
-        assert!(recorded.contains(&("content-type".into(), "application/json".into())));
+        assert!(recorded.contains(&("X-Team".into(), "***".into())));
+        assert!(recorded.contains(&("Content-Type".into(), "application/json".into())));
         assert!(recorded.iter().all(|(_, value)| value != "hush"));
+    }
+
+    #[test]
+    fn names_are_spelled_as_the_profile_the_standard_or_the_customer_spells_them() {
+        let (_, _, headers) = headers("magnetite", |endpoint| {
+            endpoint.private.headers = vec![
+                ("X-Api-KEY".into(), "k".into()),
+                ("SOAPAction".into(), "a".into()),
+                ("WEBHOOK-ID".into(), "no".into()),
+            ];
+        });
+        let names: Vec<&str> = headers.iter().map(|(name, _)| name).collect();
+        for expected in [
+            "Content-Type",
+            "User-Agent",
+            "X-Magnetite-Event",
+            "X-Magnetite-Signature",
+            "X-Api-KEY",
+            "SOAPAction",
+            "webhook-id",
+            "webhook-signature",
+            "postrider-delivery",
+        ] {
+            assert!(names.contains(&expected), "{expected} in {names:?}");
+        }
     }
 
     #[test]
@@ -157,6 +185,6 @@ mod tests {
         assert_eq!(first.get("webhook-id"), second.get("webhook-id"));
         assert_ne!(first.get("webhook-timestamp"), second.get("webhook-timestamp"));
         assert_ne!(first.get(WEBHOOK_SIGNATURE), second.get(WEBHOOK_SIGNATURE));
-        assert!(!second.contains_key("traceparent"));
+        assert!(second.get("traceparent").is_none());
     }
 }

@@ -16,9 +16,11 @@
 
 mod attempt;
 mod breakers;
+mod clock;
 mod conclude;
 mod config;
 mod dispatcher;
+mod echo;
 mod endpoints;
 mod gate;
 mod headers;
@@ -51,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 
 use breakers::{Board, Breakers};
+use clock::SteadyClock;
 use dispatcher::Dispatcher;
 use endpoints::{Endpoints, Limits};
 use gate::Sweeper;
@@ -109,6 +112,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         publish_state: broker.publish_state(),
         dispatchers: AtomicU32::new(1),
         started_at: UnixMillis::now(),
+        clock: SteadyClock::new(UnixMillis::now()),
         metrics,
         stop: stop.clone(),
         store,

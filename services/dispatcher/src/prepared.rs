@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use postrider_egress::Url;
+use http::header::HeaderValue;
+use postrider_egress::{Headers, Url};
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::event::EventType;
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, PUSHOVER_RETRY_DELAY_MIN};
@@ -39,6 +39,8 @@ pub(crate) enum Unusable {
 /// Everything an attempt needs besides the delivery.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    /// The configuration version of its last edit.
+    pub(crate) version: i64,
     /// Whether it takes deliveries.
     pub(crate) status: EndpointStatus,
     /// Where to.
@@ -52,11 +54,11 @@ pub(crate) struct Prepared {
     /// Sent instead of the signing secret, where the profile's scheme is a token and the endpoint has one of its own.
     pub(crate) token: Option<HeaderValue>,
     /// `Content-Type` and `User-Agent`.
-    pub(crate) base_headers: HeaderMap,
+    pub(crate) base_headers: Headers,
     /// The endpoint's own headers.
-    pub(crate) own_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Headers whose values nobody gets to see: the own ones and the token.
-    pub(crate) masked: Vec<HeaderName>,
+    pub(crate) own_headers: Headers,
+    /// The header that a token is sent in, where the profile's scheme is one.
+    token_header: Option<String>,
     /// Deadline of an attempt.
     pub(crate) timeout: Duration,
     /// Attempts a second over all dispatchers.
@@ -69,7 +71,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Makes an endpoint ready. `pushover_url`: where Pushover takes messages.
     pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles, pushover_url: &Url) -> Result<Self, Unusable> {
-        let DispatchEndpoint { document, status, secrets, private, profile, limits, .. } = endpoint;
+        let DispatchEndpoint { version, document, status, secrets, private, profile, limits, .. } = endpoint;
         let profile = profiles.get(&profile).cloned().ok_or(Unusable::Profile(profile))?;
         let pushover = match document.channel {
             Channel::Web => None,
@@ -85,22 +87,19 @@ impl Prepared {
         };
 
         let user_agent = profile.user_agent.as_deref().unwrap_or(OWN_USER_AGENT);
-        let mut base_headers = HeaderMap::with_capacity(2);
+        let mut base_headers = Headers::with_capacity(2);
         let json = HeaderValue::from_static("application/json");
-        base_headers.insert(CONTENT_TYPE, if pushover.is_some() { pushover::CONTENT_TYPE } else { json });
-        base_headers.insert(USER_AGENT, value(user_agent, "profile's user agent")?);
+        let content_type = if pushover.is_some() { pushover::CONTENT_TYPE } else { json };
+        insert(&mut base_headers, "Content-Type", content_type, "content type")?;
+        insert(&mut base_headers, "User-Agent", value(user_agent, "profile's user agent")?, "profile's user agent")?;
 
-        let mut own_headers = Vec::with_capacity(private.headers.len());
+        let mut own_headers = Headers::with_capacity(private.headers.len());
         for (name, secret) in &private.headers {
-            let name = HeaderName::try_from(name.as_str()).map_err(|_| Unusable::Invalid("own headers"))?;
-            own_headers.push((name, secret_value(secret.expose_secret(), "own headers")?));
+            let value = secret_value(secret.expose_secret(), "own headers")?;
+            insert(&mut own_headers, name, value, "own headers")?;
         }
-        let mut masked: Vec<HeaderName> = own_headers.iter().map(|(name, _)| name.clone()).collect();
         let token_scheme = profile.signature.as_ref().filter(|_| profile.sends_token());
-        if let Some(scheme) = token_scheme {
-            let name = document.token_header.as_ref().unwrap_or(&scheme.header);
-            masked.push(HeaderName::try_from(name.as_str()).map_err(|_| Unusable::Invalid("token header"))?);
-        }
+        let token_header = token_scheme.map(|scheme| document.token_header.as_ref().unwrap_or(&scheme.header).clone());
         let token = private.token.filter(|_| token_scheme.is_some());
         let token = token.map(|token| secret_value(token.expose_secret(), "token")).transpose()?;
 
@@ -117,13 +116,14 @@ impl Prepared {
         let longest = limits.timeout_seconds_max.map(u64::from).map_or(ATTEMPT_TIMEOUT_MAX, Duration::from_secs);
         let rate = document.rate_per_second.or(profile.default_rate);
         Ok(Self {
+            version,
             status,
             url,
             signer: signer.with_token_header(document.token_header),
             token,
             base_headers,
             own_headers,
-            masked,
+            token_header,
             timeout: timeout.min(longest).clamp(ATTEMPT_TIMEOUT_MIN, ATTEMPT_TIMEOUT_MAX),
             rate_per_second: rate.map(|rate| limits.rate_per_second_max.map_or(rate, |most| rate.min(most))),
             counts: ProfileMetrics::new(&profile.name),
@@ -142,6 +142,12 @@ impl Prepared {
         }
     }
 
+    /// Whether the value of this header is secret: the endpoint's own headers and the token.
+    pub(crate) fn masks(&self, name: &str) -> bool {
+        self.own_headers.get(name).is_some()
+            || self.token_header.as_ref().is_some_and(|token| token.eq_ignore_ascii_case(name))
+    }
+
     /// What is sent for a delivery with this body.
     pub(crate) fn payload(&self, body: Bytes, event_type: &EventType) -> Bytes {
         match &self.pushover {
@@ -149,6 +155,10 @@ impl Prepared {
             None => body,
         }
     }
+}
+
+fn insert(headers: &mut Headers, name: &str, value: HeaderValue, what: &'static str) -> Result<(), Unusable> {
+    headers.insert(name.to_owned(), value).map_err(|_| Unusable::Invalid(what))
 }
 
 fn value(text: &str, what: &'static str) -> Result<HeaderValue, Unusable> {
@@ -266,10 +276,9 @@ mod tests {
         let expected = "token=app-token&user=user-key&title=a%26b&message=%C3%BC&sound=tugboat&timestamp=7";
         assert_eq!(std::str::from_utf8(&form).unwrap(), expected);
         let headers = crate::headers::request(&endpoint, &testing::task(), testing::NOW, &form, Some("00-1-2-01"));
-        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["content-type", "user-agent"]);
-        assert_eq!(headers[CONTENT_TYPE], "application/x-www-form-urlencoded");
+        let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["Content-Type", "User-Agent"]);
+        assert_eq!(headers.get("content-type").unwrap(), "application/x-www-form-urlencoded");
     }
 
     #[test]

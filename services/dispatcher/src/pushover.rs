@@ -82,12 +82,16 @@ struct Answer {
     errors: Vec<String>,
 }
 
-/// Reads an answer as Pushover means it: taken is only what it says `"status": 1` of; why not is put in words for the customer.
+/// Reads an answer as Pushover means it: a message is taken when the answer says `"status": 1`; why it is not is put in words for
+/// the customer.
+///
+/// A 2xx answer that is cut counts as taken: Pushover documents 200 for valid requests only, and a repeat would be a second
+/// notification on somebody's phone.
 pub(crate) fn judge(response: &mut Response) {
-    let Some(code) = response.status_code.filter(|_| response.error.is_none()) else { return };
+    let Some(code) = response.status_code else { return };
     let answer: Answer = serde_json::from_slice(&response.excerpt).unwrap_or_default();
     let what = match code {
-        200..=299 if answer.status == 1 => return,
+        200..=299 if answer.status == 1 || response.incomplete => return,
         200..=299 => {
             response.outcome = Outcome::ProtocolError;
             "Pushover's answer does not say that it took the message"
@@ -98,7 +102,8 @@ pub(crate) fn judge(response: &mut Response) {
         _ => "Pushover answered with a redirect, which is not followed",
     };
     let said: String = answer.errors.join("; ").chars().take(SAID_CHARS_MAX).collect();
-    response.error = Some(if said.is_empty() { what.to_owned() } else { format!("{what}: {said}") });
+    let said = Some(said).filter(|said| !said.is_empty()).or(response.error.take());
+    response.error = Some(said.map_or_else(|| what.to_owned(), |said| format!("{what}: {said}")));
 }
 
 #[cfg(test)]
@@ -107,8 +112,15 @@ mod tests {
 
     use super::*;
 
+    const CUT: &str = "answer incomplete: the connection was closed within its body";
+
     #[track_caller]
     fn check(code: u16, body: &str, outcome: Outcome, error: Option<&str>) {
+        check_with(code, body, false, outcome, error);
+    }
+
+    #[track_caller]
+    fn check_with(code: u16, body: &str, incomplete: bool, outcome: Outcome, error: Option<&str>) {
         let sent = if (200..300).contains(&code) { Outcome::Success } else { Outcome::HttpStatus };
         let mut response = Response {
             outcome: sent,
@@ -118,7 +130,8 @@ mod tests {
             retry_after: None,
             first_byte: None,
             duration: Duration::ZERO,
-            error: None,
+            incomplete,
+            error: incomplete.then(|| CUT.to_owned()),
         };
         judge(&mut response);
         assert_eq!((response.outcome, response.error.as_deref()), (outcome, error), "{code} {body}");
@@ -144,6 +157,13 @@ mod tests {
         );
         check(503, "", Outcome::HttpStatus, Some("Pushover cannot take messages now"));
         check(302, "", Outcome::HttpStatus, Some("Pushover answered with a redirect, which is not followed"));
+    }
+
+    #[test]
+    fn a_cut_answer_keeps_its_status() {
+        check_with(200, "{\"sta", true, Outcome::Success, Some(CUT));
+        let refused = format!("Pushover refused the message: {CUT}");
+        check_with(400, "{\"err", true, Outcome::HttpStatus, Some(&refused));
     }
 
     #[test]

@@ -40,6 +40,7 @@ pub(crate) fn task() -> DeliveryTask {
         expires_at: NOW.plus(DELIVERY_LIFETIME),
         due_at: None,
         slot_at: None,
+        slot_terms: None,
         held_since: None,
         held_reason: None,
         moves: 0,

@@ -89,6 +89,7 @@ pub(crate) fn decide(
                 expires_at,
                 due_at: None,
                 slot_at: None,
+                slot_terms: None,
                 held_since: None,
                 held_reason: None,
                 moves: 0,

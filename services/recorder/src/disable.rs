@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use postrider_model::delivery::Trigger;
 use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_store::record::{LongFailing, RecordBatch};
 use postrider_store::{Store, StoreError};
+use postrider_wire::messages::OutcomeReport;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
@@ -26,10 +28,12 @@ pub(crate) struct Gone {
     reason: String,
 }
 
-/// The endpoints of a batch that asked to be switched off, each once.
+/// The endpoints of a batch that asked to be switched off, each once. The answer to a test call asks for nothing.
 pub(crate) fn endpoints_gone(rows: &RecordBatch) -> Vec<Gone> {
     let mut gone: BTreeMap<EndpointId, Gone> = BTreeMap::new();
-    for (outcome, _) in rows.outcomes.iter().filter(|(outcome, _)| outcome.disable_endpoint) {
+    let is_test =
+        |outcome: &OutcomeReport| outcome.attempt.as_ref().is_some_and(|attempt| attempt.trigger == Trigger::Test);
+    for (outcome, _) in rows.outcomes.iter().filter(|(outcome, _)| outcome.disable_endpoint && !is_test(outcome)) {
         let endpoint = outcome.delivery.endpoint;
         let code = outcome.attempt.as_ref().and_then(|attempt| attempt.status_code);
         let reason = code.map_or_else(|| "its answer".to_owned(), |code| format!("it answered {code}"));

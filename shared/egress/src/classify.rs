@@ -1,55 +1,87 @@
-//! From the client's errors to an [`Outcome`] and a sentence for the endpoint's owner.
+//! From what went wrong to an [`Outcome`] and a sentence for the endpoint's owner.
 //!
-//! The sentences tell what to look at and nothing of this side: no internal address, no secret, no query string.
+//! The sentences tell what to look at and nothing of this side: no internal address, no secret, no query string. They never hold
+//! the text of an error that a library wrote for programmers: each kind has a sentence of ours, and the last arm of each match
+//! has one, too.
 
-use std::error::Error;
 use std::io;
-use std::time::Duration;
 
 use postrider_model::attempt::Outcome;
-use rustls::CertificateError;
+use postrider_model::time::UnixMillis;
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, PeerIncompatible};
 
+use crate::answer::NoAnswer;
+use crate::guard::UrlRefused;
 use crate::resolver::ResolveError;
 
-/// Outcome and words of a failed exchange.
-pub(crate) fn classify(error: &reqwest::Error, https: bool, connect_timeout: Duration) -> (Outcome, String) {
-    if let Some(resolve) = find::<ResolveError>(error) {
-        return of_resolving(resolve);
-    }
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return (Outcome::TlsFailed, of_tls(tls));
-    }
-    let io = find::<io::Error>(error);
-    if error.is_connect() {
-        if error.is_timeout() {
-            return (Outcome::ConnectFailed, format!("no connection within {} s", connect_timeout.as_secs_f32()));
-        }
-        // The peer hung up in the middle of the handshake: rustls has nothing to say about that.
-        if https && io.is_some_and(|io| io.to_string().contains("handshake")) {
-            return (Outcome::TlsFailed, "the connection was closed during the TLS handshake".to_owned());
-        }
-        return (Outcome::ConnectFailed, io.map_or("no connection could be made", of_connecting).to_owned());
-    }
-    let words = match find::<hyper::Error>(error) {
-        Some(hyper) if hyper.is_parse_too_large() => "the answer's headers are too large",
-        Some(hyper) if hyper.is_parse() => "the answer is not HTTP/1.1",
-        Some(hyper) if hyper.is_incomplete_message() => "the connection was closed before the answer was complete",
-        _ if io.is_some() => "the connection broke before the answer was complete",
-        _ => "the exchange failed before the answer was complete",
-    };
-    (Outcome::ProtocolError, words.to_owned())
+/// Most names of a certificate that a sentence tells.
+const NAMES_MAX: usize = 5;
+/// Most bytes of one.
+const NAME_BYTES_MAX: usize = 100;
+
+/// An attempt without an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) outcome: Outcome,
+    pub(crate) words: String,
 }
 
-/// Outcome and words of a name that gives no address.
-pub(crate) fn of_resolving(error: &ResolveError) -> (Outcome, String) {
-    let outcome = match error {
-        ResolveError::Blocked => Outcome::AddressBlocked,
-        ResolveError::NotFound | ResolveError::Unanswered => Outcome::DnsFailed,
-    };
-    (outcome, error.to_string())
+impl Failure {
+    fn new(outcome: Outcome, words: impl Into<String>) -> Self {
+        Self { outcome, words: words.into() }
+    }
+
+    /// The attempt's time is over.
+    pub(crate) fn late() -> Self {
+        Self::new(Outcome::Timeout, "no answer in time")
+    }
+
+    /// The host is no name that could be asked for.
+    pub(crate) fn unresolved() -> Self {
+        Self::from(&ResolveError::NotFound)
+    }
 }
 
-fn of_connecting(error: &io::Error) -> &'static str {
+impl From<&ResolveError> for Failure {
+    fn from(error: &ResolveError) -> Self {
+        let outcome = match error {
+            ResolveError::Blocked => Outcome::AddressBlocked,
+            ResolveError::NotFound | ResolveError::Unanswered => Outcome::DnsFailed,
+        };
+        Self::new(outcome, error.to_string())
+    }
+}
+
+impl From<UrlRefused> for Failure {
+    /// A URL that was good when it was saved and is refused now: the operator closed a range.
+    fn from(refused: UrlRefused) -> Self {
+        Self::new(Outcome::AddressBlocked, refused.to_string())
+    }
+}
+
+impl From<NoAnswer> for Failure {
+    fn from(why: NoAnswer) -> Self {
+        let words = match why {
+            NoAnswer::Late => return Self::late(),
+            NoAnswer::NotHttp(words) => words,
+            NoAnswer::Cut => "the connection was closed within the first line of the answer",
+            NoAnswer::Closed(Some(error)) if is_reset(&error) => "the connection was reset before an answer came",
+            NoAnswer::Closed(Some(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                "the connection broke before an answer came: what arrived is not valid TLS"
+            }
+            NoAnswer::Closed(_) => "the connection was closed before an answer came",
+        };
+        Self::new(Outcome::ProtocolError, words)
+    }
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted)
+}
+
+/// Words for a connection that was not made.
+pub(crate) fn of_connecting(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "the connection was refused",
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => "the connection was reset",
@@ -60,43 +92,230 @@ fn of_connecting(error: &io::Error) -> &'static str {
     }
 }
 
+/// A TLS handshake that failed.
+pub(crate) fn of_handshake(error: &io::Error) -> Failure {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let words = match inner {
+        Some(error) => of_tls(error),
+        None if is_reset(error) => "the connection was reset during the TLS handshake".to_owned(),
+        None => "the connection was closed during the TLS handshake".to_owned(),
+    };
+    Failure::new(Outcome::TlsFailed, words)
+}
+
 fn of_tls(error: &rustls::Error) -> String {
     match error {
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the certificate has expired".to_owned()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the certificate is not valid yet".to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the certificate is for another host name".to_owned()
-            }
-            CertificateError::UnknownIssuer => {
-                "the certificate's issuer is not trusted (self-signed, or an intermediate certificate is missing)"
-                    .to_owned()
-            }
-            CertificateError::Revoked => "the certificate is revoked".to_owned(),
-            other => format!("the certificate is not valid: {other}"),
-        },
-        rustls::Error::PeerIncompatible(_) => "no common TLS version or cipher: TLS 1.2 or 1.3 is needed".to_owned(),
-        rustls::Error::AlertReceived(alert) => format!("the TLS handshake was refused with the alert {alert:?}"),
+        rustls::Error::InvalidCertificate(error) => of_certificate(error),
+        rustls::Error::PeerIncompatible(error) => of_incompatible(error).to_owned(),
+        rustls::Error::AlertReceived(alert) => of_alert(*alert),
         rustls::Error::InvalidMessage(_) => "the port does not speak TLS".to_owned(),
-        other => format!("the TLS handshake failed: {other}"),
+        rustls::Error::NoCertificatesPresented => "the server sent no certificate".to_owned(),
+        rustls::Error::PeerSentOversizedRecord => "the server sent a TLS record that is too large".to_owned(),
+        rustls::Error::NoApplicationProtocol => "the server does not offer HTTP/1.1 (ALPN)".to_owned(),
+        rustls::Error::DecryptError => "the server sent a TLS message that cannot be decrypted".to_owned(),
+        _ => "the TLS handshake failed: the server broke the protocol".to_owned(),
     }
 }
 
-/// The first error of type `T` in the chain of causes. Looks into [`io::Error`]s, whose `source` skips the error inside.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next: Option<&'a (dyn Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
+fn of_incompatible(error: &PeerIncompatible) -> &'static str {
+    match error {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => {
+            "no common TLS version: TLS 1.2 or 1.3 is needed"
         }
-        next = match error.downcast_ref::<io::Error>() {
-            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-            None => error.source(),
-        };
+        PeerIncompatible::NoCipherSuitesInCommon
+        | PeerIncompatible::NoKxGroupsInCommon
+        | PeerIncompatible::NoSignatureSchemesInCommon => {
+            "no common TLS cipher: ECDHE with AES-GCM or ChaCha20-Poly1305 is needed, on X25519, P-256 or P-384"
+        }
+        _ => "no common TLS version or cipher: TLS 1.2 or 1.3 is needed",
     }
-    None
+}
+
+/// An alert (RFC 8446 section 6) by its registered name, and what to look at.
+fn of_alert(alert: AlertDescription) -> String {
+    let (name, hint) = match alert {
+        AlertDescription::HandshakeFailure => (
+            "handshake_failure",
+            "it has no TLS version, cipher or key type in common with us: TLS 1.2 or 1.3, ECDHE with AES-GCM or \
+             ChaCha20-Poly1305, and a certificate with RSA, P-256, P-384 or Ed25519 are supported",
+        ),
+        AlertDescription::InsufficientSecurity => ("insufficient_security", "it asks for other ciphers than we have"),
+        AlertDescription::ProtocolVersion => ("protocol_version", "TLS 1.2 or 1.3 is needed"),
+        AlertDescription::UnrecognisedName => ("unrecognized_name", "it has no site of this host name"),
+        AlertDescription::CertificateRequired | AlertDescription::BadCertificate | AlertDescription::AccessDenied => {
+            ("certificate_required", "it asks for a client certificate, which is not supported")
+        }
+        AlertDescription::NoApplicationProtocol => ("no_application_protocol", "it does not offer HTTP/1.1"),
+        AlertDescription::InternalError => ("internal_error", "its TLS configuration has a fault"),
+        AlertDescription::UnknownCA => ("unknown_ca", "it asks for a client certificate, which is not supported"),
+        AlertDescription::DecodeError => ("decode_error", "it cannot read our TLS message"),
+        AlertDescription::IllegalParameter => ("illegal_parameter", "it does not accept our TLS message"),
+        AlertDescription::UnexpectedMessage => ("unexpected_message", "it does not accept our TLS message"),
+        AlertDescription::CloseNotify => ("close_notify", "it closed the connection"),
+        other => return format!("the server refused the TLS handshake with alert {}", u8::from(other)),
+    };
+    format!("the server refused the TLS handshake ({name}): {hint}")
+}
+
+fn of_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Expired => "the certificate has expired".to_owned(),
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the certificate expired at {}", instant(*not_after))
+        }
+        CertificateError::NotValidYet => "the certificate is not valid yet".to_owned(),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("the certificate is not valid before {}", instant(*not_before))
+        }
+        CertificateError::NotValidForName => "the certificate is for another host name".to_owned(),
+        CertificateError::NotValidForNameContext { presented, .. } => of_names(presented),
+        CertificateError::UnknownIssuer => {
+            "the certificate's issuer is not trusted (self-signed, or an intermediate certificate is missing)".to_owned()
+        }
+        CertificateError::Revoked => "the certificate is revoked".to_owned(),
+        CertificateError::BadEncoding => "the certificate cannot be read".to_owned(),
+        CertificateError::BadSignature => {
+            "a signature of the certificate cannot be verified: its key is too short (RSA below 2048 bits), or it does not belong to \
+             its issuer"
+                .to_owned()
+        }
+        CertificateError::UnhandledCriticalExtension => {
+            "the certificate has a critical extension that is not supported".to_owned()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the certificate is signed with an algorithm that is not supported; use RSA with SHA-256, P-256, P-384 or Ed25519"
+                .to_owned()
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "the certificate is not for servers (its extended key usage lacks serverAuth)".to_owned()
+        }
+        CertificateError::Other(rustls::OtherError(error)) => {
+            error.downcast_ref().map_or(INVALID, of_webpki).to_owned()
+        }
+        _ => INVALID.to_owned(),
+    }
+}
+
+const INVALID: &str = "the certificate is not valid";
+
+fn of_webpki(error: &webpki::Error) -> &'static str {
+    match error {
+        webpki::Error::CaUsedAsEndEntity => {
+            "the certificate is one of an authority (CA:TRUE), not one of a server; `openssl req -x509` makes such ones, \
+             `-addext basicConstraints=critical,CA:FALSE` avoids it"
+        }
+        webpki::Error::EndEntityUsedAsCa => "the certificate's issuer is not an authority (CA:FALSE)",
+        webpki::Error::UnsupportedCertVersion => "the certificate is of X.509 version 1; version 3 is needed",
+        webpki::Error::InvalidCertValidity => "the certificate ends before it begins",
+        webpki::Error::NameConstraintViolation => "the certificate's authority may not issue for this name",
+        webpki::Error::PathLenConstraintViolated | webpki::Error::MaximumPathDepthExceeded => {
+            "the certificate's chain is too long"
+        }
+        webpki::Error::MaximumSignatureChecksExceeded
+        | webpki::Error::MaximumPathBuildCallsExceeded
+        | webpki::Error::MaximumNameConstraintComparisonsExceeded => "the certificate's chain is too complex",
+        webpki::Error::EmptyEkuExtension
+        | webpki::Error::ExtensionValueInvalid
+        | webpki::Error::MalformedExtensions => "the certificate has an extension that is not valid",
+        webpki::Error::InvalidSerialNumber => "the certificate's serial number is not valid",
+        webpki::Error::SignatureAlgorithmMismatch => "the certificate names two different signature algorithms",
+        webpki::Error::MalformedDnsIdentifier | webpki::Error::MalformedNameConstraint => {
+            "the certificate has a name that is not valid"
+        }
+        _ => INVALID,
+    }
+}
+
+/// The names that the certificate is for. A server chooses them, so they are bounded and printable.
+fn of_names(presented: &[String]) -> String {
+    if presented.is_empty() {
+        return "the certificate names no host (it has no subjectAltName)".to_owned();
+    }
+    let names: Vec<String> = presented.iter().take(NAMES_MAX).map(|name| plain_name(name)).collect();
+    let more = presented.len().saturating_sub(NAMES_MAX);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("the certificate is for another host name: {}{more}", names.join(", "))
+}
+
+/// A certificate's name without what the library puts around it: `DnsName("example.com")`.
+fn plain_name(presented: &str) -> String {
+    let inner = presented.split('"').nth(1).unwrap_or(presented);
+    inner.chars().filter(|c| c.is_ascii_graphic()).take(NAME_BYTES_MAX).collect()
+}
+
+fn instant(at: UnixTime) -> String {
+    let millis = i64::try_from(at.as_secs().saturating_mul(1_000)).unwrap_or(i64::MAX);
+    UnixMillis(millis).to_rfc3339_seconds()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tls(error: impl Into<rustls::Error>) -> String {
+        of_handshake(&io::Error::new(io::ErrorKind::InvalidData, error.into())).words
+    }
+
+    fn other(error: webpki::Error) -> String {
+        tls(CertificateError::Other(rustls::OtherError(std::sync::Arc::new(error))))
+    }
+
+    #[test]
+    fn certificates_are_refused_in_words() {
+        let at = |seconds| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        let expired = CertificateError::ExpiredContext { time: at(1_800_000_000), not_after: at(1_700_000_000) };
+        assert_eq!(tls(expired), "the certificate expired at 2023-11-14T22:13:20Z");
+        let early = CertificateError::NotValidYetContext { time: at(0), not_before: at(1_700_000_000) };
+        assert_eq!(tls(early), "the certificate is not valid before 2023-11-14T22:13:20Z");
+        assert!(other(webpki::Error::CaUsedAsEndEntity).contains("CA:TRUE"));
+        assert!(other(webpki::Error::UnsupportedCertVersion).contains("version 1"));
+        assert!(tls(CertificateError::BadSignature).contains("RSA below 2048"));
+        assert_eq!(other(webpki::Error::UnknownRevocationStatus), INVALID);
+    }
+
+    #[test]
+    fn another_name_is_told_with_the_names_that_there_are() {
+        let names = |names: &[&str]| of_names(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(
+            names(&["DnsName(\"a.example\")", "b.example"]),
+            "the certificate is for another host name: a.example, b.example"
+        );
+        assert!(names(&[]).contains("no host"));
+        let many = names(&["x\u{202e}\n"; 7]);
+        assert_eq!(many, "the certificate is for another host name: x, x, x, x, x and 2 more");
+        assert!(names(&[&"x".repeat(5_000)]).len() < 200);
+    }
+
+    /// What Rust's `Debug` prints of enums: a word with a capital inside, or with brackets.
+    fn has_debug_text(words: &str) -> bool {
+        words.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| {
+            let inner =
+                word.as_bytes().windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase());
+            inner && !["subjectAltName", "serverAuth", "basicConstraints", "ChaCha20"].contains(&word)
+        })
+    }
+
+    #[test]
+    fn no_sentence_holds_debug_text() {
+        for code in 0..=u8::MAX {
+            let words = tls(rustls::Error::AlertReceived(AlertDescription::from(code)));
+            assert!(!has_debug_text(&words), "{words}");
+        }
+        for error in [
+            rustls::Error::EncryptError,
+            rustls::Error::DecryptError,
+            rustls::Error::HandshakeNotComplete,
+            rustls::Error::BadMaxFragmentSize,
+            rustls::Error::General("SomeThing(Bad)".into()),
+            rustls::Error::PeerMisbehaved(rustls::PeerMisbehaved::TooMuchEarlyDataReceived),
+            rustls::Error::PeerIncompatible(PeerIncompatible::NoKxGroupsInCommon),
+            CertificateError::InvalidOcspResponse.into(),
+            CertificateError::UnknownRevocationStatus.into(),
+        ] {
+            let words = tls(error);
+            assert!(!has_debug_text(&words), "{words}");
+        }
+        assert!(has_debug_text("Other(OtherError(CaUsedAsEndEntity))"));
+    }
 }

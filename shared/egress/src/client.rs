@@ -2,34 +2,25 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, RETRY_AFTER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
 use ipnet::IpNet;
 use postrider_model::attempt::Outcome;
-use reqwest::{Client, Method, Proxy, redirect, retry};
+use tokio::time::Instant;
 use url::{Host, Url};
 
-use crate::classify::{classify, of_resolving};
-use crate::guard::{AddressGuard, UrlRefused};
+use crate::answer::{Answer, Kind, NoAnswer, exchange};
+use crate::classify::Failure;
+use crate::connect::{Connector, ForwardProxy};
+use crate::guard::AddressGuard;
+use crate::headers::Headers;
+use crate::pool::{Place, Pool};
+use crate::request;
 use crate::resolver::GuardedResolver;
-use crate::response::{Excerpt, bounded_headers};
 use crate::retry_after::retry_after;
+use crate::stream::Stream;
 use crate::tls;
-
-/// Idle connections kept to one host: as many as a dispatcher can have requests in flight at once, since several endpoints
-/// may share a host. With fewer, connections beyond them are closed after each answer and made again for the next request,
-/// which was half of a dispatcher's CPU when ten busy endpoints shared one. Idle ones go after [`IDLE_CONNECTION_TIMEOUT`].
-const IDLE_CONNECTIONS_PER_HOST: usize = 4_096;
-/// How long an idle connection is kept. Shorter than what common servers keep theirs (5 s the shortest, Node's default):
-/// a request on a connection that the server is just closing would fail.
-const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(4);
-/// Headers that are the connection's business: whoever sets them could make the endpoint read another request.
-const CONNECTION_HEADERS: [HeaderName; 7] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
 
 /// How deliveries get out.
 #[derive(Debug, Clone)]
@@ -40,8 +31,8 @@ pub struct EgressConfig {
     pub allow_http: bool,
     /// A PEM file of roots besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// A forward proxy, as a URL. The endpoint's name is resolved and checked here before the proxy is asked; what the
-    /// proxy resolves it to is the proxy's to check.
+    /// A forward proxy, as `http://[user:password@]host:port`. The endpoint's name is resolved and checked here before the proxy
+    /// is asked; what the proxy resolves it to is the proxy's to check.
     pub proxy: Option<String>,
     /// Longest time to resolve, connect and shake hands; a request's timeout also bounds it.
     pub connect_timeout: Duration,
@@ -83,8 +74,8 @@ pub enum EgressError {
 pub struct Request {
     /// Where; its host and port are checked again.
     pub url: Url,
-    /// Every header but those of the connection (`Host`, `Content-Length` and the like), which are removed.
-    pub headers: HeaderMap,
+    /// Every header but those of the connection (`Host`, `Content-Length` and the like), which are not sent from here.
+    pub headers: Headers,
     /// The body as it is.
     pub body: Bytes,
     /// From the beginning to the last byte of the answer's body.
@@ -94,10 +85,10 @@ pub struct Request {
 /// How it went. An endpoint's failure is an outcome, never an error.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// How it ended. A complete answer is `Success` for 2xx and `HttpStatus` otherwise: what a status code really means
-    /// is the profile's to say.
+    /// How it ended. An answer, complete or not, is `Success` for 2xx and `HttpStatus` otherwise: what a status code really
+    /// means is the profile's to say.
     pub outcome: Outcome,
-    /// The status code, when headers came (also when the body then did not).
+    /// The status code, when its line came.
     pub status_code: Option<u16>,
     /// The answer's headers, bounded.
     pub headers: Vec<(String, String)>,
@@ -105,38 +96,30 @@ pub struct Response {
     pub excerpt: Bytes,
     /// `Retry-After` in either form, from the end of this attempt, at most 24 h.
     pub retry_after: Option<Duration>,
-    /// From the beginning to the answer's headers.
+    /// From the beginning to the answer's status line.
     pub first_byte: Option<Duration>,
     /// From the beginning to the end.
     pub duration: Duration,
-    /// Why there was no complete answer, in words for the endpoint's owner.
+    /// Whether the answer was cut after its status line.
+    pub incomplete: bool,
+    /// Why there was no answer, or what is missing of an incomplete one, in words for the endpoint's owner.
     pub error: Option<String>,
 }
 
 /// The client. Clones share its connections and caches.
 #[derive(Clone)]
 pub struct Egress {
-    client: Client,
     guard: Arc<AddressGuard>,
+    pool: Pool,
+    connector: Connector,
     /// Set when there is a proxy: names are then checked before it is asked.
     check_first: Option<GuardedResolver>,
-    connect_timeout: Duration,
 }
 
 impl std::fmt::Debug for Egress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Egress").field("guard", &self.guard).finish_non_exhaustive()
     }
-}
-
-/// What came of the headers, kept outside of the deadline's future so that it survives a timeout in the body.
-#[derive(Default)]
-struct Progress {
-    status_code: Option<u16>,
-    headers: Vec<(String, String)>,
-    retry_after: Option<String>,
-    first_byte: Option<Duration>,
-    excerpt: Excerpt,
 }
 
 impl Egress {
@@ -147,30 +130,14 @@ impl Egress {
     pub fn new(config: EgressConfig) -> Result<Self, EgressError> {
         let guard = Arc::new(AddressGuard::new(config.allow, config.allow_http));
         let resolver = GuardedResolver::new(Arc::clone(&guard))?;
-        let mut builder = Client::builder()
-            .tls_backend_preconfigured(tls::client_config(config.ca_file.as_deref())?)
-            .http1_only()
-            .no_proxy()
-            .referer(false)
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .connect_timeout(config.connect_timeout)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .tcp_nodelay(true);
-        let check_first = match &config.proxy {
-            None => {
-                builder = builder.dns_resolver(resolver);
-                None
-            }
-            Some(proxy) => {
-                let proxy = Proxy::all(proxy.as_str()).map_err(|_| EgressError::Proxy)?;
-                builder = builder.proxy(proxy).dns_resolver(resolver.unguarded());
-                Some(resolver)
-            }
+        let proxy = config.proxy.as_deref().map(ForwardProxy::parse).transpose()?.map(Arc::new);
+        let (resolver, check_first) = match &proxy {
+            None => (resolver, None),
+            Some(_) => (resolver.unguarded(), Some(resolver)),
         };
-        let client = builder.build().map_err(|error| EgressError::Client(error.to_string()))?;
-        Ok(Self { client, guard, check_first, connect_timeout: config.connect_timeout })
+        let tls = Arc::new(tls::client_config(config.ca_file.as_deref())?);
+        let connector = Connector { resolver, tls, proxy, timeout: config.connect_timeout };
+        Ok(Self { guard, pool: Pool::default(), connector, check_first })
     }
 
     /// The guard, for checking URLs before they are saved.
@@ -182,68 +149,87 @@ impl Egress {
     pub async fn send(&self, request: Request) -> Response {
         let begun = Instant::now();
         let timeout = request.timeout;
-        let mut progress = Progress::default();
-        let ended = tokio::time::timeout(timeout, self.exchange(request, begun, &mut progress)).await;
-        let (outcome, error) = match ended {
-            Ok(Ok(())) => match progress.status_code {
-                Some(200..=299) => (Outcome::Success, None),
-                _ => (Outcome::HttpStatus, None),
-            },
-            Ok(Err((outcome, words))) => (outcome, Some(words)),
-            Err(_) => {
-                let missing = if progress.first_byte.is_some() { "no complete answer" } else { "no answer" };
-                (Outcome::Timeout, Some(format!("{missing} within {} s", timeout.as_secs_f32())))
+        let answered = self.attempt(request, begun + timeout).await;
+        let duration = begun.elapsed();
+        match answered {
+            Ok(answer) => answered_in(answer, begun, duration),
+            Err(Failure { outcome, words }) => {
+                let late = outcome == Outcome::Timeout;
+                let error = if late { format!("no answer within {} s", timeout.as_secs_f32()) } else { words };
+                failed_in(outcome, error, duration)
             }
-        };
-        Response {
-            outcome,
-            status_code: progress.status_code,
-            headers: progress.headers,
-            excerpt: progress.excerpt.into_bytes(),
-            retry_after: progress.retry_after.and_then(|value| retry_after(&value, SystemTime::now())),
-            first_byte: progress.first_byte,
-            duration: begun.elapsed(),
-            error,
         }
     }
 
-    async fn exchange(
-        &self,
-        request: Request,
-        begun: Instant,
-        progress: &mut Progress,
-    ) -> Result<(), (Outcome, String)> {
-        let Request { url, mut headers, body, .. } = request;
-        self.guard.check_target(&url).map_err(blocked)?;
+    async fn attempt(&self, request: Request, deadline: Instant) -> Result<Answer, Failure> {
+        let Request { url, headers, body, .. } = request;
+        self.guard.check_target(&url)?;
         if let (Some(resolver), Some(Host::Domain(name))) = (&self.check_first, url.host()) {
-            resolver.addresses(name).await.map_err(|error| of_resolving(&error))?;
-        }
-        for name in &CONNECTION_HEADERS {
-            headers.remove(name);
+            let checked = tokio::time::timeout_at(deadline, resolver.addresses(name)).await;
+            checked.map_err(|_| Failure::late())?.map_err(|error| Failure::from(&error))?;
         }
         let https = url.scheme() == "https";
-        let failed = |error: &reqwest::Error| classify(error, https, self.connect_timeout);
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+            return Err(Failure::unresolved());
+        };
+        let place = Place { https, host: host.to_owned(), port };
+        let proxy = self.connector.proxy.as_deref().filter(|_| !https);
+        let head = request::head(&url, &headers, body.len(), proxy);
 
-        let mut outgoing = reqwest::Request::new(Method::POST, url);
-        *outgoing.headers_mut() = headers;
-        *outgoing.body_mut() = Some(body.into());
-        let mut response = self.client.execute(outgoing).await.map_err(|error| failed(&error))?;
-
-        progress.first_byte = Some(begun.elapsed());
-        progress.status_code = Some(response.status().as_u16());
-        progress.retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        progress.headers = bounded_headers(response.headers());
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
-            if !progress.excerpt.take(&chunk) {
-                break;
+        if let Some(stream) = self.pool.take(&place) {
+            match self.exchange(stream, &place, head.clone(), body.clone(), deadline).await {
+                // The server closed the connection while the request was under way. The same delivery once more is safe: a
+                // receiver knows it by its webhook-id.
+                Err(why) if why.is_closed() => {}
+                ended => return Ok(ended?),
             }
         }
-        Ok(())
+        let stream = self.connector.connect(&place, deadline).await?;
+        Ok(self.exchange(stream, &place, head, body, deadline).await?)
+    }
+
+    /// One exchange on a connection, which is kept when it can be used again.
+    async fn exchange(
+        &self,
+        mut stream: Stream,
+        place: &Place,
+        head: Vec<u8>,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Answer, NoAnswer> {
+        let answer = exchange(&mut stream, head, body, deadline, Kind::Post).await?;
+        if let Some(reusable) = answer.reusable {
+            self.pool.put(place.clone(), stream, reusable.announced);
+        }
+        Ok(answer)
     }
 }
 
-/// A URL that was good when it was saved and is refused now: the operator closed a range.
-fn blocked(refused: UrlRefused) -> (Outcome, String) {
-    (Outcome::AddressBlocked, refused.to_string())
+fn answered_in(answer: Answer, begun: Instant, duration: Duration) -> Response {
+    let Answer { status_code, first_byte, headers, retry_after: asked, excerpt, incomplete, .. } = answer;
+    Response {
+        outcome: if matches!(status_code, Some(200..=299)) { Outcome::Success } else { Outcome::HttpStatus },
+        status_code,
+        headers,
+        excerpt: excerpt.into_bytes(),
+        retry_after: asked.and_then(|value| retry_after(&value, SystemTime::now())),
+        first_byte: first_byte.map(|at| at.duration_since(begun)),
+        duration,
+        incomplete: incomplete.is_some(),
+        error: incomplete,
+    }
+}
+
+fn failed_in(outcome: Outcome, error: String, duration: Duration) -> Response {
+    Response {
+        outcome,
+        status_code: None,
+        headers: Vec::new(),
+        excerpt: Bytes::new(),
+        retry_after: None,
+        first_byte: None,
+        duration,
+        incomplete: false,
+        error: Some(error),
+    }
 }

@@ -3,15 +3,18 @@
 //! Asks the servers of the system's configuration and its hosts file (read once). Names are taken as complete: search
 //! domains would let an endpoint's URL reach names of the local network.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::config::{LookupIpStrategy, ResolverConfig};
+use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::Name;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Resolver, ResolverBuilder, TokioResolver};
-use reqwest::dns::{Addrs, Resolve, Resolving};
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{AddressGuard, EgressError};
 
@@ -23,21 +26,26 @@ const TTL_MIN: Duration = Duration::from_secs(1);
 const TTL_MAX: Duration = Duration::from_secs(300);
 /// A name that does not exist is asked for again after this.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
-/// One question to one server.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(3);
+/// One question to one server; it is asked three times at most. Short, since it is part of an attempt's timeout.
+const QUESTION_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long the addresses of one family are waited for when those of the other are there (RFC 8305 section 3, "Resolution
+/// Delay").
+const OTHER_FAMILY_MAX: Duration = Duration::from_millis(50);
+/// A family that did not come within that is not waited for again for so long, unless it comes later.
+const SILENT_FOR: Duration = Duration::from_secs(30);
 
 /// Why a name gives no address to connect to. Its words reach tenants, so they tell nothing of this network.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum ResolveError {
-    /// It has addresses, and the guard refuses every one.
-    #[error("the name resolves to no address that deliveries may go to")]
-    Blocked,
     /// It has none.
     #[error("the name does not resolve")]
     NotFound,
     /// No name server answered.
     #[error("the name could not be resolved: no name server answered")]
     Unanswered,
+    /// It has addresses, and the guard refuses every one.
+    #[error("the name resolves to no address that deliveries may go to")]
+    Blocked,
 }
 
 /// A resolver; clones share its cache.
@@ -46,7 +54,12 @@ pub(crate) struct GuardedResolver {
     resolver: Arc<TokioResolver>,
     /// None: every address passes (the operator's own proxy).
     guard: Option<Arc<AddressGuard>>,
+    /// Questions whose answer was not waited for, until when.
+    silent: Arc<Mutex<HashMap<Question, Instant>>>,
 }
+
+/// A name and the family of addresses that is asked for.
+type Question = (Name, RecordType);
 
 impl GuardedResolver {
     pub(crate) fn new(guard: Arc<AddressGuard>) -> Result<Self, EgressError> {
@@ -68,29 +81,86 @@ impl GuardedResolver {
         options.positive_max_ttl = Some(TTL_MAX);
         options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
         options.timeout = QUESTION_TIMEOUT;
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         let resolver = builder.build().map_err(|error| EgressError::Client(error.to_string()))?;
-        Ok(Self { resolver: Arc::new(resolver), guard: Some(guard) })
+        Ok(Self { resolver: Arc::new(resolver), guard: Some(guard), silent: Arc::default() })
     }
 
     /// The same resolver for the operator's own hosts.
     pub(crate) fn unguarded(&self) -> Self {
-        Self { resolver: Arc::clone(&self.resolver), guard: None }
+        Self { guard: None, ..self.clone() }
     }
 
-    /// The addresses of `host` that may be connected to; IPv4 first, since not every host has a way to IPv6.
+    /// The addresses of `host` that may be connected to, in the order to try them: the families by turns, IPv4 first, since not
+    /// every host has a way to IPv6.
     pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let mut name = Name::from_utf8(host).map_err(|_| ResolveError::NotFound)?;
         name.set_fqdn(true);
-        let found = self.resolver.lookup_ip(name).await.map_err(|error| {
-            tracing::debug!(host, %error, "name look-up failed");
+        let questions = [(name.clone(), RecordType::A), (name, RecordType::AAAA)];
+        let (silent, asked): (Vec<_>, Vec<_>) = questions.into_iter().partition(|question| self.is_silent(question));
+        match self.first_of(asked).await {
+            Err(error) if !silent.is_empty() => self.first_of(silent).await.map_err(|other| error.max(other)),
+            found => found,
+        }
+    }
+
+    /// Asks all of these at once; those that are late are not waited for.
+    async fn first_of(&self, questions: Vec<Question>) -> Result<Vec<IpAddr>, ResolveError> {
+        let mut waiting = questions.clone();
+        let mut answers = JoinSet::new();
+        for question in questions {
+            let this = self.clone();
+            answers.spawn(async move { (this.family(&question).await, question) });
+        }
+        let mut found = Vec::new();
+        let mut error = ResolveError::NotFound;
+        let mut until = None;
+        loop {
+            let answer = match until {
+                None => answers.join_next().await,
+                Some(until) => match timeout_at(until, answers.join_next()).await {
+                    Ok(answer) => answer,
+                    Err(_) => break,
+                },
+            };
+            let Some(answer) = answer else { break };
+            let Ok((answer, question)) = answer else { continue };
+            waiting.retain(|waiting| *waiting != question);
+            match answer {
+                Ok(addresses) => {
+                    found.push(addresses);
+                    until.get_or_insert_with(|| Instant::now() + OTHER_FAMILY_MAX);
+                }
+                Err(other) => error = error.max(other),
+            }
+        }
+        // What is late is remembered; when it comes all the same, it is in the cache for the next time.
+        self.remember_silent(waiting);
+        answers.detach_all();
+        if found.is_empty() { Err(error) } else { Ok(by_turns(found)) }
+    }
+
+    /// The addresses of one family that may be connected to.
+    async fn family(&self, question: &Question) -> Result<Vec<IpAddr>, ResolveError> {
+        let (name, family) = question.clone();
+        let found = self.resolver.lookup(name, family).await;
+        let found = found.map_err(|error| {
+            tracing::debug!(host = %question.0, family = %question.1, %error, "name look-up failed");
             if error.is_no_records_found() || error.is_nx_domain() {
                 ResolveError::NotFound
             } else {
                 ResolveError::Unanswered
             }
-        })?;
-        let mut addresses: Vec<IpAddr> = found.iter().collect();
+        });
+        if !matches!(found, Err(ResolveError::Unanswered)) {
+            self.silent.lock().remove(question);
+        }
+        let found = found?;
+        let addresses = found.answers().iter().filter_map(|record| match &record.data {
+            RData::A(address) => Some(IpAddr::from(address.0)),
+            RData::AAAA(address) => Some(IpAddr::from(address.0)),
+            _ => None,
+        });
+        let mut addresses: Vec<IpAddr> = addresses.collect();
         if addresses.is_empty() {
             return Err(ResolveError::NotFound);
         }
@@ -100,21 +170,34 @@ impl GuardedResolver {
                 return Err(ResolveError::Blocked);
             }
         }
-        addresses.sort_by_key(IpAddr::is_ipv6);
         Ok(addresses)
+    }
+
+    fn is_silent(&self, question: &Question) -> bool {
+        self.silent.lock().get(question).is_some_and(|until| *until > Instant::now())
+    }
+
+    fn remember_silent(&self, questions: Vec<Question>) {
+        if questions.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let mut silent = self.silent.lock();
+        if silent.len() as u64 >= CACHE_MAX {
+            silent.retain(|_, until| *until > now);
+        }
+        if (silent.len() as u64) < CACHE_MAX {
+            silent.extend(questions.into_iter().map(|question| (question, now + SILENT_FOR)));
+        }
     }
 }
 
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
-        let this = self.clone();
-        Box::pin(async move {
-            let addresses = this.addresses(name.as_str()).await?;
-            // Port 0: the client puts the URL's port in.
-            let addresses: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
-            Ok(addresses)
-        })
-    }
+/// The addresses of both families, one of each by turns (RFC 8305 section 4), IPv4 first.
+fn by_turns(mut families: Vec<Vec<IpAddr>>) -> Vec<IpAddr> {
+    families.sort_by_key(|addresses| addresses.first().is_some_and(IpAddr::is_ipv6));
+    let longest = families.iter().map(Vec::len).max().unwrap_or_default();
+    let turn = |at: usize| families.iter().filter_map(move |addresses| addresses.get(at));
+    (0..longest).flat_map(turn).copied().collect()
 }
 
 #[cfg(test)]
@@ -179,10 +262,55 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_client_connects_to_is_what_was_checked_and_no_second_answer() {
+    async fn the_answer_that_was_checked_is_the_one_to_connect_to() {
         let (resolver, asked) = name_server(&[&[Ipv4Addr::LOCALHOST, PUBLIC, METADATA], &[]]).await;
-        let given = resolver.resolve("mixed.example".parse().unwrap()).await.unwrap();
-        assert_eq!(given.collect::<Vec<_>>(), [SocketAddr::from((PUBLIC, 0))]);
+        assert_eq!(resolver.addresses("mixed.example").await.unwrap(), [PUBLIC]);
         assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
+
+    /// A name server that answers questions for IPv4 addresses and no others. The receiver gets each question's type.
+    async fn silent_about_ipv6() -> (GuardedResolver, tokio::sync::mpsc::UnboundedReceiver<RecordType>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut server = NameServerConfig::udp(IpAddr::from(Ipv4Addr::LOCALHOST));
+        server.connections[0].port = socket.local_addr().unwrap().port();
+        let (asked_tx, asked) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1_500];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let mut message = Message::from_vec(&buffer[..length]).unwrap();
+                let question = message.queries[0].clone();
+                let _ = asked_tx.send(question.query_type());
+                if question.query_type() == RecordType::A {
+                    message.metadata.message_type = MessageType::Response;
+                    message.add_answer(Record::from_rdata(question.name().clone(), 60, RData::A(rdata::A(PUBLIC))));
+                    socket.send_to(&message.to_vec().unwrap(), from).await.unwrap();
+                }
+            }
+        });
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+        (GuardedResolver::built_by(builder, Arc::new(AddressGuard::default())).unwrap(), asked)
+    }
+
+    #[tokio::test]
+    async fn a_family_that_is_not_answered_is_waited_for_once_and_briefly() {
+        let (resolver, mut asked) = silent_about_ipv6().await;
+        assert_eq!(resolver.addresses("half.example").await.unwrap(), [PUBLIC]);
+        let question = (Name::from_utf8("half.example.").unwrap(), RecordType::AAAA);
+        assert!(resolver.is_silent(&question));
+        let mut first = [asked.recv().await.unwrap(), asked.recv().await.unwrap()];
+        first.sort();
+        assert_eq!(first, [RecordType::A, RecordType::AAAA]);
+        // The second time it is not asked for: the answer is the cached one, at once.
+        assert_eq!(resolver.addresses("half.example").await.unwrap(), [PUBLIC]);
+        assert!(resolver.is_silent(&question));
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let v4: Vec<IpAddr> = vec![[8, 8, 8, 8].into(), [8, 8, 4, 4].into()];
+        let v6: Vec<IpAddr> = vec!["2001:db8::1".parse().unwrap()];
+        assert_eq!(by_turns(vec![v6.clone(), v4.clone()]), [v4[0], v6[0], v4[1]]);
+        assert_eq!(by_turns(vec![v6.clone()]), v6);
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
-use postrider_model::limits::{RESPONSE_EXCERPT_BYTES_MAX, RESPONSE_READ_BYTES_MAX};
+use postrider_model::limits::RESPONSE_EXCERPT_BYTES_MAX;
 
 /// Most headers of an answer that are kept.
 pub const RESPONSE_HEADERS_MAX: usize = 32;
@@ -28,22 +28,17 @@ pub(crate) fn bounded_headers(headers: &HeaderMap) -> Vec<(String, String)> {
 
 /// The beginning of a body. Copies, so that it does not keep the connection's read buffer alive.
 #[derive(Debug, Default)]
-pub(crate) struct Excerpt {
-    kept: Vec<u8>,
-    read: usize,
-}
+pub(crate) struct Excerpt(Vec<u8>);
 
 impl Excerpt {
-    /// Takes a chunk; false when enough was read (the connection is then closed, not read to its end).
-    pub(crate) fn take(&mut self, chunk: &[u8]) -> bool {
-        let room = RESPONSE_EXCERPT_BYTES_MAX - self.kept.len();
-        self.kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        self.read = self.read.saturating_add(chunk.len());
-        self.read < RESPONSE_READ_BYTES_MAX
+    /// Keeps what there is room for.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        let room = RESPONSE_EXCERPT_BYTES_MAX - self.0.len();
+        self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     pub(crate) fn into_bytes(self) -> Bytes {
-        Bytes::from(self.kept)
+        Bytes::from(self.0)
     }
 }
 
@@ -78,11 +73,12 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_is_the_beginning_and_reading_ends() {
+    fn an_excerpt_is_the_beginning() {
         let mut excerpt = Excerpt::default();
-        let chunk = vec![7_u8; 3_000];
-        let chunks = (1..100).take_while(|_| excerpt.take(&chunk)).count();
-        assert_eq!(chunks, RESPONSE_READ_BYTES_MAX / 3_000);
-        assert_eq!(excerpt.into_bytes().len(), RESPONSE_EXCERPT_BYTES_MAX);
+        for byte in 0..10 {
+            excerpt.take(&[byte; 1_000]);
+        }
+        let kept = excerpt.into_bytes();
+        assert_eq!((kept.len(), kept[3_999], kept[4_000]), (RESPONSE_EXCERPT_BYTES_MAX, 3, 4));
     }
 }

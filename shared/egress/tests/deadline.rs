@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use postrider_egress::{Egress, EgressConfig, Request, Response, Url};
+use postrider_egress::{Egress, EgressConfig, Headers, Request, Response, Url};
 use postrider_model::attempt::Outcome;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -18,7 +17,7 @@ async fn post(url: &str, body: Bytes, within: Duration) -> Response {
     let allow = vec!["127.0.0.0/8".parse().expect("a range")];
     let egress = Egress::new(EgressConfig { allow, ..EgressConfig::default() }).expect("egress");
     egress
-        .send(Request { url: Url::parse(url).expect("a URL"), headers: HeaderMap::new(), body, timeout: within })
+        .send(Request { url: Url::parse(url).expect("a URL"), headers: Headers::default(), body, timeout: within })
         .await
 }
 

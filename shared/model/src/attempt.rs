@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A status of the profile's success class.
+    /// A status of the profile's success class, whatever came after its line.
     Success,
     /// A status outside it, redirects included (they are never followed).
     HttpStatus,
-    /// No complete answer within the endpoint's timeout.
+    /// No status line within the endpoint's timeout.
     Timeout,
     /// No connection: refused, unreachable, reset before the request was written.
     ConnectFailed,
@@ -23,7 +23,7 @@ pub enum Outcome {
     TlsFailed,
     /// The address is one that Postrider does not send to.
     AddressBlocked,
-    /// The connection broke after the request was sent, or the answer was no HTTP.
+    /// The connection broke after the request was sent and before the answer's status line, or the answer is not HTTP/1.1.
     ProtocolError,
 }
 

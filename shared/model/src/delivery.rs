@@ -149,7 +149,7 @@ pub enum HeldReason {
     Rate,
     /// The endpoint's concurrency was used up.
     Concurrency,
-    /// The endpoint is known slow or broken.
+    /// The endpoint is known slow or broken, or asked for a pause (429 with `Retry-After`).
     Breaker,
 }
 names!(HeldReason { Rate => "rate", Concurrency => "concurrency", Breaker => "breaker" });

@@ -92,6 +92,12 @@ pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a response's body that are read at most; the rest is not waited for.
 pub const RESPONSE_READ_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a response's status line and headers that are read at most.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of informational responses (1xx) before a response that are read at most.
+pub const RESPONSE_INFORMATIONAL_BYTES_MAX: usize = 512 * 1024;
+/// Longest time that the rest of a response is waited for after its status line, within the attempt's timeout.
+pub const RESPONSE_REST_MAX: Duration = Duration::from_secs(5);
 /// Longest time a delivery is held on the ladder at once for rate, concurrency or a slow endpoint.
 pub const HOLD_MAX: Duration = Duration::from_secs(600);
 /// Attempts that fail in a row before an endpoint counts as failing (`endpoint.failing`).

@@ -237,6 +237,7 @@ pub(crate) fn next_attempt(row: &DeliveryRow, trigger: Trigger, lane: Lane, conf
         expires_at: row.expires_at,
         due_at: None,
         slot_at: None,
+        slot_terms: None,
         held_since: None,
         held_reason: None,
         moves: 0,

@@ -278,8 +278,9 @@ async fn repair(tx: &Transaction<'_>, candidates: Vec<Candidate>, version: i64) 
     let mut ended = Vec::new();
     for candidate in candidates {
         let reason = match &candidate {
-            Candidate { row, .. } if row.expires_at <= now => DiscardReason::Expired,
             Candidate { has_endpoint: false, .. } => DiscardReason::EndpointDeleted,
+            // One that has expired and has its payload goes to a dispatcher, which asks two clocks before it discards it.
+            Candidate { has_payload: false, row, .. } if row.expires_at <= now => DiscardReason::Expired,
             Candidate { has_payload: false, .. } => DiscardReason::Expunged,
             _ => {
                 tasks.push(next_task(tx, candidate, version).await?);

@@ -106,6 +106,17 @@ pub struct DeliveryRef {
     pub origin: Option<DeliveryId>,
 }
 
+/// The terms of a granted slot. The slot itself is a moment of the wall clock; these keep it right when that clock is set, and
+/// when the endpoint's rate is edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotTerms {
+    /// How far away the slot is when the delivery comes back from the ladder; it is no further away then, whatever the clock says.
+    pub left_ms: u64,
+    /// The distance of two slots by the rate that it was granted at, microseconds; 0 for a slot that no rate granted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub interval_us: u64,
+}
+
 /// Fan-out, API and dispatcher -> lanes and ladder: an attempt to be made. Payload: the rendered body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryTask {
@@ -133,6 +144,9 @@ pub struct DeliveryTask {
     /// The moment that the endpoint's rate or concurrency granted, when it is held for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot_at: Option<UnixMillis>,
+    /// What `slot_at` was granted for: it holds as long as that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_terms: Option<SlotTerms>,
     /// When holding it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<UnixMillis>,
@@ -187,7 +201,7 @@ pub struct AttemptRecord {
     pub started_at: UnixMillis,
     /// From its beginning to the end of the answer's body, microseconds.
     pub duration_us: u64,
-    /// From its beginning to the answer's headers, microseconds.
+    /// From its beginning to the answer's status line, microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte_us: Option<u64>,
     /// How long it was held before, by rate, concurrency or a slow endpoint, milliseconds.
@@ -206,7 +220,7 @@ pub struct AttemptRecord {
     pub status_code: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it failed, for people.
+    /// Why it failed, or what is missing of its answer, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Headers of the request in the order they were written; the endpoint's own and token values are masked.

@@ -31,7 +31,7 @@ pub(super) fn outcome(attempt: &Attempt) -> String {
     let took = duration(attempt.duration_ms);
     let code = attempt.status_code.map(status_line).unwrap_or_default();
     let what = match attempt.outcome.as_str() {
-        "success" => return format!("The endpoint answered {code} after {took}."),
+        "success" => format!("The endpoint answered {code} after {took}."),
         "http_status" => match attempt.status_code.unwrap_or_default() {
             300..400 => format!(
                 "The endpoint answered {code}. Redirects are not followed: set the webhook's URL to where it leads."
@@ -45,7 +45,7 @@ pub(super) fn outcome(attempt: &Attempt) -> String {
             400..500 => format!("The endpoint answered {code}: it did not accept the request."),
             _ => format!("The endpoint answered {code}: it has a problem of its own."),
         },
-        "timeout" => format!("No whole answer came within {took}. Answer with 200 at once and do the work afterwards."),
+        "timeout" => format!("No answer came within {took}. Answer with 200 at once and do the work afterwards."),
         "connect_failed" => "No connection could be made. Is the server running, and open to the outside?".to_owned(),
         "dns_failed" => "The name in the URL could not be resolved. Check it for typing errors.".to_owned(),
         "tls_failed" => {
@@ -56,7 +56,7 @@ pub(super) fn outcome(attempt: &Attempt) -> String {
         other => format!("It ended as {other}."),
     };
     match &attempt.error {
-        Some(error) if attempt.outcome != "http_status" => format!("{what} ({error})"),
+        Some(error) => format!("{what} ({error})"),
         _ => what,
     }
 }
@@ -99,7 +99,7 @@ pub(super) fn held(reason: &str) -> &str {
     match reason {
         "rate" => "the webhook's rate",
         "concurrency" => "as many requests as the endpoint can take were open",
-        "breaker" => "the endpoint failed too often, so it got a pause",
+        "breaker" => "the endpoint failed too often or asked for a pause, so it got one",
         other => other,
     }
 }

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// Longest interval between two slots; a smaller rate is served at this one.
 const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 
+/// Furthest slot after an edit of the rate.
+const SLOT_MAX: Duration = Duration::from_secs(30 * 86_400);
+
 /// The distance between two slots of an endpoint that takes `rate_per_second`, when `dispatchers` share it.
 /// `None` without a rate (or with one that is no positive number: configuration is checked elsewhere).
 pub(crate) fn interval(rate_per_second: Option<f64>, dispatchers: u32) -> Option<Duration> {
@@ -13,17 +16,31 @@ pub(crate) fn interval(rate_per_second: Option<f64>, dispatchers: u32) -> Option
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX))
 }
 
+/// How far away a slot is at `interval` that was `ahead` at the interval `before`: as many slots away.
+pub(crate) fn rescaled(ahead: Duration, before: Duration, interval: Duration) -> Duration {
+    if before.is_zero() || before == interval {
+        return ahead;
+    }
+    let slots = ahead.as_secs_f64() / before.as_secs_f64();
+    Duration::try_from_secs_f64(slots * interval.as_secs_f64()).unwrap_or(SLOT_MAX).min(SLOT_MAX)
+}
+
 /// When the next slot is free. There is no burst: `n` dispatchers let at most `rate + n` through in any second.
 #[derive(Debug, Default)]
 pub(crate) struct Gcra {
     next: Option<Instant>,
+    /// The interval that `next` was granted at.
+    interval: Duration,
 }
 
 impl Gcra {
-    /// Takes the next slot and says how far away it is.
+    /// Takes the next slot and says how far away it is. When the interval is another one than before, the slots that are still to
+    /// come move closer together or further apart, as the deliveries do that hold them (see [`rescaled`]).
     pub(crate) fn charge(&mut self, now: Instant, interval: Duration) -> Duration {
-        let slot = self.next.map_or(now, |next| next.max(now));
+        let ahead = self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
+        let slot = now + rescaled(ahead, self.interval, interval);
         self.next = Some(slot + interval);
+        self.interval = interval;
         slot.saturating_duration_since(now)
     }
 
@@ -76,6 +93,19 @@ mod tests {
             assert_eq!(interval(Some(nonsense), 1), None);
         }
         assert_eq!(interval(Some(1e-300), 1), Some(INTERVAL_MAX));
+    }
+
+    #[test]
+    fn an_edit_of_the_rate_moves_the_slots_that_are_still_to_come() {
+        let (mut gcra, now) = (Gcra::default(), Instant::now());
+        for _ in 0..10 {
+            gcra.charge(now, SECOND * 4);
+        }
+        assert_eq!(gcra.charge(now, SECOND / 100), SECOND / 10);
+        assert_eq!(gcra.charge(now, SECOND * 2), SECOND * 22);
+        assert_eq!(rescaled(SECOND * 60, SECOND * 4, SECOND), SECOND * 15);
+        assert_eq!(rescaled(SECOND * 60, Duration::ZERO, SECOND), SECOND * 60);
+        assert_eq!(rescaled(Duration::MAX, Duration::from_nanos(1), INTERVAL_MAX), SLOT_MAX);
     }
 
     #[test]

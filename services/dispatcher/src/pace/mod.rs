@@ -1,7 +1,7 @@
 //! Whether a delivery may be attempted now: the pace of one endpoint, as a state machine without clock and without IO.
 //!
 //! Owns, per endpoint and dispatcher: its rate ([`gcra`]), its concurrency ([`window`]), its breaker and latency
-//! ([`health`]), and the line of deliveries that are parked on the ladder ([`parked`]).
+//! ([`health`]), the pause that it asked for ([`pause`]), and the line of deliveries that are parked on the ladder ([`parked`]).
 //!
 //! Promises: a verdict never asks anybody to wait longer than [`IN_MEMORY_MAX`] in memory (somewhat longer while this very
 //! process is what all are waiting for, see [`patience`]), nor a number of deliveries that grows with the backlog; a slow or broken endpoint sees no POST from the live and bulk lanes, and one at a time while its
@@ -11,6 +11,7 @@
 mod gcra;
 mod health;
 mod parked;
+mod pause;
 mod window;
 
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::{HeldReason, Lane};
 use postrider_model::limits::HOLD_MAX;
 use postrider_model::time::UnixMillis;
+use postrider_wire::messages::SlotTerms;
 
 pub(crate) use gcra::interval;
 pub(crate) use health::{Seen, Turn};
@@ -27,6 +29,7 @@ pub(crate) use window::Started;
 use gcra::Gcra;
 use health::Health;
 use parked::{Looks, Parked, Place};
+use pause::Pause;
 use window::{OVERLOADED, STRAINED, Window};
 
 /// Longest wait in memory; whoever waits longer does so on the ladder.
@@ -37,6 +40,10 @@ const IN_MEMORY_STRAINED_MAX: Duration = Duration::from_secs(2);
 const PATIENCE_PER_LAG: u32 = 64;
 /// A slot that was missed by more than this is granted anew.
 const MISSED_AFTER: Duration = Duration::from_secs(1);
+/// Deliveries that wait for an endpoint's rate look again after a tenth of a second for each slot before theirs …
+const LOOKS_PER_SECOND: f64 = 10.0;
+/// … and not sooner than this, unless their slot is.
+const LOOK_AGAIN_MIN: Duration = Duration::from_secs(5);
 /// Waits shorter than this are none: timers are no finer.
 const NO_WAIT: Duration = Duration::from_millis(1);
 /// Deliveries of one endpoint that wait in memory for its concurrency: so many, and so many more per POST allowed in flight.
@@ -70,20 +77,44 @@ pub(crate) enum Slot {
     Missed,
 }
 
+/// What a delivery brings back from the ladder.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Carried {
+    /// The slot, by the wall clock.
+    pub(crate) slot_at: Option<UnixMillis>,
+    /// What it was granted for; absent in messages of older releases.
+    pub(crate) terms: Option<SlotTerms>,
+    /// Since when it is held.
+    pub(crate) held_since: Option<UnixMillis>,
+    /// Why.
+    pub(crate) reason: Option<HeldReason>,
+}
+
 impl Slot {
-    /// What became of a slot by `now`. `foreign_before`: when this dispatcher started.
+    /// What became of a slot by `now`. `foreign_before`: when this dispatcher started. `interval`: the distance of two slots today.
+    ///
+    /// The wall clock may have been set meanwhile: a slot is never further away than it was due to be when its delivery came
+    /// back. The rate may have been edited: a slot stays as many slots away, and without a rate there is nothing to wait for.
     pub(crate) fn of(
-        slot_at: Option<UnixMillis>,
-        held_since: Option<UnixMillis>,
-        reason: Option<HeldReason>,
+        carried: &Carried,
         now: UnixMillis,
         foreign_before: UnixMillis,
+        interval: Option<Duration>,
     ) -> Self {
-        let Some(slot_at) = slot_at else { return Self::None };
-        let reason = reason.unwrap_or(HeldReason::Rate);
-        let foreign = held_since.is_some_and(|since| since < foreign_before);
+        let Some(slot_at) = carried.slot_at else { return Self::None };
+        let reason = carried.reason.unwrap_or(HeldReason::Rate);
+        let foreign = carried.held_since.is_some_and(|since| since < foreign_before);
         if slot_at > now {
-            Self::Ahead { remaining: now.until(slot_at), reason, foreign }
+            let mut remaining = now.until(slot_at);
+            if let Some(terms) = carried.terms {
+                remaining = remaining.min(Duration::from_millis(terms.left_ms));
+            }
+            if reason == HeldReason::Rate {
+                let Some(interval) = interval else { return Self::None };
+                let before = carried.terms.map_or(Duration::ZERO, |terms| Duration::from_micros(terms.interval_us));
+                remaining = gcra::rescaled(remaining, before, interval);
+            }
+            Self::Ahead { remaining, reason, foreign }
         } else if slot_at.until(now) <= MISSED_AFTER {
             Self::Due { reason, foreign }
         } else {
@@ -103,11 +134,21 @@ pub(crate) struct Ask {
     pub(crate) interval: Option<Duration>,
     /// Whether it has waited in memory for a permit already, in vain.
     pub(crate) waited: bool,
+    /// The version of the endpoint's configuration.
+    pub(crate) version: i64,
 }
 
 /// How long a delivery may wait in memory for a permit while this process is late by `lag`.
 pub(crate) fn patience(lag: Duration) -> Duration {
     if lag < STRAINED { IN_MEMORY_MAX } else { (IN_MEMORY_MAX + lag * PATIENCE_PER_LAG).min(IN_MEMORY_STRAINED_MAX) }
+}
+
+/// How long a delivery whose slot by the rate is `slot_in` away stays on the ladder before it looks again: the further back in line,
+/// the longer, so that an edit of the rate is felt soon and a long line does not circle all the time.
+fn look_again(slot_in: Duration, interval: Option<Duration>) -> Duration {
+    let ahead = slot_in.as_secs_f64() / interval.map_or(1.0, |interval| interval.as_secs_f64().max(1e-6));
+    let look_again = Duration::try_from_secs_f64(ahead / LOOKS_PER_SECOND).unwrap_or(HOLD_MAX);
+    slot_in.min(look_again.clamp(LOOK_AGAIN_MIN, HOLD_MAX))
 }
 
 /// What it is to do.
@@ -139,6 +180,7 @@ pub(crate) struct Pace {
     window: Window,
     health: Health,
     parked: Parked,
+    pause: Pause,
     /// Deliveries that were told [`Verdict::WaitForPermit`] and are neither admitted nor gone.
     waiting: u32,
     /// How late this process itself is.
@@ -154,6 +196,7 @@ impl Pace {
             window: Window::new(now),
             health: Health::default(),
             parked: Parked::new(now),
+            pause: Pause::default(),
             waiting: 0,
             lag: Duration::ZERO,
             answered_at: None,
@@ -170,11 +213,17 @@ impl Pace {
         if ask.lane != Lane::Slow && self.is_slow(now) {
             return Verdict::MoveToSlowLane;
         }
+        if let Some(left) = self.pause.left(now, ask.version) {
+            if left <= IN_MEMORY_MAX {
+                return Verdict::WaitForSlot(left, ask.slot);
+            }
+            return Verdict::Hold { slot_in: left, park_for: left.min(HOLD_MAX), reason: HeldReason::Breaker };
+        }
         let free = self.waiting == 0 && self.window.in_flight() < self.limit();
         match ask.slot {
             Slot::Ahead { remaining, reason: HeldReason::Rate, foreign } => {
                 return if remaining > IN_MEMORY_MAX {
-                    let park_for = remaining.min(HOLD_MAX);
+                    let park_for = look_again(remaining, ask.interval);
                     Verdict::Hold { slot_in: remaining, park_for, reason: HeldReason::Rate }
                 } else {
                     Verdict::WaitForSlot(remaining, Slot::Due { reason: HeldReason::Rate, foreign })
@@ -201,7 +250,7 @@ impl Pace {
                 _ => {
                     let wait = self.gcra.charge(now, interval);
                     if wait > IN_MEMORY_MAX {
-                        let park_for = wait.min(HOLD_MAX);
+                        let park_for = look_again(wait, Some(interval));
                         return Verdict::Hold { slot_in: wait, park_for, reason: HeldReason::Rate };
                     }
                     if wait >= NO_WAIT {
@@ -218,9 +267,14 @@ impl Pace {
         Verdict::WaitForPermit
     }
 
+    /// The endpoint asked for a pause: no attempt by this version of its configuration, or an older one, begins for `wait`.
+    pub(crate) fn pause(&mut self, now: Instant, wait: Duration, version: i64) {
+        self.pause.begin(now, wait, version);
+    }
+
     /// Lets the first in line through, if there is one and there is room. Call until it says no.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<Started> {
-        if self.waiting == 0 || self.window.in_flight() >= self.limit() {
+        if self.waiting == 0 || self.window.in_flight() >= self.limit() || self.pause.is_on(now) {
             return None;
         }
         self.waiting -= 1;

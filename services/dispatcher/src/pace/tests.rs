@@ -6,7 +6,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn ask(lane: Lane) -> Ask {
-    Ask { lane, slot: Slot::None, interval: None, waited: false }
+    Ask { lane, slot: Slot::None, interval: None, waited: false, version: 1 }
 }
 
 const DUE: Slot = Slot::Due { reason: HeldReason::Rate, foreign: false };
@@ -33,17 +33,57 @@ fn what_becomes_of_a_carried_slot() {
     let now = UnixMillis(1_000_000);
     let reason = Some(HeldReason::Rate);
     let of = |slot: i64, since: i64| {
-        Slot::of(Some(UnixMillis(slot)), Some(UnixMillis(since)), reason, now, UnixMillis(900_000))
+        let (slot_at, held_since) = (Some(UnixMillis(slot)), Some(UnixMillis(since)));
+        let carried = Carried { slot_at, terms: None, held_since, reason };
+        Slot::of(&carried, now, UnixMillis(900_000), Some(SECOND))
     };
     let rate = HeldReason::Rate;
-    assert_eq!(Slot::of(None, None, None, now, now), Slot::None);
+    assert_eq!(Slot::of(&Carried::default(), now, now, None), Slot::None);
     assert_eq!(of(1_000_300, 950_000), Slot::Ahead { remaining: MS * 300, reason: rate, foreign: false });
     assert_eq!(of(1_000_300, 850_000), Slot::Ahead { remaining: MS * 300, reason: rate, foreign: true });
     assert_eq!(of(1_000_000, 950_000), Slot::Due { reason: rate, foreign: false });
     assert_eq!(of(999_000, 950_000), Slot::Due { reason: rate, foreign: false });
     assert_eq!(of(998_999, 950_000), Slot::Missed);
     // A message without a reason was held for the rate.
-    assert!(matches!(Slot::of(Some(now), None, None, now, now), Slot::Due { reason: HeldReason::Rate, .. }));
+    let bare = Carried { slot_at: Some(now), ..Carried::default() };
+    assert!(matches!(Slot::of(&bare, now, now, None), Slot::Due { reason: HeldReason::Rate, .. }));
+}
+
+#[test]
+fn a_slot_holds_as_long_as_its_rate_and_its_clock() {
+    let now = UnixMillis(1_000_000);
+    let check = |slot_in: i64, left_ms: u64, today: Option<Duration>, expected: Option<Duration>| {
+        // Granted at one slot every four seconds.
+        let terms = Some(SlotTerms { left_ms, interval_us: 4_000_000 });
+        let reason = Some(HeldReason::Rate);
+        let carried = Carried { slot_at: Some(UnixMillis(now.0 + slot_in)), terms, held_since: Some(now), reason };
+        let remaining = match Slot::of(&carried, now, now, today) {
+            Slot::Ahead { remaining, .. } => Some(remaining),
+            _ => None,
+        };
+        assert_eq!(remaining, expected, "{slot_in} {left_ms} {today:?}");
+    };
+    check(60_000, 60_000, Some(SECOND * 4), Some(SECOND * 60));
+    // The rate was raised to 100 a second, lowered, removed.
+    check(60_000, 60_000, Some(MS * 10), Some(MS * 150));
+    check(60_000, 60_000, Some(SECOND * 8), Some(SECOND * 120));
+    check(60_000, 60_000, None, None);
+    // The clock stepped back by an hour, and forward.
+    check(3_660_000, 60_000, Some(SECOND * 4), Some(SECOND * 60));
+    check(-3_540_000, 60_000, Some(SECOND * 4), None);
+    // For concurrency there is no rate.
+    let terms = Some(SlotTerms { left_ms: 700, interval_us: 0 });
+    let reason = Some(HeldReason::Concurrency);
+    let carried = Carried { slot_at: Some(UnixMillis(now.0 + 3_600_000)), terms, held_since: Some(now), reason };
+    assert!(matches!(Slot::of(&carried, now, now, None), Slot::Ahead { remaining, .. } if remaining == MS * 700));
+}
+
+#[test]
+fn an_edit_of_the_rate_is_felt_soon() {
+    assert_eq!(look_again(SECOND * 3, Some(SECOND)), SECOND * 3);
+    assert_eq!(look_again(SECOND * 3_600, Some(SECOND * 100)), SECOND * 5);
+    assert_eq!(look_again(SECOND * 1_000, Some(SECOND)), SECOND * 100);
+    assert_eq!(look_again(SECOND * 7_200, Some(SECOND)), HOLD_MAX);
 }
 
 #[test]
@@ -217,6 +257,7 @@ fn a_rate_slot_that_is_still_to_come_is_kept_and_never_used_early() {
     let hold = |slot_in, park_for| Verdict::Hold { slot_in, park_for, reason: HeldReason::Rate };
     assert_eq!(pace.ask(now, &limited(MS * 251)), hold(MS * 251, MS * 251));
     assert_eq!(pace.ask(now, &limited(SECOND * 7_200)), hold(SECOND * 7_200, HOLD_MAX));
+    assert_eq!(pace.ask(now, &limited(SECOND * 30)), hold(SECOND * 30, SECOND * 5));
     assert_eq!(pace.gcra.charge(now, SECOND), Duration::ZERO);
 }
 
@@ -231,6 +272,28 @@ fn a_missed_slot_is_charged_anew_and_one_of_a_former_process_is_charged_once() {
     let foreign = Slot::Due { reason: HeldReason::Rate, foreign: true };
     assert!(matches!(pace.ask(now, &limited(foreign)), Verdict::Go(_)));
     assert!(matches!(pace.ask(now, &limited(Slot::None)), Verdict::Hold { slot_in, .. } if slot_in == SECOND));
+}
+
+#[test]
+fn a_pause_holds_every_delivery_also_those_in_line_and_an_edit_ends_it() {
+    let now = Instant::now();
+    let mut pace = Pace::new(now);
+    let first = pace.ask(now, &ask(Lane::Live));
+    assert!(matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)));
+    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::WaitForPermit);
+    let Verdict::Go(started) = first else { unreachable!() };
+    pace.pause(now, SECOND * 3_600, 1);
+    pace.end(now, started, Some((Seen::Unwell, MS)));
+    assert_eq!(pace.admit(now), None);
+    pace.leave();
+    let held = |slot_in, park_for| Verdict::Hold { slot_in, park_for, reason: HeldReason::Breaker };
+    let waited = Ask { waited: true, ..ask(Lane::Live) };
+    assert_eq!(pace.ask(now, &waited), held(SECOND * 3_600, HOLD_MAX));
+    assert_eq!(pace.ask(now, &Ask { slot: DUE, ..ask(Lane::Live) }), held(SECOND * 3_600, HOLD_MAX));
+    let end = now + SECOND * 3_600;
+    assert_eq!(pace.ask(end - MS * 200, &ask(Lane::Live)), Verdict::WaitForSlot(MS * 200, Slot::None));
+    assert!(matches!(pace.ask(now, &Ask { version: 2, ..ask(Lane::Live) }), Verdict::Go(_)));
+    assert!(matches!(pace.ask(end, &ask(Lane::Live)), Verdict::Go(_) | Verdict::WaitForPermit));
 }
 
 #[test]
@@ -338,7 +401,8 @@ impl Simulation {
             parked = rest;
             for (_, slot_at, lane, reason) in due {
                 let (wall, slot) = (UnixMillis(ms as i64), UnixMillis(slot_at as i64));
-                asking.push((lane, Slot::of(Some(slot), None, Some(reason), wall, UnixMillis(0)), false));
+                let carried = Carried { slot_at: Some(slot), reason: Some(reason), ..Carried::default() };
+                asking.push((lane, Slot::of(&carried, wall, UnixMillis(0), None), false));
             }
             owed += per_ms;
             while owed >= 1.0 {
@@ -346,7 +410,7 @@ impl Simulation {
                 asking.push((Lane::Live, Slot::None, false));
             }
             while let Some((lane, slot, waited)) = asking.pop() {
-                match pace.ask(now, &Ask { lane, slot, interval: None, waited }) {
+                match pace.ask(now, &Ask { lane, slot, interval: None, waited, version: 1 }) {
                     Verdict::Go(started) => {
                         flight.push((ms + took, started));
                         seen.sent += 1;

@@ -123,6 +123,7 @@ impl World {
             expires_at: now.plus(DELIVERY_LIFETIME),
             due_at: None,
             slot_at: None,
+            slot_terms: None,
             held_since: None,
             held_reason: None,
             moves: 0,

@@ -211,6 +211,7 @@ fn task(replay: &Replay, event: &EventRow, again: &Again, config_version: i64, n
         expires_at: now.plus(DELIVERY_LIFETIME),
         due_at: None,
         slot_at: None,
+        slot_terms: None,
         held_since: None,
         held_reason: None,
         moves: 0,

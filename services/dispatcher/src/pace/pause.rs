@@ -1,0 +1,54 @@
+//! A pause that an endpoint asked for: `429 Too Many Requests` with `Retry-After` (RFC 6585 section 4 speaks of the client, so it
+//! holds for every delivery of the endpoint, not only for the one that was answered).
+
+use std::time::{Duration, Instant};
+
+/// The pause of one endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Pause {
+    until: Option<Instant>,
+    /// The configuration of the endpoint that was answered. An edit ends the pause: it may name another server.
+    version: i64,
+}
+
+impl Pause {
+    /// The endpoint, by this configuration, asked for `wait` from now on. The longest wait counts.
+    pub(super) fn begin(&mut self, now: Instant, wait: Duration, version: i64) {
+        let until = now + wait;
+        if version > self.version || self.until.is_none_or(|before| before < until) {
+            *self = Self { until: Some(until), version };
+        }
+    }
+
+    /// How much is left of it for an attempt by this configuration.
+    pub(super) fn left(&self, now: Instant, version: i64) -> Option<Duration> {
+        let until = self.until.filter(|_| version <= self.version)?;
+        Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
+    /// Whether it goes on for attempts by the configuration that asked for it.
+    pub(super) fn is_on(&self, now: Instant) -> bool {
+        self.left(now, self.version).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_longest_wait_counts_until_it_is_over_or_the_endpoint_is_edited() {
+        let (mut pause, now) = (Pause::default(), Instant::now());
+        assert_eq!(pause.left(now, 7), None);
+        pause.begin(now, SECOND * 60, 7);
+        pause.begin(now + SECOND, SECOND * 5, 7);
+        assert_eq!(pause.left(now + SECOND * 10, 7), Some(SECOND * 50));
+        assert_eq!(pause.left(now + SECOND * 60, 7), None);
+        assert_eq!(pause.left(now + SECOND * 10, 8), None);
+        assert!(pause.is_on(now + SECOND * 10) && !pause.is_on(now + SECOND * 61));
+        pause.begin(now + SECOND * 10, SECOND, 8);
+        assert_eq!(pause.left(now + SECOND * 10, 8), Some(SECOND));
+    }
+}

@@ -1,0 +1,72 @@
+//! The headers of a request, in their order and in the spelling that they are sent in.
+//!
+//! Header names are case-insensitive (RFC 9110 section 5.1), but receivers copy the spelling of a product's documentation and
+//! some look it up in a case-sensitive map. So a name keeps its spelling from the configuration to the wire.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue};
+
+/// Headers with the spelling of their names. Two names that differ in case only are the same header.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Headers(Vec<(Cow<'static, str>, HeaderValue)>);
+
+/// The text is not a header name (RFC 9110 section 5.6.2: a token).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a header name")]
+pub struct InvalidHeaderName;
+
+impl Headers {
+    /// No headers, with room for `capacity`.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    /// Sets a header. A header of the same name is replaced, also in its spelling.
+    ///
+    /// # Errors
+    /// `name` is not a token.
+    pub fn insert(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<HeaderValue>,
+    ) -> Result<(), InvalidHeaderName> {
+        let name = name.into();
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidHeaderName)?;
+        let value = value.into();
+        match self.0.iter_mut().find(|(present, _)| present.eq_ignore_ascii_case(&name)) {
+            Some(present) => *present = (name, value),
+            None => self.0.push((name, value)),
+        }
+        Ok(())
+    }
+
+    /// The value of a header.
+    pub fn get(&self, name: &str) -> Option<&HeaderValue> {
+        self.0.iter().find(|(present, _)| present.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Names as they are spelled, and values, in the order in which they are sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_its_spelling_and_is_one_header_in_any_case() {
+        let mut headers = Headers::default();
+        headers.insert("X-Api-KEY", HeaderValue::from_static("1")).unwrap();
+        headers.insert("webhook-id", HeaderValue::from_static("2")).unwrap();
+        headers.insert("x-api-key".to_owned(), HeaderValue::from_static("3")).unwrap();
+        let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["x-api-key", "webhook-id"]);
+        assert_eq!(headers.get("X-API-Key").unwrap(), "3");
+        for bad in ["", "a b", "a:b", "a\r\nb", "ü"] {
+            assert_eq!(headers.insert(bad, HeaderValue::from_static("v")), Err(InvalidHeaderName), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Idle connections, kept for the next request to the same place.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::stream::Stream;
+
+/// Idle connections kept to one place: as many as a dispatcher can have requests in flight at once, since several endpoints
+/// may share a host. With fewer, connections beyond them are closed after each answer and made again for the next request,
+/// which was half of a dispatcher's CPU when ten busy endpoints shared one.
+const IDLE_PER_PLACE: usize = 4_096;
+/// How long an idle connection is kept, unless the server announces less. Shorter than the defaults of common servers (5 s,
+/// Node.js): a request on a connection that the server is just closing has to be sent again.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+/// How often idle connections are looked through for those to close.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Where a connection leads: scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) https: bool,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+#[derive(Debug)]
+struct Idle {
+    stream: Stream,
+    until: Instant,
+}
+
+/// The idle connections. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pool(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    places: HashMap<Place, Vec<Idle>>,
+    /// Whether a sweep is running; it ends when nothing is idle.
+    swept: bool,
+}
+
+impl Pool {
+    /// Takes the connection to `place` that was used last, if one is still open.
+    pub(crate) fn take(&self, place: &Place) -> Option<Stream> {
+        let now = Instant::now();
+        let mut state = self.0.lock();
+        let idle = state.places.get_mut(place)?;
+        while let Some(Idle { mut stream, until }) = idle.pop() {
+            if until > now && stream.is_quiet() {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection after an answer; `announced` is how long the server says that it keeps it.
+    pub(crate) fn put(&self, place: Place, stream: Stream, announced: Option<Duration>) {
+        let keep_for = idle_time(announced);
+        if keep_for.is_zero() {
+            return;
+        }
+        let mut state = self.0.lock();
+        let idle = state.places.entry(place).or_default();
+        if idle.len() >= IDLE_PER_PLACE {
+            return;
+        }
+        idle.push(Idle { stream, until: Instant::now() + keep_for });
+        if !std::mem::replace(&mut state.swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(&self.0)));
+        }
+    }
+}
+
+/// How long a connection is kept when the server announces `Keep-Alive: timeout=…`: up to a second less, so that our close
+/// comes before the server's.
+fn idle_time(announced: Option<Duration>) -> Duration {
+    let margin = Duration::from_secs(1);
+    announced.map_or(IDLE_MAX, |announced| announced.saturating_sub(margin).max(announced / 2).min(IDLE_MAX))
+}
+
+/// Closes connections whose time is over, until none is left.
+async fn sweep(state: Weak<Mutex<State>>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(state) = state.upgrade() else { return };
+        let now = Instant::now();
+        let mut state = state.lock();
+        state.places.retain(|_, idle| {
+            idle.retain_mut(|idle| idle.until > now && idle.stream.is_quiet());
+            !idle.is_empty()
+        });
+        if state.places.is_empty() {
+            state.swept = false;
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_closed_before_the_server_closes_it() {
+        let check = |announced: Option<u64>, expected_ms: u64| {
+            let kept = idle_time(announced.map(Duration::from_secs));
+            assert_eq!(kept, Duration::from_millis(expected_ms), "{announced:?}");
+        };
+        check(None, 4_000);
+        check(Some(0), 0);
+        check(Some(1), 500);
+        check(Some(2), 1_000);
+        check(Some(5), 4_000);
+        check(Some(75), 4_000);
+        check(Some(u64::MAX / 2), 4_000);
+    }
+}

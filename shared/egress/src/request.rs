@@ -1,0 +1,90 @@
+//! The head of a request as bytes.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use url::{Position, Url};
+
+use crate::connect::ForwardProxy;
+use crate::headers::Headers;
+
+/// Headers that are the connection's business: whoever sets them could make the endpoint read another request.
+const CONNECTION_HEADERS: [HeaderName; 7] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
+
+/// The head of a POST of `body_bytes` to `url`, empty line included. `proxy`: the one that a request without TLS goes to (with
+/// TLS there is a tunnel, and the proxy does not see the request).
+pub(crate) fn head(url: &Url, headers: &Headers, body_bytes: usize, proxy: Option<&ForwardProxy>) -> Vec<u8> {
+    let mut head = Vec::with_capacity(1_024);
+    head.extend_from_slice(b"POST ");
+    // The URL type holds neither spaces nor line ends.
+    let from = if proxy.is_some() { Position::BeforeScheme } else { Position::BeforePath };
+    head.extend_from_slice(url[from..Position::AfterQuery].as_bytes());
+    head.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    head.extend_from_slice(url[Position::BeforeHost..Position::AfterPort].as_bytes());
+    head.extend_from_slice(b"\r\n");
+    let own = |name: &str| CONNECTION_HEADERS.iter().any(|own| own.as_str().eq_ignore_ascii_case(name));
+    for (name, value) in headers.iter().filter(|(name, _)| !own(name)) {
+        head.extend_from_slice(name.as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    if headers.get("accept").is_none() {
+        head.extend_from_slice(b"Accept: */*\r\n");
+    }
+    if let Some(proxy) = proxy {
+        head.extend_from_slice(proxy.authorization.as_bytes());
+    }
+    head.extend_from_slice(format!("Content-Length: {body_bytes}\r\n\r\n").as_bytes());
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, proxy: Option<&str>, headers: &[(&'static str, &'static str)], expected: &str) {
+        let mut map = Headers::default();
+        for (name, value) in headers {
+            map.insert(*name, HeaderValue::from_static(value)).unwrap();
+        }
+        let proxy = proxy.map(|proxy| ForwardProxy::parse(proxy).unwrap());
+        let head = head(&url.parse().unwrap(), &map, 7, proxy.as_ref());
+        assert_eq!(String::from_utf8(head).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_head_is_written_with_every_name_as_it_is_spelled() {
+        check(
+            "https://example.com:8443/hook?a=%20b#part",
+            None,
+            &[
+                ("X-Api-KEY", "k"),
+                ("webhook-id", "evt_1"),
+                ("hOsT", "evil"),
+                ("Content-length", "1"),
+                ("ACCEPT", "a/b"),
+            ],
+            "POST /hook?a=%20b HTTP/1.1\r\nHost: example.com:8443\r\nX-Api-KEY: k\r\nwebhook-id: evt_1\r\nACCEPT: a/b\r\n\
+             Content-Length: 7\r\n\r\n",
+        );
+        check(
+            "http://[2001:db8::1]:80",
+            None,
+            &[],
+            "POST / HTTP/1.1\r\nHost: [2001:db8::1]\r\nAccept: */*\r\nContent-Length: 7\r\n\r\n",
+        );
+    }
+
+    #[test]
+    fn a_proxy_is_given_the_whole_url_and_its_own_credentials() {
+        check(
+            "http://example.com/hook",
+            Some("http://u:p@proxy"),
+            &[],
+            "POST http://example.com/hook HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\nProxy-Authorization: Basic dTpw\r\n\
+             Content-Length: 7\r\n\r\n",
+        );
+    }
+}
