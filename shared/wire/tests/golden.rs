@@ -34,7 +34,7 @@ fn task() -> Value {
     json!({
         "delivery": delivery(), "occurred_at": 1_799_999_999_000_i64, "number": 3, "trigger": "retry", "epoch": 2, "lane": "slow",
         "config_version": 42, "expires_at": 1_800_604_800_000_i64, "due_at": 1_800_000_060_000_i64,
-        "slot_at": 1_800_000_061_000_i64, "slot_terms": {"left_ms": 250, "interval_us": 100_000}, "held_since": 1_800_000_060_500_i64, "held_reason": "rate", "moves": 4,
+        "slot_at": 1_800_000_061_000_i64, "held_since": 1_800_000_060_500_i64, "held_reason": "rate", "moves": 4,
         "traceparent": TRACE,
     })
 }
@@ -120,6 +120,13 @@ fn what_a_version_wrote_is_read_for_ever() {
             }
         }
     }
+}
+
+#[test]
+fn fields_that_were_added_later_are_read_and_written() {
+    let mut head = task();
+    head["slot_terms"] = json!({"left_ms": 250, "interval_us": 100_000});
+    assert_eq!(read("task", &member(&head)).unwrap(), head);
 }
 
 #[test]

@@ -279,11 +279,12 @@ fn a_pause_holds_every_delivery_also_those_in_line_and_an_edit_ends_it() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     let first = pace.ask(now, &ask(Lane::Live));
-    assert!(matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)));
+    let second = pace.ask(now, &ask(Lane::Live));
     assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::WaitForPermit);
-    let Verdict::Go(started) = first else { unreachable!() };
+    let (Verdict::Go(first), Verdict::Go(second)) = (first, second) else { unreachable!() };
     pace.pause(now, SECOND * 3_600, 1);
-    pace.end(now, started, Some((Seen::Unwell, MS)));
+    pace.end(now, first, Some((Seen::Unwell, MS)));
+    pace.end(now, second, Some((Seen::Unwell, MS)));
     assert_eq!(pace.admit(now), None);
     pace.leave();
     let held = |slot_in, park_for| Verdict::Hold { slot_in, park_for, reason: HeldReason::Breaker };

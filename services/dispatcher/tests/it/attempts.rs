@@ -9,6 +9,8 @@ use postrider_model::ids::{DeliveryId, Generation, RetryId};
 use postrider_model::time::UnixMillis;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{DeliveryTask, OutcomeReport, TestCall};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::receiver::{Receiver, Reply};
@@ -45,6 +47,39 @@ async fn a_delivery_is_sent_signed_and_reported() {
     let header = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str());
     assert_eq!(header("x-team"), Some("***"));
     assert_eq!(header("webhook-id"), Some(task.delivery.event.as_str()));
+    world.finish().await;
+}
+
+/// A server that answers every connection with these bytes, and closes it.
+async fn answering(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 16_384];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_answer_keeps_the_meaning_of_its_status() {
+    let mut world = World::new("cut", "standard").await;
+    world.dispatch().await;
+    for (answer, status, disables) in [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n0123456789".as_slice(), DeliveryStatus::Delivered, false),
+        (b"HTTP/1.1 410 Gone\r\ncontent-length: 100\r\n\r\n0123456789".as_slice(), DeliveryStatus::Failed, true),
+    ] {
+        let endpoint = world.endpoint(&answering(answer).await, |_| {}).await;
+        let task = world.task(&endpoint);
+        world.publish(std::slice::from_ref(&task)).await;
+        let (report, excerpt) = world.report(|report| report.delivery.id == task.delivery.id).await;
+        assert_eq!((report.status, report.disable_endpoint, &excerpt[..]), (status, disables, &b"0123456789"[..]));
+        let error = report.attempt.unwrap().error.unwrap();
+        assert!(error.starts_with("answer incomplete: "), "{error}");
+    }
     world.finish().await;
 }
 

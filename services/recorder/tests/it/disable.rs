@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_broker::Queue;
-use postrider_model::delivery::EndpointStatus;
+use postrider_model::delivery::{EndpointStatus, Trigger};
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 
@@ -33,8 +33,12 @@ async fn gone_switches_the_endpoint_off_and_tells_the_operator() {
     world.store.edit_endpoint(None, endpoint.id, None, on).await.unwrap();
     let mut unlike = outcome(&event(endpoint.tenant), endpoint.id, 200);
     unlike.at = UnixMillis::now().plus(Duration::from_secs(1));
-    world.publish(Queue::Outcomes, &[member(&gone, b""), member(&unlike, b"")]).await;
-    world.wait_for_rows("attempts", 2).await;
+    // Nor does a test call that was answered so.
+    let mut tested = outcome(&event(endpoint.tenant), endpoint.id, 410);
+    tested.at = unlike.at;
+    tested.attempt.as_mut().unwrap().trigger = Trigger::Test;
+    world.publish(Queue::Outcomes, &[member(&gone, b""), member(&unlike, b""), member(&tested, b"")]).await;
+    world.wait_for_rows("attempts", 3).await;
     recorder.stop().await;
     assert_eq!(world.store.get_endpoint(None, endpoint.id).await.unwrap().unwrap().status, EndpointStatus::Active);
 }
