@@ -24,9 +24,6 @@ use crate::page::{List, page_request};
 use crate::request::Params;
 use crate::time::shown;
 
-/// Bytes of a message that a list shows.
-const EXCERPT_BYTES: usize = 4 * 1024;
-
 /// A message that could not be processed.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DeadLetter {
@@ -34,16 +31,19 @@ pub(crate) struct DeadLetter {
     pub(crate) id: String,
     #[schema(format = DateTime)]
     pub(crate) received_at: String,
-    /// The queue or service that it came from.
+    /// The queue that it came from; `unknown` where neither its routing key nor its publisher's verified user tells.
+    #[schema(example = "postrider.intake")]
     pub(crate) source: String,
-    /// Why it could not be processed.
+    /// Why it could not be processed. A reason that Postrider's own user did not write is marked as `unverified`.
     pub(crate) reason: String,
+    /// As they came: a producer writes its own, `x-source` and `x-reason` included.
     pub(crate) headers: BTreeMap<String, String>,
     /// What it was published with.
     pub(crate) routing_key: String,
     /// The AMQP property.
     pub(crate) message_id: Option<String>,
-    pub(crate) body_bytes: usize,
+    /// Bytes of the message. Of one with more than 256 KiB from a producer the first 64 KiB are kept.
+    pub(crate) body_bytes: u64,
     /// The first 4 KiB of the message, as text.
     pub(crate) body_excerpt: String,
     /// When it was sent back to where it came from. Should it fail again, that is another dead letter.
@@ -60,7 +60,6 @@ pub(crate) struct DeadLetterRequeued {
 
 impl From<DeadLetterRow> for DeadLetter {
     fn from(row: DeadLetterRow) -> Self {
-        let excerpt = &row.body[..row.body.len().min(EXCERPT_BYTES)];
         Self {
             id: row.id.to_string(),
             received_at: shown(row.received_at),
@@ -70,8 +69,8 @@ impl From<DeadLetterRow> for DeadLetter {
             routing_key: row.routing_key,
             message_id: row.message_id,
             requeued_at: row.requeued_at.map(shown),
-            body_bytes: row.body.len(),
-            body_excerpt: String::from_utf8_lossy(excerpt).into_owned(),
+            body_bytes: row.bytes,
+            body_excerpt: String::from_utf8_lossy(&row.excerpt).into_owned(),
         }
     }
 }
@@ -96,7 +95,7 @@ pub(crate) async fn list(
 /// Requeue a dead letter
 ///
 /// Publishes it again as it came, to where it came from: after its cause was mended. Once each; should it fail again, that
-/// is another dead letter. Takes an operator key.
+/// is another dead letter. A producer's message only ever returns to `postrider.intake`. Takes an operator key.
 #[utoipa::path(post, operation_id = "requeue_dead_letter", path = "/v1/dead-letters/{id}/requeue", tag = "operations", params(("id" = String, Path)),
     responses((status = 202, body = DeadLetterRequeued), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn requeue(
@@ -109,11 +108,14 @@ pub(crate) async fn requeue(
     params.only(&[], None)?;
     let id: i64 = id.parse().map_err(|_| no_such("dead letter"))?;
     let letter = api.store.get_dead_letter(id).await.map_err(store_problem)?;
-    let queue = Queue::named(&letter.source).ok_or_else(|| {
-        Problem::conflict(format!("it came from {}, which is no queue that it could go back to", letter.source))
-    })?;
-    if let Some((_, bytes)) = letter.headers.iter().find(|(name, _)| name == "x-body-cut") {
-        return Err(Problem::conflict(format!("of its {bytes} bytes only the beginning was kept")));
+    let queue = Queue::to_requeue(&letter.source, &letter.routing_key)
+        .ok_or_else(|| Problem::conflict(format!("cannot requeue: {} is not a requeueable queue", letter.source)))?;
+    // Letters that an earlier release cut have the header alone.
+    if letter.is_cut || letter.headers.iter().any(|(name, _)| name == "x-body-cut") {
+        return Err(Problem::conflict(format!(
+            "cannot requeue: only the first part of {} bytes was kept",
+            letter.bytes
+        )));
     }
     let pending = api.store.requeue_dead_letter(id).await.map_err(store_problem)?;
     // In a task: a client that hangs up must not leave the publish half done.
@@ -127,13 +129,13 @@ pub(crate) async fn requeue(
 
 /// Publishes what was committed, and strikes it off. Whatever fails here is left to the sweeper.
 async fn publish(api: &Api, queue: Queue, pending: PendingLetter) {
-    let PendingLetter { outbox, letter } = pending;
+    let PendingLetter { outbox, letter, body } = pending;
     let message = PublicMessage {
         routing_key: letter.routing_key,
         content_type: letter.content_type,
         message_id: letter.message_id,
         headers: letter.headers,
-        body: letter.body,
+        body,
     };
     if let Err(error) = api.lanes.publish_again(queue, &message).await {
         tracing::warn!(dead_letter.id = letter.id, %error, "a dead letter is left to the sweeper");

@@ -13,6 +13,7 @@ use postrider_broker::{Queue, QueueDepth};
 use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::Lane;
 use postrider_runtime::problem::Problem;
+use postrider_store::log::DeadLettersNotKept;
 use postrider_store::services::{LastAudit, ServiceSeen};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -48,6 +49,8 @@ pub(crate) struct System {
     /// What waits, in the order in which work flows. What consumers have in hand is not counted.
     pub(crate) queues: Vec<QueueStatus>,
     pub(crate) breakers: BreakersOpen,
+    /// Tenants whose producers' dead letters of a day are more than are kept: of the last seven days, newest first, at most 50.
+    pub(crate) dead_letters_not_kept: Vec<NotKept>,
     /// `null`: none has run.
     #[schema(required = true)]
     pub(crate) last_audit: Option<Audit>,
@@ -95,6 +98,28 @@ pub(crate) struct BreakersOpen {
     pub(crate) open: u64,
     /// Breakers that are about to close.
     pub(crate) half_open: u64,
+}
+
+/// Dead letters of a tenant's producers on one day.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NotKept {
+    /// The tenant that the messages' routing keys name; empty where they name none.
+    #[schema(example = "ten_0197e7a1b2c3748e8f90a1b2c3d4e5f6")]
+    pub(crate) tenant_id: String,
+    /// The day (UTC) that they were received on.
+    #[schema(format = Date)]
+    pub(crate) day: String,
+    /// Dead letters that were kept.
+    pub(crate) kept: u64,
+    /// Dead letters that were counted alone.
+    pub(crate) not_kept: u64,
+}
+
+impl From<DeadLettersNotKept> for NotKept {
+    fn from(counted: DeadLettersNotKept) -> Self {
+        let DeadLettersNotKept { producer, day, kept, not_kept } = counted;
+        Self { tenant_id: producer, day: day.to_string(), kept, not_kept }
+    }
 }
 
 /// Whether everything that was accepted is accounted for.
@@ -169,9 +194,11 @@ pub(crate) async fn read(State(api): State<Arc<Api>>, caller: Caller, params: Pa
     let asked = tokio::join!(
         api.store.services(),
         api.store.last_audit(),
+        api.store.dead_letters_not_kept(),
         futures::future::join_all(QUEUES.map(|queue| api.depth(queue)))
     );
-    let (services, last_audit, depths) = (asked.0.map_err(store_problem)?, asked.1.map_err(store_problem)?, asked.2);
+    let (services, last_audit) = (asked.0.map_err(store_problem)?, asked.1.map_err(store_problem)?);
+    let (not_kept, depths) = (asked.2.map_err(store_problem)?, asked.3);
     let sizes = members_per_message(&services);
     let queues = QUEUES.into_iter().zip(depths).map(|(queue, depth)| {
         // Messages of producers, and those that are dead, are alone; so is what nobody has said anything about.
@@ -182,6 +209,7 @@ pub(crate) async fn read(State(api): State<Arc<Api>>, caller: Caller, params: Pa
         queues: queues.collect(),
         services: services.into_iter().map(Service::from).collect(),
         breakers: BreakersOpen { open: count(BreakerState::Open), half_open: count(BreakerState::HalfOpen) },
+        dead_letters_not_kept: not_kept.into_iter().map(NotKept::from).collect(),
         last_audit: last_audit.map(Audit::from),
     }))
 }

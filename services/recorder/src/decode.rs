@@ -1,11 +1,17 @@
 //! From messages to rows. Whatever cannot be read becomes a row of the dead letters, with the reason.
 
 use bytes::Bytes;
+use postrider_broker::topology::{CUT_HEADER, is_producers_key};
 use postrider_broker::{Queue, RawHeaders, RawMessage};
+use postrider_model::ids::TenantId;
+use postrider_model::limits::{DEAD_LETTER_KEPT_BYTES, DEAD_LETTER_WHOLE_BYTES_MAX};
 use postrider_model::time::UnixMillis;
 use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle::{self, DecodeError, Member};
 use postrider_wire::messages::{AcceptedEvent, Decision, NumbersReport, OutcomeReport};
+
+/// Characters of an unverified reason that are shown.
+const CLAIM_CHARS_MAX: usize = 200;
 
 /// Adds what a message says to `rows`. Returns when the oldest of it happened.
 pub(crate) fn decode(queue: Queue, message: &RawMessage, rows: &mut RecordBatch) -> Option<UnixMillis> {
@@ -77,6 +83,8 @@ pub(crate) fn unreadable(queue: Queue, body: Bytes, reason: &str) -> DeadLetter 
         source: queue.name().into(),
         reason,
         body,
+        whole_bytes: None,
+        producer: None,
         headers: Vec::new(),
         routing_key: String::new(),
         content_type: Some(bundle::CONTENT_TYPE.into()),
@@ -84,25 +92,65 @@ pub(crate) fn unreadable(queue: Queue, body: Bytes, reason: &str) -> DeadLetter 
     }
 }
 
-/// The row of a message that somebody put aside: a service, which said why, or the broker.
+/// The row of a message in the dead letters.
+///
+/// Who published it is what the broker vouches for: its routing key, and `user_id`. Headers are trusted only from our own user.
 fn dead_letter(body: Bytes, headers: &RawHeaders) -> DeadLetter {
-    let reason = match (&headers.reason, &headers.first_death_reason) {
-        (Some(reason), _) => reason.clone(),
-        (None, Some(by_broker)) => format!("put aside by the broker: {by_broker}"),
-        (None, None) => "put aside without a reason".into(),
-    };
-    let source = headers.source.clone().or_else(|| headers.first_death_queue.clone());
     let original = &headers.original;
+    let from_intake = is_producers_key(&original.routing_key);
+    let source = match headers {
+        _ if from_intake => Queue::Intake.name(),
+        RawHeaders { by_our_user: true, source: Some(queue), .. }
+        | RawHeaders { by_our_user: true, first_death_queue: Some(queue), .. } => queue.as_str(),
+        _ => "unknown",
+    };
+    let is_producers = from_intake || source == Queue::Intake.name() || !headers.by_our_user;
+    let (body, whole_bytes) = if is_producers { kept(body, headers) } else { (body, None) };
     DeadLetter {
         received_at: UnixMillis::now(),
-        source: clean(&source.unwrap_or_else(|| "unknown".into())),
-        reason: clean(&reason),
+        source: clean(source),
+        reason: clean(&reason(headers)),
         body,
+        whole_bytes,
+        producer: is_producers.then(|| tenant(&original.routing_key)),
         headers: original.headers.iter().map(|(name, value)| (clean(name), clean(value))).collect(),
         routing_key: original.routing_key.clone(),
         content_type: original.content_type.clone(),
         message_id: original.message_id.clone(),
     }
+}
+
+/// Why a message was put aside: what one of our services says, or the broker; what a producer says is marked.
+fn reason(headers: &RawHeaders) -> String {
+    match (&headers.reason, &headers.first_death_reason) {
+        (Some(reason), _) if headers.by_our_user => reason.clone(),
+        (None, Some(by_broker)) if headers.by_our_user => format!("put aside by the broker: {by_broker}"),
+        (Some(claimed), _) => {
+            let claimed: String = claimed.chars().take(CLAIM_CHARS_MAX).collect();
+            format!("put aside by the broker (unverified header x-reason: {claimed:?})")
+        }
+        (None, Some(claimed)) => {
+            let claimed: String = claimed.chars().take(CLAIM_CHARS_MAX).collect();
+            format!("put aside by the broker (unverified header x-first-death-reason: {claimed:?})")
+        }
+        (None, None) => "put aside without a reason".into(),
+    }
+}
+
+/// Of a producer's message what is kept, and how many bytes it had where that is not all of it.
+fn kept(body: Bytes, headers: &RawHeaders) -> (Bytes, Option<u64>) {
+    if body.len() > DEAD_LETTER_WHOLE_BYTES_MAX {
+        // A copy, so that the whole does not stay in memory with it.
+        return (Bytes::copy_from_slice(&body[..DEAD_LETTER_KEPT_BYTES]), Some(body.len() as u64));
+    }
+    let cut = headers.original.header(CUT_HEADER).filter(|_| headers.by_our_user);
+    (body, cut.and_then(|bytes| bytes.parse().ok()))
+}
+
+/// The tenant that a routing key names, as text; empty where it names none.
+fn tenant(routing_key: &str) -> String {
+    let name = routing_key.split('.').next().and_then(|name| name.parse::<TenantId>().ok());
+    name.map(|tenant| tenant.to_string()).unwrap_or_default()
 }
 
 /// PostgreSQL's text has no NUL.
@@ -112,6 +160,8 @@ fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use postrider_broker::PublicMessage;
+
     use super::*;
 
     fn decoded(queue: Queue, body: &[u8]) -> RecordBatch {
@@ -141,22 +191,68 @@ mod tests {
         assert_eq!(bundle::decode(&rows.dead_letters[0].body).unwrap(), [of("{}")]);
     }
 
+    fn by(headers: RawHeaders) -> DeadLetter {
+        dead_letter(Bytes::new(), &headers)
+    }
+
+    fn says(source: &str, reason: &str) -> RawHeaders {
+        RawHeaders { reason: Some(reason.into()), source: Some(source.into()), ..RawHeaders::default() }
+    }
+
+    fn keyed(routing_key: &str) -> PublicMessage {
+        PublicMessage { routing_key: routing_key.into(), ..PublicMessage::default() }
+    }
+
     #[test]
-    fn a_dead_letter_says_who_put_it_aside_and_why() {
-        let by = |headers: RawHeaders| dead_letter(Bytes::new(), &headers);
-        let service = by(RawHeaders {
-            reason: Some("panic: \0".into()),
-            source: Some("postrider.fanout".into()),
-            ..RawHeaders::default()
-        });
+    fn a_dead_letter_of_our_user_says_who_put_it_aside_and_why() {
+        let service = by(RawHeaders { by_our_user: true, ..says("postrider.fanout", "panic: \0") });
         assert_eq!((service.source.as_str(), service.reason.as_str()), ("postrider.fanout", "panic: \\0"));
+        assert_eq!(service.producer, None);
         let broker = by(RawHeaders {
+            by_our_user: true,
             first_death_reason: Some("delivery_limit".into()),
             first_death_queue: Some("postrider.lane.live".into()),
             ..RawHeaders::default()
         });
         assert_eq!(broker.source, "postrider.lane.live");
         assert_eq!(broker.reason, "put aside by the broker: delivery_limit");
+    }
+
+    #[test]
+    fn what_a_producer_writes_into_headers_changes_neither_source_nor_reason() {
+        let forged = || RawHeaders {
+            first_death_queue: Some("postrider.lane.live".into()),
+            first_death_reason: Some("rejected".into()),
+            ..says("postrider.fanout", "panic: index out of bounds")
+        };
+        let letter = by(RawHeaders { original: keyed("ten_operator.a.b"), ..forged() });
+        assert_eq!((letter.source.as_str(), letter.producer.as_deref()), ("postrider.intake", Some("ten_operator")));
+        assert!(letter.reason.contains("unverified"), "{}", letter.reason);
+        // Whoever published it, a tenant's key is a producer's.
+        let ours = by(RawHeaders { original: keyed("ten_operator.a.b"), by_our_user: true, ..forged() });
+        assert_eq!((ours.source.as_str(), ours.reason.as_str()), ("postrider.intake", "panic: index out of bounds"));
+        // Without a tenant's key and without our user nobody knows.
+        let unknown = by(RawHeaders { original: keyed("live"), ..forged() });
+        assert_eq!((unknown.source.as_str(), unknown.producer.as_deref()), ("unknown", Some("")));
+        assert_eq!(Queue::to_requeue(&unknown.source, &unknown.routing_key), None);
         assert_eq!(by(RawHeaders::default()).source, "unknown");
+    }
+
+    #[test]
+    fn of_a_large_message_of_a_producer_the_beginning_is_kept() {
+        let body = |bytes: usize| Bytes::from(vec![b'x'; bytes]);
+        let producers = RawHeaders { original: keyed("ten_operator.a"), ..RawHeaders::default() };
+        let large = dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX + 1), &producers);
+        assert_eq!((large.body.len(), large.whole_bytes), (DEAD_LETTER_KEPT_BYTES, Some(256 * 1024 + 1)));
+        let whole = dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX), &producers);
+        assert_eq!((whole.body.len(), whole.whole_bytes), (DEAD_LETTER_WHOLE_BYTES_MAX, None));
+        // What ingest has cut already says so; a producer's own header does not count.
+        let cut = PublicMessage { headers: vec![(CUT_HEADER.into(), "9437184".into())], ..keyed("ten_operator.a") };
+        let by_ingest = RawHeaders { by_our_user: true, original: cut.clone(), ..RawHeaders::default() };
+        assert_eq!(dead_letter(body(9), &by_ingest).whole_bytes, Some(9_437_184));
+        assert_eq!(dead_letter(body(9), &RawHeaders { original: cut, ..RawHeaders::default() }).whole_bytes, None);
+        // A service's is whole: it is never larger than what was accepted.
+        let service = RawHeaders { by_our_user: true, ..says("postrider.fanout", "panic") };
+        assert_eq!(dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX + 1), &service).whole_bytes, None);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) const SKIPPED: &str = "postrider_recorder_skipped_total";
 pub(crate) const RETRIES: &str = "postrider_recorder_retries_total";
 /// Messages that the database refused, which became dead letters.
 pub(crate) const REFUSED: &str = "postrider_recorder_refused_total";
+/// Dead letters of producers that were counted and not kept, because a limit of the tenant's day is used up.
+pub(crate) const NOT_KEPT: &str = "postrider_recorder_dead_letters_not_kept_total";
 /// Endpoints switched off because they asked for it.
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
 /// Entries of the outbox that the sweeper published.
@@ -49,6 +51,7 @@ pub(crate) fn describe() {
     describe_counter!(SKIPPED, "messages let go because their day has no partition");
     describe_counter!(RETRIES, "batches tried again");
     describe_counter!(REFUSED, "messages that the database refused");
+    describe_counter!(NOT_KEPT, "producers' dead letters beyond their tenant's limit for the day");
     describe_counter!(DISABLED, "endpoints switched off because they asked for it");
     describe_counter!(SWEPT, "committed entries that nobody else had published");
     describe_counter!(REPLAYED, "deliveries made by replays");
@@ -60,7 +63,7 @@ pub(crate) fn describe() {
     describe_gauge!(OLDEST_PARTITION_DAYS, "age of the oldest partition in days");
     describe_gauge!(RETENTION_DAYS, "days that partitions are kept");
     // There from the start, so that the first increase is seen as one.
-    for name in [SKIPPED, RETRIES, REFUSED, DISABLED, SWEPT, REPLAYED] {
+    for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, SWEPT, REPLAYED] {
         counter!(name).increment(0);
     }
     written(&Written::default());
@@ -88,6 +91,7 @@ pub(crate) fn written(written: &Written) {
         counter!(ROWS, "table" => table).increment(rows);
     }
     counter!(SKIPPED).increment(written.skipped);
+    counter!(NOT_KEPT).increment(written.dead_letters_not_kept);
 }
 
 pub(crate) fn lag(lag: Option<Duration>) {

@@ -132,8 +132,8 @@ impl Sweeper {
     }
 
     async fn letter(&self, pending: PendingLetter) -> Option<OutboxId> {
-        let PendingLetter { outbox, letter } = pending;
-        let Some(queue) = Queue::named(&letter.source) else {
+        let PendingLetter { outbox, letter, body } = pending;
+        let Some(queue) = Queue::to_requeue(&letter.source, &letter.routing_key) else {
             // The API sends back nothing else.
             tracing::warn!(dead_letter.id = letter.id, source = letter.source, "a dead letter's source is no queue");
             return Some(outbox);
@@ -143,7 +143,7 @@ impl Sweeper {
             content_type: letter.content_type,
             message_id: letter.message_id,
             headers: letter.headers,
-            body: letter.body,
+            body,
         };
         self.lanes.publish_again(queue, &message).await.ok()?;
         tracing::info!(dead_letter.id = letter.id, "sent a dead letter back that was committed and not published");

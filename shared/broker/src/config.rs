@@ -12,12 +12,15 @@ pub struct BrokerConfig {
     pub ca_file: Option<PathBuf>,
     /// What the broker's connection list shows, such as `postrider dispatcher`; the connection's role is appended.
     pub connection_name: String,
+    /// The user that the broker authenticates, where that is another than the URL's. Messages name it, so that the broker vouches
+    /// for them.
+    pub user_id: Option<String>,
 }
 
 impl BrokerConfig {
     /// A configuration without a CA file of its own.
     pub fn new(amqp_url: impl Into<String>, connection_name: impl Into<String>) -> Self {
-        Self { amqp_url: amqp_url.into(), ca_file: None, connection_name: connection_name.into() }
+        Self { amqp_url: amqp_url.into(), ca_file: None, connection_name: connection_name.into(), user_id: None }
     }
 }
 
@@ -27,6 +30,7 @@ impl fmt::Debug for BrokerConfig {
             .field("amqp_url", &"***")
             .field("ca_file", &self.ca_file)
             .field("connection_name", &self.connection_name)
+            .field("user_id", &self.user_id)
             .finish()
     }
 }

@@ -20,6 +20,7 @@ use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::helpers::Helpers;
 use crate::ladder::Rung;
+use crate::user_id::UserId;
 use crate::{metrics, topology};
 
 /// Seconds between heartbeats unless the URL says otherwise: a frozen peer is noticed after two.
@@ -111,6 +112,7 @@ pub(crate) struct Link {
     state: watch::Receiver<PublishState>,
     close: mpsc::Sender<oneshot::Sender<()>>,
     helpers: Helpers,
+    user_id: Arc<UserId>,
 }
 
 impl Link {
@@ -125,12 +127,14 @@ impl Link {
         stop: &CancellationToken,
     ) -> Result<Self, BrokerError> {
         let target = Target::new(config, role)?;
+        let user = config.user_id.as_ref().unwrap_or(&target.uri.authority.userinfo.username);
+        let user_id = Arc::new(UserId::new(user.clone()));
         let (live_tx, live) = watch::channel(None);
         let (state_tx, state) = watch::channel(PublishState::Down);
         let (close, close_rx) = mpsc::channel(1);
         let (first_tx, first) = oneshot::channel();
         helpers.spawn("connection", supervise(target, live_tx, state_tx, close_rx, first_tx));
-        let link = Self { live, state, close, helpers: helpers.clone() };
+        let link = Self { live, state, close, helpers: helpers.clone(), user_id };
         tokio::select! {
             first = first => match first {
                 Ok(result) => result.map(|()| link),
@@ -150,6 +154,11 @@ impl Link {
     /// Starts the tasks of what is made on this connection.
     pub(crate) fn helpers(&self) -> &Helpers {
         &self.helpers
+    }
+
+    /// The user of the connection.
+    pub(crate) fn user_id(&self) -> &UserId {
+        &self.user_id
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<PublishState> {

@@ -36,6 +36,7 @@ mod public;
 pub mod rpc;
 mod singles;
 pub mod topology;
+mod user_id;
 
 pub use broker::{Broker, QueueDepth};
 pub use bundler::{Bundler, BundlerOptions};

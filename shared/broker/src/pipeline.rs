@@ -185,7 +185,7 @@ impl<T: Send + 'static> Pipeline<T> {
                 {
                     return Ok(Err(error));
                 }
-                self.in_flight.push(publish(channel.clone(), id, outgoing));
+                self.in_flight.push(publish(channel.clone(), id, outgoing, self.link.user_id().property()));
                 self.flight_started.get_or_insert_with(Instant::now);
             }
             self.unsent.pop_front();
@@ -233,6 +233,7 @@ impl<T: Send + 'static> Pipeline<T> {
             self.metrics.confirm_seconds.record(started.elapsed().as_secs_f64());
         }
         if let Some(error) = failure {
+            self.link.user_id().note(&error);
             tracing::warn!(publisher = self.name, %error, unconfirmed = self.unconfirmed.len(), "lost the publishing channel");
             self.drop_channel();
         }
@@ -278,12 +279,15 @@ async fn open(live: &Live) -> Result<Channel, lapin::Error> {
     Ok(channel)
 }
 
-fn publish<T>(channel: Channel, id: u64, outgoing: &Outgoing<T>) -> InFlight {
+fn publish<T>(channel: Channel, id: u64, outgoing: &Outgoing<T>, user_id: Option<ShortString>) -> InFlight {
     // What a return is known by; an answer, which is never returned, carries its caller's.
     let correlation = outgoing.answers.clone().unwrap_or_else(|| id.to_string().into());
     let mut properties = BasicProperties::default()
         .with_correlation_id(correlation)
         .with_delivery_mode(if outgoing.answers.is_some() { TRANSIENT } else { PERSISTENT });
+    if let Some(user_id) = user_id {
+        properties = properties.with_user_id(user_id);
+    }
     if !outgoing.content_type.as_str().is_empty() {
         properties = properties.with_content_type(outgoing.content_type.clone());
     }

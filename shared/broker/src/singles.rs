@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use postrider_model::delivery::Lane;
-use postrider_model::limits::BATCH_BYTES_MAX;
+use postrider_model::limits::{DEAD_LETTER_KEPT_BYTES, DEAD_LETTER_WHOLE_BYTES_MAX};
 use postrider_wire::bundle::{self, Member};
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,7 +15,7 @@ use crate::error::PublishError;
 use crate::metrics;
 use crate::pipeline::{Closed, Outgoing, Pipeline, Policy, Verdict};
 use crate::public::PublicMessage;
-use crate::topology::{DEAD_EXCHANGE, EVENTS_EXCHANGE, LANES_EXCHANGE, Queue, lane_key};
+use crate::topology::{CUT_HEADER, DEAD_EXCHANGE, EVENTS_EXCHANGE, LANES_EXCHANGE, Queue, lane_key};
 
 /// Unconfirmed messages at most.
 const UNCONFIRMED_MAX: usize = 1_000;
@@ -26,10 +26,6 @@ const REASON_BYTES_MAX: usize = 1_000;
 pub(crate) const REASON_HEADER: &str = "x-reason";
 /// Which queue it was taken from; on dead letters.
 pub(crate) const SOURCE_HEADER: &str = "x-source";
-/// How many bytes it had before it was cut; on dead letters too large to be accepted ever.
-const CUT_HEADER: &str = "x-body-cut";
-/// Bytes that are kept of a dead letter that is larger than anything that can be accepted.
-const CUT_BODY_BYTES: usize = 64 * 1024;
 
 /// Where a single message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +76,8 @@ impl Singles {
         self.send(SingleRoute::DeadLetter { source, reason }, body, "application/octet-stream").await
     }
 
-    /// Puts a producer's message aside as it came: with its routing key, its properties and its bytes. Only of one that is
-    /// larger than anything that can be accepted no more than the beginning is kept.
+    /// Puts a producer's message aside as it came: with its routing key, its properties and its bytes. Of one with more than
+    /// [`DEAD_LETTER_WHOLE_BYTES_MAX`] bytes only the first [`DEAD_LETTER_KEPT_BYTES`] are kept.
     ///
     /// # Errors
     /// As [`Singles::publish`].
@@ -96,10 +92,10 @@ impl Singles {
         let mut headers = message.own_headers();
         put_aside(&mut headers, source.name(), reason);
         let mut body = message.body.clone();
-        if body.len() > BATCH_BYTES_MAX {
+        if body.len() > DEAD_LETTER_WHOLE_BYTES_MAX {
             headers.insert(CUT_HEADER.into(), AMQPValue::LongString(body.len().to_string().into()));
             // A copy, so that the whole does not stay in memory with it.
-            body = Bytes::copy_from_slice(&body[..CUT_BODY_BYTES]);
+            body = Bytes::copy_from_slice(&body[..DEAD_LETTER_KEPT_BYTES]);
         }
         // The dead letters' exchange takes every key, so this one tells the original.
         self.send_public(DEAD_EXCHANGE, &message.routing_key, message, headers, body).await

@@ -93,6 +93,12 @@ impl Queue {
         let others = [Self::Intake, Self::Fanout, Self::EventLog, Self::Decisions, Self::Outcomes];
         others.into_iter().chain(lanes).find(|queue| queue.name() == name)
     }
+
+    /// The queue that a dead letter may be requeued to. A message whose routing key begins with a tenant was published by a producer,
+    /// so that only [`Queue::Intake`] may get it, whatever is said of its source.
+    pub fn to_requeue(source: &str, routing_key: &str) -> Option<Self> {
+        if is_producers_key(routing_key) { Some(Self::Intake) } else { Self::named(source) }
+    }
 }
 
 /// Where a [`Bundler`](crate::Bundler) publishes.
@@ -126,6 +132,14 @@ impl Route {
             Self::Outcomes => "outcomes",
         }
     }
+}
+
+/// How many bytes a message had before it was cut; on dead letters of producers of which only the beginning is kept.
+pub const CUT_HEADER: &str = "x-body-cut";
+
+/// Whether a routing key is one that producers publish with (`ten_….<event type>`); no service publishes with such a key.
+pub fn is_producers_key(routing_key: &str) -> bool {
+    routing_key.starts_with("ten_")
 }
 
 pub(crate) fn lane_key(lane: Lane) -> &'static str {
@@ -285,6 +299,16 @@ fn inequivalent_argument(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_with_a_tenants_key_is_requeued_to_the_intake_alone() {
+        for source in ["postrider.intake", "postrider.fanout", "unknown", ""] {
+            assert_eq!(Queue::to_requeue(source, "ten_operator.a.b"), Some(Queue::Intake), "{source}");
+        }
+        assert_eq!(Queue::to_requeue("postrider.fanout", ""), Some(Queue::Fanout));
+        assert_eq!(Queue::to_requeue("postrider.lane.live", "live"), Some(Queue::Lane(Lane::Live)));
+        assert_eq!(Queue::to_requeue("unknown", "live"), None);
+    }
 
     #[test]
     fn the_argument_is_read_from_the_brokers_words() {

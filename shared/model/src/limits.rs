@@ -98,6 +98,8 @@ pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 pub const RESPONSE_INFORMATIONAL_BYTES_MAX: usize = 512 * 1024;
 /// Longest time that the rest of a response is waited for after its status line, within the attempt's timeout.
 pub const RESPONSE_REST_MAX: Duration = Duration::from_secs(5);
+/// A larger body does not wait on the delay ladder: its message there has its length and hash, and it is rendered again.
+pub const PARKED_BODY_BYTES_MAX: usize = 4 * 1024;
 /// Longest time a delivery is held on the ladder at once for rate, concurrency or a slow endpoint.
 pub const HOLD_MAX: Duration = Duration::from_secs(600);
 /// Attempts that fail in a row before an endpoint counts as failing (`endpoint.failing`).
@@ -120,6 +122,14 @@ pub const PAGE_MAX: u32 = 200;
 pub const STATS_INTERVALS_MAX: u32 = 1_440;
 /// Most events that a dry run of a replay looks at.
 pub const REPLAY_DRY_RUN_EVENTS_MAX: u64 = 1_000_000;
+/// A producer's message that became a dead letter is kept whole up to this many bytes.
+pub const DEAD_LETTER_WHOLE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that are kept of a producer's dead letter that is larger.
+pub const DEAD_LETTER_KEPT_BYTES: usize = 64 * 1024;
+/// Dead letters of a tenant's producers that are kept a day; the others are counted.
+pub const DEAD_LETTERS_PER_TENANT_AND_DAY_MAX: u32 = 1_000;
+/// Bytes of a tenant's producers' dead letters that are kept a day.
+pub const DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX: u64 = 64 * 1024 * 1024;
 /// Most members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Most bytes of a bundle; a larger member travels alone.

@@ -15,7 +15,7 @@ use tokio_postgres::types::Json;
 use crate::config::{Endpoint, EndpointDocument, bump, endpoint_at, finish};
 use crate::error::StoreError;
 use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
-use crate::log::{DeadLetterRow, DeliveryRow, EventRow, dead_letter, decision, delivery, event};
+use crate::log::{DeadLetterRow, DeliveryRow, EventRow, decision, delivery, event, pending_letter};
 use crate::pool::Store;
 use crate::record::{self, Report};
 use crate::sql::{RowExt, Ts, signed};
@@ -62,6 +62,8 @@ pub struct PendingLetter {
     pub outbox: OutboxId,
     /// The letter.
     pub letter: DeadLetterRow,
+    /// Its bytes.
+    pub body: Bytes,
 }
 
 /// What is in the outbox.
@@ -333,8 +335,8 @@ impl Store {
         for row in rows {
             let outbox = OutboxId(row.col("id")?);
             if let Some(id) = row.col::<Option<i64>>("dead_letter")? {
-                match dead_letter(&client, id).await? {
-                    Some(letter) => entries.push(OutboxEntry::Letter(PendingLetter { outbox, letter })),
+                match pending_letter(&client, outbox, id).await? {
+                    Some(letter) => entries.push(OutboxEntry::Letter(letter)),
                     // Its time was over before anybody came to publish it.
                     None => self.outbox_done(&[outbox]).await?,
                 }

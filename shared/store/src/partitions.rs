@@ -197,6 +197,7 @@ async fn drop_before(client: &Client, oldest_kept: Day) -> Result<Vec<Day>, Stor
 async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Result<(), StoreError> {
     let before = Ts(oldest_kept.start());
     client.execute("DELETE FROM dead_letters WHERE received_at < $1", &[&before]).await?;
+    client.execute("DELETE FROM dead_letter_days WHERE day < $1", &[&Date(oldest_kept)]).await?;
     client.execute("DELETE FROM endpoint_minutes WHERE minute < $1", &[&before]).await?;
     // After the minutes: a release that knows no hours may have deleted those alone.
     client.execute("DELETE FROM endpoint_hours WHERE hour < $1", &[&before]).await?;

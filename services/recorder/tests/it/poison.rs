@@ -1,9 +1,11 @@
 //! What cannot be written becomes a dead letter alone, and never holds up its neighbours.
 
 use bytes::Bytes;
-use postrider_broker::Queue;
+use postrider_broker::{PublicMessage, Queue};
 use postrider_model::ids::TenantId;
+use postrider_model::limits::DEAD_LETTERS_PER_TENANT_AND_DAY_MAX;
 use postrider_store::log::PageRequest;
+use postrider_testkit::engines::{Rights, Scope};
 use postrider_wire::bundle::{self, Member};
 
 use crate::harness::{World, event, member};
@@ -37,7 +39,7 @@ async fn a_row_that_the_database_refuses_is_found_among_hundreds() {
             "{}",
             letter.reason
         );
-        let member = bundle::decode(&letter.body).unwrap().remove(0);
+        let member = bundle::decode(&letter.excerpt).unwrap().remove(0);
         assert_eq!(&member.payload[..], b"{\"the\":\"data\"}", "it can be put back whole");
     }
 }
@@ -66,4 +68,74 @@ async fn what_cannot_be_read_and_what_others_put_aside_are_rows_with_their_reaso
     assert_eq!(letters[0].0, "postrider.event-log");
     assert!(letters[0].1.contains("missing field"), "{letters:?}");
     assert_eq!(letters[1], ("postrider.fanout".into(), "panic: oh no".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producers_dead_letter_comes_from_the_intake_whatever_its_headers_say() {
+    let world = World::new("rec_forged").await;
+    let tenant = TenantId::generate();
+    let keys = format!(r"^{tenant}\.");
+    let rights = Rights {
+        configure: "^$",
+        write: r"^postrider\.events$",
+        read: "^$",
+        routing_keys: ("postrider.events", &keys),
+    };
+    let producer = world.scope.user(&rights).await.unwrap();
+    let bundle = bundle::encode(&[member(&event(TenantId::OPERATOR), b"{}")]);
+    let forged = [
+        ("x-source", "postrider.fanout"),
+        ("x-reason", "panic: index out of bounds"),
+        ("x-death", "not a table"),
+        ("x-first-death-queue", "postrider.fanout"),
+        ("x-first-death-reason", "delivery_limit"),
+    ];
+    // Nothing consumes the intake here, so that the message expires into the dead letters.
+    Scope::publish_expiring(&producer, &format!("{tenant}.a.b"), &forged, &bundle).await.unwrap();
+    world.singles.dead_letter_raw(Bytes::from_static(b"ours"), "postrider.fanout", "panic: oh no").await.unwrap();
+    let recorder = world.recorder();
+    world.wait_for_rows("dead_letters", 2).await;
+
+    let letters = world.store.list_dead_letters(&PageRequest::default()).await.unwrap().items;
+    let of = |excerpt: &[u8]| letters.iter().find(|letter| letter.excerpt == excerpt).unwrap().clone();
+    let (theirs, ours) = (of(&bundle), of(b"ours"));
+    assert_eq!((ours.source.as_str(), ours.reason.as_str()), ("postrider.fanout", "panic: oh no"));
+    assert_eq!(theirs.source, "postrider.intake");
+    assert!(theirs.reason.contains("unverified"), "{}", theirs.reason);
+    assert!(theirs.headers.contains(&("x-source".into(), "postrider.fanout".into())), "{:?}", theirs.headers);
+
+    // Requeued, and left to the sweeper: it goes to the intake and not to fan-out.
+    world.store.requeue_dead_letter(theirs.id).await.unwrap();
+    world.wait_for_none("outbox").await;
+    recorder.stop().await;
+    let depth = async |queue: Queue| world.broker.queue_depth(queue.name()).await.unwrap().messages;
+    assert_eq!((depth(Queue::Intake).await, depth(Queue::Fanout).await), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenants_dead_letters_beyond_the_limit_of_the_day_are_counted() {
+    let world = World::new("rec_flood").await;
+    let (flooding, other) = (TenantId::generate(), TenantId::generate());
+    let most = u64::from(DEAD_LETTERS_PER_TENANT_AND_DAY_MAX);
+    let letter = |tenant: TenantId, n: u64| PublicMessage {
+        routing_key: format!("{tenant}.a.b"),
+        message_id: Some(n.to_string()),
+        ..PublicMessage::default()
+    };
+    let put = async |message: PublicMessage| {
+        world.singles.dead_letter_public(&message, Queue::Intake, "not JSON").await.unwrap();
+    };
+    futures::future::join_all((0..most + 7).map(|n| put(letter(flooding, n)))).await;
+    put(letter(other, 0)).await;
+    let recorder = world.recorder();
+    world.wait_for_rows("dead_letters", most + 1).await;
+    let waiting = async || world.broker.queue_depth(Queue::DeadLetters.name()).await.unwrap().messages;
+    while waiting().await > 0 {
+        tokio::task::yield_now().await;
+    }
+    recorder.stop().await;
+    assert_eq!(world.count("dead_letters").await, most + 1);
+    let not_kept = world.store.dead_letters_not_kept().await.unwrap();
+    let [counted] = &not_kept[..] else { panic!("{not_kept:?}") };
+    assert_eq!((counted.producer.as_str(), counted.kept, counted.not_kept), (flooding.to_string().as_str(), most, 7));
 }

@@ -16,7 +16,8 @@ use crate::public::PublicMessage;
 use crate::singles::{REASON_HEADER, SOURCE_HEADER};
 use crate::topology::Queue;
 
-/// What a message's headers say about why it is here; of interest for dead letters.
+/// What a message's headers say about why it is here; of interest for dead letters. Unless [`RawHeaders::by_our_user`], the producer
+/// of the message may have written all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RawHeaders {
     /// Why a service put it aside.
@@ -27,6 +28,8 @@ pub struct RawHeaders {
     pub first_death_reason: Option<String>,
     /// The queue that the broker dead-lettered it from first.
     pub first_death_queue: Option<String>,
+    /// The broker vouches that it was published by a process with this process's user.
+    pub by_our_user: bool,
     /// The message as it was published first, but for its body: a dead letter keeps its routing key.
     pub original: PublicMessage,
 }
@@ -85,7 +88,7 @@ impl Broker {
         let consumed = self.consumed_queues().of(queue);
         let (tx, messages) = mpsc::channel(usize::from(options.prefetch).max(1));
         let broker = self.clone();
-        let take = Raw { messages: Some(tx), budget: Budget::new(options), consumed };
+        let take = Raw { messages: Some(tx), budget: Budget::new(options), consumed, broker: self.clone() };
         let engine = tokio::spawn(async move { engine::run(&broker, queue, options, take, stop).await });
         RawConsumer { messages, engine }
     }
@@ -95,6 +98,7 @@ struct Raw {
     messages: Option<mpsc::Sender<RawMessage>>,
     budget: Budget,
     consumed: Arc<Consumed>,
+    broker: Broker,
 }
 
 impl Take for Raw {
@@ -109,6 +113,7 @@ impl Take for Raw {
             source: text_header(&delivery, SOURCE_HEADER),
             first_death_reason: text_header(&delivery, "x-first-death-reason"),
             first_death_queue: text_header(&delivery, "x-first-death-queue"),
+            by_our_user: self.broker.consume_link().user_id().published(&delivery.properties),
             original,
         };
         let message = RawMessage {

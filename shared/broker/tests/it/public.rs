@@ -52,6 +52,7 @@ async fn a_message_is_put_aside_and_sent_back_as_it_came() {
         let letter = tokio::time::timeout(PATIENCE, dead.recv()).await.unwrap().unwrap();
         assert_eq!(letter.headers.reason.as_deref(), Some(reason));
         assert_eq!(letter.headers.source.as_deref(), Some("postrider.intake"));
+        assert!(letter.headers.by_our_user);
         let original = &letter.headers.original;
         assert_eq!((&original.routing_key, &original.message_id), (&sent.routing_key, &sent.message_id));
         assert_eq!((&letter.body, original.header("b")), (&sent.body, Some("two")));
@@ -70,15 +71,15 @@ async fn a_message_is_put_aside_and_sent_back_as_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_larger_than_anything_that_can_be_accepted_is_cut_when_it_is_put_aside() {
+async fn of_a_large_message_the_beginning_is_kept_when_it_is_put_aside() {
     let vhost = Vhost::new("cut").await;
     let broker = vhost.broker().await;
-    let large = PublicMessage { body: vec![b'x'; 8 * 1024 * 1024 + 1].into(), ..message("k", "") };
+    let large = PublicMessage { body: vec![b'x'; 256 * 1024 + 1].into(), ..message("k", "") };
     broker.singles().dead_letter_public(&large, Queue::Intake, "too large").await.unwrap();
     let stop = CancellationToken::new();
     let mut dead = broker.consume_raw(Queue::DeadLetters, ConsumeOptions::default(), stop.clone());
     let letter = tokio::time::timeout(PATIENCE, dead.recv()).await.unwrap().unwrap();
-    assert_eq!((letter.body.len(), letter.headers.original.header("x-body-cut")), (64 * 1024, Some("8388609")));
+    assert_eq!((letter.body.len(), letter.headers.original.header("x-body-cut")), (64 * 1024, Some("262145")));
     letter.ack();
     stop.cancel();
     dead.drained().await;
@@ -106,4 +107,20 @@ async fn the_intake_takes_any_key_is_limited_and_dead_letters_at_least_once() {
         assert_eq!(arguments[name], value, "{name}: {queue:#}");
     }
     tokio::time::timeout(Duration::from_secs(20), vhost.finish()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_user_the_broker_knows_by_another_name_publishes_without_it() {
+    let vhost = Vhost::new("user-id").await;
+    let other = vhost.broker_as("somebody else").await;
+    other.singles().dead_letter_raw(Bytes::from_static(b"x"), "postrider.fanout", "panic").await.unwrap();
+    let broker = vhost.broker().await;
+    let stop = CancellationToken::new();
+    let mut dead = broker.consume_raw(Queue::DeadLetters, ConsumeOptions::default(), stop.clone());
+    let letter = tokio::time::timeout(PATIENCE, dead.recv()).await.unwrap().unwrap();
+    assert!(!letter.headers.by_our_user);
+    letter.ack();
+    stop.cancel();
+    dead.drained().await;
+    vhost.finish().await;
 }

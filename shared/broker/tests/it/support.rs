@@ -93,6 +93,16 @@ impl Vhost {
         broker
     }
 
+    /// A broker that claims to be this user.
+    pub(crate) async fn broker_as(&self, user: &str) -> Broker {
+        let mut config = BrokerConfig::new(self.url(), format!("test {}", self.name));
+        config.user_id = Some(user.to_owned());
+        let connecting = Broker::connect(config, CancellationToken::new());
+        let broker = tokio::time::timeout(PATIENCE, connecting).await.expect("no connection").unwrap();
+        self.brokers.lock().unwrap().push(broker.clone());
+        broker
+    }
+
     /// Cuts the connections whose role (`publish`, `consume`) is this; waits until the broker's list shows one to cut.
     pub(crate) async fn cut(&self, role: &str) {
         eventually("a connection to cut", async || {

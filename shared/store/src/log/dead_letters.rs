@@ -6,14 +6,14 @@
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
 use postrider_model::ids::TenantId;
-use postrider_model::time::UnixMillis;
+use postrider_model::time::{Day, UnixMillis};
 use tokio_postgres::Row;
 
 use super::{Cursor, Page, PageRequest};
 use crate::error::StoreError;
 use crate::outbox::{OutboxId, PendingLetter};
 use crate::pool::Store;
-use crate::sql::{RowExt, Ts};
+use crate::sql::{Date, RowExt, Ts};
 
 /// A message that could not be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,12 @@ pub struct DeadLetterRow {
     pub source: String,
     /// Why it could not be processed.
     pub reason: String,
-    /// Its bytes.
-    pub body: Bytes,
+    /// The first [`EXCERPT_BYTES`] of it.
+    pub excerpt: Bytes,
+    /// How many bytes it had.
+    pub bytes: u64,
+    /// Whether only its beginning was kept, so that it cannot be requeued.
+    pub is_cut: bool,
     /// Its headers.
     pub headers: Vec<(String, String)>,
     /// What it was published with first.
@@ -40,8 +44,17 @@ pub struct DeadLetterRow {
     pub requeued_at: Option<UnixMillis>,
 }
 
-const COLUMNS: &str =
-    "id, received_at, source, reason, body, headers, routing_key, content_type, message_id, requeued_at";
+/// Bytes of a message that are read to be shown.
+pub const EXCERPT_BYTES: usize = 4 * 1024;
+
+/// Not the whole body: a page of them may be hundreds of megabytes.
+fn columns() -> String {
+    format!(
+        "id, received_at, source, reason, substring(body for {EXCERPT_BYTES}) AS excerpt,
+         coalesce(whole_bytes, length(body)) AS bytes, whole_bytes IS NOT NULL AS is_cut, headers, routing_key, content_type,
+         message_id, requeued_at"
+    )
+}
 
 impl DeadLetterRow {
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -53,7 +66,9 @@ impl DeadLetterRow {
             received_at: row.at("received_at")?,
             source: row.col("source")?,
             reason: row.col("reason")?,
-            body: row.col::<Vec<u8>>("body")?.into(),
+            excerpt: row.col::<Vec<u8>>("excerpt")?.into(),
+            bytes: row.col::<i64>("bytes")?.cast_unsigned(),
+            is_cut: row.col("is_cut")?,
             headers,
             routing_key: row.col("routing_key")?,
             content_type: row.col("content_type")?,
@@ -75,9 +90,10 @@ impl Store {
             None => None,
         };
         let sql = format!(
-            "SELECT {COLUMNS} FROM dead_letters
+            "SELECT {} FROM dead_letters
                    WHERE $1::timestamptz IS NULL OR (received_at, id) < ($1, $2)
-                   ORDER BY received_at DESC, id DESC LIMIT $3"
+                   ORDER BY received_at DESC, id DESC LIMIT $3",
+            columns()
         );
         let at = after.map(|cursor| Ts(cursor.at));
         let rows = self.client().await?.query(&sql, &[&at, &id, &page.fetch()]).await?;
@@ -122,13 +138,64 @@ impl Store {
             )
             .await?;
         let outbox = OutboxId(row.col("id")?);
+        let body = body(&tx, id).await?;
         tx.commit().await?;
-        Ok(PendingLetter { outbox, letter })
+        Ok(PendingLetter { outbox, letter, body })
+    }
+
+    /// Whose producers' dead letters are not all kept, because a limit of the day is used up: of the last seven days, newest first, at
+    /// most 50.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn dead_letters_not_kept(&self) -> Result<Vec<DeadLettersNotKept>, StoreError> {
+        let since = Date(UnixMillis::now().day().plus_days(-6));
+        let sql = "SELECT producer, day, kept, not_kept FROM dead_letter_days WHERE not_kept > 0 AND day >= $1
+                   ORDER BY day DESC, not_kept DESC, producer LIMIT 50";
+        let rows = self.client().await?.query(sql, &[&since]).await?;
+        let read = |row: &Row| {
+            Ok(DeadLettersNotKept {
+                producer: row.col("producer")?,
+                day: row.col::<Date>("day")?.0,
+                kept: row.col::<i64>("kept")?.cast_unsigned(),
+                not_kept: row.col::<i64>("not_kept")?.cast_unsigned(),
+            })
+        };
+        rows.iter().map(read).collect()
     }
 }
 
+/// How many dead letters of a tenant's producers were kept and not kept on a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLettersNotKept {
+    /// The tenant as the messages' routing keys name it; empty for those that name none.
+    pub producer: String,
+    /// The day (UTC) that they were received on.
+    pub day: Day,
+    /// Kept.
+    pub kept: u64,
+    /// Counted and not kept.
+    pub not_kept: u64,
+}
+
+/// The whole message.
+async fn body(client: &impl GenericClient, id: i64) -> Result<Bytes, StoreError> {
+    let row = client.query_one("SELECT body FROM dead_letters WHERE id = $1", &[&id]).await?;
+    Ok(row.col::<Vec<u8>>("body")?.into())
+}
+
+/// A dead letter that is to be published again, if it is there.
+pub(crate) async fn pending_letter(
+    client: &impl GenericClient,
+    outbox: OutboxId,
+    id: i64,
+) -> Result<Option<PendingLetter>, StoreError> {
+    let Some(letter) = dead_letter(client, id).await? else { return Ok(None) };
+    Ok(Some(PendingLetter { outbox, letter, body: body(client, id).await? }))
+}
+
 /// A dead letter, if it is there.
-pub(crate) async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM dead_letters WHERE id = $1");
+async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
+    let sql = format!("SELECT {} FROM dead_letters WHERE id = $1", columns());
     client.query_opt(&sql, &[&id]).await?.as_ref().map(DeadLetterRow::read).transpose()
 }

@@ -60,8 +60,13 @@ pub struct DeadLetter {
     pub source: String,
     /// Why it could not be processed.
     pub reason: String,
-    /// Its bytes.
+    /// Its bytes, or the first of them.
     pub body: Bytes,
+    /// How many bytes it had, where only the first were kept.
+    pub whole_bytes: Option<u64>,
+    /// The tenant whose producers published it, as its routing key says (empty where that says none); `None` for a message of a
+    /// service. Those of producers are limited by tenant and day.
+    pub producer: Option<String>,
     /// Its headers, for requeueing and for people.
     pub headers: Vec<(String, String)>,
     /// What it was published with first; empty where that does not matter.
@@ -107,6 +112,8 @@ pub struct Written {
     pub attempts: u64,
     /// Dead letters that were not on record before.
     pub dead_letters: u64,
+    /// Dead letters that were counted and not kept, because their tenant's limit for the day is used up.
+    pub dead_letters_not_kept: u64,
     /// Messages skipped because their day has no partition (it was dropped, or lies far off).
     pub skipped: u64,
 }

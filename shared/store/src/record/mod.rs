@@ -111,7 +111,7 @@ impl Store {
             execute(client, write_decisions.as_ref(), &decision_params),
             execute(client, write_deliveries.as_ref(), &delivery_params),
             count(client, write_attempts.as_ref(), &attempt_params),
-            execute(client, write_letters.as_ref(), &letter_params),
+            dead_letters::insert(client, write_letters.as_ref(), &letter_params),
             execute(client, excuse_repeats.as_ref(), &repeat_params),
             execute(client, excuse.as_ref(), &excused_params),
             execute(client, report_numbers.as_ref(), &report_params),
@@ -119,12 +119,15 @@ impl Store {
         );
         begun?;
         // In the order of the statements: the first that failed says why, the rest only that one did.
+        let (events, decisions, deliveries, attempts) = (events?, decisions?, deliveries?, attempts?);
+        let (dead_letters, dead_letters_not_kept) = letters?;
         let written = Written {
-            events: events?,
-            decisions: decisions?,
-            deliveries: deliveries?,
-            attempts: attempts?,
-            dead_letters: letters?,
+            events,
+            decisions,
+            deliveries,
+            attempts,
+            dead_letters,
+            dead_letters_not_kept,
             skipped: (batch.len() - kept) as u64,
         };
         for told in [repeats, excused, reports] {

@@ -22,7 +22,7 @@ async fn an_event_decided_and_delivered_in_one_batch_is_one_row_a_table() {
     let event = event(TenantId::generate(), UnixMillis::now());
     let (decided, delivered) =
         (decision(&event, vec![endpoint], 7), outcome(&event, endpoint, 1, Delivered, Some(200)));
-    let one = Written { events: 1, decisions: 1, deliveries: 1, attempts: 1, dead_letters: 0, skipped: 0 };
+    let one = Written { events: 1, decisions: 1, deliveries: 1, attempts: 1, ..Written::default() };
     let message = batch(vec![event.clone()], vec![decided], vec![delivered.clone()]);
     assert_eq!(store.write(&message).await.unwrap(), one);
     assert_eq!(store.write(&message).await.unwrap(), Written::default(), "again: nothing is new");
@@ -228,6 +228,8 @@ async fn no_legal_json_and_no_answer_is_refused() {
         source: "postrider.fanout\0".into(),
         reason: "not \0 JSON".into(),
         body: Bytes::from_static(b"\0\xff"),
+        whole_bytes: None,
+        producer: Some("\0".into()),
         headers: vec![("x-death\0".into(), "\0".into())],
         routing_key: "a.b\0".into(),
         content_type: None,
@@ -259,7 +261,7 @@ async fn no_legal_json_and_no_answer_is_refused() {
     assert_eq!(store.write(&more).await.unwrap().dead_letters, 1);
     let letters = store.list_dead_letters(&PageRequest::default()).await.unwrap().items;
     assert_eq!(letters.len(), 2);
-    let first = letters.iter().find(|row| row.body == letter.body).unwrap();
+    let first = letters.iter().find(|row| row.excerpt == letter.body).unwrap();
     assert_eq!((&first.headers, first.reason.as_str()), (&letter.headers, "not \u{fffd} JSON"));
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn list(State(dashboard): State<Arc<Dashboard>>, office: Office
                     dt { "Routing key" } dd.long { code { (letter.routing_key) } }
                     dt { "Received" } dd { (time(&letter.received_at)) }
                     @if let Some(id) = &letter.message_id { dt { "Message id" } dd.long { code { (id) } } }
-                    dt { "Size" } dd { (count(letter.body_bytes as u64)) " bytes" }
+                    dt { "Size" } dd { (count(letter.body_bytes)) " bytes" }
                 }
                 details { summary { "Message" }
                     @if !letter.headers.is_empty() { dl.facts { @for (name, value) in &letter.headers { dt { (name) } dd.long { (value) } } } }

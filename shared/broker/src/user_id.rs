@@ -1,0 +1,65 @@
+//! The AMQP property `user_id`, by which the broker vouches for who published a message.
+//!
+//! RabbitMQ refuses a message whose `user_id` is not the user of the connection that publishes it, and keeps the property when it
+//! dead-letters the message. Headers have no such check: a producer may write any of them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lapin::BasicProperties;
+use lapin::types::ShortString;
+
+/// AMQP's short strings have at most 255 bytes.
+const NAME_BYTES_MAX: usize = 255;
+
+/// The user that this process connects as.
+#[derive(Debug)]
+pub(crate) struct UserId {
+    name: String,
+    /// The broker knows this process by another name than its URL says.
+    refused: AtomicBool,
+}
+
+impl UserId {
+    pub(crate) fn new(name: String) -> Self {
+        let unusable = name.is_empty() || name.len() > NAME_BYTES_MAX;
+        Self { name, refused: AtomicBool::new(unusable) }
+    }
+
+    /// The property for a message of this process; `None` where the broker would refuse it.
+    pub(crate) fn property(&self) -> Option<ShortString> {
+        (!self.refused.load(Ordering::Relaxed)).then(|| self.name.as_str().into())
+    }
+
+    /// Whether a message was published by a process with this user.
+    pub(crate) fn published(&self, properties: &BasicProperties) -> bool {
+        !self.name.is_empty() && properties.user_id().as_ref().is_some_and(|user| user.as_str() == self.name)
+    }
+
+    /// Looks at an error of a publishing channel. Where the broker authenticated another user than the URL names (OAuth 2, client
+    /// certificates), messages go without the property from now on.
+    pub(crate) fn note(&self, error: &lapin::Error) {
+        if error.to_string().contains("user_id property") && !self.refused.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                user = self.name, %error,
+                "the broker authenticated another user than the AMQP URL names; dead letters of this process cannot be verified, \
+                 so they can only be requeued to postrider.intake"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_messages_of_the_same_user_count_as_published_by_it() {
+        let user = UserId::new("postrider".into());
+        let by = |name: &str| BasicProperties::default().with_user_id(name.into());
+        assert!(user.published(&by("postrider")));
+        assert!(!user.published(&by("producer")) && !user.published(&BasicProperties::default()));
+        assert_eq!(user.property().as_ref().map(ShortString::as_str), Some("postrider"));
+        let nobody = UserId::new(String::new());
+        assert!(nobody.property().is_none() && !nobody.published(&by("")));
+    }
+}
