@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::Subscription;
@@ -34,6 +34,9 @@ pub(crate) struct Index {
     in_force: RwLock<InForce>,
     /// The version in force; `None` before the first.
     reached: watch::Sender<Option<i64>>,
+    /// A wait that was in vain: with which version in force, and for which one. While the former has not moved, the latter is not waited
+    /// for again.
+    in_vain: Mutex<Option<(i64, i64)>>,
 }
 
 /// What the feed said so far: what an edited tenant is rebuilt from. Only the following task has it.
@@ -50,7 +53,7 @@ struct KnownTenant {
 
 impl Index {
     pub(crate) fn new(profiles: Arc<Profiles>) -> Self {
-        Self { profiles, in_force: RwLock::default(), reached: watch::channel(None).0 }
+        Self { profiles, in_force: RwLock::default(), reached: watch::channel(None).0, in_vain: Mutex::default() }
     }
 
     /// Follows the feed until `stop`.
@@ -68,12 +71,24 @@ impl Index {
         let _ = self.reached.subscribe().wait_for(Option::is_some).await;
     }
 
-    /// Waits until `version` is in force, at most `limit`: the database may be away.
+    /// Waits until `version` is in force, at most `limit`: the database may be away. Where that was waited for in vain, it is not waited
+    /// for again until the feed moves.
     pub(crate) async fn catch_up(&self, version: i64, limit: Duration) {
+        let known = self.version();
+        let waited_for = self.in_vain.lock().filter(|(with, _)| *with == known).map(|(_, wanted)| wanted);
+        if version <= known || waited_for.is_some_and(|wanted| version >= wanted) {
+            return;
+        }
         let mut reached = self.reached.subscribe();
         let caught_up = reached.wait_for(|reached| reached.is_some_and(|reached| reached >= version));
         if tokio::time::timeout(limit, caught_up).await.is_err() {
-            tracing::warn!(config.version = version, "deciding with an older configuration than the event's");
+            let known = self.version();
+            *self.in_vain.lock() = (known < version).then_some((known, version));
+            tracing::warn!(
+                config.version = version,
+                known,
+                "the configuration did not arrive in time; deciding with what is known until it does"
+            );
         }
     }
 
@@ -249,6 +264,29 @@ mod tests {
         assert_eq!(found(&index, one, "z"), vec![]);
         index.apply(&mut known, Changes { version: 6, tenants_gone: vec![other], ..Changes::default() });
         assert!(index.tenant(other).1.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_configuration_that_does_not_arrive_is_waited_for_once_until_the_feed_moves() {
+        const LIMIT: Duration = Duration::from_secs(5);
+        let index = Index::new(Arc::new(Profiles::builtin()));
+        let mut known = Known::default();
+        let mut reach = |version| index.apply(&mut known, Changes { version, ..Changes::default() });
+        reach(7);
+        let begun = tokio::time::Instant::now();
+        for _ in 0..32 {
+            index.catch_up(9, LIMIT).await;
+        }
+        assert_eq!(begun.elapsed(), LIMIT);
+        // What an event of before knew may still arrive.
+        index.catch_up(8, LIMIT).await;
+        assert_eq!(begun.elapsed(), 2 * LIMIT);
+        reach(8);
+        index.catch_up(9, LIMIT).await;
+        assert_eq!(begun.elapsed(), 3 * LIMIT, "the feed has moved");
+        reach(9);
+        index.catch_up(9, LIMIT).await;
+        assert_eq!(begun.elapsed(), 3 * LIMIT);
     }
 
     #[test]

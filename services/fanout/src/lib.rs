@@ -158,8 +158,16 @@ impl Fanout {
 
     async fn handle(&self, members: Vec<Member>) -> BundleOutcome {
         let mut caused = Caused::default();
-        for (place, member) in members.iter().enumerate() {
-            match self.decide(member).await {
+        let events: Vec<_> = members.iter().map(|member| member.head::<AcceptedEvent>()).collect();
+        // Once for all of them: each on its own, a bundle would wait 32 times as long while the configuration does not arrive.
+        let newest = events.iter().flatten().map(|event| event.config_version).max().unwrap_or_default();
+        self.index.catch_up(newest, self.catch_up_max).await;
+        for (place, (event, member)) in events.into_iter().zip(&members).enumerate() {
+            let decided = match event {
+                Ok(event) => self.decide(event, &member.payload).await,
+                Err(error) => Err(Poison::new(error.to_string())),
+            };
+            match decided {
                 Ok((decided, span)) => {
                     for (lane, delivery) in decided.deliveries {
                         caused.lane(lane).push(delivery);
@@ -182,25 +190,21 @@ impl Fanout {
         );
         match confirmed {
             Ok(_) => BundleOutcome::Settled { poisoned: caused.poisoned },
-            Err(_) => BundleOutcome::GiveBack,
+            Err(error) => BundleOutcome::GiveBack(error.to_string()),
         }
     }
 
     /// Decides about one event, in a span of its own that its deliveries are children of.
-    async fn decide(&self, member: &Member) -> Result<(Decided, Span), Poison> {
-        let mut event: AcceptedEvent = member.head().map_err(|error| Poison::new(error.to_string()))?;
+    async fn decide(&self, mut event: AcceptedEvent, data: &Bytes) -> Result<(Decided, Span), Poison> {
         let span = spans::process(Queue::Fanout.name(), &event.id, Cause::parent(event.traceparent.as_deref()));
         if let Some(own) = TraceContext::of(&span) {
             event.traceparent = Some(own.to_string());
         }
-        let decided = self.decide_about(&event, &member.payload).instrument(span.clone()).await?;
+        let decided = self.decide_about(&event, data).instrument(span.clone()).await?;
         Ok((decided, span))
     }
 
     async fn decide_about(&self, event: &AcceptedEvent, data: &Bytes) -> Result<Decided, Poison> {
-        if self.index.version() < event.config_version {
-            self.index.catch_up(event.config_version, self.catch_up_max).await;
-        }
         let (config_version, tenant) = self.index.tenant(event.tenant);
         let decided = guard(|| decide(event, data, tenant.as_deref(), &self.lanes, config_version, UnixMillis::now()))?
             .map_err(|error| Poison::new(error.to_string()))?;

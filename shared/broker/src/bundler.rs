@@ -21,8 +21,10 @@ use crate::error::PublishError;
 use crate::pipeline::{Closed, Outgoing, Pipeline, Policy, Verdict};
 use crate::topology::Route;
 
-/// Bundles of one commit at most: what bounds the bytes written before a confirm is looked at.
+/// Bundles of one commit at most.
 const COMMIT_BUNDLES_MAX: usize = 128;
+/// Bytes of one commit, after which no further bundle is begun: what bounds the bytes written before a confirm is looked at.
+const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long a commit waits for company when the one before had more members: those who were just answered are about to submit
 /// again, and a small commit costs the broker hardly less than a large one.
@@ -40,6 +42,8 @@ pub struct BundlerOptions {
     pub gather: Duration,
     /// Members waiting or unconfirmed at most; beyond, [`Bundler::submit`] waits and [`Bundler::submit_within`] refuses.
     pub queue_max: usize,
+    /// Bytes of members waiting or unconfirmed at most, a payload that members share counted once; a larger submission takes all of it.
+    pub queue_bytes_max: usize,
     /// Whether members are sent again until they are confirmed. Otherwise a refusal is told, and after a lost connection only
     /// those are sent again whose submitter still waits.
     pub persist_forever: bool,
@@ -47,7 +51,7 @@ pub struct BundlerOptions {
 
 impl Default for BundlerOptions {
     fn default() -> Self {
-        Self { gather: Duration::ZERO, queue_max: 8_192, persist_forever: true }
+        Self { gather: Duration::ZERO, queue_max: 8_192, queue_bytes_max: 64 * 1024 * 1024, persist_forever: true }
     }
 }
 
@@ -55,9 +59,64 @@ impl Default for BundlerOptions {
 #[derive(Clone)]
 pub struct Bundler {
     submissions: mpsc::UnboundedSender<(Vec<Member>, Arc<Ticket>)>,
-    room: Arc<Semaphore>,
-    queue_max: usize,
+    room: Arc<Room>,
     state: watch::Receiver<PublishState>,
+}
+
+/// What may wait or be unconfirmed.
+struct Room {
+    members: Arc<Semaphore>,
+    members_max: usize,
+    bytes: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+/// What a submission takes of it; dropping it gives it back.
+type Taken = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl Room {
+    fn new(options: BundlerOptions) -> Self {
+        let members_max = options.queue_max.min(Semaphore::MAX_PERMITS);
+        let bytes_max = options.queue_bytes_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+        Self {
+            members: Arc::new(Semaphore::new(members_max)),
+            members_max,
+            bytes: Arc::new(Semaphore::new(bytes_max)),
+            bytes_max,
+        }
+    }
+
+    /// A submission larger than all of it takes all of it.
+    fn permits(&self, members: &[Member]) -> (u32, u32) {
+        let permits = |wanted: usize, max: usize| u32::try_from(wanted.min(max)).unwrap_or(u32::MAX);
+        (permits(members.len(), self.members_max), permits(bytes_of(members), self.bytes_max))
+    }
+
+    fn try_take(&self, members: &[Member]) -> Option<Taken> {
+        let (count, bytes) = self.permits(members);
+        let count = Arc::clone(&self.members).try_acquire_many_owned(count).ok()?;
+        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok()?;
+        Some((count, bytes))
+    }
+
+    async fn take(&self, members: &[Member]) -> Result<Taken, PublishError> {
+        let (count, bytes) = self.permits(members);
+        let count = Arc::clone(&self.members).acquire_many_owned(count).await.map_err(|_| PublishError::Stopped)?;
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await.map_err(|_| PublishError::Stopped)?;
+        Ok((count, bytes))
+    }
+}
+
+/// Bytes of members in a row, a payload that they share counted once.
+fn bytes_of(members: &[Member]) -> usize {
+    let mut before: Option<&Member> = None;
+    members
+        .iter()
+        .map(|member| {
+            let shares = before.replace(member).is_some_and(|before| shares_payload(before, member));
+            member.encoded_bytes() - if shares { member.payload.len() } else { 0 }
+        })
+        .sum()
 }
 
 /// One submission: done when every member is.
@@ -65,7 +124,7 @@ struct Ticket {
     remaining: AtomicUsize,
     refused: AtomicBool,
     done: Mutex<Option<oneshot::Sender<Result<(), PublishError>>>>,
-    _room: OwnedSemaphorePermit,
+    _room: Taken,
 }
 
 impl Ticket {
@@ -94,7 +153,7 @@ type Tickets = Vec<(Arc<Ticket>, usize)>;
 impl Bundler {
     pub(crate) fn start(link: Link, route: Route, options: BundlerOptions) -> Self {
         let (submissions, received) = mpsc::unbounded_channel();
-        let room = Arc::new(Semaphore::new(options.queue_max.min(Semaphore::MAX_PERMITS)));
+        let room = Arc::new(Room::new(options));
         let (state, helpers) = (link.state(), link.helpers().clone());
         let policy = if options.persist_forever {
             Policy::Persist
@@ -104,7 +163,7 @@ impl Bundler {
         let pipeline = Pipeline::new(link, route.publisher(), policy);
         let commit = Commit { route, options, waiting: VecDeque::new(), waiting_since: None, committed: 0, pipeline };
         helpers.spawn(route.publisher(), commit.run(received));
-        Self { submissions, room, queue_max: options.queue_max, state }
+        Self { submissions, room, state }
     }
 
     /// Publishes members; returns when every one of them is confirmed. Waits while the queue is full. Dropping the future leaves
@@ -116,11 +175,10 @@ impl Bundler {
         if members.is_empty() {
             return Ok(());
         }
-        let permits = self.permits(members.len());
         // Trying first spares the wait list, and keeps the order of concurrent submissions.
-        let room = match Arc::clone(&self.room).try_acquire_many_owned(permits) {
-            Ok(room) => room,
-            Err(_) => Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| PublishError::Stopped)?,
+        let room = match self.room.try_take(&members) {
+            Some(room) => room,
+            None => self.room.take(&members).await?,
         };
         self.enqueue(members, room)?.await.unwrap_or(Err(PublishError::Stopped))
     }
@@ -137,8 +195,7 @@ impl Bundler {
         if matches!(*self.state.borrow(), PublishState::Blocked(_)) {
             return Err(PublishError::Blocked);
         }
-        let permits = self.permits(members.len());
-        let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| PublishError::Overloaded)?;
+        let room = self.room.try_take(&members).ok_or(PublishError::Overloaded)?;
         let done = self.enqueue(members, room)?;
         match tokio::time::timeout(limit, done).await {
             Ok(result) => result.unwrap_or(Err(PublishError::Stopped)),
@@ -146,15 +203,10 @@ impl Bundler {
         }
     }
 
-    /// A submission larger than the whole queue takes all of it.
-    fn permits(&self, members: usize) -> u32 {
-        u32::try_from(members.min(self.queue_max)).unwrap_or(u32::MAX)
-    }
-
     fn enqueue(
         &self,
         members: Vec<Member>,
-        room: OwnedSemaphorePermit,
+        room: Taken,
     ) -> Result<oneshot::Receiver<Result<(), PublishError>>, PublishError> {
         let (done, confirmed) = oneshot::channel();
         let ticket = Arc::new(Ticket {
@@ -253,10 +305,16 @@ impl Commit {
         }
         let (exchange, key) = self.route.address();
         let before = self.waiting.len();
+        let mut bytes = 0;
         for _ in 0..COMMIT_BUNDLES_MAX {
+            if bytes >= COMMIT_BYTES_MAX {
+                break;
+            }
             let Some((members, tickets)) = next_bundle(&mut self.waiting) else { break };
             self.pipeline.metrics().members.record(members.len() as f64);
-            self.pipeline.push(Outgoing::bundle(exchange, key.into(), &members, counted(tickets)));
+            let bundle = Outgoing::bundle(exchange, key.into(), &members, counted(tickets));
+            bytes += bundle.body.len();
+            self.pipeline.push(bundle);
         }
         self.committed = before - self.waiting.len();
         self.waiting_since = if self.waiting.is_empty() { None } else { Some(Instant::now()) };
@@ -268,7 +326,9 @@ fn lingers(committed: usize, waiting: usize) -> bool {
     committed >= LINGER_MEMBERS_MIN && waiting < committed.min(LINGER_MEMBERS_MAX)
 }
 
-/// Takes the members of the next bundle, with what each is known by: at most 32 and at most 32 KiB, but always one.
+/// Takes the members of the next bundle, with what each is known by: at most 32 and at most 32 KiB, but always one. Members that share
+/// the payload before them add only their heads, however large it is: copied for each of them, a large event would take as many times
+/// its bytes as it has endpoints.
 pub(crate) fn next_bundle<T>(waiting: &mut VecDeque<(Member, T)>) -> Option<(Vec<Member>, Vec<T>)> {
     let mut members: Vec<Member> = Vec::with_capacity(waiting.len().min(BUNDLE_MEMBERS_MAX));
     let mut tokens = Vec::with_capacity(members.capacity());
@@ -276,7 +336,8 @@ pub(crate) fn next_bundle<T>(waiting: &mut VecDeque<(Member, T)>) -> Option<(Vec
     while let Some((member, _)) = waiting.front() {
         let shares = members.last().is_some_and(|before| shares_payload(before, member));
         bytes += member.encoded_bytes() - if shares { member.payload.len() } else { 0 };
-        if !members.is_empty() && (bytes > BUNDLE_BYTES_MAX || members.len() == BUNDLE_MEMBERS_MAX) {
+        let is_full = members.len() == BUNDLE_MEMBERS_MAX || (bytes > BUNDLE_BYTES_MAX && !shares);
+        if !members.is_empty() && is_full {
             break;
         }
         let Some((member, token)) = waiting.pop_front() else { break };
@@ -309,6 +370,7 @@ fn shares_payload(before: &Member, member: &Member) -> bool {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use postrider_wire::bundle;
 
     fn waiting(sizes: &[usize]) -> VecDeque<(Member, ())> {
         sizes.iter().map(|size| (Member { head: Bytes::new(), payload: vec![0; *size].into() }, ())).collect()
@@ -339,5 +401,37 @@ mod tests {
         let mut waiting = waiting(&[0; 20]);
         waiting.iter_mut().for_each(|(member, _)| member.payload = body.clone());
         assert_eq!(next_bundle(&mut waiting).map(|(members, _)| members.len()), Some(20));
+    }
+
+    /// A batch of events with large bodies, each for many endpoints.
+    #[test]
+    fn a_large_body_for_many_endpoints_is_copied_once_per_full_bundle() {
+        const BODY: usize = 256 * 1024;
+        let bodies = [Bytes::from(vec![0; BODY]), Bytes::from(vec![1; BODY])];
+        let members: Vec<_> = bodies
+            .iter()
+            .flat_map(|body| (0..100).map(|_| Member { head: Bytes::from_static(b"{}"), payload: body.clone() }))
+            .collect();
+        assert!((2 * BODY..2 * BODY + 200 * 16).contains(&bytes_of(&members)));
+        let mut waiting: VecDeque<_> = members.into_iter().map(|member| (member, ())).collect();
+        let bundles: Vec<_> = std::iter::from_fn(|| next_bundle(&mut waiting)).map(|(members, _)| members).collect();
+        let sizes: Vec<_> = bundles.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [32, 32, 32, 4, 32, 32, 32, 4]);
+        let encoded: usize = bundles.iter().map(|members| bundle::encode(members).len()).sum();
+        assert!(encoded < 9 * BODY, "{encoded}");
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_in_bytes_and_a_larger_submission_takes_all_of_it() {
+        let room = Room::new(BundlerOptions { queue_bytes_max: 1_000, ..BundlerOptions::default() });
+        let members = |bytes: usize| vec![Member { head: Bytes::new(), payload: vec![0; bytes].into() }];
+        let held = room.try_take(&members(900)).unwrap();
+        assert!(room.try_take(&members(900)).is_none());
+        let small = room.try_take(&members(10)).unwrap();
+        drop((held, small));
+        let all = room.take(&members(100_000)).await.unwrap();
+        assert!(room.try_take(&members(1)).is_none());
+        drop(all);
+        room.try_take(&members(1)).unwrap();
     }
 }

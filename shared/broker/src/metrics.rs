@@ -20,6 +20,8 @@ pub const RESUBSCRIBES: &str = "postrider_broker_resubscribes_total";
 pub const DEAD_LETTERS: &str = "postrider_broker_dead_letters_total";
 /// Bundles seen more than once and therefore taken apart; label `queue`.
 pub const EXPLODED: &str = "postrider_broker_exploded_bundles_total";
+/// Messages given back to their queue because they could not be handled now; label `queue`.
+pub const GIVEN_BACK: &str = "postrider_broker_given_back_total";
 /// Members taken from a queue; label `queue`.
 pub const CONSUMED_MEMBERS: &str = "postrider_broker_consumed_members_total";
 /// Messages that wait in a queue this process consumes, those that consumers hold not counted; label `queue`.
@@ -40,6 +42,7 @@ pub fn describe() {
     describe_counter!(RESUBSCRIBES, "subscriptions made after one was lost");
     describe_counter!(DEAD_LETTERS, "members or messages put aside as dead letters by this process");
     describe_counter!(EXPLODED, "bundles seen more than once and taken apart");
+    describe_counter!(GIVEN_BACK, "messages given back to their queue because they could not be handled now");
     describe_counter!(CONSUMED_MEMBERS, "members taken from a queue");
     describe_gauge!(QUEUE_MESSAGES, "messages that wait in a queue");
     describe_gauge!(QUEUE_MEMBERS, "members in them, estimated by what messages held lately");
@@ -52,7 +55,7 @@ pub(crate) fn count(name: &'static str, label: &'static str, value: String, by: 
 
 /// Counters of a queue that is consumed: there from the start, so that the first increase is seen as one.
 pub(crate) fn consuming(queue: &'static str) {
-    for name in [DEAD_LETTERS, EXPLODED, RESUBSCRIBES] {
+    for name in [DEAD_LETTERS, EXPLODED, GIVEN_BACK, RESUBSCRIBES] {
         counter!(name, "queue" => queue).increment(0);
     }
 }

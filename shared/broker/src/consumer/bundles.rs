@@ -8,7 +8,7 @@ use postrider_wire::bundle::Member;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{self, Budget, Inbound, Take};
-use super::{ConsumeOptions, MemberContext, Poison, from_panic, put_aside};
+use super::{ConsumeOptions, MemberContext, Poison, from_panic, given_back, put_aside};
 use crate::broker::Broker;
 use crate::depth::Consumed;
 use crate::topology::Queue;
@@ -22,8 +22,8 @@ pub enum BundleOutcome {
         /// Place in the bundle and reason.
         poisoned: Vec<(usize, Poison)>,
     },
-    /// Nothing can be said (a publisher has ended): the bundle goes back to its queue.
-    GiveBack,
+    /// It could not be handled now (a publisher has ended), for this reason: the bundle goes back to its queue.
+    GiveBack(String),
 }
 
 impl Broker {
@@ -87,7 +87,7 @@ where
     let work = AssertUnwindSafe(async move { handler(members, context).await });
     let poisoned = match work.catch_unwind().await {
         Ok(BundleOutcome::Settled { poisoned }) => poisoned,
-        Ok(BundleOutcome::GiveBack) => return,
+        Ok(BundleOutcome::GiveBack(reason)) => return given_back(queue, &reason),
         Err(panic) if kept.len() == 1 => vec![(0, from_panic(panic.as_ref()))],
         Err(panic) => {
             let poison = from_panic(panic.as_ref());

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::{self, Budget, Inbound, Settler, Take};
 use super::give_way::GivesWay;
-use super::{ConsumeOptions, MemberContext, Unsettled, from_panic, put_aside};
+use super::{ConsumeOptions, MemberContext, Unsettled, from_panic, given_back, put_aside};
 use crate::broker::Broker;
 use crate::depth::Consumed;
 use crate::topology::Queue;
@@ -125,7 +125,10 @@ where
     let work = AssertUnwindSafe(async move { handler(member, context).await }).catch_unwind();
     let poison = match work.await {
         Ok(Ok(())) => return true,
-        Ok(Err(Unsettled::GiveBack(_))) => return false,
+        Ok(Err(Unsettled::GiveBack(reason))) => {
+            given_back(queue, &reason);
+            return false;
+        }
         Ok(Err(Unsettled::Poison(poison))) => poison,
         Err(panic) => from_panic(panic.as_ref()),
     };

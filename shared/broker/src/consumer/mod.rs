@@ -27,6 +27,7 @@ mod put_aside;
 mod raw;
 
 use crate::error::PublishError;
+use crate::metrics;
 use crate::topology::Queue;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -108,6 +109,12 @@ impl From<PublishError> for Unsettled {
 /// The panic's message, as a poison.
 pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Poison> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| from_panic(panic.as_ref()))
+}
+
+/// Counts what goes back to its queue because it could not be handled now.
+fn given_back(queue: Queue, reason: &str) {
+    metrics::count(metrics::GIVEN_BACK, "queue", queue.name().to_owned(), 1);
+    tracing::debug!(queue = queue.name(), reason, "gave a message back to its queue");
 }
 
 fn from_panic(panic: &(dyn Any + Send)) -> Poison {

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{self, Budget, Inbound, Take};
-use super::{ConsumeOptions, GIVE_UP_AT, MemberContext, Poison, Unsettled, from_panic};
+use super::{ConsumeOptions, GIVE_UP_AT, MemberContext, Poison, Unsettled, from_panic, given_back};
 use crate::broker::Broker;
 use crate::depth::Consumed;
 use crate::public::PublicMessage;
@@ -82,7 +82,10 @@ where
         let kept = message.clone();
         match AssertUnwindSafe(async move { handler(kept).await }).catch_unwind().await {
             Ok(Ok(())) => return true,
-            Ok(Err(Unsettled::GiveBack(_))) => return false,
+            Ok(Err(Unsettled::GiveBack(reason))) => {
+                given_back(queue, &reason);
+                return false;
+            }
             Ok(Err(Unsettled::Poison(poison))) => poison,
             Err(panic) => from_panic(panic.as_ref()),
         }
