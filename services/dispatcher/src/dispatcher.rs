@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::attempt::{self, Attempted};
+use crate::body::{Bodies, Body, NoBody};
 use crate::breakers::Breakers;
 use crate::clock::SteadyClock;
 use crate::conclude::{self, Conclusion};
@@ -46,6 +47,7 @@ pub(crate) struct Dispatcher {
     pub(crate) endpoints: Endpoints,
     pub(crate) breakers: Breakers,
     pub(crate) interventions: Interventions,
+    pub(crate) bodies: Bodies,
     pub(crate) outcomes: Bundler,
     pub(crate) onward: Onward,
     pub(crate) publish_state: watch::Receiver<PublishState>,
@@ -88,15 +90,14 @@ impl Dispatcher {
     /// Handles one member of a lane: when it returns `Ok`, everything that it caused is confirmed.
     pub(crate) async fn deliver(&self, lane: Lane, member: Member) -> Result<(), Unsettled> {
         // Boxed, as is all that rarely happens below: each delivery's task is copied when it is spawned.
-        let task: Box<DeliveryTask> =
-            member.head().map_err(|error| Poison::new(format!("a delivery that cannot be read: {error}")))?;
+        let (task, body) = Body::read(member)?;
         let event = task.traceparent.as_deref();
         let cause = if task.number == 1 { Cause::parent(event) } else { Cause::link(event) };
         let span = spans::process(Queue::Lane(lane).name(), &task.delivery.id, cause);
-        self.handle(lane, task, member.payload).instrument(span).await
+        self.handle(lane, task, body).instrument(span).await
     }
 
-    async fn handle(&self, lane: Lane, task: Box<DeliveryTask>, body: Bytes) -> Result<(), Unsettled> {
+    async fn handle(&self, lane: Lane, task: Box<DeliveryTask>, body: Body) -> Result<(), Unsettled> {
         let now = UnixMillis::now();
         if let Some(stale) = self.interventions.check(&task) {
             self.metrics.stale.increment(1);
@@ -127,7 +128,14 @@ impl Dispatcher {
         }
         match self.pass(lane, &entry, &endpoint, &task, &body).await? {
             Passed::Elsewhere => Ok(()),
-            Passed::Go { permit, held } => self.send(&entry, &endpoint, task, body, permit, held).await,
+            Passed::Go { permit, held } => {
+                let (profile, kind) = (&endpoint.profile, endpoint.body_kind);
+                match self.bodies.ready(&body, &task, profile, kind, &self.metrics).await {
+                    Ok(ready) => self.send(&entry, &endpoint, task, ready.bytes.clone(), permit, held).await,
+                    Err(NoBody::Expunged) => Box::pin(self.discard(*task, DiscardReason::Expunged, now)).await,
+                    Err(NoBody::NotNow(after)) => Box::pin(self.come_back(lane, *task, body, after)).await,
+                }
+            }
         }
     }
 
@@ -138,7 +146,7 @@ impl Dispatcher {
         entry: &Entry,
         endpoint: &Prepared,
         task: &DeliveryTask,
-        body: &Bytes,
+        body: &Body,
     ) -> Result<Passed, Unsettled> {
         let interval = pace::interval(endpoint.rate_per_second, self.dispatchers.load(Ordering::Relaxed));
         let DeliveryTask { slot_at, slot_terms: terms, held_since, held_reason: reason, .. } = *task;
@@ -180,7 +188,7 @@ impl Dispatcher {
                         ..task.clone()
                     };
                     self.metrics.moved.increment(1);
-                    let moved = encode(&moved, body.clone())?;
+                    let moved = body.to_lane(&moved)?;
                     Box::pin(self.onward.publish(Place::Lane(Lane::Slow), moved)).await?;
                     return Ok(Passed::Elsewhere);
                 }
@@ -216,7 +224,7 @@ impl Dispatcher {
         let report = self.outcomes.submit(vec![encode(&report, excerpt)?]);
         let Some((next, delay)) = next else { return Ok(report.await?) };
         let lane = if entry.gate.is_slow() { Lane::Slow } else { next.lane };
-        let next = encode(&next, body)?;
+        let next = Body::Whole(body).to_ladder(&next)?;
         // What has passed since the end counts, by the clock that does not jump; never early all the same.
         let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));
         let retry = self.onward.publish(Place::Rung { rung, lane }, next);
@@ -228,6 +236,17 @@ impl Dispatcher {
     /// Sends a delivery to the ladder until shortly before its slot.
     async fn hold(&self, lane: Lane, task: &DeliveryTask, body: &Bytes, hold: Hold) -> Result<(), Unsettled> {
         let Hold { held, slot_in, park_for, reason, interval } = hold;
+    #[expect(clippy::too_many_arguments, reason = "what the gate said, taken apart")]
+    async fn hold(
+        &self,
+        lane: Lane,
+        task: &DeliveryTask,
+        body: &Body,
+        held: Option<(UnixMillis, HeldReason)>,
+        slot_in: Duration,
+        park_for: Duration,
+        reason: HeldReason,
+    ) -> Result<(), Unsettled> {
         let now = UnixMillis::now();
         let rung = rung_before(park_for.min(HOLD_MAX));
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -245,10 +264,11 @@ impl Dispatcher {
         };
         self.metrics.held(reason);
         self.park(lane, &parked, body.clone(), rung).await
+        self.park(lane, &parked, body, park_for.min(HOLD_MAX)).await
     }
 
-    /// Sends a delivery to the ladder because nothing can be said about its endpoint yet. That costs no attempt.
-    async fn come_back(&self, lane: Lane, task: DeliveryTask, body: Bytes, after: Duration) -> Result<(), Unsettled> {
+    /// Sends a delivery to the ladder because its endpoint or its body cannot be had yet. That costs no attempt.
+    async fn come_back(&self, lane: Lane, task: DeliveryTask, body: Body, after: Duration) -> Result<(), Unsettled> {
         self.metrics.held_for_configuration.increment(1);
         let task = DeliveryTask { moves: task.moves.saturating_add(1), ..task };
         self.park(lane, &task, body, rung_before(after)).await
@@ -256,6 +276,13 @@ impl Dispatcher {
 
     async fn park(&self, lane: Lane, task: &DeliveryTask, body: Bytes, rung: Rung) -> Result<(), Unsettled> {
         let member = encode(task, body)?;
+        self.park(lane, &DeliveryTask { moves: task.moves.saturating_add(1), ..task }, &body, after).await
+    }
+
+    async fn park(&self, lane: Lane, task: &DeliveryTask, body: &Body, park_for: Duration) -> Result<(), Unsettled> {
+        let member = body.to_ladder(task)?;
+        // The next lower rung, so that it surfaces before its slot; there is none below the lowest.
+        let rung = ladder::rung_at_most(park_for).unwrap_or_else(|| ladder::rung_at_least(Duration::ZERO));
         Ok(self.onward.publish(Place::Rung { rung, lane }, member).await?)
     }
 

@@ -12,9 +12,10 @@
 //! - It goes on without the database, from its caches; an endpoint that it has not met yet waits, without losing an attempt.
 //!
 //! # What it does not
-//! It renders nothing (the body comes in the message), keeps no order, and logs no endpoint's failures: those are outcomes.
+//! It renders nothing (the body comes in the message) but large bodies that wait on the ladder (`body`), keeps no order, and logs no endpoint's failures: those are outcomes.
 
 mod attempt;
+mod body;
 mod breakers;
 mod clock;
 mod conclude;
@@ -52,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 
+use body::Bodies;
 use breakers::{Board, Breakers};
 use clock::SteadyClock;
 use dispatcher::Dispatcher;
@@ -96,8 +98,11 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let tasks = Tasks::new(done.clone());
     let (sweeper, strain) = (Sweeper::default(), Strain::default());
     let limits = Limits { entries: config.endpoints_max.max(1), idle: config.endpoint_idle };
-    let outcomes =
-        BundlerOptions { gather: config.outcomes_gather, queue_max: config.outcomes_max.max(1), persist_forever: true };
+    let outcomes = BundlerOptions {
+        gather: config.outcomes_gather,
+        queue_max: config.outcomes_max.max(1),
+        ..BundlerOptions::default()
+    };
     let (board, metrics) = (Board::default(), Arc::new(Metrics::new()));
     let mut feed = store.follow(FeedScope::DISPATCHER, done.clone());
     let dispatcher = Arc::new(Dispatcher {
@@ -107,6 +112,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         endpoints: Endpoints::new(limits, sweeper.clone(), strain.clone(), Arc::clone(&board)),
         breakers: Breakers::new(board, broker.hints(), metrics.clone()),
         interventions: Interventions::default(),
+        bodies: Bodies::new(store.clone()),
         outcomes: broker.bundler(Route::Outcomes, outcomes),
         onward: broker.onward(),
         publish_state: broker.publish_state(),

@@ -31,6 +31,9 @@ pub const RETRIES: &str = "postrider_dispatcher_retries_total";
 pub const DISCARDED: &str = "postrider_dispatcher_discarded_total";
 /// Copies dropped because of an intervention.
 pub const STALE: &str = "postrider_dispatcher_stale_copies_total";
+/// Bodies that waited by reference and were rendered again; label `result` (`same`, `changed`, `not_now`: the event is not on record yet,
+/// the database is away, or too many are in hand).
+pub const BODIES: &str = "postrider_dispatcher_bodies_rendered_total";
 /// Breakers that are not closed, as all dispatchers together know them; label `state` (`open`, `half_open`). The same from each
 /// dispatcher: take the greatest, not the sum.
 pub const BREAKERS: &str = "postrider_dispatcher_breakers";
@@ -61,6 +64,7 @@ pub fn describe() {
     describe_counter!(RETRIES, "retries published");
     describe_counter!(DISCARDED, "deliveries discarded without an attempt");
     describe_counter!(STALE, "copies dropped because of an intervention");
+    describe_counter!(BODIES, "large bodies that waited on the ladder by reference and were rendered again");
     describe_gauge!(BREAKERS, "breakers that are not closed, as all dispatchers together know them");
     describe_counter!(BREAKER, "breakers that changed");
     describe_counter!(LOADS, "endpoints read from the database");
@@ -109,6 +113,9 @@ pub(crate) struct Metrics {
     pub(crate) moved: Counter,
     pub(crate) retries: Counter,
     pub(crate) stale: Counter,
+    pub(crate) bodies_same: Counter,
+    pub(crate) bodies_changed: Counter,
+    pub(crate) bodies_not_now: Counter,
     breaker_turns: [(BreakerState, Counter); 3],
     breakers: [(BreakerState, Gauge); 2],
     pub(crate) loads_ok: Counter,
@@ -145,6 +152,9 @@ impl Metrics {
             moved: counter!(MOVED),
             retries: counter!(RETRIES),
             stale: counter!(STALE),
+            bodies_same: counter!(BODIES, "result" => "same"),
+            bodies_changed: counter!(BODIES, "result" => "changed"),
+            bodies_not_now: counter!(BODIES, "result" => "not_now"),
             breaker_turns: [Open, HalfOpen, Closed].map(|to| (to, counter!(BREAKER, "to" => to.as_str()))),
             breakers: [Open, HalfOpen].map(|state| (state, gauge!(BREAKERS, "state" => state.as_str()))),
             loads_ok: counter!(LOADS, "result" => "ok"),

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use postrider_egress::{Headers, Url};
 use postrider_model::delivery::EndpointStatus;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use postrider_egress::Url;
+use postrider_model::delivery::{BodyKind, EndpointStatus};
 use postrider_model::event::EventType;
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, PUSHOVER_RETRY_DELAY_MIN};
 use postrider_model::retry::{RetryPolicy, RetrySchedule};
@@ -47,6 +50,8 @@ pub(crate) struct Prepared {
     pub(crate) url: Url,
     /// Its profile.
     pub(crate) profile: Arc<Profile>,
+    /// What its bodies are written as.
+    pub(crate) body_kind: BodyKind,
     /// Set when its deliveries are Pushover messages.
     pub(crate) pushover: Option<Pushover>,
     /// Signs.
@@ -77,6 +82,7 @@ impl Prepared {
             Channel::Web => None,
             Channel::Pushover => Some(Pushover::new(&document, &private)?),
         };
+        let body_kind = document.body_kind();
         let ed25519 = document.signature_key == SignatureKey::Ed25519;
         if ed25519 && !profile.only_standard_signature() {
             return Err(Unusable::Unsupported("an ed25519 key with its tenant's profile"));
@@ -129,6 +135,7 @@ impl Prepared {
             counts: ProfileMetrics::new(&profile.name),
             schedule,
             profile,
+            body_kind,
             pushover,
         })
     }

@@ -8,6 +8,7 @@ use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, 
 use postrider_model::time::{Day, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use crate::headers::HeaderList;
 
@@ -159,6 +160,43 @@ pub struct DeliveryTask {
     /// W3C trace context of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+/// Dispatcher -> ladder: a delivery whose body is too large to wait there. No payload: whoever makes the attempt renders the event
+/// again. Not a [`DeliveryTask`] with a field more, so that a release that does not know it cannot take it for one with an empty body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedTask {
+    /// The attempt to be made.
+    pub task: Box<DeliveryTask>,
+    /// The rendered body.
+    pub body: BodyReference,
+}
+
+/// Names bytes without holding them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodyReference {
+    /// How many they are.
+    pub bytes: u32,
+    /// Their SHA-256, in lowercase hex.
+    pub sha256: String,
+}
+
+impl BodyReference {
+    /// Names these bytes.
+    pub fn of(body: &[u8]) -> Self {
+        use std::fmt::Write;
+        let mut sha256 = String::with_capacity(64);
+        for byte in Sha256::digest(body) {
+            // Writing to a string cannot fail.
+            let _ = write!(sha256, "{byte:02x}");
+        }
+        Self { bytes: u32::try_from(body.len()).unwrap_or(u32::MAX), sha256 }
+    }
+
+    /// Whether it names these bytes.
+    pub fn names(&self, body: &[u8]) -> bool {
+        body.len() == self.bytes as usize && Self::of(body) == *self
+    }
 }
 
 /// Fan-out -> recorder: what was decided about an event. One per event, even when nothing matched. No payload.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use postrider_wire::bundle::{self, DecodeError, Member};
-use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryTask, OutcomeReport, TestCall};
+use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryTask, OutcomeReport, ParkedTask, TestCall};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn task() -> Value {
 }
 
 /// Name, and the head with every field.
-fn heads() -> [(&'static str, Value); 5] {
+fn heads() -> [(&'static str, Value); 6] {
     let accepted = json!({
         "id": "evt_018f8f3e7c3b7c018c3b7c018c3b7c01", "tenant": "ten_018f8f3e7c3b7c018c3b7c018c3b7c02", "type": "lead.created",
         "occurred_at": 1_799_999_999_000_i64, "accepted_at": 1_800_000_000_100_i64, "event_day": 20833, "origin": "dashboard",
@@ -64,7 +64,16 @@ fn heads() -> [(&'static str, Value); 5] {
         "disable_endpoint": true, "expires_at": 1_800_604_800_000_i64, "traceparent": TRACE,
     });
     let call = json!({"task": task(), "answer_by": 1_800_000_090_000_i64});
-    [("accepted", accepted), ("task", task()), ("decision", decision), ("outcome", outcome), ("test-call", call)]
+    let sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let parked = json!({"task": task(), "body": {"bytes": 200_000, "sha256": sha256}});
+    [
+        ("accepted", accepted),
+        ("task", task()),
+        ("decision", decision),
+        ("outcome", outcome),
+        ("test-call", call),
+        ("parked", parked),
+    ]
 }
 
 /// The head, read and written again by this build.
@@ -78,6 +87,7 @@ fn read(name: &str, member: &Member) -> Result<Value, DecodeError> {
         "task" => reread::<DeliveryTask>(member),
         "decision" => reread::<Decision>(member),
         "outcome" => reread::<OutcomeReport>(member),
+        "parked" => reread::<ParkedTask>(member),
         _ => reread::<TestCall>(member),
     }
 }
@@ -132,7 +142,7 @@ fn fields_that_were_added_later_are_read_and_written() {
 #[test]
 fn a_head_without_its_optional_fields_is_read() {
     // What each message cannot do without, since version 1: nothing may be added here.
-    let required: [(&str, &[&str]); 5] = [
+    let required: [(&str, &[&str]); 6] = [
         ("accepted", &["id", "tenant", "type", "occurred_at", "accepted_at", "event_day", "instance", "sequence"]),
         ("task", &["delivery", "occurred_at", "number", "trigger", "config_version", "expires_at"]),
         (
@@ -151,6 +161,7 @@ fn a_head_without_its_optional_fields_is_read() {
         ),
         ("outcome", &["delivery", "status", "at", "expires_at"]),
         ("test-call", &["task", "answer_by"]),
+        ("parked", &["task", "body"]),
     ];
     for ((name, mut head), (_, fields)) in heads().into_iter().zip(required) {
         head.as_object_mut().unwrap().retain(|field, _| fields.contains(&field.as_str()));

@@ -4,5 +4,6 @@ mod attempts;
 mod blocked;
 mod ends;
 mod pacing;
+mod parked;
 mod receiver;
 mod world;

@@ -235,6 +235,14 @@ impl Store {
         event(&self.client().await?, tenant, id, None).await
     }
 
+    /// One event of a tenant, by the day that it was accepted on.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn event_of_day(&self, tenant: TenantId, id: &EventId, day: Day) -> Result<Option<EventRow>, StoreError> {
+        event(&self.client().await?, tenant, id, Some(day)).await
+    }
+
     /// What was decided about an event of a tenant.
     ///
     /// # Errors
