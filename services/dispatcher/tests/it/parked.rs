@@ -56,7 +56,7 @@ async fn a_large_body_is_rendered_again_for_its_retry_once_its_event_is_on_recor
     let receiver = Receiver::start(|_| Reply::Status(500)).await;
     let schedule = Some(vec![1, 1]);
     let endpoint = world.endpoint(&receiver.url(), |draft| draft.document.retry_schedule_seconds = schedule).await;
-    world.store.maintain_partitions(UnixMillis::now().day(), 3).await.unwrap();
+    world.store.create_partitions(UnixMillis::now().day()).await.unwrap();
     world.dispatch().await;
     let task = world.task(&endpoint);
     let event = event(&task);
