@@ -234,19 +234,8 @@ impl Dispatcher {
     }
 
     /// Sends a delivery to the ladder until shortly before its slot.
-    async fn hold(&self, lane: Lane, task: &DeliveryTask, body: &Bytes, hold: Hold) -> Result<(), Unsettled> {
+    async fn hold(&self, lane: Lane, task: &DeliveryTask, body: &Body, hold: Hold) -> Result<(), Unsettled> {
         let Hold { held, slot_in, park_for, reason, interval } = hold;
-    #[expect(clippy::too_many_arguments, reason = "what the gate said, taken apart")]
-    async fn hold(
-        &self,
-        lane: Lane,
-        task: &DeliveryTask,
-        body: &Body,
-        held: Option<(UnixMillis, HeldReason)>,
-        slot_in: Duration,
-        park_for: Duration,
-        reason: HeldReason,
-    ) -> Result<(), Unsettled> {
         let now = UnixMillis::now();
         let rung = rung_before(park_for.min(HOLD_MAX));
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -263,26 +252,18 @@ impl Dispatcher {
             ..task.clone()
         };
         self.metrics.held(reason);
-        self.park(lane, &parked, body.clone(), rung).await
-        self.park(lane, &parked, body, park_for.min(HOLD_MAX)).await
+        self.park(lane, &parked, body, rung).await
     }
 
     /// Sends a delivery to the ladder because its endpoint or its body cannot be had yet. That costs no attempt.
     async fn come_back(&self, lane: Lane, task: DeliveryTask, body: Body, after: Duration) -> Result<(), Unsettled> {
         self.metrics.held_for_configuration.increment(1);
         let task = DeliveryTask { moves: task.moves.saturating_add(1), ..task };
-        self.park(lane, &task, body, rung_before(after)).await
+        self.park(lane, &task, &body, rung_before(after)).await
     }
 
-    async fn park(&self, lane: Lane, task: &DeliveryTask, body: Bytes, rung: Rung) -> Result<(), Unsettled> {
-        let member = encode(task, body)?;
-        self.park(lane, &DeliveryTask { moves: task.moves.saturating_add(1), ..task }, &body, after).await
-    }
-
-    async fn park(&self, lane: Lane, task: &DeliveryTask, body: &Body, park_for: Duration) -> Result<(), Unsettled> {
+    async fn park(&self, lane: Lane, task: &DeliveryTask, body: &Body, rung: Rung) -> Result<(), Unsettled> {
         let member = body.to_ladder(task)?;
-        // The next lower rung, so that it surfaces before its slot; there is none below the lowest.
-        let rung = ladder::rung_at_most(park_for).unwrap_or_else(|| ladder::rung_at_least(Duration::ZERO));
         Ok(self.onward.publish(Place::Rung { rung, lane }, member).await?)
     }
 
