@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use postrider_model::delivery::{BodyKind, DeliveryStatus};
-use postrider_model::event::EventType;
-use postrider_model::ids::{EndpointId, EventId, Generation};
+use postrider_model::ids::{EndpointId, EventId, Generation, ReplayId};
+use postrider_model::subscription::TypePattern;
 use postrider_runtime::problem::Problem;
 use postrider_store::config::{SaidThen, Scope};
 use postrider_store::log::{AttemptRow, DeliveryFilter, DeliveryRow};
@@ -17,7 +17,7 @@ use crate::Api;
 use crate::auth::Caller;
 use crate::errors::{no_such, store_problem};
 use crate::page::{List, page_request};
-use crate::request::Params;
+use crate::request::{Params, gather};
 use crate::test_call::TestBody;
 use crate::time::{millis, shown, shown_if};
 
@@ -190,17 +190,21 @@ impl From<AttemptRow> for Attempt {
 }
 
 fn filter_of(params: &Params) -> Result<DeliveryFilter, Problem> {
-    let (from, to) = params.range()?;
-    Ok(DeliveryFilter {
-        endpoint: params.parse::<EndpointId>("endpoint_id")?,
-        event: params.parse::<EventId>("event_id")?,
-        status: params.parse::<DeliveryStatus>("status")?,
-        status_code: params.parse::<u16>("status_code")?,
-        event_type: params.parse::<EventType>("type")?,
+    let mut wrong = Vec::new();
+    let (from, to) = gather(params.range(), &mut wrong).unwrap_or_default();
+    let filter = DeliveryFilter {
+        endpoint: gather(params.parse::<EndpointId>("endpoint_id"), &mut wrong).flatten(),
+        event: gather(params.parse::<EventId>("event_id"), &mut wrong).flatten(),
+        status: gather(params.parse::<DeliveryStatus>("status"), &mut wrong).flatten(),
+        status_code: gather(params.parse::<u16>("status_code"), &mut wrong).flatten(),
+        event_type: gather(params.parse::<TypePattern>("type"), &mut wrong).flatten(),
+        replay: gather(params.parse::<ReplayId>("replay_id"), &mut wrong).flatten(),
+        failed_attempts: gather(params.parse::<bool>("failed_attempts"), &mut wrong).flatten(),
         from,
         to,
-        test: params.parse::<bool>("test")?,
-    })
+        test: gather(params.parse::<bool>("test"), &mut wrong).flatten(),
+    };
+    if wrong.is_empty() { Ok(filter) } else { Err(Problem::unprocessable(wrong)) }
 }
 
 /// List deliveries
@@ -210,7 +214,10 @@ fn filter_of(params: &Params) -> Result<DeliveryFilter, Problem> {
     params(("tenant" = Option<String>, Query, description = "with an operator key: whose; absent: everybody's"),
         ("endpoint_id" = Option<String>, Query), ("event_id" = Option<String>, Query),
         ("status" = Option<String>, Query, description = "pending, delivered, failed, cancelled or discarded"),
-        ("status_code" = Option<u16>, Query, description = "of the last attempt"), ("type" = Option<String>, Query),
+        ("status_code" = Option<u16>, Query, description = "of the last attempt"),
+        ("type" = Option<String>, Query, description = "a type, or a pattern such as `email.*`"),
+        ("replay_id" = Option<String>, Query, description = "made by this replay"),
+        ("failed_attempts" = Option<bool>, Query, description = "true: with at least one failed attempt; false: without"),
         ("from" = Option<String>, Query, description = "made at or after this"), ("to" = Option<String>, Query, description = "made before this"),
         ("test" = Option<bool>, Query), ("limit" = Option<u32>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = List<Delivery>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -219,7 +226,20 @@ pub(crate) async fn list(
     caller: Caller,
     params: Params,
 ) -> Result<Json<List<Delivery>>, Problem> {
-    let names = ["endpoint_id", "event_id", "status", "status_code", "type", "from", "to", "test", "limit", "cursor"];
+    let names = [
+        "endpoint_id",
+        "event_id",
+        "status",
+        "status_code",
+        "type",
+        "replay_id",
+        "failed_attempts",
+        "from",
+        "to",
+        "test",
+        "limit",
+        "cursor",
+    ];
     let params = params.only(&names, None)?;
     let visible = caller.visible(Scope::Read)?;
     let (filter, page) = (filter_of(&params)?, page_request(&params)?);

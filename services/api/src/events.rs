@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use postrider_model::event::{EventType, is_attribute_name};
+use postrider_model::event::is_attribute_name;
 use postrider_model::ids::EventId;
+use postrider_model::subscription::TypePattern;
 use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use postrider_store::log::{EventFilter, EventSummary};
@@ -19,7 +20,7 @@ use crate::auth::Caller;
 use crate::deliveries::Delivery;
 use crate::errors::{no_such, store_problem};
 use crate::page::{List, page_request};
-use crate::request::{Params, query_error};
+use crate::request::{Params, gather, query_error};
 use crate::time::shown;
 
 const ATTRIBUTES: &str = "attributes.";
@@ -77,16 +78,21 @@ impl From<EventSummary> for Event {
 }
 
 fn filter_of(params: &Params) -> Result<EventFilter, Problem> {
-    let (from, to) = params.range()?;
+    let mut wrong = Vec::new();
+    let (from, to) = gather(params.range(), &mut wrong).unwrap_or_default();
+    let event_type = gather(params.parse::<TypePattern>("type"), &mut wrong).flatten();
     let mut attributes = BTreeMap::new();
     for (name, value) in params.prefixed(ATTRIBUTES) {
         if !is_attribute_name(name) || value.contains('\0') {
-            let parameter = format!("{ATTRIBUTES}{name}");
-            return Err(Problem::unprocessable(vec![query_error(&parameter, "not an attribute's name and value")]));
+            wrong.push(query_error(&format!("{ATTRIBUTES}{name}"), "not an attribute's name and value"));
         }
         attributes.insert(name.to_owned(), value.to_owned());
     }
-    Ok(EventFilter { event_type: params.parse::<EventType>("type")?, from, to, attributes })
+    if wrong.is_empty() {
+        Ok(EventFilter { event_type, from, to, attributes })
+    } else {
+        Err(Problem::unprocessable(wrong))
+    }
 }
 
 /// List events
@@ -94,7 +100,7 @@ fn filter_of(params: &Params) -> Result<EventFilter, Problem> {
 /// Newest first. `attributes.<name>=<value>` asks for events with that attribute.
 #[utoipa::path(get, operation_id = "list_events", path = "/v1/events", tag = "events",
     params(("tenant" = Option<String>, Query, description = "with an operator key: whose; absent: everybody's"),
-        ("type" = Option<String>, Query), ("from" = Option<String>, Query, description = "accepted at or after this"),
+        ("type" = Option<String>, Query, description = "a type, or a pattern such as `email.*`"), ("from" = Option<String>, Query, description = "accepted at or after this"),
         ("to" = Option<String>, Query, description = "accepted before this"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query)),
     responses((status = 200, body = List<Event>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]

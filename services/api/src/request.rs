@@ -150,6 +150,11 @@ impl Params {
     }
 }
 
+/// What was read, or `None` with its mistakes added to `wrong`: an answer names every wrong parameter.
+pub(crate) fn gather<T>(read: Result<T, Problem>, wrong: &mut Vec<FieldError>) -> Option<T> {
+    read.map_err(|problem| wrong.extend(problem.errors)).ok()
+}
+
 /// A mistake in a query parameter; its pointer is the parameter's name.
 pub(crate) fn query_error(name: &str, detail: impl Into<String>) -> FieldError {
     FieldError::new(name, detail.into())

@@ -134,3 +134,9 @@ pub const DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX: u64 = 64 * 1024 * 1024;
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Most bytes of a bundle; a larger member travels alone.
 pub const BUNDLE_BYTES_MAX: usize = 32 * 1024;
+/// How long the result of a dashboard form can be read again: a secret, a test's answer, what was wrong with the form.
+pub const FORM_RESULT_KEPT: Duration = Duration::from_secs(15 * 60);
+/// Most results of dashboard forms that are kept for a session.
+pub const FORM_RESULTS_MAX: u32 = 50;
+/// Most bytes of a dashboard form's result that is kept.
+pub const FORM_RESULT_BYTES_MAX: usize = 1024 * 1024;

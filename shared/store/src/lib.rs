@@ -24,6 +24,7 @@ pub mod crypto;
 pub mod endpoint;
 mod error;
 pub mod feed;
+pub mod forms;
 pub mod idempotency;
 pub mod intervention;
 pub mod log;

@@ -97,6 +97,7 @@ pub(super) const HARMLESS: &[&str] = &[
     "group",
     "status",
     "status_code",
+    "failed_attempts",
     "from",
     "to",
     "test",

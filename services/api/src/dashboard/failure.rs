@@ -36,7 +36,7 @@ impl IntoResponse for Failure {
                     &problem.title,
                     html! {
                         h1 { (heading(&problem)) }
-                        p { (problem.detail) }
+                        p { (sentence(&problem.detail)) }
                         @if problem.errors.len() > 1 {
                             ul { @for error in &problem.errors { li { code { (error.pointer) } " " (error.detail) } } }
                         }
@@ -53,13 +53,21 @@ impl IntoResponse for Failure {
     }
 }
 
+/// An error's detail as a sentence.
+fn sentence(detail: &str) -> String {
+    let mut letters = detail.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let end = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}
+
 /// What went wrong, in a few words.
 fn heading(problem: &Problem) -> &str {
     match problem.status {
         403 => "That is not allowed",
         404 => "There is nothing here",
-        409 => "That does not fit what is there",
-        412 => "Somebody else was faster",
+        409 => "That is not possible now",
+        412 => "This changed since you opened it",
         429 => "Too fast",
         503 => "Postrider cannot answer right now",
         500.. => "Something broke on our side",

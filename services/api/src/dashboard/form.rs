@@ -1,4 +1,4 @@
-//! What a form sent, and the proof that it was one of ours.
+//! The fields that a form sent, and whether it came from a page of this server.
 
 use std::sync::Arc;
 
@@ -6,12 +6,11 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Uri};
 use bytes::Bytes;
 use postrider_runtime::problem::Problem;
-use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
 use super::Dashboard;
 use super::failure::Failure;
-use super::session;
+use super::once::RESULT;
 use crate::request::Params;
 
 /// The hidden field that every form carries.
@@ -57,10 +56,21 @@ impl Fields {
         Params::of(self.0.iter().filter(wanted).map(|(name, value)| (name.clone(), value.trim().to_owned())))
     }
 
+    /// All fields but these, URL-encoded.
+    pub(super) fn without(&self, names: &[&str]) -> String {
+        let rest = self.0.iter().filter(|(name, value)| !names.contains(&name.as_str()) && !value.is_empty());
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish()
+    }
+
+    /// These fields with one set to something else (`None`: without it).
+    pub(super) fn with(&self, name: &str, value: Option<&str>) -> Self {
+        Self::read(self.query_with(name, value).as_bytes())
+    }
+
     /// The query string with one field set to something else (`None`: without it).
     pub(super) fn query_with(&self, name: &str, value: Option<&str>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(self.0.iter().filter(|(n, v)| n != name && n != "notice" && !v.is_empty()));
+        query.extend_pairs(self.0.iter().filter(|(n, v)| n != name && n != "notice" && n != RESULT && !v.is_empty()));
         if let Some(value) = value {
             query.append_pair(name, value);
         }
@@ -68,26 +78,17 @@ impl Fields {
     }
 }
 
-/// A form that was posted by the visitor from one of our pages.
+/// The fields of a form. [`once`](super::once) has checked that it is from a page of the visitor's session.
 pub(super) struct Form(pub(super) Fields);
 
 impl FromRequest<Arc<Dashboard>> for Form {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &Arc<Dashboard>) -> Result<Self, Failure> {
-        let token = session::token(request.headers());
         let body = Bytes::from_request(request, state)
             .await
             .map_err(|_| Problem::payload_too_large("a form has at most 256 KiB"))?;
-        let fields = Fields::read(&body);
-        let expected = token.map(|token| session::csrf(&token)).unwrap_or_default();
-        let proven = !expected.is_empty() && bool::from(expected.as_bytes().ct_eq(fields.get(CSRF_FIELD).as_bytes()));
-        if !proven {
-            return Err(
-                Problem::forbidden("this form is not from a page of your session: go back, reload, try again").into()
-            );
-        }
-        Ok(Self(fields))
+        Ok(Self(Fields::read(&body)))
     }
 }
 

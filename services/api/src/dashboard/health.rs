@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::layout::Section;
 use super::page::Page;
 use super::parts::{empty, time};
-use super::webhooks::names;
+use super::webhooks::Offered;
 use super::words::{count, duration, percent};
 use crate::request::Params;
 use crate::stats::{self, Figures, Interval, Stats};
@@ -55,15 +55,12 @@ async fn show(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Mar
     } else {
         stats::of_endpoint(state, page.caller, params, Path(endpoint.clone())).await?.0
     };
-    let names = names(api, &page).await?;
-    let mut endpoints: Vec<_> = names.iter().collect();
-    endpoints.sort_by(|a, b| a.1.cmp(b.1));
+    let offered = Offered::load(api, &page, &endpoint).await?;
     Ok(page.show(Section::Health, "Health", html! {
         h1 { "Health" }
         form.filter-bar method="get" action=(page.path()) role="search" aria-label="Health" {
             div { label for="q-endpoint" { "Webhook" } select #q-endpoint name="endpoint_id" {
-                option value="" { "all together" }
-                @for (id, name) in endpoints { option value=(id) selected[endpoint == *id] { (name) } }
+                (offered.options(&endpoint, "All webhooks"))
             } }
             div { label for="q-range" { "Time" } select #q-range name="range" {
                 @for (value, label, ..) in RANGES { option value=(value) selected[value == chosen] { (label) } }
@@ -90,11 +87,15 @@ pub(super) fn tiles(total: &Figures) -> Markup {
             format!("{} of {} attempts", count(total.successes), count(total.attempts)),
         ),
         (
-            "Within 5 s",
+            "First attempt within 5 s",
             percent(total.promise.within_5s),
-            format!("of {} first attempts", count(total.promise.first_attempts)),
+            format!("of {}, whatever its result", count(total.promise.first_attempts)),
         ),
-        ("Within 30 s", percent(total.promise.within_30s), "the promise: 99.9\u{a0}%".to_owned()),
+        (
+            "First attempt within 30 s",
+            percent(total.promise.within_30s),
+            format!("of {}, whatever its result", count(total.promise.first_attempts)),
+        ),
         ("Median answer", latency(|ms| ms.p50), format!("95\u{a0}% within {}", latency(|ms| ms.p95))),
         ("Retries", percent(total.retry_rate), format!("{} attempts", count(total.retries))),
     ];
@@ -181,7 +182,7 @@ fn charts(found: &Stats) -> Markup {
         },
         Chart {
             id: "promise",
-            title: "Later than promised",
+            title: "Late first attempts",
             unit: "share of first attempts, %",
             kind: Kind::Lines,
             times: &times,

@@ -126,7 +126,10 @@ pub(super) fn full(
     )
 }
 
-/// The hidden field that proves a form to be from the visitor's own page.
+/// The hidden fields of every form: the proof that it is from a page of this session, and the one-time token of that page.
 pub(super) fn csrf(visitor: &Visitor) -> Markup {
-    html! { input type="hidden" name=(CSRF_FIELD) value=(visitor.csrf); }
+    html! {
+        input type="hidden" name=(CSRF_FIELD) value=(visitor.csrf);
+        input type="hidden" name="once" value=(visitor.once);
+    }
 }

@@ -1,7 +1,7 @@
 //! The dashboard: what a customer and an operator see of Postrider in a browser, under `/dashboard`.
 //!
 //! # What it owns
-//! Pages, and how a visitor is recognised: [`session`] (sign-in, cookie, CSRF), [`assets`] (the style sheet and scripts),
+//! Pages, and how a visitor is recognised: [`session`] (sign-in, cookie, CSRF), [`once`] (forms act once), [`assets`] (the style sheet and scripts),
 //! [`layout`] (what every page has), [`parts`] and [`chart`] (what many have), and a module a subject: [`webhooks`],
 //! [`deliveries`], [`events`], [`replays`], [`health`] for a tenant, [`operator`] for the operator. Customers know an endpoint
 //! as "a webhook", so that is what pages call it.
@@ -16,7 +16,7 @@
 //!   says. Another tenant's pages are 404s.
 //!
 //! # What it does not
-//! It keeps nothing but sessions, sends nothing to endpoints, and makes no HTTP request, to itself neither.
+//! It keeps nothing but sessions and the results of forms, sends nothing to endpoints, and makes no HTTP request, to itself neither.
 //!
 //! [`Caller`]: crate::auth::Caller
 
@@ -28,6 +28,7 @@ mod failure;
 mod form;
 mod health;
 mod layout;
+mod once;
 mod operator;
 mod page;
 mod parts;
@@ -84,6 +85,7 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
         .merge(operator::routes())
         .route("/dashboard/{tenant}", get(nothing_there))
         .route("/dashboard/{tenant}/{*path}", get(nothing_there))
+        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), once::act_once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .layer(middleware::from_fn(secured))
         .with_state(dashboard);

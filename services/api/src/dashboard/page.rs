@@ -15,6 +15,7 @@ use super::Dashboard;
 use super::failure::Failure;
 use super::form::Fields;
 use super::layout::{self, Section};
+use super::once::{Noticed, Restored};
 use super::session::Visitor;
 use crate::Api;
 use crate::auth::Caller;
@@ -30,6 +31,12 @@ pub(super) struct Page {
     pub(super) profile: Arc<Profile>,
     /// Of the address.
     pub(super) query: Fields,
+    /// Whether only the parts that refresh are asked for, by `live.js`.
+    pub(super) live: bool,
+    /// What was typed into the page's form before the session ended.
+    pub(super) restored: Option<Fields>,
+    /// Whether the notice that the address names is of a form that this visitor sent.
+    noticed: bool,
     uri: Uri,
 }
 
@@ -48,7 +55,11 @@ impl FromRequestParts<Arc<Dashboard>> for Page {
         caller.may(Scope::Read, named)?;
         let tenant = dashboard.api.tenant(named).await?;
         let profile = Arc::clone(dashboard.api.profile(&tenant.draft.profile)?);
-        Ok(Self { visitor, caller, tenant, profile, query: Fields::of(&parts.uri), uri: parts.uri.clone() })
+        let restored = parts.extensions.get::<Restored>().map(|restored| restored.0.clone());
+        let live = parts.headers.contains_key("x-postrider-live");
+        let noticed = parts.extensions.get::<Noticed>().is_some();
+        let (query, uri) = (Fields::of(&parts.uri), parts.uri.clone());
+        Ok(Self { visitor, caller, tenant, profile, query, live, restored, noticed, uri })
     }
 }
 
@@ -80,7 +91,17 @@ impl Page {
 
     /// The whole page.
     pub(super) fn show(&self, section: Section, title: &str, content: Markup) -> Markup {
-        layout::full(&self.visitor, Some(&self.tenant), section, title, self.query.get("notice"), content)
+        let notice = notice(&self.query, self.restored.is_some(), self.noticed);
+        layout::full(&self.visitor, Some(&self.tenant), section, title, notice, content)
+    }
+}
+
+/// The notice of a page. One that an address names is shown to the visitor whose form it is about, and to nobody else.
+pub(super) fn notice(query: &Fields, restored: bool, noticed: bool) -> &str {
+    match (restored, noticed) {
+        (true, _) => "restored",
+        (false, true) => query.get("notice"),
+        (false, false) => "",
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn time_if(at: Option<&String>) -> Markup {
 pub(super) fn badge(status: &str) -> Markup {
     let kind = match status {
         "delivered" | "active" | "finished" | "success" | "closed" => "good",
-        "failed" | "disabled" | "open" => "bad",
+        "failed" | "failing" | "disabled" | "open" => "bad",
         "pending" | "running" | "half_open" => "busy",
         "paused" => "warn",
         _ => "quiet",
@@ -59,20 +59,54 @@ pub(super) fn pager(page: &Page, next_cursor: Option<&String>) -> Markup {
     } }
 }
 
-/// What is wrong with a form, on top of it, with links to the fields.
+/// What is wrong with a form, above it, with links to the fields. The browser puts the focus here.
 pub(super) fn summary(problem: Option<&Problem>) -> Markup {
     html! { @if let Some(problem) = problem {
-        div.problem role="alert" tabindex="-1" #problem {
+        div.problem role="alert" tabindex="-1" #problem autofocus {
             @if problem.errors.is_empty() {
-                p { strong { "It was not saved: " } (problem.detail) }
+                p { strong { "Error: " } (problem.detail) }
             } @else {
-                p { strong { "It was not saved. " } "Please mend:" }
+                p { strong { "Fix the following:" } }
                 ul { @for error in &problem.errors {
-                    li { a href={ "#f-" (anchor(&error.pointer)) } { (field_name(&error.pointer)) } ": " (error.detail) }
+                    li { @if anchor(&error.pointer).is_empty() { (error.detail) } @else {
+                        a href={ "#f-" (anchor(&error.pointer)) } { (field_name(&error.pointer)) } ": " (error.detail)
+                    } }
                 } }
             }
         }
     } }
+}
+
+/// The title of a page with a form: it begins with "Error" while something is wrong.
+pub(super) fn titled(title: &str, problem: Option<&Problem>) -> String {
+    if problem.is_some() { format!("Error: {title}") } else { title.to_owned() }
+}
+
+/// What [`ask`] asks about.
+pub(super) struct Question<'a> {
+    /// Such as "Delete Billing?"
+    pub(super) title: &'a str,
+    /// What is lost.
+    pub(super) lost: Markup,
+    /// Where the form goes.
+    pub(super) action: &'a str,
+    /// What the button that does it says.
+    pub(super) button: &'a str,
+    /// The page to go back to instead.
+    pub(super) back: &'a str,
+}
+
+/// Asks before something is lost. `hidden`: the form's hidden fields.
+pub(super) fn ask(question: &Question<'_>, hidden: &Markup) -> Markup {
+    html! {
+        h1.long { (question.title) }
+        (question.lost)
+        form.buttons method="post" action=(question.action) {
+            (hidden)
+            button.danger type="submit" { (question.button) }
+            a.button href=(question.back) { "Back" }
+        }
+    }
 }
 
 /// The top member that a pointer names.
@@ -88,8 +122,7 @@ fn anchor(pointer: &str) -> String {
 }
 
 fn field_name(pointer: &str) -> String {
-    let name = anchor(pointer);
-    if name.is_empty() { "The whole".to_owned() } else { super::words::attribute(&name) }
+    super::words::attribute(&anchor(pointer))
 }
 
 /// The mistakes of one field, each with the place in it that it was made at.
@@ -249,7 +282,13 @@ pub(super) fn local(text: &str) -> &str {
 pub(super) fn with_utc(query: &Fields, names: &[&str]) -> crate::request::Params {
     let one = |name: &&str| {
         let value = query.get(name);
-        ((*name).to_owned(), if matches!(*name, "from" | "to") { utc(value) } else { value.to_owned() })
+        let value = match *name {
+            "from" | "to" => utc(value),
+            // A prefix with its dot means everything below it.
+            "type" if value.ends_with('.') => format!("{value}*"),
+            _ => value.to_owned(),
+        };
+        ((*name).to_owned(), value)
     };
     crate::request::Params::of(names.iter().map(one))
 }

@@ -1,26 +1,30 @@
-//! Replays: what to send again, counted before it can be sent; how far each has come.
+//! Replays: which events to send again, counted before they can be sent; how far each replay has come.
+//!
+//! The button that starts a replay belongs to the form, so it sends what the form shows. It carries a fingerprint of what was
+//! counted: a form that was changed since is counted again instead.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use maud::{Markup, html};
-use postrider_model::ids::EventId;
 use postrider_model::time::UnixMillis;
 use postrider_runtime::problem::{Problem, read_json};
 use postrider_store::replay::Steer;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::Dashboard;
 use super::failure::Failure;
-use super::form::{Fields, Form};
+use super::form::{CSRF_FIELD, Fields, Form};
 use super::layout::Section;
 use super::page::{Page, about_fields};
-use super::parts::{action, badge, empty, field, local, mistakes, pager, summary, time, time_if, utc};
-use super::webhooks::names;
+use super::parts::{
+    Question, action, ask, badge, empty, field, local, mistakes, pager, summary, time, time_if, titled, utc,
+};
+use super::webhooks::{Named, Names, Offered, names, refuse_readers};
 use super::words::{attribute, count};
 use crate::page::List;
 use crate::replays::handlers;
@@ -30,12 +34,18 @@ use crate::request::Params;
 /// Most events that one form replays one by one.
 const CHOSEN_MAX: usize = 50;
 
+/// Ranges that a button sets: value, milliseconds, label.
+const PRESETS: [(&str, i64, &str); 3] =
+    [("1h", 3_600_000, "Last hour"), ("24h", 86_400_000, "Last 24 hours"), ("7d", 604_800_000, "Last 7 days")];
+
 pub(super) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
-        .route("/dashboard/{tenant}/replays", get(list).post(start))
-        .route("/dashboard/{tenant}/replays/new", get(plan))
+        .route("/dashboard/{tenant}/replays", get(list))
+        .route("/dashboard/{tenant}/replays/new", get(plan).post(start))
         .route("/dashboard/{tenant}/replays/{id}", get(show))
-        .route("/dashboard/{tenant}/replays/{id}/{steer}", post(steer))
+        .route("/dashboard/{tenant}/replays/{id}/pause", get(show).post(pause))
+        .route("/dashboard/{tenant}/replays/{id}/resume", get(show).post(resume))
+        .route("/dashboard/{tenant}/replays/{id}/cancel", get(ask_cancel).post(cancel))
 }
 
 /// `GET …/replays`
@@ -43,7 +53,7 @@ async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Mar
     let api = &dashboard.api;
     let params = page.query.params(&["limit", "cursor"]);
     let listed: List<Replay> = handlers::list(State(Arc::clone(api)), page.caller, params).await?.0;
-    let names = names(api, &page).await?;
+    let names = names(api, &page, listed.data.iter().filter_map(|replay| replay.endpoint_id.as_deref())).await?;
     Ok(page.show(Section::Replays, "Replays", html! {
         div.heading { h1 { "Replays" } @if page.can_manage() { a.button.primary href=(page.to("/replays/new")) { "Replay events" } } }
         @if listed.data.is_empty() {
@@ -69,7 +79,7 @@ async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Mar
 }
 
 /// What a replay is about, in a line.
-fn selection(replay: &Replay, names: &HashMap<String, String>) -> String {
+fn selection(replay: &Replay, names: &Names) -> String {
     let mut parts = Vec::new();
     match &replay.event_id {
         Some(event) => parts.push(format!("event {event}")),
@@ -80,7 +90,7 @@ fn selection(replay: &Replay, names: &HashMap<String, String>) -> String {
         parts.push("only what failed".to_owned());
     }
     if let Some(endpoint) = &replay.endpoint_id {
-        parts.push(format!("to {}", names.get(endpoint).unwrap_or(endpoint)));
+        parts.push(format!("to {}", names.get(endpoint).map_or(endpoint.clone(), Named::shown)));
     }
     parts.extend(replay.attributes.iter().map(|(name, value)| format!("{} {value}", attribute(name).to_lowercase())));
     parts.join(", ")
@@ -88,53 +98,72 @@ fn selection(replay: &Replay, names: &HashMap<String, String>) -> String {
 
 /// `GET …/replays/new`: with `count`, what it would do is counted, and the button to do it is there.
 async fn plan(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Response, Failure> {
-    let chosen = page.query.all("event_id");
-    let asked = page.query.ticked("count") || !chosen.is_empty();
-    let counted = if asked { Some(count_all(&dashboard, &page, &page.query).await) } else { None };
-    let (preview, problem) = match counted {
-        None => (None, None),
-        Some(Ok(preview)) => (Some(preview), None),
-        Some(Err(problem)) => (None, Some(about_fields(problem)?)),
-    };
-    let status = problem.as_ref().map_or(axum::http::StatusCode::OK, Problem::status_code);
-    let shown = planned(&dashboard, &page, &page.query, preview.as_ref(), problem.as_ref()).await?;
-    Ok((status, shown).into_response())
+    let query = page.restored.as_ref().unwrap_or(&page.query);
+    if let Some(preset) = query.given("preset") {
+        let ms = PRESETS.iter().find(|(name, ..)| *name == preset).map_or(0, |(_, ms, _)| *ms);
+        let from = UnixMillis(UnixMillis::now().0 - ms).to_rfc3339_seconds();
+        let rest = query.with("preset", None).with("count", None).with("to", None);
+        let to = page.to(format!("/replays/new?{}", rest.query_with("from", Some(local(&from)))));
+        return Ok(Redirect::to(&to).into_response());
+    }
+    if !query.ticked("count") && query.all("event_id").is_empty() {
+        return Ok(planned(&dashboard, &page, query, None, None).await?.into_response());
+    }
+    count_and_show(&dashboard, &page, query, html! {}).await
+}
+
+/// Counts what the form would do and shows it, with `first` above it.
+async fn count_and_show(
+    dashboard: &Dashboard,
+    page: &Page,
+    query: &Fields,
+    first: Markup,
+) -> Result<Response, Failure> {
+    match count_all(dashboard, page, query).await {
+        Ok(preview) => {
+            let counted = html! { (first) (counted(page, query, &preview)) };
+            Ok(planned(dashboard, page, query, Some(counted), None).await?.into_response())
+        }
+        Err(problem) => {
+            let problem = about_fields(problem)?;
+            let again = planned(dashboard, page, query, None, Some(&problem)).await?;
+            Ok((problem.status_code(), again).into_response())
+        }
+    }
 }
 
 async fn planned(
     dashboard: &Dashboard,
     page: &Page,
     query: &Fields,
-    preview: Option<&ReplayPreview>,
+    counted: Option<Markup>,
     problem: Option<&Problem>,
 ) -> Result<Markup, Failure> {
-    let names = names(&dashboard.api, page).await?;
-    Ok(page.show(Section::Replays, "Replay events", html! {
+    let offered = Offered::load(&dashboard.api, page, query.get("endpoint_id")).await?;
+    Ok(page.show(Section::Replays, &titled("Replay events", problem), html! {
         h1 { "Replay events" }
         p { "Each event is delivered again as a new delivery with the same " code { "webhook-id" } ", so that a receiver that dedupes is not confused. Replays give way to live events." }
         (summary(problem))
-        (plan_form(page, query, &names, problem))
-        @if let Some(preview) = preview { (counted(page, query, preview)) }
+        (plan_form(page, query, &offered, problem))
+        @if let Some(counted) = counted { (counted) }
     }))
 }
 
-fn plan_form(page: &Page, query: &Fields, names: &HashMap<String, String>, problem: Option<&Problem>) -> Markup {
+fn plan_form(page: &Page, query: &Fields, offered: &Offered, problem: Option<&Problem>) -> Markup {
     let wrong = |pointer: &str| mistakes(problem, pointer);
-    let mut endpoints: Vec<_> = names.iter().collect();
-    endpoints.sort_by(|a, b| a.1.cmp(b.1));
     let chosen = query.all("event_id");
-    let ranges = [(3_600_000, "Last hour"), (86_400_000, "Last 24 hours"), (604_800_000, "Last 7 days")];
     html! {
-        form.stack method="get" action=(page.to("/replays/new")) {
-            input type="hidden" name="count" value="yes";
+        form.stack #plan method="get" action=(page.to("/replays/new#counted")) {
+            // The return key takes the first button of a form.
+            button.unseen type="submit" name="count" value="yes" tabindex="-1" aria-hidden="true" { "Count" }
             @if !chosen.is_empty() {
                 fieldset #f-event_id tabindex="-1" { legend { "Chosen events" }
                     @for id in &chosen { label.check { input type="checkbox" name="event_id" value=(id) checked; " " code { (id) } } }
                 }
             } @else {
                 fieldset { legend { "Accepted between" }
-                    p.presets { @for (ms, name) in ranges {
-                        a href={ (page.to("/replays/new")) "?" (query.query_with("from", Some(&UnixMillis(UnixMillis::now().0 - ms).to_rfc3339_seconds()[..16]))) } { (name) }
+                    p.presets { @for (value, _, label) in PRESETS {
+                        button.quiet type="submit" name="preset" value=(value) { (label) }
                     } }
                     div.pair {
                         (field("from", "From (UTC)", html! {}, &wrong("/from"), |described, invalid| html! {
@@ -157,10 +186,9 @@ fn plan_form(page: &Page, query: &Fields, names: &HashMap<String, String>, probl
                     }
                 }
             }
-            (field("endpoint_id", "To", html! {}, &wrong("/endpoint_id"), |_, invalid| html! {
+            (field("endpoint_id", "Webhook", html! {}, &wrong("/endpoint_id"), |_, invalid| html! {
                 select #f-endpoint_id name="endpoint_id" aria-invalid=[invalid] {
-                    option value="" { "all webhooks that are concerned" }
-                    @for (id, name) in endpoints { option value=(id) selected[query.get("endpoint_id") == id] { (name) } }
+                    (offered.options(query.get("endpoint_id"), "all matching webhooks"))
                 }
             }))
             (field("mode", "Who gets them", html! {}, &wrong("/mode"), |_, invalid| html! {
@@ -170,7 +198,7 @@ fn plan_form(page: &Page, query: &Fields, names: &HashMap<String, String>, probl
                 }
             }))
             label.check { input type="checkbox" name="only_failed" value="yes" checked[query.ticked("only_failed")]; " Only where delivering failed" }
-            div.buttons { button type="submit" { "Count what it would do" } a.button.quiet href=(page.to("/replays")) { "Back" } }
+            div.buttons { button type="submit" name="count" value="yes" { "Count what it would do" } a.button.quiet href=(page.to("/replays")) { "Back" } }
         }
     }
 }
@@ -178,25 +206,34 @@ fn plan_form(page: &Page, query: &Fields, names: &HashMap<String, String>, probl
 /// What a dry run found, and the button for the real one.
 fn counted(page: &Page, query: &Fields, preview: &ReplayPreview) -> Markup {
     html! {
-        section.panel #counted aria-labelledby="counted-title" tabindex="-1" {
+        section.panel #counted aria-labelledby="counted-title" tabindex="-1" autofocus {
             h2 #counted-title { "It would make " (count(preview.deliveries)) (if preview.deliveries == 1 { " delivery" } else { " deliveries" }) }
             p { "of " (count(preview.events)) (if preview.events == 1 { " event" } else { " events" }) ". Nothing has been sent yet." }
-            form method="post" action=(page.to("/replays")) {
-                (page.csrf())
-                // Two clicks make one replay.
-                input type="hidden" name="once" value=(EventId::generate());
-                @for name in ["from", "to", "event_types", "endpoint_id", "mode", "only_failed"] { @if let Some(value) = query.given(name) {
-                    input type="hidden" name=(name) value=(value);
-                } }
-                @for name in page.profile.attributes.keys() { @let key = format!("attributes.{name}"); @if let Some(value) = query.given(&key) {
-                    input type="hidden" name=(key) value=(value);
-                } }
-                @for id in query.all("event_id") { input type="hidden" name="event_id" value=(id); }
-                @if preview.deliveries > 0 { button.primary type="submit" { "Replay now" } }
-                @else { p { "Nobody would get anything, so there is nothing to start." } }
-            }
+            @if preview.deliveries > 0 {
+                // A button of the form above. Its name and value keep the proof out of the address when the form is counted.
+                button.primary type="submit" form="plan" formmethod="post" name=(CSRF_FIELD) value=(page.visitor.csrf)
+                    formaction={ (page.to("/replays/new")) "?once=" (page.visitor.once) "&counted=" (fingerprint(page, query)) } { "Replay now" }
+            } @else { p { "No deliveries match, so there is nothing to start. Deliveries that still wait for a retry are not replayed." } }
         }
     }
+}
+
+/// What a form asks for, in a few characters.
+fn fingerprint(page: &Page, fields: &Fields) -> String {
+    let mut digest = Sha256::new();
+    let attributes = page.profile.attributes.keys().map(|name| format!("attributes.{name}"));
+    let names = ["from", "to", "event_types", "endpoint_id", "only_failed"].map(str::to_owned);
+    for name in names.into_iter().chain(attributes) {
+        let value = fields.get(&name);
+        // As the form shows it.
+        let value = if matches!(name.as_str(), "from" | "to") { local(value) } else { value };
+        digest.update(format!("{name}={value}\n"));
+    }
+    digest.update(if fields.get("mode") == "rematch" { "rematch" } else { "redeliver" });
+    for id in fields.all("event_id") {
+        digest.update(format!("\n{id}"));
+    }
+    hex::encode(&digest.finalize()[..8])
 }
 
 /// What a form asks for: one replay, or one for each chosen event.
@@ -231,6 +268,12 @@ fn requests(page: &Page, fields: &Fields) -> Result<Vec<CreateReplay>, Problem> 
         read_json(&serde_json::to_vec(body).map_err(|_| Problem::internal())?)
     };
     let chosen = fields.all("event_id");
+    if chosen.is_empty() && body.keys().all(|name| name == "mode") {
+        return Err(Problem::invalid_field(
+            "",
+            "Choose at least a date range, a webhook, an event type or an attribute.",
+        ));
+    }
     if chosen.len() > CHOSEN_MAX {
         return Err(Problem::invalid_field(
             "/event_id",
@@ -258,8 +301,13 @@ async fn count_all(dashboard: &Dashboard, page: &Page, fields: &Fields) -> Resul
     Ok(sum)
 }
 
-/// `POST …/replays`
+/// `POST …/replays/new`
 async fn start(State(dashboard): State<Arc<Dashboard>>, page: Page, Form(fields): Form) -> Result<Response, Failure> {
+    if page.query.get("counted") != fingerprint(&page, &fields) {
+        let changed =
+            html! { p.warning role="note" { "The form was changed after it was counted, so it was counted again." } };
+        return count_and_show(&dashboard, &page, &fields, changed).await;
+    }
     match start_all(&dashboard, &page, &fields).await {
         Ok(ids) => {
             let to = match ids.as_slice() {
@@ -277,7 +325,7 @@ async fn start(State(dashboard): State<Arc<Dashboard>>, page: Page, Form(fields)
 }
 
 async fn start_all(dashboard: &Dashboard, page: &Page, fields: &Fields) -> Result<Vec<String>, Problem> {
-    let once = fields.given("once").map(|once| once.chars().take(64).collect::<String>());
+    let once = page.query.given("once").map(|once| once.chars().take(64).collect::<String>());
     let mut ids = Vec::new();
     for (index, request) in requests(page, fields)?.iter().enumerate() {
         let key = once.as_ref().map(|once| format!("dashboard-{once}-{index}"));
@@ -294,7 +342,7 @@ async fn show(
 ) -> Result<Markup, Failure> {
     let api = &dashboard.api;
     let replay = handlers::read(State(Arc::clone(api)), page.caller, Params::default(), Path(id.clone())).await?.0;
-    let names = names(api, &page).await?;
+    let names = names(api, &page, replay.endpoint_id.as_deref()).await?;
     let at = page.to(format!("/replays/{id}"));
     let under_way = matches!(replay.status.as_str(), "running" | "paused");
     let percent = reached(&replay);
@@ -320,10 +368,10 @@ async fn show(
             @if page.can_manage() && replay.status != "cancelled" { div.buttons {
                 @if replay.status == "running" { (action(&page, &format!("{at}/pause"), "Pause", "")) }
                 @if replay.status == "paused" { (action(&page, &format!("{at}/resume"), "Resume", "primary")) }
-                (action(&page, &format!("{at}/cancel"), if under_way { "Cancel" } else { "Cancel what is pending" }, "danger"))
+                a.button.danger href={ (at) "/cancel" } { (if under_way { "Cancel" } else { "Cancel what is pending" }) }
             } }
         }
-        p { a href=(page.to("/deliveries")) { "See its deliveries in the history" } }
+        p { a href=(page.to(format!("/deliveries?replay_id={id}"))) { "See its deliveries" } }
     }))
 }
 
@@ -342,19 +390,48 @@ fn reached(replay: &Replay) -> u32 {
     (share.clamp(0.0, 0.99) * 100.0) as u32
 }
 
-/// `POST …/replays/{id}/{pause|resume|cancel}`
-async fn steer(
+type OneReplay = Path<(String, String)>;
+
+/// `POST …/replays/{id}/pause`
+async fn pause(dashboard: State<Arc<Dashboard>>, page: Page, Path((_, id)): OneReplay) -> Result<Redirect, Failure> {
+    steer(&dashboard, &page, &id, Steer::Pause, "paused").await
+}
+
+/// `POST …/replays/{id}/resume`
+async fn resume(dashboard: State<Arc<Dashboard>>, page: Page, Path((_, id)): OneReplay) -> Result<Redirect, Failure> {
+    steer(&dashboard, &page, &id, Steer::Resume, "resumed").await
+}
+
+/// `POST …/replays/{id}/cancel`
+async fn cancel(dashboard: State<Arc<Dashboard>>, page: Page, Path((_, id)): OneReplay) -> Result<Redirect, Failure> {
+    steer(&dashboard, &page, &id, Steer::Cancel, "replay-cancelled").await
+}
+
+async fn steer(dashboard: &Dashboard, page: &Page, id: &str, to: Steer, done: &str) -> Result<Redirect, Failure> {
+    let notice = match dashboard.api.steer(page.caller, Params::default(), id, to).await {
+        Ok(_) => done,
+        Err(problem) if problem.status == 409 => "replay-ended",
+        Err(problem) => return Err(problem.into()),
+    };
+    Ok(Redirect::to(&page.to(format!("/replays/{id}?notice={notice}"))))
+}
+
+/// `GET …/replays/{id}/cancel`
+async fn ask_cancel(
     State(dashboard): State<Arc<Dashboard>>,
     page: Page,
-    Path((_, id, to)): Path<(String, String, String)>,
-    _form: Form,
-) -> Result<Redirect, Failure> {
-    let (to, notice) = match to.as_str() {
-        "pause" => (Steer::Pause, "paused"),
-        "resume" => (Steer::Resume, "resumed"),
-        "cancel" => (Steer::Cancel, "replay-cancelled"),
-        _ => return Err(Problem::not_found("a replay can be paused, resumed and cancelled").into()),
+    Path((_, id)): OneReplay,
+) -> Result<Markup, Failure> {
+    refuse_readers(&page)?;
+    let api = &dashboard.api;
+    let replay = handlers::read(State(Arc::clone(api)), page.caller, Params::default(), Path(id.clone())).await?.0;
+    let names = names(api, &page, replay.endpoint_id.as_deref()).await?;
+    let lost = html! {
+        p.long { (selection(&replay, &names)) }
+        p { "It made " (count(replay.progress.deliveries)) " deliveries so far. No further ones are made, and those that are still pending are cancelled. A cancelled replay cannot be resumed." }
     };
-    let _ = dashboard.api.steer(page.caller, Params::default(), &id, to).await?;
-    Ok(Redirect::to(&page.to(format!("/replays/{id}?notice={notice}"))))
+    let (action, back) = (page.to(format!("/replays/{id}/cancel")), page.to(format!("/replays/{id}")));
+    let question =
+        Question { title: "Cancel this replay?", lost, action: &action, button: "Cancel replay", back: &back };
+    Ok(page.show(Section::Replays, "Cancel this replay?", ask(&question, &page.csrf())))
 }

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use maud::{Markup, html};
+use postrider_model::ids::EventId;
 use postrider_runtime::problem::Problem;
 use postrider_store::config::{KeyHash, Scope};
 use secrecy::{ExposeSecret, SecretString};
@@ -22,11 +23,13 @@ use sha2::{Digest, Sha256};
 
 use super::Dashboard;
 use super::failure::Failure;
-use super::form::{Fields, Form, is_own};
-use super::layout;
+use super::form::{Fields, is_own};
+use super::{layout, once};
 use crate::auth::Caller;
 use crate::errors::store_problem;
 
+/// The sign-in page, and where its form goes.
+pub(super) const SIGN_IN: &str = "/dashboard/sign-in";
 const COOKIE: &str = "postrider_session";
 /// How long a session lasts.
 const SESSION: Duration = Duration::from_secs(12 * 3_600);
@@ -40,8 +43,10 @@ pub(super) fn routes() -> Router<Arc<Dashboard>> {
 pub(super) struct Visitor {
     /// What its key may do now.
     pub(super) caller: Caller,
-    /// What its forms carry.
+    /// Proves that a form is from a page of this session.
     pub(super) csrf: String,
+    /// The one-time token of the forms of this page.
+    pub(super) once: String,
 }
 
 impl Visitor {
@@ -60,14 +65,14 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
-        // After a form there is no page to go back to.
-        let next = if parts.method == Method::GET { parts.uri.to_string() } else { "/dashboard".to_owned() };
+        // A form's address is a page, too.
+        let next = if parts.method == Method::GET { parts.uri.to_string() } else { parts.uri.path().to_owned() };
         let stranger = || Failure::SignIn { next: next.clone() };
         let token = token(&parts.headers).ok_or_else(stranger)?;
         let api = &dashboard.api;
         let key = api.store.session(&token).await.map_err(store_problem)?.ok_or_else(stranger)?;
         match api.keys.find_hash(key, api.config.keys_fresh_for) {
-            Ok(caller) => Ok(Self { caller, csrf: csrf(&token) }),
+            Ok(caller) => Ok(Self { caller, csrf: csrf(&token), once: EventId::generate().to_string() }),
             Err(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() => Err(stranger()),
             Err(problem) => Err(problem.into()),
         }
@@ -106,18 +111,27 @@ async fn ask(State(dashboard): State<Arc<Dashboard>>, uri: Uri, request: Request
     let (mut parts, _) = request.into_parts();
     match Visitor::from_request_parts(&mut parts, &dashboard).await {
         Ok(_) => Redirect::to(safe_next(&next)).into_response(),
-        Err(_) => sign_in_page(safe_next(&next), None).into_response(),
+        Err(_) => sign_in_page(safe_next(&next), "", None).into_response(),
     }
 }
 
-fn sign_in_page(next: &str, wrong: Option<&str>) -> Markup {
+/// The sign-in page for a visitor whose session ended, with the form that was sent (URL-encoded; empty: it is not kept).
+pub(super) fn session_ended(path: &str, form: &str) -> Response {
+    (StatusCode::UNAUTHORIZED, sign_in_page(safe_next(path), form, None)).into_response()
+}
+
+fn sign_in_page(next: &str, form: &str, wrong: Option<&str>) -> Markup {
     layout::bare(
         "Sign in",
         html! {
             h1 { "Sign in" }
             p.lead { "See where your events went, why, and send them again." }
-            form.stack method="post" action="/dashboard/sign-in" {
+            @if !form.is_empty() { p.warning role="note" {
+                "Your session has ended, so nothing was saved. Sign in to see your form again, with what you entered except secrets and header values."
+            } }
+            form.stack method="post" action=(SIGN_IN) {
                 input type="hidden" name="next" value=(next);
+                @if !form.is_empty() { input type="hidden" name="form" value=(form); }
                 div.field {
                     label for="key" { "API key" }
                     p.hint #key-hint { "A key of your account that may read, or an operator's key. It is not stored in this browser." }
@@ -144,28 +158,30 @@ async fn sign_in(
     let (key, next) = (SecretString::from(fields.get("key").to_owned()), safe_next(fields.get("next")).to_owned());
     let api = &dashboard.api;
     let hash = KeyHash::of(key.expose_secret());
-    let again = |status: StatusCode, wrong: &str| Ok((status, sign_in_page(&next, Some(wrong))).into_response());
+    let again = |status: StatusCode, wrong: &str| {
+        Ok((status, sign_in_page(&next, fields.get("form"), Some(wrong))).into_response())
+    };
     match api.keys.find_hash(hash, api.config.keys_fresh_for) {
         Ok(caller) if caller.visible(Scope::Read).is_err() => {
             again(StatusCode::FORBIDDEN, "This key may only publish. The dashboard takes one with the scope “read”.")
         }
         Ok(_) => {
             let token = api.store.open_session(hash, SESSION).await.map_err(store_problem)?;
+            let to = match fields.get("form") {
+                "" => next,
+                form => once::restore(&dashboard, token.expose_secret(), &next, form).await.map_err(store_problem)?,
+            };
             let cookie = cookie(token.expose_secret(), SESSION, is_https(&headers));
-            Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&next)).into_response())
+            Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response())
         }
         Err(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() => {
-            again(StatusCode::UNAUTHORIZED, "No such key. Copy the whole of it, it begins with “prk_”.")
+            again(StatusCode::UNAUTHORIZED, "No such key. Copy the whole key; a tenant's key begins with “prk_”.")
         }
         Err(problem) => Err(problem.into()),
     }
 }
 
-async fn sign_out(
-    State(dashboard): State<Arc<Dashboard>>,
-    headers: HeaderMap,
-    _form: Form,
-) -> Result<Response, Failure> {
+async fn sign_out(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Result<Response, Failure> {
     if let Some(token) = token(&headers) {
         dashboard.api.store.close_session(&token).await.map_err(store_problem)?;
     }
@@ -182,7 +198,7 @@ fn is_https(headers: &HeaderMap) -> bool {
 fn cookie(token: &str, lasts: Duration, secure: bool) -> HeaderValue {
     let secure = if secure { "; Secure" } else { "" };
     let text =
-        format!("{COOKIE}={token}; Path=/dashboard; Max-Age={}; HttpOnly; SameSite=Strict{secure}", lasts.as_secs());
+        format!("{COOKIE}={token}; Path=/dashboard; Max-Age={}; HttpOnly; SameSite=Lax{secure}", lasts.as_secs());
     // URL-safe base64 is a header's value.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
@@ -206,7 +222,7 @@ mod tests {
     #[test]
     fn the_cookie_is_closed_to_scripts_and_other_sites_and_to_plain_http_where_there_is_https() {
         let plain = cookie("abc", SESSION, false);
-        assert_eq!(plain, "postrider_session=abc; Path=/dashboard; Max-Age=43200; HttpOnly; SameSite=Strict");
+        assert_eq!(plain, "postrider_session=abc; Path=/dashboard; Max-Age=43200; HttpOnly; SameSite=Lax");
         assert!(cookie("abc", SESSION, true).to_str().unwrap().ends_with("; Secure"));
         let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static("a=b; postrider_session=abc"))]);
         assert_eq!(token(&headers).as_deref(), Some("abc"));

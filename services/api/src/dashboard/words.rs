@@ -8,20 +8,25 @@ use crate::deliveries::{Attempt, Delivery};
 pub(super) fn notice_text(name: &str) -> Option<&'static str> {
     Some(match name {
         "deleted" => "The webhook was deleted. Its pending deliveries are discarded when their next attempt is due.",
-        "saved" => "Saved. It is in force everywhere within two seconds.",
-        "active" => "The webhook is active: it takes events from now on.",
-        "inactive" => "The webhook is inactive: it takes no events. Tests work all the same.",
-        "retried" => "On its way: this delivery is attempted now.",
+        "restored" => {
+            "Your session had ended, so nothing was saved. Check what you entered and send the form again; enter secrets and header values again, too."
+        }
+        "saved" => "Saved. It is live within two seconds.",
+        "active" => "The webhook is active: it receives events from now on.",
+        "inactive" => "The webhook is inactive: it receives no events. Tests still work.",
+        "retried" => "An attempt was requested.",
+        "already-finished" => "This delivery had already finished, so there was nothing to cancel.",
         "cancelled" => "Cancelled: no further attempt begins.",
-        "replaying" => "The replay has begun.",
-        "replaying-several" => "The replays have begun, one for each event.",
+        "replaying" => "The replay has started.",
+        "replaying-several" => "The replays have started, one for each event.",
         "paused" => "Paused: no further deliveries are made until it is resumed.",
         "resumed" => "Resumed.",
+        "replay-ended" => "This replay had already ended.",
         "replay-cancelled" => "Cancelled: no further deliveries are made, and its pending ones are cancelled.",
-        "requeued" => "Sent back to where it came from.",
-        "tenant-made" => "The tenant was made. Make it a key next.",
-        "key-deleted" => "The key was deleted. It is refused everywhere within two seconds.",
-        "expunged" => "The payload is gone for good.",
+        "requeued" => "Sent back to its queue.",
+        "tenant-made" => "The tenant was created. Create a key for it next.",
+        "key-deleted" => "The key was deleted. It stops working within two seconds.",
+        "expunged" => "The payload was expunged.",
         _ => return None,
     })
 }
@@ -40,10 +45,11 @@ pub(super) fn outcome(attempt: &Attempt) -> String {
                 format!("The endpoint answered {code}: it refused the request. Check its secret and its access rules.")
             }
             404 | 405 => format!("The endpoint answered {code}. Check the path of the webhook's URL."),
-            408 | 429 => format!("The endpoint answered {code}: it asks for fewer requests."),
+            408 => format!("The endpoint answered {code}: it did not get the whole request in time."),
+            429 => format!("The endpoint answered {code}: it asks for fewer requests."),
             410 => format!("The endpoint answered {code}: it is gone for good."),
             400..500 => format!("The endpoint answered {code}: it did not accept the request."),
-            _ => format!("The endpoint answered {code}: it has a problem of its own."),
+            _ => format!("The endpoint answered {code}: the server failed. Check its logs."),
         },
         "timeout" => format!("No answer came within {took}. Answer with 200 at once and do the work afterwards."),
         "connect_failed" => "No connection could be made. Is the server running, and open to the outside?".to_owned(),
@@ -64,15 +70,14 @@ pub(super) fn outcome(attempt: &Attempt) -> String {
 /// Where a delivery stands, in a sentence.
 pub(super) fn standing(delivery: &Delivery) -> String {
     let attempts = match delivery.attempt_count {
-        0 => "before any attempt".to_owned(),
-        1 => "with the first attempt".to_owned(),
-        n => format!("after {n} attempts"),
+        1 => "1 attempt".to_owned(),
+        n => format!("{n} attempts"),
     };
     match (delivery.status.as_str(), delivery.discard_reason.as_deref()) {
-        ("pending", _) if delivery.attempt_count == 0 => "It waits for its first attempt.".to_owned(),
-        ("pending", _) => "It failed so far and will be tried again.".to_owned(),
-        ("delivered", _) => format!("It arrived {attempts}."),
-        ("failed", _) => format!("It failed {attempts}; none is left."),
+        ("pending", _) if delivery.attempt_count == 0 => "Waiting for the first attempt.".to_owned(),
+        ("pending", _) => format!("Failing: {attempts} so far. It will be tried again."),
+        ("delivered", _) => format!("Delivered on attempt {}.", delivery.attempt_count),
+        ("failed", _) => format!("Failed after {attempts}. No retry is left."),
         ("cancelled", _) => "It was cancelled by hand.".to_owned(),
         (_, Some("expired")) => "It was given up: it could not be attempted in time.".to_owned(),
         (_, Some("endpoint_deleted")) => "It was discarded: the webhook was deleted.".to_owned(),

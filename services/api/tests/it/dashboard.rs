@@ -13,36 +13,44 @@ use tower::ServiceExt;
 use crate::harness::{OPERATOR, Tenant, World};
 
 /// A page, or what came instead.
-struct Page {
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
+pub(crate) struct Page {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Page {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// What the forms of the page carry.
-    fn csrf(&self) -> String {
+    pub(crate) fn csrf(&self) -> String {
         let rest = self.text.split_once("name=\"csrf\" value=\"").expect("a form").1;
         rest.split('"').next().expect("a token").to_owned()
     }
 }
 
-async fn send(world: &World, request: Request<Body>) -> Page {
+pub(crate) async fn send(world: &World, request: Request<Body>) -> Page {
     let response = world.router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     Page { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
 }
 
-async fn get(world: &World, cookie: &str, path: &str) -> Page {
+pub(crate) async fn get(world: &World, cookie: &str, path: &str) -> Page {
     send(world, Request::get(path).header("cookie", cookie).body(Body::empty()).unwrap()).await
 }
 
-async fn post(world: &World, cookie: &str, path: &str, form: &[(&str, &str)]) -> Page {
+/// Sends a form and goes on to its result, as a browser does.
+pub(crate) async fn post(world: &World, cookie: &str, path: &str, form: &[(&str, &str)]) -> Page {
+    let page = send_form(world, cookie, path, form).await;
+    let to = page.header("location").to_owned();
+    if to.contains("?result=") { get(world, cookie, &to).await } else { page }
+}
+
+/// Sends a form.
+pub(crate) async fn send_form(world: &World, cookie: &str, path: &str, form: &[(&str, &str)]) -> Page {
     let body: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let request =
         Request::post(path).header("cookie", cookie).header("content-type", "application/x-www-form-urlencoded");
@@ -50,7 +58,7 @@ async fn post(world: &World, cookie: &str, path: &str, form: &[(&str, &str)]) ->
 }
 
 /// Signs in and returns the cookie.
-async fn sign_in(world: &World, key: &str) -> String {
+pub(crate) async fn sign_in(world: &World, key: &str) -> String {
     let page = post(world, "", "/dashboard/sign-in", &[("key", key)]).await;
     assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text);
     page.header("set-cookie").split(';').next().unwrap().to_owned()
@@ -68,7 +76,7 @@ async fn a_session_begins_with_a_key_ends_with_sign_out_and_with_its_key() {
     let page = post(&world, "", "/dashboard/sign-in", &[("key", &tenant.key), ("next", &webhooks)]).await;
     assert_eq!(page.header("location"), webhooks);
     let cookie = page.header("set-cookie");
-    assert!(cookie.contains("; HttpOnly; SameSite=Strict") && !cookie.contains("Secure"), "{cookie}");
+    assert!(cookie.contains("; HttpOnly; SameSite=Lax") && !cookie.contains("Secure"), "{cookie}");
     assert!(!cookie.contains(&tenant.key), "the key stays out of the cookie");
 
     let cookie = sign_in(&world, &tenant.key).await;
@@ -205,11 +213,7 @@ async fn no_page_and_no_form_reaches_into_another_tenant_or_the_operators_office
         };
         // Their thing under their address, and under mine.
         for tenant in [&theirs, &mine] {
-            let path = route
-                .replace("{tenant}", &tenant.id)
-                .replace("{id}", id)
-                .replace("{steer}", "cancel")
-                .replace("{key}", "key_1");
+            let path = route.replace("{tenant}", &tenant.id).replace("{id}", id).replace("{key}", "key_1");
             let list = !route.contains("{id}") && route.contains("{tenant}") && tenant.id == mine.id;
             for page in [
                 get(&world, &cookie, &path).await,
@@ -262,6 +266,7 @@ async fn what_the_api_refuses_a_form_shows_beside_the_field_and_keeps_what_was_t
     let cookie = sign_in(&world, &tenant.key).await;
     let webhooks = format!("/dashboard/{}/webhooks", tenant.id);
     let csrf = get(&world, &cookie, &webhooks).await.csrf();
+    let new = format!("{webhooks}/new");
     let form = [
         ("csrf", csrf.as_str()),
         ("name", "typed <b>name"),
@@ -271,14 +276,14 @@ async fn what_the_api_refuses_a_form_shows_beside_the_field_and_keeps_what_was_t
         ("filter_typed.dedicated_ip", "999.1.1.1"),
         ("payload_filter", "{"),
     ];
-    let page = post(&world, &cookie, &webhooks, &form).await;
+    let page = post(&world, &cookie, &new, &form).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(page.text.contains("f-payload_filter-error") && page.text.contains("typed &lt;b&gt;name"), "{}", page.text);
     let mended: Vec<_> = form.iter().copied().filter(|(name, _)| *name != "payload_filter").collect();
-    let page = post(&world, &cookie, &webhooks, &mended).await;
+    let page = post(&world, &cookie, &new, &mended).await;
     assert!(page.text.contains("f-timeout_seconds-error"), "{}", page.text);
     let mended: Vec<_> = mended.into_iter().filter(|(name, _)| *name != "timeout").collect();
-    let page = post(&world, &cookie, &webhooks, &mended).await;
+    let page = post(&world, &cookie, &new, &mended).await;
     assert!(page.text.contains("f-url-error") && page.text.contains("f-filters-error"), "{}", page.text);
     assert_eq!(world.get(&tenant.key, "/v1/endpoints").await.ok(200)["usage"], 0);
 }
@@ -320,7 +325,9 @@ async fn an_edit_keeps_what_it_does_not_show_and_refuses_to_overwrite_somebody_e
         expected.as_object_mut().unwrap().remove(volatile);
     }
     assert_eq!(now, expected);
-    let again = post(&world, &cookie, &path, &form).await;
+    let mut later = form.to_vec();
+    later.push(("once", "another page's"));
+    let again = post(&world, &cookie, &path, &later).await;
     assert_eq!(again.status, StatusCode::PRECONDITION_FAILED);
-    assert!(again.text.contains("somebody edited this webhook"));
+    assert!(again.text.contains("this webhook changed since you opened it"));
 }

@@ -21,7 +21,12 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{OPERATOR, Tenant, World};
 
 /// An event for one endpoint, decided, and attempted once with this status.
-async fn recorded(world: &World, tenant: &Tenant, endpoint: &Value, status: DeliveryStatus) -> (EventId, DeliveryId) {
+pub(crate) async fn recorded(
+    world: &World,
+    tenant: &Tenant,
+    endpoint: &Value,
+    status: DeliveryStatus,
+) -> (EventId, DeliveryId) {
     let tenant: TenantId = tenant.id.parse().unwrap();
     let endpoint_id: EndpointId = endpoint["id"].as_str().unwrap().parse().unwrap();
     let (id, now) = (EventId::generate(), UnixMillis::now());

@@ -2,6 +2,7 @@
 
 mod access;
 mod dashboard;
+mod dashboard_forms;
 mod endpoints;
 mod event_types;
 mod harness;

@@ -125,6 +125,26 @@ impl Store {
         named.collect()
     }
 
+    /// Names of these endpoints of a tenant, with whether each was deleted.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn names_of_endpoints(
+        &self,
+        tenant: TenantId,
+        ids: &[EndpointId],
+    ) -> Result<Vec<(EndpointId, String, bool)>, StoreError> {
+        let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
+        let sql =
+            "SELECT id, document, deleted_at IS NOT NULL AS deleted FROM endpoints WHERE tenant = $1 AND id = ANY($2)";
+        let rows = self.client().await?.query(sql, &[&tenant.0, &ids]).await?;
+        let named = rows.iter().map(|row| {
+            let Json::<EndpointDocument>(document) = row.col("document")?;
+            Ok((EndpointId(row.col("id")?), document.name, row.col("deleted")?))
+        });
+        named.collect()
+    }
+
     /// One endpoint; `None` when there is none (any more), or when it is another tenant's than `tenant` (`None`: anyone's).
     ///
     /// # Errors

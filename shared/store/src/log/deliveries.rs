@@ -5,8 +5,9 @@ use deadpool_postgres::GenericClient;
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
 use postrider_model::event::EventType;
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, ReplayId, SendId, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::subscription::TypePattern;
 use postrider_model::time::{Day, UnixMillis};
 use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
@@ -34,8 +35,12 @@ pub struct DeliveryFilter {
     pub status: Option<DeliveryStatus>,
     /// Whose last attempt was answered with this code.
     pub status_code: Option<u16>,
-    /// Of events of this type.
-    pub event_type: Option<EventType>,
+    /// Of events whose type this pattern takes.
+    pub event_type: Option<TypePattern>,
+    /// Made by this replay.
+    pub replay: Option<ReplayId>,
+    /// With at least one failed attempt, or none of them.
+    pub failed_attempts: Option<bool>,
     /// Made at or after this.
     pub from: Option<UnixMillis>,
     /// Made before this.
@@ -213,7 +218,19 @@ impl Query {
             self.filter("status_code = ?", [Box::new(i16::try_from(code).unwrap_or(-1)) as _]);
         }
         if let Some(event_type) = &filter.event_type {
-            self.filter("type = ?", [Box::new(event_type.as_str().to_owned()) as _]);
+            self.filter_type(event_type);
+        }
+        if let Some(replay) = filter.replay {
+            let generation = Generation::Replay(replay).to_string();
+            // The second half is the condition of the index.
+            self.and("generation = ? AND generation LIKE 'replay:%'", [Box::new(generation) as _]);
+        }
+        // Every attempt but the last of a delivered one has failed.
+        let delivered = DeliveryStatus::Delivered.code();
+        match filter.failed_attempts {
+            Some(true) => self.filter("number > CASE WHEN status = ? THEN 1 ELSE 0 END", [Box::new(delivered) as _]),
+            Some(false) => self.filter("number <= CASE WHEN status = ? THEN 1 ELSE 0 END", [Box::new(delivered) as _]),
+            None => {}
         }
         if let Some(from) = filter.from {
             self.and("created_at >= ?", [Box::new(Ts(from)) as _]);

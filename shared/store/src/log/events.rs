@@ -7,6 +7,7 @@ use deadpool_postgres::GenericClient;
 use postrider_model::delivery::Lane;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EndpointId, EventId, TenantId};
+use postrider_model::subscription::TypePattern;
 use postrider_model::time::{Day, UnixMillis};
 use postrider_profiles::EventView;
 use serde_json::value::RawValue;
@@ -26,7 +27,7 @@ const NEWEST_FIRST: &str = "accepted_at DESC, id DESC";
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
     /// Of this type.
-    pub event_type: Option<EventType>,
+    pub event_type: Option<TypePattern>,
     /// Accepted at or after this.
     pub from: Option<UnixMillis>,
     /// Accepted before this.
@@ -192,7 +193,7 @@ impl Store {
             query.and("tenant = ?", [Box::new(tenant.0) as _]);
         }
         if let Some(event_type) = &filter.event_type {
-            query.filter("type = ?", [Box::new(event_type.as_str().to_owned()) as _]);
+            query.filter_type(event_type);
         }
         // The day of an event is that of its acceptance: the range of time is one of partitions, too.
         if let Some(from) = filter.from {

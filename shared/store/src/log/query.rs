@@ -1,5 +1,6 @@
 //! A `SELECT` put together from optional conditions.
 
+use postrider_model::subscription::TypePattern;
 use tokio_postgres::types::ToSql;
 
 type Param = Box<dyn ToSql + Sync + Send>;
@@ -37,6 +38,15 @@ impl Query {
     /// Adds a condition that no index serves.
     pub(crate) fn filter(&mut self, text: &'static str, params: impl IntoIterator<Item = Param>) {
         self.filters.push(Condition { text, params: params.into_iter().collect() });
+    }
+
+    /// Adds a filter on the column `type`.
+    pub(crate) fn filter_type(&mut self, pattern: &TypePattern) {
+        match pattern {
+            TypePattern::All => {}
+            TypePattern::Exact(name) => self.filter("type = ?", [Box::new(name.to_string()) as _]),
+            TypePattern::Below(prefix) => self.filter("starts_with(type, ?)", [Box::new(prefix.to_string()) as _]),
+        }
     }
 
     /// Whether only a part of the range's rows is wanted.

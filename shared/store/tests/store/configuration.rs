@@ -130,6 +130,9 @@ async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher
     assert_eq!(store.get_endpoint(Some(TenantId::generate()), made.id).await.unwrap(), None);
     assert_eq!(store.endpoint_names(tenant.id, 200).await.unwrap(), [(made.id, "first".to_owned())]);
     assert_eq!(store.endpoint_names(TenantId::generate(), 200).await.unwrap(), []);
+    let named = store.names_of_endpoints(tenant.id, &[made.id, EndpointId::generate()]).await.unwrap();
+    assert_eq!(named, [(made.id, "first".to_owned(), false)]);
+    assert_eq!(store.names_of_endpoints(TenantId::generate(), &[made.id]).await.unwrap(), []);
 
     let dispatch = store.endpoint_for_dispatch(made.id).await.unwrap().unwrap();
     assert_eq!(dispatch.secrets.current.expose_secret(), "whsec_c2VjcmV0");

@@ -5,6 +5,7 @@ mod auditing;
 mod configuration;
 mod event_types;
 mod feed;
+mod forms;
 mod health;
 mod hours;
 mod migrating;

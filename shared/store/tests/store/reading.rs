@@ -73,8 +73,11 @@ async fn filters_of_events_are_combined() {
     };
     assert_eq!(ids(Some(tenant), domain("example.com")).await, [b.id.clone(), a.id.clone()]);
     assert!(ids(Some(tenant), domain("example.org")).await.is_empty());
-    let typed = EventFilter { event_type: Some(b.event_type.clone()), ..domain("example.com") };
-    assert_eq!(ids(Some(tenant), typed).await, [b.id.clone()]);
+    let typed = |pattern: &str| EventFilter { event_type: Some(pattern.parse().unwrap()), ..domain("example.com") };
+    assert_eq!(ids(Some(tenant), typed(b.event_type.as_str())).await, [b.id.clone()]);
+    assert_eq!(ids(Some(tenant), typed("*")).await.len(), 2);
+    let (below, _) = a.event_type.as_str().split_once('.').expect("a type with a dot");
+    assert_eq!(ids(Some(tenant), typed(&format!("{below}.*"))).await, [a.id.clone()]);
     let until = EventFilter { from: Some(now), to: Some(UnixMillis(now.0 + 10)), ..EventFilter::default() };
     assert_eq!(ids(Some(tenant), until.clone()).await, [a.id.clone()]);
     assert_eq!(ids(None, until).await.len(), 2, "an operator sees every tenant's");
@@ -110,6 +113,9 @@ async fn filters_of_deliveries_are_combined() {
     assert_eq!(count(DeliveryFilter { test: Some(false), endpoint: Some(one), ..all() }).await, 2);
     assert_eq!(count(DeliveryFilter { from: Some(b.accepted_at), ..all() }).await, 1);
     assert_eq!(count(DeliveryFilter { event_type: Some("other".parse().unwrap()), ..all() }).await, 0);
+    assert_eq!(count(DeliveryFilter { event_type: Some("*".parse().unwrap()), ..all() }).await, 4);
+    assert_eq!(count(DeliveryFilter { failed_attempts: Some(true), ..all() }).await, 1, "the test succeeded at once");
+    assert_eq!(count(DeliveryFilter { failed_attempts: Some(false), ..all() }).await, 3);
     let foreign = store.list_deliveries(Some(TenantId::generate()), &all(), &PageRequest::default()).await.unwrap();
     assert!(foreign.items.is_empty());
     assert_eq!(store.deliveries_of_event(tenant, &a.id, a.event_day).await.unwrap().len(), 3);

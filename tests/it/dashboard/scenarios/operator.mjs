@@ -16,7 +16,7 @@ async function operator(browser) {
   await page.getByLabel('Name', { exact: true }).fill('Acme');
   await page.getByLabel('Profile').selectOption('mumara');
   await page.getByRole('button', { name: 'Make tenant' }).click();
-  await page.getByText('The tenant was made').waitFor();
+  await page.getByText('The tenant was created').waitFor();
   await audit(who, 'tenant');
   await page.getByLabel('Webhooks', { exact: true }).fill('many');
   await page.getByRole('button', { name: 'Save' }).click();
@@ -58,7 +58,7 @@ async function operator(browser) {
   await page.getByText('no JSON', { exact: true }).waitFor();
   await audit(who, 'dead letters');
   await letter.getByRole('button', { name: 'Send back' }).click();
-  await page.getByText('Sent back to where it came from').waitFor();
+  await page.getByText('Sent back to its queue').waitFor();
   for (const path of ['profiles', 'system']) {
     await page.goto(`/dashboard/operator/${path}`);
     await audit(who, path);

@@ -93,12 +93,17 @@ async function customer(browser, product, tenant) {
   const url = page.getByLabel('Postback URL');
   assert.equal(await url.getAttribute('aria-invalid'), 'true');
   assert.equal(who.said.splice(0).length, 1);
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'problem', 'the summary has the focus');
+  assert.match(await page.title(), /^Error: /);
   await audit(who, 'new webhook, refused');
   await url.fill(endpoint.url);
   await page.getByRole('button', { name: 'Create webhook' }).click();
   await page.getByRole('heading', { name: 'Webhook created' }).waitFor();
   const secret = await page.locator('#secret').textContent();
   await audit(who, 'webhook created');
+  await page.reload();
+  assert.equal(await page.locator('#secret').textContent(), secret, 'a reload shows the same secret');
+  assert.equal((await api(tenant.key, 'GET', '/v1/endpoints')).usage, 1, 'and makes no second webhook');
 
   // A test, at once.
   await page.getByRole('link', { name: 'Send a test' }).click();
@@ -109,6 +114,10 @@ async function customer(browser, product, tenant) {
   await page.getByRole('heading', { name: 'Body that was sent' }).waitFor();
   await audit(who, 'test, done');
   assert.ok(product.genuine(endpoint.got[0], secret), 'the test verifies');
+  await page.goBack();
+  await page.goBack();
+  assert.equal(await page.locator('#secret').textContent(), secret, 'back shows the secret');
+  assert.equal(endpoint.got.length, 1, 'and sends no second test');
 
   // An event arrives and appears in the history without a reload.
   await to('/webhooks');
@@ -149,12 +158,15 @@ async function customer(browser, product, tenant) {
   await to('/replays/new');
   await audit(who, 'new replay');
   assert.equal(await page.getByRole('button', { name: 'Replay now' }).count(), 0, 'nothing can be begun before it was counted');
-  await page.getByRole('link', { name: 'Last hour' }).click();
+  await page.getByLabel('Event types').fill(product.event.type);
+  await page.getByRole('button', { name: 'Last hour' }).click();
+  assert.equal(await page.getByLabel('Event types').inputValue(), product.event.type, 'a preset keeps the form');
   await page.getByRole('button', { name: 'Count what it would do' }).click();
   await page.getByRole('heading', { name: 'It would make 1 delivery' }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'counted', 'the count is in view');
   await audit(who, 'new replay, counted');
   await page.getByRole('button', { name: 'Replay now' }).click();
-  await page.getByText('The replay has begun').waitFor();
+  await page.getByText('The replay has started').waitFor();
   await until('the replayed delivery', () => endpoint.got.length === 4);
   assert.ok(product.genuine(endpoint.got[3], secret), 'the replay verifies');
   await page.locator('#replay').getByText('finished').waitFor();
@@ -183,7 +195,10 @@ async function customer(browser, product, tenant) {
   await page.getByRole('link', { name: 'Rotate secret' }).click();
   await audit(who, 'rotate');
   await page.getByRole('button', { name: 'Make the new secret' }).click();
-  assert.notEqual(await page.locator('#secret').textContent(), secret);
+  const rotated = await page.locator('#secret').textContent();
+  assert.notEqual(rotated, secret);
+  await page.reload();
+  assert.equal(await page.locator('#secret').textContent(), rotated, 'a reload does not rotate again');
   await to(`/webhooks/${id}/delete`);
   await audit(who, 'delete');
   await page.getByRole('button', { name: 'Delete webhook' }).click();

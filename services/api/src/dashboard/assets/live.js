@@ -18,7 +18,8 @@ if (parts.length > 0) {
   const said = document.createElement('span');
   said.setAttribute('role', 'status');
   bar.append(button, said);
-  parts[0].before(bar);
+  // Buttons stand in a row, where a bar has no room.
+  (parts.find((part) => !part.matches('.buttons')) ?? parts[0]).before(bar);
   const show = () => { button.textContent = paused ? 'Resume refreshing' : 'Pause refreshing'; };
   show();
   button.addEventListener('click', () => { paused = !paused; said.textContent = ''; show(); });
@@ -29,15 +30,34 @@ if (parts.length > 0) {
     return selected || (document.activeElement !== document.body && part.contains(document.activeElement));
   };
 
+  /// A part as text, without the one-time tokens of its forms, which differ each time.
+  const comparable = (part) => part.outerHTML.replace(/(name="once" value=")[^"]*/g, '$1');
+
+  /// The session ended: the server sends visitors to the sign-in page.
+  const ended = () => {
+    const link = document.createElement('a');
+    link.href = `/dashboard/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
+    link.textContent = 'Sign in again';
+    said.replaceChildren('Your session has ended. ', link, ' to see what is new.');
+    button.remove();
+  };
+
+  /// Returns whether there is more to come.
   const refresh = async () => {
-    const answer = await fetch(location.href, { headers: { accept: 'text/html' }, redirect: 'error' });
+    // The header asks for the parts that refresh, without the rest of the page.
+    const headers = { accept: 'text/html', 'x-postrider-live': 'yes' };
+    const answer = await fetch(location.href, { headers, redirect: 'manual' });
+    if (answer.type === 'opaqueredirect') {
+      ended();
+      return false;
+    }
     if (!answer.ok) throw new Error(String(answer.status));
     const fresh = new DOMParser().parseFromString(await answer.text(), 'text/html');
     let changed = false;
     for (const part of parts) {
       const now = fresh.getElementById(part.id);
       if (!now) continue;
-      const text = now.outerHTML;
+      const text = comparable(now);
       const before = served.get(part.id);
       served.set(part.id, text);
       if (before === text || inUse(part)) {
@@ -52,16 +72,18 @@ if (parts.length > 0) {
       if (now.dataset.live === 'off') part.dataset.live = 'off';
     }
     if (changed) said.textContent = 'Updated.';
+    return true;
   };
 
   const loop = async () => {
     if (!paused && !document.hidden) {
       try {
-        await refresh();
+        if (!await refresh()) return;
+        if (failures > 0) said.textContent = '';
         failures = 0;
       } catch {
         failures += 1;
-        said.textContent = 'The server does not answer; trying again.';
+        said.textContent = 'The server does not answer. Trying again.';
       }
     }
     if (parts.some((part) => part.dataset.live !== 'off')) setTimeout(loop, Math.min(every * 2 ** failures, 30000));

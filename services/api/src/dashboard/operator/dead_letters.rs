@@ -8,7 +8,6 @@ use maud::{Markup, html};
 
 use super::super::Dashboard;
 use super::super::failure::Failure;
-use super::super::form::Form;
 use super::super::layout::Section;
 use super::super::parts::{empty, listing, time};
 use super::super::words::count;
@@ -24,7 +23,7 @@ pub(super) async fn list(State(dashboard): State<Arc<Dashboard>>, office: Office
     let page = dead_letters::list(State(Arc::clone(&dashboard.api)), office.visitor.caller, params).await?.0;
     Ok(office.show(Section::DeadLetters, "Dead letters", html! {
         h1 { "Dead letters" }
-        p { "Messages that could not be processed. Mend the cause, then send them back to where they came from, once each." }
+        p { "Messages that could not be processed. Fix the cause, then send each back to the queue it came from." }
         @if page.data.is_empty() { (empty("None: everything could be processed", html! {})) }
         @for letter in &page.data {
             article.panel aria-labelledby={ "letter-" (letter.id) } {
@@ -57,7 +56,6 @@ pub(super) async fn requeue(
     State(dashboard): State<Arc<Dashboard>>,
     office: Office,
     Path(id): Path<String>,
-    _form: Form,
 ) -> Result<Redirect, Failure> {
     let _ =
         dead_letters::requeue(State(Arc::clone(&dashboard.api)), office.visitor.caller, Params::default(), Path(id))

@@ -10,23 +10,28 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::routing::{get, post};
+use axum::routing::get;
 use maud::Markup;
 
 use super::Dashboard;
 use super::failure::Failure;
 use super::form::Fields;
 use super::layout::{self, Section};
+use super::once::{Noticed, Restored};
+use super::page::notice;
 use super::session::Visitor;
 
 pub(super) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
         .route("/dashboard/operator/tenants", get(tenants::list).post(tenants::create))
         .route("/dashboard/operator/tenants/{id}", get(tenants::show).post(tenants::save))
-        .route("/dashboard/operator/tenants/{id}/keys", post(tenants::make_key))
-        .route("/dashboard/operator/tenants/{id}/keys/{key}/delete", post(tenants::delete_key))
+        .route("/dashboard/operator/tenants/{id}/keys", get(tenants::show).post(tenants::make_key))
+        .route(
+            "/dashboard/operator/tenants/{id}/keys/{key}/delete",
+            get(tenants::ask_delete_key).post(tenants::delete_key),
+        )
         .route("/dashboard/operator/dead-letters", get(dead_letters::list))
-        .route("/dashboard/operator/dead-letters/{id}/requeue", post(dead_letters::requeue))
+        .route("/dashboard/operator/dead-letters/{id}/requeue", get(dead_letters::list).post(dead_letters::requeue))
         .route("/dashboard/operator/profiles", get(profiles::list))
         .route("/dashboard/operator/system", get(system::show))
 }
@@ -35,6 +40,10 @@ pub(super) fn routes() -> Router<Arc<Dashboard>> {
 struct Office {
     visitor: Visitor,
     query: Fields,
+    /// What was typed into the page's form before the session ended.
+    restored: Option<Fields>,
+    /// Whether the notice that the address names is of a form that this visitor sent.
+    noticed: bool,
 }
 
 impl FromRequestParts<Arc<Dashboard>> for Office {
@@ -43,13 +52,20 @@ impl FromRequestParts<Arc<Dashboard>> for Office {
     async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
         let visitor = Visitor::from_request_parts(parts, dashboard).await?;
         visitor.caller.operator()?;
-        Ok(Self { visitor, query: Fields::of(&parts.uri) })
+        let restored = parts.extensions.get::<Restored>().map(|restored| restored.0.clone());
+        Ok(Self {
+            visitor,
+            query: Fields::of(&parts.uri),
+            restored,
+            noticed: parts.extensions.get::<Noticed>().is_some(),
+        })
     }
 }
 
 impl Office {
     fn show(&self, section: Section, title: &str, content: Markup) -> Markup {
-        layout::full(&self.visitor, None, section, title, self.query.get("notice"), content)
+        let notice = notice(&self.query, self.restored.is_some(), self.noticed);
+        layout::full(&self.visitor, None, section, title, notice, content)
     }
 
     fn csrf(&self) -> Markup {

@@ -14,8 +14,9 @@ use super::super::failure::Failure;
 use super::super::form::{Fields, Form};
 use super::super::layout::Section;
 use super::super::page::about_fields;
-use super::super::parts::{empty, field, mistakes, summary, time};
+use super::super::parts::{Question, ask, empty, field, mistakes, summary, time, titled};
 use super::Office;
+use crate::errors::no_such;
 use crate::keys::{self, CreateKey};
 use crate::request::{Params, StrictJson};
 use crate::tenants::{self, EditTenant, Tenant, tenant_id};
@@ -26,7 +27,8 @@ const AT: &str = "/dashboard/operator/tenants";
 
 /// `GET /dashboard/operator/tenants`
 pub(super) async fn list(State(dashboard): State<Arc<Dashboard>>, office: Office) -> Result<Markup, Failure> {
-    listed(&dashboard, &office, &Fields::default(), None).await
+    let typed = office.restored.clone().unwrap_or_default();
+    listed(&dashboard, &office, &typed, None).await
 }
 
 async fn listed(
@@ -38,7 +40,7 @@ async fn listed(
     let params = office.query.params(&["limit", "cursor"]);
     let page = tenants::list(State(Arc::clone(&dashboard.api)), office.visitor.caller, params).await?.0;
     let wrong = |pointer: &str| mistakes(problem, pointer);
-    Ok(office.show(Section::Tenants, "Tenants", html! {
+    Ok(office.show(Section::Tenants, &titled("Tenants", problem), html! {
         h1 { "Tenants" }
         @if page.data.is_empty() { (empty("No tenants yet", html! { p { "Make one below; then make it a key." } })) } @else {
             table.rows {
@@ -110,7 +112,9 @@ pub(super) async fn show(
     office: Office,
     Path(id): Path<String>,
 ) -> Result<Markup, Failure> {
-    shown(&dashboard, &office, &id, None, None, html! {}).await
+    // A restored form of a key has no version: its fields are few, and not those of the limits.
+    let typed = office.restored.as_ref().filter(|typed| typed.ticked("version"));
+    shown(&dashboard, &office, &id, typed, None, html! {}).await
 }
 
 async fn shown(
@@ -125,7 +129,7 @@ async fn shown(
     let tenant = Tenant::from(api.tenant(tenant_id(id)?).await?);
     let (state, path) = (State(Arc::clone(api)), Path(id.to_owned()));
     let keys = keys::list(state, office.visitor.caller, Params::default(), path).await?.0;
-    Ok(office.show(Section::Tenants, &tenant.name, html! {
+    Ok(office.show(Section::Tenants, &titled(&tenant.name, problem), html! {
         div.heading { h1.long { (tenant.name) } a.button href={ "/dashboard/" (id) "/webhooks" } { "See its webhooks" } }
         dl.facts { dt { "Id" } dd { code { (tenant.id) } } dt { "Profile" } dd { span.tag { (tenant.profile) } } dt { "Made" } dd { (time(&tenant.created_at)) } }
         (first)
@@ -138,10 +142,9 @@ async fn shown(
                     thead { tr { th scope="col" { "Name" } th scope="col" { "May" } th scope="col" { "Made" } th scope="col" { "Actions" } } }
                     tbody { @for key in &keys.data { tr {
                         th.long scope="row" data-label="Name" { (key.name) }
-                        td data-label="May" { div { @for scope in &key.scopes { span.tag { (serde_json::to_value(scope).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()) } " " } } }
+                        td data-label="May" { div { (scopes(&key.scopes)) } }
                         td data-label="Made" { (time(&key.created_at)) }
-                        td.actions data-label="Actions" { form.inline method="post" action={ (AT) "/" (id) "/keys/" (key.id) "/delete" } { (office.csrf())
-                            button.danger.quiet type="submit" { "Delete" span.unseen { " key " (key.name) } } } }
+                        td.actions data-label="Actions" { div { a.danger href={ (AT) "/" (id) "/keys/" (key.id) "/delete" } { "Delete" span.unseen { " key " (key.name) } } } }
                     } } }
                 }
             }
@@ -249,15 +252,19 @@ pub(super) async fn make_key(
     Path(id): Path<String>,
     Form(fields): Form,
 ) -> Result<Response, Failure> {
-    let request: CreateKey = read(&json!({"name": fields.get("name"), "scopes": fields.all("scopes")}))?;
+    let request: Result<CreateKey, Problem> =
+        read(&json!({"name": fields.get("name"), "scopes": fields.all("scopes")}));
     let (state, path) = (State(Arc::clone(&dashboard.api)), Path(id.clone()));
-    let made = keys::create(state, office.visitor.caller, Params::default(), path, StrictJson(request)).await;
+    let made = match request {
+        Ok(request) => keys::create(state, office.visitor.caller, Params::default(), path, StrictJson(request)).await,
+        Err(problem) => Err(problem),
+    };
     match made {
         Ok((status, made)) => {
             let once = html! {
-                section.panel.secret aria-labelledby="new-key" {
+                section.panel.secret aria-labelledby="new-key" tabindex="-1" autofocus {
                     h2 #new-key { "New key" }
-                    p { strong { "It is shown this once." } " Hand it over by a safe way." }
+                    p { strong { "Store it now, and share it securely." } " This page shows it for 15 minutes, as long as you are signed in. After that it cannot be shown again." }
                     div.copyable { output.secret-value #key { (made.0.key) } button type="button" hidden data-copy { "Copy" } }
                 }
             };
@@ -265,10 +272,35 @@ pub(super) async fn make_key(
         }
         Err(problem) => {
             let problem = about_fields(problem)?;
-            let told = html! { p.problem role="alert" { (problem.detail) } };
+            let told = html! { (summary(Some(&problem))) };
             Ok((problem.status_code(), shown(&dashboard, &office, &id, None, None, told).await?).into_response())
         }
     }
+}
+
+/// `GET /dashboard/operator/tenants/{id}/keys/{key}/delete`
+pub(super) async fn ask_delete_key(
+    State(dashboard): State<Arc<Dashboard>>,
+    office: Office,
+    Path((id, key)): Path<(String, String)>,
+) -> Result<Markup, Failure> {
+    let (state, path) = (State(Arc::clone(&dashboard.api)), Path(id.clone()));
+    let tenant = dashboard.api.tenant(tenant_id(&id)?).await?;
+    let keys = keys::list(state, office.visitor.caller, Params::default(), path).await?.0;
+    let key = keys.data.iter().find(|known| known.id == key).ok_or_else(|| no_such("key"))?;
+    let title = format!("Delete the key {}?", key.name);
+    let lost = html! {
+        p { "It is a key of " (tenant.draft.name) ", created " (time(&key.created_at)) ", with the scopes " (scopes(&key.scopes)) "." }
+        p { "Programs that use it can no longer publish or read, and people who signed in with it are signed out, within two seconds. This cannot be undone." }
+    };
+    let (action, back) = (format!("{AT}/{id}/keys/{}/delete", key.id), format!("{AT}/{id}"));
+    let question = Question { title: &title, lost, action: &action, button: "Delete key", back: &back };
+    Ok(office.show(Section::Tenants, &title, ask(&question, &office.csrf())))
+}
+
+fn scopes(scopes: &[impl serde::Serialize]) -> Markup {
+    let name = |scope| serde_json::to_value(scope).ok().and_then(|value| value.as_str().map(str::to_owned));
+    html! { @for scope in scopes { span.tag { (name(scope).unwrap_or_default()) } " " } }
 }
 
 /// `POST /dashboard/operator/tenants/{id}/keys/{key}/delete`
@@ -276,7 +308,6 @@ pub(super) async fn delete_key(
     State(dashboard): State<Arc<Dashboard>>,
     office: Office,
     Path((id, key)): Path<(String, String)>,
-    _form: Form,
 ) -> Result<Redirect, Failure> {
     let state = State(Arc::clone(&dashboard.api));
     keys::delete(state, office.visitor.caller, Params::default(), Path((id.clone(), key))).await?;

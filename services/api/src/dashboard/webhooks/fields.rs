@@ -223,8 +223,10 @@ impl Typed {
         if self.payload_filter.trim().is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&self.payload_filter)
-            .map_err(|error| FieldError::new("/payload_filter", format!("not valid JSON: {error}")))
+        serde_json::from_str(&self.payload_filter).map_err(|error| {
+            let at = format!("line {}, column {}", error.line(), error.column());
+            FieldError::new("/payload_filter", format!("not valid JSON: look at {at}"))
+        })
     }
 
     fn header_map(&self) -> Result<Value, FieldError> {
@@ -235,7 +237,7 @@ impl Typed {
                 .ok_or_else(|| FieldError::new("/headers", format!("write “Name: value”, got “{line}”")))?;
             let before = map.insert(name.trim().to_owned(), value.trim().into());
             if before.is_some() {
-                return Err(FieldError::new("/headers", format!("{} stands there twice", name.trim())));
+                return Err(FieldError::new("/headers", format!("the header {} is given twice", name.trim())));
             }
         }
         Ok(Value::Object(map))

@@ -16,7 +16,8 @@ use super::super::page::Page;
 use super::super::parts::{badge, breakable, empty, pager, time, types};
 use super::super::words::count;
 use super::target;
-use crate::endpoints::model::{EndpointInList, EndpointPage, Status};
+use crate::endpoints::breaker::BreakerState;
+use crate::endpoints::model::{Endpoint, EndpointInList, EndpointPage, Status};
 use crate::errors::store_problem;
 
 /// Hours that a row's trend covers.
@@ -37,14 +38,13 @@ pub(super) async fn show(State(dashboard): State<Arc<Dashboard>>, page: Page) ->
         }
         p.usage {
             (listed.usage) " of " (listed.limit) " webhooks used "
-            meter min="0" max=(listed.limit.max(1)) value=(listed.usage) aria-label="Webhooks used" {}
+            meter min="0" max=(listed.limit.max(1)) low=(f64::from(listed.limit) * 0.8) high=(f64::from(listed.limit) - 0.5) optimum="0"
+                value=(listed.usage) aria-label="Webhooks used" {}
         }
-        @if full { p.warning role="note" {
-            "The limit is reached, so no further webhook can be added. Those that exist keep working. Ask the operator for a higher limit, or delete one."
-        } }
+        @if full { (super::limit_reached(listed.usage.into(), listed.limit.into())) }
         @if listed.data.is_empty() && page.query.given("cursor").is_none() {
             (empty("No webhooks yet", html! {
-                p { "A webhook is a URL of yours, or a phone, that gets your events as they happen." }
+                p { "A webhook is a URL that receives your events as they happen." }
                 @if page.can_manage() { a.button.primary href=(page.to("/webhooks/new")) { "Add the first webhook" } }
             }))
         } @else {
@@ -78,11 +78,11 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
         td.types data-label="Events" { div { (types(&endpoint.event_types)) @if !endpoint.filters.is_empty() || endpoint.payload_filter.is_some() {
             span.tag.filtered { "filtered" }
         } } }
-        td data-label="Status" { (toggle(page, &at, endpoint.status, &endpoint.name)) }
+        td data-label="Status" { (toggle(page, &at, endpoint)) }
         td.counts data-label="Attempts" { div {
             span { (count(item.successes)) " succeeded" } " "
             @if item.failures > 0 {
-                a href=(page.to(format!("/deliveries?endpoint_id={}&status=failed", endpoint.id))) { (count(item.failures)) " failed" }
+                a href=(page.to(format!("/deliveries?endpoint_id={}&failed_attempts=true&test=false", endpoint.id))) { (count(item.failures)) " failed" }
             } @else { span.faint { "none failed" } }
         } }
         td data-label="24 hours" { (trends.get(&endpoint.id).map_or_else(|| spark(&[]), |hours| spark(hours))) }
@@ -99,8 +99,9 @@ fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
 }
 
 /// The status, and a switch for it.
-pub(super) fn toggle(page: &Page, at: &str, status: Status, name: &str) -> Markup {
-    let (word, active) = match status {
+pub(super) fn toggle(page: &Page, at: &str, endpoint: &Endpoint) -> Markup {
+    let (word, active) = match endpoint.status {
+        Status::Active if matches!(endpoint.breaker.state, BreakerState::Open) => ("failing", true),
         Status::Active => ("active", true),
         Status::Inactive => ("inactive", false),
         Status::Disabled => ("disabled", false),
@@ -108,9 +109,10 @@ pub(super) fn toggle(page: &Page, at: &str, status: Status, name: &str) -> Marku
     html! { @if page.can_manage() {
         form.inline method="post" action={ (at) "/status" } {
             (page.csrf())
+            @if page.path() == at { input type="hidden" name="back" value="webhook"; }
             input type="hidden" name="status" value=(if active { "inactive" } else { "active" });
             button.switch type="submit" role="switch" aria-checked=(if active { "true" } else { "false" })
-                aria-label={ "Active: " (name) } title=(if active { "Switch off" } else { "Switch on" }) { span.knob {} }
+                aria-label={ "Active: " (endpoint.name) } title=(if active { "Switch off" } else { "Switch on" }) { span.knob {} }
             " " (badge(word))
         }
     } @else { (badge(word)) } }

@@ -13,7 +13,7 @@ use super::super::failure::Failure;
 use super::super::form::{Fields, Form};
 use super::super::layout::Section;
 use super::super::page::{Page, about_fields};
-use super::super::parts::{field, mistakes, summary, utc};
+use super::super::parts::{field, mistakes, summary, titled, utc};
 use super::Id;
 use super::save::{public_key_shown, secret_once};
 use crate::endpoints::model::{Endpoint, SignatureKey};
@@ -26,13 +26,14 @@ pub(super) async fn ask(
 ) -> Result<Markup, Failure> {
     super::refuse_readers(&page)?;
     let endpoint = super::endpoint(&dashboard.api, &page, &id).await?;
-    Ok(shown(&page, &endpoint, &Fields::default(), None))
+    let typed = page.restored.clone().unwrap_or_default();
+    Ok(shown(&page, &endpoint, &typed, None))
 }
 
 fn shown(page: &Page, endpoint: &Endpoint, typed: &Fields, problem: Option<&Problem>) -> Markup {
     let wrong = |pointer: &str| mistakes(problem, pointer);
     let product = page.profile.signature.as_ref().map(|scheme| scheme.header.as_str());
-    page.show(Section::Webhooks, "Rotate secret", html! {
+    page.show(Section::Webhooks, &titled(&format!("Rotate the secret of {}", endpoint.name), problem), html! {
         h1 { "New secret for " (endpoint.name) }
         @if page.profile.standard_headers {
             p { "During the overlap " code { "webhook-signature" } " is made with both secrets, so that your receiver can change over whenever it suits you." }

@@ -15,6 +15,7 @@ use super::super::failure::Failure;
 use super::super::form::Form;
 use super::super::layout::Section;
 use super::super::page::{Page, about_fields};
+use super::super::parts::titled;
 use super::super::verify::how_to;
 use super::Id;
 use super::fields::Typed;
@@ -24,7 +25,10 @@ use crate::endpoints::model::{CreateEndpoint, CreatedEndpoint, EditEndpoint, Sta
 /// `GET …/webhooks/new`
 pub(super) async fn new(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Markup, Failure> {
     super::refuse_readers(&page)?;
-    let typed = Typed::new(page.query.get("channel") == "pushover");
+    let typed = match &page.restored {
+        Some(fields) => Typed::sent(fields, &page.profile, fields.get("channel") == "pushover"),
+        None => Typed::new(page.query.get("channel") == "pushover"),
+    };
     making(&dashboard, &page, &typed, None).await
 }
 
@@ -35,18 +39,24 @@ async fn making(
     problem: Option<&Problem>,
 ) -> Result<Markup, Failure> {
     let offers = offers(&dashboard.api, page).await?;
+    let (usage, limit) = super::usage(&dashboard.api, page).await?;
     Ok(page.show(
         Section::Webhooks,
-        "Add webhook",
+        &titled("Add webhook", problem),
         html! {
             h1 { "Add webhook" }
-            (channels(page, typed.pushover))
-            (form(page, typed, &offers, Purpose::New, &page.to("/webhooks"), problem))
+            @if usage >= limit {
+                (super::limit_reached(usage, limit))
+                p { a.button href=(page.to("/webhooks")) { "Back to the webhooks" } }
+            } @else {
+                (channels(page, typed.pushover))
+                (form(page, typed, &offers, Purpose::New, &page.to("/webhooks/new"), problem))
+            }
         },
     ))
 }
 
-/// `POST …/webhooks`
+/// `POST …/webhooks/new`
 pub(super) async fn create(
     State(dashboard): State<Arc<Dashboard>>,
     page: Page,
@@ -81,7 +91,7 @@ fn created(page: &Page, made: &CreatedEndpoint) -> Markup {
         "Webhook created",
         html! {
             h1 { "Webhook created" }
-            p.lead { strong { (endpoint.name) } " is in force everywhere within two seconds." }
+            p.lead { strong { (endpoint.name) } " is live within two seconds." }
             @if let Some(secret) = &made.secret { (secret_once(secret)) }
             @if let Some(public_key) = &endpoint.public_key { (public_key_shown(public_key)) }
             div.buttons {
@@ -98,7 +108,7 @@ pub(super) fn secret_once(secret: &str) -> Markup {
     html! {
         section.panel.secret aria-labelledby="secret-title" {
             h2 #secret-title { "Your secret" }
-            p { strong { "It is shown this once." } " Store it where your receiver can read it; nobody can show it to you again." }
+            p { strong { "Store it now where your receiver can read it." } " This page shows it for 15 minutes, as long as you are signed in. After that it cannot be shown again." }
             div.copyable {
                 output.secret-value #secret { (secret) }
                 button type="button" hidden data-copy { "Copy" }
@@ -127,7 +137,10 @@ pub(super) async fn edit(
     super::refuse_readers(&page)?;
     let endpoint = super::endpoint(&dashboard.api, &page, &id).await?;
     let offers = offers(&dashboard.api, &page).await?;
-    let typed = Typed::of(&endpoint, &offers.event_types());
+    let typed = match &page.restored {
+        Some(fields) => Typed::sent(fields, &page.profile, endpoint.url.is_none()),
+        None => Typed::of(&endpoint, &offers.event_types()),
+    };
     Ok(editing(&page, &id, &typed, &offers, None))
 }
 
@@ -135,7 +148,7 @@ fn editing(page: &Page, id: &str, typed: &Typed, offers: &Offers, problem: Optio
     let action = page.to(format!("/webhooks/{id}/edit"));
     page.show(
         Section::Webhooks,
-        "Edit webhook",
+        &titled(&format!("Edit {}", typed.name), problem),
         html! {
             h1 { "Edit webhook" }
             (form(page, typed, offers, Purpose::Edit, &action, problem))
@@ -171,10 +184,10 @@ pub(super) async fn save(
     }
 }
 
-/// People know no `If-Match`.
+/// The visitor of a form knows no `If-Match`.
 fn in_words(problem: Problem) -> Problem {
     if problem.status == StatusCode::PRECONDITION_FAILED.as_u16() {
-        let detail = "somebody edited this webhook after you had opened it. Open it again in another tab, compare, and save there.";
+        let detail = "this webhook changed since you opened it. Open it again in another tab, compare, and save there.";
         return Problem::precondition_failed(detail);
     }
     problem

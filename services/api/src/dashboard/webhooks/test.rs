@@ -13,7 +13,7 @@ use super::super::failure::Failure;
 use super::super::form::Form;
 use super::super::layout::Section;
 use super::super::page::{Page, about_fields};
-use super::super::parts::{errors, listing, mistakes, pretty_json};
+use super::super::parts::{errors, listing, mistakes, pretty_json, titled};
 use super::Id;
 use crate::deliveries;
 use crate::endpoints::model::Endpoint;
@@ -30,7 +30,8 @@ pub(super) async fn ask(
     super::refuse_readers(&page)?;
     let endpoint = super::endpoint(&dashboard.api, &page, &id).await?;
     let catalog = page.catalog(&dashboard.api).await?;
-    Ok(shown(&page, &endpoint, &catalog, "", None, &html! {}))
+    let chosen = page.restored.as_ref().map_or("", |fields| fields.get("event_type"));
+    Ok(shown(&page, &endpoint, &catalog, chosen, None, &html! {}))
 }
 
 fn shown(
@@ -42,9 +43,9 @@ fn shown(
     result: &Markup,
 ) -> Markup {
     let wrong = mistakes(problem, "/event_type");
-    page.show(Section::Webhooks, "Test", html! {
+    page.show(Section::Webhooks, &titled(&format!("Test {}", endpoint.name), problem), html! {
         h1 { "Test " (endpoint.name) }
-        p { "Sends a sample now, also while the webhook is inactive. It says of itself that it is a test." }
+        p { "Sends a sample now, also while the webhook is inactive. The payload is marked as a test." }
         form.stack method="post" action=(page.to(format!("/webhooks/{}/test", endpoint.id))) {
             (page.csrf())
             div.field {
@@ -76,7 +77,7 @@ pub(super) async fn run(
     let result = match api.test_endpoint(page.caller, &id, request).await {
         Ok(Tested::Attempt(result)) => {
             let body = sent_body(&dashboard, &page, &result.delivery_id).await;
-            html! { section #result aria-labelledby="result-title" tabindex="-1" {
+            html! { section #result aria-labelledby="result-title" tabindex="-1" autofocus {
                 h2 #result-title { "Result" }
                 (attempt_detail(&result.attempt))
                 @if let Some(body) = body { h3 { "Body that was sent" } (listing("Body that was sent", &pretty_json(&body))) }
@@ -90,7 +91,7 @@ pub(super) async fn run(
         Err(problem) => {
             let problem = about_fields(problem)?;
             let alone = problem.errors.is_empty();
-            let told = html! { @if alone { p.problem role="alert" { (problem.detail) } } };
+            let told = html! { @if alone { p.problem role="alert" tabindex="-1" autofocus { (problem.detail) } } };
             let again = shown(&page, &endpoint, &catalog, chosen, Some(&problem), &told);
             return Ok((problem.status_code(), again).into_response());
         }

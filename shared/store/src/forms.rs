@@ -1,0 +1,117 @@
+//! Forms that visitors of the dashboard sent, and their results.
+//!
+//! A form is claimed before it is processed, so that two identical requests act once, whichever processes get them. Its result
+//! is sealed with the master keys: it may show a secret. Rows are deleted when they expire and when their session ends.
+
+use std::time::Duration;
+
+use postrider_model::limits::FORM_RESULTS_MAX;
+use postrider_model::time::UnixMillis;
+use zeroize::Zeroizing;
+
+use crate::config::KeyHash;
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::{RowExt, Ts};
+
+/// SHA-256 of a form's path and fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FormHash(pub [u8; 32]);
+
+/// The answer to [`Store::claim_form`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The form is new: the caller processes it, then calls [`Store::finish_form`] or [`Store::release_form`].
+    New,
+    /// Another request with the same form is being processed.
+    Running,
+    /// The form was processed, with this result.
+    Finished(Zeroizing<Vec<u8>>),
+    /// There is no such session, or it ended.
+    NoSession,
+}
+
+/// Where a result is sealed for.
+fn context(session: &KeyHash, form: FormHash) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("dashboard_forms.result/{}/{}", hex(&session.0), hex(&form.0))
+}
+
+impl Store {
+    /// Claims a form of the session with this token for processing. The claim and its result are kept for `keep`, and not
+    /// longer than the session. Also deletes what expired.
+    ///
+    /// # Errors
+    /// The database's; [`StoreError::Crypto`] for a result that cannot be opened.
+    pub async fn claim_form(&self, session: &str, form: FormHash, keep: Duration) -> Result<Claim, StoreError> {
+        let (hash, now) = (KeyHash::of(session), UnixMillis::now());
+        self.delete_expired_forms(now).await?;
+        let client = self.client().await?;
+        let claim = "INSERT INTO dashboard_forms (session_hash, form_hash, created_at, expires_at)
+             SELECT token_hash, $2, $3, LEAST($4, expires_at) FROM dashboard_sessions
+             WHERE token_hash = $1 AND expires_at > $3
+             ON CONFLICT (session_hash, form_hash) DO NOTHING";
+        let claimed = client.execute(claim, &[&&hash.0[..], &&form.0[..], &Ts(now), &Ts(now.plus(keep))]).await?;
+        if claimed == 1 {
+            return Ok(Claim::New);
+        }
+        let sql = "SELECT f.result FROM dashboard_sessions s
+             LEFT JOIN dashboard_forms f ON f.session_hash = s.token_hash AND f.form_hash = $2
+             WHERE s.token_hash = $1 AND s.expires_at > $3";
+        let found = client.query_opt(sql, &[&&hash.0[..], &&form.0[..], &Ts(now)]).await?;
+        let Some(row) = found else { return Ok(Claim::NoSession) };
+        match row.col::<Option<Vec<u8>>>("result")? {
+            None => Ok(Claim::Running),
+            Some(sealed) => Ok(Claim::Finished(self.keys().open(&context(&hash, form), &sealed)?)),
+        }
+    }
+
+    /// Keeps the result of a claimed form, sealed, and of the session's results the newest `FORM_RESULTS_MAX`.
+    ///
+    /// # Errors
+    /// The database's; [`StoreError::Crypto`] without master keys.
+    pub async fn finish_form(&self, session: &str, form: FormHash, result: &[u8]) -> Result<(), StoreError> {
+        let hash = KeyHash::of(session);
+        let sealed = self.keys().seal(&context(&hash, form), result)?;
+        let client = self.client().await?;
+        let sql = "UPDATE dashboard_forms SET result = $3 WHERE session_hash = $1 AND form_hash = $2";
+        client.execute(sql, &[&&hash.0[..], &&form.0[..], &sealed]).await?;
+        let sql = "DELETE FROM dashboard_forms WHERE session_hash = $1 AND form_hash IN (
+                 SELECT form_hash FROM dashboard_forms WHERE session_hash = $1 AND result IS NOT NULL
+                 ORDER BY created_at DESC, form_hash OFFSET $2)";
+        client.execute(sql, &[&&hash.0[..], &i64::from(FORM_RESULTS_MAX)]).await?;
+        Ok(())
+    }
+
+    /// Gives up a claim: the same form may be sent again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn release_form(&self, session: &str, form: FormHash) -> Result<(), StoreError> {
+        let sql = "DELETE FROM dashboard_forms WHERE session_hash = $1 AND form_hash = $2 AND result IS NULL";
+        self.client().await?.execute(sql, &[&&KeyHash::of(session).0[..], &&form.0[..]]).await?;
+        Ok(())
+    }
+
+    /// The result of a form of this session; `None` when there is none (any more), or it cannot be opened.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn form_result(&self, session: &str, form: FormHash) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let (hash, now) = (KeyHash::of(session), UnixMillis::now());
+        let sql = "SELECT result FROM dashboard_forms WHERE session_hash = $1 AND form_hash = $2 AND expires_at > $3";
+        let found = self.client().await?.query_opt(sql, &[&&hash.0[..], &&form.0[..], &Ts(now)]).await?;
+        let Some(sealed) = found.map(|row| row.col::<Option<Vec<u8>>>("result")).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        Ok(self.keys().open(&context(&hash, form), &sealed).ok())
+    }
+
+    /// Deletes claims and results that expired.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn delete_expired_forms(&self, now: UnixMillis) -> Result<u64, StoreError> {
+        Ok(self.client().await?.execute("DELETE FROM dashboard_forms WHERE expires_at <= $1", &[&Ts(now)]).await?)
+    }
+}
