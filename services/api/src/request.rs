@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
-use postrider_model::time::UnixMillis;
+use postrider_model::time::{NotATimestamp, UnixMillis};
 use postrider_runtime::problem::{FieldError, Problem, read_json};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
@@ -118,9 +118,21 @@ impl Params {
         self.get(name).map(read).transpose()
     }
 
+    /// A time in RFC 3339. The `+` of its offset arrives as a blank where it was not written as `%2B`.
+    fn time(&self, name: &str) -> Result<Option<UnixMillis>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let offset = text.len().checked_sub("+00:00".len()).and_then(|at| text.split_at_checked(at));
+        let read = match offset {
+            Some((time, offset)) if offset.starts_with(' ') => format!("{time}+{}", offset.trim_start()).parse(),
+            _ => text.parse(),
+        };
+        read.map(Some)
+            .map_err(|error: NotATimestamp| Problem::unprocessable(vec![query_error(name, error.to_string())]))
+    }
+
     /// `from` and `to`: RFC 3339, `from` inclusive, `to` exclusive.
     pub(crate) fn range(&self) -> Result<(Option<UnixMillis>, Option<UnixMillis>), Problem> {
-        let (from, to) = (self.parse::<UnixMillis>("from")?, self.parse::<UnixMillis>("to")?);
+        let (from, to) = (self.time("from")?, self.time("to")?);
         if matches!((from, to), (Some(from), Some(to)) if from >= to) {
             return Err(Problem::unprocessable(vec![query_error("from", "must lie before `to`")]));
         }
@@ -206,6 +218,19 @@ mod tests {
         }
         assert!(params("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z").range().is_err());
         assert!(params("from=yesterday").range().is_err());
+    }
+
+    #[test]
+    fn the_plus_of_an_offset_may_arrive_as_a_blank() {
+        let from = |query: &str| params(query).range().map(|(from, _)| from.unwrap().to_rfc3339_seconds()).ok();
+        for written in ["+02:00", "%2B02:00", "%2b02:00", "%2002:00"] {
+            let read = from(&format!("from=2026-01-02T03:04:05{written}"));
+            assert_eq!(read.as_deref(), Some("2026-01-02T01:04:05Z"), "{written}");
+        }
+        assert_eq!(from("from=2026-01-02+03:04:05-02:00").as_deref(), Some("2026-01-02T05:04:05Z"));
+        for bad in ["2026-01-02T03:04+02:00", "2026-01-02T03:04:05++02:00", "+02:00", "20260102T030405Z"] {
+            assert_eq!(from(&format!("from={bad}")), None, "{bad}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod rfc3339;
+
 /// A point in time: milliseconds since the Unix epoch, UTC. Serialises as the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -43,12 +45,19 @@ impl UnixMillis {
 
     /// RFC 3339 in UTC with exactly three fractional digits: `2026-01-02T03:04:05.006Z`.
     pub fn to_rfc3339_millis(self) -> String {
-        format!("{:.3}", self.timestamp())
+        format!("{}.{:03}Z", self.to_civil(), self.0.rem_euclid(1_000))
     }
 
     /// RFC 3339 in UTC without a fraction: `2026-01-02T03:04:05Z`.
     pub fn to_rfc3339_seconds(self) -> String {
-        format!("{:.0}", jiff::Timestamp::from_second(self.as_seconds()).unwrap_or_default())
+        format!("{}Z", self.to_civil())
+    }
+
+    /// Date and time in UTC without a fraction. A [`jiff::Timestamp`] ends a day before the year 9999 does.
+    fn to_civil(self) -> String {
+        let of_day = self.as_seconds().rem_euclid(86_400);
+        let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+        format!("{}T{hour:02}:{minute:02}:{second:02}", self.day())
     }
 
     /// The same point as a [`jiff::Timestamp`] (saturating at its ends).
@@ -69,16 +78,18 @@ impl fmt::Display for UnixMillis {
     }
 }
 
-/// The text is not an RFC 3339 timestamp.
+/// The text is not an RFC 3339 timestamp of the years 0000 to 9999.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected an RFC 3339 timestamp such as 2026-01-02T03:04:05.006Z")]
+#[error(
+    "expected an RFC 3339 timestamp such as 2026-01-02T03:04:05.006Z or 2026-01-02T03:04:05+02:00, in the years 0000 to 9999"
+)]
 pub struct NotATimestamp;
 
 impl FromStr for UnixMillis {
     type Err = NotATimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse::<jiff::Timestamp>().map(Self::from).map_err(|_| NotATimestamp)
+        rfc3339::read(text.as_bytes()).ok_or(NotATimestamp)
     }
 }
 
