@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use postrider_egress::{Egress, Request};
+use postrider_egress::{Egress, Request, Response};
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{HeldReason, Trigger};
 use postrider_model::ids::SendId;
 use postrider_model::time::UnixMillis;
+use postrider_runtime::http::{REFUSED_DELIVERY, REFUSED_HEADER};
 use postrider_runtime::spans;
 use postrider_runtime::trace_context::TraceContext;
 use postrider_wire::messages::{AttemptRecord, DeliveryTask};
@@ -70,6 +71,9 @@ pub(crate) async fn make(
     if endpoint.pushover.is_some() {
         pushover::judge(&mut response);
     }
+    if is_loop(&response) {
+        response.error = Some(LOOP.into());
+    }
     secrets.hide_in(&mut response);
     let (ended, ended_at) = (Instant::now(), UnixMillis::now());
 
@@ -111,6 +115,18 @@ pub(crate) async fn make(
     };
     let latency = response.duration;
     Attempted { record, excerpt: response.excerpt, retry_after: response.retry_after, ended, ended_at, latency, trace }
+}
+
+/// What an attempt says whose endpoint is Postrider itself.
+const LOOP: &str = "loop refused: the endpoint is an address of Postrider itself, which accepts no deliveries";
+
+/// Whether Postrider itself refused the delivery: retried like any failure, and as often as the schedule says.
+fn is_loop(response: &Response) -> bool {
+    response.status_code == Some(http::StatusCode::LOOP_DETECTED.as_u16())
+        && response
+            .headers
+            .iter()
+            .any(|(name, value)| name.eq_ignore_ascii_case(REFUSED_HEADER) && value == REFUSED_DELIVERY)
 }
 
 fn micros(duration: Duration) -> u64 {

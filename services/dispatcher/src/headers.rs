@@ -6,6 +6,7 @@ use http::header::HeaderValue;
 use postrider_egress::Headers;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::HeaderContext;
+use postrider_runtime::http::DELIVERY_HEADER;
 use postrider_runtime::trace_context::TRACEPARENT;
 use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::DeliveryTask;
@@ -13,7 +14,7 @@ use postrider_wire::messages::DeliveryTask;
 use crate::prepared::Prepared;
 
 /// The delivery's id: the same in every attempt of it.
-const DELIVERY: &str = "postrider-delivery";
+const DELIVERY: &str = DELIVERY_HEADER;
 /// The attempt's number, from 1.
 const ATTEMPT: &str = "postrider-attempt";
 /// Stands for a value that nobody gets to see.

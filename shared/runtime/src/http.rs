@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +25,7 @@ use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 use self::socket::Socket;
 use crate::drain::{self, Drained};
+use crate::metrics::LOOPS;
 use crate::problem::Problem;
 
 /// Bounds of the server.
@@ -62,6 +65,13 @@ impl Default for ServeOptions {
 /// How long to wait when the system cannot give another connection (usually: out of file descriptors).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// Names the delivery that a request is. Every POST to an endpoint of a tenant's carries it, and no customer can set or remove it.
+pub const DELIVERY_HEADER: &str = "postrider-delivery";
+/// In the answer to a request that was refused because it is a delivery: the dispatcher says so in the attempt.
+pub const REFUSED_HEADER: &str = "postrider-refused";
+/// The one value of [`REFUSED_HEADER`].
+pub const REFUSED_DELIVERY: &str = "delivery";
+
 /// Serves `router` on `listener` until `stop`, with the default bounds. See [`serve_with`].
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> Drained {
     serve_with(listener, router, ServeOptions::default(), stop).await
@@ -75,7 +85,10 @@ pub async fn serve_with(
     options: ServeOptions,
     stop: CancellationToken,
 ) -> Drained {
+    metrics::describe_counter!(LOOPS, "requests refused because they are deliveries");
+    metrics::counter!(LOOPS).increment(0);
     let router = router
+        .layer(middleware::from_fn(refuse_deliveries))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(RequestBodyTimeoutLayer::new(options.body_pause_max))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, options.request_max));
@@ -144,6 +157,21 @@ async fn next_connection(
     }
 }
 
+/// Refuses what is a delivery itself: an endpoint whose URL leads to a route of ours would otherwise make an event, and so another
+/// delivery, of each delivery, without end. It holds for every route and every tenant.
+async fn refuse_deliveries(request: Request, next: Next) -> Response {
+    let Some(delivery) = request.headers().get(DELIVERY_HEADER) else { return next.run(request).await };
+    metrics::counter!(LOOPS).increment(1);
+    tracing::debug!(delivery.id = ?delivery, path = request.uri().path(), "refused a delivery");
+    let detail = format!(
+        "this request is a delivery (it has the header {DELIVERY_HEADER}) and its endpoint is Postrider itself: a delivery is not \
+         accepted as a request, because it would cause deliveries without end"
+    );
+    let mut answer = Problem::new(StatusCode::LOOP_DETECTED, detail).into_response();
+    answer.headers_mut().insert(HeaderName::from_static(REFUSED_HEADER), HeaderValue::from_static(REFUSED_DELIVERY));
+    answer
+}
+
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let message = panic
         .downcast_ref::<&str>()
@@ -190,6 +218,21 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    #[tokio::test]
+    async fn a_delivery_is_refused_on_every_route() {
+        let router = Router::new().route("/", post(|| async { "hi" }));
+        let server = start(router, ServeOptions::default()).await;
+        for (request, status) in [
+            ("POST / HTTP/1.1\r\nPostrider-Delivery: dlv_1\r\n", 508),
+            ("GET /nowhere HTTP/1.1\r\npostrider-delivery:\r\n", 508),
+            ("POST / HTTP/1.1\r\npostrider-attempt: 1\r\n", 200),
+        ] {
+            let answer = exchange(server.address, &format!("{request}host: x\r\nconnection: close\r\n\r\n")).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert_eq!(answer.contains("postrider-refused: delivery"), status == 508, "{answer}");
+        }
     }
 
     #[tokio::test]

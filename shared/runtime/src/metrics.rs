@@ -20,6 +20,9 @@ const BYTES_BUCKETS: &[f64] =
 /// Members of a bundle, rows of a batch.
 const MEMBERS_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
 
+/// Requests refused because they are deliveries.
+pub(crate) const LOOPS: &str = "postrider_http_loops_total";
+
 /// How often old samples are folded away when nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
