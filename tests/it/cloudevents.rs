@@ -6,6 +6,13 @@ use crate::harness::{Deployment, Message, Producer, Receiver};
 
 const TYPE: &str = "com.example.sent";
 
+/// Ids that are UUIDs are used as they are.
+const OVER_HTTP: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5061";
+const IN_HEADERS: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5062";
+const OVER_AMQP: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5063";
+const IN_AMQP_HEADERS: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5064";
+const IN_OTHER_HEADERS: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5065";
+
 #[tokio::test]
 async fn cloud_events_in_every_form_become_the_same_delivery() {
     let deployment = Deployment::start("cloudevents").await;
@@ -48,21 +55,21 @@ async fn cloud_events_in_every_form_become_the_same_delivery() {
     };
 
     let kind = [("content-type", "application/cloudevents+json; charset=utf-8")];
-    let (status, answer) = tenant.publish_as(&kind, &structured("over-http")).await;
-    assert_eq!((status, &answer["id"]), (202, &json!("over-http")), "{answer:#}");
-    let (status, answer) = tenant.publish_as(&headers("in-headers"), r#"{"n":1}"#).await;
-    assert_eq!((status, &answer["id"]), (202, &json!("in-headers")), "{answer:#}");
+    let (status, answer) = tenant.publish_as(&kind, &structured(OVER_HTTP)).await;
+    assert_eq!((status, &answer["id"]), (202, &json!(OVER_HTTP)), "{answer:#}");
+    let (status, answer) = tenant.publish_as(&headers(IN_HEADERS), r#"{"n":1}"#).await;
+    assert_eq!((status, &answer["id"]), (202, &json!(IN_HEADERS)), "{answer:#}");
     producer
         .publish(Message {
             content_type: Some("application/cloudevents+json"),
-            ..Message::new(key.clone(), structured("over-amqp"))
+            ..Message::new(key.clone(), structured(OVER_AMQP))
         })
         .await;
-    producer.publish(amqp("cloudEvents:", "in-amqp-headers")).await;
-    producer.publish(amqp("cloudEvents_", "in-other-headers")).await;
+    producer.publish(amqp("cloudEvents:", IN_AMQP_HEADERS)).await;
+    producer.publish(amqp("cloudEvents_", IN_OTHER_HEADERS)).await;
 
     let expected = r#"{"type":"com.example.sent","timestamp":"2026-01-02T03:04:05.000Z","data":{"n":1}}"#;
-    for id in ["over-http", "in-headers", "over-amqp", "in-amqp-headers", "in-other-headers"] {
+    for id in [OVER_HTTP, IN_HEADERS, OVER_AMQP, IN_AMQP_HEADERS, IN_OTHER_HEADERS] {
         tenant.wait_for_delivery(id, "delivered").await;
         let event = tenant.get(&format!("/v1/events/{id}")).await;
         let attributes = json!({"region": "eu", "sending_node": "smtp1", "source": "/mail"});
@@ -73,11 +80,14 @@ async fn cloud_events_in_every_form_become_the_same_delivery() {
     assert_eq!(bodies.len(), 5);
     assert!(bodies.iter().all(|request| request.text() == expected));
 
-    // The same CloudEvent again is a duplicate; an id that is none of ours is a hash.
-    let (_, answer) = tenant.publish_as(&kind, &structured("over-http")).await;
+    // The same CloudEvent again is a duplicate; every other id is hashed with its source.
+    let (_, answer) = tenant.publish_as(&kind, &structured(OVER_HTTP)).await;
     assert_eq!(answer["duplicate"], json!(true), "{answer:#}");
-    let (_, answer) = tenant.publish_as(&kind, &structured("urn:uuid:7")).await;
-    assert!(answer["id"].as_str().is_some_and(|id| id.starts_with("evt_")), "{answer:#}");
+    let (_, counted) = tenant.publish_as(&kind, &structured("42")).await;
+    assert!(counted["id"].as_str().is_some_and(|id| id.starts_with("evt_")), "{counted:#}");
+    let elsewhere = structured("42").replace("/mail", "/mail/2");
+    let (status, answer) = tenant.publish_as(&kind, &elsewhere).await;
+    assert!(status == 202 && answer["duplicate"].is_null() && answer["id"] != counted["id"], "{answer:#}");
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ async fn data_that_does_not_fit_its_types_schema_is_refused_over_http_and_by_the
     let (status, problem) = tenant.publish_as(&headers, "{}").await;
     assert_eq!((status, pointers(&problem)), (422, vec!["/data"]), "{problem:#}");
     let (status, answer) = tenant.publish_as(&headers, r#"{"amount":7}"#).await;
-    assert_eq!((status, &answer["id"]), (202, &json!("c2")), "{answer:#}");
+    assert_eq!(status, 202, "{answer:#}");
     receiver.next().await;
 
     // On the exchange nobody can be told: a dead letter says it.

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::ids::{DeliveryId, EventId, Generation, ReplayId, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
-use postrider_model::time::UnixMillis;
+use postrider_model::time::{Day, UnixMillis};
 use postrider_store::intervention::{Intervention, InterventionReason, InterventionTarget};
 use postrider_wire::messages::DeliveryTask;
 
@@ -29,6 +29,8 @@ pub(crate) enum Stale {
 
 #[derive(Debug, Clone, Copy)]
 struct Least {
+    /// The event's day, where that is known.
+    event_day: Option<Day>,
     epoch: u32,
     reason: InterventionReason,
     created_at: UnixMillis,
@@ -56,8 +58,8 @@ impl Interventions {
         if snapshot {
             *known = Known::default();
         }
-        for Intervention { target, least_epoch, reason, created_at, .. } in changes {
-            let least = Least { epoch: least_epoch, reason, created_at };
+        for Intervention { target, event_day, least_epoch, reason, created_at, .. } in changes {
+            let least = Least { event_day, epoch: least_epoch, reason, created_at };
             match target {
                 InterventionTarget::Delivery(id) => raise(&mut known.deliveries, id, least),
                 InterventionTarget::Replay(id) => raise(&mut known.replays, id, least),
@@ -87,7 +89,9 @@ impl Interventions {
             _ => None,
         };
         let of_event = || known.events.get(&delivery.tenant).and_then(|events| events.get(&delivery.event));
-        let stale = |least: &&Least| task.epoch < least.epoch;
+        // What is about an earlier event of the same id is not about this one.
+        let same_event = |least: &Least| least.event_day.is_none_or(|day| day == delivery.event_day);
+        let stale = |least: &&Least| task.epoch < least.epoch && same_event(least);
         // What supersedes an event's deliveries is a newer decision about it, which later generations have nothing to do with.
         let concerns =
             |least: &&Least| least.reason != InterventionReason::Superseded || delivery.generation == Generation::First;
@@ -110,7 +114,7 @@ impl Interventions {
 
 fn raise<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Least>, key: K, least: Least) {
     let known = map.entry(key).or_insert(least);
-    if least.epoch >= known.epoch {
+    if least.epoch >= known.epoch || least.event_day != known.event_day {
         *known = least;
     }
 }
@@ -123,7 +127,7 @@ mod tests {
     use crate::testing;
 
     fn intervention(target: InterventionTarget, least_epoch: u32, reason: InterventionReason) -> Intervention {
-        Intervention { target, least_epoch, reason, created_at: testing::NOW, version: 1 }
+        Intervention { target, event_day: None, least_epoch, reason, created_at: testing::NOW, version: 1 }
     }
 
     #[test]
@@ -174,6 +178,24 @@ mod tests {
         assert_eq!(interventions.check(&DeliveryTask { epoch: 1, ..task.clone() }), None);
         task.delivery.generation = Generation::Retry(RetryId::generate());
         assert_eq!(interventions.check(&task), None);
+    }
+
+    #[test]
+    fn an_intervention_about_an_earlier_event_of_the_same_id_is_not_about_a_later_one() {
+        let task = testing::task();
+        let (id, day) = (task.delivery.event.clone(), task.delivery.event_day);
+        let targets =
+            [InterventionTarget::Delivery(task.delivery.id), InterventionTarget::Event(task.delivery.tenant, id)];
+        for target in targets {
+            let about = |event_day| {
+                let interventions = Interventions::default();
+                let made = intervention(target.clone(), 1, InterventionReason::Cancelled);
+                interventions.apply(vec![Intervention { event_day, ..made }], true, testing::NOW);
+                interventions.check(&task).is_some()
+            };
+            assert!(about(None) && about(Some(day)), "{target:?}");
+            assert!(!about(Some(day.plus_days(-40))), "{target:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Accepting: from a checked event to a message that the broker has confirmed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use postrider_broker::topology::ACCEPTED_EXCHANGE;
@@ -9,6 +9,7 @@ use postrider_broker::{Bundler, PublishError};
 use postrider_model::delivery::Lane;
 use postrider_model::event::EventType;
 use postrider_model::ids::{EventId, TenantId};
+use postrider_model::limits::EVENT_ID_DAYS_AFTER_RETENTION;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profile};
 use postrider_runtime::problem::{FieldError, Problem};
@@ -19,8 +20,9 @@ use postrider_wire::messages::AcceptedEvent;
 use tracing::Instrument;
 
 use crate::catalog::EventTypes;
+use crate::content::Content;
 use crate::event::{CheckedEvent, IdSource};
-use crate::idempotency::{Remembered, Seen};
+use crate::idempotency::{Remembered, Seen, Stamp};
 use crate::metrics;
 use crate::numbers::Numbers;
 
@@ -85,43 +87,51 @@ impl Accepter {
         event: &CheckedEvent<'_>,
         trace: TraceContext,
     ) -> Result<Accepted, Problem> {
-        let accepted_at = UnixMillis::now();
-        let warnings = check_profile(publisher, event, accepted_at)?;
+        let (began, now) = (Instant::now(), UnixMillis::now());
+        let warnings = check_profile(publisher, event, now)?;
         publisher.event_types.check(event).await?;
+        let publishing = Publishing { publisher, event, began, trace };
         let duplicate = match event.id_source {
             IdSource::Made => {
-                self.publish(publisher, event, None, accepted_at, trace).await.map_err(|error| unavailable(&error))?;
+                let stamp = Stamp { accepted_at: now, claimed: false };
+                self.publish(&publishing, None, stamp).await.map_err(|error| unavailable(&error))?;
                 false
             }
-            IdSource::Producer => {
-                let hash = event.content_hash();
-                let key = (publisher.tenant, event.id.clone());
-                let publish = self.publish(publisher, event, Some(hash.clone()), accepted_at, trace);
-                match self.remembered.once(key, &hash, publish).await.map_err(|error| unavailable(&error))? {
-                    Seen::Published => false,
-                    Seen::Duplicate => true,
-                    Seen::OtherContent => {
-                        return Err(Problem::conflict(format!(
-                            "{} was accepted before with other content; within the retention an id or key belongs to one event",
-                            event.id
-                        )));
-                    }
-                }
-            }
+            IdSource::Producer => self.publish_once(&publishing, now).await?,
         };
         metrics::accepted(duplicate);
         tracing::debug!(event.id = %event.id, tenant.id = %publisher.tenant, duplicate, "accepted an event");
         Ok(Accepted { id: event.id.clone(), duplicate, warnings })
     }
 
+    /// Publishes an event whose producer named its id, unless it was accepted before: then it is a duplicate.
+    async fn publish_once(&self, publishing: &Publishing<'_>, now: UnixMillis) -> Result<bool, Problem> {
+        let Publishing { publisher, event, .. } = *publishing;
+        let content = Content::of(event);
+        let publish = async |stamp| self.publish(publishing, Some(content.hash().to_owned()), stamp).await;
+        let seen = self.remembered.once(publisher.tenant, event, &content, now, publish).await;
+        match seen.map_err(|error| unavailable(&error))? {
+            Seen::Published => Ok(false),
+            Seen::Duplicate => Ok(true),
+            Seen::OtherContent { accepted_at, differences } => {
+                let what = if differences.is_empty() { "content".to_owned() } else { differences.join(", ") };
+                Err(Problem::conflict(format!(
+                    "{} belongs to an event that was accepted at {accepted_at} with other {what}; an id or idempotency key \
+                     belongs to one event for the log's retention and {EVENT_ID_DAYS_AFTER_RETENTION} days more",
+                    event.id
+                )))
+            }
+        }
+    }
+
     async fn publish(
         &self,
-        publisher: &Publisher,
-        event: &CheckedEvent<'_>,
+        publishing: &Publishing<'_>,
         content_hash: Option<String>,
-        accepted_at: UnixMillis,
-        trace: TraceContext,
+        stamp: Stamp,
     ) -> Result<(), PublishError> {
+        let Publishing { publisher, event, began, trace } = *publishing;
+        let Stamp { accepted_at, claimed } = stamp;
         let span = spans::publish(ACCEPTED_EXCHANGE, &event.id);
         let number = self.numbers.take();
         let head = AcceptedEvent {
@@ -140,16 +150,27 @@ impl Accepter {
             sequence: number.number,
             epoch: 0,
             content_hash,
+            claimed,
             traceparent: Some(TraceContext::of(&span).unwrap_or(trace).to_string()),
         };
         // A head of strings and numbers can always be written; a refusal is what the caller could do something about.
         let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
             .map_err(|_| PublishError::Refused)?;
-        let confirm_timeout = self.confirm_timeout.saturating_sub(publisher.waited);
+        let confirm_timeout = self.confirm_timeout.saturating_sub(publisher.waited).saturating_sub(began.elapsed());
         self.bundler.submit_within(vec![member], confirm_timeout).instrument(span).await?;
         number.confirm();
         Ok(())
     }
+}
+
+/// An event on its way to the broker.
+#[derive(Clone, Copy)]
+struct Publishing<'a> {
+    publisher: &'a Publisher,
+    event: &'a CheckedEvent<'a>,
+    /// Since when its producer waits.
+    began: Instant,
+    trace: TraceContext,
 }
 
 /// What the tenant's profile requires of an event, and what it warns of.

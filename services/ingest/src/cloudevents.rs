@@ -262,6 +262,7 @@ fn event<'a>(
         metadata: metadata.map(Cow::Owned),
         attributes: filterable(&attributes),
         origin,
+        source: Some(Cow::Owned(get("source"))),
     };
     // What is missing was told above; the rest is told where it stands.
     let checked = check(tenant, fields);
@@ -278,12 +279,20 @@ fn event<'a>(
     }
 }
 
-/// The CloudEvent's id where it is one of ours, else a hash of source and id.
+/// A CloudEvent is identified by its source and its id together. An id that is a UUID is used as it is; every other one, such as
+/// a counter that each source has, is hashed with its source.
 fn event_id(source: &str, id: &str) -> String {
     match id.parse::<EventId>() {
-        Ok(id) => id.as_str().to_owned(),
-        Err(_) => format!("evt_{}", hash(&[b"cloudevent", source.as_bytes(), id.as_bytes()])),
+        Ok(id) if is_uuid(id.as_str()) => id.as_str().to_owned(),
+        _ => format!("evt_{}", hash(&[b"cloudevent", source.as_bytes(), id.as_bytes()])),
     }
+}
+
+/// Whether an id is a UUID, with or without hyphens, perhaps behind `evt_`.
+fn is_uuid(id: &str) -> bool {
+    let id = id.strip_prefix("evt_").unwrap_or(id);
+    let parts: Vec<usize> = id.split('-').map(str::len).collect();
+    (parts == [32] || parts == [8, 4, 4, 4, 12]) && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// What the event can be filtered by. The common attributes are taken as they are, so that a bad value of theirs is an
@@ -307,26 +316,46 @@ fn filterable(attributes: &BTreeMap<String, String>) -> Attributes {
     taken
 }
 
-/// A header's value as the HTTP binding writes it (section 3.1.3.2): percent-encoded, perhaps in double quotes.
+/// A header's value as the HTTP binding writes it (section 3.1.3.2): perhaps a quoted string, and then percent-encoded. A `%` that
+/// no two hexadecimal digits follow stands for itself: widespread SDKs send it so. `None` for what is not UTF-8.
 fn percent_decoded(value: &[u8]) -> Option<String> {
-    let inner = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
+    let unquoted = unquoted(value);
+    let mut bytes = Vec::with_capacity(unquoted.len());
+    let mut rest: &[u8] = &unquoted;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'%', [high, low, tail @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digits = [*high, *low];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+                rest = tail;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// What a quoted string (RFC 9110, section 5.6.4) holds; any other value as it is.
+pub(crate) fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
+    let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
+        return Cow::Borrowed(value);
+    };
     let mut bytes = Vec::with_capacity(inner.len());
     let mut rest = inner;
     while let [first, tail @ ..] = rest {
         rest = tail;
-        if *first == b'%' {
-            let (digits, tail) = tail.split_at_checked(2)?;
-            // The parser of numbers would take a sign, too.
-            if !digits.iter().all(u8::is_ascii_hexdigit) {
-                return None;
+        match (first, tail) {
+            (b'\\', [escaped, tail @ ..]) => {
+                bytes.push(*escaped);
+                rest = tail;
             }
-            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-            rest = tail;
-        } else {
-            bytes.push(*first);
+            // The last quote is an escaped one, or there is one in between: no quoted string.
+            (b'\\' | b'"', _) => return Cow::Borrowed(value),
+            _ => bytes.push(*first),
         }
     }
-    String::from_utf8(bytes).ok()
+    Cow::Owned(bytes)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use postrider_model::ids::{EventId, TenantId};
 use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
 use postrider_model::time::UnixMillis;
 use postrider_runtime::problem::FieldError;
+use postrider_store::log::EventRow;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -23,6 +24,8 @@ pub(crate) struct Fields<'a> {
     pub(crate) metadata: Option<Cow<'a, RawValue>>,
     pub(crate) attributes: Attributes,
     pub(crate) origin: Origin,
+    /// Where a CloudEvent comes from: a part of its identity.
+    pub(crate) source: Option<Cow<'a, str>>,
 }
 
 /// How an event got its id, which decides whether repeats must be looked for.
@@ -45,6 +48,8 @@ pub(crate) struct CheckedEvent<'a> {
     pub(crate) origin: Origin,
     pub(crate) metadata: Option<Cow<'a, RawValue>>,
     pub(crate) data: Cow<'a, RawValue>,
+    /// Where a CloudEvent comes from.
+    pub(crate) source: Option<Cow<'a, str>>,
 }
 
 /// Checks every field.
@@ -104,24 +109,28 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
             origin: fields.origin,
             metadata: fields.metadata,
             data: fields.data,
+            source: fields.source,
         }),
         _ => Err(errors),
     }
 }
 
-impl CheckedEvent<'_> {
-    /// What makes the event this event: equal for a repeat, different for another event under the same id.
-    pub(crate) fn content_hash(&self) -> String {
-        let at = self.occurred_at.map_or(i64::MIN, |at| at.0).to_be_bytes();
-        let mut parts = vec![
-            self.event_type.as_str().as_bytes(),
-            self.data.get().as_bytes(),
-            self.metadata.as_deref().map_or("", RawValue::get).as_bytes(),
-            self.origin.as_str().as_bytes(),
-            &at,
-        ];
-        parts.extend(self.attributes.0.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
-        hash(&parts)
+impl<'a> CheckedEvent<'a> {
+    /// An event of the log whose id was made here; `None` when its payload was expunged.
+    pub(crate) fn of_log(row: &'a EventRow) -> Option<Self> {
+        let summary = &row.summary;
+        Some(Self {
+            id: summary.id.clone(),
+            id_source: IdSource::Made,
+            event_type: summary.event_type.clone(),
+            // An event without a time of its own happened when it was accepted.
+            occurred_at: Some(summary.occurred_at).filter(|at| *at != summary.accepted_at),
+            attributes: summary.attributes.clone(),
+            origin: summary.origin,
+            metadata: row.metadata.as_deref().map(Cow::Borrowed),
+            data: Cow::Borrowed(serde_json::from_slice(row.data.as_ref()?).ok()?),
+            source: None,
+        })
     }
 }
 

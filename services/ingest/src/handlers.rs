@@ -1,5 +1,6 @@
 //! `POST /v1/publish` and `POST /v1/publish/batch`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
@@ -17,7 +18,7 @@ use tracing::{Instrument, Span};
 
 use crate::Ingest;
 use crate::accept::{Accepted, Publisher};
-use crate::cloudevents;
+use crate::cloudevents::{self, unquoted};
 use crate::request::{BatchRequest, Place, read_event};
 
 /// Where one event is published.
@@ -77,7 +78,7 @@ async fn publish_one(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Result
     let key = idempotency_key(headers)?;
     let body = read_body(body, EVENT_BYTES_MAX).await?;
     let event = match cloudevents::over_http(headers)? {
-        None => read_event(publisher.tenant, &body, Place::Http { key })?,
+        None => read_event(publisher.tenant, &body, Place::Http { key: key.as_deref() })?,
         Some(_) if key.is_some() => {
             return Err(Problem::bad_request(
                 "a CloudEvent has an id, which does what the Idempotency-Key header does",
@@ -142,10 +143,15 @@ async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
     })
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+/// The key that the header names, plainly or as the string in double quotes that the IETF's draft writes: `Q` and `"Q"` are one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
+    let key = value.to_str().ok().map(|text| match unquoted(text.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+    });
+    match key {
+        Some(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
         _ => Err(Problem::bad_request(format!(
             "Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
         ))),
@@ -173,4 +179,25 @@ async fn traced(span: Span, answering: impl Future<Output = Result<Response, Pro
 fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(answer).map_err(|_| Problem::internal())?;
     Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_double_quotes_is_the_key_between_them() {
+        let check = |written: &'static str, expected: Option<&str>| {
+            let headers: HeaderMap =
+                [("idempotency-key".parse().unwrap(), written.parse().unwrap())].into_iter().collect();
+            let key = idempotency_key(&headers).ok().flatten();
+            assert_eq!(key.as_deref(), expected, "{written}");
+        };
+        check("Q", Some("Q"));
+        check("\"Q\"", Some("Q"));
+        check(r#""a\"b""#, Some("a\"b"));
+        check("\"Q", Some("\"Q"));
+        check("\"\"", None);
+        check("", None);
+    }
 }

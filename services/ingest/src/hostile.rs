@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::cloudevents::{self, Form};
+use crate::content::Content;
 use crate::event::{CheckedEvent, IdSource};
 use crate::request::{BatchRequest, Place, read_event};
 
@@ -82,8 +83,11 @@ fn check(read: Result<CheckedEvent<'_>, Problem>) -> Result<(), TestCaseError> {
     };
     within_limits(&event)?;
     let body = written(&event);
-    let again = read_event(TENANT, body.as_bytes(), Place::HttpBatch).expect("what was read can be written");
-    prop_assert_eq!((&again.id, again.content_hash()), (&event.id, event.content_hash()));
+    let mut again = read_event(TENANT, body.as_bytes(), Place::HttpBatch).expect("what was read can be written");
+    // Our own JSON has none.
+    again.source.clone_from(&event.source);
+    prop_assert_eq!(&again.id, &event.id);
+    prop_assert!(Content::of(&again).is(Content::of(&event).hash()));
     prop_assert_eq!(again.data.get(), event.data.get());
     Ok(())
 }

@@ -1,112 +1,164 @@
 //! Repeats of events whose producers name an id or an idempotency key. Events without either never come here.
 //!
-//! What is remembered is what the broker confirmed. A repeat is answered from memory, else from the log of today and
-//! yesterday; while the database is away the look-up is skipped, because the id is the same either way and a receiver
-//! dedupes by it. Of two repeats at the same moment one publishes and the other waits for it.
+//! An id belongs to the event that claimed it first, over all ingest processes and their restarts: the claim is a row in the
+//! database. A repeat is a duplicate when its event is known to be safe: this process had the broker's confirm, or the claim says that
+//! another one had it, or fan-out decided about the event. Otherwise it waits for a moment for whoever is publishing it, and then is
+//! published again, as accepted when it was first: its deliveries have the same ids.
+//!
+//! While the database is away nothing is claimed: the event is published as it is, and the recorder claims its id and puts it aside
+//! should the id belong to another one.
 
-use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use postrider_model::ids::{EventId, TenantId};
-use postrider_model::time::{Day, UnixMillis};
+use postrider_model::time::UnixMillis;
 use postrider_runtime::tasks::Tasks;
 use postrider_store::Store;
-use tokio::sync::{mpsc, oneshot};
+use postrider_store::claims::{Claim, Claimed};
+
+use crate::claims::{ANSWER_MAX, Claims};
+use crate::content::Content;
+use crate::event::CheckedEvent;
 
 /// An event as producers and consumers know it.
 pub(crate) type EventKey = (TenantId, EventId);
 
-/// Most look-ups of one statement.
-const LOOKUPS_MAX: usize = 500;
+/// How long a confirmed id is remembered here at most: less than claims are kept.
+const REMEMBERED_FOR: Duration = Duration::from_secs(12 * 3_600);
+/// How long a repeat waits for another process that may be publishing the event.
+const OTHERS_MAX: Duration = Duration::from_millis(1_500);
+/// Between two looks whether that one is done.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What a publish under a producer's id came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// It is new, and was published.
+    /// It was published.
     Published,
     /// The same event was accepted before.
     Duplicate,
     /// Another event was accepted under this id.
-    OtherContent,
+    OtherContent {
+        /// When.
+        accepted_at: UnixMillis,
+        /// Where it differs, as far as that is known.
+        differences: Vec<&'static str>,
+    },
 }
 
+/// How an event is to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// When it counts as accepted.
+    pub(crate) accepted_at: UnixMillis,
+    /// Whether its id is claimed for it.
+    pub(crate) claimed: bool,
+}
+
+/// An event that is safe, or that has its id.
 #[derive(Clone)]
 struct Known {
     content_hash: Arc<str>,
+    accepted_at: UnixMillis,
     published_here: bool,
 }
 
-/// The ids that were confirmed lately.
+/// What is to be done about an event, as far as the database knows.
+enum Standing {
+    Publish(Stamp),
+    Known(Known),
+}
+
+/// The ids that were confirmed lately, and the claims of all.
 #[derive(Clone)]
 pub(crate) struct Remembered {
     confirmed: moka::future::Cache<EventKey, Known>,
-    lookups: mpsc::Sender<(EventKey, oneshot::Sender<Option<String>>)>,
+    claims: Claims,
+    store: Store,
 }
 
 impl Remembered {
-    /// Remembers up to `capacity` ids. The task that looks others up ends with the last clone of this.
+    /// Remembers up to `capacity` ids.
     pub(crate) fn new(capacity: u64, store: Store, tasks: &Tasks) -> Self {
-        let (lookups, requests) = mpsc::channel(10_000);
-        tasks.spawn("ingest.lookups", look_up(store, requests));
-        Self { confirmed: moka::future::Cache::new(capacity), lookups }
+        let confirmed = moka::future::Cache::builder().max_capacity(capacity).time_to_live(REMEMBERED_FOR).build();
+        Self { confirmed, claims: Claims::new(store.clone(), tasks), store }
     }
 
-    /// Runs `publish` unless the event was accepted before.
+    /// Runs `publish` unless the event is known to be safe already. Of two repeats at the same moment in this process one does and the
+    /// other waits for it.
     ///
     /// # Errors
-    /// What `publish` fails with; then nothing is remembered.
+    /// What `publish` fails with; then nothing is remembered here.
     pub(crate) async fn once<E>(
         &self,
-        key: EventKey,
-        content_hash: &str,
-        publish: impl Future<Output = Result<(), E>>,
+        tenant: TenantId,
+        event: &CheckedEvent<'_>,
+        content: &Content<'_>,
+        now: UnixMillis,
+        publish: impl AsyncFnOnce(Stamp) -> Result<(), E>,
     ) -> Result<Seen, Arc<E>>
     where
         E: Send + Sync + 'static,
     {
-        let lookup_key = key.clone();
+        let key = (tenant, event.id.clone());
+        let asked = key.clone();
         let entry = self
             .confirmed
             .entry(key)
             .or_try_insert_with(async {
-                if let Some(recorded) = self.recorded(lookup_key).await {
-                    return Ok(Known { content_hash: recorded.into(), published_here: false });
+                let stamp = match self.standing(&asked, content, now).await {
+                    Standing::Known(known) => return Ok(known),
+                    Standing::Publish(stamp) => stamp,
+                };
+                publish(stamp).await?;
+                if stamp.claimed {
+                    self.claims.confirm(asked);
                 }
-                publish.await?;
-                Ok(Known { content_hash: content_hash.into(), published_here: true })
+                let content_hash = content.hash().into();
+                Ok(Known { content_hash, accepted_at: stamp.accepted_at, published_here: true })
             })
             .await?;
         let fresh = entry.is_fresh();
         let known = entry.into_value();
-        Ok(match () {
-            () if known.content_hash.as_ref() != content_hash => Seen::OtherContent,
-            () if fresh && known.published_here => Seen::Published,
-            () => Seen::Duplicate,
-        })
-    }
-
-    /// The hash of an event in the log; `None` also when the database does not answer.
-    async fn recorded(&self, key: EventKey) -> Option<String> {
-        let (answer, answered) = oneshot::channel();
-        self.lookups.try_send((key, answer)).ok()?;
-        answered.await.ok().flatten()
-    }
-}
-
-/// Answers look-ups, as many as wait in one statement.
-async fn look_up(store: Store, mut requests: mpsc::Receiver<(EventKey, oneshot::Sender<Option<String>>)>) {
-    let mut waiting = Vec::new();
-    while requests.recv_many(&mut waiting, LOOKUPS_MAX).await > 0 {
-        let keys: Vec<EventKey> = waiting.iter().map(|(key, _)| key.clone()).collect();
-        let today: Day = UnixMillis::now().day();
-        let found = store.seen(&keys, [today.plus_days(-1), today]).await.unwrap_or_else(|error| {
-            tracing::debug!(%error, "look-up of repeats skipped");
-            HashMap::new()
-        });
-        for (key, answer) in waiting.drain(..) {
-            // An asker that gave up no longer listens.
-            let _ = answer.send(found.get(&key).cloned().flatten());
+        if !content.is(&known.content_hash) {
+            let differences = content.differences(&known.content_hash);
+            return Ok(Seen::OtherContent { accepted_at: known.accepted_at, differences });
         }
+        Ok(if fresh && known.published_here { Seen::Published } else { Seen::Duplicate })
+    }
+
+    async fn standing(&self, key: &EventKey, content: &Content<'_>, now: UnixMillis) -> Standing {
+        if let Some(made) = self.made(key).await {
+            return Standing::Known(made);
+        }
+        let claim =
+            Claim { tenant: key.0, id: key.1.clone(), content_hash: content.hash().to_owned(), accepted_at: now };
+        let began = Instant::now();
+        loop {
+            let claimed = self.claims.claim(claim.clone(), began.elapsed() >= OTHERS_MAX).await;
+            match claimed {
+                None => return Standing::Publish(Stamp { accepted_at: now, claimed: false }),
+                Some(Claimed::Ours(accepted_at)) => return Standing::Publish(Stamp { accepted_at, claimed: true }),
+                Some(Claimed::Taken { content_hash, accepted_at, safe }) => {
+                    if safe || !content.is(&content_hash) {
+                        let content_hash = content_hash.into();
+                        return Standing::Known(Known { content_hash, accepted_at, published_here: false });
+                    }
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The event that has this id because it was made here: its producer named none.
+    async fn made(&self, (tenant, id): &EventKey) -> Option<Known> {
+        let day = id.made_at()?.day();
+        let made = tokio::time::timeout(ANSWER_MAX, self.store.made_event(*tenant, id, day)).await.ok()?;
+        let row = made.inspect_err(|error| tracing::debug!(%error, "look-up of a made id skipped")).ok()??;
+        // What was expunged can be compared with nothing: no content is the same.
+        let content_hash = CheckedEvent::of_log(&row).map(|event| Content::of(&event).hash().to_owned());
+        let content_hash = content_hash.unwrap_or_default().into();
+        Some(Known { content_hash, accepted_at: row.summary.accepted_at, published_here: false })
     }
 }

@@ -2,7 +2,7 @@
 //! safe.
 //!
 //! It owns the front door: who may publish (`keys`), what an event must look like (`event`, written as `request` or as
-//! `cloudevents`; `catalog` where the tenant says more), what a repeat is (`idempotency`), how much may come in (`pressure`, the tenant's rate, `brake`), and what
+//! `cloudevents`; `catalog` where the tenant says more), what a repeat is (`idempotency`, by `content` and `claims`), how much may come in (`pressure`, the tenant's rate, `brake`), and what
 //! comes from the exchange ([`Intake`]).
 //!
 //! # What it promises
@@ -12,13 +12,15 @@
 //! - It goes on without the database: keys and tenants are in memory.
 //!
 //! # What it does not
-//! It does not know endpoints, and it does not write to the database.
+//! It does not know endpoints, and it writes nothing to the database but to whom the ids belong that producers name.
 
 mod accept;
 mod brake;
 mod catalog;
+mod claims;
 mod cloudevents;
 mod config;
+mod content;
 mod event;
 mod handlers;
 mod idempotency;
@@ -60,7 +62,7 @@ use crate::pressure::Pressure;
 pub struct Deps {
     /// RabbitMQ.
     pub broker: Broker,
-    /// PostgreSQL, for the configuration feed and the look-up of repeats.
+    /// PostgreSQL, for the configuration feed and the claims of ids.
     pub store: Store,
     /// Every profile.
     pub profiles: Arc<Profiles>,

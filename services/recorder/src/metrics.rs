@@ -22,6 +22,8 @@ pub(crate) const RETRIES: &str = "postrider_recorder_retries_total";
 pub(crate) const REFUSED: &str = "postrider_recorder_refused_total";
 /// Dead letters of producers that were counted and not kept, because a limit of the tenant's day is used up.
 pub(crate) const NOT_KEPT: &str = "postrider_recorder_dead_letters_not_kept_total";
+/// Events put aside because their id belongs to another one.
+pub(crate) const OTHER_EVENTS: &str = "postrider_recorder_other_events_total";
 /// Endpoints switched off because they asked for it.
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
 /// Entries of the outbox that the sweeper published.
@@ -52,6 +54,7 @@ pub(crate) fn describe() {
     describe_counter!(RETRIES, "batches tried again");
     describe_counter!(REFUSED, "messages that the database refused");
     describe_counter!(NOT_KEPT, "producers' dead letters beyond their tenant's limit for the day");
+    describe_counter!(OTHER_EVENTS, "events whose id belongs to another event; they became dead letters");
     describe_counter!(DISABLED, "endpoints switched off because they asked for it");
     describe_counter!(SWEPT, "committed entries that nobody else had published");
     describe_counter!(REPLAYED, "deliveries made by replays");
@@ -92,6 +95,7 @@ pub(crate) fn written(written: &Written) {
     }
     counter!(SKIPPED).increment(written.skipped);
     counter!(NOT_KEPT).increment(written.dead_letters_not_kept);
+    counter!(OTHER_EVENTS).increment(written.other_events.len() as u64);
 }
 
 pub(crate) fn lag(lag: Option<Duration>) {

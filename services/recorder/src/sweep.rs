@@ -176,6 +176,7 @@ impl Sweeper {
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
             epoch: 0,
             content_hash: None,
+            claimed: false,
             traceparent: None,
         };
         let member = Member::new(&accepted, event.data).ok()?;

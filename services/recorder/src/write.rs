@@ -12,6 +12,7 @@ use postrider_store::Store;
 use postrider_store::attributes::AttributeTally;
 use postrider_store::record::{DeadLetter, RecordBatch, Written};
 use postrider_wire::bundle::{self, Member};
+use postrider_wire::messages::AcceptedEvent;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -84,7 +85,11 @@ pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationT
             continue;
         }
         match write_whole(store, &rows, stop).await? {
-            Ok(written) => metrics::written(&written),
+            Ok(written) => {
+                metrics::written(&written);
+                let dead_letters = of_other_events(&rows, &written.other_events);
+                todo.push(RecordBatch { dead_letters, ..RecordBatch::default() });
+            }
             Err(reason) if rows.len() > 1 => {
                 tracing::debug!(reason, rows = rows.len(), "the database refused a batch, halving it");
                 let (first, second) = rows.halve();
@@ -128,6 +133,20 @@ async fn write_whole(
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
         }
     }
+}
+
+/// The dead letters of events whose id belongs to another one: nobody else tells of them. A crash before they are written finds them
+/// again, because the batch is not acked yet.
+fn of_other_events(rows: &RecordBatch, places: &[usize]) -> Vec<DeadLetter> {
+    let letter = |(event, data): &(AcceptedEvent, Bytes)| {
+        let reason = format!(
+            "the id {} of {} belongs to an event that was accepted before with other content; this one may have been delivered under it",
+            event.id, event.tenant
+        );
+        let body = Member::new(event, data.clone()).map(|member| bundle::encode(&[member]).into()).unwrap_or_default();
+        unreadable(Queue::EventLog, body, &reason)
+    };
+    places.iter().filter_map(|place| rows.events.get(*place)).map(letter).collect()
 }
 
 /// The dead letter of the one row in `rows`; `None` when that is a dead letter itself.

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::time::UnixMillis;
+
 /// The text is not an id of the kind that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, got {got:?}")]
@@ -156,6 +158,15 @@ impl EventId {
         Self(format!("evt_{}", Uuid::new_v5(&tenant.0, key.as_bytes()).simple()).into())
     }
 
+    /// When an id of the form that [`EventId::generate`] makes was made; `None` for every other form. A producer may write
+    /// such an id too: that an event was accepted under it, only the log knows.
+    pub fn made_at(&self) -> Option<UnixMillis> {
+        let uuid =
+            self.0.strip_prefix("evt_").filter(|rest| rest.len() == 32).and_then(|rest| Uuid::try_parse(rest).ok())?;
+        let (seconds, nanos) = uuid.get_timestamp().filter(|_| uuid.get_version_num() == 7)?.to_unix();
+        Some(UnixMillis(i64::try_from(seconds).ok()?.checked_mul(1_000)?.checked_add(i64::from(nanos / 1_000_000))?))
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -273,6 +284,18 @@ mod tests {
         }
         for bad in ["", "a b", "é", "a/b", "a\0", &"x".repeat(65)] {
             assert!(bad.parse::<EventId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_was_made_here_says_when_and_other_forms_do_not() {
+        let before = UnixMillis::now();
+        let made = EventId::generate().made_at().unwrap();
+        assert!(before <= made && made <= UnixMillis::now(), "{before} {made}");
+        let keyed = EventId::from_idempotency_key(TenantId::OPERATOR, "order-1");
+        assert_eq!(keyed.made_at(), None);
+        for other in ["e1", "evt_7", "evt_test_123", &"x".repeat(36)] {
+            assert_eq!(other.parse::<EventId>().unwrap().made_at(), None, "{other}");
         }
     }
 

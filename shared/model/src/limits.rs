@@ -29,6 +29,9 @@ pub const ATTRIBUTE_VALUES_DAYS: i32 = 7;
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// Days that an event's id or idempotency key still belongs to it after the log's retention: longer than interventions are kept,
+/// so that none made for the event meets a later one of the same id.
+pub const EVENT_ID_DAYS_AFTER_RETENTION: i32 = 10;
 /// Most event types that a tenant says something about, its own and its profile's together.
 pub const EVENT_TYPES_PER_TENANT_MAX: u32 = 200;
 /// Most bytes of an event type's sample.

@@ -1,45 +1,169 @@
-//! Which ids were accepted already.
+//! To which event an id belongs: the first one that was published under it, over all ingest processes and their restarts.
+//!
+//! Who publishes an event under a producer's id claims the id first, and says when the broker has confirmed. The claim outlives
+//! the event's place in the log by [`EVENT_ID_DAYS_AFTER_RETENTION`](postrider_model::limits::EVENT_ID_DAYS_AFTER_RETENTION).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use postrider_model::ids::{EventId, TenantId};
-use postrider_model::time::Day;
+use postrider_model::time::{Day, UnixMillis};
+use tokio_postgres::Row;
+use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::log::EventRow;
 use crate::pool::Store;
-use crate::sql::{Date, RowExt};
+use crate::sql::{Date, RowExt, Ts};
+
+/// An id that a producer wants for an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The id.
+    pub id: EventId,
+    /// What the event says.
+    pub content_hash: String,
+    /// When it is accepted, should the id be free.
+    pub accepted_at: UnixMillis,
+}
+
+/// What a claim came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// Publish it: as accepted at this time, which is an earlier one where somebody began to publish the same event and was not
+    /// heard of since.
+    Ours(UnixMillis),
+    /// The id belongs to an event already.
+    Taken {
+        /// What that one says.
+        content_hash: String,
+        /// When it was accepted.
+        accepted_at: UnixMillis,
+        /// Whether it is known to be safe: confirmed by the broker, or decided about by fan-out.
+        safe: bool,
+    },
+}
+
+/// Claims free ids, and takes over those whose publisher was not heard of for `$6`: with the same content, and not known to be safe.
+/// What is taken over long after keeps nothing of its first try: its day may be gone.
+const CLAIM: &str = "\
+INSERT INTO event_ids AS c (claimed_at, accepted_at, tenant, event_day, confirmed, id, content_hash)
+SELECT now(), w.accepted_at, w.tenant, w.event_day, false, w.id, w.content_hash
+FROM (SELECT unnest($1::uuid[]) AS tenant, unnest($2::text[]) AS id, unnest($3::text[]) AS content_hash,
+        unnest($4::timestamptz[]) AS accepted_at, unnest($5::date[]) AS event_day) w
+ON CONFLICT (tenant, id) DO UPDATE SET claimed_at = excluded.claimed_at,
+    accepted_at = CASE WHEN c.event_day < excluded.event_day - 1 THEN excluded.accepted_at ELSE c.accepted_at END,
+    event_day = CASE WHEN c.event_day < excluded.event_day - 1 THEN excluded.event_day ELSE c.event_day END
+WHERE NOT c.confirmed AND c.content_hash = excluded.content_hash
+    AND c.claimed_at <= excluded.claimed_at - $6::bigint * interval '1 millisecond'
+    AND NOT EXISTS (SELECT FROM decisions d WHERE d.tenant = c.tenant AND d.event_id = c.id AND d.event_day = c.event_day)
+RETURNING tenant, id, accepted_at";
+
+const TAKEN: &str = "\
+SELECT c.tenant, c.id, c.content_hash, c.accepted_at, c.confirmed OR EXISTS (SELECT FROM decisions d
+    WHERE d.tenant = c.tenant AND d.event_id = c.id AND d.event_day = c.event_day) AS safe
+FROM (SELECT unnest($1::uuid[]) AS tenant, unnest($2::text[]) AS id) w
+JOIN event_ids c ON c.tenant = w.tenant AND c.id = w.id";
+
+/// Locks in the order of the claims, lest two of these wait for each other.
+const CONFIRM: &str = "\
+UPDATE event_ids c SET confirmed = true
+FROM (SELECT e.tenant, e.id FROM (SELECT unnest($1::uuid[]) AS tenant, unnest($2::text[]) AS id) w
+    JOIN event_ids e ON e.tenant = w.tenant AND e.id = w.id ORDER BY e.tenant, e.id FOR NO KEY UPDATE OF e) locked
+WHERE c.tenant = locked.tenant AND c.id = locked.id AND NOT c.confirmed";
+
+/// Rows that one statement forgets, so that none holds locks for long.
+const FORGOTTEN_AT_ONCE: i64 = 10_000;
+const FORGET: &str = "\
+DELETE FROM event_ids WHERE ctid = ANY (ARRAY (SELECT ctid FROM event_ids WHERE event_day < $1 LIMIT $2))";
 
 impl Store {
-    /// Of these events, those on record within the two days, with their content hash (`None`: accepted without one).
-    /// One statement, whatever the number.
+    /// Claims ids, each once, in two statements whatever their number. The answers are in the order of `claims`. The same content
+    /// is taken over from a publisher that was not heard of for `patience`.
     ///
     /// # Errors
-    /// The database's; the caller skips the check then.
-    pub async fn seen(
-        &self,
-        events: &[(TenantId, EventId)],
-        days: [Day; 2],
-    ) -> Result<HashMap<(TenantId, EventId), Option<String>>, StoreError> {
-        if events.is_empty() {
-            return Ok(HashMap::new());
+    /// The database's: nobody knows then what was claimed, and the claims may be repeated.
+    pub async fn claim(&self, claims: &[Claim], patience: Duration) -> Result<Vec<Claimed>, StoreError> {
+        if claims.is_empty() {
+            return Ok(Vec::new());
         }
         let client = self.client().await?;
-        let statement = client
-            .prepare_cached(
-                "SELECT e.tenant, e.id, e.content_hash
-                 FROM unnest($1::uuid[], $2::text[]) AS wanted(tenant, id)
-                 JOIN events e ON e.tenant = wanted.tenant AND e.id = wanted.id AND e.event_day IN ($3, $4)
-                 ORDER BY e.accepted_at DESC",
-            )
-            .await?;
-        let tenants: Vec<_> = events.iter().map(|(tenant, _)| tenant.0).collect();
-        let ids: Vec<_> = events.iter().map(|(_, id)| id.as_str()).collect();
-        let rows = client.query(&statement, &[&tenants, &ids, &Date(days[0]), &Date(days[1])]).await?;
-        let mut seen = HashMap::with_capacity(rows.len());
-        // The earliest comes last and stays: an id belongs to the event that had it first.
-        for row in rows {
-            seen.insert((TenantId(row.col("tenant")?), row.parsed("id")?), row.col("content_hash")?);
+        // In one order in every process, so that no two wait for each other.
+        let mut sorted: Vec<&Claim> = claims.iter().collect();
+        sorted.sort_unstable_by(|a, b| (a.tenant, &a.id).cmp(&(b.tenant, &b.id)));
+        let (tenants, ids) = columns(sorted.iter().map(|claim| (claim.tenant, &claim.id)));
+        let hashes: Vec<&str> = sorted.iter().map(|claim| claim.content_hash.as_str()).collect();
+        let times: Vec<Ts> = sorted.iter().map(|claim| Ts(claim.accepted_at)).collect();
+        let days: Vec<Date> = sorted.iter().map(|claim| Date(claim.accepted_at.day())).collect();
+        let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
+        let statement = client.prepare_cached(CLAIM).await?;
+        let mut found = HashMap::with_capacity(claims.len());
+        for row in client.query(&statement, &[&tenants, &ids, &hashes, &times, &days, &patience]).await? {
+            found.insert(key(&row)?, Claimed::Ours(row.at("accepted_at")?));
         }
-        Ok(seen)
+        let free = |claim: &&&Claim| !found.contains_key(&(claim.tenant, claim.id.clone()));
+        let rest: Vec<_> = sorted.iter().filter(free).map(|claim| (claim.tenant, &claim.id)).collect();
+        if !rest.is_empty() {
+            let (tenants, ids) = columns(rest.into_iter());
+            let statement = client.prepare_cached(TAKEN).await?;
+            for row in client.query(&statement, &[&tenants, &ids]).await? {
+                let (content_hash, accepted_at) = (row.col("content_hash")?, row.at("accepted_at")?);
+                found.insert(key(&row)?, Claimed::Taken { content_hash, accepted_at, safe: row.col("safe")? });
+            }
+        }
+        let answer = |claim: &Claim| {
+            found.get(&(claim.tenant, claim.id.clone())).cloned().unwrap_or_else(|| Claimed::Taken {
+                // Forgotten in between: it is asked for again.
+                content_hash: claim.content_hash.clone(),
+                accepted_at: claim.accepted_at,
+                safe: false,
+            })
+        };
+        Ok(claims.iter().map(answer).collect())
     }
+
+    /// Notes that the broker has these events.
+    ///
+    /// # Errors
+    /// The database's. Nothing is lost then: a decision says the same later.
+    pub async fn confirm_claims(&self, events: &[(TenantId, EventId)]) -> Result<(), StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(CONFIRM).await?;
+        let (tenants, ids) = columns(events.iter().map(|(tenant, id)| (*tenant, id)));
+        client.execute(&statement, &[&tenants, &ids]).await?;
+        Ok(())
+    }
+
+    /// The event of this id that was accepted on the day or the one after it without an id of its producer's: the id was made here.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn made_event(&self, tenant: TenantId, id: &EventId, day: Day) -> Result<Option<EventRow>, StoreError> {
+        let client = self.client().await?;
+        let sql = format!(
+            "SELECT {}, metadata, data FROM events
+             WHERE tenant = $1 AND id = $2 AND event_day IN ($3, $4) AND content_hash IS NULL LIMIT 1",
+            crate::log::SUMMARY
+        );
+        let statement = client.prepare_cached(&sql).await?;
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&tenant.0, &id.as_str(), &Date(day), &Date(day.plus_days(1))];
+        client.query_opt(&statement, &params).await?.as_ref().map(EventRow::read).transpose()
+    }
+}
+
+/// Forgets the ids of events of before `day`.
+pub(crate) async fn forget_before(client: &tokio_postgres::Client, day: Day) -> Result<(), StoreError> {
+    while client.execute(FORGET, &[&Date(day), &FORGOTTEN_AT_ONCE]).await? > 0 {}
+    Ok(())
+}
+
+fn key(row: &Row) -> Result<(TenantId, EventId), StoreError> {
+    Ok((TenantId(row.col("tenant")?), row.parsed("id")?))
+}
+
+fn columns<'a>(events: impl Iterator<Item = (TenantId, &'a EventId)>) -> (Vec<Uuid>, Vec<&'a str>) {
+    events.map(|(tenant, id)| (tenant.0, id.as_str())).unzip()
 }

@@ -4,11 +4,11 @@
 use deadpool_postgres::Transaction;
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{DeliveryId, EventId, ReplayId, TenantId};
-use postrider_model::time::UnixMillis;
+use postrider_model::time::{Day, UnixMillis};
 use tokio_postgres::Row;
 
 use crate::error::StoreError;
-use crate::sql::{RowExt, Ts, unsigned};
+use crate::sql::{Date, RowExt, Ts, unsigned};
 
 /// A least epoch that no copy reaches: everything about the target is stale, for good.
 pub const EVERY_EPOCH: u32 = i32::MAX as u32;
@@ -89,6 +89,8 @@ impl InterventionReason {
 pub struct Intervention {
     /// What it is about.
     pub target: InterventionTarget,
+    /// The day of the event that it is about, where that is known: a later event of the same id is another.
+    pub event_day: Option<Day>,
     /// Copies with a lower epoch are stale.
     pub least_epoch: u32,
     /// What becomes of a stale copy.
@@ -106,6 +108,7 @@ impl Intervention {
         let reason: i16 = row.col("reason")?;
         Ok(Self {
             target: InterventionTarget::of_column(&target).ok_or_else(|| unreadable(target))?,
+            event_day: row.try_get::<_, Option<Date>>("event_day")?.map(|day| day.0),
             least_epoch: unsigned(row.col::<i32>("least_epoch")?),
             reason: InterventionReason::from_code(reason).ok_or_else(|| unreadable(format!("reason {reason}")))?,
             created_at: row.at("created_at")?,
@@ -113,15 +116,24 @@ impl Intervention {
         })
     }
 
-    /// Writes it as part of an edit. A target's least epoch only ever grows.
+    /// Writes it as part of an edit. A target's least epoch only ever grows, as long as it is about the same event.
     pub(crate) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let least_epoch = i32::try_from(self.least_epoch).unwrap_or(i32::MAX);
         tx.execute(
-            "INSERT INTO interventions AS i (target, least_epoch, reason, version, created_at)
-             VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (target) DO UPDATE SET least_epoch = greatest(i.least_epoch, excluded.least_epoch),
+            "INSERT INTO interventions AS i (target, least_epoch, reason, version, created_at, event_day)
+             VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (target) DO UPDATE SET event_day = excluded.event_day,
+                 least_epoch = CASE WHEN i.event_day <> excluded.event_day THEN excluded.least_epoch
+                     ELSE greatest(i.least_epoch, excluded.least_epoch) END,
                  reason = excluded.reason, version = excluded.version, created_at = excluded.created_at",
-            &[&self.target.to_column(), &least_epoch, &self.reason.code(), &self.version, &Ts(self.created_at)],
+            &[
+                &self.target.to_column(),
+                &least_epoch,
+                &self.reason.code(),
+                &self.version,
+                &Ts(self.created_at),
+                &self.event_day.map(Date),
+            ],
         )
         .await?;
         Ok(())

@@ -19,13 +19,13 @@
 
 pub mod attributes;
 pub mod audit;
+pub mod claims;
 pub mod config;
 pub mod crypto;
 pub mod endpoint;
 mod error;
 pub mod feed;
 pub mod forms;
-pub mod idempotency;
 pub mod intervention;
 pub mod log;
 mod migrate;

@@ -299,6 +299,7 @@ impl Store {
         if !row.status.is_terminal() {
             let stale = Intervention {
                 target: InterventionTarget::Delivery(id),
+                event_day: Some(row.event_day),
                 least_epoch: task.epoch,
                 reason: InterventionReason::Superseded,
                 created_at: now,

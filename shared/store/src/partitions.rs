@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
-use postrider_model::limits::ATTRIBUTE_VALUES_DAYS;
+use postrider_model::limits::{ATTRIBUTE_VALUES_DAYS, EVENT_ID_DAYS_AFTER_RETENTION};
 use postrider_model::time::Day;
 use tokio_postgres::Client;
 
+use crate::claims;
 use crate::error::StoreError;
 use crate::pool::{Driver, Store};
 use crate::sql::{Date, RowExt, Ts};
@@ -30,7 +31,8 @@ pub(crate) const CREATION_LOCK: i64 = 0x706f_7374_7269_6403;
 const CREATION_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a day that had no partition is believed to have none.
 const MISSING_FOR: Duration = Duration::from_secs(10);
-/// Interventions older than this concern no pending delivery: those expire after 7 days.
+/// Interventions older than this concern no pending delivery: those expire after 7 days. Less than
+/// [`EVENT_ID_DAYS_AFTER_RETENTION`], so that none is left when its event's id is free again.
 const INTERVENTION_DAYS: i32 = 9;
 
 /// The partitioned tables, each with how full its pages are packed: deliveries are updated in place, the rest never is.
@@ -211,7 +213,7 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     client.execute("DELETE FROM replays WHERE created_at < $1", &[&before]).await?;
     let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
     client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
-    Ok(())
+    claims::forget_before(client, oldest_kept.plus_days(-EVENT_ID_DAYS_AFTER_RETENTION)).await
 }
 
 impl Store {

@@ -127,7 +127,8 @@ impl Store {
             WHERE d.tenant = e.tenant AND d.event_id = e.id AND d.event_day = e.event_day)";
         let sql = format!(
             "SELECT e.tenant, e.id, i.least_epoch, coalesce(i.created_at >= $2, false) AS given
-             FROM events e LEFT JOIN interventions i ON i.target = {EVENT_TARGET}
+             FROM events e LEFT JOIN interventions i
+                 ON i.target = {EVENT_TARGET} AND (i.event_day IS NULL OR i.event_day = e.event_day)
              WHERE e.event_day = $1 AND e.accepted_at >= $4 AND e.accepted_at < $5 AND {undecided}
              ORDER BY given, e.accepted_at LIMIT $3"
         );
@@ -164,7 +165,7 @@ impl Store {
             let EventRow { summary, metadata, data } = EventRow::read(&row)?;
             let epoch = epochs.get(&(summary.tenant, summary.id.clone())).copied().unwrap_or(1);
             let target = InterventionTarget::Event(summary.tenant, summary.id.clone());
-            superseded(target, epoch, now, version).save(&tx).await?;
+            superseded(target, summary.event_day, epoch, now, version).save(&tx).await?;
             let event = AcceptedEvent {
                 id: summary.id,
                 tenant: summary.tenant,
@@ -181,6 +182,7 @@ impl Store {
                 sequence: row.col::<i64>("sequence")?.cast_unsigned(),
                 epoch,
                 content_hash: None,
+                claimed: false,
                 traceparent: None,
             };
             taken.push((event, data.unwrap_or_default()));
@@ -242,8 +244,15 @@ async fn lock(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(tx.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&RECONCILE_LOCK]).await?.try_get(0)?)
 }
 
-fn superseded(target: InterventionTarget, least_epoch: u32, created_at: UnixMillis, version: i64) -> Intervention {
-    Intervention { target, least_epoch, reason: InterventionReason::Superseded, created_at, version }
+fn superseded(
+    target: InterventionTarget,
+    event_day: Day,
+    least_epoch: u32,
+    created_at: UnixMillis,
+    version: i64,
+) -> Intervention {
+    let event_day = Some(event_day);
+    Intervention { target, event_day, least_epoch, reason: InterventionReason::Superseded, created_at, version }
 }
 
 /// Those of the deliveries that are still pending.
@@ -290,7 +299,8 @@ async fn repair(tx: &Transaction<'_>, candidates: Vec<Candidate>, version: i64) 
         ended.push((candidate.row, reason));
     }
     for task in &tasks {
-        superseded(InterventionTarget::Delivery(task.delivery.id), task.epoch, now, version).save(tx).await?;
+        let target = InterventionTarget::Delivery(task.delivery.id);
+        superseded(target, task.delivery.event_day, task.epoch, now, version).save(tx).await?;
         outbox::add_delivery(tx, task, now).await?;
     }
     repaired.again = tasks.len();

@@ -14,6 +14,7 @@ use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, Interve
 use crate::log::{DeliveryFilter, DeliveryRow, delivery, of_event};
 use crate::pool::Store;
 use crate::record::{self, Report};
+use crate::sql::RowExt;
 
 /// Pending deliveries of an event whose rows are ended at once; any beyond end when they surface.
 const ENDED_AT_ONCE_MAX: i64 = 1_000;
@@ -37,6 +38,7 @@ impl Store {
         let now = UnixMillis::now();
         let stale = Intervention {
             target: InterventionTarget::Delivery(id),
+            event_day: Some(row.event_day),
             least_epoch: row.epoch.saturating_add(1),
             reason: InterventionReason::Cancelled,
             created_at: now,
@@ -56,13 +58,18 @@ impl Store {
         let mut client = self.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
-        let wipe = "UPDATE events SET data = NULL, metadata = NULL WHERE tenant = $1 AND id = $2";
-        if tx.execute(wipe, &[&tenant.0, &id.as_str()]).await? == 0 {
-            return Err(StoreError::NotFound { what: "event" });
-        }
+        let wipe = "UPDATE events SET data = NULL, metadata = NULL WHERE tenant = $1 AND id = $2 RETURNING event_day";
+        let wiped = tx.query(wipe, &[&tenant.0, &id.as_str()]).await?;
+        let event_day = match wiped.as_slice() {
+            [] => return Err(StoreError::NotFound { what: "event" }),
+            [one] => Some(one.day("event_day")?),
+            // All that is on record under the id.
+            _ => None,
+        };
         let now = UnixMillis::now();
         let stale = Intervention {
             target: InterventionTarget::Event(tenant, id.clone()),
+            event_day,
             least_epoch: EVERY_EPOCH,
             reason: InterventionReason::Expunged,
             created_at: now,

@@ -55,9 +55,14 @@ pub struct AcceptedEvent {
     /// 0, and one more each time that it had to be given to fan-out again: its deliveries' first epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// SHA-256 over type, data and what else makes the event, for producers that name an id or a key.
+    /// What the event says, as a hash, for producers that name an id or a key: `c1.…`, or of older releases 32 hex digits. Hashes
+    /// of two forms cannot be compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
+    /// Whether ingest claimed the id for this content before it published the event. `false` with a `content_hash`: the
+    /// database did not answer, and the recorder claims it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub claimed: bool,
     /// W3C trace context of the publish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,

@@ -46,6 +46,7 @@ pub(crate) async fn recorded(
         sequence: 1,
         epoch: 0,
         content_hash: None,
+        claimed: false,
         traceparent: None,
     };
     let delivery = DeliveryRef {
@@ -332,6 +333,7 @@ async fn values_of_an_attribute_are_told_with_counts_to_their_own_tenant() {
         sequence: 1,
         epoch: 0,
         content_hash: None,
+        claimed: false,
         traceparent: None,
     };
     let events = ["b1", "b2", "b1"].map(|bridge| (event(bridge), Bytes::new()));

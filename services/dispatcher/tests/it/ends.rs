@@ -101,6 +101,7 @@ async fn record(world: &World, task: &DeliveryTask) {
         sequence: 1,
         epoch: 0,
         content_hash: None,
+        claimed: false,
         traceparent: None,
     };
     let decision = Decision {

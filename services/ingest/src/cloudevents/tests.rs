@@ -2,6 +2,7 @@ use axum::http::HeaderValue;
 use serde_json::json;
 
 use super::*;
+use crate::content::Content;
 use crate::event::IdSource;
 
 const LEAST: [(&str, &str); 4] = [("specversion", "1.0"), ("id", "e1"), ("source", "/mail"), ("type", "email.sent")];
@@ -73,7 +74,7 @@ fn every_form_says_the_same_event() {
         amqp("cloudEvents_"),
     ];
     for event in &events {
-        assert_eq!(event.id.as_str(), "e1");
+        assert_eq!(event.id, events[0].id);
         assert_eq!(event.id_source, IdSource::Producer);
         assert_eq!(event.event_type.as_str(), "email.sent");
         assert_eq!(event.data.get(), r#"{"n":1}"#);
@@ -82,7 +83,7 @@ fn every_form_says_the_same_event() {
         let names: Vec<&str> = event.attributes.0.keys().map(AsRef::as_ref).collect();
         assert_eq!(names, ["dedicated_ip", "region", "sending_domain", "source", "subject"]);
         assert_eq!((attribute(event, "subject"), attribute(event, "source")), (Some("a b"), Some("/mail")));
-        assert_eq!(event.content_hash(), events[0].content_hash());
+        assert_eq!(Content::of(event).hash(), Content::of(&events[0]).hash());
     }
 }
 
@@ -112,14 +113,35 @@ fn each_mistake_is_named_where_it_stands() {
 }
 
 #[test]
-fn an_id_that_is_none_of_ours_is_a_hash_of_source_and_id() {
+fn a_cloud_event_is_identified_by_its_source_and_its_id() {
     let of = |source: &str, id: &str| structured(json!({"source": source, "id": id})).unwrap().id;
-    assert_eq!(of("/a", "fits-1"), "fits-1".parse().unwrap());
-    let hashed = of("/a", "urn:uuid:1");
-    assert!(hashed.as_str().starts_with("evt_") && hashed.as_str().len() == 36, "{hashed}");
-    assert_eq!(hashed, of("/a", "urn:uuid:1"));
-    assert_ne!(hashed, of("/b", "urn:uuid:1"));
-    assert_ne!(hashed, of("/a", "urn:uuid:2"));
+    for id in ["42", "fits-1", "evt_7", "urn:uuid:1"] {
+        let hashed = of("/a", id);
+        assert!(hashed.as_str().starts_with("evt_") && hashed.as_str().len() == 36, "{hashed}");
+        assert_eq!(hashed, of("/a", id));
+        assert_ne!(hashed, of("/b", id));
+        assert_ne!(hashed, of(&format!("/{}", "a".repeat(600)), id));
+        assert_ne!(hashed, of("/a", "43"));
+    }
+    assert_ne!(of("/a4", "2"), of("/a", "42"));
+    for uuid in [
+        "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5061",
+        "0190A5B2C3D47E8F9A0B1C2D3E4F5061",
+        "evt_0190a5b2c3d47e8f9a0b1c2d3e4f5061",
+    ] {
+        assert_eq!(of("/a", uuid).as_str(), uuid);
+    }
+}
+
+#[test]
+fn a_source_is_content_however_long_it_is() {
+    let of =
+        |source: &str| structured(json!({"source": source, "id": "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5061"})).unwrap();
+    let (one, other) = (of(&format!("/1{}", "a".repeat(600))), of(&format!("/2{}", "a".repeat(600))));
+    assert_eq!((&one.id, &one.attributes), (&other.id, &other.attributes));
+    let recorded = Content::of(&one);
+    assert!(!Content::of(&other).is(recorded.hash()));
+    assert_eq!(Content::of(&other).differences(recorded.hash()), ["source"]);
 }
 
 #[test]
@@ -160,10 +182,24 @@ fn what_is_no_cloud_event_is_read_as_json() {
 }
 
 #[test]
-fn a_header_is_percent_decoded_by_two_hexadecimal_digits_and_nothing_else() {
-    assert_eq!(percent_decoded(b"%C3%A9%20b").as_deref(), Some("é b"));
-    assert_eq!(percent_decoded(b"\"a%22\"").as_deref(), Some("a\""));
-    for bad in [&b"%+f"[..], b"%-1", b"%", b"%1", b"%zz", b"% 1", b"%ff"] {
-        assert_eq!(percent_decoded(bad), None, "{}", bad.escape_ascii());
+fn a_header_is_unquoted_and_then_percent_decoded() {
+    let check = |written: &str, expected: Option<&str>| {
+        assert_eq!(percent_decoded(written.as_bytes()).as_deref(), expected, "{written}");
+    };
+    check("%C3%A9%20b", Some("é b"));
+    check("é", Some("é"));
+    check("\"a%22\"", Some("a\""));
+    check(r#""a\"b""#, Some("a\"b"));
+    check(r#""a\\""#, Some("a\\"));
+    check(r#""\%41""#, Some("A"));
+    check(r#""""#, Some(""));
+    for no_quoted_string in [r#"""#, r#""a"#, r#"a""#, r#""a\""#, r#""a"b""#, r#"a\"b"#] {
+        check(no_quoted_string, Some(no_quoted_string));
     }
+    for lone in ["100%", "50% off", "%zz", "%+f", "%-1", "%", "%1", "% 1"] {
+        check(lone, Some(lone));
+    }
+    check("%%41", Some("%A"));
+    check("%C3%28", None);
+    check("%ff", None);
 }

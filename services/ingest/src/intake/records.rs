@@ -45,6 +45,7 @@ fn member<'a>(tenant: TenantId, mapped: MappedEvent) -> Member<'a> {
         metadata: mapped.metadata.map(Cow::Owned),
         attributes: mapped.attributes,
         origin: Origin::Api,
+        source: None,
     };
     Member { event: check(tenant, fields).map_err(Problem::unprocessable), alone: None }
 }

@@ -187,6 +187,7 @@ pub(crate) fn event(tenant: TenantId) -> AcceptedEvent {
         sequence: 1,
         epoch: 0,
         content_hash: None,
+        claimed: false,
         traceparent: None,
     }
 }

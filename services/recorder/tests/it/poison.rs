@@ -139,3 +139,29 @@ async fn a_tenants_dead_letters_beyond_the_limit_of_the_day_are_counted() {
     let [counted] = &not_kept[..] else { panic!("{not_kept:?}") };
     assert_eq!((counted.producer.as_str(), counted.kept, counted.not_kept), (flooding.to_string().as_str(), most, 7));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_whose_id_belongs_to_another_one_is_a_dead_letter_that_holds_all_of_it() {
+    let world = World::new("rec_other").await;
+    let named = |hash: Option<&str>, sequence| {
+        let mut named = event(TenantId::OPERATOR);
+        (named.id, named.sequence) = ("order-1".parse().unwrap(), sequence);
+        (named.content_hash, named.claimed) = (hash.map(str::to_owned), true);
+        named
+    };
+    let (first, other) = (named(Some("c1.a"), 1), named(Some("c1.b"), 3));
+    world.publish(Queue::EventLog, &[member(&first, b"{}"), member(&named(Some("c1.a"), 2), b"{}")]).await;
+    let recorder = world.recorder();
+    world.wait_for_rows("events", 1).await;
+    world
+        .publish(Queue::EventLog, &[member(&other, b"{\"other\":1}"), member(&event(TenantId::OPERATOR), b"{}")])
+        .await;
+    world.wait_for_rows("dead_letters", 1).await;
+    recorder.stop().await;
+    assert_eq!(world.count("events").await, 2, "its neighbour is written");
+    let letter = world.store.list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
+    assert_eq!(letter.source, "postrider.event-log");
+    assert!(letter.reason.contains("order-1 of ten_operator belongs to an event"), "{}", letter.reason);
+    let member = bundle::decode(&letter.excerpt).unwrap().remove(0);
+    assert_eq!(&member.payload[..], b"{\"other\":1}");
+}

@@ -174,7 +174,8 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
         .await?;
     }
     if what.interventions {
-        let sql = "SELECT target, least_epoch, reason, version, created_at FROM interventions WHERE version > $1";
+        let sql =
+            "SELECT target, least_epoch, reason, version, created_at, event_day FROM interventions WHERE version > $1";
         each(&tx, sql, after, |row| {
             changes.interventions.push(Intervention::read(row)?);
             Ok(())

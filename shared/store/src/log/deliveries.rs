@@ -304,7 +304,10 @@ pub(crate) async fn delivery(
     tenant: Option<TenantId>,
     id: DeliveryId,
 ) -> Result<Option<DeliveryRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM deliveries WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2) LIMIT 1");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM deliveries WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2)
+         ORDER BY delivery_day DESC LIMIT 1"
+    );
     let row = client.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?;
     row.as_ref().map(DeliveryRow::read).transpose()
 }

@@ -100,10 +100,12 @@ impl DeadLetter {
 }
 
 /// What a batch came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Written {
     /// Events that were not on record before.
     pub events: u64,
+    /// Places in [`RecordBatch::events`] of those whose id belongs to an event with other content. They may have been delivered.
+    pub other_events: Vec<usize>,
     /// Decisions that were new or added endpoints.
     pub decisions: u64,
     /// Delivery rows made or changed.

@@ -11,6 +11,7 @@ mod deliveries;
 mod error;
 mod events;
 mod health;
+mod identity;
 mod manner;
 mod merge;
 mod minutes;
@@ -64,7 +65,8 @@ impl Store {
     async fn write_present(&self, client: &Object, batch: &RecordBatch, manner: Manner) -> Result<Written, WriteError> {
         let present = self.known_partitions().present(client, &days(batch)).await?;
         let has = |day: Day| present.contains(&day);
-        let events: Vec<_> = batch.events.iter().filter(|(event, _)| has(event.event_day)).collect();
+        let placed = || batch.events.iter().enumerate().filter(|(_, (event, _))| has(event.event_day));
+        let events: Vec<_> = placed().map(|(_, event)| event).collect();
         let decisions: Vec<_> = batch.decisions.iter().filter(|decision| has(decision.event_day)).collect();
         let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
         let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len() + batch.numbers.len();
@@ -81,6 +83,8 @@ impl Store {
             Manner::Plain if written.len() == events.len() => numbers::Repeats::default(),
             _ => numbers::Repeats::of(events.iter().map(|(event, _)| event)),
         };
+        let unclaimed = identity::Unclaimed::of(events.iter().map(|(event, _)| event));
+        let suspects = identity::Suspects::of(placed().map(|(place, (event, _))| (place, event)), !repeats.is_empty());
         let (events, numbers) = (written, numbers::Columns::of(&batch.numbers));
         let decisions = events::DecisionColumns::of(&decisions);
         let letters = dead_letters::Columns::of(&batch.dead_letters);
@@ -95,6 +99,8 @@ impl Store {
         let write_deliveries = statement(!reports.is_empty(), deliveries::UPSERT).await?;
         let write_attempts = statement(!attempts.is_empty(), attempts::insert(manner)).await?;
         let write_letters = statement(!letters.is_empty(), dead_letters::INSERT).await?;
+        let claim = statement(!unclaimed.is_empty(), identity::CLAIM).await?;
+        let find_others = statement(!suspects.is_empty(), identity::FIND_OTHERS).await?;
         let excuse_repeats = statement(!repeats.is_empty(), numbers::EXCUSE_REPEATS).await?;
         let excuse = statement(numbers.has_excused(), numbers::EXCUSE).await?;
         let report_numbers = statement(numbers.has_reports(), numbers::REPORT).await?;
@@ -105,9 +111,25 @@ impl Store {
         let (delivery_params, attempt_params, letter_params) =
             (deliveries.params(), attempts.params(), letters.params());
         let (repeat_params, excused_params, report_params) = (repeats.params(), numbers.excused(), numbers.reports());
-        let (begun, events, decisions, deliveries, attempts, letters, repeats, excused, reports, committed) = futures::join!(
+        let (claim_params, suspect_params) = (unclaimed.params(), suspects.params());
+        let (
+            begun,
+            events,
+            claims,
+            others,
+            decisions,
+            deliveries,
+            attempts,
+            letters,
+            repeats,
+            excused,
+            reports,
+            committed,
+        ) = futures::join!(
             client.batch_execute("BEGIN"),
             execute(client, write_events.as_ref(), &event_params),
+            execute(client, claim.as_ref(), &claim_params),
+            places(client, find_others.as_ref(), &suspect_params),
             execute(client, write_decisions.as_ref(), &decision_params),
             execute(client, write_deliveries.as_ref(), &delivery_params),
             count(client, write_attempts.as_ref(), &attempt_params),
@@ -119,10 +141,12 @@ impl Store {
         );
         begun?;
         // In the order of the statements: the first that failed says why, the rest only that one did.
-        let (events, decisions, deliveries, attempts) = (events?, decisions?, deliveries?, attempts?);
+        let (events, other_events) = (events?, claims.and(others)?);
+        let (decisions, deliveries, attempts) = (decisions?, deliveries?, attempts?);
         let (dead_letters, dead_letters_not_kept) = letters?;
         let written = Written {
             events,
+            other_events,
             decisions,
             deliveries,
             attempts,
@@ -152,6 +176,15 @@ async fn execute(client: &Object, statement: Option<&Statement>, params: &Params
         Some(statement) => client.execute(statement, params).await,
         None => Ok(0),
     }
+}
+
+/// The places that a statement answers with.
+async fn places(client: &Object, statement: Option<&Statement>, params: &Params<'_>) -> Result<Vec<usize>, Error> {
+    let Some(statement) = statement else { return Ok(Vec::new()) };
+    let rows = client.query(statement, params).await?;
+    let place =
+        |row: &tokio_postgres::Row| row.try_get::<_, i32>(0).map(|place| usize::try_from(place).unwrap_or(usize::MAX));
+    rows.iter().map(place).collect()
 }
 
 /// The one number that a statement answers with.

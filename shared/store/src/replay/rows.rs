@@ -178,6 +178,7 @@ impl Store {
         let version = bump(&tx).await?;
         let stale = Intervention {
             target: InterventionTarget::Replay(id),
+            event_day: None,
             least_epoch: EVERY_EPOCH,
             reason: InterventionReason::Cancelled,
             created_at: now,

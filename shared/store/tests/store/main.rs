@@ -2,6 +2,7 @@
 
 mod attributes;
 mod auditing;
+mod claims;
 mod configuration;
 mod event_types;
 mod feed;

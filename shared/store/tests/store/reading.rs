@@ -146,29 +146,6 @@ async fn a_list_of_endpoints_counts_attempts_but_no_tests() {
 }
 
 #[tokio::test]
-async fn ids_that_were_accepted_are_seen_with_what_they_were() {
-    let fixture = Fixture::new("seen").await;
-    let (store, tenant) = (&fixture.store, TenantId::generate());
-    let today = UnixMillis::now();
-    let mut hashed = event(tenant, today);
-    hashed.content_hash = Some("abc".into());
-    let plain = event(tenant, today);
-    store.write(&batch(vec![hashed.clone(), plain.clone()], vec![], vec![])).await.unwrap();
-    let asked = [
-        (tenant, hashed.id.clone()),
-        (tenant, plain.id.clone()),
-        (tenant, EventId::generate()),
-        (TenantId::generate(), hashed.id.clone()),
-    ];
-    let days = [today.day(), today.day().plus_days(-1)];
-    let seen = store.seen(&asked, days).await.unwrap();
-    assert_eq!(seen.len(), 2);
-    assert_eq!(seen[&asked[0]].as_deref(), Some("abc"));
-    assert_eq!(seen[&asked[1]], None);
-    assert!(store.seen(&asked, [today.day().plus_days(2), today.day().plus_days(3)]).await.unwrap().is_empty());
-}
-
-#[tokio::test]
 async fn a_search_for_what_is_rare_goes_on_from_page_to_page_and_finds_all_of_it() {
     let fixture = Fixture::new("search").await;
     let (store, tenant) = (&fixture.store, TenantId::generate());

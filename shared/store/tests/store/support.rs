@@ -97,6 +97,7 @@ pub(crate) fn event(tenant: TenantId, at: UnixMillis) -> AcceptedEvent {
         sequence: 1,
         epoch: 0,
         content_hash: None,
+        claimed: false,
         traceparent: None,
     }
 }

@@ -1,0 +1,4 @@
+//! Ingest through its routes, over a real PostgreSQL and a real RabbitMQ.
+
+mod harness;
+mod identity;
