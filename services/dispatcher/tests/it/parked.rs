@@ -31,6 +31,7 @@ fn event(task: &DeliveryTask) -> AcceptedEvent {
         sequence: 1,
         epoch: 0,
         content_hash: None,
+        claimed: false,
         traceparent: None,
     }
 }
