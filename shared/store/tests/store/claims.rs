@@ -120,11 +120,11 @@ async fn an_id_is_free_again_when_nothing_is_left_of_its_event() {
     let claims = "SELECT count(*) FROM event_ids";
 
     let free_on = now.day().plus_days(i32::from(retention) + EVENT_ID_DAYS_AFTER_RETENTION + 1);
-    store.maintain_partitions(free_on.plus_days(-1), retention.into()).await.unwrap();
+    store.drop_partitions(free_on.plus_days(-1), retention.into(), PATIENCE).await.unwrap();
     assert_eq!(fixture.number(claims).await, 1);
     let other = claim(tenant, "e1", "c1.y", free_on.start());
     assert!(matches!(one(store, &other, Duration::ZERO).await, Claimed::Taken { .. }));
-    store.maintain_partitions(free_on, retention.into()).await.unwrap();
+    store.drop_partitions(free_on, retention.into(), PATIENCE).await.unwrap();
     assert_eq!(fixture.number(interventions).await, 0, "no intervention outlives the claim");
     assert_eq!(one(store, &other, PATIENCE).await, Claimed::Ours(free_on.start()));
 }
