@@ -2,6 +2,9 @@
 //!
 //! Tenants' keys are a full in-memory table of hashes, kept fresh by the configuration feed, so that a request costs no query
 //! and the database may be away. Operators' keys come from the configuration and are compared in constant time.
+//!
+//! Requests and changes are charged to the tenant, whichever of its keys they came with (`budget`); keys that do not exist to
+//! those who try them (`refused`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +13,12 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
-use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::RwLock;
 use postrider_model::ids::{KeyId, TenantId};
-use postrider_model::limits::{API_REQUESTS_BURST, API_REQUESTS_PER_SECOND};
 use postrider_runtime::health::Check;
 use postrider_runtime::problem::Problem;
 use postrider_store::Store;
+use postrider_store::audit_log::{Acting, Actor, Via};
 use postrider_store::config::{KeyHash, Scope, Scopes};
 use postrider_store::feed::{Changes, FeedScope, FeedState};
 use secrecy::{ExposeSecret, SecretString};
@@ -26,7 +27,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::Api;
+use crate::budget::Budget;
 use crate::errors::no_such;
+use crate::refused::Place;
 use crate::request::Params;
 
 const COME_BACK: Duration = Duration::from_secs(2);
@@ -38,6 +41,8 @@ pub(crate) enum Caller {
     Operator {
         /// The tenant named.
         tenant: Option<TenantId>,
+        /// How its changes are recorded.
+        acting: Acting,
     },
     /// A tenant's key.
     Tenant {
@@ -45,6 +50,8 @@ pub(crate) enum Caller {
         tenant: TenantId,
         /// What it may do.
         scopes: Scopes,
+        /// How its changes are recorded.
+        acting: Acting,
     },
 }
 
@@ -66,12 +73,27 @@ impl Caller {
     /// The tenant whose things may be seen; `None`: everybody's.
     pub(crate) fn visible(self, scope: Scope) -> Result<Option<TenantId>, Problem> {
         match self {
-            Self::Operator { tenant } => Ok(tenant),
-            Self::Tenant { tenant, scopes } if scopes.contains(scope) => Ok(Some(tenant)),
+            Self::Operator { tenant, .. } => Ok(tenant),
+            Self::Tenant { tenant, scopes, .. } if scopes.contains(scope) => Ok(Some(tenant)),
             Self::Tenant { .. } => {
                 Err(Problem::forbidden(format!("this takes a key with the scope `{}`", scope.as_str())))
             }
         }
+    }
+
+    /// How its changes are recorded.
+    pub(crate) fn acting(self) -> Acting {
+        match self {
+            Self::Operator { acting, .. } | Self::Tenant { acting, .. } => acting,
+        }
+    }
+
+    /// The same caller, recorded otherwise.
+    pub(crate) fn with(mut self, other: impl FnOnce(&mut Acting)) -> Self {
+        match &mut self {
+            Self::Operator { acting, .. } | Self::Tenant { acting, .. } => other(acting),
+        }
+        self
     }
 
     /// Checks that the caller may do `scope` with this very tenant.
@@ -87,6 +109,10 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        // A layer in front of the handler may have asked already: a request is charged once.
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(*known);
+        }
         let params = Params::from_request_parts(parts, &()).await?;
         let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let key = authorization
@@ -95,13 +121,27 @@ impl FromRequestParts<Arc<Api>> for Caller {
             .map(|(_, key)| key.trim())
             .filter(|key| !key.is_empty())
             .ok_or_else(|| Problem::unauthorized("send a key: `Authorization: Bearer <key>`"))?;
-        let caller = api.keys.find(key, api.config.keys_fresh_for)?;
+        let found = api.keys.find(key, api.config.keys_fresh_for);
+        let caller = found.map_err(|problem| api.refused.judge(problem, Place::Api, &parts.extensions))?;
         let named = params.parse::<TenantId>("tenant")?;
         match caller {
-            Caller::Operator { .. } => Ok(Caller::Operator { tenant: named }),
+            Caller::Operator { acting, .. } => Ok(Caller::Operator { tenant: named, acting }),
             Caller::Tenant { tenant, .. } if named.is_some_and(|named| named != tenant) => Err(no_such("tenant")),
             caller => Ok(caller),
         }
+    }
+}
+
+impl Api {
+    /// The store, for a change that this caller makes: charged to its tenant, and recorded under its key.
+    ///
+    /// # Errors
+    /// 429: the tenant changes too much.
+    pub(crate) fn edits_of(&self, caller: Caller) -> Result<Store, Problem> {
+        if let Caller::Tenant { tenant, .. } = caller {
+            self.keys.charge_edit(tenant)?;
+        }
+        Ok(self.store.acting_as(caller.acting()))
     }
 }
 
@@ -116,27 +156,15 @@ pub(crate) struct Keys {
 struct Table {
     keys: HashMap<KeyHash, Entry>,
     hashes: HashMap<KeyId, KeyHash>,
+    /// Of every tenant that has a key, or had one.
+    budgets: HashMap<TenantId, Arc<Budget>>,
 }
 
 struct Entry {
+    id: KeyId,
     tenant: TenantId,
     scopes: Scopes,
-    rate: DefaultDirectRateLimiter,
-}
-
-impl Entry {
-    fn new(tenant: TenantId, scopes: Scopes) -> Self {
-        let quota = Quota::per_second(API_REQUESTS_PER_SECOND).allow_burst(API_REQUESTS_BURST);
-        Self { tenant, scopes, rate: RateLimiter::direct(quota) }
-    }
-
-    /// Charges a request to the key.
-    fn charge(&self) -> Result<(), Problem> {
-        self.rate.check().map_err(|wait| {
-            let detail = format!("a key may ask {API_REQUESTS_PER_SECOND} times a second");
-            Problem::too_many_requests(detail, wait.wait_time_from(DefaultClock::default().now()))
-        })
-    }
+    budget: Arc<Budget>,
 }
 
 impl Keys {
@@ -157,12 +185,18 @@ impl Keys {
 
     /// Enters a key that was just made, so that its holder need not wait for the feed.
     pub(crate) fn made(&self, id: KeyId, text: &SecretString, tenant: TenantId, scopes: Scopes) {
-        self.table.write().insert(id, KeyHash::of(text.expose_secret()), Entry::new(tenant, scopes));
+        self.table.write().insert(id, KeyHash::of(text.expose_secret()), tenant, scopes);
     }
 
     /// Forgets a key that was just deleted.
     pub(crate) fn deleted(&self, id: KeyId) {
         self.table.write().remove(id);
+    }
+
+    /// Charges a change to a tenant.
+    fn charge_edit(&self, tenant: TenantId) -> Result<(), Problem> {
+        let budget = self.table.read().budgets.get(&tenant).cloned();
+        budget.map_or(Ok(()), |budget| budget.charge_edit())
     }
 
     fn find(&self, key: &str, fresh_for: Duration) -> Result<Caller, Problem> {
@@ -177,11 +211,14 @@ impl Keys {
         // Every operator key is compared, whichever matches, byte by byte without an early end.
         let matches = self.operators.iter().fold(Choice::from(0), |found, operator| found | operator.0.ct_eq(&hash.0));
         if bool::from(matches) {
-            return Ok(Caller::Operator { tenant: None });
+            let [a, b, c, d, ..] = hash.0;
+            let acting = Acting { actor: Actor::Operator([a, b, c, d]), via: Some(Via::Api), claim: None };
+            return Ok(Caller::Operator { tenant: None, acting });
         }
         if let Some(entry) = self.table.read().keys.get(&hash) {
-            entry.charge()?;
-            return Ok(Caller::Tenant { tenant: entry.tenant, scopes: entry.scopes });
+            entry.budget.charge_request()?;
+            let acting = Acting { actor: Actor::Key(entry.id), via: Some(Via::Api), claim: None };
+            return Ok(Caller::Tenant { tenant: entry.tenant, scopes: entry.scopes, acting });
         }
         let fresh = self.state.read().as_ref().is_some_and(|state| state.borrow().is_fresh(fresh_for));
         if fresh {
@@ -195,21 +232,25 @@ impl Keys {
 impl Table {
     fn apply(&mut self, changes: Changes) {
         if changes.snapshot {
-            *self = Self::default();
+            // Budgets stay as they are: a snapshot is no reason to begin anew.
+            self.keys.clear();
+            self.hashes.clear();
         }
         for key in changes.keys {
-            self.insert(key.id, key.hash, Entry::new(key.tenant, key.scopes));
+            self.insert(key.id, key.hash, key.tenant, key.scopes);
         }
         for id in changes.keys_gone {
             self.remove(id);
         }
         if !changes.tenants_gone.is_empty() {
             self.keys.retain(|_, entry| !changes.tenants_gone.contains(&entry.tenant));
+            self.budgets.retain(|tenant, _| !changes.tenants_gone.contains(tenant));
         }
     }
 
-    fn insert(&mut self, id: KeyId, hash: KeyHash, entry: Entry) {
-        self.keys.insert(hash, entry);
+    fn insert(&mut self, id: KeyId, hash: KeyHash, tenant: TenantId, scopes: Scopes) {
+        let budget = Arc::clone(self.budgets.entry(tenant).or_default());
+        self.keys.insert(hash, Entry { id, tenant, scopes, budget });
         self.hashes.insert(id, hash);
     }
 
@@ -222,6 +263,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use postrider_model::limits::{API_REQUESTS_BURST, EDITS_BURST};
     use postrider_store::feed::KeyConfig;
 
     use super::*;
@@ -252,17 +294,32 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_asks_too_often_is_told_when_to_come_back_and_no_other_is() {
+    fn a_tenant_that_asks_too_often_with_all_its_keys_is_told_when_to_come_back_and_no_other_is() {
         let (keys, _state) = keys(true);
         let tenant = TenantId::generate();
-        for name in ["eager", "calm"] {
+        for (name, tenant) in [("one", tenant), ("two", tenant), ("other", TenantId::generate())] {
             keys.made(KeyId::generate(), &SecretString::from(name), tenant, Scopes::ALL);
         }
         // At most two bursts' worth, however slow this machine is at asking.
-        let asked = (0..2 * API_REQUESTS_BURST.get()).map(|_| keys.find("eager", FRESH));
+        let asked = (0..2 * API_REQUESTS_BURST.get()).map(|n| keys.find(["one", "two"][n as usize % 2], FRESH));
         let refused = asked.filter_map(Result::err).next().expect("a burst has an end");
         assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
-        assert_eq!(status(keys.find("calm", FRESH)), 200);
+        // A new key is no new budget.
+        keys.made(KeyId::generate(), &SecretString::from("three"), tenant, Scopes::ALL);
+        let refused = (0..API_REQUESTS_BURST.get()).filter_map(|_| keys.find("three", FRESH).err()).next();
+        assert_eq!(refused.map(|problem| problem.status), Some(429));
+        assert_eq!(status(keys.find("other", FRESH)), 200);
+    }
+
+    #[test]
+    fn changes_have_a_budget_of_their_own() {
+        let (keys, _state) = keys(true);
+        let tenant = TenantId::generate();
+        keys.made(KeyId::generate(), &SecretString::from("one"), tenant, Scopes::ALL);
+        let refused = (0..2 * EDITS_BURST.get()).filter_map(|_| keys.charge_edit(tenant).err()).next();
+        assert_eq!(refused.map(|problem| problem.status), Some(429));
+        assert_eq!(status(keys.find("one", FRESH)), 200);
+        assert!(keys.charge_edit(TenantId::generate()).is_ok());
     }
 
     #[test]
@@ -273,7 +330,8 @@ mod tests {
         let apply = |changes: Changes| keys.table.write().apply(changes);
         assert_eq!(status(keys.find("mine", FRESH)), 401);
         apply(Changes { keys: vec![key("mine")], ..Changes::default() });
-        assert_eq!(keys.find("mine", FRESH).unwrap(), Caller::Tenant { tenant, scopes: Scopes::ALL });
+        let acting = Acting { actor: Actor::Key(id), via: Some(Via::Api), claim: None };
+        assert_eq!(keys.find("mine", FRESH).unwrap(), Caller::Tenant { tenant, scopes: Scopes::ALL, acting });
         apply(Changes { keys_gone: vec![id], ..Changes::default() });
         assert_eq!(status(keys.find("mine", FRESH)), 401);
         apply(Changes { keys: vec![key("mine")], ..Changes::default() });

@@ -117,7 +117,7 @@ pub(crate) async fn requeue(
             letter.bytes
         )));
     }
-    let pending = api.store.requeue_dead_letter(id).await.map_err(store_problem)?;
+    let pending = api.edits_of(caller)?.requeue_dead_letter(id).await.map_err(store_problem)?;
     // In a task: a client that hangs up must not leave the publish half done.
     let confirm_timeout = api.config.confirm_timeout;
     let publishing = tokio::spawn(async move { publish(&api, queue, pending).await });

@@ -19,9 +19,10 @@ pub(crate) fn store_problem(error: StoreError) -> Problem {
         StoreError::VersionMismatch { current } => Problem::precondition_failed(format!(
             "If-Match names another version than the current one, \"v{current}\"; read it again"
         )),
-        StoreError::EndpointLimit { .. } | StoreError::EventTypeLimit { .. } | StoreError::Conflict(_) => {
-            Problem::conflict(error.to_string())
-        }
+        StoreError::EndpointLimit { .. }
+        | StoreError::EventTypeLimit { .. }
+        | StoreError::KeyLimit { .. }
+        | StoreError::Conflict(_) => Problem::conflict(error.to_string()),
         StoreError::InvalidCursor => Problem::invalid_field("cursor", "not a cursor of this list"),
         error => {
             tracing::error!(%error, "the store failed");

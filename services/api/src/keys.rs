@@ -139,7 +139,8 @@ pub(crate) async fn create(
     check(&request)?;
     refuse_escalation(caller, &request.scopes)?;
     let scopes: Scopes = request.scopes.into_iter().map(StoredScope::from).collect();
-    let made = api.store.create_key(tenant, &NewKey { name: request.name, scopes }).await.map_err(store_problem)?;
+    let new = NewKey { name: request.name, scopes };
+    let made = api.edits_of(caller)?.create_key(tenant, &new).await.map_err(store_problem)?;
     api.keys.made(made.key.id, &made.text, tenant, scopes);
     let key = made.text.expose_secret().to_owned();
     Ok((StatusCode::CREATED, Json(CreatedKey { key, shown: made.key.into() })))
@@ -176,7 +177,7 @@ pub(crate) async fn delete(
     params.only(&[], None)?;
     let tenant = managed(caller, &id)?;
     let key = key_id.parse().map_err(|_| no_such("key"))?;
-    api.store.delete_key(tenant, key).await.map_err(store_problem)?;
+    api.edits_of(caller)?.delete_key(tenant, key).await.map_err(store_problem)?;
     api.keys.deleted(key);
     Ok(StatusCode::NO_CONTENT)
 }

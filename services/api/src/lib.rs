@@ -15,7 +15,9 @@
 //! It sends nothing to endpoints itself: a test call asks a dispatcher.
 
 mod attributes;
+mod audit_log;
 mod auth;
+mod budget;
 mod config;
 mod dashboard;
 mod dead_letters;
@@ -26,9 +28,12 @@ mod event_types;
 mod events;
 mod explain;
 mod keys;
+mod metrics;
+mod once;
 mod openapi;
 mod page;
 mod profiles;
+mod refused;
 mod replays;
 mod request;
 mod retry;
@@ -43,6 +48,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware;
 use axum::routing::get;
 use postrider_broker::{Breakers, Broker, Singles};
 use postrider_egress::AddressGuard;
@@ -59,6 +65,7 @@ pub use crate::config::Config;
 pub use crate::openapi::openapi;
 
 use crate::auth::Keys;
+use crate::refused::Refused;
 
 /// What the API works with.
 #[derive(Clone)]
@@ -86,6 +93,7 @@ pub(crate) struct Api {
     pub(crate) profiles: Arc<Profiles>,
     pub(crate) guard: AddressGuard,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) refused: Refused,
     pub(crate) stop: CancellationToken,
 }
 
@@ -98,7 +106,8 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     tasks.spawn("api.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
     let lanes = broker.singles();
     let breakers = Breakers::follow(&broker, stop.clone());
-    let api = Arc::new(Api { config, broker, lanes, breakers, store, profiles, guard, keys, stop });
+    let refused = Refused::new(store.clone());
+    let api = Arc::new(Api { config, broker, lanes, breakers, store, profiles, guard, keys, refused, stop });
     let document = Arc::new(openapi().to_string());
     let serve_document = move || {
         let document = Arc::clone(&document);
@@ -106,6 +115,7 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     };
     let (routes, _) = openapi::routes().split_for_parts();
     routes
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), once::once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .with_state(Arc::clone(&api))
         .route("/openapi.json", get(serve_document))

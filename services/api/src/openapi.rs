@@ -14,8 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, attributes, dead_letters, deliveries, endpoints, event_types, events, explain, keys, profiles, replays, retry,
-    stats, system, tenants, test_call, withdraw,
+    Api, attributes, audit_log, dead_letters, deliveries, endpoints, event_types, events, explain, keys, profiles,
+    replays, retry, stats, system, tenants, test_call, withdraw,
 };
 
 #[derive(OpenApi)]
@@ -38,6 +38,7 @@ use crate::{
         (name = "stats", description = "What attempts came to, by minute and hour"),
         (name = "replays", description = "Past events, delivered again"),
         (name = "profiles", description = "What deliveries can look like"),
+        (name = "audit log", description = "Who changed what"),
         (name = "operations", description = "For the operator"),
     ),
     paths(publish, publish_batch),
@@ -96,6 +97,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(profiles::list))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::requeue))
+        .routes(routes!(audit_log::list))
         .routes(routes!(system::read))
 }
 

@@ -45,7 +45,7 @@ pub(crate) async fn retry(
     params.only(&[], None)?;
     let visible = caller.visible(Scope::Manage)?;
     let id = id.parse().map_err(|_| no_such("delivery"))?;
-    let pending = api.store.retry_delivery(visible, id, Lane::Live).await.map_err(retry_problem)?;
+    let pending = api.edits_of(caller)?.retry_delivery(visible, id, Lane::Live).await.map_err(retry_problem)?;
     let accepted = DeliveryAccepted { id: pending.task.delivery.id.to_string() };
     // In a task: a client that hangs up must not leave the publish half done.
     let confirm_timeout = api.config.confirm_timeout;

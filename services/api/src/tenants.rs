@@ -237,7 +237,7 @@ impl Api {
             disable_after_days: request.disable_after_days,
         };
         check(&draft, &self.profiles)?;
-        self.store.create_tenant(&draft).await.map_err(store_problem)
+        self.edits_of(caller)?.create_tenant(&draft).await.map_err(store_problem)
     }
 
     /// Edits a tenant, while its version is the one expected, if one is.
@@ -270,7 +270,7 @@ impl Api {
             }
             check(draft, &self.profiles)
         };
-        self.store.edit_tenant(id, expected, apply).await.map_err(edit_problem)
+        self.edits_of(caller)?.edit_tenant(id, expected, apply).await.map_err(edit_problem)
     }
 }
 
@@ -354,6 +354,6 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     caller.operator()?;
     params.only(&[], None)?;
-    api.store.delete_tenant(tenant_id(&id)?, if_match(&headers)?).await.map_err(store_problem)?;
+    api.edits_of(caller)?.delete_tenant(tenant_id(&id)?, if_match(&headers)?).await.map_err(store_problem)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -38,7 +38,7 @@ pub(crate) async fn cancel(
     params.only(&[], None)?;
     let visible = caller.visible(Scope::Manage)?;
     let id = id.parse().map_err(|_| no_such("delivery"))?;
-    api.store.cancel_delivery(visible, id).await.map_err(store_problem)?;
+    api.edits_of(caller)?.cancel_delivery(visible, id).await.map_err(store_problem)?;
     Ok((StatusCode::ACCEPTED, Json(DeliveryCancelled { id: id.to_string() })))
 }
 
@@ -59,6 +59,6 @@ pub(crate) async fn expunge(
     // An event's id is unique in its tenant only.
     let tenant = caller.tenant(Scope::Manage)?;
     let id: EventId = id.parse().map_err(|_| no_such("event"))?;
-    api.store.expunge_event(tenant, &id).await.map_err(store_problem)?;
+    api.edits_of(caller)?.expunge_event(tenant, &id).await.map_err(store_problem)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -113,10 +113,26 @@ pub const PUSHOVER_TITLE_CHARS_MAX: usize = 250;
 pub const PUSHOVER_MESSAGE_CHARS_MAX: usize = 1_024;
 /// Pushover asks that a failed request is not repeated sooner.
 pub const PUSHOVER_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
-/// Requests a second that one tenant's key may make to the API in the long run.
+/// Requests a second that one tenant may make to the API in the long run, with all its keys together.
 pub const API_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(200).unwrap();
-/// Requests that one tenant's key may make to the API at once.
+/// Requests that one tenant may make to the API at once.
 pub const API_REQUESTS_BURST: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+/// Changes a second that one tenant may make through the API and the dashboard in the long run.
+pub const EDITS_PER_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
+/// Changes that one tenant may make at once.
+pub const EDITS_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// Most API keys of a tenant.
+pub const KEYS_PER_TENANT_MAX: u32 = 50;
+/// Most sessions of the dashboard that one key has open.
+pub const SESSIONS_PER_KEY_MAX: u32 = 20;
+/// Keys that do not exist which one address may try at the API and the dashboard a second in the long run.
+pub const REFUSED_KEYS_PER_PEER_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
+/// Keys that do not exist which one address may try at once.
+pub const REFUSED_KEYS_PER_PEER_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// Keys that do not exist which all together may try a second in the long run, at one process.
+pub const REFUSED_KEYS_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
+/// Keys that do not exist which all together may try at once, at one process.
+pub const REFUSED_KEYS_BURST: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 /// Rows of one page, when the caller does not say.
 pub const PAGE_DEFAULT: u32 = 50;
 /// Most rows of one page.

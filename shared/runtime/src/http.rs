@@ -5,12 +5,14 @@
 
 mod socket;
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{self, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1;
@@ -20,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
@@ -62,6 +65,32 @@ impl Default for ServeOptions {
     }
 }
 
+/// Who is at the other end of the connection, in a request's extensions: of a proxy in front the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// Puts the [`Peer`] into requests.
+#[derive(Clone)]
+struct FromPeer<S> {
+    peer: Peer,
+    inner: S,
+}
+
+impl<S: Service<http::Request<B>>, B> Service<http::Request<B>> for FromPeer<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<B>) -> S::Future {
+        request.extensions_mut().insert(self.peer);
+        self.inner.call(request)
+    }
+}
+
 /// How long to wait when the system cannot give another connection (usually: out of file descriptors).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -101,10 +130,10 @@ pub async fn serve_with(
     let tasks = TaskTracker::new();
     let abandon = CancellationToken::new();
 
-    while let Some((stream, slot)) = next_connection(&listener, &slots, &stop).await {
+    while let Some((stream, peer, slot)) = next_connection(&listener, &slots, &stop).await {
         // Refused only by a socket that is closed already; serving it then ends by itself.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(FromPeer { peer, inner: router.clone() });
         let connection = server.serve_connection(TokioIo::new(Socket::new(stream, options.answer_max)), service);
         let (stop, abandon) = (stop.clone(), abandon.clone());
         tasks.spawn(async move {
@@ -136,13 +165,13 @@ async fn next_connection(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let next = async {
         // The semaphore is never closed, so this only ever waits.
         let slot = Arc::clone(slots).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, slot)),
+                Ok((stream, address)) => return Some((stream, Peer(address.ip()), slot)),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_RETRY).await;

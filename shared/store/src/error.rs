@@ -41,6 +41,14 @@ pub enum StoreError {
         /// Event types it may have.
         limit: u32,
     },
+    /// The tenant has as many keys as it may.
+    #[error("the tenant has {usage} of {limit} keys; delete one that is not used")]
+    KeyLimit {
+        /// Keys it has.
+        usage: u32,
+        /// Keys it may have.
+        limit: u32,
+    },
     /// The edit contradicts what is there.
     #[error("{0}")]
     Conflict(String),

@@ -19,6 +19,7 @@
 
 pub mod attributes;
 pub mod audit;
+pub mod audit_log;
 pub mod claims;
 pub mod config;
 pub mod crypto;
@@ -26,12 +27,14 @@ pub mod endpoint;
 mod error;
 pub mod feed;
 pub mod forms;
+pub mod idempotent;
 pub mod intervention;
 pub mod log;
 mod migrate;
 pub mod outbox;
 pub mod partitions;
 mod pool;
+mod purge;
 pub mod reconcile;
 pub mod record;
 pub mod replay;

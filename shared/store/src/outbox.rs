@@ -12,6 +12,7 @@ use postrider_model::time::UnixMillis;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask};
 use tokio_postgres::types::Json;
 
+use crate::audit_log::{AuditAction, Change};
 use crate::config::{Endpoint, EndpointDocument, bump, endpoint_at, finish};
 use crate::error::StoreError;
 use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
@@ -310,6 +311,9 @@ impl Store {
         let pending = Report::requested(&task, now);
         record::upsert_deliveries(&tx, &[pending]).await?;
         let outbox = add_delivery(&tx, &task, now).await?;
+        let after =
+            serde_json::json!({"delivery_id": task.delivery.id, "event_id": row.event, "endpoint_id": row.endpoint});
+        self.record(&tx, Change::of(row.tenant, AuditAction::DeliveryRetried, id).to(after)).await?;
         finish(tx, version).await?;
         Ok(source.pending(outbox, task))
     }

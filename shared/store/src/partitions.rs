@@ -18,6 +18,7 @@ use tokio_postgres::Client;
 use crate::claims;
 use crate::error::StoreError;
 use crate::pool::{Driver, Store};
+use crate::purge::purge;
 use crate::sql::{Date, RowExt, Ts};
 
 /// Days made ahead of today.
@@ -213,7 +214,8 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     client.execute("DELETE FROM replays WHERE created_at < $1", &[&before]).await?;
     let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
     client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
-    claims::forget_before(client, oldest_kept.plus_days(-EVENT_ID_DAYS_AFTER_RETENTION)).await
+    claims::forget_before(client, oldest_kept.plus_days(-EVENT_ID_DAYS_AFTER_RETENTION)).await?;
+    purge(client, oldest_kept).await
 }
 
 impl Store {

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Connection, NoTls};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit_log::Acting;
 use crate::crypto::MasterKeys;
 use crate::error::{StoreError, describe};
 use crate::partitions::KnownPartitions;
@@ -58,6 +59,8 @@ pub struct PoolUse {
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// On whose behalf it changes things.
+    pub(crate) acting: Acting,
 }
 
 struct Inner {
@@ -102,7 +105,8 @@ impl Store {
             .build()
             .map_err(|error| StoreError::Settings(error.to_string()))?;
         let (partitions, caution) = (KnownPartitions::default(), Caution::default());
-        Ok(Self { inner: Arc::new(Inner { pool, connect, tls, keys, partitions, caution }) })
+        let inner = Inner { pool, connect, tls, keys, partitions, caution };
+        Ok(Self { inner: Arc::new(inner), acting: Acting::default() })
     }
 
     /// Waits, with a capped back-off and a log line, until the database answers. Returns `false` when `stop` came first.

@@ -7,34 +7,63 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postrider_model::ids::TenantId;
+use postrider_model::limits::SESSIONS_PER_KEY_MAX;
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use crate::audit_log::{AuditAction, Change};
 use crate::config::KeyHash;
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::{RowExt, Ts};
 
 impl Store {
-    /// Opens a session for whoever holds the key, and forgets those that are over. Returns its token: 43 characters of URL-safe
-    /// base64, 256 random bits.
+    /// Opens a session for whoever holds the key, a key of `tenant` (`None`: an operator's), and forgets those that are over.
+    /// Returns its token: 43 characters of URL-safe base64, 256 random bits.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn open_session(&self, key: KeyHash, lasts: Duration) -> Result<SecretString, StoreError> {
+    /// [`StoreError::Conflict`]: the key has [`SESSIONS_PER_KEY_MAX`]; the database's.
+    pub async fn open_session(
+        &self,
+        key: KeyHash,
+        tenant: Option<TenantId>,
+        lasts: Duration,
+    ) -> Result<SecretString, StoreError> {
         let random = Zeroizing::new(rand::random::<[u8; 32]>());
         let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_slice()));
         let now = UnixMillis::now();
-        let client = self.client().await?;
-        client.execute("DELETE FROM dashboard_sessions WHERE expires_at <= $1", &[&Ts(now)]).await?;
-        client
-            .execute(
-                "INSERT INTO dashboard_sessions (token_hash, key_hash, created_at, expires_at) VALUES ($1, $2, $3, $4)",
-                &[&&KeyHash::of(&token).0[..], &&key.0[..], &Ts(now), &Ts(now.plus(lasts))],
-            )
-            .await?;
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        tx.execute("DELETE FROM dashboard_sessions WHERE expires_at <= $1", &[&Ts(now)]).await?;
+        let sql = "INSERT INTO dashboard_sessions (token_hash, key_hash, created_at, expires_at)
+                   SELECT $1, $2, $3, $4 WHERE (SELECT count(*) FROM dashboard_sessions WHERE key_hash = $2) < $5";
+        let (token_hash, until) = (KeyHash::of(&token), Ts(now.plus(lasts)));
+        let most = i64::from(SESSIONS_PER_KEY_MAX);
+        if tx.execute(sql, &[&&token_hash.0[..], &&key.0[..], &Ts(now), &until, &most]).await? == 0 {
+            return Err(StoreError::Conflict(format!(
+                "this key has {SESSIONS_PER_KEY_MAX} sessions already; sign out of one, or wait until one is over"
+            )));
+        }
+        let id = self.acting.actor.id().unwrap_or_default();
+        let change = Change { tenant, ..Change::of(TenantId::OPERATOR, AuditAction::SignedIn, id) };
+        self.record(&tx, change).await?;
+        tx.commit().await?;
         Ok(SecretString::from(token.as_str()))
+    }
+
+    /// Writes down that keys were tried which do not exist: so many since the last time, the last one from `peer`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn record_refused_keys(&self, count: u64, peer: &str) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let change = Change { tenant: None, ..Change::of(TenantId::OPERATOR, AuditAction::SignInFailed, peer) };
+        self.record(&tx, change.to(serde_json::json!({ "refused": count }))).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// The hash of the key that a session stands for; `None` when there is no such session, or it is over.

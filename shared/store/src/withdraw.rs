@@ -8,6 +8,7 @@ use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::ids::{DeliveryId, EventId, TenantId};
 use postrider_model::time::UnixMillis;
 
+use crate::audit_log::{AuditAction, Change};
 use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
@@ -45,6 +46,8 @@ impl Store {
             version,
         };
         stale.save(&tx).await?;
+        let after = serde_json::json!({"event_id": row.event, "endpoint_id": row.endpoint});
+        self.record(&tx, Change::of(row.tenant, AuditAction::DeliveryCancelled, id).to(after)).await?;
         end(&tx, &[row], InterventionReason::Cancelled, now).await?;
         finish(tx, version).await
     }
@@ -79,6 +82,7 @@ impl Store {
         let pending = DeliveryFilter { status: Some(DeliveryStatus::Pending), ..DeliveryFilter::default() };
         let rows = of_event(&tx, tenant, id, None, &pending, None, ENDED_AT_ONCE_MAX).await?;
         end(&tx, &rows, InterventionReason::Expunged, now).await?;
+        self.record(&tx, Change::of(tenant, AuditAction::PayloadExpunged, id)).await?;
         finish(tx, version).await
     }
 }

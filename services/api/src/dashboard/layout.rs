@@ -16,24 +16,28 @@ pub(super) enum Section {
     Events,
     Replays,
     Health,
+    AuditLog,
     Tenants,
     DeadLetters,
     Profiles,
     System,
+    AllAuditLog,
 }
 
-const OF_TENANT: [(Section, &str, &str); 5] = [
+const OF_TENANT: [(Section, &str, &str); 6] = [
     (Section::Webhooks, "Webhooks", "/webhooks"),
     (Section::Deliveries, "Deliveries", "/deliveries"),
     (Section::Events, "Events", "/events"),
     (Section::Replays, "Replays", "/replays"),
     (Section::Health, "Health", "/health"),
+    (Section::AuditLog, "Audit log", "/audit-log"),
 ];
-const OF_OPERATOR: [(Section, &str, &str); 4] = [
+const OF_OPERATOR: [(Section, &str, &str); 5] = [
     (Section::Tenants, "Tenants", "/dashboard/operator/tenants"),
     (Section::DeadLetters, "Dead letters", "/dashboard/operator/dead-letters"),
     (Section::Profiles, "Profiles", "/dashboard/operator/profiles"),
     (Section::System, "System", "/dashboard/operator/system"),
+    (Section::AllAuditLog, "Audit log", "/dashboard/operator/audit-log"),
 ];
 
 fn document(title: &str, body: Markup) -> Markup {

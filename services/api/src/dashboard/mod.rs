@@ -21,6 +21,7 @@
 //! [`Caller`]: crate::auth::Caller
 
 mod assets;
+mod audit_log;
 mod chart;
 mod deliveries;
 mod events;
@@ -82,6 +83,7 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
         .merge(events::routes())
         .merge(replays::routes())
         .merge(health::routes())
+        .merge(audit_log::routes())
         .merge(operator::routes())
         .route("/dashboard/{tenant}", get(nothing_there))
         .route("/dashboard/{tenant}/{*path}", get(nothing_there))

@@ -49,7 +49,7 @@ impl FromRequestParts<Arc<Dashboard>> for Page {
         let named = path.iter().find(|(name, _)| *name == "tenant").and_then(|(_, id)| id.parse::<TenantId>().ok());
         let named = named.ok_or_else(|| no_such("tenant"))?;
         let caller = match visitor.caller {
-            Caller::Operator { .. } => Caller::Operator { tenant: Some(named) },
+            Caller::Operator { acting, .. } => Caller::Operator { tenant: Some(named), acting },
             own => own,
         };
         caller.may(Scope::Read, named)?;

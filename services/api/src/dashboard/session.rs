@@ -10,13 +10,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use maud::{Markup, html};
 use postrider_model::ids::EventId;
 use postrider_runtime::problem::Problem;
+use postrider_store::StoreError;
+use postrider_store::audit_log::Via;
 use postrider_store::config::{KeyHash, Scope};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -27,6 +29,7 @@ use super::form::{Fields, is_own};
 use super::{layout, once};
 use crate::auth::Caller;
 use crate::errors::store_problem;
+use crate::refused::Place;
 
 /// The sign-in page, and where its form goes.
 pub(super) const SIGN_IN: &str = "/dashboard/sign-in";
@@ -72,7 +75,9 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
         let api = &dashboard.api;
         let key = api.store.session(&token).await.map_err(store_problem)?.ok_or_else(stranger)?;
         match api.keys.find_hash(key, api.config.keys_fresh_for) {
-            Ok(caller) => Ok(Self { caller, csrf: csrf(&token), once: EventId::generate().to_string() }),
+            Ok(caller) => {
+                Ok(Self { caller: from_here(caller), csrf: csrf(&token), once: EventId::generate().to_string() })
+            }
             Err(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() => Err(stranger()),
             Err(problem) => Err(problem.into()),
         }
@@ -149,6 +154,7 @@ fn sign_in_page(next: &str, form: &str, wrong: Option<&str>) -> Markup {
 async fn sign_in(
     State(dashboard): State<Arc<Dashboard>>,
     headers: HeaderMap,
+    extensions: Extensions,
     body: Bytes,
 ) -> Result<Response, Failure> {
     if !is_own(&headers) {
@@ -165,8 +171,13 @@ async fn sign_in(
         Ok(caller) if caller.visible(Scope::Read).is_err() => {
             again(StatusCode::FORBIDDEN, "This key may only publish. The dashboard takes one with the scope “read”.")
         }
-        Ok(_) => {
-            let token = api.store.open_session(hash, SESSION).await.map_err(store_problem)?;
+        Ok(caller) => {
+            let tenant = caller.visible(Scope::Read)?;
+            let opened = api.store.acting_as(from_here(caller).acting()).open_session(hash, tenant, SESSION).await;
+            let token = match opened {
+                Err(StoreError::Conflict(full)) => return again(StatusCode::CONFLICT, &full),
+                opened => opened.map_err(store_problem)?,
+            };
             let to = match fields.get("form") {
                 "" => next,
                 form => once::restore(&dashboard, token.expose_secret(), &next, form).await.map_err(store_problem)?,
@@ -174,11 +185,18 @@ async fn sign_in(
             let cookie = cookie(token.expose_secret(), SESSION, is_https(&headers));
             Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response())
         }
-        Err(problem) if problem.status == StatusCode::UNAUTHORIZED.as_u16() => {
-            again(StatusCode::UNAUTHORIZED, "No such key. Copy the whole key; a tenant's key begins with “prk_”.")
-        }
-        Err(problem) => Err(problem.into()),
+        Err(problem) => match api.refused.judge(problem, Place::SignIn, &extensions) {
+            problem if problem.status == StatusCode::UNAUTHORIZED.as_u16() => {
+                again(StatusCode::UNAUTHORIZED, "No such key. Copy the whole key; a tenant's key begins with “prk_”.")
+            }
+            problem => Err(problem.into()),
+        },
     }
+}
+
+/// The caller, as the audit log tells where the change was made.
+fn from_here(caller: Caller) -> Caller {
+    caller.with(|acting| acting.via = Some(Via::Dashboard))
 }
 
 async fn sign_out(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Result<Response, Failure> {

@@ -82,7 +82,7 @@ impl Api {
         draft.document.public_key.clone_from(&key.public);
         let secret = key.shown().filter(|_| !pushover);
         let new = NewEndpoint { draft, secret: key.secret };
-        let made = self.store.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
+        let made = self.edits_of(caller)?.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
         Ok(CreatedEndpoint { endpoint: Endpoint::new(made, None), secret })
     }
 
@@ -112,7 +112,8 @@ impl Api {
             }
             if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
         };
-        let endpoint = self.store.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
+        let endpoint =
+            self.edits_of(caller)?.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
         Ok(self.shown(endpoint))
     }
 }
@@ -249,6 +250,6 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     params.only(&[], None)?;
     let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
-    api.store.delete_endpoint(visible, id, if_match(&headers)?).await.map_err(store_problem)?;
+    api.edits_of(caller)?.delete_endpoint(visible, id, if_match(&headers)?).await.map_err(store_problem)?;
     Ok(StatusCode::NO_CONTENT)
 }

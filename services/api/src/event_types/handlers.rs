@@ -129,7 +129,7 @@ pub(crate) async fn put(
     let name: Name = name.parse().map_err(|error| Problem::invalid_field("name", format!("{error}")))?;
     let named = api.profile_of(tenant).await?.event_type(name.as_str());
     let draft = request.check()?;
-    let saved = api.store.put_event_type(tenant, &name, &draft, expected).await.map_err(store_problem)?;
+    let saved = api.edits_of(caller)?.put_event_type(tenant, &name, &draft, expected).await.map_err(store_problem)?;
     let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
     let event_type = EventType::of(named, Some(saved.event_type)).ok_or_else(Problem::internal)?;
     Ok(with_etag(status, event_type))
@@ -154,7 +154,7 @@ pub(crate) async fn delete(
     let (tenant, expected) = (caller.tenant(Scope::Manage)?, if_match(&headers)?);
     let name = event_type_name(&name)?;
     let profile = api.profile_of(tenant).await?;
-    match api.store.delete_event_type(tenant, &name, expected).await {
+    match api.edits_of(caller)?.delete_event_type(tenant, &name, expected).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(StoreError::NotFound { .. }) if profile.event_type(name.as_str()).is_some() => {
             Err(Problem::conflict(format!(

@@ -18,6 +18,9 @@ pub(super) fn complete(mut document: Value) -> Value {
     for (path, item) in paths {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             operation["security"] = json!([{"key": []}]);
+            if method == "post" && !path.starts_with("/v1/publish") {
+                idempotency_key(operation);
+            }
             parameters(operation);
             refusals(path, method, operation);
             for content in contents(operation) {
@@ -29,6 +32,20 @@ pub(super) fn complete(mut document: Value) -> Value {
     document["components"]["responses"] =
         REFUSALS.iter().map(|refusal| (name_of(refusal), answer_of(refusal))).collect();
     document
+}
+
+/// Every POST takes one; publishing says so itself, where it does.
+fn idempotency_key(operation: &mut Value) {
+    let Some(operation) = operation.as_object_mut() else { return };
+    let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
+    let Some(parameters) = parameters.as_array_mut() else { return };
+    if parameters.iter().all(|parameter| parameter["name"] != "Idempotency-Key") {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false, "schema": {"type": "string"},
+            "description": "1 to 256 visible characters of your own: for 24 hours the request acts once, and a repeat under the key has \
+                            its answer, with `Idempotency-Replayed: true`. 409 while it is worked on, 422 for another request.",
+        }));
+    }
 }
 
 fn parameters(operation: &mut Value) {
@@ -59,10 +76,13 @@ fn typed(schema: &Value, text: &str) -> Value {
 fn refusals(path: &str, method: &str, operation: &mut Value) {
     let has_body = !operation["requestBody"].is_null();
     let publishes = path.starts_with("/v1/publish");
-    let edits = operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "If-Match"));
+    let takes =
+        |name: &str| operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == name));
+    let (edits, keyed) = (takes("If-Match"), takes("Idempotency-Key"));
     let possible = |status: u16| match status {
         409 => method != "get",
-        400 | 413 | 415 => has_body,
+        400 | 413 => has_body || keyed,
+        415 => has_body,
         404 => !publishes,
         412 => edits,
         _ => true,

@@ -56,7 +56,7 @@ pub(super) const REFUSALS: &[Refusal] = &[
     (
         429,
         "Too Many Requests",
-        "The tenant publishes too fast, or the key asks too often; nothing was done.",
+        "The tenant publishes, asks or changes too much; nothing was done.",
         "the tenant may publish 100 events a second",
     ),
     (

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_model::ids::{ReplayId, TenantId};
-use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX};
+use postrider_model::limits::REPLAY_DRY_RUN_EVENTS_MAX;
 use postrider_model::replay::ReplaySelection;
 use postrider_model::time::UnixMillis;
 use postrider_runtime::problem::Problem;
@@ -15,24 +15,14 @@ use postrider_store::config::Scope;
 use postrider_store::replay::{Asked, Steer};
 
 use super::model::{CreateReplay, Replay, ReplayAccepted, ReplayPreview};
-use crate::Api;
 use crate::auth::Caller;
 use crate::errors::{no_such, store_problem};
 use crate::page::{List, page_request};
 use crate::request::{Params, StrictJson};
+use crate::{Api, once};
 
 fn replay_id(text: &str) -> Result<ReplayId, Problem> {
     text.parse().map_err(|_| no_such("replay"))
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
-        _ => Err(Problem::bad_request(format!(
-            "Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
-        ))),
-    }
 }
 
 /// Replay past events
@@ -52,7 +42,7 @@ pub(crate) async fn create(
     StrictJson(body): StrictJson<CreateReplay>,
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
-    let idempotency_key = idempotency_key(&headers)?;
+    let idempotency_key = once::key_of(&headers)?;
     if body.is_dry_run() {
         return Ok(Json(api.preview_replay(caller, &body).await?).into_response());
     }
@@ -89,7 +79,7 @@ impl Api {
             Some(known) => known,
             None => {
                 self.check_targets(tenant, &asked.selection).await?;
-                self.store.create_replay(tenant, &asked).await.map_err(store_problem)?
+                self.edits_of(caller)?.create_replay(tenant, &asked).await.map_err(store_problem)?
             }
         };
         Ok(ReplayAccepted { id: id.to_string() })
@@ -114,7 +104,7 @@ impl Api {
         params.only(&[], None)?;
         let visible = caller.visible(Scope::Manage)?;
         let id = replay_id(id)?;
-        self.store.steer_replay(visible, id, to).await.map_err(store_problem)?;
+        self.edits_of(caller)?.steer_replay(visible, id, to).await.map_err(store_problem)?;
         Ok((StatusCode::ACCEPTED, Json(ReplayAccepted { id: id.to_string() })))
     }
 }

@@ -1,12 +1,14 @@
 //! The API through its router, over a real PostgreSQL and a real RabbitMQ.
 
 mod access;
+mod audit_log;
 mod dashboard;
 mod dashboard_forms;
 mod endpoints;
 mod event_types;
 mod harness;
 mod log;
+mod once;
 mod openapi;
 mod tenants;
 mod test_call;

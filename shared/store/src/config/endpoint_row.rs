@@ -87,7 +87,7 @@ impl EndpointRow {
         Ok(())
     }
 
-    /// Writes the row, and the version that it now is.
+    /// Writes the row, and the version that it now is, unless that is what the newest one says already.
     pub(super) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let endpoint = &self.endpoint;
         let mut ends = endpoint.previous_secrets_until.iter().copied().map(Ts);
@@ -128,7 +128,10 @@ impl EndpointRow {
         .await?;
         tx.execute(
             "INSERT INTO endpoint_versions (endpoint, version, status, deleted, document, created_at)
-             VALUES ($1, $2, $3, false, $4, $5)",
+             SELECT $1, $2, $3, false, $4, $5 WHERE NOT EXISTS (
+                 SELECT 1 FROM (SELECT status, document FROM endpoint_versions WHERE endpoint = $1
+                                ORDER BY version DESC LIMIT 1) newest
+                 WHERE newest.status = $3 AND newest.document::text = $4::json::text)",
             &[
                 &endpoint.id.0,
                 &endpoint.version,

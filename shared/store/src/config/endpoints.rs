@@ -3,6 +3,7 @@
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
+use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::types::Json;
 
 use super::counter::{bump, finish};
@@ -12,6 +13,7 @@ use super::{
     Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointPrivate, EndpointSummary, EndpointVersion,
     NewEndpoint, NewSecret, TenantLimits, tenants,
 };
+use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
 use crate::log::{Cursor, Page, PageRequest};
 use crate::outbox;
@@ -20,6 +22,25 @@ use crate::sql::{Coded, RowExt, Ts, clean, unsigned};
 
 fn header_names(private: &EndpointPrivate) -> Vec<String> {
     private.headers.iter().map(|(name, _)| name.clone()).collect()
+}
+
+/// An endpoint as the audit log shows it.
+fn described(endpoint: &Endpoint) -> serde_json::Value {
+    let mut described = json(&endpoint.document);
+    described["status"] = endpoint.status.as_str().into();
+    described["disabled_reason"] = endpoint.disabled_reason.clone().into();
+    described
+}
+
+/// Whether two private parts hold the same.
+fn same_private(one: &EndpointPrivate, two: &EndpointPrivate) -> bool {
+    let text = |secret: &SecretString| secret.expose_secret().to_owned();
+    let all = |private: &EndpointPrivate| {
+        let headers: Vec<_> = private.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        let pushover = private.pushover.as_ref().map(|both| (text(&both.user_key), text(&both.api_token)));
+        (headers, private.token.as_ref().map(text), pushover)
+    };
+    all(one) == all(two)
 }
 
 impl Store {
@@ -66,6 +87,8 @@ impl Store {
         if usage + 1 == limit {
             outbox::add_event(&tx, &outbox::limit_reached(tenant, "endpoints", limit, now)).await?;
         }
+        let change = Change::of(tenant, AuditAction::EndpointCreated, id).to(described(&row.endpoint));
+        self.record(&tx, change).await?;
         finish(tx, row.endpoint.version).await?;
         Ok(row.endpoint)
     }
@@ -158,7 +181,7 @@ impl Store {
         row.as_ref().map(|row| Ok(EndpointRow::read(row)?.endpoint)).transpose()
     }
 
-    /// Edits an endpoint: `edit` gets what it is and leaves what it shall be.
+    /// Edits an endpoint: `edit` gets what it is and leaves what it shall be. Where nothing changes, there is no new version.
     ///
     /// # Errors
     /// Not found, another version than `if_match`, [`StoreError::Crypto`]; or what `edit` refused.
@@ -178,8 +201,14 @@ impl Store {
             status: row.endpoint.status,
             private: secrets::open_private(self.keys(), id, &row.private)?,
         };
+        let private_before = draft.private.clone();
         edit(&mut draft).map_err(EditError::Refused)?;
         draft.document.header_names = header_names(&draft.private);
+        let private_changes = !same_private(&private_before, &draft.private);
+        if !private_changes && draft.document == row.endpoint.document && draft.status == row.endpoint.status {
+            return Ok(row.endpoint);
+        }
+        let before = described(&row.endpoint);
         row.private = secrets::seal_private(self.keys(), id, &draft.private)?;
         row.endpoint.document = draft.document;
         if draft.status != EndpointStatus::Disabled {
@@ -195,6 +224,12 @@ impl Store {
         row.endpoint.version = version;
         row.endpoint.updated_at = UnixMillis::now();
         row.save(&tx).await?;
+        let mut after = described(&row.endpoint);
+        if private_changes {
+            after["secret_values"] = "changed".into();
+        }
+        let change = Change::of(row.endpoint.tenant, AuditAction::EndpointEdited, id).from(before).to(after);
+        self.record(&tx, change).await?;
         finish(tx, version).await?;
         Ok(row.endpoint)
     }
@@ -212,8 +247,9 @@ impl Store {
         let mut client = self.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
-        require(&tx, tenant, id, if_match).await?;
+        let gone = require(&tx, tenant, id, if_match).await?.endpoint;
         bury(&tx, "id", id.0, version, Ts(UnixMillis::now())).await?;
+        self.record(&tx, Change::of(gone.tenant, AuditAction::EndpointDeleted, id).from(described(&gone))).await?;
         finish(tx, version).await
     }
 
@@ -242,6 +278,15 @@ impl Store {
         row.endpoint.version = version;
         row.endpoint.updated_at = now;
         row.save(&tx).await?;
+        let ends: Vec<String> =
+            row.endpoint.previous_secrets_until.iter().map(|until| until.to_rfc3339_millis()).collect();
+        let after = serde_json::json!({
+            "previous_secrets_until": ends,
+            "next_secret_from": row.endpoint.next_secret_from.map(UnixMillis::to_rfc3339_millis),
+            "end_others": new.end_others,
+            "public_key": new.public_key,
+        });
+        self.record(&tx, Change::of(row.endpoint.tenant, AuditAction::SecretRotated, id).to(after)).await?;
         finish(tx, version).await?;
         Ok(row.endpoint)
     }
@@ -274,6 +319,10 @@ impl Store {
         row.endpoint.updated_at = now;
         row.save(&tx).await?;
         outbox::add_event(&tx, &outbox::endpoint_disabled(&row.endpoint, reason, now)).await?;
+        let after = serde_json::json!({"status": row.endpoint.status.as_str(), "disabled_reason": row.endpoint.disabled_reason});
+        let before = serde_json::json!({"status": EndpointStatus::Active.as_str()});
+        let change = Change::of(row.endpoint.tenant, AuditAction::EndpointDisabled, id).from(before).to(after);
+        self.record(&tx, change).await?;
         finish(tx, version).await?;
         Ok(true)
     }

@@ -8,6 +8,7 @@ use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 
 use super::counter::{bump, check_match, finish};
+use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::{RowExt, Ts, clean, unsigned};
@@ -97,6 +98,11 @@ async fn find(
     client.query_opt(&sql, &[&tenant.0, &name.as_str()]).await?.as_ref().map(TenantEventType::read).transpose()
 }
 
+/// An event type as the audit log shows it.
+fn described(draft: &EventTypeDraft) -> serde_json::Value {
+    serde_json::json!({"description": draft.description, "sample": draft.sample, "schema": draft.schema})
+}
+
 /// Leaves tombstones of a tenant's event types, of all of them for `None`; nothing remains of what they said.
 pub(super) async fn bury(
     tx: &Transaction<'_>,
@@ -115,7 +121,7 @@ pub(super) async fn bury(
 }
 
 impl Store {
-    /// Saves what a tenant says about an event type, in the place of what it said before.
+    /// Saves what a tenant says about an event type, in the place of what it said before. The same again is no new version.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, another version than `if_match`, [`StoreError::EventTypeLimit`].
@@ -145,12 +151,16 @@ impl Store {
             }
         }
         let now = UnixMillis::now();
+        let draft = EventTypeDraft {
+            description: draft.description.as_deref().map(|text| clean(text).into_owned()),
+            ..draft.clone()
+        };
+        if let Some(event_type) = before.as_ref().filter(|before| before.draft == draft) {
+            return Ok(SavedEventType { event_type: event_type.clone(), created: false });
+        }
         let event_type = TenantEventType {
             name: name.clone(),
-            draft: EventTypeDraft {
-                description: draft.description.as_deref().map(|text| clean(text).into_owned()),
-                ..draft.clone()
-            },
+            draft,
             version,
             created_at: before.as_ref().map_or(now, |before| before.created_at),
             updated_at: now,
@@ -173,6 +183,12 @@ impl Store {
             ],
         )
         .await?;
+        let change = Change::of(tenant, AuditAction::EventTypeSaved, name).to(described(&event_type.draft));
+        let change = match &before {
+            Some(before) => change.from(described(&before.draft)),
+            None => change,
+        };
+        self.record(&tx, change).await?;
         finish(tx, version).await?;
         Ok(SavedEventType { event_type, created: before.is_none() })
     }
@@ -262,6 +278,8 @@ impl Store {
         };
         check_match(if_match, before.version)?;
         bury(&tx, tenant, Some(name), version, Ts(UnixMillis::now())).await?;
+        let change = Change::of(tenant, AuditAction::EventTypeDeleted, name).from(described(&before.draft));
+        self.record(&tx, change).await?;
         finish(tx, version).await
     }
 }

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use postrider_model::delivery::UnknownName;
 use postrider_model::ids::{KeyId, TenantId};
+use postrider_model::limits::KEYS_PER_TENANT_MAX;
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -15,9 +16,10 @@ use tokio_postgres::Row;
 use zeroize::Zeroizing;
 
 use super::counter::{bump, finish};
+use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
 use crate::pool::Store;
-use crate::sql::{RowExt, Ts, clean};
+use crate::sql::{RowExt, Ts, clean, unsigned};
 
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -185,13 +187,18 @@ impl Store {
     /// Makes a key for a tenant.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant.
+    /// [`StoreError::NotFound`] for the tenant, [`StoreError::KeyLimit`].
     pub async fn create_key(&self, tenant: TenantId, new: &NewKey) -> Result<CreatedKey, StoreError> {
         let text = generate_key();
         let mut client = self.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         super::tenants::require(&tx, tenant).await?;
+        let sql = "SELECT count(*) AS usage FROM api_keys WHERE tenant = $1 AND deleted_at IS NULL";
+        let usage = unsigned(tx.query_one(sql, &[&tenant.0]).await?.col::<i64>("usage")?);
+        if usage >= KEYS_PER_TENANT_MAX {
+            return Err(StoreError::KeyLimit { usage, limit: KEYS_PER_TENANT_MAX });
+        }
         let key = ApiKey {
             id: KeyId::generate(),
             tenant,
@@ -207,6 +214,8 @@ impl Store {
             &[&key.id.0, &tenant.0, &key.name, &&hash.0[..], &key.scopes.bits(), &version, &created_at],
         )
         .await?;
+        let made = serde_json::json!({"name": key.name, "scopes": key.scopes});
+        self.record(&tx, Change::of(tenant, AuditAction::KeyCreated, key.id).to(made)).await?;
         finish(tx, version).await?;
         Ok(CreatedKey { key, text: SecretString::from(text.as_str()) })
     }
@@ -233,10 +242,11 @@ impl Store {
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let sql = "UPDATE api_keys SET version = $3, deleted_at = $4
-                   WHERE id = $1 AND tenant = $2 AND deleted_at IS NULL";
-        if tx.execute(sql, &[&id.0, &tenant.0, &version, &Ts(UnixMillis::now())]).await? == 0 {
-            return Err(StoreError::NotFound { what: "key" });
-        }
+                   WHERE id = $1 AND tenant = $2 AND deleted_at IS NULL RETURNING name";
+        let deleted = tx.query_opt(sql, &[&id.0, &tenant.0, &version, &Ts(UnixMillis::now())]).await?;
+        let name: String = deleted.ok_or(StoreError::NotFound { what: "key" })?.col("name")?;
+        let gone = serde_json::json!({ "name": name });
+        self.record(&tx, Change::of(tenant, AuditAction::KeyDeleted, id).from(gone)).await?;
         finish(tx, version).await
     }
 

@@ -9,6 +9,7 @@ use tokio_postgres::types::Json;
 
 use super::TenantLimits;
 use super::counter::{bump, check_match, finish};
+use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
 use crate::log::{Cursor, Page, PageRequest};
 use crate::pool::Store;
@@ -135,6 +136,19 @@ async fn save(tx: &Transaction<'_>, tenant: &Tenant) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A tenant as the audit log shows it.
+fn described(draft: &TenantDraft) -> serde_json::Value {
+    serde_json::json!({
+        "name": draft.name,
+        "profile": draft.profile,
+        "external_id": draft.external_id,
+        "limits": json(&draft.limits),
+        "enforce_catalog": draft.enforce_catalog,
+        "enforce_schemas": draft.enforce_schemas,
+        "disable_after_days": draft.disable_after_days,
+    })
+}
+
 impl Store {
     /// Makes a tenant.
     ///
@@ -148,6 +162,7 @@ impl Store {
         let tenant =
             Tenant { id: TenantId::generate(), draft: draft.clone(), version, created_at: now, updated_at: now };
         save(&tx, &tenant).await?;
+        self.record(&tx, Change::of(tenant.id, AuditAction::TenantCreated, tenant.id).to(described(draft))).await?;
         finish(tx, version).await?;
         Ok(tenant)
     }
@@ -177,7 +192,7 @@ impl Store {
         self.client().await?.query_opt(&sql, &[&id.0]).await?.as_ref().map(Tenant::read).transpose()
     }
 
-    /// Edits a tenant: `edit` gets what it is and leaves what it shall be.
+    /// Edits a tenant: `edit` gets what it is and leaves what it shall be. Where nothing changes, there is no new version.
     ///
     /// # Errors
     /// Not found, another version than `if_match`, a taken external id; or what `edit` refused.
@@ -192,10 +207,17 @@ impl Store {
         let version = bump(&tx).await?;
         let mut tenant = require(&tx, id).await?;
         check_match(if_match, tenant.version)?;
+        let before = tenant.draft.clone();
         edit(&mut tenant.draft).map_err(EditError::Refused)?;
+        if tenant.draft == before {
+            return Ok(tenant);
+        }
         tenant.version = version;
         tenant.updated_at = UnixMillis::now();
         save(&tx, &tenant).await?;
+        let change =
+            Change::of(id, AuditAction::TenantEdited, id).from(described(&before)).to(described(&tenant.draft));
+        self.record(&tx, change).await?;
         finish(tx, version).await?;
         Ok(tenant)
     }
@@ -222,6 +244,7 @@ impl Store {
         }
         super::endpoint_row::bury(&tx, "tenant", id.0, version, now).await?;
         super::event_types::bury(&tx, id, None, version, now).await?;
+        self.record(&tx, Change::of(id, AuditAction::TenantDeleted, id).from(described(&tenant.draft))).await?;
         finish(tx, version).await
     }
 }

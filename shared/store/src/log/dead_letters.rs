@@ -10,6 +10,7 @@ use postrider_model::time::{Day, UnixMillis};
 use tokio_postgres::Row;
 
 use super::{Cursor, Page, PageRequest};
+use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
 use crate::outbox::{OutboxId, PendingLetter};
 use crate::pool::Store;
@@ -139,6 +140,9 @@ impl Store {
             .await?;
         let outbox = OutboxId(row.col("id")?);
         let body = body(&tx, id).await?;
+        let after = serde_json::json!({"source": letter.source, "reason": letter.reason});
+        let change = Change { tenant: None, ..Change::of(TenantId::OPERATOR, AuditAction::DeadLetterRequeued, id) };
+        self.record(&tx, change.to(after)).await?;
         tx.commit().await?;
         Ok(PendingLetter { outbox, letter, body })
     }

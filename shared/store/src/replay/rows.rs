@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use super::{Progress, Replay, Steer};
+use crate::audit_log::{AuditAction, Change, json};
 use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
@@ -86,7 +87,8 @@ impl Store {
     /// [`StoreError::Conflict`] when the key belongs to another request; [`StoreError::NotFound`] for the tenant.
     pub async fn create_replay(&self, tenant: TenantId, asked: &Asked) -> Result<ReplayId, StoreError> {
         let (id, now) = (ReplayId::generate(), Ts(UnixMillis::now()));
-        let client = self.client().await?;
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
         let insert = "INSERT INTO replays (id, tenant, selection, asked, idempotency_key, status, walked, events,
                           deliveries, fed_at, created_at, updated_at)
                       SELECT $1, t.id, $3, $4, $5, $6, 0, 0, 0, $7, $7, $7 FROM tenants t
@@ -94,10 +96,14 @@ impl Store {
                       ON CONFLICT (tenant, idempotency_key) DO NOTHING";
         let running = ReplayStatus::Running.code();
         let (selection, key) = (Json(&asked.selection), asked.idempotency_key.as_deref());
-        let made = client.execute(insert, &[&id.0, &tenant.0, &selection, &asked.text, &key, &running, &now]).await?;
+        let made = tx.execute(insert, &[&id.0, &tenant.0, &selection, &asked.text, &key, &running, &now]).await?;
         if made == 1 {
+            let change = Change::of(tenant, AuditAction::ReplayCreated, id).to(json(&asked.selection));
+            self.record(&tx, change).await?;
+            tx.commit().await?;
             return Ok(id);
         }
+        tx.rollback().await?;
         // Somebody made it at the same moment.
         self.known_replay(tenant, asked).await?.ok_or(StoreError::NotFound { what: "tenant" })
     }
@@ -171,6 +177,14 @@ impl Store {
         if to != replay.status {
             set_status(&tx, id, to, now).await?;
         }
+        let action = match to {
+            ReplayStatus::Paused => AuditAction::ReplayPaused,
+            ReplayStatus::Cancelled => AuditAction::ReplayCancelled,
+            _ => AuditAction::ReplayResumed,
+        };
+        let status = |status: ReplayStatus| serde_json::json!({"status": status.to_string()});
+        let change = Change::of(replay.tenant, action, id).from(status(replay.status)).to(status(to));
+        self.record(&tx, change).await?;
         if to != ReplayStatus::Cancelled {
             tx.commit().await?;
             return Ok(());

@@ -13,7 +13,7 @@ use crate::support::Fixture;
 const KEEP: Duration = Duration::from_secs(900);
 
 async fn session(fixture: &Fixture) -> String {
-    let opened = fixture.store.open_session(KeyHash::of("key"), Duration::from_secs(3_600)).await.unwrap();
+    let opened = fixture.store.open_session(KeyHash::of("key"), None, Duration::from_secs(3_600)).await.unwrap();
     opened.expose_secret().to_owned()
 }
 

@@ -1,6 +1,7 @@
 //! The store against a real PostgreSQL; every test has a database of its own.
 
 mod attributes;
+mod audit_log;
 mod auditing;
 mod claims;
 mod configuration;
@@ -9,8 +10,10 @@ mod feed;
 mod forms;
 mod health;
 mod hours;
+mod idempotent;
 mod migrating;
 mod partitions;
+mod purging;
 mod reading;
 mod reconciling;
 mod recording;

@@ -37,9 +37,9 @@ pub(super) fn routes() -> Router<Arc<Dashboard>> {
 }
 
 /// What every page of the operator begins with: nobody else gets past it.
-struct Office {
-    visitor: Visitor,
-    query: Fields,
+pub(super) struct Office {
+    pub(super) visitor: Visitor,
+    pub(super) query: Fields,
     /// What was typed into the page's form before the session ended.
     restored: Option<Fields>,
     /// Whether the notice that the address names is of a form that this visitor sent.
@@ -63,7 +63,7 @@ impl FromRequestParts<Arc<Dashboard>> for Office {
 }
 
 impl Office {
-    fn show(&self, section: Section, title: &str, content: Markup) -> Markup {
+    pub(super) fn show(&self, section: Section, title: &str, content: Markup) -> Markup {
         let notice = notice(&self.query, self.restored.is_some(), self.noticed);
         layout::full(&self.visitor, None, section, title, notice, content)
     }
@@ -73,7 +73,7 @@ impl Office {
     }
 
     /// On to older rows of a list.
-    fn pager(&self, path: &str, next_cursor: Option<&String>) -> Markup {
+    pub(super) fn pager(&self, path: &str, next_cursor: Option<&String>) -> Markup {
         maud::html! { @if let Some(cursor) = next_cursor {
             nav.pager aria-label="Pages" { a.button rel="next" href={ (path) "?" (self.query.query_with("cursor", Some(cursor))) } { "Older" } }
         } }

@@ -1,0 +1,156 @@
+//! `Idempotency-Key`: a POST that is repeated under its key acts once, and is answered as the first time.
+//!
+//! One layer in front of every route of the API. Publishing has keys of its own (in ingest), and so has `POST /v1/replays`, which
+//! remembers them for as long as it remembers the replay.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use postrider_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use postrider_runtime::problem::Problem;
+use postrider_store::audit_log::Actor;
+use postrider_store::idempotent::{Claimed, IdempotentRequest};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::Api;
+use crate::auth::Caller;
+use crate::errors::store_problem;
+use crate::request::BODY_BYTES_MAX;
+
+/// The header.
+pub(crate) const KEY: &str = "idempotency-key";
+/// Says that an answer is a repeat's.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// Has keys of its own.
+const REPLAYS: &str = "/v1/replays";
+/// Most bytes of an answer that is stored.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// An answer, as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    status: u16,
+    etag: Option<String>,
+    body: String,
+}
+
+/// The key of a request, if it names one.
+///
+/// # Errors
+/// 400.
+pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(KEY) else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::bad_request(format!(
+            "Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
+        ))),
+    }
+}
+
+/// Lets the request through, unless one with its key came before.
+pub(crate) async fn once(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    if request.method() != Method::POST || request.uri().path() == REPLAYS || !request.headers().contains_key(KEY) {
+        return next.run(request).await;
+    }
+    keyed(api, request, next).await.unwrap_or_else(Problem::into_response)
+}
+
+async fn keyed(api: Arc<Api>, request: Request, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let Some(key) = key_of(&parts.headers)? else { return Err(Problem::internal()) };
+    let caller = Caller::from_request_parts(&mut parts, &api).await?;
+    let too_large = |_| Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes"));
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(too_large)?;
+    let asked = Asked { caller: scope(caller.acting().actor), key, request: digest(&parts.uri.to_string(), &body) };
+    let claimed = api.store.claim_idempotency_key(&asked.as_request()).await.map_err(store_problem)?;
+    let claim = match claimed {
+        Claimed::Now(claim) => claim,
+        Claimed::Answered(answer) => return replayed(&answer),
+        Claimed::OtherRequest => {
+            return Err(Problem::invalid_field(
+                "Idempotency-Key",
+                "the key belongs to another request of the last 24 hours; a new request takes a new key",
+            ));
+        }
+        Claimed::Running => {
+            return Err(Problem::conflict("a request with this Idempotency-Key is still being worked on; come back"));
+        }
+        Claimed::AnswerLost => {
+            return Err(Problem::conflict("the request with this Idempotency-Key took effect, and its answer is lost"));
+        }
+    };
+    parts.extensions.insert(caller.with(|acting| acting.claim = Some(claim)));
+    let request = Request::from_parts(parts, Body::from(body));
+    // In a task: a client that hangs up must not leave the key claimed without an answer.
+    let answered = tokio::spawn(async move { answer(&api, &asked, claim, next.run(request).await).await });
+    answered.await.map_err(|_| Problem::internal())
+}
+
+/// What a claim is about.
+struct Asked {
+    caller: String,
+    key: String,
+    request: [u8; 32],
+}
+
+impl Asked {
+    fn as_request(&self) -> IdempotentRequest<'_> {
+        IdempotentRequest { caller: &self.caller, key: &self.key, request: &self.request }
+    }
+}
+
+/// Whose keys these are.
+fn scope(actor: Actor) -> String {
+    format!("{}:{}", actor.kind(), actor.id().unwrap_or_default())
+}
+
+/// All that a POST asks for.
+fn digest(target: &str, body: &Bytes) -> [u8; 32] {
+    let length = u64::try_from(target.len()).unwrap_or(u64::MAX);
+    Sha256::new().chain_update(length.to_be_bytes()).chain_update(target).chain_update(body).finalize().into()
+}
+
+/// Stores a success for repeats; a refusal gives the key back, because nothing was done.
+async fn answer(api: &Api, asked: &Asked, claim: Uuid, response: Response) -> Response {
+    if !response.status().is_success() {
+        if let Err(error) = api.store.release_idempotency_key(claim).await {
+            tracing::debug!(%error, "an Idempotency-Key stays claimed for a while");
+        }
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, ANSWER_BYTES_MAX).await else { return Problem::internal().into_response() };
+    let etag = parts.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let stored = Answer { status: parts.status.as_u16(), etag, body: String::from_utf8_lossy(&body).into_owned() };
+    let stored = zeroize::Zeroizing::new(serde_json::to_vec(&stored).unwrap_or_default());
+    if let Err(error) = api.store.answer_idempotent_request(&asked.as_request(), claim, &stored).await {
+        tracing::warn!(%error, "the answer to a request with an Idempotency-Key is not stored");
+    }
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// The answer of the first time.
+fn replayed(stored: &[u8]) -> Result<Response, Problem> {
+    let unreadable = |error: serde_json::Error| {
+        tracing::error!(line = error.line(), "a stored answer is unreadable");
+        Problem::internal()
+    };
+    let Answer { status, etag, body } = serde_json::from_slice(stored).map_err(unreadable)?;
+    let status = StatusCode::from_u16(status).map_err(|_| Problem::internal())?;
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    if let Some(etag) = etag.and_then(|etag| HeaderValue::try_from(etag).ok()) {
+        headers.insert(header::ETAG, etag);
+    }
+    Ok(response)
+}

@@ -1,0 +1,36 @@
+//! What goes by age beside the days of the log.
+
+use postrider_model::limits::IDEMPOTENT_ANSWER_KEPT;
+use postrider_model::time::{Day, UnixMillis};
+use tokio_postgres::Client;
+
+use crate::error::StoreError;
+use crate::sql::Ts;
+
+/// Fan-out may decide an event by a version that is a little older than the newest; nobody is this late.
+const VERSION_SLACK_DAYS: i32 = 1;
+
+/// Deletes entries of the audit log and answers of requests that are too old, and what no event on record was decided by.
+pub(crate) async fn purge(client: &Client, oldest_kept: Day) -> Result<(), StoreError> {
+    client.execute("DELETE FROM audit_log WHERE at < $1", &[&Ts(oldest_kept.start())]).await?;
+    let kept = i64::try_from(IDEMPOTENT_ANSWER_KEPT.as_millis()).unwrap_or(i64::MAX);
+    let before = Ts(UnixMillis(UnixMillis::now().0.saturating_sub(kept)));
+    client.execute("DELETE FROM idempotent_requests WHERE created_at < $1", &[&before]).await?;
+    versions(client, Ts(oldest_kept.plus_days(-VERSION_SLACK_DAYS).start())).await
+}
+
+/// Versions of endpoints that no event at or after `oldest` was decided by: all before the newest of then, and all of an endpoint
+/// that was deleted before. The tombstone itself keeps no URL either.
+async fn versions(client: &Client, oldest: Ts) -> Result<(), StoreError> {
+    let superseded = "DELETE FROM endpoint_versions v WHERE v.created_at < $1 AND EXISTS (
+                          SELECT 1 FROM endpoint_versions n
+                          WHERE n.endpoint = v.endpoint AND n.version > v.version AND n.created_at < $1)";
+    client.execute(superseded, &[&oldest]).await?;
+    let deleted = "DELETE FROM endpoint_versions v USING endpoints e
+                   WHERE e.id = v.endpoint AND e.deleted_at < $1 AND v.created_at < $1";
+    client.execute(deleted, &[&oldest]).await?;
+    let bare = r#"UPDATE endpoints SET document = '{"name": "deleted", "event_types": []}'
+                  WHERE deleted_at < $1 AND document::text <> '{"name": "deleted", "event_types": []}'"#;
+    client.execute(bare, &[&oldest]).await?;
+    Ok(())
+}
