@@ -222,7 +222,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let mut parsed = httparse::Response::new(&mut []);
                 let read = parsed.parse(&self.buffer[..=end]);
-                return read.ok().and(parsed.code).ok_or(NoAnswer::NotHttp("the answer is not HTTP/1.1"));
+                let code = read.ok().and(parsed.code).filter(|code| *code >= 100);
+                return code.ok_or(NoAnswer::NotHttp("the answer is not HTTP/1.1"));
             }
             if self.buffer.len() > STATUS_LINE_BYTES_MAX {
                 return Err(NoAnswer::NotHttp("the answer's status line is longer than 8 KiB"));

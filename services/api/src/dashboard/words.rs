@@ -58,7 +58,7 @@ pub(super) fn outcome(attempt: &Attempt) -> String {
             "The encrypted connection failed. Is the certificate valid, complete and for this name?".to_owned()
         }
         "address_blocked" => "The URL leads to an address that Postrider does not send to.".to_owned(),
-        "protocol_error" => "What came back is not a valid HTTP answer.".to_owned(),
+        "protocol_error" => "The connection ended before an answer, or what came back is not HTTP.".to_owned(),
         other => format!("It ended as {other}."),
     };
     match &attempt.error {

@@ -151,3 +151,36 @@ async fn informational_answers_are_bounded() {
     let large = format!("HTTP/1.1 103 Hints\r\nx: {}", "x".repeat(RESPONSE_HEAD_BYTES_MAX));
     assert!(matches!(read_in_pieces(large.as_bytes(), 10_000).await, Err(NoAnswer::NotHttp(_))));
 }
+
+const ANSWERS: [&str; 8] = [
+    "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nkeep-alive: timeout=5, max=3\r\n\r\nhello",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y\r\n\r\n",
+    "HTTP/1.1 429 Too Many Requests\r\nretry-after: 120\r\ncontent-length: 0, 0\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+    "HTTP/1.0 503 Service Unavailable\r\n\r\nbusy",
+    "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
+    "HTTP/1.1 200\ncontent-length: 18446744073709551615\n\n",
+    "\r\n\r\nHTTP/1.1 410 Gone\r\nset-cookie: a=b\r\n\r\n",
+];
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn whatever_a_server_sends_is_an_answer_or_none_within_bounds(text in postrider_fuzz::text(ANSWERS)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let answer = runtime.block_on(async {
+            let (mut ours, mut theirs) = tokio::io::duplex(text.len() + 1_024);
+            theirs.write_all(text.as_bytes()).await.unwrap();
+            drop(theirs);
+            exchange(&mut ours, HEAD.to_vec(), Bytes::new(), Instant::now() + Duration::from_secs(9), Kind::Post).await
+        });
+        if let Ok(answer) = answer {
+            let code = answer.status_code.unwrap();
+            proptest::prop_assert!((100..1_000).contains(&code) && text.contains(&code.to_string()), "{}", code);
+            proptest::prop_assert!(answer.headers.len() <= crate::RESPONSE_HEADERS_MAX);
+            proptest::prop_assert!(answer.reusable.is_none() || answer.incomplete.is_none());
+            proptest::prop_assert!(answer.incomplete.is_none_or(|words| words.len() < 200));
+        }
+    }
+}
