@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::time::{Duration, sleep};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, no_limits};
 use crate::report::{Pairs, Report, Row};
 use crate::run::{Times, add, in_force};
 use crate::workload::{Background, Bench, Load, Plan, Sink, endpoint};
@@ -220,7 +220,7 @@ async fn tenant_flood(
 ) -> anyhow::Result<Pair> {
     let seconds = f64::from(times.timeout) * 3.0;
     let share = half / 10.0;
-    let limits = if limited { json!({ "events_per_second": share.round() as u32 }) } else { json!({}) };
+    let limits = if limited { json!({ "events_per_second": share.round() as u32 }) } else { no_limits() };
     let (quiet, flooding) = (engine.tenant("quiet").await?, engine.tenant_with("flooding", limits).await?);
     let elsewhere = Sink::start().await?;
     engine.endpoint(&quiet, endpoint("quiet", &bench.sink.url(0), "bench.quiet")).await?;

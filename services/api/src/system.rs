@@ -12,9 +12,11 @@ use axum::extract::State;
 use postrider_broker::{Queue, QueueDepth};
 use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::Lane;
+use postrider_model::ids::TenantId;
 use postrider_runtime::problem::Problem;
 use postrider_store::log::DeadLettersNotKept;
 use postrider_store::services::{LastAudit, ServiceSeen};
+use postrider_store::waiting::Waiting;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,6 +28,9 @@ use crate::time::shown;
 
 /// Longest time that the broker is waited for.
 const ASK_MAX: Duration = Duration::from_secs(2);
+
+/// Tenants that are named of which most deliveries wait.
+const TENANTS_WAITING: u32 = 10;
 
 /// The queues, in the order in which work flows.
 const QUEUES: [Queue; 9] = [
@@ -49,6 +54,7 @@ pub(crate) struct System {
     /// What waits, in the order in which work flows. What consumers have in hand is not counted.
     pub(crate) queues: Vec<QueueStatus>,
     pub(crate) breakers: BreakersOpen,
+    pub(crate) waiting: WaitingDeliveries,
     /// Tenants whose producers' dead letters of a day are more than are kept: of the last seven days, newest first, at most 50.
     pub(crate) dead_letters_not_kept: Vec<NotKept>,
     /// `null`: none has run.
@@ -98,6 +104,34 @@ pub(crate) struct BreakersOpen {
     pub(crate) open: u64,
     /// Breakers that are about to close.
     pub(crate) half_open: u64,
+}
+
+/// Deliveries that wait: for their first attempt, for a retry or for their turn. Counted every 10 s from the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WaitingDeliveries {
+    /// Of all tenants. Beyond 10,000,000 publishing is answered with 503.
+    pub(crate) deliveries: u64,
+    /// The ten tenants of which most wait, those with most first.
+    pub(crate) tenants: Vec<TenantWaiting>,
+    /// `null` where nothing waits, or nobody has counted for five minutes.
+    #[schema(required = true, value_type = Option<String>, format = DateTime)]
+    pub(crate) counted_at: Option<String>,
+}
+
+/// Deliveries of one tenant that wait.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TenantWaiting {
+    #[schema(example = "ten_0197e7a1b2c3748e8f90a1b2c3d4e5f6")]
+    pub(crate) tenant_id: String,
+    pub(crate) deliveries: u64,
+}
+
+impl From<Waiting> for WaitingDeliveries {
+    fn from(waiting: Waiting) -> Self {
+        let Waiting { deliveries, tenants, counted_at } = waiting;
+        let tenant = |(id, deliveries): (TenantId, u64)| TenantWaiting { tenant_id: id.to_string(), deliveries };
+        Self { deliveries, tenants: tenants.into_iter().map(tenant).collect(), counted_at: counted_at.map(shown) }
+    }
 }
 
 /// Dead letters of a tenant's producers on one day.
@@ -195,10 +229,12 @@ pub(crate) async fn read(State(api): State<Arc<Api>>, caller: Caller, params: Pa
         api.store.services(),
         api.store.last_audit(),
         api.store.dead_letters_not_kept(),
+        api.store.waiting(TENANTS_WAITING),
         futures::future::join_all(QUEUES.map(|queue| api.depth(queue)))
     );
     let (services, last_audit) = (asked.0.map_err(store_problem)?, asked.1.map_err(store_problem)?);
-    let (not_kept, depths) = (asked.2.map_err(store_problem)?, asked.3);
+    let (not_kept, waiting) = (asked.2.map_err(store_problem)?, asked.3.map_err(store_problem)?);
+    let depths = asked.4;
     let sizes = members_per_message(&services);
     let queues = QUEUES.into_iter().zip(depths).map(|(queue, depth)| {
         // Messages of producers, and those that are dead, are alone; so is what nobody has said anything about.
@@ -209,6 +245,7 @@ pub(crate) async fn read(State(api): State<Arc<Api>>, caller: Caller, params: Pa
         queues: queues.collect(),
         services: services.into_iter().map(Service::from).collect(),
         breakers: BreakersOpen { open: count(BreakerState::Open), half_open: count(BreakerState::HalfOpen) },
+        waiting: waiting.into(),
         dead_letters_not_kept: not_kept.into_iter().map(NotKept::from).collect(),
         last_audit: last_audit.map(Audit::from),
     }))
@@ -228,6 +265,7 @@ mod tests {
             version: String::new(),
             started_at: UnixMillis(0),
             members_per_message: [("postrider.fanout".to_owned(), members)].into(),
+            bytes_per_message: Default::default(),
         };
         ServiceSeen { report, seen_at: UnixMillis(0) }
     }

@@ -26,6 +26,8 @@ use crate::time::shown;
 const RATE_MAX: f64 = 1_000_000.0;
 /// Most endpoints that a limit can name.
 const ENDPOINTS_MAX: u32 = 1_000_000;
+/// Most waiting deliveries that a limit can name.
+const WAITING_DELIVERIES_LIMIT_MAX: u32 = 100_000_000;
 /// Most bytes of a description.
 const DESCRIPTION_BYTES_MAX: usize = 2_000;
 /// Longest `disable_after_days`.
@@ -61,7 +63,7 @@ pub(crate) struct Limits {
     /// Endpoints, 100 unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) endpoints: Option<u32>,
-    /// Events a second that it may publish.
+    /// Events a second that it may publish, 2,000 unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) events_per_second: Option<f64>,
     /// Longest attempt timeout that its endpoints may ask for, 1 to 60 s.
@@ -70,6 +72,9 @@ pub(crate) struct Limits {
     /// Highest rate that its endpoints may ask for, attempts a second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rate_per_second_max: Option<f64>,
+    /// Deliveries that may wait, 1,000,000 unless said otherwise; beyond, publishing is answered with 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) waiting_deliveries: Option<u32>,
 }
 
 /// An edit of a tenant: what is absent stays, what is `null` is cleared.
@@ -117,13 +122,20 @@ pub(crate) struct Tenant {
 impl From<StoredTenant> for Tenant {
     fn from(tenant: StoredTenant) -> Self {
         let StoredTenant { id, draft, version, created_at, updated_at } = tenant;
-        let TenantLimits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max } = draft.limits;
+        let TenantLimits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries } =
+            draft.limits;
         Self {
             id: id.to_string(),
             name: draft.name,
             profile: draft.profile,
             external_id: draft.external_id,
-            limits: Limits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max },
+            limits: Limits {
+                endpoints,
+                events_per_second,
+                timeout_seconds_max,
+                rate_per_second_max,
+                waiting_deliveries,
+            },
             enforce_catalog: draft.enforce_catalog,
             enforce_schemas: draft.enforce_schemas,
             disable_after_days: draft.disable_after_days,
@@ -136,8 +148,9 @@ impl From<StoredTenant> for Tenant {
 
 impl From<Limits> for TenantLimits {
     fn from(limits: Limits) -> Self {
-        let Limits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max } = limits;
-        Self { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max }
+        let Limits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries } =
+            limits;
+        Self { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries }
     }
 }
 
@@ -158,6 +171,10 @@ fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Problem> {
     let limits = &draft.limits;
     if limits.endpoints.is_some_and(|endpoints| endpoints > ENDPOINTS_MAX) {
         wrong("/limits/endpoints", format!("0 to {ENDPOINTS_MAX}"));
+    }
+    if limits.waiting_deliveries.is_some_and(|deliveries| deliveries == 0 || deliveries > WAITING_DELIVERIES_LIMIT_MAX)
+    {
+        wrong("/limits/waiting_deliveries", format!("1 to {WAITING_DELIVERIES_LIMIT_MAX}"));
     }
     let rates = [
         ("/limits/events_per_second", limits.events_per_second),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use postrider_model::limits::{INNER_BYTES_MAX, WAITING_DELIVERIES_MAX};
+
 /// Settings of the ingest service; the defaults are what production runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -13,6 +15,10 @@ pub struct Config {
     pub remembered_ids: u64,
     /// Messages in any one inner queue beyond which new events are refused with 503.
     pub inner_depth_max: u32,
+    /// Bytes in all inner queues together, estimated, beyond which new events are refused with 503.
+    pub inner_bytes_max: u64,
+    /// Deliveries of all tenants that wait, by the last count, beyond which new events are refused with 503.
+    pub waiting_deliveries_max: u64,
     /// The machine's CPU pressure, 0 to 1, from which on requests of tenants beyond their share wait; 1: never.
     pub brake_from: f64,
 }
@@ -24,6 +30,8 @@ impl Default for Config {
             waiting_max: 20_000,
             remembered_ids: 200_000,
             inner_depth_max: 2_000_000,
+            inner_bytes_max: INNER_BYTES_MAX,
+            waiting_deliveries_max: WAITING_DELIVERIES_MAX,
             brake_from: 0.3,
         }
     }

@@ -31,7 +31,8 @@ struct Tenant {
     profile: Option<Arc<Profile>>,
     enforces_catalog: bool,
     event_types: Arc<EventTypes>,
-    events_per_second: Option<f64>,
+    events_per_second: f64,
+    waiting_max: u64,
     rate: Option<Arc<DefaultDirectRateLimiter>>,
 }
 
@@ -146,6 +147,11 @@ impl Keys {
         }
     }
 
+    /// Deliveries of a tenant that may wait.
+    pub(crate) fn waiting_max(&self, tenant: TenantId) -> u64 {
+        self.table.read().tenants.get(&tenant).map_or(u64::MAX, |tenant| tenant.waiting_max)
+    }
+
     /// Charges events to a tenant's rate.
     ///
     /// # Errors
@@ -207,14 +213,15 @@ impl Keys {
     /// Keeps the limiter of a tenant whose rate is unchanged: an edit of its name gives it no second burst.
     fn prepare(&self, tenant: &TenantConfig, before: Option<&Tenant>) -> Tenant {
         let profile = self.profiles.get(&tenant.profile).cloned();
-        let events_per_second = tenant.limits.events_per_second;
+        let events_per_second = tenant.limits.events_per_second();
         let kept = before.filter(|before| before.events_per_second == events_per_second);
         let rate = match kept {
             Some(before) => before.rate.clone(),
-            None => events_per_second.and_then(quota).map(|quota| Arc::new(RateLimiter::direct(quota))),
+            None => quota(events_per_second).map(|quota| Arc::new(RateLimiter::direct(quota))),
         };
         let event_types = before.map(|before| Arc::clone(&before.event_types)).unwrap_or_default();
-        Tenant { profile, enforces_catalog: tenant.enforce_catalog, event_types, events_per_second, rate }
+        let waiting_max = u64::from(tenant.limits.waiting_deliveries());
+        Tenant { profile, enforces_catalog: tenant.enforce_catalog, event_types, events_per_second, waiting_max, rate }
     }
 }
 

@@ -30,6 +30,7 @@ mod metrics;
 mod numbers;
 mod pressure;
 mod request;
+mod waiting;
 
 #[cfg(test)]
 mod hostile;
@@ -55,7 +56,8 @@ use crate::brake::Brake;
 use crate::idempotency::Remembered;
 use crate::keys::Keys;
 use crate::numbers::Numbers;
-use crate::pressure::Pressure;
+use crate::pressure::{Limits, Pressure};
+use crate::waiting::Waiting;
 
 /// What ingest works with.
 #[derive(Clone)]
@@ -76,6 +78,8 @@ pub struct Deps {
 pub(crate) struct Ingest {
     pub(crate) keys: Arc<Keys>,
     pub(crate) pressure: Arc<Pressure>,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) waiting_deliveries_max: u64,
     pub(crate) brake: Brake,
     pub(crate) accepter: Accepter,
 }
@@ -91,9 +95,13 @@ pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
     tasks.spawn("ingest.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), move || ready.ok()));
 
     let pressure = Arc::new(Pressure::default());
-    let (watched, watching_broker, depth_max) = (Arc::clone(&pressure), broker.clone(), config.inner_depth_max);
-    let watching = async move { watched.watch(watching_broker, depth_max).await };
+    let limits = Limits { messages_max: config.inner_depth_max, bytes_max: config.inner_bytes_max };
+    let (watched, watching_broker, watching_store) = (Arc::clone(&pressure), broker.clone(), store.clone());
+    let watching = async move { watched.watch(watching_broker, watching_store, limits).await };
     tasks.spawn_endless("ingest.pressure", watching);
+    let waiting = Arc::new(Waiting::default());
+    let (watched, watching_store) = (Arc::clone(&waiting), store.clone());
+    tasks.spawn_endless("ingest.waiting", async move { watched.watch(watching_store).await });
 
     let cpu_pressure = CpuPressure::default();
     tasks.spawn("ingest.cpu_pressure", cpu_pressure.clone().watch(stop.clone()));
@@ -105,7 +113,15 @@ pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
     let (reporting, singles) = (Arc::clone(&numbers), broker.singles());
     tasks.spawn("ingest.numbers", async move { reporting.report_now_and_then(singles, stop).await });
     let accepter = Accepter::new(bundler, remembered, config.confirm_timeout, numbers);
-    let ingest = Arc::new(Ingest { keys, pressure, brake: Brake::new(cpu_pressure, config.brake_from), accepter });
+    let waiting_deliveries_max = config.waiting_deliveries_max;
+    let ingest = Arc::new(Ingest {
+        keys,
+        pressure,
+        waiting,
+        waiting_deliveries_max,
+        brake: Brake::new(cpu_pressure, config.brake_from),
+        accepter,
+    });
     let routes = Router::new()
         .route(handlers::PUBLISH, post(handlers::publish))
         .route(handlers::PUBLISH_BATCH, post(handlers::publish_batch))
@@ -118,8 +134,15 @@ impl Ingest {
     fn admit(&self, headers: &HeaderMap) -> Result<Publisher, Problem> {
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let publisher = self.keys.publisher(authorization)?;
-        self.pressure.check()?;
+        self.check_waiting()?;
+        self.waiting.check_tenant(publisher.tenant, self.keys.waiting_max(publisher.tenant))?;
         Ok(publisher)
+    }
+
+    /// Whether anything may be let in.
+    pub(crate) fn check_waiting(&self) -> Result<(), Problem> {
+        self.pressure.check()?;
+        self.waiting.check_all(self.waiting_deliveries_max)
     }
 
     /// Charges a request's events to its tenant's rate and share.

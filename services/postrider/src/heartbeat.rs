@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use postrider_broker::Broker;
+use postrider_broker::{Broker, Queue};
 use postrider_model::time::UnixMillis;
 use postrider_store::Store;
 use postrider_store::services::ServiceReport;
@@ -21,15 +21,16 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 pub(crate) async fn run(service: &'static str, broker: Broker, store: Store, stop: CancellationToken) {
     let (instance, started_at) = (instance(), UnixMillis::now());
     loop {
-        let members = broker.members_per_message().into_iter();
+        let by_name = |averages: Vec<(Queue, f64)>| {
+            averages.into_iter().map(|(queue, average)| (queue.name().to_owned(), average)).collect::<BTreeMap<_, _>>()
+        };
         let report = ServiceReport {
             instance: instance.clone(),
             name: service.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at,
-            members_per_message: members
-                .map(|(queue, members)| (queue.name().to_owned(), members))
-                .collect::<BTreeMap<_, _>>(),
+            members_per_message: by_name(broker.members_per_message()),
+            bytes_per_message: by_name(broker.bytes_per_message()),
         };
         let reported = stop.run_until_cancelled(store.report_service(&report)).await;
         if let Some(Err(error)) = reported {

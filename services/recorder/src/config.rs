@@ -37,6 +37,8 @@ pub struct Config {
     pub reconcile: ReconcileConfig,
     /// How often the log is audited; more rarely where an audit takes long.
     pub audit_every: Duration,
+    /// How often the deliveries that wait are counted; more rarely where counting takes long.
+    pub count_waiting_every: Duration,
 }
 
 /// How the reconciler tells what is lost from what is late, and how fast it repairs.
@@ -135,6 +137,7 @@ impl Default for Config {
             replay: ReplayConfig::default(),
             reconcile: ReconcileConfig::default(),
             audit_every: Duration::from_secs(3_600),
+            count_waiting_every: Duration::from_secs(10),
         }
     }
 }

@@ -30,6 +30,7 @@ mod metrics;
 mod reconcile;
 mod replay;
 mod sweep;
+mod waiting;
 mod write;
 
 use std::sync::Arc;
@@ -91,6 +92,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let settings = config.reconcile.clone();
     let reconciling = reconcile::run(broker.clone(), store.clone(), Arc::clone(&consumed), settings, stop.clone());
     tasks.spawn("recorder.reconcile", reconciling);
+    tasks.spawn("recorder.waiting", waiting::run(store.clone(), config.count_waiting_every, stop.clone()));
     tasks.spawn("recorder.audit", audit::run(store.clone(), config.audit_every, stop.clone()));
     let attributes = Arc::new(Attributes::default());
     let counting = Arc::clone(&attributes).write_now_and_then(store.clone(), config.clone(), stop.clone());

@@ -24,6 +24,8 @@ pub(crate) const REFUSED: &str = "postrider_recorder_refused_total";
 pub(crate) const NOT_KEPT: &str = "postrider_recorder_dead_letters_not_kept_total";
 /// Events put aside because their id belongs to another one.
 pub(crate) const OTHER_EVENTS: &str = "postrider_recorder_other_events_total";
+/// Deliveries that wait, by the last count.
+pub(crate) const WAITING: &str = "postrider_recorder_waiting_deliveries";
 /// Endpoints switched off because they asked for it.
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
 /// Entries of the outbox that the sweeper published.
@@ -59,6 +61,7 @@ pub(crate) fn describe() {
     describe_counter!(SWEPT, "committed entries that nobody else had published");
     describe_counter!(REPLAYED, "deliveries made by replays");
     describe_counter!(RECONCILED, "what was lost behind our back and is on its way again, or ended");
+    describe_gauge!(WAITING, "deliveries that wait, of all tenants");
     describe_gauge!(AUDIT_GAPS, "what the last audit found missing");
     describe_gauge!(AUDIT_UNBALANCED, "days of tenants whose equations did not hold in the last audit");
     describe_gauge!(AUDIT_RAN, "when the last audit ran");
@@ -110,6 +113,10 @@ pub(crate) fn retried() {
 
 pub(crate) fn refused() {
     counter!(REFUSED).increment(1);
+}
+
+pub(crate) fn waiting(deliveries: u64) {
+    gauge!(WAITING).set(deliveries as f64);
 }
 
 pub(crate) fn disabled() {

@@ -115,6 +115,11 @@ impl Broker {
         self.inner.consumed.averages()
     }
 
+    /// Bytes of a message, likewise: with it a depth in messages becomes one in bytes.
+    pub fn bytes_per_message(&self) -> Vec<(Queue, f64)> {
+        self.inner.consumed.average_bytes()
+    }
+
     /// Messages that this process has taken and not settled, by queue: what a drain waits for.
     pub fn in_hand(&self) -> Vec<(&'static str, usize)> {
         self.inner.in_hand.counts()

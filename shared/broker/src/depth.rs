@@ -23,20 +23,26 @@ pub(crate) struct Consumed {
     members: AtomicU64,
     /// Moving average of members a message, as the bits of an `f64`; 0: nothing was taken yet.
     per_message: AtomicU64,
+    /// The same of bytes a message.
+    bytes_per_message: AtomicU64,
 }
 
 impl Consumed {
     pub(crate) fn new(counter: ::metrics::Counter) -> Self {
-        Self { counter, members: AtomicU64::new(0), per_message: AtomicU64::new(0) }
+        Self {
+            counter,
+            members: AtomicU64::new(0),
+            per_message: AtomicU64::new(0),
+            bytes_per_message: AtomicU64::new(0),
+        }
     }
 
-    /// A message with so many members was taken. Two at the very same time may count as one in the average.
-    pub(crate) fn took(&self, members: usize) {
+    /// A message with so many members and bytes was taken. Two at the very same time may count as one in the averages.
+    pub(crate) fn took(&self, members: usize, bytes: usize) {
         self.counter.increment(members as u64);
         self.members.fetch_add(members as u64, Ordering::Relaxed);
-        let members = f64::from(u32::try_from(members).unwrap_or(u32::MAX));
-        let average = self.average().map_or(members, |before| before + (members - before) * WEIGHT);
-        self.per_message.store(average.to_bits(), Ordering::Relaxed);
+        follow(&self.per_message, members);
+        follow(&self.bytes_per_message, bytes);
     }
 
     /// All members that were taken so far.
@@ -46,11 +52,23 @@ impl Consumed {
 
     /// Members a message, as they were lately; `None`: nothing was taken yet.
     fn average(&self) -> Option<f64> {
-        match self.per_message.load(Ordering::Relaxed) {
-            0 => None,
-            bits => Some(f64::from_bits(bits)),
-        }
+        average(&self.per_message)
     }
+}
+
+/// A moving average; `None`: nothing was taken yet.
+fn average(bits: &AtomicU64) -> Option<f64> {
+    match bits.load(Ordering::Relaxed) {
+        0 => None,
+        bits => Some(f64::from_bits(bits)),
+    }
+}
+
+/// Takes one more value into a moving average.
+fn follow(bits: &AtomicU64, value: usize) {
+    let value = f64::from(u32::try_from(value).unwrap_or(u32::MAX));
+    let average = average(bits).map_or(value, |before| before + (value - before) * WEIGHT);
+    bits.store(average.to_bits(), Ordering::Relaxed);
 }
 
 /// The queues that this process consumes.
@@ -71,6 +89,11 @@ impl ConsumedQueues {
     /// Members a message of the queues that anything was taken from.
     pub(crate) fn averages(&self) -> Vec<(Queue, f64)> {
         self.all().into_iter().filter_map(|(queue, tally)| Some((queue, tally.average()?))).collect()
+    }
+
+    /// Bytes a message of the same queues.
+    pub(crate) fn average_bytes(&self) -> Vec<(Queue, f64)> {
+        self.all().into_iter().filter_map(|(queue, tally)| Some((queue, average(&tally.bytes_per_message)?))).collect()
     }
 
     fn all(&self) -> Vec<(Queue, Arc<Consumed>)> {
@@ -100,12 +123,14 @@ mod tests {
     fn the_average_follows_what_is_taken_and_queues_without_messages_have_none() {
         let queues = ConsumedQueues::default();
         let (fanout, _intake) = (queues.of(Queue::Fanout), queues.of(Queue::Intake));
-        fanout.took(32);
+        fanout.took(32, 4_000);
         assert_eq!(queues.averages(), [(Queue::Fanout, 32.0)]);
         for _ in 0..1_000 {
-            fanout.took(2);
+            fanout.took(2, 1_000);
         }
         let [(Queue::Fanout, average)] = queues.averages()[..] else { panic!("{:?}", queues.averages()) };
         assert!((2.0..2.1).contains(&average), "{average}");
+        let [(Queue::Fanout, bytes)] = queues.average_bytes()[..] else { panic!("{:?}", queues.average_bytes()) };
+        assert!((1_000.0..1_001.0).contains(&bytes), "{bytes}");
     }
 }

@@ -81,6 +81,14 @@ pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(86_400);
 pub const SECRETS_IN_FORCE_MAX: usize = 5;
 /// Endpoints that a tenant may have unless its limits say otherwise.
 pub const ENDPOINTS_PER_TENANT_DEFAULT: u32 = 100;
+/// Events a second that a tenant may publish unless its limits say otherwise; as many at once.
+pub const EVENTS_PER_SECOND_DEFAULT: u32 = 2_000;
+/// Deliveries of a tenant that may wait unless its limits say otherwise.
+pub const WAITING_DELIVERIES_PER_TENANT_DEFAULT: u32 = 1_000_000;
+/// Deliveries of all tenants that may wait.
+pub const WAITING_DELIVERIES_MAX: u64 = 10_000_000;
+/// Bytes that lanes, decisions and outcomes may hold in the broker, estimated from their messages.
+pub const INNER_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// Most delays of a retry schedule.
 pub const RETRIES_MAX: usize = 20;
 /// Longest single delay of a retry schedule, of a `Retry-After`, and of the ladder.

@@ -11,3 +11,16 @@ CREATE TABLE dead_letter_days (
     not_kept   bigint NOT NULL,
     PRIMARY KEY (producer, day)
 );
+
+-- How many deliveries of each tenant wait: counted every few seconds by one recorder.
+CREATE TABLE waiting_deliveries (
+    tenant     uuid PRIMARY KEY,
+    deliveries bigint NOT NULL,
+    counted_at timestamptz NOT NULL
+);
+-- What is counted. The one index with a column that changes, in its condition: a pending row that ends leaves its page. Most rows are
+-- never pending, since decision and outcome meet in one batch; a retry that fails again changes no index.
+CREATE INDEX deliveries_pending ON deliveries (tenant) WHERE status = 0;
+
+-- Bytes of a message by queue, on average over those that a process took lately.
+ALTER TABLE services ADD COLUMN bytes_per_message jsonb NOT NULL DEFAULT '{}';

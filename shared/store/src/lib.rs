@@ -43,6 +43,7 @@ mod sessions;
 mod sql;
 pub mod stats;
 mod tls;
+pub mod waiting;
 mod withdraw;
 
 pub use error::{EditError, StoreError};

@@ -25,6 +25,8 @@ pub struct ServiceReport {
     pub started_at: UnixMillis,
     /// Members of a message by queue, on average over those that it took lately.
     pub members_per_message: BTreeMap<String, f64>,
+    /// Bytes of a message by queue, likewise.
+    pub bytes_per_message: BTreeMap<String, f64>,
 }
 
 /// A process that was heard of within the last day.
@@ -60,6 +62,16 @@ impl LastAudit {
     }
 }
 
+/// Bytes of a message by queue: the mean of what those report that take its messages.
+pub fn bytes_per_message(services: &[ServiceSeen]) -> BTreeMap<String, f64> {
+    let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (queue, bytes) in services.iter().flat_map(|seen| &seen.report.bytes_per_message) {
+        let (sum, count) = sums.entry(queue).or_default();
+        (*sum, *count) = (*sum + bytes, *count + 1.0);
+    }
+    sums.into_iter().map(|(queue, (sum, count))| (queue.to_owned(), sum / count)).collect()
+}
+
 impl Store {
     /// Writes a process's report, in the place of its last one; sweeps those of processes that are gone for a day.
     ///
@@ -67,12 +79,13 @@ impl Store {
     /// The database's.
     pub async fn report_service(&self, report: &ServiceReport) -> Result<(), StoreError> {
         let sql = "WITH swept AS (DELETE FROM services WHERE seen_at < now() - interval '1 day' AND instance <> $1)
-            INSERT INTO services (instance, name, version, started_at, seen_at, members_per_message)
-            VALUES ($1, $2, $3, $4, now(), $5)
-            ON CONFLICT (instance) DO UPDATE SET seen_at = now(), members_per_message = excluded.members_per_message";
-        let ServiceReport { instance, name, version, started_at, members_per_message } = report;
-        let members = Json(members_per_message);
-        self.client().await?.execute(sql, &[instance, name, version, &Ts(*started_at), &members]).await?;
+            INSERT INTO services (instance, name, version, started_at, seen_at, members_per_message, bytes_per_message)
+            VALUES ($1, $2, $3, $4, now(), $5, $6)
+            ON CONFLICT (instance) DO UPDATE SET seen_at = now(), members_per_message = excluded.members_per_message,
+                bytes_per_message = excluded.bytes_per_message";
+        let ServiceReport { instance, name, version, started_at, members_per_message, bytes_per_message } = report;
+        let (members, bytes) = (Json(members_per_message), Json(bytes_per_message));
+        self.client().await?.execute(sql, &[instance, name, version, &Ts(*started_at), &members, &bytes]).await?;
         Ok(())
     }
 
@@ -90,16 +103,19 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn services(&self) -> Result<Vec<ServiceSeen>, StoreError> {
-        let sql = "SELECT instance, name, version, started_at, seen_at, members_per_message FROM services
+        let sql =
+            "SELECT instance, name, version, started_at, seen_at, members_per_message, bytes_per_message FROM services
             WHERE seen_at >= now() - interval '1 day' ORDER BY name, started_at, instance";
         let read = |row: &tokio_postgres::Row| {
             let Json(members_per_message) = row.col("members_per_message")?;
+            let Json(bytes_per_message) = row.col("bytes_per_message")?;
             let report = ServiceReport {
                 instance: row.col("instance")?,
                 name: row.col("name")?,
                 version: row.col("version")?,
                 started_at: row.at("started_at")?,
                 members_per_message,
+                bytes_per_message,
             };
             Ok(ServiceSeen { report, seen_at: row.at("seen_at")? })
         };

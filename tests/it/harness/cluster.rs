@@ -153,8 +153,14 @@ impl Cluster {
 
     /// Makes a tenant of the profile `standard` with a key, and an endpoint a URL, each with its filters.
     pub(crate) async fn tenant(&self, endpoints: &[(&str, serde_json::Value)]) -> Publisher {
-        let tenant =
-            self.post("api", "/v1/tenants", OPERATOR_KEY, &json!({"name": "crash", "profile": "standard"})).await;
+        let tenant = self
+            .post(
+                "api",
+                "/v1/tenants",
+                OPERATOR_KEY,
+                &json!({"name": "crash", "profile": "standard", "limits": {"events_per_second": 1_000_000}}),
+            )
+            .await;
         let keys = format!("/v1/tenants/{}/keys", tenant["id"].as_str().expect("an id"));
         let key = self
             .post("api", &keys, OPERATOR_KEY, &json!({"name": "all", "scopes": ["publish", "read", "manage"]}))

@@ -46,6 +46,7 @@ async fn each_mistake_in_a_tenant_or_key_is_named() {
         ("external_id", json!("\u{0}"), "/external_id"),
         ("limits", json!({"endpoints": 2_000_000}), "/limits/endpoints"),
         ("limits", json!({"events_per_second": 0}), "/limits/events_per_second"),
+        ("limits", json!({"waiting_deliveries": 0}), "/limits/waiting_deliveries"),
         ("limits", json!({"timeout_seconds_max": 61}), "/limits/timeout_seconds_max"),
         ("limits", json!({"rate_per_second_max": -1}), "/limits/rate_per_second_max"),
         ("limits", json!({"endpoint": 1}), "/limits/endpoint"),

@@ -133,7 +133,7 @@ impl Worker {
 
     async fn accept(&self, message: &PublicMessage, attempt: &mut Attempt) -> Result<Intaken, Refusal> {
         let address = Address::of(message).map_err(Refusal::Never)?;
-        self.ingest.pressure.check()?;
+        self.ingest.check_waiting()?;
         let mut publisher = self.publisher(address.tenant, attempt.received).await?;
         let members = match address.read(message, &publisher.profile.name, &self.mappings).map_err(Refusal::from)? {
             Content::Nothing => return Ok(Intaken::Ignored),
@@ -208,9 +208,12 @@ impl Worker {
         keys.tenant(tenant)?.ok_or_else(|| Refusal::Never(format!("there is no tenant {tenant}")))
     }
 
-    /// The lane for so many events: bulk, when they are more than the tenant's rate allows now.
+    /// The lane for so many events: bulk, when they are more than the tenant's rate allows now, or too many of its deliveries wait.
     fn charge(&self, publisher: &Publisher, events: usize) -> Lane {
-        if self.ingest.keys.charge(publisher.tenant, events).is_ok() { Lane::Live } else { Lane::Bulk }
+        let Ingest { keys, waiting, .. } = &*self.ingest;
+        let within = keys.charge(publisher.tenant, events).is_ok()
+            && waiting.check_tenant(publisher.tenant, keys.waiting_max(publisher.tenant)).is_ok();
+        if within { Lane::Live } else { Lane::Bulk }
     }
 }
 

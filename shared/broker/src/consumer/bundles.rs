@@ -68,7 +68,7 @@ where
     async fn take(&mut self, inbound: Inbound) {
         let Some((members, inbound)) = put_aside::open(&self.broker, self.queue, inbound) else { return };
         let Some(share) = self.budget.take(members.len(), inbound.delivery.data.len()).await else { return };
-        self.consumed.took(members.len());
+        self.consumed.took(members.len(), inbound.delivery.data.len());
         let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
         tokio::spawn(async move {
             let _share = share;

@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::ZERO);
         gives_way.took(1).await;
         assert_eq!(begun.elapsed(), PAUSE_MIN);
-        urgent.took(1_000);
+        urgent.took(1_000, 0);
         gives_way.took(PAUSE_AFTER).await;
         let long = begun.elapsed() - PAUSE_MIN;
         assert!((PAUSE_MAX - PAUSE_MIN..=PAUSE_MAX).contains(&long), "{long:?}");
@@ -142,7 +142,7 @@ mod tests {
         let mut pause = async || {
             let begun = Instant::now();
             gives_way.took(PAUSE_AFTER).await;
-            urgent.took((begun.elapsed().as_secs_f64() * URGENT_EACH_SECOND) as usize);
+            urgent.took((begun.elapsed().as_secs_f64() * URGENT_EACH_SECOND) as usize, 0);
             begun.elapsed()
         };
         let begun = Instant::now();
@@ -153,7 +153,7 @@ mod tests {
         }
         assert!(taken > 180 * 4_000, "{taken} in three minutes");
         tokio::time::sleep(BEHIND_MAX).await;
-        urgent.took(1_000);
+        urgent.took(1_000, 0);
         assert_eq!(pause().await, PAUSE_MAX);
     }
 }

@@ -86,7 +86,7 @@ where
     async fn take(&mut self, inbound: Inbound) {
         let Some((members, inbound)) = put_aside::open(&self.broker, self.queue, inbound) else { return };
         let Some(mut share) = self.budget.take(members.len(), inbound.delivery.data.len()).await else { return };
-        self.consumed.took(members.len());
+        self.consumed.took(members.len(), inbound.delivery.data.len());
         let Inbound { context, settler, .. } = inbound;
         if members.is_empty() {
             return settler.ack();

@@ -50,7 +50,7 @@ where
 {
     async fn take(&mut self, inbound: Inbound) {
         let Some(share) = self.budget.take(1, inbound.delivery.data.len()).await else { return };
-        self.consumed.took(1);
+        self.consumed.took(1, inbound.delivery.data.len());
         let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
         tokio::spawn(async move {
             let _share = share;

@@ -103,7 +103,7 @@ struct Raw {
 
 impl Take for Raw {
     async fn take(&mut self, inbound: Inbound) {
-        self.consumed.took(bundle::count(&inbound.delivery.data));
+        self.consumed.took(bundle::count(&inbound.delivery.data), inbound.delivery.data.len());
         let Some(share) = self.budget.take(0, inbound.delivery.data.len()).await else { return };
         let Inbound { mut delivery, context, settler } = inbound;
         let mut original = PublicMessage::take(&mut delivery);

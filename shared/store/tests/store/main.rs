@@ -23,3 +23,4 @@ mod retrying;
 mod services;
 mod stats;
 mod support;
+mod waiting;

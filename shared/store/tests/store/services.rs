@@ -14,6 +14,7 @@ fn report(instance: &str, name: &str) -> ServiceReport {
         version: "1.2.3".into(),
         started_at: UnixMillis(1_800_000_000_000),
         members_per_message: BTreeMap::from([("postrider.fanout".to_owned(), 3.5)]),
+        bytes_per_message: BTreeMap::from([("postrider.fanout".to_owned(), 2_048.5)]),
     }
 }
 

@@ -168,7 +168,13 @@ fn limits(office: &Office, tenant: &Tenant, typed: Option<&Fields>, problem: Opt
     let limits = &tenant.limits;
     let rows = [
         ("endpoints", "Webhooks", "Empty: 100.", limits.endpoints.map(|n| n.to_string())),
-        ("events_per_second", "Events a second", "Empty: no limit.", limits.events_per_second.map(|n| n.to_string())),
+        ("events_per_second", "Events a second", "Empty: 2,000.", limits.events_per_second.map(|n| n.to_string())),
+        (
+            "waiting_deliveries",
+            "Deliveries that may wait",
+            "Empty: 1,000,000.",
+            limits.waiting_deliveries.map(|n| n.to_string()),
+        ),
         (
             "rate_per_second_max",
             "Highest rate of a webhook",
@@ -221,7 +227,7 @@ pub(super) async fn save(
     Path(id): Path<String>,
     Form(fields): Form,
 ) -> Result<Response, Failure> {
-    let names = ["endpoints", "events_per_second", "rate_per_second_max", "timeout_seconds_max"];
+    let names = ["endpoints", "events_per_second", "waiting_deliveries", "rate_per_second_max", "timeout_seconds_max"];
     let given = names.iter().filter_map(|name| Some(((*name).to_owned(), number(&fields.given(name)?))));
     let limits: Map<String, Value> = given.collect();
     let body = json!({

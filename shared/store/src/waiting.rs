@@ -1,0 +1,84 @@
+//! How many deliveries of each tenant wait, be it for their first attempt, for a retry or for their turn: counted from the log every few
+//! seconds by one recorder, read by ingest, which refuses what is beyond a limit, and by the API.
+//!
+//! The log is the truth: a delivery that was cancelled, discarded or delivered does not count from the moment that this is on record,
+//! and those of a deleted tenant do not count at all, wherever their messages still are.
+
+use std::time::Duration;
+
+use postrider_model::ids::TenantId;
+use postrider_model::time::UnixMillis;
+
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::{RowExt, Ts};
+
+/// Held by the one recorder that counts at a time.
+const COUNT_LOCK: i64 = 0x706f_7374_7269_6404;
+/// A count that takes longer is given up.
+const COUNT_MAX: Duration = Duration::from_secs(30);
+/// A count of before is not believed any more.
+const BELIEVED: Duration = Duration::from_secs(300);
+
+/// Deliveries that wait.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Waiting {
+    /// Of all tenants.
+    pub deliveries: u64,
+    /// Tenants with any, those with most first.
+    pub tenants: Vec<(TenantId, u64)>,
+    /// When they were counted; `None` where nothing waits, or nobody has counted for five minutes.
+    pub counted_at: Option<UnixMillis>,
+}
+
+const COUNT: &str = "\
+WITH counted AS (
+    SELECT d.tenant, count(*) AS deliveries FROM deliveries d JOIN tenants t ON t.id = d.tenant AND t.deleted_at IS NULL
+    WHERE d.status = 0 GROUP BY d.tenant
+), gone AS (
+    DELETE FROM waiting_deliveries w WHERE NOT EXISTS (SELECT FROM counted c WHERE c.tenant = w.tenant)
+)
+INSERT INTO waiting_deliveries AS w (tenant, deliveries, counted_at) SELECT tenant, deliveries, now() FROM counted
+ON CONFLICT (tenant) DO UPDATE SET deliveries = excluded.deliveries, counted_at = excluded.counted_at";
+
+impl Store {
+    /// Counts the deliveries that wait, unless another process is at it.
+    ///
+    /// # Errors
+    /// The database's; the last count stays then.
+    pub async fn count_waiting(&self) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let locked: bool = tx.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&COUNT_LOCK]).await?.try_get(0)?;
+        if !locked {
+            return Ok(());
+        }
+        // One process, no compiling: whoever delivers must not notice.
+        let modest = format!(
+            "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SET LOCAL statement_timeout = {}",
+            COUNT_MAX.as_millis()
+        );
+        tx.batch_execute(&modest).await?;
+        tx.execute(COUNT, &[]).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The last count, with the `tenants_max` tenants of which most wait.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn waiting(&self, tenants_max: u32) -> Result<Waiting, StoreError> {
+        let sql = "SELECT tenant, deliveries, counted_at, (sum(deliveries) OVER ())::bigint AS total FROM waiting_deliveries
+                   WHERE counted_at > now() - $1::bigint * interval '1 second' ORDER BY deliveries DESC, tenant LIMIT $2";
+        let believed = i64::try_from(BELIEVED.as_secs()).unwrap_or(i64::MAX);
+        let rows = self.client().await?.query(sql, &[&believed, &i64::from(tenants_max)]).await?;
+        let mut waiting = Waiting::default();
+        for row in &rows {
+            waiting.deliveries = row.col::<i64>("total")?.cast_unsigned();
+            waiting.counted_at = row.col::<Option<Ts>>("counted_at")?.map(|at| at.0).max(waiting.counted_at);
+            waiting.tenants.push((TenantId(row.col("tenant")?), row.col::<i64>("deliveries")?.cast_unsigned()));
+        }
+        Ok(waiting)
+    }
+}
