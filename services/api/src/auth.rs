@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Api;
 use crate::budget::Budget;
 use crate::errors::no_such;
+use crate::metrics;
 use crate::refused::Place;
 use crate::request::Params;
 
@@ -178,7 +179,9 @@ impl Keys {
         let mut feed = store.follow(FeedScope::INGEST, stop);
         *self.state.write() = Some(feed.state());
         while let Some(changes) = feed.recv().await {
+            let version = changes.version;
             self.table.write().apply(changes);
+            metrics::config_version(version);
             ready.ok();
         }
     }

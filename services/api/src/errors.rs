@@ -11,7 +11,7 @@ const COME_BACK: Duration = Duration::from_secs(2);
 /// What a caller is told about an error of the store. What is ours to mend is logged here and not told.
 pub(crate) fn store_problem(error: StoreError) -> Problem {
     match error {
-        StoreError::Unavailable(_) => {
+        StoreError::Unavailable(_) | StoreError::Refused(_) => {
             tracing::debug!(%error, "the database is away");
             Problem::unavailable("the database is not available", COME_BACK)
         }

@@ -347,6 +347,7 @@ impl Dispatcher {
         let postrider_store::feed::Changes { version, snapshot, endpoints_changed, interventions, .. } = changes;
         self.interventions.apply(interventions, snapshot, UnixMillis::now());
         self.endpoints.changed(version, (!snapshot).then_some(endpoints_changed.as_slice()));
+        crate::metrics::config_version(version);
     }
 }
 

@@ -46,14 +46,23 @@ pub const CACHED: &str = "postrider_dispatcher_endpoints_cached";
 /// Dispatchers that share the endpoints' rates, as the broker counts them.
 pub const DISPATCHERS: &str = "postrider_dispatcher_replicas_seen";
 
+/// Version of the configuration in force.
+pub const CONFIG_VERSION: &str = "postrider_dispatcher_config_version";
 /// Seconds by which whatever is due in this process is late on average: when it grows, the processors are the limit, not
 /// the endpoints.
 pub const LAG_SECONDS: &str = "postrider_dispatcher_process_lag_seconds";
+
+/// The configuration in force from now on.
+#[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]
+pub(crate) fn config_version(version: i64) {
+    gauge!(CONFIG_VERSION).set(version as f64);
+}
 
 /// Describes every metric to the installed recorder.
 pub fn describe() {
     describe_counter!(ATTEMPTS, "attempts that ended");
     describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "duration of an attempt");
+    describe_gauge!(CONFIG_VERSION, "version of the configuration in force here");
     describe_gauge!(IN_FLIGHT, "attempts that are out now");
     describe_histogram!(LATE_SECONDS, Unit::Seconds, "how much later than due retries began");
     describe_histogram!(PROMISE_SECONDS, Unit::Seconds, "from accepting an event to the end of its first attempt");

@@ -2,6 +2,7 @@
 
 mod audit;
 mod cli;
+mod environment;
 mod healthcheck;
 mod heartbeat;
 mod metrics;
@@ -13,17 +14,19 @@ mod wiring;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use postrider_runtime::{signals, telemetry};
 
-use crate::cli::{Cli, Command};
+use crate::cli::Command;
 
 /// Many small allocations on many threads: mimalloc saves a tenth of the CPU against the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match environment::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the async runtime")),

@@ -11,9 +11,27 @@ const CONNECTIONS: &str = "postrider_store_connections";
 const CONNECTIONS_MAX: &str = "postrider_store_connections_max";
 /// Tasks that wait for one.
 const WAITING: &str = "postrider_store_waiting";
+/// Version of the configuration in the database, to compare what services have in force with.
+const CONFIG_VERSION: &str = "postrider_store_config_version";
 
 /// How often the pool is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the database is asked for the configuration's version.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// Publishes which version the configuration has in the database, for as long as the process lives. It asks by itself, so that
+/// a feed that has stopped does not stop this figure.
+#[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53 edits")]
+pub(crate) async fn watch_config_version(store: Store) {
+    describe_gauge!(CONFIG_VERSION, "version of the configuration in the database");
+    loop {
+        match store.config_version().await {
+            Ok(version) => gauge!(CONFIG_VERSION).set(version as f64),
+            Err(error) => tracing::debug!(%error, "cannot read the version of the configuration"),
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
 
 /// Publishes how much of the pool is used, for as long as the process lives.
 #[expect(clippy::cast_precision_loss, reason = "a pool has fewer than 2^53 connections")]

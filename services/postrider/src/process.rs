@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures::{FutureExt, StreamExt};
-use postrider_broker::Broker;
+use postrider_broker::{Broker, BrokerConfig};
 use postrider_profiles::Profiles;
 use postrider_runtime::config::{HttpArgs, MasterKeysArgs};
 use postrider_runtime::drain::{self, Drained};
@@ -112,6 +112,7 @@ impl Process {
     ) -> anyhow::Result<Option<Self>> {
         let profiles = wiring::profiles(&args.profiles)?;
         let store = wiring::store(&args.database, master_keys)?;
+        let amqp = wiring::broker_config(&args.amqp, service)?;
         let health = Health::new();
         // Before the port opens: until there are other checks, a process without this one would look ready.
         let started = health.check("started");
@@ -121,7 +122,7 @@ impl Process {
         let http = serve_http(service, &args.http, &health, &routes, &tasks).await?;
 
         let connected = tokio::select! {
-            connected = connect(service, args, &store, &stop) => connected,
+            connected = connect(amqp, &store, &stop) => connected,
             () = stop.cancelled() => Ok(None),
         };
         let Some(broker) = connected? else {
@@ -130,6 +131,7 @@ impl Process {
         };
         tasks.spawn("process.broker", wiring::watch_broker(&broker, &health));
         tasks.spawn_endless("process.database_pool", metrics::watch_pool(store.clone()));
+        tasks.spawn_endless("process.config_version", metrics::watch_config_version(store.clone()));
         let shared = Shared { broker, store, profiles, health };
         let beat = CancellationToken::new();
         let beating = heartbeat::run(service, shared.broker.clone(), shared.store.clone(), beat.clone());
@@ -207,16 +209,11 @@ impl Process {
     }
 }
 
-async fn connect(
-    service: &str,
-    args: &ServiceArgs,
-    store: &Store,
-    stop: &CancellationToken,
-) -> anyhow::Result<Option<Broker>> {
+async fn connect(amqp: BrokerConfig, store: &Store, stop: &CancellationToken) -> anyhow::Result<Option<Broker>> {
     if !store.wait_ready(stop).await {
         return Ok(None);
     }
-    wiring::broker(&args.amqp, service, stop).await
+    wiring::broker(amqp, stop).await
 }
 
 /// Why the first role ended that ends on its own.

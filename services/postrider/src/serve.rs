@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use axum::Router;
 use futures::FutureExt;
-use postrider_egress::AddressGuard;
+use postrider_egress::{AddressGuard, Egress};
 use postrider_profiles::Mappings;
 use postrider_recorder::ReconcileConfig;
 use postrider_runtime::config::{BrakeArgs, EgressArgs, KeysArgs, ReconcileArgs, RetentionArgs};
@@ -31,8 +32,9 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         }
         Command::Dispatcher(args) => {
             let keys = Some(&args.master_keys);
+            let egress = wiring::egress(&args.egress)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            dispatcher(&mut process, &args.egress)?;
+            dispatcher(&mut process, egress, &args.egress);
             process.run(Router::new()).await
         }
         Command::Recorder(args) => {
@@ -49,11 +51,12 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         Command::All(args) => {
             let keys = Some(&args.master_keys);
             let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
+            let egress = wiring::egress(&args.egress)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
             let publishing = ingest(&mut process, mappings, &args.brake);
             let routes = publishing.merge(api(&mut process, &args.keys, &args.egress));
             fanout(&mut process);
-            dispatcher(&mut process, &args.egress)?;
+            dispatcher(&mut process, egress, &args.egress);
             recorder(&mut process, &args.retention, &args.reconcile);
             process.run(routes).await
         }
@@ -88,18 +91,17 @@ fn fanout(process: &mut Process) {
     process.role("fanout", |stop| postrider_fanout::run(postrider_fanout::Config::default(), deps, stop));
 }
 
-fn dispatcher(process: &mut Process, egress: &EgressArgs) -> anyhow::Result<()> {
+fn dispatcher(process: &mut Process, egress: Egress, args: &EgressArgs) {
     let shared = &process.shared;
     let deps = postrider_dispatcher::Deps {
         broker: shared.broker.clone(),
         store: shared.store.clone(),
-        egress: wiring::egress(egress)?,
+        egress,
         profiles: shared.profiles.clone(),
-        pushover_url: egress.pushover_url.clone(),
+        pushover_url: args.pushover_url.clone(),
         ready: Some(shared.health.check("dispatcher configuration")),
     };
     process.role("dispatcher", |stop| postrider_dispatcher::run(postrider_dispatcher::Config::default(), deps, stop));
-    Ok(())
 }
 
 fn recorder(process: &mut Process, retention: &RetentionArgs, reconcile: &ReconcileArgs) {
@@ -131,9 +133,10 @@ fn api(process: &mut Process, keys: &KeysArgs, egress: &EgressArgs) -> Router {
     postrider_api::router(config, deps, &process.http_tasks())
 }
 
+/// Waits for a database that is away; one that refuses the login, or that does not have the database, ends it at once.
 async fn migrate(args: &MigrateArgs, stop: &CancellationToken) -> anyhow::Result<()> {
     let store = wiring::store(&args.database, None)?;
-    if store.wait_ready(stop).await {
+    if store.wait_answer(stop).await.context("POSTRIDER_DATABASE_URL")? {
         store.migrate().await?;
         tracing::info!("the database is up to date");
     }

@@ -27,10 +27,16 @@ pub(crate) fn store(database: &DatabaseArgs, keys: Option<&MasterKeysArgs>) -> a
     Store::connect(config, keys).context("POSTRIDER_DATABASE_URL")
 }
 
-/// The broker, connected and with its topology declared; waits for it as long as it takes. `None` when `stop` came first.
-pub(crate) async fn broker(amqp: &AmqpArgs, service: &str, stop: &CancellationToken) -> anyhow::Result<Option<Broker>> {
+/// The broker's settings, checked as far as that needs no broker.
+pub(crate) fn broker_config(amqp: &AmqpArgs, service: &str) -> anyhow::Result<BrokerConfig> {
     let mut config = BrokerConfig::new(amqp.url.expose_secret(), format!("postrider {service}"));
     config.ca_file.clone_from(&amqp.ca_file.0);
+    config.check().context("POSTRIDER_AMQP_URL or POSTRIDER_AMQP_CA_FILE")?;
+    Ok(config)
+}
+
+/// The broker, connected and with its topology declared; waits for it as long as it takes. `None` when `stop` came first.
+pub(crate) async fn broker(config: BrokerConfig, stop: &CancellationToken) -> anyhow::Result<Option<Broker>> {
     match Broker::connect(config, stop.clone()).await {
         Err(BrokerError::Stopped) => Ok(None),
         connected => Ok(Some(connected?)),
@@ -65,7 +71,7 @@ pub(crate) fn egress(args: &EgressArgs) -> anyhow::Result<Egress> {
         proxy: args.proxy.0.as_ref().map(|url| url.expose_secret().to_owned()),
         connect_timeout: args.connect_timeout,
     };
-    Ok(Egress::new(config)?)
+    Egress::new(config).context("POSTRIDER_EGRESS_CA_FILE or POSTRIDER_EGRESS_PROXY")
 }
 
 /// Shows on `/readyz` whether publishing is possible. Ends when the broker client no longer works.

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::connection::Target;
+use crate::error::BrokerError;
+
 /// Where the broker is and how this process calls itself there.
 #[derive(Clone)]
 pub struct BrokerConfig {
@@ -21,6 +24,14 @@ impl BrokerConfig {
     /// A configuration without a CA file of its own.
     pub fn new(amqp_url: impl Into<String>, connection_name: impl Into<String>) -> Self {
         Self { amqp_url: amqp_url.into(), ca_file: None, connection_name: connection_name.into(), user_id: None }
+    }
+
+    /// Checks what needs no broker: the URL, and whether the CA file can be read.
+    ///
+    /// # Errors
+    /// [`BrokerError::Url`] or [`BrokerError::CaFile`].
+    pub fn check(&self) -> Result<(), BrokerError> {
+        Target::new(self, "check").map(drop)
     }
 }
 

@@ -174,7 +174,7 @@ impl Link {
     }
 }
 
-struct Target {
+pub(crate) struct Target {
     uri: AMQPUri,
     tls: OwnedTLSConfig,
     name: String,
@@ -182,7 +182,7 @@ struct Target {
 }
 
 impl Target {
-    fn new(config: &BrokerConfig, role: &'static str) -> Result<Self, BrokerError> {
+    pub(crate) fn new(config: &BrokerConfig, role: &'static str) -> Result<Self, BrokerError> {
         let mut uri = AMQPUri::from_str(&config.amqp_url).map_err(BrokerError::Url)?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         let cert_chain = match &config.ca_file {

@@ -10,6 +10,9 @@ pub enum StoreError {
     /// The database cannot be reached, or went away during the call: nobody knows whether the call took effect.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The server refuses the login, or does not have the database: waiting does not help.
+    #[error("the database refuses the connection: {0}")]
+    Refused(String),
     /// The database URL, the CA file or the TLS set-up is wrong.
     #[error("database settings: {0}")]
     Settings(String),
@@ -77,7 +80,12 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the database was away: the caller may go on from its caches, or answer 503.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Refused(_))
+    }
+
+    /// Whether the server refuses the login or does not have the database, so that waiting does not help.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
     }
 
     /// Whether a statement waited for a lock for longer than it may: another transaction is in the way.
@@ -99,6 +107,16 @@ pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
             }
             text
         }
+    }
+}
+
+/// Why no connection could be made: class 28 is an invalid authorization, 3D000 a database that does not exist.
+pub(crate) fn cannot_connect(error: tokio_postgres::Error) -> StoreError {
+    match error.code() {
+        Some(code) if code.code().starts_with("28") || *code == SqlState::INVALID_CATALOG_NAME => {
+            StoreError::Refused(describe(&error))
+        }
+        _ => StoreError::Unavailable(describe(&error)),
     }
 }
 

@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit_log::Acting;
 use crate::crypto::MasterKeys;
-use crate::error::{StoreError, describe};
+use crate::error::{StoreError, cannot_connect};
 use crate::partitions::KnownPartitions;
 use crate::record::Caution;
 use crate::tls::{self, Tls};
 
+/// The pause after the database refused the login.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// Longest wait for a new connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a pooled connection when all are in use.
@@ -111,14 +113,35 @@ impl Store {
 
     /// Waits, with a capped back-off and a log line, until the database answers. Returns `false` when `stop` came first.
     pub async fn wait_ready(&self, stop: &CancellationToken) -> bool {
+        loop {
+            match self.wait_answer(stop).await {
+                Ok(ready) => return ready,
+                Err(error) => tracing::error!(
+                    %error,
+                    retry_in_ms = REFUSED_PAUSE.as_millis(),
+                    "the database refuses POSTRIDER_DATABASE_URL: correct the login, or create the database"
+                ),
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(REFUSED_PAUSE)).await.is_none() {
+                return false;
+            }
+        }
+    }
+
+    /// As [`Store::wait_ready`], but does not wait for what waiting does not help.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`]: the server refuses the login or does not have the database.
+    pub async fn wait_answer(&self, stop: &CancellationToken) -> Result<bool, StoreError> {
         let mut pause = Duration::from_millis(100);
         loop {
             match self.ping().await {
-                Ok(()) => return true,
+                Ok(()) => return Ok(true),
+                Err(error) if error.is_refused() => return Err(error),
                 Err(error) => tracing::warn!(%error, retry_in_ms = pause.as_millis(), "waiting for the database"),
             }
             tokio::select! {
-                () = stop.cancelled() => return false,
+                () = stop.cancelled() => return Ok(false),
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
             }
         }
@@ -169,14 +192,13 @@ impl Store {
         notified: impl FnMut(&str) + Send + 'static,
     ) -> Result<(tokio_postgres::Client, Driver), StoreError> {
         let (config, tls) = (&self.inner.connect, &self.inner.tls);
-        let away = |error: tokio_postgres::Error| StoreError::Unavailable(describe(&error));
         match tls {
             Tls::Off => {
-                let (client, connection) = config.connect(NoTls).await.map_err(away)?;
+                let (client, connection) = config.connect(NoTls).await.map_err(cannot_connect)?;
                 Ok((client, Driver::spawn(connection, notified)))
             }
             Tls::On(connector) => {
-                let (client, connection) = config.connect(connector.clone()).await.map_err(away)?;
+                let (client, connection) = config.connect(connector.clone()).await.map_err(cannot_connect)?;
                 Ok((client, Driver::spawn(connection, notified)))
             }
         }
@@ -230,7 +252,7 @@ impl Drop for Driver {
 
 fn pool_error(error: deadpool_postgres::PoolError) -> StoreError {
     match error {
-        deadpool_postgres::PoolError::Backend(error) => StoreError::Unavailable(describe(&error)),
+        deadpool_postgres::PoolError::Backend(error) => cannot_connect(error),
         other => StoreError::Unavailable(other.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! When producers that send more than their tenant's share are slowed.
 
+use super::values::share;
 use super::{Checked, ConfigError};
 
 /// Slowing what is beyond a tenant's share.
@@ -13,17 +14,15 @@ pub struct BrakeArgs {
         long = "brake-from",
         env = "POSTRIDER_BRAKE_FROM",
         value_name = "PRESSURE",
-        default_value = "0.3"
+        default_value = "0.3",
+        value_parser = share
     )]
     pub from: f64,
 }
 
 impl Checked for BrakeArgs {
     fn check(&self) -> Result<(), ConfigError> {
-        if (0.0..=1.0).contains(&self.from) {
-            return Ok(());
-        }
-        Err(ConfigError::new("POSTRIDER_BRAKE_FROM", format!("0 to 1, got {}", self.from)))
+        Ok(())
     }
 
     fn summary(&self) -> Vec<(&'static str, String)> {

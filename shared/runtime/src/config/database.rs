@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::values::{redacted_url, secret};
+use super::values::{number, redacted_url, secret};
 use super::{Checked, ConfigError, Optional, readable, shown};
 
 /// PostgreSQL: what is known.
@@ -38,7 +38,7 @@ pub struct DatabaseArgs {
         env = "POSTRIDER_DATABASE_CONNECTIONS_MAX",
         value_name = "COUNT",
         default_value_t = 16,
-        value_parser = clap::value_parser!(u16).range(2..=500)
+        value_parser = number(2..=500_u16)
     )]
     pub connections_max: u16,
 }
@@ -48,6 +48,12 @@ impl Checked for DatabaseArgs {
         let url = self.url.expose_secret();
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(ConfigError::new("POSTRIDER_DATABASE_URL", "expected postgres://… or postgresql://…"));
+        }
+        if ["sslmode=prefer", "sslmode=allow"].iter().any(|mode| url.contains(mode)) && self.ca_file.is_none() {
+            tracing::warn!(
+                "POSTRIDER_DATABASE_URL says sslmode=prefer or allow, which is no TLS here; use sslmode=verify-full, or \
+                 sslmode=disable on a network that you trust"
+            );
         }
         readable("POSTRIDER_DATABASE_CA_FILE", self.ca_file.as_ref())
     }
@@ -61,33 +67,29 @@ impl Checked for DatabaseArgs {
     }
 }
 
+/// Fewest days of retention. A delivery may be pending for [`DELIVERY_LIFETIME`](postrider_model::limits::DELIVERY_LIFETIME):
+/// with less, the rows of deliveries that are still attempted would be dropped.
+const RETENTION_DAYS_MIN: u16 = 8;
+const _: () = assert!(RETENTION_DAYS_MIN as u64 * 86_400 > postrider_model::limits::DELIVERY_LIFETIME.as_secs());
+
 /// How long what happened stays readable.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Retention")]
 pub struct RetentionArgs {
-    /// Days that events, deliveries and attempts are kept. One value for the deployment: whole days are dropped.
+    /// Days that events, deliveries and attempts are kept: at least 8, because a delivery may be pending for 7. One value for
+    /// the deployment: whole days are dropped.
     #[arg(
         id = "retention-days", long = "retention-days",
         env = "POSTRIDER_RETENTION_DAYS",
         value_name = "DAYS",
         default_value_t = 30,
-        value_parser = clap::value_parser!(u16).range(1..=3650)
+        value_parser = number(RETENTION_DAYS_MIN..=3_650)
     )]
     pub days: u16,
 }
 
-/// A delivery may be pending this many days; a shorter retention drops the rows of deliveries that are still tried.
-const DELIVERY_LIFETIME_DAYS: u64 = postrider_model::limits::DELIVERY_LIFETIME.as_secs() / 86_400;
-
 impl Checked for RetentionArgs {
     fn check(&self) -> Result<(), ConfigError> {
-        if u64::from(self.days) <= DELIVERY_LIFETIME_DAYS {
-            tracing::warn!(
-                retention_days = self.days,
-                delivery_lifetime_days = DELIVERY_LIFETIME_DAYS,
-                "the retention is no longer than a delivery may be pending: late outcomes find no row"
-            );
-        }
         Ok(())
     }
 

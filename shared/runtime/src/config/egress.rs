@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::values::{redacted_url, switch};
+use super::values::{duration, http_url, redacted_url, switch};
 use super::{Checked, Cidrs, ConfigError, Optional, readable, shown};
 
 /// Outgoing requests: which addresses, which roots, which way.
@@ -65,7 +65,7 @@ pub struct EgressArgs {
         env = "POSTRIDER_EGRESS_CONNECT_TIMEOUT",
         value_name = "DURATION",
         default_value = "10s",
-        value_parser = humantime::parse_duration
+        value_parser = duration(Duration::from_millis(1)..=postrider_model::limits::ATTEMPT_TIMEOUT_MAX)
     )]
     pub connect_timeout: Duration,
 
@@ -75,7 +75,8 @@ pub struct EgressArgs {
         long = "pushover-url",
         env = "POSTRIDER_PUSHOVER_URL",
         value_name = "URL",
-        default_value = "https://api.pushover.net"
+        default_value = "https://api.pushover.net",
+        value_parser = http_url
     )]
     pub pushover_url: Url,
 }
@@ -99,15 +100,6 @@ impl Checked for EgressArgs {
             && !["http://", "https://"].iter().any(|scheme| proxy.expose_secret().starts_with(scheme))
         {
             return Err(ConfigError::new("POSTRIDER_EGRESS_PROXY", "expected http://host:port or https://host:port"));
-        }
-        if self.connect_timeout.is_zero() || self.connect_timeout > postrider_model::limits::ATTEMPT_TIMEOUT_MAX {
-            return Err(ConfigError::new(
-                "POSTRIDER_EGRESS_CONNECT_TIMEOUT",
-                "expected more than 0 s and at most 60 s",
-            ));
-        }
-        if !["http", "https"].contains(&self.pushover_url.scheme()) || !self.pushover_url.has_host() {
-            return Err(ConfigError::new("POSTRIDER_PUSHOVER_URL", "expected https://host[:port][/path]"));
         }
         if self.allow.0.iter().any(|range| range.prefix_len() == 0) {
             tracing::warn!(

@@ -3,8 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::values::{address, duration, number};
 use super::{Checked, ConfigError};
 use crate::http::ServeOptions;
+
+/// Longest drain that can be set; no platform waits longer.
+const DRAIN_MAX: Duration = Duration::from_secs(86_400);
 
 /// The HTTP server and the process's end.
 #[derive(Debug, Clone, clap::Args)]
@@ -13,11 +17,11 @@ pub struct HttpArgs {
     /// The address and port that HTTP is served on.
     #[arg(
         id = "listen",
-        id = "listen",
         long = "listen",
         env = "POSTRIDER_LISTEN",
         value_name = "ADDRESS:PORT",
-        default_value = "127.0.0.1:8080"
+        default_value = "127.0.0.1:8080",
+        value_parser = address
     )]
     pub listen: SocketAddr,
 
@@ -27,7 +31,7 @@ pub struct HttpArgs {
         env = "POSTRIDER_HTTP_CONNECTIONS_MAX",
         value_name = "COUNT",
         default_value_t = 10_000,
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+        value_parser = number(1..=1_000_000_u32)
     )]
     pub connections_max: u32,
 
@@ -38,7 +42,7 @@ pub struct HttpArgs {
         env = "POSTRIDER_DRAIN_TIMEOUT",
         value_name = "DURATION",
         default_value = "70s",
-        value_parser = humantime::parse_duration
+        value_parser = duration(Duration::ZERO..=DRAIN_MAX)
     )]
     pub drain_timeout: Duration,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::values::duration;
 use super::{Checked, ConfigError};
 
 /// Repairing what a broker lost.
@@ -15,20 +16,18 @@ pub struct ReconcileArgs {
         env = "POSTRIDER_RECONCILE_AFTER",
         value_name = "DURATION",
         default_value = "15m",
-        value_parser = humantime::parse_duration
+        value_parser = duration(AFTER_MIN..=AFTER_MAX)
     )]
     pub after: Duration,
 }
 
 /// Below this even a delivery that is being attempted would be overdue.
 const AFTER_MIN: Duration = Duration::from_secs(1);
+/// No delivery is pending for longer.
+const AFTER_MAX: Duration = postrider_model::limits::DELIVERY_LIFETIME;
 
 impl Checked for ReconcileArgs {
     fn check(&self) -> Result<(), ConfigError> {
-        const VARIABLE: &str = "POSTRIDER_RECONCILE_AFTER";
-        if self.after < AFTER_MIN {
-            return Err(ConfigError::new(VARIABLE, "at least 1s"));
-        }
         let longest = postrider_model::limits::HOLD_MAX;
         if self.after < longest {
             tracing::warn!(

@@ -93,7 +93,7 @@ fn values_are_read() {
         "--egress-allow-http",
         "--egress-proxy=http://u:s3cret@proxy:3128",
         "--drain-timeout=2m",
-        "--retention-days=7",
+        "--retention-days=8",
     ])
     .unwrap();
     assert!(command.egress.allow_http);
@@ -107,12 +107,12 @@ fn values_are_read() {
 fn what_cannot_be_used_is_named() {
     refused(&["--listen=here"], "--listen");
     refused(&["--egress-allow=10.0.0.0/33"], "10.0.0.0/33");
-    refused(&["--retention-days=0"], "retention-days");
+    refused(&["--retention-days=7"], "`7` is not a whole number from 8 to 3650");
     for wrong in ["-0.1", "1.1", "NaN", "inf"] {
-        refused(&[&format!("--brake-from={wrong}")], "POSTRIDER_BRAKE_FROM: 0 to 1, got");
+        refused(&[&format!("--brake-from={wrong}")], "is not a number from 0 to 1");
     }
     refused(&["--brake-from=much"], "brake-from");
-    refused(&["--egress-connect-timeout=0s"], "POSTRIDER_EGRESS_CONNECT_TIMEOUT");
+    refused(&["--egress-connect-timeout=0s"], "is not a duration from 1ms to 1m");
     refused(&["--egress-connect-timeout=soon"], "egress-connect-timeout");
     refused(&["--egress-proxy=socks5://proxy"], "POSTRIDER_EGRESS_PROXY");
     refused(&["--egress-ca-file=/does/not/exist.pem"], "POSTRIDER_EGRESS_CA_FILE");

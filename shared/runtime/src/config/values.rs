@@ -1,8 +1,10 @@
 //! Types that settings are parsed into.
 
-use std::net::IpAddr;
-use std::ops::Deref;
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Deref, RangeInclusive};
 use std::str::FromStr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
@@ -46,7 +48,7 @@ impl FromStr for Cidrs {
             let address = || part.parse::<IpAddr>().map(IpNet::from);
             part.parse::<IpNet>()
                 .or_else(|_| address())
-                .map_err(|_| format!("`{part}` is no CIDR; expected such as 10.0.0.0/8,fd00::/8"))
+                .map_err(|_| format!("`{}` is not a CIDR; expected such as 10.0.0.0/8,fd00::/8", cut(part)))
         };
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(one).collect::<Result<_, _>>().map(Self)
     }
@@ -84,12 +86,80 @@ pub(super) fn secret(text: &str) -> Result<SecretString, String> {
     if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(SecretString::from(text)) }
 }
 
+/// The beginning of a value, for an error: a value may have any length.
+pub(super) fn cut(value: &str) -> String {
+    /// Characters of a value that an error shows.
+    const SHOWN_MAX: usize = 60;
+    let mut shown: String = value.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
+    if value.chars().nth(SHOWN_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A whole number within a range.
+pub(super) fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text| match text.trim().parse() {
+        Ok(value) if range.contains(&value) => Ok(value),
+        _ => Err(format!("`{}` is not a whole number from {} to {}", cut(text), range.start(), range.end())),
+    }
+}
+
+/// A share, from 0 to 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.trim().parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err(format!("`{}` is not a number from 0 to 1; expected such as 0.3", cut(text))),
+    }
+}
+
+/// A duration within a range.
+pub(super) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| match humantime::parse_duration(text.trim()) {
+        Ok(value) if range.contains(&value) => Ok(value),
+        _ => {
+            let (from, to) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+            Err(format!(
+                "`{}` is not a duration from {from} to {to}; expected such as 500ms, 10s, 2m 30s or 1h",
+                cut(text)
+            ))
+        }
+    }
+}
+
+/// An address to listen on.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong =
+        |_| format!("`{}` is not ADDRESS:PORT; expected such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080", cut(text));
+    text.trim().parse().map_err(wrong)
+}
+
+/// An absolute http or https URL.
+pub(super) fn http_url(text: &str) -> Result<url::Url, String> {
+    match url::Url::parse(text.trim()) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(url),
+        _ => Err(format!("`{}` is not a URL; expected https://host[:port][/path]", cut(text))),
+    }
+}
+
+/// An absolute http or https URL, or nothing.
+pub(super) fn optional_http_url(text: &str) -> Result<Optional<url::Url>, String> {
+    if text.trim().is_empty() { Ok(Optional(None)) } else { http_url(text).map(|url| Optional(Some(url))) }
+}
+
 /// `true`, `1`, `yes`, `on` and their opposites; empty is false.
 pub(super) fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "" | "false" | "0" | "no" | "off" => Ok(false),
-        other => Err(format!("`{other}` is neither true nor false")),
+        other => {
+            Err(format!("`{}` is neither true nor false; expected true, 1, yes, on, false, 0, no or off", cut(other)))
+        }
     }
 }
 
@@ -107,6 +177,24 @@ mod tests {
         assert_eq!(switch(""), Ok(false));
         assert_eq!(switch("Yes"), Ok(true));
         assert!(switch("perhaps").is_err());
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_shown_in_part_with_what_is_allowed() {
+        assert_eq!(number(2..=500)("16"), Ok(16));
+        assert_eq!(number(2..=500_u16)("99999").unwrap_err(), "`99999` is not a whole number from 2 to 500");
+        assert_eq!(share("NaN").unwrap_err(), "`NaN` is not a number from 0 to 1; expected such as 0.3");
+        let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
+        assert_eq!(duration(seconds(1, 60))("2s"), Ok(Duration::from_secs(2)));
+        for wrong in ["", "2", "0s", "2m", "99999999999999999999y"] {
+            let error = duration(seconds(1, 60))(wrong).unwrap_err();
+            assert!(error.contains("from 1s to 1m"), "{error}");
+        }
+        assert!(address("8080").unwrap_err().starts_with("`8080` is not ADDRESS:PORT"));
+        for wrong in ["x", "ftp://h", "http://", "mailto:a@b"] {
+            assert!(http_url(wrong).unwrap_err().contains("expected https://host"), "{wrong}");
+        }
+        assert!(address(&"9\n".repeat(100_000)).unwrap_err().len() < 400);
     }
 
     #[test]

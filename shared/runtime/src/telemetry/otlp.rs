@@ -24,31 +24,40 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest that the last flush may keep the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Characters of a wrong value that an error shows.
+const SHOWN_MAX: usize = 60;
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
+
 /// The exporter, its thread, and the provider of tracers.
 #[derive(Debug)]
 pub(super) struct Exporter {
     provider: SdkTracerProvider,
-    runtime: Option<Runtime>,
+    _runtime: Background,
 }
 
 impl Exporter {
     /// An exporter when the environment names a collector.
     pub(super) fn from_env(service: &'static str, version: &'static str) -> Result<Option<Self>, TelemetryError> {
-        let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
-        let disabled = std::env::var("OTEL_SDK_DISABLED").is_ok_and(|value| value.eq_ignore_ascii_case("true"));
-        let named = set("OTEL_EXPORTER_OTLP_ENDPOINT") || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
-        if disabled || !named {
+        let disabled = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let named = [ENDPOINT, TRACES_ENDPOINT].into_iter().filter_map(|name| Some((name, set(name)?)));
+        let named: Vec<(&str, String)> = named.collect();
+        if disabled || named.is_empty() {
             return Ok(None);
         }
+        named.iter().try_for_each(|(name, value)| check_endpoint(name, value))?;
         let failed = |error: &dyn std::fmt::Display| TelemetryError::Exporter(error.to_string());
+        let connector = connector()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("otlp-export")
             .enable_all()
             .build()
             .map_err(|error| failed(&error))?;
-        let client =
-            Client { inner: HyperClient::new(connector()?, REQUEST_TIMEOUT, None), handle: runtime.handle().clone() };
+        // From here on the runtime is dropped by this alone, whatever fails.
+        let runtime = Background(Some(runtime));
+        let client = Client { inner: HyperClient::new(connector, REQUEST_TIMEOUT, None), handle: runtime.handle()? };
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(client)
@@ -56,12 +65,12 @@ impl Exporter {
             .build()
             .map_err(|error| failed(&error))?;
         let mut resource = Resource::builder().with_attribute(KeyValue::new("service.version", version));
-        if !set("OTEL_SERVICE_NAME") {
+        if set("OTEL_SERVICE_NAME").is_none() {
             resource = resource.with_service_name(format!("postrider-{service}"));
         }
         let provider =
             SdkTracerProvider::builder().with_resource(resource.build()).with_batch_exporter(exporter).build();
-        Ok(Some(Self { provider, runtime: Some(runtime) }))
+        Ok(Some(Self { provider, _runtime: runtime }))
     }
 
     pub(super) fn tracer(&self) -> SdkTracer {
@@ -69,12 +78,45 @@ impl Exporter {
     }
 
     /// Exports what is left, within bounds.
-    pub(super) fn shut_down(mut self) {
+    pub(super) fn shut_down(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT) {
             tracing::warn!(%error, "the last spans were not exported");
         }
-        if let Some(runtime) = self.runtime.take() {
+    }
+}
+
+/// A runtime that may be dropped within another one, where waiting for its threads would panic.
+#[derive(Debug)]
+struct Background(Option<Runtime>);
+
+impl Background {
+    fn handle(&self) -> Result<Handle, TelemetryError> {
+        let runtime = self.0.as_ref().ok_or_else(|| TelemetryError::Exporter("the runtime has ended".into()))?;
+        Ok(runtime.handle().clone())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
+        }
+    }
+}
+
+/// A variable's value; blank is unset.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+/// A collector is named by an absolute URL; without its scheme `collector:4318` would be read as the scheme `collector`.
+fn check_endpoint(name: &str, value: &str) -> Result<(), TelemetryError> {
+    match url::Url::parse(value.trim()) {
+        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(()),
+        _ => {
+            let shown: String = value.chars().take(SHOWN_MAX).collect();
+            let expected = "expected http://host:4318 or https://host:4318";
+            Err(TelemetryError::Exporter(format!("{name}: `{shown}` is not a URL; {expected}")))
         }
     }
 }
@@ -98,12 +140,16 @@ impl HttpClient for Client {
 fn connector() -> Result<HttpsConnector<HttpConnector>, TelemetryError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Ok(path) = std::env::var("OTEL_EXPORTER_OTLP_CERTIFICATE") {
+    if let Some(path) = set(CERTIFICATE) {
         use rustls::pki_types::pem::PemObject;
         let certificates = rustls::pki_types::CertificateDer::pem_file_iter(&path)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| TelemetryError::Exporter(format!("OTEL_EXPORTER_OTLP_CERTIFICATE {path}: {error}")))?;
-        roots.add_parsable_certificates(certificates);
+            .map_err(|error| {
+                TelemetryError::Exporter(format!("{CERTIFICATE}: cannot read the file {path}: {error}"))
+            })?;
+        if roots.add_parsable_certificates(certificates).0 == 0 {
+            return Err(TelemetryError::Exporter(format!("{CERTIFICATE}: there is no certificate in the file {path}")));
+        }
     }
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
