@@ -9,6 +9,8 @@ use secrecy::SecretString;
 pub struct Config {
     /// Keys that may do everything; none: nobody can make tenants.
     pub operator_keys: Vec<SecretString>,
+    /// Whether people reach the dashboard by https: cookies are then always `Secure`, and answers say so to browsers (HSTS).
+    pub served_by_https: bool,
     /// How long a test call waits beyond the endpoint's own timeout.
     pub test_patience: Duration,
     /// How long a retry waits for the broker's confirm before it is answered and left to the sweeper.
@@ -22,6 +24,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             operator_keys: Vec::new(),
+            served_by_https: false,
             test_patience: Duration::from_secs(2),
             confirm_timeout: Duration::from_secs(4),
             keys_fresh_for: Duration::from_secs(5),

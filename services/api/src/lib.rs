@@ -48,7 +48,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, header};
 use axum::middleware;
+use axum::response::Response;
 use axum::routing::get;
 use postrider_broker::{Breakers, Broker, Singles};
 use postrider_egress::AddressGuard;
@@ -111,15 +113,23 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     let document = Arc::new(openapi().to_string());
     let serve_document = move || {
         let document = Arc::clone(&document);
-        async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], document.to_string()) }
+        async move { ([(header::CONTENT_TYPE, "application/json")], document.to_string()) }
     };
     let (routes, _) = openapi::routes().split_for_parts();
-    routes
+    let served_by_https = api.config.served_by_https;
+    let routes = routes
         .layer(middleware::from_fn_with_state(Arc::clone(&api), once::once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .with_state(Arc::clone(&api))
         .route("/openapi.json", get(serve_document))
-        .merge(dashboard::routes(api))
+        .merge(dashboard::routes(api));
+    if served_by_https { routes.layer(middleware::map_response(with_hsts)) } else { routes }
+}
+
+/// Tells browsers to come by https for a year.
+async fn with_hsts(mut response: Response) -> Response {
+    response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    response
 }
 
 /// Serves the API alone on `listener` until `stop`, then finishes the requests in hand.

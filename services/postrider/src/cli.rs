@@ -2,7 +2,7 @@
 
 use postrider_runtime::config::{
     AmqpArgs, BrakeArgs, Checked, ConfigError, DatabaseArgs, EgressArgs, HttpArgs, KeysArgs, MappingsArgs,
-    MasterKeysArgs, ProfilesArgs, ReconcileArgs, RetentionArgs, check_all,
+    MasterKeysArgs, ProfilesArgs, PublicArgs, ReconcileArgs, RetentionArgs, check_all,
 };
 
 /// Postrider delivers webhooks: events in, signed requests out, retried, on record.
@@ -94,6 +94,8 @@ pub(crate) struct ApiArgs {
     #[command(flatten)]
     pub(crate) keys: KeysArgs,
     #[command(flatten)]
+    pub(crate) public: PublicArgs,
+    #[command(flatten)]
     pub(crate) master_keys: MasterKeysArgs,
     #[command(flatten)]
     pub(crate) egress: EgressArgs,
@@ -110,6 +112,8 @@ pub(crate) struct AllArgs {
     pub(crate) brake: BrakeArgs,
     #[command(flatten)]
     pub(crate) keys: KeysArgs,
+    #[command(flatten)]
+    pub(crate) public: PublicArgs,
     #[command(flatten)]
     pub(crate) master_keys: MasterKeysArgs,
     #[command(flatten)]
@@ -158,6 +162,9 @@ pub(crate) struct HealthcheckArgs {
     /// Address of the service, as its `POSTRIDER_LISTEN`.
     #[arg(long, env = "POSTRIDER_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(crate) listen: std::net::SocketAddr,
+    /// Address of its probes, as its `POSTRIDER_MANAGEMENT_LISTEN`, when they have a port of their own.
+    #[arg(long, env = "POSTRIDER_MANAGEMENT_LISTEN", value_name = "ADDRESS")]
+    pub(crate) management_listen: Option<std::net::SocketAddr>,
 }
 
 impl ServiceArgs {
@@ -203,11 +210,17 @@ impl Command {
             }
             Self::Api(args) => {
                 groups.extend(args.service.groups());
-                groups.extend([&args.keys as &dyn Checked, &args.master_keys, &args.egress]);
+                groups.extend([&args.keys as &dyn Checked, &args.public, &args.master_keys, &args.egress]);
             }
             Self::All(args) => {
                 groups.extend(args.service.groups());
-                groups.extend([&args.mappings as &dyn Checked, &args.brake, &args.keys, &args.master_keys]);
+                groups.extend([
+                    &args.mappings as &dyn Checked,
+                    &args.brake,
+                    &args.keys,
+                    &args.public,
+                    &args.master_keys,
+                ]);
                 groups.extend([&args.egress as &dyn Checked, &args.retention, &args.reconcile]);
             }
             Self::Migrate(args) => groups.push(&args.database),

@@ -43,7 +43,7 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let parsed = check_text(&variables).and_then(|()| match command.clone().try_get_matches() {
         Ok(matches) => Cli::from_arg_matches(&matches).map_err(|error| vec![error.to_string()]),
-        Err(error) => match explain(&error, &command) {
+        Err(error) => match explain(&error, &Cli::command()) {
             Some(lines) => Err(lines),
             // Help, a version, or flags that cannot be used: clap says it best.
             None => error.exit(),

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match &command {
         Command::Openapi => return print(&format!("{:#}", postrider_api::openapi())),
-        Command::Healthcheck(args) => return Ok(healthcheck::run(args.listen).await),
+        Command::Healthcheck(args) => return Ok(healthcheck::run(args.management_listen.unwrap_or(args.listen)).await),
         // Without logs: what they print is what they are for.
         Command::Audit(args) => return Ok(audit::run(args).await),
         Command::Reencrypt(args) => return reencrypt::run(args).await,

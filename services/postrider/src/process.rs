@@ -247,14 +247,25 @@ async fn serve_http(
 ) -> anyhow::Result<Role> {
     let listener = TcpListener::bind(args.listen)
         .await
-        .with_context(|| format!("cannot listen on {} (POSTRIDER_LISTEN); is it taken?", args.listen))?;
+        .with_context(|| format!("POSTRIDER_LISTEN: cannot listen on {}; is it in use?", args.listen))?;
     let metrics = Metrics::install(service)?;
     tasks.spawn_endless("process.metrics", metrics.clone().upkeep());
     let late = Arc::clone(routes);
-    let router = Router::new()
-        .merge(health.router())
-        .merge(metrics.router())
-        .fallback(move |request| route(Arc::clone(&late), request));
+    let management = Router::new().merge(health.router()).merge(metrics.router());
+    let router = Router::new().fallback(move |request| route(Arc::clone(&late), request));
+    let router = match args.management_listen.0 {
+        None => router.merge(management),
+        Some(address) => {
+            let listener = TcpListener::bind(address)
+                .await
+                .with_context(|| format!("POSTRIDER_MANAGEMENT_LISTEN: cannot listen on {address}; is it in use?"))?;
+            tracing::info!(%address, "listening for probes and metrics");
+            let (options, stop) = (args.management_options(), tasks.stop().clone());
+            let serving = http::serve_with(listener, http::with_fallbacks(management), options, stop);
+            tasks.spawn("process.management", serving.map(drop));
+            router
+        }
+    };
     let stop = CancellationToken::new();
     let (options, http_stop) = (args.serve_options(), stop.clone());
     tracing::info!(address = %args.listen, "listening");

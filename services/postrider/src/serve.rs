@@ -8,7 +8,7 @@ use futures::FutureExt;
 use postrider_egress::{AddressGuard, Egress};
 use postrider_profiles::Mappings;
 use postrider_recorder::ReconcileConfig;
-use postrider_runtime::config::{BrakeArgs, EgressArgs, KeysArgs, ReconcileArgs, RetentionArgs};
+use postrider_runtime::config::{BrakeArgs, EgressArgs, KeysArgs, PublicArgs, ReconcileArgs, RetentionArgs};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Command, MigrateArgs};
@@ -45,7 +45,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         Command::Api(args) => {
             let keys = Some(&args.master_keys);
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = api(&mut process, &args.keys, &args.egress);
+            let routes = api(&mut process, &args.keys, &args.public, &args.egress);
             process.run(routes).await
         }
         Command::All(args) => {
@@ -54,7 +54,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
             let egress = wiring::egress(&args.egress)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
             let publishing = ingest(&mut process, mappings, &args.brake);
-            let routes = publishing.merge(api(&mut process, &args.keys, &args.egress));
+            let routes = publishing.merge(api(&mut process, &args.keys, &args.public, &args.egress));
             fanout(&mut process);
             dispatcher(&mut process, egress, &args.egress);
             recorder(&mut process, &args.retention, &args.reconcile);
@@ -120,7 +120,7 @@ fn recorder(process: &mut Process, retention: &RetentionArgs, reconcile: &Reconc
     process.role("recorder", |stop| postrider_recorder::run(config, deps, stop));
 }
 
-fn api(process: &mut Process, keys: &KeysArgs, egress: &EgressArgs) -> Router {
+fn api(process: &mut Process, keys: &KeysArgs, public: &PublicArgs, egress: &EgressArgs) -> Router {
     let shared = &process.shared;
     let deps = postrider_api::Deps {
         broker: shared.broker.clone(),
@@ -129,7 +129,11 @@ fn api(process: &mut Process, keys: &KeysArgs, egress: &EgressArgs) -> Router {
         guard: AddressGuard::new(egress.allow.0.clone(), egress.allow_http),
         ready: shared.health.check("api configuration"),
     };
-    let config = postrider_api::Config { operator_keys: keys.operator_keys.0.clone(), ..Default::default() };
+    let config = postrider_api::Config {
+        operator_keys: keys.operator_keys.0.clone(),
+        served_by_https: public.is_https(),
+        ..Default::default()
+    };
     postrider_api::router(config, deps, &process.http_tasks())
 }
 

@@ -1,6 +1,6 @@
 //! Settings that cannot be used end the process with words that name the variable, and never with a panic.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -93,7 +93,8 @@ fn taken_or_refused(name: &str, value: &str) {
         Came::Ended(code, words) => {
             let shown = &value[..value.len().min(40)];
             assert!(matches!(code, Some(1 | 2)), "{name}={shown}: exit code {code:?}: {words}");
-            let last = words.lines().last().unwrap_or_default();
+            // A value in it may have several lines.
+            let last = words.rsplit("postrider: ").next().unwrap_or_default();
             assert!(last.contains(name), "{name}={shown}: {last}");
             assert!(last.len() < 1_000, "{name}={shown}: {} bytes of words", last.len());
         }
@@ -169,4 +170,49 @@ async fn migrating_ends_at_once_when_the_login_is_refused() {
             came => panic!("{came:?}"),
         }
     }
+}
+
+/// Kills the process when a test ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The status line of `GET path`.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn probes_and_metrics_answer_on_their_own_port_while_clients_hold_every_connection() {
+    let (public, management) = (free_address(), free_address());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
+    command.arg("all").env_clear().envs(REQUIRED).env("POSTRIDER_LISTEN", public.to_string());
+    command.env("POSTRIDER_MANAGEMENT_LISTEN", management.to_string()).env("POSTRIDER_HTTP_CONNECTIONS_MAX", "1");
+    let mut running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    assert_eq!(wait(&mut running.0, public), None, "it listens");
+    // Without a broker and a database the public port says so to everything; it has no probes.
+    assert_eq!(get(public, "/healthz"), "HTTP/1.1 503 Service Unavailable");
+    let _held = TcpStream::connect(public).unwrap();
+    for (path, status) in [("/healthz", "200 OK"), ("/metrics", "200 OK"), ("/readyz", "503 Service Unavailable")] {
+        assert_eq!(get(management, path), format!("HTTP/1.1 {status}"), "{path}");
+    }
+    let healthcheck = Command::new(env!("CARGO_BIN_EXE_postrider"))
+        .arg("healthcheck")
+        .env_clear()
+        .env("POSTRIDER_LISTEN", public.to_string())
+        .env("POSTRIDER_MANAGEMENT_LISTEN", management.to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&healthcheck.stderr).into_owned();
+    assert!(!healthcheck.status.success() && said.contains("not ready"), "{said}");
 }

@@ -167,3 +167,7 @@ pub const FORM_RESULT_KEPT: Duration = Duration::from_secs(15 * 60);
 pub const FORM_RESULTS_MAX: u32 = 50;
 /// Most bytes of a dashboard form's result that is kept.
 pub const FORM_RESULT_BYTES_MAX: usize = 1024 * 1024;
+
+/// The largest sign-in form. A stranger can make the API hold so many bytes a connection. It may carry the form that a visitor
+/// sent after the session had ended.
+pub const SIGN_IN_BODY_BYTES_MAX: usize = 16 * 1024;

@@ -13,6 +13,7 @@ mod http;
 mod keys;
 mod mappings;
 mod profiles;
+mod public;
 mod reconcile;
 mod values;
 
@@ -24,8 +25,11 @@ pub use http::HttpArgs;
 pub use keys::{KeysArgs, MasterKeysArgs};
 pub use mappings::MappingsArgs;
 pub use profiles::ProfilesArgs;
+pub use public::PublicArgs;
 pub use reconcile::ReconcileArgs;
 pub use values::{Cidrs, Optional, SecretList, redacted_url};
+
+use values::cut;
 
 /// A setting that cannot be used, found after parsing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,9 +78,10 @@ pub fn check_all(settings: &[&dyn Checked]) -> Result<(), ConfigError> {
 /// A file that a setting names must be readable.
 fn readable(variable: &'static str, path: Option<&std::path::PathBuf>) -> Result<(), ConfigError> {
     match path.map(|path| (path, std::fs::File::open(path))) {
-        Some((path, Err(error))) => {
-            Err(ConfigError::new(variable, format!("cannot read the file {}: {error}", path.display())))
-        }
+        Some((path, Err(error))) => Err(ConfigError::new(
+            variable,
+            format!("cannot read the file {}: {error}", cut(&path.display().to_string())),
+        )),
         _ => Ok(()),
     }
 }
@@ -84,7 +89,9 @@ fn readable(variable: &'static str, path: Option<&std::path::PathBuf>) -> Result
 /// A directory that a setting names must be there.
 fn directory(variable: &'static str, path: Option<&std::path::PathBuf>) -> Result<(), ConfigError> {
     match path {
-        Some(path) if !path.is_dir() => Err(ConfigError::new(variable, format!("{} is no directory", path.display()))),
+        Some(path) if !path.is_dir() => {
+            Err(ConfigError::new(variable, format!("{} is not a directory", cut(&path.display().to_string()))))
+        }
         _ => Ok(()),
     }
 }

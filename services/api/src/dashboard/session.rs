@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -16,6 +16,7 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use maud::{Markup, html};
 use postrider_model::ids::EventId;
+use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
 use postrider_runtime::problem::Problem;
 use postrider_store::StoreError;
 use postrider_store::audit_log::Via;
@@ -34,11 +35,16 @@ use crate::refused::Place;
 /// The sign-in page, and where its form goes.
 pub(super) const SIGN_IN: &str = "/dashboard/sign-in";
 const COOKIE: &str = "postrider_session";
+/// Its name by https. Browsers take a cookie of such a name only from https, so that a page without TLS cannot plant one.
+/// (`__Host-` would ask for the path `/`; this cookie is for the dashboard alone.)
+const SECURE_COOKIE: &str = "__Secure-postrider_session";
 /// How long a session lasts.
 const SESSION: Duration = Duration::from_secs(12 * 3_600);
 
 pub(super) fn routes() -> Router<Arc<Dashboard>> {
-    Router::new().route("/dashboard/sign-in", get(ask).post(sign_in)).route("/dashboard/sign-out", post(sign_out))
+    Router::new()
+        .route("/dashboard/sign-in", get(ask).post(sign_in).layer(DefaultBodyLimit::max(SIGN_IN_BODY_BYTES_MAX)))
+        .route("/dashboard/sign-out", post(sign_out))
 }
 
 /// Who is signed in.
@@ -87,8 +93,10 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
 /// The token in the cookie.
 pub(super) fn token(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|cookie| cookie.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned()).filter(|value| !value.is_empty())
+    let pairs = cookies.flat_map(|cookie| cookie.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let pairs: Vec<(&str, &str)> = pairs.filter(|(_, value)| !value.is_empty()).collect();
+    let of = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted);
+    of(SECURE_COOKIE).or_else(|| of(COOKIE)).map(|(_, value)| (*value).to_owned())
 }
 
 /// What the forms of a session carry: nobody can make it from outside, and it tells nothing about the token.
@@ -120,8 +128,14 @@ async fn ask(State(dashboard): State<Arc<Dashboard>>, uri: Uri, request: Request
     }
 }
 
-/// The sign-in page for a visitor whose session ended, with the form that was sent (URL-encoded; empty: it is not kept).
+/// Most bytes of a form that the sign-in page carries: encoded once more (three bytes for each at most), it fits into the form of
+/// the sign-in.
+const CARRIED_BYTES_MAX: usize = (SIGN_IN_BODY_BYTES_MAX - 1_024) / 3;
+
+/// The sign-in page for a visitor whose session ended, with the form that was sent (URL-encoded; empty: it is not kept, and neither is
+/// one of more than [`CARRIED_BYTES_MAX`] bytes).
 pub(super) fn session_ended(path: &str, form: &str) -> Response {
+    let form = if form.len() <= CARRIED_BYTES_MAX { form } else { "" };
     (StatusCode::UNAUTHORIZED, sign_in_page(safe_next(path), form, None)).into_response()
 }
 
@@ -182,7 +196,7 @@ async fn sign_in(
                 "" => next,
                 form => once::restore(&dashboard, token.expose_secret(), &next, form).await.map_err(store_problem)?,
             };
-            let cookie = cookie(token.expose_secret(), SESSION, is_https(&headers));
+            let cookie = cookie(token.expose_secret(), SESSION, is_https(&dashboard, &headers));
             Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response())
         }
         Err(problem) => match api.refused.judge(problem, Place::SignIn, &extensions) {
@@ -203,20 +217,22 @@ async fn sign_out(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -
     if let Some(token) = token(&headers) {
         dashboard.api.store.close_session(&token).await.map_err(store_problem)?;
     }
-    let cookie = cookie("", Duration::ZERO, is_https(&headers));
+    let cookie = cookie("", Duration::ZERO, is_https(&dashboard, &headers));
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/dashboard/sign-in")).into_response())
 }
 
-/// Whether the visitor came by https, as the proxy in front says. Whoever lies about it only harms himself.
-fn is_https(headers: &HeaderMap) -> bool {
+/// Whether the visitor came by https: by the setting, or as the proxy in front says. A client that lies about it harms only itself.
+fn is_https(dashboard: &Dashboard, headers: &HeaderMap) -> bool {
+    if dashboard.api.config.served_by_https {
+        return true;
+    }
     let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
     proto.is_some_and(|proto| proto.split(',').next().is_some_and(|first| first.trim().eq_ignore_ascii_case("https")))
 }
 
 fn cookie(token: &str, lasts: Duration, secure: bool) -> HeaderValue {
-    let secure = if secure { "; Secure" } else { "" };
-    let text =
-        format!("{COOKIE}={token}; Path=/dashboard; Max-Age={}; HttpOnly; SameSite=Lax{secure}", lasts.as_secs());
+    let (name, secure) = if secure { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
+    let text = format!("{name}={token}; Path=/dashboard; Max-Age={}; HttpOnly; SameSite=Lax{secure}", lasts.as_secs());
     // URL-safe base64 is a header's value.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }
@@ -241,9 +257,16 @@ mod tests {
     fn the_cookie_is_closed_to_scripts_and_other_sites_and_to_plain_http_where_there_is_https() {
         let plain = cookie("abc", SESSION, false);
         assert_eq!(plain, "postrider_session=abc; Path=/dashboard; Max-Age=43200; HttpOnly; SameSite=Lax");
-        assert!(cookie("abc", SESSION, true).to_str().unwrap().ends_with("; Secure"));
+        let secure = cookie("abc", SESSION, true);
+        assert!(
+            secure.to_str().unwrap().starts_with("__Secure-postrider_session=abc; Path=/dashboard; "),
+            "{secure:?}"
+        );
+        assert!(secure.to_str().unwrap().ends_with("; Secure"));
         let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static("a=b; postrider_session=abc"))]);
         assert_eq!(token(&headers).as_deref(), Some("abc"));
         assert_eq!(token(&HeaderMap::new()), None);
+        let both = HeaderValue::from_static("postrider_session=planted; __Secure-postrider_session=own");
+        assert_eq!(token(&HeaderMap::from_iter([(header::COOKIE, both)])).as_deref(), Some("own"));
     }
 }

@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::values::{address, duration, number};
-use super::{Checked, ConfigError};
+use super::values::{address, duration, number, optional_address};
+use super::{Checked, ConfigError, Optional, shown};
 use crate::http::ServeOptions;
 
 /// Longest drain that can be set; no platform waits longer.
 const DRAIN_MAX: Duration = Duration::from_secs(86_400);
+
+/// Most open connections to the port of probes and metrics.
+const MANAGEMENT_CONNECTIONS_MAX: usize = 256;
 
 /// The HTTP server and the process's end.
 #[derive(Debug, Clone, clap::Args)]
@@ -24,6 +27,18 @@ pub struct HttpArgs {
         value_parser = address
     )]
     pub listen: SocketAddr,
+
+    /// An address and port of their own for `/healthz`, `/readyz` and `/metrics`. Without it they are at POSTRIDER_LISTEN.
+    #[arg(
+        id = "management-listen",
+        long = "management-listen",
+        env = "POSTRIDER_MANAGEMENT_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = optional_address
+    )]
+    pub management_listen: Optional<SocketAddr>,
 
     /// Most open connections; more wait to be accepted.
     #[arg(
@@ -48,6 +63,11 @@ pub struct HttpArgs {
 }
 
 impl HttpArgs {
+    /// The bounds of the server for probes and metrics.
+    pub fn management_options(&self) -> ServeOptions {
+        ServeOptions { connections_max: MANAGEMENT_CONNECTIONS_MAX, ..ServeOptions::default() }
+    }
+
     /// The server's bounds.
     pub fn serve_options(&self) -> ServeOptions {
         let connections_max = usize::try_from(self.connections_max).unwrap_or(usize::MAX);
@@ -71,6 +91,7 @@ impl Checked for HttpArgs {
     fn summary(&self) -> Vec<(&'static str, String)> {
         vec![
             ("POSTRIDER_LISTEN", self.listen.to_string()),
+            ("POSTRIDER_MANAGEMENT_LISTEN", shown(self.management_listen.as_ref(), ToString::to_string)),
             ("POSTRIDER_HTTP_CONNECTIONS_MAX", self.connections_max.to_string()),
             ("POSTRIDER_DRAIN_TIMEOUT", humantime::format_duration(self.drain_timeout).to_string()),
         ]

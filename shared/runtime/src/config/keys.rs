@@ -10,6 +10,11 @@ use super::{Checked, ConfigError, SecretList};
 /// Shortest operator key: it may do everything, so it must not be guessed.
 const OPERATOR_KEY_BYTES_MIN: usize = 16;
 
+/// Keys that were published as examples with this project: everybody knows them.
+const PUBLISHED_OPERATOR_KEYS: [&str; 2] = ["at-least-16-characters", "operator-key-for-development"];
+const PUBLISHED_MASTER_KEYS: [&str; 1] = ["MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="];
+const PUBLISHED: &str = "a key that was published as an example is not a secret; make one (docs/deployment.md)";
+
 /// Keys that operators call the API with.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Keys")]
@@ -48,6 +53,9 @@ impl Checked for KeysArgs {
         if self.operator_keys.0.iter().any(|key| key.expose_secret().len() < OPERATOR_KEY_BYTES_MIN) {
             return Err(ConfigError::new(VARIABLE, format!("a key has at least {OPERATOR_KEY_BYTES_MIN} characters")));
         }
+        if self.operator_keys.0.iter().any(|key| PUBLISHED_OPERATOR_KEYS.contains(&key.expose_secret())) {
+            return Err(ConfigError::new(VARIABLE, PUBLISHED));
+        }
         if self.operator_keys.0.is_empty() {
             tracing::warn!("POSTRIDER_OPERATOR_KEYS is empty: nobody can make tenants");
         }
@@ -75,6 +83,10 @@ impl Checked for MasterKeysArgs {
         let ids: Vec<(&str, bool)> = self.ids().collect();
         if ids.is_empty() {
             return Err(ConfigError::new(VARIABLE, "expected at least one `id:base64 of 32 bytes`"));
+        }
+        let mut keys = self.master_keys.expose_secret().split(',').filter_map(|part| part.trim().split_once(':'));
+        if keys.any(|(_, key)| PUBLISHED_MASTER_KEYS.contains(&key)) {
+            return Err(ConfigError::new(VARIABLE, PUBLISHED));
         }
         for (index, (id, whole)) in ids.iter().enumerate() {
             if id.is_empty() || !whole {

@@ -26,10 +26,12 @@ struct Command {
     mappings: MappingsArgs,
     #[command(flatten)]
     brake: BrakeArgs,
+    #[command(flatten)]
+    public: PublicArgs,
 }
 
 impl Command {
-    fn settings(&self) -> [&dyn Checked; 10] {
+    fn settings(&self) -> [&dyn Checked; 11] {
         [
             &self.http,
             &self.amqp,
@@ -41,6 +43,7 @@ impl Command {
             &self.profiles,
             &self.mappings,
             &self.brake,
+            &self.public,
         ]
     }
 }
@@ -119,6 +122,25 @@ fn what_cannot_be_used_is_named() {
     refused(&["--amqp-ca-file=/does/not/exist.pem"], "POSTRIDER_AMQP_CA_FILE");
     refused(&["--profiles-dir=/does/not/exist"], "POSTRIDER_PROFILES_DIR");
     refused(&["--mappings-dir=/does/not/exist"], "POSTRIDER_MAPPINGS_DIR");
+}
+
+#[test]
+fn https_is_known_by_the_public_url() {
+    assert!(!parse(&[]).unwrap().public.is_https());
+    assert!(!parse(&["--public-url=http://hooks.example"]).unwrap().public.is_https());
+    assert!(parse(&["--public-url=https://hooks.example/"]).unwrap().public.is_https());
+    refused(&["--public-url=hooks.example"], "is not a URL; expected https://host");
+}
+
+#[test]
+fn keys_that_are_published_as_examples_are_refused() {
+    for published in ["at-least-16-characters", "operator-key-for-development"] {
+        let keys = KeysArgs { operator_keys: published.parse().unwrap() };
+        assert!(keys.check().unwrap_err().to_string().contains("published"), "{published}");
+    }
+    let published = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let keys = MasterKeysArgs { master_keys: published.to_owned().into() };
+    assert!(keys.check().unwrap_err().to_string().contains("published"));
 }
 
 #[test]

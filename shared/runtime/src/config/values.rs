@@ -139,6 +139,11 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(wrong)
 }
 
+/// An address to listen on, or nothing.
+pub(super) fn optional_address(text: &str) -> Result<Optional<SocketAddr>, String> {
+    if text.trim().is_empty() { Ok(Optional(None)) } else { address(text).map(|address| Optional(Some(address))) }
+}
+
 /// An absolute http or https URL.
 pub(super) fn http_url(text: &str) -> Result<url::Url, String> {
     match url::Url::parse(text.trim()) {

@@ -109,13 +109,17 @@ fn set(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
+/// The beginning of a value, for an error: a value may have any length.
+fn cut(value: &str) -> String {
+    value.chars().take(SHOWN_MAX).collect()
+}
+
 /// A collector is named by an absolute URL; without its scheme `collector:4318` would be read as the scheme `collector`.
 fn check_endpoint(name: &str, value: &str) -> Result<(), TelemetryError> {
     match url::Url::parse(value.trim()) {
         Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(()),
         _ => {
-            let shown: String = value.chars().take(SHOWN_MAX).collect();
-            let expected = "expected http://host:4318 or https://host:4318";
+            let (shown, expected) = (cut(value), "expected http://host:4318 or https://host:4318");
             Err(TelemetryError::Exporter(format!("{name}: `{shown}` is not a URL; {expected}")))
         }
     }
@@ -145,10 +149,13 @@ fn connector() -> Result<HttpsConnector<HttpConnector>, TelemetryError> {
         let certificates = rustls::pki_types::CertificateDer::pem_file_iter(&path)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| {
-                TelemetryError::Exporter(format!("{CERTIFICATE}: cannot read the file {path}: {error}"))
+                TelemetryError::Exporter(format!("{CERTIFICATE}: cannot read the file {}: {error}", cut(&path)))
             })?;
         if roots.add_parsable_certificates(certificates).0 == 0 {
-            return Err(TelemetryError::Exporter(format!("{CERTIFICATE}: there is no certificate in the file {path}")));
+            return Err(TelemetryError::Exporter(format!(
+                "{CERTIFICATE}: there is no certificate in the file {}",
+                cut(&path)
+            )));
         }
     }
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
