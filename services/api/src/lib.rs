@@ -106,6 +106,7 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     let keys = Arc::new(Keys::new(&config.operator_keys));
     let stop = tasks.stop().clone();
     tasks.spawn("api.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
+    tasks.spawn("api.form_results", dashboard::once::delete_expired(store.clone(), stop.clone()));
     let lanes = broker.singles();
     let breakers = Breakers::follow(&broker, stop.clone());
     let refused = Refused::new(store.clone());

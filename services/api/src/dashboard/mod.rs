@@ -29,7 +29,7 @@ mod failure;
 mod form;
 mod health;
 mod layout;
-mod once;
+pub(crate) mod once;
 mod operator;
 mod page;
 mod parts;

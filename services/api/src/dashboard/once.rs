@@ -21,13 +21,15 @@ use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use bytes::Bytes;
 use postrider_model::limits::{FORM_RESULT_BYTES_MAX, FORM_RESULT_KEPT};
+use postrider_model::time::UnixMillis;
 use postrider_runtime::problem::Problem;
-use postrider_store::StoreError;
 use postrider_store::forms::{Claim, FormHash};
+use postrider_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::Dashboard;
@@ -47,6 +49,18 @@ const POLL: Duration = Duration::from_millis(100);
 const CARRIED_BYTES_MAX: usize = 64 * 1024;
 /// Fields that do not travel through the sign-in page: credentials, and what belongs to the old session.
 const NOT_CARRIED: [&str; 7] = ["secret", "user_key", "api_token", "headers", "key", CSRF_FIELD, "once"];
+
+/// Pause between two deletions of expired results.
+const DELETE_EVERY: Duration = Duration::from_secs(60);
+
+/// Deletes expired results until `stop`, so that a sealed secret is stored hardly longer than it can be read.
+pub(crate) async fn delete_expired(store: Store, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(DELETE_EVERY)).await.is_some() {
+        if let Err(error) = store.delete_expired_forms(UnixMillis::now()).await {
+            tracing::debug!(%error, "expired results of forms were not deleted; trying again in a minute");
+        }
+    }
+}
 
 /// What is kept of a form.
 #[derive(Serialize, Deserialize)]
