@@ -22,6 +22,7 @@ pub(crate) fn store_problem(error: StoreError) -> Problem {
         StoreError::EndpointLimit { .. }
         | StoreError::EventTypeLimit { .. }
         | StoreError::KeyLimit { .. }
+        | StoreError::EventTypeBytesLimit { .. }
         | StoreError::Conflict(_) => Problem::conflict(error.to_string()),
         StoreError::InvalidCursor => Problem::invalid_field("cursor", "not a cursor of this list"),
         error => {

@@ -27,6 +27,7 @@ mod errors;
 mod event_types;
 mod events;
 mod explain;
+mod heavy;
 mod keys;
 mod metrics;
 mod once;
@@ -67,6 +68,7 @@ pub use crate::config::Config;
 pub use crate::openapi::openapi;
 
 use crate::auth::Keys;
+use crate::heavy::Heavy;
 use crate::refused::Refused;
 
 /// What the API works with.
@@ -96,6 +98,7 @@ pub(crate) struct Api {
     pub(crate) guard: AddressGuard,
     pub(crate) keys: Arc<Keys>,
     pub(crate) refused: Refused,
+    pub(crate) heavy: Heavy,
     pub(crate) stop: CancellationToken,
 }
 
@@ -110,7 +113,7 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     let lanes = broker.singles();
     let breakers = Breakers::follow(&broker, stop.clone());
     let refused = Refused::new(store.clone());
-    let api = Arc::new(Api { config, broker, lanes, breakers, store, profiles, guard, keys, refused, stop });
+    let api = Arc::new(Api { config, broker, lanes, breakers, store, profiles, guard, keys, refused, heavy: Heavy::new(), stop });
     let document = Arc::new(openapi().to_string());
     let serve_document = move || {
         let document = Arc::clone(&document);

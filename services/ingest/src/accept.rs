@@ -25,6 +25,7 @@ use crate::event::{CheckedEvent, IdSource};
 use crate::idempotency::{Remembered, Seen, Stamp};
 use crate::metrics;
 use crate::numbers::Numbers;
+use crate::schemas::SchemaChecks;
 
 /// What a producer is told about an accepted event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,7 @@ impl Publisher {
 pub(crate) struct Accepter {
     bundler: Bundler,
     remembered: Remembered,
+    schemas: SchemaChecks,
     confirm_timeout: Duration,
     numbers: Arc<Numbers>,
 }
@@ -73,13 +75,14 @@ impl Accepter {
         confirm_timeout: Duration,
         numbers: Arc<Numbers>,
     ) -> Self {
-        Self { bundler, remembered, confirm_timeout, numbers }
+        Self { bundler, remembered, schemas: SchemaChecks::new(), confirm_timeout, numbers }
     }
 
     /// Accepts one event of `trace`; returns once the broker has confirmed it, or once it is known to be a repeat.
     ///
     /// # Errors
-    /// 422 for a field that the profile requires or the type's schema refuses, 409 for an id that another event has, 503 when no confirm came in
+    /// 422 for a field that the profile requires or the type's schema refuses, 429 while too many of the tenant's events are
+    /// being checked by schemas, 409 for an id that another event has, 503 when no confirm came in
     /// time: then nobody knows, and a repeat under the same id or key is safe.
     pub(crate) async fn accept(
         &self,
@@ -89,7 +92,7 @@ impl Accepter {
     ) -> Result<Accepted, Problem> {
         let (began, now) = (Instant::now(), UnixMillis::now());
         let warnings = check_profile(publisher, event, now)?;
-        publisher.event_types.check(event).await?;
+        self.schemas.check(publisher.tenant, &publisher.event_types, event).await?;
         let publishing = Publishing { publisher, event, began, trace };
         let duplicate = match event.id_source {
             IdSource::Made => {

@@ -30,6 +30,7 @@ mod metrics;
 mod numbers;
 mod pressure;
 mod request;
+mod schemas;
 mod waiting;
 
 #[cfg(test)]

@@ -48,6 +48,15 @@ pub const EVENT_SCHEMA_PATTERNS_MAX: usize = 50;
 pub const EVENT_SCHEMA_PATTERN_BYTES_MAX: usize = 128 * 1024;
 /// Most mistakes that are named of data which does not fit its type's JSON Schema.
 pub const EVENT_SCHEMA_ERRORS_MAX: usize = 20;
+/// Most steps that checking data by its type's JSON Schema may take, counted before it begins. A step takes a few
+/// nanoseconds: `cargo bench -p postrider-schema`.
+pub const EVENT_SCHEMA_STEPS_MAX: u64 = 20_000_000;
+/// Most steps that a JSON Schema may take for each value, and for each byte of text, of the data.
+pub const EVENT_SCHEMA_STEPS_PER_VALUE_MAX: u64 = 200_000;
+/// Data that is checked by JSON Schemas at once for one tenant, in each ingest.
+pub const EVENT_SCHEMA_CHECKS_AT_ONCE: usize = 2;
+/// Most bytes of samples and JSON Schemas that a tenant's event types may have together.
+pub const EVENT_TYPES_BYTES_PER_TENANT_MAX: u64 = 4 * 1024 * 1024;
 /// Most event-type patterns of an endpoint.
 pub const EVENT_TYPES_MAX: usize = 100;
 /// Most values of one filter.
@@ -58,6 +67,13 @@ pub const FILTERS_MAX: usize = 16;
 pub const PAYLOAD_FILTER_DEPTH_MAX: usize = 5;
 /// Most tests (`field`, `op`, `value`) of a payload filter.
 pub const PAYLOAD_FILTER_TESTS_MAX: usize = 50;
+/// Most values of all lists (`in`) of a payload filter together.
+pub const PAYLOAD_FILTER_LIST_VALUES_MAX: usize = 1_000;
+/// Most steps that the payload filters of a tenant may take over one event. A step is a comparison, or a look-up among the
+/// values of a field or a list.
+pub const PAYLOAD_FILTER_STEPS_MAX: u64 = 1_000_000;
+/// Most bytes of a payload filter, as compact JSON.
+pub const PAYLOAD_FILTER_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of a payload filter's field, such as `data.amount`.
 pub const PAYLOAD_FILTER_FIELD_BYTES_MAX: usize = 256;
 /// Most names of a payload filter's field, its first included.
@@ -147,6 +163,8 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_MAX: u32 = 200;
 /// Most minutes or hours that one answer of stats covers.
 pub const STATS_INTERVALS_MAX: u32 = 1_440;
+/// Bytes of documents (schemas, samples, filters) after which a page of a list ends.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most events that a dry run of a replay looks at.
 pub const REPLAY_DRY_RUN_EVENTS_MAX: u64 = 1_000_000;
 /// A producer's message that became a dead letter is kept whole up to this many bytes.
@@ -157,6 +175,18 @@ pub const DEAD_LETTER_KEPT_BYTES: usize = 64 * 1024;
 pub const DEAD_LETTERS_PER_TENANT_AND_DAY_MAX: u32 = 1_000;
 /// Bytes of a tenant's producers' dead letters that are kept a day.
 pub const DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX: u64 = 64 * 1024 * 1024;
+/// Most bytes of payloads that payload filters look at in a dry run of a replay.
+pub const REPLAY_DRY_RUN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Most steps of payload filters in a dry run of a replay.
+pub const REPLAY_DRY_RUN_STEPS_MAX: u64 = 5_000_000;
+/// Bytes of payloads after which a replay, and a dry run, ends a step of its walk.
+pub const REPLAY_STEP_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Dry runs of replays at once for one tenant, in each API.
+pub const REPLAY_DRY_RUNS_AT_ONCE: usize = 1;
+/// Most replays of one tenant that have not ended.
+pub const REPLAYS_RUNNING_MAX: u32 = 5;
+/// Test calls at once for one tenant, in each API.
+pub const TEST_CALLS_AT_ONCE: usize = 4;
 /// Most members of a bundle.
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Most bytes of a bundle; a larger member travels alone.

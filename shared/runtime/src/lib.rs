@@ -12,6 +12,7 @@ pub mod http;
 pub mod metrics;
 pub mod problem;
 pub mod signals;
+pub mod slots;
 pub mod spans;
 pub mod tasks;
 pub mod telemetry;

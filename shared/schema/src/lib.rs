@@ -4,22 +4,28 @@
 //!
 //! # What it promises
 //! - Checking never leaves the process: a schema refers to nothing outside itself.
-//! - Checking ends, in a time that grows with the data and no faster: references form no circle, the subschemas that they
-//!   unfold into are counted (`EVENT_SCHEMA_CHECKS_MAX`, `EVENT_SCHEMA_DEPTH_MAX`), and patterns are regular expressions of
-//!   the linear kind, without look-around and back-references.
+//! - The work of a check is known before it begins: references form no circle, the subschemas that they unfold into are
+//!   counted (`EVENT_SCHEMA_CHECKS_MAX`, `EVENT_SCHEMA_DEPTH_MAX`) and weighed in steps ([`cost`]), and patterns are regular
+//!   expressions of the linear kind, without look-around and back-references. Data that could take more than
+//!   `EVENT_SCHEMA_STEPS_MAX` steps is refused unchecked: nothing can end a check that runs.
 //! - A mistake says where it is and shows nothing of the data but names of members.
 //!
 //! # What it does not
 //! It keeps no schemas and knows no tenants.
 
+mod cost;
 mod unfold;
 
 use jsonschema::{PatternOptions, Validator};
 use postrider_model::event::json_depth;
 use postrider_model::limits::{
-    EVENT_SCHEMA_BYTES_MAX, EVENT_SCHEMA_ERRORS_MAX, EVENT_SCHEMA_PATTERN_BYTES_MAX, JSON_DEPTH_MAX,
+    EVENT_SCHEMA_BYTES_MAX, EVENT_SCHEMA_ERRORS_MAX, EVENT_SCHEMA_PATTERN_BYTES_MAX, EVENT_SCHEMA_STEPS_MAX,
+    JSON_DEPTH_MAX,
 };
 use serde_json::Value;
+
+use crate::cost::{Size, Sizes};
+use crate::unfold::Unfolded;
 
 /// The dialects that `$schema` can name; absent, it is the last.
 const DIALECTS: [&str; 5] = [
@@ -31,7 +37,13 @@ const DIALECTS: [&str; 5] = [
 ];
 /// Values of the data times checks of the schema up to which each mistake is looked for. Beyond, looking for all of them
 /// could take more memory than there is.
-const SEARCH_MAX: usize = 100_000;
+const SEARCH_MAX: u64 = 100_000;
+/// Steps of a check up to which each mistake is looked for: the search repeats checks.
+const SEARCH_STEPS_MAX: u64 = 1_000_000;
+/// Memory of a schema, of each of its checks and of each of its patterns, roughly.
+const MEMORY_BYTES: usize = 16 * 1024;
+const CHECK_BYTES: usize = 512;
+const PATTERN_BYTES: usize = 64 * 1024;
 /// Most bytes of what is said about one mistake.
 const DETAIL_BYTES_MAX: usize = 300;
 
@@ -54,7 +66,7 @@ impl Mistake {
 #[derive(Debug)]
 pub struct EventSchema {
     validator: Validator,
-    checks: usize,
+    unfolded: Unfolded,
 }
 
 impl EventSchema {
@@ -75,27 +87,53 @@ impl EventSchema {
         }
         check_dialect(&schema)?;
         jsonschema::meta::validate(&schema).map_err(|error| mistake(&error))?;
-        let checks = unfold::count(&schema)?;
+        let unfolded = unfold::count(&schema)?;
         let patterns = PatternOptions::regex()
             .size_limit(EVENT_SCHEMA_PATTERN_BYTES_MAX)
             .dfa_size_limit(EVENT_SCHEMA_PATTERN_BYTES_MAX);
         let options = jsonschema::options().offline().with_pattern_options(patterns);
         let validator = options.build(&schema).map_err(|error| mistake(&error))?;
-        Ok(Self { validator, checks })
+        unfolded.check_cost()?;
+        Ok(Self { validator, unfolded })
+    }
+
+    /// Steps at most that checking JSON of this many bytes takes; more than `EVENT_SCHEMA_STEPS_MAX`: it may be refused.
+    pub fn steps_at_most(&self, data_bytes: usize) -> u64 {
+        self.unfolded.costs.most().steps(&Size::at_most(data_bytes))
+    }
+
+    /// Steps at most that checking this JSON takes; `None`: it is no JSON.
+    pub fn steps(&self, data: &str) -> Option<u64> {
+        serde_json::from_str(data).ok().map(|tree| self.unfolded.costs.steps(&Sizes::of(&tree)))
+    }
+
+    /// Bytes of memory that it takes, roughly: mostly compiled patterns.
+    pub fn memory_bytes(&self) -> usize {
+        MEMORY_BYTES + self.unfolded.checks * CHECK_BYTES + self.unfolded.patterns * PATTERN_BYTES
     }
 
     /// Checks `data`, as its producer wrote it.
     ///
     /// # Errors
     /// What is wrong with it, at most [`EVENT_SCHEMA_ERRORS_MAX`] mistakes, each with a pointer into the data. Of data that is
-    /// too large for a search only that it does not fit.
+    /// too large for a search only that it does not fit; of data that is too large for this schema only that.
     pub fn check(&self, data: &str) -> Result<(), Vec<Mistake>> {
         let tree: Value = serde_json::from_str(data)
             .map_err(|error| vec![Mistake::new("", format!("cannot be checked by the type's schema: {error}"))])?;
+        let sizes = Sizes::of(&tree);
+        let (size, steps) = (sizes.total(), self.unfolded.costs.steps(&sizes));
+        if steps > EVENT_SCHEMA_STEPS_MAX {
+            let detail = format!(
+                "too large to be checked by the type's schema: {} values and {} bytes of text may take {steps} steps, at \
+                 most {EVENT_SCHEMA_STEPS_MAX}",
+                size.values, size.bytes
+            );
+            return Err(vec![Mistake::new("", detail)]);
+        }
         if self.validator.is_valid(&tree) {
             return Ok(());
         }
-        if values(&tree).saturating_mul(self.checks) > SEARCH_MAX {
+        if size.values.saturating_mul(self.unfolded.checks as u64) > SEARCH_MAX || steps > SEARCH_STEPS_MAX {
             let detail = "does not fit the type's schema; the data is too large for saying where";
             return Err(vec![Mistake::new("", detail)]);
         }
@@ -122,15 +160,6 @@ fn mistake(error: &jsonschema::ValidationError<'_>) -> Mistake {
         detail.push('…');
     }
     Mistake::new(error.instance_path().as_str(), detail)
-}
-
-/// How many values there are, itself included.
-fn values(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),
-        Value::Object(members) => 1 + members.values().map(values).sum::<usize>(),
-        _ => 1,
-    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,61 @@ fn a_schema_that_unfolds_beyond_all_bounds_is_refused_at_once() {
 }
 
 #[test]
+fn what_a_check_may_cost_is_known_before_it() {
+    let refused = |schema: &Value, data: &Value| {
+        let mistakes = EventSchema::read(&schema.to_string()).unwrap().check(&data.to_string()).unwrap_err();
+        assert!(matches!(&mistakes[..], [only] if only.detail.contains("at most 20000000")), "{mistakes:?}");
+    };
+    let many = |schema: Value| json!({"items": {"anyOf": vec![schema; 300]}});
+    refused(&many(json!({"multipleOf": 0.7})), &json!(vec![1e300; 2_500]));
+    refused(&json!({"items": {"anyOf": vec![json!({"multipleOf": 1e-300}); 100]}}), &json!(vec![1.5; 2_500]));
+    refused(&json!({"items": {"anyOf": vec![json!({"type": "null"}); 2_000]}}), &json!(vec![1; 20_000]));
+    refused(&json!({"items": {"pattern": "^[01]*1[01]{500}$"}}), &json!(["01".repeat(10_000)]));
+    let names: Vec<usize> = (0..4_000).collect();
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    refused(&json!({"items": {"dependentRequired": {"a": names}}}), &json!(vec![json!({"a": 1}); 20_000]));
+    refused(&json!({"uniqueItems": true}), &json!(vec![u64::MAX; 25_000]));
+    let in_each_other = (0..27).fold(json!({}), |inner, _| json!({"anyOf": [inner, false]}));
+    refused(
+        &json!({"items": {"allOf": [in_each_other], "unevaluatedProperties": false}}),
+        &json!(vec![json!({"a": 1}); 30_000]),
+    );
+    // What people write is far from it.
+    let ordinary = schema(&json!({
+        "type": "object", "required": ["id", "email"],
+        "properties": {
+            "id": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "amount": {"multipleOf": 0.01},
+            "lines": {"items": {"type": "object", "properties": {"sku": {"type": "string"}}, "required": ["sku"]}},
+        },
+    }));
+    let lines = vec![json!({"sku": "a-sku-of-some-length", "count": 1}); 3_000];
+    let data = json!({"id": "x", "email": "y", "amount": 1.25, "lines": lines}).to_string();
+    assert!(data.len() > 100_000 && ordinary.check(&data).is_ok());
+    assert!(ordinary.steps(&data).unwrap() <= ordinary.steps_at_most(data.len()));
+}
+
+#[test]
+fn a_schema_that_costs_too_much_for_any_data_is_refused() {
+    // Each level asks all of those within it again.
+    let again = (0..4).fold(json!({}), |inner, _| {
+        let deep = (0..4).fold(inner, |inner, _| json!({"allOf": [inner]}));
+        json!({"allOf": [deep], "unevaluatedProperties": {"enum": (0..900).collect::<Vec<_>>()}})
+    });
+    refused(&again, "", "too costly");
+    let patterns: serde_json::Map<String, Value> =
+        (0..50).map(|n| (format!("^{n}[ab]{{700}}$"), json!(true))).collect();
+    refused(&json!({"patternProperties": patterns}), "", "too costly");
+    let dead: serde_json::Map<String, Value> = (0..4_000).map(|n| (format!("x{n}"), json!(1))).collect();
+    let uses: Vec<Value> = vec![json!({"$ref": "#/$defs/dead"}); 100];
+    assert!(
+        EventSchema::read(&json!({"$defs": {"dead": dead}, "anyOf": uses}).to_string())
+            .unwrap_err()
+            .detail
+            .contains("keywords")
+    );
+}
+
+#[test]
 fn patterns_are_linear_and_small() {
     refused(&json!({"pattern": "^(?=a)"}), "/pattern", "");
     refused(&json!({"pattern": "(a)\\1"}), "/pattern", "");

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use postrider_model::limits::{EVENT_SCHEMA_CHECKS_MAX, EVENT_SCHEMA_DEPTH_MAX, EVENT_SCHEMA_PATTERNS_MAX};
+use postrider_model::limits::{
+    EVENT_SCHEMA_CHECKS_MAX, EVENT_SCHEMA_DEPTH_MAX, EVENT_SCHEMA_PATTERNS_MAX, EVENT_SCHEMA_STEPS_PER_VALUE_MAX,
+};
 use serde_json::{Map, Value};
 
 use crate::Mistake;
+use crate::cost::{Cost, Costs, FORMAT, LOOK_UP, pattern};
 
 /// Keywords whose value is a schema, or a list of them.
 const SCHEMAS: [&str; 18] = [
@@ -31,25 +34,69 @@ const SCHEMAS: [&str; 18] = [
 /// Keywords whose value holds schemas by name.
 const NAMED: [&str; 6] =
     ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
+/// Keywords whose schemas check the very value that the schema around them checks, and count for its `unevaluated…`.
+const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependencies", "dependentSchemas"];
+/// Keywords whose schemas check the members, the items or the names of the value.
+const BELOW: [&str; 10] = [
+    "additionalItems",
+    "additionalProperties",
+    "contains",
+    "items",
+    "patternProperties",
+    "prefixItems",
+    "properties",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+];
 /// Keywords that a validator looks at their neighbours for, again at each level that has them.
 const LOOK_AGAIN: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
 /// Deepest nesting of those: each level may double the work.
 const LOOK_AGAIN_MAX: usize = 4;
 
-/// Counts the checks of a schema: subschemas, values of `enum` and names of `required`, each as often as references lead to
-/// it.
+/// What a schema unfolds into.
+#[derive(Debug, Clone)]
+pub(crate) struct Unfolded {
+    /// Subschemas, values of `enum` and names of `required`, each as often as references lead to it.
+    pub(crate) checks: usize,
+    /// Patterns, counted in the same way.
+    pub(crate) patterns: usize,
+    /// What one check costs.
+    pub(crate) costs: Costs,
+}
+
+/// Counts the checks of a schema and what they cost.
 ///
 /// # Errors
 /// A reference that leaves the schema, leads nowhere or leads back to where it came from, or more than there may be.
-pub(crate) fn count(schema: &Value) -> Result<usize, Mistake> {
-    let mut count = Count { root: schema, checks: 0, patterns: 0, following: vec![String::new()] };
-    count.schema(schema, "", Nesting { depth: 0, look_again: 0 })?;
-    Ok(count.checks)
+pub(crate) fn count(schema: &Value) -> Result<Unfolded, Mistake> {
+    let mut count = Count { root: schema, checks: 0, keywords: 0, patterns: 0, following: vec![String::new()] };
+    let costs = count.schema(schema, "", Nesting { depth: 0, look_again: 0 })?.check;
+    Ok(Unfolded { checks: count.checks, patterns: count.patterns, costs })
 }
+
+impl Unfolded {
+    /// Refuses a schema that hardly any data could be checked by.
+    pub(crate) fn check_cost(&self) -> Result<(), Mistake> {
+        let cost = self.costs.most();
+        if cost.value.max(cost.byte) <= EVENT_SCHEMA_STEPS_PER_VALUE_MAX {
+            return Ok(());
+        }
+        let detail = format!(
+            "too costly: checking takes {} steps a value and {} a byte of text, at most {EVENT_SCHEMA_STEPS_PER_VALUE_MAX}",
+            cost.value, cost.byte
+        );
+        Err(Mistake::new("", detail))
+    }
+}
+
+/// Keywords that are counted, references followed; a schema within the other limits has fewer.
+const KEYWORDS_MAX: usize = 50_000;
 
 struct Count<'a> {
     root: &'a Value,
     checks: usize,
+    keywords: usize,
     patterns: usize,
     /// The places that references lead to, from the outermost to the one that is being counted.
     following: Vec<String>,
@@ -61,16 +108,54 @@ struct Nesting {
     look_again: usize,
 }
 
+/// What a subschema costs.
+#[derive(Clone, Default)]
+struct Weighed {
+    /// Checking a value.
+    check: Costs,
+    /// Finding out what of a value it has checked, for an `unevaluated…` around it: the schemas that check the value
+    /// itself are asked again, and those within them once more.
+    mark: Costs,
+}
+
+impl Weighed {
+    fn own(cost: Cost) -> Self {
+        Self { check: Costs::here(cost), mark: Costs::here(cost) }
+    }
+
+    fn add(&mut self, cost: Cost) {
+        self.add_costs(&Costs::here(cost), 0);
+    }
+
+    fn add_costs(&mut self, costs: &Costs, levels: usize) {
+        self.check.add(costs, levels);
+        self.mark.add(costs, levels);
+    }
+
+    /// Adds the subschema of a keyword.
+    fn add_part(&mut self, keyword: &str, part: &Self) {
+        self.add_costs(&part.check, usize::from(BELOW.contains(&keyword)));
+        if IN_PLACE.contains(&keyword) || keyword == "$ref" {
+            self.mark.add(&part.mark, 0);
+        }
+    }
+}
+
 impl<'a> Count<'a> {
-    fn schema(&mut self, schema: &'a Value, at: &str, mut nesting: Nesting) -> Result<(), Mistake> {
+    fn schema(&mut self, schema: &'a Value, at: &str, mut nesting: Nesting) -> Result<Weighed, Mistake> {
         self.add(1, at)?;
         nesting.depth += 1;
         if nesting.depth > EVENT_SCHEMA_DEPTH_MAX {
             let detail = format!("nested deeper than {EVENT_SCHEMA_DEPTH_MAX} subschemas, references followed");
             return Err(Mistake::new(at, detail));
         }
-        let Value::Object(members) = schema else { return Ok(()) };
-        if members.keys().any(|keyword| LOOK_AGAIN.contains(&keyword.as_str())) {
+        let Value::Object(members) = schema else { return Ok(Weighed::own(Cost::of_values(1))) };
+        self.keywords += members.len();
+        if self.keywords > KEYWORDS_MAX {
+            return Err(Mistake::new(at, format!("more than {KEYWORDS_MAX} keywords, references followed")));
+        }
+        let looks_again = members.keys().any(|keyword| LOOK_AGAIN.contains(&keyword.as_str()));
+        if looks_again {
             nesting.look_again += 1;
             if nesting.look_again > LOOK_AGAIN_MAX {
                 let detail = format!(
@@ -80,44 +165,86 @@ impl<'a> Count<'a> {
                 return Err(Mistake::new(at, detail));
             }
         }
-        self.keywords(members, at, nesting)
+        let mut weighed = self.keywords(members, at, nesting)?;
+        if looks_again {
+            weighed.check.add(&weighed.mark, 0);
+        }
+        Ok(weighed)
     }
 
-    fn keywords(&mut self, members: &'a Map<String, Value>, at: &str, nesting: Nesting) -> Result<(), Mistake> {
+    fn keywords(&mut self, members: &'a Map<String, Value>, at: &str, nesting: Nesting) -> Result<Weighed, Mistake> {
+        let mut weighed = Weighed::own(Cost::of_values(1 + members.len() as u64));
         for (keyword, value) in members {
             let here = || child(at, keyword);
             match (keyword.as_str(), value) {
-                ("$ref", Value::String(reference)) => self.reference(reference, &here(), nesting)?,
+                ("$ref", Value::String(reference)) => {
+                    weighed.add_part("$ref", &self.reference(reference, &here(), nesting)?);
+                }
                 ("$dynamicRef" | "$recursiveRef", _) => {
                     return Err(Mistake::new(here(), "not supported; name the subschema by $ref"));
                 }
                 ("$id" | "id", Value::String(_)) if !at.is_empty() => {
                     return Err(Mistake::new(here(), "a schema within a schema has no identifier of its own here"));
                 }
-                ("pattern", _) => self.pattern(&here())?,
-                ("enum" | "required", Value::Array(values)) => self.add(values.len(), &here())?,
+                ("pattern", Value::String(text)) => {
+                    self.pattern(&here())?;
+                    weighed.add(Cost::of_bytes(pattern(text)));
+                }
+                ("enum" | "required", Value::Array(values)) => {
+                    self.add(values.len(), &here())?;
+                    values.iter().for_each(|value| weighed.add(Cost::of_comparing(value)));
+                    weighed.add(Cost::of_values(values.len() as u64 * LOOK_UP));
+                }
                 (name, Value::Object(named)) if NAMED.contains(&name) => {
-                    for (name, schema) in named {
-                        let place = child(&here(), name);
-                        if keyword == "patternProperties" {
-                            self.pattern(&place)?;
-                        }
-                        self.schema(schema, &place, nesting)?;
-                    }
+                    self.named(name, named, &here(), nesting, &mut weighed)?;
                 }
                 (name, Value::Array(list)) if SCHEMAS.contains(&name) => {
                     for (place, schema) in list.iter().enumerate() {
-                        self.schema(schema, &child(&here(), &place.to_string()), nesting)?;
+                        let part = self.schema(schema, &child(&here(), &place.to_string()), nesting)?;
+                        weighed.add_part(name, &part);
                     }
                 }
-                (name, value) if SCHEMAS.contains(&name) => self.schema(value, &here(), nesting)?,
-                _ => {}
+                (name, value) if SCHEMAS.contains(&name) => {
+                    let part = self.schema(value, &here(), nesting)?;
+                    weighed.add_part(name, &part);
+                    weighed.add(Cost::of_values(LOOK_UP));
+                }
+                ("uniqueItems", Value::Bool(true)) => weighed.add_costs(&Costs::throughout(Cost::uniqueness()), 0),
+                (name, value) => weighed.add(assertion(name, value)),
+            }
+        }
+        Ok(weighed)
+    }
+
+    /// Subschemas by name.
+    fn named(
+        &mut self,
+        keyword: &str,
+        named: &'a Map<String, Value>,
+        here: &str,
+        nesting: Nesting,
+        weighed: &mut Weighed,
+    ) -> Result<(), Mistake> {
+        for (name, schema) in named {
+            let place = child(here, name);
+            if keyword == "patternProperties" {
+                self.pattern(&place)?;
+                // `additionalProperties` asks again.
+                weighed.add(Cost::of_bytes(pattern(name).saturating_mul(2)));
+            }
+            // Draft 7's `dependencies` has lists of names, too.
+            let names = schema.as_array().map_or(1, |names| 1 + names.len() as u64);
+            weighed.add(Cost::of_values(names * LOOK_UP));
+            let part = self.schema(schema, &place, nesting)?;
+            // Definitions are counted, so that a bad one is found, and cost where a reference leads to them.
+            if !matches!(keyword, "$defs" | "definitions") {
+                weighed.add_part(keyword, &part);
             }
         }
         Ok(())
     }
 
-    fn reference(&mut self, reference: &str, at: &str, nesting: Nesting) -> Result<(), Mistake> {
+    fn reference(&mut self, reference: &str, at: &str, nesting: Nesting) -> Result<Weighed, Mistake> {
         let wrong = |detail: &str| Err(Mistake::new(at, detail));
         let Some(fragment) = reference.strip_prefix('#') else {
             return wrong("a reference stays within the schema: # and a JSON pointer, such as #/$defs/address");
@@ -154,6 +281,21 @@ impl<'a> Count<'a> {
             return Err(Mistake::new(at, detail));
         }
         Ok(())
+    }
+}
+
+/// What a keyword without subschemas costs, beyond being there.
+fn assertion(keyword: &str, value: &Value) -> Cost {
+    match (keyword, value) {
+        ("multipleOf" | "divisibleBy", Value::Number(divisor)) => Cost::of_multiple(divisor),
+        ("const", value) => Cost::of_comparing(value),
+        ("minLength" | "maxLength", _) => Cost::of_bytes(1),
+        ("format" | "contentEncoding" | "contentMediaType", _) => Cost::of_bytes(FORMAT),
+        ("dependentRequired", Value::Object(named)) => {
+            let names = named.values().map(|names| 1 + names.as_array().map_or(0, Vec::len) as u64);
+            Cost::of_values(names.sum::<u64>() * LOOK_UP)
+        }
+        _ => Cost::default(),
     }
 }
 

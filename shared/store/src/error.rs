@@ -52,6 +52,14 @@ pub enum StoreError {
         /// Keys it may have.
         limit: u32,
     },
+    /// What the tenant says about event types is as long as it may be.
+    #[error("samples and schemas of the tenant's event types would have {usage} bytes together, at most {limit}")]
+    EventTypeBytesLimit {
+        /// Bytes that they would have.
+        usage: u64,
+        /// Bytes that they may have.
+        limit: u64,
+    },
     /// The edit contradicts what is there.
     #[error("{0}")]
     Conflict(String),

@@ -53,7 +53,12 @@ enum Refusal {
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        if problem.status >= 500 { Self::NotNow(problem.detail) } else { Self::Never(reason(&problem)) }
+        // 429: the event is sound, and waits.
+        if problem.status >= 500 || problem.status == 429 {
+            Self::NotNow(problem.detail)
+        } else {
+            Self::Never(reason(&problem))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::limits::PAGE_BYTES_MAX;
 use postrider_model::time::UnixMillis;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::types::Json;
@@ -19,6 +20,9 @@ use crate::log::{Cursor, Page, PageRequest};
 use crate::outbox;
 use crate::pool::Store;
 use crate::sql::{Coded, RowExt, Ts, clean, unsigned};
+
+/// Bytes of a row's document.
+const BYTES: &str = "octet_length(document::text)";
 
 fn header_names(private: &EndpointPrivate) -> Vec<String> {
     private.headers.iter().map(|(name, _)| name.clone()).collect()
@@ -93,7 +97,7 @@ impl Store {
         Ok(row.endpoint)
     }
 
-    /// The endpoints of a tenant, newest first.
+    /// The endpoints of a tenant, newest first. A page ends before its limit when its documents have [`PAGE_BYTES_MAX`] bytes.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, [`StoreError::InvalidCursor`].
@@ -110,14 +114,16 @@ impl Store {
             .ok_or(StoreError::NotFound { what: "tenant" })?;
         let Json::<TenantLimits>(limits) = head.col("limits")?;
         let sql = format!(
-            "SELECT {COLUMNS}, h.successes, h.failures
-             FROM (SELECT * FROM endpoints
-                   WHERE tenant = $1 AND deleted_at IS NULL AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
-                   ORDER BY created_at DESC, id DESC LIMIT $4) e
+            "SELECT {COLUMNS}, found, h.successes, h.failures
+             FROM (SELECT *, count(*) OVER () AS found,
+                          sum({BYTES}) OVER (ORDER BY created_at DESC, id DESC) - {BYTES} AS bytes_before FROM (
+                       SELECT * FROM endpoints
+                       WHERE tenant = $1 AND deleted_at IS NULL AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
+                       ORDER BY created_at DESC, id DESC LIMIT $4) wanted) e
              CROSS JOIN LATERAL (SELECT coalesce(sum(successes), 0)::bigint AS successes,
                                         coalesce(sum(failures), 0)::bigint AS failures
                                  FROM endpoint_hours WHERE endpoint = e.id) h
-             ORDER BY e.created_at DESC, e.id DESC"
+             WHERE e.bytes_before < {PAGE_BYTES_MAX} ORDER BY e.created_at DESC, e.id DESC"
         );
         let rows = client.query(&sql, &[&tenant.0, &at, &after, &page.fetch()]).await?;
         let summaries = rows.iter().map(|row| {
@@ -125,9 +131,10 @@ impl Store {
             let (successes, failures) = (row.col::<i64>("successes")?, row.col::<i64>("failures")?);
             Ok(EndpointSummary { endpoint, successes: unsigned(successes), failures: unsigned(failures) })
         });
-        let page = Page::of(summaries.collect::<Result<Vec<_>, StoreError>>()?, page, |summary| {
-            Cursor::of(summary.endpoint.created_at, summary.endpoint.id.0)
-        });
+        let summaries = summaries.collect::<Result<Vec<_>, StoreError>>()?;
+        let found = rows.first().map(|row| row.col::<i64>("found")).transpose()?.map_or(0, unsigned::<usize>);
+        let page =
+            Page::cut(summaries, page, found, |summary| Cursor::of(summary.endpoint.created_at, summary.endpoint.id.0));
         let usage = unsigned(head.col::<i64>("usage")?);
         Ok(EndpointList { items: page.items, next_cursor: page.next_cursor, usage, limit: limits.endpoints() })
     }

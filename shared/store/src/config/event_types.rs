@@ -3,7 +3,7 @@
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::event::EventType;
 use postrider_model::ids::TenantId;
-use postrider_model::limits::{EVENT_TYPES_PER_TENANT_MAX, PAGE_MAX};
+use postrider_model::limits::{EVENT_TYPES_BYTES_PER_TENANT_MAX, EVENT_TYPES_PER_TENANT_MAX, PAGE_BYTES_MAX, PAGE_MAX};
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 
@@ -22,6 +22,13 @@ pub struct EventTypeDraft {
     pub sample: Option<String>,
     /// The JSON Schema of `data`, as it was written.
     pub schema: Option<String>,
+}
+
+impl EventTypeDraft {
+    /// Bytes of sample and schema.
+    fn bytes(&self) -> u64 {
+        [&self.sample, &self.schema].into_iter().flatten().map(|text| text.len() as u64).sum()
+    }
 }
 
 /// An event type as its tenant says it.
@@ -59,6 +66,15 @@ pub struct EventTypePage<'a> {
     pub limit: u32,
 }
 
+/// A page of a tenant's event types.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTypeList {
+    /// The event types, by name.
+    pub items: Vec<TenantEventType>,
+    /// The page ended before its limit because its samples and schemas have [`PAGE_BYTES_MAX`] bytes; others follow.
+    pub is_cut: bool,
+}
+
 /// What a tenant said about an event type at some moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SaidThen {
@@ -69,6 +85,9 @@ pub enum SaidThen {
     /// Nobody knows any more: it was edited or deleted since.
     EditedSince,
 }
+
+/// Bytes of a row's sample and schema.
+const BYTES: &str = "(coalesce(octet_length(sample), 0) + coalesce(octet_length(schema), 0))";
 
 const COLUMNS: &str = "name, description, sample, schema, version, created_at, updated_at";
 
@@ -150,6 +169,15 @@ impl Store {
                 return Err(StoreError::EventTypeLimit { usage, limit: EVENT_TYPES_PER_TENANT_MAX });
             }
         }
+        let sql = format!(
+            "SELECT coalesce(sum({BYTES}), 0)::bigint AS bytes FROM event_types
+             WHERE tenant = $1 AND name <> $2 AND deleted_at IS NULL"
+        );
+        let others: u64 = unsigned(tx.query_one(&sql, &[&tenant.0, &name.as_str()]).await?.col::<i64>("bytes")?);
+        let usage = others + draft.bytes();
+        if usage > EVENT_TYPES_BYTES_PER_TENANT_MAX {
+            return Err(StoreError::EventTypeBytesLimit { usage, limit: EVENT_TYPES_BYTES_PER_TENANT_MAX });
+        }
         let now = UnixMillis::now();
         let draft = EventTypeDraft {
             description: draft.description.as_deref().map(|text| clean(text).into_owned()),
@@ -201,16 +229,21 @@ impl Store {
         &self,
         tenant: TenantId,
         page: EventTypePage<'_>,
-    ) -> Result<Vec<TenantEventType>, StoreError> {
+    ) -> Result<EventTypeList, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM event_types
-             WHERE tenant = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR name > $2)
-               AND ($3::text IS NULL OR name = $3 OR starts_with(name, $3 || '.'))
-             ORDER BY name LIMIT $4"
+            "SELECT {COLUMNS}, found FROM (
+                 SELECT *, count(*) OVER () AS found, sum({BYTES}) OVER (ORDER BY name) - {BYTES} AS bytes_before FROM (
+                     SELECT * FROM event_types
+                     WHERE tenant = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR name > $2)
+                       AND ($3::text IS NULL OR name = $3 OR starts_with(name, $3 || '.'))
+                     ORDER BY name LIMIT $4) wanted) page
+             WHERE bytes_before < {PAGE_BYTES_MAX} ORDER BY name"
         );
         let limit = i64::from(page.limit.clamp(1, PAGE_MAX + 1));
         let rows = self.client().await?.query(&sql, &[&tenant.0, &page.after, &page.group, &limit]).await?;
-        rows.iter().map(TenantEventType::read).collect()
+        let found = rows.first().map(|row| row.col::<i64>("found")).transpose()?.map_or(0, unsigned::<usize>);
+        let items = rows.iter().map(TenantEventType::read).collect::<Result<Vec<_>, _>>()?;
+        Ok(EventTypeList { is_cut: items.len() < found, items })
     }
 
     /// The names of all event types that a tenant says something about.

@@ -74,6 +74,15 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
+    /// The same for a page that may have been cut short before its limit: `found` rows were there, these were read.
+    pub(crate) fn cut(items: Vec<T>, page: &PageRequest, found: usize, cursor: impl Fn(&T) -> Cursor) -> Self {
+        if items.len() == found {
+            return Self::of(items, page, cursor);
+        }
+        let next_cursor = items.last().map(|last| cursor(last).encode());
+        Self { items, next_cursor }
+    }
+
     /// What a search found before it filled a page; `end`: where it ended, if there is more to look through.
     pub(crate) fn searched(items: Vec<T>, end: Option<Cursor>) -> Self {
         Self { items, next_cursor: end.map(|end| end.encode()) }

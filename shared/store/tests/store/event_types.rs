@@ -69,12 +69,39 @@ async fn types_are_listed_by_name_from_where_a_page_ended_and_by_group() {
     }
     let list = async |after: Option<&'static str>, group: Option<&'static str>, limit| -> Vec<String> {
         let found = store.list_event_types(tenant.id, EventTypePage { after, group, limit }).await.unwrap();
-        found.iter().map(|found| found.name.to_string()).collect()
+        assert!(!found.is_cut);
+        found.items.iter().map(|found| found.name.to_string()).collect()
     };
     assert_eq!(list(None, None, 3).await, ["Order Placed", "order", "order.a.b"]);
     assert_eq!(list(Some("order.a.b"), None, 3).await, ["order.paid", "orders.x", "zebra"]);
     assert_eq!(list(None, Some("order"), 9).await, ["order", "order.a.b", "order.paid"]);
     assert_eq!(list(None, Some("ord"), 9).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn pages_and_catalogs_of_large_schemas_are_bounded_in_bytes() {
+    let fixture = Fixture::new("types-bytes").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let schema = |bytes: usize| EventTypeDraft { schema: Some("x".repeat(bytes)), ..EventTypeDraft::default() };
+    for n in 0..7 {
+        store.put_event_type(tenant.id, &name(&format!("t{n}")), &schema(500 * 1024), None).await.unwrap();
+    }
+    let (mut after, mut pages) = (None::<String>, Vec::new());
+    loop {
+        let page = EventTypePage { after: after.as_deref(), group: None, limit: 200 };
+        let list = store.list_event_types(tenant.id, page).await.unwrap();
+        pages.push(list.items.len());
+        after = list.items.last().map(|last| last.name.to_string());
+        if !list.is_cut {
+            break;
+        }
+    }
+    assert_eq!(pages, [3, 3, 1]);
+
+    let refused = store.put_event_type(tenant.id, &name("t7"), &schema(700 * 1024), None).await;
+    assert!(matches!(refused, Err(StoreError::EventTypeBytesLimit { limit: 4_194_304, .. })), "{refused:?}");
+    // What it replaces does not count.
+    store.put_event_type(tenant.id, &name("t0"), &schema(1_000 * 1024), None).await.unwrap();
 }
 
 #[tokio::test]
