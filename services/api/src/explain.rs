@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::event::Origin;
-use postrider_model::explain::{Check, Wanted};
+use postrider_model::explain::{Check, Explainer, Wanted};
 use postrider_model::ids::{EndpointId, EventId};
 use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profile;
@@ -76,7 +76,7 @@ impl From<Check> for Reason {
 /// Explain an event
 ///
 /// For each endpoint: what was decided, by its conditions of then, and what would be decided now. Conditions are checked
-/// again with the profile of today.
+/// again with the profile of today. One event of a tenant is explained at once (429).
 #[utoipa::path(get, operation_id = "explain_event", path = "/v1/events/{id}/explain", tag = "events",
     params(("id" = String, Path), ("tenant" = Option<String>, Query, description = "with an operator key: whose")),
     responses((status = 200, body = Explanations), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
@@ -92,7 +92,7 @@ pub(crate) async fn explain(
     let event = api.store.get_event(tenant, &id).await.map_err(store_problem)?.ok_or_else(|| no_such("event"))?;
     let (day, since) = (event.summary.event_day, event.summary.accepted_at);
     let name = api.tenant(tenant).await?.draft.profile;
-    let explainer = Explainer { profile: api.profile(&name)?, event: &event };
+    let profile = Arc::clone(api.profile(&name)?);
 
     let decision = api.store.get_decision(tenant, &id, day).await.map_err(store_problem)?;
     let then = match &decision {
@@ -101,61 +101,82 @@ pub(crate) async fn explain(
         }
         None => Vec::new(),
     };
-    let then: BTreeMap<EndpointId, EndpointVersion> = then.into_iter().map(|then| (then.endpoint, then)).collect();
     let now = api.store.endpoints_at(tenant, i64::MAX, since).await.map_err(store_problem)?;
-    let explain = |now: EndpointVersion| {
-        let reasons = explainer.reasons(Some(&now));
-        Explanation {
-            endpoint_id: now.endpoint.to_string(),
-            matched: decision.as_ref().map(|decision| decision.matched.contains(&now.endpoint)),
-            reasons: if decision.is_some() { explainer.reasons(then.get(&now.endpoint)) } else { Vec::new() },
-            now: Now { matched: reasons.iter().all(|reason| reason.passed), reasons },
-        }
+    let explain = move || {
+        let explainer = Explaining { profile: &profile, event: &event };
+        let mut then: BTreeMap<EndpointId, Vec<Reason>> = explainer.reasons(&then);
+        let mut reasons_now = explainer.reasons(&now);
+        let explain = |now: &EndpointVersion| {
+            let reasons = reasons_now.remove(&now.endpoint).unwrap_or_default();
+            let mut then = || then.remove(&now.endpoint).unwrap_or_else(|| vec![status(None)]);
+            Explanation {
+                endpoint_id: now.endpoint.to_string(),
+                matched: decision.as_ref().map(|decision| decision.matched.contains(&now.endpoint)),
+                reasons: decision.as_ref().map(|_| then()).unwrap_or_default(),
+                now: Now { matched: reasons.iter().all(|reason| reason.passed), reasons },
+            }
+        };
+        Explanations { data: now.iter().map(explain).collect() }
     };
-    Ok(Json(Explanations { data: now.into_iter().map(explain).collect() }))
+    Ok(Json(api.heavy.explain(tenant, explain).await?))
 }
 
 /// An event, and what its product's profile says about it.
-struct Explainer<'a> {
+struct Explaining<'a> {
     profile: &'a Profile,
     event: &'a EventRow,
 }
 
-impl Explainer<'_> {
-    /// Every condition of an endpoint as it was at some version; `None`: it did not exist.
-    fn reasons(&self, endpoint: Option<&EndpointVersion>) -> Vec<Reason> {
-        let status = match endpoint {
-            None => "not made yet",
-            Some(endpoint) if endpoint.deleted => "deleted",
-            Some(endpoint) => endpoint.status.as_str(),
-        };
-        let active = EndpointStatus::Active.as_str();
-        let passed = status == active;
-        let mut reasons =
-            vec![Reason { check: "status".into(), expected: json!(active), actual: json!(status), passed }];
-        let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.deleted) else { return reasons };
+/// Whether an endpoint was active at some version; `None`: it did not exist.
+fn status(endpoint: Option<&EndpointVersion>) -> Reason {
+    let status = match endpoint {
+        None => "not made yet",
+        Some(endpoint) if endpoint.deleted => "deleted",
+        Some(endpoint) => endpoint.status.as_str(),
+    };
+    let active = EndpointStatus::Active.as_str();
+    Reason { check: "status".into(), expected: json!(active), actual: json!(status), passed: status == active }
+}
 
-        reasons.push(self.origin());
-        let (document, summary) = (&endpoint.document, &self.event.summary);
-        let wanted = Wanted {
-            event_types: &document.event_types,
-            filters: &document.filters,
-            payload_filter: document.payload_filter.as_ref(),
-        };
+impl Explaining<'_> {
+    /// Every condition of each of these endpoints. Their payload filters are asked in the order of fan-out, which is that of
+    /// their ids, so that its budget ends at the same place.
+    fn reasons(&self, endpoints: &[EndpointVersion]) -> BTreeMap<EndpointId, Vec<Reason>> {
+        let endpoints: BTreeMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.endpoint, endpoint)).collect();
+        let summary = &self.event.summary;
+        let mut explainer = Explainer::default();
+        for endpoint in endpoints.values() {
+            let document = &endpoint.document;
+            let wanted = Wanted {
+                event_types: &document.event_types,
+                filters: &document.filters,
+                payload_filter: document.payload_filter.as_ref(),
+            };
+            explainer.add(wanted, |attribute: &str| self.profile.attribute_kind(attribute));
+        }
         let payload = Payload {
             data: self.event.data.as_deref().unwrap_or_default(),
             metadata: self.event.metadata.as_deref().map(RawValue::get),
             attributes: &summary.attributes,
         };
-        let kind_of = |attribute: &str| self.profile.attribute_kind(attribute);
-        reasons.extend(wanted.checks(kind_of, &summary.event_type, &payload).into_iter().map(|check| {
-            let mut reason = Reason::from(check);
-            if reason.check == "payload_filter" && self.event.data.is_none() {
-                (reason.actual, reason.passed) = (json!("the payload was expunged"), false);
+        let checks = explainer.explain(&summary.event_type, &payload);
+        let reasons = endpoints.into_iter().zip(checks).map(|((id, endpoint), checks)| {
+            let mut reasons = vec![status(Some(endpoint))];
+            if !endpoint.deleted {
+                reasons.push(self.origin());
+                reasons.extend(checks.into_iter().map(|check| self.reason(check)));
             }
-            reason
-        }));
-        reasons
+            (id, reasons)
+        });
+        reasons.collect()
+    }
+
+    fn reason(&self, check: Check) -> Reason {
+        let mut reason = Reason::from(check);
+        if reason.check == "payload_filter" && self.event.data.is_none() {
+            (reason.actual, reason.passed) = (json!("the payload was expunged"), false);
+        }
+        reason
     }
 
     /// Whether the product fires for what was caused there.

@@ -82,6 +82,7 @@ pub(crate) fn decide(
                 },
                 occurred_at: event.occurred_at,
                 number: 1,
+                extra: 0,
                 trigger: Trigger::First,
                 epoch: event.epoch,
                 lane,

@@ -9,6 +9,8 @@
 //! - An edit of an endpoint is in force within 2 s while the database is there. While it is away the last known
 //!   configuration stays in force. A fan-out that *starts* without a configuration consumes nothing.
 //! - A member that it cannot read goes to the dead letters alone.
+//! - An event whose payload filters take more than a moment is decided off the async threads, two of a tenant at once, and the
+//!   others of its bundle do not wait for it.
 //! - Deliveries of an endpoint whose breaker is open begin in the slow lane, and those of a tenant beyond its share in the
 //!   bulk lane (`shares`), so that neither waits before others.
 //!
@@ -28,12 +30,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_broker::{
-    Breakers, Broker, BundleOutcome, Bundler, BundlerOptions, ConsumeOptions, Poison, Queue, Route, guard,
+    Breakers, Broker, BundleOutcome, Bundler, BundlerOptions, ConsumeOptions, Poison, PublishError, Queue, Route, guard,
 };
 use postrider_model::delivery::Lane;
+use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_runtime::health::Check;
+use postrider_runtime::slots::Slots;
 use postrider_runtime::spans::{self, Cause};
 use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_runtime::trace_context::TraceContext;
@@ -109,9 +113,16 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     tasks.join().await
 }
 
+/// Events at once, of one tenant and of all, whose payload filters take more than a moment.
+const HEAVY_OF_TENANT: usize = 2;
+const HEAVY_AT_ONCE: usize = 4;
+/// How long such an event waits for its turn: until it comes.
+const HEAVY_WAIT: Duration = Duration::from_secs(86_400);
+
 struct Fanout {
     index: Arc<Index>,
-    lanes: Lanes,
+    lanes: Arc<Lanes>,
+    heavy: Slots<TenantId>,
     live: Bundler,
     slow: Bundler,
     bulk: Bundler,
@@ -147,7 +158,8 @@ impl Fanout {
         let gathered = BundlerOptions { gather: config.decision_gather, ..at_once };
         Self {
             index,
-            lanes: Lanes::new(Breakers::follow(broker, stop)),
+            lanes: Arc::new(Lanes::new(Breakers::follow(broker, stop))),
+            heavy: Slots::new(HEAVY_OF_TENANT, HEAVY_AT_ONCE),
             slow: broker.bundler(Route::Lane(Lane::Slow), at_once),
             live: broker.bundler(Route::Lane(Lane::Live), at_once),
             bulk: broker.bundler(Route::Lane(Lane::Bulk), at_once),
@@ -156,18 +168,42 @@ impl Fanout {
         }
     }
 
+    /// Decides about a bundle's events. Those whose payload filters take more than a moment go their own way, and the others
+    /// do not wait for them.
     async fn handle(&self, members: Vec<Member>) -> BundleOutcome {
-        let mut caused = Caused::default();
         let events: Vec<_> = members.iter().map(|member| member.head::<AcceptedEvent>()).collect();
         // Once for all of them: each on its own, a bundle would wait 32 times as long while the configuration does not arrive.
         let newest = events.iter().flatten().map(|event| event.config_version).max().unwrap_or_default();
         self.index.catch_up(newest, self.catch_up_max).await;
+        let (mut light, mut heavy, mut poisoned) = (Vec::new(), Vec::new(), Vec::new());
         for (place, (event, member)) in events.into_iter().zip(&members).enumerate() {
-            let decided = match event {
-                Ok(event) => self.decide(event, &member.payload).await,
-                Err(error) => Err(Poison::new(error.to_string())),
-            };
-            match decided {
+            match event {
+                Ok(event) if self.is_heavy(&event, member) => heavy.push((place, event, &member.payload)),
+                Ok(event) => light.push((place, event, &member.payload)),
+                Err(error) => poisoned.push((place, Poison::new(error.to_string()))),
+            }
+        }
+        match tokio::try_join!(self.settle(light), self.settle(heavy)) {
+            Ok((of_light, of_heavy)) => {
+                poisoned.extend(of_light.into_iter().chain(of_heavy));
+                BundleOutcome::Settled { poisoned }
+            }
+            Err(error) => BundleOutcome::GiveBack(error.to_string()),
+        }
+    }
+
+    fn is_heavy(&self, event: &AcceptedEvent, member: &Member) -> bool {
+        let metadata = event.metadata.as_deref().map_or(0, |metadata| metadata.get().len());
+        let (_, tenant) = self.index.tenant(event.tenant);
+        tenant.is_some_and(|tenant| tenant.is_heavy(member.payload.len() + metadata))
+    }
+
+    /// Decides about events and publishes what that makes. Returns when all of it is confirmed, with those that cannot be
+    /// processed.
+    async fn settle(&self, events: Vec<(usize, AcceptedEvent, &Bytes)>) -> Result<Vec<(usize, Poison)>, PublishError> {
+        let mut caused = Caused::default();
+        for (place, event, data) in events {
+            match self.decide(event, data).await {
                 Ok((decided, span)) => {
                     for (lane, delivery) in decided.deliveries {
                         caused.lane(lane).push(delivery);
@@ -182,16 +218,13 @@ impl Fanout {
         }
         metrics::decided(caused.decisions.len());
         Lane::ALL.into_iter().for_each(|lane| metrics::delivered(lane, caused.lane(lane).len()));
-        let confirmed = tokio::try_join!(
+        tokio::try_join!(
             self.live.submit(caused.live),
             self.slow.submit(caused.slow),
             self.bulk.submit(caused.bulk),
             self.decisions.submit(caused.decisions),
-        );
-        match confirmed {
-            Ok(_) => BundleOutcome::Settled { poisoned: caused.poisoned },
-            Err(error) => BundleOutcome::GiveBack(error.to_string()),
-        }
+        )?;
+        Ok(caused.poisoned)
     }
 
     /// Decides about one event, in a span of its own that its deliveries are children of.
@@ -200,16 +233,30 @@ impl Fanout {
         if let Some(own) = TraceContext::of(&span) {
             event.traceparent = Some(own.to_string());
         }
-        let decided = self.decide_about(&event, data).instrument(span.clone()).await?;
+        let decided = self.decide_about(event, data).instrument(span.clone()).await?;
         Ok((decided, span))
     }
 
-    async fn decide_about(&self, event: &AcceptedEvent, data: &Bytes) -> Result<Decided, Poison> {
+    async fn decide_about(&self, event: AcceptedEvent, data: &Bytes) -> Result<Decided, Poison> {
         let (config_version, tenant) = self.index.tenant(event.tenant);
-        let decided = guard(|| decide(event, data, tenant.as_deref(), &self.lanes, config_version, UnixMillis::now()))?
-            .map_err(|error| Poison::new(error.to_string()))?;
+        let (id, of) = (event.id.clone(), event.tenant);
+        let is_heavy = tenant.as_ref().is_some_and(|tenant| tenant.is_heavy(data.len()));
+        let (data, lanes) = (data.clone(), Arc::clone(&self.lanes));
+        let decide =
+            move || guard(|| decide(&event, &data, tenant.as_deref(), &lanes, config_version, UnixMillis::now()));
+        let decided = if is_heavy {
+            let slot = self.heavy.enter(of, HEAVY_WAIT).await;
+            let decide = move || {
+                let _slot = slot;
+                decide()
+            };
+            tokio::task::spawn_blocking(decide).await.map_err(|error| Poison::new(error.to_string()))?
+        } else {
+            decide()
+        };
+        let decided = decided?.map_err(|error| Poison::new(error.to_string()))?;
         let deliveries = decided.deliveries.len();
-        tracing::debug!(event.id = %event.id, tenant.id = %event.tenant, deliveries, "decided about an event");
+        tracing::debug!(event.id = %id, tenant.id = %of, deliveries, "decided about an event");
         Ok(decided)
     }
 }

@@ -7,9 +7,14 @@ use postrider_model::delivery::Lane;
 pub(crate) fn describe() {
     describe_counter!("postrider_fanout_events_total", "events decided");
     describe_counter!("postrider_fanout_deliveries_total", "deliveries made of them, by the lane that they begin in");
+    describe_counter!(
+        "postrider_fanout_filter_budget_spent_total",
+        "events over which payload filters took more steps than they may; the filters after that matched nothing"
+    );
     describe_gauge!("postrider_fanout_config_version", "version of the configuration in force here");
     // There from the start, so that the first increase is seen as one.
     decided(0);
+    counter!("postrider_fanout_filter_budget_spent_total").increment(0);
     for lane in Lane::ALL {
         delivered(lane, 0);
     }
@@ -22,6 +27,11 @@ pub(crate) fn decided(events: usize) {
 /// Deliveries that begin in a lane.
 pub(crate) fn delivered(lane: Lane, deliveries: usize) {
     counter!("postrider_fanout_deliveries_total", "lane" => lane.as_str()).increment(deliveries as u64);
+}
+
+/// An event's payload filters took more steps than they may.
+pub(crate) fn filter_budget_spent() {
+    counter!("postrider_fanout_filter_budget_spent_total").increment(1);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]

@@ -7,11 +7,17 @@ use std::sync::Arc;
 use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::EndpointId;
-use postrider_model::payload_filter::{BoundFilter, Fields, Payload, PayloadFilter};
+use postrider_model::payload_filter::{BoundFilter, Budget, Fields, Payload, PayloadFilter};
 use postrider_model::subscription::{Subscription, TypePattern};
 use postrider_profiles::Profile;
 
 use crate::keys::Keys;
+use crate::metrics;
+
+/// Payload filters of a tenant with no more tests than this are asked about events of no more bytes than this in less than a
+/// millisecond.
+const LIGHT_TESTS_MAX: usize = 200;
+const LIGHT_BYTES_MAX: usize = 16 * 1024;
 
 /// What an active endpoint wants. Kept once, however often its tenant's index is built anew.
 #[derive(Debug)]
@@ -55,6 +61,8 @@ pub(crate) struct TenantIndex {
     candidates: Box<[Candidate]>,
     /// What the candidates' payload filters look at.
     fields: Fields,
+    /// Tests of all payload filters.
+    tests: usize,
     /// What candidates are found by beside their types.
     keys: Keys,
     /// Those that want one type.
@@ -119,7 +127,9 @@ impl TenantIndex {
             active: Arc::clone(active),
             payload_filter: active.payload_filter.as_deref().map(|filter| Box::new(fields.bind(filter.clone()))),
         });
-        Self { profile, candidates: candidates.collect(), fields, keys, exact, below, all }
+        let candidates = candidates.collect();
+        let tests = active.iter().filter_map(|active| active.payload_filter.as_deref()).map(PayloadFilter::tests).sum();
+        Self { profile, candidates, fields, tests, keys, exact, below, all }
     }
 
     /// The endpoints that want this event, each once. What the event holds is looked at only when it comes to a payload
@@ -129,9 +139,21 @@ impl TenantIndex {
         if matching.iter().any(|candidate| candidate.payload_filter.is_some()) {
             let filters = matching.iter().filter_map(|candidate| candidate.payload_filter.as_deref());
             let found = self.fields.collect(filters, payload);
-            matching.retain(|candidate| candidate.payload_filter.as_ref().is_none_or(|filter| filter.takes(&found)));
+            let mut budget = Budget::default();
+            matching.retain(|candidate| {
+                candidate.payload_filter.as_ref().is_none_or(|filter| filter.takes(&found, &mut budget))
+            });
+            if budget.is_spent() {
+                metrics::filter_budget_spent();
+                tracing::warn!(event.r#type = %event_type, "payload filters took more steps than an event may take; the rest match nothing");
+            }
         }
         matching
+    }
+
+    /// Whether asking the payload filters about an event of this size may take more than a moment.
+    pub(crate) fn is_heavy(&self, event_bytes: usize) -> bool {
+        self.tests > 0 && (event_bytes > LIGHT_BYTES_MAX || self.tests > LIGHT_TESTS_MAX)
     }
 
     /// By type and attributes alone.

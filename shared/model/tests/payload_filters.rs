@@ -2,7 +2,8 @@
 //! that is too simple to be wrong.
 
 use postrider_model::event::Attributes;
-use postrider_model::payload_filter::{BoundFilter, Fields, Payload, PayloadFilter};
+use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
+use postrider_model::payload_filter::{BoundFilter, Budget, Fields, Payload, PayloadFilter};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -17,7 +18,8 @@ fn ask(filters: &[Value], data: &str, metadata: Option<&str>) -> Vec<bool> {
     let bound: Vec<BoundFilter> = filters.iter().map(|json| fields.bind(read(json))).collect();
     let attributes = attributes();
     let found = fields.collect(&bound, &Payload { data: data.as_bytes(), metadata, attributes: &attributes });
-    bound.iter().map(|filter| filter.takes(&found)).collect()
+    let mut budget = Budget::default();
+    bound.iter().map(|filter| filter.takes(&found, &mut budget)).collect()
 }
 
 /// One test on `data.a` of `data`, which is JSON text.
@@ -422,6 +424,76 @@ proptest! {
         let expected: Vec<_> = filters.iter().map(|filter| naive::takes(filter, &data)).collect();
         prop_assert_eq!(ask(&filters, &text, None), expected);
     }
+}
+
+proptest! {
+    #[test]
+    fn many_values_are_looked_up_as_few_are_compared(
+        values in prop::collection::vec(scalar(), 9..60),
+        asked in prop::collection::vec(test(), 1..6),
+        list in prop::collection::vec(scalar(), 1..40),
+    ) {
+        let at_a = |mut test: Value| {
+            test["field"] = json!("data.a");
+            test
+        };
+        let mut asked: Vec<Value> = asked.into_iter().map(at_a).collect();
+        asked.push(json!({"field": "data.a", "op": "in", "value": list}));
+        let data = json!({"a": values});
+        let expected: Vec<_> = asked.iter().map(|test| naive::takes(test, &data)).collect();
+        prop_assert_eq!(ask(&asked, &data.to_string(), None), expected, "{:?} of {}", asked, data);
+    }
+}
+
+/// The largest filter: 50 tests, of them five `in` with 1,000 values in all.
+fn largest_filter() -> Value {
+    let list = |n: usize| (0..200).map(|value| json!(format!("value-{n}-{value}"))).collect::<Vec<_>>();
+    let lists = (0..5).map(|n| json!({"field": "data.a", "op": "in", "value": list(n)}));
+    let ends = (0..45).map(|n| json!({"field": "data.a", "op": "suffix", "value": format!("-{n}-end")}));
+    json!({"any": lists.chain(ends).collect::<Vec<_>>()})
+}
+
+#[test]
+fn the_largest_filters_of_a_hundred_endpoints_stay_within_the_budget_of_an_event() {
+    let values: Vec<String> = (0..1_000).map(|n| format!("text-{n}")).collect();
+    let data = json!({"a": values}).to_string();
+    let filters = vec![largest_filter(); 100];
+    assert_eq!(ask(&filters, &data, None), [false; 100]);
+    let (mut fields, attributes) = (Fields::default(), attributes());
+    let bound: Vec<_> = filters.iter().map(|json| fields.bind(PayloadFilter::read(json).unwrap())).collect();
+    let payload = Payload { data: data.as_bytes(), metadata: None, attributes: &attributes };
+    let found = fields.collect(&bound, &payload);
+    let mut budget = Budget::default();
+    bound.iter().for_each(|filter| assert!(!filter.takes(&found, &mut budget)));
+    assert!(!budget.is_spent() && budget.left() > PAYLOAD_FILTER_STEPS_MAX / 2, "{budget:?}");
+}
+
+#[test]
+fn a_filter_that_its_budget_does_not_cover_takes_nothing_whatever_it_says() {
+    let (mut fields, attributes) = (Fields::default(), attributes());
+    let mut bind = |json| fields.bind(PayloadFilter::read(&json).unwrap());
+    let test = json!({"field": "data.a", "op": "eq", "value": 1});
+    let filters =
+        [bind(test.clone()), bind(json!({"not": test.clone()})), bind(json!({"any": [{"not": test.clone()}, test]}))];
+    let payload = Payload { data: br#"{"a": 2}"#, metadata: None, attributes: &attributes };
+    let found = fields.collect(&filters, &payload);
+    for filter in &filters[1..] {
+        let mut budget = Budget::new(2);
+        assert!(filter.takes(&found, &mut budget) && !budget.is_spent());
+        assert!(!filter.takes(&found, &mut budget) && budget.is_spent() && budget.left() == 0);
+        assert!(!filter.takes(&found, &mut budget));
+    }
+}
+
+#[test]
+fn lists_and_documents_are_bounded() {
+    let list = |count: usize| json!({"field": "data.a", "op": "in", "value": (0..count).collect::<Vec<_>>()});
+    assert!(PayloadFilter::read(&json!({"all": vec![list(200); 5]})).is_ok());
+    let error = PayloadFilter::read(&json!({"all": [list(200), list(200), list(200), list(200), list(200), list(1)]}));
+    assert_eq!(error.unwrap_err().pointer, "/payload_filter/all/5/value");
+    let long = |n: usize| json!(format!("{n:0>500}"));
+    let large = json!({"field": "data.a", "op": "in", "value": (0..150).map(long).collect::<Vec<_>>()});
+    assert_eq!(PayloadFilter::read(&large).unwrap_err().pointer, "/payload_filter");
 }
 
 #[test]

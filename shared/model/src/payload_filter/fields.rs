@@ -1,11 +1,9 @@
 //! The fields that filters look at, and the one pass over an event that finds what they hold.
 
-use std::borrow::Cow;
-
 use super::read::{Field, Root};
-use super::scalar::Scalar;
 use super::scan::Scanner;
-use super::{Node, PayloadFilter};
+use super::slot::Slot;
+use super::{Budget, Node, PayloadFilter};
 use crate::event::Attributes;
 use crate::limits::{JSON_DEPTH_MAX, PAYLOAD_FILTER_VALUES_MAX};
 
@@ -47,26 +45,33 @@ pub struct BoundFilter {
 
 /// What the fields of an event hold.
 #[derive(Debug)]
-pub struct Found<'a>(Vec<Slot<'a>>);
+pub struct Found<'a> {
+    wanted: Vec<Wanted>,
+    /// Of the fields that were asked for; the first is of all others, and empty.
+    slots: Vec<Slot<'a>>,
+}
 
-/// What one field holds.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Slot<'a> {
-    /// The event has it, whatever its value.
-    pub(super) is_there: bool,
-    /// Its values, but for objects; several where arrays are on its way.
-    pub(super) values: Vec<Scalar<'a>>,
+impl<'a> Found<'a> {
+    fn slot(&self, place: usize) -> &Slot<'a> {
+        &self.slots[self.wanted[place].slot as usize]
+    }
 }
 
 impl BoundFilter {
-    /// Whether the filter takes the event. What it asks about must have been collected, see [`Fields::collect`].
-    pub fn takes(&self, found: &Found<'_>) -> bool {
-        self.root.passes(&|test| &found.0[self.fields[test]])
+    /// Whether the filter takes the event. What it asks about must have been collected, see [`Fields::collect`]. Where the
+    /// budget does not cover it, it does not, and [`Budget::is_spent`] says so.
+    pub fn takes(&self, found: &Found<'_>, budget: &mut Budget) -> bool {
+        self.root.passes(&|test| found.slot(self.fields[test]), budget).unwrap_or(false)
+    }
+
+    /// How many tests it has.
+    pub fn tests(&self) -> usize {
+        self.fields.len()
     }
 
     /// What each test's field holds, in the tests' order.
     pub(super) fn slots<'s, 'a>(&'s self, found: &'s Found<'a>) -> impl Iterator<Item = &'s Slot<'a>> {
-        self.fields.iter().map(|place| &found.0[*place])
+        self.fields.iter().map(|place| found.slot(*place))
     }
 }
 
@@ -113,11 +118,8 @@ impl Fields {
         filters: impl IntoIterator<Item = &'f BoundFilter>,
         payload: &Payload<'a>,
     ) -> Found<'a> {
-        let mut walk = Walk {
-            fields: self,
-            wanted: vec![Wanted::default(); self.nodes.len()],
-            found: vec![Slot::default(); self.nodes.len()],
-        };
+        let mut walk =
+            Walk { fields: self, wanted: vec![Wanted::default(); self.nodes.len()], slots: vec![Slot::default()] };
         for place in filters.into_iter().flat_map(|filter| filter.fields.iter()) {
             walk.want(*place);
         }
@@ -129,15 +131,15 @@ impl Fields {
             let _ = walk.value(&mut Scanner::new(metadata.as_bytes()), Root::Metadata as usize, 0);
         }
         walk.attributes(payload.attributes);
-        Found(walk.found)
+        Found { wanted: walk.wanted, slots: walk.slots }
     }
 }
 
 /// Whether anything asks about a node.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wanted {
-    /// About its own value.
-    itself: bool,
+    /// About its own value: where what it holds goes. 0: nothing does.
+    slot: u32,
     /// About something below it.
     below: bool,
 }
@@ -145,12 +147,15 @@ struct Wanted {
 struct Walk<'f, 'a> {
     fields: &'f Fields,
     wanted: Vec<Wanted>,
-    found: Vec<Slot<'a>>,
+    slots: Vec<Slot<'a>>,
 }
 
 impl<'a> Walk<'_, 'a> {
     fn want(&mut self, place: usize) {
-        self.wanted[place].itself = true;
+        if self.wanted[place].slot == 0 {
+            self.wanted[place].slot = u32::try_from(self.slots.len()).unwrap_or_default();
+            self.slots.push(Slot::default());
+        }
         let mut at = self.fields.nodes[place].parent;
         while !self.wanted[at].below {
             self.wanted[at].below = true;
@@ -160,24 +165,30 @@ impl<'a> Walk<'_, 'a> {
 
     fn attributes(&mut self, attributes: &'a Attributes) {
         for child in &self.fields.nodes[Root::Attributes as usize].children {
-            if let Some(value) = attributes.get(&self.fields.nodes[*child].name) {
-                self.found[*child] = Slot { is_there: true, values: vec![Scalar::Text(Cow::Borrowed(value))] };
+            if let Some(value) = attributes.get(&self.fields.nodes[*child].name)
+                && let Some(slot) = self.slot_of(*child)
+            {
+                *slot = Slot::of_text(value);
             }
         }
     }
 
+    fn slot_of(&mut self, node: usize) -> Option<&mut Slot<'a>> {
+        let slot = Some(self.wanted[node].slot as usize).filter(|slot| *slot > 0)?;
+        self.slots.get_mut(slot)
+    }
+
     fn value(&mut self, scanner: &mut Scanner<'a>, node: usize, depth: usize) -> Option<()> {
-        let Wanted { itself, below } = self.wanted[node];
+        let Wanted { slot, below } = self.wanted[node];
         match scanner.peek()? {
             _ if depth > JSON_DEPTH_MAX => None,
             b'{' if below => self.object(scanner, node, depth),
             b'{' => scanner.skip(),
             b'[' => self.array(scanner, node, depth),
-            _ if itself => {
+            _ if slot > 0 => {
                 let value = scanner.scalar()?;
-                let values = &mut self.found[node].values;
-                if values.len() < PAYLOAD_FILTER_VALUES_MAX {
-                    values.extend(value);
+                if let Some(slot) = self.slot_of(node).filter(|slot| slot.values.len() < PAYLOAD_FILTER_VALUES_MAX) {
+                    slot.values.extend(value);
                 }
                 Some(())
             }
@@ -224,7 +235,9 @@ impl<'a> Walk<'_, 'a> {
         wanted.sort_unstable();
         for (index, (child, at)) in wanted.iter().enumerate() {
             if wanted.get(index + 1).is_none_or(|(next, _)| next != child) {
-                self.found[*child].is_there = true;
+                if let Some(slot) = self.slot_of(*child) {
+                    slot.is_there = true;
+                }
                 scanner.at = *at;
                 self.value(scanner, *child, depth + 1)?;
             }
@@ -234,6 +247,6 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn is_wanted(&self, node: usize) -> bool {
-        self.wanted[node].itself || self.wanted[node].below
+        self.wanted[node].slot > 0 || self.wanted[node].below
     }
 }

@@ -6,8 +6,9 @@ use super::scalar::Scalar;
 use super::{Node, Op, PayloadFilter};
 use crate::event::is_attribute_name;
 use crate::limits::{
-    FILTER_VALUES_MAX, PAYLOAD_FILTER_DEPTH_MAX, PAYLOAD_FILTER_FIELD_BYTES_MAX, PAYLOAD_FILTER_FIELD_NAMES_MAX,
-    PAYLOAD_FILTER_TESTS_MAX, PAYLOAD_FILTER_TEXT_BYTES_MAX,
+    FILTER_VALUES_MAX, PAYLOAD_FILTER_BYTES_MAX, PAYLOAD_FILTER_DEPTH_MAX, PAYLOAD_FILTER_FIELD_BYTES_MAX,
+    PAYLOAD_FILTER_FIELD_NAMES_MAX, PAYLOAD_FILTER_LIST_VALUES_MAX, PAYLOAD_FILTER_TESTS_MAX,
+    PAYLOAD_FILTER_TEXT_BYTES_MAX,
 };
 use crate::subscription::InvalidSubscription;
 
@@ -39,7 +40,10 @@ impl PayloadFilter {
     /// # Errors
     /// The first mistake, with what is allowed and a JSON pointer into the endpoint: `/payload_filter/all/0/op`.
     pub fn read(json: &Value) -> Result<Self, InvalidSubscription> {
-        let mut reader = Reader { fields: Vec::new() };
+        if json.to_string().len() > PAYLOAD_FILTER_BYTES_MAX {
+            return invalid("/payload_filter", format!("at most {PAYLOAD_FILTER_BYTES_MAX} bytes of compact JSON"));
+        }
+        let mut reader = Reader { fields: Vec::new(), listed: 0 };
         let root = reader.node(json, "/payload_filter", 1)?;
         Ok(Self { root, fields: reader.fields })
     }
@@ -51,6 +55,8 @@ fn invalid<T>(pointer: impl Into<String>, detail: impl Into<String>) -> Result<T
 
 struct Reader {
     fields: Vec<Field>,
+    /// Values of the lists so far.
+    listed: usize,
 }
 
 impl Reader {
@@ -96,7 +102,16 @@ impl Reader {
             Err(detail) => return invalid(format!("{pointer}/field"), detail),
         }
         let Some(op) = op.as_str() else { return invalid(format!("{pointer}/op"), OPS) };
-        read_op(op, object.get("value"), pointer).map(|op| Node::Test(number, op))
+        let op = read_op(op, object.get("value"), pointer)?;
+        if let Op::In(values) = &op {
+            self.listed += values.len();
+            if self.listed > PAYLOAD_FILTER_LIST_VALUES_MAX {
+                let detail =
+                    format!("at most {PAYLOAD_FILTER_LIST_VALUES_MAX} values in all lists of a filter together");
+                return invalid(format!("{pointer}/value"), detail);
+            }
+        }
+        Ok(Node::Test(number, op))
     }
 }
 
@@ -183,7 +198,11 @@ fn read_list(value: Option<&Value>, pointer: &str) -> Result<Vec<Scalar<'static>
     let Some(values) = value.and_then(Value::as_array).filter(|v| (1..=FILTER_VALUES_MAX).contains(&v.len())) else {
         return invalid(pointer, format!("expected a list of 1 to {FILTER_VALUES_MAX} values"));
     };
-    values.iter().enumerate().map(|(index, value)| read_scalar(value, &format!("{pointer}/{index}"))).collect()
+    let read = |(index, value)| read_scalar(value, &format!("{pointer}/{index}"));
+    let mut list = values.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    list.sort_by(|a, b| a.total(b));
+    list.dedup_by(|a, b| a.total(b).is_eq());
+    Ok(list)
 }
 
 fn read_scalar(value: &Value, pointer: &str) -> Result<Scalar<'static>, InvalidSubscription> {

@@ -36,6 +36,23 @@ impl Scalar<'_> {
         }
     }
 
+    /// An order of all values: those of one kind stand together, in the order of [`Scalar::order`], and equal ones are equal.
+    pub(super) fn total(&self, other: &Scalar<'_>) -> Ordering {
+        match (self, other) {
+            (Scalar::Bool(a), Scalar::Bool(b)) => a.cmp(b),
+            (a, b) => a.order(b).unwrap_or_else(|| a.kind().cmp(&b.kind())),
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Scalar::Null => 0,
+            Scalar::Bool(_) => 1,
+            Scalar::Number(_) => 2,
+            Scalar::Text(_) => 3,
+        }
+    }
+
     pub(super) fn to_json(&self) -> Value {
         match self {
             Scalar::Null => Value::Null,

@@ -1,13 +1,19 @@
 //! A page of a replay: which events, and for which endpoints. The same code counts (a dry run) and feeds.
+//!
+//! A page reads [`REPLAY_STEP_BYTES_MAX`] of payloads and one event at most, and asks payload filters off the async threads.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use deadpool_postgres::GenericClient;
 use postrider_model::delivery::{BodyKind, DeliveryStatus, EndpointStatus};
-use postrider_model::explain::{Wanted, Wants};
+use postrider_model::explain::{BoundWants, Wanted};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, ReplayId, TenantId};
-use postrider_model::payload_filter::Payload;
+use postrider_model::limits::{
+    PAYLOAD_FILTER_STEPS_MAX, REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX,
+    REPLAY_STEP_BYTES_MAX,
+};
+use postrider_model::payload_filter::{Budget, Fields, Payload};
 use postrider_model::replay::{ReplayMode, ReplaySelection};
 use postrider_model::subscription::TypePattern;
 use postrider_model::time::Day;
@@ -20,10 +26,29 @@ use crate::config::EndpointDocument;
 use crate::error::StoreError;
 use crate::log::{Cursor, EventRow, Query, SUMMARY};
 use crate::pool::Store;
-use crate::sql::{Coded, Date, RowExt, Ts, clean};
+use crate::sql::{Coded, Date, RowExt, Ts, clean, unsigned};
 
 /// Events that a dry run looks at in one step; it reads no payloads unless a filter does.
 const COUNTED_AT_ONCE: u32 = 1_000;
+/// Bytes of an event's payload.
+const BYTES: &str = "(coalesce(octet_length(data), 0) + coalesce(octet_length(metadata), 0))";
+
+/// How much a dry run may look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DryRunLimits {
+    /// Events.
+    pub events: u64,
+    /// Bytes of the payloads that filters look at.
+    pub bytes: u64,
+    /// Steps of payload filters.
+    pub steps: u64,
+}
+
+impl Default for DryRunLimits {
+    fn default() -> Self {
+        Self { events: REPLAY_DRY_RUN_EVENTS_MAX, bytes: REPLAY_DRY_RUN_BYTES_MAX, steps: REPLAY_DRY_RUN_STEPS_MAX }
+    }
+}
 
 /// What a replay would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,11 +64,13 @@ pub(super) struct Targets {
     pub(super) profile: Arc<Profile>,
     /// Its active endpoints; with what they want, when that is asked.
     endpoints: BTreeMap<EndpointId, Target>,
+    /// What their payload filters look at.
+    fields: Fields,
 }
 
 struct Target {
     body: BodyKind,
-    wants: Option<Wants>,
+    wants: Option<BoundWants>,
 }
 
 /// An event for an endpoint.
@@ -61,6 +88,10 @@ pub(super) struct Planned {
     pub(super) events: Vec<(EventRow, Vec<Again>)>,
     pub(super) deliveries: u64,
     pub(super) walked: u64,
+    /// Bytes of payloads that were read.
+    bytes: u64,
+    /// Steps that payload filters took.
+    steps: u64,
     /// The last event that was looked at; `None`: there was none.
     pub(super) reached: Option<Cursor>,
     /// No further event follows.
@@ -84,12 +115,12 @@ impl Targets {
                       WHERE tenant = $1 AND deleted_at IS NULL AND status = $2 AND ($3::uuid IS NULL OR id = $3)";
         let only = selection.endpoint.map(|endpoint| endpoint.0);
         let rows = client.query(active, &[&tenant.0, &EndpointStatus::Active.code(), &only]).await?;
-        let mut endpoints = BTreeMap::new();
+        let (mut endpoints, mut fields) = (BTreeMap::new(), Fields::default());
         for row in rows {
             let Json(document): Json<EndpointDocument> = row.col("document")?;
             let wants = match selection.mode {
                 ReplayMode::Redeliver => None,
-                ReplayMode::Rematch => match wants_of(&document, &profile) {
+                ReplayMode::Rematch => match wants_of(&document, &profile, &mut fields) {
                     Some(wants) => Some(wants),
                     // It no longer fits the profile and takes nothing, in fan-out neither.
                     None => continue,
@@ -97,42 +128,50 @@ impl Targets {
             };
             endpoints.insert(EndpointId(row.col("id")?), Target { body: document.body_kind(), wants });
         }
-        Ok(Some(Self { profile, endpoints }))
+        Ok(Some(Self { profile, endpoints, fields }))
     }
 
     /// Whether what events hold decides who gets them.
     fn look_inside(&self) -> bool {
-        self.endpoints.values().filter_map(|target| target.wants.as_ref()).any(Wants::look_inside)
+        let mut wants = self.endpoints.values().filter_map(|target| target.wants.as_ref());
+        wants.any(|wants| wants.payload_filter.is_some())
     }
 
-    /// Who gets an event, as far as earlier deliveries do not matter.
-    fn of<'a>(
-        &'a self,
-        event: &'a EventRow,
-        decided: &'a [EndpointId],
-    ) -> impl Iterator<Item = (EndpointId, &'a Target)> {
+    /// Who gets an event, as far as earlier deliveries do not matter, and the steps that it took to find out.
+    fn of(&self, event: &EventRow, decided: &[EndpointId]) -> (Vec<EndpointId>, u64) {
         let summary = &event.summary;
         let fires = self.profile.origin_fires(&summary.event_type, summary.origin);
-        let payload = Payload {
-            data: event.data.as_deref().unwrap_or_default(),
-            metadata: event.metadata.as_deref().map(RawValue::get),
-            attributes: &summary.attributes,
-        };
-        let takes = move |(endpoint, target): &(EndpointId, &Target)| match &target.wants {
+        let outside = |target: &Target, endpoint| match &target.wants {
             None => decided.contains(endpoint),
-            Some(wants) => fires && wants.take(&summary.event_type, &payload),
+            Some(wants) => fires && wants.subscription.matches(&summary.event_type, &summary.attributes),
         };
-        self.endpoints.iter().map(|(endpoint, target)| (*endpoint, target)).filter(takes)
+        let mut of: Vec<_> = self.endpoints.iter().filter(|(endpoint, target)| outside(target, endpoint)).collect();
+        let filters = || of.iter().filter_map(|(_, target)| target.wants.as_ref()?.payload_filter.as_ref());
+        let mut budget = Budget::default();
+        if filters().next().is_some() {
+            let payload = Payload {
+                data: event.data.as_deref().unwrap_or_default(),
+                metadata: event.metadata.as_deref().map(RawValue::get),
+                attributes: &summary.attributes,
+            };
+            let found = self.fields.collect(filters(), &payload);
+            of.retain(|(_, target)| {
+                let filter = target.wants.as_ref().and_then(|wants| wants.payload_filter.as_ref());
+                filter.is_none_or(|filter| filter.takes(&found, &mut budget))
+            });
+        }
+        let steps = PAYLOAD_FILTER_STEPS_MAX.saturating_sub(budget.left());
+        (of.into_iter().map(|(endpoint, _)| *endpoint).collect(), steps)
     }
 }
 
-fn wants_of(document: &EndpointDocument, profile: &Profile) -> Option<Wants> {
+fn wants_of(document: &EndpointDocument, profile: &Profile, fields: &mut Fields) -> Option<BoundWants> {
     let wanted = Wanted {
         event_types: &document.event_types,
         filters: &document.filters,
         payload_filter: document.payload_filter.as_ref(),
     };
-    wanted.compile(|attribute| profile.attribute_kind(attribute)).ok()
+    wanted.compile(|attribute| profile.attribute_kind(attribute)).ok().map(|wants| wants.bind(fields))
 }
 
 /// One step of a walk.
@@ -149,37 +188,47 @@ pub(super) struct Step<'a> {
     pub(super) payloads: bool,
 }
 
+/// An event that was read, and who gets it, as far as earlier deliveries do not matter.
+struct Candidates {
+    event: EventRow,
+    decided: Vec<EndpointId>,
+    wanted: Vec<EndpointId>,
+    steps: u64,
+}
+
 /// Plans a page.
 pub(super) async fn plan(
     client: &impl GenericClient,
     tenant: TenantId,
     selection: &ReplaySelection,
-    targets: &Targets,
+    targets: &Arc<Targets>,
     step: Step<'_>,
 ) -> Result<Planned, StoreError> {
     let Step { after, own, events_max, deliveries_max, payloads } = step;
-    let events = events(client, tenant, selection, after, events_max, payloads).await?;
+    let (events, is_last) = events(client, tenant, selection, after, events_max, payloads).await?;
     let decided = decided(client, tenant, &events).await?;
     let standing = standing(client, tenant, &events, &decided, own).await?;
-    let mut planned = Planned { is_last: events.len() < events_max as usize, ..Planned::default() };
-    let count = events.len();
-    for (index, event) in events.into_iter().enumerate() {
+    let candidates = candidates(targets, events, decided).await?;
+    let mut planned = Planned { is_last, ..Planned::default() };
+    let count = candidates.len();
+    for (index, candidates) in candidates.into_iter().enumerate() {
+        let Candidates { event, decided, wanted, steps } = candidates;
         let (id, day) = (event.summary.id.clone(), event.summary.event_day);
-        let decided = decided.get(&(id.clone(), day)).map_or(&[][..], Vec::as_slice);
-        let wanted = |endpoint: EndpointId| {
-            let earlier = standing.get(&(id.clone(), day, endpoint)).map_or(&[][..], Vec::as_slice);
-            selection.wants(earlier)
+        let earlier = |endpoint| standing.get(&(id.clone(), day, endpoint)).map_or(&[][..], Vec::as_slice);
+        let again = |(endpoint, target): (EndpointId, &Target)| {
+            let first = || DeliveryId::derive(tenant, &id, endpoint, &Generation::First);
+            let origin = decided.contains(&endpoint).then(first);
+            Again { endpoint, body: target.body, origin }
         };
-        let again: Vec<_> = targets
-            .of(&event, decided)
-            .filter(|(endpoint, _)| wanted(*endpoint))
-            .map(|(endpoint, target)| {
-                let first = || DeliveryId::derive(tenant, &id, endpoint, &Generation::First);
-                let origin = decided.contains(&endpoint).then(first);
-                Again { endpoint, body: target.body, origin }
-            })
+        let again: Vec<_> = wanted
+            .into_iter()
+            .filter(|endpoint| selection.wants(earlier(*endpoint)))
+            .filter_map(|endpoint| targets.endpoints.get(&endpoint).map(|target| (endpoint, target)))
+            .map(again)
             .collect();
         planned.walked += 1;
+        planned.steps += steps;
+        planned.bytes += event.data.as_deref().map_or(0, <[u8]>::len) as u64;
         planned.reached = Some(Cursor::of(event.summary.accepted_at, &id));
         planned.deliveries += again.len() as u64;
         if !again.is_empty() {
@@ -193,7 +242,35 @@ pub(super) async fn plan(
     Ok(planned)
 }
 
-/// The events of a selection, oldest first. Those whose payload was expunged are none.
+/// Who gets these events. What they hold is looked at off the async threads.
+async fn candidates(
+    targets: &Arc<Targets>,
+    events: Vec<EventRow>,
+    mut decided: Decided,
+) -> Result<Vec<Candidates>, StoreError> {
+    let look_inside = targets.look_inside();
+    let targets = Arc::clone(targets);
+    let find = move || {
+        let of = |event: EventRow| {
+            let key = (event.summary.id.clone(), event.summary.event_day);
+            let decided = decided.remove(&key).unwrap_or_default();
+            let (wanted, steps) = targets.of(&event, &decided);
+            Candidates { event, decided, wanted, steps }
+        };
+        events.into_iter().map(of).collect()
+    };
+    if !look_inside {
+        return Ok(find());
+    }
+    let failed = |error: tokio::task::JoinError| StoreError::Unreadable {
+        what: "endpoints.document",
+        detail: format!("asking its payload filter failed: {error}"),
+    };
+    tokio::task::spawn_blocking(find).await.map_err(failed)
+}
+
+/// The events of a selection, oldest first, and whether none follows. Those whose payload was expunged are none. With payloads
+/// they end once they have [`REPLAY_STEP_BYTES_MAX`] bytes.
 async fn events(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -201,7 +278,7 @@ async fn events(
     after: Option<&Cursor>,
     limit: u32,
     payloads: bool,
-) -> Result<Vec<EventRow>, StoreError> {
+) -> Result<(Vec<EventRow>, bool), StoreError> {
     let mut query = Query::new();
     query.and("tenant = ? AND data IS NOT NULL", [Box::new(tenant.0) as _]);
     if let Some(event) = &selection.event {
@@ -234,8 +311,18 @@ async fn events(
         query.and("(accepted_at, id) > (?, ?)", [Box::new(Ts(cursor.at)) as _, Box::new(cursor.id.clone()) as _]);
     }
     let held = if payloads { "metadata, data" } else { "NULL::bytea AS metadata, NULL::bytea AS data" };
-    let sql = query.sql(&format!("SELECT {SUMMARY}, {held} FROM events"), "accepted_at, id", limit.into());
-    client.query(&sql, &query.params()).await?.iter().map(EventRow::read).collect()
+    let walked = query.sql(&format!("SELECT {SUMMARY}, {held} FROM events"), "accepted_at, id", limit.into());
+    let sql = format!(
+        "SELECT * FROM (
+             SELECT *, count(*) OVER () AS found, sum({BYTES}) OVER (ORDER BY accepted_at, id) - {BYTES} AS bytes_before
+             FROM ({walked}) walked) page
+         WHERE bytes_before < {REPLAY_STEP_BYTES_MAX} ORDER BY accepted_at, id"
+    );
+    let rows = client.query(&sql, &query.params()).await?;
+    let found = rows.first().map(|row| row.col::<i64>("found")).transpose()?.map_or(0, unsigned::<usize>);
+    let events = rows.iter().map(EventRow::read).collect::<Result<Vec<_>, _>>()?;
+    let is_last = events.len() == found && found < limit as usize;
+    Ok((events, is_last))
 }
 
 type Decided = HashMap<(EventId, Day), Vec<EndpointId>>;
@@ -293,7 +380,7 @@ fn keys(events: &[EventRow]) -> (Vec<&str>, Vec<Date>) {
 }
 
 impl Store {
-    /// What a replay would do if it ran now. `None`: there are more than `events_max` events to look at.
+    /// What a replay would do if it ran now. `None`: there is more to look at than the limits allow.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant; the database's.
@@ -302,12 +389,13 @@ impl Store {
         profiles: &Profiles,
         tenant: TenantId,
         selection: &ReplaySelection,
-        events_max: u64,
+        limits: DryRunLimits,
     ) -> Result<Option<Counted>, StoreError> {
         let client = self.client().await?;
         let targets = Targets::read(&client, profiles, tenant, selection).await?;
-        let targets = targets.ok_or(StoreError::NotFound { what: "tenant" })?;
-        let (mut counted, mut walked, mut after) = (Counted::default(), 0, None);
+        let targets = Arc::new(targets.ok_or(StoreError::NotFound { what: "tenant" })?);
+        let (mut counted, mut after) = (Counted::default(), None);
+        let mut looked = DryRunLimits { events: 0, bytes: 0, steps: 0 };
         loop {
             let step = Step {
                 after: after.as_ref(),
@@ -319,11 +407,16 @@ impl Store {
             let page = plan(&client, tenant, selection, &targets, step).await?;
             counted.events += page.events.len() as u64;
             counted.deliveries += page.deliveries;
-            walked += page.walked;
+            looked.events += page.walked;
+            looked.bytes += page.bytes;
+            looked.steps += page.steps;
+            if looked.bytes > limits.bytes || looked.steps > limits.steps {
+                return Ok(None);
+            }
             if page.is_last {
                 return Ok(Some(counted));
             }
-            if walked >= events_max {
+            if looked.events >= limits.events {
                 return Ok(None);
             }
             after = page.reached;
