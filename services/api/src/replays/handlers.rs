@@ -7,12 +7,12 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_model::ids::{ReplayId, TenantId};
-use postrider_model::limits::REPLAY_DRY_RUN_EVENTS_MAX;
+use postrider_model::limits::{REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX};
 use postrider_model::replay::ReplaySelection;
 use postrider_model::time::UnixMillis;
 use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
-use postrider_store::replay::{Asked, Steer};
+use postrider_store::replay::{Asked, DryRunLimits, Steer};
 
 use super::model::{CreateReplay, Replay, ReplayAccepted, ReplayPreview};
 use crate::auth::Caller;
@@ -55,9 +55,13 @@ impl Api {
         let tenant = caller.tenant(Scope::Manage)?;
         let selection = body.selection(UnixMillis::now())?;
         self.check_targets(tenant, &selection).await?;
-        let counted = self.store.count_replay(&self.profiles, tenant, &selection, REPLAY_DRY_RUN_EVENTS_MAX).await;
+        let _slot = self.heavy.dry_run(tenant).await?;
+        let counted = self.store.count_replay(&self.profiles, tenant, &selection, DryRunLimits::default()).await;
         let counted = counted.map_err(store_problem)?.ok_or_else(|| {
-            let detail = format!("a dry run looks at {REPLAY_DRY_RUN_EVENTS_MAX} events at most: narrow it down");
+            let detail = format!(
+                "a dry run looks at {REPLAY_DRY_RUN_EVENTS_MAX} events at most and, where payload filters decide, at \
+                 {REPLAY_DRY_RUN_BYTES_MAX} bytes of payloads in {REPLAY_DRY_RUN_STEPS_MAX} steps: narrow it down"
+            );
             Problem::invalid_field("/dry_run", detail)
         })?;
         Ok(ReplayPreview::from(counted))

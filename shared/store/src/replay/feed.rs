@@ -1,6 +1,7 @@
 //! Walking through a replay, a page at a time.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
@@ -33,7 +34,7 @@ pub struct PageLimits {
 /// A page of deliveries to be rendered and published to their lane.
 pub struct ReplayPage {
     /// The tenant's profile now.
-    pub profile: std::sync::Arc<Profile>,
+    pub profile: Arc<Profile>,
     /// The events, oldest first.
     pub events: Vec<ReplayedEvent>,
 }
@@ -75,7 +76,7 @@ impl<E> From<tokio_postgres::Error> for FeedError<E> {
 }
 
 impl Store {
-    /// Feeds one page of the running replay that waited longest, if another replayer is not at it: hands it to `publish`,
+    /// Feeds one page of a running replay, if another replayer is not at it: hands it to `publish`,
     /// which returns when all of it is confirmed, and then commits the deliveries' rows and the cursor. `None`: there was nothing
     /// to do.
     ///
@@ -92,8 +93,11 @@ impl Store {
     {
         let mut client = self.client().await?;
         let tx = client.transaction().await?;
+        // The tenant whose replays were fed the longest ago, and of these the one that waited longest.
         let sql = format!(
-            "SELECT {COLUMNS} FROM replays WHERE status = $1 ORDER BY fed_at, id LIMIT 1 FOR UPDATE SKIP LOCKED"
+            "SELECT {COLUMNS} FROM replays r
+             JOIN (SELECT tenant AS owner, max(fed_at) AS last FROM replays WHERE status = $1 GROUP BY tenant) t ON t.owner = r.tenant
+             WHERE r.status = $1 ORDER BY t.last, r.tenant, r.fed_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"
         );
         let Some(row) = tx.query_opt(&sql, &[&ReplayStatus::Running.code()]).await? else { return Ok(None) };
         let replay = Replay::read(&row)?;
@@ -132,6 +136,7 @@ where
         set_status(tx, id, ReplayStatus::Cancelled, now).await?;
         return Ok(Fed { replay: id, deliveries: 0, finished: false });
     };
+    let targets = Arc::new(targets);
     let config_version: i64 = tx.query_one("SELECT version FROM config_version", &[]).await?.col("version")?;
     let step =
         Step { after, own: Some(id), events_max: limits.events, deliveries_max: limits.deliveries, payloads: true };
@@ -147,7 +152,7 @@ where
     let tasks: Vec<_> = events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.clone()).collect();
     let count = events.len() as u64;
     if !tasks.is_empty() {
-        publish(ReplayPage { profile: targets.profile, events }).await.map_err(FeedError::Publish)?;
+        publish(ReplayPage { profile: Arc::clone(&targets.profile), events }).await.map_err(FeedError::Publish)?;
     }
     // After publishing, so that the recorder never waits for the broker behind these rows.
     let reports = tasks.iter().map(|task| Report::requested(task, now));
@@ -204,6 +209,7 @@ fn task(replay: &Replay, event: &EventRow, again: &Again, config_version: i64, n
         },
         occurred_at: summary.occurred_at,
         number: 1,
+        extra: 0,
         trigger: Trigger::Replay,
         epoch: 0,
         lane: Lane::Bulk,

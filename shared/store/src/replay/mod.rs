@@ -10,7 +10,7 @@ mod plan;
 mod rows;
 
 pub use feed::{Fed, FeedError, PageLimits, ReplayPage, ReplayedEvent};
-pub use plan::Counted;
+pub use plan::{Counted, DryRunLimits};
 use postrider_model::ids::{ReplayId, TenantId};
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;

@@ -3,6 +3,7 @@
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{Generation, ReplayId, TenantId};
+use postrider_model::limits::REPLAYS_RUNNING_MAX;
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
@@ -80,32 +81,52 @@ async fn pending(client: &impl GenericClient, id: ReplayId) -> Result<Vec<Delive
     rows.iter().map(DeliveryRow::read).collect()
 }
 
+async fn known(client: &impl GenericClient, tenant: TenantId, asked: &Asked) -> Result<Option<ReplayId>, StoreError> {
+    let Some(key) = asked.idempotency_key.as_deref() else { return Ok(None) };
+    let sql = "SELECT id, asked FROM replays WHERE tenant = $1 AND idempotency_key = $2";
+    let Some(row) = client.query_opt(sql, &[&tenant.0, &key]).await? else { return Ok(None) };
+    if row.col::<String>("asked")? != asked.text {
+        let detail = "the Idempotency-Key belongs to another replay; a key names one request for ever";
+        return Err(StoreError::Conflict(detail.into()));
+    }
+    Ok(Some(ReplayId(row.col("id")?)))
+}
+
 impl Store {
     /// Asks for a replay: a replayer will find it. Its idempotency key's replay, if there is one for the same request.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the key belongs to another request; [`StoreError::NotFound`] for the tenant.
+    /// [`StoreError::Conflict`] when the key belongs to another request, and when the tenant has [`REPLAYS_RUNNING_MAX`] replays
+    /// that have not ended; [`StoreError::NotFound`] for the tenant.
     pub async fn create_replay(&self, tenant: TenantId, asked: &Asked) -> Result<ReplayId, StoreError> {
         let (id, now) = (ReplayId::generate(), Ts(UnixMillis::now()));
         let mut client = self.client().await?;
         let tx = client.transaction().await?;
+        // One at a time for a tenant, so that they are counted.
+        let living = "SELECT id FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
+        tx.query_opt(living, &[&tenant.0]).await?.ok_or(StoreError::NotFound { what: "tenant" })?;
+        if let Some(known) = known(&tx, tenant, asked).await? {
+            return Ok(known);
+        }
+        // Running and paused, as the index `replays_not_ended` names them.
+        let sql = "SELECT count(*) AS usage FROM replays WHERE tenant = $1 AND status IN (0, 1)";
+        let usage: u32 = unsigned(tx.query_one(sql, &[&tenant.0]).await?.col::<i64>("usage")?);
+        if usage >= REPLAYS_RUNNING_MAX {
+            let detail = format!(
+                "the tenant has {usage} replays that are running or paused, at most {REPLAYS_RUNNING_MAX}: wait for one to \
+                 finish, or cancel one"
+            );
+            return Err(StoreError::Conflict(detail));
+        }
         let insert = "INSERT INTO replays (id, tenant, selection, asked, idempotency_key, status, walked, events,
                           deliveries, fed_at, created_at, updated_at)
-                      SELECT $1, t.id, $3, $4, $5, $6, 0, 0, 0, $7, $7, $7 FROM tenants t
-                      WHERE t.id = $2 AND t.deleted_at IS NULL
-                      ON CONFLICT (tenant, idempotency_key) DO NOTHING";
-        let running = ReplayStatus::Running.code();
+                      VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, $7, $7, $7)";
         let (selection, key) = (Json(&asked.selection), asked.idempotency_key.as_deref());
-        let made = tx.execute(insert, &[&id.0, &tenant.0, &selection, &asked.text, &key, &running, &now]).await?;
-        if made == 1 {
-            let change = Change::of(tenant, AuditAction::ReplayCreated, id).to(json(&asked.selection));
-            self.record(&tx, change).await?;
-            tx.commit().await?;
-            return Ok(id);
-        }
-        tx.rollback().await?;
-        // Somebody made it at the same moment.
-        self.known_replay(tenant, asked).await?.ok_or(StoreError::NotFound { what: "tenant" })
+        tx.execute(insert, &[&id.0, &tenant.0, &selection, &asked.text, &key, &ReplayStatus::Running.code(), &now])
+            .await?;
+        self.record(&tx, Change::of(tenant, AuditAction::ReplayCreated, id).to(json(&asked.selection))).await?;
+        tx.commit().await?;
+        Ok(id)
     }
 
     /// The replay that its idempotency key made before.
@@ -113,14 +134,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when the key belongs to another request; the database's.
     pub async fn known_replay(&self, tenant: TenantId, asked: &Asked) -> Result<Option<ReplayId>, StoreError> {
-        let Some(key) = asked.idempotency_key.as_deref() else { return Ok(None) };
-        let sql = "SELECT id, asked FROM replays WHERE tenant = $1 AND idempotency_key = $2";
-        let Some(row) = self.client().await?.query_opt(sql, &[&tenant.0, &key]).await? else { return Ok(None) };
-        if row.col::<String>("asked")? != asked.text {
-            let detail = "the Idempotency-Key belongs to another replay; a key names one request for ever";
-            return Err(StoreError::Conflict(detail.into()));
-        }
-        Ok(Some(ReplayId(row.col("id")?)))
+        known(&self.client().await?, tenant, asked).await
     }
 
     /// One replay; `None` also when it is another tenant's than `tenant` (`None`: anyone's).

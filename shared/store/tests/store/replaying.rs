@@ -121,3 +121,47 @@ async fn cancelling_ends_the_rows_of_what_a_replay_made() {
     }
     assert_eq!(fixture.number("SELECT count(*) FROM deliveries WHERE status = 4").await, 2, "what arrived stays so");
 }
+
+#[tokio::test]
+async fn a_tenant_has_five_replays_that_have_not_ended() {
+    let fixture = Fixture::new("replaylimit").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let asked = |n: usize| Asked { idempotency_key: Some(format!("key-{n}")), ..asked() };
+    let mut made = Vec::new();
+    for n in 0..5 {
+        made.push(store.create_replay(tenant.id, &asked(n)).await.unwrap());
+    }
+    store.steer_replay(None, made[0], Steer::Pause).await.unwrap();
+    let refused = store.create_replay(tenant.id, &asked(5)).await.unwrap_err().to_string();
+    assert!(refused.contains("at most 5"), "{refused}");
+    assert_eq!(store.create_replay(tenant.id, &asked(1)).await.unwrap(), made[1], "a repeat makes none");
+    let other = fixture.tenant().await;
+    store.create_replay(other.id, &asked(5)).await.unwrap();
+    store.steer_replay(None, made[0], Steer::Cancel).await.unwrap();
+    let (one, another) = (asked(5), asked(6));
+    let both = tokio::join!(store.create_replay(tenant.id, &one), store.create_replay(tenant.id, &another));
+    assert!(both.0.is_ok() != both.1.is_ok(), "{both:?}");
+}
+
+#[tokio::test]
+async fn tenants_take_turns_however_many_replays_each_has() {
+    let fixture = Fixture::new("replayturns").await;
+    let (store, many, one) = (&fixture.store, fixture.tenant().await, fixture.tenant().await);
+    for tenant in [many.id, one.id] {
+        let endpoint = store.create_endpoint(tenant, &new_endpoint("e")).await.unwrap();
+        delivered(store, tenant, endpoint.id, 12).await;
+    }
+    let mut of_many = Vec::new();
+    for _ in 0..4 {
+        of_many.push(store.create_replay(many.id, &asked()).await.unwrap());
+    }
+    let of_one = store.create_replay(one.id, &asked()).await.unwrap();
+    let mut turns = Vec::new();
+    for _ in 0..6 {
+        turns.push(feed(store).await.unwrap().0);
+    }
+    assert_eq!(turns.iter().filter(|replay| **replay == of_one).count(), 3, "{turns:?}");
+    assert!(turns.windows(2).all(|two| (two[0] == of_one) != (two[1] == of_one)), "{turns:?}");
+    let fed: std::collections::BTreeSet<_> = turns.iter().filter(|replay| **replay != of_one).collect();
+    assert_eq!(fed.len(), 3, "its own take turns, too: {turns:?}");
+}
