@@ -33,7 +33,9 @@ pub(crate) struct DeliveryAccepted {
 
 /// Try a delivery again
 ///
-/// One that came to its end is repeated as a new delivery; one that is pending is attempted now instead of later.
+/// One that came to its end is repeated as a new delivery; one that is pending is attempted now instead of later, in addition
+/// to the attempts of its schedule. While such an attempt waits or is being made, another request makes no second one. 409 when
+/// there is nothing to send, and while the endpoint is inactive or disabled.
 #[utoipa::path(post, operation_id = "retry_delivery", path = "/v1/deliveries/{id}/retry", tag = "deliveries", params(("id" = String, Path)),
     responses((status = 202, body = DeliveryAccepted), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn retry(
@@ -45,8 +47,9 @@ pub(crate) async fn retry(
     params.only(&[], None)?;
     let visible = caller.visible(Scope::Manage)?;
     let id = id.parse().map_err(|_| no_such("delivery"))?;
-    let pending = api.edits_of(caller)?.retry_delivery(visible, id, Lane::Live).await.map_err(retry_problem)?;
-    let accepted = DeliveryAccepted { id: pending.task.delivery.id.to_string() };
+    let retried = api.edits_of(caller)?.retry_delivery(visible, id, Lane::Live).await.map_err(retry_problem)?;
+    let accepted = DeliveryAccepted { id: retried.delivery().to_string() };
+    let Some(pending) = retried.committed() else { return Ok((StatusCode::ACCEPTED, Json(accepted))) };
     // In a task: a client that hangs up must not leave the publish half done.
     let confirm_timeout = api.config.confirm_timeout;
     let publishing = tokio::spawn(async move { publish(&api, pending).await });

@@ -85,7 +85,7 @@ pub(crate) fn after_attempt(
     draw: f64,
 ) -> Conclusion {
     let result = AttemptResult { outcome: attempt.outcome, status_code: attempt.status_code, retry_after };
-    let (status, delay, disable) = match next_step(task.number, &result, policy, draw) {
+    let (status, delay, disable) = match next_step(scheduled(&task), &result, policy, draw) {
         Step::Delivered => (DeliveryStatus::Delivered, None, false),
         // A test is one attempt, and has no consequence for its endpoint.
         Step::Failed { .. } | Step::RetryAfter(_) if task.trigger == Trigger::Test => {
@@ -116,6 +116,11 @@ pub(crate) fn after_attempt(
         ..without_attempt(task, status, None, ended_at)
     };
     Conclusion { report, next }
+}
+
+/// The attempt's number among those of the schedule.
+fn scheduled(task: &DeliveryTask) -> u16 {
+    task.number.saturating_sub(task.extra).max(1)
 }
 
 /// The report of a delivery that ends without another attempt.
@@ -229,6 +234,21 @@ mod tests {
             ..task
         };
         assert_eq!(next, expected);
+    }
+
+    #[test]
+    fn an_attempt_that_a_person_asked_for_uses_up_no_retry() {
+        let seconds = |task: &DeliveryTask| {
+            conclude(task.clone(), Outcome::Timeout, None, None)
+                .next
+                .map(|(next, delay)| (next.number, delay.as_secs()))
+        };
+        let manual = DeliveryTask { number: 4, extra: 3, trigger: Trigger::Manual, ..testing::task() };
+        assert_eq!(seconds(&manual), Some((5, 1)));
+        let (retry, _) = conclude(manual, Outcome::Timeout, None, None).next.unwrap();
+        assert_eq!((retry.extra, seconds(&retry)), (3, Some((6, 2))));
+        let last = conclude(retry, Outcome::Timeout, None, None).next.unwrap().0;
+        assert_eq!(seconds(&last), None);
     }
 
     #[test]

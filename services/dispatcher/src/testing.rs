@@ -33,6 +33,7 @@ pub(crate) fn task() -> DeliveryTask {
         },
         occurred_at: NOW,
         number: 1,
+        extra: 0,
         trigger: Trigger::First,
         epoch: 0,
         lane: Lane::Live,

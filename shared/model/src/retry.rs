@@ -44,6 +44,11 @@ impl RetrySchedule {
         }
     }
 
+    /// From the first attempt to the last one, without the attempts themselves.
+    pub fn total(&self) -> Duration {
+        Duration::from_secs(self.0.iter().map(|seconds| u64::from(*seconds)).sum())
+    }
+
     /// The same schedule with no delay shorter than `shortest`.
     #[must_use]
     pub fn at_least(mut self, shortest: Duration) -> Self {

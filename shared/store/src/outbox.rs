@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_postgres::{GenericClient, Transaction};
-use postrider_model::delivery::{Lane, Trigger};
+use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, Generation, ReplayId, RetryId, TenantId};
-use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask};
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 
 use crate::audit_log::{AuditAction, Change};
 use crate::config::{Endpoint, EndpointDocument, bump, endpoint_at, finish};
@@ -19,7 +19,7 @@ use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
 use crate::log::{DeadLetterRow, DeliveryRow, EventRow, decision, delivery, event, pending_letter};
 use crate::pool::Store;
 use crate::record::{self, Report};
-use crate::sql::{RowExt, Ts, signed};
+use crate::sql::{Coded, Date, RowExt, Ts, signed, unsigned};
 
 /// How long a claimed entry is left to its claimer.
 const CLAIM: Duration = Duration::from_secs(60);
@@ -93,6 +93,41 @@ pub enum RetryError {
     /// The endpoint was deleted.
     #[error("the endpoint was deleted")]
     EndpointDeleted,
+    /// The endpoint is switched off: what is sent to it now is discarded.
+    #[error("the endpoint is {status}{}: activate it first", reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
+    EndpointOff {
+        /// How.
+        status: EndpointStatus,
+        /// Why, where Postrider did it.
+        reason: Option<String>,
+    },
+}
+
+/// What became of a request to try a delivery again.
+#[derive(Debug)]
+pub enum Retried {
+    /// An attempt was committed: publish it, then call [`Store::outbox_done`].
+    Committed(Box<PendingDelivery>),
+    /// An attempt of this delivery is due already and about to be made, or being made.
+    UnderWay(DeliveryId),
+}
+
+impl Retried {
+    /// The delivery that is attempted.
+    pub fn delivery(&self) -> DeliveryId {
+        match self {
+            Self::Committed(pending) => pending.task.delivery.id,
+            Self::UnderWay(id) => *id,
+        }
+    }
+
+    /// What is to be published; `None`: nothing is.
+    pub fn committed(self) -> Option<PendingDelivery> {
+        match self {
+            Self::Committed(pending) => Some(*pending),
+            Self::UnderWay(_) => None,
+        }
+    }
 }
 
 impl From<tokio_postgres::Error> for RetryError {
@@ -228,11 +263,18 @@ fn new_generation(row: &DeliveryRow, now: UnixMillis) -> DeliveryRef {
 
 /// The attempt that follows a delivery's last one, in its next epoch: older copies are stale. It happened when it was accepted, as
 /// long as nobody says otherwise.
-pub(crate) fn next_attempt(row: &DeliveryRow, trigger: Trigger, lane: Lane, config_version: i64) -> DeliveryTask {
+pub(crate) fn next_attempt(
+    row: &DeliveryRow,
+    extra: u16,
+    trigger: Trigger,
+    lane: Lane,
+    config_version: i64,
+) -> DeliveryTask {
     DeliveryTask {
         delivery: same_generation(row),
         occurred_at: row.accepted_at,
         number: row.number.saturating_add(1),
+        extra,
         trigger,
         epoch: row.epoch.saturating_add(1),
         lane,
@@ -245,6 +287,51 @@ pub(crate) fn next_attempt(row: &DeliveryRow, trigger: Trigger, lane: Lane, conf
         held_reason: None,
         moves: 0,
         traceparent: None,
+    }
+}
+
+/// How many attempts of a delivery people asked for while it was pending. Its first attempt is none of them, whoever asked
+/// for the delivery.
+pub(crate) async fn extra_attempts(client: &impl GenericClient, row: &DeliveryRow) -> Result<u16, StoreError> {
+    if row.number < 2 {
+        return Ok(0);
+    }
+    let sql = "SELECT count(DISTINCT number) AS extra FROM attempts
+               WHERE delivery_id = $1 AND delivery_day = $2 AND trigger = $3 AND number > 1";
+    let params: [&(dyn ToSql + Sync); 3] = [&row.id.0, &Date(row.delivery_day), &Trigger::Manual.code()];
+    Ok(unsigned(client.query_one(sql, &params).await?.col::<i64>("extra")?))
+}
+
+/// An attempt that fell due is under way for at most this long; what is due longer than that waits for something.
+const UNDER_WAY: Duration = ATTEMPT_TIMEOUT_MAX;
+
+/// The delivery whose attempt somebody who asks for one now would double: this one when its attempt has just fallen due, or a
+/// repetition of it that nobody attempted yet.
+async fn under_way(
+    client: &impl GenericClient,
+    row: &DeliveryRow,
+    now: UnixMillis,
+) -> Result<Option<DeliveryId>, StoreError> {
+    if !row.status.is_terminal() {
+        let is_due = row.next_attempt_at.is_some_and(|due| due <= now && now < due.plus(UNDER_WAY));
+        return Ok(is_due.then_some(row.id));
+    }
+    let sql =
+        "SELECT id FROM deliveries WHERE tenant = $1 AND event_id = $2 AND generation LIKE 'retry:%' AND origin = $3
+                   AND status = $4 AND number = 0 ORDER BY created_at DESC LIMIT 1";
+    let params: [&(dyn ToSql + Sync); 4] =
+        [&row.tenant.0, &row.event.as_str(), &row.id.0, &DeliveryStatus::Pending.code()];
+    Ok(client.query_opt(sql, &params).await?.map(|row| row.col("id")).transpose()?.map(DeliveryId))
+}
+
+/// Whether attempts reach the endpoint at all.
+async fn check_endpoint(client: &impl GenericClient, row: &DeliveryRow) -> Result<(), RetryError> {
+    let sql = "SELECT status, disabled_reason FROM endpoints WHERE id = $1 AND deleted_at IS NULL";
+    let found = client.query_opt(sql, &[&row.endpoint.0]).await?.ok_or(RetryError::EndpointDeleted)?;
+    let status: EndpointStatus = found.coded("status")?;
+    match status {
+        EndpointStatus::Active => Ok(()),
+        status => Err(RetryError::EndpointOff { status, reason: found.col("disabled_reason")? }),
     }
 }
 
@@ -267,9 +354,9 @@ fn same_generation(row: &DeliveryRow) -> DeliveryRef {
 
 impl Store {
     /// Asks for a delivery again. Terminal: a new generation, pending, whose id is in the answer's task. Pending: the
-    /// same delivery at once, by a new epoch that makes the waiting copy stale.
+    /// same delivery at once, by a new epoch that makes the waiting copy stale. Neither where an attempt is under way already.
     ///
-    /// The answer is committed: publish it, then call [`Store::outbox_done`]; after a crash the sweeper does.
+    /// What is committed and not published is published by the sweeper.
     ///
     /// # Errors
     /// See [`RetryError`]; [`StoreError::NotFound`] also for another tenant's.
@@ -278,7 +365,7 @@ impl Store {
         tenant: Option<TenantId>,
         id: DeliveryId,
         lane: Lane,
-    ) -> Result<PendingDelivery, RetryError> {
+    ) -> Result<Retried, RetryError> {
         let mut client = self.client().await?;
         let tx = client.transaction().await.map_err(StoreError::from)?;
         // The counter first: it is the lock that every edit takes first.
@@ -288,13 +375,18 @@ impl Store {
         // Without a decision (a test's) there is no version of then: as it is now.
         let decided = decision(&tx, row.tenant, &row.event, row.event_day).await?;
         let config_version = decided.map_or(version, |decision| decision.config_version);
-        let mut task = next_attempt(&row, Trigger::Manual, lane, config_version);
+        let extra = extra_attempts(&tx, &row).await?.saturating_add(u16::from(row.number > 0));
+        let mut task = next_attempt(&row, extra, Trigger::Manual, lane, config_version);
         if row.status.is_terminal() {
             task.delivery = new_generation(&row, now);
-            (task.number, task.epoch) = (1, 0);
+            (task.number, task.extra, task.epoch) = (1, 0, 0);
             task.expires_at = now.plus(DELIVERY_LIFETIME);
         }
         let source = source(&tx, &task).await?;
+        check_endpoint(&tx, &row).await?;
+        if let Some(under_way) = under_way(&tx, &row, now).await? {
+            return Ok(Retried::UnderWay(under_way));
+        }
         task.occurred_at = source.event.summary.occurred_at;
 
         if !row.status.is_terminal() {
@@ -315,7 +407,7 @@ impl Store {
             serde_json::json!({"delivery_id": task.delivery.id, "event_id": row.event, "endpoint_id": row.endpoint});
         self.record(&tx, Change::of(row.tenant, AuditAction::DeliveryRetried, id).to(after)).await?;
         finish(tx, version).await?;
-        Ok(source.pending(outbox, task))
+        Ok(Retried::Committed(Box::new(source.pending(outbox, task))))
     }
 
     /// Entries that nobody published for `older_than`, claimed for a minute so that two sweepers do not do the same.

@@ -331,5 +331,6 @@ async fn next_task(
         _ => None,
     };
     let config_version = decided.map_or(version, |decision| decision.config_version);
-    Ok(DeliveryTask { occurred_at, ..outbox::next_attempt(&row, trigger, lane, config_version) })
+    let extra = outbox::extra_attempts(client, &row).await?;
+    Ok(DeliveryTask { occurred_at, ..outbox::next_attempt(&row, extra, trigger, lane, config_version) })
 }

@@ -132,6 +132,10 @@ pub struct DeliveryTask {
     pub occurred_at: UnixMillis,
     /// The number of the attempt to be made; the first is 1.
     pub number: u16,
+    /// How many of its attempts, this one included, people asked for while it was pending. They use up none of the retry
+    /// schedule.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub extra: u16,
     /// What causes it.
     pub trigger: Trigger,
     /// Copies with an epoch below the least valid one of an intervention are dropped.

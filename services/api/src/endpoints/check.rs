@@ -5,7 +5,8 @@ use std::time::Duration;
 use postrider_egress::AddressGuard;
 use postrider_model::event::EventType;
 use postrider_model::limits::{
-    ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, ENDPOINT_HEADER_VALUE_BYTES_MAX, ENDPOINT_HEADERS_MAX, METADATA_BYTES_MAX,
+    ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, DELIVERY_LIFETIME, ENDPOINT_HEADER_VALUE_BYTES_MAX, ENDPOINT_HEADERS_MAX,
+    METADATA_BYTES_MAX,
 };
 use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::pushover::Sound;
@@ -189,14 +190,23 @@ impl Rules<'_> {
     }
 
     fn pace(&self, document: &EndpointDocument, errors: &mut Errors) {
-        if let Some(seconds) = &document.retry_schedule_seconds
-            && let Err(invalid) = RetrySchedule::from_seconds(seconds.clone())
-        {
-            let pointer = match invalid {
-                InvalidSchedule::TooMany(_) => "/retry_schedule_seconds".to_owned(),
-                InvalidSchedule::Delay { index, .. } => format!("/retry_schedule_seconds/{index}"),
-            };
-            errors.add(pointer, invalid.to_string());
+        match document.retry_schedule_seconds.clone().map(RetrySchedule::from_seconds) {
+            Some(Err(invalid)) => {
+                let pointer = match invalid {
+                    InvalidSchedule::TooMany(_) => "/retry_schedule_seconds".to_owned(),
+                    InvalidSchedule::Delay { index, .. } => format!("/retry_schedule_seconds/{index}"),
+                };
+                errors.add(pointer, invalid.to_string());
+            }
+            Some(Ok(schedule)) if schedule.total() >= DELIVERY_LIFETIME => {
+                let (total, lifetime) = (schedule.total().as_secs(), DELIVERY_LIFETIME.as_secs());
+                let detail = format!(
+                    "the delays add up to {total} s; a delivery is discarded {lifetime} s after it was made, so the last \
+                     attempts would never be made"
+                );
+                errors.add("/retry_schedule_seconds", detail);
+            }
+            Some(Ok(_)) | None => {}
         }
         if let Some(seconds) = document.timeout_seconds {
             let (shortest, longest) = (ATTEMPT_TIMEOUT_MIN.as_secs(), self.timeout_max().as_secs());
@@ -391,6 +401,8 @@ mod tests {
         good("retry_schedule_seconds", json!([]));
         bad("retry_schedule_seconds", json!([1, 0]), "/retry_schedule_seconds/1");
         bad("retry_schedule_seconds", json!(vec![1; 21]), "/retry_schedule_seconds");
+        good("retry_schedule_seconds", json!(vec![86_400; 6]));
+        bad("retry_schedule_seconds", json!(vec![86_400; 7]), "/retry_schedule_seconds");
         good("timeout_seconds", json!(60));
         bad("timeout_seconds", json!(0), "/timeout_seconds");
         bad("timeout_seconds", json!(61), "/timeout_seconds");

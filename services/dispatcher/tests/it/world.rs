@@ -116,6 +116,7 @@ impl World {
             },
             occurred_at: now,
             number: 1,
+            extra: 0,
             trigger: Trigger::First,
             epoch: 0,
             lane: Lane::Live,

@@ -28,7 +28,7 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
     world.wait_for_rows("decisions", 1).await;
 
     // Committed, and then nothing: as if the process had died.
-    let pending = world.store.retry_delivery(None, failed.delivery.id, Lane::Live).await.unwrap();
+    let pending = world.store.retry_delivery(None, failed.delivery.id, Lane::Live).await.unwrap().committed().unwrap();
 
     let stop = CancellationToken::new();
     let mut lane = world.broker.consume_raw(Queue::Lane(Lane::Live), ConsumeOptions::default(), stop.clone());

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use postrider_model::delivery::{DeliveryStatus, Lane, Trigger};
+use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, Generation, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_store::StoreError;
 use postrider_store::config::EndpointDraft;
 use postrider_store::feed::FeedScope;
 use postrider_store::intervention::{InterventionReason, InterventionTarget};
-use postrider_store::outbox::{OutboxEntry, RetryError};
+use postrider_store::outbox::{OutboxEntry, Retried, RetryError};
 
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 
@@ -29,6 +29,9 @@ async fn retrying_what_has_ended_makes_another_delivery_of_the_event_as_it_was_d
     store.edit_endpoint(None, endpoint.id, None, rename).await.unwrap();
 
     let pending = store.retry_delivery(Some(tenant.id), failed.delivery.id, Lane::Live).await.unwrap();
+    let again = store.retry_delivery(Some(tenant.id), failed.delivery.id, Lane::Live).await.unwrap();
+    assert!(matches!(again, Retried::UnderWay(id) if id == pending.delivery()), "{again:?}");
+    let pending = pending.committed().unwrap();
     let task = &pending.task;
     assert_ne!(task.delivery.id, failed.delivery.id);
     assert!(matches!(task.delivery.generation, Generation::Retry(_)));
@@ -61,10 +64,16 @@ async fn retrying_what_is_pending_makes_the_waiting_copy_stale() {
     store.write(&batch(vec![event.clone()], vec![decided], vec![waiting.clone()])).await.unwrap();
     let before = store.config_version().await.unwrap();
 
-    let first = store.retry_delivery(None, waiting.delivery.id, Lane::Live).await.unwrap().task;
-    assert_eq!((first.delivery.id, first.number, first.epoch), (waiting.delivery.id, 3, 1));
-    let second = store.retry_delivery(None, waiting.delivery.id, Lane::Live).await.unwrap().task;
-    assert_eq!(second.epoch, 2);
+    let id = waiting.delivery.id;
+    let retry = || async { store.retry_delivery(None, id, Lane::Live).await.unwrap() };
+    let first = retry().await.committed().unwrap().task;
+    assert_eq!((first.delivery.id, first.number, first.extra, first.epoch), (id, 3, 1, 1));
+    // Another click, while that attempt waits or is being made, makes no second one.
+    assert!(matches!(retry().await, Retried::UnderWay(under_way) if under_way == id));
+    let overdue = "UPDATE deliveries SET next_attempt_at = now() - interval '61 s'";
+    fixture.sql().await.execute(overdue, &[]).await.unwrap();
+    let second = retry().await.committed().unwrap().task;
+    assert_eq!((second.number, second.extra, second.epoch), (3, 1, 2));
     let changes = store.changes_since(FeedScope::DISPATCHER, before).await.unwrap();
     let [intervention] = changes.interventions.as_slice() else { panic!("{changes:?}") };
     assert_eq!(intervention.target, InterventionTarget::Delivery(waiting.delivery.id));
@@ -73,6 +82,49 @@ async fn retrying_what_is_pending_makes_the_waiting_copy_stale() {
     assert_eq!((row.status, row.epoch, row.number), (DeliveryStatus::Pending, 2, 2));
     let snapshot = store.snapshot(FeedScope::DISPATCHER).await.unwrap();
     assert_eq!(snapshot.interventions.len(), 1, "who starts later hears of it, too");
+}
+
+#[tokio::test]
+async fn attempts_that_people_asked_for_are_counted_apart() {
+    let fixture = Fixture::new("retryextra").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let event = event(tenant.id, UnixMillis::now());
+    let failed = |number, trigger| {
+        let mut failed = outcome(&event, endpoint.id, number, DeliveryStatus::Pending, Some(500));
+        failed.attempt.as_mut().unwrap().trigger = trigger;
+        failed.next_attempt_at = Some(UnixMillis(UnixMillis::now().0 + 3_600_000));
+        failed
+    };
+    let attempts = vec![failed(1, Trigger::First), failed(2, Trigger::Manual), failed(3, Trigger::Retry)];
+    let id = attempts[0].delivery.id;
+    let decided = decision(&event, vec![endpoint.id], endpoint.version);
+    store.write(&batch(vec![event.clone()], vec![decided], attempts)).await.unwrap();
+    let task = store.retry_delivery(None, id, Lane::Live).await.unwrap().committed().unwrap().task;
+    assert_eq!((task.number, task.extra), (4, 2));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_off_is_named_and_nothing_is_retried() {
+    let fixture = Fixture::new("retryoff").await;
+    let (store, tenant) = (&fixture.store, fixture.tenant().await);
+    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let event = event(tenant.id, UnixMillis::now());
+    let failed = outcome(&event, endpoint.id, 1, DeliveryStatus::Failed, Some(500));
+    let id = failed.delivery.id;
+    let decided = decision(&event, vec![endpoint.id], endpoint.version);
+    store.write(&batch(vec![event], vec![decided], vec![failed])).await.unwrap();
+    let switch = |status| {
+        store.edit_endpoint(None, endpoint.id, None, move |draft: &mut EndpointDraft| {
+            draft.status = status;
+            Ok::<_, ()>(())
+        })
+    };
+    switch(EndpointStatus::Inactive).await.unwrap();
+    let refused = store.retry_delivery(None, id, Lane::Live).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the endpoint is inactive: activate it first");
+    switch(EndpointStatus::Active).await.unwrap();
+    store.retry_delivery(None, id, Lane::Live).await.unwrap();
 }
 
 #[tokio::test]
