@@ -10,6 +10,7 @@ use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profiles;
 use postrider_store::feed::{Changes, EndpointSubscription, TenantConfig};
+use serde_json::{Map, Value, json};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -30,7 +31,31 @@ fn main() {
     ] {
         find(&mut criterion, name, wanted, event_type);
     }
+    let values = |count: usize| (0..count).map(|n| json!(format!("text-{n:09}"))).collect::<Vec<_>>();
+    let one_field = json!({"f0": values(1_000)});
+    let many_fields: Map<String, Value> = (0..14).map(|n| (format!("f{n}"), json!(values(1_000)))).collect();
+    worst(&mut criterion, "1,000 values of one field", &one_field, |_| 0);
+    worst(&mut criterion, "14,000 values of 14 fields", &many_fields.into(), |test| test % 14);
     criterion.final_summary();
+}
+
+/// Times an event of a tenant with 100 endpoints, each with the largest payload filter: 5 lists of 200 values and 45 other tests,
+/// of which none passes. `field` says which field a test looks at.
+fn worst(criterion: &mut Criterion, name: &str, data: &Value, field: impl Fn(usize) -> usize) {
+    let tenant = TenantId::generate();
+    let test = |test: usize, op: &str, value: Value| json!({"field": format!("data.f{}", field(test)), "op": op, "value": value});
+    let list = |n: usize| (0..200).map(|value| format!("{n}-{value:0>40}")).collect::<Vec<_>>();
+    let lists = (0..5).map(|n| test(n, "in", json!(list(n))));
+    let ends = (5..50).map(|n| test(n, "suffix", json!(format!("-{n}"))));
+    let filter = json!({"any": lists.chain(ends).collect::<Vec<_>>()});
+    let matcher = matcher_of(tenant, (0..100).map(|_| ("email.sent".to_owned(), None, Some(filter.clone()))).collect());
+    let (data, event_type) = (data.to_string(), "email.sent".parse().unwrap());
+    let attributes = Attributes::default();
+    let payload = Payload { data: data.as_bytes(), metadata: None, attributes: &attributes };
+    let title = format!("filters/100 of {} bytes, {name} in {} bytes", filter.to_string().len(), data.len());
+    criterion.bench_function(&title, |bencher| {
+        bencher.iter(|| matcher.matching(black_box(tenant), black_box(&event_type), black_box(&payload)));
+    });
 }
 
 /// Times one event of a tenant whose endpoints want these types and, if any, this sending domain.
@@ -46,6 +71,10 @@ fn find(criterion: &mut Criterion, name: &str, wanted: Vec<(String, Option<Strin
 }
 
 fn matcher(tenant: TenantId, wanted: Vec<(String, Option<String>)>) -> Matcher {
+    matcher_of(tenant, wanted.into_iter().map(|(event_type, domain)| (event_type, domain, None)).collect())
+}
+
+fn matcher_of(tenant: TenantId, wanted: Vec<(String, Option<String>, Option<Value>)>) -> Matcher {
     let tenants = vec![TenantConfig {
         id: tenant,
         profile: "standard".into(),
@@ -55,16 +84,17 @@ fn matcher(tenant: TenantId, wanted: Vec<(String, Option<String>)>) -> Matcher {
         disable_after_days: None,
         version: 1,
     }];
-    let subscription = |(event_type, domain): (String, Option<String>)| EndpointSubscription {
-        endpoint: EndpointId::generate(),
-        tenant,
-        event_types: [event_type].into(),
-        filters: domain.map(|domain| ("sending_domain".to_owned(), [domain].into())).into_iter().collect(),
-        payload_filter: None,
-        channel: Default::default(),
-        ascii_json: false,
-        version: 1,
-    };
+    let subscription =
+        |(event_type, domain, payload_filter): (String, Option<String>, Option<Value>)| EndpointSubscription {
+            endpoint: EndpointId::generate(),
+            tenant,
+            event_types: [event_type].into(),
+            filters: domain.map(|domain| ("sending_domain".to_owned(), [domain].into())).into_iter().collect(),
+            payload_filter,
+            channel: Default::default(),
+            ascii_json: false,
+            version: 1,
+        };
     let subscriptions = wanted.into_iter().map(subscription).collect();
     let mut matcher = Matcher::new(Arc::new(Profiles::builtin()));
     matcher.apply(Changes { version: 1, snapshot: true, tenants, subscriptions, ..Changes::default() });

@@ -144,3 +144,41 @@ async fn a_subscription_names_the_tenants_own_types_as_the_profiles() {
         .await
         .problem(422, "/event_types/0");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_that_costs_too_much_is_refused_unchecked_and_the_api_answers_meanwhile() {
+    let world = World::new("api_event_types_cost").await;
+    let tenant = world.tenant("standard").await;
+    let alternatives = vec![json!({"multipleOf": 0.7}); 150];
+    let body = json!({"schema": {"items": {"anyOf": alternatives}}, "sample": vec![1e300; 1_500]});
+    let refused = world.call(&tenant.key, "PUT", "/v1/event-types/a.b", Some(&body)).await.problem(422, "/sample");
+    assert!(refused.to_string().contains("steps"), "{refused}");
+    let cheap = json!({"schema": body["schema"], "sample": vec![0.7; 1_500]});
+    world.call(&tenant.key, "PUT", "/v1/event-types/a.b", Some(&cheap)).await.ok(201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_large_schemas_ends_before_its_limit_and_loses_no_type() {
+    let world = World::new("api_event_types_bytes").await;
+    let tenant = world.tenant("migma").await;
+    let schema = json!({"schema": {"description": "x".repeat(60_000)}});
+    for n in 0..20 {
+        world.call(&tenant.key, "PUT", &format!("/v1/event-types/mine.t{n:02}"), Some(&schema)).await.ok(201);
+    }
+    let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = world.get(&tenant.key, &format!("/v1/event-types?limit=200{cursor}")).await.ok(200);
+        assert!(page.to_string().len() < 1_200_000);
+        seen.extend(names(&page).into_iter().map(str::to_owned));
+        pages += 1;
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let sorted: std::collections::BTreeSet<_> = seen.iter().cloned().collect();
+    assert_eq!((pages, sorted.len()), (2, seen.len()));
+    assert!(seen.is_sorted() && seen.iter().filter(|name| name.starts_with("mine.")).count() == 20, "{seen:?}");
+    let profiles_own = seen.iter().filter(|name| !name.starts_with("mine.")).count();
+    assert!(profiles_own > 5, "{seen:?}");
+}

@@ -386,8 +386,18 @@ async fn a_retry_of_an_ended_delivery_is_a_new_one_and_of_a_pending_one_the_same
     let (task, _) = next_task(&world).await;
     assert_eq!((task.delivery.id, task.epoch, task.number), (pending, 1, 2));
 
-    // Without the event, or the endpoint, there is nothing to try again.
+    // Another click while it is under way publishes nothing.
+    let again = world.call(&tenant.key, "POST", &format!("/v1/deliveries/{pending}/retry"), None).await.ok(202);
+    assert_eq!(again, answer);
+    assert_eq!(world.get(&tenant.key, &format!("/v1/deliveries/{pending}")).await.ok(200)["status"], json!("pending"));
+
+    // To an endpoint that is off nothing is sent.
     let path = format!("/v1/endpoints/{}", endpoint["id"].as_str().unwrap());
+    world.call(&tenant.key, "PATCH", &path, Some(&json!({"status": "inactive"}))).await.ok(200);
+    let off = world.post(&tenant.key, &format!("/v1/deliveries/{ended}/retry"), json!({})).await.problem(409, "");
+    assert_eq!(off["detail"], json!("the endpoint is inactive: activate it first"));
+
+    // Without the event, or the endpoint, there is nothing to try again.
     world.call(&tenant.key, "DELETE", &path, None).await.ok(204);
     world.post(&tenant.key, &format!("/v1/deliveries/{ended}/retry"), json!({})).await.problem(409, "");
 }
