@@ -113,7 +113,19 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     let lanes = broker.singles();
     let breakers = Breakers::follow(&broker, stop.clone());
     let refused = Refused::new(store.clone());
-    let api = Arc::new(Api { config, broker, lanes, breakers, store, profiles, guard, keys, refused, heavy: Heavy::new(), stop });
+    let api = Arc::new(Api {
+        config,
+        broker,
+        lanes,
+        breakers,
+        store,
+        profiles,
+        guard,
+        keys,
+        refused,
+        heavy: Heavy::new(),
+        stop,
+    });
     let document = Arc::new(openapi().to_string());
     let serve_document = move || {
         let document = Arc::clone(&document);
