@@ -90,6 +90,10 @@ async fn the_receivers_of_the_documentation_take_what_is_sent_and_nothing_else()
         for secret in [None, Some("our-own secret, without a prefix")] {
             let mut endpoint = json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]});
             if let Some(secret) = secret {
+                if profile == "standard" {
+                    // Its only signature takes no other secret than whsec_ and base64.
+                    continue;
+                }
                 endpoint["secret"] = json!(secret);
             }
             let endpoint = tenant.endpoint(endpoint).await;

@@ -10,6 +10,7 @@
 //! is the profile's.
 
 mod key_pair;
+mod pasted;
 pub mod secret;
 mod secrets;
 mod signer;

@@ -9,10 +9,16 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use crate::pasted::{without_prefix, wrong_form};
+
 /// Marks a secret whose rest is base64 (Standard Webhooks, "Secrets").
 pub const PREFIX: &str = "whsec_";
 /// Most characters of a secret.
 pub const SECRET_CHARACTERS_MAX: usize = 256;
+/// Fewest bytes of a secret: a shorter one can be guessed.
+pub const SECRET_BYTES_MIN: usize = 16;
+/// Most bytes behind `whsec_` (Standard Webhooks, "Secrets").
+pub const WHSEC_BYTES_MAX: usize = 64;
 /// Bytes of a made secret; Standard Webhooks asks for 24 to 64.
 const MADE_BYTES: usize = 32;
 
@@ -28,6 +34,14 @@ pub enum InvalidSecret {
     /// Empty or too long.
     #[error("a secret has 1 to {SECRET_CHARACTERS_MAX} characters")]
     Length,
+    /// Too few bytes, or too many behind `whsec_`.
+    #[error(
+        "a secret has at least {SECRET_BYTES_MIN} bytes; whsec_ and base64 stand for {SECRET_BYTES_MIN} to {WHSEC_BYTES_MAX}"
+    )]
+    Bytes,
+    /// A form in which the text is not the secret that a receiver has.
+    #[error("{0}")]
+    Form(&'static str),
     /// A control character, which no header or environment variable would carry.
     #[error("a secret has no control characters")]
     Control,
@@ -45,18 +59,30 @@ pub fn generate_secret() -> SecretString {
     SecretString::from(text)
 }
 
-/// Whether a customer may bring this secret.
+/// Whether a customer may bring this secret. `only_standard`: `webhook-signature` is all that is signed with it. Secrets that were
+/// brought before these rules sign on.
 ///
 /// # Errors
 /// What is wrong with it; never the secret itself.
-pub fn check_imported(secret: &str) -> Result<(), InvalidSecret> {
+pub fn check_imported(secret: &str, only_standard: bool) -> Result<(), InvalidSecret> {
     if !(1..=SECRET_CHARACTERS_MAX).contains(&secret.chars().count()) {
         return Err(InvalidSecret::Length);
     }
     if secret.chars().any(char::is_control) {
         return Err(InvalidSecret::Control);
     }
-    standard_key(secret).map(drop)
+    if let Some(form) = wrong_form(secret) {
+        return Err(InvalidSecret::Form(form));
+    }
+    let bytes = standard_key(secret)?.len();
+    let encoded = secret.starts_with(PREFIX);
+    if bytes < SECRET_BYTES_MIN || (encoded && bytes > WHSEC_BYTES_MAX) {
+        return Err(InvalidSecret::Bytes);
+    }
+    if only_standard && !encoded {
+        return Err(InvalidSecret::Form(without_prefix(secret)));
+    }
+    Ok(())
 }
 
 /// The key of `webhook-signature`.
@@ -78,22 +104,32 @@ mod tests {
     fn a_made_secret_is_importable_and_never_twice_the_same() {
         let (one, two) = (generate_secret(), generate_secret());
         assert_ne!(one.expose_secret(), two.expose_secret());
-        assert_eq!(check_imported(one.expose_secret()), Ok(()));
+        assert_eq!(check_imported(one.expose_secret(), true), Ok(()));
         assert_eq!(standard_key(one.expose_secret()).unwrap().len(), MADE_BYTES);
         assert!(one.expose_secret().starts_with(PREFIX));
     }
 
     #[test]
-    fn imports_take_any_text_but_a_whsec_that_does_not_decode() {
-        for good in ["x", "pässwörd with spaces", "whsec_AAAA", "whsec_AAA=", "whsec_AAA", &"x".repeat(256)] {
-            assert_eq!(check_imported(good), Ok(()), "{good}");
+    fn imports_have_sixteen_bytes_and_no_form_that_cannot_be_meant() {
+        let whsec = |bytes: usize| format!("whsec_{}", BASE64.encode(vec![7; bytes]));
+        for good in ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &whsec(16), &whsec(64), "whsec_QUJDREVGR0hJSktMTU5PUA"] {
+            assert_eq!((check_imported(good, false), check_imported(good, true)), (Ok(()), Ok(())), "{good}");
         }
-        assert_eq!(check_imported(""), Err(InvalidSecret::Length));
-        assert_eq!(check_imported(&"x".repeat(257)), Err(InvalidSecret::Length));
-        assert_eq!(check_imported("a\nb"), Err(InvalidSecret::Control));
+        for plain in ["pässwörd with spaces", "sixteen bytes ok", &"xy".repeat(128)] {
+            assert_eq!(check_imported(plain, false), Ok(()), "{plain}");
+            assert!(matches!(check_imported(plain, true), Err(InvalidSecret::Form(_))), "{plain}");
+        }
+        assert_eq!(check_imported("", false), Err(InvalidSecret::Length));
+        assert_eq!(check_imported(&"xy".repeat(129), false), Err(InvalidSecret::Length));
+        assert_eq!(check_imported("a\nb", false), Err(InvalidSecret::Control));
         for bad in ["whsec_", "whsec_!!!", "whsec_A"] {
-            assert_eq!(check_imported(bad), Err(InvalidSecret::NotBase64), "{bad}");
+            assert_eq!(check_imported(bad, false), Err(InvalidSecret::NotBase64), "{bad}");
         }
+        for bad in ["fifteen bytes..", "x7", "whsec_AAAA", &whsec(15), &whsec(65)] {
+            assert_eq!(check_imported(bad, false), Err(InvalidSecret::Bytes), "{bad}");
+        }
+        let bare = check_imported("QUJDREVGR0hJSktMTU5PUA==", true).unwrap_err().to_string();
+        assert!(bare.contains("base64 without the prefix"), "{bare}");
     }
 
     #[test]

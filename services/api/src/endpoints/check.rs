@@ -19,7 +19,7 @@ use postrider_runtime::problem::FieldError;
 use postrider_store::config::{Channel, EndpointDocument, EndpointDraft, SignatureKey, TenantLimits};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::model::MASK;
+use super::model::{EditEndpoint, MASK};
 use crate::event_types::model::names;
 use crate::request::escape;
 use crate::tenants::{check_description, check_name};
@@ -112,11 +112,24 @@ impl Rules<'_> {
         match draft.document.url.as_deref() {
             None => errors.add("/url", "the channel web needs a URL"),
             Some(url) => {
-                let https_only = self.profile.url_rule == UrlRule::HttpsOnly;
-                if let Err(refused) = self.guard.check_url(url, https_only) {
+                if let Err(refused) = self.guard.check_url(url, self.https_only()) {
                     errors.add("/url", refused.to_string());
+                } else if url.contains('#') {
+                    errors.add("/url", "the part from # on is never sent; leave it out");
                 }
             }
+        }
+    }
+
+    fn https_only(&self) -> bool {
+        self.profile.url_rule == UrlRule::HttpsOnly
+    }
+
+    /// Puts the URL as it is sent in place of the URL as it was written, such as `/b` for `/a/../b`.
+    pub(crate) fn as_sent(&self, document: &mut EndpointDocument) {
+        let sent = document.url.as_deref().and_then(|url| self.guard.check_url(url, self.https_only()).ok());
+        if let Some(sent) = sent {
+            document.url = Some(sent.into());
         }
     }
 
@@ -279,6 +292,22 @@ fn holds_nul(value: &serde_json::Value) -> bool {
     }
 }
 
+/// Header values that an edit keeps and that its new URL would send to another origin (RFC 6454) than they were given for.
+pub(crate) fn kept_for_another_origin(
+    request: &EditEndpoint,
+    before: Option<&str>,
+    draft: &EndpointDraft,
+) -> Option<FieldError> {
+    let origin = |url: &str| url::Url::parse(url).ok().map(|url| url.origin());
+    let (old, new) = (before.and_then(origin)?, draft.document.url.as_deref().and_then(origin)?);
+    let keeps = match &request.headers {
+        None => !draft.private.headers.is_empty(),
+        Some(given) => given.values().any(|value| value == MASK),
+    };
+    let detail = "the URL has another scheme, host or port: give the header values again, they are not sent there as they were kept";
+    (old != new && keeps).then(|| FieldError::new("/headers", detail))
+}
+
 /// Keeps the errors of the members that an edit touches: what was valid when it was saved must not block an edit beside it.
 pub(crate) fn of_touched(errors: Vec<FieldError>, touched: &[&str]) -> Vec<FieldError> {
     let of = |error: &FieldError| error.pointer.split('/').nth(1).is_some_and(|member| touched.contains(&member));
@@ -349,6 +378,27 @@ mod tests {
         check_in("mumara", "token_header", json!("webhook-id"), Some("/token_header"));
         check_in("mumara", "url", json!("http://example.com/"), None);
         bad("pushover", json!({"sound": "Siren"}), "/pushover");
+    }
+
+    #[test]
+    fn a_url_is_stored_as_it_is_sent() {
+        let profiles = Profiles::builtin();
+        let (limits, guard) = (TenantLimits::default(), AddressGuard::new(Vec::new(), false));
+        let rules =
+            Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
+        let check = |written: &str, sent: &str| {
+            let mut document = EndpointDocument { url: Some(written.into()), ..EndpointDocument::default() };
+            rules.as_sent(&mut document);
+            assert_eq!(document.url.as_deref(), Some(sent), "{written}");
+        };
+        check("https://example.com", "https://example.com/");
+        check("https://EXAMPLE.com/a/../b?q={x}", "https://example.com/b?q={x}");
+        check("https://example.com/%2e%2e/é", "https://example.com/%C3%A9");
+        check("https://0x8080808/", "https://8.8.8.8/");
+        check("https://bücher.example/", "https://xn--bcher-kva.example/");
+        // What signs in the query stays as it was written.
+        check("https://example.com/h?sig=a%2Fb%3d&x=%20", "https://example.com/h?sig=a%2Fb%3d&x=%20");
+        bad("url", serde_json::json!("https://example.com/hook#part"), "/url");
     }
 
     #[test]

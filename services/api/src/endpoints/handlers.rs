@@ -16,7 +16,7 @@ use postrider_store::config::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::check::{Rules, of_touched};
+use super::check::{Rules, kept_for_another_origin, of_touched};
 use super::model::{CreateEndpoint, CreatedEndpoint, EditEndpoint, Endpoint, EndpointInList, EndpointPage};
 use crate::Api;
 use crate::auth::Caller;
@@ -80,6 +80,7 @@ impl Api {
             return Err(Problem::unprocessable(errors));
         }
         draft.document.public_key.clone_from(&key.public);
+        rules.as_sent(&mut draft.document);
         let secret = key.shown().filter(|_| !pushover);
         let new = NewEndpoint { draft, secret: key.secret };
         let made = self.edits_of(caller)?.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
@@ -101,8 +102,10 @@ impl Api {
         let rules = Rules { profile, limits: &tenant.draft.limits, guard: &self.guard, event_types: &event_types };
         let apply = |draft: &mut EndpointDraft| {
             let (kind, channel) = (draft.document.signature_key, draft.document.channel);
+            let before = draft.document.url.clone();
             let touched = request.clone().apply(draft);
             let mut errors = of_touched(rules.check(draft), &touched);
+            errors.extend(kept_for_another_origin(&request, before.as_deref(), draft));
             if draft.document.signature_key != kind {
                 errors.push(FieldError::new("/signature_key", "is chosen when an endpoint is made; make another one"));
             }
@@ -110,7 +113,13 @@ impl Api {
                 errors.retain(|error| error.pointer != "/channel");
                 errors.push(FieldError::new("/channel", "is chosen when an endpoint is made; make another one"));
             }
-            if errors.is_empty() { Ok(()) } else { Err(Problem::unprocessable(errors)) }
+            if !errors.is_empty() {
+                return Err(Problem::unprocessable(errors));
+            }
+            if touched.contains(&"url") {
+                rules.as_sent(&mut draft.document);
+            }
+            Ok(())
         };
         let endpoint =
             self.edits_of(caller)?.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
@@ -137,7 +146,7 @@ impl NewKey {
         match (kind, given) {
             (SignatureKey::Hmac, None) => Self { secret: generate_secret(), public: None },
             (SignatureKey::Hmac, Some(given)) => {
-                if let Err(invalid) = check_imported(&given) {
+                if let Err(invalid) = check_imported(&given, profile.only_standard_signature()) {
                     wrong(invalid.to_string());
                 } else if profile.sends_token() && !is_header_value(&given) {
                     wrong("the tenant's profile sends it in a header: visible ASCII, no spaces around it".into());
@@ -218,7 +227,9 @@ pub(crate) async fn read(
 
 /// Edit an endpoint
 ///
-/// What is absent stays, what is `null` is cleared. In force everywhere within two seconds.
+/// What is absent stays, what is `null` is cleared. In force everywhere within two seconds. An edit that changes nothing makes no new
+/// version. Header values are not sent to another origin (scheme, host, port) than the one they were given for: with such a `url`
+/// they must be given again, 422 otherwise.
 #[utoipa::path(patch, operation_id = "edit_endpoint", path = "/v1/endpoints/{id}", tag = "endpoints",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)), request_body = EditEndpoint,
     responses((status = 200, body = Endpoint, headers(("ETag" = String))), (status = "4XX", body = Problem, content_type = "application/problem+json")))]

@@ -126,7 +126,8 @@ pub(crate) struct CreateEndpoint {
     pub(crate) headers: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) status: WantedStatus,
-    /// A secret of your own, 1 to 256 characters; one is made when absent. Keys of `ed25519` are always made.
+    /// A secret of your own, 16 bytes to 256 characters: `whsec_` and base64 of 16 to 64 bytes; where the profile has a signature beside
+    /// `webhook-signature`, any text. One is made when absent. Keys of `ed25519` are always made.
     pub(crate) secret: Option<String>,
     #[serde(default)]
     pub(crate) signature_key: SignatureKey,

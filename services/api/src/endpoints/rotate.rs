@@ -37,7 +37,8 @@ pub(crate) struct RotateSecret {
     /// Cut over at this moment instead, without an overlap; at most 30 days ahead.
     #[schema(format = DateTime)]
     effective_at: Option<String>,
-    /// A secret of your own, 1 to 256 characters; one is made when absent. Keys of `ed25519` are always made.
+    /// A secret of your own, 16 bytes to 256 characters: `whsec_` and base64 of 16 to 64 bytes; where the profile has a signature beside
+    /// `webhook-signature`, any text. One is made when absent. Keys of `ed25519` are always made.
     secret: Option<String>,
     /// End the previous secrets now, and drop a planned one: for a secret that leaked. Without it each signs until the end that it
     /// was promised.

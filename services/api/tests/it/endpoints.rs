@@ -130,6 +130,12 @@ async fn secrets_are_brought_along_rotated_and_never_shown_again() {
     world.post(&tenant.key, &rotate, later).await.problem(422, "/effective_at");
     world.post(&tenant.key, &rotate, json!({"effective_at": "soon"})).await.problem(422, "/effective_at");
     world.post(&tenant.key, &rotate, json!({"secret": ""})).await.problem(422, "/secret");
+    for (pasted, word) in
+        [(format!("v1,{own}"), "v1,"), (format!("SECRET={own}"), "NAME=value"), ("whsec_AAAA".into(), "16")]
+    {
+        let refused = world.post(&tenant.key, &rotate, json!({"secret": pasted})).await.problem(422, "/secret");
+        assert!(refused["detail"].as_str().unwrap().contains(word), "{refused:#}");
+    }
     world.post(&tenant.key, &rotate, json!({"overlap_seconds": 99_999_999})).await.problem(422, "/overlap_seconds");
     let both = json!({"overlap_seconds": 1, "effective_at": "2020-01-01T00:00:00Z"});
     world.post(&tenant.key, &rotate, both).await.problem(422, "/overlap_seconds");
@@ -221,6 +227,27 @@ async fn an_ed25519_endpoint_shows_its_public_key_always_and_its_private_one_nev
     let other = world.tenant("magnetite").await;
     body["event_types"] = json!(["*"]);
     world.post(&other.key, "/v1/endpoints", body).await.problem(422, "/signature_key");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn header_values_do_not_follow_a_url_to_another_origin() {
+    let world = World::new("api_origin").await;
+    let tenant = world.tenant("standard").await;
+    let mut body = endpoint();
+    body["headers"] = json!({"X-Api-Key": "hunter2", "X-Team": "7"});
+    let made = world.post(&tenant.key, "/v1/endpoints", body).await.ok(201);
+    let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
+    let patch = async |edit: serde_json::Value| world.call(&tenant.key, "PATCH", &path, Some(&edit)).await;
+    patch(json!({"url": "https://example.com/other"})).await.ok(200);
+    for url in ["https://evil.example/hook", "https://example.com:8443/hook"] {
+        patch(json!({"url": url})).await.problem(422, "/headers");
+        let kept = json!({"url": url, "headers": {"X-Api-Key": "********", "X-Team": "8"}});
+        patch(kept).await.problem(422, "/headers");
+    }
+    let given = json!({"url": "https://new.example/hook", "headers": {"X-Api-Key": "again"}});
+    assert_eq!(patch(given).await.ok(200)["url"], json!("https://new.example/hook"));
+    patch(json!({"url": "https://newer.example/hook", "headers": {}})).await.ok(200);
+    assert_eq!(patch(json!({"url": "https://newest.example"})).await.ok(200)["url"], json!("https://newest.example/"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

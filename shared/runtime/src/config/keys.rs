@@ -8,7 +8,9 @@ use super::values::secret;
 use super::{Checked, ConfigError, SecretList};
 
 /// Shortest operator key: it may do everything, so it must not be guessed.
-const OPERATOR_KEY_BYTES_MIN: usize = 16;
+const OPERATOR_KEY_BYTES_MIN: usize = 32;
+/// A random key of that length has more different characters than this, in hexadecimal too.
+const DISTINCT_CHARACTERS_MIN: usize = 8;
 
 /// Keys that were published as examples with this project: everybody knows them.
 const PUBLISHED_OPERATOR_KEYS: [&str; 2] = ["at-least-16-characters", "operator-key-for-development"];
@@ -19,7 +21,7 @@ const PUBLISHED: &str = "a key that was published as an example is not a secret;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Keys")]
 pub struct KeysArgs {
-    /// Operator API keys, comma-separated: two while one is rotated. At least 16 characters each.
+    /// Operator API keys, comma-separated: two while one is rotated. At least 32 characters each.
     #[arg(
         id = "operator-keys",
         long = "operator-keys",
@@ -50,11 +52,17 @@ pub struct MasterKeysArgs {
 impl Checked for KeysArgs {
     fn check(&self) -> Result<(), ConfigError> {
         const VARIABLE: &str = "POSTRIDER_OPERATOR_KEYS";
-        if self.operator_keys.0.iter().any(|key| key.expose_secret().len() < OPERATOR_KEY_BYTES_MIN) {
+        let any = |wrong: fn(&str) -> bool| self.operator_keys.0.iter().any(|key| wrong(key.expose_secret()));
+        if any(|key| PUBLISHED_OPERATOR_KEYS.contains(&key)) {
+            return Err(ConfigError::new(VARIABLE, PUBLISHED));
+        }
+        if any(|key| key.len() < OPERATOR_KEY_BYTES_MIN) {
             return Err(ConfigError::new(VARIABLE, format!("a key has at least {OPERATOR_KEY_BYTES_MIN} characters")));
         }
-        if self.operator_keys.0.iter().any(|key| PUBLISHED_OPERATOR_KEYS.contains(&key.expose_secret())) {
-            return Err(ConfigError::new(VARIABLE, PUBLISHED));
+        if any(|key| distinct(key) < DISTINCT_CHARACTERS_MIN) {
+            tracing::warn!(
+                "POSTRIDER_OPERATOR_KEYS has a key of few different characters; make one: `openssl rand -hex 24`"
+            );
         }
         if self.operator_keys.0.is_empty() {
             tracing::warn!("POSTRIDER_OPERATOR_KEYS is empty: nobody can make tenants");
@@ -65,6 +73,11 @@ impl Checked for KeysArgs {
     fn summary(&self) -> Vec<(&'static str, String)> {
         vec![("POSTRIDER_OPERATOR_KEYS", format!("{} keys", self.operator_keys.0.len()))]
     }
+}
+
+/// How many different characters a key has.
+fn distinct(key: &str) -> usize {
+    key.chars().collect::<std::collections::BTreeSet<_>>().len()
 }
 
 impl MasterKeysArgs {

@@ -57,7 +57,7 @@ fn parse(more: &[&str]) -> Result<Command, String> {
         "postrider",
         "--amqp-url=amqp://guest:s3cret@broker/vhost",
         "--database-url=postgres://postrider:s3cret@db/postrider",
-        "--operator-keys=opk_s3cret_s3cret_1,opk_s3cret_s3cret_2",
+        "--operator-keys=opk_s3cret_s3cret_s3cret_s3cret_1,opk_s3cret_s3cret_s3cret_s3cret_2",
         "--master-keys",
         &master,
     ];
