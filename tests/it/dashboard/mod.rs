@@ -76,3 +76,10 @@ async fn the_operator_makes_a_tenant_and_mends_a_dead_letter_and_pages_work_with
     producer.publish(Message::new(format!("{tenant}.a.b"), "no JSON".to_owned())).await;
     visit("operator", &deployment, &world).await;
 }
+
+#[tokio::test]
+async fn forms_act_once_and_survive_the_end_of_a_session() {
+    let deployment = Deployment::start("dashboard_forms").await;
+    let world = tenants(&deployment, &["standard"]).await;
+    visit("forms", &deployment, &world).await;
+}

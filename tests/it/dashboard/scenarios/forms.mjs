@@ -1,0 +1,94 @@
+// Forms: double clicks, reload, back, errors, and a session that ends while a form is filled in.
+
+import { strict as assert } from 'node:assert';
+import { api, audit, operatorKey, quiet, run, signIn, visitor, world } from '../lib.mjs';
+
+const { id: tenant, key } = world.standard;
+const at = `/dashboard/${tenant}`;
+const focused = (page) => page.evaluate(() => document.activeElement.id);
+
+await run(async (browser) => {
+  await api(key, 'POST', '/v1/endpoints', { name: 'CRM', url: 'http://127.0.0.1:9999/', event_types: ['*'] });
+  await wizard(browser);
+  await ended(browser);
+  await keys(browser);
+});
+
+/** The replay wizard: presets keep the form, the count has the focus, and so has an error. */
+async function wizard(browser) {
+  const who = await visitor(browser);
+  const { page } = who;
+  await signIn(who, key);
+  await page.goto(`${at}/replays/new`);
+  await page.getByLabel('Event types').fill('email.*');
+  await page.getByRole('button', { name: 'Last hour' }).click();
+  await page.waitForURL(/from=/);
+  assert.equal(await page.getByLabel('Event types').inputValue(), 'email.*');
+  await page.getByRole('button', { name: 'Count what it would do' }).click();
+  await page.getByRole('heading', { name: 'It would make 0 deliveries' }).waitFor();
+  assert.equal(await focused(page), 'counted');
+  assert.ok(!page.url().includes('csrf'), 'the proof of a form stays out of addresses');
+  await page.goto(`${at}/replays/new`);
+  await page.getByLabel('Event types').press('Enter');
+  await page.getByText('Choose at least a date range').waitFor();
+  assert.equal(await focused(page), 'problem');
+  assert.match(await page.title(), /^Error: /);
+  // The browser tells of the 422 on its console.
+  assert.equal(who.said.splice(0).length, 1);
+  await audit(who, 'new replay, refused');
+  quiet(who);
+}
+
+/** The visitor signs out in another tab. */
+async function ended(browser) {
+  const who = await visitor(browser);
+  const { page, context } = who;
+  const signOut = async () => {
+    const other = await context.newPage();
+    await other.goto(`${at}/webhooks`);
+    await other.getByRole('button', { name: 'Sign out' }).click();
+    await other.getByRole('heading', { name: 'Sign in' }).waitFor();
+    await other.close();
+  };
+  await signIn(who, key);
+  await page.goto(`${at}/webhooks/new`);
+  await page.getByLabel('Name', { exact: true }).fill('typed name');
+  await page.getByLabel('Postback URL').fill('http://127.0.0.1:9999/x');
+  await signOut();
+  await page.getByRole('button', { name: 'Create webhook' }).click();
+  await page.getByText('Your session has ended').waitFor();
+  assert.equal(who.said.splice(0).length, 1);
+  await audit(who, 'sign-in, with a form');
+  await page.getByLabel('API key').fill(key);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('Your session had ended').waitFor();
+  assert.equal(await page.getByLabel('Name', { exact: true }).inputValue(), 'typed name');
+  await page.goto(`${at}/webhooks`);
+  await signOut();
+  await page.getByText('Your session has ended').waitFor();
+  await page.getByRole('link', { name: 'Sign in again' }).click();
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  quiet(who);
+}
+
+/** A double click makes one key; deleting it asks. */
+async function keys(browser) {
+  const who = await visitor(browser);
+  const { page } = who;
+  const named = async () => (await api(operatorKey, 'GET', `/v1/tenants/${tenant}/keys`)).data.filter((one) => one.name === 'double');
+  await signIn(who, operatorKey);
+  await page.goto(`/dashboard/operator/tenants/${tenant}`);
+  await page.getByLabel('Name of a new key').fill('double');
+  await page.getByRole('button', { name: 'Make key' }).dblclick();
+  const text = await page.locator('#key').textContent();
+  await page.reload();
+  assert.equal(await page.locator('#key').textContent(), text);
+  assert.equal((await named()).length, 1);
+  await page.getByRole('link', { name: 'Delete key double' }).click();
+  await audit(who, 'delete a key');
+  assert.equal((await named()).length, 1);
+  await page.getByRole('button', { name: 'Delete key' }).click();
+  await page.getByText('The key was deleted').waitFor();
+  assert.equal((await named()).length, 0);
+  quiet(who);
+}
