@@ -28,6 +28,7 @@ mod kumomta;
 mod ladder;
 mod leaks;
 mod magnetite;
+mod memory;
 mod metigan;
 mod migma;
 mod migomail;

@@ -118,6 +118,11 @@ impl Cluster {
         child.wait().await.expect("a child");
     }
 
+    /// A process's id.
+    pub(crate) fn pid(&self, name: &str) -> u32 {
+        self.processes[name].id().expect("it runs")
+    }
+
     /// Sends a signal to a process.
     pub(crate) fn signal(&self, name: &str, signal: Signal) {
         let pid = self.processes[name].id().expect("it runs");

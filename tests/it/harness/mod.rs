@@ -13,7 +13,7 @@ mod receiver;
 mod stage;
 mod tenant;
 
-pub(crate) use cluster::{Cluster, PROCESSES, Urls};
+pub(crate) use cluster::{Cluster, PROCESSES, Publisher, Urls};
 pub(crate) use collector::{Collector, Span};
 pub(crate) use deployment::{Deployment, InForce, OPERATOR_KEY, binary};
 pub(crate) use exchange::{Message, Producer};
