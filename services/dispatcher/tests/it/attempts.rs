@@ -195,3 +195,26 @@ async fn a_test_call_is_answered_also_while_the_endpoint_is_inactive() {
     assert_eq!(receiver.received().len(), 1);
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_to_postrider_itself_is_refused_and_its_attempt_says_so() {
+    let mut world = World::new("loop", "standard").await;
+    // The server that every service has, without routes.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/publish", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(postrider_runtime::http::serve(listener, Default::default(), stop.clone()));
+    let endpoint = world.endpoint(&url, |_| {}).await;
+    world.dispatch().await;
+    let task = world.task(&endpoint);
+    world.publish(std::slice::from_ref(&task)).await;
+
+    let report = world.report_of(&task).await;
+    assert_eq!(report.status, DeliveryStatus::Pending, "a failure as any other");
+    let attempt = report.attempt.unwrap();
+    assert_eq!((attempt.status_code, attempt.outcome), (Some(508), Outcome::HttpStatus));
+    assert!(attempt.error.as_ref().is_some_and(|error| error.starts_with("loop refused")), "{:?}", attempt.error);
+    stop.cancel();
+    serving.await.unwrap();
+    world.finish().await;
+}

@@ -82,7 +82,7 @@ async fn an_overdue_delivery_gets_a_new_epoch_and_lies_in_the_outbox_and_one_tha
     let events: Vec<AcceptedEvent> = (0..4).map(|_| event(tenant, at)).collect();
     let mut decisions: Vec<_> =
         events.iter().map(|event| decision(event, vec![endpoint.id], endpoint.version)).collect();
-    // Its endpoint is gone; the delivery after it is too late; the last was delivered.
+    // Its endpoint is gone; the delivery after it has expired, which its dispatcher decides; the last was delivered.
     decisions[1].matched = vec![EndpointId::generate()];
     decisions[2].expires_at = ago(60);
     let delivered = outcome(&events[3], endpoint.id, 1, DeliveryStatus::Delivered, Some(200));
@@ -96,14 +96,19 @@ async fn an_overdue_delivery_gets_a_new_epoch_and_lies_in_the_outbox_and_one_tha
     let none = store.repair_overdue(at.day(), Overdue { held_max: 3, at_latest: ago(7_200), ..overdue(ago(60)) }, 10);
     assert_eq!(none.await.unwrap(), Some(Repaired::default()), "all three may be held");
     let repaired = store.repair_overdue(at.day(), overdue(ago(60)), 10).await.unwrap().unwrap();
-    assert_eq!(repaired, Repaired { again: 1, ended: 2 });
+    assert_eq!(repaired, Repaired { again: 2, ended: 1 });
     assert!(!store.has_overdue(at.day(), ago(60)).await.unwrap());
 
     let entries = store.outbox_claim(10, Duration::ZERO).await.unwrap();
-    let [OutboxEntry::Delivery(pending)] = &entries[..] else { panic!("{entries:?}") };
+    let find = |entry: &OutboxEntry| match entry {
+        OutboxEntry::Delivery(pending) if pending.task.delivery.event == events[0].id => Some(pending.clone()),
+        _ => None,
+    };
+    assert_eq!(entries.len(), 2, "{entries:?}");
+    let pending = entries.iter().find_map(find).expect("the delivery of the first event");
     let task = &pending.task;
-    assert_eq!((&task.delivery.event, task.epoch, task.number), (&events[0].id, 1, 1));
+    assert_eq!((task.epoch, task.number), (1, 1));
     assert_eq!((task.trigger, pending.document.name.as_str()), (Trigger::First, "here"));
     let discarded = "SELECT count(*) FROM deliveries WHERE status = 3 AND discard_reason IN (0, 1)";
-    assert_eq!(fixture.number(discarded).await, 2);
+    assert_eq!(fixture.number(discarded).await, 1);
 }
