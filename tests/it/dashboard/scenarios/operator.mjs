@@ -47,7 +47,7 @@ async function operator(browser) {
   await customer.page.getByRole('heading', { name: 'Webhook created' }).waitFor();
   await customer.page.getByRole('link', { name: 'Webhooks', exact: true }).click();
   await customer.page.getByText('1 of 1 webhooks used').waitFor();
-  await customer.page.getByText('The limit is reached').waitFor();
+  await customer.page.getByText('so no more can be added').waitFor();
   await audit(customer, 'webhooks at the limit');
   quiet(customer);
 
