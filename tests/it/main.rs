@@ -40,6 +40,7 @@ mod partitions;
 mod producers;
 mod profiles;
 mod pushover;
+mod read_your_writes;
 mod receiving;
 mod replays;
 mod reserialised;

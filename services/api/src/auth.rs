@@ -151,6 +151,8 @@ pub(crate) struct Keys {
     operators: Vec<KeyHash>,
     table: RwLock<Table>,
     state: RwLock<Option<watch::Receiver<FeedState>>>,
+    /// The configuration version in force here; 0 before the first.
+    applied: watch::Sender<i64>,
 }
 
 #[derive(Default)]
@@ -171,7 +173,7 @@ struct Entry {
 impl Keys {
     pub(crate) fn new(operator_keys: &[SecretString]) -> Self {
         let operators = operator_keys.iter().map(|key| KeyHash::of(key.expose_secret())).collect();
-        Self { operators, table: RwLock::default(), state: RwLock::default() }
+        Self { operators, table: RwLock::default(), state: RwLock::default(), applied: watch::Sender::new(0) }
     }
 
     /// Keeps the table fresh until `stop`.
@@ -182,8 +184,14 @@ impl Keys {
             let version = changes.version;
             self.table.write().apply(changes);
             metrics::config_version(version);
+            self.applied.send_replace(version);
             ready.ok();
         }
+    }
+
+    /// The configuration version in force here, and its changes.
+    pub(crate) fn applied(&self) -> watch::Receiver<i64> {
+        self.applied.subscribe()
     }
 
     /// Enters a key that was just made, so that its holder need not wait for the feed.

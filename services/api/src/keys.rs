@@ -164,7 +164,7 @@ pub(crate) async fn list(
 
 /// Delete a key
 ///
-/// It is refused everywhere within two seconds.
+/// When this is answered, the key is refused everywhere.
 #[utoipa::path(delete, operation_id = "delete_key", path = "/v1/tenants/{id}/keys/{key_id}", tag = "keys",
     params(("id" = String, Path), ("key_id" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]

@@ -22,6 +22,7 @@ mod config;
 mod dashboard;
 mod dead_letters;
 mod deliveries;
+mod edits;
 mod endpoints;
 mod errors;
 mod event_types;
@@ -61,6 +62,7 @@ use postrider_runtime::http::{self, ServeOptions};
 use postrider_runtime::problem::Problem;
 use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
+use postrider_wire::messages::ServiceRole;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -110,6 +112,8 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     let stop = tasks.stop().clone();
     tasks.spawn("api.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
     tasks.spawn("api.form_results", dashboard::once::delete_expired(store.clone(), stop.clone()));
+    tasks.spawn_endless("api.announce", broker.clone().announce_applied_version(ServiceRole::Api, keys.applied()));
+    tasks.spawn("api.applied_versions", broker.clone().follow_applied_versions(stop.clone()));
     let lanes = broker.singles();
     let breakers = Breakers::follow(&broker, stop.clone());
     let refused = Refused::new(store.clone());

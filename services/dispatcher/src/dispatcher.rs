@@ -58,6 +58,8 @@ pub(crate) struct Dispatcher {
     /// Says what has expired.
     pub(crate) clock: SteadyClock,
     pub(crate) metrics: Arc<Metrics>,
+    /// The configuration version in force here; 0 before the first.
+    pub(crate) applied: watch::Sender<i64>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -348,6 +350,7 @@ impl Dispatcher {
         self.interventions.apply(interventions, snapshot, UnixMillis::now());
         self.endpoints.changed(version, (!snapshot).then_some(endpoints_changed.as_slice()));
         crate::metrics::config_version(version);
+        self.applied.send_replace(version);
     }
 }
 

@@ -49,6 +49,8 @@ use postrider_runtime::health::Check;
 use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
 use postrider_store::feed::{Feed, FeedScope};
+use postrider_wire::messages::ServiceRole;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
@@ -120,6 +122,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         started_at: UnixMillis::now(),
         clock: SteadyClock::new(UnixMillis::now()),
         metrics,
+        applied: watch::Sender::new(0),
         stop: stop.clone(),
         store,
     });
@@ -130,6 +133,8 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
             None => tracing::error!("the configuration feed ended before the first configuration"),
         },
     }
+    let announcing = broker.clone().announce_applied_version(ServiceRole::Dispatcher, dispatcher.applied.subscribe());
+    tasks.spawn_endless("dispatcher.announce", announcing);
     replicas::count_others(&broker, &dispatcher).await;
     tasks.spawn("dispatcher.config_feed", follow(feed, Arc::clone(&dispatcher)));
     let heard = broker.listen(broker.hints(), done.clone());

@@ -32,8 +32,8 @@ struct InForce {
 pub(crate) struct Index {
     profiles: Arc<Profiles>,
     in_force: RwLock<InForce>,
-    /// The version in force; `None` before the first.
-    reached: watch::Sender<Option<i64>>,
+    /// The version in force; 0 before the first.
+    reached: watch::Sender<i64>,
     /// A wait that was in vain: with which version in force, and for which one. While the former has not moved, the latter is not waited
     /// for again.
     in_vain: Mutex<Option<(i64, i64)>>,
@@ -53,7 +53,7 @@ struct KnownTenant {
 
 impl Index {
     pub(crate) fn new(profiles: Arc<Profiles>) -> Self {
-        Self { profiles, in_force: RwLock::default(), reached: watch::channel(None).0, in_vain: Mutex::default() }
+        Self { profiles, in_force: RwLock::default(), reached: watch::Sender::new(0), in_vain: Mutex::default() }
     }
 
     /// Follows the feed until `stop`.
@@ -68,7 +68,7 @@ impl Index {
     /// Returns once a configuration is in force.
     pub(crate) async fn loaded(&self) {
         // The sender is `self`'s own, so the channel cannot close.
-        let _ = self.reached.subscribe().wait_for(Option::is_some).await;
+        let _ = self.reached.subscribe().wait_for(|version| *version > 0).await;
     }
 
     /// Waits until `version` is in force, at most `limit`: the database may be away. Where that was waited for in vain, it is not waited
@@ -80,7 +80,7 @@ impl Index {
             return;
         }
         let mut reached = self.reached.subscribe();
-        let caught_up = reached.wait_for(|reached| reached.is_some_and(|reached| reached >= version));
+        let caught_up = reached.wait_for(|reached| *reached >= version);
         if tokio::time::timeout(limit, caught_up).await.is_err() {
             let known = self.version();
             *self.in_vain.lock() = (known < version).then_some((known, version));
@@ -90,6 +90,11 @@ impl Index {
                 "the configuration did not arrive in time; deciding with what is known until it does"
             );
         }
+    }
+
+    /// The version in force, and its changes; 0 before the first.
+    pub(crate) fn applied(&self) -> watch::Receiver<i64> {
+        self.reached.subscribe()
     }
 
     /// The version in force.
@@ -122,7 +127,7 @@ impl Index {
             in_force.version = version;
         }
         metrics::config_version(version);
-        self.reached.send_replace(Some(version));
+        self.reached.send_replace(version);
     }
 }
 

@@ -6,8 +6,8 @@
 //! # What it promises
 //! - An event's message is acked only when all its deliveries and its decision are confirmed by the broker. A crash in
 //!   between repeats them under the same ids.
-//! - An edit of an endpoint is in force within 2 s while the database is there. While it is away the last known
-//!   configuration stays in force. A fan-out that *starts* without a configuration consumes nothing.
+//! - An edit of an endpoint is in force when the API answers it (at most 500 ms are waited for that). While the database
+//!   is away the last known configuration stays in force. A fan-out that *starts* without a configuration consumes nothing.
 //! - A member that it cannot read goes to the dead letters alone.
 //! - An event whose payload filters take more than a moment is decided off the async threads, two of a tenant at once, and the
 //!   others of its bundle do not wait for it.
@@ -43,7 +43,7 @@ use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_runtime::trace_context::TraceContext;
 use postrider_store::Store;
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::AcceptedEvent;
+use postrider_wire::messages::{AcceptedEvent, ServiceRole};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
@@ -97,6 +97,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let tasks = Tasks::new(CancellationToken::new());
     let drained = tasks.stop().clone().drop_guard();
     tasks.spawn("fanout.config_feed", Arc::clone(&index).follow(store, tasks.stop().clone()));
+    tasks.spawn_endless("fanout.announce", broker.clone().announce_applied_version(ServiceRole::Fanout, index.applied()));
     tokio::select! {
         () = index.loaded() => {}
         () = stop.cancelled() => return Ok(()),

@@ -57,11 +57,14 @@ pub(crate) struct Keys {
     profiles: Arc<Profiles>,
     table: RwLock<Table>,
     state: watch::Sender<FeedState>,
+    /// The configuration version in force here; 0 before the first.
+    applied: watch::Sender<i64>,
 }
 
 impl Keys {
     pub(crate) fn new(profiles: Arc<Profiles>) -> Self {
-        Self { profiles, table: RwLock::default(), state: watch::channel(FeedState::default()).0 }
+        let state = watch::Sender::new(FeedState::default());
+        Self { profiles, table: RwLock::default(), state, applied: watch::Sender::new(0) }
     }
 
     /// Follows the feed until `stop`; `on_loaded` is called once a configuration is in force.
@@ -84,6 +87,11 @@ impl Keys {
                 on_loaded();
             }
         }
+    }
+
+    /// The configuration version in force here, and its changes.
+    pub(crate) fn applied(&self) -> watch::Receiver<i64> {
+        self.applied.subscribe()
     }
 
     /// Who sends this `Authorization` header, if they may publish.
@@ -207,7 +215,9 @@ impl Keys {
             });
         }
         table.version = changes.version;
+        drop(table);
         metrics::config_version(changes.version);
+        self.applied.send_replace(changes.version);
     }
 
     /// Keeps the limiter of a tenant whose rate is unchanged: an edit of its name gives it no second burst.

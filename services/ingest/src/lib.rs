@@ -48,6 +48,7 @@ use postrider_runtime::health::Check;
 use postrider_runtime::problem::Problem;
 use postrider_runtime::tasks::Tasks;
 use postrider_store::Store;
+use postrider_wire::messages::ServiceRole;
 
 pub use crate::config::Config;
 pub use crate::intake::Intake;
@@ -94,6 +95,8 @@ pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
     let keys = Arc::new(Keys::new(profiles));
     let stop = tasks.stop().clone();
     tasks.spawn("ingest.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), move || ready.ok()));
+
+    tasks.spawn_endless("ingest.announce", broker.clone().announce_applied_version(ServiceRole::Ingest, keys.applied()));
 
     let pressure = Arc::new(Pressure::default());
     let limits = Limits { messages_max: config.inner_depth_max, bytes_max: config.inner_bytes_max };

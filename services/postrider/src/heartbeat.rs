@@ -19,7 +19,7 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 /// Reports until `stop`, then takes the report away.
 pub(crate) async fn run(service: &'static str, broker: Broker, store: Store, stop: CancellationToken) {
-    let (instance, started_at) = (instance(), UnixMillis::now());
+    let (instance, started_at) = (broker.instance().to_owned(), UnixMillis::now());
     loop {
         let by_name = |averages: Vec<(Queue, f64)>| {
             averages.into_iter().map(|(queue, average)| (queue.name().to_owned(), average)).collect::<BTreeMap<_, _>>()
@@ -42,24 +42,5 @@ pub(crate) async fn run(service: &'static str, broker: Broker, store: Store, sto
     }
     if !matches!(timeout(GOODBYE_MAX, store.service_stopped(&instance)).await, Ok(Ok(()))) {
         tracing::debug!("cannot take this process's report away; it ages");
-    }
-}
-
-/// A name of its own among all processes, that tells people where it runs.
-fn instance() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
-    format!("{}-{:08x}", if host.is_empty() { "host" } else { host }, rand::random::<u32>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_processes_of_one_host_have_different_names() {
-        let (one, other) = (instance(), instance());
-        assert_ne!(one, other);
-        assert!(one.len() > 9, "{one}");
     }
 }

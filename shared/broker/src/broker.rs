@@ -8,6 +8,7 @@ use lapin::types::FieldTable;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::applied::AppliedVersions;
 use crate::bundler::{Bundler, BundlerOptions};
 use crate::config::BrokerConfig;
 use crate::connection::{Link, PublishState};
@@ -34,6 +35,8 @@ pub struct Broker {
 
 struct Inner {
     config: BrokerConfig,
+    instance: String,
+    applied: AppliedVersions,
     publish: Link,
     consume: Link,
     /// For what this crate itself republishes: dead letters, exploded bundles, answers to calls.
@@ -70,6 +73,8 @@ impl Broker {
         metrics::blocked(false);
         let inner = Arc::new(Inner {
             config,
+            instance: instance(),
+            applied: AppliedVersions::default(),
             publish,
             consume,
             own,
@@ -80,6 +85,15 @@ impl Broker {
         let weak = Arc::downgrade(&inner);
         helpers.spawn("queue depths", depth::watch(move || weak.upgrade().map(|inner| Self { inner })));
         Ok(Self { inner })
+    }
+
+    /// The name of this process: its host's name and random digits, chosen at its start.
+    pub fn instance(&self) -> &str {
+        &self.inner.instance
+    }
+
+    pub(crate) fn applied(&self) -> &AppliedVersions {
+        &self.inner.applied
     }
 
     /// Whether publishing is possible, and every change of that.
@@ -176,5 +190,24 @@ impl Broker {
 
     pub(crate) fn own_singles(&self) -> &Singles {
         &self.inner.own
+    }
+}
+
+/// A name of its own among all processes, that tells people where it runs.
+fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    format!("{}-{:08x}", if host.is_empty() { "host" } else { host }, rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_processes_of_one_host_have_different_names() {
+        let (one, other) = (instance(), instance());
+        assert_ne!(one, other);
+        assert!(one.len() > 9, "{one}");
     }
 }

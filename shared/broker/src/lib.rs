@@ -17,6 +17,7 @@
 //! - Exactly once. A nack, a lost connection and a dropped future all mean "maybe"; repeats must be harmless.
 //! - Order, once anything was republished or redelivered.
 
+mod applied;
 mod backoff;
 mod broker;
 mod bundler;
@@ -38,6 +39,7 @@ mod singles;
 pub mod topology;
 mod user_id;
 
+pub use applied::AppliedVersions;
 pub use broker::{Broker, QueueDepth};
 pub use bundler::{Bundler, BundlerOptions};
 pub use config::BrokerConfig;

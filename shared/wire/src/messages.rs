@@ -326,4 +326,31 @@ pub enum Hint {
     Breakers(Vec<BreakerStatement>),
     /// Somebody has just begun to listen: tell everything.
     Ask,
+    /// Which configuration version a role of a process has applied.
+    Applied(AppliedVersion),
+}
+
+/// A service that keeps a copy of the configuration in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceRole {
+    /// Accepts events.
+    Ingest,
+    /// Matches events with subscriptions.
+    Fanout,
+    /// Sends deliveries.
+    Dispatcher,
+    /// Serves the management API.
+    Api,
+}
+
+/// The configuration version that one role of one process works with. Sent when it changes, and repeated every second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedVersion {
+    /// The process, under the name that `GET /v1/system` lists.
+    pub instance: String,
+    /// The role in that process.
+    pub role: ServiceRole,
+    /// The configuration version.
+    pub version: i64,
 }

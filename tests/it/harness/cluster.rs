@@ -68,6 +68,17 @@ impl Cluster {
         cluster
     }
 
+    /// Starts a second process of each of these services, under the name `<service>-2`.
+    pub(crate) async fn start_second(&mut self, names: &[&'static str]) {
+        for name in names {
+            self.addresses.insert(name, free_address());
+            self.spawn(name);
+        }
+        for name in names {
+            self.ready(name).await;
+        }
+    }
+
     fn command(&self, name: &str, role: &str) -> Command {
         let log = self.logs.path().join(format!("{name}.log"));
         let log: File = OpenOptions::new().create(true).append(true).open(log).expect("a log file");

@@ -11,7 +11,7 @@ pub(super) fn notice_text(name: &str) -> Option<&'static str> {
         "restored" => {
             "Your session had ended, so nothing was saved. Check what you entered and send the form again; enter secrets and header values again, too."
         }
-        "saved" => "Saved. It is live within two seconds.",
+        "saved" => "Saved. It is live.",
         "active" => "The webhook is active: it receives events from now on.",
         "inactive" => "The webhook is inactive: it receives no events. Tests still work.",
         "retried" => "An attempt was requested.",
@@ -25,7 +25,7 @@ pub(super) fn notice_text(name: &str) -> Option<&'static str> {
         "replay-cancelled" => "Cancelled: no further deliveries are made, and its pending ones are cancelled.",
         "requeued" => "Sent back to its queue.",
         "tenant-made" => "The tenant was created. Create a key for it next.",
-        "key-deleted" => "The key was deleted. It stops working within two seconds.",
+        "key-deleted" => "The key was deleted. It no longer works.",
         "expunged" => "The payload was expunged.",
         _ => return None,
     })

@@ -227,7 +227,7 @@ pub(crate) async fn read(
 
 /// Edit an endpoint
 ///
-/// What is absent stays, what is `null` is cleared. In force everywhere within two seconds. An edit that changes nothing makes no new
+/// What is absent stays, what is `null` is cleared. In force when this is answered. An edit that changes nothing makes no new
 /// version. Header values are not sent to another origin (scheme, host, port) than the one they were given for: with such a `url`
 /// they must be given again, 422 otherwise.
 #[utoipa::path(patch, operation_id = "edit_endpoint", path = "/v1/endpoints/{id}", tag = "endpoints",

@@ -120,7 +120,7 @@ pub(crate) async fn read(
 /// Say what an event type is
 ///
 /// Makes a type of the tenant's own, or says more about one of its profile's; what was said before is replaced as a whole.
-/// In force everywhere within two seconds. Refused with 409 at 200 types, and at 4 MiB of samples
+/// In force when this is answered. Refused with 409 at 200 types, and at 4 MiB of samples
 /// and schemas of all of them.
 #[utoipa::path(put, operation_id = "put_event_type", path = "/v1/event-types/{name}", tag = "event types",
     params(("name" = String, Path, example = "order.paid"), ("tenant" = Option<String>, Query, description = "with an operator key: whose"),

@@ -142,6 +142,11 @@ pub(crate) fn endpoint() -> Value {
 }
 
 impl Answer {
+    /// Whether an instance did not have the edit when it was answered.
+    pub(crate) fn is_lagging(&self) -> bool {
+        self.headers.contains_key("postrider-lagging")
+    }
+
     #[track_caller]
     pub(crate) fn ok(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{:#}", self.body);

@@ -4,6 +4,7 @@ mod access;
 mod audit_log;
 mod dashboard;
 mod dashboard_forms;
+mod edits;
 mod endpoints;
 mod event_types;
 mod harness;

@@ -1,5 +1,7 @@
 //! The version counter: what makes the order of edits the order of their commits.
 
+use std::cell::Cell;
+
 use deadpool_postgres::Transaction;
 
 use crate::error::StoreError;
@@ -7,6 +9,21 @@ use crate::sql::RowExt;
 
 /// What feeds listen on.
 pub(crate) const CHANNEL: &str = "postrider_config";
+
+tokio::task_local! {
+    /// The version of the last edit that the running piece of work committed.
+    static EDITED: Cell<Option<i64>>;
+}
+
+/// Runs `work` and returns, with its output, the configuration version of the last edit that it committed; `None` when it
+/// edited nothing. Edits in tasks that `work` spawns are not seen.
+pub async fn observe_edits<T>(work: impl Future<Output = T>) -> (T, Option<i64>) {
+    let observed = async {
+        let output = work.await;
+        (output, EDITED.with(Cell::get))
+    };
+    EDITED.scope(Cell::new(None), observed).await
+}
 
 /// Takes the next version, and with it the lock that every other edit waits for until this transaction ends.
 pub(crate) async fn bump(tx: &Transaction<'_>) -> Result<i64, StoreError> {
@@ -17,6 +34,8 @@ pub(crate) async fn bump(tx: &Transaction<'_>) -> Result<i64, StoreError> {
 pub(crate) async fn finish(tx: Transaction<'_>, version: i64) -> Result<(), StoreError> {
     tx.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &version.to_string()]).await?;
     tx.commit().await?;
+    // Outside of `observe_edits` there is nothing to tell.
+    let _ = EDITED.try_with(|edited| edited.set(edited.get().max(Some(version))));
     Ok(())
 }
 

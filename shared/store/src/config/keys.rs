@@ -233,7 +233,7 @@ impl Store {
         self.client().await?.query(sql, &[&tenant.0]).await?.iter().map(ApiKey::read).collect()
     }
 
-    /// Deletes a key; it is refused everywhere within two seconds.
+    /// Deletes a key; services refuse it once their feed has the edit.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].

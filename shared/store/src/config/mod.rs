@@ -14,6 +14,7 @@ mod reseal;
 mod secrets;
 mod tenants;
 
+pub use counter::observe_edits;
 pub(crate) use counter::{CHANNEL, bump, finish};
 pub use document::{
     Channel, Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,

@@ -1,4 +1,4 @@
-//! The configuration feed: a snapshot, then every change, to every service, within two seconds.
+//! The configuration feed: a snapshot, then every change, to every service, usually within milliseconds.
 //!
 //! The version counter is the truth and is polled each second; `NOTIFY postrider_config` only makes it faster. A feed
 //! outlives the database: it reconnects for ever, listens first and reloads then, so that no edit falls between.

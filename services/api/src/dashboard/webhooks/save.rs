@@ -91,7 +91,7 @@ fn created(page: &Page, made: &CreatedEndpoint) -> Markup {
         "Webhook created",
         html! {
             h1 { "Webhook created" }
-            p.lead { strong { (endpoint.name) } " is live within two seconds." }
+            p.lead { strong { (endpoint.name) } " is live." }
             @if let Some(secret) = &made.secret { (secret_once(secret)) }
             @if let Some(public_key) = &endpoint.public_key { (public_key_shown(public_key)) }
             div.buttons {
