@@ -107,6 +107,7 @@ pub(crate) async fn agree(dispatcher: Arc<Dispatcher>, mut heard: mpsc::Receiver
             hint = heard.recv() => match hint {
                 Some(Hint::Breakers(statements)) => statements.into_iter().for_each(|said| dispatcher.hear(said)),
                 Some(Hint::Ask) => repeat.reset_after(REPEAT_AT_MOST_EVERY.saturating_sub(repeated.elapsed())),
+                Some(Hint::Applied(_)) => {}
                 None => return,
             },
             _ = repeat.tick() => {

@@ -3,9 +3,12 @@
 //! Every 4xx says which field is wrong and what is allowed; every 429 and 503 says when to come back. What went wrong
 //! inside is logged where it happened and never put into an answer.
 
+mod strict;
+mod words;
+
 use std::borrow::Cow;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -180,14 +183,29 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Reads a JSON body strictly.
+/// Refuses a body that is compressed or encoded otherwise: bodies are read as they come.
+///
+/// # Errors
+/// 415 for a `Content-Encoding` other than `identity`.
+pub fn check_content_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let named = encodings.map(|value| value.to_str().unwrap_or("?").trim());
+    match named.filter(|name| !name.is_empty()).find(|name| !name.eq_ignore_ascii_case("identity")) {
+        None => Ok(()),
+        Some(name) => Err(Problem::unsupported_media_type(format!(
+            "Content-Encoding {name} is not supported; send the body without compression"
+        ))),
+    }
+}
+
+/// Reads a JSON body strictly: unknown members are refused, and an array is never taken for an object.
 ///
 /// Costs one pass when the body is good; only a bad one is read again, to name the field.
 ///
 /// # Errors
 /// 400 with line and column when it is no JSON, 422 with a pointer when a field is unknown, missing or of a wrong type.
 pub fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
+    strict::from_slice(body).map_err(|error| explain::<T>(body, &error))
 }
 
 /// Like [`read_json`], where no body at all is a request for every default.
@@ -206,11 +224,12 @@ fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], error: &serde_json::Error) ->
     }
     if !error.is_data() {
         return Problem::bad_request(
-            format!("the body is not valid JSON: {}", without_place(error)) + &format!(" ({})", place(error)),
+            format!("the body is not valid JSON: {}", words::of_syntax(&without_place(error)))
+                + &format!(" ({})", place(error)),
         );
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+    match serde_path_to_error::deserialize::<_, T>(strict::Strict(&mut reader)) {
         Err(failed) => {
             let message = without_place(failed.inner());
             let mut pointer = pointer_of(failed.path());
@@ -221,10 +240,10 @@ fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], error: &serde_json::Error) ->
                 pointer.push_str(&field);
             }
             let at = place(failed.inner());
-            Problem::unprocessable(vec![FieldError::new(pointer, format!("{message} ({at})"))])
+            Problem::unprocessable(vec![FieldError::new(pointer, format!("{} ({at})", words::of_data(&message)))])
         }
         // Read well the second time: cannot happen for one and the same input.
-        Ok(_) => Problem::bad_request(format!("{} ({})", without_place(error), place(error))),
+        Ok(_) => Problem::bad_request(format!("{} ({})", words::of_data(&without_place(error)), place(error))),
     }
 }
 
@@ -321,11 +340,13 @@ mod tests {
         check("nonsense", 400, None, "not valid JSON");
         check("{}", 422, Some("/name"), "missing field `name`");
         check(r#"{"name":"x","colour":1}"#, 422, Some("/colour"), "unknown field `colour`");
-        check(r#"{"name":7}"#, 422, Some("/name"), "expected a borrowed string");
+        check(r#"{"name":7}"#, 422, Some("/name"), "expected a string, got 7");
         check("{\"name\":\"x\",\n\"items\":[{},{\"count\":300}]}", 422, Some("/items/1/count"), "line 2");
         check(r#"{"name":"x","items":[{"a/b":1}]}"#, 422, Some("/items/0/a~1b"), "unknown field");
-        check(r#"{"name":"x"} {}"#, 400, None, "trailing characters");
-        check("[]", 422, Some(""), "invalid length");
+        check(r#"{"name":"x"} {}"#, 400, None, "more text follows the value");
+        check("[]", 422, Some(""), "expected an object, got an array");
+        check(r#"["x"]"#, 422, Some(""), "expected an object, got an array");
+        check(r#"{"name":"x","items":[[3]]}"#, 422, Some("/items/0"), "expected an object, got an array");
     }
 
     #[test]
