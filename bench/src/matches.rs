@@ -122,6 +122,7 @@ fn tenant(id: TenantId) -> TenantConfig {
     TenantConfig {
         id,
         profile: "standard".into(),
+        external_id: None,
         limits: Default::default(),
         enforce_catalog: false,
         enforce_schemas: false,

@@ -76,7 +76,7 @@ async fn each_bad_message_is_a_dead_letter_with_its_reason_and_the_queue_moves_o
         assert_eq!(letter["body_bytes"], json!(message.body.len()), "{what}");
     }
     let member =
-        letters.iter().find(|letter| letter["reason"].as_str().unwrap().starts_with("event 1 of 2: /id")).unwrap();
+        letters.iter().find(|letter| letter["reason"].as_str().unwrap().starts_with("event 2 of 2: /id")).unwrap();
     assert!(member["body_excerpt"].as_str().unwrap().contains(r#""events":[{"#), "{member:#}");
     assert!(!member["body_excerpt"].as_str().unwrap().contains("good-1"), "{member:#}");
     // Of what is larger than anything that could be accepted only the beginning is kept: it cannot go back.

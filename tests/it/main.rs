@@ -38,6 +38,7 @@ mod pages;
 mod parked;
 mod partitions;
 mod producers;
+mod product_keys;
 mod profiles;
 mod pushover;
 mod read_your_writes;

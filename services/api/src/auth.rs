@@ -6,7 +6,7 @@
 //! Requests and changes are charged to the tenant, whichever of its keys they came with (`budget`); keys that do not exist to
 //! those who try them (`refused`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use postrider_runtime::health::Check;
 use postrider_runtime::problem::Problem;
 use postrider_store::Store;
 use postrider_store::audit_log::{Acting, Actor, Via};
-use postrider_store::config::{KeyHash, Scope, Scopes};
+use postrider_store::config::{KeyHash, KeyTenants, Scope, Scopes};
 use postrider_store::feed::{Changes, FeedScope, FeedState};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
@@ -67,8 +67,9 @@ impl Caller {
 
     /// The tenant whose things are meant; operators must name one.
     pub(crate) fn tenant(self, scope: Scope) -> Result<TenantId, Problem> {
-        self.visible(scope)?
-            .ok_or_else(|| Problem::invalid_field("tenant", "an operator key names the tenant by ?tenant=<tenant id>"))
+        self.visible(scope)?.ok_or_else(|| {
+            Problem::invalid_field("tenant", "an operator key names the tenant by ?tenant=<id or external id>")
+        })
     }
 
     /// The tenant whose things may be seen; `None`: everybody's.
@@ -124,7 +125,10 @@ impl FromRequestParts<Arc<Api>> for Caller {
             .ok_or_else(|| Problem::unauthorized("send a key: `Authorization: Bearer <key>`"))?;
         let found = api.keys.find(key, api.config.keys_fresh_for);
         let caller = found.map_err(|problem| api.refused.judge(problem, Place::Api, &parts.extensions))?;
-        let named = params.parse::<TenantId>("tenant")?;
+        let named = match params.get("tenant") {
+            Some(name) => Some(api.find_tenant(name).await?),
+            None => None,
+        };
         match caller {
             Caller::Operator { acting, .. } => Ok(Caller::Operator { tenant: named, acting }),
             Caller::Tenant { tenant, .. } if named.is_some_and(|named| named != tenant) => Err(no_such("tenant")),
@@ -158,6 +162,8 @@ pub(crate) struct Keys {
 #[derive(Default)]
 struct Table {
     keys: HashMap<KeyHash, Entry>,
+    /// Product keys: they publish and do nothing here.
+    product_keys: HashSet<KeyHash>,
     hashes: HashMap<KeyId, KeyHash>,
     /// Of every tenant that has a key, or had one.
     budgets: HashMap<TenantId, Arc<Budget>>,
@@ -231,6 +237,11 @@ impl Keys {
             let acting = Acting { actor: Actor::Key(entry.id), via: Some(Via::Api), claim: None };
             return Ok(Caller::Tenant { tenant: entry.tenant, scopes: entry.scopes, acting });
         }
+        if self.table.read().product_keys.contains(&hash) {
+            let detail =
+                "this key publishes for several tenants and does nothing else; use a tenant's key or an operator key";
+            return Err(Problem::forbidden(detail));
+        }
         let fresh = self.state.read().as_ref().is_some_and(|state| state.borrow().is_fresh(fresh_for));
         if fresh {
             Err(Problem::unauthorized("no such key"))
@@ -248,7 +259,10 @@ impl Table {
             self.hashes.clear();
         }
         for key in changes.keys {
-            self.insert(key.id, key.hash, key.tenant, key.scopes);
+            match key.tenants {
+                KeyTenants::One(tenant) => self.insert(key.id, key.hash, tenant, key.scopes),
+                KeyTenants::Several(_) | KeyTenants::All => self.insert_product_key(key.id, key.hash),
+            }
         }
         for id in changes.keys_gone {
             self.remove(id);
@@ -265,8 +279,14 @@ impl Table {
         self.hashes.insert(id, hash);
     }
 
+    fn insert_product_key(&mut self, id: KeyId, hash: KeyHash) {
+        self.product_keys.insert(hash);
+        self.hashes.insert(id, hash);
+    }
+
     fn remove(&mut self, id: KeyId) {
         if let Some(hash) = self.hashes.remove(&id) {
+            self.product_keys.remove(&hash);
             self.keys.remove(&hash);
         }
     }
@@ -337,7 +357,12 @@ mod tests {
     fn keys_come_and_go_with_the_feed() {
         let (keys, _state) = keys(true);
         let (id, tenant) = (KeyId::generate(), TenantId::generate());
-        let key = |text: &str| KeyConfig { id, tenant, hash: KeyHash::of(text), scopes: Scopes::ALL };
+        let key = |text: &str| KeyConfig {
+            id,
+            tenants: KeyTenants::One(tenant),
+            hash: KeyHash::of(text),
+            scopes: Scopes::ALL,
+        };
         let apply = |changes: Changes| keys.table.write().apply(changes);
         assert_eq!(status(keys.find("mine", FRESH)), 401);
         apply(Changes { keys: vec![key("mine")], ..Changes::default() });

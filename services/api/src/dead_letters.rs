@@ -88,8 +88,8 @@ pub(crate) async fn list(
 ) -> Result<Json<List<DeadLetter>>, Problem> {
     caller.operator()?;
     let params = params.only(&["limit", "cursor"], None)?;
-    let page = api.store.list_dead_letters(&page_request(&params)?).await.map_err(store_problem)?;
-    Ok(Json(List::of(page, DeadLetter::from)))
+    let page = api.store.list_dead_letters(&page_request("dead_letters", &params)?).await.map_err(store_problem)?;
+    Ok(Json(List::of("dead_letters", page, DeadLetter::from)))
 }
 
 /// Requeue a dead letter

@@ -196,7 +196,7 @@ fn filter_of(params: &Params) -> Result<DeliveryFilter, Problem> {
         endpoint: gather(params.parse::<EndpointId>("endpoint_id"), &mut wrong).flatten(),
         event: gather(params.parse::<EventId>("event_id"), &mut wrong).flatten(),
         status: gather(params.parse::<DeliveryStatus>("status"), &mut wrong).flatten(),
-        status_code: gather(params.parse::<u16>("status_code"), &mut wrong).flatten(),
+        status_code: gather(params.number("status_code", "a status code", 100..=599), &mut wrong).flatten(),
         event_type: gather(params.parse::<TypePattern>("type"), &mut wrong).flatten(),
         replay: gather(params.parse::<ReplayId>("replay_id"), &mut wrong).flatten(),
         failed_attempts: gather(params.parse::<bool>("failed_attempts"), &mut wrong).flatten(),
@@ -242,9 +242,9 @@ pub(crate) async fn list(
     ];
     let params = params.only(&names, None)?;
     let visible = caller.visible(Scope::Read)?;
-    let (filter, page) = (filter_of(&params)?, page_request(&params)?);
+    let (filter, page) = (filter_of(&params)?, page_request("deliveries", &params)?);
     let page = api.store.list_deliveries(visible, &filter, &page).await.map_err(store_problem)?;
-    Ok(Json(List::of(page, Delivery::from)))
+    Ok(Json(List::of("deliveries", page, Delivery::from)))
 }
 
 /// Read a delivery with its attempts

@@ -111,9 +111,9 @@ pub(crate) async fn list(
 ) -> Result<Json<List<Event>>, Problem> {
     let params = params.only(&["type", "from", "to", "limit", "cursor"], Some(ATTRIBUTES))?;
     let visible = caller.visible(Scope::Read)?;
-    let (filter, page) = (filter_of(&params)?, page_request(&params)?);
+    let (filter, page) = (filter_of(&params)?, page_request("events", &params)?);
     let page = api.store.list_events(visible, &filter, &page).await.map_err(store_problem)?;
-    Ok(Json(List::of(page, Event::from)))
+    Ok(Json(List::of("events", page, Event::from)))
 }
 
 /// Read an event with its deliveries

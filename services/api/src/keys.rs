@@ -17,7 +17,7 @@ use crate::auth::Caller;
 use crate::errors::{no_such, store_problem};
 use crate::page::List;
 use crate::request::{Params, StrictJson};
-use crate::tenants::{check_name, tenant_id};
+use crate::tenants::check_name;
 use crate::time::shown;
 
 /// What a key may do.
@@ -115,8 +115,8 @@ fn refuse_escalation(caller: Caller, scopes: &[Scope]) -> Result<(), Problem> {
     }
 }
 
-fn managed(caller: Caller, id: &str) -> Result<TenantId, Problem> {
-    let id = tenant_id(id)?;
+async fn managed(api: &Api, caller: Caller, id: &str) -> Result<TenantId, Problem> {
+    let id = api.find_tenant(id).await?;
     caller.may(StoredScope::Manage, id)?;
     Ok(id)
 }
@@ -135,7 +135,7 @@ pub(crate) async fn create(
     StrictJson(request): StrictJson<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
     params.only(&[], None)?;
-    let tenant = managed(caller, &id)?;
+    let tenant = managed(&api, caller, &id).await?;
     check(&request)?;
     refuse_escalation(caller, &request.scopes)?;
     let scopes: Scopes = request.scopes.into_iter().map(StoredScope::from).collect();
@@ -156,7 +156,7 @@ pub(crate) async fn list(
     Path(id): Path<String>,
 ) -> Result<Json<List<Key>>, Problem> {
     params.only(&[], None)?;
-    let tenant = tenant_id(&id)?;
+    let tenant = api.find_tenant(&id).await?;
     caller.may(StoredScope::Read, tenant)?;
     let keys = api.store.list_keys(tenant).await.map_err(store_problem)?;
     Ok(Json(List::whole(keys.into_iter().map(Key::from).collect())))
@@ -175,7 +175,7 @@ pub(crate) async fn delete(
     Path((id, key_id)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     params.only(&[], None)?;
-    let tenant = managed(caller, &id)?;
+    let tenant = managed(&api, caller, &id).await?;
     let key = key_id.parse().map_err(|_| no_such("key"))?;
     api.edits_of(caller)?.delete_key(tenant, key).await.map_err(store_problem)?;
     api.keys.deleted(key);

@@ -34,6 +34,7 @@ mod metrics;
 mod once;
 mod openapi;
 mod page;
+mod product_keys;
 mod profiles;
 mod refused;
 mod replays;

@@ -14,7 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, attributes, audit_log, dead_letters, deliveries, endpoints, event_types, events, explain, keys, profiles,
+    Api, attributes, audit_log, dead_letters, deliveries, endpoints, event_types, events, explain, keys, product_keys,
+    profiles,
     replays, retry, stats, system, tenants, test_call, withdraw,
 };
 
@@ -30,7 +31,7 @@ use crate::{
     tags(
         (name = "publishing", description = "Events in"),
         (name = "tenants", description = "The operator's customers"),
-        (name = "keys", description = "API keys of a tenant"),
+        (name = "keys", description = "API keys of a tenant, and keys that publish for several"),
         (name = "endpoints", description = "Where a tenant wants events"),
         (name = "event types", description = "A tenant's catalog: what its events are and what their data looks like"),
         (name = "events", description = "What was accepted"),
@@ -54,7 +55,9 @@ impl Modify for Keys {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("A tenant's key, or an operator's, which names the tenant by `?tenant=`."))
+            .description(Some(
+                "A tenant's key, or an operator's, which names the tenant by `?tenant=<id or external id>`.",
+            ))
             .build();
         document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(bearer));
     }
@@ -72,6 +75,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tenants::read, tenants::edit, tenants::delete))
         .routes(routes!(keys::create, keys::list))
         .routes(routes!(keys::delete))
+        .routes(routes!(product_keys::create, product_keys::list))
+        .routes(routes!(product_keys::delete))
         .routes(routes!(endpoints::handlers::create, endpoints::handlers::list))
         .routes(routes!(endpoints::handlers::read, endpoints::handlers::edit, endpoints::handlers::delete))
         .routes(routes!(test_call::test))
@@ -126,6 +131,9 @@ struct PublishEvent {
     attributes: Option<BTreeMap<String, String>>,
     /// `api` or `dashboard`.
     origin: Option<String>,
+    /// Whose it is, by id or external id: with a key for several tenants, unless `?tenant=` says so.
+    #[schema(example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
+    tenant: Option<String>,
     /// Members of a batch only: what the header `Idempotency-Key` is for a single event.
     idempotency_key: Option<String>,
 }
@@ -150,7 +158,7 @@ struct CloudEvent {
     data: Option<serde_json::Value>,
     /// JSON, in base64.
     data_base64: Option<String>,
-    /// The key's tenant.
+    /// Whose it is, by id or external id: with a key for several tenants, unless `?tenant=` says so.
     tenant: Option<String>,
     /// `api` or `dashboard`.
     origin: Option<String>,
@@ -194,9 +202,10 @@ enum PublishBatchMember {
 
 /// Publish an event
 ///
-/// 202 means that the broker has it safe. 503 means "unknown": repeat it under the same id or key. CloudEvents 1.0 may come
+/// 202 means that the broker has it safe. 503 means "unknown": repeat it under the same id or key. Takes a tenant's key with the
+/// scope `publish`, or a key for several tenants or an operator key, which name the tenant by `?tenant=` or in the event. CloudEvents 1.0 may come
 /// structured, as below, or binary: attributes in `ce-` headers and the data as the body.
-#[utoipa::path(post, path = "/v1/publish", tag = "publishing", params(("Idempotency-Key" = Option<String>, Header)),
+#[utoipa::path(post, path = "/v1/publish", tag = "publishing", params(("Idempotency-Key" = Option<String>, Header), ("tenant" = Option<String>, Query)),
     request_body(content((PublishEvent = "application/json"), (CloudEvent = "application/cloudevents+json"))),
     responses((status = 202, body = PublishReceipt), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
@@ -205,8 +214,9 @@ fn publish() {}
 
 /// Publish up to 1,000 events
 ///
-/// Each has a result of its own; one bad event spoils no other.
-#[utoipa::path(post, path = "/v1/publish/batch", tag = "publishing", request_body = PublishBatch,
+/// Each has a result of its own; one bad event spoils no other. With a key for several tenants each event may name another
+/// tenant.
+#[utoipa::path(post, path = "/v1/publish/batch", tag = "publishing", params(("tenant" = Option<String>, Query)), request_body = PublishBatch,
     responses((status = 202, body = PublishBatchResult), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json")))]
 #[expect(dead_code, reason = "described here, served by ingest")]

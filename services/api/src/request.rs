@@ -1,12 +1,14 @@
 //! Reading requests strictly: every mistake is answered with the place it was made at.
 
+use std::ops::RangeInclusive;
+
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
 use postrider_model::time::{NotATimestamp, UnixMillis};
-use postrider_runtime::problem::{FieldError, Problem, read_json};
+use postrider_runtime::problem::{FieldError, Problem, check_content_encoding, read_json};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 
@@ -21,6 +23,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        check_content_encoding(request.headers())?;
         let is_json = is_json(request.headers());
         let body = Bytes::from_request(request, state)
             .await
@@ -40,6 +43,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        check_content_encoding(request.headers())?;
         let body = Bytes::from_request(request, state)
             .await
             .map_err(|_| Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes")))?;
@@ -94,7 +98,10 @@ impl Params {
                 || allowed.contains(&name.as_str())
                 || prefix.is_some_and(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
             if !known {
-                errors.push(query_error(name, format!("unknown parameter, expected one of: {}", allowed.join(", "))));
+                let prefixed = prefix.map(|prefix| format!("{prefix}<name>"));
+                let names = allowed.iter().copied().chain(prefixed.as_deref()).chain(["tenant"]);
+                let names: Vec<&str> = names.collect();
+                errors.push(query_error(name, format!("unknown parameter; allowed: {}", names.join(", "))));
             } else if self.0[..index].iter().any(|(before, _)| before == name) {
                 errors.push(query_error(name, "given more than once"));
             }
@@ -128,6 +135,19 @@ impl Params {
         };
         read.map(Some)
             .map_err(|error: NotATimestamp| Problem::unprocessable(vec![query_error(name, error.to_string())]))
+    }
+
+    /// A whole number within `range`, if the parameter is there; `what` names it in the error.
+    pub(crate) fn number(&self, name: &str, what: &str, range: RangeInclusive<u16>) -> Result<Option<u16>, Problem> {
+        let read = |text: &str| match text.parse::<u16>() {
+            Ok(number) if range.contains(&number) => Ok(number),
+            _ => {
+                let got: String = text.chars().take(80).collect();
+                let detail = format!("expected {what} from {} to {}, got {got:?}", range.start(), range.end());
+                Err(Problem::unprocessable(vec![query_error(name, detail)]))
+            }
+        };
+        self.get(name).map(read).transpose()
     }
 
     /// `from` and `to`: RFC 3339, `from` inclusive, `to` exclusive.
@@ -218,6 +238,11 @@ mod tests {
         }
         assert!(params("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z").range().is_err());
         assert!(params("from=yesterday").range().is_err());
+        let unknown = params("foo=1").only(&["limit"], Some("attributes.")).unwrap_err();
+        assert!(unknown.detail.ends_with("allowed: limit, attributes.<name>, tenant"), "{unknown}");
+        let class = params("status_code=5xx").number("status_code", "a status code", 100..=599).unwrap_err();
+        assert_eq!(class.errors[0].detail, "expected a status code from 100 to 599, got \"5xx\"");
+        assert_eq!(params("status_code=503").number("status_code", "a status code", 100..=599).ok(), Some(Some(503)));
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::time::shown;
 const INTERVALS: [(&str, StatsBy, i64); 3] =
     [("minute", StatsBy::Minute, 60), ("hour", StatsBy::Hour, 24), ("day", StatsBy::Day, 30)];
 
+/// The last moment that a timestamp can name: 9999-12-31T23:59:59.999Z.
+const LAST_MS: i64 = 253_402_300_799_999;
+
 /// What attempts came to. Test calls are left out.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Stats {
@@ -196,7 +199,7 @@ impl Range {
         let before = |at: UnixMillis, intervals| UnixMillis(at.0.saturating_sub(length * intervals));
         let (from, to) = params.range()?;
         let to = to.unwrap_or_else(|| now.max(from.unwrap_or(now)).plus(std::time::Duration::from_millis(1)));
-        let to = UnixMillis(to.0.saturating_add(length - 1).div_euclid(length) * length);
+        let to = UnixMillis(to.0.saturating_add(length - 1).min(LAST_MS).div_euclid(length) * length);
         let from = from.unwrap_or_else(|| before(to, usual));
         let from = UnixMillis(from.0.div_euclid(length) * length);
         if (to.0 - from.0) / length > i64::from(STATS_INTERVALS_MAX) {

@@ -41,7 +41,8 @@ pub(crate) struct CreateTenant {
     pub(crate) name: String,
     /// The profile that its deliveries look like, see `GET /v1/profiles`.
     pub(crate) profile: String,
-    /// Your own id for it, unique among tenants.
+    /// Your own id for it, unique among tenants: it can be used wherever the id can. It must not begin with `ten_`; with a dot
+    /// in it, it cannot be a routing key.
     pub(crate) external_id: Option<String>,
     /// What it may use.
     #[serde(default)]
@@ -165,7 +166,7 @@ fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Problem> {
         let names: Vec<&str> = profiles.names().collect();
         wrong("/profile", format!("no such profile; there are: {}", names.join(", ")));
     }
-    if let Some(Err(detail)) = draft.external_id.as_deref().map(check_name) {
+    if let Some(Err(detail)) = draft.external_id.as_deref().map(check_external_id) {
         wrong("/external_id", detail);
     }
     let limits = &draft.limits;
@@ -200,10 +201,20 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name.trim().is_empty() || name.len() > NAME_BYTES_MAX {
         return Err(format!("1 to {NAME_BYTES_MAX} bytes, not only spaces"));
     }
-    if name.chars().any(char::is_control) {
-        return Err("no control characters".into());
+    if name.chars().any(|c| c.is_control() || is_invisible(c)) {
+        return Err("no control, invisible or text-direction characters".into());
     }
     Ok(())
+}
+
+/// Whether a character shows nothing itself and can make a text read as another: Unicode's format characters (category Cf)
+/// and the line and paragraph separators.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
 /// What is wrong with words for people that may be longer than a name.
@@ -215,9 +226,14 @@ pub(crate) fn check_description(description: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads a tenant's id from the path; one that is malformed is one that does not exist.
-pub(crate) fn tenant_id(text: &str) -> Result<TenantId, Problem> {
-    text.parse().map_err(|_| no_such("tenant"))
+/// What is wrong with an operator's own id for a tenant: it can stand wherever the tenant's id can, so it must not look
+/// like an id, nor like one of our queues in a routing key.
+fn check_external_id(external_id: &str) -> Result<(), String> {
+    check_name(external_id)?;
+    if external_id.starts_with("ten_") || external_id == "postrider" {
+        return Err("must not begin with `ten_`, which ids do, and must not be `postrider`".into());
+    }
+    Ok(())
 }
 
 fn shown_with_etag(status: StatusCode, tenant: StoredTenant) -> Response {
@@ -241,6 +257,22 @@ pub(crate) async fn create(
 }
 
 impl Api {
+    /// The tenant of this id or external id. An id is not looked up: whether there is such a tenant shows where it is used.
+    ///
+    /// # Errors
+    /// 404 for a name that is neither, 503 while the database is away.
+    pub(crate) async fn find_tenant(&self, name: &str) -> Result<TenantId, Problem> {
+        if let Ok(id) = name.parse() {
+            return Ok(id);
+        }
+        // No external id begins so; and nothing that is stored has a NUL.
+        if name.starts_with("ten_") || name.contains('\0') {
+            return Err(no_such("tenant"));
+        }
+        let found = self.store.tenant_by_external_id(name).await.map_err(store_problem)?;
+        found.ok_or_else(|| no_such("tenant"))
+    }
+
     /// Makes a tenant.
     pub(crate) async fn make_tenant(&self, caller: Caller, request: CreateTenant) -> Result<StoredTenant, Problem> {
         caller.operator()?;
@@ -266,7 +298,7 @@ impl Api {
         request: EditTenant,
     ) -> Result<StoredTenant, Problem> {
         caller.operator()?;
-        let id = tenant_id(id)?;
+        let id = self.find_tenant(id).await?;
         if let Some(profile) = &request.profile {
             refuse_other_profile(self, id, profile).await?;
         }
@@ -304,8 +336,8 @@ pub(crate) async fn list(
 ) -> Result<Json<List<Tenant>>, Problem> {
     caller.operator()?;
     let params = params.only(&["limit", "cursor"], None)?;
-    let page = api.store.list_tenants(&page_request(&params)?).await.map_err(store_problem)?;
-    Ok(Json(List::of(page, Tenant::from)))
+    let page = api.store.list_tenants(&page_request("tenants", &params)?).await.map_err(store_problem)?;
+    Ok(Json(List::of("tenants", page, Tenant::from)))
 }
 
 /// Read a tenant
@@ -320,7 +352,7 @@ pub(crate) async fn read(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     params.only(&[], None)?;
-    let id = tenant_id(&id)?;
+    let id = api.find_tenant(&id).await?;
     caller.may(Scope::Read, id)?;
     let tenant = api.store.get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))?;
     Ok(shown_with_etag(StatusCode::OK, tenant))
@@ -371,6 +403,32 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     caller.operator()?;
     params.only(&[], None)?;
-    api.edits_of(caller)?.delete_tenant(tenant_id(&id)?, if_match(&headers)?).await.map_err(store_problem)?;
+    let id = api.find_tenant(&id).await?;
+    api.edits_of(caller)?.delete_tenant(id, if_match(&headers)?).await.map_err(store_problem)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_nothing_that_cannot_be_seen() {
+        for good in ["acme", "Müller & Söhne", "日本", "naïve 🙂"] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+        for bad in ["\u{202e}evil", "a\u{200b}b", "a\u{feff}", "\u{2066}x", "soft\u{ad}hyphen", "a\nb", " ", ""] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_external_id_cannot_be_taken_for_an_id_or_a_queue() {
+        for good in ["acme", "4711", "org/7", "a.b", "tenant_1"] {
+            assert_eq!(check_external_id(good), Ok(()), "{good}");
+        }
+        for bad in ["ten_operator", "ten_1", "postrider", ""] {
+            assert!(check_external_id(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -78,6 +78,7 @@ fn matcher_of(tenant: TenantId, wanted: Vec<(String, Option<String>, Option<Valu
     let tenants = vec![TenantConfig {
         id: tenant,
         profile: "standard".into(),
+        external_id: None,
         limits: Default::default(),
         enforce_catalog: false,
         enforce_schemas: false,

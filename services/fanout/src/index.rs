@@ -210,6 +210,7 @@ mod tests {
         TenantConfig {
             id,
             profile: profile.into(),
+            external_id: None,
             limits: Default::default(),
             enforce_catalog: false,
             enforce_schemas: false,

@@ -97,7 +97,10 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let tasks = Tasks::new(CancellationToken::new());
     let drained = tasks.stop().clone().drop_guard();
     tasks.spawn("fanout.config_feed", Arc::clone(&index).follow(store, tasks.stop().clone()));
-    tasks.spawn_endless("fanout.announce", broker.clone().announce_applied_version(ServiceRole::Fanout, index.applied()));
+    tasks.spawn_endless(
+        "fanout.announce",
+        broker.clone().announce_applied_version(ServiceRole::Fanout, index.applied()),
+    );
     tokio::select! {
         () = index.loaded() => {}
         () = stop.cancelled() => return Ok(()),

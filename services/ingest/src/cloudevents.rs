@@ -13,13 +13,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use postrider_broker::PublicMessage;
 use postrider_model::event::{Attributes, Origin};
-use postrider_model::ids::{EventId, TenantId};
+use postrider_model::ids::EventId;
 use postrider_model::limits::ATTRIBUTES_MAX;
 use postrider_runtime::problem::{FieldError, Problem, read_json};
 use serde_json::value::RawValue;
 
 use crate::event::{CheckedEvent, Fields, check, hash};
-use crate::request::{check_size, check_tenant_name};
+use crate::request::check_size;
+use crate::sender::Whose;
 
 /// The media type of structured CloudEvents.
 pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
@@ -137,10 +138,10 @@ impl Form {
     ///
     /// # Errors
     /// A 4xx problem that names the attribute: by a JSON pointer when it stands in the body, else by its header.
-    pub(crate) fn read<'a>(self, tenant: TenantId, body: &'a [u8]) -> Result<CheckedEvent<'a>, Problem> {
+    pub(crate) fn read<'a>(self, whose: impl Whose, body: &'a [u8]) -> Result<CheckedEvent<'a>, Problem> {
         check_size(body)?;
         match self {
-            Self::Structured => read_structured(tenant, body),
+            Self::Structured => read_structured(whose, body),
             Self::Binary { attributes, prefix } => {
                 let at = |name: &str| format!("{prefix}{name}");
                 if attributes.get("datacontenttype").is_some_and(|content_type| !is_json(content_type)) {
@@ -150,13 +151,13 @@ impl Form {
                     [] => null(),
                     _ => Cow::Borrowed(read_json::<&RawValue>(body)?),
                 };
-                event(tenant, attributes, data, at)
+                event(whose, attributes, data, at)
             }
         }
     }
 }
 
-fn read_structured(tenant: TenantId, body: &[u8]) -> Result<CheckedEvent<'_>, Problem> {
+fn read_structured(whose: impl Whose, body: &[u8]) -> Result<CheckedEvent<'_>, Problem> {
     let members: BTreeMap<String, &RawValue> = read_json(body)?;
     let at = |name: &str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
     let (mut attributes, mut errors) = (BTreeMap::new(), Vec::new());
@@ -186,7 +187,7 @@ fn read_structured(tenant: TenantId, body: &[u8]) -> Result<CheckedEvent<'_>, Pr
         }),
         (None, None) => null(),
     };
-    if errors.is_empty() { event(tenant, attributes, data, at) } else { Err(Problem::unprocessable(errors)) }
+    if errors.is_empty() { event(whose, attributes, data, at) } else { Err(Problem::unprocessable(errors)) }
 }
 
 /// The value of an attribute in JSON as text.
@@ -211,13 +212,20 @@ fn null<'a>() -> Cow<'a, RawValue> {
 
 /// Makes the event of its attributes and its data; `at` says where an attribute stands.
 fn event<'a>(
-    tenant: TenantId,
+    whose: impl Whose,
     attributes: BTreeMap<String, String>,
     data: Cow<'a, RawValue>,
     at: impl Fn(&str) -> String,
 ) -> Result<CheckedEvent<'a>, Problem> {
     let mut errors = Vec::new();
     let mut wrong = |name: &str, detail: String| errors.push(FieldError::new(at(name), detail));
+    let tenant = match whose.tenant(attributes.get("tenant").map(String::as_str)) {
+        Ok(tenant) => tenant,
+        Err(problem) => {
+            let errors = problem.errors.into_iter().map(|error| FieldError::new(at("tenant"), error.detail)).collect();
+            return Err(Problem { errors, ..problem });
+        }
+    };
     if attributes.get("specversion").map(String::as_str) != Some("1.0") {
         wrong("specversion", "expected 1.0".into());
     }
@@ -230,9 +238,6 @@ fn event<'a>(
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
             wrong(name, "an attribute of a CloudEvent is named by a-z and 0-9".into());
         }
-    }
-    if let Some(Err(detail)) = attributes.get("tenant").map(|named| check_tenant_name(tenant, named)) {
-        wrong("tenant", detail);
     }
     for (name, ours) in COMMON {
         let value = attributes.get(name).map(|value| Attributes([(ours.into(), value.as_str().into())].into()));

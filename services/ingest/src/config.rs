@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postrider_model::limits::{INNER_BYTES_MAX, WAITING_DELIVERIES_MAX};
+use secrecy::SecretString;
 
 /// Settings of the ingest service; the defaults are what production runs.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub waiting_deliveries_max: u64,
     /// The machine's CPU pressure, 0 to 1, from which on requests of tenants beyond their share wait; 1: never.
     pub brake_from: f64,
+    /// Keys of operators, who publish for every tenant.
+    pub operator_keys: Vec<SecretString>,
 }
 
 impl Default for Config {
@@ -33,6 +36,7 @@ impl Default for Config {
             inner_bytes_max: INNER_BYTES_MAX,
             waiting_deliveries_max: WAITING_DELIVERIES_MAX,
             brake_from: 0.3,
+            operator_keys: Vec::new(),
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum IdSource {
 /// One event that passed every check which needs no configuration.
 #[derive(Debug)]
 pub(crate) struct CheckedEvent<'a> {
+    /// Whose.
+    pub(crate) tenant: TenantId,
     pub(crate) id: EventId,
     pub(crate) id_source: IdSource,
     pub(crate) event_type: EventType,
@@ -101,6 +103,7 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
 
     match (event_type, id) {
         (Some(event_type), Some((id, id_source))) if errors.is_empty() => Ok(CheckedEvent {
+            tenant,
             id,
             id_source,
             event_type,

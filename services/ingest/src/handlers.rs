@@ -1,14 +1,16 @@
 //! `POST /v1/publish` and `POST /v1/publish/batch`.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use futures::future::join_all;
 use futures::stream::{FuturesOrdered, StreamExt};
+use postrider_model::ids::TenantId;
 use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 use postrider_runtime::problem::{Problem, read_json};
 use postrider_runtime::spans;
@@ -19,7 +21,8 @@ use tracing::{Instrument, Span};
 use crate::Ingest;
 use crate::accept::{Accepted, Publisher};
 use crate::cloudevents::{self, unquoted};
-use crate::request::{BatchRequest, Place, read_event};
+use crate::event::CheckedEvent;
+use crate::request::{BatchRequest, Place, read_event, refuse_array};
 
 /// Where one event is published.
 pub(crate) const PUBLISH: &str = "/v1/publish";
@@ -56,57 +59,80 @@ struct BatchAnswer<'a> {
 
 pub(crate) async fn publish(
     State(ingest): State<Arc<Ingest>>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let span = spans::request("POST", PUBLISH, incoming(&headers));
-    traced(span, publish_one(&ingest, &headers, body)).await
+    traced(span, publish_one(&ingest, &uri, &headers, body)).await
 }
 
 pub(crate) async fn publish_batch(
     State(ingest): State<Arc<Ingest>>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let span = spans::request("POST", PUBLISH_BATCH, incoming(&headers));
-    traced(span, publish_many(&ingest, &headers, body)).await
+    traced(span, publish_many(&ingest, &uri, &headers, body)).await
 }
 
-async fn publish_one(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let mut publisher = ingest.admit(headers)?;
-    ingest.charge(&mut publisher, 1).await?;
+async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let sender = ingest.sender(uri, headers)?;
+    // Where the tenant is known before the body is, a flood is refused unread.
+    let admitted = match sender.named() {
+        Some(tenant) => Some(ingest.admit(tenant, 1).await?),
+        None => None,
+    };
     let key = idempotency_key(headers)?;
-    let body = read_body(body, EVENT_BYTES_MAX).await?;
+    let body = ingest.bodies.read(sender.payer(), headers, body, EVENT_BYTES_MAX).await?;
     let event = match cloudevents::over_http(headers)? {
-        None => read_event(publisher.tenant, &body, Place::Http { key: key.as_deref() })?,
+        None => {
+            refuse_array(&body, "several events go to POST /v1/publish/batch as {\"events\": [...]}")?;
+            read_event(&sender, &body, Place::Http { key: key.as_deref() })?
+        }
         Some(_) if key.is_some() => {
             return Err(Problem::bad_request(
                 "a CloudEvent has an id, which does what the Idempotency-Key header does",
             ));
         }
-        Some(form) => form.read(publisher.tenant, &body)?,
+        Some(form) => form.read(&sender, &body)?,
+    };
+    let publisher = match admitted {
+        Some(publisher) => publisher,
+        None => ingest.admit(event.tenant, 1).await?,
     };
     let accepted = ingest.accepter.accept(&publisher, &event, trace(headers)).await?;
     json(StatusCode::ACCEPTED, &Receipt::of(&accepted))
 }
 
-async fn publish_many(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let mut publisher = ingest.admit(headers)?;
+async fn publish_many(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let sender = ingest.sender(uri, headers)?;
     if headers.contains_key("idempotency-key") {
         return Err(Problem::bad_request(
             "a batch takes idempotency_key in each event, not the Idempotency-Key header",
         ));
     }
-    let body = read_body(body, BATCH_BYTES_MAX).await?;
+    let body = ingest.bodies.read(sender.payer(), headers, body, BATCH_BYTES_MAX).await?;
+    refuse_array(&body, "send {\"events\": [...]}")?;
     let batch: BatchRequest<'_> = read_json(&body)?;
     if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
         let detail = format!("1 to {BATCH_EVENTS_MAX} events, got {}", batch.events.len());
         return Err(Problem::invalid_field("/events", detail));
     }
-    ingest.charge(&mut publisher, batch.events.len()).await?;
+    let admitted = match sender.named() {
+        Some(tenant) => Some(ingest.admit(tenant, batch.events.len()).await?),
+        None => None,
+    };
+    let events = batch.events.iter().map(|json| read_event(&sender, json.get().as_bytes(), Place::HttpBatch));
+    let events: Vec<_> = events.collect();
+    let publishers = match admitted {
+        Some(publisher) => HashMap::from([(publisher.tenant, Ok(publisher))]),
+        None => admit_each(ingest, &events).await,
+    };
     let trace = trace(headers);
     let mut accepting: FuturesOrdered<_> =
-        batch.events.iter().map(|json| accept_member(ingest, &publisher, json.get().as_bytes(), trace)).collect();
+        events.iter().map(|event| accept_member(ingest, &publishers, event, trace)).collect();
     let mut results = Vec::with_capacity(batch.events.len());
     while let Some(result) = accepting.next().await {
         results.push(result);
@@ -121,26 +147,30 @@ async fn publish_many(ingest: &Ingest, headers: &HeaderMap, body: Body) -> Resul
     json(StatusCode::ACCEPTED, &BatchAnswer { results })
 }
 
-async fn accept_member(
+/// Admits the events of a batch whose events name their tenants: each tenant's are charged to that tenant, and what is
+/// refused of one spoils no other.
+async fn admit_each(
     ingest: &Ingest,
-    publisher: &Publisher,
-    json: &[u8],
-    trace: TraceContext,
-) -> Result<Accepted, Problem> {
-    let event = read_event(publisher.tenant, json, Place::HttpBatch)?;
-    ingest.accepter.accept(publisher, &event, trace).await
+    events: &[Result<CheckedEvent<'_>, Problem>],
+) -> HashMap<TenantId, Result<Publisher, Problem>> {
+    let mut counts = BTreeMap::<TenantId, usize>::new();
+    for event in events.iter().flatten() {
+        *counts.entry(event.tenant).or_default() += 1;
+    }
+    let admit = |(tenant, count)| async move { (tenant, ingest.admit(tenant, count).await) };
+    join_all(counts.into_iter().map(admit)).await.into_iter().collect()
 }
 
-async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    to_bytes(body, bytes_max).await.map_err(|error| {
-        let too_large =
-            std::error::Error::source(&error).is_some_and(|cause| cause.is::<http_body_util::LengthLimitError>());
-        if too_large {
-            Problem::payload_too_large(format!("the request has at most {bytes_max} bytes"))
-        } else {
-            Problem::bad_request("the request's body broke off")
-        }
-    })
+async fn accept_member(
+    ingest: &Ingest,
+    publishers: &HashMap<TenantId, Result<Publisher, Problem>>,
+    event: &Result<CheckedEvent<'_>, Problem>,
+    trace: TraceContext,
+) -> Result<Accepted, Problem> {
+    let event = event.as_ref().map_err(Clone::clone)?;
+    // Every tenant of the events was admitted or refused.
+    let publisher = publishers.get(&event.tenant).ok_or_else(Problem::internal)?;
+    ingest.accepter.accept(publisher.as_ref().map_err(Clone::clone)?, event, trace).await
 }
 
 /// The key that the header names, plainly or as the string in double quotes that the IETF's draft writes: `Q` and `"Q"` are one.

@@ -1,4 +1,5 @@
-//! Who may publish: every key's hash and every tenant with its event types in memory, kept fresh by the configuration feed.
+//! Who may publish: every key's hash and every tenant with its external id and event types in memory, kept fresh by the
+//! configuration feed. Operators' keys come from the settings.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -13,14 +14,17 @@ use postrider_model::ids::{KeyId, TenantId};
 use postrider_profiles::{Profile, Profiles};
 use postrider_runtime::problem::Problem;
 use postrider_store::Store;
-use postrider_store::config::{KeyHash, Scope, Scopes};
+use postrider_store::config::{KeyHash, KeyTenants, Scope, Scopes};
 use postrider_store::feed::{Changes, FeedScope, FeedState, TenantConfig};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::accept::Publisher;
 use crate::catalog::EventTypes;
 use crate::metrics;
+use crate::sender::no_such_tenant;
 
 /// An unknown key is answered with 401 only while the configuration is known to be this fresh; else it may be a new one.
 const FRESH: Duration = Duration::from_secs(5);
@@ -29,6 +33,7 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 struct Tenant {
     profile: Option<Arc<Profile>>,
+    external_id: Option<String>,
     enforces_catalog: bool,
     event_types: Arc<EventTypes>,
     events_per_second: f64,
@@ -48,12 +53,55 @@ impl Tenant {
 #[derive(Default)]
 struct Table {
     version: i64,
-    grants: HashMap<KeyHash, (KeyId, TenantId, Scopes)>,
+    grants: HashMap<KeyHash, Grant>,
     tenants: HashMap<TenantId, Tenant>,
+    external_ids: HashMap<String, TenantId>,
+}
+
+/// What a key may do.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    /// `None` for an operator key.
+    pub(crate) id: Option<KeyId>,
+    pub(crate) tenants: Arc<KeyTenants>,
+    scopes: Scopes,
+}
+
+impl Table {
+    /// The tenant of this id or external id.
+    fn find(&self, name: &str) -> Option<TenantId> {
+        let id = name.parse().ok().or_else(|| self.external_ids.get(name).copied());
+        id.filter(|id| self.tenants.contains_key(id))
+    }
+
+    fn enter(&mut self, id: TenantId, tenant: Tenant) {
+        let (before, now) = (self.tenants.get(&id), &tenant);
+        if let Some(before) = before.and_then(|before| before.external_id.clone()) {
+            self.free(&before, id);
+        }
+        if let Some(external_id) = &now.external_id {
+            self.external_ids.insert(external_id.clone(), id);
+        }
+        self.tenants.insert(id, tenant);
+    }
+
+    fn remove(&mut self, id: TenantId) {
+        if let Some(external_id) = self.tenants.remove(&id).and_then(|tenant| tenant.external_id) {
+            self.free(&external_id, id);
+        }
+    }
+
+    /// Forgets that an external id is this tenant's; it may be another's by now.
+    fn free(&mut self, external_id: &str, id: TenantId) {
+        if self.external_ids.get(external_id) == Some(&id) {
+            self.external_ids.remove(external_id);
+        }
+    }
 }
 
 /// Everybody who may publish.
 pub(crate) struct Keys {
+    operators: Vec<KeyHash>,
     profiles: Arc<Profiles>,
     table: RwLock<Table>,
     state: watch::Sender<FeedState>,
@@ -62,9 +110,10 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn new(profiles: Arc<Profiles>) -> Self {
+    pub(crate) fn new(profiles: Arc<Profiles>, operator_keys: &[SecretString]) -> Self {
+        let operators = operator_keys.iter().map(|key| KeyHash::of(key.expose_secret())).collect();
         let state = watch::Sender::new(FeedState::default());
-        Self { profiles, table: RwLock::default(), state, applied: watch::Sender::new(0) }
+        Self { operators, profiles, table: RwLock::default(), state, applied: watch::Sender::new(0) }
     }
 
     /// Follows the feed until `stop`; `on_loaded` is called once a configuration is in force.
@@ -94,29 +143,53 @@ impl Keys {
         self.applied.subscribe()
     }
 
-    /// Who sends this `Authorization` header, if they may publish.
+    /// What the key in this `Authorization` header may publish for.
     ///
     /// # Errors
     /// 401 without a valid key, 503 for a key that may be newer than what is known here, 403 for one without the scope.
-    pub(crate) fn publisher(&self, authorization: Option<&str>) -> Result<Publisher, Problem> {
+    pub(crate) fn grant(&self, authorization: Option<&str>) -> Result<Grant, Problem> {
         let key = authorization
             .and_then(|value| value.strip_prefix("Bearer "))
             .ok_or_else(|| Problem::unauthorized("send the key as `Authorization: Bearer <key>`"))?;
         let hash = KeyHash::of(key.trim());
-        let table = self.table.read();
-        let Some((_, id, scopes)) = table.grants.get(&hash).copied() else {
-            return Err(if self.state.borrow().is_fresh(FRESH) {
-                Problem::unauthorized("no such key")
-            } else {
-                let detail = "the key is not known here, and the database that may know it is not available";
-                Problem::unavailable(detail, Duration::from_secs(2))
-            });
-        };
-        if !scopes.contains(Scope::Publish) {
+        // Every operator key is compared, whichever matches, byte by byte without an early end.
+        let matches = self.operators.iter().fold(Choice::from(0), |found, operator| found | operator.0.ct_eq(&hash.0));
+        if bool::from(matches) {
+            return Ok(Grant { id: None, tenants: Arc::new(KeyTenants::All), scopes: Scopes::ALL });
+        }
+        let grant = self.table.read().grants.get(&hash).cloned();
+        let grant = grant.ok_or_else(|| self.unknown("the key", || Problem::unauthorized("no such key")))?;
+        if !grant.scopes.contains(Scope::Publish) {
             return Err(Problem::forbidden("the key lacks the scope `publish`"));
         }
-        let tenant = table.tenants.get(&id).ok_or_else(profile_not_loaded)?;
-        tenant.publisher(id, table.version)
+        Ok(grant)
+    }
+
+    /// The tenant of this id or external id.
+    ///
+    /// # Errors
+    /// 404 when there is none, 503 when it may be newer than what is known here.
+    pub(crate) fn find_tenant(&self, name: &str) -> Result<TenantId, Problem> {
+        let found = self.table.read().find(name);
+        found.ok_or_else(|| self.unknown("the tenant", no_such_tenant))
+    }
+
+    /// The tenant as a publisher, under the configuration that is in force now.
+    ///
+    /// # Errors
+    /// 404 when it was deleted, 503 when its profile is not loaded in this service.
+    pub(crate) fn publisher(&self, tenant: TenantId) -> Result<Publisher, Problem> {
+        self.tenant(tenant)?.ok_or_else(no_such_tenant)
+    }
+
+    /// What is answered about something that is not known here: that it does not exist, or, while the configuration may be
+    /// stale, that nobody can tell.
+    fn unknown(&self, what: &str, refusal: impl FnOnce() -> Problem) -> Problem {
+        if self.state.borrow().is_fresh(FRESH) {
+            return refusal();
+        }
+        let detail = format!("{what} is not known here, and the database that may know it is not available");
+        Problem::unavailable(detail, Duration::from_secs(2))
     }
 
     /// The tenant of a message on the exchange, which the broker's own permissions let in; `None` when there is none of
@@ -188,10 +261,11 @@ impl Keys {
         if changes.snapshot {
             table.grants.clear();
             table.tenants.clear();
+            table.external_ids.clear();
         }
         for tenant in &changes.tenants {
             let prepared = self.prepare(tenant, table.tenants.get(&tenant.id));
-            table.tenants.insert(tenant.id, prepared);
+            table.enter(tenant.id, prepared);
         }
         for said in changes.event_types {
             if let Some(tenant) = table.tenants.get_mut(&said.tenant) {
@@ -204,14 +278,18 @@ impl Keys {
             }
         }
         for key in &changes.keys {
-            table.grants.insert(key.hash, (key.id, key.tenant, key.scopes));
+            let (id, tenants) = (Some(key.id), Arc::new(key.tenants.clone()));
+            table.grants.insert(key.hash, Grant { id, tenants, scopes: key.scopes });
         }
         for tenant in &changes.tenants_gone {
-            table.tenants.remove(tenant);
+            table.remove(*tenant);
         }
         if !changes.keys_gone.is_empty() || !changes.tenants_gone.is_empty() {
-            table.grants.retain(|_, (key, tenant, _)| {
-                !changes.keys_gone.contains(key) && !changes.tenants_gone.contains(tenant)
+            table.grants.retain(|_, grant| {
+                let gone = grant.id.is_some_and(|id| changes.keys_gone.contains(&id));
+                let orphaned =
+                    matches!(&*grant.tenants, KeyTenants::One(tenant) if changes.tenants_gone.contains(tenant));
+                !gone && !orphaned
             });
         }
         table.version = changes.version;
@@ -231,7 +309,9 @@ impl Keys {
         };
         let event_types = before.map(|before| Arc::clone(&before.event_types)).unwrap_or_default();
         let waiting_max = u64::from(tenant.limits.waiting_deliveries());
-        Tenant { profile, enforces_catalog: tenant.enforce_catalog, event_types, events_per_second, waiting_max, rate }
+        let external_id = tenant.external_id.clone();
+        let enforces_catalog = tenant.enforce_catalog;
+        Tenant { profile, external_id, enforces_catalog, event_types, events_per_second, waiting_max, rate }
     }
 }
 
@@ -248,7 +328,7 @@ fn quota(events_per_second: f64) -> Option<Quota> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::str::FromStr;
 
     use postrider_model::event::EventType;
@@ -256,59 +336,78 @@ mod tests {
 
     use super::*;
 
-    fn changes(tenant: TenantId, scopes: Scopes, events_per_second: Option<f64>) -> Changes {
-        let limits = postrider_store::config::TenantLimits { events_per_second, ..Default::default() };
-        Changes {
-            version: 7,
-            snapshot: true,
-            tenants: vec![TenantConfig {
-                id: tenant,
+    /// What a feed says at first.
+    #[derive(Default)]
+    pub(crate) struct Known(Changes);
+
+    impl Known {
+        pub(crate) fn tenant(mut self, id: TenantId, external_id: Option<&str>) -> Self {
+            self.0.tenants.push(TenantConfig {
+                id,
                 profile: "standard".into(),
-                limits,
+                external_id: external_id.map(str::to_owned),
+                limits: Default::default(),
                 enforce_catalog: false,
                 enforce_schemas: false,
                 disable_after_days: None,
                 version: 1,
-            }],
-            keys: vec![KeyConfig { id: KeyId::generate(), tenant, hash: KeyHash::of("secret"), scopes }],
-            ..Changes::default()
+            });
+            self
+        }
+
+        pub(crate) fn key(mut self, text: &str, tenants: KeyTenants, scopes: Scopes) -> Self {
+            self.0.keys.push(KeyConfig { id: KeyId::generate(), tenants, hash: KeyHash::of(text), scopes });
+            self
         }
     }
 
-    fn keys(changes: Changes, fresh: bool) -> Keys {
-        let keys = Keys::new(Arc::new(Profiles::builtin()));
-        keys.apply(changes);
+    /// Keys that know this, and an operator's key.
+    pub(crate) fn keys(Known(changes): Known, fresh: bool) -> Keys {
+        let keys = Keys::new(Arc::new(Profiles::builtin()), &[SecretString::from("operator")]);
+        keys.apply(Changes { version: 7, snapshot: true, ..changes });
         let confirmed = fresh.then(std::time::Instant::now);
         keys.state.send_replace(FeedState { version: 7, confirmed });
         keys
     }
 
+    fn changes(tenant: TenantId, scopes: Scopes, events_per_second: Option<f64>) -> Changes {
+        let mut known = Known::default().tenant(tenant, None).key("secret", KeyTenants::One(tenant), scopes).0;
+        known.tenants[0].limits.events_per_second = events_per_second;
+        Changes { version: 7, snapshot: true, ..known }
+    }
+
+    /// The tenant of a key, as a publisher.
+    fn publisher(keys: &Keys, authorization: Option<&str>) -> Result<Publisher, Problem> {
+        let sender = crate::sender::Sender::of(keys, authorization, None)?;
+        keys.publisher(sender.named().expect("a tenant's key"))
+    }
+
     #[test]
     fn a_key_with_the_scope_is_its_tenant() {
         let tenant = TenantId::generate();
-        let keys = keys(changes(tenant, Scopes::ALL, None), true);
-        let publisher = keys.publisher(Some("Bearer secret")).unwrap();
+        let keys = keys(Known(changes(tenant, Scopes::ALL, None)), true);
+        let publisher = publisher(&keys, Some("Bearer secret")).unwrap();
         assert_eq!((publisher.tenant, publisher.config_version), (tenant, 7));
     }
 
     #[test]
     fn refusals_tell_a_wrong_key_from_a_missing_scope_and_from_not_knowing() {
         let tenant = TenantId::generate();
-        let status = |keys: &Keys, header| keys.publisher(header).map(|_| ()).unwrap_err().status;
-        let known = keys(changes(tenant, [Scope::Read].into_iter().collect(), None), true);
+        let status = |keys: &Keys, header| publisher(keys, header).map(|_| ()).unwrap_err().status;
+        let known = keys(Known(changes(tenant, [Scope::Read].into_iter().collect(), None)), true);
         assert_eq!(status(&known, None), 401);
         assert_eq!(status(&known, Some("Basic abc")), 401);
         assert_eq!(status(&known, Some("Bearer other")), 401);
         assert_eq!(status(&known, Some("Bearer secret")), 403);
-        let stale = keys(changes(tenant, Scopes::ALL, None), false);
+        let stale = keys(Known(changes(tenant, Scopes::ALL, None)), false);
         assert_eq!(status(&stale, Some("Bearer other")), 503);
-        assert!(stale.publisher(Some("Bearer secret")).is_ok());
+        assert!(publisher(&stale, Some("Bearer secret")).is_ok());
     }
 
     #[tokio::test]
     async fn a_tenant_that_is_not_known_yet_is_waited_for_and_one_that_is_not_there_is_told() {
         let (known, new) = (TenantId::generate(), TenantId::generate());
-        let keys = Arc::new(keys(changes(known, Scopes::ALL, None), true));
+        let keys = Arc::new(keys(Known(changes(known, Scopes::ALL, None)), true));
         assert!(keys.tenant(known).unwrap().is_some());
         let received = Instant::now();
         let waiting = tokio::spawn({
@@ -337,17 +436,17 @@ mod tests {
         let tenant = TenantId::generate();
         let first = changes(tenant, Scopes::ALL, None);
         let gone = vec![first.keys[0].id];
-        let keys = keys(first, true);
+        let keys = keys(Known(first), true);
         keys.apply(Changes { version: 8, keys_gone: gone, ..Changes::default() });
-        assert_eq!(keys.publisher(Some("Bearer secret")).unwrap_err().status, 401);
+        assert_eq!(publisher(&keys, Some("Bearer secret")).unwrap_err().status, 401);
     }
 
     #[test]
     fn event_types_follow_the_feed_and_outlive_an_edit_of_their_tenant() {
         let (tenant, name) = (TenantId::generate(), EventType::from_str("order.paid").unwrap());
         let said = || EventTypeConfig { tenant, name: name.clone(), schema: None };
-        let keys = keys(Changes { event_types: vec![said()], ..changes(tenant, Scopes::ALL, None) }, true);
-        let has = || keys.publisher(Some("Bearer secret")).unwrap().event_types.has(&name);
+        let keys = keys(Known(Changes { event_types: vec![said()], ..changes(tenant, Scopes::ALL, None) }), true);
+        let has = || publisher(&keys, Some("Bearer secret")).unwrap().event_types.has(&name);
         assert!(has());
         keys.apply(Changes { snapshot: false, ..changes(tenant, Scopes::ALL, None) });
         assert!(has());
@@ -362,10 +461,25 @@ mod tests {
     #[test]
     fn a_rate_that_is_used_up_is_429_and_an_impossible_batch_is_422() {
         let tenant = TenantId::generate();
-        let keys = keys(changes(tenant, Scopes::ALL, Some(10.0)), true);
+        let keys = keys(Known(changes(tenant, Scopes::ALL, Some(10.0))), true);
         assert_eq!(keys.charge(tenant, 11).unwrap_err().status, 422);
         assert!(keys.charge(tenant, 10).is_ok());
         let refused = keys.charge(tenant, 1).unwrap_err();
         assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
+    }
+
+    #[test]
+    fn an_external_id_follows_its_tenant() {
+        let (one, other) = (TenantId::generate(), TenantId::generate());
+        let keys = keys(Known::default().tenant(one, Some("acme")), true);
+        assert_eq!(keys.find_tenant("acme"), Ok(one));
+        assert_eq!(keys.find_tenant(&one.to_string()), Ok(one));
+        // It goes from one tenant to another in one step, in whichever order the feed says so.
+        let moved = Known::default().tenant(other, Some("acme")).tenant(one, Some("old")).0;
+        keys.apply(Changes { version: 8, ..moved });
+        assert_eq!((keys.find_tenant("acme"), keys.find_tenant("old")), (Ok(other), Ok(one)));
+        keys.apply(Changes { version: 9, tenants_gone: vec![other], ..Changes::default() });
+        assert_eq!(keys.find_tenant("acme").unwrap_err().status, 404);
+        assert_eq!(keys.find_tenant(&other.to_string()).unwrap_err().status, 404);
     }
 }

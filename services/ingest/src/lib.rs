@@ -1,8 +1,8 @@
 //! Ingest: takes events over HTTP and from the exchange, and tells its producer (202, or an ack) once RabbitMQ has them
 //! safe.
 //!
-//! It owns the front door: who may publish (`keys`), what an event must look like (`event`, written as `request` or as
-//! `cloudevents`; `catalog` where the tenant says more), what a repeat is (`idempotency`, by `content` and `claims`), how much may come in (`pressure`, the tenant's rate, `brake`), and what
+//! It owns the front door: who may publish for whom (`keys`, `sender`), what an event must look like (`event`, written as `request` or as
+//! `cloudevents`; `catalog` where the tenant says more), what a repeat is (`idempotency`, by `content` and `claims`), how much may come in (`bodies`, `pressure`, the tenant's rate, `brake`), and what
 //! comes from the exchange ([`Intake`]).
 //!
 //! # What it promises
@@ -15,6 +15,7 @@
 //! It does not know endpoints, and it writes nothing to the database but to whom the ids belong that producers name.
 
 mod accept;
+mod bodies;
 mod brake;
 mod catalog;
 mod claims;
@@ -31,6 +32,7 @@ mod numbers;
 mod pressure;
 mod request;
 mod schemas;
+mod sender;
 mod waiting;
 
 #[cfg(test)]
@@ -39,13 +41,15 @@ mod hostile;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::routing::post;
 use postrider_broker::{Broker, BundlerOptions, Route};
+use postrider_model::ids::TenantId;
+use postrider_model::limits::{REQUEST_BODIES_BYTES_MAX, REQUEST_BODIES_PER_TENANT_BYTES_MAX};
 use postrider_profiles::{Mappings, Profiles};
 use postrider_runtime::cpu_pressure::CpuPressure;
 use postrider_runtime::health::Check;
-use postrider_runtime::problem::Problem;
+use postrider_runtime::problem::{Problem, check_content_encoding};
 use postrider_runtime::tasks::Tasks;
 use postrider_store::Store;
 use postrider_wire::messages::ServiceRole;
@@ -54,11 +58,13 @@ pub use crate::config::Config;
 pub use crate::intake::Intake;
 
 use crate::accept::{Accepter, Publisher};
+use crate::bodies::Bodies;
 use crate::brake::Brake;
 use crate::idempotency::Remembered;
 use crate::keys::Keys;
 use crate::numbers::Numbers;
 use crate::pressure::{Limits, Pressure};
+use crate::sender::Sender;
 use crate::waiting::Waiting;
 
 /// What ingest works with.
@@ -83,6 +89,7 @@ pub(crate) struct Ingest {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) waiting_deliveries_max: u64,
     pub(crate) brake: Brake,
+    pub(crate) bodies: Bodies,
     pub(crate) accepter: Accepter,
 }
 
@@ -92,11 +99,12 @@ pub(crate) struct Ingest {
 pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
     metrics::describe();
     let Deps { broker, store, profiles, mappings, ready } = deps;
-    let keys = Arc::new(Keys::new(profiles));
+    let keys = Arc::new(Keys::new(profiles, &config.operator_keys));
     let stop = tasks.stop().clone();
     tasks.spawn("ingest.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), move || ready.ok()));
 
-    tasks.spawn_endless("ingest.announce", broker.clone().announce_applied_version(ServiceRole::Ingest, keys.applied()));
+    tasks
+        .spawn_endless("ingest.announce", broker.clone().announce_applied_version(ServiceRole::Ingest, keys.applied()));
 
     let pressure = Arc::new(Pressure::default());
     let limits = Limits { messages_max: config.inner_depth_max, bytes_max: config.inner_bytes_max };
@@ -118,12 +126,14 @@ pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
     tasks.spawn("ingest.numbers", async move { reporting.report_now_and_then(singles, stop).await });
     let accepter = Accepter::new(bundler, remembered, config.confirm_timeout, numbers);
     let waiting_deliveries_max = config.waiting_deliveries_max;
+    let limits = bodies::Limits { process: REQUEST_BODIES_BYTES_MAX, payer: REQUEST_BODIES_PER_TENANT_BYTES_MAX };
     let ingest = Arc::new(Ingest {
         keys,
         pressure,
         waiting,
         waiting_deliveries_max,
         brake: Brake::new(cpu_pressure, config.brake_from),
+        bodies: Bodies::new(limits),
         accepter,
     });
     let routes = Router::new()
@@ -134,13 +144,13 @@ pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
 }
 
 impl Ingest {
-    /// Lets a request in: its key, and the pressure behind.
-    fn admit(&self, headers: &HeaderMap) -> Result<Publisher, Problem> {
+    /// Lets a request in before its body is read: its key, its query, the pressure behind.
+    fn sender(&self, uri: &Uri, headers: &HeaderMap) -> Result<Sender<'_>, Problem> {
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let publisher = self.keys.publisher(authorization)?;
+        let sender = Sender::of(&self.keys, authorization, uri.query())?;
+        check_content_encoding(headers)?;
         self.check_waiting()?;
-        self.waiting.check_tenant(publisher.tenant, self.keys.waiting_max(publisher.tenant))?;
-        Ok(publisher)
+        Ok(sender)
     }
 
     /// Whether anything may be let in.
@@ -149,10 +159,13 @@ impl Ingest {
         self.waiting.check_all(self.waiting_deliveries_max)
     }
 
-    /// Charges a request's events to its tenant's rate and share.
-    async fn charge(&self, publisher: &mut Publisher, events: usize) -> Result<(), Problem> {
+    /// Lets a tenant's events in: charges them to its rate and share.
+    async fn admit(&self, tenant: TenantId, events: usize) -> Result<Publisher, Problem> {
+        let mut publisher = self.keys.publisher(tenant)?;
+        self.waiting.check_tenant(tenant, self.keys.waiting_max(tenant))?;
         // First: to refuse a flood costs nearly as much as to take it.
-        publisher.waited = self.brake.wait(publisher.tenant, events).await?;
-        self.keys.charge(publisher.tenant, events).inspect_err(|_| metrics::limited())
+        publisher.waited = self.brake.wait(tenant, events).await?;
+        self.keys.charge(tenant, events).inspect_err(|_| metrics::limited())?;
+        Ok(publisher)
     }
 }

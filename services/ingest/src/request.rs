@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{CheckedEvent, Fields, check};
+use crate::sender::Whose;
 
 /// The JSON of one event, wherever it stands.
 #[derive(Debug, Deserialize)]
@@ -68,10 +69,19 @@ pub(crate) enum Place<'a> {
 ///
 /// # Errors
 /// A 4xx problem that names the field and what is allowed in it.
-pub(crate) fn read_event<'a>(tenant: TenantId, json: &'a [u8], place: Place<'a>) -> Result<CheckedEvent<'a>, Problem> {
+pub(crate) fn read_event<'a>(whose: impl Whose, json: &'a [u8], place: Place<'a>) -> Result<CheckedEvent<'a>, Problem> {
     check_size(json)?;
-    let request: EventRequest<'a> = read_json(json)?;
-    let mut errors = place.check_tenant(tenant, request.tenant.as_deref());
+    let request: EventRequest<'a> = read_json(json).map_err(|problem| place.allowed_fields(problem))?;
+    let mut errors = place.check_tenant(request.tenant.as_deref());
+    // Without a tenant nothing is accepted; reading on finds the other mistakes.
+    let tenant = match whose.tenant(request.tenant.as_deref()) {
+        Ok(tenant) => tenant,
+        Err(problem) if problem.status == 422 => {
+            errors.extend(problem.errors);
+            TenantId::OPERATOR
+        }
+        Err(problem) => return Err(problem),
+    };
     let mut fields = Fields {
         event_type: request.event_type,
         data: Cow::Borrowed(request.data),
@@ -103,28 +113,44 @@ pub(crate) fn check_size(event: &[u8]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What is wrong with the tenant that a message names, `expected` being whose it is by its key or routing key.
-pub(crate) fn check_tenant_name(expected: TenantId, named: &str) -> Result<(), String> {
-    if named == expected.to_string() {
-        return Ok(());
+/// Refuses a body that is an array, with the words that help: `instead` says what to send.
+///
+/// # Errors
+/// 422 at the body itself.
+pub(crate) fn refuse_array(body: &[u8], instead: &str) -> Result<(), Problem> {
+    match body.trim_ascii_start().first() {
+        Some(b'[') => Err(Problem::invalid_field("", format!("expected an object, got an array; {instead}"))),
+        _ => Ok(()),
     }
-    let named: String = named.chars().take(80).collect();
-    Err(format!("the key of this publish is {expected}'s, the event says {named:?}"))
 }
 
 impl<'a> Place<'a> {
-    fn check_tenant(self, expected: TenantId, named: Option<&str>) -> Vec<FieldError> {
-        let detail = match (self, named) {
-            (Self::Http { .. } | Self::HttpBatch | Self::ExchangeBatch, None) => return Vec::new(),
-            (Self::Http { .. } | Self::HttpBatch, Some(_)) => {
-                "unknown field `tenant`: over HTTP the API key says whose event it is".to_owned()
+    /// The field that this place refuses although events have it elsewhere.
+    fn refused_fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Http { .. } | Self::Exchange { .. } => &["idempotency_key"],
+            Self::HttpBatch => &[],
+            Self::ExchangeBatch => &["idempotency_key", "tenant"],
+        }
+    }
+
+    /// Takes the fields that this place refuses off the list that an unknown field is answered with.
+    fn allowed_fields(self, mut problem: Problem) -> Problem {
+        let details = problem.errors.iter_mut().map(|error| &mut error.detail).chain([&mut problem.detail]);
+        for detail in details.filter(|detail| detail.contains("unknown field `")) {
+            for field in self.refused_fields() {
+                *detail = detail.replace(&format!(", `{field}`"), "");
             }
-            (Self::ExchangeBatch, Some(_)) => "unknown field `tenant`: it stands once, beside `events`".to_owned(),
-            (Self::Exchange { .. }, None) => "missing field `tenant`".to_owned(),
-            (Self::Exchange { .. }, Some(named)) => match check_tenant_name(expected, named) {
-                Ok(()) => return Vec::new(),
-                Err(detail) => detail,
-            },
+        }
+        problem
+    }
+
+    /// What is wrong with there being a name of a tenant, or none.
+    fn check_tenant(self, stated: Option<&str>) -> Vec<FieldError> {
+        let detail = match (self, stated) {
+            (Self::ExchangeBatch, Some(_)) => "unknown field `tenant`: it stands once, beside `events`",
+            (Self::Exchange { .. }, None) => "missing field `tenant`",
+            _ => return Vec::new(),
         };
         vec![FieldError::new("/tenant", detail)]
     }
@@ -199,6 +225,29 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_field_is_answered_with_the_fields_of_its_place_only() {
+        let allowed = |place| {
+            let problem = read_event(TenantId::OPERATOR, br#"{"type":"a","data":{},"colour":1}"#, place).unwrap_err();
+            assert!(problem.detail.contains("/colour: unknown field `colour`, expected one of `type`"), "{problem}");
+            ["idempotency_key", "tenant"].map(|field| problem.errors[0].detail.contains(field))
+        };
+        assert_eq!(allowed(Place::Http { key: None }), [false, true]);
+        assert_eq!(allowed(Place::HttpBatch), [true, true]);
+        assert_eq!(allowed(Place::ExchangeBatch), [false, false]);
+    }
+
+    #[test]
+    fn an_array_is_no_event() {
+        refused(r#"["a.b",{"x":1}]"#, "");
+        let problem = refuse_array(b" [1]", "several events go elsewhere").unwrap_err();
+        assert_eq!(
+            (problem.status, problem.detail.as_str()),
+            (422, "expected an object, got an array; several events go elsewhere")
+        );
+        assert!(refuse_array(b"{}", "").is_ok());
+    }
+
+    #[test]
     fn a_key_makes_the_id_and_excludes_one() {
         let with_key =
             |json: &'static str| read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: Some("order-1") });
@@ -231,7 +280,9 @@ mod tests {
         assert_eq!(pointers(exchange(keyed, None).unwrap_err()), ["/tenant", "/idempotency_key", "/id"]);
         let batch = read_event(TenantId::OPERATOR, whole.as_bytes(), Place::ExchangeBatch);
         assert_eq!(pointers(batch.unwrap_err()), ["/tenant"]);
-        let over_http = read_event(TenantId::OPERATOR, whole.as_bytes(), Place::HttpBatch);
+        let over_http = read_event(TenantId::OPERATOR, whole.as_bytes(), Place::HttpBatch).unwrap();
+        assert_eq!(over_http.tenant, TenantId::OPERATOR);
+        let over_http = read_event(TenantId::OPERATOR, foreign.as_bytes(), Place::HttpBatch);
         assert_eq!(pointers(over_http.unwrap_err()), ["/tenant"]);
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct IngestArgs {
     pub(crate) mappings: MappingsArgs,
     #[command(flatten)]
     pub(crate) brake: BrakeArgs,
+    #[command(flatten)]
+    pub(crate) keys: KeysArgs,
 }
 
 /// What the dispatcher needs besides.
@@ -197,7 +199,7 @@ impl Command {
         match self {
             Self::Ingest(args) => {
                 groups.extend(args.service.groups());
-                groups.extend([&args.mappings as &dyn Checked, &args.brake]);
+                groups.extend([&args.mappings as &dyn Checked, &args.brake, &args.keys]);
             }
             Self::Fanout(service) => groups.extend(service.groups()),
             Self::Dispatcher(args) => {

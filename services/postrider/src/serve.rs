@@ -22,7 +22,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         Command::Ingest(args) => {
             let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
             let Some(mut process) = Process::start(service, &args.service, None, stop).await? else { return Ok(()) };
-            let routes = ingest(&mut process, mappings, &args.brake);
+            let routes = ingest(&mut process, mappings, &args.brake, &args.keys);
             process.run(routes).await
         }
         Command::Fanout(args) => {
@@ -53,7 +53,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
             let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
             let egress = wiring::egress(&args.egress)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let publishing = ingest(&mut process, mappings, &args.brake);
+            let publishing = ingest(&mut process, mappings, &args.brake, &args.keys);
             let routes = publishing.merge(api(&mut process, &args.keys, &args.public, &args.egress));
             fanout(&mut process);
             dispatcher(&mut process, egress, &args.egress);
@@ -65,7 +65,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
     }
 }
 
-fn ingest(process: &mut Process, mappings: Arc<Mappings>, brake: &BrakeArgs) -> Router {
+fn ingest(process: &mut Process, mappings: Arc<Mappings>, brake: &BrakeArgs, keys: &KeysArgs) -> Router {
     let shared = &process.shared;
     let deps = postrider_ingest::Deps {
         broker: shared.broker.clone(),
@@ -74,7 +74,8 @@ fn ingest(process: &mut Process, mappings: Arc<Mappings>, brake: &BrakeArgs) -> 
         mappings,
         ready: shared.health.check("ingest configuration"),
     };
-    let config = postrider_ingest::Config { brake_from: brake.from, ..Default::default() };
+    let operator_keys = keys.operator_keys.0.clone();
+    let config = postrider_ingest::Config { brake_from: brake.from, operator_keys, ..Default::default() };
     let (routes, intake) = postrider_ingest::start(&config, deps, &process.http_tasks());
     process.role("intake", |stop| intake.run(stop).map(Ok));
     routes

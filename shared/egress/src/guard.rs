@@ -83,7 +83,10 @@ impl AddressGuard {
         if url.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
             return Err(UrlRefused::Unreadable("spaces, control characters and backslashes must be escaped".into()));
         }
-        let parsed = Url::parse(url).map_err(|error| UrlRefused::Unreadable(error.to_string()))?;
+        let parsed = Url::parse(url).map_err(|error| match error {
+            url::ParseError::RelativeUrlWithoutBase => UrlRefused::Unreadable("it must begin with https://".into()),
+            other => UrlRefused::Unreadable(other.to_string()),
+        })?;
         match parsed.scheme() {
             "https" => {}
             "http" if https_only && !self.allow_http => return Err(UrlRefused::HttpsOnly),

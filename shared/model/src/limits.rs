@@ -9,6 +9,14 @@ pub const EVENT_BYTES_MAX: usize = 256 * 1024;
 pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Most bytes of a batch request.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most bytes of request bodies that one ingest process has in hand at once. In memory a body costs up to five times its size
+/// while its events are on their way to the broker.
+pub const REQUEST_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Most bytes of one tenant's request bodies that one ingest process has in hand at once: two of the largest batches. The
+/// same holds for a key that names no tenant before its body.
+pub const REQUEST_BODIES_PER_TENANT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
+/// Most tenants that a product key may list.
+pub const PRODUCT_KEY_TENANTS_MAX: usize = 1_000;
 /// Deepest nesting of objects and arrays in `data` or `metadata`.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Most bytes of an event type's name.

@@ -208,6 +208,12 @@ pub fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     strict::from_slice(body).map_err(|error| explain::<T>(body, &error))
 }
 
+/// Why a text is not JSON, and where, in words for the people who wrote it.
+pub fn syntax_error(error: &serde_json::Error) -> String {
+    let text = without_place(error);
+    format!("{} (line {} column {})", words::of_syntax(&text), error.line(), error.column())
+}
+
 /// Like [`read_json`], where no body at all is a request for every default.
 ///
 /// # Errors
@@ -223,10 +229,7 @@ fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], error: &serde_json::Error) ->
         return Problem::bad_request("expected a JSON body, got none");
     }
     if !error.is_data() {
-        return Problem::bad_request(
-            format!("the body is not valid JSON: {}", words::of_syntax(&without_place(error)))
-                + &format!(" ({})", place(error)),
-        );
+        return Problem::bad_request(format!("the body is not valid JSON: {}", syntax_error(error)));
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     match serde_path_to_error::deserialize::<_, T>(strict::Strict(&mut reader)) {

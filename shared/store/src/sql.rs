@@ -20,6 +20,9 @@ const EPOCH_DAYS: i32 = 10_957;
 /// The times that are stored as they are: 0000-01-01 to 9999-12-31.
 const FIRST_MS: i64 = -62_167_219_200_000;
 const LAST_MS: i64 = 253_402_300_799_999;
+/// The same as days since 1970-01-01.
+const FIRST_DAY: i32 = -719_528;
+const LAST_DAY: i32 = 2_932_896;
 
 /// A `timestamptz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +53,8 @@ pub(crate) struct Date(pub(crate) Day);
 
 impl ToSql for Date {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(&self.0.0.saturating_sub(EPOCH_DAYS).to_be_bytes());
+        // Beyond these PostgreSQL has no day, or "infinity".
+        out.extend_from_slice(&(self.0.0.clamp(FIRST_DAY, LAST_DAY) - EPOCH_DAYS).to_be_bytes());
         Ok(IsNull::No)
     }
     accepts!(DATE);

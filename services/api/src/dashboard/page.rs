@@ -6,7 +6,6 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use maud::Markup;
-use postrider_model::ids::TenantId;
 use postrider_profiles::Profile;
 use postrider_runtime::problem::Problem;
 use postrider_store::config::{Scope, Tenant};
@@ -46,8 +45,8 @@ impl FromRequestParts<Arc<Dashboard>> for Page {
     async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
         let visitor = Visitor::from_request_parts(parts, dashboard).await?;
         let path = RawPathParams::from_request_parts(parts, dashboard).await.map_err(|_| no_such("page"))?;
-        let named = path.iter().find(|(name, _)| *name == "tenant").and_then(|(_, id)| id.parse::<TenantId>().ok());
-        let named = named.ok_or_else(|| no_such("tenant"))?;
+        let named = path.iter().find(|(name, _)| *name == "tenant").map(|(_, name)| name);
+        let named = dashboard.api.find_tenant(named.ok_or_else(|| no_such("tenant"))?).await?;
         let caller = match visitor.caller {
             Caller::Operator { acting, .. } => Caller::Operator { tenant: Some(named), acting },
             own => own,

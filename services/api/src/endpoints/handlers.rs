@@ -21,7 +21,7 @@ use super::model::{CreateEndpoint, CreatedEndpoint, EditEndpoint, Endpoint, Endp
 use crate::Api;
 use crate::auth::Caller;
 use crate::errors::{edit_problem, no_such, store_problem};
-use crate::page::page_request;
+use crate::page::{cursor_of, page_request};
 use crate::request::{Params, StrictJson, etag, if_match};
 
 /// Reads an endpoint's id from the path; one that is malformed is one that does not exist.
@@ -202,13 +202,14 @@ pub(crate) async fn list(
 ) -> Result<Json<EndpointPage>, Problem> {
     let params = params.only(&["limit", "cursor"], None)?;
     let tenant = caller.tenant(Scope::Read)?;
-    let page = api.store.list_endpoints(tenant, &page_request(&params)?).await.map_err(store_problem)?;
+    let page = api.store.list_endpoints(tenant, &page_request("endpoints", &params)?).await.map_err(store_problem)?;
     let data = page.items.into_iter().map(|item| EndpointInList {
         endpoint: api.shown(item.endpoint),
         successes: item.successes,
         failures: item.failures,
     });
-    Ok(Json(EndpointPage { data: data.collect(), next_cursor: page.next_cursor, usage: page.usage, limit: page.limit }))
+    let next_cursor = page.next_cursor.map(|cursor| cursor_of("endpoints", &cursor));
+    Ok(Json(EndpointPage { data: data.collect(), next_cursor, usage: page.usage, limit: page.limit }))
 }
 
 /// Read an endpoint

@@ -19,7 +19,7 @@ use super::model::{EventType, PutEventType, catalog_page};
 use crate::Api;
 use crate::auth::Caller;
 use crate::errors::{no_such, store_problem};
-use crate::page::List;
+use crate::page::{List, cursor_of, place_in};
 use crate::request::{Params, StrictJson, etag, if_match};
 
 impl Api {
@@ -54,11 +54,12 @@ fn event_type_name(text: &str) -> Result<Name, Problem> {
 
 /// The last name of a page, as a cursor.
 fn cursor(name: &str) -> String {
-    URL_SAFE_NO_PAD.encode(name)
+    cursor_of("event_types", &URL_SAFE_NO_PAD.encode(name))
 }
 
 fn name_of(cursor: &str) -> Result<String, Problem> {
-    let decoded = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded =
+        URL_SAFE_NO_PAD.decode(place_in("event_types", cursor)?).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     decoded.filter(|name| name.parse::<Name>().is_ok()).ok_or_else(|| store_problem(StoreError::InvalidCursor))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use postrider_model::event::{EventType as Name, json_depth};
 use postrider_model::limits::{EVENT_SAMPLE_BYTES_MAX, JSON_DEPTH_MAX};
 use postrider_profiles::{EventTypeInfo, Profile};
-use postrider_runtime::problem::{FieldError, Problem};
+use postrider_runtime::problem::{FieldError, Problem, syntax_error};
 use postrider_schema::{EventSchema, Mistake};
 use postrider_store::config::{EventTypeDraft, TenantEventType};
 use serde::{Deserialize, Serialize};
@@ -185,7 +185,7 @@ fn check_sample(sample: &str, schema: Option<&EventSchema>) -> Vec<Mistake> {
         return wrong(format!("nested deeper than {JSON_DEPTH_MAX} levels"));
     }
     if let Err(error) = serde_json::from_str::<serde_json::Value>(sample) {
-        return wrong(error.to_string());
+        return wrong(format!("not valid JSON: {}", syntax_error(&error)));
     }
     let mistakes = schema.and_then(|schema| schema.check(sample).err()).unwrap_or_default();
     let unfit =

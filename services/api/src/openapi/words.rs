@@ -2,7 +2,11 @@
 
 /// Name, description, and an example (empty: none helps).
 pub(super) const PARAMETERS: &[(&str, &str, &str)] = &[
-    ("tenant", "with an operator key: whose", "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6"),
+    (
+        "tenant",
+        "the tenant, by id or external id: with an operator key, or a key for several tenants",
+        "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6",
+    ),
     ("id", "its id, as it was answered when it was made", ""),
     ("key_id", "the key's id, as it was answered when it was made", "key_0197e7a1b2c37d4e8f90a1b2c3d4e5f6"),
     ("name", "its name", ""),
@@ -34,7 +38,12 @@ pub(super) type Refusal = (u16, &'static str, &'static str, &'static str);
 
 /// How operations refuse.
 pub(super) const REFUSALS: &[Refusal] = &[
-    (400, "Bad Request", "The body cannot be read.", "not valid JSON: expected value (line 1 column 1)"),
+    (
+        400,
+        "Bad Request",
+        "The body cannot be read.",
+        "the body is not valid JSON: a value is expected (line 1 column 1)",
+    ),
     (401, "Unauthorized", "No key was sent, or one that nobody has.", "send a key: `Authorization: Bearer <key>`"),
     (403, "Forbidden", "The key may not do this.", "this takes a key with the scope `manage`"),
     (404, "Not Found", "There is no such thing, or it is another tenant's.", "no such endpoint"),

@@ -129,8 +129,8 @@ pub(crate) async fn list(
 ) -> Result<Json<List<Replay>>, Problem> {
     let params = params.only(&["limit", "cursor"], None)?;
     let visible = caller.visible(Scope::Read)?;
-    let page = api.store.list_replays(visible, &page_request(&params)?).await.map_err(store_problem)?;
-    Ok(Json(List::of(page, Replay::from)))
+    let page = api.store.list_replays(visible, &page_request("replays", &params)?).await.map_err(store_problem)?;
+    Ok(Json(List::of("replays", page, Replay::from)))
 }
 
 /// Read a replay

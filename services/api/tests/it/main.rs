@@ -11,5 +11,6 @@ mod harness;
 mod log;
 mod once;
 mod openapi;
+mod product_keys;
 mod tenants;
 mod test_call;

@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 use super::records;
 use crate::cloudevents::{self, essence};
 use crate::event::CheckedEvent;
-use crate::request::{Place, check_tenant_name, read_event};
+use crate::request::{Place, read_event, refuse_array};
+use crate::sender::Whose;
 
 /// The version of the contract that this build speaks; what a message without the header has.
 const VERSION: &str = "1";
@@ -27,7 +28,8 @@ const KUMOMTA: &str = "kumomta";
 /// What the routing key says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address<'a> {
-    pub(super) tenant: TenantId,
+    /// The tenant's id or its external id.
+    pub(super) tenant: &'a str,
     /// Behind the tenant: an event type with `_` for spaces, or one of the names above.
     what: &'a str,
 }
@@ -69,7 +71,6 @@ impl<'a> Address<'a> {
         let (tenant, what) = parts.ok_or_else(|| {
             format!("routing key {key:?}: expected <tenant>.<event type>, <tenant>.{BATCH} or <tenant>.{KUMOMTA}")
         })?;
-        let tenant = tenant.parse().map_err(|error| format!("routing key {key:?}: its tenant: {error}"))?;
         Ok(Self { tenant, what })
     }
 
@@ -79,27 +80,29 @@ impl<'a> Address<'a> {
     /// A message of which nothing can be read.
     pub(super) fn read(
         &self,
+        whose: &impl Whose,
         message: &'a PublicMessage,
         profile: &str,
         mappings: &Mappings,
     ) -> Result<Content<'a>, Problem> {
         match self.what {
             KUMOMTA => {
-                let events = records::read(self.tenant, &message.body, profile, mappings)?;
+                let events = records::read(whose.tenant(None)?, &message.body, profile, mappings)?;
                 Ok(if events.is_empty() { Content::Nothing } else { Content::Events(events) })
             }
-            BATCH => self.read_batch(message).map(Content::Events),
-            _ => Ok(Content::Events(vec![Member { event: self.read_one(message), alone: None }])),
+            BATCH => self.read_batch(whose, message).map(Content::Events),
+            _ => Ok(Content::Events(vec![Member { event: self.read_one(whose, message), alone: None }])),
         }
     }
 
-    fn read_one(&self, message: &'a PublicMessage) -> Result<CheckedEvent<'a>, Problem> {
+    fn read_one(&self, whose: &impl Whose, message: &'a PublicMessage) -> Result<CheckedEvent<'a>, Problem> {
         let event = match cloudevents::over_amqp(message)? {
-            Some(form) => form.read(self.tenant, &message.body)?,
+            Some(form) => form.read(whose, &message.body)?,
             None => {
                 check_content_type(message)?;
                 let place = Place::Exchange { message_id: message.message_id.as_deref() };
-                read_event(self.tenant, &message.body, place)?
+                refuse_array(&message.body, "several events go to <tenant>.batch")?;
+                read_event(whose, &message.body, place)?
             }
         };
         let expected = event.event_type.as_str().replace(' ', "_");
@@ -113,22 +116,22 @@ impl<'a> Address<'a> {
         Ok(event)
     }
 
-    fn read_batch(&self, message: &'a PublicMessage) -> Result<Vec<Member<'a>>, Problem> {
+    fn read_batch(&self, whose: &impl Whose, message: &'a PublicMessage) -> Result<Vec<Member<'a>>, Problem> {
         check_content_type(message)?;
         if message.body.len() > BATCH_BYTES_MAX {
             let detail = format!("a batch has at most {BATCH_BYTES_MAX} bytes, got {}", message.body.len());
             return Err(Problem::payload_too_large(detail));
         }
         let batch: Batch<'a> = read_json(&message.body)?;
-        check_tenant_name(self.tenant, &batch.tenant).map_err(|detail| Problem::invalid_field("/tenant", detail))?;
+        let tenant = whose.tenant(Some(&batch.tenant))?;
         if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
             let detail = format!("1 to {BATCH_EVENTS_MAX} events, got {}", batch.events.len());
             return Err(Problem::invalid_field("/events", detail));
         }
         let several = batch.events.len() > 1;
         let member = |json: &'a RawValue| {
-            let event = read_event(self.tenant, json.get().as_bytes(), Place::ExchangeBatch);
-            Member { event, alone: several.then(|| batch_of_one(self.tenant, json)) }
+            let event = read_event(whose, json.get().as_bytes(), Place::ExchangeBatch);
+            Member { event, alone: several.then(|| batch_of_one(tenant, json)) }
         };
         Ok(batch.events.into_iter().map(member).collect())
     }

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 use futures::stream::{FuturesOrdered, StreamExt};
 use postrider_broker::{Broker, ConsumeOptions, Poison, PublicMessage, Queue, Singles, Unsettled};
 use postrider_model::delivery::Lane;
-use postrider_model::ids::TenantId;
 use postrider_profiles::Mappings;
 use postrider_runtime::problem::Problem;
 use postrider_runtime::spans::{self, Cause};
@@ -30,11 +29,12 @@ use self::message::{Address, Content, Member};
 use crate::Ingest;
 use crate::accept::Publisher;
 use crate::metrics::{self, Intaken};
+use crate::sender::Routed;
 
 /// Messages in hand at once. A batch counts as one; what waits for a confirm is bounded besides.
 const MESSAGES_MAX: u16 = 200;
 /// Bytes of them.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
+const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long a message is tried before it goes to the end of the queue.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long news of a tenant are waited for before a message of it goes to the end of the queue.
@@ -140,10 +140,12 @@ impl Worker {
         let address = Address::of(message).map_err(Refusal::Never)?;
         self.ingest.check_waiting()?;
         let mut publisher = self.publisher(address.tenant, attempt.received).await?;
-        let members = match address.read(message, &publisher.profile.name, &self.mappings).map_err(Refusal::from)? {
-            Content::Nothing => return Ok(Intaken::Ignored),
-            Content::Events(members) => members,
-        };
+        let whose = Routed { keys: &self.ingest.keys, tenant: publisher.tenant };
+        let members =
+            match address.read(&whose, message, &publisher.profile.name, &self.mappings).map_err(Refusal::from)? {
+                Content::Nothing => return Ok(Intaken::Ignored),
+                Content::Events(members) => members,
+            };
         publisher.lane = *attempt.lane.get_or_insert_with(|| self.charge(&publisher, members.len()));
 
         // The producer's trace, for all events of the message.
@@ -193,24 +195,26 @@ impl Worker {
         for (place, reason) in refused {
             let alone = members.get(place).and_then(|member| member.alone.clone());
             let alone = PublicMessage { body: alone.unwrap_or_else(|| message.body.clone()), ..message.clone() };
-            let reason = format!("event {place} of {}: {reason}", members.len());
+            let reason = format!("event {} of {}: {reason}", place + 1, members.len());
             let put = self.singles.dead_letter_public(&alone, Queue::Intake, &reason).await;
             put.map_err(|error| Refusal::NotNow(error.to_string()))?;
         }
         Ok(Intaken::Accepted)
     }
 
-    /// The tenant, with whatever was known of it when the message came.
-    async fn publisher(&self, tenant: TenantId, received: Instant) -> Result<Publisher, Refusal> {
+    /// The tenant of this id or external id, with whatever was known of it when the message came.
+    async fn publisher(&self, name: &str, received: Instant) -> Result<Publisher, Refusal> {
         let keys = &self.ingest.keys;
-        if let Some(publisher) = keys.tenant(tenant)? {
-            return Ok(publisher);
+        if let Ok(tenant) = keys.find_tenant(name) {
+            return Ok(keys.publisher(tenant)?);
         }
+        let tenant: String = name.chars().take(80).collect();
         if tokio::time::timeout(NEWS_MAX, keys.caught_up(received)).await.is_err() {
             let why = format!("{tenant} is not known here, and the database that may know it is not available");
             return Err(Refusal::NotNow(why));
         }
-        keys.tenant(tenant)?.ok_or_else(|| Refusal::Never(format!("there is no tenant {tenant}")))
+        let found = keys.find_tenant(name).map_err(|_| Refusal::Never(format!("there is no tenant {tenant:?}")))?;
+        Ok(keys.publisher(found)?)
     }
 
     /// The lane for so many events: bulk, when they are more than the tenant's rate allows now, or too many of its deliveries wait.

@@ -17,11 +17,11 @@ const PUBLISHED_OPERATOR_KEYS: [&str; 2] = ["at-least-16-characters", "operator-
 const PUBLISHED_MASTER_KEYS: [&str; 1] = ["MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="];
 const PUBLISHED: &str = "a key that was published as an example is not a secret; make one (docs/deployment.md)";
 
-/// Keys that operators call the API with.
+/// Keys that operators call the API and publish with.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Keys")]
 pub struct KeysArgs {
-    /// Operator API keys, comma-separated: two while one is rotated. At least 32 characters each.
+    /// Operator keys, comma-separated: two while one is rotated. Optional for ingest, which then takes no operator key. At least 32 characters each.
     #[arg(
         id = "operator-keys",
         long = "operator-keys",
@@ -65,7 +65,7 @@ impl Checked for KeysArgs {
             );
         }
         if self.operator_keys.0.is_empty() {
-            tracing::warn!("POSTRIDER_OPERATOR_KEYS is empty: nobody can make tenants");
+            tracing::warn!("POSTRIDER_OPERATOR_KEYS is empty: no request is an operator's");
         }
         Ok(())
     }

@@ -165,7 +165,7 @@ pub struct CreatedKey {
 }
 
 /// The text of a new key: 256 random bits.
-fn generate_key() -> Zeroizing<String> {
+pub(super) fn generate_key() -> Zeroizing<String> {
     let random = Zeroizing::new(rand::random::<[u8; 32]>());
     Zeroizing::new(format!("prk_{}", URL_SAFE_NO_PAD.encode(random.as_slice())))
 }

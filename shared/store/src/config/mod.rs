@@ -1,4 +1,4 @@
-//! Configuration: tenants, API keys, endpoints, event types. Every edit is one transaction that first bumps the version counter,
+//! Configuration: tenants, API keys, product keys, endpoints, event types. Every edit is one transaction that first bumps the version counter,
 //! stamps what it touches, and notifies `postrider_config` as a hint to [`crate::feed`].
 //!
 //! Deleting is soft: the row stays as a tombstone, its secrets are wiped, and readers answer "no such".
@@ -10,6 +10,7 @@ mod endpoints;
 mod event_types;
 mod keys;
 mod limits;
+mod product_keys;
 mod reseal;
 mod secrets;
 mod tenants;
@@ -24,6 +25,7 @@ pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint
 pub use event_types::{EventTypeDraft, EventTypePage, SaidThen, SavedEventType, TenantEventType};
 pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scope, Scopes};
 pub use limits::TenantLimits;
+pub use product_keys::{CreatedProductKey, KeyTenants, ProductKey};
 pub use reseal::Resealed;
 pub(crate) use secrets::open_private;
 pub use secrets::{EndpointPrivate, EndpointSecrets, NewSecret, PushoverCredentials, Rotation};

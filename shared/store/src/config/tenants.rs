@@ -192,6 +192,16 @@ impl Store {
         self.client().await?.query_opt(&sql, &[&id.0]).await?.as_ref().map(Tenant::read).transpose()
     }
 
+    /// The tenant with this external id, `None` when there is none (any more).
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tenant_by_external_id(&self, external_id: &str) -> Result<Option<TenantId>, StoreError> {
+        let sql = "SELECT id FROM tenants WHERE external_id = $1 AND deleted_at IS NULL";
+        let row = self.client().await?.query_opt(sql, &[&clean(external_id)]).await?;
+        row.map(|row| Ok(TenantId(row.col("id")?))).transpose()
+    }
+
     /// Edits a tenant: `edit` gets what it is and leaves what it shall be. Where nothing changes, there is no new version.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use postrider_model::ids::{EndpointId, KeyId, TenantId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Channel, KeyHash, Scopes, TenantLimits};
+use crate::config::{Channel, KeyHash, KeyTenants, Scopes, TenantLimits};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
 use crate::pool::Store;
@@ -63,6 +63,8 @@ pub struct TenantConfig {
     pub id: TenantId,
     /// Its profile.
     pub profile: String,
+    /// The operator's own id for it.
+    pub external_id: Option<String>,
     /// Its limits.
     pub limits: TenantLimits,
     /// Whether events of a type outside the catalog are refused.
@@ -75,13 +77,13 @@ pub struct TenantConfig {
     pub version: i64,
 }
 
-/// An API key, as ingest needs it.
+/// An API key or a product key, as ingest needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyConfig {
     /// Its public id.
     pub id: KeyId,
-    /// Whose.
-    pub tenant: TenantId,
+    /// The tenants that it is for.
+    pub tenants: KeyTenants,
     /// What its text hashes to.
     pub hash: KeyHash,
     /// What it may do.

@@ -10,7 +10,7 @@ use tokio_postgres::types::Json;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use super::{Changes, EndpointSubscription, EventTypeConfig, FeedScope, KeyConfig, TenantConfig};
-use crate::config::{Channel, KeyHash, Scopes};
+use crate::config::{Channel, KeyHash, KeyTenants, Scope, Scopes};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
 use crate::sql::{RowExt, unsigned};
@@ -48,6 +48,15 @@ async fn each(
     Ok(())
 }
 
+/// The hash of a key.
+fn hash(row: &Row) -> Result<KeyHash, StoreError> {
+    let hash: &[u8] = row.try_get("hash")?;
+    let bytes = hash
+        .try_into()
+        .map_err(|_| StoreError::Unreadable { what: "the hash of a key", detail: format!("{} bytes", hash.len()) })?;
+    Ok(KeyHash(bytes))
+}
+
 /// Reads what changed after `since`, everything for `None`, as of one version.
 pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64>) -> Result<Changes, StoreError> {
     let options = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
@@ -61,7 +70,7 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
     };
     if what.tenants {
         let sql = format!(
-            "SELECT id, profile, limits, enforce_catalog, enforce_schemas, disable_after_days, version,
+            "SELECT id, profile, external_id, limits, enforce_catalog, enforce_schemas, disable_after_days, version,
                     deleted_at IS NOT NULL AS gone
              FROM tenants WHERE version > $1{living}"
         );
@@ -75,6 +84,7 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
             changes.tenants.push(TenantConfig {
                 id,
                 profile: row.col("profile")?,
+                external_id: row.col("external_id")?,
                 limits,
                 enforce_catalog: row.col("enforce_catalog")?,
                 enforce_schemas: row.col("enforce_schemas")?,
@@ -95,13 +105,23 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
                 changes.keys_gone.push(id);
                 return Ok(());
             }
-            let hash: &[u8] = row.try_get("hash")?;
-            let hash = hash.try_into().map_err(|_| StoreError::Unreadable {
-                what: "api_keys.hash",
-                detail: format!("{} bytes", hash.len()),
-            })?;
+            let tenants = KeyTenants::One(TenantId(row.col("tenant")?));
             let scopes = Scopes::from_bits(row.col("scopes")?);
-            changes.keys.push(KeyConfig { id, tenant: TenantId(row.col("tenant")?), hash: KeyHash(hash), scopes });
+            changes.keys.push(KeyConfig { id, tenants, hash: hash(row)?, scopes });
+            Ok(())
+        })
+        .await?;
+        let sql = format!(
+            "SELECT id, tenants, hash, deleted_at IS NOT NULL AS gone FROM product_keys WHERE version > $1{living}"
+        );
+        each(&tx, &sql, after, |row| {
+            let id = KeyId(row.col("id")?);
+            if row.col("gone")? {
+                changes.keys_gone.push(id);
+                return Ok(());
+            }
+            let scopes = Scopes::from_iter([Scope::Publish]);
+            changes.keys.push(KeyConfig { id, tenants: KeyTenants::read(row)?, hash: hash(row)?, scopes });
             Ok(())
         })
         .await?;

@@ -5,10 +5,11 @@ use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_store::config::{
-    EndpointPrivate, KeyHash, NewKey, NewSecret, PushoverCredentials, Rotation, Scope, Scopes, TenantDraft,
-    TenantLimits,
+    EndpointPrivate, KeyHash, KeyTenants, NewKey, NewSecret, PushoverCredentials, Rotation, Scope, Scopes, TenantDraft,
+    TenantLimits, observe_edits,
 };
 use postrider_store::crypto::MasterKeys;
+use postrider_store::feed::FeedScope;
 use postrider_store::log::PageRequest;
 use postrider_store::outbox::OutboxEntry;
 use postrider_store::{EditError, Store, StoreConfig, StoreError};
@@ -257,4 +258,37 @@ async fn dump(fixture: &Fixture) -> String {
         }
     }
     all
+}
+
+#[tokio::test]
+async fn a_product_key_reaches_the_feed_with_its_tenants_and_an_external_id_finds_its_tenant() {
+    let fixture = Fixture::new("product_keys").await;
+    let store = &fixture.store;
+    let mut draft = TenantDraft::new("Acme", "standard");
+    draft.external_id = Some("acme".into());
+    let (acme, other) = (store.create_tenant(&draft).await.unwrap().id, fixture.tenant().await.id);
+    assert_eq!(store.tenant_by_external_id("acme").await.unwrap(), Some(acme));
+    assert_eq!(store.tenant_by_external_id("nobody").await.unwrap(), None);
+
+    let several = store.create_product_key("several", KeyTenants::several([other, acme, acme])).await.unwrap();
+    let (all, edited) = observe_edits(store.create_product_key("all", KeyTenants::All)).await;
+    let all = all.unwrap();
+    assert_eq!(edited, Some(all.key.version), "an edit is seen by who asked for it");
+    assert_eq!(observe_edits(store.list_product_keys()).await.1, None);
+    let snapshot = store.snapshot(FeedScope::INGEST).await.unwrap();
+    assert!(snapshot.tenants.iter().any(|tenant| tenant.id == acme && tenant.external_id.as_deref() == Some("acme")));
+    for (made, allowed) in [(&several, [true, true, false]), (&all, [true, true, true])] {
+        let hash = KeyHash::of(made.text.expose_secret());
+        let key = snapshot.keys.iter().find(|key| key.hash == hash).expect("in the feed");
+        assert_eq!([acme, other, TenantId::OPERATOR].map(|tenant| key.tenants.contains(tenant)), allowed);
+        assert_eq!(key.scopes.iter().collect::<Vec<_>>(), [Scope::Publish]);
+    }
+    assert_eq!(store.list_product_keys().await.unwrap(), [all.key.clone(), several.key.clone()]);
+
+    store.delete_product_key(several.key.id).await.unwrap();
+    let changes = store.changes_since(FeedScope::INGEST, all.key.version).await.unwrap();
+    assert_eq!(changes.keys_gone, [several.key.id]);
+    assert!(matches!(store.delete_product_key(several.key.id).await, Err(StoreError::NotFound { what: "key" })));
+    let nobody = store.create_product_key("nobody", KeyTenants::several([TenantId::generate()])).await;
+    assert!(matches!(nobody, Err(StoreError::NotFound { what: "tenant" })));
 }

@@ -19,7 +19,7 @@ use super::Office;
 use crate::errors::no_such;
 use crate::keys::{self, CreateKey};
 use crate::request::{Params, StrictJson};
-use crate::tenants::{self, EditTenant, Tenant, tenant_id};
+use crate::tenants::{self, EditTenant, Tenant};
 
 const SCOPES: [(&str, &str); 3] =
     [("publish", "publish events"), ("read", "see configuration and log"), ("manage", "edit, test, retry, replay")];
@@ -126,7 +126,7 @@ async fn shown(
     first: Markup,
 ) -> Result<Markup, Failure> {
     let api = &dashboard.api;
-    let tenant = Tenant::from(api.tenant(tenant_id(id)?).await?);
+    let tenant = Tenant::from(api.tenant(api.find_tenant(id).await?).await?);
     let (state, path) = (State(Arc::clone(api)), Path(id.to_owned()));
     let keys = keys::list(state, office.visitor.caller, Params::default(), path).await?.0;
     Ok(office.show(Section::Tenants, &titled(&tenant.name, problem), html! {
@@ -291,13 +291,13 @@ pub(super) async fn ask_delete_key(
     Path((id, key)): Path<(String, String)>,
 ) -> Result<Markup, Failure> {
     let (state, path) = (State(Arc::clone(&dashboard.api)), Path(id.clone()));
-    let tenant = dashboard.api.tenant(tenant_id(&id)?).await?;
+    let tenant = dashboard.api.tenant(dashboard.api.find_tenant(&id).await?).await?;
     let keys = keys::list(state, office.visitor.caller, Params::default(), path).await?.0;
     let key = keys.data.iter().find(|known| known.id == key).ok_or_else(|| no_such("key"))?;
     let title = format!("Delete the key {}?", key.name);
     let lost = html! {
         p { "It is a key of " (tenant.draft.name) ", created " (time(&key.created_at)) ", with the scopes " (scopes(&key.scopes)) "." }
-        p { "Programs that use it can no longer publish or read, and people who signed in with it are signed out, within two seconds. This cannot be undone." }
+        p { "Programs that use it can no longer publish or read, and people who signed in with it are signed out. This cannot be undone." }
     };
     let (action, back) = (format!("{AT}/{id}/keys/{}/delete", key.id), format!("{AT}/{id}"));
     let question = Question { title: &title, lost, action: &action, button: "Delete key", back: &back };

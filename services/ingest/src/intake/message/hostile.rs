@@ -59,7 +59,7 @@ proptest! {
             }
         };
         let mappings = Mappings::load(None).expect("the built-in ones");
-        match address.read(&message, "mumara", &mappings) {
+        match address.read(&TenantId::OPERATOR, &message, "mumara", &mappings) {
             Ok(Content::Nothing) => {}
             Ok(Content::Events(members)) => {
                 prop_assert!((1..=BATCH_EVENTS_MAX).contains(&members.len()));

@@ -1,0 +1,163 @@
+//! Keys that publish for several tenants or for all, made by the operator.
+
+use postrider_model::ids::{KeyId, TenantId};
+use postrider_model::time::UnixMillis;
+use secrecy::SecretString;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::counter::{bump, finish};
+use super::keys::{KeyHash, generate_key};
+use crate::audit_log::{AuditAction, Change};
+use crate::error::StoreError;
+use crate::pool::Store;
+use crate::sql::{RowExt, Ts, clean};
+
+/// The tenants that a key is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyTenants {
+    /// One: an ordinary key.
+    One(TenantId),
+    /// These; sorted. A deleted tenant stays in the list and is no longer published for.
+    Several(Vec<TenantId>),
+    /// Every tenant, those of the future included.
+    All,
+}
+
+impl KeyTenants {
+    /// Whether the key is for `tenant`.
+    pub fn contains(&self, tenant: TenantId) -> bool {
+        match self {
+            Self::One(one) => *one == tenant,
+            Self::Several(tenants) => tenants.binary_search(&tenant).is_ok(),
+            Self::All => true,
+        }
+    }
+
+    /// Several tenants, each once, in the order that [`KeyTenants::contains`] needs.
+    pub fn several(tenants: impl IntoIterator<Item = TenantId>) -> Self {
+        let mut tenants: Vec<TenantId> = tenants.into_iter().collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        Self::Several(tenants)
+    }
+
+    /// From the column `product_keys.tenants`.
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        let tenants: Option<Vec<Uuid>> = row.col("tenants")?;
+        Ok(tenants.map_or(Self::All, |tenants| Self::several(tenants.into_iter().map(TenantId))))
+    }
+
+    /// As the audit log shows it.
+    fn shown(&self) -> serde_json::Value {
+        match self.column() {
+            Some(tenants) => tenants.into_iter().map(|tenant| TenantId(tenant).to_string()).collect(),
+            None => "all".into(),
+        }
+    }
+
+    fn column(&self) -> Option<Vec<Uuid>> {
+        match self {
+            Self::One(tenant) => Some(vec![tenant.0]),
+            Self::Several(tenants) => Some(tenants.iter().map(|tenant| tenant.0).collect()),
+            Self::All => None,
+        }
+    }
+}
+
+/// A key for several tenants, without its text. It may publish, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProductKey {
+    /// Its public id.
+    pub id: KeyId,
+    /// Its name, for people.
+    pub name: String,
+    /// The tenants that it is for.
+    pub tenants: KeyTenants,
+    /// Configuration version that made it.
+    pub version: i64,
+    /// When it was made.
+    pub created_at: UnixMillis,
+}
+
+/// A product key that was just made, with its text, which cannot be read again.
+#[derive(Debug)]
+pub struct CreatedProductKey {
+    /// The key.
+    pub key: ProductKey,
+    /// `prk_` and 43 characters of URL-safe base64.
+    pub text: SecretString,
+}
+
+impl ProductKey {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: KeyId(row.col("id")?),
+            name: row.col("name")?,
+            tenants: KeyTenants::read(row)?,
+            version: row.col("version")?,
+            created_at: row.at("created_at")?,
+        })
+    }
+}
+
+impl Store {
+    /// Makes a key that publishes for `tenants`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for a tenant that does not exist.
+    pub async fn create_product_key(&self, name: &str, tenants: KeyTenants) -> Result<CreatedProductKey, StoreError> {
+        let text = generate_key();
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let column = tenants.column();
+        for tenant in column.iter().flatten() {
+            super::tenants::require(&tx, TenantId(*tenant)).await?;
+        }
+        let key = ProductKey {
+            id: KeyId::generate(),
+            name: clean(name).into_owned(),
+            tenants,
+            version,
+            created_at: UnixMillis::now(),
+        };
+        let (hash, created_at) = (KeyHash::of(&text), Ts(key.created_at));
+        tx.execute(
+            "INSERT INTO product_keys (id, name, hash, tenants, version, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+            &[&key.id.0, &key.name, &&hash.0[..], &column, &version, &created_at],
+        )
+        .await?;
+        let made = serde_json::json!({"name": key.name, "scopes": ["publish"], "tenants": key.tenants.shown()});
+        self.record(&tx, Change::of(TenantId::OPERATOR, AuditAction::KeyCreated, key.id).to(made)).await?;
+        finish(tx, version).await?;
+        Ok(CreatedProductKey { key, text: SecretString::from(text.as_str()) })
+    }
+
+    /// The keys for several tenants, newest first (all of them: there are few).
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn list_product_keys(&self) -> Result<Vec<ProductKey>, StoreError> {
+        let sql = "SELECT id, name, tenants, version, created_at FROM product_keys
+                   WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC";
+        self.client().await?.query(sql, &[]).await?.iter().map(ProductKey::read).collect()
+    }
+
+    /// Deletes a key for several tenants.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_product_key(&self, id: KeyId) -> Result<(), StoreError> {
+        let mut client = self.client().await?;
+        let tx = client.transaction().await?;
+        let version = bump(&tx).await?;
+        let sql = "UPDATE product_keys SET version = $2, deleted_at = $3
+                   WHERE id = $1 AND deleted_at IS NULL RETURNING name";
+        let deleted = tx.query_opt(sql, &[&id.0, &version, &Ts(UnixMillis::now())]).await?;
+        let name: String = deleted.ok_or(StoreError::NotFound { what: "key" })?.col("name")?;
+        let gone = serde_json::json!({ "name": name });
+        self.record(&tx, Change::of(TenantId::OPERATOR, AuditAction::KeyDeleted, id).from(gone)).await?;
+        finish(tx, version).await
+    }
+}
