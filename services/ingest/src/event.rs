@@ -123,6 +123,7 @@ impl<'a> CheckedEvent<'a> {
     pub(crate) fn of_log(row: &'a EventRow) -> Option<Self> {
         let summary = &row.summary;
         Some(Self {
+            tenant: summary.tenant,
             id: summary.id.clone(),
             id_source: IdSource::Made,
             event_type: summary.event_type.clone(),

@@ -3,7 +3,7 @@
 //!
 //! It owns the front door: who may publish for whom (`keys`, `sender`), what an event must look like (`event`, written as `request` or as
 //! `cloudevents`; `catalog` where the tenant says more), what a repeat is (`idempotency`, by `content` and `claims`), how much may come in (`bodies`, `pressure`, the tenant's rate, `brake`), and what
-//! comes from the exchange ([`Intake`]).
+//! comes from the exchange (`intake`).
 //!
 //! # What it promises
 //! - 202 means that a quorum queue confirmed the event. 503 comes within 5 s and means "unknown: repeat it under the same
@@ -50,17 +50,18 @@ use postrider_profiles::{Mappings, Profiles};
 use postrider_runtime::cpu_pressure::CpuPressure;
 use postrider_runtime::health::Check;
 use postrider_runtime::problem::{Problem, check_content_encoding};
-use postrider_runtime::tasks::Tasks;
+use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
 use postrider_wire::messages::ServiceRole;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use crate::config::Config;
-pub use crate::intake::Intake;
 
 use crate::accept::{Accepter, Publisher};
 use crate::bodies::Bodies;
 use crate::brake::Brake;
 use crate::idempotency::Remembered;
+use crate::intake::Intake;
 use crate::keys::Keys;
 use crate::numbers::Numbers;
 use crate::pressure::{Limits, Pressure};
@@ -93,10 +94,38 @@ pub(crate) struct Ingest {
     pub(crate) accepter: Accepter,
 }
 
-/// Starts what both ways in need on `tasks`, and returns them: the routes `POST /v1/publish` and `POST /v1/publish/batch`,
-/// and the consumer to run beside them. Until the first configuration is loaded every request is answered with 503. Whoever
-/// serves the routes watches the tasks.
-pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
+/// Ingest without its HTTP routes: the consumer of the exchange, and the tasks that both ways in need.
+pub struct Role {
+    intake: Intake,
+    tasks: Tasks,
+    /// Reports audit numbers, until every number is settled.
+    reporting: Tasks,
+    /// Ends the tasks of a role that is dropped instead of stopped.
+    _ends: [DropGuard; 2],
+}
+
+impl Role {
+    /// Consumes the exchange until `stop`, which must come when HTTP has ended: then the messages in hand are finished,
+    /// the last numbers reported, and only then the configuration feed and the rest end. So nothing is accepted by a
+    /// configuration that is not followed any more, and every accepted event is in a report.
+    ///
+    /// # Errors
+    /// A background task failed.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), TaskFailed> {
+        let Self { intake, tasks, reporting, _ends } = self;
+        tasks.supervise(reporting.supervise(intake.run(stop))).await??;
+        reporting.stop().cancel();
+        reporting.join().await?;
+        // Nothing of them has to be finished.
+        tasks.stop().cancel();
+        Ok(())
+    }
+}
+
+/// Starts the tasks of ingest and returns its routes, `POST /v1/publish` and `POST /v1/publish/batch`, and the role to run
+/// beside them. Until the first configuration is loaded every request is answered with 503.
+pub fn start(config: &Config, deps: Deps) -> (Router, Role) {
+    let (tasks, reporting) = (Tasks::new(CancellationToken::new()), Tasks::new(CancellationToken::new()));
     metrics::describe();
     let Deps { broker, store, profiles, mappings, ready } = deps;
     let keys = Arc::new(Keys::new(profiles, &config.operator_keys));
@@ -120,10 +149,10 @@ pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
 
     let options = BundlerOptions { queue_max: config.waiting_max, persist_forever: false, ..BundlerOptions::default() };
     let bundler = broker.bundler(Route::Accepted, options);
-    let remembered = Remembered::new(config.remembered_ids, store, tasks);
+    let remembered = Remembered::new(config.remembered_ids, store, &tasks);
     let numbers = Arc::new(Numbers::new());
-    let (reporting, singles) = (Arc::clone(&numbers), broker.singles());
-    tasks.spawn("ingest.numbers", async move { reporting.report_now_and_then(singles, stop).await });
+    let (reported, singles, settled) = (Arc::clone(&numbers), broker.singles(), reporting.stop().clone());
+    reporting.spawn("ingest.numbers", async move { reported.report_now_and_then(singles, settled).await });
     let accepter = Accepter::new(bundler, remembered, config.confirm_timeout, numbers);
     let waiting_deliveries_max = config.waiting_deliveries_max;
     let limits = bodies::Limits { process: REQUEST_BODIES_BYTES_MAX, payer: REQUEST_BODIES_PER_TENANT_BYTES_MAX };
@@ -140,7 +169,8 @@ pub fn start(config: &Config, deps: Deps, tasks: &Tasks) -> (Router, Intake) {
         .route(handlers::PUBLISH, post(handlers::publish))
         .route(handlers::PUBLISH_BATCH, post(handlers::publish_batch))
         .with_state(Arc::clone(&ingest));
-    (routes, Intake::new(ingest, mappings, broker))
+    let ends = [tasks.stop().clone().drop_guard(), reporting.stop().clone().drop_guard()];
+    (routes, Role { intake: Intake::new(ingest, mappings, broker), tasks, reporting, _ends: ends })
 }
 
 impl Ingest {

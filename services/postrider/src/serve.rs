@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::Router;
-use futures::FutureExt;
 use postrider_egress::{AddressGuard, Egress};
 use postrider_profiles::Mappings;
 use postrider_recorder::ReconcileConfig;
@@ -76,8 +75,8 @@ fn ingest(process: &mut Process, mappings: Arc<Mappings>, brake: &BrakeArgs, key
     };
     let operator_keys = keys.operator_keys.0.clone();
     let config = postrider_ingest::Config { brake_from: brake.from, operator_keys, ..Default::default() };
-    let (routes, intake) = postrider_ingest::start(&config, deps, &process.http_tasks());
-    process.role("intake", |stop| intake.run(stop).map(Ok));
+    let (routes, ingest) = postrider_ingest::start(&config, deps);
+    process.role("ingest", |stop| ingest.run(stop));
     routes
 }
 

@@ -63,7 +63,7 @@ impl From<Problem> for Refusal {
 }
 
 /// The consumer of the queue behind the public exchange.
-pub struct Intake {
+pub(crate) struct Intake {
     worker: Arc<Worker>,
     broker: Broker,
 }
@@ -81,7 +81,7 @@ impl Intake {
     }
 
     /// Takes messages once the first configuration is loaded, until `stop`; then finishes what is in hand.
-    pub async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         if stop.run_until_cancelled(self.worker.ingest.keys.loaded()).await.is_none() {
             return;
         }

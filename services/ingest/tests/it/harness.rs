@@ -12,7 +12,6 @@ use postrider_ingest::{Config, Deps};
 use postrider_model::ids::TenantId;
 use postrider_profiles::{Mappings, Profiles};
 use postrider_runtime::health::Health;
-use postrider_runtime::tasks::Tasks;
 use postrider_store::config::{NewKey, Scope as KeyScope, TenantDraft};
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
@@ -33,7 +32,6 @@ pub(crate) struct World {
     published: mpsc::UnboundedReceiver<(AcceptedEvent, Bytes)>,
     health: Health,
     _stop: DropGuard,
-    stop: CancellationToken,
     scope: Scope,
 }
 
@@ -41,6 +39,8 @@ pub(crate) struct World {
 pub(crate) struct Ingest {
     router: Router,
     key: String,
+    /// Its tasks end with it.
+    _role: postrider_ingest::Role,
 }
 
 impl Drop for World {
@@ -79,8 +79,7 @@ impl World {
             broker,
             published,
             health: Health::new(),
-            _stop: stop.clone().drop_guard(),
-            stop,
+            _stop: stop.drop_guard(),
             scope,
         }
     }
@@ -100,8 +99,8 @@ impl World {
             profiles,
             ready: self.health.check("ingest"),
         };
-        let (router, _intake) = postrider_ingest::start(&Config::default(), deps, &Tasks::new(self.stop.clone()));
-        let ingest = Ingest { router, key: self.key.clone() };
+        let (router, role) = postrider_ingest::start(&Config::default(), deps);
+        let ingest = Ingest { router, key: self.key.clone(), _role: role };
         // 503 until the configuration is loaded.
         while ingest.publish("{}", &[]).await.0 == 503 {
             tokio::task::yield_now().await;
