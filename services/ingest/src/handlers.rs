@@ -188,12 +188,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Problem>
     }
 }
 
-/// The trace that the producer says its event belongs to.
+/// The producer's trace.
 fn incoming(headers: &HeaderMap) -> Option<&str> {
     headers.get(TRACEPARENT).and_then(|value| value.to_str().ok())
 }
 
-/// The trace that the events of this request belong to: the producer's, or a new one.
+/// The trace that the events of this request belong to: ours, linked to the producer's; without an exporter the producer's.
 fn trace(headers: &HeaderMap) -> TraceContext {
     TraceContext::onward(&Span::current(), incoming(headers))
 }

@@ -20,6 +20,9 @@ pub enum Cause {
     Parent(TraceContext),
     /// Later, or one of many: a trace of its own, linked to that one.
     Link(TraceContext),
+    /// A request or message from outside: a trace of its own, linked to the sender's. Whether it is recorded is our
+    /// sampler's choice alone, for a sender could otherwise have all of its events recorded.
+    Outside(TraceContext),
     /// Nothing that is known: a trace of its own.
     None,
 }
@@ -35,25 +38,30 @@ impl Cause {
         traceparent.and_then(|text| text.parse().ok()).map_or(Self::None, Self::Link)
     }
 
+    /// The sender's trace, which a request or message from outside names, if it does.
+    pub fn outside(traceparent: Option<&str>) -> Self {
+        traceparent.and_then(|text| text.parse().ok()).map_or(Self::None, Self::Outside)
+    }
+
     /// Whether what follows is recorded: it is as its cause was, and up to the sampler where there is none.
     fn is_recorded(self) -> bool {
         match self {
             Self::Parent(context) | Self::Link(context) => context.is_sampled(),
-            Self::None => true,
+            Self::Outside(_) | Self::None => true,
         }
     }
 
     fn apply(self, span: &Span) {
         match self {
             Self::Parent(context) => context.adopt(span),
-            Self::Link(context) => context.link(span),
+            Self::Link(context) | Self::Outside(context) => context.link(span),
             Self::None => {}
         }
     }
 }
 
-/// An HTTP request is answered. `route` is the path's pattern, `traceparent` the request's header. Whether it is
-/// recorded is the sampler's choice, which everything behind it follows.
+/// An HTTP request is answered. `route` is the path's pattern, `traceparent` the request's header, which the span is linked
+/// to. Whether it is recorded is the sampler's choice, which everything behind it follows.
 pub fn request(method: &'static str, route: &'static str, traceparent: Option<&str>) -> Span {
     if !telemetry::is_exporting() {
         return Span::none();
@@ -63,7 +71,7 @@ pub fn request(method: &'static str, route: &'static str, traceparent: Option<&s
         otel.kind = "server", otel.name = format!("{method} {route}"), otel.status_code = Empty,
         http.request.method = method, http.route = route, http.response.status_code = Empty,
     );
-    Cause::parent(traceparent).apply(&span);
+    Cause::outside(traceparent).apply(&span);
     span
 }
 
@@ -186,5 +194,6 @@ mod tests {
         assert!(!Cause::parent(Some(&SAMPLED.replace("-01", "-00"))).is_recorded());
         assert!(!Cause::link(Some(&SAMPLED.replace("-01", "-00"))).is_recorded());
         assert_eq!(Cause::link(Some("nonsense")), Cause::None);
+        assert!(Cause::outside(Some(&SAMPLED.replace("-01", "-00"))).is_recorded(), "up to the sampler");
     }
 }

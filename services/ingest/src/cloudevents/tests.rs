@@ -1,4 +1,5 @@
 use axum::http::HeaderValue;
+use postrider_model::ids::TenantId;
 use serde_json::json;
 
 use super::*;

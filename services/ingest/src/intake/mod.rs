@@ -95,7 +95,7 @@ impl Intake {
         let handler = move |message: PublicMessage| {
             let (worker, stopping) = (Arc::clone(&worker), stopping.clone());
             async move {
-                let cause = Cause::parent(message.header(TRACEPARENT));
+                let cause = Cause::outside(message.header(TRACEPARENT));
                 let span =
                     spans::process(Queue::Intake.name(), &message.message_id.as_deref().unwrap_or_default(), cause);
                 worker.handle(&message, &stopping).instrument(span).await
@@ -148,7 +148,7 @@ impl Worker {
             };
         publisher.lane = *attempt.lane.get_or_insert_with(|| self.charge(&publisher, members.len()));
 
-        // The producer's trace, for all events of the message.
+        // One trace for all events of the message: ours, linked to the producer's; without an exporter the producer's.
         let trace = TraceContext::onward(&Span::current(), message.header(TRACEPARENT));
         let mut accepting: FuturesOrdered<_> =
             members.iter().map(|member| self.accept_member(&publisher, member, trace)).collect();
