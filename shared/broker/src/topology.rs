@@ -137,9 +137,12 @@ impl Route {
 /// How many bytes a message had before it was cut; on dead letters of producers of which only the beginning is kept.
 pub const CUT_HEADER: &str = "x-body-cut";
 
-/// Whether a routing key is one that producers publish with (`ten_….<event type>`); no service publishes with such a key.
+/// Whether a routing key is one that only producers publish with: a tenant's id or external id, a dot and more. Services publish
+/// with words without a dot, with queues' names (`postrider.…`) and with rungs (`1000.live`); an external id of digits alone
+/// looks like the latter and is not recognized.
 pub fn is_producers_key(routing_key: &str) -> bool {
-    routing_key.starts_with("ten_")
+    let tenant = routing_key.split_once('.').map(|(tenant, _)| tenant);
+    tenant.is_some_and(|tenant| tenant != "postrider" && !tenant.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 pub(crate) fn lane_key(lane: Lane) -> &'static str {
@@ -308,6 +311,9 @@ mod tests {
         assert_eq!(Queue::to_requeue("postrider.fanout", ""), Some(Queue::Fanout));
         assert_eq!(Queue::to_requeue("postrider.lane.live", "live"), Some(Queue::Lane(Lane::Live)));
         assert_eq!(Queue::to_requeue("unknown", "live"), None);
+        assert_eq!(Queue::to_requeue("postrider.fanout", "acme.order.paid"), Some(Queue::Intake), "an external id");
+        assert_eq!(Queue::to_requeue("postrider.lane.slow", "1000.slow"), Some(Queue::Lane(Lane::Slow)), "a rung");
+        assert_eq!(Queue::to_requeue("postrider.outcomes", "postrider.outcomes"), Some(Queue::Outcomes));
     }
 
     #[test]
