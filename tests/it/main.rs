@@ -6,6 +6,7 @@
 mod harness;
 
 mod blocked;
+mod bodies;
 mod cloudevents;
 mod crash;
 mod dashboard;
