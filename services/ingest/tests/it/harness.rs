@@ -72,16 +72,7 @@ impl World {
         tokio::spawn(async move {
             consuming.consume_bundles(Queue::Fanout, ConsumeOptions::default(), handler, ending).await;
         });
-        Self {
-            store,
-            tenant,
-            key,
-            broker,
-            published,
-            health: Health::new(),
-            _stop: stop.drop_guard(),
-            scope,
-        }
+        Self { store, tenant, key, broker, published, health: Health::new(), _stop: stop.drop_guard(), scope }
     }
 
     /// Another ingest process.
