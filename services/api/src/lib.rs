@@ -139,6 +139,8 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
     let served_by_https = api.config.served_by_https;
     let routes = routes
+        // Innermost: it sees the edits of its own task, and the next layer answers in another one.
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), edits::settle))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), once::once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .with_state(Arc::clone(&api))

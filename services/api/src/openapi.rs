@@ -15,8 +15,7 @@ use utoipa_axum::routes;
 
 use crate::{
     Api, attributes, audit_log, dead_letters, deliveries, endpoints, event_types, events, explain, keys, product_keys,
-    profiles,
-    replays, retry, stats, system, tenants, test_call, withdraw,
+    profiles, replays, retry, stats, system, tenants, test_call, withdraw,
 };
 
 #[derive(OpenApi)]

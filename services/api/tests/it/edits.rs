@@ -75,4 +75,9 @@ async fn edits_of_every_kind_wait() {
         assert!(answer.status.is_success(), "{method} {path}: {:#}", answer.body);
         assert!(answer.is_lagging(), "{method} {path} did not wait");
     }
+    let keyed = [("idempotency-key", "first")];
+    hints.tell(applied(1));
+    let body = json!({"name": "Acme", "profile": "standard"});
+    let answer = world.call_with(OPERATOR, "POST", "/v1/tenants", Some(&body), &keyed).await;
+    assert!(answer.status.is_success() && answer.is_lagging(), "with an Idempotency-Key: {:#}", answer.body);
 }
