@@ -1,6 +1,6 @@
 //! Read your own writes: the answer to an edit waits until the live instances work with it.
 //!
-//! One layer around every route of API and dashboard, so that no handler can forget it: it sees which configuration version
+//! One layer around every handler of API and dashboard, so that no handler can forget it: it sees which configuration version
 //! the request committed, if any. It waits for notifications, not by polling, and at most [`WAIT_MAX`]; the header [`LAGGING`] names the instances
 //! that did not have the edit by then.
 

@@ -87,6 +87,8 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
         .merge(operator::routes())
         .route("/dashboard/{tenant}", get(nothing_there))
         .route("/dashboard/{tenant}/{*path}", get(nothing_there))
+        // Innermost: it sees the edits of its own task, and the next layer answers in another one.
+        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard.api), crate::edits::settle))
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), once::act_once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .layer(middleware::from_fn(secured))
