@@ -122,11 +122,6 @@ impl Cluster {
         format!("http://{}", self.addresses[name])
     }
 
-    /// The id of a running process.
-    pub(crate) fn pid(&self, name: &str) -> u32 {
-        self.processes[name].id().expect("it runs")
-    }
-
     /// SIGKILL; returns when the process is gone.
     pub(crate) async fn kill9(&mut self, name: &'static str) {
         let mut child = self.processes.remove(name).expect("it runs");
