@@ -141,7 +141,7 @@ pub(crate) struct NotKept {
     #[schema(example = "ten_0197e7a1b2c3748e8f90a1b2c3d4e5f6")]
     pub(crate) tenant_id: String,
     /// The day (UTC) that they were received on.
-    #[schema(format = Date)]
+    #[schema(format = Date, example = "2026-01-31")]
     pub(crate) day: String,
     /// Dead letters that were kept.
     pub(crate) kept: u64,
