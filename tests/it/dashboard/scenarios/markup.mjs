@@ -13,7 +13,7 @@ await run(async (browser) => {
   endpoint.answer.body = `</code></pre>${EVIL}`;
   const made = await api(key, 'POST', '/v1/endpoints', {
     name: EVIL, description: EVIL, url: `${endpoint.url}?a="><script>pwned=1</script>`, event_types: ['*'],
-    filters: { bridge: [EVIL] }, headers: { 'x-own': `own ${EVIL}` }, payload_filter: { not: { field: 'data.a', op: 'eq', value: EVIL } },
+    filters: { bridge: [EVIL] }, headers: { 'x-own': `own ${EVIL} of-its-own` }, payload_filter: { not: { field: 'data.a', op: 'eq', value: EVIL } },
   });
   await inForce(key, tenant, made.id);
   const published = await api(key, 'POST', '/v1/publish', {
