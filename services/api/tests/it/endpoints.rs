@@ -66,9 +66,12 @@ async fn an_edit_touches_what_it_names_and_needs_the_current_version() {
         .collect();
     assert_eq!(values, [("X-New", "2"), ("X-Team", "blue")]);
 
+    // Header values that were kept do not travel to another host: an edit of the host gives them again.
+    let headers = json!({"X-New": "2", "X-Team": "blue"});
     let cases = [
-        (json!({"url": "http://example.com/"}), "/url"),
-        (json!({"url": "https://10.0.0.1/"}), "/url"),
+        (json!({"url": "http://example.com/", "headers": headers}), "/url"),
+        (json!({"url": "https://10.0.0.1/", "headers": headers}), "/url"),
+        (json!({"url": "https://elsewhere.example.com/"}), "/headers"),
         (json!({"event_types": ["no.such"]}), "/event_types/0"),
         (json!({"filters": {"colour": ["red"]}}), "/filters/colour"),
         (json!({"secret": "mine"}), "/secret"),

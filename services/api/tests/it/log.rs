@@ -424,7 +424,7 @@ async fn dead_letters_are_listed_for_operators() {
         body: Bytes::from_static(b"forged"),
         ..letter.clone()
     };
-    let cut = DeadLetter { whole_bytes: Some(300_000), ..forged.clone() };
+    let cut = DeadLetter { whole_bytes: Some(300_000), body: Bytes::from_static(b"cut"), ..forged.clone() };
     let unknown = DeadLetter { source: "unknown".into(), ..letter.clone() };
     let rows = RecordBatch { dead_letters: vec![letter], ..RecordBatch::default() };
     world.store.write(&rows).await.unwrap();
