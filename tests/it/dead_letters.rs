@@ -29,12 +29,12 @@ async fn each_bad_message_is_a_dead_letter_with_its_reason_and_the_queue_moves_o
         |name, value| Message { headers: vec![(name, value)], ..Message::new(key("a.b"), event(&tenant.id, "v")) };
     let bad = [
         ("malformed", Message::new(key("a.b"), "{\"tenant\":"), "not valid JSON"),
-        ("foreign", Message::new(key("a.b"), event(&other.id, "foreign")), "the key of this publish is"),
+        ("foreign", Message::new(key("a.b"), event(&other.id, "foreign")), "the routing key is"),
         ("oversized", Message::new(key("a.b"), large), "an event has at most 262144 bytes"),
         (
             "unknown tenant",
             Message::new(format!("{unknown}.a.b"), event(unknown, "unknown")),
-            "there is no tenant ten_0000",
+            "there is no tenant \"ten_0000",
         ),
         (
             "wrong key",
