@@ -110,7 +110,7 @@ async fn a_bad_cloud_event_is_refused_with_its_place() {
     };
     refused(&kind, with("specversion", json!("0.3")), 422, "/specversion").await;
     refused(&kind, with("time", json!("noon")), 422, "/time").await;
-    refused(&kind, with("tenant", json!("ten_operator")), 422, "/tenant").await;
+    refused(&kind, with("tenant", json!("ten_operator")), 404, "/tenant").await;
     refused(&kind, with("metadata", json!("[1]")), 422, "/metadata").await;
     refused(&[("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-type", "a")], json!({}), 422, "ce-source").await;
     refused(&[("content-type", "application/cloudevents-batch+json")], json!([event]), 415, "").await;
