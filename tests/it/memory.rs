@@ -25,7 +25,7 @@ async fn memory_stays_below_the_limits_of_kubernetes_under_attack() {
     let cluster = Cluster::start(urls).await;
     let heads = endless_heads().await;
     let urls: Vec<String> = (0..60).map(|number| format!("{heads}{number}")).collect();
-    let endpoints: Vec<(&str, Value)> = urls.iter().map(|url| (url.as_str(), json!([]))).collect();
+    let endpoints: Vec<(&str, Value)> = urls.iter().map(|url| (url.as_str(), json!({}))).collect();
     let (alone, few, many) =
         (cluster.tenant(&[]).await, cluster.tenant(&endpoints[..10]).await, cluster.tenant(&endpoints).await);
     // Their keys are in force from here on.

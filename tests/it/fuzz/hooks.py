@@ -1,5 +1,6 @@
 # Hooks of schemathesis: the right key for each operation, ids that exist in half of its requests, and a line for each answer.
-# In the environment: FUZZ_BASE, FUZZ_OPERATOR (a key), FUZZ_TENANT (id and key), FUZZ_IDS (JSON: noun -> id), FUZZ_ANSWERS (a file).
+# In the environment: FUZZ_BASE, FUZZ_OPERATOR (a key), FUZZ_TENANTS (JSON: a list of {"id", "key", "ids": noun -> id}), FUZZ_ANSWERS
+# (a file). Requests go to the tenants by turns, because each has a budget of changes.
 import json
 import os
 import random
@@ -9,15 +10,27 @@ import requests
 import schemathesis
 
 BASE, OPERATOR = os.environ["FUZZ_BASE"], os.environ["FUZZ_OPERATOR"]
-TENANT, KEY = os.environ["FUZZ_TENANT"].split()
-IDS = json.loads(os.environ["FUZZ_IDS"])
-OPERATORS = ("/v1/tenants", "/v1/dead-letters", "/v1/system")
+TENANTS = json.loads(os.environ["FUZZ_TENANTS"])
+DEPENDED_ON = {value for tenant in TENANTS for value in (tenant["id"], *tenant["ids"].values())}
+TENANT, KEY, IDS = None, None, None
+OPERATORS = ("/v1/tenants", "/v1/dead-letters", "/v1/system", "/v1/keys")
 ANSWERS = open(os.environ["FUZZ_ANSWERS"], "a", buffering=1)
 choose = random.Random(7).random
 
 
+def next_tenant():
+    global TENANT, KEY, IDS
+    TENANTS.append(TENANTS.pop(0))
+    TENANT, KEY, IDS = (TENANTS[0][name] for name in ("id", "key", "ids"))
+
+
 def make(path, body, key=OPERATOR):
-    answer = requests.post(BASE + path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+    """Makes something, after a pause where its tenant's budget is used up."""
+    for _ in range(20):
+        answer = requests.post(BASE + path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+        if answer.status_code != 429:
+            break
+        time.sleep(0.5)
     answer.raise_for_status()
     return answer.json()["id"]
 
@@ -45,11 +58,25 @@ def waiting_delivery():
     return IDS["deliveries"]
 
 
+def recorded_event():
+    event = make("/v1/publish", {"type": "a.b", "data": {}}, KEY)
+    for _ in range(100):
+        headers = {"Authorization": f"Bearer {KEY}"}
+        if requests.get(f"{BASE}/v1/events/{event}", headers=headers, timeout=20).ok:
+            break
+        time.sleep(0.05)
+    return event
+
+
 def replay(path):
     """One that has just begun, or is paused where it is to go on."""
+    headers = {"Authorization": f"Bearer {KEY}"}
+    # A tenant has few replays that have not ended: paused ones of before are ended.
+    for old in requests.get(f"{BASE}/v1/replays", headers=headers, timeout=20).json()["data"]:
+        if old["status"] in ("running", "paused"):
+            requests.post(f"{BASE}/v1/replays/{old['id']}/cancel", headers=headers, timeout=20)
     made = make("/v1/replays", {"event_id": IDS["events"]}, KEY)
     if path.endswith("/resume"):
-        headers = {"Authorization": f"Bearer {KEY}"}
         requests.post(f"{BASE}/v1/replays/{made}/pause", headers=headers, timeout=20)
     return made
 
@@ -67,8 +94,11 @@ def ids_for(method, path):
     """Ids for the parameters of a path. What an operation edits or takes away is made for it, so that the rest can go on."""
     if path.startswith("/v1/tenants"):
         if "{key_id}" in path:
-            return {"id": TENANT, "key_id": make(f"/v1/tenants/{TENANT}/keys", {"name": "fuzzed", "scopes": ["read"]})}
-        return {"id": tenant() if method in ("PATCH", "DELETE") else TENANT}
+            owner = tenant()
+            return {"id": owner, "key_id": make(f"/v1/tenants/{owner}/keys", {"name": "fuzzed", "scopes": ["read"]})}
+        return {"id": tenant() if method in ("PATCH", "DELETE", "POST") else TENANT}
+    if path.startswith("/v1/keys"):
+        return {"key_id": make("/v1/keys", {"name": "fuzzed", "scopes": ["publish"], "tenants": "all"})}
     if path == "/v1/endpoints/{id}" and method in ("PATCH", "DELETE"):
         endpoint = {"name": "fuzzed", "url": "http://127.0.0.1:9999/", "event_types": ["none"], "status": "inactive"}
         return {"id": make("/v1/endpoints", endpoint, KEY)}
@@ -79,7 +109,7 @@ def ids_for(method, path):
     if path == "/v1/deliveries/{id}/cancel":
         return {"id": waiting_delivery()}
     if method == "DELETE" and path.endswith("/payload"):
-        return {"id": make("/v1/publish", {"type": "a.b", "data": {}}, KEY)}
+        return {"id": recorded_event()}
     if path.startswith("/v1/event-types"):
         return {"name": event_type(method)}
     noun = path.split("/")[2]
@@ -89,10 +119,11 @@ def ids_for(method, path):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     path, method = case.operation.path, case.method.upper()
+    next_tenant()
     case.headers = case.headers or {}
     case.headers["Authorization"] = f"Bearer {OPERATOR if path.startswith(OPERATORS) else KEY}"
     # Ids that it has seen in answers are used, too: what the rest depends on must not be edited or go away.
-    chosen = set((case.path_parameters or {}).values()) & {TENANT, *IDS.values()}
+    chosen = set((case.path_parameters or {}).values()) & DEPENDED_ON
     if choose() < 0.5 and not (chosen and method in ("PATCH", "DELETE")):
         return
     if "{" in path:
@@ -103,6 +134,8 @@ def before_call(context, case, kwargs):
     for name in ("tenant", "cursor"):
         if case.query and name in case.query:
             del case.query[name]
+    if (method, path) == ("POST", "/v1/keys") and isinstance(case.body, dict) and isinstance(case.body.get("tenants"), list):
+        case.body["tenants"] = [TENANT]
     # Nothing may be sent to where the examples point.
     if (method, path) == ("POST", "/v1/endpoints") and isinstance(case.body, dict):
         case.body["status"] = "inactive"

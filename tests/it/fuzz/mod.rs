@@ -17,26 +17,33 @@ use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer, Receiver};
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Requests that are made up for each operation, beside the examples and the borders of its schema.
 const EXAMPLES: &str = "12";
+/// Tenants that requests go to by turns: each may make 200 changes at once and five a second after them.
+const TENANTS: usize = 8;
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance";
 
 #[tokio::test]
 async fn whatever_the_document_allows_is_answered_as_the_document_says() {
     let mut command = tokio::task::spawn_blocking(python::with_schemathesis).await.unwrap().expect("schemathesis");
     let deployment = Deployment::start("fuzz").await;
-    let tenant = deployment.tenant("standard").await;
-    deployment.limit_endpoints(&tenant, 100_000).await;
     let receiver = Receiver::start().await;
-    let endpoint = tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]})).await;
-    let event = tenant.publish(&json!({"type": "a.b", "data": {}, "attributes": {"bridge": "b1"}})).await;
-    let delivery = tenant.wait_for_delivery(&event, "delivered").await;
+    let mut tenants = Vec::new();
+    for _ in 0..TENANTS {
+        let tenant = deployment.tenant("standard").await;
+        deployment.limit_endpoints(&tenant, 100_000).await;
+        let endpoint = tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]})).await;
+        let event = tenant.publish(&json!({"type": "a.b", "data": {}, "attributes": {"bridge": "b1"}})).await;
+        let delivery = tenant.wait_for_delivery(&event, "delivered").await;
+        let ids = json!({"endpoints": endpoint.id(), "events": event, "deliveries": delivery["id"]});
+        tenants.push(json!({"id": tenant.id, "key": tenant.key, "ids": ids}));
+    }
     let producer = Producer::connect(&deployment.scope().amqp_url).await;
     for number in 0..20 {
-        producer.publish(Message::new(format!("{}.a.b", tenant.id), format!("no JSON {number}"))).await;
+        let key = format!("{}.a.b", tenants[0]["id"].as_str().expect("an id"));
+        producer.publish(Message::new(key, format!("no JSON {number}"))).await;
     }
     let all_there = |page: &serde_json::Value| page["data"].as_array().is_some_and(|data| data.len() == 20);
     deployment.operator().wait_for("/v1/dead-letters", all_there).await;
 
-    let ids = json!({"endpoints": endpoint.id(), "events": event, "deliveries": delivery["id"]});
     let folder = tempfile::tempdir().expect("a folder");
     let answers = folder.path().join("answers");
     let hooks = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/fuzz/hooks.py");
@@ -49,8 +56,7 @@ async fn whatever_the_document_allows_is_answered_as_the_document_says() {
         .env("SCHEMATHESIS_HOOKS", &hooks)
         .env("FUZZ_BASE", &deployment.operator().base)
         .env("FUZZ_OPERATOR", OPERATOR_KEY)
-        .env("FUZZ_TENANT", format!("{} {}", tenant.id, tenant.key))
-        .env("FUZZ_IDS", ids.to_string())
+        .env("FUZZ_TENANTS", json!(tenants).to_string())
         .env("FUZZ_ANSWERS", &answers)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("NO_COLOR", "1")

@@ -70,33 +70,45 @@ impl Stage {
         assert_eq!(names, types.into_iter().collect::<Vec<_>>());
     }
 
-    /// A delivery that keeps failing waits these seconds before each retry, lengthened by at most the share `jitter`, and fails
-    /// after the last. Exact delays are seen on their rungs. Nobody waits: each retry is asked for as soon as it is parked.
+    /// The profile's schedule is these seconds: a failed delivery waits each of them before the retry that it belongs to,
+    /// lengthened by at most the share `jitter`, and fails after the last. No test waits for them: an endpoint whose own
+    /// schedule is the rest of the profile's stands for each retry. Exact delays are seen on their rungs.
     pub(crate) async fn check_schedule(&self, event: &str, seconds: &[u64], jitter: f64) {
-        self.receiver.answer_next(vec![Answer::status(500); seconds.len() + 1]);
-        let id = self.tenant.publish_text(event).await;
-        let delivery_id = self.tenant.only_delivery(&id).await;
-        for attempt in 0..=seconds.len() {
-            let request = self.receiver.next().await;
-            assert_eq!(request.header("postrider-attempt"), (attempt + 1).to_string());
-            let delivery = self.tenant.wait_for_attempts(&delivery_id, attempt + 1).await;
-            let Some(scheduled) = seconds.get(attempt) else {
+        let profiles = self.tenant.get("/v1/profiles").await;
+        assert_eq!(profiles["data"][0]["retry_schedule_seconds"], json!(seconds));
+        let tenant = self.deployment.tenant(&self.profile).await;
+        let mut expected = HashMap::new();
+        for retries in 0..=seconds.len() {
+            let path = format!("/after/{retries}");
+            self.receiver.answer_at(&path, Answer::status(500));
+            let mut members = json!({"url": self.receiver.url(&path)});
+            if retries > 0 {
+                members["retry_schedule_seconds"] = json!(&seconds[retries..]);
+            }
+            let endpoint = tenant.endpoint(self.document(members)).await;
+            expected.insert(endpoint.id().to_owned(), seconds.get(retries).copied());
+        }
+        let id = tenant.publish_text(event).await;
+        let mut first = None;
+        for delivery in attempted(&tenant, &id, expected.len()).await {
+            let id = delivery["id"].as_str().expect("an id").to_owned();
+            let delivery = tenant.wait_for_attempts(&id, 1).await;
+            let Some(scheduled) = expected[delivery["endpoint_id"].as_str().expect("an id")] else {
                 assert_eq!(delivery["status"], json!("failed"), "no retry after the last: {delivery:#}");
-                return;
+                continue;
             };
-            assert_eq!(delivery["status"], json!("pending"), "{delivery:#}");
-            let next = instant::parse(&delivery["next_attempt_at"]);
-            let delay = next.duration_since(request.answered_at).unwrap_or_default();
-            let shortest = Duration::from_secs(*scheduled);
-            let longest = shortest.mul_f64(1.0 + jitter) + SLACK;
-            // Timestamps have whole milliseconds.
-            let rounded = delay + Duration::from_millis(2);
-            assert!(rounded >= shortest && delay < longest, "retry {} after {delay:?}", attempt + 1);
+            check_delay(&delivery, 0, scheduled, jitter);
             if jitter == 0.0 {
                 self.deployment.wait_for_messages(&format!("postrider.delay.{}", scheduled * 1000), 1).await;
             }
-            self.tenant.post(&format!("/v1/deliveries/{delivery_id}/retry"), &json!({})).await;
+            if scheduled == seconds[0] {
+                first = Some(id);
+            }
         }
+        // An attempt by hand uses up no retry: the next delay is still the first one.
+        let first = first.expect("an endpoint with the profile's own schedule");
+        tenant.post(&format!("/v1/deliveries/{first}/retry"), &json!({})).await;
+        check_delay(&tenant.wait_for_attempts(&first, 2).await, 1, seconds[0], jitter);
     }
 
     /// What becomes of a delivery after its first attempt was answered so: `delivered`, `failed`, or `pending` for a retry.
@@ -112,16 +124,35 @@ impl Stage {
             statuses.insert(endpoint.id().to_owned(), (*code, *status));
         }
         let id = tenant.publish_text(event).await;
-        let attempted = |page: &Value| {
-            let deliveries = page["data"].as_array().map_or(&[][..], Vec::as_slice);
-            deliveries.iter().filter(|delivery| delivery["status_code"].is_u64()).count() == expected.len()
-        };
-        let page = tenant.wait_for(&format!("/v1/deliveries?event_id={id}"), attempted).await;
-        for delivery in page["data"].as_array().expect("deliveries") {
+        for delivery in attempted(&tenant, &id, expected.len()).await {
             let (code, status) = statuses[delivery["endpoint_id"].as_str().expect("an id")];
             assert_eq!((&delivery["status_code"], &delivery["status"]), (&json!(code), &json!(status)), "{delivery:#}");
             assert_eq!(delivery["next_attempt_at"].is_string(), status == "pending", "{delivery:#}");
         }
         assert!(self.receiver.all().iter().all(|request| request.target != "/followed"));
     }
+}
+
+/// The deliveries of an event, once this many of them have an answer.
+async fn attempted(tenant: &Tenant, event: &str, count: usize) -> Vec<Value> {
+    let all = |page: &Value| {
+        let deliveries = page["data"].as_array().map_or(&[][..], Vec::as_slice);
+        deliveries.iter().filter(|delivery| delivery["status_code"].is_u64()).count() == count
+    };
+    let page = tenant.wait_for(&format!("/v1/deliveries?event_id={event}"), all).await;
+    page["data"].as_array().expect("deliveries").clone()
+}
+
+/// The delivery waits these seconds from the end of its attempt of this index, lengthened by at most the share `jitter`.
+fn check_delay(delivery: &Value, attempt: usize, seconds: u64, jitter: f64) {
+    assert_eq!(delivery["status"], json!("pending"), "{delivery:#}");
+    let attempt = &delivery["attempts"][attempt];
+    let took = Duration::from_secs_f64(attempt["duration_ms"].as_f64().expect("a duration") / 1_000.0);
+    let ended = instant::parse(&attempt["started_at"]) + took;
+    let delay = instant::parse(&delivery["next_attempt_at"]).duration_since(ended).unwrap_or_default();
+    let shortest = Duration::from_secs(seconds);
+    let longest = shortest.mul_f64(1.0 + jitter) + SLACK;
+    // Timestamps have whole milliseconds.
+    let rounded = delay + Duration::from_millis(2);
+    assert!(rounded >= shortest && delay < longest, "{seconds} s, but it waits {delay:?}: {delivery:#}");
 }

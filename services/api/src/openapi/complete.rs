@@ -22,7 +22,7 @@ pub(super) fn complete(mut document: Value) -> Value {
                 idempotency_key(operation);
             }
             parameters(operation);
-            refusals(path, method, operation);
+            refusals(method, operation);
             for content in contents(operation) {
                 example(&schemas, content);
             }
@@ -73,9 +73,8 @@ fn typed(schema: &Value, text: &str) -> Value {
 }
 
 /// Puts the answers that an operation of this shape can give in the place of "4XX".
-fn refusals(path: &str, method: &str, operation: &mut Value) {
+fn refusals(method: &str, operation: &mut Value) {
     let has_body = !operation["requestBody"].is_null();
-    let publishes = path.starts_with("/v1/publish");
     let takes =
         |name: &str| operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == name));
     let (edits, keyed) = (takes("If-Match"), takes("Idempotency-Key"));
@@ -83,7 +82,6 @@ fn refusals(path: &str, method: &str, operation: &mut Value) {
         409 => method != "get",
         400 | 413 => has_body || keyed,
         415 => has_body,
-        404 => !publishes,
         412 => edits,
         _ => true,
     };

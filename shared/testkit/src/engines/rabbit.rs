@@ -35,8 +35,11 @@ pub(super) struct RabbitNode {
 
 // An expired message whose lane is missing is retried after the first value (3 minutes by default) and rungs drain
 // with the second as the window (32 by default). Both are read from this file only.
+// Test virtual hosts stay, and RabbitMQ 3.x reserves three file handles for each quorum queue (it opens none: they share
+// a log). At the limit that it derives from `ulimit -n` it makes no virtual host any more, so the limit is set here.
 const ADVANCED_CONFIG: &str = "\
 [{rabbit, [
+  {file_handles_high_watermark, 1000000},
   {dead_letter_worker_publisher_confirm_timeout, 10000},
   {dead_letter_worker_consumer_prefetch, 512}
 ]}].
