@@ -38,7 +38,7 @@ fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("an id with NUL", br#"{"type":"a.b","id":"a\u0000b","data":1}"#.to_vec(), "/id"),
         ("not a number", event("NaN"), "expected"),
         ("a comment", event("/* 1 */ 1"), "expected"),
-        ("two events", br#"{"type":"a.b","data":1}{"type":"a.b","data":1}"#.to_vec(), "trailing"),
+        ("two events", br#"{"type":"a.b","data":1}{"type":"a.b","data":1}"#.to_vec(), "more text follows"),
         ("bytes that are no UTF-8", event("\"\u{fffd}\"").replace(b"\xef\xbf\xbd", b"\xff\xfe"), "unicode"),
         ("an unknown member", br#"{"type":"a.b","data":1,"__proto__":{}}"#.to_vec(), "unknown field"),
         (
