@@ -5,7 +5,7 @@
 //! # What it promises
 //! - Checking never leaves the process: a schema refers to nothing outside itself.
 //! - The work of a check is known before it begins: references form no circle, the subschemas that they unfold into are
-//!   counted (`EVENT_SCHEMA_CHECKS_MAX`, `EVENT_SCHEMA_DEPTH_MAX`) and weighed in steps ([`cost`]), and patterns are regular
+//!   counted (`EVENT_SCHEMA_CHECKS_MAX`, `EVENT_SCHEMA_DEPTH_MAX`) and weighed in steps (`cost.rs`), and patterns are regular
 //!   expressions of the linear kind, without look-around and back-references. Data that could take more than
 //!   `EVENT_SCHEMA_STEPS_MAX` steps is refused unchecked: nothing can end a check that runs.
 //! - A mistake says where it is and shows nothing of the data but names of members.
