@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// How an attempt ended. An endpoint's failure is an outcome that its tenant sees, never an error of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A status of the profile's success class, whatever came after its line.

@@ -27,6 +27,7 @@ pub const BREAKERS_MAX: usize = 20_000;
 
 /// The state of an endpoint's breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// Deliveries flow.

@@ -54,6 +54,7 @@ pub(crate) use names;
 
 /// A separately budgeted queue of deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
     /// Everything that is neither slow nor bulk.
@@ -73,6 +74,7 @@ impl Lane {
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStatus {
     /// Attempts are still to come.
@@ -109,6 +111,7 @@ impl DeliveryStatus {
 
 /// Why a delivery was discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DiscardReason {
     /// It was still pending at `expires_at`.
@@ -126,6 +129,7 @@ names!(DiscardReason {
 
 /// What caused an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
     /// The first attempt of an event's own delivery.
@@ -143,6 +147,7 @@ names!(Trigger { First => "first", Retry => "retry", Manual => "manual", Replay 
 
 /// Why a delivery was held before its attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HeldReason {
     /// The endpoint's `rate_per_second`.
@@ -156,6 +161,7 @@ names!(HeldReason { Rate => "rate", Concurrency => "concurrency", Breaker => "br
 
 /// Whether an endpoint takes events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EndpointStatus {
     /// It does.

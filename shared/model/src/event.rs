@@ -63,6 +63,7 @@ impl<'de> Deserialize<'de> for EventType {
 
 /// Where an event was caused. Profiles say which origins fire for which types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// By a call of the product's API.

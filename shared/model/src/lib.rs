@@ -28,15 +28,20 @@
 pub mod attempt;
 pub mod breaker;
 pub mod delivery;
+pub mod endpoint;
 pub mod event;
 pub mod explain;
 pub mod ids;
 pub mod latency;
 pub mod limits;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod payload_filter;
 pub mod pushover;
 pub mod replay;
 pub mod retry;
+pub mod scope;
 pub mod shares;
 pub mod subscription;
 pub mod time;
+pub mod timestamp;

@@ -13,6 +13,7 @@ use crate::time::UnixMillis;
 
 /// Who gets the events again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayMode {
     /// The endpoints that were decided then, as far as they are active today.
@@ -25,6 +26,7 @@ names!(ReplayMode { Redeliver => "redeliver", Rematch => "rematch" });
 
 /// Where a replay stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayStatus {
     /// Its deliveries are being made.

@@ -29,7 +29,7 @@ pub use check::FieldError;
 pub use envelope::{BodyStyle, EnvelopeField, EventView, JsonKind, Source, TimestampFormat};
 pub use header::{HeaderContext, HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
 pub use mapping::{MappedEvent, Mapping, Mappings, NotARecord};
-pub use profile::{Channel, Profile, UrlRule};
+pub use profile::{Profile, UrlRule};
 pub use pushover::TextTemplate;
 pub use registry::{ProfileError, Profiles};
 pub use signature_scheme::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent, TemplatePart};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postrider_model::attempt::StatusClasses;
+use postrider_model::endpoint::Channel;
 use postrider_model::event::EventType;
 use postrider_model::retry::{RetryPolicy, RetrySchedule};
 use postrider_model::subscription::MatchKind;
@@ -22,26 +23,6 @@ pub enum UrlRule {
     HttpsOnly,
     /// `https` is recommended, `http` allowed.
     HttpAllowed,
-}
-
-/// A way of reaching a customer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// A POST to a URL.
-    Web,
-    /// A message to a Pushover user.
-    Pushover,
-}
-
-impl Channel {
-    /// The name in files and over HTTP.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Web => "web",
-            Self::Pushover => "pushover",
-        }
-    }
 }
 
 /// One product's way of delivering. Built by [`crate::Profiles`] only.

@@ -12,9 +12,7 @@ use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::pushover::Sound;
 use postrider_model::retry::{InvalidSchedule, RetrySchedule};
 use postrider_model::subscription::{Subscription, TypePattern};
-use postrider_profiles::{
-    Channel as ProfileChannel, Profile, UrlRule, is_header_name, is_header_value, is_reserved_header,
-};
+use postrider_profiles::{Profile, UrlRule, is_header_name, is_header_value, is_reserved_header};
 use postrider_runtime::problem::FieldError;
 use postrider_store::config::{Channel, EndpointDocument, EndpointDraft, SignatureKey, TenantLimits};
 use secrecy::{ExposeSecret, SecretString};
@@ -90,11 +88,7 @@ impl Rules<'_> {
 
     fn channel(&self, draft: &EndpointDraft, errors: &mut Errors) {
         let document = &draft.document;
-        let channel = match document.channel {
-            Channel::Web => ProfileChannel::Web,
-            Channel::Pushover => ProfileChannel::Pushover,
-        };
-        if !self.profile.channels.contains(&channel) {
+        if !self.profile.channels.contains(&document.channel) {
             let allowed: Vec<&str> = self.profile.channels.iter().map(|channel| channel.as_str()).collect();
             let detail = format!("the tenant's profile does not have it; allowed: {}", allowed.join(", "));
             return errors.add("/channel", detail);

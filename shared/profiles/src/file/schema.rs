@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use postrider_model::endpoint::Channel;
 use postrider_model::event::Origin;
 use postrider_model::subscription::MatchKind;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::envelope::{BodyStyle, JsonKind, TimestampFormat};
-use crate::profile::{Channel, UrlRule};
+use crate::profile::UrlRule;
 use crate::signature_scheme::{Encoding, SignedContent};
 
 #[derive(Deserialize)]

@@ -3,45 +3,13 @@
 use std::collections::BTreeMap;
 
 use postrider_model::delivery::{BodyKind, EndpointStatus};
+use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::{EndpointPrivate, Rotation};
-
-/// How deliveries reach the endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// An HTTP POST to its URL.
-    #[default]
-    Web,
-    /// A Pushover message.
-    Pushover,
-}
-
-impl Channel {
-    /// What the bodies of an endpoint are written as.
-    pub fn body_kind(self, ascii_json: bool) -> BodyKind {
-        match (self, ascii_json) {
-            (Self::Pushover, _) => BodyKind::Pushover,
-            (Self::Web, true) => BodyKind::AsciiJson,
-            (Self::Web, false) => BodyKind::Json,
-        }
-    }
-}
-
-/// What `webhook-signature` is made with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SignatureKey {
-    /// HMAC-SHA256 with the shared secret (`v1`).
-    #[default]
-    Hmac,
-    /// Ed25519 (`v1a`); the endpoint's secret is the private key.
-    Ed25519,
-}
 
 /// Everything about an endpoint that is no secret, as its customer says it. Kept once more for every version.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

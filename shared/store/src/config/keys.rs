@@ -1,13 +1,12 @@
 //! API keys of tenants: shown once, kept as a hash.
 
 use std::fmt;
-use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use postrider_model::delivery::UnknownName;
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_model::limits::KEYS_PER_TENANT_MAX;
+use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -20,41 +19,6 @@ use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
 use crate::pool::Store;
 use crate::sql::{RowExt, Ts, clean, unsigned};
-
-/// What a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Publish events.
-    Publish,
-    /// Read configuration and the log.
-    Read,
-    /// Edit configuration, retry, cancel, replay.
-    Manage,
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 3] = [Self::Publish, Self::Read, Self::Manage];
-
-    /// The name in requests and rows.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Publish => "publish",
-            Self::Read => "read",
-            Self::Manage => "manage",
-        }
-    }
-}
-
-impl FromStr for Scope {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
-        found.ok_or_else(|| UnknownName { allowed: "publish read manage", got: text.chars().take(80).collect() })
-    }
-}
 
 /// A set of scopes; serialises as a list of names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]

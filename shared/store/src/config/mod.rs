@@ -18,13 +18,14 @@ mod tenants;
 pub use counter::observe_edits;
 pub(crate) use counter::{CHANNEL, bump, finish};
 pub use document::{
-    Channel, Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,
-    SignatureKey,
+    Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,
 };
 pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
 pub use event_types::{EventTypeDraft, EventTypePage, SaidThen, SavedEventType, TenantEventType};
-pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scope, Scopes};
+pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scopes};
 pub use limits::TenantLimits;
+pub use postrider_model::endpoint::{Channel, SignatureKey};
+pub use postrider_model::scope::Scope;
 pub use product_keys::{CreatedProductKey, KeyTenants, ProductKey};
 pub use reseal::Resealed;
 pub(crate) use secrets::open_private;

@@ -8,12 +8,13 @@ mod read;
 
 use std::time::{Duration, Instant};
 
+use postrider_model::endpoint::Channel;
 use postrider_model::event::EventType;
 use postrider_model::ids::{EndpointId, KeyId, TenantId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Channel, KeyHash, KeyTenants, Scopes, TenantLimits};
+use crate::config::{KeyHash, KeyTenants, Scopes, TenantLimits};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
 use crate::pool::Store;

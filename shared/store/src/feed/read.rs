@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 
 use futures::TryStreamExt;
+use postrider_model::endpoint::Channel;
 use postrider_model::ids::{EndpointId, KeyId, TenantId};
 use serde::Deserialize;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
 
 use super::{Changes, EndpointSubscription, EventTypeConfig, FeedScope, KeyConfig, TenantConfig};
-use crate::config::{Channel, KeyHash, KeyTenants, Scope, Scopes};
+use crate::config::{KeyHash, KeyTenants, Scope, Scopes};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
 use crate::sql::{RowExt, unsigned};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use maud::{Markup, html};
+use postrider_model::endpoint::Channel;
 use postrider_model::pushover::Sound;
-use postrider_profiles::{Channel, Profile, UrlRule};
+use postrider_profiles::{Profile, UrlRule};
 use postrider_runtime::problem::Problem;
 
 use super::super::failure::Failure;

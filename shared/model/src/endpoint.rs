@@ -1,0 +1,46 @@
+//! How an endpoint is reached and what its deliveries are signed with.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::delivery::{BodyKind, UnknownName, names};
+
+/// How deliveries reach an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// An HTTP POST to its URL.
+    #[default]
+    Web,
+    /// A message to a Pushover user. Only for profiles whose `channels` include it.
+    Pushover,
+}
+names!(Channel { Web => "web", Pushover => "pushover" });
+
+impl Channel {
+    /// The format of the bodies sent through this channel.
+    pub fn body_kind(self, ascii_json: bool) -> BodyKind {
+        match (self, ascii_json) {
+            (Self::Pushover, _) => BodyKind::Pushover,
+            (Self::Web, true) => BodyKind::AsciiJson,
+            (Self::Web, false) => BodyKind::Json,
+        }
+    }
+}
+
+/// The kind of key that makes `webhook-signature`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureKey {
+    /// HMAC-SHA256 with the shared secret (`v1`).
+    #[default]
+    Hmac,
+    /// Ed25519 with a key pair (`v1a`): the receiver holds the public key. Only for profiles whose only signature is
+    /// `webhook-signature`.
+    Ed25519,
+}
+names!(SignatureKey { Hmac => "hmac", Ed25519 => "ed25519" });

@@ -1,0 +1,27 @@
+//! What an API key allows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::delivery::{UnknownName, names};
+
+/// A permission of an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Publish events.
+    Publish,
+    /// Read configuration and the log.
+    Read,
+    /// Edit configuration, test, retry, cancel, replay.
+    Manage,
+}
+names!(Scope { Publish => "publish", Read => "read", Manage => "manage" });
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 3] = [Self::Publish, Self::Read, Self::Manage];
+}
