@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use postrider_broker::{
-    Broker, BrokerConfig, BundlerOptions, ConsumeOptions, PublishError, PublishState, Queue, Route,
-};
+use postrider_broker::Resend;
+use postrider_broker::{BatchOptions, Broker, BrokerConfig, ConsumeOptions, PublishError, PublishState, Queue, Route};
 use postrider_testkit::engines::PrivateRabbit;
 use postrider_wire::bundle::Member;
 use serde_json::json;
@@ -27,9 +26,10 @@ async fn out_of_disk_publishers_are_told_and_resume_and_consumers_ack_meanwhile(
     let rabbit = PrivateRabbit::start().await.unwrap();
     let config = BrokerConfig::new(rabbit.amqp_url(), "blocked test");
     let broker = Broker::connect(config, CancellationToken::new()).await.unwrap();
-    let ingest = broker.bundler(Route::Accepted, BundlerOptions { persist_forever: false, ..Default::default() });
-    let outcomes = broker.bundler(Route::Outcomes, BundlerOptions::default());
-    ingest.submit_within(vec![member()], PATIENCE).await.unwrap();
+    let ingest =
+        broker.batch_publisher(Route::Accepted, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
+    let outcomes = broker.batch_publisher(Route::Outcomes, BatchOptions::default());
+    ingest.publish_within(vec![member()], PATIENCE).await.unwrap();
     let stop = CancellationToken::new();
     let mut consumer = broker.consume_raw(Queue::Fanout, ConsumeOptions::default(), stop.clone());
     let message = consumer.recv().await.unwrap();
@@ -37,13 +37,13 @@ async fn out_of_disk_publishers_are_told_and_resume_and_consumers_ack_meanwhile(
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
     let mut state = broker.publish_state();
     // The broker blocks a connection when it publishes: the first one after the alarm is taken, and not confirmed.
-    let first = ingest.submit_within(vec![member()], Duration::from_secs(1)).await;
+    let first = ingest.publish_within(vec![member()], Duration::from_secs(1)).await;
     assert!(matches!(first, Ok(()) | Err(PublishError::Timeout)), "{first:?}");
     let blocked = wait_for(&mut state, |state| matches!(state, PublishState::Blocked(_))).await;
     println!("{blocked:?}; the publish before that: {first:?}");
-    let told = tokio::time::timeout(Duration::from_millis(500), ingest.submit_within(vec![member()], PATIENCE)).await;
+    let told = tokio::time::timeout(Duration::from_millis(500), ingest.publish_within(vec![member()], PATIENCE)).await;
     assert_eq!(told, Ok(Err(PublishError::Blocked)));
-    let waiting = tokio::spawn(async move { outcomes.submit(vec![member()]).await });
+    let waiting = tokio::spawn(async move { outcomes.publish(vec![member()]).await });
     message.ack();
     stop.cancel();
     tokio::time::timeout(PATIENCE, consumer.drained()).await.expect("draining is blocked too");
@@ -52,13 +52,13 @@ async fn out_of_disk_publishers_are_told_and_resume_and_consumers_ack_meanwhile(
     rabbit.ctl(&["set_disk_free_limit", "50MB"]).await.unwrap();
     wait_for(&mut state, |state| *state == PublishState::Up).await;
     assert_eq!(tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap(), Ok(()));
-    ingest.submit_within(vec![member()], PATIENCE).await.unwrap();
+    ingest.publish_within(vec![member()], PATIENCE).await.unwrap();
     // This one and the one that the alarm caught. An ack that had not got through would have given its message back.
     assert_eq!(broker.queue_depth(Queue::Fanout.name()).await.unwrap().messages, 2);
 
     // Saying goodbye to a broker that reads nothing must not take for ever either.
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
-    let _ = ingest.submit_within(vec![member()], Duration::from_secs(1)).await;
+    let _ = ingest.publish_within(vec![member()], Duration::from_secs(1)).await;
     wait_for(&mut state, |state| matches!(state, PublishState::Blocked(_))).await;
     tokio::time::timeout(Duration::from_secs(10), broker.close()).await.expect("closing hangs");
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, Onward, Place, Queue, ladder};
+use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, DelayPublisher, Destination, Queue, ladder};
 use postrider_model::delivery::Lane;
 use postrider_testkit::engines::PrivateRabbit;
 use postrider_wire::bundle::Member;
@@ -51,17 +51,17 @@ fn ledger() -> Arc<Vec<Parked>> {
 }
 
 /// Parks everything, a thousand unconfirmed at once, in an order that mixes the delays.
-async fn park_all(onward: &Onward, ledger: &Arc<Vec<Parked>>) {
+async fn park_all(delays: &DelayPublisher, ledger: &Arc<Vec<Parked>>) {
     futures::stream::iter(0..DELIVERIES)
         .for_each_concurrent(1_000, |n| {
             // 7,919 is prime to the count: every number once.
             let n = n * 7_919 % DELIVERIES;
-            let (onward, ledger) = (onward.clone(), Arc::clone(ledger));
+            let (delays, ledger) = (delays.clone(), Arc::clone(ledger));
             async move {
                 let rung = ladder::rung_at_least(ledger[n].wanted);
                 let member = Member::new(&json!({ "n": n }), vec![b'x'; 500].into()).unwrap();
                 ledger[n].asked.set(Instant::now()).unwrap();
-                onward.publish(Place::Rung { rung, lane: Lane::Live }, member).await.unwrap();
+                delays.publish(Destination::Rung { rung, lane: Lane::Live }, member).await.unwrap();
             }
         })
         .await;
@@ -132,7 +132,7 @@ async fn twenty_thousand_parked_deliveries_survive_the_brokers_death_and_none_is
     consume(&broker, &ledger, &arrivals, &stop);
 
     let began = Instant::now();
-    park_all(&broker.onward(), &ledger).await;
+    park_all(&broker.delay_publisher(), &ledger).await;
     println!("parked {DELIVERIES} deliveries in {:.1?}", began.elapsed());
 
     arrivals.wait_for(KILL_AFTER, Duration::from_secs(60)).await;

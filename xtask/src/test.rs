@@ -35,7 +35,7 @@ const ENGINES_MODULES: &[&str] = &[
     "consuming::",
     "delays::",
     "hints::",
-    "public::",
+    "producer_messages::",
     "publishing::",
     "rpc::",
     "topology::",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use postrider_broker::{PublicMessage, Queue};
+use postrider_broker::{ProducerMessage, Queue};
 use postrider_runtime::problem::Problem;
 use postrider_store::log::DeadLetterRow;
 use postrider_store::outbox::PendingLetter;
@@ -108,7 +108,7 @@ pub(crate) async fn requeue(
     params.only(&[], None)?;
     let id: i64 = id.parse().map_err(|_| no_such("dead letter"))?;
     let letter = api.store.get_dead_letter(id).await.map_err(store_problem)?;
-    let queue = Queue::to_requeue(&letter.source, &letter.routing_key)
+    let queue = Queue::requeue_target(&letter.source, &letter.routing_key)
         .ok_or_else(|| Problem::conflict(format!("cannot requeue: {} is not a requeueable queue", letter.source)))?;
     // Letters that an earlier release cut have the header alone.
     if letter.is_cut || letter.headers.iter().any(|(name, _)| name == "x-body-cut") {
@@ -130,14 +130,14 @@ pub(crate) async fn requeue(
 /// Publishes what was committed, and strikes it off. Whatever fails here is left to the sweeper.
 async fn publish(api: &Api, queue: Queue, pending: PendingLetter) {
     let PendingLetter { outbox, letter, body } = pending;
-    let message = PublicMessage {
+    let message = ProducerMessage {
         routing_key: letter.routing_key,
         content_type: letter.content_type,
         message_id: letter.message_id,
         headers: letter.headers,
         body,
     };
-    if let Err(error) = api.lanes.publish_again(queue, &message).await {
+    if let Err(error) = api.lanes.requeue(queue, &message).await {
         tracing::warn!(dead_letter.id = letter.id, %error, "a dead letter is left to the sweeper");
         return;
     }

@@ -55,7 +55,7 @@ use axum::http::{HeaderValue, header};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
-use postrider_broker::{Breakers, Broker, Singles};
+use postrider_broker::{BreakerStates, Broker, MessagePublisher};
 use postrider_egress::AddressGuard;
 use postrider_profiles::{Profile, Profiles};
 use postrider_runtime::health::Check;
@@ -93,9 +93,9 @@ pub struct Deps {
 pub(crate) struct Api {
     pub(crate) config: Config,
     pub(crate) broker: Broker,
-    pub(crate) lanes: Singles,
+    pub(crate) lanes: MessagePublisher,
     /// What the dispatchers say about endpoints.
-    pub(crate) breakers: Breakers,
+    pub(crate) breakers: BreakerStates,
     pub(crate) store: Store,
     pub(crate) profiles: Arc<Profiles>,
     pub(crate) guard: AddressGuard,
@@ -115,8 +115,8 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     tasks.spawn("api.form_results", dashboard::once::delete_expired(store.clone(), stop.clone()));
     tasks.spawn_endless("api.announce", broker.clone().announce_applied_version(ServiceRole::Api, keys.applied()));
     tasks.spawn("api.applied_versions", broker.clone().follow_applied_versions(stop.clone()));
-    let lanes = broker.singles();
-    let breakers = Breakers::follow(&broker, stop.clone());
+    let lanes = broker.message_publisher();
+    let breakers = BreakerStates::follow(&broker, stop.clone());
     let refused = Refused::new(store.clone());
     let api = Arc::new(Api {
         config,

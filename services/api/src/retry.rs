@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use bytes::Bytes;
-use postrider_broker::SingleRoute;
+use postrider_broker::MessageRoute;
 use postrider_model::delivery::Lane;
 use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
@@ -73,7 +73,7 @@ async fn publish(api: &Api, pending: PendingDelivery) {
     let Some(view) = event.view() else { return };
     let body = Bytes::from(profile.render_as(&view, document.body_kind()));
     let Ok(member) = Member::new(&task, body) else { return };
-    if let Err(error) = api.lanes.publish(SingleRoute::Lane(task.lane), &[member]).await {
+    if let Err(error) = api.lanes.publish(MessageRoute::Lane(task.lane), &[member]).await {
         tracing::warn!(delivery.id = %task.delivery.id, %error, "a retry is left to the sweeper");
         return;
     }

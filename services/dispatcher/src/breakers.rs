@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postrider_broker::Hints;
+use postrider_broker::HintSender;
 use postrider_model::attempt::Outcome;
 use postrider_model::breaker::{BreakerBoard, BreakerState, BreakerStatement};
 use postrider_model::ids::EndpointId;
@@ -38,12 +38,12 @@ pub(crate) type Board = Arc<Mutex<BreakerBoard>>;
 /// The dispatcher's part in it.
 pub(crate) struct Breakers {
     board: Board,
-    hints: Hints,
+    hints: HintSender,
     metrics: Arc<Metrics>,
 }
 
 impl Breakers {
-    pub(crate) fn new(board: Board, hints: Hints, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(board: Board, hints: HintSender, metrics: Arc<Metrics>) -> Self {
         Self { board, hints, metrics }
     }
 
@@ -58,7 +58,7 @@ impl Breakers {
         if turned {
             self.metrics.breaker_turned(state);
             tracing::info!(endpoint.id = %endpoint, breaker = %state, %outcome, "a breaker turned");
-            self.hints.tell(Hint::Breakers(vec![statement]));
+            self.hints.send(Hint::Breakers(vec![statement]));
         }
     }
 
@@ -66,7 +66,7 @@ impl Breakers {
     pub(crate) fn close(&self, endpoint: EndpointId, now: UnixMillis) {
         if self.board.lock().is_open(endpoint) {
             let closed = self.make(endpoint, BreakerState::Closed, now);
-            self.hints.tell(Hint::Breakers(vec![closed]));
+            self.hints.send(Hint::Breakers(vec![closed]));
         }
     }
 
@@ -92,7 +92,7 @@ impl Breakers {
             board.all().copied().collect()
         };
         for some in statements.chunks(STATEMENTS_MAX) {
-            self.hints.tell(Hint::Breakers(some.to_vec()));
+            self.hints.send(Hint::Breakers(some.to_vec()));
         }
     }
 }

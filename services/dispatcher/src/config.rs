@@ -31,12 +31,12 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let mib = 1024 * 1024;
-        let gives_way_to = Some(Queue::Lane(Lane::Live));
+        let yields_to = Some(Queue::Lane(Lane::Live));
         Self {
-            live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, gives_way_to: None },
+            live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, yields_to: None },
             // Deliveries here may each be alone in their message, so that more messages than members are never needed.
-            slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, gives_way_to },
-            bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, gives_way_to },
+            slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, yields_to },
+            bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, yields_to },
             test_calls_max: 64,
             endpoints_max: 20_000,
             endpoint_idle: Duration::from_secs(600),

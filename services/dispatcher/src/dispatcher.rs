@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use postrider_broker::{Bundler, Onward, Place, Poison, PublishState, Queue, Rung, Unsettled, ladder};
+use postrider_broker::{
+    BatchPublisher, DelayPublisher, Destination, Poison, PublishState, Queue, Rung, Unsettled, ladder,
+};
 use postrider_egress::{Egress, Url};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
 use postrider_model::limits::HOLD_MAX;
@@ -48,8 +50,8 @@ pub(crate) struct Dispatcher {
     pub(crate) breakers: Breakers,
     pub(crate) interventions: Interventions,
     pub(crate) bodies: Bodies,
-    pub(crate) outcomes: Bundler,
-    pub(crate) onward: Onward,
+    pub(crate) outcomes: BatchPublisher,
+    pub(crate) delays: DelayPublisher,
     pub(crate) publish_state: watch::Receiver<PublishState>,
     /// How many dispatchers share the endpoints' rates.
     pub(crate) dispatchers: AtomicU32,
@@ -191,7 +193,7 @@ impl Dispatcher {
                     };
                     self.metrics.moved.increment(1);
                     let moved = body.to_lane(&moved)?;
-                    Box::pin(self.onward.publish(Place::Lane(Lane::Slow), moved)).await?;
+                    Box::pin(self.delays.publish(Destination::Lane(Lane::Slow), moved)).await?;
                     return Ok(Passed::Elsewhere);
                 }
             }
@@ -223,13 +225,13 @@ impl Dispatcher {
         let conclusion = conclude::after_attempt(*task, record, retry_after, &policy, ended_at, draw).traced(trace);
         let Conclusion { report, next } = conclusion;
         endpoint.counts.after_attempt(report.status);
-        let report = self.outcomes.submit(vec![encode(&report, excerpt)?]);
+        let report = self.outcomes.publish(vec![encode(&report, excerpt)?]);
         let Some((next, delay)) = next else { return Ok(report.await?) };
         let lane = if entry.gate.is_slow() { Lane::Slow } else { next.lane };
         let next = Body::Whole(body).to_ladder(&next)?;
         // What has passed since the end counts, by the clock that does not jump; never early all the same.
         let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));
-        let retry = self.onward.publish(Place::Rung { rung, lane }, next);
+        let retry = self.delays.publish(Destination::Rung { rung, lane }, next);
         self.metrics.retries.increment(1);
         Box::pin(async { tokio::try_join!(report, retry) }).await?;
         Ok(())
@@ -266,7 +268,7 @@ impl Dispatcher {
 
     async fn park(&self, lane: Lane, task: &DeliveryTask, body: &Body, rung: Rung) -> Result<(), Unsettled> {
         let member = body.to_ladder(task)?;
-        Ok(self.onward.publish(Place::Rung { rung, lane }, member).await?)
+        Ok(self.delays.publish(Destination::Rung { rung, lane }, member).await?)
     }
 
     async fn discard(&self, task: DeliveryTask, reason: DiscardReason, at: UnixMillis) -> Result<(), Unsettled> {
@@ -282,7 +284,7 @@ impl Dispatcher {
         at: UnixMillis,
     ) -> Result<(), Unsettled> {
         let report: OutcomeReport = conclude::without_attempt(task, status, reason, at);
-        Ok(self.outcomes.submit(vec![encode(&report, Bytes::new())?]).await?)
+        Ok(self.outcomes.publish(vec![encode(&report, Bytes::new())?]).await?)
     }
 
     /// What is known about the endpoint of `task`.
@@ -338,9 +340,9 @@ impl Dispatcher {
         tokio::select! {
             up = state.wait_for(|state| *state == PublishState::Up) => match up {
                 Ok(_) => Ok(()),
-                Err(_) => Err(Unsettled::GiveBack("the publisher has ended".into())),
+                Err(_) => Err(Unsettled::Requeue("the publisher has ended".into())),
             },
-            () = self.stop.cancelled() => Err(Unsettled::GiveBack("stopped before the attempt".into())),
+            () = self.stop.cancelled() => Err(Unsettled::Requeue("stopped before the attempt".into())),
         }
     }
 

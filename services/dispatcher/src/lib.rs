@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use postrider_broker::{Broker, BundlerOptions, Queue, Route};
+use postrider_broker::{BatchOptions, Broker, Queue, Route};
 use postrider_egress::{Egress, Url};
 use postrider_model::delivery::Lane;
 use postrider_model::time::UnixMillis;
@@ -100,10 +100,10 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let tasks = Tasks::new(done.clone());
     let (sweeper, strain) = (Sweeper::default(), Strain::default());
     let limits = Limits { entries: config.endpoints_max.max(1), idle: config.endpoint_idle };
-    let outcomes = BundlerOptions {
+    let outcomes = BatchOptions {
         gather: config.outcomes_gather,
-        queue_max: config.outcomes_max.max(1),
-        ..BundlerOptions::default()
+        members_max: config.outcomes_max.max(1),
+        ..BatchOptions::default()
     };
     let (board, metrics) = (Board::default(), Arc::new(Metrics::new()));
     let mut feed = store.follow(FeedScope::DISPATCHER, done.clone());
@@ -112,11 +112,11 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         profiles,
         pushover_url: pushover::messages_url(&pushover_url),
         endpoints: Endpoints::new(limits, sweeper.clone(), strain.clone(), Arc::clone(&board)),
-        breakers: Breakers::new(board, broker.hints(), metrics.clone()),
+        breakers: Breakers::new(board, broker.hint_sender(), metrics.clone()),
         interventions: Interventions::default(),
         bodies: Bodies::new(store.clone()),
-        outcomes: broker.bundler(Route::Outcomes, outcomes),
-        onward: broker.onward(),
+        outcomes: broker.batch_publisher(Route::Outcomes, outcomes),
+        delays: broker.delay_publisher(),
         publish_state: broker.publish_state(),
         dispatchers: AtomicU32::new(1),
         started_at: UnixMillis::now(),
@@ -137,7 +137,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     tasks.spawn_endless("dispatcher.announce", announcing);
     replicas::count_others(&broker, &dispatcher).await;
     tasks.spawn("dispatcher.config_feed", follow(feed, Arc::clone(&dispatcher)));
-    let heard = broker.listen(broker.hints(), done.clone());
+    let heard = broker.listen_for_hints(broker.hint_sender(), done.clone());
     tasks.spawn("dispatcher.breakers", breakers::agree(Arc::clone(&dispatcher), heard));
     let stopped = done.clone();
     tasks.spawn("dispatcher.sweeper", async move { sweeper.run(stopped).await });

@@ -52,7 +52,7 @@ impl Dispatcher {
             Known::Unusable => return None,
         };
         let answer = encode(&report, excerpt).ok()?;
-        let confirmed = self.outcomes.submit(vec![answer.clone()]);
+        let confirmed = self.outcomes.publish(vec![answer.clone()]);
         if tokio::time::timeout(CONFIRM_MAX, confirmed).await.is_err() {
             tracing::debug!(delivery.id = %report.delivery.id, "a test is answered before its outcome is confirmed");
         }

@@ -23,7 +23,7 @@ use crate::tenant::{Active, TenantIndex};
 
 /// What readers see.
 #[derive(Default)]
-struct InForce {
+struct Published {
     version: i64,
     tenants: HashMap<TenantId, Arc<TenantIndex>>,
 }
@@ -31,7 +31,7 @@ struct InForce {
 /// The subscriptions in force.
 pub(crate) struct Index {
     profiles: Arc<Profiles>,
-    in_force: RwLock<InForce>,
+    in_force: RwLock<Published>,
     /// The version in force; 0 before the first.
     reached: watch::Sender<i64>,
     /// A wait that was in vain: with which version in force, and for which one. While the former has not moved, the latter is not waited
@@ -41,11 +41,11 @@ pub(crate) struct Index {
 
 /// What the feed said so far: what an edited tenant is rebuilt from. Only the following task has it.
 #[derive(Default)]
-pub(crate) struct Known {
-    tenants: HashMap<TenantId, KnownTenant>,
+pub(crate) struct Staged {
+    tenants: HashMap<TenantId, StagedTenant>,
 }
 
-struct KnownTenant {
+struct StagedTenant {
     profile: String,
     /// Compiled for that profile; shared with the index. The feed gives all of a tenant's anew when the tenant is edited.
     active: BTreeMap<EndpointId, Arc<Active>>,
@@ -59,7 +59,7 @@ impl Index {
     /// Follows the feed until `stop`.
     pub(crate) async fn follow(self: Arc<Self>, store: Store, stop: CancellationToken) {
         let mut feed = store.follow(FeedScope::FANOUT, stop);
-        let mut known = Known::default();
+        let mut known = Staged::default();
         while let Some(changes) = feed.recv().await {
             self.apply(&mut known, changes);
         }
@@ -109,7 +109,7 @@ impl Index {
     }
 
     /// Puts changes in force.
-    pub(crate) fn apply(&self, known: &mut Known, changes: Changes) {
+    pub(crate) fn apply(&self, known: &mut Staged, changes: Changes) {
         let (version, snapshot) = (changes.version, changes.snapshot);
         let touched = known.take_in(changes, &self.profiles);
         let rebuilt: Vec<_> = touched.iter().map(|tenant| (*tenant, known.build(*tenant, &self.profiles))).collect();
@@ -131,7 +131,7 @@ impl Index {
     }
 }
 
-impl Known {
+impl Staged {
     /// Takes changes in; tells which tenants are to be rebuilt.
     fn take_in(&mut self, changes: Changes, profiles: &Profiles) -> BTreeSet<TenantId> {
         let mut touched = BTreeSet::new();
@@ -143,7 +143,7 @@ impl Known {
             match self.tenants.entry(id) {
                 Entry::Occupied(mut known) => known.get_mut().profile = profile,
                 Entry::Vacant(new) => {
-                    new.insert(KnownTenant { profile, active: BTreeMap::new() });
+                    new.insert(StagedTenant { profile, active: BTreeMap::new() });
                 }
             }
         }
@@ -169,7 +169,7 @@ impl Known {
 
     /// `None` for a tenant that is gone, or whose profile this build does not have.
     fn build(&self, tenant: TenantId, profiles: &Profiles) -> Option<TenantIndex> {
-        let KnownTenant { profile: name, active } = self.tenants.get(&tenant)?;
+        let StagedTenant { profile: name, active } = self.tenants.get(&tenant)?;
         let Some(profile) = profiles.get(name) else {
             tracing::error!(tenant.id = %tenant, profile = name, "the tenant's profile is not loaded, nothing matches");
             return None;
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn edits_are_in_force_with_their_version_and_touch_only_their_tenant() {
         let index = Index::new(Arc::new(Profiles::builtin()));
-        let mut known = Known::default();
+        let mut known = Staged::default();
         let (one, other) = (TenantId::generate(), TenantId::generate());
         let (a, b) = (EndpointId::generate(), EndpointId::generate());
         index.apply(
@@ -276,7 +276,7 @@ mod tests {
     async fn a_configuration_that_does_not_arrive_is_waited_for_once_until_the_feed_moves() {
         const LIMIT: Duration = Duration::from_secs(5);
         let index = Index::new(Arc::new(Profiles::builtin()));
-        let mut known = Known::default();
+        let mut known = Staged::default();
         let mut reach = |version| index.apply(&mut known, Changes { version, ..Changes::default() });
         reach(7);
         let begun = tokio::time::Instant::now();
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_snapshot_forgets_what_it_does_not_name() {
         let index = Index::new(Arc::new(Profiles::builtin()));
-        let mut known = Known::default();
+        let mut known = Staged::default();
         let (gone, stays) = (TenantId::generate(), TenantId::generate());
         for tenants in [vec![tenant(gone, "standard"), tenant(stays, "standard")], vec![tenant(stays, "standard")]] {
             index.apply(&mut known, Changes { version: 1, snapshot: true, tenants, ..Changes::default() });
@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn a_subscription_that_does_not_fit_its_tenants_profile_any_more_matches_nothing() {
         let index = Index::new(Arc::new(Profiles::builtin()));
-        let mut known = Known::default();
+        let mut known = Staged::default();
         let (id, endpoint) = (TenantId::generate(), EndpointId::generate());
         let fits = subscription(id, endpoint, "x");
         let wrong =
@@ -328,7 +328,7 @@ mod tests {
         let index = Index::new(Arc::new(Profiles::builtin()));
         let id = TenantId::generate();
         let changes = Changes { version: 1, snapshot: true, tenants: vec![tenant(id, "nosuch")], ..Changes::default() };
-        index.apply(&mut Known::default(), changes);
+        index.apply(&mut Staged::default(), changes);
         assert!(index.tenant(id).1.is_none());
     }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use postrider_broker::Breakers;
+use postrider_broker::BreakerStates;
 use postrider_model::delivery::Lane;
 use postrider_model::ids::EndpointId;
 use postrider_model::shares::{Rule, Shares};
@@ -19,12 +19,12 @@ const SHARE: Rule = Rule { times_the_others: 2.0, at_once: Duration::from_secs(1
 
 /// What the choice is made by.
 pub(crate) struct Lanes {
-    breakers: Breakers,
+    breakers: BreakerStates,
     shares: Mutex<Shares>,
 }
 
 impl Lanes {
-    pub(crate) fn new(breakers: Breakers) -> Self {
+    pub(crate) fn new(breakers: BreakerStates) -> Self {
         Self { breakers, shares: Mutex::new(Shares::new(Instant::now())) }
     }
 

@@ -19,18 +19,19 @@
 
 mod decide;
 mod index;
-mod keys;
 mod lanes;
 pub mod matching;
 mod metrics;
 mod tenant;
+mod value_index;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_broker::{
-    Breakers, Broker, BundleOutcome, Bundler, BundlerOptions, ConsumeOptions, Poison, PublishError, Queue, Route, guard,
+    BatchOptions, BatchPublisher, BreakerStates, Broker, BundleOutcome, ConsumeOptions, Poison, PublishError, Queue,
+    Route, catch_panic,
 };
 use postrider_model::delivery::Lane;
 use postrider_model::ids::TenantId;
@@ -127,10 +128,10 @@ struct Fanout {
     index: Arc<Index>,
     lanes: Arc<Lanes>,
     heavy: Slots<TenantId>,
-    live: Bundler,
-    slow: Bundler,
-    bulk: Bundler,
-    decisions: Bundler,
+    live: BatchPublisher,
+    slow: BatchPublisher,
+    bulk: BatchPublisher,
+    decisions: BatchPublisher,
     catch_up_max: Duration,
 }
 
@@ -158,16 +159,16 @@ impl Caused {
 
 impl Fanout {
     fn new(broker: &Broker, index: Arc<Index>, config: &Config, stop: CancellationToken) -> Self {
-        let at_once = BundlerOptions::default();
-        let gathered = BundlerOptions { gather: config.decision_gather, ..at_once };
+        let at_once = BatchOptions::default();
+        let gathered = BatchOptions { gather: config.decision_gather, ..at_once };
         Self {
             index,
-            lanes: Arc::new(Lanes::new(Breakers::follow(broker, stop))),
+            lanes: Arc::new(Lanes::new(BreakerStates::follow(broker, stop))),
             heavy: Slots::new(HEAVY_OF_TENANT, HEAVY_AT_ONCE),
-            slow: broker.bundler(Route::Lane(Lane::Slow), at_once),
-            live: broker.bundler(Route::Lane(Lane::Live), at_once),
-            bulk: broker.bundler(Route::Lane(Lane::Bulk), at_once),
-            decisions: broker.bundler(Route::Decisions, gathered),
+            slow: broker.batch_publisher(Route::Lane(Lane::Slow), at_once),
+            live: broker.batch_publisher(Route::Lane(Lane::Live), at_once),
+            bulk: broker.batch_publisher(Route::Lane(Lane::Bulk), at_once),
+            decisions: broker.batch_publisher(Route::Decisions, gathered),
             catch_up_max: config.catch_up_max,
         }
     }
@@ -192,7 +193,7 @@ impl Fanout {
                 poisoned.extend(of_light.into_iter().chain(of_heavy));
                 BundleOutcome::Settled { poisoned }
             }
-            Err(error) => BundleOutcome::GiveBack(error.to_string()),
+            Err(error) => BundleOutcome::Requeue(error.to_string()),
         }
     }
 
@@ -223,10 +224,10 @@ impl Fanout {
         metrics::decided(caused.decisions.len());
         Lane::ALL.into_iter().for_each(|lane| metrics::delivered(lane, caused.lane(lane).len()));
         tokio::try_join!(
-            self.live.submit(caused.live),
-            self.slow.submit(caused.slow),
-            self.bulk.submit(caused.bulk),
-            self.decisions.submit(caused.decisions),
+            self.live.publish(caused.live),
+            self.slow.publish(caused.slow),
+            self.bulk.publish(caused.bulk),
+            self.decisions.publish(caused.decisions),
         )?;
         Ok(caused.poisoned)
     }
@@ -247,7 +248,7 @@ impl Fanout {
         let is_heavy = tenant.as_ref().is_some_and(|tenant| tenant.is_heavy(data.len()));
         let (data, lanes) = (data.clone(), Arc::clone(&self.lanes));
         let decide =
-            move || guard(|| decide(&event, &data, tenant.as_deref(), &lanes, config_version, UnixMillis::now()));
+            move || catch_panic(|| decide(&event, &data, tenant.as_deref(), &lanes, config_version, UnixMillis::now()));
         let decided = if is_heavy {
             let slot = self.heavy.enter(of, HEAVY_WAIT).await;
             let decide = move || {

@@ -9,12 +9,12 @@ use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profiles;
 use postrider_store::feed::Changes;
 
-use crate::index::{Index, Known};
+use crate::index::{Index, Staged};
 
 /// What fan-out looks events up in, with all that it remembers of the configuration.
 pub struct Matcher {
     index: Index,
-    known: Known,
+    known: Staged,
 }
 
 impl fmt::Debug for Matcher {
@@ -26,7 +26,7 @@ impl fmt::Debug for Matcher {
 impl Matcher {
     /// One that knows no tenant.
     pub fn new(profiles: Arc<Profiles>) -> Self {
-        Self { index: Index::new(profiles), known: Known::default() }
+        Self { index: Index::new(profiles), known: Staged::default() }
     }
 
     /// Puts in force what the configuration feed says.

@@ -11,8 +11,8 @@ use postrider_model::payload_filter::{BoundFilter, Budget, Fields, Payload, Payl
 use postrider_model::subscription::{Subscription, TypePattern};
 use postrider_profiles::Profile;
 
-use crate::keys::Keys;
 use crate::metrics;
+use crate::value_index::ValueIndex;
 
 /// Payload filters of a tenant with no more tests than this are asked about events of no more bytes than this in less than a
 /// millisecond.
@@ -64,7 +64,7 @@ pub(crate) struct TenantIndex {
     /// Tests of all payload filters.
     tests: usize,
     /// What candidates are found by beside their types.
-    keys: Keys,
+    keys: ValueIndex,
     /// Those that want one type.
     exact: HashMap<Box<str>, Bucket>,
     /// Those that want what begins so, dot included: `email.`.
@@ -108,7 +108,7 @@ impl Bucket {
 impl TenantIndex {
     /// Arranges the active subscriptions of a tenant.
     pub(crate) fn new(profile: Arc<Profile>, active: &[Arc<Active>]) -> Self {
-        let (keys, chosen) = Keys::choose(active.iter().map(|active| &*active.subscription.filters));
+        let (keys, chosen) = ValueIndex::choose(active.iter().map(|active| &*active.subscription.filters));
         let (mut exact, mut below, mut all) =
             (HashMap::<_, Bucket>::new(), HashMap::<_, Bucket>::new(), Bucket::default());
         for (position, (active, keys)) in (0_u32..).zip(active.iter().zip(&chosen)) {

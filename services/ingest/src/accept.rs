@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use postrider_broker::topology::ACCEPTED_EXCHANGE;
-use postrider_broker::{Bundler, PublishError};
+use postrider_broker::{BatchPublisher, PublishError};
 use postrider_model::delivery::Lane;
 use postrider_model::event::EventType;
 use postrider_model::ids::{EventId, TenantId};
@@ -61,7 +61,7 @@ impl Publisher {
 
 /// Stamps events and hands them to the broker.
 pub(crate) struct Accepter {
-    bundler: Bundler,
+    publisher: BatchPublisher,
     remembered: Remembered,
     schemas: SchemaChecks,
     confirm_timeout: Duration,
@@ -70,12 +70,12 @@ pub(crate) struct Accepter {
 
 impl Accepter {
     pub(crate) fn new(
-        bundler: Bundler,
+        publisher: BatchPublisher,
         remembered: Remembered,
         confirm_timeout: Duration,
         numbers: Arc<Numbers>,
     ) -> Self {
-        Self { bundler, remembered, schemas: SchemaChecks::new(), confirm_timeout, numbers }
+        Self { publisher, remembered, schemas: SchemaChecks::new(), confirm_timeout, numbers }
     }
 
     /// Accepts one event of `trace`; returns once the broker has confirmed it, or once it is known to be a repeat.
@@ -160,7 +160,7 @@ impl Accepter {
         let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
             .map_err(|_| PublishError::Refused)?;
         let confirm_timeout = self.confirm_timeout.saturating_sub(publisher.waited).saturating_sub(began.elapsed());
-        self.bundler.submit_within(vec![member], confirm_timeout).instrument(span).await?;
+        self.publisher.publish_within(vec![member], confirm_timeout).instrument(span).await?;
         number.confirm();
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use postrider_broker::PublicMessage;
+use postrider_broker::ProducerMessage;
 use postrider_model::event::{Attributes, Origin};
 use postrider_model::ids::EventId;
 use postrider_model::limits::ATTRIBUTES_MAX;
@@ -92,7 +92,7 @@ pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Problem> {
 ///
 /// # Errors
 /// 415 for a batch of CloudEvents.
-pub(crate) fn over_amqp(message: &PublicMessage) -> Result<Option<Form>, Problem> {
+pub(crate) fn over_amqp(message: &ProducerMessage) -> Result<Option<Form>, Problem> {
     let content_type = message.content_type.as_deref();
     if let Some(structured) = structured(content_type)? {
         return Ok(Some(structured));

@@ -43,7 +43,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{HeaderMap, Uri, header};
 use axum::routing::post;
-use postrider_broker::{Broker, BundlerOptions, Route};
+use postrider_broker::Resend;
+use postrider_broker::{BatchOptions, Broker, Route};
 use postrider_model::ids::TenantId;
 use postrider_model::limits::{REQUEST_BODIES_BYTES_MAX, REQUEST_BODIES_PER_TENANT_BYTES_MAX};
 use postrider_profiles::{Mappings, Profiles};
@@ -147,13 +148,14 @@ pub fn start(config: &Config, deps: Deps) -> (Router, Role) {
     let cpu_pressure = CpuPressure::default();
     tasks.spawn("ingest.cpu_pressure", cpu_pressure.clone().watch(stop.clone()));
 
-    let options = BundlerOptions { queue_max: config.waiting_max, persist_forever: false, ..BundlerOptions::default() };
-    let bundler = broker.bundler(Route::Accepted, options);
+    let options =
+        BatchOptions { members_max: config.waiting_max, resend: Resend::WhileAwaited, ..BatchOptions::default() };
+    let publisher = broker.batch_publisher(Route::Accepted, options);
     let remembered = Remembered::new(config.remembered_ids, store, &tasks);
     let numbers = Arc::new(Numbers::new());
-    let (reported, singles, settled) = (Arc::clone(&numbers), broker.singles(), reporting.stop().clone());
+    let (reported, singles, settled) = (Arc::clone(&numbers), broker.message_publisher(), reporting.stop().clone());
     reporting.spawn("ingest.numbers", async move { reported.report_now_and_then(singles, settled).await });
-    let accepter = Accepter::new(bundler, remembered, config.confirm_timeout, numbers);
+    let accepter = Accepter::new(publisher, remembered, config.confirm_timeout, numbers);
     let waiting_deliveries_max = config.waiting_deliveries_max;
     let limits = bodies::Limits { process: REQUEST_BODIES_BYTES_MAX, payer: REQUEST_BODIES_PER_TENANT_BYTES_MAX };
     let ingest = Arc::new(Ingest {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use postrider_broker::{Queue, SingleRoute, Singles};
+use postrider_broker::{MessagePublisher, MessageRoute, Queue};
 use postrider_model::time::UnixMillis;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::NumbersReport;
@@ -77,7 +77,7 @@ impl Numbers {
     }
 
     /// Reports until `stop`, and once more then.
-    pub(crate) async fn report_now_and_then(&self, to: Singles, stop: CancellationToken) {
+    pub(crate) async fn report_now_and_then(&self, to: MessagePublisher, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(REPORT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -87,11 +87,11 @@ impl Numbers {
     }
 
     /// Persists: a report that is lost would make gaps of what it excuses.
-    async fn publish(&self, to: &Singles) {
+    async fn publish(&self, to: &MessagePublisher) {
         let Some(report) = self.report(UnixMillis::now()) else { return };
         // Numbers can always be written as JSON.
         let Ok(member) = Member::new(&report, Bytes::new()) else { return };
-        if let Err(error) = to.publish(SingleRoute::Queue(Queue::EventLog.name()), &[member]).await {
+        if let Err(error) = to.publish(MessageRoute::Queue(Queue::EventLog.name()), &[member]).await {
             tracing::debug!(%error, "the last numbers were not reported");
         }
     }

@@ -74,7 +74,7 @@ impl Role {
 
 /// What is in hand, in words: each queue and how many of its messages.
 fn in_hand(broker: &Broker) -> String {
-    let counts = broker.in_hand().into_iter().map(|(queue, messages)| format!("{queue} {messages}"));
+    let counts = broker.in_flight().into_iter().map(|(queue, messages)| format!("{queue} {messages}"));
     let counts: Vec<String> = counts.collect();
     if counts.is_empty() { "no messages".to_owned() } else { counts.join(", ") }
 }

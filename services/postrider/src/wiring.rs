@@ -78,7 +78,7 @@ pub(crate) fn egress(args: &EgressArgs) -> anyhow::Result<Egress> {
 pub(crate) fn watch_broker(broker: &Broker, health: &Health) -> impl Future<Output = ()> + Send + 'static {
     let check = health.check("broker");
     let mut state = broker.publish_state();
-    let helper_panicked = broker.helper_panicked();
+    let task_panicked = broker.task_panicked();
     let watch = async move {
         loop {
             match &*state.borrow_and_update() {
@@ -94,7 +94,7 @@ pub(crate) fn watch_broker(broker: &Broker, health: &Health) -> impl Future<Outp
     async move {
         tokio::select! {
             () = watch => {}
-            _ = helper_panicked => {}
+            _ = task_panicked => {}
         }
     }
 }

@@ -160,7 +160,7 @@ fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use postrider_broker::PublicMessage;
+    use postrider_broker::ProducerMessage;
 
     use super::*;
 
@@ -199,8 +199,8 @@ mod tests {
         RawHeaders { reason: Some(reason.into()), source: Some(source.into()), ..RawHeaders::default() }
     }
 
-    fn keyed(routing_key: &str) -> PublicMessage {
-        PublicMessage { routing_key: routing_key.into(), ..PublicMessage::default() }
+    fn keyed(routing_key: &str) -> ProducerMessage {
+        ProducerMessage { routing_key: routing_key.into(), ..ProducerMessage::default() }
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         // Without a tenant's key and without our user nobody knows.
         let unknown = by(RawHeaders { original: keyed("live"), ..forged() });
         assert_eq!((unknown.source.as_str(), unknown.producer.as_deref()), ("unknown", Some("")));
-        assert_eq!(Queue::to_requeue(&unknown.source, &unknown.routing_key), None);
+        assert_eq!(Queue::requeue_target(&unknown.source, &unknown.routing_key), None);
         assert_eq!(by(RawHeaders::default()).source, "unknown");
     }
 
@@ -247,7 +247,7 @@ mod tests {
         let whole = dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX), &producers);
         assert_eq!((whole.body.len(), whole.whole_bytes), (DEAD_LETTER_WHOLE_BYTES_MAX, None));
         // What ingest has cut already says so; a producer's own header does not count.
-        let cut = PublicMessage { headers: vec![(CUT_HEADER.into(), "9437184".into())], ..keyed("ten_operator.a") };
+        let cut = ProducerMessage { headers: vec![(CUT_HEADER.into(), "9437184".into())], ..keyed("ten_operator.a") };
         let by_ingest = RawHeaders { by_our_user: true, original: cut.clone(), ..RawHeaders::default() };
         assert_eq!(dead_letter(body(9), &by_ingest).whole_bytes, Some(9_437_184));
         assert_eq!(dead_letter(body(9), &RawHeaders { original: cut, ..RawHeaders::default() }).whole_bytes, None);

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use postrider_broker::{Broker, BrokerError, PublishError, Queue, SingleRoute, Singles, ladder, topology};
+use postrider_broker::{Broker, BrokerError, MessagePublisher, MessageRoute, PublishError, Queue, ladder, topology};
 use postrider_model::delivery::Lane;
 use postrider_model::limits::{BUNDLE_MEMBERS_MAX, HOLD_MAX};
 use postrider_model::time::{Day, UnixMillis};
@@ -60,7 +60,7 @@ pub(crate) async fn run(
     config: ReconcileConfig,
     stop: CancellationToken,
 ) {
-    let singles = broker.singles();
+    let singles = broker.message_publisher();
     let mut reconciler = Reconciler {
         broker,
         store,
@@ -117,7 +117,7 @@ enum LookError {
 struct Reconciler {
     broker: Broker,
     store: Store,
-    singles: Singles,
+    singles: MessagePublisher,
     consumed: Arc<Consumed>,
     config: ReconcileConfig,
     quiet: Option<Quiet>,
@@ -250,7 +250,7 @@ impl Reconciler {
         }
         let publish = async |(event, data): (AcceptedEvent, Bytes)| -> Result<(), LookError> {
             let member = Member::new(&event, data)?;
-            self.singles.publish(SingleRoute::Queue(Queue::Fanout.name()), &[member]).await?;
+            self.singles.publish(MessageRoute::Queue(Queue::Fanout.name()), &[member]).await?;
             Ok(())
         };
         try_join_all(events.into_iter().map(publish)).await?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_broker::{Broker, BrokerError, Bundler, BundlerOptions, PublishError, Queue, Route};
+use postrider_broker::{BatchOptions, BatchPublisher, Broker, BrokerError, PublishError, Queue, Route};
 use postrider_model::delivery::{BodyKind, Lane};
 use postrider_profiles::Profiles;
 use postrider_store::Store;
@@ -30,7 +30,7 @@ pub(crate) async fn run(
     config: Config,
     stop: CancellationToken,
 ) {
-    let bulk = broker.bundler(Route::Lane(Lane::Bulk), BundlerOptions::default());
+    let bulk = broker.batch_publisher(Route::Lane(Lane::Bulk), BatchOptions::default());
     let replayer = Replayer { broker, bulk, store, profiles, config: config.replay };
     loop {
         let wait = replayer.step().instrument(tracing::info_span!("replay")).await;
@@ -54,7 +54,7 @@ enum NotPublished {
 
 struct Replayer {
     broker: Broker,
-    bulk: Bundler,
+    bulk: BatchPublisher,
     store: Store,
     profiles: Arc<Profiles>,
     config: ReplayConfig,
@@ -98,7 +98,7 @@ impl Replayer {
     async fn publish(&self, page: ReplayPage) -> Result<(), NotPublished> {
         let members = members(&page)?;
         let limit = self.config.confirm_timeout;
-        let confirmed = tokio::time::timeout(limit, self.bulk.submit(members)).await;
+        let confirmed = tokio::time::timeout(limit, self.bulk.publish(members)).await;
         confirmed.map_err(|_| NotPublished::Late(limit))?.map_err(NotPublished::Broker)
     }
 }

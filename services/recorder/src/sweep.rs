@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_broker::{Broker, Bundler, BundlerOptions, PublicMessage, Queue, Route, SingleRoute, Singles};
+use postrider_broker::{
+    BatchOptions, BatchPublisher, Broker, MessagePublisher, MessageRoute, ProducerMessage, Queue, Route,
+};
 use postrider_model::delivery::Lane;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EventId, TenantId};
@@ -35,8 +37,8 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let sweeper = Sweeper {
-        lanes: broker.singles(),
-        accepted: broker.bundler(Route::Accepted, BundlerOptions::default()),
+        lanes: broker.message_publisher(),
+        accepted: broker.batch_publisher(Route::Accepted, BatchOptions::default()),
         store,
         profiles,
         instance: rand_instance(),
@@ -69,8 +71,8 @@ fn rand_instance() -> u64 {
 }
 
 struct Sweeper {
-    lanes: Singles,
-    accepted: Bundler,
+    lanes: MessagePublisher,
+    accepted: BatchPublisher,
     store: Store,
     profiles: Arc<Profiles>,
     instance: u64,
@@ -126,26 +128,26 @@ impl Sweeper {
         };
         let body = profile.render_as(&view, pending.document.body_kind());
         let member = Member::new(&pending.task, Bytes::from(body)).ok()?;
-        self.lanes.publish(SingleRoute::Lane(pending.task.lane), &[member]).await.ok()?;
+        self.lanes.publish(MessageRoute::Lane(pending.task.lane), &[member]).await.ok()?;
         tracing::info!(delivery.id = %pending.task.delivery.id, "published what was committed and not published");
         Some(outbox)
     }
 
     async fn letter(&self, pending: PendingLetter) -> Option<OutboxId> {
         let PendingLetter { outbox, letter, body } = pending;
-        let Some(queue) = Queue::to_requeue(&letter.source, &letter.routing_key) else {
+        let Some(queue) = Queue::requeue_target(&letter.source, &letter.routing_key) else {
             // The API sends back nothing else.
             tracing::warn!(dead_letter.id = letter.id, source = letter.source, "a dead letter's source is no queue");
             return Some(outbox);
         };
-        let message = PublicMessage {
+        let message = ProducerMessage {
             routing_key: letter.routing_key,
             content_type: letter.content_type,
             message_id: letter.message_id,
             headers: letter.headers,
             body,
         };
-        self.lanes.publish_again(queue, &message).await.ok()?;
+        self.lanes.requeue(queue, &message).await.ok()?;
         tracing::info!(dead_letter.id = letter.id, "sent a dead letter back that was committed and not published");
         Some(outbox)
     }
@@ -180,7 +182,7 @@ impl Sweeper {
             traceparent: None,
         };
         let member = Member::new(&accepted, event.data).ok()?;
-        self.accepted.submit(vec![member]).await.ok()?;
+        self.accepted.publish(vec![member]).await.ok()?;
         Some(event.outbox)
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use postrider_broker::{Broker, BrokerConfig, BundlerOptions, ConsumeOptions, PublishError, Queue, Route, SingleRoute};
+use postrider_broker::{BatchOptions, Broker, BrokerConfig, ConsumeOptions, MessageRoute, PublishError, Queue, Route};
 use postrider_model::delivery::Lane;
 use postrider_wire::bundle::Member;
 use tokio::sync::Semaphore;
@@ -53,18 +53,18 @@ async fn run(broker: &Broker, name: &str, bundled: bool, waiting: usize) -> Resu
     let began = Instant::now();
     let cpu = cpu_time();
     let body = Bytes::from(vec![b'x'; BODY_BYTES]);
-    let bundler = broker.bundler(Route::Lane(Lane::Live), BundlerOptions::default());
-    let singles = broker.singles();
+    let publisher = broker.batch_publisher(Route::Lane(Lane::Live), BatchOptions::default());
+    let singles = broker.message_publisher();
     let mut submitters = tokio::task::JoinSet::new();
     for _ in 0..waiting {
-        let (bundler, singles, body) = (bundler.clone(), singles.clone(), body.clone());
+        let (publisher, singles, body) = (publisher.clone(), singles.clone(), body.clone());
         submitters.spawn(async move {
             for _ in 0..MEMBERS / waiting {
                 let member = Member { head: Bytes::from_static(b"{}"), payload: body.clone() };
                 let published = if bundled {
-                    bundler.submit(vec![member]).await
+                    publisher.publish(vec![member]).await
                 } else {
-                    singles.publish(SingleRoute::Lane(Lane::Live), &[member]).await
+                    singles.publish(MessageRoute::Lane(Lane::Live), &[member]).await
                 };
                 published?;
             }
@@ -75,7 +75,7 @@ async fn run(broker: &Broker, name: &str, bundled: bool, waiting: usize) -> Resu
         submitter??;
     }
     for _ in 0..MEMBERS % waiting {
-        bundler.submit(vec![Member { head: Bytes::from_static(b"{}"), payload: body.clone() }]).await?;
+        publisher.publish(vec![Member { head: Bytes::from_static(b"{}"), payload: body.clone() }]).await?;
     }
     let confirmed = began.elapsed();
     arrived.acquire().await?.forget();

@@ -8,25 +8,25 @@ use lapin::types::FieldTable;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::applied::AppliedVersions;
-use crate::bundler::{Bundler, BundlerOptions};
+use crate::applied_versions::AppliedVersions;
 use crate::config::BrokerConfig;
-use crate::connection::{Link, PublishState};
-use crate::depth::{self, ConsumedQueues};
+use crate::connection::{PublishState, SupervisedConnection};
+use crate::depth::{self, QueueTallies};
 use crate::error::BrokerError;
-use crate::helpers::Helpers;
-use crate::in_hand::{Held, InHand};
+use crate::in_flight::{Held, InFlight};
 use crate::metrics;
-use crate::onward::Onward;
+use crate::publish::batch::{BatchOptions, BatchPublisher};
+use crate::publish::delay::DelayPublisher;
+use crate::publish::message::MessagePublisher;
 use crate::rpc::RpcClient;
-use crate::singles::Singles;
+use crate::tasks::BackgroundTasks;
 use crate::topology::{Queue, Route};
 
 const ASK_MAX: Duration = Duration::from_secs(5);
 
 /// Two supervised connections to the broker, one to publish and one to consume. Cheap to clone.
 ///
-/// Connections, publishers and their tasks end when the last clone (and every [`Bundler`] and [`Singles`] made from it) is
+/// Connections, publishers and their tasks end when the last clone (and every [`BatchPublisher`] and [`MessagePublisher`] made from it) is
 /// dropped, or at [`Broker::close`].
 #[derive(Clone)]
 pub struct Broker {
@@ -37,13 +37,13 @@ struct Inner {
     config: BrokerConfig,
     instance: String,
     applied: AppliedVersions,
-    publish: Link,
-    consume: Link,
+    publish: SupervisedConnection,
+    consume: SupervisedConnection,
     /// For what this crate itself republishes: dead letters, exploded bundles, answers to calls.
-    own: Singles,
+    own: MessagePublisher,
     rpc: OnceCell<RpcClient>,
-    consumed: ConsumedQueues,
-    in_hand: InHand,
+    consumed: QueueTallies,
+    in_hand: InFlight,
 }
 
 /// What a queue holds.
@@ -62,10 +62,10 @@ impl Broker {
     /// # Errors
     /// A bad URL or CA file, a queue that exists with other arguments, or `stop`.
     pub async fn connect(config: BrokerConfig, stop: CancellationToken) -> Result<Self, BrokerError> {
-        let helpers = Helpers::new();
-        let publish = Link::start(&config, "publish", &helpers, &stop).await?;
-        let consume = Link::start(&config, "consume", &helpers, &stop).await?;
-        let own = Singles::start(publish.clone(), "own");
+        let helpers = BackgroundTasks::new();
+        let publish = SupervisedConnection::start(&config, "publish", &helpers, &stop).await?;
+        let consume = SupervisedConnection::start(&config, "consume", &helpers, &stop).await?;
+        let own = MessagePublisher::start(publish.clone(), "own");
         metrics::describe();
         for connection in ["publish", "consume"] {
             metrics::connecting(connection);
@@ -79,8 +79,8 @@ impl Broker {
             consume,
             own,
             rpc: OnceCell::new(),
-            consumed: ConsumedQueues::default(),
-            in_hand: InHand::default(),
+            consumed: QueueTallies::default(),
+            in_hand: InFlight::default(),
         });
         let weak = Arc::downgrade(&inner);
         helpers.spawn("queue depths", depth::watch(move || weak.upgrade().map(|inner| Self { inner })));
@@ -103,24 +103,24 @@ impl Broker {
 
     /// Returns the name of a helper task of this broker client that panicked, as soon as one does. What it served no longer
     /// works: the process is to end.
-    pub fn helper_panicked(&self) -> impl Future<Output = &'static str> + Send + 'static {
+    pub fn task_panicked(&self) -> impl Future<Output = &'static str> + Send + 'static {
         let helpers = self.helpers().clone();
         async move { helpers.panicked().await }
     }
 
     /// A publisher of bundles with a channel and a task of its own. One a route and process is enough.
-    pub fn bundler(&self, route: Route, options: BundlerOptions) -> Bundler {
-        Bundler::start(self.inner.publish.clone(), route, options)
+    pub fn batch_publisher(&self, route: Route, options: BatchOptions) -> BatchPublisher {
+        BatchPublisher::start(self.inner.publish.clone(), route, options)
     }
 
     /// A publisher of deliveries that go on to a rung or another lane, with a channel and a task of its own.
-    pub fn onward(&self) -> Onward {
-        Onward::start(self.inner.publish.clone())
+    pub fn delay_publisher(&self) -> DelayPublisher {
+        DelayPublisher::start(self.inner.publish.clone())
     }
 
     /// A publisher of single messages with a channel and a task of its own.
-    pub fn singles(&self) -> Singles {
-        Singles::start(self.inner.publish.clone(), "singles")
+    pub fn message_publisher(&self) -> MessagePublisher {
+        MessagePublisher::start(self.inner.publish.clone(), "singles")
     }
 
     /// Members of a message, on average over those that this process took lately, by queue; only queues that it took any
@@ -135,11 +135,11 @@ impl Broker {
     }
 
     /// Messages that this process has taken and not settled, by queue: what a drain waits for.
-    pub fn in_hand(&self) -> Vec<(&'static str, usize)> {
+    pub fn in_flight(&self) -> Vec<(&'static str, usize)> {
         self.inner.in_hand.counts()
     }
 
-    pub(crate) fn take_in_hand(&self, queue: Queue) -> Held {
+    pub(crate) fn take_in_flight(&self, queue: Queue) -> Held {
         self.inner.in_hand.take(queue)
     }
 
@@ -172,23 +172,23 @@ impl Broker {
         tokio::join!(self.inner.consume.close(), self.inner.publish.close());
     }
 
-    pub(crate) fn publish_link(&self) -> &Link {
+    pub(crate) fn publish_link(&self) -> &SupervisedConnection {
         &self.inner.publish
     }
 
-    pub(crate) fn helpers(&self) -> &Helpers {
+    pub(crate) fn helpers(&self) -> &BackgroundTasks {
         self.inner.publish.helpers()
     }
 
-    pub(crate) fn consume_link(&self) -> &Link {
+    pub(crate) fn consume_link(&self) -> &SupervisedConnection {
         &self.inner.consume
     }
 
-    pub(crate) fn consumed_queues(&self) -> &ConsumedQueues {
+    pub(crate) fn consumed_queues(&self) -> &QueueTallies {
         &self.inner.consumed
     }
 
-    pub(crate) fn own_singles(&self) -> &Singles {
+    pub(crate) fn own_publisher(&self) -> &MessagePublisher {
         &self.inner.own
     }
 }

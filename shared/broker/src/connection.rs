@@ -11,15 +11,15 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt};
 use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties, Event};
+use lapin::{Channel, ConnectionProperties, Event};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
-use crate::helpers::Helpers;
 use crate::ladder::Rung;
+use crate::tasks::BackgroundTasks;
 use crate::user_id::UserId;
 use crate::{metrics, topology};
 
@@ -41,16 +41,16 @@ pub enum PublishState {
     Down,
 }
 
-/// One established connection. Holders keep it until a channel on it fails, then ask the [`Link`] for the next.
-pub(crate) struct Live {
-    connection: Connection,
+/// One established connection. Holders keep it until a channel on it fails, then ask the [`SupervisedConnection`] for the next.
+pub(crate) struct Connection {
+    connection: lapin::Connection,
     /// The channel that declares; `None` after it failed.
     control: Mutex<Option<Channel>>,
     rungs: std::sync::Mutex<HashSet<Rung>>,
     suspect: Notify,
 }
 
-impl Live {
+impl Connection {
     /// Opens a channel. Hangs while the broker blocks this connection.
     pub(crate) async fn channel(&self) -> Result<Channel, lapin::Error> {
         self.connection.create_channel().await.inspect_err(|_| self.suspect.notify_one())
@@ -107,15 +107,15 @@ impl Live {
 
 /// A handle on a supervised connection. The supervisor ends when the last handle is dropped.
 #[derive(Clone)]
-pub(crate) struct Link {
-    live: watch::Receiver<Option<Arc<Live>>>,
+pub(crate) struct SupervisedConnection {
+    live: watch::Receiver<Option<Arc<Connection>>>,
     state: watch::Receiver<PublishState>,
     close: mpsc::Sender<oneshot::Sender<()>>,
-    helpers: Helpers,
+    helpers: BackgroundTasks,
     user_id: Arc<UserId>,
 }
 
-impl Link {
+impl SupervisedConnection {
     /// Starts the supervisor and waits for the first connection.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl Link {
     pub(crate) async fn start(
         config: &BrokerConfig,
         role: &'static str,
-        helpers: &Helpers,
+        helpers: &BackgroundTasks,
         stop: &CancellationToken,
     ) -> Result<Self, BrokerError> {
         let target = Target::new(config, role)?;
@@ -145,14 +145,14 @@ impl Link {
     }
 
     /// The current connection, waited for as long as it takes; `None` once the link was closed.
-    pub(crate) async fn live(&self) -> Option<Arc<Live>> {
+    pub(crate) async fn live(&self) -> Option<Arc<Connection>> {
         let mut live = self.live.clone();
         let found = live.wait_for(|live| live.as_ref().is_some_and(|live| live.connected())).await.ok()?;
         found.clone()
     }
 
     /// Starts the tasks of what is made on this connection.
-    pub(crate) fn helpers(&self) -> &Helpers {
+    pub(crate) fn helpers(&self) -> &BackgroundTasks {
         &self.helpers
     }
 
@@ -195,15 +195,16 @@ impl Target {
         Ok(Self { uri, tls, name: format!("{} {role}", config.connection_name), role })
     }
 
-    async fn connect(&self) -> Result<Live, BrokerError> {
+    async fn connect(&self) -> Result<Connection, BrokerError> {
         let attempt = async {
             let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
             let runtime = lapin::runtime::default_runtime()?;
             let connection =
-                Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.clone(), runtime).await?;
+                lapin::Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.clone(), runtime)
+                    .await?;
             let channel = connection.create_channel().await?;
             topology::declare(&channel).await?;
-            Ok(Live {
+            Ok(Connection {
                 connection,
                 control: Mutex::new(Some(channel)),
                 rungs: std::sync::Mutex::default(),
@@ -217,7 +218,7 @@ impl Target {
 
 async fn supervise(
     target: Target,
-    live_tx: watch::Sender<Option<Arc<Live>>>,
+    live_tx: watch::Sender<Option<Arc<Connection>>>,
     state_tx: watch::Sender<PublishState>,
     mut close: mpsc::Receiver<oneshot::Sender<()>>,
     first: oneshot::Sender<Result<(), BrokerError>>,
@@ -291,9 +292,9 @@ enum End {
 
 /// Follows one connection's events until it is gone.
 async fn watch_over(
-    live: &Live,
+    live: &Connection,
     role: &str,
-    live_tx: &watch::Sender<Option<Arc<Live>>>,
+    live_tx: &watch::Sender<Option<Arc<Connection>>>,
     state_tx: &watch::Sender<PublishState>,
     close: &mut mpsc::Receiver<oneshot::Sender<()>>,
 ) -> End {

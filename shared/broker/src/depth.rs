@@ -18,7 +18,7 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 const WEIGHT: f64 = 0.01;
 
 /// What one queue has given to this process so far.
-pub(crate) struct Consumed {
+pub(crate) struct QueueTally {
     counter: ::metrics::Counter,
     members: AtomicU64,
     /// Moving average of members a message, as the bits of an `f64`; 0: nothing was taken yet.
@@ -27,7 +27,7 @@ pub(crate) struct Consumed {
     bytes_per_message: AtomicU64,
 }
 
-impl Consumed {
+impl QueueTally {
     pub(crate) fn new(counter: ::metrics::Counter) -> Self {
         Self {
             counter,
@@ -73,15 +73,15 @@ fn follow(bits: &AtomicU64, value: usize) {
 
 /// The queues that this process consumes.
 #[derive(Default)]
-pub(crate) struct ConsumedQueues(Mutex<HashMap<Queue, Arc<Consumed>>>);
+pub(crate) struct QueueTallies(Mutex<HashMap<Queue, Arc<QueueTally>>>);
 
-impl ConsumedQueues {
+impl QueueTallies {
     /// The tally of a queue, which from now on is asked for its depth.
-    pub(crate) fn of(&self, queue: Queue) -> Arc<Consumed> {
+    pub(crate) fn of(&self, queue: Queue) -> Arc<QueueTally> {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let tally = queues.entry(queue).or_insert_with(|| {
             metrics::consuming(queue.name());
-            Arc::new(Consumed::new(::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name())))
+            Arc::new(QueueTally::new(::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name())))
         });
         Arc::clone(tally)
     }
@@ -96,7 +96,7 @@ impl ConsumedQueues {
         self.all().into_iter().filter_map(|(queue, tally)| Some((queue, average(&tally.bytes_per_message)?))).collect()
     }
 
-    fn all(&self) -> Vec<(Queue, Arc<Consumed>)> {
+    fn all(&self) -> Vec<(Queue, Arc<QueueTally>)> {
         let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         queues.iter().map(|(queue, tally)| (*queue, Arc::clone(tally))).collect()
     }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_average_follows_what_is_taken_and_queues_without_messages_have_none() {
-        let queues = ConsumedQueues::default();
+        let queues = QueueTallies::default();
         let (fanout, _intake) = (queues.of(Queue::Fanout), queues.of(Queue::Intake));
         fanout.took(32, 4_000);
         assert_eq!(queues.averages(), [(Queue::Fanout, 32.0)]);

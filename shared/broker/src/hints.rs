@@ -1,4 +1,4 @@
-//! Hints: what services tell each other while they run. A fanout exchange, and a queue of its own for each listener.
+//! HintSender: what services tell each other while they run. A fanout exchange, and a queue of its own for each listener.
 //!
 //! # What it promises
 //! - Whoever listens gets what is told from then on, until its connection breaks; it listens again for ever, and asks for
@@ -7,7 +7,7 @@
 //!
 //! # What it does not
 //! Nothing here is confirmed, kept on disk or repeated. Whoever tells must tell again now and then, and whoever listens must
-//! do without what it missed: [`Breakers`] forgets what is not repeated.
+//! do without what it missed: [`BreakerStates`] forgets what is not repeated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,38 +27,38 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::broker::Broker;
-use crate::connection::Link;
+use crate::connection::SupervisedConnection;
 use crate::topology::{self, HINTS_EXCHANGE};
 
-/// Hints waiting to be told, or to be listened to, at most.
+/// HintSender waiting to be told, or to be listened to, at most.
 const WAITING_MAX: usize = 256;
 /// How often a listener looks for what was not repeated.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
 
 /// Tells hints. Cheap to clone; its task ends with the last clone.
 #[derive(Clone)]
-pub struct Hints {
+pub struct HintSender {
     waiting: mpsc::Sender<Hint>,
 }
 
-impl Hints {
+impl HintSender {
     /// Tells everybody who listens now. Dropped when that is impossible.
-    pub fn tell(&self, hint: Hint) {
+    pub fn send(&self, hint: Hint) {
         let _ = self.waiting.try_send(hint);
     }
 }
 
 impl Broker {
     /// A teller of hints, with a channel and a task of its own.
-    pub fn hints(&self) -> Hints {
+    pub fn hint_sender(&self) -> HintSender {
         let (waiting, told) = mpsc::channel(WAITING_MAX);
         let link = self.publish_link().clone();
         self.helpers().spawn("hints told", tell(link, told));
-        Hints { waiting }
+        HintSender { waiting }
     }
 
     /// Listens to hints until `stop`. Whenever listening begins, [`Hint::Ask`] is told.
-    pub fn listen(&self, hints: Hints, stop: CancellationToken) -> mpsc::Receiver<Hint> {
+    pub fn listen_for_hints(&self, hints: HintSender, stop: CancellationToken) -> mpsc::Receiver<Hint> {
         let (heard, hints_heard) = mpsc::channel(WAITING_MAX);
         let link = self.consume_link().clone();
         self.helpers().spawn("hints heard", async move {
@@ -71,7 +71,7 @@ impl Broker {
     }
 }
 
-async fn tell(link: Link, mut told: mpsc::Receiver<Hint>) {
+async fn tell(link: SupervisedConnection, mut told: mpsc::Receiver<Hint>) {
     let mut channel = None;
     while let Some(hint) = told.recv().await {
         let Ok(member) = Member::new(&hint, bytes::Bytes::new()) else { continue };
@@ -90,7 +90,7 @@ async fn tell(link: Link, mut told: mpsc::Receiver<Hint>) {
 }
 
 /// Listens, again after every fault, until nobody wants to hear any more or the link is closed.
-async fn listen(link: Link, hints: &Hints, heard: &mpsc::Sender<Hint>) {
+async fn listen(link: SupervisedConnection, hints: &HintSender, heard: &mpsc::Sender<Hint>) {
     let mut backoff = Backoff::default();
     while let Some(live) = link.live().await {
         let subscribed: Result<(Channel, Consumer), lapin::Error> = async {
@@ -104,7 +104,7 @@ async fn listen(link: Link, hints: &Hints, heard: &mpsc::Sender<Hint>) {
         match subscribed {
             Ok((_channel, mut consumer)) => {
                 backoff.reset();
-                hints.tell(Hint::Ask);
+                hints.send(Hint::Ask);
                 while let Some(Ok(delivery)) = consumer.next().await {
                     // What a newer version tells, this one cannot hear.
                     let members = bundle::decode(&delivery.data).unwrap_or_default();
@@ -135,15 +135,15 @@ async fn listen(link: Link, hints: &Hints, heard: &mpsc::Sender<Hint>) {
 
 /// What dispatchers say about breakers, for those who only listen. Clones share their state.
 #[derive(Debug, Clone, Default)]
-pub struct Breakers {
+pub struct BreakerStates {
     board: Arc<RwLock<BreakerBoard>>,
 }
 
-impl Breakers {
+impl BreakerStates {
     /// Listens on this broker until `stop`.
     pub fn follow(broker: &Broker, stop: CancellationToken) -> Self {
         let breakers = Self::default();
-        let mut heard = broker.listen(broker.hints(), stop);
+        let mut heard = broker.listen_for_hints(broker.hint_sender(), stop);
         let board = Arc::clone(&breakers.board);
         broker.helpers().spawn("breakers", async move {
             let mut forget = tokio::time::interval(FORGET_EVERY);
@@ -175,7 +175,7 @@ impl Breakers {
         self.board.read().get(endpoint).copied()
     }
 
-    /// Breakers in this state.
+    /// BreakerStates in this state.
     pub fn count(&self, state: BreakerState) -> usize {
         self.board.read().count(state)
     }

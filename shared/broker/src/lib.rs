@@ -1,7 +1,7 @@
 //! The broker: everything Postrider does with RabbitMQ, and the only crate that knows lapin.
 //!
-//! What it owns: the [topology], the supervised [connections](Broker), publishing with confirms ([`Bundler`] for hops
-//! between services, [`Onward`] for deliveries that wait or change lanes, [`Singles`] for messages that travel alone),
+//! What it owns: the [topology], the supervised [connections](Broker), publishing with confirms ([`BatchPublisher`] for hops
+//! between services, [`DelayPublisher`] for deliveries that wait or change lanes, [`MessagePublisher`] for messages that travel alone),
 //! [consuming](consumer), the [delay ladder](ladder),
 //! [remote calls](rpc) and [hints].
 //!
@@ -17,40 +17,37 @@
 //! - Exactly once. A nack, a lost connection and a dropped future all mean "maybe"; repeats must be harmless.
 //! - Order, once anything was republished or redelivered.
 
-mod applied;
+mod applied_versions;
 mod backoff;
 mod broker;
-mod bundler;
 mod config;
 mod connection;
 pub mod consumer;
 mod depth;
 mod error;
-mod helpers;
 pub mod hints;
-mod in_hand;
+mod in_flight;
 pub mod ladder;
 pub mod metrics;
-mod onward;
-mod pipeline;
-mod public;
+mod producer_message;
+mod publish;
 pub mod rpc;
-mod singles;
+mod tasks;
 pub mod topology;
 mod user_id;
 
-pub use applied::AppliedVersions;
+pub use applied_versions::AppliedVersions;
 pub use broker::{Broker, QueueDepth};
-pub use bundler::{Bundler, BundlerOptions};
 pub use config::BrokerConfig;
 pub use connection::PublishState;
 pub use consumer::{
-    BundleOutcome, ConsumeOptions, MemberContext, Poison, RawConsumer, RawHeaders, RawMessage, Unsettled, guard,
+    BundleOutcome, ConsumeOptions, MemberContext, Poison, RawConsumer, RawHeaders, RawMessage, Unsettled, catch_panic,
 };
 pub use error::{BrokerError, PublishError};
-pub use hints::{Breakers, Hints};
+pub use hints::{BreakerStates, HintSender};
 pub use ladder::Rung;
-pub use onward::{Onward, Place};
-pub use public::PublicMessage;
-pub use singles::{SingleRoute, Singles};
+pub use producer_message::ProducerMessage;
+pub use publish::batch::{BatchOptions, BatchPublisher, Resend};
+pub use publish::delay::{DelayPublisher, Destination};
+pub use publish::message::{MessagePublisher, MessageRoute};
 pub use topology::{Queue, Route};

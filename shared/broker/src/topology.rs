@@ -96,12 +96,12 @@ impl Queue {
 
     /// The queue that a dead letter may be requeued to. A message whose routing key begins with a tenant was published by a producer,
     /// so that only [`Queue::Intake`] may get it, whatever is said of its source.
-    pub fn to_requeue(source: &str, routing_key: &str) -> Option<Self> {
+    pub fn requeue_target(source: &str, routing_key: &str) -> Option<Self> {
         if is_producers_key(routing_key) { Some(Self::Intake) } else { Self::named(source) }
     }
 }
 
-/// Where a [`Bundler`](crate::Bundler) publishes.
+/// Where a [`BatchPublisher`](crate::BatchPublisher) publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
     /// Accepted events, to fan-out and event log.
@@ -306,14 +306,14 @@ mod tests {
     #[test]
     fn a_message_with_a_tenants_key_is_requeued_to_the_intake_alone() {
         for source in ["postrider.intake", "postrider.fanout", "unknown", ""] {
-            assert_eq!(Queue::to_requeue(source, "ten_operator.a.b"), Some(Queue::Intake), "{source}");
+            assert_eq!(Queue::requeue_target(source, "ten_operator.a.b"), Some(Queue::Intake), "{source}");
         }
-        assert_eq!(Queue::to_requeue("postrider.fanout", ""), Some(Queue::Fanout));
-        assert_eq!(Queue::to_requeue("postrider.lane.live", "live"), Some(Queue::Lane(Lane::Live)));
-        assert_eq!(Queue::to_requeue("unknown", "live"), None);
-        assert_eq!(Queue::to_requeue("postrider.fanout", "acme.order.paid"), Some(Queue::Intake), "an external id");
-        assert_eq!(Queue::to_requeue("postrider.lane.slow", "1000.slow"), Some(Queue::Lane(Lane::Slow)), "a rung");
-        assert_eq!(Queue::to_requeue("postrider.outcomes", "postrider.outcomes"), Some(Queue::Outcomes));
+        assert_eq!(Queue::requeue_target("postrider.fanout", ""), Some(Queue::Fanout));
+        assert_eq!(Queue::requeue_target("postrider.lane.live", "live"), Some(Queue::Lane(Lane::Live)));
+        assert_eq!(Queue::requeue_target("unknown", "live"), None);
+        assert_eq!(Queue::requeue_target("postrider.fanout", "acme.order.paid"), Some(Queue::Intake), "an external id");
+        assert_eq!(Queue::requeue_target("postrider.lane.slow", "1000.slow"), Some(Queue::Lane(Lane::Slow)), "a rung");
+        assert_eq!(Queue::requeue_target("postrider.outcomes", "postrider.outcomes"), Some(Queue::Outcomes));
     }
 
     #[test]

@@ -17,10 +17,10 @@ fn applied(version: i64) -> Hint {
 async fn an_edit_waits_for_an_instance_that_lags_and_the_answer_names_it() {
     let world = World::new("api_edits").await;
     let tenant = world.tenant("standard").await;
-    let hints = world.broker.hints();
+    let hints = world.broker.hint_sender();
     // The instance is live once an answer names it.
     let (lagging, took) = loop {
-        hints.tell(applied(1));
+        hints.send(applied(1));
         let begun = Instant::now();
         let made = world.post(&tenant.key, "/v1/endpoints", endpoint()).await;
         if let Some(lagging) = made.headers.get("postrider-lagging") {
@@ -35,7 +35,7 @@ async fn an_edit_waits_for_an_instance_that_lags_and_the_answer_names_it() {
     let read = world.get(&tenant.key, "/v1/endpoints").await;
     assert!(!read.headers.contains_key("postrider-lagging"));
     // Nor does an edit of which the instance has heard.
-    hints.tell(applied(i64::MAX));
+    hints.send(applied(i64::MAX));
     let edited = loop {
         let edited = world.post(&tenant.key, "/v1/endpoints", endpoint()).await;
         if !edited.headers.contains_key("postrider-lagging") {
@@ -53,9 +53,9 @@ async fn edits_of_every_kind_wait() {
     let endpoint = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
     let tenant_path = format!("/v1/tenants/{}", tenant.id);
     let keys = format!("{tenant_path}/keys");
-    let hints = world.broker.hints();
+    let hints = world.broker.hint_sender();
     while !world.post(OPERATOR, &keys, json!({"name": "k", "scopes": ["read"]})).await.is_lagging() {
-        hints.tell(applied(1));
+        hints.send(applied(1));
     }
     let edits = [
         ("PATCH", endpoint.clone(), json!({"name": "second"})),
@@ -69,14 +69,14 @@ async fn edits_of_every_kind_wait() {
         ("DELETE", tenant_path, json!({})),
     ];
     for (method, path, body) in edits {
-        hints.tell(applied(1));
+        hints.send(applied(1));
         let path = if path.starts_with("/v1/tenants") { path } else { format!("{path}?tenant={}", tenant.id) };
         let answer = world.call(OPERATOR, method, &path, Some(&body)).await;
         assert!(answer.status.is_success(), "{method} {path}: {:#}", answer.body);
         assert!(answer.is_lagging(), "{method} {path} did not wait");
     }
     let keyed = [("idempotency-key", "first")];
-    hints.tell(applied(1));
+    hints.send(applied(1));
     let body = json!({"name": "Acme", "profile": "standard"});
     let answer = world.call_with(OPERATOR, "POST", "/v1/tenants", Some(&body), &keyed).await;
     assert!(answer.status.is_success() && answer.is_lagging(), "with an Idempotency-Key: {:#}", answer.body);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_broker::{Place, ladder};
+use postrider_broker::{Destination, ladder};
 use postrider_model::delivery::{DeliveryStatus, Lane};
 use postrider_testkit::engines::PrivateRabbit;
 
@@ -22,8 +22,8 @@ async fn while_the_broker_takes_nothing_no_post_is_made_and_what_was_made_is_rep
     world.publish(std::slice::from_ref(&out)).await;
     // Parked, these surface under the alarm, a second apart: rungs go on feeding the lanes.
     for (seconds, task) in [(9, &later), (10, &last)] {
-        let to = Place::Rung { rung: ladder::rung_at_least(Duration::from_secs(seconds)), lane: Lane::Live };
-        world.broker.onward().publish(to, member(task)).await.unwrap();
+        let to = Destination::Rung { rung: ladder::rung_at_least(Duration::from_secs(seconds)), lane: Lane::Live };
+        world.broker.delay_publisher().publish(to, member(task)).await.unwrap();
     }
     receiver.wait_for(1).await;
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();

@@ -138,8 +138,8 @@ impl World {
     }
 
     pub(crate) async fn publish_members(&self, members: Vec<Member>) {
-        let bundler = self.broker.bundler(Route::Lane(Lane::Live), Default::default());
-        bundler.submit(members).await.unwrap();
+        let publisher = self.broker.batch_publisher(Route::Lane(Lane::Live), Default::default());
+        publisher.publish(members).await.unwrap();
     }
 
     /// The next report that `wanted` takes; others are kept for later.

@@ -30,9 +30,9 @@ fn http(more: &[(&'static str, &str)], body: &'static str) -> Result<CheckedEven
     over_http(&headers)?.expect("a CloudEvent").read(TenantId::OPERATOR, body.as_bytes())
 }
 
-fn amqp(prefix: &str, more: &[(&str, &str)]) -> PublicMessage {
+fn amqp(prefix: &str, more: &[(&str, &str)]) -> ProducerMessage {
     let headers = LEAST.iter().chain(more).map(|(name, value)| (format!("{prefix}{name}"), (*value).to_owned()));
-    PublicMessage { headers: headers.collect(), body: "{\"n\":1}".into(), ..PublicMessage::default() }
+    ProducerMessage { headers: headers.collect(), body: "{\"n\":1}".into(), ..ProducerMessage::default() }
 }
 
 #[track_caller]
@@ -109,7 +109,7 @@ fn each_mistake_is_named_where_it_stands() {
     let message = amqp("cloudEvents:", &[("origin", "x")]);
     let form = over_amqp(&message).unwrap().unwrap();
     refused(form.read(TenantId::OPERATOR, &message.body), "cloudEvents:origin");
-    let batch = PublicMessage { content_type: Some(format!("{BATCH}; charset=utf-8")), ..PublicMessage::default() };
+    let batch = ProducerMessage { content_type: Some(format!("{BATCH}; charset=utf-8")), ..ProducerMessage::default() };
     assert_eq!(over_amqp(&batch).unwrap_err().status, 415);
 }
 
@@ -177,7 +177,7 @@ fn what_is_no_cloud_event_is_read_as_json() {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     assert_eq!(over_http(&headers).unwrap(), None);
-    assert_eq!(over_amqp(&PublicMessage::default()).unwrap(), None);
+    assert_eq!(over_amqp(&ProducerMessage::default()).unwrap(), None);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("Application/CloudEvents+JSON; charset=UTF-8"));
     assert_eq!(over_http(&headers).unwrap(), Some(Form::Structured));
 }

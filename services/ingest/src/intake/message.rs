@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use postrider_broker::PublicMessage;
+use postrider_broker::ProducerMessage;
 use postrider_model::ids::TenantId;
 use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use postrider_profiles::Mappings;
@@ -61,7 +61,7 @@ struct Batch<'a> {
 
 impl<'a> Address<'a> {
     /// Whose message this is, if it is of a version that can be read.
-    pub(super) fn of(message: &'a PublicMessage) -> Result<Self, String> {
+    pub(super) fn of(message: &'a ProducerMessage) -> Result<Self, String> {
         if let Some(version) = message.header(VERSION_HEADER).filter(|version| *version != VERSION) {
             let version: String = version.chars().take(20).collect();
             return Err(format!("{VERSION_HEADER} {version:?}: this build reads version {VERSION}"));
@@ -81,7 +81,7 @@ impl<'a> Address<'a> {
     pub(super) fn read(
         &self,
         whose: &impl Whose,
-        message: &'a PublicMessage,
+        message: &'a ProducerMessage,
         profile: &str,
         mappings: &Mappings,
     ) -> Result<Content<'a>, Problem> {
@@ -95,7 +95,7 @@ impl<'a> Address<'a> {
         }
     }
 
-    fn read_one(&self, whose: &impl Whose, message: &'a PublicMessage) -> Result<CheckedEvent<'a>, Problem> {
+    fn read_one(&self, whose: &impl Whose, message: &'a ProducerMessage) -> Result<CheckedEvent<'a>, Problem> {
         let event = match cloudevents::over_amqp(message)? {
             Some(form) => form.read(whose, &message.body)?,
             None => {
@@ -116,7 +116,7 @@ impl<'a> Address<'a> {
         Ok(event)
     }
 
-    fn read_batch(&self, whose: &impl Whose, message: &'a PublicMessage) -> Result<Vec<Member<'a>>, Problem> {
+    fn read_batch(&self, whose: &impl Whose, message: &'a ProducerMessage) -> Result<Vec<Member<'a>>, Problem> {
         check_content_type(message)?;
         if message.body.len() > BATCH_BYTES_MAX {
             let detail = format!("a batch has at most {BATCH_BYTES_MAX} bytes, got {}", message.body.len());
@@ -137,7 +137,7 @@ impl<'a> Address<'a> {
     }
 }
 
-fn check_content_type(message: &PublicMessage) -> Result<(), Problem> {
+fn check_content_type(message: &ProducerMessage) -> Result<(), Problem> {
     match message.content_type.as_deref().map(essence).as_deref() {
         None | Some("" | "application/json") => Ok(()),
         Some(other) => {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesOrdered, StreamExt};
-use postrider_broker::{Broker, ConsumeOptions, Poison, PublicMessage, Queue, Singles, Unsettled};
+use postrider_broker::{Broker, ConsumeOptions, MessagePublisher, Poison, ProducerMessage, Queue, Unsettled};
 use postrider_model::delivery::Lane;
 use postrider_profiles::Mappings;
 use postrider_runtime::problem::Problem;
@@ -71,12 +71,12 @@ pub(crate) struct Intake {
 struct Worker {
     ingest: Arc<Ingest>,
     mappings: Arc<Mappings>,
-    singles: Singles,
+    singles: MessagePublisher,
 }
 
 impl Intake {
     pub(crate) fn new(ingest: Arc<Ingest>, mappings: Arc<Mappings>, broker: Broker) -> Self {
-        let singles = broker.singles();
+        let singles = broker.message_publisher();
         Self { worker: Arc::new(Worker { ingest, mappings, singles }), broker }
     }
 
@@ -92,7 +92,7 @@ impl Intake {
             ..Default::default()
         };
         let (worker, stopping) = (self.worker, stop.clone());
-        let handler = move |message: PublicMessage| {
+        let handler = move |message: ProducerMessage| {
             let (worker, stopping) = (Arc::clone(&worker), stopping.clone());
             async move {
                 let cause = Cause::outside(message.header(TRACEPARENT));
@@ -101,13 +101,13 @@ impl Intake {
                 worker.handle(&message, &stopping).instrument(span).await
             }
         };
-        self.broker.consume_public(Queue::Intake, options, handler, stop).await;
+        self.broker.consume_producer_messages(Queue::Intake, options, handler, stop).await;
     }
 }
 
 impl Worker {
     /// Settles one message.
-    async fn handle(&self, message: &PublicMessage, stop: &CancellationToken) -> Result<(), Unsettled> {
+    async fn handle(&self, message: &ProducerMessage, stop: &CancellationToken) -> Result<(), Unsettled> {
         let received = Instant::now();
         let mut pause = FIRST_PAUSE;
         let mut attempt = Attempt { received, lane: None };
@@ -125,18 +125,18 @@ impl Worker {
             };
             tracing::debug!(routing_key = message.routing_key, why, "a message cannot be accepted now");
             if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                return Err(Unsettled::GiveBack("stopping".into()));
+                return Err(Unsettled::Requeue("stopping".into()));
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
             if received.elapsed() > PATIENCE {
                 metrics::intake(Intaken::Postponed);
-                self.singles.publish_again(Queue::Intake, message).await?;
+                self.singles.requeue(Queue::Intake, message).await?;
                 return Ok(());
             }
         }
     }
 
-    async fn accept(&self, message: &PublicMessage, attempt: &mut Attempt) -> Result<Intaken, Refusal> {
+    async fn accept(&self, message: &ProducerMessage, attempt: &mut Attempt) -> Result<Intaken, Refusal> {
         let address = Address::of(message).map_err(Refusal::Never)?;
         self.ingest.check_waiting()?;
         let mut publisher = self.publisher(address.tenant, attempt.received).await?;
@@ -185,7 +185,7 @@ impl Worker {
     /// of one.
     async fn put_aside(
         &self,
-        message: &PublicMessage,
+        message: &ProducerMessage,
         members: &[Member<'_>],
         mut refused: Vec<(usize, String)>,
     ) -> Result<Intaken, Refusal> {
@@ -194,9 +194,9 @@ impl Worker {
         }
         for (place, reason) in refused {
             let alone = members.get(place).and_then(|member| member.alone.clone());
-            let alone = PublicMessage { body: alone.unwrap_or_else(|| message.body.clone()), ..message.clone() };
+            let alone = ProducerMessage { body: alone.unwrap_or_else(|| message.body.clone()), ..message.clone() };
             let reason = format!("event {} of {}: {reason}", place + 1, members.len());
-            let put = self.singles.dead_letter_public(&alone, Queue::Intake, &reason).await;
+            let put = self.singles.dead_letter_message(&alone, Queue::Intake, &reason).await;
             put.map_err(|error| Refusal::NotNow(error.to_string()))?;
         }
         Ok(Intaken::Accepted)

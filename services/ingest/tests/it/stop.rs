@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, PublicMessage, Queue, SingleRoute};
+use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, MessageRoute, ProducerMessage, Queue};
 use postrider_ingest::{Config, Deps, start};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{Mappings, Profiles};
@@ -62,16 +62,16 @@ async fn the_last_report_of_numbers_comes_after_the_last_message_from_the_exchan
     let stop = CancellationToken::new();
     let running = tokio::spawn(role.run(stop.clone()));
 
-    let producer = broker.singles();
+    let producer = broker.message_publisher();
     let publish = |number: usize| {
         let event = format!(r#"{{"tenant":"{tenant}","type":"order.paid","data":{{}},"id":"e{number}"}}"#);
-        let message = PublicMessage {
+        let message = ProducerMessage {
             routing_key: format!("{tenant}.order.paid"),
             body: event.into(),
-            ..PublicMessage::default()
+            ..ProducerMessage::default()
         };
         let producer = producer.clone();
-        async move { producer.publish_again(Queue::Intake, &message).await }
+        async move { producer.requeue(Queue::Intake, &message).await }
     };
     futures::future::try_join_all((0..MESSAGES).map(publish)).await.unwrap();
 
@@ -89,7 +89,7 @@ async fn the_last_report_of_numbers_comes_after_the_last_message_from_the_exchan
     // Everything was confirmed before the role ended, so all of it is in the queue before this.
     let end = NumbersReport { instance: END, settled_below: 0, given_up: Vec::new(), reported_at: UnixMillis(0) };
     let end = Member::new(&end, Default::default()).unwrap();
-    producer.publish(SingleRoute::Queue(Queue::EventLog.name()), &[end]).await.unwrap();
+    producer.publish(MessageRoute::Queue(Queue::EventLog.name()), &[end]).await.unwrap();
     while !log.ended {
         let message = timeout(PATIENCE, reader.recv()).await.expect("in time").expect("a message");
         log.read(&message.body);

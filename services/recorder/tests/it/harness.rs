@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_broker::{Broker, BrokerConfig, Queue, SingleRoute, Singles};
+use postrider_broker::{Broker, BrokerConfig, MessagePublisher, MessageRoute, Queue};
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, Lane, Trigger};
 use postrider_model::event::{Attributes, Origin};
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) broker: Broker,
-    pub(crate) singles: Singles,
+    pub(crate) singles: MessagePublisher,
     pub(crate) health: Health,
     pub(crate) scope: Scope,
 }
@@ -79,7 +79,7 @@ impl World {
         let store = Store::connect(StoreConfig::new(&scope.database_url), keys).unwrap();
         let config = BrokerConfig::new(&scope.amqp_url, "recorder test");
         let broker = Broker::connect(config, CancellationToken::new()).await.unwrap();
-        let singles = broker.singles();
+        let singles = broker.message_publisher();
         Self { store, broker, singles, health: Health::new(), scope }
     }
 
@@ -108,7 +108,7 @@ impl World {
 
     /// Publishes a message straight to a queue.
     pub(crate) async fn publish(&self, queue: Queue, members: &[Member]) {
-        self.singles.publish(SingleRoute::Queue(queue.name()), members).await.unwrap();
+        self.singles.publish(MessageRoute::Queue(queue.name()), members).await.unwrap();
     }
 
     /// Runs SQL as the database's owner, beside the store.

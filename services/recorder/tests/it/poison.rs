@@ -1,7 +1,7 @@
 //! What cannot be written becomes a dead letter alone, and never holds up its neighbours.
 
 use bytes::Bytes;
-use postrider_broker::{PublicMessage, Queue};
+use postrider_broker::{ProducerMessage, Queue};
 use postrider_model::ids::TenantId;
 use postrider_model::limits::DEAD_LETTERS_PER_TENANT_AND_DAY_MAX;
 use postrider_store::log::PageRequest;
@@ -50,7 +50,7 @@ async fn what_cannot_be_read_and_what_others_put_aside_are_rows_with_their_reaso
     let nonsense = Member { head: Bytes::from_static(b"{}"), payload: Bytes::new() };
     let neighbours = [member(&event(TenantId::OPERATOR), b"{}"), nonsense, member(&event(TenantId::OPERATOR), b"{}")];
     world.publish(Queue::EventLog, &neighbours).await;
-    world.singles.dead_letter_raw(Bytes::from_static(b"\0\xff"), "postrider.fanout", "panic: oh no").await.unwrap();
+    world.singles.dead_letter_bytes(Bytes::from_static(b"\0\xff"), "postrider.fanout", "panic: oh no").await.unwrap();
     let recorder = world.recorder();
     world.wait_for_rows("events", 2).await;
     world.wait_for_rows("dead_letters", 2).await;
@@ -92,7 +92,7 @@ async fn a_producers_dead_letter_comes_from_the_intake_whatever_its_headers_say(
     ];
     // Nothing consumes the intake here, so that the message expires into the dead letters.
     Scope::publish_expiring(&producer, &format!("{tenant}.a.b"), &forged, &bundle).await.unwrap();
-    world.singles.dead_letter_raw(Bytes::from_static(b"ours"), "postrider.fanout", "panic: oh no").await.unwrap();
+    world.singles.dead_letter_bytes(Bytes::from_static(b"ours"), "postrider.fanout", "panic: oh no").await.unwrap();
     let recorder = world.recorder();
     world.wait_for_rows("dead_letters", 2).await;
 
@@ -117,13 +117,13 @@ async fn a_tenants_dead_letters_beyond_the_limit_of_the_day_are_counted() {
     let world = World::new("rec_flood").await;
     let (flooding, other) = (TenantId::generate(), TenantId::generate());
     let most = u64::from(DEAD_LETTERS_PER_TENANT_AND_DAY_MAX);
-    let letter = |tenant: TenantId, n: u64| PublicMessage {
+    let letter = |tenant: TenantId, n: u64| ProducerMessage {
         routing_key: format!("{tenant}.a.b"),
         message_id: Some(n.to_string()),
-        ..PublicMessage::default()
+        ..ProducerMessage::default()
     };
-    let put = async |message: PublicMessage| {
-        world.singles.dead_letter_public(&message, Queue::Intake, "not JSON").await.unwrap();
+    let put = async |message: ProducerMessage| {
+        world.singles.dead_letter_message(&message, Queue::Intake, "not JSON").await.unwrap();
     };
     futures::future::join_all((0..most + 7).map(|n| put(letter(flooding, n)))).await;
     put(letter(other, 0)).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_broker::{ConsumeOptions, PublicMessage, Queue};
+use postrider_broker::{ConsumeOptions, ProducerMessage, Queue};
 use postrider_model::delivery::{Lane, Trigger};
 use postrider_store::StoreError;
 use postrider_store::log::PageRequest;
@@ -50,15 +50,15 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
 async fn a_dead_letter_whose_api_crashed_after_the_commit_goes_back_as_it_came() {
     let world = World::new("rec_requeue").await;
     let recorder = world.recorder();
-    let message = PublicMessage {
+    let message = ProducerMessage {
         routing_key: "ten_operator.a.b".into(),
         content_type: Some("application/json".into()),
         message_id: Some("m-1".into()),
         headers: vec![("traceparent".into(), "00-1".into())],
         body: "{ bytes".into(),
     };
-    let singles = world.broker.singles();
-    singles.dead_letter_public(&message, Queue::Intake, "not JSON").await.unwrap();
+    let singles = world.broker.message_publisher();
+    singles.dead_letter_message(&message, Queue::Intake, "not JSON").await.unwrap();
     world.wait_for_rows("dead_letters", 1).await;
     let letter = world.store.list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
     assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("postrider.intake", "not JSON"));
@@ -73,13 +73,13 @@ async fn a_dead_letter_whose_api_crashed_after_the_commit_goes_back_as_it_came()
     let back = tokio::time::timeout(Duration::from_secs(20), intake.recv()).await.unwrap().unwrap();
     assert_eq!(
         (&back.body, &back.headers.original),
-        (&message.body, &PublicMessage { body: Bytes::new(), ..message.clone() })
+        (&message.body, &ProducerMessage { body: Bytes::new(), ..message.clone() })
     );
     back.ack();
     world.wait_for_none("outbox").await;
 
     // Dead of the same cause again, it is another letter.
-    singles.dead_letter_public(&message, Queue::Intake, "not JSON").await.unwrap();
+    singles.dead_letter_message(&message, Queue::Intake, "not JSON").await.unwrap();
     world.wait_for_rows("dead_letters", 2).await;
     recorder.stop().await;
     stop.cancel();

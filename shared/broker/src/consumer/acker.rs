@@ -52,9 +52,7 @@ async fn run(channel: Channel, mut settled: mpsc::UnboundedReceiver<Settle>) {
             let result = match ack {
                 Ack::UpTo(tag) => channel.basic_ack(tag, BasicAckOptions { multiple: true }).await,
                 Ack::One(tag) => channel.basic_ack(tag, BasicAckOptions::default()).await,
-                Ack::GiveBack(tag) => {
-                    channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await
-                }
+                Ack::Requeue(tag) => channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await,
             };
             if result.is_err() {
                 return;
@@ -67,7 +65,7 @@ async fn run(channel: Channel, mut settled: mpsc::UnboundedReceiver<Settle>) {
 enum Ack {
     UpTo(u64),
     One(u64),
-    GiveBack(u64),
+    Requeue(u64),
 }
 
 /// Which tags are settled. Delivery tags of a channel count from 1 without gaps.
@@ -92,7 +90,7 @@ impl Runs {
                 self.done += 1;
             }
             if settle.give_back {
-                acks.push(Ack::GiveBack(settle.tag));
+                acks.push(Ack::Requeue(settle.tag));
                 self.ahead.insert(settle.tag);
             } else if settle.tag == self.done + 1 {
                 self.done = settle.tag;
@@ -147,7 +145,7 @@ mod tests {
                 let mut batch: Vec<Settle> = chunk.iter().map(|tag| Settle { tag: *tag, give_back: tag % 9 == back }).collect();
                 for ack in runs.next_acks(&mut batch) {
                     match ack {
-                        Ack::One(tag) | Ack::GiveBack(tag) => prop_assert!(unacked.remove(&tag)),
+                        Ack::One(tag) | Ack::Requeue(tag) => prop_assert!(unacked.remove(&tag)),
                         Ack::UpTo(tag) => {
                             prop_assert!(unacked.contains(&tag));
                             prop_assert!(unacked.range(..=tag).all(|tag| settled.contains(tag)));

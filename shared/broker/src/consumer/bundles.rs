@@ -7,10 +7,10 @@ use futures::FutureExt;
 use postrider_wire::bundle::Member;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{self, Budget, Inbound, Take};
-use super::{ConsumeOptions, MemberContext, Poison, from_panic, given_back, put_aside};
+use super::engine::{self, Budget, Inbound, MessageSink};
+use super::{ConsumeOptions, MemberContext, Poison, dead_letter, from_panic, given_back};
 use crate::broker::Broker;
-use crate::depth::Consumed;
+use crate::depth::QueueTally;
 use crate::topology::Queue;
 
 /// What a handler made of a bundle.
@@ -19,17 +19,17 @@ pub enum BundleOutcome {
     /// Every member is settled, but for those named by their place in the bundle, which are put aside as dead letters. Everything
     /// that the others caused is confirmed or committed.
     Settled {
-        /// Place in the bundle and reason.
+        /// Destination in the bundle and reason.
         poisoned: Vec<(usize, Poison)>,
     },
     /// It could not be handled now (a publisher has ended), for this reason: the bundle goes back to its queue.
-    GiveBack(String),
+    Requeue(String),
 }
 
 impl Broker {
     /// Consumes a queue bundle by bundle until `stop`, then drains and returns. Each bundle is handled in a task of its own.
     ///
-    /// The handler guards each member's work with [`guard`](super::guard) and reports those that cannot be processed. A panic that
+    /// The handler guards each member's work with [`catch_panic`](super::catch_panic) and reports those that cannot be processed. A panic that
     /// escapes all the same takes the bundle apart, so that the next time only one member is hit.
     pub async fn consume_bundles<H, F>(
         &self,
@@ -57,16 +57,16 @@ struct Bundles<H> {
     queue: Queue,
     budget: Budget,
     handler: Arc<H>,
-    consumed: Arc<Consumed>,
+    consumed: Arc<QueueTally>,
 }
 
-impl<H, F> Take for Bundles<H>
+impl<H, F> MessageSink for Bundles<H>
 where
     H: Fn(Vec<Member>, MemberContext) -> F + Send + Sync + 'static,
     F: Future<Output = BundleOutcome> + Send + 'static,
 {
     async fn take(&mut self, inbound: Inbound) {
-        let Some((members, inbound)) = put_aside::open(&self.broker, self.queue, inbound) else { return };
+        let Some((members, inbound)) = dead_letter::open(&self.broker, self.queue, inbound) else { return };
         let Some(share) = self.budget.take(members.len(), inbound.delivery.data.len()).await else { return };
         self.consumed.took(members.len(), inbound.delivery.data.len());
         let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
@@ -87,7 +87,7 @@ where
     let work = AssertUnwindSafe(async move { handler(members, context).await });
     let poisoned = match work.catch_unwind().await {
         Ok(BundleOutcome::Settled { poisoned }) => poisoned,
-        Ok(BundleOutcome::GiveBack(reason)) => return given_back(queue, &reason),
+        Ok(BundleOutcome::Requeue(reason)) => return given_back(queue, &reason),
         Err(panic) if kept.len() == 1 => vec![(0, from_panic(panic.as_ref()))],
         Err(panic) => {
             let poison = from_panic(panic.as_ref());
@@ -96,12 +96,12 @@ where
                 reason = poison.reason,
                 "a bundle's handler panicked, taking it apart"
             );
-            return put_aside::explode(broker, queue, kept, inbound);
+            return dead_letter::explode(broker, queue, kept, inbound);
         }
     };
     for (place, poison) in poisoned {
         let Some(member) = kept.get(place) else { continue };
-        if put_aside::dead_letter(broker, queue, member, &poison).await.is_err() {
+        if dead_letter::dead_letter(broker, queue, member, &poison).await.is_err() {
             return;
         }
     }

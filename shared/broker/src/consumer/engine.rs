@@ -15,29 +15,29 @@ use super::acker::Acker;
 use super::{ConsumeOptions, MemberContext};
 use crate::backoff::Backoff;
 use crate::broker::Broker;
-use crate::in_hand::Held;
+use crate::in_flight::Held;
 use crate::topology::Queue;
-use crate::{metrics, public};
+use crate::{metrics, producer_message};
 
 /// Longest time an orderly goodbye waits for the broker.
 const GOODBYE_MAX: Duration = Duration::from_secs(5);
 
 /// A message as the broker gave it, with the means to settle it.
-pub(super) struct Inbound {
-    pub(super) delivery: Delivery,
-    pub(super) context: MemberContext,
-    pub(super) settler: Settler,
+pub(crate) struct Inbound {
+    pub(crate) delivery: Delivery,
+    pub(crate) context: MemberContext,
+    pub(crate) settler: Settler,
 }
 
 /// Settles one message, once. Dropped without, it gives the message back: nothing stays in hand forgotten.
-pub(super) struct Settler {
+pub(crate) struct Settler {
     tag: u64,
     acker: Option<Acker>,
     _held: Held,
 }
 
 impl Settler {
-    pub(super) fn ack(mut self) {
+    pub(crate) fn ack(mut self) {
         if let Some(acker) = self.acker.take() {
             acker.settle(self.tag, false);
         }
@@ -53,7 +53,7 @@ impl Drop for Settler {
 }
 
 /// What a consumer may have in hand.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     members: Arc<Semaphore>,
     members_max: usize,
     bytes: Arc<Semaphore>,
@@ -61,13 +61,13 @@ pub(super) struct Budget {
 }
 
 /// A share of the budget; dropping it gives it back.
-pub(super) struct Share {
-    pub(super) members: OwnedSemaphorePermit,
-    pub(super) bytes: OwnedSemaphorePermit,
+pub(crate) struct Share {
+    pub(crate) members: OwnedSemaphorePermit,
+    pub(crate) bytes: OwnedSemaphorePermit,
 }
 
 impl Budget {
-    pub(super) fn new(options: ConsumeOptions) -> Self {
+    pub(crate) fn new(options: ConsumeOptions) -> Self {
         let members_max = options.members_max.clamp(1, Semaphore::MAX_PERMITS);
         let bytes_max = options.bytes_max.clamp(1, u32::MAX as usize);
         Self {
@@ -79,7 +79,7 @@ impl Budget {
     }
 
     /// Waits until there is room. Something larger than the whole budget takes all of it.
-    pub(super) async fn take(&self, members: usize, bytes: usize) -> Option<Share> {
+    pub(crate) async fn take(&self, members: usize, bytes: usize) -> Option<Share> {
         let amount = |wanted: usize, max: usize| u32::try_from(wanted.min(max)).unwrap_or(u32::MAX);
         let members = Arc::clone(&self.members).acquire_many_owned(amount(members, self.members_max)).await.ok()?;
         let bytes = Arc::clone(&self.bytes).acquire_many_owned(amount(bytes, self.bytes_max)).await.ok()?;
@@ -88,7 +88,7 @@ impl Budget {
 }
 
 /// What is done with each message; returns once the message is in hand (within budget), not when it is settled.
-pub(super) trait Take: Send {
+pub(crate) trait MessageSink: Send {
     fn take(&mut self, inbound: Inbound) -> impl Future<Output = ()> + Send;
 
     /// Nothing will be taken any more.
@@ -96,11 +96,11 @@ pub(super) trait Take: Send {
 }
 
 /// Consumes until `stop`, then drains. Everything that `take` holds must settle by itself.
-pub(super) async fn run(
+pub(crate) async fn run(
     broker: &Broker,
     queue: Queue,
     options: ConsumeOptions,
-    mut take: impl Take,
+    mut take: impl MessageSink,
     stop: CancellationToken,
 ) {
     let mut backoff = Backoff::default();
@@ -171,7 +171,7 @@ async fn consume(
     broker: &Broker,
     queue: Queue,
     (channel, mut consumer): (Channel, Consumer),
-    take: &mut impl Take,
+    take: &mut impl MessageSink,
     stop: &CancellationToken,
 ) -> bool {
     let (acker, mut acks) = Acker::start(channel.clone());
@@ -187,7 +187,7 @@ async fn consume(
         // The end of the stream without our asking is the broker's cancel: a fault like any other.
         let Some(Ok(delivery)) = delivery else { return taken };
         taken = true;
-        let held = broker.take_in_hand(queue);
+        let held = broker.take_in_flight(queue);
         let settler = Settler { tag: delivery.delivery_tag, acker: Some(acker.clone()), _held: held };
         let context = context(&delivery);
         tokio::select! {
@@ -219,10 +219,10 @@ fn context(delivery: &Delivery) -> MemberContext {
     MemberContext { redelivered: delivery.redelivered, delivery_count: count.unwrap_or(0) }
 }
 
-pub(super) fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
+pub(crate) fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a AMQPValue> {
     delivery.properties.headers().as_ref()?.inner().get(name)
 }
 
-pub(super) fn text_header(delivery: &Delivery, name: &str) -> Option<String> {
-    public::text(header(delivery, name)?)
+pub(crate) fn text_header(delivery: &Delivery, name: &str) -> Option<String> {
+    producer_message::text(header(delivery, name)?)
 }

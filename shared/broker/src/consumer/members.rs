@@ -9,11 +9,11 @@ use postrider_wire::bundle::Member;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{self, Budget, Inbound, Settler, Take};
-use super::give_way::GivesWay;
-use super::{ConsumeOptions, MemberContext, Unsettled, from_panic, given_back, put_aside};
+use super::engine::{self, Budget, Inbound, MessageSink, Settler};
+use super::priority::PriorityYield;
+use super::{ConsumeOptions, MemberContext, Unsettled, dead_letter, from_panic, given_back};
 use crate::broker::Broker;
-use crate::depth::Consumed;
+use crate::depth::QueueTally;
 use crate::topology::Queue;
 
 impl Broker {
@@ -21,7 +21,7 @@ impl Broker {
     ///
     /// The handler runs in a task per member, so a slow one holds up nobody (but takes its share of the budget). `Ok` settles
     /// the member: everything it caused must be confirmed or committed by then. [`Unsettled::Poison`] and a panic put it aside
-    /// alone; [`Unsettled::GiveBack`] returns its whole message to the queue.
+    /// alone; [`Unsettled::Requeue`] returns its whole message to the queue.
     pub async fn consume_members<H, F>(
         &self,
         queue: Queue,
@@ -38,7 +38,7 @@ impl Broker {
             budget: Budget::new(options),
             handler: Arc::new(handler),
             consumed: self.consumed_queues().of(queue),
-            gives_way: options.gives_way_to.map(|urgent| GivesWay::to(self.consumed_queues().of(urgent))),
+            gives_way: options.yields_to.map(|urgent| PriorityYield::to(self.consumed_queues().of(urgent))),
         };
         engine::run(self, queue, options, take, stop).await;
     }
@@ -49,18 +49,18 @@ struct Members<H> {
     queue: Queue,
     budget: Budget,
     handler: Arc<H>,
-    consumed: Arc<Consumed>,
-    gives_way: Option<GivesWay>,
+    consumed: Arc<QueueTally>,
+    gives_way: Option<PriorityYield>,
 }
 
 /// A message whose members are being handled.
-struct InHand {
+struct InFlight {
     remaining: AtomicUsize,
     give_back: AtomicBool,
     settler: AsyncMutex<Option<Settler>>,
 }
 
-impl InHand {
+impl InFlight {
     fn settle_one(&self, give_back: bool) {
         if give_back {
             self.give_back.store(true, Ordering::Relaxed);
@@ -78,20 +78,20 @@ impl InHand {
     }
 }
 
-impl<H, F> Take for Members<H>
+impl<H, F> MessageSink for Members<H>
 where
     H: Fn(Member, MemberContext) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Unsettled>> + Send + 'static,
 {
     async fn take(&mut self, inbound: Inbound) {
-        let Some((members, inbound)) = put_aside::open(&self.broker, self.queue, inbound) else { return };
+        let Some((members, inbound)) = dead_letter::open(&self.broker, self.queue, inbound) else { return };
         let Some(mut share) = self.budget.take(members.len(), inbound.delivery.data.len()).await else { return };
         self.consumed.took(members.len(), inbound.delivery.data.len());
         let Inbound { context, settler, .. } = inbound;
         if members.is_empty() {
             return settler.ack();
         }
-        let in_hand = Arc::new(InHand {
+        let in_hand = Arc::new(InFlight {
             remaining: AtomicUsize::new(members.len()),
             give_back: AtomicBool::new(false),
             settler: AsyncMutex::new(Some(settler)),
@@ -125,12 +125,12 @@ where
     let work = AssertUnwindSafe(async move { handler(member, context).await }).catch_unwind();
     let poison = match work.await {
         Ok(Ok(())) => return true,
-        Ok(Err(Unsettled::GiveBack(reason))) => {
+        Ok(Err(Unsettled::Requeue(reason))) => {
             given_back(queue, &reason);
             return false;
         }
         Ok(Err(Unsettled::Poison(poison))) => poison,
         Err(panic) => from_panic(panic.as_ref()),
     };
-    Box::pin(put_aside::dead_letter(broker, queue, &kept, &poison)).await.is_ok()
+    Box::pin(dead_letter::dead_letter(broker, queue, &kept, &poison)).await.is_ok()
 }

@@ -3,7 +3,7 @@
 //! - [`Broker::consume_members`](crate::Broker::consume_members): each member is handled on its own (the dispatcher).
 //! - [`Broker::consume_bundles`](crate::Broker::consume_bundles): a bundle at a time (the fan-out).
 //! - [`Broker::consume_raw`](crate::Broker::consume_raw): messages to be batched across bundles (the recorder).
-//! - [`Broker::consume_public`](crate::Broker::consume_public): what producers wrote, which is no bundle (ingest).
+//! - [`Broker::consume_producer_messages`](crate::Broker::consume_producer_messages): what producers wrote, which is no bundle (ingest).
 //!
 //! What all promise: a message is acked only after everything in it was settled; a lost connection, a cancelled or a killed
 //! consumer means that its unacked messages come back; subscribing again is tried for ever. Messages and bytes
@@ -18,12 +18,11 @@
 
 mod acker;
 mod bundles;
-mod calls;
-mod engine;
-mod give_way;
+mod dead_letter;
+pub(crate) mod engine;
 mod members;
-mod public;
-mod put_aside;
+mod priority;
+mod producer_messages;
 mod raw;
 
 use crate::error::PublishError;
@@ -53,12 +52,12 @@ pub struct ConsumeOptions {
     /// The queue that members of this one give way to, where the same process consumes both: after every 32 of them nothing is taken
     /// for 2 ms, and for up to 100 ms while much is taken from the other and this one is not behind. `None` (the default): they give
     /// way to nobody. Bundles and raw messages never do.
-    pub gives_way_to: Option<Queue>,
+    pub yields_to: Option<Queue>,
 }
 
 impl Default for ConsumeOptions {
     fn default() -> Self {
-        Self { prefetch: 200, members_max: 4_096, bytes_max: 64 * 1024 * 1024, gives_way_to: None }
+        Self { prefetch: 200, members_max: 4_096, bytes_max: 64 * 1024 * 1024, yields_to: None }
     }
 }
 
@@ -94,12 +93,12 @@ pub enum Unsettled {
     Poison(#[from] Poison),
     /// It could not be processed now (a publisher has ended): its message goes back to the queue.
     #[error("given back: {0}")]
-    GiveBack(String),
+    Requeue(String),
 }
 
 impl From<PublishError> for Unsettled {
     fn from(error: PublishError) -> Self {
-        Self::GiveBack(error.to_string())
+        Self::Requeue(error.to_string())
     }
 }
 
@@ -107,7 +106,7 @@ impl From<PublishError> for Unsettled {
 ///
 /// # Errors
 /// The panic's message, as a poison.
-pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Poison> {
+pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Poison> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| from_panic(panic.as_ref()))
 }
 
@@ -132,8 +131,11 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_poison_with_its_message() {
-        assert_eq!(guard(|| 1), Ok(1));
+        assert_eq!(catch_panic(|| 1), Ok(1));
         let number = 7;
-        assert_eq!(guard(|| panic!("member {number} is odd")), Err::<(), _>(Poison::new("panic: member 7 is odd")));
+        assert_eq!(
+            catch_panic(|| panic!("member {number} is odd")),
+            Err::<(), _>(Poison::new("panic: member 7 is odd"))
+        );
     }
 }

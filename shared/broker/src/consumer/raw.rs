@@ -9,11 +9,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ConsumeOptions;
-use super::engine::{self, Budget, Inbound, Settler, Take, text_header};
+use super::engine::{self, Budget, Inbound, MessageSink, Settler, text_header};
 use crate::broker::Broker;
-use crate::depth::Consumed;
-use crate::public::PublicMessage;
-use crate::singles::{REASON_HEADER, SOURCE_HEADER};
+use crate::depth::QueueTally;
+use crate::producer_message::ProducerMessage;
+use crate::publish::message::{REASON_HEADER, SOURCE_HEADER};
 use crate::topology::Queue;
 
 /// What a message's headers say about why it is here; of interest for dead letters. Unless [`RawHeaders::by_our_user`], the producer
@@ -31,7 +31,7 @@ pub struct RawHeaders {
     /// The broker vouches that it was published by a process with this process's user.
     pub by_our_user: bool,
     /// The message as it was published first, but for its body: a dead letter keeps its routing key.
-    pub original: PublicMessage,
+    pub original: ProducerMessage,
 }
 
 /// A message in hand. Dropping it without [`RawMessage::ack`] gives it back to its queue.
@@ -97,16 +97,16 @@ impl Broker {
 struct Raw {
     messages: Option<mpsc::Sender<RawMessage>>,
     budget: Budget,
-    consumed: Arc<Consumed>,
+    consumed: Arc<QueueTally>,
     broker: Broker,
 }
 
-impl Take for Raw {
+impl MessageSink for Raw {
     async fn take(&mut self, inbound: Inbound) {
         self.consumed.took(bundle::count(&inbound.delivery.data), inbound.delivery.data.len());
         let Some(share) = self.budget.take(0, inbound.delivery.data.len()).await else { return };
         let Inbound { mut delivery, context, settler } = inbound;
-        let mut original = PublicMessage::take(&mut delivery);
+        let mut original = ProducerMessage::take(&mut delivery);
         let body = std::mem::take(&mut original.body);
         let headers = RawHeaders {
             reason: text_header(&delivery, REASON_HEADER),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use postrider_broker::{
-    Broker, BundleOutcome, BundlerOptions, ConsumeOptions, MemberContext, Poison, Queue, RawMessage, Route,
-    SingleRoute, Unsettled, guard,
+    BatchOptions, Broker, BundleOutcome, ConsumeOptions, MemberContext, MessageRoute, Poison, Queue, RawMessage, Route,
+    Unsettled, catch_panic,
 };
 use postrider_model::delivery::Lane;
 use postrider_wire::bundle::{self, Member};
@@ -44,8 +44,8 @@ impl Running {
 }
 
 async fn publish(broker: &Broker, numbers: impl Iterator<Item = u64>) {
-    let bundler = broker.bundler(Route::Lane(Lane::Live), BundlerOptions::default());
-    bundler.submit(numbers.map(member).collect()).await.unwrap();
+    let publisher = broker.batch_publisher(Route::Lane(Lane::Live), BatchOptions::default());
+    publisher.publish(numbers.map(member).collect()).await.unwrap();
 }
 
 async fn next_dead_letter(broker: &Broker) -> RawMessage {
@@ -181,7 +181,7 @@ async fn a_bundle_that_keeps_coming_back_is_taken_apart_so_that_only_the_culprit
         async move {
             if number(&member) == 5 {
                 alone.fetch_max(context.delivery_count as usize, Ordering::SeqCst);
-                return Err(Unsettled::GiveBack("as a crash would".into()));
+                return Err(Unsettled::Requeue("as a crash would".into()));
             }
             seen.add(number(&member));
             Ok(())
@@ -213,7 +213,7 @@ async fn a_bundle_handler_names_its_poison_and_a_panic_takes_the_bundle_apart() 
             async move {
                 assert!(!members.iter().any(|member| number(member) == 40), "forty is not served");
                 let work = members.iter().enumerate().filter_map(|(place, member)| {
-                    let work = guard(|| {
+                    let work = catch_panic(|| {
                         assert_ne!(number(member), 3, "three is not served");
                         seen.add(number(member));
                     });
@@ -244,9 +244,9 @@ async fn a_bundle_handler_names_its_poison_and_a_panic_takes_the_bundle_apart() 
 async fn a_raw_message_dropped_unsettled_comes_back_and_an_acked_one_does_not() {
     let vhost = Vhost::new("raw").await;
     let broker = vhost.broker().await;
-    let singles = broker.singles();
+    let singles = broker.message_publisher();
     for n in 0..3 {
-        singles.publish(SingleRoute::Queue(Queue::Outcomes.name()), &[member(n)]).await.unwrap();
+        singles.publish(MessageRoute::Queue(Queue::Outcomes.name()), &[member(n)]).await.unwrap();
     }
     let stop = CancellationToken::new();
     let mut raw = broker.consume_raw(Queue::Outcomes, ConsumeOptions::default(), stop.clone());

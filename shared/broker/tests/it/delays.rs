@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use postrider_broker::{ConsumeOptions, Place, Queue, ladder};
+use postrider_broker::{ConsumeOptions, Destination, Queue, ladder};
 use postrider_model::delivery::Lane;
 use postrider_wire::bundle;
 use tokio_util::sync::CancellationToken;
@@ -14,13 +14,13 @@ use crate::support::{Vhost, eventually, member, number, take_bundles};
 async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before() {
     let vhost = Vhost::new("rung").await;
     let broker = vhost.broker().await;
-    let onward = broker.onward();
+    let delays = broker.delay_publisher();
     let stop = CancellationToken::new();
     let mut lane = broker.consume_raw(Queue::Lane(Lane::Slow), ConsumeOptions::default(), stop.clone());
     for (n, delay) in [Duration::from_millis(250), Duration::from_secs(1)].into_iter().enumerate() {
         let rung = ladder::rung_at_least(delay);
         let published = Instant::now();
-        onward.publish(Place::Rung { rung, lane: Lane::Slow }, member(n as u64)).await.unwrap();
+        delays.publish(Destination::Rung { rung, lane: Lane::Slow }, member(n as u64)).await.unwrap();
         let message = lane.recv().await.unwrap();
         // The broker counts from its receipt, in whole milliseconds.
         assert!(published.elapsed() >= delay, "surfaced after {:?}", published.elapsed());
@@ -37,10 +37,10 @@ async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before()
 async fn what_goes_to_the_same_rung_at_the_same_time_shares_messages_and_each_comes_once() {
     let vhost = Vhost::new("company").await;
     let broker = vhost.broker().await;
-    let onward = broker.onward();
+    let delays = broker.delay_publisher();
     let rung = ladder::rung_at_least(Duration::from_secs(1));
-    let (slow, bulk) = (Place::Rung { rung, lane: Lane::Slow }, Place::Rung { rung, lane: Lane::Bulk });
-    let publishes = (0..100).map(|n| onward.publish(if n % 4 == 0 { bulk } else { slow }, member(n)));
+    let (slow, bulk) = (Destination::Rung { rung, lane: Lane::Slow }, Destination::Rung { rung, lane: Lane::Bulk });
+    let publishes = (0..100).map(|n| delays.publish(if n % 4 == 0 { bulk } else { slow }, member(n)));
     join_all(publishes).await.into_iter().for_each(|result| result.unwrap());
     for (lane, expected) in [(Lane::Slow, 75), (Lane::Bulk, 25)] {
         let bundles = take_bundles(&broker, Queue::Lane(lane), expected).await;
@@ -57,15 +57,15 @@ async fn what_goes_to_the_same_rung_at_the_same_time_shares_messages_and_each_co
 async fn what_goes_back_to_the_slow_lane_one_by_one_shares_messages_too() {
     let vhost = Vhost::new("trickle").await;
     let broker = vhost.broker().await;
-    let onward = broker.onward();
+    let delays = broker.delay_publisher();
     let rung = ladder::rung_at_least(Duration::from_secs(1));
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     let mut publishes = Vec::new();
     for n in 0..32 {
         ticks.tick().await;
-        let onward = onward.clone();
-        let to = Place::Rung { rung, lane: Lane::Slow };
-        publishes.push(tokio::spawn(async move { onward.publish(to, member(n)).await }));
+        let delays = delays.clone();
+        let to = Destination::Rung { rung, lane: Lane::Slow };
+        publishes.push(tokio::spawn(async move { delays.publish(to, member(n)).await }));
     }
     join_all(publishes).await.into_iter().for_each(|result| result.unwrap().unwrap());
     let bundles = take_bundles(&broker, Queue::Lane(Lane::Slow), 32).await;
@@ -81,12 +81,12 @@ async fn what_goes_back_to_the_slow_lane_one_by_one_shares_messages_too() {
 async fn a_message_that_expires_while_its_lane_is_missing_waits_for_the_lane() {
     let vhost = Vhost::new("canary").await;
     let broker = vhost.broker().await;
-    let onward = broker.onward();
+    let delays = broker.delay_publisher();
     let rung = ladder::rung_at_least(Duration::from_secs(1));
-    onward.publish(Place::Rung { rung, lane: Lane::Bulk }, member(1)).await.unwrap();
+    delays.publish(Destination::Rung { rung, lane: Lane::Bulk }, member(1)).await.unwrap();
     vhost.delete(&format!("queues/{}/postrider.lane.bulk", vhost.name)).await;
     // A rung lets go in its order: when one that came later is in its lane, this one's time has come, too.
-    onward.publish(Place::Rung { rung, lane: Lane::Slow }, member(2)).await.unwrap();
+    delays.publish(Destination::Rung { rung, lane: Lane::Slow }, member(2)).await.unwrap();
     assert_eq!(take_bundles(&broker, Queue::Lane(Lane::Slow), 1).await, [[2]]);
     // The new connection declares the lane again.
     let other = vhost.broker().await;

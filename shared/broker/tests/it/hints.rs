@@ -1,8 +1,8 @@
-//! Hints: told to all who listen, asked for again after a fault.
+//! HintSender: told to all who listen, asked for again after a fault.
 
 use std::time::Duration;
 
-use postrider_broker::Breakers;
+use postrider_broker::BreakerStates;
 use postrider_model::breaker::{BreakerState, BreakerStatement};
 use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
@@ -27,12 +27,12 @@ async fn every_listener_hears_what_is_told_and_asks_again_after_its_connection_w
     let vhost = Vhost::new("hints").await;
     let (one, other) = (vhost.broker().await, vhost.broker().await);
     let stop = CancellationToken::new();
-    let mut hears_one = one.listen(one.hints(), stop.clone());
+    let mut hears_one = one.listen_for_hints(one.hint_sender(), stop.clone());
     hear(&mut hears_one, &Hint::Ask).await;
-    let mut hears_other = other.listen(other.hints(), stop.clone());
+    let mut hears_other = other.listen_for_hints(other.hint_sender(), stop.clone());
     hear(&mut hears_other, &Hint::Ask).await;
     let hint = open(EndpointId::generate());
-    other.hints().tell(hint.clone());
+    other.hint_sender().send(hint.clone());
     hear(&mut hears_one, &hint).await;
     hear(&mut hears_other, &hint).await;
 
@@ -43,7 +43,7 @@ async fn every_listener_hears_what_is_told_and_asks_again_after_its_connection_w
     tokio::time::timeout(PATIENCE, async {
         for heard in [&mut hears_one, &mut hears_other] {
             loop {
-                other.hints().tell(again.clone());
+                other.hint_sender().send(again.clone());
                 let next = tokio::time::timeout(Duration::from_millis(500), heard.recv()).await;
                 if next.is_ok_and(|hint| hint.as_ref() == Some(&again)) {
                     break;
@@ -62,10 +62,10 @@ async fn who_follows_breakers_knows_what_was_told_last() {
     let vhost = Vhost::new("breakers").await;
     let broker = vhost.broker().await;
     let stop = CancellationToken::new();
-    let breakers = Breakers::follow(&broker, stop.clone());
-    let (hints, endpoint) = (broker.hints(), EndpointId::generate());
+    let breakers = BreakerStates::follow(&broker, stop.clone());
+    let (hints, endpoint) = (broker.hint_sender(), EndpointId::generate());
     eventually("the breaker to be known", async || {
-        hints.tell(open(endpoint));
+        hints.send(open(endpoint));
         breakers.is_open(endpoint)
     })
     .await;

@@ -3,7 +3,7 @@
 mod consuming;
 mod delays;
 mod hints;
-mod public;
+mod producer_messages;
 mod publishing;
 mod rpc;
 mod support;

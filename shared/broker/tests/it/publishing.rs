@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use postrider_broker::{BundlerOptions, PublishError, PublishState, Queue, Route, SingleRoute};
+use postrider_broker::Resend;
+use postrider_broker::{BatchOptions, MessageRoute, PublishError, PublishState, Queue, Route};
 use postrider_model::delivery::Lane;
 use postrider_wire::bundle::Member;
 
@@ -16,8 +17,8 @@ use crate::support::{Vhost, member, take_bundles};
 async fn group_commit_confirms_everything_in_order_and_bundles_under_load() {
     let vhost = Vhost::new("commit").await;
     let broker = vhost.broker().await;
-    let bundler = broker.bundler(Route::Outcomes, BundlerOptions::default());
-    let submissions = (0..500).map(|n| bundler.submit(vec![member(2 * n), member(2 * n + 1)]));
+    let publisher = broker.batch_publisher(Route::Outcomes, BatchOptions::default());
+    let submissions = (0..500).map(|n| publisher.publish(vec![member(2 * n), member(2 * n + 1)]));
     for result in join_all(submissions).await {
         result.unwrap();
     }
@@ -32,11 +33,11 @@ async fn group_commit_confirms_everything_in_order_and_bundles_under_load() {
 async fn a_bundle_has_at_most_thirty_two_members_and_thirty_two_kib_and_a_larger_member_travels_alone() {
     let vhost = Vhost::new("split").await;
     let broker = vhost.broker().await;
-    let bundler = broker.bundler(Route::Decisions, BundlerOptions::default());
-    bundler.submit((0..70).map(member).collect()).await.unwrap();
+    let publisher = broker.batch_publisher(Route::Decisions, BatchOptions::default());
+    publisher.publish((0..70).map(member).collect()).await.unwrap();
     assert_eq!(sizes(&take_bundles(&broker, Queue::Decisions, 70).await), [32, 32, 6]);
     let sized = |n: u64, bytes: usize| Member { payload: Bytes::from(vec![b'x'; bytes]), ..member(n) };
-    bundler.submit(vec![sized(0, 10), sized(1, 40_000), sized(2, 20_000), sized(3, 20_000)]).await.unwrap();
+    publisher.publish(vec![sized(0, 10), sized(1, 40_000), sized(2, 20_000), sized(3, 20_000)]).await.unwrap();
     assert_eq!(sizes(&take_bundles(&broker, Queue::Decisions, 4).await), [1, 1, 1, 1]);
     vhost.finish().await;
 }
@@ -49,8 +50,9 @@ fn sizes(bundles: &[Vec<u64>]) -> Vec<usize> {
 async fn an_accepted_event_reaches_fan_out_and_event_log() {
     let vhost = Vhost::new("accepted").await;
     let broker = vhost.broker().await;
-    let bundler = broker.bundler(Route::Accepted, BundlerOptions { persist_forever: false, ..Default::default() });
-    bundler.submit_within(vec![member(1)], Duration::from_secs(5)).await.unwrap();
+    let publisher =
+        broker.batch_publisher(Route::Accepted, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
+    publisher.publish_within(vec![member(1)], Duration::from_secs(5)).await.unwrap();
     assert_eq!(take_bundles(&broker, Queue::Fanout, 1).await, [[1]]);
     assert_eq!(take_bundles(&broker, Queue::EventLog, 1).await, [[1]]);
     vhost.finish().await;
@@ -60,9 +62,9 @@ async fn an_accepted_event_reaches_fan_out_and_event_log() {
 async fn a_full_queue_is_refused_at_once() {
     let vhost = Vhost::new("full").await;
     let broker = vhost.broker().await;
-    let options = BundlerOptions { queue_max: 2, persist_forever: false, ..Default::default() };
-    let bundler = broker.bundler(Route::Accepted, options);
-    let results = join_all((0..3).map(|n| bundler.submit_within(vec![member(n)], Duration::from_secs(5)))).await;
+    let options = BatchOptions { members_max: 2, resend: Resend::WhileAwaited, ..Default::default() };
+    let publisher = broker.batch_publisher(Route::Accepted, options);
+    let results = join_all((0..3).map(|n| publisher.publish_within(vec![member(n)], Duration::from_secs(5)))).await;
     assert_eq!(results, [Ok(()), Ok(()), Err(PublishError::Overloaded)]);
     vhost.finish().await;
 }
@@ -71,14 +73,15 @@ async fn a_full_queue_is_refused_at_once() {
 async fn members_whose_submitter_has_left_are_not_sent() {
     let vhost = Vhost::new("left").await;
     let broker = vhost.broker().await;
-    let bundler = broker.bundler(Route::Outcomes, BundlerOptions { persist_forever: false, ..Default::default() });
+    let publisher =
+        broker.batch_publisher(Route::Outcomes, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
     // While nothing can be published: the connection is cut, and the next one takes at least the back-off.
     vhost.cut("publish").await;
     let mut state = broker.publish_state();
     state.wait_for(|state| *state == PublishState::Down).await.unwrap();
-    let left = bundler.submit_within(vec![member(1)], Duration::from_millis(1)).await;
+    let left = publisher.publish_within(vec![member(1)], Duration::from_millis(1)).await;
     assert_eq!(left, Err(PublishError::Timeout));
-    bundler.submit_within(vec![member(2)], Duration::from_secs(20)).await.unwrap();
+    publisher.publish_within(vec![member(2)], Duration::from_secs(20)).await.unwrap();
     assert_eq!(take_bundles(&broker, Queue::Outcomes, 1).await, [[2]]);
     assert_eq!(broker.queue_depth(Queue::Outcomes.name()).await.unwrap().messages, 0);
     vhost.finish().await;
@@ -92,10 +95,11 @@ async fn a_full_broker_queue_is_told_to_those_who_do_not_persist() {
         "pattern": "postrider.event-log", "definition": { "max-length": 1 }, "apply-to": "queues"
     });
     vhost.put(&format!("policies/{}/small", vhost.name), policy).await;
-    let bundler = broker.bundler(Route::Accepted, BundlerOptions { persist_forever: false, ..Default::default() });
+    let publisher =
+        broker.batch_publisher(Route::Accepted, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
     // Quorum queues refuse a little late, as publishes in flight are not counted yet.
     crate::support::eventually("a refusal", async || {
-        bundler.submit_within(vec![member(1)], Duration::from_secs(5)).await == Err(PublishError::Refused)
+        publisher.publish_within(vec![member(1)], Duration::from_secs(5)).await == Err(PublishError::Refused)
     })
     .await;
     vhost.finish().await;
@@ -105,14 +109,14 @@ async fn a_full_broker_queue_is_told_to_those_who_do_not_persist() {
 async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes() {
     let vhost = Vhost::new("cut").await;
     let broker = vhost.broker().await;
-    let bundler = broker.bundler(Route::Outcomes, BundlerOptions::default());
-    let singles = broker.singles();
+    let publisher = broker.batch_publisher(Route::Outcomes, BatchOptions::default());
+    let singles = broker.message_publisher();
     // Both go on until the second cut has been made and survived, so that each finds publishes under way.
     let last_round = AtomicBool::new(false);
     let bundled = async {
         let mut sent = 0;
         while !last_round.load(Ordering::SeqCst) || sent % 1_000 != 0 {
-            let submissions = (sent..sent + 10).map(|n| bundler.submit(vec![member(n)]));
+            let submissions = (sent..sent + 10).map(|n| publisher.publish(vec![member(n)]));
             join_all(submissions).await.into_iter().for_each(|result| result.unwrap());
             sent += 10;
         }
@@ -121,7 +125,7 @@ async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes(
     let single = async {
         let mut sent = 0;
         while !last_round.load(Ordering::SeqCst) || sent % 1_000 != 0 {
-            let publish = async |n| singles.publish(SingleRoute::Lane(Lane::Slow), &[member(n)]).await;
+            let publish = async |n| singles.publish(MessageRoute::Lane(Lane::Slow), &[member(n)]).await;
             join_all((sent..sent + 20).map(publish)).await.into_iter().for_each(|result| result.unwrap());
             sent += 20;
         }
@@ -150,15 +154,15 @@ async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes(
 async fn what_cannot_be_routed_is_declared_and_sent_again() {
     let vhost = Vhost::new("unroutable").await;
     let broker = vhost.broker().await;
-    let singles = broker.singles();
-    singles.publish(SingleRoute::Lane(Lane::Bulk), &[member(0)]).await.unwrap();
+    let singles = broker.message_publisher();
+    singles.publish(MessageRoute::Lane(Lane::Bulk), &[member(0)]).await.unwrap();
     vhost.delete(&format!("queues/{}/postrider.lane.bulk", vhost.name)).await;
     let numbers: Vec<u64> = (1..=50).collect();
     let publishes = numbers.iter().map(|n| {
         let singles = singles.clone();
         async move {
             let lane = if n % 2 == 0 { Lane::Bulk } else { Lane::Live };
-            singles.publish(SingleRoute::Lane(lane), &[member(*n)]).await
+            singles.publish(MessageRoute::Lane(lane), &[member(*n)]).await
         }
     });
     join_all(publishes).await.into_iter().for_each(|result| result.unwrap());

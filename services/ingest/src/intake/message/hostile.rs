@@ -25,7 +25,7 @@ fn bodies() -> Vec<String> {
     EVENTS.iter().map(|event| (*event).to_owned()).chain([batch, RECORD.to_owned()]).collect()
 }
 
-fn message() -> impl Strategy<Value = PublicMessage> {
+fn message() -> impl Strategy<Value = ProducerMessage> {
     let header = (
         prop_oneof![Just("postrider-version"), Just("cloudEvents:specversion"), Just("cloudEvents_id")],
         postrider_fuzz::text(["1", "1.0"]),
@@ -37,7 +37,7 @@ fn message() -> impl Strategy<Value = PublicMessage> {
         prop::collection::vec(header, 0..3),
         postrider_fuzz::bytes(bodies()),
     );
-    parts.prop_map(|(routing_key, content_type, message_id, headers, body)| PublicMessage {
+    parts.prop_map(|(routing_key, content_type, message_id, headers, body)| ProducerMessage {
         routing_key,
         content_type,
         message_id,

@@ -4,12 +4,12 @@ use super::*;
 
 const TENANT: TenantId = TenantId::OPERATOR;
 
-fn message(routing_key: &str, body: &str) -> PublicMessage {
-    PublicMessage { routing_key: routing_key.into(), body: body.to_owned().into(), ..PublicMessage::default() }
+fn message(routing_key: &str, body: &str) -> ProducerMessage {
+    ProducerMessage { routing_key: routing_key.into(), body: body.to_owned().into(), ..ProducerMessage::default() }
 }
 
 /// What a message's events come to: ids, or statuses with details.
-fn read(message: &PublicMessage) -> Result<Vec<Result<String, String>>, String> {
+fn read(message: &ProducerMessage) -> Result<Vec<Result<String, String>>, String> {
     let address = Address::of(message)?;
     let mappings = Mappings::load(None).unwrap();
     let said = |problem: Problem| format!("{} {}", problem.status, problem.detail);
@@ -22,7 +22,7 @@ fn read(message: &PublicMessage) -> Result<Vec<Result<String, String>>, String> 
 }
 
 #[track_caller]
-fn refused(message: &PublicMessage, words: &str) {
+fn refused(message: &ProducerMessage, words: &str) {
     let said = match read(message) {
         Err(said) => said,
         Ok(members) => members.into_iter().find_map(Result::err).expect("a refusal"),
@@ -48,13 +48,13 @@ fn the_routing_key_is_the_tenants_and_the_types() {
 #[test]
 fn a_message_of_another_version_or_type_is_refused() {
     let event = r#"{"tenant":"ten_operator","type":"a","data":{},"id":"e1"}"#;
-    let with = |version: &str| PublicMessage {
+    let with = |version: &str| ProducerMessage {
         headers: vec![("postrider-version".into(), version.into())],
         ..message("ten_operator.a", event)
     };
     assert_eq!(read(&with("1")), Ok(vec![Ok("e1".into())]));
     refused(&with("2"), "this build reads version 1");
-    let text = PublicMessage { content_type: Some("text/plain".into()), ..message("ten_operator.a", event) };
+    let text = ProducerMessage { content_type: Some("text/plain".into()), ..message("ten_operator.a", event) };
     refused(&text, "415 content_type text/plain");
 }
 
@@ -210,7 +210,7 @@ fn the_schema_of_the_documentation_allows_what_is_accepted_and_nothing_else() {
             body["type"].as_str().unwrap_or("a").replace(' ', "_")
         };
         let what = if what.is_empty() { "a".to_owned() } else { what };
-        let message = PublicMessage {
+        let message = ProducerMessage {
             message_id: Some("m1".into()),
             ..message(&format!("ten_operator.{what}"), &body.to_string())
         };

@@ -7,9 +7,9 @@ use futures::FutureExt;
 use postrider_wire::bundle::{self, Member};
 use tokio_util::sync::CancellationToken;
 
-use super::ConsumeOptions;
-use super::engine::{self, Inbound, Take};
 use crate::broker::Broker;
+use crate::consumer::ConsumeOptions;
+use crate::consumer::engine::{self, Inbound, MessageSink};
 use crate::topology::Queue;
 
 impl Broker {
@@ -32,7 +32,7 @@ struct Calls<H> {
     handler: Arc<H>,
 }
 
-impl<H, F> Take for Calls<H>
+impl<H, F> MessageSink for Calls<H>
 where
     H: Fn(Member) -> F + Send + Sync + 'static,
     F: Future<Output = Option<Member>> + Send + 'static,
@@ -63,7 +63,7 @@ where
     let work = AssertUnwindSafe(async move { handler(request).await });
     match work.catch_unwind().await {
         Ok(Some(answer)) => {
-            let _ = broker.own_singles().answer(reply_to, correlation, &answer).await;
+            let _ = broker.own_publisher().answer(reply_to, correlation, &answer).await;
         }
         Ok(None) => {}
         Err(_) => tracing::error!("the handler of a call panicked"),

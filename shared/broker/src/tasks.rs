@@ -1,7 +1,7 @@
 //! The tasks behind publishers, connections and listeners. Each ends with its last handle; none may panic unnoticed.
 //!
 //! A helper that panics leaves its handles alive: everything published through them is then given back for ever, and the
-//! process looks healthy. [`Broker::helper_panicked`](crate::Broker::helper_panicked) tells the process, which ends itself.
+//! process looks healthy. [`Broker::task_panicked`](crate::Broker::task_panicked) tells the process, which ends itself.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -11,11 +11,11 @@ use tokio::sync::watch;
 
 /// Starts helper tasks and remembers the first that panicked. Clones share that.
 #[derive(Debug, Clone)]
-pub(crate) struct Helpers {
+pub(crate) struct BackgroundTasks {
     panicked: watch::Sender<Option<&'static str>>,
 }
 
-impl Helpers {
+impl BackgroundTasks {
     pub(crate) fn new() -> Self {
         Self { panicked: watch::Sender::new(None) }
     }
@@ -48,7 +48,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_helper_that_panics_is_named_and_one_that_ends_is_not() {
-        let helpers = Helpers::new();
+        let helpers = BackgroundTasks::new();
         helpers.spawn("fine", async {});
         helpers.spawn("bundler", async { panic!("boom") });
         assert_eq!(helpers.panicked().await, "bundler");

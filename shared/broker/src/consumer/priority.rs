@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::depth::Consumed;
+use crate::depth::QueueTally;
 
 /// Members taken between two pauses: what a full bundle holds.
 const PAUSE_AFTER: usize = 32;
@@ -30,8 +30,8 @@ const BEHIND_MAX: Duration = Duration::from_secs(90);
 const RUNS_EMPTY: Duration = Duration::from_millis(5);
 
 /// Which consumer gives way to which.
-pub(super) struct GivesWay {
-    urgent: Arc<Consumed>,
+pub(super) struct PriorityYield {
+    urgent: Arc<QueueTally>,
     /// What had been taken of the urgent at the last pause.
     seen: u64,
     /// Members taken since.
@@ -43,8 +43,8 @@ pub(super) struct GivesWay {
     free_at: Instant,
 }
 
-impl GivesWay {
-    pub(super) fn to(urgent: Arc<Consumed>) -> Self {
+impl PriorityYield {
+    pub(super) fn to(urgent: Arc<QueueTally>) -> Self {
         let now = Instant::now();
         Self { seen: urgent.members(), urgent, taken: 0, behind: Duration::ZERO, took_at: now, free_at: now }
     }
@@ -85,8 +85,8 @@ fn pause_for(urgent: u64, behind: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    fn urgent() -> Arc<Consumed> {
-        Arc::new(Consumed::new(::metrics::Counter::noop()))
+    fn urgent() -> Arc<QueueTally> {
+        Arc::new(QueueTally::new(::metrics::Counter::noop()))
     }
 
     /// Members a second that are taken beside so many urgent ones a second: each pause is as long as the one before made it.
@@ -119,7 +119,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_bundle_is_followed_by_a_pause_which_is_long_where_much_is_urgent() {
         let urgent = urgent();
-        let mut gives_way = GivesWay::to(Arc::clone(&urgent));
+        let mut gives_way = PriorityYield::to(Arc::clone(&urgent));
         let begun = Instant::now();
         gives_way.took(PAUSE_AFTER - 1).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
@@ -138,7 +138,7 @@ mod tests {
     async fn a_lane_that_never_runs_empty_is_soon_taken_as_fast_as_it_comes_and_gives_way_again_once_it_kept_up() {
         const URGENT_EACH_SECOND: f64 = 3_000.0;
         let urgent = urgent();
-        let mut gives_way = GivesWay::to(Arc::clone(&urgent));
+        let mut gives_way = PriorityYield::to(Arc::clone(&urgent));
         let mut pause = async || {
             let begun = Instant::now();
             gives_way.took(PAUSE_AFTER).await;

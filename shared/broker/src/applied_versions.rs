@@ -65,7 +65,7 @@ impl AppliedVersions {
         }
     }
 
-    /// Live instances with an older version than `version`.
+    /// Connection instances with an older version than `version`.
     fn lagging(&self, version: i64) -> Vec<String> {
         let now = Instant::now();
         let mut entries = self.board.entries.lock();
@@ -118,7 +118,7 @@ impl Broker {
     /// Announces which version `role` of this process has applied, until the sender of `versions` is dropped. 0 stands for
     /// no configuration yet and is not announced.
     pub async fn announce_applied_version(self, role: ServiceRole, mut versions: watch::Receiver<i64>) {
-        let hints = self.hints();
+        let hints = self.hint_sender();
         let own = Own { board: self.applied_versions(), instance: self.instance().to_owned(), role };
         drop(self);
         let mut repeat = tokio::time::interval(REPEAT_EVERY);
@@ -128,7 +128,7 @@ impl Broker {
             if version > 0 {
                 let applied = AppliedVersion { instance: own.instance.clone(), role, version };
                 own.board.enter(applied.clone(), None);
-                hints.tell(Hint::Applied(applied));
+                hints.send(Hint::Applied(applied));
             }
             tokio::select! {
                 changed = versions.changed() => if changed.is_err() { return },
@@ -139,7 +139,7 @@ impl Broker {
 
     /// Listens to what other processes announce, until `stop`.
     pub async fn follow_applied_versions(self, stop: CancellationToken) {
-        let mut heard = self.listen(self.hints(), stop);
+        let mut heard = self.listen_for_hints(self.hint_sender(), stop);
         let board = self.applied_versions();
         drop(self);
         while let Some(hint) = heard.recv().await {

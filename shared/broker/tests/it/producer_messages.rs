@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_broker::{ConsumeOptions, Poison, PublicMessage, Queue, Unsettled};
+use postrider_broker::{ConsumeOptions, Poison, ProducerMessage, Queue, Unsettled};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{PATIENCE, Vhost, eventually};
 
-fn message(key: &str, body: &'static str) -> PublicMessage {
-    PublicMessage {
+fn message(key: &str, body: &'static str) -> ProducerMessage {
+    ProducerMessage {
         routing_key: key.into(),
         content_type: Some("application/json".into()),
         message_id: Some("m-1".into()),
@@ -28,7 +28,7 @@ async fn a_message_is_put_aside_and_sent_back_as_it_came() {
     let stop = CancellationToken::new();
     let consuming = tokio::spawn({
         let (broker, stop) = (broker.clone(), stop.clone());
-        let handler = move |message: PublicMessage| {
+        let handler = move |message: ProducerMessage| {
             let seen = seen.clone();
             async move {
                 let body = message.body.clone();
@@ -40,13 +40,13 @@ async fn a_message_is_put_aside_and_sent_back_as_it_came() {
                 }
             }
         };
-        async move { broker.consume_public(Queue::Intake, ConsumeOptions::default(), handler, stop).await }
+        async move { broker.consume_producer_messages(Queue::Intake, ConsumeOptions::default(), handler, stop).await }
     });
-    let singles = broker.singles();
+    let singles = broker.message_publisher();
     let mut dead = broker.consume_raw(Queue::DeadLetters, ConsumeOptions::default(), stop.clone());
     for (body, reason) in [("poison", "it is poison"), ("panic", "panic: oh no")] {
         let sent = message("ten_operator.a.b", body);
-        singles.publish_again(Queue::Intake, &sent).await.unwrap();
+        singles.requeue(Queue::Intake, &sent).await.unwrap();
         let taken = tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap();
         assert_eq!(taken, sent);
         let letter = tokio::time::timeout(PATIENCE, dead.recv()).await.unwrap().unwrap();
@@ -59,7 +59,7 @@ async fn a_message_is_put_aside_and_sent_back_as_it_came() {
         letter.ack();
     }
     // The queue moves on.
-    singles.publish_again(Queue::Intake, &message("ten_operator.a.b", "good")).await.unwrap();
+    singles.requeue(Queue::Intake, &message("ten_operator.a.b", "good")).await.unwrap();
     assert_eq!(tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap().body, "good");
     stop.cancel();
     consuming.await.unwrap();
@@ -74,8 +74,8 @@ async fn a_message_is_put_aside_and_sent_back_as_it_came() {
 async fn of_a_large_message_the_beginning_is_kept_when_it_is_put_aside() {
     let vhost = Vhost::new("cut").await;
     let broker = vhost.broker().await;
-    let large = PublicMessage { body: vec![b'x'; 256 * 1024 + 1].into(), ..message("k", "") };
-    broker.singles().dead_letter_public(&large, Queue::Intake, "too large").await.unwrap();
+    let large = ProducerMessage { body: vec![b'x'; 256 * 1024 + 1].into(), ..message("k", "") };
+    broker.message_publisher().dead_letter_message(&large, Queue::Intake, "too large").await.unwrap();
     let stop = CancellationToken::new();
     let mut dead = broker.consume_raw(Queue::DeadLetters, ConsumeOptions::default(), stop.clone());
     let letter = tokio::time::timeout(PATIENCE, dead.recv()).await.unwrap().unwrap();
@@ -113,7 +113,7 @@ async fn the_intake_takes_any_key_is_limited_and_dead_letters_at_least_once() {
 async fn a_process_whose_user_the_broker_knows_by_another_name_publishes_without_it() {
     let vhost = Vhost::new("user-id").await;
     let other = vhost.broker_as("somebody else").await;
-    other.singles().dead_letter_raw(Bytes::from_static(b"x"), "postrider.fanout", "panic").await.unwrap();
+    other.message_publisher().dead_letter_bytes(Bytes::from_static(b"x"), "postrider.fanout", "panic").await.unwrap();
     let broker = vhost.broker().await;
     let stop = CancellationToken::new();
     let mut dead = broker.consume_raw(Queue::DeadLetters, ConsumeOptions::default(), stop.clone());

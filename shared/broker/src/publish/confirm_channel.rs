@@ -4,7 +4,7 @@
 //! everything that was unconfirmed, in the old order, with its rungs declared first.
 //!
 //! lapin hands a returned (unroutable) message to whichever confirm resolves next, not to its own. Two facts make that safe here:
-//! a return always arrives before the confirm of the same message, and [`Pipeline::confirms`] looks at everything that has
+//! a return always arrives before the confirm of the same message, and [`ConfirmChannel::confirms`] looks at everything that has
 //! resolved before it settles anything. So a return is known by the time its message would count as confirmed.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -22,7 +22,7 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use postrider_wire::bundle::{self, Member};
 
 use crate::backoff::Backoff;
-use crate::connection::{Link, Live};
+use crate::connection::{Connection, SupervisedConnection};
 use crate::ladder::Rung;
 use crate::metrics::PublisherMetrics;
 
@@ -86,12 +86,12 @@ pub(crate) struct Closed;
 
 type InFlight = Pin<Box<dyn Future<Output = (u64, Result<Confirmation, lapin::Error>)> + Send>>;
 
-pub(crate) struct Pipeline<T> {
-    link: Link,
+pub(crate) struct ConfirmChannel<T> {
+    link: SupervisedConnection,
     policy: Policy<T>,
     name: &'static str,
     metrics: PublisherMetrics,
-    current: Option<(Arc<Live>, Channel)>,
+    current: Option<(Arc<Connection>, Channel)>,
     next_id: u64,
     /// Everything not settled yet, by the order of sending.
     unconfirmed: BTreeMap<u64, Outgoing<T>>,
@@ -103,8 +103,8 @@ pub(crate) struct Pipeline<T> {
     backoff: Backoff,
 }
 
-impl<T: Send + 'static> Pipeline<T> {
-    pub(crate) fn new(link: Link, name: &'static str, policy: Policy<T>) -> Self {
+impl<T: Send + 'static> ConfirmChannel<T> {
+    pub(crate) fn new(link: SupervisedConnection, name: &'static str, policy: Policy<T>) -> Self {
         Self {
             link,
             policy,
@@ -131,7 +131,7 @@ impl<T: Send + 'static> Pipeline<T> {
         &self.metrics
     }
 
-    /// Takes a message; [`Pipeline::advance`] sends it.
+    /// Takes a message; [`ConfirmChannel::advance`] sends it.
     pub(crate) fn push(&mut self, outgoing: Outgoing<T>) {
         self.next_id += 1;
         self.unconfirmed.insert(self.next_id, outgoing);
@@ -273,7 +273,7 @@ impl<T: Send + 'static> Pipeline<T> {
     }
 }
 
-async fn open(live: &Live) -> Result<Channel, lapin::Error> {
+async fn open(live: &Connection) -> Result<Channel, lapin::Error> {
     let channel = live.channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(channel)

@@ -16,7 +16,7 @@ const NOT_THE_PRODUCERS: [&str; 7] =
 /// A message with its properties as text. Headers that are tables or arrays are left out: nothing reads them; so is what
 /// goes beyond 32 KiB of headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PublicMessage {
+pub struct ProducerMessage {
     /// What it was published with.
     pub routing_key: String,
     /// `content_type`.
@@ -29,7 +29,7 @@ pub struct PublicMessage {
     pub body: Bytes,
 }
 
-impl PublicMessage {
+impl ProducerMessage {
     /// Reads a message, taking its body.
     pub(crate) fn take(delivery: &mut Delivery) -> Self {
         let properties = &delivery.properties;
@@ -131,7 +131,7 @@ mod tests {
             for (name, value) in values {
                 table.insert(name.as_str().into(), value);
             }
-            let message = PublicMessage { headers: headers(&table), ..PublicMessage::default() };
+            let message = ProducerMessage { headers: headers(&table), ..ProducerMessage::default() };
             let bytes: usize = message.headers.iter().map(|(name, text)| name.len() + text.len()).sum();
             prop_assert!(bytes <= HEADERS_BYTES_MAX);
             let sent_on = headers(&message.own_headers());
@@ -144,9 +144,9 @@ mod tests {
     fn what_the_broker_wrote_is_not_sent_on_as_the_producers() {
         let headers =
             ["x-reason", "x-death", "x-first-death-queue", "x-last-death-reason", "x-mine", "postrider-version"];
-        let message = PublicMessage {
+        let message = ProducerMessage {
             headers: headers.map(|name| (name.to_owned(), "v".to_owned())).to_vec(),
-            ..PublicMessage::default()
+            ..ProducerMessage::default()
         };
         let own: Vec<_> = message.own_headers().inner().keys().map(|name| name.as_str().to_owned()).collect();
         assert_eq!(own, ["postrider-version", "x-mine"]);

@@ -1,6 +1,6 @@
 //! Deliveries that go on: to the ladder for a retry or until their turn, or to another lane.
 //!
-//! Those for the same place that are handed over within some milliseconds ([`Place::gather`]) share messages. An endpoint that
+//! Those for the same place that are handed over within some milliseconds ([`Destination::gather`]) share messages. An endpoint that
 //! is down, or that many wait for, sends thousands to the same few rungs: alone in their messages they would cost the broker
 //! many times as much, on the way to the rung, from there to the lane, and to the consumer.
 //!
@@ -16,11 +16,11 @@ use postrider_wire::bundle::Member;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::bundler::next_bundle;
-use crate::connection::Link;
+use crate::connection::SupervisedConnection;
 use crate::error::PublishError;
 use crate::ladder::Rung;
-use crate::pipeline::{Closed, Outgoing, Pipeline, Policy};
+use crate::publish::batch::next_bundle;
+use crate::publish::confirm_channel::{Closed, ConfirmChannel, Outgoing, Policy};
 use crate::topology::{DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
 
 /// How long the first of those that go on waits for company. Nobody waits for a rung's least delay to be kept to the millisecond,
@@ -30,12 +30,12 @@ const GATHER: Duration = Duration::from_millis(10);
 /// round again and again. Not so on the way from the live lane to the slow one: live messages behind them cannot be
 /// acknowledged together meanwhile.
 const GATHER_SLOW: Duration = Duration::from_millis(100);
-/// Members not confirmed at most; beyond, [`Onward::publish`] waits.
+/// Members not confirmed at most; beyond, [`DelayPublisher::publish`] waits.
 const UNCONFIRMED_MAX: usize = 1_024;
 
 /// Where a delivery goes on to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Destination {
     /// To a lane, now.
     Lane(Lane),
     /// To a lane, after the rung's delay.
@@ -47,7 +47,7 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl Destination {
     /// How long the first that goes there waits for company.
     fn gather(self) -> Duration {
         match self {
@@ -65,22 +65,22 @@ impl Place {
 }
 
 type Done = oneshot::Sender<Result<(), PublishError>>;
-type Job = (Place, Member, Done);
+type Job = (Destination, Member, Done);
 
 /// A publisher of deliveries that go on. Cheap to clone; its task ends with the last clone.
 #[derive(Clone)]
-pub struct Onward {
+pub struct DelayPublisher {
     jobs: mpsc::Sender<Job>,
 }
 
-impl Onward {
-    pub(crate) fn start(link: Link) -> Self {
+impl DelayPublisher {
+    pub(crate) fn start(link: SupervisedConnection) -> Self {
         let (jobs, received) = mpsc::channel(UNCONFIRMED_MAX);
         let helpers = link.helpers().clone();
         let gathering = Gathering {
             waiting: HashMap::new(),
             outstanding: 0,
-            pipeline: Pipeline::new(link, "onward", Policy::Persist),
+            pipeline: ConfirmChannel::new(link, "onward", Policy::Persist),
         };
         helpers.spawn("onward", gathering.run(received));
         Self { jobs }
@@ -90,7 +90,7 @@ impl Onward {
     ///
     /// # Errors
     /// [`PublishError::Stopped`] at shutdown only; everything else is tried again.
-    pub async fn publish(&self, to: Place, member: Member) -> Result<(), PublishError> {
+    pub async fn publish(&self, to: Destination, member: Member) -> Result<(), PublishError> {
         let (done, confirmed) = oneshot::channel();
         self.jobs.send((to, member, done)).await.map_err(|_| PublishError::Stopped)?;
         confirmed.await.unwrap_or(Err(PublishError::Stopped))
@@ -106,10 +106,10 @@ struct Waiting {
 
 /// The task: gathers by place, sends, settles.
 struct Gathering {
-    waiting: HashMap<Place, Waiting>,
+    waiting: HashMap<Destination, Waiting>,
     /// Members that wait or are not confirmed.
     outstanding: usize,
-    pipeline: Pipeline<Vec<Done>>,
+    pipeline: ConfirmChannel<Vec<Done>>,
 }
 
 impl Gathering {
@@ -155,7 +155,7 @@ impl Gathering {
     /// Sends what has waited long enough, or fills a message; everything when no more may be taken before it is sent.
     fn commit(&mut self) {
         let (now, full) = (Instant::now(), self.outstanding >= UNCONFIRMED_MAX);
-        let goes = |_: &Place, waiting: &mut Waiting| {
+        let goes = |_: &Destination, waiting: &mut Waiting| {
             full || waiting.until <= now || waiting.members.len() >= BUNDLE_MEMBERS_MAX
         };
         for (place, Waiting { mut members, .. }) in self.waiting.extract_if(goes) {

@@ -16,9 +16,9 @@ use postrider_wire::bundle::Member;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::connection::{Link, PublishState};
+use crate::connection::{PublishState, SupervisedConnection};
 use crate::error::PublishError;
-use crate::pipeline::{Closed, Outgoing, Pipeline, Policy, Verdict};
+use crate::publish::confirm_channel::{Closed, ConfirmChannel, Outgoing, Policy, Verdict};
 use crate::topology::Route;
 
 /// Bundles of one commit at most.
@@ -34,30 +34,39 @@ const LINGER_MEMBERS_MIN: usize = 8;
 /// With so many members there is company enough.
 const LINGER_MEMBERS_MAX: usize = 2 * BUNDLE_MEMBERS_MAX;
 
-/// How a [`Bundler`] behaves.
+/// What becomes of members that the broker refuses, or whose confirm is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BundlerOptions {
+pub enum Resend {
+    /// They are sent again until they are confirmed.
+    UntilConfirmed,
+    /// A refusal is an error. After a lost connection only members whose caller still waits are sent again.
+    WhileAwaited,
+}
+
+/// How a [`BatchPublisher`] behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchOptions {
     /// How long to gather although nothing is outstanding; zero (the default) sends at once. Up to 20 ms are sensible, and
     /// only where nobody waits.
     pub gather: Duration,
-    /// Members waiting or unconfirmed at most; beyond, [`Bundler::submit`] waits and [`Bundler::submit_within`] refuses.
-    pub queue_max: usize,
+    /// Members waiting or unconfirmed at most; beyond, [`BatchPublisher::publish`] waits and [`BatchPublisher::publish_within`] refuses.
+    pub members_max: usize,
     /// Bytes of members waiting or unconfirmed at most, a payload that members share counted once; a larger submission takes all of it.
-    pub queue_bytes_max: usize,
+    pub bytes_max: usize,
     /// Whether members are sent again until they are confirmed. Otherwise a refusal is told, and after a lost connection only
     /// those are sent again whose submitter still waits.
-    pub persist_forever: bool,
+    pub resend: Resend,
 }
 
-impl Default for BundlerOptions {
+impl Default for BatchOptions {
     fn default() -> Self {
-        Self { gather: Duration::ZERO, queue_max: 8_192, queue_bytes_max: 64 * 1024 * 1024, persist_forever: true }
+        Self { gather: Duration::ZERO, members_max: 8_192, bytes_max: 64 * 1024 * 1024, resend: Resend::UntilConfirmed }
     }
 }
 
 /// A publisher of bundles to one route. Cheap to clone; its task ends with the last clone.
 #[derive(Clone)]
-pub struct Bundler {
+pub struct BatchPublisher {
     submissions: mpsc::UnboundedSender<(Vec<Member>, Arc<Ticket>)>,
     room: Arc<Room>,
     state: watch::Receiver<PublishState>,
@@ -75,9 +84,9 @@ struct Room {
 type Taken = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Room {
-    fn new(options: BundlerOptions) -> Self {
-        let members_max = options.queue_max.min(Semaphore::MAX_PERMITS);
-        let bytes_max = options.queue_bytes_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+    fn new(options: BatchOptions) -> Self {
+        let members_max = options.members_max.min(Semaphore::MAX_PERMITS);
+        let bytes_max = options.bytes_max.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Self {
             members: Arc::new(Semaphore::new(members_max)),
             members_max,
@@ -150,17 +159,17 @@ impl Ticket {
 /// The tickets of one bundle's members, with how many of them are of each.
 type Tickets = Vec<(Arc<Ticket>, usize)>;
 
-impl Bundler {
-    pub(crate) fn start(link: Link, route: Route, options: BundlerOptions) -> Self {
+impl BatchPublisher {
+    pub(crate) fn start(link: SupervisedConnection, route: Route, options: BatchOptions) -> Self {
         let (submissions, received) = mpsc::unbounded_channel();
         let room = Arc::new(Room::new(options));
         let (state, helpers) = (link.state(), link.helpers().clone());
-        let policy = if options.persist_forever {
+        let policy = if options.resend == Resend::UntilConfirmed {
             Policy::Persist
         } else {
             Policy::Tell(|tickets: &Tickets| tickets.iter().any(|(ticket, _)| ticket.wanted()))
         };
-        let pipeline = Pipeline::new(link, route.publisher(), policy);
+        let pipeline = ConfirmChannel::new(link, route.publisher(), policy);
         let commit = Commit { route, options, waiting: VecDeque::new(), waiting_since: None, committed: 0, pipeline };
         helpers.spawn(route.publisher(), commit.run(received));
         Self { submissions, room, state }
@@ -171,7 +180,7 @@ impl Bundler {
     ///
     /// # Errors
     /// [`PublishError::Refused`] unless the bundler persists, [`PublishError::Stopped`] at shutdown.
-    pub async fn submit(&self, members: Vec<Member>) -> Result<(), PublishError> {
+    pub async fn publish(&self, members: Vec<Member>) -> Result<(), PublishError> {
         if members.is_empty() {
             return Ok(());
         }
@@ -188,7 +197,7 @@ impl Bundler {
     /// # Errors
     /// At once: [`PublishError::Overloaded`] and [`PublishError::Blocked`], nothing was sent. Later: [`PublishError::Timeout`] and
     /// [`PublishError::Refused`], it may have been published.
-    pub async fn submit_within(&self, members: Vec<Member>, limit: Duration) -> Result<(), PublishError> {
+    pub async fn publish_within(&self, members: Vec<Member>, limit: Duration) -> Result<(), PublishError> {
         if members.is_empty() {
             return Ok(());
         }
@@ -223,12 +232,12 @@ impl Bundler {
 /// The task: gathers, sends, settles.
 struct Commit {
     route: Route,
-    options: BundlerOptions,
+    options: BatchOptions,
     waiting: VecDeque<(Member, Arc<Ticket>)>,
     waiting_since: Option<Instant>,
     /// Members of the commit before.
     committed: usize,
-    pipeline: Pipeline<Tickets>,
+    pipeline: ConfirmChannel<Tickets>,
 }
 
 type Submissions = mpsc::UnboundedReceiver<(Vec<Member>, Arc<Ticket>)>;
@@ -300,7 +309,7 @@ impl Commit {
     }
 
     fn commit(&mut self) {
-        if !self.options.persist_forever {
+        if self.options.resend == Resend::WhileAwaited {
             self.waiting.retain(|(_, ticket)| ticket.wanted());
         }
         let (exchange, key) = self.route.address();
@@ -423,7 +432,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_is_bounded_in_bytes_and_a_larger_submission_takes_all_of_it() {
-        let room = Room::new(BundlerOptions { queue_bytes_max: 1_000, ..BundlerOptions::default() });
+        let room = Room::new(BatchOptions { bytes_max: 1_000, ..BatchOptions::default() });
         let members = |bytes: usize| vec![Member { head: Bytes::new(), payload: vec![0; bytes].into() }];
         let held = room.try_take(&members(900)).unwrap();
         assert!(room.try_take(&members(900)).is_none());

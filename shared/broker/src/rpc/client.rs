@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::config::BrokerConfig;
-use crate::connection::Link;
+use crate::connection::SupervisedConnection;
 use crate::error::BrokerError;
-use crate::helpers::Helpers;
+use crate::tasks::BackgroundTasks;
 use crate::topology::Queue;
 
 /// The pseudo-queue that answers come through.
@@ -59,10 +59,10 @@ pub struct RpcClient {
 impl RpcClient {
     pub(crate) async fn start(
         config: &BrokerConfig,
-        helpers: &Helpers,
+        helpers: &BackgroundTasks,
         stop: &CancellationToken,
     ) -> Result<Self, BrokerError> {
-        let link = Link::start(config, "rpc", helpers, stop).await?;
+        let link = SupervisedConnection::start(config, "rpc", helpers, stop).await?;
         let (calls, received) = mpsc::channel(CALLS_MAX);
         helpers.spawn("rpc", run(link, received));
         Ok(Self { calls })
@@ -83,7 +83,7 @@ impl RpcClient {
     }
 }
 
-async fn run(link: Link, mut calls: mpsc::Receiver<Call>) {
+async fn run(link: SupervisedConnection, mut calls: mpsc::Receiver<Call>) {
     let mut backoff = Backoff::default();
     // Correlation ids are not reused by the next connection: a late answer must not meet another call.
     let mut next_id = 0u64;
@@ -102,7 +102,7 @@ async fn run(link: Link, mut calls: mpsc::Receiver<Call>) {
     }
 }
 
-async fn open(live: &crate::connection::Live) -> Result<(Channel, Consumer), lapin::Error> {
+async fn open(live: &crate::connection::Connection) -> Result<(Channel, Consumer), lapin::Error> {
     let channel = live.channel().await?;
     let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
     let replies = channel.basic_consume(REPLY_TO.into(), "".into(), options, FieldTable::default()).await?;

@@ -6,22 +6,27 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{self, Budget, Inbound, Take};
+use super::engine::{self, Budget, Inbound, MessageSink};
 use super::{ConsumeOptions, GIVE_UP_AT, MemberContext, Poison, Unsettled, from_panic, given_back};
 use crate::broker::Broker;
-use crate::depth::Consumed;
-use crate::public::PublicMessage;
+use crate::depth::QueueTally;
+use crate::producer_message::ProducerMessage;
 use crate::topology::Queue;
 
 impl Broker {
     /// Consumes a queue of producers' messages until `stop`, then drains and returns.
     ///
     /// The handler runs in a task a message. `Ok` settles it: everything it caused must be confirmed by then.
-    /// [`Unsettled::Poison`] and a panic put it aside as it came; [`Unsettled::GiveBack`] returns it to the queue, which
+    /// [`Unsettled::Poison`] and a panic put it aside as it came; [`Unsettled::Requeue`] returns it to the queue, which
     /// counts against it: only for a stop.
-    pub async fn consume_public<H, F>(&self, queue: Queue, options: ConsumeOptions, handler: H, stop: CancellationToken)
-    where
-        H: Fn(PublicMessage) -> F + Send + Sync + 'static,
+    pub async fn consume_producer_messages<H, F>(
+        &self,
+        queue: Queue,
+        options: ConsumeOptions,
+        handler: H,
+        stop: CancellationToken,
+    ) where
+        H: Fn(ProducerMessage) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Unsettled>> + Send + 'static,
     {
         let take = Public {
@@ -40,12 +45,12 @@ struct Public<H> {
     queue: Queue,
     budget: Budget,
     handler: Arc<H>,
-    consumed: Arc<Consumed>,
+    consumed: Arc<QueueTally>,
 }
 
-impl<H, F> Take for Public<H>
+impl<H, F> MessageSink for Public<H>
 where
-    H: Fn(PublicMessage) -> F + Send + Sync + 'static,
+    H: Fn(ProducerMessage) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Unsettled>> + Send + 'static,
 {
     async fn take(&mut self, inbound: Inbound) {
@@ -55,7 +60,7 @@ where
         tokio::spawn(async move {
             let _share = share;
             let Inbound { mut delivery, context, settler } = inbound;
-            let message = PublicMessage::take(&mut delivery);
+            let message = ProducerMessage::take(&mut delivery);
             if handle(&broker, queue, handler.as_ref(), message, context).await {
                 settler.ack();
             }
@@ -68,11 +73,11 @@ async fn handle<H, F>(
     broker: &Broker,
     queue: Queue,
     handler: &H,
-    message: PublicMessage,
+    message: ProducerMessage,
     context: MemberContext,
 ) -> bool
 where
-    H: Fn(PublicMessage) -> F,
+    H: Fn(ProducerMessage) -> F,
     F: Future<Output = Result<(), Unsettled>>,
 {
     let count = context.delivery_count;
@@ -82,7 +87,7 @@ where
         let kept = message.clone();
         match AssertUnwindSafe(async move { handler(kept).await }).catch_unwind().await {
             Ok(Ok(())) => return true,
-            Ok(Err(Unsettled::GiveBack(reason))) => {
+            Ok(Err(Unsettled::Requeue(reason))) => {
                 given_back(queue, &reason);
                 return false;
             }
@@ -90,5 +95,5 @@ where
             Err(panic) => from_panic(panic.as_ref()),
         }
     };
-    broker.own_singles().dead_letter_public(&message, queue, &poison.reason).await.is_ok()
+    broker.own_publisher().dead_letter_message(&message, queue, &poison.reason).await.is_ok()
 }

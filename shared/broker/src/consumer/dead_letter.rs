@@ -7,7 +7,7 @@ use super::{EXPLODE_AT, GIVE_UP_AT, Poison};
 use crate::broker::Broker;
 use crate::error::PublishError;
 use crate::metrics;
-use crate::singles::SingleRoute;
+use crate::publish::message::MessageRoute;
 use crate::topology::Queue;
 
 /// Puts one member aside, confirmed.
@@ -19,8 +19,8 @@ pub(super) async fn dead_letter(
 ) -> Result<(), PublishError> {
     metrics::count(metrics::DEAD_LETTERS, "queue", queue.name().to_owned(), 1);
     tracing::warn!(queue = queue.name(), reason = poison.reason, "put a message aside as a dead letter");
-    let to = SingleRoute::DeadLetter { source: queue.name(), reason: &poison.reason };
-    broker.own_singles().publish(to, std::slice::from_ref(member)).await
+    let to = MessageRoute::DeadLetter { source: queue.name(), reason: &poison.reason };
+    broker.own_publisher().publish(to, std::slice::from_ref(member)).await
 }
 
 /// Decodes a message that can be handled now. Anything else is dealt with in a task of its own, and `None`: bytes that are
@@ -36,7 +36,7 @@ pub(super) fn open(broker: &Broker, queue: Queue, inbound: Inbound) -> Option<(V
                 metrics::count(metrics::DEAD_LETTERS, "queue", queue.name().to_owned(), 1);
                 tracing::warn!(queue = queue.name(), reason, "put a message aside as a dead letter");
                 let Inbound { delivery, settler, .. } = inbound;
-                let put = broker.own_singles().dead_letter_raw(delivery.data.into(), queue.name(), &reason).await;
+                let put = broker.own_publisher().dead_letter_bytes(delivery.data.into(), queue.name(), &reason).await;
                 if put.is_ok() {
                     settler.ack();
                 }
@@ -68,9 +68,9 @@ pub(super) fn explode(broker: &Broker, queue: Queue, members: Vec<Member>, inbou
     metrics::count(metrics::EXPLODED, "queue", queue.name().to_owned(), 1);
     let broker = broker.clone();
     tokio::spawn(async move {
-        let publishes = members
-            .iter()
-            .map(|member| broker.own_singles().publish(SingleRoute::Queue(queue.name()), std::slice::from_ref(member)));
+        let publishes = members.iter().map(|member| {
+            broker.own_publisher().publish(MessageRoute::Queue(queue.name()), std::slice::from_ref(member))
+        });
         if futures::future::try_join_all(publishes).await.is_ok() {
             inbound.settler.ack();
         }

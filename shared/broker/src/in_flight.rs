@@ -9,16 +9,16 @@ use crate::topology::Queue;
 
 /// The counts. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct InHand(Arc<Mutex<BTreeMap<&'static str, usize>>>);
+pub(crate) struct InFlight(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
 /// One message that is in hand until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Held {
-    counts: InHand,
+    counts: InFlight,
     queue: &'static str,
 }
 
-impl InHand {
+impl InFlight {
     /// Takes one in hand.
     pub(crate) fn take(&self, queue: Queue) -> Held {
         *self.0.lock().entry(queue.name()).or_default() += 1;
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn what_was_settled_is_not_in_hand() {
-        let in_hand = InHand::default();
+        let in_hand = InFlight::default();
         let (one, _other) = (in_hand.take(Queue::Fanout), in_hand.take(Queue::Fanout));
         let outcome = in_hand.take(Queue::Outcomes);
         drop((one, outcome));

@@ -1,4 +1,4 @@
-//! Keys: numbers by which endpoints are found that take certain values of an attribute and no others.
+//! ValueIndex: numbers by which endpoints are found that take certain values of an attribute and no others.
 //!
 //! A key stands for an attribute and one of its values. Equal values have equal keys; different ones may, too, though almost
 //! never do. So an endpoint that was found by a key is still asked whether it takes the event.
@@ -14,14 +14,14 @@ pub(crate) type Filters = [(Box<str>, FilterValues)];
 
 /// What the endpoints of a tenant are found by.
 #[derive(Debug)]
-pub(crate) struct Keys {
+pub(crate) struct ValueIndex {
     /// Seeded at random, so that nobody can choose values whose keys are equal.
     hasher: RandomState,
     /// The attributes that any endpoint is found by.
     attributes: Vec<(Box<str>, MatchKind)>,
 }
 
-impl Keys {
+impl ValueIndex {
     /// Chooses for each endpoint the filter to find it by: of those without wildcards and blocks the one whose most common
     /// value the fewest endpoints share. Its keys, in the endpoints' order; none for an endpoint without such a filter.
     pub(crate) fn choose<'a>(endpoints: impl Iterator<Item = &'a Filters> + Clone) -> (Self, Vec<Vec<u64>>) {

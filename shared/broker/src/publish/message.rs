@@ -10,11 +10,11 @@ use postrider_model::limits::{DEAD_LETTER_KEPT_BYTES, DEAD_LETTER_WHOLE_BYTES_MA
 use postrider_wire::bundle::{self, Member};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::connection::Link;
+use crate::connection::SupervisedConnection;
 use crate::error::PublishError;
 use crate::metrics;
-use crate::pipeline::{Closed, Outgoing, Pipeline, Policy, Verdict};
-use crate::public::PublicMessage;
+use crate::producer_message::ProducerMessage;
+use crate::publish::confirm_channel::{Closed, ConfirmChannel, Outgoing, Policy, Verdict};
 use crate::topology::{CUT_HEADER, DEAD_EXCHANGE, EVENTS_EXCHANGE, LANES_EXCHANGE, Queue, lane_key};
 
 /// Unconfirmed messages at most.
@@ -29,7 +29,7 @@ pub(crate) const SOURCE_HEADER: &str = "x-source";
 
 /// Where a single message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SingleRoute<'a> {
+pub enum MessageRoute<'a> {
     /// To a lane, now.
     Lane(Lane),
     /// To the dead letters.
@@ -47,15 +47,15 @@ type Done = oneshot::Sender<Result<(), PublishError>>;
 
 /// A publisher of single messages. Cheap to clone; its task ends with the last clone.
 #[derive(Clone)]
-pub struct Singles {
+pub struct MessagePublisher {
     jobs: mpsc::Sender<Outgoing<Done>>,
 }
 
-impl Singles {
-    pub(crate) fn start(link: Link, name: &'static str) -> Self {
+impl MessagePublisher {
+    pub(crate) fn start(link: SupervisedConnection, name: &'static str) -> Self {
         let (jobs, received) = mpsc::channel(UNCONFIRMED_MAX);
         let helpers = link.helpers().clone();
-        helpers.spawn(name, run(Pipeline::new(link, name, Policy::Persist), received));
+        helpers.spawn(name, run(ConfirmChannel::new(link, name, Policy::Persist), received));
         Self { jobs }
     }
 
@@ -64,26 +64,26 @@ impl Singles {
     ///
     /// # Errors
     /// [`PublishError::Stopped`] at shutdown only; everything else is tried again.
-    pub async fn publish(&self, to: SingleRoute<'_>, members: &[Member]) -> Result<(), PublishError> {
+    pub async fn publish(&self, to: MessageRoute<'_>, members: &[Member]) -> Result<(), PublishError> {
         self.send(to, bundle::encode(members).into(), bundle::CONTENT_TYPE).await
     }
 
     /// Puts a message aside whose bytes are no bundle that this build reads.
     ///
     /// # Errors
-    /// As [`Singles::publish`].
-    pub async fn dead_letter_raw(&self, body: Bytes, source: &str, reason: &str) -> Result<(), PublishError> {
-        self.send(SingleRoute::DeadLetter { source, reason }, body, "application/octet-stream").await
+    /// As [`MessagePublisher::publish`].
+    pub async fn dead_letter_bytes(&self, body: Bytes, source: &str, reason: &str) -> Result<(), PublishError> {
+        self.send(MessageRoute::DeadLetter { source, reason }, body, "application/octet-stream").await
     }
 
     /// Puts a producer's message aside as it came: with its routing key, its properties and its bytes. Of one with more than
     /// [`DEAD_LETTER_WHOLE_BYTES_MAX`] bytes only the first [`DEAD_LETTER_KEPT_BYTES`] are kept.
     ///
     /// # Errors
-    /// As [`Singles::publish`].
-    pub async fn dead_letter_public(
+    /// As [`MessagePublisher::publish`].
+    pub async fn dead_letter_message(
         &self,
-        message: &PublicMessage,
+        message: &ProducerMessage,
         source: Queue,
         reason: &str,
     ) -> Result<(), PublishError> {
@@ -105,8 +105,8 @@ impl Singles {
     /// public exchange, a service's straight to its queue.
     ///
     /// # Errors
-    /// As [`Singles::publish`].
-    pub async fn publish_again(&self, to: Queue, message: &PublicMessage) -> Result<(), PublishError> {
+    /// As [`MessagePublisher::publish`].
+    pub async fn requeue(&self, to: Queue, message: &ProducerMessage) -> Result<(), PublishError> {
         let (exchange, key) = match to {
             Queue::Intake => (EVENTS_EXCHANGE, message.routing_key.as_str()),
             queue => ("", queue.name()),
@@ -118,7 +118,7 @@ impl Singles {
         &self,
         exchange: &str,
         routing_key: &str,
-        message: &PublicMessage,
+        message: &ProducerMessage,
         headers: FieldTable,
         body: Bytes,
     ) -> Result<(), PublishError> {
@@ -138,15 +138,15 @@ impl Singles {
         .await
     }
 
-    async fn send(&self, to: SingleRoute<'_>, body: Bytes, content_type: &str) -> Result<(), PublishError> {
+    async fn send(&self, to: MessageRoute<'_>, body: Bytes, content_type: &str) -> Result<(), PublishError> {
         let (exchange, routing_key, headers): (&str, ShortString, _) = match to {
-            SingleRoute::Lane(lane) => (LANES_EXCHANGE, lane_key(lane).into(), None),
-            SingleRoute::DeadLetter { source, reason } => {
+            MessageRoute::Lane(lane) => (LANES_EXCHANGE, lane_key(lane).into(), None),
+            MessageRoute::DeadLetter { source, reason } => {
                 let mut headers = FieldTable::default();
                 put_aside(&mut headers, source, reason);
                 (DEAD_EXCHANGE, "".into(), Some(headers))
             }
-            SingleRoute::Queue(queue) => ("", queue.into(), None),
+            MessageRoute::Queue(queue) => ("", queue.into(), None),
         };
         let content_type = content_type.into();
         let exchange = exchange.into();
@@ -200,7 +200,7 @@ fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-async fn run(mut pipeline: Pipeline<Done>, mut jobs: mpsc::Receiver<Outgoing<Done>>) {
+async fn run(mut pipeline: ConfirmChannel<Done>, mut jobs: mpsc::Receiver<Outgoing<Done>>) {
     let mut open = true;
     while open || pipeline.outstanding() > 0 {
         if matches!(pipeline.advance().await, Err(Closed)) {
