@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod links_page;
+#[cfg(test)]
 mod metrics_page;
 #[cfg(test)]
 mod migrations_page;

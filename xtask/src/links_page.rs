@@ -1,0 +1,96 @@
+//! Every relative link of the documentation leads to a file, its anchor to a heading, and docs/README.md lists every page.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use crate::child::checkout;
+
+/// The Markdown files of the root and of `docs/`, relative to the checkout.
+fn pages() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "docs/operations"] {
+        for entry in std::fs::read_dir(checkout().join(folder)).expect("a folder").flatten() {
+            if entry.path().extension().is_some_and(|extension| extension == "md") {
+                found.push(Path::new(folder).join(entry.file_name()));
+            }
+        }
+    }
+    found
+}
+
+/// The page without its code blocks.
+fn prose(page: &Path) -> String {
+    let text = std::fs::read_to_string(checkout().join(page)).expect("a page");
+    text.split("```").step_by(2).collect()
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | ' '));
+    kept.collect::<String>().trim().to_lowercase().replace(' ', "-")
+}
+
+fn anchors(page: &Path) -> BTreeSet<String> {
+    let headings = prose(page);
+    let headings = headings.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| anchor(line.trim_start_matches('#'))).collect()
+}
+
+/// The targets of the page's links within the repository, with their anchors.
+fn links(page: &Path) -> Vec<(PathBuf, Option<String>)> {
+    let text = prose(page);
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let inside = targets.filter(|target| !target.contains(':') && !target.contains(char::is_whitespace));
+    inside
+        .map(|target| {
+            let (path, anchor) = target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
+            let folder = page.parent().unwrap_or(Path::new(""));
+            let path = if path.is_empty() { page.to_path_buf() } else { normalised(&folder.join(path)) };
+            (path, anchor.map(str::to_owned))
+        })
+        .collect()
+}
+
+/// The path without `..`.
+fn normalised(path: &Path) -> PathBuf {
+    let mut parts = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                parts.pop();
+            }
+            other => parts.push(other),
+        }
+    }
+    parts
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut broken = Vec::new();
+    let mut checked = 0;
+    for page in pages() {
+        for (target, anchor) in links(&page) {
+            checked += 1;
+            let exists = checkout().join(&target).exists();
+            let is_page = target.extension().is_some_and(|extension| extension == "md");
+            let found = exists && anchor.as_ref().is_none_or(|anchor| !is_page || anchors(&target).contains(anchor));
+            if !found {
+                broken.push(format!("{}: {} {anchor:?}", page.display(), target.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(checked > 100, "{checked} links");
+}
+
+#[test]
+fn the_index_lists_every_page() {
+    let index = Path::new("docs/README.md");
+    let listed: BTreeSet<PathBuf> = links(index).into_iter().map(|(target, _)| target).collect();
+    let missing: Vec<PathBuf> = pages()
+        .into_iter()
+        .filter(|page| page.starts_with("docs") && page != index && !listed.contains(page))
+        .collect();
+    assert!(missing.is_empty(), "docs/README.md does not list {missing:?}");
+}
