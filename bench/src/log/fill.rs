@@ -78,8 +78,8 @@ fn rows(tenant: &str, day: &str, events: i64) -> String {
              'https://example.com/hook', '[[\"content-type\",\"application/json\"],[\"webhook-id\",\"' || event_id || '\"]]'
          FROM deliveries WHERE delivery_day = '{day}' AND tenant = '{tenant}';
          INSERT INTO endpoint_minutes (endpoint, minute, successes, failures, retries, duration_us, first_attempts,
-             first_within_5s, first_within_30s, counted_by_hour)
-         SELECT e.id, timestamptz '{day} 00:00:00+00' + minute * interval '1 minute', 10, 1, 1, 200000, 10, 9, 10, 11
+             first_within_5s, first_within_30s)
+         SELECT e.id, timestamptz '{day} 00:00:00+00' + minute * interval '1 minute', 10, 1, 1, 200000, 10, 9, 10
          FROM generate_series(0, 1439) minute, {targets};
          INSERT INTO endpoint_hours (endpoint, hour, successes, failures, retries, duration_us, first_attempts,
              first_within_5s, first_within_30s)

@@ -24,7 +24,7 @@ use crate::sql::{Date, RowExt, Ts};
 /// Days made ahead of today.
 pub const DAYS_AHEAD: i32 = 3;
 
-/// Held by the one process that drops partitions. Releases before partitions were made apart held it for both.
+/// Held by the one process that drops partitions.
 const RETENTION_LOCK: i64 = 0x706f_7374_7269_6402;
 /// Held by the one process that makes partitions.
 pub(crate) const CREATION_LOCK: i64 = 0x706f_7374_7269_6403;
@@ -150,13 +150,6 @@ async fn create(client: &Client, table: &str, fill: u8, day: Day) -> Result<(), 
              ALTER TABLE {table} ATTACH PARTITION {partition} FOR VALUES FROM ('{day}') TO ('{next}')"
         ))
         .await?;
-    if table == "events" {
-        // For whoever asks for some seconds of a day, as the reconciler does. Rows come in about this order, so that an insert goes to the
-        // index's last page. (A BRIN index is of no use: the newest ranges are the last to be summarised.) Days of before there was one
-        // have none.
-        let index = format!("CREATE INDEX IF NOT EXISTS {partition}_by_time ON {partition} (accepted_at)");
-        client.batch_execute(&index).await?;
-    }
     Ok(())
 }
 
@@ -202,7 +195,6 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     client.execute("DELETE FROM dead_letters WHERE received_at < $1", &[&before]).await?;
     client.execute("DELETE FROM dead_letter_days WHERE day < $1", &[&Date(oldest_kept)]).await?;
     client.execute("DELETE FROM endpoint_minutes WHERE minute < $1", &[&before]).await?;
-    // After the minutes: a release that knows no hours may have deleted those alone.
     client.execute("DELETE FROM endpoint_hours WHERE hour < $1", &[&before]).await?;
     client.execute("DELETE FROM audits WHERE ran_at < $1", &[&before]).await?;
     let numbers = "WITH gone AS (DELETE FROM ingest_numbers WHERE reported_at < $1 RETURNING instance)

@@ -68,7 +68,7 @@ impl<'a> FromSql<'a> for Date {
     accepts!(DATE);
 }
 
-/// An enum that is a small code in rows. The codes are part of the schema (`V2__log.sql`): only ever append.
+/// An enum that is a small code in rows. The codes are part of the schema (`V1__schema.sql`): only ever append.
 pub(crate) trait Coded: Copy + PartialEq + 'static {
     /// The code of this variant.
     fn code(self) -> i16;

@@ -1,17 +1,14 @@
-//! Counting attempts by endpoint, by minute and by hour, as part of the statement that inserts them.
-//!
-//! An hour holds what its minutes add up to, and is what long times are read from. So that this stays so beside recorders of a
-//! release that knew no hours, a minute's row says how many of its attempts were counted by hour (`counted_by_hour`); a trigger
-//! adds the rest (`migrations/V11__endpoint_hours.sql`).
+//! Counts attempts by endpoint, by minute and by hour, in the statement that inserts them. Lists and long ranges are read from
+//! the hours.
 
 use std::fmt::Write as _;
 
 use postrider_model::latency::{BOUNDS_US, BUCKETS};
 
-/// A time that intervals of any length begin at.
+/// A moment at which an interval of every length begins.
 pub(crate) const WHOLE: &str = "2000-01-01 00:00:00+00";
 
-/// The columns that are counts, and how each is made of attempts. They add up: over batches, minutes and endpoints.
+/// The count columns and their aggregates over attempts. All are sums, so they can be added up over minutes and endpoints.
 pub(crate) const COUNTS: [(&str, &str); 12] = [
     ("successes", "count(*) FILTER (WHERE outcome = 0)"),
     ("failures", "count(*) FILTER (WHERE outcome <> 0)"),
@@ -27,17 +24,16 @@ pub(crate) const COUNTS: [(&str, &str); 12] = [
     ("unanswered", "count(*) FILTER (WHERE status_code IS NULL)"),
 ];
 
-/// Adds the attempts in `fresh` to their minutes and hours, test calls apart. Rows sorted by key, and every minute before any hour: two
-/// recorders must not deadlock.
+/// Adds the attempts in `fresh`, test calls excluded, to their minutes and hours. Rows are written sorted by key and minutes before
+/// hours, so that two recorders cannot deadlock.
 ///
-/// They are counted by bucket first, and those few rows are then turned into arrays: a filter a bucket on every attempt would
-/// cost more.
+/// Attempts are first grouped by latency bucket and these few rows then folded into arrays, which costs less than a filter for each
+/// bucket on every attempt.
 pub(super) fn count(fresh: &str) -> String {
     let counts = COUNTS.map(|(column, count)| format!("{count} AS {column}")).join(",\n        ");
     let bounds = BOUNDS_US.map(|bound| bound.to_string()).join(",");
-    let attempts = "successes + failures";
-    let minutes = add("endpoint_minutes", "minute", "by_bucket", &[("counted_by_hour", attempts)]);
-    let hours = add("endpoint_hours", "hour", "by_bucket, (SELECT count(*) FROM minutes) AS minutes_first", &[]);
+    let minutes = add("endpoint_minutes", "minute", "by_bucket");
+    let hours = add("endpoint_hours", "hour", "by_bucket, (SELECT count(*) FROM minutes) AS minutes_first");
     format!(
         "by_bucket AS (
     SELECT endpoint, date_bin('1 minute', started_at, '{WHOLE}') AS at,
@@ -51,13 +47,12 @@ pub(super) fn count(fresh: &str) -> String {
     )
 }
 
-/// Adds `counted`, by bucket, to the rows of `table`: one for each endpoint and `interval`. `besides` are further sums.
-fn add(table: &str, interval: &str, counted: &str, besides: &[(&str, &str)]) -> String {
-    let sums = COUNTS.iter().map(|(column, _)| (*column, *column)).chain(besides.iter().copied());
+/// Adds `counted`, grouped by bucket, to the rows of `table`: one for each endpoint and `interval`.
+fn add(table: &str, interval: &str, counted: &str) -> String {
     let (mut columns, mut totals, mut added) = (String::new(), String::new(), String::new());
-    for (column, summed) in sums {
+    for (column, _) in COUNTS {
         let _ = write!(columns, "{column}, ");
-        let _ = write!(totals, "sum({summed})::bigint, ");
+        let _ = write!(totals, "sum({column})::bigint, ");
         let _ = write!(added, "{column} = had.{column} + excluded.{column}, ");
     }
     let latency = elements(0, |bucket| format!("coalesce(sum(attempts) FILTER (WHERE bucket = {bucket}), 0)"));
@@ -71,7 +66,7 @@ fn add(table: &str, interval: &str, counted: &str, besides: &[(&str, &str)]) -> 
     )
 }
 
-/// An array of one expression a bucket, numbered from `first`.
+/// An SQL array with one element for each bucket; buckets are numbered from `first`.
 fn elements(first: usize, expression: impl Fn(usize) -> String) -> String {
     let mut array = String::from("ARRAY[");
     for bucket in first..first + BUCKETS {

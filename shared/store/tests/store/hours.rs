@@ -1,4 +1,4 @@
-//! Counts by hour: what the minutes add up to, whoever wrote them and whatever was deleted.
+//! Counts by hour equal the sum of their minutes, under concurrent writes and after retention.
 
 use futures::future::join_all;
 use postrider_model::ids::EndpointId;
@@ -43,21 +43,8 @@ async fn hours(fixture: &Fixture) -> (i64, i64) {
     (fixture.number("SELECT count(*) FROM endpoint_hours").await, fixture.number(&differ).await)
 }
 
-/// Adds 3 successes and a failure to a minute, as a recorder of before there were hours does.
-async fn older_recorder(fixture: &Fixture, endpoint: EndpointId, minute: UnixMillis) {
-    let sql = "
-        INSERT INTO endpoint_minutes AS m (endpoint, minute, successes, failures, retries, duration_us, first_attempts,
-            first_within_5s, first_within_30s, answers_2xx, answers_5xx, latency)
-        SELECT $1, to_timestamp($2::bigint / 1000), 3, 1, 2, 70, 3, 2, 3, 3, 1, array_fill(1, ARRAY[28])
-        ON CONFLICT (endpoint, minute) DO UPDATE SET successes = m.successes + excluded.successes,
-            failures = m.failures + excluded.failures, retries = m.retries + excluded.retries,
-            duration_us = m.duration_us + excluded.duration_us, answers_2xx = m.answers_2xx + excluded.answers_2xx,
-            answers_5xx = m.answers_5xx + excluded.answers_5xx, latency = array_fill(m.latency[1] + 1, ARRAY[28])";
-    fixture.sql().await.execute(sql, &[&endpoint.0, &minute.0]).await.unwrap();
-}
-
 #[tokio::test]
-async fn an_hour_is_what_its_minutes_add_up_to_after_batches_came_twice_and_at_once() {
+async fn an_hour_equals_the_sum_of_its_minutes_after_concurrent_duplicates() {
     let fixture = Fixture::new("hours").await;
     let store = &fixture.store;
     let endpoints: Vec<_> = (0..12).map(|_| EndpointId::generate()).collect();
@@ -78,50 +65,6 @@ async fn an_hour_is_what_its_minutes_add_up_to_after_batches_came_twice_and_at_o
     join_all(again).await;
     assert_eq!(fixture.number("SELECT sum(successes + failures)::bigint FROM endpoint_minutes").await, 12 * 24);
     assert_eq!(hours(&fixture).await, (24, 0));
-}
-
-#[tokio::test]
-async fn what_an_older_recorder_counts_by_minute_alone_reaches_the_hour() {
-    let fixture = Fixture::new("older").await;
-    let (store, endpoint, at) = (&fixture.store, EndpointId::generate(), noon());
-    let write = async |at| {
-        store.write(&batch(vec![], vec![], vec![attempted(endpoint, at, 0, 4_000, Some(200))])).await.unwrap();
-    };
-    // Into a minute of its own, into one that is there, of either's making; and the newer one into the older's.
-    older_recorder(&fixture, endpoint, at).await;
-    assert_eq!(hours(&fixture).await, (1, 0));
-    older_recorder(&fixture, endpoint, at).await;
-    assert_eq!(hours(&fixture).await, (1, 0));
-    write(at).await;
-    write(UnixMillis(at.0 + MINUTE)).await;
-    assert_eq!(hours(&fixture).await, (1, 0));
-    older_recorder(&fixture, endpoint, UnixMillis(at.0 + MINUTE)).await;
-    older_recorder(&fixture, endpoint, UnixMillis(at.0 + HOUR)).await;
-    assert_eq!(hours(&fixture).await, (2, 0));
-    assert_eq!(fixture.number("SELECT sum(successes)::bigint FROM endpoint_hours").await, 4 * 3 + 2);
-}
-
-#[tokio::test]
-async fn minutes_of_before_there_were_hours_are_added_up_by_the_migration() {
-    let fixture = Fixture::new("fillhours").await;
-    // As docs/deployment.md has it undone.
-    let undo = "DROP TRIGGER minute_not_counted_by_hour ON endpoint_minutes;
-                DROP TRIGGER more_not_counted_by_hour ON endpoint_minutes;
-                DROP FUNCTION add_to_endpoint_hour;
-                DROP TABLE endpoint_hours;
-                ALTER TABLE endpoint_minutes DROP COLUMN counted_by_hour";
-    fixture.sql().await.batch_execute(undo).await.unwrap();
-    let endpoint = EndpointId::generate();
-    for minute in [0, 1, 59, 60, 200] {
-        older_recorder(&fixture, endpoint, UnixMillis(noon().0 + minute * MINUTE)).await;
-    }
-    // The file itself: `migrate` takes nothing below the newest migration of a schema.
-    let migration = include_str!("../../migrations/V11__endpoint_hours.sql");
-    fixture.sql().await.batch_execute(migration).await.unwrap();
-    assert_eq!(hours(&fixture).await, (3, 0));
-    // And from there on.
-    older_recorder(&fixture, endpoint, noon()).await;
-    assert_eq!(hours(&fixture).await, (3, 0));
 }
 
 /// Attempts that each hour of a range counts.
@@ -169,18 +112,12 @@ async fn hours_go_with_their_minutes_when_the_retention_is_over() {
     let yesterday = at.day();
     let last = UnixMillis(yesterday.plus_days(1).start().0 - 1);
     let times = [at, last, UnixMillis(last.0 + 1)];
-    for at in times {
-        older_recorder(&fixture, endpoint, UnixMillis(at.0.div_euclid(MINUTE) * MINUTE)).await;
-    }
+    let attempts = times.map(|at| attempted(endpoint, at, 0, 4_000, Some(200)));
+    store.write(&batch(vec![], vec![], attempts.to_vec())).await.unwrap();
     store.drop_partitions(yesterday.plus_days(30), 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(hours(&fixture).await, (3, 0), "30 days are kept");
-    // A release without hours has deleted the minutes alone.
-    let minutes =
-        "DELETE FROM endpoint_minutes WHERE minute < date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'";
-    fixture.sql().await.batch_execute(minutes).await.unwrap();
-    assert_eq!(hours(&fixture).await, (3, 2));
     store.drop_partitions(yesterday.plus_days(31), 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(hours(&fixture).await, (1, 0));
     let today = UnixMillis(last.0 + 1);
-    assert_eq!(read(store, endpoint, UnixMillis(0), UnixMillis(today.0 + HOUR)).await, [(today.0, 4)]);
+    assert_eq!(read(store, endpoint, UnixMillis(0), UnixMillis(today.0 + HOUR)).await, [(today.0, 1)]);
 }

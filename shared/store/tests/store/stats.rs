@@ -202,8 +202,8 @@ async fn a_tenants_stats_are_read_by_index() {
     let day = at.day().start();
     let columns = "successes, failures, retries, duration_us, first_attempts, first_within_5s, first_within_30s";
     let others = format!(
-        "INSERT INTO endpoint_minutes (endpoint, minute, {columns}, counted_by_hour)
-         SELECT md5(e::text)::uuid, timestamptz '{day}' + m * interval '1 minute', 1, 0, 0, 5, 1, 1, 1, 1
+        "INSERT INTO endpoint_minutes (endpoint, minute, {columns})
+         SELECT md5(e::text)::uuid, timestamptz '{day}' + m * interval '1 minute', 1, 0, 0, 5, 1, 1, 1
          FROM generate_series(1, 40) e, generate_series(0, 1439) m;
          INSERT INTO endpoint_hours (endpoint, hour, {columns})
          SELECT md5(e::text)::uuid, timestamptz '{day}' + h * interval '1 hour', 60, 0, 0, 300, 60, 60, 60
