@@ -3,13 +3,13 @@
 
 use postrider_testkit::engines::{PrivateRabbit, Scope};
 
-use crate::harness::{Expected, Load, Run, Urls, survive};
+use crate::harness::{Expected, Load, PATIENCE, Run, Urls, survive};
 
 /// Kills a process while deliveries are outstanding, and starts it again.
 async fn survive_the_death_of(process: &'static str) {
     survive(&format!("kill -9 of {process}"), async |run| {
         if process == "dispatcher" {
-            assert!(run.ledger.unanswered() > 0, "no POST is under way at the kill");
+            run.ledger.wait_for_unanswered(PATIENCE).await;
         }
         run.cluster.kill9(process).await;
         run.cluster.restart(process).await;

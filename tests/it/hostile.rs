@@ -131,7 +131,7 @@ async fn whatever_a_producer_sends_is_taken_as_it_is_or_refused_with_a_reason() 
     assert_eq!(receiver.all().len(), before + 1, "nothing of what was refused was delivered");
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,11 +149,12 @@ async fn whoever_publishes_too_fast_is_told_when_to_come_back_and_nobody_else_is
     };
     let begun = Instant::now();
     let late = loop {
-        let answer = publish(&greedy).await;
-        if answer.status() == 429 {
-            break answer;
+        // At once, so that a slow machine does not keep to the limit by its slowness.
+        let answers = join_all((0..20).map(|_| publish(&greedy))).await;
+        assert!(answers.iter().all(|answer| matches!(answer.status().as_u16(), 202 | 429)), "{answers:?}");
+        if let Some(late) = answers.into_iter().find(|answer| answer.status() == 429) {
+            break late;
         }
-        assert_eq!(answer.status(), 202);
         assert!(begun.elapsed() < PATIENCE, "one event a second is no limit");
     };
     let after = late.headers()["retry-after"].to_str().expect("text").parse::<u64>().expect("seconds");

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::harness::{Answer, Cluster, InForce, Receiver, Stage, Tenant, Urls};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const DISPATCHERS: [&str; 2] = ["dispatcher", "dispatcher-2"];
 

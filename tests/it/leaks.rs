@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::harness::{Answer, Cluster, Collector, Message, OPERATOR_KEY, PROCESSES, Producer, Receiver, Urls};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What an endpoint is given, none of which may be seen again.

@@ -135,7 +135,7 @@ async fn a_broken_profile_is_refused_at_start_with_file_line_and_field() {
             .env("POSTRIDER_PROFILES_DIR", folder.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let ended = timeout(Duration::from_secs(30), command.output()).await.expect("it ends at once");
+        let ended = timeout(Duration::from_secs(120), command.output()).await.expect("it ends at once");
         let output = ended.expect("postrider runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{said}");

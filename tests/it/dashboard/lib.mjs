@@ -10,7 +10,7 @@ export const world = JSON.parse(process.env.DASHBOARD_WORLD);
 const modules = createRequire(`${process.env.DASHBOARD_MODULES}/`);
 const { chromium } = modules('playwright-core');
 const axe = modules('axe-core').source;
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 120_000;
 /// A folder for a picture of every page that is looked at; none are made without it.
 const pictures = process.env.DASHBOARD_PICTURES;
 /// What WCAG 2.2 AA asks for, as far as a program can see it.

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::{checkout, run, text};
 use crate::harness::{OPERATOR_KEY, binary};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `postrider` in that root as a container runs it: a mount namespace in which the root is read-only, and the image's user
 /// (where the test is root: another user cannot become a third one).

@@ -13,7 +13,7 @@ use super::stack::Stack;
 use super::{checkout, text, tool};
 use crate::harness::{Answer, Receiver};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What is asked of Prometheus, and where.

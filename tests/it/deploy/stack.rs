@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::{checkout, run, text, tool};
 use crate::harness::binary;
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// docker-compose.yml as Compose reads it, with secrets made as the README says.

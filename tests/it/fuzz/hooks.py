@@ -26,8 +26,8 @@ def next_tenant():
 
 def make(path, body, key=OPERATOR):
     """Makes something, after a pause where its tenant's budget is used up."""
-    for _ in range(20):
-        answer = requests.post(BASE + path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+    for _ in range(120):
+        answer = requests.post(BASE + path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=120)
         if answer.status_code != 429:
             break
         time.sleep(0.5)
@@ -40,7 +40,7 @@ def tenant():
 
 
 def waiting_letter():
-    letters = requests.get(BASE + "/v1/dead-letters", headers={"Authorization": f"Bearer {OPERATOR}"}, timeout=20).json()
+    letters = requests.get(BASE + "/v1/dead-letters", headers={"Authorization": f"Bearer {OPERATOR}"}, timeout=120).json()
     return next((letter["id"] for letter in letters["data"] if not letter["requeued_at"]), "1")
 
 
@@ -49,9 +49,9 @@ def waiting_delivery():
     endpoint = {"name": "away", "url": "http://127.0.0.1:9999/", "event_types": ["fuzz.waits"]}
     make("/v1/endpoints", endpoint, KEY)
     event = make("/v1/publish", {"type": "fuzz.waits", "data": {}}, KEY)
-    for _ in range(100):
+    for _ in range(1_200):
         query = f"/v1/deliveries?event_id={event}&status=pending&limit=1"
-        found = requests.get(BASE + query, headers={"Authorization": f"Bearer {KEY}"}, timeout=20).json()["data"]
+        found = requests.get(BASE + query, headers={"Authorization": f"Bearer {KEY}"}, timeout=120).json()["data"]
         if found:
             return found[0]["id"]
         time.sleep(0.05)
@@ -60,9 +60,9 @@ def waiting_delivery():
 
 def recorded_event():
     event = make("/v1/publish", {"type": "a.b", "data": {}}, KEY)
-    for _ in range(100):
+    for _ in range(1_200):
         headers = {"Authorization": f"Bearer {KEY}"}
-        if requests.get(f"{BASE}/v1/events/{event}", headers=headers, timeout=20).ok:
+        if requests.get(f"{BASE}/v1/events/{event}", headers=headers, timeout=120).ok:
             break
         time.sleep(0.05)
     return event
@@ -72,12 +72,12 @@ def replay(path):
     """One that has just begun, or is paused where it is to go on."""
     headers = {"Authorization": f"Bearer {KEY}"}
     # A tenant has few replays that have not ended: paused ones of before are ended.
-    for old in requests.get(f"{BASE}/v1/replays", headers=headers, timeout=20).json()["data"]:
+    for old in requests.get(f"{BASE}/v1/replays", headers=headers, timeout=120).json()["data"]:
         if old["status"] in ("running", "paused"):
-            requests.post(f"{BASE}/v1/replays/{old['id']}/cancel", headers=headers, timeout=20)
+            requests.post(f"{BASE}/v1/replays/{old['id']}/cancel", headers=headers, timeout=120)
     made = make("/v1/replays", {"event_id": IDS["events"]}, KEY)
     if path.endswith("/resume"):
-        requests.post(f"{BASE}/v1/replays/{made}/pause", headers=headers, timeout=20)
+        requests.post(f"{BASE}/v1/replays/{made}/pause", headers=headers, timeout=120)
     return made
 
 
@@ -86,7 +86,7 @@ def event_type(method):
     name = f"fuzzed.{int(choose() * 9)}"
     if method != "PUT":
         headers = {"Authorization": f"Bearer {KEY}"}
-        requests.put(f"{BASE}/v1/event-types/{name}", json={}, headers=headers, timeout=20).raise_for_status()
+        requests.put(f"{BASE}/v1/event-types/{name}", json={}, headers=headers, timeout=120).raise_for_status()
     return name
 
 

@@ -15,8 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use super::deployment::{OPERATOR_KEY, binary};
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
-const STOPPED_WITHIN: Duration = Duration::from_secs(90);
+const READY_WITHIN: Duration = Duration::from_secs(120);
+const STOPPED_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The processes of a cluster: two dispatchers, one of everything else.

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long spans are waited for before the scenario fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A span as it was exported. Ids are lower-case hexadecimal.
 #[derive(Debug, Clone)]

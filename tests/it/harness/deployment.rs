@@ -18,9 +18,9 @@ use tokio::time::{sleep, timeout};
 use super::tenant::Tenant;
 
 pub(crate) const OPERATOR_KEY: &str = "operator-key-of-the-scenarios-0123456789";
-const READY_WITHIN: Duration = Duration::from_secs(60);
-const STOPPED_WITHIN: Duration = Duration::from_secs(30);
-const PATIENCE: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(120);
+const STOPPED_WITHIN: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A running deployment. Its processes end, and what it made in the engines goes, when it is dropped.

@@ -1,7 +1,6 @@
 //! A receiver that writes down who got what before it answers.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -33,7 +32,7 @@ pub(crate) struct Ledger {
 struct Shared {
     entries: Mutex<HashMap<(String, String), Got>>,
     /// POSTs that were written down and are not answered.
-    unanswered: AtomicUsize,
+    unanswered: watch::Sender<usize>,
     posts: watch::Sender<usize>,
     answer_after: Duration,
 }
@@ -45,7 +44,7 @@ impl Ledger {
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let shared = Arc::new(Shared {
             entries: Mutex::default(),
-            unanswered: AtomicUsize::new(0),
+            unanswered: watch::channel(0).0,
             posts: watch::channel(0).0,
             answer_after,
         });
@@ -64,9 +63,11 @@ impl Ledger {
         *self.shared.posts.borrow()
     }
 
-    /// POSTs that have come and are not answered yet.
-    pub(crate) fn unanswered(&self) -> usize {
-        self.shared.unanswered.load(Ordering::SeqCst)
+    /// Waits until a POST has come that is not answered yet.
+    pub(crate) async fn wait_for_unanswered(&self, patience: Duration) {
+        let mut unanswered = self.shared.unanswered.subscribe();
+        let waited = tokio::time::timeout(patience, unanswered.wait_for(|now| *now > 0)).await;
+        assert!(waited.is_ok(), "no POST is under way after {patience:?}");
     }
 
     /// Waits until so many POSTs have come.
@@ -84,7 +85,7 @@ impl Ledger {
 
 async fn receive(State(shared): State<Arc<Shared>>, Path(endpoint): Path<String>, headers: HeaderMap) {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    shared.unanswered.fetch_add(1, Ordering::SeqCst);
+    shared.unanswered.send_modify(|unanswered| *unanswered += 1);
     {
         let mut entries = shared.entries.lock().expect("no panic inside");
         let got = entries.entry((endpoint, header("webhook-id"))).or_default();
@@ -95,5 +96,5 @@ async fn receive(State(shared): State<Arc<Shared>>, Path(endpoint): Path<String>
     shared.posts.send_modify(|posts| *posts += 1);
     // A delay of the endpoint, not a wait for something: it is what keeps POSTs in flight.
     tokio::time::sleep(shared.answer_after).await;
-    shared.unanswered.fetch_sub(1, Ordering::SeqCst);
+    shared.unanswered.send_modify(|unanswered| *unanswered -= 1);
 }

@@ -19,7 +19,7 @@ pub(crate) use deployment::{Deployment, InForce, OPERATOR_KEY, binary};
 pub(crate) use exchange::{Message, Producer};
 pub(crate) use fault::FaultLine;
 pub(crate) use ledger::Ledger;
-pub(crate) use load::{Expected, Load, Run, survive};
+pub(crate) use load::{Expected, Load, PATIENCE, Run, survive};
 pub(crate) use receiver::{Answer, Received, Receiver};
 pub(crate) use stage::Stage;
 pub(crate) use tenant::Tenant;

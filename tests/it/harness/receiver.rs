@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// How long a request is waited for before the scenario fails.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a receiver answers.
 #[derive(Debug, Clone)]
@@ -133,12 +133,12 @@ impl Received {
         self.headers.iter().map(pair).collect()
     }
 
-    /// `webhook-timestamp` is this attempt's time: at most ten seconds before its arrival.
+    /// `webhook-timestamp` is this attempt's time: at most ten minutes before its arrival.
     #[track_caller]
     pub(crate) fn check_fresh_timestamp(&self) {
         let sent: u64 = self.header("webhook-timestamp").parse().expect("Unix seconds");
         let arrived = self.arrived_at.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-        assert!((arrived.saturating_sub(10)..=arrived).contains(&sent), "sent {sent}, arrived {arrived}");
+        assert!((arrived.saturating_sub(600)..=arrived).contains(&sent), "sent {sent}, arrived {arrived}");
     }
 }
 

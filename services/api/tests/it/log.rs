@@ -356,7 +356,7 @@ async fn values_of_an_attribute_are_told_with_counts_to_their_own_tenant() {
 async fn next_task(world: &World) -> (DeliveryTask, Bytes) {
     let stop = CancellationToken::new();
     let mut lane = world.broker.consume_raw(Queue::Lane(Lane::Live), ConsumeOptions::default(), stop.clone());
-    let message = tokio::time::timeout(Duration::from_secs(10), lane.recv()).await.unwrap().unwrap();
+    let message = tokio::time::timeout(Duration::from_secs(60), lane.recv()).await.unwrap().unwrap();
     let member = bundle::decode(&message.body).unwrap().remove(0);
     message.ack();
     stop.cancel();

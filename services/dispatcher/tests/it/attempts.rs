@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::receiver::{Receiver, Reply};
-use crate::world::{BODY, World, member};
+use crate::world::{BODY, PATIENCE, World, member};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_is_sent_signed_and_reported() {
@@ -132,7 +132,7 @@ async fn a_retry_after_lengthens_the_delay() {
     world.publish(std::slice::from_ref(&task)).await;
     let received = receiver.wait_for(2).await;
     let gap = received[1].at.0 - received[0].at.0;
-    assert!((3_000..4_500).contains(&gap), "{gap}");
+    assert!(gap >= 3_000, "{gap} ms");
     assert_eq!(world.report_of(&task).await.status, DeliveryStatus::Pending);
     assert_eq!(world.report_of(&task).await.status, DeliveryStatus::Delivered);
     world.finish().await;
@@ -183,10 +183,10 @@ async fn a_test_call_is_answered_also_while_the_endpoint_is_inactive() {
     let generation = Generation::Test(RetryId::generate());
     task.delivery.id = DeliveryId::derive(world.tenant, &task.delivery.event, endpoint.id, &generation);
     task.delivery.generation = generation;
-    let call = TestCall { task: task.clone(), answer_by: UnixMillis::now().plus(Duration::from_secs(20)) };
+    let call = TestCall { task: task.clone(), answer_by: UnixMillis::now().plus(PATIENCE) };
     let client = world.broker.rpc_client(&CancellationToken::new()).await.unwrap();
     let request = Member::new(&call, BODY.into()).unwrap();
-    let answer = client.call(Queue::RpcTest, request, Duration::from_secs(20)).await.unwrap();
+    let answer = client.call(Queue::RpcTest, request, PATIENCE).await.unwrap();
     let report: OutcomeReport = answer.head().unwrap();
     assert_eq!(report.status, DeliveryStatus::Failed);
     assert_eq!(report.attempt.as_ref().unwrap().status_code, Some(418));

@@ -1,10 +1,12 @@
 //! A broker that takes nothing (its disk alarm).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_broker::{Destination, ladder};
 use postrider_model::delivery::{DeliveryStatus, Lane};
 use postrider_testkit::engines::PrivateRabbit;
+use tokio::sync::Notify;
 
 use crate::receiver::{Receiver, Reply};
 use crate::world::{World, member};
@@ -14,20 +16,23 @@ async fn while_the_broker_takes_nothing_no_post_is_made_and_what_was_made_is_rep
     let rabbit = PrivateRabbit::start().await.unwrap();
     let mut world = World::on_broker("blocked", "standard", rabbit.amqp_url()).await;
     // The first answer comes when the alarm is on: its outcome cannot be published.
+    let alarm = Arc::new(Notify::new());
+    let on = Arc::clone(&alarm);
     let receiver =
-        Receiver::start(|n| if n == 0 { Reply::After(Duration::from_secs(5), 200) } else { Reply::Status(200) }).await;
-    let endpoint = world.endpoint(&receiver.url(), |_| {}).await;
+        Receiver::start(move |n| if n == 0 { Reply::Once(Arc::clone(&on), 200) } else { Reply::Status(200) }).await;
+    let endpoint = world.endpoint(&receiver.url(), |draft| draft.document.timeout_seconds = Some(60)).await;
     world.dispatch().await;
     let (out, later, last) = (world.task(&endpoint), world.task(&endpoint), world.task(&endpoint));
     world.publish(std::slice::from_ref(&out)).await;
     // Parked, these surface under the alarm, a second apart: rungs go on feeding the lanes.
-    for (seconds, task) in [(9, &later), (10, &last)] {
+    for (seconds, task) in [(30, &later), (35, &last)] {
         let to = Destination::Rung { rung: ladder::rung_at_least(Duration::from_secs(seconds)), lane: Lane::Live };
         world.broker.delay_publisher().publish(to, member(task)).await.unwrap();
     }
     receiver.wait_for(1).await;
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
-    for rung in ["postrider.delay.9000", "postrider.delay.10000"] {
+    alarm.notify_one();
+    for rung in ["postrider.delay.30000", "postrider.delay.35000"] {
         world.wait_for_depth(rung, 0).await;
         world.wait_for_depth("postrider.lane.live", 0).await;
     }

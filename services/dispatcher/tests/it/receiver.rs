@@ -21,6 +21,8 @@ pub(crate) enum Reply {
     RetryAfter(u16, &'static str),
     /// This status, after a while.
     After(Duration, u16),
+    /// This status, once the test allows it.
+    Once(Arc<Notify>, u16),
     /// Nothing, ever.
     Never,
 }
@@ -113,6 +115,10 @@ async fn take(
         }
         Reply::After(wait, status) => {
             tokio::time::sleep(wait).await;
+            status
+        }
+        Reply::Once(allowed, status) => {
+            allowed.notified().await;
             status
         }
         Reply::Never => std::future::pending().await,

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Longest time that a test waits for something that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -31,6 +31,8 @@ pub(crate) struct World {
     pub(crate) broker: Broker,
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
+    /// How often a dispatcher counts the others again.
+    pub(crate) count_dispatchers_every: Duration,
     outcomes: RawConsumer,
     pending: Vec<(OutcomeReport, Bytes)>,
     dispatchers: Vec<(CancellationToken, JoinHandle<Result<(), TaskFailed>>)>,
@@ -57,7 +59,17 @@ impl World {
         let tenant = store.create_tenant(&TenantDraft::new("test", profile)).await.unwrap().id;
         let broker = broker(&scope, "test").await;
         let outcomes = broker.consume_raw(Queue::Outcomes, ConsumeOptions::default(), CancellationToken::new());
-        Self { broker, store, tenant, outcomes, pending: Vec::new(), dispatchers: Vec::new(), scope }
+        let count_dispatchers_every = Duration::from_millis(200);
+        Self {
+            broker,
+            store,
+            tenant,
+            count_dispatchers_every,
+            outcomes,
+            pending: Vec::new(),
+            dispatchers: Vec::new(),
+            scope,
+        }
     }
 
     /// Starts a dispatcher.
@@ -72,7 +84,7 @@ impl World {
             pushover_url: "http://127.0.0.1:9".parse().unwrap(),
             ready: None,
         };
-        let config = Config { count_dispatchers_every: Duration::from_millis(200), ..Config::default() };
+        let config = Config { count_dispatchers_every: self.count_dispatchers_every, ..Config::default() };
         let stop = CancellationToken::new();
         let running = tokio::spawn(postrider_dispatcher::run(config, deps, stop.clone()));
         self.dispatchers.push((stop.clone(), running));

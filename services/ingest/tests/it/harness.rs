@@ -105,7 +105,7 @@ impl World {
 
     /// The next event that fan-out would get.
     pub(crate) async fn next_published(&mut self) -> (AcceptedEvent, Bytes) {
-        let next = tokio::time::timeout(std::time::Duration::from_secs(30), self.published.recv()).await;
+        let next = tokio::time::timeout(std::time::Duration::from_secs(60), self.published.recv()).await;
         next.expect("an event within 30 s").expect("the consumer runs")
     }
 

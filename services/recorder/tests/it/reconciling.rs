@@ -10,7 +10,7 @@ use postrider_wire::bundle;
 use postrider_wire::messages::{AcceptedEvent, DeliveryTask};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{World, decision, event, member, outcome};
+use crate::harness::{PATIENCE, World, decision, event, member, outcome};
 
 /// Looks often, and calls overdue what is so by a second.
 fn impatient() -> ReconcileConfig {
@@ -24,7 +24,7 @@ async fn take<T: serde::de::DeserializeOwned>(world: &World, queue: Queue, count
     let mut consumer = world.broker.consume_raw(queue, ConsumeOptions::default(), stop.clone());
     let mut heads = Vec::new();
     while heads.len() < count {
-        let message = tokio::time::timeout(Duration::from_secs(30), consumer.recv()).await.unwrap().unwrap();
+        let message = tokio::time::timeout(PATIENCE, consumer.recv()).await.unwrap().unwrap();
         heads.extend(bundle::decode(&message.body).unwrap().iter().map(|member| member.head().unwrap()));
         message.ack();
     }

@@ -1,7 +1,5 @@
 //! What was committed and never published is published by the sweeper.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, ProducerMessage, Queue};
 use postrider_model::delivery::{Lane, Trigger};
@@ -11,7 +9,7 @@ use postrider_wire::bundle;
 use postrider_wire::messages::DeliveryTask;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{World, decision, event, member, outcome};
+use crate::harness::{PATIENCE, World, decision, event, member, outcome};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
@@ -32,7 +30,7 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
 
     let stop = CancellationToken::new();
     let mut lane = world.broker.consume_raw(Queue::Lane(Lane::Live), ConsumeOptions::default(), stop.clone());
-    let message = tokio::time::timeout(Duration::from_secs(20), lane.recv()).await.unwrap().unwrap();
+    let message = tokio::time::timeout(PATIENCE, lane.recv()).await.unwrap().unwrap();
     let swept = bundle::decode(&message.body).unwrap().remove(0);
     message.ack();
     let task: DeliveryTask = swept.head().unwrap();
@@ -70,7 +68,7 @@ async fn a_dead_letter_whose_api_crashed_after_the_commit_goes_back_as_it_came()
 
     let stop = CancellationToken::new();
     let mut intake = world.broker.consume_raw(Queue::Intake, ConsumeOptions::default(), stop.clone());
-    let back = tokio::time::timeout(Duration::from_secs(20), intake.recv()).await.unwrap().unwrap();
+    let back = tokio::time::timeout(PATIENCE, intake.recv()).await.unwrap().unwrap();
     assert_eq!(
         (&back.body, &back.headers.original),
         (&message.body, &ProducerMessage { body: Bytes::new(), ..message.clone() })

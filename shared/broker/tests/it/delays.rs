@@ -6,9 +6,10 @@ use futures::future::join_all;
 use postrider_broker::{ConsumeOptions, Destination, Queue, ladder};
 use postrider_model::delivery::Lane;
 use postrider_wire::bundle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Vhost, eventually, member, number, take_bundles};
+use crate::support::{PATIENCE, Vhost, eventually, member, number, take_bundles};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before() {
@@ -21,10 +22,9 @@ async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before()
         let rung = ladder::rung_at_least(delay);
         let published = Instant::now();
         delays.publish(Destination::Rung { rung, lane: Lane::Slow }, member(n as u64)).await.unwrap();
-        let message = lane.recv().await.unwrap();
+        let message = timeout(PATIENCE, lane.recv()).await.expect("it surfaces").unwrap();
         // The broker counts from its receipt, in whole milliseconds.
         assert!(published.elapsed() >= delay, "surfaced after {:?}", published.elapsed());
-        assert!(published.elapsed() < delay + Duration::from_secs(5), "surfaced after {:?}", published.elapsed());
         assert_eq!(number(&bundle::decode(&message.body).unwrap()[0]), n as u64);
         message.ack();
     }
@@ -61,6 +61,7 @@ async fn what_goes_back_to_the_slow_lane_one_by_one_shares_messages_too() {
     let rung = ladder::rung_at_least(Duration::from_secs(1));
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     let mut publishes = Vec::new();
+    let begun = Instant::now();
     for n in 0..32 {
         ticks.tick().await;
         let delays = delays.clone();
@@ -68,8 +69,10 @@ async fn what_goes_back_to_the_slow_lane_one_by_one_shares_messages_too() {
         publishes.push(tokio::spawn(async move { delays.publish(to, member(n)).await }));
     }
     join_all(publishes).await.into_iter().for_each(|result| result.unwrap().unwrap());
+    // A message stays open for 100 ms, so this many were opened at most, however slow the machine is.
+    let messages_max = 1 + begun.elapsed().as_millis() / 100;
     let bundles = take_bundles(&broker, Queue::Lane(Lane::Slow), 32).await;
-    assert!(bundles.len() <= 8, "{bundles:?}");
+    assert!(bundles.len() as u128 <= messages_max, "more than {messages_max}: {bundles:?}");
     let mut members = bundles.concat();
     members.sort_unstable();
     assert!(members.iter().copied().eq(0..32), "{members:?}");

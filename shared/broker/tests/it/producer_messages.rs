@@ -1,7 +1,5 @@
 //! The public exchange, the queue behind it, and what is put aside from there.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, Poison, ProducerMessage, Queue, Unsettled};
 use serde_json::json;
@@ -106,7 +104,7 @@ async fn the_intake_takes_any_key_is_limited_and_dead_letters_at_least_once() {
     ] {
         assert_eq!(arguments[name], value, "{name}: {queue:#}");
     }
-    tokio::time::timeout(Duration::from_secs(20), vhost.finish()).await.unwrap();
+    tokio::time::timeout(PATIENCE, vhost.finish()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use postrider_broker::rpc::RpcError;
 use postrider_wire::bundle::Member;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Vhost, eventually, member};
+use crate::support::{PATIENCE, Vhost, eventually, member};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_answered_and_one_that_nobody_serves_times_out() {
@@ -24,14 +24,14 @@ async fn a_call_is_answered_and_one_that_nobody_serves_times_out() {
         let handler = |request: Member| async move { Some(Member { payload: Bytes::from_static(b"done"), ..request }) };
         serving.serve_rpc(Queue::RpcTest, 8, handler, token).await;
     });
-    let calls = (1..20).map(|n| client.call(Queue::RpcTest, member(n), Duration::from_secs(10)));
+    let calls = (1..20).map(|n| client.call(Queue::RpcTest, member(n), PATIENCE));
     for (n, answer) in futures::future::join_all(calls).await.into_iter().enumerate() {
         let answer = answer.unwrap();
         assert_eq!((answer.head, &answer.payload[..]), (member(n as u64 + 1).head, &b"done"[..]));
     }
     vhost.cut("rpc").await;
     eventually("calls to work again", async || {
-        client.call(Queue::RpcTest, member(1), Duration::from_secs(1)).await.is_ok()
+        client.call(Queue::RpcTest, member(1), Duration::from_secs(5)).await.is_ok()
     })
     .await;
     stop.cancel();

@@ -19,7 +19,7 @@ async fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<Answer, NoAnswer> 
             }
         }
     });
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let answer = exchange(&mut ours, HEAD.to_vec(), Bytes::new(), deadline, Kind::Post).await;
     drop(ours);
     server.await.unwrap();

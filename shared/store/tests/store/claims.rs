@@ -10,7 +10,7 @@ use postrider_store::claims::{Claim, Claimed};
 
 use crate::support::{Fixture, batch, decision, event};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn claim(tenant: TenantId, id: &str, content_hash: &str, accepted_at: UnixMillis) -> Claim {
     Claim { tenant, id: id.parse().unwrap(), content_hash: content_hash.into(), accepted_at }

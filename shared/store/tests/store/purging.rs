@@ -29,7 +29,7 @@ async fn versions_that_no_event_on_record_was_decided_by_go_and_the_last_of_befo
     age("endpoint_versions SET created_at = created_at", "deleted").await;
     age("endpoints SET deleted_at = deleted_at", "deleted_at IS NOT NULL").await;
     age("audit_log SET at = at", "action <> 'endpoint.deleted'").await;
-    store.drop_partitions(UnixMillis::now().day(), 8, std::time::Duration::from_secs(5)).await.unwrap();
+    store.drop_partitions(UnixMillis::now().day(), 8, std::time::Duration::from_secs(60)).await.unwrap();
 
     let left = sql.query("SELECT version FROM endpoint_versions ORDER BY version", &[]).await.unwrap();
     let left: Vec<i64> = left.iter().map(|row| row.get(0)).collect();

@@ -44,7 +44,7 @@ async fn retrying_what_has_ended_makes_another_delivery_of_the_event_as_it_was_d
     assert_eq!(store.deliveries_of_event(tenant.id, &event.id, event.event_day).await.unwrap().len(), 2);
 
     // Nobody published it: the sweeper gets the same, once.
-    assert!(store.outbox_claim(10, Duration::from_secs(60)).await.unwrap().is_empty(), "its author still may");
+    assert!(store.outbox_claim(10, Duration::from_secs(600)).await.unwrap().is_empty(), "its author still may");
     let claimed = store.outbox_claim(10, Duration::ZERO).await.unwrap();
     let [OutboxEntry::Delivery(again)] = claimed.as_slice() else { panic!("{claimed:?}") };
     assert_eq!(again.task, *task);

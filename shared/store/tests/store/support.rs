@@ -18,7 +18,7 @@ use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
 
 /// Longest that dropping partitions waits for a lock.
-pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A store on a database of its own.
 pub(crate) struct Fixture {
