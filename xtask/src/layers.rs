@@ -11,7 +11,7 @@ use crate::child::checkout;
 /// From the ground up; a crate may depend on those of lower layers only. Services share one, so they never depend on
 /// each other.
 const LAYERS: &[&[&str]] = &[
-    &["postrider-model"],
+    &["postrider-backoff", "postrider-model"],
     &["postrider-profiles", "postrider-schema", "postrider-wire"],
     &["postrider-signature"],
     &["postrider-broker", "postrider-store", "postrider-egress", "postrider-runtime"],

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use postrider_backoff::Backoff;
 use postrider_model::time::{Day, UnixMillis};
 use postrider_store::partitions::Maintained;
 use postrider_store::{Store, StoreError};
@@ -14,14 +15,12 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::metrics;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
 /// Makes the partitions ahead; `false` when `stop` came first. When another process is making them, waits for it: consuming may
 /// begin only when they are there.
 pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bool {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
+        let pause = backoff.next_delay();
         match create(store).await {
             Ok(Maintained::Days(_)) => return true,
             Ok(Maintained::Busy) => {}
@@ -31,7 +30,7 @@ pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bo
         }
         tokio::select! {
             () = stop.cancelled() => return false,
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

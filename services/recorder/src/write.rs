@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use postrider_backoff::Backoff;
 use postrider_broker::Queue;
 use postrider_broker::topology::RECORD_EXCHANGE;
 use postrider_model::time::UnixMillis;
@@ -113,7 +114,7 @@ async fn write_whole(
     rows: &RecordBatch,
     stop: &CancellationToken,
 ) -> Result<Result<Written, String>, Stopped> {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let began = Instant::now();
         let error = match store.write(rows).await {
@@ -125,12 +126,13 @@ async fn write_whole(
             Err(error) => error,
         };
         metrics::retried();
+        let pause = backoff.next_delay();
         // What is neither the database's absence nor the rows' fault (a missing table, a wrong password) is for an operator
         // to mend: the messages wait for it.
         tracing::warn!(%error, rows = rows.len(), retry_in_ms = pause.as_millis(), "cannot write, trying again");
         tokio::select! {
             () = stop.cancelled() => return Err(Stopped),
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -15,13 +15,13 @@ use lapin::{Channel, ConnectionProperties, Event};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::ladder::Rung;
 use crate::tasks::BackgroundTasks;
 use crate::user_id::UserId;
 use crate::{metrics, topology};
+use postrider_backoff::Backoff;
 
 /// Seconds between heartbeats unless the URL says otherwise: a frozen peer is noticed after two.
 const HEARTBEAT_S: u16 = 15;
@@ -29,6 +29,12 @@ const HEARTBEAT_S: u16 = 15;
 const CONNECT_MAX: Duration = Duration::from_secs(20);
 /// How often a connection that reports nothing is looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Delays between tries to connect, subscribe or publish. Tries are cheap: the longest delay is short, so that work resumes soon after the
+/// broker is back.
+pub(crate) fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(50), Duration::from_secs(2))
+}
 
 /// Whether publishing is possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -224,7 +230,7 @@ async fn supervise(
     first: oneshot::Sender<Result<(), BrokerError>>,
 ) {
     let mut first = Some(first);
-    let mut backoff = Backoff::default();
+    let mut backoff = backoff();
     let mut generation = 0u64;
     loop {
         generation += 1;

@@ -25,9 +25,8 @@ use postrider_wire::messages::Hint;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
 use crate::broker::Broker;
-use crate::connection::SupervisedConnection;
+use crate::connection::{self, SupervisedConnection};
 use crate::topology::{self, HINTS_EXCHANGE};
 
 /// HintSender waiting to be told, or to be listened to, at most.
@@ -91,7 +90,7 @@ async fn tell(link: SupervisedConnection, mut told: mpsc::Receiver<Hint>) {
 
 /// Listens, again after every fault, until nobody wants to hear any more or the link is closed.
 async fn listen(link: SupervisedConnection, hints: &HintSender, heard: &mpsc::Sender<Hint>) {
-    let mut backoff = Backoff::default();
+    let mut backoff = connection::backoff();
     while let Some(live) = link.live().await {
         let subscribed: Result<(Channel, Consumer), lapin::Error> = async {
             let channel = live.channel().await?;

@@ -18,7 +18,6 @@
 //! - Order, once anything was republished or redelivered.
 
 mod applied_versions;
-mod backoff;
 mod broker;
 mod config;
 mod connection;

@@ -16,9 +16,24 @@
 //! | [Outcome](attempt::Outcome) | how an attempt ended |
 //! | [RetrySchedule](retry::RetrySchedule) | the delays between attempts |
 //! | Profile | everything that makes deliveries look like one product's (crate `postrider-profiles`) |
-//! | [Lane](delivery::Lane) | a separately budgeted queue of deliveries |
+//! | [Lane](delivery::Lane) | a separately budgeted queue of deliveries: live, slow or bulk |
 //! | [Breaker](breaker) | what keeps all but one attempt at a time from an endpoint that fails |
 //! | [Replay](replay) | delivering past events again |
+//!
+//! The broker's words:
+//!
+//! | word | meaning |
+//! |---|---|
+//! | Bundle | one broker message with up to 32 members, because a message costs and its bytes hardly do |
+//! | Member | one piece of work in a bundle: an event, a delivery, a decision or an outcome |
+//! | Confirm | the broker's answer that a message is on disk on a majority of its nodes |
+//! | Settle | to finish a consumed message: ack it, or requeue it |
+//! | In flight | consumed and not yet settled, or sent and not yet confirmed |
+//! | Dead letter | a message or member that cannot be processed, kept with the reason |
+//! | Ladder | the fixed list of delays that retries and held deliveries wait on |
+//! | Rung | one delay of the ladder: a queue whose messages expire back into their lane |
+//! | Epoch | counts the times that a delivery was given to the broker again; copies with a lower epoch are dropped |
+//! | [Generation](ids::Generation) | which round of delivering an event to an endpoint: the first, a retry by hand, a replay, a test |
 //!
 //! # What is not promised
 //!

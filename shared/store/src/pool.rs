@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use postrider_backoff::Backoff;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
@@ -133,8 +134,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`]: the server refuses the login or does not have the database.
     pub async fn wait_answer(&self, stop: &CancellationToken) -> Result<bool, StoreError> {
-        let mut pause = Duration::from_millis(100);
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
+            let pause = backoff.next_delay();
             match self.ping().await {
                 Ok(()) => return Ok(true),
                 Err(error) if error.is_refused() => return Err(error),
@@ -142,7 +144,7 @@ impl Store {
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(false),
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

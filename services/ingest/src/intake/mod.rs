@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesOrdered, StreamExt};
+use postrider_backoff::Backoff;
 use postrider_broker::{Broker, ConsumeOptions, MessagePublisher, Poison, ProducerMessage, Queue, Unsettled};
 use postrider_model::delivery::Lane;
 use postrider_profiles::Mappings;
@@ -109,7 +110,7 @@ impl Worker {
     /// Settles one message.
     async fn handle(&self, message: &ProducerMessage, stop: &CancellationToken) -> Result<(), Unsettled> {
         let received = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut attempt = Attempt { received, lane: None };
         loop {
             let why = match self.accept(message, &mut attempt).await {
@@ -124,10 +125,9 @@ impl Worker {
                 Err(Refusal::NotNow(why)) => why,
             };
             tracing::debug!(routing_key = message.routing_key, why, "a message cannot be accepted now");
-            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            if stop.run_until_cancelled(tokio::time::sleep(backoff.next_delay())).await.is_none() {
                 return Err(Unsettled::Requeue("stopping".into()));
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
             if received.elapsed() > PATIENCE {
                 metrics::intake(Intaken::Postponed);
                 self.singles.requeue(Queue::Intake, message).await?;

@@ -13,11 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::acker::Acker;
 use super::{ConsumeOptions, MemberContext};
-use crate::backoff::Backoff;
 use crate::broker::Broker;
 use crate::in_flight::Held;
 use crate::topology::Queue;
-use crate::{metrics, producer_message};
+use crate::{connection, metrics, producer_message};
 
 /// Longest time an orderly goodbye waits for the broker.
 const GOODBYE_MAX: Duration = Duration::from_secs(5);
@@ -103,7 +102,7 @@ pub(crate) async fn run(
     mut take: impl MessageSink,
     stop: CancellationToken,
 ) {
-    let mut backoff = Backoff::default();
+    let mut backoff = connection::backoff();
     let mut first = true;
     loop {
         let subscribed = tokio::select! {

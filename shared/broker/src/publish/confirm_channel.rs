@@ -21,10 +21,10 @@ use lapin::{BasicProperties, Channel, Confirmation};
 
 use postrider_wire::bundle::{self, Member};
 
-use crate::backoff::Backoff;
-use crate::connection::{Connection, SupervisedConnection};
+use crate::connection::{self, Connection, SupervisedConnection};
 use crate::ladder::Rung;
 use crate::metrics::PublisherMetrics;
+use postrider_backoff::Backoff;
 
 const PERSISTENT: u8 = 2;
 const TRANSIENT: u8 = 1;
@@ -118,7 +118,7 @@ impl<T: Send + 'static> ConfirmChannel<T> {
             flight_started: None,
             redeclare: false,
             pause: false,
-            backoff: Backoff::default(),
+            backoff: connection::backoff(),
         }
     }
 

@@ -14,9 +14,8 @@ use postrider_wire::bundle::{self, Member};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::Backoff;
 use crate::config::BrokerConfig;
-use crate::connection::SupervisedConnection;
+use crate::connection::{self, SupervisedConnection};
 use crate::error::BrokerError;
 use crate::tasks::BackgroundTasks;
 use crate::topology::Queue;
@@ -84,7 +83,7 @@ impl RpcClient {
 }
 
 async fn run(link: SupervisedConnection, mut calls: mpsc::Receiver<Call>) {
-    let mut backoff = Backoff::default();
+    let mut backoff = connection::backoff();
     // Correlation ids are not reused by the next connection: a late answer must not meet another call.
     let mut next_id = 0u64;
     while let Some(live) = link.live().await {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use postrider_backoff::Backoff;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::read::{current, read};
@@ -17,8 +18,8 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 const POLL_LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait for a snapshot or changes.
 const READ_LIMIT: Duration = Duration::from_secs(120);
-const RECONNECT_MIN: Duration = Duration::from_millis(100);
-const RECONNECT_MAX: Duration = Duration::from_secs(2);
+const RECONNECT_FIRST: Duration = Duration::from_millis(100);
+const RECONNECT_LONGEST: Duration = Duration::from_secs(2);
 
 /// The task behind a [`super::Feed`].
 pub(super) struct Follower {
@@ -34,24 +35,22 @@ pub(super) struct Dropped;
 impl Follower {
     /// Runs until nobody reads the feed any more.
     pub(super) async fn run(self) {
-        let mut pause = RECONNECT_MIN;
-        let mut away = false;
+        let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_LONGEST);
         loop {
             let before = self.state.borrow().confirmed;
             let Err(error) = self.session().await else { return };
             if self.state.borrow().confirmed != before {
-                (pause, away) = (RECONNECT_MIN, false);
+                backoff.reset();
             }
             // Once an outage, not once a try: the state says how old the configuration is.
-            if away {
+            if backoff.tries() > 0 {
                 tracing::debug!(%error, "configuration feed: still no database");
             } else {
                 tracing::warn!(%error, config.version = self.state.borrow().version, "configuration feed interrupted, reconnecting");
-                away = true;
             }
             tokio::select! {
                 () = self.changes.closed() => return,
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(RECONNECT_MAX),
+                () = tokio::time::sleep(backoff.next_delay()) => {}
             }
         }
     }
