@@ -11,10 +11,11 @@ use crate::child::checkout;
 /// From the ground up; a crate may depend on those of lower layers only. Services share one, so they never depend on
 /// each other.
 const LAYERS: &[&[&str]] = &[
-    &["postrider-backoff", "postrider-model"],
+    &["postrider-backoff", "postrider-model", "postrider-settings"],
     &["postrider-profiles", "postrider-schema", "postrider-wire"],
     &["postrider-signature"],
-    &["postrider-broker", "postrider-store", "postrider-egress", "postrider-runtime"],
+    &["postrider-broker", "postrider-store", "postrider-egress", "postrider-telemetry"],
+    &["postrider-http", "postrider-access"],
     &["postrider-ingest", "postrider-fanout", "postrider-dispatcher", "postrider-recorder", "postrider-api"],
     &["postrider"],
 ];

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use postrider_http::problem::Problem;
 use postrider_model::event::is_attribute_name;
 use postrider_model::time::UnixMillis;
-use postrider_runtime::problem::Problem;
 use postrider_store::attributes::AttributeValue as Seen;
 use postrider_store::config::Scope;
 use serde::Serialize;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use postrider_http::problem::Problem;
 use postrider_model::ids::TenantId;
-use postrider_runtime::problem::Problem;
 use postrider_store::audit_log::{AuditAction, AuditEntry as Stored, AuditFilter};
 use postrider_store::config::Scope;
 use serde::Serialize;

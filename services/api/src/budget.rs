@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use postrider_http::problem::Problem;
 use postrider_model::limits::{API_REQUESTS_BURST, API_REQUESTS_PER_SECOND, EDITS_BURST, EDITS_PER_SECOND};
-use postrider_runtime::problem::Problem;
 
 /// One tenant's.
 pub(crate) struct Budget {

@@ -11,7 +11,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use postrider_broker::{ProducerMessage, Queue};
-use postrider_runtime::problem::Problem;
+use postrider_http::problem::Problem;
 use postrider_store::log::DeadLetterRow;
 use postrider_store::outbox::PendingLetter;
 use serde::Serialize;

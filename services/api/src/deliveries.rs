@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use postrider_http::problem::Problem;
 use postrider_model::delivery::{BodyKind, DeliveryStatus};
 use postrider_model::ids::{EndpointId, EventId, Generation, ReplayId};
 use postrider_model::subscription::TypePattern;
-use postrider_runtime::problem::Problem;
 use postrider_store::config::{SaidThen, Scope};
 use postrider_store::log::{AttemptRow, DeliveryFilter, DeliveryRow};
 use serde::Serialize;

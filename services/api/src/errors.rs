@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_runtime::problem::Problem;
+use postrider_http::problem::Problem;
 use postrider_store::{EditError, StoreError};
 
 /// When to come back while the database is away.

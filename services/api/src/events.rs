@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use postrider_http::problem::Problem;
 use postrider_model::event::is_attribute_name;
 use postrider_model::ids::EventId;
 use postrider_model::subscription::TypePattern;
-use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use postrider_store::log::{EventFilter, EventSummary};
 use serde::Serialize;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use postrider_http::problem::Problem;
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::event::Origin;
 use postrider_model::explain::{Check, Explainer, Wanted};
 use postrider_model::ids::{EndpointId, EventId};
 use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profile;
-use postrider_runtime::problem::Problem;
 use postrider_store::config::{EndpointVersion, Scope};
 use postrider_store::log::EventRow;
 use serde::Serialize;

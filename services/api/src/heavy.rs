@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use postrider_http::problem::Problem;
 use postrider_model::ids::TenantId;
 use postrider_model::limits::{REPLAY_DRY_RUNS_AT_ONCE, TEST_CALLS_AT_ONCE};
-use postrider_runtime::problem::Problem;
-use postrider_runtime::slots::{Full, Slot, Slots};
+use postrider_telemetry::slots::{Full, Slot, Slots};
 
 /// Pieces of one kind at once in this process, of all tenants.
 const CHECKS_IN_ALL: usize = 4;

@@ -40,6 +40,7 @@ mod refused;
 mod replays;
 mod request;
 mod retry;
+mod settings;
 mod stats;
 mod system;
 mod tenants;
@@ -57,18 +58,19 @@ use axum::response::Response;
 use axum::routing::get;
 use postrider_broker::{BreakerStates, Broker, MessagePublisher};
 use postrider_egress::AddressGuard;
+use postrider_http::problem::Problem;
+use postrider_http::server::{self, ServeOptions};
 use postrider_profiles::{Profile, Profiles};
-use postrider_runtime::health::Check;
-use postrider_runtime::http::{self, ServeOptions};
-use postrider_runtime::problem::Problem;
-use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
+use postrider_telemetry::health::Check;
+use postrider_telemetry::tasks::{TaskFailed, Tasks};
 use postrider_wire::messages::ServiceRole;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::config::Config;
 pub use crate::openapi::openapi;
+pub use crate::settings::Settings;
 
 use crate::auth::Keys;
 use crate::heavy::Heavy;
@@ -167,8 +169,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), TaskFailed> {
     let tasks = Tasks::new(stop.clone());
-    let router = http::with_fallbacks(router(config, deps, &tasks));
-    tasks.supervise(http::serve_with(listener, router, options, stop)).await?;
+    let router = server::with_fallbacks(router(config, deps, &tasks));
+    tasks.supervise(server::serve_with(listener, router, options, stop)).await?;
     tasks.join().await
 }
 

@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use postrider_http::problem::Problem;
 use postrider_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
-use postrider_runtime::problem::Problem;
 use postrider_store::audit_log::Actor;
 use postrider_store::idempotent::{Claimed, IdempotentRequest};
 use serde::{Deserialize, Serialize};

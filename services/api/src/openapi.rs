@@ -6,7 +6,7 @@ mod words;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use postrider_runtime::problem::Problem;
+use postrider_http::problem::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};

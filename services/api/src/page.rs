@@ -1,6 +1,6 @@
 //! Lists.
 
-use postrider_runtime::problem::Problem;
+use postrider_http::problem::Problem;
 use postrider_store::StoreError;
 use postrider_store::log::{Page, PageRequest};
 use serde::Serialize;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use postrider_http::problem::Problem;
 use postrider_model::subscription::MatchKind;
 use postrider_profiles::{Profile as LoadedProfile, UrlRule};
-use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use serde::Serialize;
 use serde_json::value::RawValue;

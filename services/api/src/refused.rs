@@ -12,11 +12,11 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
+use postrider_http::problem::Problem;
+use postrider_http::server::Peer;
 use postrider_model::limits::{
     REFUSED_KEYS_BURST, REFUSED_KEYS_PER_PEER_BURST, REFUSED_KEYS_PER_PEER_SECOND, REFUSED_KEYS_PER_SECOND,
 };
-use postrider_runtime::http::Peer;
-use postrider_runtime::problem::Problem;
 use postrider_store::Store;
 
 use crate::metrics;

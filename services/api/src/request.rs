@@ -6,9 +6,9 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
+use postrider_http::problem::{FieldError, Problem, check_content_encoding, read_json};
 use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
 use postrider_model::time::{NotATimestamp, UnixMillis};
-use postrider_runtime::problem::{FieldError, Problem, check_content_encoding, read_json};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 

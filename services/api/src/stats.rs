@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use postrider_http::problem::Problem;
 use postrider_model::limits::STATS_INTERVALS_MAX;
 use postrider_model::time::UnixMillis;
-use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use postrider_store::stats::{Stats as Counted, StatsBy, StatsOf};
 use serde::Serialize;

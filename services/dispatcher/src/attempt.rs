@@ -9,9 +9,9 @@ use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{HeldReason, Trigger};
 use postrider_model::ids::SendId;
 use postrider_model::time::UnixMillis;
-use postrider_runtime::http::{REFUSED_DELIVERY, REFUSED_HEADER};
-use postrider_runtime::spans;
-use postrider_runtime::trace_context::TraceContext;
+use postrider_telemetry::spans;
+use postrider_telemetry::trace_context::TraceContext;
+use postrider_wire::loop_guard::{REFUSED_DELIVERY, REFUSED_HEADER};
 use postrider_wire::messages::{AttemptRecord, DeliveryTask};
 use tracing::Instrument;
 

@@ -6,7 +6,7 @@ use postrider_model::attempt::{AttemptResult, Outcome, StatusVerdict};
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, Trigger};
 use postrider_model::retry::{RetryPolicy, Step, next_step};
 use postrider_model::time::UnixMillis;
-use postrider_runtime::trace_context::TraceContext;
+use postrider_telemetry::trace_context::TraceContext;
 use postrider_wire::messages::{AttemptRecord, DeliveryTask, OutcomeReport};
 
 use crate::pace::Seen;

@@ -12,8 +12,8 @@ use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, H
 use postrider_model::limits::HOLD_MAX;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
-use postrider_runtime::spans::{self, Cause};
 use postrider_store::{Store, StoreError};
+use postrider_telemetry::spans::{self, Cause};
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{DeliveryTask, OutcomeReport, SlotTerms};
 use serde::Serialize;

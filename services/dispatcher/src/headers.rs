@@ -6,9 +6,9 @@ use http::header::HeaderValue;
 use postrider_egress::Headers;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::HeaderContext;
-use postrider_runtime::http::DELIVERY_HEADER;
-use postrider_runtime::trace_context::TRACEPARENT;
+use postrider_telemetry::trace_context::TRACEPARENT;
 use postrider_wire::headers::HeaderList;
+use postrider_wire::loop_guard::DELIVERY_HEADER;
 use postrider_wire::messages::DeliveryTask;
 
 use crate::prepared::Prepared;

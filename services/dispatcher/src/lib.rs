@@ -31,6 +31,7 @@ mod pace;
 mod prepared;
 mod pushover;
 mod replicas;
+mod settings;
 mod strain;
 mod test_calls;
 #[cfg(test)]
@@ -45,15 +46,16 @@ use postrider_egress::{Egress, Url};
 use postrider_model::delivery::Lane;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
-use postrider_runtime::health::Check;
-use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
 use postrider_store::feed::{Feed, FeedScope};
+use postrider_telemetry::health::Check;
+use postrider_telemetry::tasks::{TaskFailed, Tasks};
 use postrider_wire::messages::ServiceRole;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use settings::Settings;
 
 use body::Bodies;
 use breakers::{Board, Breakers};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use postrider_broker::Queue;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::time::UnixMillis;
-use postrider_runtime::spans::{self, Cause};
+use postrider_telemetry::spans::{self, Cause};
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{DeliveryTask, TestCall};
 use tracing::Instrument;

@@ -15,8 +15,8 @@ use axum::http::header;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
+use postrider_http::problem::Problem;
 use postrider_model::ids::{KeyId, TenantId};
-use postrider_runtime::problem::Problem;
 
 use crate::metrics;
 

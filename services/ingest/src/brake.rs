@@ -8,11 +8,11 @@
 
 use std::time::Duration;
 
+use crate::cpu_pressure::CpuPressure;
 use parking_lot::Mutex;
+use postrider_http::problem::Problem;
 use postrider_model::ids::TenantId;
 use postrider_model::shares::{Rule, Shares};
-use postrider_runtime::cpu_pressure::CpuPressure;
-use postrider_runtime::problem::Problem;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use postrider_runtime::tasks::Tasks;
 use postrider_store::Store;
 use postrider_store::claims::{Claim, Claimed};
+use postrider_telemetry::tasks::Tasks;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::idempotency::EventKey;

@@ -12,10 +12,10 @@ use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use postrider_broker::ProducerMessage;
+use postrider_http::problem::{FieldError, Problem, read_json};
 use postrider_model::event::{Attributes, Origin};
 use postrider_model::ids::EventId;
 use postrider_model::limits::ATTRIBUTES_MAX;
-use postrider_runtime::problem::{FieldError, Problem, read_json};
 use serde_json::value::RawValue;
 
 use crate::event::{CheckedEvent, Fields, check, hash};

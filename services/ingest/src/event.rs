@@ -3,11 +3,11 @@
 
 use std::borrow::Cow;
 
+use postrider_http::problem::FieldError;
 use postrider_model::event::{Attributes, EventType, Origin, json_depth};
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
 use postrider_model::time::UnixMillis;
-use postrider_runtime::problem::FieldError;
 use postrider_store::log::EventRow;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};

@@ -10,11 +10,11 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
 use futures::stream::{FuturesOrdered, StreamExt};
+use postrider_http::problem::{Problem, read_json};
 use postrider_model::ids::TenantId;
 use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
-use postrider_runtime::problem::{Problem, read_json};
-use postrider_runtime::spans;
-use postrider_runtime::trace_context::{TRACEPARENT, TraceContext};
+use postrider_telemetry::spans;
+use postrider_telemetry::trace_context::{TRACEPARENT, TraceContext};
 use serde::Serialize;
 use tracing::{Instrument, Span};
 

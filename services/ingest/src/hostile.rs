@@ -2,10 +2,10 @@
 //! problem of bounded size.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use postrider_http::problem::{Problem, read_json};
 use postrider_model::event::json_depth;
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::limits::{EVENT_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
-use postrider_runtime::problem::{Problem, read_json};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

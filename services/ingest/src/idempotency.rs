@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::time::UnixMillis;
-use postrider_runtime::tasks::Tasks;
 use postrider_store::Store;
 use postrider_store::claims::{Claim, Claimed};
+use postrider_telemetry::tasks::Tasks;
 
 use crate::claims::{ANSWER_MAX, Claims};
 use crate::content::Content;

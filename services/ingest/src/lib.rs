@@ -22,6 +22,7 @@ mod claims;
 mod cloudevents;
 mod config;
 mod content;
+mod cpu_pressure;
 mod event;
 mod handlers;
 mod idempotency;
@@ -33,6 +34,7 @@ mod pressure;
 mod request;
 mod schemas;
 mod sender;
+mod settings;
 mod waiting;
 
 #[cfg(test)]
@@ -45,22 +47,23 @@ use axum::http::{HeaderMap, Uri, header};
 use axum::routing::post;
 use postrider_broker::Resend;
 use postrider_broker::{BatchOptions, Broker, Route};
+use postrider_http::problem::{Problem, check_content_encoding};
 use postrider_model::ids::TenantId;
 use postrider_model::limits::{REQUEST_BODIES_BYTES_MAX, REQUEST_BODIES_PER_TENANT_BYTES_MAX};
 use postrider_profiles::{Mappings, Profiles};
-use postrider_runtime::cpu_pressure::CpuPressure;
-use postrider_runtime::health::Check;
-use postrider_runtime::problem::{Problem, check_content_encoding};
-use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
+use postrider_telemetry::health::Check;
+use postrider_telemetry::tasks::{TaskFailed, Tasks};
 use postrider_wire::messages::ServiceRole;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use crate::config::Config;
+pub use crate::settings::Settings;
 
 use crate::accept::{Accepter, Publisher};
 use crate::bodies::Bodies;
 use crate::brake::Brake;
+use crate::cpu_pressure::CpuPressure;
 use crate::idempotency::Remembered;
 use crate::intake::Intake;
 use crate::keys::Keys;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postrider_broker::{Broker, Queue};
+use postrider_http::problem::Problem;
 use postrider_model::delivery::Lane;
-use postrider_runtime::problem::Problem;
 use postrider_store::Store;
 use postrider_store::services::bytes_per_message;
 

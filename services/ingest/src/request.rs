@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use postrider_http::problem::{FieldError, Problem, read_json};
 use postrider_model::event::{Attributes, Origin};
 use postrider_model::ids::TenantId;
 use postrider_model::limits::EVENT_BYTES_MAX;
-use postrider_runtime::problem::{FieldError, Problem, read_json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

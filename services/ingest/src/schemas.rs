@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use postrider_http::problem::{FieldError, Problem};
 use postrider_model::ids::TenantId;
 use postrider_model::limits::EVENT_SCHEMA_CHECKS_AT_ONCE;
-use postrider_runtime::problem::{FieldError, Problem};
-use postrider_runtime::slots::{Full, Slots};
 use postrider_schema::{EventSchema, Mistake};
+use postrider_telemetry::slots::{Full, Slots};
 
 use crate::catalog::{EventTypes, Schema};
 use crate::event::CheckedEvent;

@@ -4,8 +4,8 @@
 //! by `?tenant=`, or by `tenant` in each event. A tenant is named by its id or by its external id. A tenant that the key does
 //! not publish for is answered like one that does not exist.
 
+use postrider_http::problem::{FieldError, Problem};
 use postrider_model::ids::TenantId;
-use postrider_runtime::problem::{FieldError, Problem};
 use postrider_store::config::KeyTenants;
 use url::form_urlencoded;
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use postrider_http::problem::Problem;
 use postrider_model::ids::TenantId;
-use postrider_runtime::problem::Problem;
 use postrider_store::Store;
 use postrider_store::waiting::Waiting as Counted;
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use postrider_runtime::config::check_all;
+use postrider_settings::CheckSettings;
 use postrider_store::audit::{AuditOptions, AuditReport, GAPS_NAMED_MAX, Standing};
 
 use crate::cli::AuditArgs;
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &AuditArgs) -> ExitCode {
 }
 
 async fn audit(args: &AuditArgs) -> anyhow::Result<bool> {
-    check_all(&[&args.database])?;
+    args.database.check()?;
     crate::install_crypto();
     let options = AuditOptions { days: args.days, settle: args.settle };
     let report = wiring::store(&args.database, None)?.audit(&options).await?;

@@ -1,9 +1,7 @@
 //! The command line: a subcommand per service, and the tools around them. `--help` is the reference of all settings.
 
-use postrider_runtime::config::{
-    AmqpArgs, BrakeArgs, Checked, ConfigError, DatabaseArgs, EgressArgs, HttpArgs, KeysArgs, MappingsArgs,
-    MasterKeysArgs, ProfilesArgs, PublicArgs, ReconcileArgs, RetentionArgs, check_all,
-};
+use postrider_settings::{CheckSettings, SettingError};
+use postrider_store::{DatabaseSettings, MasterKeySettings};
 
 /// Postrider delivers webhooks: events in, signed requests out, retried, on record.
 #[derive(Debug, clap::Parser)]
@@ -44,13 +42,13 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServiceArgs {
     #[command(flatten)]
-    pub(crate) http: HttpArgs,
+    pub(crate) http: postrider_http::Settings,
     #[command(flatten)]
-    pub(crate) amqp: AmqpArgs,
+    pub(crate) amqp: postrider_broker::Settings,
     #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
+    pub(crate) database: DatabaseSettings,
     #[command(flatten)]
-    pub(crate) profiles: ProfilesArgs,
+    pub(crate) profiles: postrider_profiles::Settings,
 }
 
 /// What ingest needs besides.
@@ -59,11 +57,9 @@ pub(crate) struct IngestArgs {
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
-    pub(crate) mappings: MappingsArgs,
+    pub(crate) ingest: postrider_ingest::Settings,
     #[command(flatten)]
-    pub(crate) brake: BrakeArgs,
-    #[command(flatten)]
-    pub(crate) keys: KeysArgs,
+    pub(crate) access: postrider_access::Settings,
 }
 
 /// What the dispatcher needs besides.
@@ -72,9 +68,11 @@ pub(crate) struct DispatcherArgs {
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
-    pub(crate) master_keys: MasterKeysArgs,
+    pub(crate) master_keys: MasterKeySettings,
     #[command(flatten)]
-    pub(crate) egress: EgressArgs,
+    pub(crate) egress: postrider_egress::Settings,
+    #[command(flatten)]
+    pub(crate) dispatcher: postrider_dispatcher::Settings,
 }
 
 /// What the recorder needs besides.
@@ -83,9 +81,7 @@ pub(crate) struct RecorderArgs {
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
-    pub(crate) retention: RetentionArgs,
-    #[command(flatten)]
-    pub(crate) reconcile: ReconcileArgs,
+    pub(crate) recorder: postrider_recorder::Settings,
 }
 
 /// What the API needs besides.
@@ -94,13 +90,13 @@ pub(crate) struct ApiArgs {
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
-    pub(crate) keys: KeysArgs,
+    pub(crate) access: postrider_access::Settings,
     #[command(flatten)]
-    pub(crate) public: PublicArgs,
+    pub(crate) api: postrider_api::Settings,
     #[command(flatten)]
-    pub(crate) master_keys: MasterKeysArgs,
+    pub(crate) master_keys: MasterKeySettings,
     #[command(flatten)]
-    pub(crate) egress: EgressArgs,
+    pub(crate) egress: postrider_egress::Settings,
 }
 
 /// What all services together need.
@@ -109,28 +105,26 @@ pub(crate) struct AllArgs {
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
-    pub(crate) mappings: MappingsArgs,
+    pub(crate) ingest: postrider_ingest::Settings,
     #[command(flatten)]
-    pub(crate) brake: BrakeArgs,
+    pub(crate) access: postrider_access::Settings,
     #[command(flatten)]
-    pub(crate) keys: KeysArgs,
+    pub(crate) api: postrider_api::Settings,
     #[command(flatten)]
-    pub(crate) public: PublicArgs,
+    pub(crate) master_keys: MasterKeySettings,
     #[command(flatten)]
-    pub(crate) master_keys: MasterKeysArgs,
+    pub(crate) egress: postrider_egress::Settings,
     #[command(flatten)]
-    pub(crate) egress: EgressArgs,
+    pub(crate) dispatcher: postrider_dispatcher::Settings,
     #[command(flatten)]
-    pub(crate) retention: RetentionArgs,
-    #[command(flatten)]
-    pub(crate) reconcile: ReconcileArgs,
+    pub(crate) recorder: postrider_recorder::Settings,
 }
 
 /// What an audit needs.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AuditArgs {
     #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
+    pub(crate) database: DatabaseSettings,
     /// Days to count, today and back.
     #[arg(long, value_name = "DAYS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
@@ -146,16 +140,16 @@ pub(crate) struct AuditArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ReencryptArgs {
     #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
+    pub(crate) database: DatabaseSettings,
     #[command(flatten)]
-    pub(crate) master_keys: MasterKeysArgs,
+    pub(crate) master_keys: MasterKeySettings,
 }
 
 /// What migrating needs.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
-    pub(crate) database: DatabaseArgs,
+    pub(crate) database: DatabaseSettings,
 }
 
 /// Whom to ask.
@@ -167,12 +161,6 @@ pub(crate) struct HealthcheckArgs {
     /// Address of its probes, as its `POSTRIDER_MANAGEMENT_LISTEN`, when they have a port of their own.
     #[arg(long, env = "POSTRIDER_MANAGEMENT_LISTEN", value_name = "ADDRESS")]
     pub(crate) management_listen: Option<std::net::SocketAddr>,
-}
-
-impl ServiceArgs {
-    fn groups(&self) -> Vec<&dyn Checked> {
-        vec![&self.http, &self.amqp, &self.database, &self.profiles]
-    }
 }
 
 impl Command {
@@ -193,43 +181,42 @@ impl Command {
         }
     }
 
-    /// Checks all settings at once and logs them without their secrets.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let mut groups: Vec<&dyn Checked> = Vec::new();
-        match self {
-            Self::Ingest(args) => {
-                groups.extend(args.service.groups());
-                groups.extend([&args.mappings as &dyn Checked, &args.brake, &args.keys]);
-            }
-            Self::Fanout(service) => groups.extend(service.groups()),
-            Self::Dispatcher(args) => {
-                groups.extend(args.service.groups());
-                groups.extend([&args.master_keys as &dyn Checked, &args.egress]);
-            }
-            Self::Recorder(args) => {
-                groups.extend(args.service.groups());
-                groups.extend([&args.retention as &dyn Checked, &args.reconcile]);
-            }
-            Self::Api(args) => {
-                groups.extend(args.service.groups());
-                groups.extend([&args.keys as &dyn Checked, &args.public, &args.master_keys, &args.egress]);
-            }
-            Self::All(args) => {
-                groups.extend(args.service.groups());
-                groups.extend([
-                    &args.mappings as &dyn Checked,
-                    &args.brake,
-                    &args.keys,
-                    &args.public,
-                    &args.master_keys,
-                ]);
-                groups.extend([&args.egress as &dyn Checked, &args.retention, &args.reconcile]);
-            }
-            Self::Migrate(args) => groups.push(&args.database),
-            Self::Audit(args) => groups.push(&args.database),
-            Self::Reencrypt(args) => groups.extend([&args.database as &dyn Checked, &args.master_keys]),
-            Self::Openapi | Self::Healthcheck(_) => {}
-        }
-        check_all(&groups)
+    /// Checks all settings.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    pub(crate) fn check(&self) -> Result<(), SettingError> {
+        self.settings().into_iter().try_for_each(CheckSettings::check)
+    }
+
+    fn settings(&self) -> Vec<&dyn CheckSettings> {
+        let (service, own): (Option<&ServiceArgs>, Vec<&dyn CheckSettings>) = match self {
+            Self::Ingest(args) => (Some(&args.service), vec![&args.ingest, &args.access]),
+            Self::Fanout(service) => (Some(service), Vec::new()),
+            Self::Dispatcher(args) => (Some(&args.service), vec![&args.master_keys, &args.egress, &args.dispatcher]),
+            Self::Recorder(args) => (Some(&args.service), vec![&args.recorder]),
+            Self::Api(args) => (Some(&args.service), vec![&args.access, &args.api, &args.master_keys, &args.egress]),
+            Self::All(args) => (Some(&args.service), args.settings()),
+            Self::Migrate(args) => (None, vec![&args.database]),
+            Self::Audit(args) => (None, vec![&args.database]),
+            Self::Reencrypt(args) => (None, vec![&args.database, &args.master_keys]),
+            Self::Openapi | Self::Healthcheck(_) => (None, Vec::new()),
+        };
+        service.map(ServiceArgs::settings).into_iter().flatten().chain(own).collect()
     }
 }
+
+impl ServiceArgs {
+    fn settings(&self) -> [&dyn CheckSettings; 4] {
+        [&self.http, &self.amqp, &self.database, &self.profiles]
+    }
+}
+
+impl AllArgs {
+    fn settings(&self) -> Vec<&dyn CheckSettings> {
+        vec![&self.ingest, &self.access, &self.api, &self.master_keys, &self.egress, &self.dispatcher, &self.recorder]
+    }
+}
+
+#[cfg(test)]
+mod tests;

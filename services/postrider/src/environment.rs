@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command as Clap, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgMatches, Command as Clap, CommandFactory, FromArgMatches};
+use postrider_settings::redacted_url;
 
 use crate::cli::{Cli, Command};
 
@@ -37,27 +38,64 @@ const TOOLS: [&str; 13] = [
 /// Families of such variables.
 const TOOL_PREFIXES: [&str; 4] = ["POSTRIDER_BENCH_", "POSTRIDER_DEV_", "POSTRIDER_TEST_", "POSTRIDER_XTASK_"];
 
-/// Reads the command line and the environment; what cannot be used is written to standard error.
-pub(crate) fn parse() -> Result<Cli, ExitCode> {
+/// A command and the settings that it takes.
+pub(crate) struct Parsed {
+    pub(crate) command: Command,
+    /// Each setting with its value for the log; secrets are left out.
+    pub(crate) summary: Vec<(String, String)>,
+}
+
+/// Reads the command line and the environment. Writes to standard error what cannot be used.
+pub(crate) fn parse() -> Result<Parsed, ExitCode> {
     let command = without_blanks(Cli::command());
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let parsed = check_text(&variables).and_then(|()| match command.clone().try_get_matches() {
-        Ok(matches) => Cli::from_arg_matches(&matches).map_err(|error| vec![error.to_string()]),
+        Ok(matches) => parsed(&matches).map_err(|error| vec![error.to_string()]),
         Err(error) => match explain(&error, &Cli::command()) {
             Some(lines) => Err(lines),
             // Help, a version, or flags that cannot be used: clap says it best.
             None => error.exit(),
         },
     });
-    let checked = parsed.and_then(|cli| match &cli.command {
+    let checked = parsed.and_then(|parsed| match parsed.command {
         // They take no settings that a misspelt variable could be.
-        Command::Openapi | Command::Healthcheck(_) => Ok(cli),
-        _ => check_names(&variables, &settings(&Cli::command())).map(|()| cli),
+        Command::Openapi | Command::Healthcheck(_) => Ok(parsed),
+        _ => check_names(&variables, &settings(&Cli::command())).map(|()| parsed),
     });
     checked.map_err(|lines| {
         lines.iter().for_each(|line| say(line));
         ExitCode::from(USAGE)
     })
+}
+
+fn parsed(matches: &ArgMatches) -> Result<Parsed, clap::Error> {
+    let summary = matches.subcommand().map(|(name, matches)| summary(name, matches)).unwrap_or_default();
+    Ok(Parsed { command: Cli::from_arg_matches(matches)?.command, summary })
+}
+
+/// The settings of a subcommand, by the name of their variable.
+fn summary(subcommand: &str, matches: &ArgMatches) -> Vec<(String, String)> {
+    let command = Cli::command();
+    let arguments = command.find_subcommand(subcommand).into_iter().flat_map(Clap::get_arguments);
+    let setting = |arg: &Arg| {
+        let mut values = matches.get_raw(arg.get_id().as_str())?;
+        let value = values.next().and_then(|value| value.to_str()).unwrap_or_default();
+        Some((variable(arg)?.to_owned(), redacted(arg, value)))
+    };
+    arguments.filter_map(setting).collect()
+}
+
+/// A setting's value without its secret part.
+fn redacted(arg: &Arg, value: &str) -> String {
+    if value.is_empty() {
+        "-".to_owned()
+    } else if value.contains("://") {
+        redacted_url(value)
+    } else if arg.is_hide_env_values_set() {
+        format!("{} secret values", value.split(',').filter(|part| !part.trim().is_empty()).count())
+    } else {
+        value.to_owned()
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the process has no logs yet")]
@@ -193,6 +231,33 @@ mod tests {
             ["POSTRIDER_RETENTION_DYAS: there is no such setting; did you mean POSTRIDER_RETENTION_DAYS?"]
         );
         assert_eq!(names(&[("POSTRIDER_RETENTION_DYAS", " ")]), Ok(()), "blank is unset");
+    }
+
+    #[test]
+    fn the_logged_summary_names_every_setting_and_no_secret() {
+        let line = [
+            "postrider",
+            "all",
+            "--amqp-url=amqp://guest:s3cret@broker/vhost",
+            "--database-url=postgres://postrider:s3cret@db/postrider",
+            "--operator-keys=opk_s3cret_1,opk_s3cret_2",
+            "--master-keys=k1:s3cret",
+            "--egress-proxy=http://u:s3cret@proxy:3128",
+            "--egress-allow-http",
+        ];
+        let summary = parsed(&Cli::command().get_matches_from(line)).unwrap().summary;
+        let text = format!("{summary:?}");
+        assert!(!text.contains("s3cret"), "{text}");
+        let value = |name: &str| summary.iter().find(|(variable, _)| variable == name).unwrap().1.as_str();
+        assert_eq!(value("POSTRIDER_AMQP_URL"), "amqp://broker/vhost");
+        assert_eq!(value("POSTRIDER_EGRESS_PROXY"), "http://proxy:3128");
+        assert_eq!(value("POSTRIDER_OPERATOR_KEYS"), "2 secret values");
+        assert_eq!(value("POSTRIDER_PROFILES_DIR"), "-");
+        assert_eq!(value("POSTRIDER_EGRESS_ALLOW_HTTP"), "true");
+        assert_eq!(value("POSTRIDER_DRAIN_TIMEOUT"), "70s");
+        let command = Cli::command();
+        let settings = command.find_subcommand("all").unwrap().get_arguments().filter_map(variable);
+        assert_eq!(summary.len(), settings.count());
     }
 
     #[test]

@@ -14,30 +14,31 @@ mod wiring;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use postrider_runtime::{signals, telemetry};
+use postrider_telemetry::signals;
 
 use crate::cli::Command;
+use crate::environment::Parsed;
 
 /// Many small allocations on many threads: mimalloc saves a tenth of the CPU against the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match environment::parse() {
-        Ok(cli) => cli,
+    let parsed = match environment::parse() {
+        Ok(parsed) => parsed,
         Err(code) => return code,
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
     };
-    match runtime.block_on(run(cli.command)) {
+    match runtime.block_on(run(parsed)) {
         Ok(code) => code,
         Err(error) => fail(&error),
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<ExitCode> {
+async fn run(Parsed { command, summary }: Parsed) -> anyhow::Result<ExitCode> {
     match &command {
         Command::Openapi => return print(&format!("{:#}", postrider_api::openapi())),
         Command::Healthcheck(args) => return Ok(healthcheck::run(args.management_listen.unwrap_or(args.listen)).await),
@@ -46,9 +47,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Reencrypt(args) => return reencrypt::run(args).await,
         _ => {}
     }
-    let _telemetry = telemetry::init(command.service(), env!("CARGO_PKG_VERSION"))?;
+    let _telemetry = postrider_telemetry::init(command.service(), env!("CARGO_PKG_VERSION"))?;
     install_crypto();
     command.check()?;
+    for (setting, value) in summary {
+        tracing::info!(setting, value, "configured");
+    }
     let stop = signals::stop_token().context("cannot listen to signals")?;
     serve::run(command, stop).await?;
     Ok(ExitCode::SUCCESS)

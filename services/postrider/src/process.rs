@@ -9,15 +9,14 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures::{FutureExt, StreamExt};
 use postrider_broker::{Broker, BrokerConfig};
+use postrider_http::problem::Problem;
+use postrider_http::{pages, server};
 use postrider_profiles::Profiles;
-use postrider_runtime::config::{HttpArgs, MasterKeysArgs};
-use postrider_runtime::drain::{self, Drained};
-use postrider_runtime::health::{Check, Health};
-use postrider_runtime::http;
-use postrider_runtime::metrics::Metrics;
-use postrider_runtime::problem::Problem;
-use postrider_runtime::tasks::{TaskFailed, Tasks};
-use postrider_store::Store;
+use postrider_store::{MasterKeySettings, Store};
+use postrider_telemetry::drain::{self, Drained};
+use postrider_telemetry::health::{Check, Health};
+use postrider_telemetry::metrics::Metrics;
+use postrider_telemetry::tasks::{TaskFailed, Tasks};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -107,7 +106,7 @@ impl Process {
     pub(crate) async fn start(
         service: &'static str,
         args: &ServiceArgs,
-        master_keys: Option<&MasterKeysArgs>,
+        master_keys: Option<&MasterKeySettings>,
         stop: CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
         let profiles = wiring::profiles(&args.profiles)?;
@@ -172,7 +171,7 @@ impl Process {
     /// The role that ended on its own, or the task that failed.
     pub(crate) async fn run(mut self, routes: Router) -> anyhow::Result<()> {
         // Set once, here.
-        let _ = self.routes.set(http::with_fallbacks(routes));
+        let _ = self.routes.set(server::with_fallbacks(routes));
         self.started.ok();
         self.routes_open.ok();
         tracing::info!(roles = ?self.roles.iter().map(|role| role.name).collect::<Vec<_>>(), "running");
@@ -240,7 +239,7 @@ async fn first_to_end(roles: impl Iterator<Item = &mut Role>) -> anyhow::Error {
 /// Serves probes and metrics at once, and the routes as soon as there are any.
 async fn serve_http(
     service: &'static str,
-    args: &HttpArgs,
+    args: &postrider_http::Settings,
     health: &Health,
     routes: &Arc<OnceCell<Router>>,
     tasks: &Tasks,
@@ -251,7 +250,7 @@ async fn serve_http(
     let metrics = Metrics::install(service)?;
     tasks.spawn_endless("process.metrics", metrics.clone().upkeep());
     let late = Arc::clone(routes);
-    let management = Router::new().merge(health.router()).merge(metrics.router());
+    let management = pages::management(health.clone(), metrics);
     let router = Router::new().fallback(move |request| route(Arc::clone(&late), request));
     let router = match args.management_listen.0 {
         None => router.merge(management),
@@ -261,7 +260,7 @@ async fn serve_http(
                 .with_context(|| format!("POSTRIDER_MANAGEMENT_LISTEN: cannot listen on {address}; is it in use?"))?;
             tracing::info!(%address, "listening for probes and metrics");
             let (options, stop) = (args.management_options(), tasks.stop().clone());
-            let serving = http::serve_with(listener, http::with_fallbacks(management), options, stop);
+            let serving = server::serve_with(listener, server::with_fallbacks(management), options, stop);
             tasks.spawn("process.management", serving.map(drop));
             router
         }
@@ -270,7 +269,7 @@ async fn serve_http(
     let (options, http_stop) = (args.serve_options(), stop.clone());
     tracing::info!(address = %args.listen, "listening");
     let task = tokio::spawn(async move {
-        http::serve_with(listener, router, options, http_stop).await;
+        server::serve_with(listener, router, options, http_stop).await;
         Ok(())
     });
     Ok(Role { name: "http", stop, task })

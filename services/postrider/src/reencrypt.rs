@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use postrider_runtime::config::check_all;
+use postrider_settings::CheckSettings;
 
 use crate::cli::ReencryptArgs;
 use crate::wiring;
 
 /// Seals, and prints how many values by the key that had sealed them.
 pub(crate) async fn run(args: &ReencryptArgs) -> anyhow::Result<ExitCode> {
-    check_all(&[&args.database, &args.master_keys])?;
+    args.database.check()?;
+    args.master_keys.check()?;
     crate::install_crypto();
     let done = wiring::store(&args.database, Some(&args.master_keys))?.reseal().await?;
     let mut lines =

@@ -7,7 +7,6 @@ use axum::Router;
 use postrider_egress::{AddressGuard, Egress};
 use postrider_profiles::Mappings;
 use postrider_recorder::ReconcileConfig;
-use postrider_runtime::config::{BrakeArgs, EgressArgs, KeysArgs, PublicArgs, ReconcileArgs, RetentionArgs};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Command, MigrateArgs};
@@ -19,9 +18,9 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
     let service = command.service();
     match command {
         Command::Ingest(args) => {
-            let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
+            let mappings = wiring::mappings(&args.ingest, &args.service.profiles)?;
             let Some(mut process) = Process::start(service, &args.service, None, stop).await? else { return Ok(()) };
-            let routes = ingest(&mut process, mappings, &args.brake, &args.keys);
+            let routes = ingest(&mut process, mappings, &args.ingest, &args.access);
             process.run(routes).await
         }
         Command::Fanout(args) => {
@@ -33,30 +32,30 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
             let keys = Some(&args.master_keys);
             let egress = wiring::egress(&args.egress)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            dispatcher(&mut process, egress, &args.egress);
+            dispatcher(&mut process, egress, &args.dispatcher);
             process.run(Router::new()).await
         }
         Command::Recorder(args) => {
             let Some(mut process) = Process::start(service, &args.service, None, stop).await? else { return Ok(()) };
-            recorder(&mut process, &args.retention, &args.reconcile);
+            recorder(&mut process, &args.recorder);
             process.run(Router::new()).await
         }
         Command::Api(args) => {
             let keys = Some(&args.master_keys);
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let routes = api(&mut process, &args.keys, &args.public, &args.egress);
+            let routes = api(&mut process, &args.api, &args.access, &args.egress);
             process.run(routes).await
         }
         Command::All(args) => {
             let keys = Some(&args.master_keys);
-            let mappings = wiring::mappings(&args.mappings, &args.service.profiles)?;
+            let mappings = wiring::mappings(&args.ingest, &args.service.profiles)?;
             let egress = wiring::egress(&args.egress)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let publishing = ingest(&mut process, mappings, &args.brake, &args.keys);
-            let routes = publishing.merge(api(&mut process, &args.keys, &args.public, &args.egress));
+            let publishing = ingest(&mut process, mappings, &args.ingest, &args.access);
+            let routes = publishing.merge(api(&mut process, &args.api, &args.access, &args.egress));
             fanout(&mut process);
-            dispatcher(&mut process, egress, &args.egress);
-            recorder(&mut process, &args.retention, &args.reconcile);
+            dispatcher(&mut process, egress, &args.dispatcher);
+            recorder(&mut process, &args.recorder);
             process.run(routes).await
         }
         Command::Migrate(args) => migrate(&args, &stop).await,
@@ -64,7 +63,12 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
     }
 }
 
-fn ingest(process: &mut Process, mappings: Arc<Mappings>, brake: &BrakeArgs, keys: &KeysArgs) -> Router {
+fn ingest(
+    process: &mut Process,
+    mappings: Arc<Mappings>,
+    settings: &postrider_ingest::Settings,
+    access: &postrider_access::Settings,
+) -> Router {
     let shared = &process.shared;
     let deps = postrider_ingest::Deps {
         broker: shared.broker.clone(),
@@ -73,8 +77,8 @@ fn ingest(process: &mut Process, mappings: Arc<Mappings>, brake: &BrakeArgs, key
         mappings,
         ready: shared.health.check("ingest configuration"),
     };
-    let operator_keys = keys.operator_keys.0.clone();
-    let config = postrider_ingest::Config { brake_from: brake.from, operator_keys, ..Default::default() };
+    let operator_keys = access.operator_keys.0.clone();
+    let config = postrider_ingest::Config { brake_from: settings.brake_from, operator_keys, ..Default::default() };
     let (routes, ingest) = postrider_ingest::start(&config, deps);
     process.role("ingest", |stop| ingest.run(stop));
     routes
@@ -91,20 +95,20 @@ fn fanout(process: &mut Process) {
     process.role("fanout", |stop| postrider_fanout::run(postrider_fanout::Config::default(), deps, stop));
 }
 
-fn dispatcher(process: &mut Process, egress: Egress, args: &EgressArgs) {
+fn dispatcher(process: &mut Process, egress: Egress, settings: &postrider_dispatcher::Settings) {
     let shared = &process.shared;
     let deps = postrider_dispatcher::Deps {
         broker: shared.broker.clone(),
         store: shared.store.clone(),
         egress,
         profiles: shared.profiles.clone(),
-        pushover_url: args.pushover_url.clone(),
+        pushover_url: settings.pushover_url.clone(),
         ready: Some(shared.health.check("dispatcher configuration")),
     };
     process.role("dispatcher", |stop| postrider_dispatcher::run(postrider_dispatcher::Config::default(), deps, stop));
 }
 
-fn recorder(process: &mut Process, retention: &RetentionArgs, reconcile: &ReconcileArgs) {
+fn recorder(process: &mut Process, settings: &postrider_recorder::Settings) {
     let shared = &process.shared;
     let deps = postrider_recorder::Deps {
         broker: shared.broker.clone(),
@@ -113,14 +117,19 @@ fn recorder(process: &mut Process, retention: &RetentionArgs, reconcile: &Reconc
         ready: shared.health.check("recorder partitions"),
     };
     let config = postrider_recorder::Config {
-        retention_days: retention.days.into(),
-        reconcile: ReconcileConfig::default().attempted_after(reconcile.after),
+        retention_days: settings.retention_days.into(),
+        reconcile: ReconcileConfig::default().attempted_after(settings.reconcile_after),
         ..Default::default()
     };
     process.role("recorder", |stop| postrider_recorder::run(config, deps, stop));
 }
 
-fn api(process: &mut Process, keys: &KeysArgs, public: &PublicArgs, egress: &EgressArgs) -> Router {
+fn api(
+    process: &mut Process,
+    settings: &postrider_api::Settings,
+    access: &postrider_access::Settings,
+    egress: &postrider_egress::Settings,
+) -> Router {
     let shared = &process.shared;
     let deps = postrider_api::Deps {
         broker: shared.broker.clone(),
@@ -130,8 +139,8 @@ fn api(process: &mut Process, keys: &KeysArgs, public: &PublicArgs, egress: &Egr
         ready: shared.health.check("api configuration"),
     };
     let config = postrider_api::Config {
-        operator_keys: keys.operator_keys.0.clone(),
-        served_by_https: public.is_https(),
+        operator_keys: access.operator_keys.0.clone(),
+        served_by_https: settings.is_https(),
         ..Default::default()
     };
     postrider_api::router(config, deps, &process.http_tasks())

@@ -6,15 +6,14 @@ use anyhow::Context;
 use postrider_broker::{Broker, BrokerConfig, BrokerError, PublishState};
 use postrider_egress::{Egress, EgressConfig};
 use postrider_profiles::{Mappings, Profiles};
-use postrider_runtime::config::{AmqpArgs, DatabaseArgs, EgressArgs, MappingsArgs, MasterKeysArgs, ProfilesArgs};
-use postrider_runtime::health::Health;
 use postrider_store::crypto::MasterKeys;
-use postrider_store::{Store, StoreConfig};
+use postrider_store::{DatabaseSettings, MasterKeySettings, Store, StoreConfig};
+use postrider_telemetry::health::Health;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 /// The database, not yet connected to. Services that open no secret have no master key.
-pub(crate) fn store(database: &DatabaseArgs, keys: Option<&MasterKeysArgs>) -> anyhow::Result<Store> {
+pub(crate) fn store(database: &DatabaseSettings, keys: Option<&MasterKeySettings>) -> anyhow::Result<Store> {
     let keys = match keys {
         Some(keys) => MasterKeys::parse(keys.master_keys.expose_secret()).context("POSTRIDER_MASTER_KEYS")?,
         None => MasterKeys::none(),
@@ -28,7 +27,7 @@ pub(crate) fn store(database: &DatabaseArgs, keys: Option<&MasterKeysArgs>) -> a
 }
 
 /// The broker's settings, checked as far as that needs no broker.
-pub(crate) fn broker_config(amqp: &AmqpArgs, service: &str) -> anyhow::Result<BrokerConfig> {
+pub(crate) fn broker_config(amqp: &postrider_broker::Settings, service: &str) -> anyhow::Result<BrokerConfig> {
     let mut config = BrokerConfig::new(amqp.url.expose_secret(), format!("postrider {service}"));
     config.ca_file.clone_from(&amqp.ca_file.0);
     config.check().context("POSTRIDER_AMQP_URL or POSTRIDER_AMQP_CA_FILE")?;
@@ -44,15 +43,18 @@ pub(crate) async fn broker(config: BrokerConfig, stop: &CancellationToken) -> an
 }
 
 /// Built-in profiles and those of the directory.
-pub(crate) fn profiles(args: &ProfilesArgs) -> anyhow::Result<Arc<Profiles>> {
+pub(crate) fn profiles(args: &postrider_profiles::Settings) -> anyhow::Result<Arc<Profiles>> {
     Ok(Arc::new(Profiles::load(args.directory.as_deref()).context("POSTRIDER_PROFILES_DIR")?))
 }
 
 /// Built-in mappings and those of the directory. A type that the profile of its name does not know is refused here: its events
 /// would all become dead letters.
-pub(crate) fn mappings(args: &MappingsArgs, profiles_args: &ProfilesArgs) -> anyhow::Result<Arc<Mappings>> {
-    let mappings = Mappings::load(args.directory.as_deref()).context("POSTRIDER_MAPPINGS_DIR")?;
-    let profiles = profiles(profiles_args)?;
+pub(crate) fn mappings(
+    settings: &postrider_ingest::Settings,
+    profile_settings: &postrider_profiles::Settings,
+) -> anyhow::Result<Arc<Mappings>> {
+    let mappings = Mappings::load(settings.mappings_dir.as_deref()).context("POSTRIDER_MAPPINGS_DIR")?;
+    let profiles = profiles(profile_settings)?;
     for (name, mapping) in mappings.iter() {
         let Some(profile) = profiles.get(name) else { continue };
         if let Some(unknown) = mapping.event_types().find(|event_type| !profile.knows(event_type)) {
@@ -63,7 +65,7 @@ pub(crate) fn mappings(args: &MappingsArgs, profiles_args: &ProfilesArgs) -> any
 }
 
 /// The way out to endpoints.
-pub(crate) fn egress(args: &EgressArgs) -> anyhow::Result<Egress> {
+pub(crate) fn egress(args: &postrider_egress::Settings) -> anyhow::Result<Egress> {
     let config = EgressConfig {
         allow: args.allow.0.clone(),
         allow_http: args.allow_http,

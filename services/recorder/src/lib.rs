@@ -29,6 +29,7 @@ mod maintain;
 mod metrics;
 mod reconcile;
 mod replay;
+mod settings;
 mod sweep;
 mod waiting;
 mod write;
@@ -37,13 +38,14 @@ use std::sync::Arc;
 
 use postrider_broker::{Broker, Queue};
 use postrider_profiles::Profiles;
-use postrider_runtime::health::Check;
-use postrider_runtime::tasks::{TaskFailed, Tasks};
 use postrider_store::Store;
+use postrider_telemetry::health::Check;
+use postrider_telemetry::tasks::{TaskFailed, Tasks};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::config::{Config, ReconcileConfig, ReplayConfig};
+pub use crate::settings::Settings;
 
 use crate::attributes::Attributes;
 use crate::consumed::Consumed;

@@ -31,6 +31,7 @@ mod request;
 mod resolver;
 mod response;
 mod retry_after;
+mod settings;
 mod stream;
 mod tls;
 
@@ -39,5 +40,6 @@ pub use guard::{AddressGuard, BlockedAddress, UrlRefused};
 pub use headers::{Headers, InvalidHeaderName};
 pub use response::{RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADERS_MAX};
 pub use retry_after::retry_after;
+pub use settings::Settings;
 /// An endpoint's address, parsed; [`AddressGuard::check_url`] makes it.
 pub use url::Url;

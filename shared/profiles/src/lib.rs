@@ -21,6 +21,7 @@ mod mapping;
 mod profile;
 mod pushover;
 mod registry;
+mod settings;
 mod signature_scheme;
 mod warnings;
 
@@ -32,4 +33,5 @@ pub use mapping::{MappedEvent, Mapping, Mappings, NotARecord};
 pub use profile::{Profile, UrlRule};
 pub use pushover::TextTemplate;
 pub use registry::{ProfileError, Profiles};
+pub use settings::Settings;
 pub use signature_scheme::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent, TemplatePart};

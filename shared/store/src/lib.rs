@@ -40,6 +40,7 @@ pub mod record;
 pub mod replay;
 pub mod services;
 mod sessions;
+mod settings;
 mod sql;
 pub mod stats;
 mod tls;
@@ -48,3 +49,4 @@ mod withdraw;
 
 pub use error::{EditError, StoreError};
 pub use pool::{PoolUse, Store, StoreConfig};
+pub use settings::{DatabaseSettings, MasterKeySettings};

@@ -9,4 +9,5 @@
 
 pub mod bundle;
 pub mod headers;
+pub mod loop_guard;
 pub mod messages;

@@ -7,8 +7,8 @@ use axum::extract::{Path, State};
 use axum::response::Redirect;
 use axum::routing::get;
 use maud::{Markup, html};
+use postrider_http::problem::Problem;
 use postrider_model::time::UnixMillis;
-use postrider_runtime::problem::Problem;
 
 use super::Dashboard;
 use super::failure::Failure;

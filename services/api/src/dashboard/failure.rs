@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
-use postrider_runtime::problem::Problem;
+use postrider_http::problem::Problem;
 use url::form_urlencoded;
 
 use super::layout;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Uri};
 use bytes::Bytes;
-use postrider_runtime::problem::Problem;
+use postrider_http::problem::Problem;
 use url::form_urlencoded;
 
 use super::Dashboard;

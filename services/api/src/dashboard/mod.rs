@@ -47,7 +47,7 @@ use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{Redirect, Response};
 use axum::routing::get;
-use postrider_runtime::problem::Problem;
+use postrider_http::problem::Problem;
 
 use self::failure::Failure;
 use crate::{Api, request};

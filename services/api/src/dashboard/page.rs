@@ -6,8 +6,8 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use maud::Markup;
+use postrider_http::problem::Problem;
 use postrider_profiles::Profile;
-use postrider_runtime::problem::Problem;
 use postrider_store::config::{Scope, Tenant};
 
 use super::Dashboard;

@@ -1,7 +1,7 @@
 //! Small pieces that many pages have.
 
 use maud::{Markup, html};
-use postrider_runtime::problem::Problem;
+use postrider_http::problem::Problem;
 
 use super::form::Fields;
 use super::page::Page;
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_told_at_its_field_with_its_place() {
-        use postrider_runtime::problem::FieldError;
+        use postrider_http::problem::FieldError;
         let errors = vec![
             FieldError::new("/url", "only https"),
             FieldError::new("/headers/X~1Y", "not a header name"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postrider_egress::AddressGuard;
+use postrider_http::problem::FieldError;
 use postrider_model::event::EventType;
 use postrider_model::limits::{
     ATTEMPT_TIMEOUT_MAX, ATTEMPT_TIMEOUT_MIN, DELIVERY_LIFETIME, ENDPOINT_HEADER_VALUE_BYTES_MAX, ENDPOINT_HEADERS_MAX,
@@ -13,7 +14,6 @@ use postrider_model::pushover::Sound;
 use postrider_model::retry::{InvalidSchedule, RetrySchedule};
 use postrider_model::subscription::{Subscription, TypePattern};
 use postrider_profiles::{Profile, UrlRule, is_header_name, is_header_value, is_reserved_header};
-use postrider_runtime::problem::FieldError;
 use postrider_store::config::{Channel, EndpointDocument, EndpointDraft, SignatureKey, TenantLimits};
 use secrecy::{ExposeSecret, SecretString};
 

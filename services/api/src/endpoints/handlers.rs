@@ -6,10 +6,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use postrider_http::problem::{FieldError, Problem};
 use postrider_model::event::EventType;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_profiles::{Profile, is_header_value};
-use postrider_runtime::problem::{FieldError, Problem};
 use postrider_signature::{KeyPair, check_imported, generate_secret};
 use postrider_store::config::{
     Channel, Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Scope, SignatureKey, Tenant,

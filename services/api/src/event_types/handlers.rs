@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postrider_http::problem::Problem;
 use postrider_model::event::EventType as Name;
 use postrider_model::ids::TenantId;
 use postrider_profiles::Profile;
-use postrider_runtime::problem::Problem;
 use postrider_store::StoreError;
 use postrider_store::config::{EventTypePage, Scope, TenantEventType};
 

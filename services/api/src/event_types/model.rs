@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use postrider_http::problem::{FieldError, Problem, syntax_error};
 use postrider_model::event::{EventType as Name, json_depth};
 use postrider_model::limits::{EVENT_SAMPLE_BYTES_MAX, JSON_DEPTH_MAX};
 use postrider_profiles::{EventTypeInfo, Profile};
-use postrider_runtime::problem::{FieldError, Problem, syntax_error};
 use postrider_schema::{EventSchema, Mistake};
 use postrider_store::config::{EventTypeDraft, TenantEventType};
 use serde::{Deserialize, Serialize};

@@ -6,11 +6,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use postrider_http::problem::Problem;
 use postrider_model::ids::{ReplayId, TenantId};
 use postrider_model::limits::{REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX};
 use postrider_model::replay::ReplaySelection;
 use postrider_model::time::UnixMillis;
-use postrider_runtime::problem::Problem;
 use postrider_store::config::Scope;
 use postrider_store::replay::{Asked, DryRunLimits, Steer};
 

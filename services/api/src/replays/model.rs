@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use postrider_http::problem::{FieldError, Problem};
 use postrider_model::event::is_attribute_name;
 use postrider_model::limits::{ATTRIBUTES_MAX, EVENT_TYPES_MAX};
 use postrider_model::replay::{ReplayMode, ReplaySelection};
 use postrider_model::subscription::TypePattern;
 use postrider_model::time::UnixMillis;
-use postrider_runtime::problem::{FieldError, Problem};
 use postrider_store::replay::{Counted, Replay as StoredReplay};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

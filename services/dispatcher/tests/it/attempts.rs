@@ -203,7 +203,7 @@ async fn a_delivery_to_postrider_itself_is_refused_and_its_attempt_says_so() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/publish", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(postrider_runtime::http::serve(listener, Default::default(), stop.clone()));
+    let serving = tokio::spawn(postrider_http::server::serve(listener, Default::default(), stop.clone()));
     let endpoint = world.endpoint(&url, |_| {}).await;
     world.dispatch().await;
     let task = world.task(&endpoint);

@@ -12,10 +12,10 @@ use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
-use postrider_runtime::tasks::TaskFailed;
 use postrider_store::config::{Endpoint, EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint, TenantDraft};
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
+use postrider_telemetry::tasks::TaskFailed;
 use postrider_testkit::engines::Scope;
 use postrider_wire::bundle::{self, Member};
 use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport};

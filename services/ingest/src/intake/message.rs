@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use postrider_broker::ProducerMessage;
+use postrider_http::problem::{Problem, read_json};
 use postrider_model::ids::TenantId;
 use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use postrider_profiles::Mappings;
-use postrider_runtime::problem::{Problem, read_json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

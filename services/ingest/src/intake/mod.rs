@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 use futures::stream::{FuturesOrdered, StreamExt};
 use postrider_backoff::Backoff;
 use postrider_broker::{Broker, ConsumeOptions, MessagePublisher, Poison, ProducerMessage, Queue, Unsettled};
+use postrider_http::problem::Problem;
 use postrider_model::delivery::Lane;
 use postrider_profiles::Mappings;
-use postrider_runtime::problem::Problem;
-use postrider_runtime::spans::{self, Cause};
-use postrider_runtime::trace_context::{TRACEPARENT, TraceContext};
+use postrider_telemetry::spans::{self, Cause};
+use postrider_telemetry::trace_context::{TRACEPARENT, TraceContext};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 

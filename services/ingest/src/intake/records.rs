@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use postrider_http::problem::Problem;
 use postrider_model::event::Origin;
 use postrider_model::ids::TenantId;
 use postrider_profiles::{MappedEvent, Mappings};
-use postrider_runtime::problem::Problem;
 
 use super::message::Member;
 use crate::event::{Fields, check, hash};

@@ -11,10 +11,10 @@ use postrider_broker::{Broker, BrokerConfig, BundleOutcome, ConsumeOptions, Queu
 use postrider_ingest::{Config, Deps};
 use postrider_model::ids::TenantId;
 use postrider_profiles::{Mappings, Profiles};
-use postrider_runtime::health::Health;
 use postrider_store::config::{NewKey, Scope as KeyScope, TenantDraft};
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
+use postrider_telemetry::health::Health;
 use postrider_testkit::engines::Scope;
 use postrider_wire::messages::AcceptedEvent;
 use secrecy::ExposeSecret;

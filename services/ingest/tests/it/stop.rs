@@ -7,10 +7,10 @@ use postrider_broker::{Broker, BrokerConfig, ConsumeOptions, MessageRoute, Produ
 use postrider_ingest::{Config, Deps, start};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{Mappings, Profiles};
-use postrider_runtime::health::Health;
 use postrider_store::config::TenantDraft;
 use postrider_store::crypto::MasterKeys;
 use postrider_store::{Store, StoreConfig};
+use postrider_telemetry::health::Health;
 use postrider_testkit::engines::Scope;
 use postrider_wire::bundle::{self, Member};
 use postrider_wire::messages::{AcceptedEvent, NumbersReport};

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use postrider_http::problem::FieldError;
 use postrider_profiles::Profile;
-use postrider_runtime::problem::FieldError;
 use serde_json::{Map, Value, json};
 
 use super::super::form::Fields;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use maud::{Markup, html};
+use postrider_http::problem::Problem;
 use postrider_model::endpoint::Channel;
 use postrider_model::pushover::Sound;
 use postrider_profiles::{Profile, UrlRule};
-use postrider_runtime::problem::Problem;
 
 use super::super::failure::Failure;
 use super::super::page::Page;

@@ -15,8 +15,8 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use maud::{Markup, html};
+use postrider_http::problem::Problem;
 use postrider_model::ids::EndpointId;
-use postrider_runtime::problem::Problem;
 
 use super::Dashboard;
 use super::failure::Failure;

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use postrider_runtime::problem::read_json;
+use postrider_http::problem::read_json;
 
 use super::super::Dashboard;
 use super::super::deliveries::latest;

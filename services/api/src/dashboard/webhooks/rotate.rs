@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use postrider_runtime::problem::{Problem, read_json};
+use postrider_http::problem::{Problem, read_json};
 use serde_json::{Map, Value};
 
 use super::super::Dashboard;

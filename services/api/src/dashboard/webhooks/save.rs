@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use postrider_runtime::problem::{Problem, read_json};
+use postrider_http::problem::{Problem, read_json};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

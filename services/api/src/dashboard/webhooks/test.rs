@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use postrider_runtime::problem::Problem;
+use postrider_http::problem::Problem;
 
 use super::super::Dashboard;
 use super::super::deliveries::attempt_detail;

@@ -1,0 +1,27 @@
+//! Settings of the dispatcher.
+
+use postrider_settings::{CheckSettings, SettingError, http_url};
+use url::Url;
+
+/// Settings of the dispatcher.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+#[command(next_help_heading = "Egress")]
+pub struct Settings {
+    /// Base URL of Pushover's API. Another one is for tests; its address obeys the rules for endpoints.
+    #[arg(
+        id = "pushover-url",
+        long = "pushover-url",
+        env = "POSTRIDER_PUSHOVER_URL",
+        value_name = "URL",
+        default_value = "https://api.pushover.net",
+        value_parser = http_url
+    )]
+    pub pushover_url: Url,
+}
+
+impl CheckSettings for Settings {
+    fn check(&self) -> Result<(), SettingError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! How deliveries get out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use postrider_settings::{CheckSettings, Cidrs, Optional, OptionalSecret, SettingError, check_file, duration, switch};
+use secrecy::ExposeSecret;
+
+/// Outgoing requests: which addresses, which roots, which way.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+#[command(next_help_heading = "Egress")]
+pub struct Settings {
+    /// Private ranges that endpoints may be in, as comma-separated CIDRs. Empty: public addresses only.
+    #[arg(
+        id = "egress-allow",
+        long = "egress-allow",
+        env = "POSTRIDER_EGRESS_ALLOW",
+        value_name = "CIDR,…",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub allow: Cidrs,
+
+    /// Whether https-only profiles take http endpoints. For development.
+    #[arg(
+        id = "egress-allow-http", long = "egress-allow-http",
+        env = "POSTRIDER_EGRESS_ALLOW_HTTP",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_value = "false",
+        default_missing_value = "true",
+        value_parser = switch
+    )]
+    pub allow_http: bool,
+
+    /// A PEM file with roots for endpoints' certificates, besides the system's.
+    #[arg(
+        id = "egress-ca-file",
+        long = "egress-ca-file",
+        env = "POSTRIDER_EGRESS_CA_FILE",
+        value_name = "FILE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub ca_file: Optional<PathBuf>,
+
+    /// A forward proxy that every delivery goes through, as `http://[user:password@]host:port`.
+    #[arg(
+        id = "egress-proxy",
+        long = "egress-proxy",
+        env = "POSTRIDER_EGRESS_PROXY",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub proxy: OptionalSecret,
+
+    /// Longest time to resolve an endpoint's name, connect and shake hands (an attempt's timeout also bounds it).
+    #[arg(
+        id = "egress-connect-timeout", long = "egress-connect-timeout",
+        env = "POSTRIDER_EGRESS_CONNECT_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        value_parser = duration(Duration::from_millis(1)..=postrider_model::limits::ATTEMPT_TIMEOUT_MAX)
+    )]
+    pub connect_timeout: Duration,
+}
+
+impl CheckSettings for Settings {
+    fn check(&self) -> Result<(), SettingError> {
+        if let Some(proxy) = &self.proxy.0
+            && !["http://", "https://"].iter().any(|scheme| proxy.expose_secret().starts_with(scheme))
+        {
+            return Err(SettingError::new("POSTRIDER_EGRESS_PROXY", "expected http://host:port or https://host:port"));
+        }
+        if self.allow.0.iter().any(|range| range.prefix_len() == 0) {
+            tracing::warn!(
+                "POSTRIDER_EGRESS_ALLOW opens every address: endpoints can reach this network and its metadata"
+            );
+        }
+        if self.allow_http {
+            tracing::warn!("POSTRIDER_EGRESS_ALLOW_HTTP is on: deliveries may travel unencrypted");
+        }
+        if self.proxy.0.is_some() {
+            tracing::warn!(
+                "POSTRIDER_EGRESS_PROXY is set: names are checked here before each attempt, but the proxy resolves them once \
+                 more and has to refuse private, loopback, link-local and metadata addresses itself"
+            );
+        }
+        check_file("POSTRIDER_EGRESS_CA_FILE", self.ca_file.as_ref())
+    }
+}

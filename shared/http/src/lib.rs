@@ -1,0 +1,10 @@
+//! Serving HTTP: the bounded server, errors as `application/problem+json`, the strict reader of JSON bodies, and the pages for probes.
+//!
+//! Owns everything between a socket and a handler that every service needs. Does not know RabbitMQ, PostgreSQL or what an event is.
+
+pub mod pages;
+pub mod problem;
+pub mod server;
+mod settings;
+
+pub use settings::Settings;

@@ -1,0 +1,70 @@
+//! How settings are read: the types that their values are parsed into, and what is checked after parsing.
+//!
+//! A setting itself stands in the crate that reads it, as a field of a `clap::Args` struct with its environment variable, unit and
+//! default; `--help` is the reference. The binary flattens these structs into its commands, calls [`CheckSettings::check`] on
+//! each once, and logs them. Nothing else reads the environment. A variable that is set but empty counts as unset, since compose
+//! files and manifests pass such on. Secrets are [`SecretString`](secrecy::SecretString)s with `hide_env_values`: neither
+//! `--help` nor the log shows them.
+
+mod values;
+
+use std::path::PathBuf;
+
+pub use values::{
+    Cidrs, Optional, OptionalSecret, SecretList, address, cut, duration, http_url, number, optional_address,
+    optional_http_url, redacted_url, secret, share, switch,
+};
+
+/// A setting that cannot be used, found after parsing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {detail}")]
+pub struct SettingError {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// What is wrong with it, and what is allowed. Never its value when that is a secret.
+    pub detail: String,
+}
+
+impl SettingError {
+    /// An error about `variable`.
+    pub fn new(variable: &'static str, detail: impl Into<String>) -> Self {
+        Self { variable, detail: detail.into() }
+    }
+}
+
+/// A struct of settings.
+pub trait CheckSettings {
+    /// Checks what a single value's parser cannot: files that must exist, values that contradict each other. Logs a warning for
+    /// a setting that is allowed and dangerous.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used.
+    fn check(&self) -> Result<(), SettingError>;
+}
+
+/// Checks that the file that a setting names can be read.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn check_file(variable: &'static str, path: Option<&PathBuf>) -> Result<(), SettingError> {
+    match path.map(|path| (path, std::fs::File::open(path))) {
+        Some((path, Err(error))) => Err(SettingError::new(
+            variable,
+            format!("cannot read the file {}: {error}", cut(&path.display().to_string())),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the directory that a setting names exists.
+///
+/// # Errors
+/// It is not a directory.
+pub fn check_directory(variable: &'static str, path: Option<&PathBuf>) -> Result<(), SettingError> {
+    match path {
+        Some(path) if !path.is_dir() => {
+            Err(SettingError::new(variable, format!("{} is not a directory", cut(&path.display().to_string()))))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,141 @@
+//! Settings: where PostgreSQL is, and the keys that secrets are encrypted with at rest.
+
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use postrider_settings::{CheckSettings, Optional, SettingError, check_file, number, secret};
+use secrecy::{ExposeSecret, SecretString};
+
+/// PostgreSQL: what is known.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+#[command(next_help_heading = "PostgreSQL")]
+pub struct DatabaseSettings {
+    /// PostgreSQL, as `postgres://user:password@host:port/database?sslmode=…`.
+    #[arg(
+        id = "database-url", long = "database-url",
+        env = "POSTRIDER_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = secret
+    )]
+    pub url: SecretString,
+
+    /// A PEM file with roots for TLS to PostgreSQL, besides the system's.
+    #[arg(
+        id = "database-ca-file",
+        long = "database-ca-file",
+        env = "POSTRIDER_DATABASE_CA_FILE",
+        value_name = "FILE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub ca_file: Optional<PathBuf>,
+
+    /// Most connections to PostgreSQL of this process.
+    #[arg(
+        id = "database-connections-max", long = "database-connections-max",
+        env = "POSTRIDER_DATABASE_CONNECTIONS_MAX",
+        value_name = "COUNT",
+        default_value_t = 16,
+        value_parser = number(2..=500_u16)
+    )]
+    pub connections_max: u16,
+}
+
+impl CheckSettings for DatabaseSettings {
+    fn check(&self) -> Result<(), SettingError> {
+        let url = self.url.expose_secret();
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(SettingError::new("POSTRIDER_DATABASE_URL", "expected postgres://… or postgresql://…"));
+        }
+        if ["sslmode=prefer", "sslmode=allow"].iter().any(|mode| url.contains(mode)) && self.ca_file.is_none() {
+            tracing::warn!(
+                "POSTRIDER_DATABASE_URL says sslmode=prefer or allow, which is no TLS here; use sslmode=verify-full, or \
+                 sslmode=disable on a network that you trust"
+            );
+        }
+        check_file("POSTRIDER_DATABASE_CA_FILE", self.ca_file.as_ref())
+    }
+}
+
+/// Keys that were published as examples with this project: everybody knows them.
+const PUBLISHED_MASTER_KEYS: [&str; 1] = ["MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="];
+const PUBLISHED: &str = "a key that was published as an example is not a secret; make one (docs/deployment.md)";
+
+/// Keys that endpoints' secrets are encrypted with in the database.
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+#[command(next_help_heading = "Keys")]
+pub struct MasterKeySettings {
+    /// Master keys, as comma-separated `id:base64 of 32 bytes`. The first encrypts, all decrypt.
+    #[arg(
+        id = "master-keys", long = "master-keys",
+        env = "POSTRIDER_MASTER_KEYS",
+        hide_env_values = true,
+        value_name = "ID:KEY,…",
+        value_parser = secret
+    )]
+    pub master_keys: SecretString,
+}
+
+impl MasterKeySettings {
+    /// The ids in their order, each with whether its key has 32 bytes.
+    fn ids(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.master_keys.expose_secret().split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
+            let (id, key) = part.split_once(':').unwrap_or(("", part));
+            (id, STANDARD.decode(key).is_ok_and(|key| key.len() == 32))
+        })
+    }
+}
+
+impl CheckSettings for MasterKeySettings {
+    fn check(&self) -> Result<(), SettingError> {
+        const VARIABLE: &str = "POSTRIDER_MASTER_KEYS";
+        let ids: Vec<(&str, bool)> = self.ids().collect();
+        if ids.is_empty() {
+            return Err(SettingError::new(VARIABLE, "expected at least one `id:base64 of 32 bytes`"));
+        }
+        let mut keys = self.master_keys.expose_secret().split(',').filter_map(|part| part.trim().split_once(':'));
+        if keys.any(|(_, key)| PUBLISHED_MASTER_KEYS.contains(&key)) {
+            return Err(SettingError::new(VARIABLE, PUBLISHED));
+        }
+        for (index, (id, whole)) in ids.iter().enumerate() {
+            if id.is_empty() || !whole {
+                let detail = format!("key {} is not `id:base64 of 32 bytes`", index + 1);
+                return Err(SettingError::new(VARIABLE, detail));
+            }
+            if ids[..index].iter().any(|(other, _)| other == id) {
+                return Err(SettingError::new(VARIABLE, format!("the id `{id}` is there twice")));
+            }
+        }
+        let ids: Vec<&str> = ids.into_iter().map(|(id, _)| id).collect();
+        tracing::info!(ids = ids.join(","), "master keys: the first seals, all open");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 32 bytes.
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    #[test]
+    fn a_published_master_key_is_refused() {
+        let keys = MasterKeySettings { master_keys: format!("k1:{}", PUBLISHED_MASTER_KEYS[0]).into() };
+        assert!(keys.check().unwrap_err().to_string().contains("published"));
+    }
+
+    #[test]
+    fn master_keys_are_checked() {
+        let check = |keys: &str| MasterKeySettings { master_keys: keys.into() }.check();
+        assert_eq!(check(&format!("a:{KEY}, b:{KEY}")), Ok(()));
+        for wrong in ["", ",", "a:", KEY, "a:AAEC", "a:not base64!"] {
+            assert_eq!(check(wrong).unwrap_err().variable, "POSTRIDER_MASTER_KEYS", "{wrong}");
+        }
+        assert!(check(&format!("a:{KEY},a:{KEY}")).unwrap_err().detail.contains("twice"));
+    }
+}

@@ -1,0 +1,18 @@
+//! Whether this process exports traces.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The target of spans on the path of every event: `info_span!(target: SPANS, "process …")`. They exist only while
+/// traces are exported, and never show in logs.
+pub const SPANS: &str = "postrider::spans";
+
+static EXPORTING: AtomicBool = AtomicBool::new(false);
+
+/// Whether traces are exported. Values that only a span needs are made only then.
+pub fn is_exporting() -> bool {
+    EXPORTING.load(Ordering::Relaxed)
+}
+
+pub(crate) fn set_exporting(exporting: bool) {
+    EXPORTING.store(exporting, Ordering::Relaxed);
+}

@@ -1,0 +1,139 @@
+//! Is the process alive, and is it ready for work?
+//!
+//! Live means only that the process answers: it never depends on the broker or the database, since restarting a service
+//! does not mend either. Ready is the sum of named checks, each a flag that its owner sets when it changes; answering a
+//! probe asks nobody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Every check of the process. Clones share their state.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    checks: parking_lot::RwLock<Vec<Arc<State>>>,
+    draining: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    name: String,
+    ok: AtomicBool,
+    reason: parking_lot::Mutex<String>,
+}
+
+/// One named check; it fails until its owner first says otherwise. Clones share their state.
+#[derive(Debug, Clone)]
+pub struct Check {
+    state: Arc<State>,
+}
+
+impl Health {
+    /// No checks yet: ready.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a check that fails with the reason "starting" until [`Check::ok`]. A name that is there already gets its check again.
+    pub fn check(&self, name: &str) -> Check {
+        let mut checks = self.shared.checks.write();
+        if let Some(state) = checks.iter().find(|state| state.name == name) {
+            return Check { state: Arc::clone(state) };
+        }
+        let state = Arc::new(State {
+            name: name.to_owned(),
+            ok: AtomicBool::new(false),
+            reason: parking_lot::Mutex::new("starting".to_owned()),
+        });
+        checks.push(Arc::clone(&state));
+        Check { state }
+    }
+
+    /// From now on not ready, so that a load balancer looks elsewhere while work in hand is finished.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether every check passes and the process is not draining.
+    pub fn is_ready(&self) -> bool {
+        !self.shared.draining.load(Ordering::Relaxed)
+            && self.shared.checks.read().iter().all(|state| state.ok.load(Ordering::Relaxed))
+    }
+
+    /// Every check and whether it passes, for the page that shows them.
+    pub fn report(&self) -> Report {
+        let checks = self.shared.checks.read();
+        let checks = checks.iter().map(|state| (state.name.clone(), state.failure()));
+        let draining = self.shared.draining.load(Ordering::Relaxed);
+        Report { ready: self.is_ready(), draining, checks: checks.collect() }
+    }
+}
+
+/// How a process is, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Every check passes and the process is not draining.
+    pub ready: bool,
+    /// The process is finishing its work.
+    pub draining: bool,
+    /// Each check's name and, if it fails, the reason.
+    pub checks: Vec<(String, Option<String>)>,
+}
+
+impl State {
+    /// The reason, if it fails.
+    fn failure(&self) -> Option<String> {
+        (!self.ok.load(Ordering::Relaxed)).then(|| self.reason.lock().clone())
+    }
+}
+
+impl Check {
+    /// It passes from now on.
+    pub fn ok(&self) {
+        self.state.ok.store(true, Ordering::Relaxed);
+    }
+
+    /// It fails from now on; the reason is shown to whoever can reach `/readyz`, so it names no secret.
+    pub fn failing(&self, reason: impl Into<String>) {
+        *self.state.reason.lock() = reason.into();
+        self.state.ok.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it passes.
+    pub fn is_ok(&self) -> bool {
+        self.state.ok.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_when_every_check_passes() {
+        let health = Health::new();
+        assert!(health.is_ready());
+        let (broker, database) = (health.check("broker"), health.check("database"));
+        database.ok();
+        let starting = ("broker".to_owned(), Some("starting".to_owned()));
+        let report = Report { ready: false, draining: false, checks: vec![starting, ("database".to_owned(), None)] };
+        assert_eq!(health.report(), report);
+
+        broker.ok();
+        assert!(health.report().ready);
+        health.check("broker").failing("blocked: disk alarm");
+        assert!(!broker.is_ok());
+        assert_eq!(health.report().checks[0].1.as_deref(), Some("blocked: disk alarm"));
+    }
+
+    #[test]
+    fn draining_is_not_ready() {
+        let health = Health::new();
+        health.drain();
+        assert_eq!(health.report(), Report { ready: false, draining: true, checks: Vec::new() });
+    }
+}

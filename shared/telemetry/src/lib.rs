@@ -1,0 +1,18 @@
+//! What a process shows of itself and how it ends: logs, traces and metrics, health checks, supervised tasks, signals and drain.
+//!
+//! Promises: no secret reaches a log; a background task that fails ends its role; a stop is graceful within its bound. Does not
+//! serve HTTP (postrider-http serves the pages), and does not know RabbitMQ, PostgreSQL or what an event is.
+
+pub mod drain;
+mod exporting;
+pub mod health;
+pub mod metrics;
+mod setup;
+pub mod signals;
+pub mod slots;
+pub mod spans;
+pub mod tasks;
+pub mod trace_context;
+
+pub use exporting::{SPANS, is_exporting};
+pub use setup::{TelemetryError, TelemetryGuard, init};

@@ -1,0 +1,86 @@
+//! Logs and traces.
+//!
+//! Logs go to stderr: JSON, one object a line, or for people when stderr is a terminal. `RUST_LOG` filters them (default
+//! `info`). Traces are exported only when `OTEL_EXPORTER_OTLP_ENDPOINT` (or its `_TRACES_` form) is set; without it a span
+//! of [`crate::spans`] costs one relaxed load. A JSON line that is written within a span names its trace.
+
+mod json;
+mod otlp;
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
+
+use crate::exporting::{SPANS, set_exporting};
+
+/// Logs or traces could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `RUST_LOG` cannot be read.
+    #[error("RUST_LOG is not valid: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// A subscriber is installed already.
+    #[error("logging is set up already")]
+    Installed(#[from] tracing_subscriber::util::TryInitError),
+    /// The exporter's settings are not valid.
+    #[error("traces cannot be exported: {0}")]
+    Exporter(String),
+}
+
+/// Flushes what is not exported yet when dropped: keep it until the end of `main`.
+#[derive(Debug)]
+#[must_use = "dropping it ends the export of traces"]
+pub struct TelemetryGuard {
+    exporter: Option<otlp::Exporter>,
+}
+
+impl Drop for TelemetryGuard {
+    fn drop(&mut self) {
+        set_exporting(false);
+        if let Some(exporter) = self.exporter.take() {
+            exporter.shut_down();
+        }
+    }
+}
+
+/// Sets up logs and traces for the whole process. Call once, first thing in `main`.
+///
+/// `postrider-<service>` becomes `service.name` unless `OTEL_SERVICE_NAME` says otherwise.
+///
+/// # Errors
+/// `RUST_LOG` or the `OTEL_*` variables cannot be read, or it was called before.
+pub fn init(service: &'static str, version: &'static str) -> Result<TelemetryGuard, TelemetryError> {
+    let exporter = otlp::Exporter::from_env(service, version)?;
+    let spans = exporter.as_ref().map(|exporter| {
+        let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("postrider"));
+        tracing_opentelemetry::layer()
+            .with_tracer(exporter.tracer())
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(LevelFilter::INFO)
+            .with_filter(ours)
+    });
+    let exporting = spans.is_some();
+    registry().with(spans).with(logs()?).try_init()?;
+    set_exporting(exporting);
+    Ok(TelemetryGuard { exporter })
+}
+
+fn logs<S>() -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
+where
+    S: tracing::Subscriber + for<'a> registry::LookupSpan<'a> + Send + Sync,
+{
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(wanted)?;
+    let no_spans = filter_fn(|metadata| metadata.target() != SPANS);
+    let stderr = fmt::layer().with_writer(std::io::stderr);
+    Ok(if std::io::stderr().is_terminal() {
+        stderr.with_target(false).with_filter(filter).with_filter(no_spans).boxed()
+    } else {
+        let stderr = stderr.json().flatten_event(true).with_span_list(false).map_event_format(json::WithTrace);
+        stderr.with_filter(filter).with_filter(no_spans).boxed()
+    })
+}
