@@ -28,7 +28,7 @@ pub(crate) enum Stale {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Least {
+struct MinimumEpoch {
     /// The event's day, where that is known.
     event_day: Option<Day>,
     epoch: u32,
@@ -37,16 +37,16 @@ struct Least {
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    deliveries: HashMap<DeliveryId, Least>,
-    replays: HashMap<ReplayId, Least>,
-    events: HashMap<TenantId, HashMap<EventId, Least>>,
+struct Table {
+    deliveries: HashMap<DeliveryId, MinimumEpoch>,
+    replays: HashMap<ReplayId, MinimumEpoch>,
+    events: HashMap<TenantId, HashMap<EventId, MinimumEpoch>>,
 }
 
 /// Every intervention that still matters.
 #[derive(Debug, Default)]
 pub(crate) struct Interventions {
-    known: RwLock<Known>,
+    known: RwLock<Table>,
     /// Whether there is any, so that most deliveries need no lock.
     some: AtomicBool,
 }
@@ -56,17 +56,17 @@ impl Interventions {
     pub(crate) fn apply(&self, changes: Vec<Intervention>, snapshot: bool, now: UnixMillis) {
         let mut known = self.known.write();
         if snapshot {
-            *known = Known::default();
+            *known = Table::default();
         }
         for Intervention { target, event_day, least_epoch, reason, created_at, .. } in changes {
-            let least = Least { event_day, epoch: least_epoch, reason, created_at };
+            let least = MinimumEpoch { event_day, epoch: least_epoch, reason, created_at };
             match target {
                 InterventionTarget::Delivery(id) => raise(&mut known.deliveries, id, least),
                 InterventionTarget::Replay(id) => raise(&mut known.replays, id, least),
                 InterventionTarget::Event(tenant, id) => raise(known.events.entry(tenant).or_default(), id, least),
             }
         }
-        let matters = |least: &Least| least.created_at.until(now) <= KEEP;
+        let matters = |least: &MinimumEpoch| least.created_at.until(now) <= KEEP;
         known.deliveries.retain(|_, least| matters(least));
         known.replays.retain(|_, least| matters(least));
         known.events.retain(|_, events| {
@@ -90,11 +90,12 @@ impl Interventions {
         };
         let of_event = || known.events.get(&delivery.tenant).and_then(|events| events.get(&delivery.event));
         // What is about an earlier event of the same id is not about this one.
-        let same_event = |least: &Least| least.event_day.is_none_or(|day| day == delivery.event_day);
-        let stale = |least: &&Least| task.epoch < least.epoch && same_event(least);
+        let same_event = |least: &MinimumEpoch| least.event_day.is_none_or(|day| day == delivery.event_day);
+        let stale = |least: &&MinimumEpoch| task.epoch < least.epoch && same_event(least);
         // What supersedes an event's deliveries is a newer decision about it, which later generations have nothing to do with.
-        let concerns =
-            |least: &&Least| least.reason != InterventionReason::Superseded || delivery.generation == Generation::First;
+        let concerns = |least: &&MinimumEpoch| {
+            least.reason != InterventionReason::Superseded || delivery.generation == Generation::First
+        };
         // The nearest decision counts: a delivery that was cancelled is cancelled whatever else happened to its event.
         let least = known
             .deliveries
@@ -112,7 +113,7 @@ impl Interventions {
     }
 }
 
-fn raise<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Least>, key: K, least: Least) {
+fn raise<K: std::hash::Hash + Eq>(map: &mut HashMap<K, MinimumEpoch>, key: K, least: MinimumEpoch) {
     let known = map.entry(key).or_insert(least);
     if least.epoch >= known.epoch || least.event_day != known.event_day {
         *known = least;

@@ -1,73 +1,63 @@
 //! The dispatcher: takes deliveries from the lanes and makes their attempts.
 //!
-//! What it owns: when an attempt is made (`pace`: rate, concurrency, breaker, per endpoint), what is sent (`headers`,
-//! signed for its moment), and what follows (`conclude`: the report, the next attempt).
+//! Owns: when an attempt is made ([`pace`]: rate, concurrency and breaker of each endpoint), what is sent ([`attempt`]: body and
+//! headers, signed for that moment), and what follows ([`next_step`]: the report and the retry).
 //!
 //! # What it promises
-//! - A delivery is settled when its outcome, and its next attempt if there is one, are confirmed by the broker. A crash repeats
-//!   an attempt at most; it loses none. **The bound on duplicates** is the members in hand: [`Config::live`], `slow` and `bulk`.
-//! - No delivery waits for another's endpoint: one that would wait longer than 250 ms (2 s while this process itself is what is late) does so on the delay ladder, and one whose
-//!   endpoint is slow or broken goes to the slow lane, both before any POST.
-//! - Every POST ends by its deadline. None is made while the broker takes no outcomes.
-//! - It goes on without the database, from its caches; an endpoint that it has not met yet waits, without losing an attempt.
+//! - A delivery is settled when the broker has confirmed its outcome, and its retry if there is one. A crash may repeat an attempt
+//!   but loses none. **The bound on duplicates** is the number of members in flight: [`Config::live`], `slow` and `bulk`.
+//! - No delivery waits for another's endpoint. One that would wait longer than 250 ms (2 s while this process itself is the
+//!   bottleneck) waits on the delay ladder. One whose endpoint is slow or broken moves to the slow lane. Both before any POST.
+//! - Every POST ends by its deadline. None is made while outcomes cannot be published.
+//! - It works without the database, from its caches. A delivery to an endpoint that is not cached waits and loses no attempt.
 //!
 //! # What it does not
-//! It renders nothing (the body comes in the message) but large bodies that wait on the ladder (`body`), keeps no order, and logs no endpoint's failures: those are outcomes.
+//! It renders no bodies, except large ones that waited on the ladder. It keeps no order. It logs no endpoint's failures: those
+//! are outcomes.
 
 mod attempt;
-mod body;
-mod breakers;
-mod clock;
-mod conclude;
+mod breaker_sync;
 mod config;
 mod dispatcher;
-mod echo;
-mod endpoints;
-mod gate;
-mod headers;
+mod dispatcher_count;
+mod encode;
+mod endpoint;
 mod interventions;
 pub mod metrics;
+mod next_step;
 mod pace;
-mod prepared;
-mod pushover;
-mod replicas;
+mod scheduler_lag;
 mod settings;
-mod strain;
-mod test_calls;
+mod steady_clock;
 #[cfg(test)]
 mod testing;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use postrider_broker::{BatchOptions, Broker, Queue, Route};
+use postrider_broker::{BatchOptions, Broker, Queue};
 use postrider_egress::{Egress, Url};
 use postrider_model::delivery::Lane;
-use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_store::Store;
 use postrider_store::feed::{Feed, FeedScope};
 use postrider_telemetry::health::Check;
 use postrider_telemetry::tasks::{TaskFailed, Tasks};
 use postrider_wire::messages::ServiceRole;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
 pub use settings::Settings;
 
-use body::Bodies;
-use breakers::{Board, Breakers};
-use clock::SteadyClock;
-use dispatcher::Dispatcher;
-use endpoints::{Endpoints, Limits};
-use gate::Sweeper;
-use interventions::Interventions;
+use breaker_sync::{BreakerSync, SharedBreakerBoard};
+use dispatcher::{Dispatcher, Shared};
+use dispatcher_count::DispatcherCount;
+use endpoint::gate::Sweeper;
+use endpoint::{CacheLimits, EndpointCache, EndpointLoader, pushover};
 use metrics::Metrics;
-use strain::Strain;
+use scheduler_lag::SchedulerLag;
 
-/// How often the cache's size and the process's lateness are told.
+/// How often the gauges of this process are set.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// What a dispatcher works with.
@@ -75,9 +65,9 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 pub struct Deps {
     /// Where deliveries come from and outcomes go to.
     pub broker: Broker,
-    /// Where endpoints are looked up, and what tells that they changed.
+    /// Where endpoints and their changes are read.
     pub store: Store,
-    /// The way to the endpoints.
+    /// Sends the requests.
     pub egress: Egress,
     /// Every profile of the deployment.
     pub profiles: Arc<Profiles>,
@@ -87,47 +77,43 @@ pub struct Deps {
     pub ready: Option<Check>,
 }
 
-/// Makes attempts until `stop`, then finishes those that are out (each within its deadline) and returns.
+/// Makes attempts until `stop`, then finishes the attempts in flight (each within its deadline) and returns.
 ///
-/// Consumes nothing before it knows the configuration: it waits for the database as long as it takes.
+/// Consumes nothing before it has the first configuration: it waits for the database as long as necessary.
 ///
 /// # Errors
 /// A background task failed.
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
     let Deps { broker, store, egress, profiles, pushover_url, ready } = deps;
-    // What goes on until the drain is over.
+    // Cancelled once the drain is over: the background tasks outlive `stop`.
     let done = CancellationToken::new();
     let drained = done.clone().drop_guard();
     let tasks = Tasks::new(done.clone());
-    let (sweeper, strain) = (Sweeper::default(), Strain::default());
-    let limits = Limits { entries: config.endpoints_max.max(1), idle: config.endpoint_idle };
+
+    let metrics = Arc::new(Metrics::new());
+    let (sweeper, scheduler_lag) = (Sweeper::default(), SchedulerLag::default());
+    let limits = CacheLimits { entries: config.endpoints_max.max(1), idle: config.endpoint_idle };
+    let board = SharedBreakerBoard::default();
+    let endpoints = Arc::new(EndpointCache::new(limits, sweeper.clone(), scheduler_lag.clone(), Arc::clone(&board)));
+    let breakers = Arc::new(BreakerSync::new(board, broker.hint_sender(), Arc::clone(&metrics)));
+    let dispatchers = Arc::new(DispatcherCount::new(Arc::clone(&metrics)));
+    let shared = Shared {
+        endpoints: Arc::clone(&endpoints),
+        breakers: Arc::clone(&breakers),
+        dispatchers: Arc::clone(&dispatchers),
+        metrics: Arc::clone(&metrics),
+    };
+    let mut feed = store.follow(FeedScope::DISPATCHER, done.clone());
+    let pushover_url = pushover::messages_url(&pushover_url);
+    let loader = EndpointLoader { store, profiles, pushover_url, metrics: Arc::clone(&metrics) };
     let outcomes = BatchOptions {
         gather: config.outcomes_gather,
         members_max: config.outcomes_max.max(1),
         ..BatchOptions::default()
     };
-    let (board, metrics) = (Board::default(), Arc::new(Metrics::new()));
-    let mut feed = store.follow(FeedScope::DISPATCHER, done.clone());
-    let dispatcher = Arc::new(Dispatcher {
-        egress,
-        profiles,
-        pushover_url: pushover::messages_url(&pushover_url),
-        endpoints: Endpoints::new(limits, sweeper.clone(), strain.clone(), Arc::clone(&board)),
-        breakers: Breakers::new(board, broker.hint_sender(), metrics.clone()),
-        interventions: Interventions::default(),
-        bodies: Bodies::new(store.clone()),
-        outcomes: broker.batch_publisher(Route::Outcomes, outcomes),
-        delays: broker.delay_publisher(),
-        publish_state: broker.publish_state(),
-        dispatchers: AtomicU32::new(1),
-        started_at: UnixMillis::now(),
-        clock: SteadyClock::new(UnixMillis::now()),
-        metrics,
-        applied: watch::Sender::new(0),
-        stop: stop.clone(),
-        store,
-    });
+    let dispatcher = Arc::new(Dispatcher::new(&broker, egress, loader, outcomes, shared, stop.clone()));
+
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         first = feed.recv() => match first {
@@ -135,23 +121,29 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
             None => tracing::error!("the configuration feed ended before the first configuration"),
         },
     }
-    let announcing = broker.clone().announce_applied_version(ServiceRole::Dispatcher, dispatcher.applied.subscribe());
+    let announcing = broker.clone().announce_applied_version(ServiceRole::Dispatcher, dispatcher.applied());
     tasks.spawn_endless("dispatcher.announce", announcing);
-    replicas::count_others(&broker, &dispatcher).await;
+    dispatchers.count_others(&broker).await;
     tasks.spawn("dispatcher.config_feed", follow(feed, Arc::clone(&dispatcher)));
-    let heard = broker.listen_for_hints(broker.hint_sender(), done.clone());
-    tasks.spawn("dispatcher.breakers", breakers::agree(Arc::clone(&dispatcher), heard));
+    let (received, cached) = (broker.listen_for_hints(broker.hint_sender(), done.clone()), Arc::clone(&endpoints));
+    tasks.spawn("dispatcher.breakers", async move { breakers.run(&cached, received).await });
     let stopped = done.clone();
     tasks.spawn("dispatcher.sweeper", async move { sweeper.run(stopped).await });
-    let looking = strain.clone();
-    tasks.spawn("dispatcher.strain", async move { looking.run(done).await });
-    let counting = replicas::keep_counting(broker.clone(), Arc::clone(&dispatcher), config.count_dispatchers_every);
-    tasks.spawn_endless("dispatcher.replicas", counting);
-    tasks.spawn_endless("dispatcher.measure", measure(Arc::clone(&dispatcher), strain));
+    let sampled = scheduler_lag.clone();
+    tasks.spawn("dispatcher.scheduler_lag", async move { sampled.run(done).await });
+    let counting = dispatchers.keep_counting(broker.clone(), config.count_dispatchers_every);
+    tasks.spawn_endless("dispatcher.count", counting);
+    tasks.spawn_endless("dispatcher.measure", measure(metrics, endpoints, scheduler_lag));
     if let Some(ready) = ready {
         ready.ok();
     }
+    tasks.supervise(Box::pin(consume(&broker, &config, dispatcher, stop))).await?;
+    drop(drained);
+    tasks.join().await
+}
 
+/// Consumes the lanes and the test calls until `stop`, and waits for what is in flight.
+async fn consume(broker: &Broker, config: &Config, dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
     let lane = |lane: Lane| {
         let dispatcher = Arc::clone(&dispatcher);
         let deliver = move |member, _context| {
@@ -160,33 +152,28 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         };
         broker.consume_members(Queue::Lane(lane), config.lane(lane), deliver, stop.clone())
     };
-    let tests = {
+    let (live, slow, bulk) = (lane(Lane::Live), lane(Lane::Slow), lane(Lane::Bulk));
+    let test = move |request| {
         let dispatcher = Arc::clone(&dispatcher);
-        let test = move |request| {
-            let dispatcher = Arc::clone(&dispatcher);
-            async move { dispatcher.test(request).await }
-        };
-        broker.serve_rpc(Queue::RpcTest, config.test_calls_max, test, stop.clone())
+        async move { dispatcher.test(request).await }
     };
-    let consuming = async { tokio::join!(lane(Lane::Live), lane(Lane::Slow), lane(Lane::Bulk), tests) };
-    tasks.supervise(Box::pin(consuming)).await?;
-    drop(drained);
-    tasks.join().await
+    let tests = broker.serve_rpc(Queue::RpcTest, config.test_calls_max, test, stop.clone());
+    tokio::join!(live, slow, bulk, tests);
 }
 
-/// Applies what the feed says until it ends.
+/// Applies the configuration feed until it ends.
 async fn follow(mut feed: Feed, dispatcher: Arc<Dispatcher>) {
     while let Some(changes) = feed.recv().await {
         dispatcher.apply(changes);
     }
 }
 
-async fn measure(dispatcher: Arc<Dispatcher>, strain: Strain) {
+async fn measure(metrics: Arc<Metrics>, endpoints: Arc<EndpointCache>, scheduler_lag: SchedulerLag) {
     let mut tick = tokio::time::interval(MEASURE_EVERY);
     loop {
         tick.tick().await;
-        // In thousands at most, so the conversion is exact.
-        dispatcher.metrics.cached.set(dispatcher.endpoints.len() as f64);
-        dispatcher.metrics.lag.set(strain.lag().as_secs_f64());
+        // Thousands at most, so the conversion is exact.
+        metrics.cached.set(endpoints.len() as f64);
+        metrics.lag.set(scheduler_lag.average().as_secs_f64());
     }
 }

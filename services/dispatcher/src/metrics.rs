@@ -198,9 +198,9 @@ impl Metrics {
     }
 
     /// Counts one more in flight until it is dropped.
-    pub(crate) fn flight(&self) -> Flight<'_> {
+    pub(crate) fn flight(&self) -> InFlightGuard<'_> {
         self.in_flight.increment(1.0);
-        Flight(&self.in_flight)
+        InFlightGuard(&self.in_flight)
     }
 }
 
@@ -212,9 +212,9 @@ fn increment<L: Copy + PartialEq>(counters: &[(L, Counter)], label: L) {
 
 /// An attempt in flight.
 #[derive(Debug)]
-pub(crate) struct Flight<'a>(&'a Gauge);
+pub(crate) struct InFlightGuard<'a>(&'a Gauge);
 
-impl Drop for Flight<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         self.0.decrement(1.0);
     }

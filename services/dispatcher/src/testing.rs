@@ -74,7 +74,7 @@ pub(crate) fn endpoint(profile: &str) -> DispatchEndpoint {
 
 /// Where Pushover takes messages.
 pub(crate) fn pushover_url() -> Url {
-    crate::pushover::messages_url(&"https://api.pushover.net".parse().unwrap())
+    crate::endpoint::pushover::messages_url(&"https://api.pushover.net".parse().unwrap())
 }
 
 /// An active endpoint of the channel Pushover.

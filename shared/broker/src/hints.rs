@@ -156,7 +156,7 @@ impl BreakerStates {
                 let now = UnixMillis::now();
                 let mut board = board.write();
                 for statement in statements {
-                    board.hear(statement, now);
+                    board.record(statement, now);
                 }
                 board.forget_unrepeated(now);
             }

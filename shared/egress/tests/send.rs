@@ -384,7 +384,7 @@ async fn informational_answers_without_end_are_cut_off() {
         let closed_tx = closed_tx.clone();
         async move {
             read_request(&mut stream).await;
-            let hints = "HTTP/1.1 103 Early HintSender\r\nlink: </a>\r\n\r\n".repeat(100);
+            let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(100);
             while stream.write_all(hints.as_bytes()).await.is_ok() {}
             closed_tx.send(()).unwrap();
         }

@@ -75,7 +75,7 @@ pub struct BreakerBoard {
 
 impl BreakerBoard {
     /// Takes a statement in; tells whether it is news: of another state than was known, by newer evidence.
-    pub fn hear(&mut self, statement: BreakerStatement, now: UnixMillis) -> bool {
+    pub fn record(&mut self, statement: BreakerStatement, now: UnixMillis) -> bool {
         let full = self.notes.len() >= BREAKERS_MAX;
         match self.notes.get_mut(&statement.endpoint) {
             Some(note) if statement.age() < note.statement.age() => false,
@@ -109,7 +109,7 @@ impl BreakerBoard {
     }
 
     /// Every statement, for those who may have missed some.
-    pub fn all(&self) -> impl Iterator<Item = &BreakerStatement> {
+    pub fn iter(&self) -> impl Iterator<Item = &BreakerStatement> {
         self.notes.values().map(|note| &note.statement)
     }
 
@@ -148,7 +148,7 @@ mod tests {
         for first in 0..all.len() {
             let mut board = BreakerBoard::default();
             for shift in 0..all.len() * 2 {
-                board.hear(all[(first + shift * 3) % all.len()], at(5));
+                board.record(all[(first + shift * 3) % all.len()], at(5));
             }
             assert_eq!(board.get(endpoint), Some(&all[3]), "beginning with {first}");
         }
@@ -158,7 +158,7 @@ mod tests {
     fn only_another_state_is_news() {
         let (mut board, endpoint) = (BreakerBoard::default(), EndpointId::generate());
         let news = [(Closed, 1), (Open, 2), (Open, 3), (HalfOpen, 1), (Closed, 4), (Closed, 4)]
-            .map(|(state, seen)| board.hear(statement(endpoint, state, seen), at(9)));
+            .map(|(state, seen)| board.record(statement(endpoint, state, seen), at(9)));
         assert_eq!(news, [false, true, false, false, true, false]);
         assert!(!board.is_open(endpoint));
     }
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn what_is_not_repeated_is_forgotten_and_what_is_repeated_is_not() {
         let (mut board, one, other) = (BreakerBoard::default(), EndpointId::generate(), EndpointId::generate());
-        board.hear(statement(one, Open, 1), at(1));
-        board.hear(statement(other, Open, 1), at(1));
-        board.hear(statement(other, Open, 1), at(55));
+        board.record(statement(one, Open, 1), at(1));
+        board.record(statement(other, Open, 1), at(1));
+        board.record(statement(other, Open, 1), at(55));
         board.forget_unrepeated(at(70));
         assert!(!board.is_open(one) && board.is_open(other));
     }
@@ -177,25 +177,25 @@ mod tests {
     fn a_board_that_is_full_keeps_what_it_has() {
         let mut board = BreakerBoard::default();
         let known = EndpointId::generate();
-        board.hear(statement(known, Open, 1), at(1));
+        board.record(statement(known, Open, 1), at(1));
         for _ in 0..BREAKERS_MAX + 5 {
-            board.hear(statement(EndpointId::generate(), Open, 1), at(1));
+            board.record(statement(EndpointId::generate(), Open, 1), at(1));
         }
         assert_eq!(board.count(Open), BREAKERS_MAX);
-        board.hear(statement(known, Closed, 2), at(2));
+        board.record(statement(known, Closed, 2), at(2));
         assert!(!board.is_open(known));
     }
 
     #[test]
     fn closed_breakers_are_told_for_a_minute_and_open_ones_until_they_are_idle() {
         let (mut board, closed, open) = (BreakerBoard::default(), EndpointId::generate(), EndpointId::generate());
-        board.hear(statement(closed, Closed, 1), at(1));
-        board.hear(statement(open, Open, 1), at(1));
+        board.record(statement(closed, Closed, 1), at(1));
+        board.record(statement(open, Open, 1), at(1));
         board.forget_settled(Duration::from_secs(3_600), at(30));
-        assert_eq!(board.all().count(), 2);
+        assert_eq!(board.iter().count(), 2);
         board.forget_settled(Duration::from_secs(3_600), at(90));
-        assert_eq!(board.all().count(), 1);
+        assert_eq!(board.iter().count(), 1);
         board.forget_settled(Duration::from_secs(3_600), at(3_700));
-        assert_eq!(board.all().count(), 0);
+        assert_eq!(board.iter().count(), 0);
     }
 }

@@ -1,22 +1,21 @@
-//! The rate of one endpoint: a generic cell rate algorithm that hands out slots, one interval apart.
+//! The rate of one endpoint: a generic cell rate algorithm that grants slots, one interval apart.
 
 use std::time::{Duration, Instant};
 
-/// Longest interval between two slots; a smaller rate is served at this one.
+/// Longest interval between two slots; a lower rate is served at this one.
 const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 
-/// Furthest slot after an edit of the rate.
+/// The furthest slot after an edit of the rate.
 const SLOT_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// The distance between two slots of an endpoint that takes `rate_per_second`, when `dispatchers` share it.
-/// `None` without a rate (or with one that is no positive number: configuration is checked elsewhere).
+/// The interval between two slots of one dispatcher, when `dispatchers` share `rate_per_second`. `None` without a positive rate.
 pub(crate) fn interval(rate_per_second: Option<f64>, dispatchers: u32) -> Option<Duration> {
     let rate = rate_per_second.filter(|rate| rate.is_finite() && *rate > 0.0)?;
     let seconds = f64::from(dispatchers.max(1)) / rate;
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX))
 }
 
-/// How far away a slot is at `interval` that was `ahead` at the interval `before`: as many slots away.
+/// How far away a slot is after the interval changed from `before` to `interval`: the number of slots ahead stays.
 pub(crate) fn rescaled(ahead: Duration, before: Duration, interval: Duration) -> Duration {
     if before.is_zero() || before == interval {
         return ahead;
@@ -25,17 +24,17 @@ pub(crate) fn rescaled(ahead: Duration, before: Duration, interval: Duration) ->
     Duration::try_from_secs_f64(slots * interval.as_secs_f64()).unwrap_or(SLOT_MAX).min(SLOT_MAX)
 }
 
-/// When the next slot is free. There is no burst: `n` dispatchers let at most `rate + n` through in any second.
+/// When the next slot is free. There is no burst: `n` dispatchers admit at most `rate + n` in any second.
 #[derive(Debug, Default)]
 pub(crate) struct Gcra {
     next: Option<Instant>,
-    /// The interval that `next` was granted at.
+    /// The interval at which `next` was granted.
     interval: Duration,
 }
 
 impl Gcra {
-    /// Takes the next slot and says how far away it is. When the interval is another one than before, the slots that are still to
-    /// come move closer together or further apart, as the deliveries do that hold them (see [`rescaled`]).
+    /// Takes the next slot and returns how far away it is. When the interval has changed, future slots move with it, as they do
+    /// for the deliveries that hold them (see [`rescaled`]).
     pub(crate) fn charge(&mut self, now: Instant, interval: Duration) -> Duration {
         let ahead = self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
         let slot = now + rescaled(ahead, self.interval, interval);
@@ -44,8 +43,7 @@ impl Gcra {
         slot.saturating_duration_since(now)
     }
 
-    /// A slot that nobody here remembers (a dispatcher that is gone granted it) is being used: the ones granted from
-    /// now on make room for it.
+    /// A slot is used that another process granted: later slots make room for it.
     pub(crate) fn charge_foreign(&mut self, now: Instant, interval: Duration) {
         self.charge(now, interval);
     }
@@ -58,7 +56,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn slots_are_an_interval_apart_and_unused_time_is_not_saved_up() {
+    fn slots_are_an_interval_apart_and_unused_ones_are_not_saved_up() {
         let (mut gcra, start) = (Gcra::default(), Instant::now());
         let interval = interval(Some(10.0), 1).unwrap();
         let waits: Vec<u128> = (0..4).map(|_| gcra.charge(start, interval).as_millis()).collect();
@@ -69,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn any_second_sees_at_most_the_rate_and_one() {
+    fn any_second_admits_at_most_the_rate_plus_one() {
         let (mut gcra, start) = (Gcra::default(), Instant::now());
         let interval = interval(Some(25.0), 1).unwrap();
         let slots: Vec<Duration> = (0..200)
@@ -96,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_of_the_rate_moves_the_slots_that_are_still_to_come() {
+    fn an_edit_of_the_rate_moves_future_slots() {
         let (mut gcra, now) = (Gcra::default(), Instant::now());
         for _ in 0..10 {
             gcra.charge(now, SECOND * 4);
@@ -109,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_slot_delays_the_next_own_one() {
+    fn a_foreign_slot_delays_the_next_slot() {
         let (mut gcra, now) = (Gcra::default(), Instant::now());
         gcra.charge_foreign(now, SECOND);
         assert_eq!(gcra.charge(now, SECOND), SECOND);

@@ -1,5 +1,5 @@
-//! A pause that an endpoint asked for: `429 Too Many Requests` with `Retry-After` (RFC 6585 section 4 speaks of the client, so it
-//! holds for every delivery of the endpoint, not only for the one that was answered).
+//! A pause that an endpoint requested: `429 Too Many Requests` with `Retry-After`. It holds for every delivery of the endpoint,
+//! because RFC 6585 section 4 means the client, not the request.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     until: Option<Instant>,
-    /// The configuration of the endpoint that was answered. An edit ends the pause: it may name another server.
+    /// The version of the endpoint's configuration that was answered. An edit ends the pause: it may name another server.
     version: i64,
 }
 
 impl Pause {
-    /// The endpoint, by this configuration, asked for `wait` from now on. The longest wait counts.
+    /// Pauses this and older versions for `wait` from now. The longest pause counts.
     pub(super) fn begin(&mut self, now: Instant, wait: Duration, version: i64) {
         let until = now + wait;
         if version > self.version || self.until.is_none_or(|before| before < until) {
@@ -20,13 +20,13 @@ impl Pause {
         }
     }
 
-    /// How much is left of it for an attempt by this configuration.
+    /// What is left of the pause for an attempt with this version.
     pub(super) fn left(&self, now: Instant, version: i64) -> Option<Duration> {
         let until = self.until.filter(|_| version <= self.version)?;
         Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
-    /// Whether it goes on for attempts by the configuration that asked for it.
+    /// Whether the version that requested the pause is still paused.
     pub(super) fn is_on(&self, now: Instant) -> bool {
         self.left(now, self.version).is_some()
     }
@@ -39,7 +39,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_longest_wait_counts_until_it_is_over_or_the_endpoint_is_edited() {
+    fn the_longest_pause_counts_until_it_ends_or_the_endpoint_is_edited() {
         let (mut pause, now) = (Pause::default(), Instant::now());
         assert_eq!(pause.left(now, 7), None);
         pause.begin(now, SECOND * 60, 7);

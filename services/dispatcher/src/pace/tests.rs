@@ -1,20 +1,23 @@
 //! Tables and small simulations of the pace.
 
+use postrider_model::time::UnixMillis;
+use postrider_wire::messages::SlotTerms;
+
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-fn ask(lane: Lane) -> Ask {
-    Ask { lane, slot: Slot::None, interval: None, waited: false, version: 1 }
+fn request(lane: Lane) -> AdmissionRequest {
+    AdmissionRequest { lane, slot: SlotState::None, interval: None, gave_up_waiting: false, version: 1 }
 }
 
-const DUE: Slot = Slot::Due { reason: HeldReason::Rate, foreign: false };
+const DUE: SlotState = SlotState::Due { reason: HeldReason::Rate, foreign: false };
 
 /// An endpoint that let one POST through which then took `latency` and ended as `seen`.
-fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Seen, latency: Duration) -> Turn {
-    match pace.ask(at, &ask(lane)) {
-        Verdict::Go(started) => pace.end(at + latency, started, Some((seen, latency))),
+fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Observation, latency: Duration) -> Transition {
+    match pace.request(at, &request(lane)) {
+        Admission::Send(started) => pace.end(at + latency, started, Some((seen, latency))),
         other => panic!("{other:?}"),
     }
 }
@@ -22,9 +25,9 @@ fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Seen, latency: Durati
 fn open(at: Instant) -> Pace {
     let mut pace = Pace::new(at);
     for _ in 0..2 {
-        attempt(&mut pace, at, Lane::Slow, Seen::TimedOut, SECOND * 15);
+        attempt(&mut pace, at, Lane::Slow, Observation::TimedOut, SECOND * 15);
     }
-    assert!(pace.is_open());
+    assert!(pace.health.is_open());
     pace
 }
 
@@ -34,19 +37,19 @@ fn what_becomes_of_a_carried_slot() {
     let reason = Some(HeldReason::Rate);
     let of = |slot: i64, since: i64| {
         let (slot_at, held_since) = (Some(UnixMillis(slot)), Some(UnixMillis(since)));
-        let carried = Carried { slot_at, terms: None, held_since, reason };
-        Slot::of(&carried, now, UnixMillis(900_000), Some(SECOND))
+        let carried = HeldSlot { slot_at, terms: None, held_since, reason };
+        carried.state(now, UnixMillis(900_000), Some(SECOND))
     };
     let rate = HeldReason::Rate;
-    assert_eq!(Slot::of(&Carried::default(), now, now, None), Slot::None);
-    assert_eq!(of(1_000_300, 950_000), Slot::Ahead { remaining: MS * 300, reason: rate, foreign: false });
-    assert_eq!(of(1_000_300, 850_000), Slot::Ahead { remaining: MS * 300, reason: rate, foreign: true });
-    assert_eq!(of(1_000_000, 950_000), Slot::Due { reason: rate, foreign: false });
-    assert_eq!(of(999_000, 950_000), Slot::Due { reason: rate, foreign: false });
-    assert_eq!(of(998_999, 950_000), Slot::Missed);
+    assert_eq!(HeldSlot::default().state(now, now, None), SlotState::None);
+    assert_eq!(of(1_000_300, 950_000), SlotState::Ahead { remaining: MS * 300, reason: rate, foreign: false });
+    assert_eq!(of(1_000_300, 850_000), SlotState::Ahead { remaining: MS * 300, reason: rate, foreign: true });
+    assert_eq!(of(1_000_000, 950_000), SlotState::Due { reason: rate, foreign: false });
+    assert_eq!(of(999_000, 950_000), SlotState::Due { reason: rate, foreign: false });
+    assert_eq!(of(998_999, 950_000), SlotState::Missed);
     // A message without a reason was held for the rate.
-    let bare = Carried { slot_at: Some(now), ..Carried::default() };
-    assert!(matches!(Slot::of(&bare, now, now, None), Slot::Due { reason: HeldReason::Rate, .. }));
+    let bare = HeldSlot { slot_at: Some(now), ..HeldSlot::default() };
+    assert!(matches!(bare.state(now, now, None), SlotState::Due { reason: HeldReason::Rate, .. }));
 }
 
 #[test]
@@ -56,9 +59,9 @@ fn a_slot_holds_as_long_as_its_rate_and_its_clock() {
         // Granted at one slot every four seconds.
         let terms = Some(SlotTerms { left_ms, interval_us: 4_000_000 });
         let reason = Some(HeldReason::Rate);
-        let carried = Carried { slot_at: Some(UnixMillis(now.0 + slot_in)), terms, held_since: Some(now), reason };
-        let remaining = match Slot::of(&carried, now, now, today) {
-            Slot::Ahead { remaining, .. } => Some(remaining),
+        let carried = HeldSlot { slot_at: Some(UnixMillis(now.0 + slot_in)), terms, held_since: Some(now), reason };
+        let remaining = match carried.state(now, now, today) {
+            SlotState::Ahead { remaining, .. } => Some(remaining),
             _ => None,
         };
         assert_eq!(remaining, expected, "{slot_in} {left_ms} {today:?}");
@@ -74,33 +77,33 @@ fn a_slot_holds_as_long_as_its_rate_and_its_clock() {
     // For concurrency there is no rate.
     let terms = Some(SlotTerms { left_ms: 700, interval_us: 0 });
     let reason = Some(HeldReason::Concurrency);
-    let carried = Carried { slot_at: Some(UnixMillis(now.0 + 3_600_000)), terms, held_since: Some(now), reason };
-    assert!(matches!(Slot::of(&carried, now, now, None), Slot::Ahead { remaining, .. } if remaining == MS * 700));
+    let carried = HeldSlot { slot_at: Some(UnixMillis(now.0 + 3_600_000)), terms, held_since: Some(now), reason };
+    assert!(matches!(carried.state(now, now, None), SlotState::Ahead { remaining, .. } if remaining == MS * 700));
 }
 
 #[test]
 fn an_edit_of_the_rate_is_felt_soon() {
-    assert_eq!(look_again(SECOND * 3, Some(SECOND)), SECOND * 3);
-    assert_eq!(look_again(SECOND * 3_600, Some(SECOND * 100)), SECOND * 5);
-    assert_eq!(look_again(SECOND * 1_000, Some(SECOND)), SECOND * 100);
-    assert_eq!(look_again(SECOND * 7_200, Some(SECOND)), HOLD_MAX);
+    assert_eq!(hold_for_rate(SECOND * 3, Some(SECOND)).park_for, SECOND * 3);
+    assert_eq!(hold_for_rate(SECOND * 3_600, Some(SECOND * 100)).park_for, SECOND * 5);
+    assert_eq!(hold_for_rate(SECOND * 1_000, Some(SECOND)).park_for, SECOND * 100);
+    assert_eq!(hold_for_rate(SECOND * 7_200, Some(SECOND)).park_for, HOLD_MAX);
 }
 
 #[test]
 fn a_new_endpoint_gets_two_at_once_and_the_next_waits_in_memory() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let first = pace.ask(now, &ask(Lane::Live));
-    assert!(matches!(first, Verdict::Go(_)));
-    assert!(matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)));
-    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::WaitForPermit);
-    assert_eq!(pace.admit(now), None);
-    let Verdict::Go(started) = first else { unreachable!() };
-    pace.end(now + MS, started, Some((Seen::Answered, MS)));
-    assert!(pace.admit(now + MS).is_some());
+    let first = pace.request(now, &request(Lane::Live));
+    assert!(matches!(first, Admission::Send(_)));
+    assert!(matches!(pace.request(now, &request(Lane::Live)), Admission::Send(_)));
+    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::WaitForPermit(()));
+    assert_eq!(pace.admit_next(now), None);
+    let Admission::Send(started) = first else { unreachable!() };
+    pace.end(now + MS, started, Some((Observation::Answered, MS)));
+    assert!(pace.admit_next(now + MS).is_some());
     // The success let the window grow by one more, but nobody waits.
-    assert_eq!(pace.admit(now + MS), None);
-    assert!(matches!(pace.ask(now + MS, &ask(Lane::Live)), Verdict::Go(_)));
+    assert_eq!(pace.admit_next(now + MS), None);
+    assert!(matches!(pace.request(now + MS, &request(Lane::Live)), Admission::Send(_)));
 }
 
 #[test]
@@ -108,12 +111,12 @@ fn whoever_waited_in_vain_goes_to_the_ladder() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     for _ in 0..2 {
-        pace.ask(now, &ask(Lane::Live));
+        pace.request(now, &request(Lane::Live));
     }
-    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::WaitForPermit);
-    pace.leave();
-    let verdict = pace.ask(now + IN_MEMORY_MAX, &Ask { waited: true, ..ask(Lane::Live) });
-    let Verdict::Hold { slot_in, park_for, reason } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::WaitForPermit(()));
+    pace.give_up();
+    let verdict = pace.request(now + IN_MEMORY_MAX, &AdmissionRequest { gave_up_waiting: true, ..request(Lane::Live) });
+    let Admission::Hold(Hold { slot_in, park_for, reason }) = verdict else { panic!("{verdict:?}") };
     assert_eq!(reason, HeldReason::Concurrency);
     assert!(park_for <= slot_in && park_for >= parked::PARK_MIN);
 }
@@ -125,9 +128,9 @@ fn the_line_in_memory_is_bounded_and_shorter_the_longer_nothing_comes_back() {
         let mut pace = Pace::new(now);
         let started = window_start(&mut pace, now);
         pace.window.cut(now + MS, started);
-        while matches!(pace.ask(now + MS, &ask(Lane::Live)), Verdict::Go(_)) {}
+        while matches!(pace.request(now + MS, &request(Lane::Live)), Admission::Send(_)) {}
         pace.waiting = 0;
-        while pace.ask(now + stalled, &ask(Lane::Live)) == Verdict::WaitForPermit {}
+        while pace.request(now + stalled, &request(Lane::Live)) == Admission::WaitForPermit(()) {}
         pace.waiting
     };
     let lines = [1, 50, 200].map(|ms| waiting_after(MS * ms));
@@ -135,7 +138,7 @@ fn the_line_in_memory_is_bounded_and_shorter_the_longer_nothing_comes_back() {
     assert!(lines[0] <= WAITING_MIN + WAITING_PER_POST * 2, "{lines:?}");
 }
 
-fn window_start(pace: &mut Pace, now: Instant) -> Started {
+fn window_start(pace: &mut Pace, now: Instant) -> InFlight {
     let started = pace.window.start(now);
     pace.window.end(now, started);
     started
@@ -146,13 +149,13 @@ fn a_black_hole_leaves_the_live_lane_within_little_more_than_a_second() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     for _ in 0..2 {
-        assert!(matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)));
+        assert!(matches!(pace.request(now, &request(Lane::Live)), Admission::Send(_)));
     }
-    assert_ne!(pace.ask(now + MS * 900, &ask(Lane::Live)), Verdict::MoveToSlowLane);
+    assert_ne!(pace.request(now + MS * 900, &request(Lane::Live)), Admission::MoveToSlowLane);
     for lane in [Lane::Live, Lane::Bulk] {
-        assert_eq!(pace.ask(now + MS * 1_300, &ask(lane)), Verdict::MoveToSlowLane);
+        assert_eq!(pace.request(now + MS * 1_300, &request(lane)), Admission::MoveToSlowLane);
     }
-    assert!(matches!(pace.ask(now + MS * 1_300, &ask(Lane::Slow)), Verdict::Hold { .. }));
+    assert!(matches!(pace.request(now + MS * 1_300, &request(Lane::Slow)), Admission::Hold(Hold { .. })));
 }
 
 #[test]
@@ -162,14 +165,14 @@ fn one_straggler_of_a_wide_window_moves_nobody() {
     let straggler = pace.window.start(now);
     for _ in 0..64 {
         let started = pace.window.start(now);
-        pace.end(now + MS, started, Some((Seen::Answered, MS)));
+        pace.end(now + MS, started, Some((Observation::Answered, MS)));
     }
     let later = now + SECOND * 3;
     while pace.window.in_flight() < pace.window.limit() {
         pace.window.start(later);
     }
-    assert_eq!(pace.ask(later, &ask(Lane::Live)), Verdict::WaitForPermit);
-    pace.end(later, straggler, Some((Seen::TimedOut, SECOND * 3)));
+    assert_eq!(pace.request(later, &request(Lane::Live)), Admission::WaitForPermit(()));
+    pace.end(later, straggler, Some((Observation::TimedOut, SECOND * 3)));
     assert!(!pace.is_slow(later));
 }
 
@@ -178,19 +181,19 @@ fn an_open_breaker_means_the_slow_lane_one_at_a_time_until_three_answers_in_a_ro
     let now = Instant::now();
     let mut pace = open(now);
     let now = now + SECOND * 60;
-    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::MoveToSlowLane);
-    assert_eq!(pace.ask(now, &ask(Lane::Bulk)), Verdict::MoveToSlowLane);
-    let Verdict::Go(probe) = pace.ask(now, &ask(Lane::Slow)) else { panic!("no probe") };
-    let second = pace.ask(now, &ask(Lane::Slow));
-    assert!(matches!(second, Verdict::Hold { reason: HeldReason::Breaker, .. }), "{second:?}");
+    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::MoveToSlowLane);
+    assert_eq!(pace.request(now, &request(Lane::Bulk)), Admission::MoveToSlowLane);
+    let Admission::Send(probe) = pace.request(now, &request(Lane::Slow)) else { panic!("no probe") };
+    let second = pace.request(now, &request(Lane::Slow));
+    assert!(matches!(second, Admission::Hold(Hold { reason: HeldReason::Breaker, .. })), "{second:?}");
     let half_open = BreakerState::HalfOpen;
-    assert_eq!(pace.end(now + MS * 30, probe, Some((Seen::Answered, MS * 30))), Turn::To(half_open));
+    assert_eq!(pace.end(now + MS * 30, probe, Some((Observation::Answered, MS * 30))), Transition::To(half_open));
     let now = now + MS * 40;
-    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::MoveToSlowLane);
-    assert_eq!(attempt(&mut pace, now, Lane::Slow, Seen::Answered, MS * 30), Turn::Confirmed(half_open));
-    let closed = Turn::To(BreakerState::Closed);
-    assert_eq!(attempt(&mut pace, now, Lane::Slow, Seen::Answered, MS * 30), closed);
-    assert!(matches!(pace.ask(now + MS * 30, &ask(Lane::Live)), Verdict::Go(_)));
+    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::MoveToSlowLane);
+    assert_eq!(attempt(&mut pace, now, Lane::Slow, Observation::Answered, MS * 30), Transition::Confirmed(half_open));
+    let closed = Transition::To(BreakerState::Closed);
+    assert_eq!(attempt(&mut pace, now, Lane::Slow, Observation::Answered, MS * 30), closed);
+    assert!(matches!(pace.request(now + MS * 30, &request(Lane::Live)), Admission::Send(_)));
 }
 
 #[test]
@@ -199,8 +202,8 @@ fn one_old_post_to_an_endpoint_that_has_never_answered_means_the_slow_lane() {
     let mut unknown = Pace::new(now);
     let first = unknown.window.start(now);
     assert!(!unknown.is_slow(now + SECOND / 2));
-    assert_eq!(unknown.ask(now + SECOND * 2, &ask(Lane::Live)), Verdict::MoveToSlowLane);
-    unknown.end(now + SECOND * 2, first, Some((Seen::Answered, SECOND / 2)));
+    assert_eq!(unknown.request(now + SECOND * 2, &request(Lane::Live)), Admission::MoveToSlowLane);
+    unknown.end(now + SECOND * 2, first, Some((Observation::Answered, SECOND / 2)));
     unknown.window.start(now + SECOND * 2);
     assert!(!unknown.is_slow(now + SECOND * 4), "it has answered once, and one straggler is nothing");
 }
@@ -210,13 +213,13 @@ fn another_dispatchers_word_stands_unless_there_was_an_answer_here_since() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     assert!(pace.adopt(now, BreakerState::Open, SECOND));
-    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::MoveToSlowLane);
+    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::MoveToSlowLane);
     assert!(pace.adopt(now, BreakerState::Closed, SECOND));
-    attempt(&mut pace, now, Lane::Live, Seen::Answered, MS);
+    attempt(&mut pace, now, Lane::Live, Observation::Answered, MS);
     assert!(!pace.adopt(now + SECOND, BreakerState::Open, SECOND * 2), "it answered here a second ago");
-    assert!(!pace.is_open());
+    assert!(!pace.health.is_open());
     assert!(pace.adopt(now + SECOND * 3, BreakerState::Open, SECOND), "it failed there later");
-    assert!(pace.is_open());
+    assert!(pace.health.is_open());
 }
 
 #[test]
@@ -224,23 +227,23 @@ fn an_unreachable_endpoint_that_refuses_fast_is_probed_fast() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     for n in 0..200_u32 {
-        attempt(&mut pace, now + MS * 2 * n, Lane::Slow, Seen::Unreachable, MS);
+        attempt(&mut pace, now + MS * 2 * n, Lane::Slow, Observation::Unreachable, MS);
     }
-    assert!(pace.is_open());
+    assert!(pace.health.is_open());
 }
 
 #[test]
 fn a_rate_is_kept_by_waiting_in_memory_or_on_the_ladder() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let limited = Ask { interval: interval(Some(10.0), 1), ..ask(Lane::Live) };
-    assert!(matches!(pace.ask(now, &limited), Verdict::Go(_)));
-    assert_eq!(pace.ask(now, &limited), Verdict::WaitForSlot(MS * 100, DUE));
-    assert_eq!(pace.ask(now, &limited), Verdict::WaitForSlot(MS * 200, DUE));
-    let held = Verdict::Hold { slot_in: MS * 300, park_for: MS * 300, reason: HeldReason::Rate };
-    assert_eq!(pace.ask(now, &limited), held);
+    let limited = AdmissionRequest { interval: interval(Some(10.0), 1), ..request(Lane::Live) };
+    assert!(matches!(pace.request(now, &limited), Admission::Send(_)));
+    assert_eq!(pace.request(now, &limited), Admission::WaitForSlot(MS * 100, DUE));
+    assert_eq!(pace.request(now, &limited), Admission::WaitForSlot(MS * 200, DUE));
+    let held = Admission::Hold(Hold { slot_in: MS * 300, park_for: MS * 300, reason: HeldReason::Rate });
+    assert_eq!(pace.request(now, &limited), held);
     // The granted slot is used without another charge.
-    assert!(matches!(pace.ask(now + MS * 100, &Ask { slot: DUE, ..limited }), Verdict::Go(_)));
+    assert!(matches!(pace.request(now + MS * 100, &AdmissionRequest { slot: DUE, ..limited }), Admission::Send(_)));
     assert_eq!(pace.gcra.charge(now, MS * 100), MS * 400);
 }
 
@@ -248,16 +251,16 @@ fn a_rate_is_kept_by_waiting_in_memory_or_on_the_ladder() {
 fn a_rate_slot_that_is_still_to_come_is_kept_and_never_used_early() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let limited = |remaining| Ask {
+    let limited = |remaining| AdmissionRequest {
         interval: Some(SECOND),
-        slot: Slot::Ahead { remaining, reason: HeldReason::Rate, foreign: false },
-        ..ask(Lane::Live)
+        slot: SlotState::Ahead { remaining, reason: HeldReason::Rate, foreign: false },
+        ..request(Lane::Live)
     };
-    assert_eq!(pace.ask(now, &limited(MS * 250)), Verdict::WaitForSlot(MS * 250, DUE));
-    let hold = |slot_in, park_for| Verdict::Hold { slot_in, park_for, reason: HeldReason::Rate };
-    assert_eq!(pace.ask(now, &limited(MS * 251)), hold(MS * 251, MS * 251));
-    assert_eq!(pace.ask(now, &limited(SECOND * 7_200)), hold(SECOND * 7_200, HOLD_MAX));
-    assert_eq!(pace.ask(now, &limited(SECOND * 30)), hold(SECOND * 30, SECOND * 5));
+    assert_eq!(pace.request(now, &limited(MS * 250)), Admission::WaitForSlot(MS * 250, DUE));
+    let hold = |slot_in, park_for| Admission::Hold(Hold { slot_in, park_for, reason: HeldReason::Rate });
+    assert_eq!(pace.request(now, &limited(MS * 251)), hold(MS * 251, MS * 251));
+    assert_eq!(pace.request(now, &limited(SECOND * 7_200)), hold(SECOND * 7_200, HOLD_MAX));
+    assert_eq!(pace.request(now, &limited(SECOND * 30)), hold(SECOND * 30, SECOND * 5));
     assert_eq!(pace.gcra.charge(now, SECOND), Duration::ZERO);
 }
 
@@ -265,71 +268,79 @@ fn a_rate_slot_that_is_still_to_come_is_kept_and_never_used_early() {
 fn a_missed_slot_is_charged_anew_and_one_of_a_former_process_is_charged_once() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let limited = |slot| Ask { interval: Some(SECOND), slot, ..ask(Lane::Live) };
-    assert!(matches!(pace.ask(now, &limited(Slot::Missed)), Verdict::Go(_)));
-    assert!(matches!(pace.ask(now, &limited(Slot::Missed)), Verdict::Hold { reason: HeldReason::Rate, .. }));
+    let limited = |slot| AdmissionRequest { interval: Some(SECOND), slot, ..request(Lane::Live) };
+    assert!(matches!(pace.request(now, &limited(SlotState::Missed)), Admission::Send(_)));
+    assert!(matches!(
+        pace.request(now, &limited(SlotState::Missed)),
+        Admission::Hold(Hold { reason: HeldReason::Rate, .. })
+    ));
     let mut pace = Pace::new(now);
-    let foreign = Slot::Due { reason: HeldReason::Rate, foreign: true };
-    assert!(matches!(pace.ask(now, &limited(foreign)), Verdict::Go(_)));
-    assert!(matches!(pace.ask(now, &limited(Slot::None)), Verdict::Hold { slot_in, .. } if slot_in == SECOND));
+    let foreign = SlotState::Due { reason: HeldReason::Rate, foreign: true };
+    assert!(matches!(pace.request(now, &limited(foreign)), Admission::Send(_)));
+    assert!(
+        matches!(pace.request(now, &limited(SlotState::None)), Admission::Hold(Hold { slot_in, .. }) if slot_in == SECOND)
+    );
 }
 
 #[test]
 fn a_pause_holds_every_delivery_also_those_in_line_and_an_edit_ends_it() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let first = pace.ask(now, &ask(Lane::Live));
-    let second = pace.ask(now, &ask(Lane::Live));
-    assert_eq!(pace.ask(now, &ask(Lane::Live)), Verdict::WaitForPermit);
-    let (Verdict::Go(first), Verdict::Go(second)) = (first, second) else { unreachable!() };
+    let first = pace.request(now, &request(Lane::Live));
+    let second = pace.request(now, &request(Lane::Live));
+    assert_eq!(pace.request(now, &request(Lane::Live)), Admission::WaitForPermit(()));
+    let (Admission::Send(first), Admission::Send(second)) = (first, second) else { unreachable!() };
     pace.pause(now, SECOND * 3_600, 1);
-    pace.end(now, first, Some((Seen::Unwell, MS)));
-    pace.end(now, second, Some((Seen::Unwell, MS)));
-    assert_eq!(pace.admit(now), None);
-    pace.leave();
-    let held = |slot_in, park_for| Verdict::Hold { slot_in, park_for, reason: HeldReason::Breaker };
-    let waited = Ask { waited: true, ..ask(Lane::Live) };
-    assert_eq!(pace.ask(now, &waited), held(SECOND * 3_600, HOLD_MAX));
-    assert_eq!(pace.ask(now, &Ask { slot: DUE, ..ask(Lane::Live) }), held(SECOND * 3_600, HOLD_MAX));
+    pace.end(now, first, Some((Observation::ErrorStatus, MS)));
+    pace.end(now, second, Some((Observation::ErrorStatus, MS)));
+    assert_eq!(pace.admit_next(now), None);
+    pace.give_up();
+    let held = |slot_in, park_for| Admission::Hold(Hold { slot_in, park_for, reason: HeldReason::Breaker });
+    let waited = AdmissionRequest { gave_up_waiting: true, ..request(Lane::Live) };
+    assert_eq!(pace.request(now, &waited), held(SECOND * 3_600, HOLD_MAX));
+    assert_eq!(
+        pace.request(now, &AdmissionRequest { slot: DUE, ..request(Lane::Live) }),
+        held(SECOND * 3_600, HOLD_MAX)
+    );
     let end = now + SECOND * 3_600;
-    assert_eq!(pace.ask(end - MS * 200, &ask(Lane::Live)), Verdict::WaitForSlot(MS * 200, Slot::None));
-    assert!(matches!(pace.ask(now, &Ask { version: 2, ..ask(Lane::Live) }), Verdict::Go(_)));
-    assert!(matches!(pace.ask(end, &ask(Lane::Live)), Verdict::Go(_) | Verdict::WaitForPermit));
+    assert_eq!(pace.request(end - MS * 200, &request(Lane::Live)), Admission::WaitForSlot(MS * 200, SlotState::None));
+    assert!(matches!(pace.request(now, &AdmissionRequest { version: 2, ..request(Lane::Live) }), Admission::Send(_)));
+    assert!(matches!(pace.request(end, &request(Lane::Live)), Admission::Send(_) | Admission::WaitForPermit(())));
 }
 
 #[test]
 fn a_concurrency_slot_is_no_promise_a_free_place_is_taken_before_it() {
     let now = Instant::now();
-    let ahead = Slot::Ahead { remaining: SECOND * 90, reason: HeldReason::Breaker, foreign: false };
+    let ahead = SlotState::Ahead { remaining: SECOND * 90, reason: HeldReason::Breaker, foreign: false };
     let mut pace = Pace::new(now);
-    assert!(matches!(pace.ask(now, &Ask { slot: ahead, ..ask(Lane::Slow) }), Verdict::Go(_)));
+    assert!(matches!(pace.request(now, &AdmissionRequest { slot: ahead, ..request(Lane::Slow) }), Admission::Send(_)));
     let mut pace = open(now);
     let now = now + SECOND * 20;
-    assert!(matches!(pace.ask(now, &ask(Lane::Slow)), Verdict::Go(_)));
-    let verdict = pace.ask(now, &Ask { slot: ahead, ..ask(Lane::Slow) });
-    assert!(matches!(verdict, Verdict::Hold { slot_in, .. } if slot_in == SECOND * 90), "{verdict:?}");
+    assert!(matches!(pace.request(now, &request(Lane::Slow)), Admission::Send(_)));
+    let verdict = pace.request(now, &AdmissionRequest { slot: ahead, ..request(Lane::Slow) });
+    assert!(matches!(verdict, Admission::Hold(Hold { slot_in, .. }) if slot_in == SECOND * 90), "{verdict:?}");
 }
 
 #[test]
 fn whoever_was_parked_comes_before_whoever_is_new() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    while matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)) {}
-    pace.leave();
+    while matches!(pace.request(now, &request(Lane::Live)), Admission::Send(_)) {}
+    pace.give_up();
     for _ in 0..10 {
-        pace.parked.park(now, SECOND, 0, parked::Looks::RARE);
+        pace.parked.park(now, SECOND, 0, parked::RecheckRate::SLOW);
     }
-    assert!(matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Hold { .. }));
-    let due = Slot::Due { reason: HeldReason::Concurrency, foreign: false };
-    assert_eq!(pace.ask(now, &Ask { slot: due, ..ask(Lane::Live) }), Verdict::WaitForPermit);
+    assert!(matches!(pace.request(now, &request(Lane::Live)), Admission::Hold(Hold { .. })));
+    let due = SlotState::Due { reason: HeldReason::Concurrency, foreign: false };
+    assert_eq!(pace.request(now, &AdmissionRequest { slot: due, ..request(Lane::Live) }), Admission::WaitForPermit(()));
 }
 
 #[test]
 fn a_post_that_was_given_up_frees_its_place_and_says_nothing() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
-    let Verdict::Go(started) = pace.ask(now, &ask(Lane::Live)) else { panic!() };
-    assert_eq!(pace.end(now, started, None), Turn::None);
+    let Admission::Send(started) = pace.request(now, &request(Lane::Live)) else { panic!() };
+    assert_eq!(pace.end(now, started, None), Transition::None);
     assert_eq!((pace.window.in_flight(), pace.window.limit()), (0, 2));
 }
 
@@ -341,16 +352,16 @@ fn while_this_process_is_the_limit_a_backlog_waits_in_memory_instead_of_circling
         pace.set_lag(lag);
         let started = window_start(&mut pace, now);
         pace.window.cut(now, started);
-        while matches!(pace.ask(now, &ask(Lane::Live)), Verdict::Go(_)) {}
-        while pace.waiting < 10_000 && pace.ask(now, &ask(Lane::Live)) == Verdict::WaitForPermit {}
+        while matches!(pace.request(now, &request(Lane::Live)), Admission::Send(_)) {}
+        while pace.waiting < 10_000 && pace.request(now, &request(Lane::Live)) == Admission::WaitForPermit(()) {}
         pace.waiting
     };
     assert!((40..=60).contains(&line(MS)), "{}", line(MS));
     // As long as it takes, and more than the bound on their number.
     assert!(line(MS * 20) > WAITING_MIN + WAITING_PER_POST, "{}", line(MS * 20));
-    assert_eq!([patience(Duration::ZERO), patience(MS * 3)], [IN_MEMORY_MAX; 2]);
-    assert_eq!(patience(MS * 10), MS * 890);
-    assert_eq!(patience(SECOND), SECOND * 2);
+    assert_eq!([in_memory_max(Duration::ZERO), in_memory_max(MS * 3)], [IN_MEMORY_MAX; 2]);
+    assert_eq!(in_memory_max(MS * 10), MS * 890);
+    assert_eq!(in_memory_max(SECOND), SECOND * 2);
 }
 
 /// Runs arrivals against an endpoint with a fixed latency and a number of requests that it serves at once (none: a black
@@ -375,58 +386,59 @@ impl Simulation {
         let mut pace = Pace::new(start);
         let mut seen = Tally::default();
         let mut line: std::collections::VecDeque<(u64, Lane)> = Default::default();
-        let mut flight: Vec<(u64, Started)> = Vec::new();
+        let mut flight: Vec<(u64, InFlight)> = Vec::new();
         let mut parked: Vec<(u64, u64, Lane, HeldReason)> = Vec::new();
         let mut owed = 0.0;
         for ms in 0..millis {
             let now = start + Duration::from_millis(ms);
-            let (took, end) = if self.dead { (self.timeout, Seen::TimedOut) } else { (self.latency, Seen::Answered) };
+            let (took, end) =
+                if self.dead { (self.timeout, Observation::TimedOut) } else { (self.latency, Observation::Answered) };
             let (done, rest): (Vec<_>, Vec<_>) = flight.into_iter().partition(|(at, _)| *at <= ms);
             flight = rest;
             for (_, started) in done {
                 pace.end(now, started, Some((end, Duration::from_millis(took))));
             }
-            while let Some(started) = pace.admit(now) {
+            while let Some(started) = pace.admit_next(now) {
                 let (since, _) = line.pop_front().unwrap();
                 seen.longest_in_memory = seen.longest_in_memory.max(ms - since);
                 flight.push((ms + took, started));
                 seen.sent += 1;
             }
-            let mut asking: Vec<(Lane, Slot, bool)> = Vec::new();
+            let mut asking: Vec<(Lane, SlotState, bool)> = Vec::new();
             while line.front().is_some_and(|(since, _)| ms - since >= 250) {
                 let (_, lane) = line.pop_front().unwrap();
-                pace.leave();
-                asking.push((lane, Slot::None, true));
+                pace.give_up();
+                asking.push((lane, SlotState::None, true));
             }
             let (due, rest): (Vec<_>, Vec<_>) = parked.into_iter().partition(|(back, ..)| *back <= ms);
             parked = rest;
             for (_, slot_at, lane, reason) in due {
                 let (wall, slot) = (UnixMillis(ms as i64), UnixMillis(slot_at as i64));
-                let carried = Carried { slot_at: Some(slot), reason: Some(reason), ..Carried::default() };
-                asking.push((lane, Slot::of(&carried, wall, UnixMillis(0), None), false));
+                let carried = HeldSlot { slot_at: Some(slot), reason: Some(reason), ..HeldSlot::default() };
+                asking.push((lane, carried.state(wall, UnixMillis(0), None), false));
             }
             owed += per_ms;
             while owed >= 1.0 {
                 owed -= 1.0;
-                asking.push((Lane::Live, Slot::None, false));
+                asking.push((Lane::Live, SlotState::None, false));
             }
-            while let Some((lane, slot, waited)) = asking.pop() {
-                match pace.ask(now, &Ask { lane, slot, interval: None, waited, version: 1 }) {
-                    Verdict::Go(started) => {
+            while let Some((lane, slot, gave_up_waiting)) = asking.pop() {
+                match pace.request(now, &AdmissionRequest { lane, slot, interval: None, gave_up_waiting, version: 1 }) {
+                    Admission::Send(started) => {
                         flight.push((ms + took, started));
                         seen.sent += 1;
                     }
-                    Verdict::WaitForPermit => line.push_back((ms, lane)),
-                    Verdict::Hold { slot_in, park_for, reason } => {
+                    Admission::WaitForPermit(()) => line.push_back((ms, lane)),
+                    Admission::Hold(Hold { slot_in, park_for, reason }) => {
                         seen.held += 1;
                         let at = |wait: Duration| ms + wait.as_millis() as u64;
                         parked.push((at(park_for), at(slot_in), lane, reason));
                     }
-                    Verdict::MoveToSlowLane => {
+                    Admission::MoveToSlowLane => {
                         seen.moved += 1;
-                        asking.push((Lane::Slow, Slot::None, false));
+                        asking.push((Lane::Slow, SlotState::None, false));
                     }
-                    Verdict::WaitForSlot(..) => unreachable!("no rate here"),
+                    Admission::WaitForSlot(..) => unreachable!("no rate here"),
                 }
             }
         }

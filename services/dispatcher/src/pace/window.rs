@@ -2,29 +2,29 @@
 
 use std::time::{Duration, Instant};
 
-/// Where every endpoint starts.
+/// The limit of a new endpoint.
 const START: f64 = 2.0;
-/// No endpoint gets more, however well it answers: a bound on what one that dies can take along.
+/// The highest limit: it bounds what an endpoint that dies can occupy.
 pub(crate) const CAP: u32 = 128;
-/// With so many at once the processors are kept busy, whatever the endpoint: under [`STRAINED`] a window grows no further.
+/// This many POSTs to one endpoint keep the processors busy. A limit does not grow beyond it while this process is lagging.
 const ENOUGH: f64 = 16.0;
-/// When this process is so late, it is the limit itself: more at once would only wait here.
-pub(crate) const STRAINED: Duration = Duration::from_millis(4);
-/// When it is so late, less at once would do as much.
+/// From this scheduler lag on, this process is the bottleneck: more POSTs would only wait here.
+pub(crate) const LAGGING: Duration = Duration::from_millis(4);
+/// From this scheduler lag on, fewer POSTs would do as much.
 pub(crate) const OVERLOADED: Duration = Duration::from_millis(15);
-/// What an overloaded dispatcher takes off a window with each answer.
+/// How much an overloaded process lowers the limit with each answer.
 const SHRINK: f64 = 0.05;
-/// A POST that is out for this long is *old*, give or take a quarter of it.
+/// A POST in flight for this long is *old*, give or take a quarter of it.
 const OLD_AFTER: Duration = Duration::from_secs(1);
 /// Ages are counted in steps of a quarter of [`OLD_AFTER`].
 const STEP: Duration = Duration::from_millis(250);
-/// Steps that are young: the current one and those that [`OLD_AFTER`] spans.
+/// Steps that are young: the current one and the four within [`OLD_AFTER`].
 const YOUNG_STEPS: usize = 5;
 
-/// One POST in flight, as the window remembers it.
+/// One POST in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Started {
-    at: Instant,
+pub(crate) struct InFlight {
+    started_at: Instant,
     step: u64,
 }
 
@@ -32,14 +32,14 @@ pub(crate) struct Started {
 #[derive(Debug)]
 pub(crate) struct Window {
     limit: f64,
-    /// Below it the limit doubles per round trip, above it grows by one.
+    /// Below it the limit doubles per round trip, above it it grows by one.
     threshold: f64,
     in_flight: u32,
     last_cut: Option<Instant>,
-    /// When a POST last began or ended.
+    /// When a POST last started or ended.
     last_change: Instant,
     epoch: Instant,
-    /// POSTs in flight by the step that they began in, the youngest steps only.
+    /// POSTs in flight by the step in which they started; young steps only.
     young: [u32; YOUNG_STEPS],
     step: u64,
 }
@@ -60,7 +60,7 @@ impl Window {
 
     /// POSTs that may be in flight, at least 1.
     pub(crate) fn limit(&self) -> u32 {
-        // In range by construction: START..=CAP, cut to no less than 1.
+        // Between 1 and CAP by construction.
         self.limit as u32
     }
 
@@ -68,7 +68,7 @@ impl Window {
         self.in_flight
     }
 
-    /// For how long nothing has begun or ended.
+    /// How long no POST has started or ended.
     pub(crate) fn stalled_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.last_change)
     }
@@ -79,7 +79,7 @@ impl Window {
         self.in_flight.saturating_sub(self.young.iter().sum())
     }
 
-    /// How many round trips pass until the `position`th in a queue of waiters is let through.
+    /// How many round trips pass until the waiter at `position` is admitted, at a limit of `limit` now.
     pub(crate) fn rounds(&self, position: u32, limit: u32) -> f64 {
         let (position, now) = (f64::from(position), f64::from(limit.max(1)));
         let ceiling = self.threshold.min(f64::from(CAP)).max(now);
@@ -95,42 +95,43 @@ impl Window {
         }
     }
 
-    pub(crate) fn start(&mut self, now: Instant) -> Started {
+    pub(crate) fn start(&mut self, now: Instant) -> InFlight {
         self.roll(now);
         self.in_flight += 1;
         self.last_change = now;
         self.young[self.step as usize % YOUNG_STEPS] += 1;
-        Started { at: now, step: self.step }
+        InFlight { started_at: now, step: self.step }
     }
 
-    /// A POST ended (whatever came of it).
-    pub(crate) fn end(&mut self, now: Instant, started: Started) {
+    /// A POST ended, in whatever way.
+    pub(crate) fn end(&mut self, now: Instant, post: InFlight) {
         self.roll(now);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.last_change = now;
-        if started.step + (YOUNG_STEPS as u64) > self.step {
-            let young = &mut self.young[started.step as usize % YOUNG_STEPS];
+        if post.step + (YOUNG_STEPS as u64) > self.step {
+            let young = &mut self.young[post.step as usize % YOUNG_STEPS];
             *young = young.saturating_sub(1);
         }
     }
 
-    /// The endpoint answered well. Grows only while the window is used: an endpoint that gets one delivery a minute
-    /// proves nothing about a hundred at once. `lag`: how late this process itself is. Call before [`Window::end`].
+    /// The endpoint answered well. Call before [`Window::end`]. `lag`: the scheduler lag of this process.
+    ///
+    /// The limit grows only while at least half of it is used: one delivery a minute proves nothing about a hundred at once.
     pub(crate) fn grow(&mut self, lag: Duration) {
         if lag >= OVERLOADED && self.limit > ENOUGH {
             self.limit = (self.limit - SHRINK).max(ENOUGH);
             return;
         }
-        if f64::from(self.in_flight) * 2.0 < self.limit || (lag >= STRAINED && self.limit >= ENOUGH) {
+        if f64::from(self.in_flight) * 2.0 < self.limit || (lag >= LAGGING && self.limit >= ENOUGH) {
             return;
         }
         let by = if self.limit < self.threshold { 1.0 } else { 1.0 / self.limit };
         self.limit = (self.limit + by).min(f64::from(CAP));
     }
 
-    /// The endpoint did not answer. The POSTs that were out together cut it once, not once each.
-    pub(crate) fn cut(&mut self, now: Instant, started: Started) {
-        if self.last_cut.is_some_and(|cut| started.at < cut) {
+    /// The endpoint did not answer. POSTs that were in flight together cut the limit once.
+    pub(crate) fn cut(&mut self, now: Instant, post: InFlight) {
+        if self.last_cut.is_some_and(|cut| post.started_at < cut) {
             return;
         }
         self.last_cut = Some(now);
@@ -160,7 +161,7 @@ mod tests {
     const CALM: Duration = Duration::ZERO;
 
     fn round_trip(window: &mut Window, now: Instant) {
-        let batch: Vec<Started> = (0..window.limit()).map(|_| window.start(now)).collect();
+        let batch: Vec<InFlight> = (0..window.limit()).map(|_| window.start(now)).collect();
         for started in batch {
             window.grow(CALM);
             window.end(now, started);
@@ -190,7 +191,7 @@ mod tests {
     fn a_window_kept_full_reaches_its_cap_within_few_round_trips() {
         let now = Instant::now();
         let mut window = Window::new(now);
-        let mut out: Vec<Started> = (0..window.limit()).map(|_| window.start(now)).collect();
+        let mut out: Vec<InFlight> = (0..window.limit()).map(|_| window.start(now)).collect();
         for _ in 0..CAP {
             let started = out.remove(0);
             window.grow(CALM);
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn when_this_process_is_the_limit_windows_stop_growing_and_then_shrink() {
+    fn while_this_process_lags_windows_stop_growing_and_then_shrink() {
         let now = Instant::now();
         let mut window = Window::new(now);
         let grow = |window: &mut Window, lag, times| {
@@ -213,9 +214,9 @@ mod tests {
             }
             window.limit()
         };
-        assert_eq!(grow(&mut window, STRAINED, 100), 16);
+        assert_eq!(grow(&mut window, LAGGING, 100), 16);
         assert_eq!(grow(&mut window, CALM, 48), 64);
-        assert_eq!(grow(&mut window, STRAINED, 100), 64);
+        assert_eq!(grow(&mut window, LAGGING, 100), 64);
         assert!(grow(&mut window, OVERLOADED, 100) < 64);
         assert_eq!(grow(&mut window, OVERLOADED, 10_000), 16);
     }
@@ -237,7 +238,7 @@ mod tests {
         let start = Instant::now();
         let mut window = Window::new(start);
         window.limit = 64.0;
-        let batch: Vec<Started> = (0..64).map(|_| window.start(start)).collect();
+        let batch: Vec<InFlight> = (0..64).map(|_| window.start(start)).collect();
         let later = start + Duration::from_secs(15);
         for started in batch {
             window.cut(later, started);
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn posts_grow_old_after_a_second_and_leave_the_count_when_they_end() {
+    fn posts_are_old_after_a_second_and_leave_the_count_when_they_end() {
         let start = Instant::now();
         let ms = |n| start + Duration::from_millis(n);
         let mut window = Window::new(start);
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_growing_window_promises_more_than_a_settled_one() {
+    fn a_growing_window_needs_fewer_round_trips_than_a_settled_one() {
         let now = Instant::now();
         let mut window = Window::new(now);
         assert!((window.rounds(6, 2) - 2.0).abs() < 1e-9);

@@ -51,7 +51,7 @@ async fn a_complete_answer_leaves_the_connection_for_the_next_request() {
         ("HTTP/1.1 204 No\r\n\r\n", None),
         ("\r\nHTTP/1.1 200\r\ncontent-length: 0\r\nKeep-Alive: max=9, timeout=5\r\n\r\n", Some(5)),
         (
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 HintSender\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\ncontent-length: 0\n\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\ncontent-length: 0\n\n",
             None,
         ),
         ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nOK\r\n0\r\n\r\n", None),
@@ -134,7 +134,7 @@ async fn the_rest_of_an_answer_is_awaited_for_a_bounded_time() {
 async fn what_is_no_answer_is_told_apart() {
     assert!(matches!(read(b"").await, Err(NoAnswer::Closed(_))));
     assert!(matches!(read(b"HTTP/1.1 2").await, Err(NoAnswer::Cut)));
-    assert!(matches!(read(b"HTTP/1.1 103 HintSender\r\nlink: x\r\n\r\n").await, Err(NoAnswer::Cut)));
+    assert!(matches!(read(b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n").await, Err(NoAnswer::Cut)));
     for bytes in
         ["SSH-2.0-OpenSSH_9.6\r\n", "ICY 200 OK\r\n\r\n", "HTTP/2 200\r\n\r\n", "HTTP/1.1 xyz\r\n\r\n", "\0\0\0"]
     {
@@ -146,9 +146,9 @@ async fn what_is_no_answer_is_told_apart() {
 
 #[tokio::test]
 async fn informational_answers_are_bounded() {
-    let hints = "HTTP/1.1 103 HintSender\r\nlink: x\r\n\r\n".repeat(RESPONSE_INFORMATIONAL_BYTES_MAX / 20);
+    let hints = "HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n".repeat(RESPONSE_INFORMATIONAL_BYTES_MAX / 20);
     assert!(matches!(read_in_pieces(hints.as_bytes(), 10_000).await, Err(NoAnswer::NotHttp(_))));
-    let large = format!("HTTP/1.1 103 HintSender\r\nx: {}", "x".repeat(RESPONSE_HEAD_BYTES_MAX));
+    let large = format!("HTTP/1.1 103 Hints\r\nx: {}", "x".repeat(RESPONSE_HEAD_BYTES_MAX));
     assert!(matches!(read_in_pieces(large.as_bytes(), 10_000).await, Err(NoAnswer::NotHttp(_))));
 }
 
@@ -156,7 +156,7 @@ const ANSWERS: [&str; 8] = [
     "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nkeep-alive: timeout=5, max=3\r\n\r\nhello",
     "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y\r\n\r\n",
     "HTTP/1.1 429 Too Many Requests\r\nretry-after: 120\r\ncontent-length: 0, 0\r\n\r\n",
-    "HTTP/1.1 103 Early HintSender\r\nlink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+    "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
     "HTTP/1.0 503 Service Unavailable\r\n\r\nbusy",
     "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
     "HTTP/1.1 200\ncontent-length: 18446744073709551615\n\n",

@@ -1,4 +1,8 @@
-//! One POST: signed for its moment, sent within its deadline, written down.
+//! One attempt: a POST, signed for its moment, sent within its deadline, and recorded.
+
+pub(crate) mod body;
+mod echoed_secrets;
+pub(crate) mod headers;
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -15,12 +19,10 @@ use postrider_wire::loop_guard::{REFUSED_DELIVERY, REFUSED_HEADER};
 use postrider_wire::messages::{AttemptRecord, DeliveryTask};
 use tracing::Instrument;
 
-use crate::conclude;
-use crate::echo::Secrets;
-use crate::headers;
+use crate::endpoint::{PreparedEndpoint, pushover};
 use crate::metrics::Metrics;
-use crate::prepared::Prepared;
-use crate::pushover;
+use crate::next_step;
+use echoed_secrets::EchoedSecrets;
 
 /// A POST that ended.
 #[derive(Debug)]
@@ -45,7 +47,7 @@ pub(crate) struct Attempted {
 pub(crate) async fn make(
     egress: &Egress,
     metrics: &Metrics,
-    endpoint: &Prepared,
+    endpoint: &PreparedEndpoint,
     task: &DeliveryTask,
     body: Bytes,
     held: Option<(UnixMillis, HeldReason)>,
@@ -64,7 +66,7 @@ pub(crate) async fn make(
     let started_at = UnixMillis::now();
     let headers = headers::request(endpoint, task, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);
-    let secrets = Secrets::of(endpoint, &headers);
+    let secrets = EchoedSecrets::of(endpoint, &headers);
     let request = Request { url: endpoint.url.clone(), headers, body, timeout: endpoint.timeout };
     // Boxed: the largest part of a delivery's task, which is copied when it is spawned.
     let mut response = Box::pin(egress.send(request).instrument(span.clone())).await;
@@ -79,7 +81,7 @@ pub(crate) async fn make(
 
     let held_for = held.map(|(since, _)| since.until(started_at)).unwrap_or_default();
     let late = task.due_at.map(|due| due.until(started_at));
-    let outcome = conclude::outcome(response.outcome, response.status_code, &endpoint.retry_policy());
+    let outcome = next_step::classify(response.outcome, response.status_code, &endpoint.retry_policy());
     spans::attempted(&span, response.status_code, (outcome != Outcome::Success).then_some(outcome.as_str()));
     tracing::debug!(
         delivery.id = %task.delivery.id, endpoint.id = %task.delivery.endpoint, attempt.number = task.number,

@@ -1,4 +1,4 @@
-//! Secrets that a receiver echoes: they are not put on record.
+//! EchoedSecrets that a receiver echoes: they are not put on record.
 //!
 //! Request inspectors and misconfigured servers answer with the request that they got. An endpoint's own headers and its token
 //! are credentials that only its owner writes, while answers are read by everybody who may read the log. So their values are hidden
@@ -7,19 +7,19 @@
 use bytes::Bytes;
 use postrider_egress::{Headers, Response};
 
-use crate::headers::MASK;
-use crate::prepared::Prepared;
+use crate::attempt::headers::MASK;
+use crate::endpoint::PreparedEndpoint;
 
 /// Shorter values are no secrets, and would be found everywhere.
 const SECRET_BYTES_MIN: usize = 8;
 
 /// The secret values of one request, the longest first.
 #[derive(Debug)]
-pub(crate) struct Secrets(Vec<Vec<u8>>);
+pub(crate) struct EchoedSecrets(Vec<Vec<u8>>);
 
-impl Secrets {
+impl EchoedSecrets {
     /// Those among these headers. Of `Bearer abc` the part after the scheme is one, too.
-    pub(crate) fn of(endpoint: &Prepared, headers: &Headers) -> Self {
+    pub(crate) fn of(endpoint: &PreparedEndpoint, headers: &Headers) -> Self {
         let values = headers.iter().filter(|(name, _)| endpoint.masks(name)).map(|(_, value)| value.as_bytes());
         let parts = values.flat_map(|value| [Some(value), value.rsplit(|byte| *byte == b' ').next()]).flatten();
         let mut secrets: Vec<Vec<u8>> =
@@ -95,9 +95,9 @@ mod tests {
         endpoint.private.headers =
             vec![("Authorization".into(), "Bearer s3cret-of-a-customer".into()), ("X-Team".into(), "7".into())];
         endpoint.secrets.current = "the token itself".into();
-        let endpoint = Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
-        let headers = crate::headers::request(&endpoint, &testing::task(), testing::NOW, b"{}", None);
-        let secrets = Secrets::of(&endpoint, &headers);
+        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let headers = crate::attempt::headers::request(&endpoint, &testing::task(), testing::NOW, b"{}", None);
+        let secrets = EchoedSecrets::of(&endpoint, &headers);
 
         let mut response =
             answered(r#"{"authorization":"Bearer s3cret-of-a-customer","token":"the token itself","x-team":"7"}"#);

@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use crate::prepared::Unusable;
+use super::Unusable;
 
 /// Where messages are posted to, below the API's base URL.
 const MESSAGES: &str = "1/messages.json";
@@ -77,7 +77,7 @@ pub(crate) fn messages_url(base: &Url) -> Url {
 /// The part of Pushover's answers that says how it went.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Answer {
+struct PushoverAnswer {
     status: i64,
     errors: Vec<String>,
 }
@@ -89,7 +89,7 @@ struct Answer {
 /// notification on somebody's phone.
 pub(crate) fn judge(response: &mut Response) {
     let Some(code) = response.status_code else { return };
-    let answer: Answer = serde_json::from_slice(&response.excerpt).unwrap_or_default();
+    let answer: PushoverAnswer = serde_json::from_slice(&response.excerpt).unwrap_or_default();
     let what = match code {
         200..=299 if answer.status == 1 || response.incomplete => return,
         200..=299 => {

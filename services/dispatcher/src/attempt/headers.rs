@@ -11,7 +11,7 @@ use postrider_wire::headers::HeaderList;
 use postrider_wire::loop_guard::DELIVERY_HEADER;
 use postrider_wire::messages::DeliveryTask;
 
-use crate::prepared::Prepared;
+use crate::endpoint::PreparedEndpoint;
 
 /// The delivery's id: the same in every attempt of it.
 const DELIVERY: &str = DELIVERY_HEADER;
@@ -23,7 +23,7 @@ pub(crate) const MASK: &str = "***";
 /// The headers of an attempt at `at`, signed for that moment. Whatever an endpoint's own headers are called, they never
 /// replace a signature or one of ours.
 pub(crate) fn request(
-    endpoint: &Prepared,
+    endpoint: &PreparedEndpoint,
     task: &DeliveryTask,
     at: UnixMillis,
     body: &[u8],
@@ -79,7 +79,7 @@ fn insert(headers: &mut Headers, name: &str, value: HeaderValue) {
 }
 
 /// The headers as the attempt's record shows them.
-pub(crate) fn recorded(endpoint: &Prepared, headers: &Headers) -> HeaderList {
+pub(crate) fn recorded(endpoint: &PreparedEndpoint, headers: &Headers) -> HeaderList {
     HeaderList::of(headers.iter().map(|(name, value)| {
         let masked = endpoint.masks(name);
         (name, if masked { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) })
@@ -98,10 +98,10 @@ mod tests {
     const BODY: &[u8] = b"{\"a\":1}";
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn headers(profile: &str, edit: impl FnOnce(&mut DispatchEndpoint)) -> (Prepared, DeliveryTask, Headers) {
+    fn headers(profile: &str, edit: impl FnOnce(&mut DispatchEndpoint)) -> (PreparedEndpoint, DeliveryTask, Headers) {
         let mut endpoint = testing::endpoint(profile);
         edit(&mut endpoint);
-        let endpoint = Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
         let task = DeliveryTask { number: 3, ..testing::task() };
         let headers = request(&endpoint, &task, testing::NOW, BODY, Some(TRACE));
         (endpoint, task, headers)

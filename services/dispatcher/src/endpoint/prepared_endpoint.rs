@@ -16,29 +16,16 @@ use postrider_store::config::{Channel, EndpointSecrets, SignatureKey};
 use postrider_store::endpoint::DispatchEndpoint;
 use secrecy::ExposeSecret;
 
+use super::Unusable;
+use super::pushover::{self, Pushover};
 use crate::metrics::ProfileMetrics;
-use crate::pushover::{self, Pushover};
 
 /// `User-Agent` of profiles that set none.
 const OWN_USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
 
-/// Why an endpoint that exists cannot be attempted by this build and configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unusable {
-    /// The operator has removed a profile that is in use.
-    #[error("its tenant's profile {0:?} is not loaded")]
-    Profile(String),
-    /// A channel or key that this version does not know.
-    #[error("{0} is not supported by this version")]
-    Unsupported(&'static str),
-    /// Something that the API checks when it is saved.
-    #[error("its {0} is not valid")]
-    Invalid(&'static str),
-}
-
 /// Everything an attempt needs besides the delivery.
 #[derive(Debug)]
-pub(crate) struct Prepared {
+pub(crate) struct PreparedEndpoint {
     /// The configuration version of its last edit.
     pub(crate) version: i64,
     /// Whether it takes deliveries.
@@ -70,7 +57,7 @@ pub(crate) struct Prepared {
     schedule: Option<RetrySchedule>,
 }
 
-impl Prepared {
+impl PreparedEndpoint {
     /// Makes an endpoint ready. `pushover_url`: where Pushover takes messages.
     pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles, pushover_url: &Url) -> Result<Self, Unusable> {
         let DispatchEndpoint { version, document, status, secrets, private, profile, limits, .. } = endpoint;
@@ -197,7 +184,10 @@ mod tests {
     fn check(edit: impl FnOnce(&mut DispatchEndpoint), expected: Unusable) {
         let mut endpoint = testing::endpoint("standard");
         edit(&mut endpoint);
-        assert_eq!(Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap_err(), expected);
+        assert_eq!(
+            PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap_err(),
+            expected
+        );
     }
 
     #[test]
@@ -227,7 +217,7 @@ mod tests {
         let prepare = |edit: fn(&mut DispatchEndpoint)| {
             let mut endpoint = testing::endpoint("standard");
             edit(&mut endpoint);
-            Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap()
+            PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap()
         };
         let plain = prepare(|_| {});
         assert_eq!(plain.timeout, plain.profile.timeout);
@@ -256,7 +246,7 @@ mod tests {
     fn a_pushover_endpoint_retries_no_sooner_than_5_s_and_never_what_was_refused() {
         let mut endpoint = testing::pushover_endpoint();
         endpoint.document.retry_schedule_seconds = Some(vec![1, 5, 60]);
-        let endpoint = Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
         let policy = endpoint.retry_policy();
         assert_eq!(policy.schedule.seconds(), [5, 5, 60]);
         for (code, verdict) in [
@@ -273,13 +263,14 @@ mod tests {
     #[test]
     fn a_pushover_form_has_the_credentials_beside_the_message_and_no_other_header() {
         let endpoint = testing::pushover_endpoint();
-        let endpoint = Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
         let event_type = "Bounced".parse().unwrap();
         let body = Bytes::from_static("{\"title\":\"a&b\",\"message\":\"ü\",\"timestamp\":7}".as_bytes());
         let form = endpoint.payload(body, &event_type);
         let expected = "token=app-token&user=user-key&title=a%26b&message=%C3%BC&sound=tugboat&timestamp=7";
         assert_eq!(std::str::from_utf8(&form).unwrap(), expected);
-        let headers = crate::headers::request(&endpoint, &testing::task(), testing::NOW, &form, Some("00-1-2-01"));
+        let headers =
+            crate::attempt::headers::request(&endpoint, &testing::task(), testing::NOW, &form, Some("00-1-2-01"));
         let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["Content-Type", "User-Agent"]);
         assert_eq!(headers.get("content-type").unwrap(), "application/x-www-form-urlencoded");
@@ -287,13 +278,15 @@ mod tests {
 
     #[test]
     fn no_secret_is_printed() {
-        let printed = Prepared::new(testing::pushover_endpoint(), &Profiles::builtin(), &testing::pushover_url());
+        let printed =
+            PreparedEndpoint::new(testing::pushover_endpoint(), &Profiles::builtin(), &testing::pushover_url());
         let printed = format!("{:?}", printed.unwrap());
         assert!(!printed.contains("user-key") && !printed.contains("app-token"), "{printed}");
         let mut endpoint = testing::endpoint("standard");
         endpoint.secrets.current = "whsec_c2VjcmV0c2VjcmV0".into();
         endpoint.private.headers = vec![("x-team".into(), "hush".into())];
-        let printed = format!("{:?}", Prepared::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap());
+        let printed =
+            format!("{:?}", PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap());
         assert!(!printed.contains("hush") && !printed.contains("c2VjcmV0"), "{printed}");
     }
 }

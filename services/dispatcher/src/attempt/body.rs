@@ -1,0 +1,256 @@
+//! The body of an attempt: the one in the message, or one rendered again from the history.
+//!
+//! Large bodies do not wait on the delay ladder: the broker would keep a copy for every endpoint, for days. Their messages hold
+//! a length and a SHA-256 instead ([`ParkedTask`]), and the body is rendered again before the attempt.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use postrider_broker::Poison;
+use postrider_model::delivery::BodyKind;
+use postrider_model::ids::Generation;
+use postrider_model::limits::PARKED_BODY_BYTES_MAX;
+use postrider_model::time::UnixMillis;
+use postrider_store::Store;
+use postrider_store::log::EventRow;
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::{BodyReference, DeliveryTask, ParkedTask};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::encode::encode;
+use crate::endpoint::PreparedEndpoint;
+use crate::metrics::Metrics;
+
+/// Most bytes of rendered bodies in memory. Bodies in messages count in the consumers' own budgets.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long an attempt waits for its share of them.
+const MEMORY_WAIT_MAX: Duration = Duration::from_millis(250);
+/// How long reading an event may take.
+const READ_MAX: Duration = Duration::from_secs(2);
+/// After a failed read, no event is read for this long.
+const UNAVAILABLE_FOR: Duration = Duration::from_secs(1);
+/// How long a delivery waits when its body is unavailable.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The same when its event should have been recorded long ago.
+const RETRY_AFTER_LATE: Duration = Duration::from_secs(60);
+/// An event that is not recorded this long after it was accepted is late.
+const RECORDED_WITHIN: Duration = Duration::from_secs(600);
+
+/// The body of a delivery.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// It is in the message.
+    Whole(Bytes),
+    /// It must be rendered again.
+    Reference(BodyReference),
+}
+
+/// A body ready to be sent. A rendered one holds its share of the memory budget.
+#[derive(Debug)]
+pub(crate) struct ReadyBody {
+    pub(crate) bytes: Bytes,
+    _memory: Option<OwnedSemaphorePermit>,
+}
+
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyUnavailable {
+    /// The event's payload was expunged.
+    Expunged,
+    /// The event is not recorded yet, the database is unavailable, or the memory is used up. Try again after this.
+    RetryAfter(Duration),
+}
+
+impl Body {
+    /// Reads a message of a lane.
+    pub(crate) fn read(member: Member) -> Result<(Box<DeliveryTask>, Self), Poison> {
+        match member.head::<Box<DeliveryTask>>() {
+            Ok(task) => Ok((task, Self::Whole(member.payload))),
+            Err(error) => match member.head::<ParkedTask>() {
+                Ok(ParkedTask { task, body }) => Ok((task, Self::Reference(body))),
+                Err(_) => Err(Poison::new(format!("cannot read the head of a delivery: {error}"))),
+            },
+        }
+    }
+
+    /// The message of a delivery for a lane.
+    pub(crate) fn to_lane(&self, task: &DeliveryTask) -> Result<Member, Poison> {
+        match self {
+            Self::Whole(bytes) => encode(task, bytes.clone()),
+            Self::Reference(body) => by_reference(task, body.clone()),
+        }
+    }
+
+    /// The message of a delivery for the ladder. A large body goes by reference, except a test's, whose event is not recorded.
+    pub(crate) fn to_ladder(&self, task: &DeliveryTask) -> Result<Member, Poison> {
+        let is_test = matches!(task.delivery.generation, Generation::Test(_));
+        match self {
+            Self::Whole(bytes) if bytes.len() > PARKED_BODY_BYTES_MAX && !is_test => {
+                by_reference(task, BodyReference::of(bytes))
+            }
+            _ => self.to_lane(task),
+        }
+    }
+}
+
+fn by_reference(task: &DeliveryTask, body: BodyReference) -> Result<Member, Poison> {
+    encode(&ParkedTask { task: Box::new(task.clone()), body }, Bytes::new())
+}
+
+/// Renders bodies of recorded events.
+#[derive(Debug)]
+pub(crate) struct BodyRenderer {
+    store: Store,
+    memory: Arc<Semaphore>,
+    unavailable_until: Mutex<Option<Instant>>,
+    metrics: Arc<Metrics>,
+}
+
+impl BodyRenderer {
+    pub(crate) fn new(store: Store, metrics: Arc<Metrics>) -> Self {
+        Self { store, memory: Arc::new(Semaphore::new(BYTES_MAX)), unavailable_until: Mutex::default(), metrics }
+    }
+
+    /// The body to send for a delivery to `endpoint`.
+    pub(crate) async fn ready(
+        &self,
+        body: &Body,
+        task: &DeliveryTask,
+        endpoint: &PreparedEndpoint,
+    ) -> Result<ReadyBody, BodyUnavailable> {
+        match body {
+            Body::Whole(bytes) => Ok(ReadyBody { bytes: bytes.clone(), _memory: None }),
+            Body::Reference(reference) => Box::pin(self.render(reference, task, endpoint)).await,
+        }
+    }
+
+    async fn render(
+        &self,
+        reference: &BodyReference,
+        task: &DeliveryTask,
+        endpoint: &PreparedEndpoint,
+    ) -> Result<ReadyBody, BodyUnavailable> {
+        let unavailable = || {
+            self.metrics.bodies_not_now.increment(1);
+            let is_late = task.delivery.accepted_at.until(UnixMillis::now()) >= RECORDED_WITHIN;
+            BodyUnavailable::RetryAfter(if is_late { RETRY_AFTER_LATE } else { RETRY_AFTER })
+        };
+        let bytes = u32::try_from(BYTES_MAX.min(reference.bytes as usize)).unwrap_or(u32::MAX);
+        let memory = tokio::time::timeout(MEMORY_WAIT_MAX, Arc::clone(&self.memory).acquire_many_owned(bytes)).await;
+        let Ok(Ok(memory)) = memory else { return Err(unavailable()) };
+        let event = self.read(task).await.ok_or_else(unavailable)?;
+        let view = event.view().ok_or(BodyUnavailable::Expunged)?;
+        let profile = &endpoint.profile;
+        let rendered = rendered_as(reference, endpoint.body_kind, |kind| profile.render_as(&view, kind).into());
+        let bytes = match rendered {
+            Rendered::Same(bytes) => {
+                self.metrics.bodies_same.increment(1);
+                bytes
+            }
+            Rendered::Changed(bytes) => {
+                self.metrics.bodies_changed.increment(1);
+                tracing::warn!(
+                    delivery.id = %task.delivery.id, profile = profile.name, number = task.number,
+                    "the body of a retry differs from the previous attempt's: the profile or the recorded event has changed"
+                );
+                bytes
+            }
+        };
+        Ok(ReadyBody { bytes, _memory: Some(memory) })
+    }
+
+    /// Reads the event of a delivery. `None`: it is not recorded, or the database is unavailable.
+    async fn read(&self, task: &DeliveryTask) -> Option<EventRow> {
+        if self.unavailable_until.lock().is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        let delivery = &task.delivery;
+        let read = self.store.event_of_day(delivery.tenant, &delivery.event, delivery.event_day);
+        match tokio::time::timeout(READ_MAX, read).await {
+            Ok(Ok(event)) => return event,
+            Ok(Err(error)) if error.is_unavailable() => {
+                tracing::debug!(%error, "cannot read an event to render it again; its delivery waits");
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "cannot read an event to render it again; its delivery waits"),
+            Err(_) => tracing::debug!("the database did not return an event in time; its delivery waits"),
+        }
+        *self.unavailable_until.lock() = Some(Instant::now() + UNAVAILABLE_FOR);
+        None
+    }
+}
+
+/// A rendered body, and whether it is the one that the reference names.
+#[derive(Debug, PartialEq)]
+enum Rendered {
+    Same(Bytes),
+    Changed(Bytes),
+}
+
+/// The body that a reference names. The endpoint may have changed its kind of body since: the earlier kind is tried too. If no
+/// kind gives the same bytes, the current kind is sent.
+fn rendered_as(reference: &BodyReference, kind: BodyKind, mut render: impl FnMut(BodyKind) -> Bytes) -> Rendered {
+    let now = render(kind);
+    if reference.names(&now) {
+        return Rendered::Same(now);
+    }
+    let others = [BodyKind::Json, BodyKind::AsciiJson, BodyKind::Pushover].into_iter().filter(|other| *other != kind);
+    match others.map(&mut render).find(|other| reference.names(other)) {
+        Some(before) => Rendered::Same(before),
+        None => Rendered::Changed(now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_model::ids::RetryId;
+
+    use super::*;
+    use crate::testing;
+
+    fn whole(bytes: usize) -> Body {
+        Body::Whole(vec![b'x'; bytes].into())
+    }
+
+    #[test]
+    fn a_large_body_waits_by_reference_and_a_small_one_in_its_message() {
+        let task = testing::task();
+        let small = whole(PARKED_BODY_BYTES_MAX).to_ladder(&task).unwrap();
+        assert_eq!(small.payload.len(), PARKED_BODY_BYTES_MAX);
+        let large = whole(PARKED_BODY_BYTES_MAX + 1);
+        let parked = large.to_ladder(&task).unwrap();
+        assert!(parked.payload.is_empty() && parked.encoded_bytes() < 2_048, "{}", parked.encoded_bytes());
+        assert!(parked.head::<DeliveryTask>().is_err(), "an older dispatcher must not send an empty body");
+        let (read, body) = Body::read(parked.clone()).unwrap();
+        let Body::Reference(reference) = &body else { panic!("{body:?}") };
+        assert_eq!((*read, reference.bytes as usize), (task.clone(), PARKED_BODY_BYTES_MAX + 1));
+        // A reference is republished unchanged.
+        assert_eq!(body.to_ladder(&task).unwrap(), parked);
+        assert_eq!(body.to_lane(&task).unwrap(), parked);
+        assert_eq!(large.to_lane(&task).unwrap().payload.len(), PARKED_BODY_BYTES_MAX + 1);
+    }
+
+    #[test]
+    fn the_body_of_a_test_waits_in_its_message() {
+        let mut task = testing::task();
+        task.delivery.generation = Generation::Test(RetryId::generate());
+        assert_eq!(whole(10_000).to_ladder(&task).unwrap().payload.len(), 10_000);
+    }
+
+    #[test]
+    fn a_body_is_rendered_as_before_or_else_as_the_endpoint_wants_now() {
+        let bytes = |kind| match kind {
+            BodyKind::Json => Bytes::from_static(b"json"),
+            BodyKind::AsciiJson => Bytes::from_static(b"ascii"),
+            BodyKind::Pushover => Bytes::from_static(b"pushover"),
+        };
+        let of = |text: &[u8]| BodyReference::of(text);
+        assert_eq!(rendered_as(&of(b"json"), BodyKind::Json, bytes), Rendered::Same(Bytes::from_static(b"json")));
+        assert_eq!(rendered_as(&of(b"json"), BodyKind::AsciiJson, bytes), Rendered::Same(Bytes::from_static(b"json")));
+        assert_eq!(
+            rendered_as(&of(b"old"), BodyKind::AsciiJson, bytes),
+            Rendered::Changed(Bytes::from_static(b"ascii"))
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! Keeps the breakers of all dispatchers in agreement.
+//!
+//! A dispatcher announces each transition of a breaker at once. It announces its whole board every [`REPEAT_EVERY`] and when
+//! another dispatcher asks, so a lost hint or a restart is corrected. The statement with the newest attempt wins everywhere.
+//!
+//! Does not: keep breakers when all dispatchers restart. A breaker opens again within a few attempts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use postrider_broker::HintSender;
+use postrider_model::attempt::Outcome;
+use postrider_model::breaker::{BreakerBoard, BreakerState, BreakerStatement};
+use postrider_model::ids::EndpointId;
+use postrider_model::time::UnixMillis;
+use postrider_wire::messages::Hint;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::endpoint::EndpointCache;
+use crate::metrics::Metrics;
+use crate::pace::Transition;
+
+/// How often the whole board is announced: several times within [`postrider_model::breaker::FORGOTTEN_AFTER`].
+const REPEAT_EVERY: Duration = Duration::from_secs(10);
+/// Shortest time between two announcements of the board, however many dispatchers ask.
+const REPEAT_AT_MOST_EVERY: Duration = Duration::from_millis(500);
+/// Most statements in one hint.
+const STATEMENTS_MAX: usize = 500;
+/// A breaker without an attempt for this long is forgotten: the endpoint may have changed.
+const IDLE: Duration = Duration::from_secs(86_400);
+
+/// The breakers of all endpoints, shared with the endpoint cache.
+pub(crate) type SharedBreakerBoard = Arc<Mutex<BreakerBoard>>;
+
+/// Announces this dispatcher's breakers and applies those of the others.
+pub(crate) struct BreakerSync {
+    board: SharedBreakerBoard,
+    hints: HintSender,
+    metrics: Arc<Metrics>,
+}
+
+impl BreakerSync {
+    pub(crate) fn new(board: SharedBreakerBoard, hints: HintSender, metrics: Arc<Metrics>) -> Self {
+        Self { board, hints, metrics }
+    }
+
+    /// Records what an attempt that ended at `ended_at` meant for its endpoint's breaker.
+    pub(crate) fn record(&self, endpoint: EndpointId, transition: Transition, outcome: Outcome, ended_at: UnixMillis) {
+        match transition {
+            Transition::None => {}
+            Transition::Confirmed(state) => {
+                self.state(endpoint, state, ended_at);
+            }
+            Transition::To(state) => {
+                let statement = self.state(endpoint, state, ended_at);
+                self.metrics.breaker_turned(state);
+                tracing::info!(endpoint.id = %endpoint, breaker = %state, %outcome, "a breaker changed");
+                self.hints.send(Hint::Breakers(vec![statement]));
+            }
+        }
+    }
+
+    /// Closes the breaker of an endpoint that was deleted, or that answered here since another dispatcher opened it.
+    pub(crate) fn close(&self, endpoint: EndpointId, now: UnixMillis) {
+        if self.board.lock().is_open(endpoint) {
+            let closed = self.state(endpoint, BreakerState::Closed, now);
+            self.hints.send(Hint::Breakers(vec![closed]));
+        }
+    }
+
+    /// Puts a statement of this dispatcher on the board. It replaces the known one even if this clock is behind.
+    fn state(&self, endpoint: EndpointId, state: BreakerState, seen_at: UnixMillis) -> BreakerStatement {
+        let mut board = self.board.lock();
+        let known = board.get(endpoint).copied();
+        let seen_at = known.map_or(seen_at, |known| seen_at.max(known.seen_at.plus(Duration::from_millis(1))));
+        let since = known.filter(|known| known.state == state).map_or(seen_at, |known| known.since);
+        let statement = BreakerStatement { endpoint, state, since, seen_at };
+        if board.record(statement, seen_at) {
+            self.metrics.breakers(&board);
+        }
+        statement
+    }
+
+    /// Announces the whole board.
+    fn announce_all(&self) {
+        let statements: Vec<BreakerStatement> = {
+            let mut board = self.board.lock();
+            board.forget_settled(IDLE, UnixMillis::now());
+            self.metrics.breakers(&board);
+            board.iter().copied().collect()
+        };
+        for chunk in statements.chunks(STATEMENTS_MAX) {
+            self.hints.send(Hint::Breakers(chunk.to_vec()));
+        }
+    }
+
+    /// Applies a statement of another dispatcher. If this one has a newer answer, it announces that the breaker is closed.
+    fn apply(&self, statement: BreakerStatement, endpoints: &EndpointCache) {
+        let now = UnixMillis::now();
+        {
+            let mut board = self.board.lock();
+            if !board.record(statement, now) {
+                return;
+            }
+            self.metrics.breakers(&board);
+        }
+        let Some(entry) = endpoints.get(statement.endpoint) else { return };
+        if !entry.gate.adopt(statement.state, statement.seen_at.until(now)) {
+            self.close(statement.endpoint, now);
+        }
+    }
+
+    /// Applies the hints of other dispatchers and repeats the board, until `received` is closed.
+    pub(crate) async fn run(&self, endpoints: &EndpointCache, mut received: mpsc::Receiver<Hint>) {
+        let mut repeat = tokio::time::interval(REPEAT_EVERY);
+        repeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut repeated = Instant::now();
+        loop {
+            tokio::select! {
+                hint = received.recv() => match hint {
+                    Some(Hint::Breakers(statements)) => {
+                        statements.into_iter().for_each(|statement| self.apply(statement, endpoints));
+                    }
+                    Some(Hint::Ask) => repeat.reset_after(REPEAT_AT_MOST_EVERY.saturating_sub(repeated.elapsed())),
+                    Some(Hint::Applied(_)) => {}
+                    None => return,
+                },
+                _ = repeat.tick() => {
+                    repeated = Instant::now();
+                    self.announce_all();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The dispatcher: what handling a delivery needs, and how configuration changes reach it.
+//!
+//! [`lane`] handles the deliveries of a lane, [`test_call`] the test calls.
+
+mod lane;
+mod test_call;
+
+use std::sync::Arc;
+
+use postrider_broker::{BatchOptions, BatchPublisher, Broker, DelayPublisher, PublishState, Route};
+use postrider_egress::Egress;
+use postrider_model::time::UnixMillis;
+use postrider_store::feed::Changes;
+use postrider_wire::messages::DeliveryTask;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::body::BodyRenderer;
+use crate::breaker_sync::BreakerSync;
+use crate::dispatcher_count::DispatcherCount;
+use crate::endpoint::{CachedEndpoint, DatabaseUnavailable, EndpointCache, EndpointLoader, EndpointState};
+use crate::interventions::Interventions;
+use crate::metrics::Metrics;
+use crate::steady_clock::SteadyClock;
+
+/// What the dispatcher shares with its background tasks.
+pub(crate) struct Shared {
+    pub(crate) endpoints: Arc<EndpointCache>,
+    pub(crate) breakers: Arc<BreakerSync>,
+    pub(crate) dispatchers: Arc<DispatcherCount>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Handles deliveries and test calls.
+pub(crate) struct Dispatcher {
+    shared: Shared,
+    loader: EndpointLoader,
+    egress: Egress,
+    interventions: Interventions,
+    bodies: BodyRenderer,
+    outcomes: BatchPublisher,
+    delays: DelayPublisher,
+    publish_state: watch::Receiver<PublishState>,
+    /// Another process granted the slots that are older than this.
+    started_at: UnixMillis,
+    /// Decides whether a delivery has expired.
+    clock: SteadyClock,
+    /// The configuration version that was applied last; 0 before the first.
+    applied: watch::Sender<i64>,
+    /// Cancelled when no further attempt may begin.
+    stop: CancellationToken,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        broker: &Broker,
+        egress: Egress,
+        loader: EndpointLoader,
+        outcomes: BatchOptions,
+        shared: Shared,
+        stop: CancellationToken,
+    ) -> Self {
+        let now = UnixMillis::now();
+        Self {
+            bodies: BodyRenderer::new(loader.store.clone(), Arc::clone(&shared.metrics)),
+            shared,
+            loader,
+            egress,
+            interventions: Interventions::default(),
+            outcomes: broker.batch_publisher(Route::Outcomes, outcomes),
+            delays: broker.delay_publisher(),
+            publish_state: broker.publish_state(),
+            started_at: now,
+            clock: SteadyClock::new(now),
+            applied: watch::Sender::new(0),
+            stop,
+        }
+    }
+
+    /// The configuration version that was applied last.
+    pub(crate) fn applied(&self) -> watch::Receiver<i64> {
+        self.applied.subscribe()
+    }
+
+    /// Applies changes of the configuration.
+    pub(crate) fn apply(&self, changes: Changes) {
+        let Changes { version, snapshot, endpoints_changed, interventions, .. } = changes;
+        self.interventions.apply(interventions, snapshot, UnixMillis::now());
+        self.shared.endpoints.apply_changes(version, (!snapshot).then_some(endpoints_changed.as_slice()));
+        crate::metrics::config_version(version);
+        self.applied.send_replace(version);
+    }
+
+    /// The state of a delivery's endpoint, read from the database if the cached one is too old.
+    async fn load(&self, entry: &CachedEndpoint, task: &DeliveryTask) -> Result<EndpointState, DatabaseUnavailable> {
+        let load = || self.loader.load(task.delivery.endpoint, task.config_version);
+        self.shared.endpoints.cached_or_load(entry, task.config_version, load).await
+    }
+
+    fn is_publisher_up(&self) -> bool {
+        *self.publish_state.borrow() == PublishState::Up
+    }
+}

@@ -1,0 +1,318 @@
+//! Caches endpoints: their gates, and what the database says about them.
+//!
+//! An entry serves every message whose `config_version` it covers: the version it was read at, or a later version that the
+//! configuration feed has reached without naming the endpoint. Otherwise it is read again. While the database is unavailable,
+//! an old entry is served, however old; without one the caller waits.
+//!
+//! Bounded by [`CacheLimits`]. A forgotten endpoint loses its pace, which is learned again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use postrider_model::ids::EndpointId;
+
+use super::PreparedEndpoint;
+use super::gate::{Gate, Sweeper};
+use crate::breaker_sync::SharedBreakerBoard;
+use crate::scheduler_lag::SchedulerLag;
+
+/// Shortest time between two reads after a failed read or an unusable endpoint.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Longest time that a delivery waits for the database.
+const LOAD_MAX: Duration = Duration::from_secs(2);
+
+/// The size of the cache.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CacheLimits {
+    /// Most endpoints; the least recently used are forgotten first.
+    pub(crate) entries: u64,
+    /// An endpoint without deliveries for this long is forgotten.
+    pub(crate) idle: Duration,
+}
+
+/// What the database says about an endpoint.
+#[derive(Debug, Clone)]
+pub(crate) enum EndpointState {
+    /// It exists.
+    Ready(Arc<PreparedEndpoint>),
+    /// It was deleted. (An endpoint is committed before any message names it.)
+    Deleted,
+    /// It exists and cannot be attempted.
+    Unusable,
+}
+
+/// An endpoint as read from the database.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadedEndpoint {
+    pub(crate) state: EndpointState,
+    /// The configuration version that it was read at.
+    pub(crate) config_version: i64,
+}
+
+/// The database gave no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DatabaseUnavailable;
+
+/// One endpoint.
+#[derive(Debug)]
+pub(crate) struct CachedEndpoint {
+    /// Grants its POSTs.
+    pub(crate) gate: Arc<Gate>,
+    loaded: ArcSwapOption<LoadedEndpoint>,
+    /// The last configuration version that changed it.
+    changed_at: AtomicI64,
+    /// Held by the one task that reads it; holds the earliest time of the next read.
+    next_load: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl CachedEndpoint {
+    /// The state, if it covers a message that needs `wanted` while the feed is at `feed`.
+    fn covering(&self, wanted: i64, feed: i64) -> Option<EndpointState> {
+        let loaded = self.loaded.load();
+        let loaded = loaded.as_ref()?;
+        let unchanged = loaded.config_version >= self.changed_at.load(Ordering::Acquire);
+        (unchanged && wanted <= loaded.config_version.max(feed)).then(|| loaded.state.clone())
+    }
+
+    /// The state, however old.
+    fn stale(&self) -> Result<EndpointState, DatabaseUnavailable> {
+        self.loaded.load().as_ref().map(|loaded| loaded.state.clone()).ok_or(DatabaseUnavailable)
+    }
+}
+
+/// The cache.
+#[derive(Debug)]
+pub(crate) struct EndpointCache {
+    entries: Cache<EndpointId, Arc<CachedEndpoint>>,
+    /// The configuration version that the feed has reached.
+    feed: AtomicI64,
+    /// After a failed read, no endpoint is read before this.
+    unavailable_until: Mutex<Option<Instant>>,
+    sweeper: Sweeper,
+    scheduler_lag: SchedulerLag,
+    board: SharedBreakerBoard,
+}
+
+impl EndpointCache {
+    pub(crate) fn new(
+        limits: CacheLimits,
+        sweeper: Sweeper,
+        scheduler_lag: SchedulerLag,
+        board: SharedBreakerBoard,
+    ) -> Self {
+        let entries = Cache::builder()
+            .max_capacity(limits.entries)
+            .time_to_idle(limits.idle)
+            // The default policy may refuse to admit a new endpoint.
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        let unavailable_until = Mutex::new(None);
+        Self { entries, feed: AtomicI64::new(0), unavailable_until, sweeper, scheduler_lag, board }
+    }
+
+    /// The number of endpoints, approximately.
+    pub(crate) fn len(&self) -> u64 {
+        self.entries.entry_count()
+    }
+
+    /// The endpoint's entry, created if absent.
+    pub(crate) fn get_or_create(&self, id: EndpointId) -> Arc<CachedEndpoint> {
+        self.entries.get(&id).unwrap_or_else(|| {
+            self.entries.get_with(id, || {
+                let gate = Gate::new(self.sweeper.clone(), self.scheduler_lag.clone());
+                if let Some(known) = self.board.lock().get(id) {
+                    gate.adopt(known.state, Duration::ZERO);
+                }
+                Arc::new(CachedEndpoint {
+                    gate,
+                    loaded: ArcSwapOption::empty(),
+                    changed_at: AtomicI64::new(0),
+                    next_load: tokio::sync::Mutex::new(None),
+                })
+            })
+        })
+    }
+
+    /// The endpoint's entry, if there is one.
+    pub(crate) fn get(&self, id: EndpointId) -> Option<Arc<CachedEndpoint>> {
+        self.entries.get(&id)
+    }
+
+    /// The feed has reached `version` and names the changed endpoints. `None`: any endpoint may have changed.
+    pub(crate) fn apply_changes(&self, version: i64, changed: Option<&[EndpointId]>) {
+        let mark = |entry: Arc<CachedEndpoint>| {
+            entry.changed_at.fetch_max(version, Ordering::AcqRel);
+        };
+        match changed {
+            Some(ids) => ids.iter().filter_map(|id| self.entries.get(id)).for_each(mark),
+            None => self.entries.iter().for_each(|(_, entry)| mark(entry)),
+        }
+        // Last: an entry covers this version only once every changed entry is marked.
+        self.feed.fetch_max(version, Ordering::AcqRel);
+    }
+
+    /// The cached state, if it covers `wanted`.
+    pub(crate) fn cached(&self, entry: &CachedEndpoint, wanted: i64) -> Option<EndpointState> {
+        entry.covering(wanted, self.feed.load(Ordering::Acquire))
+    }
+
+    /// The state for a message that needs `wanted`, read by `load` if the cached one does not cover it. Of several callers
+    /// one reads and the others wait.
+    ///
+    /// # Errors
+    /// The database is unavailable, and nothing was cached.
+    pub(crate) async fn cached_or_load<F>(
+        &self,
+        entry: &CachedEndpoint,
+        wanted: i64,
+        load: impl FnOnce() -> F,
+    ) -> Result<EndpointState, DatabaseUnavailable>
+    where
+        F: Future<Output = Result<LoadedEndpoint, DatabaseUnavailable>>,
+    {
+        let Ok(mut next_load) = tokio::time::timeout(LOAD_MAX, entry.next_load.lock()).await else {
+            return entry.stale();
+        };
+        if let Some(state) = self.cached(entry, wanted) {
+            return Ok(state);
+        }
+        let now = Instant::now();
+        let too_soon = |until: Option<Instant>| until.is_some_and(|until| now < until);
+        if too_soon(*next_load) || too_soon(*self.unavailable_until.lock()) {
+            return entry.stale();
+        }
+        match tokio::time::timeout(LOAD_MAX, load()).await {
+            Ok(Ok(loaded)) => {
+                // An unusable endpoint is not read again for every delivery.
+                let unusable = matches!(loaded.state, EndpointState::Unusable);
+                *next_load = unusable.then(|| now + RETRY_AFTER);
+                let state = loaded.state.clone();
+                entry.loaded.store(Some(Arc::new(loaded)));
+                Ok(state)
+            }
+            Ok(Err(DatabaseUnavailable)) | Err(_) => {
+                let until = Instant::now() + RETRY_AFTER;
+                *next_load = Some(until);
+                *self.unavailable_until.lock() = Some(until);
+                entry.stale()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    struct Case {
+        endpoints: EndpointCache,
+        id: EndpointId,
+        loads: AtomicUsize,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let limits = CacheLimits { entries: 10, idle: Duration::from_secs(60) };
+            let endpoints =
+                EndpointCache::new(limits, Sweeper::default(), SchedulerLag::default(), SharedBreakerBoard::default());
+            Self { endpoints, id: EndpointId::generate(), loads: AtomicUsize::new(0) }
+        }
+
+        /// Asks for `wanted` while the database is at `database` (`None`: unavailable). Returns whether it was read, and the result.
+        async fn ask(&self, wanted: i64, database: Option<i64>) -> (bool, Result<(), DatabaseUnavailable>) {
+            let before = self.loads.load(Ordering::Relaxed);
+            let load = || async {
+                self.loads.fetch_add(1, Ordering::Relaxed);
+                let state = EndpointState::Deleted;
+                database.map(|config_version| LoadedEndpoint { state, config_version }).ok_or(DatabaseUnavailable)
+            };
+            let state = self.endpoints.cached_or_load(&self.endpoints.get_or_create(self.id), wanted, load).await;
+            (self.loads.load(Ordering::Relaxed) > before, state.map(drop))
+        }
+    }
+
+    const READ: (bool, Result<(), DatabaseUnavailable>) = (true, Ok(()));
+    const SERVED: (bool, Result<(), DatabaseUnavailable>) = (false, Ok(()));
+
+    #[tokio::test]
+    async fn an_entry_is_served_up_to_its_version_and_read_again_beyond_it() {
+        let case = Case::new();
+        assert_eq!(case.ask(5, Some(5)).await, READ);
+        assert_eq!(case.ask(5, Some(5)).await, SERVED);
+        assert_eq!(case.ask(4, Some(5)).await, SERVED);
+        assert_eq!(case.ask(6, Some(9)).await, READ);
+        assert_eq!(case.ask(9, Some(9)).await, SERVED);
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_served_until_the_feed_names_it() {
+        let case = Case::new();
+        assert_eq!(case.ask(5, Some(5)).await, READ);
+        case.endpoints.apply_changes(8, Some(&[EndpointId::generate()]));
+        assert_eq!(case.ask(8, Some(8)).await, SERVED);
+        case.endpoints.apply_changes(9, Some(&[case.id]));
+        assert_eq!(case.ask(5, Some(9)).await, READ);
+        assert_eq!(case.ask(9, Some(9)).await, SERVED);
+        case.endpoints.apply_changes(12, None);
+        assert_eq!(case.ask(5, Some(12)).await, READ);
+    }
+
+    #[tokio::test]
+    async fn a_change_during_a_read_is_not_missed() {
+        let case = Case::new();
+        let entry = case.endpoints.get_or_create(case.id);
+        let load = || async {
+            case.endpoints.apply_changes(6, Some(&[case.id]));
+            Ok(LoadedEndpoint { state: EndpointState::Deleted, config_version: 5 })
+        };
+        assert!(case.endpoints.cached_or_load(&entry, 5, load).await.is_ok());
+        assert_eq!(case.ask(5, Some(6)).await, READ);
+        assert_eq!(case.ask(5, Some(6)).await, SERVED);
+    }
+
+    #[tokio::test]
+    async fn without_a_database_an_old_entry_is_served_and_a_new_one_waits() {
+        let case = Case::new();
+        assert_eq!(case.ask(5, None).await, (true, Err(DatabaseUnavailable)));
+        assert_eq!(case.ask(5, None).await, (false, Err(DatabaseUnavailable)), "read again too soon");
+        *case.endpoints.unavailable_until.lock() = None;
+        *case.endpoints.get_or_create(case.id).next_load.lock().await = None;
+        assert_eq!(case.ask(5, Some(5)).await, READ);
+        assert_eq!(case.ask(6, None).await, (true, Ok(())));
+        assert_eq!(case.ask(6, None).await, SERVED);
+        // No other endpoint is read for a second.
+        let other = Case { id: EndpointId::generate(), ..case };
+        assert_eq!(other.ask(5, Some(5)).await, (false, Err(DatabaseUnavailable)));
+    }
+
+    #[tokio::test]
+    async fn a_database_that_hangs_counts_as_unavailable() {
+        let case = Case::new();
+        let entry = case.endpoints.get_or_create(case.id);
+        let state = case.endpoints.cached_or_load(&entry, 1, std::future::pending).await;
+        assert!(matches!(state, Err(DatabaseUnavailable)));
+    }
+
+    #[tokio::test]
+    async fn concurrent_callers_read_once() {
+        let case = Arc::new(Case::new());
+        let tasks: Vec<_> = (0..20)
+            .map(|_| {
+                let case = Arc::clone(&case);
+                tokio::spawn(async move { case.ask(3, Some(3)).await.1 })
+            })
+            .collect();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Ok(()));
+        }
+        assert_eq!(case.loads.load(Ordering::Relaxed), 1);
+    }
+}

@@ -1,0 +1,65 @@
+//! How late this process runs its tasks: whether slow answers are the endpoints' fault or ours.
+//!
+//! When the processors are the bottleneck, every answer takes longer and no endpoint is to blame. A task that sleeps for a few
+//! milliseconds measures by how much it wakes late.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+/// How long a measurement sleeps.
+const SAMPLE_EVERY: Duration = Duration::from_millis(10);
+/// Timers are no finer; this much lateness is ignored.
+const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
+/// Weight of the newest sample in the average.
+const WEIGHT: f64 = 1.0 / 16.0;
+
+/// The average lateness of this process. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SchedulerLag {
+    micros: Arc<AtomicU64>,
+}
+
+impl SchedulerLag {
+    /// The average lateness.
+    pub(crate) fn average(&self) -> Duration {
+        Duration::from_micros(self.micros.load(Ordering::Relaxed))
+    }
+
+    /// Measures until `stop`.
+    pub(crate) async fn run(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let start = Instant::now();
+            tokio::time::sleep(SAMPLE_EVERY).await;
+            self.record(start.elapsed().saturating_sub(SAMPLE_EVERY + TIMER_RESOLUTION));
+        }
+    }
+
+    fn record(&self, late: Duration) {
+        let before = self.micros.load(Ordering::Relaxed) as f64;
+        let average = before * (1.0 - WEIGHT) + late.as_micros() as f64 * WEIGHT;
+        self.micros.store(average as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_late_sample_hardly_moves_the_average_and_many_do() {
+        let lag = SchedulerLag::default();
+        lag.record(Duration::from_millis(50));
+        assert!(lag.average() < Duration::from_millis(5));
+        for _ in 0..100 {
+            lag.record(Duration::from_millis(50));
+        }
+        assert!(lag.average() > Duration::from_millis(45));
+        for _ in 0..200 {
+            lag.record(Duration::ZERO);
+        }
+        assert!(lag.average() < Duration::from_millis(1));
+    }
+}
