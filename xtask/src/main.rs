@@ -12,11 +12,11 @@ mod faults;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
-mod links_page;
-#[cfg(test)]
 mod metrics_page;
 #[cfg(test)]
 mod migrations_page;
+#[cfg(test)]
+mod pages;
 mod report;
 mod stop;
 mod test;
