@@ -1,0 +1,135 @@
+//! The audit log: who changed what.
+
+use postrider_model::ids::TenantId;
+use postrider_model::scope::Scope;
+use postrider_model::time::UnixMillis;
+use postrider_model::timestamp::Timestamp;
+use postrider_store::audit_log::{AuditAction, AuditEntry as StoredEntry, AuditFilter};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::page::{List, PageQuery};
+use crate::{Caller, Error, Operations};
+
+/// The kind of an actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// A tenant's key.
+    Key,
+    /// An operator's key.
+    Operator,
+    /// Postrider itself.
+    Postrider,
+}
+
+/// Who made a change, and where.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Actor {
+    /// The kind of actor.
+    #[serde(rename = "type")]
+    pub kind: ActorKind,
+    /// The key's id; for an operator key the first 8 hexadecimal digits of its SHA-256, shown to operators only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "key_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
+    pub id: Option<String>,
+    /// The key's name at that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "backend")]
+    pub name: Option<String>,
+    /// `api` or `dashboard`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "api")]
+    pub via: Option<String>,
+}
+
+/// A change.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditEntry {
+    /// Its id.
+    #[schema(example = "4711")]
+    pub id: String,
+    /// When it was made.
+    pub at: Timestamp,
+    /// The tenant that it concerns; absent: the deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<TenantId>,
+    /// Who made it.
+    pub actor: Actor,
+    /// What was done.
+    #[schema(example = "endpoint.edited")]
+    pub action: String,
+    /// The id of what was changed: for an event type its name, for refused keys the address that tried them.
+    #[schema(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
+    pub target: String,
+    /// The changed members before the change; absent for something new. A value of more than 2 KiB is replaced by its length.
+    /// Secrets are never shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({"url": "https://example.com/old"}))]
+    pub before: Option<serde_json::Value>,
+    /// The same members after the change; absent for something deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({"url": "https://example.com/new"}))]
+    pub after: Option<serde_json::Value>,
+}
+
+/// Which changes; a member that is `None` does not filter.
+#[derive(Debug, Clone, Default)]
+pub struct AuditQuery {
+    /// Changes of this kind.
+    pub action: Option<AuditAction>,
+    /// Changes by this key: its id, or for operators the digits of an operator key.
+    pub actor: Option<String>,
+    /// Changes of the thing with this id.
+    pub target: Option<String>,
+    /// Made at or after this.
+    pub from: Option<UnixMillis>,
+    /// Made before this.
+    pub to: Option<UnixMillis>,
+}
+
+impl AuditEntry {
+    /// The entry as this caller sees it: a tenant sees that an operator made a change, not which one.
+    fn new(entry: StoredEntry, caller: Caller) -> Self {
+        let kind = match entry.actor.as_str() {
+            "key" => ActorKind::Key,
+            "operator" => ActorKind::Operator,
+            _ => ActorKind::Postrider,
+        };
+        let named = kind == ActorKind::Key || caller.is_operator();
+        Self {
+            id: entry.id.to_string(),
+            at: entry.at.into(),
+            tenant_id: entry.tenant,
+            actor: Actor { kind, id: entry.actor_id.filter(|_| named), name: entry.actor_name, via: entry.via },
+            action: entry.action,
+            target: entry.target,
+            before: entry.before,
+            after: entry.after,
+        }
+    }
+}
+
+impl Operations {
+    /// Changes that the caller may see, newest first.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn list_audit_log(
+        &self,
+        caller: Caller,
+        query: AuditQuery,
+        page: &PageQuery,
+    ) -> Result<List<AuditEntry>, Error> {
+        let tenant = caller.visible(Scope::Read)?;
+        let AuditQuery { action, actor, target, from, to } = query;
+        let text = |text: Option<String>| text.map(|text| text.replace('\0', "\u{fffd}"));
+        // Tenants cannot find out which operator made a change.
+        if actor.as_ref().is_some_and(|actor| !caller.is_operator() && !actor.starts_with("key_")) {
+            return Err(Error::invalid("actor", "the id of a key: key_ and 32 hexadecimal digits"));
+        }
+        let filter = AuditFilter { tenant, action, actor: text(actor), target: text(target), from, to };
+        let page = self.store.list_audit_log(&filter, &page.request("audit_log")?).await?;
+        Ok(List::of("audit_log", page, |entry| AuditEntry::new(entry, caller)))
+    }
+}

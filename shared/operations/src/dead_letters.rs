@@ -1,0 +1,131 @@
+//! Dead letters: messages that Postrider could not process.
+//!
+//! Requeueing one is committed with an entry in the outbox, and then published. If the broker does not confirm in time, or
+//! this process dies in between, the recorder's outbox relay publishes it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use postrider_broker::{PublicMessage, Queue};
+use postrider_model::timestamp::Timestamp;
+use postrider_store::log::DeadLetterRow;
+use postrider_store::outbox::PendingLetter;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::page::{List, PageQuery};
+use crate::{Caller, Error, Operations};
+
+/// A message that could not be processed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeadLetter {
+    /// Its id.
+    #[schema(example = "4711")]
+    pub id: String,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// The queue that it came from; `unknown` if neither its routing key nor its publisher's verified user tells.
+    #[schema(example = "postrider.intake")]
+    pub source: String,
+    /// Why it could not be processed. A reason that Postrider's own user did not write is marked as `unverified`.
+    #[schema(example = "no such tenant")]
+    pub reason: String,
+    /// Its headers, unchanged: a producer writes its own, `x-source` and `x-reason` included.
+    pub headers: BTreeMap<String, String>,
+    /// The routing key that it was published with.
+    #[schema(example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6.email.bounced")]
+    pub routing_key: String,
+    /// The AMQP property.
+    #[schema(example = json!(null))]
+    pub message_id: Option<String>,
+    /// Bytes of the message. Of a producer's message above 256 KiB the first 64 KiB are kept.
+    pub body_bytes: u64,
+    /// The first 4 KiB of the message, as text.
+    #[schema(example = "{}")]
+    pub body_excerpt: String,
+    /// When it was requeued. If it fails again, that is another dead letter.
+    #[schema(example = json!(null))]
+    pub requeued_at: Option<Timestamp>,
+}
+
+/// A dead letter that is requeued.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeadLetterRequeued {
+    /// Its id.
+    #[schema(example = "4711")]
+    pub id: String,
+}
+
+impl From<DeadLetterRow> for DeadLetter {
+    fn from(row: DeadLetterRow) -> Self {
+        Self {
+            id: row.id.to_string(),
+            received_at: row.received_at.into(),
+            source: row.source,
+            reason: row.reason,
+            headers: row.headers.into_iter().collect(),
+            routing_key: row.routing_key,
+            message_id: row.message_id,
+            requeued_at: row.requeued_at.map(Timestamp),
+            body_bytes: row.bytes,
+            body_excerpt: String::from_utf8_lossy(&row.excerpt).into_owned(),
+        }
+    }
+}
+
+impl Operations {
+    /// Dead letters, newest first.
+    ///
+    /// # Errors
+    /// Operators only.
+    pub async fn list_dead_letters(&self, caller: Caller, page: &PageQuery) -> Result<List<DeadLetter>, Error> {
+        caller.operator()?;
+        let page = self.store.list_dead_letters(&page.request("dead_letters")?).await?;
+        Ok(List::of("dead_letters", page, DeadLetter::from))
+    }
+
+    /// Publishes a dead letter again to the queue that it came from; once for each letter.
+    ///
+    /// # Errors
+    /// Operators only. [`Error::Conflict`] for one whose queue takes no messages back, or that was kept in part.
+    pub async fn requeue_dead_letter(self: &Arc<Self>, caller: Caller, id: &str) -> Result<DeadLetterRequeued, Error> {
+        caller.operator()?;
+        let id: i64 = id.parse().map_err(|_| Error::NotFound("dead letter"))?;
+        let letter = self.store.get_dead_letter(id).await?;
+        let Some(queue) = Queue::to_requeue(&letter.source, &letter.routing_key) else {
+            let detail = format!("cannot requeue: {} is not a requeueable queue", letter.source);
+            return Err(Error::Conflict(detail));
+        };
+        if letter.is_cut {
+            let detail = format!("cannot requeue: only the first part of {} bytes was kept", letter.bytes);
+            return Err(Error::Conflict(detail));
+        }
+        let pending = self.edits_of(caller)?.requeue_dead_letter(id).await?;
+        // In a task: a client that disconnects must not stop the publishing halfway.
+        let operations = Arc::clone(self);
+        let publishing = tokio::spawn(async move { operations.publish_letter(queue, pending).await });
+        if tokio::time::timeout(self.config.confirm_timeout, publishing).await.is_err() {
+            tracing::warn!(dead_letter.id = id, "a requeue is committed, the broker's confirm is late");
+        }
+        Ok(DeadLetterRequeued { id: id.to_string() })
+    }
+
+    /// Publishes a committed requeue and removes it from the outbox. After a failure the outbox relay does it.
+    async fn publish_letter(&self, queue: Queue, pending: PendingLetter) {
+        let PendingLetter { outbox, letter, body } = pending;
+        let message = PublicMessage {
+            routing_key: letter.routing_key,
+            content_type: letter.content_type,
+            message_id: letter.message_id,
+            headers: letter.headers,
+            body,
+        };
+        if let Err(error) = self.lanes.publish_again(queue, &message).await {
+            tracing::warn!(dead_letter.id = letter.id, %error, "cannot publish a dead letter; the outbox relay will");
+            return;
+        }
+        if let Err(error) = self.store.outbox_done(&[outbox]).await {
+            tracing::warn!(dead_letter.id = letter.id, %error, "a published dead letter is still in the outbox; it will be published again");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Deliveries: one event for one endpoint, with its attempts.
+
+mod body;
+mod retry;
+mod view;
+
+use postrider_model::ids::DeliveryId;
+use postrider_model::scope::Scope;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::page::{List, PageQuery};
+use crate::{Caller, Error, Operations};
+
+pub use postrider_store::log::DeliveryFilter;
+pub use view::{Attempt, Delivery, DeliveryDetail, Header, Timing};
+
+/// A delivery that will be attempted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryAccepted {
+    /// The delivery: a new one if the old one had ended, else the same.
+    pub id: DeliveryId,
+}
+
+/// A delivery that was cancelled.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryCancelled {
+    /// Its id.
+    pub id: DeliveryId,
+}
+
+/// Reads a delivery's id; a malformed one is one that does not exist.
+fn delivery_id(text: &str) -> Result<DeliveryId, Error> {
+    text.parse().map_err(|_| Error::NotFound("delivery"))
+}
+
+impl Operations {
+    /// Deliveries that the caller may see, newest first.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn list_deliveries(
+        &self,
+        caller: Caller,
+        filter: &DeliveryFilter,
+        page: &PageQuery,
+    ) -> Result<List<Delivery>, Error> {
+        let visible = caller.visible(Scope::Read)?;
+        let page = self.store.list_deliveries(visible, filter, &page.request("deliveries")?).await?;
+        Ok(List::of("deliveries", page, Delivery::from))
+    }
+
+    /// A delivery with its attempts and the body that was sent.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn read_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryDetail, Error> {
+        let (visible, id) = (caller.visible(Scope::Read)?, delivery_id(id)?);
+        let found = self.store.delivery_with_attempts(visible, id).await?;
+        let (row, attempts) = found.ok_or(Error::NotFound("delivery"))?;
+        let body = self.render_body(&row).await?;
+        Ok(DeliveryDetail {
+            delivery: row.into(),
+            attempts: attempts.into_iter().map(Attempt::from).collect(),
+            body: body.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        })
+    }
+
+    /// Cancels a pending delivery.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`. [`Error::Conflict`] for a delivery that has ended.
+    pub async fn cancel_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryCancelled, Error> {
+        let (visible, id) = (caller.visible(Scope::Manage)?, delivery_id(id)?);
+        self.edits_of(caller)?.cancel_delivery(visible, id).await?;
+        Ok(DeliveryCancelled { id })
+    }
+}

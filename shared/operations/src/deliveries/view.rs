@@ -1,0 +1,196 @@
+//! Deliveries and attempts as answers show them.
+
+use bytes::Bytes;
+use postrider_model::attempt::Outcome;
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::timestamp::Timestamp;
+use postrider_store::log::{AttemptRow, DeliveryRow};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// A delivery: one event for one endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its event.
+    pub event_id: EventId,
+    /// Its endpoint.
+    pub endpoint_id: EndpointId,
+    /// The event's type.
+    #[serde(rename = "type")]
+    #[schema(example = "email.bounced")]
+    pub event_type: String,
+    /// Its status.
+    pub status: DeliveryStatus,
+    /// Why it was discarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discard_reason: Option<DiscardReason>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When the next attempt is due, while pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// When it is discarded if it is still pending.
+    pub expires_at: Timestamp,
+    /// `first`, `retry:<id>`, `replay:<id>` or `test:<id>`.
+    #[schema(value_type = String, example = "first")]
+    pub generation: Generation,
+    /// The delivery that this one repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin_id: Option<DeliveryId>,
+    /// Whether it belongs to a test call.
+    pub test: bool,
+    /// Attempts made.
+    pub attempt_count: u16,
+    /// Status code of the last attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_code: Option<u16>,
+}
+
+/// A delivery with its attempts and the body that was sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryDetail {
+    /// The delivery.
+    #[serde(flatten)]
+    pub delivery: Delivery,
+    /// Its attempts.
+    pub attempts: Vec<Attempt>,
+    /// The body, rendered again; `null` if the event's payload is gone.
+    #[schema(required = true, example = "{\"type\":\"email.bounced\"}")]
+    pub body: Option<String>,
+}
+
+/// One HTTP request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Attempt {
+    /// Its number in the delivery; the first is 1.
+    pub number: u16,
+    /// The id of this request.
+    pub send_id: SendId,
+    /// What caused it.
+    pub trigger: Trigger,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Time until the end of the response body.
+    pub duration_ms: f64,
+    /// Parts of the duration.
+    pub timing: Timing,
+    /// How long the delivery was held before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_ms: Option<u64>,
+    /// Why the delivery was held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_reason: Option<HeldReason>,
+    /// The URL it was sent to.
+    #[schema(example = "https://example.com/hooks")]
+    pub url: String,
+    /// The response's status code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_code: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed, for people. A response that was cut off after its status line keeps the outcome of its status, and this
+    /// begins with `answer incomplete`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// In the order and spelling in which they were sent; values of the endpoint's own headers and tokens are masked.
+    pub request_headers: Vec<Header>,
+    /// Headers of the response.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub response_headers: Vec<Header>,
+    /// The first 4 KiB of the response body, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_excerpt: Option<String>,
+    /// When the next attempt was due after this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// A header.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Header {
+    /// Its name.
+    #[schema(example = "content-type")]
+    pub name: String,
+    /// Its value.
+    #[schema(example = "application/json")]
+    pub value: String,
+}
+
+/// Parts of an attempt's duration.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Timing {
+    /// Time until the response's headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<f64>,
+    /// How late a retry started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_ms: Option<u64>,
+}
+
+impl From<DeliveryRow> for Delivery {
+    fn from(row: DeliveryRow) -> Self {
+        Self {
+            test: row.is_test(),
+            id: row.id,
+            tenant_id: row.tenant,
+            event_id: row.event,
+            endpoint_id: row.endpoint,
+            event_type: row.event_type.to_string(),
+            status: row.status,
+            discard_reason: row.discard_reason,
+            created_at: row.created_at.into(),
+            next_attempt_at: row.next_attempt_at.map(Timestamp),
+            finished_at: row.finished_at.map(Timestamp),
+            expires_at: row.expires_at.into(),
+            generation: row.generation,
+            origin_id: row.origin,
+            attempt_count: row.number,
+            status_code: row.status_code,
+        }
+    }
+}
+
+fn headers(pairs: Vec<(String, String)>) -> Vec<Header> {
+    pairs.into_iter().map(|(name, value)| Header { name, value }).collect()
+}
+
+/// The excerpt of a response as text; `None` if it is empty.
+fn excerpt(bytes: &Bytes) -> Option<String> {
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Microseconds as milliseconds with three digits.
+fn millis(micros: u64) -> f64 {
+    micros as f64 / 1_000.0
+}
+
+impl From<AttemptRow> for Attempt {
+    fn from(row: AttemptRow) -> Self {
+        Self {
+            number: row.number,
+            send_id: row.send_id,
+            trigger: row.trigger,
+            started_at: row.started_at.into(),
+            duration_ms: millis(row.duration_us),
+            timing: Timing { first_byte_ms: row.first_byte_us.map(millis), late_ms: row.late_ms },
+            held_ms: row.held_reason.map(|_| row.held_ms),
+            held_reason: row.held_reason,
+            url: row.url,
+            status_code: row.status_code,
+            outcome: row.outcome,
+            error: row.error,
+            request_headers: headers(row.request_headers),
+            response_headers: headers(row.response_headers),
+            response_excerpt: excerpt(&row.response_excerpt),
+            next_attempt_at: row.next_attempt_at.map(Timestamp),
+        }
+    }
+}

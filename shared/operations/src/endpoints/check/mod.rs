@@ -1,0 +1,162 @@
+//! What a valid endpoint is: the tenant's profile, its limits and the address guard decide.
+
+mod headers;
+mod pace;
+mod pushover;
+#[cfg(test)]
+mod tests;
+
+use postrider_egress::AddressGuard;
+use postrider_model::endpoint::{Channel, SignatureKey};
+use postrider_model::event::EventType;
+use postrider_model::limits::METADATA_BYTES_MAX;
+use postrider_model::payload_filter::PayloadFilter;
+use postrider_model::subscription::{Subscription, TypePattern};
+use postrider_profiles::{Profile, UrlRule};
+use postrider_store::config::{EndpointDocument, EndpointDraft, TenantLimits};
+use serde_json::Value;
+
+use crate::error::{Mistakes, escape};
+use crate::event_types::names;
+use crate::text::{check_description, check_name};
+
+pub(super) use headers::refuse_kept_headers;
+
+/// What the endpoints of one tenant are checked against.
+pub(super) struct Rules<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) limits: &'a TenantLimits,
+    pub(super) guard: &'a AddressGuard,
+    /// The event types that the tenant defines.
+    pub(super) event_types: &'a [EventType],
+}
+
+impl Rules<'_> {
+    /// Every mistake in an endpoint.
+    pub(super) fn check(&self, draft: &EndpointDraft) -> Mistakes {
+        let mut mistakes = Mistakes::default();
+        let document = &draft.document;
+        self.texts(document, &mut mistakes);
+        self.channel(draft, &mut mistakes);
+        self.subscription(document, &mut mistakes);
+        self.headers(&draft.private.headers, &mut mistakes);
+        self.pace(document, &mut mistakes);
+        if document.signature_key == SignatureKey::Ed25519 && !self.profile.only_standard_signature() {
+            let detail = "the tenant's profile has another signature than webhook-signature; allowed: hmac";
+            mistakes.add("/signature_key", detail);
+        }
+        if let Some(Err(invalid)) = document.payload_filter.as_ref().map(PayloadFilter::read) {
+            mistakes.add(invalid.pointer, invalid.detail);
+        }
+        if let Some(name) = &document.token_header {
+            self.token_header(name, &draft.private.headers, &mut mistakes);
+        }
+        mistakes
+    }
+
+    fn texts(&self, document: &EndpointDocument, mistakes: &mut Mistakes) {
+        mistakes.check("/name", check_name(&document.name));
+        if let Some(description) = &document.description {
+            mistakes.check("/description", check_description(description));
+        }
+        if let Some(metadata) = &document.metadata {
+            if metadata.to_string().len() > METADATA_BYTES_MAX {
+                mistakes.add("/metadata", format!("at most {METADATA_BYTES_MAX} bytes"));
+            } else if holds_nul(metadata) {
+                mistakes.add("/metadata", "no character U+0000");
+            }
+        }
+    }
+
+    fn channel(&self, draft: &EndpointDraft, mistakes: &mut Mistakes) {
+        let document = &draft.document;
+        if !self.profile.channels.contains(&document.channel) {
+            let allowed: Vec<&str> = self.profile.channels.iter().map(|channel| channel.as_str()).collect();
+            let detail = format!("the tenant's profile does not have it; allowed: {}", allowed.join(", "));
+            return mistakes.add("/channel", detail);
+        }
+        match document.channel {
+            Channel::Web => self.web(draft, mistakes),
+            Channel::Pushover => pushover::check(draft, mistakes),
+        }
+    }
+
+    fn web(&self, draft: &EndpointDraft, mistakes: &mut Mistakes) {
+        if draft.private.pushover.is_some() {
+            mistakes.add("/pushover", "the channel is web");
+        }
+        match draft.document.url.as_deref() {
+            None => mistakes.add("/url", "the channel web needs a URL"),
+            Some(url) => {
+                if let Err(refused) = self.guard.check_url(url, self.https_only()) {
+                    mistakes.add("/url", refused.to_string());
+                } else if url.contains('#') {
+                    mistakes.add("/url", "the part from # on is never sent; leave it out");
+                }
+            }
+        }
+    }
+
+    fn https_only(&self) -> bool {
+        self.profile.url_rule == UrlRule::HttpsOnly
+    }
+
+    /// Replaces the URL by the form that is sent, such as `/b` for `/a/../b`.
+    pub(super) fn normalize_url(&self, document: &mut EndpointDocument) {
+        let sent = document.url.as_deref().and_then(|url| self.guard.check_url(url, self.https_only()).ok());
+        if let Some(sent) = sent {
+            document.url = Some(sent.into());
+        }
+    }
+
+    fn subscription(&self, document: &EndpointDocument, mistakes: &mut Mistakes) {
+        for (attribute, values) in &document.filters {
+            for (index, value) in values.iter().enumerate() {
+                if value.chars().any(char::is_control) {
+                    mistakes.add(format!("/filters/{}/{index}", escape(attribute)), "no control characters");
+                }
+            }
+        }
+        let kind_of = |name: &str| self.profile.attribute_kind(name);
+        match Subscription::compile(&document.event_types, &document.filters, kind_of) {
+            Ok(subscription) => self.known_types(&subscription, mistakes),
+            Err(invalid) => {
+                let refused = |name: &String| invalid.pointer == format!("/filters/{}", escape(name));
+                let mut detail = invalid.detail.clone();
+                if document.filters.keys().any(|name| refused(name) && kind_of(name).is_none()) {
+                    let filters: Vec<&str> = self.profile.attributes.keys().map(String::as_str).collect();
+                    detail = format!("{detail}; there are: {}", filters.join(", "));
+                }
+                mistakes.add(invalid.pointer, detail);
+            }
+        }
+    }
+
+    /// An exact type must be in the catalog: no event of another type is ever published.
+    fn known_types(&self, subscription: &Subscription, mistakes: &mut Mistakes) {
+        if self.profile.open_catalog {
+            return;
+        }
+        for (index, pattern) in subscription.event_types.iter().enumerate() {
+            if let TypePattern::Exact(name) = pattern
+                && self.profile.event_type(name).is_none()
+                && !self.event_types.iter().any(|own| own.as_str() == &**name)
+            {
+                mistakes.add(
+                    format!("/event_types/{index}"),
+                    format!("no such event type; there are: {}", names(self.profile, self.event_types)),
+                );
+            }
+        }
+    }
+}
+
+/// Whether any string has the one character that the database's JSON refuses.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        _ => false,
+    }
+}

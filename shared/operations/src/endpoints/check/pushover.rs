@@ -1,0 +1,40 @@
+//! An endpoint of the channel Pushover.
+
+use postrider_model::endpoint::SignatureKey;
+use postrider_model::pushover::Sound;
+use postrider_store::config::EndpointDraft;
+use secrecy::ExposeSecret;
+
+use crate::error::Mistakes;
+
+/// Characters of Pushover's keys and tokens.
+const PUSHOVER_KEY_CHARS: usize = 30;
+
+/// Requires credentials and a sound, and refuses what only the receiver behind a URL could use.
+pub(super) fn check(draft: &EndpointDraft, mistakes: &mut Mistakes) {
+    let document = &draft.document;
+    let Some(credentials) = &draft.private.pushover else {
+        return mistakes.add("/pushover", "the channel pushover needs user_key, api_token and sound");
+    };
+    let keys = [("/pushover/user_key", &credentials.user_key), ("/pushover/api_token", &credentials.api_token)];
+    for (pointer, key) in keys {
+        let key = key.expose_secret();
+        if key.len() != PUSHOVER_KEY_CHARS || !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            mistakes.add(pointer, format!("{PUSHOVER_KEY_CHARS} letters and digits, as Pushover shows it"));
+        }
+    }
+    if document.sound.as_deref().and_then(Sound::named).is_none() {
+        let sounds: Vec<&str> = Sound::all().map(|sound| sound.name).collect();
+        mistakes.add("/pushover/sound", format!("no such sound; there are: {}", sounds.join(", ")));
+    }
+    let only_web = [
+        ("/url", document.url.is_some()),
+        ("/headers", !draft.private.headers.is_empty()),
+        ("/token_header", document.token_header.is_some()),
+        ("/ascii_json", document.ascii_json),
+        ("/signature_key", document.signature_key != SignatureKey::Hmac),
+    ];
+    for (pointer, _) in only_web.into_iter().filter(|(_, given)| *given) {
+        mistakes.add(pointer, "does not apply to Pushover; leave it out");
+    }
+}

@@ -1,0 +1,176 @@
+//! Endpoints: where a tenant wants events.
+
+mod check;
+mod new_key;
+mod request;
+mod rotate;
+mod view;
+
+use postrider_model::endpoint::Channel;
+use postrider_model::event::EventType;
+use postrider_model::ids::EndpointId;
+use postrider_model::scope::Scope;
+use postrider_profiles::Profile;
+use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Tenant};
+
+use crate::error::Error;
+use crate::page::{PageQuery, cursor_of};
+use crate::{Caller, Operations};
+use check::{Rules, refuse_kept_headers};
+use new_key::NewKey;
+
+pub use request::{CreateEndpoint, EditEndpoint, MASK, PushoverSettings, RequestedStatus};
+pub use rotate::{RotateSecret, RotatedSecret};
+pub use view::{Breaker, CreatedEndpoint, Endpoint, EndpointInList, EndpointPage, PushoverShown};
+
+impl Operations {
+    /// An endpoint that the caller may see, as it is stored.
+    pub(crate) async fn stored_endpoint(
+        &self,
+        caller: Caller,
+        scope: Scope,
+        id: &str,
+    ) -> Result<StoredEndpoint, Error> {
+        let (visible, id) = (caller.visible(scope)?, endpoint_id(id)?);
+        self.store.get_endpoint(visible, id).await?.ok_or(Error::NotFound("endpoint"))
+    }
+
+    /// The types that a tenant added to its profile's catalog; empty where the profile takes any type.
+    pub(crate) async fn added_event_types(&self, profile: &Profile, tenant: &Tenant) -> Result<Vec<EventType>, Error> {
+        if profile.open_catalog { Ok(Vec::new()) } else { Ok(self.store.event_type_names(tenant.id).await?) }
+    }
+
+    fn endpoint_view(&self, endpoint: StoredEndpoint) -> Endpoint {
+        let breaker = self.breakers.get(endpoint.id);
+        Endpoint::new(endpoint, breaker)
+    }
+
+    /// Creates an endpoint of the caller's tenant.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`. [`Error::Conflict`] at the tenant's limit.
+    pub async fn create_endpoint(&self, caller: Caller, mut request: CreateEndpoint) -> Result<CreatedEndpoint, Error> {
+        let tenant = self.stored_tenant(caller.tenant(Scope::Manage)?).await?;
+        let profile = self.profile(&tenant.draft.profile)?;
+        let event_types = self.added_event_types(profile, &tenant).await?;
+        let rules = Rules { profile, limits: &tenant.draft.limits, guard: &self.guard, event_types: &event_types };
+        let given = request.secret.take();
+        let mut draft = request.into_draft();
+        let mut mistakes = rules.check(&draft);
+        let pushover = draft.document.channel == Channel::Pushover;
+        if pushover && given.is_some() {
+            mistakes.add("/secret", "nothing is signed for Pushover; leave it out");
+        }
+        let key = NewKey::new(draft.document.signature_key, given, profile, &mut mistakes);
+        mistakes.finish()?;
+        draft.document.public_key.clone_from(&key.public);
+        rules.normalize_url(&mut draft.document);
+        let secret = key.shown_once().filter(|_| !pushover);
+        let new = NewEndpoint { draft, secret: key.secret };
+        let created = self.edits_of(caller)?.create_endpoint(tenant.id, &new).await?;
+        Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None), secret })
+    }
+
+    /// The endpoints of the caller's tenant, newest first.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn list_endpoints(&self, caller: Caller, page: &PageQuery) -> Result<EndpointPage, Error> {
+        let tenant = caller.tenant(Scope::Read)?;
+        let page = self.store.list_endpoints(tenant, &page.request("endpoints")?).await?;
+        let data = page.items.into_iter().map(|item| EndpointInList {
+            endpoint: self.endpoint_view(item.endpoint),
+            successes: item.successes,
+            failures: item.failures,
+        });
+        let next_cursor = page.next_cursor.map(|place| cursor_of("endpoints", &place));
+        Ok(EndpointPage { data: data.collect(), next_cursor, usage: page.usage, limit: page.limit })
+    }
+
+    /// An endpoint.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn read_endpoint(&self, caller: Caller, id: &str) -> Result<Endpoint, Error> {
+        Ok(self.endpoint_view(self.stored_endpoint(caller, Scope::Read, id).await?))
+    }
+
+    /// Edits an endpoint if its version is `expected`; `None`: whatever its version.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`.
+    pub async fn edit_endpoint(
+        &self,
+        caller: Caller,
+        id: &str,
+        expected: Option<i64>,
+        request: EditEndpoint,
+    ) -> Result<Endpoint, Error> {
+        let before = self.stored_endpoint(caller, Scope::Manage, id).await?;
+        let tenant = self.stored_tenant(before.tenant).await?;
+        let profile = self.profile(&tenant.draft.profile)?;
+        let event_types = self.added_event_types(profile, &tenant).await?;
+        let rules = Rules { profile, limits: &tenant.draft.limits, guard: &self.guard, event_types: &event_types };
+        let apply = |draft: &mut EndpointDraft| apply_edit(&rules, &request, draft);
+        let visible = caller.visible(Scope::Manage)?;
+        let endpoint = self.edits_of(caller)?.edit_endpoint(visible, before.id, expected, apply).await?;
+        Ok(self.endpoint_view(endpoint))
+    }
+
+    /// The newest endpoints of the caller's tenant by name, at most `limit`.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn endpoint_names(&self, caller: Caller, limit: u32) -> Result<Vec<(EndpointId, String)>, Error> {
+        Ok(self.store.endpoint_names(caller.tenant(Scope::Read)?, limit).await?)
+    }
+
+    /// The names of these endpoints of the caller's tenant, and whether each was deleted.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn names_of_endpoints(
+        &self,
+        caller: Caller,
+        ids: &[EndpointId],
+    ) -> Result<Vec<(EndpointId, String, bool)>, Error> {
+        Ok(self.store.names_of_endpoints(caller.tenant(Scope::Read)?, ids).await?)
+    }
+
+    /// Deletes an endpoint if its version is `expected`.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`.
+    pub async fn delete_endpoint(&self, caller: Caller, id: &str, expected: Option<i64>) -> Result<(), Error> {
+        let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(id)?);
+        Ok(self.edits_of(caller)?.delete_endpoint(visible, id, expected).await?)
+    }
+}
+
+/// Applies an edit and checks what it touches.
+fn apply_edit(rules: &Rules<'_>, request: &EditEndpoint, draft: &mut EndpointDraft) -> Result<(), Error> {
+    let (key, channel) = (draft.document.signature_key, draft.document.channel);
+    let url = draft.document.url.clone();
+    let touched = request.clone().apply(draft);
+    let mut mistakes = rules.check(draft);
+    // A member that was valid when it was saved must not block an edit of another one.
+    mistakes.retain(|error| error.pointer.split('/').nth(1).is_some_and(|member| touched.contains(&member)));
+    refuse_kept_headers(request, url.as_deref(), draft, &mut mistakes);
+    if draft.document.signature_key != key {
+        mistakes.add("/signature_key", "is chosen when an endpoint is made; make another one");
+    }
+    if draft.document.channel != channel {
+        mistakes.retain(|error| error.pointer != "/channel");
+        mistakes.add("/channel", "is chosen when an endpoint is made; make another one");
+    }
+    mistakes.finish()?;
+    if touched.contains(&"url") {
+        rules.normalize_url(&mut draft.document);
+    }
+    Ok(())
+}
+
+/// Reads an endpoint's id; a malformed one is one that does not exist.
+fn endpoint_id(text: &str) -> Result<EndpointId, Error> {
+    text.parse().map_err(|_| Error::NotFound("endpoint"))
+}

@@ -1,0 +1,45 @@
+//! The secret or key pair of an endpoint.
+
+use postrider_model::endpoint::SignatureKey;
+use postrider_profiles::{Profile, is_header_value};
+use postrider_signature::{KeyPair, check_imported, generate_secret};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::Mistakes;
+
+/// What an endpoint's deliveries are signed with.
+pub(super) struct NewKey {
+    pub(super) secret: SecretString,
+    /// The public key, if what verifies is not the secret itself.
+    pub(super) public: Option<String>,
+}
+
+impl NewKey {
+    /// The secret that the customer gave, or a new secret or key pair.
+    pub(super) fn new(kind: SignatureKey, given: Option<String>, profile: &Profile, mistakes: &mut Mistakes) -> Self {
+        match (kind, given) {
+            (SignatureKey::Hmac, None) => Self { secret: generate_secret(), public: None },
+            (SignatureKey::Hmac, Some(given)) => {
+                if let Err(invalid) = check_imported(&given, profile.only_standard_signature()) {
+                    mistakes.add("/secret", invalid.to_string());
+                } else if profile.sends_token() && !is_header_value(&given) {
+                    let detail = "the tenant's profile sends it in a header: visible ASCII, no spaces around it";
+                    mistakes.add("/secret", detail);
+                }
+                Self { secret: SecretString::from(given), public: None }
+            }
+            (SignatureKey::Ed25519, given) => {
+                if given.is_some() {
+                    mistakes.add("/secret", "the keys of an ed25519 endpoint are made here; leave it out");
+                }
+                let KeyPair { private, public } = KeyPair::generate();
+                Self { secret: private, public: Some(public) }
+            }
+        }
+    }
+
+    /// The secret, for showing it once, unless there is a public key to show instead.
+    pub(super) fn shown_once(&self) -> Option<String> {
+        self.public.is_none().then(|| self.secret.expose_secret().to_owned())
+    }
+}

@@ -1,0 +1,257 @@
+//! Requests that create or edit an endpoint, and how they become what is stored.
+
+use std::collections::BTreeMap;
+
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::endpoint::{Channel, SignatureKey};
+use postrider_store::config::{EndpointDocument, EndpointDraft, EndpointPrivate, PushoverCredentials};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::tenants::clearable;
+
+/// Shown in place of a secret value, which is never shown again. In an edit it keeps the value.
+pub const MASK: &str = "********";
+
+/// The Pushover user of an endpoint. Keys are 30 letters and digits and are not shown again.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PushoverSettings {
+    /// The user's or group's key. In an edit, absent or `********` keeps it.
+    #[schema(example = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG")]
+    pub user_key: Option<String>,
+    /// The application's API token. In an edit, absent or `********` keeps it.
+    #[schema(example = "azGDORePK8gMaC0QOYAMyEEuzJnyUi")]
+    pub api_token: Option<String>,
+    /// One of `Mute`, `Vibrate`, `Pushover`, `Bike`, `Bugle`, `Cash Register`, `Classical`, `Cosmic`, `Falling`, `Gamelan`,
+    /// `Incoming`, `Intermission`, `Magic`, `Mechanical`, `Piano Bar`, `Siren`, `Space Alarm`, `Tug Boat`, `Alien Alarm`,
+    /// `Climb`, `Persistent`, `Echo`, `Up Down`, `None`. `Mute` and `None` are silent.
+    #[schema(example = "Cash Register")]
+    pub sound: Option<String>,
+}
+
+/// The statuses that a customer can choose; only Postrider disables an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestedStatus {
+    /// It takes events.
+    #[default]
+    Active,
+    /// It takes no events; test calls still work.
+    Inactive,
+}
+
+impl From<RequestedStatus> for EndpointStatus {
+    fn from(status: RequestedStatus) -> Self {
+        match status {
+            RequestedStatus::Active => Self::Active,
+            RequestedStatus::Inactive => Self::Inactive,
+        }
+    }
+}
+
+/// An endpoint to be created.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateEndpoint {
+    /// A name for people, 1 to 200 bytes.
+    #[schema(example = "bounces")]
+    pub name: String,
+    /// A description for people, at most 2,000 bytes.
+    pub description: Option<String>,
+    /// Your own JSON object, at most 16 KiB.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// How deliveries reach it.
+    #[serde(default)]
+    pub channel: Channel,
+    /// The URL that deliveries are sent to. Required for the channel `web`.
+    #[schema(example = "https://example.com/hooks")]
+    pub url: Option<String>,
+    /// Required for the channel `pushover`, with all members.
+    pub pushover: Option<PushoverSettings>,
+    /// Event types: an exact type, everything below a dot (`email.*`), or all (`*`). Not empty.
+    #[schema(example = json!(["email.*"]))]
+    pub event_types: Vec<String>,
+    /// Attribute -> values. An event matches an attribute by any of its values, and must match every attribute.
+    #[serde(default)]
+    pub filters: BTreeMap<String, Vec<String>>,
+    /// A condition on `data.*`, `metadata.*` and `attributes.*`: `{"all": [..]}`, `{"any": [..]}`, `{"not": {..}}`, or a test
+    /// with `eq ne in prefix suffix gt gte lt lte exists`. At most 5 levels and 50 tests.
+    #[schema(value_type = Option<Object>, example = json!({"field": "data.amount", "op": "gt", "value": 5}))]
+    pub payload_filter: Option<serde_json::Value>,
+    /// Its own headers, name -> value, at most 20. Values are not shown again.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Whether it takes events.
+    #[serde(default)]
+    pub status: RequestedStatus,
+    /// A secret of your own, 16 bytes to 256 characters: `whsec_` and base64 of 16 to 64 bytes; any text where the profile has
+    /// another signature than `webhook-signature`. Generated when absent. Keys of `ed25519` are always generated.
+    pub secret: Option<String>,
+    /// The kind of key that makes `webhook-signature`.
+    #[serde(default)]
+    pub signature_key: SignatureKey,
+    /// Delays between attempts, seconds; empty: no retries; absent: the profile's.
+    pub retry_schedule_seconds: Option<Vec<u32>>,
+    /// Timeout of an attempt, 1 to 60 s; absent: the profile's.
+    pub timeout_seconds: Option<u32>,
+    /// Highest rate, attempts per second; absent: the profile's.
+    pub rate_per_second: Option<f64>,
+    /// Escape all non-ASCII characters in bodies.
+    #[serde(default)]
+    pub ascii_json: bool,
+    /// Name of the header that carries the secret token, for profiles that authenticate by a token.
+    pub token_header: Option<String>,
+}
+
+/// An edit of an endpoint: an absent member stays, `null` clears one. The secret is replaced by `rotate-secret`.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditEndpoint {
+    /// A name for people, 1 to 200 bytes.
+    #[schema(example = "bounces")]
+    pub name: Option<String>,
+    /// A description for people.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<String>)]
+    pub description: Option<Option<String>>,
+    /// Your own JSON object.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Option<serde_json::Map<String, serde_json::Value>>>,
+    /// Cannot change: create another endpoint for another channel.
+    pub channel: Option<Channel>,
+    /// The URL that deliveries are sent to.
+    pub url: Option<String>,
+    /// Replaces the members that it names.
+    pub pushover: Option<PushoverSettings>,
+    /// Replaces the event types.
+    pub event_types: Option<Vec<String>>,
+    /// Replaces all filters.
+    pub filters: Option<BTreeMap<String, Vec<String>>>,
+    /// Replaces the payload filter.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Object>)]
+    pub payload_filter: Option<Option<serde_json::Value>>,
+    /// Replaces all headers; the value `********` keeps a header's value.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Whether it takes events.
+    pub status: Option<RequestedStatus>,
+    /// Cannot change: create another endpoint for another kind of key.
+    pub signature_key: Option<SignatureKey>,
+    /// Delays between attempts, seconds.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<Vec<u32>>)]
+    pub retry_schedule_seconds: Option<Option<Vec<u32>>>,
+    /// Timeout of an attempt, seconds.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<u32>)]
+    pub timeout_seconds: Option<Option<u32>>,
+    /// Highest rate, attempts per second.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<f64>)]
+    pub rate_per_second: Option<Option<f64>>,
+    /// Escape all non-ASCII characters in bodies.
+    pub ascii_json: Option<bool>,
+    /// Name of the header that carries the secret token.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<String>)]
+    pub token_header: Option<Option<String>>,
+}
+
+fn secret_headers(headers: BTreeMap<String, String>) -> Vec<(String, SecretString)> {
+    headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect()
+}
+
+impl CreateEndpoint {
+    /// What would be stored, not yet checked.
+    pub(crate) fn into_draft(self) -> EndpointDraft {
+        let mut pushover = self.pushover;
+        let document = EndpointDocument {
+            name: self.name,
+            description: self.description,
+            metadata: self.metadata.map(serde_json::Value::Object),
+            channel: self.channel,
+            url: self.url,
+            sound: pushover.as_mut().and_then(|pushover| pushover.sound.take()),
+            event_types: self.event_types,
+            filters: self.filters,
+            payload_filter: self.payload_filter,
+            header_names: Vec::new(),
+            signature_key: self.signature_key,
+            public_key: None,
+            next_public_key: None,
+            retry_schedule_seconds: self.retry_schedule_seconds,
+            timeout_seconds: self.timeout_seconds,
+            rate_per_second: self.rate_per_second,
+            ascii_json: self.ascii_json,
+            token_header: self.token_header,
+        };
+        let pushover = pushover.map(|given| PushoverCredentials {
+            user_key: given.user_key.unwrap_or_default().into(),
+            api_token: given.api_token.unwrap_or_default().into(),
+        });
+        let private = EndpointPrivate { headers: secret_headers(self.headers), token: None, pushover };
+        EndpointDraft { document, status: self.status.into(), private }
+    }
+}
+
+impl EditEndpoint {
+    /// Applies the edit without checking it. Returns the names of the members that it touches.
+    pub(crate) fn apply(self, draft: &mut EndpointDraft) -> Vec<&'static str> {
+        let mut touched = Vec::new();
+        let document = &mut draft.document;
+        macro_rules! set {
+            ($name:literal, $from:expr, $to:expr) => {
+                if let Some(value) = $from {
+                    $to = value;
+                    touched.push($name);
+                }
+            };
+        }
+        set!("name", self.name, document.name);
+        set!("description", self.description, document.description);
+        set!("metadata", self.metadata.map(|m| m.map(serde_json::Value::Object)), document.metadata);
+        set!("channel", self.channel, document.channel);
+        set!("url", self.url.map(Some), document.url);
+        set!("event_types", self.event_types, document.event_types);
+        set!("filters", self.filters, document.filters);
+        set!("payload_filter", self.payload_filter, document.payload_filter);
+        set!("signature_key", self.signature_key, document.signature_key);
+        set!("retry_schedule_seconds", self.retry_schedule_seconds, document.retry_schedule_seconds);
+        set!("timeout_seconds", self.timeout_seconds, document.timeout_seconds);
+        set!("rate_per_second", self.rate_per_second, document.rate_per_second);
+        set!("ascii_json", self.ascii_json, document.ascii_json);
+        set!("token_header", self.token_header, document.token_header);
+        set!("status", self.status.map(EndpointStatus::from), draft.status);
+        if let Some(given) = self.pushover {
+            touched.push("pushover");
+            let old = draft.private.pushover.take();
+            let kept = |given: Option<String>, old: Option<SecretString>| match given.filter(|given| given != MASK) {
+                Some(given) => given.into(),
+                None => old.unwrap_or_else(|| String::new().into()),
+            };
+            let (user_key, api_token) = old.map(|old| (old.user_key, old.api_token)).unzip();
+            draft.private.pushover = Some(PushoverCredentials {
+                user_key: kept(given.user_key, user_key),
+                api_token: kept(given.api_token, api_token),
+            });
+            document.sound = given.sound.or(document.sound.take());
+        }
+        if let Some(headers) = self.headers {
+            touched.push("headers");
+            let old = std::mem::take(&mut draft.private.headers);
+            draft.private.headers = secret_headers(headers);
+            for (name, value) in &mut draft.private.headers {
+                let kept = old.iter().find(|(before, _)| before.eq_ignore_ascii_case(name));
+                if let Some((_, kept)) = kept
+                    && value.expose_secret() == MASK
+                {
+                    *value = kept.clone();
+                }
+            }
+        }
+        touched
+    }
+}

@@ -1,0 +1,224 @@
+//! Endpoints as answers show them.
+
+use std::collections::BTreeMap;
+
+use postrider_model::breaker::{BreakerState, BreakerStatement};
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::endpoint::{Channel, SignatureKey};
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::time::UnixMillis;
+use postrider_model::timestamp::Timestamp;
+use postrider_store::config::Endpoint as StoredEndpoint;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::request::MASK;
+
+/// The Pushover user of an endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PushoverShown {
+    /// Always `********`.
+    pub user_key: &'static str,
+    /// Always `********`.
+    pub api_token: &'static str,
+    /// The sound of its notifications.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sound: Option<String>,
+}
+
+/// Whether attempts are held back because an endpoint fails.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Breaker {
+    /// Its state.
+    pub state: BreakerState,
+    /// When it entered this state; absent if it has been closed for more than a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+impl From<Option<BreakerStatement>> for Breaker {
+    fn from(statement: Option<BreakerStatement>) -> Self {
+        let state = statement.map(|statement| statement.state).unwrap_or_default();
+        Self { state, since: statement.map(|statement| statement.since.into()) }
+    }
+}
+
+/// An endpoint. Secrets and the values of its own headers are not shown.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its name.
+    #[schema(example = "bounces")]
+    pub name: String,
+    /// Its description.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Your own JSON object.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<serde_json::Value>,
+    /// How deliveries reach it.
+    pub channel: Channel,
+    /// The URL that deliveries are sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Its Pushover user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pushover: Option<PushoverShown>,
+    /// The event types it subscribes to.
+    #[schema(example = json!(["email.*"]))]
+    pub event_types: Vec<String>,
+    /// Attribute -> values.
+    #[schema(example = json!({"bridge": ["b1"]}))]
+    pub filters: BTreeMap<String, Vec<String>>,
+    /// The condition on an event's payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub payload_filter: Option<serde_json::Value>,
+    /// Names of its own headers; each value reads `********`.
+    #[schema(example = json!({"X-Team": "********"}))]
+    pub headers: BTreeMap<String, &'static str>,
+    /// Whether it takes events.
+    pub status: EndpointStatus,
+    /// Why Postrider disabled it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled_reason: Option<String>,
+    /// When Postrider disabled it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled_at: Option<Timestamp>,
+    /// Whether attempts are held back because it fails.
+    pub breaker: Breaker,
+    /// The kind of key that makes `webhook-signature`.
+    pub signature_key: SignatureKey,
+    /// The key that verifies an `ed25519` endpoint's signatures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=")]
+    pub public_key: Option<String>,
+    /// The key that verifies them from `next_secret_from` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_public_key: Option<String>,
+    /// Its own delays; absent: the profile's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_schedule_seconds: Option<Vec<u32>>,
+    /// Its own timeout; absent: the profile's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+    /// Its own rate; absent: the profile's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<f64>,
+    /// Whether its bodies escape all non-ASCII characters.
+    pub ascii_json: bool,
+    /// Name of the header that carries the secret token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_header: Option<String>,
+    /// Until when a previous secret also signs `webhook-signature`: the last of `previous_secrets_until`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_secret_until: Option<Timestamp>,
+    /// When each previous secret stops signing `webhook-signature`, that of the newest secret first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub previous_secrets_until: Vec<Timestamp>,
+    /// When the next secret starts signing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_secret_from: Option<Timestamp>,
+    /// Its ETag is `"v<version>"`.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last edited.
+    pub updated_at: Timestamp,
+}
+
+/// An endpoint that was just created.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedEndpoint {
+    /// The endpoint.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// The secret that signs its deliveries: shown this once. An `ed25519` endpoint has a `public_key` instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
+    pub secret: Option<String>,
+}
+
+/// An endpoint in a list, with its attempts within the retention.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndpointInList {
+    /// The endpoint.
+    #[serde(flatten)]
+    pub endpoint: Endpoint,
+    /// Attempts that succeeded.
+    pub successes: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+}
+
+/// A page of a tenant's endpoints.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EndpointPage {
+    /// Newest first.
+    pub data: Vec<EndpointInList>,
+    /// Pass it as `cursor` to get the next page; `null` on the last page.
+    #[schema(required = true)]
+    pub next_cursor: Option<String>,
+    /// Endpoints that the tenant has.
+    pub usage: u32,
+    /// Endpoints that the tenant may have.
+    pub limit: u32,
+}
+
+impl Endpoint {
+    /// The view of an endpoint; `breaker`: the dispatchers' last statement about it.
+    pub(crate) fn new(endpoint: StoredEndpoint, breaker: Option<BreakerStatement>) -> Self {
+        let now = UnixMillis::now();
+        let public_key = endpoint.public_key_at(now).map(str::to_owned);
+        let next_public_key = endpoint.next_public_key_at(now).map(str::to_owned);
+        let previous_secrets_until = previous_ends(&endpoint, now);
+        let last_end = endpoint.previous_secrets_until.iter().copied().filter(|until| *until > now).max();
+        let document = endpoint.document;
+        Self {
+            id: endpoint.id,
+            tenant_id: endpoint.tenant,
+            name: document.name,
+            description: document.description,
+            metadata: document.metadata,
+            channel: document.channel,
+            url: document.url,
+            pushover: (document.channel == Channel::Pushover).then_some(PushoverShown {
+                user_key: MASK,
+                api_token: MASK,
+                sound: document.sound,
+            }),
+            event_types: document.event_types,
+            filters: document.filters,
+            payload_filter: document.payload_filter,
+            headers: document.header_names.into_iter().map(|name| (name, MASK)).collect(),
+            status: endpoint.status,
+            disabled_reason: endpoint.disabled_reason,
+            disabled_at: endpoint.disabled_at.map(Timestamp),
+            breaker: breaker.into(),
+            signature_key: document.signature_key,
+            public_key,
+            next_public_key,
+            retry_schedule_seconds: document.retry_schedule_seconds,
+            timeout_seconds: document.timeout_seconds,
+            rate_per_second: document.rate_per_second,
+            ascii_json: document.ascii_json,
+            token_header: document.token_header,
+            previous_secret_until: last_end.map(Timestamp),
+            previous_secrets_until,
+            next_secret_from: endpoint.next_secret_from.map(Timestamp),
+            version: endpoint.version,
+            created_at: endpoint.created_at.into(),
+            updated_at: endpoint.updated_at.into(),
+        }
+    }
+}
+
+/// When each previous secret that still signs at `now` stops, that of the newest secret first.
+pub(crate) fn previous_ends(endpoint: &StoredEndpoint, now: UnixMillis) -> Vec<Timestamp> {
+    let ends = endpoint.previous_secrets_until.iter().copied();
+    ends.filter(|until| *until > now).map(Timestamp).collect()
+}

@@ -1,0 +1,162 @@
+//! Why an operation did nothing.
+
+use std::time::Duration;
+
+use postrider_model::scope::Scope;
+use postrider_store::{EditError, StoreError};
+
+/// When to try again while the database or the broker is not available.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// One wrong field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// A JSON pointer (RFC 6901) into the request, or the name of a parameter.
+    pub pointer: String,
+    /// What is wrong, and what is allowed.
+    pub detail: String,
+}
+
+/// Why a caller may not do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// The operation is the operator's.
+    #[error("this takes an operator key")]
+    OperatorOnly,
+    /// The key does not have the scope that the operation takes.
+    #[error("this takes a key with the scope `{}`", .0.as_str())]
+    MissingScope(Scope),
+    /// A key cannot give a scope that it does not have.
+    #[error("your key does not have this scope, so it cannot give it")]
+    ScopeNotHeld {
+        /// The scope's place in the request.
+        index: usize,
+    },
+}
+
+/// Why an operation did nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// There is no such thing, or it is another tenant's.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The caller may not do this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The request contradicts the state of things.
+    #[error("{0}")]
+    Conflict(String),
+    /// The caller expects another version than the current one.
+    #[error("If-Match names another version than the current one, \"v{current}\"; read it again")]
+    VersionMismatch {
+        /// The current version.
+        current: i64,
+    },
+    /// Fields are wrong; never empty.
+    #[error("{}", describe(.0))]
+    Invalid(Vec<FieldError>),
+    /// The tenant does too much at once.
+    #[error("{detail}")]
+    TooMany {
+        /// Too much of what.
+        detail: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The database or the broker is not available, or the process is busy: whether the request took effect is unknown.
+    #[error("{detail}")]
+    Unavailable {
+        /// What is not available.
+        detail: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A fault of Postrider's own; logged where it happened.
+    #[error("an internal error; it was logged")]
+    Internal,
+}
+
+fn describe(errors: &[FieldError]) -> String {
+    let first = errors.first().map_or_else(String::new, |first| format!("{}: {}", first.pointer, first.detail));
+    if errors.len() > 1 { format!("{} fields are not valid, the first is {first}", errors.len()) } else { first }
+}
+
+impl Error {
+    /// One wrong field.
+    pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+    }
+
+    /// The database or the broker is not available.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::Unavailable { detail: detail.into(), retry_after: RETRY_AFTER }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::Refused(_) => {
+                tracing::debug!(%error, "the database is not available");
+                Self::unavailable("the database is not available")
+            }
+            StoreError::NotFound { what } => Self::NotFound(what),
+            StoreError::VersionMismatch { current } => Self::VersionMismatch { current },
+            StoreError::EndpointLimit { .. }
+            | StoreError::EventTypeLimit { .. }
+            | StoreError::KeyLimit { .. }
+            | StoreError::EventTypeBytesLimit { .. }
+            | StoreError::Conflict(_) => Self::Conflict(error.to_string()),
+            StoreError::InvalidCursor => Self::invalid("cursor", "not a cursor of this list"),
+            error => {
+                tracing::error!(%error, "the store failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<EditError<Error>> for Error {
+    fn from(error: EditError<Error>) -> Self {
+        match error {
+            EditError::Store(error) => error.into(),
+            EditError::Refused(error) => error,
+        }
+    }
+}
+
+/// Collects wrong fields, so that an answer names all of them.
+#[derive(Debug, Default)]
+pub(crate) struct Mistakes(Vec<FieldError>);
+
+impl Mistakes {
+    pub(crate) fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+    }
+
+    /// Adds the mistake of a check, if it found one.
+    pub(crate) fn check(&mut self, pointer: &str, result: Result<(), String>) {
+        if let Err(detail) = result {
+            self.add(pointer, detail);
+        }
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl FnMut(&FieldError) -> bool) {
+        self.0.retain(keep);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pointers(&self) -> Vec<&str> {
+        self.0.iter().map(|error| error.pointer.as_str()).collect()
+    }
+
+    /// [`Error::Invalid`] if there are any.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    }
+}
+
+/// One reference token of a JSON pointer (RFC 6901).
+pub(crate) fn escape(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}

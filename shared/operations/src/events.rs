@@ -1,0 +1,169 @@
+//! Events: what was accepted.
+
+use std::collections::BTreeMap;
+
+use postrider_model::delivery::Lane;
+use postrider_model::event::{Origin, is_attribute_name};
+use postrider_model::ids::{EventId, TenantId};
+use postrider_model::scope::Scope;
+use postrider_model::time::UnixMillis;
+use postrider_model::timestamp::Timestamp;
+use postrider_store::attributes::AttributeValue as StoredValue;
+use postrider_store::log::{EventRow, EventSummary};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::deliveries::Delivery;
+use crate::page::{List, PageQuery};
+use crate::{Caller, Error, Operations};
+
+pub use postrider_store::log::EventFilter;
+
+/// An event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its type.
+    #[serde(rename = "type")]
+    #[schema(example = "email.bounced")]
+    pub event_type: String,
+    /// When it happened, as stated by the producer.
+    pub timestamp: Timestamp,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// Where it was caused.
+    pub origin: Origin,
+    /// Attributes that it can be filtered by.
+    #[schema(example = json!({"bridge": "b1"}))]
+    pub attributes: BTreeMap<String, String>,
+    /// The lane of its deliveries.
+    pub lane: Lane,
+}
+
+/// An event with its payload and its deliveries.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventDetail {
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+    /// The producer's JSON, unchanged; `null` after it was expunged.
+    #[schema(value_type = serde_json::Value, required = true, example = json!({"email": "recipient@example.com"}))]
+    pub data: Option<Box<RawValue>>,
+    /// The product's metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Box<RawValue>>,
+    /// Its deliveries, newest first, at most 1,000.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A value of an attribute.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AttributeValue {
+    /// The value.
+    #[schema(example = "bridge-7")]
+    pub value: String,
+    /// Events of the last 7 days that had it, approximately.
+    pub events: u64,
+    /// When the last of them was accepted.
+    pub last_seen_at: Timestamp,
+}
+
+impl From<StoredValue> for AttributeValue {
+    fn from(stored: StoredValue) -> Self {
+        Self { value: stored.value, events: stored.events, last_seen_at: stored.seen_at.into() }
+    }
+}
+
+impl From<EventSummary> for Event {
+    fn from(event: EventSummary) -> Self {
+        Self {
+            id: event.id,
+            tenant_id: event.tenant,
+            event_type: event.event_type.to_string(),
+            timestamp: event.occurred_at.into(),
+            accepted_at: event.accepted_at.into(),
+            origin: event.origin,
+            attributes: event.attributes.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            lane: event.lane,
+        }
+    }
+}
+
+impl Operations {
+    /// An event of the caller's tenant; an event's id is unique in its tenant only.
+    pub(crate) async fn stored_event(&self, caller: Caller, id: &str) -> Result<(TenantId, EventId, EventRow), Error> {
+        let (tenant, id) = (caller.tenant(Scope::Read)?, event_id(id)?);
+        let event = self.store.get_event(tenant, &id).await?.ok_or(Error::NotFound("event"))?;
+        Ok((tenant, id, event))
+    }
+
+    /// Events that the caller may see, newest first.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn list_events(
+        &self,
+        caller: Caller,
+        filter: &EventFilter,
+        page: &PageQuery,
+    ) -> Result<List<Event>, Error> {
+        let visible = caller.visible(Scope::Read)?;
+        let page = self.store.list_events(visible, filter, &page.request("events")?).await?;
+        Ok(List::of("events", page, Event::from))
+    }
+
+    /// An event with its deliveries.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn read_event(&self, caller: Caller, id: &str) -> Result<EventDetail, Error> {
+        let (tenant, id, event) = self.stored_event(caller, id).await?;
+        let deliveries = self.store.deliveries_of_event(tenant, &id, event.summary.event_day).await?;
+        let raw =
+            |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok().and_then(|text| RawValue::from_string(text).ok());
+        Ok(EventDetail {
+            data: event.data.as_deref().and_then(raw),
+            metadata: event.metadata,
+            event: event.summary.into(),
+            deliveries: deliveries.into_iter().map(Delivery::from).collect(),
+        })
+    }
+
+    /// Erases an event's payload from the log and discards its pending deliveries.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`.
+    pub async fn expunge_payload(&self, caller: Caller, id: &str) -> Result<(), Error> {
+        let (tenant, id) = (caller.tenant(Scope::Manage)?, event_id(id)?);
+        self.edits_of(caller)?.expunge_event(tenant, &id).await?;
+        Ok(())
+    }
+
+    /// The values of an attribute in the tenant's events of the last 7 days, most frequent first.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn attribute_values(
+        &self,
+        caller: Caller,
+        name: &str,
+        limit: u32,
+    ) -> Result<List<AttributeValue>, Error> {
+        let tenant = caller.tenant(Scope::Read)?;
+        if !is_attribute_name(name) {
+            return Err(Error::invalid("name", "1 to 64 of a-z 0-9 _ -, beginning with a letter"));
+        }
+        let values = self.store.attribute_values(tenant, name, UnixMillis::now().day(), limit).await?;
+        Ok(List::whole(values.into_iter().map(AttributeValue::from)))
+    }
+}
+
+/// Reads an event's id; a malformed one is one that does not exist.
+fn event_id(text: &str) -> Result<EventId, Error> {
+    text.parse().map_err(|_| Error::NotFound("event"))
+}

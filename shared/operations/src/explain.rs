@@ -1,0 +1,176 @@
+//! Explanations: why each endpoint got an event or did not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use postrider_model::delivery::EndpointStatus;
+use postrider_model::event::Origin;
+use postrider_model::explain::{Check, Explainer, Wanted};
+use postrider_model::ids::EndpointId;
+use postrider_model::payload_filter::Payload;
+use postrider_profiles::Profile;
+use postrider_store::config::EndpointVersion;
+use postrider_store::log::EventRow;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::{Caller, Error, Operations};
+
+/// One condition of an endpoint, and whether the event meets it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Reason {
+    /// `status`, `origin`, `event_types`, `filters.<attribute>` or `payload_filter`; `subscription` if it cannot be read.
+    #[schema(example = "filters.bridge")]
+    pub check: String,
+    /// What the condition requires.
+    #[schema(value_type = Value, example = json!(["b1"]))]
+    pub expected: Value,
+    /// What the event has.
+    #[schema(value_type = Value, example = "b2")]
+    pub actual: Value,
+    /// Whether the event meets the condition.
+    pub passed: bool,
+}
+
+/// The decision that would be made now.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Now {
+    /// Whether the endpoint would get the event.
+    pub matched: bool,
+    /// Its conditions.
+    pub reasons: Vec<Reason>,
+}
+
+/// Why an endpoint got an event or did not.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Explanation {
+    /// The endpoint.
+    pub endpoint_id: EndpointId,
+    /// The decision that was made; `null`: none yet.
+    #[schema(required = true)]
+    pub matched: Option<bool>,
+    /// The endpoint's conditions at the decision; empty without one.
+    pub reasons: Vec<Reason>,
+    /// The decision that would be made now.
+    pub now: Now,
+}
+
+/// An explanation for each endpoint of the tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Explanations {
+    /// Newest endpoint first, at most 1,000. Endpoints that were deleted before the event are left out.
+    pub data: Vec<Explanation>,
+}
+
+impl From<Check> for Reason {
+    fn from(check: Check) -> Self {
+        let Check { check, expected, actual, passed } = check;
+        Self { check, expected, actual, passed }
+    }
+}
+
+impl Operations {
+    /// Why each endpoint of the tenant got an event or did not, at the decision and now.
+    ///
+    /// # Errors
+    /// Takes the scope `read`. [`Error::TooMany`] while another event of the tenant is being explained.
+    pub async fn explain_event(&self, caller: Caller, id: &str) -> Result<Explanations, Error> {
+        let (tenant, id, event) = self.stored_event(caller, id).await?;
+        let (day, since) = (event.summary.event_day, event.summary.accepted_at);
+        let profile = Arc::clone(self.profile(&self.stored_tenant(tenant).await?.draft.profile)?);
+        let decision = self.store.get_decision(tenant, &id, day).await?;
+        let then = match &decision {
+            Some(decision) => self.store.endpoints_at(tenant, decision.config_version, since).await?,
+            None => Vec::new(),
+        };
+        let now = self.store.endpoints_at(tenant, i64::MAX, since).await?;
+        let explain = move || {
+            let conditions = Conditions { profile: &profile, event: &event };
+            let (mut then, mut reasons_now) = (conditions.reasons(&then), conditions.reasons(&now));
+            let explain = |endpoint: &EndpointVersion| {
+                let id = endpoint.endpoint;
+                let reasons = reasons_now.remove(&id).unwrap_or_default();
+                let mut then = || then.remove(&id).unwrap_or_else(|| vec![status(None)]);
+                Explanation {
+                    endpoint_id: id,
+                    matched: decision.as_ref().map(|decision| decision.matched.contains(&id)),
+                    reasons: decision.as_ref().map(|_| then()).unwrap_or_default(),
+                    now: Now { matched: reasons.iter().all(|reason| reason.passed), reasons },
+                }
+            };
+            Explanations { data: now.iter().map(explain).collect() }
+        };
+        self.heavy.explain(tenant, explain).await
+    }
+}
+
+/// The conditions on one event.
+struct Conditions<'a> {
+    profile: &'a Profile,
+    event: &'a EventRow,
+}
+
+/// Whether an endpoint was active at a version; `None`: it did not exist.
+fn status(endpoint: Option<&EndpointVersion>) -> Reason {
+    let status = match endpoint {
+        None => "not made yet",
+        Some(endpoint) if endpoint.deleted => "deleted",
+        Some(endpoint) => endpoint.status.as_str(),
+    };
+    let active = EndpointStatus::Active.as_str();
+    Reason { check: "status".into(), expected: json!(active), actual: json!(status), passed: status == active }
+}
+
+impl Conditions<'_> {
+    /// The conditions of each endpoint. Payload filters are evaluated in fan-out's order, by endpoint id, so that the budget of
+    /// steps ends at the same endpoint.
+    fn reasons(&self, endpoints: &[EndpointVersion]) -> BTreeMap<EndpointId, Vec<Reason>> {
+        let endpoints: BTreeMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.endpoint, endpoint)).collect();
+        let summary = &self.event.summary;
+        let mut explainer = Explainer::default();
+        for endpoint in endpoints.values() {
+            let document = &endpoint.document;
+            let wanted = Wanted {
+                event_types: &document.event_types,
+                filters: &document.filters,
+                payload_filter: document.payload_filter.as_ref(),
+            };
+            explainer.add(wanted, |attribute: &str| self.profile.attribute_kind(attribute));
+        }
+        let payload = Payload {
+            data: self.event.data.as_deref().unwrap_or_default(),
+            metadata: self.event.metadata.as_deref().map(RawValue::get),
+            attributes: &summary.attributes,
+        };
+        let checks = explainer.explain(&summary.event_type, &payload);
+        let reasons = endpoints.into_iter().zip(checks).map(|((id, endpoint), checks)| {
+            let mut reasons = vec![status(Some(endpoint))];
+            if !endpoint.deleted {
+                reasons.push(self.origin());
+                reasons.extend(checks.into_iter().map(|check| self.reason(check)));
+            }
+            (id, reasons)
+        });
+        reasons.collect()
+    }
+
+    fn reason(&self, check: Check) -> Reason {
+        let mut reason = Reason::from(check);
+        if reason.check == "payload_filter" && self.event.data.is_none() {
+            (reason.actual, reason.passed) = (json!("the payload was expunged"), false);
+        }
+        reason
+    }
+
+    /// Whether the profile sends events of this origin.
+    fn origin(&self) -> Reason {
+        let summary = &self.event.summary;
+        let fires = |origin: &Origin| self.profile.origin_fires(&summary.event_type, *origin);
+        let fire: Vec<&str> =
+            [Origin::Api, Origin::Dashboard].iter().filter(|o| fires(o)).map(|o| o.as_str()).collect();
+        let (expected, actual) = (json!(fire), json!(summary.origin.as_str()));
+        Reason { check: "origin".into(), expected, actual, passed: fires(&summary.origin) }
+    }
+}

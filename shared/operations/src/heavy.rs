@@ -1,0 +1,108 @@
+//! Work that takes more than a moment: it runs off the async threads, and is limited for each tenant and in this process.
+
+use std::time::Duration;
+
+use postrider_model::ids::TenantId;
+use postrider_model::limits::{REPLAY_DRY_RUNS_AT_ONCE, TEST_CALLS_AT_ONCE};
+use postrider_runtime::slots::{Full, Slot, Slots};
+
+use crate::error::Error;
+
+/// Schema checks, explanations and dry runs at once in this process, of each kind.
+const IN_PROCESS: usize = 4;
+const TEST_CALLS_IN_PROCESS: usize = 64;
+/// How long short work waits for a slot.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// Slots for heavy work, by tenant.
+pub(crate) struct Heavy {
+    schemas: Slots<TenantId>,
+    explanations: Slots<TenantId>,
+    dry_runs: Slots<TenantId>,
+    test_calls: Slots<TenantId>,
+}
+
+impl Heavy {
+    pub(crate) fn new() -> Self {
+        Self {
+            schemas: Slots::new(1, IN_PROCESS),
+            explanations: Slots::new(1, IN_PROCESS),
+            dry_runs: Slots::new(REPLAY_DRY_RUNS_AT_ONCE, IN_PROCESS),
+            test_calls: Slots::new(TEST_CALLS_AT_ONCE, TEST_CALLS_IN_PROCESS),
+        }
+    }
+
+    /// Compiles a tenant's schema and checks its sample.
+    pub(crate) async fn check_schema<T: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        check: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let slot = self.schemas.enter(tenant, WAIT).await;
+        off_thread(slot.map_err(|full| busy(full, "schemas", 1))?, check).await
+    }
+
+    /// Evaluates a tenant's filters on an event.
+    pub(crate) async fn explain<T: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        explain: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let slot = self.explanations.enter(tenant, WAIT).await;
+        off_thread(slot.map_err(|full| busy(full, "explanations", 1))?, explain).await
+    }
+
+    /// A slot for a dry run of a replay.
+    pub(crate) async fn dry_run(&self, tenant: TenantId) -> Result<Slot, Error> {
+        let slot = self.dry_runs.enter(tenant, Duration::ZERO).await;
+        slot.map_err(|full| busy(full, "dry runs of replays", REPLAY_DRY_RUNS_AT_ONCE))
+    }
+
+    /// A slot for a test call.
+    pub(crate) async fn test_call(&self, tenant: TenantId) -> Result<Slot, Error> {
+        let slot = self.test_calls.enter(tenant, Duration::ZERO).await;
+        slot.map_err(|full| busy(full, "test calls", TEST_CALLS_AT_ONCE))
+    }
+}
+
+async fn off_thread<T: Send + 'static>(slot: Slot, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let work = move || {
+        let _slot = slot;
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "work off the async threads failed");
+        Error::Internal
+    })
+}
+
+fn busy(full: Full, what: &str, each: usize) -> Error {
+    match full {
+        Full::Owner => {
+            Error::TooMany { detail: format!("{what}: at most {each} at once for a tenant"), retry_after: WAIT }
+        }
+        Full::Process => Error::Unavailable { detail: format!("{what}: too many at once"), retry_after: WAIT },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_tenant_has_four_test_calls_and_one_dry_run_at_once() {
+        let (heavy, one, other) = (Heavy::new(), TenantId::generate(), TenantId::generate());
+        let mut held = Vec::new();
+        for _ in 0..TEST_CALLS_AT_ONCE {
+            held.push(heavy.test_call(one).await.unwrap());
+        }
+        let refused = heavy.test_call(one).await.unwrap_err();
+        assert_eq!(refused.to_string(), "test calls: at most 4 at once for a tenant");
+        assert!(heavy.test_call(other).await.is_ok());
+        held.push(heavy.dry_run(one).await.unwrap());
+        assert!(matches!(heavy.dry_run(one).await, Err(Error::TooMany { .. })));
+        assert!(heavy.dry_run(other).await.is_ok());
+        drop(held);
+        assert!(heavy.dry_run(one).await.is_ok() && heavy.test_call(one).await.is_ok());
+    }
+}

@@ -1,0 +1,120 @@
+//! API keys of one tenant.
+
+use postrider_model::ids::{KeyId, TenantId};
+use postrider_model::scope::Scope;
+use postrider_model::timestamp::Timestamp;
+use postrider_store::config::{ApiKey, NewKey};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::{Error, Forbidden, Mistakes};
+use crate::page::List;
+use crate::text::check_name;
+use crate::{Caller, Operations};
+
+/// A key to be created.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateKey {
+    /// A name for people, 1 to 200 bytes.
+    #[schema(example = "backend")]
+    pub name: String,
+    /// One or more scopes.
+    pub scopes: Vec<Scope>,
+}
+
+/// A key, without its text.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Key {
+    /// Its id.
+    pub id: KeyId,
+    /// Its name.
+    #[schema(example = "backend")]
+    pub name: String,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A key that was just created.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CreatedKey {
+    /// The key's text: shown this once.
+    #[schema(example = "prk_0pXk4l1c0tQm7v2yZb8sWn5dRf3hJg6a")]
+    pub key: String,
+    /// Everything else about it.
+    #[serde(flatten)]
+    pub shown: Key,
+}
+
+impl From<ApiKey> for Key {
+    fn from(key: ApiKey) -> Self {
+        Self { id: key.id, name: key.name, scopes: key.scopes.iter().collect(), created_at: key.created_at.into() }
+    }
+}
+
+impl CreateKey {
+    fn check(&self) -> Result<(), Error> {
+        let mut mistakes = Mistakes::default();
+        mistakes.check("/name", check_name(&self.name));
+        if self.scopes.is_empty() {
+            mistakes.add("/scopes", "one or more of publish, read, manage");
+        }
+        mistakes.finish()
+    }
+}
+
+/// A key cannot give a scope that it does not have.
+fn refuse_escalation(caller: Caller, scopes: &[Scope]) -> Result<(), Error> {
+    let Caller::Tenant { scopes: own, .. } = caller else { return Ok(()) };
+    match scopes.iter().position(|scope| !own.contains(*scope)) {
+        None => Ok(()),
+        Some(index) => Err(Forbidden::ScopeNotHeld { index }.into()),
+    }
+}
+
+impl Operations {
+    /// The tenant of this id or external id, if the caller has `scope` for it.
+    async fn tenant_with_keys(&self, caller: Caller, tenant: &str, scope: Scope) -> Result<TenantId, Error> {
+        let id = self.find_tenant(tenant).await?;
+        caller.may(scope, id)?;
+        Ok(id)
+    }
+
+    /// Creates a key.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`. [`Forbidden::ScopeNotHeld`] for a scope that the caller's key does not have.
+    pub async fn create_key(&self, caller: Caller, tenant: &str, request: CreateKey) -> Result<CreatedKey, Error> {
+        let tenant = self.tenant_with_keys(caller, tenant, Scope::Manage).await?;
+        request.check()?;
+        refuse_escalation(caller, &request.scopes)?;
+        let new = NewKey { name: request.name, scopes: request.scopes.into_iter().collect() };
+        let created = self.edits_of(caller)?.create_key(tenant, &new).await?;
+        self.keys.insert(created.key.id, &created.text, tenant, new.scopes);
+        Ok(CreatedKey { key: created.text.expose_secret().to_owned(), shown: created.key.into() })
+    }
+
+    /// The tenant's keys.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn list_keys(&self, caller: Caller, tenant: &str) -> Result<List<Key>, Error> {
+        let tenant = self.tenant_with_keys(caller, tenant, Scope::Read).await?;
+        Ok(List::whole(self.store.list_keys(tenant).await?.into_iter().map(Key::from)))
+    }
+
+    /// Deletes a key.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`.
+    pub async fn delete_key(&self, caller: Caller, tenant: &str, key: &str) -> Result<(), Error> {
+        let tenant = self.tenant_with_keys(caller, tenant, Scope::Manage).await?;
+        let key = key.parse().map_err(|_| Error::NotFound("key"))?;
+        self.edits_of(caller)?.delete_key(tenant, key).await?;
+        self.keys.remove(key);
+        Ok(())
+    }
+}

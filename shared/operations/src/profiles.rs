@@ -1,0 +1,117 @@
+//! Profiles: what deliveries look like.
+
+use std::collections::BTreeMap;
+
+use postrider_model::endpoint::Channel;
+use postrider_model::scope::Scope;
+use postrider_model::subscription::MatchKind;
+use postrider_profiles::{Profile as LoadedProfile, UrlRule};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::page::List;
+use crate::{Caller, Error, Operations};
+
+/// A profile: everything that makes deliveries look like one product's.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Profile {
+    /// Its name.
+    #[schema(example = "standard")]
+    pub name: String,
+    /// A sentence about it.
+    pub description: String,
+    /// The event types that the product documents.
+    pub event_types: Vec<EventTypeInfo>,
+    /// Whether any other type is accepted.
+    pub open_catalog: bool,
+    /// Attribute -> how a filter on it matches: `exact`, `domain` or `ip`.
+    #[schema(example = json!({"bridge": "exact"}))]
+    pub attributes: BTreeMap<String, &'static str>,
+    /// Whether endpoints may have `http` URLs.
+    pub http_allowed: bool,
+    /// Delays between attempts.
+    pub retry_schedule_seconds: Vec<u32>,
+    /// Timeout of an attempt.
+    pub timeout_seconds: f64,
+    /// Longest `Retry-After` that is honoured.
+    pub retry_after_seconds_max: f64,
+    /// Default rate of an endpoint, attempts per second; absent: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<f64>,
+    /// The product's own signature header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature_header: Option<String>,
+    /// Whether `webhook-id`, `webhook-timestamp` and `webhook-signature` are sent.
+    pub standard_headers: bool,
+    /// The channels that its endpoints may have.
+    pub channels: Vec<Channel>,
+}
+
+/// An event type of a catalog.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventTypeInfo {
+    /// Its name.
+    #[schema(example = "email.bounced")]
+    pub name: String,
+    /// The name on the wire, if it differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wire_name: Option<String>,
+    /// A sentence about it.
+    pub description: String,
+    /// An example of `data`.
+    #[schema(value_type = serde_json::Value, example = json!({"email": "recipient@example.com"}))]
+    pub sample: Box<RawValue>,
+}
+
+impl From<&LoadedProfile> for Profile {
+    fn from(profile: &LoadedProfile) -> Self {
+        let event_types = profile.catalog.iter().map(|info| EventTypeInfo {
+            name: info.name.to_string(),
+            wire_name: info.wire_name.clone(),
+            description: info.description.clone(),
+            sample: info.sample.clone(),
+        });
+        let kind = |kind: &MatchKind| match kind {
+            MatchKind::Exact => "exact",
+            MatchKind::Domain => "domain",
+            MatchKind::Ip => "ip",
+        };
+        Self {
+            name: profile.name.clone(),
+            description: profile.description.clone(),
+            event_types: event_types.collect(),
+            open_catalog: profile.open_catalog,
+            attributes: profile.attributes.iter().map(|(name, how)| (name.clone(), kind(how))).collect(),
+            http_allowed: profile.url_rule == UrlRule::HttpAllowed,
+            retry_schedule_seconds: profile.retry_schedule.seconds().to_vec(),
+            timeout_seconds: profile.timeout.as_secs_f64(),
+            retry_after_seconds_max: profile.retry_after_max.as_secs_f64(),
+            rate_per_second: profile.default_rate,
+            signature_header: profile.signature.as_ref().map(|scheme| scheme.header.clone()),
+            standard_headers: profile.standard_headers,
+            channels: profile.channels.clone(),
+        }
+    }
+}
+
+impl Operations {
+    /// Every profile; for a tenant its own.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn list_profiles(&self, caller: Caller) -> Result<List<Profile>, Error> {
+        match caller.visible(Scope::Read)? {
+            None => Ok(List::whole(self.profiles.iter().map(|profile| Profile::from(profile.as_ref())))),
+            Some(tenant) => {
+                let tenant = self.stored_tenant(tenant).await?;
+                Ok(List::whole([Profile::from(self.profile(&tenant.draft.profile)?.as_ref())]))
+            }
+        }
+    }
+
+    /// The names of all profiles.
+    pub fn profile_names(&self) -> impl Iterator<Item = &str> {
+        self.profiles.names()
+    }
+}

@@ -1,0 +1,217 @@
+//! Replays: past events, delivered again. Operations only store the request; the recorder's replayer carries it out.
+
+mod request;
+
+use std::collections::BTreeMap;
+
+use postrider_model::ids::{EndpointId, EventId, ReplayId, TenantId};
+use postrider_model::limits::{REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX};
+use postrider_model::replay::{ReplayMode, ReplaySelection, ReplayStatus};
+use postrider_model::scope::Scope;
+use postrider_model::time::UnixMillis;
+use postrider_model::timestamp::Timestamp;
+use postrider_store::replay::{Asked, DryRunLimits, Replay as StoredReplay};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::page::{List, PageQuery};
+use crate::{Caller, Error, Operations};
+
+pub use postrider_store::replay::Steer;
+pub use request::CreateReplay;
+
+/// What a replay would do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReplayPreview {
+    /// Events that would be delivered again.
+    pub events: u64,
+    /// Deliveries that would be created.
+    pub deliveries: u64,
+}
+
+/// A replay that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReplayAccepted {
+    /// The replay.
+    pub id: ReplayId,
+}
+
+/// A replay and its progress.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Replay {
+    /// Its id.
+    pub id: ReplayId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its status; the deliveries of a `finished` replay may still be pending.
+    pub status: ReplayStatus,
+    /// To this endpoint only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_id: Option<EndpointId>,
+    /// This event only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<EventId>,
+    /// Events accepted at or after this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Events accepted before this; never later than the request.
+    pub to: Timestamp,
+    /// Events of these types.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub event_types: Vec<String>,
+    /// Events with these attribute values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// Only where delivering failed.
+    pub only_failed: bool,
+    /// Which endpoints get the events.
+    pub mode: ReplayMode,
+    /// When it was requested.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// When its last delivery was created, or it was cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// Its progress.
+    pub progress: ReplayProgress,
+}
+
+/// The progress of a replay.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReplayProgress {
+    /// Events examined, oldest first.
+    pub walked: u64,
+    /// Of these, events that are delivered again.
+    pub events: u64,
+    /// Deliveries created.
+    pub deliveries: u64,
+    /// When the last examined event was accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reached_at: Option<Timestamp>,
+}
+
+impl From<StoredReplay> for Replay {
+    fn from(replay: StoredReplay) -> Self {
+        let StoredReplay { selection, progress, .. } = replay;
+        Self {
+            id: replay.id,
+            tenant_id: replay.tenant,
+            status: replay.status,
+            endpoint_id: selection.endpoint,
+            event_id: selection.event,
+            from: selection.from.map(Timestamp),
+            to: selection.to.into(),
+            event_types: selection.event_types.iter().map(ToString::to_string).collect(),
+            attributes: selection.attributes,
+            only_failed: selection.only_failed,
+            mode: selection.mode,
+            created_at: replay.created_at.into(),
+            updated_at: replay.updated_at.into(),
+            finished_at: replay.finished_at.map(Timestamp),
+            progress: ReplayProgress {
+                walked: progress.walked,
+                events: progress.events,
+                deliveries: progress.deliveries,
+                reached_at: progress.reached_at.map(Timestamp),
+            },
+        }
+    }
+}
+
+/// Reads a replay's id; a malformed one is one that does not exist.
+fn replay_id(text: &str) -> Result<ReplayId, Error> {
+    text.parse().map_err(|_| Error::NotFound("replay"))
+}
+
+impl Operations {
+    /// Counts what a replay would do.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`. [`Error::TooMany`] while another dry run of the tenant runs.
+    pub async fn preview_replay(&self, caller: Caller, request: &CreateReplay) -> Result<ReplayPreview, Error> {
+        let tenant = caller.tenant(Scope::Manage)?;
+        let selection = request.selection(UnixMillis::now())?;
+        self.check_targets(tenant, &selection).await?;
+        let _slot = self.heavy.dry_run(tenant).await?;
+        let counted = self.store.count_replay(&self.profiles, tenant, &selection, DryRunLimits::default()).await?;
+        let counted = counted.ok_or_else(|| {
+            let detail = format!(
+                "a dry run examines at most {REPLAY_DRY_RUN_EVENTS_MAX} events and, with payload filters, \
+                 {REPLAY_DRY_RUN_BYTES_MAX} bytes of payloads in {REPLAY_DRY_RUN_STEPS_MAX} steps: narrow the selection"
+            );
+            Error::invalid("/dry_run", detail)
+        })?;
+        Ok(ReplayPreview { events: counted.events, deliveries: counted.deliveries })
+    }
+
+    /// Stores a replay; the same request under the same idempotency key gives the same replay.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`.
+    pub async fn start_replay(
+        &self,
+        caller: Caller,
+        request: &CreateReplay,
+        idempotency_key: Option<String>,
+    ) -> Result<ReplayAccepted, Error> {
+        let tenant = caller.tenant(Scope::Manage)?;
+        let selection = request.selection(UnixMillis::now())?;
+        // Fields serialise in their declared order: the same request is the same text.
+        let text = serde_json::to_string(request).map_err(|_| Error::Internal)?;
+        let asked = Asked { selection, text, idempotency_key };
+        let id = match self.store.known_replay(tenant, &asked).await? {
+            Some(known) => known,
+            None => {
+                self.check_targets(tenant, &asked.selection).await?;
+                self.edits_of(caller)?.create_replay(tenant, &asked).await?
+            }
+        };
+        Ok(ReplayAccepted { id })
+    }
+
+    /// Requires that the endpoint and the event of a selection exist.
+    async fn check_targets(&self, tenant: TenantId, selection: &ReplaySelection) -> Result<(), Error> {
+        if let Some(endpoint) = selection.endpoint
+            && self.store.get_endpoint(Some(tenant), endpoint).await?.is_none()
+        {
+            return Err(Error::invalid("/endpoint_id", "no such endpoint"));
+        }
+        if let Some(event) = &selection.event
+            && self.store.get_event(tenant, event).await?.is_none()
+        {
+            return Err(Error::invalid("/event_id", "no such event in the log"));
+        }
+        Ok(())
+    }
+
+    /// Replays that the caller may see, newest first.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn list_replays(&self, caller: Caller, page: &PageQuery) -> Result<List<Replay>, Error> {
+        let visible = caller.visible(Scope::Read)?;
+        let page = self.store.list_replays(visible, &page.request("replays")?).await?;
+        Ok(List::of("replays", page, Replay::from))
+    }
+
+    /// A replay.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn read_replay(&self, caller: Caller, id: &str) -> Result<Replay, Error> {
+        let (visible, id) = (caller.visible(Scope::Read)?, replay_id(id)?);
+        let replay = self.store.get_replay(visible, id).await?.ok_or(Error::NotFound("replay"))?;
+        Ok(replay.into())
+    }
+
+    /// Pauses, resumes or cancels a replay.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`. [`Error::Conflict`] for one that has ended.
+    pub async fn steer_replay(&self, caller: Caller, id: &str, to: Steer) -> Result<ReplayAccepted, Error> {
+        let (visible, id) = (caller.visible(Scope::Manage)?, replay_id(id)?);
+        self.edits_of(caller)?.steer_replay(visible, id, to).await?;
+        Ok(ReplayAccepted { id })
+    }
+}

@@ -1,0 +1,277 @@
+//! Stats: figures of attempts by minute, hour or day.
+
+use std::time::Duration;
+
+use postrider_model::limits::STATS_INTERVALS_MAX;
+use postrider_model::scope::Scope;
+use postrider_model::time::UnixMillis;
+use postrider_model::timestamp::Timestamp;
+use postrider_store::stats::{Stats as Counted, StatsBy, StatsOf};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{Caller, Error, Operations};
+
+/// The last time that a timestamp can name: 9999-12-31T23:59:59.999Z.
+const LAST_MS: i64 = 253_402_300_799_999;
+
+/// The length of an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IntervalLength {
+    /// A minute.
+    Minute,
+    /// An hour.
+    #[default]
+    Hour,
+    /// A day, UTC.
+    Day,
+}
+
+impl IntervalLength {
+    fn stored(self) -> StatsBy {
+        match self {
+            Self::Minute => StatsBy::Minute,
+            Self::Hour => StatsBy::Hour,
+            Self::Day => StatsBy::Day,
+        }
+    }
+
+    /// The length in milliseconds.
+    pub fn millis(self) -> i64 {
+        self.stored().millis()
+    }
+
+    /// Intervals of a range without a start: an hour by minute, a day by hour, 30 days.
+    fn default_count(self) -> i64 {
+        match self {
+            Self::Minute => 60,
+            Self::Hour => 24,
+            Self::Day => 30,
+        }
+    }
+}
+
+/// Which intervals of which time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StatsQuery {
+    /// The length of an interval.
+    pub by: IntervalLength,
+    /// The start; `None`: by the end.
+    pub from: Option<UnixMillis>,
+    /// The end, exclusive; `None`: now.
+    pub to: Option<UnixMillis>,
+}
+
+impl StatsQuery {
+    /// The range, widened to whole intervals. A missing end follows from the other one, or from `now`.
+    fn range(self, now: UnixMillis) -> Result<(UnixMillis, UnixMillis), Error> {
+        let length = self.by.millis();
+        let to = self.to.unwrap_or_else(|| now.max(self.from.unwrap_or(now)).plus(Duration::from_millis(1)));
+        let to = UnixMillis(to.0.saturating_add(length - 1).min(LAST_MS).div_euclid(length) * length);
+        let from = self.from.unwrap_or_else(|| UnixMillis(to.0.saturating_sub(length * self.by.default_count())));
+        let from = UnixMillis(from.0.div_euclid(length) * length);
+        if (to.0 - from.0) / length > i64::from(STATS_INTERVALS_MAX) {
+            let detail = format!(
+                "a range has at most {STATS_INTERVALS_MAX} intervals: give a later `from`, or longer intervals (`by`)"
+            );
+            return Err(Error::invalid("from", detail));
+        }
+        Ok((from, to))
+    }
+}
+
+/// Figures of attempts, without test calls.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Stats {
+    /// The range, in whole intervals.
+    pub from: Timestamp,
+    /// Its end, exclusive.
+    pub to: Timestamp,
+    /// The length of an interval.
+    pub by: IntervalLength,
+    /// Figures of the whole range.
+    pub total: Figures,
+    /// Figures of each interval, oldest first; intervals without attempts are left out.
+    pub data: Vec<Interval>,
+}
+
+/// A minute, an hour or a day.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Interval {
+    /// When it starts.
+    pub at: Timestamp,
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// Figures of the attempts that started in a time.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Figures {
+    /// Attempts.
+    pub attempts: u64,
+    /// Attempts per second, over the part of the time that has passed.
+    pub attempts_per_second: f64,
+    /// Attempts that succeeded.
+    pub successes: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Share of attempts that succeeded, 0 to 1; `null` without attempts.
+    #[schema(required = true)]
+    pub success_rate: Option<f64>,
+    /// Attempts that were not the first of their delivery.
+    pub retries: u64,
+    /// Share of attempts that were retries, 0 to 1; `null` without attempts.
+    #[schema(required = true)]
+    pub retry_rate: Option<f64>,
+    /// Attempts by the class of the response's status code.
+    pub status_classes: StatusClasses,
+    /// Durations of attempts; `null` without attempts.
+    #[schema(required = true)]
+    pub latency_ms: Option<LatencyMs>,
+    /// Time until the first attempt.
+    pub promise: Promise,
+}
+
+/// Attempts by the class of the response's status code.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AnsweredStatusClasses)]
+pub struct StatusClasses {
+    /// Success.
+    #[serde(rename = "2xx")]
+    pub ok: u64,
+    /// Redirects, which are not followed.
+    #[serde(rename = "3xx")]
+    pub redirected: u64,
+    /// Client errors.
+    #[serde(rename = "4xx")]
+    pub refused: u64,
+    /// Server errors.
+    #[serde(rename = "5xx")]
+    pub broken: u64,
+    /// Other status codes.
+    pub other: u64,
+    /// No response: timeouts, refused connections and the like.
+    pub none: u64,
+}
+
+/// Durations of attempts, milliseconds. Percentiles are interpolated from fixed buckets: off by less than 1 ms below 1 ms,
+/// else by less than a factor of 1.67 (2 below 3 ms and above 30 s). The mean is exact.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LatencyMs {
+    /// The mean.
+    pub mean: f64,
+    /// The median.
+    pub p50: f64,
+    /// The 90th percentile.
+    pub p90: f64,
+    /// The 95th percentile.
+    pub p95: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+}
+
+/// Time from an event's acceptance to the end of its delivery's first attempt, without retries, replays and test calls.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Promise {
+    /// First attempts.
+    pub first_attempts: u64,
+    /// Share that ended in less than 5 s, 0 to 1; `null` without first attempts.
+    #[schema(required = true)]
+    pub within_5s: Option<f64>,
+    /// Share that ended in less than 30 s.
+    #[schema(required = true)]
+    pub within_30s: Option<f64>,
+}
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+fn latency(counted: &Counted) -> Option<LatencyMs> {
+    let percentile = |percent| Some(rounded(counted.latency.percentile(percent)?.as_secs_f64() * 1_000.0));
+    Some(LatencyMs {
+        mean: rounded(share(counted.duration_us, counted.attempts())? / 1_000.0),
+        p50: percentile(50.0)?,
+        p90: percentile(90.0)?,
+        p95: percentile(95.0)?,
+        p99: percentile(99.0)?,
+    })
+}
+
+/// Rounds to three digits.
+fn rounded(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+impl Figures {
+    /// Figures of the attempts from `from` to `to`; the time after `now` has not passed.
+    fn of(counted: &Counted, from: UnixMillis, to: UnixMillis, now: UnixMillis) -> Self {
+        let attempts = counted.attempts();
+        let passed = from.until(to.min(now)).as_secs_f64().max(1.0);
+        let answered: u64 = counted.answers.iter().sum();
+        let [ok, redirected, refused, broken] = counted.answers;
+        Self {
+            attempts,
+            attempts_per_second: rounded(attempts as f64 / passed),
+            successes: counted.successes,
+            failures: counted.failures,
+            success_rate: share(counted.successes, attempts),
+            retries: counted.retries,
+            retry_rate: share(counted.retries, attempts),
+            status_classes: StatusClasses {
+                ok,
+                redirected,
+                refused,
+                broken,
+                other: attempts.saturating_sub(answered + counted.unanswered),
+                none: counted.unanswered,
+            },
+            latency_ms: latency(counted),
+            promise: Promise {
+                first_attempts: counted.first_attempts,
+                within_5s: share(counted.first_within_5s, counted.first_attempts),
+                within_30s: share(counted.first_within_30s, counted.first_attempts),
+            },
+        }
+    }
+}
+
+impl Operations {
+    async fn stats(&self, of: StatsOf, query: &StatsQuery) -> Result<Stats, Error> {
+        let (now, by) = (UnixMillis::now(), query.by);
+        let (from, to) = query.range(now)?;
+        let counted = self.store.stats(of, by.stored(), from, to).await?;
+        let mut total = Counted::default();
+        counted.iter().for_each(|(_, interval)| total.add(interval));
+        let interval = |(at, counted): &(UnixMillis, Counted)| Interval {
+            at: Timestamp(*at),
+            figures: Figures::of(counted, *at, UnixMillis(at.0 + by.millis()), now),
+        };
+        Ok(Stats {
+            from: from.into(),
+            to: to.into(),
+            by,
+            total: Figures::of(&total, from, to, now),
+            data: counted.iter().map(interval).collect(),
+        })
+    }
+
+    /// Stats of all endpoints of the caller's tenant, including deleted ones.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn tenant_stats(&self, caller: Caller, query: &StatsQuery) -> Result<Stats, Error> {
+        self.stats(StatsOf::Tenant(caller.tenant(Scope::Read)?), query).await
+    }
+
+    /// Stats of an endpoint.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn endpoint_stats(&self, caller: Caller, id: &str, query: &StatsQuery) -> Result<Stats, Error> {
+        let endpoint = self.stored_endpoint(caller, Scope::Read, id).await?;
+        self.stats(StatsOf::Endpoint(endpoint.id), query).await
+    }
+}

@@ -1,0 +1,274 @@
+//! The state of the deployment, for the operator.
+//!
+//! Processes report themselves by rows in the database, the broker is asked for depths of queues, and breakers are what the
+//! dispatchers state. While the broker is not available its part is missing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use postrider_broker::{Queue, QueueDepth};
+use postrider_model::breaker::BreakerState;
+use postrider_model::delivery::Lane;
+use postrider_model::ids::TenantId;
+use postrider_model::timestamp::Timestamp;
+use postrider_store::log::DeadLettersNotKept;
+use postrider_store::services::{LastAudit, ServiceSeen};
+use postrider_store::waiting::Waiting;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{Caller, Error, Operations};
+
+/// How long to wait for the broker.
+const ASK_MAX: Duration = Duration::from_secs(2);
+
+/// Tenants with waiting deliveries that are listed.
+const TENANTS_WAITING: u32 = 10;
+
+/// The queues, in the order in which work flows.
+const QUEUES: [Queue; 9] = [
+    Queue::Intake,
+    Queue::Fanout,
+    Queue::EventLog,
+    Queue::Lane(Lane::Live),
+    Queue::Lane(Lane::Slow),
+    Queue::Lane(Lane::Bulk),
+    Queue::Decisions,
+    Queue::Outcomes,
+    Queue::DeadLetters,
+];
+
+/// The state of the deployment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct System {
+    /// Processes that reported within the last day. A process that stopped in order is not listed; one that was killed is, with
+    /// an old `last_seen_at`.
+    pub services: Vec<Service>,
+    /// The queues, in the order in which work flows. Messages in flight to consumers are not counted.
+    pub queues: Vec<QueueStatus>,
+    /// Endpoints that are held back.
+    pub breakers: BreakersOpen,
+    /// Deliveries that wait.
+    pub waiting: WaitingDeliveries,
+    /// Tenants whose producers caused more dead letters in a day than are kept: the last seven days, newest first, at most 50.
+    pub dead_letters_not_kept: Vec<NotKept>,
+    /// The last audit; `null`: none has run.
+    #[schema(required = true)]
+    pub last_audit: Option<Audit>,
+}
+
+/// A process.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Service {
+    /// Its role: `ingest`, `fanout`, `dispatcher`, `recorder`, `api`, or `all`.
+    #[schema(example = "dispatcher")]
+    pub name: String,
+    /// Its host's name and a random number.
+    #[schema(example = "dispatcher-0-1f2e3d4c")]
+    pub instance: String,
+    /// Its version.
+    #[schema(example = "0.1.0")]
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Its last report; it reports every 10 s.
+    pub last_seen_at: Timestamp,
+}
+
+/// A queue.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QueueStatus {
+    /// Its name.
+    #[schema(example = "postrider.lane.live")]
+    pub name: &'static str,
+    /// Messages; `null` while the broker is not available.
+    #[schema(required = true)]
+    pub messages: Option<u32>,
+    /// Estimate of the events, deliveries or reports in these messages, by the average size of recently consumed messages. A
+    /// message holds up to 32. `null` while the broker is not available.
+    #[schema(required = true)]
+    pub members: Option<u64>,
+    /// Consumers; `null` while the broker is not available.
+    #[schema(required = true)]
+    pub consumers: Option<u32>,
+}
+
+/// Endpoints that are held back because they fail.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BreakersOpen {
+    /// Open breakers.
+    pub open: u64,
+    /// Half-open breakers.
+    pub half_open: u64,
+}
+
+/// Deliveries that wait for their first attempt, for a retry or for the endpoint's rate. Counted every 10 s.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WaitingDeliveries {
+    /// Waiting deliveries of all tenants. Above 10,000,000, publishing is answered with 503.
+    pub deliveries: u64,
+    /// The ten tenants with the most waiting deliveries, the largest first.
+    pub tenants: Vec<TenantWaiting>,
+    /// When they were counted; `null` if nothing waits, or the count is older than five minutes.
+    #[schema(required = true)]
+    pub counted_at: Option<Timestamp>,
+}
+
+/// Waiting deliveries of a tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TenantWaiting {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Its waiting deliveries.
+    pub deliveries: u64,
+}
+
+impl From<Waiting> for WaitingDeliveries {
+    fn from(waiting: Waiting) -> Self {
+        let Waiting { deliveries, tenants, counted_at } = waiting;
+        let tenant = |(id, deliveries): (TenantId, u64)| TenantWaiting { tenant_id: id, deliveries };
+        Self { deliveries, tenants: tenants.into_iter().map(tenant).collect(), counted_at: counted_at.map(Timestamp) }
+    }
+}
+
+/// Dead letters of a tenant's producers on one day.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotKept {
+    /// The tenant in the messages' routing keys; empty if they name none.
+    #[schema(example = "ten_0197e7a1b2c3748e8f90a1b2c3d4e5f6")]
+    pub tenant_id: String,
+    /// The day (UTC) on which they were received.
+    #[schema(format = Date, example = "2026-01-31")]
+    pub day: String,
+    /// Dead letters that were kept.
+    pub kept: u64,
+    /// Dead letters that were only counted.
+    pub not_kept: u64,
+}
+
+impl From<DeadLettersNotKept> for NotKept {
+    fn from(counted: DeadLettersNotKept) -> Self {
+        let DeadLettersNotKept { producer, day, kept, not_kept } = counted;
+        Self { tenant_id: producer, day: day.to_string(), kept, not_kept }
+    }
+}
+
+/// The result of an audit: whether everything that was accepted is accounted for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Audit {
+    /// When it ran.
+    pub ran_at: Timestamp,
+    /// Whether nothing is missing.
+    pub conserved: bool,
+    /// Its figures.
+    #[schema(value_type = Object)]
+    pub report: serde_json::Value,
+}
+
+impl From<ServiceSeen> for Service {
+    fn from(seen: ServiceSeen) -> Self {
+        let ServiceSeen { report, seen_at } = seen;
+        Self {
+            name: report.name,
+            instance: report.instance,
+            version: report.version,
+            started_at: report.started_at.into(),
+            last_seen_at: seen_at.into(),
+        }
+    }
+}
+
+impl From<LastAudit> for Audit {
+    fn from(audit: LastAudit) -> Self {
+        Self { ran_at: audit.ran_at.into(), conserved: audit.conserved, report: audit.report }
+    }
+}
+
+impl QueueStatus {
+    fn new(queue: Queue, depth: Option<QueueDepth>, members_per_message: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive estimate, rounded")]
+        let members = |messages: u32| (f64::from(messages) * members_per_message).round() as u64;
+        Self {
+            name: queue.name(),
+            messages: depth.map(|depth| depth.messages),
+            members: depth.map(|depth| members(depth.messages)),
+            consumers: depth.map(|depth| depth.consumers),
+        }
+    }
+}
+
+/// Members per message of each queue: the mean of what its consumers report.
+fn members_per_message(services: &[ServiceSeen]) -> BTreeMap<&str, f64> {
+    let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for (queue, members) in services.iter().flat_map(|seen| &seen.report.members_per_message) {
+        let (sum, count) = sums.entry(queue).or_default();
+        (*sum, *count) = (*sum + members, *count + 1.0);
+    }
+    sums.into_iter().map(|(queue, (sum, count))| (queue, sum / count)).collect()
+}
+
+impl Operations {
+    /// The depth of a queue; `None` if the broker does not answer in time.
+    async fn depth(&self, queue: Queue) -> Option<QueueDepth> {
+        tokio::time::timeout(ASK_MAX, self.broker.queue_depth(queue.name())).await.ok()?.ok()
+    }
+
+    /// The state of the deployment.
+    ///
+    /// # Errors
+    /// Operators only.
+    pub async fn read_system(&self, caller: Caller) -> Result<System, Error> {
+        caller.operator()?;
+        let (services, last_audit, not_kept, waiting, depths) = tokio::join!(
+            self.store.services(),
+            self.store.last_audit(),
+            self.store.dead_letters_not_kept(),
+            self.store.waiting(TENANTS_WAITING),
+            futures::future::join_all(QUEUES.map(|queue| self.depth(queue)))
+        );
+        let services = services?;
+        let sizes = members_per_message(&services);
+        let queues = QUEUES.into_iter().zip(depths).map(|(queue, depth)| {
+            // Producers' messages and dead letters hold one member each; so does a queue without a report.
+            QueueStatus::new(queue, depth, sizes.get(queue.name()).copied().unwrap_or(1.0))
+        });
+        let count = |state| self.breakers.count(state) as u64;
+        Ok(System {
+            queues: queues.collect(),
+            services: services.into_iter().map(Service::from).collect(),
+            breakers: BreakersOpen { open: count(BreakerState::Open), half_open: count(BreakerState::HalfOpen) },
+            waiting: waiting?.into(),
+            dead_letters_not_kept: not_kept?.into_iter().map(NotKept::from).collect(),
+            last_audit: last_audit?.map(Audit::from),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_model::time::UnixMillis;
+    use postrider_store::services::ServiceReport;
+
+    use super::*;
+
+    fn seen(members: f64) -> ServiceSeen {
+        let report = ServiceReport {
+            instance: String::new(),
+            name: String::new(),
+            version: String::new(),
+            started_at: UnixMillis(0),
+            members_per_message: [("postrider.fanout".to_owned(), members)].into(),
+            bytes_per_message: Default::default(),
+        };
+        ServiceSeen { report, seen_at: UnixMillis(0) }
+    }
+
+    #[test]
+    fn members_are_estimated_by_the_consumers_average_message() {
+        let services = [seen(10.0), seen(20.0)];
+        let sizes = members_per_message(&services);
+        let depth = Some(QueueDepth { messages: 7, consumers: 2 });
+        assert_eq!(QueueStatus::new(Queue::Fanout, depth, sizes["postrider.fanout"]).members, Some(105));
+        assert_eq!(QueueStatus::new(Queue::Fanout, None, 1.0).members, None);
+    }
+}

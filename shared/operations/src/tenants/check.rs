@@ -1,0 +1,79 @@
+//! What a valid tenant is.
+
+use postrider_model::limits::ATTEMPT_TIMEOUT_MAX;
+use postrider_profiles::Profiles;
+use postrider_store::config::TenantDraft;
+
+use crate::error::{Error, Mistakes};
+use crate::text::check_name;
+
+/// Highest rate that a limit can name.
+const RATE_MAX: f64 = 1_000_000.0;
+/// Most endpoints that a limit can name.
+const ENDPOINTS_MAX: u32 = 1_000_000;
+/// Most waiting deliveries that a limit can name.
+const WAITING_DELIVERIES_LIMIT_MAX: u32 = 100_000_000;
+/// Longest `disable_after_days`.
+const DISABLE_DAYS_MAX: u32 = 365;
+
+/// Checks a tenant before it is stored.
+pub(super) fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Error> {
+    let mut mistakes = Mistakes::default();
+    mistakes.check("/name", check_name(&draft.name));
+    if profiles.get(&draft.profile).is_none() {
+        let names: Vec<&str> = profiles.names().collect();
+        mistakes.add("/profile", format!("no such profile; there are: {}", names.join(", ")));
+    }
+    if let Some(external_id) = &draft.external_id {
+        mistakes.check("/external_id", check_external_id(external_id));
+    }
+    let limits = &draft.limits;
+    if limits.endpoints.is_some_and(|endpoints| endpoints > ENDPOINTS_MAX) {
+        mistakes.add("/limits/endpoints", format!("0 to {ENDPOINTS_MAX}"));
+    }
+    if limits.waiting_deliveries.is_some_and(|waiting| !(1..=WAITING_DELIVERIES_LIMIT_MAX).contains(&waiting)) {
+        mistakes.add("/limits/waiting_deliveries", format!("1 to {WAITING_DELIVERIES_LIMIT_MAX}"));
+    }
+    let rates = [
+        ("/limits/events_per_second", limits.events_per_second),
+        ("/limits/rate_per_second_max", limits.rate_per_second_max),
+    ];
+    for (pointer, rate) in rates {
+        if rate.is_some_and(|rate| !(rate > 0.0 && rate <= RATE_MAX)) {
+            mistakes.add(pointer, format!("more than 0, at most {RATE_MAX}"));
+        }
+    }
+    let longest = ATTEMPT_TIMEOUT_MAX.as_secs();
+    if limits.timeout_seconds_max.is_some_and(|seconds| !(1..=longest).contains(&seconds.into())) {
+        mistakes.add("/limits/timeout_seconds_max", format!("1 to {longest} s"));
+    }
+    if draft.disable_after_days.is_some_and(|days| days > DISABLE_DAYS_MAX) {
+        mistakes.add("/disable_after_days", format!("0 (never) to {DISABLE_DAYS_MAX}"));
+    }
+    mistakes.finish()
+}
+
+/// An external id is accepted wherever a tenant's id is, so it must not look like an id, nor like one of Postrider's queues
+/// in a routing key.
+fn check_external_id(external_id: &str) -> Result<(), String> {
+    check_name(external_id)?;
+    if external_id.starts_with("ten_") || external_id == "postrider" {
+        return Err("must not begin with `ten_`, which ids do, and must not be `postrider`".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_id_cannot_be_mistaken_for_an_id_or_a_queue() {
+        for good in ["acme", "4711", "org/7", "a.b", "tenant_1"] {
+            assert_eq!(check_external_id(good), Ok(()), "{good}");
+        }
+        for bad in ["ten_operator", "ten_1", "postrider", ""] {
+            assert!(check_external_id(bad).is_err(), "{bad}");
+        }
+    }
+}

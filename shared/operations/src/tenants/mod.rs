@@ -1,0 +1,295 @@
+//! Tenants: the operator's customers.
+
+mod check;
+
+use postrider_model::ids::TenantId;
+use postrider_model::scope::Scope;
+use postrider_model::timestamp::Timestamp;
+use postrider_store::config::{Tenant as StoredTenant, TenantDraft, TenantLimits};
+use postrider_store::log::PageRequest;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use crate::page::{List, PageQuery};
+use crate::{Caller, Error, Operations};
+
+/// A tenant to be created.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTenant {
+    /// A name for people, 1 to 200 bytes.
+    #[schema(example = "acme")]
+    pub name: String,
+    /// The profile of its deliveries, see `GET /v1/profiles`.
+    #[schema(example = "standard")]
+    pub profile: String,
+    /// Your own id for it, unique among tenants; accepted wherever the id is. It must not begin with `ten_`; one with a dot
+    /// cannot be used in a routing key.
+    pub external_id: Option<String>,
+    /// Its limits.
+    #[serde(default)]
+    pub limits: Option<Limits>,
+    /// Refuse events whose type is neither in the profile's catalog nor in the tenant's own, see `GET /v1/event-types`.
+    #[serde(default)]
+    pub enforce_catalog: bool,
+    /// Refuse events whose data does not match the tenant's JSON Schema for their type.
+    #[serde(default)]
+    pub enforce_schemas: bool,
+    /// Disable an endpoint after this many days of failures only; 0: never; absent: the profile's value.
+    pub disable_after_days: Option<u32>,
+}
+
+/// A tenant's limits; an absent one takes the profile's or the deployment's value.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Endpoints; 100 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<u32>,
+    /// Events it may publish per second; 2,000 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_per_second: Option<f64>,
+    /// Longest attempt timeout of its endpoints, 1 to 60 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds_max: Option<u32>,
+    /// Highest rate of its endpoints, attempts per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_second_max: Option<f64>,
+    /// Deliveries that may wait; 1,000,000 by default. Above it, publishing is answered with 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_deliveries: Option<u32>,
+}
+
+/// An edit of a tenant: an absent member stays, `null` clears one.
+#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditTenant {
+    /// A name for people, 1 to 200 bytes.
+    #[schema(example = "acme")]
+    pub name: Option<String>,
+    /// Only while the tenant has no endpoints.
+    pub profile: Option<String>,
+    /// Your own id for it.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<String>)]
+    pub external_id: Option<Option<String>>,
+    /// Replaces all limits.
+    pub limits: Option<Limits>,
+    /// Refuse events of unknown types.
+    pub enforce_catalog: Option<bool>,
+    /// Refuse events whose data does not match the schema of their type.
+    pub enforce_schemas: Option<bool>,
+    /// Disable an endpoint after this many days of failures only; 0: never.
+    #[serde(default, deserialize_with = "clearable")]
+    #[schema(value_type = Option<u32>)]
+    pub disable_after_days: Option<Option<u32>>,
+}
+
+/// A tenant.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name.
+    #[schema(example = "acme")]
+    pub name: String,
+    /// The profile of its deliveries.
+    #[schema(example = "standard")]
+    pub profile: String,
+    /// Your own id for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// Its limits.
+    pub limits: Limits,
+    /// Whether events of unknown types are refused.
+    pub enforce_catalog: bool,
+    /// Whether events whose data does not match the schema of their type are refused.
+    pub enforce_schemas: bool,
+    /// Days of failures only after which an endpoint is disabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disable_after_days: Option<u32>,
+    /// Its ETag is `"v<version>"`.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last edited.
+    pub updated_at: Timestamp,
+}
+
+impl From<StoredTenant> for Tenant {
+    fn from(tenant: StoredTenant) -> Self {
+        let StoredTenant { id, draft, version, created_at, updated_at } = tenant;
+        Self {
+            id,
+            name: draft.name,
+            profile: draft.profile,
+            external_id: draft.external_id,
+            limits: draft.limits.into(),
+            enforce_catalog: draft.enforce_catalog,
+            enforce_schemas: draft.enforce_schemas,
+            disable_after_days: draft.disable_after_days,
+            version,
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+        }
+    }
+}
+
+impl From<TenantLimits> for Limits {
+    fn from(limits: TenantLimits) -> Self {
+        let TenantLimits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries } =
+            limits;
+        Self { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries }
+    }
+}
+
+impl From<Limits> for TenantLimits {
+    fn from(limits: Limits) -> Self {
+        let Limits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries } =
+            limits;
+        Self { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries }
+    }
+}
+
+impl From<CreateTenant> for TenantDraft {
+    fn from(request: CreateTenant) -> Self {
+        Self {
+            name: request.name,
+            profile: request.profile,
+            external_id: request.external_id,
+            limits: request.limits.unwrap_or_default().into(),
+            enforce_catalog: request.enforce_catalog,
+            enforce_schemas: request.enforce_schemas,
+            disable_after_days: request.disable_after_days,
+        }
+    }
+}
+
+impl EditTenant {
+    fn apply(self, draft: &mut TenantDraft) {
+        set(&mut draft.name, self.name);
+        set(&mut draft.profile, self.profile);
+        set(&mut draft.external_id, self.external_id);
+        set(&mut draft.limits, self.limits.map(TenantLimits::from));
+        set(&mut draft.enforce_catalog, self.enforce_catalog);
+        set(&mut draft.enforce_schemas, self.enforce_schemas);
+        set(&mut draft.disable_after_days, self.disable_after_days);
+    }
+}
+
+/// Replaces a value by the one given, if one is.
+fn set<T>(value: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *value = given;
+    }
+}
+
+/// For edits: tells an absent member (`None`) from `null` (`Some(None)`), which clears the value.
+pub(crate) fn clearable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+impl Operations {
+    /// The id of the tenant with this id or external id. An id is not looked up: the operation that uses it finds out
+    /// whether the tenant exists.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for a name that is neither.
+    pub async fn find_tenant(&self, name: &str) -> Result<TenantId, Error> {
+        if let Ok(id) = name.parse() {
+            return Ok(id);
+        }
+        // No external id begins with `ten_`, and nothing stored has a NUL.
+        if name.starts_with("ten_") || name.contains('\0') {
+            return Err(Error::NotFound("tenant"));
+        }
+        self.store.tenant_by_external_id(name).await?.ok_or(Error::NotFound("tenant"))
+    }
+
+    /// A tenant as it is stored.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn stored_tenant(&self, id: TenantId) -> Result<StoredTenant, Error> {
+        self.store.get_tenant(id).await?.ok_or(Error::NotFound("tenant"))
+    }
+
+    /// Creates a tenant.
+    ///
+    /// # Errors
+    /// Operators only. [`Error::Conflict`] when the external id is taken.
+    pub async fn create_tenant(&self, caller: Caller, request: CreateTenant) -> Result<Tenant, Error> {
+        caller.operator()?;
+        let draft = TenantDraft::from(request);
+        check::check(&draft, &self.profiles)?;
+        Ok(self.edits_of(caller)?.create_tenant(&draft).await?.into())
+    }
+
+    /// Every tenant, newest first.
+    ///
+    /// # Errors
+    /// Operators only.
+    pub async fn list_tenants(&self, caller: Caller, page: &PageQuery) -> Result<List<Tenant>, Error> {
+        caller.operator()?;
+        let page = self.store.list_tenants(&page.request("tenants")?).await?;
+        Ok(List::of("tenants", page, Tenant::from))
+    }
+
+    /// A tenant, by id or external id.
+    ///
+    /// # Errors
+    /// Takes the scope `read`.
+    pub async fn read_tenant(&self, caller: Caller, id: &str) -> Result<Tenant, Error> {
+        let id = self.find_tenant(id).await?;
+        caller.may(Scope::Read, id)?;
+        Ok(self.stored_tenant(id).await?.into())
+    }
+
+    /// Edits a tenant if its version is `expected`; `None`: whatever its version.
+    ///
+    /// # Errors
+    /// Operators only. [`Error::Conflict`] for another profile while the tenant has endpoints.
+    pub async fn edit_tenant(
+        &self,
+        caller: Caller,
+        id: &str,
+        expected: Option<i64>,
+        request: EditTenant,
+    ) -> Result<Tenant, Error> {
+        caller.operator()?;
+        let id = self.find_tenant(id).await?;
+        if let Some(profile) = &request.profile {
+            self.refuse_other_profile(id, profile).await?;
+        }
+        let apply = |draft: &mut TenantDraft| {
+            request.clone().apply(draft);
+            check::check(draft, &self.profiles)
+        };
+        Ok(self.edits_of(caller)?.edit_tenant(id, expected, apply).await?.into())
+    }
+
+    /// Endpoints were checked against the rules of their tenant's profile, so only a tenant without endpoints can change it.
+    async fn refuse_other_profile(&self, id: TenantId, profile: &str) -> Result<(), Error> {
+        if self.stored_tenant(id).await?.draft.profile == profile {
+            return Ok(());
+        }
+        let usage = self.store.list_endpoints(id, &PageRequest { limit: 1, cursor: None }).await?.usage;
+        if usage > 0 {
+            Err(Error::Conflict(format!("the tenant has {usage} endpoints of its profile")))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Deletes a tenant with its keys and endpoints, if its version is `expected`.
+    ///
+    /// # Errors
+    /// Operators only.
+    pub async fn delete_tenant(&self, caller: Caller, id: &str, expected: Option<i64>) -> Result<(), Error> {
+        caller.operator()?;
+        let id = self.find_tenant(id).await?;
+        Ok(self.edits_of(caller)?.delete_tenant(id, expected).await?)
+    }
+}

@@ -1,0 +1,204 @@
+//! Test calls: an attempt that a dispatcher makes at once, also for an inactive endpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_broker::Queue;
+use postrider_broker::rpc::RpcError;
+use postrider_model::delivery::{Lane, Trigger};
+use postrider_model::event::EventType;
+use postrider_model::ids::{DeliveryId, EventId, Generation, RetryId, TenantId};
+use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
+use postrider_model::scope::Scope;
+use postrider_model::time::UnixMillis;
+use postrider_profiles::Profile;
+use postrider_store::config::Endpoint;
+use postrider_store::log::AttemptRow;
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport, TestCall};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::deliveries::Attempt;
+use crate::event_types::names;
+use crate::test_event::TestBody;
+use crate::{Caller, Error, Operations};
+
+/// How long to wait for the broker connection that test calls use.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+
+/// What a test call sends.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestEndpoint {
+    /// The type of the sample, from the tenant's catalog; absent: the profile's test event, or its first type.
+    #[schema(example = "email.bounced")]
+    pub event_type: Option<String>,
+}
+
+/// The attempt of a test call.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TestResult {
+    /// The delivery that the log shows it under.
+    pub delivery_id: DeliveryId,
+    /// The id in `webhook-id`.
+    pub event_id: EventId,
+    /// The attempt.
+    #[serde(flatten)]
+    pub attempt: Attempt,
+}
+
+/// A test call without an answer in time.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TestPending {
+    /// The delivery that the log will show it under, once a dispatcher has made the attempt.
+    pub id: DeliveryId,
+}
+
+/// How a test call ended.
+#[derive(Debug)]
+pub enum TestOutcome {
+    /// With an attempt.
+    Attempt(Box<TestResult>),
+    /// Without an answer in time.
+    Pending(TestPending),
+}
+
+impl Operations {
+    /// Has a dispatcher send a sample to an endpoint.
+    ///
+    /// # Errors
+    /// Takes the scope `manage`. [`Error::TooMany`] above four test calls at once for a tenant.
+    pub async fn test_endpoint(
+        self: &Arc<Self>,
+        caller: Caller,
+        id: &str,
+        request: TestEndpoint,
+    ) -> Result<TestOutcome, Error> {
+        let endpoint = self.stored_endpoint(caller, Scope::Manage, id).await?;
+        let tenant = self.stored_tenant(endpoint.tenant).await?;
+        let profile = self.profile(&tenant.draft.profile)?;
+        let asked = request.event_type.as_deref().map(str::parse::<EventType>).transpose();
+        let asked = asked.map_err(|error| Error::invalid("/event_type", error.to_string()))?;
+        let event_type = asked.or_else(|| profile.test_event(None).map(|event| event.event_type));
+
+        let (now, event) = (UnixMillis::now(), EventId::generate());
+        let definition = match &event_type {
+            Some(name) => self.store.get_event_type(tenant.id, name).await?,
+            None => None,
+        };
+        let Some(body) = TestBody::of(profile, event_type.as_ref(), definition.as_ref(), &event, now, now) else {
+            let known = names(profile, &self.added_event_types(profile, &tenant).await?);
+            return Err(Error::invalid("/event_type", format!("no such event type; there are: {known}")));
+        };
+        let task = task(tenant.id, &endpoint, &body, event, now);
+        let timeout = timeout_of(&endpoint, profile) + self.config.test_patience;
+        let payload = Bytes::from(body.render(profile, endpoint.document.body_kind()));
+        let call = TestCall { task, answer_by: now.plus(timeout) };
+        let (slot, operations) = (self.heavy.test_call(tenant.id).await?, Arc::clone(self));
+        let id = call.task.delivery.id;
+        // In a task: the dispatcher is busy and the slot is taken even if the client disconnects.
+        let asking = tokio::spawn(async move {
+            let _slot = slot;
+            operations.call_dispatcher(&call, payload, timeout).await
+        });
+        match asking.await.map_err(|_| Error::Internal)?? {
+            Some((report, excerpt)) => Ok(TestOutcome::Attempt(Box::new(result_of(report, excerpt)?))),
+            None => Ok(TestOutcome::Pending(TestPending { id })),
+        }
+    }
+
+    /// The dispatcher's answer; `None` if the call was made and no answer came in time.
+    async fn call_dispatcher(
+        &self,
+        call: &TestCall,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Option<(OutcomeReport, Bytes)>, Error> {
+        let unavailable = || Error::unavailable("the broker is not available");
+        let request = Member::new(call, body).map_err(|_| Error::Internal)?;
+        let connecting = tokio::time::timeout(CONNECT_MAX, self.broker.rpc_client(&self.stop));
+        let client = connecting.await.map_err(|_| unavailable())?.map_err(|_| unavailable())?;
+        match client.call(Queue::RpcTest, request, timeout).await {
+            Ok(answer) => {
+                let report = answer.head::<OutcomeReport>().map_err(|error| {
+                    tracing::error!(%error, "cannot read a dispatcher's answer");
+                    Error::Internal
+                })?;
+                Ok(Some((report, answer.payload)))
+            }
+            Err(RpcError::Overloaded) => Err(Error::unavailable("too many tests wait")),
+            Err(RpcError::Unreadable) => Err(Error::Internal),
+            Err(RpcError::Timeout(_) | RpcError::Lost) => Ok(None),
+        }
+    }
+}
+
+fn timeout_of(endpoint: &Endpoint, profile: &Profile) -> Duration {
+    let own = endpoint.document.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+    own.unwrap_or(profile.timeout).min(ATTEMPT_TIMEOUT_MAX)
+}
+
+fn task(tenant: TenantId, endpoint: &Endpoint, body: &TestBody, event: EventId, now: UnixMillis) -> DeliveryTask {
+    let generation = Generation::Test(RetryId::generate());
+    let delivery = DeliveryRef {
+        id: DeliveryId::derive(tenant, &event, endpoint.id, &generation),
+        event,
+        event_day: now.day(),
+        event_type: body.event_type().clone(),
+        tenant,
+        endpoint: endpoint.id,
+        delivery_day: now.day(),
+        created_at: now,
+        accepted_at: now,
+        generation,
+        origin: None,
+    };
+    DeliveryTask {
+        delivery,
+        occurred_at: body.occurred_at,
+        number: 1,
+        extra: 0,
+        trigger: Trigger::Test,
+        epoch: 0,
+        lane: Lane::Live,
+        config_version: endpoint.version,
+        expires_at: now.plus(DELIVERY_LIFETIME),
+        due_at: None,
+        slot_at: None,
+        slot_terms: None,
+        held_since: None,
+        held_reason: None,
+        moves: 0,
+        traceparent: None,
+    }
+}
+
+fn result_of(report: OutcomeReport, excerpt: Bytes) -> Result<TestResult, Error> {
+    let OutcomeReport { delivery, attempt, next_attempt_at, discard_reason, .. } = report;
+    let Some(attempt) = attempt else {
+        let reason = discard_reason.map_or("without a reason", |reason| reason.as_str());
+        return Err(Error::Conflict(format!("no attempt was made: {reason}")));
+    };
+    let row = AttemptRow {
+        number: attempt.number,
+        send_id: attempt.send_id,
+        trigger: attempt.trigger,
+        started_at: attempt.started_at,
+        duration_us: attempt.duration_us,
+        first_byte_us: attempt.first_byte_us,
+        held_ms: attempt.held_ms,
+        held_reason: attempt.held_reason,
+        late_ms: attempt.late_ms,
+        url: attempt.url,
+        status_code: attempt.status_code,
+        outcome: attempt.outcome,
+        error: attempt.error,
+        request_headers: attempt.request_headers.pairs(),
+        response_headers: attempt.response_headers.pairs(),
+        response_excerpt: excerpt,
+        next_attempt_at,
+    };
+    Ok(TestResult { delivery_id: delivery.id, event_id: delivery.event, attempt: row.into() })
+}
