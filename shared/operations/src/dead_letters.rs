@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use postrider_broker::{PublicMessage, Queue};
+use postrider_broker::{ProducerMessage, Queue};
 use postrider_model::timestamp::Timestamp;
 use postrider_store::log::DeadLetterRow;
 use postrider_store::outbox::PendingLetter;
@@ -92,7 +92,7 @@ impl Operations {
         caller.operator()?;
         let id: i64 = id.parse().map_err(|_| Error::NotFound("dead letter"))?;
         let letter = self.store.get_dead_letter(id).await?;
-        let Some(queue) = Queue::to_requeue(&letter.source, &letter.routing_key) else {
+        let Some(queue) = Queue::requeue_target(&letter.source, &letter.routing_key) else {
             let detail = format!("cannot requeue: {} is not a requeueable queue", letter.source);
             return Err(Error::Conflict(detail));
         };
@@ -113,14 +113,14 @@ impl Operations {
     /// Publishes a committed requeue and removes it from the outbox. After a failure the outbox relay does it.
     async fn publish_letter(&self, queue: Queue, pending: PendingLetter) {
         let PendingLetter { outbox, letter, body } = pending;
-        let message = PublicMessage {
+        let message = ProducerMessage {
             routing_key: letter.routing_key,
             content_type: letter.content_type,
             message_id: letter.message_id,
             headers: letter.headers,
             body,
         };
-        if let Err(error) = self.lanes.publish_again(queue, &message).await {
+        if let Err(error) = self.publisher.requeue(queue, &message).await {
             tracing::warn!(dead_letter.id = letter.id, %error, "cannot publish a dead letter; the outbox relay will");
             return;
         }

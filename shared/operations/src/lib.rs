@@ -42,7 +42,7 @@ mod text;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_broker::{Breakers, Broker, Singles};
+use postrider_broker::{BreakerStates, Broker, MessagePublisher};
 use postrider_egress::AddressGuard;
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_profiles::{Profile, Profiles};
@@ -99,8 +99,8 @@ pub struct Deps {
 pub struct Operations {
     config: Config,
     broker: Broker,
-    lanes: Singles,
-    breakers: Breakers,
+    publisher: MessagePublisher,
+    breakers: BreakerStates,
     store: Store,
     profiles: Arc<Profiles>,
     guard: AddressGuard,
@@ -114,10 +114,10 @@ impl Operations {
     /// Operations over `deps`; they follow the dispatchers' statements about breakers until `stop`.
     pub fn new(config: Config, deps: Deps, stop: CancellationToken) -> Self {
         let Deps { broker, store, profiles, guard, keys } = deps;
-        let lanes = broker.singles();
-        let breakers = Breakers::follow(&broker, stop.clone());
+        let publisher = broker.message_publisher();
+        let breakers = BreakerStates::follow(&broker, stop.clone());
         let (edits, heavy) = (EditBudgets::default(), Heavy::new());
-        Self { config, broker, lanes, breakers, store, profiles, guard, keys, edits, heavy, stop }
+        Self { config, broker, publisher, breakers, store, profiles, guard, keys, edits, heavy, stop }
     }
 
     /// The profile of this name.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use postrider_broker::SingleRoute;
+use postrider_broker::MessageRoute;
 use postrider_model::delivery::Lane;
 use postrider_model::scope::Scope;
 use postrider_store::outbox::{PendingDelivery, RetryError};
@@ -50,7 +50,7 @@ impl Operations {
         let Some(view) = event.view() else { return };
         let body = Bytes::from(profile.render_as(&view, document.body_kind()));
         let Ok(member) = Member::new(&task, body) else { return };
-        if let Err(error) = self.lanes.publish(SingleRoute::Lane(task.lane), &[member]).await {
+        if let Err(error) = self.publisher.publish(MessageRoute::Lane(task.lane), &[member]).await {
             tracing::warn!(delivery.id = %task.delivery.id, %error, "cannot publish a retry; the outbox relay will");
             return;
         }
