@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["postrider-signature"],
     &["postrider-broker", "postrider-store", "postrider-egress", "postrider-telemetry"],
     &["postrider-http", "postrider-access"],
+    &["postrider-operations"],
     &["postrider-ingest", "postrider-fanout", "postrider-dispatcher", "postrider-recorder", "postrider-api"],
     &["postrider"],
 ];

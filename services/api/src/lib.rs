@@ -28,11 +28,13 @@ mod errors;
 mod event_types;
 mod events;
 mod explain;
+mod failure;
 mod heavy;
 mod keys;
 mod metrics;
 mod once;
 mod openapi;
+mod operations;
 mod page;
 mod product_keys;
 mod profiles;
@@ -60,6 +62,7 @@ use postrider_broker::{BreakerStates, Broker, MessagePublisher};
 use postrider_egress::AddressGuard;
 use postrider_http::problem::Problem;
 use postrider_http::server::{self, ServeOptions};
+use postrider_operations::{KeyTable, Operations};
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::Store;
 use postrider_telemetry::health::Check;
@@ -105,6 +108,7 @@ pub(crate) struct Api {
     pub(crate) refused: Refused,
     pub(crate) heavy: Heavy,
     pub(crate) stop: CancellationToken,
+    pub(crate) operations: Arc<Operations>,
 }
 
 /// Starts the API's background tasks on `tasks` and returns its routes: `/v1/…`, `/openapi.json` and the dashboard's.
@@ -120,6 +124,12 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     let lanes = broker.message_publisher();
     let breakers = BreakerStates::follow(&broker, stop.clone());
     let refused = Refused::new(store.clone());
+    let operations = {
+        let (broker, store, profiles) = (broker.clone(), store.clone(), Arc::clone(&profiles));
+        let keys = Arc::clone(&keys) as Arc<dyn KeyTable>;
+        let deps = postrider_operations::Deps { broker, store, profiles, guard: guard.clone(), keys };
+        operations::new(&config, deps, &stop)
+    };
     let api = Arc::new(Api {
         config,
         broker,
@@ -132,6 +142,7 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
         refused,
         heavy: Heavy::new(),
         stop,
+        operations,
     });
     let document = Arc::new(openapi().to_string());
     let serve_document = move || {

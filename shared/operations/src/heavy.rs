@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postrider_model::ids::TenantId;
 use postrider_model::limits::{REPLAY_DRY_RUNS_AT_ONCE, TEST_CALLS_AT_ONCE};
-use postrider_runtime::slots::{Full, Slot, Slots};
+use postrider_telemetry::slots::{Full, Slot, Slots};
 
 use crate::error::Error;
 

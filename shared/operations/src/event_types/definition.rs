@@ -1,8 +1,8 @@
 //! A tenant's definition of an event type, and its checks.
 
+use postrider_http::problem::syntax_error;
 use postrider_model::event::json_depth;
 use postrider_model::limits::{EVENT_SAMPLE_BYTES_MAX, JSON_DEPTH_MAX};
-use postrider_runtime::problem::syntax_error;
 use postrider_schema::{EventSchema, Mistake};
 use postrider_store::config::EventTypeDraft;
 use serde::Deserialize;
