@@ -118,7 +118,7 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
     let keys = Arc::new(Keys::new(&config.operator_keys));
     let stop = tasks.stop().clone();
     tasks.spawn("api.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
-    tasks.spawn("api.form_results", dashboard::once::delete_expired(store.clone(), stop.clone()));
+    tasks.spawn("api.form_results", dashboard::submit_once::delete_expired(store.clone(), stop.clone()));
     tasks.spawn_endless("api.announce", broker.clone().announce_applied_version(ServiceRole::Api, keys.applied()));
     tasks.spawn("api.applied_versions", broker.clone().follow_applied_versions(stop.clone()));
     let lanes = broker.message_publisher();

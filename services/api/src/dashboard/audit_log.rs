@@ -1,5 +1,6 @@
-//! The audit log: who changed what, for a tenant and for the operator.
+//! The audit log of a tenant, and of all tenants for operators.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,96 +10,101 @@ use maud::{Markup, html};
 use postrider_store::audit_log::AuditAction;
 use serde_json::Value;
 
-use super::Dashboard;
-use super::failure::Failure;
-use super::form::Fields;
-use super::layout::Section;
-use super::operator::Office;
-use super::page::Page;
-use super::parts::{empty, pager, time};
 use crate::audit_log::{self, ActorKind, AuditEntry};
+use crate::dashboard::Dashboard;
+use crate::dashboard::components::Column::Text;
+use crate::dashboard::components::form::option;
+use crate::dashboard::components::{absent, empty, head, pager, plural, time};
+use crate::dashboard::failure::Failure;
+use crate::dashboard::layout::Section;
+use crate::dashboard::page::{OperatorPage, Page};
+use crate::dashboard::session::Visitor;
 use crate::page::List;
 
 const FILTERS: [&str; 5] = ["action", "actor", "target", "limit", "cursor"];
-const OF_OPERATOR: &str = "/dashboard/operator/audit-log";
 
-pub(super) fn routes() -> Router<Arc<Dashboard>> {
-    Router::new().route("/dashboard/{tenant}/audit-log", get(of_tenant)).route(OF_OPERATOR, get(of_everybody))
+/// The entries that a page shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    OfTenant,
+    OfAllTenants,
+}
+
+pub(crate) fn routes() -> Router<Arc<Dashboard>> {
+    Router::new()
+        .route("/dashboard/{tenant}/audit-log", get(show))
+        .route("/dashboard/operator/audit-log", get(show_all))
 }
 
 /// `GET …/audit-log`
-async fn of_tenant(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Markup, Failure> {
-    let params = page.query.params(&FILTERS);
-    let listed = audit_log::list(State(Arc::clone(&dashboard.api)), page.caller, params).await?.0;
-    Ok(page.show(
-        Section::AuditLog,
-        "Audit log",
-        html! {
-            (content(&listed, &page.query, page.path(), false))
-            (pager(&page, listed.next_cursor.as_ref()))
-        },
-    ))
+async fn show(page: Page) -> Result<Markup, Failure> {
+    let params = page.visitor.query.params(&FILTERS);
+    let listed = audit_log::list(State(Arc::clone(&page.api)), page.caller, params).await?.0;
+    Ok(page.show(Section::AuditLog, "Audit log", content(&listed, &page.visitor, Entries::OfTenant)))
 }
 
 /// `GET /dashboard/operator/audit-log`
-async fn of_everybody(State(dashboard): State<Arc<Dashboard>>, office: Office) -> Result<Markup, Failure> {
-    let params = office.query.params(&FILTERS);
-    let listed = audit_log::list(State(Arc::clone(&dashboard.api)), office.visitor.caller, params).await?.0;
-    Ok(office.show(
-        Section::AllAuditLog,
-        "Audit log",
-        html! {
-            (content(&listed, &office.query, OF_OPERATOR, true))
-            (office.pager(OF_OPERATOR, listed.next_cursor.as_ref()))
-        },
-    ))
+async fn show_all(page: OperatorPage) -> Result<Markup, Failure> {
+    let visitor = &page.visitor;
+    let params = visitor.query.params(&FILTERS);
+    let listed = audit_log::list(State(Arc::clone(&page.api)), visitor.caller, params).await?.0;
+    Ok(page.show(Section::AllAuditLog, "Audit log", content(&listed, visitor, Entries::OfAllTenants)))
 }
 
-fn content(listed: &List<AuditEntry>, query: &Fields, path: &str, everybody: bool) -> Markup {
+fn content(listed: &List<AuditEntry>, visitor: &Visitor, entries: Entries) -> Markup {
+    let columns = match entries {
+        Entries::OfTenant => ["Time", "Action", "By", "Change"].map(Text).to_vec(),
+        Entries::OfAllTenants => ["Time", "Action", "Tenant", "By", "Change"].map(Text).to_vec(),
+    };
     html! {
         h1 { "Audit log" }
-        p { "Who changed what. Entries are kept as long as events are." }
-        (filters(query, path))
-        @if listed.data.is_empty() {
-            (empty("No changes", html! {}))
-        } @else {
+        p { "Who changed what. Entries are kept as long as events." }
+        (filters(visitor))
+        @if listed.data.is_empty() { (empty("No changes", html! {})) } @else {
             table.rows {
                 caption.unseen { "Changes, newest first" }
-                thead { tr {
-                    th scope="col" { "When" } th scope="col" { "What" }
-                    @if everybody { th scope="col" { "Tenant" } }
-                    th scope="col" { "By" } th scope="col" { "Change" }
-                } }
-                tbody { @for entry in &listed.data { tr {
-                    td data-label="When" { (time(&entry.at)) }
-                    th.long scope="row" data-label="What" { (entry.action) br; code { (entry.target) } }
-                    @if everybody { td.long data-label="Tenant" { @if let Some(tenant) = &entry.tenant_id { code { (tenant) } } @else { span.faint { "–" } } } }
-                    td.long data-label="By" { (by(entry)) }
-                    td.long data-label="Change" { (change(entry)) }
-                } } }
+                (head(&columns))
+                tbody { @for entry in &listed.data { (row(entry, entries)) } }
             }
         }
+        (pager(visitor, listed.next_cursor.as_ref()))
     }
 }
 
-fn filters(query: &Fields, path: &str) -> Markup {
+fn row(entry: &AuditEntry, entries: Entries) -> Markup {
+    html! { tr {
+        td data-label="Time" { (time(&entry.at)) }
+        th.long scope="row" data-label="Action" { (entry.action) br; code { (entry.target) } }
+        @if entries == Entries::OfAllTenants {
+            td.long data-label="Tenant" { @if let Some(tenant) = &entry.tenant_id { code { (tenant) } } @else { (absent()) } }
+        }
+        td.long data-label="By" { (actor(entry)) }
+        td.long data-label="Change" { (change(entry)) }
+    } }
+}
+
+fn filters(visitor: &Visitor) -> Markup {
+    let query = &visitor.query;
     html! {
-        form.filters method="get" action=(path) {
+        form.filters method="get" action=(visitor.path) {
             div.field {
                 label for="f-action" { "Action" }
                 select #f-action name="action" {
                     option value="" { "All" }
-                    @for action in AuditAction::ALL { option value=(action.as_str()) selected[query.get("action") == action.as_str()] { (action.as_str()) } }
+                    @for action in AuditAction::ALL { (option(action.as_str(), query.get("action"), action.as_str())) }
                 }
             }
-            div.field { label for="f-target" { "Changed thing (id)" } input #f-target type="text" name="target" value=(query.get("target")) autocomplete="off"; }
-            div.field { label for="f-actor" { "By key (id)" } input #f-actor type="text" name="actor" value=(query.get("actor")) autocomplete="off"; }
+            @for (name, label) in [("target", "Changed object (id)"), ("actor", "By key (id)")] {
+                @let id = format!("f-{name}");
+                div.field { label for=(id) { (label) }
+                    input id=(id) type="text" name=(name) value=(query.get(name)) autocomplete="off"; }
+            }
             button type="submit" { "Filter" }
         }
     }
 }
 
-fn by(entry: &AuditEntry) -> Markup {
+fn actor(entry: &AuditEntry) -> Markup {
     let actor = &entry.actor;
     html! {
         @match actor.kind {
@@ -111,27 +117,23 @@ fn by(entry: &AuditEntry) -> Markup {
     }
 }
 
-/// Each member that changed, in a line.
+/// The fields that changed, with their values before and after.
 fn change(entry: &AuditEntry) -> Markup {
-    let members = |value: &Option<Value>| value.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
-    let (before, after) = (members(&entry.before), members(&entry.after));
-    let mut names: Vec<&String> =
-        before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))).collect();
-    names.sort();
-    html! {
-        @if names.is_empty() { span.faint { "–" } }
-        @else {
-            details { summary { (names.len()) @if names.len() == 1 { " field" } @else { " fields" } }
-                dl.facts { @for name in names {
-                    dt { (name) }
-                    dd.long {
-                        @if let Some(value) = before.get(name) { del { (text(value)) } " " }
-                        @if let Some(value) = after.get(name) { (text(value)) }
-                    }
-                } }
-            }
+    let fields = |value: &Option<Value>| value.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+    let (before, after) = (fields(&entry.before), fields(&entry.after));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    html! { @if names.is_empty() { (absent()) } @else {
+        details {
+            summary { (plural(names.len() as u64, "field", "fields")) }
+            dl.facts { @for name in names {
+                dt { (name) }
+                dd.long {
+                    @if let Some(value) = before.get(name) { del { (text(value)) } " " }
+                    @if let Some(value) = after.get(name) { (text(value)) }
+                }
+            } }
         }
-    }
+    } }
 }
 
 fn text(value: &Value) -> String {

@@ -1,4 +1,4 @@
-//! Delivery history: what became of events, with every attempt's detail.
+//! The delivery history, and each delivery with its attempts.
 
 use std::sync::Arc;
 
@@ -7,26 +7,26 @@ use axum::extract::{Path, State};
 use axum::response::Redirect;
 use axum::routing::get;
 use maud::{Markup, html};
-use postrider_http::problem::Problem;
-use postrider_model::time::UnixMillis;
+use postrider_model::delivery::DeliveryStatus;
 
-use super::Dashboard;
-use super::failure::Failure;
-use super::layout::Section;
-use super::page::Page;
-use super::parts::{
-    Question, action, ask, badge, breakable, code, empty, headers, listing, local, pager, pretty_json, time, time_if,
-    with_utc,
-};
-use super::webhooks::{Names, Offered, names, refuse_readers};
-use super::words::{self, duration};
-use crate::Api;
-use crate::deliveries::{self, Attempt, Delivery};
+use crate::dashboard::Dashboard;
+use crate::dashboard::components::delivery::{attempt_detail, table};
+use crate::dashboard::components::form::option;
+use crate::dashboard::components::webhook::{WebhookOptions, webhook_link};
+use crate::dashboard::components::{Confirmation, action, badge, empty, filter_errors, listing, pager, time};
+use crate::dashboard::failure::Failure;
+use crate::dashboard::fields::Fields;
+use crate::dashboard::format::{local, pretty_json, utc};
+use crate::dashboard::layout::Section;
+use crate::dashboard::page::{EndpointNames, Id, Managed, Page};
+use crate::dashboard::texts::{self, Notice};
+use crate::deliveries::{self, Delivery, DeliveryDetail};
 use crate::event_types::model::EventType;
+use crate::page::List;
 use crate::request::Params;
 use crate::{retry, withdraw};
 
-/// What a history can be narrowed by; the API's own names.
+/// The filters of the history; names of the API.
 const FILTERS: [&str; 11] = [
     "endpoint_id",
     "event_id",
@@ -40,283 +40,238 @@ const FILTERS: [&str; 11] = [
     "test",
     "cursor",
 ];
-/// What a delivery can be.
-const STATUSES: [&str; 5] = ["pending", "delivered", "failed", "cancelled", "discarded"];
-/// An attempt that was held for less says nothing of it.
-const HELD_SHOWN_MS: u64 = 100;
-/// Rows of a webhook's own page.
-const LATEST: &str = "10";
 
-pub(super) fn routes() -> Router<Arc<Dashboard>> {
+const STATUSES: [DeliveryStatus; 5] = [
+    DeliveryStatus::Pending,
+    DeliveryStatus::Delivered,
+    DeliveryStatus::Failed,
+    DeliveryStatus::Cancelled,
+    DeliveryStatus::Discarded,
+];
+
+pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
         .route("/dashboard/{tenant}/deliveries", get(list))
         .route("/dashboard/{tenant}/deliveries/{id}", get(show))
-        .route("/dashboard/{tenant}/deliveries/{id}/retry", get(show).post(again))
+        .route("/dashboard/{tenant}/deliveries/{id}/retry", get(show).post(retry))
         .route("/dashboard/{tenant}/deliveries/{id}/cancel", get(ask_cancel).post(cancel))
 }
 
 /// `GET …/deliveries`
-async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Markup, Failure> {
-    let api = &dashboard.api;
-    let params = with_utc(&page.query, &FILTERS);
-    let listed = deliveries::list(State(Arc::clone(api)), page.caller, params).await;
+async fn list(page: Page) -> Result<Markup, Failure> {
+    let params = filter_params(&page.visitor.query, &FILTERS);
+    let listed = deliveries::list(State(Arc::clone(&page.api)), page.caller, params).await;
     let (listed, problem) = match listed {
         Ok(listed) => (Some(listed.0), None),
         Err(problem) if problem.status == 422 => (None, Some(problem)),
         Err(problem) => return Err(problem.into()),
     };
-    let shown = listed.iter().flat_map(|listed| &listed.data).map(|delivery| delivery.endpoint_id.as_str());
-    let names = names(api, &page, shown).await?;
-    let filters = if page.live {
+    let ids = listed.iter().flat_map(|listed| &listed.data).map(|delivery| delivery.endpoint_id.as_str());
+    let names = page.endpoint_names(ids).await?;
+    let filters = if page.visitor.live {
         html! {}
     } else {
-        filters(api, &page).await?
+        filters(&page).await?
     };
-    let narrowed = FILTERS.iter().any(|name| page.query.given(name).is_some());
-    Ok(page.show(Section::Deliveries, "Deliveries", html! {
+    let content = html! {
         h1 { "Deliveries" }
         (filters)
-        @if let Some(problem) = &problem { (refused(problem)) }
-        @if let Some(listed) = &listed {
-            section #deliveries aria-label="Deliveries" data-live=(if page.query.given("cursor").is_some() { "off" } else { "on" }) {
-                @if listed.data.is_empty() {
-                    @if narrowed { (empty("No deliveries match", html! { p { a href=(page.to("/deliveries")) { "Show all" } } })) }
-                    @else { (empty("Nothing was delivered yet", html! {
-                        p { "Deliveries appear here as soon as an event matches a webhook. " a href=(page.to("/webhooks")) { "Send a test" } " to see one at once." }
-                    })) }
-                } @else { (table(&page, &listed.data, Some(&names))) }
+        @if let Some(problem) = &problem { (filter_errors(problem)) }
+        @if let Some(listed) = &listed { (history(&page, listed, &names)) }
+    };
+    Ok(page.show(Section::Deliveries, "Deliveries", content))
+}
+
+fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Markup {
+    let query = &page.visitor.query;
+    let filtered = FILTERS.iter().any(|name| query.optional(name).is_some());
+    let live = if query.optional("cursor").is_some() { "off" } else { "on" };
+    html! {
+        section #deliveries aria-label="Deliveries" data-live=(live) {
+            @if !listed.data.is_empty() {
+                (table(page, &listed.data, Some(names)))
+            } @else if filtered {
+                (empty("No deliveries match", html! { p { a href=(page.to("/deliveries")) { "Show all" } } }))
+            } @else {
+                (empty("No deliveries yet", html! { p {
+                    "A delivery appears here when an event matches a webhook. "
+                    a href=(page.to("/webhooks")) { "Send a test" } " to see one now."
+                } }))
             }
-            (pager(&page, listed.next_cursor.as_ref()))
         }
-    }))
+        (pager(&page.visitor, listed.next_cursor.as_ref()))
+    }
 }
 
-/// What is wrong with a list's filters.
-pub(super) fn refused(problem: &Problem) -> Markup {
-    html! { div.problem role="alert" { @for error in &problem.errors { p { strong { (words::attribute(&error.pointer)) ": " } (error.detail) } } } }
+/// The filters of a page as the API takes them: times in RFC 3339, and `email.` as the pattern `email.*`.
+pub(crate) fn filter_params(query: &Fields, names: &[&str]) -> Params {
+    let param = |name: &&str| {
+        let value = query.get(name);
+        let value = match *name {
+            "from" | "to" => utc(value),
+            "type" if value.ends_with('.') => format!("{value}*"),
+            _ => value.to_owned(),
+        };
+        ((*name).to_owned(), value)
+    };
+    Params::of(names.iter().map(param))
 }
 
-async fn filters(api: &Arc<Api>, page: &Page) -> Result<Markup, Failure> {
-    let query = &page.query;
+async fn filters(page: &Page) -> Result<Markup, Failure> {
+    let query = &page.visitor.query;
     let chosen = query.get("endpoint_id");
-    let (offered, catalog) = (Offered::load(api, page, chosen).await?, page.catalog(api).await?);
+    let (webhooks, catalog) = (WebhookOptions::load(page, chosen).await?, page.catalog().await?);
     Ok(html! {
-        form.filter-bar method="get" action=(page.path()) role="search" aria-label="Deliveries" {
-            div { label for="q-endpoint" { "Webhook" } select #q-endpoint name="endpoint_id" {
-                (offered.options(chosen, "all"))
-            } }
+        form.filter-bar method="get" action=(page.visitor.path) role="search" aria-label="Deliveries" {
+            div { label for="q-endpoint" { "Webhook" }
+                select #q-endpoint name="endpoint_id" { (webhooks.show(chosen, "all")) } }
             div { label for="q-status" { "Status" } select #q-status name="status" {
                 option value="" { "all" }
-                @for status in STATUSES { option value=(status) selected[query.get("status") == status] { (status) } }
+                @for status in STATUSES { (option(status.as_str(), query.get("status"), status.as_str())) }
             } }
             div { label for="q-failed" { "Attempts" } select #q-failed name="failed_attempts" {
                 option value="" { "all" }
-                option value="true" selected[query.get("failed_attempts") == "true"] { "with a failed attempt" }
-                option value="false" selected[query.get("failed_attempts") == "false"] { "without failed attempts" }
+                (option("true", query.get("failed_attempts"), "with a failed attempt"))
+                (option("false", query.get("failed_attempts"), "without failed attempts"))
             } }
-            div { label for="q-code" { "Code" } input.short #q-code type="text" inputmode="numeric" name="status_code" value=(query.get("status_code")); }
-            (type_input(page, &catalog))
-            // Filters that links set; they stay until they are cleared.
-            @for (name, label) in [("event_id", "Event id"), ("replay_id", "Replay id")] { @if let Some(value) = query.given(name) {
-                div { label for={ "q-" (name) } { (label) } input id={ "q-" (name) } type="text" name=(name) value=(value) autocomplete="off" spellcheck="false"; }
-            } }
-            @if let Some(test) = query.given("test") { input type="hidden" name="test" value=(test); }
-            div { label for="q-from" { "From (UTC)" } input #q-from type="datetime-local" name="from" value=(local(query.get("from"))); }
-            div { label for="q-to" { "To (UTC)" } input #q-to type="datetime-local" name="to" value=(local(query.get("to"))); }
-            div.buttons { button type="submit" { "Filter" } a.quiet href=(page.path()) { "Clear" } }
+            div { label for="q-code" { "Code" }
+                input.short #q-code type="text" inputmode="numeric" name="status_code" value=(query.get("status_code")); }
+            (type_filter(query, &catalog))
+            (link_filters(query))
+            (time_filters(query))
+            div.buttons { button type="submit" { "Filter" } a.quiet href=(page.visitor.path) { "Clear" } }
         }
     })
 }
 
-/// An event type, with the catalog to choose from.
-pub(super) fn type_input(page: &Page, catalog: &[EventType]) -> Markup {
+/// Filters that links set. They stay until the visitor clears them.
+fn link_filters(query: &Fields) -> Markup {
+    html! {
+        @for (name, label) in [("event_id", "Event id"), ("replay_id", "Replay id")] {
+            @if let Some(value) = query.optional(name) {
+                @let id = format!("q-{name}");
+                div { label for=(id) { (label) }
+                    input id=(id) type="text" name=(name) value=(value) autocomplete="off" spellcheck="false"; }
+            }
+        }
+        @if let Some(test) = query.optional("test") { input type="hidden" name="test" value=(test); }
+    }
+}
+
+/// The filter by event type, with the catalog as suggestions.
+pub(crate) fn type_filter(query: &Fields, catalog: &[EventType]) -> Markup {
     html! { div { label for="q-type" { "Event type" }
-        input #q-type type="text" name="type" list="known-types" value=(page.query.get("type")) autocomplete="off" placeholder="such as email.*";
+        input #q-type type="text" name="type" list="known-types" value=(query.get("type"))
+            autocomplete="off" placeholder="such as email.*";
         datalist #known-types { @for info in catalog { option value=(info.name()) {} } }
     } }
 }
 
-/// Deliveries, newest first; of one webhook alone (`names` is `None`), or of many.
-pub(super) fn table(page: &Page, all: &[Delivery], names: Option<&Names>) -> Markup {
-    html! {
-        table.rows {
-            caption.unseen { "Deliveries, newest first" }
-            thead { tr {
-                th scope="col" { "Status" } th scope="col" { "Event type" } @if names.is_some() { th scope="col" { "Webhook" } } th scope="col" { "Code" }
-                th.number scope="col" { "Attempts" } th.number scope="col" { "Took" } th scope="col" { "Made" } th scope="col" { "Next attempt" }
-            } }
-            tbody { @for delivery in all { tr {
-                td data-label="Status" { div { (badge(&delivery.status)) @if delivery.test { " " span.tag { "test" } } @if delivery.generation.starts_with("replay") { " " span.tag { "replay" } } } }
-                th.long scope="row" data-label="Event type" { a href=(page.to(format!("/deliveries/{}", delivery.id))) { (breakable(&delivery.event_type)) } }
-                @if let Some(names) = names { td.long data-label="Webhook" { (webhook(page, &delivery.endpoint_id, names)) } }
-                td data-label="Code" { (code(delivery.status_code)) }
-                td.number data-label="Attempts" { (delivery.attempt_count) }
-                td.number data-label="Took" { (took(delivery)) }
-                td data-label="Made" { (time(&delivery.created_at)) }
-                td data-label="Next attempt" { (time_if(delivery.next_attempt_at.as_ref())) }
-            } } }
-        }
-    }
-}
-
-/// A webhook by its name, with a link if it still exists.
-pub(super) fn webhook(page: &Page, id: &str, names: &Names) -> Markup {
-    html! { @match names.get(id) {
-        Some(named) if named.deleted => span.faint title=(id) { (named.shown()) },
-        Some(named) => a href=(page.to(format!("/webhooks/{id}"))) { (named.name) },
-        None => span.faint { "Unknown webhook (" (id) ")" },
+/// The filters `from` and `to`.
+pub(crate) fn time_filters(query: &Fields) -> Markup {
+    html! { @for (name, label) in [("from", "From (UTC)"), ("to", "To (UTC)")] {
+        @let id = format!("q-{name}");
+        div { label for=(id) { (label) } input id=(id) type="datetime-local" name=(name) value=(local(query.get(name))); }
     } }
 }
 
-/// From a delivery's making to its end.
-fn took(delivery: &Delivery) -> String {
-    let parse = |text: &str| text.parse::<UnixMillis>().ok();
-    match (parse(&delivery.created_at), delivery.finished_at.as_deref().and_then(parse)) {
-        (Some(made), Some(finished)) => duration((finished.0 - made.0).max(0) as f64),
-        _ => "–".to_owned(),
-    }
-}
-
-/// The newest deliveries that fit, without the means to look further.
-pub(super) async fn latest(api: &Arc<Api>, page: &Page, of: &[(&str, &str)]) -> Result<Markup, Failure> {
-    let pairs = of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let params = Params::of(pairs.chain([("limit".to_owned(), LATEST.to_owned())]));
-    let listed = deliveries::list(State(Arc::clone(api)), page.caller, params).await?.0;
-    Ok(html! { div #latest-deliveries data-live {
-        @if listed.data.is_empty() { (empty("Nothing yet", html! { p { "Deliveries appear here as they are made." } })) }
-        @else { (table(page, &listed.data, None)) }
-    } })
+async fn read(page: &Page, id: &str) -> Result<DeliveryDetail, Failure> {
+    let state = State(Arc::clone(&page.api));
+    Ok(deliveries::read(state, page.caller, Params::default(), Path(id.to_owned())).await?.0)
 }
 
 /// `GET …/deliveries/{id}`
-async fn show(
-    State(dashboard): State<Arc<Dashboard>>,
-    page: Page,
-    Path((_, id)): Path<(String, String)>,
-) -> Result<Markup, Failure> {
-    let api = &dashboard.api;
-    let found = deliveries::read(State(Arc::clone(api)), page.caller, Params::default(), Path(id.clone())).await?.0;
+async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
+    let found = read(&page, &id).await?;
     let delivery = &found.delivery;
-    let names = names(api, &page, [delivery.endpoint_id.as_str()]).await?;
-    let at = page.to(format!("/deliveries/{id}"));
-    let pending = delivery.status == "pending";
-    Ok(page.show(Section::Deliveries, &format!("Delivery of {}", delivery.event_type), html! {
+    let names = page.endpoint_names([delivery.endpoint_id.as_str()]).await?;
+    let live = if delivery.status == "pending" { "on" } else { "off" };
+    let content = html! {
         div.heading {
             h1.long { "Delivery of " (delivery.event_type) }
-            @if page.can_manage() { div.buttons #delivery-actions data-live=(if pending { "on" } else { "off" }) {
-                @if !delivery.test { (action(&page, &format!("{at}/retry"), if pending { "Attempt now" } else { "Send again" }, "primary")) }
-                @if pending { a.button.danger href={ (at) "/cancel" } { "Cancel" } }
-            } }
+            @if page.can_manage() { div.buttons #delivery-actions data-live=(live) { (buttons(&page, delivery)) } }
         }
-        div #delivery data-live=(if pending { "on" } else { "off" }) {
-            p.lead { (badge(&delivery.status)) " " (words::standing(delivery)) }
-            dl.facts {
-                dt { "Webhook" } dd { (webhook(&page, &delivery.endpoint_id, &names)) }
-                dt { "Event" } dd { @if delivery.test { code { (delivery.event_id) } " (a test)" } @else {
-                    a href=(page.to(format!("/events/{}", delivery.event_id))) { (delivery.event_id) } } }
-                dt { "Made" } dd { (time(&delivery.created_at)) }
-                @if let Some(next) = &delivery.next_attempt_at { dt { "Next attempt" } dd { (time(next)) } }
-                @if let Some(end) = &delivery.finished_at { dt { "Ended" } dd { (time(end)) } }
-                @if let Some(origin) = &delivery.origin_id { dt { "Repeats" } dd { a href=(page.to(format!("/deliveries/{origin}"))) { (origin) } } }
-                dt { "Id" } dd { code { (delivery.id) } }
-            }
+        div #delivery data-live=(live) {
+            p.lead { (badge(&delivery.status)) " " (texts::standing(delivery)) }
+            (facts(&page, delivery, &names))
             section aria-labelledby="attempts" {
                 h2 #attempts { "Attempts" }
-                @if found.attempts.is_empty() { (empty("No attempt yet", html! { p { "It appears here within a second of being made." } })) }
+                @if found.attempts.is_empty() {
+                    (empty("No attempt yet", html! { p { "An attempt appears here within a second." } }))
+                }
                 @for attempt in found.attempts.iter().rev() { (attempt_detail(attempt)) }
             }
         }
         section aria-labelledby="body" {
-            h2 #body { "Body that was sent" }
+            h2 #body { "Request body" }
             @match &found.body {
-                Some(body) => { (listing("Body that was sent", &pretty_json(body))) }
-                None => { p.faint { "The payload is gone from the log." } }
+                Some(body) => { (listing("Request body", &pretty_json(body))) }
+                None => { p.faint { "The payload was expunged or is past the retention." } }
             }
         }
-    }))
+    };
+    Ok(page.show(Section::Deliveries, &format!("Delivery of {}", delivery.event_type), content))
 }
 
-fn is_ahead(at: &str) -> bool {
-    at.parse::<UnixMillis>().is_ok_and(|at| at > UnixMillis::now())
-}
-
-/// Everything about one attempt.
-pub(super) fn attempt_detail(attempt: &Attempt) -> Markup {
+fn buttons(page: &Page, delivery: &Delivery) -> Markup {
+    let at = page.to(format!("/deliveries/{}", delivery.id));
+    let pending = delivery.status == "pending";
+    let label = if pending { "Attempt now" } else { "Send again" };
     html! {
-        article.panel.attempt aria-label={ "Attempt " (attempt.number) } {
-            div.attempt-head {
-                h3 { "Attempt " (attempt.number) }
-                (badge(if attempt.outcome == "success" { "success" } else { "failed" })) @if attempt.status_code.is_some() { " " (code(attempt.status_code)) }
-                span.faint { (words::trigger(&attempt.trigger)) ", " (time(&attempt.started_at)) ", took " (duration(attempt.duration_ms)) }
-            }
-            p { (words::outcome(attempt)) }
-            @if let Some(next) = &attempt.next_attempt_at { p { (if is_ahead(next) { "The next attempt is due at " } else { "The next attempt was due at " }) (time(next)) "." } }
-            dl.facts {
-                dt { "Sent to" } dd.long { "POST " (attempt.url) }
-                @if let Some(first_byte) = attempt.timing.first_byte_ms {
-                    dt { "To the first byte" } dd { (duration(first_byte)) }
-                    dt { "Reading the answer" } dd { (duration((attempt.duration_ms - first_byte).max(0.0))) }
-                }
-                @if let Some(late) = attempt.timing.late_ms { dt { "Began late by" } dd { (duration(late as f64)) } }
-                @if let (Some(ms @ HELD_SHOWN_MS..), Some(reason)) = (attempt.held_ms, &attempt.held_reason) { dt { "Held before" } dd { (duration(ms as f64)) ": " (words::held(reason)) } }
-                dt { "Request id" } dd { code { (attempt.send_id) } }
-            }
-            details { summary { "Request headers" } (headers("Request headers", &attempt.request_headers)) }
-            details { summary { "Answer" } @if attempt.status_code.is_none() { p.faint { "There was no answer." } } @else {
-                (headers("Answer's headers", &attempt.response_headers))
-                @match &attempt.response_excerpt {
-                    Some(text) => { (listing("Answer's body, the first 4 KiB", text)) }
-                    None => { p.faint { "It had no body." } }
-                }
-            } }
-        }
+        @if !delivery.test { (action(&page.visitor.tokens, &format!("{at}/retry"), label, "primary")) }
+        @if pending { a.button.danger href={ (at) "/cancel" } { "Cancel" } }
     }
 }
 
+fn facts(page: &Page, delivery: &Delivery, names: &EndpointNames) -> Markup {
+    html! { dl.facts {
+        dt { "Webhook" } dd { (webhook_link(page, &delivery.endpoint_id, names)) }
+        dt { "Event" } dd { @if delivery.test { code { (delivery.event_id) } " (a test)" } @else {
+            a href=(page.to(format!("/events/{}", delivery.event_id))) { (delivery.event_id) } } }
+        dt { "Created" } dd { (time(&delivery.created_at)) }
+        @if let Some(next) = &delivery.next_attempt_at { dt { "Next attempt" } dd { (time(next)) } }
+        @if let Some(end) = &delivery.finished_at { dt { "Finished" } dd { (time(end)) } }
+        @if let Some(origin) = &delivery.origin_id {
+            dt { "Repeats" } dd { a href=(page.to(format!("/deliveries/{origin}"))) { (origin) } }
+        }
+        dt { "Id" } dd { code { (delivery.id) } }
+    } }
+}
+
 /// `POST …/deliveries/{id}/retry`
-async fn again(
-    State(dashboard): State<Arc<Dashboard>>,
-    page: Page,
-    Path((_, id)): Path<(String, String)>,
-) -> Result<Redirect, Failure> {
-    let api = Arc::clone(&dashboard.api);
-    let (_, accepted) = retry::retry(State(api), page.caller, Params::default(), Path(id)).await?;
-    Ok(Redirect::to(&page.to(format!("/deliveries/{}?notice=retried", accepted.0.id))))
+async fn retry(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+    let (_, accepted) = retry::retry(State(Arc::clone(&page.api)), page.caller, Params::default(), Path(id)).await?;
+    Ok(page.redirect(format!("/deliveries/{}", accepted.0.id), Notice::RetryRequested))
 }
 
 /// `GET …/deliveries/{id}/cancel`
-async fn ask_cancel(
-    State(dashboard): State<Arc<Dashboard>>,
-    page: Page,
-    Path((_, id)): Path<(String, String)>,
-) -> Result<Markup, Failure> {
-    refuse_readers(&page)?;
-    let api = &dashboard.api;
-    let found = deliveries::read(State(Arc::clone(api)), page.caller, Params::default(), Path(id.clone())).await?.0;
-    let delivery = &found.delivery;
-    let names = names(api, &page, [delivery.endpoint_id.as_str()]).await?;
-    let title = format!("Cancel this delivery of {}?", delivery.event_type);
-    let lost = html! {
-        p { "To " (webhook(&page, &delivery.endpoint_id, &names)) ", created " (time(&delivery.created_at)) ", " (delivery.attempt_count) " attempts so far." }
-        p { "No further attempt begins. The webhook does not get this event unless you send it again." }
+async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup, Failure> {
+    let delivery = read(&page, &id).await?.delivery;
+    let names = page.endpoint_names([delivery.endpoint_id.as_str()]).await?;
+    let at = page.to(format!("/deliveries/{id}"));
+    let confirmation = Confirmation {
+        title: &format!("Cancel this delivery of {}?", delivery.event_type),
+        consequences: html! {
+            p {
+                "To " (webhook_link(&page, &delivery.endpoint_id, &names)) ", created " (time(&delivery.created_at)) ", "
+                (delivery.attempt_count) " attempts so far."
+            }
+            p { "There will be no further attempts. The webhook does not receive this event unless you send it again." }
+        },
+        action: &format!("{at}/cancel"),
+        button: "Cancel delivery",
+        back: &at,
     };
-    let (action, back) = (page.to(format!("/deliveries/{id}/cancel")), page.to(format!("/deliveries/{id}")));
-    let question = Question { title: &title, lost, action: &action, button: "Cancel delivery", back: &back };
-    Ok(page.show(Section::Deliveries, &title, ask(&question, &page.csrf())))
+    Ok(confirmation.page(&page, Section::Deliveries))
 }
 
 /// `POST …/deliveries/{id}/cancel`
-async fn cancel(
-    State(dashboard): State<Arc<Dashboard>>,
-    page: Page,
-    Path((_, id)): Path<(String, String)>,
-) -> Result<Redirect, Failure> {
-    let api = Arc::clone(&dashboard.api);
-    let cancelled = withdraw::cancel(State(api), page.caller, Params::default(), Path(id.clone())).await;
-    let notice = match cancelled {
-        Ok(_) => "cancelled",
-        Err(problem) if problem.status == 409 => "already-finished",
+async fn cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+    let state = State(Arc::clone(&page.api));
+    let notice = match withdraw::cancel(state, page.caller, Params::default(), Path(id.clone())).await {
+        Ok(_) => Notice::DeliveryCancelled,
+        Err(problem) if problem.status == 409 => Notice::DeliveryAlreadyFinished,
         Err(problem) => return Err(problem.into()),
     };
-    Ok(Redirect::to(&page.to(format!("/deliveries/{id}?notice={notice}"))))
+    Ok(page.redirect(format!("/deliveries/{id}"), notice))
 }

@@ -1,4 +1,4 @@
-//! The events log: search, an event with its deliveries, and why each webhook got it or did not.
+//! The events log: search, and an event with its deliveries and the decision for each webhook.
 
 mod why;
 
@@ -12,163 +12,195 @@ use axum::routing::get;
 use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
 
-use super::Dashboard;
-use super::deliveries::{refused, table, type_input};
-use super::failure::Failure;
-use super::layout::Section;
-use super::page::Page;
-use super::parts::{Question, ask, breakable, empty, listing, local, pager, pretty_json, time, with_utc};
-use super::webhooks::{names, refuse_readers};
-use super::words::attribute;
-use crate::Api;
+use crate::dashboard::Dashboard;
+use crate::dashboard::components::Column::Text;
+use crate::dashboard::components::delivery::table;
+use crate::dashboard::components::{
+    Confirmation, absent, breakable, empty, filter_errors, head, listing, pager, plural, time,
+};
+use crate::dashboard::deliveries::{filter_params, time_filters, type_filter};
+use crate::dashboard::failure::Failure;
+use crate::dashboard::format::{attribute, pretty_json};
+use crate::dashboard::layout::Section;
+use crate::dashboard::page::{Id, Managed, Page};
+use crate::dashboard::texts::Notice;
 use crate::event_types::model::EventType;
-use crate::events::EventDetail;
+use crate::events::{Event, EventDetail};
+use crate::page::List;
 use crate::request::Params;
 use crate::{events, withdraw};
 
 /// Most deliveries on the page of an event.
 const DELIVERIES_SHOWN: usize = 50;
-/// An event that was accepted longer ago gets no further deliveries by itself.
+/// The page of an event this old refreshes only while deliveries are pending.
 const FRESH: Duration = Duration::from_secs(60);
 
-pub(super) fn routes() -> Router<Arc<Dashboard>> {
+pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
         .route("/dashboard/{tenant}/events", get(list))
         .route("/dashboard/{tenant}/events/{id}", get(show))
         .route("/dashboard/{tenant}/events/{id}/expunge", get(ask_expunge).post(expunge))
 }
 
+async fn read(page: &Page, id: &str) -> Result<EventDetail, postrider_http::problem::Problem> {
+    let state = State(Arc::clone(&page.api));
+    Ok(events::read(state, page.caller, Params::default(), Path(id.to_owned())).await?.0)
+}
+
 /// `GET …/events`
-async fn list(State(dashboard): State<Arc<Dashboard>>, page: Page) -> Result<Response, Failure> {
-    let sought = page.query.given("id");
-    if let Some(id) = &sought {
-        let state = State(Arc::clone(&dashboard.api));
-        match events::read(state, page.caller, Params::default(), Path(id.clone())).await {
+async fn list(page: Page) -> Result<Response, Failure> {
+    let query = &page.visitor.query;
+    let id = query.optional("id");
+    if let Some(id) = &id {
+        match read(&page, id).await {
             Ok(_) => return Ok(Redirect::to(&page.to(format!("/events/{id}"))).into_response()),
             Err(problem) if problem.status == 404 => {}
             Err(problem) => return Err(problem.into()),
         }
     }
     let attributes: Vec<String> = page.profile.attributes.keys().map(|name| format!("attributes.{name}")).collect();
-    let mut wanted = vec!["type", "from", "to", "cursor"];
-    wanted.extend(attributes.iter().map(String::as_str));
-    let narrowed = wanted.iter().any(|name| page.query.given(name).is_some());
-    let params = with_utc(&page.query, &wanted);
-    let (listed, problem) = match events::list(State(Arc::clone(&dashboard.api)), page.caller, params).await {
+    let filters: Vec<&str> =
+        ["type", "from", "to", "cursor"].into_iter().chain(attributes.iter().map(String::as_str)).collect();
+    let filtered = filters.iter().any(|name| query.optional(name).is_some());
+    let state = State(Arc::clone(&page.api));
+    let (listed, problem) = match events::list(state, page.caller, filter_params(query, &filters)).await {
         Ok(listed) => (Some(listed.0), None),
         Err(problem) if problem.status == 422 => (None, Some(problem)),
         Err(problem) => return Err(problem.into()),
     };
-    let catalog = page.catalog(&dashboard.api).await?;
-    Ok(page.show(Section::Events, "Events", html! {
-        div.heading { h1 { "Events" } @if page.can_manage() { a.button href=(page.to("/replays/new")) { "Replay a range" } } }
-        (search(&page, &catalog))
-        @if let Some(problem) = &problem { (refused(problem)) }
-        @if let Some(id) = &sought { p.warning role="status" { "No event has the id " code { (id) } ", or it is older than the log." } }
-        @if let Some(listed) = &listed {
-            @if listed.data.is_empty() {
-                @if narrowed { (empty("No events match", html! { p { a href=(page.to("/events")) { "Show all" } } })) }
-                @else { (empty("No events yet", html! { p { "Publish one: " code { "POST /v1/publish" } " with a key that may publish. Events stay here for the whole retention." } })) }
-            } @else {
-                form method="get" action=(page.to("/replays/new")) {
-                    section #events aria-label="Events" {
-                        table.rows {
-                            caption.unseen { "Events, newest first" }
-                            thead { tr {
-                                @if page.can_manage() { th scope="col" { span.unseen { "Choose" } } }
-                                th scope="col" { "Event type" } th scope="col" { "Accepted" } th scope="col" { "Attributes" } th scope="col" { "Origin" } th scope="col" { "Id" }
-                            } }
-                            tbody { @for event in &listed.data { tr {
-                                @if page.can_manage() { td data-label="Choose" { input type="checkbox" name="event_id" value=(event.id) aria-label={ "Choose " (event.event_type) " " (event.id) }; } }
-                                th.long scope="row" data-label="Event type" { a href=(page.to(format!("/events/{}", event.id))) { (breakable(&event.event_type)) } }
-                                td data-label="Accepted" { (time(&event.accepted_at)) }
-                                td.long data-label="Attributes" { @if event.attributes.is_empty() { span.faint { "–" } } @else { div { @for (name, value) in &event.attributes { span.tag title=(name) { (value) } " " } } } }
-                                td data-label="Origin" { (event.origin) }
-                                td.id data-label="Id" { code { (event.id) } }
-                            } } }
-                        }
-                    }
-                    @if page.can_manage() { div.buttons { button type="submit" { "Replay the chosen events" } } }
-                }
-            }
-            (pager(&page, listed.next_cursor.as_ref()))
+    let catalog = page.catalog().await?;
+    let content = html! {
+        div.heading {
+            h1 { "Events" }
+            @if page.can_manage() { a.button href=(page.to("/replays/new")) { "Replay a range" } }
         }
-    })
-    .into_response())
+        (search(&page, &catalog))
+        @if let Some(problem) = &problem { (filter_errors(problem)) }
+        @if let Some(id) = &id {
+            p.warning role="status" { "No event has the id " code { (id) } ", or it is past the retention." }
+        }
+        @if let Some(listed) = &listed {
+            @if !listed.data.is_empty() { (table_form(&page, listed)) }
+            @else if filtered { (empty("No events match", html! { p { a href=(page.to("/events")) { "Show all" } } })) }
+            @else { (empty("No events yet", html! { p {
+                "Publish one: " code { "POST /v1/publish" } " with a key that has the scope “publish”."
+            } })) }
+            (pager(&page.visitor, listed.next_cursor.as_ref()))
+        }
+    };
+    Ok(page.show(Section::Events, "Events", content).into_response())
+}
+
+/// The events, from which a visitor can choose some to replay.
+fn table_form(page: &Page, listed: &List<Event>) -> Markup {
+    let mut columns = if page.can_manage() { vec![Text("Choose")] } else { Vec::new() };
+    columns.extend(["Event type", "Accepted", "Attributes", "Origin", "Id"].map(Text));
+    html! { form method="get" action=(page.to("/replays/new")) {
+        section #events aria-label="Events" {
+            table.rows {
+                caption.unseen { "Events, newest first" }
+                (head(&columns))
+                tbody { @for event in &listed.data { (row(page, event)) } }
+            }
+        }
+        @if page.can_manage() { div.buttons { button type="submit" { "Replay the chosen events" } } }
+    } }
+}
+
+fn row(page: &Page, event: &Event) -> Markup {
+    let label = format!("Choose {} {}", event.event_type, event.id);
+    html! { tr {
+        @if page.can_manage() {
+            td data-label="Choose" { input type="checkbox" name="event_id" value=(event.id) aria-label=(label); }
+        }
+        th.long scope="row" data-label="Event type" {
+            a href=(page.to(format!("/events/{}", event.id))) { (breakable(&event.event_type)) }
+        }
+        td data-label="Accepted" { (time(&event.accepted_at)) }
+        td.long data-label="Attributes" {
+            @if event.attributes.is_empty() { (absent()) } @else {
+                div { @for (name, value) in &event.attributes { span.tag title=(name) { (value) } " " } }
+            }
+        }
+        td data-label="Origin" { (event.origin) }
+        td.id data-label="Id" { code { (event.id) } }
+    } }
 }
 
 fn search(page: &Page, catalog: &[EventType]) -> Markup {
-    let query = &page.query;
+    let query = &page.visitor.query;
     html! {
         form.filter-bar method="get" action=(page.to("/events")) role="search" aria-label="Events" {
-            (type_input(page, catalog))
-            div { label for="q-from" { "From (UTC)" } input #q-from type="datetime-local" name="from" value=(local(query.get("from"))); }
-            div { label for="q-to" { "To (UTC)" } input #q-to type="datetime-local" name="to" value=(local(query.get("to"))); }
+            (type_filter(query, catalog))
+            (time_filters(query))
             @for name in page.profile.attributes.keys() {
-                @let field = format!("attributes.{name}");
-                div { label for={ "q-" (name) } { (attribute(name)) } input id={ "q-" (name) } type="text" name=(field) value=(query.get(&field)) autocomplete="off"; }
+                @let (id, field) = (format!("q-{name}"), format!("attributes.{name}"));
+                div { label for=(id) { (attribute(name)) }
+                    input id=(id) type="text" name=(field) value=(query.get(&field)) autocomplete="off"; }
             }
-            div { label for="q-id" { "Event id" } input #q-id type="text" name="id" value=(query.get("id")) autocomplete="off" spellcheck="false"; }
+            div { label for="q-id" { "Event id" }
+                input #q-id type="text" name="id" value=(query.get("id")) autocomplete="off" spellcheck="false"; }
             div.buttons { button type="submit" { "Search" } a.quiet href=(page.to("/events")) { "Clear" } }
         }
     }
 }
 
 /// `GET …/events/{id}`
-async fn show(
-    State(dashboard): State<Arc<Dashboard>>,
-    page: Page,
-    Path((_, id)): Path<(String, String)>,
-) -> Result<Markup, Failure> {
-    let state = State(Arc::clone(&dashboard.api));
-    let found = events::read(state, page.caller, Params::default(), Path(id)).await?.0;
-    let deliveries = deliveries_of(&dashboard.api, &page, &found).await?;
+async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
+    let found = read(&page, &id).await?;
+    let deliveries = deliveries_of(&page, &found).await?;
     let event = &found.event;
     let title = format!("Event {}", event.event_type);
-    if page.live {
+    if page.visitor.live {
         return Ok(page.show(Section::Events, &title, deliveries));
     }
-    let why = why::section(&dashboard.api, &page, &event.id).await?;
-    Ok(page.show(Section::Events, &title, html! {
+    let why = why::section(&page, &event.id).await?;
+    let content = html! {
         div.heading {
             h1.long { (event.event_type) }
-            @if page.can_manage() && found.data.is_some() { a.button.primary href=(page.to(format!("/replays/new?event_id={}", event.id))) { "Replay" } }
+            @if page.can_manage() && found.data.is_some() {
+                a.button.primary href=(page.to(format!("/replays/new?event_id={}", event.id))) { "Replay" }
+            }
         }
         dl.facts {
             dt { "Id" } dd { code { (event.id) } }
-            dt { "Happened" } dd { (time(&event.timestamp)) }
+            dt { "Occurred" } dd { (time(&event.timestamp)) }
             dt { "Accepted" } dd { (time(&event.accepted_at)) }
             dt { "Origin" } dd { (event.origin) }
             @for (name, value) in &event.attributes { dt { (attribute(name)) } dd.long { (value) } }
         }
         (deliveries)
         (why)
-        section aria-labelledby="payload-title" {
-            h2 #payload-title { "Payload" }
-            @match &found.data {
-                Some(data) => {
-                    (listing("Data", &pretty_json(data.get())))
-                    @if let Some(metadata) = &found.metadata { h3 { "Metadata" } (listing("Metadata", &pretty_json(metadata.get()))) }
-                    @if page.can_manage() { p { a.button.danger href=(page.to(format!("/events/{}/expunge", event.id))) { "Expunge the payload" } } }
-                }
-                None => { p.faint { "It was expunged." } }
-            }
-        }
-    }))
+        (payload(&page, &found))
+    };
+    Ok(page.show(Section::Events, &title, content))
 }
 
-/// The newest deliveries of the event; they refresh until nothing more is expected.
-async fn deliveries_of(api: &Arc<Api>, page: &Page, found: &EventDetail) -> Result<Markup, Failure> {
+fn payload(page: &Page, found: &EventDetail) -> Markup {
+    let expunge = page.to(format!("/events/{}/expunge", found.event.id));
+    html! { section aria-labelledby="payload-title" {
+        h2 #payload-title { "Payload" }
+        @if let Some(data) = &found.data {
+            (listing("Data", &pretty_json(data.get())))
+            @if let Some(metadata) = &found.metadata { h3 { "Metadata" } (listing("Metadata", &pretty_json(metadata.get()))) }
+            @if page.can_manage() { p { a.button.danger href=(expunge) { "Expunge the payload" } } }
+        } @else { p.faint { "The payload was expunged." } }
+    } }
+}
+
+/// The newest deliveries of the event. They refresh while more can be expected.
+async fn deliveries_of(page: &Page, found: &EventDetail) -> Result<Markup, Failure> {
     let (all, id) = (&found.deliveries, &found.event.id);
     let shown = all.get(..DELIVERIES_SHOWN).unwrap_or(all);
-    let names = names(api, page, shown.iter().map(|delivery| delivery.endpoint_id.as_str())).await?;
+    let names = page.endpoint_names(shown.iter().map(|delivery| delivery.endpoint_id.as_str())).await?;
     let pending = all.iter().any(|delivery| delivery.status == "pending");
     let accepted = found.event.accepted_at.parse::<UnixMillis>().unwrap_or(UnixMillis(0));
     let fresh = accepted.plus(FRESH) > UnixMillis::now();
+    let live = if pending || fresh { "on" } else { "off" };
     Ok(html! {
-        section #event-deliveries aria-labelledby="deliveries-title" data-live=(if pending || fresh { "on" } else { "off" }) {
+        section #event-deliveries aria-labelledby="deliveries-title" data-live=(live) {
             h2 #deliveries-title { "Deliveries" }
-            @if all.is_empty() { (empty("No webhook got it", html! { p { "See below why." } })) }
+            @if all.is_empty() { (empty("No webhook received it", html! { p { "The reasons are below." } })) }
             @else { (table(page, shown, Some(&names))) }
             @if all.len() > shown.len() {
                 p { a href=(page.to(format!("/deliveries?event_id={id}"))) { "All deliveries of this event" } }
@@ -178,37 +210,30 @@ async fn deliveries_of(api: &Arc<Api>, page: &Page, found: &EventDetail) -> Resu
 }
 
 /// `GET …/events/{id}/expunge`
-async fn ask_expunge(
-    State(dashboard): State<Arc<Dashboard>>,
-    page: Page,
-    Path((_, id)): Path<(String, String)>,
-) -> Result<Markup, Failure> {
-    refuse_readers(&page)?;
-    let state = State(Arc::clone(&dashboard.api));
-    let found = events::read(state, page.caller, Params::default(), Path(id.clone())).await?.0;
-    let title = format!("Expunge the payload of {}?", found.event.event_type);
+async fn ask_expunge(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup, Failure> {
+    let found = read(&page, &id).await?;
     let pending = found.deliveries.iter().filter(|delivery| delivery.status == "pending").count();
-    let lost = html! {
-        p { "Event " code { (id) } ", accepted " (time(&found.event.accepted_at)) "." }
-        ul {
-            li { "Data and metadata are deleted from the log." }
-            li { "The event can be neither sent again nor replayed." }
-            @if pending > 0 { li { "Deliveries that still wait are discarded: " (pending) "." } }
-        }
-        p { "This cannot be undone." }
+    let at = page.to(format!("/events/{id}"));
+    let confirmation = Confirmation {
+        title: &format!("Expunge the payload of {}?", found.event.event_type),
+        consequences: html! {
+            p { "Event " code { (id) } ", accepted " (time(&found.event.accepted_at)) "." }
+            ul {
+                li { "Data and metadata are deleted from the log." }
+                li { "The event can no longer be sent again or replayed." }
+                @if pending > 0 { li { (plural(pending as u64, "pending delivery is", "pending deliveries are")) " discarded." } }
+            }
+            p { "This cannot be undone." }
+        },
+        action: &format!("{at}/expunge"),
+        button: "Expunge the payload",
+        back: &at,
     };
-    let (action, back) = (page.to(format!("/events/{id}/expunge")), page.to(format!("/events/{id}")));
-    let question = Question { title: &title, lost, action: &action, button: "Expunge the payload", back: &back };
-    Ok(page.show(Section::Events, &title, ask(&question, &page.csrf())))
+    Ok(confirmation.page(&page, Section::Events))
 }
 
 /// `POST …/events/{id}/expunge`
-async fn expunge(
-    State(dashboard): State<Arc<Dashboard>>,
-    page: Page,
-    Path((_, id)): Path<(String, String)>,
-) -> Result<Redirect, Failure> {
-    let api = Arc::clone(&dashboard.api);
-    withdraw::expunge(State(api), page.caller, Params::default(), Path(id.clone())).await?;
-    Ok(Redirect::to(&page.to(format!("/events/{id}?notice=expunged"))))
+async fn expunge(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+    withdraw::expunge(State(Arc::clone(&page.api)), page.caller, Params::default(), Path(id.clone())).await?;
+    Ok(page.redirect(format!("/events/{id}"), Notice::PayloadExpunged))
 }

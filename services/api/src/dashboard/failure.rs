@@ -1,20 +1,22 @@
-//! What a visitor gets instead of a page.
+//! The answer when there is no page to show.
 
+use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use postrider_http::problem::Problem;
 use url::form_urlencoded;
 
-use super::layout;
+use crate::dashboard::document;
+use crate::dashboard::sign_in_page::SIGN_IN;
 
 /// Why there is no page.
-pub(super) enum Failure {
-    /// Nobody is signed in; afterwards the visitor goes on to this address.
+pub(crate) enum Failure {
+    /// The visitor is not signed in.
     SignIn {
-        /// A path and query of the dashboard.
+        /// The path and query to continue to after sign-in.
         next: String,
     },
-    /// What the operation behind it answered.
+    /// The operation behind the page failed.
     Problem(Box<Problem>),
 }
 
@@ -29,28 +31,27 @@ impl IntoResponse for Failure {
         match self {
             Self::SignIn { next } => {
                 let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
-                Redirect::to(&format!("/dashboard/sign-in?{query}")).into_response()
+                Redirect::to(&format!("{SIGN_IN}?{query}")).into_response()
             }
-            Self::Problem(problem) => {
-                let page = layout::bare(
-                    &problem.title,
-                    html! {
-                        h1 { (heading(&problem)) }
-                        p { (sentence(&problem.detail)) }
-                        @if problem.errors.len() > 1 {
-                            ul { @for error in &problem.errors { li { code { (error.pointer) } " " (error.detail) } } }
-                        }
-                        p { a href="/dashboard" { "Go to the start page" } }
-                    },
-                );
-                let mut response = (problem.status_code(), page).into_response();
-                if let Some(seconds) = problem.retry_after_seconds {
-                    response.headers_mut().insert(axum::http::header::RETRY_AFTER, seconds.into());
-                }
-                response
-            }
+            Self::Problem(problem) => error_page(&problem),
         }
     }
+}
+
+fn error_page(problem: &Problem) -> Response {
+    let content = html! {
+        h1 { (heading(problem)) }
+        p { (sentence(&problem.detail)) }
+        @if problem.errors.len() > 1 {
+            ul { @for error in &problem.errors { li { code { (error.pointer) } " " (error.detail) } } }
+        }
+        p { a href="/dashboard" { "Go to the start page" } }
+    };
+    let mut response = (problem.status_code(), document::bare(&problem.title, content)).into_response();
+    if let Some(seconds) = problem.retry_after_seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 /// An error's detail as a sentence.
@@ -61,16 +62,15 @@ fn sentence(detail: &str) -> String {
     format!("{first}{}{end}", letters.as_str())
 }
 
-/// What went wrong, in a few words.
-fn heading(problem: &Problem) -> &str {
+fn heading(problem: &Problem) -> &'static str {
     match problem.status {
-        403 => "That is not allowed",
-        404 => "There is nothing here",
-        409 => "That is not possible now",
-        412 => "This changed since you opened it",
-        429 => "Too fast",
-        503 => "Postrider cannot answer right now",
-        500.. => "Something broke on our side",
-        _ => "That did not work",
+        403 => "Not allowed",
+        404 => "Not found",
+        409 => "Not possible now",
+        412 => "This page is out of date",
+        429 => "Too many requests",
+        503 => "Postrider is not available",
+        500.. => "Internal error",
+        _ => "The request failed",
     }
 }

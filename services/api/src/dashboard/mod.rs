@@ -1,43 +1,48 @@
-//! The dashboard: what a customer and an operator see of Postrider in a browser, under `/dashboard`.
+//! The dashboard: pages for customers and operators in a browser, under `/dashboard`.
 //!
 //! # What it owns
-//! Pages, and how a visitor is recognised: [`session`] (sign-in, cookie, CSRF), [`once`] (forms act once), [`assets`] (the style sheet and scripts),
-//! [`layout`] (what every page has), [`parts`] and [`chart`] (what many have), and a module a subject: [`webhooks`],
-//! [`deliveries`], [`events`], [`replays`], [`health`] for a tenant, [`operator`] for the operator. Customers know an endpoint
-//! as "a webhook", so that is what pages call it.
+//! - The frame of a page: [`document`], [`layout`], [`assets`] and [`components`].
+//! - The visitor: [`sign_in`], [`session`], [`cookie`], [`csrf`], and [`page`], the extractors that pages begin with.
+//! - Forms: [`fields`], and [`submit_once`], which processes each form once.
+//! - A module for each subject: [`webhooks`], [`deliveries`], [`events`], [`replays`], [`health`] and [`audit_log`] for a tenant,
+//!   [`operator`] for operators. Customers know an endpoint as a webhook, so pages call it that.
 //!
 //! # What it promises
-//! - **No rules of its own.** A page asks the operations behind the HTTP API, as functions, with the [`Caller`] that its
-//!   session stands for; what the API would refuse, a page refuses with the same words, beside the field.
-//! - **Text is text.** Markup is escaped by the template compiler (`maud`); nothing in here writes markup from a string.
-//! - **Plain forms first.** Every page works without scripts; scripts add the local time zone, refreshes, a copy button and
-//!   search. There is no inline script and no inline style, and the policy in [`SECURITY`] forbids both.
-//! - **A tenant's pages lie under its id**, `/dashboard/{tenant}/…`, so that an operator with two tabs edits what the address
-//!   says. Another tenant's pages are 404s.
+//! - **No rules of its own.** A page calls the operations behind the HTTP API with the [`Caller`] of its session. It refuses what
+//!   the API refuses, with the same words, next to the field.
+//! - **Text is text.** `maud` escapes all text at compile time; no markup is built from strings.
+//! - **Forms work without scripts.** Scripts add the local time zone, refreshes, copy buttons and search. Scripts and styles are
+//!   files; the policy in [`SECURITY`] forbids inline ones.
+//! - **The address names the tenant**, `/dashboard/{tenant}/…`, so an operator with two tabs edits the tenant of the tab. Pages of
+//!   other tenants are 404s.
 //!
 //! # What it does not
-//! It keeps nothing but sessions and the results of forms, sends nothing to endpoints, and makes no HTTP request, to itself neither.
+//! It stores only sessions and the results of forms, sends nothing to endpoints and makes no HTTP requests.
 //!
 //! [`Caller`]: crate::auth::Caller
 
 mod assets;
 mod audit_log;
-mod chart;
+mod components;
+mod cookie;
+mod csrf;
 mod deliveries;
+mod document;
 mod events;
 mod failure;
-mod form;
+mod fields;
+mod format;
 mod health;
 mod layout;
-pub(crate) mod once;
 mod operator;
 mod page;
-mod parts;
 mod replays;
 mod session;
-mod verify;
+mod sign_in;
+mod sign_in_page;
+pub(crate) mod submit_once;
+mod texts;
 mod webhooks;
-mod words;
 
 use std::sync::Arc;
 
@@ -52,7 +57,7 @@ use postrider_http::problem::Problem;
 use self::failure::Failure;
 use crate::{Api, request};
 
-/// What every answer under `/dashboard` carries.
+/// Headers of every answer under `/dashboard`.
 const SECURITY: [(HeaderName, &str); 6] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -66,7 +71,7 @@ const SECURITY: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// What pages work with.
+/// The state of the routes.
 pub(crate) struct Dashboard {
     api: Arc<Api>,
 }
@@ -75,9 +80,8 @@ pub(crate) struct Dashboard {
 pub(crate) fn routes(api: Arc<Api>) -> Router {
     let dashboard = Arc::new(Dashboard { api });
     let pages = Router::new()
-        .route("/dashboard", get(session::home))
         .route("/dashboard/assets/{file}", get(assets::serve))
-        .merge(session::routes())
+        .merge(sign_in::routes())
         .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(events::routes())
@@ -85,23 +89,23 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
         .merge(health::routes())
         .merge(audit_log::routes())
         .merge(operator::routes())
-        .route("/dashboard/{tenant}", get(nothing_there))
-        .route("/dashboard/{tenant}/{*path}", get(nothing_there))
+        .route("/dashboard/{tenant}", get(no_such_page))
+        .route("/dashboard/{tenant}/{*path}", get(no_such_page))
         // Innermost: it sees the edits of its own task, and the next layer answers in another one.
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard.api), crate::edits::settle))
-        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), once::act_once))
+        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), submit_once::submit_once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
-        .layer(middleware::from_fn(secured))
+        .layer(middleware::from_fn(add_security_headers))
         .with_state(dashboard);
     Router::new().route("/", get(|| async { Redirect::to("/dashboard") })).merge(pages)
 }
 
-async fn nothing_there(uri: Uri) -> Failure {
+async fn no_such_page(uri: Uri) -> Failure {
     Failure::from(Problem::not_found(format!("there is no page {}", uri.path())))
 }
 
-/// Puts the headers of [`SECURITY`] on an answer, and keeps pages out of caches.
-async fn secured(request: Request, next: Next) -> Response {
+/// Adds the headers of [`SECURITY`] and keeps pages out of caches.
+async fn add_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in SECURITY {

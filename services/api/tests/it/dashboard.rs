@@ -272,7 +272,7 @@ async fn what_the_api_refuses_a_form_shows_beside_the_field_and_keeps_what_was_t
         ("name", "typed <b>name"),
         ("url", "ftp://example.com/"),
         ("event_types", "Bounced"),
-        ("timeout", "soon"),
+        ("timeout_seconds", "soon"),
         ("filter_typed.dedicated_ip", "999.1.1.1"),
         ("payload_filter", "{"),
     ];
@@ -282,7 +282,7 @@ async fn what_the_api_refuses_a_form_shows_beside_the_field_and_keeps_what_was_t
     let mended: Vec<_> = form.iter().copied().filter(|(name, _)| *name != "payload_filter").collect();
     let page = post(&world, &cookie, &new, &mended).await;
     assert!(page.text.contains("f-timeout_seconds-error"), "{}", page.text);
-    let mended: Vec<_> = mended.into_iter().filter(|(name, _)| *name != "timeout").collect();
+    let mended: Vec<_> = mended.into_iter().filter(|(name, _)| *name != "timeout_seconds").collect();
     let page = post(&world, &cookie, &new, &mended).await;
     assert!(page.text.contains("f-url-error") && page.text.contains("f-filters-error"), "{}", page.text);
     assert_eq!(world.get(&tenant.key, "/v1/endpoints").await.ok(200)["usage"], 0);
@@ -310,9 +310,9 @@ async fn an_edit_keeps_what_it_does_not_show_and_refuses_to_overwrite_somebody_e
         ("other_types", "a.*\r\nb.c"),
         ("filter.bridge", "b1"),
         ("headers", "x-own: ********"),
-        ("retry_schedule", "1m, 1h"),
+        ("retry_schedule_seconds", "1m, 1h"),
         ("payload_filter", r#"{"field": "data.a", "op": "gt", "value": 5}"#),
-        ("rate", "0.5"),
+        ("rate_per_second", "0.5"),
         ("description", "two\r\nlines"),
     ];
     let saved = post(&world, &cookie, &path, &form).await;

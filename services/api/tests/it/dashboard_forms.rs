@@ -123,7 +123,7 @@ async fn a_replay_starts_what_the_form_shows_and_a_changed_form_is_counted_again
     let cookie = sign_in(&world, &tenant.key).await;
     let new = format!("/dashboard/{}/replays/new", tenant.id);
     let counted = get(&world, &cookie, &format!("{new}?count=yes&endpoint_id={one_id}&mode=redeliver")).await;
-    assert!(counted.text.contains("It would make 1 delivery"), "{}", counted.text);
+    assert!(counted.text.contains("This replay creates 1 delivery"), "{}", counted.text);
     let start =
         counted.text.split_once("formaction=\"").expect("a button").1.split('"').next().unwrap().replace("&amp;", "&");
     let csrf = counted.text.split_once("name=\"csrf\" value=\"").unwrap().1.split('"').next().unwrap();
@@ -131,7 +131,7 @@ async fn a_replay_starts_what_the_form_shows_and_a_changed_form_is_counted_again
     let other = [("csrf", csrf), ("endpoint_id", two_id), ("mode", "redeliver")];
     let changed = post(&world, &cookie, &start, &other).await;
     assert!(
-        changed.text.contains("counted again") && changed.text.contains("It would make 0 deliveries"),
+        changed.text.contains("new preview") && changed.text.contains("This replay creates 0 deliveries"),
         "{}",
         changed.text
     );
@@ -179,13 +179,13 @@ async fn what_would_be_lost_is_named_before_it_is() {
 
     let (event, delivery) = recorded(&world, &tenant, &made, DeliveryStatus::Pending).await;
     let asked = switch("inactive", &[("once", "3")]).await;
-    assert!(asked.text.contains("Switch hook off?") && asked.text.contains("1 delivery"), "{}", asked.text);
+    assert!(asked.text.contains("Switch hook off?") && asked.text.contains("1 pending delivery"), "{}", asked.text);
     assert_eq!(now().await, "active");
-    assert_eq!(switch("inactive", &[("once", "3"), ("sure", "yes")]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(switch("inactive", &[("once", "3"), ("confirmed", "yes")]).await.status, StatusCode::SEE_OTHER);
     assert_eq!(now().await, "inactive");
 
     for (path, named) in [
-        (format!("/webhooks/{id}/delete"), "1 delivery"),
+        (format!("/webhooks/{id}/delete"), "1 pending delivery"),
         (format!("/deliveries/{delivery}/cancel"), "user.created"),
         (format!("/events/{event}/expunge"), "Data and metadata are deleted"),
     ] {
@@ -247,11 +247,19 @@ async fn counts_and_links_open_exactly_what_they_say() {
 
     // What refreshes is asked for alone.
     let whole = get(&world, &cookie, &format!("{base}/events/{event}")).await;
-    assert!(whole.text.contains("Why it fired, or did not") && whole.text.contains("Fired (1)"), "{}", whole.text);
+    assert!(
+        whole.text.contains("Why each webhook matched or not") && whole.text.contains("Matched (1)"),
+        "{}",
+        whole.text
+    );
     let request = axum::http::Request::get(format!("{base}/events/{event}")).header("cookie", &cookie);
     let request = request.header("x-postrider-live", "yes").body(axum::body::Body::empty()).unwrap();
     let live = crate::dashboard::send(&world, request).await;
-    assert!(live.text.contains("id=\"event-deliveries\"") && !live.text.contains("Why it fired"), "{}", live.text);
+    assert!(
+        live.text.contains("id=\"event-deliveries\"") && !live.text.contains("Why each webhook matched"),
+        "{}",
+        live.text
+    );
     let unknown = get(&world, &cookie, &format!("{base}/events?id=evt_nothing")).await;
     assert!(unknown.status == StatusCode::OK && unknown.text.contains("No event has the id"), "{}", unknown.text);
 }

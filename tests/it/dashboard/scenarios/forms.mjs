@@ -24,8 +24,8 @@ async function wizard(browser) {
   await page.getByRole('button', { name: 'Last hour' }).click();
   await page.waitForURL(/from=/);
   assert.equal(await page.getByLabel('Event types').inputValue(), 'email.*');
-  await page.getByRole('button', { name: 'Count what it would do' }).click();
-  await page.getByRole('heading', { name: 'It would make 0 deliveries' }).waitFor();
+  await page.getByRole('button', { name: 'Preview', exact: true }).click();
+  await page.getByRole('heading', { name: 'This replay creates 0 deliveries' }).waitFor();
   assert.equal(await focused(page), 'counted');
   assert.ok(!page.url().includes('csrf'), 'the proof of a form stays out of addresses');
   await page.goto(`${at}/replays/new`);
@@ -79,7 +79,7 @@ async function keys(browser) {
   await signIn(who, operatorKey);
   await page.goto(`/dashboard/operator/tenants/${tenant}`);
   await page.getByLabel('Name of a new key').fill('double');
-  await page.getByRole('button', { name: 'Make key' }).dblclick();
+  await page.getByRole('button', { name: 'Create key' }).dblclick();
   const text = await page.locator('#key').textContent();
   await page.reload();
   assert.equal(await page.locator('#key').textContent(), text);

@@ -15,7 +15,7 @@ async function operator(browser) {
   await audit(who, 'tenants');
   await page.getByLabel('Name', { exact: true }).fill('Acme');
   await page.getByLabel('Profile').selectOption('mumara');
-  await page.getByRole('button', { name: 'Make tenant' }).click();
+  await page.getByRole('button', { name: 'Create tenant' }).click();
   await page.getByText('The tenant was created').waitFor();
   await audit(who, 'tenant');
   await page.getByLabel('Webhooks', { exact: true }).fill('many');
@@ -26,7 +26,7 @@ async function operator(browser) {
   await page.getByRole('button', { name: 'Save' }).click();
   await page.getByText('Saved.').waitFor();
   await page.getByLabel('Name of a new key').fill('for people');
-  await page.getByRole('button', { name: 'Make key' }).click();
+  await page.getByRole('button', { name: 'Create key' }).click();
   const key = await page.locator('#key').textContent();
   await audit(who, 'key made');
 
@@ -58,7 +58,7 @@ async function operator(browser) {
   await page.getByText('no JSON', { exact: true }).waitFor();
   await audit(who, 'dead letters');
   await letter.getByRole('button', { name: 'Send back' }).click();
-  await page.getByText('Sent back to its queue').waitFor();
+  await page.getByText('sent back to its queue').waitFor();
   for (const path of ['profiles', 'system']) {
     await page.goto(`/dashboard/operator/${path}`);
     await audit(who, path);

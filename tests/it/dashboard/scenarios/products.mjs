@@ -71,7 +71,7 @@ async function customer(browser, product, tenant) {
   await audit(who, 'sign-in');
   await page.getByLabel('API key').fill('prk_nobody');
   await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.getByText('No such key').waitFor();
+  await page.getByText('There is no such key').waitFor();
   // A browser tells of the 401 on its console; that is what was asked for.
   assert.equal(who.said.splice(0).length, 1);
   await audit(who, 'sign-in, refused');
@@ -111,7 +111,7 @@ async function customer(browser, product, tenant) {
   await page.getByLabel('Event type').selectOption(product.types[0]);
   await page.getByRole('button', { name: 'Send test' }).click();
   await page.getByText('The endpoint answered 200 OK').waitFor();
-  await page.getByRole('heading', { name: 'Body that was sent' }).waitFor();
+  await page.getByRole('heading', { name: 'Request body' }).waitFor();
   await audit(who, 'test, done');
   assert.ok(product.genuine(endpoint.got[0], secret), 'the test verifies');
   await page.goBack();
@@ -139,16 +139,16 @@ async function customer(browser, product, tenant) {
   await page.getByText('The endpoint answered 200 OK').waitFor();
   await page.locator('summary', { hasText: 'Request headers' }).click();
   await page.getByText('webhook-id').waitFor();
-  await page.locator('summary', { hasText: 'Answer' }).click();
+  await page.locator('summary', { hasText: 'Response' }).click();
   await page.getByText('thanks').waitFor();
   await audit(who, 'delivery');
   await page.getByRole('button', { name: 'Send again' }).click();
   await until('the retry', () => endpoint.got.length === 3);
   assert.equal(endpoint.got[2].headers['webhook-id'], endpoint.got[1].headers['webhook-id']);
 
-  // Why it fired.
+  // Why it matched.
   await to(`/events/${published.id}`);
-  await page.locator('.why', { hasText: 'CRM integration' }).getByText('fired', { exact: true }).waitFor();
+  await page.locator('.why', { hasText: 'CRM integration' }).getByText('matched', { exact: true }).waitFor();
   await page.locator('.why summary').first().click();
   await audit(who, 'event');
   await to('/events');
@@ -161,8 +161,8 @@ async function customer(browser, product, tenant) {
   await page.getByLabel('Event types').fill(product.event.type);
   await page.getByRole('button', { name: 'Last hour' }).click();
   assert.equal(await page.getByLabel('Event types').inputValue(), product.event.type, 'a preset keeps the form');
-  await page.getByRole('button', { name: 'Count what it would do' }).click();
-  await page.getByRole('heading', { name: 'It would make 1 delivery' }).waitFor();
+  await page.getByRole('button', { name: 'Preview', exact: true }).click();
+  await page.getByRole('heading', { name: 'This replay creates 1 delivery' }).waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.id), 'counted', 'the count is in view');
   await audit(who, 'new replay, counted');
   await page.getByRole('button', { name: 'Replay now' }).click();
@@ -194,7 +194,7 @@ async function customer(browser, product, tenant) {
   await audit(who, 'webhook');
   await page.getByRole('link', { name: 'Rotate secret' }).click();
   await audit(who, 'rotate');
-  await page.getByRole('button', { name: 'Make the new secret' }).click();
+  await page.getByRole('button', { name: 'Create the new secret' }).click();
   const rotated = await page.locator('#secret').textContent();
   assert.notEqual(rotated, secret);
   await page.reload();

@@ -1,4 +1,4 @@
-//! Why each webhook got an event, or did not: grouped by the reason, each group a page at a time.
+//! Why each webhook received an event or did not: grouped by reason, with pages for large groups.
 
 use std::sync::Arc;
 
@@ -6,37 +6,37 @@ use axum::extract::{Path, State};
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::super::deliveries::webhook;
-use super::super::failure::Failure;
-use super::super::page::Page;
-use super::super::parts::empty;
-use super::super::webhooks::{Named, Names, names};
-use super::super::words::attribute;
-use crate::Api;
+use crate::dashboard::components::Column::Text;
+use crate::dashboard::components::webhook::{webhook_link, webhook_name};
+use crate::dashboard::components::{empty, head};
+use crate::dashboard::failure::Failure;
+use crate::dashboard::format::attribute;
+use crate::dashboard::page::{EndpointNames, Page};
 use crate::explain::{self, Explanation, Reason};
 use crate::request::Params;
 
 /// Webhooks of a group on the page of the event.
-const GLANCE: usize = 10;
-/// Webhooks of a group on a page of its own.
+const PREVIEW: usize = 10;
+/// Webhooks on a page of one group.
 const PAGE: usize = 50;
 
-/// What became of the event for a webhook. The variants are in the order of the page.
+/// The decision for a webhook, and its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Group {
-    Fired,
+    Matched,
     Undecided,
     FilteredOut,
     NotSubscribed,
     Off,
 }
 
-const GROUPS: [Group; 5] = [Group::Fired, Group::Undecided, Group::FilteredOut, Group::NotSubscribed, Group::Off];
+/// The groups in the order of the page.
+const GROUPS: [Group; 5] = [Group::Matched, Group::Undecided, Group::FilteredOut, Group::NotSubscribed, Group::Off];
 
 impl Group {
     fn of(explanation: &Explanation) -> Self {
         match explanation.matched {
-            Some(true) => return Self::Fired,
+            Some(true) => return Self::Matched,
             None => return Self::Undecided,
             Some(false) => {}
         }
@@ -50,7 +50,7 @@ impl Group {
     /// Its name in an address.
     fn key(self) -> &'static str {
         match self {
-            Self::Fired => "fired",
+            Self::Matched => "matched",
             Self::Undecided => "undecided",
             Self::FilteredOut => "filtered",
             Self::NotSubscribed => "unsubscribed",
@@ -60,86 +60,110 @@ impl Group {
 
     fn title(self) -> &'static str {
         match self {
-            Self::Fired => "Fired",
+            Self::Matched => "Matched",
             Self::Undecided => "Not decided yet",
             Self::FilteredOut => "Filtered out",
             Self::NotSubscribed => "Not subscribed",
-            Self::Off => "Not active, or not for this origin",
+            Self::Off => "Not active, or not for events of this origin",
         }
     }
 }
 
-/// The section of the event's page. `?why=<group>&skip=<n>` shows a page of one group.
-pub(super) async fn section(api: &Arc<Api>, page: &Page, id: &str) -> Result<Markup, Failure> {
-    let state = State(Arc::clone(api));
+/// A part of a group.
+struct Part<'a> {
+    group: Group,
+    /// Members of the whole group.
+    total: usize,
+    members: Vec<&'a Explanation>,
+}
+
+/// The part of the groups that a page shows. `?why=<group>&skip=<n>` selects a page of one group.
+struct Selection {
+    only: Option<Group>,
+    skip: usize,
+}
+
+impl Selection {
+    fn of(page: &Page) -> Self {
+        let query = &page.visitor.query;
+        let only = GROUPS.into_iter().find(|group| group.key() == query.get("why"));
+        let skip = only.and_then(|_| query.get("skip").parse().ok()).unwrap_or(0);
+        Self { only, skip }
+    }
+
+    fn parts<'a>(&self, explained: &'a [Explanation]) -> Vec<Part<'a>> {
+        let take = if self.only.is_some() { PAGE } else { PREVIEW };
+        let groups = GROUPS.into_iter().filter(|group| self.only.is_none_or(|only| only == *group));
+        let parts = groups.map(|group| {
+            let all: Vec<_> = explained.iter().filter(|explanation| Group::of(explanation) == group).collect();
+            Part { group, total: all.len(), members: all.into_iter().skip(self.skip).take(take).collect() }
+        });
+        parts.filter(|part| part.total > 0).collect()
+    }
+}
+
+/// The section of the event's page.
+pub(super) async fn section(page: &Page, id: &str) -> Result<Markup, Failure> {
+    let state = State(Arc::clone(&page.api));
     let explained = explain::explain(state, page.caller, Params::default(), Path(id.to_owned())).await?.0.data;
-    let one = GROUPS.into_iter().find(|group| group.key() == page.query.get("why"));
-    let (skip, take) = match one {
-        Some(_) => (page.query.get("skip").parse().unwrap_or(0), PAGE),
-        None => (0, GLANCE),
-    };
-    let groups: Vec<(Group, usize, Vec<&Explanation>)> = GROUPS
-        .into_iter()
-        .filter(|group| one.is_none_or(|one| one == *group))
-        .map(|group| {
-            let members: Vec<_> = explained.iter().filter(|explanation| Group::of(explanation) == group).collect();
-            (group, members.len(), members.into_iter().skip(skip).take(take).collect())
-        })
-        .filter(|(_, all, _)| *all > 0)
-        .collect();
-    let shown = groups.iter().flat_map(|(.., shown)| shown).map(|explanation| explanation.endpoint_id.as_str());
-    let names = names(api, page, shown).await?;
+    let selection = Selection::of(page);
+    let parts = selection.parts(&explained);
+    let ids = parts.iter().flat_map(|part| &part.members).map(|explanation| explanation.endpoint_id.as_str());
+    let names = page.endpoint_names(ids).await?;
     let at = page.to(format!("/events/{id}"));
+    let add = html! { p { a href=(page.to("/webhooks/new")) { "Add one" } } };
     Ok(html! {
         section #why aria-labelledby="why-title" {
-            h2 #why-title { "Why it fired, or did not" }
-            @if explained.is_empty() { (empty("There are no webhooks", html! { p { a href=(page.to("/webhooks/new")) { "Add one" } } })) }
-            @for (group, all, shown) in &groups {
-                details.why-group open[one.is_some() || *group != Group::NotSubscribed && *group != Group::Off] {
-                    summary { (group.title()) " (" (all) ")" }
-                    @for explanation in shown { (why(page, *group, explanation, &names)) }
-                    (pager(&at, *group, one.is_some(), skip, *all))
+            h2 #why-title { "Why each webhook matched or not" }
+            @if explained.is_empty() { (empty("There are no webhooks", add)) }
+            @for Part { group, total, members } in &parts {
+                details.why-group open[selection.only.is_some() || !matches!(group, Group::NotSubscribed | Group::Off)] {
+                    summary { (group.title()) " (" (total) ")" }
+                    @for explanation in members { (explain(page, *group, explanation, &names)) }
+                    (pager(&at, *group, &selection, *total))
                 }
             }
-            @if one.is_some() { p { a href={ (at) "#why" } { "All groups" } } }
+            @if selection.only.is_some() { p { a href={ (at) "#why" } { "All groups" } } }
         }
     })
 }
 
-fn pager(at: &str, group: Group, alone: bool, skip: usize, all: usize) -> Markup {
+fn pager(at: &str, group: Group, selection: &Selection, total: usize) -> Markup {
     let to = |skip: usize| format!("{at}?why={}&skip={skip}#why", group.key());
+    let skip = selection.skip;
     html! {
-        @if !alone && all > GLANCE { p { a href=(to(0)) { "Show all " (all) } } }
-        @if alone && all > PAGE {
+        @if selection.only.is_none() {
+            @if total > PREVIEW { p { a href=(to(0)) { "Show all " (total) } } }
+        } @else if total > PAGE {
             nav.pager aria-label=(group.title()) {
                 @if skip > 0 { a.button href=(to(skip.saturating_sub(PAGE))) rel="prev" { "Previous" } }
-                @if skip + PAGE < all { a.button href=(to(skip + PAGE)) rel="next" { "Next" } }
+                @if skip + PAGE < total { a.button href=(to(skip + PAGE)) rel="next" { "Next" } }
             }
         }
     }
 }
 
-fn why(page: &Page, group: Group, explanation: &Explanation, names: &Names) -> Markup {
+fn explain(page: &Page, group: Group, explanation: &Explanation, names: &EndpointNames) -> Markup {
     let (word, kind) = match group {
-        Group::Fired => ("fired", "good"),
+        Group::Matched => ("matched", "good"),
         Group::Undecided => ("not decided yet", "busy"),
-        _ => ("did not fire", "quiet"),
+        _ => ("not matched", "quiet"),
     };
-    let differs = explanation.matched.is_some_and(|matched| matched != explanation.now.matched);
+    let now = &explanation.now;
+    let differs = explanation.matched.is_some_and(|matched| matched != now.matched);
     let first_failed = explanation.reasons.iter().find(|reason| !reason.passed);
-    let name = names.get(&explanation.endpoint_id).map_or(explanation.endpoint_id.clone(), Named::shown);
     html! {
         details.why open[differs] {
             summary {
-                span class={ "badge " (kind) } { (word) } " " (name)
+                span class={ "badge " (kind) } { (word) } " " (webhook_name(&explanation.endpoint_id, names))
                 @if let Some(reason) = first_failed { span.faint { " because of " (check_name(&reason.check)) } }
             }
-            @if !explanation.reasons.is_empty() { (reasons("As it was decided then", &explanation.reasons)) }
+            @if !explanation.reasons.is_empty() { (reasons("The decision when the event arrived", &explanation.reasons)) }
             @if differs || explanation.reasons.is_empty() {
-                p { @if explanation.now.matched { "Today it would fire." } @else { "Today it would not fire." } }
-                (reasons("As it would be decided now", &explanation.now.reasons))
+                p { @if now.matched { "It would match now." } @else { "It would not match now." } }
+                (reasons("The decision with the settings of now", &now.reasons))
             }
-            p { (webhook(page, &explanation.endpoint_id, names)) }
+            p { (webhook_link(page, &explanation.endpoint_id, names)) }
         }
     }
 }
@@ -149,7 +173,7 @@ fn check_name(check: &str) -> String {
         Some(name) => format!("the filter on {}", attribute(name).to_lowercase()),
         None => match check {
             "status" => "its status".to_owned(),
-            "origin" => "where the event came from".to_owned(),
+            "origin" => "the origin of the event".to_owned(),
             "event_types" => "its event types".to_owned(),
             "payload_filter" => "its payload filter".to_owned(),
             other => other.replace('_', " "),
@@ -161,18 +185,19 @@ fn reasons(caption: &str, reasons: &[Reason]) -> Markup {
     html! {
         table.rows.reasons {
             caption { (caption) }
-            thead { tr { th scope="col" { "Check" } th scope="col" { "Wanted" } th scope="col" { "Actual" } th scope="col" { "Result" } } }
+            (head(&["Check", "Expected", "Actual", "Result"].map(Text)))
             tbody { @for reason in reasons { tr {
+                @let (kind, result) = if reason.passed { ("good", "passed") } else { ("warn", "not met") };
                 th scope="row" data-label="Check" { (check_name(&reason.check)) }
-                td.long data-label="Wanted" { (plain(&reason.expected)) }
+                td.long data-label="Expected" { (plain(&reason.expected)) }
                 td.long data-label="Actual" { (plain(&reason.actual)) }
-                td data-label="Result" { span class=(if reason.passed { "badge good" } else { "badge warn" }) { (if reason.passed { "passed" } else { "not met" }) } }
+                td data-label="Result" { span class={ "badge " (kind) } { (result) } }
             } } }
         }
     }
 }
 
-/// JSON as people read it: text without quotes, lists with commas.
+/// A JSON value for reading: text without quotes, lists with commas.
 fn plain(value: &Value) -> Markup {
     html! { @match value {
         Value::Null => span.faint { "nothing" },
@@ -192,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_read_as_text_and_never_as_markup() {
+    fn values_are_shown_as_text_and_never_as_markup() {
         assert_eq!(plain(&json!(["a", 1, "<b>"])).0, "a, 1, &lt;b&gt;");
         assert_eq!(plain(&json!({"a": "<i>"})).0, "<code>{&quot;a&quot;:&quot;&lt;i&gt;&quot;}</code>");
         assert_eq!(check_name("filters.dedicated_ip"), "the filter on dedicated ip");

@@ -1,4 +1,4 @@
-//! Dead letters: what Postrider could not process, and sending it back once its cause is mended.
+//! Dead letters: messages that Postrider could not process.
 
 use std::sync::Arc;
 
@@ -6,59 +6,63 @@ use axum::extract::{Path, State};
 use axum::response::Redirect;
 use maud::{Markup, html};
 
-use super::super::Dashboard;
-use super::super::failure::Failure;
-use super::super::layout::Section;
-use super::super::parts::{empty, listing, time};
-use super::super::words::count;
-use super::Office;
-use crate::dead_letters;
+use crate::dashboard::components::{empty, listing, pager, time};
+use crate::dashboard::failure::Failure;
+use crate::dashboard::format::count;
+use crate::dashboard::layout::Section;
+use crate::dashboard::page::{Id, OperatorPage, redirect_with};
+use crate::dashboard::texts::Notice;
+use crate::dead_letters::{self, DeadLetter};
 use crate::request::Params;
 
 const AT: &str = "/dashboard/operator/dead-letters";
 
 /// `GET /dashboard/operator/dead-letters`
-pub(super) async fn list(State(dashboard): State<Arc<Dashboard>>, office: Office) -> Result<Markup, Failure> {
-    let params = office.query.params(&["limit", "cursor"]);
-    let page = dead_letters::list(State(Arc::clone(&dashboard.api)), office.visitor.caller, params).await?.0;
-    Ok(office.show(Section::DeadLetters, "Dead letters", html! {
+pub(super) async fn list(page: OperatorPage) -> Result<Markup, Failure> {
+    let params = page.visitor.query.params(&["limit", "cursor"]);
+    let listed = dead_letters::list(State(Arc::clone(&page.api)), page.visitor.caller, params).await?.0;
+    let content = html! {
         h1 { "Dead letters" }
-        p { "Messages that could not be processed. Fix the cause, then send each back to the queue it came from." }
-        @if page.data.is_empty() { (empty("None: everything could be processed", html! {})) }
-        @for letter in &page.data {
-            article.panel aria-labelledby={ "letter-" (letter.id) } {
-                div.heading {
-                    h2.long id={ "letter-" (letter.id) } { (letter.reason) }
-                    @match &letter.requeued_at {
-                        Some(at) => span.faint { "sent back " (time(at)) },
-                        None => form.inline method="post" action={ (AT) "/" (letter.id) "/requeue" } { (office.csrf()) button type="submit" { "Send back" span.unseen { " dead letter " (letter.id) } } },
-                    }
-                }
-                dl.facts {
-                    dt { "Came from" } dd.long { code { (letter.source) } }
-                    dt { "Routing key" } dd.long { code { (letter.routing_key) } }
-                    dt { "Received" } dd { (time(&letter.received_at)) }
-                    @if let Some(id) = &letter.message_id { dt { "Message id" } dd.long { code { (id) } } }
-                    dt { "Size" } dd { (count(letter.body_bytes)) " bytes" }
-                }
-                details { summary { "Message" }
-                    @if !letter.headers.is_empty() { dl.facts { @for (name, value) in &letter.headers { dt { (name) } dd.long { (value) } } } }
-                    (listing("The first 4 KiB of the message", &letter.body_excerpt))
-                }
+        p { "Messages that could not be processed. Fix the cause, then send each message back to its queue." }
+        @if listed.data.is_empty() { (empty("No dead letters", html! {})) }
+        @for letter in &listed.data { (dead_letter(&page, letter)) }
+        (pager(&page.visitor, listed.next_cursor.as_ref()))
+    };
+    Ok(page.show(Section::DeadLetters, "Dead letters", content))
+}
+
+fn dead_letter(page: &OperatorPage, letter: &DeadLetter) -> Markup {
+    let title = format!("letter-{}", letter.id);
+    html! { article.panel aria-labelledby=(title) {
+        div.heading {
+            h2.long id=(title) { (letter.reason) }
+            @match &letter.requeued_at {
+                Some(at) => span.faint { "sent back " (time(at)) },
+                None => form.inline method="post" action={ (AT) "/" (letter.id) "/requeue" } {
+                    (page.visitor.tokens)
+                    button type="submit" { "Send back" span.unseen { " dead letter " (letter.id) } }
+                },
             }
         }
-        (office.pager(AT, page.next_cursor.as_ref()))
-    }))
+        dl.facts {
+            dt { "Source" } dd.long { code { (letter.source) } }
+            dt { "Routing key" } dd.long { code { (letter.routing_key) } }
+            dt { "Received" } dd { (time(&letter.received_at)) }
+            @if let Some(id) = &letter.message_id { dt { "Message id" } dd.long { code { (id) } } }
+            dt { "Size" } dd { (count(letter.body_bytes)) " bytes" }
+        }
+        details { summary { "Message" }
+            @if !letter.headers.is_empty() {
+                dl.facts { @for (name, value) in &letter.headers { dt { (name) } dd.long { (value) } } }
+            }
+            (listing("The first 4 KiB of the message", &letter.body_excerpt))
+        }
+    } }
 }
 
 /// `POST /dashboard/operator/dead-letters/{id}/requeue`
-pub(super) async fn requeue(
-    State(dashboard): State<Arc<Dashboard>>,
-    office: Office,
-    Path(id): Path<String>,
-) -> Result<Redirect, Failure> {
-    let _ =
-        dead_letters::requeue(State(Arc::clone(&dashboard.api)), office.visitor.caller, Params::default(), Path(id))
-            .await?;
-    Ok(Redirect::to(&format!("{AT}?notice=requeued")))
+pub(super) async fn requeue(page: OperatorPage, Id(id): Id) -> Result<Redirect, Failure> {
+    let state = State(Arc::clone(&page.api));
+    let _ = dead_letters::requeue(state, page.visitor.caller, Params::default(), Path(id)).await?;
+    Ok(redirect_with(AT, Notice::DeadLetterRequeued))
 }

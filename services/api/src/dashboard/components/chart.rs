@@ -1,5 +1,5 @@
-//! Charts as SVG, drawn here: axes with units, a title, a value for every point on hover and focus. Colours are classes of the
-//! style sheet, and differ in lightness and in dash, so that they can be told apart without colour.
+//! Charts as SVG: axes with units, a title, and the values at each point on hover. Colours are classes of the style sheet. They
+//! differ in lightness and in dashes, so that charts are readable without colours.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,41 +13,41 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 30.0;
-/// Charts of more than this have dates below them.
+/// Longer charts have dates on the axis.
 const DAYS_FROM: Duration = Duration::from_secs(2 * 86_400);
 
 /// One line or one colour of bars.
-pub(super) struct Series {
-    pub(super) name: &'static str,
+pub(crate) struct Series {
+    pub(crate) name: &'static str,
     /// `c-good`, `c-bad`, …: see the style sheet.
-    pub(super) class: &'static str,
-    /// A value for each point in time; `None`: nothing is known of it.
-    pub(super) values: Vec<Option<f64>>,
+    pub(crate) class: &'static str,
+    /// A value for each point in time; `None` if there is none.
+    pub(crate) values: Vec<Option<f64>>,
 }
 
 /// How series are drawn.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Stacked bars.
     Bars,
-    /// Lines, with gaps where nothing is known.
+    /// Lines, with gaps where there are no values.
     Lines,
 }
 
 /// A chart over time.
-pub(super) struct Chart<'a> {
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
-    /// What the vertical axis counts.
-    pub(super) unit: &'static str,
-    pub(super) kind: Kind,
-    /// When each interval began, RFC 3339.
-    pub(super) times: &'a [String],
-    pub(super) series: Vec<Series>,
-    /// Writes a value as people read it.
-    pub(super) show: fn(f64) -> String,
-    /// The axis reaches at least this far.
-    pub(super) least_max: f64,
+pub(crate) struct Chart<'a> {
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    /// The unit of the vertical axis.
+    pub(crate) unit: &'static str,
+    pub(crate) kind: Kind,
+    /// The start of each interval, RFC 3339.
+    pub(crate) times: &'a [String],
+    pub(crate) series: Vec<Series>,
+    /// Formats a value.
+    pub(crate) show: fn(f64) -> String,
+    /// The vertical axis reaches at least this value.
+    pub(crate) axis_min: f64,
 }
 
 impl Chart<'_> {
@@ -56,10 +56,10 @@ impl Chart<'_> {
             let values = self.series.iter().filter_map(|series| series.values.get(index).copied().flatten());
             if self.kind == Kind::Bars { values.sum() } else { values.fold(0.0, f64::max) }
         };
-        (0..self.times.len()).map(at).fold(self.least_max, f64::max)
+        (0..self.times.len()).map(at).fold(self.axis_min, f64::max)
     }
 
-    fn said_at(&self, index: usize) -> String {
+    fn values_at(&self, index: usize) -> String {
         let mut text = String::new();
         for series in &self.series {
             let value = series.values.get(index).copied().flatten().map_or_else(|| "–".to_owned(), self.show);
@@ -68,14 +68,14 @@ impl Chart<'_> {
         text
     }
 
-    /// Whether dates say more than the time of day.
+    /// Whether the axis shows dates instead of times of day.
     fn spans_days(&self) -> bool {
         let at = |time: Option<&String>| time.and_then(|time| time.parse::<UnixMillis>().ok());
         at(self.times.first()).zip(at(self.times.last())).is_some_and(|(first, last)| first.until(last) > DAYS_FROM)
     }
 
-    /// The figure.
-    pub(super) fn draw(&self) -> Markup {
+    /// The chart as a figure.
+    pub(crate) fn draw(&self) -> Markup {
         let points = self.times.len().max(1) as f64;
         let (step, top) = nice(self.highest());
         let slot = (WIDTH - LEFT - RIGHT) / points;
@@ -109,8 +109,8 @@ impl Chart<'_> {
                         }
                         @for (index, at) in self.times.iter().enumerate() {
                             rect.hit x=(px(x(index))) y=(TOP) width=(px(slot)) height=(plot)
-                                data-at=(at) data-said=(self.said_at(index)) {
-                                title { (at.get(..16).unwrap_or_default().replace('T', " ")) " UTC — " (self.said_at(index)) }
+                                data-at=(at) data-values=(self.values_at(index)) {
+                                title { (at.get(..16).unwrap_or_default().replace('T', " ")) " UTC — " (self.values_at(index)) }
                             }
                         }
                     }
@@ -155,7 +155,7 @@ impl Chart<'_> {
         };
         html! { @for series in &self.series { g class={ "line " (series.class) } {
             path d=(path(series)) {}
-            // A point between two gaps is no line: a dot shows it.
+            // A point between two gaps has no line, so it is a dot.
             @for (index, value) in series.values.iter().enumerate() { @if let Some(value) = value {
                 circle cx=(px(x(index) + slot / 2.0)) cy=(px(y(*value))) r=(if alone(&series.values, index) { "3.5" } else { "2" }) {}
             } }
@@ -163,7 +163,7 @@ impl Chart<'_> {
     }
 }
 
-/// Whether nothing is known of the times before and after.
+/// Whether the points before and after have no values.
 fn alone(values: &[Option<f64>], index: usize) -> bool {
     let known = |index: Option<usize>| index.and_then(|index| values.get(index)).is_some_and(Option::is_some);
     !known(index.checked_sub(1)) && !known(index.checked_add(1))
@@ -182,8 +182,8 @@ fn nice(highest: f64) -> (f64, f64) {
     (step, (highest / step).ceil().max(1.0) * step)
 }
 
-/// Successes and failures of the last hours as bars of a thumb's height.
-pub(super) fn spark(hours: &[(u64, u64)]) -> Markup {
+/// Successes and failures of the last hours as small bars.
+pub(crate) fn spark(hours: &[(u64, u64)]) -> Markup {
     let highest = hours.iter().map(|(good, bad)| good + bad).max().unwrap_or_default();
     let (good, bad) = hours.iter().fold((0, 0), |(good, bad), hour| (good + hour.0, bad + hour.1));
     let height = |count: u64| 24.0 * count as f64 / highest.max(1) as f64;
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn axes_have_round_steps_that_reach_the_highest_value() {
+    fn axes_have_round_steps_up_to_the_highest_value() {
         for (highest, step, top) in [(10.0, 5.0, 10.0), (7.0, 2.0, 8.0), (1_234.0, 500.0, 1_500.0), (0.03, 0.01, 0.03)]
         {
             let (found_step, found_top) = nice(highest);

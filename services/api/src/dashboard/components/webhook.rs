@@ -1,0 +1,63 @@
+//! Webhooks in lists and filters.
+
+use maud::{Markup, html};
+
+use crate::dashboard::components::form::option;
+use crate::dashboard::failure::Failure;
+use crate::dashboard::page::{EndpointName, EndpointNames, Page};
+use crate::endpoints::model::Endpoint;
+use crate::errors::store_problem;
+
+/// Most webhooks that a filter offers.
+const OFFERED_MAX: u32 = 1_000;
+
+/// The name of a webhook, with a link if it still exists.
+pub(crate) fn webhook_link(page: &Page, id: &str, names: &EndpointNames) -> Markup {
+    html! { @match names.get(id) {
+        Some(name) if name.deleted => span.faint title=(id) { (name.label()) },
+        Some(name) => a href=(page.to(format!("/webhooks/{id}"))) { (name.label()) },
+        None => span.faint { "Unknown webhook (" (id) ")" },
+    } }
+}
+
+/// The name of a webhook, or its id if it has none.
+pub(crate) fn webhook_name(id: &str, names: &EndpointNames) -> String {
+    names.get(id).map_or_else(|| id.to_owned(), EndpointName::label)
+}
+
+/// Where an endpoint sends to.
+pub(crate) fn target(endpoint: &Endpoint) -> &str {
+    endpoint.url.as_deref().unwrap_or("Pushover")
+}
+
+/// The webhooks that a filter offers.
+pub(crate) struct WebhookOptions {
+    /// Id and name, sorted by name.
+    webhooks: Vec<(String, String)>,
+    /// Whether there may be more webhooks than these.
+    truncated: bool,
+}
+
+impl WebhookOptions {
+    /// The newest webhooks, and the chosen one however old it is.
+    pub(crate) async fn load(page: &Page, chosen: &str) -> Result<Self, Failure> {
+        let newest = page.api.store.endpoint_names(page.tenant.id, OFFERED_MAX).await.map_err(store_problem)?;
+        let truncated = newest.len() >= OFFERED_MAX as usize;
+        let mut webhooks: Vec<_> = newest.into_iter().map(|(id, name)| (id.to_string(), name)).collect();
+        if !chosen.is_empty() && webhooks.iter().all(|(id, _)| id != chosen) {
+            let names = page.endpoint_names([chosen]).await?;
+            webhooks.push((chosen.to_owned(), webhook_name(chosen, &names)));
+        }
+        webhooks.sort_by(|a, b| a.1.cmp(&b.1));
+        Ok(Self { webhooks, truncated })
+    }
+
+    /// The options of a `select`; `all` is the label of no choice.
+    pub(crate) fn show(&self, chosen: &str, all: &str) -> Markup {
+        html! {
+            option value="" { (all) }
+            @for (id, name) in &self.webhooks { (option(id, chosen, name)) }
+            @if self.truncated { option disabled { "Only the newest " (OFFERED_MAX) " are listed" } }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Sentences about deliveries and attempts, and notices.
+
+use crate::dashboard::format::{duration, status_line};
+use crate::deliveries::{Attempt, Delivery};
+
+/// What a form did. The page that it leads to says so; the address carries the name, never the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notice {
+    Restored,
+    Saved,
+    WebhookDeleted,
+    WebhookActive,
+    WebhookInactive,
+    RetryRequested,
+    DeliveryCancelled,
+    DeliveryAlreadyFinished,
+    ReplayStarted,
+    ReplaysStarted,
+    ReplayPaused,
+    ReplayResumed,
+    ReplayCancelled,
+    ReplayAlreadyEnded,
+    DeadLetterRequeued,
+    TenantCreated,
+    KeyDeleted,
+    PayloadExpunged,
+}
+
+/// Every notice, its name in an address, and its text.
+const NOTICES: [(Notice, &str, &str); 18] = [
+    (
+        Notice::Restored,
+        "restored",
+        "Your session had ended, so nothing was saved. Check the form and send it again. Enter secrets and header values again.",
+    ),
+    (Notice::Saved, "saved", "Saved. The change is in effect."),
+    (
+        Notice::WebhookDeleted,
+        "deleted",
+        "The webhook was deleted. Its pending deliveries are discarded when their next attempt is due.",
+    ),
+    (Notice::WebhookActive, "active", "The webhook is active and receives new events."),
+    (Notice::WebhookInactive, "inactive", "The webhook is inactive and receives no events. Tests still work."),
+    (Notice::RetryRequested, "retried", "An attempt was requested."),
+    (Notice::DeliveryCancelled, "cancelled", "The delivery was cancelled. There are no further attempts."),
+    (Notice::DeliveryAlreadyFinished, "already-finished", "The delivery had already finished and was not cancelled."),
+    (Notice::ReplayStarted, "replaying", "The replay has started."),
+    (Notice::ReplaysStarted, "replaying-several", "The replays have started, one for each event."),
+    (Notice::ReplayPaused, "paused", "The replay is paused. It creates no deliveries until you resume it."),
+    (Notice::ReplayResumed, "resumed", "The replay was resumed."),
+    (
+        Notice::ReplayCancelled,
+        "replay-cancelled",
+        "The replay was cancelled. It creates no further deliveries, and its pending deliveries are cancelled.",
+    ),
+    (Notice::ReplayAlreadyEnded, "replay-ended", "The replay had already ended."),
+    (Notice::DeadLetterRequeued, "requeued", "The message was sent back to its queue."),
+    (Notice::TenantCreated, "tenant-created", "The tenant was created. Create a key for it next."),
+    (Notice::KeyDeleted, "key-deleted", "The key was deleted and no longer works."),
+    (Notice::PayloadExpunged, "expunged", "The payload was expunged."),
+];
+
+impl Notice {
+    /// The notice of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        NOTICES.iter().find(|(_, known, _)| *known == name).map(|(notice, ..)| *notice)
+    }
+
+    /// Its name in an address.
+    pub(crate) fn name(self) -> &'static str {
+        self.entry().1
+    }
+
+    /// Its text.
+    pub(crate) fn text(self) -> &'static str {
+        self.entry().2
+    }
+
+    fn entry(self) -> (Self, &'static str, &'static str) {
+        NOTICES.into_iter().find(|(notice, ..)| *notice == self).unwrap_or((self, "", ""))
+    }
+}
+
+/// How an attempt ended, in a sentence or two.
+pub(crate) fn outcome(attempt: &Attempt) -> String {
+    let took = duration(attempt.duration_ms);
+    let code = attempt.status_code.map(status_line).unwrap_or_default();
+    let what = match attempt.outcome.as_str() {
+        "success" => format!("The endpoint answered {code} after {took}."),
+        "http_status" => format!("The endpoint answered {code}{}", advice(attempt.status_code.unwrap_or_default())),
+        "timeout" => format!("No answer arrived within {took}. Answer with 200 at once and do the work afterwards."),
+        "connect_failed" => {
+            "The connection failed. Check that the server is running and publicly reachable.".to_owned()
+        }
+        "dns_failed" => "The host name of the URL could not be resolved. Check it for typing errors.".to_owned(),
+        "tls_failed" => {
+            "The TLS connection failed. Check that the certificate is valid, complete and issued for this host name."
+                .to_owned()
+        }
+        "address_blocked" => "The URL leads to an address that Postrider does not send to.".to_owned(),
+        "protocol_error" => "The connection ended before a complete answer, or the answer was not HTTP.".to_owned(),
+        other => format!("The attempt ended as {other}."),
+    };
+    match &attempt.error {
+        Some(error) => format!("{what} ({error})"),
+        _ => what,
+    }
+}
+
+/// What a status code that is not a success means, and what to do about it. Ends the sentence "The endpoint answered …".
+fn advice(status_code: u16) -> &'static str {
+    match status_code {
+        300..400 => ". Redirects are not followed: set the webhook's URL to their target.",
+        401 | 403 => ": it refused the request. Check its secret and its access rules.",
+        404 | 405 => ". Check the path of the webhook's URL.",
+        408 => ": it did not receive the whole request in time.",
+        410 => ": it is permanently gone.",
+        429 => ": it asks for fewer requests.",
+        400..500 => ": it did not accept the request.",
+        _ => ": the server failed. Check its logs.",
+    }
+}
+
+/// The state of a delivery, in a sentence.
+pub(crate) fn standing(delivery: &Delivery) -> String {
+    let attempts = match delivery.attempt_count {
+        1 => "1 attempt".to_owned(),
+        n => format!("{n} attempts"),
+    };
+    match (delivery.status.as_str(), delivery.discard_reason.as_deref()) {
+        ("pending", _) if delivery.attempt_count == 0 => "Waiting for the first attempt.".to_owned(),
+        ("pending", _) => format!("Failed {attempts} so far. It will be retried."),
+        ("delivered", _) => format!("Delivered on attempt {}.", delivery.attempt_count),
+        ("failed", _) => format!("Failed after {attempts}. There are no retries left."),
+        ("cancelled", _) => "Cancelled by a user.".to_owned(),
+        (_, Some("expired")) => "Discarded: it expired before it could be delivered.".to_owned(),
+        (_, Some("endpoint_deleted")) => "Discarded: the webhook was deleted.".to_owned(),
+        (_, Some("endpoint_inactive")) => "Discarded: the webhook was inactive when an attempt was due.".to_owned(),
+        (_, Some("expunged")) => "Discarded: the event's payload was expunged.".to_owned(),
+        (status, _) => format!("The delivery is {status}."),
+    }
+}
+
+/// Why an attempt was made.
+pub(crate) fn trigger(name: &str) -> &str {
+    match name {
+        "first" => "first attempt",
+        "retry" => "automatic retry",
+        "manual" => "manual retry",
+        other => other,
+    }
+}
+
+/// Why an attempt was held back.
+pub(crate) fn held(reason: &str) -> &str {
+    match reason {
+        "rate" => "the webhook's rate limit",
+        "concurrency" => "too many requests to the endpoint were in flight",
+        "breaker" => "the endpoint failed too often or asked for a pause",
+        other => other,
+    }
+}
