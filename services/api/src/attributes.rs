@@ -58,6 +58,7 @@ pub(crate) async fn values(
         return Err(Problem::invalid_field("name", "1 to 64 of a-z 0-9 _ -, beginning with a letter"));
     }
     let today = UnixMillis::now().day();
-    let values = api.store.attribute_values(tenant, &name, today, params.limit()?).await.map_err(store_problem)?;
+    let values =
+        api.store.history().attribute_values(tenant, &name, today, params.limit()?).await.map_err(store_problem)?;
     Ok(Json(List::whole(values.into_iter().map(AttributeValue::from).collect())))
 }

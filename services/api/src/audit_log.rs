@@ -128,6 +128,11 @@ pub(crate) async fn list(
     }
     let action = params.parse::<AuditAction>("action")?;
     let filter = AuditFilter { tenant, action, actor, target: text("target"), from, to };
-    let page = api.store.list_audit_log(&filter, &page_request("audit_log", &params)?).await.map_err(store_problem)?;
+    let page = api
+        .store
+        .history()
+        .list_audit_log(&filter, &page_request("audit_log", &params)?)
+        .await
+        .map_err(store_problem)?;
     Ok(Json(List::of("audit_log", page, |entry| AuditEntry::new(entry, caller))))
 }

@@ -184,7 +184,7 @@ impl Keys {
 
     /// Keeps the table fresh until `stop`.
     pub(crate) async fn follow(self: Arc<Self>, store: Store, stop: CancellationToken, ready: Check) {
-        let mut feed = store.follow(FeedScope::INGEST, stop);
+        let mut feed = store.feed().follow(FeedScope::KEYS, stop);
         *self.state.write() = Some(feed.state());
         while let Some(changes) = feed.recv().await {
             let version = changes.version;

@@ -13,7 +13,7 @@ pub struct Config {
     pub served_by_https: bool,
     /// How long a test call waits beyond the endpoint's own timeout.
     pub test_patience: Duration,
-    /// How long a retry waits for the broker's confirm before it is answered and left to the sweeper.
+    /// How long a retry waits for the broker's confirm before it is answered and left to the outbox relay.
     pub confirm_timeout: Duration,
     /// How old the last word of the database may be for an unknown key to be a wrong one (401) rather than maybe a new
     /// one (503).

@@ -2,7 +2,7 @@
 //! operator.
 //!
 //! Sending one back is committed first, with an entry in the outbox, and published then. Should the broker not confirm in
-//! time, or this process die in between, the recorder's sweeper publishes it: the answer is 202 either way.
+//! time, or this process die in between, the recorder's outbox relay publishes it: the answer is 202 either way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use postrider_broker::{ProducerMessage, Queue};
 use postrider_http::problem::Problem;
-use postrider_store::log::DeadLetterRow;
+use postrider_store::history::DeadLetterRow;
 use postrider_store::outbox::PendingLetter;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -88,7 +88,8 @@ pub(crate) async fn list(
 ) -> Result<Json<List<DeadLetter>>, Problem> {
     caller.operator()?;
     let params = params.only(&["limit", "cursor"], None)?;
-    let page = api.store.list_dead_letters(&page_request("dead_letters", &params)?).await.map_err(store_problem)?;
+    let page =
+        api.store.history().list_dead_letters(&page_request("dead_letters", &params)?).await.map_err(store_problem)?;
     Ok(Json(List::of("dead_letters", page, DeadLetter::from)))
 }
 
@@ -107,7 +108,7 @@ pub(crate) async fn requeue(
     caller.operator()?;
     params.only(&[], None)?;
     let id: i64 = id.parse().map_err(|_| no_such("dead letter"))?;
-    let letter = api.store.get_dead_letter(id).await.map_err(store_problem)?;
+    let letter = api.store.history().get_dead_letter(id).await.map_err(store_problem)?;
     let queue = Queue::requeue_target(&letter.source, &letter.routing_key)
         .ok_or_else(|| Problem::conflict(format!("cannot requeue: {} is not a requeueable queue", letter.source)))?;
     // Letters that an earlier release cut have the header alone.
@@ -127,7 +128,7 @@ pub(crate) async fn requeue(
     Ok((StatusCode::ACCEPTED, Json(DeadLetterRequeued { id: id.to_string() })))
 }
 
-/// Publishes what was committed, and strikes it off. Whatever fails here is left to the sweeper.
+/// Publishes what was committed, and strikes it off. Whatever fails here is left to the outbox relay.
 async fn publish(api: &Api, queue: Queue, pending: PendingLetter) {
     let PendingLetter { outbox, letter, body } = pending;
     let message = ProducerMessage {
@@ -138,7 +139,7 @@ async fn publish(api: &Api, queue: Queue, pending: PendingLetter) {
         body,
     };
     if let Err(error) = api.lanes.requeue(queue, &message).await {
-        tracing::warn!(dead_letter.id = letter.id, %error, "a dead letter is left to the sweeper");
+        tracing::warn!(dead_letter.id = letter.id, %error, "a dead letter is left to the outbox relay");
         return;
     }
     if let Err(error) = api.store.outbox_done(&[outbox]).await {

@@ -8,8 +8,8 @@ use postrider_http::problem::Problem;
 use postrider_model::delivery::{BodyKind, DeliveryStatus};
 use postrider_model::ids::{EndpointId, EventId, Generation, ReplayId};
 use postrider_model::subscription::TypePattern;
-use postrider_store::config::{SaidThen, Scope};
-use postrider_store::log::{AttemptRow, DeliveryFilter, DeliveryRow};
+use postrider_store::config::{EventTypeAt, Scope};
+use postrider_store::history::{AttemptRow, DeliveryFilter, DeliveryRow};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -243,7 +243,7 @@ pub(crate) async fn list(
     let params = params.only(&names, None)?;
     let visible = caller.visible(Scope::Read)?;
     let (filter, page) = (filter_of(&params)?, page_request("deliveries", &params)?);
-    let page = api.store.list_deliveries(visible, &filter, &page).await.map_err(store_problem)?;
+    let page = api.store.history().list_deliveries(visible, &filter, &page).await.map_err(store_problem)?;
     Ok(Json(List::of("deliveries", page, Delivery::from)))
 }
 
@@ -259,7 +259,7 @@ pub(crate) async fn read(
     params.only(&[], None)?;
     let visible = caller.visible(Scope::Read)?;
     let id = id.parse().map_err(|_| no_such("delivery"))?;
-    let found = api.store.delivery_with_attempts(visible, id).await.map_err(store_problem)?;
+    let found = api.store.history().delivery_with_attempts(visible, id).await.map_err(store_problem)?;
     let (row, attempts) = found.ok_or_else(|| no_such("delivery"))?;
     let body = api.body_again(&row).await?;
     Ok(Json(DeliveryDetail {
@@ -273,25 +273,32 @@ impl Api {
     /// The body that a delivery sent: rendered again from the event, as the endpoint was when it was decided. `None` when
     /// the payload is gone.
     async fn body_again(&self, row: &DeliveryRow) -> Result<Option<Vec<u8>>, Problem> {
-        let Some(tenant) = self.store.get_tenant(row.tenant).await.map_err(store_problem)? else { return Ok(None) };
+        let Some(tenant) = self.store.config().get_tenant(row.tenant).await.map_err(store_problem)? else {
+            return Ok(None);
+        };
         let profile = self.profile(&tenant.draft.profile)?;
         if row.is_test() {
             let kind = self.body_kind(row, None).await?;
-            let said =
-                self.store.event_type_at(row.tenant, &row.event_type, row.created_at).await.map_err(store_problem)?;
+            let said = self
+                .store
+                .config()
+                .event_type_at(row.tenant, &row.event_type, row.created_at)
+                .await
+                .map_err(store_problem)?;
             let said = match said {
-                SaidThen::This(said) => Some(said),
-                SaidThen::Nothing => None,
-                SaidThen::EditedSince => return Ok(None),
+                EventTypeAt::Known(said) => Some(said),
+                EventTypeAt::Absent => None,
+                EventTypeAt::EditedSince => return Ok(None),
             };
             let (event_type, at) = (Some(&row.event_type), row.created_at);
             let test = TestBody::of(profile, event_type, said.as_ref(), &row.event, at, row.accepted_at);
             return Ok(test.map(|test| test.render(profile, kind)));
         }
-        let event = self.store.get_event(row.tenant, &row.event).await.map_err(store_problem)?;
+        let event = self.store.history().get_event(row.tenant, &row.event).await.map_err(store_problem)?;
         let Some(event) = event.filter(|event| event.summary.event_day == row.event_day) else { return Ok(None) };
         let Some(view) = event.view() else { return Ok(None) };
-        let decision = self.store.get_decision(row.tenant, &row.event, row.event_day).await.map_err(store_problem)?;
+        let decision =
+            self.store.history().get_decision(row.tenant, &row.event, row.event_day).await.map_err(store_problem)?;
         // A replay renders by the endpoint as it is, and may be for one that no decision knew.
         let replayed = matches!(row.generation, Generation::Replay(_));
         let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
@@ -302,12 +309,12 @@ impl Api {
     /// What the endpoint's bodies were written as when it was decided; as it is now when that is not known.
     async fn body_kind(&self, row: &DeliveryRow, version: Option<i64>) -> Result<BodyKind, Problem> {
         if let Some(version) = version {
-            let then = self.store.endpoint_at(row.endpoint, version).await.map_err(store_problem)?;
+            let then = self.store.config().endpoint_at(row.endpoint, version).await.map_err(store_problem)?;
             if let Some(then) = then {
                 return Ok(then.document.body_kind());
             }
         }
-        let now = self.store.get_endpoint(None, row.endpoint).await.map_err(store_problem)?;
+        let now = self.store.config().get_endpoint(None, row.endpoint).await.map_err(store_problem)?;
         Ok(now.map(|endpoint| endpoint.document.body_kind()).unwrap_or_default())
     }
 }

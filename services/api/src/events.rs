@@ -10,7 +10,7 @@ use postrider_model::event::is_attribute_name;
 use postrider_model::ids::EventId;
 use postrider_model::subscription::TypePattern;
 use postrider_store::config::Scope;
-use postrider_store::log::{EventFilter, EventSummary};
+use postrider_store::history::{EventFilter, EventSummary};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -112,7 +112,7 @@ pub(crate) async fn list(
     let params = params.only(&["type", "from", "to", "limit", "cursor"], Some(ATTRIBUTES))?;
     let visible = caller.visible(Scope::Read)?;
     let (filter, page) = (filter_of(&params)?, page_request("events", &params)?);
-    let page = api.store.list_events(visible, &filter, &page).await.map_err(store_problem)?;
+    let page = api.store.history().list_events(visible, &filter, &page).await.map_err(store_problem)?;
     Ok(Json(List::of("events", page, Event::from)))
 }
 
@@ -130,9 +130,10 @@ pub(crate) async fn read(
     // An event's id is unique in its tenant only.
     let tenant = caller.tenant(Scope::Read)?;
     let id: EventId = id.parse().map_err(|_| no_such("event"))?;
-    let event = api.store.get_event(tenant, &id).await.map_err(store_problem)?.ok_or_else(|| no_such("event"))?;
+    let event =
+        api.store.history().get_event(tenant, &id).await.map_err(store_problem)?.ok_or_else(|| no_such("event"))?;
     let day = event.summary.event_day;
-    let deliveries = api.store.deliveries_of_event(tenant, &id, day).await.map_err(store_problem)?;
+    let deliveries = api.store.history().deliveries_of_event(tenant, &id, day).await.map_err(store_problem)?;
     let raw = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok().and_then(|text| RawValue::from_string(text).ok());
     Ok(Json(EventDetail {
         data: event.data.as_deref().and_then(raw),

@@ -13,7 +13,7 @@ use postrider_model::ids::{EndpointId, EventId};
 use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profile;
 use postrider_store::config::{EndpointVersion, Scope};
-use postrider_store::log::EventRow;
+use postrider_store::history::EventRow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -89,19 +89,20 @@ pub(crate) async fn explain(
     params.only(&[], None)?;
     let tenant = caller.tenant(Scope::Read)?;
     let id: EventId = id.parse().map_err(|_| no_such("event"))?;
-    let event = api.store.get_event(tenant, &id).await.map_err(store_problem)?.ok_or_else(|| no_such("event"))?;
+    let event =
+        api.store.history().get_event(tenant, &id).await.map_err(store_problem)?.ok_or_else(|| no_such("event"))?;
     let (day, since) = (event.summary.event_day, event.summary.accepted_at);
     let name = api.tenant(tenant).await?.draft.profile;
     let profile = Arc::clone(api.profile(&name)?);
 
-    let decision = api.store.get_decision(tenant, &id, day).await.map_err(store_problem)?;
+    let decision = api.store.history().get_decision(tenant, &id, day).await.map_err(store_problem)?;
     let then = match &decision {
         Some(decision) => {
-            api.store.endpoints_at(tenant, decision.config_version, since).await.map_err(store_problem)?
+            api.store.config().endpoints_at(tenant, decision.config_version, since).await.map_err(store_problem)?
         }
         None => Vec::new(),
     };
-    let now = api.store.endpoints_at(tenant, i64::MAX, since).await.map_err(store_problem)?;
+    let now = api.store.config().endpoints_at(tenant, i64::MAX, since).await.map_err(store_problem)?;
     let explain = move || {
         let explainer = Explaining { profile: &profile, event: &event };
         let mut then: BTreeMap<EndpointId, Vec<Reason>> = explainer.reasons(&then);

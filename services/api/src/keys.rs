@@ -140,7 +140,7 @@ pub(crate) async fn create(
     refuse_escalation(caller, &request.scopes)?;
     let scopes: Scopes = request.scopes.into_iter().map(StoredScope::from).collect();
     let new = NewKey { name: request.name, scopes };
-    let made = api.edits_of(caller)?.create_key(tenant, &new).await.map_err(store_problem)?;
+    let made = api.edits_of(caller)?.config().create_key(tenant, &new).await.map_err(store_problem)?;
     api.keys.made(made.key.id, &made.text, tenant, scopes);
     let key = made.text.expose_secret().to_owned();
     Ok((StatusCode::CREATED, Json(CreatedKey { key, shown: made.key.into() })))
@@ -158,7 +158,7 @@ pub(crate) async fn list(
     params.only(&[], None)?;
     let tenant = api.find_tenant(&id).await?;
     caller.may(StoredScope::Read, tenant)?;
-    let keys = api.store.list_keys(tenant).await.map_err(store_problem)?;
+    let keys = api.store.config().list_keys(tenant).await.map_err(store_problem)?;
     Ok(Json(List::whole(keys.into_iter().map(Key::from).collect())))
 }
 
@@ -177,7 +177,7 @@ pub(crate) async fn delete(
     params.only(&[], None)?;
     let tenant = managed(&api, caller, &id).await?;
     let key = key_id.parse().map_err(|_| no_such("key"))?;
-    api.edits_of(caller)?.delete_key(tenant, key).await.map_err(store_problem)?;
+    api.edits_of(caller)?.config().delete_key(tenant, key).await.map_err(store_problem)?;
     api.keys.deleted(key);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,7 +9,7 @@
 //! - A tenant never learns of another tenant's things: they are 404s like those that do not exist.
 //! - Secrets and keys are shown once, when they are made. Values of an endpoint's own headers are never shown again.
 //! - A retry, and a dead letter that is sent back, is committed before it is answered, and published at once; should the
-//!   process die in between, the recorder's sweeper publishes it.
+//!   process die in between, the recorder's outbox relay publishes it.
 //!
 //! # What it does not
 //! It sends nothing to endpoints itself: a test call asks a dispatcher.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use postrider_http::problem::Problem;
 use postrider_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use postrider_store::audit_log::Actor;
-use postrider_store::idempotent::{Claimed, IdempotentRequest};
+use postrider_store::idempotency::{Claimed, IdempotentRequest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -70,7 +70,7 @@ async fn keyed(api: Arc<Api>, request: Request, next: Next) -> Result<Response, 
     let too_large = |_| Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes"));
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(too_large)?;
     let asked = Asked { caller: scope(caller.acting().actor), key, request: digest(&parts.uri.to_string(), &body) };
-    let claimed = api.store.claim_idempotency_key(&asked.as_request()).await.map_err(store_problem)?;
+    let claimed = api.store.idempotency().claim_idempotency_key(&asked.as_request()).await.map_err(store_problem)?;
     let claim = match claimed {
         Claimed::Now(claim) => claim,
         Claimed::Answered(answer) => return replayed(&answer),
@@ -121,7 +121,7 @@ fn digest(target: &str, body: &Bytes) -> [u8; 32] {
 /// Stores a success for repeats; a refusal gives the key back, because nothing was done.
 async fn answer(api: &Api, asked: &Asked, claim: Uuid, response: Response) -> Response {
     if !response.status().is_success() {
-        if let Err(error) = api.store.release_idempotency_key(claim).await {
+        if let Err(error) = api.store.idempotency().release_idempotency_key(claim).await {
             tracing::debug!(%error, "an Idempotency-Key stays claimed for a while");
         }
         return response;
@@ -131,7 +131,7 @@ async fn answer(api: &Api, asked: &Asked, claim: Uuid, response: Response) -> Re
     let etag = parts.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
     let stored = Answer { status: parts.status.as_u16(), etag, body: String::from_utf8_lossy(&body).into_owned() };
     let stored = zeroize::Zeroizing::new(serde_json::to_vec(&stored).unwrap_or_default());
-    if let Err(error) = api.store.answer_idempotent_request(&asked.as_request(), claim, &stored).await {
+    if let Err(error) = api.store.idempotency().answer_idempotent_request(&asked.as_request(), claim, &stored).await {
         tracing::warn!(%error, "the answer to a request with an Idempotency-Key is not stored");
     }
     Response::from_parts(parts, Body::from(body))

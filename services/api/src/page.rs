@@ -2,7 +2,7 @@
 
 use postrider_http::problem::Problem;
 use postrider_store::StoreError;
-use postrider_store::log::{Page, PageRequest};
+use postrider_store::history::{Page, PageRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 

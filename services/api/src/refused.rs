@@ -110,7 +110,7 @@ impl Refused {
         tracing::warn!(count, peer, place = place.as_str(), "keys were tried that do not exist");
         let store = self.store.clone();
         tokio::spawn(async move {
-            if let Err(error) = store.record_refused_keys(count, &peer).await {
+            if let Err(error) = store.sessions().record_refused_keys(count, &peer).await {
                 tracing::debug!(%error, "refused keys are not in the audit log");
             }
         });

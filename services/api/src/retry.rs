@@ -1,7 +1,7 @@
 //! `POST /v1/deliveries/{id}/retry`.
 //!
 //! The retry is committed first, with an entry in the outbox, and published then. Should the broker not confirm in time, or
-//! this process die in between, the recorder's sweeper publishes it: the answer is 202 either way.
+//! this process die in between, the recorder's outbox relay publishes it: the answer is 202 either way.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ fn retry_problem(error: RetryError) -> Problem {
     }
 }
 
-/// Publishes what was committed, and strikes it off. Whatever fails here is left to the sweeper.
+/// Publishes what was committed, and strikes it off. Whatever fails here is left to the outbox relay.
 async fn publish(api: &Api, pending: PendingDelivery) {
     let PendingDelivery { outbox, task, event, document, profile } = pending;
     let Ok(profile) = api.profile(&profile) else { return };
@@ -74,7 +74,7 @@ async fn publish(api: &Api, pending: PendingDelivery) {
     let body = Bytes::from(profile.render_as(&view, document.body_kind()));
     let Ok(member) = Member::new(&task, body) else { return };
     if let Err(error) = api.lanes.publish(MessageRoute::Lane(task.lane), &[member]).await {
-        tracing::warn!(delivery.id = %task.delivery.id, %error, "a retry is left to the sweeper");
+        tracing::warn!(delivery.id = %task.delivery.id, %error, "a retry is left to the outbox relay");
         return;
     }
     if let Err(error) = api.store.outbox_done(&[outbox]).await {

@@ -216,7 +216,7 @@ impl Api {
     async fn stats(&self, of: StatsOf, params: &Params) -> Result<Json<Stats>, Problem> {
         let now = UnixMillis::now();
         let Range { name, by, from, to } = Range::of(params, now)?;
-        let counted = self.store.stats(of, by, from, to).await.map_err(store_problem)?;
+        let counted = self.store.history().stats(of, by, from, to).await.map_err(store_problem)?;
         let mut total = Counted::default();
         counted.iter().for_each(|(_, interval)| total.add(interval));
         let interval = |(at, counted): &(UnixMillis, Counted)| Interval {

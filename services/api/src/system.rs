@@ -14,8 +14,8 @@ use postrider_http::problem::Problem;
 use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::Lane;
 use postrider_model::ids::TenantId;
-use postrider_store::log::DeadLettersNotKept;
-use postrider_store::services::{LastAudit, ServiceSeen};
+use postrider_store::history::DeadLettersNotKept;
+use postrider_store::services::{LastAudit, ServiceStatus};
 use postrider_store::waiting::Waiting;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -168,9 +168,9 @@ pub(crate) struct Audit {
     report: serde_json::Value,
 }
 
-impl From<ServiceSeen> for Service {
-    fn from(seen: ServiceSeen) -> Self {
-        let ServiceSeen { report, seen_at } = seen;
+impl From<ServiceStatus> for Service {
+    fn from(seen: ServiceStatus) -> Self {
+        let ServiceStatus { report, seen_at } = seen;
         Self {
             name: report.name,
             instance: report.instance,
@@ -201,7 +201,7 @@ impl QueueStatus {
 }
 
 /// For each queue the mean of what those say who consume it.
-fn members_per_message(services: &[ServiceSeen]) -> BTreeMap<&str, f64> {
+fn members_per_message(services: &[ServiceStatus]) -> BTreeMap<&str, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (queue, members) in services.iter().flat_map(|seen| &seen.report.members_per_message) {
         let (sum, count) = sums.entry(queue).or_default();
@@ -226,10 +226,10 @@ pub(crate) async fn read(State(api): State<Arc<Api>>, caller: Caller, params: Pa
     params.only(&[], None)?;
     caller.operator()?;
     let asked = tokio::join!(
-        api.store.services(),
-        api.store.last_audit(),
-        api.store.dead_letters_not_kept(),
-        api.store.waiting(TENANTS_WAITING),
+        api.store.services().list(),
+        api.store.history().last_audit(),
+        api.store.history().dead_letters_not_kept(),
+        api.store.history().waiting(TENANTS_WAITING),
         futures::future::join_all(QUEUES.map(|queue| api.depth(queue)))
     );
     let (services, last_audit) = (asked.0.map_err(store_problem)?, asked.1.map_err(store_problem)?);
@@ -258,7 +258,7 @@ mod tests {
 
     use super::*;
 
-    fn seen(members: f64) -> ServiceSeen {
+    fn seen(members: f64) -> ServiceStatus {
         let report = ServiceReport {
             instance: String::new(),
             name: String::new(),
@@ -267,7 +267,7 @@ mod tests {
             members_per_message: [("postrider.fanout".to_owned(), members)].into(),
             bytes_per_message: Default::default(),
         };
-        ServiceSeen { report, seen_at: UnixMillis(0) }
+        ServiceStatus { report, seen_at: UnixMillis(0) }
     }
 
     #[test]

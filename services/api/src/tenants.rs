@@ -11,7 +11,7 @@ use postrider_model::ids::TenantId;
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, NAME_BYTES_MAX};
 use postrider_profiles::Profiles;
 use postrider_store::config::{Scope, Tenant as StoredTenant, TenantDraft, TenantLimits};
-use postrider_store::log::PageRequest;
+use postrider_store::history::PageRequest;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -269,7 +269,7 @@ impl Api {
         if name.starts_with("ten_") || name.contains('\0') {
             return Err(no_such("tenant"));
         }
-        let found = self.store.tenant_by_external_id(name).await.map_err(store_problem)?;
+        let found = self.store.config().tenant_by_external_id(name).await.map_err(store_problem)?;
         found.ok_or_else(|| no_such("tenant"))
     }
 
@@ -286,7 +286,7 @@ impl Api {
             disable_after_days: request.disable_after_days,
         };
         check(&draft, &self.profiles)?;
-        self.edits_of(caller)?.create_tenant(&draft).await.map_err(store_problem)
+        self.edits_of(caller)?.config().create_tenant(&draft).await.map_err(store_problem)
     }
 
     /// Edits a tenant, while its version is the one expected, if one is.
@@ -319,7 +319,7 @@ impl Api {
             }
             check(draft, &self.profiles)
         };
-        self.edits_of(caller)?.edit_tenant(id, expected, apply).await.map_err(edit_problem)
+        self.edits_of(caller)?.config().edit_tenant(id, expected, apply).await.map_err(edit_problem)
     }
 }
 
@@ -336,7 +336,7 @@ pub(crate) async fn list(
 ) -> Result<Json<List<Tenant>>, Problem> {
     caller.operator()?;
     let params = params.only(&["limit", "cursor"], None)?;
-    let page = api.store.list_tenants(&page_request("tenants", &params)?).await.map_err(store_problem)?;
+    let page = api.store.config().list_tenants(&page_request("tenants", &params)?).await.map_err(store_problem)?;
     Ok(Json(List::of("tenants", page, Tenant::from)))
 }
 
@@ -354,7 +354,7 @@ pub(crate) async fn read(
     params.only(&[], None)?;
     let id = api.find_tenant(&id).await?;
     caller.may(Scope::Read, id)?;
-    let tenant = api.store.get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))?;
+    let tenant = api.store.config().get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))?;
     Ok(shown_with_etag(StatusCode::OK, tenant))
 }
 
@@ -379,12 +379,12 @@ pub(crate) async fn edit(
 
 /// Endpoints were checked against the rules of their tenant's profile: another one takes a tenant without endpoints.
 async fn refuse_other_profile(api: &Api, id: TenantId, profile: &str) -> Result<(), Problem> {
-    let tenant = api.store.get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))?;
+    let tenant = api.store.config().get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))?;
     if tenant.draft.profile == profile {
         return Ok(());
     }
     let first = PageRequest { limit: 1, cursor: None };
-    let usage = api.store.list_endpoints(id, &first).await.map_err(store_problem)?.usage;
+    let usage = api.store.config().list_endpoints(id, &first).await.map_err(store_problem)?.usage;
     if usage == 0 { Ok(()) } else { Err(Problem::conflict(format!("the tenant has {usage} endpoints of its profile"))) }
 }
 
@@ -404,7 +404,7 @@ pub(crate) async fn delete(
     caller.operator()?;
     params.only(&[], None)?;
     let id = api.find_tenant(&id).await?;
-    api.edits_of(caller)?.delete_tenant(id, if_match(&headers)?).await.map_err(store_problem)?;
+    api.edits_of(caller)?.config().delete_tenant(id, if_match(&headers)?).await.map_err(store_problem)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

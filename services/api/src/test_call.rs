@@ -18,7 +18,7 @@ use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profile, TestEvent};
 use postrider_store::config::{Endpoint, Scope, TenantEventType};
-use postrider_store::log::AttemptRow;
+use postrider_store::history::AttemptRow;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport, TestCall};
 use serde::{Deserialize, Serialize};
@@ -154,7 +154,7 @@ impl Api {
         let (now, event) = (UnixMillis::now(), EventId::generate());
         let wanted = wanted.or_else(|| profile.test_event(None).map(|event| event.event_type));
         let said = match &wanted {
-            Some(name) => self.store.get_event_type(tenant.id, name).await.map_err(store_problem)?,
+            Some(name) => self.store.config().get_event_type(tenant.id, name).await.map_err(store_problem)?,
             None => None,
         };
         let Some(body) = TestBody::of(profile, wanted.as_ref(), said.as_ref(), &event, now, now) else {

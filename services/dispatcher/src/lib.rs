@@ -104,7 +104,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         dispatchers: Arc::clone(&dispatchers),
         metrics: Arc::clone(&metrics),
     };
-    let mut feed = store.follow(FeedScope::DISPATCHER, done.clone());
+    let mut feed = store.feed().follow(FeedScope::DISPATCHER, done.clone());
     let pushover_url = pushover::messages_url(&pushover_url);
     let loader = EndpointLoader { store, profiles, pushover_url, metrics: Arc::clone(&metrics) };
     let outcomes = BatchOptions {

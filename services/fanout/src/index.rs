@@ -13,7 +13,7 @@ use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::Subscription;
 use postrider_profiles::{Profile, Profiles};
-use postrider_store::Store;
+use postrider_store::ConfigFeed;
 use postrider_store::feed::{Changes, EndpointSubscription, FeedScope, TenantConfig};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -57,8 +57,8 @@ impl Index {
     }
 
     /// Follows the feed until `stop`.
-    pub(crate) async fn follow(self: Arc<Self>, store: Store, stop: CancellationToken) {
-        let mut feed = store.follow(FeedScope::FANOUT, stop);
+    pub(crate) async fn follow(self: Arc<Self>, feed: ConfigFeed, stop: CancellationToken) {
+        let mut feed = feed.follow(FeedScope::FANOUT, stop);
         let mut known = Staged::default();
         while let Some(changes) = feed.recv().await {
             self.apply(&mut known, changes);

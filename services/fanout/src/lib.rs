@@ -37,7 +37,7 @@ use postrider_model::delivery::Lane;
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
-use postrider_store::Store;
+use postrider_store::ConfigFeed;
 use postrider_telemetry::health::Check;
 use postrider_telemetry::slots::Slots;
 use postrider_telemetry::spans::{self, Cause};
@@ -78,8 +78,8 @@ impl Default for Config {
 pub struct Deps {
     /// RabbitMQ.
     pub broker: Broker,
-    /// PostgreSQL, for the configuration feed alone.
-    pub store: Store,
+    /// The configuration.
+    pub feed: ConfigFeed,
     /// Every profile.
     pub profiles: Arc<Profiles>,
     /// Passes once the configuration is loaded.
@@ -92,12 +92,12 @@ pub struct Deps {
 /// A background task failed: the configuration would no longer be followed.
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
-    let Deps { broker, store, profiles, ready } = deps;
+    let Deps { broker, feed, profiles, ready } = deps;
     let index = Arc::new(Index::new(profiles));
     // The tasks go on until the drain is over.
     let tasks = Tasks::new(CancellationToken::new());
     let drained = tasks.stop().clone().drop_guard();
-    tasks.spawn("fanout.config_feed", Arc::clone(&index).follow(store, tasks.stop().clone()));
+    tasks.spawn("fanout.config_feed", Arc::clone(&index).follow(feed, tasks.stop().clone()));
     tasks.spawn_endless(
         "fanout.announce",
         broker.clone().announce_applied_version(ServiceRole::Fanout, index.applied()),

@@ -79,7 +79,7 @@ async fn claim(store: Store, mut asking: mpsc::Receiver<Asked>) {
 /// Claims, and tells those who asked. When the database does not answer their senders are dropped.
 async fn answer(store: &Store, asked: Vec<Asked>, patience: Duration) {
     let claims: Vec<Claim> = asked.iter().map(|asked| asked.claim.clone()).collect();
-    match store.claim(&claims, patience).await {
+    match store.claims().claim(&claims, patience).await {
         Ok(claimed) => {
             for (asked, claimed) in asked.into_iter().zip(claimed) {
                 // An asker that gave up no longer listens.
@@ -101,7 +101,7 @@ async fn confirm(store: Store, mut confirming: mpsc::Receiver<EventKey>) {
                 keys.push(key);
             }
         }
-        if let Err(error) = store.confirm_claims(&keys).await {
+        if let Err(error) = store.claims().confirm_claims(&keys).await {
             tracing::debug!(%error, claims = keys.len(), "noting confirms skipped");
         }
         keys.clear();

@@ -8,7 +8,7 @@ use postrider_model::event::{Attributes, EventType, Origin, json_depth};
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
 use postrider_model::time::UnixMillis;
-use postrider_store::log::EventRow;
+use postrider_store::history::EventRow;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 

@@ -154,7 +154,9 @@ impl Remembered {
     /// The event that has this id because it was made here: its producer named none.
     async fn made(&self, (tenant, id): &EventKey) -> Option<Known> {
         let day = id.made_at()?.day();
-        let made = tokio::time::timeout(ANSWER_MAX, self.store.made_event(*tenant, id, day)).await.ok()?;
+        let made = tokio::time::timeout(ANSWER_MAX, self.store.claims().event_with_generated_id(*tenant, id, day))
+            .await
+            .ok()?;
         let row = made.inspect_err(|error| tracing::debug!(%error, "look-up of a made id skipped")).ok()??;
         // What was expunged can be compared with nothing: no content is the same.
         let content_hash = CheckedEvent::of_log(&row).map(|event| Content::of(&event).hash().to_owned());

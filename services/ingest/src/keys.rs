@@ -118,7 +118,7 @@ impl Keys {
 
     /// Follows the feed until `stop`; `on_loaded` is called once a configuration is in force.
     pub(crate) async fn follow(self: Arc<Self>, store: Store, stop: CancellationToken, on_loaded: impl FnOnce()) {
-        let mut feed = store.follow(FeedScope::INGEST, stop);
+        let mut feed = store.feed().follow(FeedScope::KEYS, stop);
         let mut state = feed.state();
         let mut on_loaded = Some(on_loaded);
         loop {

@@ -54,7 +54,7 @@ impl Pressure {
         loop {
             ticks.tick().await;
             // While the database is away the last averages stay.
-            if let Ok(services) = store.services().await {
+            if let Ok(services) = store.services().list().await {
                 bytes_each = bytes_per_message(&services);
             }
             let mut depths = Vec::with_capacity(INNER.len());

@@ -33,7 +33,7 @@ impl Waiting {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            match store.waiting(TENANTS_MAX).await {
+            match store.history().waiting(TENANTS_MAX).await {
                 Ok(counted) => self.set(counted),
                 Err(error) => tracing::debug!(%error, "cannot read how many deliveries wait"),
             }

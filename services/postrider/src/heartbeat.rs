@@ -32,7 +32,7 @@ pub(crate) async fn run(service: &'static str, broker: Broker, store: Store, sto
             members_per_message: by_name(broker.members_per_message()),
             bytes_per_message: by_name(broker.bytes_per_message()),
         };
-        let reported = stop.run_until_cancelled(store.report_service(&report)).await;
+        let reported = stop.run_until_cancelled(store.services().report(&report)).await;
         if let Some(Err(error)) = reported {
             tracing::debug!(%error, "cannot report this process; trying on");
         }
@@ -40,7 +40,7 @@ pub(crate) async fn run(service: &'static str, broker: Broker, store: Store, sto
             break;
         }
     }
-    if !matches!(timeout(GOODBYE_MAX, store.service_stopped(&instance)).await, Ok(Ok(()))) {
+    if !matches!(timeout(GOODBYE_MAX, store.services().stopped(&instance)).await, Ok(Ok(()))) {
         tracing::debug!("cannot take this process's report away; it ages");
     }
 }

@@ -25,7 +25,7 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 pub(crate) async fn watch_config_version(store: Store) {
     describe_gauge!(CONFIG_VERSION, "version of the configuration in the database");
     loop {
-        match store.config_version().await {
+        match store.feed().config_version().await {
             Ok(version) => gauge!(CONFIG_VERSION).set(version as f64),
             Err(error) => tracing::debug!(%error, "cannot read the version of the configuration"),
         }
@@ -40,7 +40,7 @@ pub(crate) async fn watch_pool(store: Store) {
     describe_gauge!(CONNECTIONS_MAX, Unit::Count, "most connections to the database");
     describe_gauge!(WAITING, Unit::Count, "tasks that wait for a connection to the database");
     loop {
-        let pool = store.pool_use();
+        let pool = store.pool_usage();
         gauge!(CONNECTIONS, "state" => "in_use").set(pool.in_use as f64);
         gauge!(CONNECTIONS, "state" => "idle").set(pool.idle as f64);
         gauge!(CONNECTIONS_MAX).set(pool.max as f64);

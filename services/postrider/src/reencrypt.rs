@@ -12,7 +12,7 @@ pub(crate) async fn run(args: &ReencryptArgs) -> anyhow::Result<ExitCode> {
     args.database.check()?;
     args.master_keys.check()?;
     crate::install_crypto();
-    let done = wiring::store(&args.database, Some(&args.master_keys))?.reseal().await?;
+    let done = wiring::store(&args.database, Some(&args.master_keys))?.config().reseal().await?;
     let mut lines =
         vec![format!("{} endpoints; {} values were sealed by the first key already", done.endpoints, done.kept)];
     lines

@@ -88,7 +88,7 @@ fn fanout(process: &mut Process) {
     let shared = &process.shared;
     let deps = postrider_fanout::Deps {
         broker: shared.broker.clone(),
-        store: shared.store.clone(),
+        feed: shared.store.feed().clone(),
         profiles: shared.profiles.clone(),
         ready: shared.health.check("fanout configuration"),
     };
@@ -149,7 +149,7 @@ fn api(
 /// Waits for a database that is away; one that refuses the login, or that does not have the database, ends it at once.
 async fn migrate(args: &MigrateArgs, stop: &CancellationToken) -> anyhow::Result<()> {
     let store = wiring::store(&args.database, None)?;
-    if store.wait_answer(stop).await.context("POSTRIDER_DATABASE_URL")? {
+    if store.wait_unless_refused(stop).await.context("POSTRIDER_DATABASE_URL")? {
         store.migrate().await?;
         tracing::info!("the database is up to date");
     }

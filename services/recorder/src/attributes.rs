@@ -33,7 +33,7 @@ impl Attributes {
     /// Writes what was counted; what the database does not take now is kept for the next time.
     pub(crate) async fn write(&self, store: &Store) {
         let tally = std::mem::take(&mut *self.0.lock());
-        if let Err(error) = store.add_attribute_values(&tally).await {
+        if let Err(error) = store.record().add_attribute_values(&tally).await {
             tracing::debug!(%error, "cannot write values of attributes; trying again later");
             self.add(tally);
         }

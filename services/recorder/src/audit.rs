@@ -14,7 +14,7 @@ const SHARE: u32 = 20;
 
 /// Audits until `stop`.
 pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) {
-    let mut pause = match store.last_audit().await {
+    let mut pause = match store.history().last_audit().await {
         Ok(Some(last)) => {
             metrics::audited(last.gaps(), last.unbalanced(), last.ran_at);
             every.saturating_sub(last.ran_at.until(UnixMillis::now()))

@@ -28,9 +28,9 @@ pub struct Config {
     /// How often counted values of events' attributes are written.
     pub attributes_every: Duration,
     /// How often what nobody published is looked for.
-    pub sweep_every: Duration,
-    /// How long a committed entry waits for whoever committed it to publish it, before the sweeper does.
-    pub sweep_after: Duration,
+    pub relay_every: Duration,
+    /// How long a committed entry waits for whoever committed it to publish it, before the relay does.
+    pub relay_after: Duration,
     /// How a replay is fed.
     pub replay: ReplayConfig,
     /// How what was lost behind our back is found and repaired.
@@ -132,8 +132,8 @@ impl Default for Config {
             maintain_again_after: Duration::from_secs(300),
             partition_lock_timeout: Duration::from_secs(5),
             attributes_every: Duration::from_secs(5),
-            sweep_every: Duration::from_secs(2),
-            sweep_after: Duration::from_secs(10),
+            relay_every: Duration::from_secs(2),
+            relay_after: Duration::from_secs(10),
             replay: ReplayConfig::default(),
             reconcile: ReconcileConfig::default(),
             audit_every: Duration::from_secs(3_600),

@@ -49,9 +49,12 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
     for gone in gone {
         loop {
             let done = async {
-                let edited = store.get_endpoint(None, gone.endpoint).await?.map(|endpoint| endpoint.updated_at);
+                let edited =
+                    store.config().get_endpoint(None, gone.endpoint).await?.map(|endpoint| endpoint.updated_at);
                 match edited {
-                    Some(edited) if edited <= gone.at => store.disable_endpoint(gone.endpoint, &gone.reason).await,
+                    Some(edited) if edited <= gone.at => {
+                        store.config().disable_endpoint(gone.endpoint, &gone.reason).await
+                    }
                     _ => Ok(false),
                 }
             };
@@ -79,10 +82,10 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
 
 /// Switches off what has done nothing but fail for too long.
 pub(crate) async fn long_failing(store: &Store, profiles: &Profiles) -> Result<(), StoreError> {
-    for failing in store.long_failing_endpoints().await? {
+    for failing in store.record().long_failing_endpoints().await? {
         let Some(days) = too_long(&failing, profiles) else { continue };
         let reason = format!("nothing but failure for {days} days, since {}", failing.since.to_rfc3339_millis());
-        if store.disable_endpoint(failing.endpoint, &reason).await? {
+        if store.config().disable_endpoint(failing.endpoint, &reason).await? {
             metrics::disabled();
             tracing::info!(endpoint.id = %failing.endpoint, reason, "endpoint switched off");
         }

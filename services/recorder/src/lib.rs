@@ -21,17 +21,17 @@
 mod attributes;
 mod audit;
 mod config;
-mod consumed;
 mod decode;
 mod disable;
 mod gather;
 mod maintain;
 mod metrics;
+mod outbox_relay;
 mod reconcile;
 mod replay;
 mod settings;
-mod sweep;
 mod waiting;
+mod watermark;
 mod write;
 
 use std::sync::Arc;
@@ -48,8 +48,8 @@ pub use crate::config::{Config, ReconcileConfig, ReplayConfig};
 pub use crate::settings::Settings;
 
 use crate::attributes::Attributes;
-use crate::consumed::Consumed;
 use crate::gather::{Incoming, gather};
+use crate::watermark::Watermark;
 
 /// The queues that become rows, and the tasks that consume them.
 const QUEUES: [(&str, Queue); 4] = [
@@ -86,13 +86,13 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     let tasks = Tasks::new(stop.clone());
     tasks.spawn("recorder.create_partitions", maintain::create_ahead(store.clone(), config.clone(), stop.clone()));
     tasks.spawn("recorder.drop_partitions", maintain::drop_expired(store.clone(), config.clone(), stop.clone()));
-    let sweeping = sweep::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone());
-    tasks.spawn("recorder.sweep", sweeping);
+    let relaying = outbox_relay::run(broker.clone(), store.clone(), profiles.clone(), config.clone(), stop.clone());
+    tasks.spawn("recorder.outbox_relay", relaying);
     let replaying = replay::run(broker.clone(), store.clone(), profiles, config.clone(), stop.clone());
     tasks.spawn("recorder.replay", replaying);
-    let consumed = Arc::new(Consumed::default());
+    let watermark = Arc::new(Watermark::default());
     let settings = config.reconcile.clone();
-    let reconciling = reconcile::run(broker.clone(), store.clone(), Arc::clone(&consumed), settings, stop.clone());
+    let reconciling = reconcile::run(broker.clone(), store.clone(), Arc::clone(&watermark), settings, stop.clone());
     tasks.spawn("recorder.reconcile", reconciling);
     tasks.spawn("recorder.waiting", waiting::run(store.clone(), config.count_waiting_every, stop.clone()));
     tasks.spawn("recorder.audit", audit::run(store.clone(), config.audit_every, stop.clone()));
@@ -112,8 +112,8 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         let mut writing = None;
         while let Some(batch) = gather(&mut received, &config, &mut writing).await {
             finish(writing.take()).await;
-            let (attributes, consumed) = (Arc::clone(&attributes), Arc::clone(&consumed));
-            let write = write::write_and_ack(store.clone(), attributes, consumed, batch, stop.clone());
+            let (attributes, watermark) = (Arc::clone(&attributes), Arc::clone(&watermark));
+            let write = write::write_and_ack(store.clone(), attributes, watermark, batch, stop.clone());
             writing = Some(tokio::spawn(write));
         }
         finish(writing).await;

@@ -25,7 +25,7 @@ pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bo
             Ok(Maintained::Days(_)) => return true,
             Ok(Maintained::Busy) => {}
             Err(error) => {
-                tracing::warn!(%error, retry_in_ms = pause.as_millis(), "cannot make partitions; nothing is consumed");
+                tracing::warn!(%error, retry_in_ms = pause.as_millis(), "cannot make partitions; nothing is consumed until they exist");
             }
         }
         tokio::select! {
@@ -74,13 +74,13 @@ pub(crate) async fn drop_expired(store: Store, config: Config, stop: Cancellatio
 }
 
 async fn create(store: &Store) -> Result<Maintained, StoreError> {
-    let created = store.create_partitions(today()).await?;
+    let created = store.record().create_partitions(today()).await?;
     count("created", &created);
     Ok(created)
 }
 
 async fn drop(store: &Store, config: &Config) -> Result<Maintained, StoreError> {
-    let dropped = store.drop_partitions(today(), config.retention_days, config.partition_lock_timeout).await?;
+    let dropped = store.record().drop_partitions(today(), config.retention_days, config.partition_lock_timeout).await?;
     count("dropped", &dropped);
     Ok(dropped)
 }
@@ -96,7 +96,7 @@ fn count(what: &'static str, maintained: &Maintained) {
 }
 
 async fn show_oldest(store: &Store, config: &Config) -> Result<(), StoreError> {
-    if let Some(oldest) = store.oldest_partition().await? {
+    if let Some(oldest) = store.record().oldest_partition().await? {
         metrics::oldest_partition(today().0.saturating_sub(oldest.0), config.retention_days);
     }
     Ok(())
@@ -104,7 +104,7 @@ async fn show_oldest(store: &Store, config: &Config) -> Result<(), StoreError> {
 
 /// The oldest transaction of the database, in words.
 async fn reader(store: &Store) -> String {
-    match store.oldest_transaction().await {
+    match store.record().oldest_transaction().await {
         Ok(Some(oldest)) => format!(
             "oldest transaction: pid {}, application {:?}, user {:?}, open for {} s",
             oldest.pid,

@@ -28,8 +28,8 @@ pub(crate) const OTHER_EVENTS: &str = "postrider_recorder_other_events_total";
 pub(crate) const WAITING: &str = "postrider_recorder_waiting_deliveries";
 /// Endpoints switched off because they asked for it.
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
-/// Entries of the outbox that the sweeper published.
-pub(crate) const SWEPT: &str = "postrider_recorder_swept_total";
+/// Entries of the outbox that the relay published.
+pub(crate) const RELAYED: &str = "postrider_recorder_swept_total";
 /// Deliveries made by replays.
 pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_total";
 /// Partitions; label `what`: `created` or `dropped`.
@@ -58,7 +58,7 @@ pub(crate) fn describe() {
     describe_counter!(NOT_KEPT, "producers' dead letters beyond their tenant's limit for the day");
     describe_counter!(OTHER_EVENTS, "events whose id belongs to another event; they became dead letters");
     describe_counter!(DISABLED, "endpoints switched off because they asked for it");
-    describe_counter!(SWEPT, "committed entries that nobody else had published");
+    describe_counter!(RELAYED, "committed entries that nobody else had published");
     describe_counter!(REPLAYED, "deliveries made by replays");
     describe_counter!(RECONCILED, "what was lost behind our back and is on its way again, or ended");
     describe_gauge!(WAITING, "deliveries that wait, of all tenants");
@@ -69,7 +69,7 @@ pub(crate) fn describe() {
     describe_gauge!(OLDEST_PARTITION_DAYS, "age of the oldest partition in days");
     describe_gauge!(RETENTION_DAYS, "days that partitions are kept");
     // There from the start, so that the first increase is seen as one.
-    for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, SWEPT, REPLAYED] {
+    for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, RELAYED, REPLAYED] {
         counter!(name).increment(0);
     }
     written(&Written::default());
@@ -123,8 +123,8 @@ pub(crate) fn disabled() {
     counter!(DISABLED).increment(1);
 }
 
-pub(crate) fn swept(entries: usize) {
-    counter!(SWEPT).increment(entries as u64);
+pub(crate) fn relayed(entries: usize) {
+    counter!(RELAYED).increment(entries as u64);
 }
 
 pub(crate) fn replayed(deliveries: u64) {

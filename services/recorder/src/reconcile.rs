@@ -1,7 +1,7 @@
 //! The reconciler: what is on record and was lost on its way (a broker's disk, a queue that somebody purged) is published again.
 //!
 //! # What it promises
-//! - It compares with the watermark of what was read ([`Consumed`]), not with the clock: an event is taken for lost when events
+//! - It compares with the watermark of what was read ([`Watermark`]), not with the clock: an event is taken for lost when events
 //!   accepted minutes after it are decided, or when for a while there has been nothing to read and nothing in the queues.
 //! - It repairs only while the queues are short, a page at a time, one recorder at a time.
 //! - What it publishes carries the same ids and a new epoch: an original that turns up after all is dropped when it surfaces.
@@ -9,7 +9,7 @@
 //! # What it does not
 //! It cannot know of what was never recorded. `postrider audit` counts that.
 
-mod seen;
+mod scan_cursor;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ use postrider_wire::messages::AcceptedEvent;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use self::seen::{Seen, Slice, minus};
+use self::scan_cursor::{ScanCursor, Slice, minus};
 use crate::config::ReconcileConfig;
-use crate::consumed::Consumed;
 use crate::metrics::{self, Reconciled};
+use crate::watermark::Watermark;
 
 /// The queues that a delivery passes before it is attempted, and those that the recorder reads.
 const QUEUES: [Queue; 7] = [
@@ -56,7 +56,7 @@ const HELD_AT_LATEST: u32 = 4;
 pub(crate) async fn run(
     broker: Broker,
     store: Store,
-    consumed: Arc<Consumed>,
+    watermark: Arc<Watermark>,
     config: ReconcileConfig,
     stop: CancellationToken,
 ) {
@@ -65,7 +65,7 @@ pub(crate) async fn run(
         broker,
         store,
         singles,
-        consumed,
+        watermark,
         config,
         quiet: None,
         older: 0,
@@ -118,12 +118,12 @@ struct Reconciler {
     broker: Broker,
     store: Store,
     singles: MessagePublisher,
-    consumed: Arc<Consumed>,
+    watermark: Arc<Watermark>,
     config: ReconcileConfig,
     quiet: Option<Quiet>,
     /// Which of the older days is looked at next.
     older: i32,
-    days: HashMap<Day, Seen>,
+    days: HashMap<Day, ScanCursor>,
     /// When overdue deliveries are looked for next.
     overdue_at: Instant,
 }
@@ -145,7 +145,7 @@ struct Quiet {
 
 /// Up to when everything that happened has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Watermark {
+struct Horizon {
     decided: UnixMillis,
     attempted: UnixMillis,
 }
@@ -155,12 +155,12 @@ impl Reconciler {
     async fn look(&mut self) -> Result<Next, LookError> {
         let now = UnixMillis::now();
         let depths = self.depths().await.inspect_err(|_| self.quiet = None)?;
-        self.quiet = still_quiet(self.quiet, depths.iter().all(|depth| *depth == 0), self.consumed.batches());
+        self.quiet = still_quiet(self.quiet, depths.iter().all(|depth| *depth == 0), self.watermark.batches());
         if depths.iter().any(|depth| *depth > self.config.waiting_max) {
             return Ok(Next::Rest);
         }
         let watermark = self.watermark(now);
-        let there = self.store.partition_days().await?;
+        let there = self.store.record().partition_days().await?;
         self.days.retain(|day, _| there.contains(day));
         let days = self.next_days(now.day(), &there);
         let mut next = Next::Rest;
@@ -191,11 +191,11 @@ impl Reconciler {
     }
 
     /// After a while of quiet everything has been read that happened before it was looked for.
-    fn watermark(&self, looked_at: UnixMillis) -> Watermark {
+    fn watermark(&self, looked_at: UnixMillis) -> Horizon {
         if self.quiet.is_some_and(|quiet| quiet.since.elapsed() >= self.config.settle) {
-            return Watermark { decided: looked_at, attempted: looked_at };
+            return Horizon { decided: looked_at, attempted: looked_at };
         }
-        Watermark { decided: self.consumed.decided(), attempted: self.consumed.attempted() }
+        Horizon { decided: self.watermark.decided(), attempted: self.watermark.attempted() }
     }
 
     /// Today, yesterday, and one of the days before, in turn.
@@ -205,8 +205,8 @@ impl Reconciler {
         wanted.into_iter().filter(|day| there.contains(day)).collect()
     }
 
-    fn seen(&mut self, day: Day) -> &mut Seen {
-        self.days.entry(day).or_insert_with(|| Seen::nothing(day, Instant::now()))
+    fn seen(&mut self, day: Day) -> &mut ScanCursor {
+        self.days.entry(day).or_insert_with(|| ScanCursor::nothing(day, Instant::now()))
     }
 
     /// Looks at the next events of a day: at what is new and, when there is no more of it, at some of the others again.
@@ -262,7 +262,7 @@ impl Reconciler {
         Ok(Found { next: Next::Rest, decided: Some(false) })
     }
 
-    /// Puts pending deliveries whose message is gone into the outbox; the sweeper publishes them.
+    /// Puts pending deliveries whose message is gone into the outbox; the relay publishes them.
     async fn overdue(&self, day: Day, watermark: UnixMillis, on_lanes: u32) -> Result<bool, LookError> {
         let after = self.config.attempted_after;
         let before = minus(watermark, after);

@@ -16,8 +16,8 @@ pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) 
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
         let begun = Instant::now();
         let counting = async {
-            store.count_waiting().await?;
-            store.waiting(1).await
+            store.record().count_waiting().await?;
+            store.history().waiting(1).await
         };
         let Some(counted) = stop.run_until_cancelled(counting).await else { return };
         pause = every.max(begun.elapsed() * SHARE);

@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::attributes::Attributes;
-use crate::consumed::{Consumed, Reached};
 use crate::decode::unreadable;
 use crate::gather::Batch;
+use crate::watermark::{Reached, Watermark};
 use crate::{disable, metrics};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -34,12 +34,12 @@ pub(crate) struct Stopped;
 pub(crate) async fn write_and_ack(
     store: Store,
     attributes: Arc<Attributes>,
-    consumed: Arc<Consumed>,
+    watermark: Arc<Watermark>,
     batch: Batch,
     stop: CancellationToken,
 ) {
     let span = span(&batch);
-    write_all_and_ack(store, &attributes, &consumed, batch, stop).instrument(span).await;
+    write_all_and_ack(store, &attributes, &watermark, batch, stop).instrument(span).await;
 }
 
 /// Linked to every event's publish and every attempt that the batch tells about.
@@ -53,7 +53,7 @@ fn span(batch: &Batch) -> Span {
 async fn write_all_and_ack(
     store: Store,
     attributes: &Attributes,
-    consumed: &Consumed,
+    watermark: &Watermark,
     batch: Batch,
     stop: CancellationToken,
 ) {
@@ -66,7 +66,7 @@ async fn write_all_and_ack(
         return;
     }
     attributes.add(seen);
-    consumed.add(reached);
+    watermark.add(reached);
     // Before the acks: a crash in between finds these outcomes again.
     if disable::apply(&store, &gone, &stop).await.is_err() {
         return;
@@ -117,7 +117,7 @@ async fn write_whole(
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let began = Instant::now();
-        let error = match store.write(rows).await {
+        let error = match store.record().write(rows).await {
             Ok(written) => {
                 metrics::write_took(began.elapsed());
                 return Ok(Ok(written));

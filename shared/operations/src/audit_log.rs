@@ -129,7 +129,7 @@ impl Operations {
             return Err(Error::invalid("actor", "the id of a key: key_ and 32 hexadecimal digits"));
         }
         let filter = AuditFilter { tenant, action, actor: text(actor), target: text(target), from, to };
-        let page = self.store.list_audit_log(&filter, &page.request("audit_log")?).await?;
+        let page = self.store.history().list_audit_log(&filter, &page.request("audit_log")?).await?;
         Ok(List::of("audit_log", page, |entry| AuditEntry::new(entry, caller)))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use postrider_broker::{ProducerMessage, Queue};
 use postrider_model::timestamp::Timestamp;
-use postrider_store::log::DeadLetterRow;
+use postrider_store::history::DeadLetterRow;
 use postrider_store::outbox::PendingLetter;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -80,7 +80,7 @@ impl Operations {
     /// Operators only.
     pub async fn list_dead_letters(&self, caller: Caller, page: &PageQuery) -> Result<List<DeadLetter>, Error> {
         caller.operator()?;
-        let page = self.store.list_dead_letters(&page.request("dead_letters")?).await?;
+        let page = self.store.history().list_dead_letters(&page.request("dead_letters")?).await?;
         Ok(List::of("dead_letters", page, DeadLetter::from))
     }
 
@@ -91,7 +91,7 @@ impl Operations {
     pub async fn requeue_dead_letter(self: &Arc<Self>, caller: Caller, id: &str) -> Result<DeadLetterRequeued, Error> {
         caller.operator()?;
         let id: i64 = id.parse().map_err(|_| Error::NotFound("dead letter"))?;
-        let letter = self.store.get_dead_letter(id).await?;
+        let letter = self.store.history().get_dead_letter(id).await?;
         let Some(queue) = Queue::requeue_target(&letter.source, &letter.routing_key) else {
             let detail = format!("cannot requeue: {} is not a requeueable queue", letter.source);
             return Err(Error::Conflict(detail));

@@ -9,7 +9,7 @@ use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::attributes::AttributeValue as StoredValue;
-use postrider_store::log::{EventRow, EventSummary};
+use postrider_store::history::{EventRow, EventSummary};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ use crate::deliveries::Delivery;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
-pub use postrider_store::log::EventFilter;
+pub use postrider_store::history::EventFilter;
 
 /// An event.
 #[derive(Debug, Serialize, ToSchema)]
@@ -98,7 +98,7 @@ impl Operations {
     /// An event of the caller's tenant; an event's id is unique in its tenant only.
     pub(crate) async fn stored_event(&self, caller: Caller, id: &str) -> Result<(TenantId, EventId, EventRow), Error> {
         let (tenant, id) = (caller.tenant(Scope::Read)?, event_id(id)?);
-        let event = self.store.get_event(tenant, &id).await?.ok_or(Error::NotFound("event"))?;
+        let event = self.store.history().get_event(tenant, &id).await?.ok_or(Error::NotFound("event"))?;
         Ok((tenant, id, event))
     }
 
@@ -113,7 +113,7 @@ impl Operations {
         page: &PageQuery,
     ) -> Result<List<Event>, Error> {
         let visible = caller.visible(Scope::Read)?;
-        let page = self.store.list_events(visible, filter, &page.request("events")?).await?;
+        let page = self.store.history().list_events(visible, filter, &page.request("events")?).await?;
         Ok(List::of("events", page, Event::from))
     }
 
@@ -123,7 +123,7 @@ impl Operations {
     /// Takes the scope `read`.
     pub async fn read_event(&self, caller: Caller, id: &str) -> Result<EventDetail, Error> {
         let (tenant, id, event) = self.stored_event(caller, id).await?;
-        let deliveries = self.store.deliveries_of_event(tenant, &id, event.summary.event_day).await?;
+        let deliveries = self.store.history().deliveries_of_event(tenant, &id, event.summary.event_day).await?;
         let raw =
             |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok().and_then(|text| RawValue::from_string(text).ok());
         Ok(EventDetail {
@@ -158,7 +158,7 @@ impl Operations {
         if !is_attribute_name(name) {
             return Err(Error::invalid("name", "1 to 64 of a-z 0-9 _ -, beginning with a letter"));
         }
-        let values = self.store.attribute_values(tenant, name, UnixMillis::now().day(), limit).await?;
+        let values = self.store.history().attribute_values(tenant, name, UnixMillis::now().day(), limit).await?;
         Ok(List::whole(values.into_iter().map(AttributeValue::from)))
     }
 }

@@ -10,7 +10,7 @@ use postrider_model::ids::EndpointId;
 use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profile;
 use postrider_store::config::EndpointVersion;
-use postrider_store::log::EventRow;
+use postrider_store::history::EventRow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -80,12 +80,12 @@ impl Operations {
         let (tenant, id, event) = self.stored_event(caller, id).await?;
         let (day, since) = (event.summary.event_day, event.summary.accepted_at);
         let profile = Arc::clone(self.profile(&self.stored_tenant(tenant).await?.draft.profile)?);
-        let decision = self.store.get_decision(tenant, &id, day).await?;
+        let decision = self.store.history().get_decision(tenant, &id, day).await?;
         let then = match &decision {
-            Some(decision) => self.store.endpoints_at(tenant, decision.config_version, since).await?,
+            Some(decision) => self.store.config().endpoints_at(tenant, decision.config_version, since).await?,
             None => Vec::new(),
         };
-        let now = self.store.endpoints_at(tenant, i64::MAX, since).await?;
+        let now = self.store.config().endpoints_at(tenant, i64::MAX, since).await?;
         let explain = move || {
             let conditions = Conditions { profile: &profile, event: &event };
             let (mut then, mut reasons_now) = (conditions.reasons(&then), conditions.reasons(&now));

@@ -92,7 +92,7 @@ impl Operations {
         request.check()?;
         refuse_escalation(caller, &request.scopes)?;
         let new = NewKey { name: request.name, scopes: request.scopes.into_iter().collect() };
-        let created = self.edits_of(caller)?.create_key(tenant, &new).await?;
+        let created = self.edits_of(caller)?.config().create_key(tenant, &new).await?;
         self.keys.insert(created.key.id, &created.text, tenant, new.scopes);
         Ok(CreatedKey { key: created.text.expose_secret().to_owned(), shown: created.key.into() })
     }
@@ -103,7 +103,7 @@ impl Operations {
     /// Takes the scope `read`.
     pub async fn list_keys(&self, caller: Caller, tenant: &str) -> Result<List<Key>, Error> {
         let tenant = self.tenant_with_keys(caller, tenant, Scope::Read).await?;
-        Ok(List::whole(self.store.list_keys(tenant).await?.into_iter().map(Key::from)))
+        Ok(List::whole(self.store.config().list_keys(tenant).await?.into_iter().map(Key::from)))
     }
 
     /// Deletes a key.
@@ -113,7 +113,7 @@ impl Operations {
     pub async fn delete_key(&self, caller: Caller, tenant: &str, key: &str) -> Result<(), Error> {
         let tenant = self.tenant_with_keys(caller, tenant, Scope::Manage).await?;
         let key = key.parse().map_err(|_| Error::NotFound("key"))?;
-        self.edits_of(caller)?.delete_key(tenant, key).await?;
+        self.edits_of(caller)?.config().delete_key(tenant, key).await?;
         self.keys.remove(key);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use postrider_model::limits::PAGE_DEFAULT;
 use postrider_store::StoreError;
-use postrider_store::log::{Page, PageRequest};
+use postrider_store::history::{Page, PageRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 

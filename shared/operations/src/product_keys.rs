@@ -128,7 +128,7 @@ impl Operations {
     ) -> Result<CreatedProductKey, Error> {
         caller.operator()?;
         let tenants = self.tenants_of(&request).await?;
-        let created = self.edits_of(caller)?.create_product_key(&request.name, tenants).await?;
+        let created = self.edits_of(caller)?.config().create_product_key(&request.name, tenants).await?;
         Ok(CreatedProductKey { key: created.text.expose_secret().to_owned(), shown: created.key.into() })
     }
 
@@ -138,7 +138,7 @@ impl Operations {
     /// Operators only.
     pub async fn list_product_keys(&self, caller: Caller) -> Result<List<ProductKey>, Error> {
         caller.operator()?;
-        Ok(List::whole(self.store.list_product_keys().await?.into_iter().map(ProductKey::from)))
+        Ok(List::whole(self.store.config().list_product_keys().await?.into_iter().map(ProductKey::from)))
     }
 
     /// Deletes a product key.
@@ -148,6 +148,6 @@ impl Operations {
     pub async fn delete_product_key(&self, caller: Caller, key: &str) -> Result<(), Error> {
         caller.operator()?;
         let key = key.parse().map_err(|_| Error::NotFound("key"))?;
-        Ok(self.edits_of(caller)?.delete_product_key(key).await?)
+        Ok(self.edits_of(caller)?.config().delete_product_key(key).await?)
     }
 }

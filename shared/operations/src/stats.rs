@@ -242,7 +242,7 @@ impl Operations {
     async fn stats(&self, of: StatsOf, query: &StatsQuery) -> Result<Stats, Error> {
         let (now, by) = (UnixMillis::now(), query.by);
         let (from, to) = query.range(now)?;
-        let counted = self.store.stats(of, by.stored(), from, to).await?;
+        let counted = self.store.history().stats(of, by.stored(), from, to).await?;
         let mut total = Counted::default();
         counted.iter().for_each(|(_, interval)| total.add(interval));
         let interval = |(at, counted): &(UnixMillis, Counted)| Interval {

@@ -11,8 +11,8 @@ use postrider_model::breaker::BreakerState;
 use postrider_model::delivery::Lane;
 use postrider_model::ids::TenantId;
 use postrider_model::timestamp::Timestamp;
-use postrider_store::log::DeadLettersNotKept;
-use postrider_store::services::{LastAudit, ServiceSeen};
+use postrider_store::history::DeadLettersNotKept;
+use postrider_store::services::{LastAudit, ServiceStatus};
 use postrider_store::waiting::Waiting;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -165,9 +165,9 @@ pub struct Audit {
     pub report: serde_json::Value,
 }
 
-impl From<ServiceSeen> for Service {
-    fn from(seen: ServiceSeen) -> Self {
-        let ServiceSeen { report, seen_at } = seen;
+impl From<ServiceStatus> for Service {
+    fn from(seen: ServiceStatus) -> Self {
+        let ServiceStatus { report, seen_at } = seen;
         Self {
             name: report.name,
             instance: report.instance,
@@ -198,7 +198,7 @@ impl QueueStatus {
 }
 
 /// Members per message of each queue: the mean of what its consumers report.
-fn members_per_message(services: &[ServiceSeen]) -> BTreeMap<&str, f64> {
+fn members_per_message(services: &[ServiceStatus]) -> BTreeMap<&str, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (queue, members) in services.iter().flat_map(|seen| &seen.report.members_per_message) {
         let (sum, count) = sums.entry(queue).or_default();
@@ -220,10 +220,10 @@ impl Operations {
     pub async fn read_system(&self, caller: Caller) -> Result<System, Error> {
         caller.operator()?;
         let (services, last_audit, not_kept, waiting, depths) = tokio::join!(
-            self.store.services(),
-            self.store.last_audit(),
-            self.store.dead_letters_not_kept(),
-            self.store.waiting(TENANTS_WAITING),
+            self.store.services().list(),
+            self.store.history().last_audit(),
+            self.store.history().dead_letters_not_kept(),
+            self.store.history().waiting(TENANTS_WAITING),
             futures::future::join_all(QUEUES.map(|queue| self.depth(queue)))
         );
         let services = services?;
@@ -251,7 +251,7 @@ mod tests {
 
     use super::*;
 
-    fn seen(members: f64) -> ServiceSeen {
+    fn seen(members: f64) -> ServiceStatus {
         let report = ServiceReport {
             instance: String::new(),
             name: String::new(),
@@ -260,7 +260,7 @@ mod tests {
             members_per_message: [("postrider.fanout".to_owned(), members)].into(),
             bytes_per_message: Default::default(),
         };
-        ServiceSeen { report, seen_at: UnixMillis(0) }
+        ServiceStatus { report, seen_at: UnixMillis(0) }
     }
 
     #[test]

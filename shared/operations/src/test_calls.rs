@@ -14,7 +14,7 @@ use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profile;
 use postrider_store::config::Endpoint;
-use postrider_store::log::AttemptRow;
+use postrider_store::history::AttemptRow;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport, TestCall};
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,7 @@ impl Operations {
 
         let (now, event) = (UnixMillis::now(), EventId::generate());
         let definition = match &event_type {
-            Some(name) => self.store.get_event_type(tenant.id, name).await?,
+            Some(name) => self.store.config().get_event_type(tenant.id, name).await?,
             None => None,
         };
         let Some(body) = TestBody::of(profile, event_type.as_ref(), definition.as_ref(), &event, now, now) else {

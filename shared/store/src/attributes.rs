@@ -21,8 +21,8 @@ use postrider_wire::messages::AcceptedEvent;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{Date, RowExt, Ts, clean, unsigned};
+use crate::store::{History, RecordStore};
 
 /// Most values that are counted between two writes.
 const TALLY_MAX: usize = 50_000;
@@ -125,7 +125,7 @@ ORDER BY tenant, day, name, value
 ON CONFLICT (tenant, day, name, value) DO UPDATE SET
     events = v.events + excluded.events, seen_at = greatest(v.seen_at, excluded.seen_at)";
 
-impl Store {
+impl RecordStore {
     /// Adds what was counted.
     ///
     /// # Errors
@@ -146,12 +146,14 @@ impl Store {
             seen_at.push(Ts(*at));
         }
         let (of_name, of_tenant) = (i64::from(ATTRIBUTE_VALUES_MAX), i64::from(ATTRIBUTE_VALUES_PER_TENANT_MAX));
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         let add = client.prepare_cached(ADD).await?;
         client.execute(&add, &[&tenants, &days, &names, &values, &events, &seen_at, &of_name, &of_tenant]).await?;
         Ok(())
     }
+}
 
+impl History {
     /// The values that a tenant's events had of an attribute since [`ATTRIBUTE_VALUES_DAYS`] ago, most frequent first.
     ///
     /// # Errors
@@ -167,7 +169,7 @@ impl Store {
                    WHERE tenant = $1 AND day > $2 AND name = $3
                    GROUP BY value ORDER BY 2 DESC, value LIMIT $4";
         let before = Date(today.plus_days(-ATTRIBUTE_VALUES_DAYS));
-        let rows = self.client().await?.query(sql, &[&tenant.0, &before, &name, &i64::from(limit)]).await?;
+        let rows = self.0.client().await?.query(sql, &[&tenant.0, &before, &name, &i64::from(limit)]).await?;
         let read = |row: &tokio_postgres::Row| {
             let events = unsigned(row.col::<i64>("events")?);
             Ok(AttributeValue { value: row.col("value")?, events, seen_at: row.at("seen_at")? })

@@ -12,9 +12,9 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::log::EventRow;
-use crate::pool::Store;
+use crate::history::EventRow;
 use crate::sql::{Date, RowExt, Ts};
+use crate::store::ClaimStore;
 
 /// An id that a producer wants for an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ const FORGOTTEN_AT_ONCE: i64 = 10_000;
 const FORGET: &str = "\
 DELETE FROM event_ids WHERE ctid = ANY (ARRAY (SELECT ctid FROM event_ids WHERE event_day < $1 LIMIT $2))";
 
-impl Store {
+impl ClaimStore {
     /// Claims ids, each once, in two statements whatever their number. The answers are in the order of `claims`. The same content
     /// is taken over from a publisher that was not heard of for `patience`.
     ///
@@ -89,7 +89,7 @@ impl Store {
         if claims.is_empty() {
             return Ok(Vec::new());
         }
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         // In one order in every process, so that no two wait for each other.
         let mut sorted: Vec<&Claim> = claims.iter().collect();
         sorted.sort_unstable_by(|a, b| (a.tenant, &a.id).cmp(&(b.tenant, &b.id)));
@@ -129,7 +129,7 @@ impl Store {
     /// # Errors
     /// The database's. Nothing is lost then: a decision says the same later.
     pub async fn confirm_claims(&self, events: &[(TenantId, EventId)]) -> Result<(), StoreError> {
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         let statement = client.prepare_cached(CONFIRM).await?;
         let (tenants, ids) = columns(events.iter().map(|(tenant, id)| (*tenant, id)));
         client.execute(&statement, &[&tenants, &ids]).await?;
@@ -140,12 +140,17 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn made_event(&self, tenant: TenantId, id: &EventId, day: Day) -> Result<Option<EventRow>, StoreError> {
-        let client = self.client().await?;
+    pub async fn event_with_generated_id(
+        &self,
+        tenant: TenantId,
+        id: &EventId,
+        day: Day,
+    ) -> Result<Option<EventRow>, StoreError> {
+        let client = self.0.client().await?;
         let sql = format!(
             "SELECT {}, metadata, data FROM events
              WHERE tenant = $1 AND id = $2 AND event_day IN ($3, $4) AND content_hash IS NULL LIMIT 1",
-            crate::log::SUMMARY
+            crate::history::SUMMARY
         );
         let statement = client.prepare_cached(&sql).await?;
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =

@@ -8,8 +8,8 @@ use crate::config::{
     ENDPOINT_COLUMNS, EndpointDocument, EndpointPrivate, EndpointRow, EndpointSecrets, TenantLimits, open_private,
 };
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{RowExt, unsigned};
+use crate::store::ConfigStore;
 
 /// An endpoint with all that an attempt needs.
 #[derive(Debug, Clone)]
@@ -38,13 +38,13 @@ pub struct DispatchEndpoint {
     pub config_version: i64,
 }
 
-impl Store {
+impl ConfigStore {
     /// The endpoint, as of now; `None`: it was deleted (endpoints are committed before any message names them).
     ///
     /// # Errors
     /// The database's, or [`StoreError::Crypto`] when a master key is missing.
     pub async fn endpoint_for_dispatch(&self, id: EndpointId) -> Result<Option<DispatchEndpoint>, StoreError> {
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         // One statement is one snapshot: the version is exactly what the row was read at.
         let sql = format!(
             "SELECT {ENDPOINT_COLUMNS}, t.profile, t.limits, t.disable_after_days, c.version AS config_version
@@ -56,8 +56,8 @@ impl Store {
         let row = EndpointRow::read(&found)?;
         let Json(limits) = found.col("limits")?;
         Ok(Some(DispatchEndpoint {
-            secrets: row.secrets(self.keys())?,
-            private: open_private(self.keys(), id, &row.private)?,
+            secrets: row.secrets(self.0.keys())?,
+            private: open_private(self.0.keys(), id, &row.private)?,
             id,
             tenant: row.endpoint.tenant,
             document: row.endpoint.document,

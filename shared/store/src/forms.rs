@@ -11,17 +11,17 @@ use zeroize::Zeroizing;
 
 use crate::config::KeyHash;
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{RowExt, Ts};
+use crate::store::SessionStore;
 
 /// SHA-256 of a form's path and fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FormHash(pub [u8; 32]);
 
-/// The answer to [`Store::claim_form`].
+/// The answer to [`SessionStore::claim_form`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// The form is new: the caller processes it, then calls [`Store::finish_form`] or [`Store::release_form`].
+    /// The form is new: the caller processes it, then calls [`SessionStore::finish_form`] or [`SessionStore::release_form`].
     New,
     /// Another request with the same form is being processed.
     Running,
@@ -37,7 +37,7 @@ fn context(session: &KeyHash, form: FormHash) -> String {
     format!("dashboard_forms.result/{}/{}", hex(&session.0), hex(&form.0))
 }
 
-impl Store {
+impl SessionStore {
     /// Claims a form of the session with this token for processing. The claim and its result are kept for `keep`, and not
     /// longer than the session. Also deletes what expired.
     ///
@@ -46,7 +46,7 @@ impl Store {
     pub async fn claim_form(&self, session: &str, form: FormHash, keep: Duration) -> Result<Claim, StoreError> {
         let (hash, now) = (KeyHash::of(session), UnixMillis::now());
         self.delete_expired_forms(now).await?;
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         let claim = "INSERT INTO dashboard_forms (session_hash, form_hash, created_at, expires_at)
              SELECT token_hash, $2, $3, LEAST($4, expires_at) FROM dashboard_sessions
              WHERE token_hash = $1 AND expires_at > $3
@@ -62,7 +62,7 @@ impl Store {
         let Some(row) = found else { return Ok(Claim::NoSession) };
         match row.col::<Option<Vec<u8>>>("result")? {
             None => Ok(Claim::Running),
-            Some(sealed) => Ok(Claim::Finished(self.keys().open(&context(&hash, form), &sealed)?)),
+            Some(sealed) => Ok(Claim::Finished(self.0.keys().open(&context(&hash, form), &sealed)?)),
         }
     }
 
@@ -72,8 +72,8 @@ impl Store {
     /// The database's; [`StoreError::Crypto`] without master keys.
     pub async fn finish_form(&self, session: &str, form: FormHash, result: &[u8]) -> Result<(), StoreError> {
         let hash = KeyHash::of(session);
-        let sealed = self.keys().seal(&context(&hash, form), result)?;
-        let client = self.client().await?;
+        let sealed = self.0.keys().seal(&context(&hash, form), result)?;
+        let client = self.0.client().await?;
         let sql = "UPDATE dashboard_forms SET result = $3 WHERE session_hash = $1 AND form_hash = $2";
         client.execute(sql, &[&&hash.0[..], &&form.0[..], &sealed]).await?;
         let sql = "DELETE FROM dashboard_forms WHERE session_hash = $1 AND form_hash IN (
@@ -89,7 +89,7 @@ impl Store {
     /// The database's.
     pub async fn release_form(&self, session: &str, form: FormHash) -> Result<(), StoreError> {
         let sql = "DELETE FROM dashboard_forms WHERE session_hash = $1 AND form_hash = $2 AND result IS NULL";
-        self.client().await?.execute(sql, &[&&KeyHash::of(session).0[..], &&form.0[..]]).await?;
+        self.0.client().await?.execute(sql, &[&&KeyHash::of(session).0[..], &&form.0[..]]).await?;
         Ok(())
     }
 
@@ -100,11 +100,11 @@ impl Store {
     pub async fn form_result(&self, session: &str, form: FormHash) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let (hash, now) = (KeyHash::of(session), UnixMillis::now());
         let sql = "SELECT result FROM dashboard_forms WHERE session_hash = $1 AND form_hash = $2 AND expires_at > $3";
-        let found = self.client().await?.query_opt(sql, &[&&hash.0[..], &&form.0[..], &Ts(now)]).await?;
+        let found = self.0.client().await?.query_opt(sql, &[&&hash.0[..], &&form.0[..], &Ts(now)]).await?;
         let Some(sealed) = found.map(|row| row.col::<Option<Vec<u8>>>("result")).transpose()?.flatten() else {
             return Ok(None);
         };
-        Ok(self.keys().open(&context(&hash, form), &sealed).ok())
+        Ok(self.0.keys().open(&context(&hash, form), &sealed).ok())
     }
 
     /// Deletes claims and results that expired.
@@ -112,6 +112,6 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn delete_expired_forms(&self, now: UnixMillis) -> Result<u64, StoreError> {
-        Ok(self.client().await?.execute("DELETE FROM dashboard_forms WHERE expires_at <= $1", &[&Ts(now)]).await?)
+        Ok(self.0.client().await?.execute("DELETE FROM dashboard_forms WHERE expires_at <= $1", &[&Ts(now)]).await?)
     }
 }

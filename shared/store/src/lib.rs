@@ -27,26 +27,30 @@ pub mod endpoint;
 mod error;
 pub mod feed;
 pub mod forms;
-pub mod idempotent;
+pub mod history;
+pub mod idempotency;
 pub mod intervention;
-pub mod log;
 mod migrate;
 pub mod outbox;
 pub mod partitions;
 mod pool;
-mod purge;
 pub mod reconcile;
 pub mod record;
 pub mod replay;
+mod retention;
 pub mod services;
 mod sessions;
 mod settings;
 mod sql;
 pub mod stats;
+mod store;
 mod tls;
 pub mod waiting;
 mod withdraw;
 
 pub use error::{EditError, StoreError};
-pub use pool::{PoolUse, Store, StoreConfig};
+pub use pool::{PoolUsage, StoreConfig};
 pub use settings::{DatabaseSettings, MasterKeySettings};
+pub use store::{
+    ClaimStore, ConfigFeed, ConfigStore, History, IdempotencyStore, RecordStore, ServiceRegistry, SessionStore, Store,
+};

@@ -8,8 +8,8 @@ use tokio_postgres::types::Json;
 use crate::config::TenantLimits;
 use crate::error::StoreError;
 use crate::partitions::{CREATION_LOCK, create_ahead};
-use crate::pool::Store;
 use crate::sql::Ts;
+use crate::store::Store;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -26,7 +26,7 @@ impl Store {
     /// [`StoreError::Migration`] with the migration's name; the database's.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // A connection of its own: the lock belongs to the session and ends with it, whatever happens.
-        let (mut client, _driver) = self.dedicated().await?;
+        let (mut client, _driver) = self.core().dedicated().await?;
         client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
         let runner = embedded::migrations::runner();
         let ours = runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max();

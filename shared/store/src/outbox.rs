@@ -15,11 +15,13 @@ use tokio_postgres::types::{Json, ToSql};
 use crate::audit_log::{AuditAction, Change};
 use crate::config::{Endpoint, EndpointDocument, bump, endpoint_at, finish};
 use crate::error::StoreError;
+use crate::history::{
+    DeadLetterRow, DeliveryRow, EventRow, dead_letter, dead_letter_body, decision, delivery, event, pending_letter,
+};
 use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
-use crate::log::{DeadLetterRow, DeliveryRow, EventRow, decision, delivery, event, pending_letter};
-use crate::pool::Store;
 use crate::record::{self, Report};
 use crate::sql::{Coded, Date, RowExt, Ts, signed, unsigned};
+use crate::store::Store;
 
 /// How long a claimed entry is left to its claimer.
 const CLAIM: Duration = Duration::from_secs(60);
@@ -356,7 +358,7 @@ impl Store {
     /// Asks for a delivery again. Terminal: a new generation, pending, whose id is in the answer's task. Pending: the
     /// same delivery at once, by a new epoch that makes the waiting copy stale. Neither where an attempt is under way already.
     ///
-    /// What is committed and not published is published by the sweeper.
+    /// What is committed and not published is published by the outbox relay.
     ///
     /// # Errors
     /// See [`RetryError`]; [`StoreError::NotFound`] also for another tenant's.
@@ -366,7 +368,7 @@ impl Store {
         id: DeliveryId,
         lane: Lane,
     ) -> Result<Retried, RetryError> {
-        let mut client = self.client().await?;
+        let mut client = self.core().client().await?;
         let tx = client.transaction().await.map_err(StoreError::from)?;
         // The counter first: it is the lock that every edit takes first.
         let version = bump(&tx).await?;
@@ -405,9 +407,45 @@ impl Store {
         let outbox = add_delivery(&tx, &task, now).await?;
         let after =
             serde_json::json!({"delivery_id": task.delivery.id, "event_id": row.event, "endpoint_id": row.endpoint});
-        self.record(&tx, Change::of(row.tenant, AuditAction::DeliveryRetried, id).to(after)).await?;
+        self.core().log_change(&tx, Change::of(row.tenant, AuditAction::DeliveryRetried, id).to(after)).await?;
         finish(tx, version).await?;
         Ok(Retried::Committed(Box::new(source.pending(outbox, task))))
+    }
+
+    /// Sends a dead letter back. The answer is committed: publish it, then call [`History::outbox_done`]; after a crash the
+    /// sweeper does.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when it was sent back before; or the database's.
+    pub async fn requeue_dead_letter(&self, id: i64) -> Result<PendingLetter, StoreError> {
+        let mut client = self.core().client().await?;
+        let tx = client.transaction().await?;
+        let now = Ts(UnixMillis::now());
+        let marked = tx
+            .execute(
+                "UPDATE dead_letters SET requeued_at = $2, identity = identity || int8send(id)
+                 WHERE id = $1 AND requeued_at IS NULL",
+                &[&id, &now],
+            )
+            .await?;
+        let letter = dead_letter(&tx, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })?;
+        if marked == 0 {
+            let at = letter.requeued_at.map(UnixMillis::to_rfc3339_millis).unwrap_or_default();
+            return Err(StoreError::Conflict(format!("it was sent back at {at}")));
+        }
+        let row = tx
+            .query_one(
+                "INSERT INTO outbox (tenant, dead_letter, created_at, claimed_at) VALUES ($1, $2, $3, $3) RETURNING id",
+                &[&TenantId::OPERATOR.0, &id, &now],
+            )
+            .await?;
+        let outbox = OutboxId(row.col("id")?);
+        let body = dead_letter_body(&tx, id).await?;
+        let after = serde_json::json!({"source": letter.source, "reason": letter.reason});
+        let change = Change { tenant: None, ..Change::of(TenantId::OPERATOR, AuditAction::DeadLetterRequeued, id) };
+        self.core().log_change(&tx, change.to(after)).await?;
+        tx.commit().await?;
+        Ok(PendingLetter { outbox, letter, body })
     }
 
     /// Entries that nobody published for `older_than`, claimed for a minute so that two sweepers do not do the same.
@@ -416,7 +454,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn outbox_claim(&self, limit: u32, older_than: Duration) -> Result<Vec<OutboxEntry>, StoreError> {
-        let client = self.client().await?;
+        let client = self.core().client().await?;
         let now = UnixMillis::now();
         let before = UnixMillis(now.0.saturating_sub(signed(older_than.as_millis().try_into().unwrap_or(u64::MAX))));
         // A claim lies in the future, so that it is no older than anything for as long as it holds.
@@ -466,7 +504,7 @@ impl Store {
     /// The database's.
     pub async fn outbox_done(&self, ids: &[OutboxId]) -> Result<(), StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        self.client().await?.execute("DELETE FROM outbox WHERE id = ANY($1)", &[&ids]).await?;
+        self.core().client().await?.execute("DELETE FROM outbox WHERE id = ANY($1)", &[&ids]).await?;
         Ok(())
     }
 }

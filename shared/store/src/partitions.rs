@@ -17,9 +17,10 @@ use tokio_postgres::Client;
 
 use crate::claims;
 use crate::error::StoreError;
-use crate::pool::{Driver, Store};
-use crate::purge::purge;
+use crate::pool::Driver;
+use crate::retention::delete_expired;
 use crate::sql::{Date, RowExt, Ts};
+use crate::store::{Core, RecordStore};
 
 /// Days made ahead of today.
 pub const DAYS_AHEAD: i32 = 3;
@@ -207,21 +208,21 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
     client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
     claims::forget_before(client, oldest_kept.plus_days(-EVENT_ID_DAYS_AFTER_RETENTION)).await?;
-    purge(client, oldest_kept).await
+    delete_expired(client, oldest_kept).await
 }
 
-impl Store {
+impl RecordStore {
     /// Makes the missing partitions from yesterday to [`DAYS_AHEAD`] days after `today`. Waits for no reader.
     ///
     /// # Errors
     /// The database's; call again later.
     pub async fn create_partitions(&self, today: Day) -> Result<Maintained, StoreError> {
-        let Some((client, _driver)) = self.locked(CREATION_LOCK, CREATION_LOCK_TIMEOUT).await? else {
+        let Some((client, _driver)) = locked(&self.0, CREATION_LOCK, CREATION_LOCK_TIMEOUT).await? else {
             return Ok(Maintained::Busy);
         };
         let created = create_ahead(&client, today).await?;
         if !created.is_empty() {
-            self.known_partitions().forget();
+            self.0.known_partitions().forget();
         }
         Ok(Maintained::Days(created))
     }
@@ -238,7 +239,7 @@ impl Store {
         retention_days: u32,
         lock_timeout: Duration,
     ) -> Result<Maintained, StoreError> {
-        let Some((client, _driver)) = self.locked(RETENTION_LOCK, lock_timeout).await? else {
+        let Some((client, _driver)) = locked(&self.0, RETENTION_LOCK, lock_timeout).await? else {
             return Ok(Maintained::Busy);
         };
         let keep = i32::try_from(retention_days).unwrap_or(i32::MAX);
@@ -247,18 +248,9 @@ impl Store {
         delete_old_rows(&client, today, oldest_kept).await?;
         let dropped = drop_before(&client, oldest_kept).await?;
         if !dropped.is_empty() {
-            self.known_partitions().forget();
+            self.0.known_partitions().forget();
         }
         Ok(Maintained::Days(dropped))
-    }
-
-    /// A connection of its own that holds an advisory lock and waits for other locks for `timeout`; `None` when another process
-    /// holds the lock. The lock ends with the connection, whatever happens.
-    async fn locked(&self, lock: i64, timeout: Duration) -> Result<Option<(Client, Driver)>, StoreError> {
-        let (client, driver) = self.dedicated().await?;
-        client.batch_execute(&format!("SET lock_timeout = {}", timeout.as_millis().max(1))).await?;
-        let locked: bool = client.query_one("SELECT pg_try_advisory_lock($1)", &[&lock]).await?.try_get(0)?;
-        Ok(locked.then_some((client, driver)))
     }
 
     /// The day of the oldest partition that is still there, attached or not; `None` when there is none.
@@ -266,7 +258,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn oldest_partition(&self) -> Result<Option<Day>, StoreError> {
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         Ok(partitions(&client).await?.iter().map(|partition| partition.day).min())
     }
 
@@ -275,7 +267,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn oldest_transaction(&self) -> Result<Option<OldestTransaction>, StoreError> {
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         let row = client
             .query_opt(
                 "SELECT pid, application_name, coalesce(usename::text, '') AS usename,
@@ -301,7 +293,16 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn partition_days(&self) -> Result<Vec<Day>, StoreError> {
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         Ok(attached_days(&client).await?.into_iter().collect())
     }
+}
+
+/// A connection of its own that holds an advisory lock and waits for other locks for `timeout`; `None` when another process
+/// holds the lock. The lock ends with the connection, whatever happens.
+async fn locked(store: &Core, lock: i64, timeout: Duration) -> Result<Option<(Client, Driver)>, StoreError> {
+    let (client, driver) = store.dedicated().await?;
+    client.batch_execute(&format!("SET lock_timeout = {}", timeout.as_millis().max(1))).await?;
+    let locked: bool = client.query_one("SELECT pg_try_advisory_lock($1)", &[&lock]).await?.try_get(0)?;
+    Ok(locked.then_some((client, driver)))
 }

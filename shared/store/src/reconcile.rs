@@ -19,12 +19,12 @@ use uuid::Uuid;
 
 use crate::config::{bump, finish};
 use crate::error::StoreError;
+use crate::history::{DELIVERY_COLUMNS, DeliveryRow, EventRow, SUMMARY, decision};
 use crate::intervention::{EVENT_TARGET, Intervention, InterventionReason, InterventionTarget};
-use crate::log::{DELIVERY_COLUMNS, DeliveryRow, EventRow, SUMMARY, decision};
 use crate::outbox;
-use crate::pool::Store;
 use crate::record::{self, Report, merged};
 use crate::sql::{Coded, Date, RowExt, Ts, unsigned};
+use crate::store::Store;
 
 /// Held by the one recorder that reconciles at a time.
 const RECONCILE_LOCK: i64 = 0x706f_7374_7269_6403;
@@ -103,9 +103,9 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn has_overdue(&self, day: Day, before: UnixMillis) -> Result<bool, StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        modest(&tx, None).await?;
+        low_cost(&tx, None).await?;
         let sql = format!("SELECT EXISTS (SELECT {OVERDUE})");
         Ok(tx.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
     }
@@ -117,12 +117,12 @@ impl Store {
     /// The database's; nothing was changed then.
     pub async fn take_undecided(&self, look: Look, limit: u32) -> Result<Looked, StoreError> {
         let Look { day, from, until, handed_out, within } = look;
-        let mut client = self.client().await?;
+        let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
         if !lock(&tx).await? {
             return Ok(Looked::Busy);
         }
-        modest(&tx, Some(within)).await?;
+        low_cost(&tx, Some(within)).await?;
         let undecided = "data IS NOT NULL AND NOT EXISTS (SELECT FROM decisions d
             WHERE d.tenant = e.tenant AND d.event_id = e.id AND d.event_day = e.event_day)";
         let sql = format!(
@@ -202,12 +202,12 @@ impl Store {
         overdue: Overdue,
         limit: usize,
     ) -> Result<Option<Repaired>, StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
         if !lock(&tx).await? {
             return Ok(None);
         }
-        modest(&tx, None).await?;
+        low_cost(&tx, None).await?;
         let sql = format!("SELECT d.id, d.next_attempt_at {OVERDUE} ORDER BY d.next_attempt_at LIMIT $3");
         let count = i64::try_from(overdue.held_max.saturating_add(limit)).unwrap_or(i64::MAX);
         let rows = tx.query(&sql, &[&Date(day), &Ts(overdue.before), &count]).await?;
@@ -232,7 +232,7 @@ impl Store {
 
 /// What looks for something that is hardly ever there must not be noticed by those who deliver: one process, no compiling, and no
 /// statement longer than `within`, where that is given.
-async fn modest(tx: &Transaction<'_>, within: Option<Duration>) -> Result<(), StoreError> {
+async fn low_cost(tx: &Transaction<'_>, within: Option<Duration>) -> Result<(), StoreError> {
     tx.batch_execute("SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off").await?;
     if let Some(within) = within {
         tx.batch_execute(&format!("SET LOCAL statement_timeout = {}", within.as_millis().max(1))).await?;

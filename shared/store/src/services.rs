@@ -9,8 +9,8 @@ use postrider_model::time::UnixMillis;
 use tokio_postgres::types::Json;
 
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{RowExt, Ts};
+use crate::store::{History, ServiceRegistry};
 
 /// What a process says about itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +31,7 @@ pub struct ServiceReport {
 
 /// A process that was heard of within the last day.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ServiceSeen {
+pub struct ServiceStatus {
     /// What it said.
     pub report: ServiceReport,
     /// When it said so last, by the database's clock.
@@ -63,7 +63,7 @@ impl LastAudit {
 }
 
 /// Bytes of a message by queue: the mean of what those report that take its messages.
-pub fn bytes_per_message(services: &[ServiceSeen]) -> BTreeMap<String, f64> {
+pub fn bytes_per_message(services: &[ServiceStatus]) -> BTreeMap<String, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (queue, bytes) in services.iter().flat_map(|seen| &seen.report.bytes_per_message) {
         let (sum, count) = sums.entry(queue).or_default();
@@ -72,12 +72,12 @@ pub fn bytes_per_message(services: &[ServiceSeen]) -> BTreeMap<String, f64> {
     sums.into_iter().map(|(queue, (sum, count))| (queue.to_owned(), sum / count)).collect()
 }
 
-impl Store {
+impl ServiceRegistry {
     /// Writes a process's report, in the place of its last one; sweeps those of processes that are gone for a day.
     ///
     /// # Errors
     /// The database's.
-    pub async fn report_service(&self, report: &ServiceReport) -> Result<(), StoreError> {
+    pub async fn report(&self, report: &ServiceReport) -> Result<(), StoreError> {
         let sql = "WITH swept AS (DELETE FROM services WHERE seen_at < now() - interval '1 day' AND instance <> $1)
             INSERT INTO services (instance, name, version, started_at, seen_at, members_per_message, bytes_per_message)
             VALUES ($1, $2, $3, $4, now(), $5, $6)
@@ -85,7 +85,7 @@ impl Store {
                 bytes_per_message = excluded.bytes_per_message";
         let ServiceReport { instance, name, version, started_at, members_per_message, bytes_per_message } = report;
         let (members, bytes) = (Json(members_per_message), Json(bytes_per_message));
-        self.client().await?.execute(sql, &[instance, name, version, &Ts(*started_at), &members, &bytes]).await?;
+        self.0.client().await?.execute(sql, &[instance, name, version, &Ts(*started_at), &members, &bytes]).await?;
         Ok(())
     }
 
@@ -93,8 +93,8 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn service_stopped(&self, instance: &str) -> Result<(), StoreError> {
-        self.client().await?.execute("DELETE FROM services WHERE instance = $1", &[&instance]).await?;
+    pub async fn stopped(&self, instance: &str) -> Result<(), StoreError> {
+        self.0.client().await?.execute("DELETE FROM services WHERE instance = $1", &[&instance]).await?;
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn services(&self) -> Result<Vec<ServiceSeen>, StoreError> {
+    pub async fn list(&self) -> Result<Vec<ServiceStatus>, StoreError> {
         let sql =
             "SELECT instance, name, version, started_at, seen_at, members_per_message, bytes_per_message FROM services
             WHERE seen_at >= now() - interval '1 day' ORDER BY name, started_at, instance";
@@ -117,17 +117,19 @@ impl Store {
                 members_per_message,
                 bytes_per_message,
             };
-            Ok(ServiceSeen { report, seen_at: row.at("seen_at")? })
+            Ok(ServiceStatus { report, seen_at: row.at("seen_at")? })
         };
-        self.client().await?.query(sql, &[]).await?.iter().map(read).collect()
+        self.0.client().await?.query(sql, &[]).await?.iter().map(read).collect()
     }
+}
 
+impl History {
     /// The last audit; `None` where none has run.
     ///
     /// # Errors
     /// The database's.
     pub async fn last_audit(&self) -> Result<Option<LastAudit>, StoreError> {
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         let sql = "SELECT ran_at, conserved, report FROM audits ORDER BY ran_at DESC LIMIT 1";
         let Some(row) = client.query_opt(sql, &[]).await? else { return Ok(None) };
         let Json(report) = row.col("report")?;

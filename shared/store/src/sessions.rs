@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 use crate::audit_log::{AuditAction, Change};
 use crate::config::KeyHash;
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{RowExt, Ts};
+use crate::store::SessionStore;
 
-impl Store {
+impl SessionStore {
     /// Opens a session for whoever holds the key, a key of `tenant` (`None`: an operator's), and forgets those that are over.
     /// Returns its token: 43 characters of URL-safe base64, 256 random bits.
     ///
@@ -34,7 +34,7 @@ impl Store {
         let random = Zeroizing::new(rand::random::<[u8; 32]>());
         let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_slice()));
         let now = UnixMillis::now();
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         tx.execute("DELETE FROM dashboard_sessions WHERE expires_at <= $1", &[&Ts(now)]).await?;
         let sql = "INSERT INTO dashboard_sessions (token_hash, key_hash, created_at, expires_at)
@@ -46,9 +46,9 @@ impl Store {
                 "this key has {SESSIONS_PER_KEY_MAX} sessions already; sign out of one, or wait until one is over"
             )));
         }
-        let id = self.acting.actor.id().unwrap_or_default();
+        let id = self.0.acting.actor.id().unwrap_or_default();
         let change = Change { tenant, ..Change::of(TenantId::OPERATOR, AuditAction::SignedIn, id) };
-        self.record(&tx, change).await?;
+        self.0.log_change(&tx, change).await?;
         tx.commit().await?;
         Ok(SecretString::from(token.as_str()))
     }
@@ -58,10 +58,10 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn record_refused_keys(&self, count: u64, peer: &str) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let change = Change { tenant: None, ..Change::of(TenantId::OPERATOR, AuditAction::SignInFailed, peer) };
-        self.record(&tx, change.to(serde_json::json!({ "refused": count }))).await?;
+        self.0.log_change(&tx, change.to(serde_json::json!({ "refused": count }))).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -72,7 +72,8 @@ impl Store {
     /// The database's.
     pub async fn session(&self, token: &str) -> Result<Option<KeyHash>, StoreError> {
         let sql = "SELECT key_hash FROM dashboard_sessions WHERE token_hash = $1 AND expires_at > $2";
-        let found = self.client().await?.query_opt(sql, &[&&KeyHash::of(token).0[..], &Ts(UnixMillis::now())]).await?;
+        let found =
+            self.0.client().await?.query_opt(sql, &[&&KeyHash::of(token).0[..], &Ts(UnixMillis::now())]).await?;
         let Some(row) = found else { return Ok(None) };
         Ok(<[u8; 32]>::try_from(row.col::<Vec<u8>>("key_hash")?).ok().map(KeyHash))
     }
@@ -83,7 +84,7 @@ impl Store {
     /// The database's.
     pub async fn close_session(&self, token: &str) -> Result<(), StoreError> {
         let sql = "DELETE FROM dashboard_sessions WHERE token_hash = $1";
-        self.client().await?.execute(sql, &[&&KeyHash::of(token).0[..]]).await?;
+        self.0.client().await?.execute(sql, &[&&KeyHash::of(token).0[..]]).await?;
         Ok(())
     }
 }

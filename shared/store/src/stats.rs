@@ -10,9 +10,9 @@ use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::record::{COUNTS, WHOLE};
 use crate::sql::{RowExt, Ts, unsigned};
+use crate::store::History;
 
 /// Whose attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Stats {
 
 /// What the attempts of an hour came to, for a glance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HourGlance {
+pub struct HourlyCounts {
     /// Whose.
     pub endpoint: EndpointId,
     /// When the hour began.
@@ -136,23 +136,23 @@ pub struct HourGlance {
     pub failures: u64,
 }
 
-impl Store {
+impl History {
     /// Successes and failures of some endpoints in the hours that began at `from` or later, in no order; those without attempts are
     /// left out.
     ///
     /// # Errors
     /// The database's.
-    pub async fn hourly_glance(
+    pub async fn hourly_counts(
         &self,
         endpoints: &[EndpointId],
         from: UnixMillis,
-    ) -> Result<Vec<HourGlance>, StoreError> {
+    ) -> Result<Vec<HourlyCounts>, StoreError> {
         let ids: Vec<_> = endpoints.iter().map(|endpoint| endpoint.0).collect();
         let sql = "SELECT endpoint, hour, successes::bigint, failures::bigint
                    FROM endpoint_hours WHERE endpoint = ANY($1) AND hour >= $2";
-        let rows = self.client().await?.query(sql, &[&ids, &Ts(from)]).await?;
+        let rows = self.0.client().await?.query(sql, &[&ids, &Ts(from)]).await?;
         let read = |row: &Row| {
-            Ok(HourGlance {
+            Ok(HourlyCounts {
                 endpoint: EndpointId(row.col("endpoint")?),
                 at: row.at("hour")?,
                 successes: unsigned(row.col::<i64>("successes")?),
@@ -187,7 +187,7 @@ impl Store {
              GROUP BY 1 ORDER BY 1",
             latency.join(", ")
         );
-        let rows = self.client().await?.query(&sql, &[&id, &Ts(from), &Ts(to)]).await?;
+        let rows = self.0.client().await?.query(&sql, &[&id, &Ts(from), &Ts(to)]).await?;
         rows.iter().map(|row| Ok((row.at("at")?, Stats::read(row)?))).collect()
     }
 }

@@ -10,8 +10,8 @@ use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{RowExt, Ts};
+use crate::store::{History, RecordStore};
 
 /// Held by the one recorder that counts at a time.
 const COUNT_LOCK: i64 = 0x706f_7374_7269_6404;
@@ -41,29 +41,31 @@ WITH counted AS (
 INSERT INTO waiting_deliveries AS w (tenant, deliveries, counted_at) SELECT tenant, deliveries, now() FROM counted
 ON CONFLICT (tenant) DO UPDATE SET deliveries = excluded.deliveries, counted_at = excluded.counted_at";
 
-impl Store {
+impl RecordStore {
     /// Counts the deliveries that wait, unless another process is at it.
     ///
     /// # Errors
     /// The database's; the last count stays then.
     pub async fn count_waiting(&self) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let locked: bool = tx.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&COUNT_LOCK]).await?.try_get(0)?;
         if !locked {
             return Ok(());
         }
         // One process, no compiling: whoever delivers must not notice.
-        let modest = format!(
+        let low_cost = format!(
             "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SET LOCAL statement_timeout = {}",
             COUNT_MAX.as_millis()
         );
-        tx.batch_execute(&modest).await?;
+        tx.batch_execute(&low_cost).await?;
         tx.execute(COUNT, &[]).await?;
         tx.commit().await?;
         Ok(())
     }
+}
 
+impl History {
     /// The last count, with the `tenants_max` tenants of which most wait.
     ///
     /// # Errors
@@ -72,7 +74,7 @@ impl Store {
         let sql = "SELECT tenant, deliveries, counted_at, (sum(deliveries) OVER ())::bigint AS total FROM waiting_deliveries
                    WHERE counted_at > now() - $1::bigint * interval '1 second' ORDER BY deliveries DESC, tenant LIMIT $2";
         let believed = i64::try_from(BELIEVED.as_secs()).unwrap_or(i64::MAX);
-        let rows = self.client().await?.query(sql, &[&believed, &i64::from(tenants_max)]).await?;
+        let rows = self.0.client().await?.query(sql, &[&believed, &i64::from(tenants_max)]).await?;
         let mut waiting = Waiting::default();
         for row in &rows {
             waiting.deliveries = row.col::<i64>("total")?.cast_unsigned();

@@ -11,11 +11,11 @@ use postrider_model::time::UnixMillis;
 use crate::audit_log::{AuditAction, Change};
 use crate::config::{bump, finish};
 use crate::error::StoreError;
+use crate::history::{DeliveryFilter, DeliveryRow, delivery, of_event};
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
-use crate::log::{DeliveryFilter, DeliveryRow, delivery, of_event};
-use crate::pool::Store;
 use crate::record::{self, Report};
 use crate::sql::RowExt;
+use crate::store::Store;
 
 /// Pending deliveries of an event whose rows are ended at once; any beyond end when they surface.
 const ENDED_AT_ONCE_MAX: i64 = 1_000;
@@ -26,7 +26,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] also for another tenant's; [`StoreError::Conflict`] when it has come to its end.
     pub async fn cancel_delivery(&self, tenant: Option<TenantId>, id: DeliveryId) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let row = delivery(&tx, tenant, id).await?.ok_or(StoreError::NotFound { what: "delivery" })?;
@@ -47,7 +47,7 @@ impl Store {
         };
         stale.save(&tx).await?;
         let after = serde_json::json!({"event_id": row.event, "endpoint_id": row.endpoint});
-        self.record(&tx, Change::of(row.tenant, AuditAction::DeliveryCancelled, id).to(after)).await?;
+        self.core().log_change(&tx, Change::of(row.tenant, AuditAction::DeliveryCancelled, id).to(after)).await?;
         end(&tx, &[row], InterventionReason::Cancelled, now).await?;
         finish(tx, version).await
     }
@@ -58,7 +58,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when the event is not on record (yet); the database's.
     pub async fn expunge_event(&self, tenant: TenantId, id: &EventId) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let wipe = "UPDATE events SET data = NULL, metadata = NULL WHERE tenant = $1 AND id = $2 RETURNING event_day";
@@ -82,7 +82,7 @@ impl Store {
         let pending = DeliveryFilter { status: Some(DeliveryStatus::Pending), ..DeliveryFilter::default() };
         let rows = of_event(&tx, tenant, id, None, &pending, None, ENDED_AT_ONCE_MAX).await?;
         end(&tx, &rows, InterventionReason::Expunged, now).await?;
-        self.record(&tx, Change::of(tenant, AuditAction::PayloadExpunged, id)).await?;
+        self.core().log_change(&tx, Change::of(tenant, AuditAction::PayloadExpunged, id)).await?;
         finish(tx, version).await
     }
 }

@@ -101,7 +101,7 @@ impl Page {
     ) -> Result<EndpointNames, Failure> {
         let ids: BTreeSet<EndpointId> = ids.into_iter().filter_map(|id| id.parse().ok()).collect();
         let ids: Vec<EndpointId> = ids.into_iter().collect();
-        let named = self.api.store.names_of_endpoints(self.tenant.id, &ids).await.map_err(store_problem)?;
+        let named = self.api.store.config().names_of_endpoints(self.tenant.id, &ids).await.map_err(store_problem)?;
         Ok(named.into_iter().map(|(id, name, deleted)| (id.to_string(), EndpointName { name, deleted })).collect())
     }
 

@@ -81,7 +81,7 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
         let signed_out = || Failure::SignIn { next: next.clone() };
         let token = cookie::session_token(&parts.headers).ok_or_else(signed_out)?;
         let api = &dashboard.api;
-        let key = api.store.session(&token).await.map_err(store_problem)?.ok_or_else(signed_out)?;
+        let key = api.store.sessions().session(&token).await.map_err(store_problem)?.ok_or_else(signed_out)?;
         let caller =
             api.keys.find_hash(key, api.config.keys_fresh_for).map_err(|problem| match problem.status_code() {
                 StatusCode::UNAUTHORIZED => signed_out(),

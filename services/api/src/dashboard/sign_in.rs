@@ -89,7 +89,7 @@ async fn sign_in(
         return refuse(StatusCode::FORBIDDEN, "This key can only publish. Use a key with the scope “read”.");
     };
     let store = api.store.acting_as(via_dashboard(caller).acting());
-    let token = match store.open_session(hash, tenant, SESSION).await {
+    let token = match store.sessions().open_session(hash, tenant, SESSION).await {
         Err(StoreError::Conflict(too_many)) => return refuse(StatusCode::CONFLICT, &too_many),
         opened => opened.map_err(store_problem)?,
     };
@@ -107,7 +107,7 @@ async fn sign_out(
     headers: HeaderMap,
 ) -> Result<(CookieJar, Redirect), Failure> {
     if let Some(token) = cookie::session_token(&headers) {
-        dashboard.api.store.close_session(&token).await.map_err(store_problem)?;
+        dashboard.api.store.sessions().close_session(&token).await.map_err(store_problem)?;
     }
     let cookie = cookie::session_cookie("", Duration::ZERO, transport(&dashboard, &headers));
     Ok((cookie, Redirect::to(SIGN_IN)))

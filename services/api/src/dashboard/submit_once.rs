@@ -52,7 +52,7 @@ const DELETE_EVERY: Duration = Duration::from_secs(60);
 /// Deletes expired results until `stop`, so that a sealed secret is stored for little longer than it can be read.
 pub(crate) async fn delete_expired(store: Store, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(DELETE_EVERY)).await.is_some() {
-        if let Err(error) = store.delete_expired_forms(UnixMillis::now()).await {
+        if let Err(error) = store.sessions().delete_expired_forms(UnixMillis::now()).await {
             tracing::debug!(%error, "cannot delete the expired results of forms; retrying in 60 s");
         }
     }
@@ -102,7 +102,7 @@ async fn post(dashboard: Arc<Dashboard>, request: Request, next: Next) -> Result
     let deadline = Instant::now() + RUNNING_MAX;
     loop {
         let store = &submission.dashboard.api.store;
-        match store.claim_form(&submission.session, form, FORM_RESULT_KEPT).await.map_err(store_problem)? {
+        match store.sessions().claim_form(&submission.session, form, FORM_RESULT_KEPT).await.map_err(store_problem)? {
             Claim::New => return Ok(submission.process(parts, body, next).await),
             Claim::Finished(kept) => return Ok(submission.redirect(read(&kept))),
             Claim::NoSession => return Ok(signed_out(&parts, &fields)),
@@ -142,7 +142,7 @@ impl Submission {
     async fn finish(self, mut response: Response) -> Response {
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-            log_loss(self.dashboard.api.store.release_form(&self.session, self.form).await);
+            log_loss(self.dashboard.api.store.sessions().release_form(&self.session, self.form).await);
             return response;
         }
         if status.is_redirection() {
@@ -199,7 +199,7 @@ impl Submission {
 
 async fn keep(dashboard: &Dashboard, session: &str, form: FormHash, kept: &Kept) -> Result<(), StoreError> {
     let bytes = Zeroizing::new(serde_json::to_vec(kept).unwrap_or_default());
-    dashboard.api.store.finish_form(session, form, &bytes).await
+    dashboard.api.store.sessions().finish_form(session, form, &bytes).await
 }
 
 fn log_loss(kept: Result<(), StoreError>) {
@@ -222,7 +222,7 @@ async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Resul
     let (mut parts, body) = request.into_parts();
     // A kept page needs a key that is still valid, as every page does.
     Visitor::from_request_parts(&mut parts, dashboard).await?;
-    let kept = dashboard.api.store.form_result(&session, form).await.map_err(store_problem)?;
+    let kept = dashboard.api.store.sessions().form_result(&session, form).await.map_err(store_problem)?;
     match kept.and_then(|kept| read(&kept)) {
         Some(Kept::Page { status, html }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -253,7 +253,7 @@ pub(crate) async fn restore(
     form: &str,
 ) -> Result<String, StoreError> {
     let hash = hash(&[b"restored ", path.as_bytes(), form.as_bytes()]);
-    let _ = dashboard.api.store.claim_form(session, hash, FORM_RESULT_KEPT).await?;
+    let _ = dashboard.api.store.sessions().claim_form(session, hash, FORM_RESULT_KEPT).await?;
     keep(dashboard, session, hash, &Kept::Typed(form.to_owned())).await?;
     Ok(result_address(path, hash))
 }

@@ -32,12 +32,12 @@ pub(crate) fn endpoint_id(text: &str) -> Result<EndpointId, Problem> {
 impl Api {
     /// The tenant, which must be there.
     pub(crate) async fn tenant(&self, id: TenantId) -> Result<Tenant, Problem> {
-        self.store.get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))
+        self.store.config().get_tenant(id).await.map_err(store_problem)?.ok_or_else(|| no_such("tenant"))
     }
 
     /// An endpoint that the caller may see.
     pub(crate) async fn endpoint(&self, visible: Option<TenantId>, id: EndpointId) -> Result<StoredEndpoint, Problem> {
-        self.store.get_endpoint(visible, id).await.map_err(store_problem)?.ok_or_else(|| no_such("endpoint"))
+        self.store.config().get_endpoint(visible, id).await.map_err(store_problem)?.ok_or_else(|| no_such("endpoint"))
     }
 
     /// The types that a tenant added to its profile's catalog; nobody asks where the profile takes any.
@@ -49,7 +49,7 @@ impl Api {
         if profile.open_catalog {
             return Ok(Vec::new());
         }
-        self.store.event_type_names(tenant).await.map_err(store_problem)
+        self.store.config().event_type_names(tenant).await.map_err(store_problem)
     }
 
     /// An endpoint as people see it.
@@ -83,7 +83,7 @@ impl Api {
         rules.as_sent(&mut draft.document);
         let secret = key.shown().filter(|_| !pushover);
         let new = NewEndpoint { draft, secret: key.secret };
-        let made = self.edits_of(caller)?.create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
+        let made = self.edits_of(caller)?.config().create_endpoint(tenant.id, &new).await.map_err(store_problem)?;
         Ok(CreatedEndpoint { endpoint: Endpoint::new(made, None), secret })
     }
 
@@ -122,7 +122,7 @@ impl Api {
             Ok(())
         };
         let endpoint =
-            self.edits_of(caller)?.edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
+            self.edits_of(caller)?.config().edit_endpoint(visible, id, expected, apply).await.map_err(edit_problem)?;
         Ok(self.shown(endpoint))
     }
 }
@@ -202,7 +202,8 @@ pub(crate) async fn list(
 ) -> Result<Json<EndpointPage>, Problem> {
     let params = params.only(&["limit", "cursor"], None)?;
     let tenant = caller.tenant(Scope::Read)?;
-    let page = api.store.list_endpoints(tenant, &page_request("endpoints", &params)?).await.map_err(store_problem)?;
+    let page =
+        api.store.config().list_endpoints(tenant, &page_request("endpoints", &params)?).await.map_err(store_problem)?;
     let data = page.items.into_iter().map(|item| EndpointInList {
         endpoint: api.shown(item.endpoint),
         successes: item.successes,
@@ -262,6 +263,6 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     params.only(&[], None)?;
     let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(&id)?);
-    api.edits_of(caller)?.delete_endpoint(visible, id, if_match(&headers)?).await.map_err(store_problem)?;
+    api.edits_of(caller)?.config().delete_endpoint(visible, id, if_match(&headers)?).await.map_err(store_problem)?;
     Ok(StatusCode::NO_CONTENT)
 }

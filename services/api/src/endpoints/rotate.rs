@@ -110,7 +110,7 @@ impl Api {
         let (shown, public_key) = (key.shown(), key.public.clone());
         let new = NewSecret { secret: key.secret, public_key: key.public, rotation, end_others: request.end_others };
         let endpoint =
-            self.edits_of(caller)?.rotate_secret(visible, id, expected?, &new).await.map_err(store_problem)?;
+            self.edits_of(caller)?.config().rotate_secret(visible, id, expected?, &new).await.map_err(store_problem)?;
         let answer = RotatedSecret {
             secret: shown,
             public_key,

@@ -33,7 +33,7 @@ impl Api {
         let (mut said, mut after) = (Vec::new(), None::<String>);
         loop {
             let page = EventTypePage { after: after.as_deref(), group: None, limit: u32::MAX };
-            let list = self.store.list_event_types(tenant, page).await.map_err(store_problem)?;
+            let list = self.store.config().list_event_types(tenant, page).await.map_err(store_problem)?;
             said.extend(list.items);
             after = said.last().map(|said: &TenantEventType| said.name.to_string());
             if !list.is_cut {
@@ -43,7 +43,7 @@ impl Api {
     }
 
     async fn event_type(&self, tenant: TenantId, name: &Name) -> Result<Option<TenantEventType>, Problem> {
-        self.store.get_event_type(tenant, name).await.map_err(store_problem)
+        self.store.config().get_event_type(tenant, name).await.map_err(store_problem)
     }
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn list(
     let profile = api.profile_of(tenant).await?;
     // One more than the page has, to know whether another follows.
     let page = EventTypePage { after, group, limit: limit + 1 };
-    let said = api.store.list_event_types(tenant, page).await.map_err(store_problem)?;
+    let said = api.store.config().list_event_types(tenant, page).await.map_err(store_problem)?;
     let last = said.items.last().filter(|_| said.is_cut).map(|last| last.name.to_string());
     let mut data: Vec<EventType> = catalog_page(profile, said.items, after, group).collect();
     // Of a page that is cut short, the profile's types end where the tenant's do.
@@ -142,7 +142,8 @@ pub(crate) async fn put(
     let name: Name = name.parse().map_err(|error| Problem::invalid_field("name", format!("{error}")))?;
     let named = api.profile_of(tenant).await?.event_type(name.as_str());
     let draft = api.heavy.check_schema(tenant, move || request.check()).await??;
-    let saved = api.edits_of(caller)?.put_event_type(tenant, &name, &draft, expected).await.map_err(store_problem)?;
+    let saved =
+        api.edits_of(caller)?.config().put_event_type(tenant, &name, &draft, expected).await.map_err(store_problem)?;
     let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
     let event_type = EventType::of(named, Some(saved.event_type)).ok_or_else(Problem::internal)?;
     Ok(with_etag(status, event_type))
@@ -167,7 +168,7 @@ pub(crate) async fn delete(
     let (tenant, expected) = (caller.tenant(Scope::Manage)?, if_match(&headers)?);
     let name = event_type_name(&name)?;
     let profile = api.profile_of(tenant).await?;
-    match api.edits_of(caller)?.delete_event_type(tenant, &name, expected).await {
+    match api.edits_of(caller)?.config().delete_event_type(tenant, &name, expected).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(StoreError::NotFound { .. }) if profile.event_type(name.as_str()).is_some() => {
             Err(Problem::conflict(format!(

@@ -12,7 +12,7 @@ use postrider_model::limits::{REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MA
 use postrider_model::replay::ReplaySelection;
 use postrider_model::time::UnixMillis;
 use postrider_store::config::Scope;
-use postrider_store::replay::{Asked, DryRunLimits, Steer};
+use postrider_store::replay::{DryRunLimits, ReplayAction, ReplayRequest};
 
 use super::model::{CreateReplay, Replay, ReplayAccepted, ReplayPreview};
 use crate::auth::Caller;
@@ -78,8 +78,8 @@ impl Api {
         let selection = body.selection(UnixMillis::now())?;
         // Fields in their declared order: the same request is the same text.
         let text = serde_json::to_string(body).map_err(|_| Problem::internal())?;
-        let asked = Asked { selection, text, idempotency_key };
-        let id = match self.store.known_replay(tenant, &asked).await.map_err(store_problem)? {
+        let asked = ReplayRequest { selection, text, idempotency_key };
+        let id = match self.store.replay_by_key(tenant, &asked).await.map_err(store_problem)? {
             Some(known) => known,
             None => {
                 self.check_targets(tenant, &asked.selection).await?;
@@ -92,19 +92,25 @@ impl Api {
     /// What is named must be there.
     async fn check_targets(&self, tenant: TenantId, selection: &ReplaySelection) -> Result<(), Problem> {
         if let Some(endpoint) = selection.endpoint
-            && self.store.get_endpoint(Some(tenant), endpoint).await.map_err(store_problem)?.is_none()
+            && self.store.config().get_endpoint(Some(tenant), endpoint).await.map_err(store_problem)?.is_none()
         {
             return Err(Problem::invalid_field("/endpoint_id", "no such endpoint"));
         }
         if let Some(event) = &selection.event
-            && self.store.get_event(tenant, event).await.map_err(store_problem)?.is_none()
+            && self.store.history().get_event(tenant, event).await.map_err(store_problem)?.is_none()
         {
             return Err(Problem::invalid_field("/event_id", "no such event on record"));
         }
         Ok(())
     }
 
-    pub(crate) async fn steer(&self, caller: Caller, params: Params, id: &str, to: Steer) -> Result<Accepted, Problem> {
+    pub(crate) async fn steer(
+        &self,
+        caller: Caller,
+        params: Params,
+        id: &str,
+        to: ReplayAction,
+    ) -> Result<Accepted, Problem> {
         params.only(&[], None)?;
         let visible = caller.visible(Scope::Manage)?;
         let id = replay_id(id)?;
@@ -159,7 +165,7 @@ pub(crate) async fn pause(
     params: Params,
     Path(id): Path<String>,
 ) -> Result<Accepted, Problem> {
-    api.steer(caller, params, &id, Steer::Pause).await
+    api.steer(caller, params, &id, ReplayAction::Pause).await
 }
 
 /// Resume a replay
@@ -173,7 +179,7 @@ pub(crate) async fn resume(
     params: Params,
     Path(id): Path<String>,
 ) -> Result<Accepted, Problem> {
-    api.steer(caller, params, &id, Steer::Resume).await
+    api.steer(caller, params, &id, ReplayAction::Resume).await
 }
 
 /// Cancel a replay
@@ -187,5 +193,5 @@ pub(crate) async fn cancel(
     params: Params,
     Path(id): Path<String>,
 ) -> Result<Accepted, Problem> {
-    api.steer(caller, params, &id, Steer::Cancel).await
+    api.steer(caller, params, &id, ReplayAction::Cancel).await
 }

@@ -57,7 +57,7 @@ async fn a_form_of_an_ended_session_is_shown_again_after_sign_in_without_its_sec
     let cookie = sign_in(&world, &tenant.key).await;
     let new = format!("/dashboard/{}/webhooks/new", tenant.id);
     let csrf = get(&world, &cookie, &new).await.csrf();
-    world.store.close_session(cookie.split_once('=').unwrap().1).await.unwrap();
+    world.store.sessions().close_session(cookie.split_once('=').unwrap().1).await.unwrap();
     let mut form = webhook(&csrf, "x");
     form.extend([
         ("secret", "my-own-secret-of-16-bytes"),

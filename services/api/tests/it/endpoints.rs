@@ -57,7 +57,7 @@ async fn an_edit_touches_what_it_names_and_needs_the_current_version() {
     world.call_with(&tenant.key, "PATCH", &path, Some(&edit), &if_match).await.problem(412, "");
 
     let id = made["id"].as_str().unwrap().parse().unwrap();
-    let stored = world.store.endpoint_for_dispatch(id).await.unwrap().unwrap();
+    let stored = world.store.config().endpoint_for_dispatch(id).await.unwrap().unwrap();
     let values: Vec<(&str, &str)> = stored
         .private
         .headers
@@ -200,8 +200,13 @@ async fn an_ed25519_endpoint_shows_its_public_key_always_and_its_private_one_nev
     assert!(first.starts_with("whpk_") && made.get("secret").is_none(), "{made:#}");
     let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
     assert_eq!(world.get(&tenant.key, &path).await.ok(200)["public_key"], json!(first));
-    let stored =
-        world.store.endpoint_for_dispatch(made["id"].as_str().unwrap().parse().unwrap()).await.unwrap().unwrap();
+    let stored = world
+        .store
+        .config()
+        .endpoint_for_dispatch(made["id"].as_str().unwrap().parse().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
     let private = secrecy::ExposeSecret::expose_secret(&stored.secrets.current).to_owned();
     assert!(private.starts_with("whsk_"));
 

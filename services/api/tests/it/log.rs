@@ -111,7 +111,7 @@ pub(crate) async fn recorded(
         dead_letters: Vec::new(),
         numbers: Vec::new(),
     };
-    world.store.write(&rows).await.unwrap();
+    world.store.record().write(&rows).await.unwrap();
     (id, delivery.id)
 }
 
@@ -337,7 +337,7 @@ async fn values_of_an_attribute_are_told_with_counts_to_their_own_tenant() {
         traceparent: None,
     };
     let events = ["b1", "b2", "b1"].map(|bridge| (event(bridge), Bytes::new()));
-    world.store.add_attribute_values(&AttributeTally::of(&events)).await.unwrap();
+    world.store.record().add_attribute_values(&AttributeTally::of(&events)).await.unwrap();
 
     let seen = |bridge: &str, events: u64| json!({"value": bridge, "events": events, "last_seen_at": now.to_string()});
     let values = world.get(&tenant.key, "/v1/attributes/bridge").await.ok(200);
@@ -427,7 +427,7 @@ async fn dead_letters_are_listed_for_operators() {
     let cut = DeadLetter { whole_bytes: Some(300_000), body: Bytes::from_static(b"cut"), ..forged.clone() };
     let unknown = DeadLetter { source: "unknown".into(), ..letter.clone() };
     let rows = RecordBatch { dead_letters: vec![letter], ..RecordBatch::default() };
-    world.store.write(&rows).await.unwrap();
+    world.store.record().write(&rows).await.unwrap();
     let list = world.get(OPERATOR, "/v1/dead-letters").await.ok(200);
     let shown = &list["data"][0];
     assert_eq!((&shown["source"], &shown["reason"]), (&json!("postrider.fanout"), &json!("panic: oh no")));
@@ -435,7 +435,7 @@ async fn dead_letters_are_listed_for_operators() {
 
     let requeue = async |letter: DeadLetter| {
         let rows = RecordBatch { dead_letters: vec![letter], ..RecordBatch::default() };
-        world.store.write(&rows).await.unwrap();
+        world.store.record().write(&rows).await.unwrap();
         let newest = world.get(OPERATOR, "/v1/dead-letters?limit=1").await.ok(200)["data"][0].clone();
         world.post(OPERATOR, &format!("/v1/dead-letters/{}/requeue", newest["id"].as_str().unwrap()), json!({})).await
     };

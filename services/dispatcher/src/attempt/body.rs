@@ -14,7 +14,7 @@ use postrider_model::ids::Generation;
 use postrider_model::limits::PARKED_BODY_BYTES_MAX;
 use postrider_model::time::UnixMillis;
 use postrider_store::Store;
-use postrider_store::log::EventRow;
+use postrider_store::history::EventRow;
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{BodyReference, DeliveryTask, ParkedTask};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -167,7 +167,7 @@ impl BodyRenderer {
             return None;
         }
         let delivery = &task.delivery;
-        let read = self.store.event_of_day(delivery.tenant, &delivery.event, delivery.event_day);
+        let read = self.store.history().event_of_day(delivery.tenant, &delivery.event, delivery.event_day);
         match tokio::time::timeout(READ_MAX, read).await {
             Ok(Ok(event)) => return event,
             Ok(Err(error)) if error.is_unavailable() => {

@@ -28,7 +28,7 @@ impl EndpointLoader {
         id: EndpointId,
         config_version: i64,
     ) -> Result<LoadedEndpoint, DatabaseUnavailable> {
-        match self.store.endpoint_for_dispatch(id).await {
+        match self.store.config().endpoint_for_dispatch(id).await {
             Ok(None) => {
                 self.metrics.loads_ok.increment(1);
                 Ok(LoadedEndpoint { state: EndpointState::Deleted, config_version })

@@ -21,7 +21,7 @@ async fn what_can_not_be_delivered_any_more_is_discarded_with_its_reason() {
     let active = world.endpoint(&receiver.url(), |_| {}).await;
     let inactive = world.endpoint(&receiver.url(), |draft| draft.status = EndpointStatus::Inactive).await;
     let deleted = world.endpoint(&receiver.url(), |_| {}).await;
-    world.store.delete_endpoint(None, deleted.id, None).await.unwrap();
+    world.store.config().delete_endpoint(None, deleted.id, None).await.unwrap();
     world.dispatch().await;
     let expired = DeliveryTask { expires_at: UnixMillis::now(), ..world.task(&active) };
     let (to_inactive, to_deleted) = (world.task(&inactive), world.task(&deleted));
@@ -45,6 +45,7 @@ async fn an_edit_is_in_force_for_the_messages_that_know_of_it_and_soon_for_all()
     let url = receiver.url();
     let edited = world
         .store
+        .config()
         .edit_endpoint::<()>(None, endpoint.id, None, |draft| {
             draft.document.url = Some(url.clone());
             Ok(())
@@ -119,8 +120,8 @@ async fn record(world: &World, task: &DeliveryTask) {
     };
     let events = vec![(event, "{}".into())];
     let batch = RecordBatch { events, decisions: vec![decision], ..RecordBatch::default() };
-    world.store.create_partitions(delivery.event_day).await.unwrap();
-    world.store.write(&batch).await.unwrap();
+    world.store.record().create_partitions(delivery.event_day).await.unwrap();
+    world.store.record().write(&batch).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

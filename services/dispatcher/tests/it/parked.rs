@@ -57,7 +57,7 @@ async fn a_large_body_is_rendered_again_for_its_retry_once_its_event_is_on_recor
     let receiver = Receiver::start(|_| Reply::Status(500)).await;
     let schedule = Some(vec![1, 1]);
     let endpoint = world.endpoint(&receiver.url(), |draft| draft.document.retry_schedule_seconds = schedule).await;
-    world.store.create_partitions(UnixMillis::now().day()).await.unwrap();
+    world.store.record().create_partitions(UnixMillis::now().day()).await.unwrap();
     world.dispatch().await;
     let task = world.task(&endpoint);
     let event = event(&task);
@@ -72,7 +72,7 @@ async fn a_large_body_is_rendered_again_for_its_retry_once_its_event_is_on_recor
     world.wait_for_depth("postrider.delay.5000", 1).await;
     assert_eq!(receiver.wait_for(1).await.len(), 1);
     let batch = RecordBatch { events: vec![(event, data.into())], ..RecordBatch::default() };
-    world.store.write(&batch).await.unwrap();
+    world.store.record().write(&batch).await.unwrap();
     let received = receiver.wait_for(3).await;
     for (number, received) in (1..).zip(&received) {
         assert_eq!(received.header("postrider-attempt"), number.to_string());

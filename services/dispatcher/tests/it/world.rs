@@ -56,7 +56,7 @@ impl World {
         let keys = MasterKeys::parse(&MasterKeys::generate_text("test")).unwrap();
         let store = Store::connect(StoreConfig::new(&scope.database_url), keys).unwrap();
         store.migrate().await.unwrap();
-        let tenant = store.create_tenant(&TenantDraft::new("test", profile)).await.unwrap().id;
+        let tenant = store.config().create_tenant(&TenantDraft::new("test", profile)).await.unwrap().id;
         let broker = broker(&scope, "test").await;
         let outcomes = broker.consume_raw(Queue::Outcomes, ConsumeOptions::default(), CancellationToken::new());
         let count_dispatchers_every = Duration::from_millis(200);
@@ -102,7 +102,7 @@ impl World {
         let mut draft = EndpointDraft { document, status: EndpointStatus::Active, private: EndpointPrivate::default() };
         edit(&mut draft);
         let new = NewEndpoint { draft, secret: SECRET.into() };
-        self.store.create_endpoint(self.tenant, &new).await.unwrap()
+        self.store.config().create_endpoint(self.tenant, &new).await.unwrap()
     }
 
     /// A first attempt for an endpoint.

@@ -56,9 +56,9 @@ impl World {
         let scope = Scope::new(name).await;
         let store = store(&scope.database_url);
         store.migrate().await.unwrap();
-        let tenant = store.create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap().id;
+        let tenant = store.config().create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap().id;
         let new = NewKey { name: "k".into(), scopes: [KeyScope::Publish].into_iter().collect() };
-        let key = store.create_key(tenant, &new).await.unwrap().text.expose_secret().to_owned();
+        let key = store.config().create_key(tenant, &new).await.unwrap().text.expose_secret().to_owned();
         let stop = CancellationToken::new();
         let broker = Broker::connect(BrokerConfig::new(&scope.amqp_url, "ingest test"), stop.clone()).await.unwrap();
         let (seen, published) = mpsc::unbounded_channel();

@@ -89,7 +89,7 @@ async fn an_id_that_was_made_here_belongs_to_its_event_too() {
     let id = answer["id"].as_str().unwrap().to_owned();
     let (made, data) = world.next_published().await;
     let rows = RecordBatch { events: vec![(made.clone(), data)], ..RecordBatch::default() };
-    world.store.write(&rows).await.unwrap();
+    world.store.record().write(&rows).await.unwrap();
 
     let publish = async |what: &str| ingest.publish(&format!(r#"{{"id":"{id}",{what}}}"#), &[]).await;
     for _ in 0..2 {
@@ -129,7 +129,7 @@ async fn a_repeat_is_published_again_unless_the_event_is_known_to_be_safe() {
     for id in ["lost", "decided"] {
         let claim =
             Claim { tenant: world.tenant, id: id.parse().unwrap(), content_hash: content_hash.clone(), accepted_at };
-        assert_eq!(world.store.claim(&[claim], Duration::ZERO).await.unwrap(), [Claimed::Ours(accepted_at)]);
+        assert_eq!(world.store.claims().claim(&[claim], Duration::ZERO).await.unwrap(), [Claimed::Ours(accepted_at)]);
         let event = AcceptedEvent {
             id: id.parse().unwrap(),
             accepted_at,
@@ -139,7 +139,7 @@ async fn a_repeat_is_published_again_unless_the_event_is_known_to_be_safe() {
         };
         let decisions = if id == "decided" { vec![decision(&event)] } else { Vec::new() };
         let rows = RecordBatch { events: vec![(event, data.clone())], decisions, ..RecordBatch::default() };
-        world.store.write(&rows).await.unwrap();
+        world.store.record().write(&rows).await.unwrap();
     }
 
     let (status, answer) = one.publish(&body("decided"), &[]).await;

@@ -48,7 +48,7 @@ async fn the_last_report_of_numbers_comes_after_the_last_message_from_the_exchan
     let scope = Scope::new("ingest_stop").await;
     let store = Store::connect(StoreConfig::new(&scope.database_url), MasterKeys::none()).unwrap();
     store.migrate().await.unwrap();
-    let tenant = store.create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap().id;
+    let tenant = store.config().create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap().id;
     let connected = CancellationToken::new();
     let broker = Broker::connect(BrokerConfig::new(&scope.amqp_url, "ingest test"), connected).await.unwrap();
     let deps = Deps {

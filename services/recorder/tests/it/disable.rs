@@ -18,10 +18,14 @@ async fn gone_switches_the_endpoint_off_and_tells_the_operator() {
     world.publish(Queue::Outcomes, &[member(&gone, b"")]).await;
     // The operational event is published to the operator's own tenant, and comes back as an event like any other.
     world.wait_for_rows("events", 1).await;
-    let events =
-        world.store.list_events(Some(TenantId::OPERATOR), &Default::default(), &Default::default()).await.unwrap();
+    let events = world
+        .store
+        .history()
+        .list_events(Some(TenantId::OPERATOR), &Default::default(), &Default::default())
+        .await
+        .unwrap();
     assert_eq!(events.items[0].event_type.as_str(), "endpoint.disabled");
-    let disabled = world.store.get_endpoint(None, endpoint.id).await.unwrap().unwrap();
+    let disabled = world.store.config().get_endpoint(None, endpoint.id).await.unwrap().unwrap();
     assert_eq!(disabled.status, EndpointStatus::Disabled);
     assert!(disabled.disabled_reason.is_some_and(|reason| reason.contains("410")));
 
@@ -30,7 +34,7 @@ async fn gone_switches_the_endpoint_off_and_tells_the_operator() {
         draft.status = EndpointStatus::Active;
         Ok::<(), ()>(())
     };
-    world.store.edit_endpoint(None, endpoint.id, None, on).await.unwrap();
+    world.store.config().edit_endpoint(None, endpoint.id, None, on).await.unwrap();
     let mut unlike = outcome(&event(endpoint.tenant), endpoint.id, 200);
     unlike.at = UnixMillis::now().plus(Duration::from_secs(1));
     // Nor does a test call that was answered so.
@@ -40,5 +44,8 @@ async fn gone_switches_the_endpoint_off_and_tells_the_operator() {
     world.publish(Queue::Outcomes, &[member(&gone, b""), member(&unlike, b""), member(&tested, b"")]).await;
     world.wait_for_rows("attempts", 3).await;
     recorder.stop().await;
-    assert_eq!(world.store.get_endpoint(None, endpoint.id).await.unwrap().unwrap().status, EndpointStatus::Active);
+    assert_eq!(
+        world.store.config().get_endpoint(None, endpoint.id).await.unwrap().unwrap().status,
+        EndpointStatus::Active
+    );
 }

@@ -97,8 +97,8 @@ impl World {
             ready: self.health.check("recorder"),
         };
         let config = Config {
-            sweep_every: Duration::from_millis(50),
-            sweep_after: Duration::ZERO,
+            relay_every: Duration::from_millis(50),
+            relay_after: Duration::ZERO,
             reconcile,
             ..Config::default()
         };
@@ -155,7 +155,7 @@ impl World {
 
     /// A tenant of the profile `standard` with one endpoint.
     pub(crate) async fn endpoint(&self) -> Endpoint {
-        let tenant = self.store.create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap();
+        let tenant = self.store.config().create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap();
         let document = EndpointDocument {
             name: "hook".into(),
             url: Some("https://example.com/".into()),
@@ -164,7 +164,7 @@ impl World {
         };
         let draft = EndpointDraft { document, status: Default::default(), private: EndpointPrivate::default() };
         let new = NewEndpoint { draft, secret: SecretString::from("secret") };
-        self.store.create_endpoint(tenant.id, &new).await.unwrap()
+        self.store.config().create_endpoint(tenant.id, &new).await.unwrap()
     }
 }
 

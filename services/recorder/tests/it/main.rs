@@ -3,7 +3,7 @@
 mod disable;
 mod harness;
 mod outages;
+mod outbox_relay;
 mod poison;
 mod reconciling;
 mod recording;
-mod sweeping;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use postrider_broker::{ProducerMessage, Queue};
 use postrider_model::ids::TenantId;
 use postrider_model::limits::DEAD_LETTERS_PER_TENANT_AND_DAY_MAX;
-use postrider_store::log::PageRequest;
+use postrider_store::history::PageRequest;
 use postrider_testkit::engines::{Rights, Scope};
 use postrider_wire::bundle::{self, Member};
 
@@ -31,7 +31,7 @@ async fn a_row_that_the_database_refuses_is_found_among_hundreds() {
     recorder.stop().await;
     assert_eq!(world.broker.queue_depth(Queue::EventLog.name()).await.unwrap().messages, 0);
 
-    let letters = world.store.list_dead_letters(&PageRequest::default()).await.unwrap().items;
+    let letters = world.store.history().list_dead_letters(&PageRequest::default()).await.unwrap().items;
     for letter in &letters {
         assert_eq!(letter.source, "postrider.event-log");
         assert!(
@@ -57,6 +57,7 @@ async fn what_cannot_be_read_and_what_others_put_aside_are_rows_with_their_reaso
     recorder.stop().await;
     let mut letters: Vec<(String, String)> = world
         .store
+        .history()
         .list_dead_letters(&PageRequest::default())
         .await
         .unwrap()
@@ -96,7 +97,7 @@ async fn a_producers_dead_letter_comes_from_the_intake_whatever_its_headers_say(
     let recorder = world.recorder();
     world.wait_for_rows("dead_letters", 2).await;
 
-    let letters = world.store.list_dead_letters(&PageRequest::default()).await.unwrap().items;
+    let letters = world.store.history().list_dead_letters(&PageRequest::default()).await.unwrap().items;
     let of = |excerpt: &[u8]| letters.iter().find(|letter| letter.excerpt == excerpt).unwrap().clone();
     let (theirs, ours) = (of(&bundle), of(b"ours"));
     assert_eq!((ours.source.as_str(), ours.reason.as_str()), ("postrider.fanout", "panic: oh no"));
@@ -104,7 +105,7 @@ async fn a_producers_dead_letter_comes_from_the_intake_whatever_its_headers_say(
     assert!(theirs.reason.contains("unverified"), "{}", theirs.reason);
     assert!(theirs.headers.contains(&("x-source".into(), "postrider.fanout".into())), "{:?}", theirs.headers);
 
-    // Requeued, and left to the sweeper: it goes to the intake and not to fan-out.
+    // Requeued, and left to the outbox relay: it goes to the intake and not to fan-out.
     world.store.requeue_dead_letter(theirs.id).await.unwrap();
     world.wait_for_none("outbox").await;
     recorder.stop().await;
@@ -135,7 +136,7 @@ async fn a_tenants_dead_letters_beyond_the_limit_of_the_day_are_counted() {
     }
     recorder.stop().await;
     assert_eq!(world.count("dead_letters").await, most + 1);
-    let not_kept = world.store.dead_letters_not_kept().await.unwrap();
+    let not_kept = world.store.history().dead_letters_not_kept().await.unwrap();
     let [counted] = &not_kept[..] else { panic!("{not_kept:?}") };
     assert_eq!((counted.producer.as_str(), counted.kept, counted.not_kept), (flooding.to_string().as_str(), most, 7));
 }
@@ -159,7 +160,7 @@ async fn an_event_whose_id_belongs_to_another_one_is_a_dead_letter_that_holds_al
     world.wait_for_rows("dead_letters", 1).await;
     recorder.stop().await;
     assert_eq!(world.count("events").await, 2, "its neighbour is written");
-    let letter = world.store.list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
+    let letter = world.store.history().list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
     assert_eq!(letter.source, "postrider.event-log");
     assert!(letter.reason.contains("order-1 of ten_operator belongs to an event"), "{}", letter.reason);
     let member = bundle::decode(&letter.excerpt).unwrap().remove(0);

@@ -25,7 +25,7 @@ async fn every_kind_of_message_becomes_its_rows_whatever_comes_first() {
     world.wait_for_rows("deliveries", 2).await;
 
     for (event, status) in [(&early, DeliveryStatus::Delivered), (&late, DeliveryStatus::Failed)] {
-        let rows = world.store.deliveries_of_event(event.tenant, &event.id, event.event_day).await.unwrap();
+        let rows = world.store.history().deliveries_of_event(event.tenant, &event.id, event.event_day).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.status).collect::<Vec<_>>(), [status]);
     }
     recorder.stop().await;
@@ -51,7 +51,8 @@ async fn what_attributes_held_is_counted_and_written_at_the_latest_when_the_reco
     world.publish(Queue::EventLog, &members).await;
     world.wait_for_rows("events", 3).await;
     recorder.stop().await;
-    let seen = world.store.attribute_values(endpoint.tenant, "bridge", events[0].event_day, 10).await.unwrap();
+    let seen =
+        world.store.history().attribute_values(endpoint.tenant, "bridge", events[0].event_day, 10).await.unwrap();
     let seen: Vec<_> = seen.iter().map(|seen| (seen.value.as_str(), seen.events)).collect();
     assert_eq!(seen, [("b1", 2), ("b2", 1)]);
 }

@@ -2,8 +2,8 @@
 
 use postrider_model::delivery::BodyKind;
 use postrider_model::ids::Generation;
-use postrider_store::config::SaidThen;
-use postrider_store::log::DeliveryRow;
+use postrider_store::config::EventTypeAt;
+use postrider_store::history::DeliveryRow;
 
 use crate::test_event::TestBody;
 use crate::{Error, Operations};
@@ -12,23 +12,24 @@ impl Operations {
     /// The body that a delivery sent, rendered again from the event and the endpoint as it was at the decision. `None` if the
     /// payload is gone.
     pub(super) async fn render_body(&self, row: &DeliveryRow) -> Result<Option<Vec<u8>>, Error> {
-        let Some(tenant) = self.store.get_tenant(row.tenant).await? else { return Ok(None) };
+        let Some(tenant) = self.store.config().get_tenant(row.tenant).await? else { return Ok(None) };
         let profile = self.profile(&tenant.draft.profile)?;
         if row.is_test() {
             let kind = self.body_kind(row, None).await?;
-            let definition = match self.store.event_type_at(row.tenant, &row.event_type, row.created_at).await? {
-                SaidThen::This(definition) => Some(definition),
-                SaidThen::Nothing => None,
-                SaidThen::EditedSince => return Ok(None),
-            };
+            let definition =
+                match self.store.config().event_type_at(row.tenant, &row.event_type, row.created_at).await? {
+                    EventTypeAt::Known(definition) => Some(definition),
+                    EventTypeAt::Absent => None,
+                    EventTypeAt::EditedSince => return Ok(None),
+                };
             let (event_type, at) = (Some(&row.event_type), row.created_at);
             let test = TestBody::of(profile, event_type, definition.as_ref(), &row.event, at, row.accepted_at);
             return Ok(test.map(|test| test.render(profile, kind)));
         }
-        let event = self.store.get_event(row.tenant, &row.event).await?;
+        let event = self.store.history().get_event(row.tenant, &row.event).await?;
         let Some(event) = event.filter(|event| event.summary.event_day == row.event_day) else { return Ok(None) };
         let Some(view) = event.view() else { return Ok(None) };
-        let decision = self.store.get_decision(row.tenant, &row.event, row.event_day).await?;
+        let decision = self.store.history().get_decision(row.tenant, &row.event, row.event_day).await?;
         // A replay renders for the endpoint as it is now, which the decision may not know.
         let replayed = matches!(row.generation, Generation::Replay(_));
         let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
@@ -39,11 +40,11 @@ impl Operations {
     /// The format of the endpoint's bodies at a configuration version; the current format if that version is not known.
     async fn body_kind(&self, row: &DeliveryRow, version: Option<i64>) -> Result<BodyKind, Error> {
         if let Some(version) = version
-            && let Some(endpoint) = self.store.endpoint_at(row.endpoint, version).await?
+            && let Some(endpoint) = self.store.config().endpoint_at(row.endpoint, version).await?
         {
             return Ok(endpoint.document.body_kind());
         }
-        let endpoint = self.store.get_endpoint(None, row.endpoint).await?;
+        let endpoint = self.store.config().get_endpoint(None, row.endpoint).await?;
         Ok(endpoint.map(|endpoint| endpoint.document.body_kind()).unwrap_or_default())
     }
 }

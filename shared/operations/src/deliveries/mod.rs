@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
-pub use postrider_store::log::DeliveryFilter;
+pub use postrider_store::history::DeliveryFilter;
 pub use view::{Attempt, Delivery, DeliveryDetail, Header, Timing};
 
 /// A delivery that will be attempted.
@@ -46,7 +46,7 @@ impl Operations {
         page: &PageQuery,
     ) -> Result<List<Delivery>, Error> {
         let visible = caller.visible(Scope::Read)?;
-        let page = self.store.list_deliveries(visible, filter, &page.request("deliveries")?).await?;
+        let page = self.store.history().list_deliveries(visible, filter, &page.request("deliveries")?).await?;
         Ok(List::of("deliveries", page, Delivery::from))
     }
 
@@ -56,7 +56,7 @@ impl Operations {
     /// Takes the scope `read`.
     pub async fn read_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryDetail, Error> {
         let (visible, id) = (caller.visible(Scope::Read)?, delivery_id(id)?);
-        let found = self.store.delivery_with_attempts(visible, id).await?;
+        let found = self.store.history().delivery_with_attempts(visible, id).await?;
         let (row, attempts) = found.ok_or(Error::NotFound("delivery"))?;
         let body = self.render_body(&row).await?;
         Ok(DeliveryDetail {

@@ -5,7 +5,7 @@ use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
 use postrider_model::timestamp::Timestamp;
-use postrider_store::log::{AttemptRow, DeliveryRow};
+use postrider_store::history::{AttemptRow, DeliveryRow};
 use serde::Serialize;
 use utoipa::ToSchema;
 

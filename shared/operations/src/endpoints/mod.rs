@@ -32,12 +32,12 @@ impl Operations {
         id: &str,
     ) -> Result<StoredEndpoint, Error> {
         let (visible, id) = (caller.visible(scope)?, endpoint_id(id)?);
-        self.store.get_endpoint(visible, id).await?.ok_or(Error::NotFound("endpoint"))
+        self.store.config().get_endpoint(visible, id).await?.ok_or(Error::NotFound("endpoint"))
     }
 
     /// The types that a tenant added to its profile's catalog; empty where the profile takes any type.
     pub(crate) async fn added_event_types(&self, profile: &Profile, tenant: &Tenant) -> Result<Vec<EventType>, Error> {
-        if profile.open_catalog { Ok(Vec::new()) } else { Ok(self.store.event_type_names(tenant.id).await?) }
+        if profile.open_catalog { Ok(Vec::new()) } else { Ok(self.store.config().event_type_names(tenant.id).await?) }
     }
 
     fn endpoint_view(&self, endpoint: StoredEndpoint) -> Endpoint {
@@ -67,7 +67,7 @@ impl Operations {
         rules.normalize_url(&mut draft.document);
         let secret = key.shown_once().filter(|_| !pushover);
         let new = NewEndpoint { draft, secret: key.secret };
-        let created = self.edits_of(caller)?.create_endpoint(tenant.id, &new).await?;
+        let created = self.edits_of(caller)?.config().create_endpoint(tenant.id, &new).await?;
         Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None), secret })
     }
 
@@ -77,7 +77,7 @@ impl Operations {
     /// Takes the scope `read`.
     pub async fn list_endpoints(&self, caller: Caller, page: &PageQuery) -> Result<EndpointPage, Error> {
         let tenant = caller.tenant(Scope::Read)?;
-        let page = self.store.list_endpoints(tenant, &page.request("endpoints")?).await?;
+        let page = self.store.config().list_endpoints(tenant, &page.request("endpoints")?).await?;
         let data = page.items.into_iter().map(|item| EndpointInList {
             endpoint: self.endpoint_view(item.endpoint),
             successes: item.successes,
@@ -113,7 +113,7 @@ impl Operations {
         let rules = Rules { profile, limits: &tenant.draft.limits, guard: &self.guard, event_types: &event_types };
         let apply = |draft: &mut EndpointDraft| apply_edit(&rules, &request, draft);
         let visible = caller.visible(Scope::Manage)?;
-        let endpoint = self.edits_of(caller)?.edit_endpoint(visible, before.id, expected, apply).await?;
+        let endpoint = self.edits_of(caller)?.config().edit_endpoint(visible, before.id, expected, apply).await?;
         Ok(self.endpoint_view(endpoint))
     }
 
@@ -122,7 +122,7 @@ impl Operations {
     /// # Errors
     /// Takes the scope `read`.
     pub async fn endpoint_names(&self, caller: Caller, limit: u32) -> Result<Vec<(EndpointId, String)>, Error> {
-        Ok(self.store.endpoint_names(caller.tenant(Scope::Read)?, limit).await?)
+        Ok(self.store.config().endpoint_names(caller.tenant(Scope::Read)?, limit).await?)
     }
 
     /// The names of these endpoints of the caller's tenant, and whether each was deleted.
@@ -134,7 +134,7 @@ impl Operations {
         caller: Caller,
         ids: &[EndpointId],
     ) -> Result<Vec<(EndpointId, String, bool)>, Error> {
-        Ok(self.store.names_of_endpoints(caller.tenant(Scope::Read)?, ids).await?)
+        Ok(self.store.config().names_of_endpoints(caller.tenant(Scope::Read)?, ids).await?)
     }
 
     /// Deletes an endpoint if its version is `expected`.
@@ -143,7 +143,7 @@ impl Operations {
     /// Takes the scope `manage`.
     pub async fn delete_endpoint(&self, caller: Caller, id: &str, expected: Option<i64>) -> Result<(), Error> {
         let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(id)?);
-        Ok(self.edits_of(caller)?.delete_endpoint(visible, id, expected).await?)
+        Ok(self.edits_of(caller)?.config().delete_endpoint(visible, id, expected).await?)
     }
 }
 

@@ -84,7 +84,7 @@ impl Operations {
         let (secret, public_key) = (key.shown_once(), key.public.clone());
         let new = NewSecret { secret: key.secret, public_key: key.public, rotation, end_others: request.end_others };
         let visible = caller.visible(Scope::Manage)?;
-        let endpoint = self.edits_of(caller)?.rotate_secret(visible, endpoint.id, expected, &new).await?;
+        let endpoint = self.edits_of(caller)?.config().rotate_secret(visible, endpoint.id, expected, &new).await?;
         Ok(RotatedSecret {
             version: endpoint.version,
             secret,

@@ -152,7 +152,7 @@ impl Operations {
         let (mut own, mut after) = (Vec::new(), None::<String>);
         loop {
             let page = EventTypePage { after: after.as_deref(), group: None, limit: u32::MAX };
-            let list = self.store.list_event_types(tenant, page).await?;
+            let list = self.store.config().list_event_types(tenant, page).await?;
             own.extend(list.items);
             after = own.last().map(|own: &TenantEventType| own.name.to_string());
             if !list.is_cut {
@@ -177,7 +177,7 @@ impl Operations {
         let profile = self.profile_of(tenant).await?;
         // One more than the page has, to know whether another page follows.
         let asked = EventTypePage { after, group, limit: page.limit + 1 };
-        let own = self.store.list_event_types(tenant, asked).await?;
+        let own = self.store.config().list_event_types(tenant, asked).await?;
         let last = own.items.last().filter(|_| own.is_cut).map(|last| last.name.to_string());
         let mut data: Vec<EventType> = catalog_page(profile, own.items, after, group).collect();
         // If the tenant's types were cut short, the profile's types end at the same name.
@@ -197,7 +197,7 @@ impl Operations {
     pub async fn read_event_type(&self, caller: Caller, name: &str) -> Result<EventType, Error> {
         let (tenant, name) = (caller.tenant(Scope::Read)?, parse_name(name)?);
         let named = self.profile_of(tenant).await?.event_type(name.as_str());
-        let own = self.store.get_event_type(tenant, &name).await?;
+        let own = self.store.config().get_event_type(tenant, &name).await?;
         EventType::of(named, own).ok_or(Error::NotFound("event type"))
     }
 
@@ -216,7 +216,7 @@ impl Operations {
         let name: Name = name.parse().map_err(|error| Error::invalid("name", format!("{error}")))?;
         let named = self.profile_of(tenant).await?.event_type(name.as_str());
         let draft = self.heavy.check_schema(tenant, move || request.check()).await??;
-        let saved = self.edits_of(caller)?.put_event_type(tenant, &name, &draft, expected).await?;
+        let saved = self.edits_of(caller)?.config().put_event_type(tenant, &name, &draft, expected).await?;
         let event_type = EventType::of(named, Some(saved.event_type)).ok_or(Error::Internal)?;
         Ok((event_type, saved.created))
     }
@@ -228,7 +228,7 @@ impl Operations {
     pub async fn delete_event_type(&self, caller: Caller, name: &str, expected: Option<i64>) -> Result<(), Error> {
         let (tenant, name) = (caller.tenant(Scope::Manage)?, parse_name(name)?);
         let profile = self.profile_of(tenant).await?;
-        match self.edits_of(caller)?.delete_event_type(tenant, &name, expected).await {
+        match self.edits_of(caller)?.config().delete_event_type(tenant, &name, expected).await {
             Err(StoreError::NotFound { .. }) if profile.event_type(name.as_str()).is_some() => {
                 Err(Error::Conflict(format!(
                     "{name} is a type of the profile {} and cannot be deleted; the tenant does not override it",

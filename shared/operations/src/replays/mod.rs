@@ -10,14 +10,14 @@ use postrider_model::replay::{ReplayMode, ReplaySelection, ReplayStatus};
 use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
-use postrider_store::replay::{Asked, DryRunLimits, Replay as StoredReplay};
+use postrider_store::replay::{DryRunLimits, Replay as StoredReplay, ReplayRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
-pub use postrider_store::replay::Steer;
+pub use postrider_store::replay::ReplayAction;
 pub use request::CreateReplay;
 
 /// What a replay would do.
@@ -159,8 +159,8 @@ impl Operations {
         let selection = request.selection(UnixMillis::now())?;
         // Fields serialise in their declared order: the same request is the same text.
         let text = serde_json::to_string(request).map_err(|_| Error::Internal)?;
-        let asked = Asked { selection, text, idempotency_key };
-        let id = match self.store.known_replay(tenant, &asked).await? {
+        let asked = ReplayRequest { selection, text, idempotency_key };
+        let id = match self.store.replay_by_key(tenant, &asked).await? {
             Some(known) => known,
             None => {
                 self.check_targets(tenant, &asked.selection).await?;
@@ -173,12 +173,12 @@ impl Operations {
     /// Requires that the endpoint and the event of a selection exist.
     async fn check_targets(&self, tenant: TenantId, selection: &ReplaySelection) -> Result<(), Error> {
         if let Some(endpoint) = selection.endpoint
-            && self.store.get_endpoint(Some(tenant), endpoint).await?.is_none()
+            && self.store.config().get_endpoint(Some(tenant), endpoint).await?.is_none()
         {
             return Err(Error::invalid("/endpoint_id", "no such endpoint"));
         }
         if let Some(event) = &selection.event
-            && self.store.get_event(tenant, event).await?.is_none()
+            && self.store.history().get_event(tenant, event).await?.is_none()
         {
             return Err(Error::invalid("/event_id", "no such event in the log"));
         }
@@ -209,7 +209,7 @@ impl Operations {
     ///
     /// # Errors
     /// Takes the scope `manage`. [`Error::Conflict`] for one that has ended.
-    pub async fn steer_replay(&self, caller: Caller, id: &str, to: Steer) -> Result<ReplayAccepted, Error> {
+    pub async fn steer_replay(&self, caller: Caller, id: &str, to: ReplayAction) -> Result<ReplayAccepted, Error> {
         let (visible, id) = (caller.visible(Scope::Manage)?, replay_id(id)?);
         self.edits_of(caller)?.steer_replay(visible, id, to).await?;
         Ok(ReplayAccepted { id })

@@ -6,7 +6,7 @@ use postrider_model::ids::TenantId;
 use postrider_model::scope::Scope;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::config::{Tenant as StoredTenant, TenantDraft, TenantLimits};
-use postrider_store::log::PageRequest;
+use postrider_store::history::PageRequest;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
@@ -205,7 +205,7 @@ impl Operations {
         if name.starts_with("ten_") || name.contains('\0') {
             return Err(Error::NotFound("tenant"));
         }
-        self.store.tenant_by_external_id(name).await?.ok_or(Error::NotFound("tenant"))
+        self.store.config().tenant_by_external_id(name).await?.ok_or(Error::NotFound("tenant"))
     }
 
     /// A tenant as it is stored.
@@ -213,7 +213,7 @@ impl Operations {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn stored_tenant(&self, id: TenantId) -> Result<StoredTenant, Error> {
-        self.store.get_tenant(id).await?.ok_or(Error::NotFound("tenant"))
+        self.store.config().get_tenant(id).await?.ok_or(Error::NotFound("tenant"))
     }
 
     /// Creates a tenant.
@@ -224,7 +224,7 @@ impl Operations {
         caller.operator()?;
         let draft = TenantDraft::from(request);
         check::check(&draft, &self.profiles)?;
-        Ok(self.edits_of(caller)?.create_tenant(&draft).await?.into())
+        Ok(self.edits_of(caller)?.config().create_tenant(&draft).await?.into())
     }
 
     /// Every tenant, newest first.
@@ -233,7 +233,7 @@ impl Operations {
     /// Operators only.
     pub async fn list_tenants(&self, caller: Caller, page: &PageQuery) -> Result<List<Tenant>, Error> {
         caller.operator()?;
-        let page = self.store.list_tenants(&page.request("tenants")?).await?;
+        let page = self.store.config().list_tenants(&page.request("tenants")?).await?;
         Ok(List::of("tenants", page, Tenant::from))
     }
 
@@ -267,7 +267,7 @@ impl Operations {
             request.clone().apply(draft);
             check::check(draft, &self.profiles)
         };
-        Ok(self.edits_of(caller)?.edit_tenant(id, expected, apply).await?.into())
+        Ok(self.edits_of(caller)?.config().edit_tenant(id, expected, apply).await?.into())
     }
 
     /// Endpoints were checked against the rules of their tenant's profile, so only a tenant without endpoints can change it.
@@ -275,7 +275,7 @@ impl Operations {
         if self.stored_tenant(id).await?.draft.profile == profile {
             return Ok(());
         }
-        let usage = self.store.list_endpoints(id, &PageRequest { limit: 1, cursor: None }).await?.usage;
+        let usage = self.store.config().list_endpoints(id, &PageRequest { limit: 1, cursor: None }).await?.usage;
         if usage > 0 {
             Err(Error::Conflict(format!("the tenant has {usage} endpoints of its profile")))
         } else {
@@ -290,6 +290,6 @@ impl Operations {
     pub async fn delete_tenant(&self, caller: Caller, id: &str, expected: Option<i64>) -> Result<(), Error> {
         caller.operator()?;
         let id = self.find_tenant(id).await?;
-        Ok(self.edits_of(caller)?.delete_tenant(id, expected).await?)
+        Ok(self.edits_of(caller)?.config().delete_tenant(id, expected).await?)
     }
 }

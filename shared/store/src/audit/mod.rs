@@ -27,8 +27,8 @@ use uuid::Uuid;
 pub use self::count::{Requested, Standing, TenantDay};
 pub use self::numbers::InstanceNumbers;
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::Ts;
+use crate::store::Store;
 
 /// Gaps that a report names; further ones are counted.
 pub const GAPS_NAMED_MAX: usize = 100;
@@ -181,7 +181,7 @@ impl Store {
         let (begun, ran_at) = (Instant::now(), UnixMillis::now());
         let back = i32::try_from(options.days.max(1)).unwrap_or(i32::MAX).saturating_sub(1);
         let first = ran_at.day().plus_days(back.saturating_neg());
-        let mut days = self.partition_days().await?;
+        let mut days = self.record().partition_days().await?;
         days.retain(|day| (first..=ran_at.day()).contains(day));
 
         let mut look = self.look(&days).await?;
@@ -205,14 +205,14 @@ impl Store {
             instances: look.instances,
         };
         let sql = "INSERT INTO audits (id, ran_at, conserved, report) VALUES ($1, $2, $3, $4)";
-        let client = self.client().await?;
+        let client = self.core().client().await?;
         client.execute(sql, &[&report.id, &Ts(ran_at), &report.conserved, &Json(&report)]).await?;
         Ok(report)
     }
 
     /// Counts everything as of one moment.
     async fn look(&self, days: &[Day]) -> Result<Look, StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.core().client().await?;
         let options = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let tx = options.start().await?;
         let mut look = Look::default();

@@ -7,9 +7,9 @@ use tokio_postgres::Row;
 
 use super::AuditAction;
 use crate::error::StoreError;
-use crate::log::{Cursor, Page, PageRequest};
-use crate::pool::Store;
+use crate::history::{Cursor, Page, PageRequest};
 use crate::sql::{RowExt, Ts};
+use crate::store::History;
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,7 +79,7 @@ impl AuditEntry {
     }
 }
 
-impl Store {
+impl History {
     /// Entries of the audit log, newest first.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Store {
                      AND ($6::text IS NULL OR action = $6) AND ($7::text IS NULL OR actor_id = $7)
                      AND ($8::text IS NULL OR target = $8)
                    ORDER BY at DESC, id DESC LIMIT $9";
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         let rows = client
             .query(sql, &[&tenant, &at, &id, &from, &to, &action, &filter.actor, &filter.target, &page.fetch()])
             .await?;

@@ -1,10 +1,10 @@
 //! The audit log: who changed what, when, and what it was before and is after. Each entry is written in the transaction of the
 //! change that it is about. (Not [`crate::audit`], which counts events and deliveries.)
 //!
-//! A [`Store`] knows who works with it, see [`Store::acting_as`]; without a word it is Postrider itself.
+//! A [`Store`](crate::Store) knows on whose behalf it acts, see [`Store::acting_as`](crate::Store::acting_as); the default is Postrider itself.
 
+mod action;
 mod list;
-mod what;
 
 use deadpool_postgres::Transaction;
 use postrider_model::ids::{KeyId, TenantId};
@@ -12,11 +12,11 @@ use postrider_model::time::UnixMillis;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub use self::action::AuditAction;
 pub use self::list::{AuditEntry, AuditFilter};
-pub use self::what::AuditAction;
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{Ts, clean};
+use crate::store::Core;
 
 /// Most bytes of a member's value that an entry holds; of a longer one it holds the length.
 const VALUE_BYTES_MAX: usize = 2_048;
@@ -79,7 +79,7 @@ pub struct Acting {
     pub actor: Actor,
     /// How it came in; `None`: Postrider itself.
     pub via: Option<Via>,
-    /// The claim on an `Idempotency-Key` that the change is made under, see [`crate::idempotent`].
+    /// The claim on an `Idempotency-Key` that the change is made under, see [`crate::idempotency`].
     pub claim: Option<Uuid>,
 }
 
@@ -109,21 +109,13 @@ impl Change {
     }
 }
 
-impl Store {
-    /// The same database, for changes on somebody's behalf.
-    #[must_use]
-    pub fn acting_as(&self, acting: Acting) -> Self {
-        let mut store = self.clone();
-        store.acting = acting;
-        store
-    }
-
+impl Core {
     /// Writes a change down, as part of its transaction; under a claim on an `Idempotency-Key` also that it is committed with it.
-    pub(crate) async fn record(&self, tx: &Transaction<'_>, change: Change) -> Result<(), StoreError> {
+    pub(crate) async fn log_change(&self, tx: &Transaction<'_>, change: Change) -> Result<(), StoreError> {
         let Change { tenant, action, target, before, after } = change;
         let Acting { actor, via, claim } = self.acting;
         if let Some(claim) = claim {
-            crate::idempotent::committed(tx, claim).await?;
+            crate::idempotency::committed(tx, claim).await?;
         }
         let (before, after) = differing(before, after);
         let key = if let Actor::Key(id) = actor { Some(id.0) } else { None };

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::counter::check_match;
+use super::config_version::check_match;
 use super::secrets::{self, Column};
 use super::{Endpoint, EndpointSecrets, EndpointVersion};
 use crate::crypto::MasterKeys;
@@ -163,7 +163,7 @@ pub(super) async fn require(
 }
 
 /// Makes tombstones of the endpoints whose `column` (`id` or `tenant`) is `value`, and wipes their secrets.
-pub(super) async fn bury(
+pub(super) async fn tombstone(
     tx: &Transaction<'_>,
     column: &'static str,
     value: Uuid,

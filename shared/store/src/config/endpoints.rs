@@ -7,8 +7,8 @@ use postrider_model::time::UnixMillis;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::types::Json;
 
-use super::counter::{bump, finish};
-use super::endpoint_row::{COLUMNS, EndpointRow, bury, endpoint_at, endpoints_at, require};
+use super::config_version::{bump, finish};
+use super::endpoint_row::{COLUMNS, EndpointRow, endpoint_at, endpoints_at, require, tombstone};
 use super::secrets::{self, Column};
 use super::{
     Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointPrivate, EndpointSummary, EndpointVersion,
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
-use crate::log::{Cursor, Page, PageRequest};
+use crate::history::{Cursor, Page, PageRequest};
 use crate::outbox;
-use crate::pool::Store;
 use crate::sql::{Coded, RowExt, Ts, clean, unsigned};
+use crate::store::ConfigStore;
 
 /// Bytes of a row's document.
 const BYTES: &str = "octet_length(document::text)";
@@ -47,7 +47,7 @@ fn same_private(one: &EndpointPrivate, two: &EndpointPrivate) -> bool {
     all(one) == all(two)
 }
 
-impl Store {
+impl ConfigStore {
     /// Makes an endpoint, if the tenant's limit allows one more.
     ///
     /// # Errors
@@ -70,14 +70,14 @@ impl Store {
                 created_at: now,
                 updated_at: now,
             },
-            secret_current: secrets::seal(self.keys(), id, Column::Current, &new.secret)?,
+            secret_current: secrets::seal(self.0.keys(), id, Column::Current, &new.secret)?,
             secret_previous: None,
             secrets_earlier: None,
             secret_next: None,
-            private: secrets::seal_private(self.keys(), id, &new.draft.private)?,
+            private: secrets::seal_private(self.0.keys(), id, &new.draft.private)?,
         };
 
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         // From here on every other edit waits: the count holds until the commit.
         row.endpoint.version = bump(&tx).await?;
@@ -92,7 +92,7 @@ impl Store {
             outbox::add_event(&tx, &outbox::limit_reached(tenant, "endpoints", limit, now)).await?;
         }
         let change = Change::of(tenant, AuditAction::EndpointCreated, id).to(described(&row.endpoint));
-        self.record(&tx, change).await?;
+        self.0.log_change(&tx, change).await?;
         finish(tx, row.endpoint.version).await?;
         Ok(row.endpoint)
     }
@@ -103,7 +103,7 @@ impl Store {
     /// [`StoreError::NotFound`] for the tenant, [`StoreError::InvalidCursor`].
     pub async fn list_endpoints(&self, tenant: TenantId, page: &PageRequest) -> Result<EndpointList, StoreError> {
         let (at, after) = page.after_uuid()?;
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         let head = client
             .query_opt(
                 "SELECT limits, (SELECT count(*) FROM endpoints e WHERE e.tenant = t.id AND e.deleted_at IS NULL) AS usage
@@ -147,7 +147,7 @@ impl Store {
     pub async fn endpoint_names(&self, tenant: TenantId, limit: u32) -> Result<Vec<(EndpointId, String)>, StoreError> {
         let sql = "SELECT id, document FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL
                    ORDER BY created_at DESC, id DESC LIMIT $2";
-        let rows = self.client().await?.query(sql, &[&tenant.0, &i64::from(limit)]).await?;
+        let rows = self.0.client().await?.query(sql, &[&tenant.0, &i64::from(limit)]).await?;
         let named = rows.iter().map(|row| {
             let Json::<EndpointDocument>(document) = row.col("document")?;
             Ok((EndpointId(row.col("id")?), document.name))
@@ -167,7 +167,7 @@ impl Store {
         let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
         let sql =
             "SELECT id, document, deleted_at IS NOT NULL AS deleted FROM endpoints WHERE tenant = $1 AND id = ANY($2)";
-        let rows = self.client().await?.query(sql, &[&tenant.0, &ids]).await?;
+        let rows = self.0.client().await?.query(sql, &[&tenant.0, &ids]).await?;
         let named = rows.iter().map(|row| {
             let Json::<EndpointDocument>(document) = row.col("document")?;
             Ok((EndpointId(row.col("id")?), document.name, row.col("deleted")?))
@@ -184,7 +184,7 @@ impl Store {
             "SELECT {COLUMNS} FROM endpoints e
              WHERE e.id = $1 AND e.deleted_at IS NULL AND ($2::uuid IS NULL OR e.tenant = $2)"
         );
-        let row = self.client().await?.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?;
+        let row = self.0.client().await?.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?;
         row.as_ref().map(|row| Ok(EndpointRow::read(row)?.endpoint)).transpose()
     }
 
@@ -199,14 +199,14 @@ impl Store {
         if_match: Option<i64>,
         edit: impl FnOnce(&mut EndpointDraft) -> Result<(), E>,
     ) -> Result<Endpoint, EditError<E>> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let mut row = require(&tx, tenant, id, if_match).await?;
         let mut draft = EndpointDraft {
             document: row.endpoint.document.clone(),
             status: row.endpoint.status,
-            private: secrets::open_private(self.keys(), id, &row.private)?,
+            private: secrets::open_private(self.0.keys(), id, &row.private)?,
         };
         let private_before = draft.private.clone();
         edit(&mut draft).map_err(EditError::Refused)?;
@@ -216,7 +216,7 @@ impl Store {
             return Ok(row.endpoint);
         }
         let before = described(&row.endpoint);
-        row.private = secrets::seal_private(self.keys(), id, &draft.private)?;
+        row.private = secrets::seal_private(self.0.keys(), id, &draft.private)?;
         row.endpoint.document = draft.document;
         if draft.status != EndpointStatus::Disabled {
             if row.endpoint.status == EndpointStatus::Disabled {
@@ -236,7 +236,7 @@ impl Store {
             after["secret_values"] = "changed".into();
         }
         let change = Change::of(row.endpoint.tenant, AuditAction::EndpointEdited, id).from(before).to(after);
-        self.record(&tx, change).await?;
+        self.0.log_change(&tx, change).await?;
         finish(tx, version).await?;
         Ok(row.endpoint)
     }
@@ -251,12 +251,14 @@ impl Store {
         id: EndpointId,
         if_match: Option<i64>,
     ) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let gone = require(&tx, tenant, id, if_match).await?.endpoint;
-        bury(&tx, "id", id.0, version, Ts(UnixMillis::now())).await?;
-        self.record(&tx, Change::of(gone.tenant, AuditAction::EndpointDeleted, id).from(described(&gone))).await?;
+        tombstone(&tx, "id", id.0, version, Ts(UnixMillis::now())).await?;
+        self.0
+            .log_change(&tx, Change::of(gone.tenant, AuditAction::EndpointDeleted, id).from(described(&gone)))
+            .await?;
         finish(tx, version).await
     }
 
@@ -273,15 +275,15 @@ impl Store {
         if_match: Option<i64>,
         new: &NewSecret,
     ) -> Result<Endpoint, StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let mut row = require(&tx, tenant, id, if_match).await?;
         let now = UnixMillis::now();
-        let rotated = row.secrets(self.keys())?.rotated(new, now)?;
+        let rotated = row.secrets(self.0.keys())?.rotated(new, now)?;
         let next_from = row.endpoint.next_secret_from;
         row.endpoint.document.rotate_public_key(new.public_key.clone(), new.rotation, next_from, now);
-        row.replace_secrets(self.keys(), &rotated)?;
+        row.replace_secrets(self.0.keys(), &rotated)?;
         row.endpoint.version = version;
         row.endpoint.updated_at = now;
         row.save(&tx).await?;
@@ -293,7 +295,7 @@ impl Store {
             "end_others": new.end_others,
             "public_key": new.public_key,
         });
-        self.record(&tx, Change::of(row.endpoint.tenant, AuditAction::SecretRotated, id).to(after)).await?;
+        self.0.log_change(&tx, Change::of(row.endpoint.tenant, AuditAction::SecretRotated, id).to(after)).await?;
         finish(tx, version).await?;
         Ok(row.endpoint)
     }
@@ -303,7 +305,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<bool, StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         // Most calls come too late: every attempt under way reports the same answer. They shall not lock the counter.
         let active = "SELECT 1 FROM endpoints WHERE id = $1 AND deleted_at IS NULL AND status = $2";
         if client.query_opt(active, &[&id.0, &EndpointStatus::Active.code()]).await?.is_none() {
@@ -329,7 +331,7 @@ impl Store {
         let after = serde_json::json!({"status": row.endpoint.status.as_str(), "disabled_reason": row.endpoint.disabled_reason});
         let before = serde_json::json!({"status": EndpointStatus::Active.as_str()});
         let change = Change::of(row.endpoint.tenant, AuditAction::EndpointDisabled, id).from(before).to(after);
-        self.record(&tx, change).await?;
+        self.0.log_change(&tx, change).await?;
         finish(tx, version).await?;
         Ok(true)
     }
@@ -345,7 +347,7 @@ impl Store {
         version: i64,
         since: UnixMillis,
     ) -> Result<Vec<EndpointVersion>, StoreError> {
-        endpoints_at(&self.client().await?, tenant, version, since).await
+        endpoints_at(&self.0.client().await?, tenant, version, since).await
     }
 
     /// The endpoint as configuration version `version` knew it; `None`: it did not exist then.
@@ -353,6 +355,6 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn endpoint_at(&self, id: EndpointId, version: i64) -> Result<Option<EndpointVersion>, StoreError> {
-        endpoint_at(&self.client().await?, id, version).await
+        endpoint_at(&self.0.client().await?, id, version).await
     }
 }

@@ -7,11 +7,11 @@ use postrider_model::limits::{EVENT_TYPES_BYTES_PER_TENANT_MAX, EVENT_TYPES_PER_
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 
-use super::counter::{bump, check_match, finish};
+use super::config_version::{bump, check_match, finish};
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{RowExt, Ts, clean, unsigned};
+use crate::store::ConfigStore;
 
 /// What a tenant says about an event type. Valid JSON and a valid schema are the caller's to check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,14 +75,14 @@ pub struct EventTypeList {
     pub is_cut: bool,
 }
 
-/// What a tenant said about an event type at some moment.
+/// A tenant's description of an event type at an earlier time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SaidThen {
-    /// What it still says.
-    This(TenantEventType),
-    /// Nothing, and nothing since.
-    Nothing,
-    /// Nobody knows any more: it was edited or deleted since.
+pub enum EventTypeAt {
+    /// It has not been edited since.
+    Known(TenantEventType),
+    /// The tenant had not described it.
+    Absent,
+    /// It was edited or deleted since, and the earlier text is not kept.
     EditedSince,
 }
 
@@ -123,7 +123,7 @@ fn described(draft: &EventTypeDraft) -> serde_json::Value {
 }
 
 /// Leaves tombstones of a tenant's event types, of all of them for `None`; nothing remains of what they said.
-pub(super) async fn bury(
+pub(super) async fn tombstone(
     tx: &Transaction<'_>,
     tenant: TenantId,
     name: Option<&EventType>,
@@ -139,7 +139,7 @@ pub(super) async fn bury(
     Ok(())
 }
 
-impl Store {
+impl ConfigStore {
     /// Saves what a tenant says about an event type, in the place of what it said before. The same again is no new version.
     ///
     /// # Errors
@@ -151,7 +151,7 @@ impl Store {
         draft: &EventTypeDraft,
         if_match: Option<i64>,
     ) -> Result<SavedEventType, StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         super::tenants::require(&tx, tenant).await?;
@@ -216,7 +216,7 @@ impl Store {
             Some(before) => change.from(described(&before.draft)),
             None => change,
         };
-        self.record(&tx, change).await?;
+        self.0.log_change(&tx, change).await?;
         finish(tx, version).await?;
         Ok(SavedEventType { event_type, created: before.is_none() })
     }
@@ -240,7 +240,7 @@ impl Store {
              WHERE bytes_before < {PAGE_BYTES_MAX} ORDER BY name"
         );
         let limit = i64::from(page.limit.clamp(1, PAGE_MAX + 1));
-        let rows = self.client().await?.query(&sql, &[&tenant.0, &page.after, &page.group, &limit]).await?;
+        let rows = self.0.client().await?.query(&sql, &[&tenant.0, &page.after, &page.group, &limit]).await?;
         let found = rows.first().map(|row| row.col::<i64>("found")).transpose()?.map_or(0, unsigned::<usize>);
         let items = rows.iter().map(TenantEventType::read).collect::<Result<Vec<_>, _>>()?;
         Ok(EventTypeList { is_cut: items.len() < found, items })
@@ -252,7 +252,7 @@ impl Store {
     /// The database's.
     pub async fn event_type_names(&self, tenant: TenantId) -> Result<Vec<EventType>, StoreError> {
         let sql = "SELECT name FROM event_types WHERE tenant = $1 AND deleted_at IS NULL ORDER BY name";
-        self.client().await?.query(sql, &[&tenant.0]).await?.iter().map(|row| row.parsed("name")).collect()
+        self.0.client().await?.query(sql, &[&tenant.0]).await?.iter().map(|row| row.parsed("name")).collect()
     }
 
     /// What a tenant said about one event type at `moment`.
@@ -264,20 +264,20 @@ impl Store {
         tenant: TenantId,
         name: &EventType,
         moment: UnixMillis,
-    ) -> Result<SaidThen, StoreError> {
+    ) -> Result<EventTypeAt, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS}, deleted_at IS NOT NULL AS gone FROM event_types WHERE tenant = $1 AND name = $2"
         );
-        let Some(row) = self.client().await?.query_opt(&sql, &[&tenant.0, &name.as_str()]).await? else {
-            return Ok(SaidThen::Nothing);
+        let Some(row) = self.0.client().await?.query_opt(&sql, &[&tenant.0, &name.as_str()]).await? else {
+            return Ok(EventTypeAt::Absent);
         };
         let said = TenantEventType::read(&row)?;
         Ok(if said.updated_at > moment {
-            SaidThen::EditedSince
+            EventTypeAt::EditedSince
         } else if row.col("gone")? {
-            SaidThen::Nothing
+            EventTypeAt::Absent
         } else {
-            SaidThen::This(said)
+            EventTypeAt::Known(said)
         })
     }
 
@@ -290,7 +290,7 @@ impl Store {
         tenant: TenantId,
         name: &EventType,
     ) -> Result<Option<TenantEventType>, StoreError> {
-        find(&self.client().await?, tenant, name).await
+        find(&self.0.client().await?, tenant, name).await
     }
 
     /// Forgets what a tenant says about an event type.
@@ -303,16 +303,16 @@ impl Store {
         name: &EventType,
         if_match: Option<i64>,
     ) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let Some(before) = find(&tx, tenant, name).await? else {
             return Err(StoreError::NotFound { what: "event type" });
         };
         check_match(if_match, before.version)?;
-        bury(&tx, tenant, Some(name), version, Ts(UnixMillis::now())).await?;
+        tombstone(&tx, tenant, Some(name), version, Ts(UnixMillis::now())).await?;
         let change = Change::of(tenant, AuditAction::EventTypeDeleted, name).from(described(&before.draft));
-        self.record(&tx, change).await?;
+        self.0.log_change(&tx, change).await?;
         finish(tx, version).await
     }
 }

@@ -14,11 +14,11 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 use zeroize::Zeroizing;
 
-use super::counter::{bump, finish};
+use super::config_version::{bump, finish};
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{RowExt, Ts, clean, unsigned};
+use crate::store::ConfigStore;
 
 /// A set of scopes; serialises as a list of names.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -147,14 +147,14 @@ impl ApiKey {
     }
 }
 
-impl Store {
+impl ConfigStore {
     /// Makes a key for a tenant.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, [`StoreError::KeyLimit`].
     pub async fn create_key(&self, tenant: TenantId, new: &NewKey) -> Result<CreatedKey, StoreError> {
         let text = generate_key();
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         super::tenants::require(&tx, tenant).await?;
@@ -179,7 +179,7 @@ impl Store {
         )
         .await?;
         let made = serde_json::json!({"name": key.name, "scopes": key.scopes});
-        self.record(&tx, Change::of(tenant, AuditAction::KeyCreated, key.id).to(made)).await?;
+        self.0.log_change(&tx, Change::of(tenant, AuditAction::KeyCreated, key.id).to(made)).await?;
         finish(tx, version).await?;
         Ok(CreatedKey { key, text: SecretString::from(text.as_str()) })
     }
@@ -194,7 +194,7 @@ impl Store {
         }
         let sql = "SELECT id, tenant, name, scopes, version, created_at FROM api_keys
                    WHERE tenant = $1 AND deleted_at IS NULL ORDER BY created_at DESC, id DESC";
-        self.client().await?.query(sql, &[&tenant.0]).await?.iter().map(ApiKey::read).collect()
+        self.0.client().await?.query(sql, &[&tenant.0]).await?.iter().map(ApiKey::read).collect()
     }
 
     /// Deletes a key; services refuse it once their feed has the edit.
@@ -202,7 +202,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn delete_key(&self, tenant: TenantId, id: KeyId) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let sql = "UPDATE api_keys SET version = $3, deleted_at = $4
@@ -210,17 +210,7 @@ impl Store {
         let deleted = tx.query_opt(sql, &[&id.0, &tenant.0, &version, &Ts(UnixMillis::now())]).await?;
         let name: String = deleted.ok_or(StoreError::NotFound { what: "key" })?.col("name")?;
         let gone = serde_json::json!({ "name": name });
-        self.record(&tx, Change::of(tenant, AuditAction::KeyDeleted, id).from(gone)).await?;
+        self.0.log_change(&tx, Change::of(tenant, AuditAction::KeyDeleted, id).from(gone)).await?;
         finish(tx, version).await
-    }
-
-    /// The key with this hash, if there is one: for services that keep no table of keys.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn find_key(&self, hash: KeyHash) -> Result<Option<ApiKey>, StoreError> {
-        let sql = "SELECT id, tenant, name, scopes, version, created_at FROM api_keys
-                   WHERE hash = $1 AND deleted_at IS NULL";
-        self.client().await?.query_opt(sql, &[&&hash.0[..]]).await?.as_ref().map(ApiKey::read).transpose()
     }
 }

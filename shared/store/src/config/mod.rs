@@ -3,7 +3,7 @@
 //!
 //! Deleting is soft: the row stays as a tombstone, its secrets are wiped, and readers answer "no such".
 
-mod counter;
+mod config_version;
 mod document;
 mod endpoint_row;
 mod endpoints;
@@ -15,13 +15,13 @@ mod reseal;
 mod secrets;
 mod tenants;
 
-pub use counter::observe_edits;
-pub(crate) use counter::{CHANNEL, bump, finish};
+pub use config_version::observe_edits;
+pub(crate) use config_version::{CHANNEL, bump, finish};
 pub use document::{
     Endpoint, EndpointDocument, EndpointDraft, EndpointList, EndpointSummary, EndpointVersion, NewEndpoint,
 };
 pub(crate) use endpoint_row::{COLUMNS as ENDPOINT_COLUMNS, EndpointRow, endpoint_at};
-pub use event_types::{EventTypeDraft, EventTypePage, SaidThen, SavedEventType, TenantEventType};
+pub use event_types::{EventTypeAt, EventTypeDraft, EventTypePage, SavedEventType, TenantEventType};
 pub use keys::{ApiKey, CreatedKey, KeyHash, NewKey, Scopes};
 pub use limits::TenantLimits;
 pub use postrider_model::endpoint::{Channel, SignatureKey};

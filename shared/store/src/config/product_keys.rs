@@ -6,12 +6,12 @@ use secrecy::SecretString;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::counter::{bump, finish};
+use super::config_version::{bump, finish};
 use super::keys::{KeyHash, generate_key};
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{RowExt, Ts, clean};
+use crate::store::ConfigStore;
 
 /// The tenants that a key is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,14 +101,14 @@ impl ProductKey {
     }
 }
 
-impl Store {
+impl ConfigStore {
     /// Makes a key that publishes for `tenants`.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for a tenant that does not exist.
     pub async fn create_product_key(&self, name: &str, tenants: KeyTenants) -> Result<CreatedProductKey, StoreError> {
         let text = generate_key();
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let column = tenants.column();
@@ -129,7 +129,7 @@ impl Store {
         )
         .await?;
         let made = serde_json::json!({"name": key.name, "scopes": ["publish"], "tenants": key.tenants.shown()});
-        self.record(&tx, Change::of(TenantId::OPERATOR, AuditAction::KeyCreated, key.id).to(made)).await?;
+        self.0.log_change(&tx, Change::of(TenantId::OPERATOR, AuditAction::KeyCreated, key.id).to(made)).await?;
         finish(tx, version).await?;
         Ok(CreatedProductKey { key, text: SecretString::from(text.as_str()) })
     }
@@ -141,7 +141,7 @@ impl Store {
     pub async fn list_product_keys(&self) -> Result<Vec<ProductKey>, StoreError> {
         let sql = "SELECT id, name, tenants, version, created_at FROM product_keys
                    WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC";
-        self.client().await?.query(sql, &[]).await?.iter().map(ProductKey::read).collect()
+        self.0.client().await?.query(sql, &[]).await?.iter().map(ProductKey::read).collect()
     }
 
     /// Deletes a key for several tenants.
@@ -149,7 +149,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn delete_product_key(&self, id: KeyId) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let sql = "UPDATE product_keys SET version = $2, deleted_at = $3
@@ -157,7 +157,7 @@ impl Store {
         let deleted = tx.query_opt(sql, &[&id.0, &version, &Ts(UnixMillis::now())]).await?;
         let name: String = deleted.ok_or(StoreError::NotFound { what: "key" })?.col("name")?;
         let gone = serde_json::json!({ "name": name });
-        self.record(&tx, Change::of(TenantId::OPERATOR, AuditAction::KeyDeleted, id).from(gone)).await?;
+        self.0.log_change(&tx, Change::of(TenantId::OPERATOR, AuditAction::KeyDeleted, id).from(gone)).await?;
         finish(tx, version).await
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::secrets::Column;
 use crate::crypto::sealed_by;
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::RowExt;
+use crate::store::ConfigStore;
 
 /// Endpoints of one transaction: edits of the configuration wait so long.
 const BATCH: i64 = 200;
@@ -25,7 +25,7 @@ pub struct Resealed {
     pub kept: u64,
 }
 
-impl Store {
+impl ConfigStore {
     /// Seals every secret with the first master key. In batches, each a transaction: a run that ends early has done what it has
     /// done, and the next one goes on with the rest. Services may run meanwhile, as long as they know both keys.
     ///
@@ -42,7 +42,7 @@ impl Store {
 
     /// Seals the secrets of the endpoints behind `after`; the last of them, `None` when there are no more.
     async fn reseal_batch(&self, after: Uuid, done: &mut Resealed) -> Result<Option<Uuid>, StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         // The lock that every edit takes first: none reads a value that is about to be replaced. Nothing is bumped: what the
         // values say stays the same.
@@ -58,7 +58,7 @@ impl Store {
             let id = EndpointId(row.col("id")?);
             for column in Column::ALL {
                 let Some(sealed) = row.col::<Option<Vec<u8>>>(column.name())? else { continue };
-                let again = column.seal_again(self.keys(), id, &sealed).inspect_err(|error| {
+                let again = column.seal_again(self.0.keys(), id, &sealed).inspect_err(|error| {
                     tracing::error!(endpoint.id = %id, column = column.name(), %error, "cannot seal again");
                 })?;
                 let Some(again) = again else {

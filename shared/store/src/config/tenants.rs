@@ -8,12 +8,12 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Json;
 
 use super::TenantLimits;
-use super::counter::{bump, check_match, finish};
+use super::config_version::{bump, check_match, finish};
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
-use crate::log::{Cursor, Page, PageRequest};
-use crate::pool::Store;
+use crate::history::{Cursor, Page, PageRequest};
 use crate::sql::{RowExt, Ts, clean, unsigned};
+use crate::store::ConfigStore;
 
 /// What an operator says about a tenant: the input of creating and of editing one.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,20 +149,22 @@ fn described(draft: &TenantDraft) -> serde_json::Value {
     })
 }
 
-impl Store {
+impl ConfigStore {
     /// Makes a tenant.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the external id is taken.
     pub async fn create_tenant(&self, draft: &TenantDraft) -> Result<Tenant, StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let now = UnixMillis::now();
         let tenant =
             Tenant { id: TenantId::generate(), draft: draft.clone(), version, created_at: now, updated_at: now };
         save(&tx, &tenant).await?;
-        self.record(&tx, Change::of(tenant.id, AuditAction::TenantCreated, tenant.id).to(described(draft))).await?;
+        self.0
+            .log_change(&tx, Change::of(tenant.id, AuditAction::TenantCreated, tenant.id).to(described(draft)))
+            .await?;
         finish(tx, version).await?;
         Ok(tenant)
     }
@@ -178,7 +180,7 @@ impl Store {
              WHERE deleted_at IS NULL AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
              ORDER BY created_at DESC, id DESC LIMIT $3"
         );
-        let rows = self.client().await?.query(&sql, &[&at, &id, &page.fetch()]).await?;
+        let rows = self.0.client().await?.query(&sql, &[&at, &id, &page.fetch()]).await?;
         let tenants = rows.iter().map(Tenant::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::of(tenants, page, |tenant| Cursor::of(tenant.created_at, tenant.id.0)))
     }
@@ -189,7 +191,7 @@ impl Store {
     /// The database's.
     pub async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM tenants WHERE id = $1 AND deleted_at IS NULL");
-        self.client().await?.query_opt(&sql, &[&id.0]).await?.as_ref().map(Tenant::read).transpose()
+        self.0.client().await?.query_opt(&sql, &[&id.0]).await?.as_ref().map(Tenant::read).transpose()
     }
 
     /// The tenant with this external id, `None` when there is none (any more).
@@ -198,7 +200,7 @@ impl Store {
     /// The database's.
     pub async fn tenant_by_external_id(&self, external_id: &str) -> Result<Option<TenantId>, StoreError> {
         let sql = "SELECT id FROM tenants WHERE external_id = $1 AND deleted_at IS NULL";
-        let row = self.client().await?.query_opt(sql, &[&clean(external_id)]).await?;
+        let row = self.0.client().await?.query_opt(sql, &[&clean(external_id)]).await?;
         row.map(|row| Ok(TenantId(row.col("id")?))).transpose()
     }
 
@@ -212,7 +214,7 @@ impl Store {
         if_match: Option<i64>,
         edit: impl FnOnce(&mut TenantDraft) -> Result<(), E>,
     ) -> Result<Tenant, EditError<E>> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let mut tenant = require(&tx, id).await?;
@@ -227,7 +229,7 @@ impl Store {
         save(&tx, &tenant).await?;
         let change =
             Change::of(id, AuditAction::TenantEdited, id).from(described(&before)).to(described(&tenant.draft));
-        self.record(&tx, change).await?;
+        self.0.log_change(&tx, change).await?;
         finish(tx, version).await?;
         Ok(tenant)
     }
@@ -240,7 +242,7 @@ impl Store {
         if id == TenantId::OPERATOR {
             return Err(StoreError::Conflict("the operator's own tenant cannot be deleted".into()));
         }
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
         let version = bump(&tx).await?;
         let tenant = require(&tx, id).await?;
@@ -252,9 +254,9 @@ impl Store {
         ] {
             tx.execute(sql, &[&id.0, &version, &now]).await?;
         }
-        super::endpoint_row::bury(&tx, "tenant", id.0, version, now).await?;
-        super::event_types::bury(&tx, id, None, version, now).await?;
-        self.record(&tx, Change::of(id, AuditAction::TenantDeleted, id).from(described(&tenant.draft))).await?;
+        super::endpoint_row::tombstone(&tx, "tenant", id.0, version, now).await?;
+        super::event_types::tombstone(&tx, id, None, version, now).await?;
+        self.0.log_change(&tx, Change::of(id, AuditAction::TenantDeleted, id).from(described(&tenant.draft))).await?;
         finish(tx, version).await
     }
 }

@@ -10,7 +10,7 @@ use super::read::{current, read};
 use super::{Changes, FeedScope, FeedState};
 use crate::config::CHANNEL;
 use crate::error::StoreError;
-use crate::pool::Store;
+use crate::store::Core;
 
 /// How often the version is asked for when no hint comes.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const RECONNECT_LONGEST: Duration = Duration::from_secs(2);
 
 /// The task behind a [`super::Feed`].
 pub(super) struct Follower {
-    pub(super) store: Store,
+    pub(super) store: Core,
     pub(super) what: FeedScope,
     pub(super) changes: mpsc::Sender<Changes>,
     pub(super) state: watch::Sender<FeedState>,

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{KeyHash, KeyTenants, Scopes, TenantLimits};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
-use crate::pool::Store;
+use crate::store::ConfigFeed;
 use follow::Follower;
 
 /// What a service wants to hear of. Everything else stays empty in its [`Changes`].
@@ -47,14 +47,11 @@ impl FeedScope {
         interventions: false,
     };
     /// Tenants, keys and event types.
-    pub const INGEST: Self = Self { keys: true, event_types: true, ..Self::TENANTS };
+    pub const KEYS: Self = Self { keys: true, event_types: true, ..Self::TENANTS };
     /// Tenants and subscriptions.
     pub const FANOUT: Self = Self { subscriptions: true, ..Self::TENANTS };
     /// Tenants, ids of endpoints that changed, interventions.
     pub const DISPATCHER: Self = Self { endpoint_ids: true, interventions: true, ..Self::TENANTS };
-    /// Everything.
-    pub const ALL: Self =
-        Self { keys: true, event_types: true, subscriptions: true, endpoint_ids: true, ..Self::DISPATCHER };
 }
 
 /// A tenant, as services need it.
@@ -153,24 +150,6 @@ pub struct Changes {
     pub interventions: Vec<Intervention>,
 }
 
-impl Changes {
-    /// Whether nothing but the version differs.
-    pub fn is_empty(&self) -> bool {
-        let Self { version: _, snapshot, tenants, tenants_gone, keys, keys_gone, .. } = self;
-        !snapshot
-            && tenants.is_empty()
-            && tenants_gone.is_empty()
-            && keys.is_empty()
-            && keys_gone.is_empty()
-            && self.event_types.is_empty()
-            && self.event_types_gone.is_empty()
-            && self.subscriptions.is_empty()
-            && self.subscriptions_gone.is_empty()
-            && self.endpoints_changed.is_empty()
-            && self.interventions.is_empty()
-    }
-}
-
 /// How fresh a feed is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FeedState {
@@ -206,39 +185,21 @@ impl Feed {
     }
 }
 
-impl Store {
+impl ConfigFeed {
     /// The current configuration version.
     ///
     /// # Errors
     /// The database's.
     pub async fn config_version(&self) -> Result<i64, StoreError> {
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         read::current(&client).await
-    }
-
-    /// Everything that `what` names, as of one version.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn snapshot(&self, what: FeedScope) -> Result<Changes, StoreError> {
-        let mut client = self.client().await?;
-        read::read(&mut client, what, None).await
-    }
-
-    /// What changed after `version`.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn changes_since(&self, what: FeedScope, version: i64) -> Result<Changes, StoreError> {
-        let mut client = self.client().await?;
-        read::read(&mut client, what, Some(version)).await
     }
 
     /// Follows the configuration until `stop`: first the snapshot, as soon as the database answers, then changes.
     pub fn follow(&self, what: FeedScope, stop: CancellationToken) -> Feed {
         let (changes_to, changes) = mpsc::channel(1);
         let (state_to, state) = watch::channel(FeedState::default());
-        let follower = Follower { store: self.clone(), what, changes: changes_to, state: state_to };
+        let follower = Follower { store: self.0.clone(), what, changes: changes_to, state: state_to };
         tokio::spawn(async move {
             stop.run_until_cancelled(follower.run()).await;
         });

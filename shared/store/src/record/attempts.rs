@@ -10,25 +10,25 @@ use postrider_wire::messages::{AttemptRecord, OutcomeReport};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::conflict_mode::InsertMode;
 use super::health;
-use super::manner::Manner;
 use super::minutes;
 use crate::sql::{Coded, Date, Ts, clean, signed};
 
 /// Inserts attempts, counts those that were new and tells what they say about their endpoints; answers with their number. A
 /// POST that is on record already counts nowhere.
-pub(super) fn insert(manner: Manner) -> &'static str {
-    static PLAIN: LazyLock<String> = LazyLock::new(|| statement(Manner::Plain));
-    static CAREFUL: LazyLock<String> = LazyLock::new(|| statement(Manner::Careful));
-    match manner {
-        Manner::Plain => &PLAIN,
-        Manner::Careful => &CAREFUL,
+pub(super) fn insert(mode: InsertMode) -> &'static str {
+    static PLAIN: LazyLock<String> = LazyLock::new(|| statement(InsertMode::Plain));
+    static KEEPING: LazyLock<String> = LazyLock::new(|| statement(InsertMode::KeepExisting));
+    match mode {
+        InsertMode::Plain => &PLAIN,
+        InsertMode::KeepExisting => &KEEPING,
     }
 }
 
-fn statement(manner: Manner) -> String {
+fn statement(mode: InsertMode) -> String {
     let (counted, followed) = (minutes::count("fresh"), health::follow());
-    format!("{INSERT}{}{RETURNING}{counted}, {followed}{ANSWER}", manner.keep())
+    format!("{INSERT}{}{RETURNING}{counted}, {followed}{ANSWER}", mode.on_conflict())
 }
 
 const INSERT: &str = "\

@@ -11,12 +11,12 @@ use postrider_wire::messages::{AcceptedEvent, Decision};
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
-use super::manner::Manner;
+use super::conflict_mode::InsertMode;
 use crate::sql::{Coded, Date, Ts, clean};
 
 /// Inserts events; of two with one id and day the first stays.
-pub(super) fn insert(manner: Manner) -> String {
-    format!("{INSERT}{}", manner.keep())
+pub(super) fn insert(mode: InsertMode) -> String {
+    format!("{INSERT}{}", mode.on_conflict())
 }
 
 const INSERT: &str = "\
@@ -115,10 +115,10 @@ impl<'a> Columns<'a> {
 }
 
 /// Inserts decisions. Two of one event (a crash in between, an edit of the configuration) merge by union.
-pub(super) fn insert_decisions(manner: Manner) -> String {
-    match manner {
-        Manner::Plain => INSERT_DECISIONS.to_owned(),
-        Manner::Careful => format!("{INSERT_DECISIONS}{UNITE_DECISIONS}"),
+pub(super) fn insert_decisions(mode: InsertMode) -> String {
+    match mode {
+        InsertMode::Plain => INSERT_DECISIONS.to_owned(),
+        InsertMode::KeepExisting => format!("{INSERT_DECISIONS}{UNITE_DECISIONS}"),
     }
 }
 

@@ -6,8 +6,8 @@ use postrider_model::limits::FAILING_AFTER_ATTEMPTS;
 use postrider_model::time::UnixMillis;
 
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{Coded, RowExt, Ts, unsigned};
+use crate::store::RecordStore;
 
 /// Follows `fresh`, the attempts that were new. An endpoint fails from its [`FAILING_AFTER_ATTEMPTS`]th failure in a row on;
 /// one success ends that. Endpoints that do not fail are not written.
@@ -84,7 +84,7 @@ pub struct LongFailing {
     pub disable_after_days: Option<u32>,
 }
 
-impl Store {
+impl RecordStore {
     /// Active endpoints that have done nothing but fail for a day or longer, the longest first, at most 1,000.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl Store {
                      AND e.status = $1 AND e.deleted_at IS NULL
                    ORDER BY h.failing_since LIMIT 1000";
         let active = postrider_model::delivery::EndpointStatus::Active.code();
-        let rows = self.client().await?.query(sql, &[&active]).await?;
+        let rows = self.0.client().await?.query(sql, &[&active]).await?;
         let read = |row: &tokio_postgres::Row| {
             Ok(LongFailing {
                 endpoint: EndpointId(row.col("endpoint")?),

@@ -16,7 +16,7 @@ use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId
 use postrider_model::time::{Day, UnixMillis};
 use postrider_wire::messages::{Decision, DeliveryRef, DeliveryTask, OutcomeReport};
 
-use crate::log::DeliveryRow;
+use crate::history::DeliveryRow;
 use crate::sql::Coded;
 
 /// What identifies a delivery; owned by nobody but the message.

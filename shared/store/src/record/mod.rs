@@ -6,13 +6,13 @@
 
 mod attempts;
 mod batch;
+mod conflict_mode;
 mod dead_letters;
 mod deliveries;
 mod error;
 mod events;
 mod health;
 mod identity;
-mod manner;
 mod merge;
 mod minutes;
 mod numbers;
@@ -20,11 +20,11 @@ mod numbers;
 use std::collections::BTreeSet;
 
 pub use batch::{DeadLetter, RecordBatch, Written};
+pub(crate) use conflict_mode::ConflictCooldown;
+use conflict_mode::InsertMode;
 use deadpool_postgres::{GenericClient, Object};
 pub use error::WriteError;
 pub use health::LongFailing;
-pub(crate) use manner::Caution;
-use manner::Manner;
 pub(crate) use merge::{Report, merged};
 pub(crate) use minutes::{COUNTS, WHOLE};
 use postrider_model::time::Day;
@@ -32,9 +32,9 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
 
 use crate::error::StoreError;
-use crate::pool::Store;
+use crate::store::RecordStore;
 
-impl Store {
+impl RecordStore {
     /// Writes a batch and commits it. Repeating it, or parts of it, in any order changes nothing.
     ///
     /// # Errors
@@ -44,26 +44,31 @@ impl Store {
         if batch.is_empty() {
             return Ok(Written::default());
         }
-        let client = self.client().await?;
-        match self.write_present(&client, batch, self.caution().next()).await {
-            Err(error) if error.is_repeat() => self.caution().raise(),
+        let client = self.0.client().await?;
+        match self.write_present(&client, batch, self.0.conflict_cooldown().next()).await {
+            Err(error) if error.is_repeat() => self.0.conflict_cooldown().start(),
             // A partition that was known has been dropped meanwhile: ask anew, and skip its rows.
-            Err(error) if error.is_missing_partition() => self.known_partitions().forget(),
+            Err(error) if error.is_missing_partition() => self.0.known_partitions().forget(),
             result => return result,
         }
-        match self.write_present(&client, batch, Manner::Careful).await {
+        match self.write_present(&client, batch, InsertMode::KeepExisting).await {
             // Both at once.
             Err(error) if error.is_missing_partition() => {
-                self.known_partitions().forget();
-                self.write_present(&client, batch, Manner::Careful).await
+                self.0.known_partitions().forget();
+                self.write_present(&client, batch, InsertMode::KeepExisting).await
             }
             result => result,
         }
     }
 
     /// Writes what has a partition.
-    async fn write_present(&self, client: &Object, batch: &RecordBatch, manner: Manner) -> Result<Written, WriteError> {
-        let present = self.known_partitions().present(client, &days(batch)).await?;
+    async fn write_present(
+        &self,
+        client: &Object,
+        batch: &RecordBatch,
+        mode: InsertMode,
+    ) -> Result<Written, WriteError> {
+        let present = self.0.known_partitions().present(client, &days(batch)).await?;
         let has = |day: Day| present.contains(&day);
         let placed = || batch.events.iter().enumerate().filter(|(_, (event, _))| has(event.event_day));
         let events: Vec<_> = placed().map(|(_, event)| event).collect();
@@ -79,8 +84,8 @@ impl Store {
         let attempts = attempts::Columns::of(&outcomes);
         // Only a batch that meets what is there, or itself, has repeats.
         let written = events::Columns::of(&events);
-        let repeats = match manner {
-            Manner::Plain if written.len() == events.len() => numbers::Repeats::default(),
+        let repeats = match mode {
+            InsertMode::Plain if written.len() == events.len() => numbers::Repeats::default(),
             _ => numbers::Repeats::of(events.iter().map(|(event, _)| event)),
         };
         let unclaimed = identity::Unclaimed::of(events.iter().map(|(event, _)| event));
@@ -94,10 +99,10 @@ impl Store {
             true => client.prepare_cached(sql).await.map(Some),
             false => Ok(None),
         };
-        let write_events = statement(!events.is_empty(), &events::insert(manner)).await?;
-        let write_decisions = statement(!decisions.is_empty(), &events::insert_decisions(manner)).await?;
+        let write_events = statement(!events.is_empty(), &events::insert(mode)).await?;
+        let write_decisions = statement(!decisions.is_empty(), &events::insert_decisions(mode)).await?;
         let write_deliveries = statement(!reports.is_empty(), deliveries::UPSERT).await?;
-        let write_attempts = statement(!attempts.is_empty(), attempts::insert(manner)).await?;
+        let write_attempts = statement(!attempts.is_empty(), attempts::insert(mode)).await?;
         let write_letters = statement(!letters.is_empty(), dead_letters::INSERT).await?;
         let claim = statement(!unclaimed.is_empty(), identity::CLAIM).await?;
         let find_others = statement(!suspects.is_empty(), identity::FIND_OTHERS).await?;

@@ -16,11 +16,11 @@ use super::Replay;
 use super::plan::{Again, Planned, Step, Targets, plan};
 use super::rows::{COLUMNS, set_status};
 use crate::error::StoreError;
-use crate::log::{Cursor, EventRow};
+use crate::history::{Cursor, EventRow};
 use crate::outbox;
-use crate::pool::Store;
 use crate::record::{self, Report, merged};
 use crate::sql::{Coded, RowExt, Ts, signed};
+use crate::store::Store;
 
 /// How much of a replay is fed at once.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,7 @@ impl Store {
     where
         F: Future<Output = Result<(), E>>,
     {
-        let mut client = self.client().await?;
+        let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
         // The tenant whose replays were fed the longest ago, and of these the one that waited longest.
         let sql = format!(

@@ -14,7 +14,7 @@ pub use plan::{Counted, DryRunLimits};
 use postrider_model::ids::{ReplayId, TenantId};
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
-pub use rows::Asked;
+pub use rows::ReplayRequest;
 
 /// A replay as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub struct Progress {
 
 /// What a person wants of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steer {
+pub enum ReplayAction {
     /// Make no further deliveries for now.
     Pause,
     /// Go on.

@@ -24,9 +24,9 @@ use uuid::Uuid;
 
 use crate::config::EndpointDocument;
 use crate::error::StoreError;
-use crate::log::{Cursor, EventRow, Query, SUMMARY};
-use crate::pool::Store;
+use crate::history::{Cursor, EventRow, Query, SUMMARY};
 use crate::sql::{Coded, Date, RowExt, Ts, clean, unsigned};
+use crate::store::Store;
 
 /// Events that a dry run looks at in one step; it reads no payloads unless a filter does.
 const COUNTED_AT_ONCE: u32 = 1_000;
@@ -391,7 +391,7 @@ impl Store {
         selection: &ReplaySelection,
         limits: DryRunLimits,
     ) -> Result<Option<Counted>, StoreError> {
-        let client = self.client().await?;
+        let client = self.core().client().await?;
         let targets = Targets::read(&client, profiles, tenant, selection).await?;
         let targets = Arc::new(targets.ok_or(StoreError::NotFound { what: "tenant" })?);
         let (mut counted, mut after) = (Counted::default(), None);

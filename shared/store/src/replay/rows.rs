@@ -9,14 +9,14 @@ use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
-use super::{Progress, Replay, Steer};
+use super::{Progress, Replay, ReplayAction};
 use crate::audit_log::{AuditAction, Change, json};
 use crate::config::{bump, finish};
 use crate::error::StoreError;
+use crate::history::{Cursor, DELIVERY_COLUMNS, DeliveryRow, Page, PageRequest};
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
-use crate::log::{Cursor, DELIVERY_COLUMNS, DeliveryRow, Page, PageRequest};
-use crate::pool::Store;
 use crate::sql::{Coded, RowExt, Ts, unsigned};
+use crate::store::Store;
 use crate::withdraw::end;
 
 /// Pending deliveries whose rows are ended in one transaction when their replay is cancelled.
@@ -24,7 +24,7 @@ const ENDED_AT_ONCE: i64 = 1_000;
 
 /// A replay that is asked for.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct ReplayRequest {
     /// What is to be replayed.
     pub selection: ReplaySelection,
     /// The request as it came, to tell a repeat from another request.
@@ -81,7 +81,11 @@ async fn pending(client: &impl GenericClient, id: ReplayId) -> Result<Vec<Delive
     rows.iter().map(DeliveryRow::read).collect()
 }
 
-async fn known(client: &impl GenericClient, tenant: TenantId, asked: &Asked) -> Result<Option<ReplayId>, StoreError> {
+async fn known(
+    client: &impl GenericClient,
+    tenant: TenantId,
+    asked: &ReplayRequest,
+) -> Result<Option<ReplayId>, StoreError> {
     let Some(key) = asked.idempotency_key.as_deref() else { return Ok(None) };
     let sql = "SELECT id, asked FROM replays WHERE tenant = $1 AND idempotency_key = $2";
     let Some(row) = client.query_opt(sql, &[&tenant.0, &key]).await? else { return Ok(None) };
@@ -98,9 +102,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when the key belongs to another request, and when the tenant has [`REPLAYS_RUNNING_MAX`] replays
     /// that have not ended; [`StoreError::NotFound`] for the tenant.
-    pub async fn create_replay(&self, tenant: TenantId, asked: &Asked) -> Result<ReplayId, StoreError> {
+    pub async fn create_replay(&self, tenant: TenantId, asked: &ReplayRequest) -> Result<ReplayId, StoreError> {
         let (id, now) = (ReplayId::generate(), Ts(UnixMillis::now()));
-        let mut client = self.client().await?;
+        let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
         // One at a time for a tenant, so that they are counted.
         let living = "SELECT id FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
@@ -124,7 +128,9 @@ impl Store {
         let (selection, key) = (Json(&asked.selection), asked.idempotency_key.as_deref());
         tx.execute(insert, &[&id.0, &tenant.0, &selection, &asked.text, &key, &ReplayStatus::Running.code(), &now])
             .await?;
-        self.record(&tx, Change::of(tenant, AuditAction::ReplayCreated, id).to(json(&asked.selection))).await?;
+        self.core()
+            .log_change(&tx, Change::of(tenant, AuditAction::ReplayCreated, id).to(json(&asked.selection)))
+            .await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -133,8 +139,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the key belongs to another request; the database's.
-    pub async fn known_replay(&self, tenant: TenantId, asked: &Asked) -> Result<Option<ReplayId>, StoreError> {
-        known(&self.client().await?, tenant, asked).await
+    pub async fn replay_by_key(&self, tenant: TenantId, asked: &ReplayRequest) -> Result<Option<ReplayId>, StoreError> {
+        known(&self.core().client().await?, tenant, asked).await
     }
 
     /// One replay; `None` also when it is another tenant's than `tenant` (`None`: anyone's).
@@ -143,7 +149,7 @@ impl Store {
     /// The database's.
     pub async fn get_replay(&self, tenant: Option<TenantId>, id: ReplayId) -> Result<Option<Replay>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2)");
-        let row = self.client().await?.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;
+        let row = self.core().client().await?.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;
         row.as_ref().map(Replay::read).transpose()
     }
 
@@ -159,7 +165,7 @@ impl Store {
              ORDER BY created_at DESC, id DESC LIMIT $4"
         );
         let tenant = tenant.map(|tenant| tenant.0);
-        let rows = self.client().await?.query(&sql, &[&tenant, &at, &after, &page.fetch()]).await?;
+        let rows = self.core().client().await?.query(&sql, &[&tenant, &at, &after, &page.fetch()]).await?;
         let replays = rows.iter().map(Replay::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::of(replays, page, |replay| Cursor::of(replay.created_at, replay.id.0)))
     }
@@ -168,8 +174,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] also for another tenant's; [`StoreError::Conflict`] for what has ended.
-    pub async fn steer_replay(&self, tenant: Option<TenantId>, id: ReplayId, to: Steer) -> Result<(), StoreError> {
-        let mut client = self.client().await?;
+    pub async fn steer_replay(
+        &self,
+        tenant: Option<TenantId>,
+        id: ReplayId,
+        to: ReplayAction,
+    ) -> Result<(), StoreError> {
+        let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
         // This row before the version counter, unlike other edits: it may be locked for as long as a page takes, and nobody
         // who holds it waits for the counter.
@@ -179,10 +190,10 @@ impl Store {
         let replay = Replay::read(&row.ok_or(StoreError::NotFound { what: "replay" })?)?;
         let now = UnixMillis::now();
         let to = match (to, replay.status) {
-            (Steer::Cancel, _) => ReplayStatus::Cancelled,
-            (Steer::Pause, ReplayStatus::Running | ReplayStatus::Paused) => ReplayStatus::Paused,
-            (Steer::Resume, ReplayStatus::Running | ReplayStatus::Paused) => ReplayStatus::Running,
-            (Steer::Pause | Steer::Resume, ended) => {
+            (ReplayAction::Cancel, _) => ReplayStatus::Cancelled,
+            (ReplayAction::Pause, ReplayStatus::Running | ReplayStatus::Paused) => ReplayStatus::Paused,
+            (ReplayAction::Resume, ReplayStatus::Running | ReplayStatus::Paused) => ReplayStatus::Running,
+            (ReplayAction::Pause | ReplayAction::Resume, ended) => {
                 return Err(StoreError::Conflict(format!(
                     "the replay is {ended}; only one that has not ended can go on or wait"
                 )));
@@ -198,7 +209,7 @@ impl Store {
         };
         let status = |status: ReplayStatus| serde_json::json!({"status": status.to_string()});
         let change = Change::of(replay.tenant, action, id).from(status(replay.status)).to(status(to));
-        self.record(&tx, change).await?;
+        self.core().log_change(&tx, change).await?;
         if to != ReplayStatus::Cancelled {
             tx.commit().await?;
             return Ok(());

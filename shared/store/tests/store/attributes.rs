@@ -21,7 +21,7 @@ fn with(tenant: TenantId, days_ago: i32, pairs: &[(&str, &str)]) -> (AcceptedEve
 
 async fn values(fixture: &Fixture, tenant: TenantId, name: &str) -> Vec<(String, u64)> {
     let today = UnixMillis::now().day();
-    let values = fixture.store.attribute_values(tenant, name, today, 100_000).await.unwrap();
+    let values = fixture.store.history().attribute_values(tenant, name, today, 100_000).await.unwrap();
     values.into_iter().map(|seen| (seen.value, seen.events)).collect()
 }
 
@@ -36,16 +36,16 @@ async fn values_add_up_over_writes_and_days_the_most_frequent_first() {
         with(tenant, ATTRIBUTE_VALUES_DAYS, &[("bridge", "long ago")]),
         with(other, 0, &[("bridge", "b3")]),
     ];
-    fixture.store.add_attribute_values(&AttributeTally::of(&first)).await.unwrap();
+    fixture.store.record().add_attribute_values(&AttributeTally::of(&first)).await.unwrap();
     let again = [with(tenant, 0, &[("bridge", "b2")])];
-    fixture.store.add_attribute_values(&AttributeTally::of(&again)).await.unwrap();
+    fixture.store.record().add_attribute_values(&AttributeTally::of(&again)).await.unwrap();
     let owned = |value: &str, events| (value.to_owned(), events);
     assert_eq!(values(&fixture, tenant, "bridge").await, [owned("b2", 3), owned("b1", 1)]);
     assert_eq!(values(&fixture, tenant, "sending_domain").await, [owned("a.example", 1)]);
     assert_eq!(values(&fixture, other, "bridge").await, [owned("b3", 1)]);
 
     assert_eq!(fixture.number("SELECT count(*) FROM attribute_values WHERE value = 'long ago'").await, 1);
-    fixture.store.drop_partitions(UnixMillis::now().day(), 30, LOCK_TIMEOUT).await.unwrap();
+    fixture.store.record().drop_partitions(UnixMillis::now().day(), 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(fixture.number("SELECT count(*) FROM attribute_values WHERE value = 'long ago'").await, 0);
 }
 
@@ -57,7 +57,7 @@ async fn a_flood_of_values_is_cut_off_and_known_ones_keep_counting() {
         (0..count).map(|n| with(tenant, 0, &[(name, &format!("{name}-{n}"))])).collect()
     };
     let add = async |events: &[(AcceptedEvent, Bytes)]| {
-        fixture.store.add_attribute_values(&AttributeTally::of(events)).await.unwrap();
+        fixture.store.record().add_attribute_values(&AttributeTally::of(events)).await.unwrap();
     };
     add(&[with(tenant, 0, &[("bridge", "b1")])]).await;
     let mut events = flood("bridge", ATTRIBUTE_VALUES_MAX + 500);

@@ -3,7 +3,7 @@
 use postrider_model::ids::EndpointId;
 use postrider_store::audit_log::{Acting, Actor, AuditAction, AuditEntry, AuditFilter, Via};
 use postrider_store::config::{EventTypeDraft, KeyHash, NewKey, NewSecret, Rotation, Scopes, TenantDraft};
-use postrider_store::log::PageRequest;
+use postrider_store::history::PageRequest;
 use postrider_store::{Store, StoreError};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::support::{Fixture, new_endpoint};
 
 async fn entries(store: &Store, filter: &AuditFilter) -> Vec<AuditEntry> {
     let page = PageRequest { limit: 200, cursor: None };
-    let mut entries = store.list_audit_log(filter, &page).await.unwrap().items;
+    let mut entries = store.history().list_audit_log(filter, &page).await.unwrap().items;
     entries.reverse();
     entries
 }
@@ -21,15 +21,15 @@ async fn entries(store: &Store, filter: &AuditFilter) -> Vec<AuditEntry> {
 async fn each_change_is_one_entry_with_who_and_what_and_no_secret() {
     let fixture = Fixture::new("auditlog").await;
     let plain = &fixture.store;
-    let tenant = plain.create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap().id;
+    let tenant = plain.config().create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap().id;
     let new = NewKey { name: "backend".into(), scopes: Scopes::ALL };
-    let key = plain.create_key(tenant, &new).await.unwrap().key;
+    let key = plain.config().create_key(tenant, &new).await.unwrap().key;
     let acting = Acting { actor: Actor::Key(key.id), via: Some(Via::Dashboard), claim: None };
     let store = plain.acting_as(acting);
 
-    let made = store.create_endpoint(tenant, &new_endpoint("one")).await.unwrap();
+    let made = store.config().create_endpoint(tenant, &new_endpoint("one")).await.unwrap();
     let edit = |name: &'static str| {
-        store.edit_endpoint(None, made.id, None, move |draft| {
+        store.config().edit_endpoint(None, made.id, None, move |draft| {
             draft.document.name = name.into();
             draft.private.headers = vec![("X-A".into(), "h34der".into())];
             Ok::<_, ()>(())
@@ -39,16 +39,16 @@ async fn each_change_is_one_entry_with_who_and_what_and_no_secret() {
     assert_eq!(edit("two").await.unwrap(), edited, "nothing changed: no new version");
     let rotation = Rotation::CutOver { at: postrider_model::time::UnixMillis(0) };
     let secret = NewSecret { secret: "n3w".into(), public_key: None, rotation, end_others: false };
-    store.rotate_secret(None, made.id, None, &secret).await.unwrap();
+    store.config().rotate_secret(None, made.id, None, &secret).await.unwrap();
     let name = "order.paid".parse().unwrap();
     let draft = EventTypeDraft { description: Some("paid".into()), ..EventTypeDraft::default() };
-    let saved = store.put_event_type(tenant, &name, &draft, None).await.unwrap();
-    let again = store.put_event_type(tenant, &name, &draft, None).await.unwrap();
+    let saved = store.config().put_event_type(tenant, &name, &draft, None).await.unwrap();
+    let again = store.config().put_event_type(tenant, &name, &draft, None).await.unwrap();
     assert_eq!((again.created, again.event_type), (false, saved.event_type));
     // Postrider itself.
-    assert!(plain.disable_endpoint(made.id, "it answered 410").await.unwrap());
-    store.delete_endpoint(None, made.id, None).await.unwrap();
-    let refused = store.delete_endpoint(None, EndpointId::generate(), None).await.unwrap_err();
+    assert!(plain.config().disable_endpoint(made.id, "it answered 410").await.unwrap());
+    store.config().delete_endpoint(None, made.id, None).await.unwrap();
+    let refused = store.config().delete_endpoint(None, EndpointId::generate(), None).await.unwrap_err();
     assert!(matches!(refused, StoreError::NotFound { .. }));
 
     let all = entries(plain, &AuditFilter { tenant: Some(tenant), ..AuditFilter::default() }).await;
@@ -85,9 +85,9 @@ async fn each_change_is_one_entry_with_who_and_what_and_no_secret() {
     let by = AuditFilter { actor: Some(key.id.to_string()), ..AuditFilter::default() };
     assert_eq!(entries(plain, &by).await.len(), 5);
     let first = PageRequest { limit: 3, cursor: None };
-    let page = plain.list_audit_log(&AuditFilter::default(), &first).await.unwrap();
+    let page = plain.history().list_audit_log(&AuditFilter::default(), &first).await.unwrap();
     let second = PageRequest { limit: 200, cursor: page.next_cursor };
-    let rest = plain.list_audit_log(&AuditFilter::default(), &second).await.unwrap();
+    let rest = plain.history().list_audit_log(&AuditFilter::default(), &second).await.unwrap();
     assert_eq!((page.items.len(), rest.items.len(), rest.next_cursor), (3, all.len() - 3, None));
 }
 
@@ -100,23 +100,23 @@ async fn a_key_has_at_most_twenty_sessions_and_a_tenant_fifty_keys() {
     let hash = KeyHash::of("prk_x");
     let mut first = None;
     for _ in 0..20 {
-        first = Some(store.open_session(hash, Some(tenant), hour).await.unwrap());
+        first = Some(store.sessions().open_session(hash, Some(tenant), hour).await.unwrap());
     }
-    let refused = store.open_session(hash, Some(tenant), hour).await.unwrap_err();
+    let refused = store.sessions().open_session(hash, Some(tenant), hour).await.unwrap_err();
     assert!(matches!(&refused, StoreError::Conflict(why) if why.contains("20 sessions")), "{refused}");
-    store.open_session(KeyHash::of("prk_y"), Some(tenant), hour).await.unwrap();
-    store.close_session(first.unwrap().expose_secret()).await.unwrap();
-    store.open_session(hash, None, hour).await.unwrap();
+    store.sessions().open_session(KeyHash::of("prk_y"), Some(tenant), hour).await.unwrap();
+    store.sessions().close_session(first.unwrap().expose_secret()).await.unwrap();
+    store.sessions().open_session(hash, None, hour).await.unwrap();
     let signed_in = AuditFilter { action: Some(AuditAction::SignedIn), ..AuditFilter::default() };
     assert_eq!(entries(store, &signed_in).await.len(), 22);
 
     let new = NewKey { name: "k".into(), scopes: Scopes::ALL };
     let mut last = None;
     for _ in 0..50 {
-        last = Some(store.create_key(tenant, &new).await.unwrap().key.id);
+        last = Some(store.config().create_key(tenant, &new).await.unwrap().key.id);
     }
-    let refused = store.create_key(tenant, &new).await.unwrap_err();
+    let refused = store.config().create_key(tenant, &new).await.unwrap_err();
     assert!(matches!(refused, StoreError::KeyLimit { usage: 50, limit: 50 }), "{refused}");
-    store.delete_key(tenant, last.unwrap()).await.unwrap();
-    store.create_key(tenant, &new).await.unwrap();
+    store.config().delete_key(tenant, last.unwrap()).await.unwrap();
+    store.config().create_key(tenant, &new).await.unwrap();
 }

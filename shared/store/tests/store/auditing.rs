@@ -43,8 +43,8 @@ async fn every_term_is_counted_and_the_equations_hold() {
         outcome(&events[0], first, 1, DeliveryStatus::Delivered, Some(200)),
         outcome(&events[0], second, 1, DeliveryStatus::Failed, Some(400)),
     ];
-    fixture.store.write(&batch(events, decisions, outcomes)).await.unwrap();
-    fixture.store.write(&reported(4, vec![])).await.unwrap();
+    fixture.store.record().write(&batch(events, decisions, outcomes)).await.unwrap();
+    fixture.store.record().write(&reported(4, vec![])).await.unwrap();
     let report = audit(&fixture).await;
     assert!(report.conserved, "{report:#?}");
     let day = &report.tenants[0];
@@ -60,8 +60,8 @@ async fn a_row_that_is_removed_behind_its_back_is_a_gap_by_name() {
     let events = numbered(&fixture, 5).await;
     let endpoint = EndpointId::generate();
     let decisions: Vec<_> = events.iter().map(|event| decision(event, vec![endpoint], 1)).collect();
-    fixture.store.write(&batch(events.clone(), decisions, vec![])).await.unwrap();
-    fixture.store.write(&reported(5, vec![])).await.unwrap();
+    fixture.store.record().write(&batch(events.clone(), decisions, vec![])).await.unwrap();
+    fixture.store.record().write(&reported(5, vec![])).await.unwrap();
     assert!(audit(&fixture).await.conserved);
 
     let sql = fixture.sql().await;
@@ -91,13 +91,13 @@ async fn what_was_given_up_or_repeated_or_is_not_settled_is_no_gap() {
     events[4].id = events[2].id.clone();
     let later = vec![events[4].clone()];
     let now = vec![events[0].clone(), events[2].clone(), events[3].clone()];
-    fixture.store.write(&batch(now, vec![], vec![])).await.unwrap();
-    fixture.store.write(&batch(later, vec![], vec![])).await.unwrap();
-    fixture.store.write(&reported(5, vec![1])).await.unwrap();
+    fixture.store.record().write(&batch(now, vec![], vec![])).await.unwrap();
+    fixture.store.record().write(&batch(later, vec![], vec![])).await.unwrap();
+    fixture.store.record().write(&reported(5, vec![1])).await.unwrap();
     let report = audit(&fixture).await;
     assert!(report.conserved, "{report:#?}");
     assert_eq!((report.instances[0].recorded, report.instances[0].excused), (2, 3));
-    fixture.store.write(&reported(6, vec![])).await.unwrap();
+    fixture.store.record().write(&reported(6, vec![])).await.unwrap();
     assert_eq!(audit(&fixture).await.gaps, [Gap::Numbers { instance: 7, first: 5, last: 5 }]);
 }
 
@@ -109,7 +109,7 @@ async fn what_is_recorded_before_what_it_follows_from_is_on_its_way() {
     // The recorder has read the decision of an event, and the outcome of another, before their event and decision.
     let decided = decision(&events[0], vec![], 1);
     let delivered = outcome(&events[1], endpoint, 1, DeliveryStatus::Delivered, Some(200));
-    fixture.store.write(&batch(vec![events[1].clone()], vec![decided], vec![delivered])).await.unwrap();
+    fixture.store.record().write(&batch(vec![events[1].clone()], vec![decided], vec![delivered])).await.unwrap();
     let report = audit(&fixture).await;
     assert!(report.conserved, "{report:#?}");
     assert_eq!(report.tenants[0].on_the_way, 2);

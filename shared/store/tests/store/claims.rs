@@ -8,7 +8,7 @@ use postrider_model::time::UnixMillis;
 use postrider_store::Store;
 use postrider_store::claims::{Claim, Claimed};
 
-use crate::support::{Fixture, batch, decision, event};
+use crate::support::{Fixture, batch, decision, event, snapshot};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -17,7 +17,7 @@ fn claim(tenant: TenantId, id: &str, content_hash: &str, accepted_at: UnixMillis
 }
 
 async fn one(store: &Store, claim: &Claim, patience: Duration) -> Claimed {
-    store.claim(std::slice::from_ref(claim), patience).await.unwrap().remove(0)
+    store.claims().claim(std::slice::from_ref(claim), patience).await.unwrap().remove(0)
 }
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn an_id_belongs_to_the_event_that_claimed_it_first() {
     let (first_at, later) = (UnixMillis::now(), UnixMillis::now().plus(Duration::from_secs(1)));
     let (first, elsewhere) = (claim(tenant, "b", "c1.x", first_at), claim(other, "b", "c1.y", first_at));
     let asked = [first.clone(), elsewhere, claim(tenant, "a", "c1.x", first_at)];
-    assert_eq!(store.claim(&asked, PATIENCE).await.unwrap(), vec![Claimed::Ours(first_at); 3]);
+    assert_eq!(store.claims().claim(&asked, PATIENCE).await.unwrap(), vec![Claimed::Ours(first_at); 3]);
 
     let taken =
         |content_hash: &str, safe| Claimed::Taken { content_hash: content_hash.into(), accepted_at: first_at, safe };
@@ -40,9 +40,9 @@ async fn an_id_belongs_to_the_event_that_claimed_it_first() {
         "as it was accepted when it was first"
     );
 
-    store.confirm_claims(&[(tenant, "b".parse().unwrap()), (tenant, EventId::generate())]).await.unwrap();
+    store.claims().confirm_claims(&[(tenant, "b".parse().unwrap()), (tenant, EventId::generate())]).await.unwrap();
     let mixed = [repeat, claim(tenant, "c", "c1.x", later), claim(tenant, "b", "c1.z", later)];
-    let answers = store.claim(&mixed[..2], Duration::ZERO).await.unwrap();
+    let answers = store.claims().claim(&mixed[..2], Duration::ZERO).await.unwrap();
     assert_eq!(answers, [taken("c1.x", true), Claimed::Ours(later)]);
     assert_eq!(one(store, &mixed[2], Duration::ZERO).await, taken("c1.x", true));
 }
@@ -56,9 +56,9 @@ async fn an_event_that_was_decided_about_is_safe_though_nobody_noted_its_confirm
     let claim = claim(named.tenant, "e1", "c1.x", named.accepted_at);
     assert_eq!(one(store, &claim, PATIENCE).await, Claimed::Ours(named.accepted_at));
     // On record is not accepted: fan-out may never have had it.
-    store.write(&batch(vec![named.clone()], vec![], vec![])).await.unwrap();
+    store.record().write(&batch(vec![named.clone()], vec![], vec![])).await.unwrap();
     assert_eq!(one(store, &claim, Duration::ZERO).await, Claimed::Ours(named.accepted_at));
-    store.write(&batch(vec![], vec![decision(&named, vec![], 1)], vec![])).await.unwrap();
+    store.record().write(&batch(vec![], vec![decision(&named, vec![], 1)], vec![])).await.unwrap();
     let safe = Claimed::Taken { content_hash: "c1.x".into(), accepted_at: named.accepted_at, safe: true };
     assert_eq!(one(store, &claim, Duration::ZERO).await, safe);
 }
@@ -77,7 +77,8 @@ async fn of_many_who_claim_an_id_at_once_one_gets_it() {
     };
     for round in 0..5 {
         let (one, other) = (claims(&format!("c1.{round}"), false), claims(&format!("c1.{round}-"), true));
-        let (one, mut other) = tokio::try_join!(store.claim(&one, PATIENCE), store.claim(&other, PATIENCE)).unwrap();
+        let (one, mut other) =
+            tokio::try_join!(store.claims().claim(&one, PATIENCE), store.claims().claim(&other, PATIENCE)).unwrap();
         other.reverse();
         for (one, other) in one.iter().zip(&other) {
             let ours = |claimed: &Claimed| matches!(claimed, Claimed::Ours(_));
@@ -109,7 +110,7 @@ async fn an_id_is_free_again_when_nothing_is_left_of_its_event() {
     let mut named = event(tenant, now);
     (named.id, named.content_hash, named.claimed) = ("e1".parse().unwrap(), Some("c1.x".into()), true);
     one(store, &claim(tenant, "e1", "c1.x", now), PATIENCE).await;
-    store.write(&batch(vec![named.clone()], vec![decision(&named, vec![], 1)], vec![])).await.unwrap();
+    store.record().write(&batch(vec![named.clone()], vec![decision(&named, vec![], 1)], vec![])).await.unwrap();
 
     // Expunged on the last day that the log has it.
     store.expunge_event(tenant, &named.id).await.unwrap();
@@ -120,11 +121,11 @@ async fn an_id_is_free_again_when_nothing_is_left_of_its_event() {
     let claims = "SELECT count(*) FROM event_ids";
 
     let free_on = now.day().plus_days(i32::from(retention) + EVENT_ID_DAYS_AFTER_RETENTION + 1);
-    store.drop_partitions(free_on.plus_days(-1), retention.into(), PATIENCE).await.unwrap();
+    store.record().drop_partitions(free_on.plus_days(-1), retention.into(), PATIENCE).await.unwrap();
     assert_eq!(fixture.number(claims).await, 1);
     let other = claim(tenant, "e1", "c1.y", free_on.start());
     assert!(matches!(one(store, &other, Duration::ZERO).await, Claimed::Taken { .. }));
-    store.drop_partitions(free_on, retention.into(), PATIENCE).await.unwrap();
+    store.record().drop_partitions(free_on, retention.into(), PATIENCE).await.unwrap();
     assert_eq!(fixture.number(interventions).await, 0, "no intervention outlives the claim");
     assert_eq!(one(store, &other, PATIENCE).await, Claimed::Ours(free_on.start()));
 }
@@ -140,17 +141,17 @@ async fn interventions_say_which_event_of_an_id_they_are_about() {
         named
     };
     let (earlier, later) = (named(UnixMillis(now.0 - 86_400_000)), named(now));
-    store.write(&batch(vec![earlier.clone()], vec![], vec![])).await.unwrap();
+    store.record().write(&batch(vec![earlier.clone()], vec![], vec![])).await.unwrap();
     store.expunge_event(tenant, &earlier.id).await.unwrap();
     let about = async || {
         let scope = postrider_store::feed::FeedScope::DISPATCHER;
-        let interventions = store.snapshot(scope).await.unwrap().interventions;
+        let interventions = snapshot(store, scope).await.interventions;
         assert_eq!(interventions.len(), 1);
         interventions[0].event_day
     };
     assert_eq!(about().await, Some(earlier.event_day));
     // Where the log has both, both are meant.
-    store.write(&batch(vec![later], vec![], vec![])).await.unwrap();
+    store.record().write(&batch(vec![later], vec![], vec![])).await.unwrap();
     store.expunge_event(tenant, &earlier.id).await.unwrap();
     assert_eq!(about().await, None);
 }
@@ -162,9 +163,11 @@ async fn only_an_event_whose_id_was_made_here_is_found_as_one() {
     let made = event(TenantId::generate(), now);
     let mut named = event(made.tenant, now);
     (named.content_hash, named.claimed) = (Some("c1.x".into()), true);
-    store.write(&batch(vec![made.clone(), named.clone()], vec![], vec![])).await.unwrap();
+    store.record().write(&batch(vec![made.clone(), named.clone()], vec![], vec![])).await.unwrap();
     let day = made.id.made_at().unwrap().day();
-    let found = async |tenant, id: &EventId, day| store.made_event(tenant, id, day).await.unwrap().is_some();
+    let found = async |tenant, id: &EventId, day| {
+        store.claims().event_with_generated_id(tenant, id, day).await.unwrap().is_some()
+    };
     assert!(found(made.tenant, &made.id, day).await);
     assert!(
         found(made.tenant, &made.id, day.plus_days(-1)).await,
@@ -189,7 +192,7 @@ async fn the_recorder_finds_events_whose_id_belongs_to_another_one() {
     };
     let (made, both, legacy) =
         (named("made", None, false, 0), named("both", Some("c1.x"), false, 1), named("legacy", Some("00ff"), false, 1));
-    let others = async |events| store.write(&batch(events, vec![], vec![])).await.unwrap().other_events;
+    let others = async |events| store.record().write(&batch(events, vec![], vec![])).await.unwrap().other_events;
     let across = named("across", Some("c1.x"), false, 1);
     assert!(others(vec![made.clone(), both.clone(), legacy.clone(), across]).await.is_empty());
     assert_eq!(

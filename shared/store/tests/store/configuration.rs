@@ -10,34 +10,35 @@ use postrider_store::config::{
 };
 use postrider_store::crypto::MasterKeys;
 use postrider_store::feed::FeedScope;
-use postrider_store::log::PageRequest;
+use postrider_store::history::PageRequest;
 use postrider_store::outbox::OutboxEntry;
 use postrider_store::{EditError, Store, StoreConfig, StoreError};
 use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{Fixture, new_endpoint};
+use crate::support::{Fixture, new_endpoint, snapshot};
 
 #[tokio::test]
 async fn migrating_again_and_twice_at_once_is_harmless() {
     let fixture = Fixture::empty("migrate").await;
     try_join_all((0..4).map(|_| fixture.store.migrate())).await.unwrap();
     fixture.store.migrate().await.unwrap();
-    let operator = fixture.store.get_tenant(TenantId::OPERATOR).await.unwrap().unwrap();
+    let operator = fixture.store.config().get_tenant(TenantId::OPERATOR).await.unwrap().unwrap();
     assert_eq!(operator.draft.profile, "standard");
     // Yesterday, today and three days ahead (or four, should midnight have passed).
-    assert!(fixture.store.partition_days().await.unwrap().len() >= 5);
+    assert!(fixture.store.record().partition_days().await.unwrap().len() >= 5);
 }
 
 #[tokio::test]
 async fn concurrent_edits_get_versions_of_their_own_in_the_order_of_their_commits() {
     let fixture = Fixture::new("versions").await;
-    let before = fixture.store.config_version().await.unwrap();
+    let before = fixture.store.feed().config_version().await.unwrap();
     let draft = TenantDraft::new("t", "standard");
-    let tenants = try_join_all((0..20).map(|_| fixture.store.create_tenant(&draft))).await.unwrap();
+    let tenants = try_join_all((0..20).map(|_| fixture.store.config().create_tenant(&draft))).await.unwrap();
     let mut versions: Vec<_> = tenants.iter().map(|tenant| tenant.version).collect();
     versions.sort_unstable();
     assert_eq!(versions, (before + 1..=before + 20).collect::<Vec<_>>());
-    assert_eq!(fixture.store.config_version().await.unwrap(), before + 20);
+    assert_eq!(fixture.store.feed().config_version().await.unwrap(), before + 20);
 }
 
 #[tokio::test]
@@ -47,34 +48,35 @@ async fn a_tenant_is_edited_only_in_the_version_that_was_asked_for() {
     let mut draft = TenantDraft::new("A\0cme", "magnetite");
     draft.external_id = Some("x-1".into());
     draft.limits = TenantLimits { endpoints: Some(3), events_per_second: Some(12.5), ..TenantLimits::default() };
-    let made = store.create_tenant(&draft).await.unwrap();
-    assert_eq!(store.get_tenant(made.id).await.unwrap().unwrap().draft.name, "A\u{fffd}cme");
-    assert!(matches!(store.create_tenant(&draft).await, Err(StoreError::Conflict(_))));
+    let made = store.config().create_tenant(&draft).await.unwrap();
+    assert_eq!(store.config().get_tenant(made.id).await.unwrap().unwrap().draft.name, "A\u{fffd}cme");
+    assert!(matches!(store.config().create_tenant(&draft).await, Err(StoreError::Conflict(_))));
 
     let rename = |draft: &mut TenantDraft| {
         draft.name = "B".into();
         Ok::<_, ()>(())
     };
-    let edited = store.edit_tenant(made.id, Some(made.version), rename).await.unwrap();
+    let edited = store.config().edit_tenant(made.id, Some(made.version), rename).await.unwrap();
     assert!(edited.version > made.version);
     assert_eq!(edited.draft.limits, draft.limits);
-    let stale = store.edit_tenant(made.id, Some(made.version), rename).await;
+    let stale = store.config().edit_tenant(made.id, Some(made.version), rename).await;
     let Err(EditError::Store(StoreError::VersionMismatch { current })) = stale else { panic!("{stale:?}") };
     assert_eq!(current, edited.version);
-    let refused = store.edit_tenant(made.id, None, |_| Err("no")).await;
+    let refused = store.config().edit_tenant(made.id, None, |_| Err("no")).await;
     assert!(matches!(refused, Err(EditError::Refused("no"))));
-    assert_eq!(store.get_tenant(made.id).await.unwrap().unwrap().version, edited.version);
+    assert_eq!(store.config().get_tenant(made.id).await.unwrap().unwrap().version, edited.version);
 
-    let endpoint = store.create_endpoint(made.id, &new_endpoint("e")).await.unwrap();
-    let key = store.create_key(made.id, &NewKey { name: "k".into(), scopes: Scopes::ALL }).await.unwrap();
-    store.delete_tenant(made.id, Some(edited.version)).await.unwrap();
-    assert!(store.get_tenant(made.id).await.unwrap().is_none());
-    assert!(store.get_endpoint(None, endpoint.id).await.unwrap().is_none());
-    assert!(store.endpoint_for_dispatch(endpoint.id).await.unwrap().is_none());
-    assert!(store.find_key(KeyHash::of(key.text.expose_secret())).await.unwrap().is_none());
-    assert!(matches!(store.delete_tenant(made.id, None).await, Err(StoreError::NotFound { what: "tenant" })));
-    assert!(matches!(store.delete_tenant(TenantId::OPERATOR, None).await, Err(StoreError::Conflict(_))));
-    store.create_tenant(&draft).await.expect("the external id is free again");
+    let endpoint = store.config().create_endpoint(made.id, &new_endpoint("e")).await.unwrap();
+    let key = store.config().create_key(made.id, &NewKey { name: "k".into(), scopes: Scopes::ALL }).await.unwrap();
+    store.config().delete_tenant(made.id, Some(edited.version)).await.unwrap();
+    assert!(store.config().get_tenant(made.id).await.unwrap().is_none());
+    assert!(store.config().get_endpoint(None, endpoint.id).await.unwrap().is_none());
+    assert!(store.config().endpoint_for_dispatch(endpoint.id).await.unwrap().is_none());
+    let hash = KeyHash::of(key.text.expose_secret());
+    assert!(snapshot(store, FeedScope::KEYS).await.keys.iter().all(|key| key.hash != hash));
+    assert!(matches!(store.config().delete_tenant(made.id, None).await, Err(StoreError::NotFound { what: "tenant" })));
+    assert!(matches!(store.config().delete_tenant(TenantId::OPERATOR, None).await, Err(StoreError::Conflict(_))));
+    store.config().create_tenant(&draft).await.expect("the external id is free again");
 }
 
 #[tokio::test]
@@ -82,16 +84,23 @@ async fn a_key_is_found_by_what_its_text_hashes_to_until_it_is_deleted() {
     let fixture = Fixture::new("keys").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     let scopes = [Scope::Publish, Scope::Read].into_iter().collect();
-    let made = store.create_key(tenant.id, &NewKey { name: "ci".into(), scopes }).await.unwrap();
+    let made = store.config().create_key(tenant.id, &NewKey { name: "ci".into(), scopes }).await.unwrap();
     let text = made.text.expose_secret();
     assert!(text.starts_with("prk_") && text.len() == 47, "{}", text.len());
-    assert_eq!(store.find_key(KeyHash::of(text)).await.unwrap(), Some(made.key.clone()));
-    assert_eq!(store.list_keys(tenant.id).await.unwrap(), vec![made.key.clone()]);
+    let found = async || {
+        let keys = snapshot(store, FeedScope::KEYS).await.keys;
+        keys.into_iter().find(|key| key.hash == KeyHash::of(text)).map(|key| (key.id, key.scopes))
+    };
+    assert_eq!(found().await, Some((made.key.id, scopes)));
+    assert_eq!(store.config().list_keys(tenant.id).await.unwrap(), vec![made.key.clone()]);
     let other = fixture.tenant().await;
-    assert!(matches!(store.delete_key(other.id, made.key.id).await, Err(StoreError::NotFound { .. })));
-    store.delete_key(tenant.id, made.key.id).await.unwrap();
-    assert_eq!(store.find_key(KeyHash::of(text)).await.unwrap(), None);
-    assert!(matches!(store.list_keys(TenantId::generate()).await, Err(StoreError::NotFound { what: "tenant" })));
+    assert!(matches!(store.config().delete_key(other.id, made.key.id).await, Err(StoreError::NotFound { .. })));
+    store.config().delete_key(tenant.id, made.key.id).await.unwrap();
+    assert_eq!(found().await, None);
+    assert!(matches!(
+        store.config().list_keys(TenantId::generate()).await,
+        Err(StoreError::NotFound { what: "tenant" })
+    ));
 }
 
 #[tokio::test]
@@ -100,18 +109,18 @@ async fn no_race_gets_a_tenant_more_endpoints_than_its_limit() {
     let store = &fixture.store;
     let mut draft = TenantDraft::new("t", "mumara");
     draft.limits.endpoints = Some(3);
-    let tenant = store.create_tenant(&draft).await.unwrap();
+    let tenant = store.config().create_tenant(&draft).await.unwrap();
     let new = new_endpoint("e");
-    let results = join_all((0..8).map(|_| store.create_endpoint(tenant.id, &new))).await;
+    let results = join_all((0..8).map(|_| store.config().create_endpoint(tenant.id, &new))).await;
     let made: Vec<_> = results.iter().flatten().collect();
     assert_eq!(made.len(), 3);
     for refused in results.iter().filter_map(|result| result.as_ref().err()) {
         assert!(matches!(refused, StoreError::EndpointLimit { usage: 3, limit: 3 }), "{refused}");
     }
-    let list = store.list_endpoints(tenant.id, &PageRequest::default()).await.unwrap();
+    let list = store.config().list_endpoints(tenant.id, &PageRequest::default()).await.unwrap();
     assert_eq!((list.items.len(), list.usage, list.limit), (3, 3, 3));
-    store.delete_endpoint(Some(tenant.id), made[0].id, None).await.unwrap();
-    store.create_endpoint(tenant.id, &new).await.expect("there is room again");
+    store.config().delete_endpoint(Some(tenant.id), made[0].id, None).await.unwrap();
+    store.config().create_endpoint(tenant.id, &new).await.expect("there is room again");
 }
 
 #[tokio::test]
@@ -125,23 +134,24 @@ async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher
         token: Some("t0ken".into()),
         pushover: Some(PushoverCredentials { user_key: "us3r".into(), api_token: "ap1".into() }),
     };
-    let made = store.create_endpoint(tenant.id, &new).await.unwrap();
+    let made = store.config().create_endpoint(tenant.id, &new).await.unwrap();
     assert_eq!(made.document.header_names, ["X-Api-Key"]);
-    assert_eq!(store.get_endpoint(Some(tenant.id), made.id).await.unwrap(), Some(made.clone()));
-    assert_eq!(store.get_endpoint(Some(TenantId::generate()), made.id).await.unwrap(), None);
-    assert_eq!(store.endpoint_names(tenant.id, 200).await.unwrap(), [(made.id, "first".to_owned())]);
-    assert_eq!(store.endpoint_names(TenantId::generate(), 200).await.unwrap(), []);
-    let named = store.names_of_endpoints(tenant.id, &[made.id, EndpointId::generate()]).await.unwrap();
+    assert_eq!(store.config().get_endpoint(Some(tenant.id), made.id).await.unwrap(), Some(made.clone()));
+    assert_eq!(store.config().get_endpoint(Some(TenantId::generate()), made.id).await.unwrap(), None);
+    assert_eq!(store.config().endpoint_names(tenant.id, 200).await.unwrap(), [(made.id, "first".to_owned())]);
+    assert_eq!(store.config().endpoint_names(TenantId::generate(), 200).await.unwrap(), []);
+    let named = store.config().names_of_endpoints(tenant.id, &[made.id, EndpointId::generate()]).await.unwrap();
     assert_eq!(named, [(made.id, "first".to_owned(), false)]);
-    assert_eq!(store.names_of_endpoints(TenantId::generate(), &[made.id]).await.unwrap(), []);
+    assert_eq!(store.config().names_of_endpoints(TenantId::generate(), &[made.id]).await.unwrap(), []);
 
-    let dispatch = store.endpoint_for_dispatch(made.id).await.unwrap().unwrap();
+    let dispatch = store.config().endpoint_for_dispatch(made.id).await.unwrap().unwrap();
     assert_eq!(dispatch.secrets.current.expose_secret(), "whsec_c2VjcmV0");
     assert_eq!(dispatch.private.headers[0].1.expose_secret(), "h34der");
     assert_eq!(dispatch.private.token.unwrap().expose_secret(), "t0ken");
     assert_eq!((dispatch.profile.as_str(), dispatch.config_version), ("standard", made.version));
 
     let edited = store
+        .config()
         .edit_endpoint(Some(tenant.id), made.id, Some(made.version), |draft| {
             draft.document.name = "second".into();
             draft.private.headers.push(("X-B".into(), "h34der".into()));
@@ -150,22 +160,22 @@ async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher
         .await
         .unwrap();
     assert_eq!(edited.document.header_names, ["X-Api-Key", "X-B"]);
-    let then = store.endpoint_at(made.id, edited.version - 1).await.unwrap().unwrap();
+    let then = store.config().endpoint_at(made.id, edited.version - 1).await.unwrap().unwrap();
     assert_eq!((then.document.name.as_str(), then.version), ("first", made.version));
-    assert!(store.endpoint_at(made.id, made.version - 1).await.unwrap().is_none());
+    assert!(store.config().endpoint_at(made.id, made.version - 1).await.unwrap().is_none());
 
     let until = UnixMillis(UnixMillis::now().0 + 60_000);
     let overlap = Rotation::Overlap { until };
     let new =
         |secret: &str, rotation| NewSecret { secret: secret.into(), public_key: None, rotation, end_others: false };
-    store.rotate_secret(None, made.id, None, &new("f1rst", overlap)).await.unwrap();
-    let rotated = store.rotate_secret(None, made.id, None, &new("n3w", overlap)).await.unwrap();
+    store.config().rotate_secret(None, made.id, None, &new("f1rst", overlap)).await.unwrap();
+    let rotated = store.config().rotate_secret(None, made.id, None, &new("n3w", overlap)).await.unwrap();
     assert_eq!(rotated.previous_secrets_until, [until, until]);
     let at = UnixMillis(until.0 + 1);
-    store.rotate_secret(None, made.id, None, &new("l4ter", Rotation::CutOver { at })).await.unwrap();
-    let refused = store.rotate_secret(None, made.id, None, &new("x", overlap)).await.unwrap_err();
+    store.config().rotate_secret(None, made.id, None, &new("l4ter", Rotation::CutOver { at })).await.unwrap();
+    let refused = store.config().rotate_secret(None, made.id, None, &new("x", overlap)).await.unwrap_err();
     assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
-    let secrets = store.endpoint_for_dispatch(made.id).await.unwrap().unwrap().secrets;
+    let secrets = store.config().endpoint_for_dispatch(made.id).await.unwrap().unwrap().secrets;
     assert_eq!(secrets.current.expose_secret(), "n3w");
     let previous: Vec<_> = secrets.previous.iter().map(|(secret, until)| (secret.expose_secret(), *until)).collect();
     assert_eq!(previous, [("f1rst", until), ("whsec_c2VjcmV0", until)]);
@@ -181,15 +191,15 @@ async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher
 
     let other_keys = MasterKeys::parse(&MasterKeys::generate_text("k2")).unwrap();
     let blind = Store::connect(StoreConfig::new(&fixture.scope.database_url), other_keys).unwrap();
-    let error = blind.endpoint_for_dispatch(made.id).await.unwrap_err();
+    let error = blind.config().endpoint_for_dispatch(made.id).await.unwrap_err();
     assert_eq!(error.to_string(), "the value was sealed with master key \"k1\", which is not configured");
 
-    store.delete_endpoint(None, made.id, None).await.unwrap();
-    assert!(store.endpoint_for_dispatch(made.id).await.unwrap().is_none());
+    store.config().delete_endpoint(None, made.id, None).await.unwrap();
+    assert!(store.config().endpoint_for_dispatch(made.id).await.unwrap().is_none());
     let sealed =
         "SELECT count(*) FROM endpoints WHERE secret_current <> '' OR private <> '' OR secret_next IS NOT NULL";
     assert_eq!(fixture.number(sealed).await, 0, "nothing sealed outlives the endpoint");
-    let last = store.endpoint_at(made.id, i64::MAX).await.unwrap().unwrap();
+    let last = store.config().endpoint_at(made.id, i64::MAX).await.unwrap().unwrap();
     assert!(last.deleted && last.document.name == "second");
 }
 
@@ -197,26 +207,26 @@ async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher
 async fn a_secret_cannot_be_moved_to_another_endpoint_or_column() {
     let fixture = Fixture::new("moved").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
-    let a = store.create_endpoint(tenant.id, &new_endpoint("a")).await.unwrap();
-    let b = store.create_endpoint(tenant.id, &new_endpoint("b")).await.unwrap();
+    let a = store.config().create_endpoint(tenant.id, &new_endpoint("a")).await.unwrap();
+    let b = store.config().create_endpoint(tenant.id, &new_endpoint("b")).await.unwrap();
     let sql = fixture.sql().await;
     let swap =
         "UPDATE endpoints SET secret_current = (SELECT secret_current FROM endpoints WHERE id = $1) WHERE id = $2";
     sql.execute(swap, &[&a.id.0, &b.id.0]).await.unwrap();
-    assert!(matches!(store.endpoint_for_dispatch(b.id).await, Err(StoreError::Crypto(_))));
+    assert!(matches!(store.config().endpoint_for_dispatch(b.id).await, Err(StoreError::Crypto(_))));
     let column = "UPDATE endpoints SET secret_previous = secret_current, previous_until = now() WHERE id = $1";
     sql.execute(column, &[&a.id.0]).await.unwrap();
-    assert!(matches!(store.endpoint_for_dispatch(a.id).await, Err(StoreError::Crypto(_))));
+    assert!(matches!(store.config().endpoint_for_dispatch(a.id).await, Err(StoreError::Crypto(_))));
 }
 
 #[tokio::test]
 async fn the_engine_disables_an_endpoint_once_and_its_customer_brings_it_back() {
     let fixture = Fixture::new("disable").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
-    let made = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
-    let results = join_all((0..5).map(|_| store.disable_endpoint(made.id, "410 Gone"))).await;
+    let made = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let results = join_all((0..5).map(|_| store.config().disable_endpoint(made.id, "410 Gone"))).await;
     assert_eq!(results.into_iter().filter(|result| *result.as_ref().unwrap()).count(), 1);
-    let disabled = store.get_endpoint(None, made.id).await.unwrap().unwrap();
+    let disabled = store.config().get_endpoint(None, made.id).await.unwrap().unwrap();
     assert_eq!(disabled.status, EndpointStatus::Disabled);
     assert_eq!(disabled.disabled_reason.as_deref(), Some("410 Gone"));
     let entries = store.outbox_claim(10, std::time::Duration::ZERO).await.unwrap();
@@ -228,19 +238,19 @@ async fn the_engine_disables_an_endpoint_once_and_its_customer_brings_it_back() 
         draft.status = EndpointStatus::Active;
         Ok::<_, ()>(())
     };
-    let back = store.edit_endpoint(None, made.id, None, activate).await.unwrap();
+    let back = store.config().edit_endpoint(None, made.id, None, activate).await.unwrap();
     assert_eq!((back.status, back.disabled_reason, back.disabled_at), (EndpointStatus::Active, None, None));
-    assert!(!store.disable_endpoint(EndpointId::generate(), "x").await.unwrap());
+    assert!(!store.config().disable_endpoint(EndpointId::generate(), "x").await.unwrap());
 }
 
 #[tokio::test]
 async fn a_restart_of_the_database_costs_no_error() {
     let fixture = Fixture::new("restart").await;
     // As many pooled connections as there can be.
-    let pings = join_all((0..8).map(|_| fixture.store.config_version())).await;
+    let pings = join_all((0..8).map(|_| fixture.store.feed().config_version())).await;
     assert!(pings.iter().all(Result::is_ok));
     fixture.terminate_all().await;
-    fixture.store.config_version().await.unwrap();
+    fixture.store.feed().config_version().await.unwrap();
     fixture.terminate_all().await;
     fixture.tenant().await;
 }
@@ -266,16 +276,16 @@ async fn a_product_key_reaches_the_feed_with_its_tenants_and_an_external_id_find
     let store = &fixture.store;
     let mut draft = TenantDraft::new("Acme", "standard");
     draft.external_id = Some("acme".into());
-    let (acme, other) = (store.create_tenant(&draft).await.unwrap().id, fixture.tenant().await.id);
-    assert_eq!(store.tenant_by_external_id("acme").await.unwrap(), Some(acme));
-    assert_eq!(store.tenant_by_external_id("nobody").await.unwrap(), None);
+    let (acme, other) = (store.config().create_tenant(&draft).await.unwrap().id, fixture.tenant().await.id);
+    assert_eq!(store.config().tenant_by_external_id("acme").await.unwrap(), Some(acme));
+    assert_eq!(store.config().tenant_by_external_id("nobody").await.unwrap(), None);
 
-    let several = store.create_product_key("several", KeyTenants::several([other, acme, acme])).await.unwrap();
-    let (all, edited) = observe_edits(store.create_product_key("all", KeyTenants::All)).await;
+    let several = store.config().create_product_key("several", KeyTenants::several([other, acme, acme])).await.unwrap();
+    let (all, edited) = observe_edits(store.config().create_product_key("all", KeyTenants::All)).await;
     let all = all.unwrap();
     assert_eq!(edited, Some(all.key.version), "an edit is seen by who asked for it");
-    assert_eq!(observe_edits(store.list_product_keys()).await.1, None);
-    let snapshot = store.snapshot(FeedScope::INGEST).await.unwrap();
+    assert_eq!(observe_edits(store.config().list_product_keys()).await.1, None);
+    let snapshot = snapshot(store, FeedScope::KEYS).await;
     assert!(snapshot.tenants.iter().any(|tenant| tenant.id == acme && tenant.external_id.as_deref() == Some("acme")));
     for (made, allowed) in [(&several, [true, true, false]), (&all, [true, true, true])] {
         let hash = KeyHash::of(made.text.expose_secret());
@@ -283,12 +293,17 @@ async fn a_product_key_reaches_the_feed_with_its_tenants_and_an_external_id_find
         assert_eq!([acme, other, TenantId::OPERATOR].map(|tenant| key.tenants.contains(tenant)), allowed);
         assert_eq!(key.scopes.iter().collect::<Vec<_>>(), [Scope::Publish]);
     }
-    assert_eq!(store.list_product_keys().await.unwrap(), [all.key.clone(), several.key.clone()]);
+    assert_eq!(store.config().list_product_keys().await.unwrap(), [all.key.clone(), several.key.clone()]);
 
-    store.delete_product_key(several.key.id).await.unwrap();
-    let changes = store.changes_since(FeedScope::INGEST, all.key.version).await.unwrap();
+    let mut feed = store.feed().follow(FeedScope::KEYS, CancellationToken::new());
+    assert!(feed.recv().await.unwrap().snapshot);
+    store.config().delete_product_key(several.key.id).await.unwrap();
+    let changes = feed.recv().await.unwrap();
     assert_eq!(changes.keys_gone, [several.key.id]);
-    assert!(matches!(store.delete_product_key(several.key.id).await, Err(StoreError::NotFound { what: "key" })));
-    let nobody = store.create_product_key("nobody", KeyTenants::several([TenantId::generate()])).await;
+    assert!(matches!(
+        store.config().delete_product_key(several.key.id).await,
+        Err(StoreError::NotFound { what: "key" })
+    ));
+    let nobody = store.config().create_product_key("nobody", KeyTenants::several([TenantId::generate()])).await;
     assert!(matches!(nobody, Err(StoreError::NotFound { what: "tenant" })));
 }

@@ -27,36 +27,36 @@ async fn a_type_is_kept_as_it_was_written_replaced_as_a_whole_and_forgotten() {
     let fixture = Fixture::new("types").await;
     let (store, tenant, other) = (&fixture.store, fixture.tenant().await, fixture.tenant().await);
     let paid = name("order.paid");
-    let made = store.put_event_type(tenant.id, &paid, &draft("paid"), None).await.unwrap();
+    let made = store.config().put_event_type(tenant.id, &paid, &draft("paid"), None).await.unwrap();
     assert!(made.created && made.event_type.draft == draft("paid"));
-    assert_eq!(made.event_type.version, store.config_version().await.unwrap());
-    assert_eq!(store.get_event_type(tenant.id, &paid).await.unwrap(), Some(made.event_type.clone()));
-    assert_eq!(store.get_event_type(other.id, &paid).await.unwrap(), None);
+    assert_eq!(made.event_type.version, store.feed().config_version().await.unwrap());
+    assert_eq!(store.config().get_event_type(tenant.id, &paid).await.unwrap(), Some(made.event_type.clone()));
+    assert_eq!(store.config().get_event_type(other.id, &paid).await.unwrap(), None);
 
-    let unheard = store.put_event_type(tenant.id, &name("unheard.of"), &draft("x"), Some(0)).await;
+    let unheard = store.config().put_event_type(tenant.id, &name("unheard.of"), &draft("x"), Some(0)).await;
     assert!(matches!(unheard, Err(StoreError::VersionMismatch { .. })), "{unheard:?}");
     let stale = Some(made.event_type.version);
     let bare = EventTypeDraft::default();
-    let again = store.put_event_type(tenant.id, &paid, &bare, stale).await.unwrap();
+    let again = store.config().put_event_type(tenant.id, &paid, &bare, stale).await.unwrap();
     assert!(!again.created && again.event_type.draft == bare);
     assert_eq!(again.event_type.created_at, made.event_type.created_at);
-    let refused = store.put_event_type(tenant.id, &paid, &bare, stale).await;
+    let refused = store.config().put_event_type(tenant.id, &paid, &bare, stale).await;
     assert!(matches!(refused, Err(StoreError::VersionMismatch { .. })), "{refused:?}");
-    let refused = store.delete_event_type(tenant.id, &paid, stale).await;
+    let refused = store.config().delete_event_type(tenant.id, &paid, stale).await;
     assert!(matches!(refused, Err(StoreError::VersionMismatch { .. })), "{refused:?}");
-    let refused = store.delete_event_type(other.id, &paid, None).await;
+    let refused = store.config().delete_event_type(other.id, &paid, None).await;
     assert!(matches!(refused, Err(StoreError::NotFound { what: "event type" })), "{refused:?}");
 
-    store.delete_event_type(tenant.id, &paid, None).await.unwrap();
-    assert_eq!(store.get_event_type(tenant.id, &paid).await.unwrap(), None);
+    store.config().delete_event_type(tenant.id, &paid, None).await.unwrap();
+    assert_eq!(store.config().get_event_type(tenant.id, &paid).await.unwrap(), None);
     let remains =
         "SELECT count(*) FROM event_types WHERE description IS NOT NULL OR sample IS NOT NULL OR schema IS NOT NULL";
     assert_eq!(fixture.number(remains).await, 0, "a tombstone says nothing");
-    assert!(store.put_event_type(tenant.id, &paid, &bare, None).await.unwrap().created);
-    let nobody = store.put_event_type(TenantId::generate(), &paid, &bare, None).await;
+    assert!(store.config().put_event_type(tenant.id, &paid, &bare, None).await.unwrap().created);
+    let nobody = store.config().put_event_type(TenantId::generate(), &paid, &bare, None).await;
     assert!(matches!(nobody, Err(StoreError::NotFound { what: "tenant" })), "{nobody:?}");
 
-    store.delete_tenant(tenant.id, None).await.unwrap();
+    store.config().delete_tenant(tenant.id, None).await.unwrap();
     assert_eq!(fixture.number("SELECT count(*) FROM event_types WHERE deleted_at IS NULL").await, 0);
 }
 
@@ -65,10 +65,10 @@ async fn types_are_listed_by_name_from_where_a_page_ended_and_by_group() {
     let fixture = Fixture::new("types-list").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     for text in ["order.paid", "order", "Order Placed", "orders.x", "order.a.b", "zebra"] {
-        store.put_event_type(tenant.id, &name(text), &EventTypeDraft::default(), None).await.unwrap();
+        store.config().put_event_type(tenant.id, &name(text), &EventTypeDraft::default(), None).await.unwrap();
     }
     let list = async |after: Option<&'static str>, group: Option<&'static str>, limit| -> Vec<String> {
-        let found = store.list_event_types(tenant.id, EventTypePage { after, group, limit }).await.unwrap();
+        let found = store.config().list_event_types(tenant.id, EventTypePage { after, group, limit }).await.unwrap();
         assert!(!found.is_cut);
         found.items.iter().map(|found| found.name.to_string()).collect()
     };
@@ -84,12 +84,12 @@ async fn pages_and_catalogs_of_large_schemas_are_bounded_in_bytes() {
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     let schema = |bytes: usize| EventTypeDraft { schema: Some("x".repeat(bytes)), ..EventTypeDraft::default() };
     for n in 0..7 {
-        store.put_event_type(tenant.id, &name(&format!("t{n}")), &schema(500 * 1024), None).await.unwrap();
+        store.config().put_event_type(tenant.id, &name(&format!("t{n}")), &schema(500 * 1024), None).await.unwrap();
     }
     let (mut after, mut pages) = (None::<String>, Vec::new());
     loop {
         let page = EventTypePage { after: after.as_deref(), group: None, limit: 200 };
-        let list = store.list_event_types(tenant.id, page).await.unwrap();
+        let list = store.config().list_event_types(tenant.id, page).await.unwrap();
         pages.push(list.items.len());
         after = list.items.last().map(|last| last.name.to_string());
         if !list.is_cut {
@@ -98,10 +98,10 @@ async fn pages_and_catalogs_of_large_schemas_are_bounded_in_bytes() {
     }
     assert_eq!(pages, [3, 3, 1]);
 
-    let refused = store.put_event_type(tenant.id, &name("t7"), &schema(700 * 1024), None).await;
+    let refused = store.config().put_event_type(tenant.id, &name("t7"), &schema(700 * 1024), None).await;
     assert!(matches!(refused, Err(StoreError::EventTypeBytesLimit { limit: 4_194_304, .. })), "{refused:?}");
     // What it replaces does not count.
-    store.put_event_type(tenant.id, &name("t0"), &schema(1_000 * 1024), None).await.unwrap();
+    store.config().put_event_type(tenant.id, &name("t0"), &schema(1_000 * 1024), None).await.unwrap();
 }
 
 #[tokio::test]
@@ -116,13 +116,13 @@ async fn no_race_gets_a_tenant_more_event_types_than_its_limit() {
     );
     fixture.sql().await.execute(&fill, &[]).await.unwrap();
     let names: Vec<EventType> = (0..6).map(|n| name(&format!("new.{n}"))).collect();
-    let results = join_all(names.iter().map(|name| store.put_event_type(tenant.id, name, &bare, None))).await;
+    let results = join_all(names.iter().map(|name| store.config().put_event_type(tenant.id, name, &bare, None))).await;
     assert_eq!(results.iter().flatten().count(), 2);
     for refused in results.iter().filter_map(|result| result.as_ref().err()) {
         assert!(matches!(refused, StoreError::EventTypeLimit { usage: 200, limit: 200 }), "{refused}");
     }
     // What is there can still be edited, and goes away.
-    assert!(!store.put_event_type(tenant.id, &name("filled.9"), &draft("x"), None).await.unwrap().created);
-    store.delete_event_type(tenant.id, &name("filled.9"), None).await.unwrap();
-    store.put_event_type(tenant.id, &name("new.9"), &bare, None).await.expect("there is room again");
+    assert!(!store.config().put_event_type(tenant.id, &name("filled.9"), &draft("x"), None).await.unwrap().created);
+    store.config().delete_event_type(tenant.id, &name("filled.9"), None).await.unwrap();
+    store.config().put_event_type(tenant.id, &name("new.9"), &bare, None).await.expect("there is room again");
 }

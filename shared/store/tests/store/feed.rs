@@ -8,7 +8,16 @@ use postrider_store::feed::{Changes, EventTypeConfig, Feed, FeedScope};
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Fixture, new_endpoint};
+use crate::support::{Fixture, new_endpoint, snapshot};
+
+const EVERYTHING: FeedScope = FeedScope {
+    tenants: true,
+    keys: true,
+    event_types: true,
+    subscriptions: true,
+    endpoint_ids: true,
+    interventions: true,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,31 +58,31 @@ fn set(status: EndpointStatus) -> impl Fn(&mut EndpointDraft) -> Result<(), ()> 
 async fn a_feed_begins_with_all_there_is_and_hears_of_every_edit_deletes_too() {
     let fixture = Fixture::new("feed").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
-    let there = store.create_endpoint(tenant.id, &new_endpoint("there")).await.unwrap();
-    let deleted = store.create_endpoint(tenant.id, &new_endpoint("deleted")).await.unwrap();
-    store.delete_endpoint(None, deleted.id, None).await.unwrap();
+    let there = store.config().create_endpoint(tenant.id, &new_endpoint("there")).await.unwrap();
+    let deleted = store.config().create_endpoint(tenant.id, &new_endpoint("deleted")).await.unwrap();
+    store.config().delete_endpoint(None, deleted.id, None).await.unwrap();
 
     let stop = CancellationToken::new();
-    let mut feed = store.follow(FeedScope::ALL, stop.clone());
+    let mut feed = store.feed().follow(EVERYTHING, stop.clone());
     let snapshot = next(&mut feed).await;
-    assert!(snapshot.snapshot && snapshot.version == store.config_version().await.unwrap());
+    assert!(snapshot.snapshot && snapshot.version == store.feed().config_version().await.unwrap());
     assert_eq!(snapshot.tenants.len(), 2, "the operator's and this one");
     assert_eq!(snapshot.subscriptions.iter().map(|s| s.endpoint).collect::<Vec<_>>(), [there.id]);
     assert!(snapshot.subscriptions_gone.is_empty(), "a snapshot has no tombstones");
 
-    let key = store.create_key(tenant.id, &NewKey { name: "k".into(), scopes: Scopes::ALL }).await.unwrap();
+    let key = store.config().create_key(tenant.id, &NewKey { name: "k".into(), scopes: Scopes::ALL }).await.unwrap();
     let changes = until(&mut feed, key.key.version).await;
     assert_eq!(changes.keys[0].hash, KeyHash::of(key.text.expose_secret()));
     assert!(!changes.snapshot);
 
-    let inactive = store.edit_endpoint(None, there.id, None, set(EndpointStatus::Inactive)).await.unwrap();
+    let inactive = store.config().edit_endpoint(None, there.id, None, set(EndpointStatus::Inactive)).await.unwrap();
     let changes = until(&mut feed, inactive.version).await;
     assert_eq!((changes.subscriptions_gone, changes.endpoints_changed), (vec![(tenant.id, there.id)], vec![there.id]));
-    let active = store.edit_endpoint(None, there.id, None, set(EndpointStatus::Active)).await.unwrap();
+    let active = store.config().edit_endpoint(None, there.id, None, set(EndpointStatus::Active)).await.unwrap();
     let changes = until(&mut feed, active.version).await;
     assert_eq!(*changes.subscriptions[0].event_types, ["*"]);
 
-    let renamed = store.edit_tenant(tenant.id, None, |draft: &mut TenantDraft| {
+    let renamed = store.config().edit_tenant(tenant.id, None, |draft: &mut TenantDraft| {
         draft.limits.timeout_seconds_max = Some(5);
         Ok::<_, ()>(())
     });
@@ -82,9 +91,9 @@ async fn a_feed_begins_with_all_there_is_and_hears_of_every_edit_deletes_too() {
     assert_eq!(changes.endpoints_changed, [there.id], "its endpoints are looked up with its limits");
     assert_eq!(changes.subscriptions.len(), 1, "they are compiled for its profile");
 
-    store.delete_key(tenant.id, key.key.id).await.unwrap();
-    store.delete_tenant(tenant.id, None).await.unwrap();
-    let changes = until(&mut feed, store.config_version().await.unwrap()).await;
+    store.config().delete_key(tenant.id, key.key.id).await.unwrap();
+    store.config().delete_tenant(tenant.id, None).await.unwrap();
+    let changes = until(&mut feed, store.feed().config_version().await.unwrap()).await;
     assert_eq!(changes.keys_gone, [key.key.id]);
     assert_eq!(changes.tenants_gone, [tenant.id]);
     assert_eq!(changes.subscriptions_gone, [(tenant.id, there.id)]);
@@ -96,23 +105,25 @@ async fn a_feed_begins_with_all_there_is_and_hears_of_every_edit_deletes_too() {
 #[tokio::test]
 async fn a_service_hears_only_of_what_it_asked_for() {
     let fixture = Fixture::new("feedscope").await;
-    let (store, tenant) = (&fixture.store, fixture.tenant().await);
-    store.create_key(tenant.id, &NewKey { name: "k".into(), scopes: Scopes::ALL }).await.unwrap();
-    store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
-    let ingest = store.snapshot(FeedScope::INGEST).await.unwrap();
+    let store = &fixture.store;
+    let mut feed = store.feed().follow(FeedScope::DISPATCHER, CancellationToken::new());
+    assert!(next(&mut feed).await.endpoints_changed.is_empty(), "never in a snapshot");
+    let tenant = fixture.tenant().await;
+    store.config().create_key(tenant.id, &NewKey { name: "k".into(), scopes: Scopes::ALL }).await.unwrap();
+    store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let ingest = snapshot(store, FeedScope::KEYS).await;
     assert_eq!((ingest.tenants.len(), ingest.keys.len(), ingest.subscriptions.len()), (2, 1, 0));
-    let fanout = store.snapshot(FeedScope::FANOUT).await.unwrap();
+    let fanout = snapshot(store, FeedScope::FANOUT).await;
     assert_eq!((fanout.tenants.len(), fanout.keys.len(), fanout.subscriptions.len()), (2, 0, 1));
-    let dispatcher = store.changes_since(FeedScope::DISPATCHER, 0).await.unwrap();
-    assert_eq!((dispatcher.tenants.len(), dispatcher.keys.len(), dispatcher.endpoints_changed.len()), (2, 0, 1));
-    assert!(store.changes_since(FeedScope::ALL, ingest.version).await.unwrap().is_empty());
+    let dispatcher = until(&mut feed, ingest.version).await;
+    assert_eq!((dispatcher.keys.len(), dispatcher.endpoints_changed.len()), (0, 1));
 }
 
 #[tokio::test]
 async fn a_feed_outlives_its_connection_and_misses_nothing() {
     let fixture = Fixture::new("feeddrop").await;
     let store = &fixture.store;
-    let mut feed = store.follow(FeedScope::INGEST, CancellationToken::new());
+    let mut feed = store.feed().follow(FeedScope::KEYS, CancellationToken::new());
     let state = feed.state();
     next(&mut feed).await;
     assert!(state.borrow().is_fresh(PATIENCE));
@@ -129,7 +140,7 @@ async fn a_feed_outlives_its_connection_and_misses_nothing() {
 async fn a_feed_that_begins_before_the_database_is_there_waits_for_it() {
     let fixture = Fixture::empty("feedearly").await;
     // No schema yet: as good as no database.
-    let mut feed = fixture.store.follow(FeedScope::INGEST, CancellationToken::new());
+    let mut feed = fixture.store.feed().follow(FeedScope::KEYS, CancellationToken::new());
     assert!(!feed.state().borrow().is_fresh(Duration::from_secs(3_600)));
     fixture.store.migrate().await.unwrap();
     assert!(next(&mut feed).await.snapshot);
@@ -141,7 +152,7 @@ async fn event_types_come_with_their_schemas_only_where_the_tenant_enforces_them
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     let name = "order.paid".parse().unwrap();
     let draft = EventTypeDraft { schema: Some("true".into()), ..EventTypeDraft::default() };
-    store.put_event_type(tenant.id, &name, &draft, None).await.unwrap();
+    store.config().put_event_type(tenant.id, &name, &draft, None).await.unwrap();
     let config = |schema: Option<&str>| EventTypeConfig {
         tenant: tenant.id,
         name: name.clone(),
@@ -149,7 +160,7 @@ async fn event_types_come_with_their_schemas_only_where_the_tenant_enforces_them
     };
 
     let stop = CancellationToken::new();
-    let mut feed = store.follow(FeedScope::INGEST, stop.clone());
+    let mut feed = store.feed().follow(FeedScope::KEYS, stop.clone());
     assert_eq!(next(&mut feed).await.event_types, [config(None)]);
 
     // The type itself is not edited: that its tenant is, is enough.
@@ -157,11 +168,11 @@ async fn event_types_come_with_their_schemas_only_where_the_tenant_enforces_them
         draft.enforce_schemas = true;
         Ok(())
     };
-    let enforcing = store.edit_tenant(tenant.id, None, enforce).await.unwrap();
+    let enforcing = store.config().edit_tenant(tenant.id, None, enforce).await.unwrap();
     assert_eq!(until(&mut feed, enforcing.version).await.event_types, [config(Some("true"))]);
 
-    store.delete_event_type(tenant.id, &name, None).await.unwrap();
-    let gone = until(&mut feed, store.config_version().await.unwrap()).await;
+    store.config().delete_event_type(tenant.id, &name, None).await.unwrap();
+    let gone = until(&mut feed, store.feed().config_version().await.unwrap()).await;
     assert_eq!((gone.event_types, gone.event_types_gone), (Vec::new(), vec![(tenant.id, name)]));
-    assert!(store.snapshot(FeedScope::INGEST).await.unwrap().event_types.is_empty());
+    assert!(snapshot(store, FeedScope::KEYS).await.event_types.is_empty());
 }

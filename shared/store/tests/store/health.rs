@@ -12,7 +12,7 @@ use crate::support::{Fixture, batch, event, new_endpoint, outcome};
 
 impl Fixture {
     async fn record(&self, outcomes: &[OutcomeReport]) {
-        self.store.write(&batch(vec![], vec![], outcomes.to_vec())).await.unwrap();
+        self.store.record().write(&batch(vec![], vec![], outcomes.to_vec())).await.unwrap();
     }
 
     /// The operational events that were told since it was asked before.
@@ -31,7 +31,7 @@ impl Fixture {
 async fn five_failures_in_a_row_and_the_success_after_them_are_told_once_however_they_are_reported() {
     let fixture = Fixture::new("health").await;
     let tenant = fixture.tenant().await.id;
-    let endpoint = fixture.store.create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
+    let endpoint = fixture.store.config().create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
     let event = event(tenant, UnixMillis::now());
     let failed = |number| outcome(&event, endpoint, number, Pending, Some(500));
     let delivered = |number| outcome(&event, endpoint, number, Delivered, Some(200));
@@ -73,7 +73,7 @@ async fn five_failures_in_a_row_and_the_success_after_them_are_told_once_however
 async fn two_recorders_at_once_tell_it_once() {
     let fixture = Fixture::new("healthtwo").await;
     let tenant = fixture.tenant().await.id;
-    let endpoint = fixture.store.create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
+    let endpoint = fixture.store.config().create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
     let event = event(tenant, UnixMillis::now());
     let reports: Vec<_> = (1..=12).map(|number| outcome(&event, endpoint, number, Pending, Some(500))).collect();
     let writes = reports.chunks(2).map(|pair| fixture.record(pair));
@@ -84,10 +84,10 @@ async fn two_recorders_at_once_tell_it_once() {
 #[tokio::test]
 async fn the_operators_own_endpoints_and_those_that_are_gone_tell_nothing() {
     let fixture = Fixture::new("healthown").await;
-    let own = fixture.store.create_endpoint(TenantId::OPERATOR, &new_endpoint("own")).await.unwrap().id;
+    let own = fixture.store.config().create_endpoint(TenantId::OPERATOR, &new_endpoint("own")).await.unwrap().id;
     let tenant = fixture.tenant().await.id;
-    let gone = fixture.store.create_endpoint(tenant, &new_endpoint("gone")).await.unwrap().id;
-    fixture.store.delete_endpoint(None, gone, None).await.unwrap();
+    let gone = fixture.store.config().create_endpoint(tenant, &new_endpoint("gone")).await.unwrap().id;
+    fixture.store.config().delete_endpoint(None, gone, None).await.unwrap();
     for (tenant, endpoint) in [(TenantId::OPERATOR, own), (tenant, gone)] {
         let event = event(tenant, UnixMillis::now());
         let reports: Vec<_> = (1..=6).map(|number| outcome(&event, endpoint, number, Pending, None)).collect();
@@ -100,13 +100,13 @@ async fn the_operators_own_endpoints_and_those_that_are_gone_tell_nothing() {
 async fn an_endpoint_fails_for_long_only_while_it_is_active_and_does_nothing_else() {
     let fixture = Fixture::new("healthlong").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
-    let endpoint = store.create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
+    let endpoint = store.config().create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
     let event = event(tenant, UnixMillis::now());
     let failed = |numbers: std::ops::Range<u16>| {
         numbers.map(|number| outcome(&event, endpoint, number, Pending, Some(500))).collect::<Vec<_>>()
     };
     let long = async || {
-        store.long_failing_endpoints().await.unwrap().into_iter().map(|long| long.endpoint).collect::<Vec<_>>()
+        store.record().long_failing_endpoints().await.unwrap().into_iter().map(|long| long.endpoint).collect::<Vec<_>>()
     };
     fixture.record(&failed(1..6)).await;
     assert_eq!(long().await, []);
@@ -119,13 +119,13 @@ async fn an_endpoint_fails_for_long_only_while_it_is_active_and_does_nothing_els
     assert_eq!(long().await, [endpoint]);
 
     // Switched off, and on again by its customer: it is failing still, but not for long.
-    assert!(store.disable_endpoint(endpoint, "why").await.unwrap());
+    assert!(store.config().disable_endpoint(endpoint, "why").await.unwrap());
     assert_eq!(long().await, []);
     let on = |draft: &mut postrider_store::config::EndpointDraft| {
         draft.status = postrider_model::delivery::EndpointStatus::Active;
         Ok::<_, ()>(())
     };
-    store.edit_endpoint(None, endpoint, None, on).await.unwrap();
+    store.config().edit_endpoint(None, endpoint, None, on).await.unwrap();
     fixture.record(&failed(6..8)).await;
     assert_eq!(long().await, []);
     assert_eq!(fixture.told_types().await, ["endpoint.failing", "endpoint.disabled"]);

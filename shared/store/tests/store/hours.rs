@@ -5,7 +5,7 @@ use postrider_model::ids::EndpointId;
 use postrider_model::latency::BUCKETS;
 use postrider_model::time::UnixMillis;
 use postrider_store::Store;
-use postrider_store::log::PageRequest;
+use postrider_store::history::PageRequest;
 use postrider_store::stats::{Stats, StatsBy, StatsOf};
 
 use crate::stats::{HOUR, MINUTE, attempted, forget_scans, noon, scans};
@@ -58,7 +58,7 @@ async fn an_hour_equals_the_sum_of_its_minutes_after_concurrent_duplicates() {
     };
     let batches: Vec<_> = (0..24).map(about).collect();
     let again = batches.iter().chain(batches.iter().rev()).map(|batch| async {
-        while let Err(error) = store.write(batch).await {
+        while let Err(error) = store.record().write(batch).await {
             assert!(error.is_retryable(), "{error}");
         }
     });
@@ -69,7 +69,7 @@ async fn an_hour_equals_the_sum_of_its_minutes_after_concurrent_duplicates() {
 
 /// Attempts that each hour of a range counts.
 async fn read(store: &Store, endpoint: EndpointId, from: UnixMillis, to: UnixMillis) -> Vec<(i64, u64)> {
-    let hours = store.stats(StatsOf::Endpoint(endpoint), StatsBy::Hour, from, to).await.unwrap();
+    let hours = store.history().stats(StatsOf::Endpoint(endpoint), StatsBy::Hour, from, to).await.unwrap();
     hours.iter().map(|(at, stats)| (at.0, Stats::attempts(stats))).collect()
 }
 
@@ -77,12 +77,12 @@ async fn read(store: &Store, endpoint: EndpointId, from: UnixMillis, to: UnixMil
 async fn a_range_has_the_hours_that_begin_in_it_and_a_list_has_them_all() {
     let fixture = Fixture::new("edges").await;
     let (store, tenant, at) = (&fixture.store, fixture.tenant().await.id, noon());
-    let endpoint = store.create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
-    let silent = store.create_endpoint(tenant, &new_endpoint("two")).await.unwrap().id;
+    let endpoint = store.config().create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
+    let silent = store.config().create_endpoint(tenant, &new_endpoint("two")).await.unwrap().id;
     // The last millisecond of an hour, the first of the next, and the last of that.
     let times = [at.0 - 1, at.0, at.0 + HOUR - 1];
     let attempts = times.map(|at| attempted(endpoint, UnixMillis(at), 0, 4_000, Some(200)));
-    store.write(&batch(vec![], vec![], attempts.to_vec())).await.unwrap();
+    store.record().write(&batch(vec![], vec![], attempts.to_vec())).await.unwrap();
     let before = UnixMillis(at.0 - HOUR);
     let after = UnixMillis(at.0 + HOUR);
     assert_eq!(read(store, endpoint, before, after).await, [(before.0, 1), (at.0, 2)]);
@@ -90,14 +90,14 @@ async fn a_range_has_the_hours_that_begin_in_it_and_a_list_has_them_all() {
     assert_eq!(read(store, endpoint, at, after).await, [(at.0, 2)]);
     assert_eq!(read(store, endpoint, after, UnixMillis(after.0 + HOUR)).await, []);
     let day = (at.day().start(), at.day().plus_days(1).start());
-    let days = store.stats(StatsOf::Endpoint(endpoint), StatsBy::Day, day.0, day.1).await.unwrap();
+    let days = store.history().stats(StatsOf::Endpoint(endpoint), StatsBy::Day, day.0, day.1).await.unwrap();
     assert_eq!(days.iter().map(|(at, stats)| (*at, stats.attempts())).collect::<Vec<_>>(), [(day.0, 3)]);
 
     forget_scans(&fixture).await;
-    let listed = store.list_endpoints(tenant, &PageRequest { limit: 5, cursor: None }).await.unwrap().items;
+    let listed = store.config().list_endpoints(tenant, &PageRequest { limit: 5, cursor: None }).await.unwrap().items;
     let counts: Vec<_> = listed.iter().map(|one| (one.endpoint.id, one.successes, one.failures)).collect();
     assert_eq!(counts, [(silent, 0, 0), (endpoint, 3, 0)]);
-    let glance = store.hourly_glance(&[endpoint, silent], at).await.unwrap();
+    let glance = store.history().hourly_counts(&[endpoint, silent], at).await.unwrap();
     assert_eq!(
         glance.iter().map(|hour| (hour.endpoint, hour.at, hour.successes)).collect::<Vec<_>>(),
         [(endpoint, at, 2)]
@@ -113,10 +113,10 @@ async fn hours_go_with_their_minutes_when_the_retention_is_over() {
     let last = UnixMillis(yesterday.plus_days(1).start().0 - 1);
     let times = [at, last, UnixMillis(last.0 + 1)];
     let attempts = times.map(|at| attempted(endpoint, at, 0, 4_000, Some(200)));
-    store.write(&batch(vec![], vec![], attempts.to_vec())).await.unwrap();
-    store.drop_partitions(yesterday.plus_days(30), 30, LOCK_TIMEOUT).await.unwrap();
+    store.record().write(&batch(vec![], vec![], attempts.to_vec())).await.unwrap();
+    store.record().drop_partitions(yesterday.plus_days(30), 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(hours(&fixture).await, (3, 0), "30 days are kept");
-    store.drop_partitions(yesterday.plus_days(31), 30, LOCK_TIMEOUT).await.unwrap();
+    store.record().drop_partitions(yesterday.plus_days(31), 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(hours(&fixture).await, (1, 0));
     let today = UnixMillis(last.0 + 1);
     assert_eq!(read(store, endpoint, UnixMillis(0), UnixMillis(today.0 + HOUR)).await, [(today.0, 1)]);

@@ -10,7 +10,7 @@ mod feed;
 mod forms;
 mod health;
 mod hours;
-mod idempotent;
+mod idempotency;
 mod migrating;
 mod partitions;
 mod purging;

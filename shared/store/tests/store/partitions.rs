@@ -15,21 +15,21 @@ async fn days_are_made_ahead_and_dropped_by_age() {
     let store = &fixture.store;
     let today = UnixMillis::now().day();
     let expected: Vec<_> = (-1..=DAYS_AHEAD).map(|ahead| today.plus_days(ahead)).collect();
-    assert_eq!(store.partition_days().await.unwrap(), expected);
-    assert_eq!(store.create_partitions(today).await.unwrap(), Maintained::Days(vec![]), "nothing is missing");
+    assert_eq!(store.record().partition_days().await.unwrap(), expected);
+    assert_eq!(store.record().create_partitions(today).await.unwrap(), Maintained::Days(vec![]), "nothing is missing");
 
     let old = event(TenantId::generate(), UnixMillis::now());
     let row = batch(vec![old.clone()], vec![decision(&old, vec![], 1)], vec![]);
-    assert_eq!(store.write(&row).await.unwrap().events, 1);
+    assert_eq!(store.record().write(&row).await.unwrap().events, 1);
 
     // A month later.
     let later = today.plus_days(31);
     let created = (-1..=DAYS_AHEAD).map(|ahead| later.plus_days(ahead)).collect();
-    assert_eq!(store.create_partitions(later).await.unwrap(), Maintained::Days(created));
-    let dropped = store.drop_partitions(later, 30, LOCK_TIMEOUT).await.unwrap();
+    assert_eq!(store.record().create_partitions(later).await.unwrap(), Maintained::Days(created));
+    let dropped = store.record().drop_partitions(later, 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(dropped, Maintained::Days(vec![today.plus_days(-1), today]));
-    assert_eq!(store.oldest_partition().await.unwrap(), Some(today.plus_days(1)));
-    assert!(store.get_event(old.tenant, &old.id).await.unwrap().is_none());
+    assert_eq!(store.record().oldest_partition().await.unwrap(), Some(today.plus_days(1)));
+    assert!(store.history().get_event(old.tenant, &old.id).await.unwrap().is_none());
     assert_eq!(
         fixture.number("SELECT count(*) FROM pg_class WHERE relname ~ '_[0-9]{8}$' AND relkind = 'r'").await,
         8 * 4
@@ -51,7 +51,7 @@ async fn rows_of_a_day_without_partition_are_skipped_and_counted_and_the_rest_is
             outcome(&gone, endpoint, 1, DeliveryStatus::Failed, None),
         ],
     );
-    let written = store.write(&message).await.unwrap();
+    let written = store.record().write(&message).await.unwrap();
     assert_eq!((written.events, written.attempts, written.skipped), (1, 1, 3));
 }
 
@@ -61,16 +61,16 @@ async fn a_day_that_somebody_else_drops_or_makes_is_noticed() {
     let store = &fixture.store;
     let now = UnixMillis::now();
     let row = |at| batch(vec![event(TenantId::generate(), at)], vec![], vec![]);
-    assert_eq!(store.write(&row(now)).await.unwrap().events, 1);
+    assert_eq!(store.record().write(&row(now)).await.unwrap().events, 1);
     // Another process's maintenance: this store still believes in the day.
     let sql = fixture.sql().await;
     let name = now.day().date().strftime("%Y%m%d");
     sql.batch_execute(&format!("ALTER TABLE events DETACH PARTITION events_{name} CONCURRENTLY")).await.unwrap();
-    let written = store.write(&row(now)).await.unwrap();
+    let written = store.record().write(&row(now)).await.unwrap();
     assert_eq!((written.events, written.skipped), (0, 1));
     // What was left behind half done is finished: the table is attached again.
-    assert_eq!(store.create_partitions(now.day()).await.unwrap(), Maintained::Days(vec![now.day()]));
-    assert_eq!(store.write(&row(now)).await.unwrap().events, 1);
+    assert_eq!(store.record().create_partitions(now.day()).await.unwrap(), Maintained::Days(vec![now.day()]));
+    assert_eq!(store.record().write(&row(now)).await.unwrap().events, 1);
     assert_eq!(fixture.number("SELECT count(*) FROM events").await, 2, "and nothing in it was lost");
 }
 
@@ -79,7 +79,8 @@ async fn one_process_at_a_time_makes_partitions() {
     let fixture = Fixture::new("onlyone").await;
     let today = UnixMillis::now().day();
     let rounds =
-        futures::future::join_all((0..4).map(|ahead| fixture.store.create_partitions(today.plus_days(ahead)))).await;
+        futures::future::join_all((0..4).map(|ahead| fixture.store.record().create_partitions(today.plus_days(ahead))))
+            .await;
     assert!(rounds.iter().all(Result::is_ok), "{rounds:?}");
     assert!(rounds.iter().any(|round| *round.as_ref().unwrap() != Maintained::Busy));
 }
@@ -95,19 +96,19 @@ async fn a_long_reader_delays_dropping_and_nothing_else() {
     let later = today.plus_days(31);
     let short = Duration::from_millis(200);
     for round in ["detaching", "finishing what was detached"] {
-        let error = store.drop_partitions(later, 30, short).await.unwrap_err();
+        let error = store.record().drop_partitions(later, 30, short).await.unwrap_err();
         assert!(error.is_lock_timeout(), "{round}: {error}");
     }
-    let oldest = store.oldest_transaction().await.unwrap().unwrap();
+    let oldest = store.record().oldest_transaction().await.unwrap().unwrap();
     assert_eq!(oldest.application, "pg_dump");
-    assert_eq!(store.oldest_partition().await.unwrap(), Some(today.plus_days(-1)));
+    assert_eq!(store.record().oldest_partition().await.unwrap(), Some(today.plus_days(-1)));
     // Partitions ahead are made all the same, and rows go on being written.
     let created = (-1..=DAYS_AHEAD).map(|ahead| later.plus_days(ahead)).collect();
-    assert_eq!(store.create_partitions(later).await.unwrap(), Maintained::Days(created));
+    assert_eq!(store.record().create_partitions(later).await.unwrap(), Maintained::Days(created));
     let row = batch(vec![event(TenantId::generate(), later.start())], vec![], vec![]);
-    assert_eq!(store.write(&row).await.unwrap().events, 1);
+    assert_eq!(store.record().write(&row).await.unwrap().events, 1);
 
     reader.batch_execute("COMMIT").await.unwrap();
-    let dropped = store.drop_partitions(later, 30, LOCK_TIMEOUT).await.unwrap();
+    let dropped = store.record().drop_partitions(later, 30, LOCK_TIMEOUT).await.unwrap();
     assert_eq!(dropped, Maintained::Days(vec![today.plus_days(-1), today]));
 }

@@ -6,7 +6,7 @@ use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{EndpointId, EventId, Generation, RetryId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_store::StoreError;
-use postrider_store::log::{DeliveryFilter, EventFilter, PageRequest};
+use postrider_store::history::{DeliveryFilter, EventFilter, PageRequest};
 
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 
@@ -22,19 +22,23 @@ async fn pages_stay_put_while_rows_arrive() {
     // Several of each millisecond, so that the id has to part them.
     let mut events: Vec<_> = (0..25).map(|n| event(tenant, UnixMillis(start.0 + n / 4))).collect();
     let decisions = events.iter().map(|event| decision(event, vec![endpoint], 1)).collect();
-    store.write(&batch(events.clone(), decisions, vec![])).await.unwrap();
+    store.record().write(&batch(events.clone(), decisions, vec![])).await.unwrap();
     events.sort_by(|a, b| (b.accepted_at, &b.id).cmp(&(a.accepted_at, &a.id)));
 
     let (mut seen, mut cursor, mut deliveries, mut delivery_cursor) = (Vec::new(), None, Vec::new(), None);
     loop {
-        let got = store.list_events(Some(tenant), &EventFilter::default(), &page(7, cursor)).await.unwrap();
+        let got = store.history().list_events(Some(tenant), &EventFilter::default(), &page(7, cursor)).await.unwrap();
         seen.extend(got.items.into_iter().map(|event| event.id));
         let filter = DeliveryFilter { endpoint: Some(endpoint), ..DeliveryFilter::default() };
-        let rows = store.list_deliveries(Some(tenant), &filter, &page(7, delivery_cursor)).await.unwrap();
+        let rows = store.history().list_deliveries(Some(tenant), &filter, &page(7, delivery_cursor)).await.unwrap();
         deliveries.extend(rows.items.into_iter().map(|row| (row.created_at, row.id)));
         // Meanwhile a newer one arrives: it belongs before the first page.
         let newer = event(tenant, UnixMillis(start.0 + 1_000 + seen.len() as i64));
-        store.write(&batch(vec![newer.clone()], vec![decision(&newer, vec![endpoint], 1)], vec![])).await.unwrap();
+        store
+            .record()
+            .write(&batch(vec![newer.clone()], vec![decision(&newer, vec![endpoint], 1)], vec![]))
+            .await
+            .unwrap();
         (cursor, delivery_cursor) = (got.next_cursor, rows.next_cursor);
         if cursor.is_none() {
             break;
@@ -43,11 +47,14 @@ async fn pages_stay_put_while_rows_arrive() {
     assert_eq!(seen, events.iter().map(|event| event.id.clone()).collect::<Vec<EventId>>());
     assert_eq!(deliveries.len(), 25);
     assert!(deliveries.is_sorted_by(|a, b| a > b));
-    let bad = store.list_events(Some(tenant), &EventFilter::default(), &page(7, Some("nonsense".into()))).await;
+    let bad =
+        store.history().list_events(Some(tenant), &EventFilter::default(), &page(7, Some("nonsense".into()))).await;
     assert!(matches!(bad, Err(StoreError::InvalidCursor)));
-    let not_a_uuid = store.list_events(Some(tenant), &EventFilter::default(), &page(1, None)).await.unwrap();
-    let wrong_list =
-        store.list_deliveries(Some(tenant), &DeliveryFilter::default(), &page(1, not_a_uuid.next_cursor)).await;
+    let not_a_uuid = store.history().list_events(Some(tenant), &EventFilter::default(), &page(1, None)).await.unwrap();
+    let wrong_list = store
+        .history()
+        .list_deliveries(Some(tenant), &DeliveryFilter::default(), &page(1, not_a_uuid.next_cursor))
+        .await;
     assert!(matches!(wrong_list, Err(StoreError::InvalidCursor)));
 }
 
@@ -62,9 +69,9 @@ async fn filters_of_events_are_combined() {
     b.attributes.0.insert("sending_domain".into(), "example.com".into());
     b.event_type = "Newsletter Opened".parse().unwrap();
     let c = event(TenantId::generate(), now);
-    store.write(&batch(vec![a.clone(), b.clone(), c.clone()], vec![], vec![])).await.unwrap();
+    store.record().write(&batch(vec![a.clone(), b.clone(), c.clone()], vec![], vec![])).await.unwrap();
     let ids = async |tenant, filter: EventFilter| -> Vec<EventId> {
-        let got = store.list_events(tenant, &filter, &PageRequest::default()).await.unwrap();
+        let got = store.history().list_events(tenant, &filter, &PageRequest::default()).await.unwrap();
         got.items.into_iter().map(|event| event.id).collect()
     };
     let domain = |value: &str| EventFilter {
@@ -98,9 +105,9 @@ async fn filters_of_deliveries_are_combined() {
         vec![decision(&a, vec![one, two], 1), decision(&b, vec![one], 1)],
         vec![outcome(&a, one, 2, DeliveryStatus::Failed, Some(503)), test],
     );
-    store.write(&message).await.unwrap();
+    store.record().write(&message).await.unwrap();
     let count = async |filter: DeliveryFilter| {
-        store.list_deliveries(Some(tenant), &filter, &PageRequest::default()).await.unwrap().items.len()
+        store.history().list_deliveries(Some(tenant), &filter, &PageRequest::default()).await.unwrap().items.len()
     };
     let all = DeliveryFilter::default;
     assert_eq!(count(all()).await, 4);
@@ -116,17 +123,18 @@ async fn filters_of_deliveries_are_combined() {
     assert_eq!(count(DeliveryFilter { event_type: Some("*".parse().unwrap()), ..all() }).await, 4);
     assert_eq!(count(DeliveryFilter { failed_attempts: Some(true), ..all() }).await, 1, "the test succeeded at once");
     assert_eq!(count(DeliveryFilter { failed_attempts: Some(false), ..all() }).await, 3);
-    let foreign = store.list_deliveries(Some(TenantId::generate()), &all(), &PageRequest::default()).await.unwrap();
+    let foreign =
+        store.history().list_deliveries(Some(TenantId::generate()), &all(), &PageRequest::default()).await.unwrap();
     assert!(foreign.items.is_empty());
-    assert_eq!(store.deliveries_of_event(tenant, &a.id, a.event_day).await.unwrap().len(), 3);
+    assert_eq!(store.history().deliveries_of_event(tenant, &a.id, a.event_day).await.unwrap().len(), 3);
 }
 
 #[tokio::test]
 async fn a_list_of_endpoints_counts_attempts_but_no_tests() {
     let fixture = Fixture::new("counts").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
-    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
-    let other = store.create_endpoint(tenant.id, &new_endpoint("f")).await.unwrap();
+    let endpoint = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let other = store.config().create_endpoint(tenant.id, &new_endpoint("f")).await.unwrap();
     let event = event(tenant.id, UnixMillis::now());
     let mut test = outcome(&event, endpoint.id, 1, DeliveryStatus::Failed, Some(500));
     test.attempt.as_mut().unwrap().trigger = postrider_model::delivery::Trigger::Test;
@@ -136,10 +144,10 @@ async fn a_list_of_endpoints_counts_attempts_but_no_tests() {
         outcome(&event, endpoint.id, 3, DeliveryStatus::Delivered, Some(200)),
         test,
     ];
-    store.write(&batch(vec![], vec![], reports)).await.unwrap();
-    let first = store.list_endpoints(tenant.id, &page(1, None)).await.unwrap();
+    store.record().write(&batch(vec![], vec![], reports)).await.unwrap();
+    let first = store.config().list_endpoints(tenant.id, &page(1, None)).await.unwrap();
     assert_eq!((first.items[0].endpoint.id, first.items[0].successes, first.usage), (other.id, 0, 2));
-    let second = store.list_endpoints(tenant.id, &page(1, first.next_cursor)).await.unwrap();
+    let second = store.config().list_endpoints(tenant.id, &page(1, first.next_cursor)).await.unwrap();
     let summary = &second.items[0];
     assert_eq!((summary.endpoint.id, summary.successes, summary.failures), (endpoint.id, 1, 2));
     assert!(second.next_cursor.is_none());
@@ -170,7 +178,7 @@ async fn a_search_for_what_is_rare_goes_on_from_page_to_page_and_finds_all_of_it
     let deliveries = DeliveryFilter { event_type, ..DeliveryFilter::default() };
     let (mut found, mut pages, mut cursor) = (Vec::new(), 0, None);
     loop {
-        let got = store.list_events(Some(tenant), &events, &page(2, cursor)).await.unwrap();
+        let got = store.history().list_events(Some(tenant), &events, &page(2, cursor)).await.unwrap();
         found.extend(got.items.into_iter().map(|event| event.id.to_string()));
         (pages, cursor) = (pages + 1, got.next_cursor);
         if cursor.is_none() {
@@ -180,7 +188,7 @@ async fn a_search_for_what_is_rare_goes_on_from_page_to_page_and_finds_all_of_it
     assert_eq!((found, pages), (vec!["e50000".into(), "e25000".into(), "e1".into()], 3));
     let (mut found, mut pages, mut cursor) = (Vec::new(), 0, None);
     loop {
-        let got = store.list_deliveries(Some(tenant), &deliveries, &page(1, cursor)).await.unwrap();
+        let got = store.history().list_deliveries(Some(tenant), &deliveries, &page(1, cursor)).await.unwrap();
         found.extend(got.items.into_iter().map(|delivery| delivery.event.to_string()));
         (pages, cursor) = (pages + 1, got.next_cursor);
         if cursor.is_none() {

@@ -11,7 +11,7 @@ use postrider_store::reconcile::{Look, Looked, Overdue, Repaired};
 use postrider_wire::messages::AcceptedEvent;
 use std::time::Duration;
 
-use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
+use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome, snapshot};
 
 fn ago(seconds: i64) -> UnixMillis {
     UnixMillis(UnixMillis::now().0 - seconds * 1_000)
@@ -30,7 +30,7 @@ async fn an_event_without_a_decision_is_taken_once_in_a_new_epoch_and_again_when
     let (lost, decided, young) = (event(tenant, at), event(tenant, at), event(tenant, ago(1)));
     let day = at.day();
     let decision = decision(&decided, vec![], 1);
-    store.write(&batch(vec![lost.clone(), decided, young], vec![decision], vec![])).await.unwrap();
+    store.record().write(&batch(vec![lost.clone(), decided, young], vec![decision], vec![])).await.unwrap();
 
     let all = Look { day, from: day.start(), until: ago(60), handed_out: ago(60), within: Duration::from_secs(60) };
     let take = async |look| match store.take_undecided(look, 10).await.unwrap() {
@@ -49,7 +49,7 @@ async fn an_event_without_a_decision_is_taken_once_in_a_new_epoch_and_again_when
     assert!(taken.is_empty() && left_alone, "it was taken just now, and is undecided");
     let (taken, _) = take(Look { handed_out: UnixMillis(UnixMillis::now().0 + 1), ..all }).await;
     assert_eq!((&taken[0].0.id, taken[0].0.epoch), (&lost.id, 2));
-    let intervention = &store.snapshot(FeedScope::DISPATCHER).await.unwrap().interventions[0];
+    let intervention = &snapshot(store, FeedScope::DISPATCHER).await.interventions[0];
     assert_eq!((intervention.least_epoch, intervention.reason), (2, InterventionReason::Superseded));
 }
 
@@ -59,7 +59,7 @@ async fn a_look_that_takes_longer_than_it_may_finds_nothing_and_the_next_one_is_
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let lost: Vec<AcceptedEvent> = (0..11).map(|_| event(tenant, ago(600))).collect();
     let day = lost[0].event_day;
-    store.write(&batch(lost, vec![], vec![])).await.unwrap();
+    store.record().write(&batch(lost, vec![], vec![])).await.unwrap();
     // As long as this goes on, whoever looks at events waits.
     let mut client = fixture.sql().await;
     let held = client.transaction().await.unwrap();
@@ -77,7 +77,7 @@ async fn a_look_that_takes_longer_than_it_may_finds_nothing_and_the_next_one_is_
 async fn an_overdue_delivery_gets_a_new_epoch_and_lies_in_the_outbox_and_one_that_cannot_be_sent_ends() {
     let fixture = Fixture::new("reconcile_deliveries").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
-    let endpoint = store.create_endpoint(tenant, &new_endpoint("here")).await.unwrap();
+    let endpoint = store.config().create_endpoint(tenant, &new_endpoint("here")).await.unwrap();
     let at = ago(3_600);
     let events: Vec<AcceptedEvent> = (0..4).map(|_| event(tenant, at)).collect();
     let mut decisions: Vec<_> =
@@ -86,12 +86,12 @@ async fn an_overdue_delivery_gets_a_new_epoch_and_lies_in_the_outbox_and_one_tha
     decisions[1].matched = vec![EndpointId::generate()];
     decisions[2].expires_at = ago(60);
     let delivered = outcome(&events[3], endpoint.id, 1, DeliveryStatus::Delivered, Some(200));
-    store.write(&batch(events.clone(), decisions, vec![delivered])).await.unwrap();
+    store.record().write(&batch(events.clone(), decisions, vec![delivered])).await.unwrap();
     let rename = |draft: &mut EndpointDraft| {
         draft.document.name = "renamed".into();
         Ok::<_, ()>(())
     };
-    store.edit_endpoint(None, endpoint.id, None, rename).await.unwrap();
+    store.config().edit_endpoint(None, endpoint.id, None, rename).await.unwrap();
 
     let none = store.repair_overdue(at.day(), Overdue { held_max: 3, at_latest: ago(7_200), ..overdue(ago(60)) }, 10);
     assert_eq!(none.await.unwrap(), Some(Repaired::default()), "all three may be held");

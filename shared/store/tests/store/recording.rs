@@ -5,7 +5,7 @@ use futures::future::join_all;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
 use postrider_model::ids::{EndpointId, SendId, TenantId};
 use postrider_model::time::UnixMillis;
-use postrider_store::log::{DeliveryRow, PageRequest};
+use postrider_store::history::{DeliveryRow, PageRequest};
 use postrider_store::record::{DeadLetter, RecordBatch, Written};
 use postrider_wire::messages::{Decision, OutcomeReport};
 use rand::seq::SliceRandom;
@@ -24,15 +24,15 @@ async fn an_event_decided_and_delivered_in_one_batch_is_one_row_a_table() {
         (decision(&event, vec![endpoint], 7), outcome(&event, endpoint, 1, Delivered, Some(200)));
     let one = Written { events: 1, decisions: 1, deliveries: 1, attempts: 1, ..Written::default() };
     let message = batch(vec![event.clone()], vec![decided], vec![delivered.clone()]);
-    assert_eq!(store.write(&message).await.unwrap(), one);
-    assert_eq!(store.write(&message).await.unwrap(), Written::default(), "again: nothing is new");
+    assert_eq!(store.record().write(&message).await.unwrap(), one);
+    assert_eq!(store.record().write(&message).await.unwrap(), Written::default(), "again: nothing is new");
 
-    let row = store.get_delivery(Some(event.tenant), delivered.delivery.id).await.unwrap().unwrap();
+    let row = store.history().get_delivery(Some(event.tenant), delivered.delivery.id).await.unwrap().unwrap();
     assert_eq!((row.status, row.number, row.status_code), (Delivered, 1, Some(200)));
     assert_eq!(row.first_attempt_at, Some(UnixMillis(event.accepted_at.0 + 1_005)));
     assert_eq!(row.finished_at, Some(delivered.at));
     assert_eq!(row.next_attempt_at, None);
-    let attempts = store.delivery_with_attempts(None, row.id).await.unwrap().unwrap().1;
+    let attempts = store.history().delivery_with_attempts(None, row.id).await.unwrap().unwrap().1;
     assert_eq!(attempts.len(), 1);
     let sent = delivered.attempt.unwrap();
     assert_eq!(
@@ -40,7 +40,10 @@ async fn an_event_decided_and_delivered_in_one_batch_is_one_row_a_table() {
         (sent.send_id, sent.request_headers.pairs())
     );
     assert_eq!(attempts[0].response_excerpt.as_ref(), b"ok");
-    assert_eq!(store.get_event(event.tenant, &event.id).await.unwrap().unwrap().data.unwrap().as_ref(), b"{\"a\":1}");
+    assert_eq!(
+        store.history().get_event(event.tenant, &event.id).await.unwrap().unwrap().data.unwrap().as_ref(),
+        b"{\"a\":1}"
+    );
 }
 
 /// What one message is: a batch of its own.
@@ -124,12 +127,13 @@ async fn the_final_row_is_the_same_for_every_order_and_every_cut_into_batches() 
             let mut rest = shuffled.as_slice();
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(rng.random_range(1..=rest.len()));
-                store.write(&gather(now)).await.unwrap();
+                store.record().write(&gather(now)).await.unwrap();
                 rest = later;
             }
             let mut event = template.clone();
             event.tenant = tenant;
-            let mut row = store.deliveries_of_event(tenant, &event.id, event.event_day).await.unwrap().remove(0);
+            let mut row =
+                store.history().deliveries_of_event(tenant, &event.id, event.event_day).await.unwrap().remove(0);
             // All but whose it is must agree.
             (row.tenant, row.id) = (TenantId::OPERATOR, postrider_model::ids::DeliveryId(uuid_nil()));
             rows.push(row);
@@ -150,8 +154,8 @@ async fn only_a_delivered_replaces_another_end() {
     let event = event(TenantId::generate(), UnixMillis::now());
     let status_after = async |status, code, number| {
         let report = outcome(&event, endpoint, number, status, code);
-        store.write(&batch(vec![], vec![], vec![report.clone()])).await.unwrap();
-        store.get_delivery(None, report.delivery.id).await.unwrap().unwrap()
+        store.record().write(&batch(vec![], vec![], vec![report.clone()])).await.unwrap();
+        store.history().get_delivery(None, report.delivery.id).await.unwrap().unwrap()
     };
     assert_eq!(status_after(Pending, Some(500), 1).await.status, Pending);
     let failed = status_after(Failed, Some(500), 3).await;
@@ -172,12 +176,12 @@ async fn a_post_that_is_reported_twice_is_one_attempt_and_counts_once() {
     // In one batch, in two, and by two recorders at once.
     let both = batch(vec![], vec![], vec![failed.clone(), delivered.clone(), failed.clone()]);
     join_all((0..4).map(|_| async {
-        while let Err(error) = store.write(&both).await {
+        while let Err(error) = store.record().write(&both).await {
             assert!(error.is_retryable(), "{error}");
         }
     }))
     .await;
-    assert_eq!(store.delivery_with_attempts(None, failed.delivery.id).await.unwrap().unwrap().1.len(), 2);
+    assert_eq!(store.history().delivery_with_attempts(None, failed.delivery.id).await.unwrap().unwrap().1.len(), 2);
     let sum = "SELECT sum(successes * 1000000 + failures * 10000 + retries * 100 + first_within_5s)::bigint
                FROM endpoint_minutes";
     assert_eq!(fixture.number(sum).await, 1_010_101);
@@ -190,19 +194,19 @@ async fn two_decisions_of_one_event_merge_by_union() {
     let store = &fixture.store;
     let event = event(TenantId::generate(), UnixMillis::now());
     let [a, b, c] = std::array::from_fn(|_| EndpointId::generate());
-    store.write(&batch(vec![], vec![decision(&event, vec![a, b], 5)], vec![])).await.unwrap();
+    store.record().write(&batch(vec![], vec![decision(&event, vec![a, b], 5)], vec![])).await.unwrap();
     let again = vec![decision(&event, vec![b, c], 6), decision(&event, vec![], 7)];
-    assert_eq!(store.write(&batch(vec![], again.clone(), vec![])).await.unwrap().decisions, 1);
-    assert_eq!(store.write(&batch(vec![], again, vec![])).await.unwrap().decisions, 0);
-    let row = store.get_decision(event.tenant, &event.id, event.event_day).await.unwrap().unwrap();
+    assert_eq!(store.record().write(&batch(vec![], again.clone(), vec![])).await.unwrap().decisions, 1);
+    assert_eq!(store.record().write(&batch(vec![], again, vec![])).await.unwrap().decisions, 0);
+    let row = store.history().get_decision(event.tenant, &event.id, event.event_day).await.unwrap().unwrap();
     let mut matched = row.matched.clone();
     matched.sort_unstable();
     assert_eq!((matched, row.config_version), (vec![a, b, c], 5));
-    assert_eq!(store.deliveries_of_event(event.tenant, &event.id, event.event_day).await.unwrap().len(), 3);
+    assert_eq!(store.history().deliveries_of_event(event.tenant, &event.id, event.event_day).await.unwrap().len(), 3);
 
     let nothing = crate::support::event(TenantId::generate(), UnixMillis::now());
-    store.write(&batch(vec![], vec![decision(&nothing, vec![], 5)], vec![])).await.unwrap();
-    let row = store.get_decision(nothing.tenant, &nothing.id, nothing.event_day).await.unwrap().unwrap();
+    store.record().write(&batch(vec![], vec![decision(&nothing, vec![], 5)], vec![])).await.unwrap();
+    let row = store.history().get_decision(nothing.tenant, &nothing.id, nothing.event_day).await.unwrap().unwrap();
     assert!(row.matched.is_empty(), "that nothing matched is on record, too");
 }
 
@@ -242,24 +246,24 @@ async fn no_legal_json_and_no_answer_is_refused() {
         dead_letters: vec![letter.clone()],
         numbers: vec![],
     };
-    store.write(&message).await.unwrap();
+    store.record().write(&message).await.unwrap();
 
-    let row = store.get_event(event.tenant, &event.id).await.unwrap().unwrap();
+    let row = store.history().get_event(event.tenant, &event.id).await.unwrap().unwrap();
     assert_eq!(row.data.unwrap(), data, "byte for byte");
     assert_eq!(row.metadata.unwrap().get(), metadata, "byte for byte");
     assert_eq!(row.summary.attributes.get("bridge"), Some("a\u{fffd}\"b\\"));
-    let attempt = store.delivery_with_attempts(None, report.delivery.id).await.unwrap().unwrap().1.remove(0);
+    let attempt = store.history().delivery_with_attempts(None, report.delivery.id).await.unwrap().unwrap().1.remove(0);
     assert_eq!(attempt.error.as_deref(), Some("reset \u{fffd} by peer"));
     assert_eq!(attempt.request_headers, [("x".into(), "nul \0".into())]);
     assert_eq!(attempt.response_headers, [("y".into(), "\0\u{7f}é".into())]);
     assert_eq!(attempt.response_excerpt, excerpt);
 
     // The same letter again is no second row; another body is.
-    assert_eq!(store.write(&message).await.unwrap().dead_letters, 0);
+    assert_eq!(store.record().write(&message).await.unwrap().dead_letters, 0);
     let other = DeadLetter { body: Bytes::from_static(b"other"), ..letter.clone() };
     let more = RecordBatch { dead_letters: vec![other, letter.clone()], ..RecordBatch::default() };
-    assert_eq!(store.write(&more).await.unwrap().dead_letters, 1);
-    let letters = store.list_dead_letters(&PageRequest::default()).await.unwrap().items;
+    assert_eq!(store.record().write(&more).await.unwrap().dead_letters, 1);
+    let letters = store.history().list_dead_letters(&PageRequest::default()).await.unwrap().items;
     assert_eq!(letters.len(), 2);
     let first = letters.iter().find(|row| row.excerpt == letter.body).unwrap();
     assert_eq!((&first.headers, first.reason.as_str()), (&letter.headers, "not \u{fffd} JSON"));
@@ -276,7 +280,7 @@ async fn the_one_message_that_the_database_refuses_is_found_by_halving() {
     let mut work = vec![batch(events.clone(), vec![], vec![])];
     let mut culprits = Vec::new();
     while let Some(batch) = work.pop() {
-        match store.write(&batch).await {
+        match store.record().write(&batch).await {
             Ok(_) => {}
             Err(error) => {
                 assert!(error.is_data_error() && !error.is_retryable(), "{error}");
@@ -313,7 +317,7 @@ async fn two_recorders_that_meet_write_everything_and_only_ever_retry() {
             for (events, reports) in events.chunks(20).zip(reports.chunks(100)) {
                 let decisions = events.iter().map(|event| decision(event, endpoints.clone(), 1)).collect();
                 let message = batch(events.to_vec(), decisions, reports.to_vec());
-                while let Err(error) = store.write(&message).await {
+                while let Err(error) = store.record().write(&message).await {
                     assert!(error.is_retryable(), "{error}");
                 }
             }

@@ -8,14 +8,14 @@ use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_store::Store;
-use postrider_store::replay::{Asked, FeedError, PageLimits, ReplayPage, Steer};
+use postrider_store::replay::{FeedError, PageLimits, ReplayAction, ReplayPage, ReplayRequest};
 
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 
 const LIMITS: PageLimits = PageLimits { events: 2, deliveries: 100 };
 
 /// Everything so far.
-fn asked() -> Asked {
+fn asked() -> ReplayRequest {
     let selection = ReplaySelection {
         endpoint: None,
         event: None,
@@ -26,7 +26,7 @@ fn asked() -> Asked {
         only_failed: false,
         mode: Default::default(),
     };
-    Asked { selection, text: "all".into(), idempotency_key: None }
+    ReplayRequest { selection, text: "all".into(), idempotency_key: None }
 }
 
 /// Events that were delivered, on record.
@@ -36,7 +36,7 @@ async fn delivered(store: &Store, tenant: TenantId, endpoint: EndpointId, count:
     let decisions = events.iter().map(|event| decision(event, vec![endpoint], 1)).collect();
     let outcomes = events.iter().map(|event| outcome(event, endpoint, 1, DeliveryStatus::Delivered, Some(200)));
     let outcomes = outcomes.collect();
-    store.write(&batch(events, decisions, outcomes)).await.unwrap();
+    store.record().write(&batch(events, decisions, outcomes)).await.unwrap();
 }
 
 fn ids(page: &ReplayPage) -> Vec<DeliveryId> {
@@ -58,7 +58,7 @@ async fn feed(store: &Store) -> Option<(ReplayId, Vec<DeliveryId>)> {
 async fn a_page_that_was_not_published_is_fed_again_under_the_same_ids_after_the_others() {
     let fixture = Fixture::new("refeed").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
-    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let endpoint = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
     delivered(store, tenant.id, endpoint.id, 3).await;
     let first = store.create_replay(tenant.id, &asked()).await.unwrap();
     let mut seen = Vec::new();
@@ -81,7 +81,7 @@ async fn a_page_that_was_not_published_is_fed_again_under_the_same_ids_after_the
     assert_eq!(feed(store).await, None);
 
     // One that cannot be fed lets the next one pass.
-    store.steer_replay(None, first, Steer::Cancel).await.unwrap();
+    store.steer_replay(None, first, ReplayAction::Cancel).await.unwrap();
     let stuck = store.create_replay(tenant.id, &asked()).await.unwrap();
     let next = store.create_replay(tenant.id, &asked()).await.unwrap();
     let refused = store.feed_replay(&Profiles::builtin(), LIMITS, |_| async { Err(()) }).await;
@@ -94,7 +94,7 @@ async fn a_page_that_was_not_published_is_fed_again_under_the_same_ids_after_the
 async fn two_replayers_never_feed_one_replay_at_once() {
     let fixture = Fixture::new("twofeeders").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
-    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let endpoint = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
     delivered(store, tenant.id, endpoint.id, 1).await;
     let id = store.create_replay(tenant.id, &asked()).await.unwrap();
     let beside = |_| async {
@@ -109,14 +109,14 @@ async fn two_replayers_never_feed_one_replay_at_once() {
 async fn cancelling_ends_the_rows_of_what_a_replay_made() {
     let fixture = Fixture::new("unreplay").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
-    let endpoint = store.create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
+    let endpoint = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();
     delivered(store, tenant.id, endpoint.id, 2).await;
     let id = store.create_replay(tenant.id, &asked()).await.unwrap();
     let (_, made) = feed(store).await.unwrap();
     assert_eq!(made.len(), 2);
-    store.steer_replay(Some(tenant.id), id, Steer::Cancel).await.unwrap();
+    store.steer_replay(Some(tenant.id), id, ReplayAction::Cancel).await.unwrap();
     for delivery in made {
-        let row = store.get_delivery(None, delivery).await.unwrap().unwrap();
+        let row = store.history().get_delivery(None, delivery).await.unwrap().unwrap();
         assert_eq!((row.status, row.next_attempt_at), (DeliveryStatus::Cancelled, None));
     }
     assert_eq!(fixture.number("SELECT count(*) FROM deliveries WHERE status = 4").await, 2, "what arrived stays so");
@@ -126,18 +126,18 @@ async fn cancelling_ends_the_rows_of_what_a_replay_made() {
 async fn a_tenant_has_five_replays_that_have_not_ended() {
     let fixture = Fixture::new("replaylimit").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
-    let asked = |n: usize| Asked { idempotency_key: Some(format!("key-{n}")), ..asked() };
+    let asked = |n: usize| ReplayRequest { idempotency_key: Some(format!("key-{n}")), ..asked() };
     let mut made = Vec::new();
     for n in 0..5 {
         made.push(store.create_replay(tenant.id, &asked(n)).await.unwrap());
     }
-    store.steer_replay(None, made[0], Steer::Pause).await.unwrap();
+    store.steer_replay(None, made[0], ReplayAction::Pause).await.unwrap();
     let refused = store.create_replay(tenant.id, &asked(5)).await.unwrap_err().to_string();
     assert!(refused.contains("at most 5"), "{refused}");
     assert_eq!(store.create_replay(tenant.id, &asked(1)).await.unwrap(), made[1], "a repeat makes none");
     let other = fixture.tenant().await;
     store.create_replay(other.id, &asked(5)).await.unwrap();
-    store.steer_replay(None, made[0], Steer::Cancel).await.unwrap();
+    store.steer_replay(None, made[0], ReplayAction::Cancel).await.unwrap();
     let (one, another) = (asked(5), asked(6));
     let both = tokio::join!(store.create_replay(tenant.id, &one), store.create_replay(tenant.id, &another));
     assert!(both.0.is_ok() != both.1.is_ok(), "{both:?}");
@@ -148,7 +148,7 @@ async fn tenants_take_turns_however_many_replays_each_has() {
     let fixture = Fixture::new("replayturns").await;
     let (store, many, one) = (&fixture.store, fixture.tenant().await, fixture.tenant().await);
     for tenant in [many.id, one.id] {
-        let endpoint = store.create_endpoint(tenant, &new_endpoint("e")).await.unwrap();
+        let endpoint = store.config().create_endpoint(tenant, &new_endpoint("e")).await.unwrap();
         delivered(store, tenant, endpoint.id, 12).await;
     }
     let mut of_many = Vec::new();

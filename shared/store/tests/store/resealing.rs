@@ -19,24 +19,24 @@ async fn what_an_old_key_sealed_is_sealed_by_the_first_and_the_old_one_can_go() 
     for _ in 0..3 {
         let tenant = fixture.tenant().await.id;
         for n in 0..70 {
-            endpoints.push(before.create_endpoint(tenant, &new_endpoint(&n.to_string())).await.unwrap().id);
+            endpoints.push(before.config().create_endpoint(tenant, &new_endpoint(&n.to_string())).await.unwrap().id);
         }
     }
-    before.delete_endpoint(None, endpoints[209], None).await.unwrap();
+    before.config().delete_endpoint(None, endpoints[209], None).await.unwrap();
     let version = fixture.number("SELECT version FROM config_version").await;
 
     let both = with(&format!("{new},{old}"));
-    let done = both.reseal().await.unwrap();
+    let done = both.config().reseal().await.unwrap();
     // Each has a signing secret and a private part.
     assert_eq!((done.endpoints, done.kept), (209, 0));
     assert_eq!(done.resealed.into_iter().collect::<Vec<_>>(), [("old".to_owned(), 418)]);
-    let again = both.reseal().await.unwrap();
+    let again = both.config().reseal().await.unwrap();
     assert_eq!((again.kept, again.resealed.len()), (418, 0));
     assert_eq!(fixture.number("SELECT version FROM config_version").await, version);
 
     let after = with(&new);
-    let endpoint = after.endpoint_for_dispatch(endpoints[0]).await.unwrap().unwrap();
+    let endpoint = after.config().endpoint_for_dispatch(endpoints[0]).await.unwrap().unwrap();
     assert_eq!(endpoint.secrets.current.expose_secret(), "whsec_c2VjcmV0");
-    let refused = before.reseal().await.unwrap_err();
+    let refused = before.config().reseal().await.unwrap_err();
     assert!(matches!(refused, StoreError::Crypto(CryptoError::UnknownKey { id }) if id == "new"));
 }

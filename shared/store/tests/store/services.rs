@@ -23,9 +23,9 @@ async fn a_process_has_one_row_until_it_stops_or_is_not_heard_of_for_a_day() {
     let fixture = Fixture::new("services").await;
     let store = &fixture.store;
     for instance in ["b", "a", "b"] {
-        store.report_service(&report(instance, "fanout")).await.unwrap();
+        store.services().report(&report(instance, "fanout")).await.unwrap();
     }
-    let seen = store.services().await.unwrap();
+    let seen = store.services().list().await.unwrap();
     assert_eq!(
         seen.iter().map(|seen| seen.report.clone()).collect::<Vec<_>>(),
         [report("a", "fanout"), report("b", "fanout")]
@@ -37,18 +37,18 @@ async fn a_process_has_one_row_until_it_stops_or_is_not_heard_of_for_a_day() {
         .execute("UPDATE services SET seen_at = now() - interval '25 hours' WHERE instance = 'a'", &[])
         .await
         .unwrap();
-    assert_eq!(store.services().await.unwrap().len(), 1);
-    store.report_service(&report("b", "fanout")).await.unwrap();
+    assert_eq!(store.services().list().await.unwrap().len(), 1);
+    store.services().report(&report("b", "fanout")).await.unwrap();
     let rows: i64 = client.query_one("SELECT count(*) FROM services", &[]).await.unwrap().get(0);
     assert_eq!(rows, 1);
-    store.service_stopped("b").await.unwrap();
-    assert_eq!(store.services().await.unwrap(), []);
+    store.services().stopped("b").await.unwrap();
+    assert_eq!(store.services().list().await.unwrap(), []);
 }
 
 #[tokio::test]
 async fn the_last_audit_is_the_newest_of_them_and_none_where_none_has_run() {
     let fixture = Fixture::new("audits").await;
-    assert_eq!(fixture.store.last_audit().await.unwrap(), None);
+    assert_eq!(fixture.store.history().last_audit().await.unwrap(), None);
     let client = fixture.sql().await;
     client
         .batch_execute(
@@ -58,6 +58,6 @@ async fn the_last_audit_is_the_newest_of_them_and_none_where_none_has_run() {
         )
         .await
         .unwrap();
-    let last = fixture.store.last_audit().await.unwrap().unwrap();
+    let last = fixture.store.history().last_audit().await.unwrap().unwrap();
     assert_eq!((last.conserved, last.report), (false, serde_json::json!({"gaps": 1})));
 }

@@ -6,7 +6,7 @@ use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, Trigger};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
-use postrider_store::log::{DeliveryFilter, EventFilter, PageRequest};
+use postrider_store::history::{DeliveryFilter, EventFilter, PageRequest};
 use postrider_store::stats::{Stats, StatsBy, StatsOf};
 use postrider_wire::messages::OutcomeReport;
 
@@ -42,8 +42,8 @@ async fn each_attempt_counts_once_in_its_minute_with_its_answer_and_its_duration
     let fixture = Fixture::new("stats").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let [one, two] = [
-        store.create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id,
-        store.create_endpoint(tenant, &new_endpoint("two")).await.unwrap().id,
+        store.config().create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id,
+        store.config().create_endpoint(tenant, &new_endpoint("two")).await.unwrap().id,
     ];
     let foreign = EndpointId::generate();
     let at = noon();
@@ -66,10 +66,10 @@ async fn each_attempt_counts_once_in_its_minute_with_its_answer_and_its_duration
             attempted(foreign, at, 0, 4_000, Some(200)),
         ],
     );
-    store.write(&all).await.unwrap();
-    store.write(&all).await.unwrap();
+    store.record().write(&all).await.unwrap();
+    store.record().write(&all).await.unwrap();
 
-    let read = async |of, by| store.stats(of, by, at, UnixMillis(at.0 + 2 * HOUR)).await.unwrap();
+    let read = async |of, by| store.history().stats(of, by, at, UnixMillis(at.0 + 2 * HOUR)).await.unwrap();
     let minutes = read(StatsOf::Endpoint(one), StatsBy::Minute).await;
     let [(first, stats), (second, retried)] = minutes.as_slice() else { panic!("{minutes:?}") };
     assert_eq!((*first, *second), (at, UnixMillis(at.0 + MINUTE)));
@@ -96,16 +96,17 @@ async fn each_attempt_counts_once_in_its_minute_with_its_answer_and_its_duration
     assert_eq!((retried.retries, retried.answers, retried.first_attempts), (1, [0, 0, 0, 1], 0));
 
     // Two recorders and more batches add to the same minute.
-    store.write(&batch(vec![], vec![], vec![attempted(one, at, 0, 4_000, Some(200))])).await.unwrap();
+    store.record().write(&batch(vec![], vec![], vec![attempted(one, at, 0, 4_000, Some(200))])).await.unwrap();
     let minutes = read(StatsOf::Endpoint(one), StatsBy::Minute).await;
     assert_eq!((minutes[0].1.successes, minutes[0].1.answers), (2, [2, 0, 1, 0]));
     assert_ne!(minutes[0].1.latency, stats.latency);
 
-    store.delete_endpoint(Some(tenant), two, None).await.unwrap();
+    store.config().delete_endpoint(Some(tenant), two, None).await.unwrap();
     let hours = read(StatsOf::Tenant(tenant), StatsBy::Hour).await;
     let figures: Vec<_> = hours.iter().map(|(at, stats)| (*at, stats.attempts(), stats.answers[1])).collect();
     assert_eq!(figures, [(at, 6, 0), (UnixMillis(at.0 + HOUR), 1, 1)], "of both endpoints, and of nobody else's");
-    let outside = store.stats(StatsOf::Tenant(tenant), StatsBy::Hour, UnixMillis(at.0 - HOUR), at).await.unwrap();
+    let outside =
+        store.history().stats(StatsOf::Tenant(tenant), StatsBy::Hour, UnixMillis(at.0 - HOUR), at).await.unwrap();
     assert!(outside.is_empty(), "the end of a range is not in it");
 }
 
@@ -137,7 +138,7 @@ async fn hang_up(fixture: &Fixture) {
 async fn fill(fixture: &Fixture, tenant: TenantId) {
     let whose = format!("CASE n % 10 WHEN 0 THEN '{}'::uuid ELSE md5((n % 10)::text)::uuid END", tenant.0);
     let sql = fixture.sql().await;
-    for day in fixture.store.partition_days().await.unwrap() {
+    for day in fixture.store.record().partition_days().await.unwrap() {
         let at = format!("timestamptz '{day} 00:00:00+00' + n * interval '20 seconds'");
         sql.batch_execute(&format!(
             "INSERT INTO events (accepted_at, occurred_at, instance, sequence, tenant, event_day, origin, lane, id, type)
@@ -159,7 +160,7 @@ async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let today = UnixMillis::now().day();
     // Partitions of long ago, yesterday's, today's, and those to come.
-    store.create_partitions(today.plus_days(-12)).await.unwrap();
+    store.record().create_partitions(today.plus_days(-12)).await.unwrap();
     fill(&fixture, tenant).await;
     let noon = UnixMillis(today.start().0 + 12 * HOUR);
     let (from, to) = (Some(noon), Some(UnixMillis(noon.0 + HOUR)));
@@ -169,8 +170,8 @@ async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
     let name = |table: &str, day: Day| format!("{table}_{}", day.to_string().replace('-', ""));
 
     forget_scans(&fixture).await;
-    assert_eq!(store.list_events(Some(tenant), &events, &page).await.unwrap().items.len(), 5);
-    assert_eq!(store.list_deliveries(Some(tenant), &deliveries, &page).await.unwrap().items.len(), 5);
+    assert_eq!(store.history().list_events(Some(tenant), &events, &page).await.unwrap().items.len(), 5);
+    assert_eq!(store.history().list_deliveries(Some(tenant), &deliveries, &page).await.unwrap().items.len(), 5);
     let seen = scans(&fixture).await;
     assert!(seen[&name("events", today)].1 > 0 && seen[&name("deliveries", today)].1 > 0, "{seen:?}");
     for (partition, (whole, _)) in &seen {
@@ -180,10 +181,10 @@ async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
 
     // No index serves an operator who names no tenant: but for the days in question nothing may be read.
     forget_scans(&fixture).await;
-    assert_eq!(store.list_events(None, &events, &page).await.unwrap().items.len(), 5);
-    assert_eq!(store.list_deliveries(None, &deliveries, &page).await.unwrap().items.len(), 5);
+    assert_eq!(store.history().list_events(None, &events, &page).await.unwrap().items.len(), 5);
+    assert_eq!(store.history().list_deliveries(None, &deliveries, &page).await.unwrap().items.len(), 5);
     let seen = scans(&fixture).await;
-    for day in store.partition_days().await.unwrap() {
+    for day in store.record().partition_days().await.unwrap() {
         let (event_scans, delivery_scans) = (seen[&name("events", day)], seen[&name("deliveries", day)]);
         assert_eq!(event_scans != (0, 0), day == today, "events of {day}: {event_scans:?}");
         let may_hold_some = day == today || day == today.plus_days(-1);
@@ -195,9 +196,9 @@ async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
 async fn a_tenants_stats_are_read_by_index() {
     let fixture = Fixture::new("statsplan").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
-    let endpoint = store.create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
+    let endpoint = store.config().create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
     let at = noon();
-    store.write(&batch(vec![], vec![], vec![attempted(endpoint, at, 0, 4_000, Some(200))])).await.unwrap();
+    store.record().write(&batch(vec![], vec![], vec![attempted(endpoint, at, 0, 4_000, Some(200))])).await.unwrap();
     // A day of forty endpoints of somebody else's.
     let day = at.day().start();
     let columns = "successes, failures, retries, duration_us, first_attempts, first_within_5s, first_within_30s";
@@ -213,9 +214,10 @@ async fn a_tenants_stats_are_read_by_index() {
     fixture.sql().await.batch_execute(&others).await.unwrap();
     forget_scans(&fixture).await;
     let day = (at.day().start(), at.day().plus_days(1).start());
-    let read = store.stats(StatsOf::Tenant(tenant), StatsBy::Hour, day.0, day.1).await.unwrap();
+    let read = store.history().stats(StatsOf::Tenant(tenant), StatsBy::Hour, day.0, day.1).await.unwrap();
     assert_eq!(read.iter().map(|(_, stats)| stats.attempts()).collect::<Vec<_>>(), [1]);
-    let read = store.stats(StatsOf::Tenant(tenant), StatsBy::Minute, at, UnixMillis(at.0 + HOUR)).await.unwrap();
+    let read =
+        store.history().stats(StatsOf::Tenant(tenant), StatsBy::Minute, at, UnixMillis(at.0 + HOUR)).await.unwrap();
     assert_eq!(read.iter().map(|(_, stats)| stats.attempts()).collect::<Vec<_>>(), [1]);
     for table in ["endpoint_hours", "endpoint_minutes"] {
         let (whole, by_index) = scans(&fixture).await[table];

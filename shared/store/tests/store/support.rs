@@ -11,11 +11,13 @@ use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, 
 use postrider_model::time::UnixMillis;
 use postrider_store::config::{EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint, Tenant, TenantDraft};
 use postrider_store::crypto::MasterKeys;
+use postrider_store::feed::{Changes, FeedScope};
 use postrider_store::record::RecordBatch;
 use postrider_store::{Store, StoreConfig};
 use postrider_testkit::engines::Scope;
 use postrider_wire::headers::HeaderList;
 use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
+use tokio_util::sync::CancellationToken;
 
 /// Longest that dropping partitions waits for a lock.
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,7 +65,7 @@ impl Fixture {
     }
 
     pub(crate) async fn tenant(&self) -> Tenant {
-        self.store.create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap()
+        self.store.config().create_tenant(&TenantDraft::new("Acme", "standard")).await.unwrap()
     }
 }
 
@@ -188,4 +190,9 @@ pub(crate) fn batch(events: Vec<AcceptedEvent>, decisions: Vec<Decision>, outcom
         dead_letters: vec![],
         numbers: vec![],
     }
+}
+
+/// The configuration as a service that starts now gets it.
+pub(crate) async fn snapshot(store: &Store, scope: FeedScope) -> Changes {
+    store.feed().follow(scope, CancellationToken::new()).recv().await.unwrap()
 }

@@ -16,21 +16,21 @@ async fn deliveries_that_wait_are_counted_by_tenant_and_those_that_ended_are_not
     let decisions = vec![decision(&of_one, endpoints.clone(), 1), decision(&of_other, endpoints[..2].to_vec(), 1)];
     // One has failed and waits for its retry.
     let failed = outcome(&of_one, endpoints[0], 1, DeliveryStatus::Pending, Some(500));
-    store.write(&batch(vec![of_one.clone(), of_other], decisions, vec![failed])).await.unwrap();
-    assert_eq!(store.waiting(10).await.unwrap(), Default::default(), "nobody has counted");
-    store.count_waiting().await.unwrap();
-    let waiting = store.waiting(10).await.unwrap();
+    store.record().write(&batch(vec![of_one.clone(), of_other], decisions, vec![failed])).await.unwrap();
+    assert_eq!(store.history().waiting(10).await.unwrap(), Default::default(), "nobody has counted");
+    store.record().count_waiting().await.unwrap();
+    let waiting = store.history().waiting(10).await.unwrap();
     assert_eq!((waiting.deliveries, waiting.tenants), (5, vec![(one, 3), (other, 2)]));
     assert!(waiting.counted_at.is_some());
-    let most = store.waiting(1).await.unwrap();
+    let most = store.history().waiting(1).await.unwrap();
     assert_eq!((most.deliveries, most.tenants), (5, vec![(one, 3)]));
 
     let ended = [(0, DeliveryStatus::Delivered, 2), (1, DeliveryStatus::Cancelled, 1), (2, DeliveryStatus::Failed, 1)];
     let ended = ended.map(|(at, status, number)| outcome(&of_one, endpoints[at], number, status, Some(200)));
-    store.write(&batch(vec![], vec![], ended.to_vec())).await.unwrap();
-    store.count_waiting().await.unwrap();
-    assert_eq!(store.waiting(10).await.unwrap().tenants, [(other, 2)]);
-    store.delete_tenant(other, None).await.unwrap();
-    store.count_waiting().await.unwrap();
-    assert_eq!(store.waiting(10).await.unwrap(), Default::default());
+    store.record().write(&batch(vec![], vec![], ended.to_vec())).await.unwrap();
+    store.record().count_waiting().await.unwrap();
+    assert_eq!(store.history().waiting(10).await.unwrap().tenants, [(other, 2)]);
+    store.config().delete_tenant(other, None).await.unwrap();
+    store.record().count_waiting().await.unwrap();
+    assert_eq!(store.history().waiting(10).await.unwrap(), Default::default());
 }

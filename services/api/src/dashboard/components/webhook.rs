@@ -41,7 +41,8 @@ pub(crate) struct WebhookOptions {
 impl WebhookOptions {
     /// The newest webhooks, and the chosen one however old it is.
     pub(crate) async fn load(page: &Page, chosen: &str) -> Result<Self, Failure> {
-        let newest = page.api.store.endpoint_names(page.tenant.id, OFFERED_MAX).await.map_err(store_problem)?;
+        let newest =
+            page.api.store.config().endpoint_names(page.tenant.id, OFFERED_MAX).await.map_err(store_problem)?;
         let truncated = newest.len() >= OFFERED_MAX as usize;
         let mut webhooks: Vec<_> = newest.into_iter().map(|(id, name)| (id.to_string(), name)).collect();
         if !chosen.is_empty() && webhooks.iter().all(|(id, _)| id != chosen) {

@@ -11,7 +11,7 @@ use axum::response::Redirect;
 use axum::routing::get;
 use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
-use postrider_store::replay::Steer;
+use postrider_store::replay::ReplayAction;
 
 use crate::dashboard::Dashboard;
 use crate::dashboard::components::Column::{Number, Text};
@@ -174,20 +174,20 @@ fn percent(replay: &Replay) -> u32 {
 
 /// `POST …/replays/{id}/pause`
 async fn pause(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
-    steer(&page, &id, Steer::Pause, Notice::ReplayPaused).await
+    steer(&page, &id, ReplayAction::Pause, Notice::ReplayPaused).await
 }
 
 /// `POST …/replays/{id}/resume`
 async fn resume(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
-    steer(&page, &id, Steer::Resume, Notice::ReplayResumed).await
+    steer(&page, &id, ReplayAction::Resume, Notice::ReplayResumed).await
 }
 
 /// `POST …/replays/{id}/cancel`
 async fn cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
-    steer(&page, &id, Steer::Cancel, Notice::ReplayCancelled).await
+    steer(&page, &id, ReplayAction::Cancel, Notice::ReplayCancelled).await
 }
 
-async fn steer(page: &Page, id: &str, to: Steer, done: Notice) -> Result<Redirect, Failure> {
+async fn steer(page: &Page, id: &str, to: ReplayAction, done: Notice) -> Result<Redirect, Failure> {
     let notice = match page.api.steer(page.caller, Params::default(), id, to).await {
         Ok(_) => done,
         Err(problem) if problem.status == 409 => Notice::ReplayAlreadyEnded,

@@ -113,7 +113,8 @@ fn actions(page: &Page, item: &EndpointInList) -> Markup {
 async fn trends(page: &Page, listed: &EndpointPage) -> Result<Trends, Failure> {
     let ids: Vec<EndpointId> = listed.data.iter().filter_map(|item| item.endpoint.id.parse().ok()).collect();
     let first = UnixMillis::now().0.div_euclid(HOUR_MS) - HOURS as i64 + 1;
-    let glances = page.api.store.hourly_glance(&ids, UnixMillis(first * HOUR_MS)).await.map_err(store_problem)?;
+    let glances =
+        page.api.store.history().hourly_counts(&ids, UnixMillis(first * HOUR_MS)).await.map_err(store_problem)?;
     let mut trends = Trends::new();
     for glance in glances {
         let Ok(index) = usize::try_from(glance.at.0.div_euclid(HOUR_MS) - first) else { continue };

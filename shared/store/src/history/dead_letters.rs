@@ -5,16 +5,14 @@
 
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
-use postrider_model::ids::TenantId;
 use postrider_model::time::{Day, UnixMillis};
 use tokio_postgres::Row;
 
 use super::{Cursor, Page, PageRequest};
-use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
 use crate::outbox::{OutboxId, PendingLetter};
-use crate::pool::Store;
 use crate::sql::{Date, RowExt, Ts};
+use crate::store::History;
 
 /// A message that could not be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +77,7 @@ impl DeadLetterRow {
     }
 }
 
-impl Store {
+impl History {
     /// Dead letters, newest first.
     ///
     /// # Errors
@@ -97,7 +95,7 @@ impl Store {
             columns()
         );
         let at = after.map(|cursor| Ts(cursor.at));
-        let rows = self.client().await?.query(&sql, &[&at, &id, &page.fetch()]).await?;
+        let rows = self.0.client().await?.query(&sql, &[&at, &id, &page.fetch()]).await?;
         let letters = rows.iter().map(DeadLetterRow::read).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::of(letters, page, |letter| Cursor::of(letter.received_at, letter.id)))
     }
@@ -107,44 +105,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], or the database's.
     pub async fn get_dead_letter(&self, id: i64) -> Result<DeadLetterRow, StoreError> {
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         dead_letter(&client, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })
-    }
-
-    /// Sends a dead letter back. The answer is committed: publish it, then call [`Store::outbox_done`]; after a crash the
-    /// sweeper does.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when it was sent back before; or the database's.
-    pub async fn requeue_dead_letter(&self, id: i64) -> Result<PendingLetter, StoreError> {
-        let mut client = self.client().await?;
-        let tx = client.transaction().await?;
-        let now = Ts(UnixMillis::now());
-        let marked = tx
-            .execute(
-                "UPDATE dead_letters SET requeued_at = $2, identity = identity || int8send(id)
-                 WHERE id = $1 AND requeued_at IS NULL",
-                &[&id, &now],
-            )
-            .await?;
-        let letter = dead_letter(&tx, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })?;
-        if marked == 0 {
-            let at = letter.requeued_at.map(UnixMillis::to_rfc3339_millis).unwrap_or_default();
-            return Err(StoreError::Conflict(format!("it was sent back at {at}")));
-        }
-        let row = tx
-            .query_one(
-                "INSERT INTO outbox (tenant, dead_letter, created_at, claimed_at) VALUES ($1, $2, $3, $3) RETURNING id",
-                &[&TenantId::OPERATOR.0, &id, &now],
-            )
-            .await?;
-        let outbox = OutboxId(row.col("id")?);
-        let body = body(&tx, id).await?;
-        let after = serde_json::json!({"source": letter.source, "reason": letter.reason});
-        let change = Change { tenant: None, ..Change::of(TenantId::OPERATOR, AuditAction::DeadLetterRequeued, id) };
-        self.record(&tx, change.to(after)).await?;
-        tx.commit().await?;
-        Ok(PendingLetter { outbox, letter, body })
     }
 
     /// Whose producers' dead letters are not all kept, because a limit of the day is used up: of the last seven days, newest first, at
@@ -156,7 +118,7 @@ impl Store {
         let since = Date(UnixMillis::now().day().plus_days(-6));
         let sql = "SELECT producer, day, kept, not_kept FROM dead_letter_days WHERE not_kept > 0 AND day >= $1
                    ORDER BY day DESC, not_kept DESC, producer LIMIT 50";
-        let rows = self.client().await?.query(sql, &[&since]).await?;
+        let rows = self.0.client().await?.query(sql, &[&since]).await?;
         let read = |row: &Row| {
             Ok(DeadLettersNotKept {
                 producer: row.col("producer")?,
@@ -183,7 +145,7 @@ pub struct DeadLettersNotKept {
 }
 
 /// The whole message.
-async fn body(client: &impl GenericClient, id: i64) -> Result<Bytes, StoreError> {
+pub(crate) async fn body(client: &impl GenericClient, id: i64) -> Result<Bytes, StoreError> {
     let row = client.query_one("SELECT body FROM dead_letters WHERE id = $1", &[&id]).await?;
     Ok(row.col::<Vec<u8>>("body")?.into())
 }
@@ -199,7 +161,7 @@ pub(crate) async fn pending_letter(
 }
 
 /// A dead letter, if it is there.
-async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
+pub(crate) async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
     let sql = format!("SELECT {} FROM dead_letters WHERE id = $1", columns());
     client.query_opt(&sql, &[&id]).await?.as_ref().map(DeadLetterRow::read).transpose()
 }

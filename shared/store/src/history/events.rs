@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::query::Query;
 use super::{Cursor, DeliveryFilter, DeliveryRow, Page, PageRequest};
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{Date, RowExt, Ts, clean};
+use crate::store::History;
 
 const NEWEST_FIRST: &str = "accepted_at DESC, id DESC";
 
@@ -134,7 +134,7 @@ impl EventRow {
     }
 }
 
-/// See [`Store::get_event`]; `day` narrows it to one partition.
+/// See [`History::get_event`]; `day` narrows it to one partition.
 pub(crate) async fn event(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -153,7 +153,7 @@ pub(crate) async fn event(
     client.query_opt(&sql, &params).await?.as_ref().map(EventRow::read).transpose()
 }
 
-/// See [`Store::get_decision`].
+/// See [`History::get_decision`].
 pub(crate) async fn decision(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -173,7 +173,7 @@ pub(crate) async fn decision(
     }))
 }
 
-impl Store {
+impl History {
     /// Events, newest first. `tenant` `None`: every tenant's (no index serves that: give it a range of time).
     ///
     /// Where `filter` names more than a range of time, a page looks through 20,000 events at most: it may come short, or
@@ -215,7 +215,7 @@ impl Store {
             query.and("(accepted_at, id) < (?, ?)", [Box::new(Ts(cursor.at)) as _, Box::new(cursor.id) as _]);
         }
         let sql = query.sql(&format!("SELECT {SUMMARY} FROM events"), NEWEST_FIRST, page.fetch());
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         let rows = client.query(&sql, &query.params()).await?;
         let found = rows.iter().map(EventSummary::read).collect::<Result<Vec<_>, _>>()?;
         if !query.is_filtered() || page.is_filled_by(&found) {
@@ -233,7 +233,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn get_event(&self, tenant: TenantId, id: &EventId) -> Result<Option<EventRow>, StoreError> {
-        event(&self.client().await?, tenant, id, None).await
+        event(&self.0.client().await?, tenant, id, None).await
     }
 
     /// One event of a tenant, by the day that it was accepted on.
@@ -241,7 +241,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn event_of_day(&self, tenant: TenantId, id: &EventId, day: Day) -> Result<Option<EventRow>, StoreError> {
-        event(&self.client().await?, tenant, id, Some(day)).await
+        event(&self.0.client().await?, tenant, id, Some(day)).await
     }
 
     /// What was decided about an event of a tenant.
@@ -254,7 +254,7 @@ impl Store {
         id: &EventId,
         day: Day,
     ) -> Result<Option<DecisionRow>, StoreError> {
-        decision(&self.client().await?, tenant, id, day).await
+        decision(&self.0.client().await?, tenant, id, day).await
     }
 
     /// Every delivery of an event, newest first (at most 1,000).
@@ -268,7 +268,7 @@ impl Store {
         day: Day,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
         let filter = DeliveryFilter { event: Some(id.clone()), ..DeliveryFilter::default() };
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         super::deliveries::of_event(&client, tenant, id, Some(day), &filter, None, 1_000).await
     }
 }

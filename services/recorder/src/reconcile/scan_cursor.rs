@@ -26,7 +26,7 @@ pub(super) type Slice = (UnixMillis, UnixMillis);
 
 /// How far a day's events are known to be decided. A decision does not go away, so they need no second look, unless one was recorded late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct ScanCursor {
     /// Where the next look at what is new begins.
     new_from: UnixMillis,
     /// Since when there are events that were given to fan-out and are not decided yet: where looking begins anew once it has come to the end.
@@ -39,7 +39,7 @@ pub(super) struct Seen {
     covers: Duration,
 }
 
-impl Seen {
+impl ScanCursor {
     pub(super) fn nothing(day: Day, now: Instant) -> Self {
         let begin = day.start();
         Self { new_from: begin, doubtful_from: None, again_from: begin, again_begun: now, covers: SLICE_MAX }
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_is_new_is_looked_at_once_but_for_an_overlap() {
-        let mut seen = Seen::nothing(day(), Instant::now());
+        let mut seen = ScanCursor::nothing(day(), Instant::now());
         assert_eq!(seen.new_slice(at(30)), (day().start(), at(30)));
         seen.new_looked((day().start(), at(30)), at(30), true);
         assert_eq!(seen.new_slice(at(31)), (minus(at(30), OVERLAP), at(31)));
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_long_stretch_is_looked_at_in_slices_and_an_undecided_one_does_not_hold_up_those_after_it() {
-        let mut seen = Seen { covers: MINUTE * 10, ..Seen::nothing(day(), Instant::now()) };
+        let mut seen = ScanCursor { covers: MINUTE * 10, ..ScanCursor::nothing(day(), Instant::now()) };
         let before = at(25);
         let mut slices = Vec::new();
         for decided in [true, false, true] {
@@ -149,7 +149,7 @@ mod tests {
     fn what_was_found_decided_is_looked_at_again_once_an_hour_only() {
         let begun = Instant::now();
         let later = |minutes: u32| begun + MINUTE * minutes;
-        let mut seen = Seen { new_from: at(30), ..Seen::nothing(day(), begun) };
+        let mut seen = ScanCursor { new_from: at(30), ..ScanCursor::nothing(day(), begun) };
         assert_eq!(seen.again_slice(day(), begun), Some((at(0), at(30))));
         seen.again_looked((at(0), at(30)), true);
         assert_eq!(seen.again_slice(day(), later(59)), None);
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_found_undecided_by_the_second_pass_is_looked_at_again_with_what_is_new() {
-        let mut seen = Seen { new_from: at(60), ..Seen::nothing(day(), Instant::now()) };
+        let mut seen = ScanCursor { new_from: at(60), ..ScanCursor::nothing(day(), Instant::now()) };
         seen.again_looked((at(10), at(20)), false);
         let slice = seen.new_slice(at(61));
         assert_eq!(slice, (at(60), at(61)));
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_slice_shrinks_with_the_time_it_takes_and_grows_again() {
-        let mut seen = Seen { covers: MINUTE * 16, ..Seen::nothing(day(), Instant::now()) };
+        let mut seen = ScanCursor { covers: MINUTE * 16, ..ScanCursor::nothing(day(), Instant::now()) };
         seen.took(None);
         assert_eq!((seen.covers, seen.within()), (MINUTE, LOOK_MAX));
         seen.took(Some(LOOK * 2));

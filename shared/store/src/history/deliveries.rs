@@ -15,8 +15,8 @@ use uuid::Uuid;
 use super::query::Query;
 use super::{Cursor, Page, PageRequest};
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{Coded, Date, RowExt, Ts, unsigned};
+use crate::store::History;
 
 /// A delivery is made after its day while fan-out is behind, but what is made after its own lifetime is discarded at once:
 /// partitions that lie longer than this before a range of time are not looked at.
@@ -298,7 +298,7 @@ pub(crate) async fn of_event(
     Ok(deliveries)
 }
 
-/// See [`Store::get_delivery`].
+/// See [`History::get_delivery`].
 pub(crate) async fn delivery(
     client: &impl GenericClient,
     tenant: Option<TenantId>,
@@ -322,7 +322,7 @@ async fn attempts(client: &impl GenericClient, id: DeliveryId, day: Day) -> Resu
     rows.iter().map(AttemptRow::read).collect()
 }
 
-impl Store {
+impl History {
     /// Deliveries, newest first. `tenant` `None`: every tenant's (without an endpoint no index serves that: give it a
     /// range of time).
     ///
@@ -338,7 +338,7 @@ impl Store {
         page: &PageRequest,
     ) -> Result<Page<DeliveryRow>, StoreError> {
         let after = page.after()?;
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         let cursor = |delivery: &DeliveryRow| Cursor::of(delivery.created_at, delivery.id.0);
         if let (Some(tenant), Some(event)) = (tenant, &filter.event) {
             let found = of_event(&client, tenant, event, None, filter, after.as_ref(), page.fetch()).await?;
@@ -373,10 +373,10 @@ impl Store {
         tenant: Option<TenantId>,
         id: DeliveryId,
     ) -> Result<Option<DeliveryRow>, StoreError> {
-        delivery(&self.client().await?, tenant, id).await
+        delivery(&self.0.client().await?, tenant, id).await
     }
 
-    /// One delivery with its attempts in their order, both as of one moment; `None` as for [`Store::get_delivery`].
+    /// One delivery with its attempts in their order, both as of one moment; `None` as for [`History::get_delivery`].
     ///
     /// # Errors
     /// The database's.
@@ -385,7 +385,7 @@ impl Store {
         tenant: Option<TenantId>,
         id: DeliveryId,
     ) -> Result<Option<(DeliveryRow, Vec<AttemptRow>)>, StoreError> {
-        let mut client = self.client().await?;
+        let mut client = self.0.client().await?;
         // One snapshot: the recorder writes an attempt and what follows from it in one transaction, and they are read so.
         let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let tx = snapshot.start().await?;

@@ -3,7 +3,7 @@
 use postrider_store::StoreError;
 use postrider_store::audit_log::Acting;
 use postrider_store::config::TenantDraft;
-use postrider_store::idempotent::{Claimed, IdempotentRequest};
+use postrider_store::idempotency::{Claimed, IdempotentRequest};
 
 use crate::support::Fixture;
 
@@ -13,7 +13,7 @@ const REQUEST: IdempotentRequest<'static> = IdempotentRequest { caller: "key:key
 async fn a_key_is_claimed_answered_and_forgotten() {
     let fixture = Fixture::new("idemkeys").await;
     let store = &fixture.store;
-    let claim = async |request| store.claim_idempotency_key(request).await.unwrap();
+    let claim = async |request| store.idempotency().claim_idempotency_key(request).await.unwrap();
     let Claimed::Now(first) = claim(&REQUEST).await else { panic!("nobody came before") };
     assert!(matches!(claim(&REQUEST).await, Claimed::Running));
     let other = IdempotentRequest { request: &[2; 32], ..REQUEST };
@@ -21,7 +21,7 @@ async fn a_key_is_claimed_answered_and_forgotten() {
     let elsewhere = IdempotentRequest { caller: "key:key_2", ..other };
     assert!(matches!(claim(&elsewhere).await, Claimed::Now(_)), "keys of different callers have nothing to do");
 
-    store.answer_idempotent_request(&REQUEST, first, b"whsec_once").await.unwrap();
+    store.idempotency().answer_idempotent_request(&REQUEST, first, b"whsec_once").await.unwrap();
     let Claimed::Answered(answer) = claim(&REQUEST).await else { panic!("it was answered") };
     assert_eq!(answer.as_slice(), b"whsec_once");
     assert!(matches!(claim(&other).await, Claimed::OtherRequest));
@@ -42,19 +42,25 @@ async fn a_request_that_died_acts_again_only_if_it_changed_nothing() {
     let acting = |claim| store.acting_as(Acting { claim: Some(claim), ..Acting::default() });
     let draft = TenantDraft::new("Acme", "standard");
 
-    let Claimed::Now(first) = store.claim_idempotency_key(&REQUEST).await.unwrap() else { panic!("the first") };
-    store.release_idempotency_key(first).await.unwrap();
-    let Claimed::Now(second) = store.claim_idempotency_key(&REQUEST).await.unwrap() else { panic!("it was refused") };
+    let Claimed::Now(first) = store.idempotency().claim_idempotency_key(&REQUEST).await.unwrap() else {
+        panic!("the first")
+    };
+    store.idempotency().release_idempotency_key(first).await.unwrap();
+    let Claimed::Now(second) = store.idempotency().claim_idempotency_key(&REQUEST).await.unwrap() else {
+        panic!("it was refused")
+    };
     later().await.unwrap();
-    let Claimed::Now(third) = store.claim_idempotency_key(&REQUEST).await.unwrap() else { panic!("it died") };
+    let Claimed::Now(third) = store.idempotency().claim_idempotency_key(&REQUEST).await.unwrap() else {
+        panic!("it died")
+    };
     // What took so long must not change anything any more.
-    let refused = acting(second).create_tenant(&draft).await.unwrap_err();
+    let refused = acting(second).config().create_tenant(&draft).await.unwrap_err();
     assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
-    acting(third).create_tenant(&draft).await.unwrap();
-    store.release_idempotency_key(third).await.unwrap();
-    assert!(matches!(store.claim_idempotency_key(&REQUEST).await.unwrap(), Claimed::Running));
+    acting(third).config().create_tenant(&draft).await.unwrap();
+    store.idempotency().release_idempotency_key(third).await.unwrap();
+    assert!(matches!(store.idempotency().claim_idempotency_key(&REQUEST).await.unwrap(), Claimed::Running));
     later().await.unwrap();
-    assert!(matches!(store.claim_idempotency_key(&REQUEST).await.unwrap(), Claimed::AnswerLost));
+    assert!(matches!(store.idempotency().claim_idempotency_key(&REQUEST).await.unwrap(), Claimed::AnswerLost));
     let made = fixture.number("SELECT count(*) FROM tenants WHERE name = 'Acme'").await;
     assert_eq!(made, 1);
 }

@@ -1,10 +1,10 @@
-//! What was committed and never published is published by the sweeper.
+//! What was committed and never published is published by the outbox relay.
 
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, ProducerMessage, Queue};
 use postrider_model::delivery::{Lane, Trigger};
 use postrider_store::StoreError;
-use postrider_store::log::PageRequest;
+use postrider_store::history::PageRequest;
 use postrider_wire::bundle;
 use postrider_wire::messages::DeliveryTask;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,7 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
     assert_eq!((task.delivery.id, task.trigger), (pending.task.delivery.id, Trigger::Manual));
     assert!(swept.payload.ends_with(b"\"data\":{\"n\":1}}"), "{:?}", swept.payload);
     world.wait_for_none("outbox").await;
-    // Stopping the sweeper first makes sure that nothing else comes.
+    // Stopping the outbox relay first makes sure that nothing else comes.
     recorder.stop().await;
     stop.cancel();
     assert!(lane.recv().await.is_none());
@@ -58,7 +58,7 @@ async fn a_dead_letter_whose_api_crashed_after_the_commit_goes_back_as_it_came()
     let singles = world.broker.message_publisher();
     singles.dead_letter_message(&message, Queue::Intake, "not JSON").await.unwrap();
     world.wait_for_rows("dead_letters", 1).await;
-    let letter = world.store.list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
+    let letter = world.store.history().list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
     assert_eq!((letter.source.as_str(), letter.reason.as_str()), ("postrider.intake", "not JSON"));
 
     // Committed, and then nothing: as if the process had died.

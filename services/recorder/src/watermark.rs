@@ -8,7 +8,7 @@ use postrider_store::record::RecordBatch;
 
 /// What this recorder has committed so far.
 #[derive(Debug)]
-pub(crate) struct Consumed {
+pub(crate) struct Watermark {
     decided: AtomicI64,
     attempted: AtomicI64,
     batches: AtomicU64,
@@ -26,7 +26,7 @@ pub(crate) struct Reached {
 /// As far as nothing has been read.
 const NOTHING: UnixMillis = UnixMillis(i64::MIN);
 
-impl Default for Consumed {
+impl Default for Watermark {
     fn default() -> Self {
         Self { decided: AtomicI64::new(NOTHING.0), attempted: AtomicI64::new(NOTHING.0), batches: AtomicU64::new(0) }
     }
@@ -41,7 +41,7 @@ impl Reached {
     }
 }
 
-impl Consumed {
+impl Watermark {
     /// A batch was committed.
     pub(crate) fn add(&self, reached: Reached) {
         self.decided.fetch_max(reached.decided.0, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use crate::sql::Ts;
 const VERSION_SLACK_DAYS: i32 = 1;
 
 /// Deletes entries of the audit log and answers of requests that are too old, and what no event on record was decided by.
-pub(crate) async fn purge(client: &Client, oldest_kept: Day) -> Result<(), StoreError> {
+pub(crate) async fn delete_expired(client: &Client, oldest_kept: Day) -> Result<(), StoreError> {
     client.execute("DELETE FROM audit_log WHERE at < $1", &[&Ts(oldest_kept.start())]).await?;
     let kept = i64::try_from(IDEMPOTENT_ANSWER_KEPT.as_millis()).unwrap_or(i64::MAX);
     let before = Ts(UnixMillis(UnixMillis::now().0.saturating_sub(kept)));

@@ -1,4 +1,4 @@
-//! The sweeper: publishes what was committed and not published, because whoever committed it crashed in between; and the
+//! The relay: publishes what was committed and not published, because whoever committed it crashed in between; and the
 //! operational events, which nobody else publishes.
 //!
 //! Publishing twice is harmless: a delivery has one id, an event's id is made from its entry's number.
@@ -36,7 +36,7 @@ pub(crate) async fn run(
     config: Config,
     stop: CancellationToken,
 ) {
-    let sweeper = Sweeper {
+    let relay = OutboxRelay {
         lanes: broker.message_publisher(),
         accepted: broker.batch_publisher(Route::Accepted, BatchOptions::default()),
         store,
@@ -44,7 +44,7 @@ pub(crate) async fn run(
         instance: rand_instance(),
         sequence: AtomicU64::new(0),
     };
-    let mut tick = tokio::time::interval(config.sweep_every);
+    let mut tick = tokio::time::interval(config.relay_every);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -52,13 +52,13 @@ pub(crate) async fn run(
             _ = tick.tick() => {}
         }
         // First, so that what it tells leaves with the same sweep.
-        let disabled = disable::long_failing(&sweeper.store, &sweeper.profiles);
+        let disabled = disable::long_failing(&relay.store, &relay.profiles);
         match stop.run_until_cancelled(disabled).await {
             None => return,
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::debug!(%error, "cannot look for endpoints that fail for long"),
         }
-        let swept = sweeper.sweep(config.sweep_after).instrument(tracing::info_span!("sweep"));
+        let swept = relay.relay_all(config.relay_after).instrument(tracing::info_span!("outbox_relay"));
         if stop.run_until_cancelled(swept).await.is_none() {
             return;
         }
@@ -70,7 +70,7 @@ fn rand_instance() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0
 }
 
-struct Sweeper {
+struct OutboxRelay {
     lanes: MessagePublisher,
     accepted: BatchPublisher,
     store: Store,
@@ -79,14 +79,14 @@ struct Sweeper {
     sequence: AtomicU64,
 }
 
-impl Sweeper {
+impl OutboxRelay {
     /// Sweeps until there is nothing more.
-    async fn sweep(&self, older_than: Duration) {
-        while self.sweep_some(older_than).await == ENTRIES_MAX as usize {}
+    async fn relay_all(&self, older_than: Duration) {
+        while self.relay_some(older_than).await == ENTRIES_MAX as usize {}
     }
 
     /// Sweeps once; returns how many entries there were.
-    async fn sweep_some(&self, older_than: Duration) -> usize {
+    async fn relay_some(&self, older_than: Duration) -> usize {
         let entries = match self.store.outbox_claim(ENTRIES_MAX, older_than).await {
             Ok(entries) => entries,
             Err(error) => {
@@ -107,7 +107,7 @@ impl Sweeper {
         if done.is_empty() {
             return claimed;
         }
-        metrics::swept(done.len());
+        metrics::relayed(done.len());
         if let Err(error) = self.store.outbox_done(&done).await {
             tracing::warn!(%error, entries = done.len(), "published, but not struck off; it will be published again");
         }

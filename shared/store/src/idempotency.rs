@@ -13,8 +13,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::error::StoreError;
-use crate::pool::Store;
 use crate::sql::{RowExt, Ts};
+use crate::store::IdempotencyStore;
 
 /// How long a claim holds whose request does not end: longer than a request may take.
 const CLAIM_MAX: Duration = Duration::from_secs(150);
@@ -46,7 +46,7 @@ pub enum Claimed {
     OtherRequest,
 }
 
-impl Store {
+impl IdempotencyStore {
     /// Claims a key for a request.
     ///
     /// # Errors
@@ -57,7 +57,7 @@ impl Store {
         let before =
             |duration: Duration| Ts(UnixMillis(now.0 - i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)));
         let claim = Uuid::new_v4();
-        let client = self.client().await?;
+        let client = self.0.client().await?;
         // A key that is too old is a new one; so is one whose request changed nothing and ended, or died, without an answer.
         let sql = "INSERT INTO idempotent_requests AS r (caller, key, request, claim, claimed_at, committed, created_at)
                    VALUES ($1, $2, $3, $4, $5, false, $5)
@@ -77,7 +77,7 @@ impl Store {
         }
         if let Some(sealed) = row.col::<Option<Vec<u8>>>("answer")? {
             // Sealed with a master key that is gone: it was an answer all the same.
-            return Ok(self.keys().open(&context(request), &sealed).map_or(Claimed::AnswerLost, Claimed::Answered));
+            return Ok(self.0.keys().open(&context(request), &sealed).map_or(Claimed::AnswerLost, Claimed::Answered));
         }
         let lost = row.col("committed")? && row.col("over")?;
         Ok(if lost { Claimed::AnswerLost } else { Claimed::Running })
@@ -93,9 +93,9 @@ impl Store {
         claim: Uuid,
         answer: &[u8],
     ) -> Result<(), StoreError> {
-        let sealed = self.keys().seal(&context(request), answer)?;
+        let sealed = self.0.keys().seal(&context(request), answer)?;
         let sql = "UPDATE idempotent_requests SET answer = $2 WHERE claim = $1";
-        self.client().await?.execute(sql, &[&claim, &sealed]).await?;
+        self.0.client().await?.execute(sql, &[&claim, &sealed]).await?;
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl Store {
     /// The database's.
     pub async fn release_idempotency_key(&self, claim: Uuid) -> Result<(), StoreError> {
         let sql = "DELETE FROM idempotent_requests WHERE claim = $1 AND NOT committed AND answer IS NULL";
-        self.client().await?.execute(sql, &[&claim]).await?;
+        self.0.client().await?.execute(sql, &[&claim]).await?;
         Ok(())
     }
 }

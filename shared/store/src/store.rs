@@ -1,0 +1,212 @@
+//! The store: one pool, shared by handles of one concern each.
+//!
+//! A service takes the handles it needs, such as [`ConfigFeed`] alone, so that its types say what it can read and change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Object;
+use postrider_backoff::Backoff;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit_log::Acting;
+use crate::crypto::MasterKeys;
+use crate::error::StoreError;
+use crate::partitions::KnownPartitions;
+use crate::pool::{Driver, Pool, PoolUsage, StoreConfig};
+use crate::record::ConflictCooldown;
+
+/// The pause after the database refused the login.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// First and longest pause between connection attempts while the database is away.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// The database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Handles>);
+
+/// What every handle works with.
+#[derive(Clone)]
+pub(crate) struct Core {
+    shared: Arc<Shared>,
+    /// On whose behalf changes are made.
+    pub(crate) acting: Acting,
+}
+
+struct Shared {
+    pool: Pool,
+    keys: MasterKeys,
+    partitions: KnownPartitions,
+    conflict_cooldown: ConflictCooldown,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("keys", &self.shared.keys).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.0.core).finish()
+    }
+}
+
+macro_rules! handles {
+    ($($(#[$doc:meta])* $name:ident = $accessor:ident;)+) => {
+        $(
+            $(#[$doc])*
+            ///
+            /// A handle over the store's pool; cheap to clone.
+            #[derive(Debug, Clone)]
+            pub struct $name(pub(crate) Core);
+        )+
+
+        struct Handles {
+            core: Core,
+            $($accessor: $name,)+
+        }
+
+        impl Handles {
+            fn new(core: Core) -> Self {
+                Self { $($accessor: $name(core.clone()),)+ core }
+            }
+        }
+
+        impl Store {
+            $(
+                $(#[$doc])*
+                pub fn $accessor(&self) -> &$name {
+                    &self.0.$accessor
+                }
+            )+
+        }
+    };
+}
+
+handles! {
+    /// Reads and edits configuration: tenants, keys, endpoints, event types.
+    ConfigStore = config;
+    /// Follows the configuration; changes nothing.
+    ConfigFeed = feed;
+    /// Reads the history: events, decisions, deliveries, attempts, dead letters, statistics, the audit log.
+    History = history;
+    /// Writes the history and maintains its partitions.
+    RecordStore = record;
+    /// Claims event ids.
+    ClaimStore = claims;
+    /// Dashboard sessions and the results of their forms.
+    SessionStore = sessions;
+    /// Requests with an `Idempotency-Key`.
+    IdempotencyStore = idempotency;
+    /// Running processes.
+    ServiceRegistry = services;
+}
+
+impl Store {
+    /// Prepares the pool without connecting: the database may be away.
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`]: the URL does not parse, or the CA file cannot be read.
+    pub fn connect(config: StoreConfig, keys: MasterKeys) -> Result<Self, StoreError> {
+        let shared = Shared {
+            pool: Pool::new(&config)?,
+            keys,
+            partitions: KnownPartitions::default(),
+            conflict_cooldown: ConflictCooldown::default(),
+        };
+        Ok(Self(Arc::new(Handles::new(Core { shared: Arc::new(shared), acting: Acting::default() }))))
+    }
+
+    /// The same store, for changes on behalf of `acting`; without it changes are Postrider's own.
+    #[must_use]
+    pub fn acting_as(&self, acting: Acting) -> Self {
+        Self(Arc::new(Handles::new(Core { shared: Arc::clone(&self.core().shared), acting })))
+    }
+
+    /// Waits until the database answers, also while it refuses the login. Returns `false` when `stop` came first.
+    pub async fn wait_ready(&self, stop: &CancellationToken) -> bool {
+        loop {
+            match self.wait_unless_refused(stop).await {
+                Ok(ready) => return ready,
+                Err(error) => tracing::error!(
+                    %error,
+                    retry_in_ms = REFUSED_PAUSE.as_millis(),
+                    "the database refuses POSTRIDER_DATABASE_URL: correct the login, or create the database"
+                ),
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(REFUSED_PAUSE)).await.is_none() {
+                return false;
+            }
+        }
+    }
+
+    /// As [`Store::wait_ready`], but returns when the database refuses the login.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`]: the server refuses the login or does not have the database.
+    pub async fn wait_unless_refused(&self, stop: &CancellationToken) -> Result<bool, StoreError> {
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
+        loop {
+            let pause = backoff.next_delay();
+            match self.ping().await {
+                Ok(()) => return Ok(true),
+                Err(error) if error.is_refused() => return Err(error),
+                Err(error) => tracing::warn!(%error, retry_in_ms = pause.as_millis(), "waiting for the database"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(false),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Checks that the database answers.
+    ///
+    /// # Errors
+    /// It did not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.core().client().await.map(drop)
+    }
+
+    /// How much of the pool is in use. Sends no query.
+    pub fn pool_usage(&self) -> PoolUsage {
+        self.core().shared.pool.usage()
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.0.core
+    }
+}
+
+impl Core {
+    /// A pooled connection that works.
+    pub(crate) async fn client(&self) -> Result<Object, StoreError> {
+        self.shared.pool.client().await
+    }
+
+    /// A connection outside the pool, closed when its driver is dropped.
+    pub(crate) async fn dedicated(&self) -> Result<(tokio_postgres::Client, Driver), StoreError> {
+        self.shared.pool.dedicated(|_| {}).await
+    }
+
+    /// A connection outside the pool whose notifications go to `notified`, with their payload.
+    pub(crate) async fn listen(
+        &self,
+        notified: impl FnMut(&str) + Send + 'static,
+    ) -> Result<(tokio_postgres::Client, Driver), StoreError> {
+        self.shared.pool.dedicated(notified).await
+    }
+
+    pub(crate) fn keys(&self) -> &MasterKeys {
+        &self.shared.keys
+    }
+
+    pub(crate) fn conflict_cooldown(&self) -> &ConflictCooldown {
+        &self.shared.conflict_cooldown
+    }
+
+    pub(crate) fn known_partitions(&self) -> &KnownPartitions {
+        &self.shared.partitions
+    }
+}
