@@ -6,4 +6,4 @@
 #[path = "../it/harness/mod.rs"]
 mod harness;
 
-mod away;
+mod long_outages;

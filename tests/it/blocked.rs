@@ -1,5 +1,7 @@
 //! A broker that runs out of disk space blocks publishers: they are told in bounded time, what persists waits and is confirmed
 //! afterwards, and consumers go on acking meanwhile.
+//!
+//! Guarantee: as `crash::…`.
 
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ async fn wait_for(state: &mut watch::Receiver<PublishState>, wanted: fn(&Publish
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn out_of_disk_publishers_are_told_and_resume_and_consumers_ack_meanwhile() {
+async fn when_the_broker_is_out_of_disk_publishers_wait_and_consumers_ack() {
     let rabbit = PrivateRabbit::start().await.unwrap();
     let config = BrokerConfig::new(rabbit.amqp_url(), "blocked test");
     let broker = Broker::connect(config, CancellationToken::new()).await.unwrap();

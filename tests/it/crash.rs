@@ -1,5 +1,8 @@
 //! `kill -9`, of any process, while deliveries are outstanding: nothing accepted is lost, nothing is recorded twice, and
 //! what is sent twice can be recognised.
+//!
+//! Guarantee (Faults and isolation): Nothing accepted is lost when a service is killed or restarted, or RabbitMQ or PostgreSQL
+//! dies, is cut off or has no disk left ([measured](faults.md)).
 
 use postrider_testkit::engines::{PrivateRabbit, Scope};
 
@@ -32,6 +35,7 @@ async fn killing_the_recorder_loses_nothing() {
     survive_the_death_of("recorder").await;
 }
 
+/// Guarantee (Publishing): 202, and a confirm of the exchange, mean safe.
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_ingest_loses_nothing_that_was_accepted() {
     survive_the_death_of("ingest").await;
@@ -42,6 +46,7 @@ async fn killing_the_api_loses_nothing() {
     survive_the_death_of("api").await;
 }
 
+/// Guarantee: as `crash::killing_ingest_loses_nothing_that_was_accepted`.
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_rabbitmq_loses_nothing() {
     let mut rabbit = PrivateRabbit::start().await.expect("RabbitMQ starts");

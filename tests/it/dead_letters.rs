@@ -14,8 +14,9 @@ async fn letters(operator: &Tenant, count: usize) -> Vec<Value> {
     letters
 }
 
+/// Guarantee (Publishing): A bad message becomes a dead letter with its reason and can be requeued once.
 #[tokio::test]
-async fn each_bad_message_is_a_dead_letter_with_its_reason_and_the_queue_moves_on() {
+async fn each_bad_message_becomes_a_dead_letter_with_its_reason() {
     let deployment = Deployment::start("dead-letters").await;
     let (tenant, other) = (deployment.tenant("standard").await, deployment.tenant("standard").await);
     let receiver = Receiver::start().await;
@@ -86,6 +87,7 @@ async fn each_bad_message_is_a_dead_letter_with_its_reason_and_the_queue_moves_o
     assert_eq!(status, 409, "{problem:#}");
 }
 
+/// Guarantee: as `dead_letters::each_bad_message_becomes_a_dead_letter_with_its_reason`.
 #[tokio::test]
 async fn a_dead_letter_goes_back_as_it_came_and_once() {
     let deployment = Deployment::start("requeue").await;

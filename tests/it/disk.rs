@@ -1,4 +1,6 @@
 //! The broker's disk: full for a while, or lost.
+//!
+//! Guarantee: as `crash::…`.
 
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ async fn a_disk_alarm_loses_nothing() {
     run.check("disk alarm, 8 s", Expected::Everything).await;
 }
 
+/// Guarantee (Faults and isolation): A broker that lost its disk costs no event on record.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_loses_its_disk_costs_no_recorded_event() {
     let mut rabbit = PrivateRabbit::start().await.expect("RabbitMQ starts");

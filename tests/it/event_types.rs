@@ -29,8 +29,9 @@ fn pointers(problem: &Value) -> Vec<&str> {
     problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["pointer"].as_str()).collect()
 }
 
+/// Guarantee (Publishing): Enforced JSON Schemas check every way in; edits apply to the next event.
 #[tokio::test]
-async fn data_that_does_not_fit_its_types_schema_is_refused_over_http_and_by_the_exchange() {
+async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
     let deployment = Deployment::start("event-types").await;
     let (tenant, other) = (deployment.tenant("standard").await, deployment.tenant("standard").await);
     let receiver = Receiver::start().await;
@@ -91,6 +92,7 @@ async fn data_that_does_not_fit_its_types_schema_is_refused_over_http_and_by_the
     other.publish(&bad).await;
 }
 
+/// Guarantee: as `event_types::data_that_violates_its_schema_is_refused_over_http_and_the_exchange`.
 #[tokio::test]
 async fn an_edited_schema_is_in_force_for_the_next_event() {
     let deployment = Deployment::start("event-types-edit").await;
@@ -114,8 +116,9 @@ async fn an_edited_schema_is_in_force_for_the_next_event() {
     tenant.publish(&event).await;
 }
 
+/// Guarantee: as `magnetite::a_tenant_that_enforces_its_catalog_refuses_other_types_by_name`.
 #[tokio::test]
-async fn a_tenants_own_type_is_in_the_catalog_that_it_enforces_and_has_a_test_event() {
+async fn a_tenants_own_type_is_in_its_enforced_catalog_and_has_a_test_event() {
     let deployment = Deployment::start("event-types-own").await;
     let (tenant, other) = (deployment.tenant("migma").await, deployment.tenant("migma").await);
     for tenant in [&tenant, &other] {
@@ -143,8 +146,9 @@ async fn a_tenants_own_type_is_in_the_catalog_that_it_enforces_and_has_a_test_ev
     assert_eq!(tenant.get(&delivery).await["body"], Value::Null);
 }
 
+/// Guarantee: as `magnetite::a_tenant_that_enforces_its_catalog_refuses_other_types_by_name`.
 #[tokio::test]
-async fn an_open_catalog_that_is_enforced_holds_what_the_tenant_named() {
+async fn an_enforced_open_catalog_has_the_tenants_own_types() {
     let deployment = Deployment::start("event-types-open").await;
     let tenant = deployment.tenant("standard").await;
     let event = json!({"type": PAID, "data": {}});

@@ -51,8 +51,9 @@ fn check_timed_out(attempt: &Value, seconds: f64, of: &str) {
     assert_eq!((&attempt["outcome"], &attempt["error"]), expected, "{of}: {attempt:#}");
 }
 
+/// Guarantee (Attempts and retries): Each product's timeout, or the endpoint's own timeout and schedule.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attempt_without_an_answer_ends_after_each_products_timeout_or_the_endpoints_own() {
+async fn an_attempt_times_out_after_the_products_or_the_endpoints_timeout() {
     let deployment = Deployment::start("timeouts").await;
     let (url, _hole) = black_hole().await;
     let checks = PRODUCTS.map(|(profile, event_type, seconds)| {
@@ -80,8 +81,9 @@ async fn an_attempt_without_an_answer_ends_after_each_products_timeout_or_the_en
     futures::join!(join_all(checks), own);
 }
 
+/// Guarantee (Attempts and retries): 2xx is success; redirects fail and are not followed.
 #[tokio::test]
-async fn any_2xx_is_success_for_every_product_and_a_redirect_is_a_failure_that_is_not_followed() {
+async fn any_2xx_is_success_and_a_redirect_fails_and_is_not_followed() {
     let deployment = Deployment::start("successes").await;
     let receiver = Receiver::start().await;
     for code in [200, 201, 204, 299, 301, 302, 303, 307, 308] {
@@ -119,8 +121,9 @@ async fn check_rate(tenant: &Tenant, receiver: &Receiver, event: &Value, count: 
     assert!(took >= least.mul_f64(0.9), "{count} events in {took:?}");
 }
 
+/// Guarantee (Attempts and retries): Migma's 100/s and an endpoint's own rate; held time is on record.
 #[tokio::test]
-async fn migma_sends_at_most_100_a_second_to_an_endpoint_and_an_endpoints_own_rate_is_kept_and_on_record() {
+async fn migmas_100_per_second_and_an_endpoints_own_rate_are_kept() {
     let deployment = Deployment::start("rates").await;
     let tenant = deployment.tenant("migma").await;
     let receiver = Receiver::start().await;
@@ -145,8 +148,9 @@ async fn migma_sends_at_most_100_a_second_to_an_endpoint_and_an_endpoints_own_ra
     assert!(held > 0, "no delivery was held on record");
 }
 
+/// Guarantee (Secrets and tenants): A secret is shown once, by every product.
 #[tokio::test]
-async fn a_secret_is_shown_when_it_is_made_and_when_it_is_rotated_and_never_again_by_any_product() {
+async fn a_secret_is_shown_only_at_creation_and_rotation() {
     let deployment = Deployment::start("shown-once").await;
     for (profile, ..) in PRODUCTS {
         let tenant = deployment.tenant(profile).await;

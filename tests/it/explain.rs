@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Deployment, Receiver};
 
+/// Guarantee (Who gets an event): `explain` says why an endpoint did or did not get an event.
 #[tokio::test]
-async fn an_explanation_agrees_with_what_was_delivered_and_foresees_what_would_be() {
+async fn an_explanation_agrees_with_past_and_future_deliveries() {
     let deployment = Deployment::start("explain").await;
     let tenant = deployment.tenant("standard").await;
     let receiver = Receiver::start().await;

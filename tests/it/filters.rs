@@ -33,8 +33,9 @@ async fn reached(tenant: &Tenant, receiver: &Receiver, event: &Value) -> BTreeSe
     seen
 }
 
+/// Guarantee (Who gets an event): Types and wildcards; attribute filters: OR within one, AND between them.
 #[tokio::test]
-async fn types_filters_and_status_decide_who_gets_an_event() {
+async fn types_filters_and_status_select_the_endpoints() {
     let deployment = Deployment::start("filters").await;
     let tenant = deployment.tenant("standard").await;
     let receiver = Receiver::start().await;
@@ -89,8 +90,9 @@ async fn types_filters_and_status_decide_who_gets_an_event() {
     check("email.sent", json!({"bridge": "b1"}), &["below"]).await;
 }
 
+/// Guarantee (Who gets an event): Payload filters.
 #[tokio::test]
-async fn payload_filters_decide_by_what_an_event_holds() {
+async fn payload_filters_select_by_an_events_data() {
     let deployment = Deployment::start("payload-filters").await;
     let tenant = deployment.tenant("standard").await;
     let receiver = Receiver::start().await;
@@ -147,6 +149,7 @@ async fn payload_filters_decide_by_what_an_event_holds() {
     check(json!({"data": {"amount": 1}, "metadata": {"plan": "pro"}}), &["large", "not-large"]).await;
 }
 
+/// Guarantee (Who gets an event): Mistakes in a subscription are refused with a pointer.
 #[tokio::test]
 async fn a_subscription_that_cannot_be_is_refused_with_its_place() {
     let deployment = Deployment::start("refused-filters").await;

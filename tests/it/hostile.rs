@@ -61,8 +61,9 @@ impl Replace for Vec<u8> {
     }
 }
 
+/// Guarantee (Hostile clients): Any input is accepted byte for byte or refused with a reason, and the next request is served.
 #[tokio::test]
-async fn whatever_a_producer_sends_is_taken_as_it_is_or_refused_with_a_reason() {
+async fn any_producer_input_is_taken_unchanged_or_refused_with_a_reason() {
     let (deployment, receiver) = (Deployment::start("hostile").await, Receiver::start().await);
     let tenant = deployment.tenant("standard").await;
     tenant.endpoint(json!({"name": "all", "url": receiver.url("/all"), "event_types": ["*"]})).await;
@@ -134,8 +135,9 @@ async fn whatever_a_producer_sends_is_taken_as_it_is_or_refused_with_a_reason() 
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Guarantee (Hostile clients): Publishing too fast gets 429 with `Retry-After`, for that tenant only.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_publishes_too_fast_is_told_when_to_come_back_and_nobody_else_is() {
+async fn a_tenant_over_its_rate_gets_429_and_others_do_not() {
     let deployment = Deployment::start("greedy").await;
     let (greedy, calm) = (deployment.tenant("standard").await, deployment.tenant("standard").await);
     deployment
@@ -163,8 +165,9 @@ async fn whoever_publishes_too_fast_is_told_when_to_come_back_and_nobody_else_is
     assert_eq!(publish(&calm).await.status(), 202);
 }
 
+/// Guarantee (Hostile clients): More clients than file descriptors do not end the process.
 #[tokio::test(flavor = "multi_thread")]
-async fn more_clients_than_file_descriptors_cost_nobody_the_process() {
+async fn more_clients_than_file_descriptors_do_not_end_the_process() {
     let (deployment, receiver) = (Deployment::start("descriptors").await, Receiver::start().await);
     let tenant = deployment.tenant("standard").await;
     tenant.endpoint(json!({"name": "all", "url": receiver.url("/"), "event_types": ["*"]})).await;

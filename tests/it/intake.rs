@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Cluster, Deployment, FaultLine, Message, Producer, Receiver, Urls};
 
+/// Guarantee (Publishing): Publishing over RabbitMQ equals HTTP; permissions keep a producer within its tenant.
 #[tokio::test]
 async fn an_event_from_the_exchange_is_delivered_as_one_over_http() {
     let deployment = Deployment::start("intake").await;
@@ -87,7 +88,7 @@ async fn the_first_message_of_a_tenant_made_a_moment_ago_is_accepted() {
 }
 
 #[tokio::test]
-async fn what_is_over_the_tenants_rate_takes_the_bulk_lane_and_is_delivered() {
+async fn events_over_a_tenants_rate_take_the_bulk_lane_and_are_delivered() {
     let deployment = Deployment::start("intake-rate").await;
     let tenant = deployment.tenant("standard").await;
     let receiver = Receiver::start().await;
@@ -105,6 +106,7 @@ async fn what_is_over_the_tenants_rate_takes_the_bulk_lane_and_is_delivered() {
     assert_eq!(deployment.operator().get("/v1/dead-letters").await["data"], json!([]));
 }
 
+/// Guarantee: as `crash::killing_ingest_loses_nothing_that_was_accepted`.
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_ingest_loses_nothing_that_the_exchange_confirmed() {
     const PUBLISHERS: usize = 4;

@@ -59,8 +59,9 @@ async fn with_an_open_breaker() -> (Stage, String) {
     (stage, path)
 }
 
+/// Guarantee (Faults and isolation): A failing endpoint is tried one attempt at a time until it answers; all dispatchers agree.
 #[tokio::test]
-async fn an_open_breaker_is_seen_and_first_deliveries_go_straight_to_the_slow_lane() {
+async fn an_open_breaker_sends_first_deliveries_to_the_slow_lane() {
     let (stage, path) = with_an_open_breaker().await;
     let endpoint = stage.tenant.get(&path).await;
     assert!(endpoint["breaker"]["since"].is_string(), "{endpoint:#}");
@@ -93,8 +94,9 @@ async fn an_open_breaker_is_seen_and_first_deliveries_go_straight_to_the_slow_la
     );
 }
 
+/// Guarantee: as `isolation::an_open_breaker_sends_first_deliveries_to_the_slow_lane`.
 #[tokio::test]
-async fn a_breaker_closes_after_three_answers_in_a_row_and_deliveries_are_live_again() {
+async fn a_breaker_closes_after_three_answers_in_a_row() {
     let (stage, path) = with_an_open_breaker().await;
     stage.receiver.answer_at("/", Answer::status(200));
     for (answers, state) in [(1, "half_open"), (2, "half_open"), (3, "closed")] {
@@ -130,6 +132,7 @@ async fn publish(cluster: &Cluster, key: &str, events: usize) {
     cluster.post_when_known("ingest", "/v1/publish/batch", key, &body).await;
 }
 
+/// Guarantee: as `isolation::an_open_breaker_sends_first_deliveries_to_the_slow_lane`.
 #[tokio::test]
 async fn dispatchers_agree_on_a_breaker_and_one_that_restarts_hears_of_it() {
     let scope = Scope::new("agree").await;
@@ -158,6 +161,7 @@ async fn dispatchers_agree_on_a_breaker_and_one_that_restarts_hears_of_it() {
     }
 }
 
+/// Guarantee (Faults and isolation): An endpoint's rate holds over all dispatchers.
 #[tokio::test]
 async fn two_dispatchers_together_do_not_exceed_an_endpoints_rate() {
     const RATE: usize = 10;
@@ -179,6 +183,7 @@ async fn two_dispatchers_together_do_not_exceed_an_endpoints_rate() {
     assert!(took > expected * 8 / 10, "{took:?}");
 }
 
+/// Guarantee (Faults and isolation): A tenant's burst does not delay another tenant.
 #[tokio::test]
 async fn a_tenants_burst_takes_the_bulk_lane_and_its_neighbour_stays_live() {
     const BURST: usize = 1_000;
@@ -206,8 +211,9 @@ async fn a_tenants_burst_takes_the_bulk_lane_and_its_neighbour_stays_live() {
     assert_eq!((begun_in(base, "bulk").await, begun_in(base, "live").await), (bulk, live + 5.0));
 }
 
+/// Guarantee (Faults and isolation): An event for very many endpoints does not delay other events.
 #[tokio::test]
-async fn an_event_for_more_than_100_endpoints_takes_the_bulk_lane_and_one_for_100_is_live() {
+async fn an_event_for_more_than_100_endpoints_takes_the_bulk_lane() {
     const LIVE_MOST: usize = 100;
     let stage = Stage::of("standard").await;
     stage.deployment.limit_endpoints(&stage.tenant, 1_000).await;

@@ -43,6 +43,7 @@ fn record(kind: &str, attempts: u32) -> String {
     .to_string()
 }
 
+/// Guarantee (Publishing): KumoMTA's log records become events.
 #[tokio::test]
 async fn log_records_become_events_by_the_mapping_of_the_tenants_profile() {
     let folder = tempfile::tempdir().unwrap();

@@ -43,8 +43,9 @@ fn event(event_type: &str, data: &str) -> String {
     )
 }
 
+/// Guarantee (What deliveries look like): Magnetite: catalog, envelope and signature; `X-Magnetite-Timestamp` equals the body's `timestamp`.
 #[tokio::test]
-async fn each_type_of_the_catalog_arrives_as_magnetites_documentation_says() {
+async fn each_type_arrives_as_magnetites_documentation_says() {
     let stage = Stage::of("magnetite").await;
     stage.check_catalog(EVENTS.map(|(event_type, _)| event_type)).await;
     let endpoint = stage.endpoint(json!({})).await;
@@ -75,6 +76,7 @@ async fn each_type_of_the_catalog_arrives_as_magnetites_documentation_says() {
     independent::check_all("magnetite", endpoint.secret(), &requests).await;
 }
 
+/// Guarantee: as `retries::three_retries_come_after_1_2_and_4_seconds_with_the_same_bytes`.
 #[tokio::test]
 async fn magnetite_retries_every_failure() {
     let stage = Stage::of("magnetite").await;
@@ -82,8 +84,9 @@ async fn magnetite_retries_every_failure() {
     stage.check_statuses(&event("lead.created", "{}"), &expected).await;
 }
 
+/// Guarantee (What deliveries look like): Missing members that an envelope requires are refused by name.
 #[tokio::test]
-async fn what_magnetites_envelope_requires_is_refused_by_name_when_it_is_missing() {
+async fn a_member_that_magnetites_envelope_lacks_is_refused_by_name() {
     let stage = Stage::of("magnetite").await;
     let event = json!({"type": "lead.created", "data": {}, "metadata": {"project_id": "p", "lead_id": 7}});
     let (status, problem) = stage.tenant.try_post("/v1/publish", &event).await;
@@ -93,6 +96,7 @@ async fn what_magnetites_envelope_requires_is_refused_by_name_when_it_is_missing
     assert_eq!(pointers, ["/metadata/organization_id", "/metadata/lead_id"], "{problem:#}");
 }
 
+/// Guarantee (Publishing): An enforced catalog refuses other types and includes the tenant's own.
 #[tokio::test]
 async fn a_tenant_that_enforces_its_catalog_refuses_other_types_by_name() {
     let deployment = Deployment::start("catalog").await;

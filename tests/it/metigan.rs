@@ -16,8 +16,10 @@ fn parts(request: &Received) -> (&str, &str) {
     value.strip_prefix("t=").and_then(|rest| rest.split_once(",v1=")).unwrap_or_else(|| panic!("{value}"))
 }
 
+/// Guarantee (What deliveries look like): Metigan: catalog, envelope and signature; other types are accepted; `messageId` is the event's, at the top
+/// level.
 #[tokio::test]
-async fn each_type_of_the_catalog_arrives_as_metigans_documentation_says_and_so_do_others() {
+async fn each_type_arrives_as_metigans_documentation_says() {
     let stage = Stage::of("metigan").await;
     stage.check_catalog(TYPES).await;
     let endpoint = stage.endpoint(json!({})).await;
@@ -45,6 +47,7 @@ async fn each_type_of_the_catalog_arrives_as_metigans_documentation_says_and_so_
     assert_eq!((&body["event"], &body["data"]["bounceType"]), (&json!("email.bounced"), &json!("hard")), "{body}");
 }
 
+/// Guarantee (Attempts and retries): Metigan, Mumara: the default schedule.
 #[tokio::test]
 async fn metigan_retries_every_failure_by_the_platforms_schedule() {
     let stage = Stage::of("metigan").await;
@@ -55,6 +58,7 @@ async fn metigan_retries_every_failure_by_the_platforms_schedule() {
     stage.check_statuses(&event, &expected).await;
 }
 
+/// Guarantee (What deliveries look like): Each attempt is signed with its own time.
 #[tokio::test]
 async fn every_attempt_of_metigan_is_signed_with_its_own_time() {
     let stage = Stage::of("metigan").await;

@@ -1,4 +1,4 @@
-//! Migma's promises. (What its verifiers make of hostile data is in `reserialised.rs`.)
+//! Migma's promises. (What its verifiers make of hostile data is in `reserialising_verifiers.rs`.)
 
 use serde_json::json;
 
@@ -41,8 +41,9 @@ fn event(event_type: &str, data: &str) -> String {
     format!(r#"{{"type":"{event_type}","timestamp":"2025-01-30T12:34:56.789Z","metadata":{METADATA},"data":{data}}}"#)
 }
 
+/// Guarantee (What deliveries look like): Migma: catalog, envelope, timestamp, signature header and value, signed bytes.
 #[tokio::test]
-async fn each_type_of_the_catalog_arrives_as_migmas_documentation_says() {
+async fn each_type_arrives_as_migmas_documentation_says() {
     let stage = Stage::of("migma").await;
     stage.check_catalog(EVENTS.map(|(event_type, _)| event_type)).await;
     let plain = stage.endpoint(json!({})).await;
@@ -66,8 +67,9 @@ async fn each_type_of_the_catalog_arrives_as_migmas_documentation_says() {
     assert_eq!(independent::Language::JavaScript.verify("migma", &cases).await, [true, true]);
 }
 
+/// Guarantee (Attempts and retries): Migma: 1, 5, 15 min; of 4xx only 408 and 429.
 #[tokio::test]
-async fn migma_retries_after_1_5_and_15_minutes_but_client_errors_only_after_408_and_429() {
+async fn migma_retries_after_1_5_15_minutes_and_of_4xx_only_408_and_429() {
     let stage = Stage::of("migma").await;
     stage.endpoint(json!({})).await;
     let event = event("export.failed", "{}");
@@ -88,6 +90,7 @@ async fn migma_retries_after_1_5_and_15_minutes_but_client_errors_only_after_408
     stage.check_statuses(&event, &expected).await;
 }
 
+/// Guarantee (What deliveries look like): Migma's test event is the documented one, with a fresh id.
 #[tokio::test]
 async fn migmas_test_event_is_the_documented_one_under_a_fresh_id() {
     let stage = Stage::of("migma").await;
@@ -112,6 +115,7 @@ async fn migmas_test_event_is_the_documented_one_under_a_fresh_id() {
     assert_eq!(body["id"], json!(other.header("webhook-id")), "others carry their own id: {body}");
 }
 
+/// Guarantee (What deliveries look like): Events of Migma's dashboard do not fire, except those of API keys.
 #[tokio::test]
 async fn events_of_migmas_dashboard_do_not_fire_except_those_of_api_keys() {
     let stage = Stage::of("migma").await;

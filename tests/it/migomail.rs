@@ -26,8 +26,9 @@ fn event(event_type: &str, data: &str) -> String {
     format!(r#"{{"data":{data},"timestamp":"2025-01-15T14:22:31.987Z","type":"{event_type}"}}"#)
 }
 
+/// Guarantee (What deliveries look like): Migomail: catalog, envelope, timestamp, signature header and value, signed bytes.
 #[tokio::test]
-async fn each_type_of_the_catalog_arrives_as_migomails_documentation_says() {
+async fn each_type_arrives_as_migomails_documentation_says() {
     let stage = Stage::of("migomail").await;
     stage.check_catalog(TYPES).await;
     let endpoint = stage.endpoint(json!({})).await;
@@ -54,6 +55,7 @@ async fn each_type_of_the_catalog_arrives_as_migomails_documentation_says() {
     assert_eq!(body["data"]["device"], json!("iPhone"), "the sample of the documentation: {body}");
 }
 
+/// Guarantee (Attempts and retries): Migomail: 1, 5, 30 min.
 #[tokio::test]
 async fn migomail_retries_every_failure_after_1_5_and_30_minutes() {
     let stage = Stage::of("migomail").await;

@@ -32,8 +32,9 @@ fn event(event_type: &str, data: &str) -> String {
     )
 }
 
+/// Guarantee (What deliveries look like): Mumara: catalog and envelope, flat, under wire names.
 #[tokio::test]
-async fn each_type_of_the_catalog_arrives_flat_under_its_wire_name_as_mumaras_documentation_says() {
+async fn each_type_of_mumaras_catalog_arrives_flat_under_its_wire_name() {
     let stage = Stage::of("mumara").await;
     stage.check_catalog(EVENTS.map(|(event_type, _)| event_type)).await;
     let endpoint = stage.endpoint(json!({})).await;
@@ -58,6 +59,7 @@ async fn each_type_of_the_catalog_arrives_flat_under_its_wire_name_as_mumaras_do
     assert_eq!(body, documented);
 }
 
+/// Guarantee (What deliveries look like): A subscription selects `Newsletter Opened`; the wire says `opened`.
 #[tokio::test]
 async fn newsletter_opened_is_selected_by_its_own_name_and_opened_on_the_wire() {
     let stage = Stage::of("mumara").await;
@@ -73,8 +75,9 @@ async fn newsletter_opened_is_selected_by_its_own_name_and_opened_on_the_wire() 
     assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/event_types/0")), "{problem:#}");
 }
 
+/// Guarantee: as `magnetite::a_member_that_magnetites_envelope_lacks_is_refused_by_name`.
 #[tokio::test]
-async fn the_flat_payload_keeps_the_producers_order_and_names_what_is_missing() {
+async fn the_flat_payload_keeps_the_producers_order_and_names_missing_members() {
     let stage = Stage::of("mumara").await;
     stage.endpoint(json!({})).await;
     let data =
@@ -99,6 +102,7 @@ async fn the_flat_payload_keeps_the_producers_order_and_names_what_is_missing() 
     assert_eq!((status, pointers), (422, vec![&json!("/data/email"), &json!("/data/message_id")]), "{problem:#}");
 }
 
+/// Guarantee (What deliveries look like): Mumara's token is in the header that the endpoint names.
 #[tokio::test]
 async fn the_secret_token_stands_in_the_header_that_the_endpoint_names() {
     let stage = Stage::of("mumara").await;
@@ -130,6 +134,7 @@ async fn the_secret_token_stands_in_the_header_that_the_endpoint_names() {
     assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/secret")), "{problem:#}");
 }
 
+/// Guarantee (Who gets an event): No endpoint over the tenant's limit.
 #[tokio::test]
 async fn no_endpoint_is_made_beyond_the_limit_and_the_existing_ones_go_on() {
     let stage = Stage::of("mumara").await;
@@ -149,6 +154,7 @@ async fn no_endpoint_is_made_beyond_the_limit_and_the_existing_ones_go_on() {
     assert!(both.iter().all(|request| request.header("webhook-id") == event));
 }
 
+/// Guarantee: as `test_call::a_test_call_sends_the_catalogs_sample_and_answers_with_the_attempt`.
 #[tokio::test]
 async fn an_inactive_endpoint_gets_nothing_but_its_test() {
     let stage = Stage::of("mumara").await;
@@ -162,6 +168,7 @@ async fn an_inactive_endpoint_gets_nothing_but_its_test() {
     assert!(test.text().starts_with(r#"{"event":"received","#), "{}", test.text());
 }
 
+/// Guarantee: as `metigan::metigan_retries_every_failure_by_the_platforms_schedule`.
 #[tokio::test]
 async fn mumara_retries_every_failure_by_the_platforms_schedule() {
     let stage = Stage::of("mumara").await;

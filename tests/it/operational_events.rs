@@ -64,8 +64,9 @@ async fn status(tenant: &Tenant, path: &str, status: &str) -> Value {
     tenant.wait_for(path, |endpoint| endpoint["status"] == status).await
 }
 
+/// Guarantee (The log, and repairs): Failing and recovering endpoints are reported once each.
 #[tokio::test]
-async fn an_endpoint_that_begins_to_fail_and_one_that_recovers_are_told_once_each() {
+async fn an_endpoints_failure_and_recovery_are_reported_once_each() {
     let stage = Stage::of("standard").await;
     let operator = Operator::of(&stage.deployment).await;
     let endpoint = stage.endpoint(json!({"retry_schedule_seconds": []})).await;
@@ -89,8 +90,10 @@ async fn an_endpoint_that_begins_to_fail_and_one_that_recovers_are_told_once_eac
     operator.heard_nothing_else(3);
 }
 
+/// Guarantee (Attempts and retries): Days of failures disable an endpoint if profile or tenant ask for it; the customer can
+/// enable it again.
 #[tokio::test]
-async fn an_endpoint_is_disabled_after_days_of_nothing_but_failure_and_its_customer_enables_it_again() {
+async fn an_endpoint_that_fails_for_days_is_disabled_and_can_be_enabled_again() {
     let stage = Stage::of("standard").await;
     let operator = Operator::of(&stage.deployment).await;
     let endpoint = stage.endpoint(json!({"retry_schedule_seconds": []})).await;
@@ -117,6 +120,7 @@ async fn an_endpoint_is_disabled_after_days_of_nothing_but_failure_and_its_custo
     operator.heard_nothing_else(3);
 }
 
+/// Guarantee (Attempts and retries): 410 disables a `standard` endpoint at once.
 #[tokio::test]
 async fn a_410_disables_at_once_and_the_operators_own_endpoints_tell_nothing() {
     let stage = Stage::of("standard").await;

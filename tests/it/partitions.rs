@@ -1,4 +1,6 @@
 //! Dropped packets between the services and an engine: nobody is told that the network is gone.
+//!
+//! Guarantee: as `crash::…`.
 
 use std::time::Duration;
 

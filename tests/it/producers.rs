@@ -20,6 +20,7 @@ fn documentation(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(path)
 }
 
+/// Guarantee: as `intake::an_event_from_the_exchange_is_delivered_as_one_over_http`.
 #[tokio::test]
 async fn the_python_script_of_the_documentation_publishes_within_its_tenant() {
     let deployment = Deployment::start("python").await;
@@ -48,6 +49,7 @@ async fn the_python_script_of_the_documentation_publishes_within_its_tenant() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("ACCESS_REFUSED"), "{output:?}");
 }
 
+/// Guarantee: as `intake::an_event_from_the_exchange_is_delivered_as_one_over_http`.
 #[tokio::test]
 async fn the_brokers_permissions_keep_a_producer_within_its_tenant() {
     let deployment = Deployment::start("permissions").await;

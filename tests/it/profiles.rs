@@ -69,6 +69,7 @@ fn folder(file: &str, text: &str) -> tempfile::TempDir {
     folder
 }
 
+/// Guarantee (What deliveries look like): A new product is one file.
 #[tokio::test]
 async fn a_new_product_is_a_file_in_a_folder() {
     let folder = folder("acme.toml", ACME);
@@ -100,6 +101,7 @@ async fn a_new_product_is_a_file_in_a_folder() {
     assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/data/parcel")), "{problem:#}");
 }
 
+/// Guarantee: as `profiles::a_new_product_is_a_file_in_a_folder`.
 #[tokio::test]
 async fn a_new_products_schedule_and_statuses_are_its_files() {
     let folder = folder("acme.toml", ACME);
@@ -112,6 +114,7 @@ async fn a_new_products_schedule_and_statuses_are_its_files() {
     stage.check_statuses(event, &[(200, "delivered"), (404, "failed"), (500, "pending")]).await;
 }
 
+/// Guarantee: as `profiles::a_new_product_is_a_file_in_a_folder`.
 #[tokio::test]
 async fn a_broken_profile_is_refused_at_start_with_file_line_and_field() {
     for (right, wrong, told) in [
@@ -143,6 +146,7 @@ async fn a_broken_profile_is_refused_at_start_with_file_line_and_field() {
     }
 }
 
+/// Guarantee (What deliveries look like): All products but Mumara require https.
 #[tokio::test]
 async fn https_is_asked_for_by_every_product_but_mumara() {
     let deployment = Deployment::start_with("urls", &[("POSTRIDER_EGRESS_ALLOW_HTTP", "false")]).await;

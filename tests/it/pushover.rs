@@ -61,8 +61,9 @@ fn field(request: &Received, name: &str) -> String {
     form(request).into_iter().find_map(|(key, value)| (key == name).then_some(value)).expect("a field")
 }
 
+/// Guarantee (Who gets an event): Pushover: readable texts, 24 sounds, its limits and refusals.
 #[tokio::test]
-async fn an_event_is_a_readable_message_with_the_customers_credentials_and_sound() {
+async fn an_event_is_a_readable_message_with_the_customers_credentials() {
     let stage = stage("pushover-message").await;
     stage.receiver.answer_next([taken()]);
     let made = endpoint(&stage, json!({})).await;
@@ -97,8 +98,9 @@ async fn an_event_is_a_readable_message_with_the_customers_credentials_and_sound
     assert_eq!((&body["title"], &body["message"]), (&json!("Bounced: a@example.com"), &json!(message)));
 }
 
+/// Guarantee: as `pushover::an_event_is_a_readable_message_with_the_customers_credentials`.
 #[tokio::test]
-async fn texts_are_cut_at_pushovers_limits_and_each_sound_is_named_as_pushover_does() {
+async fn texts_are_cut_and_sounds_named_as_pushover_requires() {
     let stage = stage("pushover-limits").await;
     stage.receiver.answer_at("/1/messages.json", taken());
     let made = endpoint(&stage, json!({})).await;
@@ -126,8 +128,9 @@ async fn texts_are_cut_at_pushovers_limits_and_each_sound_is_named_as_pushover_d
     assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/channel")), "only where the profile has it");
 }
 
+/// Guarantee: as `pushover::an_event_is_a_readable_message_with_the_customers_credentials`.
 #[tokio::test]
-async fn what_pushover_refuses_is_told_in_its_words_and_not_tried_again() {
+async fn a_message_that_pushover_refuses_is_not_retried_and_says_why() {
     let stage = stage("pushover-refused").await;
     endpoint(&stage, json!({})).await;
     let cases = [
@@ -146,8 +149,9 @@ async fn what_pushover_refuses_is_told_in_its_words_and_not_tried_again() {
     }
 }
 
+/// Guarantee: as `pushover::an_event_is_a_readable_message_with_the_customers_credentials`.
 #[tokio::test]
-async fn what_pushover_could_not_take_is_tried_again_no_sooner_than_5_s_and_a_redirect_is_not_followed() {
+async fn pushover_is_retried_after_at_least_5_s_and_redirects_are_not_followed() {
     let stage = stage("pushover-retried").await;
     endpoint(&stage, json!({"retry_schedule_seconds": [1, 1, 1]})).await;
     let redirect = Answer::status(302).header("location", &stage.receiver.url("/followed"));

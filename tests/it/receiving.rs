@@ -81,8 +81,9 @@ fn cases(profile: &'static str, secret: &str, request: &Received) -> Vec<Case> {
     cases
 }
 
+/// Guarantee (What deliveries look like): The documented receivers accept what is sent and nothing else.
 #[tokio::test]
-async fn the_receivers_of_the_documentation_take_what_is_sent_and_nothing_else() {
+async fn the_documented_receivers_accept_deliveries_and_refuse_forgeries() {
     let deployment = Deployment::start("receiving").await;
     let mut all = Vec::new();
     for profile in PRODUCTS.into_iter().chain(["standard"]) {
@@ -135,6 +136,6 @@ fn check_rust(secret: &str, request: &Received) {
 }
 
 #[test]
-fn the_rust_of_the_documentation_is_what_is_compiled_here() {
+fn the_documented_rust_receiver_is_the_compiled_one() {
     assert_eq!(snippets("rust"), include_str!("../../docs/examples/verify.rs"));
 }

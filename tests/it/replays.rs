@@ -54,8 +54,9 @@ async fn run_as_foreseen(tenant: &Tenant, asked: &Value, deliveries: u64) -> Str
     id
 }
 
+/// Guarantee (The log, and repairs): Replay of a filtered range with dry run; pause, resume, cancel; today's subscriptions.
 #[tokio::test]
-async fn a_range_with_only_failed_delivers_exactly_those_again() {
+async fn a_replay_of_failed_deliveries_delivers_exactly_them() {
     let deployment = Deployment::start("replay-range").await;
     let tenant = deployment.tenant("standard").await;
     let receiver = Receiver::start().await;
@@ -144,8 +145,9 @@ async fn a_key_makes_one_replay_and_mistakes_are_named() {
     assert_eq!(with_key(&other, json!({"only_failed": true})).await.0, 202, "keys are each tenant's own");
 }
 
+/// Guarantee: as `replays::a_replay_of_failed_deliveries_delivers_exactly_them`.
 #[tokio::test]
-async fn a_replay_waits_while_paused_goes_on_when_resumed_and_a_cancelled_one_stops_what_is_pending() {
+async fn a_replay_can_be_paused_resumed_and_cancelled() {
     let deployment = Deployment::start("replay-steered").await;
     let tenant = deployment.tenant("standard").await;
     let receiver = Receiver::start().await;
@@ -192,6 +194,7 @@ async fn a_replay_waits_while_paused_goes_on_when_resumed_and_a_cancelled_one_st
     tenant.post(&format!("{path}/cancel"), &json!({})).await;
 }
 
+/// Guarantee: as `replays::a_replay_of_failed_deliveries_delivers_exactly_them`.
 #[tokio::test]
 async fn a_rematch_brings_past_events_to_an_endpoint_that_was_made_later() {
     let deployment = Deployment::start("replay-rematch").await;

@@ -1,4 +1,6 @@
 //! What operators do on purpose: every service is restarted, one after the other, and the database, under load.
+//!
+//! Guarantee: as `crash::…`.
 
 use postrider_testkit::engines::{PrivatePostgres, Scope};
 

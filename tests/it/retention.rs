@@ -62,6 +62,7 @@ impl Api {
     }
 }
 
+/// Guarantee (Faults and isolation): Days beyond the retention are dropped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_beyond_the_retention_goes_and_the_api_says_that_there_is_nothing() {
     let scope = Scope::new("retention").await;

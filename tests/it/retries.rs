@@ -26,6 +26,7 @@ fn check_gaps(requests: &[Received]) {
     }
 }
 
+/// Guarantee (Attempts and retries): Magnetite: 1, 2, 4 s with the same bytes.
 #[tokio::test]
 async fn three_retries_come_after_1_2_and_4_seconds_with_the_same_bytes() {
     let deployment = Deployment::start("retries").await;
@@ -64,8 +65,9 @@ async fn three_retries_come_after_1_2_and_4_seconds_with_the_same_bytes() {
     assert_eq!(delivery["attempts"][0]["response_excerpt"], json!("first"), "{delivery:#}");
 }
 
+/// Guarantee (The log, and repairs): Manual retry.
 #[tokio::test]
-async fn after_the_last_retry_the_delivery_has_failed_and_can_be_retried_by_hand() {
+async fn after_the_last_retry_a_delivery_has_failed_and_can_be_retried() {
     let deployment = Deployment::start("exhausted").await;
     let tenant = deployment.tenant("magnetite").await;
     let receiver = Receiver::start().await;

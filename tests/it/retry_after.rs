@@ -11,6 +11,7 @@ async fn publish_lead(tenant: &Tenant) -> String {
     tenant.publish(&json!({"type": "lead.created", "data": {}, "metadata": metadata})).await
 }
 
+/// Guarantee (Attempts and retries): `Retry-After`, in seconds or as a date, up to the profile's maximum.
 #[tokio::test]
 async fn seconds_and_dates_put_the_retry_off() {
     let deployment = Deployment::start("retry-after").await;
@@ -41,6 +42,7 @@ async fn seconds_and_dates_put_the_retry_off() {
     tenant.wait_for_delivery(&event, "delivered").await;
 }
 
+/// Guarantee: as `retry_after::seconds_and_dates_put_the_retry_off`.
 #[tokio::test]
 async fn a_longer_one_is_cut_to_the_profiles_longest() {
     let deployment = Deployment::start("retry-after-cap").await;

@@ -7,6 +7,8 @@ use serde_json::json;
 
 use crate::harness::{Deployment, Receiver, independent};
 
+/// Guarantee (Secrets and tenants): Rotation: both secrets sign for the overlap; single values cut over at the chosen time;
+/// Ed25519.
 #[tokio::test]
 async fn while_a_rotation_overlaps_a_receiver_with_either_secret_believes() {
     let deployment = Deployment::start("rotation").await;
@@ -34,6 +36,7 @@ async fn while_a_rotation_overlaps_a_receiver_with_either_secret_believes() {
     assert_eq!(request.header("x-magnetite-signature"), format!("sha256={hex}"));
 }
 
+/// Guarantee: as `rotation::while_a_rotation_overlaps_a_receiver_with_either_secret_believes`.
 #[tokio::test]
 async fn an_ed25519_endpoints_deliveries_verify_with_its_public_keys() {
     let deployment = Deployment::start("ed25519").await;
@@ -73,6 +76,7 @@ async fn an_ed25519_endpoints_deliveries_verify_with_its_public_keys() {
     assert_eq!(independent::verified_by_ed25519(&public_key().await, &forged), [false]);
 }
 
+/// Guarantee: as `rotation::while_a_rotation_overlaps_a_receiver_with_either_secret_believes`.
 #[tokio::test]
 async fn a_signature_that_carries_one_value_cuts_over_at_the_chosen_time() {
     let deployment = Deployment::start("cut-over").await;

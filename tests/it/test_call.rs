@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::harness::{Answer, Deployment, Receiver, independent};
 
+/// Guarantee (Who gets an event): A test call of a chosen type works, even while inactive.
 #[tokio::test]
 async fn a_test_call_sends_the_catalogs_sample_and_answers_with_the_attempt() {
     let deployment = Deployment::start("test-call").await;

@@ -93,8 +93,9 @@ fn traceparent(request: &Received) -> (String, String, String) {
     (trace, span, flags)
 }
 
+/// Guarantee (The log, and repairs): One trace over HTTP and AMQP.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_trace_leads_from_the_publish_to_the_endpoint_and_retries_and_the_record_link_to_it() {
+async fn one_trace_leads_from_publish_to_endpoint_and_retries_link_to_it() {
     const PRODUCERS: &str = "0af7651916cd43dd8448eb211c80319c";
     let world = World::start("traces").await;
     world.receiver.answer_next([Answer::status(503), Answer::status(503)]);
@@ -160,7 +161,7 @@ async fn one_trace_leads_from_the_publish_to_the_endpoint_and_retries_and_the_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_producers_flag_decides_nothing_about_what_is_recorded() {
+async fn a_producers_sampling_flag_does_not_decide_recording() {
     const PRODUCERS: &str = "2222222222222222222222222222222a";
     let world = World::start("unsampled").await;
     let event = world.publish(&format!("00-{PRODUCERS}-{PRODUCER}-00")).await.expect("accepted");

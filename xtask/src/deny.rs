@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use postrider_testkit::engines::default_folder;
+use postrider_testkit::engines::Install;
+use postrider_testkit::paths::default_folder;
 
 use crate::{child, report};
 
@@ -14,14 +15,14 @@ use crate::{child, report};
 const VERSION: &str = "0.20.2";
 
 /// Checks; false when something is not as `deny.toml` says, or cargo-deny cannot be compiled.
-pub(crate) async fn check(no_install: bool) -> Result<bool> {
+pub(crate) async fn check(install: Install) -> Result<bool> {
     let mut path: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     let has = |folder: &PathBuf| folder.join("cargo-deny").is_file();
     if !path.iter().any(has) {
         let root = default_folder().join(format!("tools/cargo-deny-{VERSION}"));
         let own = root.join("bin");
         if !has(&own) {
-            if no_install {
+            if install == Install::Tell {
                 report::line(format!(
                     "» not run: cargo-deny is not installed (cargo install --locked cargo-deny@{VERSION})"
                 ));

@@ -7,10 +7,13 @@
 
 mod bench;
 mod child;
+mod debian13;
 mod deny;
 mod faults;
+mod guarantees;
 #[cfg(test)]
 mod layers;
+mod marked;
 #[cfg(test)]
 mod metrics_page;
 #[cfg(test)]
@@ -20,14 +23,16 @@ mod pages;
 mod report;
 mod stop;
 mod test;
+mod test_engines;
 mod up;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use postrider_testkit::engines::{EngineOptions, Engines, Install, Purpose, Release, default_folder};
+use postrider_testkit::engines::Install;
+
+use test_engines::{EXPORT, Release, TestEngines};
 
 /// What a developer runs.
 #[derive(Debug, Parser)]
@@ -45,15 +50,30 @@ enum Command {
     Test(test::TestArgs),
     /// Measure, with optimised binaries and separate processes.
     Bench(bench::BenchArgs),
+    /// Write docs/guarantees.md from what the end-to-end tests state.
+    Guarantees,
     /// Keep the test engines running until Ctrl-C, for `cargo test` by hand.
     Engines {
-        /// Only tell what would have to be installed.
-        #[arg(long)]
-        no_install: bool,
-        /// Whose: `installed` or `debian13`.
-        #[arg(long, value_name = "RELEASE")]
-        engines: Option<Release>,
+        #[command(flatten)]
+        install: InstallArgs,
+        /// Whose engines.
+        #[arg(long, value_enum, default_value_t)]
+        engines: Release,
     },
+}
+
+/// What to do about missing packages.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct InstallArgs {
+    /// Only say what would have to be installed.
+    #[arg(long)]
+    no_install: bool,
+}
+
+impl From<InstallArgs> for Install {
+    fn from(args: InstallArgs) -> Self {
+        if args.no_install { Self::Tell } else { Self::Apt }
+    }
 }
 
 fn main() -> ExitCode {
@@ -73,8 +93,9 @@ fn main() -> ExitCode {
                 Command::Up(args) => Box::pin(up::run(args)).await.map(|()| true),
                 Command::Test(args) => Box::pin(test::run(args)).await,
                 Command::Bench(args) => Box::pin(bench::run(args)).await,
-                Command::Engines { no_install, engines: release } => {
-                    Box::pin(engines(no_install, release)).await.map(|()| true)
+                Command::Guarantees => guarantees::write().map(|()| true),
+                Command::Engines { install, engines: release } => {
+                    Box::pin(engines(release, install.into())).await.map(|()| true)
                 }
             }
         };
@@ -101,21 +122,13 @@ fn main() -> ExitCode {
     })
 }
 
-/// Starts (or finds) the engines.
-async fn start_engines(purpose: Purpose, release: Release, no_install: bool, reset: bool) -> Result<Engines> {
-    let install = if no_install { Install::Tell } else { Install::Apt };
-    let say = Arc::new(report::step);
-    Engines::start(EngineOptions { folder: default_folder(), install, purpose, release, reset, say }).await
-}
-
-async fn engines(no_install: bool, release: Option<Release>) -> Result<()> {
-    let release = release.map_or_else(Release::chosen, Ok)?;
-    let engines = start_engines(Purpose::Tests, release, no_install, false).await?;
+async fn engines(release: Release, install: Install) -> Result<()> {
+    let engines = TestEngines::start(release, install).await?;
     report::line(
         "the test engines run until Ctrl-C. In another terminal:\n\n  cargo test -p <package>\n\nor, for other tools:\n",
     );
-    for (name, value) in test::variables(&engines, release) {
-        report::line(format!("  export {name}={value}"));
+    for (name, value) in &engines.variables {
+        report::line(format!("{EXPORT}{name}={value}"));
     }
     std::future::pending().await
 }

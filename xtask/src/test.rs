@@ -2,14 +2,16 @@
 
 use std::io::IsTerminal as _;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use postrider_testkit::engines::{Engines, Purpose, Release};
+use postrider_testkit::engines::{Install, Say, ensure, missing_tools};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::child::{self, Guarded};
-use crate::{deny, faults, report, start_engines};
+use crate::test_engines::{Release, TestEngines};
+use crate::{InstallArgs, deny, faults, report};
 
 /// The scenarios of `tests/` that kill, starve or flood something: those of `it` that every change has to survive, and those of
 /// `faults` that take minutes.
@@ -24,7 +26,7 @@ const FAULTS: &[&str] = &[
     "blocked::",
     "intake::killing",
     "replays::a_killed",
-    "away::",
+    "long_outages::",
 ];
 
 /// What another release's engines could do differently: every test of the crates that know them is in a target or a module of
@@ -55,33 +57,22 @@ pub(crate) struct TestArgs {
     faults: bool,
     /// Only tests whose name contains this; formatting, lints and documentation are not checked then.
     filter: Option<String>,
-    /// Over these engines: `installed`, or `debian13`, a RabbitMQ 4.0 and a PostgreSQL 17 in a folder of the checkout (Debian, root).
-    /// Without a filter only what other engines can change is tested then.
-    #[arg(long, value_name = "RELEASE")]
-    engines: Option<Release>,
-    /// Only tell what would have to be installed.
-    #[arg(long)]
-    no_install: bool,
-}
-
-/// How tests find the engines and the binary.
-pub(crate) fn variables(engines: &Engines, release: Release) -> Vec<(&'static str, String)> {
-    vec![
-        (Release::VARIABLE, release.name().to_owned()),
-        ("POSTRIDER_TEST_AMQP_URL", engines.amqp_url.clone()),
-        ("POSTRIDER_TEST_AMQP_API", engines.amqp_api_url.clone().unwrap_or_default()),
-        ("POSTRIDER_TEST_DATABASE_URL", engines.database_url.clone()),
-    ]
+    /// Whose engines. Without a filter, `debian13` tests only what engines can change.
+    #[arg(long, value_enum, default_value_t)]
+    engines: Release,
+    #[command(flatten)]
+    install: InstallArgs,
 }
 
 /// Runs every check, also after one failed; false when any did.
 pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     let begun = Instant::now();
-    // First, so that a missing engine is not found out after ten minutes of compiling.
-    let release = args.engines.map_or_else(Release::chosen, Ok)?;
-    let engines = start_engines(Purpose::Tests, release, args.no_install, false).await?;
-    engines.described.iter().for_each(report::line);
-    let everything = args.filter.is_none() && !args.faults && release == Release::Installed;
+    // First: a missing package must not show after ten minutes of compiling.
+    let install = Install::from(args.install);
+    let say: Say = Arc::new(report::step);
+    ensure(missing_tools, install, &say)?;
+    let engines = TestEngines::start(args.engines, install).await?;
+    let everything = args.filter.is_none() && !args.faults && args.engines == Release::Installed;
     let mut failed: Vec<&str> = Vec::new();
     if everything {
         for (name, arguments, documentation) in [
@@ -98,7 +89,7 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
                 failed.push(name);
             }
         }
-        if !deny::check(args.no_install).await? {
+        if !deny::check(install).await? {
             failed.push("cargo-deny");
         }
         optional("cargo-machete", &["machete"], &mut failed).await?;
@@ -109,7 +100,7 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     report::step("cargo build --workspace --all-targets");
     if !child::run(child::cargo(&["build", "--workspace", "--all-targets"]), "cargo build").await? {
         failed.push("cargo build");
-    } else if !cargo_test(&args, &engines, release).await? {
+    } else if !cargo_test(&args, &engines).await? {
         failed.push("cargo test");
     }
     engines.stop();
@@ -146,7 +137,7 @@ struct Call<'a> {
 }
 
 /// What is called one after the other for these arguments.
-fn calls(args: &TestArgs, release: Release) -> Vec<Call<'_>> {
+fn calls(args: &TestArgs) -> Vec<Call<'_>> {
     let names = |modules: &[&'static str]| args.filter.as_deref().map_or(modules.to_vec(), |filter| vec![filter]);
     if args.faults {
         let targets = vec!["--package", "postrider-tests", "--test", "it", "--test", "faults"];
@@ -154,7 +145,7 @@ fn calls(args: &TestArgs, release: Release) -> Vec<Call<'_>> {
     }
     // Always the whole workspace: fewer packages have fewer features, and would be compiled again.
     let whole = vec!["--workspace"];
-    if release == Release::Installed || args.filter.is_some() {
+    if args.engines == Release::Installed || args.filter.is_some() {
         return vec![Call { targets: whole, names: names(&[]) }];
     }
     let targets = whole.iter().copied().chain(ENGINES_TARGETS.iter().flat_map(|target| ["--test", target])).collect();
@@ -163,20 +154,20 @@ fn calls(args: &TestArgs, release: Release) -> Vec<Call<'_>> {
 }
 
 /// `cargo test`, its output passed through and its results added up.
-async fn cargo_test(args: &TestArgs, engines: &Engines, release: Release) -> Result<bool> {
+async fn cargo_test(args: &TestArgs, engines: &TestEngines) -> Result<bool> {
     let table = if args.faults { Some(faults::begin()?) } else { None };
-    let mut variables = variables(engines, release);
-    variables.extend(table.as_ref().map(|path| (faults::VARIABLE, path.to_string_lossy().into_owned())));
+    let mut variables = engines.variables.clone();
+    variables.extend(table.as_ref().map(|path| (faults::VARIABLE.to_owned(), path.to_string_lossy().into_owned())));
     let mut sum = Sum::default();
     let mut success = true;
-    for call in calls(args, release) {
+    for call in calls(args) {
         success &= call.run(&variables, &mut sum).await?;
     }
     report::line(format!("{} passed, {} failed", sum.passed, sum.failed));
     let passed = success && sum.failed == 0;
     let nothing_lost = match table {
         // The table in the documentation is of the installed engines.
-        Some(table) => faults::end(&table, passed && args.filter.is_none() && release == Release::Installed)?,
+        Some(table) => faults::end(&table, passed && args.filter.is_none() && args.engines == Release::Installed)?,
         None => true,
     };
     Ok(passed && nothing_lost)
@@ -184,7 +175,7 @@ async fn cargo_test(args: &TestArgs, engines: &Engines, release: Release) -> Res
 
 impl Call<'_> {
     /// Runs it; false when it failed.
-    async fn run(self, variables: &[(&'static str, String)], sum: &mut Sum) -> Result<bool> {
+    async fn run(self, variables: &[(String, String)], sum: &mut Sum) -> Result<bool> {
         let mut arguments = vec!["test", "--no-fail-fast"];
         arguments.extend(self.targets);
         // What passing tests print are figures: lateness, duplicates, time to recover.
@@ -244,25 +235,22 @@ mod tests {
 
     #[test]
     fn other_engines_get_what_they_can_change_and_a_filter_gets_what_it_names() {
-        let args = |filter: Option<&str>, faults| TestArgs {
-            faults,
+        let args = |filter: Option<&str>, engines| TestArgs {
+            faults: false,
             filter: filter.map(String::from),
-            engines: None,
-            no_install: true,
+            engines,
+            install: InstallArgs { no_install: true },
         };
-        let targets = |args: &TestArgs, release| -> Vec<String> {
-            calls(args, release)
-                .iter()
-                .map(|call| format!("{} -- {}", call.targets.join(" "), call.names.join(" ")))
-                .collect()
+        let targets = |args: &TestArgs| -> Vec<String> {
+            let text = |call: &Call<'_>| format!("{} -- {}", call.targets.join(" "), call.names.join(" "));
+            calls(args).iter().map(text).collect()
         };
-        let whole = args(None, false);
-        assert_eq!(targets(&whole, Release::Installed), ["--workspace -- "]);
-        let narrow = targets(&whole, Release::Debian13);
+        assert_eq!(targets(&args(None, Release::Installed)), ["--workspace -- "]);
+        let narrow = targets(&args(None, Release::Debian13));
         assert_eq!(narrow[0], "--workspace --test store --test engines -- ");
         assert!(narrow[1].starts_with("--workspace --test it -- ") && narrow[1].contains("crash:: disk:: ladder::"));
-        assert_eq!(targets(&args(Some("ladder::"), false), Release::Debian13), ["--workspace -- ladder::"]);
-        let faults = targets(&args(None, true), Release::Debian13);
+        assert_eq!(targets(&args(Some("ladder::"), Release::Debian13)), ["--workspace -- ladder::"]);
+        let faults = targets(&TestArgs { faults: true, ..args(None, Release::Debian13) });
         assert!(faults[0].contains("--test faults -- crash::") && faults.len() == 1, "{faults:?}");
     }
 

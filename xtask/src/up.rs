@@ -11,19 +11,20 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use postrider_testkit::engines::{Engines, Purpose, Release, default_folder, port_from_env};
+use postrider_testkit::engines::{Engines, Purpose};
+use postrider_testkit::paths::default_folder;
 use postrider_testkit::ports;
 use tokio::process::Command;
 
 use crate::child::{self, Guarded};
-use crate::{report, start_engines};
+use crate::test_engines::start_engines;
+use crate::{InstallArgs, report};
 
 /// How to start.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpArgs {
-    /// Only tell what would have to be installed.
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    install: InstallArgs,
     /// Start empty: throw away this checkout's RabbitMQ and PostgreSQL data, keys and demo tenant.
     #[arg(long)]
     reset: bool,
@@ -36,11 +37,11 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         .unwrap_or_else(|_| "127.0.0.1:8080".into())
         .parse()
         .context("POSTRIDER_LISTEN must be an address and a port, like 127.0.0.1:8080")?;
-    let receiver_port = port_from_env("POSTRIDER_DEV_RECEIVER_PORT", 27680)?;
+    let receiver_port = ports::port_from_env("POSTRIDER_DEV_RECEIVER_PORT", 27680)?;
     check_free(listen)?;
     ports::claim(receiver_port, "the demo receiver", "POSTRIDER_DEV_RECEIVER_PORT")?;
 
-    let engines = start_engines(Purpose::Development, Release::Installed, args.no_install, args.reset).await?;
+    let engines = start_engines(Purpose::Development, args.install.into(), args.reset).await?;
     let folder = default_folder();
     std::fs::create_dir_all(&folder)?;
     if args.reset {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use crate::engines::default_folder;
+use crate::paths::{default_folder, on_path};
 
 /// Names that distributions give to Chromium.
 const CHROMIUM: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -38,16 +38,6 @@ pub fn tools(manifest: &Path) -> Result<Tools> {
 pub(crate) fn chromium() -> Option<PathBuf> {
     let named = std::env::var_os(CHROMIUM_VARIABLE).filter(|named| !named.is_empty()).map(PathBuf::from);
     named.or_else(|| CHROMIUM.into_iter().find_map(on_path))
-}
-
-/// Whether npm is there.
-pub(crate) fn has_npm() -> bool {
-    on_path("npm").is_some()
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// One test of a process installs, the others wait for it.

@@ -1,19 +1,18 @@
 //! Programs of Debian 13 that deployment files are checked with, on any Debian: their packages are unpacked into the
 //! checkout's ignored folder, and nothing is installed.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::engines::default_folder;
+use crate::paths::{default_folder, on_path};
 
 /// The release that has them all.
-pub(crate) const SUITE: &str = "trixie";
+pub const SUITE: &str = "trixie";
 /// What Debian's archives are signed with.
-pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A program, found by its name here, and its place in the package of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +59,10 @@ impl Tool {
 /// # Errors
 /// Neither, or apt's own words.
 pub fn tool(tool: Tool) -> Result<PathBuf> {
-    let name = Path::new(tool.place()).file_name().context("a name")?;
-    if on_path("apt-get".as_ref()).is_none() {
+    if on_path("apt-get").is_none() {
+        let name = tool.place().rsplit('/').next().unwrap_or_default();
         return on_path(name)
-            .with_context(|| format!("{} is not installed, and there is no apt-get to get it with", name.display()));
+            .with_context(|| format!("{name} is not installed, and there is no apt-get to get it with"));
     }
     let folder = default_folder().join("debian");
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
@@ -122,8 +121,11 @@ fn unpack(folder: &Path) -> Result<()> {
     Ok(std::fs::remove_dir_all(&apt)?)
 }
 
-/// The mirror that this machine takes Debian's packages from; Debian's own where it takes none.
-pub(crate) fn mirror() -> Result<String> {
+/// The mirror that this machine's apt takes Debian's packages from, or Debian's own.
+///
+/// # Errors
+/// apt fails.
+pub fn mirror() -> Result<String> {
     let format = "$(REPO_URI) $(ORIGIN) $(LABEL)";
     let sources = run(Command::new("apt-get").args(["indextargets", "--format", format, "Created-By: Packages"]))?;
     Ok(mirror_of(&sources).unwrap_or("http://deb.debian.org/debian").to_owned())
@@ -140,8 +142,11 @@ fn mirror_of(sources: &str) -> Option<&str> {
     of(|(_, labels)| *labels == "Debian Debian").or_else(|| of(|(uri, _)| uri.ends_with("/debian")))
 }
 
-/// The proxy that apt goes through for `http` or `https`, if any.
-pub(crate) fn proxy(scheme: &str) -> Result<Option<String>> {
+/// The proxy that apt uses for `http` or `https`, if any.
+///
+/// # Errors
+/// apt fails.
+pub fn proxy(scheme: &str) -> Result<Option<String>> {
     let name = format!("Acquire::{scheme}::Proxy");
     let words = run(Command::new("apt-config").args(["shell", "proxy", &name]))?;
     Ok(proxy_of(&words).map(str::to_owned))
@@ -151,11 +156,6 @@ pub(crate) fn proxy(scheme: &str) -> Result<Option<String>> {
 fn proxy_of(words: &str) -> Option<&str> {
     let value = words.trim().strip_prefix("proxy='")?.strip_suffix('\'')?;
     Some(value).filter(|value| !value.is_empty() && *value != "DIRECT")
-}
-
-fn on_path(name: &OsStr) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 fn run(command: &mut Command) -> Result<String> {

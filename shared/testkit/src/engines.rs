@@ -6,14 +6,13 @@
 //! killed `xtask` left behind are found and used again; after the stop no process is left, epmd included.
 //! Does not: touch the distribution's own services or data, or anything when the environment names other engines.
 
-mod debian13;
 mod home;
 mod install;
 mod postgres;
 mod private;
+mod programs;
 mod rabbit;
 mod scope;
-mod system;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -21,20 +20,20 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
-pub use home::{default_folder, port_from_env};
-pub use install::{AptPlan, Install, apt_plan, missing_tools};
+pub use install::{Install, ensure, missing_tools};
 pub use private::{PrivatePostgres, PrivateRabbit};
 pub use scope::{Rights, Scope, management_url};
-pub use system::Release;
 
+use crate::paths::{default_folder, set};
 use home::{Home, Ports};
+use install::Engine;
 use postgres::Postgres;
 use rabbit::RabbitNode;
 
-/// Who gets told what is going on; `xtask` prints it, tests ignore it.
+/// Takes progress, a line a call; `xtask` prints it, tests ignore it.
 pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What the engines are for, which decides where their data is and which variables name others instead.
+/// What the engines are for: decides where their data is and which variables name other engines instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// `POSTRIDER_AMQP_URL`, `POSTRIDER_DATABASE_URL`.
@@ -50,17 +49,15 @@ pub struct EngineOptions {
     pub folder: PathBuf,
     /// Whether missing packages may be installed.
     pub install: Install,
-    /// Which variables take precedence.
+    /// What they are for.
     pub purpose: Purpose,
-    /// Whose engines.
-    pub release: Release,
     /// Throw the engines' data away first.
     pub reset: bool,
     /// Progress, a line a call.
     pub say: Say,
 }
 
-/// Running engines. Dropping it (or [`Engines::stop`]) stops them unless somebody else still uses them.
+/// Running engines. Dropping it (or [`Engines::stop`]) stops them unless another process still uses them.
 pub struct Engines {
     /// Without a vhost; has rights to make vhosts when private.
     pub amqp_url: String,
@@ -82,105 +79,60 @@ struct Held {
     postgres: Option<Postgres>,
 }
 
-fn set(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+/// Engines that the environment names.
+struct Named {
+    variables: [&'static str; 3],
+    amqp: Option<String>,
+    api: Option<String>,
+    database: Option<String>,
+}
+
+impl Named {
+    fn by(purpose: Purpose) -> Result<Self> {
+        let variables = match purpose {
+            Purpose::Development => ["POSTRIDER_AMQP_URL", "POSTRIDER_AMQP_API", "POSTRIDER_DATABASE_URL"],
+            Purpose::Tests => ["POSTRIDER_TEST_AMQP_URL", "POSTRIDER_TEST_AMQP_API", "POSTRIDER_TEST_DATABASE_URL"],
+        };
+        let [amqp, api, database] = variables.map(set);
+        if purpose == Purpose::Tests && amqp.is_some() && api.is_none() {
+            bail!(
+                "POSTRIDER_TEST_AMQP_URL is set, but POSTRIDER_TEST_AMQP_API (http://user:password@host:15672), through which tests make their vhosts, is not"
+            );
+        }
+        Ok(Self { variables, amqp, api, database })
+    }
+
+    fn described(&self) -> Vec<String> {
+        let [amqp, _, database] = self.variables;
+        let rabbit = self.amqp.is_some().then(|| format!("RabbitMQ from {amqp}"));
+        rabbit.into_iter().chain(self.database.is_some().then(|| format!("PostgreSQL from {database}"))).collect()
+    }
+
+    /// The engines that it does not name.
+    fn others(&self) -> Vec<Engine> {
+        let rabbit = self.amqp.is_none().then_some(Engine::RabbitMq);
+        rabbit.into_iter().chain(self.database.is_none().then_some(Engine::PostgreSql)).collect()
+    }
 }
 
 impl Engines {
     /// Finds, installs (if allowed) and starts what the environment does not name.
     ///
     /// # Errors
-    /// A taken port (which one, by whom, which variable changes it), a missing package, an engine that does not
-    /// come up (with the end of its log).
+    /// A port is taken (the message names its holder and the variable that changes it), a package is missing, or an engine does
+    /// not start (the message has the end of its log).
     pub async fn start(options: EngineOptions) -> Result<Self> {
         crate::install_crypto();
-        let (amqp, amqp_name, api, database, database_name) = match options.purpose {
-            Purpose::Development => (
-                set("POSTRIDER_AMQP_URL"),
-                "POSTRIDER_AMQP_URL",
-                set("POSTRIDER_AMQP_API"),
-                set("POSTRIDER_DATABASE_URL"),
-                "POSTRIDER_DATABASE_URL",
-            ),
-            Purpose::Tests => (
-                set("POSTRIDER_TEST_AMQP_URL"),
-                "POSTRIDER_TEST_AMQP_URL",
-                set("POSTRIDER_TEST_AMQP_API"),
-                set("POSTRIDER_TEST_DATABASE_URL"),
-                "POSTRIDER_TEST_DATABASE_URL",
-            ),
-        };
-        if options.purpose == Purpose::Tests && amqp.is_some() && api.is_none() {
-            bail!(
-                "POSTRIDER_TEST_AMQP_URL is set, but POSTRIDER_TEST_AMQP_API (http://user:password@host:15672), through which tests make their vhosts, is not"
-            );
-        }
-        // Named by `cargo xtask engines` in another terminal they are of the release that it named, too.
-        if options.release != Release::chosen()? && (amqp.is_some() || database.is_some()) {
-            bail!(
-                "{amqp_name} or {database_name} names engines that are to be used, and --engines {} others: unset them, or leave --engines out",
-                options.release.name()
-            );
-        }
-        let mut described = Vec::new();
-        if amqp.is_some() {
-            described.push(format!("RabbitMQ from {amqp_name}"));
-        }
-        if database.is_some() {
-            described.push(format!("PostgreSQL from {database_name}"));
-        }
-        if options.release == Release::Debian13 {
-            system::may_enter()?;
-        }
-        install::ensure(amqp.is_none(), database.is_none(), &options)?;
-        if let (Some(amqp_url), Some(database_url)) = (amqp.clone(), database.clone()) {
-            return Ok(Self { amqp_url, amqp_api_url: api, database_url, described, held: None });
-        }
-        let purpose = options.purpose;
-        std::fs::create_dir_all(&options.folder).with_context(|| {
-            format!("cannot make {} (was it made by another user? remove it as that user)", options.folder.display())
-        })?;
-        let folder = options.folder.canonicalize()?;
-        if options.release == Release::Debian13 {
-            debian13::make(&options.release.folder(&folder), &options.say)?;
-        }
-        let home = Home::of(options.release, purpose, &folder);
-        std::fs::create_dir_all(&home.folder).with_context(|| format!("making {}", home.folder.display()))?;
-        let gate = home.lock_file("engines.lock")?;
-        gate.lock().context("waiting for another `cargo xtask` to start or stop the engines")?;
-        let users = home.lock_file("users.lock")?;
-
-        let wanted = Ports::wanted(purpose)?;
-        let ports = home.running_ports().unwrap_or(wanted);
-        let mut held = Held {
-            rabbit: amqp.is_none().then(|| ports.rabbit(&home)),
-            postgres: database.is_none().then(|| ports.postgres(&home)),
-            home: home.clone(),
-            users,
-            gate: Some(gate),
-        };
-        // Tests leave their vhosts behind (see `Scope`), so their engines start empty when nobody else is using them.
-        let unused = held.users.try_lock().is_ok();
-        if options.reset && !unused {
-            bail!("--reset: another `cargo xtask` uses the engines in {}; stop it first", home.folder.display());
-        }
-        if options.reset || (purpose == Purpose::Tests && unused) {
-            if options.reset {
-                (options.say)("removing the data of RabbitMQ and PostgreSQL");
-            }
-            held.empty()?;
-            held.rabbit = amqp.is_none().then(|| wanted.rabbit(&home));
-            held.postgres = database.is_none().then(|| wanted.postgres(&home));
-        }
-        held.home.remember(held.rabbit.as_ref(), held.postgres.as_ref())?;
-        held.users.lock_shared().context("taking the engines' user lock")?;
-
+        let named = Named::by(options.purpose)?;
+        let needed = named.others();
+        install::ensure(|| install::missing_engines(&needed), options.install, &options.say)?;
+        let held = if needed.is_empty() { None } else { Some(Held::prepare(&options, &needed)?) };
         let mut engines = Self {
-            amqp_url: amqp.unwrap_or_default(),
-            amqp_api_url: api,
-            database_url: database.unwrap_or_default(),
-            described,
-            held: Some(held),
+            described: named.described(),
+            amqp_url: named.amqp.unwrap_or_default(),
+            amqp_api_url: named.api,
+            database_url: named.database.unwrap_or_default(),
+            held,
         };
         engines.bring_up(&options.say).await?;
         if let Some(held) = &mut engines.held {
@@ -191,12 +143,10 @@ impl Engines {
 
     async fn bring_up(&mut self, say: &Say) -> Result<()> {
         let Some(held) = &mut self.held else { return Ok(()) };
-        if let Some(rabbit) = &mut held.rabbit {
-            // An unfinished start is cheaper to repeat than to wait for.
-            let was_running = rabbit.running();
-            if !was_running {
-                rabbit.start(say)?;
-            }
+        if let Some(rabbit) = &mut held.rabbit
+            && !rabbit.running()
+        {
+            rabbit.start(say)?;
         }
         if let Some(postgres) = &mut held.postgres
             && !postgres.running()
@@ -239,15 +189,6 @@ impl Engines {
         }
     }
 
-    /// A vhost and a database of their own on these engines.
-    ///
-    /// # Errors
-    /// The engines refuse, or there is no management API.
-    pub async fn scope(&self, name: &str) -> Result<Scope> {
-        let api = self.amqp_api_url.as_deref().context("POSTRIDER_TEST_AMQP_API is not set")?;
-        Scope::on(name, &self.amqp_url, api, &self.database_url).await
-    }
-
     /// Stops what this checkout started, unless another process uses it still. Blocks for some seconds.
     pub fn stop(mut self) {
         self.release();
@@ -255,7 +196,7 @@ impl Engines {
 
     fn release(&mut self) {
         if let Some(mut held) = self.held.take() {
-            // Stopping is best effort: there is nobody left to act on an error, and the next start finds what stays.
+            // Best effort: nothing can act on an error here, and the next start finds what is left.
             let _ = held.release();
         }
     }
@@ -268,6 +209,42 @@ impl Drop for Engines {
 }
 
 impl Held {
+    /// Takes the locks, and empties engines that are to start empty. Starts nothing.
+    fn prepare(options: &EngineOptions, needed: &[Engine]) -> Result<Self> {
+        std::fs::create_dir_all(&options.folder).with_context(|| {
+            format!("cannot make {} (was it made by another user? remove it as that user)", options.folder.display())
+        })?;
+        let home = Home::of(options.purpose, &options.folder.canonicalize()?);
+        std::fs::create_dir_all(&home.folder).with_context(|| format!("making {}", home.folder.display()))?;
+        let gate = home.lock_file("engines.lock")?;
+        gate.lock().context("waiting for another `cargo xtask` to start or stop the engines")?;
+        let users = home.lock_file("users.lock")?;
+        let wanted = Ports::wanted(options.purpose)?;
+        let ports = home.running_ports().unwrap_or(wanted);
+        let mut held = Self { home, users, gate: Some(gate), rabbit: None, postgres: None };
+        held.choose(ports, needed);
+        // Tests leave their vhosts behind (see `Scope`), so unused test engines start empty.
+        let unused = held.users.try_lock().is_ok();
+        if options.reset && !unused {
+            bail!("--reset: another `cargo xtask` uses the engines in {}; stop it first", held.home.folder.display());
+        }
+        if options.reset || (options.purpose == Purpose::Tests && unused) {
+            if options.reset {
+                (options.say)("removing the data of RabbitMQ and PostgreSQL");
+            }
+            held.empty()?;
+            held.choose(wanted, needed);
+        }
+        held.home.remember(held.rabbit.as_ref(), held.postgres.as_ref())?;
+        held.users.lock_shared().context("taking the engines' user lock")?;
+        Ok(held)
+    }
+
+    fn choose(&mut self, ports: Ports, needed: &[Engine]) {
+        self.rabbit = needed.contains(&Engine::RabbitMq).then(|| ports.rabbit(&self.home));
+        self.postgres = needed.contains(&Engine::PostgreSql).then(|| ports.postgres(&self.home));
+    }
+
     fn release(&mut self) -> Result<()> {
         let gate = match self.gate.take() {
             Some(gate) => gate,
@@ -314,7 +291,7 @@ impl Held {
 
 /// The URLs of the private test engines of this checkout if they run now, for tests that were started by hand.
 pub(crate) fn running_private() -> Option<(String, String, String)> {
-    let home = Home::of(Release::chosen().ok()?, Purpose::Tests, &default_folder().canonicalize().ok()?);
+    let home = Home::of(Purpose::Tests, &default_folder().canonicalize().ok()?);
     let ports = home.running_ports()?;
     let (rabbit, postgres) = (ports.rabbit(&home), ports.postgres(&home));
     (rabbit.running() && postgres.running()).then(|| (rabbit.amqp_url(), rabbit.api_url(), postgres.url("postgres")))

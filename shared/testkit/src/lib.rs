@@ -12,6 +12,7 @@
 pub mod browser;
 pub mod debian;
 pub mod engines;
+pub mod paths;
 pub mod ports;
 pub mod procs;
 pub mod proxy;

@@ -1,11 +1,11 @@
-//! Ports: is one free, who has it if not, and give me one that stays mine.
+//! TCP ports: whether one is free, who holds it, and free ones that stay free.
 
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::procs;
 
@@ -67,6 +67,17 @@ pub fn free_port() -> u16 {
             given.insert(port);
             return port;
         }
+    }
+}
+
+/// A port from an environment variable, or the default.
+///
+/// # Errors
+/// The variable holds no port.
+pub fn port_from_env(name: &str, default: u16) -> Result<u16> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name}={text} is not a port")),
+        Err(_) => Ok(default),
     }
 }
 

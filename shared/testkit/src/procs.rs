@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 
 /// Environment variable that every process of an engine inherits. Its value is the engine's folder, so a kill reaches
 /// the shell, the Erlang VM, its port programs and the epmd that daemonised itself, and never a neighbour's.
-pub(crate) const MARK: &str = "POSTRIDER_ENGINE";
+pub const MARK: &str = "POSTRIDER_ENGINE";
 
 fn pids() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
@@ -52,7 +52,7 @@ pub fn signal(pid: i32, signal: Signal) {
 }
 
 /// SIGKILL to every process of an engine.
-pub(crate) fn kill_marked(folder: &Path) {
+pub fn kill_marked(folder: &Path) {
     kill_with_variable(MARK, &folder.display().to_string());
 }
 

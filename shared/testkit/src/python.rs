@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::engines::default_folder;
+use crate::paths::default_folder;
 
 /// A package, and the version that is installed where no Python has it.
 struct Package {

@@ -50,13 +50,16 @@ async fn tenants(deployment: &Deployment, profiles: &[&str]) -> serde_json::Valu
     tenants
 }
 
+/// Guarantee (In a browser): What each product's customers do, from sign-in to a replayed range, without an error or a violation
+/// of the policy or of WCAG 2.2 AA.
 #[tokio::test]
-async fn a_customer_of_each_product_does_in_a_browser_what_its_product_promises() {
+async fn a_customer_of_each_product_uses_the_dashboard_in_a_browser() {
     let deployment = Deployment::start("dashboard_products").await;
     let world = tenants(&deployment, &PRODUCTS).await;
     visit("products", &deployment, &world).await;
 }
 
+/// Guarantee (In a browser): Foreign text is shown as text.
 #[tokio::test]
 async fn markup_in_names_events_headers_and_answers_is_shown_as_text() {
     let deployment = Deployment::start("dashboard_markup").await;
@@ -67,8 +70,9 @@ async fn markup_in_names_events_headers_and_answers_is_shown_as_text() {
     visit("markup", &deployment, &world).await;
 }
 
+/// Guarantee (In a browser): The operator's pages; every page without scripts.
 #[tokio::test]
-async fn the_operator_makes_a_tenant_and_mends_a_dead_letter_and_pages_work_without_scripts() {
+async fn the_operators_pages_work_without_scripts() {
     let deployment = Deployment::start("dashboard_operator").await;
     let world = tenants(&deployment, &["standard"]).await;
     let producer = Producer::connect(&deployment.scope().amqp_url).await;

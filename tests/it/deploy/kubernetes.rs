@@ -46,7 +46,7 @@ async fn every_overlay_builds_is_valid_and_runs_restricted() {
 }
 
 #[tokio::test]
-async fn the_check_of_the_overlays_finds_what_is_wrong() {
+async fn the_check_of_the_overlays_finds_mistakes() {
     let folder = tempfile::tempdir().expect("a folder");
     let built = build(&checkout().join("k8s/overlays/production"), folder.path()).await;
     let good = std::fs::read_to_string(&built).expect("built");
@@ -84,7 +84,7 @@ async fn the_check_of_the_overlays_finds_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn the_simulation_of_the_autoscaler_says_what_is_written_down() {
+async fn the_documented_simulation_of_the_autoscaler_is_reproducible() {
     let python = tokio::task::spawn_blocking(python::with_kubernetes_validate).await.expect("no panic");
     let mut command = Command::from(python.unwrap_or_else(|error| panic!("{error:#}")));
     let said =

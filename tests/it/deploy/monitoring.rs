@@ -37,7 +37,7 @@ fn every_alert_has_a_test_and_a_page_to_read() {
 }
 
 #[tokio::test]
-async fn dashboards_are_what_their_script_writes() {
+async fn dashboards_match_their_generator() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("dashboards")).expect("made");
     let script = folder.path().join("dashboards.py");

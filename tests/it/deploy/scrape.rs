@@ -135,7 +135,7 @@ async fn traffic(stack: &Stack) -> Receiver {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_dashboards_alerts_and_the_autoscaler_ask_for_is_measured() {
+async fn metrics_of_dashboards_alerts_and_autoscaler_are_exported() {
     let stack = Stack::start("scrape", 2).await;
     let prometheus = Prometheus::start(&stack).await;
     let _receiver = traffic(&stack).await;

@@ -25,6 +25,7 @@ fn newer(mut head: Value) -> Value {
     head
 }
 
+/// Guarantee (Faults and isolation): A release drains the queues of its neighbours.
 #[tokio::test]
 async fn a_queue_filled_by_another_release_drains() {
     let deployment = Deployment::start("upgrade").await;

@@ -193,6 +193,7 @@ impl Walk<'_> {
     }
 }
 
+/// Guarantee (Secrets and tenants): A tenant's key never sees or changes another tenant's data.
 #[tokio::test]
 async fn every_operation_keeps_strangers_out() {
     let deployment = Deployment::start("foreign").await;

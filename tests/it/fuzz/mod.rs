@@ -21,8 +21,9 @@ const EXAMPLES: &str = "12";
 const TENANTS: usize = 8;
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance";
 
+/// Guarantee (Secrets and tenants): The API answers as its OpenAPI document says.
 #[tokio::test]
-async fn whatever_the_document_allows_is_answered_as_the_document_says() {
+async fn fuzzed_requests_are_answered_as_the_document_says() {
     let mut command = tokio::task::spawn_blocking(python::with_schemathesis).await.unwrap().expect("schemathesis");
     let deployment = Deployment::start("fuzz").await;
     let receiver = Receiver::start().await;

@@ -39,7 +39,7 @@ fn civil(at: SystemTime) -> [u64; 6] {
 }
 
 #[test]
-fn dates_are_those_of_the_specification() {
+fn dates_match_the_specification() {
     let at = UNIX_EPOCH + Duration::from_millis(784_111_777_999);
     assert_eq!(http_date(at), "Sun, 06 Nov 1994 08:49:37 GMT");
     assert_eq!(whole_second(at), UNIX_EPOCH + Duration::from_secs(784_111_777));

@@ -1,4 +1,4 @@
-//! Where engines are at home: the folder of their data, their ports, and what locks them.
+//! The folder of engines: their data, their ports, their locks.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -6,26 +6,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::Purpose;
 use super::postgres::Postgres;
 use super::rabbit::{RabbitNode, RabbitPorts};
-use super::system::{Release, System};
-use super::{Purpose, set};
+use crate::ports;
 
-/// Where engines of one purpose and release are at home.
+/// The folder of the engines of one purpose.
 #[derive(Debug, Clone)]
 pub(super) struct Home {
     /// Their data, locks and ports.
     pub(super) folder: PathBuf,
     pub(super) purpose: Purpose,
-    system: System,
 }
 
 impl Home {
-    /// Tests have engines of their own, and each release has: they start empty, and never meet the data of others.
-    pub(super) fn of(release: Release, purpose: Purpose, folder: &Path) -> Self {
-        let own = release.folder(folder);
-        let own = if purpose == Purpose::Tests { own.join("tests") } else { own };
-        Self { folder: own, purpose, system: System::of(release, folder) }
+    /// Tests have engines of their own: these start empty and never share data with others.
+    pub(super) fn of(purpose: Purpose, folder: &Path) -> Self {
+        let folder = if purpose == Purpose::Tests { folder.join("tests") } else { folder.to_owned() };
+        Self { folder, purpose }
     }
 
     /// The ports of engines of ours that run now; `None` when none run.
@@ -35,7 +33,7 @@ impl Home {
         running.then_some(ports)
     }
 
-    /// Keeps the ports of these engines, or those that they would have, for [`Home::running_ports`].
+    /// Writes the ports of these engines (of a missing one, its wanted port) for [`Home::running_ports`].
     pub(super) fn remember(&self, rabbit: Option<&RabbitNode>, postgres: Option<&Postgres>) -> Result<()> {
         let mut ports = Ports::wanted(self.purpose)?;
         if let Some(RabbitPorts { amqp, management, distribution, epmd }) = rabbit.map(|rabbit| rabbit.ports) {
@@ -61,7 +59,7 @@ impl Home {
 /// The file of [`Home::remember`].
 pub(super) const PORTS: &str = "engines.json";
 
-/// The ports that the running engines were started with; a later start with other wishes finds them by this.
+/// The ports that the running engines were started with, for a later start that asks for others.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Ports {
     amqp: u16,
@@ -77,7 +75,7 @@ impl Ports {
     pub(super) fn wanted(purpose: Purpose) -> Result<Self> {
         let prefix = purpose.prefix();
         let more = if purpose == Purpose::Tests { 100 } else { 0 };
-        let port = |name: &str, default: u16| port_from_env(&format!("{prefix}_{name}"), default + more);
+        let port = |name: &str, default: u16| ports::port_from_env(&format!("{prefix}_{name}"), default + more);
         Ok(Self {
             amqp: port("AMQP_PORT", 27672)?,
             management: port("AMQP_API_PORT", 27673)?,
@@ -90,11 +88,11 @@ impl Ports {
     pub(super) fn rabbit(&self, home: &Home) -> RabbitNode {
         let Self { amqp, management, distribution, epmd, .. } = *self;
         let ports = RabbitPorts { amqp, management, distribution, epmd };
-        RabbitNode::new(home.system.clone(), home.folder.join("rabbitmq"), ports, home.purpose.prefix())
+        RabbitNode::new(home.folder.join("rabbitmq"), ports, home.purpose.prefix())
     }
 
     pub(super) fn postgres(&self, home: &Home) -> Postgres {
-        Postgres::new(home.system.clone(), home.folder.join("postgres"), self.postgres, home.purpose.prefix())
+        Postgres::new(home.folder.join("postgres"), self.postgres, home.purpose.prefix())
     }
 }
 
@@ -106,20 +104,4 @@ impl Purpose {
             Self::Tests => "POSTRIDER_TEST",
         }
     }
-}
-
-/// A port from an environment variable, or the default.
-pub fn port_from_env(name: &str, default: u16) -> Result<u16> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text} is not a port")),
-        Err(_) => Ok(default),
-    }
-}
-
-/// `<checkout>/.postrider`, found from where this crate was compiled, or what `POSTRIDER_DEV_FOLDER` names.
-pub fn default_folder() -> PathBuf {
-    if let Some(named) = set("POSTRIDER_DEV_FOLDER") {
-        return named.into();
-    }
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).join(".postrider")
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
-use nix::unistd::Uid;
+use nix::unistd::{Uid, User};
 
 use super::Say;
-use super::system::{Account, System, postgres_major};
+use super::programs::{Reach, command_as, postgres_binaries, postgres_major};
 use crate::{ports, procs};
 
 /// The superuser of the cluster; `trust` on 127.0.0.1, as fits data that a development checkout owns.
@@ -19,7 +19,6 @@ const SUPERUSER: &str = "postrider";
 
 /// A cluster whose whole world is one folder.
 pub(super) struct Postgres {
-    system: System,
     folder: PathBuf,
     pub(super) port: u16,
     /// What the variable that chooses the port begins with, for an error message.
@@ -30,17 +29,12 @@ pub(super) struct Postgres {
 /// As whom PostgreSQL runs: it refuses to be root.
 enum RunAs {
     Ourselves,
-    /// `pass_through` when the user cannot even reach the folder (a checkout in /root, say): it then keeps the one
-    /// capability that lets it through.
-    Other {
-        user: Account,
-        pass_through: bool,
-    },
+    Other(User, Reach),
 }
 
 impl Postgres {
-    pub(super) fn new(system: System, folder: PathBuf, port: u16, prefix: &'static str) -> Self {
-        Self { system, folder, port, prefix, child: None }
+    pub(super) fn new(folder: PathBuf, port: u16, prefix: &'static str) -> Self {
+        Self { folder, port, prefix, child: None }
     }
 
     /// A superuser's URL of one database.
@@ -73,8 +67,8 @@ impl Postgres {
         ports::claim(self.port, "PostgreSQL", &format!("{}_POSTGRES_PORT", self.prefix))?;
         std::fs::create_dir_all(&self.folder).with_context(|| format!("making {}", self.folder.display()))?;
         let run_as = self.run_as()?;
-        if let RunAs::Other { user, .. } = &run_as {
-            std::os::unix::fs::chown(&self.folder, Some(user.uid), Some(user.gid))?;
+        if let RunAs::Other(user, _) = &run_as {
+            std::os::unix::fs::chown(&self.folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
         std::fs::set_permissions(&self.folder, std::fs::Permissions::from_mode(0o755))?;
         let bin = self.binaries()?;
@@ -121,7 +115,7 @@ impl Postgres {
 
     /// The binaries of the major version that made the data, or the newest for new data.
     fn binaries(&self) -> Result<PathBuf> {
-        let found = self.system.postgres_binaries()?;
+        let found = postgres_binaries()?;
         let newest = found.first().context("PostgreSQL is not installed")?;
         let Ok(version) = std::fs::read_to_string(self.data().join("PG_VERSION")) else { return Ok(newest.clone()) };
         let version = version.trim();
@@ -136,11 +130,10 @@ impl Postgres {
     }
 
     fn command(&self, program: &Path, run_as: &RunAs) -> Command {
-        let program = match run_as {
+        let mut command = match run_as {
             RunAs::Ourselves => Command::new(program),
-            RunAs::Other { user, pass_through } => user.command(program, *pass_through),
+            RunAs::Other(user, reach) => command_as(user, program, *reach),
         };
-        let mut command = self.system.command(program, &self.folder);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
                 command.env_remove(&name);
@@ -206,18 +199,16 @@ impl Postgres {
         if !Uid::effective().is_root() {
             return Ok(RunAs::Ourselves);
         }
-        let user = self.system.account(&["postgres", "nobody"]);
+        let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
         let user = user.context("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`")?;
         // Not `test -x`: access(2) ignores capabilities. Looking something up in the folder needs the same rights.
-        let reaches = |pass_through: bool| {
-            let mut look = user.command(Path::new("/usr/bin/stat"), pass_through);
-            look.arg(self.folder.join("."));
-            let mut look = self.system.command(look, &self.folder);
-            look.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
+        let reaches = |reach: &Reach| {
+            let mut look = command_as(&user, Path::new("/usr/bin/stat"), *reach);
+            look.arg(self.folder.join(".")).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
             look.status().is_ok_and(|status| status.success())
         };
-        if let Some(pass_through) = [false, true].into_iter().find(|pass_through| reaches(*pass_through)) {
-            return Ok(RunAs::Other { user, pass_through });
+        if let Some(reach) = [Reach::Own, Reach::PassThrough].into_iter().find(reaches) {
+            return Ok(RunAs::Other(user, reach));
         }
         bail!(
             "PostgreSQL does not run as root, and the user `{}` cannot reach {}: move the checkout to a folder that others may enter, or run as a plain user",

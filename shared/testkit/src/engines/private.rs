@@ -9,7 +9,6 @@ use tempfile::TempDir;
 
 use super::postgres::Postgres;
 use super::rabbit::{RabbitNode, RabbitPorts};
-use super::system::System;
 use crate::ports::free_port;
 
 /// A RabbitMQ node on free ports in a folder of its own. Gone, data included, when dropped.
@@ -33,7 +32,7 @@ impl PrivateRabbit {
         let folder = tempfile::Builder::new().prefix("postrider-rabbit-").tempdir()?;
         let ports =
             RabbitPorts { amqp: free_port(), management: free_port(), distribution: free_port(), epmd: free_port() };
-        let mut node = RabbitNode::new(System::chosen()?, folder.path().canonicalize()?, ports, "POSTRIDER_TEST");
+        let mut node = RabbitNode::new(folder.path().canonicalize()?, ports, "POSTRIDER_TEST");
         node.extra_config = extra.to_owned();
         let mut rabbit = Self { node, _folder: folder };
         rabbit.node.start(&(Arc::new(|_: &str| ()) as _))?;
@@ -130,7 +129,7 @@ impl PrivatePostgres {
         let path = folder.path().canonicalize()?.join("cluster");
         // PostgreSQL runs as another user than root.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        let cluster = Postgres::new(System::chosen()?, path, free_port(), "POSTRIDER_TEST");
+        let cluster = Postgres::new(path, free_port(), "POSTRIDER_TEST");
         let mut postgres = Self { cluster, folder };
         postgres.restart().await?;
         Ok(postgres)

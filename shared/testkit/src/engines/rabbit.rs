@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use super::Say;
-use super::system::System;
+use super::programs::rabbitmq_server;
 use crate::{ports, procs};
 
 /// Where a node listens; all on 127.0.0.1.
@@ -23,7 +23,6 @@ pub(super) struct RabbitPorts {
 
 /// A node whose whole world is one folder.
 pub(super) struct RabbitNode {
-    system: System,
     folder: PathBuf,
     pub(super) ports: RabbitPorts,
     /// More lines for `rabbitmq.conf`.
@@ -46,8 +45,8 @@ const ADVANCED_CONFIG: &str = "\
 ";
 
 impl RabbitNode {
-    pub(super) fn new(system: System, folder: PathBuf, ports: RabbitPorts, prefix: &'static str) -> Self {
-        Self { system, folder, ports, extra_config: String::new(), prefix, child: None }
+    pub(super) fn new(folder: PathBuf, ports: RabbitPorts, prefix: &'static str) -> Self {
+        Self { folder, ports, extra_config: String::new(), prefix, child: None }
     }
 
     pub(super) fn amqp_url(&self) -> String {
@@ -101,13 +100,7 @@ impl RabbitNode {
     }
 
     /// A program of the node, ready to be started.
-    fn command(&self, program: Command) -> Command {
-        let mut command = self.system.command(program, &self.folder);
-        self.environment(&mut command);
-        command
-    }
-
-    fn environment(&self, command: &mut Command) {
+    fn command(&self, mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("RABBITMQ_") || text.starts_with("ERL_") || text == "NOTIFY_SOCKET" {
@@ -133,6 +126,7 @@ impl RabbitNode {
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .current_dir(&self.folder)
             .stdin(Stdio::null());
+        command
     }
 
     /// Writes the files and starts the processes; [`RabbitNode::wait_ready`] waits for them.
@@ -145,7 +139,7 @@ impl RabbitNode {
         ports::claim(management, "RabbitMQ, management API", &variable("AMQP_API_PORT"))?;
         ports::claim(distribution, "RabbitMQ, Erlang distribution", &variable("AMQP_DIST_PORT"))?;
         ports::claim(epmd, "RabbitMQ, epmd", &variable("EPMD_PORT"))?;
-        let server = self.system.rabbitmq_server()?;
+        let server = rabbitmq_server()?;
         self.write_config()?;
         say(&format!("starting RabbitMQ on port {amqp} (data in {})", self.folder.display()));
 
@@ -222,7 +216,7 @@ impl RabbitNode {
 
     /// Runs the node's `rabbitmqctl`, which is beside its `rabbitmq-server`.
     pub(super) async fn ctl(&self, arguments: &[&str]) -> Result<()> {
-        let mut command = self.command(Command::new(self.system.rabbitmq_server()?.with_file_name("rabbitmqctl")));
+        let mut command = self.command(Command::new(rabbitmq_server()?.with_file_name("rabbitmqctl")));
         command.args(arguments);
         let output = tokio::process::Command::from(command).kill_on_drop(true).output().await?;
         if !output.status.success() {

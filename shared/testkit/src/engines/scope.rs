@@ -8,7 +8,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use url::Url;
 
-use super::{running_private, set};
+use super::running_private;
+use crate::paths::set;
 
 /// A unique vhost and a unique, empty database on the test engines. The database is dropped with it, also after a panic; the
 /// vhost goes with the broker's data.
@@ -48,8 +49,8 @@ impl Scope {
         Self::on(name, &amqp, &api, &database).await.context(MISSING)
     }
 
-    /// Makes both on engines that are known; see [`super::Engines::scope`].
-    pub(super) async fn on(name: &str, amqp: &str, api: &str, database_admin: &str) -> Result<Self> {
+    /// Makes both on these engines.
+    async fn on(name: &str, amqp: &str, api: &str, database_admin: &str) -> Result<Self> {
         let clean: String = name
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })

@@ -71,8 +71,9 @@ impl Starting {
     }
 }
 
+/// Guarantee (Faults and isolation): A process says what it waits for at start and at stop; a second signal ends it.
 #[tokio::test]
-async fn a_process_that_starts_without_its_engines_says_what_it_waits_for_and_stops_when_told() {
+async fn a_process_without_its_engines_logs_what_it_waits_for_and_can_stop() {
     let scope = Scope::new("starting").await;
     let nowhere = free_port();
     let mut without_database =
@@ -84,8 +85,9 @@ async fn a_process_that_starts_without_its_engines_says_what_it_waits_for_and_st
     without_broker.stops_in_order().await;
 }
 
+/// Guarantee (Hostile clients): Settings that open the internal network are warned about at start.
 #[tokio::test]
-async fn a_process_warns_at_its_start_of_what_opens_the_way_into_this_network() {
+async fn a_process_warns_at_startup_about_settings_that_open_the_network() {
     let nowhere = format!("postgres://postrider@127.0.0.1:{}/none", free_port());
     let settings = [
         ("POSTRIDER_EGRESS_PROXY", "http://user:hidden@127.0.0.1:3128"),
@@ -102,8 +104,9 @@ async fn a_process_warns_at_its_start_of_what_opens_the_way_into_this_network() 
     process.stops_in_order().await;
 }
 
+/// Guarantee: as `start_and_stop::a_process_without_its_engines_logs_what_it_waits_for_and_can_stop`.
 #[tokio::test]
-async fn a_stop_says_what_holds_it_up_and_a_second_signal_ends_it_at_once() {
+async fn a_stop_logs_what_it_waits_for_and_a_second_signal_ends_it() {
     let scope = Scope::new("stopping").await;
     let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
     let mut cluster = Cluster::start(urls).await;

@@ -16,8 +16,9 @@ fn thing_of<'a>(path: &str, things: &'a [String; 3]) -> &'a str {
     }
 }
 
+/// Guarantee: as `pagination::pages_hold_still_while_rows_arrive`.
 #[tokio::test]
-async fn every_edit_of_a_version_that_is_not_the_current_one_is_refused_and_changes_nothing() {
+async fn an_edit_with_a_stale_version_is_refused_and_changes_nothing() {
     let deployment = Deployment::start("edits").await;
     let (operator, tenant) = (deployment.operator(), deployment.tenant("standard").await);
     let endpoint = json!({"name": "hook", "url": "http://127.0.0.1:9999/", "event_types": ["*"]});

@@ -1,5 +1,6 @@
-//! After a whole run (deliveries that arrive, that fail and are parked, a rotation, a dead letter, refused requests) no secret is
-//! found where it does not belong: logs, traces, errors, the API's answers, and every file of the broker and of the database.
+//! Secrets stay secret: they are encrypted at rest, and after a run with deliveries that arrive, fail and are parked, a rotation,
+//! a dead letter and refused requests, none is in a log, a trace, an error, an answer of the API, or a file of the broker or the
+//! database.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,7 +9,9 @@ use postrider_testkit::engines::{PrivatePostgres, PrivateRabbit};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::harness::{Answer, Cluster, Collector, Message, OPERATOR_KEY, PROCESSES, Producer, Receiver, Urls};
+use crate::harness::{
+    Answer, Cluster, Collector, Deployment, Message, OPERATOR_KEY, PROCESSES, Producer, Receiver, Urls,
+};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -50,6 +53,7 @@ fn search(path: &Path, needles: &[Needle], found: &mut Vec<String>) -> usize {
     1
 }
 
+/// Guarantee (Secrets and tenants): No secret in logs, traces, answers, or files of broker and database after a whole run.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_found_after_a_whole_run() {
     let rabbit = PrivateRabbit::start().await.expect("RabbitMQ starts");
@@ -159,4 +163,44 @@ async fn dump(url: &str) -> String {
         rows.iter().for_each(|row| dump.push_str(row.get(0)));
     }
     dump
+}
+
+/// Guarantee (Secrets and tenants): Secrets and header values are encrypted at rest.
+#[tokio::test]
+async fn secrets_and_header_values_are_encrypted_at_rest() {
+    let deployment = Deployment::start("at-rest").await;
+    let tenant = deployment.tenant("mumara").await;
+    let secrets = [
+        "my-imported-secret-4711",
+        "my-header-value-4711",
+        "uQiRzpo4DXghDmr9QzzfQu27cmVRsG",
+        "azGDORePK8gMaC0QOYAMyEEuzJnyUi",
+    ];
+    let [secret, header, user_key, api_token] = secrets;
+    let web = json!({"name": "w", "url": "https://example.com/", "event_types": ["*"], "secret": secret, "headers": {"X-Key": header}});
+    tenant.post("/v1/endpoints", &web).await;
+    let pushover = json!({"user_key": user_key, "api_token": api_token, "sound": "Bike"});
+    tenant
+        .post("/v1/endpoints", &json!({"name": "p", "channel": "pushover", "pushover": pushover, "event_types": ["*"]}))
+        .await;
+
+    let connected = tokio_postgres::connect(&deployment.scope().database_url, tokio_postgres::NoTls).await;
+    let (database, connection) = connected.expect("the database");
+    tokio::spawn(connection);
+    let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
+    let (mut rows, mut seen) = (0, 0);
+    for table in database.query(tables, &[]).await.unwrap() {
+        let table: String = table.get(0);
+        // Bytes read as hex here.
+        for row in database.query(&format!("SELECT row_to_json(t)::text FROM \"{table}\" t"), &[]).await.unwrap() {
+            let text: String = row.get(0);
+            rows += 1;
+            seen += usize::from(text.contains("https://example.com/"));
+            for secret in secrets.iter().copied().chain([tenant.key.as_str()]) {
+                let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+                assert!(!text.contains(secret) && !text.contains(&hex), "{table} holds {secret}");
+            }
+        }
+    }
+    assert!(seen > 0, "none of {rows} rows is the endpoint's");
 }

@@ -36,6 +36,7 @@ async fn turn_pages(tenant: &Tenant, path: &str, add: impl AsyncFn()) {
     assert!(after.len() > before.len() && before.iter().all(|id| after.contains(id)), "{path}");
 }
 
+/// Guarantee (The log, and repairs): Pages are stable while rows arrive; a late edit is refused.
 #[tokio::test]
 async fn pages_hold_still_while_rows_arrive() {
     let (deployment, receiver) = (Deployment::start("pages").await, Receiver::start().await);

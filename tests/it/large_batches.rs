@@ -19,7 +19,7 @@ fn peak_kib(pid: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_batches_at_once_are_refused_with_the_limit_and_ingest_keeps_to_its_memory() {
+async fn large_batches_at_once_are_refused_and_ingest_stays_within_memory() {
     let scope = Scope::new("bodies").await;
     let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
     let cluster = Cluster::start(urls).await;

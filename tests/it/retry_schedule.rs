@@ -32,8 +32,9 @@ async fn a_retry_after_30_minutes_is_parked_on_the_rung_of_30_minutes() {
     assert_eq!(deployment.messages("postrider.delay.1800000").await, Some(1));
 }
 
+/// Guarantee (Attempts and retries): `standard`: 5 s, 5 min, 30 min, 2, 5, 10, 14, 20 and 24 h.
 #[tokio::test]
-async fn the_standard_schedule_parks_each_retry_on_its_rung_and_fails_after_the_last() {
+async fn the_standard_schedule_parks_each_retry_and_fails_after_the_last() {
     let stage = Stage::of("standard").await;
     stage.endpoint(json!({})).await;
     // Standard Webhooks 1.0.0, "Retry schedule": 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h.
@@ -41,8 +42,9 @@ async fn the_standard_schedule_parks_each_retry_on_its_rung_and_fails_after_the_
     stage.check_schedule(r#"{"type":"report.ready","data":{}}"#, &seconds, 0.0).await;
 }
 
+/// Guarantee: as `retry_schedule::the_standard_schedule_parks_each_retry_and_fails_after_the_last`.
 #[tokio::test]
-async fn the_standard_schedule_parks_its_first_retry_for_five_seconds() {
+async fn the_standard_schedule_parks_its_first_retry_for_5_seconds() {
     let deployment = Deployment::start("five-seconds").await;
     let tenant = deployment.tenant("standard").await;
     let receiver = Receiver::start().await;

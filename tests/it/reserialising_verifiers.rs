@@ -45,8 +45,10 @@ const HOSTILE: [(&str, bool, bool, bool); 26] = [
     (r#"{"é":1,"\ud83d\ude00":2,"😀":3,"\n":4}"#, true, true, false),
 ];
 
+/// Guarantee (What deliveries look like): Bodies survive re-serialisation by Migma's verifiers (Node.js; Python with
+/// `ascii_json`). Ingest warns about values that cannot.
 #[tokio::test]
-async fn hostile_data_passes_nodes_verifier_and_with_ascii_json_pythons() {
+async fn hostile_data_passes_nodes_and_with_ascii_json_pythons_verifier() {
     let stage = Stage::of("migma").await;
     let plain = stage.endpoint(json!({"url": stage.receiver.url("/node")})).await;
     let ascii = stage.endpoint(json!({"url": stage.receiver.url("/python"), "ascii_json": true})).await;
@@ -85,6 +87,7 @@ fn matches(request: &crate::harness::Received, path: &str, id: &Value) -> bool {
     request.target == path && *id == request.header("webhook-id")
 }
 
+/// Guarantee: as `reserialising_verifiers::hostile_data_passes_nodes_and_with_ascii_json_pythons_verifier`.
 #[tokio::test]
 async fn a_single_publish_warns_too_and_only_products_that_print_again_do() {
     let stage = Stage::of("migma").await;
@@ -154,8 +157,10 @@ fn render(profile: &Profile, data: &str, ascii_json: bool) -> String {
 }
 
 /// No engines here: the rendering alone, over thousands of texts.
+///
+/// Guarantee: as `reserialising_verifiers::hostile_data_passes_nodes_and_with_ascii_json_pythons_verifier`.
 #[tokio::test]
-async fn whatever_a_producer_writes_leaves_as_javascript_and_with_ascii_json_as_python_prints_it() {
+async fn any_data_is_sent_as_javascript_or_with_ascii_json_python_prints_it() {
     let migma = Profiles::builtin().get("migma").expect("built in").clone();
     let (mut runner, strategy) = (TestRunner::deterministic(), odd_json());
     let texts: Vec<String> = (0..3_000).map(|_| strategy.new_tree(&mut runner).expect("a text").current()).collect();

@@ -31,8 +31,9 @@ async fn audit(scope: &Scope) -> (Option<i32>, Value) {
     (said.status.code(), report)
 }
 
+/// Guarantee (Faults and isolation): The audit balances under traffic and names what is removed.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_audit_holds_under_traffic_and_names_what_is_removed_behind_its_back() {
+async fn the_audit_balances_under_traffic_and_names_a_removed_row() {
     let stage = Stage::of("standard").await;
     stage.endpoint(json!({})).await;
     // Traffic goes on while the log is counted.
@@ -91,6 +92,7 @@ async fn the_audit_holds_under_traffic_and_names_what_is_removed_behind_its_back
     assert_eq!(kept.get::<_, i64>(0), 2);
 }
 
+/// Guarantee: as `operator_commands::the_audit_balances_under_traffic_and_names_a_removed_row`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_that_does_not_add_up_without_a_gap_is_an_exit_code_and_a_metric() {
     let scope = Scope::new("unbalanced").await;
@@ -146,8 +148,9 @@ async fn an_audit_that_cannot_be_made_exits_with_2() {
     assert!(String::from_utf8_lossy(&said.stderr).contains("not available"), "{said:?}");
 }
 
+/// Guarantee (Secrets and tenants): The master key can be replaced.
 #[tokio::test]
-async fn secrets_are_sealed_again_with_the_first_key_and_the_old_one_is_not_needed_then() {
+async fn secrets_resealed_with_a_new_key_do_not_need_the_old_one() {
     let stage = Stage::of("standard").await;
     stage.endpoint(json!({"headers": {"x-own": "value"}})).await;
     let keys = format!("{NEW_KEY},{KEY}");

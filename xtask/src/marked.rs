@@ -1,0 +1,28 @@
+//! Parts of documentation pages that a command writes: everything between a line `<!-- begin … -->` and the next
+//! `<!-- end -->`. The rest of a page is written by people.
+
+use anyhow::{Context, Result};
+
+const END: &str = "<!-- end -->";
+
+/// The page with `text` between the first `begin` line and its end.
+///
+/// # Errors
+/// The page lacks one of the two lines.
+pub(crate) fn replace(page: &str, begin: &str, text: &str) -> Result<String> {
+    let parts = page.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = parts.with_context(|| format!("the page lacks the lines {begin:?} and {END:?}"))?;
+    Ok(format!("{before}{begin}\n{text}\n{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_text_between_the_markers_changes() {
+        let written = replace("# A\n<!-- begin: x -->\nold\n<!-- end -->\nmore\n", "<!-- begin: x -->", "new").unwrap();
+        assert_eq!(written, "# A\n<!-- begin: x -->\nnew\n<!-- end -->\nmore\n");
+        assert!(replace("no markers", "<!-- begin: x -->", "").is_err());
+    }
+}

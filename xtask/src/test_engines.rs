@@ -1,0 +1,113 @@
+//! The engines that tests run on: this machine's, or those of a Debian 13 in a folder.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use postrider_testkit::engines::{EngineOptions, Engines, Install, Purpose, Say};
+use postrider_testkit::paths::default_folder;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+
+use crate::child::Guarded;
+use crate::{debian13, report};
+
+/// Whose RabbitMQ and PostgreSQL are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Release {
+    /// The installed ones.
+    #[default]
+    Installed,
+    /// RabbitMQ 4.0 and PostgreSQL 17 of Debian 13, in a folder of the checkout (Debian, root).
+    Debian13,
+}
+
+/// Before an exported variable, in the output of `cargo xtask engines`.
+pub(crate) const EXPORT: &str = "  export ";
+
+/// Engines, and the variables by which tests find them.
+pub(crate) struct TestEngines {
+    /// For the environment of `cargo test`.
+    pub(crate) variables: Vec<(String, String)>,
+    running: Running,
+}
+
+enum Running {
+    Here(Engines),
+    /// `cargo xtask engines` inside of the Debian 13.
+    Inside(Guarded),
+}
+
+impl TestEngines {
+    /// Starts (or finds) them.
+    pub(crate) async fn start(release: Release, install: Install) -> Result<Self> {
+        match release {
+            Release::Installed => Self::here(install).await,
+            Release::Debian13 => Self::inside(install).await,
+        }
+    }
+
+    async fn here(install: Install) -> Result<Self> {
+        let engines = start_engines(Purpose::Tests, install, false).await?;
+        engines.described.iter().for_each(report::line);
+        let variables = [
+            ("POSTRIDER_TEST_AMQP_URL", engines.amqp_url.clone()),
+            ("POSTRIDER_TEST_AMQP_API", engines.amqp_api_url.clone().unwrap_or_default()),
+            ("POSTRIDER_TEST_DATABASE_URL", engines.database_url.clone()),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        Ok(Self { variables, running: Running::Here(engines) })
+    }
+
+    /// Runs this program's `engines` inside of the Debian 13. Tests run there, too, through cargo's runner: what they start is then
+    /// of that release.
+    async fn inside(install: Install) -> Result<Self> {
+        if std::env::var_os("POSTRIDER_TEST_AMQP_URL").is_some() {
+            bail!(
+                "POSTRIDER_TEST_AMQP_URL names engines, and --engines debian13 others: unset it, or leave --engines out"
+            );
+        }
+        let say: Say = Arc::new(report::step);
+        let enter = debian13::prepare(install, &say)?;
+        let mut command = Command::new(&enter);
+        command.arg(std::env::current_exe()?).args(["engines", "--no-install"]);
+        command.env("POSTRIDER_DEV_FOLDER", debian13::folder()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut running = Guarded::spawn(command, "the engines of Debian 13", Duration::from_secs(60))?;
+        let mut lines = BufReader::new(running.stdout().context("stdout is piped")?).lines();
+        let runner = (format!("CARGO_TARGET_{}_RUNNER", target().await?), enter.display().to_string());
+        let mut variables = vec![runner];
+        while variables.len() < 4 {
+            let line = lines.next_line().await?.context("the engines of Debian 13 did not start; see above")?;
+            match line.strip_prefix(EXPORT).and_then(|export| export.split_once('=')) {
+                Some((name, value)) => variables.push((name.to_owned(), value.to_owned())),
+                None => report::line(line),
+            }
+        }
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { variables, running: Running::Inside(running) })
+    }
+
+    /// Stops them unless another process uses them. Blocks for some seconds.
+    pub(crate) fn stop(self) {
+        match self.running {
+            Running::Here(engines) => engines.stop(),
+            Running::Inside(guarded) => drop(guarded),
+        }
+    }
+}
+
+/// Starts (or finds) this machine's engines.
+pub(crate) async fn start_engines(purpose: Purpose, install: Install, reset: bool) -> Result<Engines> {
+    let say: Say = Arc::new(report::step);
+    Engines::start(EngineOptions { folder: default_folder(), install, purpose, reset, say }).await
+}
+
+/// The host's target as cargo's variables write it: `X86_64_UNKNOWN_LINUX_GNU`.
+async fn target() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output().await.context("running rustc")?;
+    let text = String::from_utf8(output.stdout)?;
+    let host = text.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    Ok(host.to_uppercase().replace('-', "_"))
+}
