@@ -20,12 +20,14 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::broker;
 use crate::clock::{now_ns, pace};
+use crate::console::say;
 use crate::generate::Generated;
 use crate::http::Connection;
 use crate::ledger::{self, Accepted};
 use crate::payload::{EVENT_BYTES, Event};
-use crate::{broker, processes, report};
+use crate::processes::own_usage;
 
 /// Messages between publish and acknowledgement in the closed loop.
 const OUTSTANDING_MAX: usize = 2_000;
@@ -91,9 +93,8 @@ pub(crate) async fn run(args: BareArgs) -> anyhow::Result<()> {
     }
     ledger::write(&args.ledger, &accepted)?;
     publish_channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await?;
-    let own = processes::own_usage();
-    let done = Generated { cpu_seconds: own.cpu_seconds, peak_bytes: own.peak_bytes, ..Generated::default() };
-    report::say(&serde_json::to_string(&done)?);
+    let done = Generated { usage: own_usage(), ..Generated::default() };
+    say(&serde_json::to_string(&done)?);
     Ok(())
 }
 
@@ -130,7 +131,7 @@ async fn publish(channel: &Channel, args: &BareArgs, outstanding: &Semaphore) ->
             let number = accepted.len() as u64;
             let id = format!("bare-{number}");
             let body = event.numbered(number).to_vec();
-            accepted.push(Accepted { id: id.clone(), kind: 0, sent_ns, answered_ns: sent_ns });
+            accepted.push(Accepted { id: id.clone(), sent_ns, answered_ns: sent_ns });
             together.push(one(channel, id, body));
         }
         if together.is_empty() {

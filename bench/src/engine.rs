@@ -1,7 +1,6 @@
 //! The engine under test: `postrider`'s services as separate processes, started, configured and stopped.
 //!
-//! Everything goes through what a user has: the binary, its environment, the HTTP API. Each service's log is a file
-//! in the run's folder.
+//! It uses what a user has: the binary, its environment, the HTTP API. Each service's log is a file in the run's folder.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -69,11 +68,28 @@ impl Service {
         let child = command(options, role, &address)?.spawn().with_context(|| format!("start {role}"))?;
         Ok(Self { name, child, address, started: Instant::now(), ready_after: Duration::ZERO })
     }
+
+    async fn wait_ready(&mut self, folder: &Path) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let name = &self.name;
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{name} ended at once: {status}; its log is in {}", folder.display());
+            }
+            if is_ready(&self.address).await.unwrap_or(false) {
+                self.ready_after = self.started.elapsed();
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("{name} was not ready within {READY_WITHIN:?}; its log is in {}", folder.display());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 /// Running services.
 pub(crate) struct Engine {
-    options: EngineOptions,
     services: Vec<Service>,
     depths: Depths,
 }
@@ -95,32 +111,18 @@ impl Engine {
             bail!("postrider migrate: {migrated}; its log is in {}", options.folder.display());
         }
         let mut services = Vec::new();
-        let others = ["ingest", "fanout", "recorder", "api"].map(|role| (role, role.to_owned()));
-        for (role, name) in others.into_iter().chain(dispatchers(options.dispatchers)) {
-            services.push(Service::start(options, role, name)?);
+        for role in ["ingest", "fanout", "recorder", "api"] {
+            services.push(Service::start(options, role, role.to_owned())?);
+        }
+        for number in 1..=options.dispatchers {
+            let name = if options.dispatchers == 1 { "dispatcher".into() } else { format!("dispatcher {number}") };
+            services.push(Service::start(options, "dispatcher", name)?);
         }
         for service in &mut services {
-            ready(service, &options.folder).await?;
+            service.wait_ready(&options.folder).await?;
         }
         let depths = Depths::connect(&options.amqp_url).await?;
-        Ok(Self { options: options.clone(), services, depths })
-    }
-
-    /// Makes it so many dispatchers, all of them new processes: those that ran are stopped in order.
-    pub(crate) async fn restart_dispatchers(&mut self, count: usize) -> anyhow::Result<()> {
-        let ran = |service: &mut Service| service.name.starts_with("dispatcher");
-        stop(self.services.extract_if(.., ran).collect()).await;
-        for (role, name) in dispatchers(count) {
-            let mut service = Service::start(&self.options, role, name)?;
-            ready(&mut service, &self.options.folder).await?;
-            self.services.push(service);
-        }
-        Ok(())
-    }
-
-    /// Dispatchers that the run was started with.
-    pub(crate) fn usual_dispatchers(&self) -> usize {
-        self.options.dispatchers
+        Ok(Self { services, depths })
     }
 
     /// Where ingest listens.
@@ -132,7 +134,7 @@ impl Engine {
         self.services.iter().find(|service| service.name == name).map_or("", |service| service.address.as_str())
     }
 
-    /// How long a service took to become ready. Those started before it were waited for first.
+    /// How long a service took to become ready. Services started before it were waited for first.
     pub(crate) fn ready_after(&self, name: &str) -> Duration {
         self.services.iter().find(|service| service.name == name).map_or(Duration::ZERO, |service| service.ready_after)
     }
@@ -144,12 +146,7 @@ impl Engine {
     }
 
     /// Makes a tenant of the profile `standard` with a key.
-    pub(crate) async fn tenant(&self, name: &str) -> anyhow::Result<Tenant> {
-        self.tenant_with(name, no_limits()).await
-    }
-
-    /// The same with limits of its own, all that are in force.
-    pub(crate) async fn tenant_with(&self, name: &str, limits: Value) -> anyhow::Result<Tenant> {
+    pub(crate) async fn tenant(&self, name: &str, limits: Limits) -> anyhow::Result<Tenant> {
         let asked = json!({ "name": name, "profile": "standard", "limits": limits });
         let tenant = self.api("POST", "/v1/tenants", asked).await?;
         let id = text(&tenant, "id")?;
@@ -171,53 +168,6 @@ impl Engine {
         text(&made, "id")
     }
 
-    /// Deletes an endpoint.
-    pub(crate) async fn delete_endpoint(&self, tenant: &Tenant, id: &str) -> anyhow::Result<()> {
-        self.api("DELETE", &format!("/v1/endpoints/{id}?tenant={}", tenant.id), Value::Null).await?;
-        Ok(())
-    }
-
-    /// Begins to replay what is chosen of the tenant's events; returns the replay's id.
-    pub(crate) async fn replay(&self, tenant: &Tenant, chosen: Value) -> anyhow::Result<String> {
-        text(&self.api("POST", &format!("/v1/replays?tenant={}", tenant.id), chosen).await?, "id")
-    }
-
-    /// Where a replay stands: `running`, `finished` and so on.
-    pub(crate) async fn replay_status(&self, tenant: &Tenant, id: &str) -> anyhow::Result<String> {
-        let replay = self.api("GET", &format!("/v1/replays/{id}?tenant={}", tenant.id), Value::Null).await?;
-        text(&replay, "status")
-    }
-
-    /// What the API answers to a question about the tenant; `target` is the path, with or without a query.
-    pub(crate) async fn read(&self, tenant: &Tenant, target: &str) -> anyhow::Result<Value> {
-        let joint = if target.contains('?') { '&' } else { '?' };
-        self.get(&format!("{target}{joint}tenant={}", tenant.id)).await
-    }
-
-    /// What the API answers an operator.
-    pub(crate) async fn get(&self, target: &str) -> anyhow::Result<Value> {
-        self.api("GET", target, Value::Null).await
-    }
-
-    /// Signs the operator in to the dashboard: the cookie of a session, which is put into the database.
-    pub(crate) async fn sign_in(&self, database: &tokio_postgres::Client) -> anyhow::Result<String> {
-        let token = format!("bench-{}", std::process::id());
-        let sql = "INSERT INTO dashboard_sessions (token_hash, key_hash, created_at, expires_at)
-                   VALUES (sha256(convert_to($1, 'UTF8')), sha256(convert_to($2, 'UTF8')), now(), now() + interval '1 hour')";
-        database.execute(sql, &[&token, &OPERATOR_KEY]).await.context("sign in")?;
-        Ok(format!("postrider_session={token}"))
-    }
-
-    /// Reads a page of the dashboard.
-    pub(crate) async fn page(&self, cookie: &str, target: &str) -> anyhow::Result<()> {
-        let address = self.address("api");
-        let mut connection = Connection::open(address).await?;
-        let request = http::request("GET", target, address, &format!("cookie: {cookie}\r\n"), b"");
-        let status = connection.send(&request).await?.status;
-        anyhow::ensure!(status == 200, "GET {target}: {status}");
-        Ok(())
-    }
-
     /// How many deliveries the tenant's endpoints count as succeeded, when the API says so.
     pub(crate) async fn recorded(&self, tenant: &Tenant) -> Option<u64> {
         let target = format!("/v1/endpoints?tenant={}&limit=200", tenant.id);
@@ -225,7 +175,7 @@ impl Engine {
         page["data"].as_array()?.iter().map(|endpoint| endpoint["successes"].as_u64()).sum()
     }
 
-    /// Waits until every queue is empty and stays so; returns when it was first seen empty.
+    /// Waits until every queue is empty and stays empty; returns when it was first seen empty.
     pub(crate) async fn settle(&self, limit: Duration) -> anyhow::Result<Instant> {
         let deadline = Instant::now() + limit;
         let mut empty_since: Option<Instant> = None;
@@ -239,8 +189,7 @@ impl Engine {
             }
             if waiting.is_empty() {
                 let since = *empty_since.get_or_insert_with(Instant::now);
-                // A depth counts what is ready, not what a consumer holds: what it holds is settled meanwhile, or
-                // comes back and is counted.
+                // A depth does not count what a consumer holds: that is settled meanwhile, or comes back and is counted.
                 if since.elapsed() > Duration::from_millis(750) {
                     return Ok(since);
                 }
@@ -254,25 +203,7 @@ impl Engine {
         }
     }
 
-    /// Waits until nothing is accepted and undecided, nor waits in a lane: what is left waits on the delay ladder, from where it comes
-    /// back now and then.
-    pub(crate) async fn drained(&self, limit: Duration) -> anyhow::Result<()> {
-        let deadline = Instant::now() + limit;
-        let mut empty = 0;
-        // More than once, since what a consumer holds is not counted.
-        while empty < 3 {
-            let mut ready = 0;
-            for queue in QUEUES {
-                ready += self.depths.ready(queue).await?;
-            }
-            empty = if ready == 0 { empty + 1 } else { 0 };
-            anyhow::ensure!(Instant::now() < deadline, "{ready} messages wait still after {limit:?}");
-            sleep(Duration::from_millis(100)).await;
-        }
-        Ok(())
-    }
-
-    /// The most messages that were seen ready in each queue, until `done` is set. Where they pile up is what is slow.
+    /// The maximum depth of each queue until `done` is set.
     pub(crate) async fn deepest(&self, done: &Cell<bool>) -> anyhow::Result<BTreeMap<&'static str, u32>> {
         let mut deepest = BTreeMap::new();
         while !done.get() {
@@ -297,31 +228,21 @@ impl Engine {
     }
 
     /// Stops every service; kills what does not stop in time.
-    pub(crate) async fn stop(self) {
-        stop(self.services).await;
+    pub(crate) async fn stop(mut self) {
+        for service in &self.services {
+            if let Some(pid) = service.child.id() {
+                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+            }
+        }
+        for service in &mut self.services {
+            if timeout(STOP_WITHIN, service.child.wait()).await.is_err() {
+                let _ = service.child.kill().await;
+            }
+        }
     }
 
     async fn api(&self, method: &str, target: &str, body: Value) -> anyhow::Result<Value> {
         http::call(self.address("api"), OPERATOR_KEY, method, target, &body).await
-    }
-}
-
-/// The roles and names of so many dispatchers.
-fn dispatchers(count: usize) -> impl Iterator<Item = (&'static str, String)> {
-    let name = move |number| if count == 1 { "dispatcher".to_owned() } else { format!("dispatcher {number}") };
-    (1..=count).map(move |number| ("dispatcher", name(number)))
-}
-
-async fn stop(mut services: Vec<Service>) {
-    for service in &services {
-        if let Some(pid) = service.child.id() {
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
-        }
-    }
-    for service in &mut services {
-        if timeout(STOP_WITHIN, service.child.wait()).await.is_err() {
-            let _ = service.child.kill().await;
-        }
     }
 }
 
@@ -356,31 +277,16 @@ fn free_address() -> anyhow::Result<String> {
     Ok(listener.local_addr()?.to_string())
 }
 
-async fn ready(service: &mut Service, folder: &Path) -> anyhow::Result<()> {
-    let deadline = Instant::now() + READY_WITHIN;
-    loop {
-        let name = &service.name;
-        if let Some(status) = service.child.try_wait()? {
-            bail!("{name} ended at once: {status}; its log is in {}", folder.display());
-        }
-        if is_ready(&service.address).await.unwrap_or(false) {
-            service.ready_after = service.started.elapsed();
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            bail!("{name} was not ready within {READY_WITHIN:?}; its log is in {}", folder.display());
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
 async fn is_ready(address: &str) -> anyhow::Result<bool> {
     let mut connection = Connection::open(address).await?;
     let answer = connection.send(&http::request("GET", "/readyz", address, "", b"")).await?;
     Ok(answer.status == 200)
 }
 
-/// Limits that no measurement meets: what is measured is the path, not the refusals.
-pub(crate) fn no_limits() -> Value {
+/// A tenant's limits, as the API takes them.
+pub(crate) type Limits = Value;
+
+/// Limits that no measurement reaches.
+pub(crate) fn no_limits() -> Limits {
     json!({ "events_per_second": 1_000_000, "waiting_deliveries": 100_000_000 })
 }

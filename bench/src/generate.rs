@@ -1,4 +1,4 @@
-//! The load generator: publishes events over HTTP and keeps the ledger of those that were accepted.
+//! The load generator: publishes events over HTTP and keeps a ledger of the accepted ones.
 //!
 //! Closed loop: each connection posts, waits for the answer, posts the next. Open loop (`--rate`): requests are due
 //! at fixed times, and latency counts from when a request was due. `--batch` posts that many events a request.
@@ -15,18 +15,19 @@ use tokio::sync::Mutex;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::clock::{now_ns, pace};
-use crate::http::Connection;
+use crate::console::say;
+use crate::http::{Answer, Connection};
 use crate::ledger::{self, Accepted};
 use crate::payload::{EVENT_BYTES, Event};
-use crate::{processes, report};
+use crate::processes::{Usage, own_usage};
 
 /// How long a connection pauses after anything but a 202, so that a refusing engine is not hammered.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
 /// Connections of a closed loop, and the fewest of an open one.
 const CONNECTIONS: usize = 64;
-/// For how long a request's answer may take before the next that is due has to wait for a connection, in an open loop: with fewer
-/// connections a moment's delay in the engine would grow here, for as long as they take to catch up.
+/// Open loop: how long an answer may take before a request that is due has to wait for a connection. With fewer connections a
+/// short delay of the engine would grow here.
 const ANSWER_SECONDS: f64 = 0.2;
 
 /// Options of `generate`.
@@ -38,11 +39,10 @@ pub(crate) struct GenerateArgs {
     /// An API key that may publish.
     #[arg(long, env = "POSTRIDER_BENCH_KEY", hide_env_values = true)]
     pub(crate) key: String,
-    /// Event types, taken in turn.
-    #[arg(long = "type", required = true)]
-    pub(crate) types: Vec<String>,
-    /// Keep-alive connections, each posting one request at a time; by default 64, and in an open loop as many as requests are due in
-    /// 200 ms.
+    /// The events' type.
+    #[arg(long = "type")]
+    pub(crate) event_type: String,
+    /// Keep-alive connections with one request at a time each; by default 64, in an open loop as many as requests are due in 200 ms.
     #[arg(long)]
     pub(crate) connections: Option<usize>,
     /// How long to publish, in seconds.
@@ -72,10 +72,8 @@ pub(crate) struct Generated {
     pub(crate) refused: u64,
     /// The first of them, for a person to read.
     pub(crate) first_refusal: Option<String>,
-    /// CPU seconds of this process.
-    pub(crate) cpu_seconds: f64,
-    /// Peak resident memory of this process, in bytes.
-    pub(crate) peak_bytes: u64,
+    /// What this process used.
+    pub(crate) usage: Usage,
 }
 
 struct Shared {
@@ -83,7 +81,7 @@ struct Shared {
     head: String,
     counter: Cell<u64>,
     deadline_ns: u64,
-    /// Whoever holds the lock takes the next request that is due.
+    /// The holder of the lock takes the next request that is due.
     due: Option<Mutex<UnboundedReceiver<u64>>>,
     accepted: RefCell<Vec<Accepted>>,
     done: RefCell<Generated>,
@@ -125,10 +123,9 @@ pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
         task.context("a connection's task")??;
     }
     ledger::write(&ledger_path, &shared.accepted.borrow())?;
-    let own = processes::own_usage();
     let mut done = shared.done.borrow_mut();
-    (done.cpu_seconds, done.peak_bytes) = (own.cpu_seconds, own.peak_bytes);
-    report::say(&serde_json::to_string(&*done)?);
+    done.usage = own_usage();
+    say(&serde_json::to_string(&*done)?);
     Ok(())
 }
 
@@ -148,6 +145,26 @@ impl Shared {
         Some((first, due))
     }
 
+    /// Notes what was answered; false when it was not 202.
+    fn take(&self, answer: &Answer<'_>, sent_ns: u64) -> anyhow::Result<bool> {
+        let (batch, answered_ns) = (self.args.batch, now_ns());
+        if answer.status != 202 {
+            self.refused(batch, answer.status, answer.body);
+            return Ok(false);
+        }
+        let ids = if batch > 1 { ids_in_batch(answer.body)? } else { vec![id_in(answer.body)] };
+        if ids.len() != batch {
+            bail!("a 202 for {batch} events with {} results", ids.len());
+        }
+        for id in ids {
+            match id {
+                Some(id) => self.accepted.borrow_mut().push(Accepted { id, sent_ns, answered_ns }),
+                None => self.refused(1, answer.status, answer.body),
+            }
+        }
+        Ok(true)
+    }
+
     fn refused(&self, events: usize, status: u16, body: &[u8]) {
         let mut done = self.done.borrow_mut();
         done.refused += events as u64;
@@ -156,58 +173,47 @@ impl Shared {
 }
 
 async fn post(shared: Rc<Shared>, mut connection: Connection) -> anyhow::Result<()> {
-    let mut events: Vec<Event> = shared.args.types.iter().map(|name| Event::new(name, shared.args.bytes)).collect();
+    let GenerateArgs { batch, bytes, event_type, address, .. } = &shared.args;
+    let mut event = Event::new(event_type, *bytes);
     let (mut body, mut request) = (Vec::new(), Vec::new());
-    let kinds = events.len() as u64;
     while let Some((first, sent_ns)) = shared.next().await {
-        body.clear();
-        if shared.args.batch > 1 {
-            body.extend_from_slice(br#"{"events":["#);
-            for number in first..first + shared.args.batch as u64 {
-                if number > first {
-                    body.push(b',');
-                }
-                body.extend_from_slice(events[(number % kinds) as usize].numbered(number));
-            }
-            body.extend_from_slice(b"]}");
-        } else {
-            body.extend_from_slice(events[(first % kinds) as usize].numbered(first));
-        }
+        write_body(&mut body, &mut event, first, *batch);
         request.clear();
         request.extend_from_slice(shared.head.as_bytes());
         request.extend_from_slice(body.len().to_string().as_bytes());
         request.extend_from_slice(b"\r\n\r\n");
         request.extend_from_slice(&body);
-        let answer = match connection.send(&request).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                shared.refused(shared.args.batch, 0, format!("{error:#}").as_bytes());
-                tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
-                connection = Connection::open(&shared.args.address).await?;
-                continue;
-            }
-        };
-        let answered_ns = now_ns();
-        if answer.status == 202 {
-            let ids = if shared.args.batch > 1 { ids_in_batch(answer.body)? } else { vec![id_in(answer.body)] };
-            if ids.len() != shared.args.batch {
-                bail!("a 202 for {} events with {} results", shared.args.batch, ids.len());
-            }
-            for (number, id) in (first..).zip(ids) {
-                match id {
-                    Some(id) => {
-                        let kind = (number % kinds) as u16;
-                        shared.accepted.borrow_mut().push(Accepted { id, kind, sent_ns, answered_ns });
-                    }
-                    None => shared.refused(1, answer.status, answer.body),
+        match connection.send(&request).await {
+            Ok(answer) => {
+                if shared.take(&answer, sent_ns)? {
+                    continue;
                 }
+                tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
             }
-        } else {
-            shared.refused(shared.args.batch, answer.status, answer.body);
-            tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+            Err(error) => {
+                shared.refused(*batch, 0, format!("{error:#}").as_bytes());
+                tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+                connection = Connection::open(address).await?;
+            }
         }
     }
     Ok(())
+}
+
+/// The body of a request with the events from the number `first` on.
+fn write_body(body: &mut Vec<u8>, event: &mut Event, first: u64, batch: usize) {
+    body.clear();
+    if batch == 1 {
+        return body.extend_from_slice(event.numbered(first));
+    }
+    body.extend_from_slice(br#"{"events":["#);
+    for number in first..first + batch as u64 {
+        if number > first {
+            body.push(b',');
+        }
+        body.extend_from_slice(event.numbered(number));
+    }
+    body.extend_from_slice(b"]}");
 }
 
 /// The value of the member `"id"` of a single answer. A search for the member's name is enough: ids need no escapes.

@@ -4,24 +4,20 @@
 //! `cargo xtask bench` builds everything with optimisation, starts private engines and calls `run`; the other
 //! subcommands are the parts that `run` starts. What each row of the output means is in `docs/performance.md`.
 //!
-//! The parts are cheap on purpose: generator, receiver and bare path share the machine with what is measured, so all
-//! three speak a hand-written subset of HTTP/1.1 over keep-alive connections.
+//! Generator, receiver and bare path share the machine with what is measured. To be cheap, they use a hand-written subset of
+//! HTTP/1.1 over keep-alive connections.
 //!
-//! Not promised: absolute figures that compare between machines, or between runs on a busy one. Compare ratios of
-//! one run.
+//! Figures of different machines, or of runs on a busy machine, do not compare. Compare ratios within one run.
 
-mod backlog;
 mod bare;
 mod broker;
 mod clock;
-mod database;
+mod console;
 mod engine;
 mod generate;
-mod host;
 mod http;
 mod isolation;
 mod ledger;
-mod log;
 mod matches;
 mod matching;
 mod payload;

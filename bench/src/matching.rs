@@ -1,65 +1,38 @@
-//! Matching alone: what subscriptions cost a fan-out at its start and in memory, how soon an edit is in force among them, and
-//! how long one match takes.
+//! Matching: how subscriptions affect a fan-out's start and memory, how soon an edit is in force, and how long a match takes.
 //!
-//! The endpoints are written straight into a database of the row's own: a tenth of them belong to one tenant, which want the
-//! same type and each another sending domain; the others to tenants of a hundred, which want one of twenty types.
+//! The endpoints are written into a database of the row's own. A tenth of them belong to one tenant and select the same type and
+//! a different sending domain each; the others belong to tenants with a hundred endpoints, which select one of twenty types.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde::Serialize;
+use postrider_testkit::engines::Scope;
 use serde_json::json;
 use tokio_postgres::NoTls;
 
-use crate::database::Database;
+use crate::console::say;
 use crate::engine::{Engine, EngineOptions, Tenant};
 use crate::matches::{LARGE_TENANTS_TYPE, Matches, SMALL_TENANT, TYPES, large_tenant, tenants};
-use crate::report::say;
+use crate::report::Matching;
 use crate::workload::{Sink, own_command, part};
 
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(20);
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What a number of subscriptions costs.
-#[derive(Debug, Serialize)]
-pub(crate) struct Matching {
-    /// Active endpoints.
-    pub(crate) subscriptions: u32,
-    /// From the start of the fan-out's process until it is ready, seconds.
-    pub(crate) ready_seconds: f64,
-    /// Peak resident memory of the fan-out, the edit included, MiB.
-    pub(crate) peak_mib: f64,
-    /// From the answer to an edit until an event that only the edited endpoint wants was received, seconds. Events are
-    /// published all the while.
-    pub(crate) edit_in_force_seconds: f64,
-    /// Matches, one by one.
-    pub(crate) matches: Matches,
-}
-
 /// A row for each of `sizes`, largest last.
-pub(crate) async fn run(
-    options: &EngineOptions,
-    server_url: &str,
-    sink: &Sink,
-    sizes: &[u32],
-) -> anyhow::Result<Vec<Matching>> {
+pub(crate) async fn run(options: &EngineOptions, sink: &Sink, sizes: &[u32]) -> anyhow::Result<Vec<Matching>> {
     let mut rows = Vec::new();
     for subscriptions in sizes {
         let matches = part(own_command()?.arg("match").args(["--subscriptions", &subscriptions.to_string()])).await?;
-        let name = format!("postrider_bench_{}_{subscriptions}", std::process::id());
-        let database = Database::make(server_url, &name).await?;
+        let scope = Scope::new("bench_matching").await;
         let options = EngineOptions {
-            binary: options.binary.clone(),
-            amqp_url: options.amqp_url.clone(),
-            database_url: database.url.clone(),
+            amqp_url: scope.amqp_url.clone(),
+            database_url: scope.database_url.clone(),
             dispatchers: 1,
-            folder: options.folder.clone(),
+            ..options.clone()
         };
-        let row = Box::pin(measure(&options, sink, *subscriptions, matches)).await;
-        database.drop().await?;
-        let row = row?;
+        let row = Box::pin(measure(&options, sink, *subscriptions, matches)).await?;
         say(&row.text());
         rows.push(row);
     }
@@ -73,7 +46,7 @@ async fn measure(
     matches: Matches,
 ) -> anyhow::Result<Matching> {
     let engine = Box::pin(Engine::start(options)).await?;
-    let made = engine.tenant_with("a large tenant", json!({ "endpoints": subscriptions })).await;
+    let made = engine.tenant("a large tenant", json!({ "endpoints": subscriptions })).await;
     engine.stop().await;
     let tenant = made?;
     fill(&options.database_url, &tenant, subscriptions).await?;
@@ -93,7 +66,7 @@ async fn measure(
     })
 }
 
-/// Writes tenants and endpoints; what signs is empty, for nothing is sent to these.
+/// Writes tenants and endpoints. Their secrets are empty: nothing is sent to them.
 async fn fill(database_url: &str, tenant: &Tenant, subscriptions: u32) -> anyhow::Result<()> {
     let large = large_tenant(subscriptions);
     let (others, tenants) = (subscriptions - large, tenants(subscriptions));
@@ -125,7 +98,7 @@ async fn fill(database_url: &str, tenant: &Tenant, subscriptions: u32) -> anyhow
     driving.await?.context("the connection to PostgreSQL")
 }
 
-/// Makes an endpoint in the large tenant; how long until it gets events.
+/// Makes an endpoint in the large tenant; returns how long it takes until it gets events.
 async fn edit(engine: &Engine, tenant: &Tenant, sink: &Sink) -> anyhow::Result<Duration> {
     let before = sink.received().await?;
     let asked = json!({
@@ -145,25 +118,4 @@ async fn edit(engine: &Engine, tenant: &Tenant, sink: &Sink) -> anyhow::Result<D
     let took = answered.elapsed();
     engine.settle(SETTLED_WITHIN).await?;
     Ok(took)
-}
-
-impl Matching {
-    fn text(&self) -> String {
-        let Self { subscriptions, ready_seconds, peak_mib, edit_in_force_seconds, matches } = self;
-        let mut text = format!("\n== matching at {subscriptions} subscriptions ==\n");
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "fan-out ready after {ready_seconds:.2} s, peak {peak_mib:.0} MiB");
-        let _ = writeln!(text, "an edit in force after {edit_in_force_seconds:.2} s");
-        let _ = writeln!(
-            text,
-            "{} matches us p50 {:.2}  p99 {:.2}  max {:.1}",
-            matches.events, matches.p50_us, matches.p99_us, matches.max_us
-        );
-        let _ = write!(
-            text,
-            "alone: built in {:.2} s, an edit of the largest tenant {:.1} ms, peak {:.0} MiB",
-            matches.built_seconds, matches.edit_ms, matches.peak_mib
-        );
-        text
-    }
 }

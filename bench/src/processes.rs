@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Clock ticks a second in `/proc/<pid>/stat`: the kernel's interface fixes it at 100 on every platform we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What a process used.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Usage {
     /// CPU seconds, user and system, since the process started.
     pub(crate) cpu_seconds: f64,
@@ -37,13 +37,18 @@ impl Watched {
         Self { name: name.to_owned(), pid, family: false }
     }
 
-    /// The owner of the socket that listens on `port`, alone or with its children.
-    pub(crate) fn listener(name: &str, port: u16, family: bool) -> Option<Self> {
-        listener(port).map(|pid| Self { name: name.to_owned(), pid, family })
+    /// The owner of the socket that listens on `port`.
+    pub(crate) fn listener(name: &str, port: u16) -> Option<Self> {
+        listener(port).map(|pid| Self::process(name, pid))
     }
 
-    /// Starts the peak of resident memory anew, where the kernel lets us.
-    pub(crate) fn forget_peak(&self) {
+    /// The same with its children.
+    pub(crate) fn with_children(self) -> Self {
+        Self { family: true, ..self }
+    }
+
+    /// Resets the peak of resident memory, where the kernel allows it.
+    pub(crate) fn reset_peak(&self) {
         for pid in self.pids() {
             let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
         }
@@ -79,17 +84,7 @@ impl Watched {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MachineTime {
     busy: f64,
-    stolen: f64,
     all: f64,
-}
-
-/// What became of the time of all processors together, in percent.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub(crate) struct MachineShares {
-    /// Something ran, whatever it was.
-    pub(crate) busy_percent: f64,
-    /// Something was to run, and the host gave the processor to another of its machines.
-    pub(crate) stolen_percent: f64,
 }
 
 impl MachineTime {
@@ -101,24 +96,15 @@ impl MachineTime {
     fn read(stat: &str) -> Self {
         let first = stat.lines().next().unwrap_or_default();
         let ticks: Vec<f64> = first.split_whitespace().skip(1).filter_map(|word| word.parse().ok()).collect();
-        // What follows is counted in user already.
-        let [user, nice, system, idle, iowait, irq, softirq, stolen] = ticks.first_chunk().copied().unwrap_or_default();
+        // The fields after these are counted in `user` already. Steal is neither busy nor idle.
+        let [user, nice, system, idle, iowait, irq, softirq, steal] = ticks.first_chunk().copied().unwrap_or_default();
         let busy = user + nice + system + irq + softirq;
-        Self { busy, stolen, all: busy + idle + iowait + stolen }
+        Self { busy, all: busy + idle + iowait + steal }
     }
 
-    /// What the host took so far, in ticks.
-    pub(crate) fn stolen(self) -> f64 {
-        self.stolen
-    }
-
-    /// What became of the time since `before`.
-    pub(crate) fn since(self, before: Self) -> MachineShares {
-        let percent = |ticks: f64| ticks * 100.0 / (self.all - before.all).max(1.0);
-        MachineShares {
-            busy_percent: percent(self.busy - before.busy),
-            stolen_percent: percent(self.stolen - before.stolen),
-        }
+    /// How busy all processors together were since `before`.
+    pub(crate) fn busy_percent_since(self, before: Self) -> f64 {
+        (self.busy - before.busy) * 100.0 / (self.all - before.all).max(1.0)
     }
 }
 
@@ -127,8 +113,8 @@ pub(crate) fn own_usage() -> Usage {
     Usage { cpu_seconds: cpu_seconds("self", false), peak_bytes: memory("self").peak_bytes }
 }
 
-/// Starts this process's peak of resident memory anew.
-pub(crate) fn forget_own_peak() {
+/// Resets this process's peak of resident memory.
+pub(crate) fn reset_own_peak() {
     let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -206,11 +192,10 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_took_is_told_from_what_ran() {
+    fn steal_is_not_busy() {
         let before = MachineTime::read("cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1 2 3 4\n");
         let after = MachineTime::read("cpu  150 0 70 810 60 5 5 100 0 0\n");
-        let MachineShares { busy_percent, stolen_percent } = after.since(before);
-        assert!((busy_percent - 40.0).abs() < 1e-9 && (stolen_percent - 50.0).abs() < 1e-9);
+        assert!((after.busy_percent_since(before) - 40.0).abs() < 1e-9);
     }
 
     #[test]

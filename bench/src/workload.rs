@@ -14,7 +14,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::engine::{Engine, Tenant};
 use crate::generate::Generated;
-use crate::host::{Taken, Watch};
 use crate::http::{self, Connection};
 use crate::ledger::{self, Accepted, Balance};
 use crate::processes::{MachineTime, Usage, Watched};
@@ -22,18 +21,38 @@ use crate::report::{ProcessRow, Row};
 use crate::sink::SinkPorts;
 
 /// How long deliveries may take to arrive, and the recorder to finish, after the last publish.
-pub(crate) const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+/// How long the sink may receive nothing before missing deliveries count as lost.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// What the workload's own generator and the one beside it keep of accepted events.
+const LEDGER: &str = "generator.ledger";
+const LEDGER_BESIDE: &str = "beside.ledger";
 
-/// How long the sink may receive nothing before missing deliveries are taken for lost.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+/// How long workloads take, in seconds.
+pub(crate) struct Times {
+    /// At full speed.
+    pub(crate) closed: f64,
+    /// At a fixed rate.
+    pub(crate) open: f64,
+    /// Unmeasured, before.
+    pub(crate) warm_up: f64,
+    /// The timeout of endpoints that do not answer.
+    pub(crate) timeout: u32,
+}
+
+impl Times {
+    /// How long a bad neighbour is measured: three of its timeouts.
+    pub(crate) fn beside_seconds(&self) -> f64 {
+        f64::from(self.timeout) * 3.0
+    }
+}
 
 /// The sink's process.
 pub(crate) struct Sink {
     child: Child,
     /// The process ends when this closes.
     _lifeline: ChildStdin,
-    /// Its ports.
-    pub(crate) ports: SinkPorts,
+    ports: SinkPorts,
 }
 
 impl Sink {
@@ -47,7 +66,7 @@ impl Sink {
     }
 
     /// `host:port` where deliveries are answered.
-    pub(crate) fn address(&self) -> String {
+    fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.port)
     }
 
@@ -56,38 +75,22 @@ impl Sink {
         format!("http://{}/e/{number}", self.address())
     }
 
-    /// The URL of the endpoint `number` that takes 50 ms to answer.
-    pub(crate) fn slow_url(&self, number: u16) -> String {
-        format!("http://{}/slow/{number}", self.address())
-    }
-
-    /// The URL of the endpoint `number` that answers 404 to whatever it sees for the first time.
-    pub(crate) fn later_url(&self, number: u16) -> String {
-        format!("http://{}/later/{number}", self.address())
-    }
-
-    /// The URL of the endpoint `number` that asks to be left alone until the second `until` of the epoch.
-    pub(crate) fn until_url(&self, number: u16, until: u64) -> String {
-        format!("http://{}/until/{number}/{until}", self.address())
-    }
-
-    /// The URL of the endpoint that never answers.
+    /// The URL of an endpoint that never answers.
     pub(crate) fn black_hole_url(&self) -> String {
         format!("http://127.0.0.1:{}/e/0", self.ports.black_hole_port)
     }
 
-    /// The URL of the endpoint that answers a byte a second.
+    /// The URL of an endpoint that answers a byte a second.
     pub(crate) fn dribbling_url(&self) -> String {
         format!("http://127.0.0.1:{}/e/0", self.ports.dribbling_port)
     }
 
-    /// A URL that nobody listens at.
+    /// A URL whose port refuses connections.
     pub(crate) fn refusing_url(&self) -> String {
         format!("http://127.0.0.1:{}/e/0", self.ports.refusing_port)
     }
 
-    /// Its process, for the figures.
-    pub(crate) fn watched(&self) -> Option<Watched> {
+    fn watched(&self) -> Option<Watched> {
         Some(Watched::process("sink", self.child.id()?))
     }
 
@@ -99,30 +102,20 @@ impl Sink {
 
     /// Deliveries received so far.
     pub(crate) async fn received(&self) -> anyhow::Result<u64> {
-        self.count("received").await
-    }
-
-    async fn count(&self, what: &str) -> anyhow::Result<u64> {
-        let counts: Value = serde_json::from_slice(&self.ask("GET", "/count").await?)?;
-        counts[what].as_u64().context("a count")
+        Ok(serde_json::from_slice(&self.ask("GET", "/count").await?)?)
     }
 
     /// Forgets what was received.
-    pub(crate) async fn reset(&self) -> anyhow::Result<()> {
+    async fn reset(&self) -> anyhow::Result<()> {
         self.ask("POST", "/reset").await.map(drop)
     }
 
-    /// What was received, a line each.
-    pub(crate) async fn ledger(&self) -> anyhow::Result<String> {
-        Ok(String::from_utf8(self.ask("GET", "/ledger").await?)?)
-    }
-
-    /// Waits until `expected` deliveries came, or none came for `patience`.
-    pub(crate) async fn wait_for(&self, expected: u64, patience: Duration) -> anyhow::Result<()> {
+    /// Waits until `expected` deliveries came, or none came for [`PATIENCE`].
+    async fn wait_for(&self, expected: u64) -> anyhow::Result<()> {
         let (mut last, mut since) = (0, Instant::now());
         loop {
-            let count = self.count("received").await?;
-            if count >= expected || since.elapsed() > patience {
+            let count = self.received().await?;
+            if count >= expected || since.elapsed() > PATIENCE {
                 return Ok(());
             }
             if count > last {
@@ -136,7 +129,7 @@ impl Sink {
 /// What publishes.
 #[derive(Debug, Clone)]
 pub(crate) enum Load {
-    /// As fast as 64 connections go.
+    /// At full speed over 64 connections.
     Closed {
         /// For how long.
         seconds: f64,
@@ -177,7 +170,7 @@ impl Load {
     }
 
     /// The same for another length of time.
-    pub(crate) fn lasting(&self, seconds: f64) -> Self {
+    fn lasting(&self, seconds: f64) -> Self {
         match self {
             Self::Closed { batch, .. } => Self::Closed { seconds, events: None, batch: *batch },
             Self::Open { per_second, .. } => Self::Open { per_second: *per_second, seconds },
@@ -186,6 +179,7 @@ impl Load {
 }
 
 /// A workload's parts.
+#[derive(Clone)]
 pub(crate) struct Plan<'a> {
     /// The row's name.
     pub(crate) name: &'a str,
@@ -195,17 +189,18 @@ pub(crate) struct Plan<'a> {
     pub(crate) load: Load,
     /// How long the same goes on before, unmeasured.
     pub(crate) warm_up_seconds: f64,
-    /// Event types in turn, each with the endpoints (numbers at the sink) that must get it. None: not looked at.
-    pub(crate) kinds: Vec<(&'a str, Vec<u16>)>,
-    /// Whether the workload is done only when every queue is empty.
-    pub(crate) settles: bool,
-    /// What goes on beside it and is not looked at.
-    pub(crate) beside: Option<Background<'a>>,
+    /// The type of the events.
+    pub(crate) event_type: &'a str,
+    /// The endpoints (numbers at the sink) that must get each event.
+    pub(crate) endpoints: Vec<u16>,
 }
 
-/// What a workload's own generator and the one beside it keep of accepted events.
-const LEDGER: &str = "generator.ledger";
-const LEDGER_BESIDE: &str = "beside.ledger";
+impl<'a> Plan<'a> {
+    /// Events for endpoint 0, without a warm-up.
+    pub(crate) fn of(name: &'a str, tenant: &'a Tenant, load: Load, event_type: &'a str) -> Self {
+        Self { name, tenant, load, warm_up_seconds: 0.0, event_type, endpoints: vec![0] }
+    }
+}
 
 /// What is published beside a workload.
 pub(crate) struct Background<'a> {
@@ -240,16 +235,12 @@ impl Bench {
     ) -> anyhow::Result<Row> {
         self.run_bare(amqp_url, &load.lasting(warm_up_seconds)).await?;
         self.sink.reset().await?;
-        let watched: Vec<Watched> = self.engines.iter().cloned().chain(self.sink.watched()).collect();
-        let (before, machine_before) = (readings(&watched), MachineTime::now());
-        let host = Watch::start();
+        let (before, machine) = (self.readings(Vec::new()), MachineTime::now());
         let (done, ledger) = self.run_bare(amqp_url, load).await?;
-        let machine = Some(MachineTime::now().since(machine_before));
-        let balance = self.balance(&ledger, &[vec![0]], Some(&host.stop())).await?;
-        let processes = rows(&watched, &before, balance.deliveries, &[("bare", &done)]);
-        let connections = self.sink.count("connections").await?;
-        let workload = name.to_owned();
-        Ok(Row { workload, balance, processes, machine, connections, ..Row::default() })
+        let machine_busy_percent = MachineTime::now().busy_percent_since(machine);
+        let balance = self.balance(&ledger, &[0]).await?;
+        let processes = process_rows(&before, balance.deliveries, "bare", &done);
+        Ok(Row { workload: name.to_owned(), balance, processes, machine_busy_percent, ..Row::default() })
     }
 
     async fn run_bare(&self, amqp_url: &str, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {
@@ -260,105 +251,105 @@ impl Bench {
         Ok((part(command.arg("--ledger").arg(&ledger)).await?, ledger))
     }
 
-    /// Measures one workload of the engine.
+    /// Measures one workload of the engine, until all of it is on record.
     pub(crate) async fn measure(&self, engine: &mut Engine, plan: &Plan<'_>) -> anyhow::Result<Row> {
         if plan.warm_up_seconds > 0.0 {
             self.sink.reset().await?;
-            let (_, ledger) = self.generate(engine, plan, &plan.load.lasting(plan.warm_up_seconds)).await?;
-            // What is held on the delay ladder is in none of the queues below: what the sink got tells.
-            self.sink.wait_for(expected(&ledger::read(&ledger)?, &plan.routes()), PATIENCE).await?;
+            let load = plan.load.lasting(plan.warm_up_seconds);
+            let (_, ledger) = self.generate(engine, plan, &load).await?;
+            self.sink.wait_for(expected(&ledger::read(&ledger)?, plan)).await?;
             engine.settle(SETTLE_WITHIN).await.context("after the warm-up")?;
         }
-        self.sink.reset().await?;
         let recorded_before = engine.recorded(plan.tenant).await;
-        let watched: Vec<Watched> =
-            engine.watched().into_iter().chain(self.engines.iter().cloned()).chain(self.sink.watched()).collect();
-        let before = readings(&watched);
-
-        let (machine_before, host) = (MachineTime::now(), Watch::start());
-        let over = Cell::new(false);
-        let publishing = async {
-            let (result, beside) =
-                futures::join!(self.generate(engine, plan, &plan.load), self.background(engine, plan));
-            over.set(true);
-            beside.and(result)
-        };
-        let (published, deepest) = futures::join!(publishing, engine.deepest(&over));
-        let (done, ledger) = published?;
-        let machine = Some(MachineTime::now().since(machine_before));
-        let routes = plan.routes();
-        self.sink.wait_for(expected(&ledger::read(&ledger)?, &routes), PATIENCE).await?;
-        let received = Instant::now();
-        let mut row = Row { workload: plan.name.to_owned(), machine, deepest: deepest?, ..Row::default() };
-        if plan.settles {
-            let empty = engine.settle(SETTLE_WITHIN).await.with_context(|| plan.name.to_owned())?;
-            row.recorded_after_seconds = Some(empty.saturating_duration_since(received).as_secs_f64());
-        }
-        engine.check_alive()?;
-        row.connections = self.sink.count("connections").await?;
-        row.balance = self.balance(&ledger, &routes, Some(&host.stop())).await?;
-        row.processes = rows(&watched, &before, row.balance.deliveries, &[("generator", &done)]);
-        if let (Some(before), Some(after), true) = (recorded_before, engine.recorded(plan.tenant).await, plan.settles) {
+        let (mut row, received) = self.published(engine, plan, None).await?;
+        let empty = engine.settle(SETTLE_WITHIN).await.with_context(|| plan.name.to_owned())?;
+        row.recorded_after_seconds = Some(empty.saturating_duration_since(received).as_secs_f64());
+        if let (Some(before), Some(after)) = (recorded_before, engine.recorded(plan.tenant).await) {
             row.recorded = Some(after.saturating_sub(before));
             if row.recorded != Some(row.balance.deliveries) {
                 row.notes.push("what is on record differs from what was delivered".to_owned());
             }
         }
-        (row.refused, row.first_refusal) = (done.refused, done.first_refusal);
-        if let Some(answer) = &row.first_refusal {
-            row.notes.push(format!("the first refusal: {answer}"));
-        }
         Ok(row)
     }
 
-    /// Publishes events to a sink of their own, unmeasured, and waits until all are received.
-    pub(crate) async fn fill(&self, engine: &Engine, plan: &Plan<'_>, sink: &Sink) -> anyhow::Result<u64> {
-        let (_, ledger) = self.generate(engine, plan, &plan.load).await?;
-        let events = expected(&ledger::read(&ledger)?, &plan.routes());
-        sink.wait_for(events, PATIENCE).await?;
-        engine.settle(SETTLE_WITHIN).await?;
-        Ok(events)
-    }
-
-    /// Publishes events, unmeasured, and waits for nothing.
-    pub(crate) async fn publish(&self, engine: &Engine, plan: &Plan<'_>) -> anyhow::Result<()> {
-        self.generate(engine, plan, &plan.load).await.map(drop)
-    }
-
-    pub(crate) async fn generate(
+    /// Measures the same beside something else, without warming up. Ends when its own deliveries have been received.
+    pub(crate) async fn measure_beside(
         &self,
-        engine: &Engine,
+        engine: &mut Engine,
         plan: &Plan<'_>,
-        load: &Load,
-    ) -> anyhow::Result<(Generated, PathBuf)> {
-        let types: Vec<&str> = plan.kinds.iter().map(|(event_type, _)| *event_type).collect();
-        self.generator(engine, plan.tenant, &types, load, LEDGER).await
+        neighbour: &str,
+        background: Background<'_>,
+    ) -> anyhow::Result<Row> {
+        let name = format!("beside {neighbour}");
+        let plan = Plan { name: &name, ..plan.clone() };
+        Ok(self.published(engine, &plan, Some(background)).await?.0)
     }
 
-    async fn background(&self, engine: &Engine, plan: &Plan<'_>) -> anyhow::Result<()> {
-        let Some(Background { tenant, event_type, load }) = &plan.beside else { return Ok(()) };
-        self.generator(engine, tenant, &[*event_type], load, LEDGER_BESIDE).await.map(drop)
+    /// Publishes and waits until all is received; also when that was.
+    async fn published(
+        &self,
+        engine: &mut Engine,
+        plan: &Plan<'_>,
+        beside: Option<Background<'_>>,
+    ) -> anyhow::Result<(Row, Instant)> {
+        self.sink.reset().await?;
+        let (before, machine) = (self.readings(engine.watched()), MachineTime::now());
+        let over = Cell::new(false);
+        let publishing = async {
+            let own = self.generate(engine, plan, &plan.load);
+            let (result, beside) = futures::join!(own, self.background(engine, beside));
+            over.set(true);
+            beside.and(result)
+        };
+        let (published, deepest) = futures::join!(publishing, engine.deepest(&over));
+        let (done, ledger) = published?;
+        let machine_busy_percent = MachineTime::now().busy_percent_since(machine);
+        self.sink.wait_for(expected(&ledger::read(&ledger)?, plan)).await?;
+        let received = Instant::now();
+        engine.check_alive()?;
+        let balance = self.balance(&ledger, &plan.endpoints).await?;
+        let processes = process_rows(&before, balance.deliveries, "generator", &done);
+        let notes = done.first_refusal.iter().map(|answer| format!("the first refusal: {answer}")).collect();
+        let row = Row {
+            workload: plan.name.to_owned(),
+            balance,
+            processes,
+            machine_busy_percent,
+            deepest: deepest?,
+            refused: done.refused,
+            notes,
+            ..Row::default()
+        };
+        Ok((row, received))
+    }
+
+    async fn generate(&self, engine: &Engine, plan: &Plan<'_>, load: &Load) -> anyhow::Result<(Generated, PathBuf)> {
+        self.generator(engine, plan.tenant, plan.event_type, load, LEDGER).await
+    }
+
+    async fn background(&self, engine: &Engine, background: Option<Background<'_>>) -> anyhow::Result<()> {
+        let Some(Background { tenant, event_type, load }) = background else { return Ok(()) };
+        self.generator(engine, tenant, event_type, &load, LEDGER_BESIDE).await.map(drop)
     }
 
     async fn generator(
         &self,
         engine: &Engine,
         tenant: &Tenant,
-        types: &[&str],
+        event_type: &str,
         load: &Load,
         ledger: &str,
     ) -> anyhow::Result<(Generated, PathBuf)> {
         let ledger = self.folder.join(ledger);
         let mut command = own_command()?;
         command.arg("generate").env("POSTRIDER_BENCH_KEY", &tenant.key).args(["--address", engine.ingest()]);
-        for event_type in types {
-            command.args(["--type", event_type]);
-        }
+        command.args(["--type", event_type]);
         command.args(["--bytes", &self.event_bytes.to_string()]).args(load.arguments());
         Ok((part(command.arg("--ledger").arg(&ledger)).await?, ledger))
     }
 
-    /// Events a second of the last [`Background`] that were accepted until the workload's own last was, and all that were in the end.
+    /// Of the last [`Background`]: events a second accepted until the workload's own last one, and all accepted events.
     pub(crate) fn accepted_beside(&self) -> anyhow::Result<(f64, usize)> {
         let own = ledger::read(&self.folder.join(LEDGER))?;
         let beside = ledger::read(&self.folder.join(LEDGER_BESIDE))?;
@@ -368,28 +359,37 @@ impl Bench {
         Ok((meanwhile as f64 / Duration::from_nanos(last.saturating_sub(first)).as_secs_f64(), beside.len()))
     }
 
-    pub(crate) async fn balance(
-        &self,
-        ledger: &Path,
-        routes: &[Vec<u16>],
-        taken: Option<&Taken>,
-    ) -> anyhow::Result<Balance> {
+    async fn balance(&self, ledger: &Path, endpoints: &[u16]) -> anyhow::Result<Balance> {
         let accepted = ledger::read(ledger)?;
-        let text = self.sink.ledger().await?;
-        Ok(ledger::balance(&accepted, &ledger::parse_received(&text)?, routes, taken))
+        let received = String::from_utf8(self.sink.ask("GET", "/ledger").await?)?;
+        Ok(ledger::balance(&accepted, &ledger::parse_received(&received)?, endpoints))
     }
-}
 
-impl Plan<'_> {
-    /// For each kind of event the endpoints that must get it.
-    pub(crate) fn routes(&self) -> Vec<Vec<u16>> {
-        self.kinds.iter().map(|(_, endpoints)| endpoints.clone()).collect()
+    /// What these processes, the engines and the sink have used so far; their peaks of memory start over.
+    fn readings(&self, services: Vec<Watched>) -> Vec<(Watched, Usage)> {
+        let all = services.into_iter().chain(self.engines.iter().cloned()).chain(self.sink.watched());
+        all.map(|process| {
+            process.reset_peak();
+            let usage = process.usage();
+            (process, usage)
+        })
+        .collect()
     }
 }
 
 /// How many deliveries the accepted events must make.
-fn expected(accepted: &[Accepted], routes: &[Vec<u16>]) -> u64 {
-    accepted.iter().map(|event| routes.get(usize::from(event.kind)).map_or(0, Vec::len) as u64).sum()
+fn expected(accepted: &[Accepted], plan: &Plan<'_>) -> u64 {
+    (accepted.len() * plan.endpoints.len()) as u64
+}
+
+/// What each process used since `before`, and the part that published.
+fn process_rows(before: &[(Watched, Usage)], deliveries: u64, part: &str, done: &Generated) -> Vec<ProcessRow> {
+    let running = before.iter().map(|(process, before)| {
+        let after = process.usage();
+        let cpu_seconds = (after.cpu_seconds - before.cpu_seconds).max(0.0);
+        ProcessRow::of(&process.name, Usage { cpu_seconds, ..after }, deliveries)
+    });
+    running.chain([ProcessRow::of(part, done.usage, deliveries)]).collect()
 }
 
 /// An endpoint's request body for [`Engine::endpoint`].
@@ -397,34 +397,12 @@ pub(crate) fn endpoint(name: &str, url: &str, event_type: &str) -> Value {
     json!({ "name": name, "url": url, "event_types": [event_type] })
 }
 
-pub(crate) fn readings(watched: &[Watched]) -> Vec<Usage> {
-    watched
-        .iter()
-        .map(|process| {
-            process.forget_peak();
-            process.usage()
-        })
-        .collect()
+/// Waits until the configuration is in force everywhere, which takes two seconds at most.
+pub(crate) async fn in_force() {
+    sleep(Duration::from_millis(2_500)).await;
 }
 
-pub(crate) fn rows(
-    watched: &[Watched],
-    before: &[Usage],
-    deliveries: u64,
-    ended: &[(&str, &Generated)],
-) -> Vec<ProcessRow> {
-    let running = watched
-        .iter()
-        .zip(before)
-        .map(|(process, before)| ProcessRow::between(&process.name, *before, process.usage(), deliveries));
-    let ended = ended.iter().map(|(name, done)| {
-        let usage = Usage { cpu_seconds: done.cpu_seconds, peak_bytes: done.peak_bytes };
-        ProcessRow::between(name, Usage::default(), usage, deliveries)
-    });
-    running.chain(ended).collect()
-}
-
-/// This program, for a part of it that is a process of its own.
+/// This program, to run one of its parts.
 pub(crate) fn own_command() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
     command.kill_on_drop(true);

@@ -1,19 +1,17 @@
-//! `cargo xtask bench`: optimised binaries, private engines, a vhost and a database of their own.
+//! `cargo xtask bench`: measures optimised binaries on private engines.
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use postrider_testkit::engines::{Purpose, Release};
-
 use crate::child::{self, Guarded};
-use crate::{report, start_engines};
+use crate::test_engines::{Release, TestEngines};
+use crate::{InstallArgs, report};
+use anyhow::{Result, bail};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BenchArgs {
-    /// Only tell what would have to be installed.
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    install: InstallArgs,
     /// Passed on to `postrider-bench run`; `cargo xtask bench -- --help` lists them.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
@@ -26,19 +24,15 @@ pub(crate) async fn run(args: BenchArgs) -> Result<bool> {
     if !child::run(build, "cargo build").await? {
         bail!("the build failed");
     }
-    let engines = start_engines(Purpose::Tests, Release::Installed, args.no_install, false).await?;
-    let scope = engines.scope("bench").await?;
+    let engines = TestEngines::start(Release::Installed, args.install.into()).await?;
     let mut command = tokio::process::Command::new(child::built("release", "postrider-bench")?);
     command
         .arg("run")
         .args(&args.arguments)
-        .env("POSTRIDER_AMQP_URL", &scope.amqp_url)
-        .env("POSTRIDER_AMQP_API", &scope.amqp_api_url)
-        .env("POSTRIDER_DATABASE_URL", &scope.database_url)
+        .envs(engines.variables.clone())
         .env("POSTRIDER_BIN", child::built("release", "postrider")?)
         .current_dir(child::checkout());
     let measured = Guarded::spawn(command, "postrider-bench", Duration::from_secs(30))?.wait().await?.success();
-    drop(scope);
     engines.stop();
     Ok(measured)
 }
