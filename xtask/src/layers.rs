@@ -17,7 +17,14 @@ const LAYERS: &[&[&str]] = &[
     &["postrider-broker", "postrider-store", "postrider-egress", "postrider-telemetry"],
     &["postrider-http", "postrider-access"],
     &["postrider-operations"],
-    &["postrider-ingest", "postrider-fanout", "postrider-dispatcher", "postrider-recorder", "postrider-api"],
+    &[
+        "postrider-ingest",
+        "postrider-fanout",
+        "postrider-dispatcher",
+        "postrider-recorder",
+        "postrider-api",
+        "postrider-dashboard",
+    ],
     &["postrider"],
 ];
 

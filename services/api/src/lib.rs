@@ -19,7 +19,6 @@ mod audit_log;
 mod auth;
 mod budget;
 mod config;
-mod dashboard;
 mod dead_letters;
 mod deliveries;
 mod edits;
@@ -62,7 +61,7 @@ use postrider_broker::{BreakerStates, Broker, MessagePublisher};
 use postrider_egress::AddressGuard;
 use postrider_http::problem::Problem;
 use postrider_http::server::{self, ServeOptions};
-use postrider_operations::{KeyTable, Operations};
+use postrider_operations::{KeyHolders, KeyTable, Operations};
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::Store;
 use postrider_telemetry::health::Check;
@@ -111,14 +110,23 @@ pub(crate) struct Api {
     pub(crate) operations: Arc<Operations>,
 }
 
-/// Starts the API's background tasks on `tasks` and returns its routes: `/v1/…`, `/openapi.json` and the dashboard's.
+/// The running API, and what the dashboard shares with it.
+pub struct Service {
+    /// `/v1/…` and `/openapi.json`.
+    pub routes: Router,
+    /// The operations behind the routes.
+    pub operations: Arc<Operations>,
+    /// The holders of API keys.
+    pub keys: Arc<dyn KeyHolders>,
+}
+
+/// Starts the API's background tasks on `tasks` and returns its routes.
 /// Tenants' keys are answered with 503 until the first configuration is loaded. Whoever serves the routes watches the tasks.
-pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
+pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     let Deps { broker, store, profiles, guard, ready } = deps;
     let keys = Arc::new(Keys::new(&config.operator_keys));
     let stop = tasks.stop().clone();
     tasks.spawn("api.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
-    tasks.spawn("api.form_results", dashboard::submit_once::delete_expired(store.clone(), stop.clone()));
     tasks.spawn_endless("api.announce", broker.clone().announce_applied_version(ServiceRole::Api, keys.applied()));
     tasks.spawn("api.applied_versions", broker.clone().follow_applied_versions(stop.clone()));
     let lanes = broker.message_publisher();
@@ -157,9 +165,9 @@ pub fn router(config: Config, deps: Deps, tasks: &Tasks) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(&api), once::once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
         .with_state(Arc::clone(&api))
-        .route("/openapi.json", get(serve_document))
-        .merge(dashboard::routes(api));
-    if served_by_https { routes.layer(middleware::map_response(with_hsts)) } else { routes }
+        .route("/openapi.json", get(serve_document));
+    let routes = if served_by_https { routes.layer(middleware::map_response(with_hsts)) } else { routes };
+    Service { routes, operations: Arc::clone(&api.operations), keys: api }
 }
 
 /// Tells browsers to come by https for a year.
@@ -180,7 +188,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), TaskFailed> {
     let tasks = Tasks::new(stop.clone());
-    let router = server::with_fallbacks(router(config, deps, &tasks));
+    let router = server::with_fallbacks(start(config, deps, &tasks).routes);
     tasks.supervise(server::serve_with(listener, router, options, stop)).await?;
     tasks.join().await
 }

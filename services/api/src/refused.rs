@@ -21,6 +21,8 @@ use postrider_store::Store;
 
 use crate::metrics;
 
+/// The answer to too many keys that do not exist.
+pub(crate) const TOO_MANY: &str = "too many keys that do not exist were tried";
 /// One warning, and one entry of the audit log, in this time.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Addresses that are remembered; then those that did nothing lately are forgotten.
@@ -74,13 +76,21 @@ impl Refused {
         if problem.status != StatusCode::UNAUTHORIZED.as_u16() {
             return problem;
         }
-        let peer = request.get::<Peer>().map(|peer| network(peer.0));
+        match self.count(place, request.get::<Peer>().map(|peer| peer.0)) {
+            Ok(()) => problem,
+            Err(wait) => Problem::too_many_requests(TOO_MANY, wait),
+        }
+    }
+
+    /// Counts a key that does not exist.
+    ///
+    /// # Errors
+    /// When to try again: too many such keys were tried.
+    pub(crate) fn count(&self, place: Place, peer: Option<IpAddr>) -> Result<(), Duration> {
+        let peer = peer.map(network);
         metrics::refused_key(place);
         self.tell(place, peer);
-        match self.charge(peer) {
-            Ok(()) => problem,
-            Err(wait) => Problem::too_many_requests("too many keys that do not exist were tried", wait),
-        }
+        self.charge(peer)
     }
 
     fn charge(&self, peer: Option<IpAddr>) -> Result<(), Duration> {

@@ -85,11 +85,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
-    /// Parameters that did not come by a query string of the API's own; those without a value count as not given.
-    pub(crate) fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
-    }
-
     /// Refuses every parameter but `allowed`, `tenant` (which authentication reads) and those that begin with `prefix`.
     pub(crate) fn only(self, allowed: &[&str], prefix: Option<&str>) -> Result<Self, Problem> {
         let mut errors = Vec::new();

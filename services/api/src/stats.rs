@@ -38,9 +38,6 @@ pub(crate) struct Stats {
     /// `minute`, `hour` or `day`.
     #[schema(example = "hour")]
     pub(crate) by: String,
-    /// How long that is, milliseconds.
-    #[serde(skip)]
-    pub(crate) interval_ms: i64,
     /// Of the whole range.
     pub(crate) total: Figures,
     /// Interval by interval, oldest first; those without attempts are left out.
@@ -227,7 +224,6 @@ impl Api {
             from: shown(from),
             to: shown(to),
             by: name.to_owned(),
-            interval_ms: by.millis(),
             total: Figures::of(&total, from, to, now),
             data: counted.iter().map(interval).collect(),
         }))

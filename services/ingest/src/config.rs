@@ -22,7 +22,7 @@ pub struct Config {
     pub waiting_deliveries_max: u64,
     /// The machine's CPU pressure, 0 to 1, from which on requests of tenants beyond their share wait; 1: never.
     pub brake_from: f64,
-    /// TenantDirectory of operators, who publish for every tenant.
+    /// Keys of operators, who publish for every tenant.
     pub operator_keys: Vec<SecretString>,
 }
 

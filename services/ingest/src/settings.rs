@@ -29,7 +29,7 @@ pub struct Settings {
         value_name = "PRESSURE",
         default_value = "0.3",
         value_parser = share,
-        help_heading = "FairShare"
+        help_heading = "Brake"
     )]
     pub brake_from: f64,
 }

@@ -143,7 +143,15 @@ fn api(
         served_by_https: settings.is_https(),
         ..Default::default()
     };
-    postrider_api::router(config, deps, &process.http_tasks())
+    let (tasks, store) = (process.http_tasks(), shared.store.clone());
+    let api = postrider_api::start(config, deps, &tasks);
+    let pages = postrider_dashboard::Deps {
+        operations: api.operations,
+        keys: api.keys,
+        store,
+        served_by_https: settings.is_https(),
+    };
+    api.routes.merge(postrider_dashboard::router(pages, &tasks))
 }
 
 /// Waits for a database that is away; one that refuses the login, or that does not have the database, ends it at once.

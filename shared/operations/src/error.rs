@@ -26,6 +26,9 @@ pub enum Forbidden {
     /// The key does not have the scope that the operation takes.
     #[error("this takes a key with the scope `{}`", .0.as_str())]
     MissingScope(Scope),
+    /// The key belongs to several tenants.
+    #[error("this key can only publish, for several tenants; use a tenant's key or an operator key")]
+    SeveralTenants,
     /// A key cannot give a scope that it does not have.
     #[error("your key does not have this scope, so it cannot give it")]
     ScopeNotHeld {

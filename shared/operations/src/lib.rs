@@ -36,9 +36,12 @@ mod caller;
 mod edit_budget;
 mod error;
 mod heavy;
+mod settle;
 mod test_event;
 mod text;
+mod trends;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +50,7 @@ use postrider_egress::AddressGuard;
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::Store;
-use postrider_store::config::Scopes;
+use postrider_store::config::{KeyHash, Scopes};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +82,21 @@ pub trait KeyTable: Send + Sync {
 
     /// Removes a key that was just deleted.
     fn remove(&self, id: KeyId);
+}
+
+/// The holders of API keys. The API implements it over its key table, and the dashboard signs visitors in with it.
+pub trait KeyHolders: Send + Sync {
+    /// The holder of a key, whose tenant is charged for a request; `None` if there is no such key.
+    ///
+    /// # Errors
+    /// The key cannot be used here or now.
+    fn find(&self, key: KeyHash) -> Result<Option<Caller>, Error>;
+
+    /// Counts a sign-in with a key that does not exist, from this address.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`]: too many such keys were tried.
+    fn count_unknown(&self, peer: Option<IpAddr>) -> Result<(), Error>;
 }
 
 /// What operations work with.

@@ -28,20 +28,6 @@ impl Api {
         self.profile(&self.tenant(tenant).await?.draft.profile)
     }
 
-    /// A tenant's whole catalog, by name.
-    pub(crate) async fn catalog(&self, tenant: TenantId, profile: &Profile) -> Result<Vec<EventType>, Problem> {
-        let (mut said, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let page = EventTypePage { after: after.as_deref(), group: None, limit: u32::MAX };
-            let list = self.store.config().list_event_types(tenant, page).await.map_err(store_problem)?;
-            said.extend(list.items);
-            after = said.last().map(|said: &TenantEventType| said.name.to_string());
-            if !list.is_cut {
-                return Ok(catalog_page(profile, said, None, None).collect());
-            }
-        }
-    }
-
     async fn event_type(&self, tenant: TenantId, name: &Name) -> Result<Option<TenantEventType>, Problem> {
         self.store.config().get_event_type(tenant, name).await.map_err(store_problem)
     }

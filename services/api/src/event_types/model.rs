@@ -86,16 +86,6 @@ impl EventType {
         &self.name
     }
 
-    /// Its name up to the first dot, if it has one.
-    pub(crate) fn group(&self) -> Option<&str> {
-        self.group.as_deref()
-    }
-
-    /// Empty when nobody says more than its name.
-    pub(crate) fn description(&self) -> &str {
-        &self.description
-    }
-
     /// The version of what the tenant says, if it says anything.
     pub(crate) fn version(&self) -> Option<i64> {
         self.version

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use postrider_api::{Config, Deps};
+use postrider_api::{Config, Deps, Service};
 use postrider_broker::{Broker, BrokerConfig};
 use postrider_egress::AddressGuard;
 use postrider_profiles::Profiles;
@@ -55,7 +55,13 @@ impl Drop for World {
 }
 
 impl World {
+    /// The API alone.
     pub(crate) async fn new(name: &str) -> Self {
+        Self::with_routes(name, |api, _, _| api.routes).await
+    }
+
+    /// A world whose routes are made from the running API.
+    pub(crate) async fn with_routes(name: &str, routes: impl FnOnce(Service, Store, &Tasks) -> Router) -> Self {
         let scope = Scope::new(name).await;
         let keys = MasterKeys::parse(&MasterKeys::generate_text("k1")).unwrap();
         let store = Store::connect(StoreConfig::new(&scope.database_url), keys).unwrap();
@@ -71,7 +77,8 @@ impl World {
             ready: health.check("api"),
         };
         let config = Config { operator_keys: vec![SecretString::from(OPERATOR)], ..Config::default() };
-        let router = postrider_api::router(config, deps, &Tasks::new(stop.clone()));
+        let tasks = Tasks::new(stop.clone());
+        let router = routes(postrider_api::start(config, deps, &tasks), store.clone(), &tasks);
         let world = Self { router, store, broker, _stop: stop.drop_guard(), _scope: scope };
         // Keys are loaded once an unknown one is a wrong one.
         while world.get("nobody", "/v1/profiles").await.status != 401 {

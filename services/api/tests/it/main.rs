@@ -2,8 +2,6 @@
 
 mod access;
 mod audit_log;
-mod dashboard;
-mod dashboard_forms;
 mod edits;
 mod endpoints;
 mod event_types;
@@ -12,5 +10,6 @@ mod log;
 mod once;
 mod openapi;
 mod product_keys;
+mod recorded;
 mod tenants;
 mod test_call;

@@ -4,19 +4,18 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use postrider_broker::ProducerMessage;
-use postrider_http::json;
+use postrider_http::problem::{Problem, read_json};
 use postrider_model::ids::TenantId;
-use postrider_model::limits::BATCH_BYTES_MAX;
+use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use postrider_profiles::Mappings;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::member::Member;
 use super::records;
-use crate::event::cloudevents::{self, essence};
-use crate::event::json::{Source, check_batch_length, read_event, refuse_array};
-use crate::event::{Event, EventTenant};
-use crate::refused::Refused;
+use crate::cloudevents::{self, essence};
+use crate::event::CheckedEvent;
+use crate::request::{Place, read_event, refuse_array};
+use crate::sender::Whose;
 
 /// The version of the contract that this build speaks; what a message without the header has.
 const VERSION: &str = "1";
@@ -41,6 +40,13 @@ pub(super) enum Content<'a> {
     Nothing,
     /// Events, each read on its own.
     Events(Vec<Member<'a>>),
+}
+
+/// An event of a message, or why it is none.
+pub(super) struct Member<'a> {
+    pub(super) event: Result<CheckedEvent<'a>, Problem>,
+    /// The body that says this alone; `None` where the message cannot be parted.
+    pub(super) alone: Option<Bytes>,
 }
 
 /// A batch, as the exchange takes it: the tenant stands beside the events.
@@ -74,29 +80,29 @@ impl<'a> Address<'a> {
     /// A message of which nothing can be read.
     pub(super) fn read(
         &self,
-        tenant: &impl EventTenant,
+        whose: &impl Whose,
         message: &'a ProducerMessage,
         profile: &str,
         mappings: &Mappings,
-    ) -> Result<Content<'a>, Refused> {
+    ) -> Result<Content<'a>, Problem> {
         match self.what {
             KUMOMTA => {
-                let events = records::read(tenant.tenant(None)?, &message.body, profile, mappings)?;
+                let events = records::read(whose.tenant(None)?, &message.body, profile, mappings)?;
                 Ok(if events.is_empty() { Content::Nothing } else { Content::Events(events) })
             }
-            BATCH => self.read_batch(tenant, message).map(Content::Events),
-            _ => Ok(Content::Events(vec![Member { event: self.read_one(tenant, message), alone: None }])),
+            BATCH => self.read_batch(whose, message).map(Content::Events),
+            _ => Ok(Content::Events(vec![Member { event: self.read_one(whose, message), alone: None }])),
         }
     }
 
-    fn read_one(&self, tenant: &impl EventTenant, message: &'a ProducerMessage) -> Result<Event<'a>, Refused> {
+    fn read_one(&self, whose: &impl Whose, message: &'a ProducerMessage) -> Result<CheckedEvent<'a>, Problem> {
         let event = match cloudevents::over_amqp(message)? {
-            Some(form) => form.read(tenant, &message.body)?,
+            Some(form) => form.read(whose, &message.body)?,
             None => {
                 check_content_type(message)?;
-                let source = Source::Exchange { message_id: message.message_id.as_deref() };
+                let place = Place::Exchange { message_id: message.message_id.as_deref() };
                 refuse_array(&message.body, "several events go to <tenant>.batch")?;
-                read_event(tenant, &message.body, source)?
+                read_event(whose, &message.body, place)?
             }
         };
         let expected = event.event_type.as_str().replace(' ', "_");
@@ -105,35 +111,38 @@ impl<'a> Address<'a> {
                 "the event's type is {}, so its routing key is {}.{expected}; it came with {}",
                 event.event_type, self.tenant, message.routing_key
             );
-            return Err(Refused::Malformed(detail));
+            return Err(Problem::bad_request(detail));
         }
         Ok(event)
     }
 
-    fn read_batch(&self, tenant: &impl EventTenant, message: &'a ProducerMessage) -> Result<Vec<Member<'a>>, Refused> {
+    fn read_batch(&self, whose: &impl Whose, message: &'a ProducerMessage) -> Result<Vec<Member<'a>>, Problem> {
         check_content_type(message)?;
         if message.body.len() > BATCH_BYTES_MAX {
             let detail = format!("a batch has at most {BATCH_BYTES_MAX} bytes, got {}", message.body.len());
-            return Err(Refused::TooLarge(detail));
+            return Err(Problem::payload_too_large(detail));
         }
-        let batch: Batch<'a> = json::read(&message.body)?;
-        let id = tenant.tenant(Some(&batch.tenant))?;
-        check_batch_length(batch.events.len())?;
+        let batch: Batch<'a> = read_json(&message.body)?;
+        let tenant = whose.tenant(Some(&batch.tenant))?;
+        if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
+            let detail = format!("1 to {BATCH_EVENTS_MAX} events, got {}", batch.events.len());
+            return Err(Problem::invalid_field("/events", detail));
+        }
         let several = batch.events.len() > 1;
         let member = |json: &'a RawValue| {
-            let event = read_event(tenant, json.get().as_bytes(), Source::ExchangeBatch);
-            Member { event, alone: several.then(|| batch_of_one(id, json)) }
+            let event = read_event(whose, json.get().as_bytes(), Place::ExchangeBatch);
+            Member { event, alone: several.then(|| batch_of_one(tenant, json)) }
         };
         Ok(batch.events.into_iter().map(member).collect())
     }
 }
 
-fn check_content_type(message: &ProducerMessage) -> Result<(), Refused> {
+fn check_content_type(message: &ProducerMessage) -> Result<(), Problem> {
     match message.content_type.as_deref().map(essence).as_deref() {
         None | Some("" | "application/json") => Ok(()),
         Some(other) => {
             let detail = format!("content_type {other}: expected application/json or {}", cloudevents::STRUCTURED);
-            Err(Refused::UnsupportedFormat(detail))
+            Err(Problem::unsupported_media_type(detail))
         }
     }
 }

@@ -1,0 +1,155 @@
+//! The audit log of a tenant, and of all tenants for operators.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use maud::{Markup, html};
+use postrider_operations::audit_log::{ActorKind, AuditEntry, AuditQuery};
+use postrider_operations::{Caller, Error, Operations};
+use postrider_store::audit_log::AuditAction;
+use serde_json::Value;
+
+use crate::Dashboard;
+use crate::components::Column::Text;
+use crate::components::form::option;
+use crate::components::{absent, empty, head, pager, time};
+use crate::failure::Failure;
+use crate::fields::{Fields, FormReader};
+use crate::format::plural;
+use crate::layout::Section;
+use crate::page::{OperatorPage, Page};
+use crate::session::Visitor;
+
+/// The entries that a page shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    OfTenant,
+    OfAllTenants,
+}
+
+pub(crate) fn routes() -> Router<Arc<Dashboard>> {
+    Router::new()
+        .route("/dashboard/{tenant}/audit-log", get(show))
+        .route("/dashboard/operator/audit-log", get(show_all))
+}
+
+/// `GET …/audit-log`
+async fn show(page: Page) -> Result<Markup, Failure> {
+    let content = content(&page.operations, page.caller, &page.visitor, Entries::OfTenant).await?;
+    Ok(page.show(Section::AuditLog, "Audit log", content))
+}
+
+/// `GET /dashboard/operator/audit-log`
+async fn show_all(page: OperatorPage) -> Result<Markup, Failure> {
+    let visitor = &page.visitor;
+    let content = content(&page.operations, visitor.caller, visitor, Entries::OfAllTenants).await?;
+    Ok(page.show(Section::AllAuditLog, "Audit log", content))
+}
+
+fn read_query(query: &Fields) -> Result<AuditQuery, Error> {
+    let mut reader = FormReader::default();
+    let action = reader.parse("action", query.get("action"));
+    let (actor, target) = (query.optional("actor"), query.optional("target"));
+    reader.finish(AuditQuery { action, actor, target, from: None, to: None })
+}
+
+async fn content(
+    operations: &Operations,
+    caller: Caller,
+    visitor: &Visitor,
+    entries: Entries,
+) -> Result<Markup, Failure> {
+    let query = &visitor.query;
+    let listed = operations.list_audit_log(caller, read_query(query)?, &query.page_query()).await?;
+    let columns = match entries {
+        Entries::OfTenant => ["Time", "Action", "By", "Change"].map(Text).to_vec(),
+        Entries::OfAllTenants => ["Time", "Action", "Tenant", "By", "Change"].map(Text).to_vec(),
+    };
+    Ok(html! {
+        h1 { "Audit log" }
+        p { "Who changed what. Entries are kept as long as events." }
+        (filters(visitor))
+        @if listed.data.is_empty() { (empty("No changes", html! {})) } @else {
+            table.rows {
+                caption.unseen { "Changes, newest first" }
+                (head(&columns))
+                tbody { @for entry in &listed.data { (row(entry, entries)) } }
+            }
+        }
+        (pager(visitor, listed.next_cursor.as_ref()))
+    })
+}
+
+fn row(entry: &AuditEntry, entries: Entries) -> Markup {
+    html! { tr {
+        td data-label="Time" { (time(entry.at)) }
+        th.long scope="row" data-label="Action" { (entry.action) br; code { (entry.target) } }
+        @if entries == Entries::OfAllTenants {
+            td.long data-label="Tenant" { @if let Some(tenant) = &entry.tenant_id { code { (tenant) } } @else { (absent()) } }
+        }
+        td.long data-label="By" { (actor(entry)) }
+        td.long data-label="Change" { (change(entry)) }
+    } }
+}
+
+fn filters(visitor: &Visitor) -> Markup {
+    let query = &visitor.query;
+    html! {
+        form.filters method="get" action=(visitor.path) {
+            div.field {
+                label for="f-action" { "Action" }
+                select #f-action name="action" {
+                    option value="" { "All" }
+                    @for action in AuditAction::ALL { (option(action.as_str(), query.get("action"), action.as_str())) }
+                }
+            }
+            @for (name, label) in [("target", "Changed object (id)"), ("actor", "By key (id)")] {
+                @let id = format!("f-{name}");
+                div.field { label for=(id) { (label) }
+                    input id=(id) type="text" name=(name) value=(query.get(name)) autocomplete="off"; }
+            }
+            button type="submit" { "Filter" }
+        }
+    }
+}
+
+fn actor(entry: &AuditEntry) -> Markup {
+    let actor = &entry.actor;
+    html! {
+        @match actor.kind {
+            ActorKind::Postrider => "Postrider",
+            ActorKind::Operator => "an operator",
+            ActorKind::Key => (actor.name.as_deref().unwrap_or("a key")),
+        }
+        @if let Some(via) = &actor.via { " (" (via) ")" }
+        @if let Some(id) = &actor.id { br; code { (id) } }
+    }
+}
+
+/// The fields that changed, with their values before and after.
+fn change(entry: &AuditEntry) -> Markup {
+    let fields = |value: &Option<Value>| value.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+    let (before, after) = (fields(&entry.before), fields(&entry.after));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    html! { @if names.is_empty() { (absent()) } @else {
+        details {
+            summary { (plural(names.len() as u64, "field", "fields")) }
+            dl.facts { @for name in names {
+                dt { (name) }
+                dd.long {
+                    @if let Some(value) = before.get(name) { del { (text(value)) } " " }
+                    @if let Some(value) = after.get(name) { (text(value)) }
+                }
+            } }
+        }
+    } }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

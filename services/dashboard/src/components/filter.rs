@@ -1,0 +1,61 @@
+//! The filters of lists.
+
+use maud::{Markup, html};
+use postrider_model::subscription::TypePattern;
+use postrider_operations::event_types::EventType;
+use postrider_operations::page::List;
+use postrider_operations::{Error, FieldError};
+
+use crate::failure::Failure;
+use crate::fields::{Fields, FormReader, NOTICE, RESULT};
+use crate::format::{attribute, local};
+
+/// Whether an address filters its list.
+pub(crate) fn is_filtered(query: &Fields) -> bool {
+    !query.without(&["cursor", NOTICE, RESULT]).is_empty()
+}
+
+/// Reads the filter by event type, where `email.` is the pattern `email.*`.
+pub(crate) fn read_type(query: &Fields, reader: &mut FormReader) -> Option<TypePattern> {
+    let text = query.get("type");
+    let rest = if text.ends_with('.') { "*" } else { "" };
+    reader.parse("type", &format!("{text}{rest}"))
+}
+
+/// A list, or the errors of its filters; other errors get a page of their own.
+pub(crate) fn list_or_errors<T>(listed: Result<List<T>, Error>) -> Result<(Option<List<T>>, Markup), Failure> {
+    match listed {
+        Ok(listed) => Ok((Some(listed), html! {})),
+        Err(Error::Invalid(errors)) => Ok((None, show_errors(&errors))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn show_errors(errors: &[FieldError]) -> Markup {
+    html! { div.problem role="alert" {
+        @for error in errors { p { strong { (attribute(&error.pointer)) ": " } (error.detail) } }
+    } }
+}
+
+/// The filter by event type, with the catalog as suggestions.
+pub(crate) fn type_filter(query: &Fields, catalog: &[EventType]) -> Markup {
+    html! { div { label for="q-type" { "Event type" }
+        input #q-type type="text" name="type" list="known-types" value=(query.get("type"))
+            autocomplete="off" placeholder="such as email.*";
+        datalist #known-types { @for info in catalog { option value=(info.name) {} } }
+    } }
+}
+
+/// The filters `from` and `to`.
+pub(crate) fn time_filters(query: &Fields) -> Markup {
+    html! { @for (name, label) in [("from", "From (UTC)"), ("to", "To (UTC)")] {
+        @let id = format!("q-{name}");
+        div { label for=(id) { (label) } input id=(id) type="datetime-local" name=(name) value=(local(query.get(name))); }
+    } }
+}
+
+/// A filter by text.
+pub(crate) fn text_filter(id: &str, name: &str, label: &str, query: &Fields) -> Markup {
+    html! { div { label for=(id) { (label) }
+    input id=(id) type="text" name=(name) value=(query.get(name)) autocomplete="off" spellcheck="false"; } }
+}

@@ -1,0 +1,168 @@
+//! Pieces that several pages share.
+
+pub(crate) mod chart;
+pub(crate) mod delivery;
+pub(crate) mod figures;
+pub(crate) mod filter;
+pub(crate) mod form;
+pub(crate) mod secret;
+pub(crate) mod verify;
+pub(crate) mod webhook;
+
+use maud::{Markup, html};
+use postrider_model::timestamp::Timestamp;
+
+use crate::csrf::FormTokens;
+use crate::layout::Section;
+use crate::page::Page;
+use crate::session::Visitor;
+
+/// A time in UTC. `time.js` replaces it with the visitor's time zone.
+pub(crate) fn time(at: Timestamp) -> Markup {
+    let text = at.0.to_rfc3339_seconds().replace('T', " ").replace('Z', " UTC");
+    html! { time datetime=(at) { (text) } }
+}
+
+/// A time that may be absent.
+pub(crate) fn time_if(at: Option<Timestamp>) -> Markup {
+    html! { @if let Some(at) = at { (time(at)) } @else { (absent()) } }
+}
+
+/// A dash in the place of an absent value.
+pub(crate) fn absent() -> Markup {
+    html! { span.faint { "–" } }
+}
+
+/// A status as a coloured word.
+pub(crate) fn badge(status: &str) -> Markup {
+    let kind = match status {
+        "delivered" | "active" | "finished" | "success" | "closed" => "good",
+        "failed" | "failing" | "disabled" | "open" => "bad",
+        "pending" | "running" | "half_open" => "busy",
+        "paused" => "warn",
+        _ => "quiet",
+    };
+    html! { span class={ "badge " (kind) } { (status.replace('_', " ")) } }
+}
+
+/// A coloured status code.
+pub(crate) fn code(code: Option<u16>) -> Markup {
+    let kind = match code {
+        Some(200..300) => "good",
+        Some(300..500) => "warn",
+        _ => "bad",
+    };
+    html! { @if let Some(code) = code { span class={ "badge " (kind) } { (code) } } @else { (absent()) } }
+}
+
+/// A column of a table.
+#[derive(Clone, Copy)]
+pub(crate) enum Column {
+    Text(&'static str),
+    /// Aligned to the right.
+    Number(&'static str),
+}
+
+/// The head of a table.
+pub(crate) fn head(columns: &[Column]) -> Markup {
+    html! { thead { tr { @for column in columns { @match column {
+        Column::Text(name) => th scope="col" { (name) },
+        Column::Number(name) => th.number scope="col" { (name) },
+    } } } } }
+}
+
+/// The links below a list: to older items, and back to the newest.
+pub(crate) fn pager(visitor: &Visitor, next_cursor: Option<&String>) -> Markup {
+    let path = &visitor.path;
+    let to = |cursor| {
+        let query = visitor.query.query_with("cursor", cursor);
+        if query.is_empty() { path.clone() } else { format!("{path}?{query}") }
+    };
+    let paged = visitor.query.optional("cursor").is_some();
+    html! { @if paged || next_cursor.is_some() {
+        nav.pager aria-label="Pages" {
+            @if paged { a.button href=(to(None)) { "Newest" } }
+            @if let Some(cursor) = next_cursor { a.button href=(to(Some(cursor))) rel="next" { "Older" } }
+        }
+    } }
+}
+
+/// A page that asks before something is lost.
+pub(crate) struct Confirmation<'a> {
+    /// The question, such as "Delete Billing?"
+    pub(crate) title: &'a str,
+    /// What is lost.
+    pub(crate) consequences: Markup,
+    /// The address of the form.
+    pub(crate) action: &'a str,
+    /// The label of the button.
+    pub(crate) button: &'a str,
+    /// The page to return to.
+    pub(crate) back: &'a str,
+}
+
+impl Confirmation<'_> {
+    /// The question as a page of a tenant.
+    pub(crate) fn page(&self, page: &Page, section: Section) -> Markup {
+        page.show(section, self.title, self.ask(&page.visitor.tokens, &html! {}))
+    }
+
+    /// The question, with a form that carries `hidden` fields.
+    pub(crate) fn ask(&self, tokens: &FormTokens, hidden: &Markup) -> Markup {
+        html! {
+            h1.long { (self.title) }
+            (self.consequences)
+            form.buttons method="post" action=(self.action) {
+                (tokens)
+                (hidden)
+                button.danger type="submit" { (self.button) }
+                a.button href=(self.back) { "Back" }
+            }
+        }
+    }
+}
+
+/// A button that is a form of its own.
+pub(crate) fn action(tokens: &FormTokens, path: &str, label: &str, class: &str) -> Markup {
+    html! { form.inline method="post" action=(path) { (tokens) button class=(class) type="submit" { (label) } } }
+}
+
+/// An empty list, and how to fill it.
+pub(crate) fn empty(title: &str, next: Markup) -> Markup {
+    html! { div.empty { p.empty-title { (title) } (next) } }
+}
+
+/// Text of several lines, such as a body.
+pub(crate) fn listing(label: &str, text: &str) -> Markup {
+    html! { pre.listing tabindex="0" role="region" aria-label=(label) { code { (text) } } }
+}
+
+/// A name or an address that may wrap after a dot, a slash or an underscore.
+pub(crate) fn breakable(text: &str) -> Markup {
+    html! { @for part in text.split_inclusive(['.', '/', '_']) { (part) wbr; } }
+}
+
+/// Short texts, each with a border.
+pub(crate) fn tags<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Markup {
+    html! { @for text in texts { span.tag { (text.as_ref()) } " " } }
+}
+
+/// The first event types, and how many more there are.
+pub(crate) fn types(all: &[String]) -> Markup {
+    const SHOWN: usize = 3;
+    html! {
+        @for name in all.iter().take(SHOWN) { span.tag { @if name == "*" { "all events" } @else { (breakable(name)) } } " " }
+        @if all.len() > SHOWN { span.faint title=(all[SHOWN..].join(", ")) { "+" (all.len() - SHOWN) " more" } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Colours alone are not accessible.
+    #[test]
+    fn a_badge_names_its_status() {
+        assert_eq!(badge("half_open").0, "<span class=\"badge busy\">half open</span>");
+    }
+}

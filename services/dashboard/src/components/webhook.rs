@@ -1,0 +1,64 @@
+//! Webhooks in lists and filters.
+
+use maud::{Markup, html};
+use postrider_model::ids::EndpointId;
+use postrider_operations::endpoints::Endpoint;
+
+use crate::components::form::option;
+use crate::failure::Failure;
+use crate::page::{EndpointName, EndpointNames, Page};
+
+/// Most webhooks that a filter offers.
+const OFFERED_MAX: u32 = 1_000;
+
+/// The name of a webhook, with a link if it still exists.
+pub(crate) fn webhook_link(page: &Page, id: EndpointId, names: &EndpointNames) -> Markup {
+    html! { @match names.get(&id) {
+        Some(name) if name.deleted => span.faint title=(id) { (name.label()) },
+        Some(name) => a href=(page.to(format!("/webhooks/{id}"))) { (name.label()) },
+        None => span.faint { "Unknown webhook (" (id) ")" },
+    } }
+}
+
+/// The name of a webhook, or its id if it has none.
+pub(crate) fn webhook_name(id: EndpointId, names: &EndpointNames) -> String {
+    names.get(&id).map_or_else(|| id.to_string(), EndpointName::label)
+}
+
+/// Where an endpoint sends to.
+pub(crate) fn target(endpoint: &Endpoint) -> &str {
+    endpoint.url.as_deref().unwrap_or("Pushover")
+}
+
+/// The webhooks that a filter offers.
+pub(crate) struct WebhookOptions {
+    /// Id and name, sorted by name.
+    webhooks: Vec<(EndpointId, String)>,
+    /// Whether there may be more webhooks than these.
+    truncated: bool,
+}
+
+impl WebhookOptions {
+    /// The newest webhooks, and the chosen one however old it is.
+    pub(crate) async fn load(page: &Page, chosen: &str) -> Result<Self, Failure> {
+        let mut webhooks = page.operations.endpoint_names(page.caller, OFFERED_MAX).await?;
+        let truncated = webhooks.len() >= OFFERED_MAX as usize;
+        if let Ok(chosen) = chosen.parse()
+            && webhooks.iter().all(|(id, _)| *id != chosen)
+        {
+            let names = page.endpoint_names([chosen]).await?;
+            webhooks.push((chosen, webhook_name(chosen, &names)));
+        }
+        webhooks.sort_by(|a, b| a.1.cmp(&b.1));
+        Ok(Self { webhooks, truncated })
+    }
+
+    /// The options of a `select`; `all` is the label of no choice.
+    pub(crate) fn show(&self, chosen: &str, all: &str) -> Markup {
+        html! {
+            option value="" { (all) }
+            @for (id, name) in &self.webhooks { (option(&id.to_string(), chosen, name)) }
+            @if self.truncated { option disabled { "Only the newest " (OFFERED_MAX) " are listed" } }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Why each webhook received an event or did not: grouped by reason, with pages for large groups.
+
+use maud::{Markup, html};
+use postrider_operations::explain::{Explanation, Reason};
+use serde_json::Value;
+
+use crate::components::Column::Text;
+use crate::components::webhook::{webhook_link, webhook_name};
+use crate::components::{empty, head};
+use crate::failure::Failure;
+use crate::format::attribute;
+use crate::page::{EndpointNames, Page};
+
+/// Webhooks of a group on the page of the event.
+const PREVIEW: usize = 10;
+/// Webhooks on a page of one group.
+const PAGE: usize = 50;
+
+/// The decision for a webhook, and its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Matched,
+    Undecided,
+    FilteredOut,
+    NotSubscribed,
+    Off,
+}
+
+/// The groups in the order of the page.
+const GROUPS: [Group; 5] = [Group::Matched, Group::Undecided, Group::FilteredOut, Group::NotSubscribed, Group::Off];
+
+impl Group {
+    fn of(explanation: &Explanation) -> Self {
+        match explanation.matched {
+            Some(true) => return Self::Matched,
+            None => return Self::Undecided,
+            Some(false) => {}
+        }
+        match explanation.reasons.iter().find(|reason| !reason.passed).map(|reason| reason.check.as_str()) {
+            Some("event_types") => Self::NotSubscribed,
+            Some(check) if check == "payload_filter" || check.starts_with("filters.") => Self::FilteredOut,
+            _ => Self::Off,
+        }
+    }
+
+    /// Its name in an address.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::Undecided => "undecided",
+            Self::FilteredOut => "filtered",
+            Self::NotSubscribed => "unsubscribed",
+            Self::Off => "off",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Matched => "Matched",
+            Self::Undecided => "Not decided yet",
+            Self::FilteredOut => "Filtered out",
+            Self::NotSubscribed => "Not subscribed",
+            Self::Off => "Not active, or not for events of this origin",
+        }
+    }
+}
+
+/// A part of a group.
+struct Part<'a> {
+    group: Group,
+    /// Members of the whole group.
+    total: usize,
+    members: Vec<&'a Explanation>,
+}
+
+/// The part of the groups that a page shows. `?why=<group>&skip=<n>` selects a page of one group.
+struct Selection {
+    only: Option<Group>,
+    skip: usize,
+}
+
+impl Selection {
+    fn of(page: &Page) -> Self {
+        let query = &page.visitor.query;
+        let only = GROUPS.into_iter().find(|group| group.key() == query.get("why"));
+        let skip = only.and_then(|_| query.get("skip").parse().ok()).unwrap_or(0);
+        Self { only, skip }
+    }
+
+    fn parts<'a>(&self, explained: &'a [Explanation]) -> Vec<Part<'a>> {
+        let take = if self.only.is_some() { PAGE } else { PREVIEW };
+        let groups = GROUPS.into_iter().filter(|group| self.only.is_none_or(|only| only == *group));
+        let parts = groups.map(|group| {
+            let all: Vec<_> = explained.iter().filter(|explanation| Group::of(explanation) == group).collect();
+            Part { group, total: all.len(), members: all.into_iter().skip(self.skip).take(take).collect() }
+        });
+        parts.filter(|part| part.total > 0).collect()
+    }
+}
+
+/// The section of the event's page.
+pub(super) async fn section(page: &Page, id: &str) -> Result<Markup, Failure> {
+    let explained = page.operations.explain_event(page.caller, id).await?.data;
+    let selection = Selection::of(page);
+    let parts = selection.parts(&explained);
+    let ids = parts.iter().flat_map(|part| &part.members).map(|explanation| explanation.endpoint_id);
+    let names = page.endpoint_names(ids).await?;
+    let at = page.to(format!("/events/{id}"));
+    let add = html! { p { a href=(page.to("/webhooks/new")) { "Add one" } } };
+    Ok(html! {
+        section #why aria-labelledby="why-title" {
+            h2 #why-title { "Why each webhook matched or not" }
+            @if explained.is_empty() { (empty("There are no webhooks", add)) }
+            @for Part { group, total, members } in &parts {
+                details.why-group open[selection.only.is_some() || !matches!(group, Group::NotSubscribed | Group::Off)] {
+                    summary { (group.title()) " (" (total) ")" }
+                    @for explanation in members { (explain(page, *group, explanation, &names)) }
+                    (pager(&at, *group, &selection, *total))
+                }
+            }
+            @if selection.only.is_some() { p { a href={ (at) "#why" } { "All groups" } } }
+        }
+    })
+}
+
+fn pager(at: &str, group: Group, selection: &Selection, total: usize) -> Markup {
+    let to = |skip: usize| format!("{at}?why={}&skip={skip}#why", group.key());
+    let skip = selection.skip;
+    html! {
+        @if selection.only.is_none() {
+            @if total > PREVIEW { p { a href=(to(0)) { "Show all " (total) } } }
+        } @else if total > PAGE {
+            nav.pager aria-label=(group.title()) {
+                @if skip > 0 { a.button href=(to(skip.saturating_sub(PAGE))) rel="prev" { "Previous" } }
+                @if skip + PAGE < total { a.button href=(to(skip + PAGE)) rel="next" { "Next" } }
+            }
+        }
+    }
+}
+
+fn explain(page: &Page, group: Group, explanation: &Explanation, names: &EndpointNames) -> Markup {
+    let (word, kind) = match group {
+        Group::Matched => ("matched", "good"),
+        Group::Undecided => ("not decided yet", "busy"),
+        _ => ("not matched", "quiet"),
+    };
+    let now = &explanation.now;
+    let differs = explanation.matched.is_some_and(|matched| matched != now.matched);
+    let first_failed = explanation.reasons.iter().find(|reason| !reason.passed);
+    html! {
+        details.why open[differs] {
+            summary {
+                span class={ "badge " (kind) } { (word) } " " (webhook_name(explanation.endpoint_id, names))
+                @if let Some(reason) = first_failed { span.faint { " because of " (check_name(&reason.check)) } }
+            }
+            @if !explanation.reasons.is_empty() { (reasons("The decision when the event arrived", &explanation.reasons)) }
+            @if differs || explanation.reasons.is_empty() {
+                p { @if now.matched { "It would match now." } @else { "It would not match now." } }
+                (reasons("The decision with the settings of now", &now.reasons))
+            }
+            p { (webhook_link(page, explanation.endpoint_id, names)) }
+        }
+    }
+}
+
+fn check_name(check: &str) -> String {
+    match check.strip_prefix("filters.") {
+        Some(name) => format!("the filter on {}", attribute(name).to_lowercase()),
+        None => match check {
+            "status" => "its status".to_owned(),
+            "origin" => "the origin of the event".to_owned(),
+            "event_types" => "its event types".to_owned(),
+            "payload_filter" => "its payload filter".to_owned(),
+            other => other.replace('_', " "),
+        },
+    }
+}
+
+fn reasons(caption: &str, reasons: &[Reason]) -> Markup {
+    html! {
+        table.rows.reasons {
+            caption { (caption) }
+            (head(&["Check", "Expected", "Actual", "Result"].map(Text)))
+            tbody { @for reason in reasons { tr {
+                @let (kind, result) = if reason.passed { ("good", "passed") } else { ("warn", "not met") };
+                th scope="row" data-label="Check" { (check_name(&reason.check)) }
+                td.long data-label="Expected" { (plain(&reason.expected)) }
+                td.long data-label="Actual" { (plain(&reason.actual)) }
+                td data-label="Result" { span class={ "badge " (kind) } { (result) } }
+            } } }
+        }
+    }
+}
+
+/// A JSON value for reading: text without quotes, lists with commas.
+fn plain(value: &Value) -> Markup {
+    html! { @match value {
+        Value::Null => span.faint { "nothing" },
+        Value::String(text) => (text),
+        Value::Number(_) | Value::Bool(_) => (value.to_string()),
+        Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
+            @for (index, item) in items.iter().enumerate() { @if index > 0 { ", " } (plain(item)) }
+        }
+        other => code { (other.to_string()) },
+    } }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_shown_as_text_and_never_as_markup() {
+        assert_eq!(plain(&json!(["a", 1, "<b>"])).0, "a, 1, &lt;b&gt;");
+        assert_eq!(plain(&json!({"a": "<i>"})).0, "<code>{&quot;a&quot;:&quot;&lt;i&gt;&quot;}</code>");
+        assert_eq!(check_name("filters.dedicated_ip"), "the filter on dedicated ip");
+    }
+}

@@ -1,0 +1,105 @@
+//! The answer when there is no page to show.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
+use postrider_operations::Error;
+use postrider_store::StoreError;
+use url::form_urlencoded;
+
+use crate::document;
+use crate::sign_in_page::SIGN_IN;
+
+/// Why there is no page.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The visitor is not signed in.
+    SignIn {
+        /// The path and query to continue to after sign-in.
+        next: String,
+    },
+    /// The operation behind the page failed.
+    Operation(Error),
+    /// The request cannot be processed.
+    Refused(StatusCode, String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Operation(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Operation(error.into())
+    }
+}
+
+impl Failure {
+    /// Another 403 than those of operations.
+    pub(crate) fn forbidden(detail: &str) -> Self {
+        Self::Refused(StatusCode::FORBIDDEN, detail.to_owned())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::SignIn { next } => {
+                let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
+                Redirect::to(&format!("{SIGN_IN}?{query}")).into_response()
+            }
+            Self::Operation(error) => {
+                let mut response = error_page(status(&error), &error.to_string());
+                if let Error::TooMany { retry_after, .. } | Error::Unavailable { retry_after, .. } = error {
+                    let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
+                    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+                }
+                response
+            }
+            Self::Refused(status, detail) => error_page(status, &detail),
+        }
+    }
+}
+
+/// The status code of an error.
+pub(crate) fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::NotFound(_) => StatusCode::NOT_FOUND,
+        Error::Forbidden(_) => StatusCode::FORBIDDEN,
+        Error::Conflict(_) => StatusCode::CONFLICT,
+        Error::VersionMismatch { .. } => StatusCode::PRECONDITION_FAILED,
+        Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        Error::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Error::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn error_page(status: StatusCode, detail: &str) -> Response {
+    let heading = match status {
+        StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::CONFLICT => "Not possible now",
+        StatusCode::PRECONDITION_FAILED => "This page is out of date",
+        StatusCode::TOO_MANY_REQUESTS => "Too many requests",
+        StatusCode::SERVICE_UNAVAILABLE => "Postrider is not available",
+        status if status.is_server_error() => "Internal error",
+        _ => "The request failed",
+    };
+    let content = html! {
+        h1 { (heading) }
+        p { (sentence(detail)) }
+        p { a href="/dashboard" { "Go to the start page" } }
+    };
+    (status, document::bare(heading, content)).into_response()
+}
+
+/// An error's detail as a sentence.
+fn sentence(detail: &str) -> String {
+    let mut letters = detail.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let end = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
+}

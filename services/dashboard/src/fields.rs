@@ -1,0 +1,165 @@
+//! The fields of a form or of an address.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, Uri};
+use bytes::Bytes;
+use postrider_model::time::UnixMillis;
+use postrider_operations::page::PageQuery;
+use postrider_operations::{Error, FieldError};
+use url::form_urlencoded;
+
+use crate::Dashboard;
+use crate::failure::Failure;
+use crate::format::utc;
+
+/// Most bytes of a form.
+pub(crate) const FORM_BYTES_MAX: usize = 256 * 1_024;
+/// The query parameter that names the notice of a page.
+pub(crate) const NOTICE: &str = "notice";
+/// The query parameter that names the kept result of a form.
+pub(crate) const RESULT: &str = "result";
+
+/// Fields by name, in the order sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads URL-encoded fields.
+    pub(crate) fn read(text: &[u8]) -> Self {
+        Self(form_urlencoded::parse(text).into_owned().collect())
+    }
+
+    /// The query of an address.
+    pub(crate) fn of(uri: &Uri) -> Self {
+        Self::read(uri.query().unwrap_or_default().as_bytes())
+    }
+
+    /// The first value of this name, trimmed; empty if there is none.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.trim())
+    }
+
+    /// The first value of this name, trimmed, unless it is empty.
+    pub(crate) fn optional(&self, name: &str) -> Option<String> {
+        Some(self.get(name)).filter(|value| !value.is_empty()).map(str::to_owned)
+    }
+
+    /// The lines of a text field, without carriage returns.
+    pub(crate) fn lines(&self, name: &str) -> String {
+        self.get(name).replace("\r\n", "\n")
+    }
+
+    /// All values of this name that are not empty.
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(n, value)| n == name && !value.is_empty()).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// Whether a checkbox of this name is checked.
+    pub(crate) fn is_checked(&self, name: &str) -> bool {
+        !self.get(name).is_empty()
+    }
+
+    /// The page of a list that an address names.
+    pub(crate) fn page_query(&self) -> PageQuery {
+        PageQuery { cursor: self.optional("cursor"), ..PageQuery::default() }
+    }
+
+    /// All fields but these, URL-encoded.
+    pub(crate) fn without(&self, names: &[&str]) -> String {
+        let rest = self.0.iter().filter(|(name, value)| !names.contains(&name.as_str()) && !value.is_empty());
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish()
+    }
+
+    /// The query of an address that differs in one field; `None` removes it.
+    pub(crate) fn query_with(&self, name: &str, value: Option<&str>) -> String {
+        let mut query = self.without(&[name, NOTICE, RESULT]);
+        if let Some(value) = value {
+            let separator = if query.is_empty() { "" } else { "&" };
+            let pair = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+            query.extend([separator, &pair]);
+        }
+        query
+    }
+}
+
+/// The fields of a form. [`submit_once`](super::submit_once) has checked that it comes from a page of the visitor's session.
+pub(crate) struct Form(pub(crate) Fields);
+
+impl FromRequest<Arc<Dashboard>> for Form {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &Arc<Dashboard>) -> Result<Self, Failure> {
+        let body = Bytes::from_request(request, state).await.map_err(|_| too_large())?;
+        Ok(Self(Fields::read(&body)))
+    }
+}
+
+/// Parses the values of a form and collects the errors of all fields.
+#[derive(Default)]
+pub(crate) struct FormReader(Vec<FieldError>);
+
+impl FormReader {
+    /// The parsed value; after an error the default.
+    pub(crate) fn take<T: Default>(&mut self, parsed: Result<T, FieldError>) -> T {
+        parsed.unwrap_or_else(|error| {
+            self.0.push(error);
+            T::default()
+        })
+    }
+
+    /// A value of a type that is read from text; `None` for empty text.
+    pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, pointer: &str, text: &str) -> Option<T> {
+        if text.is_empty() {
+            return None;
+        }
+        self.take(text.parse().map(Some).map_err(|error: T::Err| field_error(pointer, error.to_string())))
+    }
+
+    /// A number; `None` for empty text.
+    pub(crate) fn number<T: FromStr>(&mut self, pointer: &str, text: &str) -> Option<T> {
+        if text.is_empty() {
+            return None;
+        }
+        // Not `inf` and `NaN`, which `f64` parses.
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
+        let number = text.parse().ok().filter(|_| digits);
+        self.take(number.map(Some).ok_or_else(|| field_error(pointer, format!("expected a number, got “{text}”"))))
+    }
+
+    /// A time of a `datetime-local` field, which is in UTC, or in RFC 3339.
+    pub(crate) fn time(&mut self, pointer: &str, text: &str) -> Option<UnixMillis> {
+        self.parse(pointer, &utc(text))
+    }
+
+    /// `value` if there were no errors.
+    pub(crate) fn finish<T>(self, value: T) -> Result<T, Error> {
+        if self.0.is_empty() { Ok(value) } else { Err(Error::Invalid(self.0)) }
+    }
+}
+
+/// An error of one field.
+pub(crate) fn field_error(pointer: impl Into<String>, detail: impl Into<String>) -> FieldError {
+    FieldError { pointer: pointer.into(), detail: detail.into() }
+}
+
+/// The refusal of a form over the limit.
+pub(crate) fn too_large() -> Failure {
+    let detail = format!("a form has at most {} KiB", FORM_BYTES_MAX / 1_024);
+    Failure::Refused(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_become_addresses_without_the_empty_ones() {
+        let fields = Fields::read(b"status=failed&type=&cursor=abc&notice=deleted");
+        assert_eq!(fields.query_with("cursor", None), "status=failed");
+        assert_eq!(fields.query_with("cursor", Some("d&e")), "status=failed&cursor=d%26e");
+    }
+}

@@ -1,0 +1,171 @@
+//! Figures, names and JSON as people read them.
+
+use axum::http::StatusCode;
+
+/// `503 Service Unavailable`
+pub(crate) fn status_line(code: u16) -> String {
+    let reason = StatusCode::from_u16(code).ok().and_then(|code| code.canonical_reason());
+    reason.map_or_else(|| code.to_string(), |reason| format!("{code} {reason}"))
+}
+
+/// Milliseconds as people read them.
+pub(crate) fn duration(ms: f64) -> String {
+    match ms {
+        ms if ms < 0.05 => "0 ms".to_owned(),
+        ms if ms < 10.0 => format!("{ms:.1} ms"),
+        ms if ms < 1_000.0 => format!("{ms:.0} ms"),
+        ms if ms < 60_000.0 => format!("{:.1} s", ms / 1_000.0),
+        ms if ms < 5_400_000.0 => format!("{:.0} min", ms / 60_000.0),
+        ms if ms < 172_800_000.0 => format!("{:.1} h", ms / 3_600_000.0),
+        ms => format!("{:.0} days", ms / 86_400_000.0),
+    }
+}
+
+/// A count with commas between groups of three digits.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count with its noun: "1 delivery", "2 deliveries".
+pub(crate) fn plural(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// A share of 0 to 1 in percent, rounded down: 100 % means all.
+pub(crate) fn percent(share: Option<f64>) -> String {
+    match share {
+        None => "–".to_owned(),
+        Some(share) if share >= 1.0 => "100 %".to_owned(),
+        Some(share) if share > 0.999 => format!("{:.2} %", (share * 10_000.0).floor() / 100.0),
+        Some(share) => format!("{:.1} %", (share * 1_000.0).floor() / 10.0),
+    }
+}
+
+/// A delay of a retry schedule: `30s`, `1m`, `2h`, `1d`.
+fn seconds(seconds: u32) -> String {
+    match seconds {
+        s if s >= 86_400 && s.is_multiple_of(86_400) => format!("{}d", s / 86_400),
+        s if s >= 3_600 && s.is_multiple_of(3_600) => format!("{}h", s / 3_600),
+        s if s >= 60 && s.is_multiple_of(60) => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
+/// A retry schedule as a form shows and reads it.
+pub(crate) fn schedule(all: &[u32]) -> String {
+    if all.is_empty() { "none".to_owned() } else { all.iter().map(|s| seconds(*s)).collect::<Vec<_>>().join(", ") }
+}
+
+/// The label of an attribute: `Sending domain` for `sending_domain`.
+pub(crate) fn attribute(name: &str) -> String {
+    match name {
+        "dedicated_ip" => return "Dedicated IP".to_owned(),
+        "sending_domain" => return "Sending domain".to_owned(),
+        _ => {}
+    }
+    let mut words = name.replace('_', " ");
+    if let Some(first) = words.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    words
+}
+
+/// Indented JSON. Its tokens are exactly those of `text`.
+pub(crate) fn pretty_json(text: &str) -> String {
+    let (mut out, mut depth, mut in_string, mut escaped) =
+        (String::with_capacity(text.len() * 2), 0_usize, false, false);
+    let mut chars = text.chars().peekable();
+    let line = |out: &mut String, depth: usize| {
+        out.push('\n');
+        (0..depth).for_each(|_| out.push_str("  "));
+    };
+    while let Some(c) = chars.next() {
+        if in_string {
+            out.push(c);
+            (in_string, escaped) = (escaped || c != '"', !escaped && c == '\\');
+            continue;
+        }
+        match c {
+            '"' => {
+                in_string = true;
+                out.push(c);
+            }
+            '{' | '[' => {
+                out.push(c);
+                while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+                if let Some(close) = chars.next_if(|c| matches!(c, '}' | ']')) {
+                    out.push(close);
+                } else {
+                    depth += 1;
+                    line(&mut out, depth);
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                line(&mut out, depth);
+                out.push(c);
+            }
+            ',' => {
+                out.push(c);
+                line(&mut out, depth);
+            }
+            ':' => out.push_str(": "),
+            c if c.is_ascii_whitespace() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The RFC 3339 form of a `datetime-local` field, which is in UTC. RFC 3339 stays as it is.
+pub(crate) fn utc(text: &str) -> String {
+    match text.len() {
+        0 => String::new(),
+        16 => format!("{text}:00Z"),
+        19 => format!("{text}Z"),
+        _ => text.to_owned(),
+    }
+}
+
+/// The value of a `datetime-local` field for a time in RFC 3339.
+pub(crate) fn local(text: &str) -> &str {
+    text.get(..16).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_rounded_down_and_grouped() {
+        assert_eq!(percent(Some(0.999_96)), "99.99 %");
+        assert_eq!(percent(Some(0.9555)), "95.5 %");
+        assert_eq!(percent(Some(1.0)), "100 %");
+        assert_eq!(percent(None), "–");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(100), "100");
+        assert_eq!(duration(1_530.0), "1.5 s");
+        assert_eq!(duration(7_200_000.0), "2.0 h");
+        assert_eq!(schedule(&[1, 60, 3_600, 86_400, 90]), "1s, 1m, 1h, 1d, 90s");
+        assert_eq!(schedule(&[]), "none");
+        assert_eq!(attribute("dedicated_ip"), "Dedicated IP");
+        assert_eq!(attribute("sending_node"), "Sending node");
+    }
+
+    #[test]
+    fn json_is_indented_and_its_tokens_stay() {
+        let text = r#"{"b":1.50,"a":[1,{"x":"a,{\"}:"}],"e":{ },"f":[]}"#;
+        let pretty = "{\n  \"b\": 1.50,\n  \"a\": [\n    1,\n    {\n      \"x\": \"a,{\\\"}:\"\n    }\n  ],\n  \"e\": {},\n  \"f\": []\n}";
+        assert_eq!(pretty_json(text), pretty);
+        assert_eq!(pretty_json("7"), "7");
+        assert_eq!(pretty_json(r#""\\""#), r#""\\""#);
+    }
+}

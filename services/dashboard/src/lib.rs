@@ -1,0 +1,149 @@
+//! The dashboard: pages for customers and operators in a browser, under `/dashboard`.
+//!
+//! # What it owns
+//! - The frame of a page: [`document`], [`layout`], [`assets`] and [`components`].
+//! - The visitor: [`sign_in`], [`session`], [`cookie`], [`csrf`], and [`page`], the extractors that pages begin with.
+//! - Forms: [`fields`], and [`submit_once`], which processes each form once.
+//! - A module for each subject: [`webhooks`], [`deliveries`], [`events`], [`replays`], [`health`] and [`audit_log`] for a tenant,
+//!   [`operator`] for operators. Customers know an endpoint as a webhook, so pages call it that.
+//!
+//! # What it promises
+//! - **No rules of its own.** A page calls the operations behind the HTTP API with the [`Caller`] of its session. It refuses what
+//!   the API refuses, with the same words, next to the field.
+//! - **Text is text.** `maud` escapes all text at compile time; no markup is built from strings.
+//! - **Forms work without scripts.** Scripts add the local time zone, refreshes, copy buttons and search. Scripts and styles are
+//!   files; the policy in [`SECURITY`] forbids inline ones.
+//! - **The address names the tenant**, `/dashboard/{tenant}/…`, so an operator with two tabs edits the tenant of the tab. Pages of
+//!   other tenants are 404s.
+//!
+//! # What it does not
+//! It stores only sessions and the results of forms, sends nothing to endpoints and makes no HTTP requests. The api process serves
+//! it; it imports no other service.
+//!
+//! [`Caller`]: postrider_operations::Caller
+
+mod assets;
+mod audit_log;
+mod components;
+mod cookie;
+mod csrf;
+mod deliveries;
+mod document;
+mod events;
+mod failure;
+mod fields;
+mod format;
+mod health;
+mod layout;
+mod operator;
+mod page;
+mod replays;
+mod session;
+mod sign_in;
+mod sign_in_page;
+mod submit_once;
+mod texts;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{Redirect, Response};
+use axum::routing::get;
+use postrider_operations::{KeyHolders, Operations};
+use postrider_store::Store;
+use postrider_telemetry::tasks::Tasks;
+
+use self::failure::Failure;
+use self::fields::FORM_BYTES_MAX;
+
+/// Names the instances that did not apply an edit in time, separated by commas.
+const LAGGING: HeaderName = HeaderName::from_static("postrider-lagging");
+/// Headers of every answer under `/dashboard`.
+const SECURITY: [(HeaderName, &str); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// What the dashboard works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// The operations that pages call.
+    pub operations: Arc<Operations>,
+    /// Finds the holder of a key.
+    pub keys: Arc<dyn KeyHolders>,
+    /// Keeps sessions and the results of forms.
+    pub store: Store,
+    /// Whether the process is served over https, by itself or by a proxy.
+    pub served_by_https: bool,
+}
+
+/// The state of the routes.
+struct Dashboard {
+    operations: Arc<Operations>,
+    keys: Arc<dyn KeyHolders>,
+    store: Store,
+    served_by_https: bool,
+}
+
+/// Starts the dashboard's background task on `tasks` and returns its routes: `/`, and everything under `/dashboard`.
+pub fn router(deps: Deps, tasks: &Tasks) -> Router {
+    let Deps { operations, keys, store, served_by_https } = deps;
+    tasks.spawn("dashboard.form_results", submit_once::delete_expired(store.clone(), tasks.stop().clone()));
+    let dashboard = Arc::new(Dashboard { operations, keys, store, served_by_https });
+    let pages = Router::new()
+        .route("/dashboard/assets/{file}", get(assets::serve))
+        .merge(sign_in::routes())
+        .merge(webhooks::routes())
+        .merge(deliveries::routes())
+        .merge(events::routes())
+        .merge(replays::routes())
+        .merge(health::routes())
+        .merge(audit_log::routes())
+        .merge(operator::routes())
+        .route("/dashboard/{tenant}", get(no_such_page))
+        .route("/dashboard/{tenant}/{*path}", get(no_such_page))
+        // Innermost: it sees the edits of its own task, and the next layer runs the handler in another task.
+        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), settle))
+        .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), submit_once::submit_once))
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(middleware::from_fn(add_security_headers))
+        .with_state(dashboard);
+    Router::new().route("/", get(|| async { Redirect::to("/dashboard") })).merge(pages)
+}
+
+/// Answers a request; after an edit, once every live instance has applied it.
+async fn settle(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
+    let (mut response, lagging) = dashboard.operations.settle(next.run(request)).await;
+    // Instance names are host names and hexadecimal digits.
+    if let Some(Ok(value)) = lagging.map(HeaderValue::try_from) {
+        response.headers_mut().insert(LAGGING, value);
+    }
+    response
+}
+
+async fn no_such_page(uri: Uri) -> Failure {
+    Failure::Refused(StatusCode::NOT_FOUND, format!("there is no page {}", uri.path()))
+}
+
+/// Adds the headers of [`SECURITY`] and keeps pages out of caches.
+async fn add_security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in SECURITY {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

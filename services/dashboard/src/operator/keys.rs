@@ -1,0 +1,120 @@
+//! The API keys of a tenant.
+
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use postrider_model::scope::Scope;
+use postrider_operations::Error;
+use postrider_operations::keys::{CreateKey, Key};
+
+use super::{TENANTS, tenant};
+use crate::components::Column::Text;
+use crate::components::form::FormErrors;
+use crate::components::secret::NewSecret;
+use crate::components::{Confirmation, empty, head, tags, time};
+use crate::failure::Failure;
+use crate::fields::Form;
+use crate::layout::Section;
+use crate::page::{OperatorPage, form_error, redirect_with, refused};
+use crate::texts::Notice;
+
+const SCOPES: [(Scope, &str); 3] = [
+    (Scope::Publish, "publish events"),
+    (Scope::Read, "read the configuration and the log"),
+    (Scope::Manage, "edit, test, retry and replay"),
+];
+
+fn scope_tags(key: &Key) -> Markup {
+    tags(key.scopes.iter().map(|scope| scope.as_str()))
+}
+
+/// The section of the tenant's page: the keys, and a form for a new one.
+pub(super) fn section(page: &OperatorPage, tenant: &str, keys: &[Key]) -> Markup {
+    html! { section.panel aria-labelledby="keys" {
+        h2 #keys { "Keys" }
+        @if keys.is_empty() {
+            (empty("No keys yet", html! { p { "Programs need a key to publish events, and people need one to sign in here." } }))
+        } @else { (table(tenant, keys)) }
+        form.stack method="post" action={ (TENANTS) "/" (tenant) "/keys" } {
+            (page.visitor.tokens)
+            div.field {
+                label for="key-name" { "Name of a new key" }
+                input.wide #key-name type="text" name="name" required autocomplete="off";
+            }
+            div role="group" aria-label="Scopes" { @for (scope, description) in SCOPES {
+                label.check {
+                    input type="checkbox" name="scopes" value=(scope.as_str()) checked;
+                    " " (scope.as_str()) " " span.faint { (description) }
+                }
+            } }
+            button type="submit" { "Create key" }
+        }
+    } }
+}
+
+fn table(tenant: &str, keys: &[Key]) -> Markup {
+    html! { table.rows {
+        caption.unseen { "Keys of the tenant" }
+        (head(&["Name", "Scopes", "Created", "Actions"].map(Text)))
+        tbody { @for key in keys { tr {
+            th.long scope="row" data-label="Name" { (key.name) }
+            td data-label="Scopes" { div { (scope_tags(key)) } }
+            td data-label="Created" { (time(key.created_at)) }
+            td.actions data-label="Actions" { div {
+                a.danger href={ (TENANTS) "/" (tenant) "/keys/" (key.id) "/delete" } { "Delete" span.unseen { " key " (key.name) } }
+            } }
+        } } }
+    } }
+}
+
+/// `POST /dashboard/operator/tenants/{id}/keys`
+pub(super) async fn create(
+    page: OperatorPage,
+    Path(id): Path<String>,
+    Form(fields): Form,
+) -> Result<Response, Failure> {
+    let scopes = fields.all("scopes").iter().filter_map(|scope| scope.parse().ok()).collect();
+    let request = CreateKey { name: fields.get("name").to_owned(), scopes };
+    match page.operations.create_key(page.visitor.caller, &id, request).await {
+        Ok(created) => {
+            let instruction = "Store it now, and share it securely.";
+            let secret = NewSecret { id: "key", title: "New key", instruction, value: &created.key };
+            Ok((StatusCode::CREATED, tenant::show_with(&page, &id, secret.show()).await?).into_response())
+        }
+        Err(error) => {
+            let error = form_error(error)?;
+            let summary = FormErrors(Some(&error)).summary();
+            Ok(refused(&error, tenant::show_with(&page, &id, summary).await?))
+        }
+    }
+}
+
+/// `GET /dashboard/operator/tenants/{id}/keys/{key}/delete`
+pub(super) async fn ask_delete(page: OperatorPage, Path((id, key)): Path<(String, String)>) -> Result<Markup, Failure> {
+    let caller = page.visitor.caller;
+    let tenant = page.operations.read_tenant(caller, &id).await?;
+    let keys = page.operations.list_keys(caller, &id).await?;
+    let key = keys.data.iter().find(|known| known.id.to_string() == key).ok_or(Error::NotFound("key"))?;
+    let confirmation = Confirmation {
+        title: &format!("Delete the key {}?", key.name),
+        consequences: html! {
+            p { "A key of " (tenant.name) ", created " (time(key.created_at)) ", with the scopes " (scope_tags(key)) "." }
+            p {
+                "Programs that use it can no longer publish or read, and people who signed in with it are signed out. "
+                "This cannot be undone."
+            }
+        },
+        action: &format!("{TENANTS}/{id}/keys/{}/delete", key.id),
+        button: "Delete key",
+        back: &format!("{TENANTS}/{id}"),
+    };
+    let content = confirmation.ask(&page.visitor.tokens, &html! {});
+    Ok(page.show(Section::Tenants, confirmation.title, content))
+}
+
+/// `POST /dashboard/operator/tenants/{id}/keys/{key}/delete`
+pub(super) async fn delete(page: OperatorPage, Path((id, key)): Path<(String, String)>) -> Result<Redirect, Failure> {
+    page.operations.delete_key(page.visitor.caller, &id, &key).await?;
+    Ok(redirect_with(&format!("{TENANTS}/{id}"), Notice::KeyDeleted))
+}

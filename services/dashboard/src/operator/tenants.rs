@@ -1,0 +1,86 @@
+//! The list of tenants, and creating one.
+
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use postrider_operations::tenants::{CreateTenant, Tenant};
+
+use super::TENANTS;
+use crate::components::Column::Text;
+use crate::components::form::{FormErrors, option};
+use crate::components::{absent, empty, head, pager, time};
+use crate::failure::Failure;
+use crate::fields::{Fields, Form};
+use crate::layout::Section;
+use crate::page::{OperatorPage, form_error, redirect_with, refused};
+use crate::texts::Notice;
+
+/// `GET /dashboard/operator/tenants`
+pub(super) async fn show(page: OperatorPage) -> Result<Markup, Failure> {
+    let entered = page.visitor.restored().cloned().unwrap_or_default();
+    show_form(&page, &entered, FormErrors(None)).await
+}
+
+async fn show_form(page: &OperatorPage, entered: &Fields, errors: FormErrors<'_>) -> Result<Markup, Failure> {
+    let listed = page.operations.list_tenants(page.visitor.caller, &page.visitor.query.page_query()).await?;
+    let content = html! {
+        h1 { "Tenants" }
+        @if listed.data.is_empty() {
+            (empty("No tenants yet", html! { p { "Create one below, then create a key for it." } }))
+        } @else {
+            (table(&listed.data))
+            (pager(&page.visitor, listed.next_cursor.as_ref()))
+        }
+        section.panel aria-labelledby="make" {
+            h2 #make { "New tenant" }
+            (errors.summary())
+            (form(page, entered, errors))
+        }
+    };
+    Ok(page.show(Section::Tenants, &errors.title("Tenants"), content))
+}
+
+fn table(tenants: &[Tenant]) -> Markup {
+    html! { table.rows {
+        caption.unseen { "Tenants, newest first" }
+        (head(&["Name", "Profile", "External id", "Created", "Actions"].map(Text)))
+        tbody { @for tenant in tenants { tr {
+            th.long scope="row" data-label="Name" { a href={ "/dashboard/" (tenant.id) "/webhooks" } { (tenant.name) } }
+            td data-label="Profile" { span.tag { (tenant.profile) } }
+            td.long data-label="External id" { @match &tenant.external_id { Some(id) => (id), None => (absent()) } }
+            td data-label="Created" { (time(tenant.created_at)) }
+            td.actions data-label="Actions" { div {
+                a href={ (TENANTS) "/" (tenant.id) } { "Limits and keys" span.unseen { " of " (tenant.name) } }
+            } }
+        } } }
+    } }
+}
+
+fn form(page: &OperatorPage, entered: &Fields, errors: FormErrors<'_>) -> Markup {
+    let profiles =
+        html! { @for name in page.operations.profile_names() { (option(name, entered.get("profile"), name)) } };
+    html! { form.stack method="post" action=(TENANTS) {
+        (page.visitor.tokens)
+        (errors.field("name", "Name").wide().required(entered.get("name")))
+        (errors.field("profile", "Profile").hint("The format of its deliveries.").select(profiles))
+        (errors.field("external_id", "External id").hint("Optional. Your own id for the tenant.").wide()
+            .text(entered.get("external_id")))
+        button.primary type="submit" { "Create tenant" }
+    } }
+}
+
+/// `POST /dashboard/operator/tenants`
+pub(super) async fn create(page: OperatorPage, Form(fields): Form) -> Result<Response, Failure> {
+    let request = CreateTenant {
+        name: fields.get("name").to_owned(),
+        profile: fields.get("profile").to_owned(),
+        external_id: fields.optional("external_id"),
+        ..CreateTenant::default()
+    };
+    match page.operations.create_tenant(page.visitor.caller, request).await {
+        Ok(tenant) => Ok(redirect_with(&format!("{TENANTS}/{}", tenant.id), Notice::TenantCreated).into_response()),
+        Err(error) => {
+            let error = form_error(error)?;
+            Ok(refused(&error, show_form(&page, &fields, FormErrors(Some(&error))).await?))
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The extractors that pages begin with.
+//!
+//! [`Page`] is a tenant's page; extracting it is the wall between tenants. [`WebhookPage`] adds the endpoint that the address
+//! names, [`Managed`] refuses keys without the scope `manage`, and [`OperatorPage`] is for operators only.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::Markup;
+use postrider_model::ids::EndpointId;
+use postrider_model::scope::Scope;
+use postrider_operations::endpoints::Endpoint;
+use postrider_operations::{Caller, Error, Operations};
+use postrider_profiles::Profile;
+use postrider_store::config::Tenant;
+
+use crate::Dashboard;
+use crate::failure::{Failure, status};
+use crate::fields::NOTICE;
+use crate::layout::{self, Section};
+use crate::session::Visitor;
+use crate::texts::Notice;
+
+/// A page under `/dashboard/{tenant}/`.
+pub(crate) struct Page {
+    pub(crate) operations: Arc<Operations>,
+    pub(crate) visitor: Visitor,
+    /// The visitor as the operations know it, with this tenant named.
+    pub(crate) caller: Caller,
+    pub(crate) tenant: Tenant,
+    pub(crate) profile: Arc<Profile>,
+}
+
+impl FromRequestParts<Arc<Dashboard>> for Page {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+        let visitor = Visitor::from_request_parts(parts, dashboard).await?;
+        let operations = Arc::clone(&dashboard.operations);
+        let named = path_parameter(parts, dashboard, "tenant").await?;
+        let named = operations.find_tenant(&named).await?;
+        let caller = match visitor.caller {
+            Caller::Operator { acting, .. } => Caller::Operator { tenant: Some(named), acting },
+            own => own,
+        };
+        caller.may(Scope::Read, named)?;
+        let tenant = operations.stored_tenant(named).await?;
+        let profile = Arc::clone(operations.profile(&tenant.draft.profile)?);
+        Ok(Self { operations, visitor, caller, tenant, profile })
+    }
+}
+
+async fn path_parameter(parts: &mut Parts, dashboard: &Arc<Dashboard>, name: &str) -> Result<String, Failure> {
+    let path = RawPathParams::from_request_parts(parts, dashboard).await.map_err(|_| Error::NotFound("page"))?;
+    let value = path.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_owned());
+    Ok(value.ok_or(Error::NotFound("page"))?)
+}
+
+/// The name of an endpoint.
+pub(crate) struct EndpointName {
+    name: String,
+    pub(crate) deleted: bool,
+}
+
+impl EndpointName {
+    /// The name, and whether the endpoint was deleted.
+    pub(crate) fn label(&self) -> String {
+        if self.deleted { format!("{} (deleted)", self.name) } else { self.name.clone() }
+    }
+}
+
+/// Names of endpoints by id.
+pub(crate) type EndpointNames = HashMap<EndpointId, EndpointName>;
+
+impl Page {
+    /// The address of a page of this tenant, such as `/webhooks`.
+    pub(crate) fn to(&self, path: impl AsRef<str>) -> String {
+        format!("/dashboard/{}{}", self.tenant.id, path.as_ref())
+    }
+
+    /// Redirects to a page of this tenant, which shows the notice.
+    pub(crate) fn redirect(&self, path: impl AsRef<str>, notice: Notice) -> Redirect {
+        redirect_with(&self.to(path), notice)
+    }
+
+    /// The names of those of these endpoints that are the tenant's.
+    pub(crate) async fn endpoint_names(
+        &self,
+        ids: impl IntoIterator<Item = EndpointId>,
+    ) -> Result<EndpointNames, Failure> {
+        let ids: BTreeSet<EndpointId> = ids.into_iter().collect();
+        let ids: Vec<EndpointId> = ids.into_iter().collect();
+        let named = self.operations.names_of_endpoints(self.caller, &ids).await?;
+        Ok(named.into_iter().map(|(id, name, deleted)| (id, EndpointName { name, deleted })).collect())
+    }
+
+    /// Whether the visitor may change anything.
+    pub(crate) fn can_manage(&self) -> bool {
+        self.visitor.can_manage()
+    }
+
+    /// The whole page.
+    pub(crate) fn show(&self, section: Section, title: &str, content: Markup) -> Markup {
+        layout::full(&self.visitor, Some(&self.tenant), section, title, content)
+    }
+}
+
+/// The page of the endpoint that the address names as `{id}`.
+pub(crate) struct WebhookPage {
+    pub(crate) page: Page,
+    pub(crate) endpoint: Endpoint,
+    /// The endpoint's id as operations take it.
+    pub(crate) id: String,
+}
+
+impl FromRequestParts<Arc<Dashboard>> for WebhookPage {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+        let page = Page::from_request_parts(parts, dashboard).await?;
+        let id = path_parameter(parts, dashboard, "id").await?;
+        let endpoint = page.operations.read_endpoint(page.caller, &id).await?;
+        Ok(Self { page, endpoint, id })
+    }
+}
+
+impl WebhookPage {
+    /// The address of the webhook's page, or of one below it, such as `/edit`.
+    pub(crate) fn at(&self, below: &str) -> String {
+        self.page.to(format!("/webhooks/{}{below}", self.id))
+    }
+}
+
+/// A page that takes a key with the scope `manage`.
+pub(crate) struct Managed<P>(pub(crate) P);
+
+impl<P> FromRequestParts<Arc<Dashboard>> for Managed<P>
+where
+    P: FromRequestParts<Arc<Dashboard>, Rejection = Failure> + AsRef<Visitor>,
+{
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+        let page = P::from_request_parts(parts, dashboard).await?;
+        page.as_ref().caller.visible(Scope::Manage)?;
+        Ok(Self(page))
+    }
+}
+
+impl AsRef<Visitor> for Page {
+    fn as_ref(&self) -> &Visitor {
+        &self.visitor
+    }
+}
+
+impl AsRef<Visitor> for WebhookPage {
+    fn as_ref(&self) -> &Visitor {
+        &self.page.visitor
+    }
+}
+
+/// The parameter `{id}` of the address.
+pub(crate) struct Id(pub(crate) String);
+
+impl FromRequestParts<Arc<Dashboard>> for Id {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+        path_parameter(parts, dashboard, "id").await.map(Self)
+    }
+}
+
+/// A page for operators.
+pub(crate) struct OperatorPage {
+    pub(crate) operations: Arc<Operations>,
+    pub(crate) visitor: Visitor,
+}
+
+impl FromRequestParts<Arc<Dashboard>> for OperatorPage {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+        let visitor = Visitor::from_request_parts(parts, dashboard).await?;
+        visitor.caller.operator()?;
+        Ok(Self { operations: Arc::clone(&dashboard.operations), visitor })
+    }
+}
+
+impl OperatorPage {
+    /// The whole page.
+    pub(crate) fn show(&self, section: Section, title: &str, content: Markup) -> Markup {
+        layout::full(&self.visitor, None, section, title, content)
+    }
+}
+
+/// Redirects to a page, which shows the notice.
+pub(crate) fn redirect_with(path: &str, notice: Notice) -> Redirect {
+    Redirect::to(&format!("{path}?{NOTICE}={}", notice.name()))
+}
+
+/// The error of a form, to be shown in the form; other errors get a page of their own.
+pub(crate) fn form_error(error: Error) -> Result<Error, Failure> {
+    match error {
+        Error::Invalid(_) | Error::Conflict(_) | Error::VersionMismatch { .. } => Ok(error),
+        other => Err(other.into()),
+    }
+}
+
+/// A form that is shown again, with the status of its error.
+pub(crate) fn refused(error: &Error, page: Markup) -> Response {
+    (status(error), page).into_response()
+}

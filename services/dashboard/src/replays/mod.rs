@@ -1,0 +1,212 @@
+//! Replays: planning one, and the progress of each.
+
+mod input;
+mod plan;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
+use maud::{Markup, html};
+use postrider_model::replay::ReplayStatus;
+use postrider_model::timestamp::Timestamp;
+use postrider_operations::Error;
+use postrider_operations::replays::{Replay, ReplayAction};
+
+use crate::Dashboard;
+use crate::components::Column::{Number, Text};
+use crate::components::webhook::webhook_name;
+use crate::components::{Confirmation, action, badge, empty, head, pager, time, time_if};
+use crate::failure::Failure;
+use crate::format::{attribute, count, plural};
+use crate::layout::Section;
+use crate::page::{EndpointNames, Id, Managed, Page};
+use crate::texts::Notice;
+
+/// The assumed range of a replay without a beginning, for its progress.
+const OPEN_RANGE_MS: f64 = 30.0 * 86_400_000.0;
+
+pub(crate) fn routes() -> Router<Arc<Dashboard>> {
+    Router::new()
+        .route("/dashboard/{tenant}/replays", get(list))
+        .route("/dashboard/{tenant}/replays/new", get(plan::show).post(plan::start))
+        .route("/dashboard/{tenant}/replays/{id}", get(show))
+        .route("/dashboard/{tenant}/replays/{id}/pause", get(show).post(pause))
+        .route("/dashboard/{tenant}/replays/{id}/resume", get(show).post(resume))
+        .route("/dashboard/{tenant}/replays/{id}/cancel", get(ask_cancel).post(cancel))
+}
+
+/// `GET …/replays`
+async fn list(page: Page) -> Result<Markup, Failure> {
+    let listed = page.operations.list_replays(page.caller, &page.visitor.query.page_query()).await?;
+    let names = page.endpoint_names(listed.data.iter().filter_map(|replay| replay.endpoint_id)).await?;
+    let content = html! {
+        div.heading {
+            h1 { "Replays" }
+            @if page.can_manage() { a.button.primary href=(page.to("/replays/new")) { "Replay events" } }
+        }
+        @if listed.data.is_empty() {
+            (empty("No replays yet", html! { p {
+                "A replay sends events of the log again: one, several, or all of a date range. You see the counts before it starts."
+            } }))
+        } @else {
+            section #replays aria-label="Replays" data-live { (table(&page, &listed.data, &names)) }
+            (pager(&page.visitor, listed.next_cursor.as_ref()))
+        }
+    };
+    Ok(page.show(Section::Replays, "Replays", content))
+}
+
+fn table(page: &Page, replays: &[Replay], names: &EndpointNames) -> Markup {
+    let columns =
+        [Text("Selection"), Text("Status"), Number("Events"), Number("Deliveries"), Text("Started"), Text("Ended")];
+    html! {
+        table.rows {
+            caption.unseen { "Replays, newest first" }
+            (head(&columns))
+            tbody { @for replay in replays { tr {
+                th.long scope="row" data-label="Selection" {
+                    a href=(page.to(format!("/replays/{}", replay.id))) { (selection(replay, names)) }
+                }
+                td data-label="Status" { (badge(replay.status.as_str())) }
+                td.number data-label="Events" { (count(replay.progress.events)) }
+                td.number data-label="Deliveries" { (count(replay.progress.deliveries)) }
+                td data-label="Started" { (time(replay.created_at)) }
+                td data-label="Ended" { (time_if(replay.finished_at)) }
+            } } }
+        }
+    }
+}
+
+/// The selection of a replay in one line.
+fn selection(replay: &Replay, names: &EndpointNames) -> String {
+    let events = match &replay.event_id {
+        Some(event) => format!("event {event}"),
+        None if replay.event_types.is_empty() => "all types".to_owned(),
+        None => replay.event_types.join(", "),
+    };
+    let mut parts = vec![events];
+    if replay.only_failed {
+        parts.push("only failed deliveries".to_owned());
+    }
+    if let Some(endpoint) = replay.endpoint_id {
+        parts.push(format!("to {}", webhook_name(endpoint, names)));
+    }
+    parts.extend(replay.attributes.iter().map(|(name, value)| format!("{} {value}", attribute(name).to_lowercase())));
+    parts.join(", ")
+}
+
+async fn read(page: &Page, id: &str) -> Result<(Replay, EndpointNames), Failure> {
+    let replay = page.operations.read_replay(page.caller, id).await?;
+    let names = page.endpoint_names(replay.endpoint_id).await?;
+    Ok((replay, names))
+}
+
+/// `GET …/replays/{id}`
+async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
+    let (replay, names) = read(&page, &id).await?;
+    let live = if is_under_way(&replay) { "on" } else { "off" };
+    let percent = percent(&replay);
+    let content = html! {
+        h1.long { "Replay: " (selection(&replay, &names)) }
+        div #replay data-live=(live) {
+            p.lead { (badge(replay.status.as_str())) }
+            div.progress {
+                label for="progress" { (percent) " % of the range" }
+                progress #progress max="100" value=(percent) { (percent) " %" }
+            }
+            (facts(&replay))
+            @if page.can_manage() { (buttons(&page, &replay)) }
+        }
+        p { a href=(page.to(format!("/deliveries?replay_id={id}"))) { "Show its deliveries" } }
+    };
+    Ok(page.show(Section::Replays, "Replay", content))
+}
+
+fn is_under_way(replay: &Replay) -> bool {
+    matches!(replay.status, ReplayStatus::Running | ReplayStatus::Paused)
+}
+
+fn facts(replay: &Replay) -> Markup {
+    html! { dl.facts {
+        dt { "Events checked" } dd { (count(replay.progress.walked)) }
+        dt { "Events sent again" } dd { (count(replay.progress.events)) }
+        dt { "Deliveries created" } dd { (count(replay.progress.deliveries)) }
+        @if let Some(reached) = replay.progress.reached_at { dt { "Reached" } dd { (time(reached)) } }
+        @if let Some(from) = replay.from { dt { "From" } dd { (time(from)) } }
+        dt { "To" } dd { (time(replay.to)) }
+        dt { "Started" } dd { (time(replay.created_at)) }
+        @if let Some(end) = replay.finished_at { dt { "Ended" } dd { (time(end)) } }
+        dt { "Id" } dd { code { (replay.id) } }
+    } }
+}
+
+fn buttons(page: &Page, replay: &Replay) -> Markup {
+    let at = page.to(format!("/replays/{}", replay.id));
+    let tokens = &page.visitor.tokens;
+    html! { @if replay.status != ReplayStatus::Cancelled { div.buttons {
+        @if replay.status == ReplayStatus::Running { (action(tokens, &format!("{at}/pause"), "Pause", "")) }
+        @if replay.status == ReplayStatus::Paused { (action(tokens, &format!("{at}/resume"), "Resume", "primary")) }
+        a.button.danger href={ (at) "/cancel" } {
+            (if is_under_way(replay) { "Cancel" } else { "Cancel its pending deliveries" })
+        }
+    } } }
+}
+
+/// The progress of a replay through its range, in percent.
+fn percent(replay: &Replay) -> u32 {
+    if replay.status == ReplayStatus::Finished {
+        return 100;
+    }
+    let at = |at: Timestamp| at.0.0 as f64;
+    let (Some(reached), to) = (replay.progress.reached_at.map(at), at(replay.to)) else { return 0 };
+    let from = replay.from.map_or(to - OPEN_RANGE_MS, at);
+    let share = (reached - from) / (to - from).max(1.0);
+    (share.clamp(0.0, 0.99) * 100.0) as u32
+}
+
+/// `POST …/replays/{id}/pause`
+async fn pause(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+    steer(&page, &id, ReplayAction::Pause, Notice::ReplayPaused).await
+}
+
+/// `POST …/replays/{id}/resume`
+async fn resume(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+    steer(&page, &id, ReplayAction::Resume, Notice::ReplayResumed).await
+}
+
+/// `POST …/replays/{id}/cancel`
+async fn cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+    steer(&page, &id, ReplayAction::Cancel, Notice::ReplayCancelled).await
+}
+
+async fn steer(page: &Page, id: &str, to: ReplayAction, done: Notice) -> Result<Redirect, Failure> {
+    let notice = match page.operations.steer_replay(page.caller, id, to).await {
+        Ok(_) => done,
+        Err(Error::Conflict(_)) => Notice::ReplayAlreadyEnded,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(page.redirect(format!("/replays/{id}"), notice))
+}
+
+/// `GET …/replays/{id}/cancel`
+async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup, Failure> {
+    let (replay, names) = read(&page, &id).await?;
+    let at = page.to(format!("/replays/{id}"));
+    let confirmation = Confirmation {
+        title: "Cancel this replay?",
+        consequences: html! {
+            p.long { (selection(&replay, &names)) }
+            p {
+                "It has created " (plural(replay.progress.deliveries, "delivery", "deliveries")) " so far. "
+                "It creates no further deliveries, and its pending deliveries are cancelled. "
+                "A cancelled replay cannot be resumed."
+            }
+        },
+        action: &format!("{at}/cancel"),
+        button: "Cancel replay",
+        back: &at,
+    };
+    Ok(confirmation.page(&page, Section::Replays))
+}

@@ -1,0 +1,93 @@
+//! The signed-in visitor of a page.
+//!
+//! The cookie's token opens a row in `dashboard_sessions` that names the key by its hash. Each page looks up what that key may do
+//! now: a deleted key is signed out with its next click.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::Method;
+use axum::http::request::Parts;
+use postrider_model::ids::EventId;
+use postrider_model::scope::Scope;
+use postrider_operations::Caller;
+use postrider_store::audit_log::Via;
+
+use crate::failure::Failure;
+use crate::fields::Fields;
+use crate::{Dashboard, cookie, csrf};
+
+/// The signed-in visitor, and the request for a page.
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    /// What the visitor's key may do now.
+    pub(crate) caller: Caller,
+    /// The hidden fields of the forms of this page.
+    pub(crate) tokens: csrf::FormTokens,
+    /// The path of the page.
+    pub(crate) path: String,
+    /// The query of the page.
+    pub(crate) query: Fields,
+    /// Whether `live.js` asks for the parts of the page that refresh.
+    pub(crate) live: bool,
+    submitted: Option<Submitted>,
+}
+
+/// What led a visitor to a page. [`submit_once`](super::submit_once) adds it to the request.
+#[derive(Clone)]
+pub(crate) enum Submitted {
+    /// A form of the visitor that redirected here.
+    Redirected,
+    /// A form that was sent after the session ended, and what was entered into it.
+    Restored(Fields),
+}
+
+impl Visitor {
+    /// Whether the visitor's key has the scope `manage`.
+    pub(crate) fn can_manage(&self) -> bool {
+        self.caller.visible(Scope::Manage).is_ok()
+    }
+
+    /// What was entered into the page's form before the session ended.
+    pub(crate) fn restored(&self) -> Option<&Fields> {
+        match &self.submitted {
+            Some(Submitted::Restored(fields)) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// The name of the notice to show. A notice that the address names is shown only to the visitor whose form led there.
+    pub(crate) fn notice(&self) -> &str {
+        match self.submitted {
+            Some(Submitted::Restored(_)) => "restored",
+            Some(Submitted::Redirected) => self.query.get("notice"),
+            None => "",
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Dashboard>> for Visitor {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+        // The address of a form is a page, too.
+        let next = if parts.method == Method::GET { parts.uri.to_string() } else { parts.uri.path().to_owned() };
+        let signed_out = || Failure::SignIn { next: next.clone() };
+        let token = cookie::session_token(&parts.headers).ok_or_else(signed_out)?;
+        let key = dashboard.store.sessions().session(&token).await?.ok_or_else(signed_out)?;
+        let caller = dashboard.keys.find(key)?.ok_or_else(signed_out)?;
+        Ok(Self {
+            caller: via_dashboard(caller),
+            tokens: csrf::FormTokens { csrf: csrf::token(&token), once: EventId::generate().to_string() },
+            path: parts.uri.path().to_owned(),
+            query: Fields::of(&parts.uri),
+            live: parts.headers.contains_key("x-postrider-live"),
+            submitted: parts.extensions.get().cloned(),
+        })
+    }
+}
+
+/// The caller, whose changes the audit log records as made in the dashboard.
+pub(crate) fn via_dashboard(caller: Caller) -> Caller {
+    caller.with(|acting| acting.via = Some(Via::Dashboard))
+}

@@ -1,0 +1,108 @@
+//! Signing in with an API key, and signing out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
+use axum::http::{Extensions, HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use axum_extra::extract::CookieJar;
+use bytes::Bytes;
+use postrider_http::server::Peer;
+use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
+use postrider_model::scope::Scope;
+use postrider_operations::Caller;
+use postrider_store::StoreError;
+use postrider_store::config::KeyHash;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::cookie::{self, Transport};
+use crate::failure::Failure;
+use crate::fields::Fields;
+use crate::session::{Visitor, via_dashboard};
+use crate::sign_in_page::{SIGN_IN, safe_next, sign_in_page};
+use crate::{Dashboard, csrf, submit_once};
+
+/// How long a session lasts.
+const SESSION: Duration = Duration::from_secs(12 * 3_600);
+
+pub(crate) fn routes() -> Router<Arc<Dashboard>> {
+    Router::new()
+        .route("/dashboard", get(home))
+        .route("/dashboard/sign-in", get(show).post(sign_in).layer(DefaultBodyLimit::max(SIGN_IN_BODY_BYTES_MAX)))
+        .route("/dashboard/sign-out", post(sign_out))
+}
+
+/// `GET /dashboard`: the visitor's first page.
+async fn home(visitor: Visitor) -> Redirect {
+    match visitor.caller {
+        Caller::Operator { .. } => Redirect::to("/dashboard/operator/tenants"),
+        Caller::Tenant { tenant, .. } => Redirect::to(&format!("/dashboard/{tenant}/webhooks")),
+    }
+}
+
+/// `GET /dashboard/sign-in`
+async fn show(State(dashboard): State<Arc<Dashboard>>, request: Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    let query = Fields::of(&parts.uri);
+    let next = safe_next(query.get("next"));
+    match Visitor::from_request_parts(&mut parts, &dashboard).await {
+        Ok(_) => Redirect::to(next).into_response(),
+        Err(_) => sign_in_page(next, "", None).into_response(),
+    }
+}
+
+/// `POST /dashboard/sign-in`
+async fn sign_in(
+    State(dashboard): State<Arc<Dashboard>>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    body: Bytes,
+) -> Result<Response, Failure> {
+    if !csrf::is_same_origin(&headers) {
+        return Err(Failure::forbidden("this form does not come from a page of this server"));
+    }
+    let fields = Fields::read(&body);
+    let (key, next) = (SecretString::from(fields.get("key").to_owned()), safe_next(fields.get("next")));
+    let hash = KeyHash::of(key.expose_secret());
+    let refuse = |status: StatusCode, error: &str| {
+        Ok((status, sign_in_page(next, fields.get("form"), Some(error))).into_response())
+    };
+    let Some(caller) = dashboard.keys.find(hash)? else {
+        dashboard.keys.count_unknown(extensions.get::<Peer>().map(|peer| peer.0))?;
+        let error = "There is no such key. Copy the whole key; a tenant's key begins with “prk_”.";
+        return refuse(StatusCode::UNAUTHORIZED, error);
+    };
+    let Ok(tenant) = caller.visible(Scope::Read) else {
+        return refuse(StatusCode::FORBIDDEN, "This key can only publish. Use a key with the scope “read”.");
+    };
+    let store = dashboard.store.acting_as(via_dashboard(caller).acting());
+    let token = match store.sessions().open_session(hash, tenant, SESSION).await {
+        Err(StoreError::Conflict(too_many)) => return refuse(StatusCode::CONFLICT, &too_many),
+        opened => opened?,
+    };
+    let to = match fields.get("form") {
+        "" => next.to_owned(),
+        form => submit_once::restore(&dashboard, token.expose_secret(), next, form).await?,
+    };
+    let cookie = cookie::session_cookie(token.expose_secret(), SESSION, transport(&dashboard, &headers));
+    Ok((cookie, Redirect::to(&to)).into_response())
+}
+
+/// `POST /dashboard/sign-out`
+async fn sign_out(
+    State(dashboard): State<Arc<Dashboard>>,
+    headers: HeaderMap,
+) -> Result<(CookieJar, Redirect), Failure> {
+    if let Some(token) = cookie::session_token(&headers) {
+        dashboard.store.sessions().close_session(&token).await?;
+    }
+    let cookie = cookie::session_cookie("", Duration::ZERO, transport(&dashboard, &headers));
+    Ok((cookie, Redirect::to(SIGN_IN)))
+}
+
+fn transport(dashboard: &Dashboard, headers: &HeaderMap) -> Transport {
+    if dashboard.served_by_https { Transport::Https } else { Transport::of_request(headers) }
+}

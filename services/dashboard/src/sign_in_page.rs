@@ -1,0 +1,73 @@
+//! The sign-in page.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
+
+use crate::document;
+
+/// The address of the page and of its form.
+pub(crate) const SIGN_IN: &str = "/dashboard/sign-in";
+/// Most bytes of a form that the page carries: encoded once more, which takes at most three bytes for each, it fits into the body
+/// of the sign-in.
+const CARRIED_BYTES_MAX: usize = (SIGN_IN_BODY_BYTES_MAX - 1_024) / 3;
+
+/// The path to continue to after sign-in. An address from outside must not lead to another site or back to sign-in.
+pub(crate) fn safe_next(next: &str) -> &str {
+    let inside = next == "/dashboard" || next.starts_with("/dashboard/");
+    let harmless = !next.contains(['\\', '\r', '\n']) && !next.starts_with("/dashboard/sign-");
+    if inside && harmless { next } else { "/dashboard" }
+}
+
+/// The page for a visitor whose session ended while a form was filled in. `form` is what was sent, URL-encoded; a form over
+/// [`CARRIED_BYTES_MAX`] bytes is dropped.
+pub(crate) fn session_ended(path: &str, form: &str) -> Response {
+    let form = if form.len() <= CARRIED_BYTES_MAX { form } else { "" };
+    (StatusCode::UNAUTHORIZED, sign_in_page(safe_next(path), form, None)).into_response()
+}
+
+/// The page. `form` is carried through the sign-in; `error` says why the previous key was refused.
+pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Markup {
+    let content = html! {
+        h1 { "Sign in" }
+        p.lead { "See where your events were delivered, why a delivery failed, and send events again." }
+        @if !form.is_empty() {
+            p.warning role="note" {
+                "Your session has ended and nothing was saved. Sign in to see your form again. "
+                "Secrets and header values must be entered again."
+            }
+        }
+        form.stack method="post" action=(SIGN_IN) {
+            input type="hidden" name="next" value=(next);
+            @if !form.is_empty() { input type="hidden" name="form" value=(form); }
+            div.field {
+                label for="key" { "API key" }
+                p.hint #key-hint { "A key of your account with the scope “read”, or an operator key. This browser does not store it." }
+                @if let Some(error) = error { p.error #key-error role="alert" { (error) } }
+                input.wide #key type="password" name="key" required autocomplete="current-password" spellcheck="false" autofocus
+                    aria-invalid=[error.map(|_| "true")]
+                    aria-describedby=(if error.is_some() { "key-hint key-error" } else { "key-hint" });
+            }
+            button.primary type="submit" { "Sign in" }
+        }
+    };
+    document::bare("Sign in", content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sign_in_continues_to_pages_of_the_dashboard_only() {
+        for good in ["/dashboard", "/dashboard/ten_1/events?type=a", "/dashboard/operator/tenants"] {
+            assert_eq!(safe_next(good), good);
+        }
+        for bad in
+            ["", "//evil.example", "https://evil.example", "/dashboard/\\evil", "/dashboardx", "/dashboard/sign-out"]
+        {
+            assert_eq!(safe_next(bad), "/dashboard", "{bad}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Sentences about deliveries and attempts, and notices.
+
+use postrider_model::attempt::Outcome;
+use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
+use postrider_operations::deliveries::{Attempt, Delivery};
+
+use crate::format::{duration, plural, status_line};
+
+/// What a form did. The page that it leads to says so; the address carries the name, never the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notice {
+    Restored,
+    Saved,
+    WebhookDeleted,
+    WebhookActive,
+    WebhookInactive,
+    RetryRequested,
+    DeliveryCancelled,
+    DeliveryAlreadyFinished,
+    ReplayStarted,
+    ReplaysStarted,
+    ReplayPaused,
+    ReplayResumed,
+    ReplayCancelled,
+    ReplayAlreadyEnded,
+    DeadLetterRequeued,
+    TenantCreated,
+    KeyDeleted,
+    PayloadExpunged,
+}
+
+/// Every notice, its name in an address, and its text.
+const NOTICES: [(Notice, &str, &str); 18] = [
+    (
+        Notice::Restored,
+        "restored",
+        "Your session had ended, so nothing was saved. Check the form and send it again. Enter secrets and header values again.",
+    ),
+    (Notice::Saved, "saved", "Saved. The change is in effect."),
+    (
+        Notice::WebhookDeleted,
+        "deleted",
+        "The webhook was deleted. Its pending deliveries are discarded when their next attempt is due.",
+    ),
+    (Notice::WebhookActive, "active", "The webhook is active and receives new events."),
+    (Notice::WebhookInactive, "inactive", "The webhook is inactive and receives no events. Tests still work."),
+    (Notice::RetryRequested, "retried", "An attempt was requested."),
+    (Notice::DeliveryCancelled, "cancelled", "The delivery was cancelled. There are no further attempts."),
+    (Notice::DeliveryAlreadyFinished, "already-finished", "The delivery had already finished and was not cancelled."),
+    (Notice::ReplayStarted, "replaying", "The replay has started."),
+    (Notice::ReplaysStarted, "replaying-several", "The replays have started, one for each event."),
+    (Notice::ReplayPaused, "paused", "The replay is paused. It creates no deliveries until you resume it."),
+    (Notice::ReplayResumed, "resumed", "The replay was resumed."),
+    (
+        Notice::ReplayCancelled,
+        "replay-cancelled",
+        "The replay was cancelled. It creates no further deliveries, and its pending deliveries are cancelled.",
+    ),
+    (Notice::ReplayAlreadyEnded, "replay-ended", "The replay had already ended."),
+    (Notice::DeadLetterRequeued, "requeued", "The message was sent back to its queue."),
+    (Notice::TenantCreated, "tenant-created", "The tenant was created. Create a key for it next."),
+    (Notice::KeyDeleted, "key-deleted", "The key was deleted and no longer works."),
+    (Notice::PayloadExpunged, "expunged", "The payload was expunged."),
+];
+
+impl Notice {
+    /// The notice of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        NOTICES.iter().find(|(_, known, _)| *known == name).map(|(notice, ..)| *notice)
+    }
+
+    /// Its name in an address.
+    pub(crate) fn name(self) -> &'static str {
+        self.entry().1
+    }
+
+    /// Its text.
+    pub(crate) fn text(self) -> &'static str {
+        self.entry().2
+    }
+
+    fn entry(self) -> (Self, &'static str, &'static str) {
+        NOTICES.into_iter().find(|(notice, ..)| *notice == self).unwrap_or((self, "", ""))
+    }
+}
+
+/// How an attempt ended, in a sentence or two.
+pub(crate) fn outcome(attempt: &Attempt) -> String {
+    let took = duration(attempt.duration_ms);
+    let code = attempt.status_code.map(status_line).unwrap_or_default();
+    let what = match attempt.outcome {
+        Outcome::Success => format!("The endpoint answered {code} after {took}."),
+        Outcome::HttpStatus => {
+            format!("The endpoint answered {code}{}", advice(attempt.status_code.unwrap_or_default()))
+        }
+        Outcome::Timeout => {
+            format!("No answer arrived within {took}. Answer with 200 at once and do the work afterwards.")
+        }
+        Outcome::ConnectFailed => {
+            "The connection failed. Check that the server is running and publicly reachable.".to_owned()
+        }
+        Outcome::DnsFailed => "The host name of the URL could not be resolved. Check it for typing errors.".to_owned(),
+        Outcome::TlsFailed => {
+            "The TLS connection failed. Check that the certificate is valid, complete and issued for this host name."
+                .to_owned()
+        }
+        Outcome::AddressBlocked => "The URL leads to an address that Postrider does not send to.".to_owned(),
+        Outcome::ProtocolError => {
+            "The connection ended before a complete answer, or the answer was not HTTP.".to_owned()
+        }
+    };
+    match &attempt.error {
+        Some(error) => format!("{what} ({error})"),
+        _ => what,
+    }
+}
+
+/// What a status code that is not a success means, and what to do about it. Ends the sentence "The endpoint answered …".
+fn advice(status_code: u16) -> &'static str {
+    match status_code {
+        300..400 => ". Redirects are not followed: set the webhook's URL to their target.",
+        401 | 403 => ": it refused the request. Check its secret and its access rules.",
+        404 | 405 => ". Check the path of the webhook's URL.",
+        408 => ": it did not receive the whole request in time.",
+        410 => ": it is permanently gone.",
+        429 => ": it asks for fewer requests.",
+        400..500 => ": it did not accept the request.",
+        _ => ": the server failed. Check its logs.",
+    }
+}
+
+/// The state of a delivery, in a sentence.
+pub(crate) fn standing(delivery: &Delivery) -> String {
+    let attempts = plural(delivery.attempt_count.into(), "attempt", "attempts");
+    match delivery.status {
+        DeliveryStatus::Pending if delivery.attempt_count == 0 => "Waiting for the first attempt.".to_owned(),
+        DeliveryStatus::Pending => format!("Failed {attempts} so far. It will be retried."),
+        DeliveryStatus::Delivered => format!("Delivered on attempt {}.", delivery.attempt_count),
+        DeliveryStatus::Failed => format!("Failed after {attempts}. There are no retries left."),
+        DeliveryStatus::Cancelled => "Cancelled by a user.".to_owned(),
+        DeliveryStatus::Discarded => {
+            format!("Discarded: {}.", delivery.discard_reason.map_or("unknown reason", discarded))
+        }
+    }
+}
+
+fn discarded(reason: DiscardReason) -> &'static str {
+    match reason {
+        DiscardReason::Expired => "it expired before it could be delivered",
+        DiscardReason::EndpointDeleted => "the webhook was deleted",
+        DiscardReason::EndpointInactive => "the webhook was inactive when an attempt was due",
+        DiscardReason::Expunged => "the event's payload was expunged",
+    }
+}
+
+/// Why an attempt was made.
+pub(crate) fn trigger(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::First => "first attempt",
+        Trigger::Retry => "automatic retry",
+        Trigger::Manual => "manual retry",
+        Trigger::Replay => "replay",
+        Trigger::Test => "test",
+    }
+}
+
+/// Why an attempt was held back.
+pub(crate) fn held(reason: HeldReason) -> &'static str {
+    match reason {
+        HeldReason::Rate => "the webhook's rate limit",
+        HeldReason::Concurrency => "too many requests to the endpoint were in flight",
+        HeldReason::Breaker => "the endpoint failed too often or asked for a pause",
+    }
+}

@@ -1,0 +1,39 @@
+//! Deleting a webhook.
+
+use axum::response::Redirect;
+use maud::{Markup, html};
+
+use super::{pending, pending_deliveries};
+use crate::components::Confirmation;
+use crate::components::webhook::target;
+use crate::failure::Failure;
+use crate::layout::Section;
+use crate::page::{Managed, WebhookPage};
+use crate::texts::Notice;
+
+/// `GET …/webhooks/{id}/delete`
+pub(crate) async fn ask(Managed(webhook): Managed<WebhookPage>) -> Result<Markup, Failure> {
+    let pending = pending(&webhook).await?;
+    let confirmation = Confirmation {
+        title: &format!("Delete {}?", webhook.endpoint.name),
+        consequences: html! {
+            p.long { "It sends to " (target(&webhook.endpoint)) "." }
+            ul {
+                li { "It receives no more events." }
+                li { (pending_deliveries(&webhook, pending)) " discarded." }
+                li { "Its secret and its settings are lost. Its history stays in the log." }
+            }
+            p { "This cannot be undone. To pause the webhook, switch it off instead." }
+        },
+        action: &webhook.at("/delete"),
+        button: "Delete webhook",
+        back: &webhook.page.to("/webhooks"),
+    };
+    Ok(confirmation.page(&webhook.page, Section::Webhooks))
+}
+
+/// `POST …/webhooks/{id}/delete`
+pub(crate) async fn delete(Managed(WebhookPage { page, id, .. }): Managed<WebhookPage>) -> Result<Redirect, Failure> {
+    page.operations.delete_endpoint(page.caller, &id, None).await?;
+    Ok(page.redirect("/webhooks", Notice::WebhookDeleted))
+}

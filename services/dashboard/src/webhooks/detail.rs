@@ -1,0 +1,120 @@
+//! The page of one webhook.
+
+use maud::{Markup, html};
+use postrider_model::breaker::BreakerState;
+use postrider_model::delivery::EndpointStatus;
+use postrider_operations::endpoints::{Breaker, Endpoint};
+use postrider_profiles::Profile;
+
+use super::status;
+use crate::components::delivery::latest;
+use crate::components::figures::{Range, tiles};
+use crate::components::secret::public_key;
+use crate::components::verify::instructions;
+use crate::components::webhook::target;
+use crate::components::{listing, tags, time};
+use crate::failure::Failure;
+use crate::format::{attribute, schedule};
+use crate::layout::Section;
+use crate::page::{Page, WebhookPage};
+
+/// `GET …/webhooks/{id}`
+pub(crate) async fn show(webhook: WebhookPage) -> Result<Markup, Failure> {
+    let WebhookPage { page, endpoint, id } = &webhook;
+    let figures = page.operations.endpoint_stats(page.caller, id, &Range::Day.query()).await?;
+    let latest = latest(page, endpoint.id).await?;
+    let content = html! {
+        (heading(&webhook))
+        (disabled(endpoint))
+        (breaker(&endpoint.breaker))
+        section.panel aria-labelledby="last-day" {
+            h2 #last-day { (Range::Day.label()) }
+            (tiles(&figures.total))
+            p { a href=(page.to(format!("/health?endpoint_id={id}"))) { "All figures of this webhook" } }
+        }
+        section aria-labelledby="latest" {
+            h2 #latest { "Latest deliveries" }
+            (latest)
+            p { a href=(page.to(format!("/deliveries?endpoint_id={id}"))) { "All deliveries" } }
+        }
+        section.panel aria-labelledby="settings" {
+            h2 #settings { "Settings" }
+            (settings(page, endpoint))
+        }
+        @if let Some(key) = &endpoint.public_key { (public_key(key)) }
+        @if endpoint.url.is_some() { (instructions(&page.profile)) }
+    };
+    Ok(page.show(Section::Webhooks, &endpoint.name, content))
+}
+
+fn heading(webhook: &WebhookPage) -> Markup {
+    let endpoint = &webhook.endpoint;
+    html! { div.heading {
+        div { h1 { (endpoint.name) } p.long { (target(endpoint)) } }
+        @if webhook.page.can_manage() { div.buttons {
+            a.button.primary href=(webhook.at("/test")) { "Test" }
+            a.button href=(webhook.at("/edit")) { "Edit" }
+            @if endpoint.url.is_some() { a.button href=(webhook.at("/rotate")) { "Rotate secret" } }
+            a.button.danger href=(webhook.at("/delete")) { "Delete" }
+        } }
+    } }
+}
+
+fn disabled(endpoint: &Endpoint) -> Markup {
+    let reason = endpoint.disabled_reason.as_deref().unwrap_or("it kept failing");
+    html! { @if endpoint.status == EndpointStatus::Disabled {
+        p.warning role="note" {
+            strong { "Postrider switched this webhook off: " } (reason)
+            @if let Some(at) = endpoint.disabled_at { ", " (time(at)) }
+            ". Fix the receiver, then switch it on again."
+        }
+    } }
+}
+
+/// Why deliveries wait while the endpoint's breaker is not closed.
+fn breaker(breaker: &Breaker) -> Markup {
+    let explanation = match breaker.state {
+        BreakerState::Closed => return html! {},
+        BreakerState::Open => {
+            "This endpoint keeps failing. It gets one attempt at a time until it succeeds again. No delivery is skipped."
+        }
+        BreakerState::HalfOpen => {
+            "This endpoint succeeds again. It gets one attempt at a time until a few in a row have succeeded."
+        }
+    };
+    html! { p.warning role="note" { (explanation) @if let Some(since) = breaker.since { " Since " (time(since)) "." } } }
+}
+
+fn settings(page: &Page, endpoint: &Endpoint) -> Markup {
+    html! { dl.facts {
+        dt { "Status" } dd { (status::switch(page, endpoint)) }
+        @if let Some(description) = &endpoint.description { dt { "Description" } dd.kept { (description) } }
+        dt { "Event types" } dd { (tags(&endpoint.event_types)) }
+        @for (name, values) in &endpoint.filters { dt { (attribute(name)) } dd { (tags(values)) } }
+        @if let Some(filter) = &endpoint.payload_filter {
+            dt { "Payload filter" }
+            dd { (listing("Payload filter", &serde_json::to_string_pretty(filter).unwrap_or_default())) }
+        }
+        @if !endpoint.headers.is_empty() { dt { "Custom headers" } dd { (tags(endpoint.headers.keys())) } }
+        (pace(&page.profile, endpoint))
+        @for until in &endpoint.previous_secrets_until { dt { "Previous secret" } dd { "also signs until " (time(*until)) } }
+        @if let Some(from) = endpoint.next_secret_from { dt { "Next secret" } dd { "signs from " (time(from)) } }
+        dt { "Created on" } dd { (time(endpoint.created_at)) }
+        dt { "Changed on" } dd { (time(endpoint.updated_at)) }
+        dt { "Id" } dd { code { (endpoint.id) } }
+    } }
+}
+
+/// Retries, timeout and rate: the endpoint's own, or the profile's.
+fn pace(profile: &Profile, endpoint: &Endpoint) -> Markup {
+    let retries = endpoint.retry_schedule_seconds.as_deref().unwrap_or(profile.retry_schedule.seconds());
+    let timeout = endpoint.timeout_seconds.map_or(profile.timeout.as_secs(), u64::from);
+    html! {
+        dt { "Retry after" } dd { (schedule(retries)) }
+        dt { "Timeout" } dd { (timeout) " s" }
+        dt { "Rate" } dd { @match endpoint.rate_per_second.or(profile.default_rate) {
+            Some(rate) => { (rate) " requests a second" },
+            None => "no limit",
+        } }
+    }
+}

@@ -1,0 +1,125 @@
+//! The list of webhooks with their recent results.
+
+use std::collections::HashMap;
+
+use maud::{Markup, html};
+use postrider_model::ids::EndpointId;
+use postrider_model::time::UnixMillis;
+use postrider_operations::endpoints::{EndpointInList, EndpointPage};
+
+use super::status;
+use crate::components::Column::Text;
+use crate::components::chart::spark;
+use crate::components::webhook::target;
+use crate::components::{breakable, empty, head, pager, time, types};
+use crate::failure::Failure;
+use crate::format::count;
+use crate::layout::Section;
+use crate::page::Page;
+
+/// Hours that the chart of a row covers.
+const HOURS: usize = 24;
+const HOUR_MS: i64 = 3_600_000;
+
+/// Successes and failures in each of the last hours, by endpoint.
+type Trends = HashMap<EndpointId, [(u64, u64); HOURS]>;
+
+/// `GET …/webhooks`
+pub(crate) async fn show(page: Page) -> Result<Markup, Failure> {
+    let query = &page.visitor.query;
+    let listed = page.operations.list_endpoints(page.caller, &query.page_query()).await?;
+    let trends = trends(&page, &listed).await?;
+    let full = listed.usage >= listed.limit;
+    let content = html! {
+        div.heading {
+            h1 { "Webhooks" }
+            @if page.can_manage() && !full { a.button.primary href=(page.to("/webhooks/new")) { "Add webhook" } }
+        }
+        (usage(&listed))
+        @if full { (super::limit_reached(listed.usage, listed.limit)) }
+        @if listed.data.is_empty() && query.optional("cursor").is_none() {
+            (empty("No webhooks yet", html! {
+                p { "A webhook is a URL that receives your events when they happen." }
+                @if page.can_manage() { a.button.primary href=(page.to("/webhooks/new")) { "Add the first webhook" } }
+            }))
+        } @else {
+            section #webhooks data-live aria-label="Webhooks" { (table(&page, &listed, &trends)) }
+            (pager(&page.visitor, listed.next_cursor.as_ref()))
+        }
+    };
+    Ok(page.show(Section::Webhooks, "Webhooks", content))
+}
+
+fn usage(listed: &EndpointPage) -> Markup {
+    let (usage, limit) = (listed.usage, listed.limit);
+    html! { p.usage {
+        (usage) " of " (limit) " webhooks used "
+        meter min="0" max=(limit.max(1)) low=(f64::from(limit) * 0.8) high=(f64::from(limit) - 0.5) optimum="0"
+            value=(usage) aria-label="Webhooks used" {}
+    } }
+}
+
+fn table(page: &Page, listed: &EndpointPage, trends: &Trends) -> Markup {
+    let columns = ["Name", "Endpoint", "Events", "Status", "Attempts", "24 hours", "Created on", "Actions"].map(Text);
+    html! {
+        table.rows.many {
+            caption.unseen { "Webhooks, newest first. Successes and failures are attempts within the retention." }
+            (head(&columns))
+            tbody { @for item in &listed.data { (row(page, item, trends)) } }
+        }
+    }
+}
+
+fn row(page: &Page, item: &EndpointInList, trends: &Trends) -> Markup {
+    let endpoint = &item.endpoint;
+    let filtered = !endpoint.filters.is_empty() || endpoint.payload_filter.is_some();
+    html! { tr {
+        th scope="row" data-label="Name" { a href=(page.to(format!("/webhooks/{}", endpoint.id))) { (endpoint.name) } }
+        td.long data-label="Endpoint" { (breakable(target(endpoint))) }
+        td.types data-label="Events" { div {
+            (types(&endpoint.event_types)) @if filtered { span.tag.filtered { "filtered" } }
+        } }
+        td data-label="Status" { (status::switch(page, endpoint)) }
+        td.counts data-label="Attempts" { (attempts(page, item)) }
+        td data-label="24 hours" { (trends.get(&endpoint.id).map_or_else(|| spark(&[]), |hours| spark(hours))) }
+        td.when data-label="Created on" { (time(endpoint.created_at)) }
+        td.actions data-label="Actions" { (actions(page, item)) }
+    } }
+}
+
+fn attempts(page: &Page, item: &EndpointInList) -> Markup {
+    let failed = format!("/deliveries?endpoint_id={}&failed_attempts=true&test=false", item.endpoint.id);
+    html! { div {
+        span { (count(item.successes)) " succeeded" } " "
+        @if item.failures > 0 { a href=(page.to(failed)) { (count(item.failures)) " failed" } }
+        @else { span.faint { "none failed" } }
+    } }
+}
+
+fn actions(page: &Page, item: &EndpointInList) -> Markup {
+    let endpoint = &item.endpoint;
+    let at = page.to(format!("/webhooks/{}", endpoint.id));
+    html! { div {
+        a href=(page.to(format!("/deliveries?endpoint_id={}", endpoint.id))) { "History" span.unseen { " of " (endpoint.name) } }
+        @if page.can_manage() {
+            a href={ (at) "/edit" } { "Edit" span.unseen { " " (endpoint.name) } }
+            a href={ (at) "/test" } { "Test" span.unseen { " " (endpoint.name) } }
+            a.danger href={ (at) "/delete" } { "Delete" span.unseen { " " (endpoint.name) } }
+        }
+    } }
+}
+
+async fn trends(page: &Page, listed: &EndpointPage) -> Result<Trends, Failure> {
+    let ids: Vec<EndpointId> = listed.data.iter().map(|item| item.endpoint.id).collect();
+    let first = UnixMillis::now().0.div_euclid(HOUR_MS) - HOURS as i64 + 1;
+    let counts = page.operations.hourly_counts(page.caller, &ids, UnixMillis(first * HOUR_MS)).await?;
+    let mut trends = Trends::new();
+    for count in counts {
+        let Ok(index) = usize::try_from(count.at.0.div_euclid(HOUR_MS) - first) else { continue };
+        let hours = trends.entry(count.endpoint).or_insert([(0, 0); HOURS]);
+        if let Some(hour) = hours.get_mut(index) {
+            *hour = (count.successes, count.failures);
+        }
+    }
+    Ok(trends)
+}

@@ -1,0 +1,70 @@
+//! Webhooks, which is what customers call their endpoints.
+
+mod create;
+mod delete;
+mod detail;
+mod edit;
+mod form;
+mod input;
+mod list;
+mod rotate;
+mod status;
+mod test;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use maud::{Markup, html};
+use postrider_model::delivery::DeliveryStatus;
+use postrider_operations::deliveries::DeliveryFilter;
+use postrider_operations::page::PageQuery;
+
+use crate::Dashboard;
+use crate::failure::Failure;
+use crate::format::count;
+use crate::page::WebhookPage;
+
+/// Most pending deliveries that are counted.
+const PENDING_MAX: u32 = 200;
+
+pub(crate) fn routes() -> Router<Arc<Dashboard>> {
+    Router::new()
+        .route("/dashboard/{tenant}/webhooks", get(list::show))
+        .route("/dashboard/{tenant}/webhooks/new", get(create::show).post(create::create))
+        .route("/dashboard/{tenant}/webhooks/{id}", get(detail::show))
+        .route("/dashboard/{tenant}/webhooks/{id}/edit", get(edit::show).post(edit::save))
+        .route("/dashboard/{tenant}/webhooks/{id}/status", get(detail::show).post(status::set))
+        .route("/dashboard/{tenant}/webhooks/{id}/delete", get(delete::ask).post(delete::delete))
+        .route("/dashboard/{tenant}/webhooks/{id}/test", get(test::show).post(test::send))
+        .route("/dashboard/{tenant}/webhooks/{id}/rotate", get(rotate::show).post(rotate::rotate))
+}
+
+/// Why no webhook can be added.
+fn limit_reached(usage: u32, limit: u32) -> Markup {
+    html! { p.warning role="note" {
+        (usage) " of " (limit) " webhooks are used, so no more can be added. "
+        "Delete one, or ask the operator for a higher limit. Existing webhooks keep working."
+    } }
+}
+
+/// How many deliveries to the webhook are pending, at most [`PENDING_MAX`].
+async fn pending(webhook: &WebhookPage) -> Result<u32, Failure> {
+    let WebhookPage { page, endpoint, .. } = webhook;
+    let status = Some(DeliveryStatus::Pending);
+    let filter = DeliveryFilter { endpoint: Some(endpoint.id), status, ..DeliveryFilter::default() };
+    let newest = PageQuery { limit: PENDING_MAX, cursor: None };
+    let listed = page.operations.list_deliveries(page.caller, &filter, &newest).await?;
+    Ok(listed.data.len().try_into().unwrap_or(PENDING_MAX))
+}
+
+/// The subject of a sentence about the pending deliveries, with a link: "3 pending deliveries are".
+fn pending_deliveries(webhook: &WebhookPage, pending: u32) -> Markup {
+    let link = webhook.page.to(format!("/deliveries?endpoint_id={}&status=pending", webhook.endpoint.id));
+    html! { @match pending {
+        0 => "No delivery is pending now. Deliveries that are created until then are",
+        1 => { a href=(link) { "1 pending delivery" } " is" }
+        PENDING_MAX.. => { a href=(link) { (PENDING_MAX) " or more pending deliveries" } " are" }
+        _ => { a href=(link) { (count(pending.into())) " pending deliveries" } " are" }
+    } }
+}

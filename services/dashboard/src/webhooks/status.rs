@@ -1,0 +1,84 @@
+//! Switching a webhook on and off.
+
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use postrider_model::breaker::BreakerState;
+use postrider_model::delivery::EndpointStatus;
+use postrider_operations::endpoints::{EditEndpoint, Endpoint, RequestedStatus};
+
+use super::{pending, pending_deliveries};
+use crate::components::{Confirmation, badge};
+use crate::failure::Failure;
+use crate::fields::Form;
+use crate::layout::Section;
+use crate::page::{Managed, Page, WebhookPage};
+use crate::texts::Notice;
+
+/// The field that confirms the change.
+const CONFIRMED: &str = "confirmed";
+/// The field that returns to the webhook's page instead of the list.
+const BACK: &str = "back";
+
+/// The status, with a switch for visitors who may change it.
+pub(crate) fn switch(page: &Page, endpoint: &Endpoint) -> Markup {
+    let (status, active) = match endpoint.status {
+        EndpointStatus::Active if endpoint.breaker.state == BreakerState::Open => ("failing", true),
+        EndpointStatus::Active => ("active", true),
+        EndpointStatus::Inactive => ("inactive", false),
+        EndpointStatus::Disabled => ("disabled", false),
+    };
+    let at = page.to(format!("/webhooks/{}", endpoint.id));
+    html! { @if page.can_manage() {
+        form.inline method="post" action={ (at) "/status" } {
+            (page.visitor.tokens)
+            @if page.visitor.path == at { input type="hidden" name=(BACK) value="webhook"; }
+            input type="hidden" name="status" value=(if active { "inactive" } else { "active" });
+            button.switch type="submit" role="switch" aria-checked=(active) aria-label={ "Active: " (endpoint.name) }
+                title=(if active { "Switch off" } else { "Switch on" }) { span.knob {} }
+            " " (badge(status))
+        }
+    } @else { (badge(status)) } }
+}
+
+/// `POST …/webhooks/{id}/status`
+pub(crate) async fn set(Managed(webhook): Managed<WebhookPage>, Form(fields): Form) -> Result<Response, Failure> {
+    let WebhookPage { page, id, .. } = &webhook;
+    let back = if fields.is_checked(BACK) { format!("/webhooks/{id}") } else { "/webhooks".to_owned() };
+    let (status, notice) = match fields.get("status") {
+        "active" => (RequestedStatus::Active, Notice::WebhookActive),
+        _ => (RequestedStatus::Inactive, Notice::WebhookInactive),
+    };
+    if status == RequestedStatus::Inactive && !fields.is_checked(CONFIRMED) {
+        let pending = pending(&webhook).await?;
+        if pending > 0 {
+            return Ok(ask(&webhook, pending, &back).into_response());
+        }
+    }
+    let edit = EditEndpoint { status: Some(status), ..EditEndpoint::default() };
+    page.operations.edit_endpoint(page.caller, id, None, edit).await?;
+    Ok(page.redirect(back, notice).into_response())
+}
+
+/// Asks before a webhook with pending deliveries is switched off.
+fn ask(webhook: &WebhookPage, pending: u32, back: &str) -> Markup {
+    let page = &webhook.page;
+    let confirmation = Confirmation {
+        title: &format!("Switch {} off?", webhook.endpoint.name),
+        consequences: html! {
+            ul {
+                li { "It receives no events until you switch it on again. Events of that time are not delivered later." }
+                li { (pending_deliveries(webhook, pending)) " discarded if the next attempt is due while the webhook is off." }
+            }
+            p { "A replay can send both again." }
+        },
+        action: &webhook.at("/status"),
+        button: "Switch off",
+        back: &page.to(back),
+    };
+    let hidden = html! {
+        input type="hidden" name="status" value="inactive";
+        input type="hidden" name=(CONFIRMED) value="yes";
+        @if back != "/webhooks" { input type="hidden" name=(BACK) value="webhook"; }
+    };
+    page.show(Section::Webhooks, confirmation.title, confirmation.ask(&page.visitor.tokens, &hidden))
+}

@@ -1,0 +1,22 @@
+//! The dashboard through its router, over a real PostgreSQL and a real RabbitMQ. The API's tests share the world with it.
+
+mod forms;
+#[path = "../../../api/tests/it/harness.rs"]
+#[expect(dead_code, reason = "shared with the tests of the API")]
+mod harness;
+mod pages;
+#[path = "../../../api/tests/it/recorded.rs"]
+mod recorded;
+
+use postrider_dashboard::Deps;
+
+use crate::harness::World;
+
+/// The API with the dashboard.
+async fn world(name: &str) -> World {
+    let routes = |api: postrider_api::Service, store, tasks: &_| {
+        let deps = Deps { operations: api.operations, keys: api.keys, store, served_by_https: false };
+        api.routes.merge(postrider_dashboard::router(deps, tasks))
+    };
+    World::with_routes(name, routes).await
+}

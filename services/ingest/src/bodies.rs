@@ -1,0 +1,212 @@
+//! Bytes of request bodies that are in hand at once, bounded per process and per tenant.
+//!
+//! A body is in memory from its first byte until its request is answered, and costs a multiple of its size while its events
+//! are on their way to the broker. Bytes are counted as they arrive, so that a request that announces much and sends nothing
+//! takes nothing from the others. Nothing waits for room here: a request that finds none is refused at once, and its own
+//! bytes are free again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use postrider_http::problem::Problem;
+use postrider_model::ids::{KeyId, TenantId};
+
+use crate::metrics;
+
+/// Who is charged for a body: known before its first byte is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Payer {
+    /// The tenant of the key, or the one that the query names.
+    Tenant(TenantId),
+    /// A key for several tenants, whose request names none of them before its body.
+    Key(KeyId),
+    /// Operators, likewise.
+    Operator,
+}
+
+/// The bodies in hand. Clones share their counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Bodies {
+    held: Arc<Mutex<Held>>,
+    limits: Limits,
+}
+
+/// Most bytes at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) process: usize,
+    pub(crate) payer: usize,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    total: usize,
+    /// Only payers with bytes in hand.
+    by_payer: HashMap<Payer, usize>,
+}
+
+/// A body in hand; dropping it frees its bytes.
+#[derive(Debug)]
+pub(crate) struct HeldBody {
+    bytes: Bytes,
+    _charge: Charge,
+}
+
+impl std::ops::Deref for HeldBody {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+/// The bytes that one body is charged.
+#[derive(Debug)]
+struct Charge {
+    bodies: Bodies,
+    payer: Payer,
+    bytes: usize,
+}
+
+impl Bodies {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { held: Arc::default(), limits }
+    }
+
+    /// Reads a whole body.
+    ///
+    /// # Errors
+    /// 413 for more than `bytes_max`, 400 for a body that breaks off, 429 when the payer's bodies in hand leave no room for
+    /// it, 503 when all bodies of this process leave none.
+    pub(crate) async fn read(
+        &self,
+        payer: Payer,
+        headers: &HeaderMap,
+        mut body: Body,
+        bytes_max: usize,
+    ) -> Result<HeldBody, Problem> {
+        let too_large = || Problem::payload_too_large(format!("the request has at most {bytes_max} bytes"));
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|bytes| bytes > bytes_max) {
+            return Err(too_large());
+        }
+        let mut charge = Charge { bodies: self.clone(), payer, bytes: 0 };
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Problem::bad_request("the request's body broke off"))?;
+            let Ok(chunk) = frame.into_data() else { continue };
+            if bytes.len() + chunk.len() > bytes_max {
+                return Err(too_large());
+            }
+            charge.grow(chunk.len())?;
+            if bytes.is_empty() {
+                bytes.reserve_exact(announced.unwrap_or(chunk.len()));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(HeldBody { bytes: bytes.into(), _charge: charge })
+    }
+}
+
+impl Charge {
+    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let Limits { process, payer } = self.bodies.limits;
+        let mut held = self.bodies.held.lock();
+        let paid = held.by_payer.get(&self.payer).copied().unwrap_or_default();
+        let retry_after = Duration::from_secs(1);
+        if paid + bytes > payer {
+            metrics::limited();
+            let whose = if matches!(self.payer, Payer::Tenant(_)) { "tenant" } else { "key" };
+            let detail = format!(
+                "the {whose}'s requests in hand hold {paid} bytes, at most {payer} at once; nothing was accepted"
+            );
+            return Err(Problem::too_many_requests(detail, retry_after));
+        }
+        if held.total + bytes > process {
+            metrics::limited();
+            let detail = format!(
+                "the requests in hand hold {} bytes, at most {process} at once in this process; nothing was accepted",
+                held.total
+            );
+            return Err(Problem::unavailable(detail, retry_after));
+        }
+        held.total += bytes;
+        *held.by_payer.entry(self.payer).or_default() += bytes;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let mut held = self.bodies.held.lock();
+        held.total -= self.bytes;
+        if let Some(paid) = held.by_payer.get_mut(&self.payer) {
+            *paid -= self.bytes;
+            if *paid == 0 {
+                held.by_payer.remove(&self.payer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { process: 100, payer: 60 };
+
+    async fn read(bodies: &Bodies, payer: Payer, bytes: usize) -> Result<HeldBody, Problem> {
+        bodies.read(payer, &HeaderMap::new(), Body::from(vec![b'x'; bytes]), 80).await
+    }
+
+    #[tokio::test]
+    async fn a_payer_beyond_its_bytes_is_429_and_a_full_process_is_503_until_a_request_is_answered() {
+        let bodies = Bodies::new(LIMITS);
+        let (one, other) = (Payer::Tenant(TenantId::generate()), Payer::Operator);
+        let first = read(&bodies, one, 40).await.unwrap();
+        assert_eq!(first.len(), 40);
+        let refused = read(&bodies, one, 21).await.unwrap_err();
+        assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
+        assert!(refused.detail.contains("hold 40 bytes, at most 60"), "{}", refused.detail);
+        let second = read(&bodies, other, 50).await.unwrap();
+        let refused = read(&bodies, one, 15).await.unwrap_err();
+        assert_eq!(refused.status, 503);
+        assert!(refused.detail.contains("hold 90 bytes, at most 100"), "{}", refused.detail);
+        drop(first);
+        assert!(read(&bodies, one, 50).await.is_ok());
+        drop(second);
+        assert_eq!(bodies.held.lock().total, 0);
+        assert!(bodies.held.lock().by_payer.is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_bytes_that_came_are_charged_and_a_refused_body_frees_its_own() {
+        let bodies = Bodies::new(LIMITS);
+        let chunks = [30, 40].map(|bytes| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; bytes])));
+        let body = Body::from_stream(stream::iter(chunks));
+        let refused = bodies.read(Payer::Operator, &HeaderMap::new(), body, 80).await.unwrap_err();
+        assert_eq!(refused.status, 429);
+        assert_eq!(bodies.held.lock().total, 0);
+        assert!(read(&bodies, Payer::Operator, 60).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_413_with_and_without_its_length() {
+        let bodies = Bodies::new(Limits { process: 1_000, payer: 1_000 });
+        assert_eq!(read(&bodies, Payer::Operator, 81).await.unwrap_err().status, 413);
+        let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, 81.into())]);
+        let unread = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(bodies.read(Payer::Operator, &headers, unread, 80).await.unwrap_err().status, 413);
+    }
+}

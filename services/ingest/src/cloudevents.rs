@@ -1,0 +1,367 @@
+//! CloudEvents 1.0.2, structured and binary, over HTTP and AMQP, as events of ours.
+//!
+//! `type`, `time`, `id` and the data are the event's. The extensions `tenant`, `origin` and `metadata` (a JSON object as a
+//! string) say what no context attribute does; `sendingdomain`, `sendingnode`, `bridge` and `dedicatedip` are the four
+//! attributes that every profile can filter by. `source`, `subject` and every other extension become attributes under
+//! their own names, as far as they keep to the limits of attributes; one that does not is left out, for none is an error.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use postrider_broker::ProducerMessage;
+use postrider_http::problem::{FieldError, Problem, read_json};
+use postrider_model::event::{Attributes, Origin};
+use postrider_model::ids::EventId;
+use postrider_model::limits::ATTRIBUTES_MAX;
+use serde_json::value::RawValue;
+
+use crate::event::{CheckedEvent, Fields, check, hash};
+use crate::request::check_size;
+use crate::sender::Whose;
+
+/// The media type of structured CloudEvents.
+pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
+const BATCH: &str = "application/cloudevents-batch+json";
+
+/// Context attributes that are read on their own and become no attribute of the event. The last two belong to the trace.
+const READ_ALONE: [&str; 12] = [
+    "specversion",
+    "id",
+    "type",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "data_base64",
+    "tenant",
+    "origin",
+    "metadata",
+    "traceparent",
+    "tracestate",
+];
+
+/// The names that the four common attributes have as extensions, which know no underscore.
+const COMMON: [(&str, &str); 4] = [
+    ("sendingdomain", "sending_domain"),
+    ("sendingnode", "sending_node"),
+    ("bridge", "bridge"),
+    ("dedicatedip", "dedicated_ip"),
+];
+
+/// How a CloudEvent was written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// All of it is the body.
+    Structured,
+    /// Attributes are headers, the body is the data.
+    Binary {
+        /// The attributes by name.
+        attributes: BTreeMap<String, String>,
+        /// What the headers' names begin with, for messages.
+        prefix: &'static str,
+    },
+}
+
+/// The form of an HTTP request, `None` when it is no CloudEvent.
+///
+/// # Errors
+/// 415 for a batch of CloudEvents.
+pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Problem> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if let Some(structured) = structured(content_type)? {
+        return Ok(Some(structured));
+    }
+    if !headers.contains_key("ce-specversion") {
+        return Ok(None);
+    }
+    let mut attributes = BTreeMap::new();
+    for (name, value) in headers {
+        if let Some(name) = name.as_str().strip_prefix("ce-") {
+            let value = percent_decoded(value.as_bytes())
+                .ok_or_else(|| Problem::invalid_field(format!("ce-{name}"), "percent-encoded UTF-8"))?;
+            attributes.insert(name.to_owned(), value);
+        }
+    }
+    attributes.extend(content_type.map(|content_type| ("datacontenttype".to_owned(), content_type.to_owned())));
+    Ok(Some(Form::Binary { attributes, prefix: "ce-" }))
+}
+
+/// The form of a message on the exchange, `None` when it is no CloudEvent.
+///
+/// # Errors
+/// 415 for a batch of CloudEvents.
+pub(crate) fn over_amqp(message: &ProducerMessage) -> Result<Option<Form>, Problem> {
+    let content_type = message.content_type.as_deref();
+    if let Some(structured) = structured(content_type)? {
+        return Ok(Some(structured));
+    }
+    // The binding's prefix; the one with `_` is for clients whose header names have no colon.
+    let Some(prefix) = ["cloudEvents:", "cloudEvents_"]
+        .into_iter()
+        .find(|prefix| message.header(&format!("{prefix}specversion")).is_some())
+    else {
+        return Ok(None);
+    };
+    let mut attributes: BTreeMap<String, String> = message
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone())))
+        .collect();
+    attributes.extend(content_type.map(|content_type| ("datacontenttype".to_owned(), content_type.to_owned())));
+    Ok(Some(Form::Binary { attributes, prefix }))
+}
+
+fn structured(content_type: Option<&str>) -> Result<Option<Form>, Problem> {
+    match content_type.map(essence).as_deref() {
+        Some(STRUCTURED) => Ok(Some(Form::Structured)),
+        Some(BATCH) => {
+            Err(Problem::unsupported_media_type(format!("CloudEvents come one by one, as {STRUCTURED} or binary")))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A media type without its parameters, in lower case.
+pub(crate) fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = essence(content_type);
+    essence.is_empty() || essence.ends_with("/json") || essence.ends_with("+json")
+}
+
+impl Form {
+    /// Reads the event.
+    ///
+    /// # Errors
+    /// A 4xx problem that names the attribute: by a JSON pointer when it stands in the body, else by its header.
+    pub(crate) fn read<'a>(self, whose: impl Whose, body: &'a [u8]) -> Result<CheckedEvent<'a>, Problem> {
+        check_size(body)?;
+        match self {
+            Self::Structured => read_structured(whose, body),
+            Self::Binary { attributes, prefix } => {
+                let at = |name: &str| format!("{prefix}{name}");
+                if attributes.get("datacontenttype").is_some_and(|content_type| !is_json(content_type)) {
+                    return Err(Problem::unsupported_media_type("the data of a CloudEvent is JSON here"));
+                }
+                let data = match body.trim_ascii() {
+                    [] => null(),
+                    _ => Cow::Borrowed(read_json::<&RawValue>(body)?),
+                };
+                event(whose, attributes, data, at)
+            }
+        }
+    }
+}
+
+fn read_structured(whose: impl Whose, body: &[u8]) -> Result<CheckedEvent<'_>, Problem> {
+    let members: BTreeMap<String, &RawValue> = read_json(body)?;
+    let at = |name: &str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+    let (mut attributes, mut errors) = (BTreeMap::new(), Vec::new());
+    for (name, value) in &members {
+        if name == "data" || value.get() == "null" {
+            continue;
+        }
+        match attribute_text(value.get()) {
+            Some(text) => {
+                attributes.insert(name.clone(), text);
+            }
+            None => {
+                let detail = "an attribute of a CloudEvent is a string, a boolean or an integer";
+                errors.push(FieldError::new(at(name), detail));
+            }
+        }
+    }
+    let data = match (members.get("data"), attributes.get("data_base64")) {
+        (Some(_), Some(_)) => {
+            errors.push(FieldError::new("/data_base64", "data or data_base64, not both"));
+            null()
+        }
+        (Some(data), None) => Cow::Borrowed(*data),
+        (None, Some(encoded)) => from_base64(encoded).unwrap_or_else(|detail| {
+            errors.push(FieldError::new("/data_base64", detail));
+            null()
+        }),
+        (None, None) => null(),
+    };
+    if errors.is_empty() { event(whose, attributes, data, at) } else { Err(Problem::unprocessable(errors)) }
+}
+
+/// The value of an attribute in JSON as text.
+fn attribute_text(json: &str) -> Option<String> {
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str(json).ok(),
+        b't' | b'f' => Some(json.to_owned()),
+        _ => json.parse::<i64>().ok().map(|number| number.to_string()),
+    }
+}
+
+fn from_base64<'a>(encoded: &str) -> Result<Cow<'a, RawValue>, String> {
+    let bytes = BASE64.decode(encoded).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(bytes).map_err(|_| "the data of a CloudEvent is JSON here, in UTF-8".to_owned())?;
+    let raw = RawValue::from_string(text).map_err(|error| format!("the data of a CloudEvent is JSON here: {error}"))?;
+    Ok(Cow::Owned(raw))
+}
+
+fn null<'a>() -> Cow<'a, RawValue> {
+    Cow::Borrowed(RawValue::NULL)
+}
+
+/// Makes the event of its attributes and its data; `at` says where an attribute stands.
+fn event<'a>(
+    whose: impl Whose,
+    attributes: BTreeMap<String, String>,
+    data: Cow<'a, RawValue>,
+    at: impl Fn(&str) -> String,
+) -> Result<CheckedEvent<'a>, Problem> {
+    let mut errors = Vec::new();
+    let mut wrong = |name: &str, detail: String| errors.push(FieldError::new(at(name), detail));
+    let tenant = match whose.tenant(attributes.get("tenant").map(String::as_str)) {
+        Ok(tenant) => tenant,
+        Err(problem) => {
+            let errors = problem.errors.into_iter().map(|error| FieldError::new(at("tenant"), error.detail)).collect();
+            return Err(Problem { errors, ..problem });
+        }
+    };
+    if attributes.get("specversion").map(String::as_str) != Some("1.0") {
+        wrong("specversion", "expected 1.0".into());
+    }
+    for required in ["id", "source", "type"] {
+        if attributes.get(required).is_none_or(String::is_empty) {
+            wrong(required, "missing: every CloudEvent has one".into());
+        }
+    }
+    for name in attributes.keys().filter(|name| *name != "data_base64") {
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
+            wrong(name, "an attribute of a CloudEvent is named by a-z and 0-9".into());
+        }
+    }
+    for (name, ours) in COMMON {
+        let value = attributes.get(name).map(|value| Attributes([(ours.into(), value.as_str().into())].into()));
+        if let Some(Err(error)) = value.map(|value| value.check()) {
+            wrong(name, error.to_string());
+        }
+    }
+    let origin = match attributes.get("origin").map(String::as_str) {
+        None => Origin::default(),
+        Some("api") => Origin::Api,
+        Some("dashboard") => Origin::Dashboard,
+        Some(_) => {
+            wrong("origin", "expected api or dashboard".into());
+            Origin::default()
+        }
+    };
+    let metadata = attributes.get("metadata").map(|text| RawValue::from_string(text.trim().to_owned()));
+    let metadata = metadata
+        .and_then(|raw| raw.map_err(|error| wrong("metadata", format!("a JSON object as a string: {error}"))).ok());
+    let get = |name: &str| attributes.get(name).cloned().unwrap_or_default();
+    let fields = Fields {
+        event_type: Cow::Owned(get("type")),
+        data,
+        id: Some(Cow::Owned(event_id(&get("source"), &get("id")))),
+        key: None,
+        timestamp: attributes.get("time").cloned().map(Cow::Owned),
+        metadata: metadata.map(Cow::Owned),
+        attributes: filterable(&attributes),
+        origin,
+        source: Some(Cow::Owned(get("source"))),
+    };
+    // What is missing was told above; the rest is told where it stands.
+    let checked = check(tenant, fields);
+    for error in checked.as_ref().err().into_iter().flatten() {
+        let name = error.pointer.trim_start_matches('/');
+        let name = if name == "timestamp" { "time" } else { name };
+        if name == "data" || attributes.get(name).is_some_and(|value| !value.is_empty()) {
+            wrong(name, error.detail.clone());
+        }
+    }
+    match checked {
+        Ok(event) if errors.is_empty() => Ok(event),
+        _ => Err(Problem::unprocessable(errors)),
+    }
+}
+
+/// A CloudEvent is identified by its source and its id together. An id that is a UUID is used as it is; every other one, such as
+/// a counter that each source has, is hashed with its source.
+fn event_id(source: &str, id: &str) -> String {
+    match id.parse::<EventId>() {
+        Ok(id) if is_uuid(id.as_str()) => id.as_str().to_owned(),
+        _ => format!("evt_{}", hash(&[b"cloudevent", source.as_bytes(), id.as_bytes()])),
+    }
+}
+
+/// Whether an id is a UUID, with or without hyphens, perhaps behind `evt_`.
+fn is_uuid(id: &str) -> bool {
+    let id = id.strip_prefix("evt_").unwrap_or(id);
+    let parts: Vec<usize> = id.split('-').map(str::len).collect();
+    (parts == [32] || parts == [8, 4, 4, 4, 12]) && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+/// What the event can be filtered by. The common attributes are taken as they are, so that a bad value of theirs is an
+/// error; of the others only those that keep to the limits.
+fn filterable(attributes: &BTreeMap<String, String>) -> Attributes {
+    let mut taken = Attributes::default();
+    for (name, ours) in COMMON {
+        if let Some(value) = attributes.get(name) {
+            taken.0.insert(ours.into(), value.as_str().into());
+        }
+    }
+    let others = attributes
+        .iter()
+        .filter(|(name, _)| !READ_ALONE.contains(&name.as_str()) && !COMMON.iter().any(|(common, _)| common == name));
+    for (name, value) in others {
+        let alone = Attributes([(name.as_str().into(), value.as_str().into())].into());
+        if taken.0.len() < ATTRIBUTES_MAX && alone.check().is_ok() {
+            taken.0.extend(alone.0);
+        }
+    }
+    taken
+}
+
+/// A header's value as the HTTP binding writes it (section 3.1.3.2): perhaps a quoted string, and then percent-encoded. A `%` that
+/// no two hexadecimal digits follow stands for itself: widespread SDKs send it so. `None` for what is not UTF-8.
+fn percent_decoded(value: &[u8]) -> Option<String> {
+    let unquoted = unquoted(value);
+    let mut bytes = Vec::with_capacity(unquoted.len());
+    let mut rest: &[u8] = &unquoted;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'%', [high, low, tail @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digits = [*high, *low];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+                rest = tail;
+            }
+            _ => bytes.push(*first),
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// What a quoted string (RFC 9110, section 5.6.4) holds; any other value as it is.
+pub(crate) fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
+    let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
+        return Cow::Borrowed(value);
+    };
+    let mut bytes = Vec::with_capacity(inner.len());
+    let mut rest = inner;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'\\', [escaped, tail @ ..]) => {
+                bytes.push(*escaped);
+                rest = tail;
+            }
+            // The last quote is an escaped one, or there is one in between: no quoted string.
+            (b'\\' | b'"', _) => return Cow::Borrowed(value),
+            _ => bytes.push(*first),
+        }
+    }
+    Cow::Owned(bytes)
+}
+
+#[cfg(test)]
+mod tests;

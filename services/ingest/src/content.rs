@@ -1,0 +1,136 @@
+//! What an event says, as a hash: equal for a repeat, different for another event under the same id.
+//!
+//! JSON is compared by what it means: whitespace, the order of members, escapes and the spelling of numbers (`1`, `1.0`,
+//! `10e-1`) make no difference; numbers are compared exactly, whatever their size. The event itself keeps the producer's bytes.
+
+mod canonical;
+
+use serde_json::value::RawValue;
+
+use self::canonical::canonical;
+use crate::event::{CheckedEvent, hash};
+
+/// What a hash of this form begins with. Hashes of older releases are 32 hex digits.
+const FORM: &str = "c1.";
+/// Hex digits of the hash of the whole.
+const WHOLE: usize = 32;
+/// Hex digits of the hash of a part, which only say where two events differ.
+const PART: usize = 4;
+/// What a hash is made of, as a 409 names it.
+const PARTS: [&str; 7] = ["type", "data", "metadata", "attributes", "timestamp", "origin", "source"];
+
+/// An event's content. Knows the hash that is on record for the same content, of whatever form.
+#[derive(Debug)]
+pub(crate) struct Content<'a> {
+    event: &'a CheckedEvent<'a>,
+    hash: String,
+}
+
+impl<'a> Content<'a> {
+    /// What `event` says.
+    pub(crate) fn of(event: &'a CheckedEvent<'a>) -> Self {
+        let at = event.occurred_at.map_or(i64::MIN, |at| at.0).to_be_bytes();
+        let attributes: Vec<&[u8]> =
+            event.attributes.0.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]).collect();
+        let parts = [
+            hash(&[event.event_type.as_str().as_bytes()]),
+            hash(&[&canonical(event.data.get())]),
+            hash(&[&event.metadata.as_deref().map(|metadata| canonical(metadata.get())).unwrap_or_default()]),
+            hash(&attributes),
+            hash(&[&at]),
+            hash(&[event.origin.as_str().as_bytes()]),
+            hash(&[event.source.as_deref().unwrap_or_default().as_bytes()]),
+        ];
+        let whole: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+        let short: String = parts.iter().filter_map(|part| part.get(..PART)).collect();
+        Self { event, hash: format!("{FORM}{}.{short}", hash(&whole)) }
+    }
+
+    /// The hash to be put on record.
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Whether `recorded` is the hash of the same content.
+    pub(crate) fn is(&self, recorded: &str) -> bool {
+        recorded == self.hash || (!recorded.starts_with(FORM) && recorded == hash_before(self.event))
+    }
+
+    /// Where content that was recorded with the hash `recorded` differs, as far as that is known.
+    pub(crate) fn differences(&self, recorded: &str) -> Vec<&'static str> {
+        let parts = |hash: &str| hash.strip_prefix(FORM).and_then(|rest| rest.get(WHOLE + 1..)).map(str::to_owned);
+        let (Some(ours), Some(theirs)) = (parts(&self.hash), parts(recorded)) else { return Vec::new() };
+        let part = |of: &str, index: usize| of.get(index * PART..(index + 1) * PART).map(str::to_owned);
+        let differs =
+            |(index, name): (usize, &&'static str)| (part(&ours, index) != part(&theirs, index)).then_some(*name);
+        PARTS.iter().enumerate().filter_map(differs).collect()
+    }
+}
+
+/// The hash of releases that compared bytes.
+fn hash_before(event: &CheckedEvent<'_>) -> String {
+    let at = event.occurred_at.map_or(i64::MIN, |at| at.0).to_be_bytes();
+    let mut parts = vec![
+        event.event_type.as_str().as_bytes(),
+        event.data.get().as_bytes(),
+        event.metadata.as_deref().map_or("", RawValue::get).as_bytes(),
+        event.origin.as_str().as_bytes(),
+        &at,
+    ];
+    parts.extend(event.attributes.0.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
+    hash(&parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_model::ids::TenantId;
+
+    use super::*;
+    use crate::request::{Place, read_event};
+
+    fn read(json: &str) -> CheckedEvent<'_> {
+        read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: None }).unwrap()
+    }
+
+    #[track_caller]
+    fn check(one: &str, other: &str, differences: &[&str]) {
+        let (one, other) = (read(one), read(other));
+        let (one, other) = (Content::of(&one), Content::of(&other));
+        assert_eq!(one.is(other.hash()), differences.is_empty(), "{one:?} {other:?}");
+        assert_eq!(one.differences(other.hash()), differences);
+    }
+
+    #[test]
+    fn a_repeat_may_be_written_differently() {
+        check(
+            r#"{"type":"a","data":{"n":1.0,"text":"\u006e","deep":[{"b":1,"a":[]}]},"metadata":{"x":1,"y":2}}"#,
+            r#"{"metadata":{ "y":20e-1, "x":1 },"data":{"deep":[{"a":[ ],"b":1}],"text":"n","n":1},"type":"a"}"#,
+            &[],
+        );
+        check(
+            r#"{"type":"a","data":1,"timestamp":"2026-01-02T03:04:05Z"}"#,
+            r#"{"type":"a","data":1,"timestamp":"2026-01-02T05:04:05.000+02:00","attributes":null,"origin":"api"}"#,
+            &[],
+        );
+    }
+
+    #[test]
+    fn other_content_is_told_by_what_differs() {
+        let base = r#"{"type":"a","data":{"n":1}}"#;
+        check(base, r#"{"type":"b","data":{"n":1}}"#, &["type"]);
+        check(base, r#"{"type":"a","data":{"n":2},"origin":"dashboard"}"#, &["data", "origin"]);
+        check(base, r#"{"type":"a","data":{"n":1},"metadata":{}}"#, &["metadata"]);
+        check(base, r#"{"type":"a","data":{"n":1},"attributes":{"bridge":"b1"}}"#, &["attributes"]);
+        check(base, r#"{"type":"a","data":{"n":1},"timestamp":"2026-01-02T03:04:05Z"}"#, &["timestamp"]);
+    }
+
+    #[test]
+    fn a_hash_of_an_older_release_is_known_and_says_nothing_of_differences() {
+        let (event, other) = (read(r#"{"type":"a","data":{"n":1}}"#), read(r#"{"type":"a","data":{"n":2}}"#));
+        let before = hash_before(&event);
+        assert_eq!(before.len(), 32);
+        assert!(Content::of(&event).is(&before));
+        assert!(!Content::of(&other).is(&before));
+        assert!(Content::of(&other).differences(&before).is_empty());
+    }
+}

@@ -1,0 +1,160 @@
+//! What an event says and what it may say: the checks that every way in shares, from HTTP or from the exchange, in whatever
+//! format it was written.
+
+use std::borrow::Cow;
+
+use postrider_http::problem::FieldError;
+use postrider_model::event::{Attributes, EventType, Origin, json_depth};
+use postrider_model::ids::{EventId, TenantId};
+use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
+use postrider_model::time::UnixMillis;
+use postrider_store::history::EventRow;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+/// What an event says, read from its format and not checked yet.
+#[derive(Debug)]
+pub(crate) struct Fields<'a> {
+    pub(crate) event_type: Cow<'a, str>,
+    pub(crate) data: Cow<'a, RawValue>,
+    pub(crate) id: Option<Cow<'a, str>>,
+    /// The producer's idempotency key, instead of an id.
+    pub(crate) key: Option<Cow<'a, str>>,
+    pub(crate) timestamp: Option<Cow<'a, str>>,
+    pub(crate) metadata: Option<Cow<'a, RawValue>>,
+    pub(crate) attributes: Attributes,
+    pub(crate) origin: Origin,
+    /// Where a CloudEvent comes from: a part of its identity.
+    pub(crate) source: Option<Cow<'a, str>>,
+}
+
+/// How an event got its id, which decides whether repeats must be looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdSource {
+    /// Made here: it cannot repeat.
+    Made,
+    /// The producer's id or idempotency key: a repeat is possible and costs a look-up.
+    Producer,
+}
+
+/// One event that passed every check which needs no configuration.
+#[derive(Debug)]
+pub(crate) struct CheckedEvent<'a> {
+    /// Whose.
+    pub(crate) tenant: TenantId,
+    pub(crate) id: EventId,
+    pub(crate) id_source: IdSource,
+    pub(crate) event_type: EventType,
+    pub(crate) occurred_at: Option<UnixMillis>,
+    pub(crate) attributes: Attributes,
+    pub(crate) origin: Origin,
+    pub(crate) metadata: Option<Cow<'a, RawValue>>,
+    pub(crate) data: Cow<'a, RawValue>,
+    /// Where a CloudEvent comes from.
+    pub(crate) source: Option<Cow<'a, str>>,
+}
+
+/// Checks every field.
+///
+/// # Errors
+/// Each field that is wrong, as `/type`, `/data` and so on, with what is allowed in it.
+pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent<'_>, Vec<FieldError>> {
+    let mut errors = Vec::new();
+    let mut wrong = |pointer: &str, detail: String| errors.push(FieldError::new(pointer, detail));
+
+    let event_type = fields.event_type.parse::<EventType>().map_err(|error| wrong("/type", error.to_string())).ok();
+    let occurred_at = fields
+        .timestamp
+        .as_deref()
+        .and_then(|text| text.parse::<UnixMillis>().map_err(|error| wrong("/timestamp", error.to_string())).ok());
+    if let Err(error) = fields.attributes.check() {
+        wrong("/attributes", error.to_string());
+    }
+    if json_depth(fields.data.get()) > JSON_DEPTH_MAX {
+        wrong("/data", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
+    }
+    if let Some(metadata) = &fields.metadata {
+        let text = metadata.get();
+        if !text.starts_with('{') {
+            wrong("/metadata", "expected an object".into());
+        } else if text.len() > METADATA_BYTES_MAX {
+            wrong("/metadata", format!("at most {METADATA_BYTES_MAX} bytes, got {}", text.len()));
+        } else if json_depth(text) > JSON_DEPTH_MAX {
+            wrong("/metadata", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
+        }
+    }
+    let id = match (fields.id, fields.key) {
+        (Some(_), Some(_)) => {
+            wrong("/id", "name the event's id or an idempotency key, not both".into());
+            None
+        }
+        (Some(id), None) => id
+            .parse::<EventId>()
+            .map_err(|error| wrong("/id", error.to_string()))
+            .ok()
+            .map(|id| (id, IdSource::Producer)),
+        (None, Some(key)) if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX => {
+            wrong("/idempotency_key", format!("an idempotency key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes"));
+            None
+        }
+        (None, Some(key)) => Some((EventId::from_idempotency_key(tenant, &key), IdSource::Producer)),
+        (None, None) => Some((EventId::generate(), IdSource::Made)),
+    };
+
+    match (event_type, id) {
+        (Some(event_type), Some((id, id_source))) if errors.is_empty() => Ok(CheckedEvent {
+            tenant,
+            id,
+            id_source,
+            event_type,
+            occurred_at,
+            attributes: fields.attributes,
+            origin: fields.origin,
+            metadata: fields.metadata,
+            data: fields.data,
+            source: fields.source,
+        }),
+        _ => Err(errors),
+    }
+}
+
+impl<'a> CheckedEvent<'a> {
+    /// An event of the log whose id was made here; `None` when its payload was expunged.
+    pub(crate) fn of_log(row: &'a EventRow) -> Option<Self> {
+        let summary = &row.summary;
+        Some(Self {
+            tenant: summary.tenant,
+            id: summary.id.clone(),
+            id_source: IdSource::Made,
+            event_type: summary.event_type.clone(),
+            // An event without a time of its own happened when it was accepted.
+            occurred_at: Some(summary.occurred_at).filter(|at| *at != summary.accepted_at),
+            attributes: summary.attributes.clone(),
+            origin: summary.origin,
+            metadata: row.metadata.as_deref().map(Cow::Borrowed),
+            data: Cow::Borrowed(serde_json::from_slice(row.data.as_ref()?).ok()?),
+            source: None,
+        })
+    }
+}
+
+/// 128 bits of SHA-256 over parts of any length, in hex: another partition of the same bytes is another hash.
+pub(crate) fn hash(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_depends_on_where_one_part_ends() {
+        assert_eq!(hash(&[b"ab", b"c"]), hash(&[b"ab", b"c"]));
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+    }
+}

@@ -1,0 +1,233 @@
+//! `POST /v1/publish` and `POST /v1/publish/batch`.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures::future::join_all;
+use futures::stream::{FuturesOrdered, StreamExt};
+use postrider_http::problem::{Problem, read_json};
+use postrider_model::ids::TenantId;
+use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
+use postrider_telemetry::spans;
+use postrider_telemetry::trace_context::{TRACEPARENT, TraceContext};
+use serde::Serialize;
+use tracing::{Instrument, Span};
+
+use crate::Ingest;
+use crate::accept::{Accepted, Publisher};
+use crate::cloudevents::{self, unquoted};
+use crate::event::CheckedEvent;
+use crate::request::{BatchRequest, Place, read_event, refuse_array};
+
+/// Where one event is published.
+pub(crate) const PUBLISH: &str = "/v1/publish";
+/// Where many are.
+pub(crate) const PUBLISH_BATCH: &str = "/v1/publish/batch";
+
+/// The answer to an accepted event.
+#[derive(Serialize)]
+struct Receipt<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+    warnings: &'a [String],
+}
+
+impl<'a> Receipt<'a> {
+    fn of(accepted: &'a Accepted) -> Self {
+        Self { id: accepted.id.as_str(), duplicate: accepted.duplicate, warnings: &accepted.warnings }
+    }
+}
+
+/// One result of a batch: a receipt, or the problem of that event alone.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum BatchResult<'a> {
+    Accepted(Receipt<'a>),
+    Refused { error: &'a Problem },
+}
+
+#[derive(Serialize)]
+struct BatchAnswer<'a> {
+    results: Vec<BatchResult<'a>>,
+}
+
+pub(crate) async fn publish(
+    State(ingest): State<Arc<Ingest>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let span = spans::request("POST", PUBLISH, incoming(&headers));
+    traced(span, publish_one(&ingest, &uri, &headers, body)).await
+}
+
+pub(crate) async fn publish_batch(
+    State(ingest): State<Arc<Ingest>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let span = spans::request("POST", PUBLISH_BATCH, incoming(&headers));
+    traced(span, publish_many(&ingest, &uri, &headers, body)).await
+}
+
+async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let sender = ingest.sender(uri, headers)?;
+    // Where the tenant is known before the body is, a flood is refused unread.
+    let admitted = match sender.named() {
+        Some(tenant) => Some(ingest.admit(tenant, 1).await?),
+        None => None,
+    };
+    let key = idempotency_key(headers)?;
+    let body = ingest.bodies.read(sender.payer(), headers, body, EVENT_BYTES_MAX).await?;
+    let event = match cloudevents::over_http(headers)? {
+        None => {
+            refuse_array(&body, "several events go to POST /v1/publish/batch as {\"events\": [...]}")?;
+            read_event(&sender, &body, Place::Http { key: key.as_deref() })?
+        }
+        Some(_) if key.is_some() => {
+            return Err(Problem::bad_request(
+                "a CloudEvent has an id, which does what the Idempotency-Key header does",
+            ));
+        }
+        Some(form) => form.read(&sender, &body)?,
+    };
+    let publisher = match admitted {
+        Some(publisher) => publisher,
+        None => ingest.admit(event.tenant, 1).await?,
+    };
+    let accepted = ingest.accepter.accept(&publisher, &event, trace(headers)).await?;
+    json(StatusCode::ACCEPTED, &Receipt::of(&accepted))
+}
+
+async fn publish_many(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
+    let sender = ingest.sender(uri, headers)?;
+    if headers.contains_key("idempotency-key") {
+        return Err(Problem::bad_request(
+            "a batch takes idempotency_key in each event, not the Idempotency-Key header",
+        ));
+    }
+    let body = ingest.bodies.read(sender.payer(), headers, body, BATCH_BYTES_MAX).await?;
+    refuse_array(&body, "send {\"events\": [...]}")?;
+    let batch: BatchRequest<'_> = read_json(&body)?;
+    if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
+        let detail = format!("1 to {BATCH_EVENTS_MAX} events, got {}", batch.events.len());
+        return Err(Problem::invalid_field("/events", detail));
+    }
+    let admitted = match sender.named() {
+        Some(tenant) => Some(ingest.admit(tenant, batch.events.len()).await?),
+        None => None,
+    };
+    let events = batch.events.iter().map(|json| read_event(&sender, json.get().as_bytes(), Place::HttpBatch));
+    let events: Vec<_> = events.collect();
+    let publishers = match admitted {
+        Some(publisher) => HashMap::from([(publisher.tenant, Ok(publisher))]),
+        None => admit_each(ingest, &events).await,
+    };
+    let trace = trace(headers);
+    let mut accepting: FuturesOrdered<_> =
+        events.iter().map(|event| accept_member(ingest, &publishers, event, trace)).collect();
+    let mut results = Vec::with_capacity(batch.events.len());
+    while let Some(result) = accepting.next().await {
+        results.push(result);
+    }
+    let results = results
+        .iter()
+        .map(|result| match result {
+            Ok(accepted) => BatchResult::Accepted(Receipt::of(accepted)),
+            Err(error) => BatchResult::Refused { error },
+        })
+        .collect();
+    json(StatusCode::ACCEPTED, &BatchAnswer { results })
+}
+
+/// Admits the events of a batch whose events name their tenants: each tenant's are charged to that tenant, and what is
+/// refused of one spoils no other.
+async fn admit_each(
+    ingest: &Ingest,
+    events: &[Result<CheckedEvent<'_>, Problem>],
+) -> HashMap<TenantId, Result<Publisher, Problem>> {
+    let mut counts = BTreeMap::<TenantId, usize>::new();
+    for event in events.iter().flatten() {
+        *counts.entry(event.tenant).or_default() += 1;
+    }
+    let admit = |(tenant, count)| async move { (tenant, ingest.admit(tenant, count).await) };
+    join_all(counts.into_iter().map(admit)).await.into_iter().collect()
+}
+
+async fn accept_member(
+    ingest: &Ingest,
+    publishers: &HashMap<TenantId, Result<Publisher, Problem>>,
+    event: &Result<CheckedEvent<'_>, Problem>,
+    trace: TraceContext,
+) -> Result<Accepted, Problem> {
+    let event = event.as_ref().map_err(Clone::clone)?;
+    // Every tenant of the events was admitted or refused.
+    let publisher = publishers.get(&event.tenant).ok_or_else(Problem::internal)?;
+    ingest.accepter.accept(publisher.as_ref().map_err(Clone::clone)?, event, trace).await
+}
+
+/// The key that the header names, plainly or as the string in double quotes that the IETF's draft writes: `Q` and `"Q"` are one.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().map(|text| match unquoted(text.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        Cow::Owned(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+    });
+    match key {
+        Some(key) if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key)),
+        _ => Err(Problem::bad_request(format!(
+            "Idempotency-Key has 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters"
+        ))),
+    }
+}
+
+/// The producer's trace.
+fn incoming(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TRACEPARENT).and_then(|value| value.to_str().ok())
+}
+
+/// The trace that the events of this request belong to: ours, linked to the producer's; without an exporter the producer's.
+fn trace(headers: &HeaderMap) -> TraceContext {
+    TraceContext::onward(&Span::current(), incoming(headers))
+}
+
+/// Answers within `span`, which then says how.
+async fn traced(span: Span, answering: impl Future<Output = Result<Response, Problem>>) -> Result<Response, Problem> {
+    let answer = answering.instrument(span.clone()).await;
+    let status = answer.as_ref().map_or_else(|problem| problem.status, |response| response.status().as_u16());
+    spans::answered(&span, status);
+    answer
+}
+
+fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(answer).map_err(|_| Problem::internal())?;
+    Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_double_quotes_is_the_key_between_them() {
+        let check = |written: &'static str, expected: Option<&str>| {
+            let headers: HeaderMap =
+                [("idempotency-key".parse().unwrap(), written.parse().unwrap())].into_iter().collect();
+            let key = idempotency_key(&headers).ok().flatten();
+            assert_eq!(key.as_deref(), expected, "{written}");
+        };
+        check("Q", Some("Q"));
+        check("\"Q\"", Some("Q"));
+        check(r#""a\"b""#, Some("a\"b"));
+        check("\"Q", Some("\"Q"));
+        check("\"\"", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,137 @@
+//! The numbers that this process gives its events, and what it reports of them: an audit can tell a lost event from one whose
+//! producer was told 503.
+//!
+//! A number is taken before the publish and settled after it: confirmed, or given up. Reports travel behind the events that they
+//! tell of, in the same queue. What a killed process had not reported is unconfirmed, and no gap.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use postrider_broker::{MessagePublisher, MessageRoute, Queue};
+use postrider_model::time::UnixMillis;
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::NumbersReport;
+use tokio_util::sync::CancellationToken;
+
+/// How often is reported what has changed.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+/// How long the last report waits for the broker.
+const LAST_REPORT_MAX: Duration = Duration::from_secs(2);
+
+/// Gives out numbers.
+pub(crate) struct Numbers {
+    instance: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    /// Taken and not settled.
+    open: BTreeSet<u64>,
+    /// Given up and not reported.
+    given_up: Vec<u64>,
+    /// What the last report said.
+    reported_below: u64,
+}
+
+/// A number that is being published under; given up unless it is [confirmed](Number::confirm).
+pub(crate) struct Number<'a> {
+    numbers: &'a Numbers,
+    pub(crate) number: u64,
+    confirmed: bool,
+}
+
+impl Numbers {
+    pub(crate) fn new() -> Self {
+        // 63 bits, because the log keeps it in a signed column.
+        Self { instance: rand::random::<u64>() >> 1, state: Mutex::default() }
+    }
+
+    /// Which process this is: random per start.
+    pub(crate) fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    /// The next number.
+    pub(crate) fn take(&self) -> Number<'_> {
+        let mut state = self.state.lock();
+        let number = state.next;
+        state.next += 1;
+        state.open.insert(number);
+        Number { numbers: self, number, confirmed: false }
+    }
+
+    /// What has changed since the last report.
+    fn report(&self, now: UnixMillis) -> Option<NumbersReport> {
+        let mut state = self.state.lock();
+        let settled_below = state.open.first().copied().unwrap_or(state.next);
+        if settled_below == state.reported_below && state.given_up.is_empty() {
+            return None;
+        }
+        state.reported_below = settled_below;
+        let given_up = std::mem::take(&mut state.given_up);
+        Some(NumbersReport { instance: self.instance, settled_below, given_up, reported_at: now })
+    }
+
+    /// Reports until `stop`, and once more then.
+    pub(crate) async fn report_now_and_then(&self, to: MessagePublisher, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(REPORT_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.publish(&to).await;
+        }
+        let _ = tokio::time::timeout(LAST_REPORT_MAX, self.publish(&to)).await;
+    }
+
+    /// Persists: a report that is lost would make gaps of what it excuses.
+    async fn publish(&self, to: &MessagePublisher) {
+        let Some(report) = self.report(UnixMillis::now()) else { return };
+        // Numbers can always be written as JSON.
+        let Ok(member) = Member::new(&report, Bytes::new()) else { return };
+        if let Err(error) = to.publish(MessageRoute::Queue(Queue::EventLog.name()), &[member]).await {
+            tracing::debug!(%error, "the last numbers were not reported");
+        }
+    }
+}
+
+impl Number<'_> {
+    /// The broker has confirmed what was published under it.
+    pub(crate) fn confirm(mut self) {
+        self.confirmed = true;
+    }
+}
+
+impl Drop for Number<'_> {
+    fn drop(&mut self) {
+        let mut state = self.numbers.state.lock();
+        state.open.remove(&self.number);
+        if !self.confirmed {
+            state.given_up.push(self.number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(numbers: &Numbers) -> Option<(u64, Vec<u64>)> {
+        numbers.report(UnixMillis(0)).map(|report| (report.settled_below, report.given_up))
+    }
+
+    #[test]
+    fn a_report_ends_before_the_first_number_that_is_open_and_names_those_given_up() {
+        let numbers = Numbers::new();
+        assert_eq!(report(&numbers), None);
+        let (first, second, third) = (numbers.take(), numbers.take(), numbers.take());
+        second.confirm();
+        drop(third);
+        assert_eq!(report(&numbers), Some((0, vec![2])));
+        assert_eq!(report(&numbers), None, "nothing is told twice");
+        first.confirm();
+        assert_eq!(report(&numbers), Some((3, vec![])));
+    }
+}

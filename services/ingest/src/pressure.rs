@@ -1,0 +1,126 @@
+//! Pressure only at the front: ingest refuses while the inner queues hold too much, because they have no limit of their own.
+//!
+//! The broker tells messages, not bytes; how many bytes a message has on average, the processes report that take them. What waits on the
+//! delay ladder is counted from the log (`waiting`).
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use postrider_broker::{Broker, Queue};
+use postrider_http::problem::Problem;
+use postrider_model::delivery::Lane;
+use postrider_store::Store;
+use postrider_store::services::bytes_per_message;
+
+/// How often the depths are asked for.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+/// Bytes of a message of a queue that nobody has reported about.
+const MESSAGE_BYTES_UNKNOWN: f64 = 8_192.0;
+
+/// The queues behind ingest that have no length limit of their own.
+const INNER: [Queue; 5] =
+    [Queue::Lane(Lane::Live), Queue::Lane(Lane::Slow), Queue::Lane(Lane::Bulk), Queue::Decisions, Queue::Outcomes];
+
+/// What the inner queues may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Messages in any one.
+    pub(crate) messages_max: u32,
+    /// Bytes in all of them.
+    pub(crate) bytes_max: u64,
+}
+
+/// What the inner queues hold.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Held {
+    deepest: u32,
+    bytes: f64,
+}
+
+/// Whether the inner queues hold too much.
+#[derive(Debug, Default)]
+pub(crate) struct Pressure {
+    too_deep: AtomicBool,
+}
+
+impl Pressure {
+    /// Asks for the depths until it is dropped by its task. While the broker is away the last answer stays in force:
+    /// publishing itself then answers 503.
+    pub(crate) async fn watch(&self, broker: Broker, store: Store, limits: Limits) {
+        let mut ticks = tokio::time::interval(ASK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut bytes_each = BTreeMap::new();
+        loop {
+            ticks.tick().await;
+            // While the database is away the last averages stay.
+            if let Ok(services) = store.services().list().await {
+                bytes_each = bytes_per_message(&services);
+            }
+            let mut depths = Vec::with_capacity(INNER.len());
+            for queue in INNER {
+                if let Ok(depth) = broker.queue_depth(queue.name()).await {
+                    depths.push((queue.name(), depth.messages));
+                }
+            }
+            if !depths.is_empty() {
+                self.judge(held(&depths, &bytes_each), limits);
+            }
+        }
+    }
+
+    fn judge(&self, held: Held, limits: Limits) {
+        let Held { deepest, bytes } = held;
+        // An estimate, in which the last digits mean nothing.
+        let too_deep = deepest > limits.messages_max || bytes > limits.bytes_max as f64;
+        if self.too_deep.swap(too_deep, Ordering::Relaxed) != too_deep {
+            tracing::warn!(
+                messages_of_deepest = deepest,
+                bytes,
+                ?limits,
+                refusing = too_deep,
+                "depth of the inner queues"
+            );
+        }
+    }
+
+    /// # Errors
+    /// 503 while the queues hold too much.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        if self.too_deep.load(Ordering::Relaxed) {
+            let detail = "too many deliveries wait already; nothing was accepted";
+            return Err(Problem::unavailable(detail, Duration::from_secs(5)));
+        }
+        Ok(())
+    }
+}
+
+fn held(depths: &[(&str, u32)], bytes_each: &BTreeMap<String, f64>) -> Held {
+    let bytes = |(queue, messages): &(&str, u32)| {
+        f64::from(*messages) * bytes_each.get(*queue).copied().unwrap_or(MESSAGE_BYTES_UNKNOWN)
+    };
+    Held {
+        deepest: depths.iter().map(|(_, messages)| *messages).max().unwrap_or_default(),
+        bytes: depths.iter().map(bytes).sum(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_large_messages_are_as_much_pressure_as_many_small_ones() {
+        const LIMITS: Limits = Limits { messages_max: 2_000, bytes_max: 100_000_000 };
+        let bytes_each = BTreeMap::from([("live".to_owned(), 1_000.0), ("bulk".to_owned(), 250_000.0)]);
+        let refuses = |depths: &[(&str, u32)]| {
+            let pressure = Pressure::default();
+            pressure.judge(held(depths, &bytes_each), LIMITS);
+            pressure.check().is_err()
+        };
+        assert!(!refuses(&[("live", 2_000), ("bulk", 300), ("slow", 0)]));
+        assert!(refuses(&[("live", 2_001)]));
+        assert!(refuses(&[("live", 2_000), ("bulk", 400)]), "102 MB");
+        assert_eq!(held(&[("slow", 10)], &bytes_each), Held { deepest: 10, bytes: 81_920.0 });
+    }
+}

@@ -1,0 +1,288 @@
+//! The JSON of an event, read strictly and without building a tree: `data` and `metadata` stay the producer's bytes.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use postrider_http::problem::{FieldError, Problem, read_json};
+use postrider_model::event::{Attributes, Origin};
+use postrider_model::ids::TenantId;
+use postrider_model::limits::EVENT_BYTES_MAX;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::event::{CheckedEvent, Fields, check};
+use crate::sender::Whose;
+
+/// The JSON of one event, wherever it stands.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventRequest<'a> {
+    #[serde(rename = "type", borrow)]
+    event_type: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(borrow, default)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    timestamp: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
+    #[serde(default)]
+    attributes: Option<BTreeMap<Box<str>, Box<str>>>,
+    #[serde(default)]
+    origin: Option<Origin>,
+    #[serde(borrow, default)]
+    idempotency_key: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    tenant: Option<Cow<'a, str>>,
+}
+
+/// The JSON of `POST /v1/publish/batch`: each member is read on its own, so that one bad member spoils no other.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BatchRequest<'a> {
+    /// The events, unread.
+    #[serde(borrow)]
+    pub(crate) events: Vec<&'a RawValue>,
+}
+
+/// Where an event stands, which decides who names its tenant and its id.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// The body of `POST /v1/publish`, with the header `Idempotency-Key`.
+    Http {
+        /// The header.
+        key: Option<&'a str>,
+    },
+    /// A member of a batch over HTTP.
+    HttpBatch,
+    /// A message on the exchange, whose `message_id` is the event's id where the body has none.
+    Exchange {
+        /// The AMQP property.
+        message_id: Option<&'a str>,
+    },
+    /// A member of a batch on the exchange.
+    ExchangeBatch,
+}
+
+/// Reads one event.
+///
+/// # Errors
+/// A 4xx problem that names the field and what is allowed in it.
+pub(crate) fn read_event<'a>(whose: impl Whose, json: &'a [u8], place: Place<'a>) -> Result<CheckedEvent<'a>, Problem> {
+    check_size(json)?;
+    let request: EventRequest<'a> = read_json(json).map_err(|problem| place.allowed_fields(problem))?;
+    let mut errors = place.check_tenant(request.tenant.as_deref());
+    // Without a tenant nothing is accepted; reading on finds the other mistakes.
+    let tenant = match whose.tenant(request.tenant.as_deref()) {
+        Ok(tenant) => tenant,
+        Err(problem) if problem.status == 422 => {
+            errors.extend(problem.errors);
+            TenantId::OPERATOR
+        }
+        Err(problem) => return Err(problem),
+    };
+    let mut fields = Fields {
+        event_type: request.event_type,
+        data: Cow::Borrowed(request.data),
+        id: request.id,
+        key: request.idempotency_key,
+        timestamp: request.timestamp,
+        metadata: request.metadata.map(Cow::Borrowed),
+        attributes: Attributes(request.attributes.unwrap_or_default()),
+        origin: request.origin.unwrap_or_default(),
+        source: None,
+    };
+    errors.extend(place.name(&mut fields));
+    match check(tenant, fields) {
+        Ok(event) if errors.is_empty() => Ok(event),
+        checked => {
+            errors.extend(checked.err().into_iter().flatten());
+            Err(Problem::unprocessable(errors))
+        }
+    }
+}
+
+/// # Errors
+/// 413 for an event that is too large, in whatever format.
+pub(crate) fn check_size(event: &[u8]) -> Result<(), Problem> {
+    if event.len() > EVENT_BYTES_MAX {
+        let detail = format!("an event has at most {EVENT_BYTES_MAX} bytes, got {}", event.len());
+        return Err(Problem::payload_too_large(detail));
+    }
+    Ok(())
+}
+
+/// Refuses a body that is an array, with the words that help: `instead` says what to send.
+///
+/// # Errors
+/// 422 at the body itself.
+pub(crate) fn refuse_array(body: &[u8], instead: &str) -> Result<(), Problem> {
+    match body.trim_ascii_start().first() {
+        Some(b'[') => Err(Problem::invalid_field("", format!("expected an object, got an array; {instead}"))),
+        _ => Ok(()),
+    }
+}
+
+impl<'a> Place<'a> {
+    /// The field that this place refuses although events have it elsewhere.
+    fn refused_fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Http { .. } | Self::Exchange { .. } => &["idempotency_key"],
+            Self::HttpBatch => &[],
+            Self::ExchangeBatch => &["idempotency_key", "tenant"],
+        }
+    }
+
+    /// Takes the fields that this place refuses off the list that an unknown field is answered with.
+    fn allowed_fields(self, mut problem: Problem) -> Problem {
+        let details = problem.errors.iter_mut().map(|error| &mut error.detail).chain([&mut problem.detail]);
+        for detail in details.filter(|detail| detail.contains("unknown field `")) {
+            for field in self.refused_fields() {
+                *detail = detail.replace(&format!(", `{field}`"), "");
+            }
+        }
+        problem
+    }
+
+    /// What is wrong with there being a name of a tenant, or none.
+    fn check_tenant(self, stated: Option<&str>) -> Vec<FieldError> {
+        let detail = match (self, stated) {
+            (Self::ExchangeBatch, Some(_)) => "unknown field `tenant`: it stands once, beside `events`",
+            (Self::Exchange { .. }, None) => "missing field `tenant`",
+            _ => return Vec::new(),
+        };
+        vec![FieldError::new("/tenant", detail)]
+    }
+
+    /// Gives the event the id or key that its place holds for it.
+    fn name(self, fields: &mut Fields<'a>) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        match self {
+            Self::HttpBatch => {}
+            Self::Http { key } => {
+                if fields.key.is_some() {
+                    let detail = "a single publish takes the Idempotency-Key header instead";
+                    errors.push(FieldError::new("/idempotency_key", detail));
+                }
+                fields.key = key.map(Cow::Borrowed).or(fields.key.take());
+            }
+            Self::Exchange { .. } | Self::ExchangeBatch => {
+                if fields.key.take().is_some() {
+                    let detail = "on the exchange an event has an id, which does the same";
+                    errors.push(FieldError::new("/idempotency_key", detail));
+                }
+                let message_id = if let Self::Exchange { message_id } = self { message_id } else { None };
+                fields.id = fields.id.take().or(message_id.map(Cow::Borrowed));
+                if fields.id.is_none() {
+                    let detail =
+                        "missing: on the exchange an event has an id, here or (alone) as the message's message_id";
+                    errors.push(FieldError::new("/id", detail));
+                }
+            }
+        }
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::Content;
+    use crate::event::IdSource;
+
+    fn read(json: &str) -> Result<CheckedEvent<'_>, Problem> {
+        read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: None })
+    }
+
+    #[track_caller]
+    fn refused(json: &str, pointer: &str) {
+        let problem = read(json).expect_err(json);
+        let pointers: Vec<&str> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert!(pointers.contains(&pointer), "{json}: {pointers:?}, wanted {pointer}");
+    }
+
+    #[test]
+    fn data_keeps_the_producers_bytes() {
+        let event = read(r#"{"type":"a.b","data":{ "n": 1.00, "n":12345678901234567890123 }}"#).unwrap();
+        assert_eq!(event.data.get(), r#"{ "n": 1.00, "n":12345678901234567890123 }"#);
+        assert_eq!(event.id_source, IdSource::Made);
+    }
+
+    #[test]
+    fn each_mistake_is_named_by_its_field() {
+        refused(r#"{"type":"a..b","data":{}}"#, "/type");
+        refused(r#"{"type":"a","data":{},"timestamp":"yesterday"}"#, "/timestamp");
+        refused(r#"{"type":"a","data":{},"id":"a b"}"#, "/id");
+        refused(r#"{"type":"a","data":{},"attributes":{"Bridge":"x"}}"#, "/attributes");
+        refused(r#"{"type":"a","data":{},"metadata":[]}"#, "/metadata");
+        refused(r#"{"type":"a","data":{},"idempotency_key":"k"}"#, "/idempotency_key");
+        let deep = format!(r#"{{"type":"a","data":{}{}}}"#, "[".repeat(65), "]".repeat(65));
+        refused(&deep, "/data");
+        assert!(read(r#"{"type":"a","data":{},"colour":"red"}"#).unwrap_err().detail.contains("colour"));
+        assert!(read(r#"{"type":"a"}"#).unwrap_err().detail.contains("data"));
+        assert!(read(r#"{"type":"a","data":{}"#).is_err());
+    }
+
+    #[test]
+    fn an_unknown_field_is_answered_with_the_fields_of_its_place_only() {
+        let allowed = |place| {
+            let problem = read_event(TenantId::OPERATOR, br#"{"type":"a","data":{},"colour":1}"#, place).unwrap_err();
+            assert!(problem.detail.contains("/colour: unknown field `colour`, expected one of `type`"), "{problem}");
+            ["idempotency_key", "tenant"].map(|field| problem.errors[0].detail.contains(field))
+        };
+        assert_eq!(allowed(Place::Http { key: None }), [false, true]);
+        assert_eq!(allowed(Place::HttpBatch), [true, true]);
+        assert_eq!(allowed(Place::ExchangeBatch), [false, false]);
+    }
+
+    #[test]
+    fn an_array_is_no_event() {
+        refused(r#"["a.b",{"x":1}]"#, "");
+        let problem = refuse_array(b" [1]", "several events go elsewhere").unwrap_err();
+        assert_eq!(
+            (problem.status, problem.detail.as_str()),
+            (422, "expected an object, got an array; several events go elsewhere")
+        );
+        assert!(refuse_array(b"{}", "").is_ok());
+    }
+
+    #[test]
+    fn a_key_makes_the_id_and_excludes_one() {
+        let with_key =
+            |json: &'static str| read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: Some("order-1") });
+        let first = with_key(r#"{"type":"a","data":{}}"#).unwrap();
+        let again = with_key(r#"{"type":"a","data":{}}"#).unwrap();
+        let (said, said_again) = (Content::of(&first), Content::of(&again));
+        assert_eq!((&first.id, said.hash()), (&again.id, said_again.hash()));
+        assert_eq!(first.id_source, IdSource::Producer);
+        let other = with_key(r#"{"type":"a","data":{"x":1}}"#).unwrap();
+        assert_eq!(first.id, other.id);
+        assert!(!said.is(Content::of(&other).hash()));
+        assert!(with_key(r#"{"type":"a","data":{},"id":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn on_the_exchange_an_event_names_its_tenant_and_its_id() {
+        let exchange = |json: &'static str, message_id| {
+            read_event(TenantId::OPERATOR, json.as_bytes(), Place::Exchange { message_id })
+        };
+        let whole = r#"{"tenant":"ten_operator","type":"a","data":{},"id":"e1"}"#;
+        assert_eq!(exchange(whole, Some("m1")).unwrap().id.as_str(), "e1");
+        let without = r#"{"tenant":"ten_operator","type":"a","data":{}}"#;
+        assert_eq!(exchange(without, Some("m1")).unwrap().id.as_str(), "m1");
+        let pointers = |problem: Problem| problem.errors.into_iter().map(|error| error.pointer).collect::<Vec<_>>();
+        assert_eq!(pointers(exchange(without, None).unwrap_err()), ["/id"]);
+        assert_eq!(pointers(exchange(without, Some("not an id")).unwrap_err()), ["/id"]);
+        let foreign = r#"{"tenant":"ten_0123","type":"a","data":{},"id":"e1"}"#;
+        assert_eq!(pointers(exchange(foreign, None).unwrap_err()), ["/tenant"]);
+        let keyed = r#"{"type":"a","data":{},"idempotency_key":"k"}"#;
+        assert_eq!(pointers(exchange(keyed, None).unwrap_err()), ["/tenant", "/idempotency_key", "/id"]);
+        let batch = read_event(TenantId::OPERATOR, whole.as_bytes(), Place::ExchangeBatch);
+        assert_eq!(pointers(batch.unwrap_err()), ["/tenant"]);
+        let over_http = read_event(TenantId::OPERATOR, whole.as_bytes(), Place::HttpBatch).unwrap();
+        assert_eq!(over_http.tenant, TenantId::OPERATOR);
+        let over_http = read_event(TenantId::OPERATOR, foreign.as_bytes(), Place::HttpBatch);
+        assert_eq!(pointers(over_http.unwrap_err()), ["/tenant"]);
+    }
+}

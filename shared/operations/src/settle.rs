@@ -1,0 +1,27 @@
+//! Read your own writes: the answer to an edit waits until the live instances apply it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use postrider_store::config::observe_edits;
+
+use crate::Operations;
+
+/// Longest wait of an answer for the instances.
+const WAIT_MAX: Duration = Duration::from_millis(500);
+
+impl Operations {
+    /// Runs a request and, if it edited the configuration, waits until every live instance has applied the edit, for half a
+    /// second at most. Returns the names of the instances that did not apply it in time, separated by commas.
+    pub async fn settle<F: Future>(&self, request: F) -> (F::Output, Option<String>) {
+        let (output, edited) = observe_edits(request).await;
+        let Some(version) = edited else { return (output, None) };
+        let lagging = self.broker.applied_versions().wait_for(version, WAIT_MAX).await;
+        if lagging.is_empty() {
+            return (output, None);
+        }
+        let lagging = lagging.join(",");
+        tracing::warn!(config.version = version, lagging, "instances did not apply an edit in time");
+        (output, Some(lagging))
+    }
+}
