@@ -1,6 +1,7 @@
 //! Receivers that verify what they parsed and printed again, as Migma's do: hostile data against `JSON.stringify` and, with
 //! `ascii_json`, against Python's `json.dumps`.
 
+use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::EventId;
 use postrider_model::time::UnixMillis;
@@ -142,7 +143,7 @@ fn odd_json() -> impl Strategy<Value = String> {
     })
 }
 
-fn render(profile: &Profile, data: &str, ascii_json: bool) -> String {
+fn render(profile: &Profile, data: &str, kind: BodyKind) -> String {
     let (id, event_type): (EventId, EventType) = ("evt_1".parse().unwrap(), "export.failed".parse().unwrap());
     let view = EventView {
         id: &id,
@@ -153,7 +154,7 @@ fn render(profile: &Profile, data: &str, ascii_json: bool) -> String {
         metadata: None,
         data: data.as_bytes(),
     };
-    String::from_utf8(profile.render(&view, ascii_json)).unwrap()
+    String::from_utf8(profile.render(&view, kind)).unwrap()
 }
 
 /// No engines here: the rendering alone, over thousands of texts.
@@ -165,14 +166,14 @@ async fn any_data_is_sent_as_javascript_or_with_ascii_json_python_prints_it() {
     let (mut runner, strategy) = (TestRunner::deterministic(), odd_json());
     let texts: Vec<String> = (0..3_000).map(|_| strategy.new_tree(&mut runner).expect("a text").current()).collect();
 
-    let empty = render(&migma, "null", false);
+    let empty = render(&migma, "null", BodyKind::Json);
     let unchanged: Vec<String> = texts.iter().map(|text| empty.replacen("null", text, 1)).collect();
-    let stable: Vec<String> = texts.iter().map(|text| render(&migma, text, false)).collect();
+    let stable: Vec<String> = texts.iter().map(|text| render(&migma, text, BodyKind::Json)).collect();
     let printed = Language::JavaScript.reprint(&unchanged).await;
     for ((text, ours), javascripts) in texts.iter().zip(&stable).zip(&printed) {
         assert_eq!(ours, javascripts, "{text}");
     }
-    let ascii: Vec<String> = texts.iter().map(|text| render(&migma, text, true)).collect();
+    let ascii: Vec<String> = texts.iter().map(|text| render(&migma, text, BodyKind::AsciiJson)).collect();
     let printed = Language::Python.reprint(&ascii).await;
     for ((text, ours), pythons) in texts.iter().zip(&ascii).zip(&printed) {
         assert_eq!(ours, pythons, "{text}");

@@ -303,7 +303,7 @@ impl Api {
         let replayed = matches!(row.generation, Generation::Replay(_));
         let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
         let kind = self.body_kind(row, version).await?;
-        Ok(Some(profile.render_as(&view, kind)))
+        Ok(Some(profile.render(&view, kind)))
     }
 
     /// What the endpoint's bodies were written as when it was decided; as it is now when that is not known.

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use postrider_http::problem::{FieldError, Problem, check_content_encoding, read_json};
 use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
-use postrider_model::time::{NotATimestamp, UnixMillis};
+use postrider_model::time::{InvalidTimestamp, UnixMillis};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 
@@ -129,7 +129,7 @@ impl Params {
             _ => text.parse(),
         };
         read.map(Some)
-            .map_err(|error: NotATimestamp| Problem::unprocessable(vec![query_error(name, error.to_string())]))
+            .map_err(|error: InvalidTimestamp| Problem::unprocessable(vec![query_error(name, error.to_string())]))
     }
 
     /// A whole number within `range`, if the parameter is there; `what` names it in the error.

@@ -71,7 +71,7 @@ async fn publish(api: &Api, pending: PendingDelivery) {
     let PendingDelivery { outbox, task, event, document, profile } = pending;
     let Ok(profile) = api.profile(&profile) else { return };
     let Some(view) = event.view() else { return };
-    let body = Bytes::from(profile.render_as(&view, document.body_kind()));
+    let body = Bytes::from(profile.render(&view, document.body_kind()));
     let Ok(member) = Member::new(&task, body) else { return };
     if let Err(error) = api.lanes.publish(MessageRoute::Lane(task.lane), &[member]).await {
         tracing::warn!(delivery.id = %task.delivery.id, %error, "a retry is left to the outbox relay");

@@ -105,7 +105,7 @@ impl TestBody {
             metadata: self.event.metadata.as_deref(),
             data: self.event.data.get().as_bytes(),
         };
-        profile.render_as(&view, kind)
+        profile.render(&view, kind)
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a dispatcher is set up. Every field has a default that suits two cores; none is a promise to users.
+//! Budgets and bounds of a dispatcher. The defaults suit two cores; none is a promise to users.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use postrider_model::delivery::Lane;
 /// Budgets and bounds of one dispatcher.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What may be in hand from the live lane.
+    /// What may be in flight from the live lane.
     pub live: ConsumeOptions,
-    /// What may be in hand from the slow lane: each endpoint that does not answer takes one for the length of its timeout.
+    /// What may be in flight from the slow lane. An endpoint that does not answer occupies one member for its timeout.
     pub slow: ConsumeOptions,
-    /// What may be in hand from the bulk lane.
+    /// What may be in flight from the bulk lane.
     pub bulk: ConsumeOptions,
-    /// Test calls at once.
+    /// Most concurrent test calls.
     pub test_calls_max: u16,
-    /// Endpoints in the cache at most, 1 or more. Beyond it the least recently used is forgotten, and with it its pace.
+    /// Most cached endpoints, at least 1. Beyond it the least recently used endpoint is forgotten, with its pace.
     pub endpoints_max: u64,
-    /// An endpoint without deliveries is forgotten after this long; longer than the longest attempt.
+    /// An endpoint without deliveries for this long is forgotten. Must exceed the longest attempt.
     pub endpoint_idle: Duration,
-    /// How long outcomes gather before they are published, nobody waiting for them. 0 to 20 ms are sensible.
+    /// How long outcomes are gathered into a batch. 0 to 20 ms are sensible.
     pub outcomes_gather: Duration,
-    /// Outcomes waiting to be published at most; attempts wait beyond that. More than all members in hand.
+    /// Most outcomes waiting to be published; beyond it attempts wait. Must exceed the members in flight.
     pub outcomes_max: usize,
-    /// How often the dispatchers are counted, which share the endpoints' rates.
+    /// How often the dispatchers that share the rates are counted.
     pub count_dispatchers_every: Duration,
 }
 
@@ -34,7 +34,7 @@ impl Default for Config {
         let yields_to = Some(Queue::Lane(Lane::Live));
         Self {
             live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, yields_to: None },
-            // Deliveries here may each be alone in their message, so that more messages than members are never needed.
+            // A message may hold a single delivery, so the prefetch need not exceed the members by much.
             slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, yields_to },
             bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, yields_to },
             test_calls_max: 64,

@@ -1,7 +1,7 @@
-//! What people decided about deliveries that are already on their way: a copy that is stale is dropped when it surfaces.
+//! People's decisions about deliveries in flight: a stale copy is dropped when a dispatcher receives it.
 //!
-//! Kept whole in memory, fed by the configuration feed. While the database is away it is as old as the feed: a delivery
-//! that was cancelled meanwhile goes out. A duplicate beats a loss.
+//! All interventions are in memory, from the configuration feed. While the database is unavailable they may be out of date: a delivery
+//! that was cancelled in the meantime is still sent.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +15,21 @@ use postrider_model::time::{Day, UnixMillis};
 use postrider_store::intervention::{Intervention, InterventionReason, InterventionTarget};
 use postrider_wire::messages::DeliveryTask;
 
-/// An intervention is forgotten when no delivery that it is about can be pending any more, and a day later.
+/// How long an intervention is kept: until no delivery that it concerns can be pending, and a day more.
 const KEEP: Duration = DELIVERY_LIFETIME.saturating_add(Duration::from_secs(86_400));
 
-/// What becomes of a stale copy.
+/// What to do with a stale copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stale {
-    /// A newer copy is on its way: drop it without a word.
+    /// Drop it: a newer copy is in flight.
     Superseded,
-    /// Drop it and report that it ended so.
+    /// Drop it, and report this end.
     Ended(DeliveryStatus, Option<DiscardReason>),
 }
 
 #[derive(Debug, Clone, Copy)]
 struct MinimumEpoch {
-    /// The event's day, where that is known.
+    /// The event's day, if known.
     event_day: Option<Day>,
     epoch: u32,
     reason: InterventionReason,
@@ -43,67 +43,74 @@ struct Table {
     events: HashMap<TenantId, HashMap<EventId, MinimumEpoch>>,
 }
 
-/// Every intervention that still matters.
+/// Every current intervention.
 #[derive(Debug, Default)]
 pub(crate) struct Interventions {
-    known: RwLock<Table>,
+    table: RwLock<Table>,
     /// Whether there is any, so that most deliveries need no lock.
-    some: AtomicBool,
+    any: AtomicBool,
 }
 
 impl Interventions {
-    /// Takes what the feed said; `snapshot`: it is everything.
-    pub(crate) fn apply(&self, changes: Vec<Intervention>, snapshot: bool, now: UnixMillis) {
-        let mut known = self.known.write();
-        if snapshot {
-            *known = Table::default();
-        }
-        for Intervention { target, event_day, least_epoch, reason, created_at, .. } in changes {
-            let least = MinimumEpoch { event_day, epoch: least_epoch, reason, created_at };
-            match target {
-                InterventionTarget::Delivery(id) => raise(&mut known.deliveries, id, least),
-                InterventionTarget::Replay(id) => raise(&mut known.replays, id, least),
-                InterventionTarget::Event(tenant, id) => raise(known.events.entry(tenant).or_default(), id, least),
-            }
-        }
-        let matters = |least: &MinimumEpoch| least.created_at.until(now) <= KEEP;
-        known.deliveries.retain(|_, least| matters(least));
-        known.replays.retain(|_, least| matters(least));
-        known.events.retain(|_, events| {
-            events.retain(|_, least| matters(least));
-            !events.is_empty()
-        });
-        let none = known.deliveries.is_empty() && known.replays.is_empty() && known.events.is_empty();
-        self.some.store(!none, Ordering::Release);
+    /// Replaces all interventions.
+    pub(crate) fn replace(&self, all: Vec<Intervention>, now: UnixMillis) {
+        let mut table = self.table.write();
+        *table = Table::default();
+        self.merge(&mut table, all, now);
     }
 
-    /// Whether this copy is stale, and what becomes of it then.
+    /// Adds interventions, and removes expired ones.
+    pub(crate) fn add(&self, new: Vec<Intervention>, now: UnixMillis) {
+        self.merge(&mut self.table.write(), new, now);
+    }
+
+    fn merge(&self, table: &mut Table, new: Vec<Intervention>, now: UnixMillis) {
+        for Intervention { target, event_day, least_epoch, reason, created_at, .. } in new {
+            let minimum = MinimumEpoch { event_day, epoch: least_epoch, reason, created_at };
+            match target {
+                InterventionTarget::Delivery(id) => raise(&mut table.deliveries, id, minimum),
+                InterventionTarget::Replay(id) => raise(&mut table.replays, id, minimum),
+                InterventionTarget::Event(tenant, id) => raise(table.events.entry(tenant).or_default(), id, minimum),
+            }
+        }
+        let is_current = |minimum: &MinimumEpoch| minimum.created_at.until(now) <= KEEP;
+        table.deliveries.retain(|_, minimum| is_current(minimum));
+        table.replays.retain(|_, minimum| is_current(minimum));
+        table.events.retain(|_, events| {
+            events.retain(|_, minimum| is_current(minimum));
+            !events.is_empty()
+        });
+        let none = table.deliveries.is_empty() && table.replays.is_empty() && table.events.is_empty();
+        self.any.store(!none, Ordering::Release);
+    }
+
+    /// Whether this copy is stale, and what to do with it.
     pub(crate) fn check(&self, task: &DeliveryTask) -> Option<Stale> {
-        if !self.some.load(Ordering::Acquire) {
+        if !self.any.load(Ordering::Acquire) {
             return None;
         }
-        let known = self.known.read();
+        let table = self.table.read();
         let delivery = &task.delivery;
         let of_replay = match &delivery.generation {
-            Generation::Replay(id) => known.replays.get(id),
+            Generation::Replay(id) => table.replays.get(id),
             _ => None,
         };
-        let of_event = || known.events.get(&delivery.tenant).and_then(|events| events.get(&delivery.event));
-        // What is about an earlier event of the same id is not about this one.
-        let same_event = |least: &MinimumEpoch| least.event_day.is_none_or(|day| day == delivery.event_day);
-        let stale = |least: &&MinimumEpoch| task.epoch < least.epoch && same_event(least);
-        // What supersedes an event's deliveries is a newer decision about it, which later generations have nothing to do with.
-        let concerns = |least: &&MinimumEpoch| {
-            least.reason != InterventionReason::Superseded || delivery.generation == Generation::First
+        let of_event = || table.events.get(&delivery.tenant).and_then(|events| events.get(&delivery.event));
+        // An intervention for an earlier event with the same id does not concern this one.
+        let same_event = |minimum: &MinimumEpoch| minimum.event_day.is_none_or(|day| day == delivery.event_day);
+        let stale = |minimum: &&MinimumEpoch| task.epoch < minimum.epoch && same_event(minimum);
+        // An event's deliveries are superseded by a newer decision of fan-out, which does not concern later generations.
+        let concerns = |minimum: &&MinimumEpoch| {
+            minimum.reason != InterventionReason::Superseded || delivery.generation == Generation::First
         };
-        // The nearest decision counts: a delivery that was cancelled is cancelled whatever else happened to its event.
-        let least = known
+        // The most specific intervention counts: a cancelled delivery stays cancelled whatever happens to its event.
+        let minimum = table
             .deliveries
             .get(&delivery.id)
             .filter(stale)
             .or_else(|| of_replay.filter(stale))
             .or_else(|| of_event().filter(stale).filter(concerns))?;
-        Some(match least.reason.reports() {
+        Some(match minimum.reason.reports() {
             None => Stale::Superseded,
             Some(status) => {
                 let expunged = (status == DeliveryStatus::Discarded).then_some(DiscardReason::Expunged);
@@ -113,10 +120,10 @@ impl Interventions {
     }
 }
 
-fn raise<K: std::hash::Hash + Eq>(map: &mut HashMap<K, MinimumEpoch>, key: K, least: MinimumEpoch) {
-    let known = map.entry(key).or_insert(least);
-    if least.epoch >= known.epoch || least.event_day != known.event_day {
-        *known = least;
+fn raise<K: std::hash::Hash + Eq>(map: &mut HashMap<K, MinimumEpoch>, key: K, minimum: MinimumEpoch) {
+    let known = map.entry(key).or_insert(minimum);
+    if minimum.epoch >= known.epoch || minimum.event_day != known.event_day {
+        *known = minimum;
     }
 }
 
@@ -132,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_below_the_least_epoch_is_stale_and_others_are_not() {
+    fn only_a_copy_below_the_minimum_epoch_is_stale() {
         let task = testing::task();
         let of = InterventionTarget::Delivery(task.delivery.id);
         let interventions = Interventions::default();
         assert_eq!(interventions.check(&task), None);
-        interventions.apply(vec![intervention(of, 2, InterventionReason::Superseded)], true, testing::NOW);
+        interventions.replace(vec![intervention(of, 2, InterventionReason::Superseded)], testing::NOW);
         assert_eq!(interventions.check(&task), Some(Stale::Superseded));
         assert_eq!(interventions.check(&DeliveryTask { epoch: 1, ..task.clone() }), Some(Stale::Superseded));
         assert_eq!(interventions.check(&DeliveryTask { epoch: 2, ..task }), None);
@@ -145,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn each_target_reaches_its_deliveries_and_each_reason_has_its_end() {
+    fn interventions_end_the_deliveries_of_their_target() {
         let replay = ReplayId::generate();
         let mut task = testing::task();
         let check = |target: InterventionTarget, reason, task: &DeliveryTask, expected| {
             let interventions = Interventions::default();
-            interventions.apply(vec![intervention(target, 1, reason)], true, testing::NOW);
+            interventions.replace(vec![intervention(target, 1, reason)], testing::NOW);
             assert_eq!(interventions.check(task), expected);
         };
         use InterventionReason::{Cancelled, Expunged};
@@ -170,11 +177,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_decided_again_supersedes_its_first_deliveries_alone() {
+    fn a_new_decision_supersedes_only_first_deliveries() {
         let mut task = testing::task();
         let event = InterventionTarget::Event(task.delivery.tenant, task.delivery.event.clone());
         let interventions = Interventions::default();
-        interventions.apply(vec![intervention(event, 1, InterventionReason::Superseded)], true, testing::NOW);
+        interventions.replace(vec![intervention(event, 1, InterventionReason::Superseded)], testing::NOW);
         assert_eq!(interventions.check(&task), Some(Stale::Superseded));
         assert_eq!(interventions.check(&DeliveryTask { epoch: 1, ..task.clone() }), None);
         task.delivery.generation = Generation::Retry(RetryId::generate());
@@ -182,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intervention_about_an_earlier_event_of_the_same_id_is_not_about_a_later_one() {
+    fn an_intervention_does_not_concern_a_later_event_with_the_same_id() {
         let task = testing::task();
         let (id, day) = (task.delivery.event.clone(), task.delivery.event_day);
         let targets =
@@ -191,7 +198,7 @@ mod tests {
             let about = |event_day| {
                 let interventions = Interventions::default();
                 let made = intervention(target.clone(), 1, InterventionReason::Cancelled);
-                interventions.apply(vec![Intervention { event_day, ..made }], true, testing::NOW);
+                interventions.replace(vec![Intervention { event_day, ..made }], testing::NOW);
                 interventions.check(&task).is_some()
             };
             assert!(about(None) && about(Some(day)), "{target:?}");
@@ -200,20 +207,20 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_replaces_and_what_no_longer_matters_is_forgotten() {
+    fn a_snapshot_replaces_all_and_expired_ones_are_removed() {
         let task = testing::task();
         let of = |epoch| {
             let target = InterventionTarget::Delivery(task.delivery.id);
             vec![intervention(target, epoch, InterventionReason::Cancelled)]
         };
         let interventions = Interventions::default();
-        interventions.apply(of(3), true, testing::NOW);
-        interventions.apply(of(1), false, testing::NOW);
-        assert!(interventions.check(&DeliveryTask { epoch: 2, ..task.clone() }).is_some(), "epochs never fall");
-        interventions.apply(Vec::new(), true, testing::NOW);
+        interventions.replace(of(3), testing::NOW);
+        interventions.add(of(1), testing::NOW);
+        assert!(interventions.check(&DeliveryTask { epoch: 2, ..task.clone() }).is_some(), "an epoch never decreases");
+        interventions.replace(Vec::new(), testing::NOW);
         assert_eq!(interventions.check(&task), None);
-        interventions.apply(of(1), false, testing::NOW);
-        interventions.apply(Vec::new(), false, testing::NOW.plus(KEEP + Duration::from_secs(1)));
+        interventions.add(of(1), testing::NOW);
+        interventions.add(Vec::new(), testing::NOW.plus(KEEP + Duration::from_secs(1)));
         assert_eq!(interventions.check(&task), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What this crate counts. No label names an endpoint or a tenant.
+//! Metrics. No label names an endpoint or a tenant.
 
 use ::metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -9,21 +9,21 @@ use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason};
 
 /// Attempts that ended; label `outcome`.
 pub const ATTEMPTS: &str = "postrider_dispatcher_attempts_total";
-/// Seconds from the beginning of an attempt to the end of its answer.
+/// Seconds from the beginning of an attempt to the end of its response.
 pub const ATTEMPT_SECONDS: &str = "postrider_dispatcher_attempt_seconds";
-/// Attempts that are out now.
+/// Attempts in flight.
 pub const IN_FLIGHT: &str = "postrider_dispatcher_attempts_in_flight";
-/// Seconds by which retries began later than they were due.
+/// Seconds by which retries started late.
 pub const LATE_SECONDS: &str = "postrider_dispatcher_retry_late_seconds";
 /// Seconds from accepting an event to the end of its first attempt; label `profile`.
 pub const PROMISE_SECONDS: &str = "postrider_dispatcher_accepted_to_first_attempt_seconds";
-/// Deliveries that ended with an attempt, tests aside; labels `profile` and `status` (`delivered`, `failed`).
+/// Deliveries that ended with an attempt, without tests; labels `profile` and `status` (`delivered`, `failed`).
 pub const ENDED: &str = "postrider_dispatcher_deliveries_total";
-/// Times that a delivery was sent to the ladder to wait; label `reason` (`rate`, `concurrency`, `breaker`, `configuration`).
+/// Waits of deliveries on the delay ladder; label `reason` (`rate`, `concurrency`, `breaker`, `configuration`).
 pub const HELD: &str = "postrider_dispatcher_held_total";
-/// Seconds that deliveries were held before their attempt, in memory or on the ladder.
+/// Seconds that deliveries were held before their attempts, in memory or on the ladder.
 pub const HELD_SECONDS: &str = "postrider_dispatcher_held_seconds";
-/// Deliveries moved to the slow lane before their attempt.
+/// Deliveries moved to the slow lane before their attempts.
 pub const MOVED: &str = "postrider_dispatcher_moved_to_slow_lane_total";
 /// Retries published.
 pub const RETRIES: &str = "postrider_dispatcher_retries_total";
@@ -31,28 +31,27 @@ pub const RETRIES: &str = "postrider_dispatcher_retries_total";
 pub const DISCARDED: &str = "postrider_dispatcher_discarded_total";
 /// Copies dropped because of an intervention.
 pub const STALE: &str = "postrider_dispatcher_stale_copies_total";
-/// Bodies that waited by reference and were rendered again; label `result` (`same`, `changed`, `not_now`: the event is not on record yet,
-/// the database is away, or too many are in hand).
+/// Bodies that waited by reference and were rendered again; label `result` (`same`, `changed`, `not_now`: the event is not recorded yet,
+/// the database is unavailable, or the memory is used up).
 pub const BODIES: &str = "postrider_dispatcher_bodies_rendered_total";
-/// Breakers that are not closed, as all dispatchers together know them; label `state` (`open`, `half_open`). The same from each
-/// dispatcher: take the greatest, not the sum.
+/// Breakers that are not closed, over all dispatchers; label `state` (`open`, `half_open`). Each dispatcher reports the same number: use
+/// the maximum, not the sum.
 pub const BREAKERS: &str = "postrider_dispatcher_breakers";
-/// Breakers that changed; label `to` (`open`, `half_open`, `closed`).
+/// Transitions of breakers; label `to` (`open`, `half_open`, `closed`).
 pub const BREAKER: &str = "postrider_dispatcher_breaker_transitions_total";
 /// Endpoints read from the database; label `result` (`ok`, `failed`).
 pub const LOADS: &str = "postrider_dispatcher_endpoint_loads_total";
 /// Endpoints in the cache.
 pub const CACHED: &str = "postrider_dispatcher_endpoints_cached";
-/// Dispatchers that share the endpoints' rates, as the broker counts them.
+/// Dispatchers that share the endpoints' rates, by the broker's count.
 pub const DISPATCHERS: &str = "postrider_dispatcher_replicas_seen";
 
-/// Version of the configuration in force.
+/// The configuration version that was applied last.
 pub const CONFIG_VERSION: &str = "postrider_dispatcher_config_version";
-/// Seconds by which whatever is due in this process is late on average: when it grows, the processors are the limit, not
-/// the endpoints.
+/// Average scheduler lag of this process in seconds. When it grows, the processors are the bottleneck, not the endpoints.
 pub const LAG_SECONDS: &str = "postrider_dispatcher_process_lag_seconds";
 
-/// The configuration in force from now on.
+/// Sets the applied configuration version.
 #[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]
 pub(crate) fn config_version(version: i64) {
     gauge!(CONFIG_VERSION).set(version as f64);
@@ -62,27 +61,27 @@ pub(crate) fn config_version(version: i64) {
 pub fn describe() {
     describe_counter!(ATTEMPTS, "attempts that ended");
     describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "duration of an attempt");
-    describe_gauge!(CONFIG_VERSION, "version of the configuration in force here");
-    describe_gauge!(IN_FLIGHT, "attempts that are out now");
-    describe_histogram!(LATE_SECONDS, Unit::Seconds, "how much later than due retries began");
+    describe_gauge!(CONFIG_VERSION, "configuration version that was applied last");
+    describe_gauge!(IN_FLIGHT, "attempts in flight");
+    describe_histogram!(LATE_SECONDS, Unit::Seconds, "how late retries started");
     describe_histogram!(PROMISE_SECONDS, Unit::Seconds, "from accepting an event to the end of its first attempt");
     describe_counter!(ENDED, "deliveries that ended with an attempt");
-    describe_counter!(HELD, "times that a delivery was sent to the ladder to wait");
-    describe_histogram!(HELD_SECONDS, Unit::Seconds, "how long deliveries were held before their attempt");
-    describe_counter!(MOVED, "deliveries moved to the slow lane before their attempt");
+    describe_counter!(HELD, "waits of deliveries on the delay ladder");
+    describe_histogram!(HELD_SECONDS, Unit::Seconds, "how long deliveries were held before their attempts");
+    describe_counter!(MOVED, "deliveries moved to the slow lane before their attempts");
     describe_counter!(RETRIES, "retries published");
     describe_counter!(DISCARDED, "deliveries discarded without an attempt");
     describe_counter!(STALE, "copies dropped because of an intervention");
-    describe_counter!(BODIES, "large bodies that waited on the ladder by reference and were rendered again");
-    describe_gauge!(BREAKERS, "breakers that are not closed, as all dispatchers together know them");
-    describe_counter!(BREAKER, "breakers that changed");
+    describe_counter!(BODIES, "large bodies that waited by reference and were rendered again");
+    describe_gauge!(BREAKERS, "breakers that are not closed, over all dispatchers");
+    describe_counter!(BREAKER, "transitions of breakers");
     describe_counter!(LOADS, "endpoints read from the database");
     describe_gauge!(CACHED, "endpoints in the cache");
     describe_gauge!(DISPATCHERS, "dispatchers that share the endpoints' rates");
-    describe_gauge!(LAG_SECONDS, Unit::Seconds, "how late this process itself is on average");
+    describe_gauge!(LAG_SECONDS, Unit::Seconds, "average scheduler lag of this process");
 }
 
-/// What is counted by profile; the handles are looked up once per endpoint.
+/// Metrics of a profile. The handles are looked up once per endpoint.
 #[derive(Debug)]
 pub(crate) struct ProfileMetrics {
     pub(crate) promise: Histogram,
@@ -98,7 +97,7 @@ impl ProfileMetrics {
         Self { promise: histogram!(PROMISE_SECONDS, "profile" => profile), delivered, failed }
     }
 
-    /// A delivery stands so after an attempt; only an end counts.
+    /// Counts the delivery if its attempt ended it.
     pub(crate) fn after_attempt(&self, status: DeliveryStatus) {
         match status {
             DeliveryStatus::Delivered => self.delivered.increment(1),
@@ -108,7 +107,7 @@ impl ProfileMetrics {
     }
 }
 
-/// Handles, looked up once instead of per delivery.
+/// Metric handles, looked up once instead of per delivery.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     attempts: [(Outcome, Counter); 8],
@@ -192,12 +191,12 @@ impl Metrics {
 
     pub(crate) fn breakers(&self, board: &BreakerBoard) {
         for (state, gauge) in &self.breakers {
-            // At most some ten thousands, so the conversion is exact.
+            // Tens of thousands at most, so the conversion is exact.
             gauge.set(board.count(*state) as f64);
         }
     }
 
-    /// Counts one more in flight until it is dropped.
+    /// Counts an attempt as in flight until the guard is dropped.
     pub(crate) fn flight(&self) -> InFlightGuard<'_> {
         self.in_flight.increment(1.0);
         InFlightGuard(&self.in_flight)
@@ -210,7 +209,7 @@ fn increment<L: Copy + PartialEq>(counters: &[(L, Counter)], label: L) {
     }
 }
 
-/// An attempt in flight.
+/// Counts an attempt as in flight.
 #[derive(Debug)]
 pub(crate) struct InFlightGuard<'a>(&'a Gauge);
 

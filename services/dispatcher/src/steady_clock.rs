@@ -1,52 +1,52 @@
-//! Whether a delivery has expired, by a clock that may be set wrong for a while.
+//! Decides whether a delivery has expired, although the wall clock may be wrong for a while.
 //!
-//! A discarded delivery is gone for good, so a wall clock that jumps for a moment must not discard any. A jump is believed only
-//! when it has lasted for [`BELIEVED_AFTER`]; until then, the earlier of the two times counts. What this cannot know: that the
-//! clock was wrong when the process started.
+//! A discarded delivery is lost, so a brief jump of the wall clock must not discard any. A jump is accepted after it has lasted for
+//! [`ACCEPTED_AFTER`]; until then, the earlier of the two times counts. A clock that was wrong when the process started is not
+//! detected.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use postrider_model::time::UnixMillis;
 
-/// A difference from the expected time that is no jump: clocks are slewed by such amounts.
+/// A larger difference from the expected time is a jump; smaller ones are slewing.
 const SLEW_MAX: Duration = Duration::from_secs(60);
-/// How long a jump has to last.
-const BELIEVED_AFTER: Duration = Duration::from_secs(900);
+/// How long a jump must last.
+const ACCEPTED_AFTER: Duration = Duration::from_secs(900);
 
-/// A wall clock that follows jumps late.
+/// A wall clock that follows jumps with a delay.
 #[derive(Debug)]
 pub(crate) struct SteadyClock(Mutex<Steady>);
 
 #[derive(Debug)]
 struct Steady {
-    /// What the wall clock showed at a moment, and that moment.
+    /// The wall clock at a time, and that time by the monotonic clock.
     wall: UnixMillis,
     at: Instant,
-    /// Since when the wall clock has shown another time.
+    /// Since when the wall clock differs.
     jumped_at: Option<Instant>,
 }
 
 impl SteadyClock {
-    /// A clock that begins with this time.
+    /// A clock that starts at this time.
     pub(crate) fn new(wall: UnixMillis) -> Self {
         Self(Mutex::new(Steady { wall, at: Instant::now(), jumped_at: None }))
     }
 
-    /// Whether `deadline` has passed, when the wall clock shows `wall`.
+    /// Whether `deadline` has passed, while the wall clock shows `wall`.
     pub(crate) fn has_passed(&self, deadline: UnixMillis, wall: UnixMillis) -> bool {
-        deadline <= wall && deadline <= self.0.lock().look(Instant::now(), wall)
+        deadline <= wall && deadline <= self.0.lock().observe(Instant::now(), wall)
     }
 }
 
 impl Steady {
-    /// The steady time, which follows `wall` where it moved as the monotonic clock did.
-    fn look(&mut self, now: Instant, wall: UnixMillis) -> UnixMillis {
+    /// The steady time. It follows `wall` while that moves like the monotonic clock.
+    fn observe(&mut self, now: Instant, wall: UnixMillis) -> UnixMillis {
         let expected = self.wall.plus(now.saturating_duration_since(self.at));
         let is_jump = expected.until(wall).max(wall.until(expected)) > SLEW_MAX;
         let lasts = is_jump.then(|| *self.jumped_at.get_or_insert(now));
         match lasts {
-            Some(since) if now.saturating_duration_since(since) < BELIEVED_AFTER => expected,
+            Some(since) if now.saturating_duration_since(since) < ACCEPTED_AFTER => expected,
             _ => {
                 *self = Self { wall, at: now, jumped_at: None };
                 wall
@@ -64,26 +64,26 @@ mod tests {
     const START: UnixMillis = UnixMillis(1_800_000_000_000);
 
     #[test]
-    fn a_jump_of_a_moment_changes_nothing_and_one_that_lasts_is_believed() {
-        let begun = Instant::now();
-        let mut steady = Steady { wall: START, at: begun, jumped_at: None };
-        assert_eq!(steady.look(begun + SECOND * 10, START.plus(SECOND * 10)), START.plus(SECOND * 10));
+    fn a_brief_jump_is_ignored_and_a_lasting_one_is_accepted() {
+        let start = Instant::now();
+        let mut steady = Steady { wall: START, at: start, jumped_at: None };
+        assert_eq!(steady.observe(start + SECOND * 10, START.plus(SECOND * 10)), START.plus(SECOND * 10));
         // Eight days ahead for six seconds.
         for second in 11..17 {
-            let shown = steady.look(begun + SECOND * second, START.plus(DAY * 8));
+            let shown = steady.observe(start + SECOND * second, START.plus(DAY * 8));
             assert_eq!(shown, START.plus(SECOND * second));
         }
-        assert_eq!(steady.look(begun + SECOND * 17, START.plus(SECOND * 17)), START.plus(SECOND * 17));
-        // The next jump begins anew, and lasts.
+        assert_eq!(steady.observe(start + SECOND * 17, START.plus(SECOND * 17)), START.plus(SECOND * 17));
+        // A second jump lasts.
         let ahead = |second: u32| START.plus(DAY * 8 + SECOND * second);
-        assert_eq!(steady.look(begun + SECOND * 1_000, ahead(1_000)), START.plus(SECOND * 1_000));
-        assert_eq!(steady.look(begun + SECOND * 1_899, ahead(1_899)), START.plus(SECOND * 1_899));
-        assert_eq!(steady.look(begun + SECOND * 1_900, ahead(1_900)), ahead(1_900));
-        assert_eq!(steady.look(begun + SECOND * 1_901, ahead(1_901)), ahead(1_901));
+        assert_eq!(steady.observe(start + SECOND * 1_000, ahead(1_000)), START.plus(SECOND * 1_000));
+        assert_eq!(steady.observe(start + SECOND * 1_899, ahead(1_899)), START.plus(SECOND * 1_899));
+        assert_eq!(steady.observe(start + SECOND * 1_900, ahead(1_900)), ahead(1_900));
+        assert_eq!(steady.observe(start + SECOND * 1_901, ahead(1_901)), ahead(1_901));
     }
 
     #[test]
-    fn nothing_expires_that_one_of_the_clocks_does_not_call_expired() {
+    fn a_delivery_expires_only_if_both_clocks_agree() {
         let clock = SteadyClock::new(START);
         assert!(clock.has_passed(START, START));
         assert!(!clock.has_passed(START.plus(DAY), START.plus(DAY * 2)));

@@ -1,4 +1,4 @@
-//! What the unit tests of this crate share.
+//! Fixtures of this crate's unit tests.
 
 use postrider_egress::Url;
 use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
@@ -14,7 +14,7 @@ use postrider_wire::messages::{DeliveryRef, DeliveryTask};
 
 pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
-/// A first attempt, made now.
+/// A first attempt, due now.
 pub(crate) fn task() -> DeliveryTask {
     let (tenant, endpoint, event) = (TenantId::generate(), EndpointId::generate(), EventId::generate());
     DeliveryTask {
@@ -72,12 +72,12 @@ pub(crate) fn endpoint(profile: &str) -> DispatchEndpoint {
     }
 }
 
-/// Where Pushover takes messages.
+/// The URL of Pushover messages.
 pub(crate) fn pushover_url() -> Url {
     crate::endpoint::pushover::messages_url(&"https://api.pushover.net".parse().unwrap())
 }
 
-/// An active endpoint of the channel Pushover.
+/// An active Pushover endpoint.
 pub(crate) fn pushover_endpoint() -> DispatchEndpoint {
     let mut endpoint = endpoint("mumara");
     endpoint.document.channel = Channel::Pushover;

@@ -131,7 +131,7 @@ impl Bodies<'_> {
                 metadata: self.event.metadata.as_deref(),
                 data: self.data,
             };
-            self.tenant.profile.render_as(&view, kind).into()
+            self.tenant.profile.render(&view, kind).into()
         })
         .clone()
     }

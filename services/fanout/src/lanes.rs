@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use postrider_broker::BreakerStates;
 use postrider_model::delivery::Lane;
+use postrider_model::fair_share::{ShareRule, TenantShares};
 use postrider_model::ids::EndpointId;
-use postrider_model::shares::{Rule, Shares};
 use postrider_wire::messages::AcceptedEvent;
 
 /// Endpoints of one event that the live lane takes at most. An event for more is a burst that all the others would wait behind,
@@ -15,17 +15,17 @@ use postrider_wire::messages::AcceptedEvent;
 const ENDPOINTS_MAX: usize = 100;
 
 /// What of a tenant's deliveries the live lane takes while others are active.
-const SHARE: Rule = Rule { times_the_others: 2.0, at_once: Duration::from_secs(1) };
+const SHARE: ShareRule = ShareRule { times_the_others: 2.0, at_once: Duration::from_secs(1) };
 
 /// What the choice is made by.
 pub(crate) struct Lanes {
     breakers: BreakerStates,
-    shares: Mutex<Shares>,
+    shares: Mutex<TenantShares>,
 }
 
 impl Lanes {
     pub(crate) fn new(breakers: BreakerStates) -> Self {
-        Self { breakers, shares: Mutex::new(Shares::new(Instant::now())) }
+        Self { breakers, shares: Mutex::new(TenantShares::new(Instant::now())) }
     }
 
     /// Whether an endpoint's breaker is open, as the dispatchers say.

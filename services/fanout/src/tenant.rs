@@ -7,7 +7,7 @@ use std::sync::Arc;
 use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::EndpointId;
-use postrider_model::payload_filter::{BoundFilter, Budget, Fields, Payload, PayloadFilter};
+use postrider_model::payload_filter::{BoundFilter, Budget, FieldIndex, Payload, PayloadFilter};
 use postrider_model::subscription::{Subscription, TypePattern};
 use postrider_profiles::Profile;
 
@@ -37,7 +37,7 @@ pub(crate) struct Active {
 pub(crate) struct Candidate {
     /// The endpoint and its filters; all must take the event's attributes.
     active: Arc<Active>,
-    /// Its condition on what the event holds, bound to its tenant's [`Fields`].
+    /// Its condition on what the event holds, bound to its tenant's [`FieldIndex`].
     payload_filter: Option<Box<BoundFilter>>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct TenantIndex {
     pub(crate) profile: Arc<Profile>,
     candidates: Box<[Candidate]>,
     /// What the candidates' payload filters look at.
-    fields: Fields,
+    fields: FieldIndex,
     /// Tests of all payload filters.
     tests: usize,
     /// What candidates are found by beside their types.
@@ -122,7 +122,7 @@ impl TenantIndex {
             }
         }
         exact.values_mut().chain(below.values_mut()).chain([&mut all]).for_each(Bucket::finish);
-        let mut fields = Fields::default();
+        let mut fields = FieldIndex::default();
         let candidates = active.iter().map(|active| Candidate {
             active: Arc::clone(active),
             payload_filter: active.payload_filter.as_deref().map(|filter| Box::new(fields.bind(filter.clone()))),
@@ -141,7 +141,7 @@ impl TenantIndex {
             let found = self.fields.collect(filters, payload);
             let mut budget = Budget::default();
             matching.retain(|candidate| {
-                candidate.payload_filter.as_ref().is_none_or(|filter| filter.takes(&found, &mut budget))
+                candidate.payload_filter.as_ref().is_none_or(|filter| filter.matches(&found, &mut budget))
             });
             if budget.is_spent() {
                 metrics::filter_budget_spent();

@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::cpu_pressure::CpuPressure;
 use parking_lot::Mutex;
 use postrider_http::problem::Problem;
+use postrider_model::fair_share::{ShareRule, TenantShares};
 use postrider_model::ids::TenantId;
-use postrider_model::shares::{Rule, Shares};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -35,7 +35,7 @@ const WAITING_MAX: usize = 4_096;
 
 /// Who is slowed, and for how long.
 pub(crate) struct Brake {
-    shares: Mutex<Shares>,
+    shares: Mutex<TenantShares>,
     pressure: CpuPressure,
     /// The pressure from which on requests wait.
     from: f64,
@@ -63,7 +63,7 @@ impl Brake {
     pub(crate) fn new(pressure: CpuPressure, from: f64) -> Self {
         let now = Instant::now();
         Self {
-            shares: Mutex::new(Shares::new(now.into_std())),
+            shares: Mutex::new(TenantShares::new(now.into_std())),
             pressure,
             from,
             strength: Mutex::new(Strength { value: 0.0, at: now }),
@@ -95,9 +95,9 @@ impl Brake {
 }
 
 /// The share of a tenant at this strength.
-fn share_at(strength: f64) -> Rule {
+fn share_at(strength: f64) -> ShareRule {
     let times_the_others = TIMES_THE_OTHERS + (TIMES_THE_OTHERS_BRAKED - TIMES_THE_OTHERS) * strength;
-    Rule { times_the_others, at_once: AT_ONCE }
+    ShareRule { times_the_others, at_once: AT_ONCE }
 }
 
 /// How long to wait at this strength; at random from two thirds of it to all, or those that came together would come together again.
@@ -108,7 +108,7 @@ fn wait_at(strength: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use futures::future::join_all;
-    use postrider_model::shares::SHARE_MIN;
+    use postrider_model::fair_share::SHARE_MIN;
 
     use super::*;
 

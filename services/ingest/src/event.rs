@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 
 use postrider_http::problem::FieldError;
-use postrider_model::event::{Attributes, EventType, Origin, json_depth};
+use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EventId, TenantId};
+use postrider_model::json;
 use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
 use postrider_model::time::UnixMillis;
 use postrider_store::history::EventRow;
@@ -70,7 +71,7 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
     if let Err(error) = fields.attributes.check() {
         wrong("/attributes", error.to_string());
     }
-    if json_depth(fields.data.get()) > JSON_DEPTH_MAX {
+    if json::depth(fields.data.get()) > JSON_DEPTH_MAX {
         wrong("/data", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
     }
     if let Some(metadata) = &fields.metadata {
@@ -79,7 +80,7 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
             wrong("/metadata", "expected an object".into());
         } else if text.len() > METADATA_BYTES_MAX {
             wrong("/metadata", format!("at most {METADATA_BYTES_MAX} bytes, got {}", text.len()));
-        } else if json_depth(text) > JSON_DEPTH_MAX {
+        } else if json::depth(text) > JSON_DEPTH_MAX {
             wrong("/metadata", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
         }
     }

@@ -3,8 +3,8 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use postrider_http::problem::{Problem, read_json};
-use postrider_model::event::json_depth;
 use postrider_model::ids::{EventId, TenantId};
+use postrider_model::json;
 use postrider_model::limits::{EVENT_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -41,12 +41,12 @@ pub(crate) fn within_limits(event: &CheckedEvent<'_>) -> Result<(), TestCaseErro
     prop_assert!(event.event_type.as_str().parse::<postrider_model::event::EventType>().is_ok());
     prop_assert!(event.attributes.check().is_ok());
     let data = event.data.get();
-    prop_assert!(data.len() <= EVENT_BYTES_MAX && json_depth(data) <= JSON_DEPTH_MAX);
+    prop_assert!(data.len() <= EVENT_BYTES_MAX && json::depth(data) <= JSON_DEPTH_MAX);
     prop_assert!(serde_json::from_str::<&RawValue>(data).is_ok());
     if let Some(metadata) = &event.metadata {
         let text = metadata.get();
         let is_object = text.starts_with('{');
-        prop_assert!(is_object && text.len() <= METADATA_BYTES_MAX && json_depth(text) <= JSON_DEPTH_MAX);
+        prop_assert!(is_object && text.len() <= METADATA_BYTES_MAX && json::depth(text) <= JSON_DEPTH_MAX);
     }
     Ok(())
 }

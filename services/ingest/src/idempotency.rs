@@ -153,7 +153,7 @@ impl Remembered {
 
     /// The event that has this id because it was made here: its producer named none.
     async fn made(&self, (tenant, id): &EventKey) -> Option<Known> {
-        let day = id.made_at()?.day();
+        let day = id.generated_at()?.day();
         let made = tokio::time::timeout(ANSWER_MAX, self.store.claims().event_with_generated_id(*tenant, id, day))
             .await
             .ok()?;

@@ -135,7 +135,7 @@ fn api(
         broker: shared.broker.clone(),
         store: shared.store.clone(),
         profiles: shared.profiles.clone(),
-        guard: AddressGuard::new(egress.allow.0.clone(), egress.allow_http),
+        guard: AddressGuard { allow: egress.allow.0.clone(), allow_http: egress.allow_http },
         ready: shared.health.check("api configuration"),
     };
     let config = postrider_api::Config {

@@ -126,7 +126,7 @@ impl OutboxRelay {
             tracing::warn!(profile = pending.profile, "a waiting delivery's profile is not loaded");
             return None;
         };
-        let body = profile.render_as(&view, pending.document.body_kind());
+        let body = profile.render(&view, pending.document.body_kind());
         let member = Member::new(&pending.task, Bytes::from(body)).ok()?;
         self.lanes.publish(MessageRoute::Lane(pending.task.lane), &[member]).await.ok()?;
         tracing::info!(delivery.id = %pending.task.delivery.id, "published what was committed and not published");

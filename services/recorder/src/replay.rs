@@ -114,7 +114,7 @@ fn members(page: &ReplayPage) -> Result<Vec<Member>, serde_json::Error> {
             let body = match bodies.iter().find(|(rendered, _)| rendered == kind) {
                 Some((_, body)) => body.clone(),
                 None => {
-                    let body = Bytes::from(page.profile.render_as(&view, *kind));
+                    let body = Bytes::from(page.profile.render(&view, *kind));
                     bodies.push((*kind, body.clone()));
                     body
                 }

@@ -1,4 +1,4 @@
-//! Where an answer's body ends (RFC 9112 section 6.3), and its bytes without the framing.
+//! Finds the end of an answer's body (RFC 9112 section 6.3) and removes its framing.
 
 use bytes::{Buf, BytesMut};
 use http::HeaderMap;
@@ -9,50 +9,50 @@ use crate::response::Excerpt;
 /// Longest line of a chunk's size, extensions included.
 const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 
-/// How the end of a body is found.
+/// How a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// By its length; how many bytes are still to come.
+    /// After this many more bytes.
     Length(u64),
-    /// By its last chunk.
+    /// With its last chunk.
     Chunked(Chunk),
-    /// By the end of the connection.
+    /// With the connection.
     UntilClose,
 }
 
-/// What comes next of a chunked body.
+/// The next part of a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Chunk {
     Size,
     Data(u64),
     DataEnd,
-    /// Trailers, up to an empty line; whether the current line is empty so far.
+    /// Trailers, up to an empty line.
     Trailers {
         line_is_empty: bool,
     },
     Done,
 }
 
-/// The body's framing is not HTTP.
+/// The body's framing is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl Framing {
-    /// The framing of an answer to a POST. The flag says whether the connection may be used again after the body.
+    /// The framing of an answer to a POST, and whether the connection can be used after the body.
     pub(crate) fn of(code: u16, headers: &HeaderMap) -> Result<(Self, bool), Malformed> {
         if matches!(code, 100..=199 | 204 | 304) {
             return Ok((Self::Length(0), code >= 200));
         }
         let length = content_length(headers)?;
         match headers.get_all(TRANSFER_ENCODING).iter().next_back() {
-            // With both, the length is ignored, and the connection is not trusted any further.
+            // With both headers, the length is ignored and the connection is closed afterwards.
             Some(codings) if is_chunked(codings.as_bytes()) => Ok((Self::Chunked(Chunk::Size), length.is_none())),
             Some(_) => Ok((Self::UntilClose, false)),
             None => Ok(length.map_or((Self::UntilClose, false), |length| (Self::Length(length), true))),
         }
     }
 
-    /// Moves body bytes from `buffer` to `excerpt`; true when the body is complete.
+    /// Moves body bytes from `buffer` to `excerpt`. Returns whether the body is complete.
     pub(crate) fn decode(&mut self, buffer: &mut BytesMut, excerpt: &mut Excerpt) -> Result<bool, Malformed> {
         match self {
             Self::Length(left) => {
@@ -78,7 +78,7 @@ impl Framing {
 }
 
 impl Chunk {
-    /// The next state; `None` when more bytes are needed.
+    /// The next part; `None` if more bytes are needed.
     fn decode(&mut self, buffer: &mut BytesMut, excerpt: &mut Excerpt) -> Result<Option<Self>, Malformed> {
         Ok(match self {
             Self::Size => match httparse::parse_chunk_size(buffer) {
@@ -117,7 +117,7 @@ impl Chunk {
     }
 }
 
-/// Takes at most `left` bytes.
+/// Moves at most `left` bytes.
 fn take(buffer: &mut BytesMut, left: &mut u64, excerpt: &mut Excerpt) {
     let here = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
     excerpt.take(&buffer[..here]);
@@ -125,12 +125,12 @@ fn take(buffer: &mut BytesMut, left: &mut u64, excerpt: &mut Excerpt) {
     *left -= here as u64;
 }
 
-/// Whether the last coding of this header is `chunked`.
+/// Whether the last coding of the header is `chunked`.
 fn is_chunked(codings: &[u8]) -> bool {
     codings.rsplit(|byte| *byte == b',').next().is_some_and(|last| last.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
-/// The one length that all `Content-Length` headers name.
+/// The length in all `Content-Length` headers.
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_body_is_found_as_rfc_9112_says() {
+    fn the_end_of_a_body_follows_rfc_9112() {
         const LENGTH: &str = "content-length";
         const CODING: &str = "transfer-encoding";
         let chunked = Framing::Chunked(Chunk::Size);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_joined_however_they_arrive() {
+    fn chunks_are_joined_in_pieces_of_any_size() {
         let bytes = b"4\r\nRust\r\n0A;x=y\r\n0123456789\r\n0\r\nx-trailer: a\r\n\r\nnext";
         for piece in 1..bytes.len() {
             let expected = (true, b"Rust0123456789".to_vec(), b"next".to_vec());
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_that_are_not_http_are_refused() {
+    fn malformed_chunks_are_refused() {
         for bad in ["x\r\n", "4\r\nRusty\r\n", "-1\r\n", "fffffffffffffffff\r\n", "4\nRust\r\n"] {
             assert!(decode(bad.as_bytes(), 64).is_err(), "{bad:?}");
         }
@@ -215,14 +215,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1..50_usize) {
+        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), piece in 1..50_usize) {
             if let Ok((_, body, _)) = decode(&bytes, piece) {
                 prop_assert!(body.len() <= bytes.len());
             }
         }
 
         #[test]
-        fn whatever_is_chunked_is_decoded(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..50), 0..8), piece in 1..50_usize) {
+        fn chunked_bodies_are_decoded(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..50), 0..8), piece in 1..50_usize) {
             let mut bytes = Vec::new();
             for chunk in &chunks {
                 bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());

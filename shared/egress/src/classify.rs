@@ -1,8 +1,7 @@
-//! From what went wrong to an [`Outcome`] and a sentence for the endpoint's owner.
+//! Turns a failure into an [`Outcome`] and a sentence for the endpoint's owner.
 //!
-//! The sentences tell what to look at and nothing of this side: no internal address, no secret, no query string. They never hold
-//! the text of an error that a library wrote for programmers: each kind has a sentence of ours, and the last arm of each match
-//! has one, too.
+//! The sentences say what to look at, and nothing about this side: no internal address, no secret, no query string. They never contain
+//! a library's error text: each kind of error has its own sentence, and so has the last arm of each match.
 
 use std::io;
 
@@ -15,9 +14,9 @@ use crate::answer::NoAnswer;
 use crate::guard::UrlRefused;
 use crate::resolver::ResolveError;
 
-/// Most names of a certificate that a sentence tells.
+/// Most names of a certificate in a sentence.
 const NAMES_MAX: usize = 5;
-/// Most bytes of one.
+/// Most bytes of a name.
 const NAME_BYTES_MAX: usize = 100;
 
 /// An attempt without an answer.
@@ -33,11 +32,11 @@ impl Failure {
     }
 
     /// The attempt's time is over.
-    pub(crate) fn late() -> Self {
+    pub(crate) fn timed_out() -> Self {
         Self::new(Outcome::Timeout, "no answer in time")
     }
 
-    /// The host is no name that could be asked for.
+    /// The host is not a name that can be resolved.
     pub(crate) fn unresolved() -> Self {
         Self::from(&ResolveError::NotFound)
     }
@@ -54,7 +53,7 @@ impl From<&ResolveError> for Failure {
 }
 
 impl From<UrlRefused> for Failure {
-    /// A URL that was good when it was saved and is refused now: the operator closed a range.
+    /// The URL was allowed when it was saved: the operator has closed a range since.
     fn from(refused: UrlRefused) -> Self {
         Self::new(Outcome::AddressBlocked, refused.to_string())
     }
@@ -63,7 +62,7 @@ impl From<UrlRefused> for Failure {
 impl From<NoAnswer> for Failure {
     fn from(why: NoAnswer) -> Self {
         let words = match why {
-            NoAnswer::Late => return Self::late(),
+            NoAnswer::TimedOut => return Self::timed_out(),
             NoAnswer::NotHttp(words) => words,
             NoAnswer::Cut => "the connection was closed within the first line of the answer",
             NoAnswer::Closed(Some(error)) if is_reset(&error) => "the connection was reset before an answer came",
@@ -80,7 +79,7 @@ fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted)
 }
 
-/// Words for a connection that was not made.
+/// Words for a failed connection.
 pub(crate) fn of_connecting(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "the connection was refused",
@@ -131,26 +130,28 @@ fn of_incompatible(error: &PeerIncompatible) -> &'static str {
     }
 }
 
-/// An alert (RFC 8446 section 6) by its registered name, and what to look at.
+/// Words for an alert (RFC 8446 section 6): its registered name, and what to look at.
 fn of_alert(alert: AlertDescription) -> String {
     let (name, hint) = match alert {
         AlertDescription::HandshakeFailure => (
             "handshake_failure",
-            "it has no TLS version, cipher or key type in common with us: TLS 1.2 or 1.3, ECDHE with AES-GCM or \
+            "no TLS version, cipher or key type in common: TLS 1.2 or 1.3, ECDHE with AES-GCM or \
              ChaCha20-Poly1305, and a certificate with RSA, P-256, P-384 or Ed25519 are supported",
         ),
-        AlertDescription::InsufficientSecurity => ("insufficient_security", "it asks for other ciphers than we have"),
+        AlertDescription::InsufficientSecurity => {
+            ("insufficient_security", "it requires ciphers that are not supported")
+        }
         AlertDescription::ProtocolVersion => ("protocol_version", "TLS 1.2 or 1.3 is needed"),
-        AlertDescription::UnrecognisedName => ("unrecognized_name", "it has no site of this host name"),
+        AlertDescription::UnrecognisedName => ("unrecognized_name", "it has no site with this host name"),
         AlertDescription::CertificateRequired | AlertDescription::BadCertificate | AlertDescription::AccessDenied => {
             ("certificate_required", "it asks for a client certificate, which is not supported")
         }
         AlertDescription::NoApplicationProtocol => ("no_application_protocol", "it does not offer HTTP/1.1"),
-        AlertDescription::InternalError => ("internal_error", "its TLS configuration has a fault"),
+        AlertDescription::InternalError => ("internal_error", "its TLS configuration is faulty"),
         AlertDescription::UnknownCA => ("unknown_ca", "it asks for a client certificate, which is not supported"),
-        AlertDescription::DecodeError => ("decode_error", "it cannot read our TLS message"),
-        AlertDescription::IllegalParameter => ("illegal_parameter", "it does not accept our TLS message"),
-        AlertDescription::UnexpectedMessage => ("unexpected_message", "it does not accept our TLS message"),
+        AlertDescription::DecodeError => ("decode_error", "it cannot read the TLS message"),
+        AlertDescription::IllegalParameter => ("illegal_parameter", "it does not accept the TLS message"),
+        AlertDescription::UnexpectedMessage => ("unexpected_message", "it does not accept the TLS message"),
         AlertDescription::CloseNotify => ("close_notify", "it closed the connection"),
         other => return format!("the server refused the TLS handshake with alert {}", u8::from(other)),
     };
@@ -202,11 +203,11 @@ const INVALID: &str = "the certificate is not valid";
 fn of_webpki(error: &webpki::Error) -> &'static str {
     match error {
         webpki::Error::CaUsedAsEndEntity => {
-            "the certificate is one of an authority (CA:TRUE), not one of a server; `openssl req -x509` makes such ones, \
-             `-addext basicConstraints=critical,CA:FALSE` avoids it"
+            "the certificate is a CA certificate (CA:TRUE), not a server's; `openssl req -x509` makes these unless it gets \
+             `-addext basicConstraints=critical,CA:FALSE`"
         }
         webpki::Error::EndEntityUsedAsCa => "the certificate's issuer is not an authority (CA:FALSE)",
-        webpki::Error::UnsupportedCertVersion => "the certificate is of X.509 version 1; version 3 is needed",
+        webpki::Error::UnsupportedCertVersion => "the certificate has X.509 version 1; version 3 is needed",
         webpki::Error::InvalidCertValidity => "the certificate ends before it begins",
         webpki::Error::NameConstraintViolation => "the certificate's authority may not issue for this name",
         webpki::Error::PathLenConstraintViolated | webpki::Error::MaximumPathDepthExceeded => {
@@ -227,7 +228,7 @@ fn of_webpki(error: &webpki::Error) -> &'static str {
     }
 }
 
-/// The names that the certificate is for. A server chooses them, so they are bounded and printable.
+/// The certificate's names. The server chooses them, so they are cut and reduced to printable characters.
 fn of_names(presented: &[String]) -> String {
     if presented.is_empty() {
         return "the certificate names no host (it has no subjectAltName)".to_owned();
@@ -238,7 +239,7 @@ fn of_names(presented: &[String]) -> String {
     format!("the certificate is for another host name: {}{more}", names.join(", "))
 }
 
-/// A certificate's name without what the library puts around it: `DnsName("example.com")`.
+/// A certificate's name without the library's wrapping: `DnsName("example.com")`.
 fn plain_name(presented: &str) -> String {
     let inner = presented.split('"').nth(1).unwrap_or(presented);
     inner.chars().filter(|c| c.is_ascii_graphic()).take(NAME_BYTES_MAX).collect()
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_refused_in_words() {
+    fn certificate_errors_are_sentences() {
         let at = |seconds| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let expired = CertificateError::ExpiredContext { time: at(1_800_000_000), not_after: at(1_700_000_000) };
         assert_eq!(tls(expired), "the certificate expired at 2023-11-14T22:13:20Z");
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn another_name_is_told_with_the_names_that_there_are() {
+    fn a_certificate_for_another_name_is_described_by_its_names() {
         let names = |names: &[&str]| of_names(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         assert_eq!(
             names(&["DnsName(\"a.example\")", "b.example"]),
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn no_sentence_holds_debug_text() {
+    fn no_sentence_contains_debug_text() {
         for code in 0..=u8::MAX {
             let words = tls(rustls::Error::AlertReceived(AlertDescription::from(code)));
             assert!(!has_debug_text(&words), "{words}");

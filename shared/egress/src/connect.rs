@@ -1,4 +1,4 @@
-//! Connections: to an address that the guard lets through, the first that answers (RFC 8305), with TLS where the URL says so.
+//! Makes connections: to the first allowed address that answers (RFC 8305), with TLS for https.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,15 +17,14 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
-use crate::EgressError;
-use crate::answer::{Kind, exchange};
 use crate::classify::{Failure, of_connecting, of_handshake};
-use crate::pool::Place;
+use crate::error::EgressError;
+use crate::exchange::{Kind, exchange};
+use crate::pool::Origin;
 use crate::resolver::GuardedResolver;
 use crate::stream::Stream;
 
-/// A connection that is not made by then is not waited for any longer before the next address is tried as well (RFC 8305 section
-/// 5, "Connection Attempt Delay").
+/// How long one address is tried before the next is tried too (RFC 8305 section 5, "Connection Attempt Delay").
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// The operator's forward proxy.
@@ -33,7 +32,7 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 pub(crate) struct ForwardProxy {
     host: Host<String>,
     port: u16,
-    /// `Proxy-Authorization: Basic …`, with its line end; empty without a user.
+    /// `Proxy-Authorization: Basic …` with its line end; empty without a user.
     pub(crate) authorization: String,
 }
 
@@ -58,33 +57,33 @@ impl ForwardProxy {
 /// Makes connections. Clones share the resolver's cache and TLS sessions.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    /// For the host that is connected to: the endpoint's, or the proxy's.
+    /// Resolves the host to connect to: the endpoint's or the proxy's.
     pub(crate) resolver: GuardedResolver,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) proxy: Option<Arc<ForwardProxy>>,
-    /// Longest time for all of it.
+    /// Longest time for a connection, TLS included.
     pub(crate) timeout: Duration,
 }
 
 impl Connector {
-    /// A connection that requests to `place` can be written to.
-    pub(crate) async fn connect(&self, place: &Place, deadline: Instant) -> Result<Stream, Failure> {
+    /// A connection for requests to `origin`.
+    pub(crate) async fn connect(&self, origin: &Origin, deadline: Instant) -> Result<Stream, Failure> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let connected = timeout(self.timeout.min(left), Box::pin(self.connected(place, deadline))).await;
+        let connected = timeout(self.timeout.min(left), Box::pin(self.open(origin, deadline))).await;
         connected.unwrap_or_else(|_| {
             if left < self.timeout {
-                return Err(Failure::late());
+                return Err(Failure::timed_out());
             }
             let words = format!("no connection within {} s", self.timeout.as_secs_f32());
             Err(Failure { outcome: Outcome::ConnectFailed, words })
         })
     }
 
-    async fn connected(&self, place: &Place, deadline: Instant) -> Result<Stream, Failure> {
+    async fn open(&self, origin: &Origin, deadline: Instant) -> Result<Stream, Failure> {
         let (host, port) = match &self.proxy {
             Some(proxy) => (proxy.host.clone(), proxy.port),
-            // It was the host of a URL.
-            None => (Host::parse(&place.host).map_err(|_| Failure::unresolved())?, place.port),
+            // It is the host of a URL.
+            None => (Host::parse(&origin.host).map_err(|_| Failure::unresolved())?, origin.port),
         };
         let addresses: Vec<IpAddr> = match host {
             Host::Ipv4(address) => vec![address.into()],
@@ -95,23 +94,23 @@ impl Connector {
         let tcp = first_of(&addresses)
             .await
             .map_err(|error| Failure { outcome: Outcome::ConnectFailed, words: of_connecting(&error).to_owned() })?;
-        // A request is one write: nothing is gained by waiting for more.
+        // A request is one write: waiting for more gains nothing.
         let _ = tcp.set_nodelay(true);
-        if !place.https {
+        if !origin.https {
             return Ok(Stream::Plain(tcp));
         }
         let tcp = match &self.proxy {
-            Some(proxy) => tunnel(tcp, proxy, place, deadline).await?,
+            Some(proxy) => tunnel(tcp, proxy, origin, deadline).await?,
             None => tcp,
         };
-        let name = place.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = origin.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(name).map_err(|_| Failure::unresolved())?;
         let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
         tls.map(|tls| Stream::Tls(Box::new(tls))).map_err(|error| of_handshake(&error))
     }
 }
 
-/// A connection to the first address that takes one. The next address is tried when one fails, and while one is silent.
+/// A connection to the first address that accepts one. The next address is tried when one fails or is silent for a while.
 async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     if let [only] = addresses {
         return TcpStream::connect(only).await;
@@ -136,14 +135,14 @@ async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     }
 }
 
-/// Asks the proxy for a connection to `place` (RFC 9110 section 9.3.6).
+/// Asks the proxy for a tunnel to `origin` (RFC 9110 section 9.3.6).
 async fn tunnel(
     mut tcp: TcpStream,
     proxy: &ForwardProxy,
-    place: &Place,
+    origin: &Origin,
     deadline: Instant,
 ) -> Result<TcpStream, Failure> {
-    let target = format!("{}:{}", place.host, place.port);
+    let target = format!("{}:{}", origin.host, origin.port);
     let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}\r\n", proxy.authorization);
     let failed = |words: String| Failure { outcome: Outcome::ConnectFailed, words };
     let answer = exchange(&mut tcp, head.into_bytes(), Bytes::new(), deadline, Kind::Connect).await;
@@ -161,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// An address where connections are never made: its queue is full, and nobody takes one from it.
+    /// An address that never accepts connections: its backlog is full.
     async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_address_delays_the_next_one_by_a_moment_only() {
+    async fn a_silent_address_delays_the_next_one_only_briefly() {
         let (silent, _listener, _waiting) = black_hole().await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_refuses_is_followed_by_the_next_at_once() {
+    async fn after_a_refusing_address_the_next_is_tried_at_once() {
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();

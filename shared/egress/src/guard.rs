@@ -1,21 +1,21 @@
-//! The address guard: which URLs may be an endpoint, and which addresses may be connected to.
+//! The address guard: which URLs may be endpoints, and which addresses may be connected to.
 //!
-//! A URL is checked when it is saved: its form always, its address when it is a literal one. A name is not resolved
-//! then, for what it resolves to may change; the addresses it has when a delivery connects are checked at that moment
-//! (by the resolver). The operator's allow-list opens ranges for both.
+//! A URL is checked when it is saved: its form, and its address if it has one. A name is not resolved then, because its addresses
+//! may change; the resolver checks them when a delivery connects. The operator's allow-list opens address ranges for both.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use postrider_model::endpoint::UrlRule;
 use postrider_model::limits::URL_BYTES_MAX;
 use url::{Host, Url};
 
 use crate::ranges;
 
-/// Names that mean this machine or its network, and suffixes of such names.
+/// Names of this machine or its network, and suffixes of such names.
 const LOCAL_NAMES: &[&str] =
     &["localhost", "localdomain", "local", "internal", "ip6-localhost", "ip6-loopback", "home.arpa"];
-/// The lowest port besides 80 and 443: below it are the services of systems, such as SSH and SMTP.
+/// The lowest port besides 80 and 443. Below are system services such as SSH and SMTP.
 const FIRST_FREE_PORT: u16 = 1024;
 
 /// Why a URL cannot be an endpoint.
@@ -30,56 +30,52 @@ pub enum UrlRefused {
     /// Neither http nor https.
     #[error("the scheme is `{0}`; allowed are https and http")]
     Scheme(String),
-    /// http where only https is allowed.
+    /// http, where only https is allowed.
     #[error("only https is allowed")]
     HttpsOnly,
-    /// It carries a user name or a password.
+    /// It has a user name or a password.
     #[error("a URL with a user name or password is not allowed; use a header instead")]
     UserInfo,
-    /// Not a host that could be on the internet.
+    /// The host cannot be on the internet.
     #[error("`{host}` cannot be used: {reason}")]
     Host {
         /// The host.
         host: String,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
-    /// A port that is a system service's.
+    /// A port of system services.
     #[error("port {0} is not allowed; allowed are 80, 443 and 1024 to 65535")]
     Port(u16),
 }
 
-/// An address that deliveries do not go to.
+/// Deliveries do not go to this address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is {reason}")]
 pub struct BlockedAddress {
-    /// What kind of address it is: "a private address".
+    /// The kind of address, such as "a private address".
     pub reason: &'static str,
 }
 
-/// Decides about URLs and addresses. Pure: looks nothing up.
+/// Decides about URLs and addresses, without look-ups. The default allows public addresses.
 #[derive(Debug, Clone, Default)]
 pub struct AddressGuard {
-    allow: Vec<IpNet>,
-    allow_http: bool,
+    /// Address ranges that are allowed besides public addresses.
+    pub allow: Vec<IpNet>,
+    /// Whether http is allowed even if the profile requires https.
+    pub allow_http: bool,
 }
 
 impl AddressGuard {
-    /// A guard that lets through public addresses and `allow`. With `allow_http`, [`check_url`](Self::check_url) takes
-    /// http even where only https is wanted.
-    pub fn new(allow: Vec<IpNet>, allow_http: bool) -> Self {
-        Self { allow, allow_http }
-    }
-
     /// Checks an endpoint's URL before it is saved, and parses it.
     ///
     /// # Errors
-    /// What is wrong with it, in words for whoever typed it.
-    pub fn check_url(&self, url: &str, https_only: bool) -> Result<Url, UrlRefused> {
+    /// What is wrong with it, in words for its author.
+    pub fn check_url(&self, url: &str, rule: UrlRule) -> Result<Url, UrlRefused> {
         if url.len() > URL_BYTES_MAX {
             return Err(UrlRefused::TooLong(url.len()));
         }
-        // The parser drops tabs and line ends, and reads a backslash as a slash: what is saved must be what was checked.
+        // The parser drops tabs and line ends, and reads a backslash as a slash. The saved URL must be the checked one.
         if url.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
             return Err(UrlRefused::Unreadable("spaces, control characters and backslashes must be escaped".into()));
         }
@@ -89,7 +85,7 @@ impl AddressGuard {
         })?;
         match parsed.scheme() {
             "https" => {}
-            "http" if https_only && !self.allow_http => return Err(UrlRefused::HttpsOnly),
+            "http" if rule == UrlRule::HttpsOnly && !self.allow_http => return Err(UrlRefused::HttpsOnly),
             "http" => {}
             other => return Err(UrlRefused::Scheme(other.to_owned())),
         }
@@ -103,7 +99,7 @@ impl AddressGuard {
         Ok(parsed)
     }
 
-    /// Checks the host and port of a parsed URL: what [`Egress::send`](crate::Egress::send) repeats before each request.
+    /// Checks the host and port of a parsed URL. [`Egress::send`](crate::Egress::send) repeats this before each request.
     pub(crate) fn check_target(&self, url: &Url) -> Result<(), UrlRefused> {
         let refused = |reason| UrlRefused::Host { host: url.host_str().unwrap_or_default().to_owned(), reason };
         match url.host() {
@@ -123,10 +119,10 @@ impl AddressGuard {
         }
     }
 
-    /// Checks an address that is about to be connected to.
+    /// Checks an address before connecting to it.
     ///
     /// # Errors
-    /// What kind of address it is.
+    /// The kind of address.
     pub fn check_address(&self, address: IpAddr) -> Result<(), BlockedAddress> {
         let address = ranges::canonical(address);
         if self.allow.iter().any(|range| range.contains(&address)) {
@@ -138,8 +134,8 @@ impl AddressGuard {
         }
     }
 
-    /// A name's form. Names of the local network are refused unless the operator opened some range: the addresses that
-    /// they resolve to are checked in any case.
+    /// Checks a name. Names of the local network are refused unless the operator allowed a range; their addresses are checked in any
+    /// case.
     fn check_name(&self, name: &str) -> Result<(), &'static str> {
         let labels_are_good = name.split('.').all(|label| {
             !label.is_empty()
@@ -150,7 +146,7 @@ impl AddressGuard {
             return Err("a name must not end in a dot");
         }
         if name.len() > 253 || !labels_are_good {
-            return Err("it is no host name");
+            return Err("it is not a host name");
         }
         if self.allow.is_empty() {
             let is_local =
@@ -159,14 +155,14 @@ impl AddressGuard {
                 return Err("it is a name of the local network");
             }
             if !name.contains('.') {
-                return Err("it is no public name");
+                return Err("it is not a public name");
             }
         }
         Ok(())
     }
 }
 
-/// What stands between the scheme and the path: `user@host:port`, as written.
+/// The part between scheme and path as written: `user@host:port`.
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()

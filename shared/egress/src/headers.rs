@@ -1,13 +1,13 @@
-//! The headers of a request, in their order and in the spelling that they are sent in.
+//! The headers of a request, in their order and spelling.
 //!
-//! Header names are case-insensitive (RFC 9110 section 5.1), but receivers copy the spelling of a product's documentation and
-//! some look it up in a case-sensitive map. So a name keeps its spelling from the configuration to the wire.
+//! Header names are case-insensitive (RFC 9110 section 5.1), but some receivers look up the spelling of a product's documentation in
+//! a case-sensitive map. Therefore a name keeps its spelling from the configuration to the wire.
 
 use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue};
 
-/// Headers with the spelling of their names. Two names that differ in case only are the same header.
+/// Headers with the spelling of their names. Two names that differ only in case are the same header.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Headers(Vec<(Cow<'static, str>, HeaderValue)>);
 
@@ -22,7 +22,7 @@ impl Headers {
         Self(Vec::with_capacity(capacity))
     }
 
-    /// Sets a header. A header of the same name is replaced, also in its spelling.
+    /// Sets a header. A header with the same name is replaced, including its spelling.
     ///
     /// # Errors
     /// `name` is not a token.
@@ -46,7 +46,7 @@ impl Headers {
         self.0.iter().find(|(present, _)| present.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// Names as they are spelled, and values, in the order in which they are sent.
+    /// Names in their spelling, and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }

@@ -1,4 +1,4 @@
-//! Idle connections, kept for the next request to the same place.
+//! Idle connections, kept for the next request to the same origin.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -9,19 +9,18 @@ use tokio::time::Instant;
 
 use crate::stream::Stream;
 
-/// Idle connections kept to one place: as many as a dispatcher can have requests in flight at once, since several endpoints
-/// may share a host. With fewer, connections beyond them are closed after each answer and made again for the next request,
-/// which was half of a dispatcher's CPU when ten busy endpoints shared one.
-const IDLE_PER_PLACE: usize = 4_096;
-/// How long an idle connection is kept, unless the server announces less. Shorter than the defaults of common servers (5 s,
-/// Node.js): a request on a connection that the server is just closing has to be sent again.
+/// Most idle connections to one origin: as many as a dispatcher has requests in flight, because several endpoints may share a host.
+/// A lower bound would close and reopen connections all the time, which costs more CPU than the requests.
+const IDLE_PER_ORIGIN: usize = 4_096;
+/// How long an idle connection is kept, unless the server announces less. Shorter than the defaults of common servers (Node.js: 5 s),
+/// because a request on a connection that the server closes must be sent again.
 const IDLE_MAX: Duration = Duration::from_secs(4);
-/// How often idle connections are looked through for those to close.
+/// How often expired connections are closed.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Where a connection leads: scheme, host and port.
+/// Where a connection leads: scheme, host and port (RFC 6454).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct Origin {
     pub(crate) https: bool,
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -39,17 +38,17 @@ pub(crate) struct Pool(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    places: HashMap<Place, Vec<Idle>>,
-    /// Whether a sweep is running; it ends when nothing is idle.
+    origins: HashMap<Origin, Vec<Idle>>,
+    /// Whether a sweep is running. It ends when no connection is idle.
     swept: bool,
 }
 
 impl Pool {
-    /// Takes the connection to `place` that was used last, if one is still open.
-    pub(crate) fn take(&self, place: &Place) -> Option<Stream> {
+    /// Takes the most recently used open connection to `origin`.
+    pub(crate) fn take(&self, origin: &Origin) -> Option<Stream> {
         let now = Instant::now();
         let mut state = self.0.lock();
-        let idle = state.places.get_mut(place)?;
+        let idle = state.origins.get_mut(origin)?;
         while let Some(Idle { mut stream, until }) = idle.pop() {
             if until > now && stream.is_quiet() {
                 return Some(stream);
@@ -58,15 +57,15 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection after an answer; `announced` is how long the server says that it keeps it.
-    pub(crate) fn put(&self, place: Place, stream: Stream, announced: Option<Duration>) {
+    /// Keeps a connection after an answer. `announced`: how long the server keeps it.
+    pub(crate) fn put(&self, origin: Origin, stream: Stream, announced: Option<Duration>) {
         let keep_for = idle_time(announced);
         if keep_for.is_zero() {
             return;
         }
         let mut state = self.0.lock();
-        let idle = state.places.entry(place).or_default();
-        if idle.len() >= IDLE_PER_PLACE {
+        let idle = state.origins.entry(origin).or_default();
+        if idle.len() >= IDLE_PER_ORIGIN {
             return;
         }
         idle.push(Idle { stream, until: Instant::now() + keep_for });
@@ -76,25 +75,25 @@ impl Pool {
     }
 }
 
-/// How long a connection is kept when the server announces `Keep-Alive: timeout=…`: up to a second less, so that our close
-/// comes before the server's.
+/// How long a connection is kept if the server announces `Keep-Alive: timeout=…`: up to a second less, so that this side closes
+/// first.
 fn idle_time(announced: Option<Duration>) -> Duration {
     let margin = Duration::from_secs(1);
     announced.map_or(IDLE_MAX, |announced| announced.saturating_sub(margin).max(announced / 2).min(IDLE_MAX))
 }
 
-/// Closes connections whose time is over, until none is left.
+/// Closes expired connections until none is idle.
 async fn sweep(state: Weak<Mutex<State>>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         let Some(state) = state.upgrade() else { return };
         let now = Instant::now();
         let mut state = state.lock();
-        state.places.retain(|_, idle| {
+        state.origins.retain(|_, idle| {
             idle.retain_mut(|idle| idle.until > now && idle.stream.is_quiet());
             !idle.is_empty()
         });
-        if state.places.is_empty() {
+        if state.origins.is_empty() {
             state.swept = false;
             return;
         }
@@ -106,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_connection_is_closed_before_the_server_closes_it() {
+    fn an_idle_connection_is_closed_before_the_server_would() {
         let check = |announced: Option<u64>, expected_ms: u64| {
             let kept = idle_time(announced.map(Duration::from_secs));
             assert_eq!(kept, Duration::from_millis(expected_ms), "{announced:?}");

@@ -1,11 +1,11 @@
-//! Which addresses are nobody's endpoint: everything that the IANA special-purpose registries do not call globally
-//! reachable, and the addresses inside which such a one is embedded.
+//! The addresses that cannot be an endpoint: those that the IANA special-purpose registries do not call globally reachable, and
+//! addresses that embed one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// IPv4 ranges (IANA IPv4 Special-Purpose Address Registry), each with what it is.
+/// IPv4 ranges (IANA IPv4 Special-Purpose Address Registry) with their descriptions.
 const V4: &[([u8; 4], u8, &str)] = &[
     ([0, 0, 0, 0], 8, "an unspecified address"),
     ([10, 0, 0, 0], 8, "a private address"),
@@ -26,7 +26,7 @@ const V4: &[([u8; 4], u8, &str)] = &[
     ([240, 0, 0, 0], 4, "a reserved address"),
 ];
 
-/// IPv6 ranges that have a name worth telling; whatever else is outside of 2000::/3 is reserved.
+/// IPv6 ranges with their descriptions; all others outside of 2000::/3 are reserved.
 const V6: &[([u16; 8], u8, &str)] = &[
     ([0, 0, 0, 0, 0, 0, 0, 0], 128, "an unspecified address"),
     ([0, 0, 0, 0, 0, 0, 0, 1], 128, "a loopback address"),
@@ -39,12 +39,12 @@ const V6: &[([u16; 8], u8, &str)] = &[
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, "a documentation address"),
 ];
 
-/// The only range that global unicast addresses are given from (RFC 4291 section 2.4 and IANA).
+/// The only range of global unicast addresses (RFC 4291 section 2.4 and IANA).
 const GLOBAL_UNICAST: ([u16; 8], u8) = ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
-/// IETF protocol assignments (RFC 2928): nothing in it is a web server, Teredo apart.
+/// IETF protocol assignments (RFC 2928): no web servers, except by Teredo.
 const PROTOCOL_ASSIGNMENTS: ([u16; 8], u8) = ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23);
 
-/// What is wrong with the address, or `None` when deliveries may go there.
+/// Why deliveries may not go to the address; `None` if they may.
 pub(crate) fn refusal(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => refusal_v4(address),
@@ -82,7 +82,7 @@ fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
     None
 }
 
-/// The IPv4 addresses that packets to this IPv6 address may really go to.
+/// The IPv4 addresses to which packets for this IPv6 address may be translated.
 fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let join = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
@@ -112,7 +112,7 @@ fn is_isatap(address: Ipv6Addr) -> bool {
     matches!((e, f), (0x0000 | 0x0200, 0x5efe))
 }
 
-/// The address that the operator's allow-list is asked about: an IPv4 address written as IPv6 is the IPv4 one.
+/// The address for the operator's allow-list: an IPv4 address written as IPv6 becomes IPv4.
 pub(crate) fn canonical(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(inner) => inner.to_ipv4_mapped().map_or(address, IpAddr::V4),

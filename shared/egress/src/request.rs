@@ -1,4 +1,4 @@
-//! The head of a request as bytes.
+//! Writes the head of a request.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use url::{Position, Url};
@@ -6,22 +6,22 @@ use url::{Position, Url};
 use crate::connect::ForwardProxy;
 use crate::headers::Headers;
 
-/// Headers that are the connection's business: whoever sets them could make the endpoint read another request.
+/// Headers of the connection. Setting them could make the endpoint read a different request.
 const CONNECTION_HEADERS: [HeaderName; 7] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
 
-/// The head of a POST of `body_bytes` to `url`, empty line included. `proxy`: the one that a request without TLS goes to (with
-/// TLS there is a tunnel, and the proxy does not see the request).
+/// The head of a POST of `body_bytes` to `url`, with the empty line. `proxy`: the proxy of a request without TLS. (With TLS there
+/// is a tunnel, and the proxy does not see the request.)
 pub(crate) fn head(url: &Url, headers: &Headers, body_bytes: usize, proxy: Option<&ForwardProxy>) -> Vec<u8> {
     let mut head = Vec::with_capacity(1_024);
     head.extend_from_slice(b"POST ");
-    // The URL type holds neither spaces nor line ends.
+    // A parsed URL has neither spaces nor line ends.
     let from = if proxy.is_some() { Position::BeforeScheme } else { Position::BeforePath };
     head.extend_from_slice(url[from..Position::AfterQuery].as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\nHost: ");
     head.extend_from_slice(url[Position::BeforeHost..Position::AfterPort].as_bytes());
     head.extend_from_slice(b"\r\n");
-    let own = |name: &str| CONNECTION_HEADERS.iter().any(|own| own.as_str().eq_ignore_ascii_case(name));
-    for (name, value) in headers.iter().filter(|(name, _)| !own(name)) {
+    let is_reserved = |name: &str| CONNECTION_HEADERS.iter().any(|own| own.as_str().eq_ignore_ascii_case(name));
+    for (name, value) in headers.iter().filter(|(name, _)| !is_reserved(name)) {
         head.extend_from_slice(name.as_bytes());
         head.extend_from_slice(b": ");
         head.extend_from_slice(value.as_bytes());
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_written_with_every_name_as_it_is_spelled() {
+    fn header_names_keep_their_spelling() {
         check(
             "https://example.com:8443/hook?a=%20b#part",
             None,
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_given_the_whole_url_and_its_own_credentials() {
+    fn a_proxy_gets_the_whole_url_and_its_own_credentials() {
         check(
             "http://example.com/hook",
             Some("http://u:p@proxy"),

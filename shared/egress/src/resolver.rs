@@ -1,7 +1,7 @@
-//! Name resolution with the guard built in: what comes out may be connected to, and nothing is looked up again.
+//! Name resolution with the guard: every returned address may be connected to without another look-up.
 //!
-//! Asks the servers of the system's configuration and its hosts file (read once). Names are taken as complete: search
-//! domains would let an endpoint's URL reach names of the local network.
+//! Uses the system's name servers and hosts file, which are read once. Names are fully qualified: search domains would let an endpoint's
+//! URL reach names of the local network.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,34 +16,34 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{AddressGuard, EgressError};
+use crate::error::EgressError;
+use crate::guard::AddressGuard;
 
-/// Names remembered.
+/// Most cached names.
 const CACHE_MAX: u64 = 4_096;
-/// An answer is believed at least this long, for endpoints without keep-alive whose names have no lifetime at all ...
+/// An answer is cached at least this long, even if its lifetime is zero …
 const TTL_MIN: Duration = Duration::from_secs(1);
-/// ... and at most this long, whatever its lifetime.
+/// … and at most this long.
 const TTL_MAX: Duration = Duration::from_secs(300);
-/// A name that does not exist is asked for again after this.
+/// Longest time that a missing name is cached.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
-/// One question to one server; it is asked three times at most. Short, since it is part of an attempt's timeout.
+/// The time for one question to one server, which is asked up to three times. Short, because it is part of an attempt's timeout.
 const QUESTION_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// How long the addresses of one family are waited for when those of the other are there (RFC 8305 section 3, "Resolution
-/// Delay").
+/// How long to wait for one address family when the other has answered (RFC 8305 section 3, "Resolution Delay").
 const OTHER_FAMILY_MAX: Duration = Duration::from_millis(50);
-/// A family that did not come within that is not waited for again for so long, unless it comes later.
+/// A family that did not answer in that time is not asked for this long, unless it answers later.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
-/// Why a name gives no address to connect to. Its words reach tenants, so they tell nothing of this network.
+/// Why a name has no address to connect to. Tenants see these texts, so they say nothing about this network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum ResolveError {
-    /// It has none.
+    /// It has no address.
     #[error("the name does not resolve")]
     NotFound,
     /// No name server answered.
     #[error("the name could not be resolved: no name server answered")]
     Unanswered,
-    /// It has addresses, and the guard refuses every one.
+    /// The guard refuses all its addresses.
     #[error("the name resolves to no address that deliveries may go to")]
     Blocked,
 }
@@ -52,26 +52,26 @@ pub(crate) enum ResolveError {
 #[derive(Clone)]
 pub(crate) struct GuardedResolver {
     resolver: Arc<TokioResolver>,
-    /// None: every address passes (the operator's own proxy).
+    /// `None` allows every address: for the operator's own proxy.
     guard: Option<Arc<AddressGuard>>,
-    /// Questions whose answer was not waited for, until when.
+    /// Questions without an answer in time, and until when they are not asked.
     silent: Arc<Mutex<HashMap<Question, Instant>>>,
 }
 
-/// A name and the family of addresses that is asked for.
+/// A name and an address family.
 type Question = (Name, RecordType);
 
 impl GuardedResolver {
     pub(crate) fn new(guard: Arc<AddressGuard>) -> Result<Self, EgressError> {
         let builder = Resolver::builder_tokio().unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read the system's resolver configuration, only the hosts file is left");
-            let nobody = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
-            Resolver::builder_with_config(nobody, TokioRuntimeProvider::default())
+            tracing::warn!(%error, "cannot read the system's resolver configuration; only names of the hosts file resolve");
+            let no_servers = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+            Resolver::builder_with_config(no_servers, TokioRuntimeProvider::default())
         });
-        Self::built_by(builder, guard)
+        Self::from_builder(builder, guard)
     }
 
-    fn built_by(
+    fn from_builder(
         mut builder: ResolverBuilder<TokioRuntimeProvider>,
         guard: Arc<AddressGuard>,
     ) -> Result<Self, EgressError> {
@@ -90,8 +90,8 @@ impl GuardedResolver {
         Self { guard: None, ..self.clone() }
     }
 
-    /// The addresses of `host` that may be connected to, in the order to try them: the families by turns, IPv4 first, since not
-    /// every host has a way to IPv6.
+    /// The allowed addresses of `host`, in the order to try them: the families alternate, IPv4 first because not every network
+    /// reaches IPv6.
     pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let mut name = Name::from_utf8(host).map_err(|_| ResolveError::NotFound)?;
         name.set_fqdn(true);
@@ -103,7 +103,7 @@ impl GuardedResolver {
         }
     }
 
-    /// Asks all of these at once; those that are late are not waited for.
+    /// Asks all questions at once. After the first answer, the others have [`OTHER_FAMILY_MAX`].
     async fn first_of(&self, questions: Vec<Question>) -> Result<Vec<IpAddr>, ResolveError> {
         let mut waiting = questions.clone();
         let mut answers = JoinSet::new();
@@ -133,13 +133,13 @@ impl GuardedResolver {
                 Err(other) => error = error.max(other),
             }
         }
-        // What is late is remembered; when it comes all the same, it is in the cache for the next time.
+        // A late answer goes to the cache for the next time.
         self.remember_silent(waiting);
         answers.detach_all();
-        if found.is_empty() { Err(error) } else { Ok(by_turns(found)) }
+        if found.is_empty() { Err(error) } else { Ok(alternate(found)) }
     }
 
-    /// The addresses of one family that may be connected to.
+    /// The allowed addresses of one family.
     async fn family(&self, question: &Question) -> Result<Vec<IpAddr>, ResolveError> {
         let (name, family) = question.clone();
         let found = self.resolver.lookup(name, family).await;
@@ -192,8 +192,8 @@ impl GuardedResolver {
     }
 }
 
-/// The addresses of both families, one of each by turns (RFC 8305 section 4), IPv4 first.
-fn by_turns(mut families: Vec<Vec<IpAddr>>) -> Vec<IpAddr> {
+/// Alternates the addresses of both families (RFC 8305 section 4), IPv4 first.
+fn alternate(mut families: Vec<Vec<IpAddr>>) -> Vec<IpAddr> {
     families.sort_by_key(|addresses| addresses.first().is_some_and(IpAddr::is_ipv6));
     let longest = families.iter().map(Vec::len).max().unwrap_or_default();
     let turn = |at: usize| families.iter().filter_map(move |addresses| addresses.get(at));
@@ -215,8 +215,8 @@ mod tests {
     const PUBLIC: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
     const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-    /// A name server that answers its first question for an IPv4 address with the first of `answers`, and so on; the last stays. How
-    /// many it was asked is counted. No answer may be kept.
+    /// A name server that answers the nth question for IPv4 addresses with the nth of `answers`; the last repeats. It counts the
+    /// questions. Answers have no lifetime.
     async fn name_server(answers: &'static [&'static [Ipv4Addr]]) -> (GuardedResolver, Arc<AtomicUsize>) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut server = NameServerConfig::udp(IpAddr::from(Ipv4Addr::LOCALHOST));
@@ -239,14 +239,14 @@ mod tests {
         });
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
         let builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-        (GuardedResolver::built_by(builder, Arc::new(AddressGuard::default())).unwrap(), asked)
+        (GuardedResolver::from_builder(builder, Arc::new(AddressGuard::default())).unwrap(), asked)
     }
 
     #[tokio::test]
-    async fn a_name_that_changes_its_answer_to_an_inner_address_is_refused_from_then_on() {
+    async fn a_name_that_changes_to_a_private_address_is_refused() {
         let (resolver, asked) = name_server(&[&[PUBLIC], &[Ipv4Addr::LOCALHOST]]).await;
         assert_eq!(resolver.addresses("rebinding.example").await.unwrap(), [PUBLIC]);
-        // An answer is believed for a second, however short its own life.
+        // An answer is cached for a second.
         let refused = async {
             loop {
                 match resolver.addresses("rebinding.example").await {
@@ -262,13 +262,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_answer_that_was_checked_is_the_one_to_connect_to() {
+    async fn the_checked_answer_is_the_one_to_connect_to() {
         let (resolver, asked) = name_server(&[&[Ipv4Addr::LOCALHOST, PUBLIC, METADATA], &[]]).await;
         assert_eq!(resolver.addresses("mixed.example").await.unwrap(), [PUBLIC]);
         assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 
-    /// A name server that answers questions for IPv4 addresses and no others. The receiver gets each question's type.
+    /// A name server that answers questions for IPv4 addresses only. The receiver gets each question's type.
     async fn silent_about_ipv6() -> (GuardedResolver, tokio::sync::mpsc::UnboundedReceiver<RecordType>) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut server = NameServerConfig::udp(IpAddr::from(Ipv4Addr::LOCALHOST));
@@ -289,11 +289,11 @@ mod tests {
         });
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
         let builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-        (GuardedResolver::built_by(builder, Arc::new(AddressGuard::default())).unwrap(), asked)
+        (GuardedResolver::from_builder(builder, Arc::new(AddressGuard::default())).unwrap(), asked)
     }
 
     #[tokio::test]
-    async fn a_family_that_is_not_answered_is_waited_for_once_and_briefly() {
+    async fn a_silent_address_family_is_waited_for_once_and_briefly() {
         let (resolver, mut asked) = silent_about_ipv6().await;
         assert_eq!(resolver.addresses("half.example").await.unwrap(), [PUBLIC]);
         let question = (Name::from_utf8("half.example.").unwrap(), RecordType::AAAA);
@@ -301,16 +301,16 @@ mod tests {
         let mut first = [asked.recv().await.unwrap(), asked.recv().await.unwrap()];
         first.sort();
         assert_eq!(first, [RecordType::A, RecordType::AAAA]);
-        // The second time it is not asked for: the answer is the cached one, at once.
+        // The second time it is not asked: the cached answer is returned at once.
         assert_eq!(resolver.addresses("half.example").await.unwrap(), [PUBLIC]);
         assert!(resolver.is_silent(&question));
     }
 
     #[test]
-    fn families_take_turns() {
+    fn address_families_alternate() {
         let v4: Vec<IpAddr> = vec![[8, 8, 8, 8].into(), [8, 8, 4, 4].into()];
         let v6: Vec<IpAddr> = vec!["2001:db8::1".parse().unwrap()];
-        assert_eq!(by_turns(vec![v6.clone(), v4.clone()]), [v4[0], v6[0], v4[1]]);
-        assert_eq!(by_turns(vec![v6.clone()]), v6);
+        assert_eq!(alternate(vec![v6.clone(), v4.clone()]), [v4[0], v6[0], v4[1]]);
+        assert_eq!(alternate(vec![v6.clone()]), v6);
     }
 }

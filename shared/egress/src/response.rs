@@ -1,4 +1,4 @@
-//! What is read of an answer, and what is kept.
+//! The parts of an answer that are kept.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,7 +10,7 @@ pub const RESPONSE_HEADERS_MAX: usize = 32;
 /// Most bytes of an answer's headers that are kept, names and values together.
 pub const RESPONSE_HEADER_BYTES_MAX: usize = 4 * 1024;
 
-/// The headers to keep, in the order they came: bounded, cookies hidden, bytes that are no UTF-8 replaced.
+/// The headers to keep, in order: bounded, cookies hidden, invalid UTF-8 replaced.
 pub(crate) fn bounded_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let mut left = RESPONSE_HEADER_BYTES_MAX;
     let mut kept = Vec::with_capacity(headers.len().min(RESPONSE_HEADERS_MAX));
@@ -26,12 +26,12 @@ pub(crate) fn bounded_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     kept
 }
 
-/// The beginning of a body. Copies, so that it does not keep the connection's read buffer alive.
+/// The beginning of a body. A copy, so that it does not keep the connection's read buffer alive.
 #[derive(Debug, Default)]
 pub(crate) struct Excerpt(Vec<u8>);
 
 impl Excerpt {
-    /// Keeps what there is room for.
+    /// Appends bytes while there is room.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
         let room = RESPONSE_EXCERPT_BYTES_MAX - self.0.len();
         self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);

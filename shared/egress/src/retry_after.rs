@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use postrider_model::limits::RETRY_DELAY_MAX;
 
-/// How long to wait from `now` (the end of the attempt), at most [`RETRY_DELAY_MAX`]; zero for a date in the past.
-/// `None` for anything that is neither form: it is then as if the header were absent.
+/// How long to wait from `now`, the end of the attempt: at most [`RETRY_DELAY_MAX`], zero for a date in the past. `None` for another
+/// form, which counts as no header.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are still "very long".
+        // A number that does not fit is a very long wait.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let at = httpdate::parse_http_date(value).ok()?;
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_as_if_absent() {
+    fn other_forms_are_ignored() {
         for value in ["", "soon", "-1", "1.5", "10s", "0x10", "1994-11-06T08:49:37Z"] {
             check(value, None);
         }

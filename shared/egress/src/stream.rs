@@ -18,7 +18,7 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Whether nothing has arrived since the last answer. Bytes, an end or a fault on an idle connection make it useless.
+    /// Whether nothing has arrived since the last answer. An idle connection with bytes, an end or an error is useless.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let mut byte = [0; 1];
         let mut context = Context::from_waker(Waker::noop());
@@ -27,7 +27,7 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Says goodbye where TLS asks for it (RFC 8446 section 6.1), as far as that needs no waiting.
+    /// Sends TLS's closing alert (RFC 8446 section 6.1), if that needs no waiting.
     fn drop(&mut self) {
         if let Self::Tls(stream) = self {
             let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));

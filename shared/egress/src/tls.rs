@@ -1,4 +1,4 @@
-//! TLS of outgoing requests: rustls with ring, the system's roots, and the operator's.
+//! TLS of outgoing requests: rustls with ring, the system's root certificates, and the operator's.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::EgressError;
+use crate::error::EgressError;
 
-/// Sessions remembered for resumption, over all endpoints.
+/// Most sessions kept for resumption, over all endpoints.
 const SESSIONS_MAX: usize = 4_096;
 
-/// The client configuration; `ca_file` adds roots.
+/// The client configuration; `ca_file` adds root certificates.
 pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, EgressError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
@@ -32,7 +32,7 @@ pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, Egre
     if added == 0 {
         tracing::warn!(
             errors = native.errors.len(),
-            "the system has no root certificates: install its package of them"
+            "the system has no root certificates, so https endpoints fail; install its package ca-certificates"
         );
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

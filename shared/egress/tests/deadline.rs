@@ -44,7 +44,7 @@ async fn an_endpoint_that_does_not_take_the_connection_is_cut_off() {
 #[tokio::test]
 async fn an_endpoint_that_never_shakes_hands_is_cut_off() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    // The connection is made by the system; nobody says a word on it.
+    // The system accepts the connection; no bytes follow.
     let url = format!("https://{}/", listener.local_addr().expect("bound"));
     cut_off(&post(&url, Bytes::new(), SHORT).await);
 }
@@ -53,7 +53,7 @@ async fn an_endpoint_that_never_shakes_hands_is_cut_off() {
 async fn an_endpoint_that_does_not_take_the_body_is_cut_off() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("bound"));
-    // More than the system keeps for somebody who does not read.
+    // More than the system buffers for a peer that does not read.
     cut_off(&post(&url, Bytes::from(vec![b'a'; 32 * 1024 * 1024]), SHORT).await);
 }
 
@@ -61,7 +61,7 @@ async fn an_endpoint_that_does_not_take_the_body_is_cut_off() {
 async fn an_answer_that_says_it_is_compressed_is_kept_as_it_came() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("bound"));
-    // The beginning of a gzip stream, and then none: whoever unpacked it would fail, or would be a bomb's victim.
+    // The beginning of a gzip stream: unpacking it would fail, or expand a bomb.
     let body = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff";
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("a connection");

@@ -1,9 +1,10 @@
-//! URLs and answers that nobody sane would write: what the guard lets through is what it says, and only public.
+//! Hostile URLs: the guard accepts only public addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
 
 use postrider_egress::{AddressGuard, retry_after};
+use postrider_model::endpoint::UrlRule;
 use postrider_model::limits::{RETRY_DELAY_MAX, URL_BYTES_MAX};
 use proptest::prelude::*;
 use url::Host;
@@ -45,7 +46,7 @@ proptest! {
     #[test]
     fn a_url_that_passes_is_a_public_one_and_passes_again_as_it_was_read(text in postrider_fuzz::text(URLS)) {
         let guard = AddressGuard::default();
-        let url = match guard.check_url(&text, true) {
+        let url = match guard.check_url(&text, UrlRule::HttpsOnly) {
             Ok(url) => url,
             Err(refused) => {
                 prop_assert!(refused.to_string().len() <= 200 + 4 * URL_BYTES_MAX, "{}", refused);
@@ -70,7 +71,7 @@ proptest! {
             None => return Err(TestCaseError::fail("no host")),
         }
         // What is saved is read again before each attempt.
-        prop_assert_eq!(guard.check_url(url.as_str(), true), Ok(url));
+        prop_assert_eq!(guard.check_url(url.as_str(), UrlRule::HttpsOnly), Ok(url));
     }
 
     #[test]
@@ -90,7 +91,7 @@ proptest! {
             format!("[64:ff9b::{address}]"),
             format!("[2002:{:x}:{:x}::1]", bits >> 16, bits & 0xffff),
         ] {
-            prop_assert_eq!(guard.check_url(&format!("https://{host}/"), true).is_ok(), passes, "{} is {}", host, address);
+            prop_assert_eq!(guard.check_url(&format!("https://{host}/"), UrlRule::HttpsOnly).is_ok(), passes, "{} is {}", host, address);
         }
     }
 

@@ -316,7 +316,7 @@ async fn a_body_that_drips_is_cut_off_at_the_same_deadline() {
     assert_eq!((response.outcome, response.status_code), (Outcome::Success, Some(200)));
     assert!(!response.excerpt.is_empty() && response.first_byte.is_some() && response.incomplete);
     let error = response.error.as_deref().unwrap();
-    let rest = error.strip_prefix("answer incomplete: the rest did not come within ").expect(error);
+    let rest = error.strip_prefix("answer incomplete: the rest did not arrive within ").expect(error);
     let waited: f64 = rest.split(' ').next().unwrap_or_default().parse().expect(error);
     assert!(waited <= BEGINNING.as_secs_f64(), "{error}");
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How an attempt ended. An endpoint's failure is an outcome that its tenant sees, never an error of ours.
+use crate::text::names;
+
+/// How an attempt ended. An endpoint's failure is an outcome that its tenant sees, never an error of Postrider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A status of the profile's success class, whatever came after its line.
+    /// A status of the profile's success class, even if the rest of the response was cut.
     Success,
-    /// A status outside it, redirects included (they are never followed).
+    /// Another status, redirects included: they are never followed.
     HttpStatus,
     /// No status line within the endpoint's timeout.
     Timeout,
@@ -22,33 +24,16 @@ pub enum Outcome {
     DnsFailed,
     /// TLS failed: an invalid certificate, no common version.
     TlsFailed,
-    /// The address is one that Postrider does not send to.
+    /// Postrider does not send to this address.
     AddressBlocked,
-    /// The connection broke after the request was sent and before the answer's status line, or the answer is not HTTP/1.1.
+    /// The connection broke after the request and before the status line, or the response is not HTTP/1.1.
     ProtocolError,
 }
 
-impl Outcome {
-    /// The name on the wire and in rows.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::HttpStatus => "http_status",
-            Self::Timeout => "timeout",
-            Self::ConnectFailed => "connect_failed",
-            Self::DnsFailed => "dns_failed",
-            Self::TlsFailed => "tls_failed",
-            Self::AddressBlocked => "address_blocked",
-            Self::ProtocolError => "protocol_error",
-        }
-    }
-}
-
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+names!(Outcome {
+    Success => "success", HttpStatus => "http_status", Timeout => "timeout", ConnectFailed => "connect_failed",
+    DnsFailed => "dns_failed", TlsFailed => "tls_failed", AddressBlocked => "address_blocked", ProtocolError => "protocol_error",
+});
 
 /// What a profile says about a status code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,20 +44,20 @@ pub enum StatusVerdict {
     Retry,
     /// Do not try again.
     Fail,
-    /// Do not try again, and switch the endpoint off.
+    /// Do not try again, and disable the endpoint.
     Disable,
 }
 
-/// Which status codes end a delivery and which are tried again. All ranges are inclusive.
+/// What status codes mean. A code in no class is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusClasses {
     /// Codes of success.
     pub success: Vec<RangeInclusive<u16>>,
     /// Codes after which no retry follows.
     pub not_retried: Vec<RangeInclusive<u16>>,
-    /// Codes that are retried although `not_retried` names them.
+    /// Codes that are retried even if `not_retried` has them.
     pub retried_anyway: Vec<RangeInclusive<u16>>,
-    /// Codes that switch the endpoint off.
+    /// Codes that disable the endpoint.
     pub disables: Vec<RangeInclusive<u16>>,
 }
 
@@ -92,13 +77,13 @@ impl StatusClasses {
     }
 }
 
-/// What one attempt came to: what [`crate::retry::next_step`] decides on.
+/// The result of one attempt, on which [`crate::retry::next_step`] decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttemptResult {
     /// How it ended.
     pub outcome: Outcome,
-    /// The status code, when there was an answer.
+    /// The status code, if there was a response.
     pub status_code: Option<u16>,
-    /// How long the endpoint asked us to wait (`Retry-After`, already turned into a duration from the end of the attempt).
+    /// The wait that the endpoint requested by `Retry-After`, from the end of the attempt.
     pub retry_after: Option<Duration>,
 }

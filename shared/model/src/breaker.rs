@@ -1,28 +1,26 @@
-//! What is known about endpoints' breakers: statements that dispatchers make about them, and the board that keeps the newest.
+//! The state of endpoints' breakers: statements of dispatchers, and a board that keeps the newest of each endpoint.
 //!
 //! # What it promises
-//! - The statement with the newest evidence stands, whatever order statements arrive in and however often.
-//! - What nobody repeats for [`FORGOTTEN_AFTER`] is forgotten: an endpoint that nobody speaks of is closed.
-//! - It is bounded: beyond [`BREAKERS_MAX`] new statements about open breakers are not taken.
+//! - The statement about the newest attempt wins, in whatever order and however often statements arrive.
+//! - A statement that is not repeated for [`FORGOTTEN_AFTER`] is forgotten: the breaker counts as closed.
+//! - The size is bounded: a board with [`BREAKERS_MAX`] statements records no further endpoints.
 //!
 //! # What it does not
-//! It decides nothing: when a breaker opens is the dispatcher's business. Evidence is compared by the wall clocks of the
-//! machines that saw it, so a clock that is off by seconds may let an older statement stand that much longer.
+//! It does not decide when a breaker opens; the dispatcher does. Attempts are compared by the wall clocks of their machines: a
+//! clock that is seconds ahead may keep an older statement that much longer.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{UnknownName, names};
 use crate::ids::EndpointId;
+use crate::text::names;
 use crate::time::UnixMillis;
 
-/// A statement that is not repeated for so long is forgotten.
+/// A statement that is not repeated for this long is forgotten.
 pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// Statements on a board at most.
+/// Most statements on a board.
 pub const BREAKERS_MAX: usize = 20_000;
 
 /// The state of an endpoint's breaker.
@@ -30,17 +28,17 @@ pub const BREAKERS_MAX: usize = 20_000;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
-    /// Deliveries flow.
+    /// Deliveries are attempted as the pace allows.
     #[default]
     Closed,
-    /// It answered again: still one at a time, until it has answered a few times in a row.
+    /// The endpoint answered again: one attempt at a time, until it has answered a few times in a row.
     HalfOpen,
     /// The endpoint fails: one attempt at a time, in the slow lane.
     Open,
 }
 names!(BreakerState { Closed => "closed", Open => "open", HalfOpen => "half_open" });
 
-/// What a dispatcher says about an endpoint's breaker.
+/// A dispatcher's statement about an endpoint's breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BreakerStatement {
     /// The endpoint.
@@ -54,31 +52,31 @@ pub struct BreakerStatement {
 }
 
 impl BreakerStatement {
-    /// By what statements are compared. At the very same moment the worse one stands, so that everybody chooses the same.
-    fn age(&self) -> (UnixMillis, u8) {
+    /// Orders statements. At the same time the worse state wins, so that every process chooses the same.
+    fn order(&self) -> (UnixMillis, u8) {
         (self.seen_at, self.state as u8)
     }
 }
 
-/// A statement and when it was last made here.
+/// A statement, and when it last arrived.
 #[derive(Debug, Clone, Copy)]
 struct Note {
     statement: BreakerStatement,
     repeated_at: UnixMillis,
 }
 
-/// The newest statement about each endpoint whose breaker is not, or was not until lately, closed.
+/// The newest statement about each endpoint whose breaker is not closed, or closed a short while ago.
 #[derive(Debug, Default)]
 pub struct BreakerBoard {
     notes: HashMap<EndpointId, Note>,
 }
 
 impl BreakerBoard {
-    /// Takes a statement in; tells whether it is news: of another state than was known, by newer evidence.
+    /// Records a statement. Returns whether it is news: about a newer attempt, with another state.
     pub fn record(&mut self, statement: BreakerStatement, now: UnixMillis) -> bool {
         let full = self.notes.len() >= BREAKERS_MAX;
         match self.notes.get_mut(&statement.endpoint) {
-            Some(note) if statement.age() < note.statement.age() => false,
+            Some(note) if statement.order() < note.statement.order() => false,
             Some(note) => {
                 let news = note.statement.state != statement.state;
                 *note = Note { statement, repeated_at: now };
@@ -92,14 +90,14 @@ impl BreakerBoard {
         }
     }
 
-    /// What is known about an endpoint.
+    /// The statement about an endpoint.
     pub fn get(&self, endpoint: EndpointId) -> Option<&BreakerStatement> {
         self.notes.get(&endpoint).map(|note| &note.statement)
     }
 
     /// Whether an endpoint's deliveries belong to the slow lane.
     pub fn is_open(&self, endpoint: EndpointId) -> bool {
-        // The board is empty as a rule, and this is asked for each delivery.
+        // Called for each delivery; the board is usually empty.
         !self.notes.is_empty() && self.get(endpoint).is_some_and(|known| known.state != BreakerState::Closed)
     }
 
@@ -108,18 +106,18 @@ impl BreakerBoard {
         self.notes.values().filter(|note| note.statement.state == state).count()
     }
 
-    /// Every statement, for those who may have missed some.
+    /// Every statement.
     pub fn iter(&self) -> impl Iterator<Item = &BreakerStatement> {
         self.notes.values().map(|note| &note.statement)
     }
 
-    /// Forgets what nobody repeated.
+    /// Removes statements that were not repeated.
     pub fn forget_unrepeated(&mut self, now: UnixMillis) {
         self.notes.retain(|_, note| note.repeated_at.until(now) < FORGOTTEN_AFTER);
     }
 
-    /// For whoever makes the statements: forgets breakers that closed a while ago, which everybody has heard by now, and
-    /// those that no attempt has confirmed for `idle`.
+    /// For the process that makes the statements: removes breakers that closed a while ago, which every process knows by now, and
+    /// breakers without an attempt for `idle`.
     pub fn forget_settled(&mut self, idle: Duration, now: UnixMillis) {
         self.notes.retain(|_, Note { statement, .. }| {
             let limit = if statement.state == BreakerState::Closed { FORGOTTEN_AFTER } else { idle };
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_evidence_stands_in_whatever_order_it_arrives() {
+    fn the_newest_statement_wins_in_whatever_order_they_arrive() {
         let endpoint = EndpointId::generate();
         let all = [(Open, 1), (HalfOpen, 2), (Closed, 3), (Open, 4)].map(|(s, seen)| statement(endpoint, s, seen));
         for first in 0..all.len() {
@@ -164,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_repeated_is_forgotten_and_what_is_repeated_is_not() {
+    fn statements_that_are_not_repeated_are_forgotten() {
         let (mut board, one, other) = (BreakerBoard::default(), EndpointId::generate(), EndpointId::generate());
         board.record(statement(one, Open, 1), at(1));
         board.record(statement(other, Open, 1), at(1));
@@ -174,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_board_that_is_full_keeps_what_it_has() {
+    fn a_full_board_keeps_its_statements() {
         let mut board = BreakerBoard::default();
         let known = EndpointId::generate();
         board.record(statement(known, Open, 1), at(1));
@@ -187,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_breakers_are_told_for_a_minute_and_open_ones_until_they_are_idle() {
+    fn closed_breakers_are_kept_for_a_minute_and_open_ones_until_idle() {
         let (mut board, closed, open) = (BreakerBoard::default(), EndpointId::generate(), EndpointId::generate());
         board.record(statement(closed, Closed, 1), at(1));
         board.record(statement(open, Open, 1), at(1));

@@ -1,66 +1,21 @@
-//! Deliveries: one event for one endpoint, and the states it goes through.
+//! Deliveries: one event for one endpoint, and its states.
 //!
-//! `pending -> delivered | failed | cancelled | discarded`. Terminal is terminal, but for a later `delivered`,
-//! because then the POST did happen.
-
-use std::fmt;
-use std::str::FromStr;
+//! `pending -> delivered | failed | cancelled | discarded`. A terminal state is final, except that a later `delivered` replaces
+//! it: the POST did happen.
 
 use serde::{Deserialize, Serialize};
 
-/// A name that is none of the allowed ones.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of {allowed}, got {got:?}")]
-pub struct UnknownName {
-    /// The allowed names.
-    pub allowed: &'static str,
-    /// What came instead.
-    pub got: String,
-}
+use crate::text::names;
 
-/// An enum whose variants are names on the wire, in rows and in routing keys: `as_str`, `Display`, `FromStr`.
-macro_rules! names {
-    ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {
-        impl $type {
-            /// The name on the wire, in rows and in routing keys.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $name),+ }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($name => Ok(Self::$variant),)+
-                    other => Err(UnknownName {
-                        allowed: concat!($($name, " "),+).trim_ascii_end(),
-                        got: other.chars().take(80).collect(),
-                    }),
-                }
-            }
-        }
-    };
-}
-
-pub(crate) use names;
-
-/// A separately budgeted queue of deliveries.
+/// A queue of deliveries with its own consumers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
-    /// Everything that is neither slow nor bulk.
+    /// All other deliveries.
     #[default]
     Live,
-    /// Deliveries to endpoints known to be slow or broken.
+    /// Deliveries to slow or broken endpoints.
     Slow,
     /// Replays and bursts.
     Bulk,
@@ -72,20 +27,20 @@ impl Lane {
     pub const ALL: [Self; 3] = [Self::Live, Self::Slow, Self::Bulk];
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStatus {
-    /// Attempts are still to come.
+    /// An attempt is due or scheduled.
     Pending,
     /// The endpoint answered with a status of the profile's success class.
     Delivered,
-    /// The last attempt of the schedule failed, or the answer is one that is not retried.
+    /// The last attempt of the schedule failed, or the status is not retried.
     Failed,
-    /// Somebody cancelled it.
+    /// A person cancelled it.
     Cancelled,
-    /// It could not be delivered for a reason that is no attempt's outcome, see [`DiscardReason`].
+    /// It ended without an attempt, see [`DiscardReason`].
     Discarded,
 }
 names!(DeliveryStatus {
@@ -98,8 +53,8 @@ impl DeliveryStatus {
         self != Self::Pending
     }
 
-    /// Which of two reports about one delivery stands, whatever order they arrive in: `delivered` beats everything,
-    /// then any terminal state beats `pending`. (Among equals the caller takes the higher epoch and attempt number.)
+    /// Orders two reports about one delivery, in whatever order they arrive: `delivered` replaces every other state, and any
+    /// terminal state replaces `pending`. Of equal ranks, the higher epoch and attempt number win.
     pub fn rank(self) -> i16 {
         match self {
             Self::Pending => 0,
@@ -136,7 +91,7 @@ pub enum Trigger {
     First,
     /// The retry schedule.
     Retry,
-    /// A person asked for this delivery again.
+    /// A person retried the delivery.
     Manual,
     /// A replay.
     Replay,
@@ -152,35 +107,35 @@ names!(Trigger { First => "first", Retry => "retry", Manual => "manual", Replay 
 pub enum HeldReason {
     /// The endpoint's `rate_per_second`.
     Rate,
-    /// The endpoint's concurrency was used up.
+    /// The endpoint's concurrency.
     Concurrency,
-    /// The endpoint is known slow or broken, or asked for a pause (429 with `Retry-After`).
+    /// The endpoint is slow or broken, or requested a pause (429 with `Retry-After`).
     Breaker,
 }
 names!(HeldReason { Rate => "rate", Concurrency => "concurrency", Breaker => "breaker" });
 
-/// Whether an endpoint takes events.
+/// Whether an endpoint receives events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EndpointStatus {
-    /// It does.
+    /// It receives events.
     #[default]
     Active,
-    /// Its customer switched it off.
+    /// The customer deactivated it.
     Inactive,
-    /// The engine switched it off, see its `disabled_reason`.
+    /// Postrider disabled it, see its `disabled_reason`.
     Disabled,
 }
 names!(EndpointStatus { Active => "active", Inactive => "inactive", Disabled => "disabled" });
 
-/// What the body of an endpoint's deliveries is written as.
+/// The format of a delivery's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BodyKind {
     /// The profile's envelope.
     #[default]
     Json,
-    /// The same with everything escaped that is not ASCII.
+    /// The same in ASCII: other characters are escaped.
     AsciiJson,
     /// A [`PushoverMessage`](crate::pushover::PushoverMessage).
     Pushover,
@@ -191,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_read_back_and_an_unknown_one_is_answered_with_the_allowed() {
+    fn names_parse_and_an_unknown_one_lists_the_allowed() {
         for lane in Lane::ALL {
             assert_eq!(lane.as_str().parse(), Ok(lane));
         }
@@ -200,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn delivered_outranks_every_other_end() {
+    fn delivered_outranks_every_other_state() {
         use DeliveryStatus::{Cancelled, Delivered, Discarded, Failed, Pending};
         for other in [Pending, Failed, Cancelled, Discarded] {
             assert!(Delivered.rank() > other.rank());

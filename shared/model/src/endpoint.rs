@@ -1,11 +1,9 @@
 //! How an endpoint is reached and what its deliveries are signed with.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{BodyKind, UnknownName, names};
+use crate::delivery::BodyKind;
+use crate::text::names;
 
 /// How deliveries reach an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -44,3 +42,13 @@ pub enum SignatureKey {
     Ed25519,
 }
 names!(SignatureKey { Hmac => "hmac", Ed25519 => "ed25519" });
+
+/// Which URLs endpoints may have, in addition to the deployment's rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UrlRule {
+    /// Only `https`.
+    HttpsOnly,
+    /// `http` is allowed; `https` is recommended.
+    HttpAllowed,
+}

@@ -1,17 +1,17 @@
-//! Events: what happened, as a producer says it.
+//! Events: what happened, as their producers publish it.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, EVENT_TYPE_BYTES_MAX};
+use crate::text::{names, serialize_as_text};
 
 /// The class of an event, such as `email.bounced` or `Newsletter Opened`: 1 to 128 bytes of ASCII letters, digits,
-/// `_`, `-`, `.` and inner spaces; dots part it into segments, none of them empty.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+/// `_`, `-`, `.` and inner spaces. Dots separate segments, which are not empty.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType(Box<str>);
 
 /// The text is not an event type.
@@ -54,37 +54,24 @@ impl fmt::Display for EventType {
     }
 }
 
-impl<'de> Deserialize<'de> for EventType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+serialize_as_text!(EventType);
 
-/// Where an event was caused. Profiles say which origins fire for which types.
+/// What caused an event. A profile may deliver only events of some origins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// By a call of the product's API.
+    /// A call of the product's API.
     #[default]
     Api,
-    /// By a person in the product's dashboard.
+    /// A person in the product's dashboard.
     Dashboard,
 }
 
-impl Origin {
-    /// The origin as it is written on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::Dashboard => "dashboard",
-        }
-    }
-}
+names!(Origin { Api => "api", Dashboard => "dashboard" });
 
-/// What an event can be filtered by, outside its body: `sending_domain`, `sending_node`, `bridge`, `dedicated_ip`
-/// and any others the producer sends. Sorted by name.
+/// Names and texts by which an event can be filtered: `sending_domain`, `sending_node`, `bridge`, `dedicated_ip` and any
+/// others that the producer sends. Sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attributes(pub BTreeMap<Box<str>, Box<str>>);
@@ -92,19 +79,19 @@ pub struct Attributes(pub BTreeMap<Box<str>, Box<str>>);
 /// An attribute breaks a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAttributes {
-    /// There are too many.
+    /// Too many.
     #[error("at most {ATTRIBUTES_MAX} attributes, got {0}")]
     TooMany(usize),
     /// A name is malformed.
     #[error("attribute name {0:?}: 1 to {ATTRIBUTE_NAME_BYTES_MAX} of a-z 0-9 _ -, beginning with a letter")]
     Name(String),
     /// A value is empty or too long.
-    #[error("attribute {0:?}: a value has 1 to {ATTRIBUTE_VALUE_BYTES_MAX} bytes, none of them a control character")]
+    #[error("attribute {0:?}: a value has 1 to {ATTRIBUTE_VALUE_BYTES_MAX} bytes and no control character")]
     Value(String),
 }
 
 impl Attributes {
-    /// The value of an attribute, if the event has it.
+    /// The value of an attribute.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(AsRef::as_ref)
     }
@@ -112,7 +99,7 @@ impl Attributes {
     /// Checks counts, names and values.
     ///
     /// # Errors
-    /// The first attribute that breaks a limit of [`crate::limits`].
+    /// The first attribute that exceeds a limit.
     pub fn check(&self) -> Result<(), InvalidAttributes> {
         if self.0.len() > ATTRIBUTES_MAX {
             return Err(InvalidAttributes::TooMany(self.0.len()));
@@ -136,45 +123,12 @@ pub fn is_attribute_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
-/// How deep valid JSON nests: 0 for a scalar, 1 for `{}`.
-pub fn json_depth(json: &str) -> usize {
-    let (mut deepest, mut now, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
-    for byte in json.bytes() {
-        if in_string {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'"' => in_string = false,
-                _ => {}
-            }
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => {
-                now += 1;
-                deepest = deepest.max(now);
-            }
-            b'}' | b']' => now = now.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn json_depth_counts_brackets_outside_strings_only() {
-        assert_eq!(json_depth("1"), 0);
-        assert_eq!(json_depth(r#"{"a":"[[[\"[["}"#), 1);
-        assert_eq!(json_depth("[[],[[]]]"), 3);
-    }
-
-    #[test]
-    fn event_types_take_the_names_of_all_products_and_refuse_the_rest() {
+    fn event_types_accept_the_names_of_all_products() {
         for good in ["email.bounced", "api_key.created", "Newsletter Opened", "Complaints", "a", "x-y.z_1"] {
             assert!(good.parse::<EventType>().is_ok(), "{good}");
         }

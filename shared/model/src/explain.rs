@@ -1,4 +1,4 @@
-//! Why a subscription took an event or did not: its conditions one by one, by the very code that matches.
+//! Explains why a subscription matched an event or did not: condition by condition, with the code that matches.
 
 use std::collections::BTreeMap;
 
@@ -6,159 +6,163 @@ use serde_json::{Value, json};
 
 use crate::event::EventType;
 use crate::limits::PAYLOAD_FILTER_STEPS_MAX;
-use crate::payload_filter::{BoundFilter, Budget, Fields, Found, Payload, PayloadFilter};
+use crate::payload_filter::{BoundFilter, Budget, FieldIndex, FieldValues, Payload, PayloadFilter};
 use crate::subscription::{InvalidSubscription, MatchKind, Subscription};
 
-/// One condition of an endpoint, and how an event stands to it.
+/// One condition of an endpoint, and whether an event meets it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Check {
-    /// Which: `event_types`, `filters.<attribute>`, `payload_filter`, and what callers add.
+pub struct Condition {
+    /// Its name: `event_types`, `filters.<attribute>`, `payload_filter`, and what callers add.
     pub check: String,
-    /// What the endpoint asks for, as its customer wrote it.
+    /// What the endpoint requires, as its customer wrote it.
     pub expected: Value,
-    /// What the event has; `null`: nothing.
+    /// What the event has; `null` if nothing.
     pub actual: Value,
-    /// Whether that fulfils the condition.
+    /// Whether the event meets it.
     pub passed: bool,
 }
 
-/// What an endpoint asks for, as its customer wrote it.
+/// A subscription as its customer wrote it.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
-    /// Patterns of types.
+pub struct SubscriptionText<'a> {
+    /// Patterns of event types.
     pub event_types: &'a [String],
     /// Attribute -> values.
     pub filters: &'a BTreeMap<String, Vec<String>>,
-    /// The condition on what the event holds.
+    /// The condition on the payload.
     pub payload_filter: Option<&'a Value>,
 }
 
-/// What an endpoint asks for, compiled once for many events.
+/// A subscription, compiled once for many events.
 #[derive(Debug, Clone)]
-pub struct Wants {
+pub struct CompiledSubscription {
     subscription: Subscription,
     payload_filter: Option<PayloadFilter>,
 }
 
-/// What an endpoint asks for, with its payload filter bound to the [`Fields`] of all endpoints that are asked about one
-/// event: an event is taken when both take it.
+/// A subscription whose payload filter is bound to the [`FieldIndex`] of all endpoints evaluated for an event. An event matches
+/// when both parts match.
 #[derive(Debug, Clone)]
-pub struct BoundWants {
-    /// Its types and filters.
+pub struct BoundSubscription {
+    /// The event types and filters.
     pub subscription: Subscription,
-    /// Its condition on what the event holds.
+    /// The condition on the payload.
     pub payload_filter: Option<BoundFilter>,
 }
 
-impl Wants {
+impl CompiledSubscription {
     /// Binds the payload filter, if there is one.
-    pub fn bind(self, fields: &mut Fields) -> BoundWants {
-        let payload_filter = self.payload_filter.map(|filter| fields.bind(filter));
-        BoundWants { subscription: self.subscription, payload_filter }
+    pub fn bind(self, index: &mut FieldIndex) -> BoundSubscription {
+        let payload_filter = self.payload_filter.map(|filter| index.bind(filter));
+        BoundSubscription { subscription: self.subscription, payload_filter }
     }
 }
 
-/// What many endpoints ask for, to be explained for one event that is read once.
+/// Explains one event for many subscriptions; the event is read once.
 #[derive(Default)]
 pub struct Explainer<'a> {
-    fields: Fields,
-    asked: Vec<Result<Asked<'a>, InvalidSubscription>>,
+    index: FieldIndex,
+    subscriptions: Vec<Result<Explained<'a>, InvalidSubscription>>,
 }
 
-struct Asked<'a> {
-    wanted: Wanted<'a>,
+struct Explained<'a> {
+    text: SubscriptionText<'a>,
     subscription: Subscription,
-    /// As it was read, and bound.
+    /// As read, and bound.
     payload_filter: Option<(PayloadFilter, BoundFilter)>,
 }
 
 impl<'a> Explainer<'a> {
-    /// Adds an endpoint, in the order in which fan-out asks.
-    pub fn add(&mut self, wanted: Wanted<'a>, kind_of: impl Fn(&str) -> Option<MatchKind>) {
-        self.asked.push(wanted.compile(kind_of).map(|Wants { subscription, payload_filter }| {
-            let payload_filter = payload_filter.map(|filter| (filter.clone(), self.fields.bind(filter)));
-            Asked { wanted, subscription, payload_filter }
-        }));
+    /// Adds a subscription. Add them in the order in which fan-out evaluates them, because they share a budget.
+    pub fn add(&mut self, text: SubscriptionText<'a>, kind_of: impl Fn(&str) -> Option<MatchKind>) {
+        let compiled = text.compile(kind_of).map(|CompiledSubscription { subscription, payload_filter }| {
+            let payload_filter = payload_filter.map(|filter| (filter.clone(), self.index.bind(filter)));
+            Explained { text, subscription, payload_filter }
+        });
+        self.subscriptions.push(compiled);
     }
 
-    /// Every condition of each endpoint, in the order in which they were added and are asked. An endpoint takes the event when
-    /// all of its conditions passed. What cannot be read (the profile lost a filter) takes nothing, and the check
-    /// `subscription` says why.
-    pub fn explain(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<Vec<Check>> {
-        let filters = self.asked.iter().flatten().filter_map(|asked| asked.payload_filter.as_ref());
-        let found = self.fields.collect(filters.map(|(_, bound)| bound), payload);
+    /// Every condition of each subscription, in the order in which they were added. A subscription matches when all its conditions
+    /// passed. One that is no longer valid (the profile lost a filter) matches nothing; its condition `subscription` says why.
+    pub fn explain(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<Vec<Condition>> {
+        let valid = self.subscriptions.iter().flatten();
+        let filters = valid.filter_map(|explained| explained.payload_filter.as_ref());
+        let values = self.index.collect(filters.map(|(_, bound)| bound), payload);
         let mut budget = Budget::default();
-        let mut checks = |asked: &Result<Asked<'a>, _>| match asked {
-            Ok(asked) => asked.checks(event_type, payload, &found, &mut budget),
-            Err(error) => vec![unreadable(error)],
+        let mut conditions = |subscription: &Result<Explained<'a>, _>| match subscription {
+            Ok(explained) => explained.conditions(event_type, payload, &values, &mut budget),
+            Err(error) => vec![invalid(error)],
         };
-        self.asked.iter().map(&mut checks).collect()
+        self.subscriptions.iter().map(&mut conditions).collect()
     }
 }
 
-fn unreadable(error: &InvalidSubscription) -> Check {
+fn invalid(error: &InvalidSubscription) -> Condition {
     let (expected, actual) = (json!("one that fits the tenant's profile"), json!(error.to_string()));
-    Check { check: "subscription".into(), expected, actual, passed: false }
+    Condition { check: "subscription".into(), expected, actual, passed: false }
 }
 
-impl Asked<'_> {
-    fn checks(
+impl Explained<'_> {
+    fn conditions(
         &self,
         event_type: &EventType,
         payload: &Payload<'_>,
-        found: &Found<'_>,
+        values: &FieldValues<'_>,
         budget: &mut Budget,
-    ) -> Vec<Check> {
-        let mut checks = vec![Check {
+    ) -> Vec<Condition> {
+        let mut conditions = vec![Condition {
             check: "event_types".into(),
-            expected: json!(self.wanted.event_types),
+            expected: json!(self.text.event_types),
             actual: json!(event_type),
             passed: self.subscription.event_types.iter().any(|pattern| pattern.matches(event_type)),
         }];
-        for (name, values) in &self.subscription.filters {
+        for (name, allowed) in &self.subscription.filters {
             let actual = payload.attributes.get(name);
-            checks.push(Check {
+            conditions.push(Condition {
                 check: format!("filters.{name}"),
-                expected: json!(self.wanted.filters.get(name.as_ref())),
+                expected: json!(self.text.filters.get(name.as_ref())),
                 actual: json!(actual),
-                passed: actual.is_some_and(|actual| values.matches(actual)),
+                passed: actual.is_some_and(|actual| allowed.matches(actual)),
             });
         }
-        if let (Some((filter, bound)), Some(expected)) = (&self.payload_filter, self.wanted.payload_filter) {
-            // Fan-out asks only where all else passed, and so spends nothing on others.
-            let is_asked = checks.iter().all(|check| check.passed);
+        if let (Some((filter, bound)), Some(expected)) = (&self.payload_filter, self.text.payload_filter) {
+            // Fan-out evaluates it only if all else passed; otherwise it spends nothing of the shared budget.
+            let is_evaluated = conditions.iter().all(|condition| condition.passed);
             let mut own = Budget::default();
-            let budget = if is_asked { budget } else { &mut own };
-            let passed = bound.takes(found, budget);
+            let budget = if is_evaluated { budget } else { &mut own };
+            let passed = bound.matches(values, budget);
             let actual = if budget.is_spent() {
                 json!(format!("budget: the filters take more than {PAYLOAD_FILTER_STEPS_MAX} steps over this event"))
             } else {
-                Value::Object(filter.held(bound, found))
+                Value::Object(filter.actual_values(bound, values))
             };
-            checks.push(Check { check: "payload_filter".into(), expected: expected.clone(), actual, passed });
+            conditions.push(Condition { check: "payload_filter".into(), expected: expected.clone(), actual, passed });
         }
-        checks
+        conditions
     }
 }
 
-impl Wanted<'_> {
-    /// Compiles it.
+impl SubscriptionText<'_> {
+    /// Compiles the subscription.
     ///
     /// # Errors
-    /// What no longer fits the profile: it takes nothing.
-    pub fn compile(&self, kind_of: impl Fn(&str) -> Option<MatchKind>) -> Result<Wants, InvalidSubscription> {
+    /// It does not fit the profile, and matches nothing.
+    pub fn compile(
+        &self,
+        kind_of: impl Fn(&str) -> Option<MatchKind>,
+    ) -> Result<CompiledSubscription, InvalidSubscription> {
         let payload_filter = self.payload_filter.map(PayloadFilter::read).transpose();
         let subscription = Subscription::compile(self.event_types, self.filters, kind_of)?;
-        Ok(Wants { subscription, payload_filter: payload_filter? })
+        Ok(CompiledSubscription { subscription, payload_filter: payload_filter? })
     }
 
-    /// Every condition, for one endpoint alone; see [`Explainer::explain`].
-    pub fn checks(
+    /// Every condition of this one subscription; see [`Explainer::explain`].
+    pub fn explain(
         &self,
         kind_of: impl Fn(&str) -> Option<MatchKind>,
         event_type: &EventType,
         payload: &Payload<'_>,
-    ) -> Vec<Check> {
+    ) -> Vec<Condition> {
         let mut explainer = Explainer::default();
         explainer.add(*self, kind_of);
         explainer.explain(event_type, payload).pop().unwrap_or_default()

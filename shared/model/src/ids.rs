@@ -1,25 +1,32 @@
-//! Typed ids, a noun each. Every id reads `<prefix>_<rest>`; which id a function wants is in its type.
+//! Typed ids. Every id reads `<prefix>_<rest>`; the type tells which kind a function wants.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::text::serialize_as_text;
 use crate::time::UnixMillis;
 
-/// The text is not an id of the kind that was asked for.
+/// The text is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}, got {got:?}")]
 pub struct InvalidId {
-    /// What a valid one looks like.
+    /// The form of a valid id.
     pub expected: &'static str,
-    /// The beginning of what came instead.
+    /// The text, cut to 80 characters.
     pub got: String,
 }
 
 fn invalid(expected: &'static str, got: &str) -> InvalidId {
     InvalidId { expected, got: got.chars().take(80).collect() }
+}
+
+/// The UUID of `<prefix><32 lowercase hex digits>`.
+fn parse_uuid(text: &str, prefix: &str) -> Option<Uuid> {
+    text.strip_prefix(prefix)
+        .filter(|rest| rest.len() == 32 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+        .and_then(|rest| Uuid::try_parse(rest).ok())
 }
 
 macro_rules! uuid_id {
@@ -29,7 +36,7 @@ macro_rules! uuid_id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new one; time-ordered, so that index inserts stay local.
+            /// A new id. Ids are ordered by time, so that inserts into an index stay local.
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
             }
@@ -45,26 +52,12 @@ macro_rules! uuid_id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                text.strip_prefix(concat!($prefix, "_"))
-                    .filter(|rest| rest.len() == 32 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-                    .and_then(|rest| Uuid::try_parse(rest).ok())
-                    .map(Self)
-                    .ok_or_else(|| invalid(concat!($prefix, "_ and 32 lowercase hex digits"), text))
+                let uuid = parse_uuid(text, concat!($prefix, "_"));
+                uuid.map(Self).ok_or_else(|| invalid(concat!($prefix, "_ and 32 lowercase hex digits"), text))
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
+        serialize_as_text!($name);
     };
 }
 
@@ -73,7 +66,7 @@ uuid_id!(
     KeyId, "key"
 );
 uuid_id!(
-    /// Where a tenant wants events.
+    /// Where a tenant receives events.
     EndpointId, "ep"
 );
 uuid_id!(
@@ -81,7 +74,7 @@ uuid_id!(
     DeliveryId, "dlv"
 );
 uuid_id!(
-    /// One replay: a batch of past events delivered again.
+    /// One replay: past events that are delivered again.
     ReplayId, "rpl"
 );
 uuid_id!(
@@ -89,19 +82,19 @@ uuid_id!(
     RetryId, "rty"
 );
 uuid_id!(
-    /// One POST that was really made. Fresh each time, so that a repeated outcome message makes no second row.
+    /// One POST. A repeated outcome message has the same one, so that it adds no row.
     SendId, "snd"
 );
 
-/// One customer account. `ten_operator` is the operator's own tenant (the nil UUID); others are `ten_` and 32 hex digits.
+/// A customer account. `ten_operator` is the operator's own tenant (the nil UUID); others are `ten_` and 32 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(pub Uuid);
 
 impl TenantId {
-    /// The operator's own tenant, made by `postrider migrate`; operational events are published to it.
+    /// The operator's own tenant, created by `postrider migrate`. It receives operational events.
     pub const OPERATOR: Self = Self(Uuid::nil());
 
-    /// A new one.
+    /// A new id.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
@@ -120,47 +113,31 @@ impl FromStr for TenantId {
         if text == "ten_operator" {
             return Ok(Self::OPERATOR);
         }
-        text.strip_prefix("ten_")
-            .filter(|rest| rest.len() == 32 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-            .and_then(|rest| Uuid::try_parse(rest).ok())
-            .filter(|uuid| !uuid.is_nil())
-            .map(Self)
-            .ok_or_else(|| invalid("ten_operator, or ten_ and 32 lowercase hex digits", text))
+        let uuid = parse_uuid(text, "ten_").filter(|uuid| !uuid.is_nil());
+        uuid.map(Self).ok_or_else(|| invalid("ten_operator, or ten_ and 32 lowercase hex digits", text))
     }
 }
 
-impl Serialize for TenantId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+serialize_as_text!(TenantId);
 
-impl<'de> Deserialize<'de> for TenantId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// An event's id: `[A-Za-z0-9_-]{1,64}`, unique in its tenant; the producer's, or made here (`evt_…`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+/// An event's id: `[A-Za-z0-9_-]{1,64}`, unique in its tenant. The producer's, or generated (`evt_…`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(Box<str>);
 
 impl EventId {
-    /// A new one; time-ordered, so that index inserts stay local.
+    /// A new id. Ids are ordered by time, so that inserts into an index stay local.
     pub fn generate() -> Self {
         Self(format!("evt_{}", Uuid::now_v7().simple()).into())
     }
 
-    /// The id that an idempotency key makes: the same for every repeat, through any replica and after any crash.
+    /// The id for an idempotency key: the same for every repeat, in any process.
     pub fn from_idempotency_key(tenant: TenantId, key: &str) -> Self {
         Self(format!("evt_{}", Uuid::new_v5(&tenant.0, key.as_bytes()).simple()).into())
     }
 
-    /// When an id of the form that [`EventId::generate`] makes was made; `None` for every other form. A producer may write
-    /// such an id too: that an event was accepted under it, only the log knows.
-    pub fn made_at(&self) -> Option<UnixMillis> {
+    /// When [`EventId::generate`] made the id; `None` for ids of another form. A producer may write such an id too: only the
+    /// history knows whether an event was accepted under it.
+    pub fn generated_at(&self) -> Option<UnixMillis> {
         let uuid =
             self.0.strip_prefix("evt_").filter(|rest| rest.len() == 32).and_then(|rest| Uuid::try_parse(rest).ok())?;
         let (seconds, nanos) = uuid.get_timestamp().filter(|_| uuid.get_version_num() == 7)?.to_unix();
@@ -189,15 +166,10 @@ impl FromStr for EventId {
     }
 }
 
-impl<'de> Deserialize<'de> for EventId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+serialize_as_text!(EventId);
 
-/// Which round of delivering an event to an endpoint this is. Named by what asked for it, never by a counter,
-/// so that a repeated request or message cannot make another.
+/// Why a delivery of an event to an endpoint exists. The request that caused it names it, so that a repeated request or
+/// message creates no second delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Generation {
     /// The event's own delivery, decided by fan-out.
@@ -207,7 +179,7 @@ pub enum Generation {
     Retry(RetryId),
     /// A replay of past events.
     Replay(ReplayId),
-    /// A test call; every test has an id of its own.
+    /// A test call; every test has its own id.
     Test(RetryId),
 }
 
@@ -236,22 +208,11 @@ impl FromStr for Generation {
     }
 }
 
-impl Serialize for Generation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Generation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+serialize_as_text!(Generation);
 
 impl DeliveryId {
-    /// The one id that a delivery of this event to this endpoint in this generation can have:
-    /// UUID version 5 in the namespace of the endpoint over `<tenant>/<event>/<generation>`.
+    /// The one id of a delivery of this event to this endpoint in this generation: UUID version 5 in the namespace of the
+    /// endpoint over `<tenant>/<event>/<generation>`.
     pub fn derive(tenant: TenantId, event: &EventId, endpoint: EndpointId, generation: &Generation) -> Self {
         Self(Uuid::new_v5(&endpoint.0, format!("{tenant}/{event}/{generation}").as_bytes()))
     }
@@ -262,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_read_back_as_they_print_and_refuse_other_kinds() {
+    fn ids_parse_as_they_print_and_refuse_other_kinds() {
         let endpoint = EndpointId::generate();
         assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
         assert!(endpoint.to_string().parse::<DeliveryId>().is_err());
@@ -278,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn event_ids_take_the_documented_alphabet_only() {
+    fn event_ids_accept_the_documented_alphabet_only() {
         for good in ["a", "evt_test_123", &"x".repeat(64)] {
             assert!(good.parse::<EventId>().is_ok(), "{good}");
         }
@@ -288,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_was_made_here_says_when_and_other_forms_do_not() {
+    fn a_generated_id_tells_when_it_was_generated_and_others_do_not() {
         let before = UnixMillis::now();
-        let made = EventId::generate().made_at().unwrap();
-        assert!(before <= made && made <= UnixMillis::now(), "{before} {made}");
+        let generated = EventId::generate().generated_at().unwrap();
+        assert!(before <= generated && generated <= UnixMillis::now(), "{before} {generated}");
         let keyed = EventId::from_idempotency_key(TenantId::OPERATOR, "order-1");
-        assert_eq!(keyed.made_at(), None);
+        assert_eq!(keyed.generated_at(), None);
         for other in ["e1", "evt_7", "evt_test_123", &"x".repeat(36)] {
-            assert_eq!(other.parse::<EventId>().unwrap().made_at(), None, "{other}");
+            assert_eq!(other.parse::<EventId>().unwrap().generated_at(), None, "{other}");
         }
     }
 

@@ -1,49 +1,48 @@
-//! How long attempts took, as counts in fixed buckets: what percentiles are read from.
+//! The durations of attempts as counts in fixed buckets, for percentiles.
 //!
 //! # What it promises
-//! Counts of several minutes or endpoints add up, bucket by bucket, to the counts of all of them. A percentile lies in the
-//! bucket of the true one: it is off by less than 1 ms below 1 ms, else by less than a factor of 1.67 (of 2 below 3 ms and
-//! above 30 s), and in between it is interpolated.
+//! Counts of several minutes or endpoints can be added bucket by bucket. A percentile lies in the bucket of the true value and is
+//! interpolated: it is off by less than 1 ms below 1 ms, else by less than a factor of 1.67 (2 below 3 ms and above 30 s).
 //!
 //! # What it does not
-//! It keeps no single duration: a mean is kept beside it, by its users.
+//! It keeps no mean: its users store that separately.
 
 use std::time::Duration;
 
-/// How many buckets there are.
+/// The number of buckets.
 pub const BUCKETS: usize = 28;
 
-/// Where each bucket but the first begins, and the one before it ends (exclusive), in microseconds. The first begins at 0,
-/// the last ends at [`LAST_END`]. The rollups' rows are in this order: only a migration may change it.
+/// Where each bucket except the first begins, and the one before it ends (exclusive), in microseconds. The first begins at 0,
+/// the last ends at [`LAST_END`]. Stored rows have this order: only a migration may change it.
 pub const BOUNDS_US: [u64; BUCKETS - 1] = [
     1_000, 2_000, 3_000, 5_000, 7_000, 10_000, 15_000, 20_000, 30_000, 50_000, 70_000, 100_000, 150_000, 200_000,
     300_000, 500_000, 700_000, 1_000_000, 1_500_000, 2_000_000, 3_000_000, 5_000_000, 7_000_000, 10_000_000,
     15_000_000, 20_000_000, 30_000_000,
 ];
 
-/// The end of the last bucket: the longest timeout of an attempt. What takes longer counts in it.
+/// The end of the last bucket: the longest timeout of an attempt. Longer durations count in it.
 pub const LAST_END: Duration = crate::limits::ATTEMPT_TIMEOUT_MAX;
 
-/// Attempts by how long they took.
+/// Numbers of attempts by duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Latency {
     counts: [u64; BUCKETS],
 }
 
 impl Latency {
-    /// From the counts of the buckets, in their order.
+    /// From the counts, in the order of the buckets.
     pub fn of(counts: [u64; BUCKETS]) -> Self {
         Self { counts }
     }
 
-    /// Adds what `other` counted.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count = count.saturating_add(more);
         }
     }
 
-    /// The duration that `percent` (0 to 100) of the attempts did not exceed; `None` when there were none.
+    /// The duration that `percent` (0 to 100) of the attempts did not exceed; `None` without attempts.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         let total: u64 = self.counts.iter().sum();
         if total == 0 {
@@ -75,7 +74,7 @@ fn span_us(bucket: usize) -> (u64, u64) {
 mod tests {
     use super::*;
 
-    /// As PostgreSQL's `width_bucket` over [`BOUNDS_US`] does.
+    /// Counts as PostgreSQL's `width_bucket` over [`BOUNDS_US`] does.
     fn counted(durations_us: &[u64]) -> Latency {
         let mut counts = [0; BUCKETS];
         for us in durations_us {
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_grow_and_none_is_wider_than_promised() {
+    fn no_bucket_is_wider_than_promised() {
         for bucket in 1..BUCKETS {
             let (begin, end) = span_us(bucket);
             let factor = end as f64 / begin as f64;
@@ -95,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_as_close_to_the_true_one_as_promised() {
+    fn a_percentile_is_as_close_to_the_true_value_as_promised() {
         // Many at 4 ms, some at 80 ms, a few at 9 s.
         let mut durations = vec![4_000; 900];
         durations.extend(vec![80_000; 90]);
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn no_attempts_have_no_percentile_and_endless_ones_have_the_longest_timeout() {
+    fn a_percentile_needs_attempts_and_ends_at_the_longest_timeout() {
         assert_eq!(Latency::default().percentile(50.0), None);
         assert_eq!(counted(&[u64::MAX]).percentile(100.0), Some(LAST_END));
     }

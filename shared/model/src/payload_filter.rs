@@ -1,77 +1,73 @@
 //! Payload filters: conditions on what an event holds, beyond its type and its attributes.
 //!
-//! A filter is read once, when configuration is loaded; bound to the [`Fields`] of all filters that may be asked about
-//! one event; and asked with the values that one pass over the event found. docs/filters.md is what customers are
-//! promised, and a table of tests holds it:
-//! - An array stands for its elements. A test passes when any of the values that its field has passes it.
-//! - A test does not pass when the field is missing, but for `exists: false`.
+//! A filter is read once, when configuration is loaded, and bound to the [`FieldIndex`] of its tenant's filters. One pass over an
+//! event collects the values that they compare. docs/filters.md is the promise to customers; a table of tests holds it:
+//! - An array stands for its elements. A test passes when any value of its field passes.
+//! - A test does not pass when the field is missing, except `exists: false`.
 //! - Values of different kinds (text, number, boolean, null) are never equal and have no order.
 //!
-//! What asking may cost is bounded: each test takes a look-up or a few comparisons, and all filters that are asked about one
-//! event share a [`Budget`]. One that it does not cover takes nothing.
+//! The cost is bounded: each test takes a look-up or a few comparisons, and all filters evaluated for one event share a
+//! [`Budget`]. A filter that exceeds it does not match.
 
 mod fields;
 mod number;
 mod read;
 mod scalar;
-mod scan;
-mod slot;
+mod values;
 
-pub use fields::{BoundFilter, Fields, Found, Payload};
+pub use fields::{BoundFilter, FieldIndex, FieldValues, Payload};
 
 use serde_json::{Map, Value};
 
 use crate::limits::PAYLOAD_FILTER_STEPS_MAX;
 use read::Field;
 use scalar::Scalar;
-use slot::Slot;
+use values::Values;
 
 /// A condition on an event's `data`, `metadata` and `attributes`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PayloadFilter {
     root: Node,
-    /// Where each test looks, in the tests' order.
+    /// The field of each test, in the order of the tests.
     fields: Vec<Field>,
 }
 
-/// Values of one field that are shown, see [`PayloadFilter::look`].
+/// Most values of one field in an explanation.
 const SHOWN_MAX: usize = 20;
 
 impl PayloadFilter {
-    /// How many tests it has.
+    /// The number of tests.
     pub fn tests(&self) -> usize {
         self.fields.len()
     }
 
-    /// What each of its fields holds, once it is bound: a list of values, the first 20 at most, or `null` where the event has
-    /// no such field.
-    pub fn held(&self, bound: &BoundFilter, found: &Found<'_>) -> Map<String, Value> {
-        let held = self.fields.iter().zip(bound.slots(found)).map(|(field, slot)| {
-            let values = slot.values.iter().take(SHOWN_MAX).map(Scalar::to_json).collect();
-            (field.text.to_string(), if slot.is_there { Value::Array(values) } else { Value::Null })
+    /// The event's values by field, once the filter is bound: the first 20 values, or `null` if the event has no such field.
+    pub fn actual_values(&self, bound: &BoundFilter, values: &FieldValues<'_>) -> Map<String, Value> {
+        let actual = self.fields.iter().zip(bound.values(values)).map(|(field, held)| {
+            let shown = held.values.iter().take(SHOWN_MAX).map(Scalar::to_json).collect();
+            (field.text.to_string(), if held.is_present { Value::Array(shown) } else { Value::Null })
         });
-        held.collect()
+        actual.collect()
     }
 
-    /// Whether the filter takes an event, and what it holds, see [`PayloadFilter::held`]. For one filter alone; many are
-    /// bound to their [`Fields`].
-    pub fn look(&self, payload: &Payload<'_>) -> (bool, Map<String, Value>) {
-        let mut fields = Fields::default();
-        let bound = fields.bind(self.clone());
-        let found = fields.collect([&bound], payload);
-        (bound.takes(&found, &mut Budget::default()), self.held(&bound, &found))
+    /// Whether this one filter matches an event, and the [`actual_values`](Self::actual_values).
+    pub fn explain(&self, payload: &Payload<'_>) -> (bool, Map<String, Value>) {
+        let mut index = FieldIndex::default();
+        let bound = index.bind(self.clone());
+        let values = index.collect([&bound], payload);
+        (bound.matches(&values, &mut Budget::default()), self.actual_values(&bound, &values))
     }
 }
 
-/// What the filters that are asked about one event may cost, in steps: a comparison, or a look-up among values. A tenant's
-/// filters over one event have [`PAYLOAD_FILTER_STEPS_MAX`].
+/// The steps that the filters evaluated for one event may take together. A step is a comparison or a look-up. A tenant's filters
+/// have [`PAYLOAD_FILTER_STEPS_MAX`] for one event.
 #[derive(Debug)]
 pub struct Budget {
     left: u64,
     is_spent: bool,
 }
 
-/// A budget does not cover a step.
+/// The budget is spent.
 #[derive(Debug)]
 struct Spent;
 
@@ -82,17 +78,17 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A budget of so many steps.
+    /// A budget of `steps`.
     pub fn new(steps: u64) -> Self {
         Self { left: steps, is_spent: false }
     }
 
-    /// Whether it did not cover something: filters since then took nothing.
+    /// Whether a step exceeded the budget. Filters evaluated since then did not match.
     pub fn is_spent(&self) -> bool {
         self.is_spent
     }
 
-    /// Steps that are left.
+    /// The steps left.
     pub fn left(&self) -> u64 {
         if self.is_spent { 0 } else { self.left }
     }
@@ -116,16 +112,16 @@ enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
-    /// The number of the test, and what it asks.
+    /// The number of the test, and its operator.
     Test(usize, Op),
 }
 
-/// What a test asks of its field.
+/// The operator of a test.
 #[derive(Debug, Clone, PartialEq)]
 enum Op {
     Eq(Scalar<'static>),
     Ne(Scalar<'static>),
-    /// Sorted by [`Scalar::total`], each once.
+    /// Sorted by [`Scalar::total`], without duplicates.
     In(Vec<Scalar<'static>>),
     Prefix(String),
     Suffix(String),
@@ -137,12 +133,16 @@ enum Op {
 }
 
 impl Node {
-    /// `slot_of` answers what the field of a test holds.
-    fn passes<'s, 'a: 's>(&self, slot_of: &impl Fn(usize) -> &'s Slot<'a>, budget: &mut Budget) -> Result<bool, Spent> {
+    /// `values_of`: the values of a test's field.
+    fn passes<'s, 'a: 's>(
+        &self,
+        values_of: &impl Fn(usize) -> &'s Values<'a>,
+        budget: &mut Budget,
+    ) -> Result<bool, Spent> {
         match self {
             Self::All(nodes) => {
                 for node in nodes {
-                    if !node.passes(slot_of, budget)? {
+                    if !node.passes(values_of, budget)? {
                         return Ok(false);
                     }
                 }
@@ -150,14 +150,14 @@ impl Node {
             }
             Self::Any(nodes) => {
                 for node in nodes {
-                    if node.passes(slot_of, budget)? {
+                    if node.passes(values_of, budget)? {
                         return Ok(true);
                     }
                 }
                 Ok(false)
             }
-            Self::Not(node) => Ok(!node.passes(slot_of, budget)?),
-            Self::Test(number, op) => slot_of(*number).passes(op, budget),
+            Self::Not(node) => Ok(!node.passes(values_of, budget)?),
+            Self::Test(number, op) => values_of(*number).passes(op, budget),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Pushover, the channel to a customer's phone: its sounds, and the message that stands for an event there.
+//! Pushover, the channel to a customer's phone: its sounds, and the message for an event.
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{PUSHOVER_MESSAGE_CHARS_MAX, PUSHOVER_TITLE_CHARS_MAX};
 
-/// What a customer selects, and what Pushover calls it. Two of them are silent: `Mute` and `None`.
+/// The name that a customer selects, and Pushover's name. `Mute` and `None` are silent.
 const SOUNDS: [(&str, &str); 24] = [
     ("Mute", "none"),
     ("Vibrate", "vibrate"),
@@ -32,40 +32,40 @@ const SOUNDS: [(&str, &str); 24] = [
     ("None", "none"),
 ];
 
-/// A sound that Pushover can make.
+/// A sound of Pushover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sound {
-    /// As customers select it, such as `Tug Boat`.
+    /// The name that customers select, such as `Tug Boat`.
     pub name: &'static str,
-    /// As Pushover names it, such as `tugboat`.
+    /// Pushover's name, such as `tugboat`.
     pub wire: &'static str,
 }
 
 impl Sound {
-    /// Every sound, in the order that customers are offered them.
+    /// Every sound, in the order of the form.
     pub fn all() -> impl Iterator<Item = Self> {
         SOUNDS.iter().map(|(name, wire)| Self { name, wire })
     }
 
-    /// The sound of this name; case counts.
+    /// The sound with this name; case-sensitive.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|sound| sound.name == name)
     }
 }
 
-/// What a phone shows: the body of a delivery to Pushover. Holds no credentials; who sends it adds them.
+/// The body of a delivery to Pushover: what a phone shows. The dispatcher adds the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushoverMessage {
     /// At most [`PUSHOVER_TITLE_CHARS_MAX`] characters.
     pub title: String,
     /// 1 to [`PUSHOVER_MESSAGE_CHARS_MAX`] characters.
     pub message: String,
-    /// When the event occurred, Unix seconds: shown instead of the time of arrival.
+    /// When the event occurred, Unix seconds. Shown instead of the time of arrival.
     pub timestamp: i64,
 }
 
 impl PushoverMessage {
-    /// A message within Pushover's limits: texts are cut between characters, and one that was cut ends in `…`.
+    /// A message within Pushover's limits: longer texts are cut and end in `…`.
     pub fn new(title: &str, message: &str, timestamp: i64) -> Self {
         let title = cut(title.trim(), PUSHOVER_TITLE_CHARS_MAX);
         Self { title, message: cut(message.trim(), PUSHOVER_MESSAGE_CHARS_MAX), timestamp }

@@ -1,49 +1,48 @@
-//! Replays: which past events are delivered again, and to whom.
+//! Replays: which past events are delivered again, and to which endpoints.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{DeliveryStatus, UnknownName, names};
+use crate::delivery::DeliveryStatus;
 use crate::ids::{EndpointId, EventId};
 use crate::subscription::TypePattern;
+use crate::text::names;
 use crate::time::UnixMillis;
 
-/// Who gets the events again.
+/// Which endpoints receive the events again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayMode {
-    /// The endpoints that were decided then, as far as they are active today.
+    /// The endpoints that matched then, if they are active today.
     #[default]
     Redeliver,
-    /// Whoever subscribes to them today.
+    /// The endpoints that match today.
     Rematch,
 }
 names!(ReplayMode { Redeliver => "redeliver", Rematch => "rematch" });
 
-/// Where a replay stands.
+/// The state of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayStatus {
-    /// Its deliveries are being made.
+    /// Its deliveries are being created.
     Running,
-    /// No further ones are made until it is resumed.
+    /// No deliveries are created until it is resumed.
     Paused,
-    /// All of them were made; they end as all deliveries do.
+    /// All its deliveries were created; they may still be pending.
     Finished,
-    /// Somebody stopped it, with what of it was pending.
+    /// A person cancelled it and its pending deliveries.
     Cancelled,
 }
 names!(ReplayStatus { Running => "running", Paused => "paused", Finished => "finished", Cancelled => "cancelled" });
 
-/// What is replayed; what is `None` or empty does not filter.
+/// The events of a replay. A field that is `None` or empty does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplaySelection {
-    /// For this endpoint only.
+    /// To this endpoint only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointId>,
     /// This event only.
@@ -52,28 +51,28 @@ pub struct ReplaySelection {
     /// Accepted at or after this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<UnixMillis>,
-    /// Accepted before this: never later than the replay was asked for, so that its end does not run away.
+    /// Accepted before this: at most the time of the request, so that the replay ends.
     pub to: UnixMillis,
-    /// Of a type that any of these takes.
+    /// Of a type that matches one of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_types: Vec<TypePattern>,
     /// With these attribute values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
-    /// Only where delivering failed, see [`ReplaySelection::wants`].
+    /// Only failed events, see [`ReplaySelection::selects`].
     #[serde(default)]
     pub only_failed: bool,
-    /// Who gets them.
+    /// Which endpoints receive them.
     #[serde(default)]
     pub mode: ReplayMode,
 }
 
 impl ReplaySelection {
-    /// Whether an event is delivered again to an endpoint for which it has deliveries that stand so, in whatever order.
+    /// Whether an event is delivered again to an endpoint for which it has deliveries of these states.
     ///
-    /// While one is pending the event is on its way there, and is left alone. "Failed" is where none was delivered and at
-    /// least one failed or was discarded; what a person cancelled is neither.
-    pub fn wants(&self, standing: &[DeliveryStatus]) -> bool {
+    /// An event with a pending delivery is not: it is on its way. An event failed if no delivery was delivered and at least one
+    /// failed or was discarded; cancelled deliveries do not count.
+    pub fn selects(&self, standing: &[DeliveryStatus]) -> bool {
         let any = |status| standing.contains(&status);
         if any(DeliveryStatus::Pending) {
             return false;
@@ -88,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_on_its_way_is_left_alone_and_only_failed_takes_what_never_arrived() {
+    fn pending_events_are_skipped_and_only_failed_selects_undelivered_ones() {
         use DeliveryStatus::{Cancelled, Delivered, Discarded, Failed, Pending};
         let selection = |only_failed| ReplaySelection {
             endpoint: None,
@@ -111,8 +110,8 @@ mod tests {
             (&[Pending], false, false),
             (&[Failed, Pending], false, false),
         ] {
-            assert_eq!(selection(false).wants(standing), any, "{standing:?}");
-            assert_eq!(selection(true).wants(standing), failed, "{standing:?}");
+            assert_eq!(selection(false).selects(standing), any, "{standing:?}");
+            assert_eq!(selection(true).selects(standing), failed, "{standing:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! When a delivery is attempted again. Pure: no clock, no IO, no chance (the caller draws the jitter).
+//! When a delivery is attempted again. Pure: the caller draws the jitter.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::{AttemptResult, Outcome, StatusClasses, StatusVerdict};
 use crate::limits::{RETRIES_MAX, RETRY_DELAY_MAX};
 
-/// The delays between attempts, each counted from the end of the attempt before. Empty: no retries.
+/// The delays between attempts, each from the end of the attempt before. Empty: no retries.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RetrySchedule(Vec<u32>);
 
-/// A schedule breaks a limit.
+/// A schedule exceeds a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSchedule {
     /// Too many delays.
@@ -21,9 +21,9 @@ pub enum InvalidSchedule {
     /// A delay out of range.
     #[error("delay {index} is {seconds} s; allowed are 1 to {} s", RETRY_DELAY_MAX.as_secs())]
     Delay {
-        /// Which one, from 0.
+        /// Its index.
         index: usize,
-        /// What it was.
+        /// The delay.
         seconds: u32,
     },
 }
@@ -44,7 +44,7 @@ impl RetrySchedule {
         }
     }
 
-    /// From the first attempt to the last one, without the attempts themselves.
+    /// The sum of the delays.
     pub fn total(&self) -> Duration {
         Duration::from_secs(self.0.iter().map(|seconds| u64::from(*seconds)).sum())
     }
@@ -69,16 +69,16 @@ impl RetrySchedule {
     }
 }
 
-/// Everything that decides about retries of one delivery.
+/// The rules for the retries of a delivery.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy<'a> {
     /// The delays.
     pub schedule: &'a RetrySchedule,
-    /// What the profile says about status codes.
+    /// What status codes mean.
     pub statuses: &'a StatusClasses,
     /// Longest `Retry-After` that is honoured.
     pub retry_after_max: Duration,
-    /// Share by which a delay may be lengthened, 0 where the product promises exact times.
+    /// Share by which a delay may be lengthened; 0 if the product promises exact times.
     pub jitter_max: f64,
 }
 
@@ -87,11 +87,11 @@ pub struct RetryPolicy<'a> {
 pub enum Step {
     /// The delivery is done.
     Delivered,
-    /// The next attempt follows, this long after the end of this one.
+    /// The next attempt follows this long after the end of this one.
     RetryAfter(Duration),
     /// No attempt follows.
     Failed {
-        /// Whether the endpoint is to be switched off, too.
+        /// Whether the endpoint is disabled.
         disable: bool,
     },
 }
@@ -110,11 +110,11 @@ pub fn next_step(number: u16, result: &AttemptResult, policy: &RetryPolicy<'_>, 
             None => Step::Failed { disable: false },
             Some(scheduled) => {
                 let jittered = scheduled.mul_f64(1.0 + policy.jitter_max.clamp(0.0, 1.0) * draw.clamp(0.0, 1.0));
-                let asked = match result.status_code {
+                let requested = match result.status_code {
                     Some(429 | 503) => result.retry_after.unwrap_or_default().min(policy.retry_after_max),
                     _ => Duration::ZERO,
                 };
-                Step::RetryAfter(jittered.max(asked))
+                Step::RetryAfter(jittered.max(requested))
             }
         },
     }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn each_outcome_leads_to_its_step() {
+    fn each_outcome_has_its_next_step() {
         use Outcome::{HttpStatus, Success, Timeout};
         let after = |seconds| Step::RetryAfter(Duration::from_secs(seconds));
         let failed = Step::Failed { disable: false };
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_lengthens_and_is_capped_and_counts_on_429_and_503_only() {
+    fn retry_after_counts_on_429_and_503_only_and_is_capped() {
         use Outcome::HttpStatus;
         let after = |seconds| Step::RetryAfter(Duration::from_secs(seconds));
         check(1, HttpStatus, Some(429), Some(7), after(7));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_only_lengthens_and_by_at_most_its_share() {
+    fn jitter_lengthens_a_delay_by_at_most_its_share() {
         let schedule = RetrySchedule::from_seconds(vec![100]).unwrap();
         let statuses = migma_like();
         let policy =
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_out_of_range_are_refused_with_the_place() {
+    fn schedules_out_of_range_are_refused_with_the_index() {
         assert_eq!(RetrySchedule::from_seconds(vec![5, 0]), Err(InvalidSchedule::Delay { index: 1, seconds: 0 }));
         assert!(RetrySchedule::from_seconds(vec![86_400]).is_ok());
         assert!(RetrySchedule::from_seconds(vec![86_401]).is_err());

@@ -1,11 +1,8 @@
 //! What an API key allows.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::delivery::{UnknownName, names};
+use crate::text::names;
 
 /// A permission of an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

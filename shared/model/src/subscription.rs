@@ -1,7 +1,7 @@
-//! Subscriptions: which events an endpoint wants. Compiled once, when configuration is loaded; matched per event.
+//! Subscriptions: the events that an endpoint receives. Compiled once, when configuration is loaded, and matched per event.
 //!
-//! Several values of one filter: any of them (OR). Different filters: all of them (AND). A filter does not match an
-//! event that lacks its attribute.
+//! One value of a filter must match (OR), and every filter must match (AND). A filter does not match an event without its
+//! attribute.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,12 +9,14 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Attributes, EventType, is_attribute_name, is_event_type};
+use crate::json::pointer_token;
 use crate::limits::{ATTRIBUTE_VALUE_BYTES_MAX, EVENT_TYPES_MAX, FILTER_VALUES_MAX, FILTERS_MAX};
+use crate::text::serialize_as_text;
 
-/// Which event types a subscription takes: one exactly, everything below a dot (`email.*`, any depth), or all (`*`).
+/// The event types of a subscription: one exactly, all below a dot (`email.*`, any depth), or all (`*`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TypePattern {
     /// `*`
@@ -31,7 +33,7 @@ pub enum TypePattern {
 pub struct InvalidTypePattern;
 
 impl TypePattern {
-    /// Whether the pattern takes this type.
+    /// Whether the pattern matches this type.
     pub fn matches(&self, event_type: &EventType) -> bool {
         match self {
             Self::All => true,
@@ -64,34 +66,23 @@ impl fmt::Display for TypePattern {
     }
 }
 
-impl Serialize for TypePattern {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+serialize_as_text!(TypePattern);
 
-impl<'de> Deserialize<'de> for TypePattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// How the values of a filter are compared with an event's attribute; the profile says which.
+/// How a filter's values are compared with an event's attribute. The profile defines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MatchKind {
     /// Byte for byte.
     Exact,
-    /// A domain name, without regard to case; `*.example.com` takes every name below `example.com`, not itself.
+    /// A domain name, ignoring case; `*.example.com` matches every name below `example.com`, not itself.
     Domain,
     /// An IPv4 or IPv6 address or a CIDR block.
     Ip,
 }
 
 impl MatchKind {
-    /// An attribute's value in the form in which [`FilterValues::whole`] writes its own: a filter of these takes the value if
-    /// this is among them. `None` for one that no such filter takes.
+    /// An attribute's value in the form of [`FilterValues::whole`]: a filter with such values matches if this is among them.
+    /// `None` if no filter can match the value.
     pub fn comparable(self, actual: &str) -> Option<Cow<'_, str>> {
         match self {
             Self::Exact => Some(Cow::Borrowed(actual)),
@@ -110,18 +101,18 @@ pub enum FilterValues {
     Domain {
         /// Full names, lower case, sorted.
         names: Box<[Box<str>]>,
-        /// What stood behind a `*`, with its dot: `.example.com`.
+        /// The part after a `*`, with its dot: `.example.com`.
         suffixes: Box<[Box<str>]>,
     },
     /// See [`MatchKind::Ip`].
     Ip(Box<[IpNet]>),
 }
 
-/// A subscription that cannot be: what is wrong, and where (a JSON pointer into the endpoint).
+/// A mistake in a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}: {detail}")]
 pub struct InvalidSubscription {
-    /// JSON pointer of the offending value, such as `/filters/dedicated_ip/0`.
+    /// JSON pointer to the wrong value in the endpoint, such as `/filters/dedicated_ip/0`.
     pub pointer: String,
     /// What is wrong and what is allowed.
     pub detail: String,
@@ -152,10 +143,10 @@ fn parse_ip_net(text: &str) -> Option<IpNet> {
 }
 
 impl FilterValues {
-    /// Compiles values as `kind` says.
+    /// Compiles values for `kind`.
     ///
     /// # Errors
-    /// The index of the first value that is malformed, and what is allowed there.
+    /// The index of the first malformed value, and what is allowed.
     pub fn compile(kind: MatchKind, values: &[String]) -> Result<Self, (usize, &'static str)> {
         let long = values.iter().position(|v| v.is_empty() || v.len() > ATTRIBUTE_VALUE_BYTES_MAX);
         if let Some(index) = long {
@@ -204,7 +195,7 @@ impl FilterValues {
         }
     }
 
-    /// Whether any of the values takes this attribute value.
+    /// Whether any value matches this attribute value.
     pub fn matches(&self, actual: &str) -> bool {
         match self {
             Self::Exact(values) => values.binary_search_by(|value| value.as_ref().cmp(actual)).is_ok(),
@@ -224,15 +215,15 @@ impl FilterValues {
 /// The event types and filters of an endpoint, compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// Any of them must take the event's type.
+    /// One must match the event's type.
     pub event_types: Box<[TypePattern]>,
-    /// All of them must take the event's attributes. Sorted by attribute.
+    /// All must match the event's attributes. Sorted by attribute.
     pub filters: Box<[(Box<str>, FilterValues)]>,
 }
 
 impl Subscription {
-    /// Compiles what a customer wrote: types, and attributes with their values, each attribute once and in order. `kind_of`
-    /// answers how an attribute is matched, `None` for one that the profile does not know.
+    /// Compiles a customer's event types and filters, sorted by attribute. `kind_of`: how an attribute is matched, `None` for one
+    /// that is unknown to the profile.
     ///
     /// # Errors
     /// The first mistake, with a JSON pointer and what is allowed.
@@ -257,7 +248,7 @@ impl Subscription {
         }
         let mut compiled = Vec::with_capacity(filters.len());
         for (attribute, values) in filters {
-            let pointer = format!("/filters/{}", attribute.replace('~', "~0").replace('/', "~1"));
+            let pointer = format!("/filters/{}", pointer_token(attribute));
             let kind = Some(attribute).filter(|name| is_attribute_name(name)).and_then(|name| kind_of(name));
             let Some(kind) = kind else {
                 return Err(invalid(pointer, "the tenant's profile has no such filter".into()));
@@ -273,12 +264,12 @@ impl Subscription {
         Ok(Self { event_types, filters: compiled.into() })
     }
 
-    /// Whether the subscription takes an event.
+    /// Whether the subscription matches an event.
     pub fn matches(&self, event_type: &EventType, attributes: &Attributes) -> bool {
         self.event_types.iter().any(|pattern| pattern.matches(event_type)) && self.filters_match(attributes)
     }
 
-    /// Whether every filter takes the attributes (for callers that already found the type by index).
+    /// Whether every filter matches the attributes, for callers that have found the type by an index.
     pub fn filters_match(&self, attributes: &Attributes) -> bool {
         self.filters.iter().all(|(name, values)| attributes.get(name).is_some_and(|actual| values.matches(actual)))
     }

@@ -1,7 +1,6 @@
-//! Points in time as they travel in messages and rows.
+//! Points in time in messages and rows.
 //!
-//! Everything on the wire is in milliseconds since the Unix epoch, UTC; people see RFC 3339. Reading the clock is
-//! the caller's business (`UnixMillis::now` is the one place that does it), deciding is this crate's.
+//! Messages and rows hold milliseconds since the Unix epoch, UTC; people see RFC 3339.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,18 +16,18 @@ mod rfc3339;
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
-    /// The wall clock, now.
+    /// The wall clock. Callers pass the time to decisions, which do not read it themselves.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())
     }
 
-    /// This point moved by `by` into the future; saturates.
+    /// This point plus `by`; saturates.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long from `self` until `later`; zero when `later` is not later.
+    /// The time from `self` to `later`; zero if `later` is not later.
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
@@ -38,7 +37,7 @@ impl UnixMillis {
         self.0.div_euclid(1000)
     }
 
-    /// The UTC day this point lies in: the partition key of events and deliveries.
+    /// The UTC day of this point: the partition key of events and deliveries.
     pub fn day(self) -> Day {
         Day(i32::try_from(self.0.div_euclid(86_400_000)).unwrap_or(0))
     }
@@ -53,7 +52,7 @@ impl UnixMillis {
         format!("{}Z", self.to_civil())
     }
 
-    /// Date and time in UTC without a fraction. A [`jiff::Timestamp`] ends a day before the year 9999 does.
+    /// Date and time in UTC without a fraction. Not by [`jiff::Timestamp`], which ends a day before the year 9999 does.
     fn to_civil(self) -> String {
         let of_day = self.as_seconds().rem_euclid(86_400);
         let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
@@ -83,17 +82,17 @@ impl fmt::Display for UnixMillis {
 #[error(
     "expected an RFC 3339 timestamp such as 2026-01-02T03:04:05.006Z or 2026-01-02T03:04:05+02:00, in the years 0000 to 9999"
 )]
-pub struct NotATimestamp;
+pub struct InvalidTimestamp;
 
 impl FromStr for UnixMillis {
-    type Err = NotATimestamp;
+    type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        rfc3339::read(text.as_bytes()).ok_or(NotATimestamp)
+        rfc3339::read(text.as_bytes()).ok_or(InvalidTimestamp)
     }
 }
 
-/// A UTC day, counted from 1970-01-01. Carried in messages so that a row's partition never depends on when it is written.
+/// A UTC day, counted from 1970-01-01. Messages carry it, so that a row's partition does not depend on when it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Day(pub i32);
@@ -105,7 +104,7 @@ impl Day {
         epoch.checked_add(jiff::Span::new().try_days(i64::from(self.0)).unwrap_or_default()).unwrap_or(epoch)
     }
 
-    /// This day moved by `days`, which may be negative.
+    /// This day plus `days`, which may be negative.
     #[must_use]
     pub fn plus_days(self, days: i32) -> Self {
         Self(self.0.saturating_add(days))

@@ -5,9 +5,10 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use postrider_model::delivery::{DeliveryStatus, Lane};
-use postrider_model::event::{Attributes, EventType, json_depth};
-use postrider_model::explain::Wanted;
+use postrider_model::event::{Attributes, EventType};
+use postrider_model::explain::SubscriptionText;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::json;
 use postrider_model::limits::{ATTRIBUTE_VALUE_BYTES_MAX, EVENT_TYPES_MAX, FILTERS_MAX};
 use postrider_model::payload_filter::{Payload, PayloadFilter};
 use postrider_model::subscription::{MatchKind, Subscription, TypePattern};
@@ -145,13 +146,13 @@ proptest! {
             Ok(read) => {
                 let attributes = Attributes::default();
                 let payload = Payload { data: &data, metadata: Some(&metadata), attributes: &attributes };
-                let (takes, held) = read.look(&payload);
-                prop_assert_eq!(read.look(&payload), (takes, held.clone()));
+                let (takes, held) = read.explain(&payload);
+                prop_assert_eq!(read.explain(&payload), (takes, held.clone()));
                 // Each of at most 20 values is no longer than the event.
                 let shown = serde_json::to_string(&held).expect("text").len();
                 prop_assert!(shown <= (filter.len() + 6 * (data.len() + metadata.len())) * 20, "{}", shown);
-                let wanted = Wanted { event_types: &["*".to_owned()], filters: &BTreeMap::new(), payload_filter: Some(&json) };
-                prop_assert!(wanted.compile(kind_of).is_ok());
+                let subscription = SubscriptionText { event_types: &["*".to_owned()], filters: &BTreeMap::new(), payload_filter: Some(&json) };
+                prop_assert!(subscription.compile(kind_of).is_ok());
             }
             Err(invalid) => {
                 prop_assert!(invalid.pointer.len() <= filter.len() * 2 + 64 && invalid.detail.len() < 400, "{}", invalid);
@@ -161,7 +162,7 @@ proptest! {
 
     #[test]
     fn the_depth_of_json_is_that_of_its_brackets(data in postrider_fuzz::text(EVENTS)) {
-        let depth = json_depth(&data);
+        let depth = json::depth(&data);
         let brackets = data.bytes().filter(|byte| b"[{".contains(byte)).count();
         prop_assert!(depth <= brackets);
         if let Ok(tree) = serde_json::from_str::<Value>(&data) {
@@ -181,10 +182,10 @@ fn depth_of(tree: &Value) -> usize {
 #[test]
 fn what_is_nested_10000_times_is_counted_and_asked_without_a_stack() {
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
-    assert_eq!(json_depth(&deep), 10_000);
+    assert_eq!(json::depth(&deep), 10_000);
     let filter = serde_json::json!({"field": "data.a", "op": "exists", "value": true});
     let filter = PayloadFilter::read(&filter).expect("a filter");
     let attributes = Attributes::default();
     let payload = Payload { data: deep.as_bytes(), metadata: None, attributes: &attributes };
-    filter.look(&payload);
+    filter.explain(&payload);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use postrider_model::event::{Attributes, EventType};
-use postrider_model::explain::Wanted;
+use postrider_model::explain::SubscriptionText;
 use postrider_model::payload_filter::Payload;
 use postrider_model::subscription::{MatchKind, Subscription};
 use proptest::prelude::*;
@@ -210,12 +210,13 @@ fn each_check_says_what_was_asked_for_and_what_there_was() {
         {"field": "data.n", "op": "gt", "value": 5}, {"field": "data.list.x", "op": "eq", "value": null},
         {"field": "metadata.gone", "op": "exists"},
     ]});
-    let wanted = Wanted { event_types: &types, filters: &filters, payload_filter: Some(&payload_filter) };
+    let subscription =
+        SubscriptionText { event_types: &types, filters: &filters, payload_filter: Some(&payload_filter) };
     let checks = |kind_of: fn(&str) -> Option<MatchKind>| {
         let attributes = attributes(&[("bridge", "b3")]);
         let data = br#"{"n": 6.5, "list": [{"x": "a"}, {"x": 18446744073709551615}]}"#;
         let payload = Payload { data, metadata: None, attributes: &attributes };
-        let checks = wanted.checks(kind_of, &"email.sent".parse().unwrap(), &payload);
+        let checks = subscription.explain(kind_of, &"email.sent".parse().unwrap(), &payload);
         let shown = checks.into_iter().map(|c| json!([c.check, c.expected, c.actual, c.passed]));
         Value::Array(shown.collect())
     };
@@ -361,10 +362,10 @@ proptest! {
         let pairs: Vec<_> = event.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let compiled = subscription.matches(&event_type.parse().unwrap(), &attributes(&pairs));
         prop_assert_eq!(compiled, naive::matches(&types, &filters, &event_type, &event));
-        let wanted = Wanted { event_types: &types, filters: &filters, payload_filter: None };
+        let subscription = SubscriptionText { event_types: &types, filters: &filters, payload_filter: None };
         let attributes = attributes(&pairs);
         let payload = Payload { data: b"{}", metadata: None, attributes: &attributes };
-        let checks = wanted.checks(kind_of, &event_type.parse().unwrap(), &payload);
+        let checks = subscription.explain(kind_of, &event_type.parse().unwrap(), &payload);
         prop_assert_eq!(checks.len(), 1 + filters.len());
         prop_assert_eq!(checks.iter().all(|check| check.passed), compiled);
     }
@@ -372,7 +373,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn a_filter_of_whole_values_takes_exactly_those_whose_comparable_form_is_among_them(
+    fn a_filter_of_whole_values_matches_exactly_their_comparable_forms(
         filters in filters(),
         event in event(),
     ) {

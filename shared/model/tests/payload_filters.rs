@@ -3,7 +3,7 @@
 
 use postrider_model::event::Attributes;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
-use postrider_model::payload_filter::{BoundFilter, Budget, Fields, Payload, PayloadFilter};
+use postrider_model::payload_filter::{BoundFilter, Budget, FieldIndex, Payload, PayloadFilter};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -13,13 +13,13 @@ fn attributes() -> Attributes {
 
 /// Asks several filters at once, as fan-out does.
 fn ask(filters: &[Value], data: &str, metadata: Option<&str>) -> Vec<bool> {
-    let mut fields = Fields::default();
+    let mut fields = FieldIndex::default();
     let read = |json| PayloadFilter::read(json).unwrap_or_else(|error| panic!("{error}"));
     let bound: Vec<BoundFilter> = filters.iter().map(|json| fields.bind(read(json))).collect();
     let attributes = attributes();
     let found = fields.collect(&bound, &Payload { data: data.as_bytes(), metadata, attributes: &attributes });
     let mut budget = Budget::default();
-    bound.iter().map(|filter| filter.takes(&found, &mut budget)).collect()
+    bound.iter().map(|filter| filter.matches(&found, &mut budget)).collect()
 }
 
 /// One test on `data.a` of `data`, which is JSON text.
@@ -130,7 +130,7 @@ fn a_missing_field_passes_nothing_but_that_it_does_not_exist() {
 }
 
 #[test]
-fn a_field_exists_whatever_its_value() {
+fn a_field_exists_even_if_its_value_is_null() {
     for value in ["null", "0", "false", "\"\"", "[]", "{}", "[{}]", "{\"b\":1}"] {
         let data = format!("{{\"a\":{value}}}");
         check("exists", json!(true), &data, true);
@@ -454,23 +454,23 @@ fn largest_filter() -> Value {
 }
 
 #[test]
-fn the_largest_filters_of_a_hundred_endpoints_stay_within_the_budget_of_an_event() {
+fn the_largest_filters_of_100_endpoints_stay_within_the_budget() {
     let values: Vec<String> = (0..1_000).map(|n| format!("text-{n}")).collect();
     let data = json!({"a": values}).to_string();
     let filters = vec![largest_filter(); 100];
     assert_eq!(ask(&filters, &data, None), [false; 100]);
-    let (mut fields, attributes) = (Fields::default(), attributes());
+    let (mut fields, attributes) = (FieldIndex::default(), attributes());
     let bound: Vec<_> = filters.iter().map(|json| fields.bind(PayloadFilter::read(json).unwrap())).collect();
     let payload = Payload { data: data.as_bytes(), metadata: None, attributes: &attributes };
     let found = fields.collect(&bound, &payload);
     let mut budget = Budget::default();
-    bound.iter().for_each(|filter| assert!(!filter.takes(&found, &mut budget)));
+    bound.iter().for_each(|filter| assert!(!filter.matches(&found, &mut budget)));
     assert!(!budget.is_spent() && budget.left() > PAYLOAD_FILTER_STEPS_MAX / 2, "{budget:?}");
 }
 
 #[test]
-fn a_filter_that_its_budget_does_not_cover_takes_nothing_whatever_it_says() {
-    let (mut fields, attributes) = (Fields::default(), attributes());
+fn a_filter_beyond_its_budget_never_matches() {
+    let (mut fields, attributes) = (FieldIndex::default(), attributes());
     let mut bind = |json| fields.bind(PayloadFilter::read(&json).unwrap());
     let test = json!({"field": "data.a", "op": "eq", "value": 1});
     let filters =
@@ -479,9 +479,9 @@ fn a_filter_that_its_budget_does_not_cover_takes_nothing_whatever_it_says() {
     let found = fields.collect(&filters, &payload);
     for filter in &filters[1..] {
         let mut budget = Budget::new(2);
-        assert!(filter.takes(&found, &mut budget) && !budget.is_spent());
-        assert!(!filter.takes(&found, &mut budget) && budget.is_spent() && budget.left() == 0);
-        assert!(!filter.takes(&found, &mut budget));
+        assert!(filter.matches(&found, &mut budget) && !budget.is_spent());
+        assert!(!filter.matches(&found, &mut budget) && budget.is_spent() && budget.left() == 0);
+        assert!(!filter.matches(&found, &mut budget));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::event::Origin;
-use postrider_model::explain::{Check, Explainer, Wanted};
+use postrider_model::explain::{Condition, Explainer, SubscriptionText};
 use postrider_model::ids::EndpointId;
 use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profile;
@@ -64,9 +64,9 @@ pub struct Explanations {
     pub data: Vec<Explanation>,
 }
 
-impl From<Check> for Reason {
-    fn from(check: Check) -> Self {
-        let Check { check, expected, actual, passed } = check;
+impl From<Condition> for Reason {
+    fn from(check: Condition) -> Self {
+        let Condition { check, expected, actual, passed } = check;
         Self { check, expected, actual, passed }
     }
 }
@@ -132,12 +132,12 @@ impl Conditions<'_> {
         let mut explainer = Explainer::default();
         for endpoint in endpoints.values() {
             let document = &endpoint.document;
-            let wanted = Wanted {
+            let subscription = SubscriptionText {
                 event_types: &document.event_types,
                 filters: &document.filters,
                 payload_filter: document.payload_filter.as_ref(),
             };
-            explainer.add(wanted, |attribute: &str| self.profile.attribute_kind(attribute));
+            explainer.add(subscription, |attribute: &str| self.profile.attribute_kind(attribute));
         }
         let payload = Payload {
             data: self.event.data.as_deref().unwrap_or_default(),
@@ -156,7 +156,7 @@ impl Conditions<'_> {
         reasons.collect()
     }
 
-    fn reason(&self, check: Check) -> Reason {
+    fn reason(&self, check: Condition) -> Reason {
         let mut reason = Reason::from(check);
         if reason.check == "payload_filter" && self.event.data.is_none() {
             (reason.actual, reason.passed) = (json!("the payload was expunged"), false);

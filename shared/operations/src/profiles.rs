@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use postrider_model::endpoint::Channel;
+use postrider_model::endpoint::UrlRule;
 use postrider_model::scope::Scope;
 use postrider_model::subscription::MatchKind;
-use postrider_profiles::{Profile as LoadedProfile, UrlRule};
+use postrider_profiles::Profile as LoadedProfile;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;

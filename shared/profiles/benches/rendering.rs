@@ -40,7 +40,7 @@ fn render(criterion: &mut Criterion, name: &str, profile: &Profile, kind: BodyKi
         metadata: Some(&metadata),
         data: &data,
     };
-    criterion.bench_function(name, |bencher| bencher.iter(|| profile.render_as(black_box(&view), kind)));
+    criterion.bench_function(name, |bencher| bencher.iter(|| profile.render(black_box(&view), kind)));
 }
 
 fn data() -> Vec<u8> {

@@ -1,29 +1,31 @@
-//! Whether an event has what its profile's envelope requires.
+//! Checks that an event has what its profile's envelope requires.
 
+use postrider_model::json::pointer_token;
 use serde_json::value::RawValue;
 
-use crate::envelope::{EnvelopeField, EventView, JsonKind, Source};
+use crate::envelope::{EnvelopeField, JsonKind, Source};
+use crate::event_view::EventView;
 use crate::json::Members;
 use crate::profile::Profile;
 
-/// What an event lacks, and where.
+/// A missing or wrong field of an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}: {detail}")]
 pub struct FieldError {
     /// JSON pointer into the published event, such as `/metadata/organization_id`.
     pub pointer: String,
-    /// What is wrong and what is required.
+    /// What is wrong, and what is required.
     pub detail: String,
 }
 
 impl Profile {
-    /// Whether the event has everything the envelope requires, of the right kind. The bytes must be valid JSON already.
+    /// Checks that the event has every field that the envelope requires, of the right kind. The bytes must be valid JSON.
     ///
     /// # Errors
-    /// Every field that is missing or of another kind, in the envelope's order.
+    /// Every missing field and every field of another kind, in the envelope's order.
     pub fn check_event(&self, event: &EventView<'_>) -> Result<(), Vec<FieldError>> {
         let mut errors = Vec::new();
-        let metadata = Members::of_metadata(self, event);
+        let metadata = self.metadata_members(event);
         for field in &self.envelope {
             match &field.source {
                 Source::FlattenData { required } => check_flat(event.data, required, &mut errors),
@@ -102,9 +104,4 @@ fn check_flat(data: &[u8], required: &[(Box<str>, JsonKind)], errors: &mut Vec<F
 fn required_detail(field: &EnvelopeField) -> String {
     let kind = field.kind.map_or("a value", JsonKind::with_article);
     format!("is required by the tenant's profile: {kind}, sent as {:?}", field.name)
-}
-
-/// A member's name as a token of a JSON pointer (RFC 6901, section 3).
-pub(crate) fn pointer_token(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }

@@ -1,17 +1,9 @@
-//! Envelopes: the fields around `data`, and the rendering of bodies.
-//!
-//! A body is compact JSON, written straight into one buffer: names are escaped when the profile is loaded, `data`
-//! and `metadata` are copied as the producer wrote them.
+//! Envelopes: the fields of a body around `data`.
 
-use postrider_model::event::{Attributes, EventType};
-use postrider_model::ids::EventId;
 use postrider_model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use crate::json::number::Printer;
-use crate::json::{self, Members};
-use crate::profile::Profile;
+use crate::json;
 
 /// How a point in time is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -39,19 +31,19 @@ impl TimestampFormat {
         }
     }
 
-    fn is_number(self) -> bool {
+    pub(crate) fn is_number(self) -> bool {
         matches!(self, Self::UnixS | Self::UnixMs)
     }
 }
 
-/// How a body is written, once its fields are in place.
+/// How the values of a body are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BodyStyle {
     /// `data` and `metadata` as the producer wrote them.
     #[default]
     AsProduced,
-    /// As JavaScript prints it after parsing it, for receivers that verify the signature over what they parsed.
+    /// As JavaScript prints them after parsing, for receivers that verify the signature over what they parsed.
     JsStable,
 }
 
@@ -68,7 +60,7 @@ pub enum JsonKind {
 }
 
 impl JsonKind {
-    /// The kind of a valid JSON value; `None` for the kinds that no profile asks for.
+    /// The kind of a valid JSON value; `None` for kinds that profiles do not use.
     pub(crate) fn of(value: &str) -> Option<Self> {
         match value.trim_ascii_start().bytes().next()? {
             b'"' => Some(Self::String),
@@ -92,29 +84,29 @@ impl JsonKind {
 pub enum Source {
     /// The event's type.
     Type,
-    /// The name its type has on the wire.
+    /// The type's name on the wire.
     WireType,
     /// The event's id.
     Id,
     /// When the event occurred.
     Timestamp(TimestampFormat),
-    /// `data`, as it is.
+    /// `data`, unchanged.
     Data,
-    /// `metadata`, as it is.
+    /// `metadata`, unchanged.
     Metadata,
-    /// One member of `metadata`, as it is.
+    /// A member of `metadata`, unchanged.
     MetadataMember(Box<str>),
-    /// One of the event's attributes, a string.
+    /// An attribute, a string.
     Attribute(Box<str>),
-    /// No field but all members of `data`, in the producer's order.
+    /// All members of `data` instead of one field, in the producer's order.
     FlattenData {
-        /// The members that `data` must have, and of which kind.
+        /// The members that `data` must have, and their kinds.
         required: Vec<(Box<str>, JsonKind)>,
     },
 }
 
-/// One field of an envelope. A name that was already written is skipped, so that of an envelope's field and a
-/// flattened member of the same name the first stands.
+/// One field of an envelope. A name that was already written is skipped: of a field and a flattened member with the same
+/// name, the first counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvelopeField {
     /// The field's name; empty for [`Source::FlattenData`].
@@ -123,11 +115,11 @@ pub struct EnvelopeField {
     pub(crate) prepared: Box<[u8]>,
     /// Where the value comes from.
     pub source: Source,
-    /// What stands there when the source has nothing; without one the field is left out.
+    /// The source when the first has nothing. Without one the field is left out.
     pub default: Option<Source>,
-    /// Whether an event that lacks it is refused.
+    /// Whether an event without it is refused.
     pub required: bool,
-    /// The kind of value it must be.
+    /// The kind of its value, if checked.
     pub kind: Option<JsonKind>,
 }
 
@@ -137,126 +129,5 @@ impl EnvelopeField {
         json::write_string(&mut prepared, &name);
         prepared.push(b':');
         Self { name, prepared: prepared.into(), source, default: None, required: false, kind: None }
-    }
-}
-
-/// An event as rendering sees it. `data` and `metadata` must be valid JSON; ingest saw to that.
-#[derive(Debug, Clone, Copy)]
-pub struct EventView<'a> {
-    /// The event.
-    pub id: &'a EventId,
-    /// Its type.
-    pub event_type: &'a EventType,
-    /// When it happened.
-    pub occurred_at: UnixMillis,
-    /// When it was accepted.
-    pub accepted_at: UnixMillis,
-    /// What it can be filtered by.
-    pub attributes: &'a Attributes,
-    /// What the product puts beside `data`, a JSON object.
-    pub metadata: Option<&'a RawValue>,
-    /// The producer's bytes.
-    pub data: &'a [u8],
-}
-
-impl Profile {
-    /// The body of a delivery. `ascii_json` escapes what is not printable ASCII, and writes the numbers of a stable body as
-    /// Python prints them: for receivers that re-serialise with Python.
-    pub fn render(&self, event: &EventView<'_>, ascii_json: bool) -> Vec<u8> {
-        let mut body = Body { out: Vec::with_capacity(event.data.len() + 512), fields: 0 };
-        let metadata = Members::of_metadata(self, event);
-        let flat = self.flattened(event);
-        for (index, field) in self.envelope.iter().enumerate() {
-            match (&field.source, &flat) {
-                (Source::FlattenData { .. }, Some(flat)) => {
-                    let before = &self.envelope[..index];
-                    for (name, value) in flat.iter().filter(|(name, _)| before.iter().all(|f| f.name != *name)) {
-                        body.separate();
-                        json::write_string(&mut body.out, name);
-                        body.out.push(b':');
-                        body.out.extend_from_slice(value.get().as_bytes());
-                    }
-                }
-                (Source::FlattenData { .. }, None) => {}
-                (_, Some(flat)) if self.is_after_flatten(index) && flat.get(&field.name).is_some() => {}
-                _ => {
-                    let sources = std::iter::once(&field.source).chain(&field.default);
-                    for source in sources {
-                        if self.write_field(&mut body, &field.prepared, source, event, &metadata) {
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-        if body.fields == 0 {
-            body.out.push(b'{');
-        }
-        body.out.push(b'}');
-        let printer = if ascii_json { Printer::Python } else { Printer::JavaScript };
-        let out = match self.body {
-            BodyStyle::AsProduced => body.out,
-            BodyStyle::JsStable => json::stable(&String::from_utf8_lossy(&body.out), printer),
-        };
-        if ascii_json { json::to_ascii(out) } else { out }
-    }
-
-    /// The members of `data` when the envelope splices them.
-    fn flattened<'a>(&self, event: &EventView<'a>) -> Option<Members<'a>> {
-        self.envelope.iter().find(|field| matches!(field.source, Source::FlattenData { .. }))?;
-        std::str::from_utf8(event.data).ok().and_then(Members::parse)
-    }
-
-    fn is_after_flatten(&self, index: usize) -> bool {
-        self.envelope[..index].iter().any(|field| matches!(field.source, Source::FlattenData { .. }))
-    }
-
-    /// Writes one field; false when the event has nothing for it.
-    fn write_field(
-        &self,
-        body: &mut Body,
-        prepared: &[u8],
-        source: &Source,
-        event: &EventView<'_>,
-        metadata: &Members<'_>,
-    ) -> bool {
-        let mut raw = |value: &[u8]| {
-            body.separate();
-            body.out.extend_from_slice(prepared);
-            body.out.extend_from_slice(value);
-            true
-        };
-        match source {
-            Source::Data => raw(event.data),
-            Source::Metadata => event.metadata.is_some_and(|value| raw(value.get().as_bytes())),
-            Source::MetadataMember(name) => metadata.get(name).is_some_and(|value| raw(value.get().as_bytes())),
-            Source::Timestamp(format) if format.is_number() => raw(format.text(event.occurred_at).as_bytes()),
-            Source::Timestamp(format) => body.text(prepared, &format.text(event.occurred_at)),
-            Source::Type => body.text(prepared, event.event_type.as_str()),
-            Source::WireType => body.text(prepared, self.wire_name(event.event_type)),
-            Source::Id => body.text(prepared, event.id.as_str()),
-            Source::Attribute(name) => event.attributes.get(name).is_some_and(|value| body.text(prepared, value)),
-            Source::FlattenData { .. } => false,
-        }
-    }
-}
-
-/// A JSON object being written.
-struct Body {
-    out: Vec<u8>,
-    fields: usize,
-}
-
-impl Body {
-    fn separate(&mut self) {
-        self.out.push(if self.fields == 0 { b'{' } else { b',' });
-        self.fields += 1;
-    }
-
-    fn text(&mut self, prepared: &[u8], value: &str) -> bool {
-        self.separate();
-        self.out.extend_from_slice(prepared);
-        json::write_string(&mut self.out, value);
-        true
     }
 }

@@ -1,4 +1,4 @@
-//! The profile file: the checks that a text must pass to become a [`Profile`], section by section.
+//! Reads a profile file: checks a text section by section and makes a [`Profile`].
 
 mod catalog;
 mod delivery;
@@ -6,6 +6,7 @@ mod envelope;
 mod headers;
 mod schema;
 
+use postrider_model::json;
 use serde_json::value::RawValue;
 use toml::Spanned;
 
@@ -14,17 +15,16 @@ use self::delivery::{delivery, filters, statuses};
 use self::envelope::envelope;
 use self::headers::{headers, scheme, user_agent};
 use self::schema::File;
-use crate::json;
 use crate::profile::Profile;
 use crate::registry::ProfileError;
 
-/// Where mistakes are reported: the file and its text.
-pub(crate) struct Place<'a> {
+/// A file and its text, for the positions of mistakes.
+pub(crate) struct TomlDocument<'a> {
     pub(crate) file: &'a str,
     pub(crate) text: &'a str,
 }
 
-impl Place<'_> {
+impl TomlDocument<'_> {
     pub(crate) fn error<T>(&self, at: &Spanned<T>, field: &str, detail: impl ToString) -> ProfileError {
         self.at(at.span().start, field, detail)
     }
@@ -35,8 +35,8 @@ impl Place<'_> {
         ProfileError::Invalid { file: self.file.into(), line, field: field.into(), detail: detail.to_string() }
     }
 
-    /// What the TOML reader found: it knows the place. The field's name stands on that line, or in the message when the field
-    /// is missing; its section stands above.
+    /// An error of the TOML reader, which knows the position. The field's name is on that line, or in the message if the field is
+    /// missing; its section is above.
     pub(crate) fn unreadable(&self, error: &toml::de::Error) -> ProfileError {
         let offset = error.span().map_or(0, |span| span.start).min(self.text.len());
         let start = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);
@@ -55,7 +55,9 @@ impl Place<'_> {
     }
 
     fn object(&self, at: &Spanned<String>, field: &str) -> Result<Box<RawValue>, ProfileError> {
-        let raw = RawValue::from_string(json::compact(at.get_ref())).map_err(|e| self.error(at, field, e))?;
+        let is_json = RawValue::from_string(at.get_ref().clone());
+        let raw = is_json.and_then(|raw| RawValue::from_string(json::compact(raw.get())));
+        let raw = raw.map_err(|error| self.error(at, field, error))?;
         if raw.get().starts_with('{') { Ok(raw) } else { Err(self.error(at, field, "must be a JSON object")) }
     }
 
@@ -70,46 +72,46 @@ impl Place<'_> {
 
 /// Reads a profile file.
 pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Profile, ProfileError> {
-    let place = Place { file, text };
+    let doc = TomlDocument { file, text };
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
     if !(1..=64).contains(&name.len()) || !name.bytes().all(legal) {
-        return Err(place.at(0, "", "the file's name is the profile's: 1 to 64 of a-z 0-9 _ -, then .toml"));
+        return Err(doc.at(0, "", "the file's name is the profile's: 1 to 64 of a-z 0-9 _ -, then .toml"));
     }
-    let file: File = toml::from_str(text).map_err(|error| place.unreadable(&error))?;
+    let file: File = toml::from_str(text).map_err(|error| doc.unreadable(&error))?;
     if file.description.get_ref().is_empty() {
-        return Err(place.error(&file.description, "description", "must say something"));
+        return Err(doc.error(&file.description, "description", "must not be empty"));
     }
-    let delivery = delivery(&place, &file.delivery)?;
-    let signature = file.signature.as_ref().map(|signature| scheme(&place, signature.get_ref())).transpose()?;
+    let delivery = delivery(&doc, &file.delivery)?;
+    let signature = file.signature.as_ref().map(|signature| scheme(&doc, signature.get_ref())).transpose()?;
     let standard = file.headers.standard.get_ref();
     if signature.is_none() && !standard {
         let detail = "a profile signs: leave the standard headers on or name a signature";
-        return Err(place.error(&file.headers.standard, "headers.standard", detail));
+        return Err(doc.error(&file.headers.standard, "headers.standard", detail));
     }
-    let catalog = catalog(&place, &file.catalog)?;
+    let catalog = catalog(&doc, &file.catalog)?;
     let profile = Profile {
         name: name.into(),
         description: file.description.into_inner(),
-        envelope: envelope(&place, &file.envelope)?,
+        envelope: envelope(&doc, &file.envelope)?,
         body: file.body,
-        headers: headers(&place, &file.headers, signature.as_ref())?,
+        headers: headers(&doc, &file.headers, signature.as_ref())?,
         standard_headers: *standard,
         traceparent: file.headers.traceparent,
-        user_agent: user_agent(&place, file.headers.user_agent)?,
+        user_agent: user_agent(&doc, file.headers.user_agent)?,
         signature,
         retry_schedule: delivery.schedule,
         jitter_max: delivery.jitter_max,
         retry_after_max: delivery.retry_after_max,
         timeout: delivery.timeout,
-        statuses: statuses(&place, &file.statuses)?,
+        statuses: statuses(&doc, &file.statuses)?,
         url_rule: file.delivery.url,
-        attributes: filters(&place, file.filters)?,
+        attributes: filters(&doc, file.filters)?,
         default_rate: delivery.rate,
         open_catalog: file.catalog.get_ref().open,
-        sample: generic_sample(&place, file.catalog.get_ref())?,
+        sample: generic_sample(&doc, file.catalog.get_ref())?,
         catalog,
-        test_event: file.test_event.as_ref().map(|test| fixed_test(&place, test.get_ref())).transpose()?,
-        origins: file.origins.iter().map(|rule| origins(&place, rule)).collect::<Result<_, _>>()?,
+        test_event: file.test_event.as_ref().map(|test| fixed_test(&doc, test.get_ref())).transpose()?,
+        origins: file.origins.iter().map(|rule| origins(&doc, rule)).collect::<Result<_, _>>()?,
         disable_after_days: file.delivery.disable_after_days.map(Spanned::into_inner),
         channels: file.delivery.channels.into_inner(),
     };
@@ -117,7 +119,7 @@ pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Profile, Profi
         && !profile.knows(&test.event_type)
     {
         let detail = format!("{} is not in the catalog", test.event_type);
-        return Err(place.error(&at.get_ref().r#type, "test_event.type", detail));
+        return Err(doc.error(&at.get_ref().r#type, "test_event.type", detail));
     }
     Ok(profile)
 }

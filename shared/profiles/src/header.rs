@@ -1,11 +1,6 @@
-//! The headers of a product, and which names and values a header may have at all.
-
-use postrider_model::event::EventType;
-use postrider_model::ids::EventId;
-use postrider_model::time::UnixMillis;
+//! The headers of a product, and which names and values a header may have.
 
 use crate::envelope::TimestampFormat;
-use crate::profile::Profile;
 
 /// One header that a profile adds to every delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,47 +11,19 @@ pub struct HeaderTemplate {
     pub value: HeaderValue,
 }
 
-/// Where a header's value comes from. Only what a delivery carries beside its body.
+/// Where a header's value comes from. Only what a delivery's message has besides the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderValue {
     /// Always the same.
     Constant(String),
     /// The event's type.
     Type,
-    /// The name its type has on the wire.
+    /// The type's name on the wire.
     WireType,
     /// The event's id.
     Id,
     /// When the event occurred.
     Timestamp(TimestampFormat),
-}
-
-/// What header values are made from.
-#[derive(Debug, Clone, Copy)]
-pub struct HeaderContext<'a> {
-    /// The event.
-    pub id: &'a EventId,
-    /// Its type.
-    pub event_type: &'a EventType,
-    /// When it occurred.
-    pub occurred_at: UnixMillis,
-}
-
-impl Profile {
-    /// The product's own headers of one delivery, in the profile's order (signature, `User-Agent` and the
-    /// headers common to all profiles are not among them).
-    pub fn headers<'a>(&'a self, context: &HeaderContext<'_>) -> impl Iterator<Item = (&'a str, String)> {
-        self.headers.iter().map(move |header| {
-            let value = match &header.value {
-                HeaderValue::Constant(text) => text.clone(),
-                HeaderValue::Type => context.event_type.to_string(),
-                HeaderValue::WireType => self.wire_name(context.event_type).to_owned(),
-                HeaderValue::Id => context.id.to_string(),
-                HeaderValue::Timestamp(format) => format.text(context.occurred_at),
-            };
-            (header.name.as_str(), value)
-        })
-    }
 }
 
 /// Whether `name` is a header name by RFC 9110, section 5.6.2, of at most 128 bytes.
@@ -71,8 +38,8 @@ pub fn is_header_value(value: &str) -> bool {
     value.bytes().all(visible) && value.trim_ascii() == value
 }
 
-/// Whether Postrider or HTTP itself decides about this header, so that neither a profile's list nor an endpoint may set it.
-/// (A profile's `user_agent` and signature header have fields of their own.)
+/// Whether Postrider or HTTP sets this header, so that neither a profile's list nor an endpoint may. (A profile sets its user
+/// agent and its signature header in other fields.)
 pub fn is_reserved_header(name: &str) -> bool {
     const NAMES: [&str; 16] = [
         "accept-encoding",
@@ -116,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_engine_sets_nobody_else_sets() {
+    fn headers_of_postrider_and_http_are_reserved() {
         for name in ["Webhook-Id", "content-type", "Host", "postrider-delivery", "User-Agent", "TraceParent"] {
             assert!(is_reserved_header(name), "{name}");
         }

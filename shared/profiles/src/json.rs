@@ -1,8 +1,7 @@
-//! The little JSON that rendering needs, on text, without trees.
+//! JSON as text, without trees: writing strings and reading the members of an object.
 
 pub(crate) mod number;
 mod stable;
-pub(crate) mod tokens;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,40 +9,20 @@ use std::collections::HashMap;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::envelope::{EventView, Source};
-use crate::profile::Profile;
-
 pub(crate) use stable::stable;
 
 /// Appends `text` as a JSON string with its quotes.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
-    out.push(b'"');
-    write_escaped(out, text);
-    out.push(b'"');
+    // Writing to memory cannot fail.
+    let _ = serde_json::to_writer(out, text);
 }
 
-/// Appends the inside of a JSON string: escaped is what must be.
-fn write_escaped(out: &mut Vec<u8>, text: &str) {
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let short: Option<u8> = match byte {
-            b'"' | b'\\' => Some(byte),
-            b'\n' => Some(b'n'),
-            b'\r' => Some(b'r'),
-            b'\t' => Some(b't'),
-            0x08 => Some(b'b'),
-            0x0c => Some(b'f'),
-            0..=0x1f => None,
-            _ => continue,
-        };
-        out.extend_from_slice(&text.as_bytes()[plain..at]);
-        match short {
-            Some(short) => out.extend_from_slice(&[b'\\', short]),
-            None => write_escape(out, byte.into()),
-        }
-        plain = at + 1;
-    }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
+/// Appends `text` as the inside of a JSON string.
+fn write_inside(out: &mut Vec<u8>, text: &str) {
+    let start = out.len();
+    write_string(out, text);
+    out.pop();
+    out.remove(start);
 }
 
 /// Appends a UTF-16 unit as an escape: `\u001f`.
@@ -51,8 +30,8 @@ fn write_escape(out: &mut Vec<u8>, unit: u16) {
     out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
 }
 
-/// Escapes everything but printable ASCII, as Python does. In valid JSON such characters stand only inside strings, so one
-/// pass without any notion of tokens does it.
+/// Escapes everything except printable ASCII, as Python does. In valid JSON such characters occur only inside strings, so tokens
+/// need not be told apart.
 pub(crate) fn to_ascii(body: Vec<u8>) -> Vec<u8> {
     let printable = |byte: &u8| *byte <= b'~';
     if body.iter().all(printable) {
@@ -70,44 +49,21 @@ pub(crate) fn to_ascii(body: Vec<u8>) -> Vec<u8> {
     out
 }
 
-/// The same JSON without whitespace between tokens.
-pub(crate) fn compact(json: &str) -> String {
-    let (mut out, mut in_string, mut escaped) = (String::with_capacity(json.len()), false, false);
-    for character in json.chars() {
-        if in_string {
-            in_string = escaped || character != '"';
-            escaped = !escaped && character == '\\';
-        } else if character.is_ascii_whitespace() {
-            continue;
-        } else {
-            in_string = character == '"';
-        }
-        out.push(character);
-    }
-    out
-}
-
-/// The members of a JSON object in the producer's order, values unparsed. A repeated name: the last one counts.
+/// The members of a JSON object in the producer's order, values unparsed. Of a repeated name, the last member counts.
 #[derive(Debug, Default)]
 pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// Reads an object; `None` when the text is none.
+    /// Reads an object; `None` if the text is not one.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
-    }
-
-    /// The members of `metadata`, read only when the profile's envelope looks into it.
-    pub(crate) fn of_metadata(profile: &Profile, event: &EventView<'a>) -> Self {
-        let needed = profile.envelope.iter().any(|field| matches!(field.source, Source::MetadataMember(_)));
-        event.metadata.filter(|_| needed).and_then(|raw| Self::parse(raw.get())).unwrap_or_default()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
-    /// Names and values in order; of a repeated name only the last value, where it stands last.
+    /// Names and values in order; of a repeated name only the last member.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         let last: HashMap<&str, usize> = self.0.iter().enumerate().map(|(at, (name, _))| (&**name, at)).collect();
         let members = self.0.iter().enumerate();
@@ -115,7 +71,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A member's name, borrowed where it needs no unescaping.
+/// A member's name, borrowed if it has no escapes.
 struct Name<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
@@ -167,25 +123,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_are_escaped_as_serde_json_escapes_them() {
-        for text in ["", "plain", "a\"b\\c", "\n\r\t\u{8}\u{c}\u{1}\u{1f}", "é ☃ 😀", "\u{7f}"] {
-            let mut out = Vec::new();
-            write_string(&mut out, text);
-            assert_eq!(String::from_utf8(out).unwrap(), serde_json::to_string(text).unwrap());
-        }
-    }
-
-    #[test]
     fn ascii_escapes_pairs_beyond_the_basic_plane() {
         let ascii = to_ascii("{\"a\":\"é😀\"}".as_bytes().to_vec());
         assert_eq!(String::from_utf8(ascii).unwrap(), r#"{"a":"\u00e9\ud83d\ude00"}"#);
         assert_eq!(to_ascii(b"\"~\x7f\"".to_vec()), br#""~\u007f""#);
-    }
-
-    #[test]
-    fn compacting_leaves_strings_alone() {
-        let json = "{ \"a b\" : [ 1, \"x \\\" y\" ],\n \"c\\\\\" : null }";
-        assert_eq!(compact(json), r#"{"a b":[1,"x \" y"],"c\\":null}"#);
     }
 
     #[test]

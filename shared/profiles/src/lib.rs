@@ -1,37 +1,41 @@
 //! Profiles: everything that makes deliveries look like one product's, as data.
 //!
-//! Owns the profile files ([`Profiles`]), what they may say ([`Profile`]), the check that an event has what its
-//! profile's envelope requires ([`Profile::check_event`]), the warnings about values that its receivers cannot verify
-//! ([`Profile::warnings`]) and the rendering of bodies ([`Profile::render_as`]), messages to phones among them. Owns besides the mapping files, which say
-//! what a mail server's log records become ([`Mappings`]).
+//! Owns: the profile files ([`Profiles`]) and their content ([`Profile`]), the check that an event has what its profile's envelope
+//! requires ([`Profile::check_event`]), warnings about values that receivers cannot verify ([`Profile::warnings`]), the rendering
+//! of bodies and Pushover messages ([`Profile::render`]), and the mapping files, which turn a mail server's log records into events
+//! ([`Mappings`]).
 //!
-//! Promises: `data` and `metadata` leave as the bytes that the producer wrote, unless the profile's body is stable under
-//! re-serialising (one token pass then, no tree), the endpoint asks for `ascii_json`, or the envelope splices the members
-//! of `data`; a file that loads can be served: every mistake in it is an error at start that names file, line and field.
+//! Promises: `data` and `metadata` are sent as the bytes that the producer wrote, unless the profile's body is stable under
+//! re-serialising (then one token pass, no tree), the endpoint uses `ascii_json`, or the envelope flattens `data`. A file that loads
+//! can be served: every mistake in it is an error at start with file, line and field.
 //!
-//! Does not: sign (crate `postrider-signature`), send, read the clock, or know any product by name.
+//! Does not: sign (crate `postrider-signature`), send, read the clock, or know a product by name.
 
 mod catalog;
 mod check;
 mod envelope;
+mod event_view;
 mod file;
 mod header;
 mod json;
 mod mapping;
 mod profile;
-mod pushover;
 mod registry;
+mod render;
 mod settings;
 mod signature_scheme;
+mod text_template;
 mod warnings;
 
 pub use catalog::{EventTypeInfo, OriginRule, TestEvent};
 pub use check::FieldError;
-pub use envelope::{BodyStyle, EnvelopeField, EventView, JsonKind, Source, TimestampFormat};
-pub use header::{HeaderContext, HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
+pub use envelope::{BodyStyle, EnvelopeField, JsonKind, Source, TimestampFormat};
+pub use event_view::EventView;
+pub use header::{HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
 pub use mapping::{MappedEvent, Mapping, Mappings, NotARecord};
-pub use profile::{Profile, UrlRule};
-pub use pushover::TextTemplate;
+pub use profile::Profile;
 pub use registry::{ProfileError, Profiles};
+pub use render::HeaderContext;
 pub use settings::Settings;
 pub use signature_scheme::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent, TemplatePart};
+pub use text_template::TextTemplate;

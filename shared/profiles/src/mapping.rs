@@ -1,8 +1,8 @@
-//! Mappings: what a mail server's log records become, as data. One file a profile, read as profiles are.
+//! Mappings: how a mail server's log records become events. One file per profile.
 //!
-//! The records are KumoMTA's: JSON objects with a `type`, a `timestamp` in seconds and a `recipient`. A mapping says which
-//! of them are events, of which type, what the events can be filtered by and what their `data` holds. It knows nothing of
-//! ids; it hands over what makes a record this record.
+//! The records are KumoMTA's: JSON objects with a `type`, a `timestamp` in seconds and a `recipient`. A mapping defines which records
+//! are events, their type, their attributes and their `data`. It assigns no ids; it returns the record's canonical form, from which
+//! the caller derives one.
 
 mod file;
 mod record;
@@ -21,7 +21,7 @@ use self::record::{Source, Taken};
 use self::tree::Tree;
 use crate::registry::{ProfileError, files};
 
-/// The files that the binary carries.
+/// The files in the binary.
 const BUILT_IN: [(&str, &str); 2] =
     [("mumara", include_str!("../mappings/mumara.toml")), ("migomail", include_str!("../mappings/migomail.toml"))];
 
@@ -29,7 +29,7 @@ const BUILT_IN: [(&str, &str); 2] =
 #[derive(Debug, Clone)]
 pub struct Mappings(BTreeMap<String, Mapping>);
 
-/// What records become for the tenants of one profile. Built by [`Mappings`] only.
+/// The mapping of one profile. Built by [`Mappings`] only.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     rules: Vec<Rule>,
@@ -38,13 +38,13 @@ pub struct Mapping {
     metadata: Vec<Field>,
 }
 
-/// Which records are of which type; the first rule that takes a record decides.
+/// The event type of some records. The first rule that matches a record counts.
 #[derive(Debug, Clone)]
 struct Rule {
     records: Vec<String>,
-    /// Path -> texts of which the record must have one there.
+    /// Path -> the allowed texts there.
     when: Vec<(Vec<String>, Vec<String>)>,
-    /// `None`: such a record is nobody's event.
+    /// `None`: the record is no event.
     event_type: Option<EventType>,
 }
 
@@ -52,12 +52,12 @@ struct Rule {
 #[derive(Debug, Clone)]
 struct Field {
     name: Vec<String>,
-    /// Only in events of these types; empty: in all.
+    /// Only in events of these types; empty: in all events.
     types: Vec<EventType>,
     source: Source,
 }
 
-/// An event that a record says.
+/// An event made from a record.
 #[derive(Debug, Clone)]
 pub struct MappedEvent {
     /// Its type.
@@ -68,25 +68,24 @@ pub struct MappedEvent {
     pub attributes: Attributes,
     /// `data`, an object.
     pub data: Box<RawValue>,
-    /// `metadata`, when the mapping makes any.
+    /// `metadata`, if the mapping defines any.
     pub metadata: Option<Box<RawValue>>,
-    /// The whole record in a canonical form: the same for the same record, however it was written.
+    /// The record in a canonical form: the same for every spelling of the record.
     pub record: String,
-    /// The recipient that this event is about: a record of several makes an event each.
+    /// The recipient of this event. A record with several recipients becomes an event for each.
     pub recipient: String,
 }
 
-/// Bytes that are no record of KumoMTA's.
+/// The bytes are not a log record of KumoMTA.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a log record of KumoMTA: {0}")]
 pub struct NotARecord(String);
 
 impl Mappings {
-    /// The mappings that the binary carries, and those of `dir`: each `<profile>.toml` there adds a mapping or replaces
-    /// one of the same name.
+    /// The built-in mappings, and those of `dir`: each `<profile>.toml` adds a mapping or replaces the one with this name.
     ///
     /// # Errors
-    /// An unreadable directory or file; the first mistake in a file, with its place.
+    /// An unreadable directory or file, or the first mistake in a file.
     pub fn load(dir: Option<&Path>) -> Result<Self, ProfileError> {
         let mut mappings = BTreeMap::new();
         for (name, text) in BUILT_IN {
@@ -113,25 +112,24 @@ impl Mappings {
 }
 
 impl Mapping {
-    /// The types that records become.
+    /// The event types of the records.
     pub fn event_types(&self) -> impl Iterator<Item = &EventType> {
         self.rules.iter().filter_map(|rule| rule.event_type.as_ref())
     }
 
-    /// The events that a record says: one a recipient, none when no rule takes it.
+    /// The events of a record: one per recipient, none if no rule matches.
     ///
     /// # Errors
-    /// Not JSON, without a type, a time or a recipient that can be read, or of more recipients than a batch has events or, with
-    /// the record repeated for each, bytes.
+    /// The record is not JSON, has no readable type, time or recipient, or has too many recipients for a batch.
     pub fn events(&self, record: &[u8]) -> Result<Vec<MappedEvent>, NotARecord> {
         let record: Value = serde_json::from_slice(record).map_err(|error| NotARecord(error.to_string()))?;
         let kind = record.get("type").and_then(Value::as_str);
-        let kind = kind.ok_or_else(|| NotARecord("`type` is missing or no string".into()))?;
+        let kind = kind.ok_or_else(|| NotARecord("`type` is missing or not a string".into()))?;
         let occurred_at = record::time(record.get("timestamp"))
-            .ok_or_else(|| NotARecord("`timestamp` is missing or no time in seconds since 1970".into()))?;
+            .ok_or_else(|| NotARecord("`timestamp` is missing or not a time in seconds since 1970".into()))?;
         let recipients = record::recipients(record.get("recipient"))
-            .ok_or_else(|| NotARecord("`recipient` is neither a string nor several".into()))?;
-        let rule = self.rules.iter().find(|rule| rule.takes(kind, &record));
+            .ok_or_else(|| NotARecord("`recipient` is neither a string nor a list of strings".into()))?;
+        let rule = self.rules.iter().find(|rule| rule.matches(kind, &record));
         let Some(event_type) = rule.and_then(|rule| rule.event_type.as_ref()) else { return Ok(Vec::new()) };
         let whole = record.to_string();
         if recipients.len() > BATCH_EVENTS_MAX.min(BATCH_BYTES_MAX / whole.len().max(1)) {
@@ -168,7 +166,7 @@ impl Mapping {
 }
 
 impl Rule {
-    fn takes(&self, kind: &str, record: &Value) -> bool {
+    fn matches(&self, kind: &str, record: &Value) -> bool {
         self.records.iter().any(|name| name == kind)
             && self.when.iter().all(|(path, texts)| {
                 record::at(record, path).and_then(record::text).is_some_and(|text| texts.contains(&text))
@@ -185,6 +183,6 @@ fn render(fields: &[Field], event_type: &EventType, record: &Value) -> Result<Op
             None => {}
         }
     }
-    // Names and values are JSON each, so that the whole is, too.
+    // Names and values are JSON, so the whole is JSON.
     RawValue::from_string(tree.to_json()).map(Some).map_err(|error| NotARecord(error.to_string()))
 }

@@ -1,29 +1,21 @@
-//! What a profile holds, loaded and checked.
+//! A profile: one product's way of delivering, loaded and checked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use postrider_model::attempt::StatusClasses;
-use postrider_model::endpoint::Channel;
-use postrider_model::event::EventType;
+use postrider_model::endpoint::{Channel, UrlRule};
+use postrider_model::event::{EventType, Origin};
 use postrider_model::retry::{RetryPolicy, RetrySchedule};
 use postrider_model::subscription::MatchKind;
-use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::catalog::{EventTypeInfo, OriginRule, TestEvent};
-use crate::envelope::{BodyStyle, EnvelopeField};
+use crate::envelope::{BodyStyle, EnvelopeField, Source};
+use crate::event_view::EventView;
 use crate::header::HeaderTemplate;
+use crate::json::Members;
 use crate::signature_scheme::{SchemeKind, SignatureScheme};
-
-/// Which URLs a profile's endpoints may have (before the deployment's own rules).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UrlRule {
-    /// `https` only.
-    HttpsOnly,
-    /// `https` is recommended, `http` allowed.
-    HttpAllowed,
-}
 
 /// One product's way of delivering. Built by [`crate::Profiles`] only.
 #[derive(Debug, Clone)]
@@ -32,11 +24,11 @@ pub struct Profile {
     pub name: String,
     /// For people, one sentence.
     pub description: String,
-    /// The body's fields in the order they are written.
+    /// The body's fields, in order.
     pub envelope: Vec<EnvelopeField>,
     /// How the body is written.
     pub body: BodyStyle,
-    /// The product's own signature, beside or instead of `webhook-signature`.
+    /// The product's own signature, with or instead of `webhook-signature`.
     pub signature: Option<SignatureScheme>,
     /// Whether `webhook-id`, `webhook-timestamp` and `webhook-signature` are sent.
     pub standard_headers: bool,
@@ -44,11 +36,11 @@ pub struct Profile {
     pub traceparent: bool,
     /// The product's own headers, in order.
     pub headers: Vec<HeaderTemplate>,
-    /// `User-Agent`, unless Postrider's own is sent.
+    /// `User-Agent`; `None`: Postrider's own.
     pub user_agent: Option<String>,
     /// Delays between attempts.
     pub retry_schedule: RetrySchedule,
-    /// Share by which a delay may be lengthened, 0 to 1; 0 where the product promises exact times.
+    /// Share by which a delay may be lengthened, 0 to 1; 0 if the product promises exact times.
     pub jitter_max: f64,
     /// Longest `Retry-After` that is honoured.
     pub retry_after_max: Duration,
@@ -58,59 +50,59 @@ pub struct Profile {
     pub statuses: StatusClasses,
     /// Which URLs endpoints may have.
     pub url_rule: UrlRule,
-    /// The attributes that can be filtered by, and how each matches. Always has the four common ones.
+    /// The attributes that can be filtered by, and how each is matched. The four common ones are always included.
     pub attributes: BTreeMap<String, MatchKind>,
-    /// Requests a second to one endpoint unless it says otherwise; `None`: no limit.
+    /// Requests per second to an endpoint that has no rate of its own; `None`: no limit.
     pub default_rate: Option<f64>,
     /// The event types that the product documents.
     pub catalog: Vec<EventTypeInfo>,
-    /// Whether types outside the catalog are the product's, too.
+    /// Whether types outside the catalog are allowed.
     pub open_catalog: bool,
-    /// The sample for types without one of their own.
+    /// The sample for types without their own.
     pub(crate) sample: Option<TestEvent>,
-    /// The body of the test call when no type is chosen, where the product documents one.
+    /// The event of a test call without a type, if the product documents one.
     pub(crate) test_event: Option<TestEvent>,
-    /// Which origins fire for which types; the first rule that takes a type decides, none: every origin fires.
+    /// The origins whose events are delivered, by type; the first rule that matches counts. Without one, every origin is.
     pub origins: Vec<OriginRule>,
-    /// An endpoint that failed for this many days is switched off; `None`: never.
+    /// An endpoint that failed for this many days is disabled; `None`: never.
     pub disable_after_days: Option<u32>,
     /// The channels that endpoints may use.
     pub channels: Vec<Channel>,
 }
 
 impl Profile {
-    /// How an attribute is matched, `None` for one that cannot be filtered by.
+    /// How an attribute is matched; `None` if it cannot be filtered by.
     pub fn attribute_kind(&self, name: &str) -> Option<MatchKind> {
         self.attributes.get(name).copied()
     }
 
-    /// What the catalog says about a type, `None` for one that it does not name.
+    /// A type of the catalog.
     pub fn event_type(&self, event_type: &str) -> Option<&EventTypeInfo> {
         self.catalog.iter().find(|info| info.name.as_str() == event_type)
     }
 
-    /// Whether the product has such a type: the catalog names it, or is open.
+    /// Whether the product has this type: it is in the catalog, or the catalog is open.
     pub fn knows(&self, event_type: &EventType) -> bool {
         self.open_catalog || self.event_type(event_type.as_str()).is_some()
     }
 
-    /// The name a type has on the wire.
+    /// The name of a type on the wire.
     pub fn wire_name<'a>(&'a self, event_type: &'a EventType) -> &'a str {
         let mapped = self.event_type(event_type.as_str()).and_then(|info| info.wire_name.as_deref());
         mapped.unwrap_or_else(|| event_type.as_str())
     }
 
-    /// Whether `webhook-signature` is the only signature: what ed25519 keys need.
+    /// Whether `webhook-signature` is the only signature. Ed25519 keys require it.
     pub fn only_standard_signature(&self) -> bool {
         self.standard_headers && self.signature.is_none()
     }
 
-    /// Whether the product's header carries the endpoint's secret itself.
+    /// Whether the product's signature header carries the secret itself.
     pub fn sends_token(&self) -> bool {
         self.signature.as_ref().is_some_and(|scheme| scheme.kind == SchemeKind::Token)
     }
 
-    /// The retry policy of a delivery, with the endpoint's own schedule where it has one.
+    /// The retry policy of an endpoint, with its own schedule if it has one.
     pub fn retry_policy<'a>(&'a self, schedule: Option<&'a RetrySchedule>) -> RetryPolicy<'a> {
         RetryPolicy {
             schedule: schedule.unwrap_or(&self.retry_schedule),
@@ -118,5 +110,53 @@ impl Profile {
             retry_after_max: self.retry_after_max,
             jitter_max: self.jitter_max,
         }
+    }
+
+    /// Whether an event of this type and origin is delivered.
+    pub fn origin_fires(&self, event_type: &EventType, origin: Origin) -> bool {
+        let rule = self.origins.iter().find(|rule| rule.types.iter().any(|pattern| pattern.matches(event_type)));
+        rule.is_none_or(|rule| rule.fire.contains(&origin))
+    }
+
+    /// The test event of a type whose tenant defined a sample: this `data` with the metadata of the product's samples.
+    pub fn test_event_of(&self, event_type: &EventType, data: Box<RawValue>) -> TestEvent {
+        let known = self.event_type(event_type.as_str()).or(self.catalog.first());
+        let metadata = match known {
+            Some(info) => info.sample_metadata.clone(),
+            None => self.sample.as_ref().and_then(|sample| sample.metadata.clone()),
+        };
+        TestEvent::generic(event_type.clone(), data, metadata)
+    }
+
+    /// The test event: of the chosen type, else the product's documented one, else one of its first type. `None` if the product
+    /// has no such type.
+    pub fn test_event(&self, event_type: Option<&EventType>) -> Option<TestEvent> {
+        let fixed = self.test_event.as_ref().filter(|test| event_type.is_none_or(|wanted| *wanted == test.event_type));
+        if let Some(fixed) = fixed {
+            return Some(fixed.clone());
+        }
+        let known = match event_type {
+            Some(wanted) => self.event_type(wanted.as_str()),
+            None => self.catalog.first(),
+        };
+        match known {
+            Some(info) => {
+                Some(TestEvent::generic(info.name.clone(), info.sample.clone(), info.sample_metadata.clone()))
+            }
+            None if self.open_catalog => {
+                let mut test = self.sample.clone()?;
+                if let Some(wanted) = event_type {
+                    test.event_type = wanted.clone();
+                }
+                Some(test)
+            }
+            None => None,
+        }
+    }
+
+    /// The members of `metadata`; empty unless the envelope uses one.
+    pub(crate) fn metadata_members<'a>(&self, event: &EventView<'a>) -> Members<'a> {
+        let needed = self.envelope.iter().any(|field| matches!(field.source, Source::MetadataMember(_)));
+        event.metadata.filter(|_| needed).and_then(|raw| Members::parse(raw.get())).unwrap_or_default()
     }
 }

@@ -1,4 +1,4 @@
-//! Finding profiles by name: the built-in files, and those of a directory.
+//! Loads profiles: the built-in files, and those of a directory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::file;
 use crate::profile::Profile;
 
-/// The files that the binary carries.
+/// The files in the binary.
 const BUILT_IN: [(&str, &str); 6] = [
     ("standard", include_str!("../profiles/standard.toml")),
     ("migma", include_str!("../profiles/migma.toml")),
@@ -21,33 +21,33 @@ const BUILT_IN: [(&str, &str); 6] = [
 #[derive(Debug, Clone)]
 pub struct Profiles(BTreeMap<String, Arc<Profile>>);
 
-/// A profile, or a mapping, cannot be loaded.
+/// A profile or a mapping cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The directory or a file in it cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// Which one.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// A file says something it may not say.
+    /// A file has a mistake.
     #[error("{file}, line {line}, {field}: {detail}")]
     Invalid {
         /// The file.
         file: String,
         /// The line, from 1.
         line: usize,
-        /// The field, such as `envelope.from`; empty where the text is no TOML.
+        /// The field, such as `envelope.from`; empty if the text is not TOML.
         field: String,
-        /// What is wrong and what is allowed.
+        /// What is wrong, and what is allowed.
         detail: String,
     },
 }
 
 impl Profiles {
-    /// The profiles that the binary carries.
+    /// The built-in profiles.
     ///
     /// # Panics
     /// Never: the crate's tests load every built-in file.
@@ -55,10 +55,10 @@ impl Profiles {
         Self::load(None).unwrap_or_else(|error| panic!("built-in profile: {error}"))
     }
 
-    /// The built-in profiles, and those of `dir`: each `<name>.toml` there adds a profile or replaces one of the same name.
+    /// The built-in profiles, and those of `dir`: each `<name>.toml` adds a profile or replaces the one with this name.
     ///
     /// # Errors
-    /// An unreadable directory or file; the first mistake in a file, with its place.
+    /// An unreadable directory or file, or the first mistake in a file.
     pub fn load(dir: Option<&Path>) -> Result<Self, ProfileError> {
         let mut profiles = BTreeMap::new();
         let mut add = |profile: Profile| profiles.insert(profile.name.clone(), Arc::new(profile));

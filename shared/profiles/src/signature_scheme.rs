@@ -1,4 +1,4 @@
-//! How a product signs, beside the Standard Webhooks headers.
+//! How a product signs, next to the Standard Webhooks headers.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 pub struct SignatureScheme {
     /// The header, as the product writes it. An endpoint may rename the header of a token.
     pub header: String,
-    /// What stands in it.
+    /// Its value.
     pub kind: SchemeKind,
 }
 
-/// What stands in the signature header.
+/// The value of the signature header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemeKind {
-    /// HMAC-SHA256, keyed with the secret's text exactly as shown.
+    /// HMAC-SHA256, keyed with the secret's text as shown.
     Hmac {
-        /// How the 32 bytes are written.
+        /// The encoding of the 32 bytes.
         encoding: Encoding,
         /// What is signed.
         signed: SignedContent,
@@ -27,7 +27,7 @@ pub enum SchemeKind {
     Token,
 }
 
-/// How a signature's bytes are written.
+/// The encoding of a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
@@ -47,14 +47,14 @@ pub enum SignedContent {
     TimestampBody,
 }
 
-/// The value of a signature header: text around `{signature}` and, where it is signed, `{timestamp}` (Unix seconds).
+/// The value of a signature header: text around `{signature}` and, if it is signed, `{timestamp}` (Unix seconds).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureTemplate(Vec<TemplatePart>);
 
 /// A piece of a [`SignatureTemplate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TemplatePart {
-    /// Text as it stands.
+    /// Text.
     Text(String),
     /// The encoded signature.
     Signature,
@@ -63,7 +63,7 @@ pub enum TemplatePart {
 }
 
 impl SignatureTemplate {
-    /// The pieces in order.
+    /// The parts in order.
     pub fn parts(&self) -> &[TemplatePart] {
         &self.0
     }
@@ -71,8 +71,8 @@ impl SignatureTemplate {
     /// Reads a template.
     ///
     /// # Errors
-    /// What is wrong with it: a brace that belongs to no known placeholder, or no `{signature}`, a placeholder twice, or two
-    /// without text between them, which no receiver could take apart.
+    /// A brace outside a known placeholder, no `{signature}`, a repeated placeholder, or two placeholders without text between
+    /// them, which no receiver could separate.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some(open) = rest.find(['{', '}']) {
@@ -86,7 +86,7 @@ impl SignatureTemplate {
                 .map(|(name, part)| (part, name.len()))
                 .ok_or("the placeholders are {signature} and {timestamp}")?;
             if parts.contains(&part) {
-                return Err("a placeholder stands there twice".into());
+                return Err("a placeholder is repeated".into());
             }
             if parts.last().is_some_and(|last| !matches!(last, TemplatePart::Text(_))) {
                 return Err("text must stand between the placeholders".into());

@@ -1,40 +1,40 @@
-//! Values that a receiver who verifies what it parsed, instead of what it received, cannot verify.
+//! Values that some receivers cannot verify, because they verify what they parsed instead of what they received.
 
-use crate::check::pointer_token;
-use crate::envelope::{BodyStyle, EventView, Source};
-use crate::json::Members;
+use postrider_model::json::{Container, Scanner, Token, pointer_token, unescape};
+
+use crate::envelope::{BodyStyle, Source};
+use crate::event_view::EventView;
 use crate::json::number;
-use crate::json::tokens::{Container, Token, Tokens};
 use crate::profile::Profile;
 
-/// Most values that are named; what follows is counted.
+/// Most values that are named; further ones are counted.
 const NAMED_MAX: usize = 10;
 
 impl Profile {
-    /// The values of an event that no bytes carry to every receiver of this product: integers beyond 2^53, floats that
-    /// JavaScript and Python print differently, numbers that no double holds. Each with the JSON pointer to it; many are
-    /// summed up. Empty unless the body is [`BodyStyle::JsStable`]. The bytes must be valid JSON already.
+    /// Warnings about values that no spelling carries to every receiver of this product: integers beyond 2^53, floats that
+    /// JavaScript and Python print differently, and numbers that no double can hold. Each has a JSON pointer. Empty unless the body
+    /// is [`BodyStyle::JsStable`]. The bytes must be valid JSON.
     pub fn warnings(&self, event: &EventView<'_>) -> Vec<String> {
         let mut warnings = Warnings::default();
         if self.body == BodyStyle::JsStable {
-            let metadata = Members::of_metadata(self, event);
+            let metadata = self.metadata_members(event);
             for source in self.envelope.iter().flat_map(|field| std::iter::once(&field.source).chain(&field.default)) {
                 match source {
                     Source::Data | Source::FlattenData { .. } => {
-                        warnings.look("/data", &String::from_utf8_lossy(event.data));
+                        warnings.add_from("/data", &String::from_utf8_lossy(event.data));
                     }
                     Source::Metadata => {
-                        event.metadata.into_iter().for_each(|raw| warnings.look("/metadata", raw.get()));
+                        event.metadata.into_iter().for_each(|raw| warnings.add_from("/metadata", raw.get()));
                     }
                     Source::MetadataMember(name) => {
                         let pointer = format!("/metadata/{}", pointer_token(name));
-                        metadata.get(name).into_iter().for_each(|raw| warnings.look(&pointer, raw.get()));
+                        metadata.get(name).into_iter().for_each(|raw| warnings.add_from(&pointer, raw.get()));
                     }
                     _ => {}
                 }
             }
         }
-        warnings.said()
+        warnings.into_list()
     }
 }
 
@@ -44,22 +44,22 @@ struct Warnings {
     more: usize,
 }
 
-/// Where a token stands in its container.
+/// The position of a token in its container.
 enum Step<'a> {
     Member(&'a str),
     Item(usize),
 }
 
 impl Warnings {
-    fn look(&mut self, base: &str, json: &str) {
+    fn add_from(&mut self, base: &str, json: &str) {
         let mut path: Vec<Step<'_>> = Vec::new();
-        for token in Tokens::new(json) {
+        for token in Scanner::new(json) {
             match (token, path.last_mut()) {
                 (Token::Key(name), Some(step)) => *step = Step::Member(name),
                 (Token::Close(_), _) => {
                     path.pop();
                 }
-                // A value; in an array it is the next one.
+                // A value: in an array, the next element.
                 (_, Some(Step::Item(next))) => *next += 1,
                 _ => {}
             }
@@ -84,7 +84,7 @@ impl Warnings {
         }
     }
 
-    fn said(mut self) -> Vec<String> {
+    fn into_list(mut self) -> Vec<String> {
         if self.more > 0 {
             self.named.push(format!("{} more such values", self.more));
         }
@@ -96,10 +96,9 @@ impl Warnings {
 fn pointer(path: &[Step<'_>]) -> String {
     let token = |step: &Step<'_>| match step {
         Step::Member(name) => {
-            let name: Option<String> = serde_json::from_str(&format!("\"{name}\"")).ok();
-            format!("/{}", pointer_token(&name.unwrap_or_default()))
+            format!("/{}", pointer_token(&unescape(name).unwrap_or_default()))
         }
-        // The next one's number is one more than its own.
+        // The counter is one ahead of the element.
         Step::Item(next) => format!("/{}", next.saturating_sub(1)),
     };
     path.iter().map(token).collect()
@@ -112,14 +111,14 @@ mod tests {
     #[track_caller]
     fn check(json: &str, expected: &[&str]) {
         let mut warnings = Warnings::default();
-        warnings.look("/data", json);
-        let said = warnings.said();
-        let found: Vec<_> = said.iter().filter_map(|warning| warning.split(": ").next()).collect();
+        warnings.add_from("/data", json);
+        let list = warnings.into_list();
+        let found: Vec<_> = list.iter().filter_map(|warning| warning.split(": ").next()).collect();
         assert_eq!(found, expected, "{json}");
     }
 
     #[test]
-    fn each_doubtful_value_is_named_with_its_place() {
+    fn each_doubtful_value_is_named_with_its_pointer() {
         check(r#"{"a":1,"b":"12345678901234567890","c":[0.5,-2]}"#, &[]);
         check("12345678901234567890", &["/data"]);
         check(
@@ -129,10 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn many_are_counted_and_not_all_named() {
+    fn further_values_are_counted() {
         let mut warnings = Warnings::default();
-        warnings.look("/data", &format!("[{}1]", "1e-5,".repeat(25)));
-        let said = warnings.said();
-        assert_eq!((said.len(), said[10].as_str()), (11, "15 more such values"));
+        warnings.add_from("/data", &format!("[{}1]", "1e-5,".repeat(25)));
+        let list = warnings.into_list();
+        assert_eq!((list.len(), list[10].as_str()), (11, "15 more such values"));
     }
 }

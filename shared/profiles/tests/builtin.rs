@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use postrider_model::attempt::StatusVerdict;
+use postrider_model::delivery::BodyKind;
+use postrider_model::endpoint::UrlRule;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::EventId;
 use postrider_model::subscription::MatchKind;
 use postrider_model::time::UnixMillis;
-use postrider_profiles::{EventView, HeaderContext, Profile, Profiles, UrlRule};
+use postrider_profiles::{EventView, HeaderContext, Profile, Profiles};
 use serde_json::value::RawValue;
 
 struct Sample {
@@ -42,7 +44,7 @@ impl Sample {
     }
 
     fn rendered(&self, profile: &Profile) -> String {
-        String::from_utf8(profile.render(&self.view(), false)).unwrap()
+        String::from_utf8(profile.render(&self.view(), BodyKind::Json)).unwrap()
     }
 }
 
@@ -86,7 +88,7 @@ fn magnetite_requires_its_three_ids_as_strings() {
     assert_eq!(pointers(None), all);
     assert_eq!(pointers(Some("{}")), all);
     assert_eq!(pointers(Some(r#"{"organization_id":7,"project_id":null,"lead_id":"l"}"#)), all[..2]);
-    // What a standard event lacks is nobody's business.
+    // The standard profile requires nothing.
     assert!(profile("standard").check_event(&Sample::new("a", None, "[1]").view()).is_ok());
 }
 
@@ -228,7 +230,7 @@ fn status_codes_mean_what_each_product_says() {
 }
 
 #[test]
-fn metigans_catalog_is_open_like_the_standard_one_and_the_others_are_closed() {
+fn only_the_catalogs_of_metigan_and_standard_are_open() {
     let odd = "nobody.ever.heard".parse().unwrap();
     let open: Vec<_> = Profiles::builtin().iter().filter(|p| p.knows(&odd)).map(|p| p.name.clone()).collect();
     assert_eq!(open, ["metigan", "standard"]);
@@ -286,7 +288,7 @@ fn every_type_of_mumara_has_a_readable_pushover_message() {
         titles.push(message.title);
     }
     titles.dedup();
-    assert_eq!(titles.len(), 10, "each is told from the others");
+    assert_eq!(titles.len(), 10, "all titles differ");
     let bare = Sample::new("Newsletter Clicked", None, r#"{"email":"e","message_id":"m"}"#);
     assert_eq!(mumara.pushover(&bare.view()).message, "Message m", "a line without its value is left out");
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use postrider_model::delivery::BodyKind;
+use postrider_model::endpoint::UrlRule;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::EventId;
 use postrider_model::time::UnixMillis;
-use postrider_profiles::{EventView, Profile, ProfileError, Profiles, SchemeKind, UrlRule};
+use postrider_profiles::{EventView, Profile, ProfileError, Profiles, SchemeKind};
 use serde_json::value::RawValue;
 
 fn load(files: &[(&str, &str)]) -> Result<Profiles, ProfileError> {
@@ -43,7 +45,7 @@ fn render(profile: &Profile, event_type: &str, attributes: &[(&str, &str)], meta
         metadata: metadata.as_deref(),
         data: data.as_bytes(),
     };
-    String::from_utf8(profile.render(&view, false)).unwrap()
+    String::from_utf8(profile.render(&view, BodyKind::Json)).unwrap()
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn mistakes_are_reported_with_line_and_field() {
     check_refused("description = \"d\"\n", "", 1, "description", "missing");
     let template =
         "open = true\npushover_message = \"{email}\"\ntypes = [{ name = \"a\", description = \"\", sample = \"{}\" }]";
-    check_refused("open = true", template, 10, "catalog.pushover_message", "{email} is no placeholder");
+    check_refused("open = true", template, 10, "catalog.pushover_message", "{email} is not a placeholder");
     check_refused("open = true", "open = false", 8, "catalog.types", "at least one");
     check_refused("[catalog]", "[headers]\nstandard = false\n[catalog]", 9, "headers.standard", "a profile signs");
     let test = "sample = { type = \"a\", data = \"{}\" }";

@@ -196,7 +196,7 @@ fn records_carry_the_four_attributes() {
 }
 
 #[test]
-fn a_record_of_several_recipients_is_an_event_each_and_its_canonical_form_has_no_order() {
+fn a_record_becomes_an_event_per_recipient_in_a_canonical_form() {
     let mappings = Mappings::load(None).unwrap();
     let record = record("Delivery", json!({"recipient": ["a@example.com", "b@example.com"]}));
     let events = map(&mappings, "mumara", &record);
@@ -249,7 +249,7 @@ fn refused_file(text: &str, line: usize, field: &str, words: &str) {
 fn a_mistake_is_reported_with_file_line_and_field() {
     let and = |more: &str| format!("{LEAST}{more}");
     refused_file("description = 7\n", 1, "description", "string");
-    refused_file("description = \"\"\nevents = []\n", 1, "description", "must say something");
+    refused_file("description = \"\"\nevents = []\n", 1, "description", "must not be empty");
     refused_file("description = \"d\"\nevents = []\n", 2, "events", "at least one");
     refused_file(&LEAST.replace("\"sent\"", "\"a..b\""), 4, "events.type", "an event type is");
     refused_file(&LEAST.replace("[\"Delivery\"]", "[]"), 3, "events.records", "at least one");

@@ -1,6 +1,7 @@
 //! Whatever a producer writes, bodies are JSON, carry its bytes, and mean the same with `ascii_json`. (What leaves stable under
 //! re-serialising is compared with other languages in the end-to-end tests.)
 
+use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::EventId;
 use postrider_model::time::UnixMillis;
@@ -33,7 +34,7 @@ fn text() -> impl Strategy<Value = String> {
     })
 }
 
-fn render(profile: &Profile, metadata: &RawValue, data: &str, ascii_json: bool) -> String {
+fn render(profile: &Profile, metadata: &RawValue, data: &str, kind: BodyKind) -> String {
     let (id, event_type): (EventId, EventType) = ("evt_1".parse().unwrap(), "lead.created".parse().unwrap());
     let attributes = Attributes::default();
     let view = EventView {
@@ -45,7 +46,7 @@ fn render(profile: &Profile, metadata: &RawValue, data: &str, ascii_json: bool) 
         metadata: Some(metadata),
         data: data.as_bytes(),
     };
-    String::from_utf8(profile.render(&view, ascii_json)).unwrap()
+    String::from_utf8(profile.render(&view, kind)).unwrap()
 }
 
 fn carries_data(profile: &Profile) -> bool {
@@ -58,7 +59,7 @@ proptest! {
         let lead_id = serde_json::to_string(&lead_id).unwrap();
         let metadata = RawValue::from_string(format!(r#"{{ "lead_id": {lead_id}, "project_id": "p" }}"#)).unwrap();
         for profile in Profiles::builtin().iter().filter(|profile| carries_data(profile)) {
-            let body = render(profile, &metadata, &data, false);
+            let body = render(profile, &metadata, &data, BodyKind::Json);
             let parsed: Value = serde_json::from_str(&body).unwrap();
             prop_assert_eq!(&parsed["data"], &serde_json::from_str::<Value>(&data).unwrap());
             let carried = format!("\"data\":{data}");
@@ -68,7 +69,7 @@ proptest! {
                 prop_assert!(body.contains(&carried));
             }
 
-            let ascii = render(profile, &metadata, &data, true);
+            let ascii = render(profile, &metadata, &data, BodyKind::AsciiJson);
             prop_assert!(ascii.is_ascii());
             prop_assert_eq!(serde_json::from_str::<Value>(&ascii).unwrap(), parsed);
         }

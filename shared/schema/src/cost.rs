@@ -1,26 +1,26 @@
-//! What a check costs, in steps: an upper bound that is known before the check begins, because a running check cannot be
-//! stopped. A step is a few nanoseconds of an optimised build; `benches/checking.rs` measures the worst of them.
+//! The cost of a check in steps: an upper bound, known before the check begins, because a running check cannot be stopped. A step is
+//! a few nanoseconds in an optimised build; `benches/checking.rs` measures the worst cases.
 
 use serde_json::{Number, Value};
 
-/// Steps of looking a name up in an object.
+/// Steps to look up a name in an object.
 pub(crate) const LOOK_UP: u64 = 8;
-/// Steps of one `multipleOf` that needs fractions of arbitrary size.
+/// Steps of a `multipleOf` that needs fractions of arbitrary size.
 pub(crate) const FRACTION: u64 = 1_000;
-/// Steps of one `multipleOf` that does not.
+/// Steps of another `multipleOf`.
 pub(crate) const DIVISION: u64 = 30;
-/// Steps that `format` and `contentMediaType` take for each byte of a text.
+/// Steps of `format` and `contentMediaType` for each byte of a text.
 pub(crate) const FORMAT: u64 = 16;
-/// Steps that `uniqueItems` takes for each value: short lists are compared pair by pair.
+/// Steps of `uniqueItems` for each value: short lists are compared pair by pair.
 pub(crate) const UNIQUE: u64 = 32;
-/// Bytes of text that are compared in one step.
+/// Bytes of text compared in one step.
 const COMPARED_BYTES: u64 = 16;
-/// Digits after the point up to which `multipleOf` divides integers of 128 bits.
+/// Digits after the point, up to which `multipleOf` divides 128-bit integers.
 const DIGITS_MAX: usize = 15;
-/// Numbers from here on (2^53) are divided as fractions of arbitrary size, and share hashes.
+/// From 2^53 on, numbers are divided as fractions of arbitrary size, and share hashes.
 const LARGE: f64 = 9_007_199_254_740_992.0;
 
-/// Steps for each part of some data. Every part is counted, whether a check gets there or not.
+/// Steps for each part of some data. Every part counts, whether a check reaches it or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cost {
     /// For each value.
@@ -49,7 +49,7 @@ impl Cost {
         Self { value: if is_short { DIVISION } else { FRACTION }, large: FRACTION, byte: 0 }
     }
 
-    /// Comparing with this value: `const` and each value of `enum`.
+    /// A comparison with this value: `const` and each value of `enum`.
     pub(crate) fn of_comparing(value: &Value) -> Self {
         Self::of_values(comparing(value))
     }
@@ -66,7 +66,7 @@ impl Cost {
         }
     }
 
-    /// Steps at most for data of this size.
+    /// Most steps for data of this size.
     pub(crate) fn steps(&self, data: &Size) -> u64 {
         let values = self.value.saturating_mul(data.values);
         let bytes = self.byte.saturating_mul(data.bytes);
@@ -74,34 +74,34 @@ impl Cost {
     }
 }
 
-/// What a schema costs, by level: a subschema checks values of one level, as many below the schema as there are keywords like
-/// `properties` and `items` on its way.
+/// The cost of a schema by level. A subschema checks values of one level: each keyword like `properties` or `items` on its path adds
+/// a level.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Costs {
-    /// For the values of each level, from the schema's own.
+    /// For the values of each level, beginning with the schema's own.
     at: Vec<Cost>,
-    /// For those of each level and of all below it.
+    /// For the values of each level and all levels below it.
     below: Vec<Cost>,
 }
 
 impl Costs {
-    /// What is paid for the schema's own values.
+    /// A cost for the schema's own values.
     pub(crate) fn here(cost: Cost) -> Self {
         Self { at: vec![cost], below: Vec::new() }
     }
 
-    /// What is paid for the schema's own values and all that is in them.
+    /// A cost for the schema's own values and all values in them.
     pub(crate) fn throughout(cost: Cost) -> Self {
         Self { at: Vec::new(), below: vec![cost] }
     }
 
-    /// Adds the costs of a subschema that checks values so many levels further down.
+    /// Adds the costs of a subschema that checks values `levels` further down.
     pub(crate) fn add(&mut self, other: &Self, levels: usize) {
         add_levels(&mut self.at, &other.at, levels);
         add_levels(&mut self.below, &other.below, levels);
     }
 
-    /// The most that any value or byte costs.
+    /// The highest cost of a value or byte.
     pub(crate) fn most(&self) -> Cost {
         let most = |a: Cost, b: &Cost| Cost {
             value: a.value.max(b.value),
@@ -111,7 +111,7 @@ impl Costs {
         self.below.iter().fold(self.at.iter().fold(Cost::default(), most), |sum, cost| sum.plus(*cost))
     }
 
-    /// Steps at most for data of this size.
+    /// Most steps for data of this size.
     pub(crate) fn steps(&self, data: &Sizes) -> u64 {
         let at = self.at.iter().zip(&data.0).map(|(cost, size)| cost.steps(size));
         let below = self.below.iter().enumerate().map(|(level, cost)| {
@@ -141,7 +141,7 @@ fn comparing(value: &Value) -> u64 {
     }
 }
 
-/// How much data there is to check.
+/// The size of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Size {
     /// Values, objects and arrays included.
@@ -152,12 +152,12 @@ pub(crate) struct Size {
     pub(crate) large: u64,
 }
 
-/// How much data there is on each level, from the outermost.
+/// The size of data on each level, from the outermost.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Sizes(Vec<Size>);
 
 impl Size {
-    /// At most this much is in JSON of so many bytes.
+    /// The largest size of JSON of this many bytes.
     pub(crate) fn at_most(json_bytes: usize) -> Self {
         let bytes = json_bytes as u64;
         // The shortest values are `1,`; the shortest large numbers `1e99,`. Names are counted twice.
@@ -176,7 +176,7 @@ impl Sizes {
         sizes
     }
 
-    /// All levels together.
+    /// The sum of all levels.
     pub(crate) fn total(&self) -> Size {
         self.0.iter().fold(Size::default(), |sum, size| sum.plus(*size))
     }
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_is_measured_and_its_length_bounds_the_measure() {
+    fn the_length_of_data_bounds_its_size() {
         let sizes = |data: Value| Sizes::of(&data).0;
         let size = |values, bytes, large| Size { values, bytes, large };
         assert_eq!(sizes(json!({"ab": ["xyz", 1, null]})), [size(1, 2, 0), size(1, 2, 0), size(3, 3, 0)]);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn costs_are_paid_on_the_level_that_they_are_for() {
+    fn costs_apply_to_their_level() {
         let mut costs = Costs::here(Cost::of_values(2));
         costs.add(&Costs::here(Cost::of_bytes(3)), 1);
         costs.add(&Costs::throughout(Cost::of_values(10)), 1);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_costs_its_states() {
+    fn the_cost_of_a_pattern_is_its_states() {
         for (text, least, most) in [
             ("^abc$", 3, 20),
             ("^[a-z]+@[a-z]+$", 4, 40),

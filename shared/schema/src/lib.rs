@@ -1,23 +1,23 @@
-//! JSON Schemas of event types: which ones are taken, and what is wrong with data that does not fit one.
+//! JSON Schemas of event types: which schemas are accepted, and what is wrong with data that does not match one.
 //!
-//! A schema is a stranger's program that runs on every event, so that it is taken only where its cost has a bound.
+//! A schema is a program by a stranger that runs on every event. It is accepted only if its cost is bounded.
 //!
 //! # What it promises
 //! - Checking never leaves the process: a schema refers to nothing outside itself.
-//! - The work of a check is known before it begins: references form no circle, the subschemas that they unfold into are
-//!   counted (`EVENT_SCHEMA_CHECKS_MAX`, `EVENT_SCHEMA_DEPTH_MAX`) and weighed in steps (`cost.rs`), and patterns are regular
-//!   expressions of the linear kind, without look-around and back-references. Data that could take more than
-//!   `EVENT_SCHEMA_STEPS_MAX` steps is refused unchecked: nothing can end a check that runs.
-//! - A mistake says where it is and shows nothing of the data but names of members.
+//! - The cost of a check is known before it begins. References form no cycle. The subschemas that they unfold into are counted
+//!   (`EVENT_SCHEMA_CHECKS_MAX`, `EVENT_SCHEMA_DEPTH_MAX`) and weighed in steps (`cost.rs`). Patterns are linear-time regular
+//!   expressions, without look-around and back-references. Data that could take more than `EVENT_SCHEMA_STEPS_MAX` steps is refused
+//!   unchecked, because a running check cannot be stopped.
+//! - A mistake has a pointer and shows nothing of the data except names of members.
 //!
 //! # What it does not
-//! It keeps no schemas and knows no tenants.
+//! It stores no schemas and knows no tenants.
 
 mod cost;
 mod unfold;
 
 use jsonschema::{PatternOptions, Validator};
-use postrider_model::event::json_depth;
+use postrider_model::json;
 use postrider_model::limits::{
     EVENT_SCHEMA_BYTES_MAX, EVENT_SCHEMA_ERRORS_MAX, EVENT_SCHEMA_PATTERN_BYTES_MAX, EVENT_SCHEMA_STEPS_MAX,
     JSON_DEPTH_MAX,
@@ -27,7 +27,7 @@ use serde_json::Value;
 use crate::cost::{Size, Sizes};
 use crate::unfold::Unfolded;
 
-/// The dialects that `$schema` can name; absent, it is the last.
+/// The dialects that `$schema` may name. The last is the default.
 const DIALECTS: [&str; 5] = [
     "http://json-schema.org/draft-04/schema",
     "http://json-schema.org/draft-06/schema",
@@ -35,22 +35,22 @@ const DIALECTS: [&str; 5] = [
     "https://json-schema.org/draft/2019-09/schema",
     "https://json-schema.org/draft/2020-12/schema",
 ];
-/// Values of the data times checks of the schema up to which each mistake is looked for. Beyond, looking for all of them
-/// could take more memory than there is.
+/// Values of the data times checks of the schema, up to which every mistake is reported. Beyond it, collecting them could take too
+/// much memory.
 const SEARCH_MAX: u64 = 100_000;
-/// Steps of a check up to which each mistake is looked for: the search repeats checks.
+/// Steps of a check, up to which every mistake is reported: collecting them repeats checks.
 const SEARCH_STEPS_MAX: u64 = 1_000_000;
-/// Memory of a schema, of each of its checks and of each of its patterns, roughly.
+/// Approximate memory of a schema, of each of its checks and of each of its patterns.
 const MEMORY_BYTES: usize = 16 * 1024;
 const CHECK_BYTES: usize = 512;
 const PATTERN_BYTES: usize = 64 * 1024;
-/// Most bytes of what is said about one mistake.
+/// Most bytes of a mistake's description.
 const DETAIL_BYTES_MAX: usize = 300;
 
-/// Something that is wrong, in a schema or in data.
+/// A mistake in a schema or in data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// Where: a JSON pointer into the schema or the data; empty: all of it.
+    /// A JSON pointer into the schema or the data; empty: all of it.
     pub pointer: String,
     /// What is wrong, and what is allowed.
     pub detail: String,
@@ -78,7 +78,7 @@ impl EventSchema {
         if text.len() > EVENT_SCHEMA_BYTES_MAX {
             return Err(Mistake::new("", format!("at most {EVENT_SCHEMA_BYTES_MAX} bytes, got {}", text.len())));
         }
-        if json_depth(text) > JSON_DEPTH_MAX {
+        if json::depth(text) > JSON_DEPTH_MAX {
             return Err(Mistake::new("", format!("nested deeper than {JSON_DEPTH_MAX} levels")));
         }
         let schema: Value = serde_json::from_str(text).map_err(|error| Mistake::new("", error.to_string()))?;
@@ -97,17 +97,17 @@ impl EventSchema {
         Ok(Self { validator, unfolded })
     }
 
-    /// Steps at most that checking JSON of this many bytes takes; more than `EVENT_SCHEMA_STEPS_MAX`: it may be refused.
+    /// Most steps of checking JSON of this size. Above `EVENT_SCHEMA_STEPS_MAX`, the data may be refused.
     pub fn steps_at_most(&self, data_bytes: usize) -> u64 {
         self.unfolded.costs.most().steps(&Size::at_most(data_bytes))
     }
 
-    /// Steps at most that checking this JSON takes; `None`: it is no JSON.
+    /// Most steps of checking this text; `None`: it is not JSON.
     pub fn steps(&self, data: &str) -> Option<u64> {
         serde_json::from_str(data).ok().map(|tree| self.unfolded.costs.steps(&Sizes::of(&tree)))
     }
 
-    /// Bytes of memory that it takes, roughly: mostly compiled patterns.
+    /// Its approximate memory in bytes, mostly compiled patterns.
     pub fn memory_bytes(&self) -> usize {
         MEMORY_BYTES + self.unfolded.checks * CHECK_BYTES + self.unfolded.patterns * PATTERN_BYTES
     }
@@ -115,8 +115,8 @@ impl EventSchema {
     /// Checks `data`, as its producer wrote it.
     ///
     /// # Errors
-    /// What is wrong with it, at most [`EVENT_SCHEMA_ERRORS_MAX`] mistakes, each with a pointer into the data. Of data that is
-    /// too large for a search only that it does not fit; of data that is too large for this schema only that.
+    /// At most [`EVENT_SCHEMA_ERRORS_MAX`] mistakes, each with a pointer into the data; or one mistake without a pointer, if the data
+    /// is too large for this schema or for a list of its mistakes.
     pub fn check(&self, data: &str) -> Result<(), Vec<Mistake>> {
         let tree: Value = serde_json::from_str(data)
             .map_err(|error| vec![Mistake::new("", format!("cannot be checked by the type's schema: {error}"))])?;
@@ -151,12 +151,11 @@ fn check_dialect(schema: &Value) -> Result<(), Mistake> {
     if known { Ok(()) } else { Err(Mistake::new("/$schema", detail())) }
 }
 
-/// A validator's own words, without the value that they are about.
+/// A validator's message, without the value.
 fn mistake(error: &jsonschema::ValidationError<'_>) -> Mistake {
     let mut detail = error.masked().to_string();
     if detail.len() > DETAIL_BYTES_MAX {
-        let end = (0..=DETAIL_BYTES_MAX).rev().find(|end| detail.is_char_boundary(*end));
-        detail.truncate(end.unwrap_or_default());
+        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
         detail.push('…');
     }
     Mistake::new(error.instance_path().as_str(), detail)

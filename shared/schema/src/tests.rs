@@ -101,7 +101,7 @@ fn a_reference_stays_within_the_schema() {
         refused(&refers(outside), "/properties/a/$ref", "stays within");
     }
     refused(&refers("#anchor"), "/properties/a/$ref", "JSON pointer");
-    refused(&refers("#/$defs/none"), "/properties/a/$ref", "nowhere");
+    refused(&refers("#/$defs/none"), "/properties/a/$ref", "no such place");
     refused(&json!({"$dynamicRef": "#x"}), "/$dynamicRef", "not supported");
     refused(&json!({"$defs": {"a": {"$id": "https://example.com/"}}}), "/$defs/a/$id", "identifier");
     // A property of that name is no reference.
@@ -110,11 +110,11 @@ fn a_reference_stays_within_the_schema() {
 
 #[test]
 fn a_schema_that_contains_itself_is_refused() {
-    refused(&json!({"$ref": "#"}), "/$ref", "back");
-    refused(&json!({"allOf": [{"$ref": "#/allOf/0"}]}), "/allOf/0/$ref", "back");
-    refused(&json!({"properties": {"child": {"$ref": "#"}}}), "/properties/child/$ref", "back");
+    refused(&json!({"$ref": "#"}), "/$ref", "cycle");
+    refused(&json!({"allOf": [{"$ref": "#/allOf/0"}]}), "/allOf/0/$ref", "cycle");
+    refused(&json!({"properties": {"child": {"$ref": "#"}}}), "/properties/child/$ref", "cycle");
     let two = json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"items": {"$ref": "#/$defs/a"}}}});
-    assert!(EventSchema::read(&two.to_string()).unwrap_err().detail.contains("back"));
+    assert!(EventSchema::read(&two.to_string()).unwrap_err().detail.contains("cycle"));
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! What a schema unfolds into when its references are followed, and whether that has an end.
+//! Follows a schema's references and counts what it unfolds into.
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+use postrider_model::json::pointer_token;
 use postrider_model::limits::{
     EVENT_SCHEMA_CHECKS_MAX, EVENT_SCHEMA_DEPTH_MAX, EVENT_SCHEMA_PATTERNS_MAX, EVENT_SCHEMA_STEPS_PER_VALUE_MAX,
 };
@@ -31,10 +33,10 @@ const SCHEMAS: [&str; 18] = [
     "disallow",
     "extends",
 ];
-/// Keywords whose value holds schemas by name.
+/// Keywords whose value is an object of schemas by name.
 const NAMED: [&str; 6] =
     ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
-/// Keywords whose schemas check the very value that the schema around them checks, and count for its `unevaluated…`.
+/// Keywords whose schemas check the same value as the surrounding schema, and count for its `unevaluated…`.
 const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependencies", "dependentSchemas"];
 /// Keywords whose schemas check the members, the items or the names of the value.
 const BELOW: [&str; 10] = [
@@ -49,34 +51,34 @@ const BELOW: [&str; 10] = [
     "unevaluatedItems",
     "unevaluatedProperties",
 ];
-/// Keywords that a validator looks at their neighbours for, again at each level that has them.
-const LOOK_AGAIN: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
-/// Deepest nesting of those: each level may double the work.
-const LOOK_AGAIN_MAX: usize = 4;
+/// Keywords for which a validator evaluates their neighbours again, at each level that has them.
+const REEVALUATING: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
+/// Deepest nesting of these keywords: each level may double the work.
+const REEVALUATION_DEPTH_MAX: usize = 4;
 
 /// What a schema unfolds into.
 #[derive(Debug, Clone)]
 pub(crate) struct Unfolded {
-    /// Subschemas, values of `enum` and names of `required`, each as often as references lead to it.
+    /// Subschemas, values of `enum` and names of `required`, each as often as references reach it.
     pub(crate) checks: usize,
-    /// Patterns, counted in the same way.
+    /// Patterns, counted likewise.
     pub(crate) patterns: usize,
-    /// What one check costs.
+    /// The cost of a check.
     pub(crate) costs: Costs,
 }
 
-/// Counts the checks of a schema and what they cost.
+/// Counts the checks of a schema and their cost.
 ///
 /// # Errors
-/// A reference that leaves the schema, leads nowhere or leads back to where it came from, or more than there may be.
+/// A reference that leaves the schema, has no target or forms a cycle, or a limit that is exceeded.
 pub(crate) fn count(schema: &Value) -> Result<Unfolded, Mistake> {
     let mut count = Count { root: schema, checks: 0, keywords: 0, patterns: 0, following: vec![String::new()] };
-    let costs = count.schema(schema, "", Nesting { depth: 0, look_again: 0 })?.check;
+    let costs = count.schema(schema, "", Nesting { depth: 0, reevaluating: 0 })?.check;
     Ok(Unfolded { checks: count.checks, patterns: count.patterns, costs })
 }
 
 impl Unfolded {
-    /// Refuses a schema that hardly any data could be checked by.
+    /// Refuses a schema that could check hardly any data.
     pub(crate) fn check_cost(&self) -> Result<(), Mistake> {
         let cost = self.costs.most();
         if cost.value.max(cost.byte) <= EVENT_SCHEMA_STEPS_PER_VALUE_MAX {
@@ -90,7 +92,7 @@ impl Unfolded {
     }
 }
 
-/// Keywords that are counted, references followed; a schema within the other limits has fewer.
+/// Most keywords, references followed. A schema within the other limits has fewer.
 const KEYWORDS_MAX: usize = 50_000;
 
 struct Count<'a> {
@@ -98,23 +100,23 @@ struct Count<'a> {
     checks: usize,
     keywords: usize,
     patterns: usize,
-    /// The places that references lead to, from the outermost to the one that is being counted.
+    /// The targets of the references being followed, from the outermost.
     following: Vec<String>,
 }
 
 #[derive(Clone, Copy)]
 struct Nesting {
     depth: usize,
-    look_again: usize,
+    reevaluating: usize,
 }
 
-/// What a subschema costs.
+/// The cost of a subschema.
 #[derive(Clone, Default)]
 struct Weighed {
     /// Checking a value.
     check: Costs,
-    /// Finding out what of a value it has checked, for an `unevaluated…` around it: the schemas that check the value
-    /// itself are asked again, and those within them once more.
+    /// Finding out which parts of a value it has checked, for a surrounding `unevaluated…`: the schemas that check the same value are
+    /// evaluated again, and the schemas in them once more.
     mark: Costs,
 }
 
@@ -154,19 +156,19 @@ impl<'a> Count<'a> {
         if self.keywords > KEYWORDS_MAX {
             return Err(Mistake::new(at, format!("more than {KEYWORDS_MAX} keywords, references followed")));
         }
-        let looks_again = members.keys().any(|keyword| LOOK_AGAIN.contains(&keyword.as_str()));
-        if looks_again {
-            nesting.look_again += 1;
-            if nesting.look_again > LOOK_AGAIN_MAX {
+        let reevaluates = members.keys().any(|keyword| REEVALUATING.contains(&keyword.as_str()));
+        if reevaluates {
+            nesting.reevaluating += 1;
+            if nesting.reevaluating > REEVALUATION_DEPTH_MAX {
                 let detail = format!(
-                    "{} are nested in each other deeper than {LOOK_AGAIN_MAX} levels",
-                    LOOK_AGAIN.join(" and ")
+                    "{} are nested in each other deeper than {REEVALUATION_DEPTH_MAX} levels",
+                    REEVALUATING.join(" and ")
                 );
                 return Err(Mistake::new(at, detail));
             }
         }
         let mut weighed = self.keywords(members, at, nesting)?;
-        if looks_again {
+        if reevaluates {
             weighed.check.add(&weighed.mark, 0);
         }
         Ok(weighed)
@@ -184,7 +186,7 @@ impl<'a> Count<'a> {
                     return Err(Mistake::new(here(), "not supported; name the subschema by $ref"));
                 }
                 ("$id" | "id", Value::String(_)) if !at.is_empty() => {
-                    return Err(Mistake::new(here(), "a schema within a schema has no identifier of its own here"));
+                    return Err(Mistake::new(here(), "a subschema cannot have an identifier"));
                 }
                 ("pattern", Value::String(text)) => {
                     self.pattern(&here())?;
@@ -199,8 +201,8 @@ impl<'a> Count<'a> {
                     self.named(name, named, &here(), nesting, &mut weighed)?;
                 }
                 (name, Value::Array(list)) if SCHEMAS.contains(&name) => {
-                    for (place, schema) in list.iter().enumerate() {
-                        let part = self.schema(schema, &child(&here(), &place.to_string()), nesting)?;
+                    for (index, schema) in list.iter().enumerate() {
+                        let part = self.schema(schema, &child(&here(), &index.to_string()), nesting)?;
                         weighed.add_part(name, &part);
                     }
                 }
@@ -226,17 +228,17 @@ impl<'a> Count<'a> {
         weighed: &mut Weighed,
     ) -> Result<(), Mistake> {
         for (name, schema) in named {
-            let place = child(here, name);
+            let at = child(here, name);
             if keyword == "patternProperties" {
-                self.pattern(&place)?;
-                // `additionalProperties` asks again.
+                self.pattern(&at)?;
+                // `additionalProperties` evaluates it again.
                 weighed.add(Cost::of_bytes(pattern(name).saturating_mul(2)));
             }
-            // Draft 7's `dependencies` has lists of names, too.
+            // Draft 7's `dependencies` also has lists of names.
             let names = schema.as_array().map_or(1, |names| 1 + names.len() as u64);
             weighed.add(Cost::of_values(names * LOOK_UP));
-            let part = self.schema(schema, &place, nesting)?;
-            // Definitions are counted, so that a bad one is found, and cost where a reference leads to them.
+            let part = self.schema(schema, &at, nesting)?;
+            // Definitions are checked here, and cost where a reference reaches them.
             if !matches!(keyword, "$defs" | "definitions") {
                 weighed.add_part(keyword, &part);
             }
@@ -253,9 +255,9 @@ impl<'a> Count<'a> {
             return wrong("expected # and a JSON pointer, such as #/$defs/address");
         };
         let root = self.root;
-        let Some(schema) = root.pointer(&target) else { return wrong("leads nowhere in the schema") };
-        if self.following.iter().any(|place| *place == target) {
-            return wrong("leads back to where it came from; a schema that contains itself is not supported");
+        let Some(schema) = root.pointer(&target) else { return wrong("there is no such place in the schema") };
+        if self.following.iter().any(|other| *other == target) {
+            return wrong("the reference is part of a cycle; a schema that contains itself is not supported");
         }
         self.following.push(target.clone().into_owned());
         let counted = self.schema(schema, &target, nesting);
@@ -284,7 +286,7 @@ impl<'a> Count<'a> {
     }
 }
 
-/// What a keyword without subschemas costs, beyond being there.
+/// The cost of a keyword without subschemas, in addition to its presence.
 fn assertion(keyword: &str, value: &Value) -> Cost {
     match (keyword, value) {
         ("multipleOf" | "divisibleBy", Value::Number(divisor)) => Cost::of_multiple(divisor),
@@ -300,25 +302,10 @@ fn assertion(keyword: &str, value: &Value) -> Cost {
 }
 
 fn child(at: &str, name: &str) -> String {
-    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
+    format!("{at}/{}", pointer_token(name))
 }
 
 /// The fragment of a URI as text.
 fn percent_decoded(fragment: &str) -> Option<Cow<'_, str>> {
-    if !fragment.contains('%') {
-        return Some(Cow::Borrowed(fragment));
-    }
-    let mut bytes = Vec::with_capacity(fragment.len());
-    let mut rest = fragment.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first == b'%' {
-            let (digits, tail) = tail.split_at_checked(2)?;
-            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-            rest = tail;
-        } else {
-            bytes.push(*first);
-        }
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    percent_decode_str(fragment).decode_utf8().ok()
 }

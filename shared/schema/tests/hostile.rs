@@ -1,4 +1,4 @@
-//! Schemas and data that nobody sane would write: a schema is taken or its mistake has a place, and checking ends in bounded words.
+//! Hostile schemas and data: a schema is accepted or its mistake has a pointer, and the result of a check is bounded.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
-//! Ed25519 keys: who signs keeps the private one, who receives needs the public one only.
+//! Ed25519 keys: Postrider signs with the private key, the receiver verifies with the public one.
 //!
-//! Texts are those of Standard Webhooks ("Asymmetric keys"): `whsk_` and the base64 of the 32 bytes of a seed, `whpk_` and
+//! The texts are those of Standard Webhooks ("Asymmetric keys"): `whsk_` and the base64 of the 32 bytes of a seed, `whpk_` and
 //! the base64 of the 32 bytes of a public key.
 
 use base64::Engine as _;
@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 
 use crate::secret::BASE64;
 
-/// Marks a private key.
+/// The prefix of a private key.
 const PRIVATE_PREFIX: &str = "whsk_";
-/// Marks a public key.
+/// The prefix of a public key.
 const PUBLIC_PREFIX: &str = "whpk_";
 
-/// The text is no private key. Made keys always are, so this means a damaged row.
+/// The text is not a private key. Keys are generated here, so the row is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a private key is whsk_ and the base64 of {SECRET_KEY_LENGTH} bytes")]
 pub struct InvalidPrivateKey;
@@ -49,7 +49,7 @@ impl KeyPair {
     }
 }
 
-/// The key that signs, of its text.
+/// The signing key of a text.
 pub(crate) fn signing_key(private: &SecretString) -> Result<SigningKey, InvalidPrivateKey> {
     let encoded = private.expose_secret().strip_prefix(PRIVATE_PREFIX).ok_or(InvalidPrivateKey)?;
     let seed = Zeroizing::new(BASE64.decode(encoded).map_err(|_| InvalidPrivateKey)?);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_made_pair_is_never_twice_the_same_and_prints_no_private_key() {
+    fn a_generated_pair_is_new_and_prints_no_private_key() {
         let (one, two) = (KeyPair::generate(), KeyPair::generate());
         assert_ne!(one.public, two.public);
         assert!(signing_key(&one.private).is_ok());

@@ -1,13 +1,13 @@
 //! Signing deliveries, and checking signatures as a receiver does.
 //!
-//! Owns the meaning of secrets ([`secret`]) and of Ed25519 keys ([`KeyPair`]), which of an endpoint's secrets sign at a moment ([`SigningSecrets`]), the
+//! Owns the meaning of secrets ([`secret`]) and Ed25519 keys ([`KeyPair`]), which secrets sign at a given time ([`SigningSecrets`]), the
 //! signature headers of an attempt ([`Signer`]) and their verification ([`verify`]).
 //!
-//! Promises: signatures are over exactly the bytes that are sent; comparisons take the same time wherever the first
-//! difference is; secrets and the keys made from them are wiped when dropped and never printed.
+//! Promises: signatures cover exactly the bytes that are sent; comparisons take constant time; secrets and keys are wiped when
+//! dropped and never printed.
 //!
-//! Does not: keep secrets (crate `postrider-store` seals them), read the clock, or know any product by name: the scheme
-//! is the profile's.
+//! Does not: store secrets (crate `postrider-store` seals them), read the clock, or know a product by name (the profile has the
+//! scheme).
 
 mod key_pair;
 mod pasted;
@@ -17,6 +17,6 @@ mod signer;
 pub mod verify;
 
 pub use key_pair::{InvalidPrivateKey, KeyPair};
-pub use secret::{InvalidSecret, check_imported, generate_secret};
-pub use secrets::{InForce, NextSecret, PreviousSecret, SigningSecrets, Slot};
-pub use signer::{Signer, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};
+pub use secret::{InvalidSecret, SecretUsage, check_imported, generate_secret};
+pub use secrets::{ActiveSecrets, NextSecret, PreviousSecret, SecretSlot, SigningSecrets};
+pub use signer::{SignedAttempt, Signer, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP};

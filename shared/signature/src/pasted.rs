@@ -1,7 +1,7 @@
-//! Secrets as people paste them: forms in which the text is not the secret that the receiver has.
+//! Pasted secrets: forms of text that cannot be the receiver's secret.
 //!
-//! They are refused with the form's name and never repaired: what signs is exactly the text that was given, so that it can be
-//! compared with what a receiver has.
+//! They are refused with a description and never repaired: the given text signs unchanged, so that it can be compared with the
+//! receiver's.
 
 use crate::secret::{BASE64, PREFIX};
 use base64::Engine as _;
@@ -9,32 +9,32 @@ use base64::Engine as _;
 /// Quotes that editors and shells put around a text.
 const QUOTES: &[char] = &['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{ab}', '\u{bb}'];
 
-/// What form the text has that cannot be meant, and what to give instead.
+/// Describes a form that cannot be the secret, and what to give instead.
 pub(crate) fn wrong_form(secret: &str) -> Option<&'static str> {
     let edge = |c: char| c.is_whitespace() || is_invisible(c);
     let lower = secret.to_ascii_lowercase();
     if secret.starts_with(edge) || secret.ends_with(edge) || secret.contains(is_invisible) {
-        return Some("it has a blank at an end, or an invisible character; give the secret alone");
+        return Some("it has a blank at an end, or an invisible character; give only the secret");
     }
     if secret.starts_with(QUOTES) && secret.ends_with(QUOTES) {
-        return Some("it stands in quotes; give what is between them");
+        return Some("it is in quotes; give the text between them");
     }
     if lower.starts_with("v1,") || lower.starts_with("v1=") {
-        return Some("it begins with the version of a signature; give what follows `v1,`");
+        return Some("it begins with the version of a signature; give the text after `v1,`");
     }
     if is_assignment(secret) {
-        return Some("it is a line NAME=value; give the value alone");
+        return Some("it is a line NAME=value; give only the value");
     }
     match lower.find(PREFIX) {
-        Some(0) if !secret.starts_with(PREFIX) => return Some("the prefix is written whsec_, in lower case"),
+        Some(0) if !secret.starts_with(PREFIX) => return Some("the prefix is whsec_ in lower case"),
         Some(0) | None => {}
-        Some(_) => return Some("other text stands before whsec_; begin with whsec_"),
+        Some(_) => return Some("there is other text before whsec_; begin with whsec_"),
     }
     if lower.starts_with("whsk_") || lower.starts_with("whpk_") {
         return Some("it is a key of ed25519; a shared secret begins with whsec_");
     }
     if lower.starts_with("prk_") {
-        return Some("it is an API key of Postrider, which nobody else should have; make a signing secret");
+        return Some("it is an API key of Postrider, which must not be shared; generate a signing secret");
     }
     let first = secret.chars().next();
     if secret.chars().all(|c| Some(c) == first) {
@@ -43,16 +43,16 @@ pub(crate) fn wrong_form(secret: &str) -> Option<&'static str> {
     None
 }
 
-/// Why a text without `whsec_` is no secret where `webhook-signature` is all that is signed.
+/// Why a text without `whsec_` is refused if only `webhook-signature` is signed.
 pub(crate) fn without_prefix(secret: &str) -> &'static str {
     if BASE64.decode(secret).is_ok() {
-        "it is base64 without the prefix; where webhook-signature is the only signature a secret begins with whsec_"
+        "it is base64 without the prefix; if webhook-signature is the only signature, a secret begins with whsec_"
     } else {
-        "where webhook-signature is the only signature a secret is whsec_ and base64 of 16 to 64 bytes"
+        "if webhook-signature is the only signature, a secret is whsec_ and base64 of 16 to 64 bytes"
     }
 }
 
-/// `NAME=value` or `export NAME=value`, as in a shell or an env file. The `=` at the end of base64 has nothing behind it.
+/// `NAME=value` or `export NAME=value`, as in a shell or an env file. The `=` at the end of base64 has no value after it.
 fn is_assignment(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     let Some((name, value)) = text.split_once('=') else { return false };
@@ -60,7 +60,7 @@ fn is_assignment(text: &str) -> bool {
     !name.is_empty() && name.chars().all(legal) && !value.trim_matches('=').is_empty()
 }
 
-/// Characters that take no room on a screen.
+/// Characters that are not visible.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pasted_forms_are_named() {
+    fn pasted_forms_are_described() {
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
         let check = |text: String, word: &str| {
             let said = wrong_form(&text);

@@ -1,28 +1,29 @@
-//! What a secret means.
+//! The meaning of a secret.
 //!
-//! A made secret is `whsec_` and base64. Schemes that sign with the secret's *text* use it exactly as shown, prefix and
-//! all. `webhook-signature` uses the *decoded* bytes; of an imported secret without the prefix, its UTF-8 bytes.
+//! A generated secret is `whsec_` and base64. Product schemes sign with the secret's *text* as shown, including the prefix.
+//! `webhook-signature` uses the *decoded* bytes, or the UTF-8 bytes of an imported secret without the prefix.
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use postrider_profiles::Profile;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
 use crate::pasted::{without_prefix, wrong_form};
 
-/// Marks a secret whose rest is base64 (Standard Webhooks, "Secrets").
+/// The prefix of a secret in base64 (Standard Webhooks, "Secrets").
 pub const PREFIX: &str = "whsec_";
 /// Most characters of a secret.
 pub const SECRET_CHARACTERS_MAX: usize = 256;
-/// Fewest bytes of a secret: a shorter one can be guessed.
+/// Fewest bytes of a secret; a shorter one can be guessed.
 pub const SECRET_BYTES_MIN: usize = 16;
-/// Most bytes behind `whsec_` (Standard Webhooks, "Secrets").
+/// Most bytes after `whsec_` (Standard Webhooks, "Secrets").
 pub const WHSEC_BYTES_MAX: usize = 64;
-/// Bytes of a made secret; Standard Webhooks asks for 24 to 64.
+/// Bytes of a generated secret; Standard Webhooks requires 24 to 64.
 const MADE_BYTES: usize = 32;
 
-/// Standard alphabet, padding optional: some products leave it out.
+/// Standard alphabet; padding is optional, because some products omit it.
 pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -34,20 +35,36 @@ pub enum InvalidSecret {
     /// Empty or too long.
     #[error("a secret has 1 to {SECRET_CHARACTERS_MAX} characters")]
     Length,
-    /// Too few bytes, or too many behind `whsec_`.
+    /// Too few bytes, or too many after `whsec_`.
     #[error(
         "a secret has at least {SECRET_BYTES_MIN} bytes; whsec_ and base64 stand for {SECRET_BYTES_MIN} to {WHSEC_BYTES_MAX}"
     )]
     Bytes,
-    /// A form in which the text is not the secret that a receiver has.
+    /// The text has a form that cannot be the receiver's secret.
     #[error("{0}")]
     Form(&'static str),
-    /// A control character, which no header or environment variable would carry.
+    /// A control character, which headers and environment variables cannot have.
     #[error("a secret has no control characters")]
     Control,
-    /// It begins with `whsec_`, and the rest is no base64 of at least one byte.
-    #[error("a secret that begins with whsec_ goes on in base64")]
+    /// It begins with `whsec_`, and the rest is not base64 of at least one byte.
+    #[error("a secret that begins with whsec_ continues in base64")]
     NotBase64,
+}
+
+/// What a secret signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretUsage {
+    /// `webhook-signature` only.
+    StandardOnly,
+    /// A product's own header too.
+    ProductHeader,
+}
+
+impl SecretUsage {
+    /// What the secrets of a profile's endpoints sign.
+    pub fn of(profile: &Profile) -> Self {
+        if profile.only_standard_signature() { Self::StandardOnly } else { Self::ProductHeader }
+    }
 }
 
 /// A new secret: `whsec_` and the base64 of 32 random bytes.
@@ -59,12 +76,11 @@ pub fn generate_secret() -> SecretString {
     SecretString::from(text)
 }
 
-/// Whether a customer may bring this secret. `only_standard`: `webhook-signature` is all that is signed with it. Secrets that were
-/// brought before these rules sign on.
+/// Whether a customer may import this secret to sign `usage`. Secrets that were imported before stay valid.
 ///
 /// # Errors
 /// What is wrong with it; never the secret itself.
-pub fn check_imported(secret: &str, only_standard: bool) -> Result<(), InvalidSecret> {
+pub fn check_imported(secret: &str, usage: SecretUsage) -> Result<(), InvalidSecret> {
     if !(1..=SECRET_CHARACTERS_MAX).contains(&secret.chars().count()) {
         return Err(InvalidSecret::Length);
     }
@@ -79,7 +95,7 @@ pub fn check_imported(secret: &str, only_standard: bool) -> Result<(), InvalidSe
     if bytes < SECRET_BYTES_MIN || (encoded && bytes > WHSEC_BYTES_MAX) {
         return Err(InvalidSecret::Bytes);
     }
-    if only_standard && !encoded {
+    if usage == SecretUsage::StandardOnly && !encoded {
         return Err(InvalidSecret::Form(without_prefix(secret)));
     }
     Ok(())
@@ -101,39 +117,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_made_secret_is_importable_and_never_twice_the_same() {
+    fn a_generated_secret_is_new_and_importable() {
         let (one, two) = (generate_secret(), generate_secret());
         assert_ne!(one.expose_secret(), two.expose_secret());
-        assert_eq!(check_imported(one.expose_secret(), true), Ok(()));
+        assert_eq!(check_imported(one.expose_secret(), SecretUsage::StandardOnly), Ok(()));
         assert_eq!(standard_key(one.expose_secret()).unwrap().len(), MADE_BYTES);
         assert!(one.expose_secret().starts_with(PREFIX));
     }
 
     #[test]
-    fn imports_have_sixteen_bytes_and_no_form_that_cannot_be_meant() {
+    fn imports_have_sixteen_bytes_and_a_possible_form() {
         let whsec = |bytes: usize| format!("whsec_{}", BASE64.encode(vec![7; bytes]));
         for good in ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", &whsec(16), &whsec(64), "whsec_QUJDREVGR0hJSktMTU5PUA"] {
-            assert_eq!((check_imported(good, false), check_imported(good, true)), (Ok(()), Ok(())), "{good}");
+            assert_eq!(
+                (check_imported(good, SecretUsage::ProductHeader), check_imported(good, SecretUsage::StandardOnly)),
+                (Ok(()), Ok(())),
+                "{good}"
+            );
         }
         for plain in ["pässwörd with spaces", "sixteen bytes ok", &"xy".repeat(128)] {
-            assert_eq!(check_imported(plain, false), Ok(()), "{plain}");
-            assert!(matches!(check_imported(plain, true), Err(InvalidSecret::Form(_))), "{plain}");
+            assert_eq!(check_imported(plain, SecretUsage::ProductHeader), Ok(()), "{plain}");
+            assert!(matches!(check_imported(plain, SecretUsage::StandardOnly), Err(InvalidSecret::Form(_))), "{plain}");
         }
-        assert_eq!(check_imported("", false), Err(InvalidSecret::Length));
-        assert_eq!(check_imported(&"xy".repeat(129), false), Err(InvalidSecret::Length));
-        assert_eq!(check_imported("a\nb", false), Err(InvalidSecret::Control));
+        assert_eq!(check_imported("", SecretUsage::ProductHeader), Err(InvalidSecret::Length));
+        assert_eq!(check_imported(&"xy".repeat(129), SecretUsage::ProductHeader), Err(InvalidSecret::Length));
+        assert_eq!(check_imported("a\nb", SecretUsage::ProductHeader), Err(InvalidSecret::Control));
         for bad in ["whsec_", "whsec_!!!", "whsec_A"] {
-            assert_eq!(check_imported(bad, false), Err(InvalidSecret::NotBase64), "{bad}");
+            assert_eq!(check_imported(bad, SecretUsage::ProductHeader), Err(InvalidSecret::NotBase64), "{bad}");
         }
         for bad in ["fifteen bytes..", "x7", "whsec_AAAA", &whsec(15), &whsec(65)] {
-            assert_eq!(check_imported(bad, false), Err(InvalidSecret::Bytes), "{bad}");
+            assert_eq!(check_imported(bad, SecretUsage::ProductHeader), Err(InvalidSecret::Bytes), "{bad}");
         }
-        let bare = check_imported("QUJDREVGR0hJSktMTU5PUA==", true).unwrap_err().to_string();
+        let bare = check_imported("QUJDREVGR0hJSktMTU5PUA==", SecretUsage::StandardOnly).unwrap_err().to_string();
         assert!(bare.contains("base64 without the prefix"), "{bare}");
     }
 
     #[test]
-    fn the_prefix_decides_what_the_key_is() {
+    fn the_prefix_decides_how_the_key_is_read() {
         assert_eq!(standard_key("whsec_YWJj").unwrap().as_slice(), b"abc");
         assert_eq!(standard_key("YWJj").unwrap().as_slice(), b"YWJj");
     }

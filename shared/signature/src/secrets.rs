@@ -1,55 +1,55 @@
-//! An endpoint's secrets over a rotation, and which of them sign at a moment. Pure.
+//! An endpoint's secrets during rotations, and which of them sign at a given time. Pure.
 //!
-//! A header that carries one value can be signed by one secret only: it cuts over at a moment. `webhook-signature` carries
-//! several: while rotations overlap, the current secret and each previous one sign, the current one first. A previous secret
-//! signs until its own end, however many rotations follow.
+//! A product's header has one signature, so one secret signs it. `webhook-signature` has several: while rotations overlap, the
+//! current secret and each previous one sign it, the current one first. A previous secret signs until its own end, however many
+//! rotations follow.
 
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 
-/// A secret before the current one, which still signs `webhook-signature`.
+/// An earlier secret, which still signs `webhook-signature`.
 #[derive(Debug, Clone)]
 pub struct PreviousSecret {
     /// The secret.
     pub secret: SecretString,
-    /// From this moment on it signs no more.
+    /// From this time on it no longer signs.
     pub valid_until: UnixMillis,
 }
 
-/// The secret after the current one.
+/// A planned secret.
 #[derive(Debug, Clone)]
 pub struct NextSecret {
     /// The secret.
     pub secret: SecretString,
-    /// From this moment on it is the one in force.
+    /// From this time on it is the current one.
     pub effective_at: UnixMillis,
-    /// From this moment on the one before it signs `webhook-signature` no more. Not before `effective_at`.
+    /// From this time on the secret before it no longer signs `webhook-signature`. Not before `effective_at`.
     pub overlap_until: UnixMillis,
 }
 
 /// The secrets of one endpoint, decrypted. Printed redacted, wiped when dropped.
 #[derive(Debug, Clone)]
 pub struct SigningSecrets {
-    /// The one in force, until `next` is.
+    /// The current secret, until `next` takes effect.
     pub current: SecretString,
-    /// Those before, while their overlaps run: newest first.
+    /// Earlier secrets whose overlaps run, newest first.
     pub previous: Vec<PreviousSecret>,
-    /// One that takes over later.
+    /// A planned secret.
     pub next: Option<NextSecret>,
 }
 
-/// Which of an endpoint's secrets sign: places in [`SigningSecrets`].
+/// The secrets that sign at a given time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InForce {
-    /// The one that signs everything.
-    pub primary: Slot,
-    /// Those that sign `webhook-signature`, too.
-    pub also: Vec<Slot>,
+pub struct ActiveSecrets {
+    /// Signs every header.
+    pub primary: SecretSlot,
+    /// Also sign `webhook-signature`.
+    pub also: Vec<SecretSlot>,
 }
 
-/// A place in [`SigningSecrets`].
+/// A position in [`SigningSecrets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Slot {
+pub enum SecretSlot {
     /// `current`
     Current,
     /// `previous`, at this index
@@ -64,28 +64,28 @@ impl SigningSecrets {
         Self { current, previous: Vec::new(), next: None }
     }
 
-    /// Which secrets sign at a moment.
-    pub fn in_force(&self, at: UnixMillis) -> InForce {
+    /// Which secrets sign at a given time.
+    pub fn active(&self, at: UnixMillis) -> ActiveSecrets {
         let previous = self.previous.iter().map(|previous| previous.valid_until);
         let next = self.next.as_ref().map(|next| (next.effective_at, next.overlap_until));
-        in_force(previous, next, at)
+        active(previous, next, at)
     }
 }
 
-/// The decision of [`SigningSecrets::in_force`], on times alone.
-pub(crate) fn in_force(
+/// The decision of [`SigningSecrets::active`], on times alone.
+pub(crate) fn active(
     previous: impl Iterator<Item = UnixMillis>,
     next: Option<(UnixMillis, UnixMillis)>,
     at: UnixMillis,
-) -> InForce {
+) -> ActiveSecrets {
     let overlapping = previous.enumerate().filter(|(_, valid_until)| at < *valid_until);
-    let overlapping = overlapping.map(|(index, _)| Slot::Previous(index));
+    let overlapping = overlapping.map(|(index, _)| SecretSlot::Previous(index));
     match next {
         Some((effective_at, overlap_until)) if at >= effective_at => {
-            let current = (at < overlap_until).then_some(Slot::Current);
-            InForce { primary: Slot::Next, also: current.into_iter().chain(overlapping).collect() }
+            let current = (at < overlap_until).then_some(SecretSlot::Current);
+            ActiveSecrets { primary: SecretSlot::Next, also: current.into_iter().chain(overlapping).collect() }
         }
-        _ => InForce { primary: Slot::Current, also: overlapping.collect() },
+        _ => ActiveSecrets { primary: SecretSlot::Current, also: overlapping.collect() },
     }
 }
 
@@ -93,20 +93,20 @@ pub(crate) fn in_force(
 mod tests {
     use super::*;
 
-    fn check(previous: &[i64], next: Option<(i64, i64)>, at: i64, primary: Slot, also: &[Slot]) {
+    fn check(previous: &[i64], next: Option<(i64, i64)>, at: i64, primary: SecretSlot, also: &[SecretSlot]) {
         let next = next.map(|(effective, overlap)| (UnixMillis(effective), UnixMillis(overlap)));
-        let got = in_force(previous.iter().copied().map(UnixMillis), next, UnixMillis(at));
-        assert_eq!(got, InForce { primary, also: also.to_vec() }, "previous {previous:?} next {next:?} at {at}");
+        let got = active(previous.iter().copied().map(UnixMillis), next, UnixMillis(at));
+        assert_eq!(got, ActiveSecrets { primary, also: also.to_vec() }, "previous {previous:?} next {next:?} at {at}");
     }
 
     #[test]
-    fn each_moment_of_a_rotation_has_its_signers() {
-        use Slot::{Current, Next, Previous};
+    fn each_time_of_a_rotation_has_its_signers() {
+        use SecretSlot::{Current, Next, Previous};
         check(&[], None, 0, Current, &[]);
-        // Rotated at once: the old one signs along until the overlap ends.
+        // Rotated at once: the old secret also signs until the overlap ends.
         check(&[100], None, 99, Current, &[Previous(0)]);
         check(&[100], None, 100, Current, &[]);
-        // Rotated for later: nothing changes until then, then both, then the new one alone.
+        // Rotated later: no change until then, then both sign, then only the new one.
         check(&[], Some((50, 100)), 49, Current, &[]);
         check(&[], Some((50, 100)), 50, Next, &[Current]);
         check(&[], Some((50, 100)), 99, Next, &[Current]);
@@ -116,12 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_signs_until_its_own_end_however_many_rotations_follow() {
-        use Slot::{Current, Next, Previous};
+    fn a_secret_signs_until_its_end_however_many_rotations_follow() {
+        use SecretSlot::{Current, Next, Previous};
         check(&[300, 200, 250], None, 199, Current, &[Previous(0), Previous(1), Previous(2)]);
         check(&[300, 200, 250], None, 200, Current, &[Previous(0), Previous(2)]);
         check(&[300, 200, 250], None, 299, Current, &[Previous(0)]);
-        // A cut-over ends the current one, and no overlap that was promised before.
+        // A cut-over ends the current secret, and no overlap of an earlier rotation.
         check(&[200], Some((50, 50)), 49, Current, &[Previous(0)]);
         check(&[200], Some((50, 50)), 50, Next, &[Previous(0)]);
         check(&[200], Some((50, 100)), 50, Next, &[Current, Previous(0)]);

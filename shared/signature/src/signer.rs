@@ -1,7 +1,7 @@
 //! The signature headers of an attempt.
 //!
-//! A [`Signer`] is made once per endpoint and configuration version: hashing the key is half the cost of a short HMAC, so
-//! keyed states are kept and cloned for each attempt.
+//! A [`Signer`] is created once per endpoint and configuration version: hashing the key is half the cost of a short HMAC, so keyed
+//! states are kept and cloned for each attempt.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ use sha2::Sha256;
 
 use crate::key_pair::{InvalidPrivateKey, signing_key};
 use crate::secret::{self, InvalidSecret};
-use crate::secrets::{SigningSecrets, Slot, in_force};
+use crate::secrets::{SecretSlot, SigningSecrets, active};
 
 /// `webhook-id`: the event's id.
 pub const WEBHOOK_ID: &str = "webhook-id";
 /// `webhook-timestamp`: the attempt's time, Unix seconds.
 pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
-/// `webhook-signature`: one or more `v1,<base64>` (HMAC) or `v1a,<base64>` (Ed25519), parted by spaces.
+/// `webhook-signature`: one or more `v1,<base64>` (HMAC) or `v1a,<base64>` (Ed25519), separated by spaces.
 pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
 /// HMAC-SHA256, keyed. Its state is wiped when dropped.
@@ -33,20 +33,20 @@ pub(crate) fn keyed(key: &[u8]) -> Result<Keyed, InvalidSecret> {
     Keyed::new_from_slice(key).map_err(|_| InvalidSecret::Length)
 }
 
-/// One key, ready to sign.
+/// A key, ready to sign.
 #[derive(Clone)]
 enum Key {
     Hmac(HmacKey),
     Ed25519(SigningKey),
 }
 
-/// One secret, ready to sign.
+/// A secret, ready to sign.
 #[derive(Clone)]
 struct HmacKey {
     secret: SecretString,
     /// Keyed with the secret's text.
     text: Keyed,
-    /// Keyed with what `webhook-signature` uses.
+    /// Keyed for `webhook-signature`.
     standard: Keyed,
 }
 
@@ -59,6 +59,21 @@ impl HmacKey {
             standard: keyed(&secret::standard_key(text)?)?,
         })
     }
+}
+
+/// An attempt to be signed.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedAttempt<'a> {
+    /// The product's own scheme.
+    pub scheme: Option<&'a SignatureScheme>,
+    /// Whether the headers of Standard Webhooks are sent.
+    pub standard_headers: bool,
+    /// The event's id.
+    pub event_id: &'a str,
+    /// The attempt's time. Every attempt has its own signature.
+    pub at: UnixMillis,
+    /// The body, to the byte.
+    pub body: &'a [u8],
 }
 
 /// Signs the attempts of one endpoint. Printed without its secrets, wiped when dropped.
@@ -80,7 +95,7 @@ impl Signer {
     /// Prepares an endpoint's secrets.
     ///
     /// # Errors
-    /// A `whsec_` secret that does not decode (import checks that, so this means a damaged row).
+    /// A `whsec_` secret does not decode. Import checks that, so the row is damaged.
     pub fn new(secrets: &SigningSecrets) -> Result<Self, InvalidSecret> {
         Self::with_keys(secrets, |secret| HmacKey::new(secret).map(Key::Hmac))
     }
@@ -89,7 +104,7 @@ impl Signer {
     /// `webhook-signature` alone: a product's own header is left out.
     ///
     /// # Errors
-    /// A private key that does not decode (they are made here, so this means a damaged row).
+    /// A private key does not decode. Keys are generated here, so the row is damaged.
     pub fn ed25519(secrets: &SigningSecrets) -> Result<Self, InvalidPrivateKey> {
         Self::with_keys(secrets, |private| signing_key(private).map(Key::Ed25519))
     }
@@ -105,27 +120,19 @@ impl Signer {
         })
     }
 
-    /// The same, with the header that the endpoint chose for its token (profiles whose scheme is one).
+    /// Sets the header that the endpoint chose for its token, for profiles that send tokens.
     #[must_use]
     pub fn with_token_header(self, token_header: Option<String>) -> Self {
         Self { token_header, ..self }
     }
 
-    /// The headers that sign one attempt, in the order they are sent: the product's own, then the standard ones.
-    ///
-    /// `at` is the attempt's time: every attempt is signed afresh. `body` is what is sent, to the byte.
-    pub fn headers(
-        &self,
-        scheme: Option<&SignatureScheme>,
-        standard: bool,
-        event_id: &str,
-        at: UnixMillis,
-        body: &[u8],
-    ) -> Vec<(String, String)> {
+    /// The signature headers of an attempt, in order: the product's own, then the standard ones.
+    pub fn headers(&self, attempt: &SignedAttempt<'_>) -> Vec<(String, String)> {
+        let SignedAttempt { scheme, standard_headers, event_id, at, body } = *attempt;
         let previous = self.previous.iter().map(|(_, valid_until)| *valid_until);
         let next = self.next.as_ref().map(|(_, effective_at, overlap_until)| (*effective_at, *overlap_until));
-        let signing = in_force(previous, next, at);
-        let primary = self.at(signing.primary);
+        let active = active(previous, next, at);
+        let primary = self.key(active.primary);
 
         let mut headers = Vec::with_capacity(4);
         let seconds = at.as_seconds().to_string();
@@ -140,11 +147,11 @@ impl Signer {
                 }
             });
         }
-        if standard {
+        if standard_headers {
             let mut value = standard_value(primary, event_id, &seconds, body);
-            for also in signing.also {
+            for also in active.also {
                 value.push(' ');
-                value.push_str(&standard_value(self.at(also), event_id, &seconds, body));
+                value.push_str(&standard_value(self.key(also), event_id, &seconds, body));
             }
             headers.push((WEBHOOK_ID.into(), event_id.into()));
             headers.push((WEBHOOK_TIMESTAMP.into(), seconds));
@@ -153,12 +160,12 @@ impl Signer {
         headers
     }
 
-    /// The key of a slot. [`in_force`] names only slots that it was given a time for.
-    fn at(&self, slot: Slot) -> &Key {
+    /// The key in a slot. [`active`] returns only slots that exist.
+    fn key(&self, slot: SecretSlot) -> &Key {
         let found = match slot {
-            Slot::Current => None,
-            Slot::Previous(index) => self.previous.get(index).map(|(key, _)| key),
-            Slot::Next => self.next.as_ref().map(|(key, _, _)| key),
+            SecretSlot::Current => None,
+            SecretSlot::Previous(index) => self.previous.get(index).map(|(key, _)| key),
+            SecretSlot::Next => self.next.as_ref().map(|(key, _, _)| key),
         };
         found.unwrap_or(&self.current)
     }
@@ -178,7 +185,7 @@ fn standard_value(key: &Key, event_id: &str, seconds: &str, body: &[u8]) -> Stri
     }
 }
 
-/// What is signed, in parts.
+/// The signed content, in parts.
 fn standard_content<'a>(event_id: &'a str, seconds: &'a str, body: &'a [u8]) -> [&'a [u8]; 5] {
     [event_id.as_bytes(), b".", seconds.as_bytes(), b".", body]
 }
@@ -200,7 +207,7 @@ pub(crate) fn scheme_mac(mut mac: Keyed, signed: SignedContent, seconds: &str, b
     mac
 }
 
-/// The value of a product's header; empty for a token, which is no signature.
+/// The value of a product's signature header; empty for a token.
 fn scheme_value(scheme: &SignatureScheme, mac: Keyed, seconds: &str, body: &[u8]) -> String {
     let SchemeKind::Hmac { encoding, signed, template } = &scheme.kind else { return String::new() };
     let signature = scheme_mac(mac, *signed, seconds, body).finalize().into_bytes();

@@ -1,4 +1,4 @@
-//! Verification as a receiver does it: for the demo receiver and for tests. Constant time.
+//! Verification as a receiver does it, for the demo receiver and tests. In constant time.
 
 use std::time::Duration;
 
@@ -12,21 +12,21 @@ use subtle::ConstantTimeEq as _;
 use crate::secret::{self, InvalidSecret};
 use crate::signer::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, keyed, scheme_mac, standard_mac};
 
-/// How far an attempt's time may lie from now, either way (Standard Webhooks, "Verifying webhook authenticity").
+/// How far an attempt's time may be from now, either way (Standard Webhooks, "Verifying webhook authenticity").
 pub const TOLERANCE: Duration = Duration::from_secs(300);
 
-/// Why a request is not to be believed.
+/// Why a request is not verified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotVerified {
-    /// A header that the scheme needs is not there.
+    /// A required header is missing.
     #[error("the header {0} is missing")]
     MissingHeader(String),
-    /// A header does not look as the scheme says.
+    /// A header does not have the scheme's form.
     #[error("the header {header} is malformed: {detail}")]
     Malformed {
-        /// Which one.
+        /// The header.
         header: String,
-        /// What it should look like.
+        /// The expected form.
         detail: &'static str,
     },
     /// The attempt's time is too far from now.
@@ -35,15 +35,15 @@ pub enum NotVerified {
         /// Seconds; positive: in the past.
         seconds: i64,
     },
-    /// No signature fits: another secret, or other bytes than were sent.
-    #[error("no signature fits this body and secret")]
+    /// No signature matches: another secret, or other bytes.
+    #[error("no signature matches this body and secret")]
     WrongSignature,
-    /// The receiver's own secret is none.
+    /// The receiver's own secret is invalid.
     #[error(transparent)]
     Secret(#[from] InvalidSecret),
 }
 
-/// Checks `webhook-id`, `webhook-timestamp` and `webhook-signature`. `header` looks a header up by its lowercase name.
+/// Checks `webhook-id`, `webhook-timestamp` and `webhook-signature`. `header` returns a header by its lowercase name.
 ///
 /// # Errors
 /// The first check that fails.
@@ -66,7 +66,7 @@ pub fn standard<'h>(
     if bool::from(fits) { Ok(()) } else { Err(NotVerified::WrongSignature) }
 }
 
-/// Checks a product's own signature header; `header` looks a header up by its lowercase name.
+/// Checks a product's own signature header; `header` returns a header by its lowercase name.
 ///
 /// # Errors
 /// The first check that fails.
@@ -106,7 +106,7 @@ fn fresh(header: &str, seconds: &str, now: UnixMillis) -> Result<(), NotVerified
     if away.unsigned_abs() > TOLERANCE.as_secs() { Err(NotVerified::Stale { seconds: away }) } else { Ok(()) }
 }
 
-/// The signature and, where the template has one, the timestamp of a header's value.
+/// The signature and, if the template has one, the timestamp in a header's value.
 fn take_apart<'v>(parts: &[TemplatePart], mut value: &'v str) -> Option<(&'v str, Option<&'v str>)> {
     let (mut signature, mut timestamp) = (None, None);
     for (index, part) in parts.iter().enumerate() {

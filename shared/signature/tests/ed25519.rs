@@ -4,13 +4,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent};
-use postrider_signature::{KeyPair, NextSecret, PreviousSecret, Signer, SigningSecrets};
+use postrider_signature::{KeyPair, NextSecret, PreviousSecret, SignedAttempt, Signer, SigningSecrets};
 use ring::signature::{ED25519, UnparsedPublicKey};
 
 const AT: UnixMillis = UnixMillis(1_703_123_456_789);
 const BODY: &[u8] = r#"{"type":"email.sent","data":{"name":"Zoë ☃"}}"#.as_bytes();
+const ATTEMPT: SignedAttempt<'static> =
+    SignedAttempt { scheme: None, standard_headers: true, event_id: "evt_1", at: AT, body: BODY };
 
-/// What each signature of the header is verified by.
+/// Whether each signature of the header verifies with the key.
 fn verifies(pair: &KeyPair, header: &str, body: &[u8]) -> Vec<bool> {
     let public = STANDARD.decode(pair.public.strip_prefix("whpk_").unwrap()).unwrap();
     let message = [b"evt_1.1703123456.", body].concat();
@@ -22,14 +24,14 @@ fn verifies(pair: &KeyPair, header: &str, body: &[u8]) -> Vec<bool> {
 }
 
 fn header(secrets: &SigningSecrets) -> String {
-    let headers = Signer::ed25519(secrets).unwrap().headers(None, true, "evt_1", AT, BODY);
+    let headers = Signer::ed25519(secrets).unwrap().headers(&ATTEMPT);
     let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["webhook-id", "webhook-timestamp", "webhook-signature"]);
     headers[2].1.clone()
 }
 
 #[test]
-fn another_implementation_takes_our_signatures_and_no_forgery() {
+fn ring_verifies_our_signatures_and_no_forgery() {
     let (pair, other) = (KeyPair::generate(), KeyPair::generate());
     let header = header(&SigningSecrets::single(pair.private.clone()));
     assert_eq!(verifies(&pair, &header, BODY), [true]);
@@ -65,6 +67,6 @@ fn a_private_key_signs_no_header_of_a_product() {
     let kind = SchemeKind::Hmac { encoding: Encoding::Hex, signed: SignedContent::Body, template };
     let scheme = SignatureScheme { header: "X-Signature".into(), kind };
     let signer = Signer::ed25519(&SigningSecrets::single(KeyPair::generate().private)).unwrap();
-    assert_eq!(signer.headers(Some(&scheme), false, "evt_1", AT, BODY), []);
+    assert_eq!(signer.headers(&SignedAttempt { scheme: Some(&scheme), standard_headers: false, ..ATTEMPT }), []);
     assert!(Signer::ed25519(&SigningSecrets::single("whsec_c2VjcmV0".into())).is_err());
 }

@@ -4,12 +4,14 @@ use http::HeaderMap;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent};
 use postrider_signature::verify::{self, NotVerified};
-use postrider_signature::{NextSecret, PreviousSecret, Signer, SigningSecrets, generate_secret};
+use postrider_signature::{NextSecret, PreviousSecret, SignedAttempt, Signer, SigningSecrets, generate_secret};
 use proptest::prelude::*;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const BODY: &[u8] = r#"{"type":"email.sent","data":{"name":"Zoë ☃"}}"#.as_bytes();
 const AT: UnixMillis = UnixMillis(1_703_123_456_789);
+const ATTEMPT: SignedAttempt<'static> =
+    SignedAttempt { scheme: None, standard_headers: true, event_id: "evt_123", at: AT, body: BODY };
 
 fn hmac(template: &str, encoding: Encoding, signed: SignedContent) -> SignatureScheme {
     let template = SignatureTemplate::parse(template).unwrap();
@@ -31,7 +33,7 @@ fn value(headers: &[(String, String)], name: &str) -> Option<String> {
 /// Signs with one product scheme and expects this value; then our verifier must take it, and refuse other bytes.
 #[track_caller]
 fn check_scheme(scheme: &SignatureScheme, expected: &str) {
-    let headers = signer(SECRET).headers(Some(scheme), false, "evt_123", AT, BODY);
+    let headers = signer(SECRET).headers(&SignedAttempt { scheme: Some(scheme), standard_headers: false, ..ATTEMPT });
     assert_eq!(headers, [(scheme.header.clone(), expected.to_owned())]);
     let lookup = |name: &str| (name == scheme.header.to_ascii_lowercase()).then_some(expected);
     assert_eq!(verify::scheme(scheme, SECRET, lookup, BODY, AT), Ok(()));
@@ -55,9 +57,9 @@ fn product_schemes_sign_with_the_secrets_text() {
 }
 
 #[test]
-fn webhook_signature_uses_the_decoded_bytes_of_a_whsec_and_the_text_of_any_other() {
+fn webhook_signature_decodes_whsec_secrets_and_uses_other_texts() {
     let signature = |secret: &str| {
-        let headers = signer(secret).headers(None, true, "evt_123", AT, BODY);
+        let headers = signer(secret).headers(&ATTEMPT);
         assert_eq!(
             headers[..2],
             [("webhook-id".into(), "evt_123".into()), ("webhook-timestamp".into(), "1703123456".into())]
@@ -72,11 +74,13 @@ fn webhook_signature_uses_the_decoded_bytes_of_a_whsec_and_the_text_of_any_other
 #[test]
 fn the_endpoint_may_name_the_header_of_its_token() {
     let signer = signer("tok").with_token_header(Some("X-My-Token".into()));
-    assert_eq!(signer.headers(Some(&token()), false, "e", AT, BODY), [("X-My-Token".into(), "tok".into())]);
+    let token = token();
+    let headers = signer.headers(&SignedAttempt { scheme: Some(&token), standard_headers: false, ..ATTEMPT });
+    assert_eq!(headers, [("X-My-Token".into(), "tok".into())]);
 }
 
 #[test]
-fn rotations_sign_the_standard_header_with_each_secret_in_force_and_the_products_once() {
+fn every_active_secret_signs_the_standard_header_in_a_rotation() {
     let secrets = SigningSecrets {
         current: "new".into(),
         previous: vec![
@@ -93,7 +97,7 @@ fn rotations_sign_the_standard_header_with_each_secret_in_force_and_the_products
     let scheme = hmac("{signature}", Encoding::Hex, SignedContent::Body);
     let at = |offset: i64| {
         let now = UnixMillis(AT.0 + offset);
-        let headers = signer.headers(Some(&scheme), true, "evt_1", now, BODY);
+        let headers = signer.headers(&SignedAttempt { scheme: Some(&scheme), at: now, ..ATTEMPT });
         let get = |name: &str| headers.iter().find(|(n, _)| n.to_ascii_lowercase() == name).map(|(_, v)| v.as_str());
         let takes = |secret: &&str| {
             (verify::standard(secret, get, BODY, now).is_ok(), verify::scheme(&scheme, secret, get, BODY, now).is_ok())
@@ -110,7 +114,7 @@ fn rotations_sign_the_standard_header_with_each_secret_in_force_and_the_products
 
 #[test]
 fn verification_says_what_is_wrong() {
-    let headers = signer(SECRET).headers(None, true, "evt_1", AT, BODY);
+    let headers = signer(SECRET).headers(&ATTEMPT);
     let without = |absent: &'static str| {
         let headers = &headers;
         move |name: &str| headers.iter().find(|(n, _)| n == name && n != absent).map(|(_, v)| v.as_str())
@@ -150,7 +154,7 @@ fn the_standardwebhooks_crate_takes_our_signatures() {
     let secret = generate_secret();
     let signer = Signer::new(&SigningSecrets::single(secret.clone())).unwrap();
     let mut headers = HeaderMap::new();
-    for (name, value) in signer.headers(None, true, "evt_123", UnixMillis::now(), BODY) {
+    for (name, value) in signer.headers(&SignedAttempt { at: UnixMillis::now(), ..ATTEMPT }) {
         headers.insert(http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
     }
     let webhook = standardwebhooks::Webhook::new(secret.expose_secret()).unwrap();
@@ -163,7 +167,8 @@ proptest! {
     fn our_values_are_those_of_the_standardwebhooks_crate(key in prop::collection::vec(any::<u8>(), 1..64), body in ".{0,200}", seconds in 0..4_000_000_000_i64) {
         use base64::Engine as _;
         let secret = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(&key));
-        let headers = signer(&secret).headers(None, true, "evt_1", UnixMillis(seconds * 1000 + 999), body.as_bytes());
+        let at = UnixMillis(seconds * 1000 + 999);
+        let headers = signer(&secret).headers(&SignedAttempt { event_id: "evt_1", at, body: body.as_bytes(), ..ATTEMPT });
         let theirs = standardwebhooks::Webhook::from_bytes(key).unwrap().sign("evt_1", seconds, body.as_bytes()).unwrap();
         prop_assert_eq!(value(&headers, "webhook-signature").unwrap(), theirs);
     }
@@ -171,7 +176,7 @@ proptest! {
     #[test]
     fn any_change_of_the_body_is_found(body in prop::collection::vec(any::<u8>(), 1..100), at in any::<prop::sample::Index>(), by in 1..=255_u8) {
         let scheme = hmac("sha256={signature}", Encoding::Hex, SignedContent::Body);
-        let headers = signer(SECRET).headers(Some(&scheme), true, "evt_1", AT, &body);
+        let headers = signer(SECRET).headers(&SignedAttempt { scheme: Some(&scheme), body: &body, ..ATTEMPT });
         let get = |name: &str| headers.iter().find(|(n, _)| n.to_ascii_lowercase() == name).map(|(_, v)| v.as_str());
         let mut other = body.clone();
         other[at.index(body.len())] ^= by;

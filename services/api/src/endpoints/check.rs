@@ -13,7 +13,7 @@ use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::pushover::Sound;
 use postrider_model::retry::{InvalidSchedule, RetrySchedule};
 use postrider_model::subscription::{Subscription, TypePattern};
-use postrider_profiles::{Profile, UrlRule, is_header_name, is_header_value, is_reserved_header};
+use postrider_profiles::{Profile, is_header_name, is_header_value, is_reserved_header};
 use postrider_store::config::{Channel, EndpointDocument, EndpointDraft, SignatureKey, TenantLimits};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -106,7 +106,7 @@ impl Rules<'_> {
         match draft.document.url.as_deref() {
             None => errors.add("/url", "the channel web needs a URL"),
             Some(url) => {
-                if let Err(refused) = self.guard.check_url(url, self.https_only()) {
+                if let Err(refused) = self.guard.check_url(url, self.profile.url_rule) {
                     errors.add("/url", refused.to_string());
                 } else if url.contains('#') {
                     errors.add("/url", "the part from # on is never sent; leave it out");
@@ -115,13 +115,9 @@ impl Rules<'_> {
         }
     }
 
-    fn https_only(&self) -> bool {
-        self.profile.url_rule == UrlRule::HttpsOnly
-    }
-
     /// Puts the URL as it is sent in place of the URL as it was written, such as `/b` for `/a/../b`.
     pub(crate) fn as_sent(&self, document: &mut EndpointDocument) {
-        let sent = document.url.as_deref().and_then(|url| self.guard.check_url(url, self.https_only()).ok());
+        let sent = document.url.as_deref().and_then(|url| self.guard.check_url(url, self.profile.url_rule).ok());
         if let Some(sent) = sent {
             document.url = Some(sent.into());
         }
@@ -320,7 +316,7 @@ mod tests {
         let profiles = Profiles::builtin();
         let profile = profiles.get(profile).unwrap();
         let limits = TenantLimits { rate_per_second_max: Some(50.0), ..TenantLimits::default() };
-        let guard = AddressGuard::new(Vec::new(), false);
+        let guard = AddressGuard::default();
         let mut json = serde_json::json!({"name": "n", "url": "https://example.com/", "event_types": ["*"]});
         json[member] = value.clone();
         let draft = serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft();
@@ -377,7 +373,7 @@ mod tests {
     #[test]
     fn a_url_is_stored_as_it_is_sent() {
         let profiles = Profiles::builtin();
-        let (limits, guard) = (TenantLimits::default(), AddressGuard::new(Vec::new(), false));
+        let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
         let rules =
             Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
         let check = |written: &str, sent: &str| {
@@ -404,7 +400,7 @@ mod tests {
                 "pushover": {"user_key": key, "api_token": key, "sound": "Cash Register"}});
             edit(&mut json);
             let profiles = Profiles::builtin();
-            let (limits, guard) = (TenantLimits::default(), AddressGuard::new(Vec::new(), false));
+            let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
             let rules =
                 Rules { profile: profiles.get("mumara").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
             let errors = rules.check(&serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft());

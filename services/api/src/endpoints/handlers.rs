@@ -10,7 +10,7 @@ use postrider_http::problem::{FieldError, Problem};
 use postrider_model::event::EventType;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_profiles::{Profile, is_header_value};
-use postrider_signature::{KeyPair, check_imported, generate_secret};
+use postrider_signature::{KeyPair, SecretUsage, check_imported, generate_secret};
 use postrider_store::config::{
     Channel, Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Scope, SignatureKey, Tenant,
 };
@@ -146,7 +146,7 @@ impl NewKey {
         match (kind, given) {
             (SignatureKey::Hmac, None) => Self { secret: generate_secret(), public: None },
             (SignatureKey::Hmac, Some(given)) => {
-                if let Err(invalid) = check_imported(&given, profile.only_standard_signature()) {
+                if let Err(invalid) = check_imported(&given, SecretUsage::of(profile)) {
                     wrong(invalid.to_string());
                 } else if profile.sends_token() && !is_header_value(&given) {
                     wrong("the tenant's profile sends it in a header: visible ASCII, no spaces around it".into());

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use postrider_http::problem::{FieldError, Problem, syntax_error};
-use postrider_model::event::{EventType as Name, json_depth};
+use postrider_model::event::EventType as Name;
+use postrider_model::json;
 use postrider_model::limits::{EVENT_SAMPLE_BYTES_MAX, JSON_DEPTH_MAX};
 use postrider_profiles::{EventTypeInfo, Profile};
 use postrider_schema::{EventSchema, Mistake};
@@ -171,7 +172,7 @@ fn check_sample(sample: &str, schema: Option<&EventSchema>) -> Vec<Mistake> {
     if sample.len() > EVENT_SAMPLE_BYTES_MAX {
         return wrong(format!("at most {EVENT_SAMPLE_BYTES_MAX} bytes, got {}", sample.len()));
     }
-    if json_depth(sample) > JSON_DEPTH_MAX {
+    if json::depth(sample) > JSON_DEPTH_MAX {
         return wrong(format!("nested deeper than {JSON_DEPTH_MAX} levels"));
     }
     if let Err(error) = serde_json::from_str::<serde_json::Value>(sample) {

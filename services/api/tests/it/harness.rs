@@ -73,7 +73,7 @@ impl World {
             broker: broker.clone(),
             store: store.clone(),
             profiles: Arc::new(Profiles::builtin()),
-            guard: AddressGuard::new(Vec::new(), false),
+            guard: AddressGuard::default(),
             ready: health.check("api"),
         };
         let config = Config { operator_keys: vec![SecretString::from(OPERATOR)], ..Config::default() };

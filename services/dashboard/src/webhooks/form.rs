@@ -2,11 +2,12 @@
 
 use maud::{Markup, html};
 use postrider_model::endpoint::Channel;
+use postrider_model::endpoint::UrlRule;
 use postrider_model::pushover::Sound;
 use postrider_operations::endpoints::MASK;
 use postrider_operations::event_types::EventType;
 use postrider_operations::events::AttributeValue;
-use postrider_profiles::{Profile, UrlRule};
+use postrider_profiles::Profile;
 
 use super::input::{FilterInput, WebhookInput};
 use crate::components::form::{FormErrors, errors as field_errors, option};

@@ -143,7 +143,7 @@ impl BodyRenderer {
         let event = self.read(task).await.ok_or_else(unavailable)?;
         let view = event.view().ok_or(BodyUnavailable::Expunged)?;
         let profile = &endpoint.profile;
-        let rendered = rendered_as(reference, endpoint.body_kind, |kind| profile.render_as(&view, kind).into());
+        let rendered = rendered_as(reference, endpoint.body_kind, |kind| profile.render(&view, kind).into());
         let bytes = match rendered {
             Rendered::Same(bytes) => {
                 self.metrics.bodies_same.increment(1);

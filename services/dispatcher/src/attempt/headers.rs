@@ -1,11 +1,12 @@
-//! The headers of one attempt: as they are sent, and as they are written down.
+//! The headers of an attempt: as sent, and as recorded.
 //!
-//! Names are spelled as their source spells them: the profile, Standard Webhooks, or the customer.
+//! Names keep the spelling of their source: the profile, Standard Webhooks, or the customer.
 
 use http::header::HeaderValue;
 use postrider_egress::Headers;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::HeaderContext;
+use postrider_signature::SignedAttempt;
 use postrider_telemetry::trace_context::TRACEPARENT;
 use postrider_wire::headers::HeaderList;
 use postrider_wire::loop_guard::DELIVERY_HEADER;
@@ -13,15 +14,15 @@ use postrider_wire::messages::DeliveryTask;
 
 use crate::endpoint::PreparedEndpoint;
 
-/// The delivery's id: the same in every attempt of it.
+/// The delivery's id, the same in each of its attempts.
 const DELIVERY: &str = DELIVERY_HEADER;
 /// The attempt's number, from 1.
 const ATTEMPT: &str = "postrider-attempt";
-/// Stands for a value that nobody gets to see.
+/// Replaces a secret value.
 pub(crate) const MASK: &str = "***";
 
-/// The headers of an attempt at `at`, signed for that moment. Whatever an endpoint's own headers are called, they never
-/// replace a signature or one of ours.
+/// The headers of an attempt, signed for the time `at`. An endpoint's own headers never replace a signature or a header of
+/// Postrider.
 pub(crate) fn request(
     endpoint: &PreparedEndpoint,
     task: &DeliveryTask,
@@ -30,10 +31,10 @@ pub(crate) fn request(
     traceparent: Option<&str>,
 ) -> Headers {
     if endpoint.pushover.is_some() {
-        // Signatures and ids are a receiver's; Pushover is none.
+        // Pushover verifies no signatures and needs no ids.
         return endpoint.base_headers.clone();
     }
-    // Room for what most deliveries carry, so that it does not grow in steps.
+    // Enough for most deliveries, so that it does not grow in steps.
     let mut headers = Headers::with_capacity(24);
     for (name, value) in endpoint.base_headers.iter() {
         insert(&mut headers, name, value.clone());
@@ -47,13 +48,17 @@ pub(crate) fn request(
     for (name, value) in endpoint.own_headers.iter() {
         insert(&mut headers, name, value.clone());
     }
-    let scheme = endpoint.profile.signature.as_ref();
-    let standard = endpoint.profile.standard_headers;
-    let signed = endpoint.signer.headers(scheme, standard, delivery.event.as_str(), at, body);
+    let signed = endpoint.signer.headers(&SignedAttempt {
+        scheme: endpoint.profile.signature.as_ref(),
+        standard_headers: endpoint.profile.standard_headers,
+        event_id: delivery.event.as_str(),
+        at,
+        body,
+    });
     let token = endpoint.profile.sends_token();
     for (index, (name, value)) in signed.into_iter().enumerate() {
         match &endpoint.token {
-            // The product's own header comes first.
+            // The product's own header is the first.
             Some(token_value) if token && index == 0 => insert(&mut headers, &name, token_value.clone()),
             _ => insert_text(&mut headers, &name, value),
         }
@@ -66,8 +71,7 @@ pub(crate) fn request(
     headers
 }
 
-/// Names and values come from profiles and secrets that were checked when they were loaded; one that is not a header all the
-/// same is left out rather than losing the delivery.
+/// Names and values were checked when profiles and secrets were loaded. An invalid one is omitted rather than failing the delivery.
 fn insert_text(headers: &mut Headers, name: &str, value: String) {
     if let Ok(value) = HeaderValue::try_from(value) {
         insert(headers, name, value);
@@ -78,7 +82,7 @@ fn insert(headers: &mut Headers, name: &str, value: HeaderValue) {
     let _ = headers.insert(name.to_owned(), value);
 }
 
-/// The headers as the attempt's record shows them.
+/// The headers as recorded: secret values are masked.
 pub(crate) fn recorded(endpoint: &PreparedEndpoint, headers: &Headers) -> HeaderList {
     HeaderList::of(headers.iter().map(|(name, value)| {
         let masked = endpoint.masks(name);
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profiles_headers_come_besides() {
+    fn a_profiles_headers_are_sent_too() {
         let (_, _, headers) = headers("magnetite", |_| {});
         assert_eq!(text(&headers, "user-agent"), Some("Magnetite-Webhooks/1.0"));
         assert_eq!(text(&headers, "x-magnetite-event"), Some("lead.created"));
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_spelled_as_the_profile_the_standard_or_the_customer_spells_them() {
+    fn header_names_keep_the_spelling_of_their_source() {
         let (_, _, headers) = headers("magnetite", |endpoint| {
             endpoint.private.headers = vec![
                 ("X-Api-KEY".into(), "k".into()),
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn every_attempt_is_signed_for_its_own_moment() {
+    fn every_attempt_is_signed_for_its_own_time() {
         let (endpoint, task, first) = headers("standard", |_| {});
         let later = UnixMillis(testing::NOW.0 + 60_000);
         let second = request(&endpoint, &task, later, BODY, None);

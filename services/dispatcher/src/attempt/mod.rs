@@ -24,26 +24,26 @@ use crate::metrics::Metrics;
 use crate::next_step;
 use echoed_secrets::EchoedSecrets;
 
-/// A POST that ended.
+/// An attempt that ended.
 #[derive(Debug)]
 pub(crate) struct Attempted {
-    /// What is kept of it.
+    /// Its record.
     pub(crate) record: AttemptRecord,
-    /// The beginning of the answer's body.
+    /// The beginning of the response's body.
     pub(crate) excerpt: Bytes,
-    /// How long the endpoint asks to be left alone.
+    /// The wait that the endpoint requested.
     pub(crate) retry_after: Option<Duration>,
-    /// When it ended, for counting delays from.
+    /// When it ended, by the monotonic clock.
     pub(crate) ended: Instant,
-    /// The same, for the record.
+    /// When it ended, by the wall clock.
     pub(crate) ended_at: UnixMillis,
-    /// How long it took.
+    /// Its duration.
     pub(crate) latency: Duration,
-    /// Its span, when that is recorded.
+    /// Its span, if it is recorded.
     pub(crate) trace: Option<TraceContext>,
 }
 
-/// Makes the attempt that `task` asks for. `held`: since when it was held in memory or on the ladder, and why.
+/// Makes the attempt of `task`. `held`: since when it was held, and why.
 pub(crate) async fn make(
     egress: &Egress,
     metrics: &Metrics,
@@ -53,12 +53,12 @@ pub(crate) async fn make(
     held: Option<(UnixMillis, HeldReason)>,
 ) -> Attempted {
     let _flight = metrics.flight();
-    // The first attempt is a child of the event's fan-out; later ones are linked to the first.
+    // The first attempt is a child of the event's fan-out; later attempts link to the first.
     let first = task.traceparent.as_deref().filter(|_| task.number > 1);
     let span = spans::attempt(&task.delivery.id, &task.delivery.endpoint, task.number, first);
     let trace = TraceContext::of(&span);
     let traceparent = match (trace, &task.traceparent) {
-        // Ours since ingest, so that it needs no second look.
+        // Ingest has checked or generated it.
         (None, Some(event)) => Cow::Borrowed(event.as_str()),
         (own, _) => Cow::Owned(own.unwrap_or_else(TraceContext::generate).to_string()),
     };
@@ -68,7 +68,7 @@ pub(crate) async fn make(
     let request_headers = headers::recorded(endpoint, &headers);
     let secrets = EchoedSecrets::of(endpoint, &headers);
     let request = Request { url: endpoint.url.clone(), headers, body, timeout: endpoint.timeout };
-    // Boxed: the largest part of a delivery's task, which is copied when it is spawned.
+    // Boxed: the largest part of a delivery's future, which is copied when its task is spawned.
     let mut response = Box::pin(egress.send(request).instrument(span.clone())).await;
     if endpoint.pushover.is_some() {
         pushover::judge(&mut response);
@@ -76,7 +76,7 @@ pub(crate) async fn make(
     if is_loop(&response) {
         response.error = Some(LOOP.into());
     }
-    secrets.hide_in(&mut response);
+    secrets.mask_in(&mut response);
     let (ended, ended_at) = (Instant::now(), UnixMillis::now());
 
     let held_for = held.map(|(since, _)| since.until(started_at)).unwrap_or_default();
@@ -119,10 +119,10 @@ pub(crate) async fn make(
     Attempted { record, excerpt: response.excerpt, retry_after: response.retry_after, ended, ended_at, latency, trace }
 }
 
-/// What an attempt says whose endpoint is Postrider itself.
+/// The error of an attempt whose endpoint is Postrider itself.
 const LOOP: &str = "loop refused: the endpoint is an address of Postrider itself, which accepts no deliveries";
 
-/// Whether Postrider itself refused the delivery: retried like any failure, and as often as the schedule says.
+/// Whether Postrider itself refused the delivery. That is retried like any failure.
 fn is_loop(response: &Response) -> bool {
     response.status_code == Some(http::StatusCode::LOOP_DETECTED.as_u16())
         && response

@@ -85,8 +85,14 @@ impl Dispatcher {
     /// Applies changes of the configuration.
     pub(crate) fn apply(&self, changes: Changes) {
         let Changes { version, snapshot, endpoints_changed, interventions, .. } = changes;
-        self.interventions.apply(interventions, snapshot, UnixMillis::now());
-        self.shared.endpoints.apply_changes(version, (!snapshot).then_some(endpoints_changed.as_slice()));
+        let now = UnixMillis::now();
+        if snapshot {
+            self.interventions.replace(interventions, now);
+            self.shared.endpoints.apply_changes(version, None);
+        } else {
+            self.interventions.add(interventions, now);
+            self.shared.endpoints.apply_changes(version, Some(&endpoints_changed));
+        }
         crate::metrics::config_version(version);
         self.applied.send_replace(version);
     }

@@ -1,4 +1,4 @@
-//! An endpoint made ready for attempts: parsed, checked, keyed, once per configuration version.
+//! An endpoint ready for attempts: parsed, checked and with its keys, once per configuration version.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,45 +20,45 @@ use super::Unusable;
 use super::pushover::{self, Pushover};
 use crate::metrics::ProfileMetrics;
 
-/// `User-Agent` of profiles that set none.
+/// `User-Agent` of profiles without their own.
 const OWN_USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
 
-/// Everything an attempt needs besides the delivery.
+/// Everything that an attempt needs except the delivery.
 #[derive(Debug)]
 pub(crate) struct PreparedEndpoint {
     /// The configuration version of its last edit.
     pub(crate) version: i64,
-    /// Whether it takes deliveries.
+    /// Whether it receives deliveries.
     pub(crate) status: EndpointStatus,
-    /// Where to.
+    /// The URL of its requests.
     pub(crate) url: Url,
     /// Its profile.
     pub(crate) profile: Arc<Profile>,
-    /// What its bodies are written as.
+    /// The format of its bodies.
     pub(crate) body_kind: BodyKind,
-    /// Set when its deliveries are Pushover messages.
+    /// Set if its deliveries are Pushover messages.
     pub(crate) pushover: Option<Pushover>,
-    /// Signs.
+    /// Signs its attempts.
     pub(crate) signer: Signer,
-    /// Sent instead of the signing secret, where the profile's scheme is a token and the endpoint has one of its own.
+    /// Sent instead of the signing secret, if the profile sends tokens and the endpoint has its own.
     pub(crate) token: Option<HeaderValue>,
     /// `Content-Type` and `User-Agent`.
     pub(crate) base_headers: Headers,
     /// The endpoint's own headers.
     pub(crate) own_headers: Headers,
-    /// The header that a token is sent in, where the profile's scheme is one.
+    /// The header of the token, if the profile sends tokens.
     token_header: Option<String>,
     /// Deadline of an attempt.
     pub(crate) timeout: Duration,
-    /// Attempts a second over all dispatchers.
+    /// Attempts per second, over all dispatchers.
     pub(crate) rate_per_second: Option<f64>,
-    /// What is counted by profile.
+    /// Metrics of its profile.
     pub(crate) counts: ProfileMetrics,
     schedule: Option<RetrySchedule>,
 }
 
 impl PreparedEndpoint {
-    /// Makes an endpoint ready. `pushover_url`: where Pushover takes messages.
+    /// Prepares an endpoint. `pushover_url`: the URL of Pushover messages.
     pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles, pushover_url: &Url) -> Result<Self, Unusable> {
         let DispatchEndpoint { version, document, status, secrets, private, profile, limits, .. } = endpoint;
         let profile = profiles.get(&profile).cloned().ok_or(Unusable::Profile(profile))?;
@@ -93,7 +93,7 @@ impl PreparedEndpoint {
         let token = private.token.filter(|_| token_scheme.is_some());
         let token = token.map(|token| secret_value(token.expose_secret(), "token")).transpose()?;
 
-        let secrets = signing(secrets);
+        let secrets = signing_secrets(secrets);
         let signer = if ed25519 { Signer::ed25519(&secrets).ok() } else { Signer::new(&secrets).ok() };
         let signer = signer.ok_or(Unusable::Invalid("secret"))?;
         let schedule = document.retry_schedule_seconds.map(RetrySchedule::from_seconds).transpose();
@@ -124,7 +124,7 @@ impl PreparedEndpoint {
         })
     }
 
-    /// What decides about retries.
+    /// The rules for its retries.
     pub(crate) fn retry_policy(&self) -> RetryPolicy<'_> {
         let policy = self.profile.retry_policy(self.schedule.as_ref());
         match &self.pushover {
@@ -139,7 +139,7 @@ impl PreparedEndpoint {
             || self.token_header.as_ref().is_some_and(|token| token.eq_ignore_ascii_case(name))
     }
 
-    /// What is sent for a delivery with this body.
+    /// What is sent for a body.
     pub(crate) fn payload(&self, body: Bytes, event_type: &EventType) -> Bytes {
         match &self.pushover {
             Some(pushover) => pushover.form(&body, event_type),
@@ -158,17 +158,17 @@ fn value(text: &str, what: &'static str) -> Result<HeaderValue, Unusable> {
 
 fn secret_value(text: &str, what: &'static str) -> Result<HeaderValue, Unusable> {
     let mut value = value(text, what)?;
-    // Keeps it out of debug output, also of the client's.
+    // Keeps it out of debug output, including the client's.
     value.set_sensitive(true);
     Ok(value)
 }
 
-fn signing(secrets: EndpointSecrets) -> SigningSecrets {
+fn signing_secrets(secrets: EndpointSecrets) -> SigningSecrets {
     let EndpointSecrets { current, previous, next } = secrets;
     SigningSecrets {
         current,
         previous: previous.into_iter().map(|(secret, valid_until)| PreviousSecret { secret, valid_until }).collect(),
-        // A cut-over: from that moment on the old one never signs again.
+        // A cut-over: from that time on the old secret no longer signs.
         next: next.map(|(secret, at)| NextSecret { secret, effective_at: at, overlap_until: at }),
     }
 }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_attempted_is_told() {
+    fn an_unusable_endpoint_has_its_reason() {
         check(|e| e.profile = "gone".into(), Unusable::Profile("gone".into()));
         check(|e| e.document.url = Some("not a url".into()), Unusable::Invalid("URL"));
         check(|e| e.document.url = None, Unusable::Invalid("URL"));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoints_own_settings_win_within_its_tenants_limits() {
+    fn an_endpoints_own_settings_count_within_its_tenants_limits() {
         let prepare = |edit: fn(&mut DispatchEndpoint)| {
             let mut endpoint = testing::endpoint("standard");
             edit(&mut endpoint);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pushover_endpoint_retries_no_sooner_than_5_s_and_never_what_was_refused() {
+    fn a_pushover_endpoint_retries_after_5_s_and_never_a_refusal() {
         let mut endpoint = testing::pushover_endpoint();
         endpoint.document.retry_schedule_seconds = Some(vec![1, 5, 60]);
         let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pushover_form_has_the_credentials_beside_the_message_and_no_other_header() {
+    fn a_pushover_form_has_the_credentials_and_no_other_header() {
         let endpoint = testing::pushover_endpoint();
         let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
         let event_type = "Bounced".parse().unwrap();

@@ -1,6 +1,6 @@
-//! The channel Pushover: how a message becomes a request of its API, and what its answers mean.
+//! The channel Pushover: its requests, and the meaning of its responses.
 //!
-//! Fan-out wrote title and message; the credentials join them here, for the length of one request.
+//! Fan-out renders title and message. The credentials are added here, for one request.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -15,20 +15,20 @@ use url::form_urlencoded;
 
 use super::Unusable;
 
-/// Where messages are posted to, below the API's base URL.
+/// The path of messages, below the API's base URL.
 const MESSAGES: &str = "1/messages.json";
-/// What a form is.
+/// The content type of a form.
 pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-/// Most characters of what Pushover says that are put before the customer.
+/// Most characters of Pushover's error messages that the customer sees.
 const SAID_CHARS_MAX: usize = 500;
 
 /// An endpoint's part of each request.
 #[derive(Debug)]
 pub(crate) struct Pushover {
     credentials: PushoverCredentials,
-    /// `None`: the one that the customer chose in Pushover.
+    /// `None`: the sound chosen in Pushover.
     sound: Option<Sound>,
-    /// "Something is wrong with the request" is for ever, anything else is tried again.
+    /// A refused request is not retried; any other failure is.
     pub(crate) statuses: StatusClasses,
 }
 
@@ -45,11 +45,11 @@ impl Pushover {
         Ok(Self { credentials, sound: sound.transpose()?, statuses })
     }
 
-    /// The form that is sent for a delivery with this body.
+    /// The form for a body.
     pub(crate) fn form(&self, body: &[u8], event_type: &EventType) -> Bytes {
-        // Written by fan-out. If it were no message, that there is an event is worth a notification all the same.
+        // Fan-out rendered it. If it is unreadable, the event's type is sent, so that the customer is notified in any case.
         let message = serde_json::from_slice(body).unwrap_or_else(|error| {
-            tracing::warn!(%error, "a Pushover message cannot be read");
+            tracing::warn!(%error, "cannot read a Pushover message; sending its event type");
             PushoverMessage { title: event_type.to_string(), message: event_type.to_string(), timestamp: 0 }
         });
         let mut form = form_urlencoded::Serializer::new(String::new());
@@ -67,14 +67,14 @@ impl Pushover {
     }
 }
 
-/// Where an API with this base URL takes messages.
+/// The URL of messages of an API with this base URL.
 pub(crate) fn messages_url(base: &Url) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{MESSAGES}", base.path().trim_end_matches('/')));
     url
 }
 
-/// The part of Pushover's answers that says how it went.
+/// The result in Pushover's response.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct PushoverAnswer {
@@ -82,11 +82,10 @@ struct PushoverAnswer {
     errors: Vec<String>,
 }
 
-/// Reads an answer as Pushover means it: a message is taken when the answer says `"status": 1`; why it is not is put in words for
-/// the customer.
+/// Applies the meaning of Pushover's response: a message is accepted if it has `"status": 1`. Other responses get an error in words.
 ///
-/// A 2xx answer that is cut counts as taken: Pushover documents 200 for valid requests only, and a repeat would be a second
-/// notification on somebody's phone.
+/// An incomplete 2xx response counts as accepted: Pushover sends 200 only for valid requests, and a retry would be a second
+/// notification.
 pub(crate) fn judge(response: &mut Response) {
     let Some(code) = response.status_code else { return };
     let answer: PushoverAnswer = serde_json::from_slice(&response.excerpt).unwrap_or_default();
@@ -94,11 +93,11 @@ pub(crate) fn judge(response: &mut Response) {
         200..=299 if answer.status == 1 || response.incomplete => return,
         200..=299 => {
             response.outcome = Outcome::ProtocolError;
-            "Pushover's answer does not say that it took the message"
+            "Pushover's response does not confirm the message"
         }
         429 => "the Pushover application has used up its quota of messages",
         400..=499 => "Pushover refused the message",
-        500.. => "Pushover cannot take messages now",
+        500.. => "Pushover cannot accept messages now",
         _ => "Pushover answered with a redirect, which is not followed",
     };
     let said: String = answer.errors.join("; ").chars().take(SAID_CHARS_MAX).collect();
@@ -138,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn answers_mean_what_pushover_documents() {
+    fn responses_mean_what_pushover_documents() {
         check(200, r#"{"status":1,"request":"r"}"#, Outcome::Success, None);
-        let unclear = Some("Pushover's answer does not say that it took the message");
+        let unclear = Some("Pushover's response does not confirm the message");
         check(200, r#"{"status":0,"request":"r"}"#, Outcome::ProtocolError, unclear);
         check(200, "<html>", Outcome::ProtocolError, unclear);
         check(
@@ -155,12 +154,12 @@ mod tests {
             Outcome::HttpStatus,
             Some("the Pushover application has used up its quota of messages: application is over its quota"),
         );
-        check(503, "", Outcome::HttpStatus, Some("Pushover cannot take messages now"));
+        check(503, "", Outcome::HttpStatus, Some("Pushover cannot accept messages now"));
         check(302, "", Outcome::HttpStatus, Some("Pushover answered with a redirect, which is not followed"));
     }
 
     #[test]
-    fn a_cut_answer_keeps_its_status() {
+    fn an_incomplete_response_keeps_its_status() {
         check_with(200, "{\"sta", true, Outcome::Success, Some(CUT));
         let refused = format!("Pushover refused the message: {CUT}");
         check_with(400, "{\"err", true, Outcome::HttpStatus, Some(&refused));

@@ -14,7 +14,7 @@ fn request(lane: Lane) -> AdmissionRequest {
 
 const DUE: SlotState = SlotState::Due { reason: HeldReason::Rate, foreign: false };
 
-/// An endpoint that let one POST through which then took `latency` and ended as `seen`.
+/// Makes a POST that takes `latency` and ends as `seen`.
 fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Observation, latency: Duration) -> Transition {
     match pace.request(at, &request(lane)) {
         Admission::Send(started) => pace.end(at + latency, started, Some((seen, latency))),
@@ -32,7 +32,7 @@ fn open(at: Instant) -> Pace {
 }
 
 #[test]
-fn what_becomes_of_a_carried_slot() {
+fn a_carried_slot_is_none_ahead_due_or_missed() {
     let now = UnixMillis(1_000_000);
     let reason = Some(HeldReason::Rate);
     let of = |slot: i64, since: i64| {
@@ -53,7 +53,7 @@ fn what_becomes_of_a_carried_slot() {
 }
 
 #[test]
-fn a_slot_holds_as_long_as_its_rate_and_its_clock() {
+fn a_slot_follows_edits_of_the_rate_and_of_the_clock() {
     let now = UnixMillis(1_000_000);
     let check = |slot_in: i64, left_ms: u64, today: Option<Duration>, expected: Option<Duration>| {
         // Granted at one slot every four seconds.
@@ -82,7 +82,7 @@ fn a_slot_holds_as_long_as_its_rate_and_its_clock() {
 }
 
 #[test]
-fn an_edit_of_the_rate_is_felt_soon() {
+fn an_edit_of_the_rate_takes_effect_soon() {
     assert_eq!(hold_for_rate(SECOND * 3, Some(SECOND)).park_for, SECOND * 3);
     assert_eq!(hold_for_rate(SECOND * 3_600, Some(SECOND * 100)).park_for, SECOND * 5);
     assert_eq!(hold_for_rate(SECOND * 1_000, Some(SECOND)).park_for, SECOND * 100);
@@ -101,13 +101,13 @@ fn a_new_endpoint_gets_two_at_once_and_the_next_waits_in_memory() {
     let Admission::Send(started) = first else { unreachable!() };
     pace.end(now + MS, started, Some((Observation::Answered, MS)));
     assert!(pace.admit_next(now + MS).is_some());
-    // The success let the window grow by one more, but nobody waits.
+    // The success let the window grow by one, but no delivery waits.
     assert_eq!(pace.admit_next(now + MS), None);
     assert!(matches!(pace.request(now + MS, &request(Lane::Live)), Admission::Send(_)));
 }
 
 #[test]
-fn whoever_waited_in_vain_goes_to_the_ladder() {
+fn a_delivery_that_waited_too_long_goes_to_the_ladder() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     for _ in 0..2 {
@@ -122,7 +122,7 @@ fn whoever_waited_in_vain_goes_to_the_ladder() {
 }
 
 #[test]
-fn the_line_in_memory_is_bounded_and_shorter_the_longer_nothing_comes_back() {
+fn the_line_in_memory_is_bounded_and_shrinks_while_no_post_ends() {
     let waiting_after = |stalled: Duration| {
         let now = Instant::now();
         let mut pace = Pace::new(now);
@@ -159,7 +159,7 @@ fn a_black_hole_leaves_the_live_lane_within_little_more_than_a_second() {
 }
 
 #[test]
-fn one_straggler_of_a_wide_window_moves_nobody() {
+fn one_straggler_in_a_wide_window_moves_no_delivery() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     let straggler = pace.window.start(now);
@@ -177,7 +177,7 @@ fn one_straggler_of_a_wide_window_moves_nobody() {
 }
 
 #[test]
-fn an_open_breaker_means_the_slow_lane_one_at_a_time_until_three_answers_in_a_row() {
+fn an_open_breaker_admits_one_post_at_a_time_in_the_slow_lane() {
     let now = Instant::now();
     let mut pace = open(now);
     let now = now + SECOND * 60;
@@ -197,7 +197,7 @@ fn an_open_breaker_means_the_slow_lane_one_at_a_time_until_three_answers_in_a_ro
 }
 
 #[test]
-fn one_old_post_to_an_endpoint_that_has_never_answered_means_the_slow_lane() {
+fn one_old_post_to_a_new_endpoint_means_the_slow_lane() {
     let now = Instant::now();
     let mut unknown = Pace::new(now);
     let first = unknown.window.start(now);
@@ -209,7 +209,7 @@ fn one_old_post_to_an_endpoint_that_has_never_answered_means_the_slow_lane() {
 }
 
 #[test]
-fn another_dispatchers_word_stands_unless_there_was_an_answer_here_since() {
+fn a_foreign_breaker_state_counts_unless_an_answer_came_here_since() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     assert!(pace.adopt(now, BreakerState::Open, SECOND));
@@ -223,7 +223,7 @@ fn another_dispatchers_word_stands_unless_there_was_an_answer_here_since() {
 }
 
 #[test]
-fn an_unreachable_endpoint_that_refuses_fast_is_probed_fast() {
+fn an_endpoint_that_refuses_fast_is_probed_fast() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     for n in 0..200_u32 {
@@ -248,7 +248,7 @@ fn a_rate_is_kept_by_waiting_in_memory_or_on_the_ladder() {
 }
 
 #[test]
-fn a_rate_slot_that_is_still_to_come_is_kept_and_never_used_early() {
+fn a_future_rate_slot_is_kept_and_never_used_early() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     let limited = |remaining| AdmissionRequest {
@@ -265,7 +265,7 @@ fn a_rate_slot_that_is_still_to_come_is_kept_and_never_used_early() {
 }
 
 #[test]
-fn a_missed_slot_is_charged_anew_and_one_of_a_former_process_is_charged_once() {
+fn missed_slots_and_slots_of_other_processes_are_charged_again() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     let limited = |slot| AdmissionRequest { interval: Some(SECOND), slot, ..request(Lane::Live) };
@@ -283,7 +283,7 @@ fn a_missed_slot_is_charged_anew_and_one_of_a_former_process_is_charged_once() {
 }
 
 #[test]
-fn a_pause_holds_every_delivery_also_those_in_line_and_an_edit_ends_it() {
+fn a_pause_holds_every_delivery_until_it_ends_or_an_edit() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     let first = pace.request(now, &request(Lane::Live));
@@ -309,7 +309,7 @@ fn a_pause_holds_every_delivery_also_those_in_line_and_an_edit_ends_it() {
 }
 
 #[test]
-fn a_concurrency_slot_is_no_promise_a_free_place_is_taken_before_it() {
+fn free_capacity_is_used_before_a_concurrency_slot() {
     let now = Instant::now();
     let ahead = SlotState::Ahead { remaining: SECOND * 90, reason: HeldReason::Breaker, foreign: false };
     let mut pace = Pace::new(now);
@@ -322,7 +322,7 @@ fn a_concurrency_slot_is_no_promise_a_free_place_is_taken_before_it() {
 }
 
 #[test]
-fn whoever_was_parked_comes_before_whoever_is_new() {
+fn parked_deliveries_come_before_new_ones() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     while matches!(pace.request(now, &request(Lane::Live)), Admission::Send(_)) {}
@@ -336,7 +336,7 @@ fn whoever_was_parked_comes_before_whoever_is_new() {
 }
 
 #[test]
-fn a_post_that_was_given_up_frees_its_place_and_says_nothing() {
+fn an_abandoned_post_frees_its_place_and_is_no_observation() {
     let now = Instant::now();
     let mut pace = Pace::new(now);
     let Admission::Send(started) = pace.request(now, &request(Lane::Live)) else { panic!() };
@@ -345,7 +345,7 @@ fn a_post_that_was_given_up_frees_its_place_and_says_nothing() {
 }
 
 #[test]
-fn while_this_process_is_the_limit_a_backlog_waits_in_memory_instead_of_circling() {
+fn while_this_process_lags_a_backlog_waits_in_memory() {
     let now = Instant::now();
     let line = |lag: Duration| {
         let mut pace = Pace::new(now);
@@ -364,8 +364,8 @@ fn while_this_process_is_the_limit_a_backlog_waits_in_memory_instead_of_circling
     assert_eq!(in_memory_max(SECOND), SECOND * 2);
 }
 
-/// Runs arrivals against an endpoint with a fixed latency and a number of requests that it serves at once (none: a black
-/// hole until its timeout), in steps of a millisecond. Held deliveries come back when they were told to.
+/// Simulates arrivals at an endpoint with a fixed latency, or a dead one that times out, in steps of a millisecond. Held deliveries
+/// come back after their wait.
 struct Simulation {
     latency: u64,
     timeout: u64,
@@ -455,7 +455,7 @@ fn a_healthy_fast_endpoint_at_ten_thousand_a_second_never_leaves_memory() {
 }
 
 #[test]
-fn a_black_hole_gets_few_posts_and_its_deliveries_wait_on_the_ladder_about_once_per_look() {
+fn a_black_hole_gets_few_posts_and_its_deliveries_wait_on_the_ladder() {
     let seen = Simulation { latency: 0, timeout: 15_000, dead: true }.run(0.1, 45_000);
     assert!(seen.sent <= 8, "{}", seen.sent);
     assert!(seen.moved >= 4_000, "{}", seen.moved);
@@ -464,7 +464,7 @@ fn a_black_hole_gets_few_posts_and_its_deliveries_wait_on_the_ladder_about_once_
 }
 
 #[test]
-fn an_endpoint_that_cannot_keep_up_is_kept_busy_and_the_rest_waits_without_circling() {
+fn an_overloaded_endpoint_is_kept_busy_and_the_backlog_waits() {
     // 128 at once, 200 ms each: 640 a second; 1,000 a second arrive for ten seconds.
     let seen = Simulation { latency: 200, timeout: 15_000, dead: false }.run(1.0, 10_000);
     assert!(seen.sent > 5_000, "{}", seen.sent);

@@ -1,4 +1,4 @@
-//! What is sent, what is written down, and when it is tried again.
+//! What an attempt sends and records, and when it is retried.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn answering(answer: &'static [u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_answer_keeps_the_meaning_of_its_status() {
+async fn an_incomplete_answer_keeps_its_status() {
     let mut world = World::new("cut", "standard").await;
     world.dispatch().await;
     for (answer, status, disables) in [
@@ -84,7 +84,7 @@ async fn a_cut_answer_keeps_the_meaning_of_its_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failures_are_tried_again_by_the_schedule_never_early_with_the_same_bytes() {
+async fn failures_are_retried_by_the_schedule_with_the_same_bytes() {
     let mut world = World::new("retries", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(500)).await;
     let schedule = |seconds: &[u32]| Some(seconds.to_vec());
@@ -139,7 +139,7 @@ async fn a_retry_after_lengthens_the_delay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_finishes_the_attempts_that_are_out() {
+async fn a_stop_waits_for_the_attempts_in_flight() {
     let mut world = World::new("drain", "standard").await;
     let receiver = Receiver::start(|_| Reply::After(Duration::from_millis(700), 200)).await;
     let endpoint = world.endpoint(&receiver.url(), |_| {}).await;
@@ -157,7 +157,7 @@ async fn a_stop_finishes_the_attempts_that_are_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_cannot_be_read_goes_to_the_dead_letters_alone() {
+async fn an_unreadable_member_alone_becomes_a_dead_letter() {
     let mut world = World::new("poison", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(200)).await;
     let endpoint = world.endpoint(&receiver.url(), |_| {}).await;
@@ -174,7 +174,7 @@ async fn a_member_that_cannot_be_read_goes_to_the_dead_letters_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_test_call_is_answered_also_while_the_endpoint_is_inactive() {
+async fn a_test_call_works_while_the_endpoint_is_inactive() {
     let mut world = World::new("test_call", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(418)).await;
     let endpoint = world.endpoint(&receiver.url(), |draft| draft.status = EndpointStatus::Inactive).await;
@@ -199,7 +199,7 @@ async fn a_test_call_is_answered_also_while_the_endpoint_is_inactive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_to_postrider_itself_is_refused_and_its_attempt_says_so() {
     let mut world = World::new("loop", "standard").await;
-    // The server that every service has, without routes.
+    // A server of Postrider, without routes.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/publish", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
@@ -210,7 +210,7 @@ async fn a_delivery_to_postrider_itself_is_refused_and_its_attempt_says_so() {
     world.publish(std::slice::from_ref(&task)).await;
 
     let report = world.report_of(&task).await;
-    assert_eq!(report.status, DeliveryStatus::Pending, "a failure as any other");
+    assert_eq!(report.status, DeliveryStatus::Pending, "retried like any failure");
     let attempt = report.attempt.unwrap();
     assert_eq!((attempt.status_code, attempt.outcome), (Some(508), Outcome::HttpStatus));
     assert!(attempt.error.as_ref().is_some_and(|error| error.starts_with("loop refused")), "{:?}", attempt.error);

@@ -1,4 +1,4 @@
-//! Deliveries that end without an attempt, and those that must wait for the database.
+//! Deliveries that end without an attempt, and deliveries that wait for the database.
 
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, Lane};
 use postrider_model::event::{Attributes, Origin};
@@ -15,7 +15,7 @@ fn assert_discarded(report: &OutcomeReport, reason: DiscardReason) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_delivered_any_more_is_discarded_with_its_reason() {
+async fn an_undeliverable_delivery_is_discarded_with_its_reason() {
     let mut world = World::new("discarded", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(200)).await;
     let active = world.endpoint(&receiver.url(), |_| {}).await;
@@ -34,7 +34,7 @@ async fn what_can_not_be_delivered_any_more_is_discarded_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edit_is_in_force_for_the_messages_that_know_of_it_and_soon_for_all() {
+async fn an_edit_applies_to_later_messages_at_once_and_soon_to_all() {
     let mut world = World::new("edited", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(200)).await;
     let endpoint = world.endpoint("http://127.0.0.1:1/nobody", |_| {}).await;
@@ -59,7 +59,7 @@ async fn an_edit_is_in_force_for_the_messages_that_know_of_it_and_soon_for_all()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_database_known_endpoints_go_on_and_unknown_ones_wait_without_losing_an_attempt() {
+async fn without_the_database_cached_endpoints_work_and_others_wait() {
     let mut world = World::new("database_away", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(200)).await;
     let known = world.endpoint(&receiver.url(), |_| {}).await;
@@ -70,7 +70,7 @@ async fn without_the_database_known_endpoints_go_on_and_unknown_ones_wait_withou
     assert_eq!(world.report_of(&first).await.status, DeliveryStatus::Delivered);
 
     world.database_away(true).await;
-    // It asks for a configuration that nobody could read meanwhile.
+    // It needs a configuration version that could not be read.
     let second = world.task_for(known.id, known.version + 100);
     let waiting = world.task(&unknown);
     world.publish(&[waiting.clone(), second.clone()]).await;
@@ -83,7 +83,7 @@ async fn without_the_database_known_endpoints_go_on_and_unknown_ones_wait_withou
     world.finish().await;
 }
 
-/// Puts the event and the decision of a first delivery on record, as the recorder does.
+/// Records the event and the decision of a first delivery, as the recorder does.
 async fn record(world: &World, task: &DeliveryTask) {
     let delivery = &task.delivery;
     let event = AcceptedEvent {
@@ -111,7 +111,7 @@ async fn record(world: &World, task: &DeliveryTask) {
         tenant: delivery.tenant,
         event_type: delivery.event_type.clone(),
         accepted_at: delivery.accepted_at,
-        // So long ago that its attempt is not taken for one that is under way.
+        // Old enough not to count as an attempt in flight.
         decided_at: UnixMillis(delivery.created_at.0 - 600_000),
         config_version: task.config_version,
         epoch: 0,
@@ -125,7 +125,7 @@ async fn record(world: &World, task: &DeliveryTask) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_a_newer_one_replaced_is_dropped_without_a_word() {
+async fn a_superseded_copy_is_dropped_without_a_report() {
     let mut world = World::new("superseded", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(200)).await;
     let endpoint = world.endpoint(&receiver.url(), |_| {}).await;

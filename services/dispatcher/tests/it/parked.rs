@@ -48,11 +48,11 @@ fn rendered(event: &AcceptedEvent, data: &[u8]) -> Bytes {
         metadata: None,
         data: &data,
     };
-    Profiles::builtin().get("standard").unwrap().render_as(&view, BodyKind::Json).into()
+    Profiles::builtin().get("standard").unwrap().render(&view, BodyKind::Json).into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_body_is_rendered_again_for_its_retry_once_its_event_is_on_record() {
+async fn a_large_body_is_rendered_again_once_its_event_is_recorded() {
     let mut world = World::new("by_reference", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(500)).await;
     let schedule = Some(vec![1, 1]);
@@ -68,7 +68,7 @@ async fn a_large_body_is_rendered_again_for_its_retry_once_its_event_is_on_recor
     let first = world.report_of(&task).await;
     assert_eq!(first.status, DeliveryStatus::Pending);
 
-    // The retry surfaces, finds no event, and waits on: that costs no attempt.
+    // The retry finds no event and waits again, without using up an attempt.
     world.wait_for_depth("postrider.delay.5000", 1).await;
     assert_eq!(receiver.wait_for(1).await.len(), 1);
     let batch = RecordBatch { events: vec![(event, data.into())], ..RecordBatch::default() };

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use postrider_model::time::UnixMillis;
 use tokio::sync::Notify;
 
-/// What it answers.
+/// Its response.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     /// This status, at once.
@@ -27,7 +27,7 @@ pub(crate) enum Reply {
     Never,
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
     pub(crate) at: UnixMillis,
@@ -50,7 +50,7 @@ struct Shared {
     changed: Notify,
 }
 
-/// A receiver on a port of its own; its server ends with the runtime.
+/// A receiver on its own port. Its server ends with the runtime.
 #[derive(Clone)]
 pub(crate) struct Receiver {
     shared: Arc<Shared>,

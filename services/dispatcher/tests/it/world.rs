@@ -1,4 +1,4 @@
-//! A tenant, a dispatcher and what the recorder would see of them.
+//! A tenant, its dispatchers, and the outcomes that the recorder would receive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Longest time that a test waits for something that must happen.
+/// Longest wait for an expected event.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -40,12 +40,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A tenant with this profile; no dispatcher yet.
+    /// A tenant with this profile, without a dispatcher.
     pub(crate) async fn new(name: &str, profile: &str) -> Self {
         Self::on(Scope::new(name).await, profile).await
     }
 
-    /// The same, with a broker of the test's own.
+    /// The same, with the test's own broker.
     pub(crate) async fn on_broker(name: &str, profile: &str, amqp_url: String) -> Self {
         let mut scope = Scope::new(name).await;
         scope.amqp_url = amqp_url;
@@ -91,7 +91,7 @@ impl World {
         stop
     }
 
-    /// Makes an endpoint with this URL.
+    /// Creates an endpoint with this URL.
     pub(crate) async fn endpoint(&self, url: &str, edit: impl FnOnce(&mut EndpointDraft)) -> Endpoint {
         let document = EndpointDocument {
             name: "test".into(),
@@ -154,7 +154,7 @@ impl World {
         publisher.publish(members).await.unwrap();
     }
 
-    /// The next report that `wanted` takes; others are kept for later.
+    /// The next report that `wanted` accepts; others are kept for later.
     pub(crate) async fn report(&mut self, wanted: impl Fn(&OutcomeReport) -> bool) -> (OutcomeReport, Bytes) {
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -188,29 +188,29 @@ impl World {
         client.execute(kill, &[database]).await.unwrap();
     }
 
-    /// Waits until a queue holds so many messages.
+    /// Waits until a queue has this many messages.
     pub(crate) async fn wait_for_depth(&self, queue: &str, messages: u32) {
         self.wait_for_queue(queue, |depth| depth.messages == messages).await;
     }
 
-    /// Waits until a queue has so many consumers.
+    /// Waits until a queue has this many consumers.
     pub(crate) async fn wait_for_consumers(&self, queue: &str, consumers: u32) {
         self.wait_for_queue(queue, |depth| depth.consumers == consumers).await;
     }
 
     async fn wait_for_queue(&self, queue: &str, wanted: impl Fn(QueueDepth) -> bool) {
         let wait = async {
-            // A rung is declared when it is first used, so not being there is no failure.
+            // A rung is declared when it is first used, so it may be missing.
             while !self.broker.queue_depth(queue).await.is_ok_and(&wanted) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         tokio::time::timeout(PATIENCE, wait)
             .await
-            .unwrap_or_else(|_| panic!("{queue} does not come to what was expected"));
+            .unwrap_or_else(|_| panic!("{queue} does not reach the expected state"));
     }
 
-    /// Stops the dispatchers and waits until they are drained.
+    /// Stops the dispatchers and waits for their drain.
     pub(crate) async fn finish_dispatchers(&mut self) {
         for (stop, running) in self.dispatchers.drain(..) {
             stop.cancel();
@@ -218,7 +218,7 @@ impl World {
         }
     }
 
-    /// The same, and drops what the test made.
+    /// The same, and closes the broker connection.
     pub(crate) async fn finish(mut self) {
         self.finish_dispatchers().await;
         self.broker.close().await;

@@ -275,7 +275,8 @@ fn hostile_urls_are_refused() {
     assert!(HOSTILE_URLS.len() >= 150, "{} URLs", HOSTILE_URLS.len());
     let different: std::collections::BTreeSet<_> = HOSTILE_URLS.iter().collect();
     assert_eq!(different.len(), HOSTILE_URLS.len());
-    let passed: Vec<&str> = HOSTILE_URLS.iter().copied().filter(|url| guard.check_url(url, true).is_ok()).collect();
+    let passed: Vec<&str> =
+        HOSTILE_URLS.iter().copied().filter(|url| guard.check_url(url, UrlRule::HttpsOnly).is_ok()).collect();
     assert!(passed.is_empty(), "let through: {passed:?}");
 }
 
@@ -283,43 +284,47 @@ fn hostile_urls_are_refused() {
 fn good_urls_pass() {
     let guard = AddressGuard::default();
     for url in GOOD_URLS {
-        if let Err(refused) = guard.check_url(url, true) {
+        if let Err(refused) = guard.check_url(url, UrlRule::HttpsOnly) {
             panic!("{url}: {refused}");
         }
     }
 }
 
 #[track_caller]
-fn refused(guard: &AddressGuard, url: &str, https_only: bool, words: &str) {
-    let message = guard.check_url(url, https_only).expect_err(url).to_string();
+fn refused(guard: &AddressGuard, url: &str, words: &str) {
+    let message = guard.check_url(url, UrlRule::HttpsOnly).expect_err(url).to_string();
     assert!(message.contains(words), "{url}: {message:?} lacks {words:?}");
 }
 
 #[test]
 fn a_refusal_says_what_is_wrong() {
     let guard = AddressGuard::default();
-    refused(&guard, "http://example.com/", true, "only https");
-    refused(&guard, "https://u:p@example.com/", true, "user name or password");
-    refused(&guard, "https://0x7f.1/", true, "`127.0.0.1` cannot be used: a loopback address");
-    refused(&guard, "https://169.254.169.254/", true, "metadata");
-    refused(&guard, "https://[2001:db8::1]/", true, "documentation");
-    refused(&guard, "https://example.com:22/", true, "port 22");
-    refused(&guard, "ftp://example.com/", true, "`ftp`");
-    refused(&guard, &format!("https://example.com/{}", "a".repeat(URL_BYTES_MAX)), true, "2048 bytes");
-    refused(&guard, &format!("https://example.com/{}", "é".repeat(900)), true, "2048 bytes");
+    refused(&guard, "http://example.com/", "only https");
+    refused(&guard, "https://u:p@example.com/", "user name or password");
+    refused(&guard, "https://0x7f.1/", "`127.0.0.1` cannot be used: a loopback address");
+    refused(&guard, "https://169.254.169.254/", "metadata");
+    refused(&guard, "https://[2001:db8::1]/", "documentation");
+    refused(&guard, "https://example.com:22/", "port 22");
+    refused(&guard, "ftp://example.com/", "`ftp`");
+    refused(&guard, &format!("https://example.com/{}", "a".repeat(URL_BYTES_MAX)), "2048 bytes");
+    refused(&guard, &format!("https://example.com/{}", "é".repeat(900)), "2048 bytes");
 }
 
 #[test]
-fn http_is_taken_where_it_is_allowed() {
-    assert!(AddressGuard::default().check_url("http://example.com/", false).is_ok());
-    assert!(AddressGuard::new(Vec::new(), true).check_url("http://example.com/", true).is_ok());
-    refused(&AddressGuard::new(Vec::new(), true), "ftp://example.com/", true, "ftp");
+fn http_is_accepted_if_allowed() {
+    assert!(AddressGuard::default().check_url("http://example.com/", UrlRule::HttpAllowed).is_ok());
+    assert!(
+        AddressGuard { allow_http: true, ..AddressGuard::default() }
+            .check_url("http://example.com/", UrlRule::HttpsOnly)
+            .is_ok()
+    );
+    refused(&AddressGuard { allow_http: true, ..AddressGuard::default() }, "ftp://example.com/", "ftp");
 }
 
 #[test]
-fn an_allow_list_opens_its_ranges_and_no_others() {
+fn an_allow_list_opens_only_its_ranges() {
     let allow = ["127.0.0.0/8", "fd00:1::/32"].map(|range| range.parse().unwrap());
-    let guard = AddressGuard::new(allow.to_vec(), false);
+    let guard = AddressGuard { allow: allow.to_vec(), ..AddressGuard::default() };
     for url in [
         "https://127.0.0.1:9000/",
         "https://[::ffff:127.0.0.1]/",
@@ -328,7 +333,7 @@ fn an_allow_list_opens_its_ranges_and_no_others() {
         "https://receiver:9000/",
         "https://svc.ns.svc.cluster.local/",
     ] {
-        assert!(guard.check_url(url, true).is_ok(), "{url}");
+        assert!(guard.check_url(url, UrlRule::HttpsOnly).is_ok(), "{url}");
     }
     for url in [
         "https://10.0.0.1/",
@@ -337,7 +342,7 @@ fn an_allow_list_opens_its_ranges_and_no_others() {
         "https://169.254.169.254/",
         "https://127.0.0.1:22/",
     ] {
-        assert!(guard.check_url(url, true).is_err(), "{url}");
+        assert!(guard.check_url(url, UrlRule::HttpsOnly).is_err(), "{url}");
     }
 }
 

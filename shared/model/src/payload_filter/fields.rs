@@ -1,13 +1,14 @@
-//! The fields that filters look at, and the one pass over an event that finds what they hold.
+//! The fields that filters look at, and the single pass over an event that collects their values.
 
 use super::read::{Field, Root};
-use super::scan::Scanner;
-use super::slot::Slot;
+use super::scalar::Scalar;
+use super::values::Values;
 use super::{Budget, Node, PayloadFilter};
 use crate::event::Attributes;
+use crate::json::{Scanner, Token, unescape};
 use crate::limits::{JSON_DEPTH_MAX, PAYLOAD_FILTER_VALUES_MAX};
 
-/// What an event holds, as its producer wrote it.
+/// The payload of an event, as its producer wrote it.
 #[derive(Debug, Clone, Copy)]
 pub struct Payload<'a> {
     /// `data`: JSON of any kind.
@@ -18,10 +19,10 @@ pub struct Payload<'a> {
     pub attributes: &'a Attributes,
 }
 
-/// The fields of all filters that may be asked about one event (a tenant's), as one tree of names: whatever their number,
-/// the event is read once.
+/// The fields of all filters that may be evaluated for one event (those of a tenant), as one tree of names. Whatever the number
+/// of filters, the event is read once.
 #[derive(Debug)]
-pub struct Fields {
+pub struct FieldIndex {
     /// The roots come first, in the order of [`Root`].
     nodes: Vec<NameNode>,
 }
@@ -29,80 +30,80 @@ pub struct Fields {
 #[derive(Debug)]
 struct NameNode {
     name: Box<str>,
-    /// A root is its own.
+    /// A root is its own parent.
     parent: usize,
-    /// By name.
+    /// Sorted by name.
     children: Vec<usize>,
 }
 
-/// A filter that knows its fields' places.
+/// A filter whose fields are in a [`FieldIndex`].
 #[derive(Debug, Clone)]
 pub struct BoundFilter {
     root: Node,
-    /// Where each test looks: places in [`Fields`].
+    /// The node of each test's field.
     fields: Box<[usize]>,
 }
 
-/// What the fields of an event hold.
+/// The values of an event's fields.
 #[derive(Debug)]
-pub struct Found<'a> {
-    wanted: Vec<Wanted>,
-    /// Of the fields that were asked for; the first is of all others, and empty.
-    slots: Vec<Slot<'a>>,
+pub struct FieldValues<'a> {
+    requested: Vec<Requested>,
+    /// The values of requested fields. The first is empty and stands for all other fields.
+    values: Vec<Values<'a>>,
 }
 
-impl<'a> Found<'a> {
-    fn slot(&self, place: usize) -> &Slot<'a> {
-        &self.slots[self.wanted[place].slot as usize]
+impl<'a> FieldValues<'a> {
+    fn of_node(&self, node: usize) -> &Values<'a> {
+        &self.values[self.requested[node].values as usize]
     }
 }
 
 impl BoundFilter {
-    /// Whether the filter takes the event. What it asks about must have been collected, see [`Fields::collect`]. Where the
-    /// budget does not cover it, it does not, and [`Budget::is_spent`] says so.
-    pub fn takes(&self, found: &Found<'_>, budget: &mut Budget) -> bool {
-        self.root.passes(&|test| found.slot(self.fields[test]), budget).unwrap_or(false)
+    /// Whether the filter matches the event whose `values` were collected by [`FieldIndex::collect`]. It does not match if the
+    /// budget is spent before the end; [`Budget::is_spent`] tells.
+    pub fn matches(&self, values: &FieldValues<'_>, budget: &mut Budget) -> bool {
+        self.root.passes(&|test| values.of_node(self.fields[test]), budget).unwrap_or(false)
     }
 
-    /// How many tests it has.
+    /// The number of tests.
     pub fn tests(&self) -> usize {
         self.fields.len()
     }
 
-    /// What each test's field holds, in the tests' order.
-    pub(super) fn slots<'s, 'a>(&'s self, found: &'s Found<'a>) -> impl Iterator<Item = &'s Slot<'a>> {
-        self.fields.iter().map(|place| found.slot(*place))
+    /// The values of each test's field, in the order of the tests.
+    pub(super) fn values<'s, 'a>(&'s self, values: &'s FieldValues<'a>) -> impl Iterator<Item = &'s Values<'a>> {
+        self.fields.iter().map(|node| values.of_node(*node))
     }
 }
 
-impl Default for Fields {
+impl Default for FieldIndex {
     fn default() -> Self {
         let root = |parent| NameNode { name: "".into(), parent, children: Vec::new() };
         Self { nodes: (0..=Root::Attributes as usize).map(root).collect() }
     }
 }
 
-impl Fields {
-    /// Adds the fields of a filter, where they are not known yet.
+impl FieldIndex {
+    /// Adds the fields of a filter.
     pub fn bind(&mut self, filter: PayloadFilter) -> BoundFilter {
         let PayloadFilter { root, fields } = filter;
-        BoundFilter { root, fields: fields.iter().map(|field| self.place(field)).collect() }
+        BoundFilter { root, fields: fields.iter().map(|field| self.node(field)).collect() }
     }
 
-    fn place(&mut self, field: &Field) -> usize {
-        let mut at = field.root as usize;
+    fn node(&mut self, field: &Field) -> usize {
+        let mut node = field.root as usize;
         for name in &field.names {
-            at = match self.search(at, name) {
+            node = match self.search(node, name) {
                 Ok(child) => child,
                 Err(position) => {
                     let child = self.nodes.len();
-                    self.nodes.push(NameNode { name: name.clone(), parent: at, children: Vec::new() });
-                    self.nodes[at].children.insert(position, child);
+                    self.nodes.push(NameNode { name: name.clone(), parent: node, children: Vec::new() });
+                    self.nodes[node].children.insert(position, child);
                     child
                 }
             };
         }
-        at
+        node
     }
 
     /// The child of this name, or its position among the children.
@@ -111,142 +112,136 @@ impl Fields {
         children.binary_search_by(|child| self.nodes[*child].name.as_ref().cmp(name)).map(|position| children[position])
     }
 
-    /// Reads what `filters` ask about out of an event, and nothing else: a value that nobody asks about is passed over,
-    /// `data` and `metadata` are not looked at when no filter does.
+    /// Collects the values of the fields of `filters`. Other values are skipped; `data` and `metadata` are not read at all when
+    /// no filter needs them.
     pub fn collect<'f, 'a>(
         &self,
         filters: impl IntoIterator<Item = &'f BoundFilter>,
         payload: &Payload<'a>,
-    ) -> Found<'a> {
-        let mut walk =
-            Walk { fields: self, wanted: vec![Wanted::default(); self.nodes.len()], slots: vec![Slot::default()] };
-        for place in filters.into_iter().flat_map(|filter| filter.fields.iter()) {
-            walk.want(*place);
+    ) -> FieldValues<'a> {
+        let requested = vec![Requested::default(); self.nodes.len()];
+        let mut walk = Walk { index: self, requested, values: vec![Values::default()] };
+        for node in filters.into_iter().flat_map(|filter| filter.fields.iter()) {
+            walk.request(*node);
         }
-        // Text that breaks off holds what was found before.
-        if walk.wanted[Root::Data as usize].below {
-            let _ = walk.value(&mut Scanner::new(payload.data), Root::Data as usize, 0);
+        if let Some(data) = walk.needs(Root::Data).then(|| std::str::from_utf8(payload.data).ok()).flatten() {
+            walk.json(data, Root::Data);
         }
-        if let Some(metadata) = payload.metadata.filter(|_| walk.wanted[Root::Metadata as usize].below) {
-            let _ = walk.value(&mut Scanner::new(metadata.as_bytes()), Root::Metadata as usize, 0);
+        if let Some(metadata) = payload.metadata.filter(|_| walk.needs(Root::Metadata)) {
+            walk.json(metadata, Root::Metadata);
         }
         walk.attributes(payload.attributes);
-        Found { wanted: walk.wanted, slots: walk.slots }
+        FieldValues { requested: walk.requested, values: walk.values }
     }
 }
 
-/// Whether anything asks about a node.
+/// What filters need of a node.
 #[derive(Debug, Clone, Copy, Default)]
-struct Wanted {
-    /// About its own value: where what it holds goes. 0: nothing does.
-    slot: u32,
-    /// About something below it.
+struct Requested {
+    /// Where its own values go; 0 if no filter needs them.
+    values: u32,
+    /// Whether a filter needs something below it.
     below: bool,
 }
 
 struct Walk<'f, 'a> {
-    fields: &'f Fields,
-    wanted: Vec<Wanted>,
-    slots: Vec<Slot<'a>>,
+    index: &'f FieldIndex,
+    requested: Vec<Requested>,
+    values: Vec<Values<'a>>,
 }
 
 impl<'a> Walk<'_, 'a> {
-    fn want(&mut self, place: usize) {
-        if self.wanted[place].slot == 0 {
-            self.wanted[place].slot = u32::try_from(self.slots.len()).unwrap_or_default();
-            self.slots.push(Slot::default());
+    fn request(&mut self, node: usize) {
+        if self.requested[node].values == 0 {
+            self.requested[node].values = u32::try_from(self.values.len()).unwrap_or_default();
+            self.values.push(Values::default());
         }
-        let mut at = self.fields.nodes[place].parent;
-        while !self.wanted[at].below {
-            self.wanted[at].below = true;
-            at = self.fields.nodes[at].parent;
+        let mut parent = self.index.nodes[node].parent;
+        while !self.requested[parent].below {
+            self.requested[parent].below = true;
+            parent = self.index.nodes[parent].parent;
         }
+    }
+
+    fn needs(&self, root: Root) -> bool {
+        self.requested[root as usize].below
     }
 
     fn attributes(&mut self, attributes: &'a Attributes) {
-        for child in &self.fields.nodes[Root::Attributes as usize].children {
-            if let Some(value) = attributes.get(&self.fields.nodes[*child].name)
-                && let Some(slot) = self.slot_of(*child)
+        for child in &self.index.nodes[Root::Attributes as usize].children {
+            if let Some(text) = attributes.get(&self.index.nodes[*child].name)
+                && let Some(values) = self.values_of(*child)
             {
-                *slot = Slot::of_text(value);
+                *values = Values::of_text(text);
             }
         }
     }
 
-    fn slot_of(&mut self, node: usize) -> Option<&mut Slot<'a>> {
-        let slot = Some(self.wanted[node].slot as usize).filter(|slot| *slot > 0)?;
-        self.slots.get_mut(slot)
+    fn values_of(&mut self, node: usize) -> Option<&mut Values<'a>> {
+        let values = Some(self.requested[node].values as usize).filter(|values| *values > 0)?;
+        self.values.get_mut(values)
+    }
+
+    /// Reads JSON. Ingest has checked it; if it breaks off all the same, the values before count.
+    fn json(&mut self, json: &'a str, root: Root) {
+        let _ = self.value(&mut Scanner::new(json), root as usize, 0);
     }
 
     fn value(&mut self, scanner: &mut Scanner<'a>, node: usize, depth: usize) -> Option<()> {
-        let Wanted { slot, below } = self.wanted[node];
+        let Requested { values, below } = self.requested[node];
         match scanner.peek()? {
             _ if depth > JSON_DEPTH_MAX => None,
             b'{' if below => self.object(scanner, node, depth),
-            b'{' => scanner.skip(),
+            b'{' => scanner.skip_value(),
             b'[' => self.array(scanner, node, depth),
-            _ if slot > 0 => {
-                let value = scanner.scalar()?;
-                if let Some(slot) = self.slot_of(node).filter(|slot| slot.values.len() < PAYLOAD_FILTER_VALUES_MAX) {
-                    slot.values.extend(value);
+            _ if values > 0 => {
+                let value = Scalar::read(scanner.next()?);
+                if let Some(values) = self.values_of(node).filter(|held| held.values.len() < PAYLOAD_FILTER_VALUES_MAX)
+                {
+                    values.values.extend(value);
                 }
                 Some(())
             }
-            _ => scanner.skip(),
+            _ => scanner.skip_value(),
         }
     }
 
     /// An array stands for its elements.
     fn array(&mut self, scanner: &mut Scanner<'a>, node: usize, depth: usize) -> Option<()> {
-        scanner.expect(b'[')?;
-        if scanner.peek()? == b']' {
-            return scanner.expect(b']');
-        }
-        loop {
+        scanner.next()?;
+        while scanner.peek()? != b']' {
             self.value(scanner, node, depth + 1)?;
-            match scanner.mark()? {
-                b',' => {}
-                b']' => return Some(()),
-                _ => return None,
-            }
         }
+        scanner.next().map(drop)
     }
 
     fn object(&mut self, scanner: &mut Scanner<'a>, node: usize, depth: usize) -> Option<()> {
-        // All members are passed over first, because of a repeated name the last one counts, as everywhere.
-        let mut wanted = Vec::new();
-        scanner.expect(b'{')?;
-        if scanner.peek()? == b'}' {
-            return scanner.expect(b'}');
-        }
-        loop {
-            let name = scanner.name()?;
-            scanner.peek()?;
-            let child = self.fields.search(node, &name).ok();
-            wanted.extend(child.filter(|child| self.is_wanted(*child)).map(|child| (child, scanner.at)));
-            scanner.skip()?;
-            match scanner.mark()? {
-                b',' => {}
-                b'}' => break,
-                _ => return None,
+        // The whole object is passed over first: of a repeated name the last member counts.
+        let mut members: Vec<(usize, usize, Scanner<'a>)> = Vec::new();
+        scanner.next()?;
+        while scanner.peek()? != b'}' {
+            let Token::Key(name) = scanner.next()? else { return None };
+            // A name that is no text (half of a surrogate pair) is no field.
+            let child = unescape(name).and_then(|name| self.index.search(node, &name).ok());
+            if let Some(child) = child.filter(|child| self.is_requested(*child)) {
+                members.push((child, members.len(), *scanner));
             }
+            scanner.skip_value()?;
         }
-        let end = scanner.at;
-        wanted.sort_unstable();
-        for (index, (child, at)) in wanted.iter().enumerate() {
-            if wanted.get(index + 1).is_none_or(|(next, _)| next != child) {
-                if let Some(slot) = self.slot_of(*child) {
-                    slot.is_there = true;
+        scanner.next()?;
+        members.sort_unstable_by_key(|(child, position, _)| (*child, *position));
+        for (at, &(child, _, mut value)) in members.iter().enumerate() {
+            if members.get(at + 1).is_none_or(|(next, ..)| *next != child) {
+                if let Some(values) = self.values_of(child) {
+                    values.is_present = true;
                 }
-                scanner.at = *at;
-                self.value(scanner, *child, depth + 1)?;
+                self.value(&mut value, child, depth + 1)?;
             }
         }
-        scanner.at = end;
         Some(())
     }
 
-    fn is_wanted(&self, node: usize) -> bool {
-        self.wanted[node].slot > 0 || self.wanted[node].below
+    fn is_requested(&self, node: usize) -> bool {
+        self.requested[node].values > 0 || self.requested[node].below
     }
 }

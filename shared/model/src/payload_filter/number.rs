@@ -1,10 +1,10 @@
-//! Numbers as filters compare them: by value, whatever they are written like.
+//! Numbers as filters compare them: by value, not by spelling.
 
 use std::cmp::Ordering;
 
 use serde_json::Value;
 
-/// A JSON number. Whole numbers from -2^63 to 2^64-1 are exact; all others are the nearest 64-bit floating point number.
+/// A JSON number. Whole numbers from -2^63 to 2^64-1 are exact; others are the nearest 64-bit float.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {
     Whole(i128),
@@ -18,7 +18,7 @@ impl Number {
         whole.map(Self::Whole).or_else(|_| text.parse().map(Self::Real)).ok()
     }
 
-    /// As JSON writes it; one that is beyond 64-bit floating point as `null`.
+    /// As JSON; a number beyond 64-bit floats becomes `null`.
     pub(super) fn to_json(self) -> Value {
         match self {
             Self::Whole(whole) => match i64::try_from(whole) {
@@ -53,8 +53,8 @@ impl PartialEq for Number {
     }
 }
 
-/// Exactly, where turning the whole number into a float would round it.
-#[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates, beyond every whole number there is")]
+/// Compares exactly: converting the whole number to a float would round it.
+#[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates beyond every whole number")]
 fn whole_and_real(whole: i128, real: f64) -> Ordering {
     whole.cmp(&(real.trunc() as i128)).then_with(|| 0.0.partial_cmp(&real.fract()).unwrap_or(Ordering::Equal))
 }

@@ -1,10 +1,11 @@
-//! Reading what a customer wrote, with the place of the first mistake.
+//! Reads a customer's filter and reports the place of the first mistake.
 
 use serde_json::{Map, Value};
 
 use super::scalar::Scalar;
 use super::{Node, Op, PayloadFilter};
 use crate::event::is_attribute_name;
+use crate::json::pointer_token;
 use crate::limits::{
     FILTER_VALUES_MAX, PAYLOAD_FILTER_BYTES_MAX, PAYLOAD_FILTER_DEPTH_MAX, PAYLOAD_FILTER_FIELD_BYTES_MAX,
     PAYLOAD_FILTER_FIELD_NAMES_MAX, PAYLOAD_FILTER_LIST_VALUES_MAX, PAYLOAD_FILTER_TESTS_MAX,
@@ -16,17 +17,17 @@ const FORMS: &str = r#"expected {"all": [..]}, {"any": [..]}, {"not": {..}} or {
 const OPS: &str = "expected one of eq ne in prefix suffix gt gte lt lte exists";
 const FIELD: &str = "expected data., metadata. or attributes. and a name, such as data.amount; a dot or backslash in a name is \\. or \\\\";
 
-/// Where a test looks.
+/// The field of a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) root: Root,
-    /// From the outside in; not empty.
+    /// From the outermost; not empty.
     pub(super) names: Vec<Box<str>>,
-    /// As it was written.
+    /// As the customer wrote it.
     pub(super) text: Box<str>,
 }
 
-/// What a field is part of.
+/// The part of an event that has the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Root {
     Data,
@@ -55,7 +56,7 @@ fn invalid<T>(pointer: impl Into<String>, detail: impl Into<String>) -> Result<T
 
 struct Reader {
     fields: Vec<Field>,
-    /// Values of the lists so far.
+    /// Values in all lists so far.
     listed: usize,
 }
 
@@ -118,8 +119,8 @@ impl Reader {
 fn known_members(object: &Map<String, Value>, known: &[&str], pointer: &str) -> Result<(), InvalidSubscription> {
     match object.keys().find(|name| !known.contains(&name.as_str())) {
         Some(name) => {
-            let name = name.replace('~', "~0").replace('/', "~1");
-            invalid(format!("{pointer}/{name}"), format!("unknown here; allowed: {}", known.join(", ")))
+            let detail = format!("unknown here; allowed: {}", known.join(", "));
+            invalid(format!("{pointer}/{}", pointer_token(name)), detail)
         }
         None => Ok(()),
     }
@@ -138,7 +139,7 @@ fn read_field(text: &str) -> Result<Field, String> {
                 Some(literal @ ('.' | '\\')) => name.push(literal),
                 _ => return Err(FIELD.into()),
             },
-            '\0' => return Err("no character U+0000".into()),
+            '\0' => return Err("U+0000 is not allowed".into()),
             other => name.push(other),
         }
     }
@@ -156,7 +157,7 @@ fn read_field(text: &str) -> Result<Field, String> {
         return Err(FIELD.into());
     }
     if root == Root::Attributes && !(names.len() == 1 && is_attribute_name(&names[0])) {
-        return Err("no attribute has such a name".into());
+        return Err("attributes cannot have this name".into());
     }
     Ok(Field { root, names: names.into_iter().map(Into::into).collect(), text: text.into() })
 }
@@ -211,7 +212,7 @@ fn read_scalar(value: &Value, pointer: &str) -> Result<Scalar<'static>, InvalidS
         Value::Bool(value) => Ok(Scalar::Bool(*value)),
         Value::Number(number) => Ok(Scalar::Number(number.into())),
         Value::String(text) if text.len() > PAYLOAD_FILTER_TEXT_BYTES_MAX || text.contains('\0') => {
-            invalid(pointer, format!("at most {PAYLOAD_FILTER_TEXT_BYTES_MAX} bytes, no character U+0000"))
+            invalid(pointer, format!("at most {PAYLOAD_FILTER_TEXT_BYTES_MAX} bytes, without U+0000"))
         }
         Value::String(text) => Ok(Scalar::Text(text.clone().into())),
         Value::Array(_) | Value::Object(_) => invalid(pointer, "expected a text, a number, true, false or null"),

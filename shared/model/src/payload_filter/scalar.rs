@@ -1,4 +1,4 @@
-//! Values that filters compare: JSON without members.
+//! Values that filters compare: JSON scalars.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use super::number::Number;
+use crate::json::{Token, unescape};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Scalar<'a> {
@@ -15,8 +16,22 @@ pub(super) enum Scalar<'a> {
     Text(Cow<'a, str>),
 }
 
+impl<'a> Scalar<'a> {
+    /// The scalar of a token; `None` if it is none, or a text with half of a surrogate pair.
+    pub(super) fn read(token: Token<'a>) -> Option<Self> {
+        match token {
+            Token::Text(inside) => unescape(inside).map(Self::Text),
+            Token::Number(number) => Number::parse(number).map(Self::Number),
+            Token::Word("null") => Some(Self::Null),
+            Token::Word("true") => Some(Self::Bool(true)),
+            Token::Word("false") => Some(Self::Bool(false)),
+            Token::Word(_) | Token::Key(_) | Token::Open(_) | Token::Close(_) => None,
+        }
+    }
+}
+
 impl Scalar<'_> {
-    /// Values of one kind that are the same: text byte for byte, numbers by value.
+    /// Whether both are of one kind and equal: texts byte for byte, numbers by value.
     pub(super) fn equals(&self, other: &Scalar<'_>) -> bool {
         match (self, other) {
             (Scalar::Null, Scalar::Null) => true,
@@ -27,7 +42,7 @@ impl Scalar<'_> {
         }
     }
 
-    /// Numbers by value, text by its characters' code points; `None` for anything else, and for different kinds.
+    /// The order of two numbers by value, or of two texts by code points; `None` for other kinds.
     pub(super) fn order(&self, other: &Scalar<'_>) -> Option<Ordering> {
         match (self, other) {
             (Scalar::Number(a), Scalar::Number(b)) => Some(a.order(*b)),
@@ -36,7 +51,7 @@ impl Scalar<'_> {
         }
     }
 
-    /// An order of all values: those of one kind stand together, in the order of [`Scalar::order`], and equal ones are equal.
+    /// A total order: by kind, then by [`Scalar::order`].
     pub(super) fn total(&self, other: &Scalar<'_>) -> Ordering {
         match (self, other) {
             (Scalar::Bool(a), Scalar::Bool(b)) => a.cmp(b),

@@ -1,14 +1,13 @@
-//! RFC 3339 timestamps, and no other form of ISO 8601: whatever is read here has one spelling in the log and in bodies.
+//! Reads RFC 3339 timestamps, and no other form of ISO 8601.
 
 use super::{Day, UnixMillis};
 
 const DAY_MS: i64 = 86_400_000;
-/// 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z: years that RFC 3339 can write.
+/// 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z: the years that RFC 3339 can write.
 const YEARS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
-/// Reads `date-time` of RFC 3339 section 5.6. Fractions are cut to milliseconds. Date and time are separated by `T`, `t` or a
-/// blank (the note in section 5.6). A leap second, which only the end of a UTC day can have, is the first second of the next
-/// day, as in POSIX time.
+/// Reads `date-time` of RFC 3339 section 5.6. Fractions are cut to milliseconds. `T`, `t` or a blank separates date and time (the
+/// note in section 5.6). A leap second, possible only at the end of a UTC day, is the first second of the next day, as in POSIX.
 pub(super) fn read(text: &[u8]) -> Option<UnixMillis> {
     let (date, rest) = text.split_at_checked(10)?;
     let ([separator], rest) = rest.split_at_checked(1)? else { return None };
@@ -73,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_rfc_3339_writes_is_read() {
+    fn rfc_3339_timestamps_are_read() {
         let check = |text: &str, expected: &str| {
             let at = read(text.as_bytes()).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(at.to_rfc3339_millis(), expected, "{text}");

@@ -34,7 +34,7 @@ impl Operations {
         let replayed = matches!(row.generation, Generation::Replay(_));
         let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
         let kind = self.body_kind(row, version).await?;
-        Ok(Some(profile.render_as(&view, kind)))
+        Ok(Some(profile.render(&view, kind)))
     }
 
     /// The format of the endpoint's bodies at a configuration version; the current format if that version is not known.

@@ -48,7 +48,7 @@ impl Operations {
         let PendingDelivery { outbox, task, event, document, profile } = pending;
         let Ok(profile) = self.profile(&profile) else { return };
         let Some(view) = event.view() else { return };
-        let body = Bytes::from(profile.render_as(&view, document.body_kind()));
+        let body = Bytes::from(profile.render(&view, document.body_kind()));
         let Ok(member) = Member::new(&task, body) else { return };
         if let Err(error) = self.publisher.publish(MessageRoute::Lane(task.lane), &[member]).await {
             tracing::warn!(delivery.id = %task.delivery.id, %error, "cannot publish a retry; the outbox relay will");

@@ -2,7 +2,7 @@
 
 use postrider_model::endpoint::SignatureKey;
 use postrider_profiles::{Profile, is_header_value};
-use postrider_signature::{KeyPair, check_imported, generate_secret};
+use postrider_signature::{KeyPair, SecretUsage, check_imported, generate_secret};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Mistakes;
@@ -20,7 +20,7 @@ impl NewKey {
         match (kind, given) {
             (SignatureKey::Hmac, None) => Self { secret: generate_secret(), public: None },
             (SignatureKey::Hmac, Some(given)) => {
-                if let Err(invalid) = check_imported(&given, profile.only_standard_signature()) {
+                if let Err(invalid) = check_imported(&given, SecretUsage::of(profile)) {
                     mistakes.add("/secret", invalid.to_string());
                 } else if profile.sends_token() && !is_header_value(&given) {
                     let detail = "the tenant's profile sends it in a header: visible ASCII, no spaces around it";

@@ -1,7 +1,7 @@
 //! A tenant's definition of an event type, and its checks.
 
 use postrider_http::problem::syntax_error;
-use postrider_model::event::json_depth;
+use postrider_model::json;
 use postrider_model::limits::{EVENT_SAMPLE_BYTES_MAX, JSON_DEPTH_MAX};
 use postrider_schema::{EventSchema, Mistake};
 use postrider_store::config::EventTypeDraft;
@@ -62,7 +62,7 @@ fn check_sample(sample: &str, schema: Option<&EventSchema>) -> Vec<Mistake> {
     if sample.len() > EVENT_SAMPLE_BYTES_MAX {
         return wrong(format!("at most {EVENT_SAMPLE_BYTES_MAX} bytes, got {}", sample.len()));
     }
-    if json_depth(sample) > JSON_DEPTH_MAX {
+    if json::depth(sample) > JSON_DEPTH_MAX {
         return wrong(format!("nested deeper than {JSON_DEPTH_MAX} levels"));
     }
     if let Err(error) = serde_json::from_str::<serde_json::Value>(sample) {

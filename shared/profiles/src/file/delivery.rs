@@ -11,7 +11,7 @@ use postrider_model::retry::RetrySchedule;
 use postrider_model::subscription::MatchKind;
 use toml::Spanned;
 
-use super::Place;
+use super::TomlDocument;
 use super::schema::{Delivery, Statuses};
 use crate::registry::ProfileError;
 
@@ -36,33 +36,33 @@ pub(super) struct Checked {
     pub(super) rate: Option<f64>,
 }
 
-pub(super) fn delivery(place: &Place<'_>, delivery: &Delivery) -> Result<Checked, ProfileError> {
+pub(super) fn delivery(doc: &TomlDocument<'_>, delivery: &Delivery) -> Result<Checked, ProfileError> {
     let (schedule, jitter_default) = match &delivery.retry_schedule_seconds {
         Some(seconds) => (
             RetrySchedule::from_seconds(seconds.get_ref().clone())
-                .map_err(|error| place.error(seconds, "delivery.retry_schedule_seconds", error))?,
+                .map_err(|error| doc.error(seconds, "delivery.retry_schedule_seconds", error))?,
             0.0,
         ),
         None => (RetrySchedule::from_seconds(PLATFORM_SCHEDULE_SECONDS.to_vec()).unwrap_or_default(), PLATFORM_JITTER),
     };
     if let Some(jitter) = delivery.jitter_max.as_ref().filter(|jitter| !(0.0..=1.0).contains(jitter.get_ref())) {
-        return Err(place.error(jitter, "delivery.jitter_max", "is a share: 0 to 1"));
+        return Err(doc.error(jitter, "delivery.jitter_max", "is a share: 0 to 1"));
     }
     let seconds = |at: Option<&Spanned<u64>>, default: u64, field: &str, most: Duration| match at {
         Some(at) if !(1..=most.as_secs()).contains(at.get_ref()) => {
-            Err(place.error(at, field, format!("1 to {} seconds", most.as_secs())))
+            Err(doc.error(at, field, format!("1 to {} seconds", most.as_secs())))
         }
         Some(at) => Ok(Duration::from_secs(*at.get_ref())),
         None => Ok(Duration::from_secs(default)),
     };
     if let Some(rate) = delivery.rate_per_second.as_ref().filter(|rate| !(0.01..=100_000.0).contains(rate.get_ref())) {
-        return Err(place.error(rate, "delivery.rate_per_second", "0.01 to 100000"));
+        return Err(doc.error(rate, "delivery.rate_per_second", "0.01 to 100000"));
     }
     if let Some(days) = delivery.disable_after_days.as_ref().filter(|days| !(1..=365).contains(days.get_ref())) {
-        return Err(place.error(days, "delivery.disable_after_days", "1 to 365"));
+        return Err(doc.error(days, "delivery.disable_after_days", "1 to 365"));
     }
     if delivery.channels.get_ref().is_empty() {
-        return Err(place.error(&delivery.channels, "delivery.channels", "at least one of web, pushover"));
+        return Err(doc.error(&delivery.channels, "delivery.channels", "at least one of web, pushover"));
     }
     let longest = RETRY_DELAY_MAX;
     Ok(Checked {
@@ -79,17 +79,13 @@ pub(super) fn delivery(place: &Place<'_>, delivery: &Delivery) -> Result<Checked
     })
 }
 
-pub(super) fn statuses(place: &Place<'_>, statuses: &Statuses) -> Result<StatusClasses, ProfileError> {
+pub(super) fn statuses(doc: &TomlDocument<'_>, statuses: &Statuses) -> Result<StatusClasses, ProfileError> {
     let ranges = |at: &Option<Spanned<Vec<String>>>, field: &str, default: &[RangeInclusive<u16>]| match at {
         None => Ok(default.to_vec()),
         Some(at) => {
             let read = |text: &String| status_range(text).ok_or(());
             at.get_ref().iter().map(read).collect::<Result<Vec<_>, _>>().map_err(|()| {
-                place.error(
-                    at,
-                    &format!("statuses.{field}"),
-                    "codes such as \"410\", \"4xx\" or \"500-599\", 100 to 599",
-                )
+                doc.error(at, &format!("statuses.{field}"), "codes such as \"410\", \"4xx\" or \"500-599\", 100 to 599")
             })
         }
     };
@@ -114,7 +110,7 @@ fn status_range(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 pub(super) fn filters(
-    place: &Place<'_>,
+    doc: &TomlDocument<'_>,
     own: BTreeMap<Spanned<String>, MatchKind>,
 ) -> Result<BTreeMap<String, MatchKind>, ProfileError> {
     let mut filters: BTreeMap<_, _> =
@@ -122,14 +118,14 @@ pub(super) fn filters(
     for (name, kind) in own {
         let field = format!("filters.{}", name.get_ref());
         if !is_attribute_name(name.get_ref()) {
-            return Err(place.error(
+            return Err(doc.error(
                 &name,
                 &field,
                 "an attribute's name: 1 to 64 of a-z 0-9 _ -, beginning with a letter",
             ));
         }
         if filters.get(name.get_ref()).is_some_and(|common| *common != kind) {
-            return Err(place.error(&name, &field, "every profile has this filter, and it matches otherwise"));
+            return Err(doc.error(&name, &field, "every profile has this filter, and it matches otherwise"));
         }
         filters.insert(name.into_inner(), kind);
     }

@@ -3,39 +3,39 @@
 use postrider_model::event::is_attribute_name;
 use toml::Spanned;
 
-use super::Place;
+use super::TomlDocument;
 use super::schema::{Field, Required};
 use crate::envelope::{EnvelopeField, Source, TimestampFormat};
 use crate::registry::ProfileError;
 
 pub(super) fn envelope(
-    place: &Place<'_>,
+    doc: &TomlDocument<'_>,
     fields: &Spanned<Vec<Spanned<Field>>>,
 ) -> Result<Vec<EnvelopeField>, ProfileError> {
     let mut envelope: Vec<EnvelopeField> = Vec::new();
     for at in fields.get_ref() {
-        let field = envelope_field(place, at)?;
+        let field = envelope_field(doc, at)?;
         if let Some(twin) = envelope.iter().find(|other| other.name == field.name) {
             let detail = match twin.name.as_str() {
                 "" => "data is flattened twice".to_owned(),
-                name => format!("{name:?} stands in the envelope twice"),
+                name => format!("{name:?} is in the envelope twice"),
             };
-            return Err(place.error(at, "envelope.name", detail));
+            return Err(doc.error(at, "envelope.name", detail));
         }
         envelope.push(field);
     }
     if envelope.is_empty() {
-        return Err(place.error(fields, "envelope", "at least one field"));
+        return Err(doc.error(fields, "envelope", "at least one field"));
     }
     Ok(envelope)
 }
 
-fn envelope_field(place: &Place<'_>, at: &Spanned<Field>) -> Result<EnvelopeField, ProfileError> {
+fn envelope_field(doc: &TomlDocument<'_>, at: &Spanned<Field>) -> Result<EnvelopeField, ProfileError> {
     let field = at.get_ref();
     if let Some(flatten) = &field.flatten {
         let alone = field.name.is_none() && field.from.is_none() && field.format.is_none();
         if flatten.get_ref() != "data" || !alone || field.default.is_some() || field.kind.is_some() {
-            return Err(place.error(flatten, "envelope.flatten", "flatten = \"data\" stands alone or beside required"));
+            return Err(doc.error(flatten, "envelope.flatten", "flatten = \"data\" stands alone or beside required"));
         }
         let required = match field.required.as_ref().map(Spanned::get_ref) {
             None => Vec::new(),
@@ -44,25 +44,24 @@ fn envelope_field(place: &Place<'_>, at: &Spanned<Field>) -> Result<EnvelopeFiel
             }
             Some(Required::Flag(_)) => {
                 let detail = "of flattened data: a table of members and kinds, such as { email = \"string\" }";
-                return Err(place.error(at, "envelope.required", detail));
+                return Err(doc.error(at, "envelope.required", detail));
             }
         };
         return Ok(EnvelopeField::new(String::new(), Source::FlattenData { required }));
     }
     let name = match &field.name {
         Some(name) if !name.get_ref().is_empty() => name.get_ref().clone(),
-        _ => return Err(place.error(at, "envelope.name", "a field needs a name")),
+        _ => return Err(doc.error(at, "envelope.name", "a field needs a name")),
     };
-    let from =
-        field.from.as_ref().ok_or_else(|| place.error(at, "envelope.from", format!("{name:?} needs a source")))?;
+    let from = field.from.as_ref().ok_or_else(|| doc.error(at, "envelope.from", format!("{name:?} needs a source")))?;
     let format = field.format.as_ref().map(|format| *format.get_ref());
     let source = |from: &Spanned<String>, key: &str| {
         let source = source(from.get_ref(), format.unwrap_or_default());
-        source.ok_or_else(|| place.error(from, key, SOURCES))
+        source.ok_or_else(|| doc.error(from, key, SOURCES))
     };
     let mut checked = EnvelopeField::new(name, source(from, "envelope.from")?);
     if let Some(at) = field.format.as_ref().filter(|_| !matches!(checked.source, Source::Timestamp(_))) {
-        return Err(place.error(at, "envelope.format", "only a timestamp has a format"));
+        return Err(doc.error(at, "envelope.format", "only a timestamp has a format"));
     }
     checked.default = field.default.as_ref().map(|from| source(from, "envelope.default")).transpose()?;
     checked.kind = field.kind.as_ref().map(|kind| *kind.get_ref());
@@ -70,16 +69,16 @@ fn envelope_field(place: &Place<'_>, at: &Spanned<Field>) -> Result<EnvelopeFiel
         None => false,
         Some(required) => match required.get_ref() {
             Required::Flag(flag) => *flag,
-            Required::Members(_) => return Err(place.error(required, "envelope.required", "true or false")),
+            Required::Members(_) => return Err(doc.error(required, "envelope.required", "true or false")),
         },
     };
     if checked.required && checked.default.is_some() {
-        return Err(place.error(at, "envelope.required", "a field with a default is never missing"));
+        return Err(doc.error(at, "envelope.required", "a field with a default is never missing"));
     }
     if let Some(kind) = field.kind.as_ref() {
         let checkable = matches!(checked.source, Source::Data | Source::Metadata | Source::MetadataMember(_));
         if !checkable {
-            return Err(place.error(kind, "envelope.kind", "only data, metadata and its members have kinds to check"));
+            return Err(doc.error(kind, "envelope.kind", "only data, metadata and its members have kinds to check"));
         }
     }
     Ok(checked)

@@ -2,14 +2,14 @@
 
 use toml::Spanned;
 
-use super::Place;
+use super::TomlDocument;
 use super::schema::{Headers, SchemeName, Signature};
 use crate::header::{HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
 use crate::registry::ProfileError;
 use crate::signature_scheme::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent};
 
 pub(super) fn headers(
-    place: &Place<'_>,
+    doc: &TomlDocument<'_>,
     headers: &Headers,
     signature: Option<&SignatureScheme>,
 ) -> Result<Vec<HeaderTemplate>, ProfileError> {
@@ -24,43 +24,46 @@ pub(super) fn headers(
         } else if signature.is_some_and(|scheme| scheme.header.eq_ignore_ascii_case(name)) {
             Some("is the signature's header")
         } else if checked.iter().any(|other| other.name.eq_ignore_ascii_case(name)) {
-            Some("stands there twice")
+            Some("is repeated")
         } else {
             None
         };
         if let Some(detail) = refused {
-            return Err(place.error(&header.name, "headers.extra.name", format!("{name:?} {detail}")));
+            return Err(doc.error(&header.name, "headers.extra.name", format!("{name:?} {detail}")));
         }
         let value = match (&header.value, &header.from) {
             (Some(value), None) if is_header_value(value.get_ref()) => HeaderValue::Constant(value.get_ref().clone()),
-            (Some(value), None) => return Err(place.error(value, "headers.extra.value", "visible ASCII only")),
+            (Some(value), None) => return Err(doc.error(value, "headers.extra.value", "visible ASCII only")),
             (None, Some(from)) => match from.get_ref().as_str() {
                 "type" => HeaderValue::Type,
                 "wire_type" => HeaderValue::WireType,
                 "id" => HeaderValue::Id,
                 "timestamp" => HeaderValue::Timestamp(header.format.unwrap_or_default()),
-                _ => return Err(place.error(from, "headers.extra.from", "type, wire_type, id or timestamp")),
+                _ => return Err(doc.error(from, "headers.extra.from", "type, wire_type, id or timestamp")),
             },
-            _ => return Err(place.error(at, "headers.extra", "either value or from")),
+            _ => return Err(doc.error(at, "headers.extra", "either value or from")),
         };
         checked.push(HeaderTemplate { name: name.clone(), value });
     }
     Ok(checked)
 }
 
-pub(super) fn user_agent(place: &Place<'_>, value: Option<Spanned<String>>) -> Result<Option<String>, ProfileError> {
+pub(super) fn user_agent(
+    doc: &TomlDocument<'_>,
+    value: Option<Spanned<String>>,
+) -> Result<Option<String>, ProfileError> {
     match value {
         Some(at) if at.get_ref().is_empty() || !is_header_value(at.get_ref()) => {
-            Err(place.error(&at, "headers.user_agent", "visible ASCII, not empty"))
+            Err(doc.error(&at, "headers.user_agent", "visible ASCII, not empty"))
         }
         other => Ok(other.map(Spanned::into_inner)),
     }
 }
 
-pub(super) fn scheme(place: &Place<'_>, signature: &Signature) -> Result<SignatureScheme, ProfileError> {
+pub(super) fn scheme(doc: &TomlDocument<'_>, signature: &Signature) -> Result<SignatureScheme, ProfileError> {
     let header = signature.header.get_ref();
     if !is_header_name(header) || is_reserved_header(header) {
-        return Err(place.error(
+        return Err(doc.error(
             &signature.header,
             "signature.header",
             "a header name that Postrider does not use itself",
@@ -69,22 +72,18 @@ pub(super) fn scheme(place: &Place<'_>, signature: &Signature) -> Result<Signatu
     let kind = match signature.scheme {
         SchemeName::Token => {
             if signature.encoding.is_some() || signature.signed.is_some() || signature.template.is_some() {
-                return Err(place.error(
-                    &signature.header,
-                    "signature.scheme",
-                    "a token has a header and nothing else",
-                ));
+                return Err(doc.error(&signature.header, "signature.scheme", "a token has a header and nothing else"));
             }
             SchemeKind::Token
         }
         SchemeName::HmacSha256 => {
             let template = match &signature.template {
                 Some(at) if !is_header_value(at.get_ref()) => {
-                    return Err(place.error(at, "signature.template", "visible ASCII only"));
+                    return Err(doc.error(at, "signature.template", "visible ASCII only"));
                 }
                 Some(at) => SignatureTemplate::parse(at.get_ref())
-                    .map_err(|detail| place.error(at, "signature.template", detail))?,
-                None => return Err(place.error(&signature.header, "signature.template", "such as \"{signature}\"")),
+                    .map_err(|detail| doc.error(at, "signature.template", detail))?,
+                None => return Err(doc.error(&signature.header, "signature.template", "such as \"{signature}\"")),
             };
             SchemeKind::Hmac {
                 encoding: signature.encoding.unwrap_or(Encoding::Hex),

@@ -1,15 +1,14 @@
-//! The schema of a profile file, as serde reads it. Values that are checked further keep their place in the text.
+//! The schema of a profile file, as serde reads it. Values that are checked further keep their position.
 
 use std::collections::BTreeMap;
 
-use postrider_model::endpoint::Channel;
+use postrider_model::endpoint::{Channel, UrlRule};
 use postrider_model::event::Origin;
 use postrider_model::subscription::MatchKind;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::envelope::{BodyStyle, JsonKind, TimestampFormat};
-use crate::profile::UrlRule;
 use crate::signature_scheme::{Encoding, SignedContent};
 
 #[derive(Deserialize)]

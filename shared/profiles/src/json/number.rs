@@ -9,8 +9,8 @@ pub(crate) enum Printer {
     Python,
 }
 
-/// Appends a number so that the printer prints it again as it stands there. Integers keep their digits, whatever the
-/// printer makes of them; so does what no double holds.
+/// Appends a number so that the printer does not change it. Integers keep their digits, as do numbers that no double can hold,
+/// even if the printer changes them.
 pub(crate) fn write(out: &mut Vec<u8>, number: &str, printer: Printer) {
     match double(number) {
         _ if is_integer(number) => out.extend_from_slice(if number == "-0" { b"0" } else { number.as_bytes() }),
@@ -22,7 +22,7 @@ pub(crate) fn write(out: &mut Vec<u8>, number: &str, printer: Printer) {
     }
 }
 
-/// Why no body with this number can be verified by everybody who prints it again; `None`: it can.
+/// Why some receivers that print this number again cannot verify the body; `None` if all can.
 pub(crate) fn doubt(number: &str) -> Option<String> {
     let Some(value) = double(number) else {
         return Some(format!(
@@ -61,9 +61,9 @@ fn javascript(value: f64) -> String {
     ryu_js::Buffer::new().format_finite(value).to_owned()
 }
 
-/// Whether Python prints it otherwise than JavaScript. Below 0.0001 Python has an exponent of at least two digits,
-/// JavaScript one from 0.000001 down and of any length: below 1e-9 both have the same again. (Whole doubles from 1e16 on
-/// leave without an exponent, so that Python reads integers.)
+/// Whether Python prints it differently from JavaScript. Below 0.0001 Python has an exponent of at least two digits,
+/// JavaScript one from 0.000001 down and of any length: below 1e-9 both print the same again. (Whole doubles from 1e16 on
+/// are sent without an exponent, so that Python reads integers.)
 fn is_python_small(value: f64) -> bool {
     (1e-9..1e-4).contains(&value.abs())
 }

@@ -1,25 +1,26 @@
-//! JSON that parsing and printing again leaves as it is: `body = "js-stable"`.
+//! JSON that does not change when a receiver parses it and prints it again: `body = "js-stable"`.
 //!
-//! Some receivers verify a signature over `JSON.stringify(req.body)` instead of the bytes that came. What is sent to them is
-//! therefore written as JavaScript prints it: compact, members in the producer's order but for array indices first and repeated
-//! names once, strings and numbers in its spelling. One pass over the tokens; an object is put in order when it closes.
+//! Some receivers verify a signature over `JSON.stringify(req.body)` instead of the received bytes. Their bodies are written as
+//! JavaScript prints them: compact, array indices first and other members in the producer's order, repeated names once, strings and
+//! numbers in its spelling. One pass over the tokens; an object is put in order when it closes.
 
 use std::collections::HashMap;
 
-use super::number::{self, Printer};
-use super::tokens::{Container, Token, Tokens};
-use super::{write_escape, write_escaped};
+use postrider_model::json::{Container, Scanner, Token};
 
-/// The same JSON as `printer` prints it again.
+use super::number::{self, Printer};
+use super::{write_escape, write_inside};
+
+/// The same JSON as `printer` prints it.
 pub(crate) fn stable(json: &str, printer: Printer) -> Vec<u8> {
     let mut writer = Writer { out: Vec::with_capacity(json.len()), members: Vec::new(), objects: Vec::new(), printer };
-    for token in Tokens::new(json) {
+    for token in Scanner::new(json) {
         writer.write(token);
     }
     writer.out
 }
 
-/// A member that was written: where it begins and ends, and where its name does.
+/// A written member: where it begins and ends, and where its name ends.
 struct Member {
     start: usize,
     name_end: usize,
@@ -68,7 +69,7 @@ impl Writer {
         }
     }
 
-    /// The innermost object's last member ends here, if it has one.
+    /// Ends the innermost object's last member here, if it has one.
     fn end_member(&mut self) {
         let first = self.objects.last().copied().unwrap_or_default();
         if let Some(member) = self.members[first..].last_mut() {
@@ -76,7 +77,7 @@ impl Writer {
         }
     }
 
-    /// A comma, unless this is the first of its kind.
+    /// Writes a comma, unless this is the first member or element.
     fn separate(&mut self) {
         if !matches!(self.out.last(), None | Some(b'{' | b'[' | b':')) {
             self.out.push(b',');
@@ -124,8 +125,8 @@ fn array_index(name: &[u8]) -> Option<u32> {
     std::str::from_utf8(name).ok()?.parse().ok().filter(|index| *index != u32::MAX)
 }
 
-/// A string with its quotes, in the one spelling that JavaScript prints: nothing is escaped that need not be. A lone half of a
-/// surrogate pair, which UTF-8 cannot say, stays an escape (ECMAScript, section 25.5.2.3).
+/// Writes a string as JavaScript prints it: only what must be escaped is. A lone half of a surrogate pair, which UTF-8 cannot
+/// encode, stays an escape (ECMAScript, section 25.5.2.3).
 fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text;
@@ -139,7 +140,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
                 if character.len_utf16() == 2 {
                     rest = &rest[second_length..];
                 }
-                write_escaped(out, character.encode_utf8(&mut [0; 4]));
+                write_inside(out, character.encode_utf8(&mut [0; 4]));
             }
             _ => write_escape(out, unit),
         }
@@ -219,7 +220,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_no_json_breaks_nothing(text in "[\\[\\]{}\",:0-9a\\\\ué]{0,30}") {
+        fn invalid_json_does_not_panic(text in "[\\[\\]{}\",:0-9a\\\\ué]{0,30}") {
             stable(&text, Printer::JavaScript);
             stable(&text, Printer::Python);
         }

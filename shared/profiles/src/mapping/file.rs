@@ -1,4 +1,4 @@
-//! The mapping file: its schema, and the checks that a text must pass to become a [`Mapping`].
+//! Reads a mapping file: its schema, and the checks that make a [`Mapping`].
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::record::{Source, Take};
 use super::{Field, Mapping, Rule};
-use crate::file::Place;
+use crate::file::TomlDocument;
 use crate::registry::ProfileError;
 
 #[derive(Deserialize)]
@@ -55,49 +55,49 @@ struct FieldEntry {
 
 /// Reads a mapping file.
 pub(super) fn parse(file: &str, text: &str) -> Result<Mapping, ProfileError> {
-    let place = Place { file, text };
-    let file: File = toml::from_str(text).map_err(|error| place.unreadable(&error))?;
+    let doc = TomlDocument { file, text };
+    let file: File = toml::from_str(text).map_err(|error| doc.unreadable(&error))?;
     if file.description.get_ref().is_empty() {
-        return Err(place.error(&file.description, "description", "must say something"));
+        return Err(doc.error(&file.description, "description", "must not be empty"));
     }
     if file.events.get_ref().is_empty() {
-        return Err(place.error(&file.events, "events", "at least one"));
+        return Err(doc.error(&file.events, "events", "at least one"));
     }
-    let rules = file.events.get_ref().iter().map(|entry| rule(&place, entry)).collect::<Result<Vec<_>, _>>()?;
+    let rules = file.events.get_ref().iter().map(|entry| rule(&doc, entry)).collect::<Result<Vec<_>, _>>()?;
     let mut attributes = BTreeMap::new();
     for (name, entry) in file.attributes {
         if !is_attribute_name(name.get_ref()) {
-            return Err(place.error(
+            return Err(doc.error(
                 &name,
                 "attributes",
                 "an attribute is named by a-z 0-9 _ -, beginning with a letter",
             ));
         }
-        let source = source(&place, "attributes.from", &entry.from, entry.take, entry.map, entry.default)?;
+        let source = source(&doc, "attributes.from", &entry.from, entry.take, entry.map, entry.default)?;
         attributes.insert(name.into_inner(), source);
     }
-    let data = fields(&place, "data", file.data, &rules)?;
-    let metadata = fields(&place, "metadata", file.metadata, &rules)?;
+    let data = fields(&doc, "data", file.data, &rules)?;
+    let metadata = fields(&doc, "metadata", file.metadata, &rules)?;
     Ok(Mapping { rules, attributes, data, metadata })
 }
 
-fn rule(place: &Place<'_>, entry: &EventEntry) -> Result<Rule, ProfileError> {
+fn rule(doc: &TomlDocument<'_>, entry: &EventEntry) -> Result<Rule, ProfileError> {
     if entry.records.get_ref().is_empty() || entry.records.get_ref().iter().any(String::is_empty) {
-        return Err(place.error(&entry.records, "events.records", "names of record types, at least one"));
+        return Err(doc.error(&entry.records, "events.records", "names of record types, at least one"));
     }
     let mut when = Vec::new();
     for (at, texts) in &entry.when {
         if texts.is_empty() {
-            return Err(place.error(at, "events.when", "at least one text that the record may have there"));
+            return Err(doc.error(at, "events.when", "at least one text that the record may have there"));
         }
-        when.push((path(place, "events.when", at, at.get_ref())?, texts.clone()));
+        when.push((path(doc, "events.when", at, at.get_ref())?, texts.clone()));
     }
-    let event_type = entry.r#type.as_ref().map(|at| place.parsed(at, "events.type")).transpose()?;
+    let event_type = entry.r#type.as_ref().map(|at| doc.parsed(at, "events.type")).transpose()?;
     Ok(Rule { records: entry.records.get_ref().clone(), when, event_type })
 }
 
 fn fields(
-    place: &Place<'_>,
+    doc: &TomlDocument<'_>,
     section: &str,
     entries: Vec<FieldEntry>,
     rules: &[Rule],
@@ -105,33 +105,32 @@ fn fields(
     let mut fields: Vec<Field> = Vec::new();
     for entry in entries {
         let named = |member: &str| format!("{section}.{member}");
-        let name = path(place, &named("name"), &entry.name, entry.name.get_ref())?;
+        let name = path(doc, &named("name"), &entry.name, entry.name.get_ref())?;
         let within =
             |other: &Field| other.name != name && (other.name.starts_with(&name) || name.starts_with(&other.name));
         if fields.iter().any(within) {
             let detail = "another field is inside of this one, or this one inside of another";
-            return Err(place.error(&entry.name, &named("name"), detail));
+            return Err(doc.error(&entry.name, &named("name"), detail));
         }
         let mut types = Vec::new();
         if let Some(listed) = &entry.types {
             for text in listed.get_ref() {
-                let event_type: EventType =
-                    text.parse().map_err(|error| place.error(listed, &named("types"), error))?;
+                let event_type: EventType = text.parse().map_err(|error| doc.error(listed, &named("types"), error))?;
                 if !rules.iter().any(|rule| rule.event_type.as_ref() == Some(&event_type)) {
                     let detail = format!("no record becomes a {event_type}");
-                    return Err(place.error(listed, &named("types"), detail));
+                    return Err(doc.error(listed, &named("types"), detail));
                 }
                 types.push(event_type);
             }
         }
-        let source = source(place, &named("from"), &entry.from, entry.take, entry.map, entry.default)?;
+        let source = source(doc, &named("from"), &entry.from, entry.take, entry.map, entry.default)?;
         fields.push(Field { name, types, source });
     }
     Ok(fields)
 }
 
 fn source(
-    place: &Place<'_>,
+    doc: &TomlDocument<'_>,
     field: &str,
     from: &Spanned<Vec<String>>,
     take: Option<Take>,
@@ -139,16 +138,16 @@ fn source(
     default: Option<String>,
 ) -> Result<Source, ProfileError> {
     if from.get_ref().is_empty() {
-        return Err(place.error(from, field, "at least one path into the record"));
+        return Err(doc.error(from, field, "at least one path into the record"));
     }
-    let from = from.get_ref().iter().map(|text| path(place, field, from, text)).collect::<Result<_, _>>()?;
+    let from = from.get_ref().iter().map(|text| path(doc, field, from, text)).collect::<Result<_, _>>()?;
     Ok(Source { from, take, map, default })
 }
 
-fn path<T>(place: &Place<'_>, field: &str, at: &Spanned<T>, text: &str) -> Result<Vec<String>, ProfileError> {
+fn path<T>(doc: &TomlDocument<'_>, field: &str, at: &Spanned<T>, text: &str) -> Result<Vec<String>, ProfileError> {
     let steps: Vec<String> = text.split('.').map(str::to_owned).collect();
     if steps.iter().any(String::is_empty) {
-        return Err(place.error(at, field, format!("{text:?}: names with dots between them")));
+        return Err(doc.error(at, field, format!("{text:?}: names with dots between them")));
     }
     Ok(steps)
 }

@@ -1,4 +1,4 @@
-//! Reading values out of a record.
+//! Reads values from a record.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,29 +7,29 @@ use postrider_model::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What is taken of a value.
+/// The part of a value that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Take {
-    /// The text without whitespace and angle brackets around it.
+    /// The text without surrounding whitespace and angle brackets.
     Bare,
     /// The domain of an e-mail address, or a domain, in lower case.
     Domain,
     /// The address of `address:port`, or an address.
     Ip,
-    /// `5.1.1` of an enhanced status code in parts; anything else as it is.
+    /// `5.1.1` from an enhanced status code in parts; other values unchanged.
     Status,
 }
 
 /// Where a value comes from.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
-    /// The first of these paths that leads to something.
+    /// Paths; the first with a value counts.
     pub(super) from: Vec<Vec<String>>,
     pub(super) take: Option<Take>,
-    /// What texts become; a path whose text is not among them leads to nothing.
+    /// Replaces texts; a path whose text is not listed has no value.
     pub(super) map: Option<BTreeMap<String, String>>,
-    /// When no path leads to anything.
+    /// The value if no path has one.
     pub(super) default: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Source {
 #[derive(Debug, PartialEq)]
 pub(super) enum Taken<'a> {
     Text(String),
-    /// As it stands in the record.
+    /// As in the record.
     Json(&'a Value),
 }
 
@@ -94,7 +94,7 @@ fn bare(text: &str) -> &str {
     text.trim().trim_start_matches('<').trim_end_matches('>')
 }
 
-/// What a path leads to: names of members, numbers of elements.
+/// The value at a path of member names and element numbers.
 pub(super) fn at<'a>(record: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(record, |value, step| match value {
         Value::Object(members) => members.get(step),
@@ -122,7 +122,7 @@ pub(super) fn time(value: Option<&Value>) -> Option<UnixMillis> {
     Some(UnixMillis((seconds * 1_000.0).round() as i64))
 }
 
-/// Each recipient. A record without one is about one that is not named.
+/// The recipients. A record without one has an unnamed recipient.
 pub(super) fn recipients(value: Option<&Value>) -> Option<Vec<String>> {
     match value {
         None | Some(Value::Null) => Some(vec![String::new()]),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_of_a_value() {
+    fn each_take_uses_its_part_of_a_value() {
         check(Take::Bare, json!(" <a@b.c> "), Some("a@b.c"));
         check(Take::Bare, json!("<>"), None);
         check(Take::Domain, json!("Bounce+x=y@Mail.Example.COM"), Some("mail.example.com"));

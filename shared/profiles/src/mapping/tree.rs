@@ -1,4 +1,4 @@
-//! An object that is written member by member, in the order in which they were first named.
+//! A JSON object whose members keep the order in which they were set.
 
 use crate::json::write_string;
 
@@ -13,7 +13,7 @@ enum Node {
 }
 
 impl Tree {
-    /// Sets what a path names to a value that is JSON, unless the path has one already: the first one stands.
+    /// Sets a path to JSON text, unless it is set already.
     pub(super) fn set(&mut self, path: &[String], json: String) {
         let [name, rest @ ..] = path else { return };
         let place = self.0.iter().position(|(other, _)| other == name);

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use deadpool_postgres::GenericClient;
 use postrider_model::delivery::{BodyKind, DeliveryStatus, EndpointStatus};
-use postrider_model::explain::{BoundWants, Wanted};
+use postrider_model::explain::{BoundSubscription, SubscriptionText};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, ReplayId, TenantId};
 use postrider_model::limits::{
     PAYLOAD_FILTER_STEPS_MAX, REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX,
     REPLAY_STEP_BYTES_MAX,
 };
-use postrider_model::payload_filter::{Budget, Fields, Payload};
+use postrider_model::payload_filter::{Budget, FieldIndex, Payload};
 use postrider_model::replay::{ReplayMode, ReplaySelection};
 use postrider_model::subscription::TypePattern;
 use postrider_model::time::Day;
@@ -65,12 +65,12 @@ pub(super) struct Targets {
     /// Its active endpoints; with what they want, when that is asked.
     endpoints: BTreeMap<EndpointId, Target>,
     /// What their payload filters look at.
-    fields: Fields,
+    fields: FieldIndex,
 }
 
 struct Target {
     body: BodyKind,
-    wants: Option<BoundWants>,
+    wants: Option<BoundSubscription>,
 }
 
 /// An event for an endpoint.
@@ -115,7 +115,7 @@ impl Targets {
                       WHERE tenant = $1 AND deleted_at IS NULL AND status = $2 AND ($3::uuid IS NULL OR id = $3)";
         let only = selection.endpoint.map(|endpoint| endpoint.0);
         let rows = client.query(active, &[&tenant.0, &EndpointStatus::Active.code(), &only]).await?;
-        let (mut endpoints, mut fields) = (BTreeMap::new(), Fields::default());
+        let (mut endpoints, mut fields) = (BTreeMap::new(), FieldIndex::default());
         for row in rows {
             let Json(document): Json<EndpointDocument> = row.col("document")?;
             let wants = match selection.mode {
@@ -157,7 +157,7 @@ impl Targets {
             let found = self.fields.collect(filters(), &payload);
             of.retain(|(_, target)| {
                 let filter = target.wants.as_ref().and_then(|wants| wants.payload_filter.as_ref());
-                filter.is_none_or(|filter| filter.takes(&found, &mut budget))
+                filter.is_none_or(|filter| filter.matches(&found, &mut budget))
             });
         }
         let steps = PAYLOAD_FILTER_STEPS_MAX.saturating_sub(budget.left());
@@ -165,13 +165,13 @@ impl Targets {
     }
 }
 
-fn wants_of(document: &EndpointDocument, profile: &Profile, fields: &mut Fields) -> Option<BoundWants> {
-    let wanted = Wanted {
+fn wants_of(document: &EndpointDocument, profile: &Profile, fields: &mut FieldIndex) -> Option<BoundSubscription> {
+    let subscription = SubscriptionText {
         event_types: &document.event_types,
         filters: &document.filters,
         payload_filter: document.payload_filter.as_ref(),
     };
-    wanted.compile(|attribute| profile.attribute_kind(attribute)).ok().map(|wants| wants.bind(fields))
+    subscription.compile(|attribute| profile.attribute_kind(attribute)).ok().map(|wants| wants.bind(fields))
 }
 
 /// One step of a walk.
@@ -192,7 +192,7 @@ pub(super) struct Step<'a> {
 struct Candidates {
     event: EventRow,
     decided: Vec<EndpointId>,
-    wanted: Vec<EndpointId>,
+    subscription: Vec<EndpointId>,
     steps: u64,
 }
 
@@ -212,7 +212,7 @@ pub(super) async fn plan(
     let mut planned = Planned { is_last, ..Planned::default() };
     let count = candidates.len();
     for (index, candidates) in candidates.into_iter().enumerate() {
-        let Candidates { event, decided, wanted, steps } = candidates;
+        let Candidates { event, decided, subscription, steps } = candidates;
         let (id, day) = (event.summary.id.clone(), event.summary.event_day);
         let earlier = |endpoint| standing.get(&(id.clone(), day, endpoint)).map_or(&[][..], Vec::as_slice);
         let again = |(endpoint, target): (EndpointId, &Target)| {
@@ -220,9 +220,9 @@ pub(super) async fn plan(
             let origin = decided.contains(&endpoint).then(first);
             Again { endpoint, body: target.body, origin }
         };
-        let again: Vec<_> = wanted
+        let again: Vec<_> = subscription
             .into_iter()
-            .filter(|endpoint| selection.wants(earlier(*endpoint)))
+            .filter(|endpoint| selection.selects(earlier(*endpoint)))
             .filter_map(|endpoint| targets.endpoints.get(&endpoint).map(|target| (endpoint, target)))
             .map(again)
             .collect();
@@ -254,8 +254,8 @@ async fn candidates(
         let of = |event: EventRow| {
             let key = (event.summary.id.clone(), event.summary.event_day);
             let decided = decided.remove(&key).unwrap_or_default();
-            let (wanted, steps) = targets.of(&event, &decided);
-            Candidates { event, decided, wanted, steps }
+            let (subscription, steps) = targets.of(&event, &decided);
+            Candidates { event, decided, subscription, steps }
         };
         events.into_iter().map(of).collect()
     };
@@ -330,8 +330,8 @@ type Decided = HashMap<(EventId, Day), Vec<EndpointId>>;
 /// Whom the events were for when they came.
 async fn decided(client: &impl GenericClient, tenant: TenantId, events: &[EventRow]) -> Result<Decided, StoreError> {
     let (ids, days) = keys(events);
-    let sql = "SELECT d.event_id, d.event_day, d.matched FROM unnest($2::text[], $3::date[]) AS wanted(id, day)
-               JOIN decisions d ON d.tenant = $1 AND d.event_id = wanted.id AND d.event_day = wanted.day";
+    let sql = "SELECT d.event_id, d.event_day, d.matched FROM unnest($2::text[], $3::date[]) AS subscription(id, day)
+               JOIN decisions d ON d.tenant = $1 AND d.event_id = subscription.id AND d.event_day = subscription.day";
     let mut decided = Decided::with_capacity(events.len());
     for row in client.query(sql, &[&tenant.0, &ids, &days]).await? {
         let matched: Vec<Uuid> = row.col("matched")?;

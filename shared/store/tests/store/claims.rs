@@ -164,7 +164,7 @@ async fn only_an_event_whose_id_was_made_here_is_found_as_one() {
     let mut named = event(made.tenant, now);
     (named.content_hash, named.claimed) = (Some("c1.x".into()), true);
     store.record().write(&batch(vec![made.clone(), named.clone()], vec![], vec![])).await.unwrap();
-    let day = made.id.made_at().unwrap().day();
+    let day = made.id.generated_at().unwrap().day();
     let found = async |tenant, id: &EventId, day| {
         store.claims().event_with_generated_id(tenant, id, day).await.unwrap().is_some()
     };

@@ -12,7 +12,7 @@ use postrider_model::event::EventType;
 use postrider_model::limits::METADATA_BYTES_MAX;
 use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::{Subscription, TypePattern};
-use postrider_profiles::{Profile, UrlRule};
+use postrider_profiles::Profile;
 use postrider_store::config::{EndpointDocument, EndpointDraft, TenantLimits};
 use serde_json::Value;
 
@@ -88,7 +88,7 @@ impl Rules<'_> {
         match draft.document.url.as_deref() {
             None => mistakes.add("/url", "the channel web needs a URL"),
             Some(url) => {
-                if let Err(refused) = self.guard.check_url(url, self.https_only()) {
+                if let Err(refused) = self.guard.check_url(url, self.profile.url_rule) {
                     mistakes.add("/url", refused.to_string());
                 } else if url.contains('#') {
                     mistakes.add("/url", "the part from # on is never sent; leave it out");
@@ -97,13 +97,9 @@ impl Rules<'_> {
         }
     }
 
-    fn https_only(&self) -> bool {
-        self.profile.url_rule == UrlRule::HttpsOnly
-    }
-
     /// Replaces the URL by the form that is sent, such as `/b` for `/a/../b`.
     pub(super) fn normalize_url(&self, document: &mut EndpointDocument) {
-        let sent = document.url.as_deref().and_then(|url| self.guard.check_url(url, self.https_only()).ok());
+        let sent = document.url.as_deref().and_then(|url| self.guard.check_url(url, self.profile.url_rule).ok());
         if let Some(sent) = sent {
             document.url = Some(sent.into());
         }

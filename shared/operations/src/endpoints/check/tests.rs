@@ -10,7 +10,7 @@ fn check_in(profile: &str, member: &str, value: serde_json::Value, expected: Opt
     let profiles = Profiles::builtin();
     let profile = profiles.get(profile).unwrap();
     let limits = TenantLimits { rate_per_second_max: Some(50.0), ..TenantLimits::default() };
-    let guard = AddressGuard::new(Vec::new(), false);
+    let guard = AddressGuard::default();
     let mut json = serde_json::json!({"name": "n", "url": "https://example.com/", "event_types": ["*"]});
     json[member] = value.clone();
     let draft = serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft();
@@ -65,7 +65,7 @@ fn each_mistake_has_its_pointer() {
 #[test]
 fn a_url_is_stored_as_it_is_sent() {
     let profiles = Profiles::builtin();
-    let (limits, guard) = (TenantLimits::default(), AddressGuard::new(Vec::new(), false));
+    let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
     let rules = Rules { profile: profiles.get("standard").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
     let check = |written: &str, sent: &str| {
         let mut document = EndpointDocument { url: Some(written.into()), ..EndpointDocument::default() };
@@ -91,7 +91,7 @@ fn a_pushover_endpoint_has_keys_a_sound_and_no_url() {
             "pushover": {"user_key": key, "api_token": key, "sound": "Cash Register"}});
         edit(&mut json);
         let profiles = Profiles::builtin();
-        let (limits, guard) = (TenantLimits::default(), AddressGuard::new(Vec::new(), false));
+        let (limits, guard) = (TenantLimits::default(), AddressGuard::default());
         let rules =
             Rules { profile: profiles.get("mumara").unwrap(), limits: &limits, guard: &guard, event_types: &[] };
         let errors = rules.check(&serde_json::from_value::<CreateEndpoint>(json).unwrap().into_draft());

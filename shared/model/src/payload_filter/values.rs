@@ -1,5 +1,4 @@
-//! What one field of an event holds, and asking about it: many values are sorted once, so that a test looks its answer up
-//! instead of comparing with each of them.
+//! The values of one field of an event. Many values are sorted once, so that a test is a look-up instead of many comparisons.
 
 use std::cell::OnceCell;
 use std::cmp::Ordering;
@@ -7,34 +6,35 @@ use std::cmp::Ordering;
 use super::scalar::Scalar;
 use super::{Budget, Op, Spent};
 
-/// More values than these are sorted.
+/// Up to this many values are compared one by one; more are sorted.
 const COMPARED_MAX: usize = 8;
 
-/// What one field holds.
+/// The values of one field.
 #[derive(Debug, Default)]
-pub(super) struct Slot<'a> {
-    /// The event has it, whatever its value.
-    pub(super) is_there: bool,
-    /// Its values, but for objects; several where arrays are on its way.
+pub(super) struct Values<'a> {
+    /// Whether the event has the field, whatever its value.
+    pub(super) is_present: bool,
+    /// Its values except objects; several if there are arrays on the path.
     pub(super) values: Vec<Scalar<'a>>,
-    index: OnceCell<Vec<usize>>,
-    /// Its texts, sorted from their ends.
+    /// Positions in `values`, sorted by [`Scalar::total`].
+    sorted: OnceCell<Vec<usize>>,
+    /// Positions of the texts, sorted by their reversed bytes.
     by_end: OnceCell<Vec<usize>>,
 }
 
-impl<'a> Slot<'a> {
+impl<'a> Values<'a> {
     pub(super) fn of_text(text: &'a str) -> Self {
-        Self { is_there: true, values: vec![Scalar::Text(text.into())], ..Self::default() }
+        Self { is_present: true, values: vec![Scalar::Text(text.into())], ..Self::default() }
     }
 
     /// Whether a test passes.
     ///
     /// # Errors
-    /// [`Spent`]: the budget does not cover it.
+    /// The budget is spent.
     pub(super) fn passes(&self, op: &Op, budget: &mut Budget) -> Result<bool, Spent> {
         budget.spend(1)?;
         match op {
-            Op::Exists(wanted) => Ok(self.is_there == *wanted),
+            Op::Exists(wanted) => Ok(self.is_present == *wanted),
             Op::In(values) if values.len() > self.values.len() => {
                 budget.spend(self.values.len())?;
                 let listed = |value: &Scalar<'_>| values.binary_search_by(|other| other.total(value)).is_ok();
@@ -48,23 +48,23 @@ impl<'a> Slot<'a> {
                 }
                 Ok(false)
             }
-            Op::Ne(value) => Ok(self.is_there && !self.equals(value, budget)?),
+            Op::Ne(value) => Ok(self.is_present && !self.equals(value, budget)?),
             Op::Eq(value) => self.equals(value, budget),
             op => self.any(op, budget),
         }
     }
 
-    /// Whether any value is equal to this one.
+    /// Whether any value equals this one.
     fn equals(&self, value: &Scalar<'_>, budget: &mut Budget) -> Result<bool, Spent> {
         if self.values.len() <= COMPARED_MAX {
             budget.spend(self.values.len())?;
             return Ok(self.values.iter().any(|actual| actual.equals(value)));
         }
         budget.spend(1)?;
-        Ok(self.from(value, Ordering::is_lt, budget)?.next().is_some_and(|actual| actual.equals(value)))
+        Ok(self.boundary(value, Ordering::is_lt, budget)?.after().is_some_and(|actual| actual.equals(value)))
     }
 
-    /// Whether any value passes a test of another kind that is about one value.
+    /// Whether any value passes a comparison.
     fn any(&self, op: &Op, budget: &mut Budget) -> Result<bool, Spent> {
         if self.values.len() <= COMPARED_MAX {
             budget.spend(self.values.len())?;
@@ -72,41 +72,41 @@ impl<'a> Slot<'a> {
         }
         budget.spend(1)?;
         let candidate = match op {
-            Op::Gte(value) => self.from(value, Ordering::is_lt, budget)?.next(),
-            Op::Gt(value) => self.from(value, Ordering::is_le, budget)?.next(),
-            Op::Lt(value) => self.from(value, Ordering::is_lt, budget)?.before(),
-            Op::Lte(value) => self.from(value, Ordering::is_le, budget)?.before(),
-            Op::Prefix(text) => self.from(&Scalar::Text(text.as_str().into()), Ordering::is_lt, budget)?.next(),
-            Op::Suffix(text) => self.by_end(text, budget)?,
+            Op::Gte(value) => self.boundary(value, Ordering::is_lt, budget)?.after(),
+            Op::Gt(value) => self.boundary(value, Ordering::is_le, budget)?.after(),
+            Op::Lt(value) => self.boundary(value, Ordering::is_lt, budget)?.before(),
+            Op::Lte(value) => self.boundary(value, Ordering::is_le, budget)?.before(),
+            Op::Prefix(text) => self.boundary(&Scalar::Text(text.as_str().into()), Ordering::is_lt, budget)?.after(),
+            Op::Suffix(text) => self.first_by_end(text, budget)?,
             Op::Eq(_) | Op::Ne(_) | Op::In(_) | Op::Exists(_) => None,
         };
         Ok(candidate.is_some_and(|value| compared(value, op)))
     }
 
-    /// The place behind all values whose order to `value` is such.
-    fn from(
+    /// The boundary in sorted order between the values that are before `value` and the others.
+    fn boundary(
         &self,
         value: &Scalar<'_>,
         is_before: fn(Ordering) -> bool,
         budget: &mut Budget,
-    ) -> Result<Place<'_, 'a>, Spent> {
-        let index = match self.index.get() {
-            Some(index) => index,
+    ) -> Result<Boundary<'_, 'a>, Spent> {
+        let sorted = match self.sorted.get() {
+            Some(sorted) => sorted,
             None => {
                 budget.spend(self.values.len())?;
-                self.index.get_or_init(|| {
-                    let mut index: Vec<usize> = (0..self.values.len()).collect();
-                    index.sort_unstable_by(|a, b| self.values[*a].total(&self.values[*b]));
-                    index
+                self.sorted.get_or_init(|| {
+                    let mut sorted: Vec<usize> = (0..self.values.len()).collect();
+                    sorted.sort_unstable_by(|a, b| self.values[*a].total(&self.values[*b]));
+                    sorted
                 })
             }
         };
-        let at = index.partition_point(|other| is_before(self.values[*other].total(value)));
-        Ok(Place { values: &self.values, index, at })
+        let at = sorted.partition_point(|other| is_before(self.values[*other].total(value)));
+        Ok(Boundary { values: &self.values, sorted, at })
     }
 
-    /// The first text that may end with this one.
-    fn by_end(&self, end: &str, budget: &mut Budget) -> Result<Option<&Scalar<'a>>, Spent> {
+    /// The first text, in the order of `by_end`, that may end with `end`.
+    fn first_by_end(&self, end: &str, budget: &mut Budget) -> Result<Option<&Scalar<'a>>, Spent> {
         let text = |place: &usize| self.values[*place].text().unwrap_or_default().bytes().rev();
         let by_end = match self.by_end.get() {
             Some(by_end) => by_end,
@@ -125,24 +125,24 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// A place in the sorted values.
-struct Place<'s, 'a> {
+/// A boundary in the sorted values.
+struct Boundary<'s, 'a> {
     values: &'s [Scalar<'a>],
-    index: &'s [usize],
+    sorted: &'s [usize],
     at: usize,
 }
 
-impl<'s, 'a> Place<'s, 'a> {
-    fn next(&self) -> Option<&'s Scalar<'a>> {
-        self.index.get(self.at).map(|place| &self.values[*place])
+impl<'s, 'a> Boundary<'s, 'a> {
+    fn after(&self) -> Option<&'s Scalar<'a>> {
+        self.sorted.get(self.at).map(|place| &self.values[*place])
     }
 
     fn before(&self) -> Option<&'s Scalar<'a>> {
-        self.index.get(self.at.checked_sub(1)?).map(|place| &self.values[*place])
+        self.sorted.get(self.at.checked_sub(1)?).map(|place| &self.values[*place])
     }
 }
 
-/// Whether one value passes.
+/// Whether one value passes a comparison.
 fn compared(actual: &Scalar<'_>, op: &Op) -> bool {
     let ordered = |value, passes: fn(Ordering) -> bool| actual.order(value).is_some_and(passes);
     match op {

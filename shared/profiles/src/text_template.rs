@@ -1,18 +1,13 @@
-//! What a phone shows of an event: title and message from a profile's templates.
+//! Templates of Pushover messages: text with placeholders, such as `Bounced: {data.email}`.
 //!
-//! A template is text with placeholders, such as `Bounced: {data.email}`. A line that has a placeholder without a value is
-//! left out, so that a message never shows a label with nothing behind it.
+//! A line with a placeholder that has no value is left out, so that no label is shown without its value.
 
 use std::borrow::Cow;
 
-use postrider_model::delivery::BodyKind;
-use postrider_model::pushover::PushoverMessage;
 use serde_json::value::RawValue;
 
-use crate::catalog::EventTypeInfo;
-use crate::envelope::EventView;
+use crate::event_view::EventView;
 use crate::json::Members;
-use crate::profile::Profile;
 
 /// Text with placeholders, read from a profile file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,13 +16,13 @@ pub struct TextTemplate(Vec<Vec<Piece>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    /// The first of them that has a value.
-    Value(Vec<Place>),
+    /// The first placeholder that has a value.
+    Value(Vec<Placeholder>),
 }
 
-/// Where a value stands in an event.
+/// A value of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum Placeholder {
     Type,
     Data(Vec<String>),
     Metadata(Vec<String>),
@@ -47,38 +42,40 @@ fn line(text: &str) -> Result<Vec<Piece>, String> {
     while let Some((before, after)) = rest.split_once('{') {
         let (inside, after) = after.split_once('}').ok_or_else(|| format!("a {{ without its }} in {text:?}"))?;
         pieces.push(Piece::Text(before.to_owned()));
-        pieces.push(Piece::Value(inside.split('|').map(place).collect::<Result<_, _>>()?));
+        pieces.push(Piece::Value(inside.split('|').map(placeholder).collect::<Result<_, _>>()?));
         rest = after;
     }
     pieces.push(Piece::Text(rest.to_owned()));
     Ok(pieces)
 }
 
-fn place(text: &str) -> Result<Place, String> {
+fn placeholder(text: &str) -> Result<Placeholder, String> {
     let (source, path) = text.split_once('.').unwrap_or((text, ""));
     let names = || path.split('.').map(str::to_owned).collect();
     match source {
-        "type" if path.is_empty() => Ok(Place::Type),
-        "data" if !path.is_empty() => Ok(Place::Data(names())),
-        "metadata" if !path.is_empty() => Ok(Place::Metadata(names())),
-        "attributes" if !path.is_empty() => Ok(Place::Attribute(path.to_owned())),
-        _ => Err(format!("{{{text}}} is no placeholder: type, data.<member>, metadata.<member>, attributes.<name>")),
+        "type" if path.is_empty() => Ok(Placeholder::Type),
+        "data" if !path.is_empty() => Ok(Placeholder::Data(names())),
+        "metadata" if !path.is_empty() => Ok(Placeholder::Metadata(names())),
+        "attributes" if !path.is_empty() => Ok(Placeholder::Attribute(path.to_owned())),
+        _ => Err(format!(
+            "{{{text}}} is not a placeholder; allowed: type, data.<member>, metadata.<member>, attributes.<name>"
+        )),
     }
 }
 
 impl TextTemplate {
-    /// The lines of both.
+    /// This template, followed by the lines of `more`.
     pub(crate) fn then(mut self, more: Self) -> Self {
         self.0.extend(more.0);
         self
     }
 
-    /// The lines that have all their values.
-    fn fill(&self, event: &EventView<'_>) -> String {
+    /// The lines whose placeholders all have values.
+    pub(crate) fn fill(&self, event: &EventView<'_>) -> String {
         let lines = self.0.iter().filter_map(|pieces| {
             let texts = pieces.iter().map(|piece| match piece {
                 Piece::Text(text) => Some(Cow::Borrowed(text.as_str())),
-                Piece::Value(places) => places.iter().find_map(|place| place.value(event)),
+                Piece::Value(placeholders) => placeholders.iter().find_map(|placeholder| placeholder.value(event)),
             });
             texts.collect::<Option<String>>()
         });
@@ -86,7 +83,7 @@ impl TextTemplate {
     }
 }
 
-impl Place {
+impl Placeholder {
     fn value<'a>(&self, event: &EventView<'a>) -> Option<Cow<'a, str>> {
         match self {
             Self::Type => Some(event.event_type.as_str().into()),
@@ -97,7 +94,7 @@ impl Place {
     }
 }
 
-/// A string, number or boolean within a JSON object; nothing else can be shown.
+/// A string, number or boolean in a JSON object, as text.
 fn member<'a>(json: &'a str, path: &[String]) -> Option<Cow<'a, str>> {
     let mut json = json;
     for name in path {
@@ -107,31 +104,6 @@ fn member<'a>(json: &'a str, path: &[String]) -> Option<Cow<'a, str>> {
         b'"' => serde_json::from_str::<String>(json).ok().filter(|text| !text.trim().is_empty()).map(Cow::Owned),
         b'{' | b'[' | b'n' => None,
         _ => Some(json.into()),
-    }
-}
-
-impl Profile {
-    /// The body of a delivery, for an endpoint that takes them of this kind.
-    pub fn render_as(&self, event: &EventView<'_>, kind: BodyKind) -> Vec<u8> {
-        match kind {
-            BodyKind::Json => self.render(event, false),
-            BodyKind::AsciiJson => self.render(event, true),
-            // Strings and a number: writing them cannot fail.
-            BodyKind::Pushover => serde_json::to_vec(&self.pushover(event)).unwrap_or_default(),
-        }
-    }
-
-    /// What a phone shows of an event. A type without templates, or without the values they need, shows its name.
-    pub fn pushover(&self, event: &EventView<'_>) -> PushoverMessage {
-        let name = event.event_type.as_str();
-        let info = self.event_type(name);
-        let filled = |template: fn(&EventTypeInfo) -> Option<&TextTemplate>| {
-            let text = info.and_then(template).map(|template| template.fill(event)).unwrap_or_default();
-            if text.trim().is_empty() { name.to_owned() } else { text }
-        };
-        let title = filled(|info| info.pushover_title.as_ref());
-        let message = filled(|info| info.pushover_message.as_ref());
-        PushoverMessage::new(&title, &message, event.occurred_at.0.div_euclid(1_000))
     }
 }
 
@@ -160,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_take_what_the_event_holds() {
+    fn placeholders_become_values_of_the_event() {
         check("{type}: {data.email}", r#"{"email":"a\u0040b.c"}"#, "email.bounced: a@b.c");
         check("{metadata.team} over {attributes.bridge}", "{}", "7 over b1");
         check("{data.to.name} {data.n} {data.b}", r#"{"to":{"name":"ü"},"n":1.50,"b":true}"#, "ü 1.50 true");
@@ -169,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_its_value_is_left_out() {
+    fn a_line_without_a_value_is_left_out() {
         check("a\nlink {data.url}\nb", "{}", "a\nb");
         for data in [r#"{"url":null}"#, r#"{"url":" "}"#, r#"{"url":["x"]}"#, r#"{"url":{}}"#, "7", "nonsense"] {
             check("link {data.url}", data, "");
@@ -177,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_placeholder_is_refused() {
+    fn unknown_placeholders_are_refused() {
         for (template, why) in [("a {data.x", "without its }"), ("{email}", "{email}"), ("{data}", "{data}")] {
             let refused = template.parse::<TextTemplate>().unwrap_err();
             assert!(refused.contains(why), "{template}: {refused}");

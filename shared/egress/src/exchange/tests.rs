@@ -2,11 +2,13 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use std::time::Duration;
+
 use super::*;
 
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\n\r\n";
 
-/// What comes of an answer whose bytes arrive in pieces of `piece`, followed by the end of the connection.
+/// The answer whose bytes arrive in pieces of `piece`, followed by the end of the connection.
 async fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<Answer, NoAnswer> {
     let (mut ours, mut theirs) = tokio::io::duplex(64);
     let bytes = bytes.to_vec();
@@ -58,14 +60,14 @@ async fn a_complete_answer_leaves_the_connection_for_the_next_request() {
     ] {
         for piece in [1, 2, 3, 7, 64] {
             let answer = read_in_pieces(bytes.as_bytes(), piece).await.unwrap();
-            let expected = Some(Reusable { announced: announced.map(Duration::from_secs) });
+            let expected = Some(Reusable { keep_alive: announced.map(Duration::from_secs) });
             assert_eq!((answer.reusable, &answer.incomplete), (expected, &None), "{bytes}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_connection_is_not_used_again_when_its_next_answer_could_be_another_ones() {
+async fn a_connection_with_leftover_bytes_is_not_used_again() {
     for bytes in [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nConnection: foo, Close\r\n\r\nOK",
         "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nOK",
@@ -81,7 +83,7 @@ async fn a_connection_is_not_used_again_when_its_next_answer_could_be_another_on
 }
 
 #[tokio::test]
-async fn a_status_line_keeps_its_meaning_whatever_follows_it() {
+async fn a_status_line_keeps_its_meaning() {
     let cut = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc";
     check(read(cut.as_bytes()).await, 200, Some("closed after 3 of 10 bytes"));
     check(read(b"HTTP/1.1 202 OK\r\n").await, 202, Some("closed within its headers"));
@@ -100,7 +102,7 @@ async fn a_status_line_keeps_its_meaning_whatever_follows_it() {
 }
 
 #[tokio::test]
-async fn headers_that_came_before_the_cut_count() {
+async fn headers_before_a_cut_are_kept() {
     let answer = read(b"HTTP/1.1 429 Slow\r\nRetry-After: 17\r\ncontent-le").await.unwrap();
     assert_eq!((answer.status_code, answer.retry_after.as_deref()), (Some(429), Some("17")));
     assert_eq!(answer.headers, [("retry-after".to_owned(), "17".to_owned())]);
@@ -113,25 +115,25 @@ async fn the_rest_of_an_answer_is_awaited_for_a_bounded_time() {
     let begun = Instant::now();
     let answer = exchange(&mut ours, HEAD.to_vec(), Bytes::new(), begun + Duration::from_secs(60), Kind::Post).await;
     assert_eq!(begun.elapsed().as_secs(), RESPONSE_REST_MAX.as_secs());
-    check(answer, 200, Some("did not come within 5.0 s"));
+    check(answer, 200, Some("did not arrive within 5.0 s"));
 
     let (mut ours, mut theirs) = tokio::io::duplex(64);
     theirs.write_all(b"HTTP/1.1 429 Slow\r\nretry-after: 7\r\n").await.unwrap();
     let answer =
         exchange(&mut ours, HEAD.to_vec(), Bytes::new(), Instant::now() + Duration::from_secs(1), Kind::Post).await;
     assert_eq!(answer.as_ref().unwrap().retry_after.as_deref(), Some("7"));
-    check(answer, 429, Some("did not come within 1.0 s"));
+    check(answer, 429, Some("did not arrive within 1.0 s"));
     drop(theirs);
 
     let (mut ours, theirs) = tokio::io::duplex(64);
     let answer =
         exchange(&mut ours, HEAD.to_vec(), Bytes::new(), Instant::now() + Duration::from_secs(1), Kind::Post).await;
-    assert!(matches!(answer, Err(NoAnswer::Late)));
+    assert!(matches!(answer, Err(NoAnswer::TimedOut)));
     drop(theirs);
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_told_apart() {
+async fn missing_answers_are_distinguished() {
     assert!(matches!(read(b"").await, Err(NoAnswer::Closed(_))));
     assert!(matches!(read(b"HTTP/1.1 2").await, Err(NoAnswer::Cut)));
     assert!(matches!(read(b"HTTP/1.1 103 Hints\r\nlink: x\r\n\r\n").await, Err(NoAnswer::Cut)));
@@ -167,7 +169,7 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn whatever_a_server_sends_is_an_answer_or_none_within_bounds(text in postrider_fuzz::text(ANSWERS)) {
+    fn any_bytes_of_a_server_are_read_within_bounds(text in postrider_fuzz::text(ANSWERS)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let answer = runtime.block_on(async {
             let (mut ours, mut theirs) = tokio::io::duplex(text.len() + 1_024);

@@ -1,0 +1,35 @@
+//! The rendering of a product's headers.
+
+use postrider_model::event::EventType;
+use postrider_model::ids::EventId;
+use postrider_model::time::UnixMillis;
+
+use crate::header::HeaderValue;
+use crate::profile::Profile;
+
+/// The values of header templates.
+#[derive(Debug, Clone, Copy)]
+pub struct HeaderContext<'a> {
+    /// The event.
+    pub id: &'a EventId,
+    /// Its type.
+    pub event_type: &'a EventType,
+    /// When it occurred.
+    pub occurred_at: UnixMillis,
+}
+
+impl Profile {
+    /// The product's own headers of a delivery, in the profile's order, without its signature and `User-Agent`.
+    pub fn headers<'a>(&'a self, context: &HeaderContext<'_>) -> impl Iterator<Item = (&'a str, String)> {
+        self.headers.iter().map(move |header| {
+            let value = match &header.value {
+                HeaderValue::Constant(text) => text.clone(),
+                HeaderValue::Type => context.event_type.to_string(),
+                HeaderValue::WireType => self.wire_name(context.event_type).to_owned(),
+                HeaderValue::Id => context.id.to_string(),
+                HeaderValue::Timestamp(format) => format.text(context.occurred_at),
+            };
+            (header.name.as_str(), value)
+        })
+    }
+}

@@ -1,0 +1,25 @@
+//! Renders what a delivery sends: the body, the product's headers, the Pushover message.
+
+mod envelope;
+mod headers;
+mod pushover;
+
+use postrider_model::delivery::BodyKind;
+
+use crate::event_view::EventView;
+use crate::json::number::Printer;
+use crate::profile::Profile;
+
+pub use headers::HeaderContext;
+
+impl Profile {
+    /// The body of a delivery, in the format that the endpoint wants.
+    pub fn render(&self, event: &EventView<'_>, kind: BodyKind) -> Vec<u8> {
+        match kind {
+            BodyKind::Json => self.render_envelope(event, Printer::JavaScript),
+            BodyKind::AsciiJson => self.render_envelope(event, Printer::Python),
+            // Two strings and a number: serializing them cannot fail.
+            BodyKind::Pushover => serde_json::to_vec(&self.pushover(event)).unwrap_or_default(),
+        }
+    }
+}

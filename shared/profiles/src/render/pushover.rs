@@ -1,0 +1,23 @@
+//! The rendering of Pushover messages.
+
+use postrider_model::pushover::PushoverMessage;
+
+use crate::catalog::EventTypeInfo;
+use crate::event_view::EventView;
+use crate::profile::Profile;
+use crate::text_template::TextTemplate;
+
+impl Profile {
+    /// The Pushover message of an event. A type without templates, or without their values, is shown by its name.
+    pub fn pushover(&self, event: &EventView<'_>) -> PushoverMessage {
+        let name = event.event_type.as_str();
+        let info = self.event_type(name);
+        let filled = |template: fn(&EventTypeInfo) -> Option<&TextTemplate>| {
+            let text = info.and_then(template).map(|template| template.fill(event)).unwrap_or_default();
+            if text.trim().is_empty() { name.to_owned() } else { text }
+        };
+        let title = filled(|info| info.pushover_title.as_ref());
+        let message = filled(|info| info.pushover_message.as_ref());
+        PushoverMessage::new(&title, &message, event.occurred_at.0.div_euclid(1_000))
+    }
+}
