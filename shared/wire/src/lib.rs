@@ -11,3 +11,5 @@ pub mod bundle;
 pub mod headers;
 pub mod loop_guard;
 pub mod messages;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, Queue};
 use postrider_model::delivery::{DeliveryStatus, Lane, Trigger};
-use postrider_model::event::{Attributes, Origin};
-use postrider_model::ids::{EndpointId, EventId};
+use postrider_model::event::Attributes;
+use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
 use postrider_store::attributes::AttributeTally;
 use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle;
 use postrider_wire::messages::{AcceptedEvent, DeliveryTask};
+use postrider_wire::testing;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -221,23 +222,8 @@ async fn values_of_an_attribute_are_told_with_counts_to_their_own_tenant() {
     let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
     let now = UnixMillis::now();
     let event = |bridge: &str| AcceptedEvent {
-        id: EventId::generate(),
-        tenant: tenant.id.parse().unwrap(),
-        event_type: "user.created".parse().unwrap(),
-        occurred_at: now,
-        accepted_at: now,
-        event_day: now.day(),
-        origin: Origin::Api,
         attributes: Attributes([("bridge".into(), bridge.into())].into()),
-        metadata: None,
-        lane: Lane::Live,
-        config_version: 1,
-        instance: 1,
-        sequence: 1,
-        epoch: 0,
-        content_hash: None,
-        claimed: false,
-        traceparent: None,
+        ..testing::accepted(tenant.id.parse().unwrap(), "user.created".parse().unwrap(), now)
     };
     let events = ["b1", "b2", "b1"].map(|bridge| (event(bridge), Bytes::new()));
     world.store.record().add_attribute_values(&AttributeTally::of(&events)).await.unwrap();

@@ -1,13 +1,13 @@
 //! Deliveries that end without an attempt, and deliveries that wait for the database.
 
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, Lane};
-use postrider_model::event::{Attributes, Origin};
 use postrider_model::time::UnixMillis;
 use postrider_store::record::RecordBatch;
-use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryTask, OutcomeReport};
+use postrider_wire::messages::{Decision, DeliveryTask, OutcomeReport};
+use postrider_wire::testing;
 
 use crate::receiver::{Receiver, Reply};
-use crate::world::World;
+use crate::world::{World, event_of};
 
 fn assert_discarded(report: &OutcomeReport, reason: DiscardReason) {
     assert_eq!((report.status, report.discard_reason), (DeliveryStatus::Discarded, Some(reason)));
@@ -86,37 +86,11 @@ async fn without_the_database_cached_endpoints_work_and_others_wait() {
 /// Records the event and the decision of a first delivery, as the recorder does.
 async fn record(world: &World, task: &DeliveryTask) {
     let delivery = &task.delivery;
-    let event = AcceptedEvent {
-        id: delivery.event.clone(),
-        tenant: delivery.tenant,
-        event_type: delivery.event_type.clone(),
-        occurred_at: task.occurred_at,
-        accepted_at: delivery.accepted_at,
-        event_day: delivery.event_day,
-        origin: Origin::Api,
-        attributes: Attributes::default(),
-        metadata: None,
-        lane: Lane::Live,
-        config_version: task.config_version,
-        instance: 1,
-        sequence: 1,
-        epoch: 0,
-        content_hash: None,
-        claimed: false,
-        traceparent: None,
-    };
+    let event = event_of(task);
     let decision = Decision {
-        event: delivery.event.clone(),
-        event_day: delivery.event_day,
-        tenant: delivery.tenant,
-        event_type: delivery.event_type.clone(),
-        accepted_at: delivery.accepted_at,
         // Old enough not to count as an attempt in flight.
         decided_at: UnixMillis(delivery.created_at.0 - 600_000),
-        config_version: task.config_version,
-        epoch: 0,
-        matched: vec![delivery.endpoint],
-        expires_at: task.expires_at,
+        ..testing::decision(&event, vec![delivery.endpoint], task.config_version)
     };
     let events = vec![(event, "{}".into())];
     let batch = RecordBatch { events, decisions: vec![decision], ..RecordBatch::default() };

@@ -2,39 +2,14 @@
 
 use bytes::Bytes;
 use postrider_model::delivery::{BodyKind, DeliveryStatus};
-use postrider_model::event::{Attributes, Origin};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profiles};
 use postrider_store::record::RecordBatch;
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::{AcceptedEvent, DeliveryTask};
+use postrider_wire::messages::AcceptedEvent;
 
 use crate::receiver::{Receiver, Reply};
-use crate::world::World;
-
-/// The event of a delivery, as ingest accepted it.
-fn event(task: &DeliveryTask) -> AcceptedEvent {
-    let delivery = &task.delivery;
-    AcceptedEvent {
-        id: delivery.event.clone(),
-        tenant: delivery.tenant,
-        event_type: delivery.event_type.clone(),
-        occurred_at: task.occurred_at,
-        accepted_at: delivery.accepted_at,
-        event_day: delivery.event_day,
-        origin: Origin::Api,
-        attributes: Attributes::default(),
-        metadata: None,
-        lane: task.lane,
-        config_version: 0,
-        instance: 1,
-        sequence: 1,
-        epoch: 0,
-        content_hash: None,
-        claimed: false,
-        traceparent: None,
-    }
-}
+use crate::world::{World, event_of};
 
 /// The body that fan-out renders.
 fn rendered(event: &AcceptedEvent, data: &[u8]) -> Bytes {
@@ -60,7 +35,7 @@ async fn a_large_body_is_rendered_again_once_its_event_is_recorded() {
     world.store.record().create_partitions(UnixMillis::now().day()).await.unwrap();
     world.dispatch().await;
     let task = world.task(&endpoint);
-    let event = event(&task);
+    let event = event_of(&task);
     let data = format!(r#"{{"text": "{}", "n": 1.50}}"#, "x".repeat(100_000));
     let body = rendered(&event, data.as_bytes());
     world.publish_members(vec![Member::new(&task, body.clone()).unwrap()]).await;

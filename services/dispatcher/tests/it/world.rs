@@ -18,7 +18,8 @@ use postrider_store::{Store, StoreConfig};
 use postrider_telemetry::tasks::TaskFailed;
 use postrider_testkit::engines::Scope;
 use postrider_wire::bundle::{self, Member};
-use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport};
+use postrider_wire::messages::{AcceptedEvent, DeliveryRef, DeliveryTask, OutcomeReport};
+use postrider_wire::testing;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -226,6 +227,13 @@ impl World {
 }
 
 pub(crate) const BODY: &[u8] = br#"{"type":"lead.created","data":{"n":1}}"#;
+
+/// The event of a task, as ingest accepted it.
+pub(crate) fn event_of(task: &DeliveryTask) -> AcceptedEvent {
+    let DeliveryRef { event, tenant, event_type, accepted_at, .. } = task.delivery.clone();
+    let accepted = testing::accepted(tenant, event_type, accepted_at);
+    AcceptedEvent { id: event, occurred_at: task.occurred_at, config_version: task.config_version, ..accepted }
+}
 
 pub(crate) fn member(task: &DeliveryTask) -> Member {
     Member::new(task, Bytes::from_static(BODY)).unwrap()

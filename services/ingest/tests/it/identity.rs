@@ -7,28 +7,14 @@ use postrider_model::time::UnixMillis;
 use postrider_store::claims::{Claim, Claimed};
 use postrider_store::record::RecordBatch;
 use postrider_testkit::proxy::Proxy;
-use postrider_wire::messages::{AcceptedEvent, Decision};
+use postrider_wire::messages::AcceptedEvent;
+use postrider_wire::testing;
 use serde_json::{Value, json};
 
 use crate::harness::{World, store};
 
 fn duplicate(answer: &Value) -> bool {
     answer["duplicate"] == json!(true)
-}
-
-fn decision(event: &AcceptedEvent) -> Decision {
-    Decision {
-        event: event.id.clone(),
-        event_day: event.event_day,
-        tenant: event.tenant,
-        event_type: event.event_type.clone(),
-        accepted_at: event.accepted_at,
-        decided_at: event.accepted_at,
-        config_version: 1,
-        epoch: 0,
-        matched: Vec::new(),
-        expires_at: event.accepted_at,
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,7 +123,7 @@ async fn a_repeat_is_published_again_unless_the_event_is_known_to_be_safe() {
             event_day: accepted_at.day(),
             ..known.clone()
         };
-        let decisions = if id == "decided" { vec![decision(&event)] } else { Vec::new() };
+        let decisions = if id == "decided" { vec![testing::decision(&event, Vec::new(), 1)] } else { Vec::new() };
         let rows = RecordBatch { events: vec![(event, data.clone())], decisions, ..RecordBatch::default() };
         world.store.record().write(&rows).await.unwrap();
     }

@@ -5,11 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_broker::{Broker, BrokerConfig, MessagePublisher, MessageRoute, Queue};
-use postrider_model::attempt::Outcome;
-use postrider_model::delivery::{DeliveryStatus, Lane, Trigger};
-use postrider_model::event::{Attributes, Origin};
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
-use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::delivery::DeliveryStatus;
+use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_recorder::{Config, Deps, ReconcileConfig};
@@ -20,8 +17,8 @@ use postrider_telemetry::health::Health;
 use postrider_telemetry::tasks::TaskFailed;
 use postrider_testkit::engines::Scope;
 use postrider_wire::bundle::Member;
-use postrider_wire::headers::HeaderList;
-use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
+use postrider_wire::messages::{AcceptedEvent, Decision, OutcomeReport};
+use postrider_wire::testing;
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
@@ -170,88 +167,18 @@ impl World {
 
 /// What ingest publishes.
 pub(crate) fn event(tenant: TenantId) -> AcceptedEvent {
-    let now = UnixMillis::now();
-    AcceptedEvent {
-        id: EventId::generate(),
-        tenant,
-        event_type: "user.created".parse().unwrap(),
-        occurred_at: now,
-        accepted_at: now,
-        event_day: now.day(),
-        origin: Origin::Api,
-        attributes: Attributes::default(),
-        metadata: None,
-        lane: Lane::Live,
-        config_version: 1,
-        instance: 1,
-        sequence: 1,
-        epoch: 0,
-        content_hash: None,
-        claimed: false,
-        traceparent: None,
-    }
+    testing::accepted(tenant, "user.created".parse().unwrap(), UnixMillis::now())
 }
 
 /// What fan-out publishes about it.
 pub(crate) fn decision(event: &AcceptedEvent, config_version: i64, matched: Vec<EndpointId>) -> Decision {
-    Decision {
-        event: event.id.clone(),
-        event_day: event.event_day,
-        tenant: event.tenant,
-        event_type: event.event_type.clone(),
-        accepted_at: event.accepted_at,
-        decided_at: event.accepted_at,
-        config_version,
-        epoch: 0,
-        matched,
-        expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),
-    }
+    testing::decision(event, matched, config_version)
 }
 
 /// What a dispatcher publishes about one attempt.
 pub(crate) fn outcome(event: &AcceptedEvent, endpoint: EndpointId, code: u16) -> OutcomeReport {
-    let now = UnixMillis::now();
-    let success = (200..300).contains(&code);
-    OutcomeReport {
-        delivery: DeliveryRef {
-            id: DeliveryId::derive(event.tenant, &event.id, endpoint, &Generation::First),
-            event: event.id.clone(),
-            event_day: event.event_day,
-            event_type: event.event_type.clone(),
-            tenant: event.tenant,
-            endpoint,
-            delivery_day: event.event_day,
-            created_at: event.accepted_at,
-            accepted_at: event.accepted_at,
-            generation: Generation::First,
-            origin: None,
-        },
-        epoch: 0,
-        attempt: Some(AttemptRecord {
-            number: 1,
-            send_id: SendId::generate(),
-            trigger: Trigger::First,
-            started_at: now,
-            duration_us: 1_000,
-            first_byte_us: None,
-            held_ms: 0,
-            held_reason: None,
-            late_ms: None,
-            url: "https://example.com/".into(),
-            status_code: Some(code),
-            outcome: if success { Outcome::Success } else { Outcome::HttpStatus },
-            error: None,
-            request_headers: HeaderList::default(),
-            response_headers: HeaderList::default(),
-        }),
-        status: if success { DeliveryStatus::Delivered } else { DeliveryStatus::Failed },
-        at: now,
-        next_attempt_at: None,
-        discard_reason: None,
-        disable_endpoint: code == 410,
-        expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),
-        traceparent: None,
-    }
+    let status = if (200..300).contains(&code) { DeliveryStatus::Delivered } else { DeliveryStatus::Failed };
+    testing::attempted(event, endpoint, 1, UnixMillis::now(), status, Some(code))
 }
 
 /// A member with this head and payload.

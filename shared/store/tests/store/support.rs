@@ -1,13 +1,10 @@
 //! A migrated database, and messages to fill it with.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_model::attempt::Outcome;
-use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Lane, Trigger};
-use postrider_model::event::{Attributes, Origin};
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::delivery::{DeliveryStatus, EndpointStatus};
+use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_store::config::{EndpointDocument, EndpointDraft, EndpointPrivate, NewEndpoint, Tenant, TenantDraft};
 use postrider_store::crypto::MasterKeys;
@@ -15,8 +12,8 @@ use postrider_store::feed::{Changes, FeedScope};
 use postrider_store::record::RecordBatch;
 use postrider_store::{Store, StoreConfig};
 use postrider_testkit::engines::Scope;
-use postrider_wire::headers::HeaderList;
-use postrider_wire::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
+use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryRef, OutcomeReport};
+use postrider_wire::testing;
 use tokio_util::sync::CancellationToken;
 
 /// Longest that dropping partitions waits for a lock.
@@ -83,56 +80,17 @@ pub(crate) fn new_endpoint(name: &str) -> NewEndpoint {
 }
 
 pub(crate) fn event(tenant: TenantId, at: UnixMillis) -> AcceptedEvent {
-    AcceptedEvent {
-        id: EventId::generate(),
-        tenant,
-        event_type: "email.bounced".parse().unwrap(),
-        occurred_at: at,
-        accepted_at: at,
-        event_day: at.day(),
-        origin: Origin::Api,
-        attributes: Attributes(BTreeMap::new()),
-        metadata: None,
-        lane: Lane::Live,
-        config_version: 1,
-        instance: u64::MAX,
-        sequence: 1,
-        epoch: 0,
-        content_hash: None,
-        claimed: false,
-        traceparent: None,
-    }
+    AcceptedEvent { instance: u64::MAX, ..testing::accepted(tenant, "email.bounced".parse().unwrap(), at) }
 }
 
 pub(crate) fn decision(event: &AcceptedEvent, matched: Vec<EndpointId>, config_version: i64) -> Decision {
-    Decision {
-        event: event.id.clone(),
-        event_day: event.event_day,
-        tenant: event.tenant,
-        event_type: event.event_type.clone(),
-        accepted_at: event.accepted_at,
-        decided_at: UnixMillis(event.accepted_at.0 + 1),
-        config_version,
-        epoch: 0,
-        matched,
-        expires_at: UnixMillis(event.accepted_at.0 + 604_800_000),
-    }
+    let decided_at = UnixMillis(event.accepted_at.0 + 1);
+    Decision { decided_at, ..testing::decision(event, matched, config_version) }
 }
 
 pub(crate) fn delivery_ref(event: &AcceptedEvent, endpoint: EndpointId) -> DeliveryRef {
-    DeliveryRef {
-        id: DeliveryId::derive(event.tenant, &event.id, endpoint, &Generation::First),
-        event: event.id.clone(),
-        event_day: event.event_day,
-        event_type: event.event_type.clone(),
-        tenant: event.tenant,
-        endpoint,
-        delivery_day: event.event_day,
-        created_at: UnixMillis(event.accepted_at.0 + 1),
-        accepted_at: event.accepted_at,
-        generation: Generation::First,
-        origin: None,
-    }
+    let created_at = UnixMillis(event.accepted_at.0 + 1);
+    DeliveryRef { created_at, ..testing::first_delivery(event, endpoint) }
 }
 
 /// The report of attempt `number` that ended with `status` and `code`.
@@ -144,42 +102,8 @@ pub(crate) fn outcome(
     code: Option<u16>,
 ) -> OutcomeReport {
     let started_at = UnixMillis(event.accepted_at.0 + i64::from(number) * 1_000);
-    let ended = UnixMillis(started_at.0 + 5);
-    let success = status == DeliveryStatus::Delivered;
-    OutcomeReport {
-        delivery: delivery_ref(event, endpoint),
-        epoch: 0,
-        attempt: Some(AttemptRecord {
-            number,
-            send_id: SendId::generate(),
-            trigger: if number == 1 { Trigger::First } else { Trigger::Retry },
-            started_at,
-            duration_us: 5_000,
-            first_byte_us: Some(4_000),
-            held_ms: 0,
-            held_reason: None,
-            late_ms: None,
-            url: "https://example.com/hook".into(),
-            status_code: code,
-            outcome: if success {
-                Outcome::Success
-            } else if code.is_some() {
-                Outcome::HttpStatus
-            } else {
-                Outcome::Timeout
-            },
-            error: None,
-            request_headers: [("content-type", "application/json")].into(),
-            response_headers: HeaderList::default(),
-        }),
-        status,
-        at: ended,
-        next_attempt_at: (status == DeliveryStatus::Pending).then_some(UnixMillis(ended.0 + 1_000)),
-        discard_reason: None,
-        disable_endpoint: false,
-        expires_at: UnixMillis(event.accepted_at.0 + 604_800_000),
-        traceparent: None,
-    }
+    let report = testing::attempted(event, endpoint, number, started_at, status, code);
+    OutcomeReport { delivery: delivery_ref(event, endpoint), disable_endpoint: false, ..report }
 }
 
 pub(crate) fn batch(events: Vec<AcceptedEvent>, decisions: Vec<Decision>, outcomes: Vec<OutcomeReport>) -> RecordBatch {

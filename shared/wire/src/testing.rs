@@ -1,0 +1,113 @@
+//! Messages for tests: what ingest, fan-out and a dispatcher publish about one event. Tests change the fields that they are about.
+
+use postrider_model::attempt::Outcome;
+use postrider_model::delivery::{DeliveryStatus, Lane, Trigger};
+use postrider_model::event::{Attributes, EventType, Origin};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::time::UnixMillis;
+
+use crate::headers::HeaderList;
+use crate::messages::{AcceptedEvent, AttemptRecord, Decision, DeliveryRef, OutcomeReport};
+
+/// A new event that ingest accepted at `at`.
+pub fn accepted(tenant: TenantId, event_type: EventType, at: UnixMillis) -> AcceptedEvent {
+    AcceptedEvent {
+        id: EventId::generate(),
+        tenant,
+        event_type,
+        occurred_at: at,
+        accepted_at: at,
+        event_day: at.day(),
+        origin: Origin::Api,
+        attributes: Attributes::default(),
+        metadata: None,
+        lane: Lane::Live,
+        config_version: 1,
+        instance: 1,
+        sequence: 1,
+        epoch: 0,
+        content_hash: None,
+        claimed: false,
+        traceparent: None,
+    }
+}
+
+/// Fan-out's decision about it.
+pub fn decision(event: &AcceptedEvent, matched: Vec<EndpointId>, config_version: i64) -> Decision {
+    Decision {
+        event: event.id.clone(),
+        event_day: event.event_day,
+        tenant: event.tenant,
+        event_type: event.event_type.clone(),
+        accepted_at: event.accepted_at,
+        decided_at: event.accepted_at,
+        config_version,
+        epoch: 0,
+        matched,
+        expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),
+    }
+}
+
+/// Its first delivery to an endpoint.
+pub fn first_delivery(event: &AcceptedEvent, endpoint: EndpointId) -> DeliveryRef {
+    DeliveryRef {
+        id: DeliveryId::derive(event.tenant, &event.id, endpoint, &Generation::First),
+        event: event.id.clone(),
+        event_day: event.event_day,
+        event_type: event.event_type.clone(),
+        tenant: event.tenant,
+        endpoint,
+        delivery_day: event.event_day,
+        created_at: event.accepted_at,
+        accepted_at: event.accepted_at,
+        generation: Generation::First,
+        origin: None,
+    }
+}
+
+/// The report of the first delivery's attempt `number`, which started at `started_at`, took 5 ms and left the delivery in
+/// `status`; without a code it timed out.
+pub fn attempted(
+    event: &AcceptedEvent,
+    endpoint: EndpointId,
+    number: u16,
+    started_at: UnixMillis,
+    status: DeliveryStatus,
+    code: Option<u16>,
+) -> OutcomeReport {
+    let ended = UnixMillis(started_at.0 + 5);
+    let outcome = match code {
+        Some(200..300) => Outcome::Success,
+        Some(_) => Outcome::HttpStatus,
+        None => Outcome::Timeout,
+    };
+    OutcomeReport {
+        delivery: first_delivery(event, endpoint),
+        epoch: 0,
+        attempt: Some(AttemptRecord {
+            number,
+            send_id: SendId::generate(),
+            trigger: if number == 1 { Trigger::First } else { Trigger::Retry },
+            started_at,
+            duration_us: 5_000,
+            first_byte_us: Some(4_000),
+            held_ms: 0,
+            held_reason: None,
+            late_ms: None,
+            url: "https://example.com/hook".into(),
+            status_code: code,
+            outcome,
+            error: None,
+            request_headers: [("content-type", "application/json")].into(),
+            response_headers: HeaderList::default(),
+        }),
+        status,
+        at: ended,
+        next_attempt_at: (status == DeliveryStatus::Pending).then_some(UnixMillis(ended.0 + 1_000)),
+        discard_reason: None,
+        disable_endpoint: code == Some(410),
+        expires_at: event.accepted_at.plus(DELIVERY_LIFETIME),
+        traceparent: None,
+    }
+}
