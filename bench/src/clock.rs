@@ -18,7 +18,7 @@ const SLEEP_MIN: Duration = Duration::from_millis(1);
 /// Sends the intended time (nanoseconds since the epoch) of each of `count` requests when it comes.
 ///
 /// The times are fixed in advance, so that a slow answer delays no later request's intended time and cannot hide
-/// the waiting it causes (coordinated omission). A thread sleeps between them, [`SLEEP_MIN`] or longer: those that are due meanwhile
+/// the waiting it causes (coordinated omission). A thread sleeps between them, [`SLEEP_MIN`] or longer: the requests that are due meanwhile
 /// go together, or the waking would take more of the machine than the sending. The runtime's timers round up and come later.
 pub(crate) fn pace(per_second: f64, count: u64) -> mpsc::UnboundedReceiver<u64> {
     let (sender, receiver) = mpsc::unbounded_channel();

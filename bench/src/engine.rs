@@ -27,7 +27,7 @@ const OPERATOR_KEY: &str = "postrider_bench_operator_key_0123456789abcdef";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
-/// The queues that must be empty before a workload counts as done: what is accepted, on its way, or to be recorded.
+/// The queues that must be empty before a workload counts as done.
 const QUEUES: [&str; 7] = [
     "postrider.fanout",
     "postrider.lane.live",

@@ -4,7 +4,7 @@
 //! `cargo xtask bench` builds everything with optimisation, starts private engines and calls `run`; the other
 //! subcommands are the parts that `run` starts. What each row of the output means is in `docs/performance.md`.
 //!
-//! Generator, receiver and bare path share the machine with what is measured. To be cheap, they use a hand-written subset of
+//! Generator, receiver and bare path share the machine with the engine under test. To be cheap, they use a hand-written subset of
 //! HTTP/1.1 over keep-alive connections.
 //!
 //! Figures of different machines, or of runs on a busy machine, do not compare. Compare ratios within one run.

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &MatchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tenants beside the large one.
+/// The number of small tenants.
 pub(crate) fn tenants(subscriptions: u32) -> u32 {
     (subscriptions - large_tenant(subscriptions)).div_ceil(SMALL_TENANT)
 }

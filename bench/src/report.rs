@@ -47,7 +47,7 @@ pub(crate) struct Row {
     pub(crate) recorded: Option<u64>,
     /// How busy all processors were while events were published, in percent.
     pub(crate) machine_busy_percent: f64,
-    /// The maximum depth of each internal queue; where messages pile up is what is slow.
+    /// The maximum depth of each internal queue; messages pile up before the slow part.
     pub(crate) deepest: BTreeMap<&'static str, u32>,
     /// By process.
     pub(crate) processes: Vec<ProcessRow>,

@@ -24,7 +24,7 @@ use crate::sink::SinkPorts;
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 /// How long the sink may receive nothing before missing deliveries count as lost.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// What the workload's own generator and the one beside it keep of accepted events.
+/// The ledgers of accepted events: of the workload, and of the background.
 const LEDGER: &str = "generator.ledger";
 const LEDGER_BESIDE: &str = "beside.ledger";
 
@@ -267,7 +267,7 @@ impl Bench {
         if let (Some(before), Some(after)) = (recorded_before, engine.recorded(plan.tenant).await) {
             row.recorded = Some(after.saturating_sub(before));
             if row.recorded != Some(row.balance.deliveries) {
-                row.notes.push("what is on record differs from what was delivered".to_owned());
+                row.notes.push("the deliveries on record differ from the received ones".to_owned());
             }
         }
         Ok(row)

@@ -1,4 +1,4 @@
-//! Somebody is away for minutes, under load.
+//! PostgreSQL or the recorder is down for minutes, under load.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A broker that runs out of disk space blocks publishers: they are told in bounded time, what persists waits and is confirmed
+//! A broker that runs out of disk space blocks publishers: publishers with a deadline get an error at once, the others are confirmed
 //! afterwards, and consumers go on acking meanwhile.
 //!
 //! Guarantee: as `crash::…`.

@@ -1,4 +1,4 @@
-//! Cancelling and expunging end to end: what is pending ends at once, nothing more of it is sent, and the log says why.
+//! Cancelling and expunging end to end: a pending delivery ends at once, is not sent again, and the log says why.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
 //! `kill -9`, of any process, while deliveries are outstanding: nothing accepted is lost, nothing is recorded twice, and
-//! what is sent twice can be recognised.
+//! duplicates can be recognised.
 //!
 //! Guarantee (Faults and isolation): Nothing accepted is lost when a service is killed or restarted, or RabbitMQ or PostgreSQL
 //! dies, is cut off or has no disk left ([measured](faults.md)).

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Deployment, Message, Producer, Receiver, Tenant};
 
-/// The letters, newest first, once there are so many.
+/// The letters, newest first, once there are `count`.
 async fn letters(operator: &Tenant, count: usize) -> Vec<Value> {
     let page = operator
         .wait_for("/v1/dead-letters", |page| page["data"].as_array().is_some_and(|data| data.len() >= count))
@@ -80,7 +80,7 @@ async fn each_bad_message_becomes_a_dead_letter_with_its_reason() {
         letters.iter().find(|letter| letter["reason"].as_str().unwrap().starts_with("event 2 of 2: /id")).unwrap();
     assert!(member["body_excerpt"].as_str().unwrap().contains(r#""events":[{"#), "{member:#}");
     assert!(!member["body_excerpt"].as_str().unwrap().contains("good-1"), "{member:#}");
-    // Of what is larger than anything that could be accepted only the beginning is kept: it cannot go back.
+    // Of a message over the size limit only the beginning is kept, so it cannot be requeued.
     let huge = letters.iter().find(|letter| letter["headers"]["x-body-cut"] == "9437184").unwrap();
     let path = format!("/v1/dead-letters/{}/requeue", huge["id"].as_str().unwrap());
     let (status, problem) = deployment.operator().try_post(&path, &json!({})).await;

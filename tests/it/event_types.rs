@@ -1,4 +1,4 @@
-//! The catalog: a tenant's own event types, and data checked by their JSON Schemas, whatever way an event comes in.
+//! The catalog: a tenant's own event types, and data checked by their JSON Schemas, over HTTP and over the exchange.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
     assert_eq!(status, 202, "{answer:#}");
     receiver.next().await;
 
-    // On the exchange nobody can be told: a dead letter says it.
+    // The exchange has no answer: the reason is in a dead letter.
     let producer = Producer::connect(&deployment.scope().amqp_url).await;
     let on_exchange =
         |id: &str, amount: i32| json!({"tenant": tenant.id, "id": id, "type": PAID, "data": {"amount": amount}});
@@ -87,7 +87,7 @@ async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
     let reason = letters["data"][0]["reason"].as_str().unwrap();
     assert!(reason.starts_with("/data/amount: "), "{reason}");
 
-    // A neighbour's types are nobody else's, also while it enforces.
+    // Another tenant does not get these types, also while the catalog is enforced.
     enforce(&deployment, &other, "enforce_schemas", true).await;
     other.publish(&bad).await;
 }

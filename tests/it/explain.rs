@@ -1,4 +1,4 @@
-//! Explaining an event end to end: what the engine did and what it says about it are the same, whatever the reason.
+//! Explaining an event end to end: the explanation agrees with what the engine did, for every reason.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! What producers send by mistake or on purpose: it is taken as it is or refused with a reason, over HTTP and from the
-//! exchange alike, and whoever comes next is served.
+//! exchange alike, and the next request is served.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::harness::{Deployment, Message, Producer, Receiver};
 
-/// Legal JSON that breaks what was not made for it. It is delivered byte by byte as it came.
+/// Legal JSON that breaks careless software. It is delivered unchanged, byte by byte.
 const TAKEN: &[(&str, &str)] = &[
     ("NUL in a string", r#"{"a":"\u0000","b":"x\u0000y"}"#),
     ("half of a surrogate pair", r#"{"a":"\ud83d","b":"\udc00\ud800"}"#),
@@ -31,7 +31,7 @@ fn refused() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     vec![
         ("10,000 arrays", deep("[", "]"), "nested"),
         ("10,000 objects", deep(r#"{"a":"#, "}"), "nested"),
-        ("10,000 brackets that nobody closes", vec![b'['; 10_000], "expected"),
+        ("10,000 brackets that are not closed", vec![b'['; 10_000], "expected"),
         ("a member twice", br#"{"type":"a.b","type":"c.d","data":1}"#.to_vec(), "duplicate field"),
         ("a type with half of a surrogate pair", br#"{"type":"a.\ud800","data":1}"#.to_vec(), "an incomplete "),
         ("a type with NUL", br#"{"type":"a.\u0000","data":1}"#.to_vec(), "/type"),
@@ -112,7 +112,7 @@ async fn any_producer_input_is_taken_unchanged_or_refused_with_a_reason() {
     let before = receiver.all().len();
     for (what, event, _) in refused() {
         let named = String::from_utf8_lossy(&event).replacen('{', &format!(r#"{{"tenant":"{}","#, tenant.id), 1);
-        // What is no UTF-8 goes as it is.
+        // Invalid UTF-8 is sent unchanged.
         let body = if std::str::from_utf8(&event).is_ok() { named.into_bytes() } else { event };
         producer
             .publish(Message { message_id: Some("refused"), ..Message::new(format!("{}.a.b", tenant.id), body) })

@@ -118,7 +118,7 @@ async fn killing_ingest_loses_nothing_that_the_exchange_confirmed() {
     let mut cluster = Cluster::start(urls).await;
     let tenant = cluster.tenant(&[]).await.id;
     let producer = Arc::new(Producer::connect(&scope.amqp_url).await);
-    // They go on, whatever ingest does, until both faults are over.
+    // They go on until both faults are over.
     let (next, enough) = (Arc::new(AtomicI64::new(0)), CancellationToken::new());
     let publishing: Vec<_> = (0..PUBLISHERS)
         .map(|_| {

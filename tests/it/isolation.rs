@@ -1,4 +1,5 @@
-//! Who fails, floods or is slow is alone with it: breakers that all services agree on, rates over several dispatchers, shares.
+//! Endpoints and tenants that fail, flood or are slow do not disturb others: breakers that all services agree on, rates over
+//! several dispatchers, shares.
 
 use std::time::{Duration, Instant};
 
@@ -136,7 +137,7 @@ async fn publish(cluster: &Cluster, key: &str, events: usize) {
 #[tokio::test]
 async fn dispatchers_agree_on_a_breaker_and_one_that_restarts_hears_of_it() {
     let scope = Scope::new("agree").await;
-    // Nobody listens there: four attempts open the breaker.
+    // Connections are refused there: four attempts open the breaker.
     let refusing = format!("http://127.0.0.1:{}/", postrider_testkit::ports::free_port());
     let endpoint = json!({"name": "away", "url": refusing, "event_types": ["*"], "retry_schedule_seconds": []});
     let (mut cluster, key) = cluster_with(&scope, &endpoint).await;

@@ -20,7 +20,7 @@ const DELIVERIES: usize = 20_000;
 /// Delays asked for: evenly from the shortest to the longest, to the millisecond.
 const SHORTEST: Duration = Duration::from_secs(6);
 const LONGEST: Duration = Duration::from_secs(25);
-/// The broker is killed when so many have come: in the middle of draining rungs.
+/// The broker is killed after this many arrivals, while rungs drain.
 const KILL_AFTER: usize = 3_000;
 /// The broker's clock has milliseconds, cut off.
 const RESOLUTION: Duration = Duration::from_millis(1);

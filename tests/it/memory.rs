@@ -1,5 +1,5 @@
 //! The memory limits of `k8s/` hold under requests and answers that are made to take memory. Each row prints the process's
-//! peak (`VmHWM` of /proc) beside the limit of its Deployment.
+//! peak (`VmHWM` of /proc) and the limit of its Deployment.
 //!
 //! One scenario, in the order of the processes: a peak never falls, so a process that several attacks hit is looked at after
 //! each of them.
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Cluster, Publisher, Urls};
 
-/// How long an answer, or a write that nobody reads, is waited for.
+/// How long to wait for an answer, or for a write to a peer that does not read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +44,7 @@ async fn memory_stays_below_the_limits_of_kubernetes_under_attack() {
     check(&cluster, "ingest", "30 half-sent batches of 8 MiB and 12 whole ones");
     drop(held);
     let held = unread_lists(&cluster, &alone).await;
-    check(&cluster, "api", "40 lists of event types that nobody reads");
+    check(&cluster, "api", "40 lists of event types that the clients do not read");
     drop(held);
     reached(&cluster, "recorder", "postrider_recorder_rows_total{", 60.0).await;
     dry_runs(&cluster, &alone).await;
@@ -56,7 +56,7 @@ async fn memory_stays_below_the_limits_of_kubernetes_under_attack() {
     check(&cluster, "dispatcher", "at least 100 answers with endless heads, large bodies");
 }
 
-/// Prints a process's peak beside its limit, and fails above it.
+/// Prints a process's peak and its limit, and fails above it.
 fn check(cluster: &Cluster, name: &'static str, attack: &str) {
     let (peak, limit) = (peak_mib(cluster.pid(name)), limit_mib(name));
     println!("{name:<10} {peak:>5} MiB of {limit:>5} MiB  {attack}");
@@ -139,7 +139,7 @@ async fn half_sent_batches(cluster: &Cluster, publisher: &Publisher) -> Vec<TcpS
     half_sent(cluster, "ingest", 30, head, size).await
 }
 
-/// Batches of 30 events of 250 KB, at the same moment. Those that are refused for want of room are an answer, too.
+/// Batches of 30 events of 250 KB, at the same moment. A refusal for lack of memory is an answer, too.
 async fn whole_batches(cluster: &Cluster, publisher: &Publisher, count: usize) {
     let event = json!({"type": "order.paid", "data": {"filler": "x".repeat(250_000)}});
     let batch = json!({"events": vec![event; 30]}).to_string();

@@ -1,4 +1,4 @@
-//! Operational events: what happens to customers' endpoints is told to the operator's own tenant, signed like any delivery.
+//! Operational events: the operator's own tenant gets signed events about its customers' endpoints.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ impl Operator {
         Self { receiver, secret: made["secret"].as_str().expect("a secret").to_owned() }
     }
 
-    /// The next event that is told: of this type, signed.
+    /// The next operational event: of this type, signed.
     async fn told(&self, event_type: &str) -> Value {
         let request = self.receiver.next().await;
         independent::check_with_crate(&self.secret, &request);
@@ -125,7 +125,7 @@ async fn an_endpoint_that_fails_for_days_is_disabled_and_can_be_enabled_again() 
 async fn a_410_disables_at_once_and_the_operators_own_endpoints_tell_nothing() {
     let stage = Stage::of("standard").await;
     let operator = Operator::of(&stage.deployment).await;
-    // One of the operator's own that answers the same: nobody hears of it.
+    // An endpoint of the operator's own that answers the same: there is no event about it.
     let gone = Receiver::start().await;
     gone.answer_at("/", Answer::status(410));
     let body = json!({"name": "gone", "channel": "web", "url": gone.url("/"), "event_types": ["*"]});

@@ -1,4 +1,4 @@
-//! What operators run beside the services: the audit, and sealing secrets again.
+//! The commands for operators: the audit, and sealing secrets with a new key.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ async fn audit(scope: &Scope) -> (Option<i32>, Value) {
     (said.status.code(), report)
 }
 
-/// Guarantee (Faults and isolation): The audit balances under traffic and names what is removed.
+/// Guarantee (Faults and isolation): The audit balances under traffic and names a removed row.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_audit_balances_under_traffic_and_names_a_removed_row() {
     let stage = Stage::of("standard").await;

@@ -1,5 +1,4 @@
-//! Pages hold still: what arrives while somebody turns them is on none of those that follow, and nothing is shown twice or
-//! left out.
+//! Pages are stable: a row that arrives while a client turns pages is on no later page, and no row is shown twice or left out.
 
 use std::collections::BTreeSet;
 

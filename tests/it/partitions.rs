@@ -1,4 +1,4 @@
-//! Dropped packets between the services and an engine: nobody is told that the network is gone.
+//! Dropped packets between the services and an engine: no connection ends, and nothing arrives.
 //!
 //! Guarantee: as `crash::…`.
 
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::harness::{Expected, Load, Run, Urls};
 
-/// How long nothing arrives: longer than any confirm is waited for, so that producers are told 503.
+/// How long nothing arrives: longer than the timeout of confirms, so that producers get 503.
 const STALLED: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Deployment, Stage, binary, independent};
 
-/// A product that nobody has: another header, base64 over time and body, a flat body, a filter of its own.
+/// An invented product: another header, base64 over time and body, a flat body, a filter of its own.
 const ACME: &str = r#"
 description = "Acme: parcels"
 

@@ -81,7 +81,7 @@ async fn an_event_is_a_readable_message_with_the_customers_credentials() {
         ("timestamp", "1705314600"),
     ];
     assert_eq!(form(&request), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    // It is no webhook: nothing is signed, nothing of ours is told to Pushover.
+    // It is not a webhook: nothing is signed, and Pushover gets none of our headers.
     let names = request.header_names_but(&["accept", "accept-encoding", "content-length", "host"]);
     assert_eq!(names, ["content-type", "user-agent"]);
     assert_eq!(request.header("content-type"), "application/x-www-form-urlencoded");

@@ -38,7 +38,7 @@ fn snippets(language: &str) -> String {
     blocks.concat()
 }
 
-/// A delivery as it came, or with something changed; what `verify` and the product's own rule have to say.
+/// A delivery, unchanged or with a change, and the expected verdicts of `verify` and of the product's own rule.
 struct Case {
     what: &'static str,
     profile: &'static str,
@@ -60,7 +60,7 @@ fn cases(profile: &'static str, secret: &str, request: &Received) -> Vec<Case> {
         Case { what, profile, headers, body, secret, expected }
     };
     let product = PRODUCTS.contains(&profile);
-    let mut cases = vec![case("as it came", (true, product))];
+    let mut cases = vec![case("unchanged", (true, product))];
     let mut add = |what, product_passes: bool, change: &dyn Fn(&mut Case)| {
         let mut changed = case(what, (false, product && product_passes));
         change(&mut changed);
@@ -81,7 +81,7 @@ fn cases(profile: &'static str, secret: &str, request: &Received) -> Vec<Case> {
     cases
 }
 
-/// Guarantee (What deliveries look like): The documented receivers accept what is sent and nothing else.
+/// Guarantee (What deliveries look like): The documented receivers accept deliveries and refuse forgeries.
 #[tokio::test]
 async fn the_documented_receivers_accept_deliveries_and_refuse_forgeries() {
     let deployment = Deployment::start("receiving").await;

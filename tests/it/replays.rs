@@ -1,4 +1,4 @@
-//! Replays end to end: what is delivered again, by whom it can be stopped, and what a crash repeats.
+//! Replays end to end: what they deliver, how they are paused and cancelled, and what a crash repeats.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ async fn publish_many(tenant: &Tenant, event_type: &str, count: usize) -> BTreeS
     results.iter().map(|result| result["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-/// Waits until so many deliveries of an endpoint stand so.
+/// Waits until `count` deliveries of an endpoint have this status.
 async fn wait_for_count(tenant: &Tenant, filter: &str, count: usize) -> Vec<Value> {
     let path = format!("/v1/deliveries?limit=200&{filter}");
     let page = tenant.wait_for(&path, |page| page["data"].as_array().is_some_and(|data| data.len() == count)).await;
@@ -184,7 +184,7 @@ async fn a_replay_can_be_paused_resumed_and_cancelled() {
     tenant.post(&format!("{path}/cancel"), &json!({})).await;
     let cancelled = tenant.get(&path).await;
     assert_eq!(cancelled["status"], json!("cancelled"), "{cancelled:#}");
-    // What waits for its retry ends at once, what is in a lane when it surfaces.
+    // A delivery that waits for its retry ends at once, one in a lane when it surfaces.
     wait_for_count(&tenant, "status=pending", 0).await;
     let ended = tenant.get("/v1/deliveries?limit=200&status=cancelled").await;
     let ended = ended["data"].as_array().unwrap().clone();

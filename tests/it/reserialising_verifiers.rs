@@ -73,7 +73,7 @@ async fn hostile_data_passes_nodes_and_with_ascii_json_pythons_verifier() {
     let (plain, ascii) = (cases("/node", plain.secret()), cases("/python", ascii.secret()));
     let node = Language::JavaScript.verify("migma", &plain).await;
     let python = Language::Python.verify("migma", &ascii).await;
-    // Whatever is printed again, the bytes themselves are always signed.
+    // The signature is always over the bytes themselves.
     assert!(Language::Python.verify("standard", &[plain, ascii].concat()).await.iter().all(|passes| *passes));
     for (at, (data, by_node, by_python, warned)) in HOSTILE.into_iter().enumerate() {
         let warnings = receipts[at]["warnings"].as_array().expect("warnings");

@@ -1,4 +1,4 @@
-//! What is older than the retention goes, a whole day at once, and the API says so where somebody asks for it.
+//! Days beyond the retention are dropped as a whole, and the API says so when asked for them.
 
 use std::time::{Duration, Instant};
 

@@ -96,7 +96,7 @@ async fn after_the_last_retry_a_delivery_has_failed_and_can_be_retried() {
 async fn an_endpoint_that_is_not_there_is_an_outcome_and_is_tried_again() {
     let deployment = Deployment::start("refused").await;
     let tenant = deployment.tenant("magnetite").await;
-    // Nobody listens there.
+    // Connections are refused there.
     let port = postrider_testkit::ports::free_port();
     let endpoint = json!({
         "name": "gone", "url": format!("http://127.0.0.1:{port}/"), "event_types": ["*"], "retry_schedule_seconds": [1],

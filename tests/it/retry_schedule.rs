@@ -1,4 +1,4 @@
-//! A long retry waits in the broker, not in a process.
+//! Retry schedules: a long retry waits in the broker, not in a process.
 
 use std::time::{Duration, SystemTime};
 

@@ -74,7 +74,7 @@ async fn no_secret_is_found_after_a_whole_run() {
     let rotated = cluster.post("api", &format!("{endpoint}/rotate-secret"), &publisher.key, &json!({})).await;
     let rotated = rotated["secret"].as_str().expect("a new secret").to_owned();
 
-    // Refused: what came is told to nobody.
+    // Refused: the request's text appears nowhere.
     let client = reqwest::Client::new();
     let mut answers = String::new();
     for (path, key, body) in [
@@ -144,7 +144,7 @@ async fn no_secret_is_found_after_a_whole_run() {
     let files = search(rabbit.folder(), &needles, &mut found) + search(postgres.folder(), &needles, &mut found);
     assert!(files > 100, "only {files} files");
     assert!(found.is_empty(), "{found:#?}");
-    // The search finds what is there: the event's type is on both disks.
+    // The search works: the event's type is on both disks.
     let (known, mut there) = ([Needle::new("a type", "a.b")], Vec::new());
     search(rabbit.folder(), &known, &mut there);
     search(postgres.folder(), &known, &mut there);

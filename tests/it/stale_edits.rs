@@ -1,5 +1,4 @@
-//! Edits that somebody else was faster with: wherever the document has `If-Match`, a version that is not the current one is
-//! refused with 412 and changes nothing.
+//! Stale edits: for every operation with `If-Match`, a version that is not the current one is refused with 412 and changes nothing.
 
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -81,7 +81,7 @@ pub(crate) fn checkout() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(std::path::Path::new("."))
 }
 
-/// Where cargo puts what it builds for a profile (`debug`, `release`): beside this very program.
+/// Where cargo puts what it builds for a profile (`debug`, `release`): in the target folder of this program.
 pub(crate) fn built(profile: &str, name: &str) -> Result<std::path::PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).context("xtask is not where cargo builds it")?;

@@ -82,7 +82,7 @@ fn statements(module: &str, text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// What is stated, as rows; a statement that refers to another test joins that test's row.
+/// The statements as rows; a statement that refers to another test joins that test's row.
 fn rows(stated: Vec<(String, String)>) -> Result<Vec<Row>> {
     let (promises, references): (Vec<_>, Vec<_>) =
         stated.into_iter().partition(|(_, words)| words.starts_with("Guarantee ("));

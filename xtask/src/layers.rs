@@ -80,7 +80,7 @@ impl Graph {
         self.edges.contains_key(name)
     }
 
-    /// Who depends on it directly, in whatever way.
+    /// Packages that depend on it directly, by any kind of dependency.
     fn dependents(&self, name: &str) -> BTreeSet<&str> {
         self.dependents_by(name, |_| true)
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask`: what a developer runs. `up` is a working Postrider, `test` is everything that CI checks, `bench`
 //! measures.
 //!
-//! Owns: the order in which things are prepared, started and stopped. Promises: whatever it started is stopped when
+//! Owns: the order in which things are prepared, started and stopped. Promises: everything it started is stopped when
 //! it ends, also after Ctrl-C, SIGTERM or a failure. Does not: touch anything outside the checkout, apart from
 //! packages that `up` and `test` install with apt, saying so.
 

@@ -52,7 +52,7 @@ const ENGINES_MODULES: &[&str] = &[
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TestArgs {
-    /// Only the fault tests, those that take minutes, too; prints a table of what they did and keeps it in docs/faults.md.
+    /// Only the fault tests, including the slow ones; prints a table of their results and writes it to docs/faults.md.
     #[arg(long)]
     faults: bool,
     /// Only tests whose name contains this; formatting, lints and documentation are not checked then.
@@ -136,7 +136,7 @@ struct Call<'a> {
     names: Vec<&'a str>,
 }
 
-/// What is called one after the other for these arguments.
+/// The calls of `cargo test` for these arguments, in order.
 fn calls(args: &TestArgs) -> Vec<Call<'_>> {
     let names = |modules: &[&'static str]| args.filter.as_deref().map_or(modules.to_vec(), |filter| vec![filter]);
     if args.faults {

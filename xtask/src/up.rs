@@ -70,7 +70,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         let receiver = receiver::serve(receiver_port, &demo).await?;
         demo::write_script(&folder, listen, &demo)?;
         announce(&engines, &keys, listen, &folder, &demo);
-        // The receiver serves until the end, also when there was nobody to greet.
+        // The receiver serves until the end, also when there is no demo tenant to greet.
         tokio::join!(receiver, demo::greet(&api, &demo)).0
     };
     tokio::select! {
@@ -91,7 +91,7 @@ fn check_free(listen: SocketAddr) -> Result<()> {
     )
 }
 
-/// What `postrider` is told; whatever is set already stays as it is.
+/// The settings of `postrider`; variables that are set already take precedence.
 async fn environment(engines: &Engines, keys: &keys::Keys, listen: SocketAddr) -> Result<Vec<(&'static str, String)>> {
     let mut wanted = vec![
         ("POSTRIDER_LISTEN", listen.to_string()),

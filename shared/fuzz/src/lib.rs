@@ -103,7 +103,7 @@ pub fn bytes<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Str
     prop_oneof![1 => vec(any::<u8>(), 0..=ARBITRARY_BYTES_MAX), 9 => gone_bad].prop_map(Input)
 }
 
-/// The same as text, for decoders that are given no other bytes: whatever is no UTF-8 is replaced.
+/// The same as text: invalid UTF-8 is replaced.
 pub fn text<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Strategy<Value = String> {
     let lossy = bytes(documents).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     prop_oneof![1 => "\\PC{0,32}", 9 => lossy]
@@ -118,15 +118,15 @@ enum Change {
     Cut(Index, Index),
     /// A piece comes so often.
     Repeat(Index, Index, usize),
-    /// A piece stands within so many brackets.
+    /// A piece within this many brackets.
     Nest(Index, Index, (&'static [u8], &'static [u8]), usize),
-    /// So many brackets open, and nobody closes them.
+    /// This many brackets that are never closed.
     Open(Index, &'static [u8], usize),
     /// Something else stands in the place of a piece.
     Splice(Index, Index, Vec<u8>),
 }
 
-/// A change; what is spliced in is a piece of one of `documents`, or a token that has broken decoders before.
+/// A change. It splices in a piece of one of `documents`, or a token that has broken decoders before.
 fn change(documents: Vec<Vec<u8>>) -> impl Strategy<Value = Change> {
     let at = any::<Index>;
     let elsewhere =

@@ -43,7 +43,7 @@ pub(crate) fn chromium() -> Option<PathBuf> {
 /// One test of a process installs, the others wait for it.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
-/// Installs beside first, so that a folder that is there is whole, and of this very lock file.
+/// Installs into a temporary folder first, so that an existing folder is complete and matches its lock file.
 fn packages(manifest: &Path) -> Result<PathBuf> {
     let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     let lock = std::fs::read(manifest.join("package-lock.json")).context("reading package-lock.json")?;
@@ -69,7 +69,7 @@ fn packages(manifest: &Path) -> Result<PathBuf> {
         );
     }
     if std::fs::rename(&beside, &folder).is_err() {
-        // Another test was first, or what is there is of another lock file: replace it.
+        // Another process was first, or the folder belongs to another lock file: replace it.
         let _ = std::fs::remove_dir_all(&folder);
         if std::fs::rename(&beside, &folder).is_err() && !modules.is_dir() {
             bail!("could not put {} in its place", folder.display());

@@ -131,7 +131,7 @@ pub fn mirror() -> Result<String> {
     Ok(mirror_of(&sources).unwrap_or("http://deb.debian.org/debian").to_owned())
 }
 
-/// The first source that is Debian itself, and not its security updates or somebody else's packages. Before the first `apt-get
+/// The first source that is Debian itself, and not its security updates or third-party packages. Before the first `apt-get
 /// update` only the address tells.
 fn mirror_of(sources: &str) -> Option<&str> {
     let known = sources.lines().filter(|line| line.starts_with("http")).map(|line| {

@@ -6,7 +6,7 @@
 //! ([`procs`]), verification by code that is not ours ([`verify`]), a browser ([`browser`]), a Python for the
 //! documentation's examples ([`python`]) and programs that check deployment files ([`debian`]).
 //!
-//! Promises: whatever it starts is gone when its owner is dropped; a missing engine fails loudly and says which
+//! Promises: everything it starts ends when its owner is dropped; a missing engine fails loudly and says which
 //! command to run. Does not: appear in any shipped crate. Linux only (`/proc`).
 
 pub mod browser;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Network {
     Up,
-    /// Nothing arrives, and nobody is told.
+    /// Nothing arrives, and no connection ends.
     Stalled,
 }
 

@@ -1,5 +1,5 @@
 //! A Python that knows a package: `pika`, to run the examples of the documentation with; `schemathesis`, to fuzz the API;
-//! `kubernetes-validate`, to check what is given to Kubernetes.
+//! `kubernetes-validate`, to check Kubernetes manifests.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::paths::default_folder;
 
 /// A package, and the version that is installed where no Python has it.
 struct Package {
-    /// What is imported.
+    /// The module to import.
     module: &'static str,
     /// What pip is asked for.
     requirement: &'static str,
@@ -132,7 +132,7 @@ fn runs(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Installs into a folder beside first, so that one that is there is whole. Returns what pip had to say.
+/// Installs into a temporary folder first, so that an existing folder is complete. Returns pip's output.
 fn install(python: &str, package: &Package, folder: &Path) -> Result<String> {
     let beside = folder.with_extension(std::process::id().to_string());
     let mut pip = Command::new(python);
@@ -152,7 +152,7 @@ fn install(python: &str, package: &Package, folder: &Path) -> Result<String> {
         Err(error) => return Ok(error.to_string()),
     };
     if output.status.success() && std::fs::rename(&beside, folder).is_err() {
-        // Another test was first, or what is there is of another Python: replace it.
+        // Another process was first, or the folder belongs to another Python: replace it.
         let _ = std::fs::remove_dir_all(folder);
         std::fs::rename(&beside, folder).with_context(|| format!("making {}", folder.display()))?;
     }

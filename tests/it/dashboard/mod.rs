@@ -16,7 +16,7 @@ use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer};
 const PATIENCE: Duration = Duration::from_secs(240);
 const PRODUCTS: [&str; 5] = ["migma", "migomail", "metigan", "magnetite", "mumara"];
 
-/// Runs a scenario of `scenarios/`, which is told where everything is.
+/// Runs a scenario of `scenarios/` with the addresses of the deployment.
 async fn visit(name: &str, deployment: &Deployment, world: &serde_json::Value) {
     let tools = tokio::task::spawn_blocking(|| browser::tools(&here())).await.unwrap().expect("a browser");
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Every overlay builds; each object is valid and whatever runs is restricted and bounded.
+//! Every overlay builds; each object is valid, and every container is restricted and has limits.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};

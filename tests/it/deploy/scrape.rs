@@ -1,4 +1,4 @@
-//! A Prometheus scrapes the running services: whatever dashboards, alerts and the autoscaler ask for is there.
+//! A Prometheus scrapes the running services: every metric of the dashboards, alerts and the autoscaler is there.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -16,7 +16,7 @@ use crate::harness::{Answer, Receiver};
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What is asked of Prometheus, and where.
+/// The queries, and the files that they are in.
 fn queries() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for board in ["overview", "profile", "dispatcher", "broker"] {

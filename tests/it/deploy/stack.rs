@@ -77,7 +77,7 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Migrates, starts the services with so many dispatchers, and waits until all are healthy.
+    /// Migrates, starts the services with this number of dispatchers, and waits until all are healthy.
     pub(crate) async fn start(name: &str, dispatchers: usize) -> Self {
         let file = compose_file().await;
         let (scope, logs) = (Scope::new(name).await, tempfile::tempdir().expect("a folder"));

@@ -16,7 +16,7 @@ fn older(head: Value) -> Value {
     head
 }
 
-/// What a newer release may write: fields that nobody here knows, in the head and in what it holds.
+/// What a newer release may write: unknown fields in the head and in its members.
 fn newer(mut head: Value) -> Value {
     if let Some(delivery) = head.get_mut("delivery") {
         delivery["later"] = json!("a word");

@@ -35,7 +35,7 @@ impl Party {
         }
         let mut event = String::new();
         for _ in 1..=2 {
-            // An attribute that both have, and one that nobody else has.
+            // An attribute that both have, and one that only this party has.
             let attributes = json!({"bridge": mark, mark: mark});
             let published =
                 json!({"type": "a.b", "data": {"is": mark}, "metadata": {"is": mark}, "attributes": attributes});
@@ -68,7 +68,7 @@ impl Party {
             receiver.take(2).await;
         }
         if exists(Method::PUT, "/v1/event-types/{name}") {
-            // One beside it, for a second page.
+            // Another one, for a second page.
             for name in [ids[&Noun::EventType].clone(), format!("{mark}.other")] {
                 let path = format!("/v1/event-types/{name}");
                 let (status, answer) =
@@ -120,7 +120,7 @@ pub(super) fn path_of(operation: &Operation, id_of: impl Fn(Noun, usize) -> Stri
     })
 }
 
-/// An id like this one that nobody has.
+/// An id of the same form that does not exist.
 pub(super) fn nobodys(id: &str) -> String {
     let kept = &id[..id.len() - 1];
     let last = if id.ends_with('7') { '8' } else { '7' };

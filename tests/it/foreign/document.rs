@@ -114,7 +114,7 @@ fn ids_in(document: &Value, schema: &Value, at: &str, depth: usize, found: &mut 
     }
 }
 
-/// Sets the member at a pointer, whatever of the way there is missing.
+/// Sets the member at a pointer and makes the missing objects on the way.
 pub(super) fn plant(body: &mut Value, pointer: &str, value: Value) {
     let mut place = body;
     for token in pointer.split('/').skip(1) {

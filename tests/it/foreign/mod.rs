@@ -1,7 +1,7 @@
-//! Nobody reaches what is somebody else's: every operation of `/openapi.json` is called without a key, with a wrong one,
+//! No caller reaches the data of another: every operation of `/openapi.json` is called without a key, with a wrong one,
 //! with every scope that is not enough, and with a good key and another tenant's ids in path, query, body and cursor.
 //!
-//! What holds an answer back must not show through either: a foreign id is answered as one that nobody has.
+//! What holds an answer back must not show through either: a foreign id is answered like an unknown one.
 
 mod cast;
 mod document;
@@ -25,7 +25,7 @@ struct Walk<'a> {
     stranger: &'a Party,
 }
 
-/// A request with somebody's ids in it.
+/// A request with ids in it.
 struct Call {
     path: String,
     body: Option<Value>,
@@ -45,7 +45,7 @@ impl Walk<'_> {
         (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 
-    /// A call with the stranger's key, once with an id of the victim's and once with one that nobody has: it answers the same,
+    /// A call with the stranger's key, once with an id of the victim's and once with an unknown one: it answers the same,
     /// and shows nothing of the victim's. Returns the answer.
     async fn foreign(&self, operation: &Operation, noun: Noun, make: impl Fn(&str) -> Call) -> (u16, Value) {
         let (theirs, nobodys) = (&self.victim.ids[&noun], nobodys(&self.victim.ids[&noun]));
@@ -56,13 +56,13 @@ impl Walk<'_> {
         let (other_status, other_text) = self.call(&operation.method, &other, Some(&key)).await;
         assert_eq!(
             status, other_status,
-            "{what}: a foreign id is told from one that nobody has: {text} / {other_text}"
+            "{what}: a foreign id is answered unlike an unknown one: {text} / {other_text}"
         );
         if status >= 400 || operation.method == Method::GET {
             assert_eq!(
                 text,
                 other_text.replace(&nobodys, theirs),
-                "{what}: a foreign id is told from one that nobody has"
+                "{what}: a foreign id is answered unlike an unknown one"
             );
         }
         assert!(status < 500, "{what}: {status} {text}");
@@ -100,7 +100,7 @@ impl Walk<'_> {
     }
 
     /// A key of one scope may call what asks for this scope, on its own tenant, and nothing else. What may be called is, on
-    /// ids that nobody has.
+    /// unknown ids.
     async fn with_a_scope(&self, operation: &Operation, scope: &str, key: &str) {
         let enough = operation.access.scope() == Some(scope);
         let mut call = self.own(operation);
@@ -121,7 +121,7 @@ impl Walk<'_> {
         for chosen in 1..(1_u32 << operation.in_path.len()) {
             let foreign = |place: usize| chosen & (1 << place) != 0;
             let nouns = operation.in_path.iter().enumerate().filter(|(place, _)| foreign(*place));
-            // One of them is told from one that nobody has; the others are the victim's both times.
+            // One of them is compared with an unknown id; the others are the victim's both times.
             for (at, (_, noun)) in nouns {
                 let answered = self.foreign(operation, *noun, |id| {
                     let path = path_of(operation, |noun, place| match place {
@@ -252,5 +252,5 @@ async fn every_operation_keeps_strangers_out() {
     assert_eq!(stranger.tenant.publish_as(&binary, "{}").await.0, 404);
 
     assert_eq!(victim.settled(&operations).await, before);
-    assert_eq!(victim.receiver.all().len(), requests, "somebody made it send");
+    assert_eq!(victim.receiver.all().len(), requests, "a stranger made it send");
 }

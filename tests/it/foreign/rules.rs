@@ -1,6 +1,6 @@
 //! What each operation of the API asks of a key, and a body that it takes.
 //!
-//! An operation that is not here fails the walk: whoever adds one says here who may call it. Rules of the contract's
+//! An operation that is not here fails the walk: with a new operation, add a rule here that says who may call it. Rules of the contract's
 //! operations stand here before the operations do.
 
 use Access::{Manage, Operator, Publish, Read};
@@ -78,7 +78,7 @@ pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("get", "/v1/system", Operator, ""),
 ];
 
-/// Parameters and members that hold somebody's id, and whose.
+/// Parameters and members that hold an id, and of what.
 pub(super) const IDS: &[(&str, Noun)] = &[
     ("tenant", Noun::Tenant),
     ("tenant_id", Noun::Tenant),

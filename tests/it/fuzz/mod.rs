@@ -15,7 +15,7 @@ use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer, Receiver};
 
 /// Longest run; it takes a fraction of it.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Requests that are made up for each operation, beside the examples and the borders of its schema.
+/// Requests that are made up for each operation, besides the examples and the boundaries of its schema.
 const EXAMPLES: &str = "12";
 /// Tenants that requests go to by turns: each may make 200 changes at once and five a second after them.
 const TENANTS: usize = 8;

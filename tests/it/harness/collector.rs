@@ -33,7 +33,7 @@ pub(crate) struct Span {
     pub(crate) parent: String,
     /// Trace and span of every link.
     pub(crate) links: Vec<(String, String)>,
-    /// Those that are text.
+    /// The attributes that are text.
     pub(crate) attributes: BTreeMap<String, String>,
 }
 

@@ -144,7 +144,7 @@ impl Deployment {
         let key = self.operator.post(&format!("/v1/tenants/{}/keys", tenant.id), &request).await;
         let key = key["key"].as_str().expect("a key").to_owned();
         let (begun, url) = (Instant::now(), format!("{}/v1/publish", self.base));
-        // An event without a type is refused, but by a 401 only while nobody knows the key.
+        // An event without a type is refused, but with 401 only while the key is unknown.
         loop {
             let answer = self.operator.client.post(&url).bearer_auth(&key).body("{}").send().await.expect("an answer");
             if matches!(answer.status().as_u16(), 403 | 422) {
@@ -155,7 +155,7 @@ impl Deployment {
         }
     }
 
-    /// From now on the tenant may have so many endpoints.
+    /// Sets the tenant's limit of endpoints.
     pub(crate) async fn limit_endpoints(&self, tenant: &Tenant, limit: u32) {
         self.operator.patch(&format!("/v1/tenants/{}", tenant.id), &json!({"limits": {"endpoints": limit}})).await;
     }
@@ -187,7 +187,7 @@ impl Deployment {
         messages
     }
 
-    /// Waits until a queue holds so many messages.
+    /// Waits until a queue holds `count` messages.
     pub(crate) async fn wait_for_messages(&self, queue: &str, count: u32) {
         let begun = Instant::now();
         loop {
@@ -245,7 +245,7 @@ impl Drop for Deployment {
     }
 }
 
-/// What is set for somebody's own deployment must not reach a test's.
+/// Settings of the developer's own deployment must not reach a test's.
 fn forget_settings(command: &mut Command) {
     let foreign = std::env::vars_os().map(|(name, _)| name);
     foreign.filter(|name| is_setting(&name.to_string_lossy())).for_each(|name| {
@@ -258,7 +258,7 @@ fn is_setting(name: &str) -> bool {
     ["POSTRIDER_", "OTEL_"].iter().any(|prefix| name.starts_with(prefix)) || name == "RUST_LOG"
 }
 
-/// `postrider`, which `cargo xtask test` has built beside this very test.
+/// `postrider`, which `cargo xtask test` has built next to this test.
 pub(crate) fn binary() -> PathBuf {
     let own = std::env::current_exe().expect("a path");
     let folder = own.ancestors().nth(2).expect("target/<profile>/deps/<test>");

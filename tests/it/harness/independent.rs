@@ -144,7 +144,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The request as it came.
+    /// The request.
     pub(crate) fn of(secret: &str, request: &Received) -> Self {
         let headers: serde_json::Map<_, _> =
             request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), json!(value))).collect();

@@ -70,7 +70,7 @@ impl Ledger {
         assert!(waited.is_ok(), "no POST is under way after {patience:?}");
     }
 
-    /// Waits until so many POSTs have come.
+    /// Waits until `posts` POSTs have come.
     pub(crate) async fn wait_for_posts(&self, posts: usize, patience: Duration) {
         let mut so_far = self.shared.posts.subscribe();
         let waited = tokio::time::timeout(patience, so_far.wait_for(|now| *now >= posts)).await;

@@ -1,6 +1,6 @@
 //! A cluster under load, and the ledger that tells what a fault did to it.
 //!
-//! Events are published by HTTP to a cluster of separate processes with two dispatchers; whatever is not answered with 202 is
+//! Events are published by HTTP to a cluster of separate processes with two dispatchers; every batch that is not answered with 202 is
 //! repeated under the same id. One endpoint takes every event, another every second one.
 
 use std::collections::HashMap;
@@ -118,7 +118,7 @@ impl Run {
         assert!(delivered < deliveries, "everything was delivered before the fault");
     }
 
-    /// Connects to the database anew, after a fault that cut the connection.
+    /// Connects to the database again, after a fault that cut the connection.
     pub(crate) async fn reconnect(&mut self) {
         self.database = connect(&self.urls.database).await;
     }

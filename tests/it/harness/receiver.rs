@@ -1,4 +1,4 @@
-//! An endpoint under a test's control: it keeps every request as it came and answers what it was told to.
+//! An endpoint under a test's control: it keeps every request and answers as the test says.
 //!
 //! HTTP is read by hand, so that names, order and bytes are what was on the wire, and so that a moment is the moment
 //! of the socket, not of a framework.
@@ -52,7 +52,7 @@ impl Answer {
     }
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
     /// Its method.
@@ -88,7 +88,7 @@ impl Received {
         value
     }
 
-    /// Every header that is not HTTP's own: the product's, with these values (`None`: any), and those that all deliveries carry.
+    /// Every header that is not HTTP's own: the product's, with these values (`None`: any), and the headers of all deliveries.
     #[track_caller]
     pub(crate) fn check_headers(&self, event: &str, products: &[(&str, Option<&str>)]) {
         let user_agent = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
@@ -194,7 +194,7 @@ impl Receiver {
         self.shared.lock().answers.extend(answers);
     }
 
-    /// What every request of a path is answered, whatever else was said.
+    /// Sets the answer to every request of a path; it takes precedence over other answers.
     pub(crate) fn answer_at(&self, path: &str, answer: Answer) {
         self.shared.lock().fixed.insert(path.into(), answer);
     }

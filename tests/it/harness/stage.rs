@@ -47,7 +47,7 @@ impl Stage {
         endpoint
     }
 
-    /// Publishes these very bytes and returns the delivery as it came, with the event's id.
+    /// Publishes these bytes and returns the event's id and the delivery.
     pub(crate) async fn deliver(&self, event: &str) -> (String, Received) {
         let id = self.tenant.publish_text(event).await;
         let request = self.receiver.next().await;
@@ -119,7 +119,7 @@ impl Stage {
         let mut statuses = HashMap::new();
         for (code, status) in expected {
             let path = format!("/{code}");
-            // Where a redirect leads to, nobody may come.
+            // The target of the redirect must get no request.
             self.receiver.answer_at(&path, Answer::status(*code).header("location", "/followed"));
             let endpoint = tenant.endpoint(self.document(json!({"url": self.receiver.url(&path)}))).await;
             statuses.insert(endpoint.id().to_owned(), (*code, *status));

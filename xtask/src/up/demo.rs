@@ -90,7 +90,7 @@ async fn make(api: &Api, profile: &str, url: String) -> Result<DemoTenant> {
 async fn wait_known(api: &Api, key: &str) -> Result<()> {
     let give_up = Instant::now() + Duration::from_secs(20);
     loop {
-        // Refused for what is missing in it, but only by somebody who knows the key.
+        // Refused for its missing members, but only by a process that knows the key.
         let (status, answer) = api.ask(Method::POST, "/v1/publish", key, Some(&json!({}))).await?;
         if status.as_u16() == 422 || status.as_u16() == 400 {
             return Ok(());

@@ -71,7 +71,7 @@ pub(super) struct Ports {
 
 impl Ports {
     // Below Linux's ephemeral range (32768 and up): a port in it can be taken by any outgoing connection. Those of the
-    // test engines are a hundred higher, so that tests run beside `up`.
+    // test engines are a hundred higher, so that tests run alongside `up`.
     pub(super) fn wanted(purpose: Purpose) -> Result<Self> {
         let prefix = purpose.prefix();
         let more = if purpose == Purpose::Tests { 100 } else { 0 };

@@ -75,7 +75,7 @@ impl PrivateRabbit {
     /// Waits until every quorum queue of the default vhost would survive [`PrivateRabbit::kill9`].
     ///
     /// RabbitMQ writes a quorum queue's registration to disk up to half a second *after* it confirmed the declaration
-    /// (and whatever was published meanwhile): killed within that time, it comes back with the queue's name, an empty
+    /// (and messages published meanwhile): killed within that time, it comes back with the queue's name, an empty
     /// log under a new id, and no leader. A test that kills soon after a declaration would measure that, not us.
     ///
     /// # Errors

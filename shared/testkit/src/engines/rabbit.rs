@@ -131,7 +131,7 @@ impl RabbitNode {
 
     /// Writes the files and starts the processes; [`RabbitNode::wait_ready`] waits for them.
     pub(super) fn start(&mut self, say: &Say) -> Result<()> {
-        // What is left of a node that was killed (its epmd, say) would hold the ports.
+        // Processes left by a killed node, such as its epmd, would hold the ports.
         procs::kill_marked(&self.folder);
         let RabbitPorts { amqp, management, distribution, epmd } = self.ports;
         let variable = |name: &str| format!("{}_{name}", self.prefix);
@@ -214,7 +214,7 @@ impl RabbitNode {
         format!("{console}\n{}", procs::tail(&file, 20))
     }
 
-    /// Runs the node's `rabbitmqctl`, which is beside its `rabbitmq-server`.
+    /// Runs the node's `rabbitmqctl`, in the folder of its `rabbitmq-server`.
     pub(super) async fn ctl(&self, arguments: &[&str]) -> Result<()> {
         let mut command = self.command(Command::new(rabbitmq_server()?.with_file_name("rabbitmqctl")));
         command.args(arguments);
@@ -232,7 +232,7 @@ impl RabbitNode {
         }
     }
 
-    /// Orderly stop; whatever is left after 20 s is killed, epmd always.
+    /// Orderly stop; processes that still run after 20 s are killed, epmd always.
     pub(super) fn stop(&mut self) {
         self.ask_to_stop();
         procs::wait_until(Duration::from_secs(20), || !self.running());

@@ -108,7 +108,7 @@ impl Scope {
     }
 
     /// Publishes a message on `postrider.events` as a producer of its own making would: with this URL's user, an expiration of 1 ms and
-    /// whatever headers it likes. Returns when the broker has confirmed.
+    /// any headers. Returns when the broker has confirmed.
     ///
     /// # Errors
     /// The broker is away or refuses.
@@ -157,7 +157,7 @@ impl Drop for Scope {
         let cleaner = std::thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async {
-                // Best effort: what stays behind has a unique name and harms nobody.
+                // Best effort: a database that stays has a unique name and does no harm.
                 let limit = Duration::from_secs(20);
                 let _ = tokio::time::timeout(limit, run_sql(&admin, &sql)).await;
             });
