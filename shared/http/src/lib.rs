@@ -2,6 +2,7 @@
 //!
 //! Owns everything between a socket and a handler that every service needs. Does not know RabbitMQ, PostgreSQL or what an event is.
 
+pub mod json;
 pub mod pages;
 pub mod problem;
 pub mod server;

@@ -1,10 +1,7 @@
-//! Errors of the HTTP API as `application/problem+json` (RFC 9457), and the strict reader of JSON bodies.
+//! Errors of the HTTP API as `application/problem+json` (RFC 9457).
 //!
 //! Every 4xx says which field is wrong and what is allowed; every 429 and 503 says when to come back. What went wrong
 //! inside is logged where it happened and never put into an answer.
-
-mod strict;
-mod words;
 
 use std::borrow::Cow;
 
@@ -12,14 +9,16 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+pub use crate::json::{read_json, read_json_or_default, syntax_error};
+
 /// The media type of [`Problem`].
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// Most bytes of a place that is named, and of what is said about it: a request's own words are in both.
 const POINTER_BYTES_MAX: usize = 256;
 const DETAIL_BYTES_MAX: usize = 1_000;
-/// Wrong fields that are named; of further ones the number is told.
-const ERRORS_MAX: usize = 20;
+/// Wrong fields that a problem names; it counts the others.
+pub const ERRORS_MAX: usize = 20;
 
 /// One wrong field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -183,6 +182,11 @@ impl IntoResponse for Problem {
     }
 }
 
+/// A text that is short enough for [`Problem::detail`].
+pub fn cut_detail(detail: String) -> String {
+    cut(detail, DETAIL_BYTES_MAX)
+}
+
 /// Refuses a body that is compressed or encoded otherwise: bodies are read as they come.
 ///
 /// # Errors
@@ -198,59 +202,7 @@ pub fn check_content_encoding(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Reads a JSON body strictly: unknown members are refused, and an array is never taken for an object.
-///
-/// Costs one pass when the body is good; only a bad one is read again, to name the field.
-///
-/// # Errors
-/// 400 with line and column when it is no JSON, 422 with a pointer when a field is unknown, missing or of a wrong type.
-pub fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
-    strict::from_slice(body).map_err(|error| explain::<T>(body, &error))
-}
-
-/// Why a text is not JSON, and where, in words for the people who wrote it.
-pub fn syntax_error(error: &serde_json::Error) -> String {
-    let text = without_place(error);
-    format!("{} (line {} column {})", words::of_syntax(&text), error.line(), error.column())
-}
-
-/// Like [`read_json`], where no body at all is a request for every default.
-///
-/// # Errors
-/// As [`read_json`].
-pub fn read_json_or_default<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, Problem> {
-    if body.is_empty() { Ok(T::default()) } else { read_json(body) }
-}
-
-/// Turns a reading error into one that names the place.
-fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], error: &serde_json::Error) -> Problem {
-    let place = |error: &serde_json::Error| format!("line {} column {}", error.line(), error.column());
-    if body.is_empty() {
-        return Problem::bad_request("expected a JSON body, got none");
-    }
-    if !error.is_data() {
-        return Problem::bad_request(format!("the body is not valid JSON: {}", syntax_error(error)));
-    }
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    match serde_path_to_error::deserialize::<_, T>(strict::Strict(&mut reader)) {
-        Err(failed) => {
-            let message = without_place(failed.inner());
-            let mut pointer = pointer_of(failed.path());
-            // An unknown or missing field is reported at its object: point at the field itself.
-            if let Some(field) = field_in(&message).map(|field| format!("/{}", escape(field)))
-                && !pointer.ends_with(&field)
-            {
-                pointer.push_str(&field);
-            }
-            let at = place(failed.inner());
-            Problem::unprocessable(vec![FieldError::new(pointer, format!("{} ({at})", words::of_data(&message)))])
-        }
-        // Read well the second time: cannot happen for one and the same input.
-        Ok(_) => Problem::bad_request(format!("{} ({})", words::of_data(&without_place(error)), place(error))),
-    }
-}
-
-/// At most `bytes` bytes of a text, whole characters; what was cut off shows as `…`.
+/// The first `bytes` bytes of a text, in whole characters, with `…` at the end if it is longer.
 fn cut(mut text: String, bytes: usize) -> String {
     const CUT: &str = "…";
     if text.len() > bytes {
@@ -259,39 +211,6 @@ fn cut(mut text: String, bytes: usize) -> String {
         text.push_str(CUT);
     }
     text
-}
-
-/// serde_json ends its messages with the place; ours name it once, at the end of the sentence.
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" at line ") {
-        Some(at) => text[..at].to_owned(),
-        None => text,
-    }
-}
-
-/// The field that serde's own words name: "unknown field `x`, expected …", "missing field `x`".
-fn field_in(message: &str) -> Option<&str> {
-    let rest = ["unknown field `", "missing field `", "duplicate field `"]
-        .iter()
-        .find_map(|start| message.strip_prefix(start))?;
-    rest.split('`').next()
-}
-
-/// A path of `serde_path_to_error` as a JSON pointer.
-fn pointer_of(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    path.iter().fold(String::new(), |pointer, segment| match segment {
-        Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } => format!("{pointer}/{}", escape(key)),
-        Segment::Enum { variant } => format!("{pointer}/{}", escape(variant)),
-        Segment::Unknown => pointer,
-    })
-}
-
-/// RFC 6901 section 3: `~` becomes `~0`, `/` becomes `~1`.
-fn escape(token: &str) -> String {
-    token.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]
@@ -310,53 +229,6 @@ mod tests {
         assert_eq!(problem.errors.len(), ERRORS_MAX);
         assert!(serde_json::to_vec(&problem).unwrap().len() < 32 * 1024);
         assert_eq!(Problem::unavailable("away", Duration::MAX).retry_after_seconds, Some(u64::MAX));
-    }
-
-    #[derive(Debug, Deserialize, PartialEq, Default)]
-    #[serde(deny_unknown_fields)]
-    struct Inner {
-        #[serde(default)]
-        count: u8,
-    }
-
-    #[derive(Debug, Deserialize, PartialEq)]
-    #[serde(deny_unknown_fields)]
-    struct Outer<'a> {
-        name: &'a str,
-        #[serde(default)]
-        items: Vec<Inner>,
-    }
-
-    #[track_caller]
-    fn check(json: &str, status: u16, pointer: Option<&str>, words: &str) {
-        let problem = read_json::<Outer<'_>>(json.as_bytes()).expect_err(json);
-        assert_eq!(problem.status, status, "{json}: {problem}");
-        assert_eq!(problem.errors.first().map(|error| error.pointer.as_str()), pointer, "{json}: {problem}");
-        assert!(problem.detail.contains(words), "{json}: {:?} lacks {words:?}", problem.detail);
-    }
-
-    #[test]
-    fn a_bad_body_names_the_field_and_the_place() {
-        assert_eq!(read_json::<Outer<'_>>(br#"{"name":"x"}"#).unwrap(), Outer { name: "x", items: vec![] });
-        check("", 400, None, "expected a JSON body");
-        check(r#"{"name": "#, 400, None, "line 1 column 9");
-        check("nonsense", 400, None, "not valid JSON");
-        check("{}", 422, Some("/name"), "missing field `name`");
-        check(r#"{"name":"x","colour":1}"#, 422, Some("/colour"), "unknown field `colour`");
-        check(r#"{"name":7}"#, 422, Some("/name"), "expected a string, got 7");
-        check("{\"name\":\"x\",\n\"items\":[{},{\"count\":300}]}", 422, Some("/items/1/count"), "line 2");
-        check(r#"{"name":"x","items":[{"a/b":1}]}"#, 422, Some("/items/0/a~1b"), "unknown field");
-        check(r#"{"name":"x"} {}"#, 400, None, "more text follows the value");
-        check("[]", 422, Some(""), "expected an object, got an array");
-        check(r#"["x"]"#, 422, Some(""), "expected an object, got an array");
-        check(r#"{"name":"x","items":[[3]]}"#, 422, Some("/items/0"), "expected an object, got an array");
-    }
-
-    #[test]
-    fn an_absent_body_may_stand_for_defaults() {
-        assert_eq!(read_json_or_default::<Inner>(b"").unwrap(), Inner::default());
-        assert_eq!(read_json_or_default::<Inner>(br#"{"count":3}"#).unwrap(), Inner { count: 3 });
-        assert!(read_json_or_default::<Inner>(br#"{"counts":3}"#).is_err());
     }
 
     #[test]

@@ -4,18 +4,19 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use postrider_broker::ProducerMessage;
-use postrider_http::problem::{Problem, read_json};
+use postrider_http::json;
 use postrider_model::ids::TenantId;
-use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
+use postrider_model::limits::BATCH_BYTES_MAX;
 use postrider_profiles::Mappings;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::member::Member;
 use super::records;
-use crate::cloudevents::{self, essence};
-use crate::event::CheckedEvent;
-use crate::request::{Place, read_event, refuse_array};
-use crate::sender::Whose;
+use crate::event::cloudevents::{self, essence};
+use crate::event::json::{Source, check_batch_length, read_event, refuse_array};
+use crate::event::{Event, EventTenant};
+use crate::refused::Refused;
 
 /// The version of the contract that this build speaks; what a message without the header has.
 const VERSION: &str = "1";
@@ -40,13 +41,6 @@ pub(super) enum Content<'a> {
     Nothing,
     /// Events, each read on its own.
     Events(Vec<Member<'a>>),
-}
-
-/// An event of a message, or why it is none.
-pub(super) struct Member<'a> {
-    pub(super) event: Result<CheckedEvent<'a>, Problem>,
-    /// The body that says this alone; `None` where the message cannot be parted.
-    pub(super) alone: Option<Bytes>,
 }
 
 /// A batch, as the exchange takes it: the tenant stands beside the events.
@@ -80,29 +74,29 @@ impl<'a> Address<'a> {
     /// A message of which nothing can be read.
     pub(super) fn read(
         &self,
-        whose: &impl Whose,
+        tenant: &impl EventTenant,
         message: &'a ProducerMessage,
         profile: &str,
         mappings: &Mappings,
-    ) -> Result<Content<'a>, Problem> {
+    ) -> Result<Content<'a>, Refused> {
         match self.what {
             KUMOMTA => {
-                let events = records::read(whose.tenant(None)?, &message.body, profile, mappings)?;
+                let events = records::read(tenant.tenant(None)?, &message.body, profile, mappings)?;
                 Ok(if events.is_empty() { Content::Nothing } else { Content::Events(events) })
             }
-            BATCH => self.read_batch(whose, message).map(Content::Events),
-            _ => Ok(Content::Events(vec![Member { event: self.read_one(whose, message), alone: None }])),
+            BATCH => self.read_batch(tenant, message).map(Content::Events),
+            _ => Ok(Content::Events(vec![Member { event: self.read_one(tenant, message), alone: None }])),
         }
     }
 
-    fn read_one(&self, whose: &impl Whose, message: &'a ProducerMessage) -> Result<CheckedEvent<'a>, Problem> {
+    fn read_one(&self, tenant: &impl EventTenant, message: &'a ProducerMessage) -> Result<Event<'a>, Refused> {
         let event = match cloudevents::over_amqp(message)? {
-            Some(form) => form.read(whose, &message.body)?,
+            Some(form) => form.read(tenant, &message.body)?,
             None => {
                 check_content_type(message)?;
-                let place = Place::Exchange { message_id: message.message_id.as_deref() };
+                let source = Source::Exchange { message_id: message.message_id.as_deref() };
                 refuse_array(&message.body, "several events go to <tenant>.batch")?;
-                read_event(whose, &message.body, place)?
+                read_event(tenant, &message.body, source)?
             }
         };
         let expected = event.event_type.as_str().replace(' ', "_");
@@ -111,38 +105,35 @@ impl<'a> Address<'a> {
                 "the event's type is {}, so its routing key is {}.{expected}; it came with {}",
                 event.event_type, self.tenant, message.routing_key
             );
-            return Err(Problem::bad_request(detail));
+            return Err(Refused::Malformed(detail));
         }
         Ok(event)
     }
 
-    fn read_batch(&self, whose: &impl Whose, message: &'a ProducerMessage) -> Result<Vec<Member<'a>>, Problem> {
+    fn read_batch(&self, tenant: &impl EventTenant, message: &'a ProducerMessage) -> Result<Vec<Member<'a>>, Refused> {
         check_content_type(message)?;
         if message.body.len() > BATCH_BYTES_MAX {
             let detail = format!("a batch has at most {BATCH_BYTES_MAX} bytes, got {}", message.body.len());
-            return Err(Problem::payload_too_large(detail));
+            return Err(Refused::TooLarge(detail));
         }
-        let batch: Batch<'a> = read_json(&message.body)?;
-        let tenant = whose.tenant(Some(&batch.tenant))?;
-        if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
-            let detail = format!("1 to {BATCH_EVENTS_MAX} events, got {}", batch.events.len());
-            return Err(Problem::invalid_field("/events", detail));
-        }
+        let batch: Batch<'a> = json::read(&message.body)?;
+        let id = tenant.tenant(Some(&batch.tenant))?;
+        check_batch_length(batch.events.len())?;
         let several = batch.events.len() > 1;
         let member = |json: &'a RawValue| {
-            let event = read_event(whose, json.get().as_bytes(), Place::ExchangeBatch);
-            Member { event, alone: several.then(|| batch_of_one(tenant, json)) }
+            let event = read_event(tenant, json.get().as_bytes(), Source::ExchangeBatch);
+            Member { event, alone: several.then(|| batch_of_one(id, json)) }
         };
         Ok(batch.events.into_iter().map(member).collect())
     }
 }
 
-fn check_content_type(message: &ProducerMessage) -> Result<(), Problem> {
+fn check_content_type(message: &ProducerMessage) -> Result<(), Refused> {
     match message.content_type.as_deref().map(essence).as_deref() {
         None | Some("" | "application/json") => Ok(()),
         Some(other) => {
             let detail = format!("content_type {other}: expected application/json or {}", cloudevents::STRUCTURED);
-            Err(Problem::unsupported_media_type(detail))
+            Err(Refused::UnsupportedFormat(detail))
         }
     }
 }

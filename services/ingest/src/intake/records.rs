@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use postrider_http::problem::Problem;
 use postrider_model::event::Origin;
 use postrider_model::ids::TenantId;
 use postrider_profiles::{MappedEvent, Mappings};
 
-use super::message::Member;
-use crate::event::{Fields, check, hash};
-use crate::request::check_size;
+use super::member::Member;
+use crate::event::json::check_size;
+use crate::event::{RawEvent, check, hash};
+use crate::refused::Refused;
 
 /// The events that a record says, none when its mapping makes none of it.
 ///
@@ -20,15 +20,15 @@ pub(super) fn read<'a>(
     record: &'a [u8],
     profile: &str,
     mappings: &Mappings,
-) -> Result<Vec<Member<'a>>, Problem> {
+) -> Result<Vec<Member<'a>>, Refused> {
     check_size(record)?;
     let mapping = mappings.get(profile).ok_or_else(|| {
         let detail = format!(
             "profile {profile} has no mapping of KumoMTA's records; {profile}.toml in POSTRIDER_MAPPINGS_DIR would be one"
         );
-        Problem::bad_request(detail)
+        Refused::Malformed(detail)
     })?;
-    let mapped = mapping.events(record).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let mapped = mapping.events(record).map_err(|error| Refused::Malformed(error.to_string()))?;
     Ok(mapped.into_iter().map(|event| member(tenant, event)).collect())
 }
 
@@ -36,7 +36,7 @@ fn member<'a>(tenant: TenantId, mapped: MappedEvent) -> Member<'a> {
     // Of everything that the record says: another record of the same message is another event, the same record again is the
     // same one.
     let id = format!("evt_{}", hash(&[b"kumomta", mapped.record.as_bytes(), mapped.recipient.as_bytes()]));
-    let fields = Fields {
+    let fields = RawEvent {
         event_type: Cow::Owned(mapped.event_type.as_str().to_owned()),
         data: Cow::Owned(mapped.data),
         id: Some(Cow::Owned(id)),
@@ -47,5 +47,5 @@ fn member<'a>(tenant: TenantId, mapped: MappedEvent) -> Member<'a> {
         origin: Origin::Api,
         source: None,
     };
-    Member { event: check(tenant, fields).map_err(Problem::unprocessable), alone: None }
+    Member { event: check(tenant, fields).map_err(Refused::Invalid), alone: None }
 }

@@ -2,8 +2,10 @@
 
 use proptest::prelude::*;
 
+use postrider_model::limits::BATCH_EVENTS_MAX;
+
 use super::*;
-use crate::hostile::{EVENTS, PROBLEM_BYTES_MAX, bounded, within_limits};
+use crate::event::hostile::{EVENTS, PROBLEM_BYTES_MAX, bounded, within_limits};
 
 const KEYS: [&str; 5] = [
     "ten_operator.a.b.c",
@@ -66,12 +68,12 @@ proptest! {
                 for member in members {
                     match member.event {
                         Ok(event) => within_limits(&event)?,
-                        Err(problem) => bounded(&problem)?,
+                        Err(problem) => bounded(problem)?,
                     }
                     prop_assert!(member.alone.is_none_or(|alone| alone.len() <= message.body.len() + 100));
                 }
             }
-            Err(problem) => bounded(&problem)?,
+            Err(problem) => bounded(problem)?,
         }
     }
 }

@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
 
+use postrider_http::problem::Problem;
+
 use super::*;
 
 const TENANT: TenantId = TenantId::OPERATOR;
@@ -12,7 +14,10 @@ fn message(routing_key: &str, body: &str) -> ProducerMessage {
 fn read(message: &ProducerMessage) -> Result<Vec<Result<String, String>>, String> {
     let address = Address::of(message)?;
     let mappings = Mappings::load(None).unwrap();
-    let said = |problem: Problem| format!("{} {}", problem.status, problem.detail);
+    let said = |refused: Refused| {
+        let problem = Problem::from(refused);
+        format!("{} {}", problem.status, problem.detail)
+    };
     match address.read(&TENANT, message, "mumara", &mappings).map_err(said)? {
         Content::Nothing => Ok(Vec::new()),
         Content::Events(members) => {
@@ -124,10 +129,11 @@ fn a_record_of_no_interest_is_nothing_and_one_that_is_none_is_refused() {
     refused(&message("ten_operator.kumomta", "{"), "not a log record of KumoMTA");
     let message = message("ten_operator.kumomta", uninteresting);
     let address = Address::of(&message).unwrap();
-    let Err(problem) = address.read(&TENANT, &message, "standard", &Mappings::load(None).unwrap()) else {
+    let Err(refused) = address.read(&TENANT, &message, "standard", &Mappings::load(None).unwrap()) else {
         panic!("no refusal")
     };
-    assert!(problem.detail.contains("standard.toml in POSTRIDER_MAPPINGS_DIR"), "{problem}");
+    let reason = refused.reason();
+    assert!(reason.contains("standard.toml in POSTRIDER_MAPPINGS_DIR"), "{reason}");
 }
 
 /// Messages, by what is put into one that is good: whether they are accepted.

@@ -1,17 +1,19 @@
-//! Pressure only at the front: ingest refuses while the inner queues hold too much, because they have no limit of their own.
+//! Backpressure only at the front: ingest refuses while the inner queues hold too much, because they have no limit of their own.
 //!
 //! The broker tells messages, not bytes; how many bytes a message has on average, the processes report that take them. What waits on the
 //! delay ladder is counted from the log (`waiting`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postrider_broker::{Broker, Queue};
-use postrider_http::problem::Problem;
 use postrider_model::delivery::Lane;
 use postrider_store::Store;
 use postrider_store::services::bytes_per_message;
+
+use crate::refused::Refused;
 
 /// How often the depths are asked for.
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -24,7 +26,7 @@ const INNER: [Queue; 5] =
 
 /// What the inner queues may hold.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct QueueLimits {
     /// Messages in any one.
     pub(crate) messages_max: u32,
     /// Bytes in all of them.
@@ -40,14 +42,14 @@ struct Held {
 
 /// Whether the inner queues hold too much.
 #[derive(Debug, Default)]
-pub(crate) struct Pressure {
+pub(crate) struct Backpressure {
     too_deep: AtomicBool,
 }
 
-impl Pressure {
+impl Backpressure {
     /// Asks for the depths until it is dropped by its task. While the broker is away the last answer stays in force:
     /// publishing itself then answers 503.
-    pub(crate) async fn watch(&self, broker: Broker, store: Store, limits: Limits) {
+    pub(crate) async fn watch(self: Arc<Self>, broker: Broker, store: Store, limits: QueueLimits) {
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut bytes_each = BTreeMap::new();
@@ -69,7 +71,7 @@ impl Pressure {
         }
     }
 
-    fn judge(&self, held: Held, limits: Limits) {
+    fn judge(&self, held: Held, limits: QueueLimits) {
         let Held { deepest, bytes } = held;
         // An estimate, in which the last digits mean nothing.
         let too_deep = deepest > limits.messages_max || bytes > limits.bytes_max as f64;
@@ -86,10 +88,10 @@ impl Pressure {
 
     /// # Errors
     /// 503 while the queues hold too much.
-    pub(crate) fn check(&self) -> Result<(), Problem> {
+    pub(crate) fn check(&self) -> Result<(), Refused> {
         if self.too_deep.load(Ordering::Relaxed) {
             let detail = "too many deliveries wait already; nothing was accepted";
-            return Err(Problem::unavailable(detail, Duration::from_secs(5)));
+            return Err(Refused::later(detail, Duration::from_secs(5)));
         }
         Ok(())
     }
@@ -111,10 +113,10 @@ mod tests {
 
     #[test]
     fn few_large_messages_are_as_much_pressure_as_many_small_ones() {
-        const LIMITS: Limits = Limits { messages_max: 2_000, bytes_max: 100_000_000 };
+        const LIMITS: QueueLimits = QueueLimits { messages_max: 2_000, bytes_max: 100_000_000 };
         let bytes_each = BTreeMap::from([("live".to_owned(), 1_000.0), ("bulk".to_owned(), 250_000.0)]);
         let refuses = |depths: &[(&str, u32)]| {
-            let pressure = Pressure::default();
+            let pressure = Backpressure::default();
             pressure.judge(held(depths, &bytes_each), LIMITS);
             pressure.check().is_err()
         };

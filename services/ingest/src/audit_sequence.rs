@@ -5,6 +5,7 @@
 //! tell of, in the same queue. What a killed process had not reported is unconfirmed, and no gap.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +22,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(2);
 const LAST_REPORT_MAX: Duration = Duration::from_secs(2);
 
 /// Gives out numbers.
-pub(crate) struct Numbers {
+pub(crate) struct AuditSequence {
     instance: u64,
     state: Mutex<State>,
 }
@@ -37,14 +38,14 @@ struct State {
     reported_below: u64,
 }
 
-/// A number that is being published under; given up unless it is [confirmed](Number::confirm).
-pub(crate) struct Number<'a> {
-    numbers: &'a Numbers,
+/// A number that is being published under; given up unless it is [confirmed](SequenceNumber::confirm).
+pub(crate) struct SequenceNumber<'a> {
+    numbers: &'a AuditSequence,
     pub(crate) number: u64,
     confirmed: bool,
 }
 
-impl Numbers {
+impl AuditSequence {
     pub(crate) fn new() -> Self {
         // 63 bits, because the log keeps it in a signed column.
         Self { instance: rand::random::<u64>() >> 1, state: Mutex::default() }
@@ -56,12 +57,12 @@ impl Numbers {
     }
 
     /// The next number.
-    pub(crate) fn take(&self) -> Number<'_> {
+    pub(crate) fn take(&self) -> SequenceNumber<'_> {
         let mut state = self.state.lock();
         let number = state.next;
         state.next += 1;
         state.open.insert(number);
-        Number { numbers: self, number, confirmed: false }
+        SequenceNumber { numbers: self, number, confirmed: false }
     }
 
     /// What has changed since the last report.
@@ -77,7 +78,7 @@ impl Numbers {
     }
 
     /// Reports until `stop`, and once more then.
-    pub(crate) async fn report_now_and_then(&self, to: MessagePublisher, stop: CancellationToken) {
+    pub(crate) async fn report_regularly(self: Arc<Self>, to: MessagePublisher, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(REPORT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -97,14 +98,14 @@ impl Numbers {
     }
 }
 
-impl Number<'_> {
+impl SequenceNumber<'_> {
     /// The broker has confirmed what was published under it.
     pub(crate) fn confirm(mut self) {
         self.confirmed = true;
     }
 }
 
-impl Drop for Number<'_> {
+impl Drop for SequenceNumber<'_> {
     fn drop(&mut self) {
         let mut state = self.numbers.state.lock();
         state.open.remove(&self.number);
@@ -118,13 +119,13 @@ impl Drop for Number<'_> {
 mod tests {
     use super::*;
 
-    fn report(numbers: &Numbers) -> Option<(u64, Vec<u64>)> {
+    fn report(numbers: &AuditSequence) -> Option<(u64, Vec<u64>)> {
         numbers.report(UnixMillis(0)).map(|report| (report.settled_below, report.given_up))
     }
 
     #[test]
     fn a_report_ends_before_the_first_number_that_is_open_and_names_those_given_up() {
-        let numbers = Numbers::new();
+        let numbers = AuditSequence::new();
         assert_eq!(report(&numbers), None);
         let (first, second, third) = (numbers.take(), numbers.take(), numbers.take());
         second.confirm();

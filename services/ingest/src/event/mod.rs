@@ -1,21 +1,29 @@
 //! What an event says and what it may say: the checks that every way in shares, from HTTP or from the exchange, in whatever
 //! format it was written.
 
+pub(crate) mod cloudevents;
+pub(crate) mod content;
+#[cfg(test)]
+pub(crate) mod hostile;
+pub(crate) mod json;
+mod tenant;
+
 use std::borrow::Cow;
 
 use postrider_http::problem::FieldError;
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EventId, TenantId};
-use postrider_model::json;
 use postrider_model::limits::{IDEMPOTENCY_KEY_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
 use postrider_model::time::UnixMillis;
 use postrider_store::history::EventRow;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::tenant::EventTenant;
+
 /// What an event says, read from its format and not checked yet.
 #[derive(Debug)]
-pub(crate) struct Fields<'a> {
+pub(crate) struct RawEvent<'a> {
     pub(crate) event_type: Cow<'a, str>,
     pub(crate) data: Cow<'a, RawValue>,
     pub(crate) id: Option<Cow<'a, str>>,
@@ -40,7 +48,7 @@ pub(crate) enum IdSource {
 
 /// One event that passed every check which needs no configuration.
 #[derive(Debug)]
-pub(crate) struct CheckedEvent<'a> {
+pub(crate) struct Event<'a> {
     /// Whose.
     pub(crate) tenant: TenantId,
     pub(crate) id: EventId,
@@ -59,7 +67,7 @@ pub(crate) struct CheckedEvent<'a> {
 ///
 /// # Errors
 /// Each field that is wrong, as `/type`, `/data` and so on, with what is allowed in it.
-pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent<'_>, Vec<FieldError>> {
+pub(crate) fn check(tenant: TenantId, fields: RawEvent<'_>) -> Result<Event<'_>, Vec<FieldError>> {
     let mut errors = Vec::new();
     let mut wrong = |pointer: &str, detail: String| errors.push(FieldError::new(pointer, detail));
 
@@ -71,7 +79,7 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
     if let Err(error) = fields.attributes.check() {
         wrong("/attributes", error.to_string());
     }
-    if json::depth(fields.data.get()) > JSON_DEPTH_MAX {
+    if postrider_model::json::depth(fields.data.get()) > JSON_DEPTH_MAX {
         wrong("/data", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
     }
     if let Some(metadata) = &fields.metadata {
@@ -80,7 +88,7 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
             wrong("/metadata", "expected an object".into());
         } else if text.len() > METADATA_BYTES_MAX {
             wrong("/metadata", format!("at most {METADATA_BYTES_MAX} bytes, got {}", text.len()));
-        } else if json::depth(text) > JSON_DEPTH_MAX {
+        } else if postrider_model::json::depth(text) > JSON_DEPTH_MAX {
             wrong("/metadata", format!("nested deeper than {JSON_DEPTH_MAX} levels"));
         }
     }
@@ -103,7 +111,7 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
     };
 
     match (event_type, id) {
-        (Some(event_type), Some((id, id_source))) if errors.is_empty() => Ok(CheckedEvent {
+        (Some(event_type), Some((id, id_source))) if errors.is_empty() => Ok(Event {
             tenant,
             id,
             id_source,
@@ -119,7 +127,7 @@ pub(crate) fn check(tenant: TenantId, fields: Fields<'_>) -> Result<CheckedEvent
     }
 }
 
-impl<'a> CheckedEvent<'a> {
+impl<'a> Event<'a> {
     /// An event of the log whose id was made here; `None` when its payload was expunged.
     pub(crate) fn of_log(row: &'a EventRow) -> Option<Self> {
         let summary = &row.summary;
@@ -146,7 +154,7 @@ pub(crate) fn hash(parts: &[&[u8]]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash.finalize()[..16])
 }
 
 #[cfg(test)]

@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use postrider_http::problem::{FieldError, Problem, read_json};
+use postrider_http::json::{self, JsonError};
+use postrider_http::problem::FieldError;
 use postrider_model::event::{Attributes, Origin};
 use postrider_model::ids::TenantId;
-use postrider_model::limits::EVENT_BYTES_MAX;
+use postrider_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{CheckedEvent, Fields, check};
-use crate::sender::Whose;
+use crate::event::{Event, EventTenant, RawEvent, check};
+use crate::refused::Refused;
 
 /// The JSON of one event, wherever it stands.
 #[derive(Debug, Deserialize)]
@@ -48,7 +49,7 @@ pub(crate) struct BatchRequest<'a> {
 
 /// Where an event stands, which decides who names its tenant and its id.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place<'a> {
+pub(crate) enum Source<'a> {
     /// The body of `POST /v1/publish`, with the header `Idempotency-Key`.
     Http {
         /// The header.
@@ -69,20 +70,24 @@ pub(crate) enum Place<'a> {
 ///
 /// # Errors
 /// A 4xx problem that names the field and what is allowed in it.
-pub(crate) fn read_event<'a>(whose: impl Whose, json: &'a [u8], place: Place<'a>) -> Result<CheckedEvent<'a>, Problem> {
+pub(crate) fn read_event<'a>(
+    tenant: impl EventTenant,
+    json: &'a [u8],
+    source: Source<'a>,
+) -> Result<Event<'a>, Refused> {
     check_size(json)?;
-    let request: EventRequest<'a> = read_json(json).map_err(|problem| place.allowed_fields(problem))?;
-    let mut errors = place.check_tenant(request.tenant.as_deref());
+    let request: EventRequest<'a> = json::read(json).map_err(|error| source.allowed_fields(error))?;
+    let mut errors = source.check_tenant(request.tenant.as_deref());
     // Without a tenant nothing is accepted; reading on finds the other mistakes.
-    let tenant = match whose.tenant(request.tenant.as_deref()) {
+    let tenant = match tenant.tenant(request.tenant.as_deref()) {
         Ok(tenant) => tenant,
-        Err(problem) if problem.status == 422 => {
-            errors.extend(problem.errors);
+        Err(Refused::Invalid(wrong)) => {
+            errors.extend(wrong);
             TenantId::OPERATOR
         }
-        Err(problem) => return Err(problem),
+        Err(refused) => return Err(refused),
     };
-    let mut fields = Fields {
+    let mut fields = RawEvent {
         event_type: request.event_type,
         data: Cow::Borrowed(request.data),
         id: request.id,
@@ -93,22 +98,31 @@ pub(crate) fn read_event<'a>(whose: impl Whose, json: &'a [u8], place: Place<'a>
         origin: request.origin.unwrap_or_default(),
         source: None,
     };
-    errors.extend(place.name(&mut fields));
+    errors.extend(source.name(&mut fields));
     match check(tenant, fields) {
         Ok(event) if errors.is_empty() => Ok(event),
         checked => {
             errors.extend(checked.err().into_iter().flatten());
-            Err(Problem::unprocessable(errors))
+            Err(Refused::Invalid(errors))
         }
     }
 }
 
 /// # Errors
 /// 413 for an event that is too large, in whatever format.
-pub(crate) fn check_size(event: &[u8]) -> Result<(), Problem> {
+pub(crate) fn check_size(event: &[u8]) -> Result<(), Refused> {
     if event.len() > EVENT_BYTES_MAX {
         let detail = format!("an event has at most {EVENT_BYTES_MAX} bytes, got {}", event.len());
-        return Err(Problem::payload_too_large(detail));
+        return Err(Refused::TooLarge(detail));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// A batch without events, or with too many.
+pub(crate) fn check_batch_length(events: usize) -> Result<(), Refused> {
+    if events == 0 || events > BATCH_EVENTS_MAX {
+        return Err(Refused::field("/events", format!("1 to {BATCH_EVENTS_MAX} events, got {events}")));
     }
     Ok(())
 }
@@ -117,14 +131,14 @@ pub(crate) fn check_size(event: &[u8]) -> Result<(), Problem> {
 ///
 /// # Errors
 /// 422 at the body itself.
-pub(crate) fn refuse_array(body: &[u8], instead: &str) -> Result<(), Problem> {
+pub(crate) fn refuse_array(body: &[u8], instead: &str) -> Result<(), Refused> {
     match body.trim_ascii_start().first() {
-        Some(b'[') => Err(Problem::invalid_field("", format!("expected an object, got an array; {instead}"))),
+        Some(b'[') => Err(Refused::field("", format!("expected an object, got an array; {instead}"))),
         _ => Ok(()),
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> Source<'a> {
     /// The field that this place refuses although events have it elsewhere.
     fn refused_fields(self) -> &'static [&'static str] {
         match self {
@@ -134,15 +148,17 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Takes the fields that this place refuses off the list that an unknown field is answered with.
-    fn allowed_fields(self, mut problem: Problem) -> Problem {
-        let details = problem.errors.iter_mut().map(|error| &mut error.detail).chain([&mut problem.detail]);
-        for detail in details.filter(|detail| detail.contains("unknown field `")) {
-            for field in self.refused_fields() {
-                *detail = detail.replace(&format!(", `{field}`"), "");
+    /// Takes the fields that are refused here off the list of an error about an unknown field.
+    fn allowed_fields(self, error: JsonError) -> JsonError {
+        match error {
+            JsonError::Field(mut error) if error.detail.contains("unknown field `") => {
+                for field in self.refused_fields() {
+                    error.detail = error.detail.replace(&format!(", `{field}`"), "");
+                }
+                JsonError::Field(error)
             }
+            error => error,
         }
-        problem
     }
 
     /// What is wrong with there being a name of a tenant, or none.
@@ -156,7 +172,7 @@ impl<'a> Place<'a> {
     }
 
     /// Gives the event the id or key that its place holds for it.
-    fn name(self, fields: &mut Fields<'a>) -> Vec<FieldError> {
+    fn name(self, fields: &mut RawEvent<'a>) -> Vec<FieldError> {
         let mut errors = Vec::new();
         match self {
             Self::HttpBatch => {}
@@ -187,17 +203,19 @@ impl<'a> Place<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::content::Content;
-    use crate::event::IdSource;
+    use postrider_http::problem::Problem;
 
-    fn read(json: &str) -> Result<CheckedEvent<'_>, Problem> {
-        read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: None })
+    use super::*;
+    use crate::event::IdSource;
+    use crate::event::content::Content;
+
+    fn read(json: &str) -> Result<Event<'_>, Refused> {
+        read_event(TenantId::OPERATOR, json.as_bytes(), Source::Http { key: None })
     }
 
     #[track_caller]
     fn refused(json: &str, pointer: &str) {
-        let problem = read(json).expect_err(json);
+        let problem = Problem::from(read(json).expect_err(json));
         let pointers: Vec<&str> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
         assert!(pointers.contains(&pointer), "{json}: {pointers:?}, wanted {pointer}");
     }
@@ -219,27 +237,28 @@ mod tests {
         refused(r#"{"type":"a","data":{},"idempotency_key":"k"}"#, "/idempotency_key");
         let deep = format!(r#"{{"type":"a","data":{}{}}}"#, "[".repeat(65), "]".repeat(65));
         refused(&deep, "/data");
-        assert!(read(r#"{"type":"a","data":{},"colour":"red"}"#).unwrap_err().detail.contains("colour"));
-        assert!(read(r#"{"type":"a"}"#).unwrap_err().detail.contains("data"));
+        refused(r#"{"type":"a","data":{},"colour":"red"}"#, "/colour");
+        refused(r#"{"type":"a"}"#, "/data");
         assert!(read(r#"{"type":"a","data":{}"#).is_err());
     }
 
     #[test]
     fn an_unknown_field_is_answered_with_the_fields_of_its_place_only() {
         let allowed = |place| {
-            let problem = read_event(TenantId::OPERATOR, br#"{"type":"a","data":{},"colour":1}"#, place).unwrap_err();
+            let json = br#"{"type":"a","data":{},"colour":1}"#;
+            let problem = Problem::from(read_event(TenantId::OPERATOR, json, place).unwrap_err());
             assert!(problem.detail.contains("/colour: unknown field `colour`, expected one of `type`"), "{problem}");
             ["idempotency_key", "tenant"].map(|field| problem.errors[0].detail.contains(field))
         };
-        assert_eq!(allowed(Place::Http { key: None }), [false, true]);
-        assert_eq!(allowed(Place::HttpBatch), [true, true]);
-        assert_eq!(allowed(Place::ExchangeBatch), [false, false]);
+        assert_eq!(allowed(Source::Http { key: None }), [false, true]);
+        assert_eq!(allowed(Source::HttpBatch), [true, true]);
+        assert_eq!(allowed(Source::ExchangeBatch), [false, false]);
     }
 
     #[test]
     fn an_array_is_no_event() {
         refused(r#"["a.b",{"x":1}]"#, "");
-        let problem = refuse_array(b" [1]", "several events go elsewhere").unwrap_err();
+        let problem = Problem::from(refuse_array(b" [1]", "several events go elsewhere").unwrap_err());
         assert_eq!(
             (problem.status, problem.detail.as_str()),
             (422, "expected an object, got an array; several events go elsewhere")
@@ -250,39 +269,40 @@ mod tests {
     #[test]
     fn a_key_makes_the_id_and_excludes_one() {
         let with_key =
-            |json: &'static str| read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: Some("order-1") });
+            |json: &'static str| read_event(TenantId::OPERATOR, json.as_bytes(), Source::Http { key: Some("order-1") });
         let first = with_key(r#"{"type":"a","data":{}}"#).unwrap();
         let again = with_key(r#"{"type":"a","data":{}}"#).unwrap();
-        let (said, said_again) = (Content::of(&first), Content::of(&again));
-        assert_eq!((&first.id, said.hash()), (&again.id, said_again.hash()));
+        let (content, content_again) = (Content::of(&first), Content::of(&again));
+        assert_eq!((&first.id, content.hash()), (&again.id, content_again.hash()));
         assert_eq!(first.id_source, IdSource::Producer);
         let other = with_key(r#"{"type":"a","data":{"x":1}}"#).unwrap();
         assert_eq!(first.id, other.id);
-        assert!(!said.is(Content::of(&other).hash()));
+        assert!(!content.is(Content::of(&other).hash()));
         assert!(with_key(r#"{"type":"a","data":{},"id":"x"}"#).is_err());
     }
 
     #[test]
     fn on_the_exchange_an_event_names_its_tenant_and_its_id() {
         let exchange = |json: &'static str, message_id| {
-            read_event(TenantId::OPERATOR, json.as_bytes(), Place::Exchange { message_id })
+            read_event(TenantId::OPERATOR, json.as_bytes(), Source::Exchange { message_id })
         };
         let whole = r#"{"tenant":"ten_operator","type":"a","data":{},"id":"e1"}"#;
         assert_eq!(exchange(whole, Some("m1")).unwrap().id.as_str(), "e1");
         let without = r#"{"tenant":"ten_operator","type":"a","data":{}}"#;
         assert_eq!(exchange(without, Some("m1")).unwrap().id.as_str(), "m1");
-        let pointers = |problem: Problem| problem.errors.into_iter().map(|error| error.pointer).collect::<Vec<_>>();
+        let pointers =
+            |refused: Refused| Problem::from(refused).errors.into_iter().map(|error| error.pointer).collect::<Vec<_>>();
         assert_eq!(pointers(exchange(without, None).unwrap_err()), ["/id"]);
         assert_eq!(pointers(exchange(without, Some("not an id")).unwrap_err()), ["/id"]);
         let foreign = r#"{"tenant":"ten_0123","type":"a","data":{},"id":"e1"}"#;
         assert_eq!(pointers(exchange(foreign, None).unwrap_err()), ["/tenant"]);
         let keyed = r#"{"type":"a","data":{},"idempotency_key":"k"}"#;
         assert_eq!(pointers(exchange(keyed, None).unwrap_err()), ["/tenant", "/idempotency_key", "/id"]);
-        let batch = read_event(TenantId::OPERATOR, whole.as_bytes(), Place::ExchangeBatch);
+        let batch = read_event(TenantId::OPERATOR, whole.as_bytes(), Source::ExchangeBatch);
         assert_eq!(pointers(batch.unwrap_err()), ["/tenant"]);
-        let over_http = read_event(TenantId::OPERATOR, whole.as_bytes(), Place::HttpBatch).unwrap();
+        let over_http = read_event(TenantId::OPERATOR, whole.as_bytes(), Source::HttpBatch).unwrap();
         assert_eq!(over_http.tenant, TenantId::OPERATOR);
-        let over_http = read_event(TenantId::OPERATOR, foreign.as_bytes(), Place::HttpBatch);
+        let over_http = read_event(TenantId::OPERATOR, foreign.as_bytes(), Source::HttpBatch);
         assert_eq!(pointers(over_http.unwrap_err()), ["/tenant"]);
     }
 }

@@ -5,12 +5,10 @@
 
 mod canonical;
 
-use serde_json::value::RawValue;
-
 use self::canonical::canonical;
-use crate::event::{CheckedEvent, hash};
+use crate::event::{Event, hash};
 
-/// What a hash of this form begins with. Hashes of older releases are 32 hex digits.
+/// The prefix of a hash, which names its form.
 const FORM: &str = "c1.";
 /// Hex digits of the hash of the whole.
 const WHOLE: usize = 32;
@@ -19,16 +17,15 @@ const PART: usize = 4;
 /// What a hash is made of, as a 409 names it.
 const PARTS: [&str; 7] = ["type", "data", "metadata", "attributes", "timestamp", "origin", "source"];
 
-/// An event's content. Knows the hash that is on record for the same content, of whatever form.
+/// The hash of an event's content.
 #[derive(Debug)]
-pub(crate) struct Content<'a> {
-    event: &'a CheckedEvent<'a>,
+pub(crate) struct Content {
     hash: String,
 }
 
-impl<'a> Content<'a> {
-    /// What `event` says.
-    pub(crate) fn of(event: &'a CheckedEvent<'a>) -> Self {
+impl Content {
+    /// The content of `event`.
+    pub(crate) fn of(event: &Event<'_>) -> Self {
         let at = event.occurred_at.map_or(i64::MIN, |at| at.0).to_be_bytes();
         let attributes: Vec<&[u8]> =
             event.attributes.0.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]).collect();
@@ -43,7 +40,7 @@ impl<'a> Content<'a> {
         ];
         let whole: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
         let short: String = parts.iter().filter_map(|part| part.get(..PART)).collect();
-        Self { event, hash: format!("{FORM}{}.{short}", hash(&whole)) }
+        Self { hash: format!("{FORM}{}.{short}", hash(&whole)) }
     }
 
     /// The hash to be put on record.
@@ -53,7 +50,7 @@ impl<'a> Content<'a> {
 
     /// Whether `recorded` is the hash of the same content.
     pub(crate) fn is(&self, recorded: &str) -> bool {
-        recorded == self.hash || (!recorded.starts_with(FORM) && recorded == hash_before(self.event))
+        recorded == self.hash
     }
 
     /// Where content that was recorded with the hash `recorded` differs, as far as that is known.
@@ -67,29 +64,15 @@ impl<'a> Content<'a> {
     }
 }
 
-/// The hash of releases that compared bytes.
-fn hash_before(event: &CheckedEvent<'_>) -> String {
-    let at = event.occurred_at.map_or(i64::MIN, |at| at.0).to_be_bytes();
-    let mut parts = vec![
-        event.event_type.as_str().as_bytes(),
-        event.data.get().as_bytes(),
-        event.metadata.as_deref().map_or("", RawValue::get).as_bytes(),
-        event.origin.as_str().as_bytes(),
-        &at,
-    ];
-    parts.extend(event.attributes.0.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]));
-    hash(&parts)
-}
-
 #[cfg(test)]
 mod tests {
     use postrider_model::ids::TenantId;
 
     use super::*;
-    use crate::request::{Place, read_event};
+    use crate::event::json::{Source, read_event};
 
-    fn read(json: &str) -> CheckedEvent<'_> {
-        read_event(TenantId::OPERATOR, json.as_bytes(), Place::Http { key: None }).unwrap()
+    fn read(json: &str) -> Event<'_> {
+        read_event(TenantId::OPERATOR, json.as_bytes(), Source::Http { key: None }).unwrap()
     }
 
     #[track_caller]
@@ -122,15 +105,5 @@ mod tests {
         check(base, r#"{"type":"a","data":{"n":1},"metadata":{}}"#, &["metadata"]);
         check(base, r#"{"type":"a","data":{"n":1},"attributes":{"bridge":"b1"}}"#, &["attributes"]);
         check(base, r#"{"type":"a","data":{"n":1},"timestamp":"2026-01-02T03:04:05Z"}"#, &["timestamp"]);
-    }
-
-    #[test]
-    fn a_hash_of_an_older_release_is_known_and_says_nothing_of_differences() {
-        let (event, other) = (read(r#"{"type":"a","data":{"n":1}}"#), read(r#"{"type":"a","data":{"n":2}}"#));
-        let before = hash_before(&event);
-        assert_eq!(before.len(), 32);
-        assert!(Content::of(&event).is(&before));
-        assert!(!Content::of(&other).is(&before));
-        assert!(Content::of(&other).differences(&before).is_empty());
     }
 }

@@ -11,16 +11,18 @@ use std::collections::BTreeMap;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::percent_decode;
 use postrider_broker::ProducerMessage;
-use postrider_http::problem::{FieldError, Problem, read_json};
+use postrider_http::json::{self, escape_pointer};
+use postrider_http::problem::FieldError;
 use postrider_model::event::{Attributes, Origin};
 use postrider_model::ids::EventId;
 use postrider_model::limits::ATTRIBUTES_MAX;
 use serde_json::value::RawValue;
 
-use crate::event::{CheckedEvent, Fields, check, hash};
-use crate::request::check_size;
-use crate::sender::Whose;
+use crate::event::json::check_size;
+use crate::event::{Event, EventTenant, RawEvent, check, hash};
+use crate::refused::Refused;
 
 /// The media type of structured CloudEvents.
 pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
@@ -68,7 +70,7 @@ pub(crate) enum Form {
 ///
 /// # Errors
 /// 415 for a batch of CloudEvents.
-pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Problem> {
+pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Refused> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if let Some(structured) = structured(content_type)? {
         return Ok(Some(structured));
@@ -80,7 +82,7 @@ pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Problem> {
     for (name, value) in headers {
         if let Some(name) = name.as_str().strip_prefix("ce-") {
             let value = percent_decoded(value.as_bytes())
-                .ok_or_else(|| Problem::invalid_field(format!("ce-{name}"), "percent-encoded UTF-8"))?;
+                .ok_or_else(|| Refused::field(format!("ce-{name}"), "percent-encoded UTF-8"))?;
             attributes.insert(name.to_owned(), value);
         }
     }
@@ -92,7 +94,7 @@ pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Problem> {
 ///
 /// # Errors
 /// 415 for a batch of CloudEvents.
-pub(crate) fn over_amqp(message: &ProducerMessage) -> Result<Option<Form>, Problem> {
+pub(crate) fn over_amqp(message: &ProducerMessage) -> Result<Option<Form>, Refused> {
     let content_type = message.content_type.as_deref();
     if let Some(structured) = structured(content_type)? {
         return Ok(Some(structured));
@@ -113,11 +115,11 @@ pub(crate) fn over_amqp(message: &ProducerMessage) -> Result<Option<Form>, Probl
     Ok(Some(Form::Binary { attributes, prefix }))
 }
 
-fn structured(content_type: Option<&str>) -> Result<Option<Form>, Problem> {
+fn structured(content_type: Option<&str>) -> Result<Option<Form>, Refused> {
     match content_type.map(essence).as_deref() {
         Some(STRUCTURED) => Ok(Some(Form::Structured)),
         Some(BATCH) => {
-            Err(Problem::unsupported_media_type(format!("CloudEvents come one by one, as {STRUCTURED} or binary")))
+            Err(Refused::UnsupportedFormat(format!("CloudEvents come one by one, as {STRUCTURED} or binary")))
         }
         _ => Ok(None),
     }
@@ -138,28 +140,28 @@ impl Form {
     ///
     /// # Errors
     /// A 4xx problem that names the attribute: by a JSON pointer when it stands in the body, else by its header.
-    pub(crate) fn read<'a>(self, whose: impl Whose, body: &'a [u8]) -> Result<CheckedEvent<'a>, Problem> {
+    pub(crate) fn read<'a>(self, tenant: impl EventTenant, body: &'a [u8]) -> Result<Event<'a>, Refused> {
         check_size(body)?;
         match self {
-            Self::Structured => read_structured(whose, body),
+            Self::Structured => read_structured(tenant, body),
             Self::Binary { attributes, prefix } => {
                 let at = |name: &str| format!("{prefix}{name}");
                 if attributes.get("datacontenttype").is_some_and(|content_type| !is_json(content_type)) {
-                    return Err(Problem::unsupported_media_type("the data of a CloudEvent is JSON here"));
+                    return Err(Refused::UnsupportedFormat("the data of a CloudEvent is JSON here".to_owned()));
                 }
                 let data = match body.trim_ascii() {
                     [] => null(),
-                    _ => Cow::Borrowed(read_json::<&RawValue>(body)?),
+                    _ => Cow::Borrowed(json::read::<&RawValue>(body)?),
                 };
-                event(whose, attributes, data, at)
+                event(tenant, attributes, data, at)
             }
         }
     }
 }
 
-fn read_structured(whose: impl Whose, body: &[u8]) -> Result<CheckedEvent<'_>, Problem> {
-    let members: BTreeMap<String, &RawValue> = read_json(body)?;
-    let at = |name: &str| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+fn read_structured(tenant: impl EventTenant, body: &[u8]) -> Result<Event<'_>, Refused> {
+    let members: BTreeMap<String, &RawValue> = json::read(body)?;
+    let at = |name: &str| format!("/{}", escape_pointer(name));
     let (mut attributes, mut errors) = (BTreeMap::new(), Vec::new());
     for (name, value) in &members {
         if name == "data" || value.get() == "null" {
@@ -187,7 +189,7 @@ fn read_structured(whose: impl Whose, body: &[u8]) -> Result<CheckedEvent<'_>, P
         }),
         (None, None) => null(),
     };
-    if errors.is_empty() { event(whose, attributes, data, at) } else { Err(Problem::unprocessable(errors)) }
+    if errors.is_empty() { event(tenant, attributes, data, at) } else { Err(Refused::Invalid(errors)) }
 }
 
 /// The value of an attribute in JSON as text.
@@ -212,20 +214,15 @@ fn null<'a>() -> Cow<'a, RawValue> {
 
 /// Makes the event of its attributes and its data; `at` says where an attribute stands.
 fn event<'a>(
-    whose: impl Whose,
+    tenant: impl EventTenant,
     attributes: BTreeMap<String, String>,
     data: Cow<'a, RawValue>,
     at: impl Fn(&str) -> String,
-) -> Result<CheckedEvent<'a>, Problem> {
+) -> Result<Event<'a>, Refused> {
     let mut errors = Vec::new();
     let mut wrong = |name: &str, detail: String| errors.push(FieldError::new(at(name), detail));
-    let tenant = match whose.tenant(attributes.get("tenant").map(String::as_str)) {
-        Ok(tenant) => tenant,
-        Err(problem) => {
-            let errors = problem.errors.into_iter().map(|error| FieldError::new(at("tenant"), error.detail)).collect();
-            return Err(Problem { errors, ..problem });
-        }
-    };
+    let tenant =
+        tenant.tenant(attributes.get("tenant").map(String::as_str)).map_err(|refused| refused.at(at("tenant")))?;
     if attributes.get("specversion").map(String::as_str) != Some("1.0") {
         wrong("specversion", "expected 1.0".into());
     }
@@ -258,7 +255,7 @@ fn event<'a>(
     let metadata = metadata
         .and_then(|raw| raw.map_err(|error| wrong("metadata", format!("a JSON object as a string: {error}"))).ok());
     let get = |name: &str| attributes.get(name).cloned().unwrap_or_default();
-    let fields = Fields {
+    let fields = RawEvent {
         event_type: Cow::Owned(get("type")),
         data,
         id: Some(Cow::Owned(event_id(&get("source"), &get("id")))),
@@ -280,7 +277,7 @@ fn event<'a>(
     }
     match checked {
         Ok(event) if errors.is_empty() => Ok(event),
-        _ => Err(Problem::unprocessable(errors)),
+        _ => Err(Refused::Invalid(errors)),
     }
 }
 
@@ -321,24 +318,10 @@ fn filterable(attributes: &BTreeMap<String, String>) -> Attributes {
     taken
 }
 
-/// A header's value as the HTTP binding writes it (section 3.1.3.2): perhaps a quoted string, and then percent-encoded. A `%` that
-/// no two hexadecimal digits follow stands for itself: widespread SDKs send it so. `None` for what is not UTF-8.
+/// A header's value in the HTTP binding (section 3.1.3.2): a quoted string or not, then percent-encoded. A `%` without two hexadecimal
+/// digits after it stands for itself, as widespread SDKs send it. `None` for what is not UTF-8.
 fn percent_decoded(value: &[u8]) -> Option<String> {
-    let unquoted = unquoted(value);
-    let mut bytes = Vec::with_capacity(unquoted.len());
-    let mut rest: &[u8] = &unquoted;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        match (first, tail) {
-            (b'%', [high, low, tail @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let digits = [*high, *low];
-                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-                rest = tail;
-            }
-            _ => bytes.push(*first),
-        }
-    }
-    String::from_utf8(bytes).ok()
+    Some(percent_decode(&unquoted(value)).decode_utf8().ok()?.into_owned())
 }
 
 /// What a quoted string (RFC 9110, section 5.6.4) holds; any other value as it is.

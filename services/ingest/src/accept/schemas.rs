@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use postrider_http::problem::{FieldError, Problem};
+use postrider_http::problem::FieldError;
 use postrider_model::ids::TenantId;
 use postrider_model::limits::EVENT_SCHEMA_CHECKS_AT_ONCE;
 use postrider_schema::{EventSchema, Mistake};
 use postrider_telemetry::slots::{Full, Slots};
 
-use crate::catalog::{EventTypes, Schema};
-use crate::event::CheckedEvent;
+use crate::admission::event_types::{EventTypes, Schema};
+use crate::event::Event;
+use crate::refused::Refused;
 
 /// A check of at most this many steps, about a millisecond, runs where it is.
 const IN_PLACE_STEPS_MAX: u64 = 300_000;
@@ -45,12 +46,7 @@ impl SchemaChecks {
     /// # Errors
     /// 422 with pointers into `/data`; 429 while the tenant has too many checks; 503 while all tenants together have, and for a
     /// schema that this build cannot read, which is logged.
-    pub(crate) async fn check(
-        &self,
-        tenant: TenantId,
-        types: &EventTypes,
-        event: &CheckedEvent<'_>,
-    ) -> Result<(), Problem> {
+    pub(crate) async fn check(&self, tenant: TenantId, types: &EventTypes, event: &Event<'_>) -> Result<(), Refused> {
         let Some(schema) = types.schema(&event.event_type) else { return Ok(()) };
         let data = event.data.get();
         let checked = match self.compiled.get(tenant, schema.id) {
@@ -61,12 +57,12 @@ impl SchemaChecks {
             Some(Ok(())) => Ok(()),
             Some(Err(mistakes)) => {
                 let error = |mistake: Mistake| FieldError::new(format!("/data{}", mistake.pointer), mistake.detail);
-                Err(Problem::unprocessable(mistakes.into_iter().map(error).collect()))
+                Err(Refused::Invalid(mistakes.into_iter().map(error).collect()))
             }
             None => {
                 tracing::error!(event.r#type = %event.event_type, "an event type's schema cannot be read");
                 let detail = format!("the schema of {} cannot be read by this service", event.event_type);
-                Err(Problem::unavailable(detail, Duration::from_secs(30)))
+                Err(Refused::later(detail, Duration::from_secs(30)))
             }
         }
     }
@@ -78,7 +74,7 @@ impl SchemaChecks {
         schema: &Arc<Schema>,
         known: Option<Arc<EventSchema>>,
         data: &str,
-    ) -> Result<Option<Result<(), Vec<Mistake>>>, Problem> {
+    ) -> Result<Option<Result<(), Vec<Mistake>>>, Refused> {
         let slot = self.slots.enter(tenant, WAIT).await.map_err(busy)?;
         let (compiled, schema, data) = (Arc::clone(&self.compiled), Arc::clone(schema), data.to_owned());
         let check = move || {
@@ -91,15 +87,15 @@ impl SchemaChecks {
     }
 }
 
-fn busy(full: Full) -> Problem {
+fn busy(full: Full) -> Refused {
     match full {
         Full::Owner => {
             let detail = format!(
                 "{EVENT_SCHEMA_CHECKS_AT_ONCE} events of this tenant are being checked by their schemas, which is the most at once"
             );
-            Problem::too_many_requests(detail, WAIT)
+            Refused::limited(detail, WAIT)
         }
-        Full::Process => Problem::unavailable("too many events are being checked by their schemas", WAIT),
+        Full::Process => Refused::later("too many events are being checked by their schemas", WAIT),
     }
 }
 
@@ -184,8 +180,10 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use postrider_http::problem::Problem;
+
     use super::*;
-    use crate::request::{Place, read_event};
+    use crate::event::json::{Source, read_event};
 
     fn types(schema: &str) -> EventTypes {
         let mut types = EventTypes::default();
@@ -195,8 +193,8 @@ mod tests {
 
     async fn check(checks: &SchemaChecks, types: &EventTypes, data: &str) -> Result<(), Problem> {
         let json = format!(r#"{{"type":"a.b","data":{data}}}"#);
-        let event = read_event(TenantId::OPERATOR, json.as_bytes(), Place::HttpBatch).unwrap();
-        checks.check(TenantId::OPERATOR, types, &event).await
+        let event = read_event(TenantId::OPERATOR, json.as_bytes(), Source::HttpBatch).unwrap();
+        Ok(checks.check(TenantId::OPERATOR, types, &event).await?)
     }
 
     #[tokio::test]

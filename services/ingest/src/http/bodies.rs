@@ -15,10 +15,10 @@ use axum::http::header;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
-use postrider_http::problem::Problem;
 use postrider_model::ids::{KeyId, TenantId};
 
 use crate::metrics;
+use crate::refused::Refused;
 
 /// Who is charged for a body: known before its first byte is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,12 +35,12 @@ pub(crate) enum Payer {
 #[derive(Debug, Clone)]
 pub(crate) struct Bodies {
     held: Arc<Mutex<Held>>,
-    limits: Limits,
+    limits: BodyLimits,
 }
 
 /// Most bytes at once.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct BodyLimits {
     pub(crate) process: usize,
     pub(crate) payer: usize,
 }
@@ -76,7 +76,7 @@ struct Charge {
 }
 
 impl Bodies {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: BodyLimits) -> Self {
         Self { held: Arc::default(), limits }
     }
 
@@ -91,8 +91,8 @@ impl Bodies {
         headers: &HeaderMap,
         mut body: Body,
         bytes_max: usize,
-    ) -> Result<HeldBody, Problem> {
-        let too_large = || Problem::payload_too_large(format!("the request has at most {bytes_max} bytes"));
+    ) -> Result<HeldBody, Refused> {
+        let too_large = || Refused::TooLarge(format!("the request has at most {bytes_max} bytes"));
         let announced =
             headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|bytes| bytes > bytes_max) {
@@ -101,7 +101,7 @@ impl Bodies {
         let mut charge = Charge { bodies: self.clone(), payer, bytes: 0 };
         let mut bytes = Vec::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Problem::bad_request("the request's body broke off"))?;
+            let frame = frame.map_err(|_| Refused::Malformed("the request's body broke off".to_owned()))?;
             let Ok(chunk) = frame.into_data() else { continue };
             if bytes.len() + chunk.len() > bytes_max {
                 return Err(too_large());
@@ -117,8 +117,8 @@ impl Bodies {
 }
 
 impl Charge {
-    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let Limits { process, payer } = self.bodies.limits;
+    fn grow(&mut self, bytes: usize) -> Result<(), Refused> {
+        let BodyLimits { process, payer } = self.bodies.limits;
         let mut held = self.bodies.held.lock();
         let paid = held.by_payer.get(&self.payer).copied().unwrap_or_default();
         let retry_after = Duration::from_secs(1);
@@ -128,7 +128,7 @@ impl Charge {
             let detail = format!(
                 "the {whose}'s requests in hand hold {paid} bytes, at most {payer} at once; nothing was accepted"
             );
-            return Err(Problem::too_many_requests(detail, retry_after));
+            return Err(Refused::limited(detail, retry_after));
         }
         if held.total + bytes > process {
             metrics::limited();
@@ -136,7 +136,7 @@ impl Charge {
                 "the requests in hand hold {} bytes, at most {process} at once in this process; nothing was accepted",
                 held.total
             );
-            return Err(Problem::unavailable(detail, retry_after));
+            return Err(Refused::later(detail, retry_after));
         }
         held.total += bytes;
         *held.by_payer.entry(self.payer).or_default() += bytes;
@@ -161,12 +161,13 @@ impl Drop for Charge {
 #[cfg(test)]
 mod tests {
     use futures::stream;
+    use postrider_http::problem::Problem;
 
     use super::*;
 
-    const LIMITS: Limits = Limits { process: 100, payer: 60 };
+    const LIMITS: BodyLimits = BodyLimits { process: 100, payer: 60 };
 
-    async fn read(bodies: &Bodies, payer: Payer, bytes: usize) -> Result<HeldBody, Problem> {
+    async fn read(bodies: &Bodies, payer: Payer, bytes: usize) -> Result<HeldBody, Refused> {
         bodies.read(payer, &HeaderMap::new(), Body::from(vec![b'x'; bytes]), 80).await
     }
 
@@ -176,11 +177,11 @@ mod tests {
         let (one, other) = (Payer::Tenant(TenantId::generate()), Payer::Operator);
         let first = read(&bodies, one, 40).await.unwrap();
         assert_eq!(first.len(), 40);
-        let refused = read(&bodies, one, 21).await.unwrap_err();
+        let refused = Problem::from(read(&bodies, one, 21).await.unwrap_err());
         assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
         assert!(refused.detail.contains("hold 40 bytes, at most 60"), "{}", refused.detail);
         let second = read(&bodies, other, 50).await.unwrap();
-        let refused = read(&bodies, one, 15).await.unwrap_err();
+        let refused = Problem::from(read(&bodies, one, 15).await.unwrap_err());
         assert_eq!(refused.status, 503);
         assert!(refused.detail.contains("hold 90 bytes, at most 100"), "{}", refused.detail);
         drop(first);
@@ -196,17 +197,17 @@ mod tests {
         let chunks = [30, 40].map(|bytes| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; bytes])));
         let body = Body::from_stream(stream::iter(chunks));
         let refused = bodies.read(Payer::Operator, &HeaderMap::new(), body, 80).await.unwrap_err();
-        assert_eq!(refused.status, 429);
+        assert!(matches!(refused, Refused::Limited { .. }));
         assert_eq!(bodies.held.lock().total, 0);
         assert!(read(&bodies, Payer::Operator, 60).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_body_that_is_too_large_is_413_with_and_without_its_length() {
-        let bodies = Bodies::new(Limits { process: 1_000, payer: 1_000 });
-        assert_eq!(read(&bodies, Payer::Operator, 81).await.unwrap_err().status, 413);
+        let bodies = Bodies::new(BodyLimits { process: 1_000, payer: 1_000 });
+        assert!(matches!(read(&bodies, Payer::Operator, 81).await, Err(Refused::TooLarge(_))));
         let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, 81.into())]);
         let unread = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        assert_eq!(bodies.read(Payer::Operator, &headers, unread, 80).await.unwrap_err().status, 413);
+        assert!(matches!(bodies.read(Payer::Operator, &headers, unread, 80).await, Err(Refused::TooLarge(_))));
     }
 }

@@ -8,6 +8,8 @@
 //! While the database is away nothing is claimed: the event is published as it is, and the recorder claims its id and puts it aside
 //! should the id belong to another one.
 
+mod claims;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,9 +19,9 @@ use postrider_store::Store;
 use postrider_store::claims::{Claim, Claimed};
 use postrider_telemetry::tasks::Tasks;
 
-use crate::claims::{ANSWER_MAX, Claims};
-use crate::content::Content;
-use crate::event::CheckedEvent;
+use self::claims::{ANSWER_MAX, Claims};
+use crate::event::Event;
+use crate::event::content::Content;
 
 /// An event as producers and consumers know it.
 pub(crate) type EventKey = (TenantId, EventId);
@@ -33,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What a publish under a producer's id came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum PublishOutcome {
     /// It was published.
     Published,
     /// The same event was accepted before.
@@ -58,27 +60,27 @@ pub(crate) struct Stamp {
 
 /// An event that is safe, or that has its id.
 #[derive(Clone)]
-struct Known {
+struct KnownEvent {
     content_hash: Arc<str>,
     accepted_at: UnixMillis,
     published_here: bool,
 }
 
 /// What is to be done about an event, as far as the database knows.
-enum Standing {
+enum Decision {
     Publish(Stamp),
-    Known(Known),
+    Known(KnownEvent),
 }
 
 /// The ids that were confirmed lately, and the claims of all.
 #[derive(Clone)]
-pub(crate) struct Remembered {
-    confirmed: moka::future::Cache<EventKey, Known>,
+pub(crate) struct Idempotency {
+    confirmed: moka::future::Cache<EventKey, KnownEvent>,
     claims: Claims,
     store: Store,
 }
 
-impl Remembered {
+impl Idempotency {
     /// Remembers up to `capacity` ids.
     pub(crate) fn new(capacity: u64, store: Store, tasks: &Tasks) -> Self {
         let confirmed = moka::future::Cache::builder().max_capacity(capacity).time_to_live(REMEMBERED_FOR).build();
@@ -92,45 +94,43 @@ impl Remembered {
     /// What `publish` fails with; then nothing is remembered here.
     pub(crate) async fn once<E>(
         &self,
-        tenant: TenantId,
-        event: &CheckedEvent<'_>,
-        content: &Content<'_>,
+        key: EventKey,
+        content: &Content,
         now: UnixMillis,
         publish: impl AsyncFnOnce(Stamp) -> Result<(), E>,
-    ) -> Result<Seen, Arc<E>>
+    ) -> Result<PublishOutcome, Arc<E>>
     where
         E: Send + Sync + 'static,
     {
-        let key = (tenant, event.id.clone());
         let asked = key.clone();
         let entry = self
             .confirmed
             .entry(key)
             .or_try_insert_with(async {
-                let stamp = match self.standing(&asked, content, now).await {
-                    Standing::Known(known) => return Ok(known),
-                    Standing::Publish(stamp) => stamp,
+                let stamp = match self.decide(&asked, content, now).await {
+                    Decision::Known(known) => return Ok(known),
+                    Decision::Publish(stamp) => stamp,
                 };
                 publish(stamp).await?;
                 if stamp.claimed {
                     self.claims.confirm(asked);
                 }
                 let content_hash = content.hash().into();
-                Ok(Known { content_hash, accepted_at: stamp.accepted_at, published_here: true })
+                Ok(KnownEvent { content_hash, accepted_at: stamp.accepted_at, published_here: true })
             })
             .await?;
         let fresh = entry.is_fresh();
         let known = entry.into_value();
         if !content.is(&known.content_hash) {
             let differences = content.differences(&known.content_hash);
-            return Ok(Seen::OtherContent { accepted_at: known.accepted_at, differences });
+            return Ok(PublishOutcome::OtherContent { accepted_at: known.accepted_at, differences });
         }
-        Ok(if fresh && known.published_here { Seen::Published } else { Seen::Duplicate })
+        Ok(if fresh && known.published_here { PublishOutcome::Published } else { PublishOutcome::Duplicate })
     }
 
-    async fn standing(&self, key: &EventKey, content: &Content<'_>, now: UnixMillis) -> Standing {
+    async fn decide(&self, key: &EventKey, content: &Content, now: UnixMillis) -> Decision {
         if let Some(made) = self.made(key).await {
-            return Standing::Known(made);
+            return Decision::Known(made);
         }
         let claim =
             Claim { tenant: key.0, id: key.1.clone(), content_hash: content.hash().to_owned(), accepted_at: now };
@@ -138,12 +138,12 @@ impl Remembered {
         loop {
             let claimed = self.claims.claim(claim.clone(), began.elapsed() >= OTHERS_MAX).await;
             match claimed {
-                None => return Standing::Publish(Stamp { accepted_at: now, claimed: false }),
-                Some(Claimed::Ours(accepted_at)) => return Standing::Publish(Stamp { accepted_at, claimed: true }),
+                None => return Decision::Publish(Stamp { accepted_at: now, claimed: false }),
+                Some(Claimed::Ours(accepted_at)) => return Decision::Publish(Stamp { accepted_at, claimed: true }),
                 Some(Claimed::Taken { content_hash, accepted_at, safe }) => {
                     if safe || !content.is(&content_hash) {
                         let content_hash = content_hash.into();
-                        return Standing::Known(Known { content_hash, accepted_at, published_here: false });
+                        return Decision::Known(KnownEvent { content_hash, accepted_at, published_here: false });
                     }
                 }
             }
@@ -152,15 +152,15 @@ impl Remembered {
     }
 
     /// The event that has this id because it was made here: its producer named none.
-    async fn made(&self, (tenant, id): &EventKey) -> Option<Known> {
+    async fn made(&self, (tenant, id): &EventKey) -> Option<KnownEvent> {
         let day = id.generated_at()?.day();
         let made = tokio::time::timeout(ANSWER_MAX, self.store.claims().event_with_generated_id(*tenant, id, day))
             .await
             .ok()?;
         let row = made.inspect_err(|error| tracing::debug!(%error, "look-up of a made id skipped")).ok()??;
         // What was expunged can be compared with nothing: no content is the same.
-        let content_hash = CheckedEvent::of_log(&row).map(|event| Content::of(&event).hash().to_owned());
+        let content_hash = Event::of_log(&row).map(|event| Content::of(&event).hash().to_owned());
         let content_hash = content_hash.unwrap_or_default().into();
-        Some(Known { content_hash, accepted_at: row.summary.accepted_at, published_here: false })
+        Some(KnownEvent { content_hash, accepted_at: row.summary.accepted_at, published_here: false })
     }
 }

@@ -8,7 +8,7 @@ use postrider_store::claims::{Claim, Claimed};
 use postrider_telemetry::tasks::Tasks;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::idempotency::EventKey;
+use super::EventKey;
 
 /// Most claims or confirms of one statement.
 const AT_ONCE_MAX: usize = 500;

@@ -2,18 +2,19 @@
 //! problem of bounded size.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use postrider_http::problem::{Problem, read_json};
+use postrider_http::json;
+use postrider_http::problem::Problem;
 use postrider_model::ids::{EventId, TenantId};
-use postrider_model::json;
 use postrider_model::limits::{EVENT_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::cloudevents::{self, Form};
-use crate::content::Content;
-use crate::event::{CheckedEvent, IdSource};
-use crate::request::{BatchRequest, Place, read_event};
+use crate::event::cloudevents::{self, Form};
+use crate::event::content::Content;
+use crate::event::json::{BatchRequest, Source, read_event};
+use crate::event::{Event, IdSource};
+use crate::refused::Refused;
 
 const TENANT: TenantId = TenantId::OPERATOR;
 /// Most bytes of a problem, as it is answered or kept with a dead letter: with nothing in it but control characters, which JSON
@@ -36,31 +37,34 @@ const CLOUD_EVENTS: [&str; 2] = [
 ];
 
 /// An event keeps to the limits, whatever it was read from.
-pub(crate) fn within_limits(event: &CheckedEvent<'_>) -> Result<(), TestCaseError> {
+pub(crate) fn within_limits(event: &Event<'_>) -> Result<(), TestCaseError> {
     prop_assert!(event.id.as_str().parse::<EventId>().is_ok());
     prop_assert!(event.event_type.as_str().parse::<postrider_model::event::EventType>().is_ok());
     prop_assert!(event.attributes.check().is_ok());
     let data = event.data.get();
-    prop_assert!(data.len() <= EVENT_BYTES_MAX && json::depth(data) <= JSON_DEPTH_MAX);
+    prop_assert!(data.len() <= EVENT_BYTES_MAX && postrider_model::json::depth(data) <= JSON_DEPTH_MAX);
     prop_assert!(serde_json::from_str::<&RawValue>(data).is_ok());
     if let Some(metadata) = &event.metadata {
         let text = metadata.get();
         let is_object = text.starts_with('{');
-        prop_assert!(is_object && text.len() <= METADATA_BYTES_MAX && json::depth(text) <= JSON_DEPTH_MAX);
+        prop_assert!(
+            is_object && text.len() <= METADATA_BYTES_MAX && postrider_model::json::depth(text) <= JSON_DEPTH_MAX
+        );
     }
     Ok(())
 }
 
 /// A problem is the producer's fault and no longer than can be answered and kept.
-pub(crate) fn bounded(problem: &Problem) -> Result<(), TestCaseError> {
+pub(crate) fn bounded(refused: Refused) -> Result<(), TestCaseError> {
+    let problem = Problem::from(refused);
     prop_assert!((400..500).contains(&problem.status), "{}", problem);
-    let bytes = serde_json::to_vec(problem).expect("a problem is JSON").len();
+    let bytes = serde_json::to_vec(&problem).expect("a problem is JSON").len();
     prop_assert!(bytes <= PROBLEM_BYTES_MAX, "{} bytes", bytes);
     Ok(())
 }
 
 /// The event written as a body again.
-fn written(event: &CheckedEvent<'_>) -> String {
+fn written(event: &Event<'_>) -> String {
     let mut body =
         json!({"id": event.id, "type": event.event_type, "attributes": event.attributes, "origin": event.origin});
     if let Some(at) = event.occurred_at {
@@ -76,14 +80,14 @@ fn written(event: &CheckedEvent<'_>) -> String {
     text + "}"
 }
 
-fn check(read: Result<CheckedEvent<'_>, Problem>) -> Result<(), TestCaseError> {
+fn check(read: Result<Event<'_>, Refused>) -> Result<(), TestCaseError> {
     let event = match read {
         Ok(event) => event,
-        Err(problem) => return bounded(&problem),
+        Err(refused) => return bounded(refused),
     };
     within_limits(&event)?;
     let body = written(&event);
-    let mut again = read_event(TENANT, body.as_bytes(), Place::HttpBatch).expect("what was read can be written");
+    let mut again = read_event(TENANT, body.as_bytes(), Source::HttpBatch).expect("what was read can be written");
     // Our own JSON has none.
     again.source.clone_from(&event.source);
     prop_assert_eq!(&again.id, &event.id);
@@ -97,9 +101,9 @@ proptest! {
 
     #[test]
     fn a_body_is_an_event_that_reads_the_same_again_or_a_problem(body in postrider_fuzz::bytes(EVENTS), key in ".{0,8}") {
-        check(read_event(TENANT, &body, Place::Http { key: None }))?;
-        check(read_event(TENANT, &body, Place::HttpBatch))?;
-        let keyed = read_event(TENANT, &body, Place::Http { key: Some(&key) });
+        check(read_event(TENANT, &body, Source::Http { key: None }))?;
+        check(read_event(TENANT, &body, Source::HttpBatch))?;
+        let keyed = read_event(TENANT, &body, Source::Http { key: Some(&key) });
         if let Ok(event) = &keyed {
             prop_assert_eq!(event.id_source, IdSource::Producer);
         }
@@ -110,15 +114,15 @@ proptest! {
     fn a_batch_is_its_members_or_a_problem(
         body in postrider_fuzz::bytes([format!(r#"{{"events":[{}]}}"#, EVENTS.join(",")), r#"{"events":[]}"#.into()]),
     ) {
-        match read_json::<BatchRequest<'_>>(&body) {
+        match json::read::<BatchRequest<'_>>(&body) {
             Ok(batch) => {
                 let bytes: usize = batch.events.iter().map(|event| event.get().len()).sum();
                 prop_assert!(bytes <= body.len());
                 for event in batch.events {
-                    check(read_event(TENANT, event.get().as_bytes(), Place::HttpBatch))?;
+                    check(read_event(TENANT, event.get().as_bytes(), Source::HttpBatch))?;
                 }
             }
-            Err(problem) => bounded(&problem)?,
+            Err(problem) => bounded(problem.into())?,
         }
     }
 
@@ -144,7 +148,7 @@ proptest! {
         }
         match cloudevents::over_http(&headers) {
             Ok(form) => check(form.expect("a CloudEvent").read(TENANT, &body))?,
-            Err(problem) => bounded(&problem)?,
+            Err(problem) => bounded(problem)?,
         }
     }
 }
@@ -162,11 +166,11 @@ fn a_problem_says_no_more_than_can_be_answered() {
         format!(r#"{{"type":"a","data":1,"tenant":"{long}"}}"#),
         format!(r#"{{"type":"a","data":1,"timestamp":"{long}"}}"#),
     ] {
-        let problem = read_event(TENANT, body.as_bytes(), Place::Http { key: None }).expect_err("a mistake");
-        bounded(&problem).expect("bounded");
+        let problem = read_event(TENANT, body.as_bytes(), Source::Http { key: None }).expect_err("a mistake");
+        bounded(problem).expect("bounded");
     }
     let many: serde_json::Map<String, Value> = (0..20_000).map(|n| (format!("A{n}"), json!([]))).collect();
     for body in [format!(r#"{{"{long}":[]}}"#), Value::Object(many).to_string()] {
-        bounded(&Form::Structured.read(TENANT, body.as_bytes()).expect_err("a mistake")).expect("bounded");
+        bounded(Form::Structured.read(TENANT, body.as_bytes()).expect_err("a mistake")).expect("bounded");
     }
 }

@@ -1,50 +1,39 @@
-//! Who sends a request and for which tenants, and whose each event of it is.
+//! The sender of a request, and the tenant of each of its events.
 //!
 //! A tenant's key publishes for its tenant. A product key (for several tenants or all) and an operator key name the tenant
 //! by `?tenant=`, or by `tenant` in each event. A tenant is named by its id or by its external id. A tenant that the key does
 //! not publish for is answered like one that does not exist.
 
-use postrider_http::problem::{FieldError, Problem};
+use postrider_http::problem::FieldError;
 use postrider_model::ids::TenantId;
 use postrider_store::config::KeyTenants;
 use url::form_urlencoded;
 
-use crate::bodies::Payer;
-use crate::keys::{Grant, Keys};
-
-/// Says whose an event is, given the tenant that it names itself.
-pub(crate) trait Whose {
-    /// The tenant of an event.
-    ///
-    /// # Errors
-    /// 422 with the pointer `/tenant` when the name is missing or contradicts the request, 404 when there is no such tenant
-    /// for this sender, 503 when it may be newer than what is known here.
-    fn tenant(&self, stated: Option<&str>) -> Result<TenantId, Problem>;
-}
-
-impl<W: Whose> Whose for &W {
-    fn tenant(&self, stated: Option<&str>) -> Result<TenantId, Problem> {
-        (**self).tenant(stated)
-    }
-}
+use crate::admission::tenant_directory::{Grant, TenantDirectory};
+use crate::event::EventTenant;
+use crate::http::bodies::Payer;
+use crate::refused::{Refused, TenantError};
 
 /// The sender of an HTTP request.
 pub(crate) struct Sender<'a> {
-    keys: &'a Keys,
+    directory: &'a TenantDirectory,
     grant: Grant,
     named: Option<TenantId>,
 }
 
 impl<'a> Sender<'a> {
-    /// Reads who sends a request from its `Authorization` header and its query.
+    /// Reads the sender from the `Authorization` header and the query.
     ///
     /// # Errors
-    /// 401 without a valid key, 403 for one without the scope, 422 for a query parameter other than one `tenant`, 404 for a
-    /// tenant that the key does not publish for, 503 for a key or a tenant that may be newer than what is known here.
-    pub(crate) fn of(keys: &'a Keys, authorization: Option<&str>, query: Option<&str>) -> Result<Self, Problem> {
-        let mut sender = Self { keys, grant: keys.grant(authorization)?, named: None };
+    /// The key is not valid, the tenant is not one of the key's, or the query has another parameter.
+    pub(crate) fn of(
+        directory: &'a TenantDirectory,
+        authorization: Option<&str>,
+        query: Option<&str>,
+    ) -> Result<Self, Refused> {
+        let mut sender = Self { directory, grant: directory.grant(authorization)?, named: None };
         sender.named = match (tenant_parameter(query)?, &*sender.grant.tenants) {
-            (Some(name), _) => Some(sender.find(&name).map_err(|problem| at(problem, "tenant"))?),
+            (Some(name), _) => Some(sender.find(&name).map_err(|error| at(error, "tenant"))?),
             (None, KeyTenants::One(tenant)) => Some(*tenant),
             (None, KeyTenants::Several(_) | KeyTenants::All) => None,
         };
@@ -67,65 +56,38 @@ impl<'a> Sender<'a> {
     }
 
     /// The tenant of this name, if the key publishes for it.
-    fn find(&self, name: &str) -> Result<TenantId, Problem> {
-        let tenant = self.keys.find_tenant(name)?;
-        if self.grant.tenants.contains(tenant) { Ok(tenant) } else { Err(no_such_tenant()) }
+    fn find(&self, name: &str) -> Result<TenantId, TenantError> {
+        let tenant = self.directory.find(name)?;
+        if self.grant.tenants.contains(tenant) { Ok(tenant) } else { Err(TenantError::NotFound) }
     }
 }
 
-impl Whose for Sender<'_> {
-    fn tenant(&self, stated: Option<&str>) -> Result<TenantId, Problem> {
+impl EventTenant for Sender<'_> {
+    fn tenant(&self, stated: Option<&str>) -> Result<TenantId, Refused> {
         let Some(stated) = stated else {
             return self.named.ok_or_else(|| {
                 let detail = "missing: the key publishes for several tenants, so name one by ?tenant=<id or external id>, or by `tenant` in the event";
-                Problem::invalid_field("/tenant", detail)
+                Refused::field("/tenant", detail)
             });
         };
-        let found = self.find(stated).map_err(|problem| at(problem, "/tenant"))?;
+        let found = self.find(stated).map_err(|error| at(error, "/tenant"))?;
         match self.named {
             Some(named) if named != found => {
                 let detail = format!("the event names {found}, the request's query names {named}");
-                Err(Problem::invalid_field("/tenant", detail))
+                Err(Refused::field("/tenant", detail))
             }
             _ => Ok(found),
         }
     }
 }
 
-/// The tenant of a message on the exchange, by its routing key.
-pub(crate) struct Routed<'a> {
-    pub(crate) keys: &'a Keys,
-    pub(crate) tenant: TenantId,
-}
-
-impl Whose for Routed<'_> {
-    fn tenant(&self, stated: Option<&str>) -> Result<TenantId, Problem> {
-        match stated {
-            Some(stated) if self.keys.find_tenant(stated) != Ok(self.tenant) => {
-                let stated: String = stated.chars().take(80).collect();
-                let detail = format!("the routing key is {}'s, the body names {stated:?}", self.tenant);
-                Err(Problem::invalid_field("/tenant", detail))
-            }
-            _ => Ok(self.tenant),
-        }
-    }
-}
-
-/// What a name is answered that stands for no tenant, or for none of the sender's.
-pub(crate) fn no_such_tenant() -> Problem {
-    Problem::not_found("no such tenant, or not one that this key publishes for")
-}
-
-/// The same problem, with the place of the name that caused it.
-fn at(mut problem: Problem, pointer: &str) -> Problem {
-    if problem.errors.is_empty() {
-        problem.errors.push(FieldError::new(pointer, problem.detail.clone()));
-    }
-    problem
+/// The same refusal, with the place of the tenant's name.
+fn at(error: TenantError, pointer: &str) -> Refused {
+    Refused::Tenant { error, at: Some(pointer.to_owned()) }
 }
 
 /// The value of `?tenant=`, the only parameter.
-fn tenant_parameter(query: Option<&str>) -> Result<Option<String>, Problem> {
+fn tenant_parameter(query: Option<&str>) -> Result<Option<String>, Refused> {
     let mut named = None;
     let mut errors = Vec::new();
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -135,17 +97,7 @@ fn tenant_parameter(query: Option<&str>) -> Result<Option<String>, Problem> {
             errors.push(FieldError::new("tenant", "given more than once"));
         }
     }
-    if errors.is_empty() { Ok(named) } else { Err(Problem::unprocessable(errors)) }
-}
-
-#[cfg(test)]
-impl Whose for TenantId {
-    fn tenant(&self, stated: Option<&str>) -> Result<TenantId, Problem> {
-        match stated {
-            Some(stated) if stated != self.to_string() => Err(Problem::invalid_field("/tenant", "another tenant")),
-            _ => Ok(*self),
-        }
-    }
+    if errors.is_empty() { Ok(named) } else { Err(Refused::Invalid(errors)) }
 }
 
 #[cfg(test)]
@@ -153,11 +105,13 @@ mod tests {
     use postrider_store::config::{Scope, Scopes};
 
     use super::*;
-    use crate::keys::tests::{Known, keys};
+    use postrider_http::problem::Problem;
+
+    use crate::admission::tenant_directory::tests::{Snapshot, directory};
 
     /// Two tenants, `acme` and one without an external id, and keys of each kind.
     struct World {
-        keys: Keys,
+        directory: TenantDirectory,
         acme: TenantId,
         other: TenantId,
     }
@@ -165,22 +119,22 @@ mod tests {
     fn world() -> World {
         let (acme, other) = (TenantId::generate(), TenantId::generate());
         let publish: Scopes = [Scope::Publish].into_iter().collect();
-        let known = Known::default()
+        let known = Snapshot::default()
             .tenant(acme, Some("acme"))
             .tenant(other, None)
             .key("one", KeyTenants::One(acme), Scopes::ALL)
             .key("several", KeyTenants::several([acme]), publish)
             .key("all", KeyTenants::All, publish);
-        World { keys: keys(known, true), acme, other }
+        World { directory: directory(known, true), acme, other }
     }
 
-    fn sender<'a>(world: &'a World, key: &str, query: Option<&str>) -> Result<Sender<'a>, Problem> {
-        Sender::of(&world.keys, Some(&format!("Bearer {key}")), query)
+    fn sender<'a>(world: &'a World, key: &str, query: Option<&str>) -> Result<Sender<'a>, Refused> {
+        Sender::of(&world.directory, Some(&format!("Bearer {key}")), query)
     }
 
     #[track_caller]
-    fn refused<T>(result: Result<T, Problem>, status: u16, pointer: &str) {
-        let problem = result.map(|_| ()).expect_err("a refusal");
+    fn refused<T>(result: Result<T, Refused>, status: u16, pointer: &str) {
+        let problem = Problem::from(result.map(|_| ()).expect_err("a refusal"));
         let pointers: Vec<&str> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!((problem.status, pointers), (status, vec![pointer]), "{problem}");
     }
@@ -227,14 +181,5 @@ mod tests {
         refused(sender(&world, "one", Some("dry_run=true")), 422, "dry_run");
         refused(sender(&world, "all", Some("tenant=acme&tenant=acme")), 422, "tenant");
         refused(sender(&world, "all", Some("tenant=")), 404, "tenant");
-    }
-
-    #[test]
-    fn a_message_is_its_routing_keys_tenants() {
-        let world = world();
-        let routed = Routed { keys: &world.keys, tenant: world.acme };
-        assert_eq!(routed.tenant(Some("acme")), Ok(world.acme));
-        assert_eq!(routed.tenant(None), Ok(world.acme));
-        refused(routed.tenant(Some(&world.other.to_string())), 422, "/tenant");
     }
 }

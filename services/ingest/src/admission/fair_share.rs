@@ -8,15 +8,15 @@
 
 use std::time::Duration;
 
-use crate::cpu_pressure::CpuPressure;
 use parking_lot::Mutex;
-use postrider_http::problem::Problem;
 use postrider_model::fair_share::{ShareRule, TenantShares};
 use postrider_model::ids::TenantId;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::cpu_pressure::CpuPressure;
 use crate::metrics;
+use crate::refused::Refused;
 
 /// Longest wait of a request. It comes off the time that the broker has for its confirm, and leaves some of it.
 const WAIT_MAX: Duration = Duration::from_secs(3);
@@ -34,7 +34,7 @@ const RELEASED_IN: Duration = Duration::from_secs(5);
 const WAITING_MAX: usize = 4_096;
 
 /// Who is slowed, and for how long.
-pub(crate) struct Brake {
+pub(crate) struct FairShare {
     shares: Mutex<TenantShares>,
     pressure: CpuPressure,
     /// The pressure from which on requests wait.
@@ -59,7 +59,7 @@ impl Strength {
     }
 }
 
-impl Brake {
+impl FairShare {
     pub(crate) fn new(pressure: CpuPressure, from: f64) -> Self {
         let now = Instant::now();
         Self {
@@ -75,7 +75,7 @@ impl Brake {
     ///
     /// # Errors
     /// 429 with `Retry-After` when too many wait already.
-    pub(crate) async fn wait(&self, tenant: TenantId, events: usize) -> Result<Duration, Problem> {
+    pub(crate) async fn delay(&self, tenant: TenantId, events: usize) -> Result<Duration, Refused> {
         let now = Instant::now();
         let needed = (self.pressure.level() - self.from) / PRESSURE_MORE;
         let strength = self.strength.lock().follow(needed, now);
@@ -86,7 +86,7 @@ impl Brake {
         let Ok(_waiting) = self.waiting.try_acquire_many(u32::try_from(events).unwrap_or(u32::MAX)) else {
             metrics::limited();
             let detail = "the tenant sends more than its share, processors are short, and too many events wait already";
-            return Err(Problem::too_many_requests(detail, WAIT_MAX));
+            return Err(Refused::limited(detail, WAIT_MAX));
         };
         metrics::slowed();
         tokio::time::sleep(wait).await;
@@ -108,6 +108,7 @@ fn wait_at(strength: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use futures::future::join_all;
+    use postrider_http::problem::Problem;
     use postrider_model::fair_share::SHARE_MIN;
 
     use super::*;
@@ -115,50 +116,50 @@ mod tests {
     const FROM: f64 = 0.3;
 
     /// A brake that two tenants use, and one of them is beyond its share from now on.
-    async fn flooded(level: f64) -> (Brake, TenantId, TenantId) {
+    async fn flooded(level: f64) -> (FairShare, TenantId, TenantId) {
         let (brake, quiet, flooding) =
-            (Brake::new(CpuPressure::at(level), FROM), TenantId::generate(), TenantId::generate());
-        brake.wait(quiet, 1).await.unwrap();
-        brake.wait(flooding, SHARE_MIN as usize * 100).await.unwrap();
+            (FairShare::new(CpuPressure::at(level), FROM), TenantId::generate(), TenantId::generate());
+        brake.delay(quiet, 1).await.unwrap();
+        brake.delay(flooding, SHARE_MIN as usize * 100).await.unwrap();
         (brake, quiet, flooding)
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_is_beyond_its_share_waits_while_processors_are_short_and_nobody_else_does() {
         let (brake, quiet, flooding) = flooded(0.8).await;
-        assert!((WAIT_MAX / 3 * 2..=WAIT_MAX).contains(&brake.wait(flooding, 1).await.unwrap()));
-        assert_eq!(brake.wait(quiet, 1).await.unwrap(), Duration::ZERO);
+        assert!((WAIT_MAX / 3 * 2..=WAIT_MAX).contains(&brake.delay(flooding, 1).await.unwrap()));
+        assert_eq!(brake.delay(quiet, 1).await.unwrap(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn with_processors_to_spare_nobody_waits() {
         let (brake, _, flooding) = flooded(0.2).await;
-        assert_eq!(brake.wait(flooding, 1).await.unwrap(), Duration::ZERO);
+        assert_eq!(brake.delay(flooding, 1).await.unwrap(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_tenant_that_is_alone_never_waits() {
-        let (brake, tenant) = (Brake::new(CpuPressure::at(1.0), FROM), TenantId::generate());
+        let (brake, tenant) = (FairShare::new(CpuPressure::at(1.0), FROM), TenantId::generate());
         for _ in 0..3 {
-            assert_eq!(brake.wait(tenant, 10_000).await.unwrap(), Duration::ZERO);
+            assert_eq!(brake.delay(tenant, 10_000).await.unwrap(), Duration::ZERO);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn when_too_many_wait_the_next_are_told_to_come_again() {
         let (brake, quiet, flooding) = flooded(1.0).await;
-        let waits = join_all((0..=WAITING_MAX).map(|_| brake.wait(flooding, 1))).await;
-        let refused: Vec<&Problem> = waits.iter().filter_map(|wait| wait.as_ref().err()).collect();
+        let waits = join_all((0..=WAITING_MAX).map(|_| brake.delay(flooding, 1))).await;
+        let refused: Vec<Problem> = waits.into_iter().filter_map(Result::err).map(Problem::from).collect();
         assert_eq!(refused.len(), 1);
-        assert!(brake.wait(flooding, WAITING_MAX + 1).await.is_err(), "a batch counts by its events");
+        assert!(brake.delay(flooding, WAITING_MAX + 1).await.is_err(), "a batch counts by its events");
         assert_eq!((refused[0].status, refused[0].retry_after_seconds), (429, Some(3)));
-        assert_eq!(brake.wait(quiet, 1).await.unwrap(), Duration::ZERO);
+        assert_eq!(brake.delay(quiet, 1).await.unwrap(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_wait_grows_with_the_pressure() {
         let (mild, _, flooding) = flooded(FROM + PRESSURE_MORE / 10.0).await;
-        let waited = mild.wait(flooding, 1).await.unwrap();
+        let waited = mild.delay(flooding, 1).await.unwrap();
         assert!((WAIT_MAX / 15..=WAIT_MAX / 10).contains(&waited), "{waited:?}");
     }
 
@@ -166,11 +167,11 @@ mod tests {
     async fn a_flood_has_the_larger_share_the_less_the_pressure() {
         let sent_before_the_first_wait = |level| async move {
             let (brake, quiet, flooding) =
-                (Brake::new(CpuPressure::at(level), FROM), TenantId::generate(), TenantId::generate());
+                (FairShare::new(CpuPressure::at(level), FROM), TenantId::generate(), TenantId::generate());
             // 4,000 a second, as it is seen now.
-            brake.wait(quiet, 20_000).await.unwrap();
+            brake.delay(quiet, 20_000).await.unwrap();
             let mut sent = 0;
-            while brake.wait(flooding, 1).await.unwrap().is_zero() {
+            while brake.delay(flooding, 1).await.unwrap().is_zero() {
                 sent += 1;
             }
             sent
@@ -184,10 +185,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn when_the_pressure_has_just_fallen_a_flood_still_waits() {
         let (mut brake, quiet, flooding) = flooded(1.0).await;
-        brake.wait(flooding, 1).await.unwrap();
+        brake.delay(flooding, 1).await.unwrap();
         brake.pressure = CpuPressure::at(0.0);
-        assert!(brake.wait(flooding, 1).await.unwrap() >= WAIT_MAX / 4);
-        assert_eq!(brake.wait(quiet, 1).await.unwrap(), Duration::ZERO);
+        assert!(brake.delay(flooding, 1).await.unwrap() >= WAIT_MAX / 4);
+        assert_eq!(brake.delay(quiet, 1).await.unwrap(), Duration::ZERO);
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! `POST /v1/publish` and `POST /v1/publish/batch`.
+//! The HTTP routes: `POST /v1/publish` and `POST /v1/publish/batch`.
+
+pub(crate) mod bodies;
+pub(crate) mod sender;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,19 +13,23 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
 use futures::stream::{FuturesOrdered, StreamExt};
-use postrider_http::problem::{Problem, read_json};
+use postrider_http::json;
+use postrider_http::problem::{Problem, check_content_encoding};
 use postrider_model::ids::TenantId;
-use postrider_model::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
+use postrider_model::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 use postrider_telemetry::spans;
 use postrider_telemetry::trace_context::{TRACEPARENT, TraceContext};
 use serde::Serialize;
 use tracing::{Instrument, Span};
 
 use crate::Ingest;
-use crate::accept::{Accepted, Publisher};
-use crate::cloudevents::{self, unquoted};
-use crate::event::CheckedEvent;
-use crate::request::{BatchRequest, Place, read_event, refuse_array};
+use crate::accept::Accepted;
+use crate::admission::Admission;
+use crate::event::Event;
+use crate::event::cloudevents::{self, unquoted};
+use crate::event::json::{BatchRequest, Source, check_batch_length, read_event, refuse_array};
+use crate::http::sender::Sender;
+use crate::refused::Refused;
 
 /// Where one event is published.
 pub(crate) const PUBLISH: &str = "/v1/publish";
@@ -49,7 +56,7 @@ impl<'a> Receipt<'a> {
 #[serde(untagged)]
 enum BatchResult<'a> {
     Accepted(Receipt<'a>),
-    Refused { error: &'a Problem },
+    Refused { error: Problem },
 }
 
 #[derive(Serialize)]
@@ -78,10 +85,10 @@ pub(crate) async fn publish_batch(
 }
 
 async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let sender = ingest.sender(uri, headers)?;
-    // Where the tenant is known before the body is, a flood is refused unread.
+    let sender = open(ingest, uri, headers)?;
+    // A sender of one tenant is admitted before its body is read: a flood is refused unread.
     let admitted = match sender.named() {
-        Some(tenant) => Some(ingest.admit(tenant, 1).await?),
+        Some(tenant) => Some(ingest.gate.admit_request(tenant, 1).await?),
         None => None,
     };
     let key = idempotency_key(headers)?;
@@ -89,88 +96,86 @@ async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body
     let event = match cloudevents::over_http(headers)? {
         None => {
             refuse_array(&body, "several events go to POST /v1/publish/batch as {\"events\": [...]}")?;
-            read_event(&sender, &body, Place::Http { key: key.as_deref() })?
+            read_event(&sender, &body, Source::Http { key: key.as_deref() })?
         }
         Some(_) if key.is_some() => {
-            return Err(Problem::bad_request(
-                "a CloudEvent has an id, which does what the Idempotency-Key header does",
-            ));
+            let detail = "a CloudEvent has an id, which does what the Idempotency-Key header does";
+            return Err(Problem::bad_request(detail));
         }
         Some(form) => form.read(&sender, &body)?,
     };
-    let publisher = match admitted {
-        Some(publisher) => publisher,
-        None => ingest.admit(event.tenant, 1).await?,
+    let admission = match admitted {
+        Some(admission) => admission,
+        None => ingest.gate.admit_request(event.tenant, 1).await?,
     };
-    let accepted = ingest.accepter.accept(&publisher, &event, trace(headers)).await?;
-    json(StatusCode::ACCEPTED, &Receipt::of(&accepted))
+    let accepted = ingest.accepter.accept(&admission, event, trace(headers)).await?;
+    respond(&Receipt::of(&accepted))
 }
 
 async fn publish_many(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    let sender = ingest.sender(uri, headers)?;
+    let sender = open(ingest, uri, headers)?;
     if headers.contains_key("idempotency-key") {
-        return Err(Problem::bad_request(
-            "a batch takes idempotency_key in each event, not the Idempotency-Key header",
-        ));
+        let detail = "a batch takes idempotency_key in each event, not the Idempotency-Key header";
+        return Err(Problem::bad_request(detail));
     }
     let body = ingest.bodies.read(sender.payer(), headers, body, BATCH_BYTES_MAX).await?;
     refuse_array(&body, "send {\"events\": [...]}")?;
-    let batch: BatchRequest<'_> = read_json(&body)?;
-    if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
-        let detail = format!("1 to {BATCH_EVENTS_MAX} events, got {}", batch.events.len());
-        return Err(Problem::invalid_field("/events", detail));
-    }
+    let batch: BatchRequest<'_> = json::read_json(&body)?;
+    check_batch_length(batch.events.len())?;
     let admitted = match sender.named() {
-        Some(tenant) => Some(ingest.admit(tenant, batch.events.len()).await?),
+        Some(tenant) => Some(ingest.gate.admit_request(tenant, batch.events.len()).await?),
         None => None,
     };
-    let events = batch.events.iter().map(|json| read_event(&sender, json.get().as_bytes(), Place::HttpBatch));
+    let events = batch.events.iter().map(|json| read_event(&sender, json.get().as_bytes(), Source::HttpBatch));
     let events: Vec<_> = events.collect();
-    let publishers = match admitted {
-        Some(publisher) => HashMap::from([(publisher.tenant, Ok(publisher))]),
+    let admissions = match admitted {
+        Some(admission) => HashMap::from([(admission.tenant.id, Ok(admission))]),
         None => admit_each(ingest, &events).await,
     };
     let trace = trace(headers);
-    let mut accepting: FuturesOrdered<_> =
-        events.iter().map(|event| accept_member(ingest, &publishers, event, trace)).collect();
-    let mut results = Vec::with_capacity(batch.events.len());
-    while let Some(result) = accepting.next().await {
-        results.push(result);
-    }
-    let results = results
-        .iter()
-        .map(|result| match result {
-            Ok(accepted) => BatchResult::Accepted(Receipt::of(accepted)),
-            Err(error) => BatchResult::Refused { error },
-        })
-        .collect();
-    json(StatusCode::ACCEPTED, &BatchAnswer { results })
+    let accepting: FuturesOrdered<_> =
+        events.into_iter().map(|event| accept_member(ingest, &admissions, event, trace)).collect();
+    let results: Vec<Result<Accepted, Refused>> = accepting.collect().await;
+    let results = results.iter().map(|result| match result {
+        Ok(accepted) => BatchResult::Accepted(Receipt::of(accepted)),
+        Err(refused) => BatchResult::Refused { error: refused.clone().into() },
+    });
+    respond(&BatchAnswer { results: results.collect() })
 }
 
-/// Admits the events of a batch whose events name their tenants: each tenant's are charged to that tenant, and what is
-/// refused of one spoils no other.
+/// Lets a request in before its body is read.
+fn open<'a>(ingest: &'a Ingest, uri: &Uri, headers: &HeaderMap) -> Result<Sender<'a>, Problem> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let sender = Sender::of(&ingest.gate.directory, authorization, uri.query())?;
+    check_content_encoding(headers)?;
+    ingest.gate.check_open()?;
+    Ok(sender)
+}
+
+/// Admits the events of a batch whose events name their tenants. Each tenant is charged for its own events, and a refusal of one
+/// tenant's does not affect the others.
 async fn admit_each(
     ingest: &Ingest,
-    events: &[Result<CheckedEvent<'_>, Problem>],
-) -> HashMap<TenantId, Result<Publisher, Problem>> {
+    events: &[Result<Event<'_>, Refused>],
+) -> HashMap<TenantId, Result<Admission, Refused>> {
     let mut counts = BTreeMap::<TenantId, usize>::new();
     for event in events.iter().flatten() {
         *counts.entry(event.tenant).or_default() += 1;
     }
-    let admit = |(tenant, count)| async move { (tenant, ingest.admit(tenant, count).await) };
+    let admit = |(tenant, count)| async move { (tenant, ingest.gate.admit_request(tenant, count).await) };
     join_all(counts.into_iter().map(admit)).await.into_iter().collect()
 }
 
 async fn accept_member(
     ingest: &Ingest,
-    publishers: &HashMap<TenantId, Result<Publisher, Problem>>,
-    event: &Result<CheckedEvent<'_>, Problem>,
+    admissions: &HashMap<TenantId, Result<Admission, Refused>>,
+    event: Result<Event<'_>, Refused>,
     trace: TraceContext,
-) -> Result<Accepted, Problem> {
-    let event = event.as_ref().map_err(Clone::clone)?;
+) -> Result<Accepted, Refused> {
+    let event = event?;
     // Every tenant of the events was admitted or refused.
-    let publisher = publishers.get(&event.tenant).ok_or_else(Problem::internal)?;
-    ingest.accepter.accept(publisher.as_ref().map_err(Clone::clone)?, event, trace).await
+    let admission = admissions.get(&event.tenant).ok_or(Refused::Internal)?;
+    ingest.accepter.accept(admission.as_ref().map_err(Clone::clone)?, event, trace).await
 }
 
 /// The key that the header names, plainly or as the string in double quotes that the IETF's draft writes: `Q` and `"Q"` are one.
@@ -206,9 +211,9 @@ async fn traced(span: Span, answering: impl Future<Output = Result<Response, Pro
     answer
 }
 
-fn json(status: StatusCode, answer: &impl Serialize) -> Result<Response, Problem> {
+fn respond(answer: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(answer).map_err(|_| Problem::internal())?;
-    Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok((StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! Limits on the deliveries that wait: of one tenant, and of all. Each waiting delivery is a message in RabbitMQ, for up to 7 days.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use postrider_http::problem::Problem;
 use postrider_model::ids::TenantId;
 use postrider_store::Store;
-use postrider_store::waiting::Waiting as Counted;
+use postrider_store::waiting::Waiting as Count;
+
+use crate::refused::Refused;
 
 /// How often the count is read; a recorder counts every 10 s.
 const READ_EVERY: Duration = Duration::from_secs(3);
@@ -18,17 +20,17 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The last count.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(RwLock<Known>);
+pub(crate) struct WaitingDeliveries(RwLock<Latest>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct Latest {
     deliveries: u64,
     tenants: HashMap<TenantId, u64>,
 }
 
-impl Waiting {
+impl WaitingDeliveries {
     /// Reads the count every few seconds. While the database is away the last one stays in force.
-    pub(crate) async fn watch(&self, store: Store) {
+    pub(crate) async fn watch(self: Arc<Self>, store: Store) {
         let mut ticks = tokio::time::interval(READ_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -40,14 +42,14 @@ impl Waiting {
         }
     }
 
-    fn set(&self, counted: Counted) {
-        let Counted { deliveries, tenants, .. } = counted;
-        *self.0.write() = Known { deliveries, tenants: tenants.into_iter().collect() };
+    fn set(&self, counted: Count) {
+        let Count { deliveries, tenants, .. } = counted;
+        *self.0.write() = Latest { deliveries, tenants: tenants.into_iter().collect() };
     }
 
     /// # Errors
     /// 503 while more deliveries of all tenants wait than `max`.
-    pub(crate) fn check_all(&self, max: u64) -> Result<(), Problem> {
+    pub(crate) fn check_all(&self, max: u64) -> Result<(), Refused> {
         let waiting = self.0.read().deliveries;
         if waiting <= max {
             return Ok(());
@@ -55,12 +57,12 @@ impl Waiting {
         let detail = format!(
             "limit WAITING_DELIVERIES_MAX: {waiting} deliveries of all tenants wait, at most {max} may; nothing was accepted"
         );
-        Err(Problem::unavailable(detail, RETRY_AFTER))
+        Err(Refused::later(detail, RETRY_AFTER))
     }
 
     /// # Errors
     /// 429 while more deliveries of the tenant wait than `max`.
-    pub(crate) fn check_tenant(&self, tenant: TenantId, max: u64) -> Result<(), Problem> {
+    pub(crate) fn check_tenant(&self, tenant: TenantId, max: u64) -> Result<(), Refused> {
         let waiting = self.0.read().tenants.get(&tenant).copied().unwrap_or_default();
         if waiting <= max {
             return Ok(());
@@ -69,28 +71,30 @@ impl Waiting {
             "limit waiting_deliveries: {waiting} deliveries of this tenant wait, at most {max} may; \
              mend, disable or delete the endpoints that fail, or cancel their deliveries"
         );
-        Err(Problem::too_many_requests(detail, RETRY_AFTER))
+        Err(Refused::limited(detail, RETRY_AFTER))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use postrider_http::problem::Problem;
+
     use super::*;
 
     #[test]
     fn a_tenant_over_its_limit_is_told_429_and_everybody_503_over_the_total() {
         let (greedy, modest) = (TenantId::generate(), TenantId::generate());
-        let waiting = Waiting::default();
+        let waiting = WaitingDeliveries::default();
         waiting.check_all(0).unwrap();
-        waiting.set(Counted { deliveries: 120, tenants: vec![(greedy, 101), (modest, 19)], counted_at: None });
-        let refused = waiting.check_tenant(greedy, 100).unwrap_err();
+        waiting.set(Count { deliveries: 120, tenants: vec![(greedy, 101), (modest, 19)], counted_at: None });
+        let refused = Problem::from(waiting.check_tenant(greedy, 100).unwrap_err());
         assert_eq!((refused.status, refused.detail.contains("limit waiting_deliveries: 101")), (429, true));
         waiting.check_tenant(modest, 100).unwrap();
         waiting.check_tenant(TenantId::generate(), 100).unwrap();
         waiting.check_all(120).unwrap();
-        let refused = waiting.check_all(119).unwrap_err();
+        let refused = Problem::from(waiting.check_all(119).unwrap_err());
         assert_eq!((refused.status, refused.detail.contains("WAITING_DELIVERIES_MAX")), (503, true));
-        waiting.set(Counted::default());
+        waiting.set(Count::default());
         waiting.check_tenant(greedy, 100).unwrap();
     }
 }

@@ -1,0 +1,193 @@
+//! Accepting: from a checked event to a message that the broker has confirmed.
+
+mod schemas;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use postrider_broker::topology::ACCEPTED_EXCHANGE;
+use postrider_broker::{BatchPublisher, PublishError};
+use postrider_http::problem::FieldError;
+use postrider_model::ids::EventId;
+use postrider_model::limits::EVENT_ID_DAYS_AFTER_RETENTION;
+use postrider_model::time::UnixMillis;
+use postrider_profiles::{EventView, Profile};
+use postrider_telemetry::spans;
+use postrider_telemetry::trace_context::TraceContext;
+use postrider_wire::bundle::Member;
+use postrider_wire::messages::AcceptedEvent;
+use tracing::Instrument;
+
+use self::schemas::SchemaChecks;
+use crate::admission::Admission;
+use crate::admission::tenant_directory::TenantConfig;
+use crate::audit_sequence::AuditSequence;
+use crate::event::content::Content;
+use crate::event::{Event, IdSource};
+use crate::idempotency::{Idempotency, PublishOutcome, Stamp};
+use crate::metrics;
+use crate::refused::Refused;
+
+/// When to try again an event that the broker did not confirm.
+const UNCONFIRMED_RETRY: Duration = Duration::from_secs(2);
+
+/// The receipt of an accepted event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) id: EventId,
+    pub(crate) duplicate: bool,
+    /// Values that receivers of the tenant's product cannot verify.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Stamps events and publishes them.
+pub(crate) struct Accepter {
+    publisher: BatchPublisher,
+    idempotency: Idempotency,
+    schemas: SchemaChecks,
+    confirm_timeout: Duration,
+    sequence: Arc<AuditSequence>,
+}
+
+impl Accepter {
+    pub(crate) fn new(
+        publisher: BatchPublisher,
+        idempotency: Idempotency,
+        confirm_timeout: Duration,
+        sequence: Arc<AuditSequence>,
+    ) -> Self {
+        Self { publisher, idempotency, schemas: SchemaChecks::new(), confirm_timeout, sequence }
+    }
+
+    /// Accepts one event of `trace`. Returns once the broker has confirmed it, or once it is known to be a repeat.
+    ///
+    /// # Errors
+    /// The profile or the type's schema refuses a field, too many of the tenant's events are being checked by schemas, another event
+    /// has the id, or no confirm came in time. In the last case the event may be accepted, and a repeat under the same id or key is
+    /// safe.
+    pub(crate) async fn accept(
+        &self,
+        admission: &Admission,
+        event: Event<'_>,
+        trace: TraceContext,
+    ) -> Result<Accepted, Refused> {
+        let (began, now) = (Instant::now(), UnixMillis::now());
+        let tenant = &admission.tenant;
+        let warnings = check_profile(tenant, &event, now)?;
+        self.schemas.check(tenant.id, &tenant.event_types, &event).await?;
+        let (id, id_source) = (event.id.clone(), event.id_source);
+        let publishing = Publishing { admission, event, began, trace };
+        let duplicate = match id_source {
+            IdSource::Made => {
+                let stamp = Stamp { accepted_at: now, claimed: false };
+                self.publish(publishing, None, stamp).await.map_err(|error| unconfirmed(&error))?;
+                false
+            }
+            IdSource::Producer => Box::pin(self.publish_once(publishing, now)).await?,
+        };
+        metrics::accepted(duplicate);
+        tracing::debug!(event.id = %id, tenant.id = %tenant.id, duplicate, "accepted an event");
+        Ok(Accepted { id, duplicate, warnings })
+    }
+
+    /// Publishes an event whose producer named its id, unless it was accepted before: then it is a duplicate.
+    async fn publish_once(&self, publishing: Publishing<'_>, now: UnixMillis) -> Result<bool, Refused> {
+        let id = publishing.event.id.clone();
+        let content = Content::of(&publishing.event);
+        let key = (publishing.admission.tenant.id, id.clone());
+        let publish = async |stamp| self.publish(publishing, Some(content.hash().to_owned()), stamp).await;
+        let outcome = self.idempotency.once(key, &content, now, publish).await;
+        match outcome.map_err(|error| unconfirmed(&error))? {
+            PublishOutcome::Published => Ok(false),
+            PublishOutcome::Duplicate => Ok(true),
+            PublishOutcome::OtherContent { accepted_at, differences } => {
+                let what = if differences.is_empty() { "content".to_owned() } else { differences.join(", ") };
+                Err(Refused::Conflict(format!(
+                    "{id} belongs to an event that was accepted at {accepted_at} with other {what}; an id or idempotency key \
+                     belongs to one event for the log's retention and {EVENT_ID_DAYS_AFTER_RETENTION} days more"
+                )))
+            }
+        }
+    }
+
+    async fn publish(
+        &self,
+        publishing: Publishing<'_>,
+        content_hash: Option<String>,
+        stamp: Stamp,
+    ) -> Result<(), PublishError> {
+        let Publishing { admission, event, began, trace } = publishing;
+        let Stamp { accepted_at, claimed } = stamp;
+        let span = spans::publish(ACCEPTED_EXCHANGE, &event.id);
+        let number = self.sequence.take();
+        let head = AcceptedEvent {
+            id: event.id,
+            tenant: event.tenant,
+            event_type: event.event_type,
+            occurred_at: event.occurred_at.unwrap_or(accepted_at),
+            accepted_at,
+            event_day: accepted_at.day(),
+            origin: event.origin,
+            attributes: event.attributes,
+            metadata: event.metadata.map(|metadata| metadata.into_owned()),
+            lane: admission.lane,
+            config_version: admission.tenant.config_version,
+            instance: self.sequence.instance(),
+            sequence: number.number,
+            epoch: 0,
+            content_hash,
+            claimed,
+            traceparent: Some(TraceContext::of(&span).unwrap_or(trace).to_string()),
+        };
+        // A head of strings and numbers can always be serialized.
+        let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
+            .map_err(|_| PublishError::Refused)?;
+        let confirm_timeout = self.confirm_timeout.saturating_sub(admission.delayed).saturating_sub(began.elapsed());
+        self.publisher.publish_within(vec![member], confirm_timeout).instrument(span).await?;
+        number.confirm();
+        Ok(())
+    }
+}
+
+/// An event on its way to the broker.
+struct Publishing<'a> {
+    admission: &'a Admission,
+    event: Event<'a>,
+    /// When its producer began to wait.
+    began: Instant,
+    trace: TraceContext,
+}
+
+/// Checks what the tenant's profile requires of an event, and returns its warnings.
+fn check_profile(tenant: &TenantConfig, event: &Event<'_>, now: UnixMillis) -> Result<Vec<String>, Refused> {
+    if tenant.enforces_catalog && !tenant.defines(&event.event_type) {
+        let Profile { name, .. } = &*tenant.profile;
+        let detail = format!(
+            "{} is not in the catalog, which this tenant enforces: the profile {name} does not name it, nor does the tenant",
+            event.event_type
+        );
+        return Err(Refused::field("/type", detail));
+    }
+    let view = EventView {
+        id: &event.id,
+        event_type: &event.event_type,
+        occurred_at: event.occurred_at.unwrap_or(now),
+        accepted_at: now,
+        attributes: &event.attributes,
+        metadata: event.metadata.as_deref(),
+        data: event.data.get().as_bytes(),
+    };
+    tenant.profile.check_event(&view).map_err(|errors| {
+        Refused::Invalid(errors.into_iter().map(|error| FieldError::new(error.pointer, error.detail)).collect())
+    })?;
+    Ok(tenant.profile.warnings(&view))
+}
+
+fn unconfirmed(error: &PublishError) -> Refused {
+    metrics::refused();
+    Refused::later(
+        format!("the event may or may not be accepted ({error}); publish it again with the same id or Idempotency-Key"),
+        UNCONFIRMED_RETRY,
+    )
+}

@@ -1,0 +1,465 @@
+//! Every tenant in memory, with its external id, event types and rate limiter, and every key: kept up to date by the configuration
+//! feed.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use parking_lot::RwLock;
+use postrider_access::{Key, KeyTable, bearer};
+use postrider_model::event::EventType;
+use postrider_model::ids::{KeyId, TenantId};
+use postrider_profiles::{Profile, Profiles};
+use postrider_store::Store;
+use postrider_store::config::{KeyHash, KeyTenants, Scope};
+use postrider_store::feed::{self, Changes, FeedScope, FeedState};
+use secrecy::SecretString;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::event_types::EventTypes;
+use crate::metrics;
+use crate::refused::{Refused, TenantError};
+
+/// A key or tenant that is not in memory counts as unknown only if the database confirmed the configuration within this time; else it
+/// may be new.
+const FRESH: Duration = Duration::from_secs(5);
+/// When to try again an event of a profile that this process has not loaded.
+const PROFILE_RETRY: Duration = Duration::from_secs(30);
+
+/// A tenant as the configuration in force has it.
+#[derive(Debug, Clone)]
+pub(crate) struct TenantConfig {
+    pub(crate) id: TenantId,
+    pub(crate) profile: Arc<Profile>,
+    /// Whether event types are refused that neither the profile's catalog nor the tenant defines.
+    pub(crate) enforces_catalog: bool,
+    /// The event types that the tenant defines.
+    pub(crate) event_types: Arc<EventTypes>,
+    pub(crate) config_version: i64,
+}
+
+impl TenantConfig {
+    /// Whether the profile's catalog or the tenant defines this type.
+    pub(crate) fn defines(&self, event_type: &EventType) -> bool {
+        self.profile.event_type(event_type.as_str()).is_some() || self.event_types.has(event_type)
+    }
+}
+
+/// A tenant in memory.
+#[derive(Clone)]
+struct Tenant {
+    profile: Option<Arc<Profile>>,
+    external_id: Option<String>,
+    enforces_catalog: bool,
+    event_types: Arc<EventTypes>,
+    events_per_second: f64,
+    waiting_max: u64,
+    rate: Option<Arc<DefaultDirectRateLimiter>>,
+}
+
+#[derive(Default)]
+struct Table {
+    version: i64,
+    tenants: HashMap<TenantId, Tenant>,
+    external_ids: HashMap<String, TenantId>,
+}
+
+/// The tenants that a key publishes for.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    /// `None` for an operator key.
+    pub(crate) id: Option<KeyId>,
+    pub(crate) tenants: Arc<KeyTenants>,
+}
+
+impl Table {
+    /// The tenant of this id or external id.
+    fn find(&self, name: &str) -> Option<TenantId> {
+        let id = name.parse().ok().or_else(|| self.external_ids.get(name).copied());
+        id.filter(|id| self.tenants.contains_key(id))
+    }
+
+    fn insert(&mut self, id: TenantId, tenant: Tenant) {
+        self.remove(id);
+        if let Some(external_id) = &tenant.external_id {
+            self.external_ids.insert(external_id.clone(), id);
+        }
+        self.tenants.insert(id, tenant);
+    }
+
+    /// Removes a tenant and its external id, unless that already belongs to another tenant.
+    fn remove(&mut self, id: TenantId) {
+        if let Some(external_id) = self.tenants.remove(&id).and_then(|tenant| tenant.external_id)
+            && self.external_ids.get(&external_id) == Some(&id)
+        {
+            self.external_ids.remove(&external_id);
+        }
+    }
+}
+
+/// Every tenant and every key.
+pub(crate) struct TenantDirectory {
+    keys: KeyTable<()>,
+    profiles: Arc<Profiles>,
+    table: RwLock<Table>,
+    /// The configuration version in force here; 0 before the first.
+    applied: watch::Sender<i64>,
+}
+
+impl TenantDirectory {
+    pub(crate) fn new(profiles: Arc<Profiles>, operator_keys: &[SecretString]) -> Self {
+        let (keys, applied) = (KeyTable::new(operator_keys), watch::Sender::new(0));
+        Self { keys, profiles, table: RwLock::default(), applied }
+    }
+
+    /// Follows the feed until `stop`; calls `on_loaded` once a configuration is in force.
+    pub(crate) async fn follow(self: Arc<Self>, store: Store, stop: CancellationToken, on_loaded: impl FnOnce()) {
+        let feed = store.feed().follow(FeedScope::KEYS, stop);
+        let mut on_loaded = Some(on_loaded);
+        let apply = |changes| {
+            self.apply_tenants(changes);
+            if let Some(on_loaded) = on_loaded.take() {
+                on_loaded();
+            }
+        };
+        self.keys.follow(feed, apply).await;
+    }
+
+    /// The configuration version in force here, and its changes.
+    pub(crate) fn applied(&self) -> watch::Receiver<i64> {
+        self.applied.subscribe()
+    }
+
+    /// The tenants that the key in an `Authorization` header publishes for.
+    ///
+    /// # Errors
+    /// There is no valid key, or it lacks the scope.
+    pub(crate) fn grant(&self, authorization: Option<&str>) -> Result<Grant, Refused> {
+        let key = bearer(authorization).ok_or(Refused::NoKey("send the key as `Authorization: Bearer <key>`"))?;
+        match self.keys.find(&KeyHash::of(key), FRESH)? {
+            Key::Operator(_) => Ok(Grant { id: None, tenants: Arc::new(KeyTenants::All) }),
+            Key::Tenant { id, tenants, scopes, .. } if scopes.contains(Scope::Publish) => {
+                Ok(Grant { id: Some(id), tenants })
+            }
+            Key::Tenant { .. } => Err(Refused::NotAllowed("the key lacks the scope `publish`")),
+        }
+    }
+
+    /// The tenant of this id or external id.
+    ///
+    /// # Errors
+    /// There is none in memory.
+    pub(crate) fn find(&self, name: &str) -> Result<TenantId, TenantError> {
+        self.table
+            .read()
+            .find(name)
+            .ok_or_else(|| if self.keys.is_fresh(FRESH) { TenantError::NotFound } else { TenantError::MaybeNew })
+    }
+
+    /// The tenant under the configuration in force.
+    ///
+    /// # Errors
+    /// It was deleted, or its profile is not loaded in this process.
+    pub(crate) fn config(&self, id: TenantId) -> Result<TenantConfig, Refused> {
+        let table = self.table.read();
+        let tenant = table.tenants.get(&id).ok_or(TenantError::NotFound)?;
+        let not_loaded = || Refused::later("the tenant's profile is not loaded in this service", PROFILE_RETRY);
+        Ok(TenantConfig {
+            id,
+            profile: tenant.profile.clone().ok_or_else(not_loaded)?,
+            enforces_catalog: tenant.enforces_catalog,
+            event_types: Arc::clone(&tenant.event_types),
+            config_version: table.version,
+        })
+    }
+
+    /// Returns once a configuration is in force.
+    pub(crate) async fn loaded(&self) {
+        let mut state = self.keys.state();
+        // An error would mean that the sender, which this struct owns, is gone.
+        let _ = state.wait_for(|_| self.table.read().version > 0).await;
+    }
+
+    /// Returns once everything that was committed before `moment` is in force here; never while the database is away.
+    ///
+    /// A message may arrive before its tenant's configuration. Of two answers of the database after `moment`, the second was
+    /// also asked for after `moment`.
+    pub(crate) async fn caught_up(&self, mut moment: Instant) {
+        let mut state = self.keys.state();
+        for _ in 0..2 {
+            let later = |state: &FeedState| {
+                state.confirmed.is_some_and(|at| at > moment) && self.table.read().version >= state.version
+            };
+            match state.wait_for(later).await.map(|state| state.confirmed) {
+                Ok(confirmed) => moment = confirmed.unwrap_or(moment),
+                // This struct owns the sender.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// How many deliveries of a tenant may wait.
+    pub(crate) fn waiting_max(&self, tenant: TenantId) -> u64 {
+        self.table.read().tenants.get(&tenant).map_or(u64::MAX, |tenant| tenant.waiting_max)
+    }
+
+    /// Charges events to a tenant's rate.
+    ///
+    /// # Errors
+    /// The rate is used up, or the batch is larger than the rate allows in a second.
+    pub(crate) fn charge(&self, tenant: TenantId, events: usize) -> Result<(), Refused> {
+        let rate = self.table.read().tenants.get(&tenant).and_then(|tenant| tenant.rate.clone());
+        let (Some(rate), Some(events)) = (rate, u32::try_from(events).ok().and_then(NonZeroU32::new)) else {
+            return Ok(());
+        };
+        match rate.check_n(events) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(wait)) => {
+                let wait = wait.wait_time_from(DefaultClock::default().now());
+                Err(Refused::limited("the tenant's events_per_second is used up", wait.max(Duration::from_secs(1))))
+            }
+            Err(_) => {
+                let detail = format!("{events} events are more than the tenant's events_per_second allows at once");
+                Err(Refused::field("/events", detail))
+            }
+        }
+    }
+
+    fn apply_tenants(&self, changes: Changes) {
+        let mut table = self.table.write();
+        let mut before = HashMap::new();
+        if changes.snapshot {
+            before = std::mem::take(&mut table.tenants);
+            table.external_ids.clear();
+            // A snapshot holds every event type; rate limiters go on.
+            before.values_mut().for_each(|tenant| tenant.event_types = Arc::default());
+        }
+        for tenant in &changes.tenants {
+            let prepared = self.prepare(tenant, table.tenants.get(&tenant.id).or_else(|| before.get(&tenant.id)));
+            table.insert(tenant.id, prepared);
+        }
+        for event_type in changes.event_types {
+            if let Some(tenant) = table.tenants.get_mut(&event_type.tenant) {
+                Arc::make_mut(&mut tenant.event_types).set(event_type.name, event_type.schema);
+            }
+        }
+        for (tenant, name) in &changes.event_types_gone {
+            if let Some(tenant) = table.tenants.get_mut(tenant) {
+                Arc::make_mut(&mut tenant.event_types).remove(name);
+            }
+        }
+        for tenant in &changes.tenants_gone {
+            table.remove(*tenant);
+        }
+        table.version = changes.version;
+        drop(table);
+        metrics::config_version(changes.version);
+        self.applied.send_replace(changes.version);
+    }
+
+    /// A tenant's new state. It keeps its rate limiter while the rate is unchanged: an edit of its name is not a second burst.
+    fn prepare(&self, tenant: &feed::TenantConfig, before: Option<&Tenant>) -> Tenant {
+        let events_per_second = tenant.limits.events_per_second();
+        let rate = match before.filter(|before| before.events_per_second == events_per_second) {
+            Some(before) => before.rate.clone(),
+            None => quota(events_per_second).map(|quota| Arc::new(RateLimiter::direct(quota))),
+        };
+        Tenant {
+            profile: self.profiles.get(&tenant.profile).cloned(),
+            external_id: tenant.external_id.clone(),
+            enforces_catalog: tenant.enforce_catalog,
+            event_types: before.map(|before| Arc::clone(&before.event_types)).unwrap_or_default(),
+            events_per_second,
+            waiting_max: u64::from(tenant.limits.waiting_deliveries()),
+            rate,
+        }
+    }
+}
+
+/// A rate with a burst of one second's worth, at least one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
+fn quota(events_per_second: f64) -> Option<Quota> {
+    let period = Duration::try_from_secs_f64(1.0 / events_per_second).ok()?;
+    let burst = NonZeroU32::new(events_per_second.clamp(1.0, f64::from(u32::MAX)) as u32)?;
+    Some(Quota::with_period(period)?.allow_burst(burst))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::str::FromStr;
+
+    use postrider_http::problem::Problem;
+    use postrider_store::config::Scopes;
+    use postrider_store::feed::{EventTypeConfig, KeyConfig, TenantConfig as FeedTenant};
+
+    use super::*;
+
+    /// The first changes of a feed.
+    #[derive(Default)]
+    pub(crate) struct Snapshot(Changes);
+
+    impl Snapshot {
+        pub(crate) fn tenant(mut self, id: TenantId, external_id: Option<&str>) -> Self {
+            self.0.tenants.push(FeedTenant {
+                id,
+                profile: "standard".into(),
+                external_id: external_id.map(str::to_owned),
+                limits: Default::default(),
+                enforce_catalog: false,
+                enforce_schemas: false,
+                disable_after_days: None,
+                version: 1,
+            });
+            self
+        }
+
+        pub(crate) fn key(mut self, text: &str, tenants: KeyTenants, scopes: Scopes) -> Self {
+            self.0.keys.push(KeyConfig { id: KeyId::generate(), tenants, hash: KeyHash::of(text), scopes });
+            self
+        }
+    }
+
+    /// A directory of this snapshot, and an operator's key.
+    pub(crate) fn directory(Snapshot(changes): Snapshot, fresh: bool) -> TenantDirectory {
+        let directory = TenantDirectory::new(Arc::new(Profiles::builtin()), &[SecretString::from("operator")]);
+        apply(&directory, Changes { version: 7, snapshot: true, ..changes });
+        let confirmed = fresh.then(std::time::Instant::now);
+        directory.keys.set_state(FeedState { version: 7, confirmed });
+        directory
+    }
+
+    fn apply(directory: &TenantDirectory, changes: Changes) {
+        directory.keys.apply(&changes);
+        directory.apply_tenants(changes);
+    }
+
+    fn changes(tenant: TenantId, scopes: Scopes, events_per_second: Option<f64>) -> Changes {
+        let mut known = Snapshot::default().tenant(tenant, None).key("secret", KeyTenants::One(tenant), scopes).0;
+        known.tenants[0].limits.events_per_second = events_per_second;
+        Changes { version: 7, snapshot: true, ..known }
+    }
+
+    /// The configuration of a key's tenant.
+    fn config(directory: &TenantDirectory, authorization: Option<&str>) -> Result<TenantConfig, Refused> {
+        let sender = crate::http::sender::Sender::of(directory, authorization, None)?;
+        directory.config(sender.named().expect("a tenant's key"))
+    }
+
+    #[test]
+    fn a_key_with_the_scope_is_its_tenant() {
+        let tenant = TenantId::generate();
+        let directory = directory(Snapshot(changes(tenant, Scopes::ALL, None)), true);
+        let config = config(&directory, Some("Bearer secret")).unwrap();
+        assert_eq!((config.id, config.config_version), (tenant, 7));
+    }
+
+    #[test]
+    fn a_wrong_key_a_missing_scope_and_a_stale_table_are_told_apart() {
+        let tenant = TenantId::generate();
+        let status = |directory: &TenantDirectory, header| {
+            Problem::from(config(directory, header).map(|_| ()).unwrap_err()).status
+        };
+        let known = directory(Snapshot(changes(tenant, [Scope::Read].into_iter().collect(), None)), true);
+        assert_eq!(status(&known, None), 401);
+        assert_eq!(status(&known, Some("Basic abc")), 401);
+        assert_eq!(status(&known, Some("Bearer other")), 401);
+        assert_eq!(status(&known, Some("Bearer secret")), 403);
+        let stale = directory(Snapshot(changes(tenant, Scopes::ALL, None)), false);
+        assert_eq!(status(&stale, Some("Bearer other")), 503);
+        assert!(config(&stale, Some("Bearer secret")).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_tenant_is_waited_for_until_the_feed_has_caught_up() {
+        let (known, new) = (TenantId::generate(), TenantId::generate());
+        let directory = Arc::new(directory(Snapshot(changes(known, Scopes::ALL, None)), true));
+        assert!(directory.config(known).is_ok());
+        let received = Instant::now();
+        let waiting = tokio::spawn({
+            let directory = Arc::clone(&directory);
+            async move { directory.caught_up(received).await }
+        });
+        let confirm = |version| {
+            directory.keys.set_state(FeedState { version, confirmed: Some(Instant::now()) });
+        };
+        // The first answer may be to an earlier question. An answer about a version that is not in force yet does not count.
+        confirm(7);
+        confirm(8);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        apply(&directory, Changes { version: 8, snapshot: false, keys: Vec::new(), ..changes(new, Scopes::ALL, None) });
+        confirm(8);
+        tokio::task::yield_now().await;
+        confirm(8);
+        waiting.await.unwrap();
+        assert!(directory.config(new).is_ok());
+        assert!(directory.config(TenantId::generate()).is_err());
+    }
+
+    #[test]
+    fn a_deleted_key_is_unknown() {
+        let tenant = TenantId::generate();
+        let first = changes(tenant, Scopes::ALL, None);
+        let gone = vec![first.keys[0].id];
+        let directory = directory(Snapshot(first), true);
+        apply(&directory, Changes { version: 8, keys_gone: gone, ..Changes::default() });
+        assert_eq!(config(&directory, Some("Bearer secret")).unwrap_err(), Refused::NoKey("no such key"));
+    }
+
+    #[test]
+    fn event_types_follow_the_feed_and_outlive_an_edit_of_their_tenant() {
+        let (tenant, name) = (TenantId::generate(), EventType::from_str("order.paid").unwrap());
+        let defined = || EventTypeConfig { tenant, name: name.clone(), schema: None };
+        let directory =
+            directory(Snapshot(Changes { event_types: vec![defined()], ..changes(tenant, Scopes::ALL, None) }), true);
+        let has = || config(&directory, Some("Bearer secret")).unwrap().event_types.has(&name);
+        assert!(has());
+        apply(&directory, Changes { snapshot: false, ..changes(tenant, Scopes::ALL, None) });
+        assert!(has());
+        apply(&directory, Changes { event_types_gone: vec![(tenant, name.clone())], ..Changes::default() });
+        assert!(!has());
+        apply(&directory, Changes { event_types: vec![defined()], ..Changes::default() });
+        assert!(has());
+        apply(&directory, changes(tenant, Scopes::ALL, None));
+        assert!(!has(), "a snapshot is everything");
+    }
+
+    #[test]
+    fn a_rate_that_is_used_up_is_429_and_an_impossible_batch_is_422() {
+        let tenant = TenantId::generate();
+        let directory = directory(Snapshot(changes(tenant, Scopes::ALL, Some(10.0))), true);
+        assert!(matches!(directory.charge(tenant, 11), Err(Refused::Invalid(_))));
+        assert!(directory.charge(tenant, 10).is_ok());
+        let refused = Problem::from(directory.charge(tenant, 1).unwrap_err());
+        assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
+    }
+
+    #[test]
+    fn a_snapshot_of_the_feed_gives_no_second_burst() {
+        let tenant = TenantId::generate();
+        let hourly = || changes(tenant, Scopes::ALL, Some(1.0 / 3_600.0));
+        let directory = directory(Snapshot(hourly()), true);
+        assert!(directory.charge(tenant, 1).is_ok());
+        apply(&directory, hourly());
+        assert!(directory.charge(tenant, 1).is_err());
+    }
+
+    #[test]
+    fn an_external_id_follows_its_tenant() {
+        let (one, other) = (TenantId::generate(), TenantId::generate());
+        let directory = directory(Snapshot::default().tenant(one, Some("acme")), true);
+        assert_eq!(directory.find("acme"), Ok(one));
+        assert_eq!(directory.find(&one.to_string()), Ok(one));
+        // It moves from one tenant to another in one step, in either order of the feed.
+        let moved = Snapshot::default().tenant(other, Some("acme")).tenant(one, Some("old")).0;
+        apply(&directory, Changes { version: 8, ..moved });
+        assert_eq!((directory.find("acme"), directory.find("old")), (Ok(other), Ok(one)));
+        apply(&directory, Changes { version: 9, tenants_gone: vec![other], ..Changes::default() });
+        assert_eq!(directory.find("acme"), Err(TenantError::NotFound));
+        assert_eq!(directory.find(&other.to_string()), Err(TenantError::NotFound));
+    }
+}

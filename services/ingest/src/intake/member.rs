@@ -1,0 +1,13 @@
+//! One event of a message.
+
+use bytes::Bytes;
+
+use crate::event::Event;
+use crate::refused::Refused;
+
+/// An event of a message, or why it cannot be read.
+pub(super) struct Member<'a> {
+    pub(super) event: Result<Event<'a>, Refused>,
+    /// The body of a message with this event alone; `None` where the message has only one body for all.
+    pub(super) alone: Option<Bytes>,
+}

@@ -1,0 +1,43 @@
+//! The tenant of a message, by its routing key.
+
+use postrider_model::ids::TenantId;
+
+use super::TENANT_SHOWN_MAX;
+use crate::admission::tenant_directory::TenantDirectory;
+use crate::event::EventTenant;
+use crate::refused::Refused;
+
+/// The tenant of a message's routing key. A `tenant` in the body must agree with it.
+pub(super) struct RoutedTenant<'a> {
+    pub(super) directory: &'a TenantDirectory,
+    pub(super) tenant: TenantId,
+}
+
+impl EventTenant for RoutedTenant<'_> {
+    fn tenant(&self, stated: Option<&str>) -> Result<TenantId, Refused> {
+        match stated {
+            Some(stated) if self.directory.find(stated) != Ok(self.tenant) => {
+                let stated: String = stated.chars().take(TENANT_SHOWN_MAX).collect();
+                let detail = format!("the routing key is {}'s, the body names {stated:?}", self.tenant);
+                Err(Refused::field("/tenant", detail))
+            }
+            _ => Ok(self.tenant),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::tenant_directory::tests::{Snapshot, directory};
+
+    #[test]
+    fn the_body_names_the_routing_keys_tenant_or_none() {
+        let (acme, other) = (TenantId::generate(), TenantId::generate());
+        let directory = directory(Snapshot::default().tenant(acme, Some("acme")).tenant(other, None), true);
+        let routed = RoutedTenant { directory: &directory, tenant: acme };
+        assert_eq!(routed.tenant(Some("acme")), Ok(acme));
+        assert_eq!(routed.tenant(None), Ok(acme));
+        assert!(matches!(routed.tenant(Some(&other.to_string())), Err(Refused::Invalid(_))));
+    }
+}

@@ -1,0 +1,235 @@
+//! API keys by their hash.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use postrider_model::ids::{KeyId, TenantId};
+use postrider_store::config::{KeyHash, KeyTenants, Scopes};
+use postrider_store::feed::{Changes, Feed, FeedState};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::{Choice, ConstantTimeEq};
+use tokio::sync::watch;
+
+/// Every key. `B` is what one tenant is charged to, such as rate limiters; all keys of a tenant share it.
+pub struct KeyTable<B> {
+    operators: Vec<KeyHash>,
+    table: RwLock<Table<B>>,
+    state: watch::Sender<FeedState>,
+}
+
+struct Table<B> {
+    keys: HashMap<KeyHash, TenantKey<B>>,
+    hashes: HashMap<KeyId, KeyHash>,
+    budgets: HashMap<TenantId, Arc<B>>,
+}
+
+struct TenantKey<B> {
+    id: KeyId,
+    tenants: Arc<KeyTenants>,
+    scopes: Scopes,
+    /// `None` for a key of several tenants.
+    budget: Option<Arc<B>>,
+}
+
+/// A valid key.
+#[derive(Debug)]
+pub enum Key<B> {
+    /// An operator's, with the first bytes of its hash.
+    Operator([u8; 4]),
+    /// One that a tenant or an operator made.
+    Tenant {
+        /// Its id.
+        id: KeyId,
+        /// The tenants that it acts for.
+        tenants: Arc<KeyTenants>,
+        /// What it may do.
+        scopes: Scopes,
+        /// What its tenant is charged to; `None` for a key of several tenants.
+        budget: Option<Arc<B>>,
+    },
+}
+
+/// Why a key is not valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// There is no such key.
+    #[error("no such key")]
+    Unknown,
+    /// The key may be new: the configuration in memory is stale.
+    #[error("the key is not known here, and the database is not available")]
+    MaybeNew,
+}
+
+/// The key in the value of an `Authorization` header; the scheme's case does not matter.
+pub fn bearer(authorization: Option<&str>) -> Option<&str> {
+    let (scheme, key) = authorization?.split_once(' ')?;
+    let key = key.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
+}
+
+impl<B: Default> KeyTable<B> {
+    /// A table of operators' keys, before the first configuration.
+    pub fn new(operator_keys: &[SecretString]) -> Self {
+        let operators = operator_keys.iter().map(|key| KeyHash::of(key.expose_secret())).collect();
+        let table = Table { keys: HashMap::new(), hashes: HashMap::new(), budgets: HashMap::new() };
+        Self { operators, table: RwLock::new(table), state: watch::Sender::default() }
+    }
+
+    /// The valid key of this hash. A key that is not in the table is unknown if the configuration was confirmed within
+    /// `fresh_for`; else it may be new.
+    ///
+    /// # Errors
+    /// The table has no such key.
+    pub fn find(&self, hash: &KeyHash, fresh_for: Duration) -> Result<Key<B>, KeyError> {
+        // Every operator key is compared, byte by byte and without an early end, even after a match.
+        let matches = self.operators.iter().fold(Choice::from(0), |found, operator| found | operator.0.ct_eq(&hash.0));
+        if bool::from(matches) {
+            let [a, b, c, d, ..] = hash.0;
+            return Ok(Key::Operator([a, b, c, d]));
+        }
+        if let Some(key) = self.table.read().keys.get(hash) {
+            let (tenants, budget) = (Arc::clone(&key.tenants), key.budget.clone());
+            return Ok(Key::Tenant { id: key.id, tenants, scopes: key.scopes, budget });
+        }
+        Err(if self.is_fresh(fresh_for) { KeyError::Unknown } else { KeyError::MaybeNew })
+    }
+
+    /// Whether the database confirmed the configuration within `fresh_for`.
+    pub fn is_fresh(&self, fresh_for: Duration) -> bool {
+        self.state.borrow().is_fresh(fresh_for)
+    }
+
+    /// How fresh the configuration is, and its changes.
+    pub fn state(&self) -> watch::Receiver<FeedState> {
+        self.state.subscribe()
+    }
+
+    /// Notes how fresh the configuration is.
+    pub fn set_state(&self, state: FeedState) {
+        self.state.send_replace(state);
+    }
+
+    /// What a tenant is charged to, if it has or had a key.
+    pub fn budget(&self, tenant: TenantId) -> Option<Arc<B>> {
+        self.table.read().budgets.get(&tenant).cloned()
+    }
+
+    /// Adds a key of one tenant that was just made, so that it is valid before the feed brings it.
+    pub fn insert(&self, id: KeyId, key: &SecretString, tenant: TenantId, scopes: Scopes) {
+        self.table.write().insert(id, KeyHash::of(key.expose_secret()), &KeyTenants::One(tenant), scopes);
+    }
+
+    /// Removes a key that was just deleted.
+    pub fn remove(&self, id: KeyId) {
+        self.table.write().remove(id);
+    }
+
+    /// Follows the configuration until the feed ends, and hands each change on once it is in force here.
+    pub async fn follow(&self, mut feed: Feed, mut on_changes: impl FnMut(Changes)) {
+        let mut state = feed.state();
+        loop {
+            tokio::select! {
+                changes = feed.recv() => match changes {
+                    Some(changes) => {
+                        self.apply(&changes);
+                        on_changes(changes);
+                    }
+                    None => return,
+                },
+                changed = state.changed() => if changed.is_err() { return },
+            }
+            self.set_state(*state.borrow_and_update());
+        }
+    }
+
+    /// Applies changes of the configuration.
+    pub fn apply(&self, changes: &Changes) {
+        let mut table = self.table.write();
+        if changes.snapshot {
+            table.keys.clear();
+            table.hashes.clear();
+        }
+        for key in &changes.keys {
+            table.insert(key.id, key.hash, &key.tenants, key.scopes);
+        }
+        for id in &changes.keys_gone {
+            table.remove(*id);
+        }
+        if !changes.tenants_gone.is_empty() {
+            let is_gone = |key: &TenantKey<B>| matches!(&*key.tenants, KeyTenants::One(tenant) if changes.tenants_gone.contains(tenant));
+            table.keys.retain(|_, key| !is_gone(key));
+            table.budgets.retain(|tenant, _| !changes.tenants_gone.contains(tenant));
+        }
+    }
+}
+
+impl<B: Default> Table<B> {
+    fn insert(&mut self, id: KeyId, hash: KeyHash, tenants: &KeyTenants, scopes: Scopes) {
+        let budget = match tenants {
+            KeyTenants::One(tenant) => Some(Arc::clone(self.budgets.entry(*tenant).or_default())),
+            KeyTenants::Several(_) | KeyTenants::All => None,
+        };
+        // An edited key keeps its hash and gets other tenants.
+        self.keys.insert(hash, TenantKey { id, tenants: Arc::new(tenants.clone()), scopes, budget });
+        self.hashes.insert(id, hash);
+    }
+
+    fn remove(&mut self, id: KeyId) {
+        if let Some(hash) = self.hashes.remove(&id) {
+            self.keys.remove(&hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use postrider_store::feed::KeyConfig;
+
+    use super::*;
+
+    const FRESH: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn operators_are_known_without_a_database() {
+        let keys = KeyTable::<()>::new(&[SecretString::from("old operator"), SecretString::from("new operator")]);
+        for key in ["old operator", "new operator"] {
+            assert!(matches!(keys.find(&KeyHash::of(key), FRESH), Ok(Key::Operator(_))), "{key}");
+        }
+        assert_eq!(keys.find(&KeyHash::of("other"), FRESH).unwrap_err(), KeyError::MaybeNew);
+        keys.set_state(FeedState { version: 1, confirmed: Some(Instant::now()) });
+        assert_eq!(keys.find(&KeyHash::of("other"), FRESH).unwrap_err(), KeyError::Unknown);
+    }
+
+    #[test]
+    fn keys_follow_the_feed_and_budgets_survive_a_snapshot() {
+        let keys = KeyTable::<()>::new(&[]);
+        let (id, tenant) = (KeyId::generate(), TenantId::generate());
+        let key = || KeyConfig { id, tenants: KeyTenants::One(tenant), hash: KeyHash::of("mine"), scopes: Scopes::ALL };
+        let is_valid = || keys.find(&KeyHash::of("mine"), FRESH).is_ok();
+        keys.apply(&Changes { keys: vec![key()], ..Changes::default() });
+        assert!(is_valid());
+        let budget = keys.budget(tenant).unwrap();
+        keys.apply(&Changes { snapshot: true, ..Changes::default() });
+        assert!(!is_valid());
+        keys.apply(&Changes { snapshot: true, keys: vec![key()], ..Changes::default() });
+        assert!(is_valid() && Arc::ptr_eq(&budget, &keys.budget(tenant).unwrap()));
+        keys.apply(&Changes { keys_gone: vec![id], ..Changes::default() });
+        assert!(!is_valid());
+        keys.apply(&Changes { keys: vec![key()], ..Changes::default() });
+        keys.apply(&Changes { tenants_gone: vec![tenant], ..Changes::default() });
+        assert!(!is_valid() && keys.budget(tenant).is_none());
+    }
+
+    #[test]
+    fn a_bearer_key_is_read_whatever_the_case_of_its_scheme() {
+        assert_eq!(bearer(Some("Bearer key ")), Some("key"));
+        assert_eq!(bearer(Some("bearer key")), Some("key"));
+        for other in [None, Some("Basic key"), Some("Bearer "), Some("key")] {
+            assert_eq!(bearer(other), None, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The strict reader of JSON bodies, with errors that name the field.
+
+mod strict;
+mod words;
+
+use serde::Deserialize;
+
+use crate::problem::{FieldError, Problem};
+
+/// Why a JSON text was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// It is not JSON.
+    #[error("{0}")]
+    Syntax(String),
+    /// A field is unknown, missing or of a wrong type.
+    #[error("{}: {}", .0.pointer, .0.detail)]
+    Field(FieldError),
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        match error {
+            JsonError::Syntax(detail) => Self::bad_request(detail),
+            JsonError::Field(error) => Self::unprocessable(vec![error]),
+        }
+    }
+}
+
+/// Reads JSON strictly: unknown members are refused, and an array is never taken for an object.
+///
+/// Costs one pass for a good text; only a bad one is read again, to name the field.
+///
+/// # Errors
+/// The place and what is allowed there.
+pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, JsonError> {
+    strict::from_slice(json).map_err(|error| explain::<T>(json, &error))
+}
+
+/// Reads the JSON body of a request as [`read`] does.
+///
+/// # Errors
+/// 400 with line and column when it is not JSON, 422 with a pointer when a field is unknown, missing or of a wrong type.
+pub fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
+    Ok(read(body)?)
+}
+
+/// Reads a body as [`read_json`] does; an empty body stands for all defaults.
+///
+/// # Errors
+/// As [`read_json`].
+pub fn read_json_or_default<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, Problem> {
+    if body.is_empty() { Ok(T::default()) } else { read_json(body) }
+}
+
+/// Says why a text is not JSON, and where.
+pub fn syntax_error(error: &serde_json::Error) -> String {
+    let text = without_place(error);
+    format!("{} (line {} column {})", words::of_syntax(&text), error.line(), error.column())
+}
+
+/// Turns a reading error into one that names the place.
+fn explain<'a, T: Deserialize<'a>>(json: &'a [u8], error: &serde_json::Error) -> JsonError {
+    let place = |error: &serde_json::Error| format!("line {} column {}", error.line(), error.column());
+    if json.is_empty() {
+        return JsonError::Syntax("expected a JSON body, got none".to_owned());
+    }
+    if !error.is_data() {
+        return JsonError::Syntax(format!("the body is not valid JSON: {}", syntax_error(error)));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    match serde_path_to_error::deserialize::<_, T>(strict::Strict(&mut reader)) {
+        Err(failed) => {
+            let message = without_place(failed.inner());
+            let mut pointer = pointer_of(failed.path());
+            // An unknown or missing field is reported at its object: point at the field itself.
+            if let Some(field) = field_in(&message).map(|field| format!("/{}", escape_pointer(field)))
+                && !pointer.ends_with(&field)
+            {
+                pointer.push_str(&field);
+            }
+            let at = place(failed.inner());
+            JsonError::Field(FieldError::new(pointer, format!("{} ({at})", words::of_data(&message))))
+        }
+        // Unreachable: the same input just failed to parse.
+        Ok(_) => JsonError::Syntax(format!("{} ({})", words::of_data(&without_place(error)), place(error))),
+    }
+}
+
+/// serde_json ends its messages with the place; ours name it once, at the end of the sentence.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rfind(" at line ") {
+        Some(at) => text[..at].to_owned(),
+        None => text,
+    }
+}
+
+/// The field that serde's own words name: "unknown field `x`, expected …", "missing field `x`".
+fn field_in(message: &str) -> Option<&str> {
+    let rest = ["unknown field `", "missing field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start))?;
+    rest.split('`').next()
+}
+
+/// A path of `serde_path_to_error` as a JSON pointer.
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter().fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => format!("{pointer}/{index}"),
+        Segment::Map { key } => format!("{pointer}/{}", escape_pointer(key)),
+        Segment::Enum { variant } => format!("{pointer}/{}", escape_pointer(variant)),
+        Segment::Unknown => pointer,
+    })
+}
+
+/// A token of a JSON pointer (RFC 6901, section 3): `~` becomes `~0`, `/` becomes `~1`.
+pub fn escape_pointer(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq, Default)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[serde(default)]
+        count: u8,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Outer<'a> {
+        name: &'a str,
+        #[serde(default)]
+        items: Vec<Inner>,
+    }
+
+    #[track_caller]
+    fn check(json: &str, status: u16, pointer: Option<&str>, words: &str) {
+        let problem = read_json::<Outer<'_>>(json.as_bytes()).expect_err(json);
+        assert_eq!(problem.status, status, "{json}: {problem}");
+        assert_eq!(problem.errors.first().map(|error| error.pointer.as_str()), pointer, "{json}: {problem}");
+        assert!(problem.detail.contains(words), "{json}: {:?} lacks {words:?}", problem.detail);
+    }
+
+    #[test]
+    fn a_bad_body_names_the_field_and_the_place() {
+        assert_eq!(read_json::<Outer<'_>>(br#"{"name":"x"}"#).unwrap(), Outer { name: "x", items: vec![] });
+        check("", 400, None, "expected a JSON body");
+        check(r#"{"name": "#, 400, None, "line 1 column 9");
+        check("nonsense", 400, None, "not valid JSON");
+        check("{}", 422, Some("/name"), "missing field `name`");
+        check(r#"{"name":"x","colour":1}"#, 422, Some("/colour"), "unknown field `colour`");
+        check(r#"{"name":7}"#, 422, Some("/name"), "expected a string, got 7");
+        check("{\"name\":\"x\",\n\"items\":[{},{\"count\":300}]}", 422, Some("/items/1/count"), "line 2");
+        check(r#"{"name":"x","items":[{"a/b":1}]}"#, 422, Some("/items/0/a~1b"), "unknown field");
+        check(r#"{"name":"x"} {}"#, 400, None, "more text follows the value");
+        check("[]", 422, Some(""), "expected an object, got an array");
+        check(r#"["x"]"#, 422, Some(""), "expected an object, got an array");
+        check(r#"{"name":"x","items":[[3]]}"#, 422, Some("/items/0"), "expected an object, got an array");
+    }
+
+    #[test]
+    fn an_absent_body_may_stand_for_defaults() {
+        assert_eq!(read_json_or_default::<Inner>(b"").unwrap(), Inner::default());
+        assert_eq!(read_json_or_default::<Inner>(br#"{"count":3}"#).unwrap(), Inner { count: 3 });
+        assert!(read_json_or_default::<Inner>(br#"{"counts":3}"#).is_err());
+    }
+}
