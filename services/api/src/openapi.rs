@@ -3,13 +3,12 @@
 mod complete;
 mod words;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use postrider_http::problem::Problem;
-use serde::{Deserialize, Serialize};
+use postrider_wire::http::{CloudEvent, PublishBatch, PublishBatchResult, PublishEvent, PublishReceipt};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -107,97 +106,6 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
 
 // What ingest serves. Services do not import each other, so its routes are described here; the test of the whole
 // deployment holds the two together.
-
-/// An event.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[schema(as = PublishEvent)]
-struct PublishEvent {
-    /// Its class, such as `email.bounced`.
-    #[serde(rename = "type")]
-    event_type: String,
-    /// Any JSON; it reaches endpoints byte for byte.
-    #[schema(value_type = serde_json::Value, example = json!({"email": "recipient@example.com"}))]
-    data: serde_json::Value,
-    /// Your own id for it, `[A-Za-z0-9_-]{1,64}`, unique in the tenant.
-    id: Option<String>,
-    /// When it happened; absent: now.
-    #[schema(format = DateTime)]
-    timestamp: Option<String>,
-    /// What the product puts beside `data`.
-    #[schema(value_type = Option<Object>)]
-    metadata: Option<serde_json::Value>,
-    /// What it can be filtered by.
-    attributes: Option<BTreeMap<String, String>>,
-    /// `api` or `dashboard`.
-    origin: Option<String>,
-    /// Whose it is, by id or external id: with a key for several tenants, unless `?tenant=` says so.
-    #[schema(example = "ten_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
-    tenant: Option<String>,
-    /// Members of a batch only: what the header `Idempotency-Key` is for a single event.
-    idempotency_key: Option<String>,
-}
-
-/// A CloudEvent 1.0. `time` becomes the event's timestamp; any further attribute becomes one of the event's.
-#[derive(Serialize, Deserialize, ToSchema)]
-struct CloudEvent {
-    /// `1.0`
-    specversion: String,
-    /// One that does not match `[A-Za-z0-9_-]{1,64}` is replaced by a hash of source and id.
-    #[schema(example = "order-4711-paid")]
-    id: String,
-    #[schema(example = "/shops/7")]
-    source: String,
-    #[serde(rename = "type")]
-    event_type: String,
-    #[schema(format = DateTime)]
-    time: Option<String>,
-    datacontenttype: Option<String>,
-    /// Any JSON; it reaches endpoints byte for byte.
-    #[schema(value_type = serde_json::Value)]
-    data: Option<serde_json::Value>,
-    /// JSON, in base64.
-    data_base64: Option<String>,
-    /// Whose it is, by id or external id: with a key for several tenants, unless `?tenant=` says so.
-    tenant: Option<String>,
-    /// `api` or `dashboard`.
-    origin: Option<String>,
-    /// A JSON object, as a string.
-    metadata: Option<String>,
-    sendingdomain: Option<String>,
-    sendingnode: Option<String>,
-    bridge: Option<String>,
-    dedicatedip: Option<String>,
-}
-
-/// Up to 1,000 events.
-#[derive(Serialize, Deserialize, ToSchema)]
-struct PublishBatch {
-    events: Vec<PublishEvent>,
-}
-
-/// An event that was accepted.
-#[derive(Serialize, Deserialize, ToSchema)]
-struct PublishReceipt {
-    #[schema(example = "evt_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
-    id: String,
-    /// It was accepted before under the same id or key.
-    duplicate: Option<bool>,
-    warnings: Vec<String>,
-}
-
-/// A result for each event, in their order.
-#[derive(Serialize, Deserialize, ToSchema)]
-struct PublishBatchResult {
-    results: Vec<PublishBatchMember>,
-}
-
-/// A receipt, or the problem of that event alone.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
-enum PublishBatchMember {
-    Accepted(PublishReceipt),
-    Refused { error: Problem },
-}
 
 /// Publish an event
 ///

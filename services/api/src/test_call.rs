@@ -11,16 +11,16 @@ use bytes::Bytes;
 use postrider_broker::Queue;
 use postrider_broker::rpc::RpcError;
 use postrider_http::problem::Problem;
-use postrider_model::delivery::{BodyKind, Lane, Trigger};
+use postrider_model::delivery::{BodyKind, Trigger};
 use postrider_model::event::{Attributes, EventType};
-use postrider_model::ids::{DeliveryId, EventId, Generation, RetryId, TenantId};
-use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
+use postrider_model::ids::{EventId, Generation, RetryId, TenantId};
+use postrider_model::limits::ATTEMPT_TIMEOUT_MAX;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profile, TestEvent};
 use postrider_store::config::{Endpoint, Scope, TenantEventType};
 use postrider_store::history::AttemptRow;
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::{DeliveryRef, DeliveryTask, OutcomeReport, TestCall};
+use postrider_wire::messages::{DeliveryRef, DeliveryTask, EventRef, OutcomeReport, TestCall};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -185,38 +185,9 @@ fn timeout_of(endpoint: &Endpoint, profile: &Profile) -> Duration {
 }
 
 fn task(tenant: TenantId, endpoint: &Endpoint, body: &TestBody, event: EventId, now: UnixMillis) -> DeliveryTask {
-    let generation = Generation::Test(RetryId::generate());
-    let delivery = DeliveryRef {
-        id: DeliveryId::derive(tenant, &event, endpoint.id, &generation),
-        event,
-        event_day: now.day(),
-        event_type: body.event.event_type.clone(),
-        tenant,
-        endpoint: endpoint.id,
-        delivery_day: now.day(),
-        created_at: now,
-        accepted_at: now,
-        generation,
-        origin: None,
-    };
-    DeliveryTask {
-        delivery,
-        occurred_at: body.occurred_at,
-        number: 1,
-        extra: 0,
-        trigger: Trigger::Test,
-        epoch: 0,
-        lane: Lane::Live,
-        config_version: endpoint.version,
-        expires_at: now.plus(DELIVERY_LIFETIME),
-        due_at: None,
-        slot_at: None,
-        slot_terms: None,
-        held_since: None,
-        held_reason: None,
-        moves: 0,
-        traceparent: None,
-    }
+    let event = EventRef::new(tenant, event, body.event.event_type.clone(), now);
+    let delivery = DeliveryRef::new(event, endpoint.id, Generation::Test(RetryId::generate()), now);
+    DeliveryTask::first_attempt(delivery, Trigger::Test, body.occurred_at, endpoint.version)
 }
 
 /// The dispatcher's answer; `None`: there was none in time, but the call was made.

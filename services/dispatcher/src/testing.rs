@@ -1,52 +1,24 @@
 //! Fixtures of this crate's unit tests.
 
 use postrider_egress::Url;
-use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
-use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::delivery::{EndpointStatus, Trigger};
+use postrider_model::ids::{EndpointId, EventId, Generation, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_signature::generate_secret;
 use postrider_store::config::{
     Channel, EndpointDocument, EndpointPrivate, EndpointSecrets, PushoverCredentials, TenantLimits,
 };
 use postrider_store::endpoint::DispatchEndpoint;
-use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+use postrider_wire::messages::{DeliveryRef, DeliveryTask, EventRef};
 
 pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// A first attempt, due now.
 pub(crate) fn task() -> DeliveryTask {
     let (tenant, endpoint, event) = (TenantId::generate(), EndpointId::generate(), EventId::generate());
-    DeliveryTask {
-        delivery: DeliveryRef {
-            id: DeliveryId::derive(tenant, &event, endpoint, &Generation::First),
-            event,
-            event_day: NOW.day(),
-            event_type: "lead.created".parse().unwrap(),
-            tenant,
-            endpoint,
-            delivery_day: NOW.day(),
-            created_at: NOW,
-            accepted_at: NOW,
-            generation: Generation::First,
-            origin: None,
-        },
-        occurred_at: NOW,
-        number: 1,
-        extra: 0,
-        trigger: Trigger::First,
-        epoch: 0,
-        lane: Lane::Live,
-        config_version: 7,
-        expires_at: NOW.plus(DELIVERY_LIFETIME),
-        due_at: None,
-        slot_at: None,
-        slot_terms: None,
-        held_since: None,
-        held_reason: None,
-        moves: 0,
-        traceparent: None,
-    }
+    let event = EventRef::new(tenant, event, "lead.created".parse().unwrap(), NOW);
+    let delivery = DeliveryRef::new(event, endpoint, Generation::First, NOW);
+    DeliveryTask::first_attempt(delivery, Trigger::First, NOW, 7)
 }
 
 /// An active endpoint of a tenant with this profile.

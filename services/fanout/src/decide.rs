@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
-use postrider_model::ids::{DeliveryId, Generation};
+use postrider_model::ids::Generation;
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::payload_filter::Payload;
 use postrider_model::time::UnixMillis;
@@ -65,36 +65,12 @@ pub(crate) fn decide(
         let lane = lanes.of(event, sound);
         let mut bodies = Bodies { tenant, event, data, json: None, ascii_json: None, pushover: None };
         for candidate in matched {
-            let id = DeliveryId::derive(event.tenant, &event.id, candidate.endpoint(), &Generation::First);
+            let delivery = DeliveryRef::new(event.event_ref(), candidate.endpoint(), Generation::First, now);
             let task = DeliveryTask {
-                delivery: DeliveryRef {
-                    id,
-                    event: event.id.clone(),
-                    event_day: event.event_day,
-                    event_type: event.event_type.clone(),
-                    tenant: event.tenant,
-                    endpoint: candidate.endpoint(),
-                    delivery_day: event.event_day,
-                    created_at: now,
-                    accepted_at: event.accepted_at,
-                    generation: Generation::First,
-                    origin: None,
-                },
-                occurred_at: event.occurred_at,
-                number: 1,
-                extra: 0,
-                trigger: Trigger::First,
                 epoch: event.epoch,
                 lane,
-                config_version,
-                expires_at,
-                due_at: None,
-                slot_at: None,
-                slot_terms: None,
-                held_since: None,
-                held_reason: None,
-                moves: 0,
                 traceparent: event.traceparent.clone(),
+                ..DeliveryTask::first_attempt(delivery, Trigger::First, event.occurred_at, config_version)
             };
             // It comes back to its own lane when the endpoint has recovered.
             let begins_in = if lanes.is_broken(candidate.endpoint()) { Lane::Slow } else { lane };

@@ -11,15 +11,14 @@ use bytes::Bytes;
 use postrider_broker::{
     BatchOptions, BatchPublisher, Broker, MessagePublisher, MessageRoute, ProducerMessage, Queue, Route,
 };
-use postrider_model::delivery::Lane;
-use postrider_model::event::{Attributes, EventType, Origin};
+use postrider_model::event::EventType;
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_store::Store;
 use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId, PendingDelivery, PendingLetter};
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::AcceptedEvent;
+use postrider_wire::messages::{AcceptedEvent, EventRef};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -161,26 +160,9 @@ impl OutboxRelay {
             tracing::warn!(event.type = event.event_type, "an operational event has no valid type");
             return Some(event.outbox);
         };
-        let now = UnixMillis::now();
-        let accepted = AcceptedEvent {
-            id: EventId::from_idempotency_key(TenantId::OPERATOR, &format!("outbox/{}", event.outbox.0)),
-            tenant: TenantId::OPERATOR,
-            event_type,
-            occurred_at: now,
-            accepted_at: now,
-            event_day: now.day(),
-            origin: Origin::Api,
-            attributes: Attributes::default(),
-            metadata: None,
-            lane: Lane::Live,
-            config_version: 0,
-            instance: self.instance,
-            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
-            epoch: 0,
-            content_hash: None,
-            claimed: false,
-            traceparent: None,
-        };
+        let id = EventId::from_idempotency_key(TenantId::OPERATOR, &format!("outbox/{}", event.outbox.0));
+        let of = EventRef::new(TenantId::OPERATOR, id, event_type, UnixMillis::now());
+        let accepted = AcceptedEvent::new(of, self.instance, self.sequence.fetch_add(1, Ordering::Relaxed));
         let member = Member::new(&accepted, event.data).ok()?;
         self.accepted.publish(vec![member]).await.ok()?;
         Some(event.outbox)

@@ -9,7 +9,7 @@ use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, Generation, ReplayId, RetryId, TenantId};
 use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
 use postrider_model::time::UnixMillis;
-use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+use postrider_wire::messages::{DeliveryRef, DeliveryTask, EventRef};
 use tokio_postgres::types::{Json, ToSql};
 
 use crate::audit_log::{AuditAction, Change};
@@ -247,20 +247,15 @@ impl Source {
 
 /// A delivery of its own that repeats a terminal one.
 fn new_generation(row: &DeliveryRow, now: UnixMillis) -> DeliveryRef {
-    let generation = Generation::Retry(RetryId::generate());
-    DeliveryRef {
-        id: DeliveryId::derive(row.tenant, &row.event, row.endpoint, &generation),
-        event: row.event.clone(),
-        event_day: row.event_day,
+    let event = EventRef {
+        id: row.event.clone(),
+        day: row.event_day,
         event_type: row.event_type.clone(),
         tenant: row.tenant,
-        endpoint: row.endpoint,
-        delivery_day: now.day(),
-        created_at: now,
         accepted_at: row.accepted_at,
-        generation,
-        origin: Some(row.id),
-    }
+    };
+    let generation = Generation::Retry(RetryId::generate());
+    DeliveryRef { origin: Some(row.id), ..DeliveryRef::new(event, row.endpoint, generation, now) }
 }
 
 /// The attempt that follows a delivery's last one, in its next epoch: older copies are stale. It happened when it was accepted, as
@@ -273,22 +268,12 @@ pub(crate) fn next_attempt(
     config_version: i64,
 ) -> DeliveryTask {
     DeliveryTask {
-        delivery: same_generation(row),
-        occurred_at: row.accepted_at,
         number: row.number.saturating_add(1),
         extra,
-        trigger,
         epoch: row.epoch.saturating_add(1),
         lane,
-        config_version,
         expires_at: row.expires_at,
-        due_at: None,
-        slot_at: None,
-        slot_terms: None,
-        held_since: None,
-        held_reason: None,
-        moves: 0,
-        traceparent: None,
+        ..DeliveryTask::first_attempt(same_generation(row), trigger, row.accepted_at, config_version)
     }
 }
 

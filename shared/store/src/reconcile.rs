@@ -166,24 +166,17 @@ impl Store {
             let epoch = epochs.get(&(summary.tenant, summary.id.clone())).copied().unwrap_or(1);
             let target = InterventionTarget::Event(summary.tenant, summary.id.clone());
             superseded(target, summary.event_day, epoch, now, version).save(&tx).await?;
+            let event = summary.event_ref();
+            let instance = row.col::<i64>("instance")?.cast_unsigned();
+            let sequence = row.col::<i64>("sequence")?.cast_unsigned();
             let event = AcceptedEvent {
-                id: summary.id,
-                tenant: summary.tenant,
-                event_type: summary.event_type,
                 occurred_at: summary.occurred_at,
-                accepted_at: summary.accepted_at,
-                event_day: summary.event_day,
                 origin: summary.origin,
                 attributes: summary.attributes,
                 metadata,
                 lane: summary.lane,
-                config_version: 0,
-                instance: row.col::<i64>("instance")?.cast_unsigned(),
-                sequence: row.col::<i64>("sequence")?.cast_unsigned(),
                 epoch,
-                content_hash: None,
-                claimed: false,
-                traceparent: None,
+                ..AcceptedEvent::new(event, instance, sequence)
             };
             taken.push((event, data.unwrap_or_default()));
         }

@@ -9,6 +9,7 @@
 
 pub mod bundle;
 pub mod headers;
+pub mod http;
 pub mod loop_guard;
 pub mod messages;
 #[cfg(feature = "testing")]

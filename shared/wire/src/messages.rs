@@ -5,6 +5,7 @@ use postrider_model::breaker::BreakerStatement;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Lane, Trigger};
 use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
+use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::time::{Day, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -68,6 +69,66 @@ pub struct AcceptedEvent {
     pub traceparent: Option<String>,
 }
 
+impl AcceptedEvent {
+    /// An event without attributes and metadata that happened when it was accepted: `number` is its sequence number in the
+    /// process `instance`.
+    pub fn new(event: EventRef, instance: u64, number: u64) -> Self {
+        let EventRef { id, day, event_type, tenant, accepted_at } = event;
+        Self {
+            id,
+            tenant,
+            event_type,
+            occurred_at: accepted_at,
+            accepted_at,
+            event_day: day,
+            origin: Origin::default(),
+            attributes: Attributes::default(),
+            metadata: None,
+            lane: Lane::default(),
+            config_version: 0,
+            instance,
+            sequence: number,
+            epoch: 0,
+            content_hash: None,
+            claimed: false,
+            traceparent: None,
+        }
+    }
+
+    /// What identifies it.
+    pub fn event_ref(&self) -> EventRef {
+        EventRef {
+            id: self.id.clone(),
+            day: self.event_day,
+            event_type: self.event_type.clone(),
+            tenant: self.tenant,
+            accepted_at: self.accepted_at,
+        }
+    }
+}
+
+/// What every message about an event says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRef {
+    /// The event.
+    pub id: EventId,
+    /// Its partition.
+    pub day: Day,
+    /// Its type.
+    pub event_type: EventType,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// When ingest accepted it.
+    pub accepted_at: UnixMillis,
+}
+
+impl EventRef {
+    /// An event accepted at this time.
+    pub fn new(tenant: TenantId, id: EventId, event_type: EventType, accepted_at: UnixMillis) -> Self {
+        Self { id, day: accepted_at.day(), event_type, tenant, accepted_at }
+    }
+}
+
 /// Ingest -> recorder, behind the events that it tells of: which of a process's numbers are settled. No payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -110,6 +171,36 @@ pub struct DeliveryRef {
     /// The delivery that this one repeats, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<DeliveryId>,
+}
+
+impl DeliveryRef {
+    /// The delivery of an event to an endpoint in this generation, which repeats no other delivery.
+    pub fn new(event: EventRef, endpoint: EndpointId, generation: Generation, created_at: UnixMillis) -> Self {
+        Self {
+            id: DeliveryId::derive(event.tenant, &event.id, endpoint, &generation),
+            event: event.id,
+            event_day: event.day,
+            event_type: event.event_type,
+            tenant: event.tenant,
+            endpoint,
+            delivery_day: if generation == Generation::First { event.day } else { created_at.day() },
+            created_at,
+            accepted_at: event.accepted_at,
+            generation,
+            origin: None,
+        }
+    }
+
+    /// What identifies its event.
+    pub fn event_ref(&self) -> EventRef {
+        EventRef {
+            id: self.event.clone(),
+            day: self.event_day,
+            event_type: self.event_type.clone(),
+            tenant: self.tenant,
+            accepted_at: self.accepted_at,
+        }
+    }
 }
 
 /// The terms of a granted slot. The slot itself is a moment of the wall clock; these keep it right when that clock is set, and
@@ -169,6 +260,35 @@ pub struct DeliveryTask {
     /// W3C trace context of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+}
+
+impl DeliveryTask {
+    /// The first attempt of a new delivery, in the live lane.
+    pub fn first_attempt(
+        delivery: DeliveryRef,
+        trigger: Trigger,
+        occurred_at: UnixMillis,
+        config_version: i64,
+    ) -> Self {
+        Self {
+            occurred_at,
+            number: 1,
+            extra: 0,
+            trigger,
+            epoch: 0,
+            lane: Lane::default(),
+            config_version,
+            expires_at: delivery.created_at.plus(DELIVERY_LIFETIME),
+            due_at: None,
+            slot_at: None,
+            slot_terms: None,
+            held_since: None,
+            held_reason: None,
+            moves: 0,
+            traceparent: None,
+            delivery,
+        }
+    }
 }
 
 /// Dispatcher -> ladder: a delivery whose body is too large to wait there. No payload: whoever makes the attempt renders the event

@@ -6,13 +6,14 @@ use postrider_http::json;
 use postrider_http::problem::Problem;
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::limits::{EVENT_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX};
+use postrider_wire::http::PublishBatch;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::event::cloudevents::{self, Form};
 use crate::event::content::Content;
-use crate::event::json::{BatchRequest, Source, read_event};
+use crate::event::json::{Source, read_event};
 use crate::event::{Event, IdSource};
 use crate::refused::Refused;
 
@@ -114,7 +115,7 @@ proptest! {
     fn a_batch_is_its_members_or_a_problem(
         body in postrider_fuzz::bytes([format!(r#"{{"events":[{}]}}"#, EVENTS.join(",")), r#"{"events":[]}"#.into()]),
     ) {
-        match json::read::<BatchRequest<'_>>(&body) {
+        match json::read::<PublishBatch<'_>>(&body) {
             Ok(batch) => {
                 let bytes: usize = batch.events.iter().map(|event| event.get().len()).sum();
                 prop_assert!(bytes <= body.len());

@@ -1,51 +1,16 @@
 //! The JSON of an event, read strictly and without building a tree: `data` and `metadata` stay the producer's bytes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use postrider_http::json::{self, JsonError};
 use postrider_http::problem::FieldError;
-use postrider_model::event::{Attributes, Origin};
+use postrider_model::event::Attributes;
 use postrider_model::ids::TenantId;
 use postrider_model::limits::{BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use postrider_wire::http::PublishEvent;
 
 use crate::event::{Event, EventTenant, RawEvent, check};
 use crate::refused::Refused;
-
-/// The JSON of one event, wherever it stands.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EventRequest<'a> {
-    #[serde(rename = "type", borrow)]
-    event_type: Cow<'a, str>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-    #[serde(borrow, default)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    timestamp: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    metadata: Option<&'a RawValue>,
-    #[serde(default)]
-    attributes: Option<BTreeMap<Box<str>, Box<str>>>,
-    #[serde(default)]
-    origin: Option<Origin>,
-    #[serde(borrow, default)]
-    idempotency_key: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    tenant: Option<Cow<'a, str>>,
-}
-
-/// The JSON of `POST /v1/publish/batch`: each member is read on its own, so that one bad member spoils no other.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct BatchRequest<'a> {
-    /// The events, unread.
-    #[serde(borrow)]
-    pub(crate) events: Vec<&'a RawValue>,
-}
 
 /// Where an event stands, which decides who names its tenant and its id.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +41,7 @@ pub(crate) fn read_event<'a>(
     source: Source<'a>,
 ) -> Result<Event<'a>, Refused> {
     check_size(json)?;
-    let request: EventRequest<'a> = json::read(json).map_err(|error| source.allowed_fields(error))?;
+    let request: PublishEvent<'a> = json::read(json).map_err(|error| source.allowed_fields(error))?;
     let mut errors = source.check_tenant(request.tenant.as_deref());
     // Without a tenant nothing is accepted; reading on finds the other mistakes.
     let tenant = match tenant.tenant(request.tenant.as_deref()) {

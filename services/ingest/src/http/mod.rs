@@ -19,7 +19,9 @@ use postrider_model::ids::TenantId;
 use postrider_model::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, IDEMPOTENCY_KEY_BYTES_MAX};
 use postrider_telemetry::spans;
 use postrider_telemetry::trace_context::{TRACEPARENT, TraceContext};
+use postrider_wire::http::{PublishBatch, PublishBatchMember, PublishBatchResult, PublishReceipt};
 use serde::Serialize;
+use serde_json::value::to_raw_value;
 use tracing::{Instrument, Span};
 
 use crate::Ingest;
@@ -27,7 +29,7 @@ use crate::accept::Accepted;
 use crate::admission::Admission;
 use crate::event::Event;
 use crate::event::cloudevents::{self, unquoted};
-use crate::event::json::{BatchRequest, Source, check_batch_length, read_event, refuse_array};
+use crate::event::json::{Source, check_batch_length, read_event, refuse_array};
 use crate::http::sender::Sender;
 use crate::refused::Refused;
 
@@ -37,31 +39,19 @@ pub(crate) const PUBLISH: &str = "/v1/publish";
 pub(crate) const PUBLISH_BATCH: &str = "/v1/publish/batch";
 
 /// The answer to an accepted event.
-#[derive(Serialize)]
-struct Receipt<'a> {
-    id: &'a str,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    duplicate: bool,
-    warnings: &'a [String],
+fn receipt(accepted: &Accepted) -> PublishReceipt<'_> {
+    PublishReceipt { id: accepted.id.as_str(), duplicate: accepted.duplicate, warnings: &accepted.warnings }
 }
 
-impl<'a> Receipt<'a> {
-    fn of(accepted: &'a Accepted) -> Self {
-        Self { id: accepted.id.as_str(), duplicate: accepted.duplicate, warnings: &accepted.warnings }
-    }
-}
-
-/// One result of a batch: a receipt, or the problem of that event alone.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum BatchResult<'a> {
-    Accepted(Receipt<'a>),
-    Refused { error: Problem },
-}
-
-#[derive(Serialize)]
-struct BatchAnswer<'a> {
-    results: Vec<BatchResult<'a>>,
+/// The result of one event of a batch.
+fn result(accepted: &Result<Accepted, Refused>) -> Result<PublishBatchMember<'_>, Problem> {
+    Ok(match accepted {
+        Ok(accepted) => PublishBatchMember::Accepted(receipt(accepted)),
+        Err(refused) => {
+            let problem = Problem::from(refused.clone());
+            PublishBatchMember::Refused { error: to_raw_value(&problem).map_err(|_| Problem::internal())? }
+        }
+    })
 }
 
 pub(crate) async fn publish(
@@ -109,7 +99,7 @@ async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body
         None => ingest.gate.admit_request(event.tenant, 1).await?,
     };
     let accepted = ingest.accepter.accept(&admission, event, trace(headers)).await?;
-    respond(&Receipt::of(&accepted))
+    respond(&receipt(&accepted))
 }
 
 async fn publish_many(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
@@ -120,7 +110,7 @@ async fn publish_many(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Bod
     }
     let body = ingest.bodies.read(sender.payer(), headers, body, BATCH_BYTES_MAX).await?;
     refuse_array(&body, "send {\"events\": [...]}")?;
-    let batch: BatchRequest<'_> = json::read_json(&body)?;
+    let batch: PublishBatch<'_> = json::read_json(&body)?;
     check_batch_length(batch.events.len())?;
     let admitted = match sender.named() {
         Some(tenant) => Some(ingest.gate.admit_request(tenant, batch.events.len()).await?),
@@ -136,11 +126,8 @@ async fn publish_many(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Bod
     let accepting: FuturesOrdered<_> =
         events.into_iter().map(|event| accept_member(ingest, &admissions, event, trace)).collect();
     let results: Vec<Result<Accepted, Refused>> = accepting.collect().await;
-    let results = results.iter().map(|result| match result {
-        Ok(accepted) => BatchResult::Accepted(Receipt::of(accepted)),
-        Err(refused) => BatchResult::Refused { error: refused.clone().into() },
-    });
-    respond(&BatchAnswer { results: results.collect() })
+    let results = results.iter().map(result).collect::<Result<_, _>>()?;
+    respond(&PublishBatchResult { results })
 }
 
 /// Lets a request in before its body is read.

@@ -10,6 +10,7 @@ use postrider_model::ids::{EndpointId, EventId, TenantId};
 use postrider_model::subscription::TypePattern;
 use postrider_model::time::{Day, UnixMillis};
 use postrider_profiles::EventView;
+use postrider_wire::messages::EventRef;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
@@ -57,6 +58,19 @@ pub struct EventSummary {
     pub attributes: Attributes,
     /// The lane its deliveries took.
     pub lane: Lane,
+}
+
+impl EventSummary {
+    /// What identifies it in messages.
+    pub(crate) fn event_ref(&self) -> EventRef {
+        EventRef {
+            id: self.id.clone(),
+            day: self.event_day,
+            event_type: self.event_type.clone(),
+            tenant: self.tenant,
+            accepted_at: self.accepted_at,
+        }
+    }
 }
 
 /// An event, whole.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
-use postrider_model::ids::{DeliveryId, Generation, ReplayId};
-use postrider_model::limits::DELIVERY_LIFETIME;
+use postrider_model::ids::{Generation, ReplayId};
 use postrider_model::replay::ReplayStatus;
 use postrider_model::time::UnixMillis;
 use postrider_profiles::{Profile, Profiles};
@@ -191,36 +190,14 @@ async fn advance(
 /// The new delivery. Every part of its identity follows from the replay, so that a repeated page makes no second one.
 fn task(replay: &Replay, event: &EventRow, again: &Again, config_version: i64, now: UnixMillis) -> DeliveryTask {
     let summary = &event.summary;
-    let generation = Generation::Replay(replay.id);
+    let delivery = DeliveryRef {
+        // Not today's: a page that is repeated after midnight must name the same rows.
+        delivery_day: replay.created_at.day(),
+        origin: again.origin,
+        ..DeliveryRef::new(summary.event_ref(), again.endpoint, Generation::Replay(replay.id), now)
+    };
     DeliveryTask {
-        delivery: DeliveryRef {
-            id: DeliveryId::derive(replay.tenant, &summary.id, again.endpoint, &generation),
-            event: summary.id.clone(),
-            event_day: summary.event_day,
-            event_type: summary.event_type.clone(),
-            tenant: replay.tenant,
-            endpoint: again.endpoint,
-            // Not today's: a page that is repeated after midnight must name the same rows.
-            delivery_day: replay.created_at.day(),
-            created_at: now,
-            accepted_at: summary.accepted_at,
-            generation,
-            origin: again.origin,
-        },
-        occurred_at: summary.occurred_at,
-        number: 1,
-        extra: 0,
-        trigger: Trigger::Replay,
-        epoch: 0,
         lane: Lane::Bulk,
-        config_version,
-        expires_at: now.plus(DELIVERY_LIFETIME),
-        due_at: None,
-        slot_at: None,
-        slot_terms: None,
-        held_since: None,
-        held_reason: None,
-        moves: 0,
-        traceparent: None,
+        ..DeliveryTask::first_attempt(delivery, Trigger::Replay, summary.occurred_at, config_version)
     }
 }
