@@ -15,7 +15,7 @@ pub fn claim(port: u16, what: &str, variable: &str) -> Result<()> {
     // A process that was just killed has no command line any more, and may be past finding, before the kernel has closed
     // its sockets: milliseconds, or seconds on a busy machine.
     let dying = || listener(port).is_none_or(|pid| procs::command_of(pid).is_none());
-    if procs::wait_until(Duration::from_secs(10), || free() || !dying()) && free() {
+    if procs::wait_until(Duration::from_secs(60), || free() || !dying()) && free() {
         return Ok(());
     }
     let holder = describe_listener(port).map_or_else(String::new, |who| format!(" by {who}"));

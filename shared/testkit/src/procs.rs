@@ -58,7 +58,7 @@ pub fn kill_marked(folder: &Path) {
 
 /// SIGKILL to everything that has the variable, until nothing does: a process may fork while we look.
 pub fn kill_with_variable(name: &str, value: &str) {
-    let give_up = Instant::now() + Duration::from_secs(10);
+    let give_up = Instant::now() + Duration::from_secs(60);
     loop {
         let found = with_variable(name, value);
         if found.is_empty() || Instant::now() > give_up {

@@ -148,9 +148,9 @@ impl Postgres {
     /// Waits until a query is answered: which version it is.
     ///
     /// # Errors
-    /// The process ended, or a minute passed; with the end of the log.
+    /// The process ended, or five minutes passed; with the end of the log.
     pub(super) async fn wait_ready(&mut self) -> Result<String> {
-        let give_up = Instant::now() + Duration::from_secs(60);
+        let give_up = Instant::now() + Duration::from_secs(300);
         let url = self.url("postgres");
         loop {
             if let Some(child) = &mut self.child
@@ -164,7 +164,7 @@ impl Postgres {
             };
             if Instant::now() > give_up {
                 bail!(
-                    "PostgreSQL on port {} is not ready after a minute ({last:#}); its log ends with\n{}",
+                    "PostgreSQL on port {} is not ready after five minutes ({last:#}); its log ends with\n{}",
                     self.port,
                     procs::tail(&self.log(), 20)
                 );

@@ -79,9 +79,9 @@ impl PrivateRabbit {
     /// log under a new id, and no leader. A test that kills soon after a declaration would measure that, not us.
     ///
     /// # Errors
-    /// The management API does not answer, or a queue is not on disk after 20 s.
+    /// The management API does not answer, or a queue is not on disk after three minutes.
     pub async fn wait_queues_on_disk(&self) -> Result<()> {
-        let give_up = Instant::now() + Duration::from_secs(20);
+        let give_up = Instant::now() + Duration::from_secs(180);
         let registrations = self.node.folder().join("mnesia/postrider@localhost/quorum/postrider@localhost/names.dets");
         loop {
             let queues: Vec<serde_json::Value> =
@@ -93,7 +93,9 @@ impl PrivateRabbit {
             });
             match missing {
                 None => return Ok(()),
-                Some(queue) if Instant::now() > give_up => bail!("queue {} is not on disk after 20 s", queue["name"]),
+                Some(queue) if Instant::now() > give_up => {
+                    bail!("queue {} is not on disk after three minutes", queue["name"])
+                }
                 Some(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }

@@ -157,9 +157,9 @@ impl RabbitNode {
     /// Waits until the broker takes connections and serves the default vhost.
     ///
     /// # Errors
-    /// The process ended, or two minutes passed; with the end of the log.
+    /// The process ended, or five minutes passed; with the end of the log.
     pub(super) async fn wait_ready(&mut self) -> Result<()> {
-        let give_up = Instant::now() + Duration::from_secs(120);
+        let give_up = Instant::now() + Duration::from_secs(300);
         loop {
             if let Some(child) = &mut self.child
                 && let Some(status) = child.try_wait()?
@@ -172,7 +172,7 @@ impl RabbitNode {
             };
             if Instant::now() > give_up {
                 bail!(
-                    "RabbitMQ on port {} is not ready after two minutes ({last:#}); its log ends with\n{}",
+                    "RabbitMQ on port {} is not ready after five minutes ({last:#}); its log ends with\n{}",
                     self.ports.amqp,
                     self.log_tail()
                 );
@@ -185,7 +185,7 @@ impl RabbitNode {
         tokio::net::TcpStream::connect(("127.0.0.1", self.ports.management)).await?;
         let url = format!("{}/%2f", self.amqp_url());
         let connecting = lapin::Connection::connect(&url, lapin::ConnectionProperties::default());
-        let connection = tokio::time::timeout(Duration::from_secs(10), connecting).await??;
+        let connection = tokio::time::timeout(Duration::from_secs(60), connecting).await??;
         connection.close(200, "ready".into()).await?;
         Ok(())
     }

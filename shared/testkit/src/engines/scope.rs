@@ -27,6 +27,9 @@ pub struct Scope {
     admin_database_url: String,
 }
 
+/// How long an engine may take to answer, on a busy machine.
+const ANSWER_WITHIN: Duration = Duration::from_secs(180);
+
 const MISSING: &str = "no engines to test with. Run the tests with `cargo xtask test`, or keep engines running with \
                        `cargo xtask engines` in another terminal, or set POSTRIDER_TEST_AMQP_URL, \
                        POSTRIDER_TEST_AMQP_API and POSTRIDER_TEST_DATABASE_URL";
@@ -158,7 +161,7 @@ impl Drop for Scope {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
             runtime.block_on(async {
                 // Best effort: a database that stays has a unique name and does no harm.
-                let limit = Duration::from_secs(20);
+                let limit = ANSWER_WITHIN;
                 let _ = tokio::time::timeout(limit, run_sql(&admin, &sql)).await;
             });
         });
@@ -195,7 +198,7 @@ pub fn management_url(api: &str, path: &str) -> Result<(Url, String, String)> {
 
 async fn management_put(api: &str, path: &str, body: &str) -> Result<()> {
     let (url, user, password) = management_url(api, path)?;
-    let request = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
+    let request = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
     let answer = request
         .put(url.clone())
         .basic_auth(user, Some(password))
@@ -212,7 +215,7 @@ async fn management_put(api: &str, path: &str, body: &str) -> Result<()> {
 /// What the management API answers to a GET.
 pub(super) async fn management_get(api: &str, path: &str) -> Result<Vec<u8>> {
     let (url, user, password) = management_url(api, path)?;
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
+    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
     let answer = client.get(url).basic_auth(user, Some(password)).send().await?.error_for_status()?;
     Ok(answer.bytes().await?.to_vec())
 }
