@@ -189,7 +189,7 @@ fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Act
         Ok((compiled, payload_filter)) => Some(Active {
             endpoint: subscription.endpoint,
             subscription: compiled,
-            payload_filter: payload_filter.map(Box::new),
+            payload_filter: payload_filter.map(Arc::new),
             body_kind: subscription.channel.body_kind(subscription.ascii_json),
         }),
         Err(error) => {

@@ -27,7 +27,7 @@ pub(crate) struct Active {
     /// Its types and filters.
     pub(crate) subscription: Subscription,
     /// Its condition on what the event holds.
-    pub(crate) payload_filter: Option<Box<PayloadFilter>>,
+    pub(crate) payload_filter: Option<Arc<PayloadFilter>>,
     /// What its bodies are written as.
     pub(crate) body_kind: BodyKind,
 }
@@ -125,7 +125,7 @@ impl TenantIndex {
         let mut fields = FieldIndex::default();
         let candidates = active.iter().map(|active| Candidate {
             active: Arc::clone(active),
-            payload_filter: active.payload_filter.as_deref().map(|filter| Box::new(fields.bind(filter.clone()))),
+            payload_filter: active.payload_filter.clone().map(|filter| Box::new(fields.bind(filter))),
         });
         let candidates = candidates.collect();
         let tests = active.iter().filter_map(|active| active.payload_filter.as_deref()).map(PayloadFilter::tests).sum();
@@ -214,7 +214,7 @@ mod tests {
                 Arc::new(Active {
                     endpoint: EndpointId::generate(),
                     subscription,
-                    payload_filter: filter.map(|json| Box::new(PayloadFilter::read(&json).unwrap())),
+                    payload_filter: filter.map(|json| Arc::new(PayloadFilter::read(&json).unwrap())),
                     body_kind: BodyKind::Json,
                 })
             })

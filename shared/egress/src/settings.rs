@@ -1,4 +1,4 @@
-//! How deliveries get out.
+//! Settings of outgoing requests.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use postrider_settings::{CheckSettings, Cidrs, Optional, OptionalSecret, SettingError, check_file, duration, switch};
 use secrecy::ExposeSecret;
 
-/// Outgoing requests: which addresses, which roots, which way.
+/// Settings of outgoing requests.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Egress")]
 pub struct Settings {
-    /// Private ranges that endpoints may be in, as comma-separated CIDRs. Empty: public addresses only.
+    /// Private address ranges that endpoints may have, as comma-separated CIDRs. Empty: public addresses only.
     #[arg(
         id = "egress-allow",
         long = "egress-allow",
@@ -22,7 +22,7 @@ pub struct Settings {
     )]
     pub allow: Cidrs,
 
-    /// Whether https-only profiles take http endpoints. For development.
+    /// Whether profiles that require https also accept http endpoints. For development.
     #[arg(
         id = "egress-allow-http", long = "egress-allow-http",
         env = "POSTRIDER_EGRESS_ALLOW_HTTP",
@@ -34,7 +34,7 @@ pub struct Settings {
     )]
     pub allow_http: bool,
 
-    /// A PEM file with roots for endpoints' certificates, besides the system's.
+    /// A PEM file with additional roots for endpoints' certificates.
     #[arg(
         id = "egress-ca-file",
         long = "egress-ca-file",
@@ -45,7 +45,7 @@ pub struct Settings {
     )]
     pub ca_file: Optional<PathBuf>,
 
-    /// A forward proxy that every delivery goes through, as `http://[user:password@]host:port`.
+    /// A forward proxy for every delivery, as `http://[user:password@]host:port`.
     #[arg(
         id = "egress-proxy",
         long = "egress-proxy",
@@ -85,8 +85,8 @@ impl CheckSettings for Settings {
         }
         if self.proxy.0.is_some() {
             tracing::warn!(
-                "POSTRIDER_EGRESS_PROXY is set: names are checked here before each attempt, but the proxy resolves them once \
-                 more and has to refuse private, loopback, link-local and metadata addresses itself"
+                "POSTRIDER_EGRESS_PROXY is set: names are checked here before each attempt, but the proxy resolves them \
+                 again and must refuse private, loopback, link-local and metadata addresses itself"
             );
         }
         check_file("POSTRIDER_EGRESS_CA_FILE", self.ca_file.as_ref())

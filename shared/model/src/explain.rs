@@ -33,13 +33,6 @@ pub struct SubscriptionText<'a> {
     pub payload_filter: Option<&'a Value>,
 }
 
-/// A subscription, compiled once for many events.
-#[derive(Debug, Clone)]
-pub struct CompiledSubscription {
-    subscription: Subscription,
-    payload_filter: Option<PayloadFilter>,
-}
-
 /// A subscription whose payload filter is bound to the [`FieldIndex`] of all endpoints evaluated for an event. An event matches
 /// when both parts match.
 #[derive(Debug, Clone)]
@@ -50,47 +43,27 @@ pub struct BoundSubscription {
     pub payload_filter: Option<BoundFilter>,
 }
 
-impl CompiledSubscription {
-    /// Binds the payload filter, if there is one.
-    pub fn bind(self, index: &mut FieldIndex) -> BoundSubscription {
-        let payload_filter = self.payload_filter.map(|filter| index.bind(filter));
-        BoundSubscription { subscription: self.subscription, payload_filter }
-    }
-}
-
 /// Explains one event for many subscriptions; the event is read once.
 #[derive(Default)]
 pub struct Explainer<'a> {
     index: FieldIndex,
-    subscriptions: Vec<Result<Explained<'a>, InvalidSubscription>>,
-}
-
-struct Explained<'a> {
-    text: SubscriptionText<'a>,
-    subscription: Subscription,
-    /// As read, and bound.
-    payload_filter: Option<(PayloadFilter, BoundFilter)>,
+    subscriptions: Vec<(SubscriptionText<'a>, Result<BoundSubscription, InvalidSubscription>)>,
 }
 
 impl<'a> Explainer<'a> {
     /// Adds a subscription. Add them in the order in which fan-out evaluates them, because they share a budget.
     pub fn add(&mut self, text: SubscriptionText<'a>, kind_of: impl Fn(&str) -> Option<MatchKind>) {
-        let compiled = text.compile(kind_of).map(|CompiledSubscription { subscription, payload_filter }| {
-            let payload_filter = payload_filter.map(|filter| (filter.clone(), self.index.bind(filter)));
-            Explained { text, subscription, payload_filter }
-        });
-        self.subscriptions.push(compiled);
+        self.subscriptions.push((text, text.bind(&mut self.index, kind_of)));
     }
 
     /// Every condition of each subscription, in the order in which they were added. A subscription matches when all its conditions
     /// passed. One that is no longer valid (the profile lost a filter) matches nothing; its condition `subscription` says why.
     pub fn explain(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<Vec<Condition>> {
-        let valid = self.subscriptions.iter().flatten();
-        let filters = valid.filter_map(|explained| explained.payload_filter.as_ref());
-        let values = self.index.collect(filters.map(|(_, bound)| bound), payload);
+        let valid = self.subscriptions.iter().filter_map(|(_, bound)| bound.as_ref().ok());
+        let values = self.index.collect(valid.filter_map(|bound| bound.payload_filter.as_ref()), payload);
         let mut budget = Budget::default();
-        let mut conditions = |subscription: &Result<Explained<'a>, _>| match subscription {
-            Ok(explained) => explained.conditions(event_type, payload, &values, &mut budget),
+        let mut conditions = |(text, bound): &(SubscriptionText<'a>, Result<BoundSubscription, _>)| match bound {
+            Ok(bound) => bound.conditions(text, event_type, payload, &values, &mut budget),
             Err(error) => vec![invalid(error)],
         };
         self.subscriptions.iter().map(&mut conditions).collect()
@@ -102,9 +75,10 @@ fn invalid(error: &InvalidSubscription) -> Condition {
     Condition { check: "subscription".into(), expected, actual, passed: false }
 }
 
-impl Explained<'_> {
+impl BoundSubscription {
     fn conditions(
         &self,
+        text: &SubscriptionText<'_>,
         event_type: &EventType,
         payload: &Payload<'_>,
         values: &FieldValues<'_>,
@@ -112,7 +86,7 @@ impl Explained<'_> {
     ) -> Vec<Condition> {
         let mut conditions = vec![Condition {
             check: "event_types".into(),
-            expected: json!(self.text.event_types),
+            expected: json!(text.event_types),
             actual: json!(event_type),
             passed: self.subscription.event_types.iter().any(|pattern| pattern.matches(event_type)),
         }];
@@ -120,21 +94,21 @@ impl Explained<'_> {
             let actual = payload.attributes.get(name);
             conditions.push(Condition {
                 check: format!("filters.{name}"),
-                expected: json!(self.text.filters.get(name.as_ref())),
+                expected: json!(text.filters.get(name.as_ref())),
                 actual: json!(actual),
                 passed: actual.is_some_and(|actual| allowed.matches(actual)),
             });
         }
-        if let (Some((filter, bound)), Some(expected)) = (&self.payload_filter, self.text.payload_filter) {
+        if let (Some(filter), Some(expected)) = (&self.payload_filter, text.payload_filter) {
             // Fan-out evaluates it only if all else passed; otherwise it spends nothing of the shared budget.
             let is_evaluated = conditions.iter().all(|condition| condition.passed);
             let mut own = Budget::default();
             let budget = if is_evaluated { budget } else { &mut own };
-            let passed = bound.matches(values, budget);
+            let passed = filter.matches(values, budget);
             let actual = if budget.is_spent() {
                 json!(format!("budget: the filters take more than {PAYLOAD_FILTER_STEPS_MAX} steps over this event"))
             } else {
-                Value::Object(filter.actual_values(bound, values))
+                Value::Object(filter.actual_values(values))
             };
             conditions.push(Condition { check: "payload_filter".into(), expected: expected.clone(), actual, passed });
         }
@@ -143,17 +117,19 @@ impl Explained<'_> {
 }
 
 impl SubscriptionText<'_> {
-    /// Compiles the subscription.
+    /// Compiles the subscription, and binds its payload filter to `index`.
     ///
     /// # Errors
     /// It does not fit the profile, and matches nothing.
-    pub fn compile(
+    pub fn bind(
         &self,
+        index: &mut FieldIndex,
         kind_of: impl Fn(&str) -> Option<MatchKind>,
-    ) -> Result<CompiledSubscription, InvalidSubscription> {
+    ) -> Result<BoundSubscription, InvalidSubscription> {
         let payload_filter = self.payload_filter.map(PayloadFilter::read).transpose();
         let subscription = Subscription::compile(self.event_types, self.filters, kind_of)?;
-        Ok(CompiledSubscription { subscription, payload_filter: payload_filter? })
+        let payload_filter = payload_filter?.map(|filter| index.bind(filter));
+        Ok(BoundSubscription { subscription, payload_filter })
     }
 
     /// Every condition of this one subscription; see [`Explainer::explain`].

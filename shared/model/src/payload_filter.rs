@@ -32,30 +32,18 @@ pub struct PayloadFilter {
     fields: Vec<Field>,
 }
 
-/// Most values of one field in an explanation.
-const SHOWN_MAX: usize = 20;
-
 impl PayloadFilter {
     /// The number of tests.
     pub fn tests(&self) -> usize {
         self.fields.len()
     }
 
-    /// The event's values by field, once the filter is bound: the first 20 values, or `null` if the event has no such field.
-    pub fn actual_values(&self, bound: &BoundFilter, values: &FieldValues<'_>) -> Map<String, Value> {
-        let actual = self.fields.iter().zip(bound.values(values)).map(|(field, held)| {
-            let shown = held.values.iter().take(SHOWN_MAX).map(Scalar::to_json).collect();
-            (field.text.to_string(), if held.is_present { Value::Array(shown) } else { Value::Null })
-        });
-        actual.collect()
-    }
-
-    /// Whether this one filter matches an event, and the [`actual_values`](Self::actual_values).
+    /// Whether this one filter matches an event, and the [`actual_values`](BoundFilter::actual_values).
     pub fn explain(&self, payload: &Payload<'_>) -> (bool, Map<String, Value>) {
         let mut index = FieldIndex::default();
         let bound = index.bind(self.clone());
         let values = index.collect([&bound], payload);
-        (bound.matches(&values, &mut Budget::default()), self.actual_values(&bound, &values))
+        (bound.matches(&values, &mut Budget::default()), bound.actual_values(&values))
     }
 }
 

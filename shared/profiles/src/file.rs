@@ -15,8 +15,8 @@ use self::delivery::{delivery, filters, statuses};
 use self::envelope::envelope;
 use self::headers::{headers, scheme, user_agent};
 use self::schema::File;
+use crate::error::ProfileError;
 use crate::profile::Profile;
-use crate::registry::ProfileError;
 
 /// A file and its text, for the positions of mistakes.
 pub(crate) struct TomlDocument<'a> {

@@ -14,6 +14,7 @@
 mod catalog;
 mod check;
 mod envelope;
+mod error;
 mod event_view;
 mod file;
 mod header;
@@ -25,16 +26,18 @@ mod render;
 mod settings;
 mod signature_scheme;
 mod text_template;
+mod toml_files;
 mod warnings;
 
 pub use catalog::{EventTypeInfo, OriginRule, TestEvent};
 pub use check::FieldError;
 pub use envelope::{BodyStyle, EnvelopeField, JsonKind, Source, TimestampFormat};
+pub use error::ProfileError;
 pub use event_view::EventView;
 pub use header::{HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
 pub use mapping::{MappedEvent, Mapping, Mappings, NotARecord};
 pub use profile::Profile;
-pub use registry::{ProfileError, Profiles};
+pub use registry::Profiles;
 pub use render::HeaderContext;
 pub use settings::Settings;
 pub use signature_scheme::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent, TemplatePart};

@@ -19,7 +19,8 @@ use serde_json::value::RawValue;
 
 use self::record::{Source, Taken};
 use self::tree::Tree;
-use crate::registry::{ProfileError, files};
+use crate::error::ProfileError;
+use crate::toml_files::{self, TomlFile};
 
 /// The files in the binary.
 const BUILT_IN: [(&str, &str); 2] =
@@ -91,11 +92,8 @@ impl Mappings {
         for (name, text) in BUILT_IN {
             mappings.insert(name.to_owned(), file::parse(&format!("{name}.toml (built-in mapping)"), text)?);
         }
-        for path in dir.map(files).transpose()?.unwrap_or_default() {
-            let text =
-                std::fs::read_to_string(&path).map_err(|source| ProfileError::Read { path: path.clone(), source })?;
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            mappings.insert(name, file::parse(&path.display().to_string(), &text)?);
+        for TomlFile { name, path, text } in toml_files::read(dir)? {
+            mappings.insert(name, file::parse(&path, &text)?);
         }
         Ok(Self(mappings))
     }

@@ -1,15 +1,15 @@
-//! Where profiles come from.
+//! Settings of the profiles.
 
 use std::path::PathBuf;
 
 use postrider_settings::{CheckSettings, Optional, SettingError, check_directory};
 
-/// Profile files besides the built-in ones.
+/// Settings of the profiles.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Profiles")]
 pub struct Settings {
-    /// A directory of `*.toml` profiles: more of them, or built-in ones changed.
+    /// A directory of `*.toml` profiles, which add profiles or replace built-in ones.
     #[arg(
         id = "profiles-dir",
         long = "profiles-dir",

@@ -8,7 +8,7 @@ use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use crate::secret::BASE64;
+use crate::encoding::BASE64;
 
 /// The prefix of a private key.
 const PRIVATE_PREFIX: &str = "whsk_";

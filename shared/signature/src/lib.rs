@@ -9,6 +9,7 @@
 //! Does not: store secrets (crate `postrider-store` seals them), read the clock, or know a product by name (the profile has the
 //! scheme).
 
+mod encoding;
 mod key_pair;
 mod pasted;
 pub mod secret;

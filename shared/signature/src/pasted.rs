@@ -3,7 +3,7 @@
 //! They are refused with a description and never repaired: the given text signs unchanged, so that it can be compared with the
 //! receiver's.
 
-use crate::secret::{BASE64, PREFIX};
+use crate::encoding::{BASE64, PREFIX};
 use base64::Engine as _;
 
 /// Quotes that editors and shells put around a text.

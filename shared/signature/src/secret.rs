@@ -4,16 +4,15 @@
 //! `webhook-signature` uses the *decoded* bytes, or the UTF-8 bytes of an imported secret without the prefix.
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use postrider_profiles::Profile;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use crate::encoding::BASE64;
 use crate::pasted::{without_prefix, wrong_form};
 
-/// The prefix of a secret in base64 (Standard Webhooks, "Secrets").
-pub const PREFIX: &str = "whsec_";
+pub use crate::encoding::PREFIX;
+
 /// Most characters of a secret.
 pub const SECRET_CHARACTERS_MAX: usize = 256;
 /// Fewest bytes of a secret; a shorter one can be guessed.
@@ -22,12 +21,6 @@ pub const SECRET_BYTES_MIN: usize = 16;
 pub const WHSEC_BYTES_MAX: usize = 64;
 /// Bytes of a generated secret; Standard Webhooks requires 24 to 64.
 const MADE_BYTES: usize = 32;
-
-/// Standard alphabet; padding is optional, because some products omit it.
-pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// The text cannot be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,19 @@
 //! The fields that filters look at, and the single pass over an event that collects their values.
 
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
 use super::read::{Field, Root};
 use super::scalar::Scalar;
 use super::values::Values;
-use super::{Budget, Node, PayloadFilter};
+use super::{Budget, PayloadFilter};
 use crate::event::Attributes;
 use crate::json::{Scanner, Token, unescape};
 use crate::limits::{JSON_DEPTH_MAX, PAYLOAD_FILTER_VALUES_MAX};
+
+/// Most values of one field in an explanation.
+const SHOWN_MAX: usize = 20;
 
 /// The payload of an event, as its producer wrote it.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +46,9 @@ struct NameNode {
 /// A filter whose fields are in a [`FieldIndex`].
 #[derive(Debug, Clone)]
 pub struct BoundFilter {
-    root: Node,
+    filter: Arc<PayloadFilter>,
     /// The node of each test's field.
-    fields: Box<[usize]>,
+    nodes: Box<[usize]>,
 }
 
 /// The values of an event's fields.
@@ -62,17 +69,17 @@ impl BoundFilter {
     /// Whether the filter matches the event whose `values` were collected by [`FieldIndex::collect`]. It does not match if the
     /// budget is spent before the end; [`Budget::is_spent`] tells.
     pub fn matches(&self, values: &FieldValues<'_>, budget: &mut Budget) -> bool {
-        self.root.passes(&|test| values.of_node(self.fields[test]), budget).unwrap_or(false)
+        self.filter.root.passes(&|test| values.of_node(self.nodes[test]), budget).unwrap_or(false)
     }
 
-    /// The number of tests.
-    pub fn tests(&self) -> usize {
-        self.fields.len()
-    }
-
-    /// The values of each test's field, in the order of the tests.
-    pub(super) fn values<'s, 'a>(&'s self, values: &'s FieldValues<'a>) -> impl Iterator<Item = &'s Values<'a>> {
-        self.fields.iter().map(|node| values.of_node(*node))
+    /// The event's values by field: the first 20 values, or `null` if the event has no such field.
+    pub fn actual_values(&self, values: &FieldValues<'_>) -> Map<String, Value> {
+        let actual = self.filter.fields.iter().zip(&self.nodes).map(|(field, node)| {
+            let held = values.of_node(*node);
+            let shown = held.values.iter().take(SHOWN_MAX).map(Scalar::to_json).collect();
+            (field.text.to_string(), if held.is_present { Value::Array(shown) } else { Value::Null })
+        });
+        actual.collect()
     }
 }
 
@@ -85,9 +92,10 @@ impl Default for FieldIndex {
 
 impl FieldIndex {
     /// Adds the fields of a filter.
-    pub fn bind(&mut self, filter: PayloadFilter) -> BoundFilter {
-        let PayloadFilter { root, fields } = filter;
-        BoundFilter { root, fields: fields.iter().map(|field| self.node(field)).collect() }
+    pub fn bind(&mut self, filter: impl Into<Arc<PayloadFilter>>) -> BoundFilter {
+        let filter = filter.into();
+        let nodes = filter.fields.iter().map(|field| self.node(field)).collect();
+        BoundFilter { filter, nodes }
     }
 
     fn node(&mut self, field: &Field) -> usize {
@@ -121,7 +129,7 @@ impl FieldIndex {
     ) -> FieldValues<'a> {
         let requested = vec![Requested::default(); self.nodes.len()];
         let mut walk = Walk { index: self, requested, values: vec![Values::default()] };
-        for node in filters.into_iter().flat_map(|filter| filter.fields.iter()) {
+        for node in filters.into_iter().flat_map(|filter| filter.nodes.iter()) {
             walk.request(*node);
         }
         if let Some(data) = walk.needs(Root::Data).then(|| std::str::from_utf8(payload.data).ok()).flatten() {

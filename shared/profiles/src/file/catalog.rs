@@ -9,8 +9,8 @@ use toml::Spanned;
 use super::TomlDocument;
 use super::schema::{Catalog, FixedTest, Origins};
 use crate::catalog::{EventTypeInfo, OriginRule, TestEvent};
+use crate::error::ProfileError;
 use crate::header::is_header_value;
-use crate::registry::ProfileError;
 use crate::text_template::TextTemplate;
 
 pub(super) fn catalog(doc: &TomlDocument<'_>, at: &Spanned<Catalog>) -> Result<Vec<EventTypeInfo>, ProfileError> {

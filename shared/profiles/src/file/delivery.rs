@@ -13,7 +13,7 @@ use toml::Spanned;
 
 use super::TomlDocument;
 use super::schema::{Delivery, Statuses};
-use crate::registry::ProfileError;
+use crate::error::ProfileError;
 
 /// The platform's schedule, for products whose documentation promises none: seven retries.
 const PLATFORM_SCHEDULE_SECONDS: [u32; 7] = [10, 60, 300, 1_800, 7_200, 18_000, 36_000];

@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::TomlDocument;
 use super::schema::{Field, Required};
 use crate::envelope::{EnvelopeField, Source, TimestampFormat};
-use crate::registry::ProfileError;
+use crate::error::ProfileError;
 
 pub(super) fn envelope(
     doc: &TomlDocument<'_>,

@@ -4,8 +4,8 @@ use toml::Spanned;
 
 use super::TomlDocument;
 use super::schema::{Headers, SchemeName, Signature};
+use crate::error::ProfileError;
 use crate::header::{HeaderTemplate, HeaderValue, is_header_name, is_header_value, is_reserved_header};
-use crate::registry::ProfileError;
 use crate::signature_scheme::{Encoding, SchemeKind, SignatureScheme, SignatureTemplate, SignedContent};
 
 pub(super) fn headers(

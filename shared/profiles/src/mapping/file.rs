@@ -8,8 +8,8 @@ use toml::Spanned;
 
 use super::record::{Source, Take};
 use super::{Field, Mapping, Rule};
+use crate::error::ProfileError;
 use crate::file::TomlDocument;
-use crate::registry::ProfileError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -171,7 +171,7 @@ fn wants_of(document: &EndpointDocument, profile: &Profile, fields: &mut FieldIn
         filters: &document.filters,
         payload_filter: document.payload_filter.as_ref(),
     };
-    subscription.compile(|attribute| profile.attribute_kind(attribute)).ok().map(|wants| wants.bind(fields))
+    subscription.bind(fields, |attribute| profile.attribute_kind(attribute)).ok()
 }
 
 /// One step of a walk.
