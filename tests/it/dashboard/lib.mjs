@@ -1,4 +1,4 @@
-// What scenarios share: a browser that fails the scenario on whatever a visitor must never see, and a receiver.
+// Shared by the scenarios: a browser that fails a scenario on anything that a visitor must never see, and a receiver.
 
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -11,9 +11,9 @@ const modules = createRequire(`${process.env.DASHBOARD_MODULES}/`);
 const { chromium } = modules('playwright-core');
 const axe = modules('axe-core').source;
 const PATIENCE_MS = 120_000;
-/// A folder for a picture of every page that is looked at; none are made without it.
+/// A folder for a picture of every page; without it no pictures are saved.
 const pictures = process.env.DASHBOARD_PICTURES;
-/// What WCAG 2.2 AA asks for, as far as a program can see it.
+/// The rules of WCAG 2.2 AA that a program can check.
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
 const slowest = { ms: 0, path: '' };
@@ -33,7 +33,7 @@ export async function run(scenario) {
   }
 }
 
-/** Somebody with a browser of their own. `said` collects what must stay empty: see `quiet`. */
+/** A visitor with a browser context. `said` collects messages that must not appear, see `quiet`. */
 export async function visitor(browser, options = {}) {
   const context = await browser.newContext({ baseURL: base, timezoneId: 'Europe/Berlin', locale: 'en-GB', ...options });
   context.setDefaultTimeout(PATIENCE_MS);
@@ -49,19 +49,19 @@ export async function visitor(browser, options = {}) {
     if (response.status() >= 500) said.push(`${response.status()} of ${path}`);
     response.finished().then(() => {
       const ms = response.request().timing().responseStart - response.request().timing().requestStart;
-      // A test waits for somebody else's server.
+      // A test waits for the receiver's server.
       if (path.startsWith('/dashboard') && !path.endsWith('/test') && ms > slowest.ms) Object.assign(slowest, { ms, path });
     }).catch(() => {});
   });
   return { context, page, said, look };
 }
 
-/** Nothing on the console, no violation of the policy, nothing from elsewhere. */
+/** Asserts that the console is empty, the policy was not violated, and nothing was loaded from another server. */
 export function quiet({ said }) {
   assert.deepEqual(said, []);
 }
 
-/** Nothing on this page that WCAG 2.2 A or AA forbids, as far as a program can see it; no sideways scrolling either. */
+/** Asserts that axe-core finds no violation of WCAG 2.2 A or AA on this page, and that it does not scroll sideways. */
 export async function audit({ page, look }, name) {
   if (pictures) await page.screenshot({ path: `${pictures}/${look} ${name.replaceAll('/', ' ').slice(0, 100)}.png`, fullPage: true });
   await page.evaluate(axe);
@@ -92,7 +92,7 @@ export async function api(key, method, path, body, headers = {}) {
   return text === '' ? null : JSON.parse(text);
 }
 
-/** What `look` finds, once it finds something. */
+/** Repeats `look` until it finds something, and returns it. */
 export async function until(what, look) {
   const begun = Date.now();
   for (;;) {
@@ -103,7 +103,7 @@ export async function until(what, look) {
   }
 }
 
-/** Waits until events are matched by what was edited last. */
+/** Waits until fan-out matches events by the last edit of an endpoint. */
 export async function inForce(key, tenant, id) {
   const { version } = await api(key, 'GET', `/v1/endpoints/${id}?tenant=${tenant}`);
   await until(`configuration ${version} in force`, async () => {
@@ -115,7 +115,7 @@ export async function inForce(key, tenant, id) {
 
 const servers = [];
 
-/** An endpoint on loopback that keeps what it got, and answers as told. */
+/** A receiver on loopback that keeps its requests and sends `answer`. */
 export async function receiver() {
   const got = [];
   const answer = { status: 200, headers: {}, body: 'thanks' };

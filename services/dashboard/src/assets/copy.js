@@ -1,4 +1,4 @@
-// Copy buttons: hidden until there is something that can copy.
+// Copy buttons. They stay hidden in browsers without a clipboard.
 
 for (const button of document.querySelectorAll('[data-copy]')) {
   if (!navigator.clipboard) continue;

@@ -1,5 +1,6 @@
-// What moves by itself: a part marked data-live is fetched again every two seconds and replaced when it has changed. It stops
-// while the tab is hidden, while the focus or a selection is in it, when it is paused, and when the page says "off".
+// Automatic refreshes: a part marked data-live is fetched every two seconds (or every data-every milliseconds) and replaced when
+// it has changed. Refreshing stops while the tab is hidden, while the part has the focus or a selection, while it is paused, and
+// when the server sends data-live="off".
 
 const parts = [...document.querySelectorAll('[data-live]')].filter((part) => part.id && part.dataset.live !== 'off');
 const EVERY_MS = 2000;
@@ -15,14 +16,14 @@ if (parts.length > 0) {
   const button = document.createElement('button');
   button.type = 'button';
   button.className = 'quiet';
-  const said = document.createElement('span');
-  said.setAttribute('role', 'status');
-  bar.append(button, said);
-  // Buttons stand in a row, where a bar has no room.
+  const status = document.createElement('span');
+  status.setAttribute('role', 'status');
+  bar.append(button, status);
+  // A row of buttons has no room for the bar.
   (parts.find((part) => !part.matches('.buttons')) ?? parts[0]).before(bar);
   const show = () => { button.textContent = paused ? 'Resume refreshing' : 'Pause refreshing'; };
   show();
-  button.addEventListener('click', () => { paused = !paused; said.textContent = ''; show(); });
+  button.addEventListener('click', () => { paused = !paused; status.textContent = ''; show(); });
 
   const inUse = (part) => {
     const selection = document.getSelection();
@@ -30,21 +31,21 @@ if (parts.length > 0) {
     return selected || (document.activeElement !== document.body && part.contains(document.activeElement));
   };
 
-  /// A part as text, without the one-time tokens of its forms, which differ each time.
+  /// A part as text, without the one-time tokens of its forms, which differ in each response.
   const comparable = (part) => part.outerHTML.replace(/(name="once" value=")[^"]*/g, '$1');
 
-  /// The session ended: the server sends visitors to the sign-in page.
+  /// Shows that the session ended: the server redirected to the sign-in page.
   const ended = () => {
     const link = document.createElement('a');
     link.href = `/dashboard/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
     link.textContent = 'Sign in again';
-    said.replaceChildren('Your session has ended. ', link, ' to see what is new.');
+    status.replaceChildren('Your session has ended. ', link, ' to continue.');
     button.remove();
   };
 
-  /// Returns whether there is more to come.
+  /// Refreshes all parts. Returns false when there is nothing more to refresh.
   const refresh = async () => {
-    // The header asks for the parts that refresh, without the rest of the page.
+    // With this header the server may leave out the parts that do not refresh.
     const headers = { accept: 'text/html', 'x-postrider-live': 'yes' };
     const answer = await fetch(location.href, { headers, redirect: 'manual' });
     if (answer.type === 'opaqueredirect') {
@@ -71,7 +72,7 @@ if (parts.length > 0) {
       part.dispatchEvent(new CustomEvent('postrider:refreshed', { bubbles: true }));
       if (now.dataset.live === 'off') part.dataset.live = 'off';
     }
-    if (changed) said.textContent = 'Updated.';
+    if (changed) status.textContent = 'Updated.';
     return true;
   };
 
@@ -79,11 +80,11 @@ if (parts.length > 0) {
     if (!paused && !document.hidden) {
       try {
         if (!await refresh()) return;
-        if (failures > 0) said.textContent = '';
+        if (failures > 0) status.textContent = '';
         failures = 0;
       } catch {
         failures += 1;
-        said.textContent = 'The server does not answer. Trying again.';
+        status.textContent = 'The server does not answer. Retrying.';
       }
     }
     if (parts.some((part) => part.dataset.live !== 'off')) setTimeout(loop, Math.min(every * 2 ** failures, 30000));

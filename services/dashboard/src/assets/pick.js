@@ -1,4 +1,4 @@
-// Search among the event types of a form.
+// Search in the event types of a form.
 
 for (const picker of document.querySelectorAll('[data-pick]')) {
   const search = picker.querySelector('[data-pick-search]');
@@ -10,13 +10,13 @@ for (const picker of document.querySelectorAll('[data-pick]')) {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const item of items) {
-      const fits = words.every((word) => item.dataset.pickItem.toLowerCase().includes(word));
-      // What is ticked stays in sight.
-      item.hidden = !fits && !item.querySelector('input').checked;
-      if (fits) shown += 1;
+      const matches = words.every((word) => item.dataset.pickItem.toLowerCase().includes(word));
+      // Checked types stay visible.
+      item.hidden = !matches && !item.querySelector('input').checked;
+      if (matches) shown += 1;
     }
-    count.textContent = words.length > 0 ? `${shown} of ${items.length} fit` : '';
+    count.textContent = words.length > 0 ? `${shown} of ${items.length} match` : '';
   });
-  // Return would send the form.
+  // Without this, the return key sends the form.
   input.addEventListener('keydown', (event) => { if (event.key === 'Enter') event.preventDefault(); });
 }

@@ -1,9 +1,9 @@
-// Times in the visitor's zone, with UTC on hover. Every <time> was written in UTC by the server.
+// Shows times in the visitor's time zone, with UTC on hover. The server writes every <time> in UTC.
 
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 
-// Days are UTC's, as the figures of a day are.
+// Days are in UTC, because the figures of a day are.
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', timeZone: 'UTC' });
 
 export function localise(root) {

@@ -1,4 +1,4 @@
-//! Forms of the dashboard: each acts once, its result can be read again, and what would be lost is named first.
+//! Forms: each acts once, its result can be read again, and a page names what would be lost before it is.
 
 use axum::http::StatusCode;
 use postrider_model::delivery::DeliveryStatus;
@@ -8,7 +8,7 @@ use crate::harness::OPERATOR;
 use crate::pages::{get, post, send_form, sign_in};
 use crate::recorded::recorded;
 
-/// The smallest webhook, as its form sends it.
+/// The form of a minimal webhook.
 fn webhook<'a>(csrf: &'a str, once: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("csrf", csrf),
@@ -51,7 +51,7 @@ async fn two_identical_forms_at_once_act_once_and_both_lead_to_the_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_of_an_ended_session_is_shown_again_after_sign_in_without_its_secrets() {
+async fn a_form_of_an_ended_session_is_shown_after_sign_in_without_secrets() {
     let world = crate::world("form_ended").await;
     let tenant = world.tenant("standard").await;
     let cookie = sign_in(&world, &tenant.key).await;
@@ -85,7 +85,7 @@ async fn a_form_of_an_ended_session_is_shown_again_after_sign_in_without_its_sec
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_key_is_made_once_and_shown_on_reload() {
+async fn a_new_key_is_created_once_and_shown_again_on_reload() {
     let world = crate::world("form_key").await;
     let tenant = world.tenant("standard").await;
     let cookie = sign_in(&world, OPERATOR).await;
@@ -114,7 +114,7 @@ async fn a_new_key_is_made_once_and_shown_on_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replay_starts_what_the_form_shows_and_a_changed_form_is_counted_again() {
+async fn a_replay_starts_the_selection_shown_and_previews_a_changed_form_again() {
     let world = crate::world("form_replay").await;
     let tenant = world.tenant("standard").await;
     let (one, two) = (world.endpoint(&tenant).await, world.endpoint(&tenant).await);
@@ -159,7 +159,7 @@ async fn a_replay_starts_what_the_form_shows_and_a_changed_form_is_counted_again
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_would_be_lost_is_named_before_it_is() {
+async fn a_page_names_what_would_be_lost_before_it_is() {
     let world = crate::world("form_ask").await;
     let tenant = world.tenant("standard").await;
     let made = world.endpoint(&tenant).await;
@@ -196,7 +196,7 @@ async fn what_would_be_lost_is_named_before_it_is() {
     let cancel = format!("{base}/deliveries/{delivery}/cancel");
     let notice = async |once: &str| post(&world, &cookie, &cancel, &[("csrf", &csrf), ("once", once)]).await;
     assert!(notice("1").await.header("location").contains("notice=cancelled&"));
-    assert!(notice("2").await.header("location").contains("notice=already-finished&"), "told on the delivery's page");
+    assert!(notice("2").await.header("location").contains("notice=already-finished&"), "the delivery's page says so");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,7 +216,7 @@ async fn a_notice_is_shown_to_the_sender_of_its_form_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn counts_and_links_open_exactly_what_they_say() {
+async fn counts_and_links_open_exactly_what_they_count() {
     let world = crate::world("form_counts").await;
     let tenant = world.tenant("standard").await;
     let made = world.endpoint(&tenant).await;
@@ -239,13 +239,13 @@ async fn counts_and_links_open_exactly_what_they_say() {
     let replay = world.get(&tenant.key, "/v1/deliveries?replay_id=rpl_00000000000070000000000000000001").await.ok(200);
     assert!(replay["data"].as_array().unwrap().is_empty());
 
-    // A webhook that was deleted keeps its name, also where it is the filter.
+    // A deleted webhook keeps its name, also in the filter.
     world.call(&tenant.key, "DELETE", &format!("/v1/endpoints/{id}"), None).await.ok(204);
     let page = get(&world, &cookie, &format!("{base}/deliveries?endpoint_id={id}")).await;
     assert!(page.text.contains("selected>hook (deleted)"), "{}", page.text);
     assert!(page.text.contains(&format!("title=\"{id}\">hook (deleted)")), "{}", page.text);
 
-    // What refreshes is asked for alone.
+    // `live.js` requests only the parts that refresh.
     let whole = get(&world, &cookie, &format!("{base}/events/{event}")).await;
     assert!(
         whole.text.contains("Why each webhook matched or not") && whole.text.contains("Matched (1)"),
@@ -276,7 +276,7 @@ async fn at_the_limit_the_form_is_replaced_by_the_reason() {
     assert!(page.text.contains("1 of 1 webhooks are used") && !page.text.contains("Create webhook"), "{}", page.text);
 }
 
-/// The page that a result falls back to, and that a visitor comes back to after signing in again.
+/// A result that expired leads to the address of its form, and so does a sign-in after the session ended.
 #[test]
 fn every_address_that_takes_a_form_is_a_page() {
     let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -1,5 +1,4 @@
-//! The dashboard's sessions, forms, headers, and the walls between tenants, through the router. What pages look like and do is
-//! tried in a browser (tests/it/dashboard of the workspace).
+//! Sessions, forms, headers and the walls between tenants. Tests in a browser are in tests/it/dashboard of the workspace.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use tower::ServiceExt;
 
 use crate::harness::{OPERATOR, Tenant, World};
 
-/// A page, or what came instead.
+/// A response.
 pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -24,7 +23,7 @@ impl Page {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// What the forms of the page carry.
+    /// The token of the page's forms.
     pub(crate) fn csrf(&self) -> String {
         let rest = self.text.split_once("name=\"csrf\" value=\"").expect("a form").1;
         rest.split('"').next().expect("a token").to_owned()
@@ -42,7 +41,7 @@ pub(crate) async fn get(world: &World, cookie: &str, path: &str) -> Page {
     send(world, Request::get(path).header("cookie", cookie).body(Body::empty()).unwrap()).await
 }
 
-/// Sends a form and goes on to its result, as a browser does.
+/// Sends a form and follows the redirect to its result, as a browser does.
 pub(crate) async fn post(world: &World, cookie: &str, path: &str, form: &[(&str, &str)]) -> Page {
     let page = send_form(world, cookie, path, form).await;
     let to = page.header("location").to_owned();
@@ -65,7 +64,7 @@ pub(crate) async fn sign_in(world: &World, key: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_begins_with_a_key_ends_with_sign_out_and_with_its_key() {
+async fn a_session_ends_with_sign_out_and_with_its_key() {
     let world = crate::world("dash_session").await;
     let tenant = world.tenant("standard").await;
     let webhooks = format!("/dashboard/{}/webhooks", tenant.id);
@@ -96,7 +95,7 @@ async fn a_session_begins_with_a_key_ends_with_sign_out_and_with_its_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_keys_and_keys_that_only_publish_are_refused_and_lock_nobody_else_out() {
+async fn wrong_keys_and_publish_only_keys_are_refused_and_lock_out_no_one_else() {
     let world = crate::world("dash_wrong").await;
     let tenant = world.tenant("standard").await;
     let publisher = world.key(&tenant.id, &["publish"]).await;
@@ -114,7 +113,7 @@ async fn wrong_keys_and_keys_that_only_publish_are_refused_and_lock_nobody_else_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_form_without_the_sessions_own_token_changes_nothing() {
+async fn a_form_without_the_token_of_its_session_changes_nothing() {
     let world = crate::world("dash_csrf").await;
     let tenant = world.tenant("standard").await;
     let made = world.endpoint(&tenant).await;
@@ -133,7 +132,7 @@ async fn a_form_without_the_sessions_own_token_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_forbids_foreign_content_and_assets_may_be_kept_for_ever() {
+async fn every_response_forbids_foreign_content_and_assets_are_cacheable() {
     let world = crate::world("dash_headers").await;
     assert_eq!(get(&world, "", "/").await.header("location"), "/dashboard");
     for path in ["/dashboard", "/dashboard/sign-in", "/dashboard/nowhere/at/all", "/dashboard/assets/nothing.css"] {
@@ -156,7 +155,7 @@ async fn every_answer_forbids_foreign_content_and_assets_may_be_kept_for_ever() 
     }
 }
 
-/// Every route as the sources have it.
+/// Every route in the sources.
 fn routes() -> BTreeSet<String> {
     fn walk(folder: &Path, found: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -175,7 +174,7 @@ fn routes() -> BTreeSet<String> {
     found
 }
 
-/// Routes that show nobody's things.
+/// Routes without a tenant's data.
 const OPEN: [&str; 7] = [
     "/",
     "/dashboard",
@@ -187,7 +186,7 @@ const OPEN: [&str; 7] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_page_and_no_form_reaches_into_another_tenant_or_the_operators_office() {
+async fn no_page_or_form_reaches_another_tenant_or_the_operator_pages() {
     let world = crate::world("dash_foreign").await;
     let (mine, theirs) = (world.tenant("standard").await, world.tenant("migma").await);
     let made = world
@@ -211,7 +210,7 @@ async fn no_page_and_no_form_reaches_into_another_tenant_or_the_operators_office
             route if route.contains("/deliveries/") => "dlv_00000000000000000000000000000001",
             _ => "1",
         };
-        // Their thing under their address, and under mine.
+        // Their object under their address, and under mine.
         for tenant in [&theirs, &mine] {
             let path = route.replace("{tenant}", &tenant.id).replace("{id}", id).replace("{key}", "key_1");
             let list = !route.contains("{id}") && route.contains("{tenant}") && tenant.id == mine.id;
@@ -230,7 +229,7 @@ async fn no_page_and_no_form_reaches_into_another_tenant_or_the_operators_office
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_may_only_read_looks_and_does_not_touch() {
+async fn a_key_with_the_scope_read_cannot_change_anything() {
     let world = crate::world("dash_reader").await;
     let tenant = world.tenant("standard").await;
     let made = world.endpoint(&tenant).await;
@@ -260,7 +259,7 @@ async fn a_key_that_may_only_read_looks_and_does_not_touch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_api_refuses_a_form_shows_beside_the_field_and_keeps_what_was_typed() {
+async fn a_refused_form_shows_each_error_at_its_field_and_keeps_the_input() {
     let world = crate::world("dash_mistakes").await;
     let tenant = world.tenant("mumara").await;
     let cookie = sign_in(&world, &tenant.key).await;
@@ -289,7 +288,7 @@ async fn what_the_api_refuses_a_form_shows_beside_the_field_and_keeps_what_was_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edit_keeps_what_it_does_not_show_and_refuses_to_overwrite_somebody_elses() {
+async fn an_edit_keeps_hidden_fields_and_never_overwrites_a_newer_version() {
     let world = crate::world("dash_edit").await;
     let tenant = world.tenant("standard").await;
     let body = json!({"name": "n", "url": "https://example.com/", "event_types": ["a.*", "b.c"], "filters": {"bridge": ["b1"]},

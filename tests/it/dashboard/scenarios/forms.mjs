@@ -14,7 +14,7 @@ await run(async (browser) => {
   await keys(browser);
 });
 
-/** The replay wizard: presets keep the form, the count has the focus, and so has an error. */
+/** The replay form: presets keep the input, and the preview or an error has the focus. */
 async function wizard(browser) {
   const who = await visitor(browser);
   const { page } = who;
@@ -33,7 +33,7 @@ async function wizard(browser) {
   await page.getByText('Choose at least a date range').waitFor();
   assert.equal(await focused(page), 'problem');
   assert.match(await page.title(), /^Error: /);
-  // The browser tells of the 422 on its console.
+  // The browser logs the 422 on its console.
   assert.equal(who.said.splice(0).length, 1);
   await audit(who, 'new replay, refused');
   quiet(who);
@@ -71,7 +71,7 @@ async function ended(browser) {
   quiet(who);
 }
 
-/** A double click makes one key; deleting it asks. */
+/** A double click creates one key; deleting it asks first. */
 async function keys(browser) {
   const who = await visitor(browser);
   const { page } = who;

@@ -1,4 +1,4 @@
-// Whatever comes from outside is text, on every page that shows it.
+// Text from outside is shown as text on every page.
 
 import { strict as assert } from 'node:assert';
 import { api, audit, inForce, operatorKey, quiet, receiver, run, signIn, until, visitor, world } from '../lib.mjs';
@@ -42,7 +42,7 @@ await run(async (browser) => {
   for (const [path, named] of pages) {
     const answer = await page.goto(path);
     assert.ok(answer.status() < 500, `${answer.status()} of ${path}`);
-    // What was refused or is not there the browser tells of; that is no fault of the page.
+    // The browser logs every 4xx on its console.
     if (answer.status() >= 400) who.said.splice(0, 1);
     const found = await page.evaluate(() => ({
       ran: globalThis.pwned, planted: document.querySelectorAll('img, script:not([src]), [onerror], [style]').length,

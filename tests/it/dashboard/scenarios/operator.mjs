@@ -40,7 +40,7 @@ async function operator(browser) {
   await customer.page.getByLabel('API token').fill('a'.repeat(30));
   await customer.page.getByLabel('Sound').selectOption('Tug Boat');
   await customer.page.getByLabel('Search').fill('bounc');
-  await customer.page.getByText('1 of 10 fit').waitFor();
+  await customer.page.getByText('1 of 10 match').waitFor();
   await audit(customer, 'new webhook on Pushover');
   await customer.page.locator('input[value="Bounced"]').check();
   await customer.page.getByRole('button', { name: 'Create webhook' }).click();

@@ -1,5 +1,5 @@
-// What a customer of each product does: signs in, makes a webhook with the product's types and filters, verifies what arrives,
-// finds it in the history, sends it again, and replays a date range.
+// The tasks of a customer of each product: sign in, create a webhook with the product's types and filters, verify a delivery,
+// find it in the history, send it again, and replay a date range.
 
 import { createHmac } from 'node:crypto';
 import { strict as assert } from 'node:assert';
@@ -7,7 +7,7 @@ import { api, audit, inForce, quiet, receiver, run, signIn, until, visitor, worl
 
 const hex = (secret, bytes) => createHmac('sha256', secret).update(bytes).digest('hex');
 
-// Each product's own rule, written anew from its documentation.
+// Each product's signature, implemented from its documentation.
 const PRODUCTS = {
   migma: {
     types: ['email.generation.completed', 'email.generation.failed'],
@@ -72,14 +72,14 @@ async function customer(browser, product, tenant) {
   await page.getByLabel('API key').fill('prk_nobody');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByText('There is no such key').waitFor();
-  // A browser tells of the 401 on its console; that is what was asked for.
+  // The browser logs the 401 on its console.
   assert.equal(who.said.splice(0).length, 1);
   await audit(who, 'sign-in, refused');
   await signIn(who, tenant.key);
   await page.getByText('No webhooks yet').waitFor();
   await audit(who, 'webhooks, empty');
 
-  // Make one: first with a mistake, which is told beside its field.
+  // Create one: first with an error, which is shown at its field.
   await page.getByRole('link', { name: 'Add the first webhook' }).click();
   await audit(who, 'new webhook');
   await page.getByLabel('Name', { exact: true }).fill('CRM integration');
@@ -134,7 +134,7 @@ async function customer(browser, product, tenant) {
   await row.getByText('delivered', { exact: true }).waitFor();
   await audit(who, 'deliveries');
 
-  // Its detail; once more.
+  // Its detail; send it again.
   await row.getByRole('link', { name: product.event.type }).click();
   await page.getByText('The endpoint answered 200 OK').waitFor();
   await page.locator('summary', { hasText: 'Request headers' }).click();
@@ -154,10 +154,10 @@ async function customer(browser, product, tenant) {
   await to('/events');
   await audit(who, 'events');
 
-  // A date range: counted, then begun, then arrived.
+  // Replay a date range: preview, start, arrival.
   await to('/replays/new');
   await audit(who, 'new replay');
-  assert.equal(await page.getByRole('button', { name: 'Replay now' }).count(), 0, 'nothing can be begun before it was counted');
+  assert.equal(await page.getByRole('button', { name: 'Replay now' }).count(), 0, 'nothing can be started before the preview');
   await page.getByLabel('Event types').fill(product.event.type);
   await page.getByRole('button', { name: 'Last hour' }).click();
   assert.equal(await page.getByLabel('Event types').inputValue(), product.event.type, 'a preset keeps the form');
@@ -174,7 +174,7 @@ async function customer(browser, product, tenant) {
   await to('/replays');
   await audit(who, 'replays');
 
-  // How it does, switched off, edited, rotated, deleted.
+  // Health, switching off, editing, rotating, deleting.
   await until('counts', async () => (await api(tenant.key, 'GET', '/v1/stats')).total.attempts >= 3);
   await to('/health');
   await page.getByRole('img', { name: /^Attempts/ }).waitFor();
