@@ -127,7 +127,7 @@ async fn a_stop_logs_what_it_waits_for_and_a_second_signal_ends_it() {
     let begun = Instant::now();
     loop {
         let log = cluster.log("dispatcher");
-        if log.contains("stopping waits for what is in hand") && log.contains("postrider.lane.live 1") {
+        if log.contains("stop waits for messages in flight") && log.contains("postrider.lane.live 1") {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "it does not say what it waits for:\n{log}");

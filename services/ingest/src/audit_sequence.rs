@@ -1,8 +1,8 @@
-//! The numbers that this process gives its events, and what it reports of them: an audit can tell a lost event from one whose
-//! producer was told 503.
+//! The sequence numbers of this process's events and the reports about them, by which an audit tells a lost event from one that was
+//! answered with 503.
 //!
-//! A number is taken before the publish and settled after it: confirmed, or given up. Reports travel behind the events that they
-//! tell of, in the same queue. What a killed process had not reported is unconfirmed, and no gap.
+//! A number is taken before the publish and settled after it: confirmed, or given up. Reports travel behind their events in the same
+//! queue. Numbers that a killed process had not reported are unconfirmed, and not gaps.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use postrider_wire::bundle::Member;
 use postrider_wire::messages::NumbersReport;
 use tokio_util::sync::CancellationToken;
 
-/// How often is reported what has changed.
+/// How often changes are reported.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 /// How long the last report waits for the broker.
 const LAST_REPORT_MAX: Duration = Duration::from_secs(2);
@@ -34,11 +34,11 @@ struct State {
     open: BTreeSet<u64>,
     /// Given up and not reported.
     given_up: Vec<u64>,
-    /// What the last report said.
+    /// The bound in the last report.
     reported_below: u64,
 }
 
-/// A number that is being published under; given up unless it is [confirmed](SequenceNumber::confirm).
+/// The number of an event that is being published; given up unless it is [confirmed](SequenceNumber::confirm).
 pub(crate) struct SequenceNumber<'a> {
     numbers: &'a AuditSequence,
     pub(crate) number: u64,
@@ -51,7 +51,7 @@ impl AuditSequence {
         Self { instance: rand::random::<u64>() >> 1, state: Mutex::default() }
     }
 
-    /// Which process this is: random per start.
+    /// A random number of this process, new at every start.
     pub(crate) fn instance(&self) -> u64 {
         self.instance
     }
@@ -65,7 +65,7 @@ impl AuditSequence {
         SequenceNumber { numbers: self, number, confirmed: false }
     }
 
-    /// What has changed since the last report.
+    /// The changes since the last report.
     fn report(&self, now: UnixMillis) -> Option<NumbersReport> {
         let mut state = self.state.lock();
         let settled_below = state.open.first().copied().unwrap_or(state.next);
@@ -87,19 +87,19 @@ impl AuditSequence {
         let _ = tokio::time::timeout(LAST_REPORT_MAX, self.publish(&to)).await;
     }
 
-    /// Persists: a report that is lost would make gaps of what it excuses.
+    /// Publishes with retries: a lost report would turn the numbers that it excuses into gaps.
     async fn publish(&self, to: &MessagePublisher) {
         let Some(report) = self.report(UnixMillis::now()) else { return };
         // Numbers can always be written as JSON.
         let Ok(member) = Member::new(&report, Bytes::new()) else { return };
         if let Err(error) = to.publish(MessageRoute::Queue(Queue::EventLog.name()), &[member]).await {
-            tracing::debug!(%error, "the last numbers were not reported");
+            tracing::debug!(%error, "cannot report the last sequence numbers");
         }
     }
 }
 
 impl SequenceNumber<'_> {
-    /// The broker has confirmed what was published under it.
+    /// Notes that the broker has confirmed the event.
     pub(crate) fn confirm(mut self) {
         self.confirmed = true;
     }
@@ -124,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn a_report_ends_before_the_first_number_that_is_open_and_names_those_given_up() {
+    fn a_report_ends_before_the_first_open_number() {
         let numbers = AuditSequence::new();
         assert_eq!(report(&numbers), None);
         let (first, second, third) = (numbers.take(), numbers.take(), numbers.take());
         second.confirm();
         drop(third);
         assert_eq!(report(&numbers), Some((0, vec![2])));
-        assert_eq!(report(&numbers), None, "nothing is told twice");
+        assert_eq!(report(&numbers), None, "nothing is reported twice");
         first.confirm();
         assert_eq!(report(&numbers), Some((3, vec![])));
     }

@@ -10,9 +10,9 @@ use secrecy::SecretString;
 pub struct Config {
     /// How long a publish waits for the broker's confirm before it answers 503. Below 5 s.
     pub confirm_timeout: Duration,
-    /// Most events that wait for the broker at once; beyond it a publish answers 503 at once.
+    /// Maximum events that wait for the broker; beyond it a publish answers 503 at once.
     pub waiting_max: usize,
-    /// Confirmed ids of producers that name ids or keys, kept in memory to answer `duplicate`.
+    /// Confirmed ids that producers named, kept in memory to answer `duplicate`.
     pub remembered_ids: u64,
     /// Messages in any one inner queue beyond which new events are refused with 503.
     pub inner_depth_max: u32,
@@ -20,9 +20,9 @@ pub struct Config {
     pub inner_bytes_max: u64,
     /// Deliveries of all tenants that wait, by the last count, beyond which new events are refused with 503.
     pub waiting_deliveries_max: u64,
-    /// The machine's CPU pressure, 0 to 1, from which on requests of tenants beyond their share wait; 1: never.
+    /// CPU pressure, 0 to 1, above which requests of tenants that exceed their share are delayed; 1: never.
     pub brake_from: f64,
-    /// Keys of operators, who publish for every tenant.
+    /// Keys of operators; they publish for every tenant.
     pub operator_keys: Vec<SecretString>,
 }
 

@@ -50,7 +50,7 @@ use crate::http::bodies::{Bodies, BodyLimits};
 use crate::idempotency::Idempotency;
 use crate::intake::Intake;
 
-/// What ingest works with.
+/// The dependencies of ingest.
 #[derive(Clone)]
 pub struct Deps {
     /// RabbitMQ.
@@ -59,7 +59,7 @@ pub struct Deps {
     pub store: Store,
     /// Every profile.
     pub profiles: Arc<Profiles>,
-    /// What log records become.
+    /// Mappings of log records to events.
     pub mappings: Arc<Mappings>,
     /// Passes once keys and tenants are loaded.
     pub ready: Check,
@@ -83,9 +83,9 @@ pub struct Role {
 }
 
 impl Role {
-    /// Consumes the exchange until `stop`, which must come when HTTP has ended: then the messages in hand are finished,
-    /// the last numbers reported, and only then the configuration feed and the rest end. So nothing is accepted by a
-    /// configuration that is not followed any more, and every accepted event is in a report.
+    /// Consumes the exchange until `stop`, which must come after HTTP has ended. Then it finishes the messages in flight, reports the
+    /// last sequence numbers, and only then ends the configuration feed and the other tasks: nothing is accepted under a configuration
+    /// that is no longer followed, and every accepted event is in a report.
     ///
     /// # Errors
     /// A background task failed.
@@ -94,7 +94,7 @@ impl Role {
         tasks.supervise(reporting.supervise(intake.run(stop))).await??;
         reporting.stop().cancel();
         reporting.join().await?;
-        // Nothing of them has to be finished.
+        // These tasks have nothing to finish.
         tasks.stop().cancel();
         Ok(())
     }

@@ -1,22 +1,19 @@
-//! What ingest counts. Names are documented in `docs/metrics.md`.
+//! Metrics of ingest. Names are documented in `docs/metrics.md`.
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
-/// Describes every metric of ingest to the recorder in force.
+/// Describes every metric of ingest.
 pub(crate) fn describe() {
-    describe_counter!("postrider_ingest_events_total", "events answered with 202, by whether they were repeats");
-    describe_counter!("postrider_ingest_unconfirmed_total", "events answered with 503 because no confirm came in time");
+    describe_counter!("postrider_ingest_events_total", "events answered with 202, by whether they are duplicates");
+    describe_counter!(
+        "postrider_ingest_unconfirmed_total",
+        "events answered with 503 because the broker did not confirm them in time"
+    );
     describe_counter!("postrider_ingest_limited_total", "requests answered with 429");
-    describe_counter!(
-        "postrider_ingest_slowed_total",
-        "requests of tenants beyond their share that waited for a moment"
-    );
-    describe_gauge!("postrider_ingest_config_version", "version of the configuration in force here");
-    describe_counter!(
-        "postrider_ingest_intake_messages_total",
-        "messages taken from the exchange, by what became of them"
-    );
-    // There from the start, so that the first increase is seen as one.
+    describe_counter!("postrider_ingest_slowed_total", "requests delayed because their tenant exceeds its share");
+    describe_gauge!("postrider_ingest_config_version", "configuration version in use by this process");
+    describe_counter!("postrider_ingest_intake_messages_total", "messages consumed from the exchange, by result");
+    // Zero from the start, so that the first increase is visible.
     for duplicate in ["true", "false"] {
         counter!("postrider_ingest_events_total", "duplicate" => duplicate).increment(0);
     }
@@ -49,16 +46,16 @@ pub(crate) fn slowed() {
     counter!("postrider_ingest_slowed_total").increment(1);
 }
 
-/// What became of a message from the exchange.
+/// The result of a message from the exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Intaken {
-    /// Every event of it that could be was accepted.
+    /// Its valid events were accepted.
     Accepted,
-    /// A record that no event is made of.
+    /// A record that makes no event.
     Ignored,
-    /// Put aside as a dead letter.
+    /// Dead-lettered.
     Refused,
-    /// Sent to the end of the queue, to be tried later.
+    /// Moved to the end of the queue, to be tried later.
     Postponed,
 }
 

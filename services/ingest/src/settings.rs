@@ -9,7 +9,7 @@ use postrider_settings::{CheckSettings, Optional, SettingError, check_directory,
 #[group(skip)]
 #[command(next_help_heading = "Mappings")]
 pub struct Settings {
-    /// A directory of `<profile>.toml` mappings of KumoMTA's log records: more of them, or built-in ones changed.
+    /// A directory of `<profile>.toml` mappings of KumoMTA's log records, which add to or replace the built-in ones.
     #[arg(
         id = "mappings-dir",
         long = "mappings-dir",
@@ -20,8 +20,8 @@ pub struct Settings {
     )]
     pub mappings_dir: Optional<PathBuf>,
 
-    /// The CPU pressure of the machine, from 0 to 1, from which on requests of a tenant beyond its share wait, up to two seconds at
-    /// 0.2 more. 1: nobody ever waits, and who sends most may take all of the machine.
+    /// CPU pressure of the machine, 0 to 1, above which requests of a tenant that exceeds its share are delayed: by up to three
+    /// seconds at 0.2 more. 1 disables the delay; a single tenant can then use all CPU.
     #[arg(
         id = "brake-from",
         long = "brake-from",

@@ -1,4 +1,4 @@
-//! `postrider audit`: counts the log against itself and says what is missing.
+//! `postrider audit`: checks that every accepted event is accounted for, and reports the gaps.
 
 use std::process::ExitCode;
 
@@ -10,10 +10,10 @@ use crate::wiring;
 
 /// Something is missing.
 const GAPS: u8 = 1;
-/// Nothing is known.
+/// The audit failed.
 const UNKNOWN: u8 = 2;
 
-/// Audits and prints what was found: 0 nothing is missing, 1 something is, 2 it cannot be told.
+/// Audits and prints the report. The exit code is 0 if nothing is missing, 1 if something is, 2 if the audit failed.
 pub(crate) async fn run(args: &AuditArgs) -> ExitCode {
     match audit(args).await {
         Ok(true) => ExitCode::SUCCESS,

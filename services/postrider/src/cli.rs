@@ -1,9 +1,9 @@
-//! The command line: a subcommand per service, and the tools around them. `--help` is the reference of all settings.
+//! The command line: one subcommand per service, and the tools. `--help` is the reference of all settings.
 
 use postrider_settings::{CheckSettings, SettingError};
 use postrider_store::{DatabaseSettings, MasterKeySettings};
 
-/// Postrider delivers webhooks: events in, signed requests out, retried, on record.
+/// Postrider delivers webhooks: it accepts events, sends signed requests, retries them, and records every attempt.
 #[derive(Debug, clap::Parser)]
 #[command(name = "postrider", version, propagate_version = true)]
 pub(crate) struct Cli {
@@ -14,31 +14,31 @@ pub(crate) struct Cli {
 /// What to run.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Accept events, over HTTP and from the exchange.
+    /// Accept events over HTTP and from the exchange.
     Ingest(IngestArgs),
-    /// Match events with subscriptions and make deliveries of them.
+    /// Match events with subscriptions and create deliveries.
     Fanout(ServiceArgs),
-    /// Deliver: sign, send, retry.
+    /// Sign, send and retry deliveries.
     Dispatcher(DispatcherArgs),
-    /// Write events, deliveries and attempts down.
+    /// Record events, deliveries and attempts in the database.
     Recorder(RecorderArgs),
-    /// Serve the management API.
+    /// Serve the management API and the dashboard.
     Api(ApiArgs),
     /// Run every service in one process on one port.
     All(AllArgs),
-    /// Bring the database's schema up to date; safe to repeat and to run twice at once.
+    /// Bring the database schema up to date. Safe to repeat and to run concurrently.
     Migrate(MigrateArgs),
-    /// Count the log against itself: exits with 0 when nothing is missing, 1 when something is, 2 when it cannot be told.
+    /// Check that every accepted event is accounted for. Exits with 0 if nothing is missing, 1 if something is, 2 if the check fails.
     Audit(AuditArgs),
-    /// Seal every secret with the first of POSTRIDER_MASTER_KEYS, so that the others can be dropped.
+    /// Encrypt every secret with the first of POSTRIDER_MASTER_KEYS, so that the other keys can be removed.
     Reencrypt(ReencryptArgs),
     /// Print the OpenAPI 3.1 document.
     Openapi,
-    /// Ask a running service whether it is ready; exits with 0 or 1.
+    /// Check whether a running service is ready. Exits with 0 or 1.
     Healthcheck(HealthcheckArgs),
 }
 
-/// What every service needs.
+/// Settings of every service.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ServiceArgs {
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub(crate) struct ServiceArgs {
     pub(crate) profiles: postrider_profiles::Settings,
 }
 
-/// What ingest needs besides.
+/// Settings of `postrider ingest`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct IngestArgs {
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub(crate) struct IngestArgs {
     pub(crate) access: postrider_access::Settings,
 }
 
-/// What the dispatcher needs besides.
+/// Settings of `postrider dispatcher`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DispatcherArgs {
     #[command(flatten)]
@@ -75,7 +75,7 @@ pub(crate) struct DispatcherArgs {
     pub(crate) dispatcher: postrider_dispatcher::Settings,
 }
 
-/// What the recorder needs besides.
+/// Settings of `postrider recorder`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RecorderArgs {
     #[command(flatten)]
@@ -84,7 +84,7 @@ pub(crate) struct RecorderArgs {
     pub(crate) recorder: postrider_recorder::Settings,
 }
 
-/// What the API needs besides.
+/// Settings of `postrider api`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ApiArgs {
     #[command(flatten)]
@@ -99,7 +99,7 @@ pub(crate) struct ApiArgs {
     pub(crate) egress: postrider_egress::Settings,
 }
 
-/// What all services together need.
+/// Settings of `postrider all`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AllArgs {
     #[command(flatten)]
@@ -120,15 +120,15 @@ pub(crate) struct AllArgs {
     pub(crate) recorder: postrider_recorder::Settings,
 }
 
-/// What an audit needs.
+/// Settings of `postrider audit`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct AuditArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,
-    /// Days to count, today and back.
+    /// Days to check, including today.
     #[arg(long, value_name = "DAYS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub(crate) days: u32,
-    /// How long after the first look what was missing is looked for again, in case it was on its way.
+    /// How long to wait before checking again for entries that are missing at first, because they may be in flight.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub(crate) settle: std::time::Duration,
     /// Print JSON instead of a table.
@@ -136,7 +136,7 @@ pub(crate) struct AuditArgs {
     pub(crate) json: bool,
 }
 
-/// What sealing again needs.
+/// Settings of `postrider reencrypt`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ReencryptArgs {
     #[command(flatten)]
@@ -145,26 +145,26 @@ pub(crate) struct ReencryptArgs {
     pub(crate) master_keys: MasterKeySettings,
 }
 
-/// What migrating needs.
+/// Settings of `postrider migrate`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct MigrateArgs {
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,
 }
 
-/// Whom to ask.
+/// Settings of `postrider healthcheck`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct HealthcheckArgs {
-    /// Address of the service, as its `POSTRIDER_LISTEN`.
+    /// Address of the service to check, as its `POSTRIDER_LISTEN`.
     #[arg(long, env = "POSTRIDER_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub(crate) listen: std::net::SocketAddr,
-    /// Address of its probes, as its `POSTRIDER_MANAGEMENT_LISTEN`, when they have a port of their own.
+    /// Address of its probes, as its `POSTRIDER_MANAGEMENT_LISTEN`, if they have a separate port.
     #[arg(long, env = "POSTRIDER_MANAGEMENT_LISTEN", value_name = "ADDRESS")]
     pub(crate) management_listen: Option<std::net::SocketAddr>,
 }
 
 impl Command {
-    /// The name that logs, metrics and broker connections know the process by.
+    /// The name of the process in logs, metrics and broker connections.
     pub(crate) fn service(&self) -> &'static str {
         match self {
             Self::Ingest(_) => "ingest",

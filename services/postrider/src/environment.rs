@@ -1,9 +1,9 @@
-//! From the environment and the flags to settings, with errors that name the variable.
+//! Reads settings from the environment and the flags, with errors that name the variable.
 //!
-//! A variable that is set but blank counts as unset, for every setting. A `POSTRIDER_…` variable that no service knows is an
-//! error: it is nearly always a misspelt one, and a setting that is silently not in force is worse than a process that does not
-//! start. All processes of a deployment may share an environment, so the variables of every service are known to each, and
-//! those of the project's own tools, of Compose and of Kubernetes (service links) as well.
+//! A variable that is set but blank counts as unset. A `POSTRIDER_…` variable that no service knows is an error: it is nearly
+//! always misspelt, and a setting that is silently ignored is worse than a process that does not start. Processes of a deployment may
+//! share an environment, so each knows the variables of every service, of the project's tools, of Compose and of Kubernetes
+//! (service links).
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -53,7 +53,7 @@ pub(crate) fn parse() -> Result<Parsed, ExitCode> {
         Ok(matches) => parsed(&matches).map_err(|error| vec![error.to_string()]),
         Err(error) => match explain(&error, &Cli::command()) {
             Some(lines) => Err(lines),
-            // Help, a version, or flags that cannot be used: clap says it best.
+            // Help, a version, or an invalid flag: clap prints it.
             None => error.exit(),
         },
     });

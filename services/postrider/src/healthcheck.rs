@@ -1,4 +1,4 @@
-//! `postrider healthcheck`: asks `/readyz`, for images that have no shell and no curl.
+//! `postrider healthcheck`: requests `/readyz`, for images without a shell and curl.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Exit code 0 when the service at `listen` is ready, else 1 with the answer on standard error.
-#[expect(clippy::print_stderr, reason = "what a container runtime shows for a failing check")]
+#[expect(clippy::print_stderr, reason = "a container runtime shows it for a failing check")]
 pub(crate) async fn run(listen: SocketAddr) -> ExitCode {
     match tokio::time::timeout(ANSWER_MAX, ask(listen)).await {
         Ok(Ok(answer)) if answer.starts_with("HTTP/1.1 200") => ExitCode::SUCCESS,

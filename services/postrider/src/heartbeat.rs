@@ -1,6 +1,6 @@
-//! This process's report about itself, every few seconds: a row in the database that `GET /v1/system` reads.
+//! Reports this process every few seconds in a row of the database, which `GET /v1/system` reads.
 //!
-//! Nothing waits for it: while the database is away the row ages, and that is what an operator then sees.
+//! Nothing depends on the report: while the database is unavailable the row ages, which shows operators that it is stale.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the row is rewritten.
 const EVERY: Duration = Duration::from_secs(10);
-/// Longest time that a stopping process waits for its row to go.
+/// Longest wait of a stopping process for the deletion of its row.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
-/// Reports until `stop`, then takes the report away.
+/// Reports until `stop`, then deletes the report.
 pub(crate) async fn run(service: &'static str, broker: Broker, store: Store, stop: CancellationToken) {
     let (instance, started_at) = (broker.instance().to_owned(), UnixMillis::now());
     loop {
@@ -34,13 +34,13 @@ pub(crate) async fn run(service: &'static str, broker: Broker, store: Store, sto
         };
         let reported = stop.run_until_cancelled(store.services().report(&report)).await;
         if let Some(Err(error)) = reported {
-            tracing::debug!(%error, "cannot report this process; trying on");
+            tracing::debug!(%error, "cannot report this process; trying again in 10 s");
         }
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             break;
         }
     }
     if !matches!(timeout(GOODBYE_MAX, store.services().stopped(&instance)).await, Ok(Ok(()))) {
-        tracing::debug!("cannot take this process's report away; it ages");
+        tracing::debug!("cannot delete this process's report; it expires");
     }
 }

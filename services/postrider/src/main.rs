@@ -42,7 +42,7 @@ async fn run(Parsed { command, summary }: Parsed) -> anyhow::Result<ExitCode> {
     match &command {
         Command::Openapi => return print(&format!("{:#}", postrider_api::openapi())),
         Command::Healthcheck(args) => return Ok(healthcheck::run(args.management_listen.unwrap_or(args.listen)).await),
-        // Without logs: what they print is what they are for.
+        // Without logs: their output is their result.
         Command::Audit(args) => return Ok(audit::run(args).await),
         Command::Reencrypt(args) => return reencrypt::run(args).await,
         _ => {}
@@ -64,13 +64,13 @@ pub(crate) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-#[expect(clippy::print_stdout, reason = "what a tool prints is what it is for")]
+#[expect(clippy::print_stdout, reason = "the output of a tool")]
 pub(crate) fn print(text: &str) -> anyhow::Result<ExitCode> {
     println!("{text}");
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stderr, reason = "the last word of a process that may have no logs yet")]
+#[expect(clippy::print_stderr, reason = "the process may have no logs yet")]
 pub(crate) fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("postrider: {error:#}");
     ExitCode::FAILURE

@@ -1,4 +1,4 @@
-//! What every process counts about itself. Names are documented in `docs/metrics.md`.
+//! Metrics of every process. Names are documented in `docs/metrics.md`.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use postrider_store::Store;
 
 /// Connections to the database; label `state`: `in_use` or `idle`.
 const CONNECTIONS: &str = "postrider_store_connections";
-/// Most of them.
+/// The maximum number of connections to the database.
 const CONNECTIONS_MAX: &str = "postrider_store_connections_max";
-/// Tasks that wait for one.
+/// Tasks waiting for a connection.
 const WAITING: &str = "postrider_store_waiting";
-/// Version of the configuration in the database, to compare what services have in force with.
+/// Version of the configuration in the database, for comparison with the versions that services use.
 const CONFIG_VERSION: &str = "postrider_store_config_version";
 
-/// How often the pool is looked at.
+/// How often the pool is sampled.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often the database is asked for the configuration's version.
+/// How often the configuration's version is queried.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// Publishes which version the configuration has in the database, for as long as the process lives. It asks by itself, so that
-/// a feed that has stopped does not stop this figure.
+/// Publishes the version of the configuration in the database, while the process lives. It queries the database itself, so that
+/// the figure goes on when a feed has stopped.
 #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53 edits")]
 pub(crate) async fn watch_config_version(store: Store) {
     describe_gauge!(CONFIG_VERSION, "version of the configuration in the database");
@@ -33,12 +33,12 @@ pub(crate) async fn watch_config_version(store: Store) {
     }
 }
 
-/// Publishes how much of the pool is used, for as long as the process lives.
+/// Publishes the use of the connection pool, while the process lives.
 #[expect(clippy::cast_precision_loss, reason = "a pool has fewer than 2^53 connections")]
 pub(crate) async fn watch_pool(store: Store) {
     describe_gauge!(CONNECTIONS, Unit::Count, "connections to the database");
-    describe_gauge!(CONNECTIONS_MAX, Unit::Count, "most connections to the database");
-    describe_gauge!(WAITING, Unit::Count, "tasks that wait for a connection to the database");
+    describe_gauge!(CONNECTIONS_MAX, Unit::Count, "maximum number of connections to the database");
+    describe_gauge!(WAITING, Unit::Count, "tasks waiting for a connection to the database");
     loop {
         let pool = store.pool_usage();
         gauge!(CONNECTIONS, "state" => "in_use").set(pool.in_use as f64);

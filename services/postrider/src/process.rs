@@ -1,4 +1,4 @@
-//! A serving process: its port, what it works with, its roles and background tasks, and the order of its end.
+//! A serving process: its port, its connections, its roles and background tasks, and the order in which they stop.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,12 +27,12 @@ use tower::ServiceExt;
 use crate::cli::ServiceArgs;
 use crate::{heartbeat, metrics, wiring};
 
-/// How often a stopping process says what it waits for.
+/// How often a stopping process logs the role that it waits for.
 const SAY_EVERY: Duration = Duration::from_secs(2);
-/// Part of the drain that is left for the roles after HTTP, at least.
+/// Minimum part of the drain for the roles after HTTP.
 const ROLES_DRAIN_MIN: Duration = Duration::from_secs(5);
 
-/// What all roles of the process share.
+/// The connections that all roles of the process share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) broker: Broker,
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) health: Health,
 }
 
-/// A role that runs beside HTTP.
+/// A role that runs alongside HTTP.
 struct Role {
     name: &'static str,
     stop: CancellationToken,
@@ -49,7 +49,7 @@ struct Role {
 }
 
 impl Role {
-    /// Waits until it ends, and says every few seconds that it is what the stop waits for.
+    /// Waits until the role ends, and logs every few seconds that the stop waits for it.
     async fn ended(&mut self, broker: &Broker) {
         let begun = Instant::now();
         while !self.task.is_finished() {
@@ -63,7 +63,7 @@ impl Role {
                         role = self.name,
                         waited_s,
                         in_hand = in_hand(broker),
-                        "stopping waits for what is in hand"
+                        "stop waits for messages in flight"
                     );
                 }
             }
@@ -71,7 +71,7 @@ impl Role {
     }
 }
 
-/// What is in hand, in words: each queue and how many of its messages.
+/// The messages in flight, by queue, for a log line.
 fn in_hand(broker: &Broker) -> String {
     let counts = broker.in_flight().into_iter().map(|(queue, messages)| format!("{queue} {messages}"));
     let counts: Vec<String> = counts.collect();
@@ -84,14 +84,14 @@ pub(crate) struct Process {
     started: Check,
     drain_max: Duration,
     routes: Arc<OnceCell<Router>>,
-    /// Without it the process would be ready before any role has said what it waits for.
+    /// Without this check the process would be ready before a role has added its own checks.
     routes_open: Check,
     http: Role,
-    /// Tells the operator of this process until everything else has ended.
+    /// Reports this process until everything else has ended.
     heartbeat: Role,
-    /// What the process does beside its roles, until it ends.
+    /// Background tasks of the process, until it ends.
     tasks: Tasks,
-    /// What feeds the routes, until the port closes.
+    /// Background tasks of the routes, until the port closes.
     http_tasks: Tasks,
     /// In the order in which work flows, which is the order in which they end.
     roles: Vec<Role>,
@@ -160,7 +160,7 @@ impl Process {
         self.roles.push(Role { name, stop, task });
     }
 
-    /// Tasks that stop when the port closes: for what feeds the routes.
+    /// Tasks that stop when the port closes.
     pub(crate) fn http_tasks(&self) -> Tasks {
         self.http_tasks.clone()
     }
@@ -183,7 +183,7 @@ impl Process {
             failed = self.http_tasks.failed() => Some(failed.into()),
         };
         if let Some(error) = &failed {
-            tracing::error!(error = format!("{error:#}"), "stopping, because a part of the process failed");
+            tracing::error!(error = format!("{error:#}"), "a part of the process failed; stopping");
         }
         self.shared.health.drain();
         let broker = &self.shared.broker;
@@ -200,7 +200,11 @@ impl Process {
         .await;
         if drained == Drained::Abandoned {
             let roles: Vec<_> = left.iter().filter(|role| !role.task.is_finished()).map(|role| role.name).collect();
-            tracing::warn!(?roles, in_hand = in_hand(broker), "abandoned; what was in hand is done again by others");
+            tracing::warn!(
+                ?roles,
+                in_hand = in_hand(broker),
+                "drain timed out; messages in flight are redelivered to other processes"
+            );
         }
         tracing::info!(complete = drained == Drained::Complete, "stopped");
         self.tasks.stop().cancel();
@@ -215,7 +219,7 @@ async fn connect(amqp: BrokerConfig, store: &Store, stop: &CancellationToken) ->
     wiring::broker(amqp, stop).await
 }
 
-/// Why the first role ended that ends on its own.
+/// The error of the first role that ends on its own.
 async fn first_to_end(roles: impl Iterator<Item = &mut Role>) -> anyhow::Error {
     let mut tasks: futures::stream::FuturesUnordered<_> = roles
         .map(|role| {
@@ -236,7 +240,7 @@ async fn first_to_end(roles: impl Iterator<Item = &mut Role>) -> anyhow::Error {
     }
 }
 
-/// Serves probes and metrics at once, and the routes as soon as there are any.
+/// Serves probes and metrics at once, and the routes once they are set.
 async fn serve_http(
     service: &'static str,
     args: &postrider_http::Settings,

@@ -1,4 +1,4 @@
-//! What each command runs.
+//! Runs the commands that serve, and `migrate`.
 
 use std::sync::Arc;
 

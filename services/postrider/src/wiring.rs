@@ -1,4 +1,4 @@
-//! From settings to the things that services work with. Each process makes one of each.
+//! Builds the shared clients from the settings: one of each per process.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(crate) fn broker_config(amqp: &postrider_broker::Settings, service: &str) ->
     Ok(config)
 }
 
-/// The broker, connected and with its topology declared; waits for it as long as it takes. `None` when `stop` came first.
+/// Connects to the broker and declares the topology; waits without a limit. `None` if `stop` comes first.
 pub(crate) async fn broker(config: BrokerConfig, stop: &CancellationToken) -> anyhow::Result<Option<Broker>> {
     match Broker::connect(config, stop.clone()).await {
         Err(BrokerError::Stopped) => Ok(None),

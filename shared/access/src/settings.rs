@@ -3,21 +3,22 @@
 use postrider_settings::{CheckSettings, SecretList, SettingError};
 use secrecy::ExposeSecret;
 
-/// Shortest operator key: it may do everything, so it must not be guessed.
+/// Minimum length of an operator key, so that it cannot be guessed.
 const OPERATOR_KEY_BYTES_MIN: usize = 32;
-/// A random key of that length has more different characters than this, in hexadecimal too.
+/// A random key has at least this many different characters, in hexadecimal too.
 const DISTINCT_CHARACTERS_MIN: usize = 8;
 
-/// Keys that were published as examples with this project: everybody knows them.
+/// Keys that were published as examples with this project.
 const PUBLISHED_OPERATOR_KEYS: [&str; 2] = ["at-least-16-characters", "operator-key-for-development"];
 const PUBLISHED: &str = "a key that was published as an example is not a secret; make one (docs/deployment.md)";
 
-/// Keys that operators call the API and publish with.
+/// Keys with which operators call the API and publish.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 #[command(next_help_heading = "Keys")]
 pub struct Settings {
-    /// Operator keys, comma-separated: two while one is rotated. Optional for ingest, which then takes no operator key. At least 32 characters each.
+    /// Operator keys, comma-separated: two while one is rotated. Optional for ingest, which then takes no operator key. At least 32
+    /// characters each.
     #[arg(
         id = "operator-keys",
         long = "operator-keys",
@@ -42,17 +43,17 @@ impl CheckSettings for Settings {
         }
         if any(|key| distinct(key) < DISTINCT_CHARACTERS_MIN) {
             tracing::warn!(
-                "POSTRIDER_OPERATOR_KEYS has a key of few different characters; make one: `openssl rand -hex 24`"
+                "POSTRIDER_OPERATOR_KEYS has a key of few different characters; generate one with `openssl rand -hex 24`"
             );
         }
         if self.operator_keys.0.is_empty() {
-            tracing::warn!("POSTRIDER_OPERATOR_KEYS is empty: no request is an operator's");
+            tracing::warn!("POSTRIDER_OPERATOR_KEYS is empty: operators have no access");
         }
         Ok(())
     }
 }
 
-/// How many different characters a key has.
+/// The number of different characters of a key.
 fn distinct(key: &str) -> usize {
     key.chars().collect::<std::collections::BTreeSet<_>>().len()
 }

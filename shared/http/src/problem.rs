@@ -1,7 +1,7 @@
 //! Errors of the HTTP API as `application/problem+json` (RFC 9457).
 //!
-//! Every 4xx says which field is wrong and what is allowed; every 429 and 503 says when to come back. What went wrong
-//! inside is logged where it happened and never put into an answer.
+//! Every 4xx says which field is wrong and what is allowed; every 429 and 503 says when to come back. An internal cause
+//! is logged where it happens and never part of an answer.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub use crate::json::{read_json, read_json_or_default, syntax_error};
 /// The media type of [`Problem`].
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
-/// Most bytes of a place that is named, and of what is said about it: a request's own words are in both.
+/// Maximum bytes of a pointer and of a detail: both quote the request.
 const POINTER_BYTES_MAX: usize = 256;
 const DETAIL_BYTES_MAX: usize = 1_000;
 /// Wrong fields that a problem names; it counts the others.
@@ -76,7 +76,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 401: no key, or one that nobody has.
+    /// 401: no key, or an unknown one.
     pub fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, detail)
     }
@@ -96,7 +96,7 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
     }
 
-    /// 409: it contradicts what is there.
+    /// 409: it conflicts with the current state.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
     }
@@ -140,12 +140,12 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail).with_retry_after(retry_after)
     }
 
-    /// 503: something that Postrider needs is away; whether the request took effect is unknown.
+    /// 503: a dependency is unavailable; the request may or may not have taken effect.
     pub fn unavailable(detail: impl Into<String>, retry_after: std::time::Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_retry_after(retry_after)
     }
 
-    /// 500: a fault of ours. The cause is logged by the caller, never told.
+    /// 500: a fault of ours. The caller logs the cause.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "an internal error; it was logged")
     }
@@ -187,7 +187,7 @@ pub fn cut_detail(detail: String) -> String {
     cut(detail, DETAIL_BYTES_MAX)
 }
 
-/// Refuses a body that is compressed or encoded otherwise: bodies are read as they come.
+/// Refuses a body that is compressed or otherwise encoded: bodies are not decoded.
 ///
 /// # Errors
 /// 415 for a `Content-Encoding` other than `identity`.

@@ -1,4 +1,4 @@
-//! The HTTP server under every service: HTTP/1.1, bounded in connections, header bytes and patience, drained on stop.
+//! The HTTP server of every service: HTTP/1.1 with bounds on connections, header bytes and time, drained on stop.
 //!
 //! TCP_NODELAY is on: an answer of a few hundred bytes must not wait for a delayed ACK. A client that is slow with its
 //! headers or its body, or does not read its answer, is cut off; one over the connection limit waits in the kernel's accept queue.
@@ -45,11 +45,11 @@ pub struct ServeOptions {
     pub body_pause_max: Duration,
     /// How long a request may take from its headers to its answer, its body included.
     pub request_max: Duration,
-    /// How long a client may take to take its answer, once the system's buffers are full.
+    /// How long a client may take to read its answer, once the system's buffers are full.
     pub answer_max: Duration,
     /// Most bytes of a request's line and headers.
     pub header_bytes_max: usize,
-    /// How long requests in hand may take after the stop.
+    /// How long requests in progress may take after the stop.
     pub drain_max: Duration,
 }
 
@@ -59,7 +59,7 @@ impl Default for ServeOptions {
             connections_max: 10_000,
             header_timeout: Duration::from_secs(30),
             body_pause_max: Duration::from_secs(30),
-            // More than the longest thing that anybody waits for: a test call, of 60 s and a little.
+            // Longer than the longest request: a test call of a little over 60 s.
             request_max: Duration::from_secs(120),
             answer_max: Duration::from_secs(60),
             header_bytes_max: 64 * 1024,
@@ -68,7 +68,7 @@ impl Default for ServeOptions {
     }
 }
 
-/// Who is at the other end of the connection, in a request's extensions: of a proxy in front the proxy.
+/// The address at the other end of the connection, in a request's extensions. Behind a proxy it is the proxy's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
@@ -102,7 +102,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     serve_with(listener, router, ServeOptions::default(), stop).await
 }
 
-/// Serves `router` on `listener` until `stop`; then accepts nobody, finishes the requests in hand within
+/// Serves `router` on `listener` until `stop`; then accepts no connection, finishes the requests in progress within
 /// [`ServeOptions::drain_max`], and returns. A panic in a handler is a 500, not the end of the process.
 pub async fn serve_with(
     listener: TcpListener,
@@ -182,8 +182,8 @@ async fn next_connection(
     }
 }
 
-/// Refuses what is a delivery itself: an endpoint whose URL leads to a route of ours would otherwise make an event, and so another
-/// delivery, of each delivery, without end. It holds for every route and every tenant.
+/// Refuses requests that are deliveries, on every route and for every tenant. Without it, an endpoint whose URL leads to a route of
+/// ours would turn each delivery into an event, and so into another delivery, without end.
 async fn refuse_deliveries(request: Request, next: Next) -> Response {
     let Some(delivery) = request.headers().get(DELIVERY_HEADER) else { return next.run(request).await };
     metrics::counter!(LOOPS).increment(1);

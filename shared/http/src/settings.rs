@@ -1,4 +1,4 @@
-//! Where HTTP is served, and how long a stop may take.
+//! Settings: where HTTP is served, and how long a stop may take.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use postrider_settings::{CheckSettings, Optional, SettingError, address, duratio
 
 use crate::server::ServeOptions;
 
-/// Longest drain that can be set; no platform waits longer.
+/// Maximum drain; no platform waits longer.
 const DRAIN_MAX: Duration = Duration::from_secs(86_400);
 
-/// Most open connections to the port of probes and metrics.
+/// Maximum open connections to the port of probes and metrics.
 const MANAGEMENT_CONNECTIONS_MAX: usize = 256;
 
 /// The HTTP server and the process's end.
@@ -29,7 +29,7 @@ pub struct Settings {
     )]
     pub listen: SocketAddr,
 
-    /// An address and port of their own for `/healthz`, `/readyz` and `/metrics`. Without it they are at POSTRIDER_LISTEN.
+    /// A separate address and port for `/healthz`, `/readyz` and `/metrics`. Without it they are at POSTRIDER_LISTEN.
     #[arg(
         id = "management-listen",
         long = "management-listen",
@@ -41,7 +41,7 @@ pub struct Settings {
     )]
     pub management_listen: Optional<SocketAddr>,
 
-    /// Most open connections; more wait to be accepted.
+    /// Maximum open connections; further ones wait to be accepted.
     #[arg(
         id = "http-connections-max", long = "http-connections-max",
         env = "POSTRIDER_HTTP_CONNECTIONS_MAX",
@@ -51,8 +51,8 @@ pub struct Settings {
     )]
     pub connections_max: u32,
 
-    /// Longest time after SIGTERM to finish what is in hand. At least the longest attempt timeout, or attempts are
-    /// cut off and made again; less than the platform's grace period.
+    /// Longest time after SIGTERM to finish work in progress. At least the longest attempt timeout, or attempts are
+    /// cut off and repeated; less than the platform's grace period.
     #[arg(
         id = "drain-timeout", long = "drain-timeout",
         env = "POSTRIDER_DRAIN_TIMEOUT",
@@ -83,7 +83,7 @@ impl CheckSettings for Settings {
             tracing::warn!(
                 drain_timeout = %humantime::format_duration(self.drain_timeout),
                 attempt_timeout_max = %humantime::format_duration(longest),
-                "the drain is shorter than an attempt may be: a stop may cut attempts off, and they are made again"
+                "the drain is shorter than the longest attempt: a stop may cut attempts off, and they are repeated"
             );
         }
         Ok(())

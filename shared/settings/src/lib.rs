@@ -21,7 +21,7 @@ pub use values::{
 pub struct SettingError {
     /// The environment variable.
     pub variable: &'static str,
-    /// What is wrong with it, and what is allowed. Never its value when that is a secret.
+    /// The mistake and what is allowed. Never the value of a secret.
     pub detail: String,
 }
 

@@ -80,7 +80,7 @@ impl FromStr for OptionalSecret {
     }
 }
 
-/// A URL for people: its scheme, host, port and path; user, password and query are left out.
+/// A URL without its user, password and query.
 pub fn redacted_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return "(not a URL)".to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
@@ -101,7 +101,7 @@ pub fn secret(text: &str) -> Result<SecretString, String> {
     if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(SecretString::from(text)) }
 }
 
-/// The beginning of a value, for an error: a value may have any length.
+/// The beginning of a value, for an error message.
 pub fn cut(value: &str) -> String {
     /// Characters of a value that an error shows.
     const SHOWN_MAX: usize = 60;

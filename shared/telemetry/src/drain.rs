@@ -1,4 +1,4 @@
-//! Finishing what is in hand, for a bounded time.
+//! Finishing work in progress within a bound.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use tokio_util::task::TaskTracker;
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drained {
-    /// Everything in hand was finished.
+    /// All work finished.
     Complete,
-    /// The bound came first; what was left is abandoned (its messages are redelivered).
+    /// The bound passed first. The remaining work is abandoned, and its messages are redelivered.
     Abandoned,
 }
 
@@ -20,7 +20,7 @@ pub async fn within(what: &str, bound: Duration, work: impl Future) -> Drained {
     match tokio::time::timeout(bound, work).await {
         Ok(_) => Drained::Complete,
         Err(_) => {
-            tracing::warn!(what, bound_ms = millis(bound), "drain took too long, abandoning what is left");
+            tracing::warn!(what, bound_ms = millis(bound), "drain timed out; abandoning the remaining work");
             Drained::Abandoned
         }
     }

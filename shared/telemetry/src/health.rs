@@ -1,8 +1,7 @@
-//! Is the process alive, and is it ready for work?
+//! Whether the process is alive and ready for work.
 //!
-//! Live means only that the process answers: it never depends on the broker or the database, since restarting a service
-//! does not mend either. Ready is the sum of named checks, each a flag that its owner sets when it changes; answering a
-//! probe asks nobody.
+//! Live means only that the process answers. It never depends on the broker or the database, because restarting a service repairs
+//! neither. Ready means that every named check passes. Each check is a flag that its owner sets, so that a probe makes no calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +25,7 @@ struct State {
     reason: parking_lot::Mutex<String>,
 }
 
-/// One named check; it fails until its owner first says otherwise. Clones share their state.
+/// One named check. It fails until [`Check::ok`]. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Check {
     state: Arc<State>,
@@ -38,7 +37,7 @@ impl Health {
         Self::default()
     }
 
-    /// Adds a check that fails with the reason "starting" until [`Check::ok`]. A name that is there already gets its check again.
+    /// Adds a check that fails with the reason "starting" until [`Check::ok`], or returns the check that has this name.
     pub fn check(&self, name: &str) -> Check {
         let mut checks = self.shared.checks.write();
         if let Some(state) = checks.iter().find(|state| state.name == name) {
@@ -53,7 +52,7 @@ impl Health {
         Check { state }
     }
 
-    /// From now on not ready, so that a load balancer looks elsewhere while work in hand is finished.
+    /// Makes the process not ready, so that load balancers avoid it while it finishes its work.
     pub fn drain(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
     }
@@ -92,12 +91,12 @@ impl State {
 }
 
 impl Check {
-    /// It passes from now on.
+    /// Makes the check pass.
     pub fn ok(&self) {
         self.state.ok.store(true, Ordering::Relaxed);
     }
 
-    /// It fails from now on; the reason is shown to whoever can reach `/readyz`, so it names no secret.
+    /// Makes the check fail. `/readyz` shows the reason, so it must not contain a secret.
     pub fn failing(&self, reason: impl Into<String>) {
         *self.state.reason.lock() = reason.into();
         self.state.ok.store(false, Ordering::Relaxed);

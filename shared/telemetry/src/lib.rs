@@ -1,4 +1,4 @@
-//! What a process shows of itself and how it ends: logs, traces and metrics, health checks, supervised tasks, signals and drain.
+//! Observing and stopping a process: logs, traces, metrics and health checks; supervised tasks, signals and drain.
 //!
 //! Promises: no secret reaches a log; a background task that fails ends its role; a stop is graceful within its bound. Does not
 //! serve HTTP (postrider-http serves the pages), and does not know RabbitMQ, PostgreSQL or what an event is.

@@ -17,7 +17,7 @@ const BYTES_BUCKETS: &[f64] =
 /// Members of a bundle, rows of a batch.
 const MEMBERS_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
 
-/// How often old samples are folded away when nobody scrapes.
+/// How often old samples are folded when nothing scrapes them.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The recorder could not be installed.
@@ -47,7 +47,7 @@ impl Metrics {
         Ok(Self { handle: builder.install_recorder()? })
     }
 
-    /// Folds old samples away, for as long as the process lives.
+    /// Folds old samples regularly, while the process lives.
     pub async fn upkeep(self) {
         let mut tick = tokio::time::interval(UPKEEP_EVERY);
         loop {

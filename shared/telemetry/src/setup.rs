@@ -30,7 +30,7 @@ pub enum TelemetryError {
     Exporter(String),
 }
 
-/// Flushes what is not exported yet when dropped: keep it until the end of `main`.
+/// Flushes spans that are not exported yet when dropped. Keep it until the end of `main`.
 #[derive(Debug)]
 #[must_use = "dropping it ends the export of traces"]
 pub struct TelemetryGuard {

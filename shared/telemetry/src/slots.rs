@@ -8,10 +8,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Owners that are kept while none of them may be active; beyond, idle ones are removed.
+/// Owners that are kept before idle ones are removed.
 const IDLE_MAX: usize = 1_024;
 
-/// Slots for heavy work: so many for each owner, so many in all.
+/// Slots for heavy work, limited for each owner and in all.
 #[derive(Debug)]
 pub struct Slots<K> {
     each: usize,
@@ -29,10 +29,10 @@ pub struct Slot {
 /// No slot is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    /// The owner has as many as it may have.
+    /// The owner uses all of its slots.
     #[error("all slots of this owner are taken")]
     Owner,
-    /// The process has as many as it may have.
+    /// The process uses all of its slots.
     #[error("all slots of this process are taken")]
     Process,
 }
@@ -44,10 +44,10 @@ impl<K: Eq + Hash + Copy> Slots<K> {
         Self { each: each.max(1), all, owners: Mutex::default() }
     }
 
-    /// Takes a slot, and waits for one no longer than `wait`.
+    /// Takes a slot, waiting at most `wait`.
     ///
     /// # Errors
-    /// [`Full`], with whose slots were taken.
+    /// No slot became free.
     pub async fn enter(&self, owner: K, wait: Duration) -> Result<Slot, Full> {
         let until = tokio::time::Instant::now() + wait;
         let own = acquire(self.of(owner), until).await.ok_or(Full::Owner)?;

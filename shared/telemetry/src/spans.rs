@@ -1,8 +1,8 @@
-//! The spans of an event's way from its producer to its endpoint.
+//! The spans of an event, from its producer to its endpoint.
 //!
-//! Owns their names and attributes, which are OpenTelemetry's for messaging and HTTP. Promises: a span that nobody would
-//! record is [`Span::none`], so that without an exporter, or in a trace that is not sampled, no span is made. Never
-//! says what an event holds, nor a URL, which may be a secret.
+//! Owns their names and attributes, which are OpenTelemetry's for messaging and HTTP. Promises: a span that would not be recorded is
+//! [`Span::none`], so that nothing is created without an exporter or in a trace that is not sampled. A span never contains an event's
+//! data, nor a URL, which may be a secret.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -75,7 +75,7 @@ pub fn request(method: &'static str, route: &'static str, traceparent: Option<&s
     span
 }
 
-/// Says how a request was answered.
+/// Records the status of a request's answer.
 pub fn answered(request: &Span, status_code: u16) {
     if !request.is_none() {
         request.record("http.response.status_code", status_code);
@@ -155,7 +155,7 @@ pub fn attempt(delivery: &dyn Display, endpoint: &dyn Display, number: u16, earl
     span
 }
 
-/// Says how an attempt ended: `error` is its kind, when it did not succeed.
+/// Records how an attempt ended: `error` is its kind, unless it succeeded.
 pub fn attempted(attempt: &Span, status_code: Option<u16>, error: Option<&str>) {
     if attempt.is_none() {
         return;

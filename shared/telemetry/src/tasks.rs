@@ -1,10 +1,9 @@
 //! Background tasks with names, supervised: a task that ends before its stop is a failure of the role that started it.
 //!
-//! A role spawns its tasks on one [`Tasks`], selects on [`Tasks::failed`] beside its work, and returns the failure. The
-//! process then drains and exits with an error that names the task, so that whatever supervises the process restarts it.
-//! A panic is caught here and becomes such a failure; it does not stay a line in the log of a process that looks healthy.
+//! A role spawns its tasks on one [`Tasks`], selects on [`Tasks::failed`] alongside its work, and returns the failure. The process
+//! then drains and exits with an error that names the task, so that its supervisor restarts it. A panic becomes such a failure too.
 //!
-//! Does not: restart a task. Its state is in doubt after a panic, and a new process is the one clean start.
+//! Does not restart a task: its state is in doubt after a panic, and a new process is a clean start.
 
 use std::any::Any;
 use std::future::Future;
@@ -25,7 +24,7 @@ const UP: &str = "postrider_task_up";
 pub struct TaskFailed {
     /// The task's name, as in the label of `postrider_task_up`.
     pub task: &'static str,
-    /// What happened, in words.
+    /// How it ended.
     how: String,
 }
 
@@ -71,7 +70,7 @@ impl Tasks {
         });
     }
 
-    /// Starts a task that goes on for ever, and is dropped at the stop. `name` as in [`Tasks::spawn`].
+    /// Starts a task that never ends by itself and is dropped at the stop. `name` is as in [`Tasks::spawn`].
     pub fn spawn_endless(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.spawn(name, async move {
@@ -125,7 +124,7 @@ impl Drop for Up {
     }
 }
 
-/// What a panic said; nothing when it was not a text.
+/// The message of a panic, if it is a text.
 fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("(no message)")
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_after_the_stop_is_no_failure() {
+    async fn a_task_that_ends_after_the_stop_did_not_fail() {
         let (tasks, stop) = tasks();
         tasks.spawn("role.feed", stop.clone().cancelled_owned());
         stop.cancel();
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_after_the_stop_is_told_by_join() {
+    async fn join_reports_a_panic_after_the_stop() {
         let (tasks, stop) = tasks();
         stop.cancel();
         tasks.spawn("role.last_report", async { panic!("late") });

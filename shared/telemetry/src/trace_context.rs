@@ -1,7 +1,7 @@
 //! W3C trace context: one value that travels with an event from the producer to the endpoint.
 //!
-//! Without an exporter this is text in, text out: no span is looked at and nothing is allocated but the header. With one,
-//! spans become parents of each other across the broker.
+//! Without an exporter the context is passed on as text, and no span is used. With one, spans become parents of each other across the
+//! broker.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,16 +28,16 @@ pub struct TraceContext {
     flags: u8,
 }
 
-/// The text is no `traceparent` of the W3C recommendation.
+/// The text is not a `traceparent` of the W3C recommendation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected a W3C traceparent such as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
 pub struct NotATraceparent;
 
 impl TraceContext {
-    /// A new trace that nobody records.
+    /// A new trace that is not recorded.
     pub fn generate() -> Self {
         let mut random = rand::rng();
-        // Zero means "none" in the recommendation; the lowest bit keeps clear of it.
+        // Zero means "none" in the recommendation; setting the lowest bit avoids it.
         Self { trace_id: random.random::<u128>() | 1, span_id: random.random::<u64>() | 1, flags: 0 }
     }
 
@@ -47,7 +47,7 @@ impl TraceContext {
         Self { span_id: rand::rng().random::<u64>() | 1, ..self }
     }
 
-    /// What a producer sent, or a new trace when it sent none or nonsense (which is no error of the producer's event).
+    /// The producer's trace, or a new one if its header is missing or invalid: an invalid header is not an error of the event.
     pub fn continue_or_generate(header: Option<&str>) -> Self {
         header.and_then(|text| text.parse().ok()).unwrap_or_else(Self::generate)
     }
@@ -62,7 +62,7 @@ impl TraceContext {
         SpanId::from_bytes(self.span_id.to_be_bytes())
     }
 
-    /// Whether somebody records the trace.
+    /// Whether the trace is recorded.
     pub fn is_sampled(self) -> bool {
         self.flags & SAMPLED != 0
     }
@@ -101,7 +101,7 @@ impl TraceContext {
     pub fn adopt(self, span: &Span) {
         if is_exporting() {
             let context = Context::new().with_remote_span_context(self.span_context());
-            // Fails for a span that is disabled or has begun: it then stays a root, which is all that can be done.
+            // Fails for a span that is disabled or already started; it then stays a root.
             let _ = span.set_parent(context);
         }
     }
@@ -174,7 +174,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_is_read_is_printed_in_the_form_of_version_00_and_reads_back(
+        fn every_traceparent_that_is_read_is_written_as_version_00(
             text in postrider_fuzz::text(["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]),
         ) {
             if let Ok(context) = text.parse::<TraceContext>() {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_the_recommendation_allows_and_nothing_else() {
+    fn a_traceparent_of_the_recommendation_is_read_and_no_other_text() {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         check(good, Some(good));
         check(&format!(" {good} "), Some(good));

@@ -1,8 +1,7 @@
-//! Checking events by the schemas that their tenants enforce: where it runs, how much of it at once, and which compiled
-//! schemas are kept.
+//! Checks events by the schemas that their tenants enforce.
 //!
-//! A check that may take longer than a moment runs off the async threads, and a tenant has two of them at once; compiling
-//! counts as one. Compiled schemas are kept within bounds for each tenant and in all, the least recently used go first.
+//! A check that may take long runs on a blocking thread, at most two at once for a tenant; compiling counts as a check. Compiled
+//! schemas are cached within bounds for each tenant and in all; the least recently used is evicted first.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,13 +18,13 @@ use crate::admission::event_types::{EventTypes, Schema};
 use crate::event::Event;
 use crate::refused::Refused;
 
-/// A check of at most this many steps, about a millisecond, runs where it is.
+/// A check of at most this many steps, about a millisecond, runs on the async thread.
 const IN_PLACE_STEPS_MAX: u64 = 300_000;
-/// Checks off the async threads at once, of all tenants.
+/// Maximum concurrent checks on blocking threads, of all tenants.
 const AT_ONCE: usize = 8;
 /// Longest wait for a check to begin.
 const WAIT: Duration = Duration::from_secs(2);
-/// Memory of compiled schemas, roughly: of one tenant, and of all.
+/// Approximate memory of compiled schemas: of one tenant, and of all.
 const TENANT_BYTES_MAX: usize = 16 * 1024 * 1024;
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -41,11 +40,10 @@ impl SchemaChecks {
         Self { compiled, slots: Slots::new(EVENT_SCHEMA_CHECKS_AT_ONCE, AT_ONCE) }
     }
 
-    /// Checks an event's data by its type's schema, if there is one to be enforced.
+    /// Checks an event's data by the schema that is enforced for its type, if any.
     ///
     /// # Errors
-    /// 422 with pointers into `/data`; 429 while the tenant has too many checks; 503 while all tenants together have, and for a
-    /// schema that this build cannot read, which is logged.
+    /// The data breaks the schema, too many checks run, or this build cannot read the schema, which is logged.
     pub(crate) async fn check(&self, tenant: TenantId, types: &EventTypes, event: &Event<'_>) -> Result<(), Refused> {
         let Some(schema) = types.schema(&event.event_type) else { return Ok(()) };
         let data = event.data.get();
@@ -60,7 +58,7 @@ impl SchemaChecks {
                 Err(Refused::Invalid(mistakes.into_iter().map(error).collect()))
             }
             None => {
-                tracing::error!(event.r#type = %event.event_type, "an event type's schema cannot be read");
+                tracing::error!(event.r#type = %event.event_type, "cannot read an event type's schema; its events are answered with 503");
                 let detail = format!("the schema of {} cannot be read by this service", event.event_type);
                 Err(Refused::later(detail, Duration::from_secs(30)))
             }

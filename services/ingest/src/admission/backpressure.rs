@@ -1,7 +1,7 @@
-//! Backpressure only at the front: ingest refuses while the inner queues hold too much, because they have no limit of their own.
+//! Backpressure: ingest refuses events while the inner queues, which have no limit of their own, hold too much.
 //!
-//! The broker tells messages, not bytes; how many bytes a message has on average, the processes report that take them. What waits on the
-//! delay ladder is counted from the log (`waiting`).
+//! The broker counts messages, not bytes; consumers report the average size of a message. Deliveries on the delay ladder are counted
+//! by [`super::waiting_deliveries`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,25 +15,25 @@ use postrider_store::services::bytes_per_message;
 
 use crate::refused::Refused;
 
-/// How often the depths are asked for.
+/// How often the depths are queried.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// Bytes of a message of a queue that nobody has reported about.
+/// Bytes of a message in a queue without a report.
 const MESSAGE_BYTES_UNKNOWN: f64 = 8_192.0;
 
 /// The queues behind ingest that have no length limit of their own.
 const INNER: [Queue; 5] =
     [Queue::Lane(Lane::Live), Queue::Lane(Lane::Slow), Queue::Lane(Lane::Bulk), Queue::Decisions, Queue::Outcomes];
 
-/// What the inner queues may hold.
+/// Limits of the inner queues.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueLimits {
-    /// Messages in any one.
+    /// Messages in one queue.
     pub(crate) messages_max: u32,
-    /// Bytes in all of them.
+    /// Bytes in all queues.
     pub(crate) bytes_max: u64,
 }
 
-/// What the inner queues hold.
+/// The load of the inner queues.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Held {
     deepest: u32,
@@ -47,15 +47,14 @@ pub(crate) struct Backpressure {
 }
 
 impl Backpressure {
-    /// Asks for the depths until it is dropped by its task. While the broker is away the last answer stays in force:
-    /// publishing itself then answers 503.
+    /// Queries the depths until dropped. While the broker is unavailable the last answer stays in force; publishing then answers 503.
     pub(crate) async fn watch(self: Arc<Self>, broker: Broker, store: Store, limits: QueueLimits) {
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut bytes_each = BTreeMap::new();
         loop {
             ticks.tick().await;
-            // While the database is away the last averages stay.
+            // While the database is unavailable the last averages stay.
             if let Ok(services) = store.services().list().await {
                 bytes_each = bytes_per_message(&services);
             }
@@ -73,7 +72,7 @@ impl Backpressure {
 
     fn judge(&self, held: Held, limits: QueueLimits) {
         let Held { deepest, bytes } = held;
-        // An estimate, in which the last digits mean nothing.
+        // The cast is exact enough for an estimate.
         let too_deep = deepest > limits.messages_max || bytes > limits.bytes_max as f64;
         if self.too_deep.swap(too_deep, Ordering::Relaxed) != too_deep {
             tracing::warn!(
@@ -81,13 +80,13 @@ impl Backpressure {
                 bytes,
                 ?limits,
                 refusing = too_deep,
-                "depth of the inner queues"
+                "the inner queues crossed their limit"
             );
         }
     }
 
     /// # Errors
-    /// 503 while the queues hold too much.
+    /// The queues hold too much.
     pub(crate) fn check(&self) -> Result<(), Refused> {
         if self.too_deep.load(Ordering::Relaxed) {
             let detail = "too many deliveries wait already; nothing was accepted";
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_large_messages_are_as_much_pressure_as_many_small_ones() {
+    fn few_large_messages_count_as_much_as_many_small_ones() {
         const LIMITS: QueueLimits = QueueLimits { messages_max: 2_000, bytes_max: 100_000_000 };
         let bytes_each = BTreeMap::from([("live".to_owned(), 1_000.0), ("bulk".to_owned(), 250_000.0)]);
         let refuses = |depths: &[(&str, u32)]| {

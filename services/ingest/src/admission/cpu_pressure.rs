@@ -1,8 +1,8 @@
-//! How short of processors this machine is, as its kernel says.
+//! CPU pressure of this machine, as its kernel reports it.
 //!
-//! Linux counts for how much of the time something was ready to run and waited for a processor (pressure stall information,
-//! <https://docs.kernel.org/accounting/psi.html>). On two processors that are 60% busy with Postrider that is about 0.4, at 85% about 0.8.
-//! It is the machine's, whoever keeps it busy. Other systems and kernels without it count nothing: there it is always 0.
+//! Linux measures the share of time in which a task was ready to run and waited for a CPU (pressure stall information,
+//! <https://docs.kernel.org/accounting/psi.html>), over all processes. On two CPUs that are 60% busy with Postrider it is about 0.4, at
+//! 85% about 0.8. On systems without it the pressure is always 0.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,17 +11,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Where Linux says it.
+/// The file in which Linux reports it.
 const FILE: &str = "/proc/pressure/cpu";
 /// How often it is read.
 const READ_EVERY: Duration = Duration::from_millis(50);
-/// Weight of what was read last in the average.
+/// Weight of the last reading in the average.
 const WEIGHT: f64 = 0.5;
 
-/// The share of the time that something waited for a processor, lately. Clones share it.
+/// The recent share of time in which a task waited for a CPU. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CpuPressure {
-    /// As the bits of an `f64`.
+    /// The bits of an `f64`.
     level: Arc<AtomicU64>,
 }
 
@@ -31,12 +31,12 @@ impl CpuPressure {
         Self { level: Arc::new(AtomicU64::new(level.to_bits())) }
     }
 
-    /// 0 (nothing waits) to 1 (something always does), over the last tenths of a second.
+    /// 0 (no task waits) to 1 (a task always waits), over the last tenths of a second.
     pub(crate) fn level(&self) -> f64 {
         f64::from_bits(self.level.load(Ordering::Relaxed))
     }
 
-    /// Keeps reading it until `stop`. Where the kernel does not report it, the level stays as it is.
+    /// Follows the kernel's reports until `stop`. Without reports the level does not change.
     pub(crate) async fn watch(self, stop: CancellationToken) {
         self.follow(waited_so_far, stop.clone()).await;
         stop.cancelled().await;
@@ -56,9 +56,9 @@ impl CpuPressure {
     }
 }
 
-/// For how long something has waited for a processor since the machine started.
+/// The time in which a task waited for a CPU since the machine started.
 fn waited_so_far() -> Option<Duration> {
-    // A file of the kernel's: there is no disk to wait for.
+    // The kernel serves this file from memory.
     read(&std::fs::read_to_string(FILE).ok()?)
 }
 
@@ -84,7 +84,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn the_kernels_words_are_read_and_others_are_not() {
+    fn the_kernels_report_is_read_and_other_text_is_not() {
         let text = "some avg10=0.55 avg60=0.25 avg300=11.11 total=32024434378\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
         assert_eq!(read(text), Some(Duration::from_micros(32_024_434_378)));
         for other in ["", "full avg10=0.00 total=7", "some avg10=0.55", "some total=-1"] {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn it_follows_what_waits_within_a_few_looks_and_never_leaves_its_range() {
+    fn the_average_follows_the_readings_and_stays_within_its_range() {
         let mut level = 0.0;
         for _ in 0..4 {
             level = average(level, MS * 40, MS * 50);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn watching_follows_what_the_kernel_says_until_it_is_told_to_end() {
+    async fn watching_follows_the_kernel_until_the_stop() {
         let (pressure, stop, start) = (CpuPressure::default(), CancellationToken::new(), Instant::now());
         // Something waits for half of the time.
         let following = tokio::spawn(pressure.clone().follow(move || Some(start.elapsed() / 2), stop.clone()));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_the_kernel_says_nothing_the_level_stays_at_zero() {
+    async fn without_reports_of_the_kernel_the_level_stays_zero() {
         let pressure = CpuPressure::default();
         pressure.clone().follow(|| None, CancellationToken::new()).await;
         assert_eq!(pressure.level(), 0.0);

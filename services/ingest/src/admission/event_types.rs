@@ -1,4 +1,4 @@
-//! What a tenant says about event types: which there are beside its profile's, and what the data of each looks like.
+//! The event types that a tenant defines, and the schemas of their data.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use postrider_model::event::EventType;
 
-/// The event types that one tenant says something about.
+/// The event types that one tenant defines.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EventTypes(HashMap<EventType, Option<Arc<Schema>>>);
 
-/// A schema, as its tenant wrote it.
+/// A schema as its tenant wrote it.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    /// Its number in this process: an edited schema is another.
+    /// Its number in this process; an edit gives a new one.
     pub(crate) id: u64,
     pub(crate) text: String,
 }
@@ -26,7 +26,7 @@ impl Schema {
 }
 
 impl EventTypes {
-    /// Takes in what the tenant says; `schema` is `None` where there is none to be enforced.
+    /// Sets a type; `schema` is `None` if none is enforced.
     pub(crate) fn set(&mut self, name: EventType, schema: Option<String>) {
         let before = self.0.remove(&name).flatten();
         let schema = schema.map(|text| match before {
@@ -40,12 +40,12 @@ impl EventTypes {
         self.0.remove(name);
     }
 
-    /// Whether the tenant says something about this type.
+    /// Whether the tenant defines this type.
     pub(crate) fn has(&self, name: &EventType) -> bool {
         self.0.contains_key(name)
     }
 
-    /// The schema that events of this type are checked by, if one is enforced.
+    /// The schema that is enforced for this type.
     pub(crate) fn schema(&self, name: &EventType) -> Option<&Arc<Schema>> {
         self.0.get(name)?.as_ref()
     }

@@ -1,10 +1,10 @@
-//! The brake: while processors are short, the requests of a tenant beyond its share wait a moment.
+//! The fair-share throttle: while CPU is short, requests of a tenant that exceeds its share are delayed.
 //!
-//! Lanes keep what is delivered apart, but accepting, deciding and recording share the machine too. A producer that waits for its answer
-//! sends less, so that a flood takes what the others leave. Nothing accepted is late for it, and nothing is refused unless too much waits
-//! already; who is within its share, or alone, never waits.
+//! Lanes separate deliveries, but accepting, matching and recording share the CPU too. A producer that waits for its answer sends less,
+//! so that a flood leaves CPU for others. Accepted events are not delayed, and requests are refused only if too many wait. A tenant
+//! within its share, or alone, never waits.
 //!
-//! What comes from the exchange is not slowed: its messages would wait before those of others.
+//! Messages from the exchange are not delayed: they would block the messages behind them.
 
 use std::time::Duration;
 
@@ -18,39 +18,39 @@ use super::cpu_pressure::CpuPressure;
 use crate::metrics;
 use crate::refused::Refused;
 
-/// Longest wait of a request. It comes off the time that the broker has for its confirm, and leaves some of it.
+/// Longest delay of a request. It shortens the time for the broker's confirm, and leaves some of it.
 const WAIT_MAX: Duration = Duration::from_secs(3);
-/// Requests wait that long at so much more pressure than where they begin to wait.
+/// Requests are delayed for the longest time at this much pressure above the threshold.
 const PRESSURE_MORE: f64 = 0.2;
-/// A tenant's share, as a multiple of what the others send, as long as the brake is hardly pulled.
+/// A tenant's share at minimum strength, as a multiple of the others' rate.
 const TIMES_THE_OTHERS: f64 = 2.0;
-/// The same at full strength: little more than what the others send, who send unevenly too.
+/// The same at full strength: slightly above the others' average, which itself fluctuates.
 const TIMES_THE_OTHERS_BRAKED: f64 = 1.25;
-/// How much of its share a tenant may send at once: little, for a flood sends it before its first waits.
+/// The burst of a share: short, because a flood sends it before its first delay.
 const AT_ONCE: Duration = Duration::from_millis(100);
-/// From its full strength it takes so long to let go: pressure falls for moments, in which all who wait no longer would come together.
+/// Time to fall from full strength to none. Pressure drops for moments, in which all delayed requests would otherwise pass together.
 const RELEASED_IN: Duration = Duration::from_secs(5);
-/// Events that wait at once at most. A single one has not been read yet; a batch has, for it had to be counted.
+/// Maximum delayed events. A batch is in memory while it is delayed, because its events had to be counted.
 const WAITING_MAX: usize = 4_096;
 
-/// Who is slowed, and for how long.
+/// Decides which requests are delayed, and for how long.
 pub(crate) struct FairShare {
     shares: Mutex<TenantShares>,
     pressure: CpuPressure,
-    /// The pressure from which on requests wait.
+    /// The pressure above which requests are delayed.
     from: f64,
     strength: Mutex<Strength>,
     waiting: Semaphore,
 }
 
-/// How hard the brake is pulled, 0 to 1: as hard as it has to be at once, and less only little by little.
+/// The strength of the throttle, 0 to 1: it rises at once and falls slowly.
 struct Strength {
     value: f64,
     at: Instant,
 }
 
 impl Strength {
-    /// The strength from now on, when so much of it is `needed` (below 0: none, above 1: all).
+    /// The strength from now on, if `needed` is required (below 0: none, above 1: all).
     fn follow(&mut self, needed: f64, now: Instant) -> f64 {
         let released = now.saturating_duration_since(self.at).as_secs_f64() / RELEASED_IN.as_secs_f64();
         self.value = (self.value - released).max(needed).clamp(0.0, 1.0);
@@ -71,10 +71,10 @@ impl FairShare {
         }
     }
 
-    /// Waits if `events` are beyond the tenant's share and processors are short; returns for how long.
+    /// Waits if `events` exceed the tenant's share and CPU is short. Returns for how long.
     ///
     /// # Errors
-    /// 429 with `Retry-After` when too many wait already.
+    /// Too many events are delayed already.
     pub(crate) async fn delay(&self, tenant: TenantId, events: usize) -> Result<Duration, Refused> {
         let now = Instant::now();
         let needed = (self.pressure.level() - self.from) / PRESSURE_MORE;
@@ -100,7 +100,7 @@ fn share_at(strength: f64) -> ShareRule {
     ShareRule { times_the_others, at_once: AT_ONCE }
 }
 
-/// How long to wait at this strength; at random from two thirds of it to all, or those that came together would come together again.
+/// The delay at this strength, jittered to 67-100% so that simultaneous requests do not return together.
 fn wait_at(strength: f64) -> Duration {
     WAIT_MAX.mul_f64(strength * (2.0 + rand::random::<f64>()) / 3.0)
 }
@@ -115,63 +115,63 @@ mod tests {
 
     const FROM: f64 = 0.3;
 
-    /// A brake that two tenants use, and one of them is beyond its share from now on.
+    /// A throttle for two tenants, of which one exceeds its share.
     async fn flooded(level: f64) -> (FairShare, TenantId, TenantId) {
-        let (brake, quiet, flooding) =
+        let (throttle, quiet, flooding) =
             (FairShare::new(CpuPressure::at(level), FROM), TenantId::generate(), TenantId::generate());
-        brake.delay(quiet, 1).await.unwrap();
-        brake.delay(flooding, SHARE_MIN as usize * 100).await.unwrap();
-        (brake, quiet, flooding)
+        throttle.delay(quiet, 1).await.unwrap();
+        throttle.delay(flooding, SHARE_MIN as usize * 100).await.unwrap();
+        (throttle, quiet, flooding)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_is_beyond_its_share_waits_while_processors_are_short_and_nobody_else_does() {
-        let (brake, quiet, flooding) = flooded(0.8).await;
-        assert!((WAIT_MAX / 3 * 2..=WAIT_MAX).contains(&brake.delay(flooding, 1).await.unwrap()));
-        assert_eq!(brake.delay(quiet, 1).await.unwrap(), Duration::ZERO);
+    async fn a_tenant_over_its_share_is_delayed_while_cpu_is_short() {
+        let (throttle, quiet, flooding) = flooded(0.8).await;
+        assert!((WAIT_MAX / 3 * 2..=WAIT_MAX).contains(&throttle.delay(flooding, 1).await.unwrap()));
+        assert_eq!(throttle.delay(quiet, 1).await.unwrap(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn with_processors_to_spare_nobody_waits() {
-        let (brake, _, flooding) = flooded(0.2).await;
-        assert_eq!(brake.delay(flooding, 1).await.unwrap(), Duration::ZERO);
+    async fn without_cpu_pressure_no_request_is_delayed() {
+        let (throttle, _, flooding) = flooded(0.2).await;
+        assert_eq!(throttle.delay(flooding, 1).await.unwrap(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_tenant_that_is_alone_never_waits() {
-        let (brake, tenant) = (FairShare::new(CpuPressure::at(1.0), FROM), TenantId::generate());
+    async fn a_tenant_alone_is_never_delayed() {
+        let (throttle, tenant) = (FairShare::new(CpuPressure::at(1.0), FROM), TenantId::generate());
         for _ in 0..3 {
-            assert_eq!(brake.delay(tenant, 10_000).await.unwrap(), Duration::ZERO);
+            assert_eq!(throttle.delay(tenant, 10_000).await.unwrap(), Duration::ZERO);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn when_too_many_wait_the_next_are_told_to_come_again() {
-        let (brake, quiet, flooding) = flooded(1.0).await;
-        let waits = join_all((0..=WAITING_MAX).map(|_| brake.delay(flooding, 1))).await;
+    async fn when_too_many_events_are_delayed_the_next_get_429() {
+        let (throttle, quiet, flooding) = flooded(1.0).await;
+        let waits = join_all((0..=WAITING_MAX).map(|_| throttle.delay(flooding, 1))).await;
         let refused: Vec<Problem> = waits.into_iter().filter_map(Result::err).map(Problem::from).collect();
         assert_eq!(refused.len(), 1);
-        assert!(brake.delay(flooding, WAITING_MAX + 1).await.is_err(), "a batch counts by its events");
+        assert!(throttle.delay(flooding, WAITING_MAX + 1).await.is_err(), "a batch counts by its events");
         assert_eq!((refused[0].status, refused[0].retry_after_seconds), (429, Some(3)));
-        assert_eq!(brake.delay(quiet, 1).await.unwrap(), Duration::ZERO);
+        assert_eq!(throttle.delay(quiet, 1).await.unwrap(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_wait_grows_with_the_pressure() {
+    async fn the_delay_grows_with_the_pressure() {
         let (mild, _, flooding) = flooded(FROM + PRESSURE_MORE / 10.0).await;
         let waited = mild.delay(flooding, 1).await.unwrap();
         assert!((WAIT_MAX / 15..=WAIT_MAX / 10).contains(&waited), "{waited:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_has_the_larger_share_the_less_the_pressure() {
+    async fn the_share_of_a_flood_shrinks_as_pressure_grows() {
         let sent_before_the_first_wait = |level| async move {
-            let (brake, quiet, flooding) =
+            let (throttle, quiet, flooding) =
                 (FairShare::new(CpuPressure::at(level), FROM), TenantId::generate(), TenantId::generate());
             // 4,000 a second, as it is seen now.
-            brake.delay(quiet, 20_000).await.unwrap();
+            throttle.delay(quiet, 20_000).await.unwrap();
             let mut sent = 0;
-            while brake.delay(flooding, 1).await.unwrap().is_zero() {
+            while throttle.delay(flooding, 1).await.unwrap().is_zero() {
                 sent += 1;
             }
             sent
@@ -183,16 +183,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn when_the_pressure_has_just_fallen_a_flood_still_waits() {
-        let (mut brake, quiet, flooding) = flooded(1.0).await;
-        brake.delay(flooding, 1).await.unwrap();
-        brake.pressure = CpuPressure::at(0.0);
-        assert!(brake.delay(flooding, 1).await.unwrap() >= WAIT_MAX / 4);
-        assert_eq!(brake.delay(quiet, 1).await.unwrap(), Duration::ZERO);
+    async fn a_flood_is_still_delayed_just_after_the_pressure_falls() {
+        let (mut throttle, quiet, flooding) = flooded(1.0).await;
+        throttle.delay(flooding, 1).await.unwrap();
+        throttle.pressure = CpuPressure::at(0.0);
+        assert!(throttle.delay(flooding, 1).await.unwrap() >= WAIT_MAX / 4);
+        assert_eq!(throttle.delay(quiet, 1).await.unwrap(), Duration::ZERO);
     }
 
     #[test]
-    fn a_moment_without_pressure_lets_nobody_through_and_seconds_do() {
+    fn the_strength_falls_over_seconds_without_pressure() {
         let now = Instant::now();
         let mut strength = Strength { value: 0.0, at: now };
         let mut after = |ms, needed| (strength.follow(needed, now + Duration::from_millis(ms)) * 100.0).round();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_come_together_wait_each_for_another_time() {
+    fn simultaneous_requests_are_delayed_for_different_times() {
         let mut waits: Vec<Duration> = (0..100).map(|_| wait_at(1.0)).collect();
         waits.sort();
         assert!(

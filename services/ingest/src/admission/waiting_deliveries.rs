@@ -1,4 +1,4 @@
-//! Limits on the deliveries that wait: of one tenant, and of all. Each waiting delivery is a message in RabbitMQ, for up to 7 days.
+//! Limits on waiting deliveries, per tenant and in all. Each is a message in RabbitMQ for up to 7 days.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::refused::Refused;
 
 /// How often the count is read; a recorder counts every 10 s.
 const READ_EVERY: Duration = Duration::from_secs(3);
-/// Tenants that are read at most, those of which most wait.
+/// Maximum tenants to read, those with the most waiting deliveries first.
 const TENANTS_MAX: u32 = 10_000;
-/// Whoever is refused is asked to come back after so long.
+/// When to try again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The last count.
@@ -29,7 +29,7 @@ struct Latest {
 }
 
 impl WaitingDeliveries {
-    /// Reads the count every few seconds. While the database is away the last one stays in force.
+    /// Reads the count every few seconds. While the database is unavailable the last count stays in force.
     pub(crate) async fn watch(self: Arc<Self>, store: Store) {
         let mut ticks = tokio::time::interval(READ_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -37,7 +37,9 @@ impl WaitingDeliveries {
             ticks.tick().await;
             match store.history().waiting(TENANTS_MAX).await {
                 Ok(counted) => self.set(counted),
-                Err(error) => tracing::debug!(%error, "cannot read how many deliveries wait"),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot read the count of waiting deliveries; using the last one")
+                }
             }
         }
     }
@@ -48,7 +50,7 @@ impl WaitingDeliveries {
     }
 
     /// # Errors
-    /// 503 while more deliveries of all tenants wait than `max`.
+    /// More than `max` deliveries of all tenants wait.
     pub(crate) fn check_all(&self, max: u64) -> Result<(), Refused> {
         let waiting = self.0.read().deliveries;
         if waiting <= max {
@@ -61,7 +63,7 @@ impl WaitingDeliveries {
     }
 
     /// # Errors
-    /// 429 while more deliveries of the tenant wait than `max`.
+    /// More than `max` deliveries of the tenant wait.
     pub(crate) fn check_tenant(&self, tenant: TenantId, max: u64) -> Result<(), Refused> {
         let waiting = self.0.read().tenants.get(&tenant).copied().unwrap_or_default();
         if waiting <= max {
@@ -82,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tenant_over_its_limit_is_told_429_and_everybody_503_over_the_total() {
+    fn a_tenant_over_its_limit_gets_429_and_all_tenants_503_over_the_total() {
         let (greedy, modest) = (TenantId::generate(), TenantId::generate());
         let waiting = WaitingDeliveries::default();
         waiting.check_all(0).unwrap();

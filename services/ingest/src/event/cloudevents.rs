@@ -1,7 +1,7 @@
-//! CloudEvents 1.0.2, structured and binary, over HTTP and AMQP, as events of ours.
+//! CloudEvents 1.0.2, structured and binary, over HTTP and AMQP, as events.
 //!
 //! `type`, `time`, `id` and the data are the event's. The extensions `tenant`, `origin` and `metadata` (a JSON object as a
-//! string) say what no context attribute does; `sendingdomain`, `sendingnode`, `bridge` and `dedicatedip` are the four
+//! string) hold what no context attribute does; `sendingdomain`, `sendingnode`, `bridge` and `dedicatedip` are the four
 //! attributes that every profile can filter by. `source`, `subject` and every other extension become attributes under
 //! their own names, as far as they keep to the limits of attributes; one that does not is left out, for none is an error.
 
@@ -66,10 +66,10 @@ pub(crate) enum Form {
     },
 }
 
-/// The form of an HTTP request, `None` when it is no CloudEvent.
+/// The form of an HTTP request; `None` if it is not a CloudEvent.
 ///
 /// # Errors
-/// 415 for a batch of CloudEvents.
+/// It is a batch of CloudEvents.
 pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Refused> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if let Some(structured) = structured(content_type)? {
@@ -90,10 +90,10 @@ pub(crate) fn over_http(headers: &HeaderMap) -> Result<Option<Form>, Refused> {
     Ok(Some(Form::Binary { attributes, prefix: "ce-" }))
 }
 
-/// The form of a message on the exchange, `None` when it is no CloudEvent.
+/// The form of a message on the exchange; `None` if it is not a CloudEvent.
 ///
 /// # Errors
-/// 415 for a batch of CloudEvents.
+/// It is a batch of CloudEvents.
 pub(crate) fn over_amqp(message: &ProducerMessage) -> Result<Option<Form>, Refused> {
     let content_type = message.content_type.as_deref();
     if let Some(structured) = structured(content_type)? {
@@ -139,7 +139,7 @@ impl Form {
     /// Reads the event.
     ///
     /// # Errors
-    /// A 4xx problem that names the attribute: by a JSON pointer when it stands in the body, else by its header.
+    /// Each attribute that is wrong: by a JSON pointer in the body, else by its header.
     pub(crate) fn read<'a>(self, tenant: impl EventTenant, body: &'a [u8]) -> Result<Event<'a>, Refused> {
         check_size(body)?;
         match self {
@@ -212,7 +212,7 @@ fn null<'a>() -> Cow<'a, RawValue> {
     Cow::Borrowed(RawValue::NULL)
 }
 
-/// Makes the event of its attributes and its data; `at` says where an attribute stands.
+/// Makes the event from its attributes and its data; `at` is the place of an attribute.
 fn event<'a>(
     tenant: impl EventTenant,
     attributes: BTreeMap<String, String>,
@@ -266,7 +266,7 @@ fn event<'a>(
         origin,
         source: Some(Cow::Owned(get("source"))),
     };
-    // What is missing was told above; the rest is told where it stands.
+    // Missing attributes are reported above; report the others at their place.
     let checked = check(tenant, fields);
     for error in checked.as_ref().err().into_iter().flatten() {
         let name = error.pointer.trim_start_matches('/');
@@ -297,8 +297,7 @@ fn is_uuid(id: &str) -> bool {
     (parts == [32] || parts == [8, 4, 4, 4, 12]) && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// What the event can be filtered by. The common attributes are taken as they are, so that a bad value of theirs is an
-/// error; of the others only those that keep to the limits.
+/// The attributes for filtering. A bad value of a common attribute is an error; any other attribute that breaks a limit is left out.
 fn filterable(attributes: &BTreeMap<String, String>) -> Attributes {
     let mut taken = Attributes::default();
     for (name, ours) in COMMON {
@@ -324,7 +323,7 @@ fn percent_decoded(value: &[u8]) -> Option<String> {
     Some(percent_decode(&unquoted(value)).decode_utf8().ok()?.into_owned())
 }
 
-/// What a quoted string (RFC 9110, section 5.6.4) holds; any other value as it is.
+/// The content of a quoted string (RFC 9110, section 5.6.4); any other value unchanged.
 pub(crate) fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return Cow::Borrowed(value);

@@ -1,6 +1,6 @@
-//! What an event says, as a hash: equal for a repeat, different for another event under the same id.
+//! The hash of an event's content: equal for a repeat, different for another event under the same id.
 //!
-//! JSON is compared by what it means: whitespace, the order of members, escapes and the spelling of numbers (`1`, `1.0`,
+//! JSON is compared by its meaning: whitespace, the order of members, escapes and the spelling of numbers (`1`, `1.0`,
 //! `10e-1`) make no difference; numbers are compared exactly, whatever their size. The event itself keeps the producer's bytes.
 
 mod canonical;
@@ -12,9 +12,9 @@ use crate::event::{Event, hash};
 const FORM: &str = "c1.";
 /// Hex digits of the hash of the whole.
 const WHOLE: usize = 32;
-/// Hex digits of the hash of a part, which only say where two events differ.
+/// Hex digits of the hash of one part, which only tell where two events differ.
 const PART: usize = 4;
-/// What a hash is made of, as a 409 names it.
+/// The parts of a hash, as a 409 names them.
 const PARTS: [&str; 7] = ["type", "data", "metadata", "attributes", "timestamp", "origin", "source"];
 
 /// The hash of an event's content.
@@ -43,7 +43,7 @@ impl Content {
         Self { hash: format!("{FORM}{}.{short}", hash(&whole)) }
     }
 
-    /// The hash to be put on record.
+    /// The hash to record.
     pub(crate) fn hash(&self) -> &str {
         &self.hash
     }
@@ -53,7 +53,7 @@ impl Content {
         recorded == self.hash
     }
 
-    /// Where content that was recorded with the hash `recorded` differs, as far as that is known.
+    /// The parts in which content with the hash `recorded` differs.
     pub(crate) fn differences(&self, recorded: &str) -> Vec<&'static str> {
         let parts = |hash: &str| hash.strip_prefix(FORM).and_then(|rest| rest.get(WHOLE + 1..)).map(str::to_owned);
         let (Some(ours), Some(theirs)) = (parts(&self.hash), parts(recorded)) else { return Vec::new() };
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn other_content_is_told_by_what_differs() {
+    fn other_content_is_described_by_the_parts_that_differ() {
         let base = r#"{"type":"a","data":{"n":1}}"#;
         check(base, r#"{"type":"b","data":{"n":1}}"#, &["type"]);
         check(base, r#"{"type":"a","data":{"n":2},"origin":"dashboard"}"#, &["data", "origin"]);

@@ -1,5 +1,4 @@
-//! Bodies that no producer in its right mind sends: each is an event that keeps to every limit and reads the same again, or a
-//! problem of bounded size.
+//! Hostile bodies: each is an event that keeps to every limit and reads the same again, or a refusal of bounded size.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use postrider_http::json;
@@ -37,7 +36,7 @@ const CLOUD_EVENTS: [&str; 2] = [
     r#"{"specversion":"1.0","id":"evt_7","source":"x","type":"a","data_base64":"eyJuIjoxfQ==","flag":true}"#,
 ];
 
-/// An event keeps to the limits, whatever it was read from.
+/// Checks that an event keeps to the limits.
 pub(crate) fn within_limits(event: &Event<'_>) -> Result<(), TestCaseError> {
     prop_assert!(event.id.as_str().parse::<EventId>().is_ok());
     prop_assert!(event.event_type.as_str().parse::<postrider_model::event::EventType>().is_ok());

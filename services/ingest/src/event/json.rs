@@ -12,7 +12,7 @@ use postrider_wire::http::PublishEvent;
 use crate::event::{Event, EventTenant, RawEvent, check};
 use crate::refused::Refused;
 
-/// Where an event stands, which decides who names its tenant and its id.
+/// Where an event comes from, which decides where its tenant and its id are named.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// The body of `POST /v1/publish`, with the header `Idempotency-Key`.
@@ -34,7 +34,7 @@ pub(crate) enum Source<'a> {
 /// Reads one event.
 ///
 /// # Errors
-/// A 4xx problem that names the field and what is allowed in it.
+/// Each field that is wrong, with what is allowed in it.
 pub(crate) fn read_event<'a>(
     tenant: impl EventTenant,
     json: &'a [u8],
@@ -43,7 +43,7 @@ pub(crate) fn read_event<'a>(
     check_size(json)?;
     let request: PublishEvent<'a> = json::read(json).map_err(|error| source.allowed_fields(error))?;
     let mut errors = source.check_tenant(request.tenant.as_deref());
-    // Without a tenant nothing is accepted; reading on finds the other mistakes.
+    // Reading on without a tenant finds the other mistakes.
     let tenant = match tenant.tenant(request.tenant.as_deref()) {
         Ok(tenant) => tenant,
         Err(Refused::Invalid(wrong)) => {
@@ -74,7 +74,7 @@ pub(crate) fn read_event<'a>(
 }
 
 /// # Errors
-/// 413 for an event that is too large, in whatever format.
+/// The event is too large, in any format.
 pub(crate) fn check_size(event: &[u8]) -> Result<(), Refused> {
     if event.len() > EVENT_BYTES_MAX {
         let detail = format!("an event has at most {EVENT_BYTES_MAX} bytes, got {}", event.len());
@@ -92,10 +92,10 @@ pub(crate) fn check_batch_length(events: usize) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Refuses a body that is an array, with the words that help: `instead` says what to send.
+/// Refuses a body that is an array; `instead` tells what to send.
 ///
 /// # Errors
-/// 422 at the body itself.
+/// The body is an array.
 pub(crate) fn refuse_array(body: &[u8], instead: &str) -> Result<(), Refused> {
     match body.trim_ascii_start().first() {
         Some(b'[') => Err(Refused::field("", format!("expected an object, got an array; {instead}"))),
@@ -104,7 +104,7 @@ pub(crate) fn refuse_array(body: &[u8], instead: &str) -> Result<(), Refused> {
 }
 
 impl<'a> Source<'a> {
-    /// The field that this place refuses although events have it elsewhere.
+    /// Fields that are refused here and allowed in events of other sources.
     fn refused_fields(self) -> &'static [&'static str] {
         match self {
             Self::Http { .. } | Self::Exchange { .. } => &["idempotency_key"],
@@ -126,7 +126,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// What is wrong with there being a name of a tenant, or none.
+    /// The error of a tenant that is named, or not named, against the rules of this source.
     fn check_tenant(self, stated: Option<&str>) -> Vec<FieldError> {
         let detail = match (self, stated) {
             (Self::ExchangeBatch, Some(_)) => "unknown field `tenant`: it stands once, beside `events`",
@@ -136,7 +136,7 @@ impl<'a> Source<'a> {
         vec![FieldError::new("/tenant", detail)]
     }
 
-    /// Gives the event the id or key that its place holds for it.
+    /// Gives the event the id or key that its source names.
     fn name(self, fields: &mut RawEvent<'a>) -> Vec<FieldError> {
         let mut errors = Vec::new();
         match self {

@@ -1,5 +1,4 @@
-//! What an event says and what it may say: the checks that every way in shares, from HTTP or from the exchange, in whatever
-//! format it was written.
+//! Events and their checks, which all sources and formats share.
 
 pub(crate) mod cloudevents;
 pub(crate) mod content;
@@ -21,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::tenant::EventTenant;
 
-/// What an event says, read from its format and not checked yet.
+/// An event as it was read, not checked yet.
 #[derive(Debug)]
 pub(crate) struct RawEvent<'a> {
     pub(crate) event_type: Cow<'a, str>,
@@ -33,20 +32,20 @@ pub(crate) struct RawEvent<'a> {
     pub(crate) metadata: Option<Cow<'a, RawValue>>,
     pub(crate) attributes: Attributes,
     pub(crate) origin: Origin,
-    /// Where a CloudEvent comes from: a part of its identity.
+    /// The source of a CloudEvent: a part of its identity.
     pub(crate) source: Option<Cow<'a, str>>,
 }
 
-/// How an event got its id, which decides whether repeats must be looked for.
+/// Where an event's id comes from, which decides whether it can be a repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IdSource {
-    /// Made here: it cannot repeat.
+    /// Ingest made it: the event cannot be a repeat.
     Made,
-    /// The producer's id or idempotency key: a repeat is possible and costs a look-up.
+    /// The producer's id or idempotency key: the event may be a repeat.
     Producer,
 }
 
-/// One event that passed every check which needs no configuration.
+/// An event that passed every check that needs no configuration.
 #[derive(Debug)]
 pub(crate) struct Event<'a> {
     /// Whose.
@@ -59,7 +58,7 @@ pub(crate) struct Event<'a> {
     pub(crate) origin: Origin,
     pub(crate) metadata: Option<Cow<'a, RawValue>>,
     pub(crate) data: Cow<'a, RawValue>,
-    /// Where a CloudEvent comes from.
+    /// The source of a CloudEvent.
     pub(crate) source: Option<Cow<'a, str>>,
 }
 
@@ -147,7 +146,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// 128 bits of SHA-256 over parts of any length, in hex: another partition of the same bytes is another hash.
+/// 128 bits of SHA-256 over parts, in hex. The same bytes in other parts have another hash.
 pub(crate) fn hash(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -1,9 +1,8 @@
-//! Bytes of request bodies that are in hand at once, bounded per process and per tenant.
+//! Limits on the bytes of request bodies in memory, per process and per tenant.
 //!
-//! A body is in memory from its first byte until its request is answered, and costs a multiple of its size while its events
-//! are on their way to the broker. Bytes are counted as they arrive, so that a request that announces much and sends nothing
-//! takes nothing from the others. Nothing waits for room here: a request that finds none is refused at once, and its own
-//! bytes are free again.
+//! A body is in memory from its first byte until its request is answered, and costs a multiple of its size while its events are
+//! published. Bytes are counted as they arrive, so that a request that announces many and sends none takes nothing from others.
+//! Nothing waits for room: a request that exceeds a limit is refused at once, and its bytes are freed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use postrider_model::ids::{KeyId, TenantId};
 use crate::metrics;
 use crate::refused::Refused;
 
-/// Who is charged for a body: known before its first byte is read.
+/// The account that a body is charged to, known before its first byte is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Payer {
     /// The tenant of the key, or the one that the query names.
@@ -31,7 +30,7 @@ pub(crate) enum Payer {
     Operator,
 }
 
-/// The bodies in hand. Clones share their counts.
+/// The bodies in memory. Clones share their counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Bodies {
     held: Arc<Mutex<Held>>,
@@ -48,11 +47,11 @@ pub(crate) struct BodyLimits {
 #[derive(Debug, Default)]
 struct Held {
     total: usize,
-    /// Only payers with bytes in hand.
+    /// Payers with bytes in memory.
     by_payer: HashMap<Payer, usize>,
 }
 
-/// A body in hand; dropping it frees its bytes.
+/// A body in memory; dropping it frees its bytes.
 #[derive(Debug)]
 pub(crate) struct HeldBody {
     bytes: Bytes,
@@ -83,8 +82,7 @@ impl Bodies {
     /// Reads a whole body.
     ///
     /// # Errors
-    /// 413 for more than `bytes_max`, 400 for a body that breaks off, 429 when the payer's bodies in hand leave no room for
-    /// it, 503 when all bodies of this process leave none.
+    /// The body has more than `bytes_max`, breaks off, or exceeds the limit of its payer or of this process.
     pub(crate) async fn read(
         &self,
         payer: Payer,

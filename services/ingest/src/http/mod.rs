@@ -33,9 +33,9 @@ use crate::event::json::{Source, check_batch_length, read_event, refuse_array};
 use crate::http::sender::Sender;
 use crate::refused::Refused;
 
-/// Where one event is published.
+/// The route for one event.
 pub(crate) const PUBLISH: &str = "/v1/publish";
-/// Where many are.
+/// The route for several events.
 pub(crate) const PUBLISH_BATCH: &str = "/v1/publish/batch";
 
 /// The answer to an accepted event.
@@ -165,7 +165,7 @@ async fn accept_member(
     ingest.accepter.accept(admission.as_ref().map_err(Clone::clone)?, event, trace).await
 }
 
-/// The key that the header names, plainly or as the string in double quotes that the IETF's draft writes: `Q` and `"Q"` are one.
+/// The key in the header, plain or as the quoted string of the IETF's draft: `Q` and `"Q"` are the same key.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().map(|text| match unquoted(text.as_bytes()) {
@@ -190,7 +190,7 @@ fn trace(headers: &HeaderMap) -> TraceContext {
     TraceContext::onward(&Span::current(), incoming(headers))
 }
 
-/// Answers within `span`, which then says how.
+/// Answers within `span`, and records the status in it.
 async fn traced(span: Span, answering: impl Future<Output = Result<Response, Problem>>) -> Result<Response, Problem> {
     let answer = answering.instrument(span.clone()).await;
     let status = answer.as_ref().map_or_else(|problem| problem.status, |response| response.status().as_u16());

@@ -1,4 +1,4 @@
-//! Claims of ids, as many as wait in one statement, and the confirms that follow.
+//! Claims of ids and the confirms that follow, batched into statements.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use super::EventKey;
 const AT_ONCE_MAX: usize = 500;
 /// Claims and confirms that may wait.
 const WAITING_MAX: usize = 10_000;
-/// After this the database counts as away: the producer waits for the broker's confirm besides, 5 s in all at most.
+/// After this the database counts as unavailable. The producer also waits for the broker's confirm, 5 s at most in all.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// A publisher that was not heard of for this long has given up: no confirm is waited for any longer.
+/// A claim that is unconfirmed for this long is abandoned: its publisher no longer waits for a confirm.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long confirms gather: other processes that ask meanwhile ask again.
+/// How long confirms are batched.
 const GATHER: Duration = Duration::from_millis(20);
 
-struct Asked {
+struct Request {
     claim: Claim,
-    /// Whether to take the id over from whoever may be publishing the same event now.
+    /// Whether to take over the id from a process that may be publishing the same event.
     insist: bool,
     answer: oneshot::Sender<Claimed>,
 }
 
-/// What this process claims. Its two tasks end with the last clone.
+/// The claims of this process. Its two tasks end with the last clone.
 #[derive(Clone)]
 pub(crate) struct Claims {
-    asked: mpsc::Sender<Asked>,
+    asked: mpsc::Sender<Request>,
     confirmed: mpsc::Sender<EventKey>,
 }
 
@@ -43,50 +43,53 @@ impl Claims {
         Self { asked, confirmed }
     }
 
-    /// Claims an id. `None`: the database does not answer. With `insist` an event that is not known to be safe is taken over at
-    /// once, whoever publishes it now.
+    /// Claims an id. `None`: the database does not answer. `insist` takes over an event that is not known to be safe, even from another
+    /// publisher.
     pub(crate) async fn claim(&self, claim: Claim, insist: bool) -> Option<Claimed> {
         let (answer, answered) = oneshot::channel();
-        self.asked.try_send(Asked { claim, insist, answer }).ok()?;
+        self.asked.try_send(Request { claim, insist, answer }).ok()?;
         tokio::time::timeout(ANSWER_MAX, answered).await.ok()?.ok()
     }
 
-    /// Notes, soon, that the broker has an event. When that is lost its decision tells the same later.
+    /// Records soon that the broker has an event. If this is lost, the event's decision shows it later.
     pub(crate) fn confirm(&self, key: EventKey) {
         if self.confirmed.try_send(key).is_err() {
-            tracing::debug!("too many confirms wait to be noted");
+            tracing::debug!("too many confirms wait to be recorded; dropped one");
         }
     }
 }
 
-async fn claim(store: Store, mut asking: mpsc::Receiver<Asked>) {
+async fn claim(store: Store, mut asking: mpsc::Receiver<Request>) {
     let mut waiting = Vec::new();
     loop {
         if waiting.is_empty() && asking.recv_many(&mut waiting, AT_ONCE_MAX).await == 0 {
             return;
         }
-        waiting.retain(|asked: &Asked| !asked.answer.is_closed());
-        // A statement names an id once: one that was asked for twice (its first asker gave up) waits for the next.
+        waiting.retain(|asked: &Request| !asked.answer.is_closed());
+        // A statement names an id once; a second request for it waits for the next statement.
         let mut named = HashSet::new();
-        let insist = waiting.first().is_some_and(|asked: &Asked| asked.insist);
-        let fits = |asked: &Asked| asked.insist == insist && named.insert((asked.claim.tenant, asked.claim.id.clone()));
+        let insist = waiting.first().is_some_and(|asked: &Request| asked.insist);
+        let fits =
+            |asked: &Request| asked.insist == insist && named.insert((asked.claim.tenant, asked.claim.id.clone()));
         let (now, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(fits);
         waiting = later;
         answer(&store, now, if insist { Duration::ZERO } else { PATIENCE }).await;
     }
 }
 
-/// Claims, and tells those who asked. When the database does not answer their senders are dropped.
-async fn answer(store: &Store, asked: Vec<Asked>, patience: Duration) {
+/// Claims ids and answers the requests. If the database does not answer, their senders are dropped.
+async fn answer(store: &Store, asked: Vec<Request>, patience: Duration) {
     let claims: Vec<Claim> = asked.iter().map(|asked| asked.claim.clone()).collect();
     match store.claims().claim(&claims, patience).await {
         Ok(claimed) => {
             for (asked, claimed) in asked.into_iter().zip(claimed) {
-                // An asker that gave up no longer listens.
+                // A requester that gave up no longer listens.
                 let _ = asked.answer.send(claimed);
             }
         }
-        Err(error) => tracing::debug!(%error, claims = claims.len(), "claiming ids skipped"),
+        Err(error) => {
+            tracing::debug!(%error, claims = claims.len(), "cannot claim ids; their events are published unclaimed")
+        }
     }
 }
 
@@ -102,7 +105,7 @@ async fn confirm(store: Store, mut confirming: mpsc::Receiver<EventKey>) {
             }
         }
         if let Err(error) = store.claims().confirm_claims(&keys).await {
-            tracing::debug!(%error, claims = keys.len(), "noting confirms skipped");
+            tracing::debug!(%error, claims = keys.len(), "cannot record confirms; decisions show them later");
         }
         keys.clear();
     }

@@ -1,12 +1,12 @@
-//! Repeats of events whose producers name an id or an idempotency key. Events without either never come here.
+//! Repeats of events whose producers name an id or an idempotency key. Other events never come here.
 //!
-//! An id belongs to the event that claimed it first, over all ingest processes and their restarts: the claim is a row in the
-//! database. A repeat is a duplicate when its event is known to be safe: this process had the broker's confirm, or the claim says that
-//! another one had it, or fan-out decided about the event. Otherwise it waits for a moment for whoever is publishing it, and then is
-//! published again, as accepted when it was first: its deliveries have the same ids.
+//! An id belongs to the event that claimed it first, over all ingest processes and their restarts: the claim is a row in the database.
+//! A repeat is a duplicate if its event is safe: this process has the broker's confirm, the claim records one of another process, or
+//! fan-out decided about the event. Otherwise the repeat waits briefly for the process that may be publishing the event, and then
+//! publishes it again with the first acceptance time, so that its deliveries have the same ids.
 //!
-//! While the database is away nothing is claimed: the event is published as it is, and the recorder claims its id and puts it aside
-//! should the id belong to another one.
+//! While the database is unavailable nothing is claimed. The event is published, and the recorder claims its id; if the id belongs to
+//! another event, the recorder dead-letters it.
 
 mod claims;
 
@@ -23,17 +23,17 @@ use self::claims::{ANSWER_MAX, Claims};
 use crate::event::Event;
 use crate::event::content::Content;
 
-/// An event as producers and consumers know it.
+/// The identity of an event.
 pub(crate) type EventKey = (TenantId, EventId);
 
-/// How long a confirmed id is remembered here at most: less than claims are kept.
+/// Longest time that a confirmed id stays in memory: less than claims are kept.
 const REMEMBERED_FOR: Duration = Duration::from_secs(12 * 3_600);
-/// How long a repeat waits for another process that may be publishing the event.
+/// Longest wait of a repeat for another process that may be publishing the event.
 const OTHERS_MAX: Duration = Duration::from_millis(1_500);
-/// Between two looks whether that one is done.
+/// Pause between two checks whether the other process is done.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What a publish under a producer's id came to.
+/// The outcome of a publish under a producer's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PublishOutcome {
     /// It was published.
@@ -44,7 +44,7 @@ pub(crate) enum PublishOutcome {
     OtherContent {
         /// When.
         accepted_at: UnixMillis,
-        /// Where it differs, as far as that is known.
+        /// The parts that differ, if known.
         differences: Vec<&'static str>,
     },
 }
@@ -58,7 +58,7 @@ pub(crate) struct Stamp {
     pub(crate) claimed: bool,
 }
 
-/// An event that is safe, or that has its id.
+/// The event that has an id.
 #[derive(Clone)]
 struct KnownEvent {
     content_hash: Arc<str>,
@@ -66,13 +66,13 @@ struct KnownEvent {
     published_here: bool,
 }
 
-/// What is to be done about an event, as far as the database knows.
+/// What to do with an event.
 enum Decision {
     Publish(Stamp),
     Known(KnownEvent),
 }
 
-/// The ids that were confirmed lately, and the claims of all.
+/// Recently confirmed ids, and the claims of all processes.
 #[derive(Clone)]
 pub(crate) struct Idempotency {
     confirmed: moka::future::Cache<EventKey, KnownEvent>,
@@ -81,17 +81,16 @@ pub(crate) struct Idempotency {
 }
 
 impl Idempotency {
-    /// Remembers up to `capacity` ids.
+    /// Keeps up to `capacity` ids in memory.
     pub(crate) fn new(capacity: u64, store: Store, tasks: &Tasks) -> Self {
         let confirmed = moka::future::Cache::builder().max_capacity(capacity).time_to_live(REMEMBERED_FOR).build();
         Self { confirmed, claims: Claims::new(store.clone(), tasks), store }
     }
 
-    /// Runs `publish` unless the event is known to be safe already. Of two repeats at the same moment in this process one does and the
-    /// other waits for it.
+    /// Runs `publish` unless the event is already safe. Of two concurrent repeats in this process one publishes and the other waits.
     ///
     /// # Errors
-    /// What `publish` fails with; then nothing is remembered here.
+    /// The error of `publish`; then the id is not kept.
     pub(crate) async fn once<E>(
         &self,
         key: EventKey,
@@ -129,7 +128,7 @@ impl Idempotency {
     }
 
     async fn decide(&self, key: &EventKey, content: &Content, now: UnixMillis) -> Decision {
-        if let Some(made) = self.made(key).await {
+        if let Some(made) = self.find_made(key).await {
             return Decision::Known(made);
         }
         let claim =
@@ -151,14 +150,14 @@ impl Idempotency {
         }
     }
 
-    /// The event that has this id because it was made here: its producer named none.
-    async fn made(&self, (tenant, id): &EventKey) -> Option<KnownEvent> {
+    /// The event for which ingest made this id, if any.
+    async fn find_made(&self, (tenant, id): &EventKey) -> Option<KnownEvent> {
         let day = id.generated_at()?.day();
         let made = tokio::time::timeout(ANSWER_MAX, self.store.claims().event_with_generated_id(*tenant, id, day))
             .await
             .ok()?;
         let row = made.inspect_err(|error| tracing::debug!(%error, "look-up of a made id skipped")).ok()??;
-        // What was expunged can be compared with nothing: no content is the same.
+        // Expunged content equals no other.
         let content_hash = Event::of_log(&row).map(|event| Content::of(&event).hash().to_owned());
         let content_hash = content_hash.unwrap_or_default().into();
         Some(KnownEvent { content_hash, accepted_at: row.summary.accepted_at, published_here: false })

@@ -1,4 +1,4 @@
-//! Reading a message from the exchange: whose it is by its routing key, and which events its body says.
+//! Reads a message from the exchange: its tenant from the routing key, its events from the body.
 
 use std::borrow::Cow;
 
@@ -18,15 +18,15 @@ use crate::event::json::{Source, check_batch_length, read_event, refuse_array};
 use crate::event::{Event, EventTenant};
 use crate::refused::Refused;
 
-/// The version of the contract that this build speaks; what a message without the header has.
+/// The version of the contract that this build reads. A message without the header has this version.
 const VERSION: &str = "1";
 const VERSION_HEADER: &str = "postrider-version";
 
-/// Routing keys whose messages are no single event: no event type can be published by itself under these names.
+/// Routing keys of messages that are not a single event. An event of a type with such a name cannot be published alone.
 const BATCH: &str = "batch";
 const KUMOMTA: &str = "kumomta";
 
-/// What the routing key says.
+/// The parts of a routing key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address<'a> {
     /// The tenant's id or its external id.
@@ -35,15 +35,15 @@ pub(super) struct Address<'a> {
     what: &'a str,
 }
 
-/// What a message says.
+/// The content of a message.
 pub(super) enum Content<'a> {
-    /// Nothing that anybody is to be told.
+    /// A record that makes no event.
     Nothing,
     /// Events, each read on its own.
     Events(Vec<Member<'a>>),
 }
 
-/// A batch, as the exchange takes it: the tenant stands beside the events.
+/// A batch on the exchange, which names the tenant once.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Batch<'a> {
@@ -54,7 +54,10 @@ struct Batch<'a> {
 }
 
 impl<'a> Address<'a> {
-    /// Whose message this is, if it is of a version that can be read.
+    /// Reads the routing key.
+    ///
+    /// # Errors
+    /// The message has another version, or an invalid routing key.
     pub(super) fn of(message: &'a ProducerMessage) -> Result<Self, String> {
         if let Some(version) = message.header(VERSION_HEADER).filter(|version| *version != VERSION) {
             let version: String = version.chars().take(20).collect();
@@ -71,7 +74,7 @@ impl<'a> Address<'a> {
     /// Reads the body.
     ///
     /// # Errors
-    /// A message of which nothing can be read.
+    /// No event of the message can be read.
     pub(super) fn read(
         &self,
         tenant: &impl EventTenant,

@@ -37,9 +37,9 @@ use crate::event::Event;
 use crate::metrics::{self, Intaken};
 use crate::refused::Refused;
 
-/// Messages in hand at once. A batch counts as one; what waits for a confirm is bounded besides.
+/// Maximum messages in flight. A batch counts as one; events waiting for a confirm have a limit of their own.
 const MESSAGES_MAX: u16 = 200;
-/// Bytes of them.
+/// Maximum bytes in flight.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long a message is tried before it goes to the end of the queue.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,7 +68,7 @@ impl Intake {
         Self { worker: Arc::new(Worker { ingest, mappings, publisher }), broker }
     }
 
-    /// Takes messages once the first configuration is loaded, until `stop`; then finishes what is in hand.
+    /// Consumes messages once the first configuration is loaded, until `stop`; then finishes the messages in flight.
     pub(crate) async fn run(self, stop: CancellationToken) {
         if stop.run_until_cancelled(self.worker.ingest.gate.directory.loaded()).await.is_none() {
             return;

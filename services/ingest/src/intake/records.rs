@@ -1,4 +1,4 @@
-//! KumoMTA's log records as events, by the mapping of the tenant's profile.
+//! Maps KumoMTA's log records to events, by the mapping of the tenant's profile.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,10 @@ use crate::event::json::check_size;
 use crate::event::{RawEvent, check, hash};
 use crate::refused::Refused;
 
-/// The events that a record says, none when its mapping makes none of it.
+/// The events of a record; none if its mapping ignores it.
 ///
 /// # Errors
-/// No mapping, or bytes that are no record.
+/// The profile has no mapping, or the bytes are not a record.
 pub(super) fn read<'a>(
     tenant: TenantId,
     record: &'a [u8],
@@ -33,8 +33,7 @@ pub(super) fn read<'a>(
 }
 
 fn member<'a>(tenant: TenantId, mapped: MappedEvent) -> Member<'a> {
-    // Of everything that the record says: another record of the same message is another event, the same record again is the
-    // same one.
+    // The id is a hash of the whole record: the same record again is the same event, another record is another event.
     let id = format!("evt_{}", hash(&[b"kumomta", mapped.record.as_bytes(), mapped.recipient.as_bytes()]));
     let fields = RawEvent {
         event_type: Cow::Owned(mapped.event_type.as_str().to_owned()),

@@ -1,7 +1,7 @@
 //! A deserializer that takes a JSON object, and never an array, where a struct is expected.
 //!
 //! Derived implementations of `Deserialize` read a struct from an array by position, and serde_json lets them. A request
-//! whose array happens to fit would mean something that nobody wrote. [`Strict`] wraps a deserializer and everything nested
+//! whose array happens to fit would be misread. [`Strict`] wraps a deserializer and everything nested
 //! in it, and refuses the array; all else passes through unchanged, at no cost in time.
 
 use std::fmt;
@@ -145,7 +145,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Nested<V> {
     }
 }
 
-/// Wraps what a visitor is given to read members from.
+/// Wraps the access from which a visitor reads members.
 struct Members<A>(A);
 
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Members<A> {
@@ -210,7 +210,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Members<A> {
     }
 }
 
-/// Wraps what a member is read by.
+/// Wraps the seed that reads a member.
 struct Seed<S>(S);
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Seed<S> {

@@ -1,9 +1,9 @@
-//! What the JSON reader says, in words for the people who wrote the JSON.
+//! Words the errors of the JSON reader for the people who wrote the JSON.
 //!
 //! serde and serde_json have a fixed set of messages, in terms of Rust ("expected u8", "expected struct Sample"). A message
-//! outside of that set comes from a type of our own and passes as it is.
+//! outside of that set comes from a type of our own and passes unchanged.
 
-/// What is wrong with a value that is JSON and not what is expected.
+/// Words an error about valid JSON that has an unexpected value.
 pub(super) fn of_data(message: &str) -> String {
     let typed = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     if let Some((got, expected)) = typed.and_then(|rest| rest.rsplit_once(", expected ")) {
@@ -19,7 +19,7 @@ pub(super) fn of_data(message: &str) -> String {
     }
 }
 
-/// Why a text is no JSON.
+/// Words why a text is not JSON.
 pub(super) fn of_syntax(message: &str) -> &str {
     match message {
         "EOF while parsing a value" => "it ends where a value is expected",

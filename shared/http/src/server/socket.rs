@@ -1,4 +1,4 @@
-//! A client's socket that does not wait for ever for the client to read.
+//! A client's socket that bounds how long the client may take to read.
 //!
 //! hyper bounds how long a client may take to send, not how long it may take to read. Without a bound a client that asks for
 //! something large and reads nothing, or a byte now and then, keeps its connection and the whole answer in memory.
@@ -13,8 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// A socket whose writes end in [`io::ErrorKind::TimedOut`] when what is to be sent is not taken in time. What a client takes
-/// in small pieces counts as not taken until it has all of it.
+/// A socket whose writes fail with [`io::ErrorKind::TimedOut`] if the client does not read the whole answer in time.
 pub(super) struct Socket {
     stream: TcpStream,
     answer_max: Duration,

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::TelemetryError;
 
-/// Longest that one export may take, unless `OTEL_EXPORTER_OTLP_TIMEOUT` (milliseconds) says less.
+/// Maximum time of one export, unless `OTEL_EXPORTER_OTLP_TIMEOUT` (milliseconds) is less.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest that the last flush may keep the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ impl Exporter {
             .enable_all()
             .build()
             .map_err(|error| failed(&error))?;
-        // From here on the runtime is dropped by this alone, whatever fails.
+        // From here on only this drops the runtime, even after an error.
         let runtime = Background(Some(runtime));
         let client = Client { inner: HyperClient::new(connector, REQUEST_TIMEOUT, None), handle: runtime.handle()? };
         let exporter = SpanExporter::builder()
@@ -77,7 +77,7 @@ impl Exporter {
         self.provider.tracer("postrider")
     }
 
-    /// Exports what is left, within bounds.
+    /// Exports the remaining spans, within bounds.
     pub(super) fn shut_down(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT) {
             tracing::warn!(%error, "the last spans were not exported");

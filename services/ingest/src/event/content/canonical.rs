@@ -1,4 +1,4 @@
-//! One spelling for JSON that means the same. It is hashed, and never sent.
+//! The canonical spelling of JSON, for hashing only.
 
 use std::borrow::Cow;
 
@@ -87,7 +87,7 @@ impl<'a> Reader<'a> {
     fn scalar(&mut self) -> &'a [u8] {
         let (start, json) = (self.at, self.json);
         let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
-        // One byte at least, so that there is an end whatever stands there.
+        // At least one byte, so that reading always advances.
         self.at += json[start..].iter().take_while(|byte| !ends(byte)).count().max(1);
         &json[start..self.at.min(json.len())]
     }
