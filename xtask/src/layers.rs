@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["postrider-profiles", "postrider-schema", "postrider-wire"],
     &["postrider-signature"],
     &["postrider-broker", "postrider-store", "postrider-egress", "postrider-telemetry"],
-    &["postrider-http", "postrider-access"],
+    &["postrider-http", "postrider-access", "postrider-ledger"],
     &["postrider-operations"],
     &[
         "postrider-ingest",

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use postrider_ledger::audit::{AuditOptions, AuditReport, GAPS_NAMED_MAX, Standing};
 use postrider_settings::CheckSettings;
-use postrider_store::audit::{AuditOptions, AuditReport, GAPS_NAMED_MAX, Standing};
 
 use crate::cli::AuditArgs;
 use crate::wiring;
@@ -29,7 +29,7 @@ async fn audit(args: &AuditArgs) -> anyhow::Result<bool> {
     args.database.check()?;
     crate::install_crypto();
     let options = AuditOptions { days: args.days, settle: args.settle };
-    let report = wiring::store(&args.database, None)?.audit(&options).await?;
+    let report = postrider_ledger::audit::run(&wiring::store(&args.database, None)?, &options).await?;
     crate::print(&if args.json { serde_json::to_string_pretty(&report)? } else { table(&report) })?;
     Ok(report.conserved)
 }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use postrider_ledger::audit::{self, AuditOptions};
 use postrider_model::time::UnixMillis;
 use postrider_store::Store;
-use postrider_store::audit::AuditOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
@@ -24,7 +24,9 @@ pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) 
     };
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
         let begun = Instant::now();
-        let Some(audited) = stop.run_until_cancelled(store.audit(&AuditOptions::default())).await else { return };
+        let Some(audited) = stop.run_until_cancelled(audit::run(&store, &AuditOptions::default())).await else {
+            return;
+        };
         pause = every.max(begun.elapsed() * SHARE);
         match audited {
             Ok(report) => {

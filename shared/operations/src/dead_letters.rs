@@ -4,12 +4,10 @@
 //! this process dies in between, the recorder's outbox relay publishes it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use postrider_broker::{ProducerMessage, Queue};
+use postrider_broker::Queue;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::history::DeadLetterRow;
-use postrider_store::outbox::PendingLetter;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -88,44 +86,29 @@ impl Operations {
     ///
     /// # Errors
     /// Operators only. [`Error::Conflict`] for one whose queue takes no messages back, or that was kept in part.
-    pub async fn requeue_dead_letter(self: &Arc<Self>, caller: Caller, id: &str) -> Result<DeadLetterRequeued, Error> {
+    pub async fn requeue_dead_letter(&self, caller: Caller, id: &str) -> Result<DeadLetterRequeued, Error> {
         caller.operator()?;
         let id: i64 = id.parse().map_err(|_| Error::NotFound("dead letter"))?;
         let letter = self.store.history().get_dead_letter(id).await?;
-        let Some(queue) = Queue::requeue_target(&letter.source, &letter.routing_key) else {
+        if Queue::requeue_target(&letter.source, &letter.routing_key).is_none() {
             let detail = format!("cannot requeue: {} is not a requeueable queue", letter.source);
             return Err(Error::Conflict(detail));
-        };
+        }
         if letter.is_cut {
             let detail = format!("cannot requeue: only the first part of {} bytes was kept", letter.bytes);
             return Err(Error::Conflict(detail));
         }
         let pending = self.edits_of(caller)?.requeue_dead_letter(id).await?;
         // In a task: a client that disconnects must not stop the publishing halfway.
-        let operations = Arc::clone(self);
-        let publishing = tokio::spawn(async move { operations.publish_letter(queue, pending).await });
+        let relay = self.relay.clone();
+        let publishing = tokio::spawn(async move {
+            if let Err(error) = relay.publish_letter(pending).await {
+                tracing::warn!(dead_letter.id = id, %error, "cannot publish a requeued dead letter; the outbox relay will");
+            }
+        });
         if tokio::time::timeout(self.config.confirm_timeout, publishing).await.is_err() {
             tracing::warn!(dead_letter.id = id, "a requeue is committed, the broker's confirm is late");
         }
         Ok(DeadLetterRequeued { id: id.to_string() })
-    }
-
-    /// Publishes a committed requeue and removes it from the outbox. After a failure the outbox relay does it.
-    async fn publish_letter(&self, queue: Queue, pending: PendingLetter) {
-        let PendingLetter { outbox, letter, body } = pending;
-        let message = ProducerMessage {
-            routing_key: letter.routing_key,
-            content_type: letter.content_type,
-            message_id: letter.message_id,
-            headers: letter.headers,
-            body,
-        };
-        if let Err(error) = self.publisher.requeue(queue, &message).await {
-            tracing::warn!(dead_letter.id = letter.id, %error, "cannot publish a dead letter; the outbox relay will");
-            return;
-        }
-        if let Err(error) = self.store.outbox_done(&[outbox]).await {
-            tracing::warn!(dead_letter.id = letter.id, %error, "a published dead letter is still in the outbox; it will be published again");
-        }
     }
 }

@@ -45,8 +45,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_broker::{BreakerStates, Broker, MessagePublisher};
+use postrider_broker::{BreakerStates, Broker};
 use postrider_egress::AddressGuard;
+use postrider_ledger::relay::Relay;
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_profiles::{Profile, Profiles};
 use postrider_store::Store;
@@ -117,7 +118,7 @@ pub struct Deps {
 pub struct Operations {
     config: Config,
     broker: Broker,
-    publisher: MessagePublisher,
+    relay: Relay,
     breakers: BreakerStates,
     store: Store,
     profiles: Arc<Profiles>,
@@ -132,10 +133,10 @@ impl Operations {
     /// Operations over `deps`; they follow the dispatchers' statements about breakers until `stop`.
     pub fn new(config: Config, deps: Deps, stop: CancellationToken) -> Self {
         let Deps { broker, store, profiles, guard, keys } = deps;
-        let publisher = broker.message_publisher();
+        let relay = Relay::new(&broker, store.clone(), Arc::clone(&profiles));
         let breakers = BreakerStates::follow(&broker, stop.clone());
         let (edits, heavy) = (EditBudgets::default(), Heavy::new());
-        Self { config, broker, publisher, breakers, store, profiles, guard, keys, edits, heavy, stop }
+        Self { config, broker, relay, breakers, store, profiles, guard, keys, edits, heavy, stop }
     }
 
     /// The profile of this name.

@@ -35,20 +35,6 @@ pub(super) async fn current(client: &Client) -> Result<i64, StoreError> {
     client.query_one("SELECT version FROM config_version", &[]).await?.col("version")
 }
 
-/// Rows of one table, one at a time: a snapshot may have a million.
-async fn each(
-    tx: &Transaction<'_>,
-    sql: &str,
-    since: i64,
-    mut take: impl FnMut(&Row) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut rows = pin!(tx.query_raw(sql, [since]).await?);
-    while let Some(row) = rows.try_next().await? {
-        take(&row)?;
-    }
-    Ok(())
-}
-
 /// The hash of a key.
 fn hash(row: &Row) -> Result<KeyHash, StoreError> {
     let hash: &[u8] = row.try_get("hash")?;
@@ -58,24 +44,64 @@ fn hash(row: &Row) -> Result<KeyHash, StoreError> {
     Ok(KeyHash(bytes))
 }
 
-/// Reads what changed after `since`, everything for `None`, as of one version.
+/// Reads the changes after version `since`, or everything for `None`, as of one version.
 pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64>) -> Result<Changes, StoreError> {
     let options = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-    let tx = options.start().await?;
-    let version = tx.query_one("SELECT version FROM config_version", &[]).await?.col("version")?;
+    let reader = Reader { tx: options.start().await?, since };
+    let version = reader.tx.query_one("SELECT version FROM config_version", &[]).await?.col("version")?;
     let mut changes = Changes { version, snapshot: since.is_none(), ..Changes::default() };
-    // Tombstones matter only to those who knew the living.
-    let (after, living) = match since {
-        Some(version) => (version, ""),
-        None => (-1, " AND deleted_at IS NULL"),
-    };
     if what.tenants {
+        reader.tenants(&mut changes).await?;
+    }
+    if what.keys {
+        reader.api_keys(&mut changes).await?;
+        reader.product_keys(&mut changes).await?;
+    }
+    if what.event_types {
+        reader.event_types(&mut changes).await?;
+    }
+    if what.subscriptions {
+        reader.subscriptions(&mut changes).await?;
+    }
+    if what.endpoint_ids && since.is_some() {
+        reader.endpoint_ids(&mut changes).await?;
+    }
+    if what.interventions {
+        reader.interventions(&mut changes).await?;
+    }
+    reader.tx.commit().await?;
+    Ok(changes)
+}
+
+/// Reads one table at a time into [`Changes`].
+struct Reader<'a> {
+    tx: Transaction<'a>,
+    since: Option<i64>,
+}
+
+impl Reader<'_> {
+    /// Rows of one statement, whose `$1` is the version, one at a time: a snapshot may have a million.
+    async fn each(&self, sql: &str, mut take: impl FnMut(&Row) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut rows = pin!(self.tx.query_raw(sql, [self.since.unwrap_or(-1)]).await?);
+        while let Some(row) = rows.try_next().await? {
+            take(&row)?;
+        }
+        Ok(())
+    }
+
+    /// The condition of a snapshot on rows: tombstones matter only to readers that knew the row before.
+    fn if_living(&self, column: &str) -> String {
+        if self.since.is_none() { format!(" AND {column} IS NULL") } else { String::new() }
+    }
+
+    async fn tenants(&self, changes: &mut Changes) -> Result<(), StoreError> {
         let sql = format!(
             "SELECT id, profile, external_id, limits, enforce_catalog, enforce_schemas, disable_after_days, version,
                     deleted_at IS NOT NULL AS gone
-             FROM tenants WHERE version > $1{living}"
+             FROM tenants WHERE version > $1{}",
+            self.if_living("deleted_at")
         );
-        each(&tx, &sql, after, |row| {
+        self.each(&sql, |row| {
             let id = TenantId(row.col("id")?);
             if row.col("gone")? {
                 changes.tenants_gone.push(id);
@@ -94,13 +120,15 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
             });
             Ok(())
         })
-        .await?;
+        .await
     }
-    if what.keys {
+
+    async fn api_keys(&self, changes: &mut Changes) -> Result<(), StoreError> {
         let sql = format!(
-            "SELECT id, tenant, hash, scopes, deleted_at IS NOT NULL AS gone FROM api_keys WHERE version > $1{living}"
+            "SELECT id, tenant, hash, scopes, deleted_at IS NOT NULL AS gone FROM api_keys WHERE version > $1{}",
+            self.if_living("deleted_at")
         );
-        each(&tx, &sql, after, |row| {
+        self.each(&sql, |row| {
             let id = KeyId(row.col("id")?);
             if row.col("gone")? {
                 changes.keys_gone.push(id);
@@ -111,11 +139,15 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
             changes.keys.push(KeyConfig { id, tenants, hash: hash(row)?, scopes });
             Ok(())
         })
-        .await?;
+        .await
+    }
+
+    async fn product_keys(&self, changes: &mut Changes) -> Result<(), StoreError> {
         let sql = format!(
-            "SELECT id, tenants, hash, deleted_at IS NOT NULL AS gone FROM product_keys WHERE version > $1{living}"
+            "SELECT id, tenants, hash, deleted_at IS NOT NULL AS gone FROM product_keys WHERE version > $1{}",
+            self.if_living("deleted_at")
         );
-        each(&tx, &sql, after, |row| {
+        self.each(&sql, |row| {
             let id = KeyId(row.col("id")?);
             if row.col("gone")? {
                 changes.keys_gone.push(id);
@@ -125,18 +157,19 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
             changes.keys.push(KeyConfig { id, tenants: KeyTenants::read(row)?, hash: hash(row)?, scopes });
             Ok(())
         })
-        .await?;
+        .await
     }
-    if what.event_types {
-        // A tenant that begins to enforce schemas needs those that it had before.
-        let living = if since.is_none() { " AND e.deleted_at IS NULL" } else { "" };
+
+    async fn event_types(&self, changes: &mut Changes) -> Result<(), StoreError> {
+        // A tenant that starts to enforce schemas needs the schemas it had before.
         let sql = format!(
             "SELECT e.tenant, e.name, CASE WHEN t.enforce_schemas THEN e.schema END AS schema,
                     e.deleted_at IS NOT NULL AS gone
              FROM event_types e JOIN tenants t ON t.id = e.tenant
-             WHERE (e.version > $1 OR (t.version > $1 AND e.deleted_at IS NULL)){living}"
+             WHERE (e.version > $1 OR (t.version > $1 AND e.deleted_at IS NULL)){}",
+            self.if_living("e.deleted_at")
         );
-        each(&tx, &sql, after, |row| {
+        self.each(&sql, |row| {
             let (tenant, name) = (TenantId(row.col("tenant")?), row.parsed("name")?);
             if row.col("gone")? {
                 changes.event_types_gone.push((tenant, name));
@@ -145,14 +178,15 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
             }
             Ok(())
         })
-        .await?;
+        .await
     }
-    if what.subscriptions {
-        // What is compiled for a tenant's profile is compiled anew when the tenant is edited. Two questions, each with its
-        // index: one with OR would look at every endpoint.
+
+    async fn subscriptions(&self, changes: &mut Changes) -> Result<(), StoreError> {
+        // Subscriptions are compiled for the tenant's profile, so a tenant's edit reads all of them. Two statements, each with
+        // its index, because one with OR would scan every endpoint.
         let own = "SELECT id, tenant, document, version, deleted_at IS NOT NULL OR status <> 0 AS gone
                    FROM endpoints WHERE version > $1";
-        let sql = match since {
+        let sql = match self.since {
             None => format!("{own} AND deleted_at IS NULL AND status = 0"),
             Some(_) => format!(
                 "{own} UNION ALL
@@ -161,7 +195,7 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
                  WHERE t.version > $1 AND e.version <= $1 AND e.deleted_at IS NULL AND e.status = 0"
             ),
         };
-        each(&tx, &sql, after, |row| {
+        self.each(&sql, |row| {
             let (tenant, endpoint) = (TenantId(row.col("tenant")?), EndpointId(row.col("id")?));
             if row.col("gone")? {
                 changes.subscriptions_gone.push((tenant, endpoint));
@@ -180,29 +214,29 @@ pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64
             });
             Ok(())
         })
-        .await?;
+        .await
     }
-    if what.endpoint_ids && since.is_some() {
+
+    async fn endpoint_ids(&self, changes: &mut Changes) -> Result<(), StoreError> {
         // An endpoint is looked up with its tenant's profile and limits: a tenant's edit is one of all its endpoints.
         let sql = "SELECT id FROM endpoints WHERE version > $1
                    UNION ALL
                    SELECT e.id FROM tenants t JOIN endpoints e ON e.tenant = t.id
                    WHERE t.version > $1 AND e.version <= $1 AND e.deleted_at IS NULL";
-        each(&tx, sql, after, |row| {
+        self.each(sql, |row| {
             changes.endpoints_changed.push(EndpointId(row.col("id")?));
             Ok(())
         })
-        .await?;
+        .await
     }
-    if what.interventions {
+
+    async fn interventions(&self, changes: &mut Changes) -> Result<(), StoreError> {
         let sql =
             "SELECT target, least_epoch, reason, version, created_at, event_day FROM interventions WHERE version > $1";
-        each(&tx, sql, after, |row| {
+        self.each(sql, |row| {
             changes.interventions.push(Intervention::read(row)?);
             Ok(())
         })
-        .await?;
+        .await
     }
-    tx.commit().await?;
-    Ok(changes)
 }

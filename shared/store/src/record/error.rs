@@ -1,4 +1,4 @@
-//! Why a batch was not written, and what to do about it.
+//! Errors of writing a batch, and what to do about them.
 
 use tokio_postgres::error::SqlState;
 
@@ -10,12 +10,12 @@ use crate::error::StoreError;
 pub struct WriteError(#[from] pub StoreError);
 
 impl WriteError {
-    /// Whether the same batch may do later: the database is away, or two writers met.
+    /// Whether the same batch may succeed later: the database is away, or two writers collided.
     pub fn is_retryable(&self) -> bool {
         match &self.0 {
             StoreError::Unavailable(_) => true,
             StoreError::Database(error) => {
-                let met = [
+                let collision = [
                     SqlState::T_R_DEADLOCK_DETECTED,
                     SqlState::T_R_SERIALIZATION_FAILURE,
                     SqlState::LOCK_NOT_AVAILABLE,
@@ -23,22 +23,23 @@ impl WriteError {
                 ];
                 error.code().is_some_and(|code| {
                     // Class 53: out of disk, memory or connections. Class 57: operator intervention. Class 58: IO.
-                    met.contains(code) || matches!(&code.code()[..2], "53" | "57" | "58")
+                    collision.contains(code) || matches!(&code.code()[..2], "53" | "57" | "58")
                 })
             }
             _ => false,
         }
     }
 
-    /// Whether a row of the batch is what the database refuses: halve the batch until the culprit is alone.
+    /// Whether the database refuses a row of the batch: halve the batch to isolate it.
     pub fn is_data_error(&self) -> bool {
         match &self.0 {
             // Class 22: data exception. Class 23: constraint. Class 54: a value beyond a limit of the database.
             StoreError::Database(error) => {
                 match error.code() {
                     Some(code) => matches!(&code.code()[..2], "22" | "23" | "54"),
-                    // A value that could not even be sent.
-                    None => error.to_string().starts_with("error serializing parameter"),
+                    // An error of the client with a cause is a value that it could not convert; errors of the connection are
+                    // `Unavailable`.
+                    None => std::error::Error::source(error).is_some(),
                 }
             }
             StoreError::Unreadable { .. } => true,
@@ -46,12 +47,12 @@ impl WriteError {
         }
     }
 
-    /// Whether a row was there already, written plainly.
+    /// Whether a row existed already, in plain mode.
     pub(super) fn is_repeat(&self) -> bool {
         matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
     }
 
-    /// Whether a row found no partition (nothing else in the log has a check).
+    /// Whether a row has no partition; no other table of the history has a check constraint.
     pub(super) fn is_missing_partition(&self) -> bool {
         matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::CHECK_VIOLATION))
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use postrider_ledger::audit::{self, AuditOptions, AuditReport, Gap};
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
-use postrider_store::audit::{AuditOptions, AuditReport, Gap};
 use postrider_store::record::RecordBatch;
 use postrider_wire::messages::{AcceptedEvent, NumbersReport};
 
@@ -26,7 +26,7 @@ fn reported(settled_below: u64, given_up: Vec<u64>) -> RecordBatch {
 }
 
 async fn audit(fixture: &Fixture) -> AuditReport {
-    fixture.store.audit(&OPTIONS).await.unwrap()
+    audit::run(&fixture.store, &OPTIONS).await.unwrap()
 }
 
 #[tokio::test]

@@ -1,17 +1,15 @@
-//! The audit: the log counted against itself, by tenant and day, and against the numbers that ingest gave.
+//! The audit: the history balanced against itself by tenant and day, and against the sequence numbers of ingest.
 //!
-//! - `accepted = decided + undecided`: from events, from decisions, and from the events that have no decision.
+//! - `accepted = decided + undecided`: from events, from decisions, and from events without a decision.
 //! - `matched = delivered + failed + cancelled + discarded + pending`: from decisions, and from deliveries.
-//! - `requested = ...`: what replays say that they made, and the deliveries of replays; retries and tests beside them.
-//! - Every number below what an ingest process reported as settled is on record, was given up, or belongs to a repeat.
+//! - `requested = ...`: the replays' own counts, and the deliveries of replays; retries and tests alongside.
+//! - Every sequence number that an ingest process reported as settled is on record, was given up, or belongs to a repetition.
 //!
-//! Queues are read side by side, so that rows about one event come in any order. What is missing is looked for twice, some seconds
-//! apart: only what was missing both times is a gap, the rest is on its way. A recorder that is behind makes no gaps either: what
-//! was not yet overtaken is on its way, however old it is.
-//!
-//! One day is a sequential scan of its partitions of events, decisions and deliveries; nothing of an event's payload is read.
+//! Queues are read in parallel, so rows about one event arrive in any order. Missing rows are therefore looked for twice,
+//! seconds apart, and only rows missing both times are gaps. A recorder that is behind causes no gaps either: rows that were
+//! not overtaken by younger ones count as on their way, however old they are.
 
-mod count;
+mod days;
 mod numbers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,16 +17,12 @@ use std::time::{Duration, Instant};
 
 use postrider_model::ids::{EndpointId, EventId, ReplayId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
+use postrider_store::{Store, StoreError};
 use serde::Serialize;
-use tokio_postgres::IsolationLevel;
-use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-pub use self::count::{Requested, Standing, TenantDay};
+pub use self::days::{Requested, Standing, TenantDay};
 pub use self::numbers::InstanceNumbers;
-use crate::error::StoreError;
-use crate::sql::Ts;
-use crate::store::Store;
 
 /// Gaps that a report names; further ones are counted.
 pub const GAPS_NAMED_MAX: usize = 100;
@@ -48,7 +42,7 @@ impl Default for AuditOptions {
     }
 }
 
-/// Something that has to be on record and is not.
+/// Something that should be on record and is not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "missing", rename_all = "snake_case")]
 pub enum Gap {
@@ -163,63 +157,60 @@ fn dates<S: serde::Serializer>(days: &[Day], serializer: S) -> Result<S::Ok, S::
     serializer.collect_seq(days.iter().map(ToString::to_string))
 }
 
-/// One look.
+/// What one snapshot of the database shows.
 #[derive(Default)]
-struct Look {
+struct Findings {
     tenants: BTreeMap<(Day, TenantId), TenantDay>,
     instances: Vec<InstanceNumbers>,
-    /// What is missing, whatever the reason.
+    /// Missing rows that were overtaken.
     missing: BTreeSet<Gap>,
 }
 
-impl Store {
-    /// Audits, and keeps the result in the table `audits`.
-    ///
-    /// # Errors
-    /// The database's; nothing is known then.
-    pub async fn audit(&self, options: &AuditOptions) -> Result<AuditReport, StoreError> {
-        let (begun, ran_at) = (Instant::now(), UnixMillis::now());
-        let back = i32::try_from(options.days.max(1)).unwrap_or(i32::MAX).saturating_sub(1);
-        let first = ran_at.day().plus_days(back.saturating_neg());
-        let mut days = self.record().partition_days().await?;
-        days.retain(|day| (first..=ran_at.day()).contains(day));
+/// Runs an audit and stores its result.
+///
+/// # Errors
+/// The database's; nothing is known then.
+pub async fn run(store: &Store, options: &AuditOptions) -> Result<AuditReport, StoreError> {
+    let (begun, ran_at) = (Instant::now(), UnixMillis::now());
+    let back = i32::try_from(options.days.max(1)).unwrap_or(i32::MAX).saturating_sub(1);
+    let first = ran_at.day().plus_days(back.saturating_neg());
+    let mut days = store.record().partition_days().await?;
+    days.retain(|day| (first..=ran_at.day()).contains(day));
 
-        let mut look = self.look(&days).await?;
-        let mut gaps = std::mem::take(&mut look.missing);
-        if !gaps.is_empty() {
-            tokio::time::sleep(options.settle).await;
-            look = self.look(&days).await?;
-            gaps = numbers::both(&gaps, &look.missing);
-        }
-        let mut tenants: Vec<TenantDay> = look.tenants.into_values().collect();
-        tenants.iter_mut().for_each(|day| day.settle(&gaps));
-        let report = AuditReport {
-            id: Uuid::now_v7(),
-            ran_at,
-            took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            days,
-            conserved: gaps.is_empty() && tenants.iter().all(|day| day.conserved),
-            gaps_total: gaps.iter().map(Gap::size).sum(),
-            gaps: gaps.into_iter().take(GAPS_NAMED_MAX).collect(),
-            tenants,
-            instances: look.instances,
-        };
-        let sql = "INSERT INTO audits (id, ran_at, conserved, report) VALUES ($1, $2, $3, $4)";
-        let client = self.core().client().await?;
-        client.execute(sql, &[&report.id, &Ts(ran_at), &report.conserved, &Json(&report)]).await?;
-        Ok(report)
+    let mut findings = examine(store, &days).await?;
+    let mut gaps = std::mem::take(&mut findings.missing);
+    if !gaps.is_empty() {
+        tokio::time::sleep(options.settle).await;
+        findings = examine(store, &days).await?;
+        gaps = numbers::in_both(&gaps, &findings.missing);
     }
+    let mut tenants: Vec<TenantDay> = findings.tenants.into_values().collect();
+    tenants.iter_mut().for_each(|day| day.settle(&gaps));
+    let report = AuditReport {
+        id: Uuid::now_v7(),
+        ran_at,
+        took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        days,
+        conserved: gaps.is_empty() && tenants.iter().all(|day| day.conserved),
+        gaps_total: gaps.iter().map(Gap::size).sum(),
+        gaps: gaps.into_iter().take(GAPS_NAMED_MAX).collect(),
+        tenants,
+        instances: findings.instances,
+    };
+    let json = serde_json::to_value(&report).unwrap_or_default();
+    store.history().save_audit(report.id, ran_at, report.conserved, &json).await?;
+    Ok(report)
+}
 
-    /// Counts everything as of one moment.
-    async fn look(&self, days: &[Day]) -> Result<Look, StoreError> {
-        let mut client = self.core().client().await?;
-        let options = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-        let tx = options.start().await?;
-        let mut look = Look::default();
-        count::tenants(&tx, days, &mut look).await?;
-        count::replays(&tx, days, &mut look).await?;
-        numbers::instances(&tx, days, &mut look).await?;
-        tx.commit().await?;
-        Ok(look)
+/// Examines the days as of one moment.
+async fn examine(store: &Store, days: &[Day]) -> Result<Findings, StoreError> {
+    let mut findings = Findings::default();
+    let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(findings) };
+    let snapshot = store.history().audit_snapshot().await?;
+    for day in days {
+        days::examine(&snapshot, *day, &mut findings).await?;
     }
+    days::examine_replays(&snapshot, *first, &mut findings).await?;
+    numbers::examine(&snapshot, (*first, *last), &mut findings).await?;
+    Ok(findings)
 }

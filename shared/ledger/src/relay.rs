@@ -1,0 +1,101 @@
+//! The relay: publishes messages that were committed to the outbox, and removes their entries.
+//!
+//! The process that commits an entry publishes it at once; the recorder publishes entries that are left over after a crash or
+//! a failure. Publishing an entry twice is harmless, because its ids are the same.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use postrider_broker::{Broker, MessagePublisher, MessageRoute, ProducerMessage, PublishError, Queue};
+use postrider_profiles::Profiles;
+use postrider_store::outbox::{OutboxId, PendingDelivery, PendingLetter};
+use postrider_store::{Store, StoreError};
+use postrider_wire::bundle::Member;
+
+/// Why an entry is still in the outbox. It will be published later.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The broker did not confirm the message.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The tenant's profile is not loaded in this process.
+    #[error("profile {0:?} is not loaded")]
+    UnknownProfile(String),
+    /// The head of the message cannot be serialised.
+    #[error("cannot serialise the message: {0}")]
+    Head(#[from] serde_json::Error),
+    /// The message was published; the database did not remove the entry, so it will be published again.
+    #[error("published, but still in the outbox: {0}")]
+    NotRemoved(StoreError),
+}
+
+/// Publishes entries of the outbox. Cheap to clone.
+#[derive(Clone)]
+pub struct Relay {
+    publisher: MessagePublisher,
+    store: Store,
+    profiles: Arc<Profiles>,
+}
+
+impl Relay {
+    /// A relay with a publisher of its own.
+    pub fn new(broker: &Broker, store: Store, profiles: Arc<Profiles>) -> Self {
+        Self { publisher: broker.message_publisher(), store, profiles }
+    }
+
+    /// Publishes a delivery to its lane and removes its entry.
+    ///
+    /// # Errors
+    /// The entry stays in the outbox.
+    pub async fn publish_delivery(&self, pending: &PendingDelivery) -> Result<(), RelayError> {
+        self.send_delivery(pending).await?;
+        self.remove(&[pending.outbox]).await
+    }
+
+    /// Publishes a dead letter to the queue that it came from and removes its entry.
+    ///
+    /// # Errors
+    /// The entry stays in the outbox.
+    pub async fn publish_letter(&self, pending: PendingLetter) -> Result<(), RelayError> {
+        let outbox = pending.outbox;
+        self.send_letter(pending).await?;
+        self.remove(&[outbox]).await
+    }
+
+    /// Renders a delivery and publishes it to its lane. Does nothing for a delivery whose payload was expunged.
+    ///
+    /// # Errors
+    /// The broker did not confirm it, or it cannot be rendered here.
+    pub async fn send_delivery(&self, pending: &PendingDelivery) -> Result<(), RelayError> {
+        let PendingDelivery { outbox: _, task, event, document, profile } = pending;
+        let Some(view) = event.view() else { return Ok(()) };
+        let profile = self.profiles.get(profile).ok_or_else(|| RelayError::UnknownProfile(profile.to_owned()))?;
+        let member = Member::new(task, Bytes::from(profile.render(&view, document.body_kind())))?;
+        Ok(self.publisher.publish(MessageRoute::Lane(task.lane), &[member]).await?)
+    }
+
+    /// Publishes a dead letter to the queue that it came from. Does nothing for a dead letter without such a queue.
+    ///
+    /// # Errors
+    /// The broker did not confirm it.
+    pub async fn send_letter(&self, pending: PendingLetter) -> Result<(), RelayError> {
+        let PendingLetter { outbox: _, letter, body } = pending;
+        let Some(queue) = Queue::requeue_target(&letter.source, &letter.routing_key) else { return Ok(()) };
+        let message = ProducerMessage {
+            routing_key: letter.routing_key,
+            content_type: letter.content_type,
+            message_id: letter.message_id,
+            headers: letter.headers,
+            body,
+        };
+        Ok(self.publisher.requeue(queue, &message).await?)
+    }
+
+    /// Removes entries that were published.
+    ///
+    /// # Errors
+    /// [`RelayError::NotRemoved`]: they will be published again.
+    pub async fn remove(&self, entries: &[OutboxId]) -> Result<(), RelayError> {
+        self.store.outbox_done(entries).await.map_err(RelayError::NotRemoved)
+    }
+}

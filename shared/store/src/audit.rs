@@ -1,0 +1,324 @@
+//! Rows for the audit, all as of one moment, and the table of its results.
+//!
+//! A day is a sequential scan of its partitions of events, decisions and deliveries; payloads are not read. What the numbers
+//! mean is up to the caller.
+
+use std::collections::BTreeMap;
+
+use postrider_model::delivery::DeliveryStatus;
+use postrider_model::ids::{EndpointId, EventId, ReplayId, TenantId};
+use postrider_model::time::{Day, UnixMillis};
+use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::pool::Driver;
+use crate::sql::{Date, RowExt, Ts, unsigned};
+use crate::store::History;
+
+/// Missing rows of each kind that are listed for a tenant and day.
+const MISSING_MAX: i64 = 100_000;
+/// Sequence numbers of a block: 2 to the power of this.
+pub const BLOCK_BITS: u32 = 14;
+
+/// A repeatable-read snapshot on a connection of its own, which closes with it.
+pub struct AuditSnapshot {
+    client: Client,
+    _driver: Driver,
+}
+
+/// Rows of one tenant and day, counted independently of each other.
+#[derive(Debug, Clone, Default)]
+pub struct DayCounts {
+    /// Events.
+    pub accepted: u64,
+    /// Decisions.
+    pub decided: u64,
+    /// Endpoints in the decisions.
+    pub matched: u64,
+    /// Events without a decision.
+    pub undecided: u64,
+    /// Events' own deliveries, by status.
+    pub deliveries: Vec<(DeliveryStatus, u64)>,
+    /// Other deliveries by kind of their generation (`retry`, `replay` or `test`) and status.
+    pub requested: Vec<(String, DeliveryStatus, u64)>,
+}
+
+/// The counts of a day.
+#[derive(Debug, Clone, Default)]
+pub struct DayRows {
+    /// By tenant.
+    pub tenants: BTreeMap<TenantId, DayCounts>,
+    /// The newest decision.
+    pub decided_last: Option<UnixMillis>,
+}
+
+/// A replay's own count of its deliveries, and the deliveries on record.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplayCounts {
+    /// The replay's tenant.
+    pub tenant: TenantId,
+    /// The replay.
+    pub replay: ReplayId,
+    /// Deliveries that the replay says it created.
+    pub requested: u64,
+    /// Its deliveries on record.
+    pub recorded: u64,
+}
+
+/// The reports of one ingest process about its sequence numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct IngestReport {
+    /// The process.
+    pub instance: u64,
+    /// Every number below this one was confirmed or given up.
+    pub settled_below: u64,
+    /// First report.
+    pub first_at: UnixMillis,
+    /// Last report.
+    pub reported_at: UnixMillis,
+}
+
+/// Events on record in one block of an ingest process's sequence numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockCount {
+    /// The process.
+    pub instance: u64,
+    /// The block: a sequence number shifted right by [`BLOCK_BITS`].
+    pub block: u64,
+    /// Events with a number in the block.
+    pub recorded: u64,
+    /// The lowest of their numbers.
+    pub lowest: u64,
+}
+
+impl History {
+    /// Opens a snapshot for an audit.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn audit_snapshot(&self) -> Result<AuditSnapshot, StoreError> {
+        let (client, driver) = self.0.dedicated().await?;
+        client.batch_execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        Ok(AuditSnapshot { client, _driver: driver })
+    }
+
+    /// Stores an audit's result; `report` is any JSON.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn save_audit(
+        &self,
+        id: Uuid,
+        ran_at: UnixMillis,
+        conserved: bool,
+        report: &serde_json::Value,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO audits (id, ran_at, conserved, report) VALUES ($1, $2, $3, $4)";
+        self.0.client().await?.execute(sql, &[&id, &Ts(ran_at), &conserved, &Json(report)]).await?;
+        Ok(())
+    }
+}
+
+impl AuditSnapshot {
+    /// Counts the rows of a day by tenant.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn count_day(&self, day: Day) -> Result<DayRows, StoreError> {
+        let mut rows = DayRows::default();
+        for row in
+            self.rows("SELECT tenant, count(*) AS n FROM events WHERE event_day = $1 GROUP BY tenant", day).await?
+        {
+            rows.of(&row)?.accepted = count(&row, "n")?;
+        }
+        let sql = "SELECT tenant, count(*) AS n, coalesce(sum(cardinality(matched)), 0)::bigint AS matched,
+                          max(decided_at) AS last
+                   FROM decisions WHERE event_day = $1 GROUP BY tenant";
+        for row in self.rows(sql, day).await? {
+            let of = rows.of(&row)?;
+            (of.decided, of.matched) = (count(&row, "n")?, count(&row, "matched")?);
+            rows.decided_last = rows.decided_last.max(row.at_opt("last")?);
+        }
+        let sql =
+            "SELECT tenant, count(*) AS n FROM events e WHERE event_day = $1 AND NOT EXISTS (SELECT FROM decisions d
+                       WHERE d.tenant = e.tenant AND d.event_id = e.id AND d.event_day = e.event_day) GROUP BY tenant";
+        for row in self.rows(sql, day).await? {
+            rows.of(&row)?.undecided = count(&row, "n")?;
+        }
+        let sql = "SELECT tenant, status, count(*) AS n FROM deliveries WHERE delivery_day = $1 AND generation IS NULL
+                   GROUP BY tenant, status";
+        for row in self.rows(sql, day).await? {
+            rows.of(&row)?.deliveries.push((row.coded("status")?, count(&row, "n")?));
+        }
+        let sql = "SELECT tenant, split_part(generation, ':', 1) AS kind, status, count(*) AS n FROM deliveries
+                   WHERE delivery_day = $1 AND generation IS NOT NULL GROUP BY tenant, kind, status";
+        for row in self.rows(sql, day).await? {
+            rows.of(&row)?.requested.push((row.col("kind")?, row.coded("status")?, count(&row, "n")?));
+        }
+        Ok(rows)
+    }
+
+    async fn rows(&self, sql: &str, day: Day) -> Result<Vec<Row>, StoreError> {
+        Ok(self.client.query(sql, &[&Date(day)]).await?)
+    }
+
+    /// Decisions about events that are not on record, each with the time of the decision.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn decisions_without_event(
+        &self,
+        tenant: TenantId,
+        day: Day,
+    ) -> Result<Vec<(EventId, UnixMillis)>, StoreError> {
+        let sql = "SELECT event_id, decided_at FROM decisions d WHERE event_day = $1 AND tenant = $2
+                       AND NOT EXISTS (SELECT FROM events e
+                           WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day) LIMIT $3";
+        let rows = self.missing(sql, tenant, day).await?;
+        rows.iter().map(|row| Ok((row.parsed("event_id")?, row.at("decided_at")?))).collect()
+    }
+
+    /// Endpoints of decisions without a delivery on record.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn matches_without_delivery(
+        &self,
+        tenant: TenantId,
+        day: Day,
+    ) -> Result<Vec<(EventId, EndpointId)>, StoreError> {
+        let sql = "SELECT d.event_id, m.endpoint FROM decisions d CROSS JOIN LATERAL unnest(d.matched) AS m(endpoint)
+                   WHERE d.event_day = $1 AND d.tenant = $2 AND NOT EXISTS (SELECT FROM deliveries v
+                       WHERE v.delivery_day = $1 AND v.tenant = $2 AND v.event_id = d.event_id AND v.endpoint = m.endpoint
+                           AND v.generation IS NULL) LIMIT $3";
+        let rows = self.missing(sql, tenant, day).await?;
+        rows.iter().map(|row| Ok((row.parsed("event_id")?, EndpointId(row.col("endpoint")?)))).collect()
+    }
+
+    /// Events' own deliveries that no decision on record names, each with the time it was created.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn deliveries_without_decision(
+        &self,
+        tenant: TenantId,
+        day: Day,
+    ) -> Result<Vec<(EventId, EndpointId, UnixMillis)>, StoreError> {
+        let sql = "SELECT v.event_id, v.endpoint, v.created_at FROM deliveries v
+                   WHERE v.delivery_day = $1 AND v.tenant = $2 AND v.generation IS NULL AND NOT EXISTS (
+                       SELECT FROM decisions d WHERE d.event_day = $1 AND d.tenant = $2 AND d.event_id = v.event_id
+                           AND v.endpoint = ANY(d.matched)) LIMIT $3";
+        let read = |row: &Row| Ok((row.parsed("event_id")?, EndpointId(row.col("endpoint")?), row.at("created_at")?));
+        self.missing(sql, tenant, day).await?.iter().map(read).collect()
+    }
+
+    async fn missing(&self, sql: &str, tenant: TenantId, day: Day) -> Result<Vec<Row>, StoreError> {
+        let params: [&(dyn ToSql + Sync); 3] = [&Date(day), &tenant.0, &MISSING_MAX];
+        Ok(self.client.query(sql, &params).await?)
+    }
+
+    /// The last report of any ingest process.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn last_ingest_report(&self) -> Result<Option<UnixMillis>, StoreError> {
+        self.client.query_one("SELECT max(reported_at) AS last FROM ingest_numbers", &[]).await?.at_opt("last")
+    }
+
+    /// Replays created on `first` or later.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn replays_since(&self, first: Day) -> Result<Vec<ReplayCounts>, StoreError> {
+        let sql = "SELECT r.tenant, r.id, r.deliveries, (SELECT count(*) FROM deliveries d
+                       WHERE d.generation = 'replay:' || 'rpl_' || replace(r.id::text, '-', '') AND d.delivery_day >= $2) AS recorded
+                   FROM replays r WHERE r.created_at >= $1";
+        let read = |row: &Row| {
+            Ok(ReplayCounts {
+                tenant: TenantId(row.col("tenant")?),
+                replay: ReplayId(row.col("id")?),
+                requested: count(row, "deliveries")?,
+                recorded: count(row, "recorded")?,
+            })
+        };
+        self.client.query(sql, &[&Ts(first.start()), &Date(first)]).await?.iter().map(read).collect()
+    }
+
+    /// Ingest processes that reported on `first` or later.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn ingest_reports_since(&self, first: Day) -> Result<Vec<IngestReport>, StoreError> {
+        let sql = "SELECT instance, settled_below, first_at, reported_at FROM ingest_numbers WHERE reported_at >= $1";
+        let read = |row: &Row| {
+            Ok(IngestReport {
+                instance: row.col::<i64>("instance")?.cast_unsigned(),
+                settled_below: count(row, "settled_below")?,
+                first_at: row.at("first_at")?,
+                reported_at: row.at("reported_at")?,
+            })
+        };
+        self.client.query(sql, &[&Ts(first.start())]).await?.iter().map(read).collect()
+    }
+
+    /// Events of the days by block, for numbers below those of each `(instance, below)`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn count_blocks(&self, days: (Day, Day), settled: &[(u64, u64)]) -> Result<Vec<BlockCount>, StoreError> {
+        let (ids, below) = signed_columns(settled);
+        let sql = format!(
+            "SELECT e.instance, e.sequence >> {BLOCK_BITS} AS block, count(*) AS n, min(e.sequence) AS lowest
+             FROM events e JOIN unnest($3::bigint[], $4::bigint[]) AS known(instance, below) USING (instance)
+             WHERE e.event_day BETWEEN $1 AND $2 AND e.sequence < known.below GROUP BY 1, 2"
+        );
+        let read = |row: &Row| {
+            Ok(BlockCount {
+                instance: row.col::<i64>("instance")?.cast_unsigned(),
+                block: count(row, "block")?,
+                recorded: count(row, "n")?,
+                lowest: count(row, "lowest")?,
+            })
+        };
+        self.client.query(&sql, &[&Date(days.0), &Date(days.1), &ids, &below]).await?.iter().map(read).collect()
+    }
+
+    /// Numbers of these `(instance, block)` that are on record in these days or excused, as `(instance, number)`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn known_numbers(&self, days: (Day, Day), blocks: &[(u64, u64)]) -> Result<Vec<(u64, u64)>, StoreError> {
+        let (ids, numbers) = signed_columns(blocks);
+        let wanted = "unnest($1::bigint[], $2::bigint[]) AS wanted(instance, block)";
+        let excused = format!(
+            "SELECT x.instance, x.number FROM {wanted}
+             JOIN ingest_numbers_excused x ON x.instance = wanted.instance
+                 AND x.number BETWEEN wanted.block << {BLOCK_BITS} AND ((wanted.block + 1) << {BLOCK_BITS}) - 1"
+        );
+        let recorded = format!(
+            "SELECT e.instance, e.sequence AS number FROM events e JOIN {wanted}
+                 ON e.instance = wanted.instance AND e.sequence >> {BLOCK_BITS} = wanted.block
+             WHERE e.event_day BETWEEN $3 AND $4"
+        );
+        let mut rows = self.client.query(&excused, &[&ids, &numbers]).await?;
+        rows.extend(self.client.query(&recorded, &[&ids, &numbers, &Date(days.0), &Date(days.1)]).await?);
+        rows.iter().map(|row| Ok((row.col::<i64>("instance")?.cast_unsigned(), count(row, "number")?))).collect()
+    }
+}
+
+impl DayRows {
+    /// The counts of the row's tenant.
+    fn of(&mut self, row: &Row) -> Result<&mut DayCounts, StoreError> {
+        Ok(self.tenants.entry(TenantId(row.col("tenant")?)).or_default())
+    }
+}
+
+fn count(row: &Row, column: &str) -> Result<u64, StoreError> {
+    Ok(unsigned(row.col::<i64>(column)?))
+}
+
+fn signed_columns(pairs: &[(u64, u64)]) -> (Vec<i64>, Vec<i64>) {
+    pairs.iter().map(|(one, other)| (one.cast_signed(), other.cast_signed())).unzip()
+}
