@@ -5,7 +5,6 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use postrider_testkit::ports::free_port;
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -64,7 +64,7 @@ struct Service {
 
 impl Service {
     fn start(options: &EngineOptions, role: &str, name: String) -> anyhow::Result<Self> {
-        let address = free_address()?;
+        let address = format!("127.0.0.1:{}", free_port());
         let child = command(options, role, &address)?.spawn().with_context(|| format!("start {role}"))?;
         Ok(Self { name, child, address, started: Instant::now(), ready_after: Duration::ZERO })
     }
@@ -269,12 +269,6 @@ fn command(options: &EngineOptions, role: &str, listen: &str) -> anyhow::Result<
         .stderr(log)
         .kill_on_drop(true);
     Ok(command)
-}
-
-/// An address that is free now. Another process could take it before the service does; then the service says so.
-fn free_address() -> anyhow::Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.to_string())
 }
 
 async fn is_ready(address: &str) -> anyhow::Result<bool> {

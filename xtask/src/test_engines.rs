@@ -50,7 +50,9 @@ impl TestEngines {
     }
 
     async fn here(install: Install) -> Result<Self> {
-        let engines = start_engines(Purpose::Tests, install, false).await?;
+        let say: Say = Arc::new(report::step);
+        let options = EngineOptions { folder: default_folder(), install, purpose: Purpose::Tests, reset: false, say };
+        let engines = Engines::start(options).await?;
         engines.described.iter().for_each(report::line);
         let variables = [
             ("POSTRIDER_TEST_AMQP_URL", engines.amqp_url.clone()),
@@ -96,12 +98,6 @@ impl TestEngines {
             Running::Inside(guarded) => drop(guarded),
         }
     }
-}
-
-/// Starts (or finds) this machine's engines.
-pub(crate) async fn start_engines(purpose: Purpose, install: Install, reset: bool) -> Result<Engines> {
-    let say: Say = Arc::new(report::step);
-    Engines::start(EngineOptions { folder: default_folder(), install, purpose, reset, say }).await
 }
 
 /// The host's target as cargo's variables write it: `X86_64_UNKNOWN_LINUX_GNU`.

@@ -8,16 +8,16 @@ mod receiver;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use postrider_testkit::engines::{Engines, Purpose};
+use postrider_testkit::engines::{EngineOptions, Engines, Purpose};
 use postrider_testkit::paths::default_folder;
 use postrider_testkit::ports;
 use tokio::process::Command;
 
 use crate::child::{self, Guarded};
-use crate::test_engines::start_engines;
 use crate::{InstallArgs, report};
 
 /// How to start.
@@ -41,7 +41,14 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     check_free(listen)?;
     ports::claim(receiver_port, "the demo receiver", "POSTRIDER_DEV_RECEIVER_PORT")?;
 
-    let engines = start_engines(Purpose::Development, args.install.into(), args.reset).await?;
+    let engines = Engines::start(EngineOptions {
+        folder: default_folder(),
+        install: args.install.into(),
+        purpose: Purpose::Development,
+        reset: args.reset,
+        say: Arc::new(report::step),
+    })
+    .await?;
     let folder = default_folder();
     std::fs::create_dir_all(&folder)?;
     if args.reset {
