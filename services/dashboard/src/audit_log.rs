@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::Dashboard;
 use crate::components::Column::Text;
+use crate::components::filter::text_filter;
 use crate::components::form::option;
 use crate::components::{absent, empty, head, pager, time};
 use crate::failure::Failure;
@@ -97,20 +98,14 @@ fn row(entry: &AuditEntry, entries: Entries) -> Markup {
 fn filters(visitor: &Visitor) -> Markup {
     let query = &visitor.query;
     html! {
-        form.filters method="get" action=(visitor.path) {
-            div.field {
-                label for="f-action" { "Action" }
-                select #f-action name="action" {
-                    option value="" { "All" }
-                    @for action in AuditAction::ALL { (option(action.as_str(), query.get("action"), action.as_str())) }
-                }
-            }
-            @for (name, label) in [("target", "Changed object (id)"), ("actor", "By key (id)")] {
-                @let id = format!("f-{name}");
-                div.field { label for=(id) { (label) }
-                    input id=(id) type="text" name=(name) value=(query.get(name)) autocomplete="off"; }
-            }
-            button type="submit" { "Filter" }
+        form.filter-bar method="get" action=(visitor.path) role="search" aria-label="Audit log" {
+            div { label for="q-action" { "Action" } select #q-action name="action" {
+                option value="" { "All" }
+                @for action in AuditAction::ALL { (option(action.as_str(), query.get("action"), action.as_str())) }
+            } }
+            (text_filter("q-target", "target", "Changed object (id)", query))
+            (text_filter("q-actor", "actor", "By key (id)", query))
+            div.buttons { button type="submit" { "Filter" } a.quiet href=(visitor.path) { "Clear" } }
         }
     }
 }

@@ -64,8 +64,8 @@ pub(crate) fn tiles(total: &Figures) -> Markup {
             percent(total.success_rate),
             format!("{} of {} attempts", count(total.successes), count(total.attempts)),
         ),
-        ("First attempt within 5 s", percent(total.promise.within_5s), first_attempts.clone()),
-        ("First attempt within 30 s", percent(total.promise.within_30s), first_attempts),
+        ("First attempt within 5\u{a0}s", percent(total.promise.within_5s), first_attempts.clone()),
+        ("First attempt within 30\u{a0}s", percent(total.promise.within_30s), first_attempts),
         (
             "Median response time",
             latency(total, |ms| ms.p50),
