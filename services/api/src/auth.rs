@@ -3,8 +3,8 @@
 //! Tenants' keys are a full in-memory table of hashes, kept fresh by the configuration feed, so that a request costs no query
 //! and the database may be away. Operators' keys come from the configuration and are compared in constant time.
 //!
-//! Requests and changes are charged to the tenant, whichever of its keys they came with (`budget`); keys that do not exist to
-//! those who try them (`refused`).
+//! A request is charged to its tenant, whichever of the tenant's keys it uses (`budget`); attempts with unknown keys are limited by
+//! address (`refused`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,10 @@ use axum::http::request::Parts;
 use postrider_access::{Key, KeyError, KeyTable, bearer};
 use postrider_http::problem::Problem;
 use postrider_model::ids::{KeyId, TenantId};
+use postrider_operations::{Caller, Error};
 use postrider_store::Store;
 use postrider_store::audit_log::{Acting, Actor, Via};
-use postrider_store::config::{KeyHash, KeyTenants, Scope, Scopes};
+use postrider_store::config::{KeyHash, KeyTenants, Scopes};
 use postrider_store::feed::{Changes, FeedScope};
 use postrider_telemetry::health::Check;
 use secrecy::SecretString;
@@ -26,86 +27,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Api;
 use crate::budget::Budget;
-use crate::errors::no_such;
+use crate::failure::problem;
 use crate::metrics;
 use crate::refused::Place;
-use crate::request::Params;
 
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// Who calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Caller {
-    /// An operator, who may name a tenant by `?tenant=`.
-    Operator {
-        /// The tenant named.
-        tenant: Option<TenantId>,
-        /// How its changes are recorded.
-        acting: Acting,
-    },
-    /// A tenant's key.
-    Tenant {
-        /// Whose.
-        tenant: TenantId,
-        /// What it may do.
-        scopes: Scopes,
-        /// How its changes are recorded.
-        acting: Acting,
-    },
-}
+/// The caller that a request's key stands for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Auth(pub(crate) Caller);
 
-impl Caller {
-    /// Lets operators through only.
-    pub(crate) fn operator(self) -> Result<(), Problem> {
-        match self {
-            Self::Operator { .. } => Ok(()),
-            Self::Tenant { .. } => Err(Problem::forbidden("this takes an operator key")),
-        }
-    }
-
-    /// The tenant whose things are meant; operators must name one.
-    pub(crate) fn tenant(self, scope: Scope) -> Result<TenantId, Problem> {
-        self.visible(scope)?.ok_or_else(|| {
-            Problem::invalid_field("tenant", "an operator key names the tenant by ?tenant=<id or external id>")
-        })
-    }
-
-    /// The tenant whose things may be seen; `None`: everybody's.
-    pub(crate) fn visible(self, scope: Scope) -> Result<Option<TenantId>, Problem> {
-        match self {
-            Self::Operator { tenant, .. } => Ok(tenant),
-            Self::Tenant { tenant, scopes, .. } if scopes.contains(scope) => Ok(Some(tenant)),
-            Self::Tenant { .. } => {
-                Err(Problem::forbidden(format!("this takes a key with the scope `{}`", scope.as_str())))
-            }
-        }
-    }
-
-    /// How its changes are recorded.
-    pub(crate) fn acting(self) -> Acting {
-        match self {
-            Self::Operator { acting, .. } | Self::Tenant { acting, .. } => acting,
-        }
-    }
-
-    /// The same caller, recorded otherwise.
-    pub(crate) fn with(mut self, other: impl FnOnce(&mut Acting)) -> Self {
-        match &mut self {
-            Self::Operator { acting, .. } | Self::Tenant { acting, .. } => other(acting),
-        }
-        self
-    }
-
-    /// Checks that the caller may do `scope` with this very tenant.
-    pub(crate) fn may(self, scope: Scope, wanted: TenantId) -> Result<(), Problem> {
-        match self.visible(scope)? {
-            Some(visible) if visible != wanted => Err(no_such("tenant")),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl FromRequestParts<Arc<Api>> for Caller {
+impl FromRequestParts<Arc<Api>> for Auth {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
@@ -113,35 +45,30 @@ impl FromRequestParts<Arc<Api>> for Caller {
         if let Some(known) = parts.extensions.get::<Self>() {
             return Ok(*known);
         }
-        let params = Params::from_request_parts(parts, &()).await?;
         let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let key =
             bearer(authorization).ok_or_else(|| Problem::unauthorized("send a key: `Authorization: Bearer <key>`"))?;
         let found = api.keys.find(key, api.config.keys_fresh_for);
         let caller = found.map_err(|problem| api.refused.judge(problem, Place::Api, &parts.extensions))?;
-        let named = match params.get("tenant") {
-            Some(name) => Some(api.find_tenant(name).await?),
+        let named = match tenant_param(parts) {
+            Some(name) => Some(api.operations.find_tenant(&name).await.map_err(problem)?),
             None => None,
         };
         match caller {
-            Caller::Operator { acting, .. } => Ok(Caller::Operator { tenant: named, acting }),
-            Caller::Tenant { tenant, .. } if named.is_some_and(|named| named != tenant) => Err(no_such("tenant")),
-            caller => Ok(caller),
+            Caller::Operator { acting, .. } => Ok(Self(Caller::Operator { tenant: named, acting })),
+            Caller::Tenant { tenant, .. } if named.is_some_and(|named| named != tenant) => {
+                Err(problem(Error::NotFound("tenant")))
+            }
+            caller => Ok(Self(caller)),
         }
     }
 }
 
-impl Api {
-    /// The store, for a change that this caller makes: charged to its tenant, and recorded under its key.
-    ///
-    /// # Errors
-    /// 429: the tenant changes too much.
-    pub(crate) fn edits_of(&self, caller: Caller) -> Result<Store, Problem> {
-        if let Caller::Tenant { tenant, .. } = caller {
-            self.keys.charge_edit(tenant)?;
-        }
-        Ok(self.store.acting_as(caller.acting()))
-    }
+/// The parameter `tenant`.
+fn tenant_param(parts: &Parts) -> Option<String> {
+    let query = parts.uri.query().unwrap_or_default();
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.find(|(name, _)| name == "tenant").map(|(_, tenant)| tenant.into_owned())
 }
 
 /// The table of keys, and the answers for keys that are not valid.
@@ -181,11 +108,6 @@ impl Keys {
         self.table.remove(id);
     }
 
-    /// Charges a change to a tenant.
-    fn charge_edit(&self, tenant: TenantId) -> Result<(), Problem> {
-        self.table.budget(tenant).map_or(Ok(()), |budget| budget.charge_edit())
-    }
-
     fn find(&self, key: &str, fresh_for: Duration) -> Result<Caller, Problem> {
         self.find_hash(KeyHash::of(key), fresh_for)
     }
@@ -217,7 +139,7 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
-    use postrider_model::limits::{API_REQUESTS_BURST, EDITS_BURST};
+    use postrider_model::limits::API_REQUESTS_BURST;
     use postrider_store::feed::{FeedState, KeyConfig};
 
     use super::*;
@@ -270,16 +192,5 @@ mod tests {
         let refused = (0..API_REQUESTS_BURST.get()).filter_map(|_| keys.find("three", FRESH).err()).next();
         assert_eq!(refused.map(|problem| problem.status), Some(429));
         assert_eq!(status(keys.find("other", FRESH)), 200);
-    }
-
-    #[test]
-    fn changes_have_a_budget_of_their_own() {
-        let keys = keys();
-        let tenant = TenantId::generate();
-        keys.made(KeyId::generate(), &SecretString::from("one"), tenant, Scopes::ALL);
-        let refused = (0..2 * EDITS_BURST.get()).filter_map(|_| keys.charge_edit(tenant).err()).next();
-        assert_eq!(refused.map(|problem| problem.status), Some(429));
-        assert_eq!(status(keys.find("one", FRESH)), 200);
-        assert!(keys.charge_edit(TenantId::generate()).is_ok());
     }
 }

@@ -1,23 +1,21 @@
-//! What a tenant may ask of the API: requests, and changes, which every other change waits for. All its keys draw on one budget.
+//! How many requests a tenant may make, with all its keys together.
 
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use postrider_http::problem::Problem;
-use postrider_model::limits::{API_REQUESTS_BURST, API_REQUESTS_PER_SECOND, EDITS_BURST, EDITS_PER_SECOND};
+use postrider_model::limits::{API_REQUESTS_BURST, API_REQUESTS_PER_SECOND};
 
 /// One tenant's.
 pub(crate) struct Budget {
     requests: DefaultDirectRateLimiter,
-    edits: DefaultDirectRateLimiter,
 }
 
 impl Default for Budget {
     fn default() -> Self {
         let requests = Quota::per_second(API_REQUESTS_PER_SECOND).allow_burst(API_REQUESTS_BURST);
-        let edits = Quota::per_second(EDITS_PER_SECOND).allow_burst(EDITS_BURST);
-        Self { requests: RateLimiter::direct(requests), edits: RateLimiter::direct(edits) }
+        Self { requests: RateLimiter::direct(requests) }
     }
 }
 
@@ -30,14 +28,6 @@ impl Budget {
         charge(&self.requests, || {
             format!("a tenant may ask {API_REQUESTS_PER_SECOND} times a second, with all its keys together")
         })
-    }
-
-    /// Charges a change.
-    ///
-    /// # Errors
-    /// 429.
-    pub(crate) fn charge_edit(&self) -> Result<(), Problem> {
-        charge(&self.edits, || format!("a tenant may make {EDITS_PER_SECOND} changes a second, {EDITS_BURST} at once"))
     }
 }
 

@@ -14,40 +14,22 @@
 //! # What it does not
 //! It sends nothing to endpoints itself: a test call asks a dispatcher.
 
-mod attributes;
-mod audit_log;
 mod auth;
 mod budget;
 mod config;
-mod dead_letters;
-mod deliveries;
 mod edits;
-mod endpoints;
-mod errors;
-mod event_types;
-mod events;
-mod explain;
+mod extract;
 mod failure;
-mod heavy;
-mod keys;
 mod metrics;
 mod once;
 mod openapi;
 mod operations;
-mod page;
-mod product_keys;
-mod profiles;
+mod query;
 mod refused;
-mod replays;
 mod request;
-mod retry;
+mod responses;
+mod routes;
 mod settings;
-mod stats;
-mod system;
-mod tenants;
-mod test_call;
-mod time;
-mod withdraw;
 
 use std::sync::Arc;
 
@@ -57,12 +39,11 @@ use axum::http::{HeaderValue, header};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::get;
-use postrider_broker::{BreakerStates, Broker, MessagePublisher};
+use postrider_broker::Broker;
 use postrider_egress::AddressGuard;
-use postrider_http::problem::Problem;
 use postrider_http::server::{self, ServeOptions};
 use postrider_operations::{KeyHolders, KeyTable, Operations};
-use postrider_profiles::{Profile, Profiles};
+use postrider_profiles::Profiles;
 use postrider_store::Store;
 use postrider_telemetry::health::Check;
 use postrider_telemetry::tasks::{TaskFailed, Tasks};
@@ -75,7 +56,6 @@ pub use crate::openapi::openapi;
 pub use crate::settings::Settings;
 
 use crate::auth::Keys;
-use crate::heavy::Heavy;
 use crate::refused::Refused;
 
 /// What the API works with.
@@ -96,17 +76,9 @@ pub struct Deps {
 /// The running service behind the routes.
 pub(crate) struct Api {
     pub(crate) config: Config,
-    pub(crate) broker: Broker,
-    pub(crate) lanes: MessagePublisher,
-    /// What the dispatchers say about endpoints.
-    pub(crate) breakers: BreakerStates,
     pub(crate) store: Store,
-    pub(crate) profiles: Arc<Profiles>,
-    pub(crate) guard: AddressGuard,
     pub(crate) keys: Arc<Keys>,
     pub(crate) refused: Refused,
-    pub(crate) heavy: Heavy,
-    pub(crate) stop: CancellationToken,
     pub(crate) operations: Arc<Operations>,
 }
 
@@ -129,29 +101,13 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     tasks.spawn("api.config_feed", Arc::clone(&keys).follow(store.clone(), stop.clone(), ready));
     tasks.spawn_endless("api.announce", broker.clone().announce_applied_version(ServiceRole::Api, keys.applied()));
     tasks.spawn("api.applied_versions", broker.clone().follow_applied_versions(stop.clone()));
-    let lanes = broker.message_publisher();
-    let breakers = BreakerStates::follow(&broker, stop.clone());
     let refused = Refused::new(store.clone());
     let operations = {
-        let (broker, store, profiles) = (broker.clone(), store.clone(), Arc::clone(&profiles));
-        let keys = Arc::clone(&keys) as Arc<dyn KeyTable>;
-        let deps = postrider_operations::Deps { broker, store, profiles, guard: guard.clone(), keys };
+        let (store, keys) = (store.clone(), Arc::clone(&keys) as Arc<dyn KeyTable>);
+        let deps = postrider_operations::Deps { broker, store, profiles, guard, keys };
         operations::new(&config, deps, &stop)
     };
-    let api = Arc::new(Api {
-        config,
-        broker,
-        lanes,
-        breakers,
-        store,
-        profiles,
-        guard,
-        keys,
-        refused,
-        heavy: Heavy::new(),
-        stop,
-        operations,
-    });
+    let api = Arc::new(Api { config, store, keys, refused, operations });
     let document = Arc::new(openapi().to_string());
     let serve_document = move || {
         let document = Arc::clone(&document);
@@ -191,14 +147,4 @@ pub async fn run(
     let router = server::with_fallbacks(start(config, deps, &tasks).routes);
     tasks.supervise(server::serve_with(listener, router, options, stop)).await?;
     tasks.join().await
-}
-
-impl Api {
-    /// A tenant's profile.
-    pub(crate) fn profile(&self, name: &str) -> Result<&Arc<Profile>, Problem> {
-        self.profiles.get(name).ok_or_else(|| {
-            tracing::error!(profile = name, "a tenant's profile is not loaded");
-            Problem::internal()
-        })
-    }
 }

@@ -20,8 +20,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::Api;
-use crate::auth::Caller;
-use crate::errors::store_problem;
+use crate::auth::Auth;
+use crate::failure::problem;
 use crate::request::BODY_BYTES_MAX;
 
 /// The header.
@@ -66,11 +66,16 @@ pub(crate) async fn once(State(api): State<Arc<Api>>, request: Request, next: Ne
 async fn keyed(api: Arc<Api>, request: Request, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let Some(key) = key_of(&parts.headers)? else { return Err(Problem::internal()) };
-    let caller = Caller::from_request_parts(&mut parts, &api).await?;
+    let Auth(caller) = Auth::from_request_parts(&mut parts, &api).await?;
     let too_large = |_| Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes"));
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(too_large)?;
     let asked = Asked { caller: scope(caller.acting().actor), key, request: digest(&parts.uri.to_string(), &body) };
-    let claimed = api.store.idempotency().claim_idempotency_key(&asked.as_request()).await.map_err(store_problem)?;
+    let claimed = api
+        .store
+        .idempotency()
+        .claim_idempotency_key(&asked.as_request())
+        .await
+        .map_err(|error| problem(error.into()))?;
     let claim = match claimed {
         Claimed::Now(claim) => claim,
         Claimed::Answered(answer) => return replayed(&answer),
@@ -87,7 +92,7 @@ async fn keyed(api: Arc<Api>, request: Request, next: Next) -> Result<Response, 
             return Err(Problem::conflict("the request with this Idempotency-Key took effect, and its answer is lost"));
         }
     };
-    parts.extensions.insert(caller.with(|acting| acting.claim = Some(claim)));
+    parts.extensions.insert(Auth(caller.with(|acting| acting.claim = Some(claim))));
     let request = Request::from_parts(parts, Body::from(body));
     // In a task: a client that hangs up must not leave the key claimed without an answer.
     let answered = tokio::spawn(async move { answer(&api, &asked, claim, next.run(request).await).await });

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use crate::Api;
-use crate::auth::{self, Keys};
+use crate::auth::Keys;
 use crate::config::Config;
 use crate::refused::{self, Place};
 
@@ -24,15 +24,6 @@ impl KeyTable for Keys {
 
     fn remove(&self, id: KeyId) {
         self.deleted(id);
-    }
-}
-
-impl From<auth::Caller> for Caller {
-    fn from(caller: auth::Caller) -> Self {
-        match caller {
-            auth::Caller::Operator { tenant, acting } => Self::Operator { tenant, acting },
-            auth::Caller::Tenant { tenant, scopes, acting } => Self::Tenant { tenant, scopes, acting },
-        }
     }
 }
 
@@ -56,7 +47,7 @@ fn key_error(problem: Problem) -> Error {
 impl KeyHolders for Api {
     fn find(&self, key: KeyHash) -> Result<Option<Caller>, Error> {
         match self.keys.find_hash(key, self.config.keys_fresh_for) {
-            Ok(caller) => Ok(Some(caller.into())),
+            Ok(caller) => Ok(Some(caller)),
             Err(problem) if problem.status_code() == StatusCode::UNAUTHORIZED => Ok(None),
             Err(problem) => Err(key_error(problem)),
         }

@@ -4,12 +4,14 @@ use postrider_model::ids::TenantId;
 use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
-use postrider_store::audit_log::{AuditAction, AuditEntry as StoredEntry, AuditFilter};
+use postrider_store::audit_log::{AuditEntry as StoredEntry, AuditFilter};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
+
+pub use postrider_store::audit_log::AuditAction;
 
 /// The kind of an actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

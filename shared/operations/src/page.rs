@@ -15,7 +15,7 @@ pub struct List<T> {
     pub data: Vec<T>,
     /// Pass it as `cursor` to get the next page; `null` on the last page. A page of a filtered list may have fewer items
     /// than `limit`, or none, and not be the last: each page looks at up to 20,000 rows.
-    #[schema(required = true)]
+    #[schema(required = true, example = json!(null))]
     pub next_cursor: Option<String>,
 }
 

@@ -21,6 +21,7 @@ pub struct Profile {
     #[schema(example = "standard")]
     pub name: String,
     /// A sentence about it.
+    #[schema(example = "Standard Webhooks")]
     pub description: String,
     /// The event types that the product documents.
     pub event_types: Vec<EventTypeInfo>,
@@ -59,6 +60,7 @@ pub struct EventTypeInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wire_name: Option<String>,
     /// A sentence about it.
+    #[schema(example = "A message bounced")]
     pub description: String,
     /// An example of `data`.
     #[schema(value_type = serde_json::Value, example = json!({"email": "recipient@example.com"}))]

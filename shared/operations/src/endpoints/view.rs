@@ -161,7 +161,7 @@ pub struct EndpointPage {
     /// Newest first.
     pub data: Vec<EndpointInList>,
     /// Pass it as `cursor` to get the next page; `null` on the last page.
-    #[schema(required = true)]
+    #[schema(required = true, example = json!(null))]
     pub next_cursor: Option<String>,
     /// Endpoints that the tenant has.
     pub usage: u32,

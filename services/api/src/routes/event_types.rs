@@ -1,0 +1,106 @@
+//! `/v1/event-types`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use postrider_model::event::EventType as Name;
+use postrider_operations::event_types::{EventType, PutEventType};
+use postrider_operations::page::List;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{Answer, Ops};
+use crate::auth::Auth;
+use crate::extract::{IfMatch, IfMatchHeader, Versioned};
+use crate::query::{NoQuery, PageParams, Paged, Parameters, TenantParam, parsed};
+use crate::request::StrictJson;
+use crate::responses::{BadBody, Conflict, Refused, Stale};
+
+/// Which event types.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(crate) struct EventTypeParams {
+    /// This type and those below it, as in `email.*`.
+    #[serde(deserialize_with = "parsed")]
+    #[param(value_type = Option<String>, example = "email")]
+    group: Option<Name>,
+}
+
+impl Parameters for EventTypeParams {}
+
+/// The answer, with an ETag if the tenant defines the type.
+fn with_etag(status: StatusCode, event_type: EventType) -> Response {
+    match event_type.version {
+        Some(version) => (status, Versioned(version, event_type)).into_response(),
+        None => (status, Json(event_type)).into_response(),
+    }
+}
+
+/// List event types
+///
+/// The tenant's catalog, by name: its profile's types and its own. A page ends before its `limit` when its samples and schemas
+/// reach 1 MiB.
+#[utoipa::path(get, path = "/v1/event-types", operation_id = "list_event_types", tag = "event types",
+    params(TenantParam, EventTypeParams, PageParams),
+    responses((status = 200, body = List<EventType>), Refused))]
+pub(crate) async fn list(
+    State(api): Ops,
+    Auth(caller): Auth,
+    Paged(params, page): Paged<EventTypeParams>,
+) -> Answer<Json<List<EventType>>> {
+    Ok(Json(api.operations.list_event_types(caller, params.group.as_ref(), &page).await?))
+}
+
+/// Read an event type
+#[utoipa::path(get, path = "/v1/event-types/{name}", operation_id = "read_event_type", tag = "event types",
+    params(("name" = String, Path, description = "The type's name.", example = "order.paid"), TenantParam),
+    responses((status = 200, body = EventType), Refused))]
+pub(crate) async fn read(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(name): Path<String>,
+) -> Answer<Response> {
+    Ok(with_etag(StatusCode::OK, api.operations.read_event_type(caller, &name).await?))
+}
+
+/// Define an event type
+///
+/// Defines a type of the tenant's own, or overrides one of its profile's; replaces an earlier definition as a whole. In effect when
+/// this is answered. 409 above 200 types, and above 4 MiB of samples and schemas.
+#[utoipa::path(put, path = "/v1/event-types/{name}", operation_id = "put_event_type", tag = "event types",
+    params(("name" = String, Path, description = "The type's name.", example = "order.paid"), TenantParam, IfMatchHeader),
+    request_body = PutEventType,
+    responses((status = 200, description = "The replaced definition.", body = EventType, headers(("ETag" = String))),
+        (status = 201, description = "The new definition.", body = EventType, headers(("ETag" = String))), Refused, BadBody, Conflict, Stale))]
+pub(crate) async fn put(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(name): Path<String>,
+    IfMatch(expected): IfMatch,
+    StrictJson(request): StrictJson<PutEventType>,
+) -> Answer<Response> {
+    let (event_type, is_new) = api.operations.put_event_type(caller, &name, expected, request).await?;
+    Ok(with_etag(if is_new { StatusCode::CREATED } else { StatusCode::OK }, event_type))
+}
+
+/// Delete an event type
+///
+/// A type of the tenant's own is removed from the catalog; existing subscriptions keep it. Deleting an override restores the
+/// profile's definition. A type of the profile cannot be deleted (409).
+#[utoipa::path(delete, path = "/v1/event-types/{name}", operation_id = "delete_event_type", tag = "event types",
+    params(("name" = String, Path, description = "The type's name.", example = "order.paid"), TenantParam, IfMatchHeader),
+    responses((status = 204), Refused, Conflict, Stale))]
+pub(crate) async fn delete(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(name): Path<String>,
+    IfMatch(expected): IfMatch,
+) -> Answer<StatusCode> {
+    api.operations.delete_event_type(caller, &name, expected).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

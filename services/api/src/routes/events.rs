@@ -1,0 +1,139 @@
+//! `/v1/events` and `/v1/attributes`
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use postrider_http::problem::FieldError;
+use postrider_model::event::is_attribute_name;
+use postrider_model::ids::EventId;
+use postrider_model::subscription::TypePattern;
+use postrider_model::time::UnixMillis;
+use postrider_operations::events::{AttributeValue, Event, EventDetail, EventFilter};
+use postrider_operations::explain::Explanations;
+use postrider_operations::page::List;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{Answer, Ops};
+use crate::auth::Auth;
+use crate::query::{
+    AnyTenantParam, Limit, NoQuery, PageParams, Paged, Parameters, Query, TenantParam, check_range, parsed, time,
+};
+use crate::responses::Refused;
+
+/// Which events.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(crate) struct EventParams {
+    /// Of this type, or of a pattern such as `email.*`.
+    #[serde(rename = "type", deserialize_with = "parsed")]
+    #[param(value_type = Option<String>, example = "email.bounced")]
+    event_type: Option<TypePattern>,
+    /// Accepted at or after this.
+    #[serde(deserialize_with = "time")]
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-02T00:00:00Z")]
+    from: Option<UnixMillis>,
+    /// Accepted before this.
+    #[serde(deserialize_with = "time")]
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-03T00:00:00Z")]
+    to: Option<UnixMillis>,
+    #[serde(skip)]
+    #[param(ignore)]
+    attributes: BTreeMap<String, String>,
+}
+
+impl Parameters for EventParams {
+    const PREFIX: Option<&str> = Some("attributes.");
+
+    fn take(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        if !is_attribute_name(name) || value.contains('\0') {
+            return Err("not an attribute's name and value");
+        }
+        self.attributes.insert(name.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), FieldError> {
+        check_range(self.from, self.to)
+    }
+}
+
+/// List events
+///
+/// Newest first. `attributes.<name>=<value>` selects events with that attribute.
+#[utoipa::path(get, path = "/v1/events", operation_id = "list_events", tag = "events",
+    params(AnyTenantParam, EventParams, PageParams),
+    responses((status = 200, body = List<Event>), Refused))]
+pub(crate) async fn list(
+    State(api): Ops,
+    Auth(caller): Auth,
+    Paged(params, page): Paged<EventParams>,
+) -> Answer<Json<List<Event>>> {
+    let EventParams { event_type, from, to, attributes } = params;
+    let filter = EventFilter { event_type, from, to, attributes };
+    Ok(Json(api.operations.list_events(caller, &filter, &page).await?))
+}
+
+/// Read an event with its deliveries
+#[utoipa::path(get, path = "/v1/events/{id}", operation_id = "read_event", tag = "events",
+    params(("id" = EventId, Path, description = "The event's id."), TenantParam),
+    responses((status = 200, body = EventDetail), Refused))]
+pub(crate) async fn read(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(id): Path<String>,
+) -> Answer<Json<EventDetail>> {
+    Ok(Json(api.operations.read_event(caller, &id).await?))
+}
+
+/// Explain an event
+///
+/// For each endpoint: the decision that was made, with the conditions of that time, and the decision that would be made now. Both
+/// use today's profile. 429 while another event of the tenant is being explained.
+#[utoipa::path(get, path = "/v1/events/{id}/explain", operation_id = "explain_event", tag = "events",
+    params(("id" = EventId, Path, description = "The event's id."), TenantParam),
+    responses((status = 200, body = Explanations), Refused))]
+pub(crate) async fn explain(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(id): Path<String>,
+) -> Answer<Json<Explanations>> {
+    Ok(Json(api.operations.explain_event(caller, &id).await?))
+}
+
+/// Expunge an event's payload
+///
+/// Erases `data` and `metadata` from the log. Pending deliveries of the event are discarded with the reason `expunged`; it cannot be
+/// retried or replayed. Everything else in the log stays.
+#[utoipa::path(delete, path = "/v1/events/{id}/payload", operation_id = "expunge_payload", tag = "events",
+    params(("id" = EventId, Path, description = "The event's id."), TenantParam),
+    responses((status = 204), Refused))]
+pub(crate) async fn expunge(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
+    api.operations.expunge_payload(caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// List the values of an attribute
+///
+/// Values in the tenant's events of the last 7 days, most frequent first, on one page: for choosing filters. Counts are approximate.
+#[utoipa::path(get, path = "/v1/attributes/{name}", operation_id = "list_attribute_values", tag = "events",
+    params(("name" = String, Path, description = "The attribute's name.", example = "sending_domain"), TenantParam, Limit),
+    responses((status = 200, body = List<AttributeValue>), Refused))]
+pub(crate) async fn attribute_values(
+    State(api): Ops,
+    Auth(caller): Auth,
+    Query(params): Query<Limit>,
+    Path(name): Path<String>,
+) -> Answer<Json<List<AttributeValue>>> {
+    Ok(Json(api.operations.attribute_values(caller, &name, params.limit()).await?))
+}

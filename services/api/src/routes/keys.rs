@@ -1,0 +1,64 @@
+//! `/v1/tenants/{id}/keys`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use postrider_model::ids::KeyId;
+use postrider_operations::keys::{CreateKey, CreatedKey, Key};
+use postrider_operations::page::List;
+
+use super::{Answer, Ops};
+use crate::auth::Auth;
+use crate::extract::IdempotencyKey;
+use crate::query::NoQuery;
+use crate::request::StrictJson;
+use crate::responses::{BadBody, KeyInUse, Refused};
+
+/// Create a key
+///
+/// The key is shown this once. Takes an operator key, or a key of the tenant with the scope `manage`, which can give only scopes
+/// that it has.
+#[utoipa::path(post, path = "/v1/tenants/{id}/keys", operation_id = "create_key", tag = "keys",
+    params(("id" = String, Path, description = "The tenant's id or external id."), IdempotencyKey),
+    request_body = CreateKey,
+    responses((status = 201, body = CreatedKey), Refused, BadBody, KeyInUse))]
+pub(crate) async fn create(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(id): Path<String>,
+    StrictJson(request): StrictJson<CreateKey>,
+) -> Answer<(StatusCode, Json<CreatedKey>)> {
+    Ok((StatusCode::CREATED, Json(api.operations.create_key(caller, &id, request).await?)))
+}
+
+/// List keys
+///
+/// All of the tenant, on one page.
+#[utoipa::path(get, path = "/v1/tenants/{id}/keys", operation_id = "list_keys", tag = "keys",
+    params(("id" = String, Path, description = "The tenant's id or external id.")),
+    responses((status = 200, body = List<Key>), Refused))]
+pub(crate) async fn list(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(id): Path<String>,
+) -> Answer<Json<List<Key>>> {
+    Ok(Json(api.operations.list_keys(caller, &id).await?))
+}
+
+/// Delete a key
+///
+/// When this is answered, every process refuses the key.
+#[utoipa::path(delete, path = "/v1/tenants/{id}/keys/{key_id}", operation_id = "delete_key", tag = "keys",
+    params(("id" = String, Path, description = "The tenant's id or external id."), ("key_id" = KeyId, Path, description = "The key's id.")),
+    responses((status = 204), Refused))]
+pub(crate) async fn delete(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path((id, key)): Path<(String, String)>,
+) -> Answer<StatusCode> {
+    api.operations.delete_key(caller, &id, &key).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

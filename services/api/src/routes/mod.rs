@@ -1,0 +1,68 @@
+//! The routes under `/v1`, one file a noun: they read a request, call an operation, and answer with what it returns.
+
+mod audit_log;
+mod dead_letters;
+mod deliveries;
+mod endpoints;
+mod event_types;
+mod events;
+mod keys;
+mod product_keys;
+mod profiles;
+mod replays;
+mod stats;
+mod system;
+mod tenants;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Api;
+use crate::failure::Failure;
+
+/// Gives a route the operations of this process.
+type Ops = State<Arc<Api>>;
+
+/// What a route answers.
+type Answer<T> = Result<T, Failure>;
+
+/// Adds every route to a router with a document.
+pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>> {
+    router
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::read, tenants::edit, tenants::delete))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::delete))
+        .routes(routes!(product_keys::create, product_keys::list))
+        .routes(routes!(product_keys::delete))
+        .routes(routes!(endpoints::create, endpoints::list))
+        .routes(routes!(endpoints::read, endpoints::edit, endpoints::delete))
+        .routes(routes!(endpoints::test))
+        .routes(routes!(endpoints::rotate_secret))
+        .routes(routes!(stats::of_endpoint))
+        .routes(routes!(stats::of_tenant))
+        .routes(routes!(events::attribute_values))
+        .routes(routes!(events::list))
+        .routes(routes!(events::read))
+        .routes(routes!(events::explain))
+        .routes(routes!(events::expunge))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::read))
+        .routes(routes!(deliveries::retry))
+        .routes(routes!(deliveries::cancel))
+        .routes(routes!(replays::create, replays::list))
+        .routes(routes!(replays::read))
+        .routes(routes!(replays::pause))
+        .routes(routes!(replays::resume))
+        .routes(routes!(replays::cancel))
+        .routes(routes!(event_types::list))
+        .routes(routes!(event_types::read, event_types::put, event_types::delete))
+        .routes(routes!(profiles::list))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::requeue))
+        .routes(routes!(audit_log::list))
+        .routes(routes!(system::read))
+}

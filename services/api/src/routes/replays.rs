@@ -1,0 +1,106 @@
+//! `/v1/replays`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use postrider_model::ids::ReplayId;
+use postrider_operations::page::List;
+use postrider_operations::replays::{CreateReplay, Replay, ReplayAccepted, ReplayAction, ReplayPreview};
+
+use crate::once;
+
+use super::{Answer, Ops};
+use crate::auth::Auth;
+use crate::extract::IdempotencyKey;
+use crate::query::{AnyTenantParam, NoQuery, Page, PageParams, TenantParam};
+use crate::request::StrictJson;
+use crate::responses::{BadBody, KeyInUse, Refused};
+
+type Accepted = (StatusCode, Json<ReplayAccepted>);
+
+/// Replay past events
+///
+/// Delivers events of the log again, each as a new delivery marked `replay` and linked to the one it repeats; bodies are rendered
+/// again. Skips an event for an endpoint where a delivery of it is still pending. With `dry_run` it only counts. The same request
+/// under the same `Idempotency-Key` returns the same replay.
+#[utoipa::path(post, path = "/v1/replays", operation_id = "create_replay", tag = "replays",
+    params(TenantParam, IdempotencyKey),
+    request_body = CreateReplay,
+    responses((status = 200, body = ReplayPreview, description = "The counts of a dry run."), (status = 202, body = ReplayAccepted), Refused, BadBody, KeyInUse))]
+pub(crate) async fn create(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    headers: HeaderMap,
+    StrictJson(request): StrictJson<CreateReplay>,
+) -> Answer<Response> {
+    let key = once::key_of(&headers)?;
+    if request.is_dry_run() {
+        return Ok(Json(api.operations.preview_replay(caller, &request).await?).into_response());
+    }
+    Ok((StatusCode::ACCEPTED, Json(api.operations.start_replay(caller, &request, key).await?)).into_response())
+}
+
+/// List replays
+///
+/// Newest first.
+#[utoipa::path(get, path = "/v1/replays", operation_id = "list_replays", tag = "replays",
+    params(AnyTenantParam, PageParams),
+    responses((status = 200, body = List<Replay>), Refused))]
+pub(crate) async fn list(State(api): Ops, Auth(caller): Auth, Page(page): Page) -> Answer<Json<List<Replay>>> {
+    Ok(Json(api.operations.list_replays(caller, &page).await?))
+}
+
+/// Read a replay
+#[utoipa::path(get, path = "/v1/replays/{id}", operation_id = "read_replay", tag = "replays",
+    params(("id" = ReplayId, Path, description = "The replay's id.")),
+    responses((status = 200, body = Replay), Refused))]
+pub(crate) async fn read(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(id): Path<String>,
+) -> Answer<Json<Replay>> {
+    Ok(Json(api.operations.read_replay(caller, &id).await?))
+}
+
+/// Pause a replay
+///
+/// No further deliveries are created until it is resumed; existing ones continue. 409 for one that has ended.
+#[utoipa::path(post, path = "/v1/replays/{id}/pause", operation_id = "pause_replay", tag = "replays",
+    params(("id" = ReplayId, Path, description = "The replay's id."), IdempotencyKey),
+    responses((status = 202, body = ReplayAccepted), Refused, KeyInUse))]
+pub(crate) async fn pause(State(api): Ops, Auth(caller): Auth, _: NoQuery, Path(id): Path<String>) -> Answer<Accepted> {
+    Ok((StatusCode::ACCEPTED, Json(api.operations.steer_replay(caller, &id, ReplayAction::Pause).await?)))
+}
+
+/// Resume a replay
+///
+/// It continues where it was paused. 409 for one that has ended.
+#[utoipa::path(post, path = "/v1/replays/{id}/resume", operation_id = "resume_replay", tag = "replays",
+    params(("id" = ReplayId, Path, description = "The replay's id."), IdempotencyKey),
+    responses((status = 202, body = ReplayAccepted), Refused, KeyInUse))]
+pub(crate) async fn resume(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(id): Path<String>,
+) -> Answer<Accepted> {
+    Ok((StatusCode::ACCEPTED, Json(api.operations.steer_replay(caller, &id, ReplayAction::Resume).await?)))
+}
+
+/// Cancel a replay
+///
+/// No further deliveries are created, and its pending ones are cancelled; also for a finished replay.
+#[utoipa::path(post, path = "/v1/replays/{id}/cancel", operation_id = "cancel_replay", tag = "replays",
+    params(("id" = ReplayId, Path, description = "The replay's id."), IdempotencyKey),
+    responses((status = 202, body = ReplayAccepted), Refused, KeyInUse))]
+pub(crate) async fn cancel(
+    State(api): Ops,
+    Auth(caller): Auth,
+    _: NoQuery,
+    Path(id): Path<String>,
+) -> Answer<Accepted> {
+    Ok((StatusCode::ACCEPTED, Json(api.operations.steer_replay(caller, &id, ReplayAction::Cancel).await?)))
+}
