@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// The share of the time that auditing may take: one in so many.
+/// Auditing takes at most one part in this many of the time.
 const SHARE: u32 = 20;
 
 /// Audits until `stop`.

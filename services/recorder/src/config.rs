@@ -27,9 +27,9 @@ pub struct Config {
     pub partition_lock_timeout: Duration,
     /// How often counted values of events' attributes are written.
     pub attributes_every: Duration,
-    /// How often what nobody published is looked for.
+    /// How often the outbox relay looks for entries.
     pub relay_every: Duration,
-    /// How long a committed entry waits for whoever committed it to publish it, before the relay does.
+    /// How old an entry must be before the outbox relay publishes it: its author publishes it at once.
     pub relay_after: Duration,
     /// How a replay is fed.
     pub replay: ReplayConfig,
@@ -89,7 +89,7 @@ impl ReconcileConfig {
     }
 }
 
-/// How replays are fed: gently, so that nobody's live deliveries wait for them.
+/// How fast replays are fed; slow enough not to delay live deliveries.
 #[derive(Debug, Clone)]
 pub struct ReplayConfig {
     /// Events of one page at most.

@@ -1,4 +1,4 @@
-//! From messages to rows. Whatever cannot be read becomes a row of the dead letters, with the reason.
+//! Decodes messages into rows. A message that cannot be decoded becomes a dead letter with the reason.
 
 use bytes::Bytes;
 use postrider_broker::topology::{CUT_HEADER, is_producers_key};
@@ -228,10 +228,10 @@ mod tests {
         let letter = by(RawHeaders { original: keyed("ten_operator.a.b"), ..forged() });
         assert_eq!((letter.source.as_str(), letter.producer.as_deref()), ("postrider.intake", Some("ten_operator")));
         assert!(letter.reason.contains("unverified"), "{}", letter.reason);
-        // Whoever published it, a tenant's key is a producer's.
+        // A routing key of a tenant always means a producer.
         let ours = by(RawHeaders { original: keyed("ten_operator.a.b"), by_our_user: true, ..forged() });
         assert_eq!((ours.source.as_str(), ours.reason.as_str()), ("postrider.intake", "panic: index out of bounds"));
-        // Without a tenant's key and without our user nobody knows.
+        // Without a tenant's routing key and without our user the source is unknown.
         let unknown = by(RawHeaders { original: keyed("live"), ..forged() });
         assert_eq!((unknown.source.as_str(), unknown.producer.as_deref()), ("unknown", Some("")));
         assert_eq!(Queue::requeue_target(&unknown.source, &unknown.routing_key), None);

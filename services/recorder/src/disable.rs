@@ -93,7 +93,7 @@ pub(crate) async fn long_failing(store: &Store, profiles: &Profiles) -> Result<(
     Ok(())
 }
 
-/// The days after which an endpoint is switched off, if it has failed for so long.
+/// The number of days after which an endpoint is disabled, if it has failed for that long.
 fn too_long(failing: &LongFailing, profiles: &Profiles) -> Option<u32> {
     let own = failing.disable_after_days;
     let days = own.or_else(|| profiles.get(&failing.profile)?.disable_after_days).filter(|days| *days > 0)?;

@@ -144,7 +144,7 @@ pub(crate) fn oldest_partition(age_days: i32, retention_days: u32) {
 /// What the reconciler repairs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reconciled {
-    /// Events that nobody had decided about, given to fan-out.
+    /// Undecided events that were given to fan-out again.
     Events,
     /// Pending deliveries, given to their lane.
     Deliveries,

@@ -1,4 +1,4 @@
-//! The reconciler: what is on record and was lost on its way (a broker's disk, a queue that somebody purged) is published again.
+//! The reconciler: publishes recorded events and deliveries again whose messages were lost (a broker's disk, a purged queue).
 //!
 //! # What it promises
 //! - It compares with the watermark of what was read ([`Watermark`]), not with the clock: an event is taken for lost when events
@@ -43,13 +43,13 @@ const QUEUES: [Queue; 7] = [
     Queue::Lane(Lane::Slow),
     Queue::Lane(Lane::Bulk),
 ];
-/// Days back that a delivery may be pending, and one for those that were decided late.
+/// Lookback in days: the 7-day delivery lifetime plus one for late decisions.
 const DAYS: i32 = 8;
-/// The share of the time that looking for undecided events may take: one in so many.
+/// Looking for undecided events takes at most one part in this many of the time.
 const SHARE: u32 = 20;
 /// The same of looking for overdue deliveries, which reads whole days; more where a look takes longer than that share of [`ReconcileConfig::attempted_after`].
 const OVERDUE_SHARE: u32 = 100;
-/// After so many times [`ReconcileConfig::attempted_after`] a delivery is not believed to be held any more.
+/// A delivery counts as lost, not held, after this many times [`ReconcileConfig::attempted_after`].
 const HELD_AT_LATEST: u32 = 4;
 
 /// Looks until `stop`.
@@ -230,7 +230,7 @@ impl Reconciler {
         Ok(found.next)
     }
 
-    /// Gives the events of a slice that nobody decided about to fan-out.
+    /// Gives the undecided events of a slice to fan-out.
     async fn look_at(&mut self, day: Day, (from, until): Slice, before: UnixMillis) -> Result<Found, LookError> {
         let (page, within) = (self.config.page, self.seen(day).within());
         let begun = Instant::now();
@@ -255,7 +255,7 @@ impl Reconciler {
         };
         try_join_all(events.into_iter().map(publish)).await?;
         metrics::reconciled(Reconciled::Events, count);
-        tracing::warn!(events = count, %day, "events on record that nobody decided about were given to fan-out again");
+        tracing::warn!(events = count, %day, "gave undecided events to fan-out again: their messages were lost");
         if count == page as usize {
             return Ok(Found { next: Next::Repair, decided: None });
         }
@@ -278,7 +278,7 @@ impl Reconciler {
         if again + ended > 0 {
             metrics::reconciled(Reconciled::Deliveries, again);
             metrics::reconciled(Reconciled::Ended, ended);
-            tracing::warn!(again, ended, %day, "pending deliveries whose message was gone were published again or ended");
+            tracing::warn!(again, ended, %day, "published or ended pending deliveries whose messages were lost");
         }
         Ok(again + ended == page)
     }
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_ends_with_a_message_in_a_queue_and_begins_anew_with_a_written_batch() {
+    fn quiet_ends_with_a_queued_message_and_restarts_with_a_written_batch() {
         let quiet = still_quiet(None, true, 7);
         let since = |quiet: Option<Quiet>| quiet.map(|quiet| quiet.since);
         assert!(quiet.is_some());

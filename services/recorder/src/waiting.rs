@@ -1,4 +1,4 @@
-//! Counting the deliveries that wait, every few seconds: what ingest refuses by and an operator sees.
+//! Counts pending deliveries every few seconds, for the limits that ingest enforces and for operators.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// The share of the time that counting may take: one in so many.
+/// Counting takes at most one part in this many of the time.
 const SHARE: u32 = 20;
 
 /// Counts until `stop`.
@@ -23,7 +23,7 @@ pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) 
         pause = every.max(begun.elapsed() * SHARE);
         match counted {
             Ok(waiting) => metrics::waiting(waiting.deliveries),
-            Err(error) => tracing::debug!(%error, "cannot count the deliveries that wait"),
+            Err(error) => tracing::debug!(%error, "cannot count pending deliveries; retrying later"),
         }
     }
 }

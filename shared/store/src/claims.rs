@@ -84,7 +84,7 @@ impl ClaimStore {
     /// is taken over from a publisher that was not heard of for `patience`.
     ///
     /// # Errors
-    /// The database's: nobody knows then what was claimed, and the claims may be repeated.
+    /// The database's: it is unknown then which ids were claimed, and the claims may be repeated.
     pub async fn claim(&self, claims: &[Claim], patience: Duration) -> Result<Vec<Claimed>, StoreError> {
         if claims.is_empty() {
             return Ok(Vec::new());

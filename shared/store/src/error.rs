@@ -7,7 +7,7 @@ use crate::crypto::CryptoError;
 /// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached, or went away during the call: nobody knows whether the call took effect.
+    /// The database cannot be reached, or went away during the call: it is unknown whether the call took effect.
     #[error("the database is not available: {0}")]
     Unavailable(String),
     /// The server refuses the login, or does not have the database: waiting does not help.

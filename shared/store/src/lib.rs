@@ -1,4 +1,4 @@
-//! What is known: configuration, the log of events, deliveries and attempts, and dead letters, in PostgreSQL 15 to 17.
+//! Configuration and history (events, deliveries, attempts, dead letters) in PostgreSQL 15 to 17.
 //!
 //! This crate owns every SQL statement, the migrations, the daily partitions and the encryption of secrets at rest.
 //!

@@ -15,7 +15,7 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// Held while migrating; any number that nobody else uses in this database.
+/// Advisory lock held while migrating; a number that is used for nothing else in this database.
 const MIGRATION_LOCK: i64 = 0x706f_7374_7269_6401;
 
 impl Store {
@@ -25,7 +25,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Migration`] with the migration's name; the database's.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // A connection of its own: the lock belongs to the session and ends with it, whatever happens.
+        // On a connection of its own, because the lock is held until the session ends.
         let (mut client, _driver) = self.core().dedicated().await?;
         client.execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
         let runner = embedded::migrations::runner();

@@ -1,4 +1,4 @@
-//! The outbox: what was committed here and is still to be published by whoever committed it, or by the sweeper after a
+//! The outbox: what was committed here and is still to be published by whoever committed it, or by the outbox relay after a
 //! crash in between. Publishing twice is harmless, the ids are the same.
 
 use std::time::Duration;
@@ -159,7 +159,7 @@ pub(crate) fn limit_reached(tenant: TenantId, limit: &str, value: u32, at: UnixM
     NewEvent::new(tenant, "limit.reached", &data, at)
 }
 
-/// All deliveries of a replay are made: so many, of so many events.
+/// All deliveries of a replay were created; with the numbers of deliveries and events.
 pub(crate) fn replay_finished(
     tenant: TenantId,
     replay: ReplayId,
@@ -190,7 +190,7 @@ pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMilli
 }
 
 /// Writes an operational event as part of an edit. The operator's own endpoints emit none: they would feed themselves.
-/// Nobody publishes it but the sweeper, so that it is claimed by nobody from the beginning.
+/// Only the outbox relay publishes it, so it is free to claim from the start.
 pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<(), StoreError> {
     if event.about != TenantId::OPERATOR {
         tx.execute(
@@ -202,7 +202,7 @@ pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<
     Ok(())
 }
 
-/// Writes a delivery as part of an edit: to be published by its author, or by the sweeper after a while.
+/// Writes a delivery as part of an edit: to be published by its author, or by the outbox relay after a while.
 pub(crate) async fn add_delivery(
     tx: &Transaction<'_>,
     task: &DeliveryTask,
@@ -397,8 +397,8 @@ impl Store {
         Ok(Retried::Committed(Box::new(source.pending(outbox, task))))
     }
 
-    /// Sends a dead letter back. The answer is committed: publish it, then call [`History::outbox_done`]; after a crash the
-    /// sweeper does.
+    /// Sends a dead letter back. The answer is committed: publish it, then call [`Store::outbox_done`]; after a crash the
+    /// outbox relay does.
     ///
     /// # Errors
     /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when it was sent back before; or the database's.
@@ -433,7 +433,7 @@ impl Store {
         Ok(PendingLetter { outbox, letter, body })
     }
 
-    /// Entries that nobody published for `older_than`, claimed for a minute so that two sweepers do not do the same.
+    /// Entries that nobody published for `older_than`, claimed for a minute so that two relays do not publish the same.
     /// Deliveries that nothing can be rendered for any more (expunged, their endpoint or day gone) are forgotten here.
     ///
     /// # Errors

@@ -244,7 +244,7 @@ impl RecordStore {
         };
         let keep = i32::try_from(retention_days).unwrap_or(i32::MAX);
         let oldest_kept = today.plus_days(keep.saturating_neg());
-        // First, because dropping may fail for as long as somebody reads.
+        // First, because dropping fails while a transaction still reads the partition.
         delete_old_rows(&client, today, oldest_kept).await?;
         let dropped = drop_before(&client, oldest_kept).await?;
         if !dropped.is_empty() {
@@ -299,7 +299,7 @@ impl RecordStore {
 }
 
 /// A connection of its own that holds an advisory lock and waits for other locks for `timeout`; `None` when another process
-/// holds the lock. The lock ends with the connection, whatever happens.
+/// holds the lock. The lock ends with the connection.
 async fn locked(store: &Core, lock: i64, timeout: Duration) -> Result<Option<(Client, Driver)>, StoreError> {
     let (client, driver) = store.dedicated().await?;
     client.batch_execute(&format!("SET lock_timeout = {}", timeout.as_millis().max(1))).await?;

@@ -1,4 +1,4 @@
-//! What is on record and cannot go on by itself: events that nobody decided about, pending deliveries whose message is gone.
+//! Finds undecided events and pending deliveries whose message was lost, and prepares them to be published again.
 //!
 //! Both are given a new epoch, in one transaction with the intervention that makes every older copy stale, so that an original
 //! which turns up after all dies. What is published afterwards is the caller's; a crash in between costs the time until it is
@@ -36,7 +36,7 @@ pub struct Overdue {
     pub before: UnixMillis,
     /// Attempts that were due before this are not believed to be held any more.
     pub at_latest: UnixMillis,
-    /// Deliveries that may be held at the moment: so many of those due before `before` are left alone.
+    /// Maximum number of held deliveries: as many deliveries due before `before` are left alone.
     pub held_max: usize,
 }
 
@@ -62,7 +62,7 @@ pub enum Looked {
     Busy,
     /// Nothing was found in the time there was: fewer events must be looked at.
     TooLong,
-    /// Events that nobody decided about.
+    /// Undecided events.
     Undecided {
         /// Those to be given to fan-out, each with its `data`.
         events: Vec<(AcceptedEvent, bytes::Bytes)>,
@@ -76,7 +76,7 @@ pub enum Looked {
 pub struct Repaired {
     /// Put into the outbox, with a new epoch.
     pub again: usize,
-    /// Ended as discarded: too late, or there is nothing to send or nobody to send it to.
+    /// Discarded: expired, or without a payload or an endpoint.
     pub ended: usize,
 }
 
@@ -318,7 +318,7 @@ async fn next_task(
         Generation::Replay(_) => (Trigger::Replay, Lane::Bulk),
         Generation::Retry(_) | Generation::Test(_) => (Trigger::Manual, Lane::Live),
     };
-    // An event's own deliveries are those of the endpoints of then; whoever asks for more asks for those of now.
+    // An event's own deliveries use the endpoint as decided; retries and replays use the endpoint as it is now.
     let decided = match row.generation {
         Generation::First => decision(client, row.tenant, &row.event, row.event_day).await?,
         _ => None,

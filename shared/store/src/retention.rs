@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use crate::error::StoreError;
 use crate::sql::Ts;
 
-/// Fan-out may decide an event by a version that is a little older than the newest; nobody is this late.
+/// Fan-out may decide an event under a version slightly older than the newest, never older than this.
 const VERSION_SLACK_DAYS: i32 = 1;
 
 /// Deletes entries of the audit log and answers of requests that are too old, and what no event on record was decided by.

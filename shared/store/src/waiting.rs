@@ -27,7 +27,7 @@ pub struct Waiting {
     pub deliveries: u64,
     /// Tenants with any, those with most first.
     pub tenants: Vec<(TenantId, u64)>,
-    /// When they were counted; `None` where nothing waits, or nobody has counted for five minutes.
+    /// When they were counted; `None` if nothing is pending, or no count is younger than five minutes.
     pub counted_at: Option<UnixMillis>,
 }
 

@@ -63,7 +63,7 @@ actions! {
     PayloadExpunged = "event.payload_expunged",
     /// A dead letter was sent back.
     DeadLetterRequeued = "dead_letter.requeued",
-    /// Somebody signed in to the dashboard.
+    /// A key signed in to the dashboard.
     SignedIn = "session.opened",
     /// Keys that do not exist were tried.
     SignInFailed = "session.refused",

@@ -73,7 +73,7 @@ impl EndpointRow {
         })
     }
 
-    /// Puts these signing secrets in place of those that the row has.
+    /// Replaces the row's signing secrets.
     pub(super) fn replace_secrets(&mut self, keys: &MasterKeys, new: &EndpointSecrets) -> Result<(), StoreError> {
         let id = self.endpoint.id;
         let seal = |column, secret| secrets::seal(keys, id, column, secret);

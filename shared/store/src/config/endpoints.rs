@@ -220,7 +220,7 @@ impl ConfigStore {
         row.endpoint.document = draft.document;
         if draft.status != EndpointStatus::Disabled {
             if row.endpoint.status == EndpointStatus::Disabled {
-                // Its days of failure count anew.
+                // Restart its count of days of failure.
                 let sql = "UPDATE endpoint_health SET failing_since = $2 WHERE endpoint = $1";
                 tx.execute(sql, &[&id.0, &Ts(UnixMillis::now())]).await?;
             }

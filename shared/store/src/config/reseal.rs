@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::sql::RowExt;
 use crate::store::ConfigStore;
 
-/// Endpoints of one transaction: edits of the configuration wait so long.
+/// Endpoints of one transaction, during which edits of the configuration wait.
 const BATCH: i64 = 200;
 
 /// What a run did.

@@ -1,4 +1,4 @@
-//! The task behind a feed: one connection of its own, for ever anew.
+//! The task behind a feed. It owns one connection and reconnects until the feed is dropped.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,11 +29,11 @@ pub(super) struct Follower {
     pub(super) state: watch::Sender<FeedState>,
 }
 
-/// Nobody reads the feed any more.
+/// The feed was dropped.
 pub(super) struct Dropped;
 
 impl Follower {
-    /// Runs until nobody reads the feed any more.
+    /// Runs until the feed is dropped.
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_LONGEST);
         loop {

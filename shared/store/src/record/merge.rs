@@ -19,7 +19,7 @@ use postrider_wire::messages::{Decision, DeliveryRef, DeliveryTask, OutcomeRepor
 use crate::history::DeliveryRow;
 use crate::sql::Coded;
 
-/// What identifies a delivery; owned by nobody but the message.
+/// The identity of a delivery, borrowed from its message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity<'a> {
     pub(crate) id: DeliveryId,

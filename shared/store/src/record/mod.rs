@@ -38,7 +38,7 @@ impl RecordStore {
     /// Writes a batch and commits it. Repeating it, or parts of it, in any order changes nothing.
     ///
     /// # Errors
-    /// Nothing was written, or (connection lost in the commit) nobody knows: repeat the batch when
+    /// Nothing was written, or (connection lost in the commit) it is unknown: repeat the batch when
     /// [`WriteError::is_retryable`], halve it when [`WriteError::is_data_error`].
     pub async fn write(&self, batch: &RecordBatch) -> Result<Written, WriteError> {
         if batch.is_empty() {
@@ -47,7 +47,7 @@ impl RecordStore {
         let client = self.0.client().await?;
         match self.write_present(&client, batch, self.0.conflict_cooldown().next()).await {
             Err(error) if error.is_repeat() => self.0.conflict_cooldown().start(),
-            // A partition that was known has been dropped meanwhile: ask anew, and skip its rows.
+            // A known partition was dropped: read the partitions again, and skip its rows.
             Err(error) if error.is_missing_partition() => self.0.known_partitions().forget(),
             result => return result,
         }

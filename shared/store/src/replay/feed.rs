@@ -163,7 +163,7 @@ where
     Ok(Fed { replay: id, deliveries: page.deliveries, finished: page.is_last })
 }
 
-/// Where a replay finishes, and nowhere else: all of its deliveries are made. Whoever is to be told is told in this transaction.
+/// Finishes a replay whose deliveries are all created, and emits its operational event in the same transaction.
 async fn end_of_replay(tx: &Transaction<'_>, replay: &Replay, now: UnixMillis) -> Result<(), StoreError> {
     set_status(tx, replay.id, ReplayStatus::Finished, now).await?;
     let row = tx.query_one("SELECT events, deliveries FROM replays WHERE id = $1", &[&replay.id.0]).await?;

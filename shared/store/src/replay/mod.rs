@@ -42,7 +42,7 @@ pub struct Replay {
 pub struct Progress {
     /// Events that were looked at.
     pub walked: u64,
-    /// Of these, events that were delivered again to somebody.
+    /// Of these, events with at least one new delivery.
     pub events: u64,
     /// Deliveries that were made and published.
     pub deliveries: u64,
@@ -57,6 +57,6 @@ pub enum ReplayAction {
     Pause,
     /// Go on.
     Resume,
-    /// Make no further deliveries, and stop those that are pending.
+    /// Create no further deliveries, and cancel the pending ones.
     Cancel,
 }

@@ -53,7 +53,7 @@ impl Default for DryRunLimits {
 /// What a replay would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
-    /// Events that would be delivered again to somebody.
+    /// Events with at least one new delivery.
     pub events: u64,
     /// Deliveries that would be made.
     pub deliveries: u64,
@@ -84,7 +84,7 @@ pub(super) struct Again {
 /// A page: events in the order of their acceptance, with whom they are for.
 #[derive(Default)]
 pub(super) struct Planned {
-    /// Events that nobody gets are not among them.
+    /// Events without a new delivery are left out.
     pub(super) events: Vec<(EventRow, Vec<Again>)>,
     pub(super) deliveries: u64,
     pub(super) walked: u64,
@@ -182,7 +182,7 @@ pub(super) struct Step<'a> {
     pub(super) own: Option<ReplayId>,
     /// Events at most.
     pub(super) events_max: u32,
-    /// No further event once there are so many deliveries.
+    /// The page ends once it has this many deliveries.
     pub(super) deliveries_max: u64,
     /// Whether to read what the events hold.
     pub(super) payloads: bool,
