@@ -80,7 +80,7 @@ async fn a_process_without_its_engines_logs_what_it_waits_for_and_can_stop() {
         Starting::with(&scope.amqp_url, &format!("postgres://postrider@127.0.0.1:{nowhere}/none"));
     without_database.says("waiting for the database").await;
     let mut without_broker = Starting::with(&format!("amqp://127.0.0.1:{nowhere}"), &scope.database_url);
-    without_broker.says("cannot connect to the broker, trying on").await;
+    without_broker.says("cannot connect to the broker; retrying").await;
     without_database.stops_in_order().await;
     without_broker.stops_in_order().await;
 }

@@ -1,5 +1,4 @@
-//! What fan-out makes of one event: its deliveries and its decision. Pure but for the clock that the caller reads and what
-//! [`Lanes`] knows.
+//! What one event causes: its deliveries and its decision. Pure, except for what [`Lanes`] knows.
 
 use bytes::Bytes;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
@@ -12,41 +11,57 @@ use postrider_wire::bundle::Member;
 use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryRef, DeliveryTask};
 use serde_json::value::RawValue;
 
+use crate::index::TenantAt;
 use crate::lanes::Lanes;
-use crate::tenant::TenantIndex;
+use crate::tenant::{Candidate, TenantIndex};
 
 /// Everything that one event causes.
 #[derive(Debug)]
 pub(crate) struct Decided {
-    /// One member per matched endpoint and the lane that it begins in; equal bodies are one buffer.
+    /// One member per matched endpoint, with the lane that it starts in. Equal bodies share one buffer.
     pub(crate) deliveries: Vec<(Lane, Member)>,
-    /// What was decided, for the record.
+    /// The decision, for the recorder.
     pub(crate) decision: Member,
 }
 
-/// Decides about one event.
-///
-/// `tenant` is `None` for a tenant that was deleted after the event was accepted: nothing matches then.
+/// Decides about one event. Without a tenant, which was deleted after the event was accepted, nothing matches.
 ///
 /// # Errors
-/// Only when a head cannot be written as JSON.
+/// A head cannot be written as JSON.
 pub(crate) fn decide(
     event: &AcceptedEvent,
     data: &Bytes,
-    tenant: Option<&TenantIndex>,
+    tenant: &TenantAt,
     lanes: &Lanes,
-    config_version: i64,
     now: UnixMillis,
 ) -> Result<Decided, serde_json::Error> {
+    let TenantAt { config_version, tenant } = tenant;
     let matched = match tenant {
-        Some(tenant) if tenant.profile.origin_fires(&event.event_type, event.origin) => {
-            let metadata = event.metadata.as_deref().map(RawValue::get);
-            tenant.matching(&event.event_type, &Payload { data, metadata, attributes: &event.attributes })
-        }
-        _ => Vec::new(),
+        Some(tenant) => matching(event, data, tenant),
+        None => Vec::new(),
     };
-    let expires_at = now.plus(DELIVERY_LIFETIME);
-    let decision = Decision {
+    let decision = Member::new(&decision(event, &matched, *config_version, now), Bytes::new())?;
+    let deliveries = match tenant {
+        Some(tenant) => {
+            let first = FirstAttempts { event, config_version: *config_version, now };
+            first.deliveries(&matched, lanes, Bodies::new(tenant, event, data))?
+        }
+        None => Vec::new(),
+    };
+    Ok(Decided { deliveries, decision })
+}
+
+/// The endpoints that want the event.
+fn matching<'a>(event: &AcceptedEvent, data: &Bytes, tenant: &'a TenantIndex) -> Vec<&'a Candidate> {
+    if !tenant.profile.origin_fires(&event.event_type, event.origin) {
+        return Vec::new();
+    }
+    let metadata = event.metadata.as_deref().map(RawValue::get);
+    tenant.matching(&event.event_type, &Payload { data, metadata, attributes: &event.attributes })
+}
+
+fn decision(event: &AcceptedEvent, matched: &[&Candidate], config_version: i64, now: UnixMillis) -> Decision {
+    Decision {
         event: event.id.clone(),
         event_day: event.event_day,
         tenant: event.tenant,
@@ -56,28 +71,46 @@ pub(crate) fn decide(
         config_version,
         epoch: event.epoch,
         matched: matched.iter().map(|candidate| candidate.endpoint()).collect(),
-        expires_at,
-    };
+        expires_at: now.plus(DELIVERY_LIFETIME),
+    }
+}
 
-    let mut deliveries = Vec::with_capacity(matched.len());
-    if let Some(tenant) = tenant {
-        let sound = matched.iter().filter(|candidate| !lanes.is_broken(candidate.endpoint())).count();
-        let lane = lanes.of(event, sound);
-        let mut bodies = Bodies { tenant, event, data, json: None, ascii_json: None, pushover: None };
+/// The first attempts of an event's deliveries.
+struct FirstAttempts<'a> {
+    event: &'a AcceptedEvent,
+    config_version: i64,
+    now: UnixMillis,
+}
+
+impl FirstAttempts<'_> {
+    fn deliveries(
+        &self,
+        matched: &[&Candidate],
+        lanes: &Lanes,
+        mut bodies: Bodies<'_>,
+    ) -> Result<Vec<(Lane, Member)>, serde_json::Error> {
+        let healthy = matched.iter().filter(|candidate| !lanes.is_broken(candidate.endpoint())).count();
+        let lane = lanes.of(self.event, healthy);
+        let mut deliveries = Vec::with_capacity(matched.len());
         for candidate in matched {
-            let delivery = DeliveryRef::new(event.event_ref(), candidate.endpoint(), Generation::First, now);
-            let task = DeliveryTask {
-                epoch: event.epoch,
-                lane,
-                traceparent: event.traceparent.clone(),
-                ..DeliveryTask::first_attempt(delivery, Trigger::First, event.occurred_at, config_version)
-            };
-            // It comes back to its own lane when the endpoint has recovered.
-            let begins_in = if lanes.is_broken(candidate.endpoint()) { Lane::Slow } else { lane };
-            deliveries.push((begins_in, Member::new(&task, bodies.rendered(candidate.body_kind()))?));
+            let body = bodies.rendered(candidate.body_kind());
+            // The task keeps its own lane, and returns there once the endpoint has recovered.
+            let starts_in = if lanes.is_broken(candidate.endpoint()) { Lane::Slow } else { lane };
+            deliveries.push((starts_in, Member::new(&self.task(candidate, lane), body)?));
+        }
+        Ok(deliveries)
+    }
+
+    fn task(&self, candidate: &Candidate, lane: Lane) -> DeliveryTask {
+        let Self { event, config_version, now } = *self;
+        let delivery = DeliveryRef::new(event.event_ref(), candidate.endpoint(), Generation::First, now);
+        DeliveryTask {
+            epoch: event.epoch,
+            lane,
+            traceparent: event.traceparent.clone(),
+            ..DeliveryTask::first_attempt(delivery, Trigger::First, event.occurred_at, config_version)
         }
     }
-    Ok(Decided { deliveries, decision: Member::new(&decision, Bytes::new())? })
 }
 
 /// An event's bodies, each rendered at most once and shared by all endpoints that get it.
@@ -90,14 +123,18 @@ struct Bodies<'a> {
     pushover: Option<Bytes>,
 }
 
-impl Bodies<'_> {
+impl<'a> Bodies<'a> {
+    fn new(tenant: &'a TenantIndex, event: &'a AcceptedEvent, data: &'a Bytes) -> Self {
+        Self { tenant, event, data, json: None, ascii_json: None, pushover: None }
+    }
+
     fn rendered(&mut self, kind: BodyKind) -> Bytes {
-        let slot = match kind {
+        let body = match kind {
             BodyKind::Json => &mut self.json,
             BodyKind::AsciiJson => &mut self.ascii_json,
             BodyKind::Pushover => &mut self.pushover,
         };
-        slot.get_or_insert_with(|| {
+        body.get_or_insert_with(|| {
             let view = EventView {
                 id: &self.event.id,
                 event_type: &self.event.event_type,

@@ -1,7 +1,7 @@
-//! Every tenant's subscriptions in memory, kept fresh by the configuration feed.
+//! Every tenant's subscriptions in memory, kept current by the configuration feed.
 //!
-//! An edit rebuilds only its tenant's part. Readers take the version and the tenant under one lock, so that a decision
-//! names exactly the configuration that it was made by.
+//! An edit rebuilds only its tenant's part. Readers take the version and the tenant under one lock, so that a decision names
+//! the configuration that it was made with.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,25 +21,37 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics;
 use crate::tenant::{Active, TenantIndex};
 
-/// What readers see.
+/// The configuration that readers see.
 #[derive(Default)]
 struct Published {
     version: i64,
     tenants: HashMap<TenantId, Arc<TenantIndex>>,
 }
 
+/// A tenant as of a version of the configuration; without an index for a deleted tenant.
+pub(crate) struct TenantAt {
+    pub(crate) config_version: i64,
+    pub(crate) tenant: Option<Arc<TenantIndex>>,
+}
+
 /// The subscriptions in force.
 pub(crate) struct Index {
     profiles: Arc<Profiles>,
-    in_force: RwLock<Published>,
+    published: RwLock<Published>,
     /// The version in force; 0 before the first.
     reached: watch::Sender<i64>,
-    /// A wait that was in vain: with which version in force, and for which one. While the former has not moved, the latter is not waited
-    /// for again.
-    in_vain: Mutex<Option<(i64, i64)>>,
+    /// The last wait that timed out. Its version is not waited for again until the feed moves.
+    timed_out: Mutex<Option<TimedOut>>,
 }
 
-/// What the feed said so far: what an edited tenant is rebuilt from. Only the following task has it.
+/// A wait for a version that did not arrive.
+struct TimedOut {
+    /// The version in force.
+    known: i64,
+    wanted: i64,
+}
+
+/// Everything that the feed said: edited tenants are rebuilt from it. Only the task that follows the feed has it.
 #[derive(Default)]
 pub(crate) struct Staged {
     tenants: HashMap<TenantId, StagedTenant>,
@@ -47,84 +59,85 @@ pub(crate) struct Staged {
 
 struct StagedTenant {
     profile: String,
-    /// Compiled for that profile; shared with the index. The feed gives all of a tenant's anew when the tenant is edited.
+    /// Compiled for that profile, and shared with the index. An edit of the tenant makes the feed send all of them again.
     active: BTreeMap<EndpointId, Arc<Active>>,
 }
 
 impl Index {
     pub(crate) fn new(profiles: Arc<Profiles>) -> Self {
-        Self { profiles, in_force: RwLock::default(), reached: watch::Sender::new(0), in_vain: Mutex::default() }
+        Self { profiles, published: RwLock::default(), reached: watch::Sender::new(0), timed_out: Mutex::default() }
     }
 
     /// Follows the feed until `stop`.
     pub(crate) async fn follow(self: Arc<Self>, feed: ConfigFeed, stop: CancellationToken) {
         let mut feed = feed.follow(FeedScope::FANOUT, stop);
-        let mut known = Staged::default();
+        let mut staged = Staged::default();
         while let Some(changes) = feed.recv().await {
-            self.apply(&mut known, changes);
+            self.apply(&mut staged, changes);
         }
     }
 
     /// Returns once a configuration is in force.
     pub(crate) async fn loaded(&self) {
-        // The sender is `self`'s own, so the channel cannot close.
+        // `self` holds the sender, so the channel cannot close.
         let _ = self.reached.subscribe().wait_for(|version| *version > 0).await;
     }
 
-    /// Waits until `version` is in force, at most `limit`: the database may be away. Where that was waited for in vain, it is not waited
-    /// for again until the feed moves.
+    /// Waits until `version` is in force, at most for `limit`: the database may be away. After a wait that timed out, it does not
+    /// wait for that version again until the feed moves.
     pub(crate) async fn catch_up(&self, version: i64, limit: Duration) {
         let known = self.version();
-        let waited_for = self.in_vain.lock().filter(|(with, _)| *with == known).map(|(_, wanted)| wanted);
-        if version <= known || waited_for.is_some_and(|wanted| version >= wanted) {
+        let is_in_vain =
+            self.timed_out.lock().as_ref().is_some_and(|timeout| timeout.known == known && version >= timeout.wanted);
+        if version <= known || is_in_vain {
             return;
         }
         let mut reached = self.reached.subscribe();
         let caught_up = reached.wait_for(|reached| *reached >= version);
         if tokio::time::timeout(limit, caught_up).await.is_err() {
             let known = self.version();
-            *self.in_vain.lock() = (known < version).then_some((known, version));
+            *self.timed_out.lock() = (known < version).then_some(TimedOut { known, wanted: version });
             tracing::warn!(
                 config.version = version,
                 known,
-                "the configuration did not arrive in time; deciding with what is known until it does"
+                "the configuration did not arrive in time; deciding by the known one until it does"
             );
         }
     }
 
-    /// The version in force, and its changes; 0 before the first.
+    /// The version in force, as it changes; 0 before the first.
     pub(crate) fn applied(&self) -> watch::Receiver<i64> {
         self.reached.subscribe()
     }
 
     /// The version in force.
     pub(crate) fn version(&self) -> i64 {
-        self.in_force.read().version
+        self.published.read().version
     }
 
-    /// The version in force, and what it says about a tenant.
-    pub(crate) fn tenant(&self, tenant: TenantId) -> (i64, Option<Arc<TenantIndex>>) {
-        let in_force = self.in_force.read();
-        (in_force.version, in_force.tenants.get(&tenant).cloned())
+    /// A tenant as of the version in force.
+    pub(crate) fn tenant(&self, tenant: TenantId) -> TenantAt {
+        let published = self.published.read();
+        TenantAt { config_version: published.version, tenant: published.tenants.get(&tenant).cloned() }
     }
 
     /// Puts changes in force.
-    pub(crate) fn apply(&self, known: &mut Staged, changes: Changes) {
+    pub(crate) fn apply(&self, staged: &mut Staged, changes: Changes) {
         let (version, snapshot) = (changes.version, changes.snapshot);
-        let touched = known.take_in(changes, &self.profiles);
-        let rebuilt: Vec<_> = touched.iter().map(|tenant| (*tenant, known.build(*tenant, &self.profiles))).collect();
+        let touched = staged.take_in(changes, &self.profiles);
+        let rebuilt: Vec<_> = touched.iter().map(|tenant| (*tenant, staged.build(*tenant, &self.profiles))).collect();
         {
-            let mut in_force = self.in_force.write();
+            let mut published = self.published.write();
             if snapshot {
-                in_force.tenants.clear();
+                published.tenants.clear();
             }
             for (tenant, index) in rebuilt {
                 match index {
-                    Some(index) => in_force.tenants.insert(tenant, Arc::new(index)),
-                    None => in_force.tenants.remove(&tenant),
+                    Some(index) => published.tenants.insert(tenant, Arc::new(index)),
+                    None => published.tenants.remove(&tenant),
                 };
             }
-            in_force.version = version;
+            published.version = version;
         }
         metrics::config_version(version);
         self.reached.send_replace(version);
@@ -132,7 +145,7 @@ impl Index {
 }
 
 impl Staged {
-    /// Takes changes in; tells which tenants are to be rebuilt.
+    /// Takes changes in; returns the tenants to rebuild.
     fn take_in(&mut self, changes: Changes, profiles: &Profiles) -> BTreeSet<TenantId> {
         let mut touched = BTreeSet::new();
         if changes.snapshot {
@@ -167,11 +180,11 @@ impl Staged {
         touched
     }
 
-    /// `None` for a tenant that is gone, or whose profile this build does not have.
+    /// `None` for a deleted tenant, and for one whose profile this build does not have.
     fn build(&self, tenant: TenantId, profiles: &Profiles) -> Option<TenantIndex> {
         let StagedTenant { profile: name, active } = self.tenants.get(&tenant)?;
         let Some(profile) = profiles.get(name) else {
-            tracing::error!(tenant.id = %tenant, profile = name, "the tenant's profile is not loaded, nothing matches");
+            tracing::error!(tenant.id = %tenant, profile = name, "the tenant's profile is not loaded; no endpoint gets its events");
             return None;
         };
         let active: Vec<_> = active.values().cloned().collect();
@@ -179,7 +192,7 @@ impl Staged {
     }
 }
 
-/// Endpoints are checked when they are saved; one that no longer compiles (its profile lost a filter) matches nothing.
+/// Endpoints are checked when they are saved. One that no longer compiles, because its profile lost a filter, matches nothing.
 fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Active> {
     let kind_of = |attribute: &str| profile.attribute_kind(attribute);
     let payload_filter = subscription.payload_filter.as_ref().map(PayloadFilter::read).transpose();
@@ -193,7 +206,7 @@ fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Act
             body_kind: subscription.channel.body_kind(subscription.ascii_json),
         }),
         Err(error) => {
-            tracing::warn!(endpoint.id = %subscription.endpoint, %error, "the subscription no longer fits its profile");
+            tracing::warn!(endpoint.id = %subscription.endpoint, %error, "the subscription no longer fits its profile; the endpoint gets no events");
             None
         }
     }
@@ -205,111 +218,81 @@ mod tests {
     use postrider_model::payload_filter::Payload;
 
     use super::*;
-
-    fn tenant(id: TenantId, profile: &str) -> TenantConfig {
-        TenantConfig {
-            id,
-            profile: profile.into(),
-            external_id: None,
-            limits: Default::default(),
-            enforce_catalog: false,
-            enforce_schemas: false,
-            disable_after_days: None,
-            version: 1,
-        }
-    }
-
-    fn subscription(tenant: TenantId, endpoint: EndpointId, event_type: &str) -> EndpointSubscription {
-        EndpointSubscription {
-            endpoint,
-            tenant,
-            event_types: [event_type.to_owned()].into(),
-            filters: Box::default(),
-            payload_filter: None,
-            channel: Default::default(),
-            ascii_json: false,
-            version: 1,
-        }
-    }
+    use crate::testing::{snapshot, subscription, tenant};
 
     fn found(index: &Index, id: TenantId, event_type: &str) -> Vec<EndpointId> {
-        let (_, tenant) = index.tenant(id);
-        let Some(tenant) = tenant else { return Vec::new() };
+        let Some(tenant) = index.tenant(id).tenant else { return Vec::new() };
         let payload = Payload { data: b"{}", metadata: None, attributes: &Attributes::default() };
         let found = tenant.matching(&event_type.parse().unwrap(), &payload);
         found.iter().map(|candidate| candidate.endpoint()).collect()
     }
 
     #[test]
-    fn edits_are_in_force_with_their_version_and_touch_only_their_tenant() {
+    fn an_edit_is_in_force_with_its_version_and_rebuilds_only_its_tenant() {
         let index = Index::new(Arc::new(Profiles::builtin()));
-        let mut known = Staged::default();
+        let mut staged = Staged::default();
         let (one, other) = (TenantId::generate(), TenantId::generate());
         let (a, b) = (EndpointId::generate(), EndpointId::generate());
-        index.apply(
-            &mut known,
-            Changes {
-                version: 3,
-                snapshot: true,
-                tenants: vec![tenant(one, "standard"), tenant(other, "standard")],
-                subscriptions: vec![subscription(one, a, "x.*"), subscription(other, b, "x.y")],
-                ..Changes::default()
-            },
-        );
+        let tenants = vec![tenant(one, "standard"), tenant(other, "standard")];
+        let subscriptions = vec![subscription(one, a, "x.*"), subscription(other, b, "x.y")];
+        index.apply(&mut staged, Changes { version: 3, ..snapshot(tenants, subscriptions) });
         assert_eq!((found(&index, one, "x.y"), found(&index, other, "x.y")), (vec![a], vec![b]));
 
-        let untouched = index.tenant(other).1.unwrap();
+        let untouched = index.tenant(other).tenant.unwrap();
         index.apply(
-            &mut known,
+            &mut staged,
             Changes { version: 4, subscriptions: vec![subscription(one, a, "z")], ..Changes::default() },
         );
-        assert_eq!((index.tenant(one).0, found(&index, one, "x.y"), found(&index, one, "z")), (4, vec![], vec![a]));
-        assert!(Arc::ptr_eq(&untouched, &index.tenant(other).1.unwrap()));
+        assert_eq!(
+            (index.tenant(one).config_version, found(&index, one, "x.y"), found(&index, one, "z")),
+            (4, vec![], vec![a])
+        );
+        assert!(Arc::ptr_eq(&untouched, &index.tenant(other).tenant.unwrap()));
 
-        index.apply(&mut known, Changes { version: 5, subscriptions_gone: vec![(one, a)], ..Changes::default() });
+        index.apply(&mut staged, Changes { version: 5, subscriptions_gone: vec![(one, a)], ..Changes::default() });
         assert_eq!(found(&index, one, "z"), vec![]);
-        index.apply(&mut known, Changes { version: 6, tenants_gone: vec![other], ..Changes::default() });
-        assert!(index.tenant(other).1.is_none());
+        index.apply(&mut staged, Changes { version: 6, tenants_gone: vec![other], ..Changes::default() });
+        assert!(index.tenant(other).tenant.is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_configuration_that_does_not_arrive_is_waited_for_once_until_the_feed_moves() {
+    async fn a_missing_configuration_is_waited_for_once_until_the_feed_moves() {
         const LIMIT: Duration = Duration::from_secs(5);
         let index = Index::new(Arc::new(Profiles::builtin()));
-        let mut known = Staged::default();
-        let mut reach = |version| index.apply(&mut known, Changes { version, ..Changes::default() });
+        let mut staged = Staged::default();
+        let mut reach = |version| index.apply(&mut staged, Changes { version, ..Changes::default() });
         reach(7);
-        let begun = tokio::time::Instant::now();
+        let start = tokio::time::Instant::now();
         for _ in 0..32 {
             index.catch_up(9, LIMIT).await;
         }
-        assert_eq!(begun.elapsed(), LIMIT);
-        // What an event of before knew may still arrive.
+        assert_eq!(start.elapsed(), LIMIT);
+        // An earlier version may still arrive.
         index.catch_up(8, LIMIT).await;
-        assert_eq!(begun.elapsed(), 2 * LIMIT);
+        assert_eq!(start.elapsed(), 2 * LIMIT);
         reach(8);
         index.catch_up(9, LIMIT).await;
-        assert_eq!(begun.elapsed(), 3 * LIMIT, "the feed has moved");
+        assert_eq!(start.elapsed(), 3 * LIMIT, "the feed has moved");
         reach(9);
         index.catch_up(9, LIMIT).await;
-        assert_eq!(begun.elapsed(), 3 * LIMIT);
+        assert_eq!(start.elapsed(), 3 * LIMIT);
     }
 
     #[test]
-    fn a_snapshot_forgets_what_it_does_not_name() {
+    fn a_snapshot_replaces_everything() {
         let index = Index::new(Arc::new(Profiles::builtin()));
-        let mut known = Staged::default();
+        let mut staged = Staged::default();
         let (gone, stays) = (TenantId::generate(), TenantId::generate());
         for tenants in [vec![tenant(gone, "standard"), tenant(stays, "standard")], vec![tenant(stays, "standard")]] {
-            index.apply(&mut known, Changes { version: 1, snapshot: true, tenants, ..Changes::default() });
+            index.apply(&mut staged, snapshot(tenants, Vec::new()));
         }
-        assert!(index.tenant(gone).1.is_none() && index.tenant(stays).1.is_some());
+        assert!(index.tenant(gone).tenant.is_none() && index.tenant(stays).tenant.is_some());
     }
 
     #[test]
-    fn a_subscription_that_does_not_fit_its_tenants_profile_any_more_matches_nothing() {
+    fn a_subscription_that_no_longer_fits_its_profile_matches_nothing() {
         let index = Index::new(Arc::new(Profiles::builtin()));
-        let mut known = Staged::default();
+        let mut staged = Staged::default();
         let (id, endpoint) = (TenantId::generate(), EndpointId::generate());
         let fits = subscription(id, endpoint, "x");
         let wrong =
@@ -317,9 +300,9 @@ mod tests {
         let tenants = vec![tenant(id, "standard")];
         let changes =
             |subscription, tenants| Changes { subscriptions: vec![subscription], tenants, ..Changes::default() };
-        index.apply(&mut known, Changes { snapshot: true, ..changes(fits, tenants.clone()) });
+        index.apply(&mut staged, Changes { snapshot: true, ..changes(fits, tenants.clone()) });
         assert_eq!(found(&index, id, "x"), [endpoint]);
-        index.apply(&mut known, changes(wrong, tenants));
+        index.apply(&mut staged, changes(wrong, tenants));
         assert_eq!(found(&index, id, "x"), []);
     }
 
@@ -327,8 +310,7 @@ mod tests {
     fn a_tenant_whose_profile_is_not_loaded_matches_nothing() {
         let index = Index::new(Arc::new(Profiles::builtin()));
         let id = TenantId::generate();
-        let changes = Changes { version: 1, snapshot: true, tenants: vec![tenant(id, "nosuch")], ..Changes::default() };
-        index.apply(&mut Staged::default(), changes);
-        assert!(index.tenant(id).1.is_none());
+        index.apply(&mut Staged::default(), snapshot(vec![tenant(id, "nosuch")], Vec::new()));
+        assert!(index.tenant(id).tenant.is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! The lane that a delivery begins in: slow where its endpoint's breaker is open, bulk where its tenant is beyond its share or
-//! its event goes to very many endpoints, else the lane that ingest chose.
+//! The lane that a delivery starts in: slow if its endpoint's breaker is open, bulk if its tenant is beyond its share or its
+//! event goes to very many endpoints, otherwise the lane that ingest chose.
 
 use std::time::{Duration, Instant};
 
@@ -10,14 +10,14 @@ use postrider_model::fair_share::{ShareRule, TenantShares};
 use postrider_model::ids::EndpointId;
 use postrider_wire::messages::AcceptedEvent;
 
-/// Endpoints of one event that the live lane takes at most. An event for more is a burst that all the others would wait behind,
-/// and where many of its endpoints are dead it would fill the live lane's budget before their breakers open.
+/// Endpoints of one event in the live lane at most. An event for more is a burst that would delay all others. If many of its
+/// endpoints do not answer, it would also fill the budget of the live lane before their breakers open.
 const ENDPOINTS_MAX: usize = 100;
 
-/// What of a tenant's deliveries the live lane takes while others are active.
+/// The share of the live lane that a tenant has while others are active.
 const SHARE: ShareRule = ShareRule { times_the_others: 2.0, at_once: Duration::from_secs(1) };
 
-/// What the choice is made by.
+/// What the choice depends on.
 pub(crate) struct Lanes {
     breakers: BreakerStates,
     shares: Mutex<TenantShares>,
@@ -28,12 +28,12 @@ impl Lanes {
         Self { breakers, shares: Mutex::new(TenantShares::new(Instant::now())) }
     }
 
-    /// Whether an endpoint's breaker is open, as the dispatchers say.
+    /// Whether the dispatchers report an endpoint's breaker as open.
     pub(crate) fn is_broken(&self, endpoint: EndpointId) -> bool {
         self.breakers.is_open(endpoint)
     }
 
-    /// The lane of an event's `deliveries` to sound endpoints, which are charged to its tenant's share.
+    /// The lane of an event's `deliveries` to healthy endpoints, which are charged to its tenant's share.
     pub(crate) fn of(&self, event: &AcceptedEvent, deliveries: usize) -> Lane {
         if event.lane != Lane::Live || deliveries == 0 {
             return event.lane;

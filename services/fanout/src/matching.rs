@@ -1,4 +1,4 @@
-//! Matching alone, as fan-out does it: no broker, no database, no deliveries. For benchmarks.
+//! The matching of fan-out without broker, database and deliveries. For benchmarks.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use postrider_store::feed::Changes;
 
 use crate::index::{Index, Staged};
 
-/// What fan-out looks events up in, with all that it remembers of the configuration.
+/// The subscriptions of all tenants.
 pub struct Matcher {
     index: Index,
-    known: Staged,
+    staged: Staged,
 }
 
 impl fmt::Debug for Matcher {
@@ -24,19 +24,18 @@ impl fmt::Debug for Matcher {
 }
 
 impl Matcher {
-    /// One that knows no tenant.
+    /// A matcher without tenants.
     pub fn new(profiles: Arc<Profiles>) -> Self {
-        Self { index: Index::new(profiles), known: Staged::default() }
+        Self { index: Index::new(profiles), staged: Staged::default() }
     }
 
-    /// Puts in force what the configuration feed says.
+    /// Applies changes of the configuration feed.
     pub fn apply(&mut self, changes: Changes) {
-        self.index.apply(&mut self.known, changes);
+        self.index.apply(&mut self.staged, changes);
     }
 
-    /// How many endpoints of the tenant want this event; 0 for a tenant that is not known.
+    /// How many endpoints of the tenant want this event; 0 for an unknown tenant.
     pub fn matching(&self, tenant: TenantId, event_type: &EventType, payload: &Payload<'_>) -> usize {
-        let (_, tenant) = self.index.tenant(tenant);
-        tenant.map_or(0, |tenant| tenant.matching(event_type, payload).len())
+        self.index.tenant(tenant).tenant.map_or(0, |tenant| tenant.matching(event_type, payload).len())
     }
 }

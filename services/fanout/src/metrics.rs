@@ -1,18 +1,18 @@
-//! What fan-out counts. Names are documented in `docs/metrics.md`.
+//! The metrics of fan-out, which `docs/metrics.md` documents.
 
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use postrider_model::delivery::Lane;
 
-/// Describes every metric of fan-out to the recorder in force.
+/// Describes every metric to the installed recorder.
 pub(crate) fn describe() {
     describe_counter!("postrider_fanout_events_total", "events decided");
-    describe_counter!("postrider_fanout_deliveries_total", "deliveries made of them, by the lane that they begin in");
+    describe_counter!("postrider_fanout_deliveries_total", "deliveries created, by the lane that they start in");
     describe_counter!(
         "postrider_fanout_filter_budget_spent_total",
-        "events over which payload filters took more steps than they may; the filters after that matched nothing"
+        "events whose payload filters exceeded the step budget; the remaining filters matched nothing"
     );
-    describe_gauge!("postrider_fanout_config_version", "version of the configuration in force here");
-    // There from the start, so that the first increase is seen as one.
+    describe_gauge!("postrider_fanout_config_version", "version of the configuration in force in this process");
+    // Registered at 0, so that monitoring sees the first increase.
     decided(0);
     counter!("postrider_fanout_filter_budget_spent_total").increment(0);
     for lane in Lane::ALL {
@@ -24,12 +24,12 @@ pub(crate) fn decided(events: usize) {
     counter!("postrider_fanout_events_total").increment(events as u64);
 }
 
-/// Deliveries that begin in a lane.
+/// Counts deliveries that start in a lane.
 pub(crate) fn delivered(lane: Lane, deliveries: usize) {
     counter!("postrider_fanout_deliveries_total", "lane" => lane.as_str()).increment(deliveries as u64);
 }
 
-/// An event's payload filters took more steps than they may.
+/// Counts an event whose payload filters exceeded the step budget.
 pub(crate) fn filter_budget_spent() {
     counter!("postrider_fanout_filter_budget_spent_total").increment(1);
 }

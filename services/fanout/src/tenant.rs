@@ -1,5 +1,5 @@
-//! One tenant's subscriptions, arranged so that an event looks only at endpoints which want its type and, where they name
-//! the values of an attribute that they want, its value.
+//! One tenant's subscriptions, arranged so that only endpoints are checked that want the event's type and, if they filter an
+//! attribute by exact values, its value.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use postrider_profiles::Profile;
 use crate::metrics;
 use crate::value_index::ValueIndex;
 
-/// Payload filters of a tenant with no more tests than this are asked about events of no more bytes than this in less than a
+/// A tenant's payload filters with at most this many tests evaluate an event of at most this many bytes in less than a
 /// millisecond.
 const LIGHT_TESTS_MAX: usize = 200;
 const LIGHT_BYTES_MAX: usize = 16 * 1024;
 
-/// What an active endpoint wants. Kept once, however often its tenant's index is built anew.
+/// What an active endpoint wants. Shared by all versions of its tenant's index.
 #[derive(Debug)]
 pub(crate) struct Active {
     /// The endpoint.
     pub(crate) endpoint: EndpointId,
     /// Its types and filters.
     pub(crate) subscription: Subscription,
-    /// Its condition on what the event holds.
+    /// Its condition on the event's content.
     pub(crate) payload_filter: Option<Arc<PayloadFilter>>,
-    /// What its bodies are written as.
+    /// The kind of its bodies.
     pub(crate) body_kind: BodyKind,
 }
 
-/// One active endpoint, as its tenant's index has it.
+/// One active endpoint in its tenant's index.
 #[derive(Debug)]
 pub(crate) struct Candidate {
-    /// The endpoint and its filters; all must take the event's attributes.
+    /// The endpoint and its filters; all must match the event's attributes.
     active: Arc<Active>,
-    /// Its condition on what the event holds, bound to its tenant's [`FieldIndex`].
+    /// Its condition on the event's content, bound to its tenant's [`FieldIndex`].
     payload_filter: Option<Box<BoundFilter>>,
 }
 
@@ -47,7 +47,7 @@ impl Candidate {
         self.active.endpoint
     }
 
-    /// What its bodies are written as.
+    /// The kind of its bodies.
     pub(crate) fn body_kind(&self) -> BodyKind {
         self.active.body_kind
     }
@@ -56,36 +56,36 @@ impl Candidate {
 /// A tenant's profile and active subscriptions. Immutable: an edit builds a new one.
 #[derive(Debug)]
 pub(crate) struct TenantIndex {
-    /// What the tenant's deliveries look like.
+    /// The profile of the tenant's deliveries.
     pub(crate) profile: Arc<Profile>,
     candidates: Box<[Candidate]>,
-    /// What the candidates' payload filters look at.
+    /// The fields that the payload filters read.
     fields: FieldIndex,
-    /// Tests of all payload filters.
+    /// The number of tests in all payload filters.
     tests: usize,
-    /// What candidates are found by beside their types.
-    keys: ValueIndex,
-    /// Those that want one type.
+    /// Finds candidates by attribute values.
+    values: ValueIndex,
+    /// Subscriptions by event type.
     exact: HashMap<Box<str>, Bucket>,
-    /// Those that want what begins so, dot included: `email.`.
+    /// Subscriptions by prefix, keyed with the trailing dot: `email.`.
     below: HashMap<Box<str>, Bucket>,
-    /// Those that take every type.
+    /// Subscriptions to every type.
     all: Bucket,
 }
 
 /// Positions of the candidates that want the same types.
 #[derive(Debug, Default)]
 struct Bucket {
-    /// Those that every event is tried with.
-    tried: Vec<u32>,
-    /// Those that are found by a key, sorted by it.
+    /// Candidates that are checked for every event.
+    always: Vec<u32>,
+    /// Candidates that are found by a key, sorted by it.
     keyed: Vec<(u64, u32)>,
 }
 
 impl Bucket {
     fn add(&mut self, position: u32, keys: &[u64]) {
         match keys {
-            [] => self.tried.push(position),
+            [] => self.always.push(position),
             keys => self.keyed.extend(keys.iter().map(|key| (*key, position))),
         }
     }
@@ -93,7 +93,7 @@ impl Bucket {
     fn finish(&mut self) {
         self.keyed.sort_unstable();
         self.keyed.shrink_to_fit();
-        self.tried.shrink_to_fit();
+        self.always.shrink_to_fit();
     }
 
     fn find<'a>(&'a self, keys: &'a [u64]) -> impl Iterator<Item = u32> + 'a {
@@ -101,17 +101,17 @@ impl Bucket {
             let first = self.keyed.partition_point(|(other, _)| other < key);
             self.keyed[first..].iter().take_while(move |(other, _)| other == key).map(|(_, position)| *position)
         });
-        self.tried.iter().copied().chain(keyed)
+        self.always.iter().copied().chain(keyed)
     }
 }
 
 impl TenantIndex {
     /// Arranges the active subscriptions of a tenant.
     pub(crate) fn new(profile: Arc<Profile>, active: &[Arc<Active>]) -> Self {
-        let (keys, chosen) = ValueIndex::choose(active.iter().map(|active| &*active.subscription.filters));
+        let (values, keys) = ValueIndex::choose(active.iter().map(|active| &*active.subscription.filters));
         let (mut exact, mut below, mut all) =
             (HashMap::<_, Bucket>::new(), HashMap::<_, Bucket>::new(), Bucket::default());
-        for (position, (active, keys)) in (0_u32..).zip(active.iter().zip(&chosen)) {
+        for (position, (active, keys)) in (0_u32..).zip(active.iter().zip(&keys)) {
             for pattern in &active.subscription.event_types {
                 let bucket = match pattern {
                     TypePattern::All => &mut all,
@@ -129,13 +129,13 @@ impl TenantIndex {
         });
         let candidates = candidates.collect();
         let tests = active.iter().filter_map(|active| active.payload_filter.as_deref()).map(PayloadFilter::tests).sum();
-        Self { profile, candidates, fields, tests, keys, exact, below, all }
+        Self { profile, candidates, fields, tests, values, exact, below, all }
     }
 
-    /// The endpoints that want this event, each once. What the event holds is looked at only when it comes to a payload
-    /// filter, and then once for all of them.
+    /// The endpoints that want this event, each once. The event's content is read only for payload filters, and then once for all of
+    /// them.
     pub(crate) fn matching(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<&Candidate> {
-        let mut matching = self.matching_outside(event_type, payload.attributes);
+        let mut matching = self.matching_without_content(event_type, payload.attributes);
         if matching.iter().any(|candidate| candidate.payload_filter.is_some()) {
             let filters = matching.iter().filter_map(|candidate| candidate.payload_filter.as_deref());
             let found = self.fields.collect(filters, payload);
@@ -145,21 +145,21 @@ impl TenantIndex {
             });
             if budget.is_spent() {
                 metrics::filter_budget_spent();
-                tracing::warn!(event.r#type = %event_type, "payload filters took more steps than an event may take; the rest match nothing");
+                tracing::warn!(event.r#type = %event_type, "payload filters exceeded the step budget of an event; the remaining filters match nothing");
             }
         }
         matching
     }
 
-    /// Whether asking the payload filters about an event of this size may take more than a moment.
+    /// Whether evaluating the payload filters on an event of this size may take more than a millisecond.
     pub(crate) fn is_heavy(&self, event_bytes: usize) -> bool {
         self.tests > 0 && (event_bytes > LIGHT_BYTES_MAX || self.tests > LIGHT_TESTS_MAX)
     }
 
-    /// By type and attributes alone.
-    fn matching_outside(&self, event_type: &EventType, attributes: &Attributes) -> Vec<&Candidate> {
+    /// The endpoints that want this event by its type and attributes.
+    fn matching_without_content(&self, event_type: &EventType, attributes: &Attributes) -> Vec<&Candidate> {
         let name = event_type.as_str();
-        let keys = self.keys.of_event(attributes);
+        let keys = self.values.of_event(attributes);
         let mut positions: Vec<u32> = self.all.find(&keys).collect();
         positions.extend(self.exact.get(name).into_iter().flat_map(|bucket| bucket.find(&keys)));
         if !self.below.is_empty() {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn each_payload_filter_decides_for_its_own_endpoint_beside_types_and_filters() {
+    fn a_payload_filter_applies_to_its_own_endpoint_in_addition_to_types_and_filters() {
         let amount = |op: &str, value: u32| Some(serde_json::json!({"field": "data.amount", "op": op, "value": value}));
         let (index, ids) = filtered(vec![
             (subscription(&["*"], &[]), None),
@@ -245,7 +245,7 @@ mod tests {
             (subscription(&["a"], &[]), amount("gt", 5)),
             (subscription(&["*"], &[("bridge", "b1")]), amount("gt", 5)),
         ]);
-        let of = |places: &[usize]| places.iter().map(|place| ids[*place]).collect::<Vec<_>>();
+        let of = |indices: &[usize]| indices.iter().map(|index| ids[*index]).collect::<Vec<_>>();
         let none = Attributes::default();
         let bridge = Attributes([("bridge".into(), "b1".into())].into());
         assert_eq!(found(&index, "a", r#"{"amount":6}"#, &none), of(&[0, 1, 3]));
@@ -254,13 +254,13 @@ mod tests {
         assert_eq!(found(&index, "b", r#"{"amount":"6"}"#, &bridge), of(&[0]));
     }
 
-    /// Positions that are tried for an event, before any filter is asked.
-    fn tried(index: &TenantIndex, event_type: &str, attributes: &Attributes) -> usize {
-        index.exact.get(event_type).map_or(0, |bucket| bucket.find(&index.keys.of_event(attributes)).count())
+    /// Candidates that are checked for an event.
+    fn checked(index: &TenantIndex, event_type: &str, attributes: &Attributes) -> usize {
+        index.exact.get(event_type).map_or(0, |bucket| bucket.find(&index.values.of_event(attributes)).count())
     }
 
     #[test]
-    fn of_many_endpoints_that_want_a_type_only_those_that_want_its_sending_domain_are_tried() {
+    fn only_endpoints_that_want_the_sending_domain_are_checked() {
         let (domains, mut subscriptions) = ((0..1_000).map(|n| format!("d{n}.example")), Vec::new());
         for domain in domains {
             subscriptions.push(subscription(&["a"], &[("bridge", "all-the-same"), ("sending_domain", &domain)]));
@@ -270,11 +270,11 @@ mod tests {
         let pairs = [("bridge", "all-the-same"), ("sending_domain", "D7.Example.")];
         let attributes = Attributes(pairs.map(|(name, value)| (name.into(), value.into())).into());
         assert_eq!(found(&index, "a", "{}", &attributes), [ids[7], ids[1_000]]);
-        assert_eq!(tried(&index, "a", &attributes), 2);
-        assert_eq!(tried(&index, "a", &Attributes::default()), 1);
+        assert_eq!(checked(&index, "a", &attributes), 2);
+        assert_eq!(checked(&index, "a", &Attributes::default()), 1);
     }
 
-    /// Values of each attribute that endpoints filter by: few, so that they are shared, and in several spellings.
+    /// Filter values of each attribute: few, so that endpoints share them, and in several spellings.
     fn filters() -> impl Strategy<Value = BTreeMap<String, Vec<String>>> {
         let values = |of: &'static [&'static str]| prop::collection::vec(prop::sample::select(of), 1..3);
         let filter = |name: &'static str, of| {
@@ -310,7 +310,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_index_finds_what_each_subscription_alone_would_take(
+        fn the_index_finds_the_same_endpoints_as_matching_one_by_one(
             wanted in prop::collection::vec(
                 (prop::collection::vec("[ab](\\.[ab]){0,2}(\\.\\*)?|\\*", 1..4), filters()),
                 0..40,

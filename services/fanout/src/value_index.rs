@@ -1,7 +1,7 @@
-//! ValueIndex: numbers by which endpoints are found that take certain values of an attribute and no others.
+//! Finds endpoints that filter an attribute by exact values, by a hash of attribute and value.
 //!
-//! A key stands for an attribute and one of its values. Equal values have equal keys; different ones may, too, though almost
-//! never do. So an endpoint that was found by a key is still asked whether it takes the event.
+//! Equal values have equal keys. Different values may have equal keys too, but rarely do, so the full filter of each endpoint
+//! found is still evaluated.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,18 +12,18 @@ use postrider_model::subscription::{FilterValues, MatchKind};
 /// The filters of an endpoint, by attribute.
 pub(crate) type Filters = [(Box<str>, FilterValues)];
 
-/// What the endpoints of a tenant are found by.
+/// How the endpoints of a tenant are found by attribute values.
 #[derive(Debug)]
 pub(crate) struct ValueIndex {
-    /// Seeded at random, so that nobody can choose values whose keys are equal.
+    /// Seeded at random, so that values with equal keys cannot be chosen on purpose.
     hasher: RandomState,
-    /// The attributes that any endpoint is found by.
+    /// The attributes that at least one endpoint is found by.
     attributes: Vec<(Box<str>, MatchKind)>,
 }
 
 impl ValueIndex {
-    /// Chooses for each endpoint the filter to find it by: of those without wildcards and blocks the one whose most common
-    /// value the fewest endpoints share. Its keys, in the endpoints' order; none for an endpoint without such a filter.
+    /// Chooses the filter to find each endpoint by: among its filters without wildcards and address blocks, the one whose most
+    /// common value is shared by the fewest endpoints. Returns the keys of each endpoint in order; none without such a filter.
     pub(crate) fn choose<'a>(endpoints: impl Iterator<Item = &'a Filters> + Clone) -> (Self, Vec<Vec<u64>>) {
         let hasher = RandomState::new();
         let mut sharing: HashMap<u64, u32> = HashMap::new();
@@ -46,7 +46,7 @@ impl ValueIndex {
         (Self { hasher, attributes }, chosen)
     }
 
-    /// The keys of an event: whoever is found by a key and takes the event is found by one of these.
+    /// The keys of an event. Every endpoint that is found by a key and wants the event has one of these.
     pub(crate) fn of_event(&self, attributes: &Attributes) -> Vec<u64> {
         let of = |(name, kind): &(Box<str>, MatchKind)| {
             let value = kind.comparable(attributes.get(name)?)?;
@@ -56,7 +56,7 @@ impl ValueIndex {
     }
 }
 
-/// Every filter that an endpoint can be found by: its attribute, how that is compared, its keys.
+/// The filters that an endpoint can be found by: attribute, kind of comparison, keys.
 fn found_by<'a>(hasher: &RandomState, filters: &'a Filters) -> impl Iterator<Item = (&'a str, MatchKind, Vec<u64>)> {
     filters.iter().filter_map(|(name, values)| {
         let (kind, values) = values.whole()?;

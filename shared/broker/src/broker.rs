@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::applied_versions::AppliedVersions;
 use crate::config::BrokerConfig;
 use crate::connection::{PublishState, SupervisedConnection};
-use crate::depth::{self, QueueTallies};
+use crate::depth::{self, QueueTallies, QueueTally};
 use crate::error::BrokerError;
-use crate::in_flight::{Held, InFlight};
+use crate::in_flight::{Guard, InFlight};
 use crate::metrics;
 use crate::publish::batch::{BatchOptions, BatchPublisher};
 use crate::publish::delay::DelayPublisher;
@@ -22,7 +22,8 @@ use crate::rpc::RpcClient;
 use crate::tasks::BackgroundTasks;
 use crate::topology::{Queue, Route};
 
-const ASK_MAX: Duration = Duration::from_secs(5);
+/// Longest wait for the answer about a queue.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Two supervised connections to the broker, one to publish and one to consume. Cheap to clone.
 ///
@@ -39,32 +40,32 @@ struct Inner {
     applied: AppliedVersions,
     publish: SupervisedConnection,
     consume: SupervisedConnection,
-    /// For what this crate itself republishes: dead letters, exploded bundles, answers to calls.
+    /// Publishes what this crate itself sends: dead letters, members of split bundles, answers to calls.
     own: MessagePublisher,
     rpc: OnceCell<RpcClient>,
-    consumed: QueueTallies,
-    in_hand: InFlight,
+    tallies: QueueTallies,
+    in_flight: InFlight,
 }
 
-/// What a queue holds.
+/// The content of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueDepth {
-    /// Messages (bundles) ready to be consumed; those held by consumers are not counted.
+    /// Messages (bundles) ready to be consumed, without those in flight to consumers.
     pub messages: u32,
     /// Its consumers.
     pub consumers: u32,
 }
 
 impl Broker {
-    /// Connects and declares the topology, waiting for the broker as long as it takes. `stop` ends the waiting only: an
-    /// established broker must outlive the draining of the services that use it.
+    /// Connects and declares the topology, waiting while the broker is away. `stop` ends this wait only: connections must
+    /// outlive the draining of the services that use them.
     ///
     /// # Errors
     /// A bad URL or CA file, a queue that exists with other arguments, or `stop`.
     pub async fn connect(config: BrokerConfig, stop: CancellationToken) -> Result<Self, BrokerError> {
-        let helpers = BackgroundTasks::new();
-        let publish = SupervisedConnection::start(&config, "publish", &helpers, &stop).await?;
-        let consume = SupervisedConnection::start(&config, "consume", &helpers, &stop).await?;
+        let tasks = BackgroundTasks::new();
+        let publish = SupervisedConnection::start(&config, "publish", &tasks, &stop).await?;
+        let consume = SupervisedConnection::start(&config, "consume", &tasks, &stop).await?;
         let own = MessagePublisher::start(publish.clone(), "own");
         metrics::describe();
         for connection in ["publish", "consume"] {
@@ -79,11 +80,11 @@ impl Broker {
             consume,
             own,
             rpc: OnceCell::new(),
-            consumed: QueueTallies::default(),
-            in_hand: InFlight::default(),
+            tallies: QueueTallies::default(),
+            in_flight: InFlight::default(),
         });
         let weak = Arc::downgrade(&inner);
-        helpers.spawn("queue depths", depth::watch(move || weak.upgrade().map(|inner| Self { inner })));
+        tasks.spawn("queue depths", depth::watch(move || weak.upgrade().map(|inner| Self { inner })));
         Ok(Self { inner })
     }
 
@@ -101,91 +102,91 @@ impl Broker {
         self.inner.publish.state()
     }
 
-    /// Returns the name of a helper task of this broker client that panicked, as soon as one does. What it served no longer
-    /// works: the process is to end.
+    /// Waits until a task of this broker client panics and returns its name. The client no longer works: the process must exit.
     pub fn task_panicked(&self) -> impl Future<Output = &'static str> + Send + 'static {
-        let helpers = self.helpers().clone();
-        async move { helpers.panicked().await }
+        let tasks = self.tasks().clone();
+        async move { tasks.panicked().await }
     }
 
-    /// A publisher of bundles with a channel and a task of its own. One a route and process is enough.
+    /// A publisher of bundles with a channel and a task of its own. One per route and process is enough.
     pub fn batch_publisher(&self, route: Route, options: BatchOptions) -> BatchPublisher {
         BatchPublisher::start(self.inner.publish.clone(), route, options)
     }
 
-    /// A publisher of deliveries that go on to a rung or another lane, with a channel and a task of its own.
+    /// A publisher of deliveries that wait or change lanes, with a channel and a task of its own.
     pub fn delay_publisher(&self) -> DelayPublisher {
         DelayPublisher::start(self.inner.publish.clone())
     }
 
     /// A publisher of single messages with a channel and a task of its own.
     pub fn message_publisher(&self) -> MessagePublisher {
-        MessagePublisher::start(self.inner.publish.clone(), "singles")
+        MessagePublisher::start(self.inner.publish.clone(), "messages")
     }
 
-    /// Members of a message, on average over those that this process took lately, by queue; only queues that it took any
-    /// from. With it a depth in messages becomes one in members.
+    /// Members per message, averaged over the recent messages of each queue that this process consumes; queues without any
+    /// are left out. Converts a depth in messages to one in members.
     pub fn members_per_message(&self) -> Vec<(Queue, f64)> {
-        self.inner.consumed.averages()
+        self.inner.tallies.averages(QueueTally::members_per_message)
     }
 
-    /// Bytes of a message, likewise: with it a depth in messages becomes one in bytes.
+    /// Bytes per message, likewise: converts a depth in messages to one in bytes.
     pub fn bytes_per_message(&self) -> Vec<(Queue, f64)> {
-        self.inner.consumed.average_bytes()
+        self.inner.tallies.averages(QueueTally::bytes_per_message)
     }
 
-    /// Messages that this process has taken and not settled, by queue: what a drain waits for.
+    /// Messages consumed by this process and not settled, by queue. A drain waits for them.
     pub fn in_flight(&self) -> Vec<(&'static str, usize)> {
-        self.inner.in_hand.counts()
+        self.inner.in_flight.counts()
     }
 
-    pub(crate) fn take_in_flight(&self, queue: Queue) -> Held {
-        self.inner.in_hand.take(queue)
+    pub(crate) fn count_in_flight(&self, queue: Queue) -> Guard {
+        self.inner.in_flight.add(queue)
     }
 
-    /// Asks what a queue holds.
+    /// Asks the broker how much a queue holds.
     ///
     /// # Errors
     /// The queue does not exist, or the broker is away.
     pub async fn queue_depth(&self, queue: &str) -> Result<QueueDepth, BrokerError> {
         let ask = async {
-            let live = self.inner.consume.live().await.ok_or(BrokerError::Stopped)?;
-            // A channel of its own, since asking for a queue that is missing closes the channel.
-            let channel = live.channel().await?;
+            let connection = self.inner.consume.current().await.ok_or(BrokerError::Stopped)?;
+            // A channel of its own: the broker closes it if the queue does not exist.
+            let channel = connection.channel().await?;
             let options = QueueDeclareOptions { passive: true, ..Default::default() };
             let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
             Ok(QueueDepth { messages: queue.message_count(), consumers: queue.consumer_count() })
         };
-        tokio::time::timeout(ASK_MAX, ask).await.map_err(|_| BrokerError::Timeout(ASK_MAX))?
+        tokio::time::timeout(ANSWER_MAX, ask).await.map_err(|_| BrokerError::Timeout(ANSWER_MAX))?
     }
 
-    /// A client of remote calls, on a connection of its own that is made when first asked for.
+    /// A client of remote calls, on a connection of its own that is opened on first use.
     ///
     /// # Errors
     /// As [`Broker::connect`], with `stop`.
     pub async fn rpc_client(&self, stop: &CancellationToken) -> Result<RpcClient, BrokerError> {
-        self.inner.rpc.get_or_try_init(|| RpcClient::start(&self.inner.config, self.helpers(), stop)).await.cloned()
+        self.inner.rpc.get_or_try_init(|| RpcClient::start(&self.inner.config, self.tasks(), stop)).await.cloned()
     }
 
-    /// Closes the connections. Call it last: whatever is not confirmed by then stays unknown, whatever is not acked comes back.
+    /// Closes the connections. Call it last: unconfirmed messages may or may not have been published, unacked messages return to
+    /// their queues.
     pub async fn close(&self) {
         tokio::join!(self.inner.consume.close(), self.inner.publish.close());
     }
 
-    pub(crate) fn publish_link(&self) -> &SupervisedConnection {
+    pub(crate) fn publish_connection(&self) -> &SupervisedConnection {
         &self.inner.publish
     }
 
-    pub(crate) fn helpers(&self) -> &BackgroundTasks {
-        self.inner.publish.helpers()
+    pub(crate) fn tasks(&self) -> &BackgroundTasks {
+        self.inner.publish.tasks()
     }
 
-    pub(crate) fn consume_link(&self) -> &SupervisedConnection {
+    pub(crate) fn consume_connection(&self) -> &SupervisedConnection {
         &self.inner.consume
     }
 
-    pub(crate) fn consumed_queues(&self) -> &QueueTallies {
-        &self.inner.consumed
+    pub(crate) fn tallies(&self) -> &QueueTallies {
+        &self.inner.tallies
     }
 
     pub(crate) fn own_publisher(&self) -> &MessagePublisher {
@@ -193,7 +194,7 @@ impl Broker {
     }
 }
 
-/// A name of its own among all processes, that tells people where it runs.
+/// A name that is unique among all processes and starts with the host's.
 fn instance() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();

@@ -6,27 +6,26 @@ use std::path::PathBuf;
 use crate::connection::Target;
 use crate::error::BrokerError;
 
-/// Where the broker is and how this process calls itself there.
+/// Where the broker is, and the name of this process there.
 #[derive(Clone)]
 pub struct BrokerConfig {
     /// `amqp://user:password@host:port/vhost` or `amqps://…`. Holds a password: never logged.
     pub amqp_url: String,
-    /// A PEM file of certificate authorities trusted besides the system's, for `amqps`.
+    /// A PEM file of certificate authorities that are trusted in addition to the system's, for `amqps`.
     pub ca_file: Option<PathBuf>,
-    /// What the broker's connection list shows, such as `postrider dispatcher`; the connection's role is appended.
+    /// The name in the broker's connection list, such as `postrider dispatcher`; the connection's role is appended.
     pub connection_name: String,
-    /// The user that the broker authenticates, where that is another than the URL's. Messages name it, so that the broker vouches
-    /// for them.
+    /// The user that the broker authenticates, if it is not the URL's. Messages name it, and the broker verifies the name.
     pub user_id: Option<String>,
 }
 
 impl BrokerConfig {
-    /// A configuration without a CA file of its own.
+    /// A configuration without a CA file and another user.
     pub fn new(amqp_url: impl Into<String>, connection_name: impl Into<String>) -> Self {
         Self { amqp_url: amqp_url.into(), ca_file: None, connection_name: connection_name.into(), user_id: None }
     }
 
-    /// Checks what needs no broker: the URL, and whether the CA file can be read.
+    /// Checks the URL, and that the CA file can be read. Needs no broker.
     ///
     /// # Errors
     /// [`BrokerError::Url`] or [`BrokerError::CaFile`].

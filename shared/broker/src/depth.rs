@@ -1,30 +1,30 @@
-//! How much waits in the queues that this process consumes, in messages and in members.
+//! The depth of the queues that this process consumes, in messages and in members.
 //!
-//! The broker counts messages, and a message is a bundle of 1 to 32 members: work is scaled by members, so what a queue
-//! holds is estimated by what its messages held lately. The estimate stands only on this process's own share of the queue.
+//! The broker counts messages, and a message is a bundle of 1 to 32 members. Scaling goes by members, so the members of a queue
+//! are estimated from the recent messages that this process took from it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::broker::Broker;
 use crate::metrics;
 use crate::topology::Queue;
 
-/// How often the depths are asked for.
+/// How often the broker is asked for the depths.
 const ASK_EVERY: Duration = Duration::from_secs(5);
-/// Weight of the newest message in the average: about the last hundred count.
+/// Weight of the newest message in the averages: about the last hundred messages count.
 const WEIGHT: f64 = 0.01;
 
-/// What one queue has given to this process so far.
+/// What this process has consumed from one queue.
 pub(crate) struct QueueTally {
     counter: ::metrics::Counter,
     members: AtomicU64,
-    /// Moving average of members a message, as the bits of an `f64`; 0: nothing was taken yet.
-    per_message: AtomicU64,
-    /// The same of bytes a message.
-    bytes_per_message: AtomicU64,
+    members_per_message: MovingAverage,
+    bytes_per_message: MovingAverage,
 }
 
 impl QueueTally {
@@ -32,43 +32,52 @@ impl QueueTally {
         Self {
             counter,
             members: AtomicU64::new(0),
-            per_message: AtomicU64::new(0),
-            bytes_per_message: AtomicU64::new(0),
+            members_per_message: MovingAverage::default(),
+            bytes_per_message: MovingAverage::default(),
         }
     }
 
-    /// A message with so many members and bytes was taken. Two at the very same time may count as one in the averages.
-    pub(crate) fn took(&self, members: usize, bytes: usize) {
+    /// Counts a message that was taken.
+    pub(crate) fn record(&self, members: usize, bytes: usize) {
         self.counter.increment(members as u64);
         self.members.fetch_add(members as u64, Ordering::Relaxed);
-        follow(&self.per_message, members);
-        follow(&self.bytes_per_message, bytes);
+        self.members_per_message.add(members);
+        self.bytes_per_message.add(bytes);
     }
 
-    /// All members that were taken so far.
+    /// The members taken so far.
     pub(crate) fn members(&self) -> u64 {
         self.members.load(Ordering::Relaxed)
     }
 
-    /// Members a message, as they were lately; `None`: nothing was taken yet.
-    fn average(&self) -> Option<f64> {
-        average(&self.per_message)
+    /// Recent members per message; `None` before the first message.
+    pub(crate) fn members_per_message(&self) -> Option<f64> {
+        self.members_per_message.get()
+    }
+
+    /// Recent bytes per message; `None` before the first message.
+    pub(crate) fn bytes_per_message(&self) -> Option<f64> {
+        self.bytes_per_message.get()
     }
 }
 
-/// A moving average; `None`: nothing was taken yet.
-fn average(bits: &AtomicU64) -> Option<f64> {
-    match bits.load(Ordering::Relaxed) {
-        0 => None,
-        bits => Some(f64::from_bits(bits)),
-    }
-}
+/// A moving average, as the bits of an `f64`; 0 without any value. Of two values added at the same time one may be lost.
+#[derive(Default)]
+struct MovingAverage(AtomicU64);
 
-/// Takes one more value into a moving average.
-fn follow(bits: &AtomicU64, value: usize) {
-    let value = f64::from(u32::try_from(value).unwrap_or(u32::MAX));
-    let average = average(bits).map_or(value, |before| before + (value - before) * WEIGHT);
-    bits.store(average.to_bits(), Ordering::Relaxed);
+impl MovingAverage {
+    fn get(&self) -> Option<f64> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            bits => Some(f64::from_bits(bits)),
+        }
+    }
+
+    fn add(&self, value: usize) {
+        let value = f64::from(u32::try_from(value).unwrap_or(u32::MAX));
+        let average = self.get().map_or(value, |before| before + (value - before) * WEIGHT);
+        self.0.store(average.to_bits(), Ordering::Relaxed);
+    }
 }
 
 /// The queues that this process consumes.
@@ -76,9 +85,9 @@ fn follow(bits: &AtomicU64, value: usize) {
 pub(crate) struct QueueTallies(Mutex<HashMap<Queue, Arc<QueueTally>>>);
 
 impl QueueTallies {
-    /// The tally of a queue, which from now on is asked for its depth.
+    /// The tally of a queue. From now on the broker is asked for its depth.
     pub(crate) fn of(&self, queue: Queue) -> Arc<QueueTally> {
-        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = self.0.lock();
         let tally = queues.entry(queue).or_insert_with(|| {
             metrics::consuming(queue.name());
             Arc::new(QueueTally::new(::metrics::counter!(metrics::CONSUMED_MEMBERS, "queue" => queue.name())))
@@ -86,30 +95,24 @@ impl QueueTallies {
         Arc::clone(tally)
     }
 
-    /// Members a message of the queues that anything was taken from.
-    pub(crate) fn averages(&self) -> Vec<(Queue, f64)> {
-        self.all().into_iter().filter_map(|(queue, tally)| Some((queue, tally.average()?))).collect()
-    }
-
-    /// Bytes a message of the same queues.
-    pub(crate) fn average_bytes(&self) -> Vec<(Queue, f64)> {
-        self.all().into_iter().filter_map(|(queue, tally)| Some((queue, average(&tally.bytes_per_message)?))).collect()
+    /// An average of each queue that has one.
+    pub(crate) fn averages(&self, average: impl Fn(&QueueTally) -> Option<f64>) -> Vec<(Queue, f64)> {
+        self.all().into_iter().filter_map(|(queue, tally)| Some((queue, average(&tally)?))).collect()
     }
 
     fn all(&self) -> Vec<(Queue, Arc<QueueTally>)> {
-        let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        queues.iter().map(|(queue, tally)| (*queue, Arc::clone(tally))).collect()
+        self.0.lock().iter().map(|(queue, tally)| (*queue, Arc::clone(tally))).collect()
     }
 }
 
-/// Asks for the depths as long as `broker` has clones. While the broker is away the last answers stay.
+/// Asks for the depths until `broker` has no clones. While the broker is away the last answers remain.
 pub(crate) async fn watch(broker: impl Fn() -> Option<Broker>) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let Some(broker) = broker() else { return };
-        for (queue, tally) in broker.consumed_queues().all() {
+        for (queue, tally) in broker.tallies().all() {
             let Ok(depth) = broker.queue_depth(queue.name()).await else { continue };
-            let members = f64::from(depth.messages) * tally.average().unwrap_or(1.0);
+            let members = f64::from(depth.messages) * tally.members_per_message().unwrap_or(1.0);
             metrics::depth(queue.name(), depth.messages, members);
         }
     }
@@ -120,17 +123,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_average_follows_what_is_taken_and_queues_without_messages_have_none() {
+    fn averages_follow_the_messages_and_unused_queues_have_none() {
         let queues = QueueTallies::default();
         let (fanout, _intake) = (queues.of(Queue::Fanout), queues.of(Queue::Intake));
-        fanout.took(32, 4_000);
-        assert_eq!(queues.averages(), [(Queue::Fanout, 32.0)]);
+        fanout.record(32, 4_000);
+        assert_eq!(queues.averages(QueueTally::members_per_message), [(Queue::Fanout, 32.0)]);
         for _ in 0..1_000 {
-            fanout.took(2, 1_000);
+            fanout.record(2, 1_000);
         }
-        let [(Queue::Fanout, average)] = queues.averages()[..] else { panic!("{:?}", queues.averages()) };
+        let [(Queue::Fanout, average)] = queues.averages(QueueTally::members_per_message)[..] else {
+            panic!("{:?}", queues.averages(QueueTally::members_per_message))
+        };
         assert!((2.0..2.1).contains(&average), "{average}");
-        let [(Queue::Fanout, bytes)] = queues.average_bytes()[..] else { panic!("{:?}", queues.average_bytes()) };
+        let [(Queue::Fanout, bytes)] = queues.averages(QueueTally::bytes_per_message)[..] else {
+            panic!("{:?}", queues.averages(QueueTally::bytes_per_message))
+        };
         assert!((1_000.0..1_001.0).contains(&bytes), "{bytes}");
     }
 }

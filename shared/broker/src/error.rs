@@ -1,11 +1,11 @@
-//! What can go wrong, as far as a caller can do something about it.
+//! The errors of this crate, as far as callers tell them apart.
 
 use std::path::PathBuf;
 
-/// Connecting, declaring or asking failed.
+/// Why connecting, declaring or asking failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    /// The URL is no AMQP URL. The URL itself is not shown, since it holds the password.
+    /// The URL is not an AMQP URL. It is not shown, because it holds the password.
     #[error("the AMQP URL is not valid: {0}")]
     Url(String),
     /// The file of certificate authorities cannot be read.
@@ -13,13 +13,13 @@ pub enum BrokerError {
     CaFile {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// A queue or exchange exists with other arguments than this build needs.
+    /// A queue or exchange exists with other arguments than this build declares.
     #[error(
-        "{kind} {name} exists with another {argument} than Postrider needs ({detail}); stop every Postrider process, let \
-         the {kind} run empty, delete it and start again, or give Postrider a virtual host of its own"
+        "{kind} {name} exists with another {argument} than Postrider declares ({detail}); stop every Postrider process, wait \
+         until the {kind} is empty, delete it and start again, or give Postrider a virtual host of its own"
     )]
     Inequivalent {
         /// `queue` or `exchange`.
@@ -28,13 +28,13 @@ pub enum BrokerError {
         name: String,
         /// The argument that differs.
         argument: String,
-        /// The broker's words: the value needed and the value in force.
+        /// The broker's text: the declared value and the existing one.
         detail: String,
     },
     /// Stopped while waiting for the broker.
     #[error("stopped while waiting for the broker")]
     Stopped,
-    /// The broker refused or the connection broke.
+    /// The broker refused, or the connection broke.
     #[error("the broker: {0}")]
     Broker(#[from] lapin::Error),
     /// The broker did not answer in time.
@@ -42,22 +42,22 @@ pub enum BrokerError {
     Timeout(std::time::Duration),
 }
 
-/// A publish that was not confirmed.
+/// Why a publish was not confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// Too much waits already. Nothing was sent.
+    /// Too many members wait to be published. Nothing was sent.
     #[error("too many messages wait to be published")]
     Overloaded,
     /// The broker blocks publishers (memory or disk alarm). Nothing was sent.
     #[error("the broker blocks publishers")]
     Blocked,
-    /// No confirm in time. It may have been published, or may still be.
+    /// No confirm in time. The message may have been published, or may be later.
     #[error("the broker did not confirm in time")]
     Timeout,
-    /// The broker refused or could not route it (a full queue, for instance). Some of its queues may have taken it.
+    /// The broker refused the message or could not route it, for example because a queue is full. Other queues may have it.
     #[error("the broker refused the message")]
     Refused,
-    /// The publisher has ended; only while the process is shutting down.
+    /// The publisher has ended, because the process is shutting down.
     #[error("the publisher has ended")]
     Stopped,
 }

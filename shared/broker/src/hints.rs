@@ -1,83 +1,74 @@
-//! HintSender: what services tell each other while they run. A fanout exchange, and a queue of its own for each listener.
+//! Hints: what services tell each other while they run, through a fanout exchange and a queue for each listener.
 //!
 //! # What it promises
-//! - Whoever listens gets what is told from then on, until its connection breaks; it listens again for ever, and asks for
-//!   everything each time.
-//! - Telling never waits and never fails: while the broker is away, or blocks publishers, hints are dropped.
+//! - A listener gets every hint sent while it is connected. It reconnects without end, and asks for everything each time.
+//! - Sending never waits and never fails: hints are dropped while the broker is away or blocks publishers.
 //!
-//! # What it does not
-//! Nothing here is confirmed, kept on disk or repeated. Whoever tells must tell again now and then, and whoever listens must
-//! do without what it missed: [`BreakerStates`] forgets what is not repeated.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! # What it does not promise
+//! Hints are not confirmed, not kept on disk and not repeated. Senders repeat them from time to time, and listeners must cope
+//! with missed ones: [`BreakerStates`](crate::BreakerStates) forgets a breaker that is not repeated.
 
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer};
-use parking_lot::RwLock;
-use postrider_model::breaker::{BreakerBoard, BreakerState, BreakerStatement};
-use postrider_model::ids::EndpointId;
-use postrider_model::time::UnixMillis;
 use postrider_wire::bundle::{self, Member};
 use postrider_wire::messages::Hint;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
-use crate::connection::{self, SupervisedConnection};
+use crate::connection::{self, Connection, SupervisedConnection};
 use crate::topology::{self, HINTS_EXCHANGE};
 
-/// HintSender waiting to be told, or to be listened to, at most.
-const WAITING_MAX: usize = 256;
-/// How often a listener looks for what was not repeated.
-const FORGET_EVERY: Duration = Duration::from_secs(5);
+/// Hints queued to be sent or received, at most.
+const QUEUED_MAX: usize = 256;
+/// Of the failed tries of an outage, one in this many is logged.
+const LOG_EVERY: u32 = 10;
 
-/// Tells hints. Cheap to clone; its task ends with the last clone.
+/// Sends hints. Cheap to clone; its task ends with the last clone.
 #[derive(Clone)]
 pub struct HintSender {
-    waiting: mpsc::Sender<Hint>,
+    queued: mpsc::Sender<Hint>,
 }
 
 impl HintSender {
-    /// Tells everybody who listens now. Dropped when that is impossible.
+    /// Sends a hint to every current listener, or drops it when that is impossible.
     pub fn send(&self, hint: Hint) {
-        let _ = self.waiting.try_send(hint);
+        let _ = self.queued.try_send(hint);
     }
 }
 
 impl Broker {
-    /// A teller of hints, with a channel and a task of its own.
+    /// A sender of hints with a channel and a task of its own.
     pub fn hint_sender(&self) -> HintSender {
-        let (waiting, told) = mpsc::channel(WAITING_MAX);
-        let link = self.publish_link().clone();
-        self.helpers().spawn("hints told", tell(link, told));
-        HintSender { waiting }
+        let (queued, hints) = mpsc::channel(QUEUED_MAX);
+        self.tasks().spawn("hint sender", send(self.publish_connection().clone(), hints));
+        HintSender { queued }
     }
 
-    /// Listens to hints until `stop`. Whenever listening begins, [`Hint::Ask`] is told.
-    pub fn listen_for_hints(&self, hints: HintSender, stop: CancellationToken) -> mpsc::Receiver<Hint> {
-        let (heard, hints_heard) = mpsc::channel(WAITING_MAX);
-        let link = self.consume_link().clone();
-        self.helpers().spawn("hints heard", async move {
+    /// Receives hints until `stop`. Sends [`Hint::Ask`] whenever it has subscribed.
+    pub fn listen_for_hints(&self, sender: HintSender, stop: CancellationToken) -> mpsc::Receiver<Hint> {
+        let (received, hints) = mpsc::channel(QUEUED_MAX);
+        let connection = self.consume_connection().clone();
+        self.tasks().spawn("hint listener", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = listen(link, &hints, &heard) => {}
+                () = listen(connection, &sender, &received) => {}
             }
         });
-        hints_heard
+        hints
     }
 }
 
-async fn tell(link: SupervisedConnection, mut told: mpsc::Receiver<Hint>) {
+async fn send(connection: SupervisedConnection, mut hints: mpsc::Receiver<Hint>) {
     let mut channel = None;
-    while let Some(hint) = told.recv().await {
+    while let Some(hint) = hints.recv().await {
         let Ok(member) = Member::new(&hint, bytes::Bytes::new()) else { continue };
         let body = bundle::encode(std::slice::from_ref(&member));
         if channel.is_none() {
-            let Some(live) = link.live().await else { return };
-            channel = live.channel().await.inspect_err(|error| tracing::debug!(%error, "cannot tell hints")).ok();
+            let Some(connection) = connection.current().await else { return };
+            channel = connection.channel().await.inspect_err(|error| tracing::debug!(%error, "cannot send hints")).ok();
         }
         let Some(open) = &channel else { continue };
         let properties = BasicProperties::default().with_content_type(bundle::CONTENT_TYPE.into());
@@ -88,94 +79,52 @@ async fn tell(link: SupervisedConnection, mut told: mpsc::Receiver<Hint>) {
     }
 }
 
-/// Listens, again after every fault, until nobody wants to hear any more or the link is closed.
-async fn listen(link: SupervisedConnection, hints: &HintSender, heard: &mpsc::Sender<Hint>) {
+/// Receives hints until `received` is closed.
+async fn listen(connection: SupervisedConnection, sender: &HintSender, received: &mpsc::Sender<Hint>) {
     let mut backoff = connection::backoff();
-    while let Some(live) = link.live().await {
-        let subscribed: Result<(Channel, Consumer), lapin::Error> = async {
-            let channel = live.channel().await?;
-            let queue = topology::declare_hints(&channel).await?;
-            let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
-            let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
-            Ok((channel, consumer))
-        }
-        .await;
-        match subscribed {
-            Ok((_channel, mut consumer)) => {
+    while let Some(connection) = connection.current().await {
+        match subscribe(&connection).await {
+            Ok((_channel, consumer)) => {
                 backoff.reset();
-                hints.send(Hint::Ask);
-                while let Some(Ok(delivery)) = consumer.next().await {
-                    // What a newer version tells, this one cannot hear.
-                    let members = bundle::decode(&delivery.data).unwrap_or_default();
-                    for hint in members.iter().filter_map(|member| member.head().ok()) {
-                        if heard.send(hint).await.is_err() {
-                            return;
-                        }
-                    }
+                sender.send(Hint::Ask);
+                if pass_on(consumer, received).await.is_err() {
+                    return;
                 }
-                live.report();
+                connection.report_failure();
             }
             Err(error) => {
-                if backoff.tries().is_multiple_of(10) {
-                    tracing::warn!(%error, "cannot listen to hints, trying on");
+                if backoff.tries().is_multiple_of(LOG_EVERY) {
+                    tracing::warn!(%error, "cannot subscribe to hints; retrying");
                 }
-                // Somebody may have deleted the exchange.
-                if let Err(error) = live.redeclare().await {
+                // The exchange may have been deleted.
+                if let Err(error) = connection.redeclare().await {
                     tracing::debug!(%error, "cannot redeclare");
                 }
             }
         }
         tokio::select! {
-            () = heard.closed() => return,
+            () = received.closed() => return,
             () = tokio::time::sleep(backoff.next_delay()) => {}
         }
     }
 }
 
-/// What dispatchers say about breakers, for those who only listen. Clones share their state.
-#[derive(Debug, Clone, Default)]
-pub struct BreakerStates {
-    board: Arc<RwLock<BreakerBoard>>,
+async fn subscribe(connection: &Connection) -> Result<(Channel, Consumer), lapin::Error> {
+    let channel = connection.channel().await?;
+    let queue = topology::declare_hints(&channel).await?;
+    let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..Default::default() };
+    let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
+    Ok((channel, consumer))
 }
 
-impl BreakerStates {
-    /// Listens on this broker until `stop`.
-    pub fn follow(broker: &Broker, stop: CancellationToken) -> Self {
-        let breakers = Self::default();
-        let mut heard = broker.listen_for_hints(broker.hint_sender(), stop);
-        let board = Arc::clone(&breakers.board);
-        broker.helpers().spawn("breakers", async move {
-            let mut forget = tokio::time::interval(FORGET_EVERY);
-            loop {
-                let hint = tokio::select! {
-                    hint = heard.recv() => hint,
-                    _ = forget.tick() => Some(Hint::Breakers(Vec::new())),
-                };
-                let Some(hint) = hint else { return };
-                let Hint::Breakers(statements) = hint else { continue };
-                let now = UnixMillis::now();
-                let mut board = board.write();
-                for statement in statements {
-                    board.record(statement, now);
-                }
-                board.forget_unrepeated(now);
-            }
-        });
-        breakers
+/// Passes hints on until the subscription ends; an error when the receiver is gone.
+async fn pass_on(mut consumer: Consumer, received: &mpsc::Sender<Hint>) -> Result<(), mpsc::error::SendError<Hint>> {
+    while let Some(Ok(delivery)) = consumer.next().await {
+        // Hints that this version does not know are skipped.
+        let members = bundle::decode(&delivery.data).unwrap_or_default();
+        for hint in members.iter().filter_map(|member| member.head().ok()) {
+            received.send(hint).await?;
+        }
     }
-
-    /// Whether deliveries to an endpoint belong to the slow lane.
-    pub fn is_open(&self, endpoint: EndpointId) -> bool {
-        self.board.read().is_open(endpoint)
-    }
-
-    /// What was said about an endpoint last; `None`: nothing for a minute, so it is closed.
-    pub fn get(&self, endpoint: EndpointId) -> Option<BreakerStatement> {
-        self.board.read().get(endpoint).copied()
-    }
-
-    /// BreakerStates in this state.
-    pub fn count(&self, state: BreakerState) -> usize {
-        self.board.read().count(state)
-    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! How many messages this process has taken and not yet settled, by queue: what a drain waits for.
+//! The messages that this process has consumed and not settled, by queue. A drain waits for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,27 +11,27 @@ use crate::topology::Queue;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFlight(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
-/// One message that is in hand until this is dropped.
+/// Counts one message as in flight until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Guard {
     counts: InFlight,
     queue: &'static str,
 }
 
 impl InFlight {
-    /// Takes one in hand.
-    pub(crate) fn take(&self, queue: Queue) -> Held {
+    /// Counts one message of a queue.
+    pub(crate) fn add(&self, queue: Queue) -> Guard {
         *self.0.lock().entry(queue.name()).or_default() += 1;
-        Held { counts: self.clone(), queue: queue.name() }
+        Guard { counts: self.clone(), queue: queue.name() }
     }
 
-    /// Queues of which something is in hand.
+    /// The queues with messages in flight.
     pub(crate) fn counts(&self) -> Vec<(&'static str, usize)> {
         self.0.lock().iter().filter(|(_, count)| **count > 0).map(|(queue, count)| (*queue, *count)).collect()
     }
 }
 
-impl Drop for Held {
+impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(count) = self.counts.0.lock().get_mut(self.queue) {
             *count = count.saturating_sub(1);
@@ -44,11 +44,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_settled_is_not_in_hand() {
-        let in_hand = InFlight::default();
-        let (one, _other) = (in_hand.take(Queue::Fanout), in_hand.take(Queue::Fanout));
-        let outcome = in_hand.take(Queue::Outcomes);
+    fn settled_messages_are_not_in_flight() {
+        let in_flight = InFlight::default();
+        let (one, _other) = (in_flight.add(Queue::Fanout), in_flight.add(Queue::Fanout));
+        let outcome = in_flight.add(Queue::Outcomes);
         drop((one, outcome));
-        assert_eq!(in_hand.counts(), [("postrider.fanout", 1)]);
+        assert_eq!(in_flight.counts(), [("postrider.fanout", 1)]);
     }
 }

@@ -1,19 +1,19 @@
 //! The delay ladder: a fixed list of delays, each a queue whose messages expire back into their lane.
 //!
-//! Delays are rungs 5% apart, rounded up to whole seconds (with two below a second), and every delay that a profile may promise
-//! is a rung exactly. A rung's time counts from the publish, over crashes and down time, and is **never early**; it is late by the
-//! rounding (at most the larger of 1 s and 5%), by what gathering before the publish takes (10 ms, or 100 ms back to the slow lane) and
-//! by the broker's own lateness (milliseconds while it is up).
+//! Rungs are 5% apart, rounded up to whole seconds, with two rungs below a second. Every delay that a profile may promise is
+//! exactly a rung. The delay counts from the publish, across crashes and down time, and is **never early**. It is late by the
+//! rounding (at most the larger of 1 s and 5%), by gathering before the publish (10 ms, or 100 ms back to the slow lane) and by
+//! the broker (milliseconds while it is up).
 //!
-//! A retry takes [`rung_at_least`]; a message that is held until its slot takes [`rung_at_most`], so that it surfaces before it.
+//! A retry uses [`rung_at_least`]. A delivery that is held until its slot uses [`rung_at_most`], so that it returns before the slot.
 
 use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Delays that profiles promise, in seconds: rungs exactly.
+/// Delays that profiles promise, in seconds: exact rungs.
 const PROMISED_SECONDS: [u64; 10] = [60, 300, 900, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
-/// The longest rung: a day and the 10% of jitter that a schedule may add.
+/// The longest rung: a day, plus the 10% of jitter that a schedule may add.
 const LONGEST_SECONDS: u64 = 95_040;
 
 static RUNGS: LazyLock<Vec<Rung>> = LazyLock::new(build);
@@ -22,7 +22,7 @@ fn build() -> Vec<Rung> {
     let mut seconds: Vec<u64> = (1..=20).collect();
     let mut last = 20u64;
     while last < LONGEST_SECONDS {
-        // Rounded down: a rung more than 5% above the one below would make the delays between them more than 5% late.
+        // Rounded down: with rungs more than 5% apart, a delay between them would be more than 5% late.
         last = (last + (last / 20).max(1)).min(LONGEST_SECONDS);
         seconds.push(last);
     }
@@ -59,14 +59,14 @@ pub fn rungs() -> &'static [Rung] {
     &RUNGS
 }
 
-/// The shortest rung that is not shorter than `delay` (so never early); the longest one for a delay beyond it.
+/// The shortest rung that is not shorter than `delay`, or the longest rung.
 pub fn rung_at_least(delay: Duration) -> Rung {
     let rungs = rungs();
     let at = rungs.partition_point(|rung| rung.delay() < delay);
     rungs.get(at).or(rungs.last()).copied().unwrap_or(Rung(250))
 }
 
-/// The longest rung that is not longer than `delay`; none when `delay` is under 250 ms, which is waited in memory.
+/// The longest rung that is not longer than `delay`; `None` below 250 ms, which the caller waits in memory.
 pub fn rung_at_most(delay: Duration) -> Option<Rung> {
     let rungs = rungs();
     rungs.partition_point(|rung| rung.delay() <= delay).checked_sub(1).and_then(|at| rungs.get(at)).copied()
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_under_a_quarter_of_a_second_has_no_rung() {
+    fn a_hold_under_250_ms_has_no_rung() {
         assert_eq!(rung_at_most(Duration::from_millis(249)), None);
         assert_eq!(rung_at_most(Duration::from_millis(999)).map(Rung::millis), Some(500));
         assert_eq!(rung_at_most(Duration::from_secs(600)).map(|r| r.delay() <= Duration::from_secs(600)), Some(true));
@@ -110,7 +110,7 @@ mod tests {
         }
 
         #[test]
-        fn a_hold_surfaces_before_its_slot_and_close_to_it(millis in 250u64..=600_000) {
+        fn a_held_delivery_returns_shortly_before_its_slot(millis in 250u64..=600_000) {
             let slot = Duration::from_millis(millis);
             let got = rung_at_most(slot).unwrap().delay();
             prop_assert!(got <= slot);

@@ -1,6 +1,8 @@
-//! Names of what this crate counts. No label names an endpoint or a tenant.
+//! The metrics of this crate. No label names an endpoint or a tenant.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::topology::Queue;
 
 /// Messages that the broker confirmed; label `publisher`.
 pub const CONFIRMS: &str = "postrider_broker_confirms_total";
@@ -8,7 +10,7 @@ pub const CONFIRMS: &str = "postrider_broker_confirms_total";
 pub const BUNDLE_MEMBERS: &str = "postrider_broker_bundle_members";
 /// Seconds from sending a message to its confirm; label `publisher`.
 pub const CONFIRM_SECONDS: &str = "postrider_broker_confirm_seconds";
-/// Messages sent again because their confirm did not come; label `publisher`.
+/// Messages sent again because they were not confirmed; label `publisher`.
 pub const REPUBLISHES: &str = "postrider_broker_republishes_total";
 /// Messages that the broker nacked or could not route; label `publisher`.
 pub const REFUSED: &str = "postrider_broker_refused_total";
@@ -16,17 +18,17 @@ pub const REFUSED: &str = "postrider_broker_refused_total";
 pub const RECONNECTS: &str = "postrider_broker_reconnects_total";
 /// Subscriptions made after one was lost; label `queue`.
 pub const RESUBSCRIBES: &str = "postrider_broker_resubscribes_total";
-/// Members or messages put aside as dead letters by this process; label `queue`.
+/// Members or messages that this process made dead letters; label `queue`.
 pub const DEAD_LETTERS: &str = "postrider_broker_dead_letters_total";
-/// Bundles seen more than once and therefore taken apart; label `queue`.
-pub const EXPLODED: &str = "postrider_broker_exploded_bundles_total";
-/// Messages given back to their queue because they could not be handled now; label `queue`.
-pub const GIVEN_BACK: &str = "postrider_broker_given_back_total";
+/// Bundles that were returned more than once and therefore split; label `queue`.
+pub const SPLIT_BUNDLES: &str = "postrider_broker_exploded_bundles_total";
+/// Messages requeued because they could not be handled now; label `queue`.
+pub const REQUEUED: &str = "postrider_broker_given_back_total";
 /// Members taken from a queue; label `queue`.
 pub const CONSUMED_MEMBERS: &str = "postrider_broker_consumed_members_total";
-/// Messages that wait in a queue this process consumes, those that consumers hold not counted; label `queue`.
+/// Messages ready in a queue that this process consumes, without those in flight; label `queue`.
 pub const QUEUE_MESSAGES: &str = "postrider_broker_queue_messages";
-/// Members in them, estimated by what messages held lately; label `queue`.
+/// Members of those messages, estimated from recent messages; label `queue`.
 pub const QUEUE_MEMBERS: &str = "postrider_broker_queue_backlog_members";
 /// 1 while the broker blocks publishing (its memory or disk alarm), else 0.
 pub const BLOCKED: &str = "postrider_broker_publish_blocked";
@@ -36,36 +38,48 @@ pub fn describe() {
     describe_counter!(CONFIRMS, "messages confirmed by the broker");
     describe_histogram!(BUNDLE_MEMBERS, "members of each bundle sent");
     describe_histogram!(CONFIRM_SECONDS, Unit::Seconds, "from sending a message to its confirm");
-    describe_counter!(REPUBLISHES, "messages sent again because their confirm did not come");
+    describe_counter!(REPUBLISHES, "messages sent again because they were not confirmed");
     describe_counter!(REFUSED, "messages that the broker nacked or could not route");
     describe_counter!(RECONNECTS, "connections made after one was lost");
     describe_counter!(RESUBSCRIBES, "subscriptions made after one was lost");
-    describe_counter!(DEAD_LETTERS, "members or messages put aside as dead letters by this process");
-    describe_counter!(EXPLODED, "bundles seen more than once and taken apart");
-    describe_counter!(GIVEN_BACK, "messages given back to their queue because they could not be handled now");
+    describe_counter!(DEAD_LETTERS, "members or messages that this process made dead letters");
+    describe_counter!(SPLIT_BUNDLES, "bundles that were returned more than once and therefore split");
+    describe_counter!(REQUEUED, "messages requeued because they could not be handled now");
     describe_counter!(CONSUMED_MEMBERS, "members taken from a queue");
-    describe_gauge!(QUEUE_MESSAGES, "messages that wait in a queue");
-    describe_gauge!(QUEUE_MEMBERS, "members in them, estimated by what messages held lately");
+    describe_gauge!(QUEUE_MESSAGES, "messages ready in a queue, without those in flight");
+    describe_gauge!(QUEUE_MEMBERS, "members of those messages, estimated from recent messages");
     describe_gauge!(BLOCKED, "1 while the broker blocks publishing");
+}
+
+/// Counts and logs a dead letter.
+pub(crate) fn dead_letter(queue: Queue, reason: &str) {
+    count(DEAD_LETTERS, "queue", queue.name().to_owned(), 1);
+    tracing::warn!(queue = queue.name(), reason, "a message cannot be processed; it becomes a dead letter");
+}
+
+/// Counts and logs a message that returns to its queue because it cannot be handled now.
+pub(crate) fn requeued(queue: Queue, reason: &str) {
+    count(REQUEUED, "queue", queue.name().to_owned(), 1);
+    tracing::debug!(queue = queue.name(), reason, "a message cannot be handled now; requeuing it");
 }
 
 pub(crate) fn count(name: &'static str, label: &'static str, value: String, by: u64) {
     counter!(name, label => value).increment(by);
 }
 
-/// Counters of a queue that is consumed: there from the start, so that the first increase is seen as one.
+/// Registers the counters of a consumed queue at 0, so that monitoring sees the first increase.
 pub(crate) fn consuming(queue: &'static str) {
-    for name in [DEAD_LETTERS, EXPLODED, GIVEN_BACK, RESUBSCRIBES] {
+    for name in [DEAD_LETTERS, SPLIT_BUNDLES, REQUEUED, RESUBSCRIBES] {
         counter!(name, "queue" => queue).increment(0);
     }
 }
 
-/// The same for a connection.
+/// Registers the counters of a connection at 0.
 pub(crate) fn connecting(connection: &'static str) {
     counter!(RECONNECTS, "connection" => connection).increment(0);
 }
 
-/// What a queue holds.
+/// Sets the depth of a queue.
 pub(crate) fn depth(queue: &'static str, messages: u32, members: f64) {
     gauge!(QUEUE_MESSAGES, "queue" => queue).set(f64::from(messages));
     gauge!(QUEUE_MEMBERS, "queue" => queue).set(members);

@@ -1,23 +1,23 @@
-//! Messages as strangers write them: producers on the public exchange, and what became a dead letter.
+//! Messages of producers: on the public exchange, and as dead letters.
 
 use bytes::Bytes;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use postrider_model::time::UnixMillis;
 
-/// Bytes of header names and values that are kept. A message's properties travel in one frame, so a dead letter that
-/// kept more, and got its reason besides, might not be publishable.
+/// Bytes of header names and values that are kept. A message's properties travel in one frame, so a dead letter with more
+/// headers, plus its reason, might not be publishable.
 const HEADERS_BYTES_MAX: usize = 32 * 1024;
 
-/// What the broker (or a service) put on a message for its own purposes: not the producer's.
-const NOT_THE_PRODUCERS: [&str; 7] =
+/// Headers that the broker or a service sets; a trailing `-` marks a prefix.
+const RESERVED: [&str; 7] =
     ["x-reason", "x-source", "x-body-cut", "x-death", "x-delivery-count", "x-first-death-", "x-last-death-"];
 
-/// A message with its properties as text. Headers that are tables or arrays are left out: nothing reads them; so is what
-/// goes beyond 32 KiB of headers.
+/// A message with its properties as text. Headers that are tables or arrays are left out, because nothing reads them, and so
+/// are headers beyond 32 KiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProducerMessage {
-    /// What it was published with.
+    /// The routing key that it was published with.
     pub routing_key: String,
     /// `content_type`.
     pub content_type: Option<String>,
@@ -47,18 +47,18 @@ impl ProducerMessage {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The producer's own headers, to be sent on.
+    /// The producer's own headers, to be forwarded.
     pub(crate) fn own_headers(&self) -> FieldTable {
         let mut table = FieldTable::default();
-        for (name, value) in self.headers.iter().filter(|(name, _)| is_the_producers(name)) {
+        for (name, value) in self.headers.iter().filter(|(name, _)| is_producers(name)) {
             table.insert(name.as_str().into(), AMQPValue::LongString(value.as_str().into()));
         }
         table
     }
 }
 
-fn is_the_producers(name: &str) -> bool {
-    !NOT_THE_PRODUCERS.iter().any(|mark| name == *mark || (mark.ends_with('-') && name.starts_with(mark)))
+fn is_producers(name: &str) -> bool {
+    !RESERVED.iter().any(|mark| name == *mark || (mark.ends_with('-') && name.starts_with(mark)))
 }
 
 fn headers(table: &FieldTable) -> Vec<(String, String)> {
@@ -73,7 +73,7 @@ fn headers(table: &FieldTable) -> Vec<(String, String)> {
     headers
 }
 
-/// A header's value as text; `None` for tables, arrays and nothing.
+/// A header's value as text; `None` for tables, arrays, decimals and void.
 pub(crate) fn text(value: &AMQPValue) -> Option<String> {
     Some(match value {
         AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into_owned(),
@@ -89,7 +89,7 @@ pub(crate) fn text(value: &AMQPValue) -> Option<String> {
         AMQPValue::LongLongInt(value) => value.to_string(),
         AMQPValue::Float(value) => value.to_string(),
         AMQPValue::Double(value) => value.to_string(),
-        // Seconds since 1970, as AMQP 0-9-1 has them.
+        // AMQP 0-9-1: seconds since 1970.
         AMQPValue::Timestamp(seconds) => {
             let millis = i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1_000);
             UnixMillis(millis).to_rfc3339_seconds()
@@ -124,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_headers_a_producer_sets_are_text_within_the_bound_and_are_sent_on_the_same(
+        fn any_headers_become_bounded_text_and_are_forwarded_unchanged(
             values in btree_map("[a-z:-]{0,40}|x-death|x-first-death-queue", value(), 0..40),
         ) {
             let mut table = FieldTable::default();
@@ -134,14 +134,14 @@ mod tests {
             let message = ProducerMessage { headers: headers(&table), ..ProducerMessage::default() };
             let bytes: usize = message.headers.iter().map(|(name, text)| name.len() + text.len()).sum();
             prop_assert!(bytes <= HEADERS_BYTES_MAX);
-            let sent_on = headers(&message.own_headers());
-            let own: Vec<_> = message.headers.into_iter().filter(|(name, _)| is_the_producers(name)).collect();
-            prop_assert_eq!(sent_on, own);
+            let forwarded = headers(&message.own_headers());
+            let own: Vec<_> = message.headers.into_iter().filter(|(name, _)| is_producers(name)).collect();
+            prop_assert_eq!(forwarded, own);
         }
     }
 
     #[test]
-    fn what_the_broker_wrote_is_not_sent_on_as_the_producers() {
+    fn headers_of_the_broker_are_not_forwarded() {
         let headers =
             ["x-reason", "x-death", "x-first-death-queue", "x-last-death-reason", "x-mine", "postrider-version"];
         let message = ProducerMessage {

@@ -1,7 +1,7 @@
-//! The tasks behind publishers, connections and listeners. Each ends with its last handle; none may panic unnoticed.
+//! The background tasks of publishers, connections and listeners. Each ends with its last handle; no panic goes unnoticed.
 //!
-//! A helper that panics leaves its handles alive: everything published through them is then given back for ever, and the
-//! process looks healthy. [`Broker::task_panicked`](crate::Broker::task_panicked) tells the process, which ends itself.
+//! The handles of a panicked task stay alive: everything published through them would be requeued for ever while the
+//! process looks healthy. [`Broker::task_panicked`](crate::Broker::task_panicked) reports the panic, and the process exits.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -9,7 +9,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tokio::sync::watch;
 
-/// Starts helper tasks and remembers the first that panicked. Clones share that.
+/// Starts tasks and remembers the first that panicked. Clones share their state.
 #[derive(Debug, Clone)]
 pub(crate) struct BackgroundTasks {
     panicked: watch::Sender<Option<&'static str>>,
@@ -24,16 +24,16 @@ impl BackgroundTasks {
         let panicked = self.panicked.clone();
         tokio::spawn(async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-                tracing::error!(helper = name, "a helper task of the broker client panicked");
+                tracing::error!(task = name, "a task of the broker client panicked; the process will exit");
                 panicked.send_if_modified(|first| first.replace(name).is_none());
             }
         });
     }
 
-    /// The name of a helper that panicked, as soon as there is one.
+    /// Waits until a task panics and returns its name.
     pub(crate) async fn panicked(&self) -> &'static str {
         let mut panicked = self.panicked.subscribe();
-        // The sender is our own, so the channel cannot close.
+        // This value holds the sender, so the channel cannot close.
         let name = panicked.wait_for(Option::is_some).await.ok().and_then(|name| *name);
         match name {
             Some(name) => name,
@@ -47,10 +47,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_helper_that_panics_is_named_and_one_that_ends_is_not() {
-        let helpers = BackgroundTasks::new();
-        helpers.spawn("fine", async {});
-        helpers.spawn("bundler", async { panic!("boom") });
-        assert_eq!(helpers.panicked().await, "bundler");
+    async fn a_task_that_panics_is_named_and_one_that_ends_is_not() {
+        let tasks = BackgroundTasks::new();
+        tasks.spawn("fine", async {});
+        tasks.spawn("broken", async { panic!("boom") });
+        assert_eq!(tasks.panicked().await, "broken");
     }
 }

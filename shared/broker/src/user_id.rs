@@ -1,21 +1,21 @@
-//! The AMQP property `user_id`, by which the broker vouches for who published a message.
+//! The AMQP property `user_id`: who published a message, verified by the broker.
 //!
-//! RabbitMQ refuses a message whose `user_id` is not the user of the connection that publishes it, and keeps the property when it
-//! dead-letters the message. Headers have no such check: a producer may write any of them.
+//! RabbitMQ refuses a message whose `user_id` is not the user of the publishing connection, and keeps the property when it
+//! dead-letters the message. Headers are not checked: a producer may set any of them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lapin::BasicProperties;
 use lapin::types::ShortString;
 
-/// AMQP's short strings have at most 255 bytes.
+/// Bytes of an AMQP short string at most.
 const NAME_BYTES_MAX: usize = 255;
 
 /// The user that this process connects as.
 #[derive(Debug)]
 pub(crate) struct UserId {
     name: String,
-    /// The broker knows this process by another name than its URL says.
+    /// The broker authenticated another user than the URL names.
     refused: AtomicBool,
 }
 
@@ -25,7 +25,7 @@ impl UserId {
         Self { name, refused: AtomicBool::new(unusable) }
     }
 
-    /// The property for a message of this process; `None` where the broker would refuse it.
+    /// The property for messages of this process; `None` if the broker would refuse it.
     pub(crate) fn property(&self) -> Option<ShortString> {
         (!self.refused.load(Ordering::Relaxed)).then(|| self.name.as_str().into())
     }
@@ -35,8 +35,8 @@ impl UserId {
         !self.name.is_empty() && properties.user_id().as_ref().is_some_and(|user| user.as_str() == self.name)
     }
 
-    /// Looks at an error of a publishing channel. Where the broker authenticated another user than the URL names (OAuth 2, client
-    /// certificates), messages go without the property from now on.
+    /// Checks an error of a publishing channel. If the broker authenticated another user than the URL names (OAuth 2, client
+    /// certificates), messages have no `user_id` from now on.
     pub(crate) fn note(&self, error: &lapin::Error) {
         if error.to_string().contains("user_id property") && !self.refused.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -59,7 +59,7 @@ mod tests {
         assert!(user.published(&by("postrider")));
         assert!(!user.published(&by("producer")) && !user.published(&BasicProperties::default()));
         assert_eq!(user.property().as_ref().map(ShortString::as_str), Some("postrider"));
-        let nobody = UserId::new(String::new());
-        assert!(nobody.property().is_none() && !nobody.published(&by("")));
+        let unnamed = UserId::new(String::new());
+        assert!(unnamed.property().is_none() && !unnamed.published(&by("")));
     }
 }

@@ -1,22 +1,22 @@
-//! The bundle: several members in one broker message, because a message costs and its bytes hardly do.
+//! The bundle: several members in one broker message, because a message costs the broker much and its bytes little.
 //!
 //! ```text
 //! "PRB" version:u8  ( head_length:u32 payload_length:u32 head payload )*
 //! ```
-//! Integers are big-endian. A payload length of `u32::MAX` means "the same bytes as the member before", so that one
-//! event for ten endpoints travels as one body.
+//! Integers are big-endian. A payload length of `u32::MAX` means "the same bytes as the previous member", so that one event
+//! for ten endpoints travels with one body.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The version this build writes, and the only one it reads.
+/// The version that this build writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
 /// `content_type` of a bundle.
 pub const CONTENT_TYPE: &str = "application/vnd.postrider.bundle";
 
 const MAGIC: [u8; 4] = [b'P', b'R', b'B', VERSION];
-const SAME_AS_BEFORE: u32 = u32::MAX;
+const SAME_AS_PREVIOUS: u32 = u32::MAX;
 
 /// One member of a bundle: a JSON head and payload bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +27,10 @@ pub struct Member {
     pub payload: Bytes,
 }
 
-/// Bytes that are not a bundle, or a head that is not what was expected.
+/// Why bytes are not a bundle, or a head is not of the expected type.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// The first bytes are not a bundle's.
+    /// The first bytes are not those of a bundle.
     #[error("not a bundle")]
     NotABundle,
     /// A version that this build does not read.
@@ -48,7 +48,7 @@ impl Member {
     /// A member with `head` as its JSON head.
     ///
     /// # Errors
-    /// Only for a head that JSON cannot express (a map with keys that are no strings).
+    /// JSON cannot express the head, for example a map whose keys are not strings.
     pub fn new(head: &impl Serialize, payload: Bytes) -> Result<Self, serde_json::Error> {
         Ok(Self { head: serde_json::to_vec(head)?.into(), payload })
     }
@@ -61,7 +61,7 @@ impl Member {
         Ok(serde_json::from_slice(&self.head)?)
     }
 
-    /// Bytes that the member takes in a bundle, its frame included, when its payload is not shared.
+    /// Bytes of the member in a bundle, frame included, if its payload is not shared.
     pub fn encoded_bytes(&self) -> usize {
         8 + self.head.len() + self.payload.len()
     }
@@ -72,33 +72,33 @@ pub fn encode(members: &[Member]) -> Vec<u8> {
     let bytes: usize = members.iter().map(Member::encoded_bytes).sum();
     let mut out = Vec::with_capacity(MAGIC.len() + bytes);
     out.put_slice(&MAGIC);
-    let mut before: Option<&Bytes> = None;
+    let mut previous: Option<&Bytes> = None;
     for member in members {
         // Identity, not equality: a shared body is one `Bytes`, and comparing contents would cost every other member.
-        let same = before
+        let same = previous
             .is_some_and(|b| !b.is_empty() && b.as_ptr() == member.payload.as_ptr() && b.len() == member.payload.len());
         out.put_u32(u32::try_from(member.head.len()).unwrap_or(u32::MAX));
         if same {
-            out.put_u32(SAME_AS_BEFORE);
+            out.put_u32(SAME_AS_PREVIOUS);
             out.put_slice(&member.head);
         } else {
             out.put_u32(u32::try_from(member.payload.len()).unwrap_or(u32::MAX));
             out.put_slice(&member.head);
             out.put_slice(&member.payload);
         }
-        before = Some(&member.payload);
+        previous = Some(&member.payload);
     }
     out
 }
 
-/// How many members a message has, without reading them. What is no bundle, or ends early, counts as one.
+/// The number of members of a message, without decoding them; 1 for bytes that are not a bundle.
 pub fn count(message: &[u8]) -> usize {
     let Some(mut rest) = message.strip_prefix(&MAGIC) else { return 1 };
     let mut members = 0;
     while let Some((frame, tail)) = rest.split_at_checked(8) {
         let head_bytes = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
         let payload_bytes = match u32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]) {
-            SAME_AS_BEFORE => 0,
+            SAME_AS_PREVIOUS => 0,
             bytes => bytes as usize,
         };
         let Some(next) = tail.get(head_bytes.saturating_add(payload_bytes)..) else { break };
@@ -107,11 +107,11 @@ pub fn count(message: &[u8]) -> usize {
     members.max(1)
 }
 
-/// Decodes a bundle. Heads and payloads are copied out, one allocation a member, so that a member that is kept (a slow
-/// delivery) does not pin its whole bundle; a shared payload stays shared.
+/// Decodes a bundle. Heads and payloads are copied, with one allocation per member, so that a member that is kept (a slow
+/// delivery) does not keep its whole bundle in memory. A shared payload stays shared.
 ///
 /// # Errors
-/// Bytes that are no bundle, of another version, or that end within a member.
+/// The bytes are not a bundle, are of another version, or end within a member.
 pub fn decode(message: &[u8]) -> Result<Vec<Member>, DecodeError> {
     let mut rest = match message {
         [b'P', b'R', b'B', VERSION, rest @ ..] => rest,
@@ -125,7 +125,7 @@ pub fn decode(message: &[u8]) -> Result<Vec<Member>, DecodeError> {
         let head_bytes = u32::from_be_bytes([frame[0], frame[1], frame[2], frame[3]]) as usize;
         let payload_length = u32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
         let Some((head, tail)) = tail.split_at_checked(head_bytes) else { return Err(truncated) };
-        if payload_length == SAME_AS_BEFORE {
+        if payload_length == SAME_AS_PREVIOUS {
             let Some(payload) = members.last().map(|member| member.payload.clone()) else { return Err(truncated) };
             members.push(Member { head: Bytes::copy_from_slice(head), payload });
             rest = tail;
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_reads_back_and_shares_equal_bodies() {
+    fn a_decoded_bundle_equals_the_encoded_one_and_shares_bodies() {
         let body = Bytes::from_static(b"{\"a\":1}");
         let other = Bytes::from_static(b"");
         let members = vec![member("{}", &body), member("{\"n\":2}", &body), member("{}", &other), member("{}", &other)];
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_bytes_are_errors_and_never_panics() {
+    fn broken_bytes_are_errors() {
         let whole = encode(&[member("{\"head\":true}", &Bytes::from_static(b"payload"))]);
         for cut in 5..whole.len() {
             assert!(matches!(decode(&whole[..cut]), Err(DecodeError::Truncated(0))), "{cut}");

@@ -1,30 +1,29 @@
-//! Headers on record: written once, by whoever made the request, and not taken apart until somebody reads them.
+//! HTTP headers of attempts, kept as JSON text from the dispatcher to the log.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Headers in their order, kept as JSON text, `[["name", "value"], ...]`. On its way from the dispatcher to the log an
-/// attempt's headers are a copy of that text, not forty strings.
+/// Headers in order, as JSON text: `[["name", "value"], ...]`. Copying the text is cheaper than copying forty strings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HeaderList(Box<RawValue>);
 
 impl HeaderList {
-    /// These headers.
+    /// A list of these headers.
     pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, Cow<'a, str>)>) -> Self {
         let pairs: Vec<_> = pairs.into_iter().collect();
-        // Pairs of strings can always be written.
+        // Pairs of strings always serialize.
         Self(to_raw_value(&pairs).unwrap_or_default())
     }
 
-    /// The JSON text, in which even NUL is `\u0000`.
+    /// The JSON text. It has no raw control characters: NUL is `\u0000`.
     pub fn as_json(&self) -> &str {
         self.0.get()
     }
 
-    /// Whether there is none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         matches!(self.as_json(), "[]" | "null")
     }
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_come_back_as_they_were_over_the_wire() {
+    fn headers_survive_the_wire() {
         let headers = HeaderList::from([("a", "nul \0"), ("b", "\"é\u{7f}")]);
         let text = serde_json::to_string(&headers).unwrap();
         assert!(text.starts_with(r#"[["a","nul \u0000"],["#), "{text}");

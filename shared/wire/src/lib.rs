@@ -1,11 +1,10 @@
-//! The versioned messages on the broker.
+//! The versioned messages between services, and the public contract of publishing ([`http`]).
 //!
-//! Every internal hop moves **bundles** ([`bundle`]): up to 32 members, each a JSON head and raw payload bytes. The head
-//! is one of [`messages`]; the payload is bytes that nobody on the way parses (an event's `data`, a delivery's rendered
-//! body, a response's excerpt).
+//! Services exchange **bundles** ([`bundle`]): up to 32 members, each a JSON head and raw payload bytes. The head is one of
+//! [`messages`]. The payload (an event's `data`, a delivery's rendered body, an excerpt of a response) is not parsed on the way.
 //!
-//! Versioning: the bundle's first bytes name the format's version; unknown fields of a head are ignored, so a field may
-//! be added when the old services can do without it. Whatever they could not do without is a new version.
+//! Versioning: the first bytes of a bundle name the format's version. Unknown fields of a head are ignored, so a field may be
+//! added if older services can do without it. Every other change needs a new version.
 
 pub mod bundle;
 pub mod headers;

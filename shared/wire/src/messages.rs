@@ -1,4 +1,4 @@
-//! The heads of the members, one type a hop. Field names are part of the format (snapshot-tested).
+//! The heads of members, one type per hop. Field names are part of the format and tested against golden files.
 
 use postrider_model::attempt::Outcome;
 use postrider_model::breaker::BreakerStatement;
@@ -22,16 +22,16 @@ fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
 pub struct AcceptedEvent {
     /// The event.
     pub id: EventId,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
     /// Its type.
     #[serde(rename = "type")]
     pub event_type: EventType,
-    /// When it happened, as the producer says, else when it was accepted.
+    /// When it happened: the producer's time, otherwise the time of acceptance.
     pub occurred_at: UnixMillis,
     /// When ingest accepted it.
     pub accepted_at: UnixMillis,
-    /// The day of `accepted_at`: its partition.
+    /// The day of `accepted_at`, which is its partition.
     pub event_day: Day,
     /// Where it was caused.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -39,29 +39,29 @@ pub struct AcceptedEvent {
     /// What it can be filtered by.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attributes: Attributes,
-    /// What the product puts beside `data`, a JSON object.
+    /// A JSON object of the product, next to `data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Box<RawValue>>,
-    /// The lane its deliveries take.
+    /// The lane of its deliveries.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lane: Lane,
-    /// The configuration that ingest knew: fan-out waits until it knows as much, so that a new tenant's first event
-    /// never meets a fan-out that has not heard of the tenant.
+    /// The configuration version that ingest knew. Fan-out waits until it has it too, so that it knows the tenant of a new
+    /// tenant's first event.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub config_version: i64,
-    /// Which ingest process accepted it: random per process start.
+    /// The ingest process that accepted it: a random number per process start.
     pub instance: u64,
-    /// Its number in that process, without gaps but for those that ingest reports.
+    /// Its number in that process, without gaps other than the reported ones.
     pub sequence: u64,
-    /// 0, and one more each time that it had to be given to fan-out again: its deliveries' first epoch.
+    /// How often it was given to fan-out again: the first epoch of its deliveries.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// What the event says, as a hash, for producers that name an id or a key: `c1.…`, or of older releases 32 hex digits. Hashes
-    /// of two forms cannot be compared.
+    /// A hash of the content, for events with an id or key of the producer: `c1.…`. Hashes with different prefixes are not
+    /// comparable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
-    /// Whether ingest claimed the id for this content before it published the event. `false` with a `content_hash`: the
-    /// database did not answer, and the recorder claims it.
+    /// Whether ingest claimed the id for this content before publishing. `false` with a `content_hash`: the database did not
+    /// answer, so the recorder claims it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub claimed: bool,
     /// W3C trace context of the publish.
@@ -129,22 +129,21 @@ impl EventRef {
     }
 }
 
-/// Ingest -> recorder, behind the events that it tells of: which of a process's numbers are settled. No payload.
+/// Ingest -> recorder, after the events that it covers: which sequence numbers of a process are settled. No payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NumbersReport {
     /// The process, as its events name it.
     pub instance: u64,
-    /// Every number below this one was confirmed, or was given up and is reported so.
+    /// Every number below this one was confirmed, or reported as given up.
     pub settled_below: u64,
-    /// Numbers that were given up since the last report: their producers were told 503, or nothing. The broker may have them all
-    /// the same.
+    /// Numbers given up since the last report: their producers got a 503 or no answer. The broker may have these events.
     pub given_up: Vec<u64>,
     /// When this was reported.
     pub reported_at: UnixMillis,
 }
 
-/// What identifies a delivery in every message about it: enough to write its row without having seen any other message.
+/// Identifies a delivery in every message about it. Enough to write its row without any other message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryRef {
     /// The delivery.
@@ -155,18 +154,18 @@ pub struct DeliveryRef {
     pub event_day: Day,
     /// The event's type.
     pub event_type: EventType,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
-    /// For which endpoint.
+    /// Its endpoint.
     pub endpoint: EndpointId,
-    /// The delivery's own partition. For [`Generation::First`] it is the event's day, so that a decision repeated after
-    /// midnight names the same row; else the day of `created_at`.
+    /// Its own partition. For [`Generation::First`] the event's day, so that a decision repeated after midnight names the same
+    /// row; otherwise the day of `created_at`.
     pub delivery_day: Day,
-    /// When fan-out (or a retry, replay or test) made it.
+    /// When fan-out, or a retry, replay or test, created it.
     pub created_at: UnixMillis,
-    /// When the event was accepted: the start of the promise "accepted to first attempt".
+    /// When the event was accepted. The latency to the first attempt counts from here.
     pub accepted_at: UnixMillis,
-    /// Which round of delivering this event to this endpoint.
+    /// Its generation.
     pub generation: Generation,
     /// The delivery that this one repeats, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,58 +202,57 @@ impl DeliveryRef {
     }
 }
 
-/// The terms of a granted slot. The slot itself is a moment of the wall clock; these keep it right when that clock is set, and
-/// when the endpoint's rate is edited.
+/// The terms of a granted slot. The slot is a time of the wall clock; these keep it right when that clock is changed, or the
+/// endpoint's rate is edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotTerms {
-    /// How far away the slot is when the delivery comes back from the ladder; it is no further away then, whatever the clock says.
+    /// The time left until the slot when the delivery returns from the ladder: an upper bound, independent of the clock.
     pub left_ms: u64,
-    /// The distance of two slots by the rate that it was granted at, microseconds; 0 for a slot that no rate granted.
+    /// The interval between slots at the rate that granted it, in microseconds; 0 for a slot not granted by a rate.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub interval_us: u64,
 }
 
-/// Fan-out, API and dispatcher -> lanes and ladder: an attempt to be made. Payload: the rendered body.
+/// Fan-out, API and dispatcher -> lanes and ladder: an attempt to make. Payload: the rendered body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryTask {
     /// The delivery.
     pub delivery: DeliveryRef,
-    /// When the event happened (headers of some profiles carry it).
+    /// When the event happened; some profiles have it in a header.
     pub occurred_at: UnixMillis,
-    /// The number of the attempt to be made; the first is 1.
+    /// The number of the attempt, starting with 1.
     pub number: u16,
-    /// How many of its attempts, this one included, people asked for while it was pending. They use up none of the retry
-    /// schedule.
+    /// How many attempts up to this one were manual retries of the pending delivery. They do not count for the retry schedule.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub extra: u16,
-    /// What causes it.
+    /// The cause of the attempt.
     pub trigger: Trigger,
-    /// Copies with an epoch below the least valid one of an intervention are dropped.
+    /// Copies with an epoch below the minimum of an intervention are dropped.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// The lane it belongs to.
+    /// Its own lane.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lane: Lane,
-    /// Least configuration version that knows the endpoint as it was matched.
+    /// The first configuration version that has the endpoint as it was matched.
     pub config_version: i64,
-    /// After this it is discarded.
+    /// When it is discarded.
     pub expires_at: UnixMillis,
-    /// When the attempt is due: retries, by the schedule.
+    /// When the attempt is due by the retry schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<UnixMillis>,
-    /// The moment that the endpoint's rate or concurrency granted, when it is held for one.
+    /// The slot that the endpoint's rate or concurrency limit granted, if it is held for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot_at: Option<UnixMillis>,
-    /// What `slot_at` was granted for: it holds as long as that does.
+    /// The terms of `slot_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot_terms: Option<SlotTerms>,
-    /// When holding it began.
+    /// When it was first held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<UnixMillis>,
     /// Why it was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
-    /// How often it was republished without an attempt (the broker's own count restarts with each).
+    /// How often it was republished without an attempt; the broker's count restarts each time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub moves: u16,
     /// W3C trace context of the event.
@@ -291,114 +289,113 @@ impl DeliveryTask {
     }
 }
 
-/// Dispatcher -> ladder: a delivery whose body is too large to wait there. No payload: whoever makes the attempt renders the event
-/// again. Not a [`DeliveryTask`] with a field more, so that a release that does not know it cannot take it for one with an empty body.
+/// Dispatcher -> ladder: a delivery whose body is too large to wait there. No payload: the event is rendered again for the attempt.
+/// A type of its own, so that a service that does not know it cannot mistake it for a [`DeliveryTask`] with an empty body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkedTask {
-    /// The attempt to be made.
+    /// The attempt to make.
     pub task: Box<DeliveryTask>,
     /// The rendered body.
     pub body: BodyReference,
 }
 
-/// Names bytes without holding them.
+/// Identifies bytes by length and hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyReference {
-    /// How many they are.
+    /// Their number.
     pub bytes: u32,
     /// Their SHA-256, in lowercase hex.
     pub sha256: String,
 }
 
 impl BodyReference {
-    /// Names these bytes.
+    /// The reference of these bytes.
     pub fn of(body: &[u8]) -> Self {
         use std::fmt::Write;
         let mut sha256 = String::with_capacity(64);
         for byte in Sha256::digest(body) {
-            // Writing to a string cannot fail.
             let _ = write!(sha256, "{byte:02x}");
         }
         Self { bytes: u32::try_from(body.len()).unwrap_or(u32::MAX), sha256 }
     }
 
-    /// Whether it names these bytes.
+    /// Whether these are the bytes.
     pub fn names(&self, body: &[u8]) -> bool {
         body.len() == self.bytes as usize && Self::of(body) == *self
     }
 }
 
-/// Fan-out -> recorder: what was decided about an event. One per event, even when nothing matched. No payload.
+/// Fan-out -> recorder: the decision about an event. One per event, even if nothing matched. No payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// The event.
     pub event: EventId,
     /// Its partition.
     pub event_day: Day,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
     /// Its type.
     pub event_type: EventType,
     /// When it was accepted.
     pub accepted_at: UnixMillis,
-    /// When this was decided; the deliveries' `created_at`.
+    /// When it was decided; the `created_at` of the deliveries.
     pub decided_at: UnixMillis,
-    /// The configuration that it was decided by.
+    /// The configuration version that it was decided with.
     pub config_version: i64,
-    /// The epoch that the deliveries begin with: the event's.
+    /// The first epoch of the deliveries: the event's.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
     /// The endpoints that matched. Their delivery ids follow from [`DeliveryId::derive`] with [`Generation::First`];
     /// their `delivery_day` is `event_day`, their `created_at` is `decided_at`.
     pub matched: Vec<EndpointId>,
-    /// After this the deliveries are discarded.
+    /// When the deliveries are discarded.
     pub expires_at: UnixMillis,
 }
 
-/// The record of one POST.
+/// The record of one HTTP request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {
-    /// Its number in the delivery; the first is 1.
+    /// Its number in the delivery, starting with 1.
     pub number: u16,
-    /// This very POST.
+    /// The id of this request.
     pub send_id: SendId,
-    /// What caused it.
+    /// The cause of the attempt.
     pub trigger: Trigger,
-    /// When it began.
+    /// When it started.
     pub started_at: UnixMillis,
-    /// From its beginning to the end of the answer's body, microseconds.
+    /// Microseconds from the start to the end of the response's body.
     pub duration_us: u64,
-    /// From its beginning to the answer's status line, microseconds.
+    /// Microseconds from the start to the response's status line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte_us: Option<u64>,
-    /// How long it was held before, by rate, concurrency or a slow endpoint, milliseconds.
+    /// Milliseconds that it was held before, by rate, concurrency or a slow endpoint.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub held_ms: u64,
     /// Why it was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
-    /// How much later than due it began, milliseconds (retries only).
+    /// Milliseconds that it started after it was due; retries only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_ms: Option<u64>,
-    /// Where it was sent.
+    /// The URL of the request.
     pub url: String,
-    /// The answer's status code.
+    /// The response's status code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_code: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it failed, or what is missing of its answer, for people.
+    /// Why it failed, or which part of the response is missing, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Headers of the request in the order they were written; the endpoint's own and token values are masked.
+    /// Headers of the request, in order. The endpoint's own headers and token values are masked.
     pub request_headers: HeaderList,
-    /// Headers of the answer, bounded.
+    /// Headers of the response, bounded.
     #[serde(default, skip_serializing_if = "HeaderList::is_empty")]
     pub response_headers: HeaderList,
 }
 
-/// Dispatcher -> recorder: where a delivery stands after an attempt, or after it was dropped without one.
-/// Payload: the excerpt of the response's body.
+/// Dispatcher -> recorder: the state of a delivery after an attempt, or after it was dropped without one. Payload: an excerpt of the
+/// response's body.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeReport {
     /// The delivery.
@@ -406,10 +403,10 @@ pub struct OutcomeReport {
     /// Its epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// The attempt, when one was made.
+    /// The attempt, if one was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<AttemptRecord>,
-    /// Where the delivery stands now.
+    /// The delivery's status now.
     pub status: DeliveryStatus,
     /// When it was reported.
     pub at: UnixMillis,
@@ -419,34 +416,34 @@ pub struct OutcomeReport {
     /// Why it was discarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discard_reason: Option<DiscardReason>,
-    /// The answer asks for the endpoint to be switched off (410 in profiles that say so).
+    /// The response asks for the endpoint to be disabled (410, in profiles with that rule).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub disable_endpoint: bool,
-    /// After this the delivery is discarded.
+    /// When the delivery is discarded.
     pub expires_at: UnixMillis,
     /// W3C trace context of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
 }
 
-/// API -> dispatcher over RPC: make this attempt now and answer with its report. Payload: the rendered body.
+/// API -> dispatcher over RPC: make this attempt now and answer with its [`OutcomeReport`]. Payload: the rendered body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestCall {
-    /// The attempt to be made; its generation is [`Generation::Test`].
+    /// The attempt to make; its generation is [`Generation::Test`].
     pub task: DeliveryTask,
-    /// After this nobody waits for the answer.
+    /// When the caller stops waiting for the answer.
     pub answer_by: UnixMillis,
 }
 
-/// Services -> services, by the hints exchange: told to whoever runs now, lost to whoever does not. No payload.
+/// Services -> services, through the hints exchange: reaches the processes that run now. No payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hint {
-    /// What dispatchers know about breakers.
+    /// Statements of a dispatcher about breakers.
     Breakers(Vec<BreakerStatement>),
-    /// Somebody has just begun to listen: tell everything.
+    /// A process has just subscribed: send everything again.
     Ask,
-    /// Which configuration version a role of a process has applied.
+    /// The configuration version that a role of a process has applied.
     Applied(AppliedVersion),
 }
 
@@ -464,7 +461,7 @@ pub enum ServiceRole {
     Api,
 }
 
-/// The configuration version that one role of one process works with. Sent when it changes, and repeated every second.
+/// The configuration version that one role of one process works with. Sent when it changes and every second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedVersion {
     /// The process, under the name that `GET /v1/system` lists.

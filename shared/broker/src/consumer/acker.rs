@@ -1,4 +1,4 @@
-//! One acker task a channel: whole runs of settled messages with one `multiple` ack, single acks past a straggler.
+//! One acker task per channel: a run of settled messages gets one `multiple` ack, messages after a gap get single acks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,22 +7,27 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::sync::mpsc;
 
-/// How long acks gather: what it adds to what a crash repeats is bounded by the prefetch as before.
+/// How long acks gather. The prefetch still bounds what a crash repeats.
 const GATHER: Duration = Duration::from_millis(20);
 /// Acks that are sent together at most.
 const ACKS_MAX: usize = 1_024;
 
-/// What became of a message.
+/// What happens to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Settle {
-    pub(super) tag: u64,
-    /// Back to its queue instead of acked.
-    pub(super) give_back: bool,
+pub(super) enum Settlement {
+    Ack,
+    Requeue,
 }
 
-/// Settles messages of one channel. When the channel is gone this does nothing, and the messages come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Settled {
+    tag: u64,
+    settlement: Settlement,
+}
+
+/// Settles messages of one channel. Does nothing once the channel is gone: its messages return to the queue.
 #[derive(Clone)]
-pub(super) struct Acker(mpsc::UnboundedSender<Settle>);
+pub(super) struct Acker(mpsc::UnboundedSender<Settled>);
 
 impl Acker {
     /// Starts the task. It ends, with every ack written, when the last clone is dropped.
@@ -31,22 +36,22 @@ impl Acker {
         (Self(tx), tokio::spawn(run(channel, rx)))
     }
 
-    pub(super) fn settle(&self, tag: u64, give_back: bool) {
-        // A closed receiver is a dead channel, whose tags mean nothing any more.
-        let _ = self.0.send(Settle { tag, give_back });
+    pub(super) fn settle(&self, tag: u64, settlement: Settlement) {
+        // A closed receiver means a dead channel, whose tags are void.
+        let _ = self.0.send(Settled { tag, settlement });
     }
 }
 
-async fn run(channel: Channel, mut settled: mpsc::UnboundedReceiver<Settle>) {
+async fn run(channel: Channel, mut settled: mpsc::UnboundedReceiver<Settled>) {
     let mut runs = Runs::default();
     let mut batch = Vec::new();
     while settled.recv_many(&mut batch, ACKS_MAX).await > 0 {
-        // Nobody waits for an ack, and to a quorum queue each is a log entry that is synced to disk.
+        // Acks are not urgent, and in a quorum queue each is a log entry that is synced to disk.
         tokio::time::sleep(GATHER).await;
         while batch.len() < ACKS_MAX
-            && let Ok(settle) = settled.try_recv()
+            && let Ok(one) = settled.try_recv()
         {
-            batch.push(settle);
+            batch.push(one);
         }
         for ack in runs.next_acks(&mut batch) {
             let result = match ack {
@@ -71,34 +76,34 @@ enum Ack {
 /// Which tags are settled. Delivery tags of a channel count from 1 without gaps.
 #[derive(Debug, Default)]
 struct Runs {
-    /// Every tag up to this one is settled and told to the broker.
+    /// Every tag up to this one is settled, and the broker knows.
     done: u64,
-    /// Tags beyond, settled and told one by one.
+    /// Later tags that are settled, and the broker knows.
     ahead: BTreeSet<u64>,
 }
 
 impl Runs {
-    /// Empties `batch` into the fewest acks that say the same. A `multiple` ack names a tag of this batch: the
-    /// broker refuses one that names a tag it has no more.
-    fn next_acks(&mut self, batch: &mut Vec<Settle>) -> Vec<Ack> {
+    /// Empties `batch` into the fewest acks that settle the same messages. A `multiple` ack names a tag of this batch: the
+    /// broker refuses tags that it no longer has.
+    fn next_acks(&mut self, batch: &mut Vec<Settled>) -> Vec<Ack> {
         let mut acks = Vec::new();
-        batch.sort_unstable_by_key(|settle| settle.tag);
+        batch.sort_unstable_by_key(|settled| settled.tag);
         let mut up_to = None;
         let mut run: u64 = 0;
-        for settle in batch.drain(..) {
+        for Settled { tag, settlement } in batch.drain(..) {
             while self.ahead.remove(&(self.done + 1)) {
                 self.done += 1;
             }
-            if settle.give_back {
-                acks.push(Ack::Requeue(settle.tag));
-                self.ahead.insert(settle.tag);
-            } else if settle.tag == self.done + 1 {
-                self.done = settle.tag;
-                up_to = Some(settle.tag);
+            if settlement == Settlement::Requeue {
+                acks.push(Ack::Requeue(tag));
+                self.ahead.insert(tag);
+            } else if tag == self.done + 1 {
+                self.done = tag;
+                up_to = Some(tag);
                 run += 1;
             } else {
-                acks.push(Ack::One(settle.tag));
-                self.ahead.insert(settle.tag);
+                acks.push(Ack::One(tag));
+                self.ahead.insert(tag);
             }
         }
         while self.ahead.remove(&(self.done + 1)) {
@@ -117,12 +122,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn acks(runs: &mut Runs, tags: &[u64]) -> Vec<Ack> {
-        let mut batch: Vec<Settle> = tags.iter().map(|tag| Settle { tag: *tag, give_back: false }).collect();
+        let mut batch: Vec<_> = tags.iter().map(|tag| Settled { tag: *tag, settlement: Settlement::Ack }).collect();
         runs.next_acks(&mut batch)
     }
 
     #[test]
-    fn a_run_is_one_ack_and_what_is_past_a_straggler_goes_alone() {
+    fn a_run_gets_one_ack_and_messages_after_a_gap_get_single_acks() {
         let mut runs = Runs::default();
         assert_eq!(acks(&mut runs, &[2, 1, 3]), [Ack::UpTo(3)]);
         assert_eq!(acks(&mut runs, &[5, 6]), [Ack::One(5), Ack::One(6)]);
@@ -133,8 +138,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model of the broker: each tag is told exactly once, a `multiple` ack never covers one that is not
-        /// settled, and names one that the broker still has.
+        /// Against a model of the broker: each tag is settled exactly once, and a `multiple` ack names a tag that the broker has
+        /// and covers settled tags only.
         #[test]
         fn acks_cover_exactly_what_is_settled(order in Just((1u64..=40).collect::<Vec<_>>()).prop_shuffle(), cuts in 1usize..7, back in 0u64..9) {
             let mut runs = Runs::default();
@@ -142,7 +147,8 @@ mod tests {
             let mut settled = BTreeSet::new();
             for chunk in order.chunks(cuts) {
                 settled.extend(chunk.iter().copied());
-                let mut batch: Vec<Settle> = chunk.iter().map(|tag| Settle { tag: *tag, give_back: tag % 9 == back }).collect();
+                let of = |tag: u64| if tag % 9 == back { Settlement::Requeue } else { Settlement::Ack };
+                let mut batch: Vec<_> = chunk.iter().map(|tag| Settled { tag: *tag, settlement: of(*tag) }).collect();
                 for ack in runs.next_acks(&mut batch) {
                     match ack {
                         Ack::One(tag) | Ack::Requeue(tag) => prop_assert!(unacked.remove(&tag)),

@@ -1,6 +1,5 @@
-//! The engine of every consumer: subscribes, keeps to its budgets, subscribes again after a fault, drains.
+//! The engine of every consumer: subscribes, hands messages to a sink, subscribes again after a fault, drains.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,37 +7,38 @@ use lapin::message::Delivery;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::acker::Acker;
-use super::{ConsumeOptions, MemberContext};
+use super::MemberContext;
+use super::acker::{Acker, Settlement};
 use crate::broker::Broker;
-use crate::in_flight::Held;
+use crate::in_flight::Guard;
 use crate::topology::Queue;
 use crate::{connection, metrics, producer_message};
 
-/// Longest time an orderly goodbye waits for the broker.
-const GOODBYE_MAX: Duration = Duration::from_secs(5);
+/// Longest wait for the broker when a subscription is cancelled or a channel closed.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+/// Of the failed tries of an outage, one in this many is logged.
+const LOG_EVERY: u32 = 10;
 
-/// A message as the broker gave it, with the means to settle it.
+/// A message from the broker, with the means to settle it.
 pub(crate) struct Inbound {
     pub(crate) delivery: Delivery,
     pub(crate) context: MemberContext,
     pub(crate) settler: Settler,
 }
 
-/// Settles one message, once. Dropped without, it gives the message back: nothing stays in hand forgotten.
+/// Acks one message, or requeues it when dropped: no message stays in flight forgotten.
 pub(crate) struct Settler {
     tag: u64,
     acker: Option<Acker>,
-    _held: Held,
+    _in_flight: Guard,
 }
 
 impl Settler {
     pub(crate) fn ack(mut self) {
         if let Some(acker) = self.acker.take() {
-            acker.settle(self.tag, false);
+            acker.settle(self.tag, Settlement::Ack);
         }
     }
 }
@@ -46,60 +46,25 @@ impl Settler {
 impl Drop for Settler {
     fn drop(&mut self) {
         if let Some(acker) = self.acker.take() {
-            acker.settle(self.tag, true);
+            acker.settle(self.tag, Settlement::Requeue);
         }
     }
 }
 
-/// What a consumer may have in hand.
-pub(crate) struct Budget {
-    members: Arc<Semaphore>,
-    members_max: usize,
-    bytes: Arc<Semaphore>,
-    bytes_max: usize,
-}
-
-/// A share of the budget; dropping it gives it back.
-pub(crate) struct Share {
-    pub(crate) members: OwnedSemaphorePermit,
-    pub(crate) bytes: OwnedSemaphorePermit,
-}
-
-impl Budget {
-    pub(crate) fn new(options: ConsumeOptions) -> Self {
-        let members_max = options.members_max.clamp(1, Semaphore::MAX_PERMITS);
-        let bytes_max = options.bytes_max.clamp(1, u32::MAX as usize);
-        Self {
-            members: Arc::new(Semaphore::new(members_max)),
-            members_max,
-            bytes: Arc::new(Semaphore::new(bytes_max)),
-            bytes_max,
-        }
-    }
-
-    /// Waits until there is room. Something larger than the whole budget takes all of it.
-    pub(crate) async fn take(&self, members: usize, bytes: usize) -> Option<Share> {
-        let amount = |wanted: usize, max: usize| u32::try_from(wanted.min(max)).unwrap_or(u32::MAX);
-        let members = Arc::clone(&self.members).acquire_many_owned(amount(members, self.members_max)).await.ok()?;
-        let bytes = Arc::clone(&self.bytes).acquire_many_owned(amount(bytes, self.bytes_max)).await.ok()?;
-        Some(Share { members, bytes })
-    }
-}
-
-/// What is done with each message; returns once the message is in hand (within budget), not when it is settled.
+/// Receives the messages of a queue. `take` returns once the message has room in the budget, not when it is settled.
 pub(crate) trait MessageSink: Send {
     fn take(&mut self, inbound: Inbound) -> impl Future<Output = ()> + Send;
 
-    /// Nothing will be taken any more.
+    /// No further message will come.
     fn stopping(&mut self) {}
 }
 
-/// Consumes until `stop`, then drains. Everything that `take` holds must settle by itself.
+/// Consumes until `stop`, then drains. Messages that the sink holds must settle by themselves.
 pub(crate) async fn run(
     broker: &Broker,
     queue: Queue,
-    options: ConsumeOptions,
-    mut take: impl MessageSink,
+    prefetch: u16,
+    mut sink: impl MessageSink,
     stop: CancellationToken,
 ) {
     let mut backoff = connection::backoff();
@@ -107,26 +72,26 @@ pub(crate) async fn run(
     loop {
         let subscribed = tokio::select! {
             () = stop.cancelled() => return,
-            subscribed = subscribe(broker, queue, options) => subscribed,
+            subscribed = subscribe(broker, queue, prefetch) => subscribed,
         };
         match subscribed {
             Ok(Some((channel, consumer))) => {
                 if !std::mem::take(&mut first) {
                     metrics::count(metrics::RESUBSCRIBES, "queue", queue.name().to_owned(), 1);
                 }
-                let taken = consume(broker, queue, (channel, consumer), &mut take, &stop).await;
+                let taken = consume(broker, queue, (channel, consumer), &mut sink, &stop).await;
                 if stop.is_cancelled() {
                     return;
                 }
                 if taken {
                     backoff.reset();
                 }
-                tracing::warn!(queue = queue.name(), "lost the subscription, subscribing again");
+                tracing::warn!(queue = queue.name(), "lost the subscription; subscribing again");
             }
             Ok(None) => return,
             Err(error) => {
-                if backoff.tries().is_multiple_of(10) {
-                    tracing::warn!(queue = queue.name(), %error, "cannot subscribe, trying on");
+                if backoff.tries().is_multiple_of(LOG_EVERY) {
+                    tracing::warn!(queue = queue.name(), %error, "cannot subscribe; retrying");
                 }
             }
         }
@@ -137,16 +102,12 @@ pub(crate) async fn run(
     }
 }
 
-/// Subscribes on a channel of its own; `None` when the broker was closed for good.
-async fn subscribe(
-    broker: &Broker,
-    queue: Queue,
-    options: ConsumeOptions,
-) -> Result<Option<(Channel, Consumer)>, crate::BrokerError> {
-    let Some(live) = broker.consume_link().live().await else { return Ok(None) };
+/// Subscribes on a channel of its own; `None` when the connection was closed for good.
+async fn subscribe(broker: &Broker, queue: Queue, prefetch: u16) -> Result<Option<(Channel, Consumer)>, lapin::Error> {
+    let Some(connection) = broker.consume_connection().current().await else { return Ok(None) };
     let result = async {
-        let channel = live.channel().await?;
-        channel.basic_qos(options.prefetch, BasicQosOptions::default()).await?;
+        let channel = connection.channel().await?;
+        channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         let consumer = channel
             .basic_consume(queue.name().into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
             .await?;
@@ -156,21 +117,21 @@ async fn subscribe(
     match result {
         Ok(subscribed) => Ok(Some(subscribed)),
         Err(error) => {
-            // The queue may have been deleted under us.
-            if let Err(error) = live.redeclare().await {
+            // The queue may have been deleted.
+            if let Err(error) = connection.redeclare().await {
                 tracing::debug!(queue = queue.name(), %error, "cannot redeclare");
             }
-            Err(error.into())
+            Err(error)
         }
     }
 }
 
-/// Takes messages until a fault or `stop`, and in the latter case drains. Tells whether any message came.
+/// Takes messages until a fault or `stop`; after `stop` it drains. Returns whether any message came.
 async fn consume(
     broker: &Broker,
     queue: Queue,
     (channel, mut consumer): (Channel, Consumer),
-    take: &mut impl MessageSink,
+    sink: &mut impl MessageSink,
     stop: &CancellationToken,
 ) -> bool {
     let (acker, mut acks) = Acker::start(channel.clone());
@@ -180,27 +141,27 @@ async fn consume(
             biased;
             () = stop.cancelled() => break,
             delivery = consumer.next() => delivery,
-            // Without its acker the channel would only fill up; its messages come back with the next one.
+            // Without its acker the channel would fill up. Its messages return to the queue with the channel.
             _ = &mut acks => return taken,
         };
-        // The end of the stream without our asking is the broker's cancel: a fault like any other.
+        // The stream ends when the broker cancels the subscription: a fault like any other.
         let Some(Ok(delivery)) = delivery else { return taken };
         taken = true;
-        let held = broker.take_in_flight(queue);
-        let settler = Settler { tag: delivery.delivery_tag, acker: Some(acker.clone()), _held: held };
+        let in_flight = broker.count_in_flight(queue);
+        let settler = Settler { tag: delivery.delivery_tag, acker: Some(acker.clone()), _in_flight: in_flight };
         let context = context(&delivery);
         tokio::select! {
             () = stop.cancelled() => break,
-            () = take.take(Inbound { delivery, context, settler }) => {}
+            () = sink.take(Inbound { delivery, context, settler }) => {}
         }
     }
-    take.stopping();
+    sink.stopping();
     let cancelled = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
-    let _ = tokio::time::timeout(GOODBYE_MAX, cancelled).await;
-    // The acker ends when everything in hand has settled and every ack is written; while the connection is lost it ends at once.
+    let _ = tokio::time::timeout(CLOSE_MAX, cancelled).await;
+    // The acker ends when every message in flight is settled and every ack written, or at once when the connection is lost.
     drop(acker);
     let _ = acks.await;
-    let _ = tokio::time::timeout(GOODBYE_MAX, channel.close(200, "OK".into())).await;
+    let _ = tokio::time::timeout(CLOSE_MAX, channel.close(200, "OK".into())).await;
     taken
 }
 

@@ -1,27 +1,26 @@
-//! Consuming member by member: a task each, a panic caught, the bundle acked when all are settled.
+//! Consuming member by member: one task each; the bundle is acked when all members are settled.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use futures::FutureExt;
+use parking_lot::Mutex;
 use postrider_wire::bundle::Member;
-use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{self, Budget, Inbound, MessageSink, Settler};
-use super::priority::PriorityYield;
-use super::{ConsumeOptions, MemberContext, Unsettled, dead_letter, from_panic, given_back};
+use super::engine::{Inbound, Settler};
+use super::source::Source;
+use super::task_per_message::{Work, consume};
+use super::{ConsumeOptions, Handled, MemberContext, Unsettled, run_handler};
 use crate::broker::Broker;
-use crate::depth::QueueTally;
+use crate::budget::Permit;
 use crate::topology::Queue;
 
 impl Broker {
     /// Consumes a queue member by member until `stop`, then drains and returns.
     ///
-    /// The handler runs in a task per member, so a slow one holds up nobody (but takes its share of the budget). `Ok` settles
-    /// the member: everything it caused must be confirmed or committed by then. [`Unsettled::Poison`] and a panic put it aside
-    /// alone; [`Unsettled::Requeue`] returns its whole message to the queue.
+    /// The handler runs in one task per member, so a slow member delays no other (but keeps its share of the budget). `Ok`
+    /// settles the member: everything it caused must be confirmed or committed by then. After [`Unsettled::Poison`] or a panic it
+    /// becomes a dead letter alone; after [`Unsettled::Requeue`] its whole message returns to the queue.
     pub async fn consume_members<H, F>(
         &self,
         queue: Queue,
@@ -32,105 +31,84 @@ impl Broker {
         H: Fn(Member, MemberContext) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Unsettled>> + Send + 'static,
     {
-        let take = Members {
-            broker: self.clone(),
-            queue,
-            budget: Budget::new(options),
-            handler: Arc::new(handler),
-            consumed: self.consumed_queues().of(queue),
-            gives_way: options.yields_to.map(|urgent| PriorityYield::to(self.consumed_queues().of(urgent))),
-        };
-        engine::run(self, queue, options, take, stop).await;
+        consume(self, queue, options, Members(Arc::new(handler)), stop).await;
     }
 }
 
-struct Members<H> {
-    broker: Broker,
-    queue: Queue,
-    budget: Budget,
-    handler: Arc<H>,
-    consumed: Arc<QueueTally>,
-    gives_way: Option<PriorityYield>,
-}
+struct Members<H>(Arc<H>);
 
 /// A message whose members are being handled.
-struct InFlight {
+struct Pending {
     remaining: AtomicUsize,
-    give_back: AtomicBool,
-    settler: AsyncMutex<Option<Settler>>,
+    requeue: AtomicBool,
+    settler: Mutex<Option<Settler>>,
 }
 
-impl InFlight {
-    fn settle_one(&self, give_back: bool) {
-        if give_back {
-            self.give_back.store(true, Ordering::Relaxed);
+impl Pending {
+    fn settle_one(&self, is_settled: bool) {
+        if !is_settled {
+            self.requeue.store(true, Ordering::Relaxed);
         }
         if self.remaining.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        // Only the last member comes here, so the lock is free; a settler that is dropped gives its message back.
-        let settler = self.settler.try_lock().ok().and_then(|mut settler| settler.take());
-        if let Some(settler) = settler
-            && !self.give_back.load(Ordering::Relaxed)
+        // A settler that is dropped requeues its message.
+        if let Some(settler) = self.settler.lock().take()
+            && !self.requeue.load(Ordering::Relaxed)
         {
             settler.ack();
         }
     }
 }
 
-impl<H, F> MessageSink for Members<H>
+impl<H, F> Work for Members<H>
 where
     H: Fn(Member, MemberContext) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Unsettled>> + Send + 'static,
 {
-    async fn take(&mut self, inbound: Inbound) {
-        let Some((members, inbound)) = dead_letter::open(&self.broker, self.queue, inbound) else { return };
-        let Some(mut share) = self.budget.take(members.len(), inbound.delivery.data.len()).await else { return };
-        self.consumed.took(members.len(), inbound.delivery.data.len());
+    type Item = Vec<Member>;
+
+    fn decode(&self, source: &Source, inbound: Inbound) -> Option<(Vec<Member>, Inbound)> {
+        source.decode(inbound)
+    }
+
+    fn members(item: &Vec<Member>) -> usize {
+        item.len()
+    }
+
+    fn start(&self, source: &Source, members: Vec<Member>, inbound: Inbound, mut permit: Permit) {
         let Inbound { context, settler, .. } = inbound;
         if members.is_empty() {
             return settler.ack();
         }
-        let in_hand = Arc::new(InFlight {
+        let bytes_each = permit.bytes.num_permits() / members.len();
+        let pending = Arc::new(Pending {
             remaining: AtomicUsize::new(members.len()),
-            give_back: AtomicBool::new(false),
-            settler: AsyncMutex::new(Some(settler)),
+            requeue: AtomicBool::new(false),
+            settler: Mutex::new(Some(settler)),
         });
-        let bytes_each = share.bytes.num_permits() / members.len();
-        let taken = members.len();
         for member in members {
-            let permits = (share.members.split(1), share.bytes.split(bytes_each));
-            let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
-            let in_hand = Arc::clone(&in_hand);
+            let permits = (permit.members.split(1), permit.bytes.split(bytes_each));
+            let (source, handler, pending) = (source.clone(), Arc::clone(&self.0), Arc::clone(&pending));
             tokio::spawn(async move {
                 let _permits = permits;
-                let give_back = !handle(&broker, queue, handler.as_ref(), member, context).await;
-                in_hand.settle_one(give_back);
+                let is_settled = handle(&source, handler.as_ref(), member, context).await;
+                pending.settle_one(is_settled);
             });
-        }
-        if let Some(gives_way) = &mut self.gives_way {
-            gives_way.took(taken).await;
         }
     }
 }
 
-/// Handles one member; tells whether it is settled.
-async fn handle<H, F>(broker: &Broker, queue: Queue, handler: &H, member: Member, context: MemberContext) -> bool
+/// Handles one member; returns whether it is settled.
+async fn handle<H, F>(source: &Source, handler: &H, member: Member, context: MemberContext) -> bool
 where
     H: Fn(Member, MemberContext) -> F,
     F: Future<Output = Result<(), Unsettled>>,
 {
     let kept = member.clone();
-    // One expression: a future that is moved from one variable to another takes the room of both.
-    let work = AssertUnwindSafe(async move { handler(member, context).await }).catch_unwind();
-    let poison = match work.await {
-        Ok(Ok(())) => return true,
-        Ok(Err(Unsettled::Requeue(reason))) => {
-            given_back(queue, &reason);
-            return false;
-        }
-        Ok(Err(Unsettled::Poison(poison))) => poison,
-        Err(panic) => from_panic(panic.as_ref()),
-    };
-    Box::pin(dead_letter::dead_letter(broker, queue, &kept, &poison)).await.is_ok()
+    match run_handler(source.queue, async move { handler(member, context).await }).await {
+        Handled::Settled => true,
+        Handled::Requeue => false,
+        Handled::Poison(poison) => Box::pin(source.dead_letter(&kept, &poison)).await.is_ok(),
+    }
 }

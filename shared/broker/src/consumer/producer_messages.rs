@@ -1,24 +1,24 @@
-//! Consuming what strangers wrote: no bundles, a task a message, a panic caught, the message acked when it is settled.
+//! Consuming messages of producers, which are not bundles: one task each; a message is acked when it is settled.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{self, Budget, Inbound, MessageSink};
-use super::{ConsumeOptions, GIVE_UP_AT, MemberContext, Poison, Unsettled, from_panic, given_back};
+use super::engine::Inbound;
+use super::source::Source;
+use super::task_per_message::{Work, consume};
+use super::{ConsumeOptions, GIVE_UP_AT, Handled, Poison, Unsettled, run_handler};
 use crate::broker::Broker;
-use crate::depth::QueueTally;
+use crate::budget::Permit;
 use crate::producer_message::ProducerMessage;
 use crate::topology::Queue;
 
 impl Broker {
     /// Consumes a queue of producers' messages until `stop`, then drains and returns.
     ///
-    /// The handler runs in a task a message. `Ok` settles it: everything it caused must be confirmed by then.
-    /// [`Unsettled::Poison`] and a panic put it aside as it came; [`Unsettled::Requeue`] returns it to the queue, which
-    /// counts against it: only for a stop.
+    /// The handler runs in one task per message. `Ok` settles it: everything it caused must be confirmed by then. After
+    /// [`Unsettled::Poison`] or a panic the message becomes a dead letter, unchanged. [`Unsettled::Requeue`] returns it to the
+    /// queue, which counts against it: use it only for a stop.
     pub async fn consume_producer_messages<H, F>(
         &self,
         queue: Queue,
@@ -29,71 +29,55 @@ impl Broker {
         H: Fn(ProducerMessage) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Unsettled>> + Send + 'static,
     {
-        let take = Public {
-            broker: self.clone(),
-            queue,
-            budget: Budget::new(options),
-            handler: Arc::new(handler),
-            consumed: self.consumed_queues().of(queue),
-        };
-        engine::run(self, queue, options, take, stop).await;
+        consume(self, queue, options, ProducerMessages(Arc::new(handler)), stop).await;
     }
 }
 
-struct Public<H> {
-    broker: Broker,
-    queue: Queue,
-    budget: Budget,
-    handler: Arc<H>,
-    consumed: Arc<QueueTally>,
-}
+struct ProducerMessages<H>(Arc<H>);
 
-impl<H, F> MessageSink for Public<H>
+impl<H, F> Work for ProducerMessages<H>
 where
     H: Fn(ProducerMessage) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), Unsettled>> + Send + 'static,
 {
-    async fn take(&mut self, inbound: Inbound) {
-        let Some(share) = self.budget.take(1, inbound.delivery.data.len()).await else { return };
-        self.consumed.took(1, inbound.delivery.data.len());
-        let (broker, queue, handler) = (self.broker.clone(), self.queue, Arc::clone(&self.handler));
+    type Item = ();
+
+    fn decode(&self, _: &Source, inbound: Inbound) -> Option<((), Inbound)> {
+        Some(((), inbound))
+    }
+
+    fn members((): &()) -> usize {
+        1
+    }
+
+    fn start(&self, source: &Source, (): (), inbound: Inbound, permit: Permit) {
+        let (source, handler) = (source.clone(), Arc::clone(&self.0));
         tokio::spawn(async move {
-            let _share = share;
+            let _permit = permit;
             let Inbound { mut delivery, context, settler } = inbound;
             let message = ProducerMessage::take(&mut delivery);
-            if handle(&broker, queue, handler.as_ref(), message, context).await {
+            if handle(&source, handler.as_ref(), message, context.delivery_count).await {
                 settler.ack();
             }
         });
     }
 }
 
-/// Handles one message; tells whether it is settled.
-async fn handle<H, F>(
-    broker: &Broker,
-    queue: Queue,
-    handler: &H,
-    message: ProducerMessage,
-    context: MemberContext,
-) -> bool
+/// Handles one message; returns whether it is settled.
+async fn handle<H, F>(source: &Source, handler: &H, message: ProducerMessage, delivery_count: u32) -> bool
 where
     H: Fn(ProducerMessage) -> F,
     F: Future<Output = Result<(), Unsettled>>,
 {
-    let count = context.delivery_count;
-    let poison = if count >= GIVE_UP_AT {
-        Poison::new(format!("seen {count} times without being settled"))
+    let poison = if delivery_count >= GIVE_UP_AT {
+        Poison::returned(delivery_count)
     } else {
         let kept = message.clone();
-        match AssertUnwindSafe(async move { handler(kept).await }).catch_unwind().await {
-            Ok(Ok(())) => return true,
-            Ok(Err(Unsettled::Requeue(reason))) => {
-                given_back(queue, &reason);
-                return false;
-            }
-            Ok(Err(Unsettled::Poison(poison))) => poison,
-            Err(panic) => from_panic(panic.as_ref()),
+        match run_handler(source.queue, async move { handler(kept).await }).await {
+            Handled::Settled => return true,
+            Handled::Requeue => return false,
+            Handled::Poison(poison) => poison,
         }
     };
-    broker.own_publisher().dead_letter_message(&message, queue, &poison.reason).await.is_ok()
+    source.broker.own_publisher().dead_letter_message(&message, source.queue, &poison.reason).await.is_ok()
 }

@@ -1,4 +1,4 @@
-//! Consuming messages to batch them across bundles: the recorder, whose commit settles many at once.
+//! Consuming messages to batch them across bundles: one commit of the recorder settles many.
 
 use std::sync::Arc;
 
@@ -9,18 +9,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::ConsumeOptions;
-use super::engine::{self, Budget, Inbound, MessageSink, Settler, text_header};
+use super::engine::{self, Inbound, MessageSink, Settler, text_header};
 use crate::broker::Broker;
+use crate::budget::Budget;
 use crate::depth::QueueTally;
 use crate::producer_message::ProducerMessage;
 use crate::publish::message::{REASON_HEADER, SOURCE_HEADER};
 use crate::topology::Queue;
 
-/// What a message's headers say about why it is here; of interest for dead letters. Unless [`RawHeaders::by_our_user`], the producer
-/// of the message may have written all of it.
+/// What a message's headers say about why it is a dead letter. The producer may have written all of it, unless
+/// [`RawHeaders::by_our_user`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RawHeaders {
-    /// Why a service put it aside.
+    /// Why a service made it a dead letter.
     pub reason: Option<String>,
     /// The queue that the service took it from.
     pub source: Option<String>,
@@ -28,19 +29,19 @@ pub struct RawHeaders {
     pub first_death_reason: Option<String>,
     /// The queue that the broker dead-lettered it from first.
     pub first_death_queue: Option<String>,
-    /// The broker vouches that it was published by a process with this process's user.
+    /// The broker confirms that a process with this process's user published it.
     pub by_our_user: bool,
-    /// The message as it was published first, but for its body: a dead letter keeps its routing key.
+    /// The message as it was first published, without its body: a dead letter keeps its routing key.
     pub original: ProducerMessage,
 }
 
-/// A message in hand. Dropping it without [`RawMessage::ack`] gives it back to its queue.
+/// A message in flight. Dropping it without [`RawMessage::ack`] returns it to its queue.
 pub struct RawMessage {
-    /// The bytes, a bundle as a rule.
+    /// The bytes, usually a bundle.
     pub body: Bytes,
-    /// Why it is here.
+    /// Its headers.
     pub headers: RawHeaders,
-    /// It was given to a consumer before.
+    /// It was delivered to a consumer before.
     pub redelivered: bool,
     /// How often it was returned to its queue.
     pub delivery_count: u32,
@@ -49,7 +50,7 @@ pub struct RawMessage {
 }
 
 impl RawMessage {
-    /// Settles the message: what it says is committed.
+    /// Settles the message: its content is committed.
     pub fn ack(self) {
         self.settler.ack();
     }
@@ -67,12 +68,12 @@ impl RawConsumer {
         self.messages.recv().await
     }
 
-    /// Up to `max` messages that are there already, at least one unless stopped (then 0). Appends to `batch`.
+    /// Waits for a message and appends up to `max` to `batch`, without waiting for more; 0 once stopped.
     pub async fn recv_many(&mut self, batch: &mut Vec<RawMessage>, max: usize) -> usize {
         self.messages.recv_many(batch, max).await
     }
 
-    /// Returns when every message is acked or given back and the acks are written. Call it after `recv` returned `None` and the
+    /// Returns when every message is acked or requeued and the acks are written. Call it after `recv` returned `None` and the
     /// last batch was settled.
     pub async fn drained(mut self) {
         self.messages.close();
@@ -82,14 +83,15 @@ impl RawConsumer {
 }
 
 impl Broker {
-    /// Consumes a queue message by message until `stop`. Members are not counted here: `prefetch` and `bytes_max` bound what
-    /// is in hand.
+    /// Consumes a queue message by message until `stop`. `prefetch` and `bytes_max` bound the messages in flight; members are not
+    /// counted.
     pub fn consume_raw(&self, queue: Queue, options: ConsumeOptions, stop: CancellationToken) -> RawConsumer {
-        let consumed = self.consumed_queues().of(queue);
+        let tally = self.tallies().of(queue);
         let (tx, messages) = mpsc::channel(usize::from(options.prefetch).max(1));
         let broker = self.clone();
-        let take = Raw { messages: Some(tx), budget: Budget::new(options), consumed, broker: self.clone() };
-        let engine = tokio::spawn(async move { engine::run(&broker, queue, options, take, stop).await });
+        let budget = Budget::new(options.members_max, options.bytes_max);
+        let sink = Raw { messages: Some(tx), budget, tally, broker: self.clone() };
+        let engine = tokio::spawn(async move { engine::run(&broker, queue, options.prefetch, sink, stop).await });
         RawConsumer { messages, engine }
     }
 }
@@ -97,14 +99,14 @@ impl Broker {
 struct Raw {
     messages: Option<mpsc::Sender<RawMessage>>,
     budget: Budget,
-    consumed: Arc<QueueTally>,
+    tally: Arc<QueueTally>,
     broker: Broker,
 }
 
 impl MessageSink for Raw {
     async fn take(&mut self, inbound: Inbound) {
-        self.consumed.took(bundle::count(&inbound.delivery.data), inbound.delivery.data.len());
-        let Some(share) = self.budget.take(0, inbound.delivery.data.len()).await else { return };
+        self.tally.record(bundle::count(&inbound.delivery.data), inbound.delivery.data.len());
+        let Some(permit) = self.budget.acquire(0, inbound.delivery.data.len()).await else { return };
         let Inbound { mut delivery, context, settler } = inbound;
         let mut original = ProducerMessage::take(&mut delivery);
         let body = std::mem::take(&mut original.body);
@@ -113,7 +115,7 @@ impl MessageSink for Raw {
             source: text_header(&delivery, SOURCE_HEADER),
             first_death_reason: text_header(&delivery, "x-first-death-reason"),
             first_death_queue: text_header(&delivery, "x-first-death-queue"),
-            by_our_user: self.broker.consume_link().user_id().published(&delivery.properties),
+            by_our_user: self.broker.consume_connection().user_id().published(&delivery.properties),
             original,
         };
         let message = RawMessage {
@@ -122,9 +124,9 @@ impl MessageSink for Raw {
             redelivered: context.redelivered,
             delivery_count: context.delivery_count,
             settler,
-            _bytes: share.bytes,
+            _bytes: permit.bytes,
         };
-        // A receiver that is gone has stopped: the message goes back with its settler.
+        // Without a receiver the message is requeued as its settler is dropped.
         if let Some(messages) = &self.messages {
             let _ = messages.send(message).await;
         }

@@ -1,10 +1,10 @@
-//! Publishing with confirms on one channel: what is not confirmed is sent again until it is.
+//! Publishing with confirms on one channel: unconfirmed messages are sent again until they are confirmed.
 //!
-//! One task owns a pipeline, so delivery tags follow the order of sending. Any error drops the channel; the next one gets
-//! everything that was unconfirmed, in the old order, with its rungs declared first.
+//! One task owns a channel, so delivery tags follow the order of sending. Any error drops the channel. The next one gets
+//! everything unconfirmed, in the same order, after its rungs were declared.
 //!
-//! lapin hands a returned (unroutable) message to whichever confirm resolves next, not to its own. Two facts make that safe here:
-//! a return always arrives before the confirm of the same message, and [`ConfirmChannel::confirms`] looks at everything that has
+//! lapin hands a returned (unroutable) message to whichever confirm resolves next, not to its own. Two facts make that
+//! safe: a return arrives before the confirm of the same message, and [`ConfirmChannel::confirms`] reads everything that has
 //! resolved before it settles anything. So a return is known by the time its message would count as confirmed.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -12,101 +12,80 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation};
-
-use postrider_wire::bundle::{self, Member};
-
-use crate::connection::{self, Connection, SupervisedConnection};
-use crate::ladder::Rung;
-use crate::metrics::PublisherMetrics;
+use lapin::options::ConfirmSelectOptions;
+use lapin::{Channel, Confirmation};
 use postrider_backoff::Backoff;
 
-const PERSISTENT: u8 = 2;
-const TRANSIENT: u8 = 1;
-
-/// A message on its way. Headers are always fresh: the broker's own (`x-death` and its kin) are never sent back to it.
-pub(crate) struct Outgoing<T> {
-    pub(crate) exchange: ShortString,
-    pub(crate) routing_key: ShortString,
-    pub(crate) body: Bytes,
-    /// Empty: none.
-    pub(crate) content_type: ShortString,
-    /// The producer's own, on what is sent on as it came.
-    pub(crate) message_id: Option<ShortString>,
-    pub(crate) headers: Option<FieldTable>,
-    /// The rung it goes to, declared before it is sent.
-    pub(crate) rung: Option<Rung>,
-    /// An answer to a call: neither kept on disk nor expected to have a receiver still.
-    pub(crate) answers: Option<ShortString>,
-    /// What the owner knows it by.
-    pub(crate) token: T,
-}
-
-impl<T> Outgoing<T> {
-    /// A bundle of these members, and nothing else about it.
-    pub(crate) fn bundle(exchange: &'static str, routing_key: ShortString, members: &[Member], token: T) -> Self {
-        Self {
-            exchange: exchange.into(),
-            routing_key,
-            body: bundle::encode(members).into(),
-            content_type: bundle::CONTENT_TYPE.into(),
-            message_id: None,
-            headers: None,
-            rung: None,
-            answers: None,
-            token,
-        }
-    }
-}
+use super::outgoing::Outgoing;
+use crate::connection::{self, Connection, SupervisedConnection};
+use crate::error::BrokerError;
+use crate::metrics::PublisherMetrics;
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Confirmed,
-    /// Nacked or returned, and the policy is to tell instead of to repeat.
+    /// Nacked or returned, with [`ResendPolicy::While`].
     Refused,
 }
 
-/// What to do with a message that was refused or is unconfirmed.
-pub(crate) enum Policy<T> {
-    /// Send it again until it is confirmed.
-    Persist,
-    /// Tell when it was refused; forget it, instead of sending it, once it is not wanted any more.
-    Tell(fn(&T) -> bool),
+/// What happens to a message that is refused or unconfirmed.
+pub(crate) enum ResendPolicy<T> {
+    /// It is sent again until it is confirmed.
+    UntilConfirmed,
+    /// A refusal settles it. It is sent, or sent again, only while this holds for its token.
+    While(fn(&T) -> bool),
 }
 
-/// The link was closed: nothing will be confirmed any more.
+/// The connection was closed for good: nothing will be confirmed any more.
 #[derive(Debug)]
 pub(crate) struct Closed;
 
-type InFlight = Pin<Box<dyn Future<Output = (u64, Result<Confirmation, lapin::Error>)> + Send>>;
+/// Why messages could not be sent.
+enum SendError {
+    Closed,
+    Failed(BrokerError),
+}
+
+impl From<BrokerError> for SendError {
+    fn from(error: BrokerError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<lapin::Error> for SendError {
+    fn from(error: lapin::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+type PendingConfirm = Pin<Box<dyn Future<Output = (u64, Result<Confirmation, lapin::Error>)> + Send>>;
 
 pub(crate) struct ConfirmChannel<T> {
-    link: SupervisedConnection,
-    policy: Policy<T>,
+    connection: SupervisedConnection,
+    policy: ResendPolicy<T>,
     name: &'static str,
     metrics: PublisherMetrics,
     current: Option<(Arc<Connection>, Channel)>,
     next_id: u64,
-    /// Everything not settled yet, by the order of sending.
+    /// Messages that are not settled, in the order of sending.
     unconfirmed: BTreeMap<u64, Outgoing<T>>,
     unsent: VecDeque<u64>,
-    in_flight: FuturesUnordered<InFlight>,
+    in_flight: FuturesUnordered<PendingConfirm>,
     flight_started: Option<Instant>,
+    /// The topology must be declared again before the next message: the broker could not route one.
     redeclare: bool,
+    /// The next message waits for the backoff.
     pause: bool,
     backoff: Backoff,
 }
 
 impl<T: Send + 'static> ConfirmChannel<T> {
-    pub(crate) fn new(link: SupervisedConnection, name: &'static str, policy: Policy<T>) -> Self {
+    pub(crate) fn new(connection: SupervisedConnection, name: &'static str, policy: ResendPolicy<T>) -> Self {
         Self {
-            link,
+            connection,
             policy,
             name,
             metrics: PublisherMetrics::new(name),
@@ -131,71 +110,70 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         &self.metrics
     }
 
-    /// Takes a message; [`ConfirmChannel::advance`] sends it.
+    /// Queues a message for [`ConfirmChannel::send_pending`].
     pub(crate) fn push(&mut self, outgoing: Outgoing<T>) {
         self.next_id += 1;
         self.unconfirmed.insert(self.next_id, outgoing);
         self.unsent.push_back(self.next_id);
     }
 
-    /// Sends what was pushed, after making a channel and declaring what is needed, however long that takes. Not to be
-    /// cancelled halfway: call it outside of any `select!`.
-    pub(crate) async fn advance(&mut self) -> Result<(), Closed> {
+    /// Sends the queued messages, after opening a channel and declaring rungs, however long that takes. Not cancel-safe:
+    /// call it outside of `select!`.
+    pub(crate) async fn send_pending(&mut self) -> Result<(), Closed> {
         while !self.unsent.is_empty() {
             if std::mem::take(&mut self.pause) {
                 tokio::time::sleep(self.backoff.next_delay()).await;
             }
-            if let Err(error) = self.send_unsent().await? {
-                tracing::warn!(publisher = self.name, %error, "publishing failed, trying again");
-                self.drop_channel();
+            match self.try_send().await {
+                Ok(()) => {}
+                Err(SendError::Closed) => return Err(Closed),
+                Err(SendError::Failed(error)) => {
+                    tracing::warn!(publisher = self.name, %error, "publishing failed; trying again");
+                    self.drop_channel();
+                }
             }
         }
         Ok(())
     }
 
-    async fn send_unsent(&mut self) -> Result<Result<(), crate::BrokerError>, Closed> {
-        let (live, channel) = match self.current.take() {
+    async fn try_send(&mut self) -> Result<(), SendError> {
+        let (connection, channel) = match self.current.take() {
             Some(current) => current,
             None => {
-                let live = self.link.live().await.ok_or(Closed)?;
-                match open(&live).await {
-                    Ok(channel) => (live, channel),
-                    Err(error) => return Ok(Err(error.into())),
-                }
+                let connection = self.connection.current().await.ok_or(SendError::Closed)?;
+                let channel = connection.channel().await?;
+                channel.confirm_select(ConfirmSelectOptions::default()).await?;
+                (connection, channel)
             }
         };
-        if std::mem::take(&mut self.redeclare)
-            && let Err(error) = live.redeclare().await
-        {
-            self.redeclare = true;
-            return Ok(Err(error));
+        if self.redeclare {
+            connection.redeclare().await?;
+            self.redeclare = false;
         }
         while let Some(id) = self.unsent.front().copied() {
             if let Some(outgoing) = self.unconfirmed.get(&id) {
-                if let Policy::Tell(wanted) = self.policy
-                    && !wanted(&outgoing.token)
+                if let ResendPolicy::While(is_wanted) = self.policy
+                    && !is_wanted(&outgoing.token)
                 {
                     self.unconfirmed.remove(&id);
                     self.unsent.pop_front();
                     continue;
                 }
-                if let Some(rung) = outgoing.rung
-                    && !live.knows_rung(rung)
-                    && let Err(error) = live.ensure_rung(rung).await
-                {
-                    return Ok(Err(error));
+                if let Some(rung) = outgoing.rung {
+                    connection.ensure_rung(rung).await?;
                 }
-                self.in_flight.push(publish(channel.clone(), id, outgoing, self.link.user_id().property()));
+                let confirm = outgoing.publish(channel.clone(), id, self.connection.user_id().property());
+                self.in_flight.push(Box::pin(confirm.map(move |result| (id, result))));
                 self.flight_started.get_or_insert_with(Instant::now);
             }
             self.unsent.pop_front();
         }
-        self.current = Some((live, channel));
-        Ok(Ok(()))
+        self.current = Some((connection, channel));
+        Ok(())
     }
 
-    /// Waits for confirms and tells what was settled; possibly nothing, when all there was is sent again. Pending for ever while
-    /// nothing is in flight. Safe to cancel.
+    /// Waits for confirms and returns the settled messages; possibly none, when all are sent again. Never returns while
+    /// nothing is in flight. Cancel-safe.
     pub(crate) async fn confirms(&mut self) -> Vec<(T, Verdict)> {
         let Some(first) = self.in_flight.next().await else { return std::future::pending().await };
         let mut results = vec![first];
@@ -209,61 +187,62 @@ impl<T: Send + 'static> ConfirmChannel<T> {
             match result {
                 Ok(confirmation) => {
                     resolved.push((id, !confirmation.is_nack()));
-                    if let Some(message) = confirmation.take_message() {
-                        tracing::warn!(
-                            publisher = self.name, reply = %message.reply_text, exchange = %message.delivery.exchange,
-                            routing_key = %message.delivery.routing_key, "the broker returned a message"
-                        );
-                        let id = message.delivery.properties.correlation_id();
-                        let id = id.as_ref().and_then(|id| id.as_str().parse().ok());
-                        returned.extend::<Option<u64>>(id);
-                        self.redeclare = true;
-                    }
+                    returned.extend(self.returned(confirmation));
                 }
                 Err(error) => failure = Some(error),
             }
         }
-        let mut settled = Vec::with_capacity(resolved.len());
-        for (id, acked) in resolved {
-            self.settle(id, acked && !returned.contains(&id), &mut settled);
-        }
+        let settled =
+            resolved.into_iter().filter_map(|(id, acked)| self.settle(id, acked && !returned.contains(&id))).collect();
         if self.in_flight.is_empty()
             && let Some(started) = self.flight_started.take()
         {
             self.metrics.confirm_seconds.record(started.elapsed().as_secs_f64());
         }
         if let Some(error) = failure {
-            self.link.user_id().note(&error);
-            tracing::warn!(publisher = self.name, %error, unconfirmed = self.unconfirmed.len(), "lost the publishing channel");
+            self.connection.user_id().note(&error);
+            tracing::warn!(
+                publisher = self.name, %error, unconfirmed = self.unconfirmed.len(),
+                "lost the publishing channel; opening another"
+            );
             self.drop_channel();
         }
         settled
     }
 
-    fn settle(&mut self, id: u64, confirmed: bool, settled: &mut Vec<(T, Verdict)>) {
-        if confirmed {
+    /// The id of the message that came back with this confirmation, if one did.
+    fn returned(&mut self, confirmation: Confirmation) -> Option<u64> {
+        let message = confirmation.take_message()?;
+        tracing::warn!(
+            publisher = self.name, reply = %message.reply_text, exchange = %message.delivery.exchange,
+            routing_key = %message.delivery.routing_key, "the broker could not route a message; declaring the queues again"
+        );
+        self.redeclare = true;
+        message.delivery.properties.correlation_id().as_ref()?.as_str().parse().ok()
+    }
+
+    fn settle(&mut self, id: u64, confirmed: bool) -> Option<(T, Verdict)> {
+        let verdict = if confirmed {
             self.metrics.confirms.increment(1);
             self.backoff.reset();
-            settled.extend(self.unconfirmed.remove(&id).map(|outgoing| (outgoing.token, Verdict::Confirmed)));
-            return;
-        }
-        self.metrics.refused.increment(1);
-        match self.policy {
-            Policy::Tell(_) => {
-                settled.extend(self.unconfirmed.remove(&id).map(|outgoing| (outgoing.token, Verdict::Refused)));
-            }
-            Policy::Persist => {
+            Verdict::Confirmed
+        } else {
+            self.metrics.refused.increment(1);
+            if let ResendPolicy::UntilConfirmed = self.policy {
                 self.metrics.republishes.increment(1);
                 self.unsent.push_back(id);
                 self.pause = true;
+                return None;
             }
-        }
+            Verdict::Refused
+        };
+        self.unconfirmed.remove(&id).map(|outgoing| (outgoing.token, verdict))
     }
 
-    /// Forgets the channel; everything unconfirmed is to be sent again, on the next one.
+    /// Forgets the channel and queues everything unconfirmed for the next one.
     fn drop_channel(&mut self) {
-        if let Some((live, _)) = self.current.take() {
-            live.report();
+        if let Some((connection, _)) = self.current.take() {
+            connection.report_failure();
         }
         self.metrics.republishes.increment(self.in_flight.len() as u64);
         self.in_flight = FuturesUnordered::new();
@@ -271,39 +250,4 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         self.unsent = self.unconfirmed.keys().copied().collect();
         self.pause = true;
     }
-}
-
-async fn open(live: &Connection) -> Result<Channel, lapin::Error> {
-    let channel = live.channel().await?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    Ok(channel)
-}
-
-fn publish<T>(channel: Channel, id: u64, outgoing: &Outgoing<T>, user_id: Option<ShortString>) -> InFlight {
-    // What a return is known by; an answer, which is never returned, carries its caller's.
-    let correlation = outgoing.answers.clone().unwrap_or_else(|| id.to_string().into());
-    let mut properties = BasicProperties::default()
-        .with_correlation_id(correlation)
-        .with_delivery_mode(if outgoing.answers.is_some() { TRANSIENT } else { PERSISTENT });
-    if let Some(user_id) = user_id {
-        properties = properties.with_user_id(user_id);
-    }
-    if !outgoing.content_type.as_str().is_empty() {
-        properties = properties.with_content_type(outgoing.content_type.clone());
-    }
-    if let Some(message_id) = &outgoing.message_id {
-        properties = properties.with_message_id(message_id.clone());
-    }
-    if let Some(headers) = &outgoing.headers {
-        properties = properties.with_headers(headers.clone());
-    }
-    let options = BasicPublishOptions { mandatory: outgoing.answers.is_none(), ..Default::default() };
-    let (exchange, key, body) = (outgoing.exchange.clone(), outgoing.routing_key.clone(), outgoing.body.clone());
-    Box::pin(async move {
-        let result = match channel.basic_publish(exchange, key, options, &body, properties).await {
-            Ok(confirm) => confirm.await,
-            Err(error) => Err(error),
-        };
-        (id, result)
-    })
 }

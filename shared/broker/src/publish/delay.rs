@@ -1,10 +1,10 @@
-//! Deliveries that go on: to the ladder for a retry or until their turn, or to another lane.
+//! Publishing deliveries that wait on the ladder, for a retry or until their slot, or that change lanes.
 //!
-//! Those for the same place that are handed over within some milliseconds ([`Destination::gather`]) share messages. An endpoint that
-//! is down, or that many wait for, sends thousands to the same few rungs: alone in their messages they would cost the broker
-//! many times as much, on the way to the rung, from there to the lane, and to the consumer.
+//! Deliveries for the same destination share messages if they arrive within [`Destination::gather`]. An endpoint that is down,
+//! or has a backlog, sends thousands of deliveries to the same few rungs. In messages of their own they would cost the
+//! broker many times as much on the way to the rung, from the rung to the lane, and to the consumer.
 //!
-//! Pipelined, and sent again until confirmed.
+//! Messages are sent again until they are confirmed.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -16,24 +16,24 @@ use postrider_wire::bundle::Member;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::Done;
+use super::bundling::next_bundle;
+use super::confirm_channel::{Closed, ConfirmChannel, ResendPolicy};
+use super::outgoing::Outgoing;
 use crate::connection::SupervisedConnection;
 use crate::error::PublishError;
 use crate::ladder::Rung;
-use crate::publish::batch::next_bundle;
-use crate::publish::confirm_channel::{Closed, ConfirmChannel, Outgoing, Policy};
 use crate::topology::{DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
 
-/// How long the first of those that go on waits for company. Nobody waits for a rung's least delay to be kept to the millisecond,
-/// and a lane that it moves to is no faster.
+/// How long the first member for a destination waits for others. Rungs need no better precision, and lanes are no faster.
 const GATHER: Duration = Duration::from_millis(10);
-/// The same where they come back to the slow lane after a while: those of an endpoint that does not answer come one by one, and go
-/// round again and again. Not so on the way from the live lane to the slow one: live messages behind them cannot be
-/// acknowledged together meanwhile.
+/// The same on the way back to the slow lane. Deliveries of an endpoint that does not answer come one by one, again and
+/// again. Deliveries that leave the live lane do not wait this long: live messages behind them could not be acked.
 const GATHER_SLOW: Duration = Duration::from_millis(100);
-/// Members not confirmed at most; beyond, [`DelayPublisher::publish`] waits.
+/// Members not confirmed at most; beyond that, [`DelayPublisher::publish`] waits.
 const UNCONFIRMED_MAX: usize = 1_024;
 
-/// Where a delivery goes on to.
+/// Where a delivery goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Destination {
     /// To a lane, now.
@@ -42,13 +42,13 @@ pub enum Destination {
     Rung {
         /// From [`ladder::rung_at_least`](crate::ladder::rung_at_least) or [`ladder::rung_at_most`](crate::ladder::rung_at_most).
         rung: Rung,
-        /// The lane it surfaces in.
+        /// The lane that it returns to.
         lane: Lane,
     },
 }
 
 impl Destination {
-    /// How long the first that goes there waits for company.
+    /// How long the first member waits for others.
     fn gather(self) -> Duration {
         match self {
             Self::Rung { lane: Lane::Slow, .. } => GATHER_SLOW,
@@ -64,32 +64,31 @@ impl Destination {
     }
 }
 
-type Done = oneshot::Sender<Result<(), PublishError>>;
 type Job = (Destination, Member, Done);
 
-/// A publisher of deliveries that go on. Cheap to clone; its task ends with the last clone.
+/// A publisher of deliveries that wait or change lanes. Cheap to clone; its task ends with the last clone.
 #[derive(Clone)]
 pub struct DelayPublisher {
     jobs: mpsc::Sender<Job>,
 }
 
 impl DelayPublisher {
-    pub(crate) fn start(link: SupervisedConnection) -> Self {
+    pub(crate) fn start(connection: SupervisedConnection) -> Self {
         let (jobs, received) = mpsc::channel(UNCONFIRMED_MAX);
-        let helpers = link.helpers().clone();
-        let gathering = Gathering {
+        let tasks = connection.tasks().clone();
+        let gatherer = Gatherer {
             waiting: HashMap::new(),
             outstanding: 0,
-            pipeline: ConfirmChannel::new(link, "onward", Policy::Persist),
+            channel: ConfirmChannel::new(connection, "delay", ResendPolicy::UntilConfirmed),
         };
-        helpers.spawn("onward", gathering.run(received));
+        tasks.spawn("delay", gatherer.run(received));
         Self { jobs }
     }
 
-    /// Publishes a member and returns when it is confirmed. Dropping the future leaves it unknown.
+    /// Publishes a member and returns when it is confirmed. After dropping the future it is unknown whether it was published.
     ///
     /// # Errors
-    /// [`PublishError::Stopped`] at shutdown only; everything else is tried again.
+    /// [`PublishError::Stopped`], at shutdown only.
     pub async fn publish(&self, to: Destination, member: Member) -> Result<(), PublishError> {
         let (done, confirmed) = oneshot::channel();
         self.jobs.send((to, member, done)).await.map_err(|_| PublishError::Stopped)?;
@@ -97,28 +96,28 @@ impl DelayPublisher {
     }
 }
 
-/// Those that wait for company on their way to the same place.
+/// Members that gather for one destination.
 struct Waiting {
     members: VecDeque<(Member, Done)>,
-    /// When they go, however few they are.
+    /// When they are sent at the latest.
     until: Instant,
 }
 
-/// The task: gathers by place, sends, settles.
-struct Gathering {
+/// The publisher's task: gathers by destination, sends, settles.
+struct Gatherer {
     waiting: HashMap<Destination, Waiting>,
-    /// Members that wait or are not confirmed.
+    /// Members that gather or are not confirmed.
     outstanding: usize,
-    pipeline: ConfirmChannel<Vec<Done>>,
+    channel: ConfirmChannel<Vec<Done>>,
 }
 
-impl Gathering {
+impl Gatherer {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut open = true;
         while open || self.outstanding > 0 {
             let first = self.waiting.values().map(|waiting| waiting.until).min();
             tokio::select! {
-                settled = self.pipeline.confirms() => {
+                settled = self.channel.confirms() => {
                     for done in settled.into_iter().flat_map(|(members, _)| members) {
                         self.outstanding -= 1;
                         let _ = done.send(Ok(()));
@@ -136,33 +135,33 @@ impl Gathering {
                 () = tokio::time::sleep_until(first.unwrap_or_else(Instant::now)), if first.is_some() => {}
             }
             self.commit();
-            // What a lost connection left unconfirmed is sent again here, too.
-            if matches!(self.pipeline.advance().await, Err(Closed)) {
+            // This also sends again what a lost connection left unconfirmed.
+            if matches!(self.channel.send_pending().await, Err(Closed)) {
                 return;
             }
         }
     }
 
-    fn take(&mut self, (place, member, done): Job) {
+    fn take(&mut self, (to, member, done): Job) {
         self.outstanding += 1;
         let waiting = self
             .waiting
-            .entry(place)
-            .or_insert_with(|| Waiting { members: VecDeque::new(), until: Instant::now() + place.gather() });
+            .entry(to)
+            .or_insert_with(|| Waiting { members: VecDeque::new(), until: Instant::now() + to.gather() });
         waiting.members.push_back((member, done));
     }
 
-    /// Sends what has waited long enough, or fills a message; everything when no more may be taken before it is sent.
+    /// Sends destinations that have gathered long enough or fill a bundle; all of them when nothing more may be taken before.
     fn commit(&mut self) {
         let (now, full) = (Instant::now(), self.outstanding >= UNCONFIRMED_MAX);
-        let goes = |_: &Destination, waiting: &mut Waiting| {
+        let is_due = |_: &Destination, waiting: &mut Waiting| {
             full || waiting.until <= now || waiting.members.len() >= BUNDLE_MEMBERS_MAX
         };
-        for (place, Waiting { mut members, .. }) in self.waiting.extract_if(goes) {
+        for (to, Waiting { mut members, .. }) in self.waiting.extract_if(is_due) {
             while let Some((members, token)) = next_bundle(&mut members) {
-                self.pipeline.metrics().members.record(members.len() as f64);
-                let (exchange, routing_key, rung) = place.address();
-                self.pipeline.push(Outgoing { rung, ..Outgoing::bundle(exchange, routing_key, &members, token) });
+                self.channel.metrics().members.record(members.len() as f64);
+                let (exchange, routing_key, rung) = to.address();
+                self.channel.push(Outgoing { rung, ..Outgoing::bundle(exchange, routing_key, &members, token) });
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Messages that travel alone: dead letters, what people ask for, what comes once in a while.
+//! Publishing messages that travel alone: dead letters, manual retries, requeued messages, answers to calls.
 //!
-//! Pipelined: up to a thousand are unconfirmed at once, so waiting for one's confirm does not hold up the next. They
-//! are sent again until they are confirmed.
+//! Pipelined: up to a thousand are unconfirmed at once, so one slow confirm does not delay the next message. They are sent
+//! again until they are confirmed.
 
 use bytes::Bytes;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -10,24 +10,28 @@ use postrider_model::limits::{DEAD_LETTER_KEPT_BYTES, DEAD_LETTER_WHOLE_BYTES_MA
 use postrider_wire::bundle::{self, Member};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Done;
+use super::confirm_channel::{Closed, ConfirmChannel, ResendPolicy, Verdict};
+use super::outgoing::Outgoing;
 use crate::connection::SupervisedConnection;
 use crate::error::PublishError;
 use crate::metrics;
 use crate::producer_message::ProducerMessage;
-use crate::publish::confirm_channel::{Closed, ConfirmChannel, Outgoing, Policy, Verdict};
 use crate::topology::{CUT_HEADER, DEAD_EXCHANGE, EVENTS_EXCHANGE, LANES_EXCHANGE, Queue, lane_key};
 
 /// Unconfirmed messages at most.
 const UNCONFIRMED_MAX: usize = 1_000;
 /// Bytes of a dead letter's reason at most.
 const REASON_BYTES_MAX: usize = 1_000;
+/// Bytes of an AMQP short string at most.
+const SHORT_STRING_BYTES_MAX: usize = 255;
 
-/// Why it was put aside; on dead letters.
+/// Header of dead letters: why the message cannot be processed.
 pub(crate) const REASON_HEADER: &str = "x-reason";
-/// Which queue it was taken from; on dead letters.
+/// Header of dead letters: the queue that the message was taken from.
 pub(crate) const SOURCE_HEADER: &str = "x-source";
 
-/// Where a single message goes.
+/// Where a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageRoute<'a> {
     /// To a lane, now.
@@ -43,8 +47,6 @@ pub enum MessageRoute<'a> {
     Queue(&'a str),
 }
 
-type Done = oneshot::Sender<Result<(), PublishError>>;
-
 /// A publisher of single messages. Cheap to clone; its task ends with the last clone.
 #[derive(Clone)]
 pub struct MessagePublisher {
@@ -52,23 +54,23 @@ pub struct MessagePublisher {
 }
 
 impl MessagePublisher {
-    pub(crate) fn start(link: SupervisedConnection, name: &'static str) -> Self {
+    pub(crate) fn start(connection: SupervisedConnection, name: &'static str) -> Self {
         let (jobs, received) = mpsc::channel(UNCONFIRMED_MAX);
-        let helpers = link.helpers().clone();
-        helpers.spawn(name, run(ConfirmChannel::new(link, name, Policy::Persist), received));
+        let tasks = connection.tasks().clone();
+        tasks.spawn(name, run(ConfirmChannel::new(connection, name, ResendPolicy::UntilConfirmed), received));
         Self { jobs }
     }
 
-    /// Publishes members as one message (nearly always one member) and returns when it is confirmed. Dropping the future leaves
-    /// it unknown.
+    /// Publishes members as one message (nearly always one member) and returns when it is confirmed. After dropping the future it
+    /// is unknown whether it was published.
     ///
     /// # Errors
-    /// [`PublishError::Stopped`] at shutdown only; everything else is tried again.
+    /// [`PublishError::Stopped`], at shutdown only.
     pub async fn publish(&self, to: MessageRoute<'_>, members: &[Member]) -> Result<(), PublishError> {
         self.send(to, bundle::encode(members).into(), bundle::CONTENT_TYPE).await
     }
 
-    /// Puts a message aside whose bytes are no bundle that this build reads.
+    /// Publishes bytes that are no bundle this build reads to the dead letters.
     ///
     /// # Errors
     /// As [`MessagePublisher::publish`].
@@ -76,8 +78,8 @@ impl MessagePublisher {
         self.send(MessageRoute::DeadLetter { source, reason }, body, "application/octet-stream").await
     }
 
-    /// Puts a producer's message aside as it came: with its routing key, its properties and its bytes. Of one with more than
-    /// [`DEAD_LETTER_WHOLE_BYTES_MAX`] bytes only the first [`DEAD_LETTER_KEPT_BYTES`] are kept.
+    /// Publishes a producer's message to the dead letters with its routing key, properties and bytes. Of a message with
+    /// more than [`DEAD_LETTER_WHOLE_BYTES_MAX`] bytes only the first [`DEAD_LETTER_KEPT_BYTES`] are kept.
     ///
     /// # Errors
     /// As [`MessagePublisher::publish`].
@@ -87,22 +89,21 @@ impl MessagePublisher {
         source: Queue,
         reason: &str,
     ) -> Result<(), PublishError> {
-        metrics::count(metrics::DEAD_LETTERS, "queue", source.name().to_owned(), 1);
-        tracing::warn!(queue = source.name(), reason, "put a message aside as a dead letter");
+        metrics::dead_letter(source, reason);
         let mut headers = message.own_headers();
-        put_aside(&mut headers, source.name(), reason);
+        add_dead_letter_headers(&mut headers, source.name(), reason);
         let mut body = message.body.clone();
         if body.len() > DEAD_LETTER_WHOLE_BYTES_MAX {
             headers.insert(CUT_HEADER.into(), AMQPValue::LongString(body.len().to_string().into()));
-            // A copy, so that the whole does not stay in memory with it.
+            // A copy, so that the whole message does not stay in memory.
             body = Bytes::copy_from_slice(&body[..DEAD_LETTER_KEPT_BYTES]);
         }
-        // The dead letters' exchange takes every key, so this one tells the original.
-        self.send_public(DEAD_EXCHANGE, &message.routing_key, message, headers, body).await
+        // The dead letters' exchange ignores routing keys, so this one preserves the original.
+        self.forward(DEAD_EXCHANGE, &message.routing_key, message, headers, body).await
     }
 
-    /// Publishes a message to the queue that it once came from, as it came: a producer's by its routing key through the
-    /// public exchange, a service's straight to its queue.
+    /// Publishes a message unchanged to the queue that it was taken from: a producer's message by its routing key through
+    /// the public exchange, a service's message straight to its queue.
     ///
     /// # Errors
     /// As [`MessagePublisher::publish`].
@@ -111,10 +112,10 @@ impl MessagePublisher {
             Queue::Intake => (EVENTS_EXCHANGE, message.routing_key.as_str()),
             queue => ("", queue.name()),
         };
-        self.send_public(exchange, key, message, message.own_headers(), message.body.clone()).await
+        self.forward(exchange, key, message, message.own_headers(), message.body.clone()).await
     }
 
-    async fn send_public(
+    async fn forward(
         &self,
         exchange: &str,
         routing_key: &str,
@@ -125,46 +126,33 @@ impl MessagePublisher {
         let content_type = short(message.content_type.as_deref().unwrap_or_default());
         let message_id = message.message_id.as_deref().map(short);
         self.submit(|token| Outgoing {
-            exchange: exchange.into(),
-            routing_key: short(routing_key),
-            body,
             content_type,
             message_id,
             headers: Some(headers),
-            rung: None,
-            answers: None,
-            token,
+            ..Outgoing::new(exchange, short(routing_key), body, token)
         })
         .await
     }
 
     async fn send(&self, to: MessageRoute<'_>, body: Bytes, content_type: &str) -> Result<(), PublishError> {
-        let (exchange, routing_key, headers): (&str, ShortString, _) = match to {
+        let (exchange, routing_key, headers): (_, ShortString, _) = match to {
             MessageRoute::Lane(lane) => (LANES_EXCHANGE, lane_key(lane).into(), None),
             MessageRoute::DeadLetter { source, reason } => {
                 let mut headers = FieldTable::default();
-                put_aside(&mut headers, source, reason);
+                add_dead_letter_headers(&mut headers, source, reason);
                 (DEAD_EXCHANGE, "".into(), Some(headers))
             }
             MessageRoute::Queue(queue) => ("", queue.into(), None),
         };
-        let content_type = content_type.into();
-        let exchange = exchange.into();
         self.submit(|token| Outgoing {
-            exchange,
-            routing_key,
-            body,
-            content_type,
-            message_id: None,
+            content_type: content_type.into(),
             headers,
-            rung: None,
-            answers: None,
-            token,
+            ..Outgoing::new(exchange, routing_key, body, token)
         })
         .await
     }
 
-    /// Answers a call: to the caller's pseudo-queue, without insisting that the caller is still there.
+    /// Answers a call through the caller's pseudo-queue. The caller may be gone.
     pub(crate) async fn answer(
         &self,
         reply_to: ShortString,
@@ -183,16 +171,15 @@ impl MessagePublisher {
     }
 }
 
-/// Writes on a message why it is put aside, and where it was.
-fn put_aside(headers: &mut FieldTable, source: &str, reason: &str) {
+/// Adds to a dead letter why it is one, and the queue that it was in.
+fn add_dead_letter_headers(headers: &mut FieldTable, source: &str, reason: &str) {
     let reason = cut(reason, REASON_BYTES_MAX);
     headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));
     headers.insert(SOURCE_HEADER.into(), AMQPValue::LongString(source.into()));
 }
 
-/// AMQP's short strings have at most 255 bytes.
 fn short(text: &str) -> ShortString {
-    cut(text, 255).into()
+    cut(text, SHORT_STRING_BYTES_MAX).into()
 }
 
 fn cut(text: &str, bytes_max: usize) -> &str {
@@ -200,25 +187,24 @@ fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-async fn run(mut pipeline: ConfirmChannel<Done>, mut jobs: mpsc::Receiver<Outgoing<Done>>) {
+async fn run(mut channel: ConfirmChannel<Done>, mut jobs: mpsc::Receiver<Outgoing<Done>>) {
     let mut open = true;
-    while open || pipeline.outstanding() > 0 {
-        if matches!(pipeline.advance().await, Err(Closed)) {
+    while open || channel.outstanding() > 0 {
+        if matches!(channel.send_pending().await, Err(Closed)) {
             return;
         }
         tokio::select! {
-            settled = pipeline.confirms() => {
+            settled = channel.confirms() => {
                 for (done, verdict) in settled {
                     let result = if verdict == Verdict::Confirmed { Ok(()) } else { Err(PublishError::Refused) };
                     let _ = done.send(result);
                 }
             }
-            job = jobs.recv(), if open && pipeline.outstanding() < UNCONFIRMED_MAX => match job {
+            job = jobs.recv(), if open && channel.outstanding() < UNCONFIRMED_MAX => match job {
                 Some(job) => {
-                    pipeline.push(job);
-                    while pipeline.outstanding() < UNCONFIRMED_MAX {
-                        let Ok(job) = jobs.try_recv() else { break };
-                        pipeline.push(job);
+                    channel.push(job);
+                    while channel.outstanding() < UNCONFIRMED_MAX && let Ok(job) = jobs.try_recv() {
+                        channel.push(job);
                     }
                 }
                 None => open = false,

@@ -1,7 +1,4 @@
-//! Remote calls: a request through a queue, the answer straight back to the caller (RabbitMQ's direct reply-to).
-//!
-//! For what must be answered now, such as a test call. Nothing here is persistent: a call that nobody answers in time is over,
-//! and its request expires in its queue. The other side is [`Broker::serve_rpc`](crate::Broker::serve_rpc).
+//! The calling side.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,29 +12,29 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::BrokerConfig;
-use crate::connection::{self, SupervisedConnection};
+use crate::connection::{self, Connection, SupervisedConnection};
 use crate::error::BrokerError;
 use crate::tasks::BackgroundTasks;
 use crate::topology::Queue;
 
-/// The pseudo-queue that answers come through.
+/// The pseudo-queue for answers.
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-/// Calls waiting to be sent at most.
+/// Calls queued to be sent, at most.
 const CALLS_MAX: usize = 1_000;
 
-/// A call without an answer.
+/// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RpcError {
-    /// No answer in time. The request may have been, or may still be, carried out.
+    /// No answer in time. The request may have been carried out, or may be later.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// Too many calls wait.
-    #[error("too many calls wait")]
+    /// Too many calls are queued.
+    #[error("too many calls are queued")]
     Overloaded,
-    /// The connection broke meanwhile. The request may have been carried out.
-    #[error("the connection broke before the answer came")]
+    /// The connection broke before the answer arrived. The request may have been carried out.
+    #[error("the connection broke before the answer arrived")]
     Lost,
-    /// The answer is not one that this build reads.
+    /// This build cannot read the answer.
     #[error("the answer cannot be read")]
     Unreadable,
 }
@@ -58,12 +55,12 @@ pub struct RpcClient {
 impl RpcClient {
     pub(crate) async fn start(
         config: &BrokerConfig,
-        helpers: &BackgroundTasks,
+        tasks: &BackgroundTasks,
         stop: &CancellationToken,
     ) -> Result<Self, BrokerError> {
-        let link = SupervisedConnection::start(config, "rpc", helpers, stop).await?;
+        let connection = SupervisedConnection::start(config, "rpc", tasks, stop).await?;
         let (calls, received) = mpsc::channel(CALLS_MAX);
-        helpers.spawn("rpc", run(link, received));
+        tasks.spawn("rpc", run(connection, received));
         Ok(Self { calls })
     }
 
@@ -82,18 +79,18 @@ impl RpcClient {
     }
 }
 
-async fn run(link: SupervisedConnection, mut calls: mpsc::Receiver<Call>) {
+async fn run(connection: SupervisedConnection, mut calls: mpsc::Receiver<Call>) {
     let mut backoff = connection::backoff();
-    // Correlation ids are not reused by the next connection: a late answer must not meet another call.
+    // Correlation ids are not reused on the next connection: a late answer must not match another call.
     let mut next_id = 0u64;
-    while let Some(live) = link.live().await {
-        match open(&live).await {
+    while let Some(connection) = connection.current().await {
+        match open(&connection).await {
             Ok((channel, replies)) => {
                 backoff.reset();
-                if serve_calls(&channel, replies, &mut calls, &mut next_id).await {
-                    return;
+                match exchange(&channel, replies, &mut calls, &mut next_id).await {
+                    End::Unused => return,
+                    End::Broken => connection.report_failure(),
                 }
-                live.report();
             }
             Err(error) => tracing::debug!(%error, "cannot open the channel for calls"),
         }
@@ -101,25 +98,32 @@ async fn run(link: SupervisedConnection, mut calls: mpsc::Receiver<Call>) {
     }
 }
 
-async fn open(live: &crate::connection::Connection) -> Result<(Channel, Consumer), lapin::Error> {
-    let channel = live.channel().await?;
+async fn open(connection: &Connection) -> Result<(Channel, Consumer), lapin::Error> {
+    let channel = connection.channel().await?;
     let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
     let replies = channel.basic_consume(REPLY_TO.into(), "".into(), options, FieldTable::default()).await?;
     Ok((channel, replies))
 }
 
-/// Sends calls and hands out answers until the channel breaks (`false`) or nobody calls any more (`true`).
-async fn serve_calls(
+/// Why an exchange of calls and answers ended.
+enum End {
+    Broken,
+    /// No client is left.
+    Unused,
+}
+
+/// Sends calls and hands out answers.
+async fn exchange(
     channel: &Channel,
     mut replies: Consumer,
     calls: &mut mpsc::Receiver<Call>,
     next_id: &mut u64,
-) -> bool {
+) -> End {
     let mut waiting: HashMap<String, oneshot::Sender<Result<Member, RpcError>>> = HashMap::new();
     loop {
         tokio::select! {
             reply = replies.next() => {
-                let Some(Ok(reply)) = reply else { return false };
+                let Some(Ok(reply)) = reply else { return End::Broken };
                 let id = reply.properties.correlation_id().as_ref().map(|id| id.as_str().to_owned());
                 if let Some(answer) = id.and_then(|id| waiting.remove(&id)) {
                     let member = bundle::decode(&reply.data).ok().and_then(|members| members.into_iter().next());
@@ -127,7 +131,7 @@ async fn serve_calls(
                 }
             }
             call = calls.recv() => {
-                let Some(call) = call else { return true };
+                let Some(call) = call else { return End::Unused };
                 waiting.retain(|_, answer| !answer.is_closed());
                 *next_id += 1;
                 let id = next_id.to_string();
@@ -141,7 +145,7 @@ async fn serve_calls(
                     "".into(), call.queue.name().into(), BasicPublishOptions::default(), &body, properties,
                 );
                 if publish.await.is_err() {
-                    return false;
+                    return End::Broken;
                 }
             }
         }

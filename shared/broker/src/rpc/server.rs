@@ -1,4 +1,4 @@
-//! The answering side of [remote calls](crate::rpc).
+//! The answering side.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -8,22 +8,19 @@ use postrider_wire::bundle::{self, Member};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
-use crate::consumer::ConsumeOptions;
 use crate::consumer::engine::{self, Inbound, MessageSink};
 use crate::topology::Queue;
 
 impl Broker {
-    /// Answers calls from `queue` until `stop`, a task each and at most `calls_max` at once, then drains. A request is acked after
-    /// its answer was sent, so one that meets a crash is answered by another process. `None`, and a panic, leave the caller
-    /// without an answer.
+    /// Answers calls from `queue` until `stop`, in one task each and at most `calls_max` at once, then drains. A request is acked
+    /// after its answer was sent, so after a crash another process answers it. After `None` or a panic there is no answer.
     pub async fn serve_rpc<H, F>(&self, queue: Queue, calls_max: u16, handler: H, stop: CancellationToken)
     where
         H: Fn(Member) -> F + Send + Sync + 'static,
         F: Future<Output = Option<Member>> + Send + 'static,
     {
-        let options = ConsumeOptions { prefetch: calls_max, ..Default::default() };
-        let take = Calls { broker: self.clone(), handler: Arc::new(handler) };
-        engine::run(self, queue, options, take, stop).await;
+        let sink = Calls { broker: self.clone(), handler: Arc::new(handler) };
+        engine::run(self, queue, calls_max, sink, stop).await;
     }
 }
 
@@ -66,6 +63,6 @@ where
             let _ = broker.own_publisher().answer(reply_to, correlation, &answer).await;
         }
         Ok(None) => {}
-        Err(_) => tracing::error!("the handler of a call panicked"),
+        Err(_) => tracing::error!("the handler of a call panicked; the caller gets no answer"),
     }
 }

@@ -1,0 +1,144 @@
+//! Handles bundles of events: decides about each, and publishes the deliveries and decisions.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_broker::{BatchOptions, BatchPublisher, Broker, BundleOutcome, Poison, PublishError, Route};
+use postrider_model::delivery::Lane;
+use postrider_wire::bundle::{DecodeError, Member};
+use postrider_wire::messages::AcceptedEvent;
+use tracing::Span;
+
+use crate::Config;
+use crate::decide::Decided;
+use crate::decider::{Decider, Weight};
+use crate::metrics;
+
+pub(crate) struct Handler {
+    decider: Decider,
+    publishers: Publishers,
+    catch_up_max: Duration,
+}
+
+/// An event, with its index in the bundle and its `data`.
+type Indexed<'a> = (usize, AcceptedEvent, &'a Bytes);
+/// Events that cannot be processed, by their index in the bundle.
+type Poisoned = Vec<(usize, Poison)>;
+
+impl Handler {
+    pub(crate) fn new(broker: &Broker, decider: Decider, config: &Config) -> Self {
+        Self { decider, publishers: Publishers::new(broker, config), catch_up_max: config.catch_up_max }
+    }
+
+    /// Handles a bundle. Its light events do not wait for its heavy ones.
+    pub(crate) async fn handle(&self, members: Vec<Member>) -> BundleOutcome {
+        let events: Vec<_> = members.iter().map(Member::head::<AcceptedEvent>).collect();
+        // Once per bundle: one wait per event would take 32 times as long while the configuration does not arrive.
+        let newest = events.iter().flatten().map(|event| event.config_version).max().unwrap_or_default();
+        self.decider.catch_up(newest, self.catch_up_max).await;
+        let Sorted { light, heavy, mut poisoned } = self.sort(events, &members);
+        match tokio::try_join!(self.settle(light), self.settle(heavy)) {
+            Ok((of_light, of_heavy)) => {
+                poisoned.extend(of_light.into_iter().chain(of_heavy));
+                BundleOutcome::Settled { poisoned }
+            }
+            Err(error) => BundleOutcome::Requeue(error.to_string()),
+        }
+    }
+
+    fn sort<'a>(&self, events: Vec<Result<AcceptedEvent, DecodeError>>, members: &'a [Member]) -> Sorted<'a> {
+        let mut sorted = Sorted::default();
+        for (index, (event, Member { payload, .. })) in events.into_iter().zip(members).enumerate() {
+            match event.map(|event| (self.decider.weight(&event, payload), event)) {
+                Ok((Weight::Light, event)) => sorted.light.push((index, event, payload)),
+                Ok((Weight::Heavy, event)) => sorted.heavy.push((index, event, payload)),
+                Err(error) => sorted.poisoned.push((index, Poison::new(error.to_string()))),
+            }
+        }
+        sorted
+    }
+
+    /// Decides about events and publishes the results. Returns the poisoned events once everything is confirmed.
+    async fn settle(&self, events: Vec<Indexed<'_>>) -> Result<Poisoned, PublishError> {
+        let (mut results, mut poisoned) = (Results::default(), Vec::new());
+        for (index, event, data) in events {
+            match self.decider.decide(event, data).await {
+                Ok((decided, span)) => results.add(decided, span),
+                Err(poison) => poisoned.push((index, poison)),
+            }
+        }
+        self.publishers.publish(results).await?;
+        Ok(poisoned)
+    }
+}
+
+/// The events of a bundle.
+#[derive(Default)]
+struct Sorted<'a> {
+    light: Vec<Indexed<'a>>,
+    heavy: Vec<Indexed<'a>>,
+    poisoned: Poisoned,
+}
+
+/// The deliveries and decisions of some events.
+#[derive(Default)]
+struct Results {
+    live: Vec<Member>,
+    slow: Vec<Member>,
+    bulk: Vec<Member>,
+    decisions: Vec<Member>,
+    /// Recorded spans of the events; they end when everything is confirmed.
+    spans: Vec<Span>,
+}
+
+impl Results {
+    fn add(&mut self, Decided { deliveries, decision }: Decided, span: Span) {
+        for (lane, delivery) in deliveries {
+            match lane {
+                Lane::Live => self.live.push(delivery),
+                Lane::Slow => self.slow.push(delivery),
+                Lane::Bulk => self.bulk.push(delivery),
+            }
+        }
+        self.decisions.push(decision);
+        if !span.is_none() {
+            self.spans.push(span);
+        }
+    }
+}
+
+struct Publishers {
+    live: BatchPublisher,
+    slow: BatchPublisher,
+    bulk: BatchPublisher,
+    decisions: BatchPublisher,
+}
+
+impl Publishers {
+    fn new(broker: &Broker, config: &Config) -> Self {
+        let lane = |lane| broker.batch_publisher(Route::Lane(lane), BatchOptions::default());
+        let gathered = BatchOptions { gather: config.decision_gather, ..BatchOptions::default() };
+        Self {
+            live: lane(Lane::Live),
+            slow: lane(Lane::Slow),
+            bulk: lane(Lane::Bulk),
+            decisions: broker.batch_publisher(Route::Decisions, gathered),
+        }
+    }
+
+    /// Publishes everything and returns when it is confirmed.
+    async fn publish(&self, results: Results) -> Result<(), PublishError> {
+        let Results { live, slow, bulk, decisions, spans: _until_confirmed } = results;
+        metrics::decided(decisions.len());
+        metrics::delivered(Lane::Live, live.len());
+        metrics::delivered(Lane::Slow, slow.len());
+        metrics::delivered(Lane::Bulk, bulk.len());
+        tokio::try_join!(
+            self.live.publish(live),
+            self.slow.publish(slow),
+            self.bulk.publish(bulk),
+            self.decisions.publish(decisions),
+        )?;
+        Ok(())
+    }
+}

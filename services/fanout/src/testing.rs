@@ -1,0 +1,34 @@
+//! Configuration for the unit tests of this crate.
+
+use postrider_model::ids::{EndpointId, TenantId};
+use postrider_store::feed::{Changes, EndpointSubscription, TenantConfig};
+
+pub(crate) fn tenant(id: TenantId, profile: &str) -> TenantConfig {
+    TenantConfig {
+        id,
+        profile: profile.into(),
+        external_id: None,
+        limits: Default::default(),
+        enforce_catalog: false,
+        enforce_schemas: false,
+        disable_after_days: None,
+        version: 1,
+    }
+}
+
+pub(crate) fn subscription(tenant: TenantId, endpoint: EndpointId, event_type: &str) -> EndpointSubscription {
+    EndpointSubscription {
+        endpoint,
+        tenant,
+        event_types: [event_type.to_owned()].into(),
+        filters: Box::default(),
+        payload_filter: None,
+        channel: Default::default(),
+        ascii_json: false,
+        version: 1,
+    }
+}
+
+pub(crate) fn snapshot(tenants: Vec<TenantConfig>, subscriptions: Vec<EndpointSubscription>) -> Changes {
+    Changes { version: 1, snapshot: true, tenants, subscriptions, ..Changes::default() }
+}

@@ -1,0 +1,66 @@
+//! The breakers as the dispatchers report them, for services that only read them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use postrider_model::breaker::{BreakerBoard, BreakerState, BreakerStatement};
+use postrider_model::ids::EndpointId;
+use postrider_model::time::UnixMillis;
+use postrider_wire::messages::Hint;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+
+/// How often breakers that were not repeated are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(5);
+
+/// What dispatchers say about breakers. Clones share their state.
+#[derive(Debug, Clone, Default)]
+pub struct BreakerStates {
+    board: Arc<RwLock<BreakerBoard>>,
+}
+
+impl BreakerStates {
+    /// Follows the hints of this broker until `stop`.
+    pub fn follow(broker: &Broker, stop: CancellationToken) -> Self {
+        let states = Self::default();
+        let mut hints = broker.listen_for_hints(broker.hint_sender(), stop);
+        let board = Arc::clone(&states.board);
+        broker.tasks().spawn("breaker states", async move {
+            let mut forget = tokio::time::interval(FORGET_EVERY);
+            loop {
+                let statements = tokio::select! {
+                    hint = hints.recv() => match hint {
+                        Some(Hint::Breakers(statements)) => statements,
+                        Some(_) => continue,
+                        None => return,
+                    },
+                    _ = forget.tick() => Vec::new(),
+                };
+                let now = UnixMillis::now();
+                let mut board = board.write();
+                for statement in statements {
+                    board.record(statement, now);
+                }
+                board.forget_unrepeated(now);
+            }
+        });
+        states
+    }
+
+    /// Whether deliveries to an endpoint belong in the slow lane.
+    pub fn is_open(&self, endpoint: EndpointId) -> bool {
+        self.board.read().is_open(endpoint)
+    }
+
+    /// The latest statement about an endpoint; `None` when there was none for a minute, so that its breaker is closed.
+    pub fn get(&self, endpoint: EndpointId) -> Option<BreakerStatement> {
+        self.board.read().get(endpoint).copied()
+    }
+
+    /// The number of breakers in this state.
+    pub fn count(&self, state: BreakerState) -> usize {
+        self.board.read().count(state)
+    }
+}

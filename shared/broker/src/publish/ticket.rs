@@ -1,0 +1,62 @@
+//! One call of the batch publisher, shared by its members: it is done when all of them are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::Done;
+use super::confirm_channel::Verdict;
+use crate::budget::Permit;
+use crate::error::PublishError;
+
+pub(super) struct Ticket {
+    remaining: AtomicUsize,
+    refused: AtomicBool,
+    done: Mutex<Option<Done>>,
+    _permit: Permit,
+}
+
+/// The tickets of one bundle's members, each with the number of its members in the bundle.
+pub(super) type Tickets = Vec<(Arc<Ticket>, usize)>;
+
+impl Ticket {
+    pub(super) fn new(members: usize, done: Done, permit: Permit) -> Arc<Self> {
+        Arc::new(Self {
+            remaining: AtomicUsize::new(members),
+            refused: AtomicBool::new(false),
+            done: Mutex::new(Some(done)),
+            _permit: permit,
+        })
+    }
+
+    pub(super) fn settle(&self, members: usize, verdict: Verdict) {
+        if verdict != Verdict::Confirmed {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        if self.remaining.fetch_sub(members, Ordering::AcqRel) > members {
+            return;
+        }
+        let result = if self.refused.load(Ordering::Relaxed) { Err(PublishError::Refused) } else { Ok(()) };
+        if let Some(done) = self.done.lock().take() {
+            let _ = done.send(result);
+        }
+    }
+
+    /// Whether the caller still waits.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.done.lock().as_ref().is_some_and(|done| !done.is_closed())
+    }
+}
+
+/// Counts the members of each ticket. Members of one call are mostly neighbours.
+pub(super) fn counted(tickets: Vec<Arc<Ticket>>) -> Tickets {
+    let mut counted: Tickets = Vec::new();
+    for ticket in tickets {
+        match counted.last_mut() {
+            Some((last, count)) if Arc::ptr_eq(last, &ticket) => *count += 1,
+            _ => counted.push((ticket, 1)),
+        }
+    }
+    counted
+}

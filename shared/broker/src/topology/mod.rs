@@ -1,0 +1,162 @@
+//! The exchanges and queues of Postrider in the broker, and the routes between them.
+//!
+//! Only queues that ingest or producers publish to have length limits. A limit on an inner queue would deadlock rungs,
+//! dispatchers and acks against each other.
+
+mod declare;
+
+use postrider_model::delivery::Lane;
+
+use crate::ladder::Rung;
+
+pub(crate) use declare::{declare, declare_hints, declare_rung};
+
+/// Where producers publish: routing key `<tenant>.<event type>`, `<tenant>.batch` or `<tenant>.kumomta`. The only
+/// public name here.
+pub const EVENTS_EXCHANGE: &str = "postrider.events";
+/// Accepted events, in bundles: to the fan-out and to the event log.
+pub const ACCEPTED_EXCHANGE: &str = "postrider.accepted";
+/// Deliveries to their lane: routing key `<lane>`, or `<ms>.<lane>` when they come from a rung.
+pub const LANES_EXCHANGE: &str = "postrider.lanes";
+/// Deliveries to a rung: routing key `<ms>.<lane>`.
+pub const DELAY_EXCHANGE: &str = "postrider.delay";
+/// Records for the recorder: routing keys `decisions` and `outcomes`.
+pub const RECORD_EXCHANGE: &str = "postrider.record";
+/// Hints between running services, see [`crate::hints`].
+pub const HINTS_EXCHANGE: &str = "postrider.hints";
+/// Dead letters.
+pub const DEAD_EXCHANGE: &str = "postrider.dead";
+
+/// Bundles in the queue of the fan-out or of the event log, beyond which the broker refuses ingest.
+pub const ACCEPTED_MESSAGES_MAX: i64 = 200_000;
+/// Producers' messages in the intake queue, beyond which the broker refuses further ones.
+pub const INTAKE_MESSAGES_MAX: i64 = 200_000;
+/// Bytes of those messages, likewise.
+pub const INTAKE_BYTES_MAX: i64 = 1_073_741_824;
+
+/// A queue that services consume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Queue {
+    /// Messages of producers, for ingest.
+    Intake,
+    /// Accepted events for the fan-out.
+    Fanout,
+    /// Accepted events for the recorder.
+    EventLog,
+    /// Deliveries.
+    Lane(Lane),
+    /// Decisions of the fan-out, for the recorder.
+    Decisions,
+    /// Outcomes of attempts, for the recorder.
+    Outcomes,
+    /// Dead letters, for the recorder.
+    DeadLetters,
+    /// Test calls to a dispatcher, see [`crate::rpc`].
+    RpcTest,
+}
+
+impl Queue {
+    /// The queue's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intake => "postrider.intake",
+            Self::Fanout => "postrider.fanout",
+            Self::EventLog => "postrider.event-log",
+            Self::Lane(Lane::Live) => "postrider.lane.live",
+            Self::Lane(Lane::Slow) => "postrider.lane.slow",
+            Self::Lane(Lane::Bulk) => "postrider.lane.bulk",
+            Self::Decisions => "postrider.decisions",
+            Self::Outcomes => "postrider.outcomes",
+            Self::DeadLetters => "postrider.dead-letters",
+            Self::RpcTest => "postrider.rpc.test",
+        }
+    }
+
+    /// The queue of this name, if it holds lasting messages: not the queue of calls, and not the dead letters.
+    pub fn named(name: &str) -> Option<Self> {
+        let lanes = Lane::ALL.into_iter().map(Self::Lane);
+        let others = [Self::Intake, Self::Fanout, Self::EventLog, Self::Decisions, Self::Outcomes];
+        others.into_iter().chain(lanes).find(|queue| queue.name() == name)
+    }
+
+    /// The queue that a dead letter may be requeued to. A message whose routing key starts with a tenant is a producer's: it may
+    /// go to [`Queue::Intake`] only, whatever its headers name as its source.
+    pub fn requeue_target(source: &str, routing_key: &str) -> Option<Self> {
+        if is_producers_key(routing_key) { Some(Self::Intake) } else { Self::named(source) }
+    }
+}
+
+/// Where a [`BatchPublisher`](crate::BatchPublisher) publishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Accepted events, to fan-out and event log.
+    Accepted,
+    /// Deliveries to be attempted now.
+    Lane(Lane),
+    /// Decisions, to the recorder.
+    Decisions,
+    /// Outcomes, to the recorder.
+    Outcomes,
+}
+
+impl Route {
+    pub(crate) fn address(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Accepted => (ACCEPTED_EXCHANGE, ""),
+            Self::Lane(lane) => (LANES_EXCHANGE, lane_key(lane)),
+            Self::Decisions => (RECORD_EXCHANGE, "decisions"),
+            Self::Outcomes => (RECORD_EXCHANGE, "outcomes"),
+        }
+    }
+
+    pub(crate) fn publisher(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Lane(lane) => lane_key(lane),
+            Self::Decisions => "decisions",
+            Self::Outcomes => "outcomes",
+        }
+    }
+}
+
+/// Header of dead letters that were cut: the bytes of the whole message.
+pub const CUT_HEADER: &str = "x-body-cut";
+
+/// Whether only producers publish with this routing key: a tenant's id or external id, a dot and more. Services use words
+/// without a dot, queue names (`postrider.…`) and rungs (`1000.live`). An external id of digits only looks like a rung and is not
+/// recognized.
+pub fn is_producers_key(routing_key: &str) -> bool {
+    let tenant = routing_key.split_once('.').map(|(tenant, _)| tenant);
+    tenant.is_some_and(|tenant| tenant != "postrider" && !tenant.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+pub(crate) fn lane_key(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Live => "live",
+        Lane::Slow => "slow",
+        Lane::Bulk => "bulk",
+    }
+}
+
+/// The name of a rung's queue.
+pub fn rung_queue(rung: Rung) -> String {
+    format!("postrider.delay.{rung}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_with_a_tenants_key_is_requeued_to_the_intake_only() {
+        for source in ["postrider.intake", "postrider.fanout", "unknown", ""] {
+            assert_eq!(Queue::requeue_target(source, "ten_operator.a.b"), Some(Queue::Intake), "{source}");
+        }
+        assert_eq!(Queue::requeue_target("postrider.fanout", ""), Some(Queue::Fanout));
+        assert_eq!(Queue::requeue_target("postrider.lane.live", "live"), Some(Queue::Lane(Lane::Live)));
+        assert_eq!(Queue::requeue_target("unknown", "live"), None);
+        assert_eq!(Queue::requeue_target("postrider.fanout", "acme.order.paid"), Some(Queue::Intake), "an external id");
+        assert_eq!(Queue::requeue_target("postrider.lane.slow", "1000.slow"), Some(Queue::Lane(Lane::Slow)), "a rung");
+        assert_eq!(Queue::requeue_target("postrider.outcomes", "postrider.outcomes"), Some(Queue::Outcomes));
+    }
+}
