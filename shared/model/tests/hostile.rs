@@ -152,7 +152,7 @@ proptest! {
                 let shown = serde_json::to_string(&held).expect("text").len();
                 prop_assert!(shown <= (filter.len() + 6 * (data.len() + metadata.len())) * 20, "{}", shown);
                 let subscription = SubscriptionText { event_types: &["*".to_owned()], filters: &BTreeMap::new(), payload_filter: Some(&json) };
-                prop_assert!(subscription.compile(kind_of).is_ok());
+                prop_assert!(subscription.bind(kind_of).is_ok());
             }
             Err(invalid) => {
                 prop_assert!(invalid.pointer.len() <= filter.len() * 2 + 64 && invalid.detail.len() < 400, "{}", invalid);
