@@ -10,7 +10,7 @@ use postrider_model::explain::SubscriptionText;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
 use postrider_model::json;
 use postrider_model::limits::{ATTRIBUTE_VALUE_BYTES_MAX, EVENT_TYPES_MAX, FILTERS_MAX};
-use postrider_model::payload_filter::{Payload, PayloadFilter};
+use postrider_model::payload_filter::{FieldIndex, Payload, PayloadFilter};
 use postrider_model::subscription::{MatchKind, Subscription, TypePattern};
 use postrider_model::time::UnixMillis;
 use proptest::prelude::*;
@@ -152,7 +152,7 @@ proptest! {
                 let shown = serde_json::to_string(&held).expect("text").len();
                 prop_assert!(shown <= (filter.len() + 6 * (data.len() + metadata.len())) * 20, "{}", shown);
                 let subscription = SubscriptionText { event_types: &["*".to_owned()], filters: &BTreeMap::new(), payload_filter: Some(&json) };
-                prop_assert!(subscription.bind(kind_of).is_ok());
+                prop_assert!(subscription.bind(&mut FieldIndex::default(), kind_of).is_ok());
             }
             Err(invalid) => {
                 prop_assert!(invalid.pointer.len() <= filter.len() * 2 + 64 && invalid.detail.len() < 400, "{}", invalid);
