@@ -1,18 +1,18 @@
 //! The dashboard: pages for customers and operators in a browser, under `/dashboard`.
 //!
 //! # What it owns
-//! - The frame of a page: [`document`], [`layout`], [`assets`] and [`components`].
-//! - The visitor: [`sign_in`], [`session`], [`cookie`], [`csrf`], and [`page`], the extractors that pages begin with.
-//! - Forms: [`fields`], and [`submit_once`], which processes each form once.
-//! - A module for each subject: [`webhooks`], [`deliveries`], [`events`], [`replays`], [`health`] and [`audit_log`] for a tenant,
-//!   [`operator`] for operators. Customers know an endpoint as a webhook, so pages call it that.
+//! - The frame of a page: `document`, `layout`, `assets` and `components`.
+//! - The visitor: `sign_in`, `session`, `cookie`, `csrf`, and `page`, the extractors that pages begin with.
+//! - Forms: `fields`, and `submit_once`, which processes each form once.
+//! - A module for each subject: `webhooks`, `deliveries`, `events`, `replays`, `health` and `audit_log` for a tenant,
+//!   `operator` for operators. Customers know an endpoint as a webhook, so pages call it that.
 //!
 //! # What it promises
 //! - **No rules of its own.** A page calls the operations behind the HTTP API with the [`Caller`] of its session. It refuses what
 //!   the API refuses, with the same words, next to the field.
 //! - **Text is text.** `maud` escapes all text at compile time; no markup is built from strings.
 //! - **Forms work without scripts.** Scripts add the local time zone, refreshes, copy buttons and search. Scripts and styles are
-//!   files; the policy in [`SECURITY`] forbids inline ones.
+//!   files; the policy in `SECURITY` forbids inline ones.
 //! - **The address names the tenant**, `/dashboard/{tenant}/…`, so an operator with two tabs edits the tenant of the tab. Pages of
 //!   other tenants are 404s.
 //!
@@ -137,7 +137,7 @@ async fn no_such_page(uri: Uri) -> Failure {
     Failure::Refused(StatusCode::NOT_FOUND, format!("there is no page {}", uri.path()))
 }
 
-/// Adds the headers of [`SECURITY`] and keeps pages out of caches.
+/// Adds the headers of `SECURITY` and keeps pages out of caches.
 async fn add_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

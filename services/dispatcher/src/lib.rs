@@ -1,7 +1,7 @@
 //! The dispatcher: takes deliveries from the lanes and makes their attempts.
 //!
-//! Owns: when an attempt is made ([`pace`]: rate, concurrency and breaker of each endpoint), what is sent ([`attempt`]: body and
-//! headers, signed for that moment), and what follows ([`next_step`]: the report and the retry).
+//! Owns: when an attempt is made (`pace`: rate, concurrency and breaker of each endpoint), what is sent (`attempt`: body and
+//! headers, signed for that moment), and what follows (`next_step`: the report and the retry).
 //!
 //! # What it promises
 //! - A delivery is settled when the broker has confirmed its outcome, and its retry if there is one. A crash may repeat an attempt

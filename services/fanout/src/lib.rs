@@ -9,9 +9,9 @@
 //! - An edit of an endpoint is in force when the API answers it (the API waits at most 500 ms for that). While the database
 //!   is away the last known configuration stays in force. A fan-out that *starts* without a configuration consumes nothing.
 //! - A member that it cannot read becomes a dead letter alone.
-//! - Events with expensive payload filters do not delay the others of their bundle ([`decider`]).
+//! - Events with expensive payload filters do not delay the others of their bundle (`decider`).
 //! - Deliveries to an endpoint with an open breaker start in the slow lane, and those of a tenant beyond its share in the bulk
-//!   lane ([`lanes`]), so that neither delays others.
+//!   lane (`lanes`), so that neither delays others.
 //!
 //! # What it does not do
 //! It reads no endpoint's URL or secret and judges no endpoint's health: the dispatcher does.

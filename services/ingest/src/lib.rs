@@ -1,8 +1,8 @@
 //! Ingest: accepts events over HTTP and from the exchange, and answers (202, or an ack) once RabbitMQ has confirmed them.
 //!
-//! The rooms, in the order of an event's way: [`http`] or [`intake`] reads a request or message; [`event`] reads and checks one event;
-//! [`admission`] decides who may publish how much now; [`accept`] checks the event against its tenant's profile and schemas and
-//! publishes it; [`idempotency`] recognises repeats; [`audit_sequence`] numbers events for the audit. [`refused`] says why something
+//! The rooms, in the order of an event's way: `http` or `intake` reads a request or message; `event` reads and checks one event;
+//! `admission` decides who may publish how much now; `accept` checks the event against its tenant's profile and schemas and
+//! publishes it; `idempotency` recognises repeats; `audit_sequence` numbers events for the audit. `refused` says why something
 //! is not accepted.
 //!
 //! # Promises
