@@ -1,4 +1,4 @@
-//! Consuming: four ways to take messages, over one [engine].
+//! Consuming: four ways to take messages, over one engine.
 //!
 //! - [`Broker::consume_members`](crate::Broker::consume_members): each member is handled on its own (the dispatcher).
 //! - [`Broker::consume_bundles`](crate::Broker::consume_bundles): a bundle at a time (the fan-out).

@@ -72,7 +72,7 @@ impl Via {
     }
 }
 
-/// On whose behalf a [`Store`] changes things.
+/// On whose behalf a [`Store`](crate::Store) changes things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Acting {
     /// Who.
