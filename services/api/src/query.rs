@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use postrider_http::json::value_error;
 use postrider_http::problem::{FieldError, Problem};
 use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
 use postrider_model::time::UnixMillis;
@@ -153,7 +154,7 @@ impl Reader {
         let pairs: Vec<_> = pairs.filter(|(name, _)| own.iter().any(|own| own == name)).collect();
         for pair in &pairs {
             if let Err(error) = T::deserialize(from_text([*pair])) {
-                self.mistakes.push(FieldError::new(pair.0, error.to_string()));
+                self.mistakes.push(FieldError::new(pair.0, value_error(&error.to_string())));
             }
         }
         let mut read = T::deserialize(from_text(pairs)).ok()?;

@@ -53,6 +53,11 @@ pub fn read_json_or_default<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) ->
     if body.is_empty() { Ok(T::default()) } else { read_json(body) }
 }
 
+/// Rewords serde's message about a value of a wrong type, in the terms of JSON.
+pub fn value_error(message: &str) -> String {
+    words::of_data(message)
+}
+
 /// Says why a text is not JSON, and where.
 pub fn syntax_error(error: &serde_json::Error) -> String {
     let text = without_place(error);

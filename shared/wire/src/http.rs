@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use postrider_model::event::Origin;
+#[cfg(feature = "openapi")]
+use postrider_model::{ids::EventId, timestamp::Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -17,7 +19,7 @@ use serde_json::value::RawValue;
 pub struct PublishEvent<'a> {
     /// Its class, such as `email.bounced`.
     #[serde(rename = "type", borrow)]
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "email.bounced"))]
     pub event_type: Cow<'a, str>,
     /// Any JSON; it reaches endpoints byte for byte.
     #[serde(borrow)]
@@ -27,24 +29,24 @@ pub struct PublishEvent<'a> {
     pub data: &'a RawValue,
     /// Your own id for it, `[A-Za-z0-9_-]{1,64}`, unique in the tenant.
     #[serde(borrow, default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<EventId>))]
     pub id: Option<Cow<'a, str>>,
     /// When it happened; absent: now.
     #[serde(borrow, default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Timestamp>))]
     pub timestamp: Option<Cow<'a, str>>,
     /// What the product puts next to `data`.
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub metadata: Option<&'a RawValue>,
-    /// What it can be filtered by.
+    /// Attributes that it can be filtered by.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<BTreeMap<String, String>>))]
     pub attributes: Option<BTreeMap<Box<str>, Box<str>>>,
     /// Where it was caused; absent: `api`.
     #[serde(default)]
     pub origin: Option<Origin>,
-    /// Members of a batch only: what the header `Idempotency-Key` is for a single event.
+    /// In a batch: the `Idempotency-Key` of this event.
     #[serde(borrow, default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub idempotency_key: Option<Cow<'a, str>>,
@@ -72,13 +74,13 @@ pub struct PublishBatch<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = PublishReceipt))]
 pub struct PublishReceipt<'a> {
     /// The event's id.
-    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "evt_0197e7a1b2c37d4e8f90a1b2c3d4e5f6"))]
+    #[cfg_attr(feature = "openapi", schema(value_type = EventId))]
     pub id: &'a str,
-    /// It was accepted before under the same id or key.
+    /// Whether it was accepted before under the same id or key.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub duplicate: bool,
     /// What receivers may not be able to handle in this event.
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!([])))]
     pub warnings: &'a [String],
 }
 
@@ -111,6 +113,8 @@ pub use openapi::CloudEvent;
 
 #[cfg(feature = "openapi")]
 mod openapi {
+    use postrider_model::event::Origin;
+    use postrider_model::timestamp::Timestamp;
     use utoipa::ToSchema;
     use utoipa::openapi::Ref;
 
@@ -124,6 +128,7 @@ mod openapi {
     #[derive(Debug, ToSchema)]
     pub struct CloudEvent {
         /// `1.0`
+        #[schema(example = "1.0")]
         pub specversion: String,
         /// One that does not match `[A-Za-z0-9_-]{1,64}` is replaced by a hash of source and id.
         #[schema(example = "order-4711-paid")]
@@ -132,11 +137,10 @@ mod openapi {
         #[schema(example = "/shops/7")]
         pub source: String,
         /// Its class, such as `email.bounced`.
-        #[schema(rename = "type")]
+        #[schema(rename = "type", example = "email.bounced")]
         pub event_type: String,
         /// When it happened; absent: now.
-        #[schema(format = DateTime)]
-        pub time: Option<String>,
+        pub time: Option<Timestamp>,
         /// `application/json`, or absent.
         pub datacontenttype: Option<String>,
         /// Any JSON; it reaches endpoints byte for byte.
@@ -146,8 +150,8 @@ mod openapi {
         pub data_base64: Option<String>,
         /// Its tenant, by id or external id: with a key for several tenants, unless `?tenant=` names it.
         pub tenant: Option<String>,
-        /// `api` or `dashboard`.
-        pub origin: Option<String>,
+        /// Where it was caused; absent: `api`.
+        pub origin: Option<Origin>,
         /// A JSON object, as a string.
         pub metadata: Option<String>,
         /// The attribute `sending_domain`.

@@ -209,6 +209,9 @@ async fn stats_tell_an_endpoints_and_a_tenants_attempts_by_minute_hour_and_day()
         world.get(&tenant.key, &format!("/v1/stats?{query}")).await.problem(422, pointer);
         world.get(&tenant.key, &format!("{own}?{query}")).await.problem(422, pointer);
     }
+    let by_week = world.get(&tenant.key, "/v1/stats?by=week").await;
+    let detail = &by_week.problem(422, "by")["detail"];
+    assert_eq!(detail, "by: unknown value `week`, expected one of `minute`, `hour`, `day`");
     assert_eq!(sum(&world.get(&other.key, "/v1/stats").await.ok(200)), 0);
     world.get(&other.key, &own).await.problem(404, "");
     world.get(OPERATOR, "/v1/stats").await.problem(422, "tenant");
