@@ -1,4 +1,4 @@
-//! Counting the values of events' attributes in memory, and adding them to the database now and then: batches pay nothing.
+//! Counts the values of event attributes in memory and writes them to the database at intervals, so that batches do not pay for it.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
-/// Values that were counted and are not written yet.
+/// Counts that are not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes(Mutex<AttributeTally>);
 
 impl Attributes {
-    /// Adds what a batch that is written now had.
+    /// Adds the counts of a written batch.
     pub(crate) fn add(&self, tally: AttributeTally) {
         self.0.lock().merge(tally);
     }
 
     /// Writes every [`Config::attributes_every`] until `stop`.
-    pub(crate) async fn write_now_and_then(self: Arc<Self>, store: Store, config: Config, stop: CancellationToken) {
+    pub(crate) async fn write_periodically(self: Arc<Self>, store: Store, config: Config, stop: CancellationToken) {
         let mut tick = tokio::time::interval(config.attributes_every);
         loop {
             tokio::select! {
@@ -30,11 +30,11 @@ impl Attributes {
         }
     }
 
-    /// Writes what was counted; what the database does not take now is kept for the next time.
+    /// Writes the counts. If the database fails, they are kept for the next write.
     pub(crate) async fn write(&self, store: &Store) {
         let tally = std::mem::take(&mut *self.0.lock());
         if let Err(error) = store.record().add_attribute_values(&tally).await {
-            tracing::debug!(%error, "cannot write values of attributes; trying again later");
+            tracing::debug!(%error, "cannot write attribute values; retrying later");
             self.add(tally);
         }
     }

@@ -1,4 +1,4 @@
-//! Auditing now and then: the result is stored and shown as a metric. A recorder that starts shows what the last audit found.
+//! Runs the audit periodically. The result is stored and shown as a metric; a recorder that starts shows the last result.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// Auditing takes at most one part in this many of the time.
+/// Auditing takes at most 1/`SHARE` of the time.
 const SHARE: u32 = 20;
 
 /// Audits until `stop`.
@@ -19,24 +19,28 @@ pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) 
             metrics::audited(last.gaps(), last.unbalanced(), last.ran_at);
             every.saturating_sub(last.ran_at.until(UnixMillis::now()))
         }
-        // The first audit of all, or a database that is away: it says so when it is asked.
+        // No audit has run yet, or the database is away; in that case the audit itself logs the error.
         Ok(None) | Err(_) => Duration::ZERO,
     };
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        let begun = Instant::now();
+        let started = Instant::now();
         let Some(audited) = stop.run_until_cancelled(audit::run(&store, &AuditOptions::default())).await else {
             return;
         };
-        pause = every.max(begun.elapsed() * SHARE);
+        pause = every.max(started.elapsed() * SHARE);
         match audited {
             Ok(report) => {
                 let (gaps, unbalanced) = (report.gaps_total, report.unbalanced());
                 metrics::audited(gaps, unbalanced, report.ran_at);
                 if !report.conserved {
-                    tracing::error!(gaps, unbalanced, "an audit does not add up; `postrider audit` says where");
+                    tracing::error!(
+                        gaps,
+                        unbalanced,
+                        "the audit found missing or unbalanced rows; run `postrider audit` for details"
+                    );
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot audit now"),
+            Err(error) => tracing::warn!(%error, "cannot audit; retrying later"),
         }
     }
 }

@@ -4,57 +4,57 @@ use std::time::Duration;
 
 use postrider_broker::ConsumeOptions;
 
-/// Settings of the recorder; the defaults are what production runs.
+/// Settings of the recorder. The defaults are for production.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Days that events, deliveries and attempts are kept: older partitions are dropped.
+    /// Retention of events, deliveries and attempts, in days; older partitions are dropped.
     pub retention_days: u32,
-    /// Messages (bundles) that each queue sends ahead: what is held while the database is away.
+    /// Prefetch of each queue in messages (bundles): as many are held while the database is away.
     pub prefetch: u16,
-    /// Bytes of messages in hand at most, of each queue.
+    /// Maximum bytes of unacked messages from each queue.
     pub bytes_max: usize,
-    /// Members that are enough for a batch when nothing is being written.
+    /// Members that complete a batch when no other batch is being written.
     pub batch_members: usize,
-    /// Members of a batch at most, which gather while another batch is being written.
+    /// Maximum members of a batch, which gathers while another batch is being written.
     pub batch_members_max: usize,
-    /// How long members gather before they are written although they are few.
+    /// How long an incomplete batch gathers before it is written.
     pub batch_wait: Duration,
-    /// How often partitions are made ahead and dropped.
+    /// How often partitions are created ahead and dropped.
     pub maintain_every: Duration,
-    /// The pause after making or dropping partitions failed.
+    /// The pause after creating or dropping partitions failed.
     pub maintain_again_after: Duration,
-    /// Longest that dropping a partition waits for its readers before it is tried again.
+    /// Lock timeout for dropping a partition that has readers.
     pub partition_lock_timeout: Duration,
-    /// How often counted values of events' attributes are written.
+    /// How often counts of attribute values are written.
     pub attributes_every: Duration,
     /// How often the outbox relay looks for entries.
     pub relay_every: Duration,
-    /// How old an entry must be before the outbox relay publishes it: its author publishes it at once.
+    /// How old an entry must be before the outbox relay publishes it. Younger entries are left to the process that wrote them.
     pub relay_after: Duration,
-    /// How a replay is fed.
+    /// How replays are fed.
     pub replay: ReplayConfig,
-    /// How what was lost behind our back is found and repaired.
+    /// How lost messages are found and published again.
     pub reconcile: ReconcileConfig,
-    /// How often the log is audited; more rarely where an audit takes long.
+    /// How often the log is audited; less often when an audit is slow.
     pub audit_every: Duration,
-    /// How often the deliveries that wait are counted; more rarely where counting takes long.
+    /// How often pending deliveries are counted; less often when counting is slow.
     pub count_waiting_every: Duration,
 }
 
-/// How the reconciler tells what is lost from what is late, and how fast it repairs.
+/// How the reconciler tells lost messages from late ones, and how fast it repairs.
 #[derive(Debug, Clone)]
 pub struct ReconcileConfig {
-    /// How often it looks; more rarely where a look takes long.
+    /// How often it scans; less often when a scan is slow.
     pub every: Duration,
-    /// How long the queues must have been empty, and nothing written, to count as all there is.
+    /// How long the queues must be empty with nothing written before the reconciler assumes that it has read everything.
     pub settle: Duration,
-    /// How much younger than an event those must be that are decided already, for it to be overtaken for good.
+    /// An undecided event counts as lost once an event accepted this much later is decided.
     pub decided_after: Duration,
-    /// The same of attempts: longer than any hold, for a held delivery reports nothing.
+    /// The same for attempts. Longer than any hold, because a held delivery reports nothing.
     pub attempted_after: Duration,
-    /// Messages (bundles) waiting in a queue from which on nothing is repaired.
+    /// Queue depth in messages (bundles) above which nothing is repaired.
     pub waiting_max: u32,
-    /// Events or deliveries that are repaired at once at most.
+    /// Maximum events or deliveries repaired at once.
     pub page: u32,
     /// The pause after each page.
     pub page_every: Duration,
@@ -75,8 +75,8 @@ impl Default for ReconcileConfig {
 }
 
 impl ReconcileConfig {
-    /// The same for deployments whose deliveries are held at most this long, and for impatient tests: attempts are overdue after so
-    /// long, and whatever else is waited for is no longer than that.
+    /// Sets when attempts are overdue, for deployments with shorter holds and for tests. Every other wait is capped at the same
+    /// duration.
     #[must_use]
     pub fn attempted_after(self, attempted_after: Duration) -> Self {
         Self {
@@ -89,20 +89,20 @@ impl ReconcileConfig {
     }
 }
 
-/// How fast replays are fed; slow enough not to delay live deliveries.
+/// How fast replays are fed: slowly enough not to delay live deliveries.
 #[derive(Debug, Clone)]
 pub struct ReplayConfig {
-    /// Events of one page at most.
+    /// Maximum events of a page.
     pub page_events: u32,
-    /// Deliveries that are enough for a page.
+    /// Deliveries that complete a page.
     pub page_deliveries: u64,
-    /// The pause after each page, and between looks at a bulk lane that has enough to do.
+    /// The pause after each page, and between checks of a bulk lane that is full.
     pub page_every: Duration,
-    /// Messages (bundles) waiting in the bulk lane from which on nothing is fed.
+    /// Depth of the bulk lane in messages (bundles) at which feeding pauses.
     pub waiting_max: u32,
-    /// How long the broker may take to confirm a page, before it is given up and fed again.
+    /// How long the broker may take to confirm a page before the page is fed again.
     pub confirm_timeout: Duration,
-    /// How often a new replay is looked for while there is none.
+    /// How often to look for a new replay while none is running.
     pub look_every: Duration,
 }
 

@@ -10,10 +10,10 @@ use postrider_store::record::{DeadLetter, RecordBatch};
 use postrider_wire::bundle::{self, DecodeError, Member};
 use postrider_wire::messages::{AcceptedEvent, Decision, NumbersReport, OutcomeReport};
 
-/// Characters of an unverified reason that are shown.
+/// Maximum characters shown of an unverified reason.
 const CLAIM_CHARS_MAX: usize = 200;
 
-/// Adds what a message says to `rows`. Returns when the oldest of it happened.
+/// Adds the members of a message to `rows`. Returns the time of the oldest member.
 pub(crate) fn decode(queue: Queue, message: &RawMessage, rows: &mut RecordBatch) -> Option<UnixMillis> {
     decode_parts(queue, &message.body, &message.headers, rows)
 }
@@ -45,7 +45,7 @@ fn decode_member(queue: Queue, member: Member, rows: &mut RecordBatch) -> Option
             rows.outcomes.push((outcome, member.payload.clone()));
             at
         }),
-        // Not consumed here.
+        // The recorder does not consume other queues.
         _ => Err(DecodeError::NotABundle),
     };
     match read {
@@ -58,7 +58,7 @@ fn decode_member(queue: Queue, member: Member, rows: &mut RecordBatch) -> Option
     }
 }
 
-/// An event, or what ingest says of the numbers of those before.
+/// An event, or a report of ingest about its sequence numbers.
 fn decode_logged(member: &Member, rows: &mut RecordBatch) -> Result<UnixMillis, DecodeError> {
     match member.head::<AcceptedEvent>() {
         Ok(event) => {
@@ -94,7 +94,7 @@ pub(crate) fn unreadable(queue: Queue, body: Bytes, reason: &str) -> DeadLetter 
 
 /// The row of a message in the dead letters.
 ///
-/// Who published it is what the broker vouches for: its routing key, and `user_id`. Headers are trusted only from our own user.
+/// The publisher is identified by what the broker verifies: routing key and `user_id`. Headers are trusted only from our own user.
 fn dead_letter(body: Bytes, headers: &RawHeaders) -> DeadLetter {
     let original = &headers.original;
     let from_intake = is_producers_key(&original.routing_key);
@@ -120,7 +120,7 @@ fn dead_letter(body: Bytes, headers: &RawHeaders) -> DeadLetter {
     }
 }
 
-/// Why a message was put aside: what one of our services says, or the broker; what a producer says is marked.
+/// Why a message was dead-lettered, according to one of our services or the broker. A producer's claim is marked as unverified.
 fn reason(headers: &RawHeaders) -> String {
     match (&headers.reason, &headers.first_death_reason) {
         (Some(reason), _) if headers.by_our_user => reason.clone(),
@@ -137,23 +137,23 @@ fn reason(headers: &RawHeaders) -> String {
     }
 }
 
-/// Of a producer's message what is kept, and how many bytes it had where that is not all of it.
+/// The part of a producer's message that is kept, and its full length in bytes if it was cut.
 fn kept(body: Bytes, headers: &RawHeaders) -> (Bytes, Option<u64>) {
     if body.len() > DEAD_LETTER_WHOLE_BYTES_MAX {
-        // A copy, so that the whole does not stay in memory with it.
+        // A copy, because a slice would keep the whole body in memory.
         return (Bytes::copy_from_slice(&body[..DEAD_LETTER_KEPT_BYTES]), Some(body.len() as u64));
     }
     let cut = headers.original.header(CUT_HEADER).filter(|_| headers.by_our_user);
     (body, cut.and_then(|bytes| bytes.parse().ok()))
 }
 
-/// The tenant that a routing key names, as text; empty where it names none.
+/// The tenant in a routing key, as text; empty if it names none.
 fn tenant(routing_key: &str) -> String {
     let name = routing_key.split('.').next().and_then(|name| name.parse::<TenantId>().ok());
     name.map(|tenant| tenant.to_string()).unwrap_or_default()
 }
 
-/// PostgreSQL's text has no NUL.
+/// PostgreSQL text cannot hold NUL.
 fn clean(text: &str) -> String {
     text.replace('\0', "\\0")
 }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_no_bundle_is_a_dead_letter_with_its_bytes() {
+    fn a_message_that_is_not_a_bundle_becomes_a_dead_letter_with_its_bytes() {
         let rows = decoded(Queue::Outcomes, b"nonsense");
         assert_eq!(rows.len(), 1);
         let letter = &rows.dead_letters[0];
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn one_unreadable_member_leaves_its_neighbours_alone() {
+    fn an_unreadable_member_does_not_affect_the_others() {
         let good = r#"{"event":"e1","event_day":20000,"tenant":"ten_operator","event_type":"a","accepted_at":1,
             "decided_at":2,"config_version":3,"matched":[],"expires_at":4}"#;
         let of = |head: &str| Member { head: Bytes::copy_from_slice(head.as_bytes()), payload: Bytes::new() };
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_letter_of_our_user_says_who_put_it_aside_and_why() {
+    fn a_dead_letter_of_our_user_names_its_source_and_reason() {
         let service = by(RawHeaders { by_our_user: true, ..says("postrider.fanout", "panic: \0") });
         assert_eq!((service.source.as_str(), service.reason.as_str()), ("postrider.fanout", "panic: \\0"));
         assert_eq!(service.producer, None);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_producer_writes_into_headers_changes_neither_source_nor_reason() {
+    fn headers_of_a_producer_change_neither_source_nor_reason() {
         let forged = || RawHeaders {
             first_death_queue: Some("postrider.lane.live".into()),
             first_death_reason: Some("rejected".into()),
@@ -228,7 +228,7 @@ mod tests {
         let letter = by(RawHeaders { original: keyed("ten_operator.a.b"), ..forged() });
         assert_eq!((letter.source.as_str(), letter.producer.as_deref()), ("postrider.intake", Some("ten_operator")));
         assert!(letter.reason.contains("unverified"), "{}", letter.reason);
-        // A routing key of a tenant always means a producer.
+        // A tenant's routing key always means a producer.
         let ours = by(RawHeaders { original: keyed("ten_operator.a.b"), by_our_user: true, ..forged() });
         assert_eq!((ours.source.as_str(), ours.reason.as_str()), ("postrider.intake", "panic: index out of bounds"));
         // Without a tenant's routing key and without our user the source is unknown.
@@ -239,19 +239,19 @@ mod tests {
     }
 
     #[test]
-    fn of_a_large_message_of_a_producer_the_beginning_is_kept() {
+    fn a_large_message_of_a_producer_is_cut() {
         let body = |bytes: usize| Bytes::from(vec![b'x'; bytes]);
         let producers = RawHeaders { original: keyed("ten_operator.a"), ..RawHeaders::default() };
         let large = dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX + 1), &producers);
         assert_eq!((large.body.len(), large.whole_bytes), (DEAD_LETTER_KEPT_BYTES, Some(256 * 1024 + 1)));
         let whole = dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX), &producers);
         assert_eq!((whole.body.len(), whole.whole_bytes), (DEAD_LETTER_WHOLE_BYTES_MAX, None));
-        // What ingest has cut already says so; a producer's own header does not count.
+        // The header that marks a cut message counts only from ingest, not from a producer.
         let cut = ProducerMessage { headers: vec![(CUT_HEADER.into(), "9437184".into())], ..keyed("ten_operator.a") };
         let by_ingest = RawHeaders { by_our_user: true, original: cut.clone(), ..RawHeaders::default() };
         assert_eq!(dead_letter(body(9), &by_ingest).whole_bytes, Some(9_437_184));
         assert_eq!(dead_letter(body(9), &RawHeaders { original: cut, ..RawHeaders::default() }).whole_bytes, None);
-        // A service's is whole: it is never larger than what was accepted.
+        // A service's message is kept whole: it is never larger than an accepted one.
         let service = RawHeaders { by_our_user: true, ..says("postrider.fanout", "panic") };
         assert_eq!(dead_letter(body(DEAD_LETTER_WHOLE_BYTES_MAX + 1), &service).whole_bytes, None);
     }

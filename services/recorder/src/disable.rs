@@ -1,5 +1,5 @@
-//! Endpoints that are switched off: those that asked for it, by an answer that the profile reads so (`410 Gone`), and those
-//! that did nothing but fail for as many days as their tenant or its profile allows.
+//! Disables endpoints that asked for it, with a response that the profile defines as such (`410 Gone`), and endpoints that
+//! failed every attempt for as many days as their tenant or its profile allows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::write::Stopped;
 const PAUSE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// An endpoint that asked to be switched off.
+/// An endpoint that asked to be disabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gone {
     endpoint: EndpointId,
-    /// When it last said so.
+    /// When it last asked.
     at: UnixMillis,
     reason: String,
 }
 
-/// The endpoints of a batch that asked to be switched off, each once. The answer to a test call asks for nothing.
+/// The endpoints of a batch that asked to be disabled, each once. Responses to test calls do not count.
 pub(crate) fn endpoints_gone(rows: &RecordBatch) -> Vec<Gone> {
     let mut gone: BTreeMap<EndpointId, Gone> = BTreeMap::new();
     let is_test =
@@ -43,8 +43,7 @@ pub(crate) fn endpoints_gone(rows: &RecordBatch) -> Vec<Gone> {
     gone.into_values().collect()
 }
 
-/// Switches them off. An endpoint that was edited after it said so stays as its customer wants it: the message may be a
-/// repeat of one that was heeded long ago.
+/// Disables the endpoints. An endpoint that was edited after it asked stays as it is: the message may be a late duplicate.
 pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken) -> Result<(), Stopped> {
     for gone in gone {
         loop {
@@ -62,7 +61,7 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
                 Ok(disabled) => {
                     if disabled {
                         metrics::disabled();
-                        tracing::info!(endpoint.id = %gone.endpoint, reason = gone.reason, "endpoint switched off");
+                        tracing::info!(endpoint.id = %gone.endpoint, reason = gone.reason, "disabled an endpoint");
                     }
                     break;
                 }
@@ -71,7 +70,7 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
                     () = tokio::time::sleep(PAUSE) => {}
                 },
                 Err(error) => {
-                    tracing::warn!(endpoint.id = %gone.endpoint, %error, "cannot switch the endpoint off");
+                    tracing::warn!(endpoint.id = %gone.endpoint, %error, "cannot disable the endpoint");
                     break;
                 }
             }
@@ -80,14 +79,14 @@ pub(crate) async fn apply(store: &Store, gone: &[Gone], stop: &CancellationToken
     Ok(())
 }
 
-/// Switches off what has done nothing but fail for too long.
+/// Disables the endpoints that failed every attempt for too long.
 pub(crate) async fn long_failing(store: &Store, profiles: &Profiles) -> Result<(), StoreError> {
     for failing in store.record().long_failing_endpoints().await? {
         let Some(days) = too_long(&failing, profiles) else { continue };
         let reason = format!("nothing but failure for {days} days, since {}", failing.since.to_rfc3339_millis());
         if store.config().disable_endpoint(failing.endpoint, &reason).await? {
             metrics::disabled();
-            tracing::info!(endpoint.id = %failing.endpoint, reason, "endpoint switched off");
+            tracing::info!(endpoint.id = %failing.endpoint, reason, "disabled an endpoint");
         }
     }
     Ok(())
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_of_failure_are_the_tenants_or_the_profiles_and_0_is_never() {
+    fn days_until_disabling_come_from_tenant_or_profile_and_0_is_never() {
         let check = |profile: &str, own: Option<u32>, failed_for: Duration, expected: Option<u32>| {
             let since = UnixMillis(1_800_000_000_000);
             let failing = LongFailing {

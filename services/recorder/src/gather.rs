@@ -1,7 +1,6 @@
-//! Batches: what came in together, decoded, with the messages to be acked once it is written.
+//! Gathers messages into batches: decoded rows, with the messages to ack after the commit.
 //!
-//! While a batch is being written the next one gathers, so that under load batches grow by themselves and a commit is
-//! paid once for thousands of rows.
+//! The next batch gathers while one is being written. Under load batches therefore grow, and one commit covers thousands of rows.
 
 use postrider_broker::{Queue, RawMessage};
 use postrider_model::time::UnixMillis;
@@ -19,12 +18,12 @@ pub(crate) struct Incoming {
     pub(crate) message: RawMessage,
 }
 
-/// What is written in one transaction, and the messages that say it.
+/// Rows to write in one transaction, and the messages that they come from.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) rows: RecordBatch,
     pub(crate) messages: Vec<RawMessage>,
-    /// When the oldest of it happened.
+    /// Time of the oldest member.
     pub(crate) oldest: Option<UnixMillis>,
 }
 
@@ -37,8 +36,8 @@ impl Batch {
     }
 }
 
-/// The next batch; `None` once every queue's consumer has ended. A batch that is being `writing` is waited for, so that at
-/// most two are in memory; when it has ended `writing` is still to be taken by the caller.
+/// The next batch; `None` once every queue's consumer has ended. At most one batch gathers while another is being written. The
+/// caller takes `writing` after that.
 pub(crate) async fn gather(
     received: &mut mpsc::Receiver<Incoming>,
     config: &Config,
@@ -67,11 +66,11 @@ pub(crate) async fn gather(
     }
 }
 
-/// Waits until the task has ended, and leaves a finished handle behind.
+/// Waits until the task has ended.
 async fn ended(writing: &mut Option<JoinHandle<()>>) {
     if let Some(task) = writing {
         let result = task.await;
-        // A handle must not be awaited twice: what is left is one that is done already.
+        // A handle must not be awaited twice.
         *writing = None;
         if let Err(error) = result {
             tracing::error!(%error, "writing a batch ended early");

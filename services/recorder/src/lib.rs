@@ -1,22 +1,23 @@
-//! The recorder: writes what happened to PostgreSQL, behind everything else.
+//! The recorder: writes the log to PostgreSQL, off the delivery path.
 //!
-//! It owns the log: accepted events, decisions, outcomes and dead letters become rows (`write`), the days' partitions
-//! are made and dropped (`maintain`), what was committed but never published is published again (`sweep`), past events
-//! are delivered again for who asks for it (`replay`), what is on record and was lost on its way is found and published again
-//! (`reconcile`), and the log is counted against itself (`audit`).
+//! It owns the log:
+//! - `write`: accepted events, decisions, outcomes and dead letters become rows.
+//! - `maintain`: daily partitions are created ahead and dropped after the retention.
+//! - `outbox_relay`: committed entries that were never published are published.
+//! - `replay`: past events are delivered again on request.
+//! - `reconcile`: recorded events and deliveries whose messages were lost are published again.
+//! - `audit`: the rows of the log are checked against each other.
 //!
 //! # What it promises
-//! - A message is acked after the commit that holds what it says. A crash in between repeats it, and a repeat changes
-//!   no row.
-//! - Messages may come in any order, from any number of recorders at once.
-//! - While the database is away messages wait in their queues; deliveries go on without it.
-//! - A message that the database refuses becomes a dead letter alone, with the reason. Nothing is tried for ever that can
-//!   never succeed.
-//! - It consumes nothing before today's partitions are there.
+//! - A message is acked after its rows are committed. After a crash in between it is redelivered, which changes no row.
+//! - Messages may arrive in any order, at any number of recorders.
+//! - While the database is away, messages wait in their queues and deliveries continue.
+//! - A message that the database refuses becomes a dead letter with the reason. The rest of its batch is written.
+//! - It consumes nothing before today's partitions exist.
 //!
 //! # What it does not
-//! It decides nothing about a delivery: what the messages say is merged, by the store. A row whose day has no partition
-//! any more is counted and let go.
+//! It decides nothing about a delivery: the store merges the reports. A row whose day has no partition any more is counted and
+//! skipped.
 
 mod attributes;
 mod audit;
@@ -59,21 +60,21 @@ const QUEUES: [(&str, Queue); 4] = [
     ("recorder.consume_dead_letters", Queue::DeadLetters),
 ];
 
-/// What the recorder works with.
+/// Dependencies of the recorder.
 #[derive(Clone)]
 pub struct Deps {
     /// RabbitMQ.
     pub broker: Broker,
     /// PostgreSQL.
     pub store: Store,
-    /// Every profile: what is published again is rendered again.
+    /// Every profile, to render deliveries that are published again.
     pub profiles: Arc<Profiles>,
-    /// Passes once the partitions are there and consuming has begun.
+    /// Passes once the partitions exist and consuming has started.
     pub ready: Check,
 }
 
-/// Runs until `stop`, then writes what is in hand and acks it. With the database away at that moment, what is in hand
-/// goes back to its queues instead.
+/// Runs until `stop`, then writes and acks the messages in hand. If the database is away at that moment, they return to their
+/// queues.
 ///
 /// # Errors
 /// A background task failed.
@@ -97,10 +98,10 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     tasks.spawn("recorder.waiting", waiting::run(store.clone(), config.count_waiting_every, stop.clone()));
     tasks.spawn("recorder.audit", audit::run(store.clone(), config.audit_every, stop.clone()));
     let attributes = Arc::new(Attributes::default());
-    let counting = Arc::clone(&attributes).write_now_and_then(store.clone(), config.clone(), stop.clone());
+    let counting = Arc::clone(&attributes).write_periodically(store.clone(), config.clone(), stop.clone());
     tasks.spawn("recorder.attributes", counting);
 
-    // One channel for all four queues, so that one batch is one commit. Small: waiting is the broker's business.
+    // One channel for all four queues, so that one batch is one commit. Small, because messages should wait at the broker.
     let (incoming, mut received) = mpsc::channel(config.prefetch.into());
     for (task, queue) in QUEUES {
         tasks.spawn(task, consume(broker.clone(), queue, config.clone(), incoming.clone(), stop.clone()));
@@ -124,7 +125,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     ended
 }
 
-/// Hands one queue's messages on, and waits at the end until every one of them is acked or given back.
+/// Forwards the messages of one queue. At the end waits until each is acked or requeued.
 async fn consume(broker: Broker, queue: Queue, config: Config, to: mpsc::Sender<Incoming>, stop: CancellationToken) {
     let mut consumer = broker.consume_raw(queue, config.consume_options(), stop);
     while let Some(message) = consumer.recv().await {
@@ -141,7 +142,7 @@ async fn finish(writing: Option<tokio::task::JoinHandle<()>>) {
         Some(writing) => Some(writing.await),
         None => None,
     } {
-        // Its messages were dropped with it and come back.
+        // Its messages were dropped unacked, so the broker redelivers them.
         tracing::error!(%error, "writing a batch ended early");
     }
 }

@@ -1,8 +1,8 @@
-//! Keeping the days' partitions: made ahead before anything is consumed, dropped when the retention is over.
+//! Maintains the daily partitions: created ahead, before anything is consumed, and dropped after the retention.
 //!
-//! The two are apart. Making partitions waits for nobody, and the recorder starts once it is done. Dropping waits for every
-//! transaction that may still read the old partition (`pg_dump`, a report): it is a task of its own, which gives up after a lock
-//! timeout, says which transaction is in the way, and tries again. Meanwhile the log only keeps more than it must.
+//! Creating partitions waits for no reader, and the recorder starts after it. Dropping waits for every transaction that may still
+//! read the old partition (`pg_dump`, a report), so it is a separate task. After a lock timeout it logs the blocking transaction
+//! and retries later. Until then the log keeps more days than configured.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::metrics;
 
-/// Makes the partitions ahead; `false` when `stop` came first. When another process is making them, waits for it: consuming may
-/// begin only when they are there.
+/// Creates the partitions ahead, or waits while another process does: consuming may start only when they exist. Returns `false`
+/// when `stop` came first.
 pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bool {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
@@ -25,7 +25,7 @@ pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bo
             Ok(Maintained::Days(_)) => return true,
             Ok(Maintained::Busy) => {}
             Err(error) => {
-                tracing::warn!(%error, retry_in_ms = pause.as_millis(), "cannot make partitions; nothing is consumed until they exist");
+                tracing::warn!(%error, retry_in_ms = pause.as_millis(), "cannot create partitions; consuming starts once they exist");
             }
         }
         tokio::select! {
@@ -35,7 +35,7 @@ pub(crate) async fn created_ahead(store: &Store, stop: &CancellationToken) -> bo
     }
 }
 
-/// Makes partitions ahead now and then until `stop`. Three days are there when one is made, so that a failure can wait.
+/// Creates partitions ahead, periodically until `stop`. They exist three days ahead, so a failure is not urgent.
 pub(crate) async fn create_ahead(store: Store, config: Config, stop: CancellationToken) {
     let mut pause = config.maintain_every;
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
@@ -43,14 +43,14 @@ pub(crate) async fn create_ahead(store: Store, config: Config, stop: Cancellatio
             Ok(_) => config.maintain_every,
             Err(error) => {
                 let retry_in = config.maintain_again_after;
-                tracing::warn!(%error, retry_in_ms = retry_in.as_millis(), "cannot make partitions ahead");
+                tracing::warn!(%error, retry_in_ms = retry_in.as_millis(), "cannot create partitions ahead");
                 retry_in
             }
         };
     }
 }
 
-/// Drops partitions that are over the retention, at once and then now and then, until `stop`.
+/// Drops partitions older than the retention, at once and then periodically, until `stop`.
 pub(crate) async fn drop_expired(store: Store, config: Config, stop: CancellationToken) {
     let drop_and_pause = async || {
         let result = drop(&store, &config).await;
@@ -90,7 +90,7 @@ fn count(what: &'static str, maintained: &Maintained) {
         && !days.is_empty()
     {
         let newest = days.iter().max().map(ToString::to_string);
-        tracing::info!(what, days = days.len(), newest, "partitions");
+        tracing::info!(what, days = days.len(), newest, "maintained partitions");
         metrics::partitions(what, days.len());
     }
 }
@@ -102,7 +102,7 @@ async fn show_oldest(store: &Store, config: &Config) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The oldest transaction of the database, in words.
+/// Describes the oldest transaction of the database.
 async fn reader(store: &Store) -> String {
     match store.record().oldest_transaction().await {
         Ok(Some(oldest)) => format!(

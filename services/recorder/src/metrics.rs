@@ -1,4 +1,4 @@
-//! Names of what the recorder counts. No label names an endpoint or a tenant.
+//! Metrics of the recorder. No label names an endpoint or a tenant.
 
 use std::time::Duration;
 
@@ -6,69 +6,69 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use postrider_model::time::UnixMillis;
 use postrider_store::record::{RecordBatch, Written};
 
-/// Rows made or changed; label `table`.
+/// Rows inserted or changed; label `table`.
 pub(crate) const ROWS: &str = "postrider_recorder_rows_total";
 /// Members of each batch.
 pub(crate) const BATCH_MEMBERS: &str = "postrider_recorder_batch_members";
 /// Seconds from the first statement of a batch to its commit.
 pub(crate) const WRITE_SECONDS: &str = "postrider_recorder_write_seconds";
-/// Age of the oldest thing in the batch that was written last, seconds.
+/// Age of the oldest member of the last written batch, seconds.
 pub(crate) const LAG_SECONDS: &str = "postrider_recorder_lag_seconds";
-/// Messages let go because their day has no partition.
+/// Messages skipped because their day has no partition.
 pub(crate) const SKIPPED: &str = "postrider_recorder_skipped_total";
-/// Batches tried again.
+/// Retries of batches.
 pub(crate) const RETRIES: &str = "postrider_recorder_retries_total";
-/// Messages that the database refused, which became dead letters.
+/// Messages that the database refused; they became dead letters.
 pub(crate) const REFUSED: &str = "postrider_recorder_refused_total";
-/// Dead letters of producers that were counted and not kept, because a limit of the tenant's day is used up.
+/// Dead letters of producers that were counted but not kept, because the tenant's daily limit is used up.
 pub(crate) const NOT_KEPT: &str = "postrider_recorder_dead_letters_not_kept_total";
-/// Events put aside because their id belongs to another one.
+/// Events that became dead letters because their id belongs to another event.
 pub(crate) const OTHER_EVENTS: &str = "postrider_recorder_other_events_total";
-/// Deliveries that wait, by the last count.
+/// Pending deliveries, by the last count.
 pub(crate) const WAITING: &str = "postrider_recorder_waiting_deliveries";
-/// Endpoints switched off because they asked for it.
+/// Endpoints disabled automatically.
 pub(crate) const DISABLED: &str = "postrider_recorder_endpoints_disabled_total";
 /// Entries of the outbox that the relay published.
 pub(crate) const RELAYED: &str = "postrider_recorder_swept_total";
-/// Deliveries made by replays.
+/// Deliveries created by replays.
 pub(crate) const REPLAYED: &str = "postrider_recorder_replayed_total";
 /// Partitions; label `what`: `created` or `dropped`.
 pub(crate) const PARTITIONS: &str = "postrider_recorder_partitions_total";
-/// Age of the oldest partition that is still there, days.
+/// Age of the oldest partition, days.
 pub(crate) const OLDEST_PARTITION_DAYS: &str = "postrider_recorder_oldest_partition_days";
-/// `POSTRIDER_RETENTION_DAYS`, to compare it with.
+/// `POSTRIDER_RETENTION_DAYS`, to compare [`OLDEST_PARTITION_DAYS`] with.
 pub(crate) const RETENTION_DAYS: &str = "postrider_recorder_retention_days";
-/// What the reconciler repaired; label `what`: `events` given to fan-out again, `deliveries` to their lane, `ended` for good.
+/// Repairs by the reconciler; label `what`: `events` and `deliveries` were published again, `ended` were ended.
 pub(crate) const RECONCILED: &str = "postrider_recorder_reconciled_total";
-/// What the last audit found missing.
+/// Missing rows found by the last audit.
 pub(crate) const AUDIT_GAPS: &str = "postrider_recorder_audit_gaps";
-/// Days of tenants whose equations did not hold in the last audit.
+/// Tenant days that were unbalanced in the last audit.
 pub(crate) const AUDIT_UNBALANCED: &str = "postrider_recorder_audit_unbalanced";
 /// When the last audit ran, seconds since 1970.
 pub(crate) const AUDIT_RAN: &str = "postrider_recorder_audit_timestamp_seconds";
 
 pub(crate) fn describe() {
-    describe_counter!(ROWS, "rows made or changed");
+    describe_counter!(ROWS, "rows inserted or changed");
     describe_histogram!(BATCH_MEMBERS, "members of a batch");
     describe_histogram!(WRITE_SECONDS, "time to write and commit a batch");
     describe_gauge!(LAG_SECONDS, "age of the oldest member of the last batch when it was committed");
-    describe_counter!(SKIPPED, "messages let go because their day has no partition");
-    describe_counter!(RETRIES, "batches tried again");
+    describe_counter!(SKIPPED, "messages skipped because their day has no partition");
+    describe_counter!(RETRIES, "retries of batches");
     describe_counter!(REFUSED, "messages that the database refused");
-    describe_counter!(NOT_KEPT, "producers' dead letters beyond their tenant's limit for the day");
+    describe_counter!(NOT_KEPT, "dead letters of producers not kept because the tenant's daily limit is used up");
     describe_counter!(OTHER_EVENTS, "events whose id belongs to another event; they became dead letters");
-    describe_counter!(DISABLED, "endpoints switched off because they asked for it");
-    describe_counter!(RELAYED, "committed entries that nobody else had published");
-    describe_counter!(REPLAYED, "deliveries made by replays");
-    describe_counter!(RECONCILED, "what was lost behind our back and is on its way again, or ended");
-    describe_gauge!(WAITING, "deliveries that wait, of all tenants");
-    describe_gauge!(AUDIT_GAPS, "what the last audit found missing");
-    describe_gauge!(AUDIT_UNBALANCED, "days of tenants whose equations did not hold in the last audit");
+    describe_counter!(DISABLED, "endpoints disabled automatically");
+    describe_counter!(RELAYED, "outbox entries published by the relay");
+    describe_counter!(REPLAYED, "deliveries created by replays");
+    describe_counter!(RECONCILED, "events and deliveries whose messages were lost: published again, or ended");
+    describe_gauge!(WAITING, "pending deliveries of all tenants");
+    describe_gauge!(AUDIT_GAPS, "missing rows found by the last audit");
+    describe_gauge!(AUDIT_UNBALANCED, "tenant days that were unbalanced in the last audit");
     describe_gauge!(AUDIT_RAN, "when the last audit ran");
-    describe_counter!(PARTITIONS, "partitions made and dropped");
+    describe_counter!(PARTITIONS, "partitions created and dropped");
     describe_gauge!(OLDEST_PARTITION_DAYS, "age of the oldest partition in days");
     describe_gauge!(RETENTION_DAYS, "days that partitions are kept");
-    // There from the start, so that the first increase is seen as one.
+    // Exported from the start as 0, so that the first increase is visible.
     for name in [SKIPPED, RETRIES, REFUSED, NOT_KEPT, DISABLED, RELAYED, REPLAYED] {
         counter!(name).increment(0);
     }
@@ -141,14 +141,14 @@ pub(crate) fn oldest_partition(age_days: i32, retention_days: u32) {
     gauge!(RETENTION_DAYS).set(f64::from(retention_days));
 }
 
-/// What the reconciler repairs.
+/// What the reconciler did.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reconciled {
-    /// Undecided events that were given to fan-out again.
+    /// Undecided events published to fan-out again.
     Events,
-    /// Pending deliveries, given to their lane.
+    /// Pending deliveries published to their lane again.
     Deliveries,
-    /// Pending deliveries of which nothing can be sent any more.
+    /// Pending deliveries that were ended because nothing can be sent.
     Ended,
 }
 

@@ -48,7 +48,7 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        // First, so that its operational events are published in the same round.
+        // Before the relay, which then publishes the operational events of disabled endpoints in the same round.
         let disabling = disable::long_failing(&outbox.store, &profiles);
         match stop.run_until_cancelled(disabling).await {
             None => return,
@@ -105,7 +105,7 @@ impl OutboxRelay {
         claimed
     }
 
-    /// Publishes a delivery; its entry when it can be removed.
+    /// Publishes a delivery. Returns its entry if it can be removed.
     async fn delivery(&self, pending: &PendingDelivery) -> Option<OutboxId> {
         match self.relay.send_delivery(pending).await {
             Ok(()) => {
@@ -119,7 +119,7 @@ impl OutboxRelay {
         }
     }
 
-    /// Publishes a dead letter; its entry when it can be removed.
+    /// Publishes a dead letter. Returns its entry if it can be removed.
     async fn letter(&self, pending: PendingLetter) -> Option<OutboxId> {
         let (outbox, id) = (pending.outbox, pending.letter.id);
         match self.relay.send_letter(pending).await {
@@ -134,7 +134,7 @@ impl OutboxRelay {
         }
     }
 
-    /// Publishes an operational event; its entry when it can be removed.
+    /// Publishes an operational event. Returns its entry if it can be removed.
     async fn event(&self, event: OperationalEvent) -> Option<OutboxId> {
         // Events about the operator's own endpoints would cause further events.
         if event.about == TenantId::OPERATOR {

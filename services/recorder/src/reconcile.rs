@@ -1,13 +1,13 @@
 //! The reconciler: publishes recorded events and deliveries again whose messages were lost (a broker's disk, a purged queue).
 //!
 //! # What it promises
-//! - It compares with the watermark of what was read ([`Watermark`]), not with the clock: an event is taken for lost when events
-//!   accepted minutes after it are decided, or when for a while there has been nothing to read and nothing in the queues.
+//! - It compares with the [`Watermark`], not with the clock: an undecided event counts as lost when events accepted minutes later
+//!   are decided, or when the queues have been empty for a while with nothing to read.
 //! - It repairs only while the queues are short, a page at a time, one recorder at a time.
-//! - What it publishes carries the same ids and a new epoch: an original that turns up after all is dropped when it surfaces.
+//! - What it publishes has the same ids and a new epoch. If the original turns up after all, its dispatcher drops it.
 //!
 //! # What it does not
-//! It cannot know of what was never recorded. `postrider audit` counts that.
+//! It cannot repair what was never recorded. `postrider audit` counts that.
 
 mod scan_cursor;
 
@@ -33,7 +33,7 @@ use crate::config::ReconcileConfig;
 use crate::metrics::{self, Reconciled};
 use crate::watermark::Watermark;
 
-/// The queues that a delivery passes before it is attempted, and those that the recorder reads.
+/// The queues between acceptance and attempt, and the queues that the recorder reads.
 const QUEUES: [Queue; 7] = [
     Queue::Fanout,
     Queue::EventLog,
@@ -45,14 +45,14 @@ const QUEUES: [Queue; 7] = [
 ];
 /// Lookback in days: the 7-day delivery lifetime plus one for late decisions.
 const DAYS: i32 = 8;
-/// Looking for undecided events takes at most one part in this many of the time.
+/// Scans for undecided events take at most 1/`SHARE` of the time.
 const SHARE: u32 = 20;
-/// The same of looking for overdue deliveries, which reads whole days; more where a look takes longer than that share of [`ReconcileConfig::attempted_after`].
+/// The same for scans for overdue deliveries, which read whole days. A slow scan may take more, see [`overdue_pause`].
 const OVERDUE_SHARE: u32 = 100;
-/// A delivery counts as lost, not held, after this many times [`ReconcileConfig::attempted_after`].
+/// A delivery that is overdue by this many times [`ReconcileConfig::attempted_after`] counts as lost, not as held.
 const HELD_AT_LATEST: u32 = 4;
 
-/// Looks until `stop`.
+/// Reconciles until `stop`.
 pub(crate) async fn run(
     broker: Broker,
     store: Store,
@@ -74,34 +74,34 @@ pub(crate) async fn run(
     };
     let mut pause = reconciler.config.every;
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        let begun = Instant::now();
+        let started = Instant::now();
         let look = reconciler.look().instrument(tracing::info_span!("reconcile"));
         let Some(looked) = stop.run_until_cancelled(look).await else { return };
-        let (ReconcileConfig { every, page_every, .. }, took) = (&reconciler.config, begun.elapsed());
+        let (ReconcileConfig { every, page_every, .. }, took) = (&reconciler.config, started.elapsed());
         pause = match looked {
             Ok(Next::Repair) => *page_every,
             Ok(Next::Look) => (*page_every).max(took * SHARE),
             Ok(Next::Rest) => (*every).max(took * SHARE),
             Err(error) => {
-                tracing::debug!(%error, "cannot reconcile now");
+                tracing::debug!(%error, "cannot reconcile; retrying later");
                 (*every).max(took * SHARE)
             }
         };
     }
 }
 
-/// What is to be done next; of two the greater.
+/// The next step. Of two, the greater one is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
-    /// Nothing, for a while.
+    /// Wait for the next scan.
     Rest,
-    /// There is more that was not looked at yet.
+    /// Continue: part of the range was not scanned yet.
     Look,
-    /// A full page was repaired: there may be more.
+    /// Repair again: a full page was repaired, and there may be more.
     Repair,
 }
 
-/// Why a look came to nothing.
+/// Why a scan failed.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
     #[error(transparent)]
@@ -110,7 +110,7 @@ enum LookError {
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Publish(#[from] PublishError),
-    #[error("the head of an event cannot be written: {0}")]
+    #[error("cannot serialise the head of an event: {0}")]
     Head(#[from] serde_json::Error),
 }
 
@@ -121,29 +121,29 @@ struct Reconciler {
     watermark: Arc<Watermark>,
     config: ReconcileConfig,
     quiet: Option<Quiet>,
-    /// Which of the older days is looked at next.
+    /// Which of the older days was scanned last.
     older: i32,
     days: HashMap<Day, ScanCursor>,
-    /// When overdue deliveries are looked for next.
+    /// When to scan for overdue deliveries next.
     overdue_at: Instant,
 }
 
-/// What came of a look at some events.
+/// The result of scanning a slice of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Found {
     next: Next,
-    /// Whether all of them are decided; `None` when they are to be looked at once more at once.
+    /// Whether all of them are decided; `None` if the slice must be scanned again first.
     decided: Option<bool>,
 }
 
-/// There is nothing to read, and has not been since.
+/// The queues are empty and nothing has been written.
 #[derive(Debug, Clone, Copy)]
 struct Quiet {
     since: Instant,
     batches: u64,
 }
 
-/// Up to when everything that happened has been read.
+/// Everything before these times has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Horizon {
     decided: UnixMillis,
@@ -151,7 +151,7 @@ struct Horizon {
 }
 
 impl Reconciler {
-    /// Looks once.
+    /// Runs one scan.
     async fn look(&mut self) -> Result<Next, LookError> {
         let now = UnixMillis::now();
         let depths = self.depths().await.inspect_err(|_| self.quiet = None)?;
@@ -167,8 +167,8 @@ impl Reconciler {
         for day in &days {
             next = next.max(self.undecided(*day, watermark.decided).await?);
         }
-        let begun = Instant::now();
-        if begun >= self.overdue_at {
+        let started = Instant::now();
+        if started >= self.overdue_at {
             let on_lanes: u32 = depths.iter().sum();
             let mut more = false;
             for day in days {
@@ -177,7 +177,7 @@ impl Reconciler {
             if more {
                 return Ok(Next::Repair);
             }
-            self.overdue_at = Instant::now() + overdue_pause(begun.elapsed(), self.config.attempted_after);
+            self.overdue_at = Instant::now() + overdue_pause(started.elapsed(), self.config.attempted_after);
         }
         Ok(next)
     }
@@ -190,7 +190,7 @@ impl Reconciler {
         Ok(depths)
     }
 
-    /// After a while of quiet everything has been read that happened before it was looked for.
+    /// After [`ReconcileConfig::settle`] of quiet, everything before the scan has been read.
     fn watermark(&self, looked_at: UnixMillis) -> Horizon {
         if self.quiet.is_some_and(|quiet| quiet.since.elapsed() >= self.config.settle) {
             return Horizon { decided: looked_at, attempted: looked_at };
@@ -198,7 +198,7 @@ impl Reconciler {
         Horizon { decided: self.watermark.decided(), attempted: self.watermark.attempted() }
     }
 
-    /// Today, yesterday, and one of the days before, in turn.
+    /// Today, yesterday, and one older day in rotation.
     fn next_days(&mut self, today: Day, there: &[Day]) -> Vec<Day> {
         self.older = self.older % (DAYS - 1) + 1;
         let wanted = [today, today.plus_days(-1), today.plus_days(-1 - self.older)];
@@ -209,7 +209,7 @@ impl Reconciler {
         self.days.entry(day).or_insert_with(|| ScanCursor::nothing(day, Instant::now()))
     }
 
-    /// Looks at the next events of a day: at what is new and, when there is no more of it, at some of the others again.
+    /// Scans the next events of a day: new ones first, then a slice of the older ones again.
     async fn undecided(&mut self, day: Day, watermark: UnixMillis) -> Result<Next, LookError> {
         let before = minus(watermark, self.config.decided_after);
         let new = self.seen(day).new_slice(before);
@@ -230,10 +230,10 @@ impl Reconciler {
         Ok(found.next)
     }
 
-    /// Gives the undecided events of a slice to fan-out.
+    /// Publishes the undecided events of a slice to fan-out.
     async fn look_at(&mut self, day: Day, (from, until): Slice, before: UnixMillis) -> Result<Found, LookError> {
         let (page, within) = (self.config.page, self.seen(day).within());
-        let begun = Instant::now();
+        let started = Instant::now();
         let look = Look { day, from, until, handed_out: before, within };
         let (events, left_alone) = match self.store.take_undecided(look, page).await? {
             Looked::Busy => return Ok(Found { next: Next::Rest, decided: None }),
@@ -243,7 +243,7 @@ impl Reconciler {
             }
             Looked::Undecided { events, left_alone } => (events, left_alone),
         };
-        self.seen(day).took(Some(begun.elapsed()));
+        self.seen(day).took(Some(started.elapsed()));
         let count = events.len();
         if count == 0 {
             return Ok(Found { next: Next::Rest, decided: Some(!left_alone) });
@@ -255,21 +255,21 @@ impl Reconciler {
         };
         try_join_all(events.into_iter().map(publish)).await?;
         metrics::reconciled(Reconciled::Events, count);
-        tracing::warn!(events = count, %day, "gave undecided events to fan-out again: their messages were lost");
+        tracing::warn!(events = count, %day, "published undecided events to fan-out again: their messages were lost");
         if count == page as usize {
             return Ok(Found { next: Next::Repair, decided: None });
         }
         Ok(Found { next: Next::Rest, decided: Some(false) })
     }
 
-    /// Puts pending deliveries whose message is gone into the outbox; the relay publishes them.
+    /// Puts pending deliveries whose messages were lost into the outbox, from which the relay publishes them.
     async fn overdue(&self, day: Day, watermark: UnixMillis, on_lanes: u32) -> Result<bool, LookError> {
         let after = self.config.attempted_after;
         let before = minus(watermark, after);
         if before < day.start() || !self.store.has_overdue(day, before).await? {
             return Ok(false);
         }
-        // Deliveries that are held for their endpoint report nothing: as many as the ladder holds are believed to be there.
+        // Held deliveries report nothing: up to as many as the ladder and the lanes can contain are assumed to be held.
         let held_max = on_lanes as usize * BUNDLE_MEMBERS_MAX + self.on_the_ladder().await;
         let overdue = Overdue { before, at_latest: minus(watermark, after * HELD_AT_LATEST), held_max };
         let page = self.config.page as usize;
@@ -283,7 +283,7 @@ impl Reconciler {
         Ok(again + ended == page)
     }
 
-    /// Messages on the rungs that deliveries are held on. A rung that was never used does not exist.
+    /// Messages on the rungs that hold deliveries. The queue of an unused rung does not exist.
     async fn on_the_ladder(&self) -> usize {
         let mut messages = 0;
         for rung in ladder::rungs().iter().take_while(|rung| rung.delay() <= HOLD_MAX) {
@@ -294,13 +294,13 @@ impl Reconciler {
     }
 }
 
-/// How long until overdue deliveries are looked for again, after a look that took so long: never longer than the time after which they
-/// are overdue, for one slow look while the machine is busy says little about the next.
+/// The pause until the next scan for overdue deliveries, after one that took `took`. At most `attempted_after`, because one slow
+/// scan on a busy machine says little about the next.
 fn overdue_pause(took: Duration, attempted_after: Duration) -> Duration {
     (took * OVERDUE_SHARE).min(attempted_after)
 }
 
-/// Quiet goes on while the queues are empty and nothing was written since the look before.
+/// Quiet continues while the queues are empty and nothing was written since the previous scan.
 fn still_quiet(before: Option<Quiet>, empty: bool, batches: u64) -> Option<Quiet> {
     match before {
         _ if !empty => None,
@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn overdue_deliveries_are_looked_for_in_a_hundredth_of_the_time_or_as_often_as_they_come_due() {
+    fn scans_for_overdue_deliveries_take_a_hundredth_of_the_time() {
         let (took, after) = (Duration::from_millis(300), Duration::from_secs(900));
         assert_eq!((overdue_pause(took, after), overdue_pause(took * 100, after)), (took * 100, after));
     }

@@ -1,7 +1,7 @@
-//! The replayer: makes the deliveries of replays, a page at a time, and gives them to the bulk lane.
+//! The replayer: creates the deliveries of replays, a page at a time, and publishes them to the bulk lane.
 //!
-//! It feeds only while little waits there, whoever put it there, so that a replay delays neither live deliveries nor another
-//! tenant's burst. Each recorder has one; the store's row lock keeps two from one replay.
+//! It feeds only while the bulk lane is short, so that a replay delays neither live deliveries nor another tenant's burst. Each
+//! recorder has a replayer; a row lock in the store keeps two of them from feeding the same replay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use tracing::Instrument;
 use crate::config::{Config, ReplayConfig};
 use crate::metrics;
 
-/// Wait after a failure.
+/// Pause after a failure.
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// Feeds replays until `stop`; a page in hand is brought to its end.
+/// Feeds replays until `stop`. A page that was started is finished.
 pub(crate) async fn run(
     broker: Broker,
     store: Store,
@@ -48,7 +48,7 @@ enum NotPublished {
     Broker(#[from] PublishError),
     #[error("the broker confirmed nothing within {0:?}")]
     Late(Duration),
-    #[error("the head of a delivery cannot be written: {0}")]
+    #[error("cannot serialise the head of a delivery: {0}")]
     Head(#[from] serde_json::Error),
 }
 
@@ -61,13 +61,13 @@ struct Replayer {
 }
 
 impl Replayer {
-    /// Feeds a page, if there is one and room for it. Returns how long to wait then.
+    /// Feeds a page, if there is one and the lane has room. Returns how long to wait before the next.
     async fn step(&self) -> Duration {
         match self.has_room().await {
             Ok(true) => {}
             Ok(false) => return self.config.page_every,
             Err(error) => {
-                tracing::debug!(%error, "cannot look into the bulk lane");
+                tracing::debug!(%error, "cannot read the depth of the bulk lane; retrying later");
                 return COME_BACK;
             }
         }
@@ -79,11 +79,11 @@ impl Replayer {
             }
             Ok(None) => self.config.look_every,
             Err(FeedError::Store(error)) => {
-                tracing::warn!(%error, "a page of a replay is read again");
+                tracing::warn!(%error, "cannot read or commit a page of a replay; retrying later");
                 COME_BACK
             }
             Err(FeedError::Publish(error)) => {
-                tracing::warn!(%error, "a page of a replay is published again");
+                tracing::warn!(%error, "cannot publish a page of a replay; retrying later");
                 COME_BACK
             }
         }
@@ -103,11 +103,11 @@ impl Replayer {
     }
 }
 
-/// The messages of a page. Each event is rendered once for each kind of body that its endpoints want.
+/// The messages of a page. Each event is rendered once for each body kind of its endpoints.
 fn members(page: &ReplayPage) -> Result<Vec<Member>, serde_json::Error> {
     let mut members = Vec::new();
     for replayed in &page.events {
-        // The store hands out no event without its data.
+        // The store returns only events with data.
         let Some(view) = replayed.event.view() else { continue };
         let mut bodies: Vec<(BodyKind, Bytes)> = Vec::with_capacity(1);
         for (task, kind) in &replayed.tasks {
@@ -128,6 +128,6 @@ fn members(page: &ReplayPage) -> Result<Vec<Member>, serde_json::Error> {
 fn report(fed: Fed) {
     metrics::replayed(fed.deliveries);
     if fed.finished {
-        tracing::info!(replay.id = %fed.replay, "all deliveries of a replay are made");
+        tracing::info!(replay.id = %fed.replay, "created all deliveries of a replay");
     }
 }

@@ -7,20 +7,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// Counting takes at most one part in this many of the time.
+/// Counting takes at most 1/`SHARE` of the time.
 const SHARE: u32 = 20;
 
 /// Counts until `stop`.
 pub(crate) async fn run(store: Store, every: Duration, stop: CancellationToken) {
     let mut pause = Duration::ZERO;
     while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        let begun = Instant::now();
+        let started = Instant::now();
         let counting = async {
             store.record().count_waiting().await?;
             store.history().waiting(1).await
         };
         let Some(counted) = stop.run_until_cancelled(counting).await else { return };
-        pause = every.max(begun.elapsed() * SHARE);
+        pause = every.max(started.elapsed() * SHARE);
         match counted {
             Ok(waiting) => metrics::waiting(waiting.deliveries),
             Err(error) => tracing::debug!(%error, "cannot count pending deliveries; retrying later"),

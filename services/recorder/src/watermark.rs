@@ -1,5 +1,5 @@
-//! How far the recorder has read: the watermark that tells what is lost from what is late. Not the clock: a recorder that was away
-//! for an hour finds everything an hour old, and nothing of it lost.
+//! The watermark: how far the recorder has read. It separates lost messages from late ones. The clock cannot: after an hour of
+//! downtime every message is an hour old, and none is lost.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -14,16 +14,16 @@ pub(crate) struct Watermark {
     batches: AtomicU64,
 }
 
-/// How far one batch reaches.
+/// How far one batch advances the watermark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reached {
-    /// The youngest event that a decision is about, by when it was accepted.
+    /// Acceptance time of the youngest decided event.
     decided: UnixMillis,
-    /// The youngest outcome.
+    /// Time of the youngest outcome.
     attempted: UnixMillis,
 }
 
-/// As far as nothing has been read.
+/// Nothing has been read.
 const NOTHING: UnixMillis = UnixMillis(i64::MIN);
 
 impl Default for Watermark {
@@ -42,24 +42,24 @@ impl Reached {
 }
 
 impl Watermark {
-    /// A batch was committed.
+    /// Records a committed batch.
     pub(crate) fn add(&self, reached: Reached) {
         self.decided.fetch_max(reached.decided.0, Ordering::Relaxed);
         self.attempted.fetch_max(reached.attempted.0, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Queues keep their order: decisions of events accepted well before this have been read, if they were made.
+    /// Decisions about events accepted well before this have been read, because queues keep their order.
     pub(crate) fn decided(&self) -> UnixMillis {
         UnixMillis(self.decided.load(Ordering::Relaxed))
     }
 
-    /// The same of outcomes: what was reported well before this has been read.
+    /// Outcomes reported well before this have been read.
     pub(crate) fn attempted(&self) -> UnixMillis {
         UnixMillis(self.attempted.load(Ordering::Relaxed))
     }
 
-    /// Batches so far: while it grows there is something to read.
+    /// Batches so far. The number stops growing when there is nothing to read.
     pub(crate) fn batches(&self) -> u64 {
         self.batches.load(Ordering::Relaxed)
     }

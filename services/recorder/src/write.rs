@@ -1,4 +1,4 @@
-//! Writing a batch: for ever while the database is away, in ever smaller halves when it refuses the batch.
+//! Writes a batch. Retries while the database is away; halves the batch repeatedly when the database refuses its data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,10 @@ use crate::{disable, metrics};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Stopped before the database took the batch.
+/// Stopped before the batch was written.
 pub(crate) struct Stopped;
 
-/// Writes a batch and acks its messages. When `stop` comes while the database is away, they go back to their queues.
+/// Writes a batch and acks its messages. If `stop` comes while the database is away, they return to their queues.
 pub(crate) async fn write_and_ack(
     store: Store,
     attributes: Arc<Attributes>,
@@ -42,7 +42,7 @@ pub(crate) async fn write_and_ack(
     write_all_and_ack(store, &attributes, &watermark, batch, stop).instrument(span).await;
 }
 
-/// Linked to every event's publish and every attempt that the batch tells about.
+/// Linked to the trace of every event and every attempt in the batch.
 fn span(batch: &Batch) -> Span {
     let Batch { rows, messages, .. } = batch;
     let events = rows.events.iter().map(|(event, _)| event.traceparent.as_deref());
@@ -67,7 +67,7 @@ async fn write_all_and_ack(
     }
     attributes.add(seen);
     watermark.add(reached);
-    // Before the acks: a crash in between finds these outcomes again.
+    // Before the acks: after a crash in between these outcomes are redelivered.
     if disable::apply(&store, &gone, &stop).await.is_err() {
         return;
     }
@@ -78,7 +78,7 @@ async fn write_all_and_ack(
     metrics::lag(oldest.map(|at| at.until(UnixMillis::now())));
 }
 
-/// Writes every row that the database can take; those it cannot become dead letters, each alone.
+/// Writes every row that the database accepts. Each row that it refuses becomes a dead letter.
 pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationToken) -> Result<(), Stopped> {
     let mut todo = vec![rows];
     while let Some(rows) = todo.pop() {
@@ -92,7 +92,7 @@ pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationT
                 todo.push(RecordBatch { dead_letters, ..RecordBatch::default() });
             }
             Err(reason) if rows.len() > 1 => {
-                tracing::debug!(reason, rows = rows.len(), "the database refused a batch, halving it");
+                tracing::debug!(reason, rows = rows.len(), "the database refused a batch; halving it");
                 let (first, second) = rows.halve();
                 todo.extend([second, first]);
             }
@@ -108,7 +108,7 @@ pub(crate) async fn write(store: &Store, rows: RecordBatch, stop: &CancellationT
     Ok(())
 }
 
-/// Tries until the database answered: written, or refused for what the rows hold.
+/// Retries until the batch is written or the database refuses its data.
 async fn write_whole(
     store: &Store,
     rows: &RecordBatch,
@@ -127,9 +127,8 @@ async fn write_whole(
         };
         metrics::retried();
         let pause = backoff.next_delay();
-        // What is neither the database's absence nor the rows' fault (a missing table, a wrong password) is for an operator
-        // to mend: the messages wait for it.
-        tracing::warn!(%error, rows = rows.len(), retry_in_ms = pause.as_millis(), "cannot write, trying again");
+        // Other errors (a missing table, a wrong password) are for an operator to fix; the messages wait.
+        tracing::warn!(%error, rows = rows.len(), retry_in_ms = pause.as_millis(), "cannot write a batch; retrying");
         tokio::select! {
             () = stop.cancelled() => return Err(Stopped),
             () = tokio::time::sleep(pause) => {}
@@ -137,8 +136,7 @@ async fn write_whole(
     }
 }
 
-/// The dead letters of events whose id belongs to another one: nobody else tells of them. A crash before they are written finds them
-/// again, because the batch is not acked yet.
+/// The dead letters of events whose id belongs to another event. They are written before the batch is acked, so a crash loses none.
 fn of_other_events(rows: &RecordBatch, places: &[usize]) -> Vec<DeadLetter> {
     let letter = |(event, data): &(AcceptedEvent, Bytes)| {
         let reason = format!(
@@ -151,7 +149,7 @@ fn of_other_events(rows: &RecordBatch, places: &[usize]) -> Vec<DeadLetter> {
     places.iter().filter_map(|place| rows.events.get(*place)).map(letter).collect()
 }
 
-/// The dead letter of the one row in `rows`; `None` when that is a dead letter itself.
+/// The dead letter for the single row in `rows`; `None` if that row is a dead letter itself.
 fn refused(mut rows: RecordBatch, reason: &str) -> Option<DeadLetter> {
     let reason = format!("refused by the database: {reason}");
     let encode = |queue, member: Result<Member, serde_json::Error>| {

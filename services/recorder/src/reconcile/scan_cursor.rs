@@ -1,56 +1,56 @@
-//! Which of a day's events to look at next: bounded slices of what is new, and now and then of the others again. Pure.
+//! Which events of a day to scan next: bounded slices of new events and, every hour, of all others again. Pure.
 
 use std::time::{Duration, Instant};
 
 use postrider_model::time::{Day, UnixMillis};
 
-/// A look at events shall take so long: short enough not to be noticed by anything that waits for a processor.
-const LOOK: Duration = Duration::from_millis(100);
-/// A look at events is broken off then.
-const LOOK_MAX: Duration = Duration::from_millis(1_000);
-/// The smallest slice is read in the end, however busy the database is: so are days without an index by time.
-const SMALLEST_LOOK_MAX: Duration = Duration::from_secs(60);
-/// What one look covers at least, by when the events were accepted.
+/// Target duration of one scan: short enough not to delay other queries.
+const SCAN: Duration = Duration::from_millis(100);
+/// A scan is cancelled after this time.
+const SCAN_MAX: Duration = Duration::from_millis(1_000);
+/// The same for the smallest slice, which must succeed on a busy database and on days without an index by time.
+const SMALLEST_SCAN_MAX: Duration = Duration::from_secs(60);
+/// Minimum range of acceptance times that one scan covers.
 const SLICE_MIN: Duration = Duration::from_secs(1);
-/// The same at most: a whole day, with which it begins.
+/// Maximum range, with which a day starts.
 const SLICE_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// How much less the next look covers after one that was broken off.
-const BROKEN_OFF: u32 = 16;
-/// How often all events of a day are looked at, and not only those that came since the last look: for what was on record late.
+/// The range shrinks by this factor after a cancelled scan.
+const CANCELLED_FACTOR: u32 = 16;
+/// How often all events of a day are scanned again, to find events that were recorded late.
 const AGAIN_EVERY: Duration = Duration::from_secs(3_600);
-/// How far before the end of the last look the next one begins.
+/// How far the next scan overlaps the previous one.
 const OVERLAP: Duration = Duration::from_secs(10);
 
-/// Events accepted from one moment on and before another.
+/// Events accepted from one time (inclusive) to another (exclusive).
 pub(super) type Slice = (UnixMillis, UnixMillis);
 
-/// How far a day's events are known to be decided. A decision does not go away, so they need no second look, unless one was recorded late.
+/// How far a day's events are known to be decided. Decisions are final, so only events recorded late need a second scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ScanCursor {
-    /// Where the next look at what is new begins.
+    /// Where the next scan of new events starts.
     new_from: UnixMillis,
-    /// Since when there are events that were given to fan-out and are not decided yet: where looking begins anew once it has come to the end.
+    /// Start of the earliest slice with undecided events: scanning returns to it after it reaches the end.
     doubtful_from: Option<UnixMillis>,
-    /// Where the pass over what is not new goes on.
+    /// Where the repeated pass continues.
     again_from: UnixMillis,
-    /// When that pass began.
-    again_begun: Instant,
-    /// What the next look covers.
+    /// When the repeated pass started.
+    again_started: Instant,
+    /// Range that the next scan covers.
     covers: Duration,
 }
 
 impl ScanCursor {
     pub(super) fn nothing(day: Day, now: Instant) -> Self {
         let begin = day.start();
-        Self { new_from: begin, doubtful_from: None, again_from: begin, again_begun: now, covers: SLICE_MAX }
+        Self { new_from: begin, doubtful_from: None, again_from: begin, again_started: now, covers: SLICE_MAX }
     }
 
-    /// What to look at of what is new.
+    /// The slice of new events to scan.
     pub(super) fn new_slice(&self, before: UnixMillis) -> Slice {
         (self.new_from, self.new_from.plus(self.covers).min(before))
     }
 
-    /// A slice of what is new was looked at; `decided` when nothing was found in it.
+    /// Records a scanned slice of new events; `decided` if all of them are decided.
     pub(super) fn new_looked(&mut self, (from, until): Slice, before: UnixMillis, decided: bool) {
         self.doubt(from, decided);
         if until < before {
@@ -61,18 +61,18 @@ impl ScanCursor {
         self.new_from = self.doubtful_from.take().map_or(overlapping, |doubtful| doubtful.min(overlapping));
     }
 
-    /// What to look at again, if it is time.
+    /// The slice to scan again, if it is due.
     pub(super) fn again_slice(&mut self, day: Day, now: Instant) -> Option<Slice> {
         if self.again_from >= self.new_from {
-            if now.duration_since(self.again_begun) < AGAIN_EVERY {
+            if now.duration_since(self.again_started) < AGAIN_EVERY {
                 return None;
             }
-            (self.again_from, self.again_begun) = (day.start(), now);
+            (self.again_from, self.again_started) = (day.start(), now);
         }
         Some((self.again_from, self.again_from.plus(self.covers).min(self.new_from)))
     }
 
-    /// A slice of what is not new was looked at; `decided` when nothing was found in it.
+    /// Records a slice that was scanned again; `decided` if all of its events are decided.
     pub(super) fn again_looked(&mut self, (from, until): Slice, decided: bool) {
         self.doubt(from, decided);
         self.again_from = until;
@@ -84,24 +84,24 @@ impl ScanCursor {
         }
     }
 
-    /// How long the next look may take.
+    /// How long the next scan may take.
     pub(super) fn within(&self) -> Duration {
-        if self.covers > SLICE_MIN { LOOK_MAX } else { SMALLEST_LOOK_MAX }
+        if self.covers > SLICE_MIN { SCAN_MAX } else { SMALLEST_SCAN_MAX }
     }
 
-    /// How long a look took decides what the next one covers; `None`: it was broken off.
+    /// Adapts the range of the next scan to the duration of the last; `None`: it was cancelled.
     pub(super) fn took(&mut self, took: Option<Duration>) {
         let covers = match took {
-            None => self.covers / BROKEN_OFF,
-            Some(took) if took > LOOK => self.covers.mul_f64(LOOK.as_secs_f64() / took.as_secs_f64()),
-            Some(took) if took < LOOK / 4 => self.covers * 2,
+            None => self.covers / CANCELLED_FACTOR,
+            Some(took) if took > SCAN => self.covers.mul_f64(SCAN.as_secs_f64() / took.as_secs_f64()),
+            Some(took) if took < SCAN / 4 => self.covers * 2,
             Some(_) => self.covers,
         };
         self.covers = covers.clamp(SLICE_MIN, SLICE_MAX);
     }
 }
 
-/// So long before.
+/// The time `by` before `at`.
 pub(super) fn minus(at: UnixMillis, by: Duration) -> UnixMillis {
     UnixMillis(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_looked_at_once_but_for_an_overlap() {
+    fn new_events_are_scanned_once_with_an_overlap() {
         let mut seen = ScanCursor::nothing(day(), Instant::now());
         assert_eq!(seen.new_slice(at(30)), (day().start(), at(30)));
         seen.new_looked((day().start(), at(30)), at(30), true);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_stretch_is_looked_at_in_slices_and_an_undecided_one_does_not_hold_up_those_after_it() {
+    fn an_undecided_slice_does_not_hold_up_later_slices() {
         let mut seen = ScanCursor { covers: MINUTE * 10, ..ScanCursor::nothing(day(), Instant::now()) };
         let before = at(25);
         let mut slices = Vec::new();
@@ -142,15 +142,15 @@ mod tests {
             seen.new_looked(slice, before, decided);
         }
         assert_eq!(slices, [(at(0), at(10)), (at(10), at(20)), (at(20), at(25))]);
-        assert_eq!(seen.new_slice(at(26)), (at(10), at(20)), "what was not decided is looked at again after the last");
+        assert_eq!(seen.new_slice(at(26)), (at(10), at(20)), "the undecided slice is scanned again after the last");
     }
 
     #[test]
-    fn what_was_found_decided_is_looked_at_again_once_an_hour_only() {
-        let begun = Instant::now();
-        let later = |minutes: u32| begun + MINUTE * minutes;
-        let mut seen = ScanCursor { new_from: at(30), ..ScanCursor::nothing(day(), begun) };
-        assert_eq!(seen.again_slice(day(), begun), Some((at(0), at(30))));
+    fn decided_events_are_scanned_again_once_an_hour() {
+        let started = Instant::now();
+        let later = |minutes: u32| started + MINUTE * minutes;
+        let mut seen = ScanCursor { new_from: at(30), ..ScanCursor::nothing(day(), started) };
+        assert_eq!(seen.again_slice(day(), started), Some((at(0), at(30))));
         seen.again_looked((at(0), at(30)), true);
         assert_eq!(seen.again_slice(day(), later(59)), None);
         seen.covers = MINUTE * 20;
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_undecided_by_the_second_pass_is_looked_at_again_with_what_is_new() {
+    fn undecided_events_of_the_second_pass_are_scanned_with_new_ones() {
         let mut seen = ScanCursor { new_from: at(60), ..ScanCursor::nothing(day(), Instant::now()) };
         seen.again_looked((at(10), at(20)), false);
         let slice = seen.new_slice(at(61));
@@ -173,15 +173,15 @@ mod tests {
     fn a_slice_shrinks_with_the_time_it_takes_and_grows_again() {
         let mut seen = ScanCursor { covers: MINUTE * 16, ..ScanCursor::nothing(day(), Instant::now()) };
         seen.took(None);
-        assert_eq!((seen.covers, seen.within()), (MINUTE, LOOK_MAX));
-        seen.took(Some(LOOK * 2));
+        assert_eq!((seen.covers, seen.within()), (MINUTE, SCAN_MAX));
+        seen.took(Some(SCAN * 2));
         assert_eq!(seen.covers, MINUTE / 2);
-        seen.took(Some(LOOK / 2));
+        seen.took(Some(SCAN / 2));
         assert_eq!(seen.covers, MINUTE / 2);
-        seen.took(Some(LOOK / 5));
+        seen.took(Some(SCAN / 5));
         assert_eq!(seen.covers, MINUTE);
-        seen.took(Some(LOOK * 1_000));
+        seen.took(Some(SCAN * 1_000));
         assert_eq!(seen.covers, SLICE_MIN);
-        assert!(seen.within() > LOOK_MAX, "it has to end some time");
+        assert!(seen.within() > SCAN_MAX, "the smallest slice must succeed");
     }
 }
