@@ -1,15 +1,14 @@
-//! The values that events' attributes had lately, with counts: for picking filters.
+//! Recent values of event attributes with counts, for choosing filters.
 //!
-//! The recorder counts in memory ([`AttributeTally`]) and adds to a table by day now and then, so that the log's own writing
-//! pays nothing for it.
+//! The recorder counts in memory ([`AttributeTally`]) and adds the counts to a daily table at intervals, so that writing the log
+//! does not pay for it.
 //!
 //! # What it promises
-//! A value that an event had is there soon, if there is room: 1,000 values of a name and 10,000 of a tenant a day, and
-//! 50,000 between two writes. Of more, those seen first are kept, and of those that come at once the most frequent.
+//! A value appears soon, up to 1,000 values of a name and 10,000 of a tenant a day, and 50,000 between two writes. Beyond
+//! that the first values are kept, and among values written together the most frequent.
 //!
 //! # What it does not
-//! Counts are not exact: a crash forgets what was not written, and an event that is reported twice counts twice. The log is
-//! what is exact.
+//! Counts are not exact: a crash loses unwritten counts, and an event that is reported twice counts twice. The log is exact.
 
 use std::collections::HashMap;
 
@@ -24,10 +23,10 @@ use crate::error::StoreError;
 use crate::sql::{Date, RowExt, Ts, clean, unsigned};
 use crate::store::{History, RecordStore};
 
-/// Most values that are counted between two writes.
+/// Maximum values counted between two writes.
 const TALLY_MAX: usize = 50_000;
 
-/// What a count is of.
+/// The key of a count.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Key {
     tenant: TenantId,
@@ -36,16 +35,16 @@ struct Key {
     value: Box<str>,
 }
 
-/// Values counted and not written yet.
+/// Counts that are not written yet.
 #[derive(Debug, Default)]
 pub struct AttributeTally {
     counts: HashMap<Key, (u64, UnixMillis)>,
-    /// Values of each tenant among them: a flood of one shall not take the others' room.
+    /// Number of values of each tenant, so that one tenant cannot use up the room of others.
     of_tenant: HashMap<TenantId, u32>,
 }
 
 impl AttributeTally {
-    /// Counts the values that events had; those that find no room are not counted.
+    /// Counts the values of events, as long as there is room.
     pub fn of(events: &[(AcceptedEvent, Bytes)]) -> Self {
         let mut tally = Self::default();
         for (event, _) in events {
@@ -58,14 +57,14 @@ impl AttributeTally {
         tally
     }
 
-    /// Adds what `other` counted, such as after it could not be written.
+    /// Adds the counts of `other`, such as after they could not be written.
     pub fn merge(&mut self, other: Self) {
         for (key, (events, at)) in other.counts {
             self.add(key, events, at);
         }
     }
 
-    /// Whether nothing was counted.
+    /// Whether there are no counts.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
     }
@@ -88,13 +87,13 @@ impl AttributeTally {
 pub struct AttributeValue {
     /// The value.
     pub value: String,
-    /// Events that had it, about.
+    /// Events with this value, approximately.
     pub events: u64,
     /// When the last of them was accepted.
     pub seen_at: UnixMillis,
 }
 
-/// Known values are added to; of new ones as many are taken as there is room for. Sorted by key: two recorders must not
+/// Adds to known values, and inserts as many new ones as there is room for. Sorted by key, so that two recorders cannot
 /// deadlock.
 const ADD: &str = "\
 WITH seen AS (
@@ -126,10 +125,10 @@ ON CONFLICT (tenant, day, name, value) DO UPDATE SET
     events = v.events + excluded.events, seen_at = greatest(v.seen_at, excluded.seen_at)";
 
 impl RecordStore {
-    /// Adds what was counted.
+    /// Writes the counts.
     ///
     /// # Errors
-    /// The database's; then (unless the connection was lost in the commit) nothing was added: [`AttributeTally::merge`] it.
+    /// The database's. Unless the connection was lost during the commit, nothing was added: keep it with [`AttributeTally::merge`].
     pub async fn add_attribute_values(&self, tally: &AttributeTally) -> Result<(), StoreError> {
         if tally.is_empty() {
             return Ok(());
@@ -154,7 +153,7 @@ impl RecordStore {
 }
 
 impl History {
-    /// The values that a tenant's events had of an attribute since [`ATTRIBUTE_VALUES_DAYS`] ago, most frequent first.
+    /// The values of an attribute in a tenant's events of the last [`ATTRIBUTE_VALUES_DAYS`], most frequent first.
     ///
     /// # Errors
     /// The database's.

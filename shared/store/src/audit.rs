@@ -1,7 +1,7 @@
-//! Rows for the audit, all as of one moment, and the table of its results.
+//! Rows for the audit, from one snapshot, and the table of its results.
 //!
-//! A day is a sequential scan of its partitions of events, decisions and deliveries; payloads are not read. What the numbers
-//! mean is up to the caller.
+//! Reading a day is a sequential scan of its partitions of events, decisions and deliveries, without payloads. The caller
+//! interprets the numbers.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! To which event an id belongs: the first one that was published under it, over all ingest processes and their restarts.
+//! Claims of event ids: an id belongs to the first event that was published with it, over all ingest processes and restarts.
 //!
-//! Who publishes an event under a producer's id claims the id first, and says when the broker has confirmed. The claim outlives
+//! Before ingest publishes an event with a producer's id, it claims the id; later it records the broker's confirm. The claim outlives
 //! the event's place in the log by [`EVENT_ID_DAYS_AFTER_RETENTION`](postrider_model::limits::EVENT_ID_DAYS_AFTER_RETENTION).
 
 use std::collections::HashMap;
@@ -19,35 +19,35 @@ use crate::store::ClaimStore;
 /// An id that a producer wants for an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
     /// The id.
     pub id: EventId,
-    /// What the event says.
+    /// A hash of the event's content.
     pub content_hash: String,
-    /// When it is accepted, should the id be free.
+    /// When the event is accepted, if the id is free.
     pub accepted_at: UnixMillis,
 }
 
-/// What a claim came to.
+/// The result of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// Publish it: as accepted at this time, which is an earlier one where somebody began to publish the same event and was not
-    /// heard of since.
+    /// Publish the event as accepted at this time. It is earlier than requested if another publisher of the same event stopped
+    /// responding.
     Ours(UnixMillis),
-    /// The id belongs to an event already.
+    /// The id already belongs to an event.
     Taken {
-        /// What that one says.
+        /// The hash of that event's content.
         content_hash: String,
-        /// When it was accepted.
+        /// When that event was accepted.
         accepted_at: UnixMillis,
-        /// Whether it is known to be safe: confirmed by the broker, or decided about by fan-out.
+        /// Whether that event is safe: confirmed by the broker, or decided by fan-out.
         safe: bool,
     },
 }
 
-/// Claims free ids, and takes over those whose publisher was not heard of for `$6`: with the same content, and not known to be safe.
-/// What is taken over long after keeps nothing of its first try: its day may be gone.
+/// Claims free ids, and takes over claims with the same content that are not known to be safe after `$6`. A claim taken over much
+/// later gets a new time of acceptance, because its first day may have been dropped.
 const CLAIM: &str = "\
 INSERT INTO event_ids AS c (claimed_at, accepted_at, tenant, event_day, confirmed, id, content_hash)
 SELECT now(), w.accepted_at, w.tenant, w.event_day, false, w.id, w.content_hash
@@ -67,30 +67,30 @@ SELECT c.tenant, c.id, c.content_hash, c.accepted_at, c.confirmed OR EXISTS (SEL
 FROM (SELECT unnest($1::uuid[]) AS tenant, unnest($2::text[]) AS id) w
 JOIN event_ids c ON c.tenant = w.tenant AND c.id = w.id";
 
-/// Locks in the order of the claims, lest two of these wait for each other.
+/// Locks rows in the order of the claims, so that two statements cannot deadlock.
 const CONFIRM: &str = "\
 UPDATE event_ids c SET confirmed = true
 FROM (SELECT e.tenant, e.id FROM (SELECT unnest($1::uuid[]) AS tenant, unnest($2::text[]) AS id) w
     JOIN event_ids e ON e.tenant = w.tenant AND e.id = w.id ORDER BY e.tenant, e.id FOR NO KEY UPDATE OF e) locked
 WHERE c.tenant = locked.tenant AND c.id = locked.id AND NOT c.confirmed";
 
-/// Rows that one statement forgets, so that none holds locks for long.
+/// Rows deleted by one statement, so that none holds locks for long.
 const FORGOTTEN_AT_ONCE: i64 = 10_000;
 const FORGET: &str = "\
 DELETE FROM event_ids WHERE ctid = ANY (ARRAY (SELECT ctid FROM event_ids WHERE event_day < $1 LIMIT $2))";
 
 impl ClaimStore {
-    /// Claims ids, each once, in two statements whatever their number. The answers are in the order of `claims`. The same content
-    /// is taken over from a publisher that was not heard of for `patience`.
+    /// Claims distinct ids, in two statements for any number of them. The results are in the order of `claims`. A claim with the
+    /// same content is taken over if its publisher did not confirm it within `patience`.
     ///
     /// # Errors
-    /// The database's: it is unknown then which ids were claimed, and the claims may be repeated.
+    /// The database's. It is then unknown which ids were claimed; the claims may be repeated.
     pub async fn claim(&self, claims: &[Claim], patience: Duration) -> Result<Vec<Claimed>, StoreError> {
         if claims.is_empty() {
             return Ok(Vec::new());
         }
         let client = self.0.client().await?;
-        // In one order in every process, so that no two wait for each other.
+        // In the same order in every process, so that two cannot deadlock.
         let mut sorted: Vec<&Claim> = claims.iter().collect();
         sorted.sort_unstable_by(|a, b| (a.tenant, &a.id).cmp(&(b.tenant, &b.id)));
         let (tenants, ids) = columns(sorted.iter().map(|claim| (claim.tenant, &claim.id)));
@@ -115,7 +115,7 @@ impl ClaimStore {
         }
         let answer = |claim: &Claim| {
             found.get(&(claim.tenant, claim.id.clone())).cloned().unwrap_or_else(|| Claimed::Taken {
-                // Forgotten in between: it is asked for again.
+                // The claim was deleted in between: claim it again.
                 content_hash: claim.content_hash.clone(),
                 accepted_at: claim.accepted_at,
                 safe: false,
@@ -124,10 +124,10 @@ impl ClaimStore {
         Ok(claims.iter().map(answer).collect())
     }
 
-    /// Notes that the broker has these events.
+    /// Records that the broker confirmed these events.
     ///
     /// # Errors
-    /// The database's. Nothing is lost then: a decision says the same later.
+    /// The database's. Nothing is lost: the decision records the same later.
     pub async fn confirm_claims(&self, events: &[(TenantId, EventId)]) -> Result<(), StoreError> {
         let client = self.0.client().await?;
         let statement = client.prepare_cached(CONFIRM).await?;
@@ -136,7 +136,7 @@ impl ClaimStore {
         Ok(())
     }
 
-    /// The event of this id that was accepted on the day or the one after it without an id of its producer's: the id was made here.
+    /// The event with this generated id that was accepted on `day` or the day after.
     ///
     /// # Errors
     /// The database's.
@@ -159,7 +159,7 @@ impl ClaimStore {
     }
 }
 
-/// Forgets the ids of events of before `day`.
+/// Deletes the claims of events from before `day`.
 pub(crate) async fn forget_before(client: &tokio_postgres::Client, day: Day) -> Result<(), StoreError> {
     while client.execute(FORGET, &[&Date(day), &FORGOTTEN_AT_ONCE]).await? > 0 {}
     Ok(())

@@ -21,24 +21,24 @@ pub enum CryptoError {
     /// A key is not `id:base64`.
     #[error("master key {index}: expected <id>:<base64 of 32 bytes>, the id of 1 to 32 letters, digits, '_' or '-'")]
     Malformed {
-        /// Which one, from 1.
+        /// Its position, from 1.
         index: usize,
     },
     /// A key has another length.
-    #[error("master key {id:?} has {bytes} bytes, 32 are needed")]
+    #[error("master key {id:?} has {bytes} bytes; 32 are required")]
     Length {
         /// Its id.
         id: String,
-        /// What it decodes to.
+        /// Its decoded length.
         bytes: usize,
     },
-    /// Two keys with one id.
+    /// Two keys have the same id.
     #[error("master key {id:?} is given twice")]
     Twice {
         /// The id.
         id: String,
     },
-    /// No key was given, yet a secret is to be sealed or opened.
+    /// A secret must be sealed or opened, but no key is configured.
     #[error("no master keys are configured")]
     NoKeys,
     /// The value was sealed with a key that is not configured.
@@ -105,12 +105,12 @@ impl MasterKeys {
         format!("{id}:{}", STANDARD.encode(key.as_slice()))
     }
 
-    /// Whether the key that seals now has sealed this value.
+    /// Whether this value was sealed with the key that seals now.
     pub(crate) fn seals_as(&self, sealed: &[u8]) -> bool {
         self.0.first().is_some_and(|key| sealed_by(sealed) == Some(&key.id))
     }
 
-    /// Seals `plain` for the place that `context` names.
+    /// Seals `plain` for the row and column in `context`.
     ///
     /// # Errors
     /// [`CryptoError::NoKeys`].
@@ -130,10 +130,10 @@ impl MasterKeys {
         Ok(out)
     }
 
-    /// Opens what [`MasterKeys::seal`] sealed for the same `context`.
+    /// Opens a value that [`MasterKeys::seal`] sealed for the same `context`.
     ///
     /// # Errors
-    /// A key that is not configured; a value that is damaged or was sealed for another place.
+    /// The key is not configured; the value is damaged or was sealed for another row or column.
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let [FORMAT, id_bytes, rest @ ..] = sealed else { return Err(CryptoError::Damaged) };
         let (id, rest) = rest.split_at_checked(usize::from(*id_bytes)).ok_or(CryptoError::Damaged)?;

@@ -11,14 +11,14 @@ use crate::error::StoreError;
 use crate::sql::{RowExt, unsigned};
 use crate::store::ConfigStore;
 
-/// An endpoint with all that an attempt needs.
+/// An endpoint with everything that an attempt needs.
 #[derive(Debug, Clone)]
 pub struct DispatchEndpoint {
     /// Its id.
     pub id: EndpointId,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
-    /// Channel, URL, schedule, timeout, rate and the rest that is no secret.
+    /// Channel, URL, schedule, timeout, rate and everything else that is not secret.
     pub document: EndpointDocument,
     /// Whether it takes events.
     pub status: EndpointStatus,
@@ -30,11 +30,11 @@ pub struct DispatchEndpoint {
     pub profile: String,
     /// The limits of its tenant.
     pub limits: TenantLimits,
-    /// Days of failure after which it is switched off, as its tenant says.
+    /// Its tenant's setting: days of failures after which it is disabled.
     pub disable_after_days: Option<u32>,
     /// Configuration version of its last edit.
     pub version: i64,
-    /// Configuration version that this was read at: a message that asks for this or less is served.
+    /// Configuration version at which it was read. It serves messages that require this version or an earlier one.
     pub config_version: i64,
 }
 
@@ -45,7 +45,7 @@ impl ConfigStore {
     /// The database's, or [`StoreError::Crypto`] when a master key is missing.
     pub async fn endpoint_for_dispatch(&self, id: EndpointId) -> Result<Option<DispatchEndpoint>, StoreError> {
         let client = self.0.client().await?;
-        // One statement is one snapshot: the version is exactly what the row was read at.
+        // One statement is one snapshot, so the version is exactly that of the row.
         let sql = format!(
             "SELECT {ENDPOINT_COLUMNS}, t.profile, t.limits, t.disable_after_days, c.version AS config_version
              FROM endpoints e JOIN tenants t ON t.id = e.tenant CROSS JOIN config_version c

@@ -1,4 +1,4 @@
-//! What can go wrong with the database, as far as a caller can act on it.
+//! Errors of the database that a caller can handle.
 
 use tokio_postgres::error::SqlState;
 
@@ -7,7 +7,7 @@ use crate::crypto::CryptoError;
 /// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached, or went away during the call: it is unknown whether the call took effect.
+    /// The database cannot be reached, or failed during the call: it is unknown whether the call took effect.
     #[error("the database is not available: {0}")]
     Unavailable(String),
     /// The server refuses the login, or does not have the database: waiting does not help.
@@ -19,16 +19,16 @@ pub enum StoreError {
     /// There is no such thing (or it belongs to another tenant, or was deleted).
     #[error("no such {what}")]
     NotFound {
-        /// What was asked for, a glossary word.
+        /// The kind of thing, a glossary word.
         what: &'static str,
     },
     /// `If-Match` named another version than the current one.
     #[error("the current version is {current}")]
     VersionMismatch {
-        /// The version that it has now.
+        /// The current version.
         current: i64,
     },
-    /// The tenant has as many endpoints as it may.
+    /// The tenant has reached its limit of endpoints.
     #[error("the tenant has {usage} of {limit} endpoints")]
     EndpointLimit {
         /// Endpoints it has.
@@ -36,7 +36,7 @@ pub enum StoreError {
         /// Endpoints it may have.
         limit: u32,
     },
-    /// The tenant says something about as many event types as it may.
+    /// The tenant has reached its limit of event types.
     #[error("the tenant has {usage} of {limit} event types")]
     EventTypeLimit {
         /// Event types it has.
@@ -44,7 +44,7 @@ pub enum StoreError {
         /// Event types it may have.
         limit: u32,
     },
-    /// The tenant has as many keys as it may.
+    /// The tenant has reached its limit of keys.
     #[error("the tenant has {usage} of {limit} keys; delete one that is not used")]
     KeyLimit {
         /// Keys it has.
@@ -52,15 +52,15 @@ pub enum StoreError {
         /// Keys it may have.
         limit: u32,
     },
-    /// What the tenant says about event types is as long as it may be.
+    /// The tenant's event types have reached their limit of bytes.
     #[error("samples and schemas of the tenant's event types would have {usage} bytes together, at most {limit}")]
     EventTypeBytesLimit {
-        /// Bytes that they would have.
+        /// Bytes that they would have together.
         usage: u64,
         /// Bytes that they may have.
         limit: u64,
     },
-    /// The edit contradicts what is there.
+    /// The edit conflicts with the current state.
     #[error("{0}")]
     Conflict(String),
     /// The cursor was not made by the list that it was given to.
@@ -69,10 +69,10 @@ pub enum StoreError {
     /// A secret could not be sealed or opened.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
-    /// A row holds what this build cannot read.
+    /// This build cannot read a row.
     #[error("unreadable {what}: {detail}")]
     Unreadable {
-        /// Which row or column.
+        /// The row or column.
         what: &'static str,
         /// Why.
         detail: String,
@@ -86,7 +86,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database was away: the caller may go on from its caches, or answer 503.
+    /// Whether the database is away: the caller may use its caches, or answer 503.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Refused(_))
     }
@@ -96,13 +96,13 @@ impl StoreError {
         matches!(self, Self::Refused(_))
     }
 
-    /// Whether a statement waited for a lock for longer than it may: another transaction is in the way.
+    /// Whether a statement exceeded its lock timeout because of another transaction.
     pub fn is_lock_timeout(&self) -> bool {
         matches!(self, Self::Database(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
     }
 }
 
-/// The message of the server with its code, which `tokio_postgres` prints as "db error" only.
+/// The server's message and code, which `tokio_postgres` prints only as "db error".
 pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{} ({})", db.message(), db.code().code()),
@@ -142,7 +142,7 @@ pub(crate) fn is_connection_error(error: &tokio_postgres::Error) -> bool {
                         | SqlState::TOO_MANY_CONNECTIONS
                 )
         }
-        // No code: the client side. Conversions are our own mistakes; everything else is the connection.
+        // No code: an error of the client. Conversions are bugs; everything else is the connection.
         None => error.is_closed() || std::error::Error::source(error).is_some_and(|s| s.is::<std::io::Error>()),
     }
 }
@@ -153,7 +153,7 @@ impl From<tokio_postgres::Error> for StoreError {
     }
 }
 
-/// Why an edit was not made: the store failed, or the caller's own closure refused.
+/// Why an edit was not made: the store failed, or the caller's closure refused it.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError<E> {
     /// The store failed.

@@ -31,7 +31,7 @@ pub enum Claim {
     NoSession,
 }
 
-/// Where a result is sealed for.
+/// The row and column that a result is sealed for.
 fn context(session: &KeyHash, form: FormHash) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("dashboard_forms.result/{}/{}", hex(&session.0), hex(&form.0))
@@ -66,7 +66,7 @@ impl SessionStore {
         }
     }
 
-    /// Keeps the result of a claimed form, sealed, and of the session's results the newest `FORM_RESULTS_MAX`.
+    /// Stores the result of a claimed form, sealed. The newest `FORM_RESULTS_MAX` results of the session are kept.
     ///
     /// # Errors
     /// The database's; [`StoreError::Crypto`] without master keys.
@@ -83,7 +83,7 @@ impl SessionStore {
         Ok(())
     }
 
-    /// Gives up a claim: the same form may be sent again.
+    /// Releases a claim, so that the same form can be sent again.
     ///
     /// # Errors
     /// The database's.

@@ -1,8 +1,8 @@
-//! Requests to the API that carried an `Idempotency-Key`: each acts once, and its repeats get the first one's answer.
+//! API requests with an `Idempotency-Key`: each acts once, and repeats get the first answer.
 //!
-//! A request claims its key before it acts. The change that it makes notes, in its own transaction, that the claim was used; the
-//! answer is stored, sealed, after that. So a repeat knows what became of the first request whenever that one died: no change was
-//! committed (it acts now), a change was committed and the answer is lost, or the answer is there.
+//! A request claims its key before it acts. The transaction of its change marks the claim as used; then the answer is stored,
+//! sealed. A repeat can therefore tell whether the first request committed nothing (the repeat acts), committed a change whose
+//! answer is lost, or has a stored answer.
 
 use std::time::Duration;
 
@@ -16,31 +16,31 @@ use crate::error::StoreError;
 use crate::sql::{RowExt, Ts};
 use crate::store::IdempotencyStore;
 
-/// How long a claim holds whose request does not end: longer than a request may take.
+/// How long an unfinished request keeps its claim: longer than the request timeout.
 const CLAIM_MAX: Duration = Duration::from_secs(150);
 
 /// A request that named a key.
 #[derive(Debug, Clone, Copy)]
 pub struct IdempotentRequest<'a> {
-    /// Who called; keys of different callers have nothing to do with each other.
+    /// The caller. Keys of different callers are independent.
     pub caller: &'a str,
     /// The key.
     pub key: &'a str,
-    /// SHA-256 of all that the request asks for.
+    /// SHA-256 of the whole request.
     pub request: &'a [u8; 32],
 }
 
-/// What a claim found.
+/// The result of a claim.
 #[derive(Debug)]
 pub enum Claimed {
-    /// The request is the first, or none before it changed anything: act under this claim, see
+    /// The request is the first one, or earlier ones changed nothing: act under this claim, see
     /// [`Acting::claim`](crate::audit_log::Acting::claim).
     Now(Uuid),
-    /// The request before it was answered so.
+    /// An earlier request got this answer.
     Answered(Zeroizing<Vec<u8>>),
-    /// The request before it is still being worked on.
+    /// An earlier request is still being processed.
     Running,
-    /// The request before it took effect, and its answer is lost.
+    /// An earlier request took effect, but its answer is lost.
     AnswerLost,
     /// The key belongs to another request.
     OtherRequest,
@@ -58,7 +58,7 @@ impl IdempotencyStore {
             |duration: Duration| Ts(UnixMillis(now.0 - i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)));
         let claim = Uuid::new_v4();
         let client = self.0.client().await?;
-        // A key that is too old is a new one; so is one whose request changed nothing and ended, or died, without an answer.
+        // Reuses an expired key, and a key whose request changed nothing and left no answer.
         let sql = "INSERT INTO idempotent_requests AS r (caller, key, request, claim, claimed_at, committed, created_at)
                    VALUES ($1, $2, $3, $4, $5, false, $5)
                    ON CONFLICT (caller, key) DO UPDATE SET request = excluded.request, claim = excluded.claim,
@@ -70,13 +70,13 @@ impl IdempotencyStore {
         }
         let sql = "SELECT request, committed, answer, claimed_at < $3 AS over FROM idempotent_requests
                    WHERE caller = $1 AND key = $2";
-        // It went away just now: its request was refused, and the caller may come again.
+        // The claim was just released, because its request was refused: the caller may retry.
         let Some(row) = client.query_opt(sql, &[&caller, &key, &held]).await? else { return Ok(Claimed::Running) };
         if row.col::<Vec<u8>>("request")? != asked {
             return Ok(Claimed::OtherRequest);
         }
         if let Some(sealed) = row.col::<Option<Vec<u8>>>("answer")? {
-            // Sealed with a master key that is gone: it was an answer all the same.
+            // There was an answer, but its master key is no longer configured.
             return Ok(self.0.keys().open(&context(request), &sealed).map_or(Claimed::AnswerLost, Claimed::Answered));
         }
         let lost = row.col("committed")? && row.col("over")?;
@@ -99,7 +99,7 @@ impl IdempotencyStore {
         Ok(())
     }
 
-    /// Gives a key back whose request was refused: unless it changed something all the same, the next one acts.
+    /// Releases the key of a refused request, unless the request changed something. The next request acts.
     ///
     /// # Errors
     /// The database's.
@@ -110,10 +110,10 @@ impl IdempotencyStore {
     }
 }
 
-/// Notes in a change's transaction that its claim was used.
+/// Marks the claim as used, in the transaction of its change.
 ///
 /// # Errors
-/// [`StoreError::Conflict`]: another request took the claim over, so this one must not change anything any more.
+/// [`StoreError::Conflict`]: another request took over the claim, so this one must not change anything.
 pub(crate) async fn committed(tx: &Transaction<'_>, claim: Uuid) -> Result<(), StoreError> {
     let sql = "UPDATE idempotent_requests SET committed = true WHERE claim = $1";
     if tx.execute(sql, &[&claim]).await? == 0 {
@@ -122,7 +122,7 @@ pub(crate) async fn committed(tx: &Transaction<'_>, claim: Uuid) -> Result<(), S
     Ok(())
 }
 
-/// What an answer is bound to.
+/// The row and column that an answer is sealed for.
 fn context(request: &IdempotentRequest<'_>) -> String {
     format!("idempotent_requests/{}/{}", request.caller, request.key)
 }

@@ -1,5 +1,5 @@
-//! Interventions: what people decide about deliveries that are already on their way. Queues are never searched; a copy
-//! that an intervention made stale is dropped when it surfaces.
+//! Interventions: changes to deliveries whose messages are already queued. Queues are never searched: a message that an
+//! intervention makes stale is dropped when a dispatcher gets it.
 
 use deadpool_postgres::Transaction;
 use postrider_model::delivery::DeliveryStatus;
@@ -10,10 +10,10 @@ use tokio_postgres::Row;
 use crate::error::StoreError;
 use crate::sql::{Date, RowExt, Ts, unsigned};
 
-/// A least epoch that no copy reaches: everything about the target is stale, for good.
+/// A least epoch that no copy reaches: every copy is stale.
 pub const EVERY_EPOCH: u32 = i32::MAX as u32;
 
-/// What an intervention is about.
+/// The target of an intervention.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum InterventionTarget {
     /// One delivery.
@@ -24,7 +24,7 @@ pub enum InterventionTarget {
     Event(TenantId, EventId),
 }
 
-/// The target that an event `e` of the log has, in SQL: as [`InterventionTarget::Event`] is written.
+/// SQL for the target of an event `e`, in the text form of [`InterventionTarget::Event`].
 pub(crate) const EVENT_TARGET: &str = "'event:' || CASE WHEN e.tenant = '00000000-0000-0000-0000-000000000000' \
     THEN 'ten_operator' ELSE 'ten_' || replace(e.tenant::text, '-', '') END || '/' || e.id";
 
@@ -50,10 +50,10 @@ impl InterventionTarget {
     }
 }
 
-/// Why, and so what becomes of a stale copy.
+/// The reason, which decides how a stale copy ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InterventionReason {
-    /// A newer copy is on its way (retry-now, a repair): drop this one without a word.
+    /// A newer copy exists (a retry or a repair): drop this one without a report.
     Superseded,
     /// Drop it and report `cancelled`.
     Cancelled,
@@ -87,15 +87,15 @@ impl InterventionReason {
 /// One intervention.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intervention {
-    /// What it is about.
+    /// Its target.
     pub target: InterventionTarget,
-    /// The day of the event that it is about, where that is known: a later event of the same id is another.
+    /// The event's day, if known. A later event may have the same id.
     pub event_day: Option<Day>,
     /// Copies with a lower epoch are stale.
     pub least_epoch: u32,
-    /// What becomes of a stale copy.
+    /// How a stale copy ends.
     pub reason: InterventionReason,
-    /// When it was made; it matters as long as a delivery may be pending.
+    /// When it was made. It is needed as long as a delivery may be pending.
     pub created_at: UnixMillis,
     /// Configuration version that made it.
     pub version: i64,
@@ -116,7 +116,7 @@ impl Intervention {
         })
     }
 
-    /// Writes it as part of an edit. A target's least epoch only ever grows, as long as it is about the same event.
+    /// Writes it as part of an edit. The least epoch of a target never decreases for the same event.
     pub(crate) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let least_epoch = i32::try_from(self.least_epoch).unwrap_or(i32::MAX);
         tx.execute(

@@ -4,18 +4,18 @@
 //!
 //! # What it promises
 //!
-//! - **One counter orders configuration.** Every edit bumps the single row of `config_version` in its own transaction
-//!   and stamps what it touched; the row's lock serialises edits, so that version order is commit order. Deleted rows
-//!   stay as tombstones. [`feed`] hands both on.
-//! - **The log merges in any order.** [`record`] upserts from decisions and outcomes, whatever comes first or twice;
-//!   the final row is the same for every order.
+//! - **One counter orders configuration.** Every edit increments the single row of `config_version` in its transaction
+//!   and stamps the rows that it changes. The row's lock serialises edits, so version order is commit order. Deleted rows
+//!   stay as tombstones. [`feed`] publishes both.
+//! - **The log merges in any order.** [`record`] upserts from decisions and outcomes. The final row is the same for every
+//!   order, with or without duplicates.
 //! - **Secrets are never in a column as plain text**, see [`crypto`].
 //! - A connection that died in the pool costs one retry, not an error.
 //!
 //! # What it does not
 //!
-//! It validates no endpoint (the API does, with the tenant's profile), renders and sends nothing, and publishes nothing:
-//! what is to be published after a commit lies in [`outbox`] until its caller says that it was.
+//! It validates no endpoint (the API does, with the tenant's profile), and it renders, sends and publishes nothing. Messages
+//! to publish after a commit are in the [`outbox`] until the caller removes them.
 
 pub mod attributes;
 pub mod audit;

@@ -19,8 +19,8 @@ mod embedded {
 const MIGRATION_LOCK: i64 = 0x706f_7374_7269_6401;
 
 impl Store {
-    /// Brings the schema up to this build, makes the operator's own tenant and the coming days' partitions. Harmless to
-    /// repeat, and to run twice at once. A schema that a later build has made is left as it is.
+    /// Migrates the schema to this build, creates the operator's own tenant and the partitions of the coming days. Idempotent, also
+    /// when run concurrently. The schema of a later build is left unchanged.
     ///
     /// # Errors
     /// [`StoreError::Migration`] with the migration's name; the database's.
@@ -32,8 +32,8 @@ impl Store {
         let ours = runner.get_migrations().iter().map(|migration| i64::from(migration.version())).max();
         let applied = newest(&client).await?;
         if applied > ours {
-            // Going back to this build is no more than starting it: what a later one added stays, unused.
-            tracing::warn!(?applied, ?ours, "the schema is a later release's, left as it is");
+            // A rollback to this build needs no migration: additions of later builds stay unused.
+            tracing::warn!(?applied, ?ours, "the schema is from a later release; it is left unchanged");
             return Ok(());
         }
         let report = runner.run_async(&mut client).await.map_err(|error| StoreError::Migration(chain(&error)))?;
@@ -50,9 +50,9 @@ impl Store {
             )
             .await?;
         if made > 0 {
-            tracing::info!(tenant.id = %TenantId::OPERATOR, "operator tenant made");
+            tracing::info!(tenant.id = %TenantId::OPERATOR, "created the operator tenant");
         }
-        // A running recorder may be making them, too.
+        // A running recorder may be creating them at the same time.
         client.execute("SELECT pg_advisory_lock($1)", &[&CREATION_LOCK]).await?;
         create_ahead(&client, now.day()).await?;
         Ok(())

@@ -1,5 +1,5 @@
-//! The outbox: what was committed here and is still to be published by whoever committed it, or by the outbox relay after a
-//! crash in between. Publishing twice is harmless, the ids are the same.
+//! The outbox: committed entries that are still to be published, by the process that committed them or, after a crash, by the
+//! outbox relay. Publishing twice is harmless, because the ids are the same.
 
 use std::time::Duration;
 
@@ -23,32 +23,32 @@ use crate::record::{self, Report};
 use crate::sql::{Coded, Date, RowExt, Ts, signed, unsigned};
 use crate::store::Store;
 
-/// How long a claimed entry is left to its claimer.
+/// How long a claim on an entry lasts.
 const CLAIM: Duration = Duration::from_secs(60);
 
-/// One entry's number.
+/// The number of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OutboxId(pub i64);
 
-/// A delivery to be published to its lane: render the event for the document, publish, then [`Store::outbox_done`].
+/// A delivery to publish to its lane: render the event for the document, publish, then call [`Store::outbox_done`].
 #[derive(Debug, Clone)]
 pub struct PendingDelivery {
     /// The entry.
     pub outbox: OutboxId,
     /// The head of the message.
     pub task: DeliveryTask,
-    /// The event to be rendered.
+    /// The event to render.
     pub event: EventRow,
-    /// The endpoint as the delivery was decided by (not as it is now).
+    /// The endpoint as of the decision, not as it is now.
     pub document: EndpointDocument,
-    /// The profile of the tenant now.
+    /// The current profile of the tenant.
     pub profile: String,
 }
 
-/// An operational event to be published to the operator's own tenant.
+/// An operational event to publish to the operator's own tenant.
 #[derive(Debug, Clone)]
 pub struct OperationalEvent {
-    /// The entry; the event's id is made from it, so that publishing twice is one event.
+    /// The entry. The event's id is derived from it, so that publishing twice makes one event.
     pub outbox: OutboxId,
     /// The tenant that it is about.
     pub about: TenantId,
@@ -58,7 +58,7 @@ pub struct OperationalEvent {
     pub data: Bytes,
 }
 
-/// A dead letter to be published to where it came from.
+/// A dead letter to publish to its source.
 #[derive(Debug, Clone)]
 pub struct PendingLetter {
     /// The entry.
@@ -69,18 +69,18 @@ pub struct PendingLetter {
     pub body: Bytes,
 }
 
-/// What is in the outbox.
+/// An entry of the outbox.
 #[derive(Debug, Clone)]
 pub enum OutboxEntry {
     /// A delivery.
     Delivery(Box<PendingDelivery>),
     /// An operational event.
     Event(OperationalEvent),
-    /// A dead letter that goes back.
+    /// A dead letter that is requeued.
     Letter(PendingLetter),
 }
 
-/// Why a delivery cannot be tried again.
+/// Why a delivery cannot be retried.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
     /// The store failed, or there is no such delivery.
@@ -95,22 +95,22 @@ pub enum RetryError {
     /// The endpoint was deleted.
     #[error("the endpoint was deleted")]
     EndpointDeleted,
-    /// The endpoint is switched off: what is sent to it now is discarded.
+    /// The endpoint is not active: deliveries to it are discarded.
     #[error("the endpoint is {status}{}: activate it first", reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
     EndpointOff {
-        /// How.
+        /// Its status.
         status: EndpointStatus,
-        /// Why, where Postrider did it.
+        /// The reason, if Postrider disabled it.
         reason: Option<String>,
     },
 }
 
-/// What became of a request to try a delivery again.
+/// The result of a request to retry a delivery.
 #[derive(Debug)]
 pub enum Retried {
     /// An attempt was committed: publish it, then call [`Store::outbox_done`].
     Committed(Box<PendingDelivery>),
-    /// An attempt of this delivery is due already and about to be made, or being made.
+    /// An attempt of this delivery is already due or in progress.
     UnderWay(DeliveryId),
 }
 
@@ -123,7 +123,7 @@ impl Retried {
         }
     }
 
-    /// What is to be published; `None`: nothing is.
+    /// The delivery to publish, if any.
     pub fn committed(self) -> Option<PendingDelivery> {
         match self {
             Self::Committed(pending) => Some(*pending),
@@ -138,7 +138,7 @@ impl From<tokio_postgres::Error> for RetryError {
     }
 }
 
-/// An operational event as it is written.
+/// An operational event to write.
 pub(crate) struct NewEvent {
     about: TenantId,
     event_type: &'static str,
@@ -159,7 +159,7 @@ pub(crate) fn limit_reached(tenant: TenantId, limit: &str, value: u32, at: UnixM
     NewEvent::new(tenant, "limit.reached", &data, at)
 }
 
-/// All deliveries of a replay were created; with the numbers of deliveries and events.
+/// All deliveries of a replay were created. Includes the numbers of deliveries and events.
 pub(crate) fn replay_finished(
     tenant: TenantId,
     replay: ReplayId,
@@ -177,7 +177,7 @@ pub(crate) fn replay_finished(
     NewEvent::new(tenant, "replay.finished", &data, at)
 }
 
-/// The engine switched an endpoint off.
+/// Postrider disabled an endpoint.
 pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMillis) -> NewEvent {
     let data = serde_json::json!({
         "tenant_id": endpoint.tenant,
@@ -189,8 +189,8 @@ pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMilli
     NewEvent::new(endpoint.tenant, "endpoint.disabled", &data, at)
 }
 
-/// Writes an operational event as part of an edit. The operator's own endpoints emit none: they would feed themselves.
-/// Only the outbox relay publishes it, so it is free to claim from the start.
+/// Writes an operational event as part of an edit. The operator's own endpoints emit none, to avoid a feedback loop.
+/// Only the outbox relay publishes it, so it can be claimed at once.
 pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<(), StoreError> {
     if event.about != TenantId::OPERATOR {
         tx.execute(
@@ -202,7 +202,7 @@ pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<
     Ok(())
 }
 
-/// Writes a delivery as part of an edit: to be published by its author, or by the outbox relay after a while.
+/// Writes a delivery as part of an edit. The caller publishes it; after a crash the outbox relay does.
 pub(crate) async fn add_delivery(
     tx: &Transaction<'_>,
     task: &DeliveryTask,
@@ -217,7 +217,7 @@ pub(crate) async fn add_delivery(
     Ok(OutboxId(row.col("id")?))
 }
 
-/// What a task needs to be rendered: the event, and the endpoint as of the task's configuration version.
+/// The input for rendering a task: the event, and the endpoint as of the task's configuration version.
 async fn source(client: &impl GenericClient, task: &DeliveryTask) -> Result<Source, RetryError> {
     let delivery = &task.delivery;
     let event = event(client, delivery.tenant, &delivery.event, Some(delivery.event_day)).await?;
@@ -245,7 +245,7 @@ impl Source {
     }
 }
 
-/// A delivery of its own that repeats a terminal one.
+/// A new delivery that repeats a terminal one.
 fn new_generation(row: &DeliveryRow, now: UnixMillis) -> DeliveryRef {
     let event = EventRef {
         id: row.event.clone(),
@@ -258,8 +258,8 @@ fn new_generation(row: &DeliveryRow, now: UnixMillis) -> DeliveryRef {
     DeliveryRef { origin: Some(row.id), ..DeliveryRef::new(event, row.endpoint, generation, now) }
 }
 
-/// The attempt that follows a delivery's last one, in its next epoch: older copies are stale. It happened when it was accepted, as
-/// long as nobody says otherwise.
+/// The attempt after a delivery's last one, in the next epoch, which makes older copies stale. `occurred_at` is the time of
+/// acceptance until the caller sets it.
 pub(crate) fn next_attempt(
     row: &DeliveryRow,
     extra: u16,
@@ -277,8 +277,7 @@ pub(crate) fn next_attempt(
     }
 }
 
-/// How many attempts of a delivery people asked for while it was pending. Its first attempt is none of them, whoever asked
-/// for the delivery.
+/// Number of attempts that people requested while the delivery was pending. The first attempt never counts.
 pub(crate) async fn extra_attempts(client: &impl GenericClient, row: &DeliveryRow) -> Result<u16, StoreError> {
     if row.number < 2 {
         return Ok(0);
@@ -289,11 +288,11 @@ pub(crate) async fn extra_attempts(client: &impl GenericClient, row: &DeliveryRo
     Ok(unsigned(client.query_one(sql, &params).await?.col::<i64>("extra")?))
 }
 
-/// An attempt that fell due is under way for at most this long; what is due longer than that waits for something.
+/// Maximum duration of an attempt. A delivery that is overdue by more is waiting, not being attempted.
 const UNDER_WAY: Duration = ATTEMPT_TIMEOUT_MAX;
 
-/// The delivery whose attempt somebody who asks for one now would double: this one when its attempt has just fallen due, or a
-/// repetition of it that nobody attempted yet.
+/// The delivery whose pending attempt a retry would duplicate: this one if its attempt has just become due, or a retry of it
+/// without an attempt so far.
 async fn under_way(
     client: &impl GenericClient,
     row: &DeliveryRow,
@@ -311,7 +310,7 @@ async fn under_way(
     Ok(client.query_opt(sql, &params).await?.map(|row| row.col("id")).transpose()?.map(DeliveryId))
 }
 
-/// Whether attempts reach the endpoint at all.
+/// Checks that the endpoint is active.
 async fn check_endpoint(client: &impl GenericClient, row: &DeliveryRow) -> Result<(), RetryError> {
     let sql = "SELECT status, disabled_reason FROM endpoints WHERE id = $1 AND deleted_at IS NULL";
     let found = client.query_opt(sql, &[&row.endpoint.0]).await?.ok_or(RetryError::EndpointDeleted)?;
@@ -322,7 +321,7 @@ async fn check_endpoint(client: &impl GenericClient, row: &DeliveryRow) -> Resul
     }
 }
 
-/// The same delivery, as messages name it.
+/// The reference to this delivery that messages carry.
 fn same_generation(row: &DeliveryRow) -> DeliveryRef {
     DeliveryRef {
         id: row.id,
@@ -340,13 +339,13 @@ fn same_generation(row: &DeliveryRow) -> DeliveryRef {
 }
 
 impl Store {
-    /// Asks for a delivery again. Terminal: a new generation, pending, whose id is in the answer's task. Pending: the
-    /// same delivery at once, by a new epoch that makes the waiting copy stale. Neither where an attempt is under way already.
+    /// Retries a delivery. A terminal delivery gets a new generation, whose id is in the returned task. A pending delivery is
+    /// attempted at once, in a new epoch that makes the waiting copy stale. If an attempt is already due, nothing changes.
     ///
-    /// What is committed and not published is published by the outbox relay.
+    /// The caller publishes the result; after a crash the outbox relay does.
     ///
     /// # Errors
-    /// See [`RetryError`]; [`StoreError::NotFound`] also for another tenant's.
+    /// See [`RetryError`]; [`StoreError::NotFound`] also for another tenant's delivery.
     pub async fn retry_delivery(
         &self,
         tenant: Option<TenantId>,
@@ -355,11 +354,11 @@ impl Store {
     ) -> Result<Retried, RetryError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await.map_err(StoreError::from)?;
-        // The counter first: it is the lock that every edit takes first.
+        // The counter first: its row is the lock that every edit takes first.
         let version = bump(&tx).await?;
         let row = delivery(&tx, tenant, id).await?.ok_or(StoreError::NotFound { what: "delivery" })?;
         let now = UnixMillis::now();
-        // Without a decision (a test's) there is no version of then: as it is now.
+        // A test call has no decision: the endpoint is used as it is now.
         let decided = decision(&tx, row.tenant, &row.event, row.event_day).await?;
         let config_version = decided.map_or(version, |decision| decision.config_version);
         let extra = extra_attempts(&tx, &row).await?.saturating_add(u16::from(row.number > 0));
@@ -397,11 +396,11 @@ impl Store {
         Ok(Retried::Committed(Box::new(source.pending(outbox, task))))
     }
 
-    /// Sends a dead letter back. The answer is committed: publish it, then call [`Store::outbox_done`]; after a crash the
-    /// outbox relay does.
+    /// Requeues a dead letter. The result is committed: publish it, then call [`Store::outbox_done`]. After a crash the outbox
+    /// relay does both.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] when it was sent back before; or the database's.
+    /// [`StoreError::NotFound`]; [`StoreError::Conflict`] if it was requeued before; or the database's.
     pub async fn requeue_dead_letter(&self, id: i64) -> Result<PendingLetter, StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
@@ -416,7 +415,7 @@ impl Store {
         let letter = dead_letter(&tx, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })?;
         if marked == 0 {
             let at = letter.requeued_at.map(UnixMillis::to_rfc3339_millis).unwrap_or_default();
-            return Err(StoreError::Conflict(format!("it was sent back at {at}")));
+            return Err(StoreError::Conflict(format!("it was already requeued at {at}")));
         }
         let row = tx
             .query_one(
@@ -433,8 +432,8 @@ impl Store {
         Ok(PendingLetter { outbox, letter, body })
     }
 
-    /// Entries that nobody published for `older_than`, claimed for a minute so that two relays do not publish the same.
-    /// Deliveries that nothing can be rendered for any more (expunged, their endpoint or day gone) are forgotten here.
+    /// Entries unpublished for `older_than`. They are claimed for a minute, so that two relays do not publish the same entry.
+    /// Deliveries that can no longer be rendered (event expunged, endpoint deleted, day dropped) are removed from the outbox.
     ///
     /// # Errors
     /// The database's.
@@ -442,7 +441,7 @@ impl Store {
         let client = self.core().client().await?;
         let now = UnixMillis::now();
         let before = UnixMillis(now.0.saturating_sub(signed(older_than.as_millis().try_into().unwrap_or(u64::MAX))));
-        // A claim lies in the future, so that it is no older than anything for as long as it holds.
+        // `claimed_at` is set to the end of the claim, so that the entry is not selected before.
         let rows = client
             .query(
                 "UPDATE outbox SET claimed_at = $1 WHERE id IN
@@ -457,7 +456,7 @@ impl Store {
             if let Some(id) = row.col::<Option<i64>>("dead_letter")? {
                 match pending_letter(&client, outbox, id).await? {
                     Some(letter) => entries.push(OutboxEntry::Letter(letter)),
-                    // Its time was over before anybody came to publish it.
+                    // Retention removed the letter before it was published.
                     None => self.outbox_done(&[outbox]).await?,
                 }
                 continue;
@@ -475,7 +474,7 @@ impl Store {
                 Ok(source) => entries.push(OutboxEntry::Delivery(Box::new(source.pending(outbox, task)))),
                 Err(RetryError::Store(error)) => return Err(error),
                 Err(reason) => {
-                    tracing::warn!(delivery.id = %task.delivery.id, %reason, "outbox: nothing to publish any more");
+                    tracing::warn!(delivery.id = %task.delivery.id, %reason, "removed a delivery from the outbox: it can no longer be rendered");
                     self.outbox_done(&[outbox]).await?;
                 }
             }
@@ -483,7 +482,7 @@ impl Store {
         Ok(entries)
     }
 
-    /// The entries were published (or never can be): forget them.
+    /// Removes entries that were published or can never be.
     ///
     /// # Errors
     /// The database's.

@@ -1,11 +1,11 @@
-//! Daily partitions of the log: made ahead, dropped by age.
+//! Daily partitions of the log: created ahead, dropped by age.
 //!
-//! There is no default partition: a row of a day that has none is skipped and counted by [`crate::record`].
-//! A partition is made standalone and attached, so that writers are never blocked; it is dropped by detaching it
-//! concurrently first, which a crash or a timeout may leave half done: the next round finishes it.
+//! There is no default partition: [`crate::record`] skips and counts rows whose day has none. A partition is created
+//! standalone and then attached, so that writers are never blocked. It is detached concurrently before it is dropped. A crash
+//! or a timeout may leave it half detached; the next round finishes that.
 //!
-//! Making partitions waits for no reader, and a recorder needs it to start. Dropping waits for every transaction that may
-//! still read the partition (`pg_dump`, a report), so it is a call of its own, with a lock of its own and a timeout.
+//! Creating partitions waits for no reader, and a recorder needs it to start. Dropping waits for every transaction that may
+//! still read the partition (`pg_dump`, a report), so it is a separate call with its own lock and a timeout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::RwLock;
@@ -22,34 +22,34 @@ use crate::retention::delete_expired;
 use crate::sql::{Date, RowExt, Ts};
 use crate::store::{Core, RecordStore};
 
-/// Days made ahead of today.
+/// Days created ahead of today.
 pub const DAYS_AHEAD: i32 = 3;
 
-/// Held by the one process that drops partitions.
+/// Advisory lock of the process that drops partitions.
 const RETENTION_LOCK: i64 = 0x706f_7374_7269_6402;
-/// Held by the one process that makes partitions.
+/// Advisory lock of the process that creates partitions.
 pub(crate) const CREATION_LOCK: i64 = 0x706f_7374_7269_6403;
-/// Longest that making a partition waits for a lock on its table.
+/// Lock timeout for creating a partition.
 const CREATION_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a day that had no partition is believed to have none.
+/// How long the absence of a partition is cached.
 const MISSING_FOR: Duration = Duration::from_secs(10);
 /// Interventions older than this concern no pending delivery: those expire after 7 days. Less than
 /// [`EVENT_ID_DAYS_AFTER_RETENTION`], so that none is left when its event's id is free again.
 const INTERVENTION_DAYS: i32 = 9;
 
-/// The partitioned tables, each with how full its pages are packed: deliveries are updated in place, the rest never is.
+/// The partitioned tables with their fill factors: deliveries are updated in place, the others never.
 const TABLES: [(&str, u8); 4] = [("events", 100), ("decisions", 100), ("deliveries", 50), ("attempts", 100)];
 
-/// What one round of making or dropping partitions did.
+/// The result of creating or dropping partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Maintained {
-    /// These days were made, or dropped.
+    /// These days were created or dropped.
     Days(Vec<Day>),
-    /// Another process is making or dropping partitions; nothing was done.
+    /// Another process is creating or dropping partitions; nothing was done.
     Busy,
 }
 
-/// The transaction that has been open for longest in this database, apart from our own: what dropping a partition waits for.
+/// The oldest open transaction of this database except our own. Dropping a partition may wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OldestTransaction {
     /// Process id of its backend, for `pg_terminate_backend`.
@@ -73,8 +73,7 @@ struct Known {
 }
 
 impl KnownPartitions {
-    /// Those of `days` that have partitions, asking the database when one of them is not known and the last answer is
-    /// not of just now.
+    /// The given days that have partitions. Queries the database if a day is unknown and the last query is not recent.
     pub(crate) async fn present(&self, client: &Client, days: &BTreeSet<Day>) -> Result<BTreeSet<Day>, StoreError> {
         let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let fresh = known.read_at.is_some_and(|at| at.elapsed() < MISSING_FOR);
@@ -88,13 +87,13 @@ impl KnownPartitions {
         Ok(present)
     }
 
-    /// Forgets the answer: a partition that was known is gone, or one was made.
+    /// Clears the cache after partitions were created or dropped.
     pub(crate) fn forget(&self) {
         *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Known::default();
     }
 }
 
-/// One partition as the catalog has it.
+/// A partition in the catalog.
 struct Partition {
     table: &'static str,
     day: Day,
@@ -108,7 +107,7 @@ fn name(table: &str, day: Day) -> String {
 
 async fn partitions(client: &Client) -> Result<Vec<Partition>, StoreError> {
     let names: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
-    // Names are ours: anything else in the schema is left alone.
+    // Only names of our own format: other tables in the schema are left alone.
     let rows = client
         .query(
             "SELECT m[1] AS parent, to_date(m[2], 'YYYYMMDD') AS day,
@@ -154,7 +153,7 @@ async fn create(client: &Client, table: &str, fill: u8, day: Day) -> Result<(), 
     Ok(())
 }
 
-/// Makes what is missing from yesterday to [`DAYS_AHEAD`] after `today`.
+/// Creates the missing partitions from yesterday to [`DAYS_AHEAD`] after `today`.
 pub(crate) async fn create_ahead(client: &Client, today: Day) -> Result<Vec<Day>, StoreError> {
     let there: BTreeSet<(&str, Day)> =
         partitions(client).await?.iter().filter(|p| p.attached).map(|p| (p.table, p.day)).collect();
@@ -175,11 +174,11 @@ async fn drop_before(client: &Client, oldest_kept: Day) -> Result<Vec<Day>, Stor
     let mut dropped = BTreeSet::new();
     let mut expired: Vec<Partition> = partitions(client).await?;
     expired.retain(|partition| partition.day < oldest_kept);
-    // A table with a partition that is half detached takes no other detach: those first, then the oldest.
+    // A table with a half-detached partition allows no other detach: finish those first, then take the oldest.
     expired.sort_by_key(|partition| (!partition.detaching, partition.day));
     for partition in &expired {
         let (table, child) = (partition.table, name(partition.table, partition.day));
-        // Concurrent detaching commits in two steps and so refuses a transaction: one statement a call.
+        // Concurrent detaching cannot run in a transaction, so each statement is a separate call.
         if partition.detaching {
             client.batch_execute(&format!("ALTER TABLE {table} DETACH PARTITION {child} FINALIZE")).await?;
         } else if partition.attached {
@@ -203,7 +202,7 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
     client.execute(numbers, &[&before]).await?;
     let forgotten = Date(today.plus_days(-ATTRIBUTE_VALUES_DAYS));
     client.execute("DELETE FROM attribute_values WHERE day <= $1", &[&forgotten]).await?;
-    // Their deliveries went with the partition of the day that they were asked for on.
+    // Their deliveries were in the partition of the day on which they were created.
     client.execute("DELETE FROM replays WHERE created_at < $1", &[&before]).await?;
     let settled = Ts(today.plus_days(-INTERVENTION_DAYS).start());
     client.execute("DELETE FROM interventions WHERE created_at < $1", &[&settled]).await?;
@@ -212,7 +211,7 @@ async fn delete_old_rows(client: &Client, today: Day, oldest_kept: Day) -> Resul
 }
 
 impl RecordStore {
-    /// Makes the missing partitions from yesterday to [`DAYS_AHEAD`] days after `today`. Waits for no reader.
+    /// Creates the missing partitions from yesterday to [`DAYS_AHEAD`] days after `today`. Waits for no reader.
     ///
     /// # Errors
     /// The database's; call again later.
@@ -227,12 +226,12 @@ impl RecordStore {
         Ok(Maintained::Days(created))
     }
 
-    /// Drops the partitions more than `retention_days` before `today`, and deletes the dead letters, minutes, hours, replays
-    /// and interventions of that age, and old values of attributes. Waits for readers of an old partition for `lock_timeout`
-    /// a statement: what a timeout leaves half detached takes no rows and is dropped by a later call.
+    /// Drops the partitions more than `retention_days` before `today`, and deletes dead letters, minutes, hours, replays and
+    /// interventions of that age, and old attribute values. Each statement waits up to `lock_timeout` for readers of an old
+    /// partition. A partition that a timeout leaves half detached takes no rows and is dropped by a later call.
     ///
     /// # Errors
-    /// The database's; [`StoreError::is_lock_timeout`] when a reader was in the way. Call again later.
+    /// The database's; [`StoreError::is_lock_timeout`] if a reader blocked it. Call again later.
     pub async fn drop_partitions(
         &self,
         today: Day,
@@ -253,7 +252,7 @@ impl RecordStore {
         Ok(Maintained::Days(dropped))
     }
 
-    /// The day of the oldest partition that is still there, attached or not; `None` when there is none.
+    /// The day of the oldest partition, attached or not; `None` if there is none.
     ///
     /// # Errors
     /// The database's.
@@ -262,7 +261,7 @@ impl RecordStore {
         Ok(partitions(&client).await?.iter().map(|partition| partition.day).min())
     }
 
-    /// The transaction that has been open for longest in this database, apart from this call's own.
+    /// The oldest open transaction of this database except this call's own.
     ///
     /// # Errors
     /// The database's.
@@ -288,7 +287,7 @@ impl RecordStore {
         }))
     }
 
-    /// The days that the log has partitions for.
+    /// The days with partitions.
     ///
     /// # Errors
     /// The database's.
@@ -298,8 +297,8 @@ impl RecordStore {
     }
 }
 
-/// A connection of its own that holds an advisory lock and waits for other locks for `timeout`; `None` when another process
-/// holds the lock. The lock ends with the connection.
+/// A separate connection that holds an advisory lock until it closes, with `timeout` as its lock timeout. `None`: another process
+/// holds the lock.
 async fn locked(store: &Core, lock: i64, timeout: Duration) -> Result<Option<(Client, Driver)>, StoreError> {
     let (client, driver) = store.dedicated().await?;
     client.batch_execute(&format!("SET lock_timeout = {}", timeout.as_millis().max(1))).await?;

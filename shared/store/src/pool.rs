@@ -1,7 +1,7 @@
-//! The pool of connections to PostgreSQL, and connections outside of it. Connects lazily, with TLS as the URL asks.
+//! The pool of connections to PostgreSQL, and connections outside of it. Connects lazily, with TLS according to the URL.
 //!
-//! A pooled connection is checked with an empty query before it is handed out, so a restart of the database costs a caller
-//! only time.
+//! A pooled connection is checked with an empty query before use, so a restart of the database delays callers but causes no
+//! errors.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,10 +1,9 @@
 //! Finds undecided events and pending deliveries whose message was lost, and prepares them to be published again.
 //!
-//! Both are given a new epoch, in one transaction with the intervention that makes every older copy stale, so that an original
-//! which turns up after all dies. What is published afterwards is the caller's; a crash in between costs the time until it is
-//! found again.
+//! Both get a new epoch, in one transaction with the intervention that makes every older copy stale. If the original turns up
+//! after all, it is dropped. The caller publishes the result; after a crash in between, the next scan finds it again.
 //!
-//! Whether something is *missing* or merely late, the caller knows: it says before when a thing has to have happened.
+//! The caller tells lost messages from late ones: it passes the time before which a thing must have happened.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,52 +25,52 @@ use crate::record::{self, Report, merged};
 use crate::sql::{Coded, Date, RowExt, Ts, unsigned};
 use crate::store::Store;
 
-/// Held by the one recorder that reconciles at a time.
+/// Advisory lock: one recorder reconciles at a time.
 const RECONCILE_LOCK: i64 = 0x706f_7374_7269_6403;
 
-/// Which pending deliveries are taken for lost.
+/// Which pending deliveries count as lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overdue {
-    /// Attempts that were due before this have to have been made, unless they are held.
+    /// Deliveries due before this are lost, unless they are held.
     pub before: UnixMillis,
-    /// Attempts that were due before this are not believed to be held any more.
+    /// Deliveries due before this are lost, even if they were held.
     pub at_latest: UnixMillis,
-    /// Maximum number of held deliveries: as many deliveries due before `before` are left alone.
+    /// Maximum number of held deliveries: up to this many deliveries due before `before` are left alone.
     pub held_max: usize,
 }
 
-/// Which events are looked at for [`Store::take_undecided`].
+/// Which events [`Store::take_undecided`] scans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// The day that they are stored under.
+    /// The day of their partition.
     pub day: Day,
     /// Accepted at or after this.
     pub from: UnixMillis,
     /// Accepted before this.
     pub until: UnixMillis,
-    /// Those that were handed out at or after this are left alone.
+    /// Events published again at or after this are left alone.
     pub handed_out: UnixMillis,
-    /// How long looking may take.
+    /// How long the scan may take.
     pub within: Duration,
 }
 
-/// What a look found.
+/// The result of a scan.
 #[derive(Debug)]
 pub enum Looked {
-    /// Nothing was looked at: another recorder is at it.
+    /// Nothing was scanned: another recorder is reconciling.
     Busy,
-    /// Nothing was found in the time there was: fewer events must be looked at.
+    /// The scan exceeded its time: scan fewer events.
     TooLong,
     /// Undecided events.
     Undecided {
-        /// Those to be given to fan-out, each with its `data`.
+        /// Events to publish to fan-out, each with its `data`.
         events: Vec<(AcceptedEvent, bytes::Bytes)>,
-        /// Whether there are others, which were given to it a short while ago.
+        /// Whether others were left alone, because they were published again recently.
         left_alone: bool,
     },
 }
 
-/// What became of overdue deliveries.
+/// Numbers of repaired deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repaired {
     /// Put into the outbox, with a new epoch.
@@ -80,7 +79,7 @@ pub struct Repaired {
     pub ended: usize,
 }
 
-/// A delivery that is to go on, and what decides how.
+/// A lost delivery, with what decides between publishing it again and ending it.
 struct Candidate {
     row: DeliveryRow,
     has_payload: bool,
@@ -89,8 +88,8 @@ struct Candidate {
     lane: Lane,
 }
 
-/// Pending deliveries `d` of the day `$1` whose attempt was due before `$2`. What nothing can be done about is left out, lest it
-/// be all that is ever found.
+/// Pending deliveries `d` of the day `$1` whose attempt was due before `$2`. Deliveries that cannot be repaired are left out, so
+/// that they do not fill every page.
 const OVERDUE: &str = "FROM deliveries d
     WHERE d.delivery_day = $1 AND d.status = 0 AND d.next_attempt_at < $2
         AND (d.generation IS NULL OR d.generation NOT LIKE 'test:%')
@@ -110,8 +109,7 @@ impl Store {
         Ok(tx.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
     }
 
-    /// Those events of a look that nobody has decided about, at most `limit`: each with its `data`, as fan-out is to get it, in a
-    /// new epoch.
+    /// The undecided events of a slice, at most `limit`, ready to publish to fan-out: each with its `data` and a new epoch.
     ///
     /// # Errors
     /// The database's; nothing was changed then.
@@ -151,7 +149,7 @@ impl Store {
         if epochs.is_empty() {
             return Ok(Looked::Undecided { events: Vec::new(), left_alone });
         }
-        // Looked for without the counter's lock, and now looked at again under it: an expunge may have come in between.
+        // The first query ran without the counter's lock. Read again under it, because the event may have been expunged since.
         let version = bump(&tx).await?;
         let (tenants, ids): (Vec<Uuid>, Vec<&str>) = epochs.keys().map(|(tenant, id)| (tenant.0, id.as_str())).unzip();
         let sql = format!(
@@ -184,8 +182,8 @@ impl Store {
         Ok(Looked::Undecided { events: taken, left_alone })
     }
 
-    /// Pending deliveries of a day (their own) whose attempt is overdue, at most `limit`: put into the outbox in a new epoch, or
-    /// ended where nothing can be sent any more. `None`: another recorder is at it.
+    /// Repairs up to `limit` overdue deliveries of a delivery day: puts them into the outbox in a new epoch, or ends them if
+    /// nothing can be sent. `None`: another recorder is reconciling.
     ///
     /// # Errors
     /// The database's; nothing was changed then.
@@ -223,8 +221,7 @@ impl Store {
     }
 }
 
-/// What looks for something that is hardly ever there must not be noticed by those who deliver: one process, no compiling, and no
-/// statement longer than `within`, where that is given.
+/// Keeps scans from slowing down deliveries: no parallel workers, no JIT, and no statement longer than `within`, if given.
 async fn low_cost(tx: &Transaction<'_>, within: Option<Duration>) -> Result<(), StoreError> {
     tx.batch_execute("SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off").await?;
     if let Some(within) = within {
@@ -248,7 +245,7 @@ fn superseded(
     Intervention { target, event_day, least_epoch, reason: InterventionReason::Superseded, created_at, version }
 }
 
-/// Those of the deliveries that are still pending.
+/// The given deliveries that are still pending.
 async fn candidates(client: &impl GenericClient, day: Day, ids: &[Uuid]) -> Result<Vec<Candidate>, StoreError> {
     let columns: Vec<String> = DELIVERY_COLUMNS.split(", ").map(|name| format!("d.{name}")).collect();
     let sql = format!(
@@ -281,7 +278,7 @@ async fn repair(tx: &Transaction<'_>, candidates: Vec<Candidate>, version: i64) 
     for candidate in candidates {
         let reason = match &candidate {
             Candidate { has_endpoint: false, .. } => DiscardReason::EndpointDeleted,
-            // One that has expired and has its payload goes to a dispatcher, which asks two clocks before it discards it.
+            // An expired delivery with a payload goes to a dispatcher, which compares two clocks before it discards it.
             Candidate { has_payload: false, row, .. } if row.expires_at <= now => DiscardReason::Expired,
             Candidate { has_payload: false, .. } => DiscardReason::Expunged,
             _ => {

@@ -1,4 +1,4 @@
-//! What goes by age beside the days of the log.
+//! Deletes expired rows outside the daily partitions.
 
 use postrider_model::limits::IDEMPOTENT_ANSWER_KEPT;
 use postrider_model::time::{Day, UnixMillis};
@@ -7,10 +7,10 @@ use tokio_postgres::Client;
 use crate::error::StoreError;
 use crate::sql::Ts;
 
-/// Fan-out may decide an event under a version slightly older than the newest, never older than this.
+/// Maximum age of the configuration version that fan-out may use for a decision.
 const VERSION_SLACK_DAYS: i32 = 1;
 
-/// Deletes entries of the audit log and answers of requests that are too old, and what no event on record was decided by.
+/// Deletes expired entries of the audit log, expired answers to requests, and endpoint versions that no decision on record uses.
 pub(crate) async fn delete_expired(client: &Client, oldest_kept: Day) -> Result<(), StoreError> {
     client.execute("DELETE FROM audit_log WHERE at < $1", &[&Ts(oldest_kept.start())]).await?;
     let kept = i64::try_from(IDEMPOTENT_ANSWER_KEPT.as_millis()).unwrap_or(i64::MAX);

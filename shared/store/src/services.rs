@@ -1,7 +1,7 @@
-//! The processes that run, as they report themselves, and the last audit: what the operator's page is made of.
+//! Running processes, from their own reports, and the last audit, for the operator's page.
 //!
-//! Reports are rows rather than messages: every replica of the API reads the same ones, also just after it started, and they
-//! say when a process was last heard of, also when it is the broker that is away.
+//! Reports are rows, not messages: every API replica reads the same reports, even directly after its start, and they show when a
+//! process last reported, even while the broker is away.
 
 use std::collections::BTreeMap;
 
@@ -12,29 +12,29 @@ use crate::error::StoreError;
 use crate::sql::{RowExt, Ts};
 use crate::store::{History, ServiceRegistry};
 
-/// What a process says about itself.
+/// The report of a process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceReport {
-    /// Its own name among all processes.
+    /// Its unique name.
     pub instance: String,
     /// The command that it runs.
     pub name: String,
-    /// Its build.
+    /// Its version.
     pub version: String,
     /// When it started, by its own clock.
     pub started_at: UnixMillis,
-    /// Members of a message by queue, on average over those that it took lately.
+    /// Mean members per message of each queue, over the messages that it consumed recently.
     pub members_per_message: BTreeMap<String, f64>,
-    /// Bytes of a message by queue, likewise.
+    /// Mean bytes per message of each queue, likewise.
     pub bytes_per_message: BTreeMap<String, f64>,
 }
 
-/// A process that was heard of within the last day.
+/// A process that reported within the last day.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceStatus {
-    /// What it said.
+    /// Its last report.
     pub report: ServiceReport,
-    /// When it said so last, by the database's clock.
+    /// When it last reported, by the database's clock.
     pub seen_at: UnixMillis,
 }
 
@@ -50,19 +50,19 @@ pub struct LastAudit {
 }
 
 impl LastAudit {
-    /// How many things were missing.
+    /// Number of gaps.
     pub fn gaps(&self) -> u64 {
         self.report["gaps_total"].as_u64().unwrap_or_default()
     }
 
-    /// Days of tenants whose equations do not hold, also where no gap could be named.
+    /// Unbalanced tenant days, including those without a named gap.
     pub fn unbalanced(&self) -> u64 {
         let days = self.report["tenants"].as_array().into_iter().flatten();
         days.filter(|day| day["conserved"] == false).count() as u64
     }
 }
 
-/// Bytes of a message by queue: the mean of what those report that take its messages.
+/// Bytes per message of each queue: the mean of its consumers' reports.
 pub fn bytes_per_message(services: &[ServiceStatus]) -> BTreeMap<String, f64> {
     let mut sums: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (queue, bytes) in services.iter().flat_map(|seen| &seen.report.bytes_per_message) {
@@ -73,7 +73,7 @@ pub fn bytes_per_message(services: &[ServiceStatus]) -> BTreeMap<String, f64> {
 }
 
 impl ServiceRegistry {
-    /// Writes a process's report, in the place of its last one; sweeps those of processes that are gone for a day.
+    /// Replaces a process's report. Deletes reports older than a day.
     ///
     /// # Errors
     /// The database's.
@@ -89,7 +89,7 @@ impl ServiceRegistry {
         Ok(())
     }
 
-    /// Takes the report of a process away that stops in order.
+    /// Deletes the report of a process that shuts down cleanly.
     ///
     /// # Errors
     /// The database's.
@@ -98,7 +98,7 @@ impl ServiceRegistry {
         Ok(())
     }
 
-    /// The processes that were heard of within the last day, by name and then by age.
+    /// The processes that reported within the last day, by name and then by age.
     ///
     /// # Errors
     /// The database's.
@@ -124,7 +124,7 @@ impl ServiceRegistry {
 }
 
 impl History {
-    /// The last audit; `None` where none has run.
+    /// The last audit; `None` if none has run.
     ///
     /// # Errors
     /// The database's.

@@ -1,7 +1,7 @@
-//! Who is signed in to the dashboard.
+//! Dashboard sessions.
 //!
-//! A session stands for the key that it was opened with, and is worth no more: whoever reads it asks what the key may do now.
-//! Its token is in the visitor's hands alone; the table has a hash of it.
+//! A session refers to the key that opened it and grants no more: its permissions are those of the key at each request. Only the
+//! visitor has its token; the table has a hash.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::sql::{RowExt, Ts};
 use crate::store::SessionStore;
 
 impl SessionStore {
-    /// Opens a session for whoever holds the key, a key of `tenant` (`None`: an operator's), and forgets those that are over.
-    /// Returns its token: 43 characters of URL-safe base64, 256 random bits.
+    /// Opens a session for a key of `tenant` (`None`: an operator's key) and deletes expired sessions. Returns the token: 43
+    /// characters of URL-safe base64, 256 random bits.
     ///
     /// # Errors
     /// [`StoreError::Conflict`]: the key has [`SESSIONS_PER_KEY_MAX`]; the database's.
@@ -43,7 +43,7 @@ impl SessionStore {
         let most = i64::from(SESSIONS_PER_KEY_MAX);
         if tx.execute(sql, &[&&token_hash.0[..], &&key.0[..], &Ts(now), &until, &most]).await? == 0 {
             return Err(StoreError::Conflict(format!(
-                "this key has {SESSIONS_PER_KEY_MAX} sessions already; sign out of one, or wait until one is over"
+                "this key has {SESSIONS_PER_KEY_MAX} sessions already; sign out of one, or wait until one expires"
             )));
         }
         let id = self.0.acting.actor.id().unwrap_or_default();
@@ -53,7 +53,7 @@ impl SessionStore {
         Ok(SecretString::from(token.as_str()))
     }
 
-    /// Writes down that keys were tried which do not exist: so many since the last time, the last one from `peer`.
+    /// Adds an entry to the audit log about attempts with unknown keys: their number since the last entry and the last `peer`.
     ///
     /// # Errors
     /// The database's.
@@ -66,7 +66,7 @@ impl SessionStore {
         Ok(())
     }
 
-    /// The hash of the key that a session stands for; `None` when there is no such session, or it is over.
+    /// The hash of a session's key; `None` if there is no such session or it has ended.
     ///
     /// # Errors
     /// The database's.
@@ -78,7 +78,7 @@ impl SessionStore {
         Ok(<[u8; 32]>::try_from(row.col::<Vec<u8>>("key_hash")?).ok().map(KeyHash))
     }
 
-    /// Ends a session; one that is over already stays so.
+    /// Ends a session. Idempotent.
     ///
     /// # Errors
     /// The database's.

@@ -60,7 +60,7 @@ impl CheckSettings for DatabaseSettings {
     }
 }
 
-/// Keys that were published as examples with this project: everybody knows them.
+/// Example keys that this project has published, which are therefore not secret.
 const PUBLISHED_MASTER_KEYS: [&str; 1] = ["MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="];
 const PUBLISHED: &str = "a key that was published as an example is not a secret; make one (docs/deployment.md)";
 

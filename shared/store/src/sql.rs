@@ -1,4 +1,4 @@
-//! How the model's types look in SQL: times, days, codes of enums, text without NUL.
+//! SQL representation of the model's types: times, days, enum codes, text without NUL.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -17,7 +17,7 @@ use crate::error::StoreError;
 /// PostgreSQL counts from 2000-01-01.
 const EPOCH_MS: i64 = 946_684_800_000;
 const EPOCH_DAYS: i32 = 10_957;
-/// The times that are stored as they are: 0000-01-01 to 9999-12-31.
+/// The range of times stored unchanged: 0000-01-01 to 9999-12-31.
 const FIRST_MS: i64 = -62_167_219_200_000;
 const LAST_MS: i64 = 253_402_300_799_999;
 /// The same as days since 1970-01-01.
@@ -30,7 +30,7 @@ pub(crate) struct Ts(pub(crate) UnixMillis);
 
 impl ToSql for Ts {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        // The column's own ends would read "infinity"; year 0 and year 9999 are as good, and are times.
+        // Clamped to years 0 and 9999, because the extremes of the column are "infinity".
         let since = (self.0.0.clamp(FIRST_MS, LAST_MS) - EPOCH_MS) * 1_000;
         out.extend_from_slice(&since.to_be_bytes());
         Ok(IsNull::No)
@@ -53,7 +53,7 @@ pub(crate) struct Date(pub(crate) Day);
 
 impl ToSql for Date {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        // Beyond these PostgreSQL has no day, or "infinity".
+        // Outside this range PostgreSQL has no day or "infinity".
         out.extend_from_slice(&(self.0.0.clamp(FIRST_DAY, LAST_DAY) - EPOCH_DAYS).to_be_bytes());
         Ok(IsNull::No)
     }
@@ -68,7 +68,7 @@ impl<'a> FromSql<'a> for Date {
     accepts!(DATE);
 }
 
-/// An enum that is a small code in rows. The codes are part of the schema (`V1__schema.sql`): only ever append.
+/// An enum stored as a small code. The codes are part of the schema (`V1__schema.sql`): only append.
 pub(crate) trait Coded: Copy + PartialEq + 'static {
     /// The code of this variant.
     fn code(self) -> i16;
@@ -77,7 +77,7 @@ pub(crate) trait Coded: Copy + PartialEq + 'static {
     fn of(code: i16) -> Result<Self, StoreError>;
 }
 
-/// Gives an enum its codes. A variant without a code does not compile, and neither does a code that stands twice.
+/// Defines the codes of an enum. A variant without a code, or a duplicate code, does not compile.
 macro_rules! coded {
     ($type:ident, $column:literal: $($variant:ident = $code:literal),+ $(,)?) => {
         impl Coded for $type {
@@ -117,12 +117,12 @@ coded!(Lane, "events.lane": Live = 0, Slow = 1, Bulk = 2);
 coded!(ReplayStatus, "replays.status": Running = 0, Paused = 1, Finished = 2, Cancelled = 3);
 coded!(EndpointStatus, "endpoints.status": Active = 0, Inactive = 1, Disabled = 2);
 
-/// Text as a column can hold it: PostgreSQL refuses NUL, which becomes U+FFFD.
+/// Replaces NUL, which PostgreSQL text cannot hold, by U+FFFD.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// Reading columns by name, as the types above.
+/// Reads columns by name as the types above.
 pub(crate) trait RowExt {
     fn col<T: FromSqlOwned>(&self, name: &str) -> Result<T, StoreError>;
     fn at(&self, name: &str) -> Result<UnixMillis, StoreError>;
@@ -165,7 +165,7 @@ impl RowExt for Row {
     }
 }
 
-/// A number that the schema keeps signed but that is never negative.
+/// A signed column that is never negative.
 pub(crate) fn unsigned<T: TryFrom<i64> + Default>(value: impl Into<i64>) -> T {
     T::try_from(value.into()).unwrap_or_default()
 }

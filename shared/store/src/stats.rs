@@ -1,8 +1,8 @@
-//! What attempts came to, by minute, hour or day, read from the counts that the recorder keeps (`endpoint_minutes`, `endpoint_hours`).
+//! Counts of attempts by minute, hour or day, read from the recorder's tables `endpoint_minutes` and `endpoint_hours`.
 //!
 //! # What it promises
-//! Reading costs the endpoints' minutes or hours in the range, never their attempts. Each attempt counts once, in the minute
-//! and the hour it began in; test calls count nowhere. Endpoints that were deleted keep counting for their tenant.
+//! Reads scan the endpoints' minutes or hours in the range, never their attempts. Each attempt counts once, in the minute
+//! and the hour in which it started. Test calls do not count. Deleted endpoints still count for their tenant.
 
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::latency::{BUCKETS, Latency};
@@ -44,7 +44,7 @@ impl StatsBy {
         }
     }
 
-    /// The table that these intervals are read from, its column that says when a row began, and how an interval follows from it.
+    /// The table of these intervals, its column with the start, and the SQL that derives an interval from it.
     fn source(self) -> (&'static str, &'static str, String) {
         match self {
             Self::Minute => ("endpoint_minutes", "minute", "minute".to_owned()),
@@ -54,7 +54,7 @@ impl StatsBy {
     }
 }
 
-/// What the attempts of a time came to.
+/// Counts of the attempts in an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Attempts that succeeded.
@@ -63,19 +63,19 @@ pub struct Stats {
     pub failures: u64,
     /// Attempts that were not the first of their delivery.
     pub retries: u64,
-    /// The durations of all attempts together, microseconds.
+    /// Sum of the durations of all attempts, microseconds.
     pub duration_us: u64,
     /// First attempts of events' own deliveries.
     pub first_attempts: u64,
-    /// Those of them that ended less than 5 s after their event was accepted.
+    /// First attempts that ended less than 5 s after their event was accepted.
     pub first_within_5s: u64,
     /// The same within 30 s.
     pub first_within_30s: u64,
-    /// Answers by hundreds of their status code: 2xx, 3xx, 4xx, 5xx.
+    /// Responses by class of their status code: 2xx, 3xx, 4xx, 5xx.
     pub answers: [u64; 4],
-    /// Attempts without an answer.
+    /// Attempts without a response.
     pub unanswered: u64,
-    /// How long attempts took.
+    /// Histogram of durations.
     pub latency: Latency,
 }
 
@@ -85,7 +85,7 @@ impl Stats {
         self.successes + self.failures
     }
 
-    /// Adds what `other` counted.
+    /// Adds the counts of `other`.
     pub fn add(&mut self, other: &Self) {
         self.successes += other.successes;
         self.failures += other.failures;
@@ -123,12 +123,12 @@ impl Stats {
     }
 }
 
-/// What the attempts of an hour came to, for a glance.
+/// Successes and failures of an endpoint in an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HourlyCounts {
     /// Whose.
     pub endpoint: EndpointId,
-    /// When the hour began.
+    /// When the hour started.
     pub at: UnixMillis,
     /// Attempts that succeeded.
     pub successes: u64,
@@ -137,8 +137,7 @@ pub struct HourlyCounts {
 }
 
 impl History {
-    /// Successes and failures of some endpoints in the hours that began at `from` or later, in no order; those without attempts are
-    /// left out.
+    /// Successes and failures of some endpoints in the hours from `from` on, unordered. Hours without attempts are left out.
     ///
     /// # Errors
     /// The database's.
@@ -162,8 +161,8 @@ impl History {
         rows.iter().map(read).collect()
     }
 
-    /// The counts of the intervals that began from `from` (inclusive) to `to` (exclusive), oldest first; intervals begin at whole
-    /// minutes, hours or days, UTC, and those without attempts are left out. `from` is to be the beginning of one.
+    /// The counts of the intervals that start from `from` (inclusive) to `to` (exclusive), oldest first. Intervals start at whole
+    /// minutes, hours or days, UTC; those without attempts are left out. `from` must be the start of an interval.
     ///
     /// # Errors
     /// The database's.

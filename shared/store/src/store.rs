@@ -1,6 +1,6 @@
-//! The store: one pool, shared by handles of one concern each.
+//! The store: one pool, shared by a handle for each concern.
 //!
-//! A service takes the handles it needs, such as [`ConfigFeed`] alone, so that its types say what it can read and change.
+//! A service takes only the handles it needs, such as [`ConfigFeed`], so that its types show what it can read and change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 #[derive(Clone)]
 pub struct Store(Arc<Handles>);
 
-/// What every handle works with.
+/// Shared by all handles.
 #[derive(Clone)]
 pub(crate) struct Core {
     shared: Arc<Shared>,
@@ -118,7 +118,7 @@ impl Store {
         Ok(Self(Arc::new(Handles::new(Core { shared: Arc::new(shared), acting: Acting::default() }))))
     }
 
-    /// The same store, for changes on behalf of `acting`; without it changes are Postrider's own.
+    /// The same store, recording changes under `acting`. The default is Postrider itself.
     #[must_use]
     pub fn acting_as(&self, acting: Acting) -> Self {
         Self(Arc::new(Handles::new(Core { shared: Arc::clone(&self.core().shared), acting })))

@@ -1,8 +1,8 @@
-//! How many deliveries of each tenant wait, be it for their first attempt, for a retry or for their turn: counted from the log every few
-//! seconds by one recorder, read by ingest, which refuses what is beyond a limit, and by the API.
+//! Numbers of pending deliveries by tenant: waiting for the first attempt, for a retry or for their turn. One recorder counts them
+//! in the log every few seconds. Ingest reads them to enforce limits; the API shows them.
 //!
-//! The log is the truth: a delivery that was cancelled, discarded or delivered does not count from the moment that this is on record,
-//! and those of a deleted tenant do not count at all, wherever their messages still are.
+//! Only the log counts, not messages in queues. A delivery stops counting when its end is on record. Deliveries of deleted tenants do not
+//! count.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ use crate::error::StoreError;
 use crate::sql::{RowExt, Ts};
 use crate::store::{History, RecordStore};
 
-/// Held by the one recorder that counts at a time.
+/// Advisory lock: one recorder counts at a time.
 const COUNT_LOCK: i64 = 0x706f_7374_7269_6404;
-/// A count that takes longer is given up.
+/// Timeout of a count.
 const COUNT_MAX: Duration = Duration::from_secs(30);
-/// A count of before is not believed any more.
-const BELIEVED: Duration = Duration::from_secs(300);
+/// Older counts are not used.
+const COUNT_AGE_MAX: Duration = Duration::from_secs(300);
 
-/// Deliveries that wait.
+/// Pending deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Waiting {
     /// Of all tenants.
     pub deliveries: u64,
-    /// Tenants with any, those with most first.
+    /// By tenant, most first.
     pub tenants: Vec<(TenantId, u64)>,
     /// When they were counted; `None` if nothing is pending, or no count is younger than five minutes.
     pub counted_at: Option<UnixMillis>,
@@ -42,10 +42,10 @@ INSERT INTO waiting_deliveries AS w (tenant, deliveries, counted_at) SELECT tena
 ON CONFLICT (tenant) DO UPDATE SET deliveries = excluded.deliveries, counted_at = excluded.counted_at";
 
 impl RecordStore {
-    /// Counts the deliveries that wait, unless another process is at it.
+    /// Counts pending deliveries, unless another process is counting.
     ///
     /// # Errors
-    /// The database's; the last count stays then.
+    /// The database's; the last count stays.
     pub async fn count_waiting(&self) -> Result<(), StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
@@ -53,7 +53,7 @@ impl RecordStore {
         if !locked {
             return Ok(());
         }
-        // One process, no compiling: whoever delivers must not notice.
+        // No parallel workers and no JIT, so that counting does not slow down deliveries.
         let low_cost = format!(
             "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SET LOCAL statement_timeout = {}",
             COUNT_MAX.as_millis()
@@ -66,14 +66,14 @@ impl RecordStore {
 }
 
 impl History {
-    /// The last count, with the `tenants_max` tenants of which most wait.
+    /// The last count, with the `tenants_max` tenants that have most pending deliveries.
     ///
     /// # Errors
     /// The database's.
     pub async fn waiting(&self, tenants_max: u32) -> Result<Waiting, StoreError> {
         let sql = "SELECT tenant, deliveries, counted_at, (sum(deliveries) OVER ())::bigint AS total FROM waiting_deliveries
                    WHERE counted_at > now() - $1::bigint * interval '1 second' ORDER BY deliveries DESC, tenant LIMIT $2";
-        let believed = i64::try_from(BELIEVED.as_secs()).unwrap_or(i64::MAX);
+        let believed = i64::try_from(COUNT_AGE_MAX.as_secs()).unwrap_or(i64::MAX);
         let rows = self.0.client().await?.query(sql, &[&believed, &i64::from(tenants_max)]).await?;
         let mut waiting = Waiting::default();
         for row in &rows {

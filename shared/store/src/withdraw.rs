@@ -1,7 +1,7 @@
-//! Withdrawing deliveries that are on their way: one by name, or all of an event whose payload is expunged.
+//! Withdraws pending deliveries: one by id, or all deliveries of an event whose payload is expunged.
 //!
-//! Rows say at once how they ended. Copies in the queues are dropped by their dispatchers, by an intervention, when they
-//! surface; a POST that is under way at that moment may still arrive, and counts as delivered then.
+//! Their rows end at once. An intervention makes dispatchers drop the queued messages. A POST in progress at that moment may
+//! still arrive, and then counts as delivered.
 
 use deadpool_postgres::GenericClient;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
@@ -17,14 +17,14 @@ use crate::record::{self, Report};
 use crate::sql::RowExt;
 use crate::store::Store;
 
-/// Pending deliveries of an event whose rows are ended at once; any beyond end when they surface.
+/// Maximum pending deliveries of an event whose rows end at once. Others end when a dispatcher gets their message.
 const ENDED_AT_ONCE_MAX: i64 = 1_000;
 
 impl Store {
-    /// Cancels a pending delivery: no further attempt begins.
+    /// Cancels a pending delivery: no further attempt starts.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] also for another tenant's; [`StoreError::Conflict`] when it has come to its end.
+    /// [`StoreError::NotFound`] also for another tenant's delivery; [`StoreError::Conflict`] if it has ended.
     pub async fn cancel_delivery(&self, tenant: Option<TenantId>, id: DeliveryId) -> Result<(), StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
@@ -52,8 +52,7 @@ impl Store {
         finish(tx, version).await
     }
 
-    /// Expunges an event's payload: `data` and `metadata` go from the log, pending deliveries of it are discarded. Harmless
-    /// to repeat.
+    /// Expunges an event's payload: erases `data` and `metadata` from the log and discards its pending deliveries. Idempotent.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the event is not on record (yet); the database's.
@@ -66,7 +65,7 @@ impl Store {
         let event_day = match wiped.as_slice() {
             [] => return Err(StoreError::NotFound { what: "event" }),
             [one] => Some(one.day("event_day")?),
-            // All that is on record under the id.
+            // All events on record with this id.
             _ => None,
         };
         let now = UnixMillis::now();
@@ -87,7 +86,7 @@ impl Store {
     }
 }
 
-/// Writes that pending deliveries ended as an intervention ends them.
+/// Ends the rows of pending deliveries according to an intervention.
 pub(crate) async fn end(
     client: &impl GenericClient,
     rows: &[DeliveryRow],

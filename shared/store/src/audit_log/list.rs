@@ -18,7 +18,7 @@ pub struct AuditEntry {
     pub id: i64,
     /// When the change was made.
     pub at: UnixMillis,
-    /// Whose thing was changed; `None`: the deployment's.
+    /// The tenant; `None`: the deployment.
     pub tenant: Option<TenantId>,
     /// `key`, `operator` or `postrider`.
     pub actor: String,
@@ -32,13 +32,13 @@ pub struct AuditEntry {
     pub action: String,
     /// The id of what was changed.
     pub target: String,
-    /// The members that changed, as they were.
+    /// The changed members before the change.
     pub before: Option<Value>,
-    /// The same members as they are.
+    /// The same members after the change.
     pub after: Option<Value>,
 }
 
-/// Which entries are wanted; what is `None` takes any.
+/// A filter of entries. `None` does not filter.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
     /// Of this tenant.
@@ -47,7 +47,7 @@ pub struct AuditFilter {
     pub action: Option<AuditAction>,
     /// By this actor: a key's id or an operator key's fingerprint.
     pub actor: Option<String>,
-    /// About this thing.
+    /// About the object with this id.
     pub target: Option<String>,
     /// At or after this.
     pub from: Option<UnixMillis>,

@@ -1,7 +1,8 @@
-//! The audit log: who changed what, when, and what it was before and is after. Each entry is written in the transaction of the
-//! change that it is about. (Not [`crate::audit`], which counts events and deliveries.)
+//! The audit log: who changed what and when, with the values before and after. Each entry is written in the transaction of its
+//! change. (Not [`crate::audit`], which counts events and deliveries.)
 //!
-//! A [`Store`](crate::Store) knows on whose behalf it acts, see [`Store::acting_as`](crate::Store::acting_as); the default is Postrider itself.
+//! A [`Store`](crate::Store) records changes under an actor, see [`Store::acting_as`](crate::Store::acting_as); the default is
+//! Postrider itself.
 
 mod action;
 mod list;
@@ -18,7 +19,7 @@ use crate::error::StoreError;
 use crate::sql::{Ts, clean};
 use crate::store::Core;
 
-/// Most bytes of a member's value that an entry holds; of a longer one it holds the length.
+/// Maximum bytes of a member's value in an entry. A longer value is replaced by its length.
 const VALUE_BYTES_MAX: usize = 2_048;
 
 /// Who makes a change.
@@ -43,7 +44,7 @@ impl Actor {
         }
     }
 
-    /// What names the actor among those of its kind.
+    /// The actor's id within its kind.
     pub fn id(self) -> Option<String> {
         match self {
             Self::Postrider => None,
@@ -53,7 +54,7 @@ impl Actor {
     }
 }
 
-/// How a change came in.
+/// Where a change was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     /// An HTTP request to the API.
@@ -72,18 +73,18 @@ impl Via {
     }
 }
 
-/// On whose behalf a [`Store`](crate::Store) changes things.
+/// The actor of a [`Store`](crate::Store)'s changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Acting {
-    /// Who.
+    /// The actor.
     pub actor: Actor,
-    /// How it came in; `None`: Postrider itself.
+    /// Where it was requested; `None`: by Postrider itself.
     pub via: Option<Via>,
-    /// The claim on an `Idempotency-Key` that the change is made under, see [`crate::idempotency`].
+    /// The claim on an `Idempotency-Key` for the change, see [`crate::idempotency`].
     pub claim: Option<Uuid>,
 }
 
-/// A change, as it is written down.
+/// A change to record.
 pub(crate) struct Change {
     pub(crate) tenant: Option<TenantId>,
     pub(crate) action: AuditAction,
@@ -93,24 +94,24 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// A change of something that a tenant has.
+    /// A change of a tenant's object.
     pub(crate) fn of(tenant: TenantId, action: AuditAction, target: impl ToString) -> Self {
         Self { tenant: Some(tenant), action, target: target.to_string(), before: None, after: None }
     }
 
-    /// What it was before.
+    /// Sets the value before the change.
     pub(crate) fn from(self, before: Value) -> Self {
         Self { before: Some(before), ..self }
     }
 
-    /// What it is after.
+    /// Sets the value after the change.
     pub(crate) fn to(self, after: Value) -> Self {
         Self { after: Some(after), ..self }
     }
 }
 
 impl Core {
-    /// Writes a change down, as part of its transaction; under a claim on an `Idempotency-Key` also that it is committed with it.
+    /// Records a change in its transaction. Also marks a claim on an `Idempotency-Key` as used.
     pub(crate) async fn log_change(&self, tx: &Transaction<'_>, change: Change) -> Result<(), StoreError> {
         let Change { tenant, action, target, before, after } = change;
         let Acting { actor, via, claim } = self.acting;
@@ -150,7 +151,7 @@ impl Core {
     }
 }
 
-/// What differs between two objects, member by member, long values as their length. Of one alone: all that is not null.
+/// The members that differ between two objects, with long values as their length. For a single object: all members except nulls.
 fn differing(before: Option<Value>, after: Option<Value>) -> (Option<Value>, Option<Value>) {
     let (before, after) = match (before, after) {
         (Some(Value::Object(mut before)), Some(Value::Object(mut after))) => {
@@ -180,7 +181,7 @@ fn shortened(value: Value) -> Value {
     Value::Object(members.map(|(name, value)| (name, short(value))).collect::<Map<_, _>>())
 }
 
-/// Anything that serialises as JSON, as a value; never a secret.
+/// Serialises an object without secrets as JSON.
 pub(crate) fn json(document: &impl serde::Serialize) -> Value {
     serde_json::to_value(document).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The version counter: what makes the order of edits the order of their commits.
+//! The version counter, which makes the order of versions the order of commits.
 
 use std::cell::Cell;
 
@@ -7,16 +7,16 @@ use deadpool_postgres::Transaction;
 use crate::error::StoreError;
 use crate::sql::RowExt;
 
-/// What feeds listen on.
+/// The notification channel of feeds.
 pub(crate) const CHANNEL: &str = "postrider_config";
 
 tokio::task_local! {
-    /// The version of the last edit that the running piece of work committed.
+    /// The version of the last edit that the current work committed.
     static EDITED: Cell<Option<i64>>;
 }
 
-/// Runs `work` and returns, with its output, the configuration version of the last edit that it committed; `None` when it
-/// edited nothing. Edits in tasks that `work` spawns are not seen.
+/// Runs `work`. Returns its output and the configuration version of the last edit that it committed; `None` if it edited
+/// nothing. Edits in tasks that `work` spawns are not observed.
 pub async fn observe_edits<T>(work: impl Future<Output = T>) -> (T, Option<i64>) {
     let observed = async {
         let output = work.await;
@@ -25,21 +25,21 @@ pub async fn observe_edits<T>(work: impl Future<Output = T>) -> (T, Option<i64>)
     EDITED.scope(Cell::new(None), observed).await
 }
 
-/// Takes the next version, and with it the lock that every other edit waits for until this transaction ends.
+/// Takes the next version and its lock, which serialises edits until this transaction ends.
 pub(crate) async fn bump(tx: &Transaction<'_>) -> Result<i64, StoreError> {
     tx.query_one("UPDATE config_version SET version = version + 1 RETURNING version", &[]).await?.col("version")
 }
 
-/// Commits an edit, with a hint to those who follow.
+/// Commits an edit and notifies the feeds.
 pub(crate) async fn finish(tx: Transaction<'_>, version: i64) -> Result<(), StoreError> {
     tx.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &version.to_string()]).await?;
     tx.commit().await?;
-    // Outside of `observe_edits` there is nothing to tell.
+    // Fails outside of `observe_edits`, where nothing observes the version.
     let _ = EDITED.try_with(|edited| edited.set(edited.get().max(Some(version))));
     Ok(())
 }
 
-/// Refuses an edit that was made for another version.
+/// Refuses an edit of another version than the current one.
 pub(crate) fn check_match(if_match: Option<i64>, current: i64) -> Result<(), StoreError> {
     match if_match {
         Some(wanted) if wanted != current => Err(StoreError::VersionMismatch { current }),

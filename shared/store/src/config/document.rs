@@ -1,4 +1,4 @@
-//! What an endpoint is: a document that is no secret, its status, and what the store adds.
+//! An endpoint: its document without secrets, its status, and the fields that the store adds.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{EndpointPrivate, Rotation};
 
-/// Everything about an endpoint that is no secret, as its customer says it. Kept once more for every version.
+/// The customer's settings of an endpoint, without secrets. A copy is kept for every version.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct EndpointDocument {
-    /// Its name, for people.
+    /// A name for people.
     pub name: String,
-    /// More for people.
+    /// A description for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The customer's own JSON object.
@@ -25,7 +25,7 @@ pub struct EndpointDocument {
     /// How deliveries reach it.
     #[serde(default)]
     pub channel: Channel,
-    /// Where to, for [`Channel::Web`].
+    /// The URL, for [`Channel::Web`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The sound, for [`Channel::Pushover`].
@@ -39,16 +39,16 @@ pub struct EndpointDocument {
     /// Conditions on the payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_filter: Option<serde_json::Value>,
-    /// Names of its own headers. The store fills this in from [`EndpointPrivate::headers`]; the values are sealed.
+    /// Names of its own headers, which the store copies from [`EndpointPrivate::headers`]. The values are sealed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub header_names: Vec<String>,
-    /// What signs.
+    /// The kind of key that signs.
     #[serde(default)]
     pub signature_key: SignatureKey,
     /// The public key (`whpk_…`) of an [`SignatureKey::Ed25519`] endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
-    /// The one after it, while a rotation's cut-over is to come.
+    /// The next public key, while a planned rotation is ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_public_key: Option<String>,
     /// Its own retry schedule; `None`: the profile's; empty: no retries.
@@ -57,25 +57,25 @@ pub struct EndpointDocument {
     /// Its own attempt timeout, seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
-    /// Its own highest rate, attempts a second.
+    /// Its own maximum rate, attempts per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_per_second: Option<f64>,
-    /// Whether its bodies escape everything that is not ASCII.
+    /// Whether its bodies escape all non-ASCII characters.
     #[serde(default)]
     pub ascii_json: bool,
-    /// Name of the header that carries its token, for profiles that authenticate so.
+    /// Name of the header that carries its token, for profiles that authenticate by a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_header: Option<String>,
 }
 
 impl EndpointDocument {
-    /// What its bodies are written as.
+    /// The kind of its bodies.
     pub fn body_kind(&self) -> BodyKind {
         self.channel.body_kind(self.ascii_json)
     }
 
-    /// Takes in the public key of a rotation that begins at `now`. `next_from`: from when on the key after the current one
-    /// signs, if there is one; once its time has come it counts as current.
+    /// Stores the public key of a rotation at `now`. `next_from`: when the next key starts to sign, if there is one. From then on
+    /// it counts as current.
     pub(crate) fn rotate_public_key(
         &mut self,
         new: Option<String>,
@@ -94,62 +94,62 @@ impl EndpointDocument {
     }
 }
 
-/// What can be edited about an endpoint, secrets opened.
+/// The editable part of an endpoint, with opened secrets.
 #[derive(Debug, Clone)]
 pub struct EndpointDraft {
     /// The document.
     pub document: EndpointDocument,
-    /// `Active` or `Inactive`; a disabled endpoint that an edit makes active loses its reason.
+    /// `Active` or `Inactive`. Activating a disabled endpoint clears its reason.
     pub status: EndpointStatus,
     /// Header values and credentials.
     pub private: EndpointPrivate,
 }
 
-/// An endpoint to be made.
+/// An endpoint to create.
 #[derive(Debug, Clone)]
 pub struct NewEndpoint {
-    /// What its customer says.
+    /// The customer's settings.
     pub draft: EndpointDraft,
-    /// Its signing secret, made or imported by the caller.
+    /// Its signing secret, generated or imported by the caller.
     pub secret: SecretString,
 }
 
-/// An endpoint as it is; no secrets.
+/// An endpoint without secrets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
     /// Its id.
     pub id: EndpointId,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
-    /// What its customer said.
+    /// The customer's settings.
     pub document: EndpointDocument,
     /// Whether it takes events.
     pub status: EndpointStatus,
-    /// Why the engine switched it off.
+    /// Why Postrider disabled it.
     pub disabled_reason: Option<String>,
-    /// When the engine switched it off.
+    /// When Postrider disabled it.
     pub disabled_at: Option<UnixMillis>,
-    /// Until when each of the previous secrets signs, too: the newest secret's first. Some may be over.
+    /// When each previous secret stops signing, newest secret first. Some of these times may have passed.
     pub previous_secrets_until: Vec<UnixMillis>,
-    /// From when on a next secret signs.
+    /// When the next secret starts signing.
     pub next_secret_from: Option<UnixMillis>,
     /// Configuration version of its last edit: its ETag.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixMillis,
     /// When it was last edited.
     pub updated_at: UnixMillis,
 }
 
 impl Endpoint {
-    /// The public key that signatures made at `now` are verified with.
+    /// The public key that verifies signatures made at `now`.
     pub fn public_key_at(&self, now: UnixMillis) -> Option<&str> {
         let document = &self.document;
         let key = if self.next_is_in_force(now) { &document.next_public_key } else { &document.public_key };
         key.as_deref()
     }
 
-    /// The public key that takes its place at [`next_secret_from`](Self::next_secret_from), if that is yet to come.
+    /// The public key that replaces it at [`next_secret_from`](Self::next_secret_from), if that is in the future.
     pub fn next_public_key_at(&self, now: UnixMillis) -> Option<&str> {
         self.document.next_public_key.as_deref().filter(|_| !self.next_is_in_force(now))
     }
@@ -159,7 +159,7 @@ impl Endpoint {
     }
 }
 
-/// An endpoint in a list, with what its attempts came to within the retention.
+/// An endpoint in a list, with its attempts within the retention.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSummary {
     /// The endpoint.
@@ -175,7 +175,7 @@ pub struct EndpointSummary {
 pub struct EndpointList {
     /// The endpoints, newest first.
     pub items: Vec<EndpointSummary>,
-    /// Where the next page begins; `None`: this is the last.
+    /// Where the next page starts; `None`: this is the last.
     pub next_cursor: Option<String>,
     /// Endpoints that the tenant has.
     pub usage: u32,
@@ -183,14 +183,14 @@ pub struct EndpointList {
     pub limit: u32,
 }
 
-/// The document of an endpoint as a configuration version knew it.
+/// The document of an endpoint at a configuration version.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointVersion {
     /// The endpoint.
     pub endpoint: EndpointId,
     /// The configuration version that wrote it.
     pub version: i64,
-    /// Whether it took events then.
+    /// Whether it took events at that version.
     pub status: EndpointStatus,
     /// Whether it was deleted by that version.
     pub deleted: bool,
@@ -217,7 +217,7 @@ mod tests {
         check("b", overlap, None, ("b", None));
         check("c", Rotation::CutOver { at: now }, None, ("c", None));
         check("d", later, None, ("c", Some("d")));
-        // Before its time another next replaces it; after, it is the one that counts.
+        // Before its time a next key can be replaced; from then on it is the current key.
         check("e", later, Some(2_000), ("c", Some("e")));
         check("f", later, Some(1_000), ("e", Some("f")));
         check("g", overlap, Some(2_000), ("g", None));

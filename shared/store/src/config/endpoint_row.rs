@@ -1,4 +1,4 @@
-//! The row of an endpoint: read, written with its version, buried.
+//! The row of an endpoint: read, written with its version, replaced by a tombstone.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::ids::{EndpointId, TenantId};
@@ -87,7 +87,7 @@ impl EndpointRow {
         Ok(())
     }
 
-    /// Writes the row, and the version that it now is, unless that is what the newest one says already.
+    /// Writes the row, and a new version unless the newest one is the same.
     pub(super) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let endpoint = &self.endpoint;
         let mut ends = endpoint.previous_secrets_until.iter().copied().map(Ts);
@@ -145,7 +145,7 @@ impl EndpointRow {
     }
 }
 
-/// The endpoint's row, or "no such endpoint". The counter's lock keeps others from editing it meanwhile.
+/// The endpoint's row, or "no such endpoint". The counter's lock prevents concurrent edits.
 pub(super) async fn require(
     tx: &Transaction<'_>,
     tenant: Option<TenantId>,
@@ -162,7 +162,7 @@ pub(super) async fn require(
     Ok(row)
 }
 
-/// Makes tombstones of the endpoints whose `column` (`id` or `tenant`) is `value`, and wipes their secrets.
+/// Turns the endpoints whose `column` (`id` or `tenant`) is `value` into tombstones and wipes their secrets.
 pub(super) async fn tombstone(
     tx: &Transaction<'_>,
     column: &'static str,

@@ -1,4 +1,4 @@
-//! Endpoints: every edit of one.
+//! Edits and reads of endpoints.
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
@@ -28,7 +28,7 @@ fn header_names(private: &EndpointPrivate) -> Vec<String> {
     private.headers.iter().map(|(name, _)| name.clone()).collect()
 }
 
-/// An endpoint as the audit log shows it.
+/// The form of an endpoint in the audit log.
 fn described(endpoint: &Endpoint) -> serde_json::Value {
     let mut described = json(&endpoint.document);
     described["status"] = endpoint.status.as_str().into();
@@ -36,7 +36,7 @@ fn described(endpoint: &Endpoint) -> serde_json::Value {
     described
 }
 
-/// Whether two private parts hold the same.
+/// Whether two private parts are equal.
 fn same_private(one: &EndpointPrivate, two: &EndpointPrivate) -> bool {
     let text = |secret: &SecretString| secret.expose_secret().to_owned();
     let all = |private: &EndpointPrivate| {
@@ -48,7 +48,7 @@ fn same_private(one: &EndpointPrivate, two: &EndpointPrivate) -> bool {
 }
 
 impl ConfigStore {
-    /// Makes an endpoint, if the tenant's limit allows one more.
+    /// Creates an endpoint, if the tenant's limit allows it.
     ///
     /// # Errors
     /// [`StoreError::EndpointLimit`], [`StoreError::NotFound`] for the tenant, [`StoreError::Crypto`].
@@ -79,7 +79,7 @@ impl ConfigStore {
 
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
-        // From here on every other edit waits: the count holds until the commit.
+        // From here on other edits wait, so the count holds until the commit.
         row.endpoint.version = bump(&tx).await?;
         let limit = tenants::require(&tx, tenant).await?.draft.limits.endpoints();
         let sql = "SELECT count(*) AS usage FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL";
@@ -139,8 +139,8 @@ impl ConfigStore {
         Ok(EndpointList { items: page.items, next_cursor: page.next_cursor, usage, limit: limits.endpoints() })
     }
 
-    /// What the newest endpoints of a tenant are called, at most `limit`; without the counts of a list, which take a look at every
-    /// hour of their log.
+    /// Names of the newest endpoints of a tenant, at most `limit`. Cheaper than a list, whose counts read every hour of the
+    /// retention.
     ///
     /// # Errors
     /// The database's.
@@ -175,7 +175,7 @@ impl ConfigStore {
         named.collect()
     }
 
-    /// One endpoint; `None` when there is none (any more), or when it is another tenant's than `tenant` (`None`: anyone's).
+    /// One endpoint; `None` if it does not exist or does not belong to `tenant` (`None`: any tenant).
     ///
     /// # Errors
     /// The database's.
@@ -188,7 +188,7 @@ impl ConfigStore {
         row.as_ref().map(|row| Ok(EndpointRow::read(row)?.endpoint)).transpose()
     }
 
-    /// Edits an endpoint: `edit` gets what it is and leaves what it shall be. Where nothing changes, there is no new version.
+    /// Edits an endpoint: `edit` changes the current state in place. Without a change there is no new version.
     ///
     /// # Errors
     /// Not found, another version than `if_match`, [`StoreError::Crypto`]; or what `edit` refused.
@@ -220,7 +220,7 @@ impl ConfigStore {
         row.endpoint.document = draft.document;
         if draft.status != EndpointStatus::Disabled {
             if row.endpoint.status == EndpointStatus::Disabled {
-                // Restart its count of days of failure.
+                // Restarts its count of days of failures.
                 let sql = "UPDATE endpoint_health SET failing_since = $2 WHERE endpoint = $1";
                 tx.execute(sql, &[&id.0, &Ts(UnixMillis::now())]).await?;
             }
@@ -241,7 +241,7 @@ impl ConfigStore {
         Ok(row.endpoint)
     }
 
-    /// Deletes an endpoint and wipes its secrets. Its pending deliveries are discarded when they surface.
+    /// Deletes an endpoint and wipes its secrets. Dispatchers discard its pending deliveries.
     ///
     /// # Errors
     /// Not found, or another version than `if_match`.
@@ -262,8 +262,8 @@ impl ConfigStore {
         finish(tx, version).await
     }
 
-    /// Replaces the signing secret, and the public key where the endpoint has one. Every secret signs until the end that it was
-    /// promised.
+    /// Replaces the signing secret, and the public key if the endpoint has one. Each previous secret signs until the end of its
+    /// overlap.
     ///
     /// # Errors
     /// Not found, another version than `if_match`, [`StoreError::Crypto`]; [`StoreError::Conflict`] while another secret is planned,
@@ -300,13 +300,13 @@ impl ConfigStore {
         Ok(row.endpoint)
     }
 
-    /// The engine switches an endpoint off, if it is active. `false`: it was not active, or is gone.
+    /// Disables an endpoint, if it is active. Returns `false` if it was not active or was deleted.
     ///
     /// # Errors
     /// The database's.
     pub async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<bool, StoreError> {
         let mut client = self.0.client().await?;
-        // Most calls come too late: every attempt under way reports the same answer. They shall not lock the counter.
+        // Most calls are late, because every attempt in progress reports the same response. They must not lock the counter.
         let active = "SELECT 1 FROM endpoints WHERE id = $1 AND deleted_at IS NULL AND status = $2";
         if client.query_opt(active, &[&id.0, &EndpointStatus::Active.code()]).await?.is_none() {
             return Ok(false);
@@ -336,8 +336,8 @@ impl ConfigStore {
         Ok(true)
     }
 
-    /// The endpoints of a tenant as configuration version `version` knew them, the newest 1,000, without those deleted before
-    /// `since`. Such as did not exist yet are not among them.
+    /// The newest 1,000 endpoints of a tenant at configuration version `version`, without endpoints deleted before `since` or
+    /// created later.
     ///
     /// # Errors
     /// The database's.
@@ -350,7 +350,7 @@ impl ConfigStore {
         endpoints_at(&self.0.client().await?, tenant, version, since).await
     }
 
-    /// The endpoint as configuration version `version` knew it; `None`: it did not exist then.
+    /// The endpoint at configuration version `version`; `None` if it did not exist.
     ///
     /// # Errors
     /// The database's.

@@ -1,4 +1,4 @@
-//! What tenants say about event types: their own, and their words for their profile's.
+//! Tenants' definitions of event types: their own types, and overrides of their profile's types.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::event::EventType;
@@ -13,14 +13,14 @@ use crate::error::StoreError;
 use crate::sql::{RowExt, Ts, clean, unsigned};
 use crate::store::ConfigStore;
 
-/// What a tenant says about an event type. Valid JSON and a valid schema are the caller's to check.
+/// A tenant's definition of an event type. The caller checks that JSON and schema are valid.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventTypeDraft {
-    /// For people.
+    /// A description for people.
     pub description: Option<String>,
-    /// An example of `data`: JSON, as it was written.
+    /// An example of `data`: JSON, unchanged.
     pub sample: Option<String>,
-    /// The JSON Schema of `data`, as it was written.
+    /// The JSON Schema of `data`, unchanged.
     pub schema: Option<String>,
 }
 
@@ -31,16 +31,16 @@ impl EventTypeDraft {
     }
 }
 
-/// An event type as its tenant says it.
+/// An event type with its tenant's definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantEventType {
     /// Its name.
     pub name: EventType,
-    /// What the tenant says.
+    /// The definition.
     pub draft: EventTypeDraft,
     /// Configuration version of its last edit: its ETag.
     pub version: i64,
-    /// When it was first said.
+    /// When it was defined.
     pub created_at: UnixMillis,
     /// When it was last edited.
     pub updated_at: UnixMillis,
@@ -51,18 +51,18 @@ pub struct TenantEventType {
 pub struct SavedEventType {
     /// The type.
     pub event_type: TenantEventType,
-    /// Whether the tenant had said nothing about it before.
+    /// Whether the tenant had no definition of it before.
     pub created: bool,
 }
 
-/// Which of a tenant's event types are wanted, by name.
+/// Selects event types of a tenant by name.
 #[derive(Debug, Clone, Copy)]
 pub struct EventTypePage<'a> {
     /// Names after this one; `None`: from the first.
     pub after: Option<&'a str>,
     /// This type and those below it, such as `email` for `email.sent`; `None`: all.
     pub group: Option<&'a str>,
-    /// Most of them, 1 to [`PAGE_MAX`] and one (clamped): so that a caller can ask whether another follows.
+    /// Maximum number, 1 to [`PAGE_MAX`] + 1 (clamped), so that a caller can detect whether another follows.
     pub limit: u32,
 }
 
@@ -117,12 +117,12 @@ async fn find(
     client.query_opt(&sql, &[&tenant.0, &name.as_str()]).await?.as_ref().map(TenantEventType::read).transpose()
 }
 
-/// An event type as the audit log shows it.
+/// The form of an event type in the audit log.
 fn described(draft: &EventTypeDraft) -> serde_json::Value {
     serde_json::json!({"description": draft.description, "sample": draft.sample, "schema": draft.schema})
 }
 
-/// Leaves tombstones of a tenant's event types, of all of them for `None`; nothing remains of what they said.
+/// Turns event types of a tenant (`None`: all of them) into tombstones and erases their definitions.
 pub(super) async fn tombstone(
     tx: &Transaction<'_>,
     tenant: TenantId,
@@ -140,7 +140,7 @@ pub(super) async fn tombstone(
 }
 
 impl ConfigStore {
-    /// Saves what a tenant says about an event type, in the place of what it said before. The same again is no new version.
+    /// Saves a tenant's definition of an event type, replacing the previous one. The same definition again is no new version.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, another version than `if_match`, [`StoreError::EventTypeLimit`].
@@ -158,7 +158,7 @@ impl ConfigStore {
         let before = find(&tx, tenant, name).await?;
         match &before {
             Some(before) => check_match(if_match, before.version)?,
-            // What was never said has no version that could be meant.
+            // A type that was never defined has no version to match.
             None if if_match.is_some() => return Err(StoreError::VersionMismatch { current: 0 }),
             None => {}
         }
@@ -221,7 +221,7 @@ impl ConfigStore {
         Ok(SavedEventType { event_type, created: before.is_none() })
     }
 
-    /// Event types that a tenant says something about, by name.
+    /// Event types that a tenant defines, by name.
     ///
     /// # Errors
     /// The database's.
@@ -246,7 +246,7 @@ impl ConfigStore {
         Ok(EventTypeList { is_cut: items.len() < found, items })
     }
 
-    /// The names of all event types that a tenant says something about.
+    /// The names of all event types that a tenant defines.
     ///
     /// # Errors
     /// The database's.
@@ -255,7 +255,7 @@ impl ConfigStore {
         self.0.client().await?.query(sql, &[&tenant.0]).await?.iter().map(|row| row.parsed("name")).collect()
     }
 
-    /// What a tenant said about one event type at `moment`.
+    /// A tenant's definition of one event type at `moment`.
     ///
     /// # Errors
     /// The database's.
@@ -281,7 +281,7 @@ impl ConfigStore {
         })
     }
 
-    /// What a tenant says about one event type, `None` when it says nothing (any more).
+    /// A tenant's definition of one event type; `None` if it has none.
     ///
     /// # Errors
     /// The database's.
@@ -293,7 +293,7 @@ impl ConfigStore {
         find(&self.0.client().await?, tenant, name).await
     }
 
-    /// Forgets what a tenant says about an event type.
+    /// Deletes a tenant's definition of an event type.
     ///
     /// # Errors
     /// Not found, another version than `if_match`.

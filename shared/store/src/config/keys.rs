@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Scopes {
     }
 }
 
-/// SHA-256 of a key's text: what is stored and looked up. Keys have 256 random bits, so that a plain hash is enough.
+/// SHA-256 of a key's text, which is stored and looked up. Keys have 256 random bits, so a plain hash is enough.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub [u8; 32]);
 
@@ -93,7 +93,7 @@ impl fmt::Debug for KeyHash {
     }
 }
 
-/// A key to be made.
+/// A key to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewKey {
     /// Its name, for people.
@@ -107,19 +107,19 @@ pub struct NewKey {
 pub struct ApiKey {
     /// Its public id.
     pub id: KeyId,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
     /// Its name, for people.
     pub name: String,
     /// What it may do.
     pub scopes: Scopes,
-    /// Configuration version that made it.
+    /// Configuration version that created it.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixMillis,
 }
 
-/// A key that was just made, with its text, which cannot be read again.
+/// A key that was just created, with its text, which cannot be read again.
 #[derive(Debug)]
 pub struct CreatedKey {
     /// The key.
@@ -148,7 +148,7 @@ impl ApiKey {
 }
 
 impl ConfigStore {
-    /// Makes a key for a tenant.
+    /// Creates a key for a tenant.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, [`StoreError::KeyLimit`].
@@ -197,7 +197,7 @@ impl ConfigStore {
         self.0.client().await?.query(sql, &[&tenant.0]).await?.iter().map(ApiKey::read).collect()
     }
 
-    /// Deletes a key; services refuse it once their feed has the edit.
+    /// Deletes a key. Services refuse it once their feed has the edit.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].

@@ -1,5 +1,5 @@
-//! Configuration: tenants, API keys, product keys, endpoints, event types. Every edit is one transaction that first bumps the version counter,
-//! stamps what it touches, and notifies `postrider_config` as a hint to [`crate::feed`].
+//! Configuration: tenants, API keys, product keys, endpoints, event types. Every edit is one transaction that first increments the
+//! version counter, stamps the rows that it changes, and notifies `postrider_config` as a hint to [`crate::feed`].
 //!
 //! Deleting is soft: the row stays as a tombstone, its secrets are wiped, and readers answer "no such".
 

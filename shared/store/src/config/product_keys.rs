@@ -1,4 +1,4 @@
-//! Keys that publish for several tenants or for all, made by the operator.
+//! Keys that publish for several tenants or for all, created by the operator.
 
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_model::time::UnixMillis;
@@ -16,11 +16,11 @@ use crate::store::ConfigStore;
 /// The tenants that a key is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyTenants {
-    /// One: an ordinary key.
+    /// One tenant: an ordinary key.
     One(TenantId),
     /// These; sorted. A deleted tenant stays in the list and is no longer published for.
     Several(Vec<TenantId>),
-    /// Every tenant, those of the future included.
+    /// Every tenant, including future ones.
     All,
 }
 
@@ -48,7 +48,7 @@ impl KeyTenants {
         Ok(tenants.map_or(Self::All, |tenants| Self::several(tenants.into_iter().map(TenantId))))
     }
 
-    /// As the audit log shows it.
+    /// The form in the audit log.
     fn shown(&self) -> serde_json::Value {
         match self.column() {
             Some(tenants) => tenants.into_iter().map(|tenant| TenantId(tenant).to_string()).collect(),
@@ -74,13 +74,13 @@ pub struct ProductKey {
     pub name: String,
     /// The tenants that it is for.
     pub tenants: KeyTenants,
-    /// Configuration version that made it.
+    /// Configuration version that created it.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixMillis,
 }
 
-/// A product key that was just made, with its text, which cannot be read again.
+/// A product key that was just created, with its text, which cannot be read again.
 #[derive(Debug)]
 pub struct CreatedProductKey {
     /// The key.
@@ -102,7 +102,7 @@ impl ProductKey {
 }
 
 impl ConfigStore {
-    /// Makes a key that publishes for `tenants`.
+    /// Creates a key that publishes for `tenants`.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for a tenant that does not exist.

@@ -1,4 +1,4 @@
-//! Sealing again: everything that another master key than the first one sealed, so that the old key can be dropped.
+//! Seals again with the first master key everything that another key sealed, so that the old key can be removed.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,23 @@ use crate::error::StoreError;
 use crate::sql::RowExt;
 use crate::store::ConfigStore;
 
-/// Endpoints of one transaction, during which edits of the configuration wait.
+/// Endpoints per transaction. Edits of the configuration wait for each transaction.
 const BATCH: i64 = 200;
 
-/// What a run did.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Resealed {
-    /// Endpoints that were looked at.
+    /// Endpoints checked.
     pub endpoints: u64,
-    /// Values that were sealed again, by the key that had sealed them.
+    /// Values sealed again, by their previous key.
     pub resealed: BTreeMap<String, u64>,
-    /// Values that the first key had sealed already.
+    /// Values already sealed with the first key.
     pub kept: u64,
 }
 
 impl ConfigStore {
-    /// Seals every secret with the first master key. In batches, each a transaction: a run that ends early has done what it has
-    /// done, and the next one goes on with the rest. Services may run meanwhile, as long as they know both keys.
+    /// Seals every secret with the first master key. Each batch is a transaction, so that a run after an interrupted one
+    /// continues with the rest. Services may run meanwhile, if both keys are configured.
     ///
     /// # Errors
     /// [`StoreError::Crypto`]: a value was sealed with a key that is not configured, or is damaged; the endpoint is named in the log.
@@ -40,12 +40,12 @@ impl ConfigStore {
         Ok(done)
     }
 
-    /// Seals the secrets of the endpoints behind `after`; the last of them, `None` when there are no more.
+    /// Seals the secrets of a batch of endpoints after `after`. Returns the last of them; `None` if there are no more.
     async fn reseal_batch(&self, after: Uuid, done: &mut Resealed) -> Result<Option<Uuid>, StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
-        // The lock that every edit takes first: none reads a value that is about to be replaced. Nothing is bumped: what the
-        // values say stays the same.
+        // The lock that every edit takes first, so that no edit reads a value that is about to be replaced. The version stays the
+        // same, because the secrets do.
         tx.query_one("SELECT version FROM config_version FOR UPDATE", &[]).await?;
         let columns = Column::ALL.map(Column::name);
         let sql = format!(
@@ -59,7 +59,7 @@ impl ConfigStore {
             for column in Column::ALL {
                 let Some(sealed) = row.col::<Option<Vec<u8>>>(column.name())? else { continue };
                 let again = column.seal_again(self.0.keys(), id, &sealed).inspect_err(|error| {
-                    tracing::error!(endpoint.id = %id, column = column.name(), %error, "cannot seal again");
+                    tracing::error!(endpoint.id = %id, column = column.name(), %error, "cannot reseal a secret");
                 })?;
                 let Some(again) = again else {
                     done.kept += 1;

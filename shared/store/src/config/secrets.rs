@@ -1,4 +1,4 @@
-//! The part of an endpoint that is sealed at rest.
+//! The secrets of an endpoint, sealed at rest.
 
 use std::borrow::Cow;
 
@@ -12,18 +12,18 @@ use zeroize::Zeroizing;
 use crate::crypto::MasterKeys;
 use crate::error::StoreError;
 
-/// The signing secrets of an endpoint, opened. At most [`SECRETS_IN_FORCE_MAX`] together, at most one of them is next.
+/// The signing secrets of an endpoint, opened: at most [`SECRETS_IN_FORCE_MAX`], at most one of them next.
 #[derive(Debug, Clone)]
 pub struct EndpointSecrets {
     /// Signs now.
     pub current: SecretString,
-    /// Each signs beside the current one until its time, for schemes that can carry several signatures. Newest first.
+    /// Each also signs until its time, in schemes with several signatures. Newest first.
     pub previous: Vec<(SecretString, UnixMillis)>,
     /// Replaces the current one from this time on.
     pub next: Option<(SecretString, UnixMillis)>,
 }
 
-/// What an endpoint keeps secret beside its signing secrets, opened.
+/// Other secrets of an endpoint, opened.
 #[derive(Debug, Clone, Default)]
 pub struct EndpointPrivate {
     /// Headers of its own, in the customer's order.
@@ -34,26 +34,26 @@ pub struct EndpointPrivate {
     pub pushover: Option<PushoverCredentials>,
 }
 
-/// What Pushover wants to know.
+/// Credentials for Pushover.
 #[derive(Debug, Clone)]
 pub struct PushoverCredentials {
-    /// Whom to notify.
+    /// The user or group to notify.
     pub user_key: SecretString,
-    /// On whose behalf.
+    /// The API token of the application.
     pub api_token: SecretString,
 }
 
 /// How a new signing secret replaces the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// At once; the old one signs beside it until then.
+    /// At once; the old one also signs until a given time.
     Overlap {
         /// The end of the overlap.
         until: UnixMillis,
     },
-    /// From then on (a time that has passed: at once); the old one never signs again after that.
+    /// At a given time (at once if it has passed), without an overlap.
     CutOver {
-        /// The moment.
+        /// The time of the change.
         at: UnixMillis,
     },
 }
@@ -63,16 +63,16 @@ pub enum Rotation {
 pub struct NewSecret {
     /// The secret.
     pub secret: SecretString,
-    /// What verifies its signatures, where that is not the secret itself.
+    /// The public key that verifies its signatures, if any.
     pub public_key: Option<String>,
-    /// When it takes over.
+    /// How it replaces the current secret.
     pub rotation: Rotation,
-    /// End the previous secrets now, and drop a planned one. Without it they stay as promised.
+    /// Whether to end the previous secrets now and drop a planned one.
     pub end_others: bool,
 }
 
 impl EndpointSecrets {
-    /// The secrets after a rotation that begins at `now`. A next secret whose time has come counts as current.
+    /// The secrets after a rotation at `now`. A next secret whose time has come counts as current.
     ///
     /// # Errors
     /// [`StoreError::Conflict`]: another secret is planned, or [`SECRETS_IN_FORCE_MAX`] would be exceeded; the text says until when.
@@ -80,7 +80,7 @@ impl EndpointSecrets {
         let mut previous = self.previous;
         previous.retain(|(_, until)| *until > now && !new.end_others);
         let current = match self.next {
-            // The cut-over to it ended the one before.
+            // Its cut-over ended the secret before it.
             Some((next, from)) if from <= now => next,
             Some((_, from)) if !new.end_others => return Err(StoreError::Conflict(planned(from))),
             _ => self.current,
@@ -144,12 +144,12 @@ impl Column {
         }
     }
 
-    /// What a sealed value is bound to: row and column.
+    /// The row and column that a value is sealed for.
     fn context(self, id: EndpointId) -> String {
         format!("endpoints.{}/{id}", self.name())
     }
 
-    /// The same value, sealed by the first key; `None` when it is already.
+    /// The same value, sealed with the first key; `None` if it already is.
     pub(super) fn seal_again(
         self,
         keys: &MasterKeys,
@@ -184,7 +184,7 @@ pub(crate) fn open(
     Ok(SecretString::from(text))
 }
 
-/// Seals several secrets as one value; none: no value.
+/// Seals several secrets as one value; an empty list as no value.
 pub(crate) fn seal_list<'a>(
     keys: &MasterKeys,
     id: EndpointId,
@@ -199,7 +199,7 @@ pub(crate) fn seal_list<'a>(
     Ok(Some(keys.seal(&column.context(id), &Zeroizing::new(json))?))
 }
 
-/// Opens what [`seal_list`] sealed.
+/// Opens a value of [`seal_list`].
 pub(crate) fn open_list(
     keys: &MasterKeys,
     id: EndpointId,
@@ -245,7 +245,7 @@ pub(crate) fn seal_private(
 
 pub(crate) fn open_private(keys: &MasterKeys, id: EndpointId, sealed: &[u8]) -> Result<EndpointPrivate, StoreError> {
     let json = keys.open(&Column::Private.context(id), sealed)?;
-    // Serde's message may quote the text: keep only where it failed.
+    // Serde's message may quote the secret: keep only the position.
     let plain: Plain<'_> = serde_json::from_slice(&json)
         .map_err(|error| unreadable(&format!("sealed JSON, line {} column {}", error.line(), error.column())))?;
     let secret = |text: Cow<'_, str>| SecretString::from(text.into_owned());
@@ -303,7 +303,7 @@ mod tests {
         check(&start().rotated(&new("b", cut_over(1_000)), NOW).unwrap(), "b", &[], None);
         let planned = start().rotated(&new("b", cut_over(3_000)), NOW).unwrap();
         check(&planned, "a", &[], Some(("b", 3_000)));
-        // Once its time has come, it is the one that an overlap keeps.
+        // Once its time has come, it is the secret that overlaps with the new one.
         let later = planned.rotated(&new("c", overlap(9_000)), UnixMillis(3_000)).unwrap();
         check(&later, "c", &[("b", 9_000)], None);
     }
@@ -313,7 +313,7 @@ mod tests {
         let second = start().rotated(&new("b", overlap(5_000)), NOW).unwrap();
         let third = second.rotated(&new("c", overlap(4_000)), UnixMillis(1_001)).unwrap();
         check(&third, "c", &[("b", 4_000), ("a", 5_000)], None);
-        // One that is over goes; a cut-over ends the current one alone.
+        // An expired secret is removed; a cut-over ends only the current one.
         let fourth = third.clone().rotated(&new("d", cut_over(4_000)), UnixMillis(4_000)).unwrap();
         check(&fourth, "d", &[("a", 5_000)], None);
         let planned = third.rotated(&new("d", cut_over(9_000)), UnixMillis(1_002)).unwrap();

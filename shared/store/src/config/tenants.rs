@@ -15,12 +15,12 @@ use crate::history::{Cursor, Page, PageRequest};
 use crate::sql::{RowExt, Ts, clean, unsigned};
 use crate::store::ConfigStore;
 
-/// What an operator says about a tenant: the input of creating and of editing one.
+/// The operator's settings of a tenant, for creating and editing it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TenantDraft {
-    /// Its name, for people.
+    /// A name for people.
     pub name: String,
-    /// The profile that its deliveries look like.
+    /// The profile of its deliveries.
     pub profile: String,
     /// The operator's own id for it; unique among tenants that are not deleted.
     pub external_id: Option<String>,
@@ -30,12 +30,12 @@ pub struct TenantDraft {
     pub enforce_catalog: bool,
     /// Whether events are checked against their type's JSON Schema.
     pub enforce_schemas: bool,
-    /// Days of failure after which an endpoint is switched off; `None` is the profile's value, 0 is never.
+    /// Days of failures after which an endpoint is disabled; `None`: the profile's value; 0: never.
     pub disable_after_days: Option<u32>,
 }
 
 impl TenantDraft {
-    /// A tenant with this name and profile and nothing else said.
+    /// A tenant with this name and profile and defaults for the rest.
     pub fn new(name: impl Into<String>, profile: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -49,16 +49,16 @@ impl TenantDraft {
     }
 }
 
-/// A tenant as it is.
+/// A tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tenant {
     /// Its id.
     pub id: TenantId,
-    /// What its operator said.
+    /// The operator's settings.
     pub draft: TenantDraft,
     /// Configuration version of its last edit: its ETag.
     pub version: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixMillis,
     /// When it was last edited.
     pub updated_at: UnixMillis,
@@ -136,7 +136,7 @@ async fn save(tx: &Transaction<'_>, tenant: &Tenant) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A tenant as the audit log shows it.
+/// The form of a tenant in the audit log.
 fn described(draft: &TenantDraft) -> serde_json::Value {
     serde_json::json!({
         "name": draft.name,
@@ -150,7 +150,7 @@ fn described(draft: &TenantDraft) -> serde_json::Value {
 }
 
 impl ConfigStore {
-    /// Makes a tenant.
+    /// Creates a tenant.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the external id is taken.
@@ -185,7 +185,7 @@ impl ConfigStore {
         Ok(Page::of(tenants, page, |tenant| Cursor::of(tenant.created_at, tenant.id.0)))
     }
 
-    /// One tenant, `None` when there is none (any more).
+    /// One tenant; `None` if it does not exist.
     ///
     /// # Errors
     /// The database's.
@@ -194,7 +194,7 @@ impl ConfigStore {
         self.0.client().await?.query_opt(&sql, &[&id.0]).await?.as_ref().map(Tenant::read).transpose()
     }
 
-    /// The tenant with this external id, `None` when there is none (any more).
+    /// The tenant with this external id; `None` if there is none.
     ///
     /// # Errors
     /// The database's.
@@ -204,7 +204,7 @@ impl ConfigStore {
         row.map(|row| Ok(TenantId(row.col("id")?))).transpose()
     }
 
-    /// Edits a tenant: `edit` gets what it is and leaves what it shall be. Where nothing changes, there is no new version.
+    /// Edits a tenant: `edit` changes the current state in place. Without a change there is no new version.
     ///
     /// # Errors
     /// Not found, another version than `if_match`, a taken external id; or what `edit` refused.

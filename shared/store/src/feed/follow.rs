@@ -12,7 +12,7 @@ use crate::config::CHANNEL;
 use crate::error::StoreError;
 use crate::store::Core;
 
-/// How often the version is asked for when no hint comes.
+/// How often the version is polled without a notification.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Longest wait for the version.
 const POLL_LIMIT: Duration = Duration::from_secs(5);
@@ -42,11 +42,11 @@ impl Follower {
             if self.state.borrow().confirmed != before {
                 backoff.reset();
             }
-            // Once an outage, not once a try: the state says how old the configuration is.
+            // Warns once per outage, not per attempt: the state shows how old the configuration is.
             if backoff.tries() > 0 {
-                tracing::debug!(%error, "configuration feed: still no database");
+                tracing::debug!(%error, "cannot follow the configuration; retrying");
             } else {
-                tracing::warn!(%error, config.version = self.state.borrow().version, "configuration feed interrupted, reconnecting");
+                tracing::warn!(%error, config.version = self.state.borrow().version, "configuration feed interrupted; reconnecting");
             }
             tokio::select! {
                 () = self.changes.closed() => return,
@@ -60,14 +60,14 @@ impl Follower {
         let hint = Arc::new(Notify::new());
         let notified = Arc::clone(&hint);
         let (mut client, driver) = self.store.listen(move |_| notified.notify_one()).await?;
-        // Listen first, reload then: what is committed in between is hinted at and read again.
+        // Listen before reading, so that a commit in between causes a notification and another read.
         within(POLL_LIMIT, async { Ok(client.batch_execute(&format!("LISTEN {CHANNEL}")).await?) }).await?;
         let mut reload = true;
         loop {
             let known = self.state.borrow().version;
             let version = within(POLL_LIMIT, current(&client)).await?;
             if reload || version != known {
-                // A version below the known one is another database, or one restored: start over.
+                // A lower version than the known one means another or a restored database: start over.
                 let since = if known == 0 || version < known { None } else { Some(known) };
                 let changes = within(READ_LIMIT, read(&mut client, self.what, since)).await?;
                 let version = changes.version;

@@ -1,7 +1,7 @@
 //! The configuration feed: a snapshot, then every change, to every service, usually within milliseconds.
 //!
-//! The version counter is the truth and is polled each second; `NOTIFY postrider_config` only makes it faster. A feed
-//! outlives the database: it reconnects for ever, listens first and reloads then, so that no edit falls between.
+//! The version counter is authoritative and polled every second; `NOTIFY postrider_config` only makes it faster. A feed
+//! survives outages of the database: it always reconnects, and listens before it reads, so that it misses no edit.
 
 mod follow;
 mod read;
@@ -20,7 +20,7 @@ use crate::intervention::Intervention;
 use crate::store::ConfigFeed;
 use follow::Follower;
 
-/// What a service wants to hear of. Everything else stays empty in its [`Changes`].
+/// The kinds of changes that a service needs. All others stay empty in its [`Changes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FeedScope {
     /// [`Changes::tenants`].
@@ -69,7 +69,7 @@ pub struct TenantConfig {
     pub enforce_catalog: bool,
     /// Whether events are checked against their type's JSON Schema.
     pub enforce_schemas: bool,
-    /// Days of failure after which an endpoint is switched off.
+    /// Days of failures after which an endpoint is disabled.
     pub disable_after_days: Option<u32>,
     /// Configuration version of its last edit.
     pub version: i64,
@@ -82,16 +82,16 @@ pub struct KeyConfig {
     pub id: KeyId,
     /// The tenants that it is for.
     pub tenants: KeyTenants,
-    /// What its text hashes to.
+    /// The hash of its text.
     pub hash: KeyHash,
     /// What it may do.
     pub scopes: Scopes,
 }
 
-/// What a tenant says about an event type, as ingest needs it.
+/// A tenant's definition of an event type, as ingest needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTypeConfig {
-    /// Whose words.
+    /// The tenant.
     pub tenant: TenantId,
     /// The type.
     pub name: EventType,
@@ -99,13 +99,13 @@ pub struct EventTypeConfig {
     pub schema: Option<String>,
 }
 
-/// What an active endpoint subscribes to, as fan-out needs it. Not compiled: that takes the tenant's profile. A snapshot may
-/// hold a million of these, so lists are as long as what they hold.
+/// The subscription of an active endpoint, as fan-out needs it. Not compiled, because that requires the tenant's profile. A
+/// snapshot may have a million of these, so lists have no spare capacity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndpointSubscription {
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
     /// Patterns of event types.
     pub event_types: Box<[String]>,
@@ -115,52 +115,52 @@ pub struct EndpointSubscription {
     pub payload_filter: Option<serde_json::Value>,
     /// How deliveries reach it.
     pub channel: Channel,
-    /// Whether its bodies escape everything that is not ASCII.
+    /// Whether its bodies escape all non-ASCII characters.
     pub ascii_json: bool,
     /// Configuration version of its last edit.
     pub version: i64,
 }
 
-/// What changed up to `version`. Apply all of it before believing to know `version`.
+/// The changes up to `version`. A service is at `version` once it has applied all of them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Changes {
-    /// The configuration version that this leads to.
+    /// The configuration version after these changes.
     pub version: i64,
-    /// This is everything: forget what was known before.
+    /// Whether this is a snapshot, which replaces everything known before.
     pub snapshot: bool,
-    /// Tenants made or edited.
+    /// Tenants created or edited.
     pub tenants: Vec<TenantConfig>,
     /// Tenants deleted.
     pub tenants_gone: Vec<TenantId>,
-    /// Keys made.
+    /// Keys created.
     pub keys: Vec<KeyConfig>,
-    /// Keys deleted (forget the hash of this id).
+    /// Ids of deleted keys.
     pub keys_gone: Vec<KeyId>,
-    /// Event types that tenants made or edited; all of a tenant's when the tenant was edited.
+    /// Event types created or edited; all of a tenant's if the tenant was edited.
     pub event_types: Vec<EventTypeConfig>,
-    /// Event types that tenants deleted.
+    /// Event types deleted.
     pub event_types_gone: Vec<(TenantId, EventType)>,
-    /// Subscriptions of active endpoints made or edited; all of a tenant's when the tenant was edited.
+    /// Subscriptions of active endpoints created or edited; all of a tenant's if the tenant was edited.
     pub subscriptions: Vec<EndpointSubscription>,
-    /// Endpoints deleted, made inactive or disabled, and whose they are.
+    /// Endpoints deleted, deactivated or disabled, with their tenants.
     pub subscriptions_gone: Vec<(TenantId, EndpointId)>,
-    /// Endpoints made, edited or deleted: what a cache of them forgets.
+    /// Endpoints created, edited or deleted, for caches to invalidate.
     pub endpoints_changed: Vec<EndpointId>,
-    /// Interventions that still matter.
+    /// Interventions that may concern pending deliveries.
     pub interventions: Vec<Intervention>,
 }
 
-/// How fresh a feed is.
+/// The freshness of a feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FeedState {
-    /// The last version that was handed out; 0 before the snapshot.
+    /// The last published version; 0 before the snapshot.
     pub version: i64,
-    /// When the database last said that this is the current version (or a newer one was handed out).
+    /// When the database last confirmed that this is the current version (or a newer one was published).
     pub confirmed: Option<Instant>,
 }
 
 impl FeedState {
-    /// Whether the database confirmed the version within the last `limit`: an unknown key is then unknown indeed.
+    /// Whether the database confirmed the version within the last `limit`, so that an unknown key does not exist.
     pub fn is_fresh(&self, limit: Duration) -> bool {
         self.confirmed.is_some_and(|at| at.elapsed() <= limit)
     }
@@ -174,12 +174,12 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// The next changes, first the snapshot. `None`: the feed was stopped.
+    /// The next changes; the snapshot comes first. `None`: the feed was stopped.
     pub async fn recv(&mut self) -> Option<Changes> {
         self.changes.recv().await
     }
 
-    /// How fresh it is, to be watched.
+    /// Its freshness, as a watch channel.
     pub fn state(&self) -> watch::Receiver<FeedState> {
         self.state.clone()
     }

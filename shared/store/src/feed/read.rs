@@ -1,4 +1,4 @@
-//! Reading the configuration as of one version.
+//! Reads the configuration at one version.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::intervention::Intervention;
 use crate::sql::{RowExt, unsigned};
 
-/// What fan-out needs of an endpoint's document; the rest is not even parsed into values.
+/// The part of an endpoint's document that fan-out needs. The rest is not deserialised.
 #[derive(Deserialize)]
 struct SubscriptionDocument {
     event_types: Box<[String]>,
@@ -44,7 +44,7 @@ fn hash(row: &Row) -> Result<KeyHash, StoreError> {
     Ok(KeyHash(bytes))
 }
 
-/// Reads the changes after version `since`, or everything for `None`, as of one version.
+/// Reads the changes after version `since`, or everything for `None`, from one snapshot.
 pub(super) async fn read(client: &mut Client, what: FeedScope, since: Option<i64>) -> Result<Changes, StoreError> {
     let options = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
     let reader = Reader { tx: options.start().await?, since };
@@ -89,7 +89,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The condition of a snapshot on rows: tombstones matter only to readers that knew the row before.
+    /// The condition on rows of a snapshot, which leaves out tombstones: its reader never knew the deleted rows.
     fn if_living(&self, column: &str) -> String {
         if self.since.is_none() { format!(" AND {column} IS NULL") } else { String::new() }
     }
@@ -182,8 +182,8 @@ impl Reader<'_> {
     }
 
     async fn subscriptions(&self, changes: &mut Changes) -> Result<(), StoreError> {
-        // Subscriptions are compiled for the tenant's profile, so a tenant's edit reads all of them. Two statements, each with
-        // its index, because one with OR would scan every endpoint.
+        // Subscriptions are compiled for the tenant's profile, so an edit of a tenant reads all of them. Two statements, because
+        // one with OR would use no index and scan every endpoint.
         let own = "SELECT id, tenant, document, version, deleted_at IS NOT NULL OR status <> 0 AS gone
                    FROM endpoints WHERE version > $1";
         let sql = match self.since {
@@ -218,7 +218,7 @@ impl Reader<'_> {
     }
 
     async fn endpoint_ids(&self, changes: &mut Changes) -> Result<(), StoreError> {
-        // An endpoint is looked up with its tenant's profile and limits: a tenant's edit is one of all its endpoints.
+        // Endpoints are cached with their tenant's profile and limits, so an edit of a tenant changes all its endpoints.
         let sql = "SELECT id FROM endpoints WHERE version > $1
                    UNION ALL
                    SELECT e.id FROM tenants t JOIN endpoints e ON e.tenant = t.id

@@ -9,12 +9,12 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::sql::Ts;
 
-/// Which page a caller wants.
+/// The page to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest {
-    /// Most rows, 1 to [`PAGE_MAX`] (clamped).
+    /// Maximum rows, 1 to [`PAGE_MAX`] (clamped).
     pub limit: u32,
-    /// [`Page::next_cursor`] of the page before; `None`: the first.
+    /// [`Page::next_cursor`] of the previous page; `None`: the first page.
     pub cursor: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl Default for PageRequest {
 pub struct Page<T> {
     /// Its rows.
     pub items: Vec<T>,
-    /// Where the next page begins; `None`: this is the last. A page that came short because a search ended has one, too.
+    /// Where the next page starts; `None`: this is the last. Set also when a search stopped before it filled the page.
     pub next_cursor: Option<String>,
 }
 
@@ -46,12 +46,12 @@ impl PageRequest {
         i64::from(self.limit.clamp(1, PAGE_MAX)) + 1
     }
 
-    /// Whether these rows, fetched by [`PageRequest::fetch`], are more than a page.
+    /// Whether these rows, fetched with [`PageRequest::fetch`], are more than a page.
     pub(crate) fn is_filled_by<T>(&self, rows: &[T]) -> bool {
         rows.len() > self.limit.clamp(1, PAGE_MAX) as usize
     }
 
-    /// Where a page begins that is sorted by time and UUID, as parameters of a statement.
+    /// The start of a page sorted by time and UUID, as statement parameters.
     pub(crate) fn after_uuid(&self) -> Result<(Option<Ts>, Option<Uuid>), StoreError> {
         match self.after()? {
             Some(cursor) => Ok((Some(Ts(cursor.at)), Some(cursor.uuid()?))),
@@ -65,7 +65,7 @@ impl PageRequest {
 }
 
 impl<T> Page<T> {
-    /// A page of rows that were fetched by [`PageRequest::fetch`].
+    /// A page of rows fetched with [`PageRequest::fetch`].
     pub(crate) fn of(mut items: Vec<T>, page: &PageRequest, cursor: impl Fn(&T) -> Cursor) -> Self {
         let limit = page.limit.clamp(1, PAGE_MAX) as usize;
         let more = items.len() > limit;
@@ -74,7 +74,7 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
-    /// The same for a page that may have been cut short before its limit: `found` rows were there, these were read.
+    /// The same for a page that may end before its limit: of `found` rows, these were read.
     pub(crate) fn cut(items: Vec<T>, page: &PageRequest, found: usize, cursor: impl Fn(&T) -> Cursor) -> Self {
         if items.len() == found {
             return Self::of(items, page, cursor);
@@ -83,7 +83,7 @@ impl<T> Page<T> {
         Self { items, next_cursor }
     }
 
-    /// What a search found before it filled a page; `end`: where it ended, if there is more to look through.
+    /// The results of a search that did not fill a page; `end`: where it stopped, if there are more rows to search.
     pub(crate) fn searched(items: Vec<T>, end: Option<Cursor>) -> Self {
         Self { items, next_cursor: end.map(|end| end.encode()) }
     }
@@ -103,7 +103,7 @@ impl Cursor {
         let text = String::from_utf8(bytes).map_err(|_| StoreError::InvalidCursor)?;
         let (at, id) = text.split_once(':').ok_or(StoreError::InvalidCursor)?;
         let at = at.parse().map_err(|_| StoreError::InvalidCursor)?;
-        // Beyond these the database's own type has no such time.
+        // PostgreSQL has no times outside this range.
         let sane = (-62_000_000_000_000..=253_000_000_000_000).contains(&at);
         if !sane || id.is_empty() || id.contains('\0') {
             return Err(StoreError::InvalidCursor);
@@ -132,7 +132,7 @@ mod tests {
             if let Ok(cursor) = Cursor::decode(&text) {
                 prop_assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor.clone());
                 prop_assert!(!cursor.id.is_empty() && !cursor.id.contains('\0'));
-                // The database has such a time.
+                // The time is in the range of PostgreSQL.
                 let _ = (Ts(cursor.at), cursor.uuid());
             }
         }

@@ -1,7 +1,7 @@
-//! Dead letters: listed, and sent back to where they came from.
+//! Dead letters: listed and requeued.
 //!
-//! A letter that goes back keeps its row, which says when. Its identity is changed in the same transaction: should it die
-//! again of the same cause, that is another letter.
+//! A requeued letter keeps its row, with the time. Its identity changes in the same transaction, so that if it fails again for
+//! the same reason it becomes another letter.
 
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
@@ -27,26 +27,26 @@ pub struct DeadLetterRow {
     pub reason: String,
     /// The first [`EXCERPT_BYTES`] of it.
     pub excerpt: Bytes,
-    /// How many bytes it had.
+    /// Its full length in bytes.
     pub bytes: u64,
-    /// Whether only its beginning was kept, so that it cannot be requeued.
+    /// Whether it was cut, so that it cannot be requeued.
     pub is_cut: bool,
     /// Its headers.
     pub headers: Vec<(String, String)>,
-    /// What it was published with first.
+    /// Its original routing key.
     pub routing_key: String,
     /// `content_type`.
     pub content_type: Option<String>,
     /// `message_id`.
     pub message_id: Option<String>,
-    /// When an operator sent it back.
+    /// When an operator requeued it.
     pub requeued_at: Option<UnixMillis>,
 }
 
-/// Bytes of a message that are read to be shown.
+/// Bytes of a message that lists show.
 pub const EXCERPT_BYTES: usize = 4 * 1024;
 
-/// Not the whole body: a page of them may be hundreds of megabytes.
+/// Without the whole body, because the bodies of a page may have hundreds of megabytes.
 fn columns() -> String {
     format!(
         "id, received_at, source, reason, substring(body for {EXCERPT_BYTES}) AS excerpt,
@@ -109,8 +109,8 @@ impl History {
         dead_letter(&client, id).await?.ok_or(StoreError::NotFound { what: "dead letter" })
     }
 
-    /// Whose producers' dead letters are not all kept, because a limit of the day is used up: of the last seven days, newest first, at
-    /// most 50.
+    /// Tenants and days with dead letters that were not kept because the daily limit was used up: the last seven days, newest first,
+    /// at most 50.
     ///
     /// # Errors
     /// The database's.
@@ -134,13 +134,13 @@ impl History {
 /// How many dead letters of a tenant's producers were kept and not kept on a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLettersNotKept {
-    /// The tenant as the messages' routing keys name it; empty for those that name none.
+    /// The tenant in the messages' routing keys; empty if they name none.
     pub producer: String,
-    /// The day (UTC) that they were received on.
+    /// The day (UTC) on which they were received.
     pub day: Day,
     /// Kept.
     pub kept: u64,
-    /// Counted and not kept.
+    /// Counted but not kept.
     pub not_kept: u64,
 }
 
@@ -150,7 +150,7 @@ pub(crate) async fn body(client: &impl GenericClient, id: i64) -> Result<Bytes, 
     Ok(row.col::<Vec<u8>>("body")?.into())
 }
 
-/// A dead letter that is to be published again, if it is there.
+/// A dead letter to publish again, if it exists.
 pub(crate) async fn pending_letter(
     client: &impl GenericClient,
     outbox: OutboxId,
@@ -160,7 +160,7 @@ pub(crate) async fn pending_letter(
     Ok(Some(PendingLetter { outbox, letter, body: body(client, id).await? }))
 }
 
-/// A dead letter, if it is there.
+/// A dead letter, if it exists.
 pub(crate) async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
     let sql = format!("SELECT {} FROM dead_letters WHERE id = $1", columns());
     client.query_opt(&sql, &[&id]).await?.as_ref().map(DeadLetterRow::read).transpose()

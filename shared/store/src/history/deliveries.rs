@@ -18,34 +18,34 @@ use crate::error::StoreError;
 use crate::sql::{Coded, Date, RowExt, Ts, unsigned};
 use crate::store::History;
 
-/// A delivery is made after its day while fan-out is behind, but what is made after its own lifetime is discarded at once:
-/// partitions that lie longer than this before a range of time are not looked at.
+/// A delivery may be created after its day while fan-out is behind, but not after its lifetime. Partitions older than this before
+/// a range of time are skipped.
 const LATEST_AFTER_DAY_MS: i64 = DELIVERY_LIFETIME.as_millis() as i64;
 
 const NEWEST_FIRST: &str = "created_at DESC, id DESC";
 
-/// Which deliveries a caller wants; what is `None` does not filter.
+/// A filter of deliveries. `None` does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeliveryFilter {
     /// For this endpoint.
     pub endpoint: Option<EndpointId>,
     /// Of this event.
     pub event: Option<EventId>,
-    /// In this state.
+    /// With this status.
     pub status: Option<DeliveryStatus>,
     /// Whose last attempt was answered with this code.
     pub status_code: Option<u16>,
-    /// Of events whose type this pattern takes.
+    /// Of events whose type matches this pattern.
     pub event_type: Option<TypePattern>,
-    /// Made by this replay.
+    /// Created by this replay.
     pub replay: Option<ReplayId>,
-    /// With at least one failed attempt, or none of them.
+    /// With at least one failed attempt (`true`) or without (`false`).
     pub failed_attempts: Option<bool>,
-    /// Made at or after this.
+    /// Created at or after this.
     pub from: Option<UnixMillis>,
-    /// Made before this.
+    /// Created before this.
     pub to: Option<UnixMillis>,
-    /// Tests only, or none of them.
+    /// Test calls only (`true`) or none (`false`).
     pub test: Option<bool>,
 }
 
@@ -62,15 +62,15 @@ pub struct DeliveryRow {
     pub event_day: Day,
     /// The event's type.
     pub event_type: EventType,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
-    /// For which endpoint.
+    /// Its endpoint.
     pub endpoint: EndpointId,
-    /// Where it stands.
+    /// Its status.
     pub status: DeliveryStatus,
     /// Why it was discarded.
     pub discard_reason: Option<DiscardReason>,
-    /// Which round of delivering the event to the endpoint.
+    /// What created it: the event, a retry, a replay or a test call.
     pub generation: Generation,
     /// The delivery that it repeats.
     pub origin: Option<DeliveryId>,
@@ -80,7 +80,7 @@ pub struct DeliveryRow {
     pub number: u16,
     /// Status code of its last attempt.
     pub status_code: Option<u16>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: UnixMillis,
     /// When its event was accepted.
     pub accepted_at: UnixMillis,
@@ -88,9 +88,9 @@ pub struct DeliveryRow {
     pub next_attempt_at: Option<UnixMillis>,
     /// When its first attempt ended.
     pub first_attempt_at: Option<UnixMillis>,
-    /// When it came to its end.
+    /// When it ended.
     pub finished_at: Option<UnixMillis>,
-    /// After this it is discarded.
+    /// When it is discarded if it is still pending.
     pub expires_at: UnixMillis,
 }
 
@@ -110,21 +110,21 @@ pub struct AttemptRow {
     pub send_id: SendId,
     /// What caused it.
     pub trigger: Trigger,
-    /// When it began.
+    /// When it started.
     pub started_at: UnixMillis,
-    /// From its beginning to the end of the answer, microseconds.
+    /// Time until the end of the response, microseconds.
     pub duration_us: u64,
-    /// From its beginning to the answer's headers, microseconds.
+    /// Time until the response's headers, microseconds.
     pub first_byte_us: Option<u64>,
     /// How long it was held before, milliseconds.
     pub held_ms: u64,
     /// Why it was held.
     pub held_reason: Option<HeldReason>,
-    /// How much later than due it began, milliseconds.
+    /// How late it started, milliseconds.
     pub late_ms: Option<u64>,
     /// Where it was sent.
     pub url: String,
-    /// The answer's status code.
+    /// The response's status code.
     pub status_code: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
@@ -132,9 +132,9 @@ pub struct AttemptRow {
     pub error: Option<String>,
     /// Headers of the request.
     pub request_headers: Vec<(String, String)>,
-    /// Headers of the answer.
+    /// Headers of the response.
     pub response_headers: Vec<(String, String)>,
-    /// The beginning of the answer's body.
+    /// The first part of the response body.
     pub response_excerpt: Bytes,
     /// When the next attempt was due after this one.
     pub next_attempt_at: Option<UnixMillis>,
@@ -222,10 +222,10 @@ impl Query {
         }
         if let Some(replay) = filter.replay {
             let generation = Generation::Replay(replay).to_string();
-            // The second half is the condition of the index.
+            // The second half repeats the condition of the partial index.
             self.and("generation = ? AND generation LIKE 'replay:%'", [Box::new(generation) as _]);
         }
-        // Every attempt but the last of a delivered one has failed.
+        // Every attempt but the last one of a delivered delivery has failed.
         let delivered = DeliveryStatus::Delivered.code();
         match filter.failed_attempts {
             Some(true) => self.filter("number > CASE WHEN status = ? THEN 1 ELSE 0 END", [Box::new(delivered) as _]),
@@ -240,7 +240,7 @@ impl Query {
         if let Some(to) = filter.to {
             self.and("created_at < ?", [Box::new(Ts(to)) as _]);
         }
-        // A delivery may be made after its day (fan-out was behind), never before it.
+        // A delivery may be created after its day (fan-out was behind), never before it.
         let latest = after.map(|cursor| cursor.at).into_iter().chain(filter.to).min();
         if let Some(latest) = latest {
             self.and("delivery_day <= ?", [Box::new(Date(latest.day())) as _]);
@@ -258,8 +258,8 @@ impl Query {
     }
 }
 
-/// Deliveries of one event: the first ones by the ids that its decision gives (no index is paid for them), the others
-/// by a partial index.
+/// Deliveries of one event: its own by the ids that follow from its decision, which saves an index; the others by a partial
+/// index.
 pub(crate) async fn of_event(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -326,8 +326,8 @@ impl History {
     /// Deliveries, newest first. `tenant` `None`: every tenant's (without an endpoint no index serves that: give it a
     /// range of time).
     ///
-    /// Where `filter` names more than tenant, endpoint, event and time, a page looks through 20,000 deliveries at most: it may
-    /// come short, or empty, and still have a cursor.
+    /// If `filter` has more than endpoint, event and time, a page searches at most 20,000 deliveries: it may be short or empty and
+    /// still have a cursor.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
@@ -364,7 +364,7 @@ impl History {
         Ok(Page::searched(found, end))
     }
 
-    /// One delivery; `None` also when it is another tenant's than `tenant` (`None`: anyone's).
+    /// One delivery; `None` also if it does not belong to `tenant` (`None`: any tenant).
     ///
     /// # Errors
     /// The database's.
@@ -376,7 +376,7 @@ impl History {
         delivery(&self.0.client().await?, tenant, id).await
     }
 
-    /// One delivery with its attempts in their order, both as of one moment; `None` as for [`History::get_delivery`].
+    /// One delivery with its attempts in order, from one snapshot; `None` as for [`History::get_delivery`].
     ///
     /// # Errors
     /// The database's.
@@ -386,7 +386,7 @@ impl History {
         id: DeliveryId,
     ) -> Result<Option<(DeliveryRow, Vec<AttemptRow>)>, StoreError> {
         let mut client = self.0.client().await?;
-        // One snapshot: the recorder writes an attempt and what follows from it in one transaction, and they are read so.
+        // One snapshot, because the recorder writes an attempt and the delivery's new state in one transaction.
         let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let tx = snapshot.start().await?;
         let Some(row) = delivery(&tx, tenant, id).await? else { return Ok(None) };

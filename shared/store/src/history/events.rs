@@ -24,7 +24,7 @@ use crate::store::History;
 
 const NEWEST_FIRST: &str = "accepted_at DESC, id DESC";
 
-/// Which events a caller wants; what is `None` or empty does not filter.
+/// A filter of events. `None` or empty does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
     /// Of this type.
@@ -42,7 +42,7 @@ pub struct EventFilter {
 pub struct EventSummary {
     /// Its id.
     pub id: EventId,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
     /// Its type.
     pub event_type: EventType,
@@ -54,14 +54,14 @@ pub struct EventSummary {
     pub event_day: Day,
     /// Where it was caused.
     pub origin: Origin,
-    /// What it can be filtered by.
+    /// Attributes that it can be filtered by.
     pub attributes: Attributes,
-    /// The lane its deliveries took.
+    /// The lane of its deliveries.
     pub lane: Lane,
 }
 
 impl EventSummary {
-    /// What identifies it in messages.
+    /// The reference to it that messages carry.
     pub(crate) fn event_ref(&self) -> EventRef {
         EventRef {
             id: self.id.clone(),
@@ -73,25 +73,25 @@ impl EventSummary {
     }
 }
 
-/// An event, whole.
+/// An event with its payload.
 #[derive(Debug, Clone)]
 pub struct EventRow {
-    /// All but its bytes.
+    /// Everything but the payload.
     pub summary: EventSummary,
-    /// What the product put beside `data`.
+    /// The product's metadata.
     pub metadata: Option<Box<RawValue>>,
     /// The producer's bytes; `None` after an expunge.
     pub data: Option<Bytes>,
 }
 
-/// What was decided about an event.
+/// The decision about an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionRow {
     /// The event.
     pub event: EventId,
     /// Its partition.
     pub event_day: Day,
-    /// The configuration that it was decided by (the first time, if it was twice).
+    /// The configuration version of the decision (of the first, if there were two).
     pub config_version: i64,
     /// When.
     pub decided_at: UnixMillis,
@@ -119,7 +119,7 @@ impl EventSummary {
 }
 
 impl EventRow {
-    /// What bodies are rendered from; `None` after an expunge.
+    /// The input for rendering bodies; `None` after an expunge.
     pub fn view(&self) -> Option<EventView<'_>> {
         let summary = &self.summary;
         Some(EventView {
@@ -190,8 +190,8 @@ pub(crate) async fn decision(
 impl History {
     /// Events, newest first. `tenant` `None`: every tenant's (no index serves that: give it a range of time).
     ///
-    /// Where `filter` names more than a range of time, a page looks through 20,000 events at most: it may come short, or
-    /// empty, and still have a cursor.
+    /// If `filter` has more than a range of time, a page searches at most 20,000 events: it may be short or empty and still have a
+    /// cursor.
     ///
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
@@ -209,7 +209,7 @@ impl History {
         if let Some(event_type) = &filter.event_type {
             query.filter_type(event_type);
         }
-        // The day of an event is that of its acceptance: the range of time is one of partitions, too.
+        // An event's day is the day of its acceptance, so a range of time selects partitions.
         if let Some(from) = filter.from {
             query.and("accepted_at >= ?", [Box::new(Ts(from)) as _]);
             query.and("event_day >= ?", [Box::new(Date(from.day())) as _]);
@@ -242,7 +242,7 @@ impl History {
         Ok(Page::searched(found, end))
     }
 
-    /// One event of a tenant; should an id have been accepted on two days, the later.
+    /// One event of a tenant; the later one if the id was accepted on two days.
     ///
     /// # Errors
     /// The database's.
@@ -250,7 +250,7 @@ impl History {
         event(&self.0.client().await?, tenant, id, None).await
     }
 
-    /// One event of a tenant, by the day that it was accepted on.
+    /// One event of a tenant, by the day of its acceptance.
     ///
     /// # Errors
     /// The database's.
@@ -258,7 +258,7 @@ impl History {
         event(&self.0.client().await?, tenant, id, Some(day)).await
     }
 
-    /// What was decided about an event of a tenant.
+    /// The decision about an event of a tenant.
     ///
     /// # Errors
     /// The database's.

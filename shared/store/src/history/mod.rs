@@ -1,6 +1,6 @@
 //! Reading the log: events, deliveries, attempts, dead letters; newest first, page by page.
 //!
-//! A cursor names the last row of a page by its time and id, so that pages stay put while rows arrive.
+//! A cursor names the last row of a page by its time and id, so that pages do not shift while rows arrive.
 
 mod cursor;
 mod dead_letters;

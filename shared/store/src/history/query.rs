@@ -1,14 +1,14 @@
-//! A `SELECT` put together from optional conditions.
+//! Builds a `SELECT` from optional conditions.
 
 use postrider_model::subscription::TypePattern;
 use tokio_postgres::types::ToSql;
 
 type Param = Box<dyn ToSql + Sync + Send>;
 
-/// Rows that a list with filters looks through for one page, at most. What an index serves is not counted among the filters.
+/// Maximum rows that a filtered list searches for one page. Conditions that an index serves do not count as filters.
 ///
-/// Without a bound a filter that hardly any row passes would read a tenant's whole log: 10 million rows. With it a page may
-/// come short, and its cursor leads on from where the search ended.
+/// Without a bound, a filter that few rows pass would read a tenant's whole log: 10 million rows. With it a page may be short,
+/// and its cursor continues where the search stopped.
 pub(crate) const SEARCHED: i64 = 20_000;
 
 /// Conditions and their parameters: a range that an index serves, and filters that are applied row by row.
@@ -19,7 +19,7 @@ pub(crate) struct Query {
 }
 
 struct Condition {
-    /// Each `?` takes one of the parameters.
+    /// Each `?` stands for one of the parameters.
     text: &'static str,
     params: Vec<Param>,
 }
@@ -29,7 +29,7 @@ impl Query {
         Self::default()
     }
 
-    /// Adds a condition that an index serves, or that is cheap because it is; each `?` in it takes one of `params`.
+    /// Adds a condition that an index serves or that is cheap after the index. Each `?` stands for one of `params`.
     /// Conditions are literals of this crate, never a caller's text.
     pub(crate) fn and(&mut self, text: &'static str, params: impl IntoIterator<Item = Param>) {
         self.range.push(Condition { text, params: params.into_iter().collect() });
@@ -49,14 +49,14 @@ impl Query {
         }
     }
 
-    /// Whether only a part of the range's rows is wanted.
+    /// Whether there are filters.
     pub(crate) fn is_filtered(&self) -> bool {
         !self.filters.is_empty()
     }
 
-    /// The whole statement: of the range's rows in this order, those that pass the filters. Takes [`Query::params`].
+    /// The whole statement: the range's rows in this order that pass the filters. Takes [`Query::params`].
     ///
-    /// With filters it looks at the first [`SEARCHED`] rows of the range only.
+    /// With filters it searches only the first [`SEARCHED`] rows of the range.
     pub(crate) fn sql(&self, select: &str, order: &str, limit: i64) -> String {
         let (range, next) = numbered(&self.range, 1);
         if !self.is_filtered() {
@@ -69,18 +69,18 @@ impl Query {
         )
     }
 
-    /// The last row that [`Query::sql`] looked at, where its range has more. Takes [`Query::range_params`].
+    /// The last row that [`Query::sql`] searched, if its range has more. Takes [`Query::range_params`].
     pub(crate) fn end_of_search(&self, select: &str, order: &str) -> String {
         let (range, _) = numbered(&self.range, 1);
         format!("{select} WHERE {range} ORDER BY {order} LIMIT 1 OFFSET {}", SEARCHED - 1)
     }
 
-    /// The parameters, in their order.
+    /// All parameters, in order.
     pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         params(self.range.iter().chain(&self.filters))
     }
 
-    /// The range's alone.
+    /// The parameters of the range.
     pub(crate) fn range_params(&self) -> Vec<&(dyn ToSql + Sync)> {
         params(&self.range)
     }
@@ -94,7 +94,7 @@ fn params<'a>(conditions: impl IntoIterator<Item = &'a Condition>) -> Vec<&'a (d
         .collect()
 }
 
-/// The conditions with `$n` for each `?`, counted from `next`, and the number after the last.
+/// The conditions with `$n` for each `?`, numbered from `next`, and the number after the last.
 fn numbered(conditions: &[Condition], mut next: usize) -> (String, usize) {
     if conditions.is_empty() {
         return ("true".to_owned(), next);

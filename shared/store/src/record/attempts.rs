@@ -1,4 +1,4 @@
-//! Attempts, and the counts by endpoint, minute and hour that follow from the rows that were new.
+//! Attempts, and the counts by endpoint, minute and hour of the newly inserted ones.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use super::health;
 use super::minutes;
 use crate::sql::{Coded, Date, Ts, clean, signed};
 
-/// Inserts attempts, counts those that were new and tells what they say about their endpoints; answers with their number. A
-/// POST that is on record already counts nowhere.
+/// Inserts attempts, adds the new ones to the counts, and updates the health of their endpoints. Returns the number of new
+/// attempts. A POST that is already on record is not counted again.
 pub(super) fn insert(mode: InsertMode) -> &'static str {
     static PLAIN: LazyLock<String> = LazyLock::new(|| statement(InsertMode::Plain));
     static KEEPING: LazyLock<String> = LazyLock::new(|| statement(InsertMode::KeepExisting));
@@ -55,7 +55,7 @@ pub(crate) fn ended_at(attempt: &AttemptRecord) -> UnixMillis {
     attempt.started_at.plus(Duration::from_micros(attempt.duration_us))
 }
 
-/// Attempts as the arrays that [`insert`] takes.
+/// Attempts as array parameters of [`insert`].
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     delivery_id: Vec<Uuid>,
@@ -96,7 +96,7 @@ impl<'a> Columns<'a> {
         let mut columns = Self::default();
         for (report, attempt, excerpt) in attempts {
             let delivery = &report.delivery;
-            // The promise is about an event's own delivery, not about retries and replays of it.
+            // The time to the first attempt counts for an event's own deliveries only, not for retries and replays.
             let promised = attempt.number == 1 && delivery.generation == Generation::First;
             let waited = || ended_at(attempt).0.saturating_sub(delivery.accepted_at.0).max(0);
             columns.delivery_id.push(delivery.id.0);

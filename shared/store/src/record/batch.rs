@@ -1,11 +1,11 @@
-//! What the recorder hands over, and what came of it.
+//! A batch to write, and the result of writing it.
 
 use bytes::Bytes;
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::{AcceptedEvent, Decision, NumbersReport, OutcomeReport};
 use sha2::{Digest, Sha256};
 
-/// Messages to be written together: any mix, any order, duplicates welcome.
+/// Messages to write together, in any mix and order, with or without duplicates.
 #[derive(Debug, Clone, Default)]
 pub struct RecordBatch {
     /// Accepted events with their `data`.
@@ -16,7 +16,7 @@ pub struct RecordBatch {
     pub outcomes: Vec<(OutcomeReport, Bytes)>,
     /// Messages that could not be processed.
     pub dead_letters: Vec<DeadLetter>,
-    /// What ingest says of its numbers.
+    /// Reports of ingest about its sequence numbers.
     pub numbers: Vec<NumbersReport>,
 }
 
@@ -26,15 +26,15 @@ impl RecordBatch {
         self.events.len() + self.decisions.len() + self.outcomes.len() + self.dead_letters.len() + self.numbers.len()
     }
 
-    /// Whether there are none.
+    /// Whether the batch is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Parts the batch in two of about the same number of messages: the way to find the one that is refused.
+    /// Splits the batch into two of about the same size, to isolate a message that the database refuses.
     #[must_use]
     pub fn halve(mut self) -> (Self, Self) {
-        // Rounding up keeps the first half from being empty; a batch of one message stays whole in it.
+        // Rounds up, so that the first half is never empty.
         let mut keep = self.len().div_ceil(2);
         let mut rest = Self::default();
         fn split<T>(from: &mut Vec<T>, keep: &mut usize) -> Vec<T> {
@@ -51,25 +51,25 @@ impl RecordBatch {
     }
 }
 
-/// A message that could not be processed, as it came.
+/// A message that could not be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// When it was received here.
+    /// When the recorder received it.
     pub received_at: UnixMillis,
     /// Which queue or service it came from.
     pub source: String,
     /// Why it could not be processed.
     pub reason: String,
-    /// Its bytes, or the first of them.
+    /// Its body, possibly cut.
     pub body: Bytes,
-    /// How many bytes it had, where only the first were kept.
+    /// Full length in bytes, if the body was cut.
     pub whole_bytes: Option<u64>,
-    /// The tenant whose producers published it, as its routing key says (empty where that says none); `None` for a message of a
-    /// service. Those of producers are limited by tenant and day.
+    /// The tenant in the routing key of a producer's message (empty if it names none); `None` for a message of a service.
+    /// Letters of producers are limited by tenant and day.
     pub producer: Option<String>,
-    /// Its headers, for requeueing and for people.
+    /// Its headers, for requeueing and for display.
     pub headers: Vec<(String, String)>,
-    /// What it was published with first; empty where that does not matter.
+    /// Its original routing key; empty if it is not needed for requeueing.
     pub routing_key: String,
     /// `content_type`.
     pub content_type: Option<String>,
@@ -78,7 +78,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// What makes it the same letter when it is delivered again: everything but the time.
+    /// Identifies the letter when it is redelivered: a hash of everything but the time.
     pub fn identity(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -99,23 +99,23 @@ impl DeadLetter {
     }
 }
 
-/// What a batch came to.
+/// The result of writing a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Written {
     /// Events that were not on record before.
     pub events: u64,
-    /// Places in [`RecordBatch::events`] of those whose id belongs to an event with other content. They may have been delivered.
+    /// Indexes in [`RecordBatch::events`] of events whose id belongs to an event with other content. They may have been delivered.
     pub other_events: Vec<usize>,
     /// Decisions that were new or added endpoints.
     pub decisions: u64,
-    /// Delivery rows made or changed.
+    /// Delivery rows inserted or changed.
     pub deliveries: u64,
     /// Attempts that were not on record before.
     pub attempts: u64,
     /// Dead letters that were not on record before.
     pub dead_letters: u64,
-    /// Dead letters that were counted and not kept, because their tenant's limit for the day is used up.
+    /// Dead letters that were counted but not kept, because their tenant's daily limit is used up.
     pub dead_letters_not_kept: u64,
-    /// Messages skipped because their day has no partition (it was dropped, or lies far off).
+    /// Messages skipped because their day has no partition: it was dropped or not created.
     pub skipped: u64,
 }

@@ -1,8 +1,8 @@
 //! Whether a batch's rows are expected to be new.
 //!
-//! `ON CONFLICT` looks every row up before it inserts it, which is a quarter of the cost of an insert, and repetitions are
-//! rare. Batches are therefore inserted plainly until one meets an existing row. That batch, which had no effect, and the next
-//! ones are written with `ON CONFLICT`, because repetitions come in bursts after a crash of a recorder or of the broker.
+//! `ON CONFLICT` looks up every row before inserting it, which is a quarter of the cost of an insert, and duplicates are
+//! rare. Batches are therefore inserted plainly until one meets an existing row. That batch has no effect; it and the next
+//! ones are written with `ON CONFLICT`, because duplicates come in bursts after a crash of a recorder or the broker.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

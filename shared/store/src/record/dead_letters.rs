@@ -10,8 +10,8 @@ use tokio_postgres::{Error, Statement};
 use super::DeadLetter;
 use crate::sql::{Ts, clean};
 
-/// Inserts letters; answers how many were kept and how many were only counted. The same letter, delivered again, makes no second row.
-/// Recorders that write at the same moment may together keep a few more than the limit.
+/// Inserts letters and returns how many were kept and how many only counted. A redelivered letter makes no second row.
+/// Recorders that write concurrently may together exceed the limit by a few.
 pub(super) const INSERT: &str = "\
 WITH letters AS (
     SELECT l.*, (l.received_at AT TIME ZONE 'UTC')::date AS day
@@ -42,7 +42,7 @@ WITH letters AS (
 )
 SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM judged WHERE NOT keep)";
 
-/// Dead letters as the arrays that [`INSERT`] takes.
+/// Dead letters as array parameters of [`INSERT`].
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     identity: Vec<Vec<u8>>,
@@ -105,7 +105,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Runs [`INSERT`], if there is anything to insert: how many letters were kept, and how many were only counted.
+/// Runs [`INSERT`], if there is anything to insert. Returns how many letters were kept and how many only counted.
 pub(super) async fn insert(
     client: &tokio_postgres::Client,
     statement: Option<&Statement>,

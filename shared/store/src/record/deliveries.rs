@@ -44,7 +44,7 @@ WHERE (excluded.standing, excluded.reported_at) > (d.standing, d.reported_at)
     OR excluded.expires_at < d.expires_at
     OR least(excluded.first_attempt_at, d.first_attempt_at) IS DISTINCT FROM d.first_attempt_at";
 
-/// Reports as the arrays that [`UPSERT`] takes.
+/// Reports as array parameters of [`UPSERT`].
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     id: Vec<Uuid>,

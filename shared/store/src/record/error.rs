@@ -10,7 +10,7 @@ use crate::error::StoreError;
 pub struct WriteError(#[from] pub StoreError);
 
 impl WriteError {
-    /// Whether the same batch may succeed later: the database is away, or two writers collided.
+    /// Whether the same batch may succeed later: the database is away, or two writers conflicted.
     pub fn is_retryable(&self) -> bool {
         match &self.0 {
             StoreError::Unavailable(_) => true,
@@ -47,7 +47,7 @@ impl WriteError {
         }
     }
 
-    /// Whether a row existed already, in plain mode.
+    /// Whether a plain insert met an existing row.
     pub(super) fn is_repeat(&self) -> bool {
         matches!(&self.0, StoreError::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
     }

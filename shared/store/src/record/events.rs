@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::conflict_mode::InsertMode;
 use crate::sql::{Coded, Date, Ts, clean};
 
-/// Inserts events; of two with one id and day the first stays.
+/// Inserts events. Of two with the same id and day, the first is kept.
 pub(super) fn insert(mode: InsertMode) -> String {
     format!("{INSERT}{}", mode.on_conflict())
 }
@@ -27,7 +27,7 @@ SELECT unnest($1::timestamptz[]), unnest($2::timestamptz[]), unnest($3::bigint[]
     unnest($10::text[]), unnest($11::text[]), unnest($12::jsonb[]), unnest($13::bytea[]), unnest($14::bytea[])
 ";
 
-/// Events as the arrays that [`insert`] takes.
+/// Events as array parameters of [`insert`].
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     accepted_at: Vec<Ts>,
@@ -46,7 +46,7 @@ pub(super) struct Columns<'a> {
     data: Vec<&'a [u8]>,
 }
 
-/// Attributes that `jsonb` takes: it refuses NUL, which ingest does not let in either.
+/// Attributes without NUL, which `jsonb` refuses (as ingest does).
 fn storable(attributes: &Attributes) -> Cow<'_, Attributes> {
     if attributes.0.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
         let pairs = attributes.0.iter();
@@ -60,14 +60,14 @@ impl<'a> Columns<'a> {
     /// These events, sorted by key.
     pub(super) fn of(events: &[&'a (AcceptedEvent, Bytes)]) -> Self {
         let mut events = events.to_vec();
-        // Stable, so that of two with one id the first stays.
+        // A stable sort keeps the first of two with the same id.
         events.sort_by(|(a, _), (b, _)| (a.event_day, a.tenant, &a.id).cmp(&(b.event_day, b.tenant, &b.id)));
         events.dedup_by(|(a, _), (b, _)| (a.event_day, a.tenant, &a.id) == (b.event_day, b.tenant, &b.id));
         let mut columns = Self::default();
         for (event, data) in events {
             columns.accepted_at.push(Ts(event.accepted_at));
             columns.occurred_at.push(Ts(event.occurred_at));
-            // Both are only ever compared for equality and gaps: the bits are what matters.
+            // Both are only compared for equality and gaps, so the bits may be stored as signed.
             columns.instance.push(event.instance.cast_signed());
             columns.sequence.push(event.sequence.cast_signed());
             columns.tenant.push(event.tenant.0);
@@ -89,7 +89,7 @@ impl<'a> Columns<'a> {
         self.id.is_empty()
     }
 
-    /// Rows to be written.
+    /// Rows to write.
     pub(super) fn len(&self) -> usize {
         self.id.len()
     }
@@ -114,7 +114,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Inserts decisions. Two of one event (a crash in between, an edit of the configuration) merge by union.
+/// Inserts decisions. Two decisions about one event (after a crash) are merged by union.
 pub(super) fn insert_decisions(mode: InsertMode) -> String {
     match mode {
         InsertMode::Plain => INSERT_DECISIONS.to_owned(),
@@ -122,7 +122,7 @@ pub(super) fn insert_decisions(mode: InsertMode) -> String {
     }
 }
 
-/// An array of arrays is no SQL, so that each row is a slice of one.
+/// SQL has no ragged arrays, so each row takes a slice of one array.
 const INSERT_DECISIONS: &str = "\
 INSERT INTO decisions AS d (config_version, decided_at, tenant, event_day, event_id, matched)
 SELECT u.config_version, u.decided_at, u.tenant, u.event_day, u.event_id, ($6::uuid[])[u.from_index : u.to_index]
@@ -131,7 +131,7 @@ FROM (SELECT unnest($1::bigint[]) AS config_version, unnest($2::timestamptz[]) A
         unnest($8::int[]) AS to_index) u
 ";
 
-/// The union of the endpoints; of version and time the earlier.
+/// Takes the union of the endpoints, and the earlier version and time.
 const UNITE_DECISIONS: &str = "\
 ON CONFLICT (tenant, event_id, event_day) DO UPDATE SET
     matched = (SELECT array_agg(DISTINCT m ORDER BY m) FROM unnest(d.matched || excluded.matched) m),
@@ -140,7 +140,7 @@ ON CONFLICT (tenant, event_id, event_day) DO UPDATE SET
 WHERE NOT d.matched @> excluded.matched OR excluded.config_version < d.config_version
     OR excluded.decided_at < d.decided_at";
 
-/// Decisions as the arrays that [`insert_decisions`] takes.
+/// Decisions as array parameters of [`insert_decisions`].
 #[derive(Default)]
 pub(super) struct DecisionColumns<'a> {
     config_version: Vec<i64>,
@@ -154,7 +154,7 @@ pub(super) struct DecisionColumns<'a> {
 }
 
 impl<'a> DecisionColumns<'a> {
-    /// These decisions, one an event, sorted by key.
+    /// These decisions, one for each event, sorted by key.
     pub(super) fn of(decisions: &[&'a Decision]) -> Self {
         let mut by_event: BTreeMap<(Day, TenantId, &'a EventId), Vec<&'a Decision>> = BTreeMap::new();
         for decision in decisions {
@@ -171,7 +171,7 @@ impl<'a> DecisionColumns<'a> {
             columns.tenant.push(tenant.0);
             columns.event_day.push(Date(day));
             columns.event_id.push(event.as_str());
-            // SQL counts from 1; a slice that ends before it begins is empty.
+            // SQL arrays start at 1; a slice that ends before its start is empty.
             columns.from_index.push(index(columns.matched.len() + 1));
             columns.matched.append(&mut matched);
             columns.to_index.push(index(columns.matched.len()));

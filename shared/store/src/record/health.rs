@@ -1,5 +1,5 @@
-//! Endpoints that begin to fail, and that recover: told from the attempts whose rows are new, in the statement that makes
-//! them. So what is reported twice is told once, whoever records it.
+//! Detects endpoints that start to fail and that recover, in the statement that inserts the attempts. Only newly inserted
+//! attempts count, so duplicates and concurrent recorders report each change once.
 
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::limits::FAILING_AFTER_ATTEMPTS;
@@ -9,8 +9,8 @@ use crate::error::StoreError;
 use crate::sql::{Coded, RowExt, Ts, unsigned};
 use crate::store::RecordStore;
 
-/// Follows `fresh`, the attempts that were new. An endpoint fails from its [`FAILING_AFTER_ATTEMPTS`]th failure in a row on;
-/// one success ends that. Endpoints that do not fail are not written.
+/// Evaluates `fresh`, the new attempts. An endpoint is failing from its [`FAILING_AFTER_ATTEMPTS`]th consecutive failure until
+/// its next success. Endpoints without failures are not written.
 pub(super) fn follow() -> String {
     format!(
         "streaks AS (
@@ -64,28 +64,28 @@ pub(super) fn follow() -> String {
     )
 }
 
-/// A time as the API shows it.
+/// SQL for a time in the API's format.
 fn instant(column: &str) -> String {
     format!(r#"to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"#)
 }
 
-/// An active endpoint that has done nothing but fail for a day or longer.
+/// An active endpoint whose attempts have all failed for a day or longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LongFailing {
     /// The endpoint.
     pub endpoint: EndpointId,
-    /// Its first failure after its last success, or when its customer switched it on again.
+    /// Its first failure after its last success, or when it was activated again.
     pub since: UnixMillis,
     /// Its last failure.
     pub last_failure_at: UnixMillis,
     /// Its tenant's profile.
     pub profile: String,
-    /// Its tenant's own rule; 0: it is never switched off; `None`: the profile's.
+    /// Its tenant's setting; 0: never disabled; `None`: the profile's value.
     pub disable_after_days: Option<u32>,
 }
 
 impl RecordStore {
-    /// Active endpoints that have done nothing but fail for a day or longer, the longest first, at most 1,000.
+    /// Active endpoints whose attempts have all failed for a day or longer, the longest first, at most 1,000.
     ///
     /// # Errors
     /// The database's.

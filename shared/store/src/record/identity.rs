@@ -1,5 +1,5 @@
-//! Events of which only the recorder can see that their id belongs to another one: ingest could not ask the database, or the id
-//! was made here and its event was not on record yet.
+//! Detects events whose id belongs to another event, when ingest could not: the database was away, or the other event had a
+//! generated id and was not on record yet.
 
 use postrider_wire::messages::AcceptedEvent;
 use tokio_postgres::types::ToSql;
@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use crate::sql::{Date, Ts};
 
-/// Claims ids for events whose ingest could not, unless they are claimed.
+/// Claims ids for events that ingest could not claim, unless they are claimed.
 pub(super) const CLAIM: &str = "\
 INSERT INTO event_ids (claimed_at, accepted_at, tenant, event_day, confirmed, id, content_hash)
 SELECT now(), unnest($1::timestamptz[]), unnest($2::uuid[]), unnest($3::date[]), true, unnest($4::text[]), unnest($5::text[])
 ON CONFLICT DO NOTHING";
 
-/// Of these events, those whose id belongs to one with other content, by their places. Comes behind the inserts of the events
-/// and of the claims. Hashes of two forms cannot be compared.
+/// Indexes of the events whose id belongs to an event with other content. Runs after the inserts of events and claims. Hashes of
+/// different forms cannot be compared.
 pub(super) const FIND_OTHERS: &str = "\
 SELECT u.place
 FROM (SELECT unnest($1::int[]) AS place, unnest($2::bigint[]) AS instance, unnest($3::bigint[]) AS number,
@@ -27,7 +27,7 @@ WHERE (e.id IS NOT NULL AND e.content_hash IS DISTINCT FROM u.hash
     OR (c.content_hash <> u.hash AND (c.content_hash LIKE 'c1.%') = (u.hash LIKE 'c1.%'))
 ORDER BY u.place";
 
-/// Events with ids that their producers named and nobody has claimed, as the arrays that [`CLAIM`] takes.
+/// Events with producer-supplied, unclaimed ids, as array parameters of [`CLAIM`].
 #[derive(Default)]
 pub(super) struct Unclaimed<'a> {
     accepted_at: Vec<Ts>,
@@ -38,7 +38,7 @@ pub(super) struct Unclaimed<'a> {
 }
 
 impl<'a> Unclaimed<'a> {
-    /// In the order of the claims that ingest makes, lest either waits for the other.
+    /// Sorted like the claims of ingest, so that the two cannot deadlock.
     pub(super) fn of(events: impl Iterator<Item = &'a AcceptedEvent>) -> Self {
         let mut unclaimed: Vec<_> = events
             .filter(|event| is_unclaimed(event))
@@ -65,12 +65,12 @@ impl<'a> Unclaimed<'a> {
     }
 }
 
-/// Whether ingest could not claim the id that the event's producer named.
+/// Whether the id was supplied by the producer and ingest could not claim it.
 fn is_unclaimed(event: &AcceptedEvent) -> bool {
     event.content_hash.is_some() && !event.claimed
 }
 
-/// Events that may meet another one, as the arrays that [`FIND_OTHERS`] takes.
+/// Events that may have the id of another event, as array parameters of [`FIND_OTHERS`].
 #[derive(Default)]
 pub(super) struct Suspects<'a> {
     place: Vec<i32>,
@@ -83,7 +83,7 @@ pub(super) struct Suspects<'a> {
 }
 
 impl<'a> Suspects<'a> {
-    /// Of events with their places, those that nobody claimed; where some may be on record already (`repeats`), all of them.
+    /// The unclaimed events, with their indexes; all events if some may already be on record (`repeats`).
     pub(super) fn of(events: impl Iterator<Item = (usize, &'a AcceptedEvent)>, repeats: bool) -> Self {
         let mut columns = Self::default();
         for (place, event) in events.filter(|(_, event)| repeats || is_unclaimed(event)) {

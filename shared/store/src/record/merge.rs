@@ -1,12 +1,12 @@
-//! What is known of a delivery, merged from reports in any order.
+//! Merges reports about a delivery, in any order.
 //!
-//! Each field is a maximum or minimum of some order, so that merging is commutative, associative and idempotent: here in
-//! memory, and the same once more in the upsert's SQL.
+//! Each field is a maximum or minimum of some order, so merging is commutative, associative and idempotent. The upsert's SQL
+//! applies the same rules.
 //!
-//! - The **state** is that of the report with the greatest (rank, epoch, attempt number, status, time): see
+//! - The **state** comes from the report with the greatest (rank, epoch, attempt number, status, time): see
 //!   [`DeliveryStatus::rank`].
-//! - The **last attempt** is that with the greatest number; of two POSTs with one number, the lower status code.
-//! - Times that belong to the delivery as such are the earliest that any report has.
+//! - The **last attempt** is the one with the greatest number; of two POSTs with the same number, the one with the lower status code.
+//! - Times of the delivery itself are the earliest in any report.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub(crate) struct Identity<'a> {
     pub(crate) origin: Option<DeliveryId>,
 }
 
-/// What one or more messages say about a delivery.
+/// The merged content of one or more messages about a delivery.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Report<'a> {
     pub(crate) of: Identity<'a>,
@@ -69,7 +69,7 @@ impl<'a> Identity<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// The deliveries that a decision makes, pending.
+    /// The pending deliveries that a decision creates.
     pub(crate) fn decided(decision: &'a Decision) -> impl Iterator<Item = Self> {
         decision.matched.iter().map(move |endpoint| Self {
             of: Identity {
@@ -98,7 +98,7 @@ impl<'a> Report<'a> {
         })
     }
 
-    /// What an outcome says.
+    /// The report of an outcome.
     pub(crate) fn reported(outcome: &'a OutcomeReport) -> Self {
         let attempt = outcome.attempt.as_ref();
         let first = attempt.filter(|attempt| attempt.number == 1);
@@ -118,7 +118,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// A person asked for it: pending, due now.
+    /// A requested delivery: pending, due now.
     pub(crate) fn requested(task: &'a DeliveryTask, now: UnixMillis) -> Self {
         Self {
             of: Identity::of_ref(&task.delivery),
@@ -136,7 +136,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// A person ended it; what its row says of attempts stays.
+    /// A delivery ended by a person. Its row keeps its attempts.
     pub(crate) fn withdrawn(
         row: &'a DeliveryRow,
         status: DeliveryStatus,
@@ -170,19 +170,19 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Rank (2 bits), epoch (31), attempt number (16) and status (8) as one number, which the upsert compares, too.
+    /// Rank (2 bits), epoch (31), attempt number (16) and status (8) as one number. The upsert compares the same number.
     pub(crate) fn standing(&self) -> i64 {
         let rank = i64::from(self.status.rank()) << 55;
         let epoch = i64::from(self.epoch.min(i32::MAX as u32)) << 24;
         rank | epoch | i64::from(self.state_number) << 8 | i64::from(self.status.code())
     }
 
-    /// Which of two reports' states stands.
+    /// Orders the states of two reports; the greater one wins.
     fn state_order(&self, other: &Self) -> Ordering {
         (self.standing(), self.reported_at).cmp(&(other.standing(), other.reported_at))
     }
 
-    /// Takes in what another report says about the same delivery.
+    /// Merges another report about the same delivery.
     pub(crate) fn merge(&mut self, other: &Self) {
         if self.state_order(other) == Ordering::Less {
             self.status = other.status;
@@ -207,7 +207,7 @@ fn least<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
     a.into_iter().chain(b).min()
 }
 
-/// One report a delivery, sorted as the upsert locks rows: two writers that meet must meet in the same order.
+/// One report for each delivery, sorted so that concurrent upserts lock rows in the same order.
 pub(crate) fn merged<'a>(reports: impl Iterator<Item = Report<'a>>) -> Vec<Report<'a>> {
     let mut by_key: BTreeMap<(Day, DeliveryId), Report<'a>> = BTreeMap::new();
     for report in reports {

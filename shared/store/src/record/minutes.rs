@@ -1,11 +1,10 @@
-//! Counts attempts by endpoint, by minute and by hour, in the statement that inserts them. Lists and long ranges are read from
-//! the hours.
+//! Counts attempts by endpoint, minute and hour, in the statement that inserts them. Lists and long ranges read the hours.
 
 use std::fmt::Write as _;
 
 use postrider_model::latency::{BOUNDS_US, BUCKETS};
 
-/// A moment at which an interval of every length begins.
+/// A time at which an interval of every length starts.
 pub(crate) const WHOLE: &str = "2000-01-01 00:00:00+00";
 
 /// The count columns and their aggregates over attempts. All are sums, so they can be added up over minutes and endpoints.

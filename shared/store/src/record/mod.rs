@@ -1,8 +1,8 @@
 //! Writing the log: one transaction a batch, one statement a table, rows sorted by key.
 //!
-//! Messages arrive in any order and more than once. Deliveries are merged in memory first (`merge`), so that one that
-//! was decided and delivered within a batch is one row written once. All statements go out at once, between `BEGIN` and
-//! `COMMIT`: a batch costs one round trip.
+//! Messages arrive in any order and more than once. Deliveries are merged in memory first (`merge`), so that a delivery decided
+//! and attempted within a batch is written once. All statements are sent together, between `BEGIN` and `COMMIT`: a batch takes
+//! one round trip.
 
 mod attempts;
 mod batch;
@@ -35,10 +35,10 @@ use crate::error::StoreError;
 use crate::store::RecordStore;
 
 impl RecordStore {
-    /// Writes a batch and commits it. Repeating it, or parts of it, in any order changes nothing.
+    /// Writes a batch and commits it. Repeating it or parts of it, in any order, changes nothing.
     ///
     /// # Errors
-    /// Nothing was written, or (connection lost in the commit) it is unknown: repeat the batch when
+    /// Nothing was written, or (connection lost during the commit) it is unknown. Repeat the batch if
     /// [`WriteError::is_retryable`], halve it when [`WriteError::is_data_error`].
     pub async fn write(&self, batch: &RecordBatch) -> Result<Written, WriteError> {
         if batch.is_empty() {
@@ -52,7 +52,7 @@ impl RecordStore {
             result => return result,
         }
         match self.write_present(&client, batch, InsertMode::KeepExisting).await {
-            // Both at once.
+            // The batch had existing rows and a dropped partition.
             Err(error) if error.is_missing_partition() => {
                 self.0.known_partitions().forget();
                 self.write_present(&client, batch, InsertMode::KeepExisting).await
@@ -61,7 +61,7 @@ impl RecordStore {
         }
     }
 
-    /// Writes what has a partition.
+    /// Writes the rows whose day has a partition.
     async fn write_present(
         &self,
         client: &Object,
@@ -82,7 +82,7 @@ impl RecordStore {
         );
         let deliveries = deliveries::Columns::of(&reports);
         let attempts = attempts::Columns::of(&outcomes);
-        // Only a batch that meets what is there, or itself, has repeats.
+        // A plain insert cannot have repeats, except within the batch.
         let written = events::Columns::of(&events);
         let repeats = match mode {
             InsertMode::Plain if written.len() == events.len() => numbers::Repeats::default(),
@@ -94,7 +94,7 @@ impl RecordStore {
         let decisions = events::DecisionColumns::of(&decisions);
         let letters = dead_letters::Columns::of(&batch.dead_letters);
 
-        // Preparing costs a round trip each, once a connection.
+        // Each preparation takes a round trip, once per connection.
         let statement = async |wanted: bool, sql: &str| match wanted {
             true => client.prepare_cached(sql).await.map(Some),
             false => Ok(None),
@@ -110,15 +110,15 @@ impl RecordStore {
         let excuse = statement(numbers.has_excused(), numbers::EXCUSE).await?;
         let report_numbers = statement(numbers.has_reports(), numbers::REPORT).await?;
 
-        // `join!` polls in this order, and polling once sends: so the server gets all of it in this order, at once. When
-        // one statement fails the server refuses the rest, and its answer to COMMIT is to roll back.
+        // `join!` polls in this order, and the first poll sends, so the server gets all statements in this order at once. When
+        // one fails, the server refuses the rest and answers COMMIT with a rollback.
         let (event_params, decision_params) = (events.params(), decisions.params());
         let (delivery_params, attempt_params, letter_params) =
             (deliveries.params(), attempts.params(), letters.params());
         let (repeat_params, excused_params, report_params) = (repeats.params(), numbers.excused(), numbers.reports());
         let (claim_params, suspect_params) = (unclaimed.params(), suspects.params());
         let (
-            begun,
+            started,
             events,
             claims,
             others,
@@ -144,8 +144,8 @@ impl RecordStore {
             execute(client, report_numbers.as_ref(), &report_params),
             client.batch_execute("COMMIT"),
         );
-        begun?;
-        // In the order of the statements: the first that failed says why, the rest only that one did.
+        started?;
+        // In the order of the statements: only the first error has the cause.
         let (events, other_events) = (events?, claims.and(others)?);
         let (decisions, deliveries, attempts) = (decisions?, deliveries?, attempts?);
         let (dead_letters, dead_letters_not_kept) = letters?;
@@ -167,7 +167,7 @@ impl RecordStore {
     }
 }
 
-/// The days that a batch has rows for.
+/// The days of a batch's rows.
 fn days(batch: &RecordBatch) -> BTreeSet<Day> {
     let events = batch.events.iter().map(|(event, _)| event.event_day);
     let decisions = batch.decisions.iter().map(|decision| decision.event_day);
@@ -183,7 +183,7 @@ async fn execute(client: &Object, statement: Option<&Statement>, params: &Params
     }
 }
 
-/// The places that a statement answers with.
+/// Runs a statement that returns indexes.
 async fn places(client: &Object, statement: Option<&Statement>, params: &Params<'_>) -> Result<Vec<usize>, Error> {
     let Some(statement) = statement else { return Ok(Vec::new()) };
     let rows = client.query(statement, params).await?;
@@ -192,7 +192,7 @@ async fn places(client: &Object, statement: Option<&Statement>, params: &Params<
     rows.iter().map(place).collect()
 }
 
-/// The one number that a statement answers with.
+/// Runs a statement that returns one number.
 async fn count(client: &Object, statement: Option<&Statement>, params: &Params<'_>) -> Result<u64, Error> {
     match statement {
         Some(statement) => Ok(client.query_one(statement, params).await?.try_get::<_, i64>(0)?.cast_unsigned()),

@@ -1,6 +1,7 @@
-//! The numbers of ingest processes: which are settled, and which no event on record has to have.
+//! The sequence numbers of ingest processes: which are settled, and which are excused, so that no event on record needs to have
+//! them.
 //!
-//! Both together let an audit tell a lost event from one that was never accepted.
+//! With both an audit can tell a lost event from one that was never accepted.
 
 use postrider_wire::messages::{AcceptedEvent, NumbersReport};
 use tokio_postgres::types::ToSql;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 use crate::sql::{Date, Ts};
 
-/// Takes reports in; what is settled only ever grows.
+/// Stores reports. The settled number never decreases.
 pub(super) const REPORT: &str = "\
 INSERT INTO ingest_numbers AS n (instance, settled_below, first_at, reported_at)
 SELECT r.instance, max(r.settled_below), min(r.at), max(r.at)
@@ -17,13 +18,13 @@ GROUP BY r.instance ORDER BY r.instance
 ON CONFLICT (instance) DO UPDATE SET settled_below = greatest(n.settled_below, excluded.settled_below),
     first_at = least(n.first_at, excluded.first_at), reported_at = greatest(n.reported_at, excluded.reported_at)";
 
-/// Excuses numbers: they were given up.
+/// Excuses numbers that ingest gave up.
 pub(super) const EXCUSE: &str = "\
 INSERT INTO ingest_numbers_excused (instance, number)
 SELECT DISTINCT u.instance, u.number FROM (SELECT unnest($1::bigint[]) AS instance, unnest($2::bigint[]) AS number) u
 ORDER BY 1, 2 ON CONFLICT DO NOTHING";
 
-/// Excuses the numbers of repeats: their event is on record under another number. Comes behind the insert of the events.
+/// Excuses the numbers of repeats: their event is on record under another number. Runs after the insert of the events.
 pub(super) const EXCUSE_REPEATS: &str = "\
 INSERT INTO ingest_numbers_excused (instance, number)
 SELECT DISTINCT u.instance, u.number
@@ -33,7 +34,7 @@ JOIN events e ON e.tenant = u.tenant AND e.id = u.id AND e.event_day = u.event_d
 WHERE (e.instance, e.sequence) IS DISTINCT FROM (u.instance, u.number)
 ORDER BY 1, 2 ON CONFLICT DO NOTHING";
 
-/// Reports as the arrays that [`REPORT`] and [`EXCUSE`] take.
+/// Reports as array parameters of [`REPORT`] and [`EXCUSE`].
 #[derive(Default)]
 pub(super) struct Columns {
     instance: Vec<i64>,
@@ -75,7 +76,7 @@ impl Columns {
     }
 }
 
-/// Events with their numbers as the arrays that [`EXCUSE_REPEATS`] takes.
+/// Events with their numbers as array parameters of [`EXCUSE_REPEATS`].
 #[derive(Default)]
 pub(super) struct Repeats<'a> {
     instance: Vec<i64>,

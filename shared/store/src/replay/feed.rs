@@ -1,4 +1,4 @@
-//! Walking through a replay, a page at a time.
+//! Feeds a replay, a page at a time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use crate::record::{self, Report, merged};
 use crate::sql::{Coded, RowExt, Ts, signed};
 use crate::store::Store;
 
-/// How much of a replay is fed at once.
+/// Limits of a page.
 #[derive(Debug, Clone, Copy)]
 pub struct PageLimits {
-    /// Events that are looked at, at most.
+    /// Maximum events read.
     pub events: u32,
-    /// Deliveries that are enough; those of one event are never parted.
+    /// Deliveries that complete a page. The deliveries of one event stay in one page.
     pub deliveries: u64,
 }
 
-/// A page of deliveries to be rendered and published to their lane.
+/// A page of deliveries to render and publish to their lane.
 pub struct ReplayPage {
-    /// The tenant's profile now.
+    /// The tenant's current profile.
     pub profile: Arc<Profile>,
     /// The events, oldest first.
     pub events: Vec<ReplayedEvent>,
@@ -42,28 +42,28 @@ pub struct ReplayPage {
 pub struct ReplayedEvent {
     /// The event, with its payload.
     pub event: EventRow,
-    /// The heads of the messages, and what their bodies are written as.
+    /// The heads of the messages, each with the kind of its body.
     pub tasks: Vec<(DeliveryTask, BodyKind)>,
 }
 
-/// What one step did.
+/// The result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fed {
     /// The replay.
     pub replay: ReplayId,
-    /// Deliveries made.
+    /// Deliveries created.
     pub deliveries: u64,
-    /// Nothing of it is left to be made.
+    /// Whether all deliveries of the replay are created.
     pub finished: bool,
 }
 
-/// Why a step was not made; it will be made again, under the same ids.
+/// Why a step failed. It is repeated with the same ids.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError<E> {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The caller did not get the page published.
+    /// The caller could not publish the page.
     #[error("the page was not published")]
     Publish(E),
 }
@@ -75,12 +75,11 @@ impl<E> From<tokio_postgres::Error> for FeedError<E> {
 }
 
 impl Store {
-    /// Feeds one page of a running replay, if another replayer is not at it: hands it to `publish`,
-    /// which returns when all of it is confirmed, and then commits the deliveries' rows and the cursor. `None`: there was nothing
-    /// to do.
+    /// Feeds one page of a running replay that no other replayer is feeding. Passes the page to `publish`, which returns when
+    /// all of it is confirmed, then commits the delivery rows and the cursor. `None`: there was nothing to do.
     ///
     /// # Errors
-    /// Nothing was committed; what was published is published again, under the same ids.
+    /// Nothing was committed. Published deliveries are published again, with the same ids.
     pub async fn feed_replay<E, F>(
         &self,
         profiles: &Profiles,
@@ -92,7 +91,7 @@ impl Store {
     {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        // The tenant whose replays were fed the longest ago, and of these the one that waited longest.
+        // The tenant whose replays have waited longest, and of these the replay that has waited longest.
         let sql = format!(
             "SELECT {COLUMNS} FROM replays r
              JOIN (SELECT tenant AS owner, max(fed_at) AS last FROM replays WHERE status = $1 GROUP BY tenant) t ON t.owner = r.tenant
@@ -109,7 +108,7 @@ impl Store {
             }
             Err(error) => {
                 tx.rollback().await?;
-                // The others go first, lest one that cannot be fed holds them all up.
+                // Moves this replay behind the others, so that a failing replay does not block them.
                 let sql = "UPDATE replays SET fed_at = $2 WHERE id = $1";
                 client.execute(sql, &[&replay.id.0, &Ts(UnixMillis::now())]).await?;
                 Err(error)
@@ -131,7 +130,7 @@ where
 {
     let (id, now) = (replay.id, UnixMillis::now());
     let Some(targets) = Targets::read(tx, profiles, replay.tenant, &replay.selection).await? else {
-        // The tenant is gone, and its deliveries with it.
+        // The tenant was deleted.
         set_status(tx, id, ReplayStatus::Cancelled, now).await?;
         return Ok(Fed { replay: id, deliveries: 0, finished: false });
     };
@@ -153,7 +152,7 @@ where
     if !tasks.is_empty() {
         publish(ReplayPage { profile: Arc::clone(&targets.profile), events }).await.map_err(FeedError::Publish)?;
     }
-    // After publishing, so that the recorder never waits for the broker behind these rows.
+    // After publishing, so that these rows are not locked while the broker is slow.
     let reports = tasks.iter().map(|task| Report::requested(task, now));
     record::upsert_deliveries(tx, &merged(reports)).await?;
     advance(tx, id, &page, count, now).await?;
@@ -187,11 +186,11 @@ async fn advance(
     Ok(())
 }
 
-/// The new delivery. Every part of its identity follows from the replay, so that a repeated page makes no second one.
+/// The new delivery. Its identity is derived from the replay, so that a repeated page creates no second one.
 fn task(replay: &Replay, event: &EventRow, again: &Again, config_version: i64, now: UnixMillis) -> DeliveryTask {
     let summary = &event.summary;
     let delivery = DeliveryRef {
-        // Not today's: a page that is repeated after midnight must name the same rows.
+        // Not today: a page that is repeated after midnight must refer to the same rows.
         delivery_day: replay.created_at.day(),
         origin: again.origin,
         ..DeliveryRef::new(summary.event_ref(), again.endpoint, Generation::Replay(replay.id), now)

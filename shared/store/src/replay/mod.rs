@@ -1,9 +1,9 @@
-//! Replays: asked for, steered and watched here; what a page of one holds is in `plan`, walking through it in `feed`.
+//! Replays: created, steered and read here; `plan` selects the deliveries of a page, `feed` publishes page after page.
 //!
 //! # What it promises
-//! - An idempotency key makes one replay, however often it comes.
-//! - A replay's row is locked while a page of it is fed, so that two replayers never feed one replay at once; the lock
-//!   goes with its holder. A page that was published and not committed is published again under the same ids.
+//! - An idempotency key creates one replay, however often it is sent.
+//! - A replay's row is locked while a page of it is fed, so that two replayers never feed one replay at once. The lock ends with
+//!   its transaction. A page that was published but not committed is published again with the same ids.
 
 mod feed;
 mod plan;
@@ -16,46 +16,46 @@ use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
 pub use rows::ReplayRequest;
 
-/// A replay as it stands.
+/// A replay with its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
     /// Its id.
     pub id: ReplayId,
-    /// Whose.
+    /// Its tenant.
     pub tenant: TenantId,
     /// What is replayed.
     pub selection: ReplaySelection,
-    /// Where it stands.
+    /// Its status.
     pub status: ReplayStatus,
-    /// How far it has come.
+    /// Its progress.
     pub progress: Progress,
-    /// When it was asked for.
+    /// When it was created.
     pub created_at: UnixMillis,
     /// When it was last fed or steered.
     pub updated_at: UnixMillis,
-    /// When its last delivery was made, or it was cancelled.
+    /// When its last delivery was created, or it was cancelled.
     pub finished_at: Option<UnixMillis>,
 }
 
-/// How far a replay has come.
+/// The progress of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Events that were looked at.
+    /// Events read.
     pub walked: u64,
-    /// Of these, events with at least one new delivery.
+    /// Events read that got at least one new delivery.
     pub events: u64,
-    /// Deliveries that were made and published.
+    /// Deliveries created and published.
     pub deliveries: u64,
-    /// When the last event that was looked at was accepted; events are walked in this order.
+    /// Acceptance time of the last event read. Events are read in this order.
     pub reached_at: Option<UnixMillis>,
 }
 
-/// What a person wants of a replay.
+/// A requested change of a replay's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplayAction {
-    /// Make no further deliveries for now.
+    /// Create no further deliveries until it is resumed.
     Pause,
-    /// Go on.
+    /// Continue.
     Resume,
     /// Create no further deliveries, and cancel the pending ones.
     Cancel,

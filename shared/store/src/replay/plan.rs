@@ -1,6 +1,6 @@
-//! A page of a replay: which events, and for which endpoints. The same code counts (a dry run) and feeds.
+//! Plans a page of a replay: which events, and for which endpoints. Dry runs and feeding use the same code.
 //!
-//! A page reads [`REPLAY_STEP_BYTES_MAX`] of payloads and one event at most, and asks payload filters off the async threads.
+//! A page reads at most [`REPLAY_STEP_BYTES_MAX`] of payloads plus one event. Payload filters run off the async threads.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -28,17 +28,17 @@ use crate::history::{Cursor, EventRow, Query, SUMMARY};
 use crate::sql::{Coded, Date, RowExt, Ts, clean, unsigned};
 use crate::store::Store;
 
-/// Events that a dry run looks at in one step; it reads no payloads unless a filter does.
+/// Events that a dry run reads in one step. Payloads are read only for payload filters.
 const COUNTED_AT_ONCE: u32 = 1_000;
-/// Bytes of an event's payload.
+/// SQL for the bytes of an event's payload.
 const BYTES: &str = "(coalesce(octet_length(data), 0) + coalesce(octet_length(metadata), 0))";
 
-/// How much a dry run may look at.
+/// Limits of a dry run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DryRunLimits {
     /// Events.
     pub events: u64,
-    /// Bytes of the payloads that filters look at.
+    /// Bytes of payloads read for payload filters.
     pub bytes: u64,
     /// Steps of payload filters.
     pub steps: u64,
@@ -50,21 +50,21 @@ impl Default for DryRunLimits {
     }
 }
 
-/// What a replay would do.
+/// The result of a dry run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counted {
     /// Events with at least one new delivery.
     pub events: u64,
-    /// Deliveries that would be made.
+    /// Deliveries that would be created.
     pub deliveries: u64,
 }
 
-/// The tenant as it is now: to whom events can go.
+/// The endpoints that a replay may deliver to, as the tenant is now.
 pub(super) struct Targets {
     pub(super) profile: Arc<Profile>,
-    /// Its active endpoints; with what they want, when that is asked.
+    /// Active endpoints, with their subscriptions when the replay matches again.
     endpoints: BTreeMap<EndpointId, Target>,
-    /// What their payload filters look at.
+    /// Fields that the payload filters read.
     fields: FieldIndex,
 }
 
@@ -73,7 +73,7 @@ struct Target {
     wants: Option<BoundSubscription>,
 }
 
-/// An event for an endpoint.
+/// A new delivery of an event to an endpoint.
 pub(super) struct Again {
     pub(super) endpoint: EndpointId,
     pub(super) body: BodyKind,
@@ -81,25 +81,25 @@ pub(super) struct Again {
     pub(super) origin: Option<DeliveryId>,
 }
 
-/// A page: events in the order of their acceptance, with whom they are for.
+/// A page: events in order of acceptance, with their new deliveries.
 #[derive(Default)]
 pub(super) struct Planned {
-    /// Events without a new delivery are left out.
+    /// Events with at least one new delivery.
     pub(super) events: Vec<(EventRow, Vec<Again>)>,
     pub(super) deliveries: u64,
     pub(super) walked: u64,
-    /// Bytes of payloads that were read.
+    /// Bytes of payloads read.
     bytes: u64,
     /// Steps that payload filters took.
     steps: u64,
-    /// The last event that was looked at; `None`: there was none.
+    /// The last event read; `None` if there was none.
     pub(super) reached: Option<Cursor>,
     /// No further event follows.
     pub(super) is_last: bool,
 }
 
 impl Targets {
-    /// `None` when the tenant is gone.
+    /// `None` if the tenant was deleted.
     pub(super) async fn read(
         client: &impl GenericClient,
         profiles: &Profiles,
@@ -122,7 +122,7 @@ impl Targets {
                 ReplayMode::Redeliver => None,
                 ReplayMode::Rematch => match wants_of(&document, &profile, &mut fields) {
                     Some(wants) => Some(wants),
-                    // It no longer fits the profile and takes nothing, in fan-out neither.
+                    // The subscription no longer fits the profile: the endpoint gets nothing, as in fan-out.
                     None => continue,
                 },
             };
@@ -131,13 +131,13 @@ impl Targets {
         Ok(Some(Self { profile, endpoints, fields }))
     }
 
-    /// Whether what events hold decides who gets them.
+    /// Whether an endpoint has a payload filter.
     fn look_inside(&self) -> bool {
         let mut wants = self.endpoints.values().filter_map(|target| target.wants.as_ref());
         wants.any(|wants| wants.payload_filter.is_some())
     }
 
-    /// Who gets an event, as far as earlier deliveries do not matter, and the steps that it took to find out.
+    /// The endpoints that match an event, regardless of earlier deliveries, and the steps that its payload filters took.
     fn of(&self, event: &EventRow, decided: &[EndpointId]) -> (Vec<EndpointId>, u64) {
         let summary = &event.summary;
         let fires = self.profile.origin_fires(&summary.event_type, summary.origin);
@@ -174,21 +174,21 @@ fn wants_of(document: &EndpointDocument, profile: &Profile, fields: &mut FieldIn
     subscription.bind(fields, |attribute| profile.attribute_kind(attribute)).ok()
 }
 
-/// One step of a walk.
+/// What a page covers.
 pub(super) struct Step<'a> {
-    /// Where it begins; `None`: at the beginning.
+    /// Where the page starts; `None`: at the first event.
     pub(super) after: Option<&'a Cursor>,
-    /// The replay whose deliveries do not count as earlier ones.
+    /// The replay whose own deliveries do not count as earlier ones.
     pub(super) own: Option<ReplayId>,
-    /// Events at most.
+    /// Maximum events.
     pub(super) events_max: u32,
     /// The page ends once it has this many deliveries.
     pub(super) deliveries_max: u64,
-    /// Whether to read what the events hold.
+    /// Whether to read payloads.
     pub(super) payloads: bool,
 }
 
-/// An event that was read, and who gets it, as far as earlier deliveries do not matter.
+/// An event with the endpoints that match it, regardless of earlier deliveries.
 struct Candidates {
     event: EventRow,
     decided: Vec<EndpointId>,
@@ -242,7 +242,7 @@ pub(super) async fn plan(
     Ok(planned)
 }
 
-/// Who gets these events. What they hold is looked at off the async threads.
+/// Matches events with endpoints. Payload filters run off the async threads.
 async fn candidates(
     targets: &Arc<Targets>,
     events: Vec<EventRow>,
@@ -264,13 +264,13 @@ async fn candidates(
     }
     let failed = |error: tokio::task::JoinError| StoreError::Unreadable {
         what: "endpoints.document",
-        detail: format!("asking its payload filter failed: {error}"),
+        detail: format!("evaluating its payload filter failed: {error}"),
     };
     tokio::task::spawn_blocking(find).await.map_err(failed)
 }
 
-/// The events of a selection, oldest first, and whether none follows. Those whose payload was expunged are none. With payloads
-/// they end once they have [`REPLAY_STEP_BYTES_MAX`] bytes.
+/// The events of a selection, oldest first, and whether they are the last. Expunged events are left out. With payloads the page
+/// ends at [`REPLAY_STEP_BYTES_MAX`] bytes.
 async fn events(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -284,7 +284,7 @@ async fn events(
     if let Some(event) = &selection.event {
         query.and("id = ?", [Box::new(event.as_str().to_owned()) as _]);
     }
-    // The day of an event is that of its acceptance: the range of time is one of partitions, too.
+    // An event's day is the day of its acceptance, so a range of time selects partitions.
     if let Some(from) = after.map(|cursor| cursor.at).into_iter().chain(selection.from).max() {
         query.and("accepted_at >= ? AND event_day >= ?", [Box::new(Ts(from)) as _, Box::new(Date(from.day())) as _]);
     }
@@ -327,7 +327,7 @@ async fn events(
 
 type Decided = HashMap<(EventId, Day), Vec<EndpointId>>;
 
-/// Whom the events were for when they came.
+/// The endpoints in the decisions of the events.
 async fn decided(client: &impl GenericClient, tenant: TenantId, events: &[EventRow]) -> Result<Decided, StoreError> {
     let (ids, days) = keys(events);
     let sql = "SELECT d.event_id, d.event_day, d.matched FROM unnest($2::text[], $3::date[]) AS subscription(id, day)
@@ -341,7 +341,7 @@ async fn decided(client: &impl GenericClient, tenant: TenantId, events: &[EventR
     Ok(decided)
 }
 
-/// How every earlier delivery of the events stands, by event and endpoint.
+/// The status of every earlier delivery of the events, by event and endpoint.
 async fn standing(
     client: &impl GenericClient,
     tenant: TenantId,
@@ -380,7 +380,7 @@ fn keys(events: &[EventRow]) -> (Vec<&str>, Vec<Date>) {
 }
 
 impl Store {
-    /// What a replay would do if it ran now. `None`: there is more to look at than the limits allow.
+    /// Counts the deliveries that a replay would create now. `None`: counting would exceed the limits.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant; the database's.

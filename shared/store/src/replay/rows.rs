@@ -1,4 +1,4 @@
-//! The rows of replays: made, read, steered.
+//! The rows of replays: created, read, steered.
 
 use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::delivery::DeliveryStatus;
@@ -19,15 +19,15 @@ use crate::sql::{Coded, RowExt, Ts, unsigned};
 use crate::store::Store;
 use crate::withdraw::end;
 
-/// Pending deliveries whose rows are ended in one transaction when their replay is cancelled.
+/// Maximum pending deliveries cancelled in one transaction when their replay is cancelled.
 const ENDED_AT_ONCE: i64 = 1_000;
 
-/// A replay that is asked for.
+/// A replay to create.
 #[derive(Debug, Clone)]
 pub struct ReplayRequest {
-    /// What is to be replayed.
+    /// What to replay.
     pub selection: ReplaySelection,
-    /// The request as it came, to tell a repeat from another request.
+    /// The request, to tell a repeat from another request.
     pub text: String,
     /// The caller's key, if any.
     pub idempotency_key: Option<String>,
@@ -57,7 +57,7 @@ impl Replay {
     }
 }
 
-/// Writes a new status, with the time when that is an end.
+/// Writes a new status, with the end time if it is final.
 pub(super) async fn set_status(
     tx: &Transaction<'_>,
     id: ReplayId,
@@ -70,7 +70,7 @@ pub(super) async fn set_status(
     Ok(())
 }
 
-/// What a replay made and is still pending.
+/// The pending deliveries of a replay.
 async fn pending(client: &impl GenericClient, id: ReplayId) -> Result<Vec<DeliveryRow>, StoreError> {
     let sql = format!(
         "SELECT {DELIVERY_COLUMNS} FROM deliveries
@@ -97,7 +97,7 @@ async fn known(
 }
 
 impl Store {
-    /// Asks for a replay: a replayer will find it. Its idempotency key's replay, if there is one for the same request.
+    /// Creates a replay, which a replayer then feeds. Returns the existing replay if its idempotency key was used for the same request.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the key belongs to another request, and when the tenant has [`REPLAYS_RUNNING_MAX`] replays
@@ -106,13 +106,13 @@ impl Store {
         let (id, now) = (ReplayId::generate(), Ts(UnixMillis::now()));
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        // One at a time for a tenant, so that they are counted.
+        // Serialises the requests of a tenant, so that the count below holds.
         let living = "SELECT id FROM tenants WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE";
         tx.query_opt(living, &[&tenant.0]).await?.ok_or(StoreError::NotFound { what: "tenant" })?;
         if let Some(known) = known(&tx, tenant, asked).await? {
             return Ok(known);
         }
-        // Running and paused, as the index `replays_not_ended` names them.
+        // Running and paused; must match the condition of the index `replays_not_ended`.
         let sql = "SELECT count(*) AS usage FROM replays WHERE tenant = $1 AND status IN (0, 1)";
         let usage: u32 = unsigned(tx.query_one(sql, &[&tenant.0]).await?.col::<i64>("usage")?);
         if usage >= REPLAYS_RUNNING_MAX {
@@ -135,7 +135,7 @@ impl Store {
         Ok(id)
     }
 
-    /// The replay that its idempotency key made before.
+    /// The replay that an idempotency key created before.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the key belongs to another request; the database's.
@@ -143,7 +143,7 @@ impl Store {
         known(&self.core().client().await?, tenant, asked).await
     }
 
-    /// One replay; `None` also when it is another tenant's than `tenant` (`None`: anyone's).
+    /// One replay; `None` also if it does not belong to `tenant` (`None`: any tenant).
     ///
     /// # Errors
     /// The database's.
@@ -170,10 +170,10 @@ impl Store {
         Ok(Page::of(replays, page, |replay| Cursor::of(replay.created_at, replay.id.0)))
     }
 
-    /// Pauses, resumes or cancels a replay; waits for the page of it that is being fed. Harmless to repeat.
+    /// Pauses, resumes or cancels a replay. Waits while a page of it is being fed. Idempotent.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] also for another tenant's; [`StoreError::Conflict`] for what has ended.
+    /// [`StoreError::NotFound`] also for another tenant's replay; [`StoreError::Conflict`] if it has ended.
     pub async fn steer_replay(
         &self,
         tenant: Option<TenantId>,
@@ -182,8 +182,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        // This row before the version counter, unlike other edits: it may be locked for as long as a page takes, and nobody
-        // who holds it waits for the counter.
+        // Unlike other edits, locks this row before the version counter: it may be locked for as long as a page takes, and its
+        // holder never waits for the counter.
         let sql =
             format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2) FOR UPDATE");
         let row = tx.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;
@@ -195,7 +195,7 @@ impl Store {
             (ReplayAction::Resume, ReplayStatus::Running | ReplayStatus::Paused) => ReplayStatus::Running,
             (ReplayAction::Pause | ReplayAction::Resume, ended) => {
                 return Err(StoreError::Conflict(format!(
-                    "the replay is {ended}; only one that has not ended can go on or wait"
+                    "the replay is {ended}; only a running or paused replay can be paused or resumed"
                 )));
             }
         };
@@ -225,7 +225,7 @@ impl Store {
         };
         stale.save(&tx).await?;
         finish(tx, version).await?;
-        // What is missed here (a crash, a row that is still to be written) ends when it surfaces.
+        // Deliveries missed here (a crash, a row not written yet) end when their messages reach a dispatcher.
         loop {
             let tx = client.transaction().await?;
             let rows = pending(&tx, id).await?;
