@@ -1,9 +1,9 @@
-//! Who calls, and what they may do.
+//! Authenticates callers and determines what they may do.
 //!
-//! Tenants' keys are a full in-memory table of hashes, kept fresh by the configuration feed, so that a request costs no query
-//! and the database may be away. Operators' keys come from the configuration and are compared in constant time.
+//! The hashes of all tenants' keys are in memory, updated by the configuration feed, so that a request needs no query and works
+//! while the database is away. Operator keys come from the settings and are compared in constant time.
 //!
-//! A request is charged to its tenant, whichever of the tenant's keys it uses (`budget`); attempts with unknown keys are limited by
+//! A request is charged to its tenant, for all keys of the tenant together (`budget`). Attempts with unknown keys are limited by
 //! address (`refused`).
 
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::refused::Place;
 
 const COME_BACK: Duration = Duration::from_secs(2);
 
-/// The caller that a request's key stands for.
+/// The caller identified by a request's key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Auth(pub(crate) Caller);
 
@@ -41,7 +41,7 @@ impl FromRequestParts<Arc<Api>> for Auth {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        // A layer in front of the handler may have asked already: a request is charged once.
+        // A layer in front of the handler may have authenticated the request already; it is charged once.
         if let Some(known) = parts.extensions.get::<Self>() {
             return Ok(*known);
         }
@@ -71,7 +71,7 @@ fn tenant_param(parts: &Parts) -> Option<String> {
     pairs.find(|(name, _)| name == "tenant").map(|(_, tenant)| tenant.into_owned())
 }
 
-/// The table of keys, and the answers for keys that are not valid.
+/// The table of keys, and the responses to invalid keys.
 pub(crate) struct Keys {
     table: KeyTable<Budget>,
     /// The configuration version in force here; 0 before the first.
@@ -98,7 +98,7 @@ impl Keys {
         self.applied.subscribe()
     }
 
-    /// Adds a key that was just made, so that it is valid before the feed brings it.
+    /// Adds a key that was just created, so that it is valid before the feed reports it.
     pub(crate) fn made(&self, id: KeyId, text: &SecretString, tenant: TenantId, scopes: Scopes) {
         self.table.insert(id, text, tenant, scopes);
     }
@@ -183,11 +183,11 @@ mod tests {
         for (name, tenant) in [("one", tenant), ("two", tenant), ("other", TenantId::generate())] {
             keys.made(KeyId::generate(), &SecretString::from(name), tenant, Scopes::ALL);
         }
-        // At most two bursts' worth, however slow this machine is at asking.
+        // At most two bursts, even on a slow machine.
         let asked = (0..2 * API_REQUESTS_BURST.get()).map(|n| keys.find(["one", "two"][n as usize % 2], FRESH));
         let refused = asked.filter_map(Result::err).next().expect("a burst has an end");
         assert_eq!((refused.status, refused.retry_after_seconds), (429, Some(1)));
-        // A new key is no new budget.
+        // A new key does not get a new budget.
         keys.made(KeyId::generate(), &SecretString::from("three"), tenant, Scopes::ALL);
         let refused = (0..API_REQUESTS_BURST.get()).filter_map(|_| keys.find("three", FRESH).err()).next();
         assert_eq!(refused.map(|problem| problem.status), Some(429));

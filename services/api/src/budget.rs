@@ -1,4 +1,4 @@
-//! How many requests a tenant may make, with all its keys together.
+//! Limits the request rate of a tenant, over all its keys.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use postrider_http::problem::Problem;
 use postrider_model::limits::{API_REQUESTS_BURST, API_REQUESTS_PER_SECOND};
 
-/// One tenant's.
+/// The budget of one tenant.
 pub(crate) struct Budget {
     requests: DefaultDirectRateLimiter,
 }
@@ -26,7 +26,7 @@ impl Budget {
     /// 429.
     pub(crate) fn charge_request(&self) -> Result<(), Problem> {
         charge(&self.requests, || {
-            format!("a tenant may ask {API_REQUESTS_PER_SECOND} times a second, with all its keys together")
+            format!("a tenant may make {API_REQUESTS_PER_SECOND} requests a second with all its keys together")
         })
     }
 }

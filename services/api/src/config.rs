@@ -7,7 +7,7 @@ use secrecy::SecretString;
 /// Settings of the API; the defaults are what production runs, but for the operator keys.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Keys that may do everything; none: nobody can make tenants.
+    /// Keys that may do everything; none: tenants cannot be created.
     pub operator_keys: Vec<SecretString>,
     /// Whether people reach the dashboard by https: cookies are then always `Secure`, and answers say so to browsers (HSTS).
     pub served_by_https: bool,

@@ -1,4 +1,4 @@
-//! Read your own writes: the answer to an edit waits until the live instances apply it.
+//! Read your own writes: the response to an edit waits until the live instances apply it.
 //!
 //! One layer around every handler, so that no handler can forget it.
 
@@ -14,7 +14,7 @@ use crate::Api;
 /// Names the instances that did not apply the edit in time, separated by commas.
 const LAGGING: HeaderName = HeaderName::from_static("postrider-lagging");
 
-/// Answers a request; after an edit, once every live instance has applied it.
+/// Runs a request. After an edit the response waits until every live instance has applied it.
 pub(crate) async fn settle(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let (mut response, lagging) = api.operations.settle(next.run(request)).await;
     // Instance names are host names and hexadecimal digits; a name that no header can hold is in the log only.

@@ -93,7 +93,7 @@ pub struct Service {
 }
 
 /// Starts the API's background tasks on `tasks` and returns its routes.
-/// Tenants' keys are answered with 503 until the first configuration is loaded. Whoever serves the routes watches the tasks.
+/// Tenants' keys are answered with 503 until the first configuration is loaded. The caller supervises the tasks.
 pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     let Deps { broker, store, profiles, guard, ready } = deps;
     let keys = Arc::new(Keys::new(&config.operator_keys));

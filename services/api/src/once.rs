@@ -1,7 +1,7 @@
-//! `Idempotency-Key`: a POST that is repeated under its key acts once, and is answered as the first time.
+//! `Idempotency-Key`: a POST that is repeated with its key acts once, and the repeat gets the first response.
 //!
-//! One layer in front of every route of the API. Publishing has keys of its own (in ingest), and so has `POST /v1/replays`, which
-//! remembers them for as long as it remembers the replay.
+//! One layer in front of every route of the API. Publishing (in ingest) and `POST /v1/replays` handle keys themselves; the latter
+//! keeps a key as long as the replay.
 
 use std::sync::Arc;
 
@@ -26,14 +26,14 @@ use crate::request::BODY_BYTES_MAX;
 
 /// The header.
 pub(crate) const KEY: &str = "idempotency-key";
-/// Says that an answer is a repeat's.
+/// Marks a repeated response.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// Has keys of its own.
+/// The route that handles keys itself.
 const REPLAYS: &str = "/v1/replays";
-/// Most bytes of an answer that is stored.
+/// Maximum bytes of a stored response.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// An answer, as it is stored.
+/// A stored response.
 #[derive(Serialize, Deserialize)]
 struct Answer {
     status: u16,
@@ -41,7 +41,7 @@ struct Answer {
     body: String,
 }
 
-/// The key of a request, if it names one.
+/// The key of a request, if any.
 ///
 /// # Errors
 /// 400.
@@ -55,7 +55,7 @@ pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// Lets the request through, unless one with its key came before.
+/// Runs the request, unless it repeats one with the same key.
 pub(crate) async fn once(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST || request.uri().path() == REPLAYS || !request.headers().contains_key(KEY) {
         return next.run(request).await;
@@ -82,24 +82,26 @@ async fn keyed(api: Arc<Api>, request: Request, next: Next) -> Result<Response, 
         Claimed::OtherRequest => {
             return Err(Problem::invalid_field(
                 "Idempotency-Key",
-                "the key belongs to another request of the last 24 hours; a new request takes a new key",
+                "the key belongs to another request of the last 24 hours; use a new key for a new request",
             ));
         }
         Claimed::Running => {
-            return Err(Problem::conflict("a request with this Idempotency-Key is still being worked on; come back"));
+            return Err(Problem::conflict("a request with this Idempotency-Key is still being processed; retry later"));
         }
         Claimed::AnswerLost => {
-            return Err(Problem::conflict("the request with this Idempotency-Key took effect, and its answer is lost"));
+            return Err(Problem::conflict(
+                "the request with this Idempotency-Key took effect, but its response is lost",
+            ));
         }
     };
     parts.extensions.insert(Auth(caller.with(|acting| acting.claim = Some(claim))));
     let request = Request::from_parts(parts, Body::from(body));
-    // In a task: a client that hangs up must not leave the key claimed without an answer.
+    // In a task, because a client that disconnects must not leave the key claimed without a response.
     let answered = tokio::spawn(async move { answer(&api, &asked, claim, next.run(request).await).await });
     answered.await.map_err(|_| Problem::internal())
 }
 
-/// What a claim is about.
+/// The request that a claim is for.
 struct Asked {
     caller: String,
     key: String,
@@ -112,22 +114,22 @@ impl Asked {
     }
 }
 
-/// Whose keys these are.
+/// The caller that keys belong to.
 fn scope(actor: Actor) -> String {
     format!("{}:{}", actor.kind(), actor.id().unwrap_or_default())
 }
 
-/// All that a POST asks for.
+/// A hash of the whole request.
 fn digest(target: &str, body: &Bytes) -> [u8; 32] {
     let length = u64::try_from(target.len()).unwrap_or(u64::MAX);
     Sha256::new().chain_update(length.to_be_bytes()).chain_update(target).chain_update(body).finalize().into()
 }
 
-/// Stores a success for repeats; a refusal gives the key back, because nothing was done.
+/// Stores a successful response for repeats. Releases the key of a refused request, which changed nothing.
 async fn answer(api: &Api, asked: &Asked, claim: Uuid, response: Response) -> Response {
     if !response.status().is_success() {
         if let Err(error) = api.store.idempotency().release_idempotency_key(claim).await {
-            tracing::debug!(%error, "an Idempotency-Key stays claimed for a while");
+            tracing::debug!(%error, "cannot release an Idempotency-Key; it stays claimed until the claim expires");
         }
         return response;
     }
@@ -137,15 +139,15 @@ async fn answer(api: &Api, asked: &Asked, claim: Uuid, response: Response) -> Re
     let stored = Answer { status: parts.status.as_u16(), etag, body: String::from_utf8_lossy(&body).into_owned() };
     let stored = zeroize::Zeroizing::new(serde_json::to_vec(&stored).unwrap_or_default());
     if let Err(error) = api.store.idempotency().answer_idempotent_request(&asked.as_request(), claim, &stored).await {
-        tracing::warn!(%error, "the answer to a request with an Idempotency-Key is not stored");
+        tracing::warn!(%error, "cannot store the response to a request with an Idempotency-Key");
     }
     Response::from_parts(parts, Body::from(body))
 }
 
-/// The answer of the first time.
+/// The stored response.
 fn replayed(stored: &[u8]) -> Result<Response, Problem> {
     let unreadable = |error: serde_json::Error| {
-        tracing::error!(line = error.line(), "a stored answer is unreadable");
+        tracing::error!(line = error.line(), "cannot read a stored response");
         Problem::internal()
     };
     let Answer { status, etag, body } = serde_json::from_slice(stored).map_err(unreadable)?;

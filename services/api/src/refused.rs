@@ -1,7 +1,7 @@
-//! Keys that do not exist: who tries them is limited, and it is seen, in the log, in a metric and in the audit log.
+//! Requests with unknown keys: limited by address, and reported in the log, a metric and the audit log.
 //!
-//! Only refusals are limited. A key that exists is found before, so that nobody can keep its holder out by guessing from the same
-//! address. What keeps guessing hopeless is the length of keys.
+//! Only unknown keys are limited. Valid keys are found first, so guessing cannot lock out a key's holder at the same address.
+//! The length of keys makes guessing infeasible.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +21,11 @@ use postrider_store::Store;
 
 use crate::metrics;
 
-/// The answer to too many keys that do not exist.
-pub(crate) const TOO_MANY: &str = "too many keys that do not exist were tried";
-/// One warning, and one entry of the audit log, in this time.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
-/// Addresses that are remembered; then those that did nothing lately are forgotten.
+/// The response to too many unknown keys.
+pub(crate) const TOO_MANY: &str = "too many requests with unknown keys";
+/// Minimum time between warnings, and between entries of the audit log.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// Maximum addresses tracked. Beyond it, idle addresses are removed.
 const PEERS_MAX: usize = 10_000;
 
 type PerPeer = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
@@ -48,13 +48,13 @@ impl Place {
     }
 }
 
-/// Counts keys that do not exist.
+/// Counts and limits requests with unknown keys.
 pub(crate) struct Refused {
     store: Store,
     all: DefaultDirectRateLimiter,
     peers: PerPeer,
-    untold: AtomicU64,
-    told_at: Mutex<Option<Instant>>,
+    unreported: AtomicU64,
+    reported_at: Mutex<Option<Instant>>,
 }
 
 impl Refused {
@@ -66,12 +66,12 @@ impl Refused {
             store,
             all: RateLimiter::direct(all),
             peers: RateLimiter::hashmap_with_clock(peer, DefaultClock::default()),
-            untold: AtomicU64::new(0),
-            told_at: Mutex::new(None),
+            unreported: AtomicU64::new(0),
+            reported_at: Mutex::new(None),
         }
     }
 
-    /// What to answer to a key that was not found: a 401 counts, and becomes a 429 for those who try too many; anything else stays.
+    /// Counts a 401 and turns it into a 429 over the limit. Other responses are returned unchanged.
     pub(crate) fn judge(&self, problem: Problem, place: Place, request: &Extensions) -> Problem {
         if problem.status != StatusCode::UNAUTHORIZED.as_u16() {
             return problem;
@@ -82,14 +82,14 @@ impl Refused {
         }
     }
 
-    /// Counts a key that does not exist.
+    /// Counts a request with an unknown key.
     ///
     /// # Errors
-    /// When to try again: too many such keys were tried.
+    /// How long to wait: the limit is exceeded.
     pub(crate) fn count(&self, place: Place, peer: Option<IpAddr>) -> Result<(), Duration> {
         let peer = peer.map(network);
         metrics::refused_key(place);
-        self.tell(place, peer);
+        self.report(place, peer);
         self.charge(peer)
     }
 
@@ -105,29 +105,29 @@ impl Refused {
         self.all.check().map_err(|over| wait(over.wait_time_from(now)))
     }
 
-    /// Warns, and writes it into the audit log, once a minute.
-    fn tell(&self, place: Place, peer: Option<IpAddr>) {
-        self.untold.fetch_add(1, Ordering::Relaxed);
+    /// Warns and writes an entry of the audit log, once a minute.
+    fn report(&self, place: Place, peer: Option<IpAddr>) {
+        self.unreported.fetch_add(1, Ordering::Relaxed);
         {
-            let mut told_at = self.told_at.lock();
-            if told_at.is_some_and(|at| at.elapsed() < TOLD_EVERY) {
+            let mut reported_at = self.reported_at.lock();
+            if reported_at.is_some_and(|at| at.elapsed() < REPORT_EVERY) {
                 return;
             }
-            *told_at = Some(Instant::now());
+            *reported_at = Some(Instant::now());
         }
-        let count = self.untold.swap(0, Ordering::Relaxed);
+        let count = self.unreported.swap(0, Ordering::Relaxed);
         let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-        tracing::warn!(count, peer, place = place.as_str(), "keys were tried that do not exist");
+        tracing::warn!(count, peer, place = place.as_str(), "refused requests with unknown keys");
         let store = self.store.clone();
         tokio::spawn(async move {
             if let Err(error) = store.sessions().record_refused_keys(count, &peer).await {
-                tracing::debug!(%error, "refused keys are not in the audit log");
+                tracing::debug!(%error, "cannot write refused keys to the audit log");
             }
         });
     }
 }
 
-/// What counts as one address: of IPv6 a /64, which is what one host gets.
+/// The unit of limits by address: an IPv4 address or an IPv6 /64, which is what one host gets.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

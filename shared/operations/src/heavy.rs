@@ -1,4 +1,4 @@
-//! Work that takes more than a moment: it runs off the async threads, and is limited for each tenant and in this process.
+//! CPU-heavy work: it runs off the async threads and is limited for each tenant and in this process.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ async fn off_thread<T: Send + 'static>(slot: Slot, work: impl FnOnce() -> T + Se
         work()
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "work off the async threads failed");
+        tracing::error!(%error, "a task off the async threads failed");
         Error::Internal
     })
 }

@@ -100,7 +100,7 @@ pub trait KeyHolders: Send + Sync {
     fn count_unknown(&self, peer: Option<IpAddr>) -> Result<(), Error>;
 }
 
-/// What operations work with.
+/// Dependencies of the operations.
 pub struct Deps {
     /// RabbitMQ, for retries and test calls.
     pub broker: Broker,

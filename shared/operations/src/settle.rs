@@ -1,4 +1,4 @@
-//! Read your own writes: the answer to an edit waits until the live instances apply it.
+//! Read your own writes: the response to an edit waits until the live instances apply it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use postrider_store::config::observe_edits;
 
 use crate::Operations;
 
-/// Longest wait of an answer for the instances.
+/// Maximum wait for the instances.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
 impl Operations {

@@ -21,10 +21,10 @@ async fn an_edit_waits_for_an_instance_that_lags_and_the_answer_names_it() {
     // The instance is live once an answer names it.
     let (lagging, took) = loop {
         hints.send(applied(1));
-        let begun = Instant::now();
+        let started = Instant::now();
         let made = world.post(&tenant.key, "/v1/endpoints", endpoint()).await;
         if let Some(lagging) = made.headers.get("postrider-lagging") {
-            break (lagging.clone(), begun.elapsed());
+            break (lagging.clone(), started.elapsed());
         }
         assert_eq!(made.status, 201);
     };

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Findings, Gap};
 
-/// A row this much older than the youngest row of its kind was overtaken: it no longer is on its way.
+/// A missing row counts as overtaken, not as on its way, when the youngest row of its kind is this much younger.
 const OVERTAKEN_AFTER: Duration = Duration::from_secs(60);
 
 /// Deliveries by status.
@@ -66,7 +66,7 @@ pub struct Requested {
 pub struct TenantDay {
     /// The tenant.
     pub tenant: TenantId,
-    /// The day on which the events were accepted (and, of what was requested, on which it was).
+    /// The day on which the events were accepted, or the additional deliveries requested.
     #[serde(serialize_with = "super::date")]
     pub day: Day,
     /// Whether every equation of this day holds.
@@ -162,7 +162,7 @@ pub(super) async fn examine(snapshot: &AuditSnapshot, day: Day, findings: &mut F
     Ok(())
 }
 
-/// Lists the missing rows of a day that does not add up. Those that were overtaken are gaps unless they arrive soon.
+/// Lists the missing rows of an unbalanced day. Rows that were overtaken are gaps unless they arrive soon.
 async fn find_missing(
     snapshot: &AuditSnapshot,
     terms: &mut TenantDay,

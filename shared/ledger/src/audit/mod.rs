@@ -3,11 +3,11 @@
 //! - `accepted = decided + undecided`: from events, from decisions, and from events without a decision.
 //! - `matched = delivered + failed + cancelled + discarded + pending`: from decisions, and from deliveries.
 //! - `requested = ...`: the replays' own counts, and the deliveries of replays; retries and tests alongside.
-//! - Every sequence number that an ingest process reported as settled is on record, was given up, or belongs to a repetition.
+//! - Every sequence number that an ingest process reported as settled is on record, was given up, or belongs to a repeat.
 //!
-//! Queues are read in parallel, so rows about one event arrive in any order. Missing rows are therefore looked for twice,
-//! seconds apart, and only rows missing both times are gaps. A recorder that is behind causes no gaps either: rows that were
-//! not overtaken by younger ones count as on their way, however old they are.
+//! Queues are read in parallel, so rows about one event arrive in any order. Missing rows are therefore checked twice, seconds
+//! apart, and only rows missing both times are gaps. A recorder that is behind causes no gaps: rows count as on their way until
+//! younger rows overtake them.
 
 mod days;
 mod numbers;
@@ -24,15 +24,15 @@ use uuid::Uuid;
 pub use self::days::{Requested, Standing, TenantDay};
 pub use self::numbers::InstanceNumbers;
 
-/// Gaps that a report names; further ones are counted.
+/// Maximum gaps that a report names. Further ones are counted.
 pub const GAPS_NAMED_MAX: usize = 100;
 
-/// What is audited.
+/// Options of an audit.
 #[derive(Debug, Clone)]
 pub struct AuditOptions {
     /// Days back from today, today included: 1 or more.
     pub days: u32,
-    /// How long after the first look what was missing is looked for again.
+    /// The pause before missing rows are checked again.
     pub settle: Duration,
 }
 
@@ -42,17 +42,17 @@ impl Default for AuditOptions {
     }
 }
 
-/// Something that should be on record and is not.
+/// Something that should be on record but is not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "missing", rename_all = "snake_case")]
 pub enum Gap {
-    /// Numbers of an ingest process whose events were confirmed and are not on record.
+    /// Numbers of an ingest process whose events were confirmed but are not on record.
     Numbers {
         /// The process.
         instance: u64,
         /// The first of them.
         first: u64,
-        /// The last of them; all between are missing, too.
+        /// The last of them; all between are missing.
         last: u64,
     },
     /// An event that was decided about.
@@ -113,7 +113,7 @@ impl Gap {
     }
 }
 
-/// What an audit found.
+/// The report of an audit.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditReport {
     /// The audit.
@@ -139,7 +139,7 @@ pub struct AuditReport {
 }
 
 impl AuditReport {
-    /// Days of tenants whose equations do not hold, also where no gap could be named.
+    /// Unbalanced tenant days, including those without a named gap.
     pub fn unbalanced(&self) -> u64 {
         self.tenants.iter().filter(|day| !day.conserved).count() as u64
     }
@@ -157,21 +157,21 @@ fn dates<S: serde::Serializer>(days: &[Day], serializer: S) -> Result<S::Ok, S::
     serializer.collect_seq(days.iter().map(ToString::to_string))
 }
 
-/// What one snapshot of the database shows.
+/// The findings in one snapshot of the database.
 #[derive(Default)]
 struct Findings {
     tenants: BTreeMap<(Day, TenantId), TenantDay>,
     instances: Vec<InstanceNumbers>,
-    /// Missing rows that were overtaken.
+    /// Missing rows that younger rows have overtaken.
     missing: BTreeSet<Gap>,
 }
 
 /// Runs an audit and stores its result.
 ///
 /// # Errors
-/// The database's; nothing is known then.
+/// The database's; there is no result.
 pub async fn run(store: &Store, options: &AuditOptions) -> Result<AuditReport, StoreError> {
-    let (begun, ran_at) = (Instant::now(), UnixMillis::now());
+    let (started, ran_at) = (Instant::now(), UnixMillis::now());
     let back = i32::try_from(options.days.max(1)).unwrap_or(i32::MAX).saturating_sub(1);
     let first = ran_at.day().plus_days(back.saturating_neg());
     let mut days = store.record().partition_days().await?;
@@ -189,7 +189,7 @@ pub async fn run(store: &Store, options: &AuditOptions) -> Result<AuditReport, S
     let report = AuditReport {
         id: Uuid::now_v7(),
         ran_at,
-        took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         days,
         conserved: gaps.is_empty() && tenants.iter().all(|day| day.conserved),
         gaps_total: gaps.iter().map(Gap::size).sum(),
@@ -202,7 +202,7 @@ pub async fn run(store: &Store, options: &AuditOptions) -> Result<AuditReport, S
     Ok(report)
 }
 
-/// Examines the days as of one moment.
+/// Examines the days in one snapshot.
 async fn examine(store: &Store, days: &[Day]) -> Result<Findings, StoreError> {
     let mut findings = Findings::default();
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(findings) };

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::{Findings, Gap};
 
-/// Blocks that are read. Missing numbers of further blocks appear as excused.
+/// Maximum blocks read. Missing numbers of further blocks appear as excused.
 const BLOCKS_MAX: usize = 256;
-/// A process reports at the latest this long after its first number.
+/// Maximum time from a process's first number to its first report.
 const FIRST_REPORT_AFTER: Duration = Duration::from_secs(10);
 
 /// The sequence numbers of one ingest process.
@@ -28,7 +28,7 @@ pub struct InstanceNumbers {
     pub settled_below: u64,
     /// Events on record under these numbers.
     pub recorded: u64,
-    /// Numbers that were given up, or belong to repetitions.
+    /// Numbers that were given up or belong to repeats.
     pub excused: u64,
     /// Numbers that are missing.
     pub missing: u64,
@@ -133,7 +133,7 @@ async fn missing_ranges(
     Ok(ranges)
 }
 
-/// Gaps of both sets; of two ranges of numbers, their overlap.
+/// The gaps in both sets; ranges of numbers are intersected.
 pub(super) fn in_both(one: &BTreeSet<Gap>, other: &BTreeSet<Gap>) -> BTreeSet<Gap> {
     let mut both = BTreeSet::new();
     for gap in other {

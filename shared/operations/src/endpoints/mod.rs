@@ -95,7 +95,7 @@ impl Operations {
         Ok(self.endpoint_view(self.stored_endpoint(caller, Scope::Read, id).await?))
     }
 
-    /// Edits an endpoint if its version is `expected`; `None`: whatever its version.
+    /// Edits an endpoint if its version is `expected`; `None`: any version.
     ///
     /// # Errors
     /// Takes the scope `manage`.

@@ -60,7 +60,7 @@ pub struct RotatedSecret {
 }
 
 impl Operations {
-    /// Replaces an endpoint's secret if its version is `expected`; `None`: whatever its version.
+    /// Replaces an endpoint's secret if its version is `expected`; `None`: any version.
     ///
     /// # Errors
     /// Takes the scope `manage`. [`Error::Conflict`] while another secret is planned, and for a Pushover endpoint.

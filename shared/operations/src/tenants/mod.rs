@@ -247,7 +247,7 @@ impl Operations {
         Ok(self.stored_tenant(id).await?.into())
     }
 
-    /// Edits a tenant if its version is `expected`; `None`: whatever its version.
+    /// Edits a tenant if its version is `expected`; `None`: any version.
     ///
     /// # Errors
     /// Operators only. [`Error::Conflict`] for another profile while the tenant has endpoints.
