@@ -45,9 +45,9 @@ async fn a_recorder_away_for_five_minutes_is_behind_and_nothing_is_lost() {
     sleep(RECORDER_AWAY).await;
     run.cluster.restart("recorder").await;
     let recorded = "SELECT count(*) FROM deliveries WHERE event_id LIKE 'crash-%' AND status = 4";
-    let begun = Instant::now();
+    let started = Instant::now();
     while run.count(recorded).await < 250 * 75 {
-        assert!(begun.elapsed() < PATIENCE, "the recorder does not catch up");
+        assert!(started.elapsed() < PATIENCE, "the recorder does not catch up");
         sleep(LOOK_EVERY).await;
     }
     assert_eq!(run.count("SELECT count(*) FROM interventions").await, 0, "something was published again");

@@ -149,7 +149,7 @@ async fn a_tenant_over_its_rate_gets_429_and_others_do_not() {
         let request = tenant.client.post(format!("{}/v1/publish", tenant.base)).bearer_auth(&tenant.key);
         request.body(r#"{"type":"a.b","data":1}"#).send().await.expect("an answer")
     };
-    let begun = Instant::now();
+    let started = Instant::now();
     let late = loop {
         // At once, so that a slow machine does not keep to the limit by its slowness.
         let answers = join_all((0..20).map(|_| publish(&greedy))).await;
@@ -157,7 +157,7 @@ async fn a_tenant_over_its_rate_gets_429_and_others_do_not() {
         if let Some(late) = answers.into_iter().find(|answer| answer.status() == 429) {
             break late;
         }
-        assert!(begun.elapsed() < PATIENCE, "one event a second is no limit");
+        assert!(started.elapsed() < PATIENCE, "one event a second is no limit");
     };
     let after = late.headers()["retry-after"].to_str().expect("text").parse::<u64>().expect("seconds");
     assert!((1..=60).contains(&after), "{after}");
@@ -180,9 +180,9 @@ async fn more_clients_than_file_descriptors_do_not_end_the_process() {
 
     let address = deployment.operator().base.trim_start_matches("http://").to_owned();
     let clients = join_all((0..100).map(|_| TcpStream::connect(&address))).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     while !deployment.log().contains("cannot accept a connection") {
-        assert!(begun.elapsed() < PATIENCE, "a hundred clients fit into twenty descriptors");
+        assert!(started.elapsed() < PATIENCE, "a hundred clients fit into twenty descriptors");
         sleep(LOOK_EVERY).await;
     }
 

@@ -134,14 +134,14 @@ async fn killing_ingest_loses_nothing_that_the_exchange_confirmed() {
         })
         .collect();
     let recorded = async |wanted: i64| {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let row = database.query_one("SELECT count(DISTINCT id) FROM events", &[]).await.unwrap();
             let count: i64 = row.get(0);
             if count >= wanted {
                 return count;
             }
-            assert!(begun.elapsed() < PATIENCE, "{count} of {wanted} events are on record");
+            assert!(started.elapsed() < PATIENCE, "{count} of {wanted} events are on record");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

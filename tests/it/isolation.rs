@@ -21,13 +21,13 @@ async fn metric(base: &str, name: &str, label: &str) -> f64 {
 }
 
 async fn wait_for_metric(base: &str, name: &str, label: &str, fulfils: impl Fn(f64) -> bool) {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let value = metric(base, name, label).await;
         if fulfils(value) {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "{name} {label} of {base} is {value}");
+        assert!(started.elapsed() < PATIENCE, "{name} {label} of {base} is {value}");
         sleep(LOOK_EVERY).await;
     }
 }

@@ -165,7 +165,7 @@ async fn small_events(cluster: &Cluster, publisher: &Publisher, count: usize) {
 /// Waits until a metric of a process, over all its labels, has come this far.
 async fn reached(cluster: &Cluster, name: &str, metric: &str, least: f64) {
     let url = format!("{}/metrics", cluster.base(name));
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let text = reqwest::get(&url).await.expect("an answer").text().await.expect("text");
         let lines = text.lines().filter(|line| line.starts_with(metric));
@@ -173,7 +173,7 @@ async fn reached(cluster: &Cluster, name: &str, metric: &str, least: f64) {
         if sum >= least {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE * 30, "{metric} is {sum} after {:?}", begun.elapsed());
+        assert!(started.elapsed() < PATIENCE * 30, "{metric} is {sum} after {:?}", started.elapsed());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -59,7 +59,7 @@ async fn the_audit_balances_under_traffic_and_names_a_removed_row() {
     let accepted: u64 = traffic.await.expect("published");
 
     // Every number is reported as settled, and everything has come to its end.
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let (code, report) = audit(stage.deployment.scope()).await;
         assert_eq!(code, Some(0), "{report:#}");
@@ -72,7 +72,7 @@ async fn the_audit_balances_under_traffic_and_names_a_removed_row() {
             assert_eq!((&numbers["recorded"], &numbers["missing"]), (&json!(accepted), &json!(0)));
             break;
         }
-        assert!(begun.elapsed() < PATIENCE, "{report:#}");
+        assert!(started.elapsed() < PATIENCE, "{report:#}");
         sleep(LOOK_EVERY).await;
     }
 
@@ -104,9 +104,9 @@ async fn a_day_that_does_not_add_up_without_a_gap_is_an_exit_code_and_a_metric()
     InForce::new(&scope, client, &cluster.base("ingest"), &cluster.base("fanout")).await.wait().await;
     let event = json!({"id": "e", "type": "a.b", "data": {}});
     cluster.post_when_known("ingest", "/v1/publish", &publisher.key, &event).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     while audit(&scope).await.1["tenants"][0]["delivered"] != json!(1) {
-        assert!(begun.elapsed() < PATIENCE, "nothing is delivered");
+        assert!(started.elapsed() < PATIENCE, "nothing is delivered");
         sleep(LOOK_EVERY).await;
     }
     let (code, report) = audit(&scope).await;
@@ -131,9 +131,9 @@ async fn a_day_that_does_not_add_up_without_a_gap_is_an_exit_code_and_a_metric()
         let value = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.rsplit(' ').next());
         value.map(str::to_owned)
     };
-    let begun = Instant::now();
+    let started = Instant::now();
     while metric("postrider_recorder_audit_unbalanced").await.as_deref() != Some("1") {
-        assert!(begun.elapsed() < PATIENCE, "the metric does not show it");
+        assert!(started.elapsed() < PATIENCE, "the metric does not show it");
         sleep(LOOK_EVERY).await;
     }
     assert_eq!(metric("postrider_recorder_audit_gaps").await.as_deref(), Some("0"));

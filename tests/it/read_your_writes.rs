@@ -38,14 +38,14 @@ impl World {
 
     /// Posts; returns the status, the header that names lagging processes, the answer and how long it took.
     async fn post(&self, to: &str, path: &str, key: &str, body: &Value) -> (u16, Option<String>, Value, Duration) {
-        let begun = Instant::now();
+        let started = Instant::now();
         let request = self.client.post(self.cluster.base(to) + path).bearer_auth(key);
         let request = request.header("content-type", "application/json").body(body.to_string());
         let answer = request.send().await.expect("an answer");
         let status = answer.status().as_u16();
         let lagging = answer.headers().get("postrider-lagging").map(|value| value.to_str().expect("text").to_owned());
         let text = answer.text().await.expect("text");
-        (status, lagging, serde_json::from_str(&text).expect("JSON"), begun.elapsed())
+        (status, lagging, serde_json::from_str(&text).expect("JSON"), started.elapsed())
     }
 }
 

@@ -249,9 +249,9 @@ async fn a_killed_replayer_goes_on_without_a_second_delivery_id() {
     tokio::spawn(connection);
     let count = async |sql: &str| database.query_one(sql, &[]).await.expect("a count").get::<_, i64>(0);
     let reach = async |sql: &str, least: i64| {
-        let begun = Instant::now();
+        let started = Instant::now();
         while count(sql).await < least {
-            assert!(begun.elapsed() < PATIENCE, "{sql} does not reach {least}");
+            assert!(started.elapsed() < PATIENCE, "{sql} does not reach {least}");
             sleep(LOOK_EVERY).await;
         }
     };
@@ -259,9 +259,9 @@ async fn a_killed_replayer_goes_on_without_a_second_delivery_id() {
     let ledger = Ledger::start(Duration::ZERO).await;
     let publisher = cluster.tenant(&[(&ledger.url("hook"), json!({}))]).await;
     // The endpoint is in force once an event that is not counted has reached it.
-    let begun = Instant::now();
+    let started = Instant::now();
     while ledger.posts() == 0 {
-        assert!(begun.elapsed() < PATIENCE, "the endpoint is not in force");
+        assert!(started.elapsed() < PATIENCE, "the endpoint is not in force");
         cluster.post_when_known("ingest", "/v1/publish", &publisher.key, &json!({"type": "a.probe", "data": {}})).await;
         sleep(LOOK_EVERY).await;
     }

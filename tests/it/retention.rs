@@ -50,13 +50,13 @@ impl Api {
 
     /// The only delivery of an event, once it was delivered.
     async fn delivered(&self, event: &str) -> String {
-        let (path, begun) = (format!("/v1/deliveries?event_id={event}&status=delivered"), Instant::now());
+        let (path, started) = (format!("/v1/deliveries?event_id={event}&status=delivered"), Instant::now());
         loop {
             let (_, page) = self.get(&path).await;
             if let Some(id) = page["data"][0]["id"].as_str() {
                 return id.to_owned();
             }
-            assert!(begun.elapsed() < PATIENCE, "{event} is not delivered: {page:#}");
+            assert!(started.elapsed() < PATIENCE, "{event} is not delivered: {page:#}");
             sleep(LOOK_EVERY).await;
         }
     }
@@ -100,9 +100,9 @@ async fn a_day_beyond_the_retention_goes_and_the_api_says_that_there_is_nothing(
     // A recorder drops old days when it starts, and every hour; its start does not wait for that.
     cluster.terminate("recorder").await;
     cluster.restart("recorder").await;
-    let begun = Instant::now();
+    let started = Instant::now();
     while partitions().await > 0 {
-        assert!(begun.elapsed() < PATIENCE, "the day is not gone from every table");
+        assert!(started.elapsed() < PATIENCE, "the day is not gone from every table");
         sleep(LOOK_EVERY).await;
     }
     for (method, path) in [

@@ -90,12 +90,12 @@ async fn no_secret_is_found_after_a_whole_run() {
 
     // Delivered, failed and parked, dead.
     receiver.answer_at("/", Answer::status(500));
-    let begun = Instant::now();
+    let started = Instant::now();
     let delivered = |requests: &[crate::harness::Received]| {
         requests.iter().any(|request| request.target == "/" && request.header("x-own") == HEADER)
     };
     while !delivered(&receiver.all()) {
-        assert!(begun.elapsed() < PATIENCE, "nothing is delivered");
+        assert!(started.elapsed() < PATIENCE, "nothing is delivered");
         cluster.post_when_known("ingest", "/v1/publish", &publisher.key, &json!({"type": "a.b", "data": {}})).await;
         sleep(LOOK_EVERY).await;
     }
@@ -104,7 +104,7 @@ async fn no_secret_is_found_after_a_whole_run() {
     producer.publish(Message::new(format!("{}.a.b", publisher.id), "no JSON")).await;
     for path in ["/v1/dead-letters", "/v1/deliveries", "/v1/endpoints"] {
         let key = if path == "/v1/dead-letters" { OPERATOR_KEY } else { &publisher.key };
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let answer = client.get(cluster.base("api") + path).bearer_auth(key).send().await.expect("an answer");
             let text = answer.text().await.expect("text");
@@ -113,7 +113,7 @@ async fn no_secret_is_found_after_a_whole_run() {
                 answers += &text;
                 break;
             }
-            assert!(begun.elapsed() < PATIENCE, "{path} stays empty: {text}");
+            assert!(started.elapsed() < PATIENCE, "{path} stays empty: {text}");
             sleep(LOOK_EVERY).await;
         }
     }

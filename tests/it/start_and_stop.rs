@@ -52,13 +52,13 @@ impl Starting {
     }
 
     async fn says(&self, words: &str) {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let log = std::fs::read_to_string(self.logs.path().join("log")).expect("the log");
             if log.contains(words) {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not say {words:?}:\n{log}");
+            assert!(started.elapsed() < PATIENCE, "it does not say {words:?}:\n{log}");
             sleep(LOOK_EVERY).await;
         }
     }
@@ -124,13 +124,13 @@ async fn a_stop_logs_what_it_waits_for_and_a_second_signal_ends_it() {
     assert!(connection.read(&mut [0; 64]).await.expect("a request") > 0);
 
     cluster.signal("dispatcher", Signal::SIGTERM);
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let log = cluster.log("dispatcher");
         if log.contains("stop waits for messages in flight") && log.contains("postrider.lane.live 1") {
             break;
         }
-        assert!(begun.elapsed() < PATIENCE, "it does not say what it waits for:\n{log}");
+        assert!(started.elapsed() < PATIENCE, "it does not say what it waits for:\n{log}");
         sleep(LOOK_EVERY).await;
     }
     cluster.signal("dispatcher", Signal::SIGTERM);

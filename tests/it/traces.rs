@@ -36,9 +36,9 @@ impl World {
         let publisher = cluster.tenant(&[(&receiver.url("/"), json!({}))]).await;
         let client = reqwest::Client::new();
         let world = Self { cluster, collector, receiver, key: publisher.key, client, _scope: scope };
-        let begun = Instant::now();
+        let started = Instant::now();
         while world.receiver.all().is_empty() {
-            assert!(begun.elapsed() < PATIENCE, "the endpoint is not in force after {PATIENCE:?}");
+            assert!(started.elapsed() < PATIENCE, "the endpoint is not in force after {PATIENCE:?}");
             // Not known yet, neither the key nor the endpoint.
             let _ = world.publish("00-11111111111111111111111111111111-1111111111111111-00").await;
             sleep(LOOK_EVERY).await;
@@ -72,14 +72,14 @@ impl World {
 
     /// A line of JSON that a process logged, waited for.
     async fn log_line(&self, processes: &[&str], fulfils: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let text: String = processes.iter().map(|name| self.cluster.log(name)).collect();
             let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             if let Some(line) = lines.find(&fulfils) {
                 return line;
             }
-            assert!(begun.elapsed() < PATIENCE, "no such line in the log of {processes:?}");
+            assert!(started.elapsed() < PATIENCE, "no such line in the log of {processes:?}");
             sleep(LOOK_EVERY).await;
         }
     }

@@ -19,7 +19,7 @@ const PRODUCTS: [&str; 5] = ["migma", "migomail", "metigan", "magnetite", "mumar
 /// Runs a scenario of `scenarios/` with the addresses of the deployment.
 async fn visit(name: &str, deployment: &Deployment, world: &serde_json::Value) {
     let tools = tokio::task::spawn_blocking(|| browser::tools(&here())).await.unwrap().expect("a browser");
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut command = Command::new("node");
     command
         .arg(here().join("scenarios").join(format!("{name}.mjs")))
@@ -33,7 +33,7 @@ async fn visit(name: &str, deployment: &Deployment, world: &serde_json::Value) {
     let output = timeout(PATIENCE, command.output()).await.expect("it ends in time").expect("node runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    println!("{said}{name} in {:.0?}", begun.elapsed());
+    println!("{said}{name} in {:.0?}", started.elapsed());
 }
 
 fn here() -> std::path::PathBuf {

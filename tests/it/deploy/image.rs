@@ -112,9 +112,9 @@ async fn the_images_root_is_read_only_has_no_shell_and_serves() {
     let log = std::fs::File::create(folder.path().join("log")).expect("a log");
     let mut all = serving("all").stdout(Stdio::null()).stderr(log).spawn().expect("it runs");
     let said = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-    let begun = Instant::now();
+    let started = Instant::now();
     while !serving("healthcheck").stderr(Stdio::null()).status().await.expect("it runs").success() {
-        assert!(begun.elapsed() < PATIENCE, "not healthy:\n{}", said());
+        assert!(started.elapsed() < PATIENCE, "not healthy:\n{}", said());
         sleep(Duration::from_millis(100)).await;
     }
     let pid = i32::try_from(all.id().expect("running")).expect("a pid");

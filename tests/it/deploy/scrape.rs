@@ -101,7 +101,7 @@ impl Prometheus {
 
     /// Waits until each query, of which is said where it stands, has an answer.
     async fn wait_for(&self, mut asked: Vec<(&str, &str)>) {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let answers = futures::future::join_all(asked.iter().map(|(_, query)| self.series(query))).await;
             let mut answers = answers.into_iter();
@@ -109,7 +109,7 @@ impl Prometheus {
             if asked.is_empty() {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "these are asked for and not measured: {asked:#?}");
+            assert!(started.elapsed() < PATIENCE, "these are asked for and not measured: {asked:#?}");
             sleep(LOOK_EVERY).await;
         }
     }
@@ -125,9 +125,9 @@ async fn traffic(stack: &Stack) -> Receiver {
         "retry_schedule_seconds": [1, 1, 1], "rate_per_second": 2,
     });
     stack.post("/v1/endpoints", &key, &endpoint).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     while receiver.all().len() < 3 {
-        assert!(begun.elapsed() < PATIENCE, "the endpoint is not in force");
+        assert!(started.elapsed() < PATIENCE, "the endpoint is not in force");
         stack.post("/v1/publish", &key, &json!({"type": "a.b", "data": {}})).await;
         sleep(LOOK_EVERY).await;
     }

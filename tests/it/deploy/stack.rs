@@ -94,11 +94,11 @@ impl Stack {
             let process = command.spawn().expect("postrider runs");
             replicas.push(Replica { service, address, environment, process });
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         for replica in &replicas {
             while !replica.is_healthy().await {
                 assert!(
-                    begun.elapsed() < READY_WITHIN,
+                    started.elapsed() < READY_WITHIN,
                     "{} is not healthy; logs in {}",
                     replica.service,
                     logs.path().display()
@@ -129,7 +129,7 @@ impl Stack {
 
     /// A POST through the proxy until it succeeds: keys take two seconds to be known, endpoints too.
     pub(crate) async fn post(&self, path: &str, key: &str, body: &Value) -> Value {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(key);
             let answer = request
@@ -142,7 +142,7 @@ impl Stack {
             if status.is_success() {
                 return serde_json::from_str(&text).expect("JSON");
             }
-            assert!(status == 401 && begun.elapsed() < READY_WITHIN, "POST {path}: {status} {text}");
+            assert!(status == 401 && started.elapsed() < READY_WITHIN, "POST {path}: {status} {text}");
             sleep(LOOK_EVERY).await;
         }
     }
@@ -210,9 +210,9 @@ async fn proxy(replicas: &[Replica], logs: &TempDir) -> (String, Child) {
     command.arg("-c").arg(&path).arg("-p").arg(logs.path()).args(["-g", directives]).stdin(Stdio::null());
     let child =
         command.stdout(log.try_clone().expect("the same")).stderr(log).kill_on_drop(true).spawn().expect("nginx runs");
-    let begun = Instant::now();
+    let started = Instant::now();
     while tokio::net::TcpStream::connect(&address).await.is_err() {
-        assert!(begun.elapsed() < READY_WITHIN, "nginx: see {folder}/nginx.log");
+        assert!(started.elapsed() < READY_WITHIN, "nginx: see {folder}/nginx.log");
         sleep(LOOK_EVERY).await;
     }
     (format!("http://{address}"), child)

@@ -53,9 +53,9 @@ async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed(
     let key = stack.tenant().await;
     let endpoint = json!({"name": "hook", "channel": "web", "url": ledger.url("hook"), "event_types": ["*"], "retry_schedule_seconds": [1, 1, 2]});
     stack.post("/v1/endpoints", &key, &endpoint).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     while ledger.posts() == 0 {
-        assert!(begun.elapsed() < PATIENCE, "the endpoint is not in force");
+        assert!(started.elapsed() < PATIENCE, "the endpoint is not in force");
         stack.post("/v1/publish", &key, &json!({"type": "a.b", "data": {}})).await;
         sleep(LOOK_EVERY).await;
     }
@@ -87,7 +87,7 @@ async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed(
 
     let ours = || ledger.entries().into_iter().filter(|((_, event), _)| event.starts_with("compose-"));
     while ours().count() < EVENTS {
-        assert!(begun.elapsed() < PATIENCE, "{} of {EVENTS} deliveries after {PATIENCE:?}", ours().count());
+        assert!(started.elapsed() < PATIENCE, "{} of {EVENTS} deliveries after {PATIENCE:?}", ours().count());
         sleep(LOOK_EVERY).await;
     }
     assert!(ours().all(|(_, got)| got.deliveries.len() == 1), "a repeat carries the same delivery id");
@@ -107,7 +107,7 @@ async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed(
         if usize::try_from(delivered) == Ok(EVENTS) {
             break;
         }
-        assert!(begun.elapsed() < PATIENCE, "{delivered} of {EVENTS} are recorded as delivered");
+        assert!(started.elapsed() < PATIENCE, "{delivered} of {EVENTS} are recorded as delivered");
         sleep(LOOK_EVERY).await;
     }
     let size = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class

@@ -62,14 +62,14 @@ async fn fuzzed_requests_are_answered_as_the_document_says() {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("NO_COLOR", "1")
         .stdin(Stdio::null());
-    let begun = Instant::now();
+    let started = Instant::now();
     let run = Command::from(command).kill_on_drop(true).output();
     let output = timeout(PATIENCE, run).await.expect("it ends in time").expect("python3 runs");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 
     let answers = std::fs::read_to_string(answers).expect("the hooks' lines");
-    println!("{} requests in {:.0?}", answers.lines().count(), begun.elapsed());
+    println!("{} requests in {:.0?}", answers.lines().count(), started.elapsed());
     let document = deployment.operator().get("/openapi.json").await;
     let mut never = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {

@@ -1,4 +1,4 @@
-//! A deployment of separate processes, a service each, so that any one of them can be killed.
+//! A deployment with a separate process for each service, so that a test can kill any of them.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -19,17 +19,17 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 const STOPPED_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The processes of a cluster: two dispatchers, one of everything else.
+/// The processes of a cluster: two dispatchers and one of every other service.
 pub(crate) const PROCESSES: [&str; 6] = ["ingest", "fanout", "dispatcher", "dispatcher-2", "recorder", "api"];
 
-/// Where its engines are.
+/// The addresses of its engines.
 #[derive(Debug, Clone)]
 pub(crate) struct Urls {
     pub(crate) amqp: String,
     pub(crate) database: String,
 }
 
-/// Running processes; they end when it is dropped.
+/// Running processes. They end when this is dropped.
 pub(crate) struct Cluster {
     urls: Urls,
     settings: Vec<(&'static str, String)>,
@@ -51,7 +51,7 @@ impl Cluster {
         Self::start_with(urls, Vec::new()).await
     }
 
-    /// The same with more in the environment of every process.
+    /// The same with additional environment variables for every process.
     pub(crate) async fn start_with(urls: Urls, settings: Vec<(&'static str, String)>) -> Self {
         let addresses = PROCESSES.into_iter().map(|name| (name, free_address())).collect();
         let logs = tempfile::tempdir().expect("a folder");
@@ -110,19 +110,19 @@ impl Cluster {
 
     async fn ready(&self, name: &str) {
         let url = format!("{}/readyz", self.base(name));
-        let begun = Instant::now();
+        let started = Instant::now();
         while !self.client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            assert!(begun.elapsed() < READY_WITHIN, "{name} is not ready after {READY_WITHIN:?}");
+            assert!(started.elapsed() < READY_WITHIN, "{name} is not ready after {READY_WITHIN:?}");
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Where a process serves HTTP.
+    /// The base URL of a process.
     pub(crate) fn base(&self, name: &str) -> String {
         format!("http://{}", self.addresses[name])
     }
 
-    /// SIGKILL; returns when the process is gone.
+    /// Sends SIGKILL and waits until the process has ended.
     pub(crate) async fn kill9(&mut self, name: &'static str) {
         let mut child = self.processes.remove(name).expect("it runs");
         child.start_kill().expect("a signal");
@@ -140,20 +140,20 @@ impl Cluster {
         kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("a signal");
     }
 
-    /// Waits until a process that was told to stop has ended.
+    /// Waits until a stopping process has ended.
     pub(crate) async fn ended(&mut self, name: &'static str) -> ExitStatus {
         let mut child = self.processes.remove(name).expect("it runs");
         timeout(STOPPED_WITHIN, child.wait()).await.expect("in time").expect("a child")
     }
 
-    /// SIGTERM, as a rolling restart sends it; returns when the process has drained.
+    /// Sends SIGTERM, as a rolling restart does, and waits until the process has drained.
     pub(crate) async fn terminate(&mut self, name: &'static str) {
         self.signal(name, Signal::SIGTERM);
         let ended = self.ended(name).await;
         assert!(ended.success(), "{name}: {ended}");
     }
 
-    /// What `postrider audit` says of a database.
+    /// The report of `postrider audit` about a database.
     pub(crate) async fn audit(&self, database: &str) -> serde_json::Value {
         let mut command = self.command("audit", "audit");
         let said = command.arg("--json").env("POSTRIDER_DATABASE_URL", database).stdout(Stdio::piped()).output();
@@ -167,7 +167,7 @@ impl Cluster {
         self.ready(name).await;
     }
 
-    /// Makes a tenant of the profile `standard` with a key, and an endpoint a URL, each with its filters.
+    /// Creates a tenant of the profile `standard` with a key, and an endpoint with filters for each URL.
     pub(crate) async fn tenant(&self, endpoints: &[(&str, serde_json::Value)]) -> Publisher {
         let tenant = self
             .post(
@@ -185,7 +185,7 @@ impl Cluster {
         for (url, filters) in endpoints {
             let endpoint = json!({
                 "name": url, "channel": "web", "url": url, "event_types": ["*"], "filters": filters,
-                // A retry soon, so that what a fault makes fail is delivered within the test.
+                // A short delay, so that attempts that fail because of a fault are retried within the test.
                 "retry_schedule_seconds": [1, 1, 2, 2, 4, 4],
             });
             self.post_when_known("api", "/v1/endpoints", &key, &endpoint).await;
@@ -193,7 +193,7 @@ impl Cluster {
         Publisher { id: tenant["id"].as_str().expect("an id").to_owned(), key }
     }
 
-    /// Posts to a process, and expects success.
+    /// Posts to a process and expects success.
     pub(crate) async fn post(&self, to: &str, path: &str, key: &str, body: &serde_json::Value) -> serde_json::Value {
         let request = self.client.post(self.base(to) + path).bearer_auth(key);
         let answer = request.header("content-type", "application/json").body(body.to_string()).send().await;
@@ -203,9 +203,9 @@ impl Cluster {
         serde_json::from_str(&text).expect("JSON")
     }
 
-    /// A key that was just made may take two seconds to be known.
+    /// Retries 401 responses for a while, because a new key becomes known with a delay.
     pub(crate) async fn post_when_known(&self, to: &str, path: &str, key: &str, body: &serde_json::Value) {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let request = self.client.post(self.base(to) + path).bearer_auth(key);
             let answer = request.header("content-type", "application/json").body(body.to_string()).send().await;
@@ -215,17 +215,17 @@ impl Cluster {
                 return;
             }
             let text = answer.text().await.unwrap_or_default();
-            assert!(status == 401 && begun.elapsed() < READY_WITHIN, "POST {path}: {status} {text}");
+            assert!(status == 401 && started.elapsed() < READY_WITHIN, "POST {path}: {status} {text}");
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// What a process has logged so far.
+    /// The log of a process so far.
     pub(crate) fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.logs.path().join(format!("{name}.log"))).unwrap_or_default()
     }
 
-    /// Keeps the logs, and says where.
+    /// Keeps the logs and prints their folder.
     fn show_logs(&mut self) {
         println!("--- logs of the processes are kept in {}", self.logs.path().display());
         for name in PROCESSES {

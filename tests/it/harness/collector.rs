@@ -1,4 +1,4 @@
-//! A collector of traces: takes OTLP over HTTP with protobuf, as any of them does, and keeps every span.
+//! A trace collector: receives OTLP over HTTP with protobuf and keeps every span.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long spans are waited for before the scenario fails.
+/// Timeout of waits for spans.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A span as it was exported. Ids are lower-case hexadecimal.
@@ -33,7 +33,7 @@ pub(crate) struct Span {
     pub(crate) parent: String,
     /// Trace and span of every link.
     pub(crate) links: Vec<(String, String)>,
-    /// The attributes that are text.
+    /// Text attributes.
     pub(crate) attributes: BTreeMap<String, String>,
 }
 
@@ -43,7 +43,7 @@ struct Shared {
     news: Notify,
 }
 
-/// A listening collector; it stops when dropped.
+/// A listening collector. It stops when dropped.
 pub(crate) struct Collector {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -51,7 +51,7 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Listens on a free port of loopback.
+    /// Listens on a free loopback port.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -61,7 +61,7 @@ impl Collector {
         Self { address, shared, task }
     }
 
-    /// The environment that makes a process export to this collector, soon.
+    /// The environment variables that make a process export to this collector with a short delay.
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", self.address)),
@@ -74,7 +74,7 @@ impl Collector {
         self.shared.spans.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The first span that fulfils a condition, waited for.
+    /// Waits for the first span that meets a condition.
     pub(crate) async fn wait_for(&self, what: &str, fulfils: impl Fn(&Span) -> bool) -> Span {
         let found = async {
             loop {

@@ -1,4 +1,4 @@
-//! A deployment of its own for one scenario: its vhost, its database, and `postrider all` as a separate process.
+//! The deployment of one scenario: a vhost, a database, and `postrider all` as a separate process.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -23,7 +23,7 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A running deployment. Its processes end, and what it made in the engines goes, when it is dropped.
+/// A running deployment. When it is dropped, its processes end and its vhost and database are deleted.
 pub(crate) struct Deployment {
     process: Child,
     base: String,
@@ -39,7 +39,7 @@ impl Deployment {
         Self::start_with(name, &[]).await
     }
 
-    /// The same with settings of its own.
+    /// The same with additional settings.
     pub(crate) async fn start_with(name: &str, settings: &[(&str, &str)]) -> Self {
         let scope = Scope::new(name).await;
         let logs = tempfile::tempdir().expect("a folder");
@@ -84,7 +84,7 @@ impl Deployment {
         deployment
     }
 
-    /// What a start says that ends at once because of these settings, before it looks for its engines.
+    /// The output of a start that fails because of these settings, before it connects to its engines.
     pub(crate) async fn refused_start(settings: &[(&str, &str)]) -> String {
         let mut command = Command::new(binary());
         forget_settings(&mut command);
@@ -108,7 +108,7 @@ impl Deployment {
     }
 
     async fn ready(&mut self) {
-        let begun = Instant::now();
+        let started = Instant::now();
         let log = self.all_log();
         loop {
             if let Some(status) = self.process.try_wait().expect("a child") {
@@ -118,12 +118,12 @@ impl Deployment {
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return;
             }
-            assert!(begun.elapsed() < READY_WITHIN, "not ready after {READY_WITHIN:?}; log in {}", log.display());
+            assert!(started.elapsed() < READY_WITHIN, "not ready after {READY_WITHIN:?}; log in {}", log.display());
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Makes a tenant of a profile, with a key of every scope, and waits until the key is known.
+    /// Creates a tenant of a profile with a key of every scope, and waits until the key is known.
     pub(crate) async fn tenant(&self, profile: &str) -> Tenant {
         let tenant = self.operator.post("/v1/tenants", &json!({"name": profile, "profile": profile})).await;
         let id = tenant["id"].as_str().expect("an id").to_owned();
@@ -138,19 +138,19 @@ impl Deployment {
         tenant
     }
 
-    /// Makes a key of a tenant with these scopes, and waits until it is known.
+    /// Creates a key of a tenant with these scopes, and waits until it is known.
     pub(crate) async fn key(&self, tenant: &Tenant, scopes: &[&str]) -> String {
         let request = json!({"name": scopes.join(", "), "scopes": scopes});
         let key = self.operator.post(&format!("/v1/tenants/{}/keys", tenant.id), &request).await;
         let key = key["key"].as_str().expect("a key").to_owned();
-        let (begun, url) = (Instant::now(), format!("{}/v1/publish", self.base));
-        // An event without a type is refused, but with 401 only while the key is unknown.
+        let (started, url) = (Instant::now(), format!("{}/v1/publish", self.base));
+        // An event without a type is always refused; the status is 401 while the key is unknown.
         loop {
             let answer = self.operator.client.post(&url).bearer_auth(&key).body("{}").send().await.expect("an answer");
             if matches!(answer.status().as_u16(), 403 | 422) {
                 return key;
             }
-            assert!(begun.elapsed() < PATIENCE, "the new key is not known after {PATIENCE:?}");
+            assert!(started.elapsed() < PATIENCE, "the new key is not known after {PATIENCE:?}");
             sleep(LOOK_EVERY).await;
         }
     }
@@ -160,12 +160,12 @@ impl Deployment {
         self.operator.patch(&format!("/v1/tenants/{}", tenant.id), &json!({"limits": {"endpoints": limit}})).await;
     }
 
-    /// Waits until everything that was edited so far is in force where events are matched.
+    /// Waits until all edits so far are in force in ingest and fan-out.
     pub(crate) async fn configuration_in_force(&self) {
         self.in_force.wait().await;
     }
 
-    /// The operator's view: everything, with its own key.
+    /// The operator's view of everything, with an operator key.
     pub(crate) fn operator(&self) -> &Tenant {
         &self.operator
     }
@@ -175,7 +175,7 @@ impl Deployment {
         &self.scope
     }
 
-    /// Ready messages of a queue, by passive declare; `None` when there is no such queue.
+    /// Ready messages of a queue, by passive declare; `None` if there is no such queue.
     pub(crate) async fn messages(&self, queue: &str) -> Option<u32> {
         let properties = lapin::ConnectionProperties::default();
         let connection = lapin::Connection::connect(&self.scope.amqp_url, properties).await.expect("the broker");
@@ -189,26 +189,26 @@ impl Deployment {
 
     /// Waits until a queue holds `count` messages.
     pub(crate) async fn wait_for_messages(&self, queue: &str, count: u32) {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let messages = self.messages(queue).await;
             if messages == Some(count) {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "{queue} holds {messages:?} messages, expected {count}");
+            assert!(started.elapsed() < PATIENCE, "{queue} holds {messages:?} messages, expected {count}");
             sleep(LOOK_EVERY).await;
         }
     }
 
     /// Waits until a metric without labels has at least this value.
     pub(crate) async fn wait_for_metric(&self, name: &str, least: i64) {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let value = self.in_force.metric(&self.in_force.fanout, name).await;
             if value.is_some_and(|value| value >= least) {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "{name} is {value:?}, expected {least}");
+            assert!(started.elapsed() < PATIENCE, "{name} is {value:?}, expected {least}");
             sleep(LOOK_EVERY).await;
         }
     }
@@ -218,12 +218,12 @@ impl Deployment {
         self.process.id().expect("running")
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.all_log()).unwrap_or_default()
     }
 
-    /// Stops the services as an operator does, and waits until they have drained.
+    /// Stops the services with SIGTERM and waits until they have drained.
     pub(crate) async fn stop(&mut self) {
         let pid = self.pid();
         kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGTERM).expect("a signal");
@@ -235,7 +235,7 @@ impl Deployment {
 impl Drop for Deployment {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // With the scenario's failure, what the engine had to say about it.
+            // After a failure, prints the log of the process.
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             println!("--- the last lines of {}, which is kept:", self.all_log().display());
@@ -245,7 +245,7 @@ impl Drop for Deployment {
     }
 }
 
-/// Settings of the developer's own deployment must not reach a test's.
+/// Removes the developer's own settings from the environment of a test.
 fn forget_settings(command: &mut Command) {
     let foreign = std::env::vars_os().map(|(name, _)| name);
     foreign.filter(|name| is_setting(&name.to_string_lossy())).for_each(|name| {
@@ -258,7 +258,7 @@ fn is_setting(name: &str) -> bool {
     ["POSTRIDER_", "OTEL_"].iter().any(|prefix| name.starts_with(prefix)) || name == "RUST_LOG"
 }
 
-/// `postrider`, which `cargo xtask test` has built next to this test.
+/// The program `postrider`, built next to this test by `cargo xtask test`.
 pub(crate) fn binary() -> PathBuf {
     let own = std::env::current_exe().expect("a path");
     let folder = own.ancestors().nth(2).expect("target/<profile>/deps/<test>");
@@ -267,18 +267,18 @@ pub(crate) fn binary() -> PathBuf {
     binary
 }
 
-/// Whether ingest and fan-out have caught up with the configuration's counter.
+/// Waits until ingest and fan-out apply the committed configuration.
 #[derive(Clone)]
 pub(crate) struct InForce {
     database: std::sync::Arc<tokio_postgres::Client>,
     client: reqwest::Client,
-    /// Where ingest and fan-out are.
+    /// The metrics URLs of ingest and fan-out.
     ingest: String,
     fanout: String,
 }
 
 impl InForce {
-    /// For the ingest and the fan-out that serve HTTP at these.
+    /// For the ingest and fan-out at these base URLs.
     pub(crate) async fn new(scope: &Scope, client: reqwest::Client, ingest: &str, fanout: &str) -> Self {
         let connected = tokio_postgres::connect(&scope.database_url, tokio_postgres::NoTls).await;
         let (database, connection) = connected.expect("the database");
@@ -286,17 +286,17 @@ impl InForce {
         Self { database: database.into(), client, ingest: ingest.into(), fanout: fanout.into() }
     }
 
-    /// Waits until both know every edit that is committed now.
+    /// Waits until both apply every edit committed so far.
     pub(crate) async fn wait(&self) {
         let row = self.database.query_one("SELECT version FROM config_version", &[]).await.expect("the counter");
         let version: i64 = row.get(0);
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let known = self.known().await;
             if known >= version {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "configuration {known} is in force, committed is {version}");
+            assert!(started.elapsed() < PATIENCE, "configuration {known} is in force, committed is {version}");
             sleep(LOOK_EVERY).await;
         }
     }
@@ -307,7 +307,7 @@ impl InForce {
         ingest.min(fanout).unwrap_or(-1)
     }
 
-    /// The first value of a metric; `None` while there is none.
+    /// The first value of a metric, if any.
     #[expect(clippy::cast_possible_truncation, reason = "a metric of whole numbers")]
     async fn metric(&self, base: &str, name: &str) -> Option<i64> {
         let answer = self.client.get(format!("{base}/metrics")).send().await.expect("metrics");

@@ -1,4 +1,4 @@
-//! A producer with nothing but an AMQP client.
+//! A producer with only an AMQP client.
 
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -40,7 +40,7 @@ impl Producer {
         assert_eq!(said, Ok(true), "the broker confirms");
     }
 
-    /// Publishes; whether the broker took it, or why it closed the channel.
+    /// Publishes. Returns whether the broker confirmed it, or why it closed the channel.
     pub(crate) async fn try_publish(&self, message: Message) -> Result<bool, String> {
         let mut properties = BasicProperties::default().with_delivery_mode(2);
         if let Some(content_type) = message.content_type {
@@ -69,7 +69,7 @@ impl Producer {
         Ok(confirmation.is_ack() && confirmation.take_message().is_none())
     }
 
-    /// What the broker says to a user who reads a queue, and to one who declares a queue to listen with.
+    /// The broker's responses to reading a queue and to declaring one.
     pub(crate) async fn try_reading(url: &str, name: &str) -> String {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("the broker");
         let channel = connection.create_channel().await.expect("a channel");

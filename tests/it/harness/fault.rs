@@ -1,4 +1,4 @@
-//! A line of the fault table: what a fault did to a run, for people and, as JSON, for `cargo xtask test --faults`.
+//! A line of the fault table: the effects of a fault on a run, printed and, as JSON, passed to `cargo xtask test --faults`.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -6,34 +6,34 @@ use std::time::Duration;
 
 use serde_json::json;
 
-/// Where the lines go; set by `cargo xtask test --faults`.
+/// The file of the table, set by `cargo xtask test --faults`.
 const FILE: &str = "POSTRIDER_FAULTS_FILE";
 
-/// What one fault did.
+/// The effects of one fault.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FaultLine {
     /// The fault, in a few words.
     pub(crate) fault: String,
-    /// Events that were answered with 202 (or confirmed by the exchange).
+    /// Events accepted with 202 (or confirmed by the exchange).
     pub(crate) accepted: usize,
-    /// Of these, events that the broker lost before they were recorded.
+    /// Accepted events that the broker lost before they were recorded.
     pub(crate) unrecorded: usize,
-    /// Deliveries that arrived, each once.
+    /// Distinct deliveries that arrived.
     pub(crate) delivered: usize,
     /// Deliveries of recorded events that did not arrive.
     pub(crate) lost: usize,
-    /// POSTs beyond the first of a delivery.
+    /// POSTs after the first of a delivery.
     pub(crate) duplicates: usize,
-    /// The longest time from accepted to arrived.
+    /// Maximum time from acceptance to arrival.
     pub(crate) worst_delay: Duration,
-    /// From the end of the fault to the last delivery.
+    /// Time from the end of the fault to the last delivery.
     pub(crate) recovered_after: Duration,
-    /// What `postrider audit` said, where the run has a log.
+    /// The result of `postrider audit`, if the run has a log.
     pub(crate) audit: String,
 }
 
 impl FaultLine {
-    /// Prints it, and adds it to the table if there is one.
+    /// Prints the line and adds it to the table, if there is one.
     pub(crate) fn emit(&self) {
         println!("{self:?}");
         let Some(path) = std::env::var_os(FILE) else { return };

@@ -1,5 +1,5 @@
-//! Signatures checked by code that is not ours: the `standardwebhooks` crate, ring, and Node's `crypto` and Python's
-//! `hmac` as processes, one for many requests.
+//! Signatures checked by independent code: the `standardwebhooks` crate, ring, and Node's `crypto` and Python's `hmac` in one
+//! process for many requests.
 
 use std::process::Stdio;
 
@@ -101,7 +101,7 @@ pub(crate) enum Language {
 }
 
 impl Language {
-    /// Whether each request passes the product's own check under its secret, in one process.
+    /// Whether each request passes the product's own check with its secret, in one process.
     pub(crate) async fn verify(self, product: &str, cases: &[Case]) -> Vec<bool> {
         let lines: Vec<u8> = cases.iter().flat_map(Case::line).collect();
         let printed = match self {
@@ -113,7 +113,7 @@ impl Language {
         verdicts
     }
 
-    /// What the language makes of JSON texts: each parsed and printed again, compactly.
+    /// Reads and writes JSON texts in the language: each parsed and printed again, compactly.
     pub(crate) async fn reprint(self, texts: &[String]) -> Vec<String> {
         let lines = texts.iter().flat_map(|text| [json!(text).to_string(), "\n".into()]).collect::<String>();
         let printed = match self {
@@ -135,7 +135,7 @@ for line in sys.stdin:
     print(json.dumps(json.dumps(json.loads(json.loads(line)), separators=(",", ":"))))
 "#;
 
-/// A request to be checked, and the secret to check it with.
+/// A request and the secret to check it with.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     secret: String,
@@ -166,8 +166,8 @@ impl Case {
     }
 }
 
-/// Every request passes its product's check and that of Standard Webhooks, in both languages; with another secret none does,
-/// nor with another body (a token covers no body).
+/// Every request passes its product's check and that of Standard Webhooks, in both languages. No request passes with another
+/// secret, nor with another body (a token covers no body).
 pub(crate) async fn check_all(product: &str, secret: &str, requests: &[Received]) {
     let cases: Vec<Case> = requests.iter().map(|request| Case::of(secret, request)).collect();
     let other = match secret.strip_prefix("whsec_") {

@@ -1,11 +1,11 @@
-//! Moments as HTTP and the API write them.
+//! Times in the formats of HTTP and the API.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use postrider_model::time::UnixMillis;
 use serde_json::Value;
 
-/// The moment as `Retry-After` writes it (RFC 9110, section 5.6.7): whole seconds.
+/// The time in the format of `Retry-After` (RFC 9110, section 5.6.7), in whole seconds.
 pub(crate) fn http_date(at: SystemTime) -> String {
     let [year, month, day, hour, minute, second] = civil(at);
     let days = seconds(at) / 86_400;
@@ -15,7 +15,7 @@ pub(crate) fn http_date(at: SystemTime) -> String {
     format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT")
 }
 
-/// The start of the second that the moment lies in.
+/// The time rounded down to a second.
 pub(crate) fn whole_second(at: SystemTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds(at))
 }

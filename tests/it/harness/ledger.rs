@@ -1,4 +1,4 @@
-//! A receiver that writes down who got what before it answers.
+//! A receiver that records every POST before it responds.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -11,14 +11,14 @@ use axum::routing::post;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// What one endpoint got of one event.
+/// The POSTs of one event to one endpoint.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Got {
     /// POSTs.
     pub(crate) posts: usize,
-    /// Values of `postrider-delivery`: more than one would be a duplicate that cannot be recognised.
+    /// Values of `postrider-delivery`. With more than one a receiver could not recognise the duplicate.
     pub(crate) deliveries: HashSet<String>,
-    /// When the first of them came.
+    /// When the first of them arrived.
     pub(crate) first_at: Option<Instant>,
 }
 
@@ -31,14 +31,14 @@ pub(crate) struct Ledger {
 
 struct Shared {
     entries: Mutex<HashMap<(String, String), Got>>,
-    /// POSTs that were written down and are not answered.
+    /// POSTs recorded without a response so far.
     unanswered: watch::Sender<usize>,
     posts: watch::Sender<usize>,
     answer_after: Duration,
 }
 
 impl Ledger {
-    /// Starts one that answers 200 after a while.
+    /// Starts a receiver that responds with 200 after a delay.
     pub(crate) async fn start(answer_after: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("an address"));
@@ -63,14 +63,14 @@ impl Ledger {
         *self.shared.posts.borrow()
     }
 
-    /// Waits until a POST has come that is not answered yet.
+    /// Waits until a POST without a response is in progress.
     pub(crate) async fn wait_for_unanswered(&self, patience: Duration) {
         let mut unanswered = self.shared.unanswered.subscribe();
         let waited = tokio::time::timeout(patience, unanswered.wait_for(|now| *now > 0)).await;
         assert!(waited.is_ok(), "no POST is under way after {patience:?}");
     }
 
-    /// Waits until `posts` POSTs have come.
+    /// Waits until `posts` POSTs have arrived.
     pub(crate) async fn wait_for_posts(&self, posts: usize, patience: Duration) {
         let mut so_far = self.shared.posts.subscribe();
         let waited = tokio::time::timeout(patience, so_far.wait_for(|now| *now >= posts)).await;
@@ -94,7 +94,7 @@ async fn receive(State(shared): State<Arc<Shared>>, Path(endpoint): Path<String>
         got.deliveries.insert(header("postrider-delivery"));
     }
     shared.posts.send_modify(|posts| *posts += 1);
-    // A delay of the endpoint, not a wait for something: it is what keeps POSTs in flight.
+    // The delay of the endpoint, which keeps POSTs in flight. Not a wait for an event.
     tokio::time::sleep(shared.answer_after).await;
     shared.unanswered.send_modify(|unanswered| *unanswered -= 1);
 }

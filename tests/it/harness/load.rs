@@ -1,7 +1,7 @@
-//! A cluster under load, and the ledger that tells what a fault did to it.
+//! A cluster under load, and the ledger that shows the effects of a fault.
 //!
-//! Events are published by HTTP to a cluster of separate processes with two dispatchers; every batch that is not answered with 202 is
-//! repeated under the same id. One endpoint takes every event, another every second one.
+//! Events are published over HTTP to a cluster of separate processes with two dispatchers. Every batch without a 202 is repeated
+//! with the same ids. One endpoint gets every event, another every second one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,29 +14,29 @@ use tokio_postgres::Client;
 
 use super::{Cluster, FaultLine, Ledger, Urls};
 
-/// The longest that a state of affairs is waited for after the fault.
+/// Timeout of waits after the fault.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 const BATCH: usize = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// What a killed process had in hand and its successor does again: the bound that ARCHITECTURE.md documents.
+/// Maximum deliveries that a process repeats after a crash, as documented in ARCHITECTURE.md.
 const DUPLICATES_MAX: usize = 8_192;
 /// One scenario at a time: each is seven processes under full load.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// How much is published, and how fast.
+/// The number of events and their rate.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     /// Events, in batches of 50.
     pub(crate) events: usize,
-    /// The pause between batches; none: as fast as four at a time go.
+    /// The pause between batches; zero: four batches at a time without a pause.
     pub(crate) pause: Duration,
 }
 
 impl Load {
-    /// 10,000 events as fast as they are taken.
+    /// 10,000 events without a pause.
     pub(crate) const FULL: Self = Self { events: 10_000, pause: Duration::ZERO };
 
-    /// Deliveries: one endpoint gets all events, another every second one.
+    /// Number of deliveries: one endpoint gets all events, another every second one.
     pub(crate) fn deliveries(self) -> usize {
         self.events + self.events / 2
     }
@@ -57,12 +57,12 @@ pub(crate) struct Run {
     _alone: tokio::sync::MutexGuard<'static, ()>,
 }
 
-/// What of an event that was accepted is expected.
+/// What must be delivered of the accepted events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// Everything is delivered.
+    /// Every event.
     Everything,
-    /// The broker's disk was lost: everything that is on record is delivered, the rest is counted.
+    /// The broker's disk was lost: every event on record. Others are counted.
     Recorded,
 }
 
@@ -82,12 +82,12 @@ impl Run {
         Self::start_with(urls, load, Vec::new()).await
     }
 
-    /// The same with more in the environment of every process.
+    /// The same with additional environment variables for every process.
     pub(crate) async fn start_with(urls: Urls, load: Load, settings: Vec<(&'static str, String)>) -> Self {
         Self::start_beside(urls.clone(), urls, load, settings).await
     }
 
-    /// The same, where the test itself reaches the engines at `direct`.
+    /// The same, but the test itself reaches the engines at `direct`.
     pub(crate) async fn start_beside(
         urls: Urls,
         direct: Urls,
@@ -102,14 +102,14 @@ impl Run {
             .tenant(&[(&ledger.url("every"), json!({})), (&ledger.url("second"), json!({"bridge": ["second"]}))])
             .await;
         let url = format!("{}/v1/publish/batch", cluster.base("ingest"));
-        // The endpoints are in force once an event that is not counted has reached both.
+        // The endpoints are in force once a probe event has reached both.
         wait_until_in_force(&url, &publisher.key, &ledger).await;
         let accepted = Accepted::default();
         let publishing = tokio::spawn(publish_all(url, publisher.key, load, Arc::clone(&accepted)));
         Self { cluster, ledger, database, load, urls: direct, accepted, publishing, _alone: alone }
     }
 
-    /// Waits until a part of the deliveries has arrived, and asserts that others are still to come.
+    /// Waits until a part of the deliveries has arrived, and asserts that others are outstanding.
     pub(crate) async fn until_outstanding(&mut self) {
         let deliveries = self.load.deliveries();
         let so_far = self.ledger.posts();
@@ -123,7 +123,7 @@ impl Run {
         self.database = connect(&self.urls.database).await;
     }
 
-    /// Waits until everything that is expected has arrived and is on record, audits the log, and adds a line to the table.
+    /// Waits until everything expected has arrived and is on record, audits the log, and adds a line to the table.
     pub(crate) async fn check(mut self, fault: &str, expected: Expected) {
         let ended = Instant::now();
         (&mut self.publishing).await.expect("published");
@@ -131,7 +131,7 @@ impl Run {
         self.ledger_is_complete(&events).await;
         let deliveries: usize = events.iter().map(|n| expected_endpoints(*n).len()).sum();
         let attempts = self.recorded(deliveries).await;
-        // Of a broker that lost its disk more may be on record by now.
+        // After the loss of a broker's disk more events may be on record by now.
         let events = self.expected_events(expected).await;
         self.ledger_is_complete(&events).await;
         let accepted = self.accepted.lock().expect("no panic inside").clone();
@@ -160,7 +160,7 @@ impl Run {
         line.emit();
     }
 
-    /// Audits the log: nothing is missing, but for events that the broker lost before they were on record.
+    /// Audits the log: nothing is missing except events that the broker lost before they were recorded.
     async fn audited(&self, expected: Expected) -> String {
         let report = self.cluster.audit(&self.urls.database).await;
         for day in report["tenants"].as_array().expect("tenants") {
@@ -175,7 +175,7 @@ impl Run {
         format!("unrecorded events named: {}", report["gaps_total"])
     }
 
-    /// The events that have to arrive.
+    /// The events that must arrive.
     async fn expected_events(&self, expected: Expected) -> Vec<usize> {
         if expected == Expected::Everything {
             return (0..self.load.events).collect();
@@ -185,9 +185,9 @@ impl Run {
         rows.expect("events").iter().filter_map(number).collect()
     }
 
-    /// Waits until these events have reached every endpoint that wants them.
+    /// Waits until these events have reached every subscribed endpoint.
     async fn ledger_is_complete(&self, events: &[usize]) {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let entries = self.ledger.entries();
             let missing: Vec<_> = (events.iter())
@@ -198,22 +198,26 @@ impl Run {
                 return;
             }
             let count = missing.len();
-            assert!(begun.elapsed() < PATIENCE, "{count} deliveries are missing after {PATIENCE:?}: {:?}", missing[0]);
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{count} deliveries are missing after {PATIENCE:?}: {:?}",
+                missing[0]
+            );
             sleep(LOOK_EVERY).await;
         }
     }
 
     /// Waits until every delivery is recorded as delivered (status 4); returns the attempts on record.
     async fn recorded(&self, deliveries: usize) -> usize {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let delivered =
                 self.count("SELECT count(*) FROM deliveries WHERE event_id LIKE 'crash-%' AND status = 4").await;
-            // Of a broker's lost disk more may have arrived than was on record when we looked.
+            // After the loss of a broker's disk more may have arrived than was on record before.
             if delivered >= deliveries {
                 break;
             }
-            assert!(begun.elapsed() < PATIENCE, "{delivered} of {deliveries} deliveries are recorded as delivered");
+            assert!(started.elapsed() < PATIENCE, "{delivered} of {deliveries} deliveries are recorded as delivered");
             sleep(LOOK_EVERY).await;
         }
         let attempts = "SELECT count(*) FROM attempts a JOIN deliveries d ON d.id = a.delivery_id \
@@ -249,7 +253,7 @@ fn event(id: String, second: bool) -> Value {
 
 async fn wait_until_in_force(url: &str, key: &str, ledger: &Ledger) {
     let client = reqwest::Client::new();
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut probe = 0;
     loop {
         let body = json!({"events": [event(format!("probe-{probe}"), true)]});
@@ -260,14 +264,14 @@ async fn wait_until_in_force(url: &str, key: &str, ledger: &Ledger) {
         if endpoints.len() == 2 {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "the endpoints are not in force, accepted: {accepted}");
+        assert!(started.elapsed() < PATIENCE, "the endpoints are not in force, accepted: {accepted}");
         probe += 1;
         sleep(LOOK_EVERY).await;
     }
 }
 
-/// Publishes every event, four batches at a time or one after the other; repeats until each is accepted. Returns how many batches
-/// were repeated.
+/// Publishes every event, four batches at a time or one after the other, and repeats each batch until it is accepted. Returns the
+/// number of repeats.
 async fn publish_all(url: String, key: String, load: Load, at: Accepted) -> usize {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("a client");
     let publish = |from: usize| {
@@ -293,7 +297,7 @@ async fn publish_all(url: String, key: String, load: Load, at: Accepted) -> usiz
     repeats.into_iter().sum()
 }
 
-/// Whether every event of the batch was answered as accepted.
+/// Whether every event of the batch was accepted.
 async fn accepted(client: &reqwest::Client, url: &str, key: &str, body: &str) -> bool {
     let request = client.post(url).bearer_auth(key).header("content-type", "application/json").body(body.to_owned());
     let Ok(answer) = request.send().await else { return false };

@@ -1,4 +1,4 @@
-//! What scenarios share: a running deployment, a tenant's view of it, receivers, and checks by code that is not ours.
+//! Shared by the scenarios: a running deployment, a tenant's view of it, receivers, and checks by independent code.
 
 mod cluster;
 mod collector;

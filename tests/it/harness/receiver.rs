@@ -1,7 +1,7 @@
-//! An endpoint under a test's control: it keeps every request and answers as the test says.
+//! An endpoint under a test's control: it keeps every request and sends the responses that the test sets.
 //!
-//! HTTP is read by hand, so that names, order and bytes are what was on the wire, and so that a moment is the moment
-//! of the socket, not of a framework.
+//! It parses HTTP itself, so that names, order and bytes are those on the wire, and times are those of the socket, not of a
+//! framework.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long a request is waited for before the scenario fails.
+/// Timeout of waits for a request.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a receiver answers.
+/// A response of a receiver.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     status: u16,
@@ -27,7 +27,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// A status without more.
+    /// A status without body.
     pub(crate) fn status(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: String::new() }
     }
@@ -59,7 +59,7 @@ pub(crate) struct Received {
     pub(crate) method: String,
     /// Path and query.
     pub(crate) target: String,
-    /// Names and values as they stood there.
+    /// Names and values, unchanged.
     pub(crate) headers: Vec<(String, String)>,
     /// The body's bytes.
     pub(crate) body: Vec<u8>,
@@ -67,7 +67,7 @@ pub(crate) struct Received {
     pub(crate) arrived: Instant,
     /// The same by the wall clock.
     pub(crate) arrived_at: SystemTime,
-    /// Just before the answer was written.
+    /// Just before the response was written.
     pub(crate) answered: Instant,
     /// The same by the wall clock.
     pub(crate) answered_at: SystemTime,
@@ -79,7 +79,7 @@ impl Received {
         std::str::from_utf8(&self.body).expect("a body is UTF-8")
     }
 
-    /// The one header of this name.
+    /// The only header of this name.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
         let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value);
@@ -88,7 +88,7 @@ impl Received {
         value
     }
 
-    /// Every header that is not HTTP's own: the product's, with these values (`None`: any), and the headers of all deliveries.
+    /// Checks every header except HTTP's own: the product's, with these values (`None`: any), and the headers of all deliveries.
     #[track_caller]
     pub(crate) fn check_headers(&self, event: &str, products: &[(&str, Option<&str>)]) {
         let user_agent = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
@@ -117,7 +117,7 @@ impl Received {
         self.check_fresh_timestamp();
     }
 
-    /// The names of all headers but these, lower case, sorted; a repeated one stands there twice.
+    /// The names of all other headers, lower case, sorted, with duplicates.
     pub(crate) fn header_names_but(&self, ignored: &[&str]) -> Vec<String> {
         let lower = self.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
         let mut names: Vec<_> = lower.filter(|name| !ignored.contains(&name.as_str())).collect();
@@ -125,7 +125,7 @@ impl Received {
         names
     }
 
-    /// The headers as libraries take them.
+    /// The headers in the form that libraries take.
     pub(crate) fn header_map(&self) -> HeaderMap {
         let pair = |(name, value): &(String, String)| {
             (HeaderName::try_from(name).expect("a name"), HeaderValue::try_from(value).expect("a value"))
@@ -162,7 +162,7 @@ impl Shared {
     }
 }
 
-/// A listening receiver; it stops when dropped.
+/// A listening receiver. It stops when dropped.
 pub(crate) struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -170,7 +170,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Listens on a free port of loopback and answers 200 until told otherwise.
+    /// Listens on a free loopback port and responds with 200 by default.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -184,17 +184,17 @@ impl Receiver {
         Self { address, shared, task }
     }
 
-    /// A URL of this receiver; `path` begins with a slash.
+    /// A URL of this receiver; `path` starts with a slash.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// What the next requests are answered; 200 after that.
+    /// Sets the responses to the next requests. After them the response is 200.
     pub(crate) fn answer_next(&self, answers: impl IntoIterator<Item = Answer>) {
         self.shared.lock().answers.extend(answers);
     }
 
-    /// Sets the answer to every request of a path; it takes precedence over other answers.
+    /// Sets the response to every request of a path. It takes precedence over other responses.
     pub(crate) fn answer_at(&self, path: &str, answer: Answer) {
         self.shared.lock().fixed.insert(path.into(), answer);
     }

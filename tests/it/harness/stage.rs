@@ -1,5 +1,4 @@
-//! One product's stage: a deployment, a tenant of its profile and a receiver; and what every product promises in one way
-//! or another, as verbs.
+//! The stage for one product: a deployment, a tenant of its profile and a receiver, with checks of what every product promises.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 use super::tenant::Endpoint;
 use super::{Answer, Deployment, Received, Receiver, Tenant, instant};
 
-/// A retry that is due later than this is still parked when a test on a busy machine looks at it.
+/// A retry that is due later than this is still parked when a test checks it, even on a busy machine.
 const PARKED_FOR_LONG_SECONDS: u64 = 60;
 
 /// Everything that a scenario of one product needs.
@@ -26,18 +25,18 @@ impl Stage {
         Self::on(Deployment::start(profile).await, profile).await
     }
 
-    /// The same on a deployment that runs already.
+    /// The same on a running deployment.
     pub(crate) async fn on(deployment: Deployment, profile: &str) -> Self {
         let tenant = deployment.tenant(profile).await;
         Self { profile: profile.into(), deployment, tenant, receiver: Receiver::start().await }
     }
 
-    /// An endpoint at the receiver that takes every type, unless `members` say otherwise.
+    /// Creates an endpoint at the receiver that gets every type, unless `members` override that.
     pub(crate) async fn endpoint(&self, members: Value) -> Endpoint {
         self.tenant.endpoint(self.document(members)).await
     }
 
-    /// Such an endpoint, not made yet.
+    /// The request for such an endpoint.
     pub(crate) fn document(&self, members: Value) -> Value {
         let mut endpoint =
             json!({"name": "hook", "channel": "web", "url": self.receiver.url("/"), "event_types": ["*"]});
@@ -55,7 +54,7 @@ impl Stage {
         (id, request)
     }
 
-    /// A test call that is answered 200; returns what came.
+    /// Makes a test call with the response 200, and returns the received request.
     pub(crate) async fn test_call(&self, endpoint: &Endpoint, request: &Value) -> Received {
         let attempt = self.tenant.post(&format!("/v1/endpoints/{}/test", endpoint.id()), request).await;
         assert_eq!((&attempt["outcome"], &attempt["trigger"]), (&json!("success"), &json!("test")), "{attempt:#}");
@@ -70,9 +69,9 @@ impl Stage {
         assert_eq!(names, types.into_iter().collect::<Vec<_>>());
     }
 
-    /// The profile's schedule is these seconds: a failed delivery waits each of them before the retry that it belongs to,
-    /// lengthened by at most the share `jitter`, and fails after the last. No test waits for them: an endpoint whose own
-    /// schedule is the rest of the profile's stands for each retry. Exact delays are seen on their rungs.
+    /// Checks the profile's schedule in seconds: a failed delivery waits each delay before its retry, lengthened by at most the
+    /// share `jitter`, and fails after the last. To avoid waiting, each retry is checked on an endpoint whose own schedule is the
+    /// rest of the profile's. Exact delays are visible on their rungs.
     pub(crate) async fn check_schedule(&self, event: &str, seconds: &[u64], jitter: f64) {
         let profiles = self.tenant.get("/v1/profiles").await;
         assert_eq!(profiles["data"][0]["retry_schedule_seconds"], json!(seconds));
@@ -106,14 +105,14 @@ impl Stage {
             }
             first.get_or_insert((id, scheduled));
         }
-        // An attempt by hand uses up no retry: the next delay is still the first one of the endpoint's schedule.
+        // A manual attempt uses up no retry: the next delay is still the first one of the endpoint's schedule.
         let (first, scheduled) = first.expect("a retry that is parked for long");
         tenant.post(&format!("/v1/deliveries/{first}/retry"), &json!({})).await;
         check_delay(&tenant.wait_for_attempts(&first, 2).await, 1, scheduled, jitter);
     }
 
-    /// What becomes of a delivery after its first attempt was answered so: `delivered`, `failed`, or `pending` for a retry.
-    /// In a tenant of its own, with an endpoint for each status.
+    /// Checks the status of a delivery after its first attempt got each response: `delivered`, `failed`, or `pending` for a retry.
+    /// Uses a new tenant with an endpoint for each response.
     pub(crate) async fn check_statuses(&self, event: &str, expected: &[(u16, &str)]) {
         let tenant = self.deployment.tenant(&self.profile).await;
         let mut statuses = HashMap::new();
@@ -134,7 +133,7 @@ impl Stage {
     }
 }
 
-/// The deliveries of an event, once this many of them have an answer.
+/// The deliveries of an event, once this many of them have a response.
 async fn attempted(tenant: &Tenant, event: &str, count: usize) -> Vec<Value> {
     let all = |page: &Value| {
         let deliveries = page["data"].as_array().map_or(&[][..], Vec::as_slice);
@@ -144,7 +143,7 @@ async fn attempted(tenant: &Tenant, event: &str, count: usize) -> Vec<Value> {
     page["data"].as_array().expect("deliveries").clone()
 }
 
-/// The delivery waits these seconds from the end of its attempt of this index, lengthened by at most the share `jitter`.
+/// Checks that the delivery waits these seconds after the attempt with this index, lengthened by at most the share `jitter`.
 fn check_delay(delivery: &Value, attempt: usize, seconds: u64, jitter: f64) {
     assert_eq!(delivery["status"], json!("pending"), "{delivery:#}");
     let attempt = &delivery["attempts"][attempt];

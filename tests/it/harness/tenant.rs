@@ -1,4 +1,4 @@
-//! A tenant's view of a deployment: everything goes through the HTTP API with its own key.
+//! A tenant's view of a deployment, through the HTTP API with its own key.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::time::sleep;
 
-/// How long a state of affairs is waited for before the scenario fails.
+/// Timeout of waits in scenarios.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How often it is looked at.
+/// The interval between checks.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A tenant and a key of it with every scope.
@@ -17,11 +17,11 @@ pub(crate) struct Tenant {
     pub(crate) client: reqwest::Client,
     pub(crate) base: String,
     pub(crate) key: String,
-    /// Asks the deployment whether what was edited is in force where events are matched.
+    /// Waits until edits are in force in ingest and fan-out.
     pub(crate) in_force: super::deployment::InForce,
 }
 
-/// An endpoint as its creation answered.
+/// The response to creating an endpoint.
 pub(crate) struct Endpoint(Value);
 
 impl Endpoint {
@@ -37,7 +37,7 @@ impl Endpoint {
 }
 
 impl Tenant {
-    /// Makes an endpoint of the channel `web` and waits until it is in force.
+    /// Creates an endpoint of the channel `web` and waits until it is in force.
     pub(crate) async fn endpoint(&self, mut endpoint: Value) -> Endpoint {
         endpoint["channel"] = "web".into();
         let made = self.post("/v1/endpoints", &endpoint).await;
@@ -50,14 +50,14 @@ impl Tenant {
         self.publish_text(&event.to_string()).await
     }
 
-    /// Publishes these very bytes and returns the event's id.
+    /// Publishes these exact bytes and returns the event's id.
     pub(crate) async fn publish_text(&self, event: &str) -> String {
         let (status, answer) = self.send(Method::POST, "/v1/publish", Some(event.to_owned()), &[]).await;
         assert_eq!(status, 202, "{answer:#}");
         answer["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Publishes with an idempotency key and returns the answer.
+    /// Publishes with an idempotency key and returns the response.
     pub(crate) async fn publish_with_key(&self, event: &Value, key: &str) -> Value {
         let headers = [("idempotency-key", key)];
         let (status, answer) = self.send(Method::POST, "/v1/publish", Some(event.to_string()), &headers).await;
@@ -76,7 +76,7 @@ impl Tenant {
         self.wait_for_attempts(&self.only_delivery(event).await, 1).await
     }
 
-    /// A delivery, once at least this many attempts are on record; it says itself what follows the last of them.
+    /// A delivery, once at least this many attempts are on record. Checks that the last one names the delivery's next attempt.
     pub(crate) async fn wait_for_attempts(&self, delivery: &str, count: usize) -> Value {
         let made = |delivery: &Value| delivery["attempts"].as_array().is_some_and(|attempts| attempts.len() >= count);
         let delivery = self.wait_for(&format!("/v1/deliveries/{delivery}"), made).await;
@@ -85,7 +85,7 @@ impl Tenant {
         delivery
     }
 
-    /// The id of the only delivery of an event, once there is one.
+    /// The id of an event's only delivery, once there is one.
     pub(crate) async fn only_delivery(&self, event: &str) -> String {
         let path = format!("/v1/deliveries?event_id={event}");
         let page = self.wait_for(&path, |page| page["data"].as_array().is_some_and(|data| !data.is_empty())).await;
@@ -93,20 +93,20 @@ impl Tenant {
         page["data"][0]["id"].as_str().expect("an id").to_owned()
     }
 
-    /// What a path answers, once it fulfils a condition.
+    /// The response to a GET, once it meets a condition.
     pub(crate) async fn wait_for(&self, path: &str, fulfils: impl Fn(&Value) -> bool) -> Value {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             let (status, answer) = self.send(Method::GET, path, None, &[]).await;
             if status == 200 && fulfils(&answer) {
                 return answer;
             }
-            assert!(begun.elapsed() < PATIENCE, "GET {path} still answers {status} after {PATIENCE:?}: {answer:#}");
+            assert!(started.elapsed() < PATIENCE, "GET {path} still answers {status} after {PATIENCE:?}: {answer:#}");
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Publishes this body with these headers and returns status and answer.
+    /// Publishes this body with these headers and returns status and response.
     pub(crate) async fn publish_as(&self, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
         let mut request = self.client.post(self.base.clone() + "/v1/publish").bearer_auth(&self.key);
         for (name, value) in headers {
@@ -122,12 +122,12 @@ impl Tenant {
         self.succeed(Method::GET, path, None).await
     }
 
-    /// Posts, and expects success.
+    /// Posts and expects success.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Value {
         self.succeed(Method::POST, path, Some(body)).await
     }
 
-    /// Posts, and returns status and answer.
+    /// Posts and returns status and response.
     pub(crate) async fn try_post(&self, path: &str, body: &Value) -> (u16, Value) {
         self.send(Method::POST, path, Some(body.to_string()), &[]).await
     }
@@ -137,7 +137,7 @@ impl Tenant {
         self.succeed(Method::DELETE, path, None).await;
     }
 
-    /// Edits what `path` holds now, as a person does: with its ETag.
+    /// Edits the object at `path` with its current ETag.
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Value {
         let read = self.client.get(self.base.clone() + path).bearer_auth(&self.key).send().await.expect("an answer");
         let etag = read.headers().get("etag").expect("an ETag").to_str().expect("text").to_owned();

@@ -78,7 +78,7 @@ async fn a_black_hole_is_moved_to_the_slow_lane_and_its_neighbour_is_served() {
     let to_healthy = world.endpoint(&healthy.url(), |_| {}).await;
     let to_hole = world.endpoint(&hole.url(), |draft| draft.document.timeout_seconds = Some(TIMEOUT_SECONDS)).await;
     world.dispatch().await;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut in_hole = HashSet::new();
     for _ in 0..40 {
         let bad: Vec<DeliveryTask> = (0..5).map(|_| world.task(&to_hole)).collect();
@@ -92,7 +92,7 @@ async fn a_black_hole_is_moved_to_the_slow_lane_and_its_neighbour_is_served() {
     }
     // Two at first, then one at a time, each for its whole timeout.
     let posts = hole.wait_for(1).await.len() as u64;
-    let most = 3 + begun.elapsed().as_secs() / u64::from(TIMEOUT_SECONDS);
+    let most = 3 + started.elapsed().as_secs() / u64::from(TIMEOUT_SECONDS);
     assert!(posts <= most, "{posts} posts of {} deliveries, expected {most} at most", in_hole.len());
     world.wait_for_depth("postrider.lane.live", 0).await;
     world.finish().await;

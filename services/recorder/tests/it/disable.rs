@@ -1,4 +1,4 @@
-//! An endpoint that answered 410 is switched off, unless its customer edited it since.
+//! An endpoint that responded with 410 is disabled, unless it was edited since.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use postrider_model::time::UnixMillis;
 use crate::harness::{World, event, member, outcome};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn gone_switches_the_endpoint_off_and_tells_the_operator() {
+async fn a_410_disables_the_endpoint_and_emits_an_operational_event() {
     let world = World::new("rec_gone").await;
     let endpoint = world.endpoint().await;
     let recorder = world.recorder();
     let gone = outcome(&event(endpoint.tenant), endpoint.id, 410);
     world.publish(Queue::Outcomes, &[member(&gone, b"")]).await;
-    // The operational event is published to the operator's own tenant, and comes back as an event like any other.
+    // The operational event is published to the operator's own tenant and is recorded like any other event.
     world.wait_for_rows("events", 1).await;
     let events = world
         .store
@@ -29,7 +29,7 @@ async fn gone_switches_the_endpoint_off_and_tells_the_operator() {
     assert_eq!(disabled.status, EndpointStatus::Disabled);
     assert!(disabled.disabled_reason.is_some_and(|reason| reason.contains("410")));
 
-    // Its customer switches it on again; the same message, repeated, changes nothing.
+    // Once it is activated again, a duplicate of the message changes nothing.
     let on = |draft: &mut postrider_store::config::EndpointDraft| {
         draft.status = EndpointStatus::Active;
         Ok::<(), ()>(())
@@ -37,7 +37,7 @@ async fn gone_switches_the_endpoint_off_and_tells_the_operator() {
     world.store.config().edit_endpoint(None, endpoint.id, None, on).await.unwrap();
     let mut unlike = outcome(&event(endpoint.tenant), endpoint.id, 200);
     unlike.at = UnixMillis::now().plus(Duration::from_secs(1));
-    // Nor does a test call that was answered so.
+    // A test call with the same response changes nothing either.
     let mut tested = outcome(&event(endpoint.tenant), endpoint.id, 410);
     tested.at = unlike.at;
     tested.attempt.as_mut().unwrap().trigger = Trigger::Test;

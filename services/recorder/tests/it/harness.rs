@@ -1,4 +1,4 @@
-//! A database and a virtual host of the test's own, a recorder between them, and what services would publish.
+//! A database and a virtual host for one test, a recorder between them, and the messages of other services.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 
-/// How long a state of affairs is waited for before the test fails.
+/// Timeout of waits in tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
@@ -42,7 +42,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Stops it as SIGTERM would, and waits until it has ended.
+    /// Stops it, as SIGTERM does, and waits until it has ended.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.task)
@@ -55,8 +55,8 @@ impl Recorder {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Before the virtual host goes: a connection that finds it missing would declare its queues again, and 3.10.8's
-        // dead-letter workers do not survive a host that is deleted at that moment.
+        // Before the virtual host is deleted: a connection that finds it missing would declare its queues again, and the
+        // dead-letter workers of 3.10.8 crash if the host is deleted at that moment.
         let broker = self.broker.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
     }
@@ -69,7 +69,7 @@ impl World {
         world
     }
 
-    /// Nobody has migrated yet.
+    /// With a database that is not migrated.
     pub(crate) async fn bare(name: &str) -> Self {
         let scope = Scope::new(name).await;
         let keys = MasterKeys::parse(&MasterKeys::generate_text("k1")).unwrap();
@@ -84,7 +84,7 @@ impl World {
         self.reconciling_recorder(ReconcileConfig::default())
     }
 
-    /// A recorder that looks for what was lost in this way.
+    /// Starts a recorder with these reconciler settings.
     pub(crate) fn reconciling_recorder(&self, reconcile: ReconcileConfig) -> Recorder {
         let stop = CancellationToken::new();
         let deps = Deps {
@@ -108,7 +108,7 @@ impl World {
         self.singles.publish(MessageRoute::Queue(queue.name()), members).await.unwrap();
     }
 
-    /// Runs SQL as the database's owner, beside the store.
+    /// Runs SQL as the database's owner.
     pub(crate) async fn sql(&self, url: &str, sql: &str) -> Vec<tokio_postgres::SimpleQueryMessage> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         let driver = tokio::spawn(connection);
@@ -128,24 +128,24 @@ impl World {
         row.unwrap().parse().unwrap()
     }
 
-    /// Waits until a table has so many rows, and checks that it has no more.
+    /// Waits until a table has `rows` rows, and checks that it has no more.
     pub(crate) async fn wait_for_rows(&self, table: &str, rows: u64) {
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         loop {
             let there = self.count(table).await;
             if there == rows {
                 return;
             }
-            assert!(there < rows && begun.elapsed() < PATIENCE, "{table} has {there} rows, wanted {rows}");
+            assert!(there < rows && started.elapsed() < PATIENCE, "{table} has {there} rows, wanted {rows}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     /// Waits until a table is empty.
     pub(crate) async fn wait_for_none(&self, table: &str) {
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         while self.count(table).await > 0 {
-            assert!(begun.elapsed() < PATIENCE, "{table} is not empty");
+            assert!(started.elapsed() < PATIENCE, "{table} is not empty");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -165,17 +165,17 @@ impl World {
     }
 }
 
-/// What ingest publishes.
+/// A message of ingest.
 pub(crate) fn event(tenant: TenantId) -> AcceptedEvent {
     testing::accepted(tenant, "user.created".parse().unwrap(), UnixMillis::now())
 }
 
-/// What fan-out publishes about it.
+/// The message of fan-out about it.
 pub(crate) fn decision(event: &AcceptedEvent, config_version: i64, matched: Vec<EndpointId>) -> Decision {
     testing::decision(event, matched, config_version)
 }
 
-/// What a dispatcher publishes about one attempt.
+/// The message of a dispatcher about one attempt.
 pub(crate) fn outcome(event: &AcceptedEvent, endpoint: EndpointId, code: u16) -> OutcomeReport {
     let status = if (200..300).contains(&code) { DeliveryStatus::Delivered } else { DeliveryStatus::Failed };
     testing::attempted(event, endpoint, 1, UnixMillis::now(), status, Some(code))

@@ -8,7 +8,7 @@ use postrider_model::ids::TenantId;
 use crate::harness::{PATIENCE, World, event, member};
 
 impl World {
-    /// Lets nobody into the test's database, or everybody again.
+    /// Closes the test's database to connections, or opens it again.
     async fn let_in(&self, allowed: bool) {
         let mut admin = self.scope.database_url.clone();
         admin.truncate(admin.rfind('/').unwrap());
@@ -43,7 +43,7 @@ async fn a_recorder_catches_up_when_the_database_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_recorder_that_is_stopped_while_the_database_is_away_gives_back_what_it_held() {
+async fn a_recorder_stopped_while_the_database_is_away_requeues_its_messages() {
     let world = World::new("rec_stopped_away").await;
     let recorder = world.recorder();
     world.publish(Queue::EventLog, &[member(&event(TenantId::OPERATOR), b"{}")]).await;
@@ -53,9 +53,9 @@ async fn a_recorder_that_is_stopped_while_the_database_is_away_gives_back_what_i
         world.publish(Queue::EventLog, &[member(&event(TenantId::OPERATOR), b"{}")]).await;
     }
     recorder.stop().await;
-    let begun = Instant::now();
+    let started = Instant::now();
     while world.depth().await.messages < 10 {
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(started.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     world.let_in(true).await;

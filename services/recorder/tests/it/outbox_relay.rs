@@ -1,4 +1,4 @@
-//! What was committed and never published is published by the outbox relay.
+//! The outbox relay publishes committed entries that were never published.
 
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, ProducerMessage, Queue};
@@ -37,7 +37,7 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
     assert_eq!((task.delivery.id, task.trigger), (pending.task.delivery.id, Trigger::Manual));
     assert!(swept.payload.ends_with(b"\"data\":{\"n\":1}}"), "{:?}", swept.payload);
     world.wait_for_none("outbox").await;
-    // Stopping the outbox relay first makes sure that nothing else comes.
+    // Stopping the outbox relay first ensures that no other message follows.
     recorder.stop().await;
     stop.cancel();
     assert!(lane.recv().await.is_none());
@@ -45,7 +45,7 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_letter_whose_api_crashed_after_the_commit_goes_back_as_it_came() {
+async fn a_dead_letter_whose_api_crashed_after_the_commit_is_requeued_unchanged() {
     let world = World::new("rec_requeue").await;
     let recorder = world.recorder();
     let message = ProducerMessage {
@@ -76,7 +76,7 @@ async fn a_dead_letter_whose_api_crashed_after_the_commit_goes_back_as_it_came()
     back.ack();
     world.wait_for_none("outbox").await;
 
-    // Dead of the same cause again, it is another letter.
+    // If it fails again for the same reason, it is another letter.
     singles.dead_letter_message(&message, Queue::Intake, "not JSON").await.unwrap();
     world.wait_for_rows("dead_letters", 2).await;
     recorder.stop().await;

@@ -1,4 +1,4 @@
-//! What cannot be written becomes a dead letter alone, and never holds up its neighbours.
+//! A message that cannot be written becomes a dead letter; the rest of its batch is written.
 
 use bytes::Bytes;
 use postrider_broker::{ProducerMessage, Queue};
@@ -40,12 +40,12 @@ async fn a_row_that_the_database_refuses_is_found_among_hundreds() {
             letter.reason
         );
         let member = bundle::decode(&letter.excerpt).unwrap().remove(0);
-        assert_eq!(&member.payload[..], b"{\"the\":\"data\"}", "it can be put back whole");
+        assert_eq!(&member.payload[..], b"{\"the\":\"data\"}", "the letter has the whole message");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_read_and_what_others_put_aside_are_rows_with_their_reasons() {
+async fn unreadable_messages_and_dead_letters_become_rows_with_their_reasons() {
     let world = World::new("rec_unreadable").await;
     let nonsense = Member { head: Bytes::from_static(b"{}"), payload: Bytes::new() };
     let neighbours = [member(&event(TenantId::OPERATOR), b"{}"), nonsense, member(&event(TenantId::OPERATOR), b"{}")];
@@ -72,7 +72,7 @@ async fn what_cannot_be_read_and_what_others_put_aside_are_rows_with_their_reaso
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_producers_dead_letter_comes_from_the_intake_whatever_its_headers_say() {
+async fn the_source_of_a_producers_dead_letter_is_the_intake() {
     let world = World::new("rec_forged").await;
     let tenant = TenantId::generate();
     let keys = format!(r"^{tenant}\.");
@@ -91,7 +91,7 @@ async fn a_producers_dead_letter_comes_from_the_intake_whatever_its_headers_say(
         ("x-first-death-queue", "postrider.fanout"),
         ("x-first-death-reason", "delivery_limit"),
     ];
-    // Nothing consumes the intake here, so that the message expires into the dead letters.
+    // Nothing consumes the intake in this test, so the message expires into the dead letters.
     Scope::publish_expiring(&producer, &format!("{tenant}.a.b"), &forged, &bundle).await.unwrap();
     world.singles.dead_letter_bytes(Bytes::from_static(b"ours"), "postrider.fanout", "panic: oh no").await.unwrap();
     let recorder = world.recorder();
@@ -105,7 +105,7 @@ async fn a_producers_dead_letter_comes_from_the_intake_whatever_its_headers_say(
     assert!(theirs.reason.contains("unverified"), "{}", theirs.reason);
     assert!(theirs.headers.contains(&("x-source".into(), "postrider.fanout".into())), "{:?}", theirs.headers);
 
-    // Requeued, and left to the outbox relay: it goes to the intake and not to fan-out.
+    // After a requeue the outbox relay publishes it to the intake, not to fan-out.
     world.store.requeue_dead_letter(theirs.id).await.unwrap();
     world.wait_for_none("outbox").await;
     recorder.stop().await;
@@ -114,7 +114,7 @@ async fn a_producers_dead_letter_comes_from_the_intake_whatever_its_headers_say(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenants_dead_letters_beyond_the_limit_of_the_day_are_counted() {
+async fn dead_letters_over_a_tenants_daily_limit_are_only_counted() {
     let world = World::new("rec_flood").await;
     let (flooding, other) = (TenantId::generate(), TenantId::generate());
     let most = u64::from(DEAD_LETTERS_PER_TENANT_AND_DAY_MAX);
@@ -142,7 +142,7 @@ async fn a_tenants_dead_letters_beyond_the_limit_of_the_day_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_whose_id_belongs_to_another_one_is_a_dead_letter_that_holds_all_of_it() {
+async fn an_event_with_the_id_of_another_event_becomes_a_whole_dead_letter() {
     let world = World::new("rec_other").await;
     let named = |hash: Option<&str>, sequence| {
         let mut named = event(TenantId::OPERATOR);
@@ -159,7 +159,7 @@ async fn an_event_whose_id_belongs_to_another_one_is_a_dead_letter_that_holds_al
         .await;
     world.wait_for_rows("dead_letters", 1).await;
     recorder.stop().await;
-    assert_eq!(world.count("events").await, 2, "its neighbour is written");
+    assert_eq!(world.count("events").await, 2, "the other event is written");
     let letter = world.store.history().list_dead_letters(&PageRequest::default()).await.unwrap().items.remove(0);
     assert_eq!(letter.source, "postrider.event-log");
     assert!(letter.reason.contains("order-1 of ten_operator belongs to an event"), "{}", letter.reason);

@@ -1,4 +1,4 @@
-//! What is lost behind the recorder's back is published again; what is merely late is not.
+//! Lost messages are published again; late messages are not.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{PATIENCE, World, decision, event, member, outcome};
 
-/// Looks often, and calls overdue what is so by a second.
+/// Scans often. Attempts are overdue after a second.
 fn impatient() -> ReconcileConfig {
     let after = ReconcileConfig::default().attempted_after(Duration::from_secs(1));
     ReconcileConfig { every: Duration::from_millis(100), settle: Duration::from_millis(500), ..after }
@@ -34,13 +34,13 @@ async fn take<T: serde::de::DeserializeOwned>(world: &World, queue: Queue, count
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_removed_from_the_queues_is_published_again_in_a_new_epoch() {
+async fn messages_removed_from_queues_are_published_again_in_a_new_epoch() {
     let world = World::new("rec_reconcile").await;
     let endpoint = world.endpoint().await;
     let (undecided, decided) = (event(endpoint.tenant), event(endpoint.tenant));
     world.publish(Queue::EventLog, &[member(&undecided, b"{\"n\":1}"), member(&decided, b"{\"n\":2}")]).await;
     world.publish(Queue::Decisions, &[member(&decision(&decided, endpoint.version, vec![endpoint.id]), b"")]).await;
-    // Neither is in the fan-out's queue or in a lane: both were removed.
+    // Neither the queue of fan-out nor a lane has a message: both were removed.
     let recorder = world.reconciling_recorder(impatient());
     let events: Vec<AcceptedEvent> = take(&world, Queue::Fanout, 1).await;
     assert_eq!((&events[0].id, events[0].epoch), (&undecided.id, 1));
@@ -50,10 +50,10 @@ async fn what_was_removed_from_the_queues_is_published_again_in_a_new_epoch() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_long_absence_everything_is_old_and_nothing_is_lost() {
+async fn after_a_long_outage_no_old_message_counts_as_lost() {
     let world = World::new("rec_absent").await;
-    // Events and decisions as they piled up while no recorder ran: every event is older than what counts as lost, and its decision
-    // and outcome wait behind hundreds of others.
+    // A backlog from a time without a recorder: every event is old enough to count as lost, and its decision and outcome wait
+    // behind hundreds of others.
     let events: Vec<AcceptedEvent> = (0..2_000)
         .map(|n| {
             let mut event = event(TenantId::OPERATOR);
@@ -73,7 +73,7 @@ async fn after_a_long_absence_everything_is_old_and_nothing_is_lost() {
         world.publish(Queue::Decisions, &decided).await;
         world.publish(Queue::Outcomes, &delivered).await;
     }
-    // Quiet is what no pause of a busy machine looks like.
+    // `settle` is longer than any pause of a busy machine.
     let recorder = world.reconciling_recorder(ReconcileConfig { settle: Duration::from_secs(5), ..impatient() });
     world.wait_for_rows("decisions", 2_000).await;
     world.wait_for_rows("attempts", 2_000).await;

@@ -1,4 +1,4 @@
-//! Messages become rows, in any order and however often they come.
+//! Messages become rows, in any order and with duplicates.
 
 use postrider_broker::Queue;
 use postrider_model::delivery::DeliveryStatus;
@@ -7,12 +7,12 @@ use postrider_model::ids::TenantId;
 use crate::harness::{World, decision, event, member, outcome};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_kind_of_message_becomes_its_rows_whatever_comes_first() {
+async fn every_kind_of_message_becomes_rows_in_any_order() {
     let world = World::new("rec_rows").await;
     let endpoint = world.endpoint().await;
     let (early, late) = (event(endpoint.tenant), event(endpoint.tenant));
     let recorder = world.recorder();
-    // One event's outcome comes before anything else about it, the other's at the end.
+    // One event's outcome arrives first, the other's last.
     world.publish(Queue::Outcomes, &[member(&outcome(&early, endpoint.id, 200), b"fine")]).await;
     world.wait_for_rows("attempts", 1).await;
     let decisions = [&early, &late].map(|event| member(&decision(event, endpoint.version, vec![endpoint.id]), b""));
@@ -35,7 +35,7 @@ async fn every_kind_of_message_becomes_its_rows_whatever_comes_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_attributes_held_is_counted_and_written_at_the_latest_when_the_recorder_stops() {
+async fn attribute_values_are_written_at_the_latest_when_the_recorder_stops() {
     let world = World::new("rec_attributes").await;
     let endpoint = world.endpoint().await;
     let events: Vec<_> = ["b1", "b2", "b1"]
@@ -58,7 +58,7 @@ async fn what_attributes_held_is_counted_and_written_at_the_latest_when_the_reco
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_recorders_with_every_message_twice_make_each_row_once() {
+async fn two_recorders_and_duplicate_messages_make_each_row_once() {
     let world = World::new("rec_twice").await;
     let endpoint = world.endpoint().await;
     let events: Vec<_> = (0..1_000).map(|_| event(endpoint.tenant)).collect();
@@ -73,7 +73,7 @@ async fn two_recorders_with_every_message_twice_make_each_row_once() {
     let recorders = [world.recorder(), world.recorder()];
     for round in 0..2 {
         for (queue, members) in &kinds {
-            // The second time in another order and in other bundles: both recorders touch the same rows.
+            // The second time in another order and other bundles, so that both recorders write the same rows.
             let mut members = members.clone();
             if round == 1 {
                 members.reverse();
@@ -96,7 +96,7 @@ async fn two_recorders_with_every_message_twice_make_each_row_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_of_a_day_without_partition_is_let_go() {
+async fn a_message_of_a_day_without_partition_is_skipped() {
     let world = World::new("rec_old_day").await;
     let recorder = world.recorder();
     let (mut old, new) = (event(TenantId::OPERATOR), event(TenantId::OPERATOR));
