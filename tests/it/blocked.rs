@@ -1,5 +1,5 @@
-//! A broker that runs out of disk space blocks publishers: publishers with a deadline get an error at once, the others are confirmed
-//! afterwards, and consumers go on acking meanwhile.
+//! A broker that runs out of disk space blocks publishers. Publishers with a deadline get an error at once, the others are confirmed
+//! afterwards, and consumers keep acking.
 //!
 //! Guarantee: as `crash::…`.
 
@@ -38,12 +38,12 @@ async fn when_the_broker_is_out_of_disk_publishers_wait_and_consumers_ack() {
 
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
     let mut state = broker.publish_state();
-    // The broker blocks a connection when it publishes: the first one after the alarm is taken, and not confirmed.
+    // The broker blocks a connection when it publishes: the first message after the alarm is taken but not confirmed.
     let first = ingest.publish_within(vec![member()], Duration::from_secs(1)).await;
     assert!(matches!(first, Ok(()) | Err(PublishError::Timeout | PublishError::Blocked)), "{first:?}");
     let blocked = wait_for(&mut state, |state| matches!(state, PublishState::Blocked(_))).await;
     println!("{blocked:?}; the publish before that: {first:?}");
-    // Not a timeout: it does not wait for that.
+    // The error comes at once, not after the timeout.
     assert_eq!(ingest.publish_within(vec![member()], PATIENCE).await, Err(PublishError::Blocked));
     let waiting = tokio::spawn(async move { outcomes.publish(vec![member()]).await });
     message.ack();
@@ -55,10 +55,10 @@ async fn when_the_broker_is_out_of_disk_publishers_wait_and_consumers_ack() {
     wait_for(&mut state, |state| *state == PublishState::Up).await;
     assert_eq!(tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap(), Ok(()));
     ingest.publish_within(vec![member()], PATIENCE).await.unwrap();
-    // This one and the one that the alarm caught. An ack that had not got through would have given its message back.
+    // This message and the one caught by the alarm. A message whose ack was lost would be redelivered.
     assert_eq!(broker.queue_depth(Queue::Fanout.name()).await.unwrap().messages, 2);
 
-    // Saying goodbye to a broker that reads nothing must not take for ever either.
+    // Closing a connection to a broker that reads nothing must end, too.
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.unwrap();
     let _ = ingest.publish_within(vec![member()], Duration::from_secs(1)).await;
     wait_for(&mut state, |state| matches!(state, PublishState::Blocked(_))).await;

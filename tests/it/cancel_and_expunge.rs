@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Deployment, Receiver, Tenant};
 
-/// An endpoint that fails first and is tried again after 20 seconds: time enough to withdraw the delivery.
+/// An endpoint whose first attempt fails and is retried after 20 seconds, which leaves time to withdraw the delivery.
 async fn failing_once(tenant: &Tenant, receiver: &Receiver) {
     receiver.answer_next([Answer::status(500)]);
     let retries = json!({"retry_schedule_seconds": [20]});
@@ -13,7 +13,7 @@ async fn failing_once(tenant: &Tenant, receiver: &Receiver) {
     tenant.endpoint(endpoint).await;
 }
 
-/// Waits until the retry has surfaced and was dropped; then an event to the same endpoint is what comes next.
+/// Waits until the retry was due and dropped. Then the next request must be for another event.
 async fn pass_the_retry(deployment: &Deployment, tenant: &Tenant, receiver: &Receiver) {
     deployment.wait_for_metric("postrider_dispatcher_stale_copies_total", 1).await;
     let marker = tenant.publish(&json!({"type": "a.marker", "data": {}})).await;
@@ -47,7 +47,7 @@ async fn a_cancelled_delivery_is_never_attempted_again() {
     assert_eq!(status, 409, "{problem:#}");
     assert_eq!(problem["detail"], json!("the delivery is cancelled; only a pending one can be cancelled"));
 
-    // It came to its end, so it can be asked for again: as a delivery of its own, which the cancelling does not reach.
+    // An ended delivery can be retried as a new delivery, which is not cancelled.
     let again = tenant.post(&format!("{path}/retry"), &json!({})).await;
     assert_eq!(receiver.next().await.header("postrider-delivery"), again["id"].as_str().unwrap());
 }

@@ -8,7 +8,7 @@ use postrider_testkit::engines::{PrivateRabbit, Scope};
 
 use crate::harness::{Expected, Load, PATIENCE, Run, Urls, survive};
 
-/// Kills a process while deliveries are outstanding, and starts it again.
+/// Kills a process while deliveries are outstanding and starts it again.
 async fn survive_the_death_of(process: &'static str) {
     survive(&format!("kill -9 of {process}"), async |run| {
         if process == "dispatcher" {

@@ -1,4 +1,4 @@
-//! What cannot be processed: it is seen with its reason, the queue moves on, and it can be sent back.
+//! Messages that cannot be processed become dead letters with a reason, do not block the queue, and can be requeued.
 
 use serde_json::{Value, json};
 
@@ -56,12 +56,12 @@ async fn each_bad_message_becomes_a_dead_letter_with_its_reason() {
     for (_, message, _) in &bad {
         producer.publish(message.clone()).await;
     }
-    // Of a batch the bad member alone.
+    // Only the bad member of a batch.
     let batch = json!({"tenant": tenant.id, "events": [
         {"id": "good-1", "type": "a.b", "data": {}}, {"id": "bad one", "type": "a.b", "data": {}},
     ]});
     producer.publish(Message::new(key("batch"), batch.to_string())).await;
-    // The queue moves on.
+    // The queue is not blocked.
     producer.publish(Message::new(key("a.b"), event(&tenant.id, "good-2"))).await;
     tenant.wait_for_delivery("good-1", "delivered").await;
     tenant.wait_for_delivery("good-2", "delivered").await;
@@ -80,7 +80,7 @@ async fn each_bad_message_becomes_a_dead_letter_with_its_reason() {
         letters.iter().find(|letter| letter["reason"].as_str().unwrap().starts_with("event 2 of 2: /id")).unwrap();
     assert!(member["body_excerpt"].as_str().unwrap().contains(r#""events":[{"#), "{member:#}");
     assert!(!member["body_excerpt"].as_str().unwrap().contains("good-1"), "{member:#}");
-    // Of a message over the size limit only the beginning is kept, so it cannot be requeued.
+    // Only the first part of a message over the size limit is kept, so it cannot be requeued.
     let huge = letters.iter().find(|letter| letter["headers"]["x-body-cut"] == "9437184").unwrap();
     let path = format!("/v1/dead-letters/{}/requeue", huge["id"].as_str().unwrap());
     let (status, problem) = deployment.operator().try_post(&path, &json!({})).await;
@@ -94,7 +94,7 @@ async fn a_dead_letter_goes_back_as_it_came_and_once() {
     let operator = deployment.operator();
     let tenant = deployment.tenant("magnetite").await;
     let producer = Producer::connect(&deployment.scope().amqp_url).await;
-    // Magnetite requires what this event lacks, `standard` does not.
+    // Magnetite requires a member that this event lacks; `standard` does not.
     let body = json!({"tenant": tenant.id, "type": "lead.created", "data": {"z": 1.50, "a": "☃"}}).to_string();
     let message = Message {
         message_id: Some("from-the-broker"),
@@ -114,7 +114,7 @@ async fn a_dead_letter_goes_back_as_it_came_and_once() {
         "{letter:#}"
     );
 
-    // Sent back too early it dies again, as a letter of its own.
+    // Requeued too early, it fails again and becomes another letter.
     let requeue = |letter: &Value| format!("/v1/dead-letters/{}/requeue", letter["id"].as_str().unwrap());
     assert_eq!(operator.post(&requeue(&letter), &json!({})).await["id"], letter["id"]);
     let again = letters(operator, 2).await;

@@ -11,7 +11,7 @@ fn schema() -> Value {
     json!({"type": "object", "required": ["amount"], "properties": {"amount": {"type": "integer", "minimum": 1}}})
 }
 
-/// Says what a type is, and waits until it is in force.
+/// Defines a type and waits until it is in force.
 async fn say(deployment: &Deployment, tenant: &Tenant, name: &str, words: Value) {
     let path = format!("/v1/event-types/{name}");
     let (status, answer) = tenant.send(Method::PUT, &path, Some(words.to_string()), &[]).await;
@@ -24,7 +24,7 @@ async fn enforce(deployment: &Deployment, tenant: &Tenant, what: &str, yes: bool
     deployment.configuration_in_force().await;
 }
 
-/// Where a problem is.
+/// The pointers of a problem.
 fn pointers(problem: &Value) -> Vec<&str> {
     problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["pointer"].as_str()).collect()
 }
@@ -38,7 +38,7 @@ async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
     tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]})).await;
     say(&deployment, &tenant, PAID, json!({"schema": schema()})).await;
     let (good, bad) = (json!({"type": PAID, "data": {"amount": 5}}), json!({"type": PAID, "data": {"amount": 0}}));
-    // A schema is documentation until the tenant asks for more.
+    // A schema is only documentation until the tenant enforces schemas.
     tenant.publish(&bad).await;
     receiver.next().await;
     enforce(&deployment, &tenant, "enforce_schemas", true).await;
@@ -54,7 +54,7 @@ async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
         body.text()
     );
 
-    // Of a batch the member alone.
+    // Only the bad member of a batch.
     let batch = json!({"events": [good, bad, {"type": "other.type", "data": 7}]});
     let results = tenant.post("/v1/publish/batch", &batch).await["results"].clone();
     assert_eq!(pointers(&results[1]["error"]), ["/data/amount"], "{results:#}");
@@ -74,7 +74,7 @@ async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
     assert_eq!(status, 202, "{answer:#}");
     receiver.next().await;
 
-    // The exchange has no answer: the reason is in a dead letter.
+    // The exchange has no response: the reason is in a dead letter.
     let producer = Producer::connect(&deployment.scope().amqp_url).await;
     let on_exchange =
         |id: &str, amount: i32| json!({"tenant": tenant.id, "id": id, "type": PAID, "data": {"amount": amount}});
@@ -87,7 +87,7 @@ async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
     let reason = letters["data"][0]["reason"].as_str().unwrap();
     assert!(reason.starts_with("/data/amount: "), "{reason}");
 
-    // Another tenant does not get these types, also while the catalog is enforced.
+    // Another tenant does not have these types, even if its catalog is enforced.
     enforce(&deployment, &other, "enforce_schemas", true).await;
     other.publish(&bad).await;
 }
@@ -109,7 +109,7 @@ async fn an_edited_schema_is_in_force_for_the_next_event() {
     tenant.delete(&format!("/v1/event-types/{PAID}")).await;
     deployment.configuration_in_force().await;
     tenant.publish(&event).await;
-    // Nor is anything enforced for a tenant that asks for it no more.
+    // After the tenant stops enforcing schemas, nothing is checked.
     say(&deployment, &tenant, PAID, json!({"schema": false})).await;
     assert_eq!(tenant.try_post("/v1/publish", &event).await.0, 422);
     enforce(&deployment, &tenant, "enforce_schemas", false).await;
@@ -141,7 +141,7 @@ async fn a_tenants_own_type_is_in_its_enforced_catalog_and_has_a_test_event() {
     let delivery = format!("/v1/deliveries/{}", tested["delivery_id"].as_str().unwrap());
     let shown = tenant.wait_for(&delivery, |delivery| delivery["status"] == "delivered").await;
     assert_eq!(shown["body"], sent.text());
-    // What a test sent cannot be told any more once its sample was edited.
+    // The body of a test call is unknown once its sample was edited.
     say(&deployment, &tenant, PAID, json!({"sample": {"amount": 43}})).await;
     assert_eq!(tenant.get(&delivery).await["body"], Value::Null);
 }

@@ -1,5 +1,5 @@
-//! What each of the six products promises in its own measure: how long it waits, what success is, how fast it goes, what it
-//! shows. (What their deliveries look like is in the file of each.)
+//! Promises with different values for each of the six products: timeout, success, rate, secrets. (The format of deliveries is
+//! tested in the file of each product.)
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const PRODUCTS: [(&str, &str, f64); 6] = [
     ("standard", "user.created", 15.0),
 ];
 
-/// An event that every product takes.
+/// An event that every product accepts.
 fn event(event_type: &str) -> Value {
     json!({
         "type": event_type, "data": {"email": "jane@example.com", "message_id": "m-1"},
@@ -31,7 +31,7 @@ fn hook(url: &str) -> Value {
     json!({"name": "hook", "url": url, "event_types": ["*"]})
 }
 
-/// Accepts connections and says nothing.
+/// Accepts connections and never responds.
 async fn black_hole() -> (String, tokio::task::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/", listener.local_addr().expect("bound"));
@@ -110,7 +110,7 @@ async fn any_2xx_is_success_and_a_redirect_fails_and_is_not_followed() {
     assert!(receiver.all().iter().all(|request| request.target != "/followed"));
 }
 
-/// Publishes `count` events at once and checks that they arrive no faster than `per_second`. A busy machine only makes them later.
+/// Publishes `count` events at once and checks that they arrive no faster than `per_second`. A busy machine only delays them.
 async fn check_rate(tenant: &Tenant, receiver: &Receiver, event: &Value, count: usize, per_second: usize) {
     let batch = json!({"events": vec![event.clone(); count]});
     let published = Instant::now();
@@ -136,7 +136,7 @@ async fn migmas_100_per_second_and_an_endpoints_own_rate_are_kept() {
     own["rate_per_second"] = json!(10);
     slow.endpoint(own).await;
     check_rate(&slow, &receiver, &event, 25, 10).await;
-    // What waited for the rate says so.
+    // Attempts held for the rate are on record as held.
     let all_there = |page: &Value| page["data"].as_array().is_some_and(|data| data.len() == 25);
     let page = slow.wait_for("/v1/deliveries?status=delivered", all_there).await;
     let mut held = 0;

@@ -1,4 +1,4 @@
-//! Explaining an event end to end: the explanation agrees with what the engine did, for every reason.
+//! Explaining an event end to end: for every reason the explanation agrees with the actual decision.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ async fn an_explanation_agrees_with_past_and_future_deliveries() {
     let explained = explained["data"].as_array().expect("endpoints");
     assert_eq!(explained.len(), ids.len());
 
-    // The endpoint, whether it matched then and now, and the checks that failed then.
+    // The endpoint, whether it matched at the decision and now, and the conditions that failed at the decision.
     for (name, then, now, failed) in [
         ("everything", true, true, &[][..]),
         ("other-type", false, false, &["event_types"]),

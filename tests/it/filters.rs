@@ -1,6 +1,6 @@
 //! Subscriptions end to end: types, wildcards, the four filters, payload filters and the endpoint's status decide who
 //! gets an event.
-//! (Their rules are tables in the model's tests; here it is shown that they are in force.)
+//! (The model's tests have tables of the rules; these tests show that they are in force.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{Deployment, Receiver, Tenant};
 
-/// Publishes and answers which endpoints got the event: by the record, and by what the receiver saw.
+/// Publishes and returns which endpoints got the event, according to the log and to the receiver.
 async fn reached(tenant: &Tenant, receiver: &Receiver, event: &Value) -> BTreeSet<String> {
     let event = tenant.publish(event).await;
-    // One endpoint takes everything, so the decision is on record once a delivery is; then all of them are.
+    // One endpoint gets every event, so once a delivery is on record the decision and all deliveries are.
     let done = |event: &Value| {
         let deliveries = event["deliveries"].as_array().map_or(&[][..], Vec::as_slice);
         !deliveries.is_empty() && deliveries.iter().all(|delivery| delivery["status"] == "delivered")
@@ -141,7 +141,7 @@ async fn payload_filters_select_by_an_events_data() {
     check(json!({"data": {"items": [{"sku": "x"}]}, "attributes": bridge}), &["not-large"]).await;
     check(json!({"data": {}, "attributes": bridge}), &["not-large", "own"]).await;
 
-    // Another filter, and none.
+    // Replace the filter, then remove it.
     tenant.patch(&format!("/v1/endpoints/{}", ids["large"]), &json!({"payload_filter": null})).await;
     let other = json!({"field": "metadata.plan", "op": "eq", "value": "free"});
     tenant.patch(&format!("/v1/endpoints/{}", ids["pro"]), &json!({"payload_filter": other})).await;

@@ -1,5 +1,5 @@
-//! What producers send by mistake or on purpose: it is taken as it is or refused with a reason, over HTTP and from the
-//! exchange alike, and the next request is served.
+//! Invalid or hostile input of producers is accepted unchanged or refused with a reason, over HTTP and the exchange, and the next
+//! request is served.
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,7 @@ async fn any_producer_input_is_taken_unchanged_or_refused_with_a_reason() {
     let (deployment, receiver) = (Deployment::start("hostile").await, Receiver::start().await);
     let tenant = deployment.tenant("standard").await;
     tenant.endpoint(json!({"name": "all", "url": receiver.url("/all"), "event_types": ["*"]})).await;
-    // One that looks into the data, too.
+    // One endpoint has a payload filter.
     let filter = json!({"any": [{"field": "data.a", "op": "eq", "value": 1}, {"field": "data.a.b", "op": "exists"}]});
     let looking =
         json!({"name": "looking", "url": receiver.url("/some"), "event_types": ["*"], "payload_filter": filter});
@@ -90,7 +90,7 @@ async fn any_producer_input_is_taken_unchanged_or_refused_with_a_reason() {
             for request in bodies {
                 assert!(request.text().ends_with(&format!(r#""data":{data}}}"#)), "{what}: {}", request.text());
             }
-            // People can look at it.
+            // The dashboard can show it.
             let delivery = found["data"][0]["id"].as_str().expect("an id");
             assert!(tenant.get(&format!("/v1/deliveries/{delivery}")).await["body"].is_string(), "{what}");
         }
@@ -103,7 +103,7 @@ async fn any_producer_input_is_taken_unchanged_or_refused_with_a_reason() {
         let problem = answer.text().await.expect("a body");
         assert!((400..500).contains(&status) && problem.contains(why), "{what}: {status} {problem}");
     }
-    // The server does not read on after its 431, so that a client may see no more than a connection that broke.
+    // The server stops reading after its 431, so a client may only see a broken connection.
     let megabyte = tenant.client.post(format!("{}/v1/publish", tenant.base)).header("x-long", "a".repeat(1_000_000));
     if let Ok(answer) = megabyte.send().await {
         assert_eq!(answer.status(), 431, "a megabyte of headers");
@@ -126,7 +126,7 @@ async fn any_producer_input_is_taken_unchanged_or_refused_with_a_reason() {
             page["data"].as_array().is_some_and(|data| data.len() == letters)
         })
         .await;
-    // The next one is served.
+    // The next request is served.
     let next = tenant.publish(&json!({"type": "a.b", "data": "well"})).await;
     tenant.wait_for_delivery(&next, "delivered").await;
     assert_eq!(receiver.all().len(), before + 1, "nothing of what was refused was delivered");
@@ -151,7 +151,7 @@ async fn a_tenant_over_its_rate_gets_429_and_others_do_not() {
     };
     let started = Instant::now();
     let late = loop {
-        // At once, so that a slow machine does not keep to the limit by its slowness.
+        // Concurrently, so that a slow machine exceeds the limit, too.
         let answers = join_all((0..20).map(|_| publish(&greedy))).await;
         assert!(answers.iter().all(|answer| matches!(answer.status().as_u16(), 202 | 429)), "{answers:?}");
         if let Some(late) = answers.into_iter().find(|answer| answer.status() == 429) {

@@ -1,4 +1,4 @@
-//! Events from the exchange: they are accepted, matched and delivered as those over HTTP.
+//! Events from the exchange are accepted, matched and delivered like events over HTTP.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ async fn an_event_from_the_exchange_is_delivered_as_one_over_http() {
     let expected = r#"{"type":"mail.sent","timestamp":"2026-01-02T03:04:05.000Z","data":{ "n": 1.00, "text":"☃" }}"#;
     assert_eq!(request.text(), expected);
 
-    // The AMQP message_id is the event's id where the body has none; spaces are `_` in a routing key.
+    // The AMQP message_id is the event's id if the body has none; spaces are `_` in a routing key.
     let named = Message {
         message_id: Some("m-2"),
         content_type: Some("application/json; charset=utf-8"),
@@ -49,7 +49,7 @@ async fn an_event_from_the_exchange_is_delivered_as_one_over_http() {
     producer.publish(named.clone()).await;
     assert_eq!(receiver.next().await.header("webhook-id"), "m-2");
 
-    // The same message again is the same event. A batch behind it: when that has arrived, the repeat would have, too.
+    // The same message again is the same event. Once the batch behind it has arrived, the repeat would have arrived, too.
     producer.publish(named).await;
     let batch = json!({"tenant": tenant.id, "events": [
         {"id": "b-1", "type": "mail.sent", "data": 1, "attributes": {"sending_domain": "example.com"}},
@@ -118,7 +118,7 @@ async fn killing_ingest_loses_nothing_that_the_exchange_confirmed() {
     let mut cluster = Cluster::start(urls).await;
     let tenant = cluster.tenant(&[]).await.id;
     let producer = Arc::new(Producer::connect(&scope.amqp_url).await);
-    // They go on until both faults are over.
+    // Producers continue until both faults are over.
     let (next, enough) = (Arc::new(AtomicI64::new(0)), CancellationToken::new());
     let publishing: Vec<_> = (0..PUBLISHERS)
         .map(|_| {
@@ -146,7 +146,7 @@ async fn killing_ingest_loses_nothing_that_the_exchange_confirmed() {
         }
     };
     for _ in 0..2 {
-        // Some have gone through since the last fault, and more are on their way.
+        // Some events have been accepted since the last fault, and more are in flight.
         recorded(recorded(1).await + 200).await;
         cluster.kill9("ingest").await;
         cluster.restart("ingest").await;

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const DISPATCHERS: [&str; 2] = ["dispatcher", "dispatcher-2"];
 
-/// The sum of a metric's values whose labels hold `label`, as one process says.
+/// The sum of a metric's values with `label`, in one process.
 async fn metric(base: &str, name: &str, label: &str) -> f64 {
     let text = reqwest::get(format!("{base}/metrics")).await.expect("metrics").text().await.expect("text");
     let values = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
@@ -32,7 +32,7 @@ async fn wait_for_metric(base: &str, name: &str, label: &str, fulfils: impl Fn(f
     }
 }
 
-/// Deliveries that began in a lane.
+/// Deliveries that started in a lane.
 async fn begun_in(base: &str, lane: &str) -> f64 {
     metric(base, "postrider_fanout_deliveries_total", &format!("lane=\"{lane}\"")).await
 }
@@ -45,7 +45,7 @@ fn event() -> Value {
     json!({"type": "report.ready", "data": {}})
 }
 
-/// A stage with an endpoint that answers 503 until its breaker is open; nothing is retried.
+/// A stage with an endpoint that responds with 503 until its breaker is open. Nothing is retried.
 async fn with_an_open_breaker() -> (Stage, String) {
     let stage = Stage::of("standard").await;
     stage.receiver.answer_at("/", Answer::status(503));
@@ -113,7 +113,7 @@ async fn a_breaker_closes_after_three_answers_in_a_row() {
     assert_eq!(begun_in(base, "live").await, live + 1.0);
 }
 
-/// A cluster with a tenant and an endpoint in force; returns the tenant's key too.
+/// A cluster with a tenant and an endpoint in force. Also returns the tenant's key.
 async fn cluster_with(scope: &Scope, endpoint: &Value) -> (Cluster, String) {
     let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
     let cluster = Cluster::start(urls).await;
@@ -137,11 +137,11 @@ async fn publish(cluster: &Cluster, key: &str, events: usize) {
 #[tokio::test]
 async fn dispatchers_agree_on_a_breaker_and_one_that_restarts_hears_of_it() {
     let scope = Scope::new("agree").await;
-    // Connections are refused there: four attempts open the breaker.
+    // This address refuses connections: four failed attempts open the breaker.
     let refusing = format!("http://127.0.0.1:{}/", postrider_testkit::ports::free_port());
     let endpoint = json!({"name": "away", "url": refusing, "event_types": ["*"], "retry_schedule_seconds": []});
     let (mut cluster, key) = cluster_with(&scope, &endpoint).await;
-    // Of seven attempts however shared only one dispatcher makes four.
+    // However seven attempts are distributed, only one dispatcher makes four.
     publish(&cluster, &key, 7).await;
     for dispatcher in DISPATCHERS {
         let open = |open| open == 1.0;
@@ -178,8 +178,8 @@ async fn two_dispatchers_together_do_not_exceed_an_endpoints_rate() {
     receiver.take(EVENTS).await;
     let took = published.elapsed();
     println!("{EVENTS} deliveries at {RATE}/s over two dispatchers took {took:.1?}");
-    // A busy machine can only make the deliveries later, so this bound needs no quiet one. Two dispatchers that each took the
-    // whole rate would be done in half of the expected time.
+    // A busy machine can only delay the deliveries, so this bound holds on it, too. Two dispatchers that each used the whole rate
+    // would finish in half of the expected time.
     let expected = Duration::from_secs((EVENTS / RATE) as u64);
     assert!(took > expected * 8 / 10, "{took:?}");
 }

@@ -1,4 +1,4 @@
-//! KumoMTA's log records from the exchange become events, by a mapping file.
+//! A mapping file turns KumoMTA's log records from the exchange into events.
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ async fn log_records_become_events_by_the_mapping_of_the_tenants_profile() {
     let publish = async |record: String| {
         producer.publish(Message::new(format!("{}.kumomta", tenant.id), record)).await;
     };
-    // Two records of one message are two events; the first again, as after a lost confirm, is no third one.
+    // Two records of one message are two events. Repeating the first, as after a lost confirm, makes no third.
     publish(record("TransientFailure", 1)).await;
     publish(record("TransientFailure", 2)).await;
     publish(record("TransientFailure", 1)).await;
@@ -137,7 +137,7 @@ async fn a_broken_mapping_is_refused_at_start_with_file_and_field() {
     };
     let broken = MAPPING.replace("records = [\"Delivery\"]", "records = []");
     refused("standard.toml", &broken, &["line 5", "events.records"]).await;
-    // Types that the profile of the mapping's name does not have.
+    // Types that the profile with the mapping's name does not have.
     refused("magnetite.toml", MAPPING, &["events.type", "mail.delivered is not in the catalog of profile magnetite"])
         .await;
 }

@@ -1,5 +1,5 @@
-//! Twenty thousand deliveries parked on the delay ladder while the broker is killed and started again: none comes early, none
-//! is lost, and how late they are is printed.
+//! Twenty thousand deliveries are parked on the delay ladder while the broker is killed and started again. None is early, none is
+//! lost; the test prints how late they are.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::FaultLine;
 
 const DELIVERIES: usize = 20_000;
-/// Delays asked for: evenly from the shortest to the longest, to the millisecond.
+/// Requested delays, evenly distributed from the shortest to the longest, in milliseconds.
 const SHORTEST: Duration = Duration::from_secs(6);
 const LONGEST: Duration = Duration::from_secs(25);
 /// The broker is killed after this many arrivals, while rungs drain.
 const KILL_AFTER: usize = 3_000;
-/// The broker's clock has milliseconds, cut off.
+/// The broker's clock truncates to milliseconds.
 const RESOLUTION: Duration = Duration::from_millis(1);
 
 struct Parked {
@@ -32,7 +32,7 @@ struct Parked {
 }
 
 impl Parked {
-    /// How much later than wanted it came, and how much of that is not the rounding up to its rung.
+    /// How late it arrived, and how much of that is not due to rounding up to its rung.
     fn lateness(&self) -> Option<(Duration, Duration)> {
         let (asked, came) = (*self.asked.get()?, *self.came.get()?);
         let after = |delay: Duration| came.saturating_duration_since(asked + delay);
@@ -67,7 +67,7 @@ async fn park_all(delays: &DelayPublisher, ledger: &Arc<Vec<Parked>>) {
         .await;
 }
 
-/// Takes note of what surfaces; `arrivals` counts distinct ones, `repeats` the others.
+/// Records deliveries as they arrive. `arrivals` counts distinct ones, `repeats` the others.
 #[derive(Default)]
 struct Arrivals {
     distinct: AtomicUsize,
@@ -158,7 +158,7 @@ async fn parked_deliveries_survive_the_brokers_death_and_none_is_early() {
         let within = move |at: Instant| from.is_none_or(|from| at >= from) && to.is_none_or(|to| at < to);
         ledger.iter().filter(move |parked| within(due(parked))).filter_map(Parked::lateness)
     };
-    // A second is what rounding up to a rung may add: whose rung falls into the outage is late for that reason.
+    // Rounding up to a rung adds up to a second. Deliveries whose rung falls into the outage are later.
     print("due before the kill", group(None, Some(killed - Duration::from_secs(1))));
     print("due around and during the outage", group(Some(killed - Duration::from_secs(1)), Some(restarted)));
     print("due after the restart", group(Some(restarted), None));

@@ -1,4 +1,4 @@
-//! Large batches at once: ingest stays within its memory, and refuses in words what it has no room for.
+//! Concurrent large batches: ingest stays within its memory limit and refuses batches over it with a reason.
 
 use futures::future::join_all;
 use postrider_testkit::engines::Scope;
@@ -8,10 +8,10 @@ use crate::harness::{Cluster, OPERATOR_KEY, Urls};
 
 /// The limit of a pod in k8s/base/ingest.yaml.
 const MEMORY_MAX_KIB: u64 = 512 * 1024;
-/// Batches that each of two tenants sends at once.
+/// Concurrent batches of each of two tenants.
 const BATCHES: usize = 12;
 
-/// The most memory that a process ever had, KiB.
+/// The peak memory of a process, KiB.
 fn peak_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
@@ -64,7 +64,7 @@ async fn large_batches_at_once_are_refused_and_ingest_stays_within_memory() {
     }
     assert!(count(202) > 0 && count(429) > 0, "some are accepted, and a tenant meets its limit");
     assert!(peak < MEMORY_MAX_KIB, "{peak} KiB");
-    // What was refused or answered takes no room any more.
+    // Finished requests use no memory any more.
     let event = json!({"type": "report.ready", "data": {}});
     for key in &keys {
         cluster.post("ingest", "/v1/publish", key, &event).await;

@@ -1,10 +1,10 @@
-//! Magnetite's promises. (Its schedule is waited for in `retries.rs`, its longest `Retry-After` in `retry_after.rs`.)
+//! Magnetite's promises. (`retries.rs` tests its schedule, `retry_after.rs` its maximum `Retry-After`.)
 
 use serde_json::json;
 
 use crate::harness::{Deployment, Stage, independent};
 
-/// The documentation's events; data where it shows one, else in its manner.
+/// The documented events, with the documented data or similar data.
 const EVENTS: [(&str, &str); 8] = [
     (
         "lead.created",

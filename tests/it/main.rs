@@ -1,5 +1,5 @@
-//! End-to-end scenarios: the real binary as processes of their own, a real RabbitMQ and PostgreSQL, receivers on
-//! loopback. One scenario a file; what they share is in `harness`.
+//! End-to-end scenarios: the real binary in separate processes, a real RabbitMQ and PostgreSQL, receivers on loopback. One file
+//! for each scenario; shared code is in `harness`.
 
 #![expect(clippy::print_stdout, reason = "lateness is a figure to read")]
 

@@ -1,8 +1,7 @@
-//! The memory limits of `k8s/` hold under requests and answers that are made to take memory. Each row prints the process's
-//! peak (`VmHWM` of /proc) and the limit of its Deployment.
+//! The memory limits of `k8s/` hold under requests and responses designed to use memory. Each row prints the process's peak
+//! (`VmHWM` of /proc) and the limit of its Deployment.
 //!
-//! One scenario, in the order of the processes: a peak never falls, so a process that several attacks hit is looked at after
-//! each of them.
+//! One scenario, in the order of the processes: a peak never falls, so a process is checked after each attack.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Cluster, Publisher, Urls};
 
-/// How long to wait for an answer, or for a write to a peer that does not read.
+/// Timeout of responses, and of writes to a peer that does not read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +27,7 @@ async fn memory_stays_below_the_limits_of_kubernetes_under_attack() {
     let endpoints: Vec<(&str, Value)> = urls.iter().map(|url| (url.as_str(), json!({}))).collect();
     let (alone, few, many) =
         (cluster.tenant(&[]).await, cluster.tenant(&endpoints[..10]).await, cluster.tenant(&endpoints).await);
-    // Their keys are in force from here on.
+    // From here on their keys are in force.
     for publisher in [&alone, &few, &many] {
         small_events(&cluster, publisher, 1).await;
     }
@@ -56,7 +55,7 @@ async fn memory_stays_below_the_limits_of_kubernetes_under_attack() {
     check(&cluster, "dispatcher", "at least 100 answers with endless heads, large bodies");
 }
 
-/// Prints a process's peak and its limit, and fails above it.
+/// Prints a process's peak and limit, and fails if the peak exceeds it.
 fn check(cluster: &Cluster, name: &'static str, attack: &str) {
     let (peak, limit) = (peak_mib(cluster.pid(name)), limit_mib(name));
     println!("{name:<10} {peak:>5} MiB of {limit:>5} MiB  {attack}");
@@ -81,7 +80,7 @@ fn limit_mib(service: &str) -> u64 {
     }
 }
 
-/// An endpoint that answers every request with a head that does not end; its base URL.
+/// Starts an endpoint that responds with an endless head. Returns its base URL.
 async fn endless_heads() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -99,7 +98,7 @@ async fn endless_heads() -> String {
     format!("http://{address}/")
 }
 
-/// Connections with a request each whose body is not whole; they stay open while they are kept.
+/// Connections with an incomplete request each. They stay open until dropped.
 async fn half_sent(cluster: &Cluster, to: &'static str, count: usize, head: String, body: usize) -> Vec<TcpStream> {
     let address = cluster.base(to).trim_start_matches("http://").to_owned();
     let mut sending = JoinSet::new();
@@ -108,7 +107,7 @@ async fn half_sent(cluster: &Cluster, to: &'static str, count: usize, head: Stri
         sending.spawn(async move {
             let mut stream = TcpStream::connect(&address).await.expect("a connection");
             let rest = vec![b'x'; body - 1];
-            // One that is refused closes, and one that is not read lets us wait: both are answers to the attack.
+            // The server may close the connection or stop reading: both are valid responses to the attack.
             let _ = timeout(PATIENCE, async {
                 stream.write_all(head.as_bytes()).await?;
                 stream.write_all(&rest).await
@@ -139,7 +138,7 @@ async fn half_sent_batches(cluster: &Cluster, publisher: &Publisher) -> Vec<TcpS
     half_sent(cluster, "ingest", 30, head, size).await
 }
 
-/// Batches of 30 events of 250 KB, at the same moment. A refusal for lack of memory is an answer, too.
+/// Concurrent batches of 30 events of 250 KB. A refusal for lack of memory is a valid response.
 async fn whole_batches(cluster: &Cluster, publisher: &Publisher, count: usize) {
     let event = json!({"type": "order.paid", "data": {"filler": "x".repeat(250_000)}});
     let batch = json!({"events": vec![event; 30]}).to_string();
@@ -154,7 +153,7 @@ async fn whole_batches(cluster: &Cluster, publisher: &Publisher, count: usize) {
     println!("batches were answered with {answers:?}");
 }
 
-/// Events that are no larger than others.
+/// Events of ordinary size.
 async fn small_events(cluster: &Cluster, publisher: &Publisher, count: usize) {
     for number in 0..count {
         let event = json!({"type": "order.paid", "data": {"number": number}});
@@ -162,7 +161,7 @@ async fn small_events(cluster: &Cluster, publisher: &Publisher, count: usize) {
     }
 }
 
-/// Waits until a metric of a process, over all its labels, has come this far.
+/// Waits until a metric of a process, summed over its labels, reaches this value.
 async fn reached(cluster: &Cluster, name: &str, metric: &str, least: f64) {
     let url = format!("{}/metrics", cluster.base(name));
     let started = Instant::now();
@@ -178,7 +177,7 @@ async fn reached(cluster: &Cluster, name: &str, metric: &str, least: f64) {
     }
 }
 
-/// Large samples and schemas in 40 event types, listed 40 times by clients that read nothing.
+/// Large samples and schemas in 40 event types, listed 40 times by clients that do not read.
 async fn unread_lists(cluster: &Cluster, publisher: &Publisher) -> Vec<TcpStream> {
     let client = reqwest::Client::new();
     for number in 0..40 {
@@ -188,7 +187,7 @@ async fn unread_lists(cluster: &Cluster, publisher: &Publisher) -> Vec<TcpStream
         });
         let request = client.put(format!("{}/v1/event-types/filler.{number}", cluster.base("api")));
         let answer = request.bearer_auth(&publisher.key).json(&said).send().await.expect("an answer");
-        // A limit on the bytes of a catalog may come first.
+        // The limit on the bytes of a catalog may be reached first.
         if !answer.status().is_success() {
             println!("event type {number}: {}", answer.status());
             break;
@@ -205,14 +204,14 @@ async fn unread_lists(cluster: &Cluster, publisher: &Publisher) -> Vec<TcpStream
         stream.write_all(request.as_bytes()).await.expect("written");
         held.push(stream);
     }
-    // The answer is made once its first byte is there.
+    // Once the first byte arrives, the whole response is in memory.
     for stream in &held {
         let _ = timeout(PATIENCE, stream.readable()).await;
     }
     held
 }
 
-/// Dry runs of replays that decide about every event of the log again.
+/// Dry runs of replays that match every event of the log again.
 async fn dry_runs(cluster: &Cluster, publisher: &Publisher) {
     let filter = json!({"all": [{"field": "data.filler", "op": "eq", "value": "y"}]});
     let endpoint = json!({

@@ -1,10 +1,10 @@
-//! Migma's promises. (What its verifiers make of hostile data is in `reserialising_verifiers.rs`.)
+//! Migma's promises. (`reserialising_verifiers.rs` tests its verifiers with hostile data.)
 
 use serde_json::json;
 
 use crate::harness::{Stage, independent};
 
-/// The documentation's events; data where it shows one, else in its manner.
+/// The documented events, with the documented data or similar data.
 const EVENTS: [(&str, &str); 15] = [
     ("email.generation.started", r#"{"conversationId":"conv_xyz789","projectId":"proj_abc123"}"#),
     (
@@ -61,7 +61,7 @@ async fn each_type_arrives_as_migmas_documentation_says() {
         assert!(hex, "64 lowercase hex, no prefix: {signature}");
         requests.push(request);
     }
-    // Python's verifier escapes what is not ASCII: the last two are for endpoints with ascii_json.
+    // Python's verifier escapes non-ASCII characters: the last two are for endpoints with ascii_json.
     independent::check_all("migma", plain.secret(), &requests[..13]).await;
     let cases: Vec<_> = requests[13..].iter().map(|request| independent::Case::of(plain.secret(), request)).collect();
     assert_eq!(independent::Language::JavaScript.verify("migma", &cases).await, [true, true]);
@@ -134,7 +134,7 @@ async fn events_of_migmas_dashboard_do_not_fire_except_those_of_api_keys() {
     for event in &fired {
         stage.tenant.wait_for_delivery(event, "delivered").await;
     }
-    // It was decided before the others: it is on record, and no endpoint got it.
+    // It was decided before the others, so it is on record; no endpoint got it.
     let recorded = stage.tenant.get(&format!("/v1/events/{silent}")).await;
     assert_eq!(recorded["deliveries"], json!([]), "{recorded:#}");
     let came: Vec<_> = stage.receiver.all().iter().map(|request| request.header("webhook-id").to_owned()).collect();

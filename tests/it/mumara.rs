@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Stage, independent};
 
-/// What customers select, and what the wire says.
+/// The types that customers select, and their wire names.
 const EVENTS: [(&str, &str); 10] = [
     ("Received", "received"),
     ("Delivered", "delivered"),
@@ -18,7 +18,7 @@ const EVENTS: [(&str, &str); 10] = [
     ("Complaints", "complaint"),
 ];
 
-/// The documentation's payload without what the engine adds.
+/// The documented payload without the members that Postrider adds.
 const DATA: &str = concat!(
     r#""email":"recipient@example.com","campaign_id":123,"broadcast_name":"January Newsletter","#,
     r#""message_id":"abc123xyz""#
@@ -83,7 +83,7 @@ async fn the_flat_payload_keeps_the_producers_order_and_names_missing_members() 
     let data =
         r#" "z" : 1.50, "message_id":"m", "event":"mine", "9":[ ], "sending_node":"own", "email":"e" , "a":null"#;
     let (_, request) = stage.deliver(&event("Complaints", data)).await;
-    // The engine's own come first and last; of a name on both sides the first one stands.
+    // Postrider's members come first and last. If a name is on both sides, the first one is kept.
     assert_eq!(
         request.text(),
         concat!(
@@ -113,7 +113,7 @@ async fn the_secret_token_stands_in_the_header_that_the_endpoint_names() {
     request.check_headers(&id, &[("x-team-token", Some("s3cret of the customer")), ("x-team", Some("7"))]);
     independent::check_with_crate_bytes(b"s3cret of the customer", &request);
 
-    // It is a secret: the log does not show it, nor does the endpoint.
+    // The token is a secret: neither the log nor the endpoint shows it.
     let delivery = stage.tenant.wait_for_delivery(&id, "delivered").await;
     let shown = stage.tenant.get(&format!("/v1/endpoints/{}", endpoint.id())).await;
     for document in [&delivery, &shown] {
@@ -122,7 +122,7 @@ async fn the_secret_token_stands_in_the_header_that_the_endpoint_names() {
     let masked = json!({"name": "X-Team-Token", "value": "***"});
     assert!(delivery["attempts"][0]["request_headers"].as_array().unwrap().contains(&masked), "{delivery:#}");
 
-    // A new one is sent from now on, alone.
+    // From now on only the new token is sent.
     let path = format!("/v1/endpoints/{}/rotate-secret", endpoint.id());
     let rotated = stage.tenant.post(&path, &json!({})).await;
     stage.deployment.configuration_in_force().await;

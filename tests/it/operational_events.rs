@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Deployment, Receiver, Stage, Tenant, independent};
 
-/// The operator's tenant with an endpoint at a receiver of its own.
+/// The operator's tenant with an endpoint at its own receiver.
 struct Operator {
     receiver: Receiver,
     secret: String,
@@ -30,7 +30,7 @@ impl Operator {
         body["data"].clone()
     }
 
-    /// Nothing was told that the test did not take.
+    /// Checks that the test has taken every operational event.
     fn heard_nothing_else(&self, taken: usize) {
         assert_eq!(self.receiver.all().len(), taken);
     }
@@ -71,7 +71,7 @@ async fn an_endpoints_failure_and_recovery_are_reported_once_each() {
     let operator = Operator::of(&stage.deployment).await;
     let endpoint = stage.endpoint(json!({"retry_schedule_seconds": []})).await;
 
-    // Four failures and a success are nothing to tell.
+    // Four failures and a success cause no event.
     fail(&stage, 4).await;
     succeed(&stage).await;
     fail(&stage, 7).await;
@@ -100,7 +100,7 @@ async fn an_endpoint_that_fails_for_days_is_disabled_and_can_be_enabled_again() 
     let path = format!("/v1/endpoints/{}", endpoint.id());
     fail(&stage, 5).await;
     operator.told("endpoint.failing").await;
-    // Four days are not five.
+    // Four days of failures are not enough.
     sql(&stage.deployment, "UPDATE endpoint_health SET failing_since = failing_since - interval '4 days'").await;
     fail(&stage, 1).await;
     status(&stage.tenant, &path, "active").await;
@@ -125,7 +125,7 @@ async fn an_endpoint_that_fails_for_days_is_disabled_and_can_be_enabled_again() 
 async fn a_410_disables_at_once_and_the_operators_own_endpoints_tell_nothing() {
     let stage = Stage::of("standard").await;
     let operator = Operator::of(&stage.deployment).await;
-    // An endpoint of the operator's own that answers the same: there is no event about it.
+    // The operator's own endpoint with the same response causes no event.
     let gone = Receiver::start().await;
     gone.answer_at("/", Answer::status(410));
     let body = json!({"name": "gone", "channel": "web", "url": gone.url("/"), "event_types": ["*"]});
@@ -139,7 +139,7 @@ async fn a_410_disables_at_once_and_the_operators_own_endpoints_tell_nothing() {
     gone.next().await;
     let own = format!("/v1/endpoints/{}", own["id"].as_str().expect("an id"));
     status(stage.deployment.operator(), &own, "disabled").await;
-    // What comes next is the next thing that happens to a customer.
+    // The next event is about a customer's endpoint.
     stage.deployment.limit_endpoints(&stage.tenant, 2).await;
     stage.endpoint(json!({})).await;
     let reached = operator.told("limit.reached").await;

@@ -1,4 +1,4 @@
-//! The commands for operators: the audit, and sealing secrets with a new key.
+//! Operator commands: the audit, and resealing secrets with a new key.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::harness::{Cluster, InForce, Receiver, Stage, Urls, binary};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// That of the deployments of scenarios.
+/// The master key of the scenarios' deployments.
 const KEY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const NEW_KEY: &str = "k2:HxwdHhsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
 
@@ -36,7 +36,7 @@ async fn audit(scope: &Scope) -> (Option<i32>, Value) {
 async fn the_audit_balances_under_traffic_and_names_a_removed_row() {
     let stage = Stage::of("standard").await;
     stage.endpoint(json!({})).await;
-    // Traffic goes on while the log is counted.
+    // Traffic continues during the audit.
     let stop = CancellationToken::new();
     let (url, key, stopped) = (format!("{}/v1/publish", stage.tenant.base), stage.tenant.key.clone(), stop.clone());
     let traffic = tokio::spawn(async move {
@@ -58,7 +58,7 @@ async fn the_audit_balances_under_traffic_and_names_a_removed_row() {
     stop.cancel();
     let accepted: u64 = traffic.await.expect("published");
 
-    // Every number is reported as settled, and everything has come to its end.
+    // Every number is reported as settled, and every delivery has ended.
     let started = Instant::now();
     loop {
         let (code, report) = audit(stage.deployment.scope()).await;
@@ -112,7 +112,7 @@ async fn a_day_that_does_not_add_up_without_a_gap_is_an_exit_code_and_a_metric()
     let (code, report) = audit(&scope).await;
     assert_eq!((code, &report["conserved"]), (Some(0), &json!(true)), "{report:#}");
 
-    // Counted twice: nothing is missing that could be named, and yet what matched is not what was delivered.
+    // A duplicate row: no missing row can be named, but matched and delivered counts differ.
     let (database, connection) =
         tokio_postgres::connect(&scope.database_url, tokio_postgres::NoTls).await.expect("the database");
     tokio::spawn(connection);
@@ -122,7 +122,7 @@ async fn a_day_that_does_not_add_up_without_a_gap_is_an_exit_code_and_a_metric()
     assert_eq!((code, &report["gaps_total"]), (Some(1), &json!(0)), "{report:#}");
     assert_eq!(report["tenants"][0]["conserved"], json!(false));
 
-    // A recorder shows what the last audit found, from its start on.
+    // A recorder shows the last audit from its start on.
     cluster.terminate("recorder").await;
     cluster.restart("recorder").await;
     let url = cluster.base("recorder") + "/metrics";

@@ -1,4 +1,4 @@
-//! Pages are stable: a row that arrives while a client turns pages is on no later page, and no row is shown twice or left out.
+//! Pages are stable: a row that arrives during pagination is on no later page, and no row is repeated or missing.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn ids(page: &Value) -> Vec<String> {
     members.map(|member| member["id"].as_str().expect("an id").to_owned()).collect()
 }
 
-/// Everything of a list in pages of 5; after each page one more is added, and is on record, before the next is asked for.
+/// Reads a list in pages of 5. After each page another row is added and recorded before the next page is read.
 async fn turn_pages(tenant: &Tenant, path: &str, add: impl AsyncFn()) {
     let all = async || ids(&tenant.get(&format!("{path}?limit=200")).await);
     let before = all().await;

@@ -1,4 +1,4 @@
-//! Dropped packets between the services and an engine: no connection ends, and nothing arrives.
+//! Packets between the services and an engine are dropped: no connection ends, but nothing arrives.
 //!
 //! Guarantee: as `crash::…`.
 
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::harness::{Expected, Load, Run, Urls};
 
-/// How long nothing arrives: longer than the timeout of confirms, so that producers get 503.
+/// Duration of the fault: longer than the timeout of confirms, so that producers get 503.
 const STALLED: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]

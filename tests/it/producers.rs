@@ -1,4 +1,4 @@
-//! Producers that are not ours: a Python script with `pika`, and users whom the broker keeps within their tenant.
+//! Independent producers: a Python script with `pika`, and users whom the broker confines to their tenant.
 
 use postrider_testkit::engines::Rights;
 use postrider_testkit::python;
@@ -42,7 +42,7 @@ async fn the_python_script_of_the_documentation_publishes_within_its_tenant() {
     assert_eq!(request.header("webhook-id"), "from-python-1");
     assert!(request.text().ends_with(r#""data":{"email": "recipient@example.com"}}"#), "{}", request.text());
 
-    // The script fails, loudly, where the broker refuses.
+    // The script fails with an error if the broker refuses.
     let other = deployment.tenant("standard").await;
     let output = run(&other.id, "from-python-2").await;
     assert!(!output.status.success());
@@ -61,12 +61,12 @@ async fn the_brokers_permissions_keep_a_producer_within_its_tenant() {
     let producer = Producer::connect(&url).await;
     producer.publish(message(&tenant.id, "own")).await;
     producer.publish(Message::new(format!("{}.batch", tenant.id), "{}")).await;
-    // Another tenant's key is refused by the broker, not by us; and so is every way around it.
+    // The broker itself refuses another tenant's routing key, and every way around it.
     for key in [format!("{}.a.b", other.id), format!("x{}.a.b", tenant.id), "ten_operator.a".into(), "#".into()] {
         let refused = Producer::connect(&url).await.try_publish(Message::new(key, event(&other.id, "foreign"))).await;
         assert!(refused.as_ref().is_err_and(|error| error.contains("ACCESS_REFUSED")), "{refused:?}");
     }
-    // What the key allows, the body may not undo.
+    // The body cannot name another tenant than the routing key.
     producer.publish(Message::new(format!("{}.a.b", tenant.id), event(&other.id, "foreign"))).await;
 
     tenant.wait_for("/v1/events/own", |event| event["type"] == "a.b").await;

@@ -1,10 +1,10 @@
-//! One key publishes for many tenants, over HTTP and on the exchange, and tenants go by the operator's own ids.
+//! One key publishes for many tenants, over HTTP and the exchange, named by the operator's own ids.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Deployment, Message, Producer, Tenant};
 
-/// The status of a publish with this key, and its answer.
+/// The status and response of a publish with this key.
 async fn publish(deployment: &Deployment, key: &str, path: &str, body: &Value) -> (u16, Value) {
     let operator = deployment.operator();
     let request = operator.client.post(operator.base.clone() + path).bearer_auth(key);
@@ -30,11 +30,11 @@ async fn one_key_publishes_for_every_tenant_that_it_names() {
     let event = |id: &str| json!({"type": "order.paid", "data": {}, "id": id});
     let of = |id: &str, tenant: &str| json!({"type": "order.paid", "data": {}, "id": id, "tenant": tenant});
 
-    // By the query, by the event, by an operator key.
+    // The tenant is named in the query, in the event, or with an operator key.
     assert_eq!(publish(&deployment, &several, "/v1/publish?tenant=acme", &event("query")).await.0, 202);
     assert_eq!(publish(&deployment, &several, "/v1/publish", &of("event", "acme")).await.0, 202);
     assert_eq!(publish(&deployment, &operator.key, "/v1/publish", &of("operator", &other.id)).await.0, 202);
-    // One batch of several tenants; a member that names none, or a foreign one, spoils no other.
+    // One batch for several tenants. A member without a tenant, or with a foreign one, does not affect the others.
     let batch = json!({"events": [of("b1", "acme"), of("b2", &other.id), event("b3"), of("b4", "nobody")]});
     let (status, answer) = publish(&deployment, &all, "/v1/publish/batch", &batch).await;
     let errors: Vec<_> = answer["results"].as_array().expect("results").iter().map(|r| &r["error"]["status"]).collect();
@@ -46,7 +46,7 @@ async fn one_key_publishes_for_every_tenant_that_it_names() {
         has(&other, id).await;
     }
 
-    // What it does not publish for is not there; and it does nothing else.
+    // Other tenants do not exist for the key, and it allows nothing else.
     for (key, path, body, status) in [
         (&several, "/v1/publish", of("no", &other.id), 404),
         (&several, "/v1/publish", event("no"), 422),

@@ -1,4 +1,4 @@
-//! Profiles are data: a new product is a file in a folder, and a mistake in it stops the start.
+//! Profiles are data: a new product is a file in a folder, and a mistake in it prevents the start.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Deployment, Stage, binary, independent};
 
-/// An invented product: another header, base64 over time and body, a flat body, a filter of its own.
+/// An invented product: its own header, base64 over time and body, a flat body, its own filter.
 const ACME: &str = r#"
 description = "Acme: parcels"
 
@@ -127,7 +127,7 @@ async fn a_broken_profile_is_refused_at_start_with_file_line_and_field() {
         let told = format!("acme.toml, line {line}, {told}");
         let folder = folder("acme.toml", &mistake);
         let mut command = Command::new(binary());
-        // Profiles are read before anything is connected to.
+        // Profiles are read before any connection is made.
         command
             .arg("all")
             .env("POSTRIDER_LISTEN", "127.0.0.1:0")

@@ -1,4 +1,4 @@
-//! Pushover: a customer's events on a phone. The stand-in answers as Pushover's API documents it.
+//! Pushover: a customer's events on a phone. The stand-in responds as documented for Pushover's API.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::harness::{Answer, Deployment, Received, Receiver, Stage, instant};
 const USER_KEY: &str = "uQiRzpo4DXghDmr9QzzfQu27cmVRsG";
 const API_TOKEN: &str = "azGDORePK8gMaC0QOYAMyEEuzJnyUi";
 
-/// A deployment whose Pushover is the stand-in, and a tenant of Mumara.
+/// A deployment with the stand-in as Pushover, and a tenant of Mumara.
 async fn stage(name: &str) -> Stage {
     let stand_in = Receiver::start().await;
     let deployment = Deployment::start_with(name, &[("POSTRIDER_PUSHOVER_URL", &stand_in.url(""))]).await;
@@ -18,7 +18,7 @@ async fn stage(name: &str) -> Stage {
     stage
 }
 
-/// Makes an endpoint of the channel and returns its document.
+/// Creates an endpoint of the channel and returns its document.
 async fn endpoint(stage: &Stage, members: Value) -> Value {
     let made = stage.tenant.post("/v1/endpoints", &document(members)).await;
     stage.deployment.configuration_in_force().await;
@@ -51,7 +51,7 @@ fn bounced(data: Value) -> Value {
     event
 }
 
-/// What the form says, in order.
+/// The fields of the form, in order.
 fn form(request: &Received) -> Vec<(String, String)> {
     let url = reqwest::Url::parse(&format!("http://form/?{}", request.text())).expect("a form");
     url.query_pairs().into_owned().collect()
@@ -81,12 +81,12 @@ async fn an_event_is_a_readable_message_with_the_customers_credentials() {
         ("timestamp", "1705314600"),
     ];
     assert_eq!(form(&request), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    // It is not a webhook: nothing is signed, and Pushover gets none of our headers.
+    // A Pushover message is not a webhook: it has no signature and no webhook headers.
     let names = request.header_names_but(&["accept", "accept-encoding", "content-length", "host"]);
     assert_eq!(names, ["content-type", "user-agent"]);
     assert_eq!(request.header("content-type"), "application/x-www-form-urlencoded");
 
-    // The credentials are secrets: no answer and no record has them.
+    // The credentials are secrets: no response and no record has them.
     let delivery = stage.tenant.wait_for_delivery(&id, "delivered").await;
     let shown = stage.tenant.get(&format!("/v1/endpoints/{}", made["id"].as_str().unwrap())).await;
     let masked = json!({"user_key": "********", "api_token": "********", "sound": "Cash Register"});

@@ -1,4 +1,4 @@
-//! What was edited is in force for the next request, at whichever process it arrives.
+//! An edit is in force for the next request, at any process.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Cluster, OPERATOR_KEY, Receiver, Urls};
 
-/// How often something is created and used at once.
+/// Number of rounds that create something and use it at once.
 const ROUNDS: usize = 1_000;
-/// Rounds at the same time.
+/// Concurrent rounds.
 const AT_ONCE: usize = 8;
 
 /// Two processes of each service, and a tenant.
@@ -36,7 +36,7 @@ impl World {
         Self { cluster, tenant, client: reqwest::Client::new(), _scope: scope }
     }
 
-    /// Posts; returns the status, the header that names lagging processes, the answer and how long it took.
+    /// Posts. Returns the status, the header that names lagging processes, the response and its duration.
     async fn post(&self, to: &str, path: &str, key: &str, body: &Value) -> (u16, Option<String>, Value, Duration) {
         let started = Instant::now();
         let request = self.client.post(self.cluster.base(to) + path).bearer_auth(key);
@@ -49,7 +49,7 @@ impl World {
     }
 }
 
-/// The process of a service that serves this round.
+/// The process of a service for this round.
 fn process(names: [&'static str; 2], round: usize) -> &'static str {
     names[round % 2]
 }
@@ -78,7 +78,7 @@ async fn an_event_published_right_after_its_endpoint_was_created_is_delivered() 
         let api = process(["api", "api-2"], round);
         let (status, lagging, answer, took) = world.post(api, &endpoints, OPERATOR_KEY, &endpoint).await;
         assert_eq!(status, 201, "{answer:#}");
-        // The other process of ingest, in turn.
+        // Alternates between the processes of ingest.
         let ingest = process(["ingest", "ingest-2"], round / 2);
         let event = json!({"type": event_type, "data": {"round": round}});
         let (status, _, answer, _) = world.post(ingest, "/v1/publish", key, &event).await;
@@ -87,7 +87,7 @@ async fn an_event_published_right_after_its_endpoint_was_created_is_delivered() 
     };
     let rounds: Vec<_> = stream::iter(0..ROUNDS).map(round).buffer_unordered(AT_ONCE).collect().await;
     print_waits("endpoints", rounds.iter().map(|(took, ..)| *took).collect());
-    // An answer that names a process that lags promises nothing yet; on a busy machine there may be some.
+    // A response that names a lagging process promises nothing; on a busy machine there may be some.
     let mut missing: BTreeSet<_> =
         rounds.into_iter().filter(|(_, lagging, _)| lagging.is_none()).map(|(.., target)| target).collect();
     println!("answers that named no lagging process: {} of {ROUNDS}", missing.len());
@@ -110,7 +110,7 @@ async fn the_first_publish_with_a_new_key_is_accepted() {
         let key = made["key"].as_str().expect("a key");
         let (status, _, answer, _) = world.post(ingest, "/v1/publish", key, &event).await;
         assert!(status == 202 || lagging.is_some(), "{status}: {answer:#}");
-        // Deleted at once, so that a limit of keys does not matter; it is refused from then on, everywhere.
+        // Deleted at once, to stay below the limit of keys. From then on every process refuses it.
         let path = format!("{keys}/{}", made["id"].as_str().expect("an id"));
         let deleted = world.client.delete(world.cluster.base(api) + &path).bearer_auth(OPERATOR_KEY).send().await;
         let deleted = deleted.expect("an answer");

@@ -1,4 +1,4 @@
-//! The receivers of docs/receiving.md, as they stand there, against deliveries as they are sent.
+//! The receivers of docs/receiving.md, unchanged, with real deliveries.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use tokio::process::Command;
 
 use crate::harness::{Deployment, Received, Receiver};
 
-/// Every profile whose deliveries have a header of their own.
+/// Every profile with its own signature header.
 const PRODUCTS: [&str; 5] = ["migma", "migomail", "magnetite", "metigan", "mumara"];
 
-/// Reads [profile, headers, body, secret] from each line and prints what the two functions say of it.
+/// Reads [profile, headers, body, secret] from each line and prints the results of the two functions.
 const DRIVE_JS: &str = r"
 for (const line of require('node:fs').readFileSync(process.argv[1], 'utf8').split('\n').filter(Boolean)) {
   const [profile, headers, body, secret] = JSON.parse(line);
@@ -92,7 +92,7 @@ async fn the_documented_receivers_accept_deliveries_and_refuse_forgeries() {
             let mut endpoint = json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]});
             if let Some(secret) = secret {
                 if profile == "standard" {
-                    // Its only signature takes no other secret than whsec_ and base64.
+                    // Its only signature requires a secret of whsec_ and base64.
                     continue;
                 }
                 endpoint["secret"] = json!(secret);
@@ -120,7 +120,7 @@ async fn the_documented_receivers_accept_deliveries_and_refuse_forgeries() {
             printed.lines().map(|line| serde_json::from_str(line).expect("a pair")).collect();
         assert_eq!(verdicts.len(), all.len(), "{program}: {printed}");
         for (case, verdict) in all.iter().zip(verdicts) {
-            // What needs neither id nor time nor `webhook-signature` is the product's own affair.
+            // A product's own rule may ignore id, time and `webhook-signature`.
             assert_eq!(verdict, case.expected, "{program}: {}: {} {}", case.profile, case.what, case.headers);
         }
     }

@@ -12,7 +12,7 @@ use crate::harness::{Answer, Cluster, Deployment, FaultLine, Ledger, Receiver, T
 const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Publishes events of a type, numbered, as one batch; their ids.
+/// Publishes numbered events of a type as one batch. Returns their ids.
 async fn publish_many(tenant: &Tenant, event_type: &str, count: usize) -> BTreeSet<String> {
     let events: Vec<_> = (0..count).map(|n| json!({"type": event_type, "data": {"n": n}})).collect();
     let answer = tenant.post("/v1/publish/batch", &json!({"events": events})).await;
@@ -43,7 +43,7 @@ async fn finished(tenant: &Tenant, id: &str) -> Value {
     tenant.wait_for(&format!("/v1/replays/{id}"), |replay| replay["status"] == "finished").await
 }
 
-/// Runs a replay to its end and checks that it did what its dry run said.
+/// Runs a replay to its end and compares it with its dry run.
 async fn run_as_foreseen(tenant: &Tenant, asked: &Value, deliveries: u64) -> String {
     let foreseen = dry_run(tenant, asked).await;
     assert_eq!(foreseen["deliveries"], json!(deliveries), "{foreseen:#}");
@@ -62,7 +62,7 @@ async fn a_replay_of_failed_deliveries_delivers_exactly_them() {
     let receiver = Receiver::start().await;
     let hook = json!({"name": "h", "url": receiver.url("/"), "event_types": ["*"], "retry_schedule_seconds": []});
     let endpoint = tenant.endpoint(hook).await;
-    // One before the range that failed, and one after it; in the range two failed and two did not.
+    // One failed event before the range and one after it; in the range two failed and two did not.
     let (mut events, mut accepted) = (Vec::new(), Vec::new());
     for (n, status) in [500, 200, 500, 200, 500, 500].into_iter().enumerate() {
         receiver.answer_next([Answer::status(status)]);
@@ -94,7 +94,7 @@ async fn a_replay_of_failed_deliveries_delivers_exactly_them() {
         let origin = tenant.get(&format!("/v1/deliveries/{}", delivery["origin_id"].as_str().unwrap())).await;
         assert_eq!((&origin["event_id"], &origin["status"]), (&json!(event), &json!("failed")), "{origin:#}");
     }
-    // They have arrived now.
+    // Now they have arrived.
     assert_eq!(dry_run(&tenant, &asked).await, json!({"events": 0, "deliveries": 0}));
     assert_eq!(receiver.all().len(), 8, "and nothing else came");
 }
@@ -131,7 +131,7 @@ async fn a_key_makes_one_replay_and_mistakes_are_named() {
         assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!(pointer)), "{problem:#}");
     }
 
-    // Another tenant sees none of it, and reaches nothing by naming it.
+    // Another tenant cannot see or change it.
     assert_eq!(other.get("/v1/replays").await["data"], json!([]));
     assert_eq!(tenant.get("/v1/replays").await["data"][0]["id"], json!(id));
     let (status, _) = other.send(reqwest::Method::GET, &format!("/v1/replays/{id}"), None, &[]).await;
@@ -184,7 +184,7 @@ async fn a_replay_can_be_paused_resumed_and_cancelled() {
     tenant.post(&format!("{path}/cancel"), &json!({})).await;
     let cancelled = tenant.get(&path).await;
     assert_eq!(cancelled["status"], json!("cancelled"), "{cancelled:#}");
-    // A delivery that waits for its retry ends at once, one in a lane when it surfaces.
+    // A delivery that waits for its retry ends at once; one in a lane ends when a dispatcher gets it.
     wait_for_count(&tenant, "status=pending", 0).await;
     let ended = tenant.get("/v1/deliveries?limit=200&status=cancelled").await;
     let ended = ended["data"].as_array().unwrap().clone();
@@ -215,7 +215,7 @@ async fn a_rematch_brings_past_events_to_an_endpoint_that_was_made_later() {
     }
     wait_for_count(&tenant, "status=delivered", 4).await;
     receiver.take(4).await;
-    // What was expunged cannot be replayed.
+    // Expunged events cannot be replayed.
     tenant.delete(&format!("/v1/events/{}/payload", events[4])).await;
     let mut young = hook("young");
     young["filters"] = json!({"bridge": ["b1"]});
@@ -258,7 +258,7 @@ async fn a_killed_replayer_goes_on_without_a_second_delivery_id() {
     let mut cluster = Cluster::start(urls).await;
     let ledger = Ledger::start(Duration::ZERO).await;
     let publisher = cluster.tenant(&[(&ledger.url("hook"), json!({}))]).await;
-    // The endpoint is in force once an event that is not counted has reached it.
+    // The endpoint is in force once a probe event has reached it.
     let started = Instant::now();
     while ledger.posts() == 0 {
         assert!(started.elapsed() < PATIENCE, "the endpoint is not in force");

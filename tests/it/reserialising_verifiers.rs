@@ -1,5 +1,5 @@
-//! Receivers that verify what they parsed and printed again, as Migma's do: hostile data against `JSON.stringify` and, with
-//! `ascii_json`, against Python's `json.dumps`.
+//! Receivers that verify re-serialised JSON, as Migma's do: hostile data with `JSON.stringify` and, for `ascii_json`, with
+//! Python's `json.dumps`.
 
 use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
@@ -105,7 +105,7 @@ async fn a_single_publish_warns_too_and_only_products_that_print_again_do() {
     assert_eq!(warnings(&standard).await, json!([]));
 }
 
-/// JSON texts in odd spellings: whitespace, repeated and integer-like names, escapes, numbers with fraction and exponent.
+/// JSON texts in unusual forms: whitespace, repeated and integer-like names, escapes, numbers with fraction and exponent.
 fn odd_json() -> impl Strategy<Value = String> {
     let space = prop::sample::select(vec!["", "", " ", "\n\t"]);
     let piece = prop_oneof![
@@ -157,7 +157,7 @@ fn render(profile: &Profile, data: &str, kind: BodyKind) -> String {
     String::from_utf8(profile.render(&view, kind)).unwrap()
 }
 
-/// No engines here: the rendering alone, over thousands of texts.
+/// Only the rendering of thousands of texts, without engines.
 ///
 /// Guarantee: as `reserialising_verifiers::hostile_data_passes_nodes_and_with_ascii_json_pythons_verifier`.
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What operators do on purpose: every service is restarted, one after the other, and the database, under load.
+//! Planned restarts under load: every service, one after the other, and the database.
 //!
 //! Guarantee: as `crash::…`.
 

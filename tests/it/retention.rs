@@ -1,4 +1,4 @@
-//! Days beyond the retention are dropped as a whole, and the API says so when asked for them.
+//! Days older than the retention are dropped, and their events and deliveries are no longer found.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::harness::{Cluster, InForce, Receiver, Urls};
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Makes the day of 31 days ago, as it was made then, and moves an event with all that became of it there.
+/// Creates the partition of 31 days ago and moves an event with its decision, deliveries and attempts there.
 const AGED: &str = "
     DO $$
     DECLARE parent text; child text; old date := (now() AT TIME ZONE 'UTC')::date - 31;
@@ -89,7 +89,7 @@ async fn a_day_beyond_the_retention_goes_and_the_api_says_that_there_is_nothing(
                        AND relkind = 'r'";
         database.query_one(sql, &[]).await.expect("a count").get::<_, i64>(0)
     };
-    // It is there as long as its day is, and in its day.
+    // It exists as long as its day, and in that day.
     let month = "from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z";
     assert_eq!(partitions().await, 4);
     assert_eq!(api.get("/v1/events/old").await.0, 200);
@@ -97,7 +97,7 @@ async fn a_day_beyond_the_retention_goes_and_the_api_says_that_there_is_nothing(
     assert_eq!((status, delivery["attempts"].as_array().map(Vec::len)), (200, Some(1)), "{delivery:#}");
     assert_eq!(listed(&api, &format!("/v1/events?{month}")).await, ["new", "old"]);
 
-    // A recorder drops old days when it starts, and every hour; its start does not wait for that.
+    // A recorder drops old days after its start and every hour. Its start does not wait for that.
     cluster.terminate("recorder").await;
     cluster.restart("recorder").await;
     let started = Instant::now();

@@ -1,4 +1,4 @@
-//! Retries by schedule: never early, the same bytes, signed afresh, each on record.
+//! Scheduled retries: never early, the same bytes, a new signature, each on record.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,8 +14,8 @@ async fn publish_lead(tenant: &Tenant) -> String {
     tenant.publish(&json!({"type": "lead.failed", "data": {"why": "tool error"}, "metadata": metadata})).await
 }
 
-/// Prints how late each retry came and fails on an early one. Delays count from the end of the attempt before, which
-/// is not before the moment our answer was written.
+/// Prints how late each retry came, and fails if one is early. Delays count from the end of the previous attempt, which is not
+/// before the receiver wrote its response.
 fn check_gaps(requests: &[Received]) {
     for (pair, scheduled) in requests.windows(2).zip(SCHEDULE) {
         let scheduled = Duration::from_secs(scheduled);
@@ -96,7 +96,7 @@ async fn after_the_last_retry_a_delivery_has_failed_and_can_be_retried() {
 async fn an_endpoint_that_is_not_there_is_an_outcome_and_is_tried_again() {
     let deployment = Deployment::start("refused").await;
     let tenant = deployment.tenant("magnetite").await;
-    // Connections are refused there.
+    // This address refuses connections.
     let port = postrider_testkit::ports::free_port();
     let endpoint = json!({
         "name": "gone", "url": format!("http://127.0.0.1:{port}/"), "event_types": ["*"], "retry_schedule_seconds": [1],

@@ -1,4 +1,4 @@
-//! `Retry-After`: both forms are honoured, up to the profile's longest.
+//! `Retry-After`: both forms are honoured, up to the profile's maximum.
 
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +35,7 @@ async fn seconds_and_dates_put_the_retry_off() {
     let due = instant::whole_second(date);
     let early = due.duration_since(requests[2].arrived_at).unwrap_or_default();
     println!("Retry-After as a date: {:?} after it", requests[2].arrived_at.duration_since(due).unwrap_or_default());
-    // The wall clock is read here and there, at different moments of one millisecond.
+    // The clocks of both processes are read at different times within a millisecond.
     assert!(early <= Duration::from_millis(1), "{early:?} before the date");
     let waited = requests[2].arrived.duration_since(requests[1].answered);
     assert!(waited > Duration::from_secs(2), "later than the schedule alone: {waited:?}");

@@ -27,7 +27,7 @@ async fn a_retry_after_30_minutes_is_parked_on_the_rung_of_30_minutes() {
     assert!(next <= SystemTime::now() + scheduled, "{pending:#}");
     deployment.wait_for_messages("postrider.delay.1800000", 1).await;
 
-    // It is the broker that keeps it: the engine may go.
+    // The broker keeps the retry: Postrider may stop.
     deployment.stop().await;
     assert_eq!(deployment.messages("postrider.delay.1800000").await, Some(1));
 }

@@ -1,4 +1,4 @@
-//! Rotating a secret or a key pair: both sign while it overlaps, and secrets are shown once.
+//! Rotating a secret or a key pair: both sign during the overlap, and secrets are shown once.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,7 +31,7 @@ async fn while_a_rotation_overlaps_a_receiver_with_either_secret_believes() {
     assert_eq!(request.header("webhook-signature").split(' ').count(), 2);
     independent::check_with_crate(&new, &request);
     independent::check_with_crate_bytes(old.as_bytes(), &request);
-    // A header that carries one value cuts over.
+    // A header with a single value changes at once.
     let hex = independent::python_hmac_hex(&new, &request.body).await;
     assert_eq!(request.header("x-magnetite-signature"), format!("sha256={hex}"));
 }
@@ -59,7 +59,7 @@ async fn an_ed25519_endpoints_deliveries_verify_with_its_public_keys() {
     assert_eq!(independent::verified_by_ed25519(&new, &request), [true, false]);
     assert_eq!(independent::verified_by_ed25519(&old, &request), [false, true]);
 
-    // A cut-over ends the current one, and no overlap that was promised before, unless it is asked to.
+    // A cut-over ends only the current secret; earlier overlaps continue unless `end_others` is set.
     let cut_over = json!({"effective_at": "2020-01-01T00:00:00Z"});
     tenant.post(&format!("{path}/rotate-secret"), &cut_over).await;
     deployment.configuration_in_force().await;

@@ -16,13 +16,13 @@ use crate::harness::{
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What an endpoint is given, none of which may be seen again.
+/// The secrets of an endpoint, which must not appear anywhere.
 const SIGNING: &str = "whsec_c2VjcmV0LW9mLXRoZS1lbmRwb2ludC0wMTIzNDU2Nzg5";
 const HEADER: &str = "value-of-the-endpoints-own-header-0123456789";
 const REFUSED: &str = "a-secret-in-a-request-that-is-refused-0123456789";
 const WRONG_KEY: &str = "a-key-that-nobody-has-0123456789";
 
-/// Text as it is found in a file: as it is, or as a dump writes bytes.
+/// The forms of a text in files: unchanged, or as bytes in a dump.
 struct Needle {
     what: &'static str,
     forms: [String; 2],
@@ -39,13 +39,13 @@ impl Needle {
     }
 }
 
-/// Looks through a file or everything below a folder.
+/// Searches a file or everything below a folder.
 fn search(path: &Path, needles: &[Needle], found: &mut Vec<String>) -> usize {
     if path.is_dir() {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         return entries.map(|entry| search(&entry.path(), needles, found)).sum();
     }
-    // Files come and go while engines run.
+    // Files may disappear while engines run.
     let Ok(bytes) = std::fs::read(path) else { return 0 };
     let text = String::from_utf8_lossy(&bytes);
     let hits = needles.iter().filter(|needle| needle.is_in(&text));

@@ -1,11 +1,11 @@
-//! Stale edits: for every operation with `If-Match`, a version that is not the current one is refused with 412 and changes nothing.
+//! Stale edits: every operation with `If-Match` refuses another version than the current one with 412 and changes nothing.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::Deployment;
 
-/// The thing that a path of the document edits.
+/// The object that a path of the document edits.
 fn thing_of<'a>(path: &str, things: &'a [String; 3]) -> &'a str {
     match path.split('/').nth(2) {
         Some("tenants") => &things[0],
@@ -27,7 +27,7 @@ async fn an_edit_with_a_stale_version_is_refused_and_changes_nothing() {
         format!("/v1/endpoints/{}", endpoint.id()),
         format!("/v1/event-types/order.paid?tenant={}", tenant.id),
     ];
-    // Each has had a version that is not the current one any more.
+    // Each object has an older version.
     for thing in &things[..2] {
         operator.patch(thing, &json!({"name": "second"})).await;
     }

@@ -1,4 +1,4 @@
-//! A `standard` event, from the publish to the record, with everything that the receiver sees.
+//! A `standard` event from publishing to the log, with everything that the receiver gets.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Deployment, Received, Receiver, independent};
 
-/// Odd on purpose: whitespace, number spellings, order, escapes and a repeated name must arrive as they were written.
+/// Deliberately unusual: whitespace, number forms, order, escapes and a repeated name must arrive unchanged.
 const DATA: &str = r#"{ "z":1.50, "a":12345678901234567890, "e":1E2, "text":"Zo\u00eb ☃ \/", "z":null }"#;
 
 /// Guarantee (What deliveries look like): `standard`: Standard Webhooks 1.0.0.
@@ -111,7 +111,7 @@ async fn an_event_published_twice_under_one_key_is_delivered_once() {
     let second = tenant.publish_with_key(&event, "order-1").await;
     assert_eq!((&second["id"], &second["duplicate"]), (&first["id"], &json!(true)), "{second}");
 
-    // A batch behind it: when its event has arrived, the repeat would have, too.
+    // Once the event of the batch behind it has arrived, the repeat would have arrived, too.
     let batch = json!({"events": [{"type": "order.sent", "data": {}}, {"type": "bad type!", "data": {}}]});
     let answer = tenant.post("/v1/publish/batch", &batch).await;
     let results = answer["results"].as_array().expect("results");

@@ -1,4 +1,4 @@
-//! Starting without engines and stopping with work in hand: a process says what it waits for, and obeys a second signal.
+//! Starting without engines and stopping during work: a process logs what it waits for, and a second signal ends it.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ impl Starting {
         Self::set(amqp_url, database_url, &[])
     }
 
-    /// The same with settings of its own.
+    /// The same with additional settings.
     fn set(amqp_url: &str, database_url: &str, settings: &[(&str, &str)]) -> Self {
         let logs = tempfile::tempdir().expect("a folder");
         let log = std::fs::File::create(logs.path().join("log")).expect("a log file");
@@ -110,7 +110,7 @@ async fn a_stop_logs_what_it_waits_for_and_a_second_signal_ends_it() {
     let scope = Scope::new("stopping").await;
     let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
     let mut cluster = Cluster::start(urls).await;
-    // It takes requests and never answers.
+    // It accepts requests and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", silent.local_addr().expect("bound"));
     let tenant = cluster.tenant(&[]).await;

@@ -1,5 +1,4 @@
-//! What a tenant can read about its events and deliveries as figures: the promise of first attempts, stats by endpoint, the
-//! values that attributes had.
+//! Figures of a tenant's events and deliveries: times of first attempts, stats by endpoint, values of attributes.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! The test call: an attempt at once, also while the endpoint is inactive.
+//! The test call: an immediate attempt, also while the endpoint is inactive.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ async fn a_test_call_sends_the_catalogs_sample_and_answers_with_the_attempt() {
     assert_eq!(body["data"]["viewer_ip"], json!("203.0.113.42"), "the sample of the documentation");
     independent::check_with_crate(endpoint.secret(), &request);
 
-    // A failing one is an answer, too, and is not retried; each test has an id of its own.
+    // A failed test call also returns its result and is not retried. Each test call has its own id.
     let (status, attempt) = tenant.try_post(&path, &json!({})).await;
     assert_eq!((status, &attempt["outcome"]), (200, &json!("http_status")), "{attempt:#}");
     let second = receiver.next().await;

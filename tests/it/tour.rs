@@ -1,4 +1,4 @@
-//! docs/api-tour.md as a new user goes through it: every command in order, in one shell, and every answer as it stands there.
+//! docs/api-tour.md as a new user follows it: every command in order, in one shell, with the documented responses.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::harness::{Deployment, OPERATOR_KEY, Receiver};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Commands, and the answer that the documentation shows for them.
+/// Commands and the documented response.
 struct Step {
     commands: String,
     answer: Option<Value>,
@@ -35,7 +35,7 @@ fn steps() -> Vec<Step> {
     steps
 }
 
-/// Whether an answer is as shown: it may have more members, and `…` stands for anything.
+/// Whether a response is as documented: it may have more members, and `…` stands for anything.
 fn fits(shown: &Value, answer: &Value) -> bool {
     match (shown, answer) {
         (Value::String(shown), answer) if shown == "…" => !answer.is_null(),
@@ -57,7 +57,7 @@ fn fits(shown: &Value, answer: &Value) -> bool {
 async fn every_command_of_the_tour_works_and_is_answered_as_it_says() {
     let (deployment, receiver) = (Deployment::start("tour").await, Receiver::start().await);
     let (folder, steps) = (tempfile::tempdir().expect("a folder"), steps());
-    // Each step keeps the last answer for itself; what it exports stays.
+    // Each step has its own last response; exported variables stay.
     let mut script = String::from("set -euo pipefail\n");
     for (at, step) in steps.iter().enumerate() {
         script.push_str(&format!("echo step {at}\n{}\n", step.commands));

@@ -1,4 +1,4 @@
-//! One trace from the publish to the endpoint, over processes of their own, as a collector sees it.
+//! One trace from publishing to the endpoint, over separate processes, as a collector sees it.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The producer's own span.
 const PRODUCER: &str = "b7ad6b7169203331";
 
-/// A cluster that exports its traces, and a tenant of it with one endpoint that is in force.
+/// A cluster that exports traces, with a tenant and an endpoint in force.
 struct World {
     cluster: Cluster,
     collector: Collector,
@@ -39,7 +39,7 @@ impl World {
         let started = Instant::now();
         while world.receiver.all().is_empty() {
             assert!(started.elapsed() < PATIENCE, "the endpoint is not in force after {PATIENCE:?}");
-            // Not known yet, neither the key nor the endpoint.
+            // Neither the key nor the endpoint is known yet.
             let _ = world.publish("00-11111111111111111111111111111111-1111111111111111-00").await;
             sleep(LOOK_EVERY).await;
         }
@@ -65,12 +65,12 @@ impl World {
         }
     }
 
-    /// The span of this id, waited for.
+    /// Waits for the span with this id.
     async fn span(&self, id: &str) -> Span {
         self.collector.wait_for(id, |span| span.id == id).await
     }
 
-    /// A line of JSON that a process logged, waited for.
+    /// Waits for a JSON log line of a process.
     async fn log_line(&self, processes: &[&str], fulfils: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
@@ -139,7 +139,7 @@ async fn one_trace_leads_from_publish_to_endpoint_and_retries_link_to_it() {
         assert_eq!((retry.trace, retry.links), (retry_trace, vec![(trace.clone(), attempt.clone())]));
     }
 
-    // The record is written in batches, linked to what they tell about.
+    // The recorder writes batches, linked to the traces of their messages.
     for told in [&attempt, &way[3].id] {
         let link = (trace.clone(), told.clone());
         let recorded = world
@@ -149,7 +149,7 @@ async fn one_trace_leads_from_publish_to_endpoint_and_retries_link_to_it() {
         assert_eq!(recorded.name, "process postrider.record");
     }
 
-    // The log lines of each process name the span that they were written in.
+    // The log lines of each process name their span.
     for (processes, message, span) in [
         (&["ingest"][..], "accepted an event", &way[4]),
         (&["fanout"], "decided about an event", &way[2]),
