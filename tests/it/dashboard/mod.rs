@@ -1,5 +1,5 @@
-//! The dashboard in a browser, as customers of the five products and the operator use it. The browser's part is in JavaScript
-//! beside this file; here is the deployment that it visits.
+//! The dashboard in a browser, as customers of the five products and the operator use it. This file starts the deployment; the
+//! browser runs the JavaScript next to it.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer};
 
-/// Longest run of one scenario; each takes a fraction of it.
+/// Timeout of one scenario.
 const PATIENCE: Duration = Duration::from_secs(240);
 const PRODUCTS: [&str; 5] = ["migma", "migomail", "metigan", "magnetite", "mumara"];
 

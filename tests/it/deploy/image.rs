@@ -1,5 +1,5 @@
-//! The image's root, laid out by the Dockerfile's own script: no shell, nothing to write to, another user; and the manifests
-//! that its layer of dependencies is made of.
+//! The image's root, built by the Dockerfile's script: no shell, no writable path, an unprivileged user. Also the manifests of its
+//! layer of dependencies.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -18,8 +18,8 @@ use crate::harness::{OPERATOR_KEY, binary};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// `postrider` in that root as a container runs it: a mount namespace in which the root is read-only, and the image's user
-/// (where the test is root: another user cannot become a third one).
+/// Runs `postrider` in that root like a container: in a mount namespace with a read-only root and as the image's user (only if the
+/// test runs as root, because other users cannot switch).
 fn contained(root: &Path, argument: &str) -> Command {
     let is_root = Uid::effective().is_root();
     let user = if is_root { "--userspec=65532:65532" } else { "--userspec=0:0" };
@@ -62,7 +62,7 @@ async fn the_skeleton_has_every_package_and_target_of_the_image() {
             .iter()
             .map(|package| {
                 let targets = package["targets"].as_array().expect("targets").iter();
-                // Examples and tests that cargo finds by itself are not built into an image.
+                // Examples and tests that cargo discovers are not part of the image.
                 let built =
                     targets.filter(|target| ["lib", "bin"].contains(&target["kind"][0].as_str().unwrap_or_default()));
                 (package["name"].to_string(), built.map(|target| target["name"].to_string()).collect())
@@ -89,14 +89,14 @@ async fn the_images_root_is_read_only_has_no_shell_and_serves() {
     // A runtime mounts these two.
     std::fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n").expect("written");
     std::fs::write(root.join("etc/resolv.conf"), "").expect("written");
-    // The test's folder is its owner's alone; an image's root is everybody's to read.
+    // The test's folder is private to its owner; an image's root is readable by all users.
     run(Command::new("chmod").arg("-R").arg("a+rX").arg(folder.path())).await;
     let version = run(&mut contained(&root, "--version")).await;
     assert!(version.starts_with("postrider "), "{version}");
 
     let scope = Scope::new("image").await;
     let address = format!("127.0.0.1:{}", free_port());
-    // By name, as a container reaches its engines: the C library in the root has to know how.
+    // By name, as a container reaches its engines: the C library in the root must resolve names.
     let by_name = |url: &str| url.replace("127.0.0.1", "localhost");
     let serving = |argument: &str| {
         let mut command = contained(&root, argument);

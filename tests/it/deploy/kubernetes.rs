@@ -18,7 +18,7 @@ async fn build(overlay: &Path, folder: &Path) -> PathBuf {
     file
 }
 
-/// What the check has to say about built files.
+/// The output of the check for built files.
 async fn check(files: &[PathBuf]) -> Output {
     let python = tokio::task::spawn_blocking(python::with_kubernetes_validate).await.expect("no panic");
     let mut command = Command::from(python.unwrap_or_else(|error| panic!("{error:#}")));

@@ -1,5 +1,5 @@
-//! What Postrider is deployed with, checked as far as it can be without a cluster: the overlays of Kubernetes, the compose
-//! file, the image's root, dashboards and alerts. Programs come from Debian's packages, nothing is installed.
+//! Deployment files, checked without a cluster: the Kubernetes overlays, the compose file, the image's root, dashboards and alerts.
+//! Programs come from Debian packages; nothing is installed.
 
 mod image;
 mod kubernetes;
@@ -25,7 +25,7 @@ fn text(path: &str) -> String {
     std::fs::read_to_string(checkout().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A program of Debian's packages.
+/// A program from a Debian package.
 async fn tool(tool: Tool) -> Command {
     let program = tokio::task::spawn_blocking(move || debian::tool(tool)).await.expect("no panic");
     Command::new(program.unwrap_or_else(|error| panic!("{error:#}")))

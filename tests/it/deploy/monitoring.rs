@@ -1,4 +1,4 @@
-//! Alerts and dashboards by themselves: promtool takes them, each alert fires when it should and has a page to read.
+//! Alerts and dashboards alone: promtool accepts them, and each alert fires when it should and has a documentation page.
 
 use std::collections::BTreeSet;
 

@@ -63,7 +63,7 @@ impl Prometheus {
     async fn start(stack: &Stack) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let address = format!("127.0.0.1:{}", free_port());
-        // Its own configuration, but for how replicas are found: there is no DNS here that has them.
+        // The real configuration except for service discovery, because there is no DNS for the replicas.
         let own = text("deploy/prometheus/prometheus.yml");
         let head = own.split("    dns_sd_configs:").next().expect("a head").replace(": 15s", ": 1s");
         let rules = checkout().join("deploy/prometheus/alerts.yml");
@@ -85,21 +85,21 @@ impl Prometheus {
         Self { base: format!("http://{address}"), client: reqwest::Client::new(), _process: process, _folder: folder }
     }
 
-    /// The answer of its API; `None` while it starts.
+    /// The response of its API; `None` while it starts.
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Option<Value> {
         let url = reqwest::Url::parse_with_params(&format!("{}{path}", self.base), query).expect("a URL");
         let answer = self.client.get(url).send().await.ok()?;
         serde_json::from_str(&answer.text().await.ok()?).ok()
     }
 
-    /// Evaluates; the number of series, `None` while it starts.
+    /// Evaluates a query. Returns the number of series; `None` while it starts.
     async fn series(&self, query: &str) -> Option<usize> {
         let answer = self.get("/api/v1/query", &[("query", query)]).await?;
         assert_eq!(answer["status"], "success", "{query}: {answer}");
         answer["data"]["result"].as_array().map(Vec::len)
     }
 
-    /// Waits until each query, of which is said where it stands, has an answer.
+    /// Waits until each query, listed with its file, has a result.
     async fn wait_for(&self, mut asked: Vec<(&str, &str)>) {
         let started = Instant::now();
         loop {
@@ -148,7 +148,7 @@ async fn metrics_of_dashboards_alerts_and_autoscaler_are_exported() {
     wanted.retain(|selector| selector.len() > "postrider_".len());
     assert!(wanted.len() > 40, "{wanted:?}");
     prometheus.wait_for(wanted.iter().map(|selector| ("a selector", selector.as_str())).collect()).await;
-    // Every query is one, and those that divide or compare have something to do it with.
+    // Every query is valid, and divisions and comparisons have operands.
     prometheus.wait_for(asked.iter().map(|(place, query)| (place.as_str(), query.as_str())).collect()).await;
     let rules = prometheus.get("/api/v1/rules", &[]).await.expect("an answer");
     for group in rules["data"]["groups"].as_array().expect("groups") {
@@ -157,7 +157,7 @@ async fn metrics_of_dashboards_alerts_and_autoscaler_are_exported() {
             assert_ne!(rule["state"], "firing", "nothing is wrong here: {rule:#}");
         }
     }
-    // The services' own label is kept, and every replica answers.
+    // The services' own label is kept, and every replica responds.
     assert_eq!(prometheus.series("count by (service) (up{job=\"postrider\"} == 1)").await, Some(5));
     assert_eq!(prometheus.series("up{job=\"postrider\",exported_service!=\"\"}").await, Some(0));
 }

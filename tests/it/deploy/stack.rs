@@ -1,5 +1,5 @@
-//! The services of docker-compose.yml as processes: their commands and environment as they stand there, hosts and ports
-//! replaced, behind the proxy with its own configuration.
+//! The services of docker-compose.yml as processes: with their commands and environment, except hosts and ports, behind the proxy
+//! with its configuration.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ use crate::harness::binary;
 const READY_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// docker-compose.yml as Compose reads it, with secrets made as the README says.
+/// docker-compose.yml as Compose reads it, with secrets generated as in the README.
 pub(crate) async fn compose_file() -> Value {
     let made = run(Command::new("sh").arg(checkout().join("deploy/compose/make-env.sh"))).await;
     let secrets = tempfile::NamedTempFile::new().expect("a file");
@@ -30,7 +30,7 @@ pub(crate) async fn compose_file() -> Value {
     let mut compose = tool(Tool::DockerCompose).await;
     compose.args(["--profile", "telemetry", "--env-file"]).arg(secrets.path()).args(["config", "--format", "json"]);
     compose.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    // The receivers of tests are on this machine.
+    // The test receivers run on this machine.
     compose.env("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8").env("POSTRIDER_EGRESS_ALLOW_HTTP", "true");
     serde_json::from_str(&run(compose.current_dir(checkout())).await).expect("JSON")
 }
@@ -44,19 +44,19 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// SIGKILL; returns when the process is gone.
+    /// Sends SIGKILL and waits until the process has ended.
     pub(crate) async fn kill9(&mut self) {
         self.process.kill().await.expect("killed");
     }
 
-    /// SIGTERM; returns how it ended, within the time that the file gives it.
+    /// Sends SIGTERM. Returns how the process ended within the grace period of the file.
     pub(crate) async fn stop(&mut self, grace: Duration) -> ExitStatus {
         let pid = i32::try_from(self.process.id().expect("running")).expect("a pid");
         kill(Pid::from_raw(pid), Signal::SIGTERM).expect("a signal");
         timeout(grace, self.process.wait()).await.expect("drained in time").expect("a child")
     }
 
-    /// What the image's HEALTHCHECK says.
+    /// Runs the image's HEALTHCHECK.
     pub(crate) async fn is_healthy(&self) -> bool {
         let mut command = Command::new(binary());
         command.arg("healthcheck").env_clear().envs(&self.environment).stderr(Stdio::null());
@@ -64,11 +64,11 @@ impl Replica {
     }
 }
 
-/// Everything that `docker compose up` starts but the engines, which are the tests'.
+/// Everything that `docker compose up` starts, except the engines.
 pub(crate) struct Stack {
     pub(crate) file: Value,
     pub(crate) replicas: Vec<Replica>,
-    /// Where the proxy listens.
+    /// The address of the proxy.
     pub(crate) base: String,
     pub(crate) client: reqwest::Client,
     _proxy: Child,
@@ -127,7 +127,7 @@ impl Stack {
         Duration::from_secs(minutes.parse::<u64>().expect("minutes") * 60 + seconds.parse::<u64>().expect("seconds"))
     }
 
-    /// A POST through the proxy until it succeeds: keys take two seconds to be known, endpoints too.
+    /// Repeats a POST through the proxy until it succeeds, because new keys and endpoints take up to two seconds.
     pub(crate) async fn post(&self, path: &str, key: &str, body: &Value) -> Value {
         let started = Instant::now();
         loop {
@@ -147,7 +147,7 @@ impl Stack {
         }
     }
 
-    /// Makes a tenant with a key of every scope; returns the key.
+    /// Creates a tenant with a key of every scope. Returns the key.
     pub(crate) async fn tenant(&self) -> String {
         let operator =
             self.file["services"]["api"]["environment"]["POSTRIDER_OPERATOR_KEYS"].as_str().expect("a key").to_owned();
@@ -167,7 +167,7 @@ impl Drop for Stack {
     }
 }
 
-/// A service as the file runs it. Its engines' hosts are those of the file until they are replaced.
+/// A service as defined in the file, before the hosts of its engines are replaced.
 fn command(file: &Value, service: &str, scope: &Scope, listen: &str) -> (BTreeMap<String, String>, Command) {
     let described = &file["services"][service];
     let variables = described["environment"].as_object().expect("an environment").iter();

@@ -1,4 +1,4 @@
-//! The compose file: what stands in it, and its services at work: three dispatchers, one killed, nothing lost.
+//! The compose file: its content, and its services under load: one of three dispatchers is killed, nothing is lost.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::harness::Ledger;
 
 const EVENTS: usize = 3_000;
 const BATCH: usize = 50;
-/// About 500 bytes an event, as the benchmark's.
+/// Events of about 500 bytes, as in the benchmark.
 const PAD: &str = "0123456789";
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -59,7 +59,7 @@ async fn three_dispatchers_as_compose_runs_them_lose_nothing_when_one_is_killed(
         stack.post("/v1/publish", &key, &json!({"type": "a.b", "data": {}})).await;
         sleep(LOOK_EVERY).await;
     }
-    // Probes and metrics stay inside.
+    // The proxy does not expose probes and metrics.
     for path in ["/metrics", "/readyz"] {
         let answer = stack.client.get(format!("{}{path}", stack.base)).send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), 404, "{path} through the proxy");

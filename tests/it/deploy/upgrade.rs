@@ -1,5 +1,5 @@
-//! Old and new services side by side: what another release has put into the queues drains. Version 1 of the wire is the only
-//! one so far, so the other release differs in the fields of heads: an older one wrote fewer, a newer one writes more.
+//! Old and new services side by side: messages of another release are processed. Version 1 of the wire is the only one so far, so
+//! releases differ in the fields of heads: an older one writes fewer, a newer one more.
 
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use crate::harness::{Deployment, Receiver};
 
-/// What an older release wrote into a head: nothing but what cannot be done without.
+/// The head of an older release: only required fields.
 fn older(head: Value) -> Value {
     head
 }
 
-/// What a newer release may write: unknown fields in the head and in its members.
+/// The head of a newer release: unknown fields in the head and in its members.
 fn newer(mut head: Value) -> Value {
     if let Some(delivery) = head.get_mut("delivery") {
         delivery["later"] = json!("a word");
@@ -82,7 +82,7 @@ async fn a_queue_filled_by_another_release_drains() {
     for id in &events {
         tenant.wait_for_delivery(id, "delivered").await;
     }
-    // Those of the lane have no event on record, only themselves.
+    // Deliveries in the lane have no event on record.
     for id in &deliveries {
         let url = format!("/v1/deliveries/{id}");
         tenant.wait_for_attempts(id, 1).await;

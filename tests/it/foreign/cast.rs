@@ -1,4 +1,4 @@
-//! Who appears in the walk: tenants with one of everything.
+//! The parties of the walk: tenants with one of everything.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::document::Operation;
 use super::rules::{Access, CHANGES_BY_ITSELF, Noun};
 use crate::harness::{Deployment, Receiver, Tenant};
 
-/// Stands in every name, URL, body and attribute of the victim.
+/// A marker in every name, URL, body and attribute of the victim.
 pub(super) const MARK: &str = "belongs-to-the-victim";
 
-/// A tenant with one of everything, and what it is called.
+/// A tenant with one of everything, and their ids.
 pub(super) struct Party {
     pub(super) tenant: Tenant,
     pub(super) ids: BTreeMap<Noun, String>,
@@ -20,8 +20,8 @@ pub(super) struct Party {
 }
 
 impl Party {
-    /// A tenant with two endpoints, two events that were delivered to them, a spare key, and what else there are
-    /// operations for. `mark` stands in all of it.
+    /// Creates a tenant with two endpoints, two events delivered to them, a spare key, and one of everything else that has
+    /// operations. All of it contains `mark`.
     pub(super) async fn new(deployment: &Deployment, mark: &str, operations: &[Operation]) -> Self {
         let tenant = deployment.tenant("standard").await;
         let receiver = Receiver::start().await;
@@ -35,7 +35,7 @@ impl Party {
         }
         let mut event = String::new();
         for _ in 1..=2 {
-            // An attribute that both have, and one that only this party has.
+            // An attribute that both parties have, and one that only this party has.
             let attributes = json!({"bridge": mark, mark: mark});
             let published =
                 json!({"type": "a.b", "data": {"is": mark}, "metadata": {"is": mark}, "attributes": attributes});
@@ -44,7 +44,7 @@ impl Party {
         receiver.take(4).await;
         let all_delivered = |page: &Value| page["data"].as_array().is_some_and(|data| data.len() == 4);
         let page = tenant.wait_for("/v1/deliveries?status=delivered", all_delivered).await;
-        // Values of attributes are counted in memory and written now and then.
+        // Values of attributes are counted in memory and written at intervals.
         let counted = |page: &Value| page["data"][0]["events"].as_u64() >= Some(2);
         tenant.wait_for(&format!("/v1/attributes/{mark}"), counted).await;
         let delivery = page["data"][0]["id"].as_str().expect("an id").to_owned();
@@ -85,7 +85,7 @@ impl Party {
         path_of(operation, |noun, _| self.ids[&noun].clone())
     }
 
-    /// Everything that can be read of it.
+    /// Everything readable of the party.
     pub(super) async fn state(&self, operations: &[Operation]) -> BTreeMap<String, Value> {
         let mut state = BTreeMap::new();
         for operation in operations {
@@ -98,7 +98,7 @@ impl Party {
         state
     }
 
-    /// The same, once nothing moves in it any more.
+    /// The same, once it no longer changes.
     pub(super) async fn settled(&self, operations: &[Operation]) -> BTreeMap<String, Value> {
         let mut before = self.state(operations).await;
         for _ in 0..100 {
@@ -112,7 +112,7 @@ impl Party {
     }
 }
 
-/// The path of an operation; `id_of` says what stands for each parameter, by its noun and place.
+/// The path of an operation; `id_of` returns the value of each parameter by noun and position.
 pub(super) fn path_of(operation: &Operation, id_of: impl Fn(Noun, usize) -> String) -> String {
     let parameters = operation.in_path.iter().enumerate();
     parameters.fold(operation.path.clone(), |path, (place, (name, noun))| {

@@ -1,27 +1,27 @@
-//! `/openapi.json`, as far as a walk over its operations needs it.
+//! The part of `/openapi.json` that a walk over its operations needs.
 
 use reqwest::Method;
 use serde_json::Value;
 
 use super::rules::{Access, HARMLESS, IDS, MADE_UP, Noun, RULES, noun_of};
 
-/// How deep members of a body are looked at.
+/// Maximum depth of members examined in a body.
 const DEPTH_MAX: usize = 6;
 
 /// An operation and its rule.
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) method: Method,
-    /// With its parameters in braces.
+    /// The path, with parameters in braces.
     pub(super) path: String,
     pub(super) access: Access,
     /// A valid body, if it takes one.
     pub(super) body: Option<Value>,
-    /// Parameters of the path in their order, and what they are of.
+    /// Parameters of the path in order, with the kind of object.
     pub(super) in_path: Vec<(String, Noun)>,
-    /// Query parameters that hold ids.
+    /// Query parameters with ids.
     pub(super) in_query: Vec<(String, Noun)>,
-    /// Pointers of the body's members that hold ids.
+    /// Pointers to the body's members with ids.
     pub(super) in_body: Vec<(String, Noun)>,
     /// Whether it is a list with pages.
     pub(super) has_cursor: bool,
@@ -37,7 +37,7 @@ impl Operation {
 /// Every operation of the document.
 ///
 /// # Panics
-/// When one has no rule, or asks for something that looks like an id and that no rule knows.
+/// If an operation has no rule, or a parameter looks like an id and has no rule.
 pub(super) fn operations(document: &Value) -> Vec<Operation> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
@@ -85,7 +85,7 @@ fn read(document: &Value, path: &str, method: &str, operation: &Value) -> Operat
     }
 }
 
-/// Pointers of all members of a schema that hold ids.
+/// Pointers to all members of a schema with ids.
 fn ids_in(document: &Value, schema: &Value, at: &str, depth: usize, found: &mut Vec<(String, Noun)>) {
     if depth == 0 {
         return;
@@ -114,7 +114,7 @@ fn ids_in(document: &Value, schema: &Value, at: &str, depth: usize, found: &mut 
     }
 }
 
-/// Sets the member at a pointer and makes the missing objects on the way.
+/// Sets the member at a pointer and creates missing objects on the path.
 pub(super) fn plant(body: &mut Value, pointer: &str, value: Value) {
     let mut place = body;
     for token in pointer.split('/').skip(1) {

@@ -1,7 +1,7 @@
-//! No caller reaches the data of another: every operation of `/openapi.json` is called without a key, with a wrong one,
-//! with every scope that is not enough, and with a good key and another tenant's ids in path, query, body and cursor.
+//! No caller reaches another tenant's data. Every operation of `/openapi.json` is called without a key, with an unknown key, with
+//! every insufficient scope, and with a valid key and another tenant's ids in path, query, body and cursor.
 //!
-//! What holds an answer back must not show through either: a foreign id is answered like an unknown one.
+//! Responses must not reveal existence either: a foreign id gets the same response as an unknown one.
 
 mod cast;
 mod document;
@@ -17,7 +17,7 @@ use cast::{MARK, Party, nobodys, path_of};
 use document::{Operation, operations, plant};
 use rules::{Access, Noun};
 
-/// Who calls, and what came of it.
+/// The walk's callers and findings.
 struct Walk<'a> {
     base: &'a str,
     client: &'a reqwest::Client,
@@ -32,7 +32,7 @@ struct Call {
 }
 
 impl Walk<'_> {
-    /// Status and text of the answer to a request with this `Authorization`.
+    /// Status and text of the response to a request with this `Authorization`.
     async fn call(&self, method: &Method, call: &Call, authorization: Option<&str>) -> (u16, String) {
         let mut request = self.client.request(method.clone(), format!("{}{}", self.base, call.path));
         if let Some(authorization) = authorization {
@@ -45,8 +45,8 @@ impl Walk<'_> {
         (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 
-    /// A call with the stranger's key, once with an id of the victim's and once with an unknown one: it answers the same,
-    /// and shows nothing of the victim's. Returns the answer.
+    /// Calls with the stranger's key, once with an id of the victim and once with an unknown id. Checks that the responses are the
+    /// same and show nothing of the victim. Returns the response.
     async fn foreign(&self, operation: &Operation, noun: Noun, make: impl Fn(&str) -> Call) -> (u16, Value) {
         let (theirs, nobodys) = (&self.victim.ids[&noun], nobodys(&self.victim.ids[&noun]));
         let key = format!("Bearer {}", self.stranger.tenant.key);
@@ -70,7 +70,7 @@ impl Walk<'_> {
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
-    /// Nothing of the victim's is in an answer, but for what the caller itself sent.
+    /// Checks that a response shows nothing of the victim except what the caller sent.
     #[track_caller]
     fn check_shows_nothing(&self, what: &str, call: &Call, text: &str) {
         let sent = format!("{}{}", call.path, call.body.as_ref().map(Value::to_string).unwrap_or_default());
@@ -84,7 +84,7 @@ impl Walk<'_> {
         Call { path: self.stranger.path(operation), body: operation.body.clone() }
     }
 
-    /// Without a key that anybody has, everything is a 401.
+    /// Checks that every call without a valid key gets 401.
     async fn without_a_key(&self, operation: &Operation) {
         let key = &self.stranger.tenant.key;
         for authorization in
@@ -99,8 +99,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A key of one scope may call what asks for this scope, on its own tenant, and nothing else. What may be called is, on
-    /// unknown ids.
+    /// Checks that a key with one scope may call the operations of this scope on its own tenant, and no others. Allowed operations
+    /// are called with unknown ids.
     async fn with_a_scope(&self, operation: &Operation, scope: &str, key: &str) {
         let enough = operation.access.scope() == Some(scope);
         let mut call = self.own(operation);
@@ -116,12 +116,12 @@ impl Walk<'_> {
         }
     }
 
-    /// Foreign ids in the path: each alone, the others one's own, and all of them.
+    /// Checks foreign ids in the path: each alone with own ids, and all of them.
     async fn in_the_path(&self, operation: &Operation) {
         for chosen in 1..(1_u32 << operation.in_path.len()) {
             let foreign = |place: usize| chosen & (1 << place) != 0;
             let nouns = operation.in_path.iter().enumerate().filter(|(place, _)| foreign(*place));
-            // One of them is compared with an unknown id; the others are the victim's both times.
+            // One id is compared with an unknown one; the others are the victim's in both calls.
             for (at, (_, noun)) in nouns {
                 let answered = self.foreign(operation, *noun, |id| {
                     let path = path_of(operation, |noun, place| match place {
@@ -132,7 +132,7 @@ impl Walk<'_> {
                     Call { path, body: operation.body.clone() }
                 });
                 let (status, answer) = answered.await;
-                // Names of types and attributes are everybody's; what stands under them is not.
+                // Names of types and attributes are not secret; their content is.
                 if !matches!(noun, Noun::EventType | Noun::Attribute) {
                     let expected = if operation.access == Access::Operator { 403 } else { 404 };
                     assert_eq!(status, expected, "{}: {answer:#}", operation.name());
@@ -141,7 +141,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Foreign ids in the query. `?tenant=` is read everywhere, whether the document says so or not.
+    /// Checks foreign ids in the query. `?tenant=` is read by all operations, even if undocumented.
     async fn in_the_query(&self, operation: &Operation) {
         let own = self.own(operation);
         let tenant = ("tenant".to_owned(), Noun::Tenant);
@@ -162,7 +162,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Foreign ids in the body.
+    /// Checks foreign ids in the body.
     async fn in_the_body(&self, operation: &Operation) {
         let own = self.own(operation);
         for (pointer, noun) in &operation.in_body {
@@ -175,7 +175,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A foreign cursor leads to one's own things, or nowhere.
+    /// Checks that a foreign cursor returns only own rows or none.
     async fn with_a_cursor(&self, operation: &Operation) {
         if !operation.has_cursor || operation.access == Access::Operator {
             return;
@@ -223,12 +223,12 @@ async fn every_operation_keeps_strangers_out() {
     }
     assert_eq!(victim.settled(&operations).await, before);
 
-    // Values to filter by are no ids, and lead to one's own things only.
+    // Values of filters are not ids and return only own rows.
     for path in ["/v1/events?attributes.bridge=", "/v1/deliveries?type=a.b&attributes.bridge="] {
         let (status, answer) = stranger.tenant.send(Method::GET, &format!("{path}{MARK}"), None, &[]).await;
         assert!(status == 422 || answer["data"] == json!([]), "{path}: {status} {answer:#}");
     }
-    // Ids that callers make up are unique in their tenant: the victim's are free for the stranger, and another event.
+    // Caller-supplied ids are unique per tenant: with the victim's id the stranger gets another event.
     let event = json!({"type": "a.b", "data": {"is": "other"}, "id": victim.ids[&Noun::Event]});
     let (status, answer) = stranger.tenant.send(Method::POST, "/v1/publish", Some(event.to_string()), &[]).await;
     assert_eq!((status, &answer["duplicate"]), (202, &Value::Null), "{answer:#}");

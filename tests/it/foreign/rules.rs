@@ -1,11 +1,11 @@
-//! What each operation of the API asks of a key, and a body that it takes.
+//! The key that each operation of the API requires, and a valid body.
 //!
 //! An operation that is not here fails the walk: with a new operation, add a rule here that says who may call it. Rules of the contract's
 //! operations stand here before the operations do.
 
 use Access::{Manage, Operator, Publish, Read};
 
-/// What a key must be.
+/// The required key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// A tenant's, with this scope.
@@ -17,7 +17,7 @@ pub(super) enum Access {
 }
 
 impl Access {
-    /// The scope, where a tenant's key will do.
+    /// The scope, if a tenant's key is sufficient.
     pub(super) fn scope(self) -> Option<&'static str> {
         match self {
             Publish => Some("publish"),
@@ -28,7 +28,7 @@ impl Access {
     }
 }
 
-/// Method and path as the document has them, who may call, and a body that is valid (empty: none is sent).
+/// Method and path as in the document, the required key, and a valid body (empty: none is sent).
 pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("post", "/v1/publish", Publish, r#"{"type": "a.b", "data": {}}"#),
     ("post", "/v1/publish/batch", Publish, r#"{"events": [{"type": "a.b", "data": {}}]}"#),
@@ -78,7 +78,7 @@ pub(super) const RULES: &[(&str, &str, Access, &str)] = &[
     ("get", "/v1/system", Operator, ""),
 ];
 
-/// Parameters and members that hold an id, and of what.
+/// Parameters and members with an id, and the kind of object.
 pub(super) const IDS: &[(&str, Noun)] = &[
     ("tenant", Noun::Tenant),
     ("tenant_id", Noun::Tenant),
@@ -90,10 +90,10 @@ pub(super) const IDS: &[(&str, Noun)] = &[
     ("key_id", Noun::Key),
 ];
 
-/// Members whose names look like ids and which the caller makes up.
+/// Members with names like ids whose values the caller chooses.
 pub(super) const MADE_UP: &[&str] = &["id", "external_id"];
 
-/// Query parameters that can name nothing of anybody's. (`cursor` and the filters on attributes have walks of their own.)
+/// Query parameters that cannot name an object. (`cursor` and attribute filters have their own checks.)
 pub(super) const HARMLESS: &[&str] = &[
     "limit",
     "cursor",
@@ -109,16 +109,16 @@ pub(super) const HARMLESS: &[&str] = &[
     "resolution",
     "by",
     "q",
-    // Of the audit log: they narrow down what the caller sees anyway.
+    // Of the audit log: they only filter what the caller may see.
     "action",
     "actor",
     "target",
 ];
 
-/// Reads whose answers change by themselves: they are not compared before and after.
+/// Reads with responses that change by themselves. They are not compared before and after.
 pub(super) const CHANGES_BY_ITSELF: &[&str] = &["/v1/stats", "/v1/endpoints/{id}/stats", "/v1/system"];
 
-/// What an id is of.
+/// The kind of object of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Noun {
     Tenant,
@@ -132,7 +132,7 @@ pub(super) enum Noun {
     Attribute,
 }
 
-/// What a parameter of a path stands for.
+/// The kind of object of a path parameter.
 pub(super) fn noun_of(path: &str, parameter: &str) -> Noun {
     if let Some((_, noun)) = IDS.iter().find(|(name, _)| *name == parameter) {
         return *noun;

@@ -1,6 +1,6 @@
-//! The API against its own document: schemathesis makes requests from `/openapi.json`, good ones and bad ones, and holds
-//! every answer to it: no 5xx, no status, content type or body that is not documented. And every operation succeeds at least
-//! once, or the rest would have been for nothing.
+//! The API against its own document: schemathesis generates valid and invalid requests from `/openapi.json` and checks every
+//! response: no 5xx, and no undocumented status, content type or body. Every operation must succeed at least once, so that the
+//! checks are meaningful.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -13,11 +13,11 @@ use tokio::time::timeout;
 
 use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer, Receiver};
 
-/// Longest run; it takes a fraction of it.
+/// Timeout of the run.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Requests that are made up for each operation, besides the examples and the boundaries of its schema.
+/// Generated requests for each operation, in addition to examples and boundary values of its schema.
 const EXAMPLES: &str = "12";
-/// Tenants that requests go to by turns: each may make 200 changes at once and five a second after them.
+/// Tenants used in rotation, because each may only make 200 changes at once and five a second after that.
 const TENANTS: usize = 8;
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance";
 

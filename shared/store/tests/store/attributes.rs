@@ -1,4 +1,4 @@
-//! Values of attributes: counted, bounded, forgotten.
+//! Values of attributes: counted, limited, deleted.
 
 use bytes::Bytes;
 use postrider_model::ids::TenantId;

@@ -76,7 +76,7 @@ async fn each_change_is_one_entry_with_who_and_what_and_no_secret() {
     for secret in ["h34der", "n3w", "whsec_", "prk_"] {
         assert!(!text.contains(secret), "{secret}");
     }
-    // A rotation is a version of the row, and no new document.
+    // A rotation is a new version of the row without a new document.
     let versions = fixture.number("SELECT count(*) FROM endpoint_versions").await;
     assert_eq!(versions, 4, "made, edited, disabled, deleted");
 

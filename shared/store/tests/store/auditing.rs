@@ -1,4 +1,4 @@
-//! The audit: what adds up, what is on its way, and what is missing.
+//! The audit: balanced days, rows on their way, and missing rows.
 
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ async fn what_is_recorded_before_what_it_follows_from_is_on_its_way() {
     let fixture = Fixture::new("audit_on_the_way").await;
     let events = numbered(&fixture, 3).await;
     let endpoint = EndpointId::generate();
-    // The recorder has read the decision of an event, and the outcome of another, before their event and decision.
+    // The recorder has read one event's decision before the event, and another one's outcome before its decision.
     let decided = decision(&events[0], vec![], 1);
     let delivered = outcome(&events[1], endpoint, 1, DeliveryStatus::Delivered, Some(200));
     fixture.store.record().write(&batch(vec![events[1].clone()], vec![decided], vec![delivered])).await.unwrap();

@@ -1,4 +1,4 @@
-//! To which event an id belongs.
+//! Claims of event ids.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn an_event_that_was_decided_about_is_safe_though_nobody_noted_its_confirm
     (named.id, named.content_hash, named.claimed) = ("e1".parse().unwrap(), Some("c1.x".into()), true);
     let claim = claim(named.tenant, "e1", "c1.x", named.accepted_at);
     assert_eq!(one(store, &claim, PATIENCE).await, Claimed::Ours(named.accepted_at));
-    // On record is not accepted: fan-out may never have had it.
+    // An event on record is not confirmed: fan-out may never have got it.
     store.record().write(&batch(vec![named.clone()], vec![], vec![])).await.unwrap();
     assert_eq!(one(store, &claim, Duration::ZERO).await, Claimed::Ours(named.accepted_at));
     store.record().write(&batch(vec![], vec![decision(&named, vec![], 1)], vec![])).await.unwrap();
@@ -67,7 +67,7 @@ async fn an_event_that_was_decided_about_is_safe_though_nobody_noted_its_confirm
 async fn of_many_who_claim_an_id_at_once_one_gets_it() {
     let fixture = Fixture::new("claims_race").await;
     let (store, tenant, now) = (&fixture.store, TenantId::generate(), UnixMillis::now());
-    // In opposite orders, so that they would wait for each other.
+    // In opposite orders, which would deadlock without sorting.
     let claims = |hash: &str, reverse: bool| {
         let mut claims: Vec<_> = (0..200).map(|n| claim(tenant, &format!("e{n}"), hash, now)).collect();
         if reverse {
@@ -150,7 +150,7 @@ async fn interventions_say_which_event_of_an_id_they_are_about() {
         interventions[0].event_day
     };
     assert_eq!(about().await, Some(earlier.event_day));
-    // Where the log has both, both are meant.
+    // If the log has both events, both are affected.
     store.record().write(&batch(vec![later], vec![], vec![])).await.unwrap();
     store.expunge_event(tenant, &earlier.id).await.unwrap();
     assert_eq!(about().await, None);

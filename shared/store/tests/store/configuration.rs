@@ -25,7 +25,7 @@ async fn migrating_again_and_twice_at_once_is_harmless() {
     fixture.store.migrate().await.unwrap();
     let operator = fixture.store.config().get_tenant(TenantId::OPERATOR).await.unwrap().unwrap();
     assert_eq!(operator.draft.profile, "standard");
-    // Yesterday, today and three days ahead (or four, should midnight have passed).
+    // Yesterday, today and three days ahead (four if midnight has passed).
     assert!(fixture.store.record().partition_days().await.unwrap().len() >= 5);
 }
 
@@ -246,7 +246,7 @@ async fn the_engine_disables_an_endpoint_once_and_its_customer_brings_it_back() 
 #[tokio::test]
 async fn a_restart_of_the_database_costs_no_error() {
     let fixture = Fixture::new("restart").await;
-    // As many pooled connections as there can be.
+    // The maximum number of pooled connections.
     let pings = join_all((0..8).map(|_| fixture.store.feed().config_version())).await;
     assert!(pings.iter().all(Result::is_ok));
     fixture.terminate_all().await;

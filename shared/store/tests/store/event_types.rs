@@ -1,4 +1,4 @@
-//! What tenants say about event types.
+//! Tenants' definitions of event types.
 
 use futures::future::join_all;
 use postrider_model::event::EventType;
@@ -100,7 +100,7 @@ async fn pages_and_catalogs_of_large_schemas_are_bounded_in_bytes() {
 
     let refused = store.config().put_event_type(tenant.id, &name("t7"), &schema(700 * 1024), None).await;
     assert!(matches!(refused, Err(StoreError::EventTypeBytesLimit { limit: 4_194_304, .. })), "{refused:?}");
-    // What it replaces does not count.
+    // The replaced definition does not count.
     store.config().put_event_type(tenant.id, &name("t0"), &schema(1_000 * 1024), None).await.unwrap();
 }
 
@@ -121,7 +121,7 @@ async fn no_race_gets_a_tenant_more_event_types_than_its_limit() {
     for refused in results.iter().filter_map(|result| result.as_ref().err()) {
         assert!(matches!(refused, StoreError::EventTypeLimit { usage: 200, limit: 200 }), "{refused}");
     }
-    // What is there can still be edited, and goes away.
+    // Existing definitions can still be edited and deleted.
     assert!(!store.config().put_event_type(tenant.id, &name("filled.9"), &draft("x"), None).await.unwrap().created);
     store.config().delete_event_type(tenant.id, &name("filled.9"), None).await.unwrap();
     store.config().put_event_type(tenant.id, &name("new.9"), &bare, None).await.expect("there is room again");

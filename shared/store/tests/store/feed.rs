@@ -25,7 +25,7 @@ async fn next(feed: &mut Feed) -> Changes {
     tokio::time::timeout(PATIENCE, feed.recv()).await.expect("the feed is silent").expect("it ended")
 }
 
-/// Everything up to `version`, as one.
+/// All changes up to `version`, merged.
 async fn until(feed: &mut Feed, version: i64) -> Changes {
     let mut all = Changes::default();
     while all.version < version {
@@ -139,7 +139,7 @@ async fn a_feed_outlives_its_connection_and_misses_nothing() {
 #[tokio::test]
 async fn a_feed_that_begins_before_the_database_is_there_waits_for_it() {
     let fixture = Fixture::empty("feedearly").await;
-    // No schema yet: as good as no database.
+    // Without a schema the feed behaves as without a database.
     let mut feed = fixture.store.feed().follow(FeedScope::KEYS, CancellationToken::new());
     assert!(!feed.state().borrow().is_fresh(Duration::from_secs(3_600)));
     fixture.store.migrate().await.unwrap();
@@ -163,7 +163,7 @@ async fn event_types_come_with_their_schemas_only_where_the_tenant_enforces_them
     let mut feed = store.feed().follow(FeedScope::KEYS, stop.clone());
     assert_eq!(next(&mut feed).await.event_types, [config(None)]);
 
-    // The type itself is not edited: that its tenant is, is enough.
+    // Only the tenant is edited, not the type.
     let enforce = |draft: &mut TenantDraft| -> Result<(), ()> {
         draft.enforce_schemas = true;
         Ok(())

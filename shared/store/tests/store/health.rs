@@ -1,4 +1,4 @@
-//! What attempts say about their endpoints: operational events, once each.
+//! Operational events from attempts, once each.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ impl Fixture {
         self.store.record().write(&batch(vec![], vec![], outcomes.to_vec())).await.unwrap();
     }
 
-    /// The operational events that were told since it was asked before.
+    /// The operational events since the previous call.
     async fn told(&self) -> Vec<OperationalEvent> {
         let entries = self.store.outbox_claim(100, Duration::ZERO).await.unwrap().into_iter();
         let events = entries.filter_map(|entry| if let OutboxEntry::Event(event) = entry { Some(event) } else { None });
@@ -39,14 +39,14 @@ async fn five_failures_in_a_row_and_the_success_after_them_are_told_once_however
     let (first, second) = ([failed(1), failed(2)], [failed(3), failed(4)]);
     fixture.record(&first).await;
     fixture.record(&second).await;
-    // A success in between ends the row, in the same batch, too.
+    // A success in between ends the series of failures, also within a batch.
     fixture.record(&[failed(5), delivered(6), failed(7)]).await;
     fixture.record(&[failed(8), failed(9), failed(10)]).await;
     assert_eq!(fixture.told_types().await, [""; 0]);
 
     let fifth = [failed(11)];
     fixture.record(&fifth).await;
-    // Repeats, beside something new as well, are no failures.
+    // Duplicates do not count as failures, even in a batch with new attempts.
     fixture.record(&fifth).await;
     fixture.record(&[fifth[0].clone(), failed(12)]).await;
     let [failing] = fixture.told().await.try_into().unwrap();
@@ -118,7 +118,7 @@ async fn an_endpoint_fails_for_long_only_while_it_is_active_and_does_nothing_els
         .unwrap();
     assert_eq!(long().await, [endpoint]);
 
-    // Switched off, and on again by its customer: it is failing still, but not for long.
+    // Disabled and activated again: it still fails, but the days start again.
     assert!(store.config().disable_endpoint(endpoint, "why").await.unwrap());
     assert_eq!(long().await, []);
     let on = |draft: &mut postrider_store::config::EndpointDraft| {

@@ -26,7 +26,7 @@ const COUNTS: [&str; 12] = [
     "unanswered",
 ];
 
-/// How many hours there are, and how many of them, or of the minutes', have no equal on the other side.
+/// The number of hours, and the number of hours that differ from the sum of their minutes.
 async fn hours(fixture: &Fixture) -> (i64, i64) {
     let sums = COUNTS.map(|column| format!("sum({column})::bigint")).join(", ");
     let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])::bigint", bucket + 1));
@@ -48,7 +48,7 @@ async fn an_hour_equals_the_sum_of_its_minutes_after_concurrent_duplicates() {
     let fixture = Fixture::new("hours").await;
     let store = &fixture.store;
     let endpoints: Vec<_> = (0..12).map(|_| EndpointId::generate()).collect();
-    // Each batch has every endpoint, in minutes of two hours that the other batches have, too.
+    // Each batch has every endpoint, in minutes of two hours that all batches share.
     let about = |round: i64| {
         let one = |(number, endpoint): (usize, &EndpointId)| {
             let at = UnixMillis(noon().0 + HOUR - 4 * MINUTE + (round + number as i64) % 7 * MINUTE);

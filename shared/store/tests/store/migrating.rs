@@ -1,4 +1,4 @@
-//! Going forward and back between releases.
+//! Upgrades and rollbacks between releases.
 
 use crate::support::Fixture;
 

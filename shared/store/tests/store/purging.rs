@@ -1,4 +1,4 @@
-//! What goes by age: versions that no event was decided by, entries of the audit log, deleted endpoints' URLs.
+//! Deletion by age: endpoint versions without decisions, entries of the audit log, URLs of deleted endpoints.
 
 use postrider_model::time::UnixMillis;
 

@@ -19,7 +19,7 @@ async fn pages_stay_put_while_rows_arrive() {
     let fixture = Fixture::new("pages").await;
     let (store, tenant, endpoint) = (&fixture.store, TenantId::generate(), EndpointId::generate());
     let start = UnixMillis::now();
-    // Several of each millisecond, so that the id has to part them.
+    // Several in each millisecond, so that the id decides their order.
     let mut events: Vec<_> = (0..25).map(|n| event(tenant, UnixMillis(start.0 + n / 4))).collect();
     let decisions = events.iter().map(|event| decision(event, vec![endpoint], 1)).collect();
     store.record().write(&batch(events.clone(), decisions, vec![])).await.unwrap();
@@ -32,7 +32,7 @@ async fn pages_stay_put_while_rows_arrive() {
         let filter = DeliveryFilter { endpoint: Some(endpoint), ..DeliveryFilter::default() };
         let rows = store.history().list_deliveries(Some(tenant), &filter, &page(7, delivery_cursor)).await.unwrap();
         deliveries.extend(rows.items.into_iter().map(|row| (row.created_at, row.id)));
-        // Meanwhile a newer one arrives: it belongs before the first page.
+        // Meanwhile a newer row arrives, which belongs before the first page.
         let newer = event(tenant, UnixMillis(start.0 + 1_000 + seen.len() as i64));
         store
             .record()

@@ -1,4 +1,4 @@
-//! What is on record and cannot go on by itself: found, given a new epoch, and left alone otherwise.
+//! Lost events and deliveries are found and get a new epoch; others are left alone.
 
 use postrider_model::delivery::{DeliveryStatus, Trigger};
 use postrider_model::ids::EndpointId;
@@ -17,7 +17,7 @@ fn ago(seconds: i64) -> UnixMillis {
     UnixMillis(UnixMillis::now().0 - seconds * 1_000)
 }
 
-/// Nothing is believed to be held.
+/// No delivery counts as held.
 fn overdue(before: UnixMillis) -> Overdue {
     Overdue { before, at_latest: before, held_max: 0 }
 }
@@ -60,7 +60,7 @@ async fn a_look_that_takes_longer_than_it_may_finds_nothing_and_the_next_one_is_
     let lost: Vec<AcceptedEvent> = (0..11).map(|_| event(tenant, ago(600))).collect();
     let day = lost[0].event_day;
     store.record().write(&batch(lost, vec![], vec![])).await.unwrap();
-    // As long as this goes on, whoever looks at events waits.
+    // Until this ends, scans of events wait.
     let mut client = fixture.sql().await;
     let held = client.transaction().await.unwrap();
     held.batch_execute("LOCK TABLE interventions").await.unwrap();
@@ -82,7 +82,7 @@ async fn an_overdue_delivery_gets_a_new_epoch_and_lies_in_the_outbox_and_one_tha
     let events: Vec<AcceptedEvent> = (0..4).map(|_| event(tenant, at)).collect();
     let mut decisions: Vec<_> =
         events.iter().map(|event| decision(event, vec![endpoint.id], endpoint.version)).collect();
-    // Its endpoint is gone; the delivery after it has expired, which its dispatcher decides; the last was delivered.
+    // The first endpoint is deleted; the second delivery has expired, which its dispatcher decides; the last is delivered.
     decisions[1].matched = vec![EndpointId::generate()];
     decisions[2].expires_at = ago(60);
     let delivered = outcome(&events[3], endpoint.id, 1, DeliveryStatus::Delivered, Some(200));

@@ -46,7 +46,7 @@ async fn an_event_decided_and_delivered_in_one_batch_is_one_row_a_table() {
     );
 }
 
-/// What one message is: a batch of its own.
+/// A batch of one message.
 #[derive(Clone)]
 enum Message {
     Decided(Decision),
@@ -64,7 +64,7 @@ fn gather(messages: &[Message]) -> RecordBatch {
     all
 }
 
-/// A report as a confused world might send it: any status, epoch, number, with or without an attempt.
+/// An arbitrary report: any status, epoch and number, with or without an attempt.
 fn any_report(
     rng: &mut impl Rng,
     event: &postrider_wire::messages::AcceptedEvent,
@@ -76,7 +76,7 @@ fn any_report(
     report.epoch = rng.random_range(0..2);
     report.at = UnixMillis(event.accepted_at.0 + rng.random_range(0..3));
     report.delivery.created_at = UnixMillis(event.accepted_at.0 + rng.random_range(0..3));
-    // What belongs to a state follows from it: two reports with one standing and time say the same.
+    // Fields of a state follow from it: two reports with the same state and time agree.
     report.next_attempt_at = (status == Pending).then_some(UnixMillis(report.at.0 + 1_000));
     report.discard_reason = (status == Discarded).then_some(DiscardReason::Expired);
     if rng.random_range(0..4) == 0 {
@@ -122,7 +122,7 @@ async fn the_final_row_is_the_same_for_every_order_and_every_cut_into_batches() 
             };
             let mut shuffled: Vec<Message> = messages.iter().map(rename).collect();
             shuffled.shuffle(&mut rng);
-            // Some come twice.
+            // Some are duplicated.
             shuffled.push(shuffled[0].clone());
             let mut rest = shuffled.as_slice();
             while !rest.is_empty() {
@@ -134,7 +134,7 @@ async fn the_final_row_is_the_same_for_every_order_and_every_cut_into_batches() 
             event.tenant = tenant;
             let mut row =
                 store.history().deliveries_of_event(tenant, &event.id, event.event_day).await.unwrap().remove(0);
-            // All but whose it is must agree.
+            // Everything but the owner must agree.
             (row.tenant, row.id) = (TenantId::OPERATOR, postrider_model::ids::DeliveryId(uuid_nil()));
             rows.push(row);
         }
@@ -258,7 +258,7 @@ async fn no_legal_json_and_no_answer_is_refused() {
     assert_eq!(attempt.response_headers, [("y".into(), "\0\u{7f}é".into())]);
     assert_eq!(attempt.response_excerpt, excerpt);
 
-    // The same letter again is no second row; another body is.
+    // The same letter again makes no second row; another body does.
     assert_eq!(store.record().write(&message).await.unwrap().dead_letters, 0);
     let other = DeadLetter { body: Bytes::from_static(b"other"), ..letter.clone() };
     let more = RecordBatch { dead_letters: vec![other, letter.clone()], ..RecordBatch::default() };

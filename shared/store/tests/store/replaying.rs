@@ -1,4 +1,4 @@
-//! Feeding replays: one replayer at a time, the same ids however often, and no replay holds up another.
+//! Feeding replays: one replayer at a time, the same ids in every repeat, and no replay blocks another.
 
 use std::convert::Infallible;
 
@@ -29,7 +29,7 @@ fn asked() -> ReplayRequest {
     ReplayRequest { selection, text: "all".into(), idempotency_key: None }
 }
 
-/// Events that were delivered, on record.
+/// Records delivered events.
 async fn delivered(store: &Store, tenant: TenantId, endpoint: EndpointId, count: usize) {
     let at = UnixMillis(UnixMillis::now().0 - 1_000);
     let events: Vec<_> = (0..count).map(|_| event(tenant, at)).collect();
@@ -43,7 +43,7 @@ fn ids(page: &ReplayPage) -> Vec<DeliveryId> {
     page.events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.delivery.id).collect()
 }
 
-/// Feeds a page, and tells what it held.
+/// Feeds a page and returns its content.
 async fn feed(store: &Store) -> Option<(ReplayId, Vec<DeliveryId>)> {
     let mut seen = Vec::new();
     let publish = |page: ReplayPage| {
@@ -80,7 +80,7 @@ async fn a_page_that_was_not_published_is_fed_again_under_the_same_ids_after_the
     assert!(replay.finished_at.is_some());
     assert_eq!(feed(store).await, None);
 
-    // One that cannot be fed lets the next one pass.
+    // A replay that cannot be fed does not block the next one.
     store.steer_replay(None, first, ReplayAction::Cancel).await.unwrap();
     let stuck = store.create_replay(tenant.id, &asked()).await.unwrap();
     let next = store.create_replay(tenant.id, &asked()).await.unwrap();

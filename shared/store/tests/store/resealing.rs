@@ -1,4 +1,4 @@
-//! Master keys are replaced: everything is sealed with the new one, and the old one can go.
+//! Replacing master keys: everything is sealed with the new key, and the old key can be removed.
 
 use postrider_store::crypto::{CryptoError, MasterKeys};
 use postrider_store::{Store, StoreConfig, StoreError};

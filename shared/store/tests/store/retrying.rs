@@ -43,7 +43,7 @@ async fn retrying_what_has_ended_makes_another_delivery_of_the_event_as_it_was_d
     assert_eq!((row.status, row.origin), (DeliveryStatus::Pending, Some(failed.delivery.id)));
     assert_eq!(store.history().deliveries_of_event(tenant.id, &event.id, event.event_day).await.unwrap().len(), 2);
 
-    // Nobody published it: the outbox relay gets the same, once.
+    // Without a publish the outbox relay gets the same delivery, once.
     assert!(store.outbox_claim(10, Duration::from_secs(600)).await.unwrap().is_empty(), "its author still may");
     let claimed = store.outbox_claim(10, Duration::ZERO).await.unwrap();
     let [OutboxEntry::Delivery(again)] = claimed.as_slice() else { panic!("{claimed:?}") };
@@ -67,7 +67,7 @@ async fn retrying_what_is_pending_makes_the_waiting_copy_stale() {
     let retry = || async { store.retry_delivery(None, id, Lane::Live).await.unwrap() };
     let first = retry().await.committed().unwrap().task;
     assert_eq!((first.delivery.id, first.number, first.extra, first.epoch), (id, 3, 1, 1));
-    // Another click, while that attempt waits or is being made, makes no second one.
+    // Another retry while that attempt is due makes no second one.
     assert!(matches!(retry().await, Retried::UnderWay(under_way) if under_way == id));
     let overdue = "UPDATE deliveries SET next_attempt_at = now() - interval '61 s'";
     fixture.sql().await.execute(overdue, &[]).await.unwrap();
@@ -143,7 +143,7 @@ async fn what_cannot_be_sent_again_is_refused_and_leaves_nothing_behind() {
     let unknown = retry(None, DeliveryId(uuid::Uuid::nil())).await;
     assert!(matches!(unknown, Err(RetryError::Store(StoreError::NotFound { .. }))));
 
-    // Committed, then the endpoint goes before anybody published: the outbox relay forgets it.
+    // The endpoint is deleted after the commit and before the publish: the outbox relay removes the entry.
     retry(None, id).await.unwrap();
     store.config().delete_endpoint(None, endpoint.id, None).await.unwrap();
     assert!(store.outbox_claim(10, Duration::ZERO).await.unwrap().is_empty());

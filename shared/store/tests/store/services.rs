@@ -1,4 +1,4 @@
-//! Processes that report themselves, and the last audit.
+//! Reports of processes, and the last audit.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Counts by minute and hour, and what reading the log and them costs.
+//! Counts by minute and hour, and the cost of reading them and the log.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::support::{Fixture, batch, event, new_endpoint, outcome};
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 
-/// Yesterday at noon: a whole hour, whatever the time is.
+/// Yesterday at noon, which is always a whole hour.
 pub(crate) fn noon() -> UnixMillis {
     UnixMillis(UnixMillis::now().day().plus_days(-1).start().0 + 12 * HOUR)
 }
 
-/// A first attempt that began `wait_ms` after its event was accepted at `at`.
+/// A first attempt that started `wait_ms` after its event was accepted at `at`.
 pub(crate) fn attempted(
     endpoint: EndpointId,
     at: UnixMillis,
@@ -110,7 +110,7 @@ async fn each_attempt_counts_once_in_its_minute_with_its_answer_and_its_duration
     assert!(outside.is_empty(), "the end of a range is not in it");
 }
 
-/// How often each partition (or table) was read as a whole and by an index, since [`forget_scans`].
+/// Number of sequential and index scans of each partition (or table) since [`forget_scans`].
 pub(crate) async fn scans(fixture: &Fixture) -> BTreeMap<String, (i64, i64)> {
     hang_up(fixture).await;
     let sql = "SELECT relname::text, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables";
@@ -123,7 +123,7 @@ pub(crate) async fn forget_scans(fixture: &Fixture) {
     fixture.sql().await.query("SELECT pg_stat_reset()", &[]).await.unwrap();
 }
 
-/// Ends every connection and waits until they are gone: a server process has counted what it did when it is.
+/// Ends every connection and waits, because a server process reports its counts when it exits.
 async fn hang_up(fixture: &Fixture) {
     fixture.terminate_all().await;
     let others = "SELECT count(*) FROM pg_stat_activity
@@ -134,7 +134,7 @@ async fn hang_up(fixture: &Fixture) {
     }
 }
 
-/// Fills every partition with what the tenant and nine others did all day long.
+/// Fills every partition with events of the tenant and nine others over the whole day.
 async fn fill(fixture: &Fixture, tenant: TenantId) {
     let whose = format!("CASE n % 10 WHEN 0 THEN '{}'::uuid ELSE md5((n % 10)::text)::uuid END", tenant.0);
     let sql = fixture.sql().await;
@@ -159,7 +159,7 @@ async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
     let fixture = Fixture::new("pruning").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let today = UnixMillis::now().day();
-    // Partitions of long ago, yesterday's, today's, and those to come.
+    // Old partitions, yesterday's, today's and future ones.
     store.record().create_partitions(today.plus_days(-12)).await.unwrap();
     fill(&fixture, tenant).await;
     let noon = UnixMillis(today.start().0 + 12 * HOUR);
@@ -179,7 +179,7 @@ async fn lists_of_a_time_read_no_partition_as_a_whole_that_the_time_excludes() {
         assert!(!log || *whole == 0, "{partition} was read as a whole for a tenant: {seen:?}");
     }
 
-    // No index serves an operator who names no tenant: but for the days in question nothing may be read.
+    // No index serves an operator without a tenant: only the days in the range may be read.
     forget_scans(&fixture).await;
     assert_eq!(store.history().list_events(None, &events, &page).await.unwrap().items.len(), 5);
     assert_eq!(store.history().list_deliveries(None, &deliveries, &page).await.unwrap().items.len(), 5);
@@ -199,7 +199,7 @@ async fn a_tenants_stats_are_read_by_index() {
     let endpoint = store.config().create_endpoint(tenant, &new_endpoint("one")).await.unwrap().id;
     let at = noon();
     store.record().write(&batch(vec![], vec![], vec![attempted(endpoint, at, 0, 4_000, Some(200))])).await.unwrap();
-    // A day of forty endpoints of somebody else's.
+    // A day of forty endpoints of another tenant.
     let day = at.day().start();
     let columns = "successes, failures, retries, duration_us, first_attempts, first_within_5s, first_within_30s";
     let others = format!(

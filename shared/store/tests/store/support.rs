@@ -16,10 +16,10 @@ use postrider_wire::messages::{AcceptedEvent, Decision, DeliveryRef, OutcomeRepo
 use postrider_wire::testing;
 use tokio_util::sync::CancellationToken;
 
-/// Longest that dropping partitions waits for a lock.
+/// Lock timeout for dropping partitions.
 pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A store on a database of its own.
+/// A store on its own database.
 pub(crate) struct Fixture {
     pub(crate) store: Store,
     pub(crate) scope: Scope,
@@ -41,7 +41,7 @@ impl Fixture {
         Self { store, scope }
     }
 
-    /// A plain connection, to look behind the store's back.
+    /// A direct connection that bypasses the store.
     pub(crate) async fn sql(&self) -> tokio_postgres::Client {
         let (client, connection) =
             tokio_postgres::connect(&self.scope.database_url, tokio_postgres::NoTls).await.unwrap();
@@ -116,7 +116,7 @@ pub(crate) fn batch(events: Vec<AcceptedEvent>, decisions: Vec<Decision>, outcom
     }
 }
 
-/// The configuration as a service that starts now gets it.
+/// The configuration that a starting service gets.
 pub(crate) async fn snapshot(store: &Store, scope: FeedScope) -> Changes {
     store.feed().follow(scope, CancellationToken::new()).recv().await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! How many deliveries of each tenant wait.
+//! Numbers of pending deliveries by tenant.
 
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::EndpointId;
@@ -14,7 +14,7 @@ async fn deliveries_that_wait_are_counted_by_tenant_and_those_that_ended_are_not
     let endpoints: Vec<_> = (0..3).map(|_| EndpointId::generate()).collect();
     let (of_one, of_other) = (event(one, UnixMillis::now()), event(other, UnixMillis::now()));
     let decisions = vec![decision(&of_one, endpoints.clone(), 1), decision(&of_other, endpoints[..2].to_vec(), 1)];
-    // One has failed and waits for its retry.
+    // One delivery has failed and waits for its retry.
     let failed = outcome(&of_one, endpoints[0], 1, DeliveryStatus::Pending, Some(500));
     store.record().write(&batch(vec![of_one.clone(), of_other], decisions, vec![failed])).await.unwrap();
     assert_eq!(store.history().waiting(10).await.unwrap(), Default::default(), "nobody has counted");
