@@ -104,18 +104,7 @@ async fn no_secret_is_found_after_a_whole_run() {
     producer.publish(Message::new(format!("{}.a.b", publisher.id), "no JSON")).await;
     for path in ["/v1/dead-letters", "/v1/deliveries", "/v1/endpoints"] {
         let key = if path == "/v1/dead-letters" { OPERATOR_KEY } else { &publisher.key };
-        let started = Instant::now();
-        loop {
-            let answer = client.get(cluster.base("api") + path).bearer_auth(key).send().await.expect("an answer");
-            let text = answer.text().await.expect("text");
-            let page: Value = serde_json::from_str(&text).expect("JSON");
-            if page["data"].as_array().is_some_and(|data| !data.is_empty()) {
-                answers += &text;
-                break;
-            }
-            assert!(started.elapsed() < PATIENCE, "{path} stays empty: {text}");
-            sleep(LOOK_EVERY).await;
-        }
+        answers += &first_page(&client, cluster.base("api") + path, key).await;
     }
     collector.wait_for("a span of an attempt", |span| span.service.contains("dispatcher")).await;
 
@@ -149,6 +138,21 @@ async fn no_secret_is_found_after_a_whole_run() {
     search(rabbit.folder(), &known, &mut there);
     search(postgres.folder(), &known, &mut there);
     assert!(!there.is_empty(), "nothing is ever found");
+}
+
+/// The first page of a list, as soon as it holds something.
+async fn first_page(client: &reqwest::Client, url: String, key: &str) -> String {
+    let started = Instant::now();
+    loop {
+        let answer = client.get(&url).bearer_auth(key).send().await.expect("an answer");
+        let text = answer.text().await.expect("text");
+        let page: Value = serde_json::from_str(&text).expect("JSON");
+        if page["data"].as_array().is_some_and(|data| !data.is_empty()) {
+            return text;
+        }
+        assert!(started.elapsed() < PATIENCE, "{url} stays empty: {text}");
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Every row of every table, as text.

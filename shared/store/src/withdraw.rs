@@ -11,7 +11,7 @@ use postrider_model::time::UnixMillis;
 use crate::audit_log::{AuditAction, Change};
 use crate::config::{bump, finish};
 use crate::error::StoreError;
-use crate::history::{DeliveryFilter, DeliveryRow, delivery, of_event};
+use crate::history::{DeliveryFilter, DeliveryRow, EventKey, delivery, of_event};
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
 use crate::record::{self, Report};
 use crate::sql::RowExt;
@@ -79,7 +79,8 @@ impl Store {
         };
         stale.save(&tx).await?;
         let pending = DeliveryFilter { status: Some(DeliveryStatus::Pending), ..DeliveryFilter::default() };
-        let rows = of_event(&tx, tenant, id, None, &pending, None, ENDED_AT_ONCE_MAX).await?;
+        let key = EventKey { tenant, event: id, day: None };
+        let rows = of_event(&tx, key, &pending, None, ENDED_AT_ONCE_MAX).await?;
         end(&tx, &rows, InterventionReason::Expunged, now).await?;
         self.core().log_change(&tx, Change::of(tenant, AuditAction::PayloadExpunged, id)).await?;
         finish(tx, version).await

@@ -258,13 +258,19 @@ impl Query {
     }
 }
 
+/// The event whose deliveries are read.
+pub(crate) struct EventKey<'a> {
+    pub(crate) tenant: TenantId,
+    pub(crate) event: &'a EventId,
+    /// Its partition; `None`: every day on which the tenant had an event of this id.
+    pub(crate) day: Option<Day>,
+}
+
 /// Deliveries of one event: its own by the ids that follow from its decision, which saves an index; the others by a partial
 /// index.
 pub(crate) async fn of_event(
     client: &impl GenericClient,
-    tenant: TenantId,
-    event: &EventId,
-    day: Option<Day>,
+    EventKey { tenant, event, day }: EventKey<'_>,
     filter: &DeliveryFilter,
     after: Option<&Cursor>,
     limit: i64,
@@ -341,7 +347,8 @@ impl History {
         let client = self.0.client().await?;
         let cursor = |delivery: &DeliveryRow| Cursor::of(delivery.created_at, delivery.id.0);
         if let (Some(tenant), Some(event)) = (tenant, &filter.event) {
-            let found = of_event(&client, tenant, event, None, filter, after.as_ref(), page.fetch()).await?;
+            let key = EventKey { tenant, event, day: None };
+            let found = of_event(&client, key, filter, after.as_ref(), page.fetch()).await?;
             return Ok(Page::of(found, page, cursor));
         }
         let mut query = Query::new();

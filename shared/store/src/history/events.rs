@@ -16,6 +16,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
+use super::deliveries::{EventKey, of_event};
 use super::query::Query;
 use super::{Cursor, DeliveryFilter, DeliveryRow, Page, PageRequest};
 use crate::error::StoreError;
@@ -283,6 +284,7 @@ impl History {
     ) -> Result<Vec<DeliveryRow>, StoreError> {
         let filter = DeliveryFilter { event: Some(id.clone()), ..DeliveryFilter::default() };
         let client = self.0.client().await?;
-        super::deliveries::of_event(&client, tenant, id, Some(day), &filter, None, 1_000).await
+        let key = EventKey { tenant, event: id, day: Some(day) };
+        of_event(&client, key, &filter, None, 1_000).await
     }
 }

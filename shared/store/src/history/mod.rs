@@ -13,7 +13,7 @@ pub use cursor::{Page, PageRequest};
 pub use dead_letters::{DeadLetterRow, DeadLettersNotKept, EXCERPT_BYTES};
 pub(crate) use dead_letters::{body as dead_letter_body, dead_letter, pending_letter};
 pub use deliveries::{AttemptRow, DeliveryFilter, DeliveryRow};
-pub(crate) use deliveries::{COLUMNS as DELIVERY_COLUMNS, delivery, of_event};
+pub(crate) use deliveries::{COLUMNS as DELIVERY_COLUMNS, EventKey, delivery, of_event};
 pub use events::{DecisionRow, EventFilter, EventRow, EventSummary};
 pub(crate) use events::{SUMMARY, decision, event};
 pub(crate) use query::Query;

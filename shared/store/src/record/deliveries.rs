@@ -71,6 +71,10 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.id.is_empty()
+    }
+
     pub(super) fn of(reports: &[Report<'a>]) -> Self {
         let mut columns = Self::default();
         for report in reports {

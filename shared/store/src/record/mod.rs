@@ -69,30 +69,8 @@ impl RecordStore {
         mode: InsertMode,
     ) -> Result<Written, WriteError> {
         let present = self.0.known_partitions().present(client, &days(batch)).await?;
-        let has = |day: Day| present.contains(&day);
-        let placed = || batch.events.iter().enumerate().filter(|(_, (event, _))| has(event.event_day));
-        let events: Vec<_> = placed().map(|(_, event)| event).collect();
-        let decisions: Vec<_> = batch.decisions.iter().filter(|decision| has(decision.event_day)).collect();
-        let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
-        let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len() + batch.numbers.len();
-
-        let reports = merged(
-            (decisions.iter().flat_map(|decision| Report::decided(decision)))
-                .chain(outcomes.iter().map(|(report, _)| Report::reported(report))),
-        );
-        let deliveries = deliveries::Columns::of(&reports);
-        let attempts = attempts::Columns::of(&outcomes);
-        // A plain insert cannot have repeats, except within the batch.
-        let written = events::Columns::of(&events);
-        let repeats = match mode {
-            InsertMode::Plain if written.len() == events.len() => numbers::Repeats::default(),
-            _ => numbers::Repeats::of(events.iter().map(|(event, _)| event)),
-        };
-        let unclaimed = identity::Unclaimed::of(events.iter().map(|(event, _)| event));
-        let suspects = identity::Suspects::of(placed().map(|(place, (event, _))| (place, event)), !repeats.is_empty());
-        let (events, numbers) = (written, numbers::Columns::of(&batch.numbers));
-        let decisions = events::DecisionColumns::of(&decisions);
-        let letters = dead_letters::Columns::of(&batch.dead_letters);
+        let Rows { events, decisions, deliveries, attempts, letters, numbers, repeats, unclaimed, suspects, skipped } =
+            Rows::of(batch, &present, mode);
 
         // Each preparation takes a round trip, once per connection.
         let statement = async |wanted: bool, sql: &str| match wanted {
@@ -101,7 +79,7 @@ impl RecordStore {
         };
         let write_events = statement(!events.is_empty(), &events::insert(mode)).await?;
         let write_decisions = statement(!decisions.is_empty(), &events::insert_decisions(mode)).await?;
-        let write_deliveries = statement(!reports.is_empty(), deliveries::UPSERT).await?;
+        let write_deliveries = statement(!deliveries.is_empty(), deliveries::UPSERT).await?;
         let write_attempts = statement(!attempts.is_empty(), attempts::insert(mode)).await?;
         let write_letters = statement(!letters.is_empty(), dead_letters::INSERT).await?;
         let claim = statement(!unclaimed.is_empty(), identity::CLAIM).await?;
@@ -157,13 +135,61 @@ impl RecordStore {
             attempts,
             dead_letters,
             dead_letters_not_kept,
-            skipped: (batch.len() - kept) as u64,
+            skipped,
         };
         for told in [repeats, excused, reports] {
             told?;
         }
         committed?;
         Ok(written)
+    }
+}
+
+/// The rows of a batch that have a partition, by table.
+struct Rows<'a> {
+    events: events::Columns<'a>,
+    decisions: events::DecisionColumns<'a>,
+    deliveries: deliveries::Columns<'a>,
+    attempts: attempts::Columns<'a>,
+    letters: dead_letters::Columns<'a>,
+    numbers: numbers::Columns,
+    repeats: numbers::Repeats<'a>,
+    unclaimed: identity::Unclaimed<'a>,
+    suspects: identity::Suspects<'a>,
+    /// Messages of the batch without a partition.
+    skipped: u64,
+}
+
+impl<'a> Rows<'a> {
+    fn of(batch: &'a RecordBatch, present: &BTreeSet<Day>, mode: InsertMode) -> Self {
+        let has = |day: Day| present.contains(&day);
+        let placed = || batch.events.iter().enumerate().filter(|(_, (event, _))| has(event.event_day));
+        let events: Vec<_> = placed().map(|(_, event)| event).collect();
+        let decisions: Vec<_> = batch.decisions.iter().filter(|decision| has(decision.event_day)).collect();
+        let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
+        let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len() + batch.numbers.len();
+        let reports = merged(
+            (decisions.iter().flat_map(|decision| Report::decided(decision)))
+                .chain(outcomes.iter().map(|(report, _)| Report::reported(report))),
+        );
+        // A plain insert cannot have repeats, except within the batch.
+        let columns = events::Columns::of(&events);
+        let repeats = match mode {
+            InsertMode::Plain if columns.len() == events.len() => numbers::Repeats::default(),
+            _ => numbers::Repeats::of(events.iter().map(|(event, _)| event)),
+        };
+        Self {
+            decisions: events::DecisionColumns::of(&decisions),
+            deliveries: deliveries::Columns::of(&reports),
+            attempts: attempts::Columns::of(&outcomes),
+            letters: dead_letters::Columns::of(&batch.dead_letters),
+            numbers: numbers::Columns::of(&batch.numbers),
+            unclaimed: identity::Unclaimed::of(events.iter().map(|(event, _)| event)),
+            suspects: identity::Suspects::of(placed().map(|(place, (event, _))| (place, event)), !repeats.is_empty()),
+            events: columns,
+            repeats,
+            skipped: (batch.len() - kept) as u64,
+        }
     }
 }
 
