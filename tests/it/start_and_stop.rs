@@ -95,7 +95,7 @@ async fn a_process_warns_at_startup_about_settings_that_open_the_network() {
         ("POSTRIDER_EGRESS_ALLOW_HTTP", "true"),
     ];
     let mut process = Starting::set("amqp://127.0.0.1:1", &nowhere, &settings);
-    process.says("the proxy resolves them once more").await;
+    process.says("the proxy resolves them again").await;
     process.says("POSTRIDER_EGRESS_ALLOW opens every address").await;
     process.says("deliveries may travel unencrypted").await;
     process.says("waiting for the database").await;

@@ -147,10 +147,17 @@ impl Tenant {
         answer
     }
 
+    /// Sends a request, and again while it is answered with 503: engines that all tests share can be unavailable for a moment.
     async fn succeed(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
-        let (status, answer) = self.send(method.clone(), path, body.map(Value::to_string), &[]).await;
-        assert!((200..300).contains(&status), "{method} {path} answered {status}: {answer:#}");
-        answer
+        let started = Instant::now();
+        loop {
+            let (status, answer) = self.send(method.clone(), path, body.map(Value::to_string), &[]).await;
+            if (200..300).contains(&status) {
+                return answer;
+            }
+            assert!(status == 503 && started.elapsed() < PATIENCE, "{method} {path} answered {status}: {answer:#}");
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     pub(crate) async fn send(
