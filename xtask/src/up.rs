@@ -1,4 +1,4 @@
-//! `cargo xtask up`: a working Postrider on this machine, with a demo tenant whose deliveries show in the terminal.
+//! `cargo xtask up`: a working Postrider on this machine, with a demo tenant of each profile, whose deliveries show in the terminal.
 
 mod api;
 mod demo;
@@ -109,7 +109,7 @@ async fn environment(engines: &Engines, keys: &keys::Keys, listen: SocketAddr) -
         ("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8,::1/128".into()),
         ("POSTRIDER_EGRESS_ALLOW_HTTP", "true".into()),
     ];
-    wanted.retain(|(name, _)| std::env::var(name).is_ok_and(|value| !value.is_empty()).then_some(()).is_none());
+    wanted.retain(|(name, _)| std::env::var(name).unwrap_or_default().is_empty());
     Ok(wanted)
 }
 
