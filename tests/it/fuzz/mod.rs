@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::harness::{Deployment, Message, OPERATOR_KEY, Producer, Receiver};
 
 /// Timeout of the run.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(900);
 /// Generated requests for each operation, in addition to examples and boundary values of its schema.
 const EXAMPLES: &str = "12";
 /// Tenants used in rotation, because each may only make 200 changes at once and five a second after that.
