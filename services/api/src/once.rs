@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use postrider_http::problem::Problem;
 use postrider_model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use postrider_operations::Error;
 use postrider_store::audit_log::Actor;
 use postrider_store::idempotency::{Claimed, IdempotentRequest};
 use serde::{Deserialize, Serialize};
@@ -20,9 +21,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::Api;
-use crate::auth::Auth;
-use crate::failure::problem;
-use crate::request::BODY_BYTES_MAX;
+use crate::call::Auth;
+use crate::request::{BODY_BYTES_MAX, too_large};
 
 /// The header.
 pub(crate) const KEY: &str = "idempotency-key";
@@ -67,15 +67,9 @@ async fn keyed(api: Arc<Api>, request: Request, next: Next) -> Result<Response, 
     let (mut parts, body) = request.into_parts();
     let Some(key) = key_of(&parts.headers)? else { return Err(Problem::internal()) };
     let Auth(caller) = Auth::from_request_parts(&mut parts, &api).await?;
-    let too_large = |_| Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes"));
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(too_large)?;
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| too_large())?;
     let asked = Asked { caller: scope(caller.acting().actor), key, request: digest(&parts.uri.to_string(), &body) };
-    let claimed = api
-        .store
-        .idempotency()
-        .claim_idempotency_key(&asked.as_request())
-        .await
-        .map_err(|error| problem(error.into()))?;
+    let claimed = api.store.idempotency().claim_idempotency_key(&asked.as_request()).await.map_err(Error::from)?;
     let claim = match claimed {
         Claimed::Now(claim) => claim,
         Claimed::Answered(answer) => return replayed(&answer),

@@ -40,21 +40,16 @@ pub(crate) struct Query<T>(pub(crate) T);
 
 /// The parameters of a request for a page of a list.
 #[derive(Debug)]
-pub(crate) struct Paged<T>(pub(crate) T, pub(crate) PageQuery);
-
-/// The page that a request for a list without other parameters asks for.
-#[derive(Debug)]
-pub(crate) struct Page(pub(crate) PageQuery);
-
-/// A request without parameters of its own.
-#[derive(Debug)]
-pub(crate) struct NoQuery;
+pub(crate) struct Paged<T = NoParams> {
+    pub(crate) params: T,
+    pub(crate) page: PageQuery,
+}
 
 /// No parameters.
 #[derive(Debug, Deserialize, IntoParams)]
-struct Nothing {}
+pub(crate) struct NoParams {}
 
-impl Parameters for Nothing {}
+impl Parameters for NoParams {}
 
 /// The tenant, for operator keys.
 #[derive(IntoParams)]
@@ -188,14 +183,6 @@ fn from_text<'a>(
     MapDeserializer::new(pairs.into_iter())
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Query::<Nothing>::from_request_parts(parts, state).await.map(|_| Self)
-    }
-}
-
 impl<T: Parameters, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
@@ -213,16 +200,8 @@ impl<T: Parameters, S: Send + Sync> FromRequestParts<S> for Paged<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let mut reader = Reader::new(parts);
         reader.allow([names::<T>(), names::<PageParams>()].concat(), T::PREFIX);
-        let (own, page) = (reader.read(), reader.read::<PageParams>());
-        reader.finish(own.zip(page).map(|(own, page)| Self(own, page.into())))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Page {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Query::<PageParams>::from_request_parts(parts, state).await.map(|Query(page)| Self(page.into()))
+        let (params, page) = (reader.read(), reader.read::<PageParams>());
+        reader.finish(params.zip(page).map(|(params, page)| Self { params, page: page.into() }))
     }
 }
 
@@ -324,10 +303,11 @@ mod tests {
 
     #[tokio::test]
     async fn queries_are_read_strictly() {
-        let Paged(sample, page) = read("limit=5&tenant=x&attributes.bridge=b&status_code=503").await.unwrap();
+        let Paged { params: sample, page } =
+            read("limit=5&tenant=x&attributes.bridge=b&status_code=503").await.unwrap();
         assert_eq!((page.limit, sample.status_code), (5, Some(503)));
         assert_eq!(sample.attributes, [("bridge".to_owned(), "b".to_owned())]);
-        assert_eq!(read("").await.unwrap().1.limit, PAGE_DEFAULT);
+        assert_eq!(read("").await.unwrap().page.limit, PAGE_DEFAULT);
         for bad in ["limit=0", "limit=201", "limit=x", "limit=", "limits=5", "limit=5&limit=6", "from=yesterday"] {
             assert!(read(bad).await.is_err(), "{bad}");
         }
@@ -343,7 +323,7 @@ mod tests {
     async fn the_plus_of_an_offset_may_arrive_as_a_space() {
         let from = async |text: &str| {
             let read = read(&format!("from={text}")).await.ok()?;
-            read.0.from.map(UnixMillis::to_rfc3339_seconds)
+            read.params.from.map(UnixMillis::to_rfc3339_seconds)
         };
         for written in ["+02:00", "%2B02:00", "%2b02:00", "%2002:00"] {
             let read = from(&format!("2026-01-02T03:04:05{written}")).await;

@@ -17,11 +17,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for StrictJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        check_content_encoding(request.headers())?;
         let is_json = is_json(request.headers());
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|_| Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes")))?;
+        let body = body(request, state).await?;
         if !is_json {
             return Err(Problem::unsupported_media_type("send the body as application/json"));
         }
@@ -37,13 +34,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        check_content_encoding(request.headers())?;
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|_| Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes")))?;
+        let body = body(request, state).await?;
         let body: &[u8] = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &body };
         read_json(body).map(Self)
     }
+}
+
+async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    check_content_encoding(request.headers())?;
+    Bytes::from_request(request, state).await.map_err(|_| too_large())
+}
+
+/// The refusal of a body over [`BODY_BYTES_MAX`].
+pub(crate) fn too_large() -> Problem {
+    Problem::payload_too_large(format!("a request body has at most {BODY_BYTES_MAX} bytes"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -13,13 +13,11 @@ use serde_json::Value;
 
 use crate::Dashboard;
 use crate::components::Column::Text;
-use crate::components::filter::text_filter;
-use crate::components::form::option;
+use crate::components::filter::{filter_bar, name_filter, text_filter};
 use crate::components::{absent, empty, head, pager, time};
 use crate::failure::Failure;
-use crate::fields::{Fields, FormReader};
+use crate::fields::{FieldReader, Fields};
 use crate::format::plural;
-use crate::layout::Section;
 use crate::page::{OperatorPage, Page};
 use crate::session::Visitor;
 
@@ -39,19 +37,19 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 /// `GET …/audit-log`
 async fn show(page: Page) -> Result<Markup, Failure> {
     let content = content(&page.operations, page.caller, &page.visitor, Entries::OfTenant).await?;
-    Ok(page.show(Section::AuditLog, "Audit log", content))
+    Ok(page.show("Audit log", content))
 }
 
 /// `GET /dashboard/operator/audit-log`
 async fn show_all(page: OperatorPage) -> Result<Markup, Failure> {
     let visitor = &page.visitor;
     let content = content(&page.operations, visitor.caller, visitor, Entries::OfAllTenants).await?;
-    Ok(page.show(Section::AllAuditLog, "Audit log", content))
+    Ok(page.show("Audit log", content))
 }
 
 fn read_query(query: &Fields) -> Result<AuditQuery, Error> {
-    let mut reader = FormReader::default();
-    let action = reader.parse("action", query.get("action"));
+    let mut reader = FieldReader::new(query);
+    let action = reader.parse("action");
     let (actor, target) = (query.optional("actor"), query.optional("target"));
     reader.finish(AuditQuery { action, actor, target, from: None, to: None })
 }
@@ -97,17 +95,12 @@ fn row(entry: &AuditEntry, entries: Entries) -> Markup {
 
 fn filters(visitor: &Visitor) -> Markup {
     let query = &visitor.query;
-    html! {
-        form.filter-bar method="get" action=(visitor.path) role="search" aria-label="Audit log" {
-            div { label for="q-action" { "Action" } select #q-action name="action" {
-                option value="" { "All" }
-                @for action in AuditAction::ALL { (option(action.as_str(), query.get("action"), action.as_str())) }
-            } }
-            (text_filter("q-target", "target", "Changed object (id)", query))
-            (text_filter("q-actor", "actor", "By key (id)", query))
-            div.buttons { button type="submit" { "Filter" } a.quiet href=(visitor.path) { "Clear" } }
-        }
-    }
+    let filters = html! {
+        (name_filter("action", "Action", query, AuditAction::ALL.iter().map(|action| action.as_str())))
+        (text_filter("q-target", "target", "Changed object (id)", query))
+        (text_filter("q-actor", "actor", "By key (id)", query))
+    };
+    filter_bar(visitor, "Audit log", "Filter", filters)
 }
 
 fn actor(entry: &AuditEntry) -> Markup {

@@ -7,20 +7,22 @@ use axum::response::Redirect;
 use axum::routing::get;
 use maud::{Markup, html};
 use postrider_model::delivery::DeliveryStatus;
-use postrider_operations::Error;
 use postrider_operations::deliveries::{Delivery, DeliveryFilter};
 use postrider_operations::page::List;
+use postrider_operations::{Error, FieldError};
 
 use crate::Dashboard;
 use crate::components::delivery::{attempt_detail, table};
-use crate::components::filter::{is_filtered, list_or_errors, read_type, text_filter, time_filters, type_filter};
-use crate::components::form::option;
+use crate::components::filter::{
+    choice_filter, filter_bar, is_filtered, list_or_errors, name_filter, read_type, text_filter, time_filters,
+    type_filter,
+};
+use crate::components::form::options;
 use crate::components::webhook::{WebhookOptions, webhook_link};
 use crate::components::{Confirmation, action, badge, empty, listing, pager, time};
 use crate::failure::Failure;
-use crate::fields::{Fields, FormReader, field_error};
+use crate::fields::{FieldReader, Fields};
 use crate::format::{plural, pretty_json};
-use crate::layout::Section;
 use crate::page::{EndpointNames, Id, Managed, Page};
 use crate::texts::{self, Notice};
 
@@ -42,22 +44,22 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 
 /// The filter of an address; its parameters have the names of the API's.
 fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
-    let mut reader = FormReader::default();
-    let status_code = reader.number("status_code", query.get("status_code"));
+    let mut reader = FieldReader::new(query);
+    let status_code = reader.number("status_code");
     if status_code.is_some_and(|code: u16| !(100..=599).contains(&code)) {
-        reader.take(Err::<(), _>(field_error("status_code", "expected a status code from 100 to 599")));
+        reader.take(Err::<(), _>(FieldError::new("status_code", "expected a status code from 100 to 599")));
     }
     let filter = DeliveryFilter {
-        endpoint: reader.parse("endpoint_id", query.get("endpoint_id")),
-        event: reader.parse("event_id", query.get("event_id")),
-        status: reader.parse("status", query.get("status")),
+        endpoint: reader.parse("endpoint_id"),
+        event: reader.parse("event_id"),
+        status: reader.parse("status"),
         status_code,
         event_type: read_type(query, &mut reader),
-        replay: reader.parse("replay_id", query.get("replay_id")),
-        failed_attempts: reader.parse("failed_attempts", query.get("failed_attempts")),
-        from: reader.time("from", query.get("from")),
-        to: reader.time("to", query.get("to")),
-        test: reader.parse("test", query.get("test")),
+        replay: reader.parse("replay_id"),
+        failed_attempts: reader.parse("failed_attempts"),
+        from: reader.time("from"),
+        to: reader.time("to"),
+        test: reader.parse("test"),
     };
     reader.finish(filter)
 }
@@ -65,10 +67,8 @@ fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
 /// `GET …/deliveries`
 async fn list(page: Page) -> Result<Markup, Failure> {
     let query = &page.visitor.query;
-    let listed = match read_filter(query) {
-        Ok(filter) => page.operations.list_deliveries(page.caller, &filter, &query.page_query()).await,
-        Err(error) => Err(error),
-    };
+    let page_query = query.page_query();
+    let listed = async { page.operations.list_deliveries(page.caller, &read_filter(query)?, &page_query).await }.await;
     let (listed, errors) = list_or_errors(listed)?;
     let ids = listed.iter().flat_map(|listed| &listed.data).map(|delivery| delivery.endpoint_id);
     let names = page.endpoint_names(ids).await?;
@@ -83,7 +83,7 @@ async fn list(page: Page) -> Result<Markup, Failure> {
         (errors)
         @if let Some(listed) = &listed { (history(&page, listed, &names)) }
     };
-    Ok(page.show(Section::Deliveries, "Deliveries", content))
+    Ok(page.show("Deliveries", content))
 }
 
 fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Markup {
@@ -108,34 +108,25 @@ fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Marku
 
 async fn filters(page: &Page) -> Result<Markup, Failure> {
     let query = &page.visitor.query;
-    let (chosen, failed) = (query.get("endpoint_id"), query.get("failed_attempts"));
+    let chosen = query.get("endpoint_id");
     let webhooks = WebhookOptions::load(page, chosen).await?;
     let catalog = page.operations.catalog(page.caller).await?;
-    Ok(html! {
-        form.filter-bar method="get" action=(page.visitor.path) role="search" aria-label="Deliveries" {
-            div { label for="q-endpoint" { "Webhook" }
-                select #q-endpoint name="endpoint_id" { (webhooks.show(chosen, "all")) } }
-            div { label for="q-status" { "Status" } select #q-status name="status" {
-                option value="" { "all" }
-                @for status in STATUSES { (option(status.as_str(), query.get("status"), status.as_str())) }
-            } }
-            div { label for="q-failed" { "Attempts" } select #q-failed name="failed_attempts" {
-                option value="" { "all" }
-                (option("true", failed, "with a failed attempt"))
-                (option("false", failed, "without failed attempts"))
-            } }
-            div { label for="q-code" { "Code" }
-                input.short #q-code type="text" inputmode="numeric" name="status_code" value=(query.get("status_code")); }
-            (type_filter(query, &catalog))
-            // Filters that links set. They stay until the visitor clears them.
-            @for (name, label) in [("event_id", "Event id"), ("replay_id", "Replay id")] {
-                @if query.is_checked(name) { (text_filter(&format!("q-{name}"), name, label, query)) }
-            }
-            @if let Some(test) = query.optional("test") { input type="hidden" name="test" value=(test); }
-            (time_filters(query))
-            div.buttons { button type="submit" { "Filter" } a.quiet href=(page.visitor.path) { "Clear" } }
+    let attempts = [("", "all"), ("true", "with a failed attempt"), ("false", "without failed attempts")];
+    let filters = html! {
+        (choice_filter("q-endpoint", "endpoint_id", "Webhook", webhooks.show(chosen, "all")))
+        (name_filter("status", "Status", query, STATUSES.map(DeliveryStatus::as_str)))
+        (choice_filter("q-failed", "failed_attempts", "Attempts", options(query.get("failed_attempts"), attempts)))
+        div { label for="q-code" { "Code" }
+            input.short #q-code type="text" inputmode="numeric" name="status_code" value=(query.get("status_code")); }
+        (type_filter(query, &catalog))
+        // Filters that links set. They stay until the visitor clears them.
+        @for (name, label) in [("event_id", "Event id"), ("replay_id", "Replay id")] {
+            @if query.is_checked(name) { (text_filter(&format!("q-{name}"), name, label, query)) }
         }
-    })
+        @if let Some(test) = query.optional("test") { input type="hidden" name="test" value=(test); }
+        (time_filters(query))
+    };
+    Ok(filter_bar(&page.visitor, "Deliveries", "Filter", filters))
 }
 
 /// `GET …/deliveries/{id}`
@@ -168,7 +159,7 @@ async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
             }
         }
     };
-    Ok(page.show(Section::Deliveries, &format!("Delivery of {}", delivery.event_type), content))
+    Ok(page.show(&format!("Delivery of {}", delivery.event_type), content))
 }
 
 fn buttons(page: &Page, delivery: &Delivery) -> Markup {
@@ -221,7 +212,7 @@ async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup, 
         button: "Cancel delivery",
         back: &at,
     };
-    Ok(confirmation.page(&page, Section::Deliveries))
+    Ok(confirmation.page(&page))
 }
 
 /// `POST …/deliveries/{id}/cancel`

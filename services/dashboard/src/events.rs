@@ -18,12 +18,13 @@ use postrider_operations::page::List;
 use crate::Dashboard;
 use crate::components::Column::Text;
 use crate::components::delivery::table;
-use crate::components::filter::{is_filtered, list_or_errors, read_type, text_filter, time_filters, type_filter};
+use crate::components::filter::{
+    filter_bar, is_filtered, list_or_errors, read_type, text_filter, time_filters, type_filter,
+};
 use crate::components::{Confirmation, absent, breakable, empty, head, listing, pager, time};
 use crate::failure::Failure;
-use crate::fields::FormReader;
+use crate::fields::FieldReader;
 use crate::format::{attribute, plural, pretty_json};
-use crate::layout::Section;
 use crate::page::{Id, Managed, Page};
 use crate::texts::Notice;
 
@@ -41,14 +42,11 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 
 fn read_filter(page: &Page) -> Result<EventFilter, Error> {
     let query = &page.visitor.query;
-    let mut reader = FormReader::default();
-    let attribute = |name: &String| Some((name.clone(), query.optional(&format!("attributes.{name}"))?));
-    let filter = EventFilter {
-        event_type: read_type(query, &mut reader),
-        from: reader.time("from", query.get("from")),
-        to: reader.time("to", query.get("to")),
-        attributes: page.profile.attributes.keys().filter_map(attribute).collect(),
-    };
+    let mut reader = FieldReader::new(query);
+    let mut attributes = query.by_suffix("attributes.");
+    attributes.retain(|name, _| page.profile.attributes.contains_key(name));
+    let event_type = read_type(query, &mut reader);
+    let filter = EventFilter { event_type, from: reader.time("from"), to: reader.time("to"), attributes };
     reader.finish(filter)
 }
 
@@ -63,10 +61,8 @@ async fn list(page: Page) -> Result<Response, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    let listed = match read_filter(&page) {
-        Ok(filter) => page.operations.list_events(page.caller, &filter, &query.page_query()).await,
-        Err(error) => Err(error),
-    };
+    let page_query = query.page_query();
+    let listed = async { page.operations.list_events(page.caller, &read_filter(&page)?, &page_query).await }.await;
     let (listed, errors) = list_or_errors(listed)?;
     let catalog = page.operations.catalog(page.caller).await?;
     let content = html! {
@@ -88,7 +84,7 @@ async fn list(page: Page) -> Result<Response, Failure> {
             (pager(&page.visitor, listed.next_cursor.as_ref()))
         }
     };
-    Ok(page.show(Section::Events, "Events", content).into_response())
+    Ok(page.show("Events", content).into_response())
 }
 
 /// The events, from which a visitor can choose some to replay.
@@ -129,18 +125,15 @@ fn row(page: &Page, event: &Event) -> Markup {
 
 fn search(page: &Page, catalog: &[EventType]) -> Markup {
     let query = &page.visitor.query;
-    html! {
-        form.filter-bar method="get" action=(page.to("/events")) role="search" aria-label="Events" {
-            (type_filter(query, catalog))
-            (time_filters(query))
-            @for name in page.profile.attributes.keys() {
-                @let (id, field) = (format!("q-{name}"), format!("attributes.{name}"));
-                (text_filter(&id, &field, &attribute(name), query))
-            }
-            (text_filter("q-id", "id", "Event id", query))
-            div.buttons { button type="submit" { "Search" } a.quiet href=(page.to("/events")) { "Clear" } }
+    let filters = html! {
+        (type_filter(query, catalog))
+        (time_filters(query))
+        @for name in page.profile.attributes.keys() {
+            (text_filter(&format!("q-{name}"), &format!("attributes.{name}"), &attribute(name), query))
         }
-    }
+        (text_filter("q-id", "id", "Event id", query))
+    };
+    filter_bar(&page.visitor, "Events", "Search", filters)
 }
 
 /// `GET …/events/{id}`
@@ -150,7 +143,7 @@ async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
     let event = &found.event;
     let title = format!("Event {}", event.event_type);
     if page.visitor.live {
-        return Ok(page.show(Section::Events, &title, deliveries));
+        return Ok(page.show(&title, deliveries));
     }
     let why = why::section(&page, &id).await?;
     let content = html! {
@@ -171,7 +164,7 @@ async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
         (why)
         (payload(&page, &found))
     };
-    Ok(page.show(Section::Events, &title, content))
+    Ok(page.show(&title, content))
 }
 
 fn payload(page: &Page, found: &EventDetail) -> Markup {
@@ -226,7 +219,7 @@ async fn ask_expunge(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup,
         button: "Expunge the payload",
         back: &at,
     };
-    Ok(confirmation.page(&page, Section::Events))
+    Ok(confirmation.page(&page))
 }
 
 /// `POST …/events/{id}/expunge`

@@ -3,6 +3,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
+use postrider_http::problem::Problem;
 use postrider_operations::Error;
 use postrider_store::StoreError;
 use url::form_urlencoded;
@@ -18,28 +19,25 @@ pub(crate) enum Failure {
         /// The path and query to continue to after sign-in.
         next: String,
     },
-    /// The operation behind the page failed.
-    Operation(Error),
-    /// The request cannot be processed.
-    Refused(StatusCode, String),
+    /// The operation behind the page failed, or the request cannot be processed.
+    Problem(Problem),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Operation(error)
+        Self::Problem(error.into())
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::Operation(error.into())
-    }
-}
-
-impl Failure {
-    /// Another 403 than those of operations.
-    pub(crate) fn forbidden(detail: &str) -> Self {
-        Self::Refused(StatusCode::FORBIDDEN, detail.to_owned())
+        Error::from(error).into()
     }
 }
 
@@ -50,30 +48,14 @@ impl IntoResponse for Failure {
                 let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
                 Redirect::to(&format!("{SIGN_IN}?{query}")).into_response()
             }
-            Self::Operation(error) => {
-                let mut response = error_page(status(&error), &error.to_string());
-                if let Error::TooMany { retry_after, .. } | Error::Unavailable { retry_after, .. } = error {
-                    let seconds = retry_after.as_secs_f64().ceil().max(1.0) as u64;
+            Self::Problem(problem) => {
+                let mut response = error_page(problem.status_code(), &problem.detail);
+                if let Some(seconds) = problem.retry_after_seconds {
                     response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
                 }
                 response
             }
-            Self::Refused(status, detail) => error_page(status, &detail),
         }
-    }
-}
-
-/// The status code of an error.
-pub(crate) fn status(error: &Error) -> StatusCode {
-    match error {
-        Error::NotFound(_) => StatusCode::NOT_FOUND,
-        Error::Forbidden(_) => StatusCode::FORBIDDEN,
-        Error::Conflict(_) => StatusCode::CONFLICT,
-        Error::VersionMismatch { .. } => StatusCode::PRECONDITION_FAILED,
-        Error::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        Error::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Error::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -1,12 +1,14 @@
 //! The fields of a form or of an address.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use bytes::Bytes;
+use postrider_http::problem::Problem;
 use postrider_model::time::UnixMillis;
 use postrider_operations::page::PageQuery;
 use postrider_operations::{Error, FieldError};
@@ -63,6 +65,37 @@ impl Fields {
         !self.get(name).is_empty()
     }
 
+    /// The same fields, with another one unless its value is empty.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+        let value = value.to_string();
+        if !value.is_empty() {
+            self.0.push((name.to_owned(), value));
+        }
+        self
+    }
+
+    /// The same fields, with another one if it has a value.
+    #[must_use]
+    pub(crate) fn with_some(self, name: &str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// The same fields, with several values of one name.
+    #[must_use]
+    pub(crate) fn with_all(self, name: &str, values: impl IntoIterator<Item = impl ToString>) -> Self {
+        values.into_iter().fold(self, |fields, value| fields.with(name, value))
+    }
+
+    /// The fields of this name and a suffix, by the suffix, unless they are empty: `attributes.` for `attributes.bridge`.
+    pub(crate) fn by_suffix(&self, prefix: &str) -> BTreeMap<String, String> {
+        let named = self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value.trim())));
+        named.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
     /// The page of a list that an address names.
     pub(crate) fn page_query(&self) -> PageQuery {
         PageQuery { cursor: self.optional("cursor"), ..PageQuery::default() }
@@ -86,10 +119,10 @@ impl Fields {
     }
 }
 
-/// The fields of a form. [`submit_once`](super::submit_once) has checked that it comes from a page of the visitor's session.
-pub(crate) struct Form(pub(crate) Fields);
+/// The fields of a sent form. [`submit_once`](super::submit_once) has checked that it comes from a page of the visitor's session.
+pub(crate) struct Sent(pub(crate) Fields);
 
-impl FromRequest<Arc<Dashboard>> for Form {
+impl FromRequest<Arc<Dashboard>> for Sent {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &Arc<Dashboard>) -> Result<Self, Failure> {
@@ -98,58 +131,73 @@ impl FromRequest<Arc<Dashboard>> for Form {
     }
 }
 
-/// Parses the values of a form and collects the errors of all fields.
-#[derive(Default)]
-pub(crate) struct FormReader(Vec<FieldError>);
+/// Parses the values of fields and collects the errors of all of them. A pointer such as `/limits/endpoints` stands for the field
+/// `endpoints`.
+pub(crate) struct FieldReader<'a> {
+    fields: &'a Fields,
+    errors: Vec<FieldError>,
+}
 
-impl FormReader {
+impl<'a> FieldReader<'a> {
+    pub(crate) fn new(fields: &'a Fields) -> Self {
+        Self { fields, errors: Vec::new() }
+    }
+
     /// The parsed value; after an error the default.
     pub(crate) fn take<T: Default>(&mut self, parsed: Result<T, FieldError>) -> T {
         parsed.unwrap_or_else(|error| {
-            self.0.push(error);
+            self.errors.push(error);
             T::default()
         })
     }
 
-    /// A value of a type that is read from text; `None` for empty text.
-    pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, pointer: &str, text: &str) -> Option<T> {
+    /// A value of a type that is read from text; `None` for an empty field.
+    pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, pointer: &str) -> Option<T> {
+        self.parse_text(pointer, self.text(pointer))
+    }
+
+    /// Like [`parse`](Self::parse), for text that is derived from a field.
+    pub(crate) fn parse_text<T: FromStr<Err: Display>>(&mut self, pointer: &str, text: &str) -> Option<T> {
         if text.is_empty() {
             return None;
         }
-        self.take(text.parse().map(Some).map_err(|error: T::Err| field_error(pointer, error.to_string())))
+        self.take(text.parse().map(Some).map_err(|error: T::Err| FieldError::new(pointer, error.to_string())))
     }
 
-    /// A number; `None` for empty text.
-    pub(crate) fn number<T: FromStr>(&mut self, pointer: &str, text: &str) -> Option<T> {
+    /// A number; `None` for an empty field.
+    pub(crate) fn number<T: FromStr>(&mut self, pointer: &str) -> Option<T> {
+        self.number_text(pointer, self.text(pointer))
+    }
+
+    /// Like [`number`](Self::number), for text of a field with another name.
+    pub(crate) fn number_text<T: FromStr>(&mut self, pointer: &str, text: &str) -> Option<T> {
         if text.is_empty() {
             return None;
         }
         // Not `inf` and `NaN`, which `f64` parses.
         let digits = text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
         let number = text.parse().ok().filter(|_| digits);
-        self.take(number.map(Some).ok_or_else(|| field_error(pointer, format!("expected a number, got “{text}”"))))
+        self.take(number.map(Some).ok_or_else(|| FieldError::new(pointer, format!("expected a number, got “{text}”"))))
     }
 
     /// A time of a `datetime-local` field, which is in UTC, or in RFC 3339.
-    pub(crate) fn time(&mut self, pointer: &str, text: &str) -> Option<UnixMillis> {
-        self.parse(pointer, &utc(text))
+    pub(crate) fn time(&mut self, pointer: &str) -> Option<UnixMillis> {
+        self.parse_text(pointer, &utc(self.text(pointer)))
+    }
+
+    fn text(&self, pointer: &str) -> &'a str {
+        self.fields.get(pointer.rsplit('/').next().unwrap_or_default())
     }
 
     /// `value` if there were no errors.
     pub(crate) fn finish<T>(self, value: T) -> Result<T, Error> {
-        if self.0.is_empty() { Ok(value) } else { Err(Error::Invalid(self.0)) }
+        if self.errors.is_empty() { Ok(value) } else { Err(Error::Invalid(self.errors)) }
     }
-}
-
-/// An error of one field.
-pub(crate) fn field_error(pointer: impl Into<String>, detail: impl Into<String>) -> FieldError {
-    FieldError { pointer: pointer.into(), detail: detail.into() }
 }
 
 /// The refusal of a form over the limit.
 pub(crate) fn too_large() -> Failure {
-    let detail = format!("a form has at most {} KiB", FORM_BYTES_MAX / 1_024);
-    Failure::Refused(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    Problem::payload_too_large(format!("a form has at most {} KiB", FORM_BYTES_MAX / 1_024)).into()
 }
 
 #[cfg(test)]

@@ -13,13 +13,13 @@ use postrider_operations::stats::{Figures, Interval, IntervalLength, LatencyMs, 
 use crate::Dashboard;
 use crate::components::Column::{Number, Text};
 use crate::components::chart::{Chart, Kind, Series};
-use crate::components::figures::{Range, latency, tiles};
-use crate::components::form::option;
+use crate::components::figures::{RANGES, Range, latency, tiles};
+use crate::components::filter::choice_filter;
+use crate::components::form::options;
 use crate::components::webhook::WebhookOptions;
 use crate::components::{Column, empty, head, time};
 use crate::failure::Failure;
 use crate::format::{count, duration, percent};
-use crate::layout::Section;
 use crate::page::Page;
 
 /// The columns of the table of figures.
@@ -56,11 +56,8 @@ async fn show(page: Page) -> Result<Markup, Failure> {
     let content = html! {
         h1 { "Health" }
         form.filter-bar method="get" action=(page.visitor.path) role="search" aria-label="Health" {
-            div { label for="q-endpoint" { "Webhook" }
-                select #q-endpoint name="endpoint_id" { (webhooks.show(endpoint, "All webhooks")) } }
-            div { label for="q-range" { "Time" } select #q-range name="range" {
-                @for offered in Range::ALL { (option(offered.name(), range.name(), offered.label())) }
-            } }
+            (choice_filter("q-endpoint", "endpoint_id", "Webhook", webhooks.show(endpoint, "All webhooks")))
+            (choice_filter("q-range", "range", "Time", options(range.name, RANGES.map(|range| (range.name, range.label)))))
             div.buttons { button type="submit" { "Show" } }
         }
         section #health aria-label="Figures" data-live data-every="10000" {
@@ -68,7 +65,7 @@ async fn show(page: Page) -> Result<Markup, Failure> {
             @if found.total.attempts == 0 { (no_attempts(&page)) } @else { (charts(&found)) (figures_table(&found)) }
         }
     };
-    Ok(page.show(Section::Health, "Health", content))
+    Ok(page.show("Health", content))
 }
 
 fn no_attempts(page: &Page) -> Markup {

@@ -7,46 +7,25 @@ use crate::document::{brand, document};
 use crate::session::Visitor;
 use crate::texts::Notice;
 
-/// An entry of the navigation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Section {
-    Webhooks,
-    Deliveries,
-    Events,
-    Replays,
-    Health,
-    AuditLog,
-    Tenants,
-    DeadLetters,
-    Profiles,
-    System,
-    AllAuditLog,
-}
-
-const OF_TENANT: [(Section, &str, &str); 6] = [
-    (Section::Webhooks, "Webhooks", "/webhooks"),
-    (Section::Deliveries, "Deliveries", "/deliveries"),
-    (Section::Events, "Events", "/events"),
-    (Section::Replays, "Replays", "/replays"),
-    (Section::Health, "Health", "/health"),
-    (Section::AuditLog, "Audit log", "/audit-log"),
+/// The navigation: names of sections, and their paths below the tenant's address or the operator's.
+const OF_TENANT: [(&str, &str); 6] = [
+    ("Webhooks", "webhooks"),
+    ("Deliveries", "deliveries"),
+    ("Events", "events"),
+    ("Replays", "replays"),
+    ("Health", "health"),
+    ("Audit log", "audit-log"),
 ];
-const OF_OPERATOR: [(Section, &str, &str); 5] = [
-    (Section::Tenants, "Tenants", "/dashboard/operator/tenants"),
-    (Section::DeadLetters, "Dead letters", "/dashboard/operator/dead-letters"),
-    (Section::Profiles, "Profiles", "/dashboard/operator/profiles"),
-    (Section::System, "System", "/dashboard/operator/system"),
-    (Section::AllAuditLog, "Audit log", "/dashboard/operator/audit-log"),
+const OF_OPERATOR: [(&str, &str); 5] = [
+    ("Tenants", "tenants"),
+    ("Dead letters", "dead-letters"),
+    ("Profiles", "profiles"),
+    ("System", "system"),
+    ("Audit log", "audit-log"),
 ];
 
 /// A page of a signed-in visitor.
-pub(crate) fn full(
-    visitor: &Visitor,
-    tenant: Option<&Tenant>,
-    section: Section,
-    title: &str,
-    content: Markup,
-) -> Markup {
+pub(crate) fn full(visitor: &Visitor, tenant: Option<&Tenant>, title: &str, content: Markup) -> Markup {
     let body = html! {
         body {
             a.skip href="#main" { "Skip to the content" }
@@ -61,7 +40,7 @@ pub(crate) fn full(
                 }
             }
             div.frame {
-                (navigation(visitor, tenant, section))
+                (navigation(visitor, tenant))
                 main #main tabindex="-1" {
                     @if let Some(notice) = Notice::named(visitor.notice()) { p.notice role="status" { (notice.text()) } }
                     (content)
@@ -72,18 +51,19 @@ pub(crate) fn full(
     document(title, body)
 }
 
-fn navigation(visitor: &Visitor, tenant: Option<&Tenant>, section: Section) -> Markup {
-    let link = |item: Section, name: &str, href: &str| {
-        html! { li { a href=(href) aria-current=[(item == section).then_some("page")] { (name) } } }
+fn navigation(visitor: &Visitor, tenant: Option<&Tenant>) -> Markup {
+    let links = |owner: &str, sections: &[(&str, &str)]| {
+        html! { @for (name, section) in sections {
+            @let href = format!("/dashboard/{owner}/{section}");
+            li { a href=(href) aria-current=[visitor.path.starts_with(&href).then_some("page")] { (name) } }
+        } }
     };
     html! {
         nav.side aria-label="Main" {
-            @if let Some(tenant) = tenant {
-                ul { @for (item, name, path) in OF_TENANT { (link(item, name, &format!("/dashboard/{}{path}", tenant.id))) } }
-            }
+            @if let Some(tenant) = tenant { ul { (links(&tenant.id.to_string(), &OF_TENANT)) } }
             @if visitor.caller.is_operator() {
                 p.side-title #operator-nav { "Operator" }
-                ul aria-labelledby="operator-nav" { @for (item, name, path) in OF_OPERATOR { (link(item, name, path)) } }
+                ul aria-labelledby="operator-nav" { (links("operator", &OF_OPERATOR)) }
             }
         }
     }

@@ -49,11 +49,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{Redirect, Response};
 use axum::routing::get;
-use postrider_operations::{KeyHolders, Operations};
+use postrider_http::problem::Problem;
+use postrider_operations::Operations;
 use postrider_store::Store;
 use postrider_telemetry::tasks::Tasks;
 
@@ -76,32 +77,20 @@ const SECURITY: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// What the dashboard works with.
-#[derive(Clone)]
-pub struct Deps {
+/// What the dashboard works with; the state of its routes.
+pub struct Dashboard {
     /// The operations that pages call.
     pub operations: Arc<Operations>,
-    /// Finds the holder of a key.
-    pub keys: Arc<dyn KeyHolders>,
     /// Keeps sessions and the results of forms.
     pub store: Store,
     /// Whether the process is served over https, by itself or by a proxy.
     pub served_by_https: bool,
 }
 
-/// The state of the routes.
-struct Dashboard {
-    operations: Arc<Operations>,
-    keys: Arc<dyn KeyHolders>,
-    store: Store,
-    served_by_https: bool,
-}
-
 /// Starts the dashboard's background task on `tasks` and returns its routes: `/`, and everything under `/dashboard`.
-pub fn router(deps: Deps, tasks: &Tasks) -> Router {
-    let Deps { operations, keys, store, served_by_https } = deps;
-    tasks.spawn("dashboard.form_results", submit_once::delete_expired(store.clone(), tasks.stop().clone()));
-    let dashboard = Arc::new(Dashboard { operations, keys, store, served_by_https });
+pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
+    tasks.spawn("dashboard.form_results", submit_once::delete_expired(dashboard.store.clone(), tasks.stop().clone()));
+    let dashboard = Arc::new(dashboard);
     let pages = Router::new()
         .route("/dashboard/assets/{file}", get(assets::serve))
         .merge(sign_in::routes())
@@ -134,7 +123,7 @@ async fn settle(State(dashboard): State<Arc<Dashboard>>, request: Request, next:
 }
 
 async fn no_such_page(uri: Uri) -> Failure {
-    Failure::Refused(StatusCode::NOT_FOUND, format!("there is no page {}", uri.path()))
+    Problem::not_found(format!("there is no page {}", uri.path())).into()
 }
 
 /// Adds the headers of `SECURITY` and keeps pages out of caches.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Redirect;
 use maud::Markup;
 use postrider_model::ids::EndpointId;
 use postrider_model::scope::Scope;
@@ -18,9 +18,9 @@ use postrider_profiles::Profile;
 use postrider_store::config::Tenant;
 
 use crate::Dashboard;
-use crate::failure::{Failure, status};
+use crate::failure::Failure;
 use crate::fields::NOTICE;
-use crate::layout::{self, Section};
+use crate::layout;
 use crate::session::Visitor;
 use crate::texts::Notice;
 
@@ -103,8 +103,8 @@ impl Page {
     }
 
     /// The whole page.
-    pub(crate) fn show(&self, section: Section, title: &str, content: Markup) -> Markup {
-        layout::full(&self.visitor, Some(&self.tenant), section, title, content)
+    pub(crate) fn show(&self, title: &str, content: Markup) -> Markup {
+        layout::full(&self.visitor, Some(&self.tenant), title, content)
     }
 }
 
@@ -191,25 +191,12 @@ impl FromRequestParts<Arc<Dashboard>> for OperatorPage {
 
 impl OperatorPage {
     /// The whole page.
-    pub(crate) fn show(&self, section: Section, title: &str, content: Markup) -> Markup {
-        layout::full(&self.visitor, None, section, title, content)
+    pub(crate) fn show(&self, title: &str, content: Markup) -> Markup {
+        layout::full(&self.visitor, None, title, content)
     }
 }
 
 /// Redirects to a page, which shows the notice.
 pub(crate) fn redirect_with(path: &str, notice: Notice) -> Redirect {
     Redirect::to(&format!("{path}?{NOTICE}={}", notice.name()))
-}
-
-/// The error of a form, to be shown in the form; other errors get a page of their own.
-pub(crate) fn form_error(error: Error) -> Result<Error, Failure> {
-    match error {
-        Error::Invalid(_) | Error::Conflict(_) | Error::VersionMismatch { .. } => Ok(error),
-        other => Err(other.into()),
-    }
-}
-
-/// A form that is shown again, with the status of its error.
-pub(crate) fn refused(error: &Error, page: Markup) -> Response {
-    (status(error), page).into_response()
 }

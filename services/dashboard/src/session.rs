@@ -49,9 +49,9 @@ impl Visitor {
     }
 
     /// What was entered into the page's form before the session ended.
-    pub(crate) fn restored(&self) -> Option<&Fields> {
+    pub(crate) fn restored(&self) -> Option<Fields> {
         match &self.submitted {
-            Some(Submitted::Restored(fields)) => Some(fields),
+            Some(Submitted::Restored(fields)) => Some(fields.clone()),
             _ => None,
         }
     }
@@ -75,7 +75,7 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
         let signed_out = || Failure::SignIn { next: next.clone() };
         let token = cookie::session_token(&parts.headers).ok_or_else(signed_out)?;
         let key = dashboard.store.sessions().session(&token).await?.ok_or_else(signed_out)?;
-        let caller = dashboard.keys.find(key)?.ok_or_else(signed_out)?;
+        let caller = dashboard.operations.find_caller(key)?.ok_or_else(signed_out)?;
         Ok(Self {
             caller: via_dashboard(caller),
             tokens: csrf::FormTokens { csrf: csrf::token(&token), once: EventId::generate().to_string() },

@@ -10,10 +10,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum_extra::extract::CookieJar;
 use bytes::Bytes;
+use postrider_http::problem::Problem;
 use postrider_http::server::Peer;
 use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
 use postrider_model::scope::Scope;
-use postrider_operations::Caller;
+use postrider_operations::{Caller, Place};
 use postrider_store::StoreError;
 use postrider_store::config::KeyHash;
 use secrecy::{ExposeSecret, SecretString};
@@ -62,7 +63,7 @@ async fn sign_in(
     body: Bytes,
 ) -> Result<Response, Failure> {
     if !csrf::is_same_origin(&headers) {
-        return Err(Failure::forbidden("this form does not come from a page of this server"));
+        return Err(Problem::forbidden("this form does not come from a page of this server").into());
     }
     let fields = Fields::read(&body);
     let (key, next) = (SecretString::from(fields.get("key").to_owned()), safe_next(fields.get("next")));
@@ -70,8 +71,8 @@ async fn sign_in(
     let refuse = |status: StatusCode, error: &str| {
         Ok((status, sign_in_page(next, fields.get("form"), Some(error))).into_response())
     };
-    let Some(caller) = dashboard.keys.find(hash)? else {
-        dashboard.keys.count_unknown(extensions.get::<Peer>().map(|peer| peer.0))?;
+    let Some(caller) = dashboard.operations.find_caller(hash)? else {
+        dashboard.operations.count_unknown_key(Place::SignIn, extensions.get::<Peer>().map(|peer| peer.0))?;
         let error = "There is no such key. Copy the whole key; a tenant's key begins with “prk_”.";
         return refuse(StatusCode::UNAUTHORIZED, error);
     };

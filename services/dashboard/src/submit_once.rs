@@ -20,6 +20,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use bytes::Bytes;
+use postrider_http::problem::Problem;
 use postrider_model::limits::{FORM_RESULT_BYTES_MAX, FORM_RESULT_KEPT};
 use postrider_model::time::UnixMillis;
 use postrider_operations::Error;
@@ -92,7 +93,7 @@ async fn post(dashboard: Arc<Dashboard>, request: Request, next: Next) -> Result
     let Some(session) = cookie::session_token(&parts.headers) else { return Ok(signed_out(&parts, &fields)) };
     if !csrf::is_valid(&session, fields.get(CSRF_FIELD)) {
         let detail = "this form does not come from a page of your session: go back, reload the page and try again";
-        return Err(Failure::forbidden(detail));
+        return Err(Problem::forbidden(detail).into());
     }
     let address = parts.uri.path_and_query().map_or("", |address| address.as_str());
     let form = hash(&[address.as_bytes(), &[0], &body]);

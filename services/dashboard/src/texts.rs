@@ -6,82 +6,50 @@ use postrider_operations::deliveries::{Attempt, Delivery};
 
 use crate::format::{duration, plural, status_line};
 
-/// What a form did. The page that it leads to says so; the address carries the name, never the text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Notice {
-    Restored,
-    Saved,
-    WebhookDeleted,
-    WebhookActive,
-    WebhookInactive,
-    RetryRequested,
-    DeliveryCancelled,
-    DeliveryAlreadyFinished,
-    ReplayStarted,
-    ReplaysStarted,
-    ReplayPaused,
-    ReplayResumed,
-    ReplayCancelled,
-    ReplayAlreadyEnded,
-    DeadLetterRequeued,
-    TenantCreated,
-    KeyDeleted,
-    PayloadExpunged,
+macro_rules! notices {
+    ($($variant:ident $name:literal $text:literal)+) => {
+        /// What a form did. The page that it leads to says so; the address carries the name, never the text.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Notice { $($variant),+ }
+
+        impl Notice {
+            /// The notice of this name.
+            pub(crate) fn named(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// Its name in an address.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// Its text.
+            pub(crate) fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+    };
 }
 
-/// Every notice, its name in an address, and its text.
-const NOTICES: [(Notice, &str, &str); 18] = [
-    (
-        Notice::Restored,
-        "restored",
-        "Your session had ended, so nothing was saved. Check the form and send it again. Enter secrets and header values again.",
-    ),
-    (Notice::Saved, "saved", "Saved. The change is in effect."),
-    (
-        Notice::WebhookDeleted,
-        "deleted",
-        "The webhook was deleted. Its pending deliveries are discarded when their next attempt is due.",
-    ),
-    (Notice::WebhookActive, "active", "The webhook is active and receives new events."),
-    (Notice::WebhookInactive, "inactive", "The webhook is inactive and receives no events. Tests still work."),
-    (Notice::RetryRequested, "retried", "An attempt was requested."),
-    (Notice::DeliveryCancelled, "cancelled", "The delivery was cancelled. There are no further attempts."),
-    (Notice::DeliveryAlreadyFinished, "already-finished", "The delivery had already finished and was not cancelled."),
-    (Notice::ReplayStarted, "replaying", "The replay has started."),
-    (Notice::ReplaysStarted, "replaying-several", "The replays have started, one for each event."),
-    (Notice::ReplayPaused, "paused", "The replay is paused. It creates no deliveries until you resume it."),
-    (Notice::ReplayResumed, "resumed", "The replay was resumed."),
-    (
-        Notice::ReplayCancelled,
-        "replay-cancelled",
-        "The replay was cancelled. It creates no further deliveries, and its pending deliveries are cancelled.",
-    ),
-    (Notice::ReplayAlreadyEnded, "replay-ended", "The replay had already ended."),
-    (Notice::DeadLetterRequeued, "requeued", "The message was sent back to its queue."),
-    (Notice::TenantCreated, "tenant-created", "The tenant was created. Create a key for it next."),
-    (Notice::KeyDeleted, "key-deleted", "The key was deleted and no longer works."),
-    (Notice::PayloadExpunged, "expunged", "The payload was expunged."),
-];
-
-impl Notice {
-    /// The notice of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        NOTICES.iter().find(|(_, known, _)| *known == name).map(|(notice, ..)| *notice)
-    }
-
-    /// Its name in an address.
-    pub(crate) fn name(self) -> &'static str {
-        self.entry().1
-    }
-
-    /// Its text.
-    pub(crate) fn text(self) -> &'static str {
-        self.entry().2
-    }
-
-    fn entry(self) -> (Self, &'static str, &'static str) {
-        NOTICES.into_iter().find(|(notice, ..)| *notice == self).unwrap_or((self, "", ""))
-    }
+notices! {
+    Restored "restored" "Your session had ended, so nothing was saved. Check the form and send it again. Enter secrets and header values again."
+    Saved "saved" "Saved. The change is in effect."
+    WebhookDeleted "deleted" "The webhook was deleted. Its pending deliveries are discarded when their next attempt is due."
+    WebhookActive "active" "The webhook is active and receives new events."
+    WebhookInactive "inactive" "The webhook is inactive and receives no events. Tests still work."
+    RetryRequested "retried" "An attempt was requested."
+    DeliveryCancelled "cancelled" "The delivery was cancelled. There are no further attempts."
+    DeliveryAlreadyFinished "already-finished" "The delivery had already finished and was not cancelled."
+    ReplayStarted "replaying" "The replay has started."
+    ReplaysStarted "replaying-several" "The replays have started, one for each event."
+    ReplayPaused "paused" "The replay is paused. It creates no deliveries until you resume it."
+    ReplayResumed "resumed" "The replay was resumed."
+    ReplayCancelled "replay-cancelled" "The replay was cancelled. It creates no further deliveries, and its pending deliveries are cancelled."
+    ReplayAlreadyEnded "replay-ended" "The replay had already ended."
+    DeadLetterRequeued "requeued" "The message was sent back to its queue."
+    TenantCreated "tenant-created" "The tenant was created. Create a key for it next."
+    KeyDeleted "key-deleted" "The key was deleted and no longer works."
+    PayloadExpunged "expunged" "The payload was expunged."
 }
 
 /// How an attempt ended, in a sentence or two.

@@ -171,7 +171,7 @@ impl Process {
     /// The role that ended on its own, or the task that failed.
     pub(crate) async fn run(mut self, routes: Router) -> anyhow::Result<()> {
         // Set once, here.
-        let _ = self.routes.set(server::with_fallbacks(routes));
+        let _ = self.routes.set(server::with_fallback(routes));
         self.started.ok();
         self.routes_open.ok();
         tracing::info!(roles = ?self.roles.iter().map(|role| role.name).collect::<Vec<_>>(), "running");
@@ -264,7 +264,7 @@ async fn serve_http(
                 .with_context(|| format!("POSTRIDER_MANAGEMENT_LISTEN: cannot listen on {address}; is it in use?"))?;
             tracing::info!(%address, "listening for probes and metrics");
             let (options, stop) = (args.management_options(), tasks.stop().clone());
-            let serving = server::serve_with(listener, server::with_fallbacks(management), options, stop);
+            let serving = server::serve_with(listener, server::with_fallback(management), options, stop);
             tasks.spawn("process.management", serving.map(drop));
             router
         }

@@ -138,19 +138,12 @@ fn api(
         guard: AddressGuard { allow: egress.allow.0.clone(), allow_http: egress.allow_http },
         ready: shared.health.check("api configuration"),
     };
-    let config = postrider_api::Config {
-        operator_keys: access.operator_keys.0.clone(),
-        served_by_https: settings.is_https(),
-        ..Default::default()
-    };
+    let config =
+        postrider_api::Config { operator_keys: access.operator_keys.0.clone(), served_by_https: settings.is_https() };
     let (tasks, store) = (process.http_tasks(), shared.store.clone());
     let api = postrider_api::start(config, deps, &tasks);
-    let pages = postrider_dashboard::Deps {
-        operations: api.operations,
-        keys: api.keys,
-        store,
-        served_by_https: settings.is_https(),
-    };
+    let pages =
+        postrider_dashboard::Dashboard { operations: api.operations, store, served_by_https: settings.is_https() };
     api.routes.merge(postrider_dashboard::router(pages, &tasks))
 }
 

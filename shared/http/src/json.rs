@@ -3,6 +3,7 @@
 mod strict;
 mod words;
 
+use postrider_model::json::pointer_token;
 use serde::Deserialize;
 
 use crate::problem::{FieldError, Problem};
@@ -45,14 +46,6 @@ pub fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Problem> {
     Ok(read(body)?)
 }
 
-/// Reads a body as [`read_json`] does; an empty body stands for all defaults.
-///
-/// # Errors
-/// As [`read_json`].
-pub fn read_json_or_default<'a, T: Deserialize<'a> + Default>(body: &'a [u8]) -> Result<T, Problem> {
-    if body.is_empty() { Ok(T::default()) } else { read_json(body) }
-}
-
 /// Rewords serde's message about a value of a wrong type, in the terms of JSON.
 pub fn value_error(message: &str) -> String {
     words::of_data(message)
@@ -79,7 +72,7 @@ fn explain<'a, T: Deserialize<'a>>(json: &'a [u8], error: &serde_json::Error) ->
             let message = without_place(failed.inner());
             let mut pointer = pointer_of(failed.path());
             // An unknown or missing field is reported at its object: point at the field itself.
-            if let Some(field) = field_in(&message).map(|field| format!("/{}", escape_pointer(field)))
+            if let Some(field) = field_in(&message).map(|field| format!("/{}", pointer_token(field)))
                 && !pointer.ends_with(&field)
             {
                 pointer.push_str(&field);
@@ -114,22 +107,17 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter().fold(String::new(), |pointer, segment| match segment {
         Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } => format!("{pointer}/{}", escape_pointer(key)),
-        Segment::Enum { variant } => format!("{pointer}/{}", escape_pointer(variant)),
+        Segment::Map { key } => format!("{pointer}/{}", pointer_token(key)),
+        Segment::Enum { variant } => format!("{pointer}/{}", pointer_token(variant)),
         Segment::Unknown => pointer,
     })
-}
-
-/// A token of a JSON pointer (RFC 6901, section 3): `~` becomes `~0`, `/` becomes `~1`.
-pub fn escape_pointer(token: &str) -> String {
-    token.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(Debug, Deserialize, PartialEq, Default)]
+    #[derive(Debug, Deserialize, PartialEq)]
     #[serde(deny_unknown_fields)]
     struct Inner {
         #[serde(default)]
@@ -167,12 +155,5 @@ mod tests {
         check("[]", 422, Some(""), "expected an object, got an array");
         check(r#"["x"]"#, 422, Some(""), "expected an object, got an array");
         check(r#"{"name":"x","items":[[3]]}"#, 422, Some("/items/0"), "expected an object, got an array");
-    }
-
-    #[test]
-    fn an_absent_body_may_stand_for_defaults() {
-        assert_eq!(read_json_or_default::<Inner>(b"").unwrap(), Inner::default());
-        assert_eq!(read_json_or_default::<Inner>(br#"{"count":3}"#).unwrap(), Inner { count: 3 });
-        assert!(read_json_or_default::<Inner>(br#"{"counts":3}"#).is_err());
     }
 }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-pub use crate::json::{read_json, read_json_or_default, syntax_error};
+pub use crate::json::{read_json, syntax_error};
 
 /// The media type of [`Problem`].
 pub const CONTENT_TYPE: &str = "application/problem+json";

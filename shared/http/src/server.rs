@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::header::ALLOW;
 use axum::http::{self, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -113,6 +114,7 @@ pub async fn serve_with(
     metrics::describe_counter!(LOOPS, "requests refused because they are deliveries");
     metrics::counter!(LOOPS).increment(0);
     let router = router
+        .layer(middleware::map_response(name_methods))
         .layer(middleware::from_fn(refuse_deliveries))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(RequestBodyTimeoutLayer::new(options.body_pause_max))
@@ -207,13 +209,18 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Problem::internal().into_response()
 }
 
-/// Answers for paths and methods that do not exist, as problems; put around the whole merged router.
-pub fn with_fallbacks(router: Router) -> Router {
-    router
-        .fallback(|| async { Result::<StatusCode, Problem>::Err(Problem::not_found("no such path")) })
-        .method_not_allowed_fallback(|| async {
-            Result::<StatusCode, Problem>::Err(Problem::method_not_allowed("this path has no such method"))
-        })
+/// Answers paths that do not exist with problems; put around the whole merged router.
+pub fn with_fallback(router: Router) -> Router {
+    router.fallback(|| async { Problem::not_found("no such path") })
+}
+
+/// Turns the empty 405 of a router into a problem that names the methods of the path.
+async fn name_methods(response: Response) -> Response {
+    let methods = response.headers().get(ALLOW).filter(|_| response.status() == StatusCode::METHOD_NOT_ALLOWED);
+    let Some(methods) = methods.cloned() else { return response };
+    let names = methods.to_str().unwrap_or_default().replace(',', ", ");
+    let problem = Problem::method_not_allowed(format!("this path does not have this method; allowed: {names}"));
+    ([(ALLOW, methods)], problem).into_response()
 }
 
 #[cfg(test)]
@@ -233,7 +240,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve_with(listener, with_fallbacks(router), options, stop.clone()));
+        let task = tokio::spawn(serve_with(listener, with_fallback(router), options, stop.clone()));
         Server { address, stop, task }
     }
 
@@ -271,7 +278,9 @@ mod tests {
         assert!(get("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.ends_with("\r\n\r\nhi"));
         let missing = get("GET /nope HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(missing.starts_with("HTTP/1.1 404") && missing.contains("application/problem+json"), "{missing}");
-        assert!(get("POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.starts_with("HTTP/1.1 405"));
+        let refused = get("POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET,HEAD"), "{refused}");
+        assert!(refused.contains("application/problem+json") && refused.contains("allowed: GET, HEAD\""), "{refused}");
         let panicked = get("GET /broken HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(panicked.starts_with("HTTP/1.1 500") && !panicked.contains("oh no"), "{panicked}");
         server.stop.cancel();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::event::EventType;
@@ -10,15 +11,19 @@ use crate::payload_filter::{BoundFilter, Budget, FieldIndex, FieldValues, Payloa
 use crate::subscription::{InvalidSubscription, MatchKind, Subscription};
 
 /// One condition of an endpoint, and whether an event meets it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Reason))]
 pub struct Condition {
-    /// Its name: `event_types`, `filters.<attribute>`, `payload_filter`, and what callers add.
+    /// `status`, `origin`, `event_types`, `filters.<attribute>` or `payload_filter`; `subscription` if it cannot be read.
+    #[cfg_attr(feature = "openapi", schema(example = "filters.bridge"))]
     pub check: String,
     /// What the endpoint requires, as its customer wrote it.
+    #[cfg_attr(feature = "openapi", schema(value_type = Value, example = json!(["b1"])))]
     pub expected: Value,
     /// What the event has; `null` if nothing.
+    #[cfg_attr(feature = "openapi", schema(value_type = Value, example = "b2"))]
     pub actual: Value,
-    /// Whether the event meets it.
+    /// Whether the event meets the condition.
     pub passed: bool,
 }
 

@@ -113,10 +113,7 @@ impl AuditEntry {
 }
 
 impl Operations {
-    /// Changes that the caller may see, newest first.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// Changes that the caller may see, newest first. Takes the scope `read`.
     pub async fn list_audit_log(
         &self,
         caller: Caller,

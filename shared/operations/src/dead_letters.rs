@@ -11,8 +11,9 @@ use postrider_store::history::DeadLetterRow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::error::parse_id;
 use crate::page::{List, PageQuery};
-use crate::{Caller, Error, Operations};
+use crate::{CONFIRM_TIMEOUT, Caller, Error, Operations};
 
 /// A message that could not be processed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,10 +73,7 @@ impl From<DeadLetterRow> for DeadLetter {
 }
 
 impl Operations {
-    /// Dead letters, newest first.
-    ///
-    /// # Errors
-    /// Operators only.
+    /// Dead letters, newest first. Operators only.
     pub async fn list_dead_letters(&self, caller: Caller, page: &PageQuery) -> Result<List<DeadLetter>, Error> {
         caller.operator()?;
         let page = self.store.history().list_dead_letters(&page.request("dead_letters")?).await?;
@@ -88,7 +86,7 @@ impl Operations {
     /// Operators only. [`Error::Conflict`] for one whose queue takes no messages back, or that was kept in part.
     pub async fn requeue_dead_letter(&self, caller: Caller, id: &str) -> Result<DeadLetterRequeued, Error> {
         caller.operator()?;
-        let id: i64 = id.parse().map_err(|_| Error::NotFound("dead letter"))?;
+        let id: i64 = parse_id("dead letter", id)?;
         let letter = self.store.history().get_dead_letter(id).await?;
         if Queue::requeue_target(&letter.source, &letter.routing_key).is_none() {
             let detail = format!("cannot requeue: {} is not a requeueable queue", letter.source);
@@ -106,7 +104,7 @@ impl Operations {
                 tracing::warn!(dead_letter.id = id, %error, "cannot publish a requeued dead letter; the outbox relay will");
             }
         });
-        if tokio::time::timeout(self.config.confirm_timeout, publishing).await.is_err() {
+        if tokio::time::timeout(CONFIRM_TIMEOUT, publishing).await.is_err() {
             tracing::warn!(dead_letter.id = id, "a requeue is committed, the broker's confirm is late");
         }
         Ok(DeadLetterRequeued { id: id.to_string() })

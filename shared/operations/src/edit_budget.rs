@@ -1,7 +1,5 @@
 //! How many changes a tenant may make: every change takes a lock that the changes of all tenants wait for.
 
-use std::time::Duration;
-
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -32,9 +30,9 @@ impl EditBudgets {
         if self.0.len() > TENANTS_MAX {
             self.0.retain_recent();
         }
-        self.0.check_key(&tenant).map_err(|wait| Error::TooMany {
-            detail: format!("a tenant may make {EDITS_PER_SECOND} changes a second, {EDITS_BURST} at once"),
-            retry_after: wait.wait_time_from(DefaultClock::default().now()).max(Duration::from_secs(1)),
+        self.0.check_key(&tenant).map_err(|over| {
+            let detail = format!("a tenant may make {EDITS_PER_SECOND} changes a second, {EDITS_BURST} at once");
+            Error::too_many(detail, over.wait_time_from(DefaultClock::default().now()))
         })
     }
 }

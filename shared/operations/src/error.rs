@@ -1,21 +1,16 @@
 //! Why an operation did nothing.
 
+use std::str::FromStr;
 use std::time::Duration;
 
+use postrider_http::problem::Problem;
 use postrider_model::scope::Scope;
 use postrider_store::{EditError, StoreError};
 
 /// When to try again while the database or the broker is not available.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// One wrong field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldError {
-    /// A JSON pointer (RFC 6901) into the request, or the name of a parameter.
-    pub pointer: String,
-    /// What is wrong, and what is allowed.
-    pub detail: String,
-}
+pub use postrider_http::problem::FieldError;
 
 /// Why a caller may not do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +51,7 @@ pub enum Error {
         current: i64,
     },
     /// Fields are wrong; never empty.
-    #[error("{}", describe(.0))]
+    #[error("{}", Problem::unprocessable(.0.clone()).detail)]
     Invalid(Vec<FieldError>),
     /// The tenant does too much at once.
     #[error("{detail}")]
@@ -79,20 +74,41 @@ pub enum Error {
     Internal,
 }
 
-fn describe(errors: &[FieldError]) -> String {
-    let first = errors.first().map_or_else(String::new, |first| format!("{}: {}", first.pointer, first.detail));
-    if errors.len() > 1 { format!("{} fields are not valid, the first is {first}", errors.len()) } else { first }
-}
-
 impl Error {
     /// One wrong field.
     pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+        Self::Invalid(vec![FieldError::new(pointer, detail)])
+    }
+
+    /// Too much at once; answered with a wait of at least a second.
+    pub(crate) fn too_many(detail: impl Into<String>, wait: Duration) -> Self {
+        Self::TooMany { detail: detail.into(), retry_after: wait.max(Duration::from_secs(1)) }
     }
 
     /// The database or the broker is not available.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::Unavailable { detail: detail.into(), retry_after: RETRY_AFTER }
+    }
+}
+
+/// The answer of both faces: its status, its text and its `Retry-After`.
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let detail = error.to_string();
+        match error {
+            Error::NotFound(_) => Self::not_found(detail),
+            Error::Forbidden(Forbidden::ScopeNotHeld { index }) => {
+                let errors = vec![FieldError::new(format!("/scopes/{index}"), detail.clone())];
+                Self { errors, ..Self::forbidden(detail) }
+            }
+            Error::Forbidden(_) => Self::forbidden(detail),
+            Error::Conflict(_) => Self::conflict(detail),
+            Error::VersionMismatch { .. } => Self::precondition_failed(detail),
+            Error::Invalid(errors) => Self::unprocessable(errors),
+            Error::TooMany { retry_after, .. } => Self::too_many_requests(detail, retry_after),
+            Error::Unavailable { retry_after, .. } => Self::unavailable(detail, retry_after),
+            Error::Internal => Self::internal(),
+        }
     }
 }
 
@@ -128,13 +144,18 @@ impl From<EditError<Error>> for Error {
     }
 }
 
+/// Reads the id of a thing; a malformed id is one that does not exist.
+pub(crate) fn parse_id<T: FromStr>(thing: &'static str, id: &str) -> Result<T, Error> {
+    id.parse().map_err(|_| Error::NotFound(thing))
+}
+
 /// Collects wrong fields, so that an answer names all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Mistakes(Vec<FieldError>);
 
 impl Mistakes {
     pub(crate) fn add(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+        self.0.push(FieldError::new(pointer, detail));
     }
 
     /// Adds the mistake of a check, if it found one.
@@ -157,9 +178,4 @@ impl Mistakes {
     pub(crate) fn finish(self) -> Result<(), Error> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
     }
-}
-
-/// One reference token of a JSON pointer (RFC 6901).
-pub(crate) fn escape(token: &str) -> String {
-    token.replace('~', "~0").replace('/', "~1")
 }

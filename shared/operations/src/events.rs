@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::deliveries::Delivery;
+use crate::error::parse_id;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
@@ -97,15 +98,12 @@ impl From<EventSummary> for Event {
 impl Operations {
     /// An event of the caller's tenant; an event's id is unique in its tenant only.
     pub(crate) async fn stored_event(&self, caller: Caller, id: &str) -> Result<(TenantId, EventId, EventRow), Error> {
-        let (tenant, id) = (caller.tenant(Scope::Read)?, event_id(id)?);
+        let (tenant, id) = (caller.tenant(Scope::Read)?, parse_id("event", id)?);
         let event = self.store.history().get_event(tenant, &id).await?.ok_or(Error::NotFound("event"))?;
         Ok((tenant, id, event))
     }
 
-    /// Events that the caller may see, newest first.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// Events that the caller may see, newest first. Takes the scope `read`.
     pub async fn list_events(
         &self,
         caller: Caller,
@@ -117,10 +115,7 @@ impl Operations {
         Ok(List::of("events", page, Event::from))
     }
 
-    /// An event with its deliveries.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// An event with its deliveries. Takes the scope `read`.
     pub async fn read_event(&self, caller: Caller, id: &str) -> Result<EventDetail, Error> {
         let (tenant, id, event) = self.stored_event(caller, id).await?;
         let deliveries = self.store.history().deliveries_of_event(tenant, &id, event.summary.event_day).await?;
@@ -134,20 +129,14 @@ impl Operations {
         })
     }
 
-    /// Erases an event's payload from the log and discards its pending deliveries.
-    ///
-    /// # Errors
-    /// Takes the scope `manage`.
+    /// Erases an event's payload from the log and discards its pending deliveries. Takes the scope `manage`.
     pub async fn expunge_payload(&self, caller: Caller, id: &str) -> Result<(), Error> {
-        let (tenant, id) = (caller.tenant(Scope::Manage)?, event_id(id)?);
+        let (tenant, id) = (caller.tenant(Scope::Manage)?, parse_id("event", id)?);
         self.edits_of(caller)?.expunge_event(tenant, &id).await?;
         Ok(())
     }
 
-    /// The values of an attribute in the tenant's events of the last 7 days, most frequent first.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// The values of an attribute in the tenant's events of the last 7 days, most frequent first. Takes the scope `read`.
     pub async fn attribute_values(
         &self,
         caller: Caller,
@@ -161,9 +150,4 @@ impl Operations {
         let values = self.store.history().attribute_values(tenant, name, UnixMillis::now().day(), limit).await?;
         Ok(List::whole(values.into_iter().map(AttributeValue::from)))
     }
-}
-
-/// Reads an event's id; a malformed one is one that does not exist.
-fn event_id(text: &str) -> Result<EventId, Error> {
-    text.parse().map_err(|_| Error::NotFound("event"))
 }

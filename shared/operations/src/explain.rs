@@ -12,27 +12,11 @@ use postrider_profiles::Profile;
 use postrider_store::config::EndpointVersion;
 use postrider_store::history::EventRow;
 use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{Caller, Error, Operations};
-
-/// One condition of an endpoint, and whether the event meets it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Reason {
-    /// `status`, `origin`, `event_types`, `filters.<attribute>` or `payload_filter`; `subscription` if it cannot be read.
-    #[schema(example = "filters.bridge")]
-    pub check: String,
-    /// What the condition requires.
-    #[schema(value_type = Value, example = json!(["b1"]))]
-    pub expected: Value,
-    /// What the event has.
-    #[schema(value_type = Value, example = "b2")]
-    pub actual: Value,
-    /// Whether the event meets the condition.
-    pub passed: bool,
-}
 
 /// The decision that would be made now.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,7 +24,7 @@ pub struct Now {
     /// Whether the endpoint would get the event.
     pub matched: bool,
     /// Its conditions.
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<Condition>,
 }
 
 /// Why an endpoint got an event or did not.
@@ -52,7 +36,7 @@ pub struct Explanation {
     #[schema(required = true)]
     pub matched: Option<bool>,
     /// The endpoint's conditions at the decision; empty without one.
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<Condition>,
     /// The decision that would be made now.
     pub now: Now,
 }
@@ -62,13 +46,6 @@ pub struct Explanation {
 pub struct Explanations {
     /// Newest endpoint first, at most 1,000. Endpoints that were deleted before the event are left out.
     pub data: Vec<Explanation>,
-}
-
-impl From<Condition> for Reason {
-    fn from(check: Condition) -> Self {
-        let Condition { check, expected, actual, passed } = check;
-        Self { check, expected, actual, passed }
-    }
 }
 
 impl Operations {
@@ -113,20 +90,20 @@ struct Conditions<'a> {
 }
 
 /// Whether an endpoint was active at a version; `None`: it did not exist.
-fn status(endpoint: Option<&EndpointVersion>) -> Reason {
+fn status(endpoint: Option<&EndpointVersion>) -> Condition {
     let status = match endpoint {
         None => "not made yet",
         Some(endpoint) if endpoint.deleted => "deleted",
         Some(endpoint) => endpoint.status.as_str(),
     };
     let active = EndpointStatus::Active.as_str();
-    Reason { check: "status".into(), expected: json!(active), actual: json!(status), passed: status == active }
+    Condition { check: "status".into(), expected: json!(active), actual: json!(status), passed: status == active }
 }
 
 impl Conditions<'_> {
     /// The conditions of each endpoint. Payload filters are evaluated in fan-out's order, by endpoint id, so that the budget of
     /// steps ends at the same endpoint.
-    fn reasons(&self, endpoints: &[EndpointVersion]) -> BTreeMap<EndpointId, Vec<Reason>> {
+    fn reasons(&self, endpoints: &[EndpointVersion]) -> BTreeMap<EndpointId, Vec<Condition>> {
         let endpoints: BTreeMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.endpoint, endpoint)).collect();
         let summary = &self.event.summary;
         let mut explainer = Explainer::default();
@@ -156,8 +133,7 @@ impl Conditions<'_> {
         reasons.collect()
     }
 
-    fn reason(&self, check: Condition) -> Reason {
-        let mut reason = Reason::from(check);
+    fn reason(&self, mut reason: Condition) -> Condition {
         if reason.check == "payload_filter" && self.event.data.is_none() {
             (reason.actual, reason.passed) = (json!("the payload was expunged"), false);
         }
@@ -165,12 +141,12 @@ impl Conditions<'_> {
     }
 
     /// Whether the profile sends events of this origin.
-    fn origin(&self) -> Reason {
+    fn origin(&self) -> Condition {
         let summary = &self.event.summary;
         let fires = |origin: &Origin| self.profile.origin_fires(&summary.event_type, *origin);
         let fire: Vec<&str> =
             [Origin::Api, Origin::Dashboard].iter().filter(|o| fires(o)).map(|o| o.as_str()).collect();
         let (expected, actual) = (json!(fire), json!(summary.origin.as_str()));
-        Reason { check: "origin".into(), expected, actual, passed: fires(&summary.origin) }
+        Condition { check: "origin".into(), expected, actual, passed: fires(&summary.origin) }
     }
 }

@@ -38,8 +38,7 @@ impl Heavy {
         tenant: TenantId,
         check: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let slot = self.schemas.enter(tenant, WAIT).await;
-        off_thread(slot.map_err(|full| busy(full, "schemas", 1))?, check).await
+        off_thread(enter(&self.schemas, tenant, "schemas", 1, WAIT).await?, check).await
     }
 
     /// Evaluates a tenant's filters on an event.
@@ -48,20 +47,17 @@ impl Heavy {
         tenant: TenantId,
         explain: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let slot = self.explanations.enter(tenant, WAIT).await;
-        off_thread(slot.map_err(|full| busy(full, "explanations", 1))?, explain).await
+        off_thread(enter(&self.explanations, tenant, "explanations", 1, WAIT).await?, explain).await
     }
 
     /// A slot for a dry run of a replay.
     pub(crate) async fn dry_run(&self, tenant: TenantId) -> Result<Slot, Error> {
-        let slot = self.dry_runs.enter(tenant, Duration::ZERO).await;
-        slot.map_err(|full| busy(full, "dry runs of replays", REPLAY_DRY_RUNS_AT_ONCE))
+        enter(&self.dry_runs, tenant, "dry runs of replays", REPLAY_DRY_RUNS_AT_ONCE, Duration::ZERO).await
     }
 
     /// A slot for a test call.
     pub(crate) async fn test_call(&self, tenant: TenantId) -> Result<Slot, Error> {
-        let slot = self.test_calls.enter(tenant, Duration::ZERO).await;
-        slot.map_err(|full| busy(full, "test calls", TEST_CALLS_AT_ONCE))
+        enter(&self.test_calls, tenant, "test calls", TEST_CALLS_AT_ONCE, Duration::ZERO).await
     }
 }
 
@@ -76,13 +72,18 @@ async fn off_thread<T: Send + 'static>(slot: Slot, work: impl FnOnce() -> T + Se
     })
 }
 
-fn busy(full: Full, what: &str, each: usize) -> Error {
-    match full {
-        Full::Owner => {
-            Error::TooMany { detail: format!("{what}: at most {each} at once for a tenant"), retry_after: WAIT }
-        }
-        Full::Process => Error::Unavailable { detail: format!("{what}: too many at once"), retry_after: WAIT },
-    }
+/// A slot for `what`, of which a tenant has `each` at once, after waiting for it for `wait` at most.
+async fn enter(
+    slots: &Slots<TenantId>,
+    tenant: TenantId,
+    what: &str,
+    each: usize,
+    wait: Duration,
+) -> Result<Slot, Error> {
+    slots.enter(tenant, wait).await.map_err(|full| match full {
+        Full::Owner => Error::too_many(format!("{what}: at most {each} at once for a tenant"), WAIT),
+        Full::Process => Error::unavailable(format!("{what}: too many at once")),
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::error::{Error, Forbidden, Mistakes};
+use crate::error::{Error, Forbidden, Mistakes, parse_id};
 use crate::page::List;
 use crate::text::check_name;
 use crate::{Caller, Operations};
@@ -97,22 +97,16 @@ impl Operations {
         Ok(CreatedKey { key: created.text.expose_secret().to_owned(), shown: created.key.into() })
     }
 
-    /// The tenant's keys.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// The tenant's keys. Takes the scope `read`.
     pub async fn list_keys(&self, caller: Caller, tenant: &str) -> Result<List<Key>, Error> {
         let tenant = self.tenant_with_keys(caller, tenant, Scope::Read).await?;
         Ok(List::whole(self.store.config().list_keys(tenant).await?.into_iter().map(Key::from)))
     }
 
-    /// Deletes a key.
-    ///
-    /// # Errors
-    /// Takes the scope `manage`.
+    /// Deletes a key. Takes the scope `manage`.
     pub async fn delete_key(&self, caller: Caller, tenant: &str, key: &str) -> Result<(), Error> {
         let tenant = self.tenant_with_keys(caller, tenant, Scope::Manage).await?;
-        let key = key.parse().map_err(|_| Error::NotFound("key"))?;
+        let key = parse_id("key", key)?;
         self.edits_of(caller)?.config().delete_key(tenant, key).await?;
         self.keys.remove(key);
         Ok(())

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::error::{Error, Mistakes};
+use crate::error::{Error, Mistakes, parse_id};
 use crate::page::List;
 use crate::text::check_name;
 use crate::{Caller, Operations};
@@ -117,10 +117,7 @@ impl Operations {
         Ok(if names.is_empty() { KeyTenants::All } else { KeyTenants::several(found) })
     }
 
-    /// Creates a product key.
-    ///
-    /// # Errors
-    /// Operators only.
+    /// Creates a product key. Operators only.
     pub async fn create_product_key(
         &self,
         caller: Caller,
@@ -132,22 +129,16 @@ impl Operations {
         Ok(CreatedProductKey { key: created.text.expose_secret().to_owned(), shown: created.key.into() })
     }
 
-    /// Every product key.
-    ///
-    /// # Errors
-    /// Operators only.
+    /// Every product key. Operators only.
     pub async fn list_product_keys(&self, caller: Caller) -> Result<List<ProductKey>, Error> {
         caller.operator()?;
         Ok(List::whole(self.store.config().list_product_keys().await?.into_iter().map(ProductKey::from)))
     }
 
-    /// Deletes a product key.
-    ///
-    /// # Errors
-    /// Operators only.
+    /// Deletes a product key. Operators only.
     pub async fn delete_product_key(&self, caller: Caller, key: &str) -> Result<(), Error> {
         caller.operator()?;
-        let key = key.parse().map_err(|_| Error::NotFound("key"))?;
+        let key = parse_id("key", key)?;
         Ok(self.edits_of(caller)?.config().delete_product_key(key).await?)
     }
 }

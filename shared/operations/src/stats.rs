@@ -6,49 +6,23 @@ use postrider_model::limits::STATS_INTERVALS_MAX;
 use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
-use postrider_store::stats::{Stats as Counted, StatsBy, StatsOf};
-use serde::{Deserialize, Serialize};
+use postrider_store::stats::{Stats as Counted, StatsOf};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{Caller, Error, Operations};
 
+pub use postrider_model::stats::IntervalLength;
+
 /// The last time that a timestamp can name: 9999-12-31T23:59:59.999Z.
 const LAST_MS: i64 = 253_402_300_799_999;
 
-/// The length of an interval.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum IntervalLength {
-    /// A minute.
-    Minute,
-    /// An hour.
-    #[default]
-    Hour,
-    /// A day, UTC.
-    Day,
-}
-
-impl IntervalLength {
-    fn stored(self) -> StatsBy {
-        match self {
-            Self::Minute => StatsBy::Minute,
-            Self::Hour => StatsBy::Hour,
-            Self::Day => StatsBy::Day,
-        }
-    }
-
-    /// The length in milliseconds.
-    pub fn millis(self) -> i64 {
-        self.stored().millis()
-    }
-
-    /// Intervals of a range without a start: an hour by minute, a day by hour, 30 days.
-    fn default_count(self) -> i64 {
-        match self {
-            Self::Minute => 60,
-            Self::Hour => 24,
-            Self::Day => 30,
-        }
+/// Intervals of a range without a start: an hour by minute, a day by hour, 30 days.
+fn default_count(length: IntervalLength) -> i64 {
+    match length {
+        IntervalLength::Minute => 60,
+        IntervalLength::Hour => 24,
+        IntervalLength::Day => 30,
     }
 }
 
@@ -69,7 +43,7 @@ impl StatsQuery {
         let length = self.by.millis();
         let to = self.to.unwrap_or_else(|| now.max(self.from.unwrap_or(now)).plus(Duration::from_millis(1)));
         let to = UnixMillis(to.0.saturating_add(length - 1).min(LAST_MS).div_euclid(length) * length);
-        let from = self.from.unwrap_or_else(|| UnixMillis(to.0.saturating_sub(length * self.by.default_count())));
+        let from = self.from.unwrap_or_else(|| UnixMillis(to.0.saturating_sub(length * default_count(self.by))));
         let from = UnixMillis(from.0.div_euclid(length) * length);
         if (to.0 - from.0) / length > i64::from(STATS_INTERVALS_MAX) {
             let detail = format!(
@@ -242,7 +216,7 @@ impl Operations {
     async fn stats(&self, of: StatsOf, query: &StatsQuery) -> Result<Stats, Error> {
         let (now, by) = (UnixMillis::now(), query.by);
         let (from, to) = query.range(now)?;
-        let counted = self.store.history().stats(of, by.stored(), from, to).await?;
+        let counted = self.store.history().stats(of, by, from, to).await?;
         let mut total = Counted::default();
         counted.iter().for_each(|(_, interval)| total.add(interval));
         let interval = |(at, counted): &(UnixMillis, Counted)| Interval {
@@ -258,18 +232,12 @@ impl Operations {
         })
     }
 
-    /// Stats of all endpoints of the caller's tenant, including deleted ones.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// Stats of all endpoints of the caller's tenant, including deleted ones. Takes the scope `read`.
     pub async fn tenant_stats(&self, caller: Caller, query: &StatsQuery) -> Result<Stats, Error> {
         self.stats(StatsOf::Tenant(caller.tenant(Scope::Read)?), query).await
     }
 
-    /// Stats of an endpoint.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// Stats of an endpoint. Takes the scope `read`.
     pub async fn endpoint_stats(&self, caller: Caller, id: &str, query: &StatsQuery) -> Result<Stats, Error> {
         let endpoint = self.stored_endpoint(caller, Scope::Read, id).await?;
         self.stats(StatsOf::Endpoint(endpoint.id), query).await

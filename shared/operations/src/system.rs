@@ -213,10 +213,7 @@ impl Operations {
         tokio::time::timeout(ASK_MAX, self.broker.queue_depth(queue.name())).await.ok()?.ok()
     }
 
-    /// The state of the deployment.
-    ///
-    /// # Errors
-    /// Operators only.
+    /// The state of the deployment. Operators only.
     pub async fn read_system(&self, caller: Caller) -> Result<System, Error> {
         caller.operator()?;
         let (services, last_audit, not_kept, waiting, depths) = tokio::join!(

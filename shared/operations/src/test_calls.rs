@@ -27,6 +27,8 @@ use crate::{Caller, Error, Operations};
 
 /// How long to wait for the broker connection that test calls use.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// How long a test call waits for a dispatcher beyond the endpoint's timeout.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a test call sends.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -93,7 +95,7 @@ impl Operations {
             return Err(Error::invalid("/event_type", format!("no such event type; there are: {known}")));
         };
         let task = task(tenant.id, &endpoint, &body, event, now);
-        let timeout = timeout_of(&endpoint, profile) + self.config.test_patience;
+        let timeout = timeout_of(&endpoint, profile) + ANSWER_PATIENCE;
         let payload = Bytes::from(body.render(profile, endpoint.document.body_kind()));
         let call = TestCall { task, answer_by: now.plus(timeout) };
         let (slot, operations) = (self.heavy.test_call(tenant.id).await?, Arc::clone(self));

@@ -9,8 +9,6 @@ use crate::{Caller, Error, Operations};
 
 impl Operations {
     /// The successes and failures of these endpoints of the caller's tenant in each hour from `from` on.
-    ///
-    /// # Errors
     /// Takes the scope `read`.
     pub async fn hourly_counts(
         &self,

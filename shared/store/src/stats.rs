@@ -6,6 +6,7 @@
 
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::latency::{BUCKETS, Latency};
+use postrider_model::stats::IntervalLength;
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 
@@ -23,34 +24,12 @@ pub enum StatsOf {
     Endpoint(EndpointId),
 }
 
-/// How long an interval is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatsBy {
-    /// A minute.
-    Minute,
-    /// An hour.
-    Hour,
-    /// A day, UTC.
-    Day,
-}
-
-impl StatsBy {
-    /// The length in milliseconds.
-    pub fn millis(self) -> i64 {
-        match self {
-            Self::Minute => 60_000,
-            Self::Hour => 3_600_000,
-            Self::Day => 86_400_000,
-        }
-    }
-
-    /// The table of these intervals, its column with the start, and the SQL that derives an interval from it.
-    fn source(self) -> (&'static str, &'static str, String) {
-        match self {
-            Self::Minute => ("endpoint_minutes", "minute", "minute".to_owned()),
-            Self::Hour => ("endpoint_hours", "hour", "hour".to_owned()),
-            Self::Day => ("endpoint_hours", "hour", format!("date_bin('1 day', hour, '{WHOLE}')")),
-        }
+/// The table of these intervals, its column with the start, and the SQL that derives an interval from it.
+fn source(length: IntervalLength) -> (&'static str, &'static str, String) {
+    match length {
+        IntervalLength::Minute => ("endpoint_minutes", "minute", "minute".to_owned()),
+        IntervalLength::Hour => ("endpoint_hours", "hour", "hour".to_owned()),
+        IntervalLength::Day => ("endpoint_hours", "hour", format!("date_bin('1 day', hour, '{WHOLE}')")),
     }
 }
 
@@ -169,7 +148,7 @@ impl History {
     pub async fn stats(
         &self,
         of: StatsOf,
-        by: StatsBy,
+        by: IntervalLength,
         from: UnixMillis,
         to: UnixMillis,
     ) -> Result<Vec<(UnixMillis, Stats)>, StoreError> {
@@ -177,7 +156,7 @@ impl History {
             StatsOf::Tenant(tenant) => ("IN (SELECT id FROM endpoints WHERE tenant = $1)", tenant.0),
             StatsOf::Endpoint(endpoint) => ("= $1", endpoint.0),
         };
-        let (table, began, interval) = by.source();
+        let (table, began, interval) = source(by);
         let sums = COUNTS.map(|(column, _)| format!("sum({column})::bigint AS {column}")).join(", ");
         let latency: [String; BUCKETS] = std::array::from_fn(|bucket| format!("sum(latency[{}])", bucket + 1));
         let sql = format!(

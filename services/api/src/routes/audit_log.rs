@@ -1,7 +1,6 @@
 //! `/v1/audit-log`
 
 use axum::Json;
-use axum::extract::State;
 use postrider_http::problem::FieldError;
 use postrider_model::time::UnixMillis;
 use postrider_operations::audit_log::{AuditAction, AuditEntry, AuditQuery};
@@ -9,8 +8,7 @@ use postrider_operations::page::List;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::query::{AnyTenantParam, PageParams, Paged, Parameters, check_range, parsed, time};
 use crate::responses::Refused;
 
@@ -54,12 +52,8 @@ impl Parameters for AuditParams {
 #[utoipa::path(get, path = "/v1/audit-log", operation_id = "list_audit_log", tag = "audit log",
     params(AnyTenantParam, AuditParams, PageParams),
     responses((status = 200, body = List<AuditEntry>), Refused))]
-pub(crate) async fn list(
-    State(api): Ops,
-    Auth(caller): Auth,
-    Paged(params, page): Paged<AuditParams>,
-) -> Answer<Json<List<AuditEntry>>> {
-    let AuditParams { action, actor, target, from, to } = params;
+pub(crate) async fn list(call: Call<Paged<AuditParams>>) -> Answer<Json<List<AuditEntry>>> {
+    let AuditParams { action, actor, target, from, to } = call.query.params;
     let query = AuditQuery { action, actor, target, from, to };
-    Ok(Json(api.operations.list_audit_log(caller, query, &page).await?))
+    Ok(Json(call.operations.list_audit_log(call.caller, query, &call.query.page).await?))
 }

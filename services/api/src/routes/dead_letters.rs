@@ -1,15 +1,14 @@
 //! `/v1/dead-letters`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use postrider_operations::dead_letters::{DeadLetter, DeadLetterRequeued};
 use postrider_operations::page::List;
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::extract::IdempotencyKey;
-use crate::query::{NoQuery, Page, PageParams};
+use crate::query::{PageParams, Paged};
 use crate::responses::{KeyInUse, Refused};
 
 /// List dead letters
@@ -18,8 +17,8 @@ use crate::responses::{KeyInUse, Refused};
 #[utoipa::path(get, path = "/v1/dead-letters", operation_id = "list_dead_letters", tag = "operations",
     params(PageParams),
     responses((status = 200, body = List<DeadLetter>), Refused))]
-pub(crate) async fn list(State(api): Ops, Auth(caller): Auth, Page(page): Page) -> Answer<Json<List<DeadLetter>>> {
-    Ok(Json(api.operations.list_dead_letters(caller, &page).await?))
+pub(crate) async fn list(call: Call<Paged>) -> Answer<Json<List<DeadLetter>>> {
+    Ok(Json(call.operations.list_dead_letters(call.caller, &call.query.page).await?))
 }
 
 /// Requeue a dead letter
@@ -29,11 +28,6 @@ pub(crate) async fn list(State(api): Ops, Auth(caller): Auth, Page(page): Page) 
 #[utoipa::path(post, path = "/v1/dead-letters/{id}/requeue", operation_id = "requeue_dead_letter", tag = "operations",
     params(("id" = String, Path, description = "The dead letter's id.", example = "4711"), IdempotencyKey),
     responses((status = 202, body = DeadLetterRequeued), Refused, KeyInUse))]
-pub(crate) async fn requeue(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<(StatusCode, Json<DeadLetterRequeued>)> {
-    Ok((StatusCode::ACCEPTED, Json(api.operations.requeue_dead_letter(caller, &id).await?)))
+pub(crate) async fn requeue(call: Call, Path(id): Path<String>) -> Answer<(StatusCode, Json<DeadLetterRequeued>)> {
+    Ok((StatusCode::ACCEPTED, Json(call.operations.requeue_dead_letter(call.caller, &id).await?)))
 }

@@ -1,7 +1,7 @@
 //! `/v1/deliveries`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use postrider_http::problem::FieldError;
 use postrider_model::delivery::DeliveryStatus;
@@ -14,10 +14,9 @@ use postrider_operations::page::List;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::extract::IdempotencyKey;
-use crate::query::{AnyTenantParam, NoQuery, PageParams, Paged, Parameters, check_range, parsed, status_code, time};
+use crate::query::{AnyTenantParam, PageParams, Paged, Parameters, check_range, parsed, status_code, time};
 use crate::responses::{KeyInUse, Refused};
 
 /// Which deliveries.
@@ -93,25 +92,16 @@ impl From<DeliveryParams> for DeliveryFilter {
 #[utoipa::path(get, path = "/v1/deliveries", operation_id = "list_deliveries", tag = "deliveries",
     params(AnyTenantParam, DeliveryParams, PageParams),
     responses((status = 200, body = List<Delivery>), Refused))]
-pub(crate) async fn list(
-    State(api): Ops,
-    Auth(caller): Auth,
-    Paged(params, page): Paged<DeliveryParams>,
-) -> Answer<Json<List<Delivery>>> {
-    Ok(Json(api.operations.list_deliveries(caller, &params.into(), &page).await?))
+pub(crate) async fn list(call: Call<Paged<DeliveryParams>>) -> Answer<Json<List<Delivery>>> {
+    Ok(Json(call.operations.list_deliveries(call.caller, &call.query.params.into(), &call.query.page).await?))
 }
 
 /// Read a delivery with its attempts
 #[utoipa::path(get, path = "/v1/deliveries/{id}", operation_id = "read_delivery", tag = "deliveries",
     params(("id" = DeliveryId, Path, description = "The delivery's id.")),
     responses((status = 200, body = DeliveryDetail), Refused))]
-pub(crate) async fn read(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<Json<DeliveryDetail>> {
-    Ok(Json(api.operations.read_delivery(caller, &id).await?))
+pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Json<DeliveryDetail>> {
+    Ok(Json(call.operations.read_delivery(call.caller, &id).await?))
 }
 
 /// Retry a delivery
@@ -121,13 +111,8 @@ pub(crate) async fn read(
 #[utoipa::path(post, path = "/v1/deliveries/{id}/retry", operation_id = "retry_delivery", tag = "deliveries",
     params(("id" = DeliveryId, Path, description = "The delivery's id."), IdempotencyKey),
     responses((status = 202, body = DeliveryAccepted), Refused, KeyInUse))]
-pub(crate) async fn retry(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<(StatusCode, Json<DeliveryAccepted>)> {
-    Ok((StatusCode::ACCEPTED, Json(api.operations.retry_delivery(caller, &id).await?)))
+pub(crate) async fn retry(call: Call, Path(id): Path<String>) -> Answer<(StatusCode, Json<DeliveryAccepted>)> {
+    Ok((StatusCode::ACCEPTED, Json(call.operations.retry_delivery(call.caller, &id).await?)))
 }
 
 /// Cancel a delivery
@@ -137,11 +122,6 @@ pub(crate) async fn retry(
 #[utoipa::path(post, path = "/v1/deliveries/{id}/cancel", operation_id = "cancel_delivery", tag = "deliveries",
     params(("id" = DeliveryId, Path, description = "The delivery's id."), IdempotencyKey),
     responses((status = 202, body = DeliveryCancelled), Refused, KeyInUse))]
-pub(crate) async fn cancel(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<(StatusCode, Json<DeliveryCancelled>)> {
-    Ok((StatusCode::ACCEPTED, Json(api.operations.cancel_delivery(caller, &id).await?)))
+pub(crate) async fn cancel(call: Call, Path(id): Path<String>) -> Answer<(StatusCode, Json<DeliveryCancelled>)> {
+    Ok((StatusCode::ACCEPTED, Json(call.operations.cancel_delivery(call.caller, &id).await?)))
 }

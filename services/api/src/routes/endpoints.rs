@@ -1,7 +1,7 @@
 //! `/v1/endpoints`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use postrider_model::ids::EndpointId;
@@ -10,10 +10,9 @@ use postrider_operations::endpoints::{
 };
 use postrider_operations::test_calls::{TestEndpoint, TestOutcome, TestPending, TestResult};
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::extract::{IdempotencyKey, IfMatch, IfMatchHeader, Versioned};
-use crate::query::{NoQuery, Page, PageParams, TenantParam};
+use crate::query::{PageParams, Paged, TenantParam};
 use crate::request::{OptionalJson, StrictJson};
 use crate::responses::{BadBody, KeyInUse, Refused, Stale};
 
@@ -25,12 +24,10 @@ use crate::responses::{BadBody, KeyInUse, Refused, Stale};
     request_body = CreateEndpoint,
     responses((status = 201, body = CreatedEndpoint, headers(("ETag" = String))), Refused, BadBody, KeyInUse))]
 pub(crate) async fn create(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     StrictJson(request): StrictJson<CreateEndpoint>,
 ) -> Answer<(StatusCode, Versioned<CreatedEndpoint>)> {
-    let created = api.operations.create_endpoint(caller, request).await?;
+    let created = call.operations.create_endpoint(call.caller, request).await?;
     Ok((StatusCode::CREATED, Versioned(created.endpoint.version, created)))
 }
 
@@ -40,21 +37,16 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/v1/endpoints", operation_id = "list_endpoints", tag = "endpoints",
     params(TenantParam, PageParams),
     responses((status = 200, body = EndpointPage), Refused))]
-pub(crate) async fn list(State(api): Ops, Auth(caller): Auth, Page(page): Page) -> Answer<Json<EndpointPage>> {
-    Ok(Json(api.operations.list_endpoints(caller, &page).await?))
+pub(crate) async fn list(call: Call<Paged>) -> Answer<Json<EndpointPage>> {
+    Ok(Json(call.operations.list_endpoints(call.caller, &call.query.page).await?))
 }
 
 /// Read an endpoint
 #[utoipa::path(get, path = "/v1/endpoints/{id}", operation_id = "read_endpoint", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id.")),
     responses((status = 200, body = Endpoint, headers(("ETag" = String))), Refused))]
-pub(crate) async fn read(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<Versioned<Endpoint>> {
-    let endpoint = api.operations.read_endpoint(caller, &id).await?;
+pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Versioned<Endpoint>> {
+    let endpoint = call.operations.read_endpoint(call.caller, &id).await?;
     Ok(Versioned(endpoint.version, endpoint))
 }
 
@@ -68,14 +60,12 @@ pub(crate) async fn read(
     request_body = EditEndpoint,
     responses((status = 200, body = Endpoint, headers(("ETag" = String))), Refused, BadBody, Stale))]
 pub(crate) async fn edit(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     Path(id): Path<String>,
     IfMatch(expected): IfMatch,
     StrictJson(request): StrictJson<EditEndpoint>,
 ) -> Answer<Versioned<Endpoint>> {
-    let endpoint = api.operations.edit_endpoint(caller, &id, expected, request).await?;
+    let endpoint = call.operations.edit_endpoint(call.caller, &id, expected, request).await?;
     Ok(Versioned(endpoint.version, endpoint))
 }
 
@@ -85,14 +75,8 @@ pub(crate) async fn edit(
 #[utoipa::path(delete, path = "/v1/endpoints/{id}", operation_id = "delete_endpoint", tag = "endpoints",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), IfMatchHeader),
     responses((status = 204), Refused, Stale))]
-pub(crate) async fn delete(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-    IfMatch(expected): IfMatch,
-) -> Answer<StatusCode> {
-    api.operations.delete_endpoint(caller, &id, expected).await?;
+pub(crate) async fn delete(call: Call, Path(id): Path<String>, IfMatch(expected): IfMatch) -> Answer<StatusCode> {
+    call.operations.delete_endpoint(call.caller, &id, expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -105,13 +89,11 @@ pub(crate) async fn delete(
     request_body = TestEndpoint,
     responses((status = 200, body = TestResult), (status = 202, body = TestPending), Refused, BadBody, KeyInUse))]
 pub(crate) async fn test(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     Path(id): Path<String>,
     OptionalJson(request): OptionalJson<TestEndpoint>,
 ) -> Answer<Response> {
-    Ok(match api.operations.test_endpoint(caller, &id, request).await? {
+    Ok(match call.operations.test_endpoint(call.caller, &id, request).await? {
         TestOutcome::Attempt(result) => Json(result).into_response(),
         TestOutcome::Pending(pending) => (StatusCode::ACCEPTED, Json(pending)).into_response(),
     })
@@ -126,13 +108,11 @@ pub(crate) async fn test(
     request_body = RotateSecret,
     responses((status = 200, body = RotatedSecret, headers(("ETag" = String))), Refused, BadBody, KeyInUse, Stale))]
 pub(crate) async fn rotate_secret(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     Path(id): Path<String>,
     IfMatch(expected): IfMatch,
     OptionalJson(request): OptionalJson<RotateSecret>,
 ) -> Answer<Versioned<RotatedSecret>> {
-    let rotated = api.operations.rotate_secret(caller, &id, expected, request).await?;
+    let rotated = call.operations.rotate_secret(call.caller, &id, expected, request).await?;
     Ok(Versioned(rotated.version, rotated))
 }

@@ -1,7 +1,7 @@
 //! `/v1/event-types`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use postrider_model::event::EventType as Name;
@@ -10,10 +10,9 @@ use postrider_operations::page::List;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::extract::{IfMatch, IfMatchHeader, Versioned};
-use crate::query::{NoQuery, PageParams, Paged, Parameters, TenantParam, parsed};
+use crate::query::{PageParams, Paged, Parameters, TenantParam, parsed};
 use crate::request::StrictJson;
 use crate::responses::{BadBody, Conflict, Refused, Stale};
 
@@ -45,25 +44,16 @@ fn with_etag(status: StatusCode, event_type: EventType) -> Response {
 #[utoipa::path(get, path = "/v1/event-types", operation_id = "list_event_types", tag = "event types",
     params(TenantParam, EventTypeParams, PageParams),
     responses((status = 200, body = List<EventType>), Refused))]
-pub(crate) async fn list(
-    State(api): Ops,
-    Auth(caller): Auth,
-    Paged(params, page): Paged<EventTypeParams>,
-) -> Answer<Json<List<EventType>>> {
-    Ok(Json(api.operations.list_event_types(caller, params.group.as_ref(), &page).await?))
+pub(crate) async fn list(call: Call<Paged<EventTypeParams>>) -> Answer<Json<List<EventType>>> {
+    Ok(Json(call.operations.list_event_types(call.caller, call.query.params.group.as_ref(), &call.query.page).await?))
 }
 
 /// Read an event type
 #[utoipa::path(get, path = "/v1/event-types/{name}", operation_id = "read_event_type", tag = "event types",
     params(("name" = String, Path, description = "The type's name.", example = "order.paid"), TenantParam),
     responses((status = 200, body = EventType), Refused))]
-pub(crate) async fn read(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(name): Path<String>,
-) -> Answer<Response> {
-    Ok(with_etag(StatusCode::OK, api.operations.read_event_type(caller, &name).await?))
+pub(crate) async fn read(call: Call, Path(name): Path<String>) -> Answer<Response> {
+    Ok(with_etag(StatusCode::OK, call.operations.read_event_type(call.caller, &name).await?))
 }
 
 /// Define an event type
@@ -76,14 +66,12 @@ pub(crate) async fn read(
     responses((status = 200, description = "The replaced definition.", body = EventType, headers(("ETag" = String))),
         (status = 201, description = "The new definition.", body = EventType, headers(("ETag" = String))), Refused, BadBody, Conflict, Stale))]
 pub(crate) async fn put(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     Path(name): Path<String>,
     IfMatch(expected): IfMatch,
     StrictJson(request): StrictJson<PutEventType>,
 ) -> Answer<Response> {
-    let (event_type, is_new) = api.operations.put_event_type(caller, &name, expected, request).await?;
+    let (event_type, is_new) = call.operations.put_event_type(call.caller, &name, expected, request).await?;
     Ok(with_etag(if is_new { StatusCode::CREATED } else { StatusCode::OK }, event_type))
 }
 
@@ -94,13 +82,7 @@ pub(crate) async fn put(
 #[utoipa::path(delete, path = "/v1/event-types/{name}", operation_id = "delete_event_type", tag = "event types",
     params(("name" = String, Path, description = "The type's name.", example = "order.paid"), TenantParam, IfMatchHeader),
     responses((status = 204), Refused, Conflict, Stale))]
-pub(crate) async fn delete(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(name): Path<String>,
-    IfMatch(expected): IfMatch,
-) -> Answer<StatusCode> {
-    api.operations.delete_event_type(caller, &name, expected).await?;
+pub(crate) async fn delete(call: Call, Path(name): Path<String>, IfMatch(expected): IfMatch) -> Answer<StatusCode> {
+    call.operations.delete_event_type(call.caller, &name, expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use postrider_http::problem::FieldError;
 use postrider_model::event::is_attribute_name;
@@ -16,10 +16,9 @@ use postrider_operations::page::List;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::query::{
-    AnyTenantParam, Limit, NoQuery, PageParams, Paged, Parameters, Query, TenantParam, check_range, parsed, time,
+    AnyTenantParam, Limit, PageParams, Paged, Parameters, Query, TenantParam, check_range, parsed, time,
 };
 use crate::responses::Refused;
 
@@ -67,27 +66,18 @@ impl Parameters for EventParams {
 #[utoipa::path(get, path = "/v1/events", operation_id = "list_events", tag = "events",
     params(AnyTenantParam, EventParams, PageParams),
     responses((status = 200, body = List<Event>), Refused))]
-pub(crate) async fn list(
-    State(api): Ops,
-    Auth(caller): Auth,
-    Paged(params, page): Paged<EventParams>,
-) -> Answer<Json<List<Event>>> {
-    let EventParams { event_type, from, to, attributes } = params;
+pub(crate) async fn list(call: Call<Paged<EventParams>>) -> Answer<Json<List<Event>>> {
+    let EventParams { event_type, from, to, attributes } = call.query.params;
     let filter = EventFilter { event_type, from, to, attributes };
-    Ok(Json(api.operations.list_events(caller, &filter, &page).await?))
+    Ok(Json(call.operations.list_events(call.caller, &filter, &call.query.page).await?))
 }
 
 /// Read an event with its deliveries
 #[utoipa::path(get, path = "/v1/events/{id}", operation_id = "read_event", tag = "events",
     params(("id" = EventId, Path, description = "The event's id."), TenantParam),
     responses((status = 200, body = EventDetail), Refused))]
-pub(crate) async fn read(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<Json<EventDetail>> {
-    Ok(Json(api.operations.read_event(caller, &id).await?))
+pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Json<EventDetail>> {
+    Ok(Json(call.operations.read_event(call.caller, &id).await?))
 }
 
 /// Explain an event
@@ -97,13 +87,8 @@ pub(crate) async fn read(
 #[utoipa::path(get, path = "/v1/events/{id}/explain", operation_id = "explain_event", tag = "events",
     params(("id" = EventId, Path, description = "The event's id."), TenantParam),
     responses((status = 200, body = Explanations), Refused))]
-pub(crate) async fn explain(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<Json<Explanations>> {
-    Ok(Json(api.operations.explain_event(caller, &id).await?))
+pub(crate) async fn explain(call: Call, Path(id): Path<String>) -> Answer<Json<Explanations>> {
+    Ok(Json(call.operations.explain_event(call.caller, &id).await?))
 }
 
 /// Expunge an event's payload
@@ -113,13 +98,8 @@ pub(crate) async fn explain(
 #[utoipa::path(delete, path = "/v1/events/{id}/payload", operation_id = "expunge_payload", tag = "events",
     params(("id" = EventId, Path, description = "The event's id."), TenantParam),
     responses((status = 204), Refused))]
-pub(crate) async fn expunge(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<StatusCode> {
-    api.operations.expunge_payload(caller, &id).await?;
+pub(crate) async fn expunge(call: Call, Path(id): Path<String>) -> Answer<StatusCode> {
+    call.operations.expunge_payload(call.caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -130,10 +110,8 @@ pub(crate) async fn expunge(
     params(("name" = String, Path, description = "The attribute's name.", example = "sending_domain"), TenantParam, Limit),
     responses((status = 200, body = List<AttributeValue>), Refused))]
 pub(crate) async fn attribute_values(
-    State(api): Ops,
-    Auth(caller): Auth,
-    Query(params): Query<Limit>,
+    call: Call<Query<Limit>>,
     Path(name): Path<String>,
 ) -> Answer<Json<List<AttributeValue>>> {
-    Ok(Json(api.operations.attribute_values(caller, &name, params.limit()).await?))
+    Ok(Json(call.operations.attribute_values(call.caller, &name, call.query.0.limit()).await?))
 }

@@ -1,16 +1,14 @@
 //! `/v1/tenants/{id}/keys`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use postrider_model::ids::KeyId;
 use postrider_operations::keys::{CreateKey, CreatedKey, Key};
 use postrider_operations::page::List;
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::extract::IdempotencyKey;
-use crate::query::NoQuery;
 use crate::request::StrictJson;
 use crate::responses::{BadBody, KeyInUse, Refused};
 
@@ -23,13 +21,11 @@ use crate::responses::{BadBody, KeyInUse, Refused};
     request_body = CreateKey,
     responses((status = 201, body = CreatedKey), Refused, BadBody, KeyInUse))]
 pub(crate) async fn create(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     Path(id): Path<String>,
     StrictJson(request): StrictJson<CreateKey>,
 ) -> Answer<(StatusCode, Json<CreatedKey>)> {
-    Ok((StatusCode::CREATED, Json(api.operations.create_key(caller, &id, request).await?)))
+    Ok((StatusCode::CREATED, Json(call.operations.create_key(call.caller, &id, request).await?)))
 }
 
 /// List keys
@@ -38,13 +34,8 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/v1/tenants/{id}/keys", operation_id = "list_keys", tag = "keys",
     params(("id" = String, Path, description = "The tenant's id or external id.")),
     responses((status = 200, body = List<Key>), Refused))]
-pub(crate) async fn list(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<Json<List<Key>>> {
-    Ok(Json(api.operations.list_keys(caller, &id).await?))
+pub(crate) async fn list(call: Call, Path(id): Path<String>) -> Answer<Json<List<Key>>> {
+    Ok(Json(call.operations.list_keys(call.caller, &id).await?))
 }
 
 /// Delete a key
@@ -53,12 +44,7 @@ pub(crate) async fn list(
 #[utoipa::path(delete, path = "/v1/tenants/{id}/keys/{key_id}", operation_id = "delete_key", tag = "keys",
     params(("id" = String, Path, description = "The tenant's id or external id."), ("key_id" = KeyId, Path, description = "The key's id.")),
     responses((status = 204), Refused))]
-pub(crate) async fn delete(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path((id, key)): Path<(String, String)>,
-) -> Answer<StatusCode> {
-    api.operations.delete_key(caller, &id, &key).await?;
+pub(crate) async fn delete(call: Call, Path((id, key)): Path<(String, String)>) -> Answer<StatusCode> {
+    call.operations.delete_key(call.caller, &id, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

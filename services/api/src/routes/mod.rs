@@ -16,18 +16,10 @@ mod tenants;
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::Api;
-use crate::failure::Failure;
-
-/// Gives a route the operations of this process.
-type Ops = State<Arc<Api>>;
-
-/// What a route answers.
-type Answer<T> = Result<T, Failure>;
 
 /// Adds every route to a router with a document.
 pub(crate) fn add_to(router: OpenApiRouter<Arc<Api>>) -> OpenApiRouter<Arc<Api>> {

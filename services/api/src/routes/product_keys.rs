@@ -1,16 +1,14 @@
 //! `/v1/keys`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use postrider_model::ids::KeyId;
 use postrider_operations::page::List;
 use postrider_operations::product_keys::{CreateProductKey, CreatedProductKey, ProductKey};
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::extract::IdempotencyKey;
-use crate::query::NoQuery;
 use crate::request::StrictJson;
 use crate::responses::{BadBody, KeyInUse, Refused};
 
@@ -23,12 +21,10 @@ use crate::responses::{BadBody, KeyInUse, Refused};
     request_body = CreateProductKey,
     responses((status = 201, body = CreatedProductKey), Refused, BadBody, KeyInUse))]
 pub(crate) async fn create(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     StrictJson(request): StrictJson<CreateProductKey>,
 ) -> Answer<(StatusCode, Json<CreatedProductKey>)> {
-    Ok((StatusCode::CREATED, Json(api.operations.create_product_key(caller, request).await?)))
+    Ok((StatusCode::CREATED, Json(call.operations.create_product_key(call.caller, request).await?)))
 }
 
 /// List keys for several tenants
@@ -36,8 +32,8 @@ pub(crate) async fn create(
 /// All of them, on one page. Takes an operator key.
 #[utoipa::path(get, path = "/v1/keys", operation_id = "list_product_keys", tag = "keys",
     responses((status = 200, body = List<ProductKey>), Refused))]
-pub(crate) async fn list(State(api): Ops, Auth(caller): Auth, _: NoQuery) -> Answer<Json<List<ProductKey>>> {
-    Ok(Json(api.operations.list_product_keys(caller).await?))
+pub(crate) async fn list(call: Call) -> Answer<Json<List<ProductKey>>> {
+    Ok(Json(call.operations.list_product_keys(call.caller).await?))
 }
 
 /// Delete a key for several tenants
@@ -46,12 +42,7 @@ pub(crate) async fn list(State(api): Ops, Auth(caller): Auth, _: NoQuery) -> Ans
 #[utoipa::path(delete, path = "/v1/keys/{key_id}", operation_id = "delete_product_key", tag = "keys",
     params(("key_id" = KeyId, Path, description = "The key's id.")),
     responses((status = 204), Refused))]
-pub(crate) async fn delete(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(key): Path<String>,
-) -> Answer<StatusCode> {
-    api.operations.delete_product_key(caller, &key).await?;
+pub(crate) async fn delete(call: Call, Path(key): Path<String>) -> Answer<StatusCode> {
+    call.operations.delete_product_key(call.caller, &key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,7 @@
 //! `/v1/replays`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_model::ids::ReplayId;
@@ -10,10 +10,9 @@ use postrider_operations::replays::{CreateReplay, Replay, ReplayAccepted, Replay
 
 use crate::once;
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::extract::IdempotencyKey;
-use crate::query::{AnyTenantParam, NoQuery, Page, PageParams, TenantParam};
+use crate::query::{AnyTenantParam, PageParams, Paged, TenantParam};
 use crate::request::StrictJson;
 use crate::responses::{BadBody, KeyInUse, Refused};
 
@@ -29,17 +28,15 @@ type Accepted = (StatusCode, Json<ReplayAccepted>);
     request_body = CreateReplay,
     responses((status = 200, body = ReplayPreview, description = "The counts of a dry run."), (status = 202, body = ReplayAccepted), Refused, BadBody, KeyInUse))]
 pub(crate) async fn create(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     headers: HeaderMap,
     StrictJson(request): StrictJson<CreateReplay>,
 ) -> Answer<Response> {
     let key = once::key_of(&headers)?;
     if request.is_dry_run() {
-        return Ok(Json(api.operations.preview_replay(caller, &request).await?).into_response());
+        return Ok(Json(call.operations.preview_replay(call.caller, &request).await?).into_response());
     }
-    Ok((StatusCode::ACCEPTED, Json(api.operations.start_replay(caller, &request, key).await?)).into_response())
+    Ok((StatusCode::ACCEPTED, Json(call.operations.start_replay(call.caller, &request, key).await?)).into_response())
 }
 
 /// List replays
@@ -48,21 +45,16 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/v1/replays", operation_id = "list_replays", tag = "replays",
     params(AnyTenantParam, PageParams),
     responses((status = 200, body = List<Replay>), Refused))]
-pub(crate) async fn list(State(api): Ops, Auth(caller): Auth, Page(page): Page) -> Answer<Json<List<Replay>>> {
-    Ok(Json(api.operations.list_replays(caller, &page).await?))
+pub(crate) async fn list(call: Call<Paged>) -> Answer<Json<List<Replay>>> {
+    Ok(Json(call.operations.list_replays(call.caller, &call.query.page).await?))
 }
 
 /// Read a replay
 #[utoipa::path(get, path = "/v1/replays/{id}", operation_id = "read_replay", tag = "replays",
     params(("id" = ReplayId, Path, description = "The replay's id.")),
     responses((status = 200, body = Replay), Refused))]
-pub(crate) async fn read(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<Json<Replay>> {
-    Ok(Json(api.operations.read_replay(caller, &id).await?))
+pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Json<Replay>> {
+    Ok(Json(call.operations.read_replay(call.caller, &id).await?))
 }
 
 /// Pause a replay
@@ -71,8 +63,8 @@ pub(crate) async fn read(
 #[utoipa::path(post, path = "/v1/replays/{id}/pause", operation_id = "pause_replay", tag = "replays",
     params(("id" = ReplayId, Path, description = "The replay's id."), IdempotencyKey),
     responses((status = 202, body = ReplayAccepted), Refused, KeyInUse))]
-pub(crate) async fn pause(State(api): Ops, Auth(caller): Auth, _: NoQuery, Path(id): Path<String>) -> Answer<Accepted> {
-    Ok((StatusCode::ACCEPTED, Json(api.operations.steer_replay(caller, &id, ReplayAction::Pause).await?)))
+pub(crate) async fn pause(call: Call, Path(id): Path<String>) -> Answer<Accepted> {
+    Ok((StatusCode::ACCEPTED, Json(call.operations.steer_replay(call.caller, &id, ReplayAction::Pause).await?)))
 }
 
 /// Resume a replay
@@ -81,13 +73,8 @@ pub(crate) async fn pause(State(api): Ops, Auth(caller): Auth, _: NoQuery, Path(
 #[utoipa::path(post, path = "/v1/replays/{id}/resume", operation_id = "resume_replay", tag = "replays",
     params(("id" = ReplayId, Path, description = "The replay's id."), IdempotencyKey),
     responses((status = 202, body = ReplayAccepted), Refused, KeyInUse))]
-pub(crate) async fn resume(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<Accepted> {
-    Ok((StatusCode::ACCEPTED, Json(api.operations.steer_replay(caller, &id, ReplayAction::Resume).await?)))
+pub(crate) async fn resume(call: Call, Path(id): Path<String>) -> Answer<Accepted> {
+    Ok((StatusCode::ACCEPTED, Json(call.operations.steer_replay(call.caller, &id, ReplayAction::Resume).await?)))
 }
 
 /// Cancel a replay
@@ -96,11 +83,6 @@ pub(crate) async fn resume(
 #[utoipa::path(post, path = "/v1/replays/{id}/cancel", operation_id = "cancel_replay", tag = "replays",
     params(("id" = ReplayId, Path, description = "The replay's id."), IdempotencyKey),
     responses((status = 202, body = ReplayAccepted), Refused, KeyInUse))]
-pub(crate) async fn cancel(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<Accepted> {
-    Ok((StatusCode::ACCEPTED, Json(api.operations.steer_replay(caller, &id, ReplayAction::Cancel).await?)))
+pub(crate) async fn cancel(call: Call, Path(id): Path<String>) -> Answer<Accepted> {
+    Ok((StatusCode::ACCEPTED, Json(call.operations.steer_replay(call.caller, &id, ReplayAction::Cancel).await?)))
 }

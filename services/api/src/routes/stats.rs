@@ -1,7 +1,7 @@
 //! `/v1/stats` and `/v1/endpoints/{id}/stats`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use postrider_http::problem::FieldError;
 use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
@@ -9,8 +9,7 @@ use postrider_operations::stats::{IntervalLength, Stats, StatsQuery};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::query::{Parameters, Query, TenantParam, check_range, named, time};
 use crate::responses::Refused;
 
@@ -50,23 +49,14 @@ impl From<StatsParams> for StatsQuery {
 #[utoipa::path(get, path = "/v1/stats", operation_id = "read_stats", tag = "stats",
     params(TenantParam, StatsParams),
     responses((status = 200, body = Stats), Refused))]
-pub(crate) async fn of_tenant(
-    State(api): Ops,
-    Auth(caller): Auth,
-    Query(params): Query<StatsParams>,
-) -> Answer<Json<Stats>> {
-    Ok(Json(api.operations.tenant_stats(caller, &params.into()).await?))
+pub(crate) async fn of_tenant(call: Call<Query<StatsParams>>) -> Answer<Json<Stats>> {
+    Ok(Json(call.operations.tenant_stats(call.caller, &call.query.0.into()).await?))
 }
 
 /// Read an endpoint's stats
 #[utoipa::path(get, path = "/v1/endpoints/{id}/stats", operation_id = "read_endpoint_stats", tag = "stats",
     params(("id" = EndpointId, Path, description = "The endpoint's id."), StatsParams),
     responses((status = 200, body = Stats), Refused))]
-pub(crate) async fn of_endpoint(
-    State(api): Ops,
-    Auth(caller): Auth,
-    Query(params): Query<StatsParams>,
-    Path(id): Path<String>,
-) -> Answer<Json<Stats>> {
-    Ok(Json(api.operations.endpoint_stats(caller, &id, &params.into()).await?))
+pub(crate) async fn of_endpoint(call: Call<Query<StatsParams>>, Path(id): Path<String>) -> Answer<Json<Stats>> {
+    Ok(Json(call.operations.endpoint_stats(call.caller, &id, &call.query.0.into()).await?))
 }

@@ -1,15 +1,14 @@
 //! `/v1/tenants`
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::StatusCode;
 use postrider_operations::page::List;
 use postrider_operations::tenants::{CreateTenant, EditTenant, Tenant};
 
-use super::{Answer, Ops};
-use crate::auth::Auth;
+use crate::call::{Answer, Call};
 use crate::extract::{IdempotencyKey, IfMatch, IfMatchHeader, Versioned};
-use crate::query::{NoQuery, Page, PageParams};
+use crate::query::{PageParams, Paged};
 use crate::request::StrictJson;
 use crate::responses::{BadBody, Conflict, KeyInUse, Refused, Stale};
 
@@ -21,12 +20,10 @@ use crate::responses::{BadBody, Conflict, KeyInUse, Refused, Stale};
     request_body = CreateTenant,
     responses((status = 201, body = Tenant, headers(("ETag" = String))), Refused, BadBody, KeyInUse))]
 pub(crate) async fn create(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     StrictJson(request): StrictJson<CreateTenant>,
 ) -> Answer<(StatusCode, Versioned<Tenant>)> {
-    let tenant = api.operations.create_tenant(caller, request).await?;
+    let tenant = call.operations.create_tenant(call.caller, request).await?;
     Ok((StatusCode::CREATED, Versioned(tenant.version, tenant)))
 }
 
@@ -36,8 +33,8 @@ pub(crate) async fn create(
 #[utoipa::path(get, path = "/v1/tenants", operation_id = "list_tenants", tag = "tenants",
     params(PageParams),
     responses((status = 200, body = List<Tenant>), Refused))]
-pub(crate) async fn list(State(api): Ops, Auth(caller): Auth, Page(page): Page) -> Answer<Json<List<Tenant>>> {
-    Ok(Json(api.operations.list_tenants(caller, &page).await?))
+pub(crate) async fn list(call: Call<Paged>) -> Answer<Json<List<Tenant>>> {
+    Ok(Json(call.operations.list_tenants(call.caller, &call.query.page).await?))
 }
 
 /// Read a tenant
@@ -46,13 +43,8 @@ pub(crate) async fn list(State(api): Ops, Auth(caller): Auth, Page(page): Page) 
 #[utoipa::path(get, path = "/v1/tenants/{id}", operation_id = "read_tenant", tag = "tenants",
     params(("id" = String, Path, description = "The tenant's id or external id.")),
     responses((status = 200, body = Tenant, headers(("ETag" = String))), Refused))]
-pub(crate) async fn read(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-) -> Answer<Versioned<Tenant>> {
-    let tenant = api.operations.read_tenant(caller, &id).await?;
+pub(crate) async fn read(call: Call, Path(id): Path<String>) -> Answer<Versioned<Tenant>> {
+    let tenant = call.operations.read_tenant(call.caller, &id).await?;
     Ok(Versioned(tenant.version, tenant))
 }
 
@@ -64,14 +56,12 @@ pub(crate) async fn read(
     request_body = EditTenant,
     responses((status = 200, body = Tenant, headers(("ETag" = String))), Refused, BadBody, Conflict, Stale))]
 pub(crate) async fn edit(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
+    call: Call,
     Path(id): Path<String>,
     IfMatch(expected): IfMatch,
     StrictJson(request): StrictJson<EditTenant>,
 ) -> Answer<Versioned<Tenant>> {
-    let tenant = api.operations.edit_tenant(caller, &id, expected, request).await?;
+    let tenant = call.operations.edit_tenant(call.caller, &id, expected, request).await?;
     Ok(Versioned(tenant.version, tenant))
 }
 
@@ -81,13 +71,7 @@ pub(crate) async fn edit(
 #[utoipa::path(delete, path = "/v1/tenants/{id}", operation_id = "delete_tenant", tag = "tenants",
     params(("id" = String, Path, description = "The tenant's id or external id."), IfMatchHeader),
     responses((status = 204), Refused, Conflict, Stale))]
-pub(crate) async fn delete(
-    State(api): Ops,
-    Auth(caller): Auth,
-    _: NoQuery,
-    Path(id): Path<String>,
-    IfMatch(expected): IfMatch,
-) -> Answer<StatusCode> {
-    api.operations.delete_tenant(caller, &id, expected).await?;
+pub(crate) async fn delete(call: Call, Path(id): Path<String>, IfMatch(expected): IfMatch) -> Answer<StatusCode> {
+    call.operations.delete_tenant(call.caller, &id, expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -76,7 +76,7 @@ impl World {
             guard: AddressGuard::default(),
             ready: health.check("api"),
         };
-        let config = Config { operator_keys: vec![SecretString::from(OPERATOR)], ..Config::default() };
+        let config = Config { operator_keys: vec![SecretString::from(OPERATOR)], served_by_https: false };
         let tasks = Tasks::new(stop.clone());
         let router = routes(postrider_api::start(config, deps, &tasks), store.clone(), &tasks);
         let world = Self { router, store, broker, _stop: stop.drop_guard(), _scope: scope };

@@ -7,51 +7,34 @@ use postrider_operations::stats::{Figures, IntervalLength, LatencyMs, StatsQuery
 use crate::format::{count, duration, percent};
 
 /// A range that ends now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Range {
-    Hour,
-    Day,
-    Week,
-    Month,
+pub(crate) struct Range {
+    /// Its name in an address.
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    hours: i64,
+    by: IntervalLength,
 }
 
-impl Range {
-    pub(crate) const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Week, Self::Month];
+/// The last day.
+pub(crate) const DAY: Range = Range { name: "24h", label: "Last 24 hours", hours: 24, by: IntervalLength::Hour };
+/// The ranges that a page offers.
+pub(crate) const RANGES: [Range; 4] = [
+    Range { name: "1h", label: "Last hour", hours: 1, by: IntervalLength::Minute },
+    DAY,
+    Range { name: "7d", label: "Last 7 days", hours: 7 * 24, by: IntervalLength::Hour },
+    Range { name: "30d", label: "Last 30 days", hours: 30 * 24, by: IntervalLength::Day },
+];
 
+impl Range {
     /// The range of this name; a day if there is none.
     pub(crate) fn named(name: &str) -> Self {
-        Self::ALL.into_iter().find(|range| range.name() == name).unwrap_or(Self::Day)
-    }
-
-    /// Its name in an address.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Hour => "1h",
-            Self::Day => "24h",
-            Self::Week => "7d",
-            Self::Month => "30d",
-        }
-    }
-
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Hour => "Last hour",
-            Self::Day => "Last 24 hours",
-            Self::Week => "Last 7 days",
-            Self::Month => "Last 30 days",
-        }
+        RANGES.into_iter().find(|range| range.name == name).unwrap_or(DAY)
     }
 
     /// The query for the figures of the range.
-    pub(crate) fn query(self) -> StatsQuery {
-        let (hours, by) = match self {
-            Self::Hour => (1, IntervalLength::Minute),
-            Self::Day => (24, IntervalLength::Hour),
-            Self::Week => (7 * 24, IntervalLength::Hour),
-            Self::Month => (30 * 24, IntervalLength::Day),
-        };
-        let from = UnixMillis(UnixMillis::now().0 - hours * 3_600_000);
-        StatsQuery { by, from: Some(from), to: None }
+    pub(crate) fn query(&self) -> StatsQuery {
+        let from = UnixMillis(UnixMillis::now().0 - self.hours * 3_600_000);
+        StatsQuery { by: self.by, from: Some(from), to: None }
     }
 }
 

@@ -6,9 +6,11 @@ use postrider_operations::event_types::EventType;
 use postrider_operations::page::List;
 use postrider_operations::{Error, FieldError};
 
+use crate::components::form::options;
 use crate::failure::Failure;
-use crate::fields::{Fields, FormReader, NOTICE, RESULT};
+use crate::fields::{FieldReader, Fields, NOTICE, RESULT};
 use crate::format::{attribute, local};
+use crate::session::Visitor;
 
 /// Whether an address filters its list.
 pub(crate) fn is_filtered(query: &Fields) -> bool {
@@ -16,10 +18,10 @@ pub(crate) fn is_filtered(query: &Fields) -> bool {
 }
 
 /// Reads the filter by event type, where `email.` is the pattern `email.*`.
-pub(crate) fn read_type(query: &Fields, reader: &mut FormReader) -> Option<TypePattern> {
+pub(crate) fn read_type(query: &Fields, reader: &mut FieldReader<'_>) -> Option<TypePattern> {
     let text = query.get("type");
     let rest = if text.ends_with('.') { "*" } else { "" };
-    reader.parse("type", &format!("{text}{rest}"))
+    reader.parse_text("type", &format!("{text}{rest}"))
 }
 
 /// A list, or the errors of its filters; other errors get a page of their own.
@@ -35,6 +37,30 @@ fn show_errors(errors: &[FieldError]) -> Markup {
     html! { div.problem role="alert" {
         @for error in errors { p { strong { (attribute(&error.pointer)) ": " } (error.detail) } }
     } }
+}
+
+/// The filters above the list of a page; its name is for screen readers.
+pub(crate) fn filter_bar(visitor: &Visitor, name: &str, button: &str, filters: Markup) -> Markup {
+    html! { form.filter-bar method="get" action=(visitor.path) role="search" aria-label=(name) {
+        (filters)
+        div.buttons { button type="submit" { (button) } a.quiet href=(visitor.path) { "Clear" } }
+    } }
+}
+
+/// A filter that is a choice.
+pub(crate) fn choice_filter(id: &str, name: &str, label: &str, options: Markup) -> Markup {
+    html! { div { label for=(id) { (label) } select id=(id) name=(name) { (options) } } }
+}
+
+/// A filter that is a choice of names, or all of them.
+pub(crate) fn name_filter(
+    name: &str,
+    label: &str,
+    query: &Fields,
+    names: impl IntoIterator<Item = &'static str>,
+) -> Markup {
+    let all = [("", "all")].into_iter().chain(names.into_iter().map(|name| (name, name)));
+    choice_filter(&format!("q-{name}"), name, label, options(query.get(name), all))
 }
 
 /// The filter by event type, with the catalog as suggestions.

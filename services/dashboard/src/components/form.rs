@@ -1,50 +1,103 @@
-//! The parts of a form: labelled fields with hints and errors, and the summary of errors above them.
+//! A form: its values, labelled fields with hints and errors, and the summary of errors above them.
 
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use maud::{Markup, Render, html};
+use postrider_http::problem::Problem;
 use postrider_operations::{Error, FieldError};
 
-use crate::format::attribute;
+use crate::failure::Failure;
+use crate::fields::Fields;
+use crate::format::{attribute, local};
 
 /// The error of an edit of an old version.
 const OUT_OF_DATE: &str = "This changed since you opened it. Open it again in another tab, compare, and save there.";
 
-/// The errors of a form, by field. A pointer such as `/url` names the field.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct FormErrors<'a>(pub(crate) Option<&'a Error>);
+/// The values of a form, and why they were refused if they were.
+#[derive(Default)]
+pub(crate) struct Form {
+    pub(crate) fields: Fields,
+    error: Option<Error>,
+}
 
-impl<'a> FormErrors<'a> {
-    /// The errors at a pointer. An error below it names its place.
-    pub(crate) fn at(self, pointer: &str) -> Vec<String> {
-        let details = self.fields().iter().filter_map(|error| {
-            let inside = error.pointer.strip_prefix(pointer)?;
-            match inside.strip_prefix('/') {
-                Some(place) => Some(format!("{}: {}", place.replace("~1", "/").replace("~0", "~"), error.detail)),
-                None => inside.is_empty().then(|| error.detail.clone()),
+impl From<Fields> for Form {
+    fn from(fields: Fields) -> Self {
+        Self { fields, error: None }
+    }
+}
+
+impl Form {
+    /// A form that is shown again with its error. Errors that the visitor cannot correct get a page of their own.
+    pub(crate) fn refused(fields: Fields, error: Error) -> Result<Self, Failure> {
+        match error {
+            Error::Invalid(_) | Error::Conflict(_) | Error::VersionMismatch { .. } => {
+                Ok(Self { fields, error: Some(error) })
+            }
+            other => Err(other.into()),
+        }
+    }
+
+    /// The page of the form, with the status of its error.
+    pub(crate) fn answer(&self, page: Markup) -> Response {
+        (self.status(), page).into_response()
+    }
+
+    /// The status of its error, or 200.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.error.as_ref().map_or(StatusCode::OK, |error| Problem::from(error.clone()).status_code())
+    }
+
+    /// Whether the form was refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// The value of a field, trimmed.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.fields.get(name)
+    }
+
+    /// The errors at a pointer such as `/url`. An error at a longer pointer, such as `/headers/X-A`, begins with the rest of its
+    /// pointer: `X-A: …`.
+    pub(crate) fn errors_at(&self, pointer: &str) -> Vec<String> {
+        let details = self.errors().iter().filter_map(|error| {
+            let rest = error.pointer.strip_prefix(pointer)?;
+            match rest.strip_prefix('/') {
+                Some(rest) => Some(format!("{}: {}", rest.replace("~1", "/").replace("~0", "~"), error.detail)),
+                None => rest.is_empty().then(|| error.detail.clone()),
             }
         });
         details.collect()
     }
 
     /// A field whose id, name and pointer are the same.
-    pub(crate) fn field(self, id: &'a str, label: &'a str) -> Field<'a> {
+    pub(crate) fn field<'a>(&'a self, id: &'a str, label: &'a str) -> Field<'a> {
         self.field_at(&format!("/{id}"), id, label)
     }
 
     /// A field with the errors at another pointer.
-    pub(crate) fn field_at(self, pointer: &str, id: &'a str, label: &'a str) -> Field<'a> {
-        Field { id, name: id, label, hint: html! {}, errors: self.at(pointer), wide: false, code: false }
+    pub(crate) fn field_at<'a>(&'a self, pointer: &str, id: &'a str, label: &'a str) -> Field<'a> {
+        let errors = self.errors_at(pointer);
+        Field { form: self, id, name: id, label, hint: html! {}, errors, wide: false, code: false }
     }
 
-    fn fields(self) -> &'a [FieldError] {
-        match self.0 {
+    /// A checkbox, with the text to its right.
+    pub(crate) fn checkbox(&self, name: &str, text: impl Render) -> Markup {
+        html! { label.check for={ "f-" (name) } {
+            input id={ "f-" (name) } type="checkbox" name=(name) value="yes" checked[self.fields.is_checked(name)]; " " (text)
+        } }
+    }
+
+    fn errors(&self) -> &[FieldError] {
+        match &self.error {
             Some(Error::Invalid(fields)) => fields,
             _ => &[],
         }
     }
 
     /// All errors, with links to the fields. The browser focuses it.
-    pub(crate) fn summary(self) -> Markup {
-        html! { @if let Some(error) = self.0 {
+    pub(crate) fn summary(&self) -> Markup {
+        html! { @if let Some(error) = &self.error {
             div.problem role="alert" tabindex="-1" #problem autofocus {
                 @match error {
                     Error::Invalid(fields) => {
@@ -59,8 +112,8 @@ impl<'a> FormErrors<'a> {
     }
 
     /// The title of the form's page.
-    pub(crate) fn title(self, title: &str) -> String {
-        if self.0.is_some() { format!("Error: {title}") } else { title.to_owned() }
+    pub(crate) fn title(&self, title: &str) -> String {
+        if self.is_refused() { format!("Error: {title}") } else { title.to_owned() }
     }
 }
 
@@ -78,6 +131,7 @@ fn field_id(pointer: &str) -> &str {
 
 /// A labelled field. `f-{id}` is the id of its input.
 pub(crate) struct Field<'a> {
+    form: &'a Form,
     id: &'a str,
     name: &'a str,
     label: &'a str,
@@ -107,44 +161,43 @@ impl<'a> Field<'a> {
         Self { code: true, ..self }
     }
 
-    pub(crate) fn text(self, value: &str) -> Markup {
-        self.input("text", value)
+    /// A line of text.
+    pub(crate) fn text(self) -> Markup {
+        self.input("text", None, None)
     }
 
-    /// A text that must not be empty.
-    pub(crate) fn required(self, value: &str) -> Markup {
-        self.labelled(&html! {
-            input.wide[self.wide] id={ "f-" (self.id) } type="text" name=(self.name) value=(value) required maxlength="200"
-                autocomplete="off" aria-describedby=[self.described_by()] aria-invalid=[self.invalid()];
-        })
+    /// A line of text that must not be empty.
+    pub(crate) fn required(self) -> Markup {
+        self.input("text", None, Some(""))
     }
 
     /// A number. It is a text field, so that the form can say what is wrong with it.
-    pub(crate) fn number(self, value: &str) -> Markup {
-        self.labelled(&html! {
-            input id={ "f-" (self.id) } type="text" inputmode="decimal" name=(self.name) value=(value)
-                autocomplete="off" aria-describedby=[self.described_by()] aria-invalid=[self.invalid()];
-        })
+    pub(crate) fn number(self) -> Markup {
+        self.input("text", Some("decimal"), None)
     }
 
     /// A date and time in UTC.
-    pub(crate) fn time(self, value: &str) -> Markup {
-        self.input("datetime-local", value)
+    pub(crate) fn time(self) -> Markup {
+        self.input("datetime-local", None, None)
     }
 
-    pub(crate) fn url(self, value: &str) -> Markup {
-        self.labelled(&html! {
-            input.wide[self.wide] id={ "f-" (self.id) } type="url" name=(self.name) value=(value) required
-                placeholder="https://example.com/webhooks" autocomplete="off"
-                aria-describedby=[self.described_by()] aria-invalid=[self.invalid()];
-        })
+    /// A URL that must not be empty.
+    pub(crate) fn url(self) -> Markup {
+        self.input("url", None, Some("https://example.com/webhooks"))
     }
 
-    pub(crate) fn area(self, rows: u8, value: &str) -> Markup {
+    /// Several lines of text.
+    pub(crate) fn area(self, rows: u8) -> Markup {
         self.labelled(&html! {
             textarea.wide.code[self.code] id={ "f-" (self.id) } name=(self.name) rows=(rows) spellcheck=[self.spellcheck()]
-                aria-describedby=[self.described_by()] aria-invalid=[self.invalid()] { (value) }
+                aria-describedby=[self.described_by()] aria-invalid=[self.invalid()] { (self.form.fields.lines(self.name)) }
         })
+    }
+
+    /// A choice of values, each with its label.
+    pub(crate) fn choice<'b>(self, values: impl IntoIterator<Item = (&'b str, &'b str)>) -> Markup {
+        let options = options(self.form.get(self.name), values);
+        self.select(options)
     }
 
     pub(crate) fn select(self, options: Markup) -> Markup {
@@ -154,9 +207,15 @@ impl<'a> Field<'a> {
         })
     }
 
-    fn input(self, kind: &str, value: &str) -> Markup {
+    /// An input; `required`: it must not be empty, and this is the placeholder.
+    fn input(self, kind: &str, mode: Option<&str>, required: Option<&str>) -> Markup {
+        let placeholder = required.filter(|text| !text.is_empty());
+        let chars_max = (required == Some("")).then_some("200");
+        let value = self.form.get(self.name);
+        let value = if kind == "datetime-local" { local(value) } else { value };
         self.labelled(&html! {
-            input.wide[self.wide] id={ "f-" (self.id) } type=(kind) name=(self.name) value=(value)
+            input.wide[self.wide] id={ "f-" (self.id) } type=(kind) inputmode=[mode] name=(self.name)
+                value=(value) required[required.is_some()] maxlength=[chars_max] placeholder=[placeholder]
                 autocomplete="off" spellcheck=[self.spellcheck()]
                 aria-describedby=[self.described_by()] aria-invalid=[self.invalid()];
         })
@@ -193,26 +252,22 @@ pub(crate) fn errors(id: &str, errors: &[String]) -> Markup {
     html! { @if !errors.is_empty() { p.error id={ "f-" (id) "-error" } { @for error in errors { (error) " " } } } }
 }
 
-/// An option of a `select`.
-pub(crate) fn option(value: &str, chosen: &str, label: impl Render) -> Markup {
-    html! { option value=(value) selected[value == chosen] { (label) } }
+/// The options of a `select`: each value and its label.
+pub(crate) fn options<'a>(chosen: &str, values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Markup {
+    html! { @for (value, label) in values { option value=(value) selected[value == chosen] { (label) } } }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::field_error;
 
     #[test]
-    fn an_error_is_shown_at_its_field_with_its_place() {
-        let error = Error::Invalid(vec![
-            field_error("/url", "only https"),
-            field_error("/headers/X~1Y", "not a header name"),
-            field_error("/url_other", "x"),
-        ]);
-        let errors = FormErrors(Some(&error));
-        assert_eq!(errors.at("/url"), ["only https"]);
-        assert_eq!(errors.at("/headers"), ["X/Y: not a header name"]);
-        assert!(FormErrors(None).at("/url").is_empty());
+    fn an_error_is_shown_at_its_field_with_the_rest_of_its_pointer() {
+        let errors = [("/url", "only https"), ("/headers/X~1Y", "not a header name"), ("/url_other", "x")];
+        let error = Error::Invalid(errors.map(|(pointer, detail)| FieldError::new(pointer, detail)).to_vec());
+        let form = Form::refused(Fields::default(), error).unwrap();
+        assert_eq!(form.errors_at("/url"), ["only https"]);
+        assert_eq!(form.errors_at("/headers"), ["X/Y: not a header name"]);
+        assert!(Form::default().errors_at("/url").is_empty());
     }
 }

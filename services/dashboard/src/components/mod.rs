@@ -13,7 +13,6 @@ use maud::{Markup, html};
 use postrider_model::timestamp::Timestamp;
 
 use crate::csrf::FormTokens;
-use crate::layout::Section;
 use crate::page::Page;
 use crate::session::Visitor;
 
@@ -103,8 +102,8 @@ pub(crate) struct Confirmation<'a> {
 
 impl Confirmation<'_> {
     /// The question as a page of a tenant.
-    pub(crate) fn page(&self, page: &Page, section: Section) -> Markup {
-        page.show(section, self.title, self.ask(&page.visitor.tokens, &html! {}))
+    pub(crate) fn page(&self, page: &Page) -> Markup {
+        page.show(self.title, self.ask(&page.visitor.tokens, &html! {}))
     }
 
     /// The question, with a form that carries `hidden` fields.

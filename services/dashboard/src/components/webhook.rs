@@ -4,7 +4,6 @@ use maud::{Markup, html};
 use postrider_model::ids::EndpointId;
 use postrider_operations::endpoints::Endpoint;
 
-use crate::components::form::option;
 use crate::failure::Failure;
 use crate::page::{EndpointName, EndpointNames, Page};
 
@@ -57,7 +56,10 @@ impl WebhookOptions {
     pub(crate) fn show(&self, chosen: &str, all: &str) -> Markup {
         html! {
             option value="" { (all) }
-            @for (id, name) in &self.webhooks { (option(&id.to_string(), chosen, name)) }
+            @for (id, name) in &self.webhooks {
+                @let id = id.to_string();
+                option value=(id) selected[id == chosen] { (name) }
+            }
             @if self.truncated { option disabled { "Only the newest " (OFFERED_MAX) " are listed" } }
         }
     }

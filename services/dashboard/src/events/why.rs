@@ -1,7 +1,8 @@
 //! Why each webhook received an event or did not: grouped by reason, with pages for large groups.
 
 use maud::{Markup, html};
-use postrider_operations::explain::{Explanation, Reason};
+use postrider_model::explain::Condition;
+use postrider_operations::explain::Explanation;
 use serde_json::Value;
 
 use crate::components::Column::Text;
@@ -176,7 +177,7 @@ fn check_name(check: &str) -> String {
     }
 }
 
-fn reasons(caption: &str, reasons: &[Reason]) -> Markup {
+fn reasons(caption: &str, reasons: &[Condition]) -> Markup {
     html! {
         table.rows.reasons {
             caption { (caption) }

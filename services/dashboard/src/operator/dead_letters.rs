@@ -7,7 +7,6 @@ use postrider_operations::dead_letters::DeadLetter;
 use crate::components::{empty, listing, pager, time};
 use crate::failure::Failure;
 use crate::format::count;
-use crate::layout::Section;
 use crate::page::{Id, OperatorPage, redirect_with};
 use crate::texts::Notice;
 
@@ -23,7 +22,7 @@ pub(super) async fn list(page: OperatorPage) -> Result<Markup, Failure> {
         @for letter in &listed.data { (dead_letter(&page, letter)) }
         (pager(&page.visitor, listed.next_cursor.as_ref()))
     };
-    Ok(page.show(Section::DeadLetters, "Dead letters", content))
+    Ok(page.show("Dead letters", content))
 }
 
 fn dead_letter(page: &OperatorPage, letter: &DeadLetter) -> Markup {

@@ -10,13 +10,12 @@ use postrider_operations::keys::{CreateKey, Key};
 
 use super::{TENANTS, tenant};
 use crate::components::Column::Text;
-use crate::components::form::FormErrors;
+use crate::components::form::Form;
 use crate::components::secret::NewSecret;
 use crate::components::{Confirmation, empty, head, tags, time};
 use crate::failure::Failure;
-use crate::fields::Form;
-use crate::layout::Section;
-use crate::page::{OperatorPage, form_error, redirect_with, refused};
+use crate::fields::Sent;
+use crate::page::{OperatorPage, redirect_with};
 use crate::texts::Notice;
 
 const SCOPES: [(Scope, &str); 3] = [
@@ -72,7 +71,7 @@ fn table(tenant: &str, keys: &[Key]) -> Markup {
 pub(super) async fn create(
     page: OperatorPage,
     Path(id): Path<String>,
-    Form(fields): Form,
+    Sent(fields): Sent,
 ) -> Result<Response, Failure> {
     let scopes = fields.all("scopes").iter().filter_map(|scope| scope.parse().ok()).collect();
     let request = CreateKey { name: fields.get("name").to_owned(), scopes };
@@ -80,12 +79,12 @@ pub(super) async fn create(
         Ok(created) => {
             let instruction = "Store it now, and share it securely.";
             let secret = NewSecret { id: "key", title: "New key", instruction, value: &created.key };
-            Ok((StatusCode::CREATED, tenant::show_with(&page, &id, secret.show()).await?).into_response())
+            Ok((StatusCode::CREATED, tenant::show_with(&page, &id, None, secret.show()).await?).into_response())
         }
         Err(error) => {
-            let error = form_error(error)?;
-            let summary = FormErrors(Some(&error)).summary();
-            Ok(refused(&error, tenant::show_with(&page, &id, summary).await?))
+            let form = Form::refused(fields, error)?;
+            let shown = tenant::show_with(&page, &id, None, form.summary()).await?;
+            Ok((form.status(), shown).into_response())
         }
     }
 }
@@ -110,7 +109,7 @@ pub(super) async fn ask_delete(page: OperatorPage, Path((id, key)): Path<(String
         back: &format!("{TENANTS}/{id}"),
     };
     let content = confirmation.ask(&page.visitor.tokens, &html! {});
-    Ok(page.show(Section::Tenants, confirmation.title, content))
+    Ok(page.show(confirmation.title, content))
 }
 
 /// `POST /dashboard/operator/tenants/{id}/keys/{key}/delete`

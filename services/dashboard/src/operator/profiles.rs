@@ -6,7 +6,6 @@ use postrider_operations::profiles::Profile;
 use crate::components::{listing, tags};
 use crate::failure::Failure;
 use crate::format::{pretty_json, schedule};
-use crate::layout::Section;
 use crate::page::OperatorPage;
 
 /// `GET /dashboard/operator/profiles`
@@ -17,7 +16,7 @@ pub(super) async fn list(page: OperatorPage) -> Result<Markup, Failure> {
         p { "A profile defines the format of deliveries. It is a file that is read at startup. Each tenant has one profile." }
         @for profile in &all.data { (card(profile)) }
     };
-    Ok(page.show(Section::Profiles, "Profiles", content))
+    Ok(page.show("Profiles", content))
 }
 
 fn card(profile: &Profile) -> Markup {

@@ -7,7 +7,6 @@ use crate::components::Column::{Number, Text};
 use crate::components::{absent, head, time};
 use crate::failure::Failure;
 use crate::format::count;
-use crate::layout::Section;
 use crate::page::OperatorPage;
 
 /// `GET /dashboard/operator/system`
@@ -22,7 +21,7 @@ pub(super) async fn show(page: OperatorPage) -> Result<Markup, Failure> {
             (panel("services", "Processes", services(&status.services)))
         }
     };
-    Ok(page.show(Section::System, "System", content))
+    Ok(page.show("System", content))
 }
 
 fn panel(id: &str, title: &str, content: Markup) -> Markup {

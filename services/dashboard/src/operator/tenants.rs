@@ -6,21 +6,19 @@ use postrider_operations::tenants::{CreateTenant, Tenant};
 
 use super::TENANTS;
 use crate::components::Column::Text;
-use crate::components::form::{FormErrors, option};
+use crate::components::form::Form;
 use crate::components::{absent, empty, head, pager, time};
 use crate::failure::Failure;
-use crate::fields::{Fields, Form};
-use crate::layout::Section;
-use crate::page::{OperatorPage, form_error, redirect_with, refused};
+use crate::fields::Sent;
+use crate::page::{OperatorPage, redirect_with};
 use crate::texts::Notice;
 
 /// `GET /dashboard/operator/tenants`
-pub(super) async fn show(page: OperatorPage) -> Result<Markup, Failure> {
-    let entered = page.visitor.restored().cloned().unwrap_or_default();
-    show_form(&page, &entered, FormErrors(None)).await
+pub(super) async fn show(page: OperatorPage) -> Result<Response, Failure> {
+    show_form(&page, &page.visitor.restored().unwrap_or_default().into()).await
 }
 
-async fn show_form(page: &OperatorPage, entered: &Fields, errors: FormErrors<'_>) -> Result<Markup, Failure> {
+async fn show_form(page: &OperatorPage, form: &Form) -> Result<Response, Failure> {
     let listed = page.operations.list_tenants(page.visitor.caller, &page.visitor.query.page_query()).await?;
     let content = html! {
         h1 { "Tenants" }
@@ -32,11 +30,11 @@ async fn show_form(page: &OperatorPage, entered: &Fields, errors: FormErrors<'_>
         }
         section.panel aria-labelledby="make" {
             h2 #make { "New tenant" }
-            (errors.summary())
-            (form(page, entered, errors))
+            (form.summary())
+            (new_tenant(page, form))
         }
     };
-    Ok(page.show(Section::Tenants, &errors.title("Tenants"), content))
+    Ok(form.answer(page.show(&form.title("Tenants"), content)))
 }
 
 fn table(tenants: &[Tenant]) -> Markup {
@@ -55,21 +53,19 @@ fn table(tenants: &[Tenant]) -> Markup {
     } }
 }
 
-fn form(page: &OperatorPage, entered: &Fields, errors: FormErrors<'_>) -> Markup {
-    let profiles =
-        html! { @for name in page.operations.profile_names() { (option(name, entered.get("profile"), name)) } };
+fn new_tenant(page: &OperatorPage, form: &Form) -> Markup {
+    let profiles = page.operations.profile_names().map(|name| (name, name));
     html! { form.stack method="post" action=(TENANTS) {
         (page.visitor.tokens)
-        (errors.field("name", "Name").wide().required(entered.get("name")))
-        (errors.field("profile", "Profile").hint("The format of its deliveries.").select(profiles))
-        (errors.field("external_id", "External id").hint("Optional. Your own id for the tenant.").wide()
-            .text(entered.get("external_id")))
+        (form.field("name", "Name").wide().required())
+        (form.field("profile", "Profile").hint("The format of its deliveries.").choice(profiles))
+        (form.field("external_id", "External id").hint("Optional. Your own id for the tenant.").wide().text())
         button.primary type="submit" { "Create tenant" }
     } }
 }
 
 /// `POST /dashboard/operator/tenants`
-pub(super) async fn create(page: OperatorPage, Form(fields): Form) -> Result<Response, Failure> {
+pub(super) async fn create(page: OperatorPage, Sent(fields): Sent) -> Result<Response, Failure> {
     let request = CreateTenant {
         name: fields.get("name").to_owned(),
         profile: fields.get("profile").to_owned(),
@@ -78,9 +74,6 @@ pub(super) async fn create(page: OperatorPage, Form(fields): Form) -> Result<Res
     };
     match page.operations.create_tenant(page.visitor.caller, request).await {
         Ok(tenant) => Ok(redirect_with(&format!("{TENANTS}/{}", tenant.id), Notice::TenantCreated).into_response()),
-        Err(error) => {
-            let error = form_error(error)?;
-            Ok(refused(&error, show_form(&page, &fields, FormErrors(Some(&error))).await?))
-        }
+        Err(error) => show_form(&page, &Form::refused(fields, error)?).await,
     }
 }

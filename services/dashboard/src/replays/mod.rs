@@ -20,7 +20,6 @@ use crate::components::webhook::webhook_name;
 use crate::components::{Confirmation, action, badge, empty, head, pager, time, time_if};
 use crate::failure::Failure;
 use crate::format::{attribute, count, plural};
-use crate::layout::Section;
 use crate::page::{EndpointNames, Id, Managed, Page};
 use crate::texts::Notice;
 
@@ -55,7 +54,7 @@ async fn list(page: Page) -> Result<Markup, Failure> {
             (pager(&page.visitor, listed.next_cursor.as_ref()))
         }
     };
-    Ok(page.show(Section::Replays, "Replays", content))
+    Ok(page.show("Replays", content))
 }
 
 fn table(page: &Page, replays: &[Replay], names: &EndpointNames) -> Markup {
@@ -121,7 +120,7 @@ async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
         }
         p { a href=(page.to(format!("/deliveries?replay_id={id}"))) { "Show its deliveries" } }
     };
-    Ok(page.show(Section::Replays, "Replay", content))
+    Ok(page.show("Replay", content))
 }
 
 fn is_under_way(replay: &Replay) -> bool {
@@ -208,5 +207,5 @@ async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup, 
         button: "Cancel replay",
         back: &at,
     };
-    Ok(confirmation.page(&page, Section::Replays))
+    Ok(confirmation.page(&page))
 }

@@ -1,22 +1,22 @@
-//! Planning a replay: the form, the counts, and the start.
+//! Planning a replay: the form, its preview, and the start.
 //!
-//! The button that starts a replay belongs to the form, so it sends the form as it is shown. The button carries a fingerprint of
-//! the selection that was counted: a form that changed since is counted again instead of started.
+//! The preview names the number of deliveries and has the button that starts the replay. The button submits the form with a
+//! fingerprint of the selection in the preview. If the visitor changed the form after the preview, the fingerprints differ: no
+//! replay starts, and the page shows a new preview.
 
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
 use postrider_operations::replays::ReplayPreview;
 
-use super::input::ReplayInput;
-use crate::components::form::{FormErrors, option};
+use super::input::Requests;
+use crate::components::form::Form;
 use crate::components::webhook::WebhookOptions;
 use crate::csrf::{CSRF_FIELD, ONCE_FIELD};
 use crate::failure::Failure;
-use crate::fields::{Fields, Form};
+use crate::fields::{Fields, Sent};
 use crate::format::{attribute, local, plural};
-use crate::layout::Section;
-use crate::page::{Managed, Page, form_error, refused};
+use crate::page::{Managed, Page};
 use crate::texts::Notice;
 
 /// Ranges that a button sets: value, milliseconds, label.
@@ -27,74 +27,65 @@ const ONCE_CHARS_MAX: usize = 64;
 
 /// `GET …/replays/new`; with `count`, the selection is counted and can be started.
 pub(crate) async fn show(Managed(page): Managed<Page>) -> Result<Response, Failure> {
-    let query = page.visitor.restored().unwrap_or(&page.visitor.query);
+    let query = page.visitor.restored().unwrap_or_else(|| page.visitor.query.clone());
     if let Some((_, ms, _)) = PRESETS.into_iter().find(|(name, ..)| *name == query.get("preset")) {
         let from = UnixMillis(UnixMillis::now().0 - ms).to_rfc3339_seconds();
         let others = Fields::read(query.without(&["preset", "count", "to"]).as_bytes());
         let address = format!("/replays/new?{}", others.query_with("from", Some(local(&from))));
         return Ok(Redirect::to(&page.to(address)).into_response());
     }
-    let input = ReplayInput::of(&page, query);
-    if !query.is_checked("count") && input.events.is_empty() {
-        return Ok(show_form(&page, &input, FormErrors(None), html! {}).await?.into_response());
+    if !query.is_checked("count") && query.all("event_id").is_empty() {
+        return show_form(&page, &query.into(), html! {}).await;
     }
-    show_counted(&page, &input, html! {}).await
+    show_preview(&page, query, html! {}).await
 }
 
-/// The form with the counts, below `note`.
-async fn show_counted(page: &Page, input: &ReplayInput, note: Markup) -> Result<Response, Failure> {
-    match input.preview(page).await {
-        Ok(preview) => {
-            let counts = html! { (note) (counts(page, input, &preview)) };
-            Ok(show_form(page, input, FormErrors(None), counts).await?.into_response())
+/// The form with its preview, below `note`.
+async fn show_preview(page: &Page, fields: Fields, note: Markup) -> Result<Response, Failure> {
+    let previewed = async {
+        let requests = Requests::of(page, &fields)?;
+        Ok((requests.preview(page).await?, requests))
+    };
+    match previewed.await {
+        Ok((preview, requests)) => {
+            let preview = html! { (note) (counts(page, &requests, &preview)) };
+            show_form(page, &fields.into(), preview).await
         }
-        Err(error) => {
-            let error = form_error(error)?;
-            Ok(refused(&error, show_form(page, input, FormErrors(Some(&error)), html! {}).await?))
-        }
+        Err(error) => show_form(page, &Form::refused(fields, error)?, html! {}).await,
     }
 }
 
-async fn show_form(
-    page: &Page,
-    input: &ReplayInput,
-    errors: FormErrors<'_>,
-    counts: Markup,
-) -> Result<Markup, Failure> {
-    let webhooks = WebhookOptions::load(page, &input.endpoint).await?;
+async fn show_form(page: &Page, form: &Form, preview: Markup) -> Result<Response, Failure> {
+    let webhooks = WebhookOptions::load(page, form.get("endpoint_id")).await?;
     let content = html! {
         h1 { "Replay events" }
         p { "Sends events of the log again. First you see what it would do. Live events have priority over replays." }
-        (errors.summary())
-        (form(page, input, &webhooks, errors))
-        (counts)
+        (form.summary())
+        (plan(page, form, &webhooks))
+        (preview)
     };
-    Ok(page.show(Section::Replays, &errors.title("Replay events"), content))
+    Ok(form.answer(page.show(&form.title("Replay events"), content)))
 }
 
-fn form(page: &Page, input: &ReplayInput, webhooks: &WebhookOptions, errors: FormErrors<'_>) -> Markup {
-    let mode = if input.rematch { "rematch" } else { "redeliver" };
-    let modes = html! {
-        (option("redeliver", mode, "the webhooks that received them"))
-        (option("rematch", mode, "the webhooks that subscribe to them now"))
-    };
+fn plan(page: &Page, form: &Form, webhooks: &WebhookOptions) -> Markup {
+    let modes =
+        [("redeliver", "the webhooks that received them"), ("rematch", "the webhooks that subscribe to them now")];
+    let events = form.fields.all("event_id");
     html! {
         form.stack #plan method="get" action=(page.to("/replays/new#counted")) {
             // The return key presses the first button of a form.
             button.unseen type="submit" name="count" value="yes" tabindex="-1" aria-hidden="true" { "Preview" }
-            @if input.events.is_empty() { (range(page, input, errors)) } @else {
+            @if events.is_empty() { (range(page, form)) } @else {
                 fieldset #f-event_id tabindex="-1" {
                     legend { "Chosen events" }
-                    @for id in &input.events {
+                    @for id in &events {
                         label.check { input type="checkbox" name="event_id" value=(id) checked; " " code { (id) } }
                     }
                 }
             }
-            (errors.field("endpoint_id", "Webhook").select(webhooks.show(&input.endpoint, "all matching webhooks")))
-            (errors.field("mode", "Send to").select(modes))
-            label.check {
-                input type="checkbox" name="only_failed" value="yes" checked[input.only_failed]; " Only failed deliveries"
-            }
+            (form.field("endpoint_id", "Webhook").select(webhooks.show(form.get("endpoint_id"), "all matching webhooks")))
+            (form.field("mode", "Send to").choice(modes))
+            (form.checkbox("only_failed", "Only failed deliveries"))
             div.buttons {
                 button type="submit" name="count" value="yes" { "Preview" }
                 a.button.quiet href=(page.to("/replays")) { "Back" }
@@ -103,7 +94,7 @@ fn form(page: &Page, input: &ReplayInput, webhooks: &WebhookOptions, errors: For
     }
 }
 
-fn range(page: &Page, input: &ReplayInput, errors: FormErrors<'_>) -> Markup {
+fn range(page: &Page, form: &Form) -> Markup {
     let types_hint =
         html! { "Separated by commas. " code { "email.*" } " matches everything below the dot. Default: all." };
     html! {
@@ -113,26 +104,25 @@ fn range(page: &Page, input: &ReplayInput, errors: FormErrors<'_>) -> Markup {
                 button.quiet type="submit" name="preset" value=(value) { (label) }
             } }
             div.pair {
-                (errors.field("from", "From (UTC)").time(&input.from))
-                (errors.field("to", "To (UTC)").hint("Default: now.").time(&input.to))
+                (form.field("from", "From (UTC)").time())
+                (form.field("to", "To (UTC)").hint("Default: now.").time())
             }
         }
-        (errors.field("event_types", "Event types").hint(types_hint).wide().text(&input.event_types))
-        details open[!input.attributes.is_empty()] {
+        (form.field("event_types", "Event types").hint(types_hint).wide().text())
+        details open[!form.fields.by_suffix("attributes.").is_empty()] {
             summary { "Attributes" }
             @for name in page.profile.attributes.keys() {
                 @let (id, label) = (format!("attributes.{name}"), attribute(name));
-                @let value = input.attributes.get(name).map_or("", String::as_str);
-                (errors.field_at(&format!("/attributes/{name}"), &id, &label).wide().text(value))
+                (form.field_at(&format!("/attributes/{name}"), &id, &label).wide().text())
             }
         }
     }
 }
 
 /// The counts, and the button that starts the replay.
-fn counts(page: &Page, input: &ReplayInput, preview: &ReplayPreview) -> Markup {
+fn counts(page: &Page, requests: &Requests, preview: &ReplayPreview) -> Markup {
     let tokens = &page.visitor.tokens;
-    let start = format!("{}?{ONCE_FIELD}={}&counted={}", page.to("/replays/new"), tokens.once, input.fingerprint());
+    let start = format!("{}?{ONCE_FIELD}={}&counted={}", page.to("/replays/new"), tokens.once, requests.fingerprint());
     html! {
         section.panel #counted aria-labelledby="counted-title" tabindex="-1" autofocus {
             h2 #counted-title { "This replay creates " (plural(preview.deliveries, "delivery", "deliveries")) }
@@ -149,23 +139,23 @@ fn counts(page: &Page, input: &ReplayInput, preview: &ReplayPreview) -> Markup {
 }
 
 /// `POST …/replays/new`
-pub(crate) async fn start(Managed(page): Managed<Page>, Form(fields): Form) -> Result<Response, Failure> {
-    let input = ReplayInput::of(&page, &fields);
+pub(crate) async fn start(Managed(page): Managed<Page>, Sent(fields): Sent) -> Result<Response, Failure> {
     let query = &page.visitor.query;
-    if query.get("counted") != input.fingerprint() {
-        let note = html! { p.warning role="note" { "The form changed after the preview, so this is a new preview." } };
-        return show_counted(&page, &input, note).await;
-    }
+    let requests = match Requests::of(&page, &fields) {
+        Ok(requests) if requests.fingerprint() == query.get("counted") => requests,
+        _ => {
+            let note =
+                html! { p.warning role="note" { "The form changed after the preview, so this is a new preview." } };
+            return show_preview(&page, fields, note).await;
+        }
+    };
     let once = query.optional(ONCE_FIELD).map(|once| once.chars().take(ONCE_CHARS_MAX).collect::<String>());
-    match input.start(&page, once.as_deref()).await {
+    match requests.start(&page, once.as_deref()).await {
         Ok(ids) => Ok(match ids.as_slice() {
             [only] => page.redirect(format!("/replays/{only}"), Notice::ReplayStarted),
             _ => page.redirect("/replays", Notice::ReplaysStarted),
         }
         .into_response()),
-        Err(error) => {
-            let error = form_error(error)?;
-            Ok(refused(&error, show_form(&page, &input, FormErrors(Some(&error)), html! {}).await?))
-        }
+        Err(error) => show_form(&page, &Form::refused(fields, error)?, html! {}).await,
     }
 }

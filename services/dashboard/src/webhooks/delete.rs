@@ -7,7 +7,6 @@ use super::{pending, pending_deliveries};
 use crate::components::Confirmation;
 use crate::components::webhook::target;
 use crate::failure::Failure;
-use crate::layout::Section;
 use crate::page::{Managed, WebhookPage};
 use crate::texts::Notice;
 
@@ -29,7 +28,7 @@ pub(crate) async fn ask(Managed(webhook): Managed<WebhookPage>) -> Result<Markup
         button: "Delete webhook",
         back: &webhook.page.to("/webhooks"),
     };
-    Ok(confirmation.page(&webhook.page, Section::Webhooks))
+    Ok(confirmation.page(&webhook.page))
 }
 
 /// `POST …/webhooks/{id}/delete`

@@ -8,27 +8,26 @@ use postrider_profiles::Profile;
 
 use super::status;
 use crate::components::delivery::latest;
-use crate::components::figures::{Range, tiles};
+use crate::components::figures::{DAY, tiles};
 use crate::components::secret::public_key;
 use crate::components::verify::instructions;
 use crate::components::webhook::target;
 use crate::components::{listing, tags, time};
 use crate::failure::Failure;
 use crate::format::{attribute, schedule};
-use crate::layout::Section;
 use crate::page::{Page, WebhookPage};
 
 /// `GET …/webhooks/{id}`
 pub(crate) async fn show(webhook: WebhookPage) -> Result<Markup, Failure> {
     let WebhookPage { page, endpoint, id } = &webhook;
-    let figures = page.operations.endpoint_stats(page.caller, id, &Range::Day.query()).await?;
+    let figures = page.operations.endpoint_stats(page.caller, id, &DAY.query()).await?;
     let latest = latest(page, endpoint.id).await?;
     let content = html! {
         (heading(&webhook))
         (disabled(endpoint))
         (breaker(&endpoint.breaker))
         section.panel aria-labelledby="last-day" {
-            h2 #last-day { (Range::Day.label()) }
+            h2 #last-day { (DAY.label) }
             (tiles(&figures.total))
             p { a href=(page.to(format!("/health?endpoint_id={id}"))) { "All figures of this webhook" } }
         }
@@ -44,7 +43,7 @@ pub(crate) async fn show(webhook: WebhookPage) -> Result<Markup, Failure> {
         @if let Some(key) = &endpoint.public_key { (public_key(key)) }
         @if endpoint.url.is_some() { (instructions(&page.profile)) }
     };
-    Ok(page.show(Section::Webhooks, &endpoint.name, content))
+    Ok(page.show(&endpoint.name, content))
 }
 
 fn heading(webhook: &WebhookPage) -> Markup {

@@ -9,8 +9,7 @@ use postrider_operations::event_types::EventType;
 use postrider_operations::events::AttributeValue;
 use postrider_profiles::Profile;
 
-use super::input::{FilterInput, WebhookInput};
-use crate::components::form::{FormErrors, errors as field_errors, option};
+use crate::components::form::{Form, errors as field_errors};
 use crate::failure::Failure;
 use crate::format::{attribute, count, schedule};
 use crate::page::Page;
@@ -68,38 +67,32 @@ fn pattern(group: &str) -> Option<String> {
 }
 
 /// The form.
-pub(crate) fn form(
-    page: &Page,
-    input: &WebhookInput,
-    offers: &Offers,
-    purpose: Purpose<'_>,
-    errors: FormErrors<'_>,
-) -> Markup {
+pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'_>, channel: Channel) -> Markup {
     let (action, button) = match purpose {
         Purpose::Create => ("/webhooks/new".to_owned(), "Create webhook"),
         Purpose::Edit { id } => (format!("/webhooks/{id}/edit"), "Save"),
     };
     html! {
-        (errors.summary())
+        (form.summary())
         form.stack.webhook method="post" action=(page.to(action)) novalidate {
             (page.visitor.tokens)
-            @if matches!(purpose, Purpose::Edit { .. }) { input type="hidden" name="version" value=(input.version); }
-            @if input.channel == Channel::Pushover { input type="hidden" name="channel" value="pushover"; }
-            (basics(input, errors))
+            @if matches!(purpose, Purpose::Edit { .. }) { input type="hidden" name="version" value=(form.get("version")); }
+            @if channel == Channel::Pushover { input type="hidden" name="channel" value="pushover"; }
+            (basics(form))
             fieldset {
                 legend { "Destination" }
-                (field_errors("channel", &errors.at("/channel")))
-                @match input.channel {
-                    Channel::Pushover => (pushover(input, errors)),
+                (field_errors("channel", &form.errors_at("/channel")))
+                @match channel {
+                    Channel::Pushover => (pushover(form)),
                     Channel::Web => {
-                        (errors.field("url", "Postback URL").hint(url_hint(&page.profile)).wide().url(&input.url))
-                        (web_details(&page.profile, input, purpose, errors))
+                        (form.field("url", "Postback URL").hint(url_hint(&page.profile)).wide().url())
+                        (web_details(&page.profile, form, purpose))
                     }
                 }
             }
-            (event_types(page, &offers.catalog, input, errors))
-            (filters(offers, input, errors))
-            (pace(&page.profile, input, errors))
+            (event_types(page, &offers.catalog, form))
+            (filters(offers, form))
+            (pace(&page.profile, form))
             div.buttons {
                 button.primary type="submit" { (button) }
                 a.button href=(page.to("/webhooks")) { "Back" }
@@ -108,14 +101,12 @@ pub(crate) fn form(
     }
 }
 
-fn basics(input: &WebhookInput, errors: FormErrors<'_>) -> Markup {
+fn basics(form: &Form) -> Markup {
     html! { fieldset {
         legend { "Basics" }
-        (errors.field("name", "Name").hint("For people, such as “CRM: opens”.").wide().required(&input.name))
-        (errors.field("description", "Description").area(2, &input.description))
-        label.check for="f-status" {
-            input #f-status type="checkbox" name="active" value="yes" checked[!input.inactive]; " Active: receives events"
-        }
+        (form.field("name", "Name").hint("For people, such as “CRM: opens”.").wide().required())
+        (form.field("description", "Description").area(2))
+        (form.checkbox("active", "Active: receives events"))
     } }
 }
 
@@ -126,53 +117,48 @@ fn url_hint(profile: &Profile) -> &'static str {
     }
 }
 
-fn web_details(profile: &Profile, input: &WebhookInput, purpose: Purpose<'_>, errors: FormErrors<'_>) -> Markup {
-    let used = !input.headers.is_empty() || !input.secret.is_empty() || input.ascii_json || errors.0.is_some();
+fn web_details(profile: &Profile, form: &Form, purpose: Purpose<'_>) -> Markup {
+    let used = form.is_refused() || ["headers", "secret", "ascii_json"].iter().any(|name| form.fields.is_checked(name));
     html! { details open[used] {
         summary { "Headers, secret and body" }
-        (errors.field("headers", "Custom headers")
+        (form.field("headers", "Custom headers")
             .hint(html! { "One per line, “Name: value”. Values are not shown again. " code { (MASK) } " keeps the stored value." })
-            .code().area(3, &input.headers))
-        @if matches!(purpose, Purpose::Create) { (secret(profile, input, errors)) }
+            .code().area(3))
+        @if matches!(purpose, Purpose::Create) { (secret(profile, form)) }
         @if profile.sends_token() {
-            (errors.field("token_header", "Header that carries the secret").hint("Leave it empty for the default.").wide()
-                .text(&input.token_header))
+            (form.field("token_header", "Header that carries the secret").hint("Leave it empty for the default.").wide()
+                .text())
         }
-        label.check for="f-ascii_json" {
-            input #f-ascii_json type="checkbox" name="ascii_json" value="yes" checked[input.ascii_json];
-            " Escape all characters outside ASCII (for receivers in Python that re-encode the body)"
-        }
+        (form.checkbox("ascii_json", "Escape all characters outside ASCII (for receivers in Python that re-encode the body)"))
     } }
 }
 
-fn secret(profile: &Profile, input: &WebhookInput, errors: FormErrors<'_>) -> Markup {
+fn secret(profile: &Profile, form: &Form) -> Markup {
     let hint = "Leave it empty to generate one, which is shown once. Your own has 16 bytes to 256 characters.";
-    let keys = html! {
-        option value="hmac" { "a shared secret (HMAC-SHA256)" }
-        option value="ed25519" selected[input.ed25519] { "a key pair (Ed25519): you get the public key" }
-    };
+    let keys = [("hmac", "a shared secret (HMAC-SHA256)"), ("ed25519", "a key pair (Ed25519): you get the public key")];
     html! {
-        (errors.field("secret", "Secret").hint(hint).wide().code().text(&input.secret))
-        @if profile.only_standard_signature() { (errors.field("signature_key", "Signed with").select(keys)) }
+        (form.field("secret", "Secret").hint(hint).wide().code().text())
+        @if profile.only_standard_signature() { (form.field("signature_key", "Signed with").choice(keys)) }
     }
 }
 
-fn pushover(input: &WebhookInput, errors: FormErrors<'_>) -> Markup {
+fn pushover(form: &Form) -> Markup {
     // Errors below `/pushover` are shown at their fields.
-    let own: Vec<String> = errors.at("/pushover").into_iter().filter(|error| !error.contains(": ")).collect();
-    let sounds = html! { @for sound in Sound::all() { (option(sound.name, &input.sound, sound.name)) } };
+    let own: Vec<String> = form.errors_at("/pushover").into_iter().filter(|error| !error.contains(": ")).collect();
+    let sounds = Sound::all().map(|sound| (sound.name, sound.name));
     html! {
         (field_errors("pushover", &own))
-        (errors.field_at("/pushover/user_key", "user_key", "User key").hint("Your own or a group's, from pushover.net.")
-            .wide().code().text(&input.user_key))
-        (errors.field_at("/pushover/api_token", "api_token", "API token").hint("The token of your Pushover application.")
-            .wide().code().text(&input.api_token))
-        (errors.field_at("/pushover/sound", "sound", "Sound").select(sounds))
+        (form.field_at("/pushover/user_key", "user_key", "User key").hint("Your own or a group's, from pushover.net.")
+            .wide().code().text())
+        (form.field_at("/pushover/api_token", "api_token", "API token").hint("The token of your Pushover application.")
+            .wide().code().text())
+        (form.field_at("/pushover/sound", "sound", "Sound").choice(sounds))
     }
 }
 
-fn event_types(page: &Page, catalog: &[EventType], input: &WebhookInput, errors: FormErrors<'_>) -> Markup {
-    let wrong = errors.at("/event_types");
+fn event_types(page: &Page, catalog: &[EventType], form: &Form) -> Markup {
+    let (wrong, chosen) = (form.errors_at("/event_types"), form.fields.all("event_types"));
+    let other_types = form.fields.lines("other_types");
     let described_by = (!wrong.is_empty()).then_some("f-event_types-error");
     html! { fieldset #f-event_types data-pick tabindex="-1" aria-describedby=[described_by] {
         legend { "Event types" }
@@ -182,66 +168,65 @@ fn event_types(page: &Page, catalog: &[EventType], input: &WebhookInput, errors:
             input.wide #type-search type="search" autocomplete="off" placeholder="opened, bounced, …";
             p.hint role="status" data-pick-count {}
         }
-        label.check { (type_box("*", input)) " All events, including types that are added later" }
-        div.groups { @for (group, members) in groups(catalog) { (type_group(group, &members, input)) } }
-        @if page.profile.open_catalog || !input.other_types.is_empty() || !wrong.is_empty() {
+        label.check { (type_box("*", &chosen)) " All events, including types that are added later" }
+        div.groups { @for (group, members) in groups(catalog) { (type_group(group, &members, &chosen)) } }
+        @if page.profile.open_catalog || !other_types.is_empty() || !wrong.is_empty() {
             div.field {
                 label for="f-other_types" { "Other types" }
                 p.hint #f-other_types-hint { "One per line. " code { "orders.*" } " matches everything below the dot." }
                 textarea.wide.code #f-other_types name="other_types" rows="2" spellcheck="false"
-                    aria-describedby="f-other_types-hint" { (input.other_types) }
+                    aria-describedby="f-other_types-hint" { (other_types) }
             }
         }
     } }
 }
 
-fn type_group(group: &str, members: &[&EventType], input: &WebhookInput) -> Markup {
+fn type_group(group: &str, members: &[&EventType], chosen: &[String]) -> Markup {
     html! { div.group role="group" aria-label=(if group.is_empty() { "Event types" } else { group }) {
         @if let Some(pattern) = pattern(group) {
-            label.check.group-all { (type_box(&pattern, input)) " everything in " code { (group) } }
+            label.check.group-all { (type_box(&pattern, chosen)) " everything in " code { (group) } }
         }
         @for info in members {
             label.check data-pick-item={ (info.name) " " (info.description) } {
-                (type_box(&info.name, input))
+                (type_box(&info.name, chosen))
                 span { " " span.type-name { (info.name) } " " span.faint { (info.description) } }
             }
         }
     } }
 }
 
-fn type_box(name: &str, input: &WebhookInput) -> Markup {
-    let checked = input.event_types.iter().any(|chosen| chosen == name);
-    html! { input type="checkbox" name="event_types" value=(name) checked[checked]; }
+fn type_box(name: &str, chosen: &[String]) -> Markup {
+    html! { input type="checkbox" name="event_types" value=(name) checked[chosen.iter().any(|chosen| chosen == name)]; }
 }
 
-fn filters(offers: &Offers, input: &WebhookInput, errors: FormErrors<'_>) -> Markup {
-    let unused = FilterInput::default();
+fn filters(offers: &Offers, form: &Form) -> Markup {
     html! { fieldset #f-filters tabindex="-1" {
         legend { "Filters" }
         p.hint { "Optional. An event must match one value of each filter that has values." }
-        (field_errors("filters", &errors.at("/filters")))
-        div.filters { @for (name, values) in &offers.values { (filter(name, values, input.filters.get(name).unwrap_or(&unused))) } }
-        details open[!input.payload_filter.is_empty() || !errors.at("/payload_filter").is_empty()] {
+        (field_errors("filters", &form.errors_at("/filters")))
+        div.filters { @for (name, values) in &offers.values { (filter(name, values, form)) } }
+        details open[!form.get("payload_filter").is_empty() || !form.errors_at("/payload_filter").is_empty()] {
             summary { "Payload filter" }
-            (errors.field("payload_filter", "Condition in JSON").hint(html! {
+            (form.field("payload_filter", "Condition in JSON").hint(html! {
                 code { r#"{"field": "data.amount", "op": "gt", "value": 5}"# }
                 ", combined with " code { "all" } ", " code { "any" } ", " code { "not" }
                 ". Operators: eq ne in prefix suffix gt gte lt lte exists."
-            }).code().area(6, &input.payload_filter))
+            }).code().area(6))
         }
     } }
 }
 
-fn filter(name: &str, values: &[AttributeValue], input: &FilterInput) -> Markup {
-    let offered = |chosen: &String| values.iter().any(|value| value.value == *chosen);
-    let other = input.chosen.iter().filter(|chosen| !offered(chosen));
+fn filter(name: &str, values: &[AttributeValue], form: &Form) -> Markup {
     let field = format!("filter.{name}");
-    html! { details open[!input.chosen.is_empty() || !input.typed.is_empty()] {
-        summary { (attribute(name)) @if !input.chosen.is_empty() { " " span.tag { (input.chosen.len()) " chosen" } } }
+    let (chosen, typed) = (form.fields.all(&field), form.fields.lines(&format!("filter_typed.{name}")));
+    let offered = |chosen: &String| values.iter().any(|value| value.value == *chosen);
+    let other = chosen.iter().filter(|chosen| !offered(chosen));
+    html! { details open[!chosen.is_empty() || !typed.is_empty()] {
+        summary { (attribute(name)) @if !chosen.is_empty() { " " span.tag { (chosen.len()) " chosen" } } }
         div role="group" aria-label=(attribute(name)) {
             @for value in other { label.check { input type="checkbox" name=(field) value=(value) checked; " " (value) } }
             @for value in values { label.check {
-                input type="checkbox" name=(field) value=(value.value) checked[input.chosen.contains(&value.value)];
+                input type="checkbox" name=(field) value=(value.value) checked[chosen.contains(&value.value)];
                 span { " " (value.value) " " span.faint { "about " (count(value.events)) " events in 7 days" } }
             } }
             @if values.is_empty() { p.hint { "The events of the last 7 days had no values." } }
@@ -249,7 +234,7 @@ fn filter(name: &str, values: &[AttributeValue], input: &FilterInput) -> Markup 
         div.field {
             label for={ "f-typed-" (name) } { "Other values, one per line" }
             (filter_hint(name))
-            textarea.wide.code id={ "f-typed-" (name) } name={ "filter_typed." (name) } rows="2" spellcheck="false" { (input.typed) }
+            textarea.wide.code id={ "f-typed-" (name) } name={ "filter_typed." (name) } rows="2" spellcheck="false" { (typed) }
         }
     } }
 }
@@ -263,7 +248,7 @@ fn filter_hint(attribute: &str) -> Markup {
 }
 
 /// Retries, timeout and rate.
-fn pace(profile: &Profile, input: &WebhookInput, errors: FormErrors<'_>) -> Markup {
+fn pace(profile: &Profile, form: &Form) -> Markup {
     let retry_hint = format!(
         "Delays between attempts, such as “10s, 1m, 5m, 2h”; “none” disables retries. Default: {}.",
         schedule(profile.retry_schedule.seconds())
@@ -271,12 +256,12 @@ fn pace(profile: &Profile, input: &WebhookInput, errors: FormErrors<'_>) -> Mark
     let rate = profile.default_rate.map_or("no limit".to_owned(), |rate| rate.to_string());
     html! { fieldset {
         legend { "Speed and retries" }
-        (errors.field("retry_schedule_seconds", "Retry after").hint(retry_hint).wide().text(&input.retry_schedule))
+        (form.field("retry_schedule_seconds", "Retry after").hint(retry_hint).wide().text())
         div.pair {
-            (errors.field("timeout_seconds", "Timeout in seconds")
-                .hint(format!("1 to 60. Default: {}.", profile.timeout.as_secs())).number(&input.timeout))
-            (errors.field("rate_per_second", "Maximum requests per second")
-                .hint(format!("Default: {rate}.")).number(&input.rate))
+            (form.field("timeout_seconds", "Timeout in seconds")
+                .hint(format!("1 to 60. Default: {}.", profile.timeout.as_secs())).number())
+            (form.field("rate_per_second", "Maximum requests per second")
+                .hint(format!("Default: {rate}.")).number())
         }
     } }
 }

@@ -14,7 +14,6 @@ use crate::components::webhook::target;
 use crate::components::{breakable, empty, head, pager, time, types};
 use crate::failure::Failure;
 use crate::format::count;
-use crate::layout::Section;
 use crate::page::Page;
 
 /// Hours that the chart of a row covers.
@@ -47,7 +46,7 @@ pub(crate) async fn show(page: Page) -> Result<Markup, Failure> {
             (pager(&page.visitor, listed.next_cursor.as_ref()))
         }
     };
-    Ok(page.show(Section::Webhooks, "Webhooks", content))
+    Ok(page.show("Webhooks", content))
 }
 
 fn usage(listed: &EndpointPage) -> Markup {

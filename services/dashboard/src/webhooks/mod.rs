@@ -1,13 +1,12 @@
 //! Webhooks, which is what customers call their endpoints.
 
-mod create;
 mod delete;
 mod detail;
-mod edit;
 mod form;
 mod input;
 mod list;
 mod rotate;
+mod save;
 mod status;
 mod test;
 
@@ -31,9 +30,9 @@ const PENDING_MAX: u32 = 200;
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
         .route("/dashboard/{tenant}/webhooks", get(list::show))
-        .route("/dashboard/{tenant}/webhooks/new", get(create::show).post(create::create))
+        .route("/dashboard/{tenant}/webhooks/new", get(save::show_new).post(save::create))
         .route("/dashboard/{tenant}/webhooks/{id}", get(detail::show))
-        .route("/dashboard/{tenant}/webhooks/{id}/edit", get(edit::show).post(edit::save))
+        .route("/dashboard/{tenant}/webhooks/{id}/edit", get(save::show_edit).post(save::edit))
         .route("/dashboard/{tenant}/webhooks/{id}/status", get(detail::show).post(status::set))
         .route("/dashboard/{tenant}/webhooks/{id}/delete", get(delete::ask).post(delete::delete))
         .route("/dashboard/{tenant}/webhooks/{id}/test", get(test::show).post(test::send))

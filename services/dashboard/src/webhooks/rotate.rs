@@ -4,23 +4,21 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use postrider_model::endpoint::SignatureKey;
 use postrider_model::timestamp::Timestamp;
-use postrider_operations::Error;
 use postrider_operations::endpoints::{RotateSecret, RotatedSecret};
+use postrider_operations::{Error, FieldError};
 
-use crate::components::form::FormErrors;
+use crate::components::form::Form;
 use crate::components::secret::{NewSecret, public_key};
 use crate::failure::Failure;
-use crate::fields::{Fields, Form, FormReader, field_error};
-use crate::layout::Section;
-use crate::page::{Managed, WebhookPage, form_error, refused};
+use crate::fields::{FieldReader, Fields, Sent};
+use crate::page::{Managed, WebhookPage};
 
 /// `GET …/webhooks/{id}/rotate`
-pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Markup {
-    let entered = webhook.page.visitor.restored().cloned().unwrap_or_default();
-    form(&webhook, &entered, FormErrors(None))
+pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Response {
+    show_form(&webhook, &webhook.page.visitor.restored().unwrap_or_default().into())
 }
 
-fn form(webhook: &WebhookPage, entered: &Fields, errors: FormErrors<'_>) -> Markup {
+fn show_form(webhook: &WebhookPage, form: &Form) -> Response {
     let WebhookPage { page, endpoint, .. } = webhook;
     let profile = &page.profile;
     let content = html! {
@@ -36,19 +34,19 @@ fn form(webhook: &WebhookPage, entered: &Fields, errors: FormErrors<'_>) -> Mark
                 code { (scheme.header) } " holds one signature only. It uses the new secret at once, or from the time that you choose."
             }
         }
-        (errors.summary())
+        (form.summary())
         form.stack method="post" action=(webhook.at("/rotate")) {
             (page.visitor.tokens)
             @if profile.standard_headers {
-                (errors.field("overlap_seconds", "Overlap in hours").named("overlap_hours").hint("0 to 720. Default: 24.")
-                    .number(entered.get("overlap_hours")))
+                (form.field("overlap_seconds", "Overlap in hours").named("overlap_hours").hint("0 to 720. Default: 24.")
+                    .number())
             }
-            (errors.field("effective_at", "Or switch at (UTC)")
+            (form.field("effective_at", "Or switch at (UTC)")
                 .hint("Replaces the overlap: the old secret stops and the new one starts at this time. At most 30 days ahead.")
-                .time(entered.get("effective_at")))
+                .time())
             @if endpoint.signature_key == SignatureKey::Hmac {
-                (errors.field("secret", "Your own secret").hint("Leave it empty to generate one, which is shown once.")
-                    .wide().code().text(""))
+                (form.field("secret", "Your own secret").hint("Leave it empty to generate one, which is shown once.")
+                    .wide().code().text())
             }
             div.buttons {
                 button.primary type="submit" { "Create the new secret" }
@@ -56,21 +54,17 @@ fn form(webhook: &WebhookPage, entered: &Fields, errors: FormErrors<'_>) -> Mark
             }
         }
     };
-    page.show(Section::Webhooks, &errors.title(&format!("Rotate the secret of {}", endpoint.name)), content)
+    form.answer(page.show(&form.title(&format!("Rotate the secret of {}", endpoint.name)), content))
 }
 
 /// `POST …/webhooks/{id}/rotate`
-pub(crate) async fn rotate(Managed(webhook): Managed<WebhookPage>, Form(fields): Form) -> Result<Response, Failure> {
+pub(crate) async fn rotate(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Result<Response, Failure> {
     let WebhookPage { page, id, .. } = &webhook;
-    let rotated = match request(&fields) {
-        Ok(request) => page.operations.rotate_secret(page.caller, id, None, request).await,
-        Err(error) => Err(error),
-    };
-    match rotated {
+    match async { page.operations.rotate_secret(page.caller, id, None, request(&fields)?).await }.await {
         Ok(secret) => Ok(replaced(&webhook, &secret).into_response()),
+        // A secret is not shown again.
         Err(error) => {
-            let error = form_error(error)?;
-            Ok(refused(&error, form(&webhook, &fields, FormErrors(Some(&error)))))
+            Ok(show_form(&webhook, &Form::refused(Fields::read(fields.without(&["secret"]).as_bytes()), error)?))
         }
     }
 }
@@ -82,18 +76,18 @@ fn replaced(webhook: &WebhookPage, rotated: &RotatedSecret) -> Markup {
         @if let Some(key) = &rotated.public_key { (public_key(key)) }
         p { a.button href=(webhook.at("")) { "Go to the webhook" } }
     };
-    webhook.page.show(Section::Webhooks, "Secret replaced", content)
+    webhook.page.show("Secret replaced", content)
 }
 
 fn request(fields: &Fields) -> Result<RotateSecret, Error> {
-    let mut reader = FormReader::default();
-    let overlap: Option<f64> = reader.number("/overlap_seconds", fields.get("overlap_hours"));
+    let mut reader = FieldReader::new(fields);
+    let overlap: Option<f64> = reader.number_text("/overlap_seconds", fields.get("overlap_hours"));
     if overlap.is_some_and(|hours| !(0.0..1e6).contains(&hours)) {
-        reader.take(Err::<(), _>(field_error("/overlap_seconds", "expected a number of hours")));
+        reader.take(Err::<(), _>(FieldError::new("/overlap_seconds", "expected a number of hours")));
     }
     let request = RotateSecret {
         overlap_seconds: overlap.map(|hours| (hours * 3_600.0).round() as u64),
-        effective_at: reader.time("/effective_at", fields.get("effective_at")).map(Timestamp),
+        effective_at: reader.time("/effective_at").map(Timestamp),
         secret: fields.optional("secret"),
         end_others: false,
     };

@@ -9,8 +9,7 @@ use postrider_operations::endpoints::{EditEndpoint, Endpoint, RequestedStatus};
 use super::{pending, pending_deliveries};
 use crate::components::{Confirmation, badge};
 use crate::failure::Failure;
-use crate::fields::Form;
-use crate::layout::Section;
+use crate::fields::Sent;
 use crate::page::{Managed, Page, WebhookPage};
 use crate::texts::Notice;
 
@@ -41,7 +40,7 @@ pub(crate) fn switch(page: &Page, endpoint: &Endpoint) -> Markup {
 }
 
 /// `POST …/webhooks/{id}/status`
-pub(crate) async fn set(Managed(webhook): Managed<WebhookPage>, Form(fields): Form) -> Result<Response, Failure> {
+pub(crate) async fn set(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Result<Response, Failure> {
     let WebhookPage { page, id, .. } = &webhook;
     let back = if fields.is_checked(BACK) { format!("/webhooks/{id}") } else { "/webhooks".to_owned() };
     let (status, notice) = match fields.get("status") {
@@ -80,5 +79,5 @@ fn ask(webhook: &WebhookPage, pending: u32, back: &str) -> Markup {
         input type="hidden" name=(CONFIRMED) value="yes";
         @if back != "/webhooks" { input type="hidden" name=(BACK) value="webhook"; }
     };
-    page.show(Section::Webhooks, confirmation.title, confirmation.ask(&page.visitor.tokens, &hidden))
+    page.show(confirmation.title, confirmation.ask(&page.visitor.tokens, &hidden))
 }

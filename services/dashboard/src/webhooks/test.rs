@@ -2,50 +2,41 @@
 
 use std::time::Duration;
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use maud::{Markup, html};
 use postrider_model::ids::DeliveryId;
-use postrider_operations::Error;
-use postrider_operations::event_types::EventType;
 use postrider_operations::test_calls::{TestEndpoint, TestOutcome};
 
 use crate::components::delivery::attempt_detail;
-use crate::components::form::{FormErrors, option};
+use crate::components::form::Form;
 use crate::components::listing;
 use crate::failure::Failure;
-use crate::fields::Form;
+use crate::fields::Sent;
 use crate::format::pretty_json;
-use crate::layout::Section;
-use crate::page::{Managed, Page, WebhookPage, form_error, refused};
+use crate::page::{Managed, Page, WebhookPage};
 
 /// Attempts to read the sent body; the recorder may be a moment behind.
 const BODY_READS: usize = 10;
 /// Time between two of them.
 const BODY_PAUSE: Duration = Duration::from_millis(100);
 
-async fn catalog(page: &Page) -> Result<Vec<EventType>, Failure> {
-    Ok(page.operations.catalog(page.caller).await?)
-}
-
 /// `GET …/webhooks/{id}/test`
-pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Result<Markup, Failure> {
-    let catalog = catalog(&webhook.page).await?;
-    let chosen = webhook.page.visitor.restored().map_or("", |fields| fields.get("event_type"));
-    Ok(form(&webhook, &catalog, chosen, FormErrors(None), &html! {}))
+pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Result<Response, Failure> {
+    let form = webhook.page.visitor.restored().unwrap_or_default().into();
+    show_form(&webhook, &form, html! {}).await
 }
 
-fn form(webhook: &WebhookPage, catalog: &[EventType], chosen: &str, errors: FormErrors<'_>, result: &Markup) -> Markup {
+async fn show_form(webhook: &WebhookPage, form: &Form, result: Markup) -> Result<Response, Failure> {
     let WebhookPage { page, endpoint, .. } = webhook;
-    let options = html! {
-        option value="" { "the product's test event" }
-        @for info in catalog { (option(&info.name, chosen, &info.name)) }
-    };
+    let catalog = page.operations.catalog(page.caller).await?;
+    let types = catalog.iter().map(|info| (info.name.as_str(), info.name.as_str()));
+    let types = [("", "the product's test event")].into_iter().chain(types);
     let content = html! {
         h1 { "Test " (endpoint.name) }
         p { "Sends a sample event now, even if the webhook is inactive. The payload is marked as a test." }
         form.stack method="post" action=(webhook.at("/test")) {
             (page.visitor.tokens)
-            (errors.field("event_type", "Event type").select(options))
+            (form.field("event_type", "Event type").choice(types))
             div.buttons {
                 button.primary type="submit" { "Send test" }
                 a.button href=(webhook.at("")) { "Back" }
@@ -53,29 +44,18 @@ fn form(webhook: &WebhookPage, catalog: &[EventType], chosen: &str, errors: Form
         }
         (result)
     };
-    page.show(Section::Webhooks, &errors.title(&format!("Test {}", endpoint.name)), content)
+    Ok(form.answer(page.show(&form.title(&format!("Test {}", endpoint.name)), content)))
 }
 
 /// `POST …/webhooks/{id}/test`
-pub(crate) async fn send(Managed(webhook): Managed<WebhookPage>, Form(fields): Form) -> Result<Response, Failure> {
+pub(crate) async fn send(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Result<Response, Failure> {
     let WebhookPage { page, id, .. } = &webhook;
-    let catalog = catalog(page).await?;
-    let chosen = fields.get("event_type");
     let request = TestEndpoint { event_type: fields.optional("event_type") };
     match page.operations.test_endpoint(page.caller, id, request).await {
-        Ok(tested) => {
-            let result = result(page, &tested).await;
-            Ok(form(&webhook, &catalog, chosen, FormErrors(None), &result).into_response())
-        }
+        Ok(tested) => show_form(&webhook, &fields.into(), result(page, &tested).await).await,
         Err(error) => {
-            let error = form_error(error)?;
-            let errors = FormErrors(Some(&error));
-            let summary = if !matches!(error, Error::Invalid(_)) {
-                errors.summary()
-            } else {
-                html! {}
-            };
-            Ok(refused(&error, form(&webhook, &catalog, chosen, errors, &summary)))
+            let form = Form::refused(fields, error)?;
+            show_form(&webhook, &form, form.summary()).await
         }
     }
 }

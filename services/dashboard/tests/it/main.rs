@@ -8,15 +8,15 @@ mod pages;
 #[path = "../../../api/tests/it/recorded.rs"]
 mod recorded;
 
-use postrider_dashboard::Deps;
+use postrider_dashboard::Dashboard;
 
 use crate::harness::World;
 
 /// The API with the dashboard.
 async fn world(name: &str) -> World {
     let routes = |api: postrider_api::Service, store, tasks: &_| {
-        let deps = Deps { operations: api.operations, keys: api.keys, store, served_by_https: false };
-        api.routes.merge(postrider_dashboard::router(deps, tasks))
+        let dashboard = Dashboard { operations: api.operations, store, served_by_https: false };
+        api.routes.merge(postrider_dashboard::router(dashboard, tasks))
     };
     World::with_routes(name, routes).await
 }

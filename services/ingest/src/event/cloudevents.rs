@@ -13,10 +13,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode;
 use postrider_broker::ProducerMessage;
-use postrider_http::json::{self, escape_pointer};
+use postrider_http::json;
 use postrider_http::problem::FieldError;
 use postrider_model::event::{Attributes, Origin};
 use postrider_model::ids::EventId;
+use postrider_model::json::pointer_token;
 use postrider_model::limits::ATTRIBUTES_MAX;
 use serde_json::value::RawValue;
 
@@ -161,7 +162,7 @@ impl Form {
 
 fn read_structured(tenant: impl EventTenant, body: &[u8]) -> Result<Event<'_>, Refused> {
     let members: BTreeMap<String, &RawValue> = json::read(body)?;
-    let at = |name: &str| format!("/{}", escape_pointer(name));
+    let at = |name: &str| format!("/{}", pointer_token(name));
     let (mut attributes, mut errors) = (BTreeMap::new(), Vec::new());
     for (name, value) in &members {
         if name == "data" || value.get() == "null" {

@@ -9,6 +9,7 @@ use postrider_model::scope::Scope;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::error::parse_id;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
@@ -29,16 +30,8 @@ pub struct DeliveryCancelled {
     pub id: DeliveryId,
 }
 
-/// Reads a delivery's id; a malformed one is one that does not exist.
-fn delivery_id(text: &str) -> Result<DeliveryId, Error> {
-    text.parse().map_err(|_| Error::NotFound("delivery"))
-}
-
 impl Operations {
-    /// Deliveries that the caller may see, newest first.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// Deliveries that the caller may see, newest first. Takes the scope `read`.
     pub async fn list_deliveries(
         &self,
         caller: Caller,
@@ -50,12 +43,9 @@ impl Operations {
         Ok(List::of("deliveries", page, Delivery::from))
     }
 
-    /// A delivery with its attempts and the body that was sent.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// A delivery with its attempts and the body that was sent. Takes the scope `read`.
     pub async fn read_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryDetail, Error> {
-        let (visible, id) = (caller.visible(Scope::Read)?, delivery_id(id)?);
+        let (visible, id) = (caller.visible(Scope::Read)?, parse_id("delivery", id)?);
         let found = self.store.history().delivery_with_attempts(visible, id).await?;
         let (row, attempts) = found.ok_or(Error::NotFound("delivery"))?;
         let body = self.render_body(&row).await?;
@@ -71,7 +61,7 @@ impl Operations {
     /// # Errors
     /// Takes the scope `manage`. [`Error::Conflict`] for a delivery that has ended.
     pub async fn cancel_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryCancelled, Error> {
-        let (visible, id) = (caller.visible(Scope::Manage)?, delivery_id(id)?);
+        let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("delivery", id)?);
         self.edits_of(caller)?.cancel_delivery(visible, id).await?;
         Ok(DeliveryCancelled { id })
     }

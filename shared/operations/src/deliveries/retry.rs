@@ -7,8 +7,9 @@ use postrider_model::delivery::Lane;
 use postrider_model::scope::Scope;
 use postrider_store::outbox::RetryError;
 
-use super::{DeliveryAccepted, delivery_id};
-use crate::{Caller, Error, Operations};
+use super::DeliveryAccepted;
+use crate::error::parse_id;
+use crate::{CONFIRM_TIMEOUT, Caller, Error, Operations};
 
 impl From<RetryError> for Error {
     fn from(error: RetryError) -> Self {
@@ -25,7 +26,7 @@ impl Operations {
     /// # Errors
     /// Takes the scope `manage`. [`Error::Conflict`] if there is nothing to send, or the endpoint takes no events.
     pub async fn retry_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryAccepted, Error> {
-        let (visible, id) = (caller.visible(Scope::Manage)?, delivery_id(id)?);
+        let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("delivery", id)?);
         let retried = self.edits_of(caller)?.retry_delivery(visible, id, Lane::Live).await?;
         let accepted = DeliveryAccepted { id: retried.delivery() };
         let Some(pending) = retried.committed() else { return Ok(accepted) };
@@ -36,7 +37,7 @@ impl Operations {
                 tracing::warn!(delivery.id = %pending.task.delivery.id, %error, "cannot publish a retry; the outbox relay will");
             }
         });
-        if tokio::time::timeout(self.config.confirm_timeout, publishing).await.is_err() {
+        if tokio::time::timeout(CONFIRM_TIMEOUT, publishing).await.is_err() {
             tracing::warn!(delivery.id = %accepted.id, "a retry is committed, the broker's confirm is late");
         }
         Ok(accepted)

@@ -13,7 +13,7 @@ use postrider_model::scope::Scope;
 use postrider_profiles::Profile;
 use postrider_store::config::{Endpoint as StoredEndpoint, EndpointDraft, NewEndpoint, Tenant};
 
-use crate::error::Error;
+use crate::error::{Error, parse_id};
 use crate::page::{PageQuery, cursor_of};
 use crate::{Caller, Operations};
 use check::{Rules, refuse_kept_headers};
@@ -31,7 +31,7 @@ impl Operations {
         scope: Scope,
         id: &str,
     ) -> Result<StoredEndpoint, Error> {
-        let (visible, id) = (caller.visible(scope)?, endpoint_id(id)?);
+        let (visible, id) = (caller.visible(scope)?, parse_id("endpoint", id)?);
         self.store.config().get_endpoint(visible, id).await?.ok_or(Error::NotFound("endpoint"))
     }
 
@@ -71,10 +71,7 @@ impl Operations {
         Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None), secret })
     }
 
-    /// The endpoints of the caller's tenant, newest first.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// The endpoints of the caller's tenant, newest first. Takes the scope `read`.
     pub async fn list_endpoints(&self, caller: Caller, page: &PageQuery) -> Result<EndpointPage, Error> {
         let tenant = caller.tenant(Scope::Read)?;
         let page = self.store.config().list_endpoints(tenant, &page.request("endpoints")?).await?;
@@ -87,18 +84,12 @@ impl Operations {
         Ok(EndpointPage { data: data.collect(), next_cursor, usage: page.usage, limit: page.limit })
     }
 
-    /// An endpoint.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// An endpoint. Takes the scope `read`.
     pub async fn read_endpoint(&self, caller: Caller, id: &str) -> Result<Endpoint, Error> {
         Ok(self.endpoint_view(self.stored_endpoint(caller, Scope::Read, id).await?))
     }
 
-    /// Edits an endpoint if its version is `expected`; `None`: any version.
-    ///
-    /// # Errors
-    /// Takes the scope `manage`.
+    /// Edits an endpoint if its version is `expected`; `None`: any version. Takes the scope `manage`.
     pub async fn edit_endpoint(
         &self,
         caller: Caller,
@@ -117,18 +108,12 @@ impl Operations {
         Ok(self.endpoint_view(endpoint))
     }
 
-    /// The newest endpoints of the caller's tenant by name, at most `limit`.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// The newest endpoints of the caller's tenant by name, at most `limit`. Takes the scope `read`.
     pub async fn endpoint_names(&self, caller: Caller, limit: u32) -> Result<Vec<(EndpointId, String)>, Error> {
         Ok(self.store.config().endpoint_names(caller.tenant(Scope::Read)?, limit).await?)
     }
 
-    /// The names of these endpoints of the caller's tenant, and whether each was deleted.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// The names of these endpoints of the caller's tenant, and whether each was deleted. Takes the scope `read`.
     pub async fn names_of_endpoints(
         &self,
         caller: Caller,
@@ -137,12 +122,9 @@ impl Operations {
         Ok(self.store.config().names_of_endpoints(caller.tenant(Scope::Read)?, ids).await?)
     }
 
-    /// Deletes an endpoint if its version is `expected`.
-    ///
-    /// # Errors
-    /// Takes the scope `manage`.
+    /// Deletes an endpoint if its version is `expected`. Takes the scope `manage`.
     pub async fn delete_endpoint(&self, caller: Caller, id: &str, expected: Option<i64>) -> Result<(), Error> {
-        let (visible, id) = (caller.visible(Scope::Manage)?, endpoint_id(id)?);
+        let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("endpoint", id)?);
         Ok(self.edits_of(caller)?.config().delete_endpoint(visible, id, expected).await?)
     }
 }
@@ -168,9 +150,4 @@ fn apply_edit(rules: &Rules<'_>, request: &EditEndpoint, draft: &mut EndpointDra
         rules.normalize_url(&mut draft.document);
     }
     Ok(())
-}
-
-/// Reads an endpoint's id; a malformed one is one that does not exist.
-fn endpoint_id(text: &str) -> Result<EndpointId, Error> {
-    text.parse().map_err(|_| Error::NotFound("endpoint"))
 }

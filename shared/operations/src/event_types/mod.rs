@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use crate::error::parse_id;
 use crate::page::{List, PageQuery, cursor_of, place_in};
 use crate::{Caller, Error, Operations};
 
@@ -125,11 +126,6 @@ pub(crate) fn names(profile: &Profile, own: &[Name]) -> String {
     named.chain(added).map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Reads a name; a malformed one is one that does not exist.
-fn parse_name(text: &str) -> Result<Name, Error> {
-    text.parse().map_err(|_| Error::NotFound("event type"))
-}
-
 /// The last name of the page before.
 fn read_cursor(cursor: &str) -> Result<String, Error> {
     let decoded = URL_SAFE_NO_PAD.decode(place_in(LIST, cursor)?).ok();
@@ -142,10 +138,7 @@ impl Operations {
         self.profile(&self.stored_tenant(tenant).await?.draft.profile)
     }
 
-    /// The whole catalog of the caller's tenant, by name.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// The whole catalog of the caller's tenant, by name. Takes the scope `read`.
     pub async fn catalog(&self, caller: Caller) -> Result<Vec<EventType>, Error> {
         let tenant = caller.tenant(Scope::Read)?;
         let profile = self.profile_of(tenant).await?;
@@ -161,10 +154,7 @@ impl Operations {
         }
     }
 
-    /// A page of the catalog, by name; `group`: this type and those below it.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// A page of the catalog, by name; `group`: this type and those below it. Takes the scope `read`.
     pub async fn list_event_types(
         &self,
         caller: Caller,
@@ -190,12 +180,9 @@ impl Operations {
         Ok(List { data, next_cursor })
     }
 
-    /// An event type of the catalog.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// An event type of the catalog. Takes the scope `read`.
     pub async fn read_event_type(&self, caller: Caller, name: &str) -> Result<EventType, Error> {
-        let (tenant, name) = (caller.tenant(Scope::Read)?, parse_name(name)?);
+        let (tenant, name): (_, Name) = (caller.tenant(Scope::Read)?, parse_id("event type", name)?);
         let named = self.profile_of(tenant).await?.event_type(name.as_str());
         let own = self.store.config().get_event_type(tenant, &name).await?;
         EventType::of(named, own).ok_or(Error::NotFound("event type"))
@@ -226,7 +213,7 @@ impl Operations {
     /// # Errors
     /// Takes the scope `manage`. [`Error::Conflict`] for a type of the profile that the tenant does not override.
     pub async fn delete_event_type(&self, caller: Caller, name: &str, expected: Option<i64>) -> Result<(), Error> {
-        let (tenant, name) = (caller.tenant(Scope::Manage)?, parse_name(name)?);
+        let (tenant, name): (_, Name) = (caller.tenant(Scope::Manage)?, parse_id("event type", name)?);
         let profile = self.profile_of(tenant).await?;
         match self.edits_of(caller)?.config().delete_event_type(tenant, &name, expected).await {
             Err(StoreError::NotFound { .. }) if profile.event_type(name.as_str()).is_some() => {

@@ -14,6 +14,7 @@ use postrider_store::replay::{DryRunLimits, Replay as StoredReplay, ReplayReques
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::error::parse_id;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
@@ -119,11 +120,6 @@ impl From<StoredReplay> for Replay {
     }
 }
 
-/// Reads a replay's id; a malformed one is one that does not exist.
-fn replay_id(text: &str) -> Result<ReplayId, Error> {
-    text.parse().map_err(|_| Error::NotFound("replay"))
-}
-
 impl Operations {
     /// Counts what a replay would do.
     ///
@@ -145,10 +141,7 @@ impl Operations {
         Ok(ReplayPreview { events: counted.events, deliveries: counted.deliveries })
     }
 
-    /// Stores a replay; the same request under the same idempotency key gives the same replay.
-    ///
-    /// # Errors
-    /// Takes the scope `manage`.
+    /// Stores a replay; the same request under the same idempotency key gives the same replay. Takes the scope `manage`.
     pub async fn start_replay(
         &self,
         caller: Caller,
@@ -185,22 +178,16 @@ impl Operations {
         Ok(())
     }
 
-    /// Replays that the caller may see, newest first.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// Replays that the caller may see, newest first. Takes the scope `read`.
     pub async fn list_replays(&self, caller: Caller, page: &PageQuery) -> Result<List<Replay>, Error> {
         let visible = caller.visible(Scope::Read)?;
         let page = self.store.list_replays(visible, &page.request("replays")?).await?;
         Ok(List::of("replays", page, Replay::from))
     }
 
-    /// A replay.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// A replay. Takes the scope `read`.
     pub async fn read_replay(&self, caller: Caller, id: &str) -> Result<Replay, Error> {
-        let (visible, id) = (caller.visible(Scope::Read)?, replay_id(id)?);
+        let (visible, id) = (caller.visible(Scope::Read)?, parse_id("replay", id)?);
         let replay = self.store.get_replay(visible, id).await?.ok_or(Error::NotFound("replay"))?;
         Ok(replay.into())
     }
@@ -210,7 +197,7 @@ impl Operations {
     /// # Errors
     /// Takes the scope `manage`. [`Error::Conflict`] for one that has ended.
     pub async fn steer_replay(&self, caller: Caller, id: &str, to: ReplayAction) -> Result<ReplayAccepted, Error> {
-        let (visible, id) = (caller.visible(Scope::Manage)?, replay_id(id)?);
+        let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("replay", id)?);
         self.edits_of(caller)?.steer_replay(visible, id, to).await?;
         Ok(ReplayAccepted { id })
     }

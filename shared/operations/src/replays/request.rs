@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use postrider_model::event::is_attribute_name;
+use postrider_model::json::pointer_token;
 use postrider_model::limits::{ATTRIBUTES_MAX, EVENT_TYPES_MAX};
 use postrider_model::replay::{ReplayMode, ReplaySelection};
 use postrider_model::subscription::TypePattern;
@@ -12,7 +13,7 @@ use postrider_model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::error::{Error, Mistakes, escape};
+use crate::error::{Error, Mistakes};
 
 /// Which events are delivered again, and to which endpoints. Each field narrows the selection; at least one is required.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
@@ -94,7 +95,7 @@ impl CreateReplay {
         }
         for (name, value) in attributes {
             if !is_attribute_name(name) || value.contains('\0') {
-                mistakes.add(format!("/attributes/{}", escape(name)), "not an attribute's name and value");
+                mistakes.add(format!("/attributes/{}", pointer_token(name)), "not an attribute's name and value");
             }
         }
     }

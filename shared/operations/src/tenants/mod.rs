@@ -5,13 +5,15 @@ mod check;
 use postrider_model::ids::TenantId;
 use postrider_model::scope::Scope;
 use postrider_model::timestamp::Timestamp;
-use postrider_store::config::{Tenant as StoredTenant, TenantDraft, TenantLimits};
+use postrider_store::config::{Tenant as StoredTenant, TenantDraft};
 use postrider_store::history::PageRequest;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
+
+pub use postrider_model::tenant_limits::TenantLimits;
 
 /// A tenant to be created.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -28,7 +30,7 @@ pub struct CreateTenant {
     pub external_id: Option<String>,
     /// Its limits.
     #[serde(default)]
-    pub limits: Option<Limits>,
+    pub limits: Option<TenantLimits>,
     /// Refuse events whose type is neither in the profile's catalog nor in the tenant's own, see `GET /v1/event-types`.
     #[serde(default)]
     pub enforce_catalog: bool,
@@ -37,27 +39,6 @@ pub struct CreateTenant {
     pub enforce_schemas: bool,
     /// Disable an endpoint after this many days of failures only; 0: never; absent: the profile's value.
     pub disable_after_days: Option<u32>,
-}
-
-/// A tenant's limits; an absent one takes the profile's or the deployment's value.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    /// Endpoints; 100 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoints: Option<u32>,
-    /// Events it may publish per second; 2,000 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub events_per_second: Option<f64>,
-    /// Longest attempt timeout of its endpoints, 1 to 60 s.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout_seconds_max: Option<u32>,
-    /// Highest rate of its endpoints, attempts per second.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate_per_second_max: Option<f64>,
-    /// Deliveries that may wait; 1,000,000 by default. Above it, publishing is answered with 429.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiting_deliveries: Option<u32>,
 }
 
 /// An edit of a tenant: an absent member stays, `null` clears one.
@@ -74,7 +55,7 @@ pub struct EditTenant {
     #[schema(value_type = Option<String>)]
     pub external_id: Option<Option<String>>,
     /// Replaces all limits.
-    pub limits: Option<Limits>,
+    pub limits: Option<TenantLimits>,
     /// Refuse events of unknown types.
     pub enforce_catalog: Option<bool>,
     /// Refuse events whose data does not match the schema of their type.
@@ -100,7 +81,7 @@ pub struct Tenant {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
     /// Its limits.
-    pub limits: Limits,
+    pub limits: TenantLimits,
     /// Whether events of unknown types are refused.
     pub enforce_catalog: bool,
     /// Whether events whose data does not match the schema of their type are refused.
@@ -124,7 +105,7 @@ impl From<StoredTenant> for Tenant {
             name: draft.name,
             profile: draft.profile,
             external_id: draft.external_id,
-            limits: draft.limits.into(),
+            limits: draft.limits,
             enforce_catalog: draft.enforce_catalog,
             enforce_schemas: draft.enforce_schemas,
             disable_after_days: draft.disable_after_days,
@@ -135,29 +116,13 @@ impl From<StoredTenant> for Tenant {
     }
 }
 
-impl From<TenantLimits> for Limits {
-    fn from(limits: TenantLimits) -> Self {
-        let TenantLimits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries } =
-            limits;
-        Self { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries }
-    }
-}
-
-impl From<Limits> for TenantLimits {
-    fn from(limits: Limits) -> Self {
-        let Limits { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries } =
-            limits;
-        Self { endpoints, events_per_second, timeout_seconds_max, rate_per_second_max, waiting_deliveries }
-    }
-}
-
 impl From<CreateTenant> for TenantDraft {
     fn from(request: CreateTenant) -> Self {
         Self {
             name: request.name,
             profile: request.profile,
             external_id: request.external_id,
-            limits: request.limits.unwrap_or_default().into(),
+            limits: request.limits.unwrap_or_default(),
             enforce_catalog: request.enforce_catalog,
             enforce_schemas: request.enforce_schemas,
             disable_after_days: request.disable_after_days,
@@ -170,7 +135,7 @@ impl EditTenant {
         set(&mut draft.name, self.name);
         set(&mut draft.profile, self.profile);
         set(&mut draft.external_id, self.external_id);
-        set(&mut draft.limits, self.limits.map(TenantLimits::from));
+        set(&mut draft.limits, self.limits);
         set(&mut draft.enforce_catalog, self.enforce_catalog);
         set(&mut draft.enforce_schemas, self.enforce_schemas);
         set(&mut draft.disable_after_days, self.disable_after_days);
@@ -227,20 +192,14 @@ impl Operations {
         Ok(self.edits_of(caller)?.config().create_tenant(&draft).await?.into())
     }
 
-    /// Every tenant, newest first.
-    ///
-    /// # Errors
-    /// Operators only.
+    /// Every tenant, newest first. Operators only.
     pub async fn list_tenants(&self, caller: Caller, page: &PageQuery) -> Result<List<Tenant>, Error> {
         caller.operator()?;
         let page = self.store.config().list_tenants(&page.request("tenants")?).await?;
         Ok(List::of("tenants", page, Tenant::from))
     }
 
-    /// A tenant, by id or external id.
-    ///
-    /// # Errors
-    /// Takes the scope `read`.
+    /// A tenant, by id or external id. Takes the scope `read`.
     pub async fn read_tenant(&self, caller: Caller, id: &str) -> Result<Tenant, Error> {
         let id = self.find_tenant(id).await?;
         caller.may(Scope::Read, id)?;
@@ -283,10 +242,7 @@ impl Operations {
         }
     }
 
-    /// Deletes a tenant with its keys and endpoints, if its version is `expected`.
-    ///
-    /// # Errors
-    /// Operators only.
+    /// Deletes a tenant with its keys and endpoints, if its version is `expected`. Operators only.
     pub async fn delete_tenant(&self, caller: Caller, id: &str, expected: Option<i64>) -> Result<(), Error> {
         caller.operator()?;
         let id = self.find_tenant(id).await?;

@@ -3,10 +3,11 @@
 use futures::future::join_all;
 use postrider_model::ids::EndpointId;
 use postrider_model::latency::BUCKETS;
+use postrider_model::stats::IntervalLength;
 use postrider_model::time::UnixMillis;
 use postrider_store::Store;
 use postrider_store::history::PageRequest;
-use postrider_store::stats::{Stats, StatsBy, StatsOf};
+use postrider_store::stats::{Stats, StatsOf};
 
 use crate::stats::{HOUR, MINUTE, attempted, forget_scans, noon, scans};
 use crate::support::{Fixture, LOCK_TIMEOUT, batch, new_endpoint};
@@ -69,7 +70,7 @@ async fn an_hour_equals_the_sum_of_its_minutes_after_concurrent_duplicates() {
 
 /// Attempts that each hour of a range counts.
 async fn read(store: &Store, endpoint: EndpointId, from: UnixMillis, to: UnixMillis) -> Vec<(i64, u64)> {
-    let hours = store.history().stats(StatsOf::Endpoint(endpoint), StatsBy::Hour, from, to).await.unwrap();
+    let hours = store.history().stats(StatsOf::Endpoint(endpoint), IntervalLength::Hour, from, to).await.unwrap();
     hours.iter().map(|(at, stats)| (at.0, Stats::attempts(stats))).collect()
 }
 
@@ -90,7 +91,7 @@ async fn a_range_has_the_hours_that_begin_in_it_and_a_list_has_them_all() {
     assert_eq!(read(store, endpoint, at, after).await, [(at.0, 2)]);
     assert_eq!(read(store, endpoint, after, UnixMillis(after.0 + HOUR)).await, []);
     let day = (at.day().start(), at.day().plus_days(1).start());
-    let days = store.history().stats(StatsOf::Endpoint(endpoint), StatsBy::Day, day.0, day.1).await.unwrap();
+    let days = store.history().stats(StatsOf::Endpoint(endpoint), IntervalLength::Day, day.0, day.1).await.unwrap();
     assert_eq!(days.iter().map(|(at, stats)| (*at, stats.attempts())).collect::<Vec<_>>(), [(day.0, 3)]);
 
     forget_scans(&fixture).await;

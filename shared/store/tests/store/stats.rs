@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, Trigger};
 use postrider_model::ids::{EndpointId, TenantId};
+use postrider_model::stats::IntervalLength;
 use postrider_model::time::{Day, UnixMillis};
 use postrider_store::history::{DeliveryFilter, EventFilter, PageRequest};
-use postrider_store::stats::{Stats, StatsBy, StatsOf};
+use postrider_store::stats::{Stats, StatsOf};
 use postrider_wire::messages::OutcomeReport;
 
 use crate::support::{Fixture, batch, event, new_endpoint, outcome};
@@ -70,7 +71,7 @@ async fn each_attempt_counts_once_in_its_minute_with_its_answer_and_its_duration
     store.record().write(&all).await.unwrap();
 
     let read = async |of, by| store.history().stats(of, by, at, UnixMillis(at.0 + 2 * HOUR)).await.unwrap();
-    let minutes = read(StatsOf::Endpoint(one), StatsBy::Minute).await;
+    let minutes = read(StatsOf::Endpoint(one), IntervalLength::Minute).await;
     let [(first, stats), (second, retried)] = minutes.as_slice() else { panic!("{minutes:?}") };
     assert_eq!((*first, *second), (at, UnixMillis(at.0 + MINUTE)));
     let expected = Stats {
@@ -97,16 +98,19 @@ async fn each_attempt_counts_once_in_its_minute_with_its_answer_and_its_duration
 
     // Two recorders and more batches add to the same minute.
     store.record().write(&batch(vec![], vec![], vec![attempted(one, at, 0, 4_000, Some(200))])).await.unwrap();
-    let minutes = read(StatsOf::Endpoint(one), StatsBy::Minute).await;
+    let minutes = read(StatsOf::Endpoint(one), IntervalLength::Minute).await;
     assert_eq!((minutes[0].1.successes, minutes[0].1.answers), (2, [2, 0, 1, 0]));
     assert_ne!(minutes[0].1.latency, stats.latency);
 
     store.config().delete_endpoint(Some(tenant), two, None).await.unwrap();
-    let hours = read(StatsOf::Tenant(tenant), StatsBy::Hour).await;
+    let hours = read(StatsOf::Tenant(tenant), IntervalLength::Hour).await;
     let figures: Vec<_> = hours.iter().map(|(at, stats)| (*at, stats.attempts(), stats.answers[1])).collect();
     assert_eq!(figures, [(at, 6, 0), (UnixMillis(at.0 + HOUR), 1, 1)], "of both endpoints, and of nobody else's");
-    let outside =
-        store.history().stats(StatsOf::Tenant(tenant), StatsBy::Hour, UnixMillis(at.0 - HOUR), at).await.unwrap();
+    let outside = store
+        .history()
+        .stats(StatsOf::Tenant(tenant), IntervalLength::Hour, UnixMillis(at.0 - HOUR), at)
+        .await
+        .unwrap();
     assert!(outside.is_empty(), "the end of a range is not in it");
 }
 
@@ -214,10 +218,13 @@ async fn a_tenants_stats_are_read_by_index() {
     fixture.sql().await.batch_execute(&others).await.unwrap();
     forget_scans(&fixture).await;
     let day = (at.day().start(), at.day().plus_days(1).start());
-    let read = store.history().stats(StatsOf::Tenant(tenant), StatsBy::Hour, day.0, day.1).await.unwrap();
+    let read = store.history().stats(StatsOf::Tenant(tenant), IntervalLength::Hour, day.0, day.1).await.unwrap();
     assert_eq!(read.iter().map(|(_, stats)| stats.attempts()).collect::<Vec<_>>(), [1]);
-    let read =
-        store.history().stats(StatsOf::Tenant(tenant), StatsBy::Minute, at, UnixMillis(at.0 + HOUR)).await.unwrap();
+    let read = store
+        .history()
+        .stats(StatsOf::Tenant(tenant), IntervalLength::Minute, at, UnixMillis(at.0 + HOUR))
+        .await
+        .unwrap();
     assert_eq!(read.iter().map(|(_, stats)| stats.attempts()).collect::<Vec<_>>(), [1]);
     for table in ["endpoint_hours", "endpoint_minutes"] {
         let (whole, by_index) = scans(&fixture).await[table];

@@ -1,5 +1,6 @@
 //! An endpoint's own headers, and the header that carries its token.
 
+use postrider_model::json::pointer_token;
 use postrider_model::limits::{ENDPOINT_HEADER_VALUE_BYTES_MAX, ENDPOINT_HEADERS_MAX};
 use postrider_profiles::{is_header_name, is_header_value, is_reserved_header};
 use postrider_store::config::EndpointDraft;
@@ -7,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Rules;
 use crate::endpoints::request::{EditEndpoint, MASK};
-use crate::error::{Mistakes, escape};
+use crate::error::Mistakes;
 
 impl Rules<'_> {
     pub(super) fn headers(&self, headers: &[(String, SecretString)], mistakes: &mut Mistakes) {
@@ -15,7 +16,7 @@ impl Rules<'_> {
             mistakes.add("/headers", format!("at most {ENDPOINT_HEADERS_MAX} headers, got {}", headers.len()));
         }
         for (index, (name, value)) in headers.iter().enumerate() {
-            let pointer = || format!("/headers/{}", escape(name));
+            let pointer = || format!("/headers/{}", pointer_token(name));
             let value = value.expose_secret();
             if !is_header_name(name) {
                 mistakes.add(pointer(), "not a header name");

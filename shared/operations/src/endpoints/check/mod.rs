@@ -9,6 +9,7 @@ mod tests;
 use postrider_egress::AddressGuard;
 use postrider_model::endpoint::{Channel, SignatureKey};
 use postrider_model::event::EventType;
+use postrider_model::json::pointer_token;
 use postrider_model::limits::METADATA_BYTES_MAX;
 use postrider_model::payload_filter::PayloadFilter;
 use postrider_model::subscription::{Subscription, TypePattern};
@@ -16,7 +17,7 @@ use postrider_profiles::Profile;
 use postrider_store::config::{EndpointDocument, EndpointDraft, TenantLimits};
 use serde_json::Value;
 
-use crate::error::{Mistakes, escape};
+use crate::error::Mistakes;
 use crate::event_types::names;
 use crate::text::{check_description, check_name};
 
@@ -109,7 +110,7 @@ impl Rules<'_> {
         for (attribute, values) in &document.filters {
             for (index, value) in values.iter().enumerate() {
                 if value.chars().any(char::is_control) {
-                    mistakes.add(format!("/filters/{}/{index}", escape(attribute)), "no control characters");
+                    mistakes.add(format!("/filters/{}/{index}", pointer_token(attribute)), "no control characters");
                 }
             }
         }
@@ -117,7 +118,7 @@ impl Rules<'_> {
         match Subscription::compile(&document.event_types, &document.filters, kind_of) {
             Ok(subscription) => self.known_types(&subscription, mistakes),
             Err(invalid) => {
-                let refused = |name: &String| invalid.pointer == format!("/filters/{}", escape(name));
+                let refused = |name: &String| invalid.pointer == format!("/filters/{}", pointer_token(name));
                 let mut detail = invalid.detail.clone();
                 if document.filters.keys().any(|name| refused(name) && kind_of(name).is_none()) {
                     let filters: Vec<&str> = self.profile.attributes.keys().map(String::as_str).collect();

@@ -1,28 +1,28 @@
 //! The limits of a tenant, set by its operator.
 
-use postrider_model::limits::{
-    ENDPOINTS_PER_TENANT_DEFAULT, EVENTS_PER_SECOND_DEFAULT, WAITING_DELIVERIES_PER_TENANT_DEFAULT,
-};
 use serde::{Deserialize, Serialize};
 
-/// Limits of one tenant. `None` takes the profile's or the deployment's value.
+use crate::limits::{ENDPOINTS_PER_TENANT_DEFAULT, EVENTS_PER_SECOND_DEFAULT, WAITING_DELIVERIES_PER_TENANT_DEFAULT};
+
+/// A tenant's limits; an absent one takes the profile's or the deployment's value.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Limits))]
 #[serde(deny_unknown_fields)]
 pub struct TenantLimits {
-    /// Maximum endpoints.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Maximum endpoints; 100 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<u32>,
-    /// Maximum events published per second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Maximum events published per second; 2,000 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub events_per_second: Option<f64>,
-    /// Maximum attempt timeout of its endpoints, seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Maximum attempt timeout of its endpoints, 1 to 60 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds_max: Option<u32>,
     /// Maximum rate of its endpoints, attempts per second.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_second_max: Option<f64>,
-    /// Maximum pending deliveries: waiting for the first attempt, for a retry or for their turn.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Maximum pending deliveries; 1,000,000 by default. Above it, publishing is answered with 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_deliveries: Option<u32>,
 }
 

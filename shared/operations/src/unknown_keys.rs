@@ -1,28 +1,24 @@
 //! Requests with unknown keys: limited by address, and reported in the log, a metric and the audit log.
 //!
-//! Only unknown keys are limited. Valid keys are found first, so guessing cannot lock out a key's holder at the same address.
-//! The length of keys makes guessing infeasible.
+//! Only unknown keys are limited, so guessing cannot lock out a key's holder at the same address. The length of keys makes
+//! guessing infeasible.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::http::{Extensions, StatusCode};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
-use postrider_http::problem::Problem;
-use postrider_http::server::Peer;
 use postrider_model::limits::{
     REFUSED_KEYS_BURST, REFUSED_KEYS_PER_PEER_BURST, REFUSED_KEYS_PER_PEER_SECOND, REFUSED_KEYS_PER_SECOND,
 };
 use postrider_store::Store;
 
+use crate::error::Error;
 use crate::metrics;
 
-/// The response to too many unknown keys.
-pub(crate) const TOO_MANY: &str = "too many requests with unknown keys";
 /// Minimum time between warnings, and between entries of the audit log.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// Maximum addresses tracked. Beyond it, idle addresses are removed.
@@ -32,7 +28,7 @@ type PerPeer = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
 
 /// Where a key was tried.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place {
+pub enum Place {
     /// In a request to the API.
     Api,
     /// In the dashboard's form.
@@ -49,7 +45,7 @@ impl Place {
 }
 
 /// Counts and limits requests with unknown keys.
-pub(crate) struct Refused {
+pub(crate) struct UnknownKeys {
     store: Store,
     all: DefaultDirectRateLimiter,
     peers: PerPeer,
@@ -57,7 +53,7 @@ pub(crate) struct Refused {
     reported_at: Mutex<Option<Instant>>,
 }
 
-impl Refused {
+impl UnknownKeys {
     pub(crate) fn new(store: Store) -> Self {
         metrics::describe();
         let all = Quota::per_second(REFUSED_KEYS_PER_SECOND).allow_burst(REFUSED_KEYS_BURST);
@@ -71,38 +67,27 @@ impl Refused {
         }
     }
 
-    /// Counts a 401 and turns it into a 429 over the limit. Other responses are returned unchanged.
-    pub(crate) fn judge(&self, problem: Problem, place: Place, request: &Extensions) -> Problem {
-        if problem.status != StatusCode::UNAUTHORIZED.as_u16() {
-            return problem;
-        }
-        match self.count(place, request.get::<Peer>().map(|peer| peer.0)) {
-            Ok(()) => problem,
-            Err(wait) => Problem::too_many_requests(TOO_MANY, wait),
-        }
-    }
-
     /// Counts a request with an unknown key.
     ///
     /// # Errors
-    /// How long to wait: the limit is exceeded.
-    pub(crate) fn count(&self, place: Place, peer: Option<IpAddr>) -> Result<(), Duration> {
+    /// [`Error::TooMany`].
+    pub(crate) fn count(&self, place: Place, peer: Option<IpAddr>) -> Result<(), Error> {
         let peer = peer.map(network);
         metrics::refused_key(place);
         self.report(place, peer);
-        self.charge(peer)
+        let too_many = |wait| Error::too_many("too many requests with unknown keys", wait);
+        self.charge(peer).map_err(too_many)
     }
 
     fn charge(&self, peer: Option<IpAddr>) -> Result<(), Duration> {
         let now = DefaultClock::default().now();
-        let wait = |wait: Duration| wait.max(Duration::from_secs(1));
         if let Some(peer) = peer {
             if self.peers.len() > PEERS_MAX {
                 self.peers.retain_recent();
             }
-            self.peers.check_key(&peer).map_err(|over| wait(over.wait_time_from(now)))?;
+            self.peers.check_key(&peer).map_err(|over| over.wait_time_from(now))?;
         }
-        self.all.check().map_err(|over| wait(over.wait_time_from(now)))
+        self.all.check().map_err(|over| over.wait_time_from(now))
     }
 
     /// Warns and writes an entry of the audit log, once a minute.
@@ -127,7 +112,7 @@ impl Refused {
     }
 }
 
-/// The unit of limits by address: an IPv4 address or an IPv6 /64, which is what one host gets.
+/// What is limited together: an IPv4 address or an IPv6 /64, which is what one host gets.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

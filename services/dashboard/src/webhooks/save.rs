@@ -1,0 +1,112 @@
+//! Adding and editing a webhook.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use postrider_model::endpoint::Channel;
+use postrider_operations::endpoints::CreatedEndpoint;
+use postrider_operations::page::PageQuery;
+
+use super::form::{Offers, Purpose, form as webhook_form};
+use super::input::{self, new_webhook, of_endpoint};
+use crate::components::form::Form;
+use crate::components::secret::{NewSecret, public_key};
+use crate::components::verify::instructions;
+use crate::failure::Failure;
+use crate::fields::{Fields, Sent};
+use crate::page::{Managed, Page, WebhookPage};
+use crate::texts::Notice;
+
+/// `GET …/webhooks/new`
+pub(crate) async fn show_new(Managed(page): Managed<Page>) -> Result<Response, Failure> {
+    let fields = page.visitor.restored().unwrap_or_else(|| new_webhook(channel(&page.visitor.query)));
+    show_new_form(&page, &fields.into()).await
+}
+
+fn channel(fields: &Fields) -> Channel {
+    fields.get("channel").parse().unwrap_or_default()
+}
+
+async fn show_new_form(page: &Page, form: &Form) -> Result<Response, Failure> {
+    let (offers, channel) = (Offers::load(page).await?, channel(&form.fields));
+    let newest = page.operations.list_endpoints(page.caller, &PageQuery { limit: 1, cursor: None }).await?;
+    let content = html! {
+        h1 { "Add webhook" }
+        @if newest.usage >= newest.limit {
+            (super::limit_reached(newest.usage, newest.limit))
+            p { a.button href=(page.to("/webhooks")) { "Back to the webhooks" } }
+        } @else {
+            (channel_tabs(page, channel))
+            (webhook_form(page, form, &offers, Purpose::Create, channel))
+        }
+    };
+    Ok(form.answer(page.show(&form.title("Add webhook"), content)))
+}
+
+/// The choice of a channel, for profiles with more than one.
+fn channel_tabs(page: &Page, channel: Channel) -> Markup {
+    let current = |tab| (tab == channel).then_some("page");
+    html! { @if page.profile.channels.contains(&Channel::Pushover) {
+        nav.tabs aria-label="Channel" {
+            a href=(page.to("/webhooks/new")) aria-current=[current(Channel::Web)] { "Web endpoint" }
+            a href=(page.to("/webhooks/new?channel=pushover")) aria-current=[current(Channel::Pushover)] { "Pushover" }
+        }
+    } }
+}
+
+/// `POST …/webhooks/new`
+pub(crate) async fn create(Managed(page): Managed<Page>, Sent(fields): Sent) -> Result<Response, Failure> {
+    let request = input::creation(&fields, channel(&fields), &page.profile);
+    match async { page.operations.create_endpoint(page.caller, request?).await }.await {
+        Ok(created) => Ok((StatusCode::CREATED, show_created(&page, &created)).into_response()),
+        Err(error) => show_new_form(&page, &Form::refused(fields, error)?).await,
+    }
+}
+
+fn show_created(page: &Page, created: &CreatedEndpoint) -> Markup {
+    let endpoint = &created.endpoint;
+    let at = page.to(format!("/webhooks/{}", endpoint.id));
+    let content = html! {
+        h1 { "Webhook created" }
+        p.lead { strong { (endpoint.name) } " is live." }
+        @if let Some(secret) = &created.secret { (NewSecret::of_webhook(secret).show()) }
+        @if let Some(key) = &endpoint.public_key { (public_key(key)) }
+        div.buttons {
+            a.button.primary href={ (at) "/test" } { "Send a test" }
+            a.button href=(at) { "Go to the webhook" }
+        }
+        @if endpoint.url.is_some() { (instructions(&page.profile)) }
+    };
+    page.show("Webhook created", content)
+}
+
+/// `GET …/webhooks/{id}/edit`
+pub(crate) async fn show_edit(Managed(webhook): Managed<WebhookPage>) -> Result<Response, Failure> {
+    let offers = Offers::load(&webhook.page).await?;
+    let stored = || of_endpoint(&webhook.endpoint, &offers.event_types());
+    let fields = webhook.page.visitor.restored().unwrap_or_else(stored);
+    Ok(show_edit_form(&webhook, &fields.into(), &offers))
+}
+
+fn show_edit_form(webhook: &WebhookPage, form: &Form, offers: &Offers) -> Response {
+    let WebhookPage { page, endpoint, id } = webhook;
+    let content = html! {
+        h1 { "Edit webhook" }
+        (webhook_form(page, form, offers, Purpose::Edit { id }, endpoint.channel))
+    };
+    form.answer(page.show(&form.title(&format!("Edit {}", form.get("name"))), content))
+}
+
+/// `POST …/webhooks/{id}/edit`
+pub(crate) async fn edit(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Result<Response, Failure> {
+    let WebhookPage { page, endpoint, id } = &webhook;
+    let request = input::edit(&fields, endpoint.channel, &page.profile, endpoint.status);
+    let expected = fields.get("version").parse().ok();
+    match async { page.operations.edit_endpoint(page.caller, id, expected, request?).await }.await {
+        Ok(_) => Ok(page.redirect(format!("/webhooks/{id}"), Notice::Saved).into_response()),
+        Err(error) => {
+            let form = Form::refused(fields, error)?;
+            Ok(show_edit_form(&webhook, &form, &Offers::load(page).await?))
+        }
+    }
+}
