@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::{Cluster, InForce, OPERATOR_KEY, Urls, binary};
+use crate::harness::{Cluster, Deployment, InForce, OPERATOR_KEY, PROCESSES, Urls, binary};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -135,4 +135,26 @@ async fn a_stop_logs_what_it_waits_for_and_a_second_signal_ends_it() {
     }
     cluster.signal("dispatcher", Signal::SIGTERM);
     assert_eq!(cluster.ended("dispatcher").await.code(), Some(130), "it did not wait for the end of the attempt");
+}
+
+/// Guarantee (Faults and isolation): A stop without a fault logs neither a warning nor an error.
+#[tokio::test]
+async fn a_clean_stop_logs_no_warning_and_no_error() {
+    let scope = Scope::new("clean_stop").await;
+    let mut cluster = Cluster::start(Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() }).await;
+    let mut all = Deployment::start("clean_stop_of_all").await;
+    // The start itself warns about the settings of the scenarios, which open the network.
+    let assert_quiet = |name: &str, log_before: &str, log: &str| {
+        let since = log.strip_prefix(log_before).expect("the log only grows");
+        let loud: Vec<_> = since.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).collect();
+        assert!(loud.is_empty() && since.contains("stopped"), "{name}: {loud:#?}\n{since}");
+    };
+    for name in PROCESSES {
+        let log_before = cluster.log(name);
+        cluster.terminate(name).await;
+        assert_quiet(name, &log_before, &cluster.log(name));
+    }
+    let log_before = all.log();
+    all.stop().await;
+    assert_quiet("all", &log_before, &all.log());
 }

@@ -51,14 +51,14 @@ struct Role {
 impl Role {
     /// Waits until the role ends, and logs every few seconds that the stop waits for it.
     async fn ended(&mut self, broker: &Broker) {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         while !self.task.is_finished() {
             match timeout(SAY_EVERY, &mut self.task).await {
                 Ok(Ok(Ok(()))) => return,
                 Ok(Ok(Err(error))) => return tracing::error!(role = self.name, %error, "role failed"),
                 Ok(Err(error)) => return tracing::error!(role = self.name, %error, "role failed"),
                 Err(_) => {
-                    let waited_s = begun.elapsed().as_secs();
+                    let waited_s = started_at.elapsed().as_secs();
                     tracing::info!(
                         role = self.name,
                         waited_s,
@@ -195,6 +195,8 @@ impl Process {
                 role.stop.cancel();
                 role.ended(broker).await;
             }
+            // Before the broker closes: the task that watches it ends with it.
+            self.tasks.stop().cancel();
             broker.close().await;
         })
         .await;
@@ -207,7 +209,6 @@ impl Process {
             );
         }
         tracing::info!(complete = drained == Drained::Complete, "stopped");
-        self.tasks.stop().cancel();
         failed.map_or(Ok(()), Err)
     }
 }
