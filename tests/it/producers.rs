@@ -29,7 +29,8 @@ async fn the_python_script_of_the_documentation_publishes_within_its_tenant() {
     tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]})).await;
     let url = deployment.scope().user(&rights(&keys(&tenant.id))).await.unwrap();
     let run = async |tenant: &str, id: &str| {
-        let mut command = tokio::task::spawn_blocking(python::with_pika).await.unwrap().expect("a Python with pika");
+        let mut command =
+            tokio::task::spawn_blocking(|| python::with(&python::PIKA)).await.unwrap().expect("a Python with pika");
         command
             .arg(documentation("examples/publish.py"))
             .args([tenant, "Newsletter Opened", id, r#"{"email": "recipient@example.com"}"#])

@@ -1,9 +1,8 @@
-//! A Debian 13 in a folder of the checkout, with its RabbitMQ 4.0 and PostgreSQL 17, on any Debian.
+//! A Debian 13 in a folder of the checkout, with RabbitMQ 4.0 and PostgreSQL 17, on any Debian.
 //!
-//! Owns: making it, once, with `debootstrap`, from the mirror and through the proxy that this machine's apt uses; and a script that
-//! runs a program of this checkout inside of it. Promises: the folder is whole or it is not there (it is made under another name,
-//! then moved); a program that runs inside is the very process that was started, and its mounts are in a namespace of its own that
-//! ends with it.
+//! Owns: creating it once with `debootstrap`, from the mirror and proxy of this machine's apt; and a script that runs a program of this
+//! checkout inside it. Promises: the folder is complete or absent, because it is created under another name and then moved; a program
+//! inside has the pid of the process that was started, and its mounts end with it.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,22 +12,23 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 use postrider_testkit::debian::{KEYRING, SUITE, mirror, proxy};
-use postrider_testkit::engines::{Install, Say, ensure};
-use postrider_testkit::paths::{default_folder, on_path};
+use postrider_testkit::engines::{Install, ensure};
+use postrider_testkit::paths::{default_folder, lock, on_path};
 use postrider_testkit::procs;
 
 use crate::child::checkout;
+use crate::report::step;
 
 // A path that sudo preserved may lack the folders of root's programs.
 const DEBOOTSTRAP: &str = r#"PATH="$PATH:/usr/sbin:/sbin"; exec debootstrap "$@""#;
 const PACKAGES: &str = "rabbitmq-server,postgresql";
 
-/// The way in: the checkout and the folder for temporary files are seen under the same paths inside.
+/// A script that enters the Debian 13. The checkout and the folder for temporary files have the same paths inside.
 fn enter_script(root: &Path) -> String {
     let [root, checkout, temporary] = [root, checkout(), &std::env::temp_dir()].map(|path| path.display().to_string());
     format!(
         r#"#!/bin/sh
-# Runs a program inside of the Debian 13 in {root}. Written by cargo xtask.
+# Runs a program inside the Debian 13 in {root}. Written by cargo xtask.
 set -e
 if [ "$1" != --inside ]; then
   exec unshare --mount "$0" --inside "$@"
@@ -47,26 +47,24 @@ pub(crate) fn folder() -> PathBuf {
     default_folder().join("debian13")
 }
 
-/// Makes it unless it is there (a minute or two and 850 MB, of which 700 MB stay); returns the script that runs a program in it.
+/// Creates it if it does not exist (one to two minutes; 850 MB, of which 700 MB remain), and returns the script that runs a program in it.
 ///
 /// # Errors
 /// This user may not enter it, a package is missing, or debootstrap fails; with the end of its log.
-pub(crate) fn prepare(install: Install, say: &Say) -> Result<PathBuf> {
+pub(crate) fn prepare(install: Install) -> Result<PathBuf> {
     check_rights()?;
     let missing = || {
         let keyring = Path::new(KEYRING).is_file();
         let needed = [("debootstrap", on_path("debootstrap").is_some()), ("debian-archive-keyring", keyring)];
         needed.into_iter().filter(|(_, there)| !there).map(|(package, _)| package).collect()
     };
-    ensure(missing, install, say)?;
+    ensure(missing, install, step)?;
     let folder = folder();
-    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let lock = File::create(folder.join("lock")).context("a lock file")?;
-    lock.lock().context("waiting for another `cargo xtask` to make a Debian 13")?;
+    let _lock = lock(&folder)?;
     let root = folder.join("root");
     if !root.is_dir() {
-        say(&format!("making a Debian 13 in {} with debootstrap (once)", root.display()));
-        make(&folder, &root)?;
+        step(&format!("creating a Debian 13 in {} with debootstrap (once)", root.display()));
+        create(&folder, &root)?;
     }
     let script = folder.join("enter");
     std::fs::write(&script, enter_script(&root)).with_context(|| format!("writing {}", script.display()))?;
@@ -74,16 +72,16 @@ pub(crate) fn prepare(install: Install, say: &Say) -> Result<PathBuf> {
     Ok(script)
 }
 
-fn make(folder: &Path, root: &Path) -> Result<()> {
+fn create(folder: &Path, root: &Path) -> Result<()> {
     let unfinished = folder.join("unfinished");
     if unfinished.exists() {
-        // Processes of a run that was killed may still write to it.
+        // Processes of a killed run may still write to it.
         procs::kill_marked(&unfinished);
         std::fs::remove_dir_all(&unfinished).with_context(|| format!("removing {}", unfinished.display()))?;
     }
     let log = folder.join("debootstrap.log");
     let output = File::create(&log).context("debootstrap's log")?;
-    // Its mounts end with its namespace, also when it is killed.
+    // Its mounts end with its namespace, even if it is killed.
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "/bin/sh", "-c", DEBOOTSTRAP, "debootstrap", "--variant=minbase"])
@@ -102,9 +100,9 @@ fn make(folder: &Path, root: &Path) -> Result<()> {
     let status = command.status().context("running debootstrap")?;
     if !status.success() {
         let end = procs::tail(&log, 20);
-        bail!("debootstrap could not make a Debian 13 ({status}); {} ends with\n{end}", log.display());
+        bail!("debootstrap could not create a Debian 13 ({status}); {} ends with\n{end}", log.display());
     }
-    // The packages themselves are not needed any more.
+    // The downloaded packages are no longer needed.
     let _ = std::fs::remove_dir_all(unfinished.join("var/cache/apt/archives"));
     std::fs::rename(&unfinished, root).with_context(|| format!("moving it to {}", root.display()))
 }
@@ -112,15 +110,14 @@ fn make(folder: &Path, root: &Path) -> Result<()> {
 fn check_rights() -> Result<()> {
     if !Uid::effective().is_root() {
         bail!(
-            "only root can make a Debian 13 and run engines in it (chroot): run this as root, as in \
+            "only root can create a Debian 13 and run engines in it (chroot): run this as root, as in \
              `sudo --preserve-env=PATH,HOME cargo xtask test --engines debian13`"
         );
     }
     let output = Command::new("unshare").args(["--mount", "true"]).output().context("running unshare")?;
     if !output.status.success() {
         bail!(
-            "a Debian 13 needs mounts of its own, which this root may not make ({}): in a container give it the capability \
-             SYS_ADMIN",
+            "this root user may not create mounts, which a Debian 13 needs ({}): give the container the capability SYS_ADMIN",
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }

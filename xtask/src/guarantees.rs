@@ -1,8 +1,8 @@
-//! `cargo xtask guarantees`: docs/guarantees.md from the doc comments of the end-to-end tests.
+//! `cargo xtask guarantees`: writes docs/guarantees.md from the doc comments of the end-to-end tests.
 //!
-//! A test, or a whole file, states what it holds in its doc comment, in a paragraph of one of two forms:
-//! `Guarantee (<section of the page>): <promise>.` or, where another test holds the same promise, ``Guarantee: as `<file>::<test>`.``
-//! The tables of the page are generated; its other text is not.
+//! The doc comment of a test or of a whole file states its promise in a paragraph of one of two forms:
+//! `Guarantee (<section of the page>): <promise>.` or, if another test has the same promise, ``Guarantee: as `<file>::<test>`.``
+//! Only the tables of the page are generated.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::{child, marked, report};
 const PAGE: &str = "docs/guarantees.md";
 const BEGIN: &str = "<!-- begin: written by `cargo xtask guarantees` -->";
 
-/// One promise and the tests that hold it.
+/// A promise and its tests.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
     section: String,
@@ -30,7 +30,7 @@ pub(crate) fn write() -> Result<()> {
     Ok(())
 }
 
-/// The page with the tables that the tests state now.
+/// The page with tables from the current tests.
 fn current(page: &str) -> Result<String> {
     let mut stated = Vec::new();
     for folder in ["tests/it", "tests/faults"] {
@@ -44,7 +44,8 @@ fn current(page: &str) -> Result<String> {
     with_tables(page, &rows(stated)?)
 }
 
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+/// The Rust files below a folder, sorted.
+pub(crate) fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -58,7 +59,7 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Every `Guarantee` paragraph of a file with the test that it is about; `<module>::…` for the file's own.
+/// Every `Guarantee` paragraph of a file with the name of its test; `<module>::…` for the paragraph of the whole file.
 fn statements(module: &str, text: &str) -> Vec<(String, String)> {
     let (mut found, mut waiting): (Vec<(String, String)>, Vec<String>) = Default::default();
     let mut in_paragraph = false;
@@ -82,7 +83,7 @@ fn statements(module: &str, text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The statements as rows; a statement that refers to another test joins that test's row.
+/// The statements as rows. A statement that refers to another test is added to the row of that test.
 fn rows(stated: Vec<(String, String)>) -> Result<Vec<Row>> {
     let (promises, references): (Vec<_>, Vec<_>) =
         stated.into_iter().partition(|(_, words)| words.starts_with("Guarantee ("));
@@ -100,7 +101,7 @@ fn rows(stated: Vec<(String, String)>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The page with each section's table in it.
+/// The page with the table of each section.
 fn with_tables(page: &str, rows: &[Row]) -> Result<String> {
     let mut written = 0;
     let mut sections = page.split_inclusive("\n## ").map(str::to_owned).collect::<Vec<_>>();

@@ -1,9 +1,8 @@
-//! `cargo xtask`: what a developer runs. `up` is a working Postrider, `test` is everything that CI checks, `bench`
-//! measures.
+//! `cargo xtask`: the commands of developers. `up` runs Postrider, `test` runs every check of CI, `bench` measures.
 //!
-//! Owns: the order in which things are prepared, started and stopped. Promises: everything it started is stopped when
-//! it ends, also after Ctrl-C, SIGTERM or a failure. Does not: touch anything outside the checkout, apart from
-//! packages that `up` and `test` install with apt, saying so.
+//! Owns: the order in which things are prepared, started and stopped. Promises: everything that it started is stopped when it ends, also
+//! after Ctrl-C, SIGTERM or a failure. Does not change anything outside the checkout, except for packages that `up` and `test` announce
+//! and install with apt.
 
 mod bench;
 mod child;
@@ -34,7 +33,7 @@ use postrider_testkit::engines::Install;
 
 use test_engines::{EXPORT, Release, TestEngines};
 
-/// What a developer runs.
+/// Commands for developers.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -46,17 +45,17 @@ struct Cli {
 enum Command {
     /// Start Postrider with RabbitMQ, PostgreSQL and a demo tenant, until Ctrl-C.
     Up(up::UpArgs),
-    /// Check everything that CI checks, over real engines.
+    /// Run every check of CI, with real engines.
     Test(test::TestArgs),
     /// Measure, with optimised binaries and separate processes.
     Bench(bench::BenchArgs),
-    /// Write docs/guarantees.md from what the end-to-end tests state.
+    /// Write docs/guarantees.md from the doc comments of the end-to-end tests.
     Guarantees,
     /// Keep the test engines running until Ctrl-C, for `cargo test` by hand.
     Engines {
         #[command(flatten)]
         install: InstallArgs,
-        /// Whose engines.
+        /// The release of the engines.
         #[arg(long, value_enum, default_value_t)]
         engines: Release,
     },
@@ -65,7 +64,7 @@ enum Command {
 /// What to do about missing packages.
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct InstallArgs {
-    /// Only say what would have to be installed.
+    /// Only list missing packages.
     #[arg(long)]
     no_install: bool,
 }
@@ -76,50 +75,38 @@ impl From<InstallArgs> for Install {
     }
 }
 
-fn main() -> ExitCode {
+#[tokio::main]
+async fn main() -> ExitCode {
     let command = Cli::parse().command;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            report::line(format!("error: {error}"));
-            return ExitCode::FAILURE;
+    postrider_testkit::install_crypto();
+    let until_ctrl_c = matches!(command, Command::Up(_) | Command::Engines { .. });
+    let work = async {
+        match command {
+            Command::Up(args) => Box::pin(up::run(args)).await.map(|()| true),
+            Command::Test(args) => Box::pin(test::run(args)).await,
+            Command::Bench(args) => Box::pin(bench::run(args)).await,
+            Command::Guarantees => guarantees::write().map(|()| true),
+            Command::Engines { install, engines: release } => {
+                Box::pin(engines(release, install.into())).await.map(|()| true)
+            }
         }
     };
-    runtime.block_on(async {
-        postrider_testkit::install_crypto();
-        let until_ctrl_c = matches!(command, Command::Up(_) | Command::Engines { .. });
-        let work = async {
-            match command {
-                Command::Up(args) => Box::pin(up::run(args)).await.map(|()| true),
-                Command::Test(args) => Box::pin(test::run(args)).await,
-                Command::Bench(args) => Box::pin(bench::run(args)).await,
-                Command::Guarantees => guarantees::write().map(|()| true),
-                Command::Engines { install, engines: release } => {
-                    Box::pin(engines(release, install.into())).await.map(|()| true)
-                }
-            }
-        };
-        // Losing the race drops the work, and with it the guards that stop what it started.
-        let ended = tokio::select! {
-            ended = work => ended,
-            name = stop::requested() => {
-                if until_ctrl_c {
-                    report::line("stopped");
-                    return ExitCode::SUCCESS;
-                }
-                report::line(format!("stopped by {name}"));
-                return ExitCode::from(130);
-            }
-        };
-        match ended {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                report::line(format!("error: {error:#}"));
-                ExitCode::FAILURE
-            }
+    // A signal drops the work, whose guards stop everything that it started.
+    let ended = tokio::select! {
+        ended = work => ended,
+        name = stop::requested() => {
+            report::line(if until_ctrl_c { "stopped".to_owned() } else { format!("stopped by {name}") });
+            return if until_ctrl_c { ExitCode::SUCCESS } else { ExitCode::from(130) };
         }
-    })
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            report::line(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn engines(release: Release, install: Install) -> Result<()> {

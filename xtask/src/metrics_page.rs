@@ -1,24 +1,12 @@
-//! docs/metrics.md has a row for every metric, and every row is a metric: names are compared with the string literals of
-//! the shipped crates.
+//! Compares the rows of docs/metrics.md with the names of metrics in the files `metrics.rs` of the shipped crates.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::child::checkout;
+use crate::guarantees::sources;
 
-/// Source files under a folder.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "tests" && name != "target") {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// What looks like a metric's name between two quotes, up to where the file's own tests begin.
+/// The names of metrics between two quotes, without names in the file's tests.
 fn names(text: &str, quote: char) -> BTreeSet<String> {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let is_name = |part: &&str| {
@@ -34,13 +22,10 @@ fn names(text: &str, quote: char) -> BTreeSet<String> {
 
 #[test]
 fn the_page_of_metrics_names_each_metric_and_no_other() {
-    let mut files = Vec::new();
-    for folder in ["services", "shared"] {
-        sources(&checkout().join(folder), &mut files);
-    }
+    let files = ["services", "shared"].map(|folder| sources(&checkout().join(folder)).expect("sources"));
     let text = |path: PathBuf| std::fs::read_to_string(path).expect("a file");
-    // Only where they are counted or described: `RUST_LOG` and databases have such names, too.
-    let counted = files.into_iter().filter(|path| path.ends_with("metrics.rs")).map(text);
+    // Only in metrics.rs: filters of `RUST_LOG` and databases have similar names.
+    let counted = files.into_iter().flatten().filter(|path| path.ends_with("metrics.rs")).map(text);
     let in_code: BTreeSet<String> = counted.flat_map(|text| names(&text, '"')).collect();
     let in_page = names(&text(checkout().join("docs/metrics.md")), '`');
     let missing: Vec<_> = in_code.difference(&in_page).collect();

@@ -1,10 +1,11 @@
-//! Every relative link of the documentation leads to a file, its anchor to a heading; docs/README.md lists every page; and the tests
-//! that ARCHITECTURE.md names exist.
+//! Checks the documentation: relative links lead to files and headings, docs/README.md lists every page, and ARCHITECTURE.md names only
+//! tests that exist.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use crate::child::checkout;
+use crate::guarantees::sources;
 
 /// The Markdown files of the root and of `docs/`, relative to the checkout.
 fn pages() -> Vec<PathBuf> {
@@ -96,18 +97,6 @@ fn the_index_lists_every_page() {
     assert!(missing.is_empty(), "docs/README.md does not list {missing:?}");
 }
 
-/// The text of every Rust file below a folder.
-fn sources(folder: &Path, text: &mut String) {
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&std::fs::read_to_string(path).expect("a source file"));
-        }
-    }
-}
-
 #[test]
 fn every_test_named_by_the_architecture_exists() {
     let page = prose(Path::new("ARCHITECTURE.md"));
@@ -116,10 +105,8 @@ fn every_test_named_by_the_architecture_exists() {
         letters && name.matches('_').count() >= 4
     };
     let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
-    let mut code = String::new();
-    for folder in ["services", "shared", "tests"] {
-        sources(&checkout().join(folder), &mut code);
-    }
+    let files = ["services", "shared", "tests"].map(|folder| sources(&checkout().join(folder)).expect("sources"));
+    let code: String = files.iter().flatten().map(|file| std::fs::read_to_string(file).expect("a file")).collect();
     let missing: Vec<&&str> = named.iter().filter(|name| !code.contains(&format!("fn {name}("))).collect();
     assert!(missing.is_empty(), "ARCHITECTURE.md names tests that do not exist: {missing:?}");
     assert!(named.len() >= 10, "{named:?}");

@@ -2,19 +2,18 @@
 
 use std::io::IsTerminal as _;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use postrider_testkit::engines::{Install, Say, ensure, missing_tools};
+use postrider_testkit::engines::{Install, ensure, missing_tools};
+use postrider_testkit::paths::on_path;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::child::{self, Guarded};
 use crate::test_engines::{Release, TestEngines};
 use crate::{InstallArgs, deny, faults, report};
 
-/// The scenarios of `tests/` that kill, starve or flood something: those of `it` that every change has to survive, and those of
-/// `faults` that take minutes.
+/// The tests that kill, starve or flood something: the fast ones in the targets `it`, and the slow ones in `faults`.
 const FAULTS: &[&str] = &[
     "crash::",
     "restarts::",
@@ -29,8 +28,8 @@ const FAULTS: &[&str] = &[
     "long_outages::",
 ];
 
-/// What another release's engines could do differently: every test of the crates that know them is in a target or a module of
-/// these names, and the scenarios that kill or starve them are.
+/// The targets and modules whose tests depend on the release of the engines: the tests of the broker and store crates, and the scenarios
+/// that kill or starve engines.
 const ENGINES_TARGETS: &[&str] = &["store", "engines"];
 const ENGINES_MODULES: &[&str] = &[
     // shared/broker
@@ -57,7 +56,7 @@ pub(crate) struct TestArgs {
     faults: bool,
     /// Only tests whose name contains this; formatting, lints and documentation are not checked then.
     filter: Option<String>,
-    /// Whose engines. Without a filter, `debian13` tests only what engines can change.
+    /// The engines to test with. Without a filter, `debian13` runs only the tests that depend on the release of the engines.
     #[arg(long, value_enum, default_value_t)]
     engines: Release,
     #[command(flatten)]
@@ -66,11 +65,10 @@ pub(crate) struct TestArgs {
 
 /// Runs every check, also after one failed; false when any did.
 pub(crate) async fn run(args: TestArgs) -> Result<bool> {
-    let begun = Instant::now();
-    // First: a missing package must not show after ten minutes of compiling.
+    let started = Instant::now();
+    // Before ten minutes of compiling: a missing package ends the run at once.
     let install = Install::from(args.install);
-    let say: Say = Arc::new(report::step);
-    ensure(missing_tools, install, &say)?;
+    ensure(missing_tools, install, report::step)?;
     let engines = TestEngines::start(args.engines, install).await?;
     let everything = args.filter.is_none() && !args.faults && args.engines == Release::Installed;
     let mut failed: Vec<&str> = Vec::new();
@@ -95,8 +93,8 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
         optional("cargo-machete", &["machete"], &mut failed).await?;
     }
 
-    // The scenarios run the real binary. All targets at once, or cargo would build the dependencies twice: tests ask for
-    // more features of them than binaries do.
+    // The scenarios run the real binary. All targets in one call: cargo compiles dependencies with more features for tests than for
+    // binaries alone, and would otherwise compile them twice.
     report::step("cargo build --workspace --all-targets");
     if !child::run(child::cargo(&["build", "--workspace", "--all-targets"]), "cargo build").await? {
         failed.push("cargo build");
@@ -105,7 +103,7 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     }
     engines.stop();
 
-    let seconds = begun.elapsed().as_secs();
+    let seconds = started.elapsed().as_secs();
     let spent = format!("{} min {} s", seconds / 60, seconds % 60);
     if failed.is_empty() {
         report::line(format!("everything passed in {spent}"));
@@ -115,10 +113,9 @@ pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// A check by a tool that not everybody has.
+/// A check by a tool that may not be installed.
 async fn optional(tool: &'static str, arguments: &[&str], failed: &mut Vec<&str>) -> Result<()> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()) {
+    if on_path(tool).is_none() {
         report::line(format!("» not run: {tool} is not installed"));
         return Ok(());
     }
@@ -129,21 +126,21 @@ async fn optional(tool: &'static str, arguments: &[&str], failed: &mut Vec<&str>
     Ok(())
 }
 
-/// One `cargo test`: of which targets, and which names.
+/// A call of `cargo test`: its targets and the names of its tests.
 #[derive(Debug, PartialEq, Eq)]
 struct Call<'a> {
     targets: Vec<&'a str>,
     names: Vec<&'a str>,
 }
 
-/// The calls of `cargo test` for these arguments, in order.
+/// The calls of `cargo test` for these arguments, in order. Always of the whole workspace: for fewer packages cargo would compile their
+/// dependencies again with fewer features.
 fn calls(args: &TestArgs) -> Vec<Call<'_>> {
     let names = |modules: &[&'static str]| args.filter.as_deref().map_or(modules.to_vec(), |filter| vec![filter]);
     if args.faults {
-        let targets = vec!["--package", "postrider-tests", "--test", "it", "--test", "faults"];
+        let targets = vec!["--workspace", "--test", "it", "--test", "faults"];
         return vec![Call { targets, names: names(FAULTS) }];
     }
-    // Always the whole workspace: fewer packages have fewer features, and would be compiled again.
     let whole = vec!["--workspace"];
     if args.engines == Release::Installed || args.filter.is_some() {
         return vec![Call { targets: whole, names: names(&[]) }];
@@ -153,7 +150,7 @@ fn calls(args: &TestArgs) -> Vec<Call<'_>> {
     vec![Call { targets, names: Vec::new() }, Call { targets: modules, names: names(ENGINES_MODULES) }]
 }
 
-/// `cargo test`, its output passed through and its results added up.
+/// Runs `cargo test`, passes its output through and adds up its results.
 async fn cargo_test(args: &TestArgs, engines: &TestEngines) -> Result<bool> {
     let table = if args.faults { Some(faults::begin()?) } else { None };
     let mut variables = engines.variables.clone();
@@ -166,7 +163,7 @@ async fn cargo_test(args: &TestArgs, engines: &TestEngines) -> Result<bool> {
     report::line(format!("{} passed, {} failed", sum.passed, sum.failed));
     let passed = success && sum.failed == 0;
     let nothing_lost = match table {
-        // The table in the documentation is of the installed engines.
+        // The table in the documentation is for the installed engines.
         Some(table) => faults::end(&table, passed && args.filter.is_none() && args.engines == Release::Installed)?,
         None => true,
     };
@@ -178,7 +175,7 @@ impl Call<'_> {
     async fn run(self, variables: &[(String, String)], sum: &mut Sum) -> Result<bool> {
         let mut arguments = vec!["test", "--no-fail-fast"];
         arguments.extend(self.targets);
-        // What passing tests print are figures: lateness, duplicates, time to recover.
+        // Passing tests print figures: lateness, duplicates, time to recover.
         arguments.extend(["--", "--show-output"]);
         if std::io::stdout().is_terminal() {
             arguments.extend(["--color", "always"]);
@@ -206,7 +203,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// Takes a line of a test program's output; most say nothing.
+    /// Adds the results in a line of a test program's output, if it has any.
     fn add(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else { return };
         for part in result.split([';', '.']) {
@@ -234,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn other_engines_get_what_they_can_change_and_a_filter_gets_what_it_names() {
+    fn debian13_runs_the_tests_of_engines_and_a_filter_runs_its_matches() {
         let args = |filter: Option<&str>, engines| TestArgs {
             faults: false,
             filter: filter.map(String::from),
@@ -255,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn every_module_of_other_engines_exists() {
+    fn every_module_of_the_engine_tests_exists() {
         let folders = ["shared/broker/tests/it", "tests/it"].map(|folder| child::checkout().join(folder));
         for module in ENGINES_MODULES {
             let file = format!("{}.rs", module.trim_end_matches("::"));

@@ -1,33 +1,31 @@
-//! The engines that tests run on: this machine's, or those of a Debian 13 in a folder.
+//! The engines of tests: those of this machine, or those of a Debian 13 in a folder.
 
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use postrider_testkit::engines::{EngineOptions, Engines, Install, Purpose, Say};
-use postrider_testkit::paths::default_folder;
+use postrider_testkit::engines::{EngineOptions, Engines, Install, Purpose};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::child::Guarded;
 use crate::{debian13, report};
 
-/// Whose RabbitMQ and PostgreSQL are used.
+/// The release of RabbitMQ and PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Release {
-    /// The installed ones.
+    /// The installed release.
     #[default]
     Installed,
     /// RabbitMQ 4.0 and PostgreSQL 17 of Debian 13, in a folder of the checkout (Debian, root).
     Debian13,
 }
 
-/// Before an exported variable, in the output of `cargo xtask engines`.
+/// The prefix of an exported variable in the output of `cargo xtask engines`.
 pub(crate) const EXPORT: &str = "  export ";
 
-/// Engines, and the variables by which tests find them.
+/// Running engines, and the variables by which tests find them.
 pub(crate) struct TestEngines {
     /// For the environment of `cargo test`.
     pub(crate) variables: Vec<(String, String)>,
@@ -36,12 +34,12 @@ pub(crate) struct TestEngines {
 
 enum Running {
     Here(Engines),
-    /// `cargo xtask engines` inside of the Debian 13.
+    /// `cargo xtask engines` inside the Debian 13.
     Inside(Guarded),
 }
 
 impl TestEngines {
-    /// Starts (or finds) them.
+    /// Starts the engines, or finds running ones.
     pub(crate) async fn start(release: Release, install: Install) -> Result<Self> {
         match release {
             Release::Installed => Self::here(install).await,
@@ -50,8 +48,7 @@ impl TestEngines {
     }
 
     async fn here(install: Install) -> Result<Self> {
-        let say: Say = Arc::new(report::step);
-        let options = EngineOptions { folder: default_folder(), install, purpose: Purpose::Tests, reset: false, say };
+        let options = EngineOptions { install, purpose: Purpose::Tests, reset: false, say: report::step };
         let engines = Engines::start(options).await?;
         engines.described.iter().for_each(report::line);
         let variables = [
@@ -63,16 +60,13 @@ impl TestEngines {
         Ok(Self { variables, running: Running::Here(engines) })
     }
 
-    /// Runs this program's `engines` inside of the Debian 13. Tests run there, too, through cargo's runner: what they start is then
-    /// of that release.
+    /// Runs `cargo xtask engines` inside the Debian 13. Cargo's runner runs the tests there, too, so that engines which tests start are of
+    /// that release.
     async fn inside(install: Install) -> Result<Self> {
         if std::env::var_os("POSTRIDER_TEST_AMQP_URL").is_some() {
-            bail!(
-                "POSTRIDER_TEST_AMQP_URL names engines, and --engines debian13 others: unset it, or leave --engines out"
-            );
+            bail!("POSTRIDER_TEST_AMQP_URL names other engines than --engines debian13: unset it, or omit --engines");
         }
-        let say: Say = Arc::new(report::step);
-        let enter = debian13::prepare(install, &say)?;
+        let enter = debian13::prepare(install)?;
         let mut command = Command::new(&enter);
         command.arg(std::env::current_exe()?).args(["engines", "--no-install"]);
         command.env("POSTRIDER_DEV_FOLDER", debian13::folder()).stdin(Stdio::null()).stdout(Stdio::piped());
@@ -91,7 +85,7 @@ impl TestEngines {
         Ok(Self { variables, running: Running::Inside(running) })
     }
 
-    /// Stops them unless another process uses them. Blocks for some seconds.
+    /// Stops the engines unless another process uses them. Blocks for some seconds.
     pub(crate) fn stop(self) {
         match self.running {
             Running::Here(engines) => engines.stop(),

@@ -8,7 +8,6 @@ mod receiver;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -20,33 +19,36 @@ use tokio::process::Command;
 use crate::child::{self, Guarded};
 use crate::{InstallArgs, report};
 
+/// Builds the binary with the features that the tests of the workspace ask of its dependencies, so that `cargo xtask test` and `up`
+/// compile each dependency once. Cargo counts these features only where a test is built, too: this is a small one.
+const BUILD: [&str; 6] = ["build", "--workspace", "--bin", "postrider", "--test", "settings"];
+
 /// How to start.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UpArgs {
     #[command(flatten)]
     install: InstallArgs,
-    /// Start empty: throw away this checkout's RabbitMQ and PostgreSQL data, keys and demo tenant.
+    /// Delete this checkout's RabbitMQ and PostgreSQL data, keys and demo tenants first.
     #[arg(long)]
     reset: bool,
 }
 
-/// Starts everything and stays until a service ends. Being dropped stops everything.
+/// Starts everything and runs until a service ends. Dropping the future stops everything.
 pub(crate) async fn run(args: UpArgs) -> Result<()> {
-    // What can be refused at once is refused before minutes are spent on building.
+    // Before the build, which takes minutes.
     let listen: SocketAddr = std::env::var("POSTRIDER_LISTEN")
         .unwrap_or_else(|_| "127.0.0.1:8080".into())
         .parse()
         .context("POSTRIDER_LISTEN must be an address and a port, like 127.0.0.1:8080")?;
     let receiver_port = ports::port_from_env("POSTRIDER_DEV_RECEIVER_PORT", 27680)?;
-    check_free(listen)?;
-    ports::claim(receiver_port, "the demo receiver", "POSTRIDER_DEV_RECEIVER_PORT")?;
+    check_free(listen, "Postrider's HTTP", "POSTRIDER_LISTEN=127.0.0.1:<port>")?;
+    check_free(([127, 0, 0, 1], receiver_port).into(), "the demo receiver", "POSTRIDER_DEV_RECEIVER_PORT=<port>")?;
 
     let engines = Engines::start(EngineOptions {
-        folder: default_folder(),
         install: args.install.into(),
         purpose: Purpose::Development,
         reset: args.reset,
-        say: Arc::new(report::step),
+        say: report::step,
     })
     .await?;
     let folder = default_folder();
@@ -57,8 +59,8 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     }
     let keys = keys::load_or_make(&folder)?;
 
-    report::step("building postrider (cargo build -p postrider)");
-    if !child::run(child::cargo(&["build", "-p", "postrider"]), "cargo build").await? {
+    report::step(&format!("building postrider (cargo {})", BUILD.join(" ")));
+    if !child::run(child::cargo(&BUILD), "cargo build").await? {
         bail!("the build failed");
     }
     let log = folder.join("postrider.log");
@@ -67,7 +69,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     let migrated = Guarded::spawn(postrider("migrate", &environment, &log)?, "postrider", Duration::from_secs(5))?;
     finished(migrated, &log).await?;
     report::step("starting Postrider (postrider all)");
-    // Its own drain limit is 30 s.
+    // Longer than the drain limit of the process, 30 s.
     let mut all = Guarded::spawn(postrider("all", &environment, &log)?, "postrider", Duration::from_secs(35))?;
 
     let api = api::Api::new(listen, &keys.operator)?;
@@ -77,7 +79,7 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
         let receiver = receiver::serve(receiver_port, &demo).await?;
         demo::write_script(&folder, listen, &demo)?;
         announce(&engines, &keys, listen, &folder, &demo);
-        // The receiver serves until the end, also when there is no demo tenant to greet.
+        // The receiver never ends, so this waits until `up` is stopped.
         tokio::join!(receiver, demo::greet(&api, &demo)).0
     };
     tokio::select! {
@@ -86,16 +88,13 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     }
 }
 
-fn check_free(listen: SocketAddr) -> Result<()> {
-    if std::net::TcpListener::bind(listen).is_ok() {
-        return Ok(());
+fn check_free(address: SocketAddr, user: &str, other: &str) -> Result<()> {
+    if std::net::TcpListener::bind(address).is_err() {
+        bail!(
+            "{address} ({user}) is taken, perhaps by another `cargo xtask up`: stop that, or choose another with {other}"
+        );
     }
-    let holder = ports::describe_listener(listen.port()).map_or_else(String::new, |who| format!(" by {who}"));
-    bail!(
-        "port {} (Postrider's HTTP) is taken{holder}: stop that (another `cargo xtask up`?), or choose another with \
-         POSTRIDER_LISTEN=127.0.0.1:<port>",
-        listen.port()
-    )
+    Ok(())
 }
 
 /// The settings of `postrider`; variables that are set already take precedence.
@@ -131,12 +130,12 @@ fn postrider(role: &str, environment: &[(&'static str, String)], log: &Path) -> 
 }
 
 async fn finished(mut child: Guarded, log: &Path) -> Result<()> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let status = tokio::time::timeout(Duration::from_secs(120), child.wait()).await;
     match status {
         Ok(status) if status.as_ref().is_ok_and(std::process::ExitStatus::success) => Ok(()),
         Ok(status) => bail!("postrider migrate: {}; {} ends with\n{}", status?, log.display(), tail(log)),
-        Err(_) => bail!("postrider migrate does not end ({:?}); see {}", begun.elapsed(), log.display()),
+        Err(_) => bail!("postrider migrate does not end ({:?}); see {}", started.elapsed(), log.display()),
     }
 }
 
@@ -158,16 +157,22 @@ fn announce(engines: &Engines, keys: &keys::Keys, listen: SocketAddr, folder: &P
         report::line(format!("  RabbitMQ page  {}", api.replace("guest:guest@", "")));
     }
     report::line(format!("  data and logs  {folder}/, {folder}/postrider.log"));
-    report::line("  demo tenants   one of each product, with an endpoint at the built-in receiver:");
+    report::line("  demo tenants   one for each product, with an endpoint at the built-in receiver:");
     for tenant in &demo.tenants {
         report::line(format!("    {:<12} {}  {}  {}", tenant.profile, tenant.tenant, tenant.endpoint, tenant.url));
     }
     if let Some(tenant) = demo.tenants.first() {
+        let url = receiver::own_url(&tenant.url);
+        report::line(format!(
+            "  your endpoints {url} accepts the deliveries of endpoints that you add, without a check"
+        ));
         report::line("\nSend an event from another terminal, and watch it arrive here:\n");
         report::line(format!("  {}\n", demo::curl(listen, tenant)));
         let others: Vec<_> = demo.tenants.iter().skip(1).map(|tenant| tenant.profile.as_str()).collect();
         report::line(format!("The same for another product ({}):\n", others.join(", ")));
         report::line(format!("  sh {folder}/publish.sh {}\n", others.first().unwrap_or(&"")));
-        report::line("The receiver verifies each delivery by its product's own rule; here come their test events:\n");
+        report::line(
+            "The receiver checks each signature by the rule of its product. The test events of the demo tenants:\n",
+        );
     }
 }

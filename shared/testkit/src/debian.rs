@@ -1,87 +1,67 @@
-//! Programs of Debian 13 that deployment files are checked with, on any Debian: their packages are unpacked into the
-//! checkout's ignored folder, and nothing is installed.
+//! Programs of Debian 13 that check deployment files. Their packages are unpacked into the checkout's ignored folder, on any Debian;
+//! nothing is installed.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::paths::{default_folder, on_path};
+use crate::paths::{default_folder, lock, on_path};
 
-/// The release that has them all.
+/// The release: Debian 13.
 pub const SUITE: &str = "trixie";
-/// What Debian's archives are signed with.
+/// The keys that sign Debian's archives.
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A program, found by its name here, and its place in the package of that name.
+/// A program of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tool {
-    /// Kustomize 5.6.
-    Kustomize,
-    /// Docker Compose 2.26, which reads files without Docker.
-    DockerCompose,
-    /// Prometheus 2.53.
-    Prometheus,
-    /// Its promtool.
-    Promtool,
-    /// nginx 1.26.
-    Nginx,
+pub struct Tool {
+    package: &'static str,
+    /// The program's file, in the package.
+    file: &'static str,
 }
 
-impl Tool {
-    const ALL: [Self; 5] = [Self::Kustomize, Self::DockerCompose, Self::Prometheus, Self::Promtool, Self::Nginx];
+/// Kustomize 5.6.
+pub const KUSTOMIZE: Tool = Tool { package: "kustomize", file: "usr/bin/kustomize" };
+/// Docker Compose 2.26, which reads files without Docker.
+pub const DOCKER_COMPOSE: Tool =
+    Tool { package: "docker-compose", file: "usr/libexec/docker/cli-plugins/docker-compose" };
+/// Prometheus 2.53.
+pub const PROMETHEUS: Tool = Tool { package: "prometheus", file: "usr/bin/prometheus" };
+/// The promtool of Prometheus 2.53.
+pub const PROMTOOL: Tool = Tool { package: "prometheus", file: "usr/bin/promtool" };
+/// nginx 1.26.
+pub const NGINX: Tool = Tool { package: "nginx", file: "usr/sbin/nginx" };
 
-    fn package(self) -> &'static str {
-        match self {
-            Self::Kustomize => "kustomize",
-            Self::DockerCompose => "docker-compose",
-            Self::Prometheus => "prometheus",
-            Self::Promtool => "promtool",
-            Self::Nginx => "nginx",
-        }
-    }
+/// The packages of all tools.
+const PACKAGES: [&str; 4] = ["kustomize", "docker-compose", "prometheus", "nginx"];
 
-    fn place(self) -> &'static str {
-        match self {
-            Self::Kustomize => "usr/bin/kustomize",
-            Self::DockerCompose => "usr/libexec/docker/cli-plugins/docker-compose",
-            Self::Prometheus => "usr/bin/prometheus",
-            Self::Promtool => "usr/bin/promtool",
-            Self::Nginx => "usr/sbin/nginx",
-        }
-    }
-}
-
-/// Where a program is, after getting what is missing. The first call on a machine takes some seconds. Without apt it is what the
-/// path has under that name.
+/// The path of a program. The first call on a machine downloads the packages, which takes some seconds. Without apt it is the program of
+/// that name on the path.
 ///
 /// # Errors
-/// Neither, or apt's own words.
+/// There is no such program on the path, or apt fails; with apt's message.
 pub fn tool(tool: Tool) -> Result<PathBuf> {
     if on_path("apt-get").is_none() {
-        let name = tool.place().rsplit('/').next().unwrap_or_default();
+        let name = tool.file.rsplit('/').next().unwrap_or_default();
         return on_path(name)
-            .with_context(|| format!("{name} is not installed, and there is no apt-get to get it with"));
+            .with_context(|| format!("{name} is not installed, and there is no apt-get to install it"));
     }
     let folder = default_folder().join("debian");
-    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let program = folder.join("root").join(tool.place());
-    // One of several tests, or of several processes, gets them for all.
-    let lock = File::create(folder.join("lock")).context("a lock file")?;
-    lock.lock().context("waiting for the lock")?;
+    let _lock = lock(&folder)?;
+    let program = folder.join("root").join(tool.file);
     if !program.is_file() {
         unpack(&folder).with_context(|| {
-            format!("getting {} of Debian's {SUITE}; without it deployment files cannot be checked", tool.package())
+            format!("cannot download {} of Debian's {SUITE}, which checks deployment files", tool.package)
         })?;
     }
     if !program.is_file() {
-        bail!("{} is not in Debian's package {}", tool.place(), tool.package());
+        bail!("{} is not in Debian's package {}", tool.file, tool.package);
     }
     Ok(program)
 }
 
-/// Downloads every package with apt, in a world of its own, and unpacks it.
+/// Downloads every package with apt, apart from the system's apt configuration and state, and unpacks it.
 fn unpack(folder: &Path) -> Result<()> {
     let apt = folder.join("apt");
     for state in ["lists/partial", "cache/archives/partial"] {
@@ -109,8 +89,7 @@ fn unpack(folder: &Path) -> Result<()> {
         run(command.args(arguments).current_dir(&apt)).map(drop)
     };
     apt_get(&["update"])?;
-    let packages: Vec<_> = Tool::ALL.into_iter().map(Tool::package).collect();
-    apt_get(&[&["download"], packages.as_slice()].concat())?;
+    apt_get(&[&["download"], PACKAGES.as_slice()].concat())?;
     let root = folder.join("root");
     for entry in std::fs::read_dir(&apt)?.flatten() {
         if entry.path().extension().is_some_and(|extension| extension == "deb") {
@@ -121,7 +100,7 @@ fn unpack(folder: &Path) -> Result<()> {
     Ok(std::fs::remove_dir_all(&apt)?)
 }
 
-/// The mirror that this machine's apt takes Debian's packages from, or Debian's own.
+/// The Debian mirror of this machine's apt configuration, or Debian's own.
 ///
 /// # Errors
 /// apt fails.
@@ -131,8 +110,8 @@ pub fn mirror() -> Result<String> {
     Ok(mirror_of(&sources).unwrap_or("http://deb.debian.org/debian").to_owned())
 }
 
-/// The first source that is Debian itself, and not its security updates or third-party packages. Before the first `apt-get
-/// update` only the address tells.
+/// The first source of Debian's own packages, as opposed to security updates and third parties. Before the first `apt-get update` sources
+/// have no labels; then the address must end with `/debian`.
 fn mirror_of(sources: &str) -> Option<&str> {
     let known = sources.lines().filter(|line| line.starts_with("http")).map(|line| {
         let (uri, labels) = line.split_once(' ').unwrap_or((line, ""));
@@ -172,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mirror_is_the_first_source_that_says_it_is_debian() {
+    fn the_mirror_is_the_first_source_labelled_as_debian() {
         let sources = "https://packages.example/apt Example Example\n\
                        http://mirror.example/debian-security/ Debian Debian-Security\n\
                        http://mirror.example/proxy/deb/ Debian Debian\n\
@@ -186,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn apts_proxy_is_taken_and_none_is_none() {
+    fn the_proxy_is_read_from_the_output_of_apt_config() {
         assert_eq!(proxy_of("proxy='http://proxy.example:3142'\n"), Some("http://proxy.example:3142"));
         for none in ["", "proxy=''\n", "proxy='DIRECT'\n"] {
             assert_eq!(proxy_of(none), None, "{none}");

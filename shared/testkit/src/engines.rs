@@ -1,10 +1,10 @@
-//! A RabbitMQ and a PostgreSQL that belong to this checkout alone.
+//! The RabbitMQ and PostgreSQL of this checkout.
 //!
-//! Owns: finding, installing, starting, sharing and stopping them. Their data is in `<checkout>/.postrider`, their
-//! ports are their own, everything listens on 127.0.0.1 only.
-//! Promises: several `cargo xtask` at once share one pair of engines and the last one out stops them; engines that a
-//! killed `xtask` left behind are found and used again; after the stop no process is left, epmd included.
-//! Does not: touch the distribution's own services or data, or anything when the environment names other engines.
+//! Owns: finding, installing, starting, sharing and stopping them. Their data is in `<checkout>/.postrider`. They have their own ports and
+//! listen on 127.0.0.1 only.
+//! Promises: concurrent `cargo xtask` commands share one pair of engines, and the last command stops them; engines that a killed `xtask`
+//! left running are found and used again; after the stop no process remains, epmd included.
+//! Does not: touch the distribution's services or their data, or start engines that the environment names.
 
 mod home;
 mod install;
@@ -15,14 +15,12 @@ mod rabbit;
 mod scope;
 
 use std::fs::File;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
 pub use install::{Install, ensure, missing_tools};
 pub use private::{PrivatePostgres, PrivateRabbit};
-pub use scope::{Rights, Scope, management_url};
+pub use scope::{Rights, Scope};
 
 use crate::paths::{default_folder, set};
 use home::{Home, Ports};
@@ -30,10 +28,10 @@ use install::Engine;
 use postgres::Postgres;
 use rabbit::RabbitNode;
 
-/// Takes progress, a line a call; `xtask` prints it, tests ignore it.
-pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+/// Prints a line of progress. Tests print none.
+pub type Say = fn(&str);
 
-/// What the engines are for: decides where their data is and which variables name other engines instead.
+/// The purpose of engines. It determines the folder of their data and the variables that name other engines instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// `POSTRIDER_AMQP_URL`, `POSTRIDER_DATABASE_URL`.
@@ -42,30 +40,28 @@ pub enum Purpose {
     Tests,
 }
 
-/// How to get engines.
-#[derive(Clone)]
+/// How to start engines.
+#[derive(Clone, Copy)]
 pub struct EngineOptions {
-    /// The ignored folder that holds everything, `<checkout>/.postrider`.
-    pub folder: PathBuf,
     /// Whether missing packages may be installed.
     pub install: Install,
-    /// What they are for.
+    /// Their purpose.
     pub purpose: Purpose,
-    /// Throw the engines' data away first.
+    /// Whether to delete the engines' data first.
     pub reset: bool,
-    /// Progress, a line a call.
+    /// Prints the progress.
     pub say: Say,
 }
 
 /// Running engines. Dropping it (or [`Engines::stop`]) stops them unless another process still uses them.
 pub struct Engines {
-    /// Without a vhost; has rights to make vhosts when private.
+    /// Without a vhost. The user of a private broker may create vhosts.
     pub amqp_url: String,
-    /// The management API with credentials, `http://user:password@host:port`; `None` when only an AMQP URL was given.
+    /// The management API with credentials, `http://user:password@host:port`; `None` if the environment names only an AMQP URL.
     pub amqp_api_url: Option<String>,
-    /// A superuser's URL of the maintenance database when private.
+    /// The database URL; of a private PostgreSQL, the maintenance database as superuser.
     pub database_url: String,
-    /// Names for people: `RabbitMQ 4.0.5, private, AMQP port 27672` or `from POSTRIDER_AMQP_URL`.
+    /// Descriptions to print: `RabbitMQ 4.0.5, private, AMQP port 27672` or `RabbitMQ from POSTRIDER_AMQP_URL`.
     pub described: Vec<String>,
     held: Option<Held>,
 }
@@ -73,7 +69,7 @@ pub struct Engines {
 struct Held {
     home: Home,
     users: File,
-    /// Held while engines come up, so that a start that is given up can stop them under the same lock.
+    /// The lock of starting and stopping. It is held during the start, so that a failed start stops the engines under the same lock.
     gate: Option<File>,
     rabbit: Option<RabbitNode>,
     postgres: Option<Postgres>,
@@ -96,7 +92,7 @@ impl Named {
         let [amqp, api, database] = variables.map(set);
         if purpose == Purpose::Tests && amqp.is_some() && api.is_none() {
             bail!(
-                "POSTRIDER_TEST_AMQP_URL is set, but POSTRIDER_TEST_AMQP_API (http://user:password@host:15672), through which tests make their vhosts, is not"
+                "POSTRIDER_TEST_AMQP_URL is set, but POSTRIDER_TEST_AMQP_API (http://user:password@host:15672), through which tests create their vhosts, is not"
             );
         }
         Ok(Self { variables, amqp, api, database })
@@ -116,16 +112,15 @@ impl Named {
 }
 
 impl Engines {
-    /// Finds, installs (if allowed) and starts what the environment does not name.
+    /// Finds, installs (if allowed) and starts the engines that the environment does not name.
     ///
     /// # Errors
-    /// A port is taken (the message names its holder and the variable that changes it), a package is missing, or an engine does
-    /// not start (the message has the end of its log).
+    /// A package is missing, or an engine does not start (the message has the end of its log).
     pub async fn start(options: EngineOptions) -> Result<Self> {
         crate::install_crypto();
         let named = Named::by(options.purpose)?;
         let needed = named.others();
-        install::ensure(|| install::missing_engines(&needed), options.install, &options.say)?;
+        install::ensure(|| install::missing_engines(&needed), options.install, options.say)?;
         let held = if needed.is_empty() { None } else { Some(Held::prepare(&options, &needed)?) };
         let mut engines = Self {
             described: named.described(),
@@ -134,14 +129,14 @@ impl Engines {
             database_url: named.database.unwrap_or_default(),
             held,
         };
-        engines.bring_up(&options.say).await?;
+        engines.bring_up(options.say).await?;
         if let Some(held) = &mut engines.held {
             held.gate = None;
         }
         Ok(engines)
     }
 
-    async fn bring_up(&mut self, say: &Say) -> Result<()> {
+    async fn bring_up(&mut self, say: Say) -> Result<()> {
         let Some(held) = &mut self.held else { return Ok(()) };
         if let Some(rabbit) = &mut held.rabbit
             && !rabbit.running()
@@ -168,8 +163,8 @@ impl Engines {
         Ok(())
     }
 
-    /// The URL of a database of the development's own, made when it is not there. Only private engines have one: a
-    /// URL from the environment names its database itself.
+    /// The URL of the development database. In a private PostgreSQL it is created if it does not exist; a URL from the environment names
+    /// its own database.
     ///
     /// # Errors
     /// PostgreSQL refuses.
@@ -181,7 +176,7 @@ impl Engines {
         Ok(postgres.url("postrider"))
     }
 
-    /// The URL with a vhost for development: the default one of a private broker.
+    /// The AMQP URL for development. In a private broker it is the URL of the default vhost.
     pub fn development_amqp_url(&self) -> String {
         match self.held.as_ref().and_then(|held| held.rabbit.as_ref()) {
             Some(rabbit) => format!("{}/%2f", rabbit.amqp_url()),
@@ -189,14 +184,14 @@ impl Engines {
         }
     }
 
-    /// Stops what this checkout started, unless another process uses it still. Blocks for some seconds.
+    /// Stops the private engines unless another process uses them. Blocks for some seconds.
     pub fn stop(mut self) {
         self.release();
     }
 
     fn release(&mut self) {
         if let Some(mut held) = self.held.take() {
-            // Best effort: nothing can act on an error here, and the next start finds what is left.
+            // An error is ignored: the next start finds engines that still run.
             let _ = held.release();
         }
     }
@@ -209,21 +204,23 @@ impl Drop for Engines {
 }
 
 impl Held {
-    /// Takes the locks, and empties engines that are to start empty. Starts nothing.
+    /// Takes the locks and, where engines must start empty, stops them and deletes their data. Starts nothing.
     fn prepare(options: &EngineOptions, needed: &[Engine]) -> Result<Self> {
-        std::fs::create_dir_all(&options.folder).with_context(|| {
-            format!("cannot make {} (was it made by another user? remove it as that user)", options.folder.display())
+        let folder = default_folder();
+        std::fs::create_dir_all(&folder).with_context(|| {
+            format!("cannot create {} (was it created by another user? remove it as that user)", folder.display())
         })?;
-        let home = Home::of(options.purpose, &options.folder.canonicalize()?);
-        std::fs::create_dir_all(&home.folder).with_context(|| format!("making {}", home.folder.display()))?;
+        let home = Home::of(options.purpose, &folder.canonicalize()?);
+        std::fs::create_dir_all(&home.folder).with_context(|| format!("creating {}", home.folder.display()))?;
         let gate = home.lock_file("engines.lock")?;
         gate.lock().context("waiting for another `cargo xtask` to start or stop the engines")?;
         let users = home.lock_file("users.lock")?;
-        let wanted = Ports::wanted(options.purpose)?;
-        let ports = home.running_ports().unwrap_or(wanted);
         let mut held = Self { home, users, gate: Some(gate), rabbit: None, postgres: None };
-        held.choose(ports, needed);
-        // Tests leave their vhosts behind (see `Scope`), so unused test engines start empty.
+        let mut running = held.home.running_ports();
+        if let Some(ports) = running {
+            held.set_engines(ports, needed);
+        }
+        // Unused test engines start empty, because tests leave their vhosts behind (see `Scope`).
         let unused = held.users.try_lock().is_ok();
         if options.reset && !unused {
             bail!("--reset: another `cargo xtask` uses the engines in {}; stop it first", held.home.folder.display());
@@ -233,16 +230,18 @@ impl Held {
                 (options.say)("removing the data of RabbitMQ and PostgreSQL");
             }
             held.empty()?;
-            held.choose(wanted, needed);
+            running = None;
         }
-        held.home.remember(held.rabbit.as_ref(), held.postgres.as_ref())?;
+        let ports = running.unwrap_or_else(|| Ports::choose(options.purpose));
+        held.set_engines(ports, needed);
+        held.home.remember(ports)?;
         held.users.lock_shared().context("taking the engines' user lock")?;
         Ok(held)
     }
 
-    fn choose(&mut self, ports: Ports, needed: &[Engine]) {
-        self.rabbit = needed.contains(&Engine::RabbitMq).then(|| ports.rabbit(&self.home));
-        self.postgres = needed.contains(&Engine::PostgreSql).then(|| ports.postgres(&self.home));
+    fn set_engines(&mut self, ports: Ports, needed: &[Engine]) {
+        self.rabbit = needed.contains(&Engine::RabbitMq).then(|| self.home.rabbit(ports));
+        self.postgres = needed.contains(&Engine::PostgreSql).then(|| self.home.postgres(ports));
     }
 
     fn release(&mut self) -> Result<()> {
@@ -261,7 +260,7 @@ impl Held {
     }
 
     fn stop_all(&mut self) {
-        // Both are asked first, then waited for: they stop side by side.
+        // RabbitMQ gets its signal first, so that both stop at the same time.
         if let Some(rabbit) = &self.rabbit {
             rabbit.ask_to_stop();
         }
@@ -273,7 +272,7 @@ impl Held {
         }
     }
 
-    /// Stops what runs and removes its data. Only with the users' lock.
+    /// Stops running engines and deletes their data. Requires the users' lock.
     fn empty(&mut self) -> Result<()> {
         self.stop_all();
         for name in ["rabbitmq", "postgres", home::PORTS] {
@@ -289,10 +288,10 @@ impl Held {
     }
 }
 
-/// The URLs of the private test engines of this checkout if they run now, for tests that were started by hand.
+/// The URLs of this checkout's private test engines if they are running, for tests that were started by hand.
 pub(crate) fn running_private() -> Option<(String, String, String)> {
     let home = Home::of(Purpose::Tests, &default_folder().canonicalize().ok()?);
     let ports = home.running_ports()?;
-    let (rabbit, postgres) = (ports.rabbit(&home), ports.postgres(&home));
+    let (rabbit, postgres) = (home.rabbit(ports), home.postgres(ports));
     (rabbit.running() && postgres.running()).then(|| (rabbit.amqp_url(), rabbit.api_url(), postgres.url("postgres")))
 }

@@ -1,13 +1,12 @@
-//! What tests, benches and `xtask` share: private engines, and the processes around them.
+//! Shared by tests, benches and `xtask`: private engines and their processes.
 //!
-//! Owns: a RabbitMQ and a PostgreSQL of the checkout's own ([`engines`]), a vhost and a database for each test
-//! ([`engines::Scope`]), a broker and a database that a test may kill
-//! ([`engines::PrivateRabbit`], [`engines::PrivatePostgres`]), a network that it may cut ([`proxy`]), processes as `/proc` shows them
-//! ([`procs`]), verification by code that is not ours ([`verify`]), a browser ([`browser`]), a Python for the
-//! documentation's examples ([`python`]) and programs that check deployment files ([`debian`]).
+//! Owns: the RabbitMQ and PostgreSQL of the checkout ([`engines`]), a vhost and a database for each test ([`engines::Scope`]), a broker
+//! and a database that a test may kill ([`engines::PrivateRabbit`], [`engines::PrivatePostgres`]), a network that a test may stall
+//! ([`proxy`]), processes by `/proc` ([`procs`]), a browser ([`browser`]), Python packages ([`python`]) and programs that check deployment
+//! files ([`debian`]).
 //!
-//! Promises: everything it starts ends when its owner is dropped; a missing engine fails loudly and says which
-//! command to run. Does not: appear in any shipped crate. Linux only (`/proc`).
+//! Promises: everything it starts ends when its owner is dropped; a test that lacks an engine fails and says which command to run. No
+//! shipped crate uses it. Linux only (`/proc`).
 
 pub mod browser;
 pub mod debian;
@@ -17,10 +16,9 @@ pub mod ports;
 pub mod procs;
 pub mod proxy;
 pub mod python;
-pub mod verify;
 
-/// Chooses ring for every TLS user of the process. Harmless when called again.
+/// Makes ring the crypto provider of every TLS connection of the process. It may be called repeatedly.
 pub fn install_crypto() {
-    // An error means that a provider is installed already, which is what we want.
+    // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

@@ -1,6 +1,9 @@
 //! The checkout's ignored folder, and programs on this machine's path.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
 
 /// `<checkout>/.postrider`, found from where this crate was compiled, or the folder that `POSTRIDER_DEV_FOLDER` names.
 pub fn default_folder() -> PathBuf {
@@ -15,7 +18,24 @@ pub(crate) fn set(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Where a program is, on the path or in the folders of root's programs.
+/// Creates a folder and locks it; other tests and processes that lock it wait. Dropping the file unlocks the folder.
+///
+/// # Errors
+/// The folder cannot be created or locked.
+pub fn lock(folder: &Path) -> Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    let lock = File::create(folder.join("lock")).context("creating a lock file")?;
+    lock.lock().with_context(|| format!("waiting for the lock of {}", folder.display()))?;
+    Ok(lock)
+}
+
+/// Moves a new, complete folder to its final path, in place of an older one.
+pub(crate) fn replace(folder: &Path, new: &Path) -> Result<()> {
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::rename(new, folder).with_context(|| format!("moving {} to {}", new.display(), folder.display()))
+}
+
+/// The path of a program that is on the path or in the folders of root's programs.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));

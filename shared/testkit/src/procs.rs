@@ -1,4 +1,4 @@
-//! Processes as `/proc` shows them: who carries our mark, who listens, is it gone.
+//! Processes by `/proc`: finding, signalling and killing them.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Environment variable that every process of an engine inherits. Its value is the engine's folder, so a kill reaches
-/// the shell, the Erlang VM, its port programs and the epmd that daemonised itself, and never a neighbour's.
+/// The environment variable that every process of an engine inherits, with the engine's folder as its value. By it a kill finds the shell,
+/// the Erlang VM, its port programs and the daemon epmd, and no process of another engine.
 pub const MARK: &str = "POSTRIDER_ENGINE";
 
 fn pids() -> Vec<i32> {
@@ -16,14 +16,14 @@ fn pids() -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Living processes of an engine, by the mark of its folder.
+/// The running processes of the engine in this folder.
 pub(crate) fn marked(folder: &Path) -> Vec<i32> {
     with_variable(MARK, &folder.display().to_string())
 }
 
-/// Living processes that have this variable in their environment. Zombies have none and do not count, nor do processes
-/// of other users.
-pub fn with_variable(name: &str, value: &str) -> Vec<i32> {
+/// The running processes with this variable in their environment. Zombies have no environment, and that of other users' processes cannot
+/// be read.
+fn with_variable(name: &str, value: &str) -> Vec<i32> {
     let needle = format!("{name}={value}");
     pids()
         .into_iter()
@@ -35,18 +35,18 @@ pub fn with_variable(name: &str, value: &str) -> Vec<i32> {
 }
 
 /// The kernel's short name of a process.
-pub fn name_of(pid: i32) -> Option<String> {
+pub(crate) fn name_of(pid: i32) -> Option<String> {
     std::fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim().to_owned())
 }
 
 /// The command line, arguments separated by spaces.
-pub fn command_of(pid: i32) -> Option<String> {
+pub(crate) fn command_of(pid: i32) -> Option<String> {
     let raw = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let text = String::from_utf8_lossy(&raw).replace('\0', " ");
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Sends a signal; a process that is gone already is fine.
+/// Sends a signal. It is no error if the process has ended.
 pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
@@ -56,7 +56,7 @@ pub fn kill_marked(folder: &Path) {
     kill_with_variable(MARK, &folder.display().to_string());
 }
 
-/// SIGKILL to everything that has the variable, until nothing does: a process may fork while we look.
+/// SIGKILL to every process that has the variable. Repeats until there is none, because a process may fork in between.
 pub fn kill_with_variable(name: &str, value: &str) {
     let give_up = Instant::now() + Duration::from_secs(60);
     loop {
@@ -85,8 +85,8 @@ pub fn wait_until(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// A command that runs `program` with as many open files as the hard limit allows (65,536 are plenty). The shell
-/// replaces itself, so the child's pid is the program's.
+/// A command that runs `program` with a limit of 65,536 open files, or the hard limit if that is lower. The shell replaces itself by the
+/// program, which has the child's pid.
 pub fn raise_open_files(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("/bin/sh");
     command

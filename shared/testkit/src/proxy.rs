@@ -1,4 +1,4 @@
-//! A network that a test may cut: a TCP proxy that stops passing bytes on, as when every packet is dropped.
+//! A network that a test may stall: a TCP proxy that stops forwarding bytes, as if every packet were dropped.
 
 use std::net::SocketAddr;
 
@@ -7,18 +7,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What the network does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Network {
-    Up,
-    /// Nothing arrives, and no connection ends.
-    Stalled,
-}
+/// Whether the network is stalled: nothing arrives, and no connection ends.
+struct Stalled(bool);
 
-/// A proxy to one address; it ends, and its connections with it, when it is dropped.
+/// A proxy to one address. Dropping it ends it and its connections.
 pub struct Proxy {
     address: SocketAddr,
-    network: watch::Sender<Network>,
+    network: watch::Sender<Stalled>,
 }
 
 impl Proxy {
@@ -29,45 +24,45 @@ impl Proxy {
     pub async fn start(target: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", crate::ports::free_port())).await?;
         let address = listener.local_addr()?;
-        let (network, seen) = watch::channel(Network::Up);
+        let (network, seen) = watch::channel(Stalled(false));
         tokio::spawn(accept(listener, target, seen));
         Ok(Self { address, network })
     }
 
-    /// A proxy to where a URL points, and the URL that leads through it.
+    /// A proxy to the address of a URL, and the URL through the proxy.
     ///
     /// # Errors
-    /// The URL names no address of this machine by number and port.
+    /// The URL's host is not an IP address with a port.
     pub async fn before(url: &str) -> Result<(Self, String)> {
         let mut through = url::Url::parse(url)?;
         let target = format!("{}:{}", through.host_str().unwrap_or_default(), through.port().unwrap_or_default());
         let proxy = Self::start(target.parse()?).await?;
-        // A port can be set on every URL that has a host.
+        // Succeeds for every URL that has a host.
         let _ = through.set_port(Some(proxy.address.port()));
         Ok((proxy, through.into()))
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on nothing arrives on either side, nor is any connection ended; new ones are taken and hear nothing.
+    /// Stalls the network: no byte arrives on either side and no connection ends. New connections are accepted and get no bytes.
     pub fn stall(&self) {
-        self.network.send_replace(Network::Stalled);
+        self.network.send_replace(Stalled(true));
     }
 
-    /// What was held back arrives, and everything after it.
+    /// Ends the stall: the delayed bytes arrive, then all others.
     pub fn resume(&self) {
-        self.network.send_replace(Network::Up);
+        self.network.send_replace(Stalled(false));
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, mut network: watch::Receiver<Network>) {
+async fn accept(listener: TcpListener, target: SocketAddr, mut network: watch::Receiver<Stalled>) {
     loop {
         let connection = tokio::select! {
             connection = listener.accept() => connection,
-            // The proxy was dropped.
+            // Ends when the proxy is dropped.
             gone = network.wait_for(|_| false) => return drop(gone),
         };
         if let Ok((client, _)) = connection {
@@ -76,7 +71,7 @@ async fn accept(listener: TcpListener, target: SocketAddr, mut network: watch::R
     }
 }
 
-async fn serve(client: TcpStream, target: SocketAddr, mut network: watch::Receiver<Network>) {
+async fn serve(client: TcpStream, target: SocketAddr, mut network: watch::Receiver<Stalled>) {
     if up(&mut network).await.is_none() {
         return;
     }
@@ -85,18 +80,18 @@ async fn serve(client: TcpStream, target: SocketAddr, mut network: watch::Receiv
         let _ = stream.set_nodelay(true);
     }
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    // Either end closing ends both ways.
+    // If either side closes, both connections end.
     tokio::select! {
         () = pass(from_client, to_server, network.clone()) => {}
         () = pass(from_server, to_client, network) => {}
     }
 }
 
-/// Passes bytes on while the network is up.
+/// Forwards bytes while the network is not stalled.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut network: watch::Receiver<Network>,
+    mut network: watch::Receiver<Stalled>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -111,9 +106,9 @@ async fn pass(
     }
 }
 
-/// Waits until the network is up; `None` when the proxy is gone.
-async fn up(network: &mut watch::Receiver<Network>) -> Option<()> {
-    network.wait_for(|network| *network == Network::Up).await.ok().map(drop)
+/// Waits until the network is not stalled; `None` if the proxy was dropped.
+async fn up(network: &mut watch::Receiver<Stalled>) -> Option<()> {
+    network.wait_for(|network| !network.0).await.ok().map(drop)
 }
 
 #[cfg(test)]
@@ -123,7 +118,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_sent_while_the_network_is_stalled_arrives_when_it_is_back() {
+    async fn bytes_sent_during_a_stall_arrive_after_it() {
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Proxy::start(server.local_addr().unwrap()).await.unwrap();
         let mut client = TcpStream::connect(proxy.address()).await.unwrap();

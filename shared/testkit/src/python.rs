@@ -1,81 +1,58 @@
-//! A Python that knows a package: `pika`, to run the examples of the documentation with; `schemathesis`, to fuzz the API;
-//! `kubernetes-validate`, to check Kubernetes manifests.
+//! A Python that has a package which tests need.
 
-use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::paths::default_folder;
+use crate::paths::{default_folder, lock, replace};
 
 /// A package, and the version that is installed where no Python has it.
-struct Package {
+pub struct Package {
     /// The module to import.
     module: &'static str,
-    /// What pip is asked for.
+    /// The requirement for pip.
     requirement: &'static str,
-    /// Where it is installed, in the checkout's ignored folder.
+    /// The name of the folder that it is installed into.
     folder: &'static str,
-    /// What else would help.
+    /// What to install when pip cannot install it.
     hint: &'static str,
 }
 
-const PIKA: Package =
-    Package { module: "pika", requirement: "pika==1.3.2", folder: "python", hint: "apt-get install -y python3-pika" };
+/// Runs the examples of the documentation.
+pub const PIKA: Package =
+    Package { module: "pika", requirement: "pika==1.3.2", folder: "pika", hint: "apt-get install -y python3-pika" };
 
-const SCHEMATHESIS: Package = Package {
+/// Fuzzes the API: `-m schemathesis.cli run …`.
+pub const SCHEMATHESIS: Package = Package {
     module: "schemathesis.cli",
     requirement: "schemathesis==4.32.5",
-    folder: "python-schemathesis",
-    hint: "it takes Python 3.10 or later with pip (apt-get install -y python3-pip), and pypi.org within reach",
+    folder: "schemathesis",
+    hint: "it needs Python 3.10 or later with pip (apt-get install -y python3-pip), and access to pypi.org",
 };
 
-/// Brings `yaml` and `jsonschema`, too.
-const KUBERNETES_VALIDATE: Package = Package {
+/// Checks Kubernetes manifests. It depends on `yaml` and `jsonschema`.
+pub const KUBERNETES_VALIDATE: Package = Package {
     module: "kubernetes_validate",
     requirement: "kubernetes-validate==1.37.0",
-    folder: "python-kubernetes-validate",
-    hint: "it takes Python 3.9 or later with pip (apt-get install -y python3-pip), and a package index within reach",
+    folder: "kubernetes-validate",
+    hint: "it needs Python 3.9 or later with pip (apt-get install -y python3-pip), and access to a package index",
 };
 
-/// Pythons to look at: the one on the path, and the system's, which apt's packages are for.
+/// The Python on the path, and the system's, which has the packages that apt installs.
 const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
 
-/// A Python 3 command that can `import pika`: one that has it, else one with pip, which installs it into the checkout's
-/// ignored folder, once.
+/// A Python 3 command that can import a package: a Python that has it, or else one whose pip installs it once into the checkout's ignored
+/// folder.
 ///
 /// # Errors
-/// Neither, and what to install.
-pub fn with_pika() -> Result<Command> {
-    with(&PIKA)
-}
-
-/// The same for `schemathesis`: `-m schemathesis.cli run …`.
-///
-/// # Errors
-/// No Python has it, and none could install it: what pip said.
-pub fn with_schemathesis() -> Result<Command> {
-    with(&SCHEMATHESIS)
-}
-
-/// The same for `kubernetes_validate`, and with it `yaml` and `jsonschema`.
-///
-/// # Errors
-/// As [`with_schemathesis`].
-pub fn with_kubernetes_validate() -> Result<Command> {
-    with(&KUBERNETES_VALIDATE)
-}
-
-fn with(package: &Package) -> Result<Command> {
+/// No Python has the package, and none could install it; the message says what to install.
+pub fn with(package: &Package) -> Result<Command> {
     if let Some(python) = PYTHONS.into_iter().find(|python| imports(python, package, None)) {
         return Ok(Command::new(python));
     }
-    let folder = default_folder().join(package.folder);
-    // One of several tests, or of several processes, installs it for all.
-    std::fs::create_dir_all(default_folder()).context("making the checkout's folder")?;
-    let lock = File::create(folder.with_extension("lock")).context("a lock file")?;
-    lock.lock().context("waiting for the lock")?;
+    let folder = default_folder().join("python").join(package.folder);
+    let _lock = lock(&default_folder().join("python"))?;
     let installed = folder.is_dir();
     let mut said = Vec::new();
     for python in PYTHONS {
@@ -90,25 +67,11 @@ fn with(package: &Package) -> Result<Command> {
             return Ok(command);
         }
     }
-    bail!(
-        "no python3 with {}, and none that could install it; {}\n{}",
-        package.requirement,
-        package.hint,
-        said.join("\n")
-    )
+    bail!("no python3 has {}, and none could install it; {}\n{}", package.requirement, package.hint, said.join("\n"))
 }
 
-/// Whether some Python has `pika` or can get it.
-pub(crate) fn can_have_pika() -> bool {
-    can_have(&PIKA)
-}
-
-/// Whether some Python has `schemathesis` or can get it.
-pub(crate) fn can_have_schemathesis() -> bool {
-    can_have(&SCHEMATHESIS)
-}
-
-fn can_have(package: &Package) -> bool {
+/// Whether some Python has the package or can install it.
+pub(crate) fn can_have(package: &Package) -> bool {
     PYTHONS
         .into_iter()
         .any(|python| imports(python, package, None) || runs(Command::new(python).args(["-m", "pip", "--version"])))
@@ -136,25 +99,14 @@ fn runs(command: &mut Command) -> bool {
 fn install(python: &str, package: &Package, folder: &Path) -> Result<String> {
     let beside = folder.with_extension(std::process::id().to_string());
     let mut pip = Command::new(python);
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--no-compile",
-        "--target",
-    ])
-    .arg(&beside);
+    pip.args("-m pip install --quiet --no-input --disable-pip-version-check --no-compile --target".split(' '))
+        .arg(&beside);
     let output = match pip.arg(package.requirement).stdin(Stdio::null()).output() {
         Ok(output) => output,
         Err(error) => return Ok(error.to_string()),
     };
-    if output.status.success() && std::fs::rename(&beside, folder).is_err() {
-        // Another process was first, or the folder belongs to another Python: replace it.
-        let _ = std::fs::remove_dir_all(folder);
-        std::fs::rename(&beside, folder).with_context(|| format!("making {}", folder.display()))?;
+    if output.status.success() {
+        replace(folder, &beside)?;
     }
     Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use postrider_testkit::debian::Tool;
+use postrider_testkit::debian::KUSTOMIZE;
 use postrider_testkit::python;
 use tokio::process::Command;
 
@@ -11,7 +11,7 @@ use super::{checkout, run, text, tool};
 
 /// Builds an overlay into a file of `folder`.
 async fn build(overlay: &Path, folder: &Path) -> PathBuf {
-    let built = run(tool(Tool::Kustomize).await.arg("build").arg(overlay)).await;
+    let built = run(tool(KUSTOMIZE).await.arg("build").arg(overlay)).await;
     let name = overlay.file_name().expect("a name").to_string_lossy();
     let file = folder.join(format!("{name}.yaml"));
     std::fs::write(&file, built).expect("written");
@@ -20,7 +20,7 @@ async fn build(overlay: &Path, folder: &Path) -> PathBuf {
 
 /// The output of the check for built files.
 async fn check(files: &[PathBuf]) -> Output {
-    let python = tokio::task::spawn_blocking(python::with_kubernetes_validate).await.expect("no panic");
+    let python = tokio::task::spawn_blocking(|| python::with(&python::KUBERNETES_VALIDATE)).await.expect("no panic");
     let mut command = Command::from(python.unwrap_or_else(|error| panic!("{error:#}")));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/deploy/check.py");
     command
@@ -85,7 +85,7 @@ async fn the_check_of_the_overlays_finds_mistakes() {
 
 #[tokio::test]
 async fn the_documented_simulation_of_the_autoscaler_is_reproducible() {
-    let python = tokio::task::spawn_blocking(python::with_kubernetes_validate).await.expect("no panic");
+    let python = tokio::task::spawn_blocking(|| python::with(&python::KUBERNETES_VALIDATE)).await.expect("no panic");
     let mut command = Command::from(python.unwrap_or_else(|error| panic!("{error:#}")));
     let said =
         run(command.arg(checkout().join("deploy/simulation/autoscaling.py")).env("PYTHONDONTWRITEBYTECODE", "1")).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use postrider_testkit::debian::Tool;
+use postrider_testkit::debian::PROMTOOL;
 use tokio::process::Command;
 
 use super::{checkout, run, text, tool};
@@ -13,7 +13,7 @@ async fn alerts_are_accepted_by_promtool_and_fire_when_they_should() {
     for arguments in
         [["check", "rules", "alerts.yml"], ["check", "config", "prometheus.yml"], ["test", "rules", "alerts.test.yml"]]
     {
-        run(tool(Tool::Promtool).await.args(arguments).current_dir(&folder)).await;
+        run(tool(PROMTOOL).await.args(arguments).current_dir(&folder)).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use postrider_testkit::debian::Tool;
+use postrider_testkit::debian::PROMETHEUS;
 use postrider_testkit::ports::free_port;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -76,7 +76,7 @@ impl Prometheus {
         }
         std::fs::write(folder.path().join("prometheus.yml"), config).expect("written");
         let log = std::fs::File::create(folder.path().join("log")).expect("a log");
-        let mut command = tool(Tool::Prometheus).await;
+        let mut command = tool(PROMETHEUS).await;
         command
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
             .arg(format!("--web.listen-address={address}"));

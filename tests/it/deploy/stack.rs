@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use postrider_testkit::debian::Tool;
+use postrider_testkit::debian::{DOCKER_COMPOSE, NGINX};
 use postrider_testkit::engines::Scope;
 use postrider_testkit::ports::free_port;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub(crate) async fn compose_file() -> Value {
     let made = run(Command::new("sh").arg(checkout().join("deploy/compose/make-env.sh"))).await;
     let secrets = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(secrets.path(), made).expect("written");
-    let mut compose = tool(Tool::DockerCompose).await;
+    let mut compose = tool(DOCKER_COMPOSE).await;
     compose.args(["--profile", "telemetry", "--env-file"]).arg(secrets.path()).args(["config", "--format", "json"]);
     compose.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     // The test receivers run on this machine.
@@ -204,7 +204,7 @@ async fn proxy(replicas: &[Replica], logs: &TempDir) -> (String, Child) {
         .replace("/tmp/", &format!("{folder}/"));
     let path = logs.path().join("nginx.conf");
     std::fs::write(&path, configuration).expect("written");
-    let mut command = tool(Tool::Nginx).await;
+    let mut command = tool(NGINX).await;
     let directives = if nix::unistd::Uid::effective().is_root() { "daemon off; user root;" } else { "daemon off;" };
     let log = File::create(logs.path().join("nginx.log")).expect("a log");
     command.arg("-c").arg(&path).arg("-p").arg(logs.path()).args(["-g", directives]).stdin(Stdio::null());

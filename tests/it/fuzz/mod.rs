@@ -24,7 +24,8 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 /// Guarantee (Secrets and tenants): The API answers as its OpenAPI document says.
 #[tokio::test]
 async fn fuzzed_requests_are_answered_as_the_document_says() {
-    let mut command = tokio::task::spawn_blocking(python::with_schemathesis).await.unwrap().expect("schemathesis");
+    let mut command =
+        tokio::task::spawn_blocking(|| python::with(&python::SCHEMATHESIS)).await.unwrap().expect("schemathesis");
     let deployment = Deployment::start("fuzz").await;
     let receiver = Receiver::start().await;
     let mut tenants = Vec::new();

@@ -1,4 +1,4 @@
-//! The few calls of Postrider's HTTP API that `up` needs.
+//! The calls of Postrider's HTTP API that `up` makes.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(listen: SocketAddr, operator: &str) -> Result<Self> {
-        // Listening on all addresses is reached through loopback.
+        // A service that listens on all addresses is called over loopback.
         let host = if listen.ip().is_unspecified() { "127.0.0.1".into() } else { listen.ip().to_string() };
         let host = if listen.is_ipv6() && !listen.ip().is_unspecified() { format!("[{host}]") } else { host };
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
@@ -42,7 +42,23 @@ impl Api {
         }
     }
 
-    /// The status and the body, without judging them.
+    /// Waits until ingest and fan-out apply this version of the configuration.
+    pub(super) async fn wait_applied(&self, version: i64) -> Result<()> {
+        let give_up = Instant::now() + Duration::from_secs(20);
+        loop {
+            let metrics = self.client.get(format!("{}/metrics", self.base)).send().await?.text().await?;
+            let behind = ["postrider_ingest_config_version", "postrider_fanout_config_version"]
+                .into_iter()
+                .find(|name| !gauge(&metrics, name).is_some_and(|applied| applied >= version));
+            let Some(behind) = behind else { return Ok(()) };
+            if Instant::now() > give_up {
+                bail!("the configuration of the demo tenants is not applied: {behind} is below {version}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Sends a request and returns the status and the body of any answer.
     pub(super) async fn ask(
         &self,
         method: Method,
@@ -60,12 +76,12 @@ impl Api {
         Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
-    /// Whether an object is there, asked with the operator key.
+    /// Whether a GET with the operator key succeeds.
     pub(super) async fn exists(&self, path: &str) -> Result<bool> {
         Ok(self.ask(Method::GET, path, &self.operator, None).await?.0.is_success())
     }
 
-    /// A POST that has to succeed; with the operator key unless another is given.
+    /// A POST with the operator key or the given one; an answer other than success is an error.
     pub(super) async fn create(&self, path: &str, key: Option<&str>, body: &Value) -> Result<Value> {
         let (status, answer) = self.ask(Method::POST, path, key.unwrap_or(&self.operator), Some(body)).await?;
         if !status.is_success() {
@@ -75,7 +91,12 @@ impl Api {
     }
 }
 
-/// A member of an answer that has to be a string.
+/// The first value of a gauge in the text of `/metrics`.
+fn gauge(metrics: &str, name: &str) -> Option<i64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().last()?.parse().ok()
+}
+
+/// A string member of an answer.
 pub(super) fn text(answer: &Value, member: &str) -> Result<String> {
     Ok(answer[member].as_str().with_context(|| format!("an answer without {member:?}: {answer}"))?.to_owned())
 }

@@ -1,11 +1,9 @@
-//! The demo tenants, one of each product: made through the API at the first start, found again after that.
+//! The demo tenants, one for each product: created through the API at the first start and used again by later ones.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use reqwest::Method;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,7 +11,7 @@ use super::api::{Api, text};
 use super::keys;
 use crate::report;
 
-/// What `.postrider/demo.json` keeps, readable by its owner only: the API shows secrets and keys once.
+/// The content of `.postrider/demo.json`, readable by its owner only: the API shows secrets and keys once.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Demo {
     pub(super) tenants: Vec<DemoTenant>,
@@ -30,28 +28,25 @@ pub(super) struct DemoTenant {
     pub(super) secret: String,
 }
 
-/// The profiles that are shown. The first one's `curl` line is printed.
+/// The profiles of the demo tenants. The `curl` command of the first one is printed.
 const PROFILES: [&str; 6] = ["magnetite", "migma", "migomail", "metigan", "mumara", "standard"];
-
-/// Configuration is in force everywhere within two seconds of its edit.
-const IN_FORCE: Duration = Duration::from_secs(2);
 
 fn path(folder: &Path) -> PathBuf {
     folder.join("demo.json")
 }
 
-/// New ones the next time.
+/// Removes the files, so that the next start creates new tenants.
 pub(super) fn forget(folder: &Path) -> Result<()> {
     keys::remove(&path(folder))?;
     keys::remove(&script_path(folder))
 }
 
-/// The tenants of an earlier start that the database still knows; the others are made.
+/// The tenants of an earlier start that are still in the database; creates the others and waits until they can be used.
 pub(super) async fn find_or_make(folder: &Path, api: &Api, port: u16) -> Result<Demo> {
     let kept: Demo =
         std::fs::read(path(folder)).ok().and_then(|raw| serde_json::from_slice(&raw).ok()).unwrap_or_default();
     let mut demo = Demo::default();
-    let mut made = false;
+    let mut created_version = None;
     for profile in PROFILES {
         let url = format!("http://127.0.0.1:{port}/{profile}");
         let earlier = kept.tenants.iter().find(|tenant| tenant.profile == profile && tenant.url == url);
@@ -61,21 +56,20 @@ pub(super) async fn find_or_make(folder: &Path, api: &Api, port: u16) -> Result<
             demo.tenants.push(earlier.clone());
             continue;
         }
-        report::step(&format!("making a demo tenant (profile {profile})"));
-        demo.tenants.push(make(api, profile, url).await?);
-        made = true;
+        report::step(&format!("creating a demo tenant (profile {profile})"));
+        let (tenant, version) = create(api, profile, url).await?;
+        demo.tenants.push(tenant);
+        created_version = Some(version);
     }
-    if made {
+    if let Some(version) = created_version {
         keys::write_private(&path(folder), &serde_json::to_vec_pretty(&demo)?)?;
-        tokio::time::sleep(IN_FORCE).await;
-    }
-    for tenant in &demo.tenants {
-        wait_known(api, &tenant.key).await?;
+        api.wait_applied(version).await?;
     }
     Ok(demo)
 }
 
-async fn make(api: &Api, profile: &str, url: String) -> Result<DemoTenant> {
+/// Creates a tenant, its key and its endpoint; returns it with the configuration version of the last of these edits.
+async fn create(api: &Api, profile: &str, url: String) -> Result<(DemoTenant, i64)> {
     let body = json!({"name": format!("Demo ({profile})"), "profile": profile});
     let tenant = text(&api.create("/v1/tenants", None, &body).await?, "id")?;
     let body = json!({"name": "demo", "scopes": ["publish", "read", "manage"]});
@@ -83,26 +77,11 @@ async fn make(api: &Api, profile: &str, url: String) -> Result<DemoTenant> {
     let body = json!({"name": "built-in receiver", "channel": "web", "url": url, "event_types": ["*"]});
     let endpoint = api.create("/v1/endpoints", Some(&key), &body).await?;
     let (id, secret) = (text(&endpoint, "id")?, text(&endpoint, "secret")?);
-    Ok(DemoTenant { profile: profile.to_owned(), tenant, key, endpoint: id, url, secret })
+    let version = endpoint["version"].as_i64().context("an endpoint without a version")?;
+    Ok((DemoTenant { profile: profile.to_owned(), tenant, key, endpoint: id, url, secret }, version))
 }
 
-/// Waits until ingest knows the key, so that the printed line works at once.
-async fn wait_known(api: &Api, key: &str) -> Result<()> {
-    let give_up = Instant::now() + Duration::from_secs(20);
-    loop {
-        // Refused for its missing members, but only by a process that knows the key.
-        let (status, answer) = api.ask(Method::POST, "/v1/publish", key, Some(&json!({}))).await?;
-        if status.as_u16() == 422 || status.as_u16() == 400 {
-            return Ok(());
-        }
-        if Instant::now() > give_up {
-            bail!("ingest does not know the demo tenant's key: {status} {answer}");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Sends each tenant's test event to the receiver, which prints what it makes of it.
+/// Sends a test event to each tenant's endpoint; the receiver prints the result of its check.
 pub(super) async fn greet(api: &Api, demo: &Demo) {
     for tenant in &demo.tenants {
         let path = format!("/v1/endpoints/{}/test", tenant.endpoint);
@@ -112,9 +91,9 @@ pub(super) async fn greet(api: &Api, demo: &Demo) {
     }
 }
 
-/// The line that publishes one event, complete, for a shell.
+/// The complete shell command that publishes one event.
 pub(super) fn curl(listen: SocketAddr, tenant: &DemoTenant) -> String {
-    // Written out, in the order that a person would write it.
+    // As text, which keeps the members in the order in which a person would write them.
     let event = match tenant.profile.as_str() {
         "magnetite" => concat!(
             r#"{"type":"lead.created","data":{"email":"ada@example.com","name":"Ada"},"#,
@@ -145,7 +124,7 @@ pub(super) fn script_path(folder: &Path) -> PathBuf {
     folder.join("publish.sh")
 }
 
-/// A script with the same line for every product: `sh publish.sh migma`. Readable by its owner only, for it has the keys.
+/// Writes a script with this command for every product: `sh publish.sh migma`. Only its owner can read it, because it holds keys.
 pub(super) fn write_script(folder: &Path, listen: SocketAddr, demo: &Demo) -> Result<()> {
     keys::write_private(&script_path(folder), script(listen, demo).as_bytes())
 }
@@ -177,26 +156,26 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_shell_takes(text: &str) {
+    fn check_shell_syntax(text: &str) {
         assert!(std::process::Command::new("sh").args(["-n", "-c", text]).status().unwrap().success(), "{text}");
     }
 
     #[test]
-    fn the_printed_line_is_one_line_that_a_shell_takes() {
+    fn the_printed_command_is_one_valid_shell_line() {
         let listen = "127.0.0.1:8080".parse().unwrap();
         for tenant in &demo().tenants {
             let line = curl(listen, tenant);
             assert!(!line.contains('\n'));
-            check_shell_takes(&line);
+            check_shell_syntax(&line);
             let event = line.split("-d '").nth(1).unwrap().trim_end_matches('\'');
             assert!(serde_json::from_str::<serde_json::Value>(event).unwrap()["type"].is_string(), "{event}");
         }
     }
 
     #[test]
-    fn the_script_has_a_case_for_every_product_and_names_them() {
+    fn the_script_has_a_case_for_every_product_and_lists_them() {
         let text = script("127.0.0.1:8080".parse().unwrap(), &demo());
-        check_shell_takes(&text);
+        check_shell_syntax(&text);
         assert!(PROFILES.iter().all(|profile| text.contains(&format!("\n{profile}) curl "))), "{text}");
         let output = std::process::Command::new("sh").args(["-c", &text, "sh", "nothing"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));

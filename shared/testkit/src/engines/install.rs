@@ -9,12 +9,12 @@ use super::{Say, programs};
 use crate::paths::on_path;
 use crate::{browser, python};
 
-/// What to do about a missing package.
+/// What to do about missing packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Install {
-    /// Install it with apt, and say so.
+    /// Install them with apt, and say so.
     Apt,
-    /// Only say what is missing and how to get it.
+    /// Only say what is missing and how to install it.
     Tell,
 }
 
@@ -25,8 +25,8 @@ pub(super) enum Engine {
     PostgreSql,
 }
 
-// The distribution's services are not needed: they are kept from starting (policy-rc.d, as in an image build) and from coming up
-// at the next boot. An existing policy stays as it is.
+// Prevents the distribution's services from starting, now (policy-rc.d, as in an image build) and at the next boot. An existing policy is
+// not changed.
 const SCRIPT: &str = r#"set -e
 export DEBIAN_FRONTEND=noninteractive
 if [ ! -e /usr/sbin/policy-rc.d ]; then
@@ -42,7 +42,7 @@ if [ -d /run/systemd/system ]; then
 fi
 "#;
 
-/// A shell with the script, behind `sudo` for a plain user.
+/// A shell with the script, through `sudo` unless the user is root.
 fn apt_command(packages: &[&'static str], user: Uid) -> Vec<String> {
     let sudo = (!user.is_root()).then_some("sudo");
     let words = sudo.into_iter().chain(["/bin/sh", "-c", SCRIPT, "sh"]).chain(packages.iter().copied());
@@ -62,31 +62,27 @@ pub(super) fn missing_engines(needed: &[Engine]) -> Vec<&'static str> {
     needed.iter().filter(missing).map(package).collect()
 }
 
-/// The packages that only tests need and that are not installed: the languages that verify deliveries, the AMQP client of the
-/// example producer, pip for the fuzzer, and a browser with npm for the dashboard. Without apt only the languages count: the tests
-/// that need the others say so.
+/// The missing packages that only tests need: the languages that verify deliveries, the AMQP client of the example producer, pip for the
+/// fuzzer, and a browser with npm for the dashboard. Without apt only the languages are listed; tests that need the others fail and say
+/// so.
 pub fn missing_tools() -> Vec<&'static str> {
-    missing_tools_where(on_path("apt-get").is_some(), |package| match package {
-        "nodejs" => on_path("node").is_some(),
-        "python3" => on_path("python3").is_some(),
-        "python3-pika" => python::can_have_pika(),
-        "python3-pip" => python::can_have_schemathesis(),
-        "chromium" => browser::chromium().is_some(),
-        package => on_path(package).is_some(),
-    })
+    let mut tools = vec![("nodejs", on_path("node").is_some()), ("python3", on_path("python3").is_some())];
+    if on_path("apt-get").is_some() {
+        tools.extend([
+            ("python3-pika", python::can_have(&python::PIKA)),
+            ("python3-pip", python::can_have(&python::SCHEMATHESIS)),
+            ("chromium", browser::chromium().is_some()),
+            ("npm", on_path("npm").is_some()),
+        ]);
+    }
+    tools.into_iter().filter(|(_, installed)| !installed).map(|(package, _)| package).collect()
 }
 
-fn missing_tools_where(has_apt: bool, has: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    let (languages, others) = (["nodejs", "python3"], ["python3-pika", "python3-pip", "chromium", "npm"]);
-    let needed = languages.iter().chain(others.iter().filter(|_| has_apt));
-    needed.copied().filter(|package| !has(package)).collect()
-}
-
-/// Installs the missing packages, or says what to do.
+/// Installs the missing packages.
 ///
 /// # Errors
-/// Packages are missing and may not or cannot be installed.
-pub fn ensure(missing_now: impl Fn() -> Vec<&'static str>, install: Install, say: &Say) -> Result<()> {
+/// Packages are missing and may not or cannot be installed; the message says what to do.
+pub fn ensure(missing_now: impl Fn() -> Vec<&'static str>, install: Install, say: Say) -> Result<()> {
     let missing = missing_now();
     if missing.is_empty() {
         return Ok(());
@@ -131,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_user_installs_through_sudo_and_root_does_not() {
+    fn users_install_through_sudo_and_root_does_not() {
         let command = apt_command(&["rabbitmq-server", "postgresql"], Uid::from_raw(1000));
         assert_eq!(command[..3], ["sudo", "/bin/sh", "-c"]);
         assert_eq!(command[4..], ["sh", "rabbitmq-server", "postgresql"]);
@@ -139,14 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn apt_installs_only_tools_that_cannot_be_had_otherwise() {
-        assert_eq!(missing_tools_where(true, |package| package != "python3-pip"), ["python3-pip"]);
-        assert_eq!(missing_tools_where(false, |_| false), ["nodejs", "python3"]);
-        assert!(missing_tools_where(true, |_| true).is_empty());
-    }
-
-    #[test]
-    fn the_script_updates_first_never_asks_and_starts_no_service() {
+    fn the_script_updates_first_asks_nothing_and_starts_no_service() {
         let update = SCRIPT.find("apt-get update").unwrap();
         let install = SCRIPT.find("apt-get install -y --no-install-recommends").unwrap();
         assert!(SCRIPT.find("policy-rc.d").unwrap() < update && update < install);

@@ -1,40 +1,37 @@
-//! One private PostgreSQL cluster: its files, its process, its readiness.
+//! A private PostgreSQL cluster: its files, its process and its readiness.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use nix::unistd::{Uid, User};
 
 use super::Say;
-use super::programs::{Reach, command_as, postgres_binaries, postgres_major};
+use super::programs::{command_as, postgres_binaries, postgres_major, wait_ready};
+use super::scope::run_sql;
 use crate::{ports, procs};
 
-/// The superuser of the cluster; `trust` on 127.0.0.1, as fits data that a development checkout owns.
+/// The superuser of the cluster. It needs no password on 127.0.0.1 (`trust`): the data is for development only.
 const SUPERUSER: &str = "postrider";
 
-/// A cluster whose whole world is one folder.
+/// A cluster whose files are all in one folder.
 pub(super) struct Postgres {
     folder: PathBuf,
     pub(super) port: u16,
-    /// What the variable that chooses the port begins with, for an error message.
-    prefix: &'static str,
     child: Option<Child>,
 }
 
-/// As whom PostgreSQL runs: it refuses to be root.
-enum RunAs {
-    Ourselves,
-    Other(User, Reach),
-}
+/// The user that PostgreSQL runs as, because it refuses to run as root; `None`: the current user. The flag adds the capability that opens
+/// folders which are closed to the user, such as a checkout in /root.
+type RunAs = Option<(User, bool)>;
 
 impl Postgres {
-    pub(super) fn new(folder: PathBuf, port: u16, prefix: &'static str) -> Self {
-        Self { folder, port, prefix, child: None }
+    pub(super) fn new(folder: PathBuf, port: u16) -> Self {
+        Self { folder, port, child: None }
     }
 
     /// A superuser's URL of one database.
@@ -50,11 +47,11 @@ impl Postgres {
         self.folder.join("postgres.log")
     }
 
-    /// The postmaster of this very data folder, if it lives.
+    /// The running postmaster of this data folder, if any.
     fn pid(&self) -> Option<i32> {
         let text = std::fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
         let pid = text.lines().next()?.trim().parse().ok()?;
-        // The file outlives a kill -9, and pids are used again.
+        // The file remains after a kill -9, and the pid may be another process by now.
         procs::command_of(pid)?.contains(&*self.data().to_string_lossy()).then_some(pid)
     }
 
@@ -62,18 +59,18 @@ impl Postgres {
         self.pid().is_some()
     }
 
-    /// Makes the cluster if there is none and starts it; [`Postgres::wait_ready`] waits for it.
-    pub(super) fn start(&mut self, say: &Say) -> Result<()> {
-        ports::claim(self.port, "PostgreSQL", &format!("{}_POSTGRES_PORT", self.prefix))?;
+    /// Creates the cluster if there is none, and starts it. [`Postgres::wait_ready`] waits for it.
+    pub(super) fn start(&mut self, say: Say) -> Result<()> {
+        ports::wait_free(self.port)?;
         std::fs::create_dir_all(&self.folder).with_context(|| format!("making {}", self.folder.display()))?;
         let run_as = self.run_as()?;
-        if let RunAs::Other(user, _) = &run_as {
+        if let Some((user, _)) = &run_as {
             std::os::unix::fs::chown(&self.folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
         std::fs::set_permissions(&self.folder, std::fs::Permissions::from_mode(0o755))?;
         let bin = self.binaries()?;
         if !self.data().join("PG_VERSION").exists() {
-            say("making a PostgreSQL cluster");
+            say("creating a PostgreSQL cluster");
             self.make_cluster(&bin, &run_as)?;
         }
         say(&format!("starting PostgreSQL on port {} (data in {})", self.port, self.folder.display()));
@@ -82,13 +79,13 @@ impl Postgres {
         command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
         for setting in [
             "listen_addresses=127.0.0.1",
-            // A socket's path may have 107 bytes at most, a checkout's may not care.
+            // None: a socket's path has at most 107 bytes, and the checkout's may be longer.
             "unix_socket_directories=",
             "max_connections=300",
             "shared_buffers=512MB",
-            // Else the kernel writes what backends evict in bursts of hundreds of megabytes, and the broker's log waits for the disk.
+            // Otherwise the kernel writes evicted pages in bursts of hundreds of megabytes, and the broker's log waits for the disk.
             "backend_flush_after=256kB",
-            // Under load a checkpoint would come every minute or two, and each slows what shares the disk.
+            // Under load there would be a checkpoint every minute or two, which slows everything on the same disk.
             "max_wal_size=4GB",
             "checkpoint_timeout=15min",
             "timezone=UTC",
@@ -113,7 +110,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// The binaries of the major version that made the data, or the newest for new data.
+    /// The programs of the major version that created the data, or the newest version for new data.
     fn binaries(&self) -> Result<PathBuf> {
         let found = postgres_binaries()?;
         let newest = found.first().context("PostgreSQL is not installed")?;
@@ -131,8 +128,8 @@ impl Postgres {
 
     fn command(&self, program: &Path, run_as: &RunAs) -> Command {
         let mut command = match run_as {
-            RunAs::Ourselves => Command::new(program),
-            RunAs::Other(user, reach) => command_as(user, program, *reach),
+            None => Command::new(program),
+            Some((user, all_folders)) => command_as(user, program, *all_folders),
         };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
@@ -140,37 +137,20 @@ impl Postgres {
             }
         }
         command.env(procs::MARK, &self.folder).env("LC_ALL", "C").stdin(Stdio::null()).process_group(0);
-        // Relative to nothing: the child may not be able to read the checkout's folder.
-        command.current_dir(if matches!(run_as, RunAs::Ourselves) { self.folder.as_path() } else { Path::new("/") });
+        // Another user may be unable to read the checkout's folder.
+        command.current_dir(if run_as.is_none() { self.folder.as_path() } else { Path::new("/") });
         command
     }
 
-    /// Waits until a query is answered: which version it is.
+    /// Waits until the database answers a query for its version, and returns the version.
     ///
     /// # Errors
-    /// The process ended, or five minutes passed; with the end of the log.
+    /// The process ended, or five minutes passed. The message has the end of the log.
     pub(super) async fn wait_ready(&mut self) -> Result<String> {
-        let give_up = Instant::now() + Duration::from_secs(300);
         let url = self.url("postgres");
-        loop {
-            if let Some(child) = &mut self.child
-                && let Some(status) = child.try_wait()?
-            {
-                bail!("PostgreSQL did not start ({status}); its log ends with\n{}", procs::tail(&self.log(), 20));
-            }
-            let last = match super::scope::query_text(&url, "SHOW server_version").await {
-                Ok(version) => return Ok(version),
-                Err(error) => error,
-            };
-            if Instant::now() > give_up {
-                bail!(
-                    "PostgreSQL on port {} is not ready after five minutes ({last:#}); its log ends with\n{}",
-                    self.port,
-                    procs::tail(&self.log(), 20)
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let version = async || Ok(run_sql(&url, "SHOW server_version").await?.unwrap_or_default());
+        let log = self.log();
+        wait_ready("PostgreSQL", self.child.as_mut(), version, || procs::tail(&log, 20)).await
     }
 
     /// Fast shutdown; if that takes over 10 s, immediate, then SIGKILL.
@@ -180,7 +160,7 @@ impl Postgres {
                 procs::signal(pid, signal);
                 let child = &mut self.child;
                 let gone = procs::wait_until(Duration::from_secs(seconds), || {
-                    // Reaped, or it would look alive.
+                    // Until it is waited for, an ended child still has an entry in /proc.
                     let reaped = child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
                     reaped || procs::command_of(pid).is_none()
                 });
@@ -197,18 +177,18 @@ impl Postgres {
 
     fn run_as(&self) -> Result<RunAs> {
         if !Uid::effective().is_root() {
-            return Ok(RunAs::Ourselves);
+            return Ok(None);
         }
         let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
         let user = user.context("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`")?;
-        // Not `test -x`: access(2) ignores capabilities. Looking something up in the folder needs the same rights.
-        let reaches = |reach: &Reach| {
-            let mut look = command_as(&user, Path::new("/usr/bin/stat"), *reach);
+        // `test -x` would not do: access(2) ignores capabilities. `stat` of a file in the folder needs the same rights as PostgreSQL.
+        let opens = |all_folders: &bool| {
+            let mut look = command_as(&user, Path::new("/usr/bin/stat"), *all_folders);
             look.arg(self.folder.join(".")).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
             look.status().is_ok_and(|status| status.success())
         };
-        if let Some(reach) = [Reach::Own, Reach::PassThrough].into_iter().find(reaches) {
-            return Ok(RunAs::Other(user, reach));
+        if let Some(all_folders) = [false, true].into_iter().find(opens) {
+            return Ok(Some((user, all_folders)));
         }
         bail!(
             "PostgreSQL does not run as root, and the user `{}` cannot reach {}: move the checkout to a folder that others may enter, or run as a plain user",

@@ -1,7 +1,6 @@
-//! A broker and a database of a test's own, to be killed.
+//! A broker and a database that belong to one test, which may kill them.
 
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -11,7 +10,7 @@ use super::postgres::Postgres;
 use super::rabbit::{RabbitNode, RabbitPorts};
 use crate::ports::free_port;
 
-/// A RabbitMQ node on free ports in a folder of its own. Gone, data included, when dropped.
+/// A RabbitMQ node on free ports in its own folder. Dropping it kills the node and deletes its data.
 pub struct PrivateRabbit {
     node: RabbitNode,
     _folder: TempDir,
@@ -21,21 +20,21 @@ impl PrivateRabbit {
     /// Starts one and waits until it is ready.
     ///
     /// # Errors
-    /// RabbitMQ is not installed, or does not come up.
+    /// RabbitMQ is not installed or does not start.
     pub async fn start() -> Result<Self> {
         Self::with_config("").await
     }
 
-    /// As [`PrivateRabbit::start`], with more lines for its `rabbitmq.conf`.
+    /// The same with additional lines in its `rabbitmq.conf`.
     pub async fn with_config(extra: &str) -> Result<Self> {
         crate::install_crypto();
         let folder = tempfile::Builder::new().prefix("postrider-rabbit-").tempdir()?;
         let ports =
             RabbitPorts { amqp: free_port(), management: free_port(), distribution: free_port(), epmd: free_port() };
-        let mut node = RabbitNode::new(folder.path().canonicalize()?, ports, "POSTRIDER_TEST");
+        let mut node = RabbitNode::new(folder.path().canonicalize()?, ports);
         node.extra_config = extra.to_owned();
         let mut rabbit = Self { node, _folder: folder };
-        rabbit.node.start(&(Arc::new(|_: &str| ()) as _))?;
+        rabbit.node.start(|_| ())?;
         rabbit.node.wait_ready().await?;
         Ok(rabbit)
     }
@@ -50,21 +49,21 @@ impl PrivateRabbit {
         self.node.api_url()
     }
 
-    /// SIGKILL to the Erlang VM and all its children at once. Returns when they are gone.
+    /// SIGKILL to the Erlang VM and all its children at once. Returns once they have ended.
     pub fn kill9(&mut self) {
         self.node.kill9();
     }
 
-    /// Starts it again on the same data and ports and waits until the vhost is served.
+    /// Starts it again with the same data and ports, and waits until it is ready.
     ///
     /// # Errors
-    /// It does not come up; with the end of its log.
+    /// It does not start; with the end of its log.
     pub async fn restart(&mut self) -> Result<()> {
-        self.node.start(&(Arc::new(|_: &str| ()) as _))?;
+        self.node.start(|_| ())?;
         self.node.wait_ready().await
     }
 
-    /// Deletes everything that it keeps, as when its disk was lost; it must not run.
+    /// Deletes its data, like the loss of its disk. It must not be running.
     ///
     /// # Errors
     /// The folder cannot be deleted.
@@ -74,9 +73,9 @@ impl PrivateRabbit {
 
     /// Waits until every quorum queue of the default vhost would survive [`PrivateRabbit::kill9`].
     ///
-    /// RabbitMQ writes a quorum queue's registration to disk up to half a second *after* it confirmed the declaration
-    /// (and messages published meanwhile): killed within that time, it comes back with the queue's name, an empty
-    /// log under a new id, and no leader. A test that kills soon after a declaration would measure that, not us.
+    /// RabbitMQ writes the registration of a quorum queue to disk up to half a second *after* it confirmed the declaration, and messages
+    /// published in between. A node that is killed within that time restarts with the queue's name, an empty log under a new id, and no
+    /// leader. A test that kills the node soon after a declaration would test this fault of RabbitMQ.
     ///
     /// # Errors
     /// The management API does not answer, or a queue is not on disk after three minutes.
@@ -101,37 +100,37 @@ impl PrivateRabbit {
         }
     }
 
-    /// Runs `rabbitmqctl` against it, for faults that only it can make: `["set_disk_free_limit", "1000000GB"]`.
+    /// Runs `rabbitmqctl` for this node, for faults such as `["set_disk_free_limit", "1000000GB"]`.
     ///
     /// # Errors
-    /// It fails; with what it said.
+    /// The command fails; with its output.
     pub async fn ctl(&self, arguments: &[&str]) -> Result<()> {
         self.node.ctl(arguments).await
     }
 
-    /// Where its files are, for a test that looks at them.
+    /// The folder of its files.
     pub fn folder(&self) -> &std::path::Path {
         self.node.folder()
     }
 }
 
-/// A PostgreSQL on a free port in a folder of its own. Gone, data included, when dropped.
+/// A PostgreSQL on a free port in its own folder. Dropping it stops it and deletes its data.
 pub struct PrivatePostgres {
     cluster: Postgres,
     folder: TempDir,
 }
 
 impl PrivatePostgres {
-    /// Starts one and waits until it answers.
+    /// Starts one and waits until it is ready.
     ///
     /// # Errors
-    /// PostgreSQL is not installed, or does not come up.
+    /// PostgreSQL is not installed or does not start.
     pub async fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("postrider-postgres-").tempdir()?;
         let path = folder.path().canonicalize()?.join("cluster");
-        // PostgreSQL runs as another user than root.
+        // PostgreSQL runs as another user than root, who must be able to enter the folder.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        let cluster = Postgres::new(path, free_port(), "POSTRIDER_TEST");
+        let cluster = Postgres::new(path, free_port());
         let mut postgres = Self { cluster, folder };
         postgres.restart().await?;
         Ok(postgres)
@@ -142,22 +141,22 @@ impl PrivatePostgres {
         self.cluster.url("postgres")
     }
 
-    /// Where its files are, for a test that looks at them.
+    /// The folder of its files.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 
-    /// A fast shutdown: every connection is ended. Returns when it is gone.
+    /// A fast shutdown, which ends every connection. Returns once the process has ended.
     pub fn stop(&mut self) {
         self.cluster.stop();
     }
 
-    /// Starts it again on the same data and port.
+    /// Starts it again with the same data and port.
     ///
     /// # Errors
-    /// It does not come up; with the end of its log.
+    /// It does not start; with the end of its log.
     pub async fn restart(&mut self) -> Result<()> {
-        self.cluster.start(&(Arc::new(|_: &str| ()) as _))?;
+        self.cluster.start(|_| ())?;
         self.cluster.wait_ready().await.map(drop)
     }
 }

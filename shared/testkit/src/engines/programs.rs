@@ -1,7 +1,8 @@
-//! RabbitMQ's and PostgreSQL's programs on this machine, and the user that PostgreSQL runs as.
+//! The programs of RabbitMQ and PostgreSQL: finding them, running them as another user, and waiting until they are ready.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::User;
@@ -10,11 +11,11 @@ use crate::paths::{on_path, set};
 
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 
-/// RabbitMQ's own script: the one that `POSTRIDER_RABBITMQ_SERVER` names, or where distributions put it. Debian's wrapper in
-/// /usr/sbin requires the user `rabbitmq` and is never used.
+/// RabbitMQ's start script: the file that `POSTRIDER_RABBITMQ_SERVER` names, or the usual one of distributions. Debian's wrapper in
+/// /usr/sbin is not used, because it requires the user `rabbitmq`.
 ///
 /// # Errors
-/// It is not there.
+/// RabbitMQ is not installed.
 pub(super) fn rabbitmq_server() -> Result<PathBuf> {
     let known = [
         "/usr/lib/rabbitmq/bin/rabbitmq-server",
@@ -26,10 +27,10 @@ pub(super) fn rabbitmq_server() -> Result<PathBuf> {
     candidates.into_iter().map(PathBuf::from).find(|path| path.is_file()).context("RabbitMQ is not installed")
 }
 
-/// Folders with `postgres` and `initdb` (`POSTRIDER_POSTGRES_BIN` names one), newest major version first.
+/// Folders with `postgres` and `initdb`, newest major version first; if `POSTRIDER_POSTGRES_BIN` is set, only the folder that it names.
 ///
 /// # Errors
-/// There are none.
+/// PostgreSQL is not installed.
 pub(super) fn postgres_binaries() -> Result<Vec<PathBuf>> {
     let mut folders: Vec<PathBuf> = Vec::new();
     if let Some(named) = set("POSTRIDER_POSTGRES_BIN") {
@@ -47,7 +48,7 @@ pub(super) fn postgres_binaries() -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// The major version of a folder of binaries, from its path or from the program.
+/// The major version of the programs in a folder, from its path or from the program.
 pub(super) fn postgres_major(bin: &Path) -> Option<String> {
     let folder = bin.parent()?.file_name()?.to_str()?;
     if folder.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -58,22 +59,38 @@ pub(super) fn postgres_major(bin: &Path) -> Option<String> {
     Some(text.split_whitespace().nth(2)?.split('.').next()?.to_owned())
 }
 
-/// How a user reaches the folders of its program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// By its own rights.
-    Own,
-    /// With the one capability that lets it into folders that are closed to it, as a checkout in /root is.
-    PassThrough,
-}
-
-/// A program as another user.
-pub(super) fn command_as(user: &User, program: &Path, reach: Reach) -> Command {
+/// A program as another user, with the capability to open every folder if `all_folders` is set.
+pub(super) fn command_as(user: &User, program: &Path, all_folders: bool) -> Command {
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid)).arg("--clear-groups");
-    if reach == Reach::PassThrough {
+    if all_folders {
         command.args(["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]);
     }
     command.arg(program);
     command
+}
+
+/// Repeats `probe` until it succeeds, and returns its result.
+///
+/// # Errors
+/// The process ended, or five minutes passed. The message has the end of the log.
+pub(super) async fn wait_ready<T>(
+    name: &str,
+    mut child: Option<&mut Child>,
+    probe: impl AsyncFn() -> Result<T>,
+    log_tail: impl Fn() -> String,
+) -> Result<T> {
+    let give_up = Instant::now() + Duration::from_secs(300);
+    loop {
+        if let Some(status) = child.as_mut().and_then(|child| child.try_wait().ok()?) {
+            bail!("{name} did not start ({status}); its log ends with\n{}", log_tail());
+        }
+        match probe().await {
+            Ok(ready) => return Ok(ready),
+            Err(error) if Instant::now() > give_up => {
+                bail!("{name} is not ready after five minutes ({error:#}); its log ends with\n{}", log_tail())
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
 }

@@ -1,19 +1,20 @@
-//! One private RabbitMQ node: its files, its processes, its readiness.
+//! A private RabbitMQ node: its files, its processes and its readiness.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
 
 use super::Say;
-use super::programs::rabbitmq_server;
+use super::programs::{rabbitmq_server, wait_ready};
 use crate::{ports, procs};
 
-/// Where a node listens; all on 127.0.0.1.
-#[derive(Debug, Clone, Copy)]
+/// The ports of a node, all on 127.0.0.1.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct RabbitPorts {
     pub(super) amqp: u16,
     pub(super) management: u16,
@@ -21,21 +22,20 @@ pub(super) struct RabbitPorts {
     pub(super) epmd: u16,
 }
 
-/// A node whose whole world is one folder.
+/// A node whose files are all in one folder.
 pub(super) struct RabbitNode {
     folder: PathBuf,
     pub(super) ports: RabbitPorts,
-    /// More lines for `rabbitmq.conf`.
+    /// Additional lines of `rabbitmq.conf`.
     pub(super) extra_config: String,
-    /// What the variables that choose its ports begin with, for an error message.
-    prefix: &'static str,
     child: Option<Child>,
 }
 
-// An expired message whose lane is missing is retried after the first value (3 minutes by default) and rungs drain
-// with the second as the window (32 by default). Both are read from this file only.
-// Test virtual hosts stay, and RabbitMQ 3.x reserves three file handles for each quorum queue (it opens none: they share
-// a log). At the limit that it derives from `ulimit -n` it makes no virtual host any more, so the limit is set here.
+// RabbitMQ reads these settings from this file only.
+// - The time after which an expired message whose lane is missing is retried (3 minutes by default), and the number of messages that a
+//   rung dead-letters at once (32 by default).
+// - A limit of file handles. Virtual hosts of tests are not deleted, and RabbitMQ 3.x reserves three handles for each quorum queue
+//   without opening them. At the limit that it derives from `ulimit -n` it would create no further virtual host.
 const ADVANCED_CONFIG: &str = "\
 [{rabbit, [
   {file_handles_high_watermark, 1000000},
@@ -45,8 +45,8 @@ const ADVANCED_CONFIG: &str = "\
 ";
 
 impl RabbitNode {
-    pub(super) fn new(folder: PathBuf, ports: RabbitPorts, prefix: &'static str) -> Self {
-        Self { folder, ports, extra_config: String::new(), prefix, child: None }
+    pub(super) fn new(folder: PathBuf, ports: RabbitPorts) -> Self {
+        Self { folder, ports, extra_config: String::new(), child: None }
     }
 
     pub(super) fn amqp_url(&self) -> String {
@@ -95,11 +95,11 @@ impl RabbitNode {
         )?;
         write("advanced.config", ADVANCED_CONFIG)?;
         write("enabled_plugins", "[rabbitmq_management].\n")?;
-        // Named so that the machine's own /etc/rabbitmq/rabbitmq-env.conf is not read.
+        // Prevents RabbitMQ from reading the machine's /etc/rabbitmq/rabbitmq-env.conf.
         write("rabbitmq-env.conf", "")
     }
 
-    /// A program of the node, ready to be started.
+    /// A program with the environment of the node.
     fn command(&self, mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -130,55 +130,35 @@ impl RabbitNode {
     }
 
     /// Writes the files and starts the processes; [`RabbitNode::wait_ready`] waits for them.
-    pub(super) fn start(&mut self, say: &Say) -> Result<()> {
+    pub(super) fn start(&mut self, say: Say) -> Result<()> {
         // Processes left by a killed node, such as its epmd, would hold the ports.
         procs::kill_marked(&self.folder);
         let RabbitPorts { amqp, management, distribution, epmd } = self.ports;
-        let variable = |name: &str| format!("{}_{name}", self.prefix);
-        ports::claim(amqp, "RabbitMQ, AMQP", &variable("AMQP_PORT"))?;
-        ports::claim(management, "RabbitMQ, management API", &variable("AMQP_API_PORT"))?;
-        ports::claim(distribution, "RabbitMQ, Erlang distribution", &variable("AMQP_DIST_PORT"))?;
-        ports::claim(epmd, "RabbitMQ, epmd", &variable("EPMD_PORT"))?;
+        [amqp, management, distribution, epmd].into_iter().try_for_each(ports::wait_free)?;
         let server = rabbitmq_server()?;
         self.write_config()?;
         say(&format!("starting RabbitMQ on port {amqp} (data in {})", self.folder.display()));
 
-        // RabbitMQ starts a whole Erlang VM just to start epmd where none runs. If this fails, it does so.
+        // Without a running epmd, RabbitMQ starts an Erlang VM to start one, which takes longer. An error here is harmless.
         let _ = self.command(Command::new("epmd")).arg("-daemon").stdout(Stdio::null()).stderr(Stdio::null()).status();
 
         let log = std::fs::File::create(self.log())?;
         let mut command = self.command(procs::raise_open_files(server));
-        // Its own process group: Ctrl-C in the terminal is ours to answer, in order.
+        // In its own process group: a Ctrl-C in the terminal must reach `xtask` only, which stops its processes in order.
         command.stdout(log.try_clone()?).stderr(log).process_group(0);
         self.child = Some(command.spawn().context("starting rabbitmq-server")?);
         Ok(())
     }
 
-    /// Waits until the broker takes connections and serves the default vhost.
+    /// Waits until the broker accepts connections to the default vhost.
     ///
     /// # Errors
-    /// The process ended, or five minutes passed; with the end of the log.
+    /// The process ended, or five minutes passed. The message has the end of the log.
     pub(super) async fn wait_ready(&mut self) -> Result<()> {
-        let give_up = Instant::now() + Duration::from_secs(300);
-        loop {
-            if let Some(child) = &mut self.child
-                && let Some(status) = child.try_wait()?
-            {
-                bail!("RabbitMQ did not start ({status}); {} ends with\n{}", self.log().display(), self.log_tail());
-            }
-            let last = match self.probe().await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            if Instant::now() > give_up {
-                bail!(
-                    "RabbitMQ on port {} is not ready after five minutes ({last:#}); its log ends with\n{}",
-                    self.ports.amqp,
-                    self.log_tail()
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let mut child = self.child.take();
+        let ready = wait_ready("RabbitMQ", child.as_mut(), async || self.probe().await, || self.log_tail()).await;
+        self.child = child;
+        ready
     }
 
     async fn probe(&self) -> Result<()> {
@@ -190,10 +170,10 @@ impl RabbitNode {
         Ok(())
     }
 
-    /// The broker's version; refuses one without at-least-once dead-lettering: it would take every declaration and lose retries.
+    /// The broker's version. A broker without at-least-once dead-lettering is refused: it accepts every declaration and loses retries.
     ///
     /// # Errors
-    /// Older than 3.10 (Ubuntu 22.04 has 3.9), or the management API does not answer.
+    /// The version is below 3.10 (Ubuntu 22.04 has 3.9), or the management API does not answer.
     pub(super) async fn check_version(&self) -> Result<String> {
         let overview = super::scope::management_get(&self.api_url(), "/api/overview").await?;
         let overview: serde_json::Value = serde_json::from_slice(&overview)?;
@@ -239,7 +219,7 @@ impl RabbitNode {
         self.kill9();
     }
 
-    /// SIGKILL to every process of the node at once, as a power cut would.
+    /// SIGKILL to every process of the node at once, like a power cut.
     pub(super) fn kill9(&mut self) {
         procs::kill_marked(&self.folder);
         if let Some(mut child) = self.child.take() {
@@ -252,7 +232,7 @@ impl RabbitNode {
     }
 }
 
-/// At least 3.10; what does not read like a version is taken for new.
+/// Whether a version is at least 3.10, or is not numeric.
 fn new_enough(version: &str) -> bool {
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(u32::MAX));
     let (major, minor) = (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(u32::MAX));
@@ -262,7 +242,7 @@ fn new_enough(version: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn brokers_from_3_10_on_are_taken() {
+    fn brokers_from_version_3_10_are_accepted() {
         for (version, expected) in [("3.9.13", false), ("3.10.8", true), ("3.13.7", true), ("4.0.5", true), ("", true)]
         {
             assert_eq!(super::new_enough(version), expected, "{version}");
