@@ -1,4 +1,4 @@
-//! Settings that cannot be used end the process with words that name the variable, and never with a panic.
+//! An invalid setting ends the process with an error that names the variable, never with a panic.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,16 +17,16 @@ const REQUIRED: [(&str, &str); 4] = [
     ("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
 ];
 
-/// What came of a process.
+/// The result of starting a process.
 #[derive(Debug)]
 enum Came {
     /// It accepts connections: every setting is usable.
     Listening,
-    /// It ended with this code and these words.
+    /// It ended with this code and this output.
     Ended(Option<i32>, String),
 }
 
-/// Runs `postrider` with these variables besides the required ones, until it ends or listens.
+/// Runs `postrider` with the required variables and these, until it ends or listens.
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Came {
     let address = free_address();
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
@@ -56,7 +56,7 @@ fn free_address() -> SocketAddr {
 
 /// The exit code of a process that ended; `None`: it listens.
 fn wait(child: &mut Child, address: SocketAddr) -> Option<Option<i32>> {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return Some(status.code());
@@ -64,7 +64,7 @@ fn wait(child: &mut Child, address: SocketAddr) -> Option<Option<i32>> {
         if TcpStream::connect(address).is_ok() {
             return None;
         }
-        assert!(begun.elapsed() < PATIENCE, "it neither ends nor listens on {address}");
+        assert!(started.elapsed() < PATIENCE, "it neither ends nor listens on {address}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -80,9 +80,9 @@ fn documented() -> Vec<String> {
     names
 }
 
-/// A value of the variable is taken, or refused in words that name it.
+/// Checks that the value is accepted, or refused with an error that names the variable.
 fn taken_or_refused(name: &str, value: &str) {
-    // An address that is free at this moment: there, a usable value shows that the process listens.
+    // A blank address is unset: the process listens on the default address, which is not checked here.
     if name == "POSTRIDER_LISTEN" && value.trim().is_empty() {
         return;
     }
@@ -93,7 +93,7 @@ fn taken_or_refused(name: &str, value: &str) {
         Came::Ended(code, words) => {
             let shown = &value[..value.len().min(40)];
             assert!(matches!(code, Some(1 | 2)), "{name}={shown}: exit code {code:?}: {words}");
-            // A value in it may have several lines.
+            // The error may contain a value of several lines.
             let last = words.rsplit("postrider: ").next().unwrap_or_default();
             assert!(last.contains(name), "{name}={shown}: {last}");
             assert!(last.len() < 1_000, "{name}={shown}: {} bytes of words", last.len());
@@ -102,7 +102,7 @@ fn taken_or_refused(name: &str, value: &str) {
 }
 
 #[test]
-fn no_value_of_any_variable_is_a_panic_or_an_error_without_its_name() {
+fn any_value_of_a_variable_is_accepted_or_refused_with_its_name() {
     let huge = "9".repeat(100_000);
     let values = ["", " ", "garb\u{202e}age\n\u{1f4a5}", "-1", "99999999999999999999999999", "/nope", &huge];
     let names = documented();
@@ -119,12 +119,12 @@ fn no_value_of_any_variable_is_a_panic_or_an_error_without_its_name() {
 fn refused(variables: &[(&str, &str)], words: &str) {
     match run(&["all"], variables) {
         Came::Ended(_, said) => assert!(said.contains(words), "{said:?} lacks {words:?}"),
-        Came::Listening => panic!("{variables:?} is taken"),
+        Came::Listening => panic!("{variables:?} is accepted"),
     }
 }
 
 #[test]
-fn a_value_that_cannot_be_used_is_named_with_what_is_allowed() {
+fn an_invalid_value_is_refused_with_its_name_and_the_allowed_values() {
     refused(
         &[("POSTRIDER_LISTEN", "8080")],
         "POSTRIDER_LISTEN: `8080` is not ADDRESS:PORT; expected such as 127.0.0.1:8080",
@@ -136,7 +136,7 @@ fn a_value_that_cannot_be_used_is_named_with_what_is_allowed() {
     refused(&[(collector, "collector:4318")], "OTEL_EXPORTER_OTLP_ENDPOINT: `collector:4318` is not a URL");
     let certificate = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope");
     refused(&[(collector, "https://127.0.0.1:1"), certificate], "OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read the file");
-    // The exporter is there already when the filter is refused.
+    // The filter is checked after the exporter was created.
     refused(&[(collector, "http://127.0.0.1:1"), ("RUST_LOG", "postrider=loud")], "RUST_LOG is not valid");
 }
 
@@ -153,7 +153,7 @@ fn a_blank_variable_is_unset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrating_ends_at_once_when_the_login_is_refused() {
+async fn migrate_ends_at_once_if_the_login_is_refused() {
     let scope = Scope::new("refused-login").await;
     let (server, _) = scope.database_url.rsplit_once('/').unwrap();
     let missing = format!("{server}/there_is_no_such_database");
@@ -193,14 +193,14 @@ fn get(address: SocketAddr, path: &str) -> String {
 }
 
 #[test]
-fn probes_and_metrics_answer_on_their_own_port_while_clients_hold_every_connection() {
+fn the_management_port_answers_while_clients_hold_every_connection() {
     let (public, management) = (free_address(), free_address());
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
     command.arg("all").env_clear().envs(REQUIRED).env("POSTRIDER_LISTEN", public.to_string());
     command.env("POSTRIDER_MANAGEMENT_LISTEN", management.to_string()).env("POSTRIDER_HTTP_CONNECTIONS_MAX", "1");
     let mut running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     assert_eq!(wait(&mut running.0, public), None, "it listens");
-    // Without a broker and a database the public port says so to everything; it has no probes.
+    // Without a broker and a database the public port answers 503 to every request; it has no probes.
     assert_eq!(get(public, "/healthz"), "HTTP/1.1 503 Service Unavailable");
     let _held = TcpStream::connect(public).unwrap();
     for (path, status) in [("/healthz", "200 OK"), ("/metrics", "200 OK"), ("/readyz", "503 Service Unavailable")] {

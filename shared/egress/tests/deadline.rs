@@ -1,5 +1,5 @@
-//! Endpoints that take an attempt's time or space at every other step than answering: connecting, shaking hands, taking the
-//! request, and what they say that their bytes are.
+//! Endpoints that stall an attempt before its answer (while connecting, in the TLS handshake, while reading the request) or send a
+//! compressed answer.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn an_endpoint_that_does_not_take_the_connection_is_cut_off() {
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
     let listener = socket.listen(1).expect("listening");
     let address = listener.local_addr().expect("bound");
-    // Nobody accepts: once the queue is full, the system answers nothing.
+    // No connection is accepted: once the queue is full, the system does not answer.
     let mut waiting = Vec::new();
     while let Ok(connected) = timeout(SHORT, TcpStream::connect(address)).await {
         waiting.push(connected.expect("queued"));
@@ -58,7 +58,7 @@ async fn an_endpoint_that_does_not_take_the_body_is_cut_off() {
 }
 
 #[tokio::test]
-async fn an_answer_that_says_it_is_compressed_is_kept_as_it_came() {
+async fn an_answer_labelled_as_compressed_is_kept_unchanged() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("bound"));
     // The beginning of a gzip stream: unpacking it would fail, or expand a bomb.

@@ -29,7 +29,7 @@ const URLS: [&str; 14] = [
 const RETRY_AFTER: [&str; 5] =
     ["120", "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "-1"];
 
-/// What the standard library calls another machine's public address: no copy of the guard's own table.
+/// Whether the standard library classifies the address as a public one: independent of the guard's table.
 fn is_public(address: Ipv4Addr) -> bool {
     !(address.is_private()
         || address.is_loopback()
@@ -44,7 +44,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn a_url_that_passes_is_a_public_one_and_passes_again_as_it_was_read(text in postrider_fuzz::text(URLS)) {
+    fn an_accepted_url_is_public_and_is_accepted_again_as_parsed(text in postrider_fuzz::text(URLS)) {
         let guard = AddressGuard::default();
         let url = match guard.check_url(&text, UrlRule::HttpsOnly) {
             Ok(url) => url,
@@ -70,7 +70,7 @@ proptest! {
             }
             None => return Err(TestCaseError::fail("no host")),
         }
-        // What is saved is read again before each attempt.
+        // A saved URL is parsed again before each attempt.
         prop_assert_eq!(guard.check_url(url.as_str(), UrlRule::HttpsOnly), Ok(url));
     }
 
@@ -80,7 +80,7 @@ proptest! {
         let passes = guard.check_address(IpAddr::V4(address)).is_ok();
         prop_assert!(!passes || is_public(address), "{}", address);
         let [a, b, c, d] = address.octets();
-        // Loose spellings, and IPv6 addresses of which packets end at this one.
+        // Unusual spellings, and IPv6 addresses that lead to this address.
         for host in [
             format!("{bits}"),
             format!("{bits:#x}"),

@@ -1,4 +1,4 @@
-//! `Egress::send` against real servers on this machine: good ones, broken ones and hostile ones.
+//! `Egress::send` with real servers on this machine: correct, broken and hostile ones.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
-/// Time for the beginning of an answer that never ends.
+/// A timeout within which the beginning of an endless answer arrives.
 const BEGINNING: Duration = Duration::from_secs(4);
 
 fn local() -> EgressConfig {
@@ -151,7 +151,7 @@ async fn connections_are_reused() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_closed_meanwhile_costs_no_attempt() {
+async fn a_kept_connection_that_the_server_closed_costs_no_attempt() {
     let (closed_tx, mut closed) = tokio::sync::mpsc::unbounded_channel();
     let server = Server::start(move |mut stream| {
         let closed_tx = closed_tx.clone();
@@ -173,7 +173,7 @@ async fn a_connection_that_the_server_closed_meanwhile_costs_no_attempt() {
 
 #[tokio::test]
 async fn a_kept_connection_that_ends_without_an_answer_costs_no_attempt() {
-    // Each connection answers once and is reset (or closed) by the second request on it, which has then been read.
+    // Each connection answers one request; the second is read and the connection is then reset or closed.
     for reset in [true, false] {
         let (seen_tx, mut seen) = tokio::sync::mpsc::unbounded_channel();
         let server = Server::start(move |mut stream| {
@@ -198,7 +198,7 @@ async fn a_kept_connection_that_ends_without_an_answer_costs_no_attempt() {
             assert_eq!(response.outcome, Outcome::Success, "round {round}: {:?}", response.error);
         }
         let requests: Vec<String> = std::iter::from_fn(|| seen.try_recv().ok()).collect();
-        // One, and then twice each: on the kept connection and on a new one, with the same bytes.
+        // The first request, then each of the others twice: on the kept connection and on a new one, with the same bytes.
         assert_eq!((requests.len(), server.connections.load(Ordering::Relaxed)), (5, 3));
         assert!(requests.iter().all(|request| *request == requests[0]), "{requests:?}");
     }
@@ -295,10 +295,10 @@ async fn an_endpoint_that_never_answers_is_a_timeout() {
         drop(stream);
     })
     .await;
-    let begun = Instant::now();
+    let started = Instant::now();
     let response = send(&egress(local()), &server.url(), SHORT).await;
     assert_eq!((response.outcome, response.status_code), (Outcome::Timeout, None));
-    assert!(begun.elapsed() >= SHORT, "{:?}", begun.elapsed());
+    assert!(started.elapsed() >= SHORT, "{:?}", started.elapsed());
     assert_eq!(response.error.as_deref(), Some("no answer within 0.3 s"));
 }
 
@@ -359,7 +359,7 @@ async fn an_endless_body_is_read_to_its_limit_and_dropped() {
     assert_eq!((response.outcome, response.status_code), (Outcome::Success, Some(200)));
     assert_eq!(response.excerpt.len(), 4096);
     tokio::time::timeout(LONG, closed.recv()).await.expect("the connection is closed").unwrap();
-    // What the kernel buffered on both sides is written and never read.
+    // The kernels of both sides buffer bytes that are written and never read.
     assert!(written.load(Ordering::Relaxed) < RESPONSE_READ_BYTES_MAX + 16 * 1024 * 1024);
 }
 
@@ -436,7 +436,7 @@ async fn a_name_that_does_not_exist_is_a_dns_failure() {
 async fn no_connection_is_made_to_a_refused_address() {
     let server = Server::answering(ok("reached")).await;
     let port = server.address.port();
-    // The name passes the form check, since some range is open; what it resolves to does not.
+    // The check of the name passes, because some range is allowed; the check of its address does not.
     let elsewhere = EgressConfig { allow: vec!["10.0.0.0/8".parse().unwrap()], ..EgressConfig::default() };
     for (config, host) in [
         (EgressConfig::default(), "127.0.0.1"),
@@ -457,7 +457,7 @@ async fn no_connection_is_made_to_a_refused_address() {
 }
 
 #[tokio::test]
-async fn a_blocked_name_tells_nothing_about_this_network() {
+async fn the_error_of_a_blocked_name_describes_nothing_of_this_network() {
     let elsewhere = EgressConfig { allow: vec!["10.0.0.0/8".parse().unwrap()], ..EgressConfig::default() };
     let response = send(&egress(elsewhere), "http://localhost:9000/", LONG).await;
     assert_eq!(response.error.as_deref(), Some("the name resolves to no address that deliveries may go to"));
@@ -544,7 +544,7 @@ async fn a_certificate_for_another_name_is_refused() {
 async fn https_to_a_port_without_tls_is_a_tls_failure() {
     let plain = Server::answering(ok("x")).await;
     let response = send(&egress(local()), &format!("https://{}/", plain.address), SHORT).await;
-    // The server waits for more of what it takes for a request, or answers something that is no TLS.
+    // The server waits for the rest of a request, or answers with bytes that are not TLS.
     assert!(matches!(response.outcome, Outcome::TlsFailed | Outcome::Timeout), "{:?}", response.error);
     let closing = Server::start(|mut stream| async move {
         let mut some = [0; 64];
@@ -566,7 +566,7 @@ async fn https_to_a_port_without_tls_is_a_tls_failure() {
 }
 
 #[tokio::test]
-async fn a_file_without_certificates_is_refused_at_the_start() {
+async fn a_file_without_certificates_is_refused_at_start() {
     let directory = tempfile::tempdir().unwrap();
     let empty = directory.path().join("empty.pem");
     std::fs::write(&empty, "nothing").unwrap();
@@ -577,7 +577,7 @@ async fn a_file_without_certificates_is_refused_at_the_start() {
     assert!(Egress::new(EgressConfig { proxy: Some("::".to_owned()), ..local() }).is_err());
 }
 
-/// A forward proxy that answers what is asked of it in absolute form and notes it.
+/// A forward proxy that answers requests in absolute form and reports their first lines.
 async fn proxy(notes: tokio::sync::mpsc::UnboundedSender<String>) -> Server {
     Server::start(move |mut stream| {
         let notes = notes.clone();
@@ -598,10 +598,10 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> std::io::R
 }
 
 #[tokio::test]
-async fn a_forward_proxy_is_asked_only_for_what_the_guard_lets_through() {
+async fn a_forward_proxy_gets_only_requests_that_the_guard_allows() {
     let (notes_tx, mut notes) = tokio::sync::mpsc::unbounded_channel();
     let proxy = proxy(notes_tx).await;
-    // The proxy itself is on a range that endpoints may not be in, and is named: both are the operator's business.
+    // The operator may name a proxy in a range that endpoints may not use.
     let with_proxy = EgressConfig {
         allow: vec!["10.0.0.0/8".parse().unwrap()],
         proxy: Some(format!("http://localhost:{}", proxy.address.port())),

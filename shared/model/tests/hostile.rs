@@ -84,7 +84,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn a_name_is_printed_as_it_was_read(text in postrider_fuzz::text(NAMES)) {
+    fn a_parsed_name_is_printed_unchanged(text in postrider_fuzz::text(NAMES)) {
         reads_back::<TenantId>(&text)?;
         reads_back::<EventId>(&text)?;
         reads_back::<EndpointId>(&text)?;
@@ -98,21 +98,21 @@ proptest! {
     }
 
     #[test]
-    fn a_time_is_within_what_can_be_stored_and_printed(text in postrider_fuzz::text(TIMES)) {
+    fn a_parsed_time_can_be_stored_and_printed(text in postrider_fuzz::text(TIMES)) {
         let Ok(at) = text.parse::<UnixMillis>() else { return Ok(()) };
         prop_assert_eq!(at.to_rfc3339_millis().parse::<UnixMillis>().ok(), Some(at), "{}", text);
         prop_assert!(at.day().start() <= at);
     }
 
     #[test]
-    fn a_time_from_a_number_is_printed_whatever_it_is(millis in any::<i64>()) {
+    fn every_time_can_be_printed(millis in any::<i64>()) {
         let at = UnixMillis(millis);
         prop_assert!(at.to_rfc3339_millis().len() < 40 && at.to_rfc3339_seconds().len() < 40);
         let _ = (at.day(), at.plus(std::time::Duration::MAX), at.until(UnixMillis(i64::MIN)), at.as_seconds());
     }
 
     #[test]
-    fn a_subscription_compiles_or_says_where_it_does_not(
+    fn a_subscription_compiles_or_its_mistake_has_a_pointer(
         types in prop::collection::vec(postrider_fuzz::text(NAMES), 0..4),
         attribute in prop_oneof![4 => prop::sample::select(&["domain", "ip", "node"][..]).prop_map(str::to_owned), 1 => any::<String>()],
         values in prop::collection::vec(postrider_fuzz::text(VALUES), 0..4),
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn a_payload_filter_is_read_or_refused_with_its_place_and_asks_any_event(
+    fn a_payload_filter_is_accepted_or_has_a_located_mistake(
         filter in postrider_fuzz::bytes(FILTERS),
         data in postrider_fuzz::bytes(EVENTS),
         metadata in postrider_fuzz::text(EVENTS),
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn the_depth_of_json_is_that_of_its_brackets(data in postrider_fuzz::text(EVENTS)) {
+    fn the_depth_of_json_is_the_depth_of_its_brackets(data in postrider_fuzz::text(EVENTS)) {
         let depth = json::depth(&data);
         let brackets = data.bytes().filter(|byte| b"[{".contains(byte)).count();
         prop_assert!(depth <= brackets);
@@ -180,7 +180,7 @@ fn depth_of(tree: &Value) -> usize {
 }
 
 #[test]
-fn what_is_nested_10000_times_is_counted_and_asked_without_a_stack() {
+fn json_nested_10000_times_needs_no_stack() {
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     assert_eq!(json::depth(&deep), 10_000);
     let filter = serde_json::json!({"field": "data.a", "op": "exists", "value": true});

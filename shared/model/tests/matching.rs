@@ -63,7 +63,7 @@ fn types_match_exactly_or_below_a_dot_or_all() {
 }
 
 #[test]
-fn each_filter_alone_takes_its_values_and_no_others() {
+fn each_filter_matches_its_values_and_no_others() {
     check(&[("sending_node", &["smtp1"])], &[("sending_node", "smtp1")], true);
     check(&[("sending_node", &["smtp1"])], &[("sending_node", "smtp2")], false);
     check(&[("sending_node", &["smtp1"])], &[("sending_node", "SMTP1")], false);
@@ -173,7 +173,7 @@ fn a_filter_does_not_match_an_event_without_its_attribute() {
 }
 
 #[test]
-fn type_and_filters_must_both_take_the_event() {
+fn type_and_filters_must_both_match_the_event() {
     let subscription = compile(&["email.*"], &[("bridge", &["b1"])]).unwrap();
     let takes = |event_type: &str, bridge: &str| {
         subscription.matches(&event_type.parse().unwrap(), &attributes(&[("bridge", bridge)]))
@@ -184,7 +184,7 @@ fn type_and_filters_must_both_take_the_event() {
 }
 
 #[test]
-fn mistakes_are_refused_with_their_place() {
+fn mistakes_have_pointers() {
     let pointer = |types: &[&str], filters: &[(&str, &[&str])]| compile(types, filters).unwrap_err();
     assert_eq!(pointer(&[], &[]), "/event_types");
     assert_eq!(pointer(&["a", "em*il"], &[]), "/event_types/1");
@@ -202,7 +202,7 @@ fn mistakes_are_refused_with_their_place() {
 }
 
 #[test]
-fn each_check_says_what_was_asked_for_and_what_there_was() {
+fn each_condition_shows_the_expected_and_the_actual_value() {
     use serde_json::{Value, json};
     let types = ["email.*".to_owned()];
     let filters = BTreeMap::from([("bridge".to_owned(), vec!["b1".to_owned(), "b2".to_owned()])]);

@@ -30,7 +30,7 @@ fn check(op: &str, value: Value, data: &str, expected: bool) {
 }
 
 #[test]
-fn values_are_equal_when_kind_and_value_are() {
+fn values_are_equal_if_their_kinds_and_values_are() {
     check("eq", json!("x"), r#"{"a":"x"}"#, true);
     check("eq", json!("x"), r#"{"a":"X"}"#, false);
     check("eq", json!("x"), r#"{"a":"x "}"#, false);
@@ -96,7 +96,7 @@ fn numbers_and_texts_have_an_order_and_nothing_else_has() {
 }
 
 #[test]
-fn texts_begin_and_end() {
+fn texts_are_compared_by_prefix_and_suffix() {
     check("prefix", json!("ab"), r#"{"a":"abc"}"#, true);
     check("prefix", json!("ab"), r#"{"a":"ab"}"#, true);
     check("prefix", json!("ab"), r#"{"a":"Abc"}"#, false);
@@ -106,7 +106,7 @@ fn texts_begin_and_end() {
 }
 
 #[test]
-fn a_missing_field_passes_nothing_but_that_it_does_not_exist() {
+fn a_missing_field_matches_only_a_test_for_absence() {
     for data in ["{}", r#"{"b":1}"#, "5", "null", "[]", r#""a""#, r#"{"A":1}"#] {
         for (op, value) in [
             ("eq", json!(1)),
@@ -178,7 +178,7 @@ fn an_array_stands_for_its_elements() {
 }
 
 #[test]
-fn of_a_repeated_name_the_last_counts() {
+fn the_last_of_repeated_names_counts() {
     check("eq", json!(2), r#"{"a":1,"a":2}"#, true);
     check("eq", json!(1), r#"{"a":1,"a":2}"#, false);
     check("eq", json!(1), r#"{"a":2,"\u0061":1}"#, true);
@@ -220,7 +220,7 @@ fn all_any_and_not_combine() {
 }
 
 #[test]
-fn broken_or_too_deep_data_holds_nothing() {
+fn invalid_or_too_deep_data_matches_nothing() {
     check("eq", json!(1), r#"{"a":1"#, false);
     check("eq", json!(1), r#"{"a":[1,"#, false);
     check("eq", json!(1), "", false);
@@ -229,7 +229,7 @@ fn broken_or_too_deep_data_holds_nothing() {
 }
 
 #[test]
-fn mistakes_are_refused_with_their_place() {
+fn mistakes_have_pointers() {
     #[track_caller]
     fn bad(filter: Value, pointer: &str) {
         let error = PayloadFilter::read(&filter).unwrap_err();
@@ -415,7 +415,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn one_pass_over_the_text_finds_what_the_tree_holds(
+    fn one_pass_over_the_text_agrees_with_the_parsed_tree(
         filters in prop::collection::vec(filter(), 1..4),
         data in data(),
         pretty in any::<bool>(),
@@ -428,7 +428,7 @@ proptest! {
 
 proptest! {
     #[test]
-    fn many_values_are_looked_up_as_few_are_compared(
+    fn a_lookup_of_many_values_agrees_with_comparing_them(
         values in prop::collection::vec(scalar(), 9..60),
         asked in prop::collection::vec(test(), 1..6),
         list in prop::collection::vec(scalar(), 1..40),

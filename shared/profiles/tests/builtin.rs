@@ -141,7 +141,7 @@ fn each_product_has_its_own_envelope() {
 }
 
 #[test]
-fn only_a_stable_body_is_warned_about() {
+fn only_products_with_stable_bodies_cause_warnings() {
     let doubtful = r#"{"id":9007199254740993,"share":0.00001}"#;
     let warnings = |name: &str| profile(name).warnings(&Sample::new("a", Some(doubtful), doubtful).view());
     let pointers = |name: &str| -> Vec<String> {

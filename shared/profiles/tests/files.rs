@@ -57,7 +57,7 @@ fn a_directory_adds_profiles_and_replaces_built_in_ones() {
 }
 
 #[test]
-fn what_a_file_leaves_out_is_the_platforms_default() {
+fn omitted_settings_have_the_platforms_defaults() {
     let acme = load(&[("acme.toml", LEAST)]).unwrap().get("acme").unwrap().clone();
     assert_eq!(acme.retry_schedule.seconds(), [10, 60, 300, 1800, 7200, 18000, 36000]);
     assert_eq!(acme.jitter_max, 0.1);
@@ -97,7 +97,7 @@ sample = '{"email":"recipient@example.com","message_id":"abc123xyz"}'
 "#;
 
 #[test]
-fn a_flat_envelope_splices_data_and_the_first_of_a_name_stands() {
+fn a_flat_envelope_inlines_data_and_keeps_the_first_of_equal_names() {
     let flat = load(&[("flat.toml", FLAT)]).unwrap().get("flat").unwrap().clone();
     let domain = [("sending_domain", "mail.example.com")];
     assert_eq!(
@@ -138,7 +138,7 @@ fn a_flat_envelope_names_the_members_that_data_lacks() {
 }
 
 #[test]
-fn metadata_can_stand_whole_or_by_member_with_a_default() {
+fn metadata_is_included_whole_or_by_member_with_a_default() {
     let text = LEAST.replace(
         "[catalog]",
         "[[envelope]]\nname = \"messageId\"\nfrom = \"metadata.messageId\"\ndefault = \"id\"\n\

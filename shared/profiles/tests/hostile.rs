@@ -72,7 +72,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn a_profile_file_is_taken_or_its_mistake_has_a_place(text in postrider_fuzz::text(files("profiles"))) {
+    fn a_profile_file_is_accepted_or_its_mistake_has_a_line(text in postrider_fuzz::text(files("profiles"))) {
         match Profiles::load(Some(folder(&text).path())) {
             Ok(profiles) => {
                 let profile = profiles.get("hostile").expect("it is in the folder");
@@ -87,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn a_mapping_file_is_taken_or_its_mistake_has_a_place(text in postrider_fuzz::text(files("mappings"))) {
+    fn a_mapping_file_is_accepted_or_its_mistake_has_a_line(text in postrider_fuzz::text(files("mappings"))) {
         match Mappings::load(Some(folder(&text).path())) {
             Ok(mappings) => {
                 let mapping = mappings.get("hostile").expect("it is in the folder");
@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn a_log_record_makes_events_of_bounded_size_or_none(record in postrider_fuzz::bytes([RECORD])) {
+    fn a_log_record_becomes_events_of_bounded_size_or_none(record in postrider_fuzz::bytes([RECORD])) {
         for (_, mapping) in Mappings::load(None).expect("the built-in ones").iter() {
             match mapping.events(&record) {
                 Ok(events) => {

@@ -1,6 +1,6 @@
 //! JSON Schemas of event types: which schemas are accepted, and what is wrong with data that does not match one.
 //!
-//! A schema is a program by a stranger that runs on every event. It is accepted only if its cost is bounded.
+//! A schema comes from a customer and is evaluated for every event. It is accepted only if its cost is bounded.
 //!
 //! # What it promises
 //! - Checking never leaves the process: a schema refers to nothing outside itself.

@@ -21,7 +21,7 @@ fn wrong(schema: &EventSchema, data: &Value, expected: &[&str]) {
 }
 
 #[test]
-fn data_fits_or_each_mistake_has_its_place() {
+fn each_mistake_in_data_has_a_pointer() {
     let schema = schema(&json!({
         "type": "object", "required": ["amount"], "additionalProperties": false,
         "properties": {
@@ -48,19 +48,19 @@ fn a_mistake_shows_nothing_of_the_data() {
 }
 
 #[test]
-fn mistakes_are_few_and_their_words_short() {
+fn the_number_and_length_of_mistakes_are_bounded() {
     let names: Vec<String> = (0..500).map(|n| format!("name-{n}")).collect();
     let schema = schema(&json!({"items": {"enum": names}}));
     let mistakes = schema.check(&json!(vec![1; 50]).to_string()).unwrap_err();
     assert_eq!(mistakes.len(), EVENT_SCHEMA_ERRORS_MAX);
     assert!(mistakes.iter().all(|mistake| mistake.detail.len() < 310), "{mistakes:?}");
-    // Of so much data it is only said that it does not fit.
+    // For large data there is a single mistake without details.
     let mistakes = schema.check(&json!(vec![1; 5_000]).to_string()).unwrap_err();
     assert!(matches!(&mistakes[..], [only] if only.pointer.is_empty() && only.detail.contains("too large")));
 }
 
 #[test]
-fn data_that_is_no_tree_is_a_mistake_and_no_panic() {
+fn data_that_cannot_be_parsed_is_a_mistake() {
     let schema = schema(&json!(true));
     for data in ["1e999", r#""\ud800""#] {
         assert_eq!(schema.check(data).unwrap_err().len(), 1, "{data}");
@@ -68,7 +68,7 @@ fn data_that_is_no_tree_is_a_mistake_and_no_panic() {
 }
 
 #[test]
-fn every_dialect_is_read_as_itself() {
+fn every_dialect_has_its_own_rules() {
     for dialect in DIALECTS {
         for end in ["", "#"] {
             let schema = schema(&json!({"$schema": format!("{dialect}{end}"), "type": "integer"}));
@@ -84,7 +84,7 @@ fn every_dialect_is_read_as_itself() {
 }
 
 #[test]
-fn a_mistake_in_a_schema_has_its_place() {
+fn a_mistake_in_a_schema_has_a_pointer() {
     refused(&json!([]), "", "object");
     refused(&json!({"properties": {"a": {"type": "text"}}}), "/properties/a/type", "");
     refused(&json!({"properties": {"a": {"minLength": -1}}}), "/properties/a/minLength", "");
@@ -104,7 +104,7 @@ fn a_reference_stays_within_the_schema() {
     refused(&refers("#/$defs/none"), "/properties/a/$ref", "no such place");
     refused(&json!({"$dynamicRef": "#x"}), "/$dynamicRef", "not supported");
     refused(&json!({"$defs": {"a": {"$id": "https://example.com/"}}}), "/$defs/a/$id", "identifier");
-    // A property of that name is no reference.
+    // A property with this name is not a reference.
     schema(&json!({"$id": "https://example.com/order", "properties": {"$ref": {"type": "string"}, "$id": true}}));
 }
 
@@ -118,7 +118,7 @@ fn a_schema_that_contains_itself_is_refused() {
 }
 
 #[test]
-fn a_schema_that_unfolds_beyond_all_bounds_is_refused_at_once() {
+fn a_schema_that_unfolds_exponentially_is_refused_at_once() {
     // 2^40 subschemas in 40 lines.
     let twice =
         |n: u32| json!({"allOf": [{"$ref": format!("#/$defs/{}", n + 1)}, {"$ref": format!("#/$defs/{}", n + 1)}]});
@@ -143,7 +143,7 @@ fn a_schema_that_unfolds_beyond_all_bounds_is_refused_at_once() {
 }
 
 #[test]
-fn what_a_check_may_cost_is_known_before_it() {
+fn data_whose_check_may_cost_too_much_is_refused() {
     let refused = |schema: &Value, data: &Value| {
         let mistakes = EventSchema::read(&schema.to_string()).unwrap().check(&data.to_string()).unwrap_err();
         assert!(matches!(&mistakes[..], [only] if only.detail.contains("at most 20000000")), "{mistakes:?}");
@@ -162,7 +162,7 @@ fn what_a_check_may_cost_is_known_before_it() {
         &json!({"items": {"allOf": [in_each_other], "unevaluatedProperties": false}}),
         &json!(vec![json!({"a": 1}); 30_000]),
     );
-    // What people write is far from it.
+    // Ordinary schemas are far below the limit.
     let ordinary = schema(&json!({
         "type": "object", "required": ["id", "email"],
         "properties": {
@@ -178,7 +178,7 @@ fn what_a_check_may_cost_is_known_before_it() {
 
 #[test]
 fn a_schema_that_costs_too_much_for_any_data_is_refused() {
-    // Each level asks all of those within it again.
+    // Each level evaluates all inner levels again.
     let again = (0..4).fold(json!({}), |inner, _| {
         let deep = (0..4).fold(inner, |inner, _| json!({"allOf": [inner]}));
         json!({"allOf": [deep], "unevaluatedProperties": {"enum": (0..900).collect::<Vec<_>>()}})
@@ -207,15 +207,15 @@ fn patterns_are_linear_and_small() {
     assert!(
         EventSchema::read(&json!({"patternProperties": many}).to_string()).unwrap_err().detail.contains("50 patterns")
     );
-    // The classic that ruins a backtracking engine.
+    // A pattern that takes exponential time in a backtracking engine.
     let evil = schema(&json!({"pattern": "^(a+)+$"}));
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     assert!(evil.check(&json!(format!("{}!", "a".repeat(50_000))).to_string()).is_err());
-    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
 
 #[test]
-fn the_deepest_schema_that_is_taken_fits_a_small_stack() {
+fn the_deepest_accepted_schema_fits_a_small_stack() {
     let deepest = (0..31).fold(json!({"type": "string"}), |inner, _| json!({"not": inner}));
     let read = move || EventSchema::read(&deepest.to_string()).unwrap().check("1").is_err();
     let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(read).unwrap();

@@ -22,9 +22,9 @@ const DATA: [&str; 3] = [
     "0",
 ];
 
-/// Longer than any check may take, on a busy machine and without optimisation.
+/// An upper bound on the time of a check, on a busy machine and without optimisation.
 const LONG: Duration = Duration::from_secs(60);
-/// Most bytes that are said about one mistake.
+/// Maximum bytes of a mistake's description.
 const WORDS_MAX: usize = 1_000;
 
 fn bounded(mistake: &Mistake, given: usize) -> Result<(), TestCaseError> {
@@ -37,11 +37,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn a_schema_is_taken_or_its_mistake_has_a_place_and_checking_ends(
+    fn a_schema_is_accepted_or_its_mistake_has_a_pointer_and_checks_end(
         schema in postrider_fuzz::text(SCHEMAS),
         data in postrider_fuzz::text(DATA),
     ) {
-        let begun = Instant::now();
+        let started = Instant::now();
         match EventSchema::read(&schema) {
             Ok(read) => {
                 let first = read.check(&data);
@@ -53,6 +53,6 @@ proptest! {
             }
             Err(mistake) => bounded(&mistake, schema.len())?,
         }
-        prop_assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
+        prop_assert!(started.elapsed() < LONG, "{:?}", started.elapsed());
     }
 }

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_used_is_shown_in_part_with_what_is_allowed() {
+    fn an_invalid_value_is_shown_shortened_with_the_allowed_values() {
         assert_eq!(number(2..=500)("16"), Ok(16));
         assert_eq!(number(2..=500_u16)("99999").unwrap_err(), "`99999` is not a whole number from 2 to 500");
         assert_eq!(share("NaN").unwrap_err(), "`NaN` is not a number from 0 to 1; expected such as 0.3");
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shown_url_has_no_secret() {
+    fn a_redacted_url_has_no_secret() {
         let shown = redacted_url;
         assert_eq!(shown("amqp://user:pa@ss@broker:5672/%2f?heartbeat=1"), "amqp://broker:5672/%2f");
         assert_eq!(shown("postgres://u:p@db/postrider?password=x"), "postgres://db/postrider");

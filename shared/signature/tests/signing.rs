@@ -72,7 +72,7 @@ fn webhook_signature_decodes_whsec_secrets_and_uses_other_texts() {
 }
 
 #[test]
-fn the_endpoint_may_name_the_header_of_its_token() {
+fn an_endpoint_can_choose_the_header_of_its_token() {
     let signer = signer("tok").with_token_header(Some("X-My-Token".into()));
     let token = token();
     let headers = signer.headers(&SignedAttempt { scheme: Some(&token), standard_headers: false, ..ATTEMPT });
@@ -149,7 +149,7 @@ fn nothing_prints_a_secret() {
 }
 
 #[test]
-fn the_standardwebhooks_crate_takes_our_signatures() {
+fn the_standardwebhooks_crate_accepts_our_signatures() {
     use secrecy::ExposeSecret as _;
     let secret = generate_secret();
     let signer = Signer::new(&SigningSecrets::single(secret.clone())).unwrap();
@@ -164,7 +164,7 @@ fn the_standardwebhooks_crate_takes_our_signatures() {
 
 proptest! {
     #[test]
-    fn our_values_are_those_of_the_standardwebhooks_crate(key in prop::collection::vec(any::<u8>(), 1..64), body in ".{0,200}", seconds in 0..4_000_000_000_i64) {
+    fn our_signatures_equal_those_of_the_standardwebhooks_crate(key in prop::collection::vec(any::<u8>(), 1..64), body in ".{0,200}", seconds in 0..4_000_000_000_i64) {
         use base64::Engine as _;
         let secret = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(&key));
         let at = UnixMillis(seconds * 1000 + 999);
@@ -174,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn any_change_of_the_body_is_found(body in prop::collection::vec(any::<u8>(), 1..100), at in any::<prop::sample::Index>(), by in 1..=255_u8) {
+    fn any_change_of_the_body_is_detected(body in prop::collection::vec(any::<u8>(), 1..100), at in any::<prop::sample::Index>(), by in 1..=255_u8) {
         let scheme = hmac("sha256={signature}", Encoding::Hex, SignedContent::Body);
         let headers = signer(SECRET).headers(&SignedAttempt { scheme: Some(&scheme), body: &body, ..ATTEMPT });
         let get = |name: &str| headers.iter().find(|(n, _)| n.to_ascii_lowercase() == name).map(|(_, v)| v.as_str());

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn work_in_hand_is_finished_and_endless_work_abandoned() {
+    async fn running_work_is_finished_and_endless_work_abandoned() {
         let tracker = TaskTracker::new();
         tracker.spawn(tokio::time::sleep(Duration::from_secs(2)));
         assert_eq!(tasks("test", Duration::from_secs(3), &tracker).await, Drained::Complete);

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn idle_owners_are_forgotten() {
+    async fn idle_owners_are_removed() {
         let slots = Slots::new(1, 9);
         let _held = slots.enter(0, Duration::ZERO).await.unwrap();
         for owner in 1..=2 * IDLE_MAX {

@@ -180,7 +180,7 @@ mod tests {
     const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     #[test]
-    fn without_an_exporter_no_span_is_made() {
+    fn without_an_exporter_no_span_is_created() {
         assert!(request("POST", "/v1/publish", Some(SAMPLED)).is_none());
         assert!(publish("postrider.accepted", &"evt_1").is_none());
         assert!(process("postrider.fanout", &"evt_1", Cause::parent(Some(SAMPLED))).is_none());
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_is_recorded_as_its_cause_was() {
+    fn a_span_is_recorded_if_its_cause_was() {
         assert!(Cause::parent(Some(SAMPLED)).is_recorded());
         assert!(!Cause::parent(Some(&SAMPLED.replace("-01", "-00"))).is_recorded());
         assert!(!Cause::link(Some(&SAMPLED.replace("-01", "-00"))).is_recorded());

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_bytes_are_errors() {
+    fn invalid_bytes_are_errors() {
         let whole = encode(&[member("{\"head\":true}", &Bytes::from_static(b"payload"))]);
         for cut in 5..whole.len() {
             assert!(matches!(decode(&whole[..cut]), Err(DecodeError::Truncated(0))), "{cut}");

@@ -108,7 +108,7 @@ fn golden(version: u8, name: &str) -> PathBuf {
 }
 
 #[test]
-fn what_a_version_wrote_is_read_for_ever() {
+fn messages_of_every_version_can_be_read() {
     assert_eq!(
         READ.last(),
         Some(&bundle::VERSION),
@@ -174,7 +174,7 @@ fn a_head_without_its_optional_fields_is_read() {
 }
 
 #[test]
-fn what_a_later_release_adds_to_a_head_is_let_go() {
+fn unknown_fields_of_a_later_release_are_ignored() {
     fn add(value: &mut Value) {
         if let Value::Object(fields) = value {
             fields.values_mut().filter(|field| field.get("bridge").is_none()).for_each(add);
@@ -193,7 +193,7 @@ fn what_a_later_release_adds_to_a_head_is_let_go() {
 }
 
 #[test]
-fn a_bundle_of_a_version_to_come_is_told_apart_from_broken_bytes() {
+fn a_bundle_of_a_later_version_is_distinguished_from_invalid_bytes() {
     let (name, head) = &heads()[1];
     let mut bytes = written(name, head);
     bytes[3] = bundle::VERSION + 1;

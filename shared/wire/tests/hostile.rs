@@ -44,7 +44,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn bytes_are_a_bundle_that_reads_back_the_same_or_no_bundle(message in postrider_fuzz::bytes(bundles())) {
+    fn bytes_that_decode_as_a_bundle_are_encoded_the_same(message in postrider_fuzz::bytes(bundles())) {
         let count = bundle::count(&message);
         prop_assert!(count <= 1 + message.len() / 8);
         let Ok(members) = bundle::decode(&message) else { return Ok(()) };
@@ -59,7 +59,7 @@ proptest! {
     }
 
     #[test]
-    fn a_head_is_read_and_written_the_same_or_refused(head in postrider_fuzz::bytes(heads())) {
+    fn a_head_that_can_be_read_is_written_the_same(head in postrider_fuzz::bytes(heads())) {
         stable::<AcceptedEvent>(&head)?;
         stable::<DeliveryTask>(&head)?;
         stable::<Decision>(&head)?;
@@ -70,7 +70,7 @@ proptest! {
     }
 
     #[test]
-    fn headers_on_record_are_pairs_or_nothing(
+    fn recorded_headers_are_pairs_or_empty(
         text in postrider_fuzz::bytes([&br#"[["webhook-id","evt_1"],["x-nul","\u0000"]]"#[..], b"[]", b"null"]),
     ) {
         let Ok(headers) = serde_json::from_slice::<HeaderList>(&text) else { return Ok(()) };
@@ -81,7 +81,7 @@ proptest! {
 }
 
 #[test]
-fn a_bundle_of_empty_members_costs_no_more_than_its_bytes_say() {
+fn a_bundle_of_empty_members_costs_no_more_than_its_bytes() {
     let message = [&b"PRB\x01"[..], &vec![0; 8 * 100_000]].concat();
     let members = bundle::decode(&message).expect("members without a head and a payload");
     assert_eq!((members.len(), bundle::count(&message)), (100_000, 100_000));

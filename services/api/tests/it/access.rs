@@ -1,4 +1,4 @@
-//! Who may do what: keys, scopes, and the walls between tenants.
+//! Access: keys, scopes, and the separation of tenants.
 
 use postrider_model::limits::API_REQUESTS_BURST;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::harness::{OPERATOR, World, endpoint};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_good_key_everything_is_401() {
+async fn every_route_answers_401_without_a_valid_key() {
     let world = World::new("api_no_key").await;
     let plain = |header: Option<&str>| {
         let mut request = axum::http::Request::get("/v1/endpoints");
@@ -22,20 +22,20 @@ async fn without_a_good_key_everything_is_401() {
         assert_eq!(answer.headers["www-authenticate"], "Bearer", "{header:?}");
         answer.problem(401, "");
     }
-    // The body is not even read.
+    // The body is not read.
     world.post("nope", "/v1/endpoints", json!({"nonsense": true})).await.problem(401, "");
     world.send(plain(Some(&format!("bearer {OPERATOR}")))).await.problem(422, "tenant");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_route_takes_its_scope_and_no_other() {
+async fn each_route_requires_its_scope() {
     let world = World::new("api_scopes").await;
     let tenant = world.tenant("standard").await;
     let made = world.endpoint(&tenant).await;
     let id = made["id"].as_str().unwrap();
     let dlv = "/v1/deliveries/dlv_00000000000000000000000000000001";
     let rpl = "/v1/replays/rpl_00000000000000000000000000000001";
-    // Method, path, the scope that it takes, the status with it.
+    // Method, path, the required scope, the status with that scope.
     let routes = [
         ("GET", "/v1/endpoints".to_owned(), "read", 200),
         ("POST", "/v1/endpoints".to_owned(), "manage", 201),
@@ -113,7 +113,7 @@ async fn a_key_gives_no_scope_that_it_does_not_have() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_tenants_things_do_not_exist() {
+async fn objects_of_another_tenant_are_404() {
     let world = World::new("api_walls").await;
     let (own, other) = (world.tenant("standard").await, world.tenant("standard").await);
     let made = world.endpoint(&other).await;
@@ -134,7 +134,7 @@ async fn another_tenants_things_do_not_exist() {
     world.get(&own.key, &format!("/v1/endpoints?tenant={}", other.id)).await.problem(404, "");
     assert_eq!(world.get(&own.key, "/v1/endpoints").await.ok(200)["usage"], json!(0));
 
-    // They are all there for their own tenant, and for the operator who names it.
+    // Their own tenant and an operator who names the tenant can read them.
     assert_eq!(world.get(&other.key, &path).await.ok(200)["name"], json!("hook"));
     world.get(OPERATOR, &path).await.ok(200);
     world.get(OPERATOR, &format!("{path}?tenant={}", own.id)).await.problem(404, "");
@@ -145,12 +145,12 @@ async fn another_tenants_things_do_not_exist() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenant_that_asks_too_often_gets_429_and_when_to_come_back_and_others_go_on() {
+async fn a_tenant_over_its_request_rate_gets_429_and_others_are_served() {
     let world = World::new("api_too_often").await;
     let (eager, calm) = (world.tenant("standard").await, world.tenant("standard").await);
-    // At most two bursts' worth, however slow this machine is at asking.
+    // Two bursts exceed the limit, also on a slow machine.
     for _ in 0..2 * API_REQUESTS_BURST.get() {
-        // The cheapest answer there is: asking has to be faster than the rate.
+        // The cheapest request: requests must be faster than the rate.
         let answer = world.get(&eager.key, "/v1/endpoints/nonsense").await;
         if answer.status == 429 {
             assert_eq!(answer.headers["retry-after"], "1");
@@ -161,5 +161,5 @@ async fn a_tenant_that_asks_too_often_gets_429_and_when_to_come_back_and_others_
         }
         answer.ok(404);
     }
-    panic!("no end of the burst");
+    panic!("the limit was never reached");
 }

@@ -1,4 +1,4 @@
-//! Who changed what, and what too many changes and wrong keys meet.
+//! The audit log, and the limits of edits and of wrong keys.
 
 use postrider_model::limits::{EDITS_BURST, REFUSED_KEYS_BURST};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ async fn the_audit_log_says_who_changed_what() {
     assert_eq!(actions(&seen), expected);
     assert!(!seen.to_string().contains("hunter2") && !seen.to_string().contains(&other.id));
     let edited = &seen["data"][1];
-    assert_eq!(edited["actor"], json!({"type": "operator", "via": "api"}), "a tenant does not learn which");
+    assert_eq!(edited["actor"], json!({"type": "operator", "via": "api"}), "a tenant does not see which operator");
     assert_eq!((&edited["before"], &edited["target"]), (&json!({"name": "hook"}), &json!(id)));
     let after = json!({"name": "renamed", "header_names": ["X-Api-Key"], "secret_values": "changed"});
     assert_eq!(edited["after"], after);
@@ -51,7 +51,7 @@ async fn the_audit_log_says_who_changed_what() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenant_that_changes_too_much_gets_429_and_still_reads() {
+async fn a_tenant_with_too_many_edits_gets_429_and_can_still_read() {
     let world = World::new("api_edits").await;
     let (eager, calm) = (world.tenant("standard").await, world.tenant("standard").await);
     let path = format!("/v1/endpoints/{}", world.endpoint(&eager).await["id"].as_str().unwrap());
@@ -67,15 +67,15 @@ async fn a_tenant_that_changes_too_much_gets_429_and_still_reads() {
         }
         answer.ok(200);
     }
-    panic!("no end of the burst");
+    panic!("the limit was never reached");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_tries_keys_that_do_not_exist_gets_429_and_those_that_exist_pass() {
+async fn many_wrong_keys_get_429_and_valid_keys_still_work() {
     let world = World::new("api_refused").await;
     let tenant = world.tenant("standard").await;
     for _ in 0..2 * REFUSED_KEYS_BURST.get() {
-        let answer = world.get("nobody", "/v1/endpoints").await;
+        let answer = world.get("unknown", "/v1/endpoints").await;
         if answer.status == 429 {
             world.get(&tenant.key, "/v1/endpoints").await.ok(200);
             world.get(OPERATOR, "/v1/tenants").await.ok(200);
@@ -87,5 +87,5 @@ async fn who_tries_keys_that_do_not_exist_gets_429_and_those_that_exist_pass() {
         }
         assert_eq!(answer.status, 401);
     }
-    panic!("no end of the burst");
+    panic!("the limit was never reached");
 }

@@ -1,4 +1,4 @@
-//! The answer to an edit waits for the live instances, and names those that lag.
+//! The answer to an edit waits for the live instances and names the lagging ones.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ fn applied(version: i64) -> Hint {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edit_waits_for_an_instance_that_lags_and_the_answer_names_it() {
+async fn an_edit_waits_for_a_lagging_instance_and_its_answer_names_it() {
     let world = World::new("api_edits").await;
     let tenant = world.tenant("standard").await;
     let hints = world.broker.hint_sender();
-    // The instance is live once an answer names it.
+    // The instance counts as live once an answer names it.
     let (lagging, took) = loop {
         hints.send(applied(1));
         let started = Instant::now();
@@ -31,10 +31,10 @@ async fn an_edit_waits_for_an_instance_that_lags_and_the_answer_names_it() {
     assert_eq!(lagging, "other-0000abcd");
     assert!(took >= WAIT_MAX, "{took:?}");
 
-    // Reading waits for nothing.
+    // A read does not wait.
     let read = world.get(&tenant.key, "/v1/endpoints").await;
     assert!(!read.headers.contains_key("postrider-lagging"));
-    // Nor does an edit of which the instance has heard.
+    // An edit that the instance has applied does not wait either.
     hints.send(applied(i64::MAX));
     let edited = loop {
         let edited = world.post(&tenant.key, "/v1/endpoints", endpoint()).await;

@@ -1,11 +1,11 @@
-//! Endpoints through the routes; what is valid in one is a table beside the code.
+//! Endpoints through the routes. (A table next to the code tests which values are valid.)
 
 use serde_json::json;
 
 use crate::harness::{OPERATOR, World, endpoint};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_endpoint_answers_with_all_that_was_said_and_shows_its_secret_once() {
+async fn a_new_endpoint_has_the_given_members_and_shows_its_secret_once() {
     let world = World::new("api_endpoint").await;
     let tenant = world.tenant("magnetite").await;
     let body = json!({"name": "hook", "description": "d", "metadata": {"team": 7}, "channel": "web",
@@ -36,7 +36,7 @@ async fn an_endpoint_answers_with_all_that_was_said_and_shows_its_secret_once() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_edit_touches_what_it_names_and_needs_the_current_version() {
+async fn an_edit_changes_only_given_members_and_needs_the_current_version() {
     let world = World::new("api_endpoint_edit").await;
     let tenant = world.tenant("magnetite").await;
     let mut body = endpoint();
@@ -66,7 +66,7 @@ async fn an_edit_touches_what_it_names_and_needs_the_current_version() {
         .collect();
     assert_eq!(values, [("X-New", "2"), ("X-Team", "blue")]);
 
-    // Header values that were kept do not travel to another host: an edit of the host gives them again.
+    // Kept header values are not sent to another host: an edit of the host must give them again.
     let headers = json!({"X-New": "2", "X-Team": "blue"});
     let cases = [
         (json!({"url": "http://example.com/", "headers": headers}), "/url"),
@@ -91,7 +91,7 @@ async fn an_edit_touches_what_it_names_and_needs_the_current_version() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn creation_is_refused_with_every_mistake_and_at_the_limit_with_usage_and_limit() {
+async fn creation_errors_name_every_mistake_or_the_usage_and_limit() {
     let world = World::new("api_endpoint_limit").await;
     let tenant = world.tenant("magnetite").await;
     let body = json!({"name": "", "url": "http://x", "event_types": [], "secret": "whsec_!", "pushover": {}});
@@ -113,7 +113,7 @@ async fn creation_is_refused_with_every_mistake_and_at_the_limit_with_usage_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn secrets_are_brought_along_rotated_and_never_shown_again() {
+async fn given_secrets_can_be_rotated_and_are_never_shown_again() {
     let world = World::new("api_rotate").await;
     let tenant = world.tenant("standard").await;
     let mut body = endpoint();
@@ -154,12 +154,12 @@ async fn secrets_are_brought_along_rotated_and_never_shown_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_secret_signs_until_the_end_it_was_promised_and_a_planned_one_is_not_replaced() {
+async fn each_secret_signs_until_its_promised_end_and_a_planned_one_stays() {
     let world = World::new("api_rotations").await;
     let tenant = world.tenant("standard").await;
     let path = format!("/v1/endpoints/{}", world.endpoint(&tenant).await["id"].as_str().unwrap());
     let rotate = format!("{path}/rotate-secret");
-    // A double click: neither takes the first secret's overlap away.
+    // A repeated rotation, as by a double click, does not end the overlap of the first secret.
     let (one, two) = tokio::join!(
         world.post(&tenant.key, &rotate, json!({"overlap_seconds": 3600})),
         world.post(&tenant.key, &rotate, json!({"overlap_seconds": 7200})),
@@ -190,7 +190,7 @@ async fn every_secret_signs_until_the_end_it_was_promised_and_a_planned_one_is_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ed25519_endpoint_shows_its_public_key_always_and_its_private_one_never() {
+async fn an_ed25519_endpoint_shows_its_public_key_only() {
     let world = World::new("api_ed25519").await;
     let tenant = world.tenant("standard").await;
     let mut body = endpoint();
@@ -218,7 +218,7 @@ async fn an_ed25519_endpoint_shows_its_public_key_always_and_its_private_one_nev
     assert_eq!(read["public_key"], json!(second));
     assert!(read["previous_secret_until"].is_string() && read.get("next_public_key").is_none(), "{read:#}");
 
-    // A cut-over that is to come: its key can be fetched before.
+    // The key of a planned cut-over can be read before the cut-over.
     let in_an_hour = postrider_model::time::UnixMillis::now().plus(std::time::Duration::from_secs(3_600));
     let planned = world.post(&tenant.key, &rotate, json!({"effective_at": in_an_hour.to_string()})).await.ok(200);
     let read = world.get(&tenant.key, &path).await.ok(200);

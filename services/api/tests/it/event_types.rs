@@ -1,4 +1,4 @@
-//! The catalog: what the profile names, what the tenant says.
+//! The catalog: event types of the profile and of the tenant.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn names(page: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenants_own_type_is_made_read_replaced_with_its_etag_and_deleted() {
+async fn a_tenants_own_type_is_created_read_replaced_and_deleted() {
     let world = World::new("api_event_types").await;
     let (tenant, other) = (world.tenant("magnetite").await, world.tenant("magnetite").await);
     let path = "/v1/event-types/order.paid";
@@ -41,12 +41,12 @@ async fn a_tenants_own_type_is_made_read_replaced_with_its_etag_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenant_says_more_about_a_type_of_its_profile_and_takes_it_back() {
+async fn a_tenant_can_extend_and_restore_a_type_of_its_profile() {
     let world = World::new("api_event_types_profile").await;
     let tenant = world.tenant("mumara").await;
     let path = "/v1/event-types/Newsletter%20Opened";
     let answer = world.get(&tenant.key, path).await;
-    assert!(!answer.headers.contains_key("etag"), "there is no version of the profile's words");
+    assert!(!answer.headers.contains_key("etag"), "types of the profile have no version");
     let documented = answer.ok(200);
     assert_eq!((&documented["source"], &documented["wire_name"]), (&json!("profile"), &json!("opened")));
     assert_eq!((documented.get("group"), documented.get("version")), (None, None));
@@ -124,7 +124,7 @@ async fn each_mistake_in_an_event_type_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_names_the_tenants_own_types_as_the_profiles() {
+async fn a_subscription_may_name_types_of_the_tenant_and_of_the_profile() {
     let world = World::new("api_event_types_subscribe").await;
     let tenant = world.tenant("magnetite").await;
     let mut hook = endpoint();
@@ -134,7 +134,7 @@ async fn a_subscription_names_the_tenants_own_types_as_the_profiles() {
     world.call(&tenant.key, "PUT", "/v1/event-types/order.paid", Some(&json!({}))).await.ok(201);
     let made = world.post(&tenant.key, "/v1/endpoints", hook).await.ok(201);
 
-    // What was valid when it was saved stands, and does not block an edit beside it.
+    // A name that was valid when it was saved is kept and does not prevent another edit.
     world.call(&tenant.key, "DELETE", "/v1/event-types/order.paid", None).await.ok(204);
     let path = format!("/v1/endpoints/{}", made["id"].as_str().unwrap());
     let edited = world.call(&tenant.key, "PATCH", &path, Some(&json!({"name": "renamed"}))).await.ok(200);
@@ -146,7 +146,7 @@ async fn a_subscription_names_the_tenants_own_types_as_the_profiles() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sample_that_costs_too_much_is_refused_unchecked_and_the_api_answers_meanwhile() {
+async fn a_too_costly_sample_is_refused_unchecked_and_blocks_no_request() {
     let world = World::new("api_event_types_cost").await;
     let tenant = world.tenant("standard").await;
     let alternatives = vec![json!({"multipleOf": 0.7}); 150];
@@ -158,7 +158,7 @@ async fn a_sample_that_costs_too_much_is_refused_unchecked_and_the_api_answers_m
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_of_large_schemas_ends_before_its_limit_and_loses_no_type() {
+async fn pages_of_large_schemas_are_shorter_and_omit_no_type() {
     let world = World::new("api_event_types_bytes").await;
     let tenant = world.tenant("migma").await;
     let schema = json!({"schema": {"description": "x".repeat(60_000)}});

@@ -1,4 +1,4 @@
-//! A database and a virtual host of the test's own, the API's routes over them, and verbs to call them with.
+//! A database and a virtual host for the test, the API's routes over them, and functions that call the routes.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 pub(crate) const OPERATOR: &str = "operator-key-of-the-tests";
 
-/// The API and what it stands on.
+/// The API with its database and broker.
 pub(crate) struct World {
     pub(crate) router: Router,
     pub(crate) store: Store,
@@ -47,8 +47,8 @@ pub(crate) struct Tenant {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Before the virtual host goes: a connection that finds it missing would declare its queues again, and 3.10.8's
-        // dead-letter workers do not survive a host that is deleted at that moment.
+        // Before the virtual host is deleted: a connection without it would declare its queues again, and the dead-letter workers of
+        // RabbitMQ 3.10.8 crash if the host is deleted at that moment.
         let broker = self.broker.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
     }
@@ -80,8 +80,8 @@ impl World {
         let tasks = Tasks::new(stop.clone());
         let router = routes(postrider_api::start(config, deps, &tasks), store.clone(), &tasks);
         let world = Self { router, store, broker, _stop: stop.drop_guard(), _scope: scope };
-        // Keys are loaded once an unknown one is a wrong one.
-        while world.get("nobody", "/v1/profiles").await.status != 401 {
+        // Once the keys are loaded, an unknown key is answered with 401.
+        while world.get("unknown", "/v1/profiles").await.status != 401 {
             tokio::task::yield_now().await;
         }
         world
@@ -137,7 +137,7 @@ impl World {
         made["key"].as_str().unwrap().to_owned()
     }
 
-    /// An endpoint of a tenant, as its creation answered.
+    /// Creates an endpoint of a tenant and returns the answer.
     pub(crate) async fn endpoint(&self, tenant: &Tenant) -> Value {
         self.post(&tenant.key, "/v1/endpoints", endpoint()).await.ok(201)
     }
@@ -149,7 +149,7 @@ pub(crate) fn endpoint() -> Value {
 }
 
 impl Answer {
-    /// Whether an instance did not have the edit when it was answered.
+    /// Whether the answer names an instance that had not applied the edit.
     pub(crate) fn is_lagging(&self) -> bool {
         self.headers.contains_key("postrider-lagging")
     }
@@ -160,7 +160,7 @@ impl Answer {
         self.body
     }
 
-    /// A problem of this status, with a pointer when one is expected.
+    /// The problem, which must have this status and, if it is not empty, this pointer.
     #[track_caller]
     pub(crate) fn problem(self, status: u16, pointer: &str) -> Value {
         assert_eq!(self.status, status, "{:#}", self.body);

@@ -1,4 +1,4 @@
-//! Events, deliveries, retry, dead letters: what a recorder wrote, read through the routes.
+//! Recorded events, deliveries, retries and dead letters, read through the routes.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::harness::{OPERATOR, World};
 use crate::recorded::recorded;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_is_explained_to_its_own_tenant_as_decided_and_as_it_would_be() {
+async fn an_explanation_shows_the_decision_then_and_the_match_now() {
     let world = World::new("api_explain").await;
     let tenant = world.tenant("standard").await;
     let endpoint = world.endpoint(&tenant).await;
@@ -95,7 +95,7 @@ async fn an_event_and_its_delivery_read_as_they_were_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_filter_by_everything_that_the_contract_names() {
+async fn lists_accept_every_documented_filter() {
     let world = World::new("api_lists").await;
     let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
     let endpoint = world.endpoint(&tenant).await;
@@ -153,7 +153,7 @@ async fn lists_filter_by_everything_that_the_contract_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stats_tell_an_endpoints_and_a_tenants_attempts_by_minute_hour_and_day() {
+async fn stats_count_attempts_by_minute_hour_and_day() {
     let world = World::new("api_stats").await;
     let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
     let (one, two) = (world.endpoint(&tenant).await, world.endpoint(&tenant).await);
@@ -220,7 +220,7 @@ async fn stats_tell_an_endpoints_and_a_tenants_attempts_by_minute_hour_and_day()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_of_an_attribute_are_told_with_counts_to_their_own_tenant() {
+async fn values_of_an_attribute_are_listed_with_counts_for_their_tenant() {
     let world = World::new("api_attributes").await;
     let (tenant, other) = (world.tenant("standard").await, world.tenant("standard").await);
     let now = UnixMillis::now();
@@ -257,7 +257,7 @@ async fn next_task(world: &World) -> (DeliveryTask, Bytes) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_retry_of_an_ended_delivery_is_a_new_one_and_of_a_pending_one_the_same_at_once() {
+async fn a_retry_creates_a_delivery_or_sends_the_pending_one_at_once() {
     let world = World::new("api_retry").await;
     let tenant = world.tenant("standard").await;
     let endpoint = world.endpoint(&tenant).await;
@@ -278,18 +278,18 @@ async fn a_retry_of_an_ended_delivery_is_a_new_one_and_of_a_pending_one_the_same
     let (task, _) = next_task(&world).await;
     assert_eq!((task.delivery.id, task.epoch, task.number), (pending, 1, 2));
 
-    // Another click while it is under way publishes nothing.
+    // A second retry while the first is in flight publishes nothing.
     let again = world.call(&tenant.key, "POST", &format!("/v1/deliveries/{pending}/retry"), None).await.ok(202);
     assert_eq!(again, answer);
     assert_eq!(world.get(&tenant.key, &format!("/v1/deliveries/{pending}")).await.ok(200)["status"], json!("pending"));
 
-    // To an endpoint that is off nothing is sent.
+    // A delivery to an inactive endpoint cannot be retried.
     let path = format!("/v1/endpoints/{}", endpoint["id"].as_str().unwrap());
     world.call(&tenant.key, "PATCH", &path, Some(&json!({"status": "inactive"}))).await.ok(200);
     let off = world.post(&tenant.key, &format!("/v1/deliveries/{ended}/retry"), json!({})).await.problem(409, "");
     assert_eq!(off["detail"], json!("the endpoint is inactive: activate it first"));
 
-    // Without the event, or the endpoint, there is nothing to try again.
+    // A delivery without its event or endpoint cannot be retried.
     world.call(&tenant.key, "DELETE", &path, None).await.ok(204);
     world.post(&tenant.key, &format!("/v1/deliveries/{ended}/retry"), json!({})).await.problem(409, "");
 }
@@ -309,7 +309,7 @@ async fn dead_letters_are_listed_for_operators() {
         content_type: None,
         message_id: None,
     };
-    // The source of this one was believed by an earlier release.
+    // An earlier release recorded the source of this one from the message.
     let forged = DeadLetter {
         routing_key: "ten_operator.a.b".into(),
         producer: Some("ten_operator".into()),
@@ -347,7 +347,7 @@ async fn dead_letters_are_listed_for_operators() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn profiles_are_the_operators_and_each_tenants_own() {
+async fn operators_read_every_profile_and_tenants_their_own() {
     let world = World::new("api_profiles").await;
     let tenant = world.tenant("magnetite").await;
     let own = world.get(&tenant.key, "/v1/profiles").await.ok(200);

@@ -1,4 +1,4 @@
-//! The API through its router, over a real PostgreSQL and a real RabbitMQ.
+//! The API through its router, with a real PostgreSQL and a real RabbitMQ.
 
 mod access;
 mod audit_log;

@@ -14,7 +14,7 @@ fn is_replayed(answer: &Answer) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_repeated_post_acts_once_and_is_answered_as_the_first_time() {
+async fn a_repeated_post_acts_once_and_gets_the_first_answer() {
     let world = World::new("api_once").await;
     let tenant = world.tenant("standard").await;
     let path = "/v1/endpoints";
@@ -24,7 +24,7 @@ async fn a_repeated_post_acts_once_and_is_answered_as_the_first_time() {
     assert!(is_replayed(&again));
     assert_eq!((again.headers.get("etag"), again.status), (first.headers.get("etag"), StatusCode::CREATED));
     assert!(first.body["secret"].as_str().unwrap().starts_with("whsec_"));
-    assert_eq!(again.body, first.body, "the secret is shown again to who asks again");
+    assert_eq!(again.body, first.body, "the repeat gets the secret again");
     assert_eq!(world.get(&tenant.key, path).await.ok(200)["usage"], json!(1));
 
     // Another request under the key.
@@ -33,28 +33,28 @@ async fn a_repeated_post_acts_once_and_is_answered_as_the_first_time() {
     post(&world, &tenant.key, path, &other, "k1").await.problem(422, "Idempotency-Key");
     let elsewhere = format!("{path}/{}/rotate-secret", first.body["id"].as_str().unwrap());
     post(&world, &tenant.key, &elsewhere, &json!({}), "k1").await.problem(422, "Idempotency-Key");
-    // Another caller's key has nothing to do with it.
+    // Another caller may use the same key.
     let key = world.key(&tenant.id, &["read", "manage"]).await;
     assert!(!is_replayed(&post(&world, &key, path, &other, "k1").await));
 
-    // A rotation that is repeated is one rotation.
+    // A repeated rotation rotates once.
     let rotated = post(&world, &tenant.key, &elsewhere, &json!({}), "k2").await;
     let repeated = post(&world, &tenant.key, &elsewhere, &json!({}), "k2").await;
     assert_eq!(rotated.body, repeated.body);
     let read = world.get(&tenant.key, &format!("{path}/{}", first.body["id"].as_str().unwrap())).await.ok(200);
     assert_eq!(read["previous_secrets_until"].as_array().map(Vec::len), Some(1), "{read:#}");
 
-    // What was refused changed nothing: the mended request may take the key.
+    // A refused request changes nothing: the corrected request may use its key.
     post(&world, &tenant.key, path, &json!({"name": "n"}), "k3").await.problem(422, "/event_types");
     post(&world, &tenant.key, path, &endpoint(), "k3").await.ok(201);
     world.call_with(&tenant.key, "POST", path, Some(&endpoint()), &[("idempotency-key", "")]).await.problem(400, "");
     let long = "x".repeat(257);
     post(&world, &tenant.key, path, &endpoint(), &long).await.problem(400, "");
-    post(&world, "nobody", path, &endpoint(), "k4").await.problem(401, "");
+    post(&world, "unknown", path, &endpoint(), "k4").await.problem(401, "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_and_tenants_are_made_once_and_repeats_at_the_same_moment_are_refused_or_answered() {
+async fn concurrent_repeats_create_one_key_and_one_tenant() {
     let world = World::new("api_once_at_once").await;
     let tenant = world.tenant("standard").await;
     let body = json!({"name": "Acme", "profile": "standard"});

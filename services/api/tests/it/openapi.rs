@@ -1,4 +1,4 @@
-//! The OpenAPI document: a snapshot of all of it, and what every operation of it has.
+//! The OpenAPI document: a snapshot, and the parts that every operation must have.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::World;
 
 #[test]
-fn the_document_is_the_one_that_clients_hold_on_to() {
+fn the_document_equals_its_snapshot() {
     let document = postrider_api::openapi();
     assert_eq!(document["openapi"], "3.1.0");
     insta::assert_json_snapshot!("openapi", document);
@@ -32,7 +32,7 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
     paths.flat_map(of).collect()
 }
 
-/// What is missing, or wrong, in an operation.
+/// The missing and wrong parts of an operation.
 fn faults(document: &Value, name: &str, operation: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let mut want = |there: bool, what: String| {
@@ -93,7 +93,7 @@ fn faults(document: &Value, name: &str, operation: &Value) -> Vec<String> {
 
 const POINTER: &str = "/content/application~1problem+json/example/errors/0/pointer";
 
-/// Whether an example says nothing somewhere: a text of which nobody said what it looks like.
+/// Whether an example contains an empty text, which shows that a member has no example.
 fn hollow(example: &Value) -> bool {
     match example {
         Value::String(text) => text.is_empty(),
@@ -104,11 +104,11 @@ fn hollow(example: &Value) -> bool {
 }
 
 #[test]
-fn every_operation_says_who_may_call_it_what_it_takes_what_it_answers_and_how_it_refuses() {
+fn every_operation_documents_its_callers_requests_answers_and_errors() {
     let document = postrider_api::openapi();
     let operations = operations(&document);
     let faults: Vec<String> = operations.iter().flat_map(|(name, one)| faults(&document, name, one)).collect();
     assert!(faults.is_empty(), "give a member an example by #[schema(example = …)]:\n{faults:#?}");
     let names: BTreeSet<_> = operations.iter().map(|(_, one)| one["operationId"].as_str()).collect();
-    assert_eq!(names.len(), operations.len(), "an operationId is taken twice");
+    assert_eq!(names.len(), operations.len(), "two operations have the same operationId");
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{OPERATOR, World, endpoint};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_for_several_tenants_is_made_listed_and_deleted_by_the_operator_alone() {
+async fn only_operators_create_list_and_delete_keys_for_several_tenants() {
     let world = World::new("api_product_keys").await;
     let (one, other) = (world.tenant("standard").await, world.tenant("standard").await);
     let id = format!("/v1/tenants/{}", one.id);
@@ -24,7 +24,7 @@ async fn a_key_for_several_tenants_is_made_listed_and_deleted_by_the_operator_al
     assert_eq!(names, ["all", "mail"]);
     assert!(!listed.to_string().contains("prk_"));
 
-    // It publishes and does nothing else; a tenant's key makes none.
+    // The key can only publish. A tenant's key cannot create such a key.
     let key = made["key"].as_str().unwrap();
     world.get(key, "/v1/endpoints").await.problem(403, "");
     world.get(key, "/v1/keys").await.problem(403, "");
@@ -51,7 +51,7 @@ async fn a_wrong_request_for_a_product_key_names_its_mistake() {
     refused(("scopes", json!(["publish", "read"])), "/scopes").await;
     refused(("scopes", json!([])), "/scopes").await;
     refused(("tenants", json!([])), "/tenants").await;
-    refused(("tenants", json!([tenant.id, "nobody"])), "/tenants/1").await;
+    refused(("tenants", json!([tenant.id, "unknown"])), "/tenants/1").await;
     let wrong = refused(("tenants", json!("some")), "/tenants").await;
     assert!(wrong["detail"].as_str().unwrap().contains("expected \"all\", or an array of tenants"), "{wrong:#}");
     let array = world.post(OPERATOR, "/v1/keys", json!(["mail", ["publish"], "all"])).await.ok(422);
@@ -59,7 +59,7 @@ async fn a_wrong_request_for_a_product_key_names_its_mistake() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_external_id_stands_wherever_an_id_does() {
+async fn an_external_id_is_accepted_wherever_an_id_is() {
     let world = World::new("api_external_ids").await;
     let tenant = json!({"name": "Acme", "profile": "standard", "external_id": "org/acme 7"});
     let made = world.post(OPERATOR, "/v1/tenants", tenant.clone()).await.ok(201);
@@ -74,16 +74,16 @@ async fn an_external_id_stands_wherever_an_id_does() {
         let listed = world.get(key, &format!("/v1/endpoints?{query}")).await.ok(200);
         assert_eq!(listed["data"].as_array().map(Vec::len), Some(1));
     }
-    world.get(OPERATOR, "/v1/endpoints?tenant=nobody").await.problem(404, "");
+    world.get(OPERATOR, "/v1/endpoints?tenant=unknown").await.problem(404, "");
     world.call(OPERATOR, "PATCH", path, Some(&json!({"external_id": "ten_7"}))).await.problem(422, "/external_id");
     world.call(OPERATOR, "DELETE", path, None).await.ok(204);
     world.get(OPERATOR, path).await.problem(404, "");
-    // It is free again.
+    // The external id can be used again.
     world.post(OPERATOR, "/v1/tenants", tenant).await.ok(201);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_read_is_refused_in_words() {
+async fn invalid_parameters_are_refused_with_an_explanation() {
     let world = World::new("api_strict").await;
     let tenant = world.tenant("standard").await;
     let array = world.post(&tenant.key, "/v1/endpoints", json!(["hook", "https://example.com/"])).await;
@@ -108,7 +108,7 @@ async fn what_cannot_be_read_is_refused_in_words() {
     for list in ["events", "deliveries", "replays", "event-types"] {
         world.get(&tenant.key, &format!("/v1/{list}?cursor={cursor}")).await.problem(422, "cursor");
     }
-    // No date is too far for an answer.
+    // Every date gets an answer.
     for range in ["from=0000-01-01T00:00:00Z", "from=9999-12-30T00:00:00Z", "to=9999-12-31T23:59:59Z"] {
         for path in ["events?", "deliveries?", "stats?by=day&"] {
             let answer = world.get(&tenant.key, &format!("/v1/{path}{range}")).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::harness::{OPERATOR, World, endpoint};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenant_is_made_read_edited_with_its_etag_and_deleted() {
+async fn a_tenant_is_created_read_edited_and_deleted() {
     let world = World::new("api_tenants").await;
     let body = json!({"name": "Acme", "profile": "magnetite", "external_id": "a-1", "limits": {"endpoints": 2},
         "enforce_catalog": true, "disable_after_days": 3});
@@ -67,7 +67,7 @@ async fn each_mistake_in_a_tenant_or_key_is_named() {
     let nowhere = "/v1/tenants/ten_00000000000000000000000000000001/keys";
     world.post(OPERATOR, nowhere, json!({"name": "k", "scopes": ["read"]})).await.problem(404, "");
 
-    // Its endpoints were checked against the rules of its profile.
+    // The profile cannot change, because the endpoints were checked by its rules.
     world.post(&tenant.key, "/v1/endpoints", endpoint()).await.ok(201);
     let path = format!("/v1/tenants/{}", tenant.id);
     world.call(OPERATOR, "PATCH", &path, Some(&json!({"profile": "standard"}))).await.problem(409, "");

@@ -1,4 +1,4 @@
-//! The test call, with a dispatcher that the test plays.
+//! The test call, with a simulated dispatcher.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::World;
 
-/// What a dispatcher answers.
+/// The answer of the simulated dispatcher.
 fn answer(request: &Member) -> Option<Member> {
     let call: TestCall = request.head().ok()?;
     assert!(call.answer_by > UnixMillis::now());
@@ -54,7 +54,7 @@ fn answer(request: &Member) -> Option<Member> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_test_answers_with_the_attempt_and_each_has_an_id_of_its_own() {
+async fn a_test_call_returns_its_attempt_and_each_has_its_own_id() {
     let world = World::new("api_test").await;
     let tenant = world.tenant("magnetite").await;
     let made = world.endpoint(&tenant).await;
@@ -72,7 +72,7 @@ async fn a_test_answers_with_the_attempt_and_each_has_an_id_of_its_own() {
     let body: serde_json::Value = serde_json::from_str(first["request_headers"][0]["value"].as_str().unwrap()).unwrap();
     assert_eq!(body["event"], json!("magnet.viewed"));
 
-    // An empty body will do, and every test is a new event.
+    // The body may be empty, and every test call is a new event.
     let second = world.call(&tenant.key, "POST", &path, None).await.ok(200);
     assert_ne!(second["event_id"], first["event_id"]);
 
@@ -83,7 +83,7 @@ async fn a_test_answers_with_the_attempt_and_each_has_an_id_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_an_answer_in_time_the_delivery_is_named() {
+async fn a_test_call_without_an_answer_returns_its_delivery_id() {
     let world = World::new("api_test_late").await;
     let tenant = world.tenant("standard").await;
     let mut body = crate::harness::endpoint();

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_field_takes_the_default_in_a_creation_and_is_cleared_by_an_edit() {
+    fn an_empty_field_creates_with_the_default_and_clears_in_an_edit() {
         let fields = Fields::default()
             .with("name", "n")
             .with("url", "https://example.com/")

@@ -1,4 +1,4 @@
-//! Forms: each acts once, its result can be read again, and a page names what would be lost before it is.
+//! Forms: each acts once, its result can be shown again, and a page names the losses before an action.
 
 use axum::http::StatusCode;
 use postrider_model::delivery::DeliveryStatus;
@@ -73,7 +73,7 @@ async fn a_form_of_an_ended_session_is_shown_after_sign_in_without_secrets() {
 
     let wrong =
         send_form(&world, "", "/dashboard/sign-in", &[("key", "prk_x"), ("next", &new), ("form", &carried)]).await;
-    assert!(wrong.text.contains("name=\"form\""), "a wrong key does not lose it");
+    assert!(wrong.text.contains("name=\"form\""), "a wrong key keeps the form");
     let fields = [("key", tenant.key.as_str()), ("next", &new), ("form", &carried)];
     let signed_in = send_form(&world, "", "/dashboard/sign-in", &fields).await;
     let cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
@@ -81,7 +81,7 @@ async fn a_form_of_an_ended_session_is_shown_after_sign_in_without_secrets() {
     assert_eq!(shown.status, StatusCode::OK);
     assert!(shown.text.contains("value=\"billing\"") && shown.text.contains("typed &lt;b&gt;"), "{}", shown.text);
     assert!(shown.text.contains("Your session had ended"), "{}", shown.text);
-    assert_eq!(world.get(&tenant.key, "/v1/endpoints").await.ok(200)["usage"], 0, "nothing was made");
+    assert_eq!(world.get(&tenant.key, "/v1/endpoints").await.ok(200)["usage"], 0, "nothing was created");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +159,7 @@ async fn a_replay_starts_the_selection_shown_and_previews_a_changed_form_again()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_names_what_would_be_lost_before_it_is() {
+async fn a_page_names_the_losses_before_an_action() {
     let world = crate::world("form_ask").await;
     let tenant = world.tenant("standard").await;
     let made = world.endpoint(&tenant).await;
@@ -174,7 +174,7 @@ async fn a_page_names_what_would_be_lost_before_it_is() {
     };
     let now = async || world.get(&tenant.key, &format!("/v1/endpoints/{id}")).await.ok(200)["status"].clone();
     assert_eq!(switch("inactive", &[("once", "1")]).await.status, StatusCode::SEE_OTHER);
-    assert_eq!(now().await, "inactive", "with nothing to lose it is done at once");
+    assert_eq!(now().await, "inactive", "without a loss it happens at once");
     switch("active", &[("once", "2")]).await;
 
     let (event, delivery) = recorded(&world, &tenant, &made, DeliveryStatus::Pending).await;
@@ -216,7 +216,7 @@ async fn a_notice_is_shown_to_the_sender_of_its_form_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn counts_and_links_open_exactly_what_they_count() {
+async fn the_link_of_a_count_opens_exactly_the_counted_items() {
     let world = crate::world("form_counts").await;
     let tenant = world.tenant("standard").await;
     let made = world.endpoint(&tenant).await;
@@ -230,7 +230,7 @@ async fn counts_and_links_open_exactly_what_they_count() {
     assert!(list.text.contains(&failed), "{}", list.text);
     let page = get(&world, &cookie, &failed.replace("&amp;", "&")).await;
     let (retrying, good) = (retrying.to_string(), good.to_string());
-    assert!(page.text.contains(&retrying) && !page.text.contains(&good), "what is retried has failed, too");
+    assert!(page.text.contains(&retrying) && !page.text.contains(&good), "a retried delivery counts as failed, too");
 
     let typed = get(&world, &cookie, &format!("{base}/deliveries?type=user.*")).await;
     assert!(typed.text.contains(&good), "{}", typed.text);

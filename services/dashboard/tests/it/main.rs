@@ -1,4 +1,4 @@
-//! The dashboard through its router, over a real PostgreSQL and a real RabbitMQ. The API's tests share the world with it.
+//! The dashboard through its router, with a real PostgreSQL and a real RabbitMQ. The API's tests use the same harness.
 
 mod forms;
 #[path = "../../../api/tests/it/harness.rs"]

@@ -1,4 +1,4 @@
-//! Sessions, forms, headers and the walls between tenants. Tests in a browser are in tests/it/dashboard of the workspace.
+//! Sessions, forms, headers and the separation of tenants. Tests in a browser are in tests/it/dashboard of the workspace.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ async fn a_session_ends_with_sign_out_and_with_its_key() {
     assert_eq!(page.header("location"), webhooks);
     let cookie = page.header("set-cookie");
     assert!(cookie.contains("; HttpOnly; SameSite=Lax") && !cookie.contains("Secure"), "{cookie}");
-    assert!(!cookie.contains(&tenant.key), "the key stays out of the cookie");
+    assert!(!cookie.contains(&tenant.key), "the cookie does not contain the key");
 
     let cookie = sign_in(&world, &tenant.key).await;
     let page = get(&world, &cookie, &webhooks).await;
@@ -86,7 +86,7 @@ async fn a_session_ends_with_sign_out_and_with_its_key() {
     assert!(page.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(get(&world, &cookie, &webhooks).await.status, StatusCode::SEE_OTHER);
 
-    // The key is deleted: its sessions are over.
+    // The sessions of a deleted key have ended.
     let cookie = sign_in(&world, &tenant.key).await;
     let keys = world.get(OPERATOR, &format!("/v1/tenants/{}/keys", tenant.id)).await.ok(200);
     let id = keys["data"][0]["id"].as_str().unwrap();
@@ -109,7 +109,7 @@ async fn wrong_keys_and_publish_only_keys_are_refused_and_lock_out_no_one_else()
     sign_in(&world, &tenant.key).await;
     let request = Request::post("/dashboard/sign-in").header("sec-fetch-site", "cross-site");
     let page = send(&world, request.body(Body::from(format!("key={}", tenant.key))).unwrap()).await;
-    assert_eq!(page.status, StatusCode::FORBIDDEN, "no other site signs a visitor in");
+    assert_eq!(page.status, StatusCode::FORBIDDEN, "another site cannot sign a visitor in");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,7 +210,7 @@ async fn no_page_or_form_reaches_another_tenant_or_the_operator_pages() {
             route if route.contains("/deliveries/") => "dlv_00000000000000000000000000000001",
             _ => "1",
         };
-        // Their object under their address, and under mine.
+        // The object of the other tenant under that tenant's address, and under the own one.
         for tenant in [&theirs, &mine] {
             let path = route.replace("{tenant}", &tenant.id).replace("{id}", id).replace("{key}", "key_1");
             let list = !route.contains("{id}") && route.contains("{tenant}") && tenant.id == mine.id;
@@ -278,11 +278,11 @@ async fn a_refused_form_shows_each_error_at_its_field_and_keeps_the_input() {
     let page = post(&world, &cookie, &new, &form).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(page.text.contains("f-payload_filter-error") && page.text.contains("typed &lt;b&gt;name"), "{}", page.text);
-    let mended: Vec<_> = form.iter().copied().filter(|(name, _)| *name != "payload_filter").collect();
-    let page = post(&world, &cookie, &new, &mended).await;
+    let corrected: Vec<_> = form.iter().copied().filter(|(name, _)| *name != "payload_filter").collect();
+    let page = post(&world, &cookie, &new, &corrected).await;
     assert!(page.text.contains("f-timeout_seconds-error"), "{}", page.text);
-    let mended: Vec<_> = mended.into_iter().filter(|(name, _)| *name != "timeout_seconds").collect();
-    let page = post(&world, &cookie, &new, &mended).await;
+    let corrected: Vec<_> = corrected.into_iter().filter(|(name, _)| *name != "timeout_seconds").collect();
+    let page = post(&world, &cookie, &new, &corrected).await;
     assert!(page.text.contains("f-url-error") && page.text.contains("f-filters-error"), "{}", page.text);
     assert_eq!(world.get(&tenant.key, "/v1/endpoints").await.ok(200)["usage"], 0);
 }

@@ -37,7 +37,7 @@ async fn an_undeliverable_delivery_is_discarded_with_its_reason() {
 async fn an_edit_applies_to_later_messages_at_once_and_soon_to_all() {
     let mut world = World::new("edited", "standard").await;
     let receiver = Receiver::start(|_| Reply::Status(200)).await;
-    let endpoint = world.endpoint("http://127.0.0.1:1/nobody", |_| {}).await;
+    let endpoint = world.endpoint("http://127.0.0.1:1/closed", |_| {}).await;
     world.dispatch().await;
     let before = world.task(&endpoint);
     world.publish(std::slice::from_ref(&before)).await;

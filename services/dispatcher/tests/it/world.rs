@@ -41,7 +41,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A tenant with this profile, without a dispatcher.
+    /// A tenant with this profile. No dispatcher runs yet.
     pub(crate) async fn new(name: &str, profile: &str) -> Self {
         Self::on(Scope::new(name).await, profile).await
     }

@@ -141,7 +141,7 @@ async fn a_repeat_is_published_again_unless_the_event_is_known_to_be_safe() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_database_an_event_is_published_and_says_that_its_id_is_not_claimed() {
+async fn without_the_database_an_event_is_published_unclaimed() {
     let mut world = World::new("ingest_away").await;
     let (network, database_url) = Proxy::before(world.database_url()).await.unwrap();
     let ingest = world.ingest_over(store(&database_url)).await;

@@ -44,7 +44,7 @@ impl Log {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_report_of_numbers_comes_after_the_last_message_from_the_exchange() {
+async fn the_last_report_of_numbers_follows_the_last_exchange_message() {
     let scope = Scope::new("ingest_stop").await;
     let store = Store::connect(StoreConfig::new(&scope.database_url), MasterKeys::none()).unwrap();
     store.migrate().await.unwrap();

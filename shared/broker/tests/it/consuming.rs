@@ -1,4 +1,4 @@
-//! Acks last, poison alone, everything back after a crash.
+//! Consuming: acks follow the handler, only poisoned members are dead-lettered, and unacked messages are redelivered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::support::{Ledger, PATIENCE, Vhost, eventually, member, number};
 
 const LIVE: Queue = Queue::Lane(Lane::Live);
 
-/// A consumer in the background, stopped and drained by `end`.
+/// A consumer in the background. `end` stops and drains it.
 struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -55,27 +55,27 @@ async fn next_dead_letter(broker: &Broker) -> RawMessage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_acked_only_after_its_handler_is_done_and_draining_waits_for_it() {
+async fn a_message_is_acked_after_its_handler_and_a_drain_waits_for_it() {
     let vhost = Vhost::new("ack-last").await;
     let broker = vhost.broker().await;
     publish(&broker, 0..32).await;
     let gate = Arc::new(Semaphore::new(0));
-    let begun = Arc::new(AtomicUsize::new(0));
-    let (gate_in, begun_in) = (Arc::clone(&gate), Arc::clone(&begun));
+    let started = Arc::new(AtomicUsize::new(0));
+    let (gate_in, started_in) = (Arc::clone(&gate), Arc::clone(&started));
     let running = Running::members(&broker, move |_, _| {
-        let (gate, begun) = (Arc::clone(&gate_in), Arc::clone(&begun_in));
+        let (gate, started) = (Arc::clone(&gate_in), Arc::clone(&started_in));
         async move {
-            begun.fetch_add(1, Ordering::SeqCst);
+            started.fetch_add(1, Ordering::SeqCst);
             gate.acquire().await.unwrap().forget();
             Ok(())
         }
     });
-    eventually("all to begin", async || begun.load(Ordering::SeqCst) == 32).await;
+    eventually("all handlers to start", async || started.load(Ordering::SeqCst) == 32).await;
     gate.add_permits(31);
-    // 31 of 32 are done: the message must come back when its consumer is cut off.
-    eventually("31 to end", async || gate.available_permits() == 0).await;
+    // 31 of 32 handlers are done, so the message is not acked and must be redelivered after its connection is cut.
+    eventually("31 handlers to end", async || gate.available_permits() == 0).await;
     vhost.cut("consume").await;
-    eventually("it to come back", async || begun.load(Ordering::SeqCst) == 64).await;
+    eventually("the redelivery", async || started.load(Ordering::SeqCst) == 64).await;
     let stopping = tokio::spawn(running.end());
     gate.add_permits(100);
     stopping.await.unwrap();
@@ -123,7 +123,7 @@ async fn a_deleted_queue_is_declared_again_and_consumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_poison_and_one_panic_in_a_bundle_go_to_the_dead_letters_alone() {
+async fn only_the_poisoned_and_the_panicking_member_are_dead_lettered() {
     let vhost = Vhost::new("poison").await;
     let broker = vhost.broker().await;
     let ledger = Ledger::default();
@@ -157,7 +157,7 @@ async fn one_poison_and_one_panic_in_a_bundle_go_to_the_dead_letters_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_no_bundle_are_a_dead_letter_as_they_are() {
+async fn a_message_that_is_no_bundle_is_dead_lettered_unchanged() {
     let vhost = Vhost::new("garbage").await;
     let broker = vhost.broker().await;
     vhost.publish_raw("postrider.lanes", "live", "not a bundle at all").await;
@@ -169,13 +169,13 @@ async fn bytes_that_are_no_bundle_are_a_dead_letter_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_keeps_coming_back_is_taken_apart_so_that_only_the_culprit_is_put_aside() {
+async fn only_the_failing_member_of_a_redelivered_bundle_is_dead_lettered() {
     let vhost = Vhost::new("explode").await;
     let broker = vhost.broker().await;
     let ledger = Ledger::default();
     let alone = Arc::new(AtomicUsize::new(0));
     let (seen, alone_in) = (ledger.clone(), Arc::clone(&alone));
-    // Member 5 gives its message back each time, as if it took the process down: its neighbours go through all the same.
+    // The handler of member 5 requeues its message each time, as if it had crashed the process. The other members are processed all the same.
     let running = Running::members(&broker, move |member, context| {
         let (seen, alone) = (seen.clone(), Arc::clone(&alone_in));
         async move {
@@ -192,7 +192,7 @@ async fn a_bundle_that_keeps_coming_back_is_taken_apart_so_that_only_the_culprit
     assert_eq!(bundle::decode(&dead.body).unwrap(), [member(5)]);
     assert_eq!(dead.headers.reason.as_deref(), Some("seen 30 times without being settled"));
     ledger.wait_for((0..32).filter(|n| *n != 5)).await;
-    // Twice in the bundle, then once alone.
+    // Twice within the bundle, then once as a single member.
     assert_eq!(ledger.all().len(), 31 * 3);
     assert_eq!(alone.load(Ordering::SeqCst), 29);
     running.end().await;
@@ -200,7 +200,7 @@ async fn a_bundle_that_keeps_coming_back_is_taken_apart_so_that_only_the_culprit
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_handler_names_its_poison_and_a_panic_takes_the_bundle_apart() {
+async fn a_bundle_handler_names_poisoned_members_and_a_panic_splits_the_bundle() {
     let vhost = Vhost::new("bundles").await;
     let broker = vhost.broker().await;
     let ledger = Ledger::default();
@@ -241,7 +241,7 @@ async fn a_bundle_handler_names_its_poison_and_a_panic_takes_the_bundle_apart() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_raw_message_dropped_unsettled_comes_back_and_an_acked_one_does_not() {
+async fn an_unsettled_raw_message_is_redelivered_and_an_acked_one_is_not() {
     let vhost = Vhost::new("raw").await;
     let broker = vhost.broker().await;
     let singles = broker.message_publisher();
@@ -266,7 +266,7 @@ async fn a_raw_message_dropped_unsettled_comes_back_and_an_acked_one_does_not() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_members_are_in_hand_than_the_budget_allows() {
+async fn the_members_in_flight_stay_within_the_budget() {
     let vhost = Vhost::new("budget").await;
     let broker = vhost.broker().await;
     publish(&broker, 0..200).await;

@@ -1,4 +1,4 @@
-//! The ladder against the broker: never early, and at-least-once in force.
+//! The delay ladder with a real broker: no delivery is early, and dead-lettering is at-least-once.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{PATIENCE, Vhost, eventually, member, number, take_bundles};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before() {
+async fn a_rung_returns_a_delivery_to_its_lane_and_never_early() {
     let vhost = Vhost::new("rung").await;
     let broker = vhost.broker().await;
     let delays = broker.delay_publisher();
@@ -22,9 +22,9 @@ async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before()
         let rung = ladder::rung_at_least(delay);
         let published = Instant::now();
         delays.publish(Destination::Rung { rung, lane: Lane::Slow }, member(n as u64)).await.unwrap();
-        let message = timeout(PATIENCE, lane.recv()).await.expect("it surfaces").unwrap();
-        // The broker counts from its receipt, in whole milliseconds.
-        assert!(published.elapsed() >= delay, "surfaced after {:?}", published.elapsed());
+        let message = timeout(PATIENCE, lane.recv()).await.expect("the delivery returns").unwrap();
+        // The broker measures from the receipt of the message, in whole milliseconds.
+        assert!(published.elapsed() >= delay, "returned after {:?}", published.elapsed());
         assert_eq!(number(&bundle::decode(&message.body).unwrap()[0]), n as u64);
         message.ack();
     }
@@ -34,7 +34,7 @@ async fn a_rung_gives_back_to_its_lane_when_its_time_has_come_and_never_before()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_to_the_same_rung_at_the_same_time_shares_messages_and_each_comes_once() {
+async fn concurrent_deliveries_to_a_rung_share_messages_and_arrive_once() {
     let vhost = Vhost::new("company").await;
     let broker = vhost.broker().await;
     let delays = broker.delay_publisher();
@@ -52,16 +52,16 @@ async fn what_goes_to_the_same_rung_at_the_same_time_shares_messages_and_each_co
     vhost.finish().await;
 }
 
-/// So come the deliveries of an endpoint that does not answer: one by one, and each back to the slow lane after a while.
+/// Deliveries of an endpoint that does not answer are published in this way: singly, each to the slow lane after a delay.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_back_to_the_slow_lane_one_by_one_shares_messages_too() {
+async fn single_deliveries_to_the_slow_lane_share_messages_too() {
     let vhost = Vhost::new("trickle").await;
     let broker = vhost.broker().await;
     let delays = broker.delay_publisher();
     let rung = ladder::rung_at_least(Duration::from_secs(1));
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
     let mut publishes = Vec::new();
-    let begun = Instant::now();
+    let started = Instant::now();
     for n in 0..32 {
         ticks.tick().await;
         let delays = delays.clone();
@@ -69,8 +69,8 @@ async fn what_goes_back_to_the_slow_lane_one_by_one_shares_messages_too() {
         publishes.push(tokio::spawn(async move { delays.publish(to, member(n)).await }));
     }
     join_all(publishes).await.into_iter().for_each(|result| result.unwrap().unwrap());
-    // A message stays open for 100 ms, so this many were opened at most, however slow the machine is.
-    let messages_max = 1 + begun.elapsed().as_millis() / 100;
+    // A message accepts members for 100 ms, so there are at most this many, also on a slow machine.
+    let messages_max = 1 + started.elapsed().as_millis() / 100;
     let bundles = take_bundles(&broker, Queue::Lane(Lane::Slow), 32).await;
     assert!(bundles.len() as u128 <= messages_max, "more than {messages_max}: {bundles:?}");
     let mut members = bundles.concat();
@@ -79,7 +79,7 @@ async fn what_goes_back_to_the_slow_lane_one_by_one_shares_messages_too() {
     vhost.finish().await;
 }
 
-/// With at-most-once dead-lettering (what the broker silently falls back to) the message would be gone.
+/// With at-most-once dead-lettering, which the broker silently uses if at-least-once is impossible, the message would be lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_expires_while_its_lane_is_missing_waits_for_the_lane() {
     let vhost = Vhost::new("canary").await;
@@ -88,7 +88,7 @@ async fn a_message_that_expires_while_its_lane_is_missing_waits_for_the_lane() {
     let rung = ladder::rung_at_least(Duration::from_secs(1));
     delays.publish(Destination::Rung { rung, lane: Lane::Bulk }, member(1)).await.unwrap();
     vhost.delete(&format!("queues/{}/postrider.lane.bulk", vhost.name)).await;
-    // A rung lets go in its order: when one that came later is in its lane, this one's time has come, too.
+    // A rung returns messages in order: once a later message is in its lane, this one has expired, too.
     delays.publish(Destination::Rung { rung, lane: Lane::Slow }, member(2)).await.unwrap();
     assert_eq!(take_bundles(&broker, Queue::Lane(Lane::Slow), 1).await, [[2]]);
     // The new connection declares the lane again.

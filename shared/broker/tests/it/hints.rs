@@ -1,4 +1,4 @@
-//! HintSender: told to all who listen, asked for again after a fault.
+//! `HintSender`: hints reach every listener, and listeners ask for them again after a fault.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ fn open(endpoint: EndpointId) -> Hint {
 }
 
 async fn hear(heard: &mut Receiver<Hint>, expected: &Hint) {
-    let wait = async { while heard.recv().await.expect("still listening") != *expected {} };
-    tokio::time::timeout(PATIENCE, wait).await.expect("the hint comes");
+    let wait = async { while heard.recv().await.expect("the receiver is open") != *expected {} };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the hint arrives");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_listener_hears_what_is_told_and_asks_again_after_its_connection_was_cut() {
+async fn every_listener_gets_hints_and_asks_again_after_a_lost_connection() {
     let vhost = Vhost::new("hints").await;
     let (one, other) = (vhost.broker().await, vhost.broker().await);
     let stop = CancellationToken::new();
@@ -39,7 +39,7 @@ async fn every_listener_hears_what_is_told_and_asks_again_after_its_connection_w
     vhost.cut("consume").await;
     hear(&mut hears_one, &Hint::Ask).await;
     let again = open(EndpointId::generate());
-    // Each asks when it listens again; one of them may do so after this was told.
+    // Each listener asks once it is connected again. One of them may connect after this hint was sent, so it is repeated.
     tokio::time::timeout(PATIENCE, async {
         for heard in [&mut hears_one, &mut hears_other] {
             loop {
@@ -52,13 +52,13 @@ async fn every_listener_hears_what_is_told_and_asks_again_after_its_connection_w
         }
     })
     .await
-    .expect("both hear again");
+    .expect("both get the hint");
     stop.cancel();
     vhost.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_follows_breakers_knows_what_was_told_last() {
+async fn a_follower_of_breakers_has_their_latest_states() {
     let vhost = Vhost::new("breakers").await;
     let broker = vhost.broker().await;
     let stop = CancellationToken::new();

@@ -1,4 +1,4 @@
-//! Against a real RabbitMQ: `POSTRIDER_TEST_AMQP_URL` (without a virtual host) and `POSTRIDER_TEST_AMQP_API` name it.
+//! Tests with a real RabbitMQ, named by `POSTRIDER_TEST_AMQP_URL` (without a virtual host) and `POSTRIDER_TEST_AMQP_API`.
 
 mod consuming;
 mod delays;

@@ -1,4 +1,4 @@
-//! The public exchange, the queue behind it, and what is put aside from there.
+//! The public exchange, its queue, and dead letters of its messages.
 
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, Poison, ProducerMessage, Queue, Unsettled};
@@ -19,7 +19,7 @@ fn message(key: &str, body: &'static str) -> ProducerMessage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_put_aside_and_sent_back_as_it_came() {
+async fn a_dead_lettered_message_is_requeued_unchanged() {
     let vhost = Vhost::new("public").await;
     let broker = vhost.broker().await;
     let (seen, mut received) = mpsc::unbounded_channel();
@@ -56,7 +56,7 @@ async fn a_message_is_put_aside_and_sent_back_as_it_came() {
         assert_eq!((&letter.body, original.header("b")), (&sent.body, Some("two")));
         letter.ack();
     }
-    // The queue moves on.
+    // The queue is not blocked.
     singles.requeue(Queue::Intake, &message("ten_operator.a.b", "good")).await.unwrap();
     assert_eq!(tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap().body, "good");
     stop.cancel();
@@ -69,7 +69,7 @@ async fn a_message_is_put_aside_and_sent_back_as_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_large_message_the_beginning_is_kept_when_it_is_put_aside() {
+async fn a_large_dead_letter_keeps_the_beginning_of_its_message() {
     let vhost = Vhost::new("cut").await;
     let broker = vhost.broker().await;
     let large = ProducerMessage { body: vec![b'x'; 256 * 1024 + 1].into(), ..message("k", "") };
@@ -85,11 +85,11 @@ async fn of_a_large_message_the_beginning_is_kept_when_it_is_put_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_intake_takes_any_key_is_limited_and_dead_letters_at_least_once() {
+async fn the_intake_accepts_any_key_and_has_its_limits_and_dead_lettering() {
     let vhost = Vhost::new("intake").await;
     let broker = vhost.broker().await;
     vhost.publish_raw("postrider.events", "any.key.at.all", "x").await;
-    eventually("the message to be there", async || {
+    eventually("the message in the queue", async || {
         broker.queue_depth(Queue::Intake.name()).await.is_ok_and(|depth| depth.messages == 1)
     })
     .await;
@@ -108,9 +108,9 @@ async fn the_intake_takes_any_key_is_limited_and_dead_letters_at_least_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_whose_user_the_broker_knows_by_another_name_publishes_without_it() {
+async fn a_process_publishes_without_a_user_id_that_the_broker_rejects() {
     let vhost = Vhost::new("user-id").await;
-    let other = vhost.broker_as("somebody else").await;
+    let other = vhost.broker_as("another user").await;
     other.message_publisher().dead_letter_bytes(Bytes::from_static(b"x"), "postrider.fanout", "panic").await.unwrap();
     let broker = vhost.broker().await;
     let stop = CancellationToken::new();

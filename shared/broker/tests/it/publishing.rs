@@ -1,4 +1,4 @@
-//! Bundles and singles, with connections cut under them.
+//! Publishing bundles and single messages, also while connections are cut.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +30,7 @@ async fn group_commit_confirms_everything_in_order_and_bundles_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_has_at_most_thirty_two_members_and_thirty_two_kib_and_a_larger_member_travels_alone() {
+async fn a_bundle_has_at_most_32_members_and_32_kib_or_one_larger_member() {
     let vhost = Vhost::new("split").await;
     let broker = vhost.broker().await;
     let publisher = broker.batch_publisher(Route::Decisions, BatchOptions::default());
@@ -70,14 +70,14 @@ async fn a_full_queue_is_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_whose_submitter_has_left_are_not_sent() {
+async fn members_of_a_dropped_submission_are_not_sent() {
     let vhost = Vhost::new("left").await;
     let broker = vhost.broker().await;
     let publisher =
         broker.batch_publisher(Route::Outcomes, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
     let mut state = broker.publish_state();
     let mut expected = Vec::new();
-    // On a slow machine the next connection may be there before the submitter leaves: then the member is sent.
+    // On a slow machine the next connection may be open before the submission is dropped. Then the member is sent.
     for number in 1.. {
         vhost.cut("publish").await;
         state.wait_for(|state| *state == PublishState::Down).await.unwrap();
@@ -95,7 +95,7 @@ async fn members_whose_submitter_has_left_are_not_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_broker_queue_is_told_to_those_who_do_not_persist() {
+async fn a_full_broker_queue_is_an_error_without_persistent_resending() {
     let vhost = Vhost::new("nack").await;
     let broker = vhost.broker().await;
     let policy = serde_json::json!({
@@ -104,7 +104,7 @@ async fn a_full_broker_queue_is_told_to_those_who_do_not_persist() {
     vhost.put(&format!("policies/{}/small", vhost.name), policy).await;
     let publisher =
         broker.batch_publisher(Route::Accepted, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
-    // Quorum queues refuse a little late, as publishes in flight are not counted yet.
+    // Quorum queues refuse with a delay, because they do not count publishes in flight.
     crate::support::eventually("a refusal", async || {
         publisher.publish_within(vec![member(1)], PATIENCE).await == Err(PublishError::Refused)
     })
@@ -118,7 +118,7 @@ async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes(
     let broker = vhost.broker().await;
     let publisher = broker.batch_publisher(Route::Outcomes, BatchOptions::default());
     let singles = broker.message_publisher();
-    // Both go on until the second cut has been made and survived, so that each finds publishes under way.
+    // Both publish until the second cut is over, so that each cut meets publishes in flight.
     let last_round = AtomicBool::new(false);
     let bundled = async {
         let mut sent = 0;
@@ -146,7 +146,7 @@ async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes(
     };
     let (bundled, single, ()) = tokio::join!(bundled, single, cut);
     for (queue, sent) in [(Queue::Outcomes, bundled), (Queue::Lane(Lane::Slow), single)] {
-        // Repeats are allowed and come before the end: go on taking for what they displaced.
+        // Repeats are allowed. They count as members taken, so further messages are taken in their place.
         let mut arrived: BTreeSet<u64> =
             take_bundles(&broker, queue, sent as usize).await.concat().into_iter().collect();
         while arrived.len() < sent as usize {
@@ -158,7 +158,7 @@ async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_routed_is_declared_and_sent_again() {
+async fn an_unroutable_message_is_sent_again_after_its_queue_is_declared() {
     let vhost = Vhost::new("unroutable").await;
     let broker = vhost.broker().await;
     let singles = broker.message_publisher();

@@ -1,4 +1,4 @@
-//! Calls and answers.
+//! Remote calls and their answers.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{PATIENCE, Vhost, eventually, member};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_answered_and_one_that_nobody_serves_times_out() {
+async fn a_call_is_answered_or_times_out_without_a_server() {
     let vhost = Vhost::new("rpc").await;
     let (api, dispatcher) = (vhost.broker().await, vhost.broker().await);
     let client = api.rpc_client(&CancellationToken::new()).await.unwrap();
-    let nobody = client.call(Queue::RpcTest, member(0), Duration::from_millis(300)).await;
-    assert_eq!(nobody, Err(RpcError::Timeout(Duration::from_millis(300))));
+    let unanswered = client.call(Queue::RpcTest, member(0), Duration::from_millis(300)).await;
+    assert_eq!(unanswered, Err(RpcError::Timeout(Duration::from_millis(300))));
 
     let stop = CancellationToken::new();
     let (token, serving) = (stop.clone(), dispatcher.clone());

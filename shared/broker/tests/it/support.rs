@@ -1,4 +1,4 @@
-//! A virtual host of its own for every test, and what tests ask of the management API.
+//! A virtual host for each test, and the calls of the management API that tests make.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -69,7 +69,7 @@ impl Vhost {
         assert!(answer.status().is_success() || answer.status() == 404, "{path}: {}", answer.status());
     }
 
-    /// Publishes as a stranger would, through the management API.
+    /// Publishes a message through the management API, without Postrider's headers.
     pub(crate) async fn publish_raw(&self, exchange: &str, routing_key: &str, body: &str) {
         let message =
             json!({ "properties": {}, "routing_key": routing_key, "payload": body, "payload_encoding": "string" });
@@ -93,7 +93,7 @@ impl Vhost {
         broker
     }
 
-    /// A broker that claims to be this user.
+    /// A broker client that sets this user id.
     pub(crate) async fn broker_as(&self, user: &str) -> Broker {
         let mut config = BrokerConfig::new(self.url(), format!("test {}", self.name));
         config.user_id = Some(user.to_owned());
@@ -103,7 +103,7 @@ impl Vhost {
         broker
     }
 
-    /// Cuts the connections whose role (`publish`, `consume`) is this; waits until the broker's list shows one to cut.
+    /// Closes the connections of this role (`publish`, `consume`), once the broker lists one.
     pub(crate) async fn cut(&self, role: &str) {
         eventually("a connection to cut", async || {
             let mut cut = false;
@@ -121,9 +121,8 @@ impl Vhost {
         .await;
     }
 
-    /// Closes what was connected, then takes the vhost away with everything in it. In this order: on RabbitMQ 3.10, deleting a
-    /// vhost while a queue with at-least-once dead-lettering is being declared in it kills the node's dead-letter supervisor for
-    /// good, and every such queue of the node with it.
+    /// Closes the connections, then deletes the vhost. In this order, because on RabbitMQ 3.10 the deletion of a vhost in which a queue with
+    /// at-least-once dead-lettering is being declared permanently ends the dead-letter supervisor of the node, and with it every such queue.
     pub(crate) async fn finish(self) {
         let brokers = std::mem::take(&mut *self.brokers.lock().unwrap());
         for broker in brokers {
@@ -139,11 +138,11 @@ fn percent(text: &str) -> String {
         .collect()
 }
 
-/// Asks until it is true. For what has no event to await: the state of another process.
+/// Repeats a check until it is true, for states of other processes that cause no event.
 pub(crate) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let until = tokio::time::Instant::now() + PATIENCE;
     while !check().await {
-        assert!(tokio::time::Instant::now() < until, "waited in vain: {what}");
+        assert!(tokio::time::Instant::now() < until, "timed out while waiting for {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -156,7 +155,7 @@ pub(crate) fn number(member: &Member) -> u64 {
     member.head::<Value>().unwrap()["n"].as_u64().unwrap()
 }
 
-/// What arrived, by number.
+/// The numbers of the members that arrived.
 #[derive(Clone, Default)]
 pub(crate) struct Ledger(Arc<Mutex<Vec<u64>>>);
 
@@ -179,7 +178,7 @@ impl Ledger {
     }
 }
 
-/// Takes `count` messages off a queue, acked, as the sizes and numbers of their bundles.
+/// Takes messages with this many members off a queue, acks them, and returns the numbers of each bundle's members.
 pub(crate) async fn take_bundles(broker: &Broker, queue: Queue, members: usize) -> Vec<Vec<u64>> {
     let stop = CancellationToken::new();
     let mut raw = broker.consume_raw(queue, ConsumeOptions::default(), stop.clone());

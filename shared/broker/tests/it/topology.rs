@@ -1,4 +1,4 @@
-//! What exists with other arguments is a clear error.
+//! A queue or exchange that exists with other arguments is an error that says so.
 
 use postrider_broker::{BrokerError, Queue};
 use serde_json::json;
@@ -35,7 +35,7 @@ async fn an_exchange_of_another_type_is_an_error_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn declaring_twice_at_once_is_fine_and_depths_can_be_asked() {
+async fn concurrent_declarations_succeed_and_depths_can_be_read() {
     let vhost = Vhost::new("twice").await;
     let (one, other) = tokio::join!(vhost.broker(), vhost.broker());
     assert_eq!(one.queue_depth(Queue::Fanout.name()).await.unwrap().messages, 0);

@@ -1,4 +1,4 @@
-//! Answers as bytes: what they mean, complete or not.
+//! How the bytes of complete and incomplete answers are interpreted.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -112,9 +112,9 @@ async fn headers_before_a_cut_are_kept() {
 async fn the_rest_of_an_answer_is_awaited_for_a_bounded_time() {
     let (mut ours, mut theirs) = tokio::io::duplex(64);
     theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").await.unwrap();
-    let begun = Instant::now();
-    let answer = exchange(&mut ours, HEAD.to_vec(), Bytes::new(), begun + Duration::from_secs(60), Kind::Post).await;
-    assert_eq!(begun.elapsed().as_secs(), RESPONSE_REST_MAX.as_secs());
+    let started = Instant::now();
+    let answer = exchange(&mut ours, HEAD.to_vec(), Bytes::new(), started + Duration::from_secs(60), Kind::Post).await;
+    assert_eq!(started.elapsed().as_secs(), RESPONSE_REST_MAX.as_secs());
     check(answer, 200, Some("did not arrive within 5.0 s"));
 
     let (mut ours, mut theirs) = tokio::io::duplex(64);

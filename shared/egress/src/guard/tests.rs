@@ -1,4 +1,4 @@
-//! What an attacker would save as an endpoint, what a name could resolve to, and what must go on working.
+//! Addresses that the guard must refuse, in every form of a URL, and URLs that it must accept.
 
 use super::*;
 
@@ -150,7 +150,7 @@ const HOSTILE_URLS: &[&str] = &[
     "https://[::ffff:100.64.0.1]/",
     "https://[::ffff:224.0.0.1]/",
     "https://[::ffff:255.255.255.255]/",
-    // IPv4 inside of IPv6.
+    // IPv4 addresses in IPv6 addresses.
     "https://[64:ff9b::127.0.0.1]/",
     "https://[64:ff9b::a9fe:a9fe]/",
     "https://[64:ff9b::10.0.0.1]/",
@@ -277,7 +277,7 @@ fn hostile_urls_are_refused() {
     assert_eq!(different.len(), HOSTILE_URLS.len());
     let passed: Vec<&str> =
         HOSTILE_URLS.iter().copied().filter(|url| guard.check_url(url, UrlRule::HttpsOnly).is_ok()).collect();
-    assert!(passed.is_empty(), "let through: {passed:?}");
+    assert!(passed.is_empty(), "accepted: {passed:?}");
 }
 
 #[test]

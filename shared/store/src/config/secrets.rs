@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_ends_no_overlap_that_was_promised_and_drops_no_planned_secret() {
+    fn a_rotation_keeps_promised_overlaps_and_planned_secrets() {
         let second = start().rotated(&new("b", overlap(5_000)), NOW).unwrap();
         let third = second.rotated(&new("c", overlap(4_000)), UnixMillis(1_001)).unwrap();
         check(&third, "c", &[("b", 4_000), ("a", 5_000)], None);

@@ -48,7 +48,7 @@ async fn an_id_belongs_to_the_event_that_claimed_it_first() {
 }
 
 #[tokio::test]
-async fn an_event_that_was_decided_about_is_safe_though_nobody_noted_its_confirm() {
+async fn an_event_with_a_decision_is_safe_without_a_recorded_confirm() {
     let fixture = Fixture::new("claims_decided").await;
     let store = &fixture.store;
     let mut named = event(TenantId::generate(), UnixMillis::now());

@@ -30,7 +30,7 @@ async fn migrating_again_and_twice_at_once_is_harmless() {
 }
 
 #[tokio::test]
-async fn concurrent_edits_get_versions_of_their_own_in_the_order_of_their_commits() {
+async fn concurrent_edits_get_different_versions_in_the_order_of_commits() {
     let fixture = Fixture::new("versions").await;
     let before = fixture.store.feed().config_version().await.unwrap();
     let draft = TenantDraft::new("t", "standard");
@@ -124,7 +124,7 @@ async fn no_race_gets_a_tenant_more_endpoints_than_its_limit() {
 }
 
 #[tokio::test]
-async fn an_endpoint_keeps_every_version_and_gives_its_secrets_to_the_dispatcher_alone() {
+async fn an_endpoint_keeps_every_version_and_only_the_dispatcher_gets_secrets() {
     let fixture = Fixture::new("endpoints").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     let mut new = new_endpoint("first");
@@ -271,7 +271,7 @@ async fn dump(fixture: &Fixture) -> String {
 }
 
 #[tokio::test]
-async fn a_product_key_reaches_the_feed_with_its_tenants_and_an_external_id_finds_its_tenant() {
+async fn product_keys_and_external_ids_reach_the_feed() {
     let fixture = Fixture::new("product_keys").await;
     let store = &fixture.store;
     let mut draft = TenantDraft::new("Acme", "standard");

@@ -147,7 +147,7 @@ async fn a_feed_that_begins_before_the_database_is_there_waits_for_it() {
 }
 
 #[tokio::test]
-async fn event_types_come_with_their_schemas_only_where_the_tenant_enforces_them() {
+async fn the_feed_has_schemas_only_of_tenants_that_enforce_them() {
     let fixture = Fixture::new("feed-types").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     let name = "order.paid".parse().unwrap();

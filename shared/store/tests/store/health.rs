@@ -28,7 +28,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn five_failures_in_a_row_and_the_success_after_them_are_told_once_however_they_are_reported() {
+async fn five_failures_and_the_next_success_are_reported_once_in_any_batches() {
     let fixture = Fixture::new("health").await;
     let tenant = fixture.tenant().await.id;
     let endpoint = fixture.store.config().create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;
@@ -97,7 +97,7 @@ async fn the_operators_own_endpoints_and_those_that_are_gone_tell_nothing() {
 }
 
 #[tokio::test]
-async fn an_endpoint_fails_for_long_only_while_it_is_active_and_does_nothing_else() {
+async fn days_of_failures_count_only_for_active_endpoints_without_success() {
     let fixture = Fixture::new("healthlong").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let endpoint = store.config().create_endpoint(tenant, &new_endpoint("e")).await.unwrap().id;

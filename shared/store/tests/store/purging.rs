@@ -5,7 +5,7 @@ use postrider_model::time::UnixMillis;
 use crate::support::{Fixture, new_endpoint};
 
 #[tokio::test]
-async fn versions_that_no_event_on_record_was_decided_by_go_and_the_last_of_before_stays() {
+async fn endpoint_versions_that_no_recorded_event_needs_are_purged() {
     let fixture = Fixture::new("purge").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let kept = store.config().create_endpoint(tenant, &new_endpoint("a")).await.unwrap().id;

@@ -154,7 +154,7 @@ async fn a_list_of_endpoints_counts_attempts_but_no_tests() {
 }
 
 #[tokio::test]
-async fn a_search_for_what_is_rare_goes_on_from_page_to_page_and_finds_all_of_it() {
+async fn a_search_for_rare_rows_continues_over_pages_and_finds_all() {
     let fixture = Fixture::new("search").await;
     let (store, tenant) = (&fixture.store, TenantId::generate());
     let day = UnixMillis::now().day();

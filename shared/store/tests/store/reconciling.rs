@@ -23,7 +23,7 @@ fn overdue(before: UnixMillis) -> Overdue {
 }
 
 #[tokio::test]
-async fn an_event_without_a_decision_is_taken_once_in_a_new_epoch_and_again_when_that_did_not_help() {
+async fn an_undecided_event_is_republished_in_a_new_epoch_until_it_is_decided() {
     let fixture = Fixture::new("reconcile_events").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let at = ago(600);
@@ -54,7 +54,7 @@ async fn an_event_without_a_decision_is_taken_once_in_a_new_epoch_and_again_when
 }
 
 #[tokio::test]
-async fn a_look_that_takes_longer_than_it_may_finds_nothing_and_the_next_one_is_free_to() {
+async fn a_search_over_its_time_limit_finds_nothing_and_the_next_one_can() {
     let fixture = Fixture::new("reconcile_too_long").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let lost: Vec<AcceptedEvent> = (0..11).map(|_| event(tenant, ago(600))).collect();
@@ -74,7 +74,7 @@ async fn a_look_that_takes_longer_than_it_may_finds_nothing_and_the_next_one_is_
 }
 
 #[tokio::test]
-async fn an_overdue_delivery_gets_a_new_epoch_and_lies_in_the_outbox_and_one_that_cannot_be_sent_ends() {
+async fn an_overdue_delivery_gets_a_new_epoch_or_ends_if_it_cannot_be_sent() {
     let fixture = Fixture::new("reconcile_deliveries").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let endpoint = store.config().create_endpoint(tenant, &new_endpoint("here")).await.unwrap();

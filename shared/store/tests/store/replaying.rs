@@ -55,7 +55,7 @@ async fn feed(store: &Store) -> Option<(ReplayId, Vec<DeliveryId>)> {
 }
 
 #[tokio::test]
-async fn a_page_that_was_not_published_is_fed_again_under_the_same_ids_after_the_others() {
+async fn an_unpublished_page_is_fed_again_under_the_same_ids() {
     let fixture = Fixture::new("refeed").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     let endpoint = store.config().create_endpoint(tenant.id, &new_endpoint("e")).await.unwrap();

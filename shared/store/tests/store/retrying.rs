@@ -14,7 +14,7 @@ use postrider_store::outbox::{OutboxEntry, Retried, RetryError};
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome, snapshot};
 
 #[tokio::test]
-async fn retrying_what_has_ended_makes_another_delivery_of_the_event_as_it_was_decided() {
+async fn retrying_an_ended_delivery_creates_another_with_the_decided_version() {
     let fixture = Fixture::new("retry").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await);
     let endpoint = store.config().create_endpoint(tenant.id, &new_endpoint("then")).await.unwrap();

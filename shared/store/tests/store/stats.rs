@@ -39,7 +39,7 @@ pub(crate) fn attempted(
 }
 
 #[tokio::test]
-async fn each_attempt_counts_once_in_its_minute_with_its_answer_and_its_duration() {
+async fn each_attempt_is_counted_once_in_its_minute() {
     let fixture = Fixture::new("stats").await;
     let (store, tenant) = (&fixture.store, fixture.tenant().await.id);
     let [one, two] = [

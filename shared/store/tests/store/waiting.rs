@@ -7,7 +7,7 @@ use postrider_model::time::UnixMillis;
 use crate::support::{Fixture, batch, decision, event, outcome};
 
 #[tokio::test]
-async fn deliveries_that_wait_are_counted_by_tenant_and_those_that_ended_are_not() {
+async fn pending_deliveries_are_counted_by_tenant() {
     let fixture = Fixture::new("waiting").await;
     let store = &fixture.store;
     let (one, other) = (fixture.tenant().await.id, fixture.tenant().await.id);
