@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints an env file for docker-compose.yml with secrets made at random; deploy/compose/example.env says what each is.
-# Keep what it prints: a master key that is lost makes the endpoints' secrets unreadable.
+# Prints an env file for docker-compose.yml with random secrets; deploy/compose/example.env describes each.
+# Keep the output: without the master key the endpoints' secrets cannot be read.
 set -eu
 random() { head -c "$1" /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 cat <<ENV

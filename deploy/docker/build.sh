@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the binary of the workspace at the current folder and lays out the image's root in $1.
 set -eu
-# Cargo compares times: sources that were committed before the dependencies were built must not look older than these.
+# Cargo compares times: the sources must be newer than the dependencies that were built before.
 find services shared -name '*.rs' -exec touch {} +
 cargo build --release --locked
 exec sh "$(dirname "$0")/rootfs.sh" "${CARGO_TARGET_DIR:-target}/release/postrider" "$1"

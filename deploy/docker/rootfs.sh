@@ -1,6 +1,6 @@
 #!/bin/sh
 # Lays out a root in $2 with the binary $1, the libraries that it is linked with, the system's certificate authorities, and a
-# user. Nothing else, and nothing in it has to be written to.
+# user. Nothing in it needs to be writable.
 set -eu
 binary=$1 root=$2
 mkdir -p "$root/etc/ssl/certs"
@@ -13,7 +13,7 @@ done
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 echo 'postrider:x:65532:65532:postrider:/:/none' > "$root/etc/passwd"
 echo 'postrider:x:65532:' > "$root/etc/group"
-# The broker's and the database's names are looked up by the C library; without this it would ask only DNS.
+# The C library resolves the names of the broker and the database; without this file it would use DNS only.
 echo 'hosts: files dns' > "$root/etc/nsswitch.conf"
 for licence in LICENSE-MIT LICENSE-APACHE; do
     if [ -f "$licence" ]; then cp "$licence" "$root/"; fi

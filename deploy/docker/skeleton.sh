@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copies the workspace at the current folder to $1 without its code: manifests, the lock file, and an empty file where each
-# target's code begins. It compiles, so all dependencies can be built from it, and changes only when they do.
+# target's code begins. It compiles, so that the dependencies can be built from it, and changes only with them.
 set -eu
 to=$1
 mkdir -p "$to"

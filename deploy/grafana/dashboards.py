@@ -1,6 +1,6 @@
-"""Writes dashboards/*.json: four boards from the lists below, so that panels look alike and a name is written once.
+"""Writes dashboards/*.json: four dashboards from the lists below, with equal panels and each name written once.
 
-Run it after a change; a test compares. No panel names a tenant or an endpoint: no metric does, they are read over the API."""
+Run it after a change; a test compares the files. No metric has a tenant or an endpoint as a label: the API shows these."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def mean(metric, by, match=""):
     return f"{rate(metric + '_sum', by, match)} / {rate(metric + '_count', by, match)}"
 
 
-# A panel: title, unit, what it says, and its queries with their legends.
+# A panel: title, unit, description, and its queries with their legends.
 OVERVIEW = [
     ("Accepted, delivered, failed", "ops", "Events accepted, deliveries made of them, and their ends, a second.", [
         (rate("postrider_ingest_events_total"), "events accepted"),
@@ -119,7 +119,7 @@ DISPATCHER = [
 ]
 
 BROKER = [
-    ("Messages that wait", "short", "Bundles in each queue; those that consumers hold are not counted.", [
+    ("Messages that wait", "short", "Bundles in each queue, without bundles that consumers hold.", [
         ("max by (queue) (postrider_broker_queue_messages)", "{{queue}}"),
     ]),
     ("Members consumed", "ops", "Taken from each queue.", [(rate("postrider_broker_consumed_members_total", "queue"), "{{queue}}")]),

@@ -1,8 +1,8 @@
-"""Prints what the binary is made of, as CycloneDX 1.5: every crate that `postrider` is built from, by `cargo metadata` and
+"""Prints the components of the binary as CycloneDX 1.5: every crate that `postrider` is built from, by `cargo metadata` and
 Cargo.lock. Fails when a crate has no licence, or one that deny.toml does not allow. The same commit gives the same output.
 
     python3 deploy/release/sbom.py > sbom.json
-    python3 deploy/release/sbom.py --licences        # a line a crate
+    python3 deploy/release/sbom.py --licences        # a line for each crate
 """
 
 import json
@@ -22,7 +22,7 @@ def metadata():
 
 
 def built_from(data, name):
-    """The packages that `name` is built from: normal and build dependencies, no tests'."""
+    """The packages that `name` is built from: normal and build dependencies, without dependencies of tests."""
     packages = {package["id"]: package for package in data["packages"]}
     nodes = {node["id"]: node for node in data["resolve"]["nodes"]}
     todo = [key for key, package in packages.items() if package["name"] == name]
@@ -39,7 +39,7 @@ def built_from(data, name):
 
 
 def is_allowed(expression, allowed):
-    """Whether a licence expression can be met: `OR` gives a choice, `AND` does not."""
+    """Whether the allowed licences satisfy an expression: one side of an `OR`, both sides of an `AND`."""
     expression = expression.replace("/", " OR ")
     parts = re.split(r"\s+OR\s+", expression.replace("(", "").replace(")", "")) if " AND " not in expression else [expression]
     for part in parts:

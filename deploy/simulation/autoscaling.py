@@ -1,10 +1,10 @@
-"""What KEDA does with dispatchers under a burst, second by second: no cluster, no clock, no randomness, the same output each time.
+"""Simulates how KEDA scales dispatchers under a burst, second by second, without a cluster, a clock or randomness.
 
     python3 autoscaling.py > burst.txt
 
-The settings are read from k8s/components/scale-by-members/scaled-object.yaml; the rest are the assumptions below. How the
-autoscaler decides is Kubernetes' HorizontalPodAutoscaler (autoscaling/v2), which KEDA makes: ceil(metric / threshold), a
-tolerance of 10%, policies over a period, a window of stabilisation for less. Needs PyYAML."""
+The settings come from k8s/components/scale-by-members/scaled-object.yaml, the other numbers are the assumptions below. KEDA creates a
+HorizontalPodAutoscaler (autoscaling/v2), which decides: ceil(metric / threshold), a tolerance of 10%, policies over a period, and a
+stabilisation window for scaling down. Needs PyYAML."""
 
 import math
 import sys
@@ -16,15 +16,15 @@ import yaml
 SETTINGS = Path(__file__).parents[2] / "k8s/components/scale-by-members/scaled-object.yaml"
 
 BURST_EVENTS = 30_000_000
-BURST_SECONDS = 600  # what a product's nightly campaign looks like: everything within ten minutes
-ORDINARY = 1_000  # events a second, all the time
-# docs/performance.md: 0.073 ms of CPU a delivery. A pod asks for half a processor and is promised no more.
+BURST_SECONDS = 600  # a nightly campaign publishes everything within ten minutes
+ORDINARY = 1_000  # events a second at other times
+# docs/performance.md: 0.073 ms of CPU a delivery. A pod requests half a processor.
 POD = round(0.5 / 0.000073)
 # One lane is one quorum queue, one leader, one processor: 400 us a message (docs/performance.md), 20 members in one.
 LANE = round(1 / 0.000400 * 20)
 POD_READY_AFTER = 20  # scheduled, image pulled, configuration read
-METRIC_AGE = 20  # asked for every 5 s, scraped every 15 s
-SYNC = 15  # the autoscaler looks this often
+METRIC_AGE = 20  # queried every 5 s, scraped every 15 s
+SYNC = 15  # interval of the autoscaler
 TOLERANCE = 0.10
 HOURS = 3
 

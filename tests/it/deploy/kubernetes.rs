@@ -61,11 +61,15 @@ async fn the_check_of_the_overlays_finds_mistakes() {
         ("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "can write to its root"),
         ("terminationGracePeriodSeconds: 75", "terminationGracePeriodSeconds: 70", "is killed before it has drained"),
         ("path: /healthz", "path: /readyz", "is restarted when its engines are away"),
-        ("name: postrider-keys", "name: postrider-key", "which nobody makes"),
+        ("name: postrider-keys", "name: postrider-key", "which does not exist"),
         ("path: /v1/publish\n", "path: /v1/publishing\n", "does not route by path"),
-        ("severity: page", "severity: pager", "has not the groups of alerts.yml"),
-        ("max_connections: \"400\"", "max_connections: \"250\"", "connections may be made to PostgreSQL"),
-        ("policyTypes:\n  - Ingress\n  - Egress", "policyTypes:\n  - Ingress", "what no policy names is not denied"),
+        ("severity: page", "severity: pager", "differs from the groups of alerts.yml"),
+        ("max_connections: \"400\"", "max_connections: \"250\"", "connections to PostgreSQL are possible"),
+        (
+            "policyTypes:\n  - Ingress\n  - Egress",
+            "policyTypes:\n  - Ingress",
+            "traffic without a policy is not denied",
+        ),
     ];
     let mut files = Vec::new();
     for (number, (from, to, _)) in faults.iter().enumerate() {
