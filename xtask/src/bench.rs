@@ -1,7 +1,5 @@
 //! `cargo xtask bench`: measures optimised binaries on private engines.
 
-use std::time::Duration;
-
 use crate::child::{self, Guarded};
 use crate::test_engines::{Release, TestEngines};
 use crate::{InstallArgs, report};
@@ -32,7 +30,7 @@ pub(crate) async fn run(args: BenchArgs) -> Result<bool> {
         .envs(engines.variables.clone())
         .env("POSTRIDER_BIN", child::built("release", "postrider")?)
         .current_dir(child::checkout());
-    let measured = Guarded::spawn(command, "postrider-bench", Duration::from_secs(30))?.wait().await?.success();
+    let measured = Guarded::spawn(command, "postrider-bench")?.wait().await?.success();
     engines.stop();
     Ok(measured)
 }

@@ -1,7 +1,7 @@
-//! cargo-deny, which holds `deny.toml`: licences, sources, and who may depend on what.
+//! cargo-deny, which checks `deny.toml`: licences, sources, and permitted dependencies.
 //!
-//! Owns: finding it, and compiling one version of it, once, into the checkout's ignored folder where there is none. Does not:
-//! change anything outside of that; look at advisories, whose database needs the network (SECURITY.md).
+//! Owns: finding it, or else compiling it once into the checkout's ignored folder. Does not: check advisories, whose database needs the
+//! network (SECURITY.md).
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use postrider_testkit::paths::default_folder;
 
 use crate::{child, report};
 
-/// Compiled where there is none. It has to build with the toolchain of rust-toolchain.toml.
+/// The version that is compiled. It must build with the toolchain of rust-toolchain.toml.
 const VERSION: &str = "0.20.2";
 
-/// Checks; false when something is not as `deny.toml` says, or cargo-deny cannot be compiled.
+/// Runs the check; false if it finds a violation of `deny.toml` or cargo-deny cannot be compiled.
 pub(crate) async fn check(install: Install) -> Result<bool> {
     let mut path: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     let has = |folder: &PathBuf| folder.join("cargo-deny").is_file();

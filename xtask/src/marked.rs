@@ -1,5 +1,4 @@
-//! Parts of documentation pages that a command writes: everything between a line `<!-- begin … -->` and the next
-//! `<!-- end -->`. The rest of a page is written by people.
+//! Generated parts of documentation pages: the text between a line `<!-- begin … -->` and the next `<!-- end -->`.
 
 use anyhow::{Context, Result};
 

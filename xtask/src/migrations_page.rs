@@ -1,9 +1,9 @@
-//! docs/deployment.md describes every migration, and no migration removes anything that the previous release may still use.
+//! Checks that docs/deployment.md describes every migration, and that no migration removes what the previous release may still use.
 
 use crate::child::checkout;
 
 #[test]
-fn every_migration_has_its_way_back_on_the_page() {
+fn the_page_has_a_row_for_every_migration() {
     let page = std::fs::read_to_string(checkout().join("docs/deployment.md")).expect("the page");
     let folder = checkout().join("shared/store/migrations");
     let mut names: Vec<_> =
@@ -21,13 +21,13 @@ fn every_migration_has_its_way_back_on_the_page() {
 }
 
 #[test]
-fn no_migration_takes_away_what_the_release_before_may_use() {
+fn no_migration_removes_what_the_previous_release_may_use() {
     for entry in std::fs::read_dir(checkout().join("shared/store/migrations")).expect("migrations").flatten() {
         let text = std::fs::read_to_string(entry.path()).expect("a migration").to_uppercase();
         for word in ["DROP TABLE", "DROP COLUMN", "RENAME "] {
             assert!(
                 !text.contains(word),
-                "{} has {word}: old services still run while it is applied. When nothing uses it any more, say so here",
+                "{} has {word}: services of the previous release still run while it is applied. If nothing uses it any more, add an exception here",
                 entry.path().display()
             );
         }

@@ -1,8 +1,8 @@
-//! The wish to stop: Ctrl-C, SIGTERM, or the terminal's end.
+//! Signals that stop `xtask`: Ctrl-C, SIGTERM, and the end of the terminal.
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits for the first of them and says which it was. Never returns if signals cannot be listened to.
+/// Waits for the first signal and returns its name. Never returns if the handlers cannot be installed.
 pub(crate) async fn requested() -> &'static str {
     let listen = || -> std::io::Result<_> {
         Ok((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?))

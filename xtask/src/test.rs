@@ -1,15 +1,12 @@
 //! `cargo xtask test`: everything that CI checks.
 
-use std::io::IsTerminal as _;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use postrider_testkit::engines::{Install, ensure, missing_tools};
 use postrider_testkit::paths::on_path;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::child::{self, Guarded};
+use crate::child;
 use crate::test_engines::{Release, TestEngines};
 use crate::{InstallArgs, deny, faults, report};
 
@@ -150,85 +147,30 @@ fn calls(args: &TestArgs) -> Vec<Call<'_>> {
     vec![Call { targets, names: Vec::new() }, Call { targets: modules, names: names(ENGINES_MODULES) }]
 }
 
-/// Runs `cargo test`, passes its output through and adds up its results.
+/// Runs `cargo test`; false if a test failed.
 async fn cargo_test(args: &TestArgs, engines: &TestEngines) -> Result<bool> {
     let table = if args.faults { Some(faults::begin()?) } else { None };
-    let mut variables = engines.variables.clone();
-    variables.extend(table.as_ref().map(|path| (faults::VARIABLE.to_owned(), path.to_string_lossy().into_owned())));
-    let mut sum = Sum::default();
-    let mut success = true;
+    let mut passed = true;
     for call in calls(args) {
-        success &= call.run(&variables, &mut sum).await?;
-    }
-    report::line(format!("{} passed, {} failed", sum.passed, sum.failed));
-    let passed = success && sum.failed == 0;
-    let nothing_lost = match table {
-        // The table in the documentation is for the installed engines.
-        Some(table) => faults::end(&table, passed && args.filter.is_none() && args.engines == Release::Installed)?,
-        None => true,
-    };
-    Ok(passed && nothing_lost)
-}
-
-impl Call<'_> {
-    /// Runs it; false when it failed.
-    async fn run(self, variables: &[(String, String)], sum: &mut Sum) -> Result<bool> {
-        let mut arguments = vec!["test", "--no-fail-fast"];
-        arguments.extend(self.targets);
         // Passing tests print figures: lateness, duplicates, time to recover.
-        arguments.extend(["--", "--show-output"]);
-        if std::io::stdout().is_terminal() {
-            arguments.extend(["--color", "always"]);
-        }
-        arguments.extend(self.names);
+        let arguments =
+            [&["test", "--no-fail-fast"], &call.targets[..], &["--", "--show-output"], &call.names].concat();
         report::step(&format!("cargo {}", arguments.join(" ")));
         let mut command = child::cargo(&arguments);
-        command.stdout(Stdio::piped()).env("POSTRIDER_BIN", child::built("debug", "postrider")?);
-        command.envs(variables.iter().cloned());
-        let mut tests = Guarded::spawn(command, "cargo test", Duration::from_secs(20))?;
-        let mut lines = BufReader::new(tests.stdout().context("stdout is piped")?).lines();
-        while let Some(line) = lines.next_line().await? {
-            sum.add(&line);
-            report::line(line);
-        }
-        Ok(tests.wait().await?.success())
+        command.env("POSTRIDER_BIN", child::built("debug", "postrider")?);
+        command.envs(engines.variables.iter().cloned()).envs(table.iter().map(|path| (faults::VARIABLE, path)));
+        passed &= child::run(command, "cargo test").await?;
     }
-}
-
-/// The results of all test programs together.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Sum {
-    passed: u64,
-    failed: u64,
-}
-
-impl Sum {
-    /// Adds the results in a line of a test program's output, if it has any.
-    fn add(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else { return };
-        for part in result.split([';', '.']) {
-            let mut words = part.split_whitespace();
-            match (words.next().and_then(|number| number.parse::<u64>().ok()), words.next()) {
-                (Some(number), Some("passed")) => self.passed += number,
-                (Some(number), Some("failed")) => self.failed += number,
-                _ => {}
-            }
-        }
+    if let Some(table) = table {
+        // The table in the documentation is for the installed engines.
+        faults::end(&table, passed && args.filter.is_none() && args.engines == Release::Installed)?;
     }
+    Ok(passed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn results_of_several_programs_add_up() {
-        let mut sum = Sum::default();
-        sum.add("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.05s");
-        sum.add("test engines::a_test ... ok");
-        sum.add("test result: \u{1b}[31mFAILED\u{1b}[m. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
-        assert_eq!(sum, Sum { passed: 5, failed: 1 });
-    }
 
     #[test]
     fn debian13_runs_the_tests_of_engines_and_a_filter_runs_its_matches() {

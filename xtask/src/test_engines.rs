@@ -1,7 +1,6 @@
 //! The engines of tests: those of this machine, or those of a Debian 13 in a folder.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -70,7 +69,7 @@ impl TestEngines {
         let mut command = Command::new(&enter);
         command.arg(std::env::current_exe()?).args(["engines", "--no-install"]);
         command.env("POSTRIDER_DEV_FOLDER", debian13::folder()).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut running = Guarded::spawn(command, "the engines of Debian 13", Duration::from_secs(60))?;
+        let mut running = Guarded::spawn(command, "the engines of Debian 13")?;
         let mut lines = BufReader::new(running.stdout().context("stdout is piped")?).lines();
         let runner = (format!("CARGO_TARGET_{}_RUNNER", target().await?), enter.display().to_string());
         let mut variables = vec![runner];

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use postrider_testkit::engines::{EngineOptions, Engines, Purpose};
-use postrider_testkit::paths::default_folder;
-use postrider_testkit::ports;
+use postrider_testkit::paths::{default_folder, set};
 use tokio::process::Command;
 
 use crate::child::{self, Guarded};
@@ -36,11 +35,12 @@ pub(crate) struct UpArgs {
 /// Starts everything and runs until a service ends. Dropping the future stops everything.
 pub(crate) async fn run(args: UpArgs) -> Result<()> {
     // Before the build, which takes minutes.
-    let listen: SocketAddr = std::env::var("POSTRIDER_LISTEN")
-        .unwrap_or_else(|_| "127.0.0.1:8080".into())
+    let listen: SocketAddr = set("POSTRIDER_LISTEN")
+        .unwrap_or_else(|| "127.0.0.1:8080".into())
         .parse()
         .context("POSTRIDER_LISTEN must be an address and a port, like 127.0.0.1:8080")?;
-    let receiver_port = ports::port_from_env("POSTRIDER_DEV_RECEIVER_PORT", 27680)?;
+    let receiver_port = set("POSTRIDER_DEV_RECEIVER_PORT").unwrap_or_else(|| "27680".into());
+    let receiver_port = receiver_port.parse().context("POSTRIDER_DEV_RECEIVER_PORT must be a port")?;
     check_free(listen, "Postrider's HTTP", "POSTRIDER_LISTEN=127.0.0.1:<port>")?;
     check_free(([127, 0, 0, 1], receiver_port).into(), "the demo receiver", "POSTRIDER_DEV_RECEIVER_PORT=<port>")?;
 
@@ -66,11 +66,10 @@ pub(crate) async fn run(args: UpArgs) -> Result<()> {
     let log = folder.join("postrider.log");
     let environment = environment(&engines, &keys, listen).await?;
     report::step("migrating the database (postrider migrate)");
-    let migrated = Guarded::spawn(postrider("migrate", &environment, &log)?, "postrider", Duration::from_secs(5))?;
+    let migrated = Guarded::spawn(postrider("migrate", &environment, &log)?, "postrider")?;
     finished(migrated, &log).await?;
     report::step("starting Postrider (postrider all)");
-    // Longer than the drain limit of the process, 30 s.
-    let mut all = Guarded::spawn(postrider("all", &environment, &log)?, "postrider", Duration::from_secs(35))?;
+    let mut all = Guarded::spawn(postrider("all", &environment, &log)?, "postrider")?;
 
     let api = api::Api::new(listen, &keys.operator)?;
     let serving = async {
@@ -108,7 +107,7 @@ async fn environment(engines: &Engines, keys: &keys::Keys, listen: SocketAddr) -
         ("POSTRIDER_EGRESS_ALLOW", "127.0.0.0/8,::1/128".into()),
         ("POSTRIDER_EGRESS_ALLOW_HTTP", "true".into()),
     ];
-    wanted.retain(|(name, _)| std::env::var(name).unwrap_or_default().is_empty());
+    wanted.retain(|(name, _)| set(name).is_none());
     Ok(wanted)
 }
 

@@ -14,7 +14,7 @@ pub fn default_folder() -> PathBuf {
 }
 
 /// An environment variable that is set and not empty.
-pub(crate) fn set(name: &str) -> Option<String> {
+pub fn set(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

@@ -5,12 +5,12 @@ use std::net::TcpListener;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::procs;
 
 /// Whether nothing listens on the port.
-pub fn is_free(port: u16) -> bool {
+fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok()
 }
 
@@ -39,16 +39,5 @@ pub fn free_port() -> u16 {
         if !(27_400..27_800).contains(&port) && is_free(port) && given.insert(port) {
             return port;
         }
-    }
-}
-
-/// A port from an environment variable, or the default.
-///
-/// # Errors
-/// The value is not a port.
-pub fn port_from_env(name: &str, default: u16) -> Result<u16> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text} is not a port")),
-        Err(_) => Ok(default),
     }
 }

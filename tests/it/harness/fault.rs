@@ -1,10 +1,8 @@
-//! A line of the fault table: the effects of a fault on a run, printed and, as JSON, passed to `cargo xtask test --faults`.
+//! A row of the fault table: the effects of a fault on a run, printed and passed to `cargo xtask test --faults`.
 
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::Duration;
-
-use serde_json::json;
 
 /// The file of the table, set by `cargo xtask test --faults`.
 const FILE: &str = "POSTRIDER_FAULTS_FILE";
@@ -20,8 +18,6 @@ pub(crate) struct FaultLine {
     pub(crate) unrecorded: usize,
     /// Distinct deliveries that arrived.
     pub(crate) delivered: usize,
-    /// Deliveries of recorded events that did not arrive.
-    pub(crate) lost: usize,
     /// POSTs after the first of a delivery.
     pub(crate) duplicates: usize,
     /// Maximum time from acceptance to arrival.
@@ -37,17 +33,22 @@ impl FaultLine {
     pub(crate) fn emit(&self) {
         println!("{self:?}");
         let Some(path) = std::env::var_os(FILE) else { return };
-        let line = json!({
-            "fault": self.fault, "accepted": self.accepted, "unrecorded": self.unrecorded, "delivered": self.delivered,
-            "lost": self.lost, "duplicates": self.duplicates, "worst_delay_ms": millis(self.worst_delay),
-            "recovered_after_ms": millis(self.recovered_after), "audit": self.audit,
-        });
         let mut file = OpenOptions::new().create(true).append(true).open(path).expect("the file of the table");
-        // One write, so that lines of several processes stay whole.
-        file.write_all(format!("{line}\n").as_bytes()).expect("the table");
+        // One write, so that lines of concurrent processes are not mixed.
+        file.write_all(self.row().as_bytes()).expect("the table");
     }
-}
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    fn row(&self) -> String {
+        let Self { fault, delivered, duplicates, .. } = self;
+        let accepted = match self.unrecorded {
+            0 => self.accepted.to_string(),
+            unrecorded => format!("{}, of them {unrecorded} not on record yet", self.accepted),
+        };
+        let [worst, recovered] = [self.worst_delay, self.recovered_after].map(|time| time.as_secs_f64());
+        let audit = if self.audit.is_empty() { "no log" } else { &self.audit };
+        // None is lost: otherwise the scenario has failed before.
+        format!(
+            "| {fault} | {accepted} | {delivered} | 0 | {duplicates} | {worst:.1} s | {recovered:.1} s | {audit} |\n"
+        )
+    }
 }

@@ -1,4 +1,4 @@
-//! The operator key and the master key of this checkout, made once.
+//! The operator key and the master key of this checkout, created once.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use postrider_testkit::paths::set;
 use serde::{Deserialize, Serialize};
 
-/// What the services are started with.
+/// The keys of the services.
 pub(super) struct Keys {
-    /// The first operator key: the one that is used and shown.
+    /// The first operator key, which `up` uses and prints.
     pub(super) operator: String,
     /// `POSTRIDER_OPERATOR_KEYS`.
     pub(super) operator_keys: String,
@@ -29,7 +30,7 @@ fn path(folder: &Path) -> PathBuf {
     folder.join("keys.json")
 }
 
-/// The keys from the environment, else those of the first start, else new ones.
+/// The keys from the environment, or else from an earlier start, or else new keys.
 pub(super) fn load_or_make(folder: &Path) -> Result<Keys> {
     let kept: Kept = match std::fs::read(path(folder)) {
         Ok(raw) => serde_json::from_slice(&raw).with_context(|| format!("{}", path(folder).display()))?,
@@ -42,20 +43,19 @@ pub(super) fn load_or_make(folder: &Path) -> Result<Keys> {
             kept
         }
     };
-    let named = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let operator_keys = named("POSTRIDER_OPERATOR_KEYS").unwrap_or(kept.operator_key);
+    let operator_keys = set("POSTRIDER_OPERATOR_KEYS").unwrap_or(kept.operator_key);
     let operator = operator_keys.split(',').next().unwrap_or_default().trim().to_owned();
-    Ok(Keys { operator, operator_keys, master: named("POSTRIDER_MASTER_KEYS").unwrap_or(kept.master_keys) })
+    Ok(Keys { operator, operator_keys, master: set("POSTRIDER_MASTER_KEYS").unwrap_or(kept.master_keys) })
 }
 
-/// New ones the next time.
+/// Removes the keys, so that the next start creates new ones.
 pub(super) fn forget(folder: &Path) -> Result<()> {
     remove(&path(folder))
 }
 
 /// A file that only its owner can read.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    // Removed first: the mode is that of a new file only.
+    // The mode applies only to a new file, so an existing one is removed.
     remove(path)?;
     let mut file = std::fs::File::options()
         .create_new(true)
@@ -66,7 +66,7 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(file.write_all(bytes)?)
 }
 
-/// Removes a file that may not be there.
+/// Removes a file if it exists.
 pub(super) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -180,7 +180,7 @@ impl Postgres {
             return Ok(None);
         }
         let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
-        let user = user.context("PostgreSQL does not run as root, and there is no user `postgres` or `nobody`")?;
+        let user = user.context("PostgreSQL does not run as root, and the user `postgres` does not exist")?;
         // `test -x` would not do: access(2) ignores capabilities. `stat` of a file in the folder needs the same rights as PostgreSQL.
         let opens = |all_folders: &bool| {
             let mut look = command_as(&user, Path::new("/usr/bin/stat"), *all_folders);
