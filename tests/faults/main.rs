@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "what a fault did is to be read")]
 
-#[expect(dead_code, unused_imports, reason = "what the scenarios of `it` need besides")]
+#[expect(dead_code, unused_imports, reason = "only the scenarios of `it` use these")]
 #[path = "../it/harness/mod.rs"]
 mod harness;
 

@@ -12,9 +12,9 @@ fn schema() -> Value {
 }
 
 /// Defines a type and waits until it is in force.
-async fn say(deployment: &Deployment, tenant: &Tenant, name: &str, words: Value) {
+async fn define(deployment: &Deployment, tenant: &Tenant, name: &str, definition: Value) {
     let path = format!("/v1/event-types/{name}");
-    let (status, answer) = tenant.send(Method::PUT, &path, Some(words.to_string()), &[]).await;
+    let (status, answer) = tenant.send(Method::PUT, &path, Some(definition.to_string()), &[]).await;
     assert!(matches!(status, 200 | 201), "{status} {answer:#}");
     deployment.configuration_in_force().await;
 }
@@ -36,7 +36,7 @@ async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
     let (tenant, other) = (deployment.tenant("standard").await, deployment.tenant("standard").await);
     let receiver = Receiver::start().await;
     tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]})).await;
-    say(&deployment, &tenant, PAID, json!({"schema": schema()})).await;
+    define(&deployment, &tenant, PAID, json!({"schema": schema()})).await;
     let (good, bad) = (json!({"type": PAID, "data": {"amount": 5}}), json!({"type": PAID, "data": {"amount": 0}}));
     // A schema is only documentation until the tenant enforces schemas.
     tenant.publish(&bad).await;
@@ -100,9 +100,9 @@ async fn an_edited_schema_is_in_force_for_the_next_event() {
     enforce(&deployment, &tenant, "enforce_schemas", true).await;
     let event = json!({"type": PAID, "data": {"amount": 0}});
     tenant.publish(&event).await;
-    say(&deployment, &tenant, PAID, json!({"schema": schema()})).await;
+    define(&deployment, &tenant, PAID, json!({"schema": schema()})).await;
     assert_eq!(tenant.try_post("/v1/publish", &event).await.0, 422);
-    say(&deployment, &tenant, PAID, json!({"schema": {"required": ["currency"]}})).await;
+    define(&deployment, &tenant, PAID, json!({"schema": {"required": ["currency"]}})).await;
     let (status, problem) = tenant.try_post("/v1/publish", &event).await;
     assert_eq!((status, pointers(&problem)), (422, vec!["/data"]), "{problem:#}");
     tenant.publish(&json!({"type": PAID, "data": {"currency": "EUR"}})).await;
@@ -110,7 +110,7 @@ async fn an_edited_schema_is_in_force_for_the_next_event() {
     deployment.configuration_in_force().await;
     tenant.publish(&event).await;
     // After the tenant stops enforcing schemas, nothing is checked.
-    say(&deployment, &tenant, PAID, json!({"schema": false})).await;
+    define(&deployment, &tenant, PAID, json!({"schema": false})).await;
     assert_eq!(tenant.try_post("/v1/publish", &event).await.0, 422);
     enforce(&deployment, &tenant, "enforce_schemas", false).await;
     tenant.publish(&event).await;
@@ -126,7 +126,7 @@ async fn a_tenants_own_type_is_in_its_enforced_catalog_and_has_a_test_event() {
     }
     let event = json!({"type": PAID, "data": {"amount": 5}});
     assert_eq!(tenant.try_post("/v1/publish", &event).await.0, 422);
-    say(&deployment, &tenant, PAID, json!({"description": "An order was paid", "sample": {"amount": 42}})).await;
+    define(&deployment, &tenant, PAID, json!({"description": "An order was paid", "sample": {"amount": 42}})).await;
     let receiver = Receiver::start().await;
     let endpoint = tenant.endpoint(json!({"name": "hook", "url": receiver.url("/"), "event_types": [PAID]})).await;
     tenant.publish(&event).await;
@@ -142,7 +142,7 @@ async fn a_tenants_own_type_is_in_its_enforced_catalog_and_has_a_test_event() {
     let shown = tenant.wait_for(&delivery, |delivery| delivery["status"] == "delivered").await;
     assert_eq!(shown["body"], sent.text());
     // The body of a test call is unknown once its sample was edited.
-    say(&deployment, &tenant, PAID, json!({"sample": {"amount": 43}})).await;
+    define(&deployment, &tenant, PAID, json!({"sample": {"amount": 43}})).await;
     assert_eq!(tenant.get(&delivery).await["body"], Value::Null);
 }
 
@@ -155,6 +155,6 @@ async fn an_enforced_open_catalog_has_the_tenants_own_types() {
     tenant.publish(&event).await;
     enforce(&deployment, &tenant, "enforce_catalog", true).await;
     assert_eq!(tenant.try_post("/v1/publish", &event).await.0, 422);
-    say(&deployment, &tenant, PAID, json!({})).await;
+    define(&deployment, &tenant, PAID, json!({})).await;
     tenant.publish(&event).await;
 }

@@ -33,7 +33,7 @@ async fn wait_for_metric(base: &str, name: &str, label: &str, fulfils: impl Fn(f
 }
 
 /// Deliveries that started in a lane.
-async fn begun_in(base: &str, lane: &str) -> f64 {
+async fn started_in(base: &str, lane: &str) -> f64 {
     metric(base, "postrider_fanout_deliveries_total", &format!("lane=\"{lane}\"")).await
 }
 
@@ -72,10 +72,10 @@ async fn an_open_breaker_sends_first_deliveries_to_the_slow_lane() {
     let base = &stage.deployment.operator().base;
     wait_for_metric(base, "postrider_dispatcher_breakers", "state=\"open\"", |open| open == 1.0).await;
     let moved = metric(base, "postrider_dispatcher_moved_to_slow_lane_total", "").await;
-    let (live, slow) = (begun_in(base, "live").await, begun_in(base, "slow").await);
+    let (live, slow) = (started_in(base, "live").await, started_in(base, "slow").await);
     let id = stage.tenant.publish(&event()).await;
     stage.tenant.wait_for_delivery(&id, "failed").await;
-    assert_eq!((begun_in(base, "live").await, begun_in(base, "slow").await), (live, slow + 1.0));
+    assert_eq!((started_in(base, "live").await, started_in(base, "slow").await), (live, slow + 1.0));
     assert_eq!(metric(base, "postrider_dispatcher_moved_to_slow_lane_total", "").await, moved);
 
     let system = stage.deployment.operator().get("/v1/system").await;
@@ -107,10 +107,10 @@ async fn a_breaker_closes_after_three_answers_in_a_row() {
         assert!(endpoint["breaker"]["since"].is_string(), "after {answers}: {endpoint:#}");
     }
     let base = &stage.deployment.operator().base;
-    let live = begun_in(base, "live").await;
+    let live = started_in(base, "live").await;
     let id = stage.tenant.publish(&event()).await;
     stage.tenant.wait_for_delivery(&id, "delivered").await;
-    assert_eq!(begun_in(base, "live").await, live + 1.0);
+    assert_eq!(started_in(base, "live").await, live + 1.0);
 }
 
 /// A cluster with a tenant and an endpoint in force. Also returns the tenant's key.
@@ -152,7 +152,7 @@ async fn dispatchers_agree_on_a_breaker_and_one_that_restarts_hears_of_it() {
         let name = "postrider_dispatcher_breaker_transitions_total";
         opened += metric(&cluster.base(dispatcher), name, "to=\"open\"").await;
     }
-    assert_eq!(opened, 1.0, "the other one was told");
+    assert_eq!(opened, 1.0, "only one dispatcher opened it; the other got its hint");
 
     for dispatcher in DISPATCHERS {
         cluster.kill9(dispatcher).await;
@@ -199,8 +199,8 @@ async fn a_tenants_burst_takes_the_bulk_lane_and_its_neighbour_stays_live() {
     quiet.next().await;
     stage.tenant.post("/v1/publish/batch", &json!({"events": vec![event(); BURST]})).await;
     stage.receiver.take(BURST).await;
-    let bulk = begun_in(base, "bulk").await;
-    let live = begun_in(base, "live").await;
+    let bulk = started_in(base, "bulk").await;
+    let live = started_in(base, "live").await;
     println!("of {BURST} deliveries at once {bulk} took the bulk lane");
     assert!(bulk >= BURST as f64 / 2.0, "{bulk} in bulk");
     assert_eq!(bulk + live, BURST as f64 + 1.0);
@@ -209,7 +209,7 @@ async fn a_tenants_burst_takes_the_bulk_lane_and_its_neighbour_stays_live() {
         neighbour.publish(&event()).await;
         quiet.next().await;
     }
-    assert_eq!((begun_in(base, "bulk").await, begun_in(base, "live").await), (bulk, live + 5.0));
+    assert_eq!((started_in(base, "bulk").await, started_in(base, "live").await), (bulk, live + 5.0));
 }
 
 /// Guarantee (Faults and isolation): An event for very many endpoints does not delay other events.
@@ -224,13 +224,13 @@ async fn an_event_for_more_than_100_endpoints_takes_the_bulk_lane() {
     let base = &stage.deployment.operator().base;
     stage.tenant.publish(&event()).await;
     stage.receiver.take(LIVE_MOST).await;
-    assert_eq!((begun_in(base, "bulk").await, begun_in(base, "live").await), (0.0, LIVE_MOST as f64));
+    assert_eq!((started_in(base, "bulk").await, started_in(base, "live").await), (0.0, LIVE_MOST as f64));
 
     stage.endpoint(json!({"name": "one more"})).await;
     stage.tenant.publish(&event()).await;
     stage.receiver.take(LIVE_MOST + 1).await;
     assert_eq!(
-        (begun_in(base, "bulk").await, begun_in(base, "live").await),
+        (started_in(base, "bulk").await, started_in(base, "live").await),
         ((LIVE_MOST + 1) as f64, LIVE_MOST as f64)
     );
 }

@@ -22,7 +22,7 @@ impl Operator {
     }
 
     /// The next operational event: of this type, signed.
-    async fn told(&self, event_type: &str) -> Value {
+    async fn next_event(&self, event_type: &str) -> Value {
         let request = self.receiver.next().await;
         independent::check_with_crate(&self.secret, &request);
         let body: Value = serde_json::from_slice(&request.body).expect("JSON");
@@ -31,7 +31,7 @@ impl Operator {
     }
 
     /// Checks that the test has taken every operational event.
-    fn heard_nothing_else(&self, taken: usize) {
+    fn check_no_other_event(&self, taken: usize) {
         assert_eq!(self.receiver.all().len(), taken);
     }
 }
@@ -75,19 +75,19 @@ async fn an_endpoints_failure_and_recovery_are_reported_once_each() {
     fail(&stage, 4).await;
     succeed(&stage).await;
     fail(&stage, 7).await;
-    let failing = operator.told("endpoint.failing").await;
+    let failing = operator.next_event("endpoint.failing").await;
     let about = json!({"tenant_id": stage.tenant.id, "endpoint_id": endpoint.id(), "name": "hook"});
     for (name, value) in about.as_object().expect("members") {
         assert_eq!((&failing[name], &failing["failures"]), (value, &json!(5)), "{failing:#}");
     }
     succeed(&stage).await;
-    let recovered = operator.told("endpoint.recovered").await;
+    let recovered = operator.next_event("endpoint.recovered").await;
     assert_eq!(recovered["failing_since"], failing["failing_since"], "{recovered:#}");
     assert!(recovered["recovered_at"].as_str() > recovered["failing_since"].as_str(), "{recovered:#}");
     succeed(&stage).await;
     fail(&stage, 5).await;
-    operator.told("endpoint.failing").await;
-    operator.heard_nothing_else(3);
+    operator.next_event("endpoint.failing").await;
+    operator.check_no_other_event(3);
 }
 
 /// Guarantee (Attempts and retries): Days of failures disable an endpoint if profile or tenant ask for it; the customer can
@@ -99,13 +99,13 @@ async fn an_endpoint_that_fails_for_days_is_disabled_and_can_be_enabled_again() 
     let endpoint = stage.endpoint(json!({"retry_schedule_seconds": []})).await;
     let path = format!("/v1/endpoints/{}", endpoint.id());
     fail(&stage, 5).await;
-    operator.told("endpoint.failing").await;
+    operator.next_event("endpoint.failing").await;
     // Four days of failures are not enough.
     sql(&stage.deployment, "UPDATE endpoint_health SET failing_since = failing_since - interval '4 days'").await;
     fail(&stage, 1).await;
     status(&stage.tenant, &path, "active").await;
     sql(&stage.deployment, "UPDATE endpoint_health SET failing_since = failing_since - interval '1 day'").await;
-    let disabled = operator.told("endpoint.disabled").await;
+    let disabled = operator.next_event("endpoint.disabled").await;
     assert_eq!(disabled["endpoint_id"], json!(endpoint.id()));
     assert!(disabled["reason"].as_str().unwrap_or_default().contains("5 days"), "{disabled:#}");
     let shown = status(&stage.tenant, &path, "disabled").await;
@@ -115,9 +115,9 @@ async fn an_endpoint_that_fails_for_days_is_disabled_and_can_be_enabled_again() 
     stage.deployment.configuration_in_force().await;
     fail(&stage, 1).await;
     succeed(&stage).await;
-    operator.told("endpoint.recovered").await;
+    operator.next_event("endpoint.recovered").await;
     status(&stage.tenant, &path, "active").await;
-    operator.heard_nothing_else(3);
+    operator.check_no_other_event(3);
 }
 
 /// Guarantee (Attempts and retries): 410 disables a `standard` endpoint at once.
@@ -133,7 +133,7 @@ async fn a_410_disables_at_once_and_the_operators_own_endpoints_tell_nothing() {
     let endpoint = stage.endpoint(json!({})).await;
     stage.receiver.answer_next([Answer::status(410)]);
     stage.tenant.publish_text(EVENT).await;
-    let disabled = operator.told("endpoint.disabled").await;
+    let disabled = operator.next_event("endpoint.disabled").await;
     assert_eq!(disabled["endpoint_id"], json!(endpoint.id()));
     assert_eq!(disabled["reason"], json!("it answered 410"), "{disabled:#}");
     gone.next().await;
@@ -142,10 +142,10 @@ async fn a_410_disables_at_once_and_the_operators_own_endpoints_tell_nothing() {
     // The next event is about a customer's endpoint.
     stage.deployment.limit_endpoints(&stage.tenant, 2).await;
     stage.endpoint(json!({})).await;
-    let reached = operator.told("limit.reached").await;
+    let reached = operator.next_event("limit.reached").await;
     assert_eq!(reached, json!({"tenant_id": stage.tenant.id, "limit": "endpoints", "value": 2}));
     let (refused, _) =
         stage.tenant.send(Method::POST, "/v1/endpoints", Some(stage.document(json!({})).to_string()), &[]).await;
     assert_eq!(refused, 409);
-    operator.heard_nothing_else(2);
+    operator.check_no_other_event(2);
 }

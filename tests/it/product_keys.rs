@@ -35,7 +35,7 @@ async fn one_key_publishes_for_every_tenant_that_it_names() {
     assert_eq!(publish(&deployment, &several, "/v1/publish", &of("event", "acme")).await.0, 202);
     assert_eq!(publish(&deployment, &operator.key, "/v1/publish", &of("operator", &other.id)).await.0, 202);
     // One batch for several tenants. A member without a tenant, or with a foreign one, does not affect the others.
-    let batch = json!({"events": [of("b1", "acme"), of("b2", &other.id), event("b3"), of("b4", "nobody")]});
+    let batch = json!({"events": [of("b1", "acme"), of("b2", &other.id), event("b3"), of("b4", "unknown")]});
     let (status, answer) = publish(&deployment, &all, "/v1/publish/batch", &batch).await;
     let errors: Vec<_> = answer["results"].as_array().expect("results").iter().map(|r| &r["error"]["status"]).collect();
     assert_eq!((status, errors), (202, vec![&Value::Null, &Value::Null, &json!(422), &json!(404)]), "{answer:#}");
@@ -66,7 +66,7 @@ async fn one_key_publishes_for_every_tenant_that_it_names() {
     let batch = json!({"tenant": acme.id, "events": [event("amqp-batch")]});
     producer.publish(Message::new("acme.batch", batch.to_string())).await;
     producer.publish(Message::new("acme.order.paid", of("foreign", &other.id).to_string())).await;
-    producer.publish(Message::new("nobody.order.paid", of("nobody", "nobody").to_string())).await;
+    producer.publish(Message::new("unknown.order.paid", of("unknown", "unknown").to_string())).await;
     for id in ["amqp", "amqp-id", "amqp-batch"] {
         has(&acme, id).await;
     }

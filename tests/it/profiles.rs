@@ -132,7 +132,7 @@ async fn a_broken_profile_is_refused_at_start_with_file_line_and_field() {
             .arg("all")
             .env("POSTRIDER_LISTEN", "127.0.0.1:0")
             .env("POSTRIDER_AMQP_URL", "amqp://127.0.0.1:1/none")
-            .env("POSTRIDER_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+            .env("POSTRIDER_DATABASE_URL", "postgres://none@127.0.0.1:1/none")
             .env("POSTRIDER_OPERATOR_KEYS", "operator-key-of-the-scenarios-0123456789")
             .env("POSTRIDER_MASTER_KEYS", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
             .env("POSTRIDER_PROFILES_DIR", folder.path())

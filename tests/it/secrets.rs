@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const SIGNING: &str = "whsec_c2VjcmV0LW9mLXRoZS1lbmRwb2ludC0wMTIzNDU2Nzg5";
 const HEADER: &str = "value-of-the-endpoints-own-header-0123456789";
 const REFUSED: &str = "a-secret-in-a-request-that-is-refused-0123456789";
-const WRONG_KEY: &str = "a-key-that-nobody-has-0123456789";
+const WRONG_KEY: &str = "a-key-that-is-unknown-0123456789";
 
 /// The forms of a text in files: unchanged, or as bytes in a dump.
 struct Needle {

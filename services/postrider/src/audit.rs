@@ -8,9 +8,9 @@ use postrider_settings::CheckSettings;
 use crate::cli::AuditArgs;
 use crate::wiring;
 
-/// Something is missing.
+/// Exit code: something is missing.
 const GAPS: u8 = 1;
-/// The audit failed.
+/// Exit code: the audit failed.
 const UNKNOWN: u8 = 2;
 
 /// Audits and prints the report. The exit code is 0 if nothing is missing, 1 if something is, 2 if the audit failed.
@@ -34,7 +34,7 @@ async fn audit(args: &AuditArgs) -> anyhow::Result<bool> {
     Ok(report.conserved)
 }
 
-/// The report for people.
+/// The report as text.
 fn table(report: &AuditReport) -> String {
     let days: Vec<String> = report.days.iter().map(ToString::to_string).collect();
     let mut lines = vec![format!("audit of {} ({} ms)", days.join(", "), report.took_ms)];

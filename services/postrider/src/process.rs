@@ -27,7 +27,7 @@ use tower::ServiceExt;
 use crate::cli::ServiceArgs;
 use crate::{heartbeat, metrics, wiring};
 
-/// How often a stopping process logs the role that it waits for.
+/// How often a stopping process logs which role it waits for.
 const SAY_EVERY: Duration = Duration::from_secs(2);
 /// Minimum part of the drain for the roles after HTTP.
 const ROLES_DRAIN_MIN: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ pub(crate) struct Process {
     tasks: Tasks,
     /// Background tasks of the routes, until the port closes.
     http_tasks: Tasks,
-    /// In the order in which work flows, which is the order in which they end.
+    /// In the order in which work flows. They stop in this order.
     roles: Vec<Role>,
     stop: CancellationToken,
 }
@@ -113,7 +113,7 @@ impl Process {
         let store = wiring::store(&args.database, master_keys)?;
         let amqp = wiring::broker_config(&args.amqp, service)?;
         let health = Health::new();
-        // Before the port opens: until there are other checks, a process without this one would look ready.
+        // Before the port opens, because without any check the process would be ready.
         let started = health.check("started");
         let routes_open = health.check("start");
         let routes = Arc::new(OnceCell::new());
@@ -165,7 +165,7 @@ impl Process {
         self.http_tasks.clone()
     }
 
-    /// Opens the routes and runs until the stop, or until a role ends on its own or a background task fails.
+    /// Opens the routes and runs until the stop, the unexpected end of a role, or the failure of a background task.
     ///
     /// # Errors
     /// The role that ended on its own, or the task that failed.

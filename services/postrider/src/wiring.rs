@@ -12,7 +12,7 @@ use postrider_telemetry::health::Health;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-/// The database, not yet connected to. Services that open no secret have no master key.
+/// The database, not yet connected. Services that read no secrets have no master key.
 pub(crate) fn store(database: &DatabaseSettings, keys: Option<&MasterKeySettings>) -> anyhow::Result<Store> {
     let keys = match keys {
         Some(keys) => MasterKeys::parse(keys.master_keys.expose_secret()).context("POSTRIDER_MASTER_KEYS")?,
@@ -26,7 +26,7 @@ pub(crate) fn store(database: &DatabaseSettings, keys: Option<&MasterKeySettings
     Store::connect(config, keys).context("POSTRIDER_DATABASE_URL")
 }
 
-/// The broker's settings, checked as far as that needs no broker.
+/// The broker's settings, checked without a connection.
 pub(crate) fn broker_config(amqp: &postrider_broker::Settings, service: &str) -> anyhow::Result<BrokerConfig> {
     let mut config = BrokerConfig::new(amqp.url.expose_secret(), format!("postrider {service}"));
     config.ca_file.clone_from(&amqp.ca_file.0);
@@ -47,8 +47,8 @@ pub(crate) fn profiles(args: &postrider_profiles::Settings) -> anyhow::Result<Ar
     Ok(Arc::new(Profiles::load(args.directory.as_deref()).context("POSTRIDER_PROFILES_DIR")?))
 }
 
-/// Built-in mappings and those of the directory. A type that the profile of its name does not know is refused here: its events
-/// would all become dead letters.
+/// Built-in mappings and those of the directory. A type that is not in the catalog of the profile with the mapping's name is refused
+/// here, because all its events would become dead letters.
 pub(crate) fn mappings(
     settings: &postrider_ingest::Settings,
     profile_settings: &postrider_profiles::Settings,
@@ -64,7 +64,7 @@ pub(crate) fn mappings(
     Ok(Arc::new(mappings))
 }
 
-/// The way out to endpoints.
+/// The client for requests to endpoints.
 pub(crate) fn egress(args: &postrider_egress::Settings) -> anyhow::Result<Egress> {
     let config = EgressConfig {
         allow: args.allow.0.clone(),

@@ -3,7 +3,7 @@
 //! ```text
 //! POSTRIDER_AMQP_URL=amqp://guest:guest@127.0.0.1:5672/bench cargo run --release -p postrider-broker --example hop
 //! ```
-//! Figures, not a test: they depend on the machine. The virtual host should be empty and nobody else's.
+//! Figures, not a test: they depend on the machine. The virtual host should be empty and unused.
 
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 

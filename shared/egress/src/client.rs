@@ -27,7 +27,7 @@ use crate::tls;
 /// The settings of the client.
 #[derive(Debug, Clone)]
 pub struct EgressConfig {
-    /// Address ranges that are allowed besides public addresses.
+    /// Address ranges that are allowed in addition to public addresses.
     pub allow: Vec<IpNet>,
     /// Allow http URLs even if the profile requires https (for development).
     pub allow_http: bool,

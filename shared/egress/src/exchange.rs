@@ -1,6 +1,6 @@
 //! One exchange on a connection: writes the request and reads the answer, within bounds.
 //!
-//! The status line is the answer. Whatever fails after it makes the answer incomplete and does not change its meaning (RFC 9110
+//! The status line is the answer. A failure after it makes the answer incomplete and does not change its meaning (RFC 9110
 //! section 15). Therefore this module reads HTTP/1.1 itself, on the parser `httparse`: a client that returns an answer only when its
 //! head is complete loses the status of a cut one, and buffers as large a head as the server sends.
 

@@ -15,7 +15,7 @@ use crate::ranges;
 /// Names of this machine or its network, and suffixes of such names.
 const LOCAL_NAMES: &[&str] =
     &["localhost", "localdomain", "local", "internal", "ip6-localhost", "ip6-loopback", "home.arpa"];
-/// The lowest port besides 80 and 443. Below are system services such as SSH and SMTP.
+/// The lowest allowed port, except for 80 and 443. Lower ports belong to system services such as SSH and SMTP.
 const FIRST_FREE_PORT: u16 = 1024;
 
 /// Why a URL cannot be an endpoint.
@@ -60,7 +60,7 @@ pub struct BlockedAddress {
 /// Decides about URLs and addresses, without look-ups. The default allows public addresses.
 #[derive(Debug, Clone, Default)]
 pub struct AddressGuard {
-    /// Address ranges that are allowed besides public addresses.
+    /// Address ranges that are allowed in addition to public addresses.
     pub allow: Vec<IpNet>,
     /// Whether http is allowed even if the profile requires https.
     pub allow_http: bool,

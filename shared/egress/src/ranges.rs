@@ -1,4 +1,4 @@
-//! The addresses that cannot be an endpoint: those that the IANA special-purpose registries do not call globally reachable, and
+//! Addresses that cannot be endpoints: addresses that the IANA special-purpose registries do not list as globally reachable, and
 //! addresses that embed one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,7 +1,7 @@
 //! The state of endpoints' breakers: statements of dispatchers, and a board that keeps the newest of each endpoint.
 //!
 //! # What it promises
-//! - The statement about the newest attempt wins, in whatever order and however often statements arrive.
+//! - The statement about the newest attempt wins, in any order and with any repetition of statements.
 //! - A statement that is not repeated for [`FORGOTTEN_AFTER`] is forgotten: the breaker counts as closed.
 //! - The size is bounded: a board with [`BREAKERS_MAX`] statements records no further endpoints.
 //!

@@ -53,7 +53,7 @@ impl DeliveryStatus {
         self != Self::Pending
     }
 
-    /// Orders two reports about one delivery, in whatever order they arrive: `delivered` replaces every other state, and any
+    /// Orders two reports about one delivery, independently of their arrival: `delivered` replaces every other state, and any
     /// terminal state replaces `pending`. Of equal ranks, the higher epoch and attempt number win.
     pub fn rank(self) -> i16 {
         match self {

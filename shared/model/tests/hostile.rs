@@ -1,4 +1,4 @@
-//! What strangers write where ids, types, times, filters and attributes are expected: it is refused, or read and printed the same.
+//! Arbitrary texts in place of ids, types, times, filters and attributes are refused, or parsed and printed the same.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -16,7 +16,7 @@ use postrider_model::time::UnixMillis;
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// What can be read is printed so that it reads the same.
+/// Checks that a text which can be parsed is printed such that it parses to the same value.
 fn reads_back<T: FromStr + Display + PartialEq>(text: &str) -> Result<(), TestCaseError> {
     if let Ok(read) = text.parse::<T>() {
         let printed = read.to_string();

@@ -1,4 +1,4 @@
-//! Which events a subscription takes: tables, and a comparison with a matcher too simple to be wrong.
+//! The events that a subscription matches: tables, and a comparison with a simple matcher.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -150,7 +150,7 @@ fn filters_across_are_and() {
         ("dedicated_ip", "203.0.113.5"),
     ];
     check(all, &event, true);
-    // Each of the four alone can refuse, by another value or by absence.
+    // Each of the four filters alone prevents a match, by another value or by a missing attribute.
     for index in 0..event.len() {
         let mut other = event;
         other[index].1 = "other";
@@ -227,7 +227,7 @@ fn each_condition_shows_the_expected_and_the_actual_value() {
         ["payload_filter", payload_filter, held, true],
     ]);
     assert_eq!(checks(kind_of), expected);
-    // The profile has lost the filter.
+    // The profile no longer has the filter.
     let unreadable = checks(|_| None);
     assert_eq!(
         (&unreadable[0][0], &unreadable[0][3], unreadable.as_array().unwrap().len()),
@@ -235,7 +235,7 @@ fn each_condition_shows_the_expected_and_the_actual_value() {
     );
 }
 
-/// The rules of subscriptions once more, as plainly as possible, on the texts themselves.
+/// A second, simple implementation of the rules of subscriptions, on texts.
 mod naive {
     use super::*;
 

@@ -1,5 +1,5 @@
-//! What payload filters take: a table a promise of docs/filters.md, and a comparison with an evaluator over whole trees
-//! that is too simple to be wrong.
+//! The events that payload filters match: a table for each promise of docs/filters.md, and a comparison with a simple evaluator over parsed
+//! trees.
 
 use postrider_model::event::Attributes;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
@@ -11,7 +11,7 @@ fn attributes() -> Attributes {
     Attributes([("bridge".into(), "b1".into()), ("size".into(), "5".into())].into())
 }
 
-/// Asks several filters at once, as fan-out does.
+/// Evaluates several filters at once, as fan-out does.
 fn ask(filters: &[Value], data: &str, metadata: Option<&str>) -> Vec<bool> {
     let mut fields = FieldIndex::default();
     let read = |json| PayloadFilter::read(json).unwrap_or_else(|error| panic!("{error}"));
@@ -22,7 +22,7 @@ fn ask(filters: &[Value], data: &str, metadata: Option<&str>) -> Vec<bool> {
     bound.iter().map(|filter| filter.matches(&found, &mut budget)).collect()
 }
 
-/// One test on `data.a` of `data`, which is JSON text.
+/// Checks one condition on `data.a` of a JSON text.
 #[track_caller]
 fn check(op: &str, value: Value, data: &str, expected: bool) {
     let filter = json!({"field": "data.a", "op": op, "value": value});
@@ -68,7 +68,7 @@ fn whole_numbers_are_exact_to_64_bits_and_others_are_floats() {
     check("eq", json!(0.1), r#"{"a":0.10}"#, true);
     check("eq", json!(0.1), r#"{"a":1E-1}"#, true);
     check("gt", json!(0.1), r#"{"a":0.1000001}"#, true);
-    // Rounded alike on both sides.
+    // The filter and the event round equally.
     check("eq", serde_json::from_str("100000000000000000001").unwrap(), r#"{"a":100000000000000000001}"#, true);
     check("eq", serde_json::from_str("100000000000000000001").unwrap(), r#"{"a":100000000000000000000}"#, true);
 }
@@ -159,16 +159,16 @@ fn an_array_stands_for_its_elements() {
     let deep = |value: Value| json!({"field": "data.items.sku", "op": "eq", "value": value});
     let data = r#"{"items":[{"sku":"a"},{"sku":["b","c"]},7,{"other":1}]}"#;
     assert_eq!(ask(&[deep(json!("a")), deep(json!("c")), deep(json!("d"))], data, None), [true, true, false]);
-    // Each test finds its own element.
+    // Each condition may match another element.
     let both = json!({"all": [
         {"field": "data.items.sku", "op": "eq", "value": "a"}, {"field": "data.items.n", "op": "eq", "value": 2},
     ]});
     assert_eq!(ask(&[both], r#"{"items":[{"sku":"a","n":1},{"sku":"b","n":2}]}"#, None), [true]);
-    // A number is the name of a member, not a place in an array.
+    // A number names a member, not an index of an array.
     let first = json!({"field": "data.items.0", "op": "exists"});
     assert_eq!(ask(std::slice::from_ref(&first), r#"{"items":["a"]}"#, None), [false]);
     assert_eq!(ask(&[first], r#"{"items":{"0":"a"}}"#, None), [true]);
-    // To a bound.
+    // Up to a limit.
     let many = |at: usize| {
         let values: Vec<Value> = (0..2_000).map(|index| json!(u32::from(index == at))).collect();
         json!({"a": values}).to_string()
@@ -289,11 +289,11 @@ fn mistakes_have_pointers() {
     bad(wide(51), "/any/50");
 }
 
-/// The rules of filters once more, on whole trees.
+/// A second, simple implementation of the rules of filters, on parsed trees.
 mod naive {
     use super::*;
 
-    /// Whether the event has the field, and the values that it has.
+    /// Whether the event has the field, and its values.
     fn look(value: &Value, names: &[&str], values: &mut Vec<Value>) -> bool {
         match (value, names) {
             (Value::Array(items), _) => {

@@ -11,7 +11,7 @@ pub struct HeaderTemplate {
     pub value: HeaderValue,
 }
 
-/// Where a header's value comes from. Only what a delivery's message has besides the body.
+/// The source of a header's value: only fields of a delivery's message outside the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderValue {
     /// Always the same.

@@ -1,4 +1,4 @@
-//! Profile files of a directory: what they can say, and how mistakes in them are reported.
+//! Profile files of a directory: their settings, and how mistakes are reported.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn load(files: &[(&str, &str)]) -> Result<Profiles, ProfileError> {
     Profiles::load(Some(dir.path()))
 }
 
-/// The least a profile can say.
+/// The smallest valid profile.
 const LEAST: &str = r#"description = "d"
 [delivery]
 url = "https_only"
@@ -66,7 +66,7 @@ fn omitted_settings_have_the_platforms_defaults() {
     assert_eq!((acme.default_rate, acme.disable_after_days), (None, None));
 }
 
-/// A flat body with wire names, as Mumara's.
+/// A profile with a flat body and wire names, like Mumara's.
 const FLAT: &str = r#"description = "flat"
 [delivery]
 url = "http_allowed"
@@ -178,11 +178,11 @@ fire = ["api"]
     assert_eq!(test.body_id.unwrap().as_str(), "evt_test_123");
     assert_eq!(test.occurred_at.unwrap().to_rfc3339_millis(), "2025-01-30T12:00:00.000Z");
     assert_eq!((test.data.get(), test.metadata.unwrap().get()), (r#"{"subject":"Test Email"}"#, r#"{"test":true}"#));
-    // Another type than the documented one is made from its sample.
+    // A test event of another type is created from the sample of that type.
     assert!(profile.test_event(Some(&"a".parse().unwrap())).unwrap().body_id.is_none());
 }
 
-/// Loads LEAST with `old` replaced by `new` and expects the mistake at `line` in `field`, with `detail` in its words.
+/// Loads LEAST with `old` replaced by `new` and expects a mistake at `line` in `field` whose message contains `detail`.
 #[track_caller]
 fn check_refused(old: &str, new: &str, line: usize, field: &str, detail: &str) {
     assert!(LEAST.contains(old));

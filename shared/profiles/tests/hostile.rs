@@ -1,4 +1,4 @@
-//! What is no profile, no mapping, no log record and hardly JSON: it is refused in bounded words, or taken and stays what it is.
+//! Invalid profiles, mappings, log records and JSON are refused with a bounded message, or accepted and rendered as valid JSON.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Most bytes that are said about a mistake, its file and field apart.
+/// Maximum bytes of a mistake's description, without file and field.
 const WORDS_MAX: usize = 2_000;
 
 /// The files of a folder of this crate.
@@ -29,7 +29,7 @@ fn folder(text: &str) -> tempfile::TempDir {
     folder
 }
 
-/// A mistake has a place in the text, and its words are bounded.
+/// Checks that a mistake has a line of the text and a bounded description.
 fn named(error: &ProfileError, text: &str) -> Result<(), TestCaseError> {
     let ProfileError::Invalid { line, detail, .. } = error else { panic!("{error}") };
     prop_assert!((1..=text.lines().count() + 1).contains(line), "line {} of {}", line, text.lines().count());
@@ -37,7 +37,7 @@ fn named(error: &ProfileError, text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The body that a profile makes of an event.
+/// The body of an event in a profile.
 fn body(profile: &Profile, metadata: Option<&RawValue>, data: &str, kind: BodyKind) -> Vec<u8> {
     let (id, event_type): (EventId, EventType) =
         ("evt_1".parse().expect("an id"), "lead.created".parse().expect("a type"));
@@ -78,7 +78,7 @@ proptest! {
                 let profile = profiles.get("hostile").expect("it is in the folder");
                 let again = Profiles::load(Some(folder(&text).path())).expect("the same text");
                 prop_assert_eq!(format!("{profile:?}"), format!("{:?}", again.get("hostile").expect("again")));
-                // Whatever it says, a body is JSON.
+                // Every accepted profile renders JSON.
                 let body = body(profile, None, DATA[1], BodyKind::Json);
                 prop_assert!(serde_json::from_slice::<Value>(&body).is_ok(), "{}", String::from_utf8_lossy(&body));
             }
@@ -125,7 +125,7 @@ proptest! {
         metadata in postrider_fuzz::text(DATA),
         kind in prop::sample::select(vec![BodyKind::Json, BodyKind::AsciiJson]),
     ) {
-        // Ingest has taken it: JSON, and not too deep.
+        // As accepted by ingest: valid JSON within the limit of depth.
         let is_json = |text: &&String| serde_json::from_str::<&RawValue>(text).is_ok() && postrider_model::json::depth(text) <= 64;
         if !is_json(&&data) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Mapping files: what the built-in ones make of KumoMTA's records, and how mistakes are reported.
+//! Mapping files: the events that the built-in mappings create from KumoMTA's records, and how mistakes are reported.
 
 use postrider_profiles::{MappedEvent, Mappings, ProfileError};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fn map(mappings: &Mappings, profile: &str, record: &Value) -> Vec<MappedEvent> {
     mappings.get(profile).unwrap().events(record.to_string().as_bytes()).unwrap()
 }
 
-/// A record of a kind, as KumoMTA logs it, with some members changed.
+/// A record of a kind, as in KumoMTA's log, with some members changed.
 fn record(kind: &str, changes: Value) -> Value {
     let mut record = json!({
         "type": kind,
@@ -58,7 +58,7 @@ fn refused(code: u16, class: &str, changes: Value) -> Value {
     all
 }
 
-/// The sender of a report is the mailbox provider, its recipient the mailbox that takes reports.
+/// A feedback report: its sender is the mailbox provider, its recipient the mailbox for reports.
 fn report(feedback_type: &str) -> Value {
     record(
         "Feedback",
@@ -210,7 +210,7 @@ fn a_record_becomes_an_event_per_recipient_in_a_canonical_form() {
     assert_eq!(again[0].record, events[0].record);
 }
 
-/// The least a mapping can say.
+/// The smallest valid mapping.
 const LEAST: &str = r#"description = "d"
 [[events]]
 records = ["Delivery"]
@@ -238,7 +238,7 @@ fn a_mapping_may_fill_metadata_and_fall_back() {
 
 #[track_caller]
 fn refused_file(text: &str, line: usize, field: &str, words: &str) {
-    let Err(error) = load(&[("acme.toml", text)]) else { panic!("taken: {text}") };
+    let Err(error) = load(&[("acme.toml", text)]) else { panic!("accepted: {text}") };
     let ProfileError::Invalid { file, line: at, field: named, detail } = &error else { panic!("{error}") };
     assert!(file.ends_with("acme.toml"), "{error}");
     assert_eq!((*at, named.as_str()), (line, field), "{error}");

@@ -1,5 +1,5 @@
-//! Whatever a producer writes, bodies are JSON, carry its bytes, and mean the same with `ascii_json`. (What leaves stable under
-//! re-serialising is compared with other languages in the end-to-end tests.)
+//! For any data of a producer, bodies are valid JSON with the producer's bytes, and equal values with `ascii_json`. (The end-to-end tests
+//! compare stable bodies with the serialisers of other languages.)
 
 use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
@@ -27,7 +27,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// JSON text as different producers write it: compact, or with whitespace.
+/// JSON text in the styles of different producers: compact, or with whitespace.
 fn text() -> impl Strategy<Value = String> {
     (json(), any::<bool>()).prop_map(|(value, pretty)| {
         if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() }

@@ -22,7 +22,7 @@ pub struct DatabaseSettings {
     )]
     pub url: SecretString,
 
-    /// A PEM file with roots for TLS to PostgreSQL, besides the system's.
+    /// A PEM file with roots for TLS to PostgreSQL, in addition to the system's.
     #[arg(
         id = "database-ca-file",
         long = "database-ca-file",

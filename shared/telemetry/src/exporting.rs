@@ -8,7 +8,7 @@ pub const SPANS: &str = "postrider::spans";
 
 static EXPORTING: AtomicBool = AtomicBool::new(false);
 
-/// Whether traces are exported. Values that only a span needs are made only then.
+/// Whether traces are exported. Values that only spans need are created only then.
 pub fn is_exporting() -> bool {
     EXPORTING.load(Ordering::Relaxed)
 }

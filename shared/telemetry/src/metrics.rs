@@ -1,4 +1,4 @@
-//! Prometheus: one recorder a process, read at `/metrics`.
+//! Prometheus metrics: one recorder for the process, read at `/metrics`.
 //!
 //! Metrics are written through the `metrics` macros wherever something happens; names begin with `postrider_`, carry
 //! their unit, and never an endpoint's or tenant's id as a label. Histograms whose name ends in `_seconds` share one

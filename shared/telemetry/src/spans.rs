@@ -13,37 +13,37 @@ use tracing::{Span, info_span};
 use crate::exporting::{SPANS, is_exporting};
 use crate::trace_context::TraceContext;
 
-/// How a span follows the one that caused it.
+/// The relation of a span to the span that caused it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// A part of the same trace.
     Parent(TraceContext),
-    /// Later, or one of many: a trace of its own, linked to that one.
+    /// A separate trace, linked to the cause: for later work, or one of many results.
     Link(TraceContext),
-    /// A request or message from outside: a trace of its own, linked to the sender's. Whether it is recorded is our
-    /// sampler's choice alone, for a sender could otherwise have all of its events recorded.
+    /// A separate trace, linked to the sender's: for requests and messages from outside. Only our sampler decides whether it is recorded,
+    /// because a sender could otherwise force the recording of all its events.
     Outside(TraceContext),
-    /// Nothing that is known: a trace of its own.
+    /// No known cause: a separate trace.
     None,
 }
 
 impl Cause {
-    /// The parent that a message names, if it does.
+    /// The trace that a message names, as parent.
     pub fn parent(traceparent: Option<&str>) -> Self {
         traceparent.and_then(|text| text.parse().ok()).map_or(Self::None, Self::Parent)
     }
 
-    /// The link that a message names, if it does.
+    /// The trace that a message names, as link.
     pub fn link(traceparent: Option<&str>) -> Self {
         traceparent.and_then(|text| text.parse().ok()).map_or(Self::None, Self::Link)
     }
 
-    /// The sender's trace, which a request or message from outside names, if it does.
+    /// The sender's trace, which a request or message from outside names.
     pub fn outside(traceparent: Option<&str>) -> Self {
         traceparent.and_then(|text| text.parse().ok()).map_or(Self::None, Self::Outside)
     }
 
-    /// Whether what follows is recorded: it is as its cause was, and up to the sampler where there is none.
+    /// Whether a span may be recorded: if its cause is recorded. Without a cause the sampler decides.
     fn is_recorded(self) -> bool {
         match self {
             Self::Parent(context) | Self::Link(context) => context.is_sampled(),
@@ -60,8 +60,8 @@ impl Cause {
     }
 }
 
-/// An HTTP request is answered. `route` is the path's pattern, `traceparent` the request's header, which the span is linked
-/// to. Whether it is recorded is the sampler's choice, which everything behind it follows.
+/// The span of an HTTP request. `route` is the path's pattern, `traceparent` the request's header, which the span is linked to. The
+/// sampler decides whether it is recorded, and with it all spans that it causes.
 pub fn request(method: &'static str, route: &'static str, traceparent: Option<&str>) -> Span {
     if !is_exporting() {
         return Span::none();
@@ -85,7 +85,7 @@ pub fn answered(request: &Span, status_code: u16) {
     }
 }
 
-/// A message is published, up to the broker's confirm. A part of the current span, and only if that is recorded.
+/// The span of publishing a message, up to the broker's confirm. A child of the current span; recorded only if that is.
 pub fn publish(destination: &'static str, message: &dyn Display) -> Span {
     if !is_current_recorded() {
         return Span::none();
@@ -98,7 +98,7 @@ pub fn publish(destination: &'static str, message: &dyn Display) -> Span {
     )
 }
 
-/// A message of `queue` is processed, up to the confirms of everything that it causes.
+/// The span of processing a message of `queue`, up to the confirms of all messages that it causes.
 pub fn process(queue: &'static str, message: &dyn Display, cause: Cause) -> Span {
     if !is_exporting() || !cause.is_recorded() {
         return Span::none();
@@ -113,9 +113,8 @@ pub fn process(queue: &'static str, message: &dyn Display, cause: Cause) -> Span
     span
 }
 
-/// Many messages of `exchange` are processed together. `causes` are the `traceparent`s that they name: the span is
-/// linked to each that is recorded (to 128 of them unless `OTEL_SPAN_LINK_COUNT_LIMIT` says otherwise), and none is
-/// made when none is.
+/// The span of processing several messages of `exchange` together. `causes` are their `traceparent`s. The span is linked to each recorded
+/// one (at most 128, or `OTEL_SPAN_LINK_COUNT_LIMIT`); without a recorded one there is no span.
 pub fn process_batch<'a>(
     exchange: &'static str,
     messages: usize,
@@ -139,8 +138,8 @@ pub fn process_batch<'a>(
     span
 }
 
-/// One POST to an endpoint: attempt `number` of `delivery`. A part of the current span, and only if that is recorded.
-/// `earlier` is the first attempt's span, which every later one is linked to.
+/// The span of a POST to an endpoint: attempt `number` of `delivery`. A child of the current span; recorded only if that is. `earlier` is
+/// the span of the first attempt, which later attempts are linked to.
 pub fn attempt(delivery: &dyn Display, endpoint: &dyn Display, number: u16, earlier: Option<&str>) -> Span {
     if !is_current_recorded() {
         return Span::none();

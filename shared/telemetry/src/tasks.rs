@@ -115,7 +115,7 @@ impl Tasks {
     }
 }
 
-/// Sets the gauge to 0 when the task ends, in whichever way.
+/// Sets the gauge to 0 when the task ends, for any reason.
 struct Up(&'static str);
 
 impl Drop for Up {
@@ -153,7 +153,7 @@ mod tests {
         let (tasks, _stop) = tasks();
         tasks.spawn("role.feed", async {});
         assert_eq!(tasks.failed().await.to_string(), "background task role.feed ended on its own");
-        // Work that is done at once does not hide it.
+        // Work that ends at once does not hide the failure.
         assert!(tasks.supervise(async {}).await.is_err());
     }
 

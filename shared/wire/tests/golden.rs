@@ -1,8 +1,7 @@
-//! Old and new services side by side: what each version of the wire has ever written is read for ever, and what a later one
-//! adds is let go.
+//! Services of different releases run at the same time: messages of every version can be read, and fields of later versions are ignored.
 //!
-//! `tests/golden/v1/*.bundle` are bytes that version 1 wrote, with every field of a head set. They are never written again;
-//! a new version gets a folder of its own, beside. Missing files are written by `WRITE_GOLDEN=1 cargo test -p postrider-wire`.
+//! `tests/golden/v1/*.bundle` are messages of version 1 with every field of a head set. These files never change; a new version gets its
+//! own folder. `WRITE_GOLDEN=1 cargo test -p postrider-wire` writes missing files.
 
 use std::path::PathBuf;
 
@@ -13,8 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Every version that this build reads. The last one is written; the one before must be here for as long as services of two
-/// releases may run side by side.
+/// Every version that this build reads. It writes the last one. The version before must be here while services of two releases may run at
+/// the same time.
 const READ: &[u8] = &[1];
 
 const PAYLOAD: &[u8] = b"{\"n\": 1.50, \"text\": \"caf\xc3\xa9\\u0000\"}";
@@ -141,7 +140,7 @@ fn fields_that_were_added_later_are_read_and_written() {
 
 #[test]
 fn a_head_without_its_optional_fields_is_read() {
-    // What each message cannot do without, since version 1: nothing may be added here.
+    // The required fields since version 1. None may be added.
     let required: [(&str, &[&str]); 6] = [
         ("accepted", &["id", "tenant", "type", "occurred_at", "accepted_at", "event_day", "instance", "sequence"]),
         ("task", &["delivery", "occurred_at", "number", "trigger", "config_version", "expires_at"]),
@@ -178,7 +177,7 @@ fn unknown_fields_of_a_later_release_are_ignored() {
     fn add(value: &mut Value) {
         if let Value::Object(fields) = value {
             fields.values_mut().filter(|field| field.get("bridge").is_none()).for_each(add);
-            // Not into what producers wrote.
+            // Not into the producer's own objects.
             if !fields.contains_key("bridge") && !fields.contains_key("api_version") {
                 fields.insert("later".into(), json!({"anything": [1, null]}));
             }

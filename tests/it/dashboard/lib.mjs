@@ -1,4 +1,4 @@
-// Shared by the scenarios: a browser that fails a scenario on anything that a visitor must never see, and a receiver.
+// Shared by the scenarios: a browser that fails a scenario on errors that a visitor must never see, and a receiver.
 
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -94,11 +94,11 @@ export async function api(key, method, path, body, headers = {}) {
 
 /** Repeats `look` until it finds something, and returns it. */
 export async function until(what, look) {
-  const begun = Date.now();
+  const started = Date.now();
   for (;;) {
     const found = await look();
     if (found) return found;
-    if (Date.now() - begun > PATIENCE_MS) throw new Error(`never came: ${what}`);
+    if (Date.now() - started > PATIENCE_MS) throw new Error(`timed out while waiting for ${what}`);
     await new Promise((resolve) => { setTimeout(resolve, 50); });
   }
 }

@@ -1,6 +1,6 @@
-# Hooks of schemathesis: the right key for each operation, ids that exist in half of its requests, and a line for each answer.
-# In the environment: FUZZ_BASE, FUZZ_OPERATOR (a key), FUZZ_TENANTS (JSON: a list of {"id", "key", "ids": noun -> id}), FUZZ_ANSWERS
-# (a file). Requests go to the tenants by turns, because each has a budget of changes.
+# Hooks of schemathesis: they set the key of each operation, use existing ids in half of the requests, and write a line for each answer.
+# Environment variables: FUZZ_BASE, FUZZ_OPERATOR (a key), FUZZ_TENANTS (JSON: a list of {"id", "key", "ids": noun -> id}), FUZZ_ANSWERS
+# (a file). Requests use the tenants in turn, because each has a limit of edits.
 import json
 import os
 import random
@@ -25,14 +25,14 @@ def next_tenant():
 
 
 def make(path, body, key=OPERATOR):
-    """Makes something, after a pause where its tenant's budget is used up."""
+    """Creates an object. Waits while the tenant's limit of edits is reached."""
     for _ in range(120):
         answer = requests.post(BASE + path, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=120)
         if answer.status_code != 429:
             break
         time.sleep(0.5)
     answer.raise_for_status()
-    # Counts as an answer: whether a generated replay is valid depends on chance, and each replay made here is.
+    # Counts as an answer of the operation: whether a generated replay is valid depends on chance, and this one always is.
     ANSWERS.write(f"post {path} {answer.status_code}\n")
     return answer.json()["id"]
 
@@ -47,7 +47,7 @@ def waiting_letter():
 
 
 def waiting_delivery():
-    """One that waits for its retry: nobody listens where it goes."""
+    """A delivery that waits for its retry: nothing listens on its port."""
     endpoint = {"name": "away", "url": "http://127.0.0.1:9999/", "event_types": ["fuzz.waits"]}
     make("/v1/endpoints", endpoint, KEY)
     event = make("/v1/publish", {"type": "fuzz.waits", "data": {}}, KEY)
@@ -71,9 +71,9 @@ def recorded_event():
 
 
 def replay(path):
-    """One that has just begun, or is paused where it is to go on."""
+    """A replay that has just started, or a paused one for the operation that resumes it."""
     headers = {"Authorization": f"Bearer {KEY}"}
-    # A tenant has few replays that have not ended: paused ones of before are ended.
+    # A tenant may have few replays that have not ended, so earlier ones are cancelled.
     for old in requests.get(f"{BASE}/v1/replays", headers=headers, timeout=120).json()["data"]:
         if old["status"] in ("running", "paused"):
             requests.post(f"{BASE}/v1/replays/{old['id']}/cancel", headers=headers, timeout=120)
@@ -84,7 +84,7 @@ def replay(path):
 
 
 def event_type(method):
-    """One that is there to be read or deleted; one of a few names to be put, or the tenant would soon have all it may."""
+    """An existing event type to read or delete, or one of a few names to put, so that the tenant stays below its limit."""
     name = f"fuzzed.{int(choose() * 9)}"
     if method != "PUT":
         headers = {"Authorization": f"Bearer {KEY}"}
@@ -93,7 +93,7 @@ def event_type(method):
 
 
 def ids_for(method, path):
-    """Ids for the parameters of a path. What an operation edits or takes away is made for it, so that the rest can go on."""
+    """Ids for the parameters of a path. An operation that edits or deletes gets a new object, so that others are not affected."""
     if path.startswith("/v1/tenants"):
         if "{key_id}" in path:
             owner = tenant()
@@ -124,7 +124,7 @@ def before_call(context, case, kwargs):
     next_tenant()
     case.headers = case.headers or {}
     case.headers["Authorization"] = f"Bearer {OPERATOR if path.startswith(OPERATORS) else KEY}"
-    # Ids that it has seen in answers are used, too: what the rest depends on must not be edited or go away.
+    # schemathesis also uses ids from answers. Objects that other requests depend on must not be edited or deleted.
     chosen = set((case.path_parameters or {}).values()) & DEPENDED_ON
     if choose() < 0.5 and not (chosen and method in ("PATCH", "DELETE")):
         return
@@ -138,7 +138,7 @@ def before_call(context, case, kwargs):
             del case.query[name]
     if (method, path) == ("POST", "/v1/keys") and isinstance(case.body, dict) and isinstance(case.body.get("tenants"), list):
         case.body["tenants"] = [TENANT]
-    # Nothing may be sent to where the examples point.
+    # Nothing may be sent to the URLs of examples.
     if (method, path) == ("POST", "/v1/endpoints") and isinstance(case.body, dict):
         case.body["status"] = "inactive"
 

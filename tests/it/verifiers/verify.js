@@ -1,4 +1,4 @@
-// What receivers of each product compute, written from the products' documentation.
+// The checks of each product's receivers, implemented from the products' documentation.
 // argv: the product. Each line of stdin is {"secret", "headers", "body": base64}; prints true or false for each.
 'use strict';
 const { createHmac, timingSafeEqual } = require('node:crypto');
@@ -11,7 +11,7 @@ const same = (given, computed) => {
 };
 
 const rules = {
-  // Over what was parsed, printed again: express.json() has thrown the bytes away.
+  // Over the parsed body, serialised again: express.json() does not keep the bytes.
   migma: ({ secret, headers, body }) =>
     same(headers['x-migma-signature'], hmac(secret, JSON.stringify(JSON.parse(body.toString('utf8'))), 'hex')),
 
@@ -34,7 +34,7 @@ const rules = {
   mumara: ({ secret, headers }) => same(headers['x-mumara-token'], secret),
 };
 
-// Standard Webhooks 1.0.0, which every delivery carries beside its product's own.
+// Standard Webhooks 1.0.0, whose headers every delivery has in addition to the product's own.
 const standard = ({ secret, headers, body }) => {
   const key = secret.startsWith('whsec_') ? Buffer.from(secret.slice(6), 'base64') : Buffer.from(secret, 'utf8');
   const signed = Buffer.concat([Buffer.from(`${headers['webhook-id']}.${headers['webhook-timestamp']}.`), body]);

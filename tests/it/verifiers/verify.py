@@ -1,4 +1,4 @@
-# What receivers of each product compute, written from the products' documentation.
+# The checks of each product's receivers, implemented from the products' documentation.
 # argv: the product. Each line of stdin is {"secret", "headers", "body": base64}; prints true or false for each.
 import base64, hashlib, hmac, json, sys, time
 
@@ -8,7 +8,7 @@ def mac(key, message):
 
 
 def migma(secret, headers, body):
-    # Over what was parsed, printed again: request.get_json() is all that the receiver has.
+    # Over the parsed body, serialised again: the receiver has only request.get_json().
     printed = json.dumps(json.loads(body), separators=(",", ":")).encode()
     return hmac.compare_digest(headers["x-migma-signature"], mac(secret.encode(), printed).hexdigest())
 
@@ -34,7 +34,7 @@ def mumara(secret, headers, body):
 
 
 def standard(secret, headers, body):
-    # Standard Webhooks 1.0.0, which every delivery carries beside its product's own.
+    # Standard Webhooks 1.0.0, whose headers every delivery has in addition to the product's own.
     key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = "v1," + base64.b64encode(mac(key, signed).digest()).decode()

@@ -1,6 +1,6 @@
 //! What the document says of every operation alike: the key, a description of each answer, and an example of each body.
 //!
-//! Examples are made of those that the types give (`#[schema(example = …)]`); a test finds a body without one.
+//! Examples are composed of the examples of types (`#[schema(example = …)]`); a test fails for a body without one.
 
 use serde_json::{Map, Value, json};
 

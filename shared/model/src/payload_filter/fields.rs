@@ -26,8 +26,7 @@ pub struct Payload<'a> {
     pub attributes: &'a Attributes,
 }
 
-/// The fields of all filters that may be evaluated for one event (those of a tenant), as one tree of names. Whatever the number
-/// of filters, the event is read once.
+/// The fields of all filters of a tenant, as one tree of names. With it an event is read once for any number of filters.
 #[derive(Debug)]
 pub struct FieldIndex {
     /// The roots come first, in the order of [`Root`].

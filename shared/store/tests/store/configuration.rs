@@ -278,7 +278,7 @@ async fn product_keys_and_external_ids_reach_the_feed() {
     draft.external_id = Some("acme".into());
     let (acme, other) = (store.config().create_tenant(&draft).await.unwrap().id, fixture.tenant().await.id);
     assert_eq!(store.config().tenant_by_external_id("acme").await.unwrap(), Some(acme));
-    assert_eq!(store.config().tenant_by_external_id("nobody").await.unwrap(), None);
+    assert_eq!(store.config().tenant_by_external_id("unknown").await.unwrap(), None);
 
     let several = store.config().create_product_key("several", KeyTenants::several([other, acme, acme])).await.unwrap();
     let (all, edited) = observe_edits(store.config().create_product_key("all", KeyTenants::All)).await;
@@ -304,6 +304,6 @@ async fn product_keys_and_external_ids_reach_the_feed() {
         store.config().delete_product_key(several.key.id).await,
         Err(StoreError::NotFound { what: "key" })
     ));
-    let nobody = store.config().create_product_key("nobody", KeyTenants::several([TenantId::generate()])).await;
-    assert!(matches!(nobody, Err(StoreError::NotFound { what: "tenant" })));
+    let unknown = store.config().create_product_key("unknown", KeyTenants::several([TenantId::generate()])).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound { what: "tenant" })));
 }

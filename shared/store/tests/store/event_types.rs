@@ -53,8 +53,8 @@ async fn a_type_is_kept_as_it_was_written_replaced_as_a_whole_and_forgotten() {
         "SELECT count(*) FROM event_types WHERE description IS NOT NULL OR sample IS NOT NULL OR schema IS NOT NULL";
     assert_eq!(fixture.number(remains).await, 0, "a tombstone says nothing");
     assert!(store.config().put_event_type(tenant.id, &paid, &bare, None).await.unwrap().created);
-    let nobody = store.config().put_event_type(TenantId::generate(), &paid, &bare, None).await;
-    assert!(matches!(nobody, Err(StoreError::NotFound { what: "tenant" })), "{nobody:?}");
+    let unknown = store.config().put_event_type(TenantId::generate(), &paid, &bare, None).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound { what: "tenant" })), "{unknown:?}");
 
     store.config().delete_tenant(tenant.id, None).await.unwrap();
     assert_eq!(fixture.number("SELECT count(*) FROM event_types WHERE deleted_at IS NULL").await, 0);

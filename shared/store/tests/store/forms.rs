@@ -43,7 +43,7 @@ async fn of_many_identical_forms_one_is_claimed_and_all_see_its_result() {
     assert_eq!(store.sessions().claim_form(&other, form(1), KEEP).await.unwrap(), Claim::New, "another visitor's form");
     store.sessions().release_form(&other, form(1)).await.unwrap();
     assert_eq!(store.sessions().claim_form(&other, form(1), KEEP).await.unwrap(), Claim::New, "released");
-    assert_eq!(store.sessions().claim_form("nobody", form(1), KEEP).await.unwrap(), Claim::NoSession);
+    assert_eq!(store.sessions().claim_form("unknown", form(1), KEEP).await.unwrap(), Claim::NoSession);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ async fn a_key_is_claimed_answered_and_forgotten() {
     let fixture = Fixture::new("idemkeys").await;
     let store = &fixture.store;
     let claim = async |request| store.idempotency().claim_idempotency_key(request).await.unwrap();
-    let Claimed::Now(first) = claim(&REQUEST).await else { panic!("nobody came before") };
+    let Claimed::Now(first) = claim(&REQUEST).await else { panic!("an earlier claim exists") };
     assert!(matches!(claim(&REQUEST).await, Claimed::Running));
     let other = IdempotentRequest { request: &[2; 32], ..REQUEST };
     assert!(matches!(claim(&other).await, Claimed::OtherRequest));

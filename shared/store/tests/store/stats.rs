@@ -105,7 +105,7 @@ async fn each_attempt_is_counted_once_in_its_minute() {
     store.config().delete_endpoint(Some(tenant), two, None).await.unwrap();
     let hours = read(StatsOf::Tenant(tenant), IntervalLength::Hour).await;
     let figures: Vec<_> = hours.iter().map(|(at, stats)| (*at, stats.attempts(), stats.answers[1])).collect();
-    assert_eq!(figures, [(at, 6, 0), (UnixMillis(at.0 + HOUR), 1, 1)], "of both endpoints, and of nobody else's");
+    assert_eq!(figures, [(at, 6, 0), (UnixMillis(at.0 + HOUR), 1, 1)], "of both endpoints of this tenant only");
     let outside = store
         .history()
         .stats(StatsOf::Tenant(tenant), IntervalLength::Hour, UnixMillis(at.0 - HOUR), at)

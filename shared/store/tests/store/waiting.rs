@@ -17,7 +17,7 @@ async fn pending_deliveries_are_counted_by_tenant() {
     // One delivery has failed and waits for its retry.
     let failed = outcome(&of_one, endpoints[0], 1, DeliveryStatus::Pending, Some(500));
     store.record().write(&batch(vec![of_one.clone(), of_other], decisions, vec![failed])).await.unwrap();
-    assert_eq!(store.history().waiting(10).await.unwrap(), Default::default(), "nobody has counted");
+    assert_eq!(store.history().waiting(10).await.unwrap(), Default::default(), "before the first count");
     store.record().count_waiting().await.unwrap();
     let waiting = store.history().waiting(10).await.unwrap();
     assert_eq!((waiting.deliveries, waiting.tenants), (5, vec![(one, 3), (other, 2)]));

@@ -1,8 +1,8 @@
 //! Export of traces over OTLP, HTTP with protobuf, on a thread of its own.
 //!
 //! The SDK exports in batches from a thread without a runtime; requests run on a small runtime that lives as long as the
-//! exporter, so that a flush at the very end of `main` still gets out. The collector is the operator's: it is not behind
-//! the address guard, and neither are its connections shared with deliveries.
+//! exporter, so that a flush at the end of `main` is sent. The operator names the collector, so the address guard does not check it; its
+//! connections are not shared with deliveries.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::TelemetryError;
 
 /// Maximum time of one export, unless `OTEL_EXPORTER_OTLP_TIMEOUT` (milliseconds) is less.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest that the last flush may keep the process.
+/// Maximum time of the last flush.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Characters of a wrong value that an error shows.
@@ -125,7 +125,7 @@ fn check_endpoint(name: &str, value: &str) -> Result<(), TelemetryError> {
     }
 }
 
-/// Runs each request on the exporter's runtime, wherever it is asked from.
+/// Runs each request on the exporter's runtime, called from any thread.
 #[derive(Debug)]
 struct Client {
     inner: HyperClient<HttpsConnector<HttpConnector>>,

@@ -51,13 +51,13 @@ const PRODUCTS = {
 
 await run(async (browser) => {
   await Promise.all(Object.entries(PRODUCTS).map(async ([name, product]) => {
-    const begun = Date.now();
+    const startedAt = Date.now();
     try {
       await customer(browser, product, world[name]);
     } catch (error) {
       throw new Error(name, { cause: error });
     }
-    console.log(`${name} in ${((Date.now() - begun) / 1000).toFixed(1)} s`);
+    console.log(`${name} in ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
   }));
 });
 
