@@ -81,7 +81,7 @@ fn documented() -> Vec<String> {
 }
 
 /// Checks that the value is accepted, or refused with an error that names the variable.
-fn taken_or_refused(name: &str, value: &str) {
+fn check_value(name: &str, value: &str) {
     // A blank address is unset: the process listens on the default address, which is not checked here.
     if name == "POSTRIDER_LISTEN" && value.trim().is_empty() {
         return;
@@ -110,7 +110,7 @@ fn any_value_of_a_variable_is_accepted_or_refused_with_its_name() {
         names.iter().flat_map(|name| values.iter().map(move |value| (name.as_str(), *value))).collect();
     std::thread::scope(|scope| {
         for part in cases.chunks(cases.len().div_ceil(4)) {
-            scope.spawn(move || part.iter().for_each(|(name, value)| taken_or_refused(name, value)));
+            scope.spawn(move || part.iter().for_each(|(name, value)| check_value(name, value)));
         }
     });
 }

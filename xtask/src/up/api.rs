@@ -49,7 +49,7 @@ impl Api {
             let metrics = self.client.get(format!("{}/metrics", self.base)).send().await?.text().await?;
             let behind = ["postrider_ingest_config_version", "postrider_fanout_config_version"]
                 .into_iter()
-                .find(|name| !gauge(&metrics, name).is_some_and(|applied| applied >= version));
+                .find(|name| gauge(&metrics, name).is_none_or(|applied| applied < version));
             let Some(behind) = behind else { return Ok(()) };
             if Instant::now() > give_up {
                 bail!("the configuration of the demo tenants is not applied: {behind} is below {version}");
