@@ -41,9 +41,8 @@ OVERVIEW = [
         (quantile(0.99, "postrider_dispatcher_retry_late_seconds"), "retries, p99"),
     ]),
     ("Attempts by outcome", "ops", "How attempts end.", [(rate("postrider_dispatcher_attempts_total", "outcome"), "{{outcome}}")]),
-    ("Refused or uncertain", "ops", "Requests over their rate (429) or beyond their tenant's share, events without a confirm (503), dead letters.", [
+    ("Refused or uncertain", "ops", "Requests over their rate (429), events without a confirm (503), dead letters.", [
         (rate("postrider_ingest_limited_total"), "429"),
-        (rate("postrider_ingest_slowed_total"), "slowed"),
         (rate("postrider_ingest_unconfirmed_total"), "503"),
         (rate("postrider_broker_dead_letters_total"), "dead letters"),
     ]),

@@ -1,21 +1,19 @@
 //! The lane that a delivery starts in: slow if its endpoint's breaker is open, bulk if its tenant is beyond its share or its
 //! event goes to very many endpoints, otherwise the lane that ingest chose.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use postrider_broker::BreakerStates;
 use postrider_model::delivery::Lane;
-use postrider_model::fair_share::{ShareRule, TenantShares};
 use postrider_model::ids::EndpointId;
 use postrider_wire::messages::AcceptedEvent;
+
+use crate::tenant_shares::TenantShares;
 
 /// Endpoints of one event in the live lane at most. An event for more is a burst that would delay all others. If many of its
 /// endpoints do not answer, it would also fill the budget of the live lane before their breakers open.
 const ENDPOINTS_MAX: usize = 100;
-
-/// The share of the live lane that a tenant has while others are active.
-const SHARE: ShareRule = ShareRule { times_the_others: 2.0, at_once: Duration::from_secs(1) };
 
 /// What the choice depends on.
 pub(crate) struct Lanes {
@@ -41,7 +39,7 @@ impl Lanes {
         if deliveries > ENDPOINTS_MAX {
             return Lane::Bulk;
         }
-        let within = self.shares.lock().charge(event.tenant, deliveries, SHARE, Instant::now());
+        let within = self.shares.lock().charge(event.tenant, deliveries, Instant::now());
         if within { Lane::Live } else { Lane::Bulk }
     }
 }

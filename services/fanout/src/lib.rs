@@ -24,6 +24,7 @@ mod lanes;
 pub mod matching;
 mod metrics;
 mod tenant;
+mod tenant_shares;
 #[cfg(test)]
 mod testing;
 mod value_index;

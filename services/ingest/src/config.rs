@@ -20,8 +20,6 @@ pub struct Config {
     pub inner_bytes_max: u64,
     /// Deliveries of all tenants that wait, by the last count, beyond which new events are refused with 503.
     pub waiting_deliveries_max: u64,
-    /// CPU pressure, 0 to 1, above which requests of tenants that exceed their share are delayed; 1: never.
-    pub brake_from: f64,
     /// Keys of operators; they publish for every tenant.
     pub operator_keys: Vec<SecretString>,
 }
@@ -35,7 +33,6 @@ impl Default for Config {
             inner_depth_max: 2_000_000,
             inner_bytes_max: INNER_BYTES_MAX,
             waiting_deliveries_max: WAITING_DELIVERIES_MAX,
-            brake_from: 0.3,
             operator_keys: Vec::new(),
         }
     }

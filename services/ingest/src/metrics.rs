@@ -10,7 +10,6 @@ pub(crate) fn describe() {
         "events answered with 503 because the broker did not confirm them in time"
     );
     describe_counter!("postrider_ingest_limited_total", "requests answered with 429");
-    describe_counter!("postrider_ingest_slowed_total", "requests delayed because their tenant exceeds its share");
     describe_gauge!("postrider_ingest_config_version", "configuration version in use by this process");
     describe_counter!("postrider_ingest_intake_messages_total", "messages consumed from the exchange, by result");
     // Zero from the start, so that the first increase is visible.
@@ -22,7 +21,6 @@ pub(crate) fn describe() {
     }
     counter!("postrider_ingest_unconfirmed_total").increment(0);
     counter!("postrider_ingest_limited_total").increment(0);
-    counter!("postrider_ingest_slowed_total").increment(0);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a version stays far below 2^53")]
@@ -40,10 +38,6 @@ pub(crate) fn refused() {
 
 pub(crate) fn limited() {
     counter!("postrider_ingest_limited_total").increment(1);
-}
-
-pub(crate) fn slowed() {
-    counter!("postrider_ingest_slowed_total").increment(1);
 }
 
 /// The result of a message from the exchange.

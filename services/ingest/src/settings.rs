@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use postrider_settings::{CheckSettings, Optional, SettingError, check_directory, share};
+use postrider_settings::{CheckSettings, Optional, SettingError, check_directory};
 
 /// Settings of ingest.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,19 +19,6 @@ pub struct Settings {
         hide_default_value = true
     )]
     pub mappings_dir: Optional<PathBuf>,
-
-    /// CPU pressure of the machine, 0 to 1, above which requests of a tenant that exceeds its share are delayed: by up to three
-    /// seconds at 0.2 more. 1 disables the delay; a single tenant can then use all CPU.
-    #[arg(
-        id = "brake-from",
-        long = "brake-from",
-        env = "POSTRIDER_BRAKE_FROM",
-        value_name = "PRESSURE",
-        default_value = "0.3",
-        value_parser = share,
-        help_heading = "Brake"
-    )]
-    pub brake_from: f64,
 }
 
 impl CheckSettings for Settings {

@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn variables_of_all_services_tools_and_kubernetes_are_known() {
         names(&[
-            ("POSTRIDER_BRAKE_FROM", "0.3"),
+            ("POSTRIDER_MAPPINGS_DIR", "x"),
             ("POSTRIDER_MASTER_KEYS", "x"),
             ("POSTRIDER_TEST_AMQP_URL", "x"),
             ("POSTRIDER_BIN", "x"),

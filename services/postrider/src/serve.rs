@@ -20,7 +20,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
         Command::Ingest(args) => {
             let mappings = wiring::mappings(&args.ingest, &args.service.profiles)?;
             let Some(mut process) = Process::start(service, &args.service, None, stop).await? else { return Ok(()) };
-            let routes = ingest(&mut process, mappings, &args.ingest, &args.access);
+            let routes = ingest(&mut process, mappings, &args.access);
             process.run(routes).await
         }
         Command::Fanout(args) => {
@@ -51,7 +51,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
             let mappings = wiring::mappings(&args.ingest, &args.service.profiles)?;
             let egress = wiring::egress(&args.egress)?;
             let Some(mut process) = Process::start(service, &args.service, keys, stop).await? else { return Ok(()) };
-            let publishing = ingest(&mut process, mappings, &args.ingest, &args.access);
+            let publishing = ingest(&mut process, mappings, &args.access);
             let routes = publishing.merge(api(&mut process, &args.api, &args.access, &args.egress));
             fanout(&mut process);
             dispatcher(&mut process, egress, &args.dispatcher);
@@ -66,7 +66,6 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
 fn ingest(
     process: &mut Process,
     mappings: Arc<Mappings>,
-    settings: &postrider_ingest::Settings,
     access: &postrider_access::Settings,
 ) -> Router {
     let shared = &process.shared;
@@ -78,7 +77,7 @@ fn ingest(
         ready: shared.health.check("ingest configuration"),
     };
     let operator_keys = access.operator_keys.0.clone();
-    let config = postrider_ingest::Config { brake_from: settings.brake_from, operator_keys, ..Default::default() };
+    let config = postrider_ingest::Config { operator_keys, ..Default::default() };
     let (routes, ingest) = postrider_ingest::start(&config, deps);
     process.role("ingest", |stop| ingest.run(stop));
     routes

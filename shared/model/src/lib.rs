@@ -36,7 +36,7 @@
 //! | [Held](delivery::HeldReason) | waiting for a slot before the attempt |
 //! | [Breaker](breaker) | limits a failing endpoint to one attempt at a time, in the slow lane |
 //! | Scheduler lag | how late a process runs its tasks because its processors are busy |
-//! | [Fair share](fair_share) | the rate that a tenant may use while other tenants are active |
+//! | Fair share | the rate that a tenant may use while other tenants are active |
 //! | Intervention | a person's decision about deliveries in flight: cancel, retry or expunge |
 //! | [Replay](replay) | delivering past events again |
 //! | Configuration version | a number that grows with every edit of tenants, keys, endpoints and event types |
@@ -62,7 +62,6 @@ pub mod delivery;
 pub mod endpoint;
 pub mod event;
 pub mod explain;
-pub mod fair_share;
 pub mod ids;
 pub mod json;
 pub mod latency;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 pub use values::{
     Cidrs, Optional, OptionalSecret, SecretList, address, cut, duration, http_url, number, optional_address,
-    optional_http_url, redacted_url, secret, share, switch,
+    optional_http_url, redacted_url, secret, switch,
 };
 
 /// A setting that cannot be used, found after parsing.

@@ -123,17 +123,6 @@ where
     }
 }
 
-/// A share, from 0 to 1.
-///
-/// # Errors
-/// Another text, or a number outside of the range.
-pub fn share(text: &str) -> Result<f64, String> {
-    match text.trim().parse() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err(format!("`{}` is not a number from 0 to 1; expected such as 0.3", cut(text))),
-    }
-}
-
 /// A duration within a range.
 pub fn duration(
     range: RangeInclusive<Duration>,
@@ -221,7 +210,6 @@ mod tests {
     fn an_invalid_value_is_shown_shortened_with_the_allowed_values() {
         assert_eq!(number(2..=500)("16"), Ok(16));
         assert_eq!(number(2..=500_u16)("99999").unwrap_err(), "`99999` is not a whole number from 2 to 500");
-        assert_eq!(share("NaN").unwrap_err(), "`NaN` is not a number from 0 to 1; expected such as 0.3");
         let seconds = |from, to| Duration::from_secs(from)..=Duration::from_secs(to);
         assert_eq!(duration(seconds(1, 60))("2s"), Ok(Duration::from_secs(2)));
         for wrong in ["", "2", "0s", "2m", "99999999999999999999y"] {

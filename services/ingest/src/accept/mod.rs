@@ -143,7 +143,7 @@ impl Accepter {
         // A head of strings and numbers can always be serialized.
         let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
             .map_err(|_| PublishError::Refused)?;
-        let confirm_timeout = self.confirm_timeout.saturating_sub(admission.delayed).saturating_sub(began.elapsed());
+        let confirm_timeout = self.confirm_timeout.saturating_sub(began.elapsed());
         self.publisher.publish_within(vec![member], confirm_timeout).instrument(span).await?;
         number.confirm();
         Ok(())

@@ -11,7 +11,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use futures::future::join_all;
 use futures::stream::{FuturesOrdered, StreamExt};
 use postrider_http::json;
 use postrider_http::problem::{Problem, check_content_encoding};
@@ -78,7 +77,7 @@ async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body
     let sender = open(ingest, uri, headers)?;
     // A sender of one tenant is admitted before its body is read: a flood is refused unread.
     let admitted = match sender.named() {
-        Some(tenant) => Some(ingest.gate.admit_request(tenant, 1).await?),
+        Some(tenant) => Some(ingest.gate.admit_request(tenant, 1)?),
         None => None,
     };
     let key = idempotency_key(headers)?;
@@ -96,7 +95,7 @@ async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body
     };
     let admission = match admitted {
         Some(admission) => admission,
-        None => ingest.gate.admit_request(event.tenant, 1).await?,
+        None => ingest.gate.admit_request(event.tenant, 1)?,
     };
     let accepted = ingest.accepter.accept(&admission, event, trace(headers)).await?;
     respond(&receipt(&accepted))
@@ -113,14 +112,14 @@ async fn publish_many(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Bod
     let batch: PublishBatch<'_> = json::read_json(&body)?;
     check_batch_length(batch.events.len())?;
     let admitted = match sender.named() {
-        Some(tenant) => Some(ingest.gate.admit_request(tenant, batch.events.len()).await?),
+        Some(tenant) => Some(ingest.gate.admit_request(tenant, batch.events.len())?),
         None => None,
     };
     let events = batch.events.iter().map(|json| read_event(&sender, json.get().as_bytes(), Source::HttpBatch));
     let events: Vec<_> = events.collect();
     let admissions = match admitted {
         Some(admission) => HashMap::from([(admission.tenant.id, Ok(admission))]),
-        None => admit_each(ingest, &events).await,
+        None => admit_each(ingest, &events),
     };
     let trace = trace(headers);
     let accepting: FuturesOrdered<_> =
@@ -141,7 +140,7 @@ fn open<'a>(ingest: &'a Ingest, uri: &Uri, headers: &HeaderMap) -> Result<Sender
 
 /// Admits the events of a batch whose events name their tenants. Each tenant is charged for its own events, and a refusal of one
 /// tenant's does not affect the others.
-async fn admit_each(
+fn admit_each(
     ingest: &Ingest,
     events: &[Result<Event<'_>, Refused>],
 ) -> HashMap<TenantId, Result<Admission, Refused>> {
@@ -149,8 +148,7 @@ async fn admit_each(
     for event in events.iter().flatten() {
         *counts.entry(event.tenant).or_default() += 1;
     }
-    let admit = |(tenant, count)| async move { (tenant, ingest.gate.admit_request(tenant, count).await) };
-    join_all(counts.into_iter().map(admit)).await.into_iter().collect()
+    counts.into_iter().map(|(tenant, count)| (tenant, ingest.gate.admit_request(tenant, count))).collect()
 }
 
 async fn accept_member(

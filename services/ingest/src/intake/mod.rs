@@ -134,7 +134,7 @@ impl Worker {
             Content::Events(members) => members,
         };
         let lane = *attempt.lane.get_or_insert_with(|| gate.lane_of_message(tenant.id, members.len()));
-        let admission = Admission { tenant, lane, delayed: Duration::ZERO };
+        let admission = Admission { tenant, lane };
 
         // One trace for all events of the message: ours, linked to the producer's; without an exporter the producer's.
         let trace = TraceContext::onward(&Span::current(), message.header(TRACEPARENT));

@@ -45,7 +45,6 @@ fn the_defaults_are_those_of_the_documentation() {
     assert_eq!(command.egress.connect_timeout.as_secs(), 10);
     assert_eq!(command.service.http.drain_timeout.as_secs(), 70);
     assert!(command.service.profiles.directory.is_none());
-    assert_eq!(command.ingest.brake_from, 0.3);
 }
 
 #[test]
@@ -71,10 +70,6 @@ fn what_cannot_be_used_is_named() {
     refused(&["--listen=here"], "--listen");
     refused(&["--egress-allow=10.0.0.0/33"], "10.0.0.0/33");
     refused(&["--retention-days=7"], "`7` is not a whole number from 8 to 3650");
-    for wrong in ["-0.1", "1.1", "NaN", "inf"] {
-        refused(&[&format!("--brake-from={wrong}")], "is not a number from 0 to 1");
-    }
-    refused(&["--brake-from=much"], "brake-from");
     refused(&["--egress-connect-timeout=0s"], "is not a duration from 1ms to 1m");
     refused(&["--egress-connect-timeout=soon"], "egress-connect-timeout");
     refused(&["--egress-proxy=socks5://proxy"], "POSTRIDER_EGRESS_PROXY");

@@ -1,41 +1,32 @@
-//! Fair shares: a burst of one tenant waits behind itself and not in front of the others.
+//! Fair shares of the live lane: deliveries of a tenant that exceed its share take the bulk lane, behind which no other tenant waits.
 //!
 //! # How it is decided
-//! By the load that tenants cause, as this process sees it over the last seconds:
+//! By the deliveries that tenants cause, as this process sees it over the last seconds:
 //! - A tenant that is alone has no limit: it can delay no other.
-//! - Otherwise its share is a multiple of the mean rate of the other active tenants, and at least [`SHARE_MIN`].
-//! - A token bucket of that rate decides what is within the share. The caller's [`ShareRule`] sets multiple and depth.
+//! - Otherwise its share is twice the mean rate of the other active tenants, and at least [`SHARE_MIN`].
+//! - A token bucket of that rate, one second deep, decides which deliveries are within the share.
 //!
-//! Ingest counts events, and while processors are short it delays events beyond a share. Fan-out counts deliveries (an event for
-//! a hundred endpoints weighs a hundred) and sends deliveries beyond a share to the bulk lane. Several processes see the same
-//! proportions of every tenant's load, so that shares stay in proportion; only [`SHARE_MIN`] counts for each process.
+//! Several processes see the same proportions of every tenant's load, so that shares stay in proportion; only [`SHARE_MIN`] counts
+//! for each process.
 //!
 //! # What it does not
-//! It refuses nothing (`events_per_second` does, at ingest). Load beyond a share is late only while something is short: the
-//! processors at ingest, the bulk lane's consumers after fan-out.
+//! It refuses nothing (`events_per_second` does, at ingest).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::ids::TenantId;
+use postrider_model::ids::TenantId;
 
-/// Events or deliveries per second that are within every tenant's share.
-pub const SHARE_MIN: f64 = 200.0;
+/// Deliveries per second that are within every tenant's share.
+const SHARE_MIN: f64 = 200.0;
+/// The share as a multiple of the other tenants' mean rate.
+const TIMES_THE_OTHERS: f64 = 2.0;
 /// The time constant of the rates, which are exponentially decaying averages.
 const DECAY: Duration = Duration::from_secs(5);
 /// A tenant without load for this long is not active.
 const ACTIVE_FOR: Duration = Duration::from_secs(5);
 /// How often inactive tenants are removed.
 const REMOVE_EVERY: Duration = Duration::from_secs(1);
-
-/// The size of a share.
-#[derive(Debug, Clone, Copy)]
-pub struct ShareRule {
-    /// The share as a multiple of the other tenants' mean rate; at least 1.
-    pub times_the_others: f64,
-    /// The burst: the share of this time, and at least a second of [`SHARE_MIN`].
-    pub at_once: Duration,
-}
 
 /// One active tenant.
 #[derive(Debug)]
@@ -49,7 +40,7 @@ struct Load {
 
 /// The load of all active tenants.
 #[derive(Debug)]
-pub struct TenantShares {
+pub(crate) struct TenantShares {
     tenants: HashMap<TenantId, Load>,
     /// The sum of all rates at `at`. It decays as they do.
     rate: f64,
@@ -63,12 +54,12 @@ fn decayed(rate: f64, since: Instant, now: Instant) -> f64 {
 
 impl TenantShares {
     /// No load yet.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { tenants: HashMap::new(), rate: 0.0, at: now, removed_at: now }
     }
 
-    /// Charges events or deliveries to a tenant. Returns whether they are within its share.
-    pub fn charge(&mut self, tenant: TenantId, count: usize, rule: ShareRule, now: Instant) -> bool {
+    /// Charges deliveries to a tenant. Returns whether they are within its share.
+    pub(crate) fn charge(&mut self, tenant: TenantId, count: usize, now: Instant) -> bool {
         self.remove_inactive(now);
         let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         let others = self.tenants.len() - usize::from(self.tenants.contains_key(&tenant));
@@ -86,9 +77,8 @@ impl TenantShares {
         }
         #[expect(clippy::cast_precision_loss, reason = "a number of tenants")]
         let mean = (all - own).max(0.0) / others as f64;
-        let share = SHARE_MIN.max(mean * rule.times_the_others);
-        let burst = SHARE_MIN.max(share * rule.at_once.as_secs_f64());
-        load.tokens = (load.tokens + share * passed).min(burst);
+        let share = SHARE_MIN.max(mean * TIMES_THE_OTHERS);
+        load.tokens = (load.tokens + share * passed).min(share);
         let within = load.tokens > 0.0;
         if within {
             load.tokens -= count;
@@ -109,10 +99,9 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-    const TWICE: ShareRule = ShareRule { times_the_others: 2.0, at_once: Duration::from_secs(1) };
 
     /// Per tenant: how many events were within its share, and how many there were, in the last of `seconds` at these rates.
-    fn last_second(seconds: u32, rates: &[u32], rule: ShareRule) -> Vec<(u32, u32)> {
+    fn last_second(seconds: u32, rates: &[u32]) -> Vec<(u32, u32)> {
         let start = Instant::now();
         let mut shares = TenantShares::new(start);
         let tenants: Vec<TenantId> = rates.iter().map(|_| TenantId::generate()).collect();
@@ -122,7 +111,7 @@ mod tests {
                 // Due by now, minus due before.
                 let due = u64::from(*rate) * u64::from(ms + 1) / 1_000 - u64::from(*rate) * u64::from(ms) / 1_000;
                 for _ in 0..due {
-                    let within = shares.charge(tenants[place], 1, rule, start + MS * ms);
+                    let within = shares.charge(tenants[place], 1, start + MS * ms);
                     if ms >= (seconds - 1) * 1_000 {
                         counts[place].0 += u32::from(within);
                         counts[place].1 += 1;
@@ -135,41 +124,31 @@ mod tests {
 
     #[test]
     fn a_tenant_that_is_alone_is_always_within_its_share() {
-        assert_eq!(last_second(3, &[20_000], TWICE), [(20_000, 20_000)]);
+        assert_eq!(last_second(3, &[20_000]), [(20_000, 20_000)]);
     }
 
     #[test]
     fn a_flood_exceeds_its_share_and_the_other_tenants_do_not() {
-        let counts = last_second(20, &[1_000, 100, 100], TWICE);
+        let counts = last_second(20, &[1_000, 100, 100]);
         assert!((190..=260).contains(&counts[0].0), "{counts:?}");
         assert_eq!(counts[1..], [(100, 100), (100, 100)]);
         // Above the minimum, the share follows the other tenants.
-        let counts = last_second(20, &[5_000, 500], TWICE);
+        let counts = last_second(20, &[5_000, 500]);
         assert!((950..=1_100).contains(&counts[0].0), "{counts:?}");
         assert_eq!(counts[1], (500, 500));
     }
 
     #[test]
-    fn a_rule_sets_the_size_of_a_share_and_its_burst() {
-        let rule = ShareRule { times_the_others: 1.25, at_once: MS * 100 };
-        let counts = last_second(20, &[8_000, 800], rule);
-        assert!((980..=1_080).contains(&counts[0].0), "{counts:?}");
-        assert_eq!(counts[1], (800, 800));
-        let at_once = |rule| {
-            let (now, mut shares, tenant) = (Instant::now(), TenantShares::new(Instant::now()), TenantId::generate());
-            // 10,000 in the last five seconds, as seen now: 2,000 a second.
-            shares.charge(TenantId::generate(), 10_000, rule, now);
-            (0..10_000).filter(|_| shares.charge(tenant, 1, rule, now)).count()
-        };
-        assert_eq!(
-            [MS, MS * 100, MS * 1_000].map(|at_once| ShareRule { times_the_others: 2.0, at_once }).map(at_once),
-            [200, 400, 4_000]
-        );
+    fn the_burst_of_a_share_is_one_second_of_it() {
+        let (now, mut shares, tenant) = (Instant::now(), TenantShares::new(Instant::now()), TenantId::generate());
+        // 10,000 in the last five seconds, as seen now: 2,000 a second.
+        shares.charge(TenantId::generate(), 10_000, now);
+        assert_eq!((0..10_000).filter(|_| shares.charge(tenant, 1, now)).count(), 4_000);
     }
 
     #[test]
     fn tenants_with_similar_load_are_within_their_shares() {
-        for (live, all) in last_second(10, &[2_000, 2_500, 3_000], TWICE) {
+        for (live, all) in last_second(10, &[2_000, 2_500, 3_000]) {
             assert_eq!(live, all);
         }
     }
@@ -178,19 +157,19 @@ mod tests {
     fn a_large_charge_weighs_as_much_as_many_small_ones() {
         let (now, tenant) = (Instant::now(), TenantId::generate());
         let mut shares = TenantShares::new(now);
-        shares.charge(TenantId::generate(), 1, TWICE, now);
-        assert!(shares.charge(tenant, 1_000, TWICE, now));
-        assert!(!shares.charge(tenant, 1, TWICE, now + MS * 1_000));
-        assert!(shares.charge(tenant, 1, TWICE, now + MS * 4_100));
+        shares.charge(TenantId::generate(), 1, now);
+        assert!(shares.charge(tenant, 1_000, now));
+        assert!(!shares.charge(tenant, 1, now + MS * 1_000));
+        assert!(shares.charge(tenant, 1, now + MS * 4_100));
     }
 
     #[test]
     fn a_tenant_that_stopped_no_longer_limits_others() {
         let (now, tenant) = (Instant::now(), TenantId::generate());
         let mut shares = TenantShares::new(now);
-        shares.charge(TenantId::generate(), 1, TWICE, now);
-        shares.charge(tenant, 5_000, TWICE, now);
-        assert!(!shares.charge(tenant, 1, TWICE, now + MS));
-        assert!(shares.charge(tenant, 5_000, TWICE, now + ACTIVE_FOR + REMOVE_EVERY));
+        shares.charge(TenantId::generate(), 1, now);
+        shares.charge(tenant, 5_000, now);
+        assert!(!shares.charge(tenant, 1, now + MS));
+        assert!(shares.charge(tenant, 5_000, now + ACTIVE_FOR + REMOVE_EVERY));
     }
 }
