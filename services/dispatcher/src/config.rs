@@ -20,7 +20,7 @@ pub struct Config {
     pub endpoints_max: u64,
     /// An endpoint without deliveries for this long is forgotten. Must exceed the longest attempt.
     pub endpoint_idle: Duration,
-    /// How long outcomes are gathered into a batch. 0 to 20 ms are sensible.
+    /// How long outcomes are gathered into a batch. 0 to 100 ms are sensible.
     pub outcomes_gather: Duration,
     /// Most outcomes waiting to be published; beyond it attempts wait. Must exceed the members in flight.
     pub outcomes_max: usize,
@@ -40,7 +40,7 @@ impl Default for Config {
             test_calls_max: 64,
             endpoints_max: 20_000,
             endpoint_idle: Duration::from_secs(600),
-            outcomes_gather: Duration::from_millis(20),
+            outcomes_gather: Duration::from_millis(80),
             outcomes_max: 8_192,
             count_dispatchers_every: Duration::from_secs(5),
         }

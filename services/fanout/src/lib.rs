@@ -60,7 +60,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             consume: ConsumeOptions { prefetch: 256, members_max: 4_096, ..ConsumeOptions::default() },
-            decision_gather: Duration::from_millis(20),
+            decision_gather: Duration::from_millis(80),
             catch_up_max: Duration::from_secs(5),
         }
     }

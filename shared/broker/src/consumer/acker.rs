@@ -7,8 +7,11 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::sync::mpsc;
 
-/// How long acks gather. The prefetch still bounds what a crash repeats.
+/// How long acks gather before they are counted. Up to 4 such waits follow each other while there are few acks.
 const GATHER: Duration = Duration::from_millis(20);
+const GATHER_TIMES: usize = 4;
+/// Acks that are not worth another wait. The prefetch bounds what a crash repeats.
+const ACKS_MIN: usize = 8;
 /// Acks that are sent together at most.
 const ACKS_MAX: usize = 1_024;
 
@@ -47,11 +50,16 @@ async fn run(channel: Channel, mut settled: mpsc::UnboundedReceiver<Settled>) {
     let mut batch = Vec::new();
     while settled.recv_many(&mut batch, ACKS_MAX).await > 0 {
         // Acks are not urgent, and in a quorum queue each is a log entry that is synced to disk.
-        tokio::time::sleep(GATHER).await;
-        while batch.len() < ACKS_MAX
-            && let Ok(one) = settled.try_recv()
-        {
-            batch.push(one);
+        for _ in 0..GATHER_TIMES {
+            tokio::time::sleep(GATHER).await;
+            while batch.len() < ACKS_MAX
+                && let Ok(one) = settled.try_recv()
+            {
+                batch.push(one);
+            }
+            if batch.len() >= ACKS_MIN {
+                break;
+            }
         }
         for ack in runs.next_acks(&mut batch) {
             let result = match ack {

@@ -2,16 +2,17 @@
 //!
 //! A message costs the broker much, its bytes little. A member is sent at once while nothing is unconfirmed; otherwise the
 //! next members gather. That adds no latency when idle and makes bundles of up to 32 members under load. A commit that
-//! would be smaller than a previous one of 8 members or more waits 2 ms first. Publishers whose callers do not wait for
+//! would be smaller than a previous one of 2 members or more waits 2 ms first. Publishers whose callers do not wait for
 //! latency (decisions, outcomes) gather some milliseconds more, which saves the broker's CPU.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use postrider_model::limits::BUNDLE_MEMBERS_MAX;
 use postrider_wire::bundle::Member;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::bundling::{bytes_of, next_bundle};
@@ -31,8 +32,8 @@ const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long a commit waits for more members when the previous one had more: callers that were just answered are about to
 /// publish again, and a small commit costs the broker almost as much as a large one.
 const LINGER: Duration = Duration::from_millis(2);
-/// No commit lingers after one with fewer members: at that rate the broker has time for small commits.
-const LINGER_MEMBERS_MIN: usize = 8;
+/// No commit lingers after one with fewer members: at that rate no other member would come in time.
+const LINGER_MEMBERS_MIN: usize = 2;
 /// No commit lingers that has this many members.
 const LINGER_MEMBERS_MAX: usize = 2 * BUNDLE_MEMBERS_MAX;
 
@@ -48,7 +49,7 @@ pub enum Resend {
 /// How a [`BatchPublisher`] behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchOptions {
-    /// How long members gather although nothing is unconfirmed; zero (the default) sends at once. At most 20 ms are
+    /// How long members gather although nothing is unconfirmed; zero (the default) sends at once. At most 100 ms are
     /// sensible, and only where latency does not matter.
     pub gather: Duration,
     /// Members queued or unconfirmed at most. Beyond that, [`BatchPublisher::publish`] waits and
@@ -68,10 +69,31 @@ impl Default for BatchOptions {
 
 type Submission = (Vec<Member>, Arc<Ticket>);
 
+/// Members that the publisher's task has not taken yet. It wakes the task for a full bundle, not for every member.
+#[derive(Default)]
+struct Untaken {
+    members: AtomicUsize,
+    bundle: Notify,
+}
+
+impl Untaken {
+    fn add(&self, members: usize) {
+        let before = self.members.fetch_add(members, Ordering::Relaxed);
+        if before < BUNDLE_MEMBERS_MAX && before + members >= BUNDLE_MEMBERS_MAX {
+            self.bundle.notify_one();
+        }
+    }
+
+    fn remove(&self, members: usize) {
+        self.members.fetch_sub(members, Ordering::Relaxed);
+    }
+}
+
 /// A publisher of bundles to one route. Cheap to clone; its task ends with the last clone.
 #[derive(Clone)]
 pub struct BatchPublisher {
     submissions: mpsc::UnboundedSender<Submission>,
+    untaken: Arc<Untaken>,
     budget: Arc<Budget>,
     state: watch::Receiver<PublishState>,
 }
@@ -81,6 +103,7 @@ impl BatchPublisher {
         // The budget bounds this channel.
         let (submissions, received) = mpsc::unbounded_channel();
         let budget = Arc::new(Budget::new(options.members_max, options.bytes_max));
+        let untaken = Arc::new(Untaken::default());
         let (state, tasks) = (connection.state(), connection.tasks().clone());
         let policy = match options.resend {
             Resend::UntilConfirmed => ResendPolicy::UntilConfirmed,
@@ -89,10 +112,17 @@ impl BatchPublisher {
             }
         };
         let channel = ConfirmChannel::new(connection, route.publisher(), policy);
-        let committer =
-            Committer { route, options, waiting: VecDeque::new(), waiting_since: None, committed: 0, channel };
+        let committer = Committer {
+            route,
+            options,
+            untaken: Arc::clone(&untaken),
+            waiting: VecDeque::new(),
+            waiting_since: None,
+            committed: 0,
+            channel,
+        };
         tasks.spawn(route.publisher(), committer.run(received));
-        Self { submissions, budget, state }
+        Self { submissions, untaken, budget, state }
     }
 
     /// Publishes members and returns when all of them are confirmed. Waits while the queue is full. After dropping the future it
@@ -139,7 +169,8 @@ impl BatchPublisher {
         permit: Permit,
     ) -> Result<oneshot::Receiver<Result<(), PublishError>>, PublishError> {
         let (done, confirmed) = oneshot::channel();
-        let ticket = Ticket::new(members.len(), done, permit);
+        let (count, ticket) = (members.len(), Ticket::new(members.len(), done, permit));
+        self.untaken.add(count);
         self.submissions.send((members, ticket)).map_err(|_| PublishError::Stopped)?;
         Ok(confirmed)
     }
@@ -149,6 +180,7 @@ impl BatchPublisher {
 struct Committer {
     route: Route,
     options: BatchOptions,
+    untaken: Arc<Untaken>,
     waiting: VecDeque<(Member, Arc<Ticket>)>,
     waiting_since: Option<Instant>,
     /// Members of the previous commit.
@@ -192,6 +224,7 @@ impl Committer {
 
     fn take(&mut self, (members, ticket): Submission) {
         self.waiting_since.get_or_insert_with(Instant::now);
+        self.untaken.remove(members.len());
         self.waiting.extend(members.into_iter().map(|member| (member, Arc::clone(&ticket))));
     }
 
@@ -211,15 +244,10 @@ impl Committer {
             }
             return;
         }
-        let mut until = std::pin::pin!(tokio::time::sleep_until(since + self.options.gather));
-        while self.waiting.len() < BUNDLE_MEMBERS_MAX {
-            tokio::select! {
-                () = &mut until => return,
-                submission = submissions.recv() => match submission {
-                    Some(submission) => self.take(submission),
-                    None => return,
-                },
-            }
+        if self.waiting.len() < BUNDLE_MEMBERS_MAX {
+            let full = self.untaken.bundle.notified();
+            let _ = tokio::time::timeout_at(since + self.options.gather, full).await;
+            self.take_all(submissions);
         }
     }
 
@@ -255,8 +283,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_lingers_when_the_previous_one_was_larger_and_not_small() {
-        assert!(lingers(8, 1) && lingers(8, 7) && lingers(1_000, 63));
-        assert!(!lingers(0, 1) && !lingers(7, 1) && !lingers(8, 8) && !lingers(1_000, 64));
+    fn a_commit_lingers_when_the_previous_one_was_larger() {
+        assert!(lingers(2, 1) && lingers(8, 7) && lingers(1_000, 63));
+        assert!(!lingers(0, 1) && !lingers(1, 1) && !lingers(8, 8) && !lingers(1_000, 64));
     }
 }
