@@ -63,11 +63,7 @@ pub(crate) async fn run(command: Command, stop: CancellationToken) -> anyhow::Re
     }
 }
 
-fn ingest(
-    process: &mut Process,
-    mappings: Arc<Mappings>,
-    access: &postrider_access::Settings,
-) -> Router {
+fn ingest(process: &mut Process, mappings: Arc<Mappings>, access: &postrider_access::Settings) -> Router {
     let shared = &process.shared;
     let deps = postrider_ingest::Deps {
         broker: shared.broker.clone(),

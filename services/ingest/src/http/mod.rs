@@ -140,10 +140,7 @@ fn open<'a>(ingest: &'a Ingest, uri: &Uri, headers: &HeaderMap) -> Result<Sender
 
 /// Admits the events of a batch whose events name their tenants. Each tenant is charged for its own events, and a refusal of one
 /// tenant's does not affect the others.
-fn admit_each(
-    ingest: &Ingest,
-    events: &[Result<Event<'_>, Refused>],
-) -> HashMap<TenantId, Result<Admission, Refused>> {
+fn admit_each(ingest: &Ingest, events: &[Result<Event<'_>, Refused>]) -> HashMap<TenantId, Result<Admission, Refused>> {
     let mut counts = BTreeMap::<TenantId, usize>::new();
     for event in events.iter().flatten() {
         *counts.entry(event.tenant).or_default() += 1;
