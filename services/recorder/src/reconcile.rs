@@ -15,16 +15,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures::future::try_join_all;
 use postrider_broker::{Broker, BrokerError, MessagePublisher, MessageRoute, PublishError, Queue, ladder, topology};
+use postrider_ledger::reconcile::{Overdue, accepted_again, repair_overdue};
 use postrider_model::delivery::Lane;
 use postrider_model::limits::{BUNDLE_MEMBERS_MAX, HOLD_MAX};
 use postrider_model::time::{Day, UnixMillis};
-use postrider_store::reconcile::{Look, Looked, Overdue, Repaired};
+use postrider_store::reconcile::{Look, Looked, Repaired, UndecidedEvent};
 use postrider_store::{Store, StoreError};
 use postrider_wire::bundle::Member;
-use postrider_wire::messages::AcceptedEvent;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -248,7 +247,8 @@ impl Reconciler {
         if count == 0 {
             return Ok(Found { next: Next::Rest, decided: Some(!left_alone) });
         }
-        let publish = async |(event, data): (AcceptedEvent, Bytes)| -> Result<(), LookError> {
+        let publish = async |event: UndecidedEvent| -> Result<(), LookError> {
+            let (event, data) = accepted_again(event);
             let member = Member::new(&event, data)?;
             self.singles.publish(MessageRoute::Queue(Queue::Fanout.name()), &[member]).await?;
             Ok(())
@@ -273,7 +273,7 @@ impl Reconciler {
         let held_max = on_lanes as usize * BUNDLE_MEMBERS_MAX + self.on_the_ladder().await;
         let overdue = Overdue { before, at_latest: minus(watermark, after * HELD_AT_LATEST), held_max };
         let page = self.config.page as usize;
-        let Some(repaired) = self.store.repair_overdue(day, overdue, page).await? else { return Ok(false) };
+        let Some(repaired) = repair_overdue(&self.store, day, overdue, page).await? else { return Ok(false) };
         let Repaired { again, ended } = repaired;
         if again + ended > 0 {
             metrics::reconciled(Reconciled::Deliveries, again);

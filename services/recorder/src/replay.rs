@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_broker::{BatchOptions, BatchPublisher, Broker, BrokerError, PublishError, Queue, Route};
+use postrider_ledger::body;
+use postrider_ledger::replay::{self, FeedError, PageLimits, Rendition};
 use postrider_model::delivery::{BodyKind, Lane};
 use postrider_profiles::Profiles;
 use postrider_store::Store;
-use postrider_store::replay::{Fed, FeedError, PageLimits, ReplayPage};
+use postrider_store::replay::Fed;
 use postrider_wire::bundle::Member;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -72,7 +74,7 @@ impl Replayer {
             }
         }
         let limits = PageLimits { events: self.config.page_events, deliveries: self.config.page_deliveries };
-        match self.store.feed_replay(&self.profiles, limits, |page| self.publish(page)).await {
+        match replay::feed(&self.store, &self.profiles, limits, |page| self.publish(page)).await {
             Ok(Some(fed)) => {
                 report(fed);
                 self.config.page_every
@@ -95,7 +97,7 @@ impl Replayer {
     }
 
     /// Renders a page and publishes it; returns when every delivery is confirmed.
-    async fn publish(&self, page: ReplayPage) -> Result<(), NotPublished> {
+    async fn publish(&self, page: Rendition) -> Result<(), NotPublished> {
         let members = members(&page)?;
         let limit = self.config.confirm_timeout;
         let confirmed = tokio::time::timeout(limit, self.bulk.publish(members)).await;
@@ -104,11 +106,11 @@ impl Replayer {
 }
 
 /// The messages of a page. Each event is rendered once for each body kind of its endpoints.
-fn members(page: &ReplayPage) -> Result<Vec<Member>, serde_json::Error> {
+fn members(page: &Rendition) -> Result<Vec<Member>, serde_json::Error> {
     let mut members = Vec::new();
     for replayed in &page.events {
         // The store returns only events with data.
-        let Some(view) = replayed.event.view() else { continue };
+        let Some(view) = body::view(&replayed.event) else { continue };
         let mut bodies: Vec<(BodyKind, Bytes)> = Vec::with_capacity(1);
         for (task, kind) in &replayed.tasks {
             let body = match bodies.iter().find(|(rendered, _)| rendered == kind) {

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use postrider_broker::{Broker, MessagePublisher, MessageRoute, ProducerMessage, PublishError, Queue};
 use postrider_profiles::Profiles;
-use postrider_store::outbox::{OutboxId, PendingDelivery, PendingLetter};
+use postrider_store::outbox::{BodySource, OutboxId, PendingDelivery, PendingLetter};
 use postrider_store::{Store, StoreError};
 use postrider_wire::bundle::Member;
+
+use crate::body;
 
 /// Why an entry is still in the outbox. It will be published later.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +69,8 @@ impl Relay {
     /// # Errors
     /// The broker did not confirm it, or it cannot be rendered here.
     pub async fn send_delivery(&self, pending: &PendingDelivery) -> Result<(), RelayError> {
-        let PendingDelivery { outbox: _, task, event, document, profile } = pending;
-        let Some(view) = event.view() else { return Ok(()) };
+        let PendingDelivery { outbox: _, task, source: BodySource { event, document, profile } } = pending;
+        let Some(view) = body::view(event) else { return Ok(()) };
         let profile = self.profiles.get(profile).ok_or_else(|| RelayError::UnknownProfile(profile.to_owned()))?;
         let member = Member::new(task, Bytes::from(profile.render(&view, document.body_kind())))?;
         Ok(self.publisher.publish(MessageRoute::Lane(task.lane), &[member]).await?)

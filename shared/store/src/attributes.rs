@@ -20,7 +20,7 @@ use postrider_wire::messages::AcceptedEvent;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::sql::{Date, RowExt, Ts, clean, unsigned};
+use crate::sql::{Date, Ts, clean, from_row, signed};
 use crate::store::{History, RecordStore};
 
 /// Maximum values counted between two writes.
@@ -93,6 +93,8 @@ pub struct AttributeValue {
     pub seen_at: UnixMillis,
 }
 
+from_row!(AttributeValue { value, events, seen_at });
+
 /// Adds to known values, and inserts as many new ones as there is room for. Sorted by key, so that two recorders cannot
 /// deadlock.
 const ADD: &str = "\
@@ -141,7 +143,7 @@ impl RecordStore {
             days.push(Date(key.day));
             names.push(&key.name);
             values.push(&key.value);
-            events.push(crate::sql::signed(*count));
+            events.push(signed(*count));
             seen_at.push(Ts(*at));
         }
         let (of_name, of_tenant) = (i64::from(ATTRIBUTE_VALUES_MAX), i64::from(ATTRIBUTE_VALUES_PER_TENANT_MAX));
@@ -168,11 +170,6 @@ impl History {
                    WHERE tenant = $1 AND day > $2 AND name = $3
                    GROUP BY value ORDER BY 2 DESC, value LIMIT $4";
         let before = Date(today.plus_days(-ATTRIBUTE_VALUES_DAYS));
-        let rows = self.0.client().await?.query(sql, &[&tenant.0, &before, &name, &i64::from(limit)]).await?;
-        let read = |row: &tokio_postgres::Row| {
-            let events = unsigned(row.col::<i64>("events")?);
-            Ok(AttributeValue { value: row.col("value")?, events, seen_at: row.at("seen_at")? })
-        };
-        rows.iter().map(read).collect()
+        self.0.fetch_all(sql, &[&tenant.0, &before, &name, &i64::from(limit)]).await
     }
 }

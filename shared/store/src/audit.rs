@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{EndpointId, EventId, ReplayId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
-use tokio_postgres::types::{Json, ToSql};
+use tokio_postgres::types::Json;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::pool::Driver;
-use crate::sql::{Date, RowExt, Ts, unsigned};
+use crate::sql::{Date, FromRow, RowExt, Ts, from_row, read_all};
 use crate::store::History;
 
 /// Missing rows of each kind that are listed for a tenant and day.
@@ -131,31 +131,31 @@ impl AuditSnapshot {
         for row in
             self.rows("SELECT tenant, count(*) AS n FROM events WHERE event_day = $1 GROUP BY tenant", day).await?
         {
-            rows.of(&row)?.accepted = count(&row, "n")?;
+            rows.of(&row)?.accepted = row.col("n")?;
         }
         let sql = "SELECT tenant, count(*) AS n, coalesce(sum(cardinality(matched)), 0)::bigint AS matched,
                           max(decided_at) AS last
                    FROM decisions WHERE event_day = $1 GROUP BY tenant";
         for row in self.rows(sql, day).await? {
             let of = rows.of(&row)?;
-            (of.decided, of.matched) = (count(&row, "n")?, count(&row, "matched")?);
-            rows.decided_last = rows.decided_last.max(row.at_opt("last")?);
+            (of.decided, of.matched) = (row.col("n")?, row.col("matched")?);
+            rows.decided_last = rows.decided_last.max(row.col("last")?);
         }
         let sql =
             "SELECT tenant, count(*) AS n FROM events e WHERE event_day = $1 AND NOT EXISTS (SELECT FROM decisions d
                        WHERE d.tenant = e.tenant AND d.event_id = e.id AND d.event_day = e.event_day) GROUP BY tenant";
         for row in self.rows(sql, day).await? {
-            rows.of(&row)?.undecided = count(&row, "n")?;
+            rows.of(&row)?.undecided = row.col("n")?;
         }
         let sql = "SELECT tenant, status, count(*) AS n FROM deliveries WHERE delivery_day = $1 AND generation IS NULL
                    GROUP BY tenant, status";
         for row in self.rows(sql, day).await? {
-            rows.of(&row)?.deliveries.push((row.coded("status")?, count(&row, "n")?));
+            rows.of(&row)?.deliveries.push((row.col("status")?, row.col("n")?));
         }
         let sql = "SELECT tenant, split_part(generation, ':', 1) AS kind, status, count(*) AS n FROM deliveries
                    WHERE delivery_day = $1 AND generation IS NOT NULL GROUP BY tenant, kind, status";
         for row in self.rows(sql, day).await? {
-            rows.of(&row)?.requested.push((row.col("kind")?, row.coded("status")?, count(&row, "n")?));
+            rows.of(&row)?.requested.push((row.col("kind")?, row.col("status")?, row.col("n")?));
         }
         Ok(rows)
     }
@@ -176,8 +176,7 @@ impl AuditSnapshot {
         let sql = "SELECT event_id, decided_at FROM decisions d WHERE event_day = $1 AND tenant = $2
                        AND NOT EXISTS (SELECT FROM events e
                            WHERE e.tenant = d.tenant AND e.id = d.event_id AND e.event_day = d.event_day) LIMIT $3";
-        let rows = self.missing(sql, tenant, day).await?;
-        rows.iter().map(|row| Ok((row.parsed("event_id")?, row.at("decided_at")?))).collect()
+        self.missing(sql, tenant, day).await
     }
 
     /// Endpoints of decisions without a delivery on record.
@@ -193,8 +192,7 @@ impl AuditSnapshot {
                    WHERE d.event_day = $1 AND d.tenant = $2 AND NOT EXISTS (SELECT FROM deliveries v
                        WHERE v.delivery_day = $1 AND v.tenant = $2 AND v.event_id = d.event_id AND v.endpoint = m.endpoint
                            AND v.generation IS NULL) LIMIT $3";
-        let rows = self.missing(sql, tenant, day).await?;
-        rows.iter().map(|row| Ok((row.parsed("event_id")?, EndpointId(row.col("endpoint")?)))).collect()
+        self.missing(sql, tenant, day).await
     }
 
     /// Events' own deliveries that no decision on record names, each with the time it was created.
@@ -210,13 +208,11 @@ impl AuditSnapshot {
                    WHERE v.delivery_day = $1 AND v.tenant = $2 AND v.generation IS NULL AND NOT EXISTS (
                        SELECT FROM decisions d WHERE d.event_day = $1 AND d.tenant = $2 AND d.event_id = v.event_id
                            AND v.endpoint = ANY(d.matched)) LIMIT $3";
-        let read = |row: &Row| Ok((row.parsed("event_id")?, EndpointId(row.col("endpoint")?), row.at("created_at")?));
-        self.missing(sql, tenant, day).await?.iter().map(read).collect()
+        self.missing(sql, tenant, day).await
     }
 
-    async fn missing(&self, sql: &str, tenant: TenantId, day: Day) -> Result<Vec<Row>, StoreError> {
-        let params: [&(dyn ToSql + Sync); 3] = [&Date(day), &tenant.0, &MISSING_MAX];
-        Ok(self.client.query(sql, &params).await?)
+    async fn missing<T: FromRow>(&self, sql: &str, tenant: TenantId, day: Day) -> Result<Vec<T>, StoreError> {
+        read_all(self.client.query(sql, &[&Date(day), &tenant.0, &MISSING_MAX]).await?)
     }
 
     /// The last report of any ingest process.
@@ -224,7 +220,7 @@ impl AuditSnapshot {
     /// # Errors
     /// The database's.
     pub async fn last_ingest_report(&self) -> Result<Option<UnixMillis>, StoreError> {
-        self.client.query_one("SELECT max(reported_at) AS last FROM ingest_numbers", &[]).await?.at_opt("last")
+        self.client.query_one("SELECT max(reported_at) AS last FROM ingest_numbers", &[]).await?.col("last")
     }
 
     /// Replays created on `first` or later.
@@ -235,15 +231,7 @@ impl AuditSnapshot {
         let sql = "SELECT r.tenant, r.id, r.deliveries, (SELECT count(*) FROM deliveries d
                        WHERE d.generation = 'replay:' || 'rpl_' || replace(r.id::text, '-', '') AND d.delivery_day >= $2) AS recorded
                    FROM replays r WHERE r.created_at >= $1";
-        let read = |row: &Row| {
-            Ok(ReplayCounts {
-                tenant: TenantId(row.col("tenant")?),
-                replay: ReplayId(row.col("id")?),
-                requested: count(row, "deliveries")?,
-                recorded: count(row, "recorded")?,
-            })
-        };
-        self.client.query(sql, &[&Ts(first.start()), &Date(first)]).await?.iter().map(read).collect()
+        read_all(self.client.query(sql, &[&Ts(first.start()), &Date(first)]).await?)
     }
 
     /// Ingest processes that reported on `first` or later.
@@ -251,16 +239,8 @@ impl AuditSnapshot {
     /// # Errors
     /// The database's.
     pub async fn ingest_reports_since(&self, first: Day) -> Result<Vec<IngestReport>, StoreError> {
-        let sql = "SELECT instance, settled_below, first_at, reported_at FROM ingest_numbers WHERE reported_at >= $1";
-        let read = |row: &Row| {
-            Ok(IngestReport {
-                instance: row.col::<i64>("instance")?.cast_unsigned(),
-                settled_below: count(row, "settled_below")?,
-                first_at: row.at("first_at")?,
-                reported_at: row.at("reported_at")?,
-            })
-        };
-        self.client.query(sql, &[&Ts(first.start())]).await?.iter().map(read).collect()
+        let sql = format!("SELECT {} FROM ingest_numbers WHERE reported_at >= $1", IngestReport::COLUMNS);
+        read_all(self.client.query(&sql, &[&Ts(first.start())]).await?)
     }
 
     /// Events of the days by block, for numbers below those of each `(instance, below)`.
@@ -270,19 +250,11 @@ impl AuditSnapshot {
     pub async fn count_blocks(&self, days: (Day, Day), settled: &[(u64, u64)]) -> Result<Vec<BlockCount>, StoreError> {
         let (ids, below) = signed_columns(settled);
         let sql = format!(
-            "SELECT e.instance, e.sequence >> {BLOCK_BITS} AS block, count(*) AS n, min(e.sequence) AS lowest
+            "SELECT e.instance, e.sequence >> {BLOCK_BITS} AS block, count(*) AS recorded, min(e.sequence) AS lowest
              FROM events e JOIN unnest($3::bigint[], $4::bigint[]) AS known(instance, below) USING (instance)
              WHERE e.event_day BETWEEN $1 AND $2 AND e.sequence < known.below GROUP BY 1, 2"
         );
-        let read = |row: &Row| {
-            Ok(BlockCount {
-                instance: row.col::<i64>("instance")?.cast_unsigned(),
-                block: count(row, "block")?,
-                recorded: count(row, "n")?,
-                lowest: count(row, "lowest")?,
-            })
-        };
-        self.client.query(&sql, &[&Date(days.0), &Date(days.1), &ids, &below]).await?.iter().map(read).collect()
+        read_all(self.client.query(&sql, &[&Date(days.0), &Date(days.1), &ids, &below]).await?)
     }
 
     /// Numbers of these `(instance, block)` that are on record in these days or excused, as `(instance, number)`.
@@ -304,20 +276,20 @@ impl AuditSnapshot {
         );
         let mut rows = self.client.query(&excused, &[&ids, &numbers]).await?;
         rows.extend(self.client.query(&recorded, &[&ids, &numbers, &Date(days.0), &Date(days.1)]).await?);
-        rows.iter().map(|row| Ok((row.col::<i64>("instance")?.cast_unsigned(), count(row, "number")?))).collect()
+        read_all(rows)
     }
 }
 
 impl DayRows {
     /// The counts of the row's tenant.
     fn of(&mut self, row: &Row) -> Result<&mut DayCounts, StoreError> {
-        Ok(self.tenants.entry(TenantId(row.col("tenant")?)).or_default())
+        Ok(self.tenants.entry(row.col("tenant")?).or_default())
     }
 }
 
-fn count(row: &Row, column: &str) -> Result<u64, StoreError> {
-    Ok(unsigned(row.col::<i64>(column)?))
-}
+from_row!(ReplayCounts { tenant, replay: "id", requested: "deliveries", recorded });
+from_row!(IngestReport { instance, settled_below, first_at, reported_at });
+from_row!(BlockCount { instance, block, recorded, lowest });
 
 fn signed_columns(pairs: &[(u64, u64)]) -> (Vec<i64>, Vec<i64>) {
     pairs.iter().map(|(one, other)| (one.cast_signed(), other.cast_signed())).unzip()

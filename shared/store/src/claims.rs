@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::history::EventRow;
-use crate::sql::{Date, RowExt, Ts};
+use crate::sql::{Date, FromRow, RowExt, Ts, read_optional};
 use crate::store::ClaimStore;
 
 /// An id that a producer wants for an event.
@@ -101,7 +101,7 @@ impl ClaimStore {
         let statement = client.prepare_cached(CLAIM).await?;
         let mut found = HashMap::with_capacity(claims.len());
         for row in client.query(&statement, &[&tenants, &ids, &hashes, &times, &days, &patience]).await? {
-            found.insert(key(&row)?, Claimed::Ours(row.at("accepted_at")?));
+            found.insert(key(&row)?, Claimed::Ours(row.col("accepted_at")?));
         }
         let free = |claim: &&&Claim| !found.contains_key(&(claim.tenant, claim.id.clone()));
         let rest: Vec<_> = sorted.iter().filter(free).map(|claim| (claim.tenant, &claim.id)).collect();
@@ -109,7 +109,7 @@ impl ClaimStore {
             let (tenants, ids) = columns(rest.into_iter());
             let statement = client.prepare_cached(TAKEN).await?;
             for row in client.query(&statement, &[&tenants, &ids]).await? {
-                let (content_hash, accepted_at) = (row.col("content_hash")?, row.at("accepted_at")?);
+                let (content_hash, accepted_at) = (row.col("content_hash")?, row.col("accepted_at")?);
                 found.insert(key(&row)?, Claimed::Taken { content_hash, accepted_at, safe: row.col("safe")? });
             }
         }
@@ -150,12 +150,12 @@ impl ClaimStore {
         let sql = format!(
             "SELECT {}, metadata, data FROM events
              WHERE tenant = $1 AND id = $2 AND event_day IN ($3, $4) AND content_hash IS NULL LIMIT 1",
-            crate::history::SUMMARY
+            crate::history::EventSummary::COLUMNS
         );
         let statement = client.prepare_cached(&sql).await?;
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
             [&tenant.0, &id.as_str(), &Date(day), &Date(day.plus_days(1))];
-        client.query_opt(&statement, &params).await?.as_ref().map(EventRow::read).transpose()
+        read_optional(client.query_opt(&statement, &params).await?)
     }
 }
 
@@ -165,8 +165,9 @@ pub(crate) async fn forget_before(client: &tokio_postgres::Client, day: Day) -> 
     Ok(())
 }
 
+/// The tenant and the id, which are the first columns of both statements.
 fn key(row: &Row) -> Result<(TenantId, EventId), StoreError> {
-    Ok((TenantId(row.col("tenant")?), row.parsed("id")?))
+    FromRow::read(row)
 }
 
 fn columns<'a>(events: impl Iterator<Item = (TenantId, &'a EventId)>) -> (Vec<Uuid>, Vec<&'a str>) {

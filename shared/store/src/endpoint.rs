@@ -2,13 +2,12 @@
 
 use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
-use tokio_postgres::types::Json;
 
 use crate::config::{
     ENDPOINT_COLUMNS, EndpointDocument, EndpointPrivate, EndpointRow, EndpointSecrets, TenantLimits, open_private,
 };
 use crate::error::StoreError;
-use crate::sql::{RowExt, unsigned};
+use crate::sql::{FromRow, RowExt};
 use crate::store::ConfigStore;
 
 /// An endpoint with everything that an attempt needs.
@@ -54,7 +53,6 @@ impl ConfigStore {
         let statement = client.prepare_cached(&sql).await?;
         let Some(found) = client.query_opt(&statement, &[&id.0]).await? else { return Ok(None) };
         let row = EndpointRow::read(&found)?;
-        let Json(limits) = found.col("limits")?;
         Ok(Some(DispatchEndpoint {
             secrets: row.secrets(self.0.keys())?,
             private: open_private(self.0.keys(), id, &row.private)?,
@@ -63,8 +61,8 @@ impl ConfigStore {
             document: row.endpoint.document,
             status: row.endpoint.status,
             profile: found.col("profile")?,
-            limits,
-            disable_after_days: found.col::<Option<i32>>("disable_after_days")?.map(unsigned),
+            limits: found.col("limits")?,
+            disable_after_days: found.col("disable_after_days")?,
             version: row.endpoint.version,
             config_version: found.col("config_version")?,
         }))

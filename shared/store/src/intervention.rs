@@ -5,10 +5,9 @@ use deadpool_postgres::Transaction;
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{DeliveryId, EventId, ReplayId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
-use tokio_postgres::Row;
 
 use crate::error::StoreError;
-use crate::sql::{Date, RowExt, Ts, unsigned};
+use crate::sql::{Coded, Column, Date, Ts, from_row};
 
 /// A least epoch that no copy reaches: every copy is stale.
 pub const EVERY_EPOCH: u32 = i32::MAX as u32;
@@ -70,18 +69,6 @@ impl InterventionReason {
             Self::Expunged => Some(DeliveryStatus::Discarded),
         }
     }
-
-    pub(crate) fn code(self) -> i16 {
-        match self {
-            Self::Superseded => 0,
-            Self::Cancelled => 1,
-            Self::Expunged => 2,
-        }
-    }
-
-    pub(crate) fn from_code(code: i16) -> Option<Self> {
-        [Self::Superseded, Self::Cancelled, Self::Expunged].into_iter().find(|reason| reason.code() == code)
-    }
 }
 
 /// One intervention.
@@ -101,21 +88,17 @@ pub struct Intervention {
     pub version: i64,
 }
 
-impl Intervention {
-    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
-        let unreadable = |detail: String| StoreError::Unreadable { what: "interventions", detail };
-        let target: String = row.col("target")?;
-        let reason: i16 = row.col("reason")?;
-        Ok(Self {
-            target: InterventionTarget::of_column(&target).ok_or_else(|| unreadable(target))?,
-            event_day: row.try_get::<_, Option<Date>>("event_day")?.map(|day| day.0),
-            least_epoch: unsigned(row.col::<i32>("least_epoch")?),
-            reason: InterventionReason::from_code(reason).ok_or_else(|| unreadable(format!("reason {reason}")))?,
-            created_at: row.at("created_at")?,
-            version: row.col("version")?,
-        })
-    }
+from_row!(Intervention { target, event_day, least_epoch, reason, created_at, version });
 
+impl Column for InterventionTarget {
+    type Stored = String;
+
+    fn of_stored(text: String) -> Result<Self, String> {
+        Self::of_column(&text).ok_or(text)
+    }
+}
+
+impl Intervention {
     /// Writes it as part of an edit. The least epoch of a target never decreases for the same event.
     pub(crate) async fn save(&self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let least_epoch = i32::try_from(self.least_epoch).unwrap_or(i32::MAX);

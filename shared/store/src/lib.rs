@@ -38,6 +38,7 @@ pub mod reconcile;
 pub mod record;
 pub mod replay;
 mod retention;
+pub mod retry;
 pub mod services;
 mod sessions;
 mod settings;

@@ -8,9 +8,9 @@
 //! still read the partition (`pg_dump`, a report), so it is a separate call with its own lock and a timeout.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
+use parking_lot::RwLock;
 use postrider_model::limits::{ATTRIBUTE_VALUES_DAYS, EVENT_ID_DAYS_AFTER_RETENTION};
 use postrider_model::time::Day;
 use tokio_postgres::Client;
@@ -75,21 +75,20 @@ struct Known {
 impl KnownPartitions {
     /// The given days that have partitions. Queries the database if a day is unknown and the last query is not recent.
     pub(crate) async fn present(&self, client: &Client, days: &BTreeSet<Day>) -> Result<BTreeSet<Day>, StoreError> {
-        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let known = self.0.read().clone();
         let fresh = known.read_at.is_some_and(|at| at.elapsed() < MISSING_FOR);
         if fresh || (known.read_at.is_some() && days.is_subset(&known.days)) {
             return Ok(days.intersection(&known.days).copied().collect());
         }
         let found = attached_days(client).await?;
         let present = days.intersection(&found).copied().collect();
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Known { days: found, read_at: Some(Instant::now()) };
+        *self.0.write() = Known { days: found, read_at: Some(Instant::now()) };
         Ok(present)
     }
 
     /// Clears the cache after partitions were created or dropped.
     pub(crate) fn forget(&self) {
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Known::default();
+        *self.0.write() = Known::default();
     }
 }
 
@@ -125,7 +124,7 @@ async fn partitions(client: &Client) -> Result<Vec<Partition>, StoreError> {
         let Some((table, _)) = TABLES.iter().find(|(table, _)| *table == parent) else { continue };
         found.push(Partition {
             table,
-            day: row.day("day")?,
+            day: row.col("day")?,
             attached: row.col("attached")?,
             detaching: row.col("detaching")?,
         });

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use postrider_model::time::UnixMillis;
+use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 
 use crate::error::StoreError;
-use crate::sql::{RowExt, Ts};
+use crate::sql::{FromRow, RowExt, Ts, from_row};
 use crate::store::{History, ServiceRegistry};
 
 /// The report of a process.
@@ -47,6 +48,16 @@ pub struct LastAudit {
     pub conserved: bool,
     /// Its figures.
     pub report: serde_json::Value,
+}
+
+from_row!(LastAudit { ran_at, conserved, report });
+
+from_row!(ServiceReport { instance, name, version, started_at, members_per_message, bytes_per_message });
+
+impl FromRow for ServiceStatus {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self { report: ServiceReport::read(row)?, seen_at: row.col("seen_at")? })
+    }
 }
 
 impl LastAudit {
@@ -103,23 +114,11 @@ impl ServiceRegistry {
     /// # Errors
     /// The database's.
     pub async fn list(&self) -> Result<Vec<ServiceStatus>, StoreError> {
-        let sql =
-            "SELECT instance, name, version, started_at, seen_at, members_per_message, bytes_per_message FROM services
-            WHERE seen_at >= now() - interval '1 day' ORDER BY name, started_at, instance";
-        let read = |row: &tokio_postgres::Row| {
-            let Json(members_per_message) = row.col("members_per_message")?;
-            let Json(bytes_per_message) = row.col("bytes_per_message")?;
-            let report = ServiceReport {
-                instance: row.col("instance")?,
-                name: row.col("name")?,
-                version: row.col("version")?,
-                started_at: row.at("started_at")?,
-                members_per_message,
-                bytes_per_message,
-            };
-            Ok(ServiceStatus { report, seen_at: row.at("seen_at")? })
-        };
-        self.0.client().await?.query(sql, &[]).await?.iter().map(read).collect()
+        let sql = format!(
+            "SELECT {}, seen_at FROM services WHERE seen_at >= now() - interval '1 day' ORDER BY name, started_at, instance",
+            ServiceReport::COLUMNS
+        );
+        self.0.fetch_all(&sql, &[]).await
     }
 }
 
@@ -129,10 +128,7 @@ impl History {
     /// # Errors
     /// The database's.
     pub async fn last_audit(&self) -> Result<Option<LastAudit>, StoreError> {
-        let client = self.0.client().await?;
-        let sql = "SELECT ran_at, conserved, report FROM audits ORDER BY ran_at DESC LIMIT 1";
-        let Some(row) = client.query_opt(sql, &[]).await? else { return Ok(None) };
-        let Json(report) = row.col("report")?;
-        Ok(Some(LastAudit { ran_at: row.at("ran_at")?, conserved: row.col("conserved")?, report }))
+        let sql = format!("SELECT {} FROM audits ORDER BY ran_at DESC LIMIT 1", LastAudit::COLUMNS);
+        self.0.fetch_optional(&sql, &[]).await
     }
 }

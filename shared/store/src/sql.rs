@@ -1,18 +1,28 @@
-//! SQL representation of the model's types: times, days, enum codes, text without NUL.
+//! SQL representation of the model's types: times, days, enum codes, ids, text without NUL; rows read as structs.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::fmt::Display;
+use std::str::FromStr;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, HeldReason, Lane, Trigger};
-use postrider_model::event::Origin;
-use postrider_model::replay::ReplayStatus;
+use postrider_model::event::{Attributes, EventType, Origin};
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, KeyId, ReplayId, SendId, TenantId};
+use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::{Day, UnixMillis};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, FromSqlOwned, IsNull, ToSql, Type, accepts, to_sql_checked};
+use tokio_postgres::types::{FromSql, FromSqlOwned, IsNull, Json, ToSql, Type, accepts, to_sql_checked};
+use uuid::Uuid;
 
+use crate::config::{EndpointDocument, TenantLimits};
 use crate::error::StoreError;
+use crate::intervention::InterventionReason;
 
 /// PostgreSQL counts from 2000-01-01.
 const EPOCH_MS: i64 = 946_684_800_000;
@@ -68,39 +78,162 @@ impl<'a> FromSql<'a> for Date {
     accepts!(DATE);
 }
 
+/// The value of a column. Rows are read as these types; statements take the types above as parameters.
+pub(crate) trait Column: Sized {
+    /// The type that `tokio_postgres` reads.
+    type Stored: FromSqlOwned;
+
+    /// The value of what is stored, or why it has none.
+    fn of_stored(stored: Self::Stored) -> Result<Self, String>;
+}
+
+impl<T: Column> Column for Option<T> {
+    type Stored = Option<T::Stored>;
+
+    fn of_stored(stored: Self::Stored) -> Result<Self, String> {
+        stored.map(T::of_stored).transpose()
+    }
+}
+
+impl<T: DeserializeOwned> Column for Json<T> {
+    type Stored = Self;
+
+    fn of_stored(stored: Self) -> Result<Self, String> {
+        Ok(stored)
+    }
+}
+
+/// Columns of one type, each with the conversion from the type that is stored.
+macro_rules! columns {
+    ($($stored:ty => { $($type:ty = $convert:expr),+ $(,)? })+) => {$($(
+        impl Column for $type {
+            type Stored = $stored;
+
+            fn of_stored(stored: $stored) -> Result<Self, String> {
+                let convert: fn($stored) -> Result<Self, String> = $convert;
+                convert(stored)
+            }
+        }
+    )+)+};
+}
+
+columns! {
+    bool => { bool = Ok }
+    i16 => { i16 = Ok }
+    i32 => { i32 = Ok }
+    i64 => { i64 = Ok }
+    f64 => { f64 = Ok }
+    String => { String = Ok, EventId = parse, EventType = parse }
+    JsonText => { Value = |text| parse_json(text.0) }
+    // NULL stands for the default.
+    Option<String> => {
+        Generation = |text| text.map_or(Ok(Self::First), parse),
+        Vec<(String, String)> = |text| text.map_or(Ok(Vec::new()), parse_json),
+    }
+    Option<Vec<u8>> => { Bytes = |bytes| Ok(bytes.unwrap_or_default().into()) }
+    Vec<u8> => { Vec<u8> = Ok, Box<RawValue> = parse_raw }
+    Integer => { u16 = |value| Ok(value.unsigned()), u32 = |value| Ok(value.unsigned()), u64 = |value| Ok(value.0.cast_unsigned()) }
+    Ts => { UnixMillis = |at| Ok(at.0) }
+    Date => { Day = |day| Ok(day.0) }
+    Uuid => {
+        Uuid = Ok,
+        TenantId = |id| Ok(Self(id)),
+        EndpointId = |id| Ok(Self(id)),
+        DeliveryId = |id| Ok(Self(id)),
+        SendId = |id| Ok(Self(id)),
+        KeyId = |id| Ok(Self(id)),
+        ReplayId = |id| Ok(Self(id)),
+    }
+    Vec<Uuid> => { Vec<EndpointId> = |ids| Ok(ids.into_iter().map(EndpointId).collect()) }
+    Vec<i64> => { Vec<i64> = Ok }
+    Vec<Ts> => { Vec<UnixMillis> = |times| Ok(times.into_iter().map(|at| at.0).collect()) }
+    Option<Json<Attributes>> => { Attributes = |found| Ok(found.map(|Json(attributes)| attributes).unwrap_or_default()) }
+    Json<ReplaySelection> => { ReplaySelection = |Json(selection)| Ok(selection) }
+    Json<EndpointDocument> => { EndpointDocument = |Json(document)| Ok(document) }
+    Json<TenantLimits> => { TenantLimits = |Json(limits)| Ok(limits) }
+    Json<BTreeMap<String, f64>> => { BTreeMap<String, f64> = |Json(numbers)| Ok(numbers) }
+}
+
+fn parse<T: FromStr<Err: Display>>(text: String) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn parse_json<T: DeserializeOwned>(text: String) -> Result<T, String> {
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+fn parse_raw(bytes: Vec<u8>) -> Result<Box<RawValue>, String> {
+    let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
+    RawValue::from_string(text).map_err(|error| error.to_string())
+}
+
+/// JSON in a column of type `text`, `json` or `jsonb`.
+pub(crate) struct JsonText(String);
+
+impl<'a> FromSql<'a> for JsonText {
+    fn from_sql(of: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        // `jsonb` starts with the number of its format, 1.
+        let text = if *of == Type::JSONB { raw.strip_prefix(&[1]).ok_or("another format of jsonb")? } else { raw };
+        Ok(Self(String::from_utf8(text.to_vec())?))
+    }
+    accepts!(TEXT, JSON, JSONB);
+}
+
+/// An integer column of any width.
+pub(crate) struct Integer(i64);
+
+impl Integer {
+    /// The value of a column that is never negative.
+    fn unsigned<T: TryFrom<i64> + Default>(self) -> T {
+        T::try_from(self.0).unwrap_or_default()
+    }
+}
+
+impl<'a> FromSql<'a> for Integer {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(match raw.len() {
+            2 => i16::from_be_bytes(raw.try_into()?).into(),
+            4 => i32::from_be_bytes(raw.try_into()?).into(),
+            _ => i64::from_be_bytes(raw.try_into()?),
+        }))
+    }
+    accepts!(INT2, INT4, INT8);
+}
+
 /// An enum stored as a small code. The codes are part of the schema (`V1__schema.sql`): only append.
-pub(crate) trait Coded: Copy + PartialEq + 'static {
+pub(crate) trait Coded: Copy {
     /// The code of this variant.
     fn code(self) -> i16;
-
-    /// The variant of a code.
-    fn of(code: i16) -> Result<Self, StoreError>;
 }
 
 /// Defines the codes of an enum. A variant without a code, or a duplicate code, does not compile.
 macro_rules! coded {
-    ($type:ident, $column:literal: $($variant:ident = $code:literal),+ $(,)?) => {
+    ($type:ident: $($variant:ident = $code:literal),+ $(,)?) => {
         impl Coded for $type {
             fn code(self) -> i16 {
                 match self {
                     $(Self::$variant => $code,)+
                 }
             }
+        }
 
-            fn of(code: i16) -> Result<Self, StoreError> {
+        impl Column for $type {
+            type Stored = i16;
+
+            fn of_stored(code: i16) -> Result<Self, String> {
                 match code {
                     $($code => Ok(Self::$variant),)+
-                    _ => Err(StoreError::Unreadable { what: $column, detail: format!("code {code}") }),
+                    _ => Err(format!("code {code}")),
                 }
             }
         }
     };
 }
 
-coded!(DeliveryStatus, "deliveries.status": Pending = 0, Failed = 1, Cancelled = 2, Discarded = 3, Delivered = 4);
-coded!(DiscardReason, "deliveries.discard_reason": Expired = 0, EndpointDeleted = 1, EndpointInactive = 2, Expunged = 3);
+coded!(DeliveryStatus: Pending = 0, Failed = 1, Cancelled = 2, Discarded = 3, Delivered = 4);
+coded!(DiscardReason: Expired = 0, EndpointDeleted = 1, EndpointInactive = 2, Expunged = 3);
 coded!(
-    Outcome, "attempts.outcome":
+    Outcome:
     Success = 0,
     HttpStatus = 1,
     Timeout = 2,
@@ -110,64 +243,98 @@ coded!(
     AddressBlocked = 6,
     ProtocolError = 7,
 );
-coded!(Trigger, "attempts.trigger": First = 0, Retry = 1, Manual = 2, Replay = 3, Test = 4);
-coded!(HeldReason, "attempts.held_reason": Rate = 0, Concurrency = 1, Breaker = 2);
-coded!(Origin, "events.origin": Api = 0, Dashboard = 1);
-coded!(Lane, "events.lane": Live = 0, Slow = 1, Bulk = 2);
-coded!(ReplayStatus, "replays.status": Running = 0, Paused = 1, Finished = 2, Cancelled = 3);
-coded!(EndpointStatus, "endpoints.status": Active = 0, Inactive = 1, Disabled = 2);
+coded!(Trigger: First = 0, Retry = 1, Manual = 2, Replay = 3, Test = 4);
+coded!(HeldReason: Rate = 0, Concurrency = 1, Breaker = 2);
+coded!(Origin: Api = 0, Dashboard = 1);
+coded!(Lane: Live = 0, Slow = 1, Bulk = 2);
+coded!(ReplayStatus: Running = 0, Paused = 1, Finished = 2, Cancelled = 3);
+coded!(EndpointStatus: Active = 0, Inactive = 1, Disabled = 2);
+coded!(InterventionReason: Superseded = 0, Cancelled = 1, Expunged = 2);
 
 /// Replaces NUL, which PostgreSQL text cannot hold, by U+FFFD.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
-/// Reads columns by name as the types above.
+/// Reads a column by name.
 pub(crate) trait RowExt {
-    fn col<T: FromSqlOwned>(&self, name: &str) -> Result<T, StoreError>;
-    fn at(&self, name: &str) -> Result<UnixMillis, StoreError>;
-    fn at_opt(&self, name: &str) -> Result<Option<UnixMillis>, StoreError>;
-    fn day(&self, name: &str) -> Result<Day, StoreError>;
-    fn coded<T: Coded>(&self, name: &str) -> Result<T, StoreError>;
-    fn coded_opt<T: Coded>(&self, name: &str) -> Result<Option<T>, StoreError>;
-    /// A text column that must parse, such as an event's id or type.
-    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<T, StoreError>;
+    fn col<T: Column>(&self, name: &'static str) -> Result<T, StoreError>;
 }
 
 impl RowExt for Row {
-    fn col<T: FromSqlOwned>(&self, name: &str) -> Result<T, StoreError> {
-        Ok(self.try_get(name)?)
-    }
-
-    fn at(&self, name: &str) -> Result<UnixMillis, StoreError> {
-        Ok(self.try_get::<_, Ts>(name)?.0)
-    }
-
-    fn at_opt(&self, name: &str) -> Result<Option<UnixMillis>, StoreError> {
-        Ok(self.try_get::<_, Option<Ts>>(name)?.map(|at| at.0))
-    }
-
-    fn day(&self, name: &str) -> Result<Day, StoreError> {
-        Ok(self.try_get::<_, Date>(name)?.0)
-    }
-
-    fn coded<T: Coded>(&self, name: &str) -> Result<T, StoreError> {
-        T::of(self.try_get(name)?)
-    }
-
-    fn coded_opt<T: Coded>(&self, name: &str) -> Result<Option<T>, StoreError> {
-        self.try_get::<_, Option<i16>>(name)?.map(T::of).transpose()
-    }
-
-    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<T, StoreError> {
-        let text: &str = self.try_get(name)?;
-        text.parse().map_err(|error: T::Err| StoreError::Unreadable { what: name, detail: error.to_string() })
+    fn col<T: Column>(&self, name: &'static str) -> Result<T, StoreError> {
+        let unreadable = |detail| StoreError::Unreadable { what: name, detail };
+        T::of_stored(self.try_get(name)?).map_err(unreadable)
     }
 }
 
-/// A signed column that is never negative.
-pub(crate) fn unsigned<T: TryFrom<i64> + Default>(value: impl Into<i64>) -> T {
-    T::try_from(value.into()).unwrap_or_default()
+/// The parameters of a statement.
+pub(crate) type Params<'a> = [&'a (dyn ToSql + Sync)];
+
+/// A value that is read from a row.
+pub(crate) trait FromRow: Sized {
+    fn read(row: &Row) -> Result<Self, StoreError>;
+}
+
+/// Reads a struct from a row: each field from the column of its name, or of the given name. `COLUMNS` lists the columns for
+/// `SELECT`.
+macro_rules! from_row {
+    ($type:ident { $($field:ident $(: $column:literal)?),+ $(,)? }) => {
+        impl $type {
+            #[allow(dead_code, reason = "a struct of a join or an aggregate names its columns in the statement")]
+            pub(crate) const COLUMNS: &'static str =
+                concat!($(", ", $crate::sql::column_name!($field $(: $column)?)),+).split_at(2).1;
+        }
+
+        impl $crate::sql::FromRow for $type {
+            fn read(row: &tokio_postgres::Row) -> Result<Self, $crate::error::StoreError> {
+                use $crate::sql::RowExt as _;
+                Ok(Self { $($field: row.col($crate::sql::column_name!($field $(: $column)?))?,)+ })
+            }
+        }
+    };
+}
+
+macro_rules! column_name {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident: $column:literal) => {
+        $column
+    };
+}
+
+pub(crate) use {column_name, from_row};
+
+macro_rules! tuple_from_row {
+    ($($type:ident = $index:literal),+) => {
+        impl<$($type: Column),+> FromRow for ($($type,)+) {
+            fn read(row: &Row) -> Result<Self, StoreError> {
+                let unreadable = |detail| StoreError::Unreadable { what: "row", detail };
+                Ok(($($type::of_stored(row.try_get($index)?).map_err(unreadable)?,)+))
+            }
+        }
+    };
+}
+
+tuple_from_row!(A = 0);
+tuple_from_row!(A = 0, B = 1);
+tuple_from_row!(A = 0, B = 1, C = 2);
+
+/// Reads every row.
+pub(crate) fn read_all<T: FromRow>(rows: Vec<Row>) -> Result<Vec<T>, StoreError> {
+    rows.iter().map(T::read).collect()
+}
+
+/// The column `found` of the first row: how many rows a page that ends early was taken from.
+pub(crate) fn found(rows: &[Row]) -> Result<usize, StoreError> {
+    let found: Option<u64> = rows.first().map(|row| row.col("found")).transpose()?;
+    Ok(found.map_or(0, |found| usize::try_from(found).unwrap_or(usize::MAX)))
+}
+
+/// Reads the row, if there is one.
+pub(crate) fn read_optional<T: FromRow>(row: Option<Row>) -> Result<Option<T>, StoreError> {
+    row.as_ref().map(T::read).transpose()
 }
 
 /// A number for a signed column; saturates.
@@ -179,10 +346,10 @@ pub(crate) fn signed(value: u64) -> i64 {
 mod tests {
     use super::*;
 
-    fn codes_read_back<T: Coded + std::fmt::Debug>() {
-        let known = (0..99).map_while(|code| T::of(code).ok().map(|variant| (code, variant)));
+    fn codes_read_back<T: Coded + Column<Stored = i16>>() {
+        let known = (0..99).map_while(|code| T::of_stored(code).ok().map(|variant| (code, variant)));
         assert!(known.map(|(code, variant)| assert_eq!(variant.code(), code)).count() > 1);
-        assert!(T::of(-1).is_err() && T::of(99).is_err());
+        assert!(T::of_stored(-1).is_err() && T::of_stored(99).is_err());
     }
 
     #[test]
@@ -196,6 +363,7 @@ mod tests {
         codes_read_back::<Lane>();
         codes_read_back::<ReplayStatus>();
         codes_read_back::<EndpointStatus>();
+        codes_read_back::<InterventionReason>();
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio_postgres::Row;
 
 use crate::error::StoreError;
 use crate::record::{COUNTS, WHOLE};
-use crate::sql::{RowExt, Ts, unsigned};
+use crate::sql::{RowExt, Ts, from_row};
 use crate::store::History;
 
 /// Whose attempts.
@@ -81,11 +81,10 @@ impl Stats {
     }
 
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let count = |column: &str| -> Result<u64, StoreError> { Ok(unsigned(row.col::<i64>(column)?)) };
-        let latency: Vec<i64> = row.col("latency")?;
-        let mut counts = [0; BUCKETS];
-        for (count, read) in counts.iter_mut().zip(latency) {
-            *count = unsigned(read);
+        let count = |column| row.col::<u64>(column);
+        let mut latency = [0; BUCKETS];
+        for (count, read) in latency.iter_mut().zip(row.col::<Vec<i64>>("latency")?) {
+            *count = read.cast_unsigned();
         }
         Ok(Self {
             successes: count("successes")?,
@@ -97,7 +96,7 @@ impl Stats {
             first_within_30s: count("first_within_30s")?,
             answers: [count("answers_2xx")?, count("answers_3xx")?, count("answers_4xx")?, count("answers_5xx")?],
             unanswered: count("unanswered")?,
-            latency: Latency::of(counts),
+            latency: Latency::of(latency),
         })
     }
 }
@@ -115,6 +114,8 @@ pub struct HourlyCounts {
     pub failures: u64,
 }
 
+from_row!(HourlyCounts { endpoint, at: "hour", successes, failures });
+
 impl History {
     /// Successes and failures of some endpoints in the hours from `from` on, unordered. Hours without attempts are left out.
     ///
@@ -126,18 +127,9 @@ impl History {
         from: UnixMillis,
     ) -> Result<Vec<HourlyCounts>, StoreError> {
         let ids: Vec<_> = endpoints.iter().map(|endpoint| endpoint.0).collect();
-        let sql = "SELECT endpoint, hour, successes::bigint, failures::bigint
-                   FROM endpoint_hours WHERE endpoint = ANY($1) AND hour >= $2";
-        let rows = self.0.client().await?.query(sql, &[&ids, &Ts(from)]).await?;
-        let read = |row: &Row| {
-            Ok(HourlyCounts {
-                endpoint: EndpointId(row.col("endpoint")?),
-                at: row.at("hour")?,
-                successes: unsigned(row.col::<i64>("successes")?),
-                failures: unsigned(row.col::<i64>("failures")?),
-            })
-        };
-        rows.iter().map(read).collect()
+        let sql =
+            format!("SELECT {} FROM endpoint_hours WHERE endpoint = ANY($1) AND hour >= $2", HourlyCounts::COLUMNS);
+        self.0.fetch_all(&sql, &[&ids, &Ts(from)]).await
     }
 
     /// The counts of the intervals that start from `from` (inclusive) to `to` (exclusive), oldest first. Intervals start at whole
@@ -166,6 +158,6 @@ impl History {
             latency.join(", ")
         );
         let rows = self.0.client().await?.query(&sql, &[&id, &Ts(from), &Ts(to)]).await?;
-        rows.iter().map(|row| Ok((row.at("at")?, Stats::read(row)?))).collect()
+        rows.iter().map(|row| Ok((row.col("at")?, Stats::read(row)?))).collect()
     }
 }

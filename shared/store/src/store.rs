@@ -15,6 +15,7 @@ use crate::error::StoreError;
 use crate::partitions::KnownPartitions;
 use crate::pool::{Driver, Pool, PoolUsage, StoreConfig};
 use crate::record::ConflictCooldown;
+use crate::sql::{FromRow, Params, read_all, read_optional};
 
 /// The pause after the database refused the login.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
@@ -180,6 +181,25 @@ impl Store {
 }
 
 impl Core {
+    /// Every row of a query over a pooled connection.
+    pub(crate) async fn fetch_all<T: FromRow>(&self, sql: &str, params: &Params<'_>) -> Result<Vec<T>, StoreError> {
+        read_all(self.client().await?.query(sql, params).await?)
+    }
+
+    /// The row of a query that returns at most one.
+    pub(crate) async fn fetch_optional<T: FromRow>(
+        &self,
+        sql: &str,
+        params: &Params<'_>,
+    ) -> Result<Option<T>, StoreError> {
+        read_optional(self.client().await?.query_opt(sql, params).await?)
+    }
+
+    /// Runs a statement. Returns the number of rows that it changed.
+    pub(crate) async fn execute(&self, sql: &str, params: &Params<'_>) -> Result<u64, StoreError> {
+        Ok(self.client().await?.execute(sql, params).await?)
+    }
+
     /// A pooled connection that works.
     pub(crate) async fn client(&self) -> Result<Object, StoreError> {
         self.shared.pool.client().await

@@ -10,7 +10,7 @@ use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 
 use crate::error::StoreError;
-use crate::sql::{RowExt, Ts};
+use crate::sql::RowExt;
 use crate::store::{History, RecordStore};
 
 /// Advisory lock: one recorder counts at a time.
@@ -77,9 +77,9 @@ impl History {
         let rows = self.0.client().await?.query(sql, &[&believed, &i64::from(tenants_max)]).await?;
         let mut waiting = Waiting::default();
         for row in &rows {
-            waiting.deliveries = row.col::<i64>("total")?.cast_unsigned();
-            waiting.counted_at = row.col::<Option<Ts>>("counted_at")?.map(|at| at.0).max(waiting.counted_at);
-            waiting.tenants.push((TenantId(row.col("tenant")?), row.col::<i64>("deliveries")?.cast_unsigned()));
+            waiting.deliveries = row.col("total")?;
+            waiting.counted_at = row.col::<Option<UnixMillis>>("counted_at")?.max(waiting.counted_at);
+            waiting.tenants.push((row.col("tenant")?, row.col("deliveries")?));
         }
         Ok(waiting)
     }

@@ -39,15 +39,17 @@ impl Store {
         let now = UnixMillis::now();
         let stale = Intervention {
             target: InterventionTarget::Delivery(id),
-            event_day: Some(row.event_day),
+            event_day: Some(row.delivery.event_day),
             least_epoch: row.epoch.saturating_add(1),
             reason: InterventionReason::Cancelled,
             created_at: now,
             version,
         };
         stale.save(&tx).await?;
-        let after = serde_json::json!({"event_id": row.event, "endpoint_id": row.endpoint});
-        self.core().log_change(&tx, Change::of(row.tenant, AuditAction::DeliveryCancelled, id).to(after)).await?;
+        let after = serde_json::json!({"event_id": row.delivery.event, "endpoint_id": row.delivery.endpoint});
+        self.core()
+            .log_change(&tx, Change::of(row.delivery.tenant, AuditAction::DeliveryCancelled, id).to(after))
+            .await?;
         end(&tx, &[row], InterventionReason::Cancelled, now).await?;
         finish(tx, version).await
     }
@@ -64,7 +66,7 @@ impl Store {
         let wiped = tx.query(wipe, &[&tenant.0, &id.as_str()]).await?;
         let event_day = match wiped.as_slice() {
             [] => return Err(StoreError::NotFound { what: "event" }),
-            [one] => Some(one.day("event_day")?),
+            [one] => Some(one.col("event_day")?),
             // All events on record with this id.
             _ => None,
         };

@@ -141,7 +141,7 @@ impl BodyRenderer {
         let memory = tokio::time::timeout(MEMORY_WAIT_MAX, Arc::clone(&self.memory).acquire_many_owned(bytes)).await;
         let Ok(Ok(memory)) = memory else { return Err(unavailable()) };
         let event = self.read(task).await.ok_or_else(unavailable)?;
-        let view = event.view().ok_or(BodyUnavailable::Expunged)?;
+        let view = postrider_ledger::body::view(&event).ok_or(BodyUnavailable::Expunged)?;
         let profile = &endpoint.profile;
         let rendered = rendered_as(reference, endpoint.body_kind, |kind| profile.render(&view, kind).into());
         let bytes = match rendered {

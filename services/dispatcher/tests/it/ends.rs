@@ -1,5 +1,6 @@
 //! Deliveries that end without an attempt, and deliveries that wait for the database.
 
+use postrider_ledger::retry::retry_delivery;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, Lane};
 use postrider_model::time::UnixMillis;
 use postrider_store::record::RecordBatch;
@@ -105,7 +106,7 @@ async fn a_superseded_copy_is_dropped_without_a_report() {
     let endpoint = world.endpoint(&receiver.url(), |_| {}).await;
     let old = world.task(&endpoint);
     record(&world, &old).await;
-    let new = world.store.retry_delivery(None, old.delivery.id, Lane::Live).await.unwrap().committed().unwrap().task;
+    let new = retry_delivery(&world.store, None, old.delivery.id, Lane::Live).await.unwrap().committed().unwrap().task;
     assert_eq!((new.delivery.id, new.epoch), (old.delivery.id, 1));
     world.dispatch().await;
     world.publish(&[old.clone(), new.clone()]).await;

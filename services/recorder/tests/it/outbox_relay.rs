@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use postrider_broker::{ConsumeOptions, ProducerMessage, Queue};
+use postrider_ledger::retry::retry_delivery;
 use postrider_model::delivery::{Lane, Trigger};
 use postrider_store::StoreError;
 use postrider_store::history::PageRequest;
@@ -26,7 +27,8 @@ async fn a_retry_whose_api_crashed_after_the_commit_reaches_its_lane_once() {
     world.wait_for_rows("decisions", 1).await;
 
     // Committed, and then nothing: as if the process had died.
-    let pending = world.store.retry_delivery(None, failed.delivery.id, Lane::Live).await.unwrap().committed().unwrap();
+    let pending =
+        retry_delivery(&world.store, None, failed.delivery.id, Lane::Live).await.unwrap().committed().unwrap();
 
     let stop = CancellationToken::new();
     let mut lane = world.broker.consume_raw(Queue::Lane(Lane::Live), ConsumeOptions::default(), stop.clone());

@@ -1,5 +1,6 @@
 //! The body that a delivery sent, rendered again.
 
+use postrider_ledger::body;
 use postrider_model::delivery::BodyKind;
 use postrider_model::ids::Generation;
 use postrider_store::config::EventTypeAt;
@@ -12,26 +13,40 @@ impl Operations {
     /// The body that a delivery sent, rendered again from the event and the endpoint as it was at the decision. `None` if the
     /// payload is gone.
     pub(super) async fn render_body(&self, row: &DeliveryRow) -> Result<Option<Vec<u8>>, Error> {
-        let Some(tenant) = self.store.config().get_tenant(row.tenant).await? else { return Ok(None) };
+        let Some(tenant) = self.store.config().get_tenant(row.delivery.tenant).await? else { return Ok(None) };
         let profile = self.profile(&tenant.draft.profile)?;
         if row.is_test() {
             let kind = self.body_kind(row, None).await?;
-            let definition =
-                match self.store.config().event_type_at(row.tenant, &row.event_type, row.created_at).await? {
-                    EventTypeAt::Known(definition) => Some(definition),
-                    EventTypeAt::Absent => None,
-                    EventTypeAt::EditedSince => return Ok(None),
-                };
-            let (event_type, at) = (Some(&row.event_type), row.created_at);
-            let test = TestBody::of(profile, event_type, definition.as_ref(), &row.event, at, row.accepted_at);
+            let definition = match self
+                .store
+                .config()
+                .event_type_at(row.delivery.tenant, &row.delivery.event_type, row.delivery.created_at)
+                .await?
+            {
+                EventTypeAt::Known(definition) => Some(definition),
+                EventTypeAt::Absent => None,
+                EventTypeAt::EditedSince => return Ok(None),
+            };
+            let (event_type, at) = (Some(&row.delivery.event_type), row.delivery.created_at);
+            let test = TestBody::of(
+                profile,
+                event_type,
+                definition.as_ref(),
+                &row.delivery.event,
+                at,
+                row.delivery.accepted_at,
+            );
             return Ok(test.map(|test| test.render(profile, kind)));
         }
-        let event = self.store.history().get_event(row.tenant, &row.event).await?;
-        let Some(event) = event.filter(|event| event.summary.event_day == row.event_day) else { return Ok(None) };
-        let Some(view) = event.view() else { return Ok(None) };
-        let decision = self.store.history().get_decision(row.tenant, &row.event, row.event_day).await?;
+        let event = self.store.history().get_event(row.delivery.tenant, &row.delivery.event).await?;
+        let Some(event) = event.filter(|event| event.summary.event_day == row.delivery.event_day) else {
+            return Ok(None);
+        };
+        let Some(view) = body::view(&event) else { return Ok(None) };
+        let decision =
+            self.store.history().get_decision(row.delivery.tenant, &row.delivery.event, row.delivery.event_day).await?;
         // A replay renders for the endpoint as it is now, which the decision may not know.
-        let replayed = matches!(row.generation, Generation::Replay(_));
+        let replayed = matches!(row.delivery.generation, Generation::Replay(_));
         let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
         let kind = self.body_kind(row, version).await?;
         Ok(Some(profile.render(&view, kind)))
@@ -40,11 +55,11 @@ impl Operations {
     /// The format of the endpoint's bodies at a configuration version; the current format if that version is not known.
     async fn body_kind(&self, row: &DeliveryRow, version: Option<i64>) -> Result<BodyKind, Error> {
         if let Some(version) = version
-            && let Some(endpoint) = self.store.config().endpoint_at(row.endpoint, version).await?
+            && let Some(endpoint) = self.store.config().endpoint_at(row.delivery.endpoint, version).await?
         {
             return Ok(endpoint.document.body_kind());
         }
-        let endpoint = self.store.config().get_endpoint(None, row.endpoint).await?;
+        let endpoint = self.store.config().get_endpoint(None, row.delivery.endpoint).await?;
         Ok(endpoint.map(|endpoint| endpoint.document.body_kind()).unwrap_or_default())
     }
 }

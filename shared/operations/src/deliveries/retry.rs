@@ -3,9 +3,9 @@
 //! The retry is committed with an entry in the outbox, and then published. If the broker does not confirm in time, or this
 //! process dies in between, the recorder's outbox relay publishes it.
 
+use postrider_ledger::retry::{self, RetryError};
 use postrider_model::delivery::Lane;
 use postrider_model::scope::Scope;
-use postrider_store::outbox::RetryError;
 
 use super::DeliveryAccepted;
 use crate::error::parse_id;
@@ -27,7 +27,7 @@ impl Operations {
     /// Takes the scope `manage`. [`Error::Conflict`] if there is nothing to send, or the endpoint takes no events.
     pub async fn retry_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryAccepted, Error> {
         let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("delivery", id)?);
-        let retried = self.edits_of(caller)?.retry_delivery(visible, id, Lane::Live).await?;
+        let retried = retry::retry_delivery(&self.edits_of(caller)?, visible, id, Lane::Live).await?;
         let accepted = DeliveryAccepted { id: retried.delivery() };
         let Some(pending) = retried.committed() else { return Ok(accepted) };
         // In a task: a client that disconnects must not stop the publishing halfway.

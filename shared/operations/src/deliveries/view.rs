@@ -137,21 +137,22 @@ pub struct Timing {
 
 impl From<DeliveryRow> for Delivery {
     fn from(row: DeliveryRow) -> Self {
+        let of = row.delivery;
         Self {
-            test: row.is_test(),
-            id: row.id,
-            tenant_id: row.tenant,
-            event_id: row.event,
-            endpoint_id: row.endpoint,
-            event_type: row.event_type.to_string(),
+            test: matches!(of.generation, Generation::Test(_)),
+            id: of.id,
+            tenant_id: of.tenant,
+            event_id: of.event,
+            endpoint_id: of.endpoint,
+            event_type: of.event_type.to_string(),
             status: row.status,
             discard_reason: row.discard_reason,
-            created_at: row.created_at.into(),
+            created_at: of.created_at.into(),
             next_attempt_at: row.next_attempt_at.map(Timestamp),
             finished_at: row.finished_at.map(Timestamp),
             expires_at: row.expires_at.into(),
-            generation: row.generation,
-            origin_id: row.origin,
+            generation: of.generation,
+            origin_id: of.origin,
             attempt_count: row.number,
             status_code: row.status_code,
         }

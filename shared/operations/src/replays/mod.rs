@@ -4,13 +4,14 @@ mod request;
 
 use std::collections::BTreeMap;
 
+use postrider_ledger::replay::{self, DryRunLimits};
 use postrider_model::ids::{EndpointId, EventId, ReplayId, TenantId};
 use postrider_model::limits::{REPLAY_DRY_RUN_BYTES_MAX, REPLAY_DRY_RUN_EVENTS_MAX, REPLAY_DRY_RUN_STEPS_MAX};
 use postrider_model::replay::{ReplayMode, ReplaySelection, ReplayStatus};
 use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
-use postrider_store::replay::{DryRunLimits, Replay as StoredReplay, ReplayRequest};
+use postrider_store::replay::{Replay as StoredReplay, ReplayRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -130,7 +131,7 @@ impl Operations {
         let selection = request.selection(UnixMillis::now())?;
         self.check_targets(tenant, &selection).await?;
         let _slot = self.heavy.dry_run(tenant).await?;
-        let counted = self.store.count_replay(&self.profiles, tenant, &selection, DryRunLimits::default()).await?;
+        let counted = replay::count(&self.store, &self.profiles, tenant, &selection, DryRunLimits::default()).await?;
         let counted = counted.ok_or_else(|| {
             let detail = format!(
                 "a dry run examines at most {REPLAY_DRY_RUN_EVENTS_MAX} events and, with payload filters, \

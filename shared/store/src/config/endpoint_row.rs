@@ -12,7 +12,7 @@ use super::secrets::{self, Column};
 use super::{Endpoint, EndpointSecrets, EndpointVersion};
 use crate::crypto::MasterKeys;
 use crate::error::StoreError;
-use crate::sql::{Coded, RowExt, Ts, clean};
+use crate::sql::{Coded, FromRow, RowExt, Ts, clean, from_row, read_all, read_optional};
 
 /// The row of an endpoint with its sealed columns.
 pub(crate) struct EndpointRow {
@@ -28,23 +28,22 @@ pub(crate) const COLUMNS: &str = "e.id, e.tenant, e.document, e.status, e.disabl
     e.secret_current, e.secret_previous, e.previous_until, e.secrets_earlier, e.earlier_until, e.secret_next, \
     e.next_from, e.private, e.version, e.created_at, e.updated_at";
 
-impl EndpointRow {
-    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
-        let Json(document) = row.col("document")?;
-        let earlier = row.col::<Option<Vec<Ts>>>("earlier_until")?.unwrap_or_default();
-        let previous = row.at_opt("previous_until")?.into_iter().chain(earlier.into_iter().map(|until| until.0));
+impl FromRow for EndpointRow {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let earlier: Vec<UnixMillis> = row.col::<Option<_>>("earlier_until")?.unwrap_or_default();
+        let previous: Option<UnixMillis> = row.col("previous_until")?;
         let endpoint = Endpoint {
-            id: EndpointId(row.col("id")?),
-            tenant: TenantId(row.col("tenant")?),
-            document,
-            status: row.coded("status")?,
+            id: row.col("id")?,
+            tenant: row.col("tenant")?,
+            document: row.col("document")?,
+            status: row.col("status")?,
             disabled_reason: row.col("disabled_reason")?,
-            disabled_at: row.at_opt("disabled_at")?,
-            previous_secrets_until: previous.collect(),
-            next_secret_from: row.at_opt("next_from")?,
+            disabled_at: row.col("disabled_at")?,
+            previous_secrets_until: previous.into_iter().chain(earlier).collect(),
+            next_secret_from: row.col("next_from")?,
             version: row.col("version")?,
-            created_at: row.at("created_at")?,
-            updated_at: row.at("updated_at")?,
+            created_at: row.col("created_at")?,
+            updated_at: row.col("updated_at")?,
         };
         Ok(Self {
             endpoint,
@@ -55,7 +54,9 @@ impl EndpointRow {
             private: row.col("private")?,
         })
     }
+}
 
+impl EndpointRow {
     /// The signing secrets, opened.
     pub(crate) fn secrets(&self, keys: &MasterKeys) -> Result<EndpointSecrets, StoreError> {
         let id = self.endpoint.id;
@@ -156,8 +157,8 @@ pub(super) async fn require(
         "SELECT {COLUMNS} FROM endpoints e
          WHERE e.id = $1 AND e.deleted_at IS NULL AND ($2::uuid IS NULL OR e.tenant = $2)"
     );
-    let row = tx.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?;
-    let row = EndpointRow::read(&row.ok_or(StoreError::NotFound { what: "endpoint" })?)?;
+    let row: Option<EndpointRow> = read_optional(tx.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?)?;
+    let row = row.ok_or(StoreError::NotFound { what: "endpoint" })?;
     check_match(if_match, row.endpoint.version)?;
     Ok(row)
 }
@@ -190,13 +191,11 @@ pub(crate) async fn endpoints_at(
     version: i64,
     since: UnixMillis,
 ) -> Result<Vec<EndpointVersion>, StoreError> {
-    let sql = "SELECT e.id, v.version, v.status, v.deleted, v.document, v.created_at
-               FROM endpoints e CROSS JOIN LATERAL (
+    let sql = "SELECT v.* FROM endpoints e CROSS JOIN LATERAL (
                    SELECT * FROM endpoint_versions WHERE endpoint = e.id AND version <= $2 ORDER BY version DESC LIMIT 1) v
                WHERE e.tenant = $1 AND (e.deleted_at IS NULL OR e.deleted_at >= $3)
                ORDER BY e.created_at DESC, e.id DESC LIMIT 1000";
-    let rows = client.query(sql, &[&tenant.0, &version, &Ts(since)]).await?;
-    rows.iter().map(|row| read_version(EndpointId(row.col("id")?), row)).collect()
+    read_all(client.query(sql, &[&tenant.0, &version, &Ts(since)]).await?)
 }
 
 /// See [`crate::Store::endpoint_at`].
@@ -205,19 +204,8 @@ pub(crate) async fn endpoint_at(
     id: EndpointId,
     version: i64,
 ) -> Result<Option<EndpointVersion>, StoreError> {
-    let sql = "SELECT version, status, deleted, document, created_at FROM endpoint_versions
-               WHERE endpoint = $1 AND version <= $2 ORDER BY version DESC LIMIT 1";
-    client.query_opt(sql, &[&id.0, &version]).await?.map(|row| read_version(id, &row)).transpose()
+    let sql = "SELECT * FROM endpoint_versions WHERE endpoint = $1 AND version <= $2 ORDER BY version DESC LIMIT 1";
+    read_optional(client.query_opt(sql, &[&id.0, &version]).await?)
 }
 
-fn read_version(endpoint: EndpointId, row: &Row) -> Result<EndpointVersion, StoreError> {
-    let Json(document) = row.col("document")?;
-    Ok(EndpointVersion {
-        endpoint,
-        version: row.col("version")?,
-        status: row.coded("status")?,
-        deleted: row.col("deleted")?,
-        document,
-        created_at: row.at("created_at")?,
-    })
-}
+from_row!(EndpointVersion { endpoint, version, status, deleted, document, created_at });

@@ -5,7 +5,8 @@ use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::limits::PAGE_BYTES_MAX;
 use postrider_model::time::UnixMillis;
 use secrecy::{ExposeSecret, SecretString};
-use tokio_postgres::types::Json;
+use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::config_version::{bump, finish};
 use super::endpoint_row::{COLUMNS, EndpointRow, endpoint_at, endpoints_at, require, tombstone};
@@ -18,7 +19,7 @@ use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
 use crate::history::{Cursor, Page, PageRequest};
 use crate::outbox;
-use crate::sql::{Coded, RowExt, Ts, clean, unsigned};
+use crate::sql::{Coded, FromRow, RowExt, Ts, clean, found, read_all};
 use crate::store::ConfigStore;
 
 /// Bytes of a row's document.
@@ -45,6 +46,13 @@ fn same_private(one: &EndpointPrivate, two: &EndpointPrivate) -> bool {
         (headers, private.token.as_ref().map(text), pushover)
     };
     all(one) == all(two)
+}
+
+impl FromRow for EndpointSummary {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let endpoint = EndpointRow::read(row)?.endpoint;
+        Ok(Self { endpoint, successes: row.col("successes")?, failures: row.col("failures")? })
+    }
 }
 
 impl ConfigStore {
@@ -83,7 +91,7 @@ impl ConfigStore {
         row.endpoint.version = bump(&tx).await?;
         let limit = tenants::require(&tx, tenant).await?.draft.limits.endpoints();
         let sql = "SELECT count(*) AS usage FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL";
-        let usage: u32 = unsigned(tx.query_one(sql, &[&tenant.0]).await?.col::<i64>("usage")?);
+        let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
         if usage >= limit {
             return Err(StoreError::EndpointLimit { usage, limit });
         }
@@ -102,7 +110,7 @@ impl ConfigStore {
     /// # Errors
     /// [`StoreError::NotFound`] for the tenant, [`StoreError::InvalidCursor`].
     pub async fn list_endpoints(&self, tenant: TenantId, page: &PageRequest) -> Result<EndpointList, StoreError> {
-        let (at, after) = page.after_uuid()?;
+        let (at, after) = page.after::<Uuid>()?;
         let client = self.0.client().await?;
         let head = client
             .query_opt(
@@ -112,7 +120,7 @@ impl ConfigStore {
             )
             .await?
             .ok_or(StoreError::NotFound { what: "tenant" })?;
-        let Json::<TenantLimits>(limits) = head.col("limits")?;
+        let limits: TenantLimits = head.col("limits")?;
         let sql = format!(
             "SELECT {COLUMNS}, found, h.successes, h.failures
              FROM (SELECT *, count(*) OVER () AS found,
@@ -126,16 +134,10 @@ impl ConfigStore {
              WHERE e.bytes_before < {PAGE_BYTES_MAX} ORDER BY e.created_at DESC, e.id DESC"
         );
         let rows = client.query(&sql, &[&tenant.0, &at, &after, &page.fetch()]).await?;
-        let summaries = rows.iter().map(|row| {
-            let endpoint = EndpointRow::read(row)?.endpoint;
-            let (successes, failures) = (row.col::<i64>("successes")?, row.col::<i64>("failures")?);
-            Ok(EndpointSummary { endpoint, successes: unsigned(successes), failures: unsigned(failures) })
-        });
-        let summaries = summaries.collect::<Result<Vec<_>, StoreError>>()?;
-        let found = rows.first().map(|row| row.col::<i64>("found")).transpose()?.map_or(0, unsigned::<usize>);
-        let page =
-            Page::cut(summaries, page, found, |summary| Cursor::of(summary.endpoint.created_at, summary.endpoint.id.0));
-        let usage = unsigned(head.col::<i64>("usage")?);
+        let found = found(&rows)?;
+        let cursor = |summary: &EndpointSummary| Cursor::of(summary.endpoint.created_at, summary.endpoint.id.0);
+        let page = Page::cut(read_all(rows)?, page, found, cursor);
+        let usage = head.col("usage")?;
         Ok(EndpointList { items: page.items, next_cursor: page.next_cursor, usage, limit: limits.endpoints() })
     }
 
@@ -147,12 +149,8 @@ impl ConfigStore {
     pub async fn endpoint_names(&self, tenant: TenantId, limit: u32) -> Result<Vec<(EndpointId, String)>, StoreError> {
         let sql = "SELECT id, document FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL
                    ORDER BY created_at DESC, id DESC LIMIT $2";
-        let rows = self.0.client().await?.query(sql, &[&tenant.0, &i64::from(limit)]).await?;
-        let named = rows.iter().map(|row| {
-            let Json::<EndpointDocument>(document) = row.col("document")?;
-            Ok((EndpointId(row.col("id")?), document.name))
-        });
-        named.collect()
+        let found: Vec<(_, EndpointDocument)> = self.0.fetch_all(sql, &[&tenant.0, &i64::from(limit)]).await?;
+        Ok(found.into_iter().map(|(id, document)| (id, document.name)).collect())
     }
 
     /// Names of these endpoints of a tenant, with whether each was deleted.
@@ -165,14 +163,9 @@ impl ConfigStore {
         ids: &[EndpointId],
     ) -> Result<Vec<(EndpointId, String, bool)>, StoreError> {
         let ids: Vec<_> = ids.iter().map(|id| id.0).collect();
-        let sql =
-            "SELECT id, document, deleted_at IS NOT NULL AS deleted FROM endpoints WHERE tenant = $1 AND id = ANY($2)";
-        let rows = self.0.client().await?.query(sql, &[&tenant.0, &ids]).await?;
-        let named = rows.iter().map(|row| {
-            let Json::<EndpointDocument>(document) = row.col("document")?;
-            Ok((EndpointId(row.col("id")?), document.name, row.col("deleted")?))
-        });
-        named.collect()
+        let sql = "SELECT id, document, deleted_at IS NOT NULL FROM endpoints WHERE tenant = $1 AND id = ANY($2)";
+        let found: Vec<(_, EndpointDocument, _)> = self.0.fetch_all(sql, &[&tenant.0, &ids]).await?;
+        Ok(found.into_iter().map(|(id, document, deleted)| (id, document.name, deleted)).collect())
     }
 
     /// One endpoint; `None` if it does not exist or does not belong to `tenant` (`None`: any tenant).
@@ -184,8 +177,8 @@ impl ConfigStore {
             "SELECT {COLUMNS} FROM endpoints e
              WHERE e.id = $1 AND e.deleted_at IS NULL AND ($2::uuid IS NULL OR e.tenant = $2)"
         );
-        let row = self.0.client().await?.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?;
-        row.as_ref().map(|row| Ok(EndpointRow::read(row)?.endpoint)).transpose()
+        let found: Option<EndpointRow> = self.0.fetch_optional(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?;
+        Ok(found.map(|row| row.endpoint))
     }
 
     /// Edits an endpoint: `edit` changes the current state in place. Without a change there is no new version.

@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use super::config_version::{bump, check_match, finish};
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
-use crate::sql::{RowExt, Ts, clean, unsigned};
+use crate::sql::{FromRow, RowExt, Ts, clean, found, from_row, read_all, read_optional};
 use crate::store::ConfigStore;
 
 /// A tenant's definition of an event type. The caller checks that JSON and schema are valid.
@@ -89,21 +89,19 @@ pub enum EventTypeAt {
 /// Bytes of a row's sample and schema.
 const BYTES: &str = "(coalesce(octet_length(sample), 0) + coalesce(octet_length(schema), 0))";
 
+from_row!(EventTypeDraft { description, sample, schema });
+
+/// The columns of [`TenantEventType`].
 const COLUMNS: &str = "name, description, sample, schema, version, created_at, updated_at";
 
-impl TenantEventType {
+impl FromRow for TenantEventType {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let draft = EventTypeDraft {
-            description: row.col("description")?,
-            sample: row.col("sample")?,
-            schema: row.col("schema")?,
-        };
         Ok(Self {
-            name: row.parsed("name")?,
-            draft,
+            name: row.col("name")?,
+            draft: EventTypeDraft::read(row)?,
             version: row.col("version")?,
-            created_at: row.at("created_at")?,
-            updated_at: row.at("updated_at")?,
+            created_at: row.col("created_at")?,
+            updated_at: row.col("updated_at")?,
         })
     }
 }
@@ -114,7 +112,7 @@ async fn find(
     name: &EventType,
 ) -> Result<Option<TenantEventType>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM event_types WHERE tenant = $1 AND name = $2 AND deleted_at IS NULL");
-    client.query_opt(&sql, &[&tenant.0, &name.as_str()]).await?.as_ref().map(TenantEventType::read).transpose()
+    read_optional(client.query_opt(&sql, &[&tenant.0, &name.as_str()]).await?)
 }
 
 /// The form of an event type in the audit log.
@@ -164,7 +162,7 @@ impl ConfigStore {
         }
         if before.is_none() {
             let sql = "SELECT count(*) AS usage FROM event_types WHERE tenant = $1 AND deleted_at IS NULL";
-            let usage = unsigned(tx.query_one(sql, &[&tenant.0]).await?.col::<i64>("usage")?);
+            let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
             if usage >= EVENT_TYPES_PER_TENANT_MAX {
                 return Err(StoreError::EventTypeLimit { usage, limit: EVENT_TYPES_PER_TENANT_MAX });
             }
@@ -173,7 +171,7 @@ impl ConfigStore {
             "SELECT coalesce(sum({BYTES}), 0)::bigint AS bytes FROM event_types
              WHERE tenant = $1 AND name <> $2 AND deleted_at IS NULL"
         );
-        let others: u64 = unsigned(tx.query_one(&sql, &[&tenant.0, &name.as_str()]).await?.col::<i64>("bytes")?);
+        let others: u64 = tx.query_one(&sql, &[&tenant.0, &name.as_str()]).await?.col("bytes")?;
         let usage = others + draft.bytes();
         if usage > EVENT_TYPES_BYTES_PER_TENANT_MAX {
             return Err(StoreError::EventTypeBytesLimit { usage, limit: EVENT_TYPES_BYTES_PER_TENANT_MAX });
@@ -241,8 +239,8 @@ impl ConfigStore {
         );
         let limit = i64::from(page.limit.clamp(1, PAGE_MAX + 1));
         let rows = self.0.client().await?.query(&sql, &[&tenant.0, &page.after, &page.group, &limit]).await?;
-        let found = rows.first().map(|row| row.col::<i64>("found")).transpose()?.map_or(0, unsigned::<usize>);
-        let items = rows.iter().map(TenantEventType::read).collect::<Result<Vec<_>, _>>()?;
+        let found = found(&rows)?;
+        let items: Vec<TenantEventType> = read_all(rows)?;
         Ok(EventTypeList { is_cut: items.len() < found, items })
     }
 
@@ -252,7 +250,8 @@ impl ConfigStore {
     /// The database's.
     pub async fn event_type_names(&self, tenant: TenantId) -> Result<Vec<EventType>, StoreError> {
         let sql = "SELECT name FROM event_types WHERE tenant = $1 AND deleted_at IS NULL ORDER BY name";
-        self.0.client().await?.query(sql, &[&tenant.0]).await?.iter().map(|row| row.parsed("name")).collect()
+        let names: Vec<(EventType,)> = self.0.fetch_all(sql, &[&tenant.0]).await?;
+        Ok(names.into_iter().map(|(name,)| name).collect())
     }
 
     /// A tenant's definition of one event type at `moment`.

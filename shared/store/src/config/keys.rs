@@ -11,13 +11,12 @@ use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio_postgres::Row;
 use zeroize::Zeroizing;
 
 use super::config_version::{bump, finish};
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
-use crate::sql::{RowExt, Ts, clean, unsigned};
+use crate::sql::{Column, RowExt, Ts, clean, from_row};
 use crate::store::ConfigStore;
 
 /// A set of scopes; serialises as a list of names.
@@ -46,9 +45,13 @@ impl Scopes {
     pub(crate) fn bits(self) -> i16 {
         i16::from(self.0)
     }
+}
 
-    pub(crate) fn from_bits(bits: i16) -> Self {
-        Self((bits & 0b111) as u8)
+impl Column for Scopes {
+    type Stored = i16;
+
+    fn of_stored(bits: i16) -> Result<Self, String> {
+        Ok(Self((bits & 0b111) as u8))
     }
 }
 
@@ -134,18 +137,7 @@ pub(super) fn generate_key() -> Zeroizing<String> {
     Zeroizing::new(format!("prk_{}", URL_SAFE_NO_PAD.encode(random.as_slice())))
 }
 
-impl ApiKey {
-    fn read(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: KeyId(row.col("id")?),
-            tenant: TenantId(row.col("tenant")?),
-            name: row.col("name")?,
-            scopes: Scopes::from_bits(row.col("scopes")?),
-            version: row.col("version")?,
-            created_at: row.at("created_at")?,
-        })
-    }
-}
+from_row!(ApiKey { id, tenant, name, scopes, version, created_at });
 
 impl ConfigStore {
     /// Creates a key for a tenant.
@@ -159,7 +151,7 @@ impl ConfigStore {
         let version = bump(&tx).await?;
         super::tenants::require(&tx, tenant).await?;
         let sql = "SELECT count(*) AS usage FROM api_keys WHERE tenant = $1 AND deleted_at IS NULL";
-        let usage = unsigned(tx.query_one(sql, &[&tenant.0]).await?.col::<i64>("usage")?);
+        let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
         if usage >= KEYS_PER_TENANT_MAX {
             return Err(StoreError::KeyLimit { usage, limit: KEYS_PER_TENANT_MAX });
         }
@@ -192,9 +184,11 @@ impl ConfigStore {
         if self.get_tenant(tenant).await?.is_none() {
             return Err(StoreError::NotFound { what: "tenant" });
         }
-        let sql = "SELECT id, tenant, name, scopes, version, created_at FROM api_keys
-                   WHERE tenant = $1 AND deleted_at IS NULL ORDER BY created_at DESC, id DESC";
-        self.0.client().await?.query(sql, &[&tenant.0]).await?.iter().map(ApiKey::read).collect()
+        let sql = format!(
+            "SELECT {} FROM api_keys WHERE tenant = $1 AND deleted_at IS NULL ORDER BY created_at DESC, id DESC",
+            ApiKey::COLUMNS
+        );
+        self.0.fetch_all(&sql, &[&tenant.0]).await
     }
 
     /// Deletes a key. Services refuse it once their feed has the edit.

@@ -3,14 +3,13 @@
 use postrider_model::ids::{KeyId, TenantId};
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
-use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::config_version::{bump, finish};
 use super::keys::{KeyHash, generate_key};
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
-use crate::sql::{RowExt, Ts, clean};
+use crate::sql::{Column, RowExt, Ts, clean, from_row};
 use crate::store::ConfigStore;
 
 /// The tenants that a key is for.
@@ -40,12 +39,6 @@ impl KeyTenants {
         tenants.sort_unstable();
         tenants.dedup();
         Self::Several(tenants)
-    }
-
-    /// From the column `product_keys.tenants`.
-    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
-        let tenants: Option<Vec<Uuid>> = row.col("tenants")?;
-        Ok(tenants.map_or(Self::All, |tenants| Self::several(tenants.into_iter().map(TenantId))))
     }
 
     /// The form in the audit log.
@@ -89,15 +82,13 @@ pub struct CreatedProductKey {
     pub text: SecretString,
 }
 
-impl ProductKey {
-    fn read(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: KeyId(row.col("id")?),
-            name: row.col("name")?,
-            tenants: KeyTenants::read(row)?,
-            version: row.col("version")?,
-            created_at: row.at("created_at")?,
-        })
+from_row!(ProductKey { id, name, tenants, version, created_at });
+
+impl Column for KeyTenants {
+    type Stored = Option<Vec<Uuid>>;
+
+    fn of_stored(tenants: Self::Stored) -> Result<Self, String> {
+        Ok(tenants.map_or(Self::All, |tenants| Self::several(tenants.into_iter().map(TenantId))))
     }
 }
 
@@ -139,9 +130,11 @@ impl ConfigStore {
     /// # Errors
     /// The database's.
     pub async fn list_product_keys(&self) -> Result<Vec<ProductKey>, StoreError> {
-        let sql = "SELECT id, name, tenants, version, created_at FROM product_keys
-                   WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC";
-        self.0.client().await?.query(sql, &[]).await?.iter().map(ProductKey::read).collect()
+        let sql = format!(
+            "SELECT {} FROM product_keys WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC",
+            ProductKey::COLUMNS
+        );
+        self.0.fetch_all(&sql, &[]).await
     }
 
     /// Deletes a key for several tenants.

@@ -55,7 +55,7 @@ impl ConfigStore {
         let rows = tx.query(&sql, &[&after, &BATCH]).await?;
         let mut last = None;
         for row in &rows {
-            let id = EndpointId(row.col("id")?);
+            let id: EndpointId = row.col("id")?;
             for column in Column::ALL {
                 let Some(sealed) = row.col::<Option<Vec<u8>>>(column.name())? else { continue };
                 let again = column.seal_again(self.0.keys(), id, &sealed).inspect_err(|error| {

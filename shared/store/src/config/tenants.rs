@@ -1,18 +1,19 @@
 //! Tenants.
 
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{GenericClient, Transaction};
 use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Json;
+use uuid::Uuid;
 
 use super::TenantLimits;
 use super::config_version::{bump, check_match, finish};
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
 use crate::history::{Cursor, Page, PageRequest};
-use crate::sql::{RowExt, Ts, clean, unsigned};
+use crate::sql::{FromRow, RowExt, Ts, clean, from_row, read_optional};
 use crate::store::ConfigStore;
 
 /// The operator's settings of a tenant, for creating and editing it.
@@ -64,37 +65,33 @@ pub struct Tenant {
     pub updated_at: UnixMillis,
 }
 
-const COLUMNS: &str = "id, name, profile, external_id, limits, enforce_catalog, enforce_schemas, disable_after_days, \
-                       version, created_at, updated_at";
+from_row!(TenantDraft { name, profile, external_id, limits, enforce_catalog, enforce_schemas, disable_after_days });
 
 impl Tenant {
+    pub(crate) const COLUMNS: &str = "id, name, profile, external_id, limits, enforce_catalog, enforce_schemas, \
+        disable_after_days, version, created_at, updated_at";
+}
+
+impl FromRow for Tenant {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let Json(limits) = row.col("limits")?;
         Ok(Self {
-            id: TenantId(row.col("id")?),
-            draft: TenantDraft {
-                name: row.col("name")?,
-                profile: row.col("profile")?,
-                external_id: row.col("external_id")?,
-                limits,
-                enforce_catalog: row.col("enforce_catalog")?,
-                enforce_schemas: row.col("enforce_schemas")?,
-                disable_after_days: row.col::<Option<i32>>("disable_after_days")?.map(unsigned),
-            },
+            id: row.col("id")?,
+            draft: TenantDraft::read(row)?,
             version: row.col("version")?,
-            created_at: row.at("created_at")?,
-            updated_at: row.at("updated_at")?,
+            created_at: row.col("created_at")?,
+            updated_at: row.col("updated_at")?,
         })
     }
 }
 
+async fn find(client: &impl GenericClient, id: TenantId) -> Result<Option<Tenant>, StoreError> {
+    let sql = format!("SELECT {} FROM tenants WHERE id = $1 AND deleted_at IS NULL", Tenant::COLUMNS);
+    read_optional(client.query_opt(&sql, &[&id.0]).await?)
+}
+
 /// The tenant's row, or "no such tenant".
 pub(super) async fn require(tx: &Transaction<'_>, id: TenantId) -> Result<Tenant, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM tenants WHERE id = $1 AND deleted_at IS NULL");
-    match tx.query_opt(&sql, &[&id.0]).await? {
-        Some(row) => Tenant::read(&row),
-        None => Err(StoreError::NotFound { what: "tenant" }),
-    }
+    find(tx, id).await?.ok_or(StoreError::NotFound { what: "tenant" })
 }
 
 fn taken(error: tokio_postgres::Error) -> StoreError {
@@ -174,15 +171,15 @@ impl ConfigStore {
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
     pub async fn list_tenants(&self, page: &PageRequest) -> Result<Page<Tenant>, StoreError> {
-        let (at, id) = page.after_uuid()?;
+        let (at, id) = page.after::<Uuid>()?;
         let sql = format!(
-            "SELECT {COLUMNS} FROM tenants
+            "SELECT {} FROM tenants
              WHERE deleted_at IS NULL AND ($1::timestamptz IS NULL OR (created_at, id) < ($1, $2))
-             ORDER BY created_at DESC, id DESC LIMIT $3"
+             ORDER BY created_at DESC, id DESC LIMIT $3",
+            Tenant::COLUMNS
         );
-        let rows = self.0.client().await?.query(&sql, &[&at, &id, &page.fetch()]).await?;
-        let tenants = rows.iter().map(Tenant::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::of(tenants, page, |tenant| Cursor::of(tenant.created_at, tenant.id.0)))
+        let tenants = self.0.fetch_all(&sql, &[&at, &id, &page.fetch()]).await?;
+        Ok(Page::of(tenants, page, |tenant: &Tenant| Cursor::of(tenant.created_at, tenant.id.0)))
     }
 
     /// One tenant; `None` if it does not exist.
@@ -190,8 +187,7 @@ impl ConfigStore {
     /// # Errors
     /// The database's.
     pub async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM tenants WHERE id = $1 AND deleted_at IS NULL");
-        self.0.client().await?.query_opt(&sql, &[&id.0]).await?.as_ref().map(Tenant::read).transpose()
+        find(&self.0.client().await?, id).await
     }
 
     /// The tenant with this external id; `None` if there is none.
@@ -200,8 +196,8 @@ impl ConfigStore {
     /// The database's.
     pub async fn tenant_by_external_id(&self, external_id: &str) -> Result<Option<TenantId>, StoreError> {
         let sql = "SELECT id FROM tenants WHERE external_id = $1 AND deleted_at IS NULL";
-        let row = self.0.client().await?.query_opt(sql, &[&clean(external_id)]).await?;
-        row.map(|row| Ok(TenantId(row.col("id")?))).transpose()
+        let found: Option<(TenantId,)> = self.0.fetch_optional(sql, &[&clean(external_id)]).await?;
+        Ok(found.map(|(id,)| id))
     }
 
     /// Edits a tenant: `edit` changes the current state in place. Without a change there is no new version.

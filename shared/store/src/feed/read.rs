@@ -5,7 +5,6 @@ use std::pin::pin;
 
 use futures::TryStreamExt;
 use postrider_model::endpoint::Channel;
-use postrider_model::ids::{EndpointId, KeyId, TenantId};
 use serde::Deserialize;
 use tokio_postgres::types::Json;
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
@@ -14,7 +13,7 @@ use super::{Changes, EndpointSubscription, EventTypeConfig, FeedScope, KeyConfig
 use crate::config::{KeyHash, KeyTenants, Scope, Scopes};
 use crate::error::StoreError;
 use crate::intervention::Intervention;
-use crate::sql::{RowExt, unsigned};
+use crate::sql::{FromRow, RowExt};
 
 /// The part of an endpoint's document that fan-out needs. The rest is not deserialised.
 #[derive(Deserialize)]
@@ -102,20 +101,19 @@ impl Reader<'_> {
             self.if_living("deleted_at")
         );
         self.each(&sql, |row| {
-            let id = TenantId(row.col("id")?);
+            let id = row.col("id")?;
             if row.col("gone")? {
                 changes.tenants_gone.push(id);
                 return Ok(());
             }
-            let Json(limits) = row.col("limits")?;
             changes.tenants.push(TenantConfig {
                 id,
                 profile: row.col("profile")?,
                 external_id: row.col("external_id")?,
-                limits,
+                limits: row.col("limits")?,
                 enforce_catalog: row.col("enforce_catalog")?,
                 enforce_schemas: row.col("enforce_schemas")?,
-                disable_after_days: row.col::<Option<i32>>("disable_after_days")?.map(unsigned),
+                disable_after_days: row.col("disable_after_days")?,
                 version: row.col("version")?,
             });
             Ok(())
@@ -129,14 +127,13 @@ impl Reader<'_> {
             self.if_living("deleted_at")
         );
         self.each(&sql, |row| {
-            let id = KeyId(row.col("id")?);
+            let id = row.col("id")?;
             if row.col("gone")? {
                 changes.keys_gone.push(id);
                 return Ok(());
             }
-            let tenants = KeyTenants::One(TenantId(row.col("tenant")?));
-            let scopes = Scopes::from_bits(row.col("scopes")?);
-            changes.keys.push(KeyConfig { id, tenants, hash: hash(row)?, scopes });
+            let tenants = KeyTenants::One(row.col("tenant")?);
+            changes.keys.push(KeyConfig { id, tenants, hash: hash(row)?, scopes: row.col("scopes")? });
             Ok(())
         })
         .await
@@ -148,13 +145,13 @@ impl Reader<'_> {
             self.if_living("deleted_at")
         );
         self.each(&sql, |row| {
-            let id = KeyId(row.col("id")?);
+            let id = row.col("id")?;
             if row.col("gone")? {
                 changes.keys_gone.push(id);
                 return Ok(());
             }
             let scopes = Scopes::from_iter([Scope::Publish]);
-            changes.keys.push(KeyConfig { id, tenants: KeyTenants::read(row)?, hash: hash(row)?, scopes });
+            changes.keys.push(KeyConfig { id, tenants: row.col("tenants")?, hash: hash(row)?, scopes });
             Ok(())
         })
         .await
@@ -170,7 +167,7 @@ impl Reader<'_> {
             self.if_living("e.deleted_at")
         );
         self.each(&sql, |row| {
-            let (tenant, name) = (TenantId(row.col("tenant")?), row.parsed("name")?);
+            let (tenant, name) = (row.col("tenant")?, row.col("name")?);
             if row.col("gone")? {
                 changes.event_types_gone.push((tenant, name));
             } else {
@@ -196,7 +193,7 @@ impl Reader<'_> {
             ),
         };
         self.each(&sql, |row| {
-            let (tenant, endpoint) = (TenantId(row.col("tenant")?), EndpointId(row.col("id")?));
+            let (tenant, endpoint) = (row.col("tenant")?, row.col("id")?);
             if row.col("gone")? {
                 changes.subscriptions_gone.push((tenant, endpoint));
                 return Ok(());
@@ -224,16 +221,15 @@ impl Reader<'_> {
                    SELECT e.id FROM tenants t JOIN endpoints e ON e.tenant = t.id
                    WHERE t.version > $1 AND e.version <= $1 AND e.deleted_at IS NULL";
         self.each(sql, |row| {
-            changes.endpoints_changed.push(EndpointId(row.col("id")?));
+            changes.endpoints_changed.push(row.col("id")?);
             Ok(())
         })
         .await
     }
 
     async fn interventions(&self, changes: &mut Changes) -> Result<(), StoreError> {
-        let sql =
-            "SELECT target, least_epoch, reason, version, created_at, event_day FROM interventions WHERE version > $1";
-        self.each(sql, |row| {
+        let sql = format!("SELECT {} FROM interventions WHERE version > $1", Intervention::COLUMNS);
+        self.each(&sql, |row| {
             changes.interventions.push(Intervention::read(row)?);
             Ok(())
         })

@@ -1,10 +1,11 @@
 //! Pages and their cursors.
 
+use std::str::FromStr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
 use postrider_model::time::UnixMillis;
-use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::sql::Ts;
@@ -51,15 +52,15 @@ impl PageRequest {
         rows.len() > self.limit.clamp(1, PAGE_MAX) as usize
     }
 
-    /// The start of a page sorted by time and UUID, as statement parameters.
-    pub(crate) fn after_uuid(&self) -> Result<(Option<Ts>, Option<Uuid>), StoreError> {
-        match self.after()? {
-            Some(cursor) => Ok((Some(Ts(cursor.at)), Some(cursor.uuid()?))),
+    /// The start of a page sorted by time and id, as statement parameters.
+    pub(crate) fn after<T: FromStr>(&self) -> Result<(Option<Ts>, Option<T>), StoreError> {
+        match self.cursor()? {
+            Some(cursor) => Ok((Some(Ts(cursor.at)), Some(cursor.id()?))),
             None => Ok((None, None)),
         }
     }
 
-    pub(crate) fn after(&self) -> Result<Option<Cursor>, StoreError> {
+    pub(crate) fn cursor(&self) -> Result<Option<Cursor>, StoreError> {
         self.cursor.as_deref().map(Cursor::decode).transpose()
     }
 }
@@ -111,14 +112,15 @@ impl Cursor {
         Ok(Self { at: UnixMillis(at), id: id.to_owned() })
     }
 
-    pub(crate) fn uuid(&self) -> Result<Uuid, StoreError> {
-        Uuid::try_parse(&self.id).map_err(|_| StoreError::InvalidCursor)
+    pub(crate) fn id<T: FromStr>(&self) -> Result<T, StoreError> {
+        self.id.parse().map_err(|_| StoreError::InvalidCursor)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -133,7 +135,7 @@ mod tests {
                 prop_assert_eq!(Cursor::decode(&cursor.encode()).unwrap(), cursor.clone());
                 prop_assert!(!cursor.id.is_empty() && !cursor.id.contains('\0'));
                 // The time is in the range of PostgreSQL.
-                let _ = (Ts(cursor.at), cursor.uuid());
+                let _ = (Ts(cursor.at), cursor.id::<Uuid>());
             }
         }
     }

@@ -6,12 +6,11 @@
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
 use postrider_model::time::{Day, UnixMillis};
-use tokio_postgres::Row;
 
 use super::{Cursor, Page, PageRequest};
 use crate::error::StoreError;
 use crate::outbox::{OutboxId, PendingLetter};
-use crate::sql::{Date, RowExt, Ts};
+use crate::sql::{Date, RowExt, from_row, read_optional};
 use crate::store::History;
 
 /// A message that could not be processed.
@@ -47,35 +46,30 @@ pub struct DeadLetterRow {
 pub const EXCERPT_BYTES: usize = 4 * 1024;
 
 /// Without the whole body, because the bodies of a page may have hundreds of megabytes.
-fn columns() -> String {
+fn select() -> String {
     format!(
-        "id, received_at, source, reason, substring(body for {EXCERPT_BYTES}) AS excerpt,
-         coalesce(whole_bytes, length(body)) AS bytes, whole_bytes IS NOT NULL AS is_cut, headers, routing_key, content_type,
-         message_id, requeued_at"
+        "SELECT {} FROM (SELECT *, substring(body for {EXCERPT_BYTES}) AS excerpt,
+             coalesce(whole_bytes, length(body)) AS bytes, whole_bytes IS NOT NULL AS is_cut FROM dead_letters) letters",
+        DeadLetterRow::COLUMNS
     )
 }
 
-impl DeadLetterRow {
-    fn read(row: &Row) -> Result<Self, StoreError> {
-        let headers: String = row.col("headers")?;
-        let headers = serde_json::from_str(&headers)
-            .map_err(|error| StoreError::Unreadable { what: "dead_letters.headers", detail: error.to_string() })?;
-        Ok(Self {
-            id: row.col("id")?,
-            received_at: row.at("received_at")?,
-            source: row.col("source")?,
-            reason: row.col("reason")?,
-            excerpt: row.col::<Vec<u8>>("excerpt")?.into(),
-            bytes: row.col::<i64>("bytes")?.cast_unsigned(),
-            is_cut: row.col("is_cut")?,
-            headers,
-            routing_key: row.col("routing_key")?,
-            content_type: row.col("content_type")?,
-            message_id: row.col("message_id")?,
-            requeued_at: row.col::<Option<Ts>>("requeued_at")?.map(|at| at.0),
-        })
-    }
-}
+from_row!(DeadLetterRow {
+    id,
+    received_at,
+    source,
+    reason,
+    excerpt,
+    bytes,
+    is_cut,
+    headers,
+    routing_key,
+    content_type,
+    message_id,
+    requeued_at,
+});
+
+from_row!(DeadLettersNotKept { producer, day, kept, not_kept });
 
 impl History {
     /// Dead letters, newest first.
@@ -83,21 +77,14 @@ impl History {
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
     pub async fn list_dead_letters(&self, page: &PageRequest) -> Result<Page<DeadLetterRow>, StoreError> {
-        let after = page.after()?;
-        let id = match &after {
-            Some(cursor) => Some(cursor.id.parse::<i64>().map_err(|_| StoreError::InvalidCursor)?),
-            None => None,
-        };
+        let (at, id) = page.after::<i64>()?;
         let sql = format!(
-            "SELECT {} FROM dead_letters
-                   WHERE $1::timestamptz IS NULL OR (received_at, id) < ($1, $2)
-                   ORDER BY received_at DESC, id DESC LIMIT $3",
-            columns()
+            "{} WHERE $1::timestamptz IS NULL OR (received_at, id) < ($1, $2)
+             ORDER BY received_at DESC, id DESC LIMIT $3",
+            select()
         );
-        let at = after.map(|cursor| Ts(cursor.at));
-        let rows = self.0.client().await?.query(&sql, &[&at, &id, &page.fetch()]).await?;
-        let letters = rows.iter().map(DeadLetterRow::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::of(letters, page, |letter| Cursor::of(letter.received_at, letter.id)))
+        let letters = self.0.fetch_all(&sql, &[&at, &id, &page.fetch()]).await?;
+        Ok(Page::of(letters, page, |letter: &DeadLetterRow| Cursor::of(letter.received_at, letter.id)))
     }
 
     /// One dead letter.
@@ -118,16 +105,7 @@ impl History {
         let since = Date(UnixMillis::now().day().plus_days(-6));
         let sql = "SELECT producer, day, kept, not_kept FROM dead_letter_days WHERE not_kept > 0 AND day >= $1
                    ORDER BY day DESC, not_kept DESC, producer LIMIT 50";
-        let rows = self.0.client().await?.query(sql, &[&since]).await?;
-        let read = |row: &Row| {
-            Ok(DeadLettersNotKept {
-                producer: row.col("producer")?,
-                day: row.col::<Date>("day")?.0,
-                kept: row.col::<i64>("kept")?.cast_unsigned(),
-                not_kept: row.col::<i64>("not_kept")?.cast_unsigned(),
-            })
-        };
-        rows.iter().map(read).collect()
+        self.0.fetch_all(sql, &[&since]).await
     }
 }
 
@@ -146,8 +124,7 @@ pub struct DeadLettersNotKept {
 
 /// The whole message.
 pub(crate) async fn body(client: &impl GenericClient, id: i64) -> Result<Bytes, StoreError> {
-    let row = client.query_one("SELECT body FROM dead_letters WHERE id = $1", &[&id]).await?;
-    Ok(row.col::<Vec<u8>>("body")?.into())
+    client.query_one("SELECT body FROM dead_letters WHERE id = $1", &[&id]).await?.col("body")
 }
 
 /// A dead letter to publish again, if it exists.
@@ -162,6 +139,5 @@ pub(crate) async fn pending_letter(
 
 /// A dead letter, if it exists.
 pub(crate) async fn dead_letter(client: &impl GenericClient, id: i64) -> Result<Option<DeadLetterRow>, StoreError> {
-    let sql = format!("SELECT {} FROM dead_letters WHERE id = $1", columns());
-    client.query_opt(&sql, &[&id]).await?.as_ref().map(DeadLetterRow::read).transpose()
+    read_optional(client.query_opt(&format!("{} WHERE id = $1", select()), &[&id]).await?)
 }

@@ -4,18 +4,18 @@ use bytes::Bytes;
 use deadpool_postgres::GenericClient;
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
-use postrider_model::event::EventType;
 use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, ReplayId, SendId, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
 use postrider_model::subscription::TypePattern;
 use postrider_model::time::{Day, UnixMillis};
+use postrider_wire::messages::DeliveryRef;
 use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
 use super::query::Query;
 use super::{Cursor, Page, PageRequest};
 use crate::error::StoreError;
-use crate::sql::{Coded, Date, RowExt, Ts, unsigned};
+use crate::sql::{Coded, Date, FromRow, RowExt, Ts, from_row, read_all, read_optional};
 use crate::store::History;
 
 /// A delivery may be created after its day while fan-out is behind, but not after its lifetime. Partitions older than this before
@@ -52,38 +52,18 @@ pub struct DeliveryFilter {
 /// A delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRow {
-    /// Its id.
-    pub id: DeliveryId,
-    /// Its partition.
-    pub delivery_day: Day,
-    /// Its event.
-    pub event: EventId,
-    /// The event's partition.
-    pub event_day: Day,
-    /// The event's type.
-    pub event_type: EventType,
-    /// Its tenant.
-    pub tenant: TenantId,
-    /// Its endpoint.
-    pub endpoint: EndpointId,
+    /// What identifies it.
+    pub delivery: DeliveryRef,
     /// Its status.
     pub status: DeliveryStatus,
     /// Why it was discarded.
     pub discard_reason: Option<DiscardReason>,
-    /// What created it: the event, a retry, a replay or a test call.
-    pub generation: Generation,
-    /// The delivery that it repeats.
-    pub origin: Option<DeliveryId>,
     /// Its epoch.
     pub epoch: u32,
     /// Number of its last attempt; 0 before the first.
     pub number: u16,
     /// Status code of its last attempt.
     pub status_code: Option<u16>,
-    /// When it was created.
-    pub created_at: UnixMillis,
-    /// When its event was accepted.
-    pub accepted_at: UnixMillis,
     /// When the next attempt is due, while pending.
     pub next_attempt_at: Option<UnixMillis>,
     /// When its first attempt ended.
@@ -97,7 +77,7 @@ pub struct DeliveryRow {
 impl DeliveryRow {
     /// Whether it is a test call's.
     pub fn is_test(&self) -> bool {
-        matches!(self.generation, Generation::Test(_))
+        matches!(self.delivery.generation, Generation::Test(_))
     }
 }
 
@@ -140,71 +120,61 @@ pub struct AttemptRow {
     pub next_attempt_at: Option<UnixMillis>,
 }
 
+/// The columns of [`DeliveryRow`].
 pub(crate) const COLUMNS: &str = "id, delivery_day, event_id, event_day, type, tenant, endpoint, status, discard_reason, \
     generation, origin, epoch, number, status_code, created_at, accepted_at, next_attempt_at, first_attempt_at, \
     reported_at, expires_at";
 
-impl DeliveryRow {
-    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
-        let status: DeliveryStatus = row.coded("status")?;
-        let generation = match row.col::<Option<String>>("generation")? {
-            None => Generation::First,
-            Some(_) => row.parsed("generation")?,
-        };
-        let reported_at = row.at("reported_at")?;
-        let next_attempt_at = row.at_opt("next_attempt_at")?;
+impl FromRow for DeliveryRow {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let status: DeliveryStatus = row.col("status")?;
+        let next_attempt_at: Option<UnixMillis> = row.col("next_attempt_at")?;
         Ok(Self {
-            id: DeliveryId(row.col("id")?),
-            delivery_day: row.day("delivery_day")?,
-            event: row.parsed("event_id")?,
-            event_day: row.day("event_day")?,
-            event_type: row.parsed("type")?,
-            tenant: TenantId(row.col("tenant")?),
-            endpoint: EndpointId(row.col("endpoint")?),
+            delivery: DeliveryRef {
+                id: row.col("id")?,
+                event: row.col("event_id")?,
+                event_day: row.col("event_day")?,
+                event_type: row.col("type")?,
+                tenant: row.col("tenant")?,
+                endpoint: row.col("endpoint")?,
+                delivery_day: row.col("delivery_day")?,
+                created_at: row.col("created_at")?,
+                accepted_at: row.col("accepted_at")?,
+                generation: row.col("generation")?,
+                origin: row.col("origin")?,
+            },
             status,
-            discard_reason: row.coded_opt("discard_reason")?,
-            generation,
-            origin: row.col::<Option<Uuid>>("origin")?.map(DeliveryId),
-            epoch: unsigned(row.col::<i32>("epoch")?),
-            number: unsigned(row.col::<i32>("number")?),
-            status_code: row.col::<Option<i16>>("status_code")?.map(unsigned),
-            created_at: row.at("created_at")?,
-            accepted_at: row.at("accepted_at")?,
+            discard_reason: row.col("discard_reason")?,
+            epoch: row.col("epoch")?,
+            number: row.col("number")?,
+            status_code: row.col("status_code")?,
             next_attempt_at: next_attempt_at.filter(|_| !status.is_terminal()),
-            first_attempt_at: row.at_opt("first_attempt_at")?,
-            finished_at: Some(reported_at).filter(|_| status.is_terminal()),
-            expires_at: row.at("expires_at")?,
+            first_attempt_at: row.col("first_attempt_at")?,
+            finished_at: if status.is_terminal() { Some(row.col("reported_at")?) } else { None },
+            expires_at: row.col("expires_at")?,
         })
     }
 }
 
-impl AttemptRow {
-    fn read(row: &Row) -> Result<Self, StoreError> {
-        let headers = |column: &'static str| -> Result<Vec<(String, String)>, StoreError> {
-            let Some(text) = row.col::<Option<String>>(column)? else { return Ok(Vec::new()) };
-            serde_json::from_str(&text).map_err(|e| StoreError::Unreadable { what: column, detail: e.to_string() })
-        };
-        Ok(Self {
-            number: unsigned(row.col::<i32>("number")?),
-            send_id: SendId(row.col("send_id")?),
-            trigger: row.coded("trigger")?,
-            started_at: row.at("started_at")?,
-            duration_us: unsigned(row.col::<i64>("duration_us")?),
-            first_byte_us: row.col::<Option<i64>>("first_byte_us")?.map(unsigned),
-            held_ms: unsigned(row.col::<i64>("held_ms")?),
-            held_reason: row.coded_opt("held_reason")?,
-            late_ms: row.col::<Option<i64>>("late_ms")?.map(unsigned),
-            url: row.col("url")?,
-            status_code: row.col::<Option<i16>>("status_code")?.map(unsigned),
-            outcome: row.coded("outcome")?,
-            error: row.col("error")?,
-            request_headers: headers("request_headers")?,
-            response_headers: headers("response_headers")?,
-            response_excerpt: row.col::<Option<Vec<u8>>>("response_excerpt")?.map(Bytes::from).unwrap_or_default(),
-            next_attempt_at: row.at_opt("next_attempt_at")?,
-        })
-    }
-}
+from_row!(AttemptRow {
+    number,
+    send_id,
+    trigger,
+    started_at,
+    duration_us,
+    first_byte_us,
+    held_ms,
+    held_reason,
+    late_ms,
+    url,
+    status_code,
+    outcome,
+    error,
+    request_headers,
+    response_headers,
+    response_excerpt,
+    next_attempt_at,
+});
 
 impl Query {
     fn filter_deliveries(&mut self, filter: &DeliveryFilter, after: Option<&Cursor>) -> Result<(), StoreError> {
@@ -251,7 +221,7 @@ impl Query {
             None => {}
         }
         if let Some(cursor) = after {
-            let id = cursor.uuid()?;
+            let id: Uuid = cursor.id()?;
             self.and("(created_at, id) < (?, ?)", [Box::new(Ts(cursor.at)) as _, Box::new(id) as _]);
         }
         Ok(())
@@ -280,9 +250,9 @@ pub(crate) async fn of_event(
     let mut firsts = Vec::new();
     let mut days = Vec::new();
     for row in client.query(decided, &[&tenant.0, &event.as_str(), &day.map(Date)]).await? {
-        days.push(Date(row.day("event_day")?));
-        let matched: Vec<Uuid> = row.col("matched")?;
-        let id = |endpoint| DeliveryId::derive(tenant, event, EndpointId(endpoint), &Generation::First).0;
+        days.push(Date(row.col("event_day")?));
+        let matched: Vec<EndpointId> = row.col("matched")?;
+        let id = |endpoint| DeliveryId::derive(tenant, event, endpoint, &Generation::First).0;
         firsts.extend(matched.into_iter().map(id));
     }
     let mut query = Query::new();
@@ -298,8 +268,8 @@ pub(crate) async fn of_event(
     let again = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, limit);
     rows.extend(client.query(&again, &query.params()).await?);
 
-    let mut deliveries = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>, _>>()?;
-    deliveries.sort_unstable_by_key(|delivery| std::cmp::Reverse((delivery.created_at, delivery.id)));
+    let mut deliveries: Vec<DeliveryRow> = read_all(rows)?;
+    deliveries.sort_unstable_by_key(|row| std::cmp::Reverse((row.delivery.created_at, row.delivery.id)));
     deliveries.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(deliveries)
 }
@@ -314,18 +284,16 @@ pub(crate) async fn delivery(
         "SELECT {COLUMNS} FROM deliveries WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2)
          ORDER BY delivery_day DESC LIMIT 1"
     );
-    let row = client.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?;
-    row.as_ref().map(DeliveryRow::read).transpose()
+    read_optional(client.query_opt(&sql, &[&id.0, &tenant.map(|t| t.0)]).await?)
 }
 
 /// The attempts of a delivery, in their order.
 async fn attempts(client: &impl GenericClient, id: DeliveryId, day: Day) -> Result<Vec<AttemptRow>, StoreError> {
-    let sql = "SELECT number, send_id, trigger, started_at, duration_us, first_byte_us, held_ms, held_reason, late_ms,
-                      url, status_code, outcome, error, request_headers, response_headers, response_excerpt,
-                      next_attempt_at
-               FROM attempts WHERE delivery_id = $1 AND delivery_day = $2 ORDER BY number, started_at, send_id";
-    let rows = client.query(sql, &[&id.0, &Date(day)]).await?;
-    rows.iter().map(AttemptRow::read).collect()
+    let sql = format!(
+        "SELECT {} FROM attempts WHERE delivery_id = $1 AND delivery_day = $2 ORDER BY number, started_at, send_id",
+        AttemptRow::COLUMNS
+    );
+    read_all(client.query(&sql, &[&id.0, &Date(day)]).await?)
 }
 
 impl History {
@@ -343,9 +311,9 @@ impl History {
         filter: &DeliveryFilter,
         page: &PageRequest,
     ) -> Result<Page<DeliveryRow>, StoreError> {
-        let after = page.after()?;
+        let after = page.cursor()?;
         let client = self.0.client().await?;
-        let cursor = |delivery: &DeliveryRow| Cursor::of(delivery.created_at, delivery.id.0);
+        let cursor = |row: &DeliveryRow| Cursor::of(row.delivery.created_at, row.delivery.id.0);
         if let (Some(tenant), Some(event)) = (tenant, &filter.event) {
             let key = EventKey { tenant, event, day: None };
             let found = of_event(&client, key, filter, after.as_ref(), page.fetch()).await?;
@@ -359,16 +327,7 @@ impl History {
             query.filter("event_id = ?", [Box::new(event.as_str().to_owned()) as _]);
         }
         query.filter_deliveries(filter, after.as_ref())?;
-        let sql = query.sql(&format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, page.fetch());
-        let rows = client.query(&sql, &query.params()).await?;
-        let found = rows.iter().map(DeliveryRow::read).collect::<Result<Vec<_>, _>>()?;
-        if !query.is_filtered() || page.is_filled_by(&found) {
-            return Ok(Page::of(found, page, cursor));
-        }
-        let end = query.end_of_search("SELECT created_at AS at, id FROM deliveries", NEWEST_FIRST);
-        let end = client.query_opt(&end, &query.range_params()).await?;
-        let end = end.map(|row| Ok::<_, StoreError>(Cursor::of(row.at("at")?, row.col::<Uuid>("id")?))).transpose()?;
-        Ok(Page::searched(found, end))
+        query.page(&client, &format!("SELECT {COLUMNS} FROM deliveries"), NEWEST_FIRST, page, cursor).await
     }
 
     /// One delivery; `None` also if it does not belong to `tenant` (`None`: any tenant).
@@ -397,7 +356,7 @@ impl History {
         let snapshot = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
         let tx = snapshot.start().await?;
         let Some(row) = delivery(&tx, tenant, id).await? else { return Ok(None) };
-        let attempts = attempts(&tx, id, row.delivery_day).await?;
+        let attempts = attempts(&tx, id, row.delivery.delivery_day).await?;
         Ok(Some((row, attempts)))
     }
 }

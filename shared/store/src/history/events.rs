@@ -9,18 +9,16 @@ use postrider_model::event::{Attributes, EventType, Origin};
 use postrider_model::ids::{EndpointId, EventId, TenantId};
 use postrider_model::subscription::TypePattern;
 use postrider_model::time::{Day, UnixMillis};
-use postrider_profiles::EventView;
 use postrider_wire::messages::EventRef;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
-use tokio_postgres::types::{Json, ToSql};
-use uuid::Uuid;
+use tokio_postgres::types::ToSql;
 
 use super::deliveries::{EventKey, of_event};
 use super::query::Query;
 use super::{Cursor, DeliveryFilter, DeliveryRow, Page, PageRequest};
 use crate::error::StoreError;
-use crate::sql::{Date, RowExt, Ts, clean};
+use crate::sql::{Date, FromRow, RowExt, Ts, clean, from_row, read_optional};
 use crate::store::History;
 
 const NEWEST_FIRST: &str = "accepted_at DESC, id DESC";
@@ -63,7 +61,7 @@ pub struct EventSummary {
 
 impl EventSummary {
     /// The reference to it that messages carry.
-    pub(crate) fn event_ref(&self) -> EventRef {
+    pub fn event_ref(&self) -> EventRef {
         EventRef {
             id: self.id.clone(),
             day: self.event_day,
@@ -100,52 +98,21 @@ pub struct DecisionRow {
     pub matched: Vec<EndpointId>,
 }
 
-pub(crate) const SUMMARY: &str = "id, tenant, type, occurred_at, accepted_at, event_day, origin, attributes, lane";
+from_row!(EventSummary {
+    id,
+    tenant,
+    event_type: "type",
+    occurred_at,
+    accepted_at,
+    event_day,
+    origin,
+    attributes,
+    lane,
+});
 
-impl EventSummary {
-    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
-        let attributes: Option<Json<Attributes>> = row.col("attributes")?;
-        Ok(Self {
-            id: row.parsed("id")?,
-            tenant: TenantId(row.col("tenant")?),
-            event_type: row.parsed("type")?,
-            occurred_at: row.at("occurred_at")?,
-            accepted_at: row.at("accepted_at")?,
-            event_day: row.day("event_day")?,
-            origin: row.coded("origin")?,
-            attributes: attributes.map(|Json(attributes)| attributes).unwrap_or_default(),
-            lane: row.coded("lane")?,
-        })
-    }
-}
-
-impl EventRow {
-    /// The input for rendering bodies; `None` after an expunge.
-    pub fn view(&self) -> Option<EventView<'_>> {
-        let summary = &self.summary;
-        Some(EventView {
-            id: &summary.id,
-            event_type: &summary.event_type,
-            occurred_at: summary.occurred_at,
-            accepted_at: summary.accepted_at,
-            attributes: &summary.attributes,
-            metadata: self.metadata.as_deref(),
-            data: self.data.as_ref()?,
-        })
-    }
-
-    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
-        let unreadable = |detail: String| StoreError::Unreadable { what: "events.metadata", detail };
-        let metadata: Option<Vec<u8>> = row.col("metadata")?;
-        let metadata = metadata.map(|bytes| {
-            let text = String::from_utf8(bytes).map_err(|error| unreadable(error.to_string()))?;
-            RawValue::from_string(text).map_err(|error| unreadable(error.to_string()))
-        });
-        Ok(Self {
-            summary: EventSummary::read(row)?,
-            metadata: metadata.transpose()?,
-            data: row.col::<Option<Vec<u8>>>("data")?.map(Bytes::from),
-        })
+impl FromRow for EventRow {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self { summary: EventSummary::read(row)?, metadata: row.col("metadata")?, data: row.col("data")? })
     }
 }
 
@@ -158,14 +125,15 @@ pub(crate) async fn event(
 ) -> Result<Option<EventRow>, StoreError> {
     let on = if day.is_some() { " AND event_day = $3" } else { "" };
     let sql = format!(
-        "SELECT {SUMMARY}, metadata, data FROM events WHERE tenant = $1 AND id = $2{on} ORDER BY event_day DESC LIMIT 1"
+        "SELECT {}, metadata, data FROM events WHERE tenant = $1 AND id = $2{on} ORDER BY event_day DESC LIMIT 1",
+        EventSummary::COLUMNS
     );
     let (text, day) = (id.as_str(), day.map(Date));
     let mut params: Vec<&(dyn ToSql + Sync)> = vec![&tenant.0, &text];
     if let Some(day) = &day {
         params.push(day);
     }
-    client.query_opt(&sql, &params).await?.as_ref().map(EventRow::read).transpose()
+    read_optional(client.query_opt(&sql, &params).await?)
 }
 
 /// See [`History::get_decision`].
@@ -178,13 +146,12 @@ pub(crate) async fn decision(
     let sql = "SELECT config_version, decided_at, matched FROM decisions
                WHERE tenant = $1 AND event_id = $2 AND event_day = $3";
     let Some(row) = client.query_opt(sql, &[&tenant.0, &id.as_str(), &Date(day)]).await? else { return Ok(None) };
-    let matched: Vec<Uuid> = row.col("matched")?;
     Ok(Some(DecisionRow {
         event: id.clone(),
         event_day: day,
         config_version: row.col("config_version")?,
-        decided_at: row.at("decided_at")?,
-        matched: matched.into_iter().map(EndpointId).collect(),
+        decided_at: row.col("decided_at")?,
+        matched: row.col("matched")?,
     }))
 }
 
@@ -202,7 +169,7 @@ impl History {
         filter: &EventFilter,
         page: &PageRequest,
     ) -> Result<Page<EventSummary>, StoreError> {
-        let after = page.after()?;
+        let after = page.cursor()?;
         let mut query = Query::new();
         if let Some(tenant) = tenant {
             query.and("tenant = ?", [Box::new(tenant.0) as _]);
@@ -229,18 +196,9 @@ impl History {
         if let Some(cursor) = after {
             query.and("(accepted_at, id) < (?, ?)", [Box::new(Ts(cursor.at)) as _, Box::new(cursor.id) as _]);
         }
-        let sql = query.sql(&format!("SELECT {SUMMARY} FROM events"), NEWEST_FIRST, page.fetch());
-        let client = self.0.client().await?;
-        let rows = client.query(&sql, &query.params()).await?;
-        let found = rows.iter().map(EventSummary::read).collect::<Result<Vec<_>, _>>()?;
-        if !query.is_filtered() || page.is_filled_by(&found) {
-            return Ok(Page::of(found, page, |event| Cursor::of(event.accepted_at, &event.id)));
-        }
-        let end = query.end_of_search("SELECT accepted_at AS at, id FROM events", NEWEST_FIRST);
-        let end = client.query_opt(&end, &query.range_params()).await?;
-        let end =
-            end.map(|row| Ok::<_, StoreError>(Cursor::of(row.at("at")?, row.col::<String>("id")?))).transpose()?;
-        Ok(Page::searched(found, end))
+        let select = format!("SELECT {} FROM events", EventSummary::COLUMNS);
+        let cursor = |event: &EventSummary| Cursor::of(event.accepted_at, &event.id);
+        query.page(&self.0.client().await?, &select, NEWEST_FIRST, page, cursor).await
     }
 
     /// One event of a tenant; the later one if the id was accepted on two days.

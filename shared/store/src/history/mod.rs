@@ -15,5 +15,5 @@ pub(crate) use dead_letters::{body as dead_letter_body, dead_letter, pending_let
 pub use deliveries::{AttemptRow, DeliveryFilter, DeliveryRow};
 pub(crate) use deliveries::{COLUMNS as DELIVERY_COLUMNS, EventKey, delivery, of_event};
 pub use events::{DecisionRow, EventFilter, EventRow, EventSummary};
-pub(crate) use events::{SUMMARY, decision, event};
+pub(crate) use events::{decision, event};
 pub(crate) use query::Query;

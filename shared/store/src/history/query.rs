@@ -1,7 +1,12 @@
 //! Builds a `SELECT` from optional conditions.
 
+use deadpool_postgres::GenericClient;
 use postrider_model::subscription::TypePattern;
 use tokio_postgres::types::ToSql;
+
+use super::{Cursor, Page, PageRequest};
+use crate::error::StoreError;
+use crate::sql::{FromRow, read_all, read_optional};
 
 type Param = Box<dyn ToSql + Sync + Send>;
 
@@ -50,7 +55,7 @@ impl Query {
     }
 
     /// Whether there are filters.
-    pub(crate) fn is_filtered(&self) -> bool {
+    fn is_filtered(&self) -> bool {
         !self.filters.is_empty()
     }
 
@@ -69,8 +74,26 @@ impl Query {
         )
     }
 
-    /// The last row that [`Query::sql`] searched, if its range has more. Takes [`Query::range_params`].
-    pub(crate) fn end_of_search(&self, select: &str, order: &str) -> String {
+    /// A page of the rows in this order. The page of a search that stopped before it was filled may be short or empty and still
+    /// have a cursor.
+    pub(crate) async fn page<T: FromRow>(
+        &self,
+        client: &impl GenericClient,
+        select: &str,
+        order: &str,
+        page: &PageRequest,
+        cursor: impl Fn(&T) -> Cursor,
+    ) -> Result<Page<T>, StoreError> {
+        let found = read_all(client.query(&self.sql(select, order, page.fetch()), &self.params()).await?)?;
+        if !self.is_filtered() || page.is_filled_by(&found) {
+            return Ok(Page::of(found, page, cursor));
+        }
+        let end = read_optional(client.query_opt(&self.end_of_search(select, order), &params(&self.range)).await?)?;
+        Ok(Page::searched(found, end.as_ref().map(cursor)))
+    }
+
+    /// The last row that [`Query::sql`] searched, if its range has more. Takes the parameters of the range.
+    fn end_of_search(&self, select: &str, order: &str) -> String {
         let (range, _) = numbered(&self.range, 1);
         format!("{select} WHERE {range} ORDER BY {order} LIMIT 1 OFFSET {}", SEARCHED - 1)
     }
@@ -78,11 +101,6 @@ impl Query {
     /// All parameters, in order.
     pub(crate) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         params(self.range.iter().chain(&self.filters))
-    }
-
-    /// The parameters of the range.
-    pub(crate) fn range_params(&self) -> Vec<&(dyn ToSql + Sync)> {
-        params(&self.range)
     }
 }
 
@@ -141,7 +159,7 @@ mod tests {
         let words: Vec<&str> = text.split_whitespace().collect();
         let searched = format!("(S WHERE a = $1 ORDER BY o LIMIT {SEARCHED}) searched");
         assert_eq!(words.join(" "), format!("SELECT * FROM {searched} WHERE d = $2 ORDER BY o LIMIT 3"));
-        assert_eq!((query.params().len(), query.range_params().len()), (2, 1));
+        assert_eq!((query.params().len(), params(&query.range).len()), (2, 1));
         let end = format!("S WHERE a = $1 ORDER BY o LIMIT 1 OFFSET {}", SEARCHED - 1);
         assert_eq!(query.end_of_search("S", "o"), end);
     }

@@ -4,27 +4,25 @@ use std::borrow::Cow;
 
 use postrider_model::limits::{DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX, DEAD_LETTERS_PER_TENANT_AND_DAY_MAX};
 use postrider_wire::headers::HeaderList;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Statement};
 
 use super::DeadLetter;
-use crate::sql::{Ts, clean};
+use super::array_params::{self, array_params};
+use crate::sql::{Ts, clean, signed};
 
 /// Inserts letters and returns how many were kept and how many only counted. A redelivered letter makes no second row.
 /// Recorders that write concurrently may together exceed the limit by a few.
-pub(super) const INSERT: &str = "\
-WITH letters AS (
-    SELECT l.*, (l.received_at AT TIME ZONE 'UTC')::date AS day
-    FROM unnest($1::bytea[], $2::timestamptz[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::bigint[], $11::text[])
-        AS l (identity, received_at, source, reason, body, headers, routing_key, content_type, message_id, whole_bytes, producer)
+pub(super) fn insert() -> String {
+    let given = array_params::select(Letters::COLUMNS);
+    format!(
+        "WITH letters AS (
+    SELECT l.*, (l.received_at AT TIME ZONE 'UTC')::date AS day FROM ({given}) l
     WHERE NOT EXISTS (SELECT FROM dead_letters d WHERE d.identity = l.identity)
 ), placed AS (
     SELECT letters.*, row_number() OVER so_far AS place, sum(length(body)) OVER so_far AS bytes_so_far
     FROM letters WINDOW so_far AS (PARTITION BY producer, day ORDER BY identity ROWS UNBOUNDED PRECEDING)
 ), judged AS (
     SELECT p.*, p.producer IS NULL
-        OR (coalesce(t.kept, 0) + p.place <= $12 AND coalesce(t.kept_bytes, 0) + p.bytes_so_far <= $13) AS keep
+        OR (coalesce(t.kept, 0) + p.place <= {DEAD_LETTERS_PER_TENANT_AND_DAY_MAX} AND coalesce(t.kept_bytes, 0) + p.bytes_so_far <= {DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX}) AS keep
     FROM placed p LEFT JOIN dead_letter_days t ON t.producer = p.producer AND t.day = p.day
 ), counted AS (
     INSERT INTO dead_letter_days AS t (producer, day, kept, kept_bytes, not_kept)
@@ -40,78 +38,33 @@ WITH letters AS (
     FROM judged WHERE keep ORDER BY identity
     ON CONFLICT DO NOTHING RETURNING 1
 )
-SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM judged WHERE NOT keep)";
-
-/// Dead letters as array parameters of [`INSERT`].
-#[derive(Default)]
-pub(super) struct Columns<'a> {
-    identity: Vec<Vec<u8>>,
-    received_at: Vec<Ts>,
-    source: Vec<Cow<'a, str>>,
-    reason: Vec<Cow<'a, str>>,
-    body: Vec<&'a [u8]>,
-    headers: Vec<String>,
-    routing_key: Vec<Cow<'a, str>>,
-    content_type: Vec<Option<Cow<'a, str>>>,
-    message_id: Vec<Option<Cow<'a, str>>>,
-    whole_bytes: Vec<Option<i64>>,
-    producer: Vec<Option<Cow<'a, str>>>,
+SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM judged WHERE NOT keep)"
+    )
 }
 
-const LETTERS_MAX: i64 = DEAD_LETTERS_PER_TENANT_AND_DAY_MAX as i64;
-const BYTES_MAX: i64 = DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX.cast_signed();
+array_params! {
+    /// Dead letters as parameters of [`insert`].
+    Letters<'a> of (identity: [u8; 32], letter: &'a DeadLetter) {
+        identity: Vec<u8> = identity.to_vec(),
+        received_at: Ts = Ts(letter.received_at),
+        source: Cow<'a, str> = clean(&letter.source),
+        reason: Cow<'a, str> = clean(&letter.reason),
+        body: &'a [u8] = &letter.body,
+        headers: String = HeaderList::from(letter.headers.as_slice()).as_json().to_owned(),
+        routing_key: Cow<'a, str> = clean(&letter.routing_key),
+        content_type: Option<Cow<'a, str>> = letter.content_type.as_deref().map(clean),
+        message_id: Option<Cow<'a, str>> = letter.message_id.as_deref().map(clean),
+        whole_bytes: Option<i64> = letter.whole_bytes.map(signed),
+        producer: Option<Cow<'a, str>> = letter.producer.as_deref().map(clean),
+    }
+}
 
-impl<'a> Columns<'a> {
+impl<'a> Letters<'a> {
     pub(super) fn of(letters: &'a [DeadLetter]) -> Self {
         let mut sorted: Vec<_> = letters.iter().map(|letter| (letter.identity(), letter)).collect();
         sorted.sort_unstable_by_key(|(identity, _)| *identity);
-        let mut columns = Self::default();
-        for (identity, letter) in sorted {
-            columns.identity.push(identity.to_vec());
-            columns.received_at.push(Ts(letter.received_at));
-            columns.source.push(clean(&letter.source));
-            columns.reason.push(clean(&letter.reason));
-            columns.body.push(&letter.body);
-            columns.headers.push(HeaderList::from(letter.headers.as_slice()).as_json().to_owned());
-            columns.routing_key.push(clean(&letter.routing_key));
-            columns.content_type.push(letter.content_type.as_deref().map(clean));
-            columns.message_id.push(letter.message_id.as_deref().map(clean));
-            columns.whole_bytes.push(letter.whole_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)));
-            columns.producer.push(letter.producer.as_deref().map(clean));
-        }
-        columns
+        let mut rows = Self::default();
+        sorted.into_iter().for_each(|(identity, letter)| rows.push(identity, letter));
+        rows
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.identity.is_empty()
-    }
-
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 13] {
-        [
-            &self.identity,
-            &self.received_at,
-            &self.source,
-            &self.reason,
-            &self.body,
-            &self.headers,
-            &self.routing_key,
-            &self.content_type,
-            &self.message_id,
-            &self.whole_bytes,
-            &self.producer,
-            &LETTERS_MAX,
-            &BYTES_MAX,
-        ]
-    }
-}
-
-/// Runs [`INSERT`], if there is anything to insert. Returns how many letters were kept and how many only counted.
-pub(super) async fn insert(
-    client: &tokio_postgres::Client,
-    statement: Option<&Statement>,
-    params: &[&(dyn ToSql + Sync)],
-) -> Result<(u64, u64), Error> {
-    let Some(statement) = statement else { return Ok((0, 0)) };
-    let row = client.query_one(statement, params).await?;
-    Ok((row.try_get::<_, i64>(0)?.cast_unsigned(), row.try_get::<_, i64>(1)?.cast_unsigned()))
 }

@@ -1,23 +1,22 @@
 //! The upsert of deliveries.
 
-use tokio_postgres::types::ToSql;
-use uuid::Uuid;
+use std::sync::LazyLock;
 
 use postrider_model::ids::Generation;
+use uuid::Uuid;
 
+use super::array_params::{self, array_params};
 use super::merge::Report;
 use crate::sql::{Coded, Date, Ts};
 
-/// Merges as [`super::merge`] does. A row that would not change is not written.
-pub(super) const UPSERT: &str = "\
-INSERT INTO deliveries AS d (id, tenant, endpoint, created_at, accepted_at, expires_at, reported_at, standing,
-    next_attempt_at, first_attempt_at, delivery_day, event_day, epoch, status, discard_reason, number, status_code,
-    event_id, type, generation, origin)
-SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::timestamptz[]),
-    unnest($5::timestamptz[]), unnest($6::timestamptz[]), unnest($7::timestamptz[]), unnest($8::bigint[]),
-    unnest($9::timestamptz[]), unnest($10::timestamptz[]), unnest($11::date[]), unnest($12::date[]),
-    unnest($13::int[]), unnest($14::smallint[]), unnest($15::smallint[]), unnest($16::int[]),
-    unnest($17::smallint[]), unnest($18::text[]), unnest($19::text[]), unnest($20::text[]), unnest($21::uuid[])
+/// Inserts deliveries or merges them as [`super::merge`] does. A row that would not change is not written.
+pub(super) fn upsert() -> &'static str {
+    static UPSERT: LazyLock<String> =
+        LazyLock::new(|| array_params::insert("deliveries AS d", Deliveries::COLUMNS) + MERGE);
+    &UPSERT
+}
+
+const MERGE: &str = "\
 ON CONFLICT (id, delivery_day) DO UPDATE SET
     status = CASE WHEN (excluded.standing, excluded.reported_at) > (d.standing, d.reported_at)
                   THEN excluded.status ELSE d.status END,
@@ -44,90 +43,38 @@ WHERE (excluded.standing, excluded.reported_at) > (d.standing, d.reported_at)
     OR excluded.expires_at < d.expires_at
     OR least(excluded.first_attempt_at, d.first_attempt_at) IS DISTINCT FROM d.first_attempt_at";
 
-/// Reports as array parameters of [`UPSERT`].
-#[derive(Default)]
-pub(super) struct Columns<'a> {
-    id: Vec<Uuid>,
-    tenant: Vec<Uuid>,
-    endpoint: Vec<Uuid>,
-    created_at: Vec<Ts>,
-    accepted_at: Vec<Ts>,
-    expires_at: Vec<Ts>,
-    reported_at: Vec<Ts>,
-    standing: Vec<i64>,
-    next_attempt_at: Vec<Option<Ts>>,
-    first_attempt_at: Vec<Option<Ts>>,
-    delivery_day: Vec<Date>,
-    event_day: Vec<Date>,
-    epoch: Vec<i32>,
-    status: Vec<i16>,
-    discard_reason: Vec<Option<i16>>,
-    number: Vec<i32>,
-    status_code: Vec<Option<i16>>,
-    event_id: Vec<&'a str>,
-    event_type: Vec<&'a str>,
-    generation: Vec<Option<String>>,
-    origin: Vec<Option<Uuid>>,
+array_params! {
+    /// Reports as parameters of [`upsert`].
+    Deliveries<'a> of (report: &'a Report<'_>) {
+        id: Uuid = report.of.id.0,
+        tenant: Uuid = report.of.tenant.0,
+        endpoint: Uuid = report.of.endpoint.0,
+        created_at: Ts = Ts(report.created_at),
+        accepted_at: Ts = Ts(report.of.accepted_at),
+        expires_at: Ts = Ts(report.expires_at),
+        reported_at: Ts = Ts(report.reported_at),
+        standing: i64 = report.standing(),
+        next_attempt_at: Option<Ts> = report.next_attempt_at.map(Ts),
+        first_attempt_at: Option<Ts> = report.first_attempt_at.map(Ts),
+        delivery_day: Date = Date(report.of.delivery_day),
+        event_day: Date = Date(report.of.event_day),
+        epoch: i32 = i32::try_from(report.epoch).unwrap_or(i32::MAX),
+        status: i16 = report.status.code(),
+        discard_reason: Option<i16> = report.discard_reason.map(Coded::code),
+        number: i32 = i32::from(report.number),
+        status_code: Option<i16> = report.status_code.and_then(|code| i16::try_from(code).ok()),
+        event_id: &'a str = report.of.event.as_str(),
+        event_type as "type": &'a str = report.of.event_type.as_str(),
+        generation: Option<String> =
+            Some(report.of.generation).filter(|of| *of != Generation::First).map(|of| of.to_string()),
+        origin: Option<Uuid> = report.of.origin.map(|origin| origin.0),
+    }
 }
 
-impl<'a> Columns<'a> {
-    pub(super) fn is_empty(&self) -> bool {
-        self.id.is_empty()
-    }
-
-    pub(super) fn of(reports: &[Report<'a>]) -> Self {
-        let mut columns = Self::default();
-        for report in reports {
-            let of = &report.of;
-            columns.id.push(of.id.0);
-            columns.tenant.push(of.tenant.0);
-            columns.endpoint.push(of.endpoint.0);
-            columns.created_at.push(Ts(report.created_at));
-            columns.accepted_at.push(Ts(of.accepted_at));
-            columns.expires_at.push(Ts(report.expires_at));
-            columns.reported_at.push(Ts(report.reported_at));
-            columns.standing.push(report.standing());
-            columns.next_attempt_at.push(report.next_attempt_at.map(Ts));
-            columns.first_attempt_at.push(report.first_attempt_at.map(Ts));
-            columns.delivery_day.push(Date(of.delivery_day));
-            columns.event_day.push(Date(of.event_day));
-            columns.epoch.push(i32::try_from(report.epoch).unwrap_or(i32::MAX));
-            columns.status.push(report.status.code());
-            columns.discard_reason.push(report.discard_reason.map(Coded::code));
-            columns.number.push(i32::from(report.number));
-            columns.status_code.push(report.status_code.and_then(|code| i16::try_from(code).ok()));
-            columns.event_id.push(of.event.as_str());
-            columns.event_type.push(of.event_type);
-            let again = Some(of.generation).filter(|generation| *generation != Generation::First);
-            columns.generation.push(again.map(|generation| generation.to_string()));
-            columns.origin.push(of.origin.map(|origin| origin.0));
-        }
-        columns
-    }
-
-    pub(super) fn params(&self) -> [&(dyn ToSql + Sync); 21] {
-        [
-            &self.id,
-            &self.tenant,
-            &self.endpoint,
-            &self.created_at,
-            &self.accepted_at,
-            &self.expires_at,
-            &self.reported_at,
-            &self.standing,
-            &self.next_attempt_at,
-            &self.first_attempt_at,
-            &self.delivery_day,
-            &self.event_day,
-            &self.epoch,
-            &self.status,
-            &self.discard_reason,
-            &self.number,
-            &self.status_code,
-            &self.event_id,
-            &self.event_type,
-            &self.generation,
-            &self.origin,
-        ]
+impl<'a> Deliveries<'a> {
+    pub(super) fn of(reports: &'a [Report<'_>]) -> Self {
+        let mut rows = Self::default();
+        reports.iter().for_each(|report| rows.push(report));
+        rows
     }
 }

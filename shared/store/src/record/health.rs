@@ -1,12 +1,13 @@
 //! Detects endpoints that start to fail and that recover, in the statement that inserts the attempts. Only newly inserted
 //! attempts count, so duplicates and concurrent recorders report each change once.
 
+use postrider_model::delivery::EndpointStatus;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::limits::FAILING_AFTER_ATTEMPTS;
 use postrider_model::time::UnixMillis;
 
 use crate::error::StoreError;
-use crate::sql::{Coded, RowExt, Ts, unsigned};
+use crate::sql::{Coded, from_row};
 use crate::store::RecordStore;
 
 /// Evaluates `fresh`, the new attempts. An endpoint is failing from its [`FAILING_AFTER_ATTEMPTS`]th consecutive failure until
@@ -84,6 +85,8 @@ pub struct LongFailing {
     pub disable_after_days: Option<u32>,
 }
 
+from_row!(LongFailing { endpoint, since: "failing_since", last_failure_at, profile, disable_after_days });
+
 impl RecordStore {
     /// Active endpoints whose attempts have all failed for a day or longer, the longest first, at most 1,000.
     ///
@@ -96,17 +99,7 @@ impl RecordStore {
                      AND h.last_failure_at >= h.failing_since + interval '1 day'
                      AND e.status = $1 AND e.deleted_at IS NULL
                    ORDER BY h.failing_since LIMIT 1000";
-        let active = postrider_model::delivery::EndpointStatus::Active.code();
-        let rows = self.0.client().await?.query(sql, &[&active]).await?;
-        let read = |row: &tokio_postgres::Row| {
-            Ok(LongFailing {
-                endpoint: EndpointId(row.col("endpoint")?),
-                since: row.col::<Ts>("failing_since")?.0,
-                last_failure_at: row.col::<Ts>("last_failure_at")?.0,
-                profile: row.col("profile")?,
-                disable_after_days: row.col::<Option<i32>>("disable_after_days")?.map(unsigned),
-            })
-        };
-        rows.iter().map(read).collect()
+        let active = EndpointStatus::Active.code();
+        self.0.fetch_all(sql, &[&active]).await
     }
 }

@@ -8,36 +8,22 @@
 //! - The **last attempt** is the one with the greatest number; of two POSTs with the same number, the one with the lower status code.
 //! - Times of the delivery itself are the earliest in any report.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, TenantId};
+use postrider_model::ids::{DeliveryId, Generation};
 use postrider_model::time::{Day, UnixMillis};
-use postrider_wire::messages::{Decision, DeliveryRef, DeliveryTask, OutcomeReport};
+use postrider_wire::messages::{Decision, DeliveryRef, DeliveryTask, EventRef, OutcomeReport};
 
 use crate::history::DeliveryRow;
 use crate::sql::Coded;
 
-/// The identity of a delivery, borrowed from its message.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Identity<'a> {
-    pub(crate) id: DeliveryId,
-    pub(crate) tenant: TenantId,
-    pub(crate) endpoint: EndpointId,
-    pub(crate) event: &'a EventId,
-    pub(crate) event_type: &'a str,
-    pub(crate) event_day: Day,
-    pub(crate) delivery_day: Day,
-    pub(crate) accepted_at: UnixMillis,
-    pub(crate) generation: Generation,
-    pub(crate) origin: Option<DeliveryId>,
-}
-
 /// The merged content of one or more messages about a delivery.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Report<'a> {
-    pub(crate) of: Identity<'a>,
+    pub(crate) of: Cow<'a, DeliveryRef>,
     pub(crate) status: DeliveryStatus,
     pub(crate) epoch: u32,
     pub(crate) state_number: u16,
@@ -51,39 +37,11 @@ pub(crate) struct Report<'a> {
     pub(crate) first_attempt_at: Option<UnixMillis>,
 }
 
-impl<'a> Identity<'a> {
-    fn of_ref(delivery: &'a DeliveryRef) -> Self {
-        Self {
-            id: delivery.id,
-            tenant: delivery.tenant,
-            endpoint: delivery.endpoint,
-            event: &delivery.event,
-            event_type: delivery.event_type.as_str(),
-            event_day: delivery.event_day,
-            delivery_day: delivery.delivery_day,
-            accepted_at: delivery.accepted_at,
-            generation: delivery.generation,
-            origin: delivery.origin,
-        }
-    }
-}
-
 impl<'a> Report<'a> {
     /// The pending deliveries that a decision creates.
     pub(crate) fn decided(decision: &'a Decision) -> impl Iterator<Item = Self> {
         decision.matched.iter().map(move |endpoint| Self {
-            of: Identity {
-                id: DeliveryId::derive(decision.tenant, &decision.event, *endpoint, &Generation::First),
-                tenant: decision.tenant,
-                endpoint: *endpoint,
-                event: &decision.event,
-                event_type: decision.event_type.as_str(),
-                event_day: decision.event_day,
-                delivery_day: decision.event_day,
-                accepted_at: decision.accepted_at,
-                generation: Generation::First,
-                origin: None,
-            },
+            of: Cow::Owned(DeliveryRef::new(event_of(decision), *endpoint, Generation::First, decision.decided_at)),
             status: DeliveryStatus::Pending,
             epoch: decision.epoch,
             state_number: 0,
@@ -103,7 +61,7 @@ impl<'a> Report<'a> {
         let attempt = outcome.attempt.as_ref();
         let first = attempt.filter(|attempt| attempt.number == 1);
         Self {
-            of: Identity::of_ref(&outcome.delivery),
+            of: Cow::Borrowed(&outcome.delivery),
             status: outcome.status,
             epoch: outcome.epoch,
             state_number: attempt.map_or(0, |attempt| attempt.number),
@@ -121,7 +79,7 @@ impl<'a> Report<'a> {
     /// A requested delivery: pending, due now.
     pub(crate) fn requested(task: &'a DeliveryTask, now: UnixMillis) -> Self {
         Self {
-            of: Identity::of_ref(&task.delivery),
+            of: Cow::Borrowed(&task.delivery),
             status: DeliveryStatus::Pending,
             epoch: task.epoch,
             state_number: 0,
@@ -144,18 +102,7 @@ impl<'a> Report<'a> {
         now: UnixMillis,
     ) -> Self {
         Self {
-            of: Identity {
-                id: row.id,
-                tenant: row.tenant,
-                endpoint: row.endpoint,
-                event: &row.event,
-                event_type: row.event_type.as_str(),
-                event_day: row.event_day,
-                delivery_day: row.delivery_day,
-                accepted_at: row.accepted_at,
-                generation: row.generation,
-                origin: row.origin,
-            },
+            of: Cow::Borrowed(&row.delivery),
             status,
             epoch: row.epoch,
             state_number: row.number,
@@ -164,7 +111,7 @@ impl<'a> Report<'a> {
             next_attempt_at: None,
             number: row.number,
             status_code: row.status_code,
-            created_at: row.created_at,
+            created_at: row.delivery.created_at,
             expires_at: row.expires_at,
             first_attempt_at: row.first_attempt_at,
         }
@@ -200,6 +147,16 @@ impl<'a> Report<'a> {
         self.created_at = self.created_at.min(other.created_at);
         self.expires_at = self.expires_at.min(other.expires_at);
         self.first_attempt_at = least(self.first_attempt_at, other.first_attempt_at);
+    }
+}
+
+fn event_of(decision: &Decision) -> EventRef {
+    EventRef {
+        id: decision.event.clone(),
+        day: decision.event_day,
+        event_type: decision.event_type.clone(),
+        tenant: decision.tenant,
+        accepted_at: decision.accepted_at,
     }
 }
 

@@ -4,6 +4,7 @@
 //! and attempted within a batch is written once. All statements are sent together, between `BEGIN` and `COMMIT`: a batch takes
 //! one round trip.
 
+mod array_params;
 mod attempts;
 mod batch;
 mod conflict_mode;
@@ -28,10 +29,16 @@ pub use health::LongFailing;
 pub(crate) use merge::{Report, merged};
 pub(crate) use minutes::{COUNTS, WHOLE};
 use postrider_model::time::Day;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Statement};
 
+use self::array_params::{ArrayParams, prepare};
+use self::attempts::Attempts;
+use self::dead_letters::Letters;
+use self::deliveries::Deliveries;
+use self::events::{Decisions, Events};
+use self::identity::{Suspects, Unclaimed};
+use self::numbers::{Excused, Repeats, Reports};
 use crate::error::StoreError;
+use crate::sql::{read_all, read_optional};
 use crate::store::RecordStore;
 
 impl RecordStore {
@@ -69,32 +76,22 @@ impl RecordStore {
         mode: InsertMode,
     ) -> Result<Written, WriteError> {
         let present = self.0.known_partitions().present(client, &days(batch)).await?;
-        let Rows { events, decisions, deliveries, attempts, letters, numbers, repeats, unclaimed, suspects, skipped } =
-            Rows::of(batch, &present, mode);
+        let rows = Rows::of(batch, &present, mode);
+        let delivery_rows = Deliveries::of(&rows.deliveries);
 
-        // Each preparation takes a round trip, once per connection.
-        let statement = async |wanted: bool, sql: &str| match wanted {
-            true => client.prepare_cached(sql).await.map(Some),
-            false => Ok(None),
-        };
-        let write_events = statement(!events.is_empty(), &events::insert(mode)).await?;
-        let write_decisions = statement(!decisions.is_empty(), &events::insert_decisions(mode)).await?;
-        let write_deliveries = statement(!deliveries.is_empty(), deliveries::UPSERT).await?;
-        let write_attempts = statement(!attempts.is_empty(), attempts::insert(mode)).await?;
-        let write_letters = statement(!letters.is_empty(), dead_letters::INSERT).await?;
-        let claim = statement(!unclaimed.is_empty(), identity::CLAIM).await?;
-        let find_others = statement(!suspects.is_empty(), identity::FIND_OTHERS).await?;
-        let excuse_repeats = statement(!repeats.is_empty(), numbers::EXCUSE_REPEATS).await?;
-        let excuse = statement(numbers.has_excused(), numbers::EXCUSE).await?;
-        let report_numbers = statement(numbers.has_reports(), numbers::REPORT).await?;
+        let events = prepare(client, &events::insert(mode), &rows.events).await?;
+        let claims = prepare(client, &identity::claim(), &rows.unclaimed).await?;
+        let others = prepare(client, &identity::find_others(), &rows.suspects).await?;
+        let decisions = prepare(client, &events::insert_decisions(mode), &rows.decisions).await?;
+        let deliveries = prepare(client, deliveries::upsert(), &delivery_rows).await?;
+        let attempts = prepare(client, attempts::insert(mode), &rows.attempts).await?;
+        let letters = prepare(client, &dead_letters::insert(), &rows.letters).await?;
+        let repeats = prepare(client, &numbers::excuse_repeats(), &rows.repeats).await?;
+        let excused = prepare(client, &numbers::excuse(), &rows.excused).await?;
+        let reports = prepare(client, &numbers::report(), &rows.reports).await?;
 
         // `join!` polls in this order, and the first poll sends, so the server gets all statements in this order at once. When
         // one fails, the server refuses the rest and answers COMMIT with a rollback.
-        let (event_params, decision_params) = (events.params(), decisions.params());
-        let (delivery_params, attempt_params, letter_params) =
-            (deliveries.params(), attempts.params(), letters.params());
-        let (repeat_params, excused_params, report_params) = (repeats.params(), numbers.excused(), numbers.reports());
-        let (claim_params, suspect_params) = (unclaimed.params(), suspects.params());
         let (
             started,
             events,
@@ -110,52 +107,56 @@ impl RecordStore {
             committed,
         ) = futures::join!(
             client.batch_execute("BEGIN"),
-            execute(client, write_events.as_ref(), &event_params),
-            execute(client, claim.as_ref(), &claim_params),
-            places(client, find_others.as_ref(), &suspect_params),
-            execute(client, write_decisions.as_ref(), &decision_params),
-            execute(client, write_deliveries.as_ref(), &delivery_params),
-            count(client, write_attempts.as_ref(), &attempt_params),
-            dead_letters::insert(client, write_letters.as_ref(), &letter_params),
-            execute(client, excuse_repeats.as_ref(), &repeat_params),
-            execute(client, excuse.as_ref(), &excused_params),
-            execute(client, report_numbers.as_ref(), &report_params),
+            events.execute(client),
+            claims.execute(client),
+            others.query(client),
+            decisions.execute(client),
+            deliveries.execute(client),
+            attempts.query(client),
+            letters.query(client),
+            repeats.execute(client),
+            excused.execute(client),
+            reports.execute(client),
             client.batch_execute("COMMIT"),
         );
-        started?;
         // In the order of the statements: only the first error has the cause.
-        let (events, other_events) = (events?, claims.and(others)?);
-        let (decisions, deliveries, attempts) = (decisions?, deliveries?, attempts?);
-        let (dead_letters, dead_letters_not_kept) = letters?;
-        let written = Written {
-            events,
-            other_events,
-            decisions,
-            deliveries,
-            attempts,
-            dead_letters,
-            dead_letters_not_kept,
-            skipped,
-        };
-        for told in [repeats, excused, reports] {
-            told?;
+        started?;
+        let events = events?;
+        claims?;
+        let others: Vec<(i32,)> = read_all(others?)?;
+        let (decisions, deliveries) = (decisions?, deliveries?);
+        let attempts: Option<(u64,)> = read_optional(attempts?.pop())?;
+        let letters: Option<(u64, u64)> = read_optional(letters?.pop())?;
+        for excused in [repeats, excused, reports] {
+            excused?;
         }
         committed?;
-        Ok(written)
+        let (dead_letters, dead_letters_not_kept) = letters.unwrap_or_default();
+        Ok(Written {
+            events,
+            other_events: others.into_iter().map(|(place,)| usize::try_from(place).unwrap_or(usize::MAX)).collect(),
+            decisions,
+            deliveries,
+            attempts: attempts.unwrap_or_default().0,
+            dead_letters,
+            dead_letters_not_kept,
+            skipped: rows.skipped,
+        })
     }
 }
 
-/// The rows of a batch that have a partition, by table.
+/// The rows of a batch that have a partition, by statement.
 struct Rows<'a> {
-    events: events::Columns<'a>,
-    decisions: events::DecisionColumns<'a>,
-    deliveries: deliveries::Columns<'a>,
-    attempts: attempts::Columns<'a>,
-    letters: dead_letters::Columns<'a>,
-    numbers: numbers::Columns,
-    repeats: numbers::Repeats<'a>,
-    unclaimed: identity::Unclaimed<'a>,
-    suspects: identity::Suspects<'a>,
+    events: Events<'a>,
+    unclaimed: Unclaimed<'a>,
+    suspects: Suspects<'a>,
+    decisions: Decisions<'a>,
+    deliveries: Vec<Report<'a>>,
+    attempts: Attempts<'a>,
+    letters: Letters<'a>,
+    repeats: Repeats<'a>,
+    excused: Excused,
+    reports: Reports,
     /// Messages of the batch without a partition.
     skipped: u64,
 }
@@ -168,26 +169,26 @@ impl<'a> Rows<'a> {
         let decisions: Vec<_> = batch.decisions.iter().filter(|decision| has(decision.event_day)).collect();
         let outcomes: Vec<_> = batch.outcomes.iter().filter(|(report, _)| has(report.delivery.delivery_day)).collect();
         let kept = events.len() + decisions.len() + outcomes.len() + batch.dead_letters.len() + batch.numbers.len();
-        let reports = merged(
-            (decisions.iter().flat_map(|decision| Report::decided(decision)))
-                .chain(outcomes.iter().map(|(report, _)| Report::reported(report))),
-        );
         // A plain insert cannot have repeats, except within the batch.
-        let columns = events::Columns::of(&events);
+        let distinct = Events::of(&events);
         let repeats = match mode {
-            InsertMode::Plain if columns.len() == events.len() => numbers::Repeats::default(),
-            _ => numbers::Repeats::of(events.iter().map(|(event, _)| event)),
+            InsertMode::Plain if distinct.len() == events.len() => Repeats::default(),
+            _ => Repeats::of(events.iter().map(|(event, _)| event)),
         };
         Self {
-            decisions: events::DecisionColumns::of(&decisions),
-            deliveries: deliveries::Columns::of(&reports),
-            attempts: attempts::Columns::of(&outcomes),
-            letters: dead_letters::Columns::of(&batch.dead_letters),
-            numbers: numbers::Columns::of(&batch.numbers),
-            unclaimed: identity::Unclaimed::of(events.iter().map(|(event, _)| event)),
-            suspects: identity::Suspects::of(placed().map(|(place, (event, _))| (place, event)), !repeats.is_empty()),
-            events: columns,
+            events: distinct,
+            unclaimed: Unclaimed::of(events.iter().map(|(event, _)| event)),
+            suspects: Suspects::of(placed().map(|(place, (event, _))| (place, event)), !repeats.is_empty()),
+            decisions: Decisions::of(&decisions),
+            deliveries: merged(
+                (decisions.iter().flat_map(|decision| Report::decided(decision)))
+                    .chain(outcomes.iter().map(|(report, _)| Report::reported(report))),
+            ),
+            attempts: Attempts::of(&outcomes),
+            letters: Letters::of(&batch.dead_letters),
             repeats,
+            excused: Excused::of(&batch.numbers),
+            reports: Reports::of(&batch.numbers),
             skipped: (batch.len() - kept) as u64,
         }
     }
@@ -200,35 +201,8 @@ fn days(batch: &RecordBatch) -> BTreeSet<Day> {
     events.chain(decisions).chain(batch.outcomes.iter().map(|(report, _)| report.delivery.delivery_day)).collect()
 }
 
-type Params<'a> = [&'a (dyn ToSql + Sync)];
-
-async fn execute(client: &Object, statement: Option<&Statement>, params: &Params<'_>) -> Result<u64, Error> {
-    match statement {
-        Some(statement) => client.execute(statement, params).await,
-        None => Ok(0),
-    }
-}
-
-/// Runs a statement that returns indexes.
-async fn places(client: &Object, statement: Option<&Statement>, params: &Params<'_>) -> Result<Vec<usize>, Error> {
-    let Some(statement) = statement else { return Ok(Vec::new()) };
-    let rows = client.query(statement, params).await?;
-    let place =
-        |row: &tokio_postgres::Row| row.try_get::<_, i32>(0).map(|place| usize::try_from(place).unwrap_or(usize::MAX));
-    rows.iter().map(place).collect()
-}
-
-/// Runs a statement that returns one number.
-async fn count(client: &Object, statement: Option<&Statement>, params: &Params<'_>) -> Result<u64, Error> {
-    match statement {
-        Some(statement) => Ok(client.query_one(statement, params).await?.try_get::<_, i64>(0)?.cast_unsigned()),
-        None => Ok(0),
-    }
-}
-
 /// Upserts deliveries as part of an edit.
 pub(crate) async fn upsert_deliveries(client: &impl GenericClient, reports: &[Report<'_>]) -> Result<(), StoreError> {
-    let columns = deliveries::Columns::of(reports);
-    client.execute(deliveries::UPSERT, &columns.params()).await?;
+    client.execute(deliveries::upsert(), &Deliveries::of(reports).params()).await?;
     Ok(())
 }

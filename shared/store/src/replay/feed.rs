@@ -1,49 +1,46 @@
-//! Feeds a replay, a page at a time.
+//! Feeds a replay, a page at a time: selects the replay and its rows, and commits what the caller published.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use deadpool_postgres::Transaction;
-use postrider_model::delivery::{BodyKind, Lane, Trigger};
-use postrider_model::ids::{Generation, ReplayId};
+use postrider_model::ids::{EventId, ReplayId};
 use postrider_model::replay::ReplayStatus;
 use postrider_model::time::UnixMillis;
-use postrider_profiles::{Profile, Profiles};
-use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+use postrider_wire::messages::DeliveryTask;
 
-use super::Replay;
-use super::plan::{Again, Planned, Step, Targets, plan};
+use super::page::{ReplayStep, page, targets};
 use super::rows::{COLUMNS, set_status};
+use super::{Replay, ReplayPage, ReplayTargets};
 use crate::error::StoreError;
-use crate::history::{Cursor, EventRow};
 use crate::outbox;
 use crate::record::{self, Report, merged};
-use crate::sql::{Coded, RowExt, Ts, signed};
+use crate::sql::{Coded, FromRow, RowExt, Ts, signed};
 use crate::store::Store;
 
-/// Limits of a page.
-#[derive(Debug, Clone, Copy)]
-pub struct PageLimits {
-    /// Maximum events read.
-    pub events: u32,
-    /// Deliveries that complete a page. The deliveries of one event stay in one page.
-    pub deliveries: u64,
+/// What the next page of a replay is made of.
+#[derive(Debug)]
+pub struct ReplayInput {
+    /// The replay.
+    pub replay: Replay,
+    /// The endpoints of its tenant.
+    pub targets: ReplayTargets,
+    /// The events, with their payloads.
+    pub page: ReplayPage,
+    /// The current configuration version.
+    pub config_version: i64,
+    /// When its deliveries are created.
+    pub now: UnixMillis,
 }
 
-/// A page of deliveries to render and publish to their lane.
-pub struct ReplayPage {
-    /// The tenant's current profile.
-    pub profile: Arc<Profile>,
-    /// The events, oldest first.
-    pub events: Vec<ReplayedEvent>,
-}
-
-/// An event and its new deliveries.
-pub struct ReplayedEvent {
-    /// The event, with its payload.
-    pub event: EventRow,
-    /// The heads of the messages, each with the kind of its body.
-    pub tasks: Vec<(DeliveryTask, BodyKind)>,
+/// A page that was published.
+#[derive(Debug)]
+pub struct PublishedPage {
+    /// Its deliveries.
+    pub tasks: Vec<DeliveryTask>,
+    /// Events that have at least one of them.
+    pub events: u64,
+    /// Number of events that it covers, from the first of the input.
+    pub walked: usize,
 }
 
 /// The result of one step.
@@ -57,146 +54,105 @@ pub struct Fed {
     pub finished: bool,
 }
 
-/// Why a step failed. It is repeated with the same ids.
-#[derive(Debug, thiserror::Error)]
-pub enum FeedError<E> {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The caller could not publish the page.
-    #[error("the page was not published")]
-    Publish(E),
-}
-
-impl<E> From<tokio_postgres::Error> for FeedError<E> {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
-
 impl Store {
-    /// Feeds one page of a running replay that no other replayer is feeding. Passes the page to `publish`, which returns when
-    /// all of it is confirmed, then commits the delivery rows and the cursor. `None`: there was nothing to do.
+    /// Feeds one page of a running replay that no other replayer is feeding. `publish` makes the deliveries of a page of at most
+    /// `events_max` events and returns when all of them are confirmed; then their rows and the cursor are committed. `None`: there
+    /// was nothing to do.
     ///
     /// # Errors
     /// Nothing was committed. Published deliveries are published again, with the same ids.
-    pub async fn feed_replay<E, F>(
+    pub async fn feed_replay<E: From<StoreError>, F>(
         &self,
-        profiles: &Profiles,
-        limits: PageLimits,
-        publish: impl FnOnce(ReplayPage) -> F,
-    ) -> Result<Option<Fed>, FeedError<E>>
+        events_max: u32,
+        publish: impl FnOnce(ReplayInput) -> F,
+    ) -> Result<Option<Fed>, E>
     where
-        F: Future<Output = Result<(), E>>,
+        F: Future<Output = Result<PublishedPage, E>>,
     {
         let mut client = self.core().client().await?;
-        let tx = client.transaction().await?;
-        // The tenant whose replays have waited longest, and of these the replay that has waited longest.
-        let sql = format!(
-            "SELECT {COLUMNS} FROM replays r
-             JOIN (SELECT tenant AS owner, max(fed_at) AS last FROM replays WHERE status = $1 GROUP BY tenant) t ON t.owner = r.tenant
-             WHERE r.status = $1 ORDER BY t.last, r.tenant, r.fed_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"
-        );
-        let Some(row) = tx.query_opt(&sql, &[&ReplayStatus::Running.code()]).await? else { return Ok(None) };
-        let replay = Replay::read(&row)?;
-        let reached_id: Option<String> = row.col("reached_id")?;
-        let after = replay.progress.reached_at.zip(reached_id).map(|(at, id)| Cursor { at, id });
-        match feed_page(&tx, &replay, after.as_ref(), profiles, limits, publish).await {
+        let tx = client.transaction().await.map_err(StoreError::from)?;
+        let Some((replay, after)) = next(&tx).await? else { return Ok(None) };
+        let id = replay.id;
+        match feed_page(&tx, replay, ReplayStep { after, events_max, payloads: true }, publish).await {
             Ok(fed) => {
-                tx.commit().await?;
+                tx.commit().await.map_err(StoreError::from)?;
                 Ok(Some(fed))
             }
             Err(error) => {
-                tx.rollback().await?;
+                tx.rollback().await.map_err(StoreError::from)?;
                 // Moves this replay behind the others, so that a failing replay does not block them.
                 let sql = "UPDATE replays SET fed_at = $2 WHERE id = $1";
-                client.execute(sql, &[&replay.id.0, &Ts(UnixMillis::now())]).await?;
+                client.execute(sql, &[&id.0, &Ts(UnixMillis::now())]).await.map_err(StoreError::from)?;
                 Err(error)
             }
         }
     }
 }
 
-async fn feed_page<E, F>(
+/// Locks a replay of the tenant whose replays have waited longest, and of these the one that has waited longest. Returns it with
+/// the last event of its previous page.
+async fn next(tx: &Transaction<'_>) -> Result<Option<(Replay, Option<(UnixMillis, EventId)>)>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM replays r
+         JOIN (SELECT tenant AS owner, max(fed_at) AS last FROM replays WHERE status = $1 GROUP BY tenant) t ON t.owner = r.tenant
+         WHERE r.status = $1 ORDER BY t.last, r.tenant, r.fed_at, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED"
+    );
+    let Some(row) = tx.query_opt(&sql, &[&ReplayStatus::Running.code()]).await? else { return Ok(None) };
+    let replay = Replay::read(&row)?;
+    let after = replay.progress.reached_at.zip(row.col("reached_id")?);
+    Ok(Some((replay, after)))
+}
+
+async fn feed_page<E: From<StoreError>, F>(
     tx: &Transaction<'_>,
-    replay: &Replay,
-    after: Option<&Cursor>,
-    profiles: &Profiles,
-    limits: PageLimits,
-    publish: impl FnOnce(ReplayPage) -> F,
-) -> Result<Fed, FeedError<E>>
+    replay: Replay,
+    step: ReplayStep,
+    publish: impl FnOnce(ReplayInput) -> F,
+) -> Result<Fed, E>
 where
-    F: Future<Output = Result<(), E>>,
+    F: Future<Output = Result<PublishedPage, E>>,
 {
-    let (id, now) = (replay.id, UnixMillis::now());
-    let Some(targets) = Targets::read(tx, profiles, replay.tenant, &replay.selection).await? else {
+    let (id, tenant, now) = (replay.id, replay.tenant, UnixMillis::now());
+    let Some(targets) = targets(tx, tenant, &replay.selection).await? else {
         // The tenant was deleted.
         set_status(tx, id, ReplayStatus::Cancelled, now).await?;
         return Ok(Fed { replay: id, deliveries: 0, finished: false });
     };
-    let targets = Arc::new(targets);
-    let config_version: i64 = tx.query_one("SELECT version FROM config_version", &[]).await?.col("version")?;
-    let step =
-        Step { after, own: Some(id), events_max: limits.events, deliveries_max: limits.deliveries, payloads: true };
-    let mut page = plan(tx, replay.tenant, &replay.selection, &targets, step).await?;
+    let version = tx.query_one("SELECT version FROM config_version", &[]).await.map_err(StoreError::from)?;
+    let config_version = version.col("version")?;
+    let page = page(tx, tenant, &replay.selection, &step, Some(id)).await?;
+    let of = |event: &super::ReplayCandidate| (event.event.summary.accepted_at, event.event.summary.id.clone());
+    let keys: Vec<(UnixMillis, EventId)> = page.candidates.iter().map(of).collect();
+    let was_last = page.is_last;
 
-    let events: Vec<_> = std::mem::take(&mut page.events)
-        .into_iter()
-        .map(|(event, again)| {
-            let task = |again: Again| (task(replay, &event, &again, config_version, now), again.body);
-            ReplayedEvent { tasks: again.into_iter().map(task).collect(), event }
-        })
-        .collect();
-    let tasks: Vec<_> = events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.clone()).collect();
-    let count = events.len() as u64;
-    if !tasks.is_empty() {
-        publish(ReplayPage { profile: Arc::clone(&targets.profile), events }).await.map_err(FeedError::Publish)?;
-    }
+    let published = publish(ReplayInput { replay, targets, page, config_version, now }).await?;
     // After publishing, so that these rows are not locked while the broker is slow.
-    let reports = tasks.iter().map(|task| Report::requested(task, now));
+    let reports = published.tasks.iter().map(|task| Report::requested(task, now));
     record::upsert_deliveries(tx, &merged(reports)).await?;
-    advance(tx, id, &page, count, now).await?;
-    if page.is_last {
-        end_of_replay(tx, replay, now).await?;
+    let reached = published.walked.checked_sub(1).and_then(|last| keys.get(last));
+    let (events, deliveries) = advance(tx, id, &published, reached, now).await?;
+    let finished = was_last && published.walked >= keys.len();
+    if finished {
+        set_status(tx, id, ReplayStatus::Finished, now).await?;
+        outbox::add_event(tx, &outbox::replay_finished(tenant, id, events, deliveries, now)).await?;
     }
-    Ok(Fed { replay: id, deliveries: page.deliveries, finished: page.is_last })
+    Ok(Fed { replay: id, deliveries: published.tasks.len() as u64, finished })
 }
 
-/// Finishes a replay whose deliveries are all created, and emits its operational event in the same transaction.
-async fn end_of_replay(tx: &Transaction<'_>, replay: &Replay, now: UnixMillis) -> Result<(), StoreError> {
-    set_status(tx, replay.id, ReplayStatus::Finished, now).await?;
-    let row = tx.query_one("SELECT events, deliveries FROM replays WHERE id = $1", &[&replay.id.0]).await?;
-    let (events, deliveries) = (row.col("events")?, row.col("deliveries")?);
-    outbox::add_event(tx, &outbox::replay_finished(replay.tenant, replay.id, events, deliveries, now)).await
-}
-
+/// Adds a page to the progress. Returns the replay's numbers of events and deliveries.
 async fn advance(
     tx: &Transaction<'_>,
     id: ReplayId,
-    page: &Planned,
-    events: u64,
+    page: &PublishedPage,
+    reached: Option<&(UnixMillis, EventId)>,
     now: UnixMillis,
-) -> Result<(), StoreError> {
-    let (at, last) = page.reached.as_ref().map(|cursor| (Ts(cursor.at), cursor.id.as_str())).unzip();
+) -> Result<(i64, i64), StoreError> {
+    let (at, last) = reached.map(|(at, id)| (Ts(*at), id.as_str())).unzip();
     let sql = "UPDATE replays SET reached_at = coalesce($2, reached_at), reached_id = coalesce($3, reached_id),
                    walked = walked + $4, events = events + $5, deliveries = deliveries + $6, fed_at = $7, updated_at = $7
-               WHERE id = $1";
-    let (walked, events, deliveries) = (signed(page.walked), signed(events), signed(page.deliveries));
-    tx.execute(sql, &[&id.0, &at, &last, &walked, &events, &deliveries, &Ts(now)]).await?;
-    Ok(())
-}
-
-/// The new delivery. Its identity is derived from the replay, so that a repeated page creates no second one.
-fn task(replay: &Replay, event: &EventRow, again: &Again, config_version: i64, now: UnixMillis) -> DeliveryTask {
-    let summary = &event.summary;
-    let delivery = DeliveryRef {
-        // Not today: a page that is repeated after midnight must refer to the same rows.
-        delivery_day: replay.created_at.day(),
-        origin: again.origin,
-        ..DeliveryRef::new(summary.event_ref(), again.endpoint, Generation::Replay(replay.id), now)
-    };
-    DeliveryTask {
-        lane: Lane::Bulk,
-        ..DeliveryTask::first_attempt(delivery, Trigger::Replay, summary.occurred_at, config_version)
-    }
+               WHERE id = $1 RETURNING events, deliveries";
+    let (walked, events, deliveries) =
+        (signed(page.walked as u64), signed(page.events), signed(page.tasks.len() as u64));
+    let row = tx.query_one(sql, &[&id.0, &at, &last, &walked, &events, &deliveries, &Ts(now)]).await?;
+    FromRow::read(&row)
 }

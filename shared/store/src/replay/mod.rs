@@ -1,4 +1,5 @@
-//! Replays: created, steered and read here; `plan` selects the deliveries of a page, `feed` publishes page after page.
+//! Replays: created, steered and read; `page` reads the rows of a page, `feed` commits page after page. Which deliveries a page
+//! creates is the caller's decision.
 //!
 //! # What it promises
 //! - An idempotency key creates one replay, however often it is sent.
@@ -6,15 +7,21 @@
 //!   its transaction. A page that was published but not committed is published again with the same ids.
 
 mod feed;
-mod plan;
+mod page;
 mod rows;
 
-pub use feed::{Fed, FeedError, PageLimits, ReplayPage, ReplayedEvent};
-pub use plan::{Counted, DryRunLimits};
-use postrider_model::ids::{ReplayId, TenantId};
+use std::collections::HashMap;
+
+pub use feed::{Fed, PublishedPage, ReplayInput};
+pub use page::ReplayStep;
+use postrider_model::delivery::DeliveryStatus;
+use postrider_model::ids::{EndpointId, ReplayId, TenantId};
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
 pub use rows::ReplayRequest;
+
+use crate::config::EndpointDocument;
+use crate::history::EventRow;
 
 /// A replay with its progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +55,35 @@ pub struct Progress {
     pub deliveries: u64,
     /// Acceptance time of the last event read. Events are read in this order.
     pub reached_at: Option<UnixMillis>,
+}
+
+/// The endpoints that a replay may deliver to.
+#[derive(Debug)]
+pub struct ReplayTargets {
+    /// The tenant's current profile.
+    pub profile: String,
+    /// Active endpoints.
+    pub endpoints: Vec<(EndpointId, EndpointDocument)>,
+}
+
+/// Events that a replay selects, oldest first.
+#[derive(Debug)]
+pub struct ReplayPage {
+    /// The events.
+    pub candidates: Vec<ReplayCandidate>,
+    /// No further event follows.
+    pub is_last: bool,
+}
+
+/// An event that a replay selects.
+#[derive(Debug)]
+pub struct ReplayCandidate {
+    /// The event.
+    pub event: EventRow,
+    /// The endpoints in its decision.
+    pub decided: Vec<EndpointId>,
+    /// The status of its earlier deliveries, by endpoint.
+    pub earlier: HashMap<EndpointId, Vec<DeliveryStatus>>,
 }
 
 /// A requested change of a replay's status.

@@ -8,6 +8,7 @@ use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
+use uuid::Uuid;
 
 use super::{Progress, Replay, ReplayAction};
 use crate::audit_log::{AuditAction, Change, json};
@@ -15,7 +16,7 @@ use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::history::{Cursor, DELIVERY_COLUMNS, DeliveryRow, Page, PageRequest};
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
-use crate::sql::{Coded, RowExt, Ts, unsigned};
+use crate::sql::{Coded, FromRow, RowExt, Ts, from_row, read_all, read_optional};
 use crate::store::Store;
 use crate::withdraw::end;
 
@@ -33,26 +34,23 @@ pub struct ReplayRequest {
     pub idempotency_key: Option<String>,
 }
 
+from_row!(Progress { walked, events, deliveries, reached_at });
+
+/// The columns of [`Replay`], and where its progress continues.
 pub(super) const COLUMNS: &str = "id, tenant, selection, status, reached_at, reached_id, walked, events, deliveries, \
     created_at, updated_at, finished_at";
 
-impl Replay {
-    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
-        let Json(selection) = row.col("selection")?;
+impl FromRow for Replay {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
-            id: ReplayId(row.col("id")?),
-            tenant: TenantId(row.col("tenant")?),
-            selection,
-            status: row.coded("status")?,
-            progress: Progress {
-                walked: unsigned(row.col::<i64>("walked")?),
-                events: unsigned(row.col::<i64>("events")?),
-                deliveries: unsigned(row.col::<i64>("deliveries")?),
-                reached_at: row.at_opt("reached_at")?,
-            },
-            created_at: row.at("created_at")?,
-            updated_at: row.at("updated_at")?,
-            finished_at: row.at_opt("finished_at")?,
+            id: row.col("id")?,
+            tenant: row.col("tenant")?,
+            selection: row.col("selection")?,
+            status: row.col("status")?,
+            progress: Progress::read(row)?,
+            created_at: row.col("created_at")?,
+            updated_at: row.col("updated_at")?,
+            finished_at: row.col("finished_at")?,
         })
     }
 }
@@ -77,8 +75,7 @@ async fn pending(client: &impl GenericClient, id: ReplayId) -> Result<Vec<Delive
          WHERE generation = $1 AND generation LIKE 'replay:%' AND status = $2 LIMIT {ENDED_AT_ONCE}"
     );
     let generation = Generation::Replay(id).to_string();
-    let rows = client.query(&sql, &[&generation, &DeliveryStatus::Pending.code()]).await?;
-    rows.iter().map(DeliveryRow::read).collect()
+    read_all(client.query(&sql, &[&generation, &DeliveryStatus::Pending.code()]).await?)
 }
 
 async fn known(
@@ -93,7 +90,7 @@ async fn known(
         let detail = "the Idempotency-Key belongs to another replay; a key names one request for ever";
         return Err(StoreError::Conflict(detail.into()));
     }
-    Ok(Some(ReplayId(row.col("id")?)))
+    Ok(Some(row.col("id")?))
 }
 
 impl Store {
@@ -114,7 +111,7 @@ impl Store {
         }
         // Running and paused; must match the condition of the index `replays_not_ended`.
         let sql = "SELECT count(*) AS usage FROM replays WHERE tenant = $1 AND status IN (0, 1)";
-        let usage: u32 = unsigned(tx.query_one(sql, &[&tenant.0]).await?.col::<i64>("usage")?);
+        let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
         if usage >= REPLAYS_RUNNING_MAX {
             let detail = format!(
                 "the tenant has {usage} replays that are running or paused, at most {REPLAYS_RUNNING_MAX}: wait for one to \
@@ -149,8 +146,7 @@ impl Store {
     /// The database's.
     pub async fn get_replay(&self, tenant: Option<TenantId>, id: ReplayId) -> Result<Option<Replay>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2)");
-        let row = self.core().client().await?.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;
-        row.as_ref().map(Replay::read).transpose()
+        self.core().fetch_optional(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await
     }
 
     /// Replays, newest first. `tenant` `None`: every tenant's.
@@ -158,16 +154,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::InvalidCursor`], or the database's.
     pub async fn list_replays(&self, tenant: Option<TenantId>, page: &PageRequest) -> Result<Page<Replay>, StoreError> {
-        let (at, after) = page.after_uuid()?;
+        let (at, after) = page.after::<Uuid>()?;
         let sql = format!(
             "SELECT {COLUMNS} FROM replays
              WHERE ($1::uuid IS NULL OR tenant = $1) AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3))
              ORDER BY created_at DESC, id DESC LIMIT $4"
         );
         let tenant = tenant.map(|tenant| tenant.0);
-        let rows = self.core().client().await?.query(&sql, &[&tenant, &at, &after, &page.fetch()]).await?;
-        let replays = rows.iter().map(Replay::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page::of(replays, page, |replay| Cursor::of(replay.created_at, replay.id.0)))
+        let replays = self.core().fetch_all(&sql, &[&tenant, &at, &after, &page.fetch()]).await?;
+        Ok(Page::of(replays, page, |replay: &Replay| Cursor::of(replay.created_at, replay.id.0)))
     }
 
     /// Pauses, resumes or cancels a replay. Waits while a page of it is being fed. Idempotent.
@@ -187,7 +182,7 @@ impl Store {
         let sql =
             format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2) FOR UPDATE");
         let row = tx.query_opt(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await?;
-        let replay = Replay::read(&row.ok_or(StoreError::NotFound { what: "replay" })?)?;
+        let replay: Replay = read_optional(row)?.ok_or(StoreError::NotFound { what: "replay" })?;
         let now = UnixMillis::now();
         let to = match (to, replay.status) {
             (ReplayAction::Cancel, _) => ReplayStatus::Cancelled,

@@ -31,7 +31,7 @@ async fn pages_stay_put_while_rows_arrive() {
         seen.extend(got.items.into_iter().map(|event| event.id));
         let filter = DeliveryFilter { endpoint: Some(endpoint), ..DeliveryFilter::default() };
         let rows = store.history().list_deliveries(Some(tenant), &filter, &page(7, delivery_cursor)).await.unwrap();
-        deliveries.extend(rows.items.into_iter().map(|row| (row.created_at, row.id)));
+        deliveries.extend(rows.items.into_iter().map(|row| (row.delivery.created_at, row.delivery.id)));
         // Meanwhile a newer row arrives, which belongs before the first page.
         let newer = event(tenant, UnixMillis(start.0 + 1_000 + seen.len() as i64));
         store
@@ -189,7 +189,7 @@ async fn a_search_for_rare_rows_continues_over_pages_and_finds_all() {
     let (mut found, mut pages, mut cursor) = (Vec::new(), 0, None);
     loop {
         let got = store.history().list_deliveries(Some(tenant), &deliveries, &page(1, cursor)).await.unwrap();
-        found.extend(got.items.into_iter().map(|delivery| delivery.event.to_string()));
+        found.extend(got.items.into_iter().map(|row| row.delivery.event.to_string()));
         (pages, cursor) = (pages + 1, got.next_cursor);
         if cursor.is_none() {
             break;

@@ -1,5 +1,6 @@
 //! Lost events and deliveries are found and get a new epoch; others are left alone.
 
+use postrider_ledger::reconcile::{Overdue, accepted_again, repair_overdue};
 use postrider_model::delivery::{DeliveryStatus, Trigger};
 use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
@@ -7,7 +8,7 @@ use postrider_store::config::EndpointDraft;
 use postrider_store::feed::FeedScope;
 use postrider_store::intervention::InterventionReason;
 use postrider_store::outbox::OutboxEntry;
-use postrider_store::reconcile::{Look, Looked, Overdue, Repaired};
+use postrider_store::reconcile::{Look, Looked, Repaired};
 use postrider_wire::messages::AcceptedEvent;
 use std::time::Duration;
 
@@ -34,7 +35,9 @@ async fn an_undecided_event_is_republished_in_a_new_epoch_until_it_is_decided() 
 
     let all = Look { day, from: day.start(), until: ago(60), handed_out: ago(60), within: Duration::from_secs(60) };
     let take = async |look| match store.take_undecided(look, 10).await.unwrap() {
-        Looked::Undecided { events, left_alone } => (events, left_alone),
+        Looked::Undecided { events, left_alone } => {
+            (events.into_iter().map(accepted_again).collect::<Vec<_>>(), left_alone)
+        }
         other => panic!("{other:?}"),
     };
     for (from, until) in [(ago(599), ago(60)), (day.start(), ago(601))] {
@@ -93,9 +96,9 @@ async fn an_overdue_delivery_gets_a_new_epoch_or_ends_if_it_cannot_be_sent() {
     };
     store.config().edit_endpoint(None, endpoint.id, None, rename).await.unwrap();
 
-    let none = store.repair_overdue(at.day(), Overdue { held_max: 3, at_latest: ago(7_200), ..overdue(ago(60)) }, 10);
+    let none = repair_overdue(store, at.day(), Overdue { held_max: 3, at_latest: ago(7_200), ..overdue(ago(60)) }, 10);
     assert_eq!(none.await.unwrap(), Some(Repaired::default()), "all three may be held");
-    let repaired = store.repair_overdue(at.day(), overdue(ago(60)), 10).await.unwrap().unwrap();
+    let repaired = repair_overdue(store, at.day(), overdue(ago(60)), 10).await.unwrap().unwrap();
     assert_eq!(repaired, Repaired { again: 2, ended: 1 });
     assert!(!store.has_overdue(at.day(), ago(60)).await.unwrap());
 
@@ -108,7 +111,7 @@ async fn an_overdue_delivery_gets_a_new_epoch_or_ends_if_it_cannot_be_sent() {
     let pending = entries.iter().find_map(find).expect("the delivery of the first event");
     let task = &pending.task;
     assert_eq!((task.epoch, task.number), (1, 1));
-    assert_eq!((task.trigger, pending.document.name.as_str()), (Trigger::First, "here"));
+    assert_eq!((task.trigger, pending.source.document.name.as_str()), (Trigger::First, "here"));
     let discarded = "SELECT count(*) FROM deliveries WHERE status = 3 AND discard_reason IN (0, 1)";
     assert_eq!(fixture.number(discarded).await, 1);
 }

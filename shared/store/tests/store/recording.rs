@@ -32,7 +32,7 @@ async fn an_event_decided_and_delivered_in_one_batch_is_one_row_a_table() {
     assert_eq!(row.first_attempt_at, Some(UnixMillis(event.accepted_at.0 + 1_005)));
     assert_eq!(row.finished_at, Some(delivered.at));
     assert_eq!(row.next_attempt_at, None);
-    let attempts = store.history().delivery_with_attempts(None, row.id).await.unwrap().unwrap().1;
+    let attempts = store.history().delivery_with_attempts(None, row.delivery.id).await.unwrap().unwrap().1;
     assert_eq!(attempts.len(), 1);
     let sent = delivered.attempt.unwrap();
     assert_eq!(
@@ -135,7 +135,7 @@ async fn the_final_row_is_the_same_for_every_order_and_every_cut_into_batches() 
             let mut row =
                 store.history().deliveries_of_event(tenant, &event.id, event.event_day).await.unwrap().remove(0);
             // Everything but the owner must agree.
-            (row.tenant, row.id) = (TenantId::OPERATOR, postrider_model::ids::DeliveryId(uuid_nil()));
+            (row.delivery.tenant, row.delivery.id) = (TenantId::OPERATOR, postrider_model::ids::DeliveryId(uuid_nil()));
             rows.push(row);
         }
         assert_eq!(rows[0], rows[1], "seed {seed} round {round}");

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 
+use postrider_ledger::replay::{self, FeedError, PageLimits, Rendition};
 use postrider_model::delivery::DeliveryStatus;
 use postrider_model::ids::{DeliveryId, EndpointId, ReplayId, TenantId};
 use postrider_model::replay::{ReplaySelection, ReplayStatus};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
 use postrider_store::Store;
-use postrider_store::replay::{FeedError, PageLimits, ReplayAction, ReplayPage, ReplayRequest};
+use postrider_store::replay::{ReplayAction, ReplayRequest};
 
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 
@@ -39,18 +40,18 @@ async fn delivered(store: &Store, tenant: TenantId, endpoint: EndpointId, count:
     store.record().write(&batch(events, decisions, outcomes)).await.unwrap();
 }
 
-fn ids(page: &ReplayPage) -> Vec<DeliveryId> {
+fn ids(page: &Rendition) -> Vec<DeliveryId> {
     page.events.iter().flat_map(|event| &event.tasks).map(|(task, _)| task.delivery.id).collect()
 }
 
 /// Feeds a page and returns its content.
 async fn feed(store: &Store) -> Option<(ReplayId, Vec<DeliveryId>)> {
     let mut seen = Vec::new();
-    let publish = |page: ReplayPage| {
+    let publish = |page: Rendition| {
         seen = ids(&page);
         async { Ok::<_, Infallible>(()) }
     };
-    let fed = store.feed_replay(&Profiles::builtin(), LIMITS, publish).await.unwrap();
+    let fed = replay::feed(store, &Profiles::builtin(), LIMITS, publish).await.unwrap();
     fed.map(|fed| (fed.replay, seen))
 }
 
@@ -62,11 +63,11 @@ async fn an_unpublished_page_is_fed_again_under_the_same_ids() {
     delivered(store, tenant.id, endpoint.id, 3).await;
     let first = store.create_replay(tenant.id, &asked()).await.unwrap();
     let mut seen = Vec::new();
-    let refuse = |page: ReplayPage| {
+    let refuse = |page: Rendition| {
         seen = ids(&page);
         async { Err(()) }
     };
-    let refused = store.feed_replay(&Profiles::builtin(), LIMITS, refuse).await;
+    let refused = replay::feed(store, &Profiles::builtin(), LIMITS, refuse).await;
     assert!(matches!(refused, Err(FeedError::Publish(()))));
     assert_eq!(seen.len(), 2);
     assert_eq!(fixture.number("SELECT count(*) FROM deliveries WHERE generation IS NOT NULL").await, 0);
@@ -84,7 +85,7 @@ async fn an_unpublished_page_is_fed_again_under_the_same_ids() {
     store.steer_replay(None, first, ReplayAction::Cancel).await.unwrap();
     let stuck = store.create_replay(tenant.id, &asked()).await.unwrap();
     let next = store.create_replay(tenant.id, &asked()).await.unwrap();
-    let refused = store.feed_replay(&Profiles::builtin(), LIMITS, |_| async { Err(()) }).await;
+    let refused = replay::feed(store, &Profiles::builtin(), LIMITS, |_| async { Err(()) }).await;
     assert!(refused.is_err());
     assert_eq!(feed(store).await.unwrap().0, next);
     assert_ne!(stuck, next);
@@ -101,7 +102,7 @@ async fn two_replayers_never_feed_one_replay_at_once() {
         assert_eq!(feed(store).await, None, "another has it in hand");
         Ok::<_, Infallible>(())
     };
-    let fed = store.feed_replay(&Profiles::builtin(), LIMITS, beside).await.unwrap().unwrap();
+    let fed = replay::feed(store, &Profiles::builtin(), LIMITS, beside).await.unwrap().unwrap();
     assert_eq!((fed.replay, fed.deliveries, fed.finished), (id, 1, true));
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_ledger::retry::{RetryError, retry_delivery};
 use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Lane, Trigger};
 use postrider_model::ids::{DeliveryId, Generation, TenantId};
 use postrider_model::time::UnixMillis;
@@ -9,7 +10,8 @@ use postrider_store::StoreError;
 use postrider_store::config::EndpointDraft;
 use postrider_store::feed::FeedScope;
 use postrider_store::intervention::{InterventionReason, InterventionTarget};
-use postrider_store::outbox::{OutboxEntry, Retried, RetryError};
+use postrider_store::outbox::{OutboxEntry, SourceMissing};
+use postrider_store::retry::Retried;
 
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome, snapshot};
 
@@ -28,8 +30,8 @@ async fn retrying_an_ended_delivery_creates_another_with_the_decided_version() {
     };
     store.config().edit_endpoint(None, endpoint.id, None, rename).await.unwrap();
 
-    let pending = store.retry_delivery(Some(tenant.id), failed.delivery.id, Lane::Live).await.unwrap();
-    let again = store.retry_delivery(Some(tenant.id), failed.delivery.id, Lane::Live).await.unwrap();
+    let pending = retry_delivery(store, Some(tenant.id), failed.delivery.id, Lane::Live).await.unwrap();
+    let again = retry_delivery(store, Some(tenant.id), failed.delivery.id, Lane::Live).await.unwrap();
     assert!(matches!(again, Retried::UnderWay(id) if id == pending.delivery()), "{again:?}");
     let pending = pending.committed().unwrap();
     let task = &pending.task;
@@ -37,10 +39,10 @@ async fn retrying_an_ended_delivery_creates_another_with_the_decided_version() {
     assert!(matches!(task.delivery.generation, Generation::Retry(_)));
     assert_eq!((task.number, task.epoch, task.trigger), (1, 0, Trigger::Manual));
     assert_eq!(task.delivery.origin, Some(failed.delivery.id));
-    assert_eq!(pending.document.name, "then");
-    assert_eq!(pending.event.data.as_deref(), Some(&b"{\"a\":1}"[..]));
+    assert_eq!(pending.source.document.name, "then");
+    assert_eq!(pending.source.event.data.as_deref(), Some(&b"{\"a\":1}"[..]));
     let row = store.history().get_delivery(Some(tenant.id), task.delivery.id).await.unwrap().unwrap();
-    assert_eq!((row.status, row.origin), (DeliveryStatus::Pending, Some(failed.delivery.id)));
+    assert_eq!((row.status, row.delivery.origin), (DeliveryStatus::Pending, Some(failed.delivery.id)));
     assert_eq!(store.history().deliveries_of_event(tenant.id, &event.id, event.event_day).await.unwrap().len(), 2);
 
     // Without a publish the outbox relay gets the same delivery, once.
@@ -64,7 +66,7 @@ async fn retrying_what_is_pending_makes_the_waiting_copy_stale() {
     store.record().write(&batch(vec![event.clone()], vec![decided], vec![waiting.clone()])).await.unwrap();
 
     let id = waiting.delivery.id;
-    let retry = || async { store.retry_delivery(None, id, Lane::Live).await.unwrap() };
+    let retry = || async { retry_delivery(store, None, id, Lane::Live).await.unwrap() };
     let first = retry().await.committed().unwrap().task;
     assert_eq!((first.delivery.id, first.number, first.extra, first.epoch), (id, 3, 1, 1));
     // Another retry while that attempt is due makes no second one.
@@ -97,7 +99,7 @@ async fn attempts_that_people_asked_for_are_counted_apart() {
     let id = attempts[0].delivery.id;
     let decided = decision(&event, vec![endpoint.id], endpoint.version);
     store.record().write(&batch(vec![event.clone()], vec![decided], attempts)).await.unwrap();
-    let task = store.retry_delivery(None, id, Lane::Live).await.unwrap().committed().unwrap().task;
+    let task = retry_delivery(store, None, id, Lane::Live).await.unwrap().committed().unwrap().task;
     assert_eq!((task.number, task.extra), (4, 2));
 }
 
@@ -118,10 +120,10 @@ async fn an_endpoint_that_is_off_is_named_and_nothing_is_retried() {
         })
     };
     switch(EndpointStatus::Inactive).await.unwrap();
-    let refused = store.retry_delivery(None, id, Lane::Live).await.unwrap_err();
+    let refused = retry_delivery(store, None, id, Lane::Live).await.unwrap_err();
     assert_eq!(refused.to_string(), "the endpoint is inactive: activate it first");
     switch(EndpointStatus::Active).await.unwrap();
-    store.retry_delivery(None, id, Lane::Live).await.unwrap();
+    retry_delivery(store, None, id, Lane::Live).await.unwrap();
 }
 
 #[tokio::test]
@@ -134,9 +136,9 @@ async fn what_cannot_be_sent_again_is_refused_and_leaves_nothing_behind() {
     let id = failed.delivery.id;
     let decided = decision(&event, vec![endpoint.id], endpoint.version);
     store.record().write(&batch(vec![], vec![decided], vec![failed])).await.unwrap();
-    let retry = |tenant, id| store.retry_delivery(tenant, id, Lane::Live);
+    let retry = |tenant, id| retry_delivery(store, tenant, id, Lane::Live);
 
-    assert!(matches!(retry(Some(tenant.id), id).await, Err(RetryError::NoEvent)));
+    assert!(matches!(retry(Some(tenant.id), id).await, Err(RetryError::Missing(SourceMissing::NoEvent))));
     store.record().write(&batch(vec![event.clone()], vec![], vec![])).await.unwrap();
     let foreign = retry(Some(TenantId::generate()), id).await;
     assert!(matches!(foreign, Err(RetryError::Store(StoreError::NotFound { what: "delivery" }))));
@@ -148,8 +150,8 @@ async fn what_cannot_be_sent_again_is_refused_and_leaves_nothing_behind() {
     store.config().delete_endpoint(None, endpoint.id, None).await.unwrap();
     assert!(store.outbox_claim(10, Duration::ZERO).await.unwrap().is_empty());
     assert_eq!(fixture.number("SELECT count(*) FROM outbox").await, 0);
-    assert!(matches!(retry(None, id).await, Err(RetryError::EndpointDeleted)));
+    assert!(matches!(retry(None, id).await, Err(RetryError::Missing(SourceMissing::EndpointDeleted))));
     fixture.sql().await.execute("UPDATE events SET data = NULL", &[]).await.unwrap();
-    assert!(matches!(retry(None, id).await, Err(RetryError::Expunged)));
+    assert!(matches!(retry(None, id).await, Err(RetryError::Missing(SourceMissing::Expunged))));
     assert_eq!(fixture.number("SELECT count(*) FROM interventions").await, 0);
 }

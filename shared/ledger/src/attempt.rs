@@ -1,0 +1,24 @@
+//! The next attempt of a recorded delivery.
+
+use postrider_model::delivery::{Lane, Trigger};
+use postrider_store::history::DeliveryRow;
+use postrider_wire::messages::DeliveryTask;
+
+/// The attempt after a delivery's last one, in the next epoch, which makes older copies stale. `occurred_at` is the time of
+/// acceptance until the caller sets it.
+pub(crate) fn next_attempt(
+    row: &DeliveryRow,
+    extra: u16,
+    trigger: Trigger,
+    lane: Lane,
+    config_version: i64,
+) -> DeliveryTask {
+    DeliveryTask {
+        number: row.number.saturating_add(1),
+        extra,
+        epoch: row.epoch.saturating_add(1),
+        lane,
+        expires_at: row.expires_at,
+        ..DeliveryTask::first_attempt(row.delivery.clone(), trigger, row.delivery.accepted_at, config_version)
+    }
+}

@@ -1,0 +1,90 @@
+//! The rules of reconciling: which overdue deliveries are lost, and what is published again.
+
+use bytes::Bytes;
+use postrider_model::delivery::{DiscardReason, Lane, Trigger};
+use postrider_model::ids::{DeliveryId, Generation};
+use postrider_model::time::{Day, UnixMillis};
+use postrider_store::reconcile::{DueDelivery, LostDelivery, Repair, Repaired, UndecidedEvent};
+use postrider_store::{Store, StoreError};
+use postrider_wire::messages::{AcceptedEvent, DeliveryTask};
+
+use crate::attempt::next_attempt;
+
+/// Which pending deliveries count as lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue {
+    /// Deliveries due before this are lost, unless they are held.
+    pub before: UnixMillis,
+    /// Deliveries due before this are lost, even if they were held.
+    pub at_latest: UnixMillis,
+    /// Maximum number of held deliveries: up to this many deliveries due before `before` are left alone.
+    pub held_max: usize,
+}
+
+/// Repairs up to `limit` lost deliveries of a delivery day: puts them into the outbox in a new epoch, or ends them if nothing can
+/// be sent. `None`: another recorder is reconciling.
+///
+/// # Errors
+/// The database's; nothing was changed then.
+pub async fn repair_overdue(
+    store: &Store,
+    day: Day,
+    overdue: Overdue,
+    limit: usize,
+) -> Result<Option<Repaired>, StoreError> {
+    let read = overdue.held_max.saturating_add(limit);
+    store.repair_overdue(day, overdue.before, read, |due| lost(due, overdue, limit), repair).await
+}
+
+/// The lost ones of the longest overdue deliveries, at most `limit`: as many as cannot all be held, and those overdue too long.
+fn lost(due: &[DueDelivery], overdue: Overdue, limit: usize) -> Vec<DeliveryId> {
+    let beyond_held = due.len().saturating_sub(overdue.held_max);
+    let is_lost =
+        |(index, due): &(usize, &DueDelivery)| *index < beyond_held || due.next_attempt_at < overdue.at_latest;
+    due.iter().take(limit).enumerate().filter(is_lost).map(|(_, due)| due.id).collect()
+}
+
+fn repair(lost: &LostDelivery, now: UnixMillis) -> Repair {
+    match lost {
+        LostDelivery { has_endpoint: false, .. } => Repair::Discard(DiscardReason::EndpointDeleted),
+        // An expired delivery with a payload goes to a dispatcher, which compares two clocks before it discards it.
+        LostDelivery { has_payload: false, row, .. } if row.expires_at <= now => {
+            Repair::Discard(DiscardReason::Expired)
+        }
+        LostDelivery { has_payload: false, .. } => Repair::Discard(DiscardReason::Expunged),
+        _ => Repair::Publish(Box::new(next_task(lost))),
+    }
+}
+
+/// The attempt that a delivery waits for, in its next epoch.
+fn next_task(lost: &LostDelivery) -> DeliveryTask {
+    let LostDelivery { row, occurred_at, lane, extra, .. } = lost;
+    let own_lane = lane.unwrap_or_default();
+    let generation = row.delivery.generation;
+    let (trigger, lane) = match generation {
+        _ if row.number > 0 => (Trigger::Retry, own_lane),
+        Generation::First => (Trigger::First, own_lane),
+        Generation::Replay(_) => (Trigger::Replay, Lane::Bulk),
+        Generation::Retry(_) | Generation::Test(_) => (Trigger::Manual, Lane::Live),
+    };
+    // An event's own deliveries use the endpoint as decided; retries and replays use the endpoint as it is now.
+    let decided = lost.decided_version.filter(|_| generation == Generation::First);
+    let task = next_attempt(row, *extra, trigger, lane, decided.unwrap_or(lost.current_version));
+    DeliveryTask { occurred_at: occurred_at.unwrap_or(row.delivery.accepted_at), ..task }
+}
+
+/// The message that gives an undecided event to fan-out again, with its payload.
+pub fn accepted_again(undecided: UndecidedEvent) -> (AcceptedEvent, Bytes) {
+    let UndecidedEvent { summary, metadata, data, instance, sequence, epoch } = undecided;
+    let event = summary.event_ref();
+    let event = AcceptedEvent {
+        occurred_at: summary.occurred_at,
+        origin: summary.origin,
+        attributes: summary.attributes,
+        metadata,
+        lane: summary.lane,
+        epoch,
+        ..AcceptedEvent::new(event, instance, sequence)
+    };
+    (event, data)
+}

@@ -1,0 +1,84 @@
+//! The rules of retries on request: what is attempted again, and what is refused.
+
+use postrider_model::delivery::{EndpointStatus, Lane, Trigger};
+use postrider_model::ids::{DeliveryId, Generation, RetryId, TenantId};
+use postrider_model::limits::{ATTEMPT_TIMEOUT_MAX, DELIVERY_LIFETIME};
+use postrider_model::time::UnixMillis;
+use postrider_store::outbox::SourceMissing;
+use postrider_store::retry::{EndpointState, Retried, RetryDecision, RetryState};
+use postrider_store::{Store, StoreError};
+use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+
+use crate::attempt::next_attempt;
+
+/// Why a delivery cannot be retried.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// The store failed, or there is no such delivery.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is nothing to send, or nowhere to send it.
+    #[error(transparent)]
+    Missing(#[from] SourceMissing),
+    /// The endpoint is not active: deliveries to it are discarded.
+    #[error("the endpoint is {status}{}: activate it first", reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default())]
+    EndpointOff {
+        /// Its status.
+        status: EndpointStatus,
+        /// The reason, if Postrider disabled it.
+        reason: Option<String>,
+    },
+}
+
+/// Retries a delivery. A terminal delivery gets a new generation, whose id is in the returned task. A pending delivery is
+/// attempted at once, in a new epoch that makes the waiting copy stale. If an attempt is already due, nothing changes.
+///
+/// The caller publishes the result; after a crash the outbox relay does.
+///
+/// # Errors
+/// See [`RetryError`]; [`StoreError::NotFound`] also for another tenant's delivery.
+pub async fn retry_delivery(
+    store: &Store,
+    tenant: Option<TenantId>,
+    id: DeliveryId,
+    lane: Lane,
+) -> Result<Retried, RetryError> {
+    store.retry_delivery(tenant, id, |state| decide(state, lane)).await
+}
+
+fn decide(state: &RetryState, lane: Lane) -> Result<RetryDecision, RetryError> {
+    let source = state.source.as_ref().map_err(|missing| *missing)?;
+    match &state.endpoint {
+        None => return Err(SourceMissing::EndpointDeleted.into()),
+        Some(EndpointState { status: EndpointStatus::Active, .. }) => {}
+        Some(EndpointState { status, disabled_reason }) => {
+            return Err(RetryError::EndpointOff { status: *status, reason: disabled_reason.clone() });
+        }
+    }
+    if let Some(id) = under_way(state) {
+        return Ok(RetryDecision::UnderWay(id));
+    }
+    let RetryState { row, now, .. } = state;
+    let extra = state.extra.saturating_add(u16::from(row.number > 0));
+    let mut task = next_attempt(row, extra, Trigger::Manual, lane, state.config_version);
+    if row.status.is_terminal() {
+        let generation = Generation::Retry(RetryId::generate());
+        let again = DeliveryRef::new(row.delivery.event_ref(), row.delivery.endpoint, generation, *now);
+        task.delivery = DeliveryRef { origin: Some(row.delivery.id), ..again };
+        (task.number, task.extra, task.epoch) = (1, 0, 0);
+        task.expires_at = now.plus(DELIVERY_LIFETIME);
+    }
+    let task = DeliveryTask { occurred_at: source.event.summary.occurred_at, ..task };
+    Ok(RetryDecision::Attempt(Box::new(task)))
+}
+
+/// The delivery whose pending attempt a retry would duplicate: this one if its attempt has just become due, or a retry of it
+/// without an attempt so far.
+fn under_way(state: &RetryState) -> Option<DeliveryId> {
+    if state.row.status.is_terminal() {
+        return state.unattempted_retry;
+    }
+    // A delivery that is overdue by more than an attempt can take is waiting, not being attempted.
+    let is_due = |due: UnixMillis| due <= state.now && state.now < due.plus(ATTEMPT_TIMEOUT_MAX);
+    state.row.next_attempt_at.is_some_and(is_due).then_some(state.row.delivery.id)
+}

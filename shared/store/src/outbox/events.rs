@@ -1,0 +1,66 @@
+//! Operational events: what happened to a tenant's objects, published to the operator's own tenant.
+
+use deadpool_postgres::Transaction;
+use postrider_model::ids::{ReplayId, TenantId};
+use postrider_model::time::UnixMillis;
+use serde_json::Value;
+
+use crate::config::Endpoint;
+use crate::error::StoreError;
+use crate::sql::Ts;
+
+/// An operational event to write.
+pub(crate) struct NewEvent {
+    about: TenantId,
+    event_type: &'static str,
+    data: Value,
+    at: UnixMillis,
+}
+
+/// A tenant has used up one of its limits.
+pub(crate) fn limit_reached(tenant: TenantId, limit: &str, value: u32, at: UnixMillis) -> NewEvent {
+    let data = serde_json::json!({"tenant_id": tenant, "limit": limit, "value": value});
+    NewEvent { about: tenant, event_type: "limit.reached", data, at }
+}
+
+/// All deliveries of a replay were created. Includes the numbers of deliveries and events.
+pub(crate) fn replay_finished(
+    tenant: TenantId,
+    replay: ReplayId,
+    events: i64,
+    deliveries: i64,
+    at: UnixMillis,
+) -> NewEvent {
+    let data = serde_json::json!({
+        "tenant_id": tenant,
+        "replay_id": replay,
+        "events": events,
+        "deliveries": deliveries,
+        "finished_at": at.to_rfc3339_millis(),
+    });
+    NewEvent { about: tenant, event_type: "replay.finished", data, at }
+}
+
+/// Postrider disabled an endpoint.
+pub(crate) fn endpoint_disabled(endpoint: &Endpoint, reason: &str, at: UnixMillis) -> NewEvent {
+    let data = serde_json::json!({
+        "tenant_id": endpoint.tenant,
+        "endpoint_id": endpoint.id,
+        "name": endpoint.document.name,
+        "reason": reason,
+        "disabled_at": at.to_rfc3339_millis(),
+    });
+    NewEvent { about: endpoint.tenant, event_type: "endpoint.disabled", data, at }
+}
+
+/// Writes an operational event as part of an edit. The operator's own endpoints emit none, to avoid a feedback loop.
+/// Only the outbox relay publishes it, so it can be claimed at once.
+pub(crate) async fn add_event(tx: &Transaction<'_>, event: &NewEvent) -> Result<(), StoreError> {
+    if event.about != TenantId::OPERATOR {
+        let sql =
+            "INSERT INTO outbox (tenant, event_type, data, created_at, claimed_at) VALUES ($1, $2, $3, $4, 'epoch')";
+        let data = event.data.to_string().into_bytes();
+        tx.execute(sql, &[&event.about.0, &event.event_type, &data, &Ts(event.at)]).await?;
+    }
+    Ok(())
+}

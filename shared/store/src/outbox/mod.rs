@@ -1,0 +1,186 @@
+//! The outbox: committed entries that are still to be published, by the process that committed them or, after a crash, by the
+//! outbox relay. Publishing twice is harmless, because the ids are the same.
+
+mod events;
+mod letters;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use deadpool_postgres::{GenericClient, Transaction};
+use postrider_model::ids::TenantId;
+use postrider_model::time::UnixMillis;
+use postrider_wire::messages::{DeliveryRef, DeliveryTask};
+use tokio_postgres::types::Json;
+
+pub(crate) use self::events::{add_event, endpoint_disabled, limit_reached, replay_finished};
+use crate::config::{EndpointDocument, endpoint_at};
+use crate::error::StoreError;
+use crate::history::{DeadLetterRow, EventRow, event, pending_letter};
+use crate::sql::{RowExt, Ts, signed};
+use crate::store::Store;
+
+/// How long a claim on an entry lasts.
+const CLAIM: Duration = Duration::from_secs(60);
+
+/// The number of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OutboxId(pub i64);
+
+/// A delivery to publish to its lane: render the event for the document, publish, then call [`Store::outbox_done`].
+#[derive(Debug, Clone)]
+pub struct PendingDelivery {
+    /// The entry.
+    pub outbox: OutboxId,
+    /// The head of the message.
+    pub task: DeliveryTask,
+    /// What the body is rendered from.
+    pub source: BodySource,
+}
+
+/// What a body is rendered from.
+#[derive(Debug, Clone)]
+pub struct BodySource {
+    /// The event, with its payload.
+    pub event: EventRow,
+    /// The endpoint as of the decision, not as it is now.
+    pub document: EndpointDocument,
+    /// The current profile of the tenant.
+    pub profile: String,
+}
+
+/// Why a body can no longer be rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SourceMissing {
+    /// The event's payload was expunged: there is nothing to send.
+    #[error("the event's payload was expunged")]
+    Expunged,
+    /// The event is not on record (not yet, or its day was dropped).
+    #[error("the event is not on record")]
+    NoEvent,
+    /// The endpoint was deleted.
+    #[error("the endpoint was deleted")]
+    EndpointDeleted,
+}
+
+/// An operational event to publish to the operator's own tenant.
+#[derive(Debug, Clone)]
+pub struct OperationalEvent {
+    /// The entry. The event's id is derived from it, so that publishing twice makes one event.
+    pub outbox: OutboxId,
+    /// The tenant that it is about.
+    pub about: TenantId,
+    /// Its type, such as `endpoint.disabled`.
+    pub event_type: String,
+    /// Its `data`, JSON.
+    pub data: Bytes,
+}
+
+/// A dead letter to publish to its source.
+#[derive(Debug, Clone)]
+pub struct PendingLetter {
+    /// The entry.
+    pub outbox: OutboxId,
+    /// The letter.
+    pub letter: DeadLetterRow,
+    /// Its bytes.
+    pub body: Bytes,
+}
+
+/// An entry of the outbox.
+#[derive(Debug, Clone)]
+pub enum OutboxEntry {
+    /// A delivery.
+    Delivery(Box<PendingDelivery>),
+    /// An operational event.
+    Event(OperationalEvent),
+    /// A dead letter that is requeued.
+    Letter(PendingLetter),
+}
+
+/// Writes a delivery as part of an edit. The caller publishes it; after a crash the outbox relay does.
+pub(crate) async fn add_delivery(
+    tx: &Transaction<'_>,
+    task: &DeliveryTask,
+    at: UnixMillis,
+) -> Result<OutboxId, StoreError> {
+    let sql = "INSERT INTO outbox (tenant, task, created_at, claimed_at) VALUES ($1, $2, $3, $3) RETURNING id";
+    Ok(OutboxId(tx.query_one(sql, &[&task.delivery.tenant.0, &Json(task), &Ts(at)]).await?.col("id")?))
+}
+
+/// What the body of a delivery is rendered from: the event, and the endpoint as of a configuration version.
+pub(crate) async fn body_source(
+    client: &impl GenericClient,
+    delivery: &DeliveryRef,
+    config_version: i64,
+) -> Result<Result<BodySource, SourceMissing>, StoreError> {
+    let Some(event) = event(client, delivery.tenant, &delivery.event, Some(delivery.event_day)).await? else {
+        return Ok(Err(SourceMissing::NoEvent));
+    };
+    if event.data.is_none() {
+        return Ok(Err(SourceMissing::Expunged));
+    }
+    let living = "SELECT t.profile FROM endpoints e JOIN tenants t ON t.id = e.tenant
+                  WHERE e.id = $1 AND e.deleted_at IS NULL AND t.deleted_at IS NULL";
+    let tenant = client.query_opt(living, &[&delivery.endpoint.0]).await?;
+    let version = endpoint_at(client, delivery.endpoint, config_version).await?;
+    let (Some(tenant), Some(version)) = (tenant, version) else { return Ok(Err(SourceMissing::EndpointDeleted)) };
+    Ok(Ok(BodySource { event, document: version.document, profile: tenant.col("profile")? }))
+}
+
+impl Store {
+    /// Entries unpublished for `older_than`. They are claimed for a minute, so that two relays do not publish the same entry.
+    /// Deliveries that can no longer be rendered (event expunged, endpoint deleted, day dropped) are removed from the outbox.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn outbox_claim(&self, limit: u32, older_than: Duration) -> Result<Vec<OutboxEntry>, StoreError> {
+        let client = self.core().client().await?;
+        let now = UnixMillis::now();
+        let before = UnixMillis(now.0.saturating_sub(signed(older_than.as_millis().try_into().unwrap_or(u64::MAX))));
+        // `claimed_at` is set to the end of the claim, so that the entry is not selected before.
+        let sql = "UPDATE outbox SET claimed_at = $1 WHERE id IN
+                       (SELECT id FROM outbox WHERE claimed_at <= $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)
+                   RETURNING id, tenant, task, event_type, data, dead_letter";
+        let rows = client.query(sql, &[&Ts(now.plus(CLAIM)), &Ts(before), &i64::from(limit)]).await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let outbox = OutboxId(row.col("id")?);
+            if let Some(id) = row.col::<Option<i64>>("dead_letter")? {
+                match pending_letter(&client, outbox, id).await? {
+                    Some(letter) => entries.push(OutboxEntry::Letter(letter)),
+                    // Retention removed the letter before it was published.
+                    None => self.outbox_done(&[outbox]).await?,
+                }
+                continue;
+            }
+            let Some(Json(task)) = row.col::<Option<Json<DeliveryTask>>>("task")? else {
+                entries.push(OutboxEntry::Event(OperationalEvent {
+                    outbox,
+                    about: row.col("tenant")?,
+                    event_type: row.col::<Option<String>>("event_type")?.unwrap_or_default(),
+                    data: row.col("data")?,
+                }));
+                continue;
+            };
+            match body_source(&client, &task.delivery, task.config_version).await? {
+                Ok(source) => entries.push(OutboxEntry::Delivery(Box::new(PendingDelivery { outbox, task, source }))),
+                Err(reason) => {
+                    tracing::warn!(delivery.id = %task.delivery.id, %reason, "removed a delivery from the outbox: it can no longer be rendered");
+                    self.outbox_done(&[outbox]).await?;
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Removes entries that were published or can never be.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn outbox_done(&self, ids: &[OutboxId]) -> Result<(), StoreError> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        self.core().execute("DELETE FROM outbox WHERE id = ANY($1)", &[&ids]).await?;
+        Ok(())
+    }
+}

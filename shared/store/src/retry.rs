@@ -1,0 +1,166 @@
+//! Retries of deliveries: the rows that decide about one, and its commit. The decision is the caller's.
+
+use deadpool_postgres::{GenericClient, Transaction};
+use postrider_model::delivery::{DeliveryStatus, EndpointStatus, Trigger};
+use postrider_model::ids::{DeliveryId, TenantId};
+use postrider_model::time::UnixMillis;
+use postrider_wire::messages::DeliveryTask;
+
+use crate::audit_log::{AuditAction, Change};
+use crate::config::{bump, finish};
+use crate::error::StoreError;
+use crate::history::{DeliveryRow, decision, delivery};
+use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
+use crate::outbox::{BodySource, PendingDelivery, SourceMissing, add_delivery, body_source};
+use crate::record::{self, Report};
+use crate::sql::{Coded, Date, RowExt, from_row, read_optional};
+use crate::store::Store;
+
+/// What decides about a retry.
+#[derive(Debug, Clone)]
+pub struct RetryState {
+    /// The delivery.
+    pub row: DeliveryRow,
+    /// The configuration version of the event's decision; of a test call, which has no decision, the current one.
+    pub config_version: i64,
+    /// Number of attempts that people requested while the delivery was pending. The first attempt never counts.
+    pub extra: u16,
+    /// What its body is rendered from.
+    pub source: Result<BodySource, SourceMissing>,
+    /// The endpoint as it is now; `None`: it was deleted.
+    pub endpoint: Option<EndpointState>,
+    /// A retry of the delivery that has not been attempted so far.
+    pub unattempted_retry: Option<DeliveryId>,
+    /// The time of the request.
+    pub now: UnixMillis,
+}
+
+/// Whether an endpoint takes deliveries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointState {
+    /// Its status.
+    pub status: EndpointStatus,
+    /// The reason, if Postrider disabled it.
+    pub disabled_reason: Option<String>,
+}
+
+from_row!(EndpointState { status, disabled_reason });
+
+/// The decision about a retry.
+#[derive(Debug, Clone)]
+pub enum RetryDecision {
+    /// An attempt of this delivery is already due or in progress; nothing changes.
+    UnderWay(DeliveryId),
+    /// Make this attempt. If it is one of the same delivery, it makes the waiting copy stale.
+    Attempt(Box<DeliveryTask>),
+}
+
+/// The result of a request to retry a delivery.
+#[derive(Debug)]
+pub enum Retried {
+    /// An attempt was committed: publish it, then call [`Store::outbox_done`].
+    Committed(Box<PendingDelivery>),
+    /// An attempt of this delivery is already due or in progress.
+    UnderWay(DeliveryId),
+}
+
+impl Retried {
+    /// The delivery that is attempted.
+    pub fn delivery(&self) -> DeliveryId {
+        match self {
+            Self::Committed(pending) => pending.task.delivery.id,
+            Self::UnderWay(id) => *id,
+        }
+    }
+
+    /// The delivery to publish, if any.
+    pub fn committed(self) -> Option<PendingDelivery> {
+        match self {
+            Self::Committed(pending) => Some(*pending),
+            Self::UnderWay(_) => None,
+        }
+    }
+}
+
+/// See [`RetryState::extra`].
+async fn extra_attempts(client: &impl GenericClient, row: &DeliveryRow) -> Result<u16, StoreError> {
+    let sql = "SELECT count(DISTINCT number) AS extra FROM attempts
+               WHERE delivery_id = $1 AND delivery_day = $2 AND trigger = $3 AND number > 1";
+    let day = Date(row.delivery.delivery_day);
+    client.query_one(sql, &[&row.delivery.id.0, &day, &Trigger::Manual.code()]).await?.col("extra")
+}
+
+async fn unattempted_retry(client: &impl GenericClient, row: &DeliveryRow) -> Result<Option<DeliveryId>, StoreError> {
+    let sql =
+        "SELECT id FROM deliveries WHERE tenant = $1 AND event_id = $2 AND generation LIKE 'retry:%' AND origin = $3
+                   AND status = $4 AND number = 0 ORDER BY created_at DESC LIMIT 1";
+    let (of, pending) = (&row.delivery, DeliveryStatus::Pending.code());
+    let found = client.query_opt(sql, &[&of.tenant.0, &of.event.as_str(), &of.id.0, &pending]).await?;
+    found.map(|row| row.col("id")).transpose()
+}
+
+async fn state(
+    tx: &Transaction<'_>,
+    tenant: Option<TenantId>,
+    id: DeliveryId,
+    version: i64,
+) -> Result<RetryState, StoreError> {
+    let row = delivery(tx, tenant, id).await?.ok_or(StoreError::NotFound { what: "delivery" })?;
+    let of = &row.delivery;
+    let decided = decision(tx, of.tenant, &of.event, of.event_day).await?;
+    let sql = format!("SELECT {} FROM endpoints WHERE id = $1 AND deleted_at IS NULL", EndpointState::COLUMNS);
+    let config_version = decided.map_or(version, |decision| decision.config_version);
+    Ok(RetryState {
+        config_version,
+        source: body_source(tx, of, config_version).await?,
+        extra: extra_attempts(tx, &row).await?,
+        endpoint: read_optional(tx.query_opt(&sql, &[&of.endpoint.0]).await?)?,
+        unattempted_retry: unattempted_retry(tx, &row).await?,
+        now: UnixMillis::now(),
+        row,
+    })
+}
+
+impl Store {
+    /// Retries a delivery as `decide` says. The caller publishes the result; after a crash the outbox relay does.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] also for another tenant's delivery; [`SourceMissing`]; what `decide` refused.
+    pub async fn retry_delivery<E: From<StoreError> + From<SourceMissing>>(
+        &self,
+        tenant: Option<TenantId>,
+        id: DeliveryId,
+        decide: impl FnOnce(&RetryState) -> Result<RetryDecision, E>,
+    ) -> Result<Retried, E> {
+        let mut client = self.core().client().await?;
+        let tx = client.transaction().await.map_err(StoreError::from)?;
+        // The counter first: its row is the lock that every edit takes first.
+        let version = bump(&tx).await?;
+        let state = state(&tx, tenant, id, version).await?;
+        let task = match decide(&state)? {
+            RetryDecision::UnderWay(id) => return Ok(Retried::UnderWay(id)),
+            RetryDecision::Attempt(task) => *task,
+        };
+        let RetryState { row, now, source, .. } = state;
+        let source = source?;
+        if task.delivery.id == id {
+            let stale = Intervention {
+                target: InterventionTarget::Delivery(id),
+                event_day: Some(row.delivery.event_day),
+                least_epoch: task.epoch,
+                reason: InterventionReason::Superseded,
+                created_at: now,
+                version,
+            };
+            stale.save(&tx).await?;
+        }
+        record::upsert_deliveries(&tx, &[Report::requested(&task, now)]).await?;
+        let outbox = add_delivery(&tx, &task, now).await?;
+        let of = &row.delivery;
+        let after =
+            serde_json::json!({"delivery_id": task.delivery.id, "event_id": of.event, "endpoint_id": of.endpoint});
+        self.core().log_change(&tx, Change::of(of.tenant, AuditAction::DeliveryRetried, id).to(after)).await?;
+        finish(tx, version).await?;
+        Ok(Retried::Committed(Box::new(PendingDelivery { outbox, task, source })))
+    }
+}
