@@ -1,23 +1,21 @@
-//! The bare path, the yardstick: a confirmed publish to a quorum queue, consume, POST, acknowledge and nothing else.
+//! The bare path, the yardstick: publish with confirm to a quorum queue, consume, POST, ack and nothing else.
 //!
-//! It does by the cheapest means what an engine on RabbitMQ cannot avoid once an event: pipelined confirms, a large
-//! prefetch, keep-alive connections, acknowledgements of many at once. No validation, no database, no signature.
-//! In a closed loop at most [`OUTSTANDING_MAX`] messages are between publish and acknowledgement; with `--rate` it
-//! measures latency instead.
+//! It does only what any delivery through RabbitMQ needs, by the cheapest means: pipelined confirms, a large prefetch,
+//! keep-alive connections, multiple acks. No validation, no database, no signature. In a closed loop at most
+//! [`OUTSTANDING_MAX`] messages are between publish and ack; with `--rate` it measures latency instead.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
-use futures::future::join_all;
+use futures::future::{join_all, try_join_all};
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
 };
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Confirmation, Consumer, PublisherConfirm};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::broker;
@@ -25,15 +23,15 @@ use crate::clock::{now_ns, pace};
 use crate::console::say;
 use crate::generate::Generated;
 use crate::http::Connection;
-use crate::ledger::{self, Accepted};
+use crate::ledger::{Accepted, Latency};
 use crate::payload::{EVENT_BYTES, Event};
 use crate::processes::own_usage;
 
-/// Messages between publish and acknowledgement in the closed loop.
+/// Maximum messages between publish and ack in the closed loop.
 const OUTSTANDING_MAX: usize = 2_000;
-/// Confirms that may be missing before the publisher waits.
+/// Maximum outstanding confirms.
 const UNCONFIRMED_MAX: usize = 1_000;
-/// Publishes handed to lapin together.
+/// Maximum publishes passed to lapin together.
 const TOGETHER_MAX: usize = 128;
 const QUEUE: &str = "postrider-bench.bare";
 
@@ -46,31 +44,28 @@ pub(crate) struct BareArgs {
     /// The sink, `host:port`.
     #[arg(long)]
     sink: String,
-    /// Keep-alive connections to the sink.
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
     /// How long to publish, in seconds.
     #[arg(long, default_value_t = 8.0)]
     seconds: f64,
-    /// Open loop: messages a second.
+    /// Open loop: messages per second.
     #[arg(long)]
     rate: Option<f64>,
-    /// A message's length in bytes.
+    /// Length of a message in bytes.
     #[arg(long, default_value_t = EVENT_BYTES)]
     bytes: usize,
-    /// The file to write the confirmed messages to.
-    #[arg(long)]
-    ledger: PathBuf,
 }
 
-/// One message on its way through a worker.
+/// Keep-alive connections to the sink.
+const CONNECTIONS: usize = 64;
+
+/// A consumed message for a connection to the sink.
 struct Job {
     tag: u64,
     id: String,
     body: Vec<u8>,
 }
 
-/// Publishes, forwards, writes the ledger, prints [`Generated`] as JSON.
+/// Publishes, forwards, prints [`Generated`] as JSON.
 pub(crate) async fn run(args: BareArgs) -> anyhow::Result<()> {
     let publishing = broker::connect(&args.amqp_url, "postrider-bench bare publish").await?;
     let consuming = broker::connect(&args.amqp_url, "postrider-bench bare consume").await?;
@@ -78,22 +73,22 @@ pub(crate) async fn run(args: BareArgs) -> anyhow::Result<()> {
     let consume_channel = consuming.create_channel().await?;
     declare(&publish_channel).await?;
     let outstanding = Rc::new(Semaphore::new(OUTSTANDING_MAX));
-    let forwarding = tokio::task::spawn_local(forward(
-        consume_channel,
-        args.sink.clone(),
-        args.connections,
-        Rc::clone(&outstanding),
-    ));
-    let accepted = publish(&publish_channel, &args, &outstanding).await?;
-    // Every permit back means every message acknowledged.
+    // The consumer and the connections to the sink exist before the clock starts.
+    let consumer = consumer(&consume_channel).await?;
+    let connections = try_join_all((0..CONNECTIONS).map(|_| Connection::open(&args.sink))).await?;
+    let forwarding = forward(consume_channel, consumer, connections, args.sink.clone(), Rc::clone(&outstanding));
+    let forwarding = tokio::task::spawn_local(forwarding);
+    let mut lateness_ns = Vec::new();
+    let accepted = publish(&publish_channel, &args, &outstanding, &mut lateness_ns).await?;
+    // All permits are back once all messages are acked.
     let all = outstanding.acquire_many(OUTSTANDING_MAX as u32);
     tokio::select! {
         all = all => drop(all?),
         ended = forwarding => ended.context("the forwarding task")??,
     }
-    ledger::write(&args.ledger, &accepted)?;
     publish_channel.queue_delete(QUEUE.into(), QueueDeleteOptions::default()).await?;
-    let done = Generated { usage: own_usage(), ..Generated::default() };
+    let lateness = args.rate.map(|_| Latency::of(&mut lateness_ns));
+    let done = Generated { accepted, lateness, usage: own_usage(), ..Generated::default() };
     say(&serde_json::to_string(&done)?);
     Ok(())
 }
@@ -105,7 +100,12 @@ async fn declare(channel: &Channel) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn publish(channel: &Channel, args: &BareArgs, outstanding: &Semaphore) -> anyhow::Result<Vec<Accepted>> {
+async fn publish(
+    channel: &Channel,
+    args: &BareArgs,
+    outstanding: &Semaphore,
+    lateness_ns: &mut Vec<u64>,
+) -> anyhow::Result<Vec<Accepted>> {
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let mut due = args.rate.map(|rate| pace(rate, (rate * args.seconds) as u64));
     let deadline_ns = now_ns() + (args.seconds * 1e9) as u64;
@@ -113,8 +113,8 @@ async fn publish(channel: &Channel, args: &BareArgs, outstanding: &Semaphore) ->
     let mut unconfirmed: VecDeque<PublisherConfirm> = VecDeque::new();
     let mut accepted: Vec<Accepted> = Vec::new();
     loop {
-        // lapin's publish resolves when its frames are written. One at a time would cost a round trip to its IO
-        // thread and a write to the socket each; handed over together they share both.
+        // lapin's publish resolves when its frames are written. Publishes that are passed together share the round trip to its
+        // IO thread and the write to the socket.
         let mut together = Vec::new();
         while together.len() < TOGETHER_MAX {
             let sent_ns = match &mut due {
@@ -127,6 +127,9 @@ async fn publish(channel: &Channel, args: &BareArgs, outstanding: &Semaphore) ->
                 Ok(permit) => permit.forget(),
                 Err(_) if together.is_empty() || due.is_some() => outstanding.acquire().await?.forget(),
                 Err(_) => break,
+            }
+            if due.is_some() {
+                lateness_ns.push(now_ns().saturating_sub(sent_ns));
             }
             let number = accepted.len() as u64;
             let id = format!("bare-{number}");
@@ -161,22 +164,30 @@ async fn confirmed(confirm: Option<PublisherConfirm>) -> anyhow::Result<()> {
         None => Ok(()),
         Some(confirm) => match confirm.await? {
             Confirmation::Ack(None) => Ok(()),
-            other => bail!("the broker did not take a message: {other:?}"),
+            other => bail!("the broker refused a message: {other:?}"),
         },
     }
 }
 
-async fn forward(channel: Channel, sink: String, connections: usize, done: Rc<Semaphore>) -> anyhow::Result<()> {
+async fn consumer(channel: &Channel) -> anyhow::Result<Consumer> {
     channel.basic_qos(OUTSTANDING_MAX as u16, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
-    let mut consumer = channel.basic_consume(QUEUE.into(), "bare".into(), options, FieldTable::default()).await?;
+    Ok(channel.basic_consume(QUEUE.into(), "bare".into(), options, FieldTable::default()).await?)
+}
+
+async fn forward(
+    channel: Channel,
+    mut consumer: Consumer,
+    connections: Vec<Connection>,
+    host: String,
+    done: Rc<Semaphore>,
+) -> anyhow::Result<()> {
     let (settled, settling) = mpsc::unbounded_channel();
     tokio::task::spawn_local(acknowledge(channel, settling, done));
     let mut workers = Vec::new();
-    for _ in 0..connections {
+    for connection in connections {
         let (jobs, work) = mpsc::unbounded_channel();
-        let connection = Connection::open(&sink).await?;
-        tokio::task::spawn_local(post(connection, sink.clone(), work, settled.clone()));
+        tokio::task::spawn_local(post(connection, host.clone(), work, settled.clone()));
         workers.push(jobs);
     }
     let mut turn = 0;
@@ -184,8 +195,8 @@ async fn forward(channel: Channel, sink: String, connections: usize, done: Rc<Se
         let delivery = delivery?;
         let id = delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
         let job = Job { tag: delivery.delivery_tag, id, body: delivery.data };
-        // In turn: the sink is equally fast for all.
-        turn = (turn + 1) % connections;
+        // Round robin: the sink is equally fast for all.
+        turn = (turn + 1) % CONNECTIONS;
         if workers[turn].send(job).is_err() {
             bail!("a connection to the sink failed");
         }
@@ -219,7 +230,7 @@ async fn post(
     Ok(())
 }
 
-/// Acknowledges whole runs of settled tags with one frame.
+/// Acks consecutive settled tags with one frame.
 async fn acknowledge(
     channel: Channel,
     mut settling: mpsc::UnboundedReceiver<u64>,

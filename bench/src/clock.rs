@@ -1,7 +1,7 @@
-//! The one clock of a run, and the pacer of open loops.
+//! The clock of a run, and the pacer of fixed rates.
 //!
-//! Sender and receiver are processes of one machine, so the wall clock is common to them; a step of it within a
-//! run would show as an absurd latency.
+//! Sender and receiver are processes of one machine and share the wall clock. A step of it during a run shows as an
+//! impossible latency.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,11 +15,11 @@ pub(crate) fn now_ns() -> u64 {
 /// Shortest sleep of the pacer.
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 
-/// Sends the intended time (nanoseconds since the epoch) of each of `count` requests when it comes.
+/// Sends the time (nanoseconds since the epoch) at which each of `count` requests is due, as soon as it is due.
 ///
-/// The times are fixed in advance, so that a slow answer delays no later request's intended time and cannot hide
-/// the waiting it causes (coordinated omission). A thread sleeps between them, [`SLEEP_MIN`] or longer: the requests that are due meanwhile
-/// go together, or the waking would take more of the machine than the sending. The runtime's timers round up and come later.
+/// The times are fixed in advance: a slow answer does not postpone later requests, so it cannot hide the waiting it causes
+/// (coordinated omission). A thread sleeps between them, at least for [`SLEEP_MIN`]; requests that become due meanwhile are sent
+/// together, because waking for each would take more CPU than sending. The runtime's timers are less precise.
 pub(crate) fn pace(per_second: f64, count: u64) -> mpsc::UnboundedReceiver<u64> {
     let (sender, receiver) = mpsc::unbounded_channel();
     std::thread::spawn(move || {

@@ -1,10 +1,11 @@
-//! The engine under test: `postrider`'s services as separate processes, started, configured and stopped.
+//! The services under test: five processes or one, started, configured and stopped.
 //!
-//! It uses what a user has: the binary, its environment, the HTTP API. Each service's log is a file in the run's folder.
+//! It uses what a user has: the binary, its environment, the HTTP API. Each process's log is a file in the run's folder.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs::File;
+use std::iter::repeat_n;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -21,11 +22,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::broker::Depths;
 use crate::http::{self, Connection};
-use crate::processes::Watched;
+use crate::processes::{Kind, Watched};
 
 const OPERATOR_KEY: &str = "postrider_bench_operator_key_0123456789abcdef";
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// How often queue depths are read during a measurement. Each reading costs the broker CPU.
+const DEPTHS_EVERY: Duration = Duration::from_secs(1);
 
 /// The queues that must be empty before a workload counts as done.
 const QUEUES: [&str; 7] = [
@@ -47,14 +50,46 @@ pub(crate) struct EngineOptions {
     pub(crate) amqp_url: String,
     /// The database.
     pub(crate) database_url: String,
-    /// Dispatcher processes.
-    pub(crate) dispatchers: usize,
-    /// Where the services' logs go.
+    /// Which processes run the services.
+    pub(crate) processes: Processes,
+    /// The folder of the services' logs.
     pub(crate) folder: PathBuf,
 }
 
+/// Which processes run the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Processes {
+    /// `postrider all`.
+    One,
+    /// One per service, but this many dispatchers.
+    Separate {
+        /// Dispatcher processes.
+        dispatchers: usize,
+    },
+}
+
+impl Processes {
+    /// The role of each process.
+    fn roles(self) -> Vec<&'static str> {
+        match self {
+            Self::One => vec!["all"],
+            Self::Separate { dispatchers } => {
+                ["ingest", "fanout", "recorder", "api"].into_iter().chain(repeat_n("dispatcher", dispatchers)).collect()
+            }
+        }
+    }
+
+    /// For the output: `1 process` (`postrider all`) or `5 processes`.
+    pub(crate) fn label(self) -> String {
+        match self.roles().len() {
+            1 => "1 process".to_owned(),
+            count => format!("{count} processes"),
+        }
+    }
+}
+
 struct Service {
-    name: String,
+    role: &'static str,
     child: Child,
     address: String,
     started: Instant,
@@ -63,16 +98,20 @@ struct Service {
 }
 
 impl Service {
-    fn start(options: &EngineOptions, role: &str, name: String) -> anyhow::Result<Self> {
+    fn start(options: &EngineOptions, role: &'static str) -> anyhow::Result<Self> {
         let address = format!("127.0.0.1:{}", free_port());
         let child = command(options, role, &address)?.spawn().with_context(|| format!("start {role}"))?;
-        Ok(Self { name, child, address, started: Instant::now(), ready_after: Duration::ZERO })
+        Ok(Self { role, child, address, started: Instant::now(), ready_after: Duration::ZERO })
+    }
+
+    fn watched(&self) -> Option<Watched> {
+        Some(Watched::process(self.role, Kind::Service, self.child.id()?))
     }
 
     async fn wait_ready(&mut self, folder: &Path) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            let name = &self.name;
+            let name = self.role;
             if let Some(status) = self.child.try_wait()? {
                 bail!("{name} ended at once: {status}; its log is in {}", folder.display());
             }
@@ -90,6 +129,7 @@ impl Service {
 
 /// Running services.
 pub(crate) struct Engine {
+    processes: Processes,
     services: Vec<Service>,
     depths: Depths,
 }
@@ -111,18 +151,14 @@ impl Engine {
             bail!("postrider migrate: {migrated}; its log is in {}", options.folder.display());
         }
         let mut services = Vec::new();
-        for role in ["ingest", "fanout", "recorder", "api"] {
-            services.push(Service::start(options, role, role.to_owned())?);
-        }
-        for number in 1..=options.dispatchers {
-            let name = if options.dispatchers == 1 { "dispatcher".into() } else { format!("dispatcher {number}") };
-            services.push(Service::start(options, "dispatcher", name)?);
+        for role in options.processes.roles() {
+            services.push(Service::start(options, role)?);
         }
         for service in &mut services {
             service.wait_ready(&options.folder).await?;
         }
         let depths = Depths::connect(&options.amqp_url).await?;
-        Ok(Self { services, depths })
+        Ok(Self { processes: options.processes, services, depths })
     }
 
     /// Where ingest listens.
@@ -130,23 +166,37 @@ impl Engine {
         self.address("ingest")
     }
 
-    fn address(&self, name: &str) -> &str {
-        self.services.iter().find(|service| service.name == name).map_or("", |service| service.address.as_str())
+    /// The process that runs a service.
+    fn service(&self, role: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.role == role || service.role == "all")
+    }
+
+    fn address(&self, role: &str) -> &str {
+        self.service(role).map_or("", |service| service.address.as_str())
     }
 
     /// How long a service took to become ready. Services started before it were waited for first.
-    pub(crate) fn ready_after(&self, name: &str) -> Duration {
-        self.services.iter().find(|service| service.name == name).map_or(Duration::ZERO, |service| service.ready_after)
+    pub(crate) fn ready_after(&self, role: &str) -> Duration {
+        self.service(role).map_or(Duration::ZERO, |service| service.ready_after)
+    }
+
+    /// The process that runs a service.
+    pub(crate) fn watched_service(&self, role: &str) -> Option<Watched> {
+        self.service(role).and_then(Service::watched)
     }
 
     /// The services' processes.
     pub(crate) fn watched(&self) -> Vec<Watched> {
-        let pid = |service: &Service| Some(Watched::process(&service.name, service.child.id()?));
-        self.services.iter().filter_map(pid).collect()
+        self.services.iter().filter_map(Service::watched).collect()
+    }
+
+    /// Which processes run the services, for the output.
+    pub(crate) fn services_label(&self) -> String {
+        self.processes.label()
     }
 
     /// Makes a tenant of the profile `standard` with a key.
-    pub(crate) async fn tenant(&self, name: &str, limits: Limits) -> anyhow::Result<Tenant> {
+    pub(crate) async fn tenant(&self, name: &str, limits: Value) -> anyhow::Result<Tenant> {
         let asked = json!({ "name": name, "profile": "standard", "limits": limits });
         let tenant = self.api("POST", "/v1/tenants", asked).await?;
         let id = text(&tenant, "id")?;
@@ -157,8 +207,7 @@ impl Engine {
 
     /// Deletes a tenant with its endpoints.
     pub(crate) async fn delete_tenant(&self, tenant: &Tenant) -> anyhow::Result<()> {
-        self.api("DELETE", &format!("/v1/tenants/{}", tenant.id), Value::Null).await?;
-        Ok(())
+        self.api("DELETE", &format!("/v1/tenants/{}", tenant.id), Value::Null).await.map(drop)
     }
 
     /// Makes an endpoint; returns its id.
@@ -203,25 +252,23 @@ impl Engine {
         }
     }
 
-    /// The maximum depth of each queue until `done` is set.
-    pub(crate) async fn deepest(&self, done: &Cell<bool>) -> anyhow::Result<BTreeMap<&'static str, u32>> {
-        let mut deepest = BTreeMap::new();
-        while !done.get() {
+    /// Keeps the maximum depth of each queue until it is dropped or fails.
+    pub(crate) async fn watch_depths(&self, deepest: &mut BTreeMap<&'static str, u32>) -> anyhow::Result<Infallible> {
+        loop {
             for queue in QUEUES {
                 let ready = self.depths.ready(queue).await?;
-                let most: &mut u32 = deepest.entry(queue).or_default();
+                let most = deepest.entry(queue).or_default();
                 *most = ready.max(*most);
             }
-            sleep(Duration::from_millis(250)).await;
+            sleep(DEPTHS_EVERY).await;
         }
-        Ok(deepest)
     }
 
     /// Fails when a service has ended.
     pub(crate) fn check_alive(&mut self) -> anyhow::Result<()> {
         for service in &mut self.services {
             if let Some(status) = service.child.try_wait()? {
-                bail!("{} ended during the run: {status}", service.name);
+                bail!("{} ended during the run: {status}", service.role);
             }
         }
         Ok(())
@@ -277,10 +324,7 @@ async fn is_ready(address: &str) -> anyhow::Result<bool> {
     Ok(answer.status == 200)
 }
 
-/// A tenant's limits, as the API takes them.
-pub(crate) type Limits = Value;
-
-/// Limits that no measurement reaches.
-pub(crate) fn no_limits() -> Limits {
+/// Value that no measurement reaches.
+pub(crate) fn no_limits() -> Value {
     json!({ "events_per_second": 1_000_000, "waiting_deliveries": 100_000_000 })
 }

@@ -1,10 +1,9 @@
-//! The load generator: publishes events over HTTP and keeps a ledger of the accepted ones.
+//! The load generator: publishes events over HTTP and prints the accepted ones.
 //!
 //! Closed loop: each connection posts, waits for the answer, posts the next. Open loop (`--rate`): requests are due
-//! at fixed times, and latency counts from when a request was due. `--batch` posts that many events a request.
+//! at fixed times, and latency counts from when a request was due. `--batch` posts that many events per request.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,17 +16,17 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::clock::{now_ns, pace};
 use crate::console::say;
 use crate::http::{Answer, Connection};
-use crate::ledger::{self, Accepted};
+use crate::ledger::{Accepted, Latency};
 use crate::payload::{EVENT_BYTES, Event};
 use crate::processes::{Usage, own_usage};
 
-/// How long a connection pauses after anything but a 202, so that a refusing engine is not hammered.
+/// How long a connection pauses after an answer other than 202.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
-/// Connections of a closed loop, and the fewest of an open one.
+/// Connections of a closed loop, and the minimum of an open loop.
 const CONNECTIONS: usize = 64;
-/// Open loop: how long an answer may take before a request that is due has to wait for a connection. With fewer connections a
-/// short delay of the engine would grow here.
+/// Open loop: how long answers may take before a due request must wait for a free connection. With fewer connections the
+/// generator would amplify a short delay of the services.
 const ANSWER_SECONDS: f64 = 0.2;
 
 /// Options of `generate`.
@@ -36,33 +35,27 @@ pub(crate) struct GenerateArgs {
     /// Where ingest listens, `host:port`.
     #[arg(long)]
     pub(crate) address: String,
-    /// An API key that may publish.
-    #[arg(long, env = "POSTRIDER_BENCH_KEY", hide_env_values = true)]
-    pub(crate) key: String,
-    /// The events' type.
+    /// API keys with the scope `publish`. Requests use them in turn.
+    #[arg(long = "key", env = "POSTRIDER_BENCH_KEYS", hide_env_values = true, value_delimiter = ',', required = true)]
+    pub(crate) keys: Vec<String>,
+    /// Event type.
     #[arg(long = "type")]
     pub(crate) event_type: String,
-    /// Keep-alive connections with one request at a time each; by default 64, in an open loop as many as requests are due in 200 ms.
-    #[arg(long)]
-    pub(crate) connections: Option<usize>,
     /// How long to publish, in seconds.
     #[arg(long, default_value_t = 10.0)]
     pub(crate) seconds: f64,
     /// Stop after this many events instead.
     #[arg(long)]
     pub(crate) events: Option<u64>,
-    /// Open loop: events a second.
+    /// Open loop: events per second.
     #[arg(long)]
     pub(crate) rate: Option<f64>,
-    /// Events a request; 1 posts singly.
+    /// Events per request; 1 publishes singly.
     #[arg(long, default_value_t = 1)]
     pub(crate) batch: usize,
-    /// An event's length in bytes.
+    /// Length of an event in bytes.
     #[arg(long, default_value_t = EVENT_BYTES)]
     pub(crate) bytes: usize,
-    /// The file to write the accepted events to.
-    #[arg(long)]
-    pub(crate) ledger: PathBuf,
 }
 
 /// What the generator prints when it is done.
@@ -70,20 +63,25 @@ pub(crate) struct GenerateArgs {
 pub(crate) struct Generated {
     /// Answers other than 202, counted in events.
     pub(crate) refused: u64,
-    /// The first of them, for a person to read.
+    /// The first of them, for people to read.
     pub(crate) first_refusal: Option<String>,
+    /// Open loop: from when a request was due until it was sent. It is part of the latency.
+    pub(crate) lateness: Option<Latency>,
     /// What this process used.
     pub(crate) usage: Usage,
+    /// The accepted events.
+    pub(crate) accepted: Vec<Accepted>,
 }
 
 struct Shared {
     args: GenerateArgs,
-    head: String,
+    /// The request's head for each key.
+    heads: Vec<String>,
     counter: Cell<u64>,
     deadline_ns: u64,
-    /// The holder of the lock takes the next request that is due.
+    /// The holder of the lock takes the next due request.
     due: Option<Mutex<UnboundedReceiver<u64>>>,
-    accepted: RefCell<Vec<Accepted>>,
+    lateness_ns: RefCell<Vec<u64>>,
     done: RefCell<Generated>,
 }
 
@@ -91,14 +89,16 @@ struct Shared {
 pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
     let batched = args.batch > 1;
     let target = if batched { "/v1/publish/batch" } else { "/v1/publish" };
-    let head = format!(
-        "POST {target} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: ",
-        args.address, args.key
-    );
-    let enough = args.rate.map_or(0, |rate| (rate / args.batch as f64 * ANSWER_SECONDS) as usize).max(CONNECTIONS);
-    // Made before the clock starts: the engine is to be measured, and not how fast a producer comes up.
-    let connecting = (0..args.connections.unwrap_or(enough)).map(|_| Connection::open(&args.address));
-    let connections = try_join_all(connecting).await?;
+    let head = |key: &String| {
+        format!(
+            "POST {target} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: ",
+            args.address
+        )
+    };
+    let heads = args.keys.iter().map(head).collect();
+    let connections = args.rate.map_or(0, |rate| (rate / args.batch as f64 * ANSWER_SECONDS) as usize).max(CONNECTIONS);
+    // Opened before the clock starts: connecting is not part of the measurement.
+    let connections = try_join_all((0..connections).map(|_| Connection::open(&args.address))).await?;
     let due = args.rate.map(|rate| {
         let count = args.events.unwrap_or((rate * args.seconds) as u64);
         Mutex::new(pace(rate / args.batch as f64, count / args.batch as u64))
@@ -107,14 +107,13 @@ pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
         Some(_) => u64::MAX,
         None => now_ns() + (args.seconds * 1e9) as u64,
     };
-    let ledger_path = args.ledger.clone();
     let shared = Rc::new(Shared {
         args,
-        head,
+        heads,
         counter: Cell::new(0),
         deadline_ns,
         due,
-        accepted: RefCell::default(),
+        lateness_ns: RefCell::default(),
         done: RefCell::default(),
     });
     let tasks =
@@ -122,15 +121,15 @@ pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
     for task in join_all(tasks).await {
         task.context("a connection's task")??;
     }
-    ledger::write(&ledger_path, &shared.accepted.borrow())?;
     let mut done = shared.done.borrow_mut();
+    done.lateness = shared.due.is_some().then(|| Latency::of(&mut shared.lateness_ns.borrow_mut()));
     done.usage = own_usage();
     say(&serde_json::to_string(&*done)?);
     Ok(())
 }
 
 impl Shared {
-    /// The number of the next request's first event and when it was due; `None` at the end.
+    /// The number of the next request's first event, and when the request is due; `None` at the end.
     async fn next(&self) -> Option<(u64, u64)> {
         let due = match &self.due {
             Some(due) => due.lock().await.recv().await?,
@@ -145,7 +144,7 @@ impl Shared {
         Some((first, due))
     }
 
-    /// Notes what was answered; false when it was not 202.
+    /// Records an answer; false if it is not 202.
     fn take(&self, answer: &Answer<'_>, sent_ns: u64) -> anyhow::Result<bool> {
         let (batch, answered_ns) = (self.args.batch, now_ns());
         if answer.status != 202 {
@@ -158,7 +157,7 @@ impl Shared {
         }
         for id in ids {
             match id {
-                Some(id) => self.accepted.borrow_mut().push(Accepted { id, sent_ns, answered_ns }),
+                Some(id) => self.done.borrow_mut().accepted.push(Accepted { id, sent_ns, answered_ns }),
                 None => self.refused(1, answer.status, answer.body),
             }
         }
@@ -179,10 +178,13 @@ async fn post(shared: Rc<Shared>, mut connection: Connection) -> anyhow::Result<
     while let Some((first, sent_ns)) = shared.next().await {
         write_body(&mut body, &mut event, first, *batch);
         request.clear();
-        request.extend_from_slice(shared.head.as_bytes());
+        request.extend_from_slice(shared.heads[(first / *batch as u64) as usize % shared.heads.len()].as_bytes());
         request.extend_from_slice(body.len().to_string().as_bytes());
         request.extend_from_slice(b"\r\n\r\n");
         request.extend_from_slice(&body);
+        if shared.due.is_some() {
+            shared.lateness_ns.borrow_mut().push(now_ns().saturating_sub(sent_ns));
+        }
         match connection.send(&request).await {
             Ok(answer) => {
                 if shared.take(&answer, sent_ns)? {
@@ -200,7 +202,7 @@ async fn post(shared: Rc<Shared>, mut connection: Connection) -> anyhow::Result<
     Ok(())
 }
 
-/// The body of a request with the events from the number `first` on.
+/// The body of a request with `batch` events, numbered from `first`.
 fn write_body(body: &mut Vec<u8>, event: &mut Event, first: u64, batch: usize) {
     body.clear();
     if batch == 1 {
@@ -216,7 +218,7 @@ fn write_body(body: &mut Vec<u8>, event: &mut Event, first: u64, batch: usize) {
     body.extend_from_slice(b"]}");
 }
 
-/// The value of the member `"id"` of a single answer. A search for the member's name is enough: ids need no escapes.
+/// The value of the member `"id"` of a single answer. Searching for the name is enough: ids contain no escapes.
 fn id_in(body: &[u8]) -> Option<String> {
     const MEMBER: &str = r#""id":""#;
     let text = std::str::from_utf8(body).ok()?;
@@ -224,7 +226,7 @@ fn id_in(body: &[u8]) -> Option<String> {
     rest.split('"').next().map(str::to_owned)
 }
 
-/// The id of each result of a batch; `None` for one that is an error.
+/// The id of each result of a batch; `None` for an error.
 fn ids_in_batch(body: &[u8]) -> anyhow::Result<Vec<Option<String>>> {
     #[derive(Deserialize)]
     struct Answer {

@@ -1,163 +1,213 @@
-//! Isolation: a healthy endpoint's p99 latency alone, and beside each kind of bad neighbour.
+//! Isolation: what a bad neighbour does to the p99 latency of a healthy endpoint, or of a quiet tenant.
 //!
-//! The healthy endpoint gets half of the measured capacity for three of the neighbour's timeouts: long enough for more of the
-//! neighbour's attempts to come due than a dispatcher prefetches. Each is measured in pairs, alone and beside in turn, with a new
-//! tenant and new endpoints (closed breakers) each. The result is the median of the pairs' ratios of p99.
+//! **Bad endpoints of the same tenant.** The healthy endpoint gets half of the measured capacity for three of the neighbour's
+//! timeouts: long enough for more of the neighbour's attempts to become due than a dispatcher prefetches. Its p99 beside them is
+//! compared with its p99 alone.
+//!
+//! **Another tenant's flood.** The quiet tenant's p99 beside a tenant that sends half of the capacity is compared with its p99
+//! beside the same load from [`SPREAD`] tenants: the load alone costs latency, only the difference is a lack of fairness.
+//!
+//! Each is measured in pairs, with new tenants and endpoints (closed breakers) for each pair. The result is the median of
+//! the pairs' ratios.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::engine::{Engine, Limits, no_limits};
+use crate::engine::{Engine, Tenant, no_limits};
+use crate::everyday::ONE;
+use crate::load::{Load, Plan, Traffic};
+use crate::receiver::Sink;
 use crate::report::{Pairs, Report, Row};
-use crate::workload::{Background, Bench, Load, Plan, Sink, Times, endpoint, in_force};
+use crate::sink::Behaviour;
+use crate::workload::{Bench, endpoint, in_force};
 
 /// Messages that a dispatcher prefetches from its live lane.
 const PREFETCH: f64 = 1_000.0;
 /// Endpoints of the neighbour that has 1,000 dead ones.
 const DEAD: u32 = 1_000;
-/// How often each is measured, alone and beside.
+/// How many pairs are measured for each neighbour.
 const PAIRS: usize = 5;
-/// The bound for a healthy endpoint's p99 beside a bad neighbour, as a multiple of its p99 alone.
-const BOUND: f64 = 1.5;
-/// The same for a tenant beside another tenant's flood.
-const FLOOD_BOUND: f64 = 2.0;
+/// The share of the flood's load that a quiet tenant sends, and that a limit leaves to the flood.
+const QUIET_SHARE: f64 = 0.1;
+/// Tenants that the flood's load is spread over for the comparison.
+const SPREAD: u32 = 20;
 
-/// Who disturbs.
-enum Disturbance {
-    /// Endpoints of the same tenant, and events a second for all of them.
+/// A bad neighbour.
+enum Neighbour {
+    /// Endpoints of the same tenant, and events per second for all of them.
     Endpoints { urls: Vec<String>, per_second: f64 },
-    /// Another tenant that sends ten times as much; with `within_limit` it may send its share only and the rest is refused.
-    Flood { within_limit: bool },
+    /// A tenant that sends ten times as much. With `limited`, `events_per_second` leaves it a tenth of that.
+    Flood { limited: bool },
 }
 
 /// What one pair needs.
 struct Setting<'a> {
     bench: &'a Bench,
     engine: &'a mut Engine,
-    times: &'a Times,
-    /// Half of the capacity, deliveries a second.
+    report: &'a mut Report,
+    /// Half of the capacity, in deliveries per second.
     half: f64,
 }
 
-/// Measures every neighbour whose name is wanted.
-pub(crate) async fn run(
-    wants: impl Fn(&str) -> bool,
-    bench: &Bench,
-    engine: &mut Engine,
-    times: &Times,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let wanted: Vec<_> = neighbours(&bench.sink, times).into_iter().filter(|(name, _)| wants(name)).collect();
+/// Measures every wanted neighbour.
+pub(crate) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    let mut wanted = neighbours(bench);
+    wanted.retain(|(name, _)| bench.wants("isolation", name));
     if wanted.is_empty() {
         return Ok(());
     }
-    let half = Box::pin(capacity(bench, engine, times, report)).await? / 2.0;
-    let mut setting = Setting { bench, engine, times, half };
-    for (name, disturbance) in &wanted {
-        let bound = if matches!(disturbance, Disturbance::Flood { .. }) { FLOOD_BOUND } else { BOUND };
-        let mut pairs = Pairs { neighbour: name, bound, p99_alone_ms: Vec::new(), p99_beside_ms: Vec::new() };
-        for _ in 0..PAIRS {
-            let (alone, beside) = match disturbance {
-                Disturbance::Endpoints { urls, per_second } => {
-                    Box::pin(setting.endpoints(name, urls, *per_second)).await?
+    let mut engine = Box::pin(Engine::start(&bench.options)).await?;
+    let result = Box::pin(measure(&wanted, bench, &mut engine, report)).await;
+    engine.stop().await;
+    result
+}
+
+async fn measure(
+    wanted: &[(&'static str, Neighbour)],
+    bench: &Bench,
+    engine: &mut Engine,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let half = Box::pin(capacity(bench, engine, report)).await? / 2.0;
+    let mut setting = Setting { bench, engine, report, half };
+    for (name, neighbour) in wanted {
+        let reference = match neighbour {
+            Neighbour::Endpoints { .. } => "alone",
+            Neighbour::Flood { .. } => "beside the same load of 20 tenants",
+        };
+        let mut pairs = Pairs { neighbour: name, reference, ..Pairs::default() };
+        for number in 0..PAIRS {
+            match neighbour {
+                Neighbour::Endpoints { urls, per_second } => {
+                    Box::pin(setting.endpoints(&mut pairs, urls, *per_second)).await?;
                 }
-                Disturbance::Flood { within_limit } => Box::pin(setting.flood(name, *within_limit)).await?,
-            };
-            pairs.p99_alone_ms.push(alone.balance.latency.p99_ms);
-            pairs.p99_beside_ms.push(beside.balance.latency.p99_ms);
-            report.add(alone);
-            report.add(beside);
+                Neighbour::Flood { limited } => {
+                    let limit = limited.then_some(half * QUIET_SHARE);
+                    Box::pin(setting.flood(&mut pairs, limit, number)).await?;
+                }
+            }
         }
-        report.isolation.push(pairs);
+        setting.report.isolation.push(pairs);
     }
     Ok(())
 }
 
-fn neighbours(sink: &Sink, times: &Times) -> [(&'static str, Disturbance); 7] {
-    let per_second = 1.2 * PREFETCH / times.beside_seconds();
-    let one = |url| Disturbance::Endpoints { urls: vec![url], per_second };
-    let dead = (0..DEAD).map(|number| if number % 2 == 0 { sink.black_hole_url() } else { sink.refusing_url() });
-    [
-        ("black hole", one(sink.black_hole_url())),
-        ("one byte a second", one(sink.dribbling_url())),
-        ("refusing port", one(sink.refusing_url())),
+fn neighbours(bench: &Bench) -> Vec<(&'static str, Neighbour)> {
+    // More attempts within the measured time than a dispatcher prefetches.
+    let per_second = (PREFETCH * 1.5 / bench.times.beside_seconds()).ceil();
+    let one = |url: String| Neighbour::Endpoints { urls: vec![url], per_second };
+    let [black_hole, dribbling, refusing] =
+        [Behaviour::Swallows, Behaviour::Dribbles, Behaviour::Refuses].map(|behaviour| bench.sink.bad_url(behaviour));
+    let dead = (0..DEAD).map(|number| if number % 2 == 0 { black_hole.clone() } else { refusing.clone() }).collect();
+    vec![
+        ("a black hole", one(black_hole)),
+        ("one byte a second", one(dribbling)),
+        ("a refusing port", one(refusing)),
         ("no such name", one("http://nobody.invalid/".to_owned())),
         // An event makes a delivery for each of them.
-        ("1,000 dead endpoints", Disturbance::Endpoints { urls: dead.collect(), per_second: 0.5 }),
-        ("tenant flood", Disturbance::Flood { within_limit: false }),
-        ("flood within a limit", Disturbance::Flood { within_limit: true }),
+        ("1,000 dead endpoints", Neighbour::Endpoints { urls: dead, per_second: 0.5 }),
+        ("a tenant flood", Neighbour::Flood { limited: false }),
+        ("a flood within a limit", Neighbour::Flood { limited: true }),
     ]
 }
 
-/// Deliveries a second of one endpoint at full speed: as measured in this run, or measured now.
-async fn capacity(bench: &Bench, engine: &mut Engine, times: &Times, report: &mut Report) -> anyhow::Result<f64> {
-    if let Some(row) = report.rows.iter().find(|row| row.workload == "one endpoint") {
-        return Ok(row.balance.deliveries_per_second);
+/// Deliveries per second of one endpoint at full speed: as measured in this run, or measured now.
+async fn capacity(bench: &Bench, engine: &mut Engine, report: &mut Report) -> anyhow::Result<f64> {
+    if let Some(capacity) = report.deliveries_per_second(ONE) {
+        return Ok(capacity);
     }
     let tenant = engine.tenant("capacity", no_limits()).await?;
     engine.endpoint(&tenant, endpoint("capacity", &bench.sink.url(0), "bench.event")).await?;
     in_force().await;
-    let load = Load::Closed { seconds: times.closed, events: None, batch: 1 };
-    let plan = Plan { warm_up_seconds: times.warm_up, ..Plan::of("capacity", &tenant, load, "bench.event") };
-    let row = Box::pin(bench.measure(engine, &plan)).await?;
+    let traffic = Traffic::of(&tenant, "bench.event", Load::full_speed(bench.times.full_speed));
+    let row = Box::pin(bench.measure(engine, &Plan::of("capacity", traffic, bench.times.warm_up))).await?;
     let capacity = row.balance.deliveries_per_second;
     report.add(row);
     Ok(capacity)
 }
 
 impl Setting<'_> {
+    /// Measures a workload and returns its p99 in ms.
+    async fn p99_ms(&mut self, plan: &Plan<'_>) -> anyhow::Result<f64> {
+        let row: Row = Box::pin(self.bench.measure(self.engine, plan)).await?;
+        let p99_ms = row.balance.latency.p99_ms;
+        self.report.add(row);
+        Ok(p99_ms)
+    }
+
     /// A healthy endpoint, alone and beside bad endpoints of the same tenant.
-    async fn endpoints(&mut self, name: &str, urls: &[String], per_second: f64) -> anyhow::Result<(Row, Row)> {
-        let (bench, seconds) = (self.bench, self.times.beside_seconds());
+    async fn endpoints(&mut self, pairs: &mut Pairs, urls: &[String], per_second: f64) -> anyhow::Result<()> {
+        let (bench, seconds, name) = (self.bench, self.bench.times.beside_seconds(), pairs.neighbour);
         let tenant = self.engine.tenant(name, json!({ "endpoints": DEAD + 10 })).await?;
         self.engine.endpoint(&tenant, endpoint("healthy", &bench.sink.url(0), "bench.healthy")).await?;
         in_force().await;
-        let before = format!("healthy, before {name}");
-        let load = Load::Open { per_second: self.half, seconds };
-        let plan = Plan { warm_up_seconds: self.times.warm_up, ..Plan::of(&before, &tenant, load, "bench.healthy") };
-        let alone = Box::pin(bench.measure(self.engine, &plan)).await?;
+        let traffic = Traffic::of(&tenant, "bench.healthy", Load::at(self.half, seconds));
+        let alone = Plan::of(&format!("before {name}"), traffic.clone(), self.bench.times.warm_up);
+        pairs.p99_reference_ms.push(self.p99_ms(&alone).await?);
 
         for (number, url) in urls.iter().enumerate() {
             let mut bad = endpoint(&format!("{name} {number}"), url, "bench.unheard");
-            bad["timeout_seconds"] = json!(self.times.timeout);
+            bad["timeout_seconds"] = json!(self.bench.times.timeout);
             bad["retry_schedule_seconds"] = json!([]);
             self.engine.endpoint(&tenant, bad).await?;
         }
         in_force().await;
-        let background =
-            Background { tenant: &tenant, event_type: "bench.unheard", load: Load::Open { per_second, seconds } };
-        let mut beside = Box::pin(bench.measure_beside(self.engine, &plan, name, background)).await?;
-        let due = per_second * seconds * urls.len() as f64;
-        beside.notes.push(format!("{due:.0} attempts came due for the neighbour; the figures include only their CPU"));
-        self.engine.delete_tenant(&tenant).await?;
-        Ok((alone, beside))
+        // Without a warm-up: it would open the breakers.
+        let beside = Plan {
+            beside: Some(Traffic::of(&tenant, "bench.unheard", Load::at(per_second, seconds))),
+            ..Plan::of(&format!("beside {name}"), traffic, 0.0)
+        };
+        pairs.p99_beside_ms.push(self.p99_ms(&beside).await?);
+        self.engine.delete_tenant(&tenant).await
     }
 
-    /// A tenant at a tenth of `half`, alone and beside another tenant that sends ten times as much.
-    async fn flood(&mut self, name: &str, within_limit: bool) -> anyhow::Result<(Row, Row)> {
-        let (bench, seconds, share) = (self.bench, self.times.beside_seconds(), self.half / 10.0);
-        let limits: Limits =
-            if within_limit { json!({ "events_per_second": share.round() as u32 }) } else { no_limits() };
-        let quiet = self.engine.tenant("quiet", no_limits()).await?;
-        let flooding = self.engine.tenant("flooding", limits).await?;
-        let elsewhere = Sink::start().await?;
-        self.engine.endpoint(&quiet, endpoint("quiet", &bench.sink.url(0), "bench.quiet")).await?;
-        self.engine.endpoint(&flooding, endpoint("flooding", &elsewhere.url(0), "bench.flood")).await?;
+    /// A quiet tenant beside a flood of one tenant and beside the same load of many, in alternating order. With `limit`, all
+    /// of them together may send that many events per second.
+    async fn flood(&mut self, pairs: &mut Pairs, limit: Option<f64>, number: usize) -> anyhow::Result<()> {
+        let (name, seconds, warm_up) = (pairs.neighbour, self.bench.times.beside_seconds(), self.bench.times.warm_up);
+        let quiet = self.tenant("quiet", no_limits(), &self.bench.sink).await?;
+        let flooding = self.tenants(1, limit).await?;
+        let spread = self.tenants(SPREAD, limit).await?;
         in_force().await;
-        let before = format!("a tenant, before {name}");
-        let load = Load::Open { per_second: share, seconds };
-        let plan = Plan { warm_up_seconds: self.times.warm_up, ..Plan::of(&before, &quiet, load, "bench.quiet") };
-        let alone = Box::pin(bench.measure(self.engine, &plan)).await?;
-        let load = Load::Open { per_second: self.half, seconds };
-        let background = Background { tenant: &flooding, event_type: "bench.flood", load };
-        let mut beside = Box::pin(bench.measure_beside(self.engine, &plan, name, background)).await?;
-        let (a_second, in_all) = bench.accepted_beside()?;
-        beside.notes.push(format!(
-            "the other tenant sent {:.0} events, {:.0} a second; {a_second:.0} a second were accepted meanwhile, {in_all} in all",
-            self.half * seconds,
-            self.half
-        ));
-        self.engine.delete_tenant(&quiet).await?;
-        self.engine.delete_tenant(&flooding).await?;
-        Ok((alone, beside))
+        let traffic = Traffic::of(&quiet, "bench.event", Load::at(self.half * QUIET_SHARE, seconds));
+        if number == 0 {
+            let alone = Plan::of(&format!("a quiet tenant, before {name}"), traffic.clone(), warm_up);
+            pairs.p99_alone_ms.push(self.p99_ms(&alone).await?);
+        }
+        let load = Load::at(self.half, seconds);
+        let plan = |name: String, tenants| Plan {
+            beside: Some(Traffic { tenants, event_type: "bench.event", load }),
+            ..Plan::of(&name, traffic.clone(), warm_up)
+        };
+        let beside = plan(format!("beside {name}"), flooding.iter().collect());
+        let reference = plan(format!("beside {SPREAD} tenants, as much as {name}"), spread.iter().collect());
+        if number.is_multiple_of(2) {
+            pairs.p99_beside_ms.push(self.p99_ms(&beside).await?);
+            pairs.p99_reference_ms.push(self.p99_ms(&reference).await?);
+        } else {
+            pairs.p99_reference_ms.push(self.p99_ms(&reference).await?);
+            pairs.p99_beside_ms.push(self.p99_ms(&beside).await?);
+        }
+        for tenant in [quiet].iter().chain(&flooding).chain(&spread) {
+            self.engine.delete_tenant(tenant).await?;
+        }
+        Ok(())
+    }
+
+    /// Tenants whose endpoints are at the other sink, with `limit` events per second together.
+    async fn tenants(&self, count: u32, limit: Option<f64>) -> anyhow::Result<Vec<Tenant>> {
+        let limits =
+            limit.map(|limit| json!({ "events_per_second": (limit / f64::from(count)).round().max(1.0) as u32 }));
+        let limits = limits.unwrap_or_else(no_limits);
+        let mut tenants = Vec::new();
+        for number in 0..count {
+            tenants.push(self.tenant(&format!("flooding {number}"), limits.clone(), &self.bench.other_sink).await?);
+        }
+        Ok(tenants)
+    }
+
+    async fn tenant(&self, name: &str, limits: Value, sink: &Sink) -> anyhow::Result<Tenant> {
+        let tenant = self.engine.tenant(name, limits).await?;
+        self.engine.endpoint(&tenant, endpoint(name, &sink.url(0), "bench.event")).await?;
+        Ok(tenant)
     }
 }

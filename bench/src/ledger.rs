@@ -1,87 +1,54 @@
-//! Both sides of the account: what was accepted and when it was sent, what was received and when; and their balance.
+//! What was accepted and when it was sent, what was received and when, and the comparison of both.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
 
-use anyhow::Context as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An event that was accepted (202), or a message that was confirmed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Accepted {
     /// The event's id.
     pub(crate) id: String,
-    /// When it was sent, or should have been in an open loop; nanoseconds since the epoch.
+    /// When it was sent, at a fixed rate when it was due; nanoseconds since the epoch.
     pub(crate) sent_ns: u64,
     /// When the answer was read.
     pub(crate) answered_ns: u64,
 }
 
-/// A delivery that the sink saw.
-#[derive(Debug)]
-pub(crate) struct Received<'a> {
-    endpoint: u16,
-    at_ns: u64,
-    id: &'a str,
+/// A delivery that the sink received.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Received {
+    /// The event's id.
+    pub(crate) id: String,
+    /// The endpoint's number.
+    pub(crate) endpoint: u16,
+    /// When it was received, nanoseconds since the epoch.
+    pub(crate) at_ns: u64,
 }
 
-/// Writes what was accepted, a line each.
-pub(crate) fn write(path: &Path, accepted: &[Accepted]) -> anyhow::Result<()> {
-    let file = std::fs::File::create(path).with_context(|| format!("create {}", path.display()))?;
-    let mut file = BufWriter::new(file);
-    for Accepted { id, sent_ns, answered_ns } in accepted {
-        writeln!(file, "{sent_ns} {answered_ns} {id}")?;
-    }
-    Ok(file.flush()?)
-}
-
-/// Reads what [`write()`] wrote.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Accepted>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    text.lines()
-        .map(|line| {
-            let mut words = line.splitn(3, ' ');
-            let mut next = || words.next().context("a short ledger line");
-            Ok(Accepted { sent_ns: next()?.parse()?, answered_ns: next()?.parse()?, id: next()?.to_owned() })
-        })
-        .collect()
-}
-
-/// Parses the sink's ledger.
-pub(crate) fn parse_received(text: &str) -> anyhow::Result<Vec<Received<'_>>> {
-    text.lines()
-        .map(|line| {
-            let mut words = line.splitn(3, ' ');
-            let mut next = || words.next().context("a short ledger line");
-            Ok(Received { endpoint: next()?.parse()?, at_ns: next()?.parse()?, id: next()? })
-        })
-        .collect()
-}
-
-/// The outcome of comparing both sides.
+/// The result of the comparison.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Balance {
     /// Events accepted.
     pub(crate) accepted: u64,
     /// Accepted events a second, from the first sent to the last answered.
     pub(crate) accepted_per_second: f64,
-    /// Different deliveries received.
+    /// Distinct deliveries received.
     pub(crate) deliveries: u64,
     /// Deliveries a second, from the first received to the last.
     pub(crate) deliveries_per_second: f64,
-    /// Deliveries that did not come.
+    /// Deliveries that were not received.
     pub(crate) lost: u64,
-    /// Deliveries that came again.
+    /// Deliveries received more than once.
     pub(crate) duplicated: u64,
     /// Deliveries of events that were not answered with 202 (a 503 means "unknown").
     pub(crate) unannounced: u64,
-    /// From sent (in an open loop: from when it should have been) to received.
+    /// From sent (at a fixed rate: from due) to received.
     pub(crate) latency: Latency,
 }
 
 /// Percentiles in milliseconds.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Latency {
     /// The median.
     pub(crate) p50_ms: f64,
@@ -94,6 +61,12 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    /// As part of a line.
+    pub(crate) fn text(&self) -> String {
+        let Self { p50_ms, p95_ms, p99_ms, max_ms } = self;
+        format!("p50 {p50_ms:.2}  p95 {p95_ms:.2}  p99 {p99_ms:.2}  max {max_ms:.2}")
+    }
+
     /// Exact percentiles of `samples` (nanoseconds), which it sorts.
     pub(crate) fn of(samples: &mut [u64]) -> Self {
         samples.sort_unstable();
@@ -105,17 +78,17 @@ impl Latency {
     }
 }
 
-/// Compares what was accepted with what was received. Every event must reach each of `endpoints`.
-pub(crate) fn balance(accepted: &[Accepted], received: &[Received<'_>], endpoints: &[u16]) -> Balance {
+/// Compares accepted events with received deliveries. Every event must reach the endpoints 0 to `endpoints` - 1.
+pub(crate) fn balance(accepted: &[Accepted], received: &[Received], endpoints: u16) -> Balance {
     let mut balance = Balance { accepted: accepted.len() as u64, ..Balance::default() };
     let known: HashSet<&str> = accepted.iter().map(|event| event.id.as_str()).collect();
     let mut first: HashMap<(&str, u16), u64> = HashMap::with_capacity(received.len());
     for Received { endpoint, at_ns, id } in received {
-        if !known.contains(id) {
+        if !known.contains(id.as_str()) {
             balance.unannounced += 1;
             continue;
         }
-        let seen = first.entry((id, *endpoint)).or_insert(0);
+        let seen = first.entry((id.as_str(), *endpoint)).or_insert(0);
         if *seen != 0 {
             balance.duplicated += 1;
         }
@@ -123,8 +96,8 @@ pub(crate) fn balance(accepted: &[Accepted], received: &[Received<'_>], endpoint
     }
     let mut latencies = Vec::with_capacity(first.len());
     for event in accepted {
-        for endpoint in endpoints {
-            match first.get(&(event.id.as_str(), *endpoint)) {
+        for endpoint in 0..endpoints {
+            match first.get(&(event.id.as_str(), endpoint)) {
                 Some(at_ns) => latencies.push(at_ns.saturating_sub(event.sent_ns)),
                 None => balance.lost += 1,
             }
@@ -154,8 +127,9 @@ mod tests {
     fn the_balance_counts_lost_duplicated_and_unannounced() {
         let event = |id: &str, sent_ns: u64| Accepted { id: id.to_owned(), sent_ns, answered_ns: sent_ns + 10 };
         let accepted = [event("a", 1_000_000), event("b", 2_000_000)];
-        let text = "0 4000000 a\n1 5000000 a\n0 6000000 b\n0 7000000 b\n0 8000000 z\n";
-        let balance = balance(&accepted, &parse_received(text).expect("a ledger"), &[0, 1]);
+        let received = [("a", 0, 4), ("a", 1, 5), ("b", 0, 6), ("b", 0, 7), ("z", 0, 8)]
+            .map(|(id, endpoint, ms)| Received { id: id.to_owned(), endpoint, at_ns: ms * 1_000_000 });
+        let balance = balance(&accepted, &received, 2);
         assert_eq!((balance.deliveries, balance.lost, balance.duplicated, balance.unannounced), (3, 1, 1, 1));
         assert!((balance.latency.p50_ms - 4.0).abs() < 1e-9);
         assert!((balance.latency.max_ms - 4.0).abs() < 1e-9);

@@ -1,30 +1,35 @@
-//! The benchmark of Postrider: the engine's real processes, a load generator and a receiver, each its own process,
-//! and the **bare path** (publish, consume, POST, acknowledge and nothing else) that figures are quoted as a share of.
+//! The benchmark of Postrider: the real services, a load generator and a receiver (the sink), each in its own process, and the
+//! **bare path** (publish, consume, POST, ack and nothing else) that figures are compared with.
 //!
-//! `cargo xtask bench` builds everything with optimisation, starts private engines and calls `run`; the other
-//! subcommands are the parts that `run` starts. What each row of the output means is in `docs/performance.md`.
+//! `cargo xtask bench` builds everything with optimisation, starts private engines and calls `run`; the other subcommands are the
+//! parts that `run` starts. `docs/performance.md` explains each row of the output.
 //!
-//! Generator, receiver and bare path share the machine with the engine under test. To be cheap, they use a hand-written subset of
-//! HTTP/1.1 over keep-alive connections.
+//! Generator, sink and bare path share the machine with the services. To use little CPU, they speak a subset of HTTP/1.1 over
+//! keep-alive connections.
 //!
-//! Figures of different machines, or of runs on a busy machine, do not compare. Compare ratios within one run.
+//! Figures of different machines, or of a busy machine, are not comparable. Compare ratios within one run.
 
 mod bare;
 mod broker;
 mod clock;
 mod console;
 mod engine;
+mod everyday;
 mod generate;
 mod http;
 mod isolation;
 mod ledger;
+mod load;
 mod matches;
 mod matching;
+mod part;
 mod payload;
 mod processes;
+mod receiver;
 mod report;
 mod run;
 mod sink;
+mod targets;
 mod workload;
 
 use std::process::ExitCode;
@@ -43,13 +48,13 @@ struct Cli {
 enum Command {
     /// Run every workload against private service processes and print the figures.
     Run(run::RunArgs),
-    /// Receive deliveries: answers 200 on one port, never or a byte a second on others.
-    Sink(sink::SinkArgs),
+    /// Receive deliveries: answer 200 on one port, never or one byte per second on others.
+    Sink,
     /// Publish events over HTTP, in a closed loop or at a fixed rate.
     Generate(generate::GenerateArgs),
-    /// The bare path: publish, consume, POST, acknowledge.
+    /// The bare path: publish, consume, POST, ack.
     Bare(bare::BareArgs),
-    /// Time matches against a fan-out's index.
+    /// Time matches against the index of a fan-out.
     Match(matches::MatchArgs),
 }
 
@@ -61,14 +66,13 @@ fn main() -> ExitCode {
 }
 
 fn start() -> anyhow::Result<()> {
-    // One thread each: the parts of a measurement need no more, and threads that wake each other cost the CPU that is
-    // being measured.
+    // One thread each is enough, and threads that wake each other would use the CPU that is being measured.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         match Cli::parse().command {
             Command::Run(args) => Box::pin(run::run(args)).await,
-            Command::Sink(args) => sink::run(args).await,
+            Command::Sink => sink::run().await,
             Command::Generate(args) => generate::run(args).await,
             Command::Bare(args) => bare::run(args).await,
             Command::Match(args) => matches::run(&args),
@@ -76,7 +80,7 @@ fn start() -> anyhow::Result<()> {
     })
 }
 
-#[expect(clippy::print_stderr, reason = "why a run ended early is for the person who started it")]
+#[expect(clippy::print_stderr, reason = "the error is the output of a failed command")]
 fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("postrider-bench: {error:#}");
     ExitCode::FAILURE

@@ -10,9 +10,9 @@ use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::Payload;
 use postrider_profiles::Profiles;
 use postrider_store::feed::{Changes, EndpointSubscription, TenantConfig};
-use serde::{Deserialize, Serialize};
 
 use crate::console::say;
+use crate::ledger::Latency;
 
 /// Endpoints of each tenant but the large one.
 pub(crate) const SMALL_TENANT: u32 = 100;
@@ -37,20 +37,7 @@ pub(crate) struct MatchArgs {
     events: u32,
 }
 
-/// How long matches took.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Matches {
-    /// How many.
-    pub(crate) events: usize,
-    /// The median, microseconds.
-    pub(crate) p50_us: f64,
-    /// 99 of 100 took at most this.
-    pub(crate) p99_us: f64,
-    /// The slowest; on a busy machine an interrupted one.
-    pub(crate) max_us: f64,
-}
-
-/// Builds the index, times matches, prints [`Matches`] as JSON.
+/// Builds the index, times matches, prints their [`Latency`] as JSON.
 pub(crate) fn run(args: &MatchArgs) -> anyhow::Result<()> {
     ensure!(args.subscriptions.is_multiple_of(1_000), "subscriptions: whole thousands, so that every tenant is full");
     let tenants: Vec<TenantId> = (0..=tenants(args.subscriptions)).map(|_| TenantId::generate()).collect();
@@ -64,17 +51,10 @@ pub(crate) fn run(args: &MatchArgs) -> anyhow::Result<()> {
         let payload = Payload { data: b"{}", metadata: None, attributes: &attributes };
         let began = Instant::now();
         let found = matcher.matching(tenant, &event_type, &payload);
-        took.push(began.elapsed().as_secs_f64() * 1_000_000.0);
+        took.push(began.elapsed().as_nanos() as u64);
         ensure!((1..=SMALL_TENANT as usize).contains(&found), "an event matched {found} endpoints");
     }
-    took.sort_by(f64::total_cmp);
-    let matches = Matches {
-        events: took.len(),
-        p50_us: took[took.len() / 2],
-        p99_us: took[took.len() * 99 / 100],
-        max_us: took[took.len() - 1],
-    };
-    say(&serde_json::to_string(&matches)?);
+    say(&serde_json::to_string(&Latency::of(&mut took))?);
     Ok(())
 }
 

@@ -12,24 +12,24 @@ use tokio_postgres::NoTls;
 
 use crate::console::say;
 use crate::engine::{Engine, EngineOptions, Tenant};
-use crate::matches::{LARGE_TENANTS_TYPE, Matches, SMALL_TENANT, TYPES, large_tenant, tenants};
-use crate::report::Matching;
-use crate::workload::{Sink, own_command, part};
+use crate::ledger::Latency;
+use crate::matches::{LARGE_TENANTS_TYPE, SMALL_TENANT, TYPES, large_tenant, tenants};
+use crate::part::{output, own_command};
+use crate::receiver::Sink;
+use crate::report::{MIB, Matching};
 
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(20);
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
-const MIB: f64 = 1024.0 * 1024.0;
 
 /// A row for each of `sizes`, largest last.
 pub(crate) async fn run(options: &EngineOptions, sink: &Sink, sizes: &[u32]) -> anyhow::Result<Vec<Matching>> {
     let mut rows = Vec::new();
     for subscriptions in sizes {
-        let matches = part(own_command()?.arg("match").args(["--subscriptions", &subscriptions.to_string()])).await?;
+        let matches = output(own_command()?.arg("match").args(["--subscriptions", &subscriptions.to_string()])).await?;
         let scope = Scope::new("bench_matching").await;
         let options = EngineOptions {
             amqp_url: scope.amqp_url.clone(),
             database_url: scope.database_url.clone(),
-            dispatchers: 1,
             ..options.clone()
         };
         let row = Box::pin(measure(&options, sink, *subscriptions, matches)).await?;
@@ -43,7 +43,7 @@ async fn measure(
     options: &EngineOptions,
     sink: &Sink,
     subscriptions: u32,
-    matches: Matches,
+    matches: Latency,
 ) -> anyhow::Result<Matching> {
     let engine = Box::pin(Engine::start(options)).await?;
     let made = engine.tenant("a large tenant", json!({ "endpoints": subscriptions })).await;
@@ -54,10 +54,10 @@ async fn measure(
     let engine = Box::pin(Engine::start(options)).await?;
     let ready = engine.ready_after("fanout");
     let in_force = Box::pin(edit(&engine, &tenant, sink)).await;
-    let fanout = engine.watched().into_iter().find(|process| process.name == "fanout");
-    let peak_bytes = fanout.map_or(0, |process| process.usage().peak_bytes);
+    let peak_bytes = engine.watched_service("fanout").map_or(0, |process| process.usage().peak_bytes);
     engine.stop().await;
     Ok(Matching {
+        services: options.processes.label(),
         subscriptions,
         ready_seconds: ready.as_secs_f64(),
         peak_mib: peak_bytes as f64 / MIB,

@@ -7,45 +7,50 @@ use postrider_testkit::engines::Scope;
 use url::Url;
 
 use crate::console::say;
-use crate::engine::{Engine, EngineOptions, no_limits};
+use crate::engine::{EngineOptions, Processes};
+use crate::load::Times;
 use crate::payload::EVENT_BYTES;
-use crate::processes::Watched;
+use crate::processes::{Kind, Watched};
+use crate::receiver::Sink;
 use crate::report::Report;
-use crate::workload::{Bench, Load, Plan, Sink, Times, endpoint, in_force};
-use crate::{isolation, matching};
+use crate::workload::Bench;
+use crate::{everyday, isolation, matching, targets};
 
-/// Numbers of subscriptions that an event is matched against; `--quick` leaves the last out.
+/// Numbers of subscriptions that an event is matched against; `--quick` omits the last.
 const SUBSCRIPTIONS: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
-/// Options of `run`. The engines are those of the tests: `POSTRIDER_TEST_AMQP_URL`, `POSTRIDER_TEST_AMQP_API` and
+/// Options of `run`. Broker and database are those of the tests: `POSTRIDER_TEST_AMQP_URL`, `POSTRIDER_TEST_AMQP_API` and
 /// `POSTRIDER_TEST_DATABASE_URL`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// The `postrider` binary, built with optimisation. Without it only the bare path is measured.
+    /// The `postrider` binary, built with optimisation.
     #[arg(long, env = "POSTRIDER_BIN")]
-    bin: Option<PathBuf>,
-    /// About a third of the time for each workload.
+    bin: PathBuf,
+    /// Run all services in one process (`postrider all`) instead of one process each.
+    #[arg(long, conflicts_with = "dispatchers")]
+    all: bool,
+    /// Dispatcher processes.
+    #[arg(long, default_value_t = 1)]
+    dispatchers: usize,
+    /// Only these workloads: a group (everyday, isolation, matching) or a part of their names. The bare path always runs.
+    #[arg(long = "only", value_name = "GROUP|NAME")]
+    only: Vec<String>,
+    /// How often to measure the everyday workloads. The table of targets shows every value and the median.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    repeat: u16,
+    /// About a third of the time for each workload: to try the benchmark, not for figures.
     #[arg(long)]
     quick: bool,
     /// Seconds of each workload at full speed.
     #[arg(long)]
     seconds: Option<f64>,
-    /// Events of each workload at full speed, instead of a time.
-    #[arg(long)]
-    events: Option<u64>,
-    /// An event's length in bytes.
+    /// Length of an event in bytes.
     #[arg(long, default_value_t = EVENT_BYTES)]
     bytes: usize,
-    /// Dispatcher processes.
-    #[arg(long, default_value_t = 1)]
-    dispatchers: usize,
-    /// Only the workloads whose name contains one of these; the bare path always runs.
-    #[arg(long = "only")]
-    only: Vec<String>,
-    /// Write the figures as JSON to this file too.
+    /// Also write the figures to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Where logs and ledgers go.
+    /// The folder of the services' logs.
     #[arg(long, default_value = ".postrider/bench")]
     folder: PathBuf,
 }
@@ -53,19 +58,15 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     fn times(&self) -> Times {
         let times = if self.quick {
-            Times { closed: 4.0, open: 5.0, warm_up: 2.0, timeout: 2 }
+            Times { full_speed: 4.0, fixed_rate: 5.0, warm_up: 2.0, idle: 10.0, timeout: 2 }
         } else {
-            Times { closed: 10.0, open: 15.0, warm_up: 4.0, timeout: 5 }
+            Times { full_speed: 10.0, fixed_rate: 20.0, warm_up: 4.0, idle: 30.0, timeout: 5 }
         };
-        Times { closed: self.seconds.unwrap_or(times.closed), ..times }
-    }
-
-    fn wants(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+        Times { full_speed: self.seconds.unwrap_or(times.full_speed), ..times }
     }
 }
 
-/// Runs everything; ends early, with its processes, on Ctrl-C.
+/// Runs everything. On Ctrl-C it ends early, with its processes.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.folder).with_context(|| format!("create {}", args.folder.display()))?;
     tokio::select! {
@@ -79,114 +80,58 @@ async fn measure(args: &RunArgs) -> anyhow::Result<()> {
     let mut report = Report {
         event_bytes: args.bytes,
         processors: std::thread::available_parallelism().map_or(1, usize::from),
-        dispatchers: args.dispatchers,
+        runs: usize::from(args.repeat),
         ..Report::default()
     };
     let bench = Bench {
         sink: Sink::start().await?,
+        other_sink: Sink::start().await?,
         engines: engines(&scope)?,
-        folder: args.folder.clone(),
-        event_bytes: args.bytes,
-    };
-    let mut result = bare_path(args, &bench, &scope.amqp_url, &mut report).await;
-    if let Some(binary) = &args.bin
-        && result.is_ok()
-    {
-        let options = EngineOptions {
-            binary: binary.clone(),
+        options: EngineOptions {
+            binary: args.bin.clone(),
             amqp_url: scope.amqp_url.clone(),
             database_url: scope.database_url.clone(),
-            dispatchers: args.dispatchers,
+            processes: if args.all { Processes::One } else { Processes::Separate { dispatchers: args.dispatchers } },
             folder: args.folder.clone(),
-        };
-        result = Box::pin(workloads(args, &bench, &options, &mut report)).await;
-    }
-    // What was measured before a workload failed is printed all the same.
+        },
+        times: args.times(),
+        only: args.only.clone(),
+        event_bytes: args.bytes,
+    };
+    let result = Box::pin(workloads(args.quick, &bench, &mut report)).await;
+    // If a workload failed, what was measured before it is printed too.
+    report.targets = targets::verdicts(&report);
     say(&report.summary());
+    say(&targets::text(&report.targets));
     if let Some(path) = &args.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?).with_context(|| path.display().to_string())?;
     }
     result
 }
 
-/// Broker and database, by the ports in their URLs.
+/// Broker and database, found by the ports in their URLs.
 fn engines(scope: &Scope) -> anyhow::Result<Vec<Watched>> {
     let port = |url: &str, default: u16| anyhow::Ok(Url::parse(url)?.port().unwrap_or(default));
-    let broker = Watched::listener("broker", port(&scope.amqp_url, 5672)?);
-    let database = Watched::listener("database", port(&scope.database_url, 5432)?).map(Watched::with_children);
-    for (name, found) in [("broker", &broker), ("database", &database)] {
+    let broker = Watched::listener("broker", Kind::Broker, port(&scope.amqp_url, 5672)?);
+    let database = Watched::listener("PostgreSQL", Kind::Database, port(&scope.database_url, 5432)?);
+    let database = database.map(Watched::with_children);
+    for (name, found) in [("broker", &broker), ("PostgreSQL", &database)] {
         if found.is_none() {
-            say(&format!("note: the {name}'s process was not found; its CPU and memory are not in the figures"));
+            say(&format!("note: the process of {name} was not found; its CPU and memory are missing in the figures"));
         }
     }
     Ok(broker.into_iter().chain(database).collect())
 }
 
-async fn bare_path(args: &RunArgs, bench: &Bench, amqp_url: &str, report: &mut Report) -> anyhow::Result<()> {
-    let times = args.times();
-    let closed = Load::Closed { seconds: times.closed.min(8.0), events: None, batch: 1 };
-    report.add(bench.bare("bare path", amqp_url, &closed, times.warm_up / 2.0).await?);
-    for per_second in [100.0, 1000.0] {
-        let name = format!("bare path at {per_second:.0}/s");
-        if args.wants(&name) {
-            let open = Load::Open { per_second, seconds: times.open / 2.0 };
-            report.add(bench.bare(&name, amqp_url, &open, 1.0).await?);
-        }
+async fn workloads(quick: bool, bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    for run in 1..=report.runs {
+        report.run = run;
+        Box::pin(everyday::run(bench, report)).await?;
     }
-    Ok(())
-}
-
-async fn workloads(args: &RunArgs, bench: &Bench, options: &EngineOptions, report: &mut Report) -> anyhow::Result<()> {
-    let mut engine = Box::pin(Engine::start(options)).await?;
-    let mut result = Box::pin(throughput_and_latency(args, bench, &mut engine, report)).await;
-    if result.is_ok() {
-        let wants = |name: &str| args.wants(name);
-        result = Box::pin(isolation::run(wants, bench, &mut engine, &args.times(), report)).await;
-    }
-    engine.stop().await;
-    if result.is_ok() && args.wants("matching") {
-        let sizes = if args.quick { &SUBSCRIPTIONS[..3] } else { &SUBSCRIPTIONS };
-        report.matching = Box::pin(matching::run(options, &bench.sink, sizes)).await?;
-    }
-    result
-}
-
-async fn throughput_and_latency(
-    args: &RunArgs,
-    bench: &Bench,
-    engine: &mut Engine,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let times = args.times();
-    let closed = |batch| Load::Closed { seconds: times.closed, events: args.events, batch };
-    let open = |per_second| Load::Open { per_second, seconds: times.open };
-    let bare = report.rows[0].balance.deliveries_per_second;
-    let plans = [
-        ("one endpoint", 1_u16, closed(1)),
-        ("one endpoint, batches of 100", 1, closed(100)),
-        ("ten endpoints", 10, closed(1)),
-        ("one endpoint at 100/s", 1, open(100.0)),
-        ("one endpoint at 1000/s", 1, open(1000.0)),
-    ];
-    for (name, endpoints, load) in plans {
-        if !args.wants(name) {
-            continue;
-        }
-        let tenant = engine.tenant(name, no_limits()).await?;
-        for number in 0..endpoints {
-            let document = endpoint(&format!("endpoint {number}"), &bench.sink.url(number), "bench.*");
-            engine.endpoint(&tenant, document).await?;
-        }
-        in_force().await;
-        let at_full_speed = matches!(load, Load::Closed { .. });
-        let plan = Plan {
-            warm_up_seconds: times.warm_up,
-            endpoints: (0..endpoints).collect(),
-            ..Plan::of(name, &tenant, load, "bench.event")
-        };
-        let mut row = Box::pin(bench.measure(engine, &plan)).await?;
-        row.percent_of_bare = at_full_speed.then(|| row.balance.deliveries_per_second / bare * 100.0);
-        report.add(row);
+    Box::pin(isolation::run(bench, report)).await?;
+    if bench.wants("matching", "matching") {
+        let sizes = if quick { &SUBSCRIPTIONS[..3] } else { &SUBSCRIPTIONS };
+        report.matching = Box::pin(matching::run(&bench.options, &bench.sink, sizes)).await?;
     }
     Ok(())
 }

@@ -1,90 +1,53 @@
-//! The receiver: answers every POST with 200 and no body, and keeps which event came to which path when.
+//! The sink: answers every POST with 200 and an empty body, and stores event id, endpoint and time of each.
 //!
-//! `POST /e/<n>` is endpoint `n`. A second port reads requests and never answers (the black hole), a third answers a byte a
-//! second, a fourth refuses connections. The orchestrator calls `GET /count`, `GET /ledger` and `POST /reset` on the first port;
-//! the process stops when its standard input ends, so that none is left when the orchestrator dies.
+//! `POST /e/<n>` is endpoint `n`. A second port reads requests and never answers (the black hole), a third answers one byte per
+//! second, a fourth refuses connections. `run` calls `GET /count`, `GET /ledger` and `POST /reset` on the first port. The process
+//! stops when its standard input ends, so it does not outlive `run`.
 //!
-//! On the way of a delivery it only appends to two vectors; duplicates are found afterwards, by `ledger`.
+//! For each delivery it only appends to a vector; `ledger` finds duplicates afterwards.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
+use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::clock::now_ns;
 use crate::console::say;
 use crate::http::{Head, parse_head};
-use crate::processes::reset_own_peak;
+use crate::ledger::Received;
 
-/// How often the port that dribbles sends a byte.
+/// How often the dribbling port sends a byte.
 const DRIBBLE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Options of `sink`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct SinkArgs {
-    /// The address to listen on; port 0 takes a free one. What was taken is printed as JSON.
-    #[arg(long, default_value = "127.0.0.1:0")]
-    listen: String,
-}
-
-/// The first line the sink prints.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SinkPorts {
-    /// Where deliveries are answered.
-    pub(crate) port: u16,
-    /// Where they are never answered.
-    pub(crate) black_hole_port: u16,
-    /// Where they are answered a byte a second.
-    pub(crate) dribbling_port: u16,
-    /// Where connections are refused.
-    pub(crate) refusing_port: u16,
-}
-
-/// What happens to requests on a port.
+/// What happens to requests on a port. The sink has one port for each, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Behaviour {
+pub(crate) enum Behaviour {
+    /// Answered with 200.
     Answers,
+    /// Never answered.
     Swallows,
+    /// Answered one byte per second.
     Dribbles,
+    /// Connections are refused.
+    Refuses,
 }
 
-#[derive(Default)]
-struct Received {
-    /// Event ids one after the other, and where each ends.
-    ids: Vec<u8>,
-    rows: Vec<Row>,
-}
-
-struct Row {
-    id_end: u32,
-    endpoint: u16,
-    at_ns: u64,
-}
-
-/// Serves until standard input ends.
-pub(crate) async fn run(args: SinkArgs) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(&args.listen).await.context("listen")?;
-    let black_hole = TcpListener::bind((listener.local_addr()?.ip(), 0)).await.context("listen")?;
-    let dribbling = TcpListener::bind((listener.local_addr()?.ip(), 0)).await.context("listen")?;
-    // Bound and not listening: the port stays ours, and connections are refused.
-    let refusing = TcpSocket::new_v4()?;
-    refusing.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).context("bind")?;
-    let ports = SinkPorts {
-        port: listener.local_addr()?.port(),
-        black_hole_port: black_hole.local_addr()?.port(),
-        dribbling_port: dribbling.local_addr()?.port(),
-        refusing_port: refusing.local_addr()?.port(),
-    };
-    say(&serde_json::to_string(&ports)?);
-    let received = Rc::new(RefCell::new(Received::default()));
-    for (listener, behaviour) in
-        [(listener, Behaviour::Answers), (black_hole, Behaviour::Swallows), (dribbling, Behaviour::Dribbles)]
-    {
+/// Serves until standard input ends. Prints the ports.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let received = Rc::new(RefCell::new(Vec::new()));
+    let mut ports = Vec::new();
+    for behaviour in [Behaviour::Answers, Behaviour::Swallows, Behaviour::Dribbles] {
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.context("listen")?;
+        ports.push(listener.local_addr()?.port());
         tokio::task::spawn_local(accept(listener, Rc::clone(&received), behaviour));
     }
+    // Bound but not listening: the port is reserved, and connections to it are refused.
+    let refusing = TcpSocket::new_v4()?;
+    refusing.bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).context("bind")?;
+    ports.push(refusing.local_addr()?.port());
+    say(&serde_json::to_string(&ports)?);
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -93,17 +56,21 @@ pub(crate) async fn run(args: SinkArgs) -> anyhow::Result<()> {
     Ok(end.await?)
 }
 
-async fn accept(listener: TcpListener, received: Rc<RefCell<Received>>, behaviour: Behaviour) {
+async fn accept(listener: TcpListener, received: Rc<RefCell<Vec<Received>>>, behaviour: Behaviour) {
     while let Ok((stream, _)) = listener.accept().await {
         let received = Rc::clone(&received);
         tokio::task::spawn_local(async move {
-            // A connection that ends or breaks is the client's choice.
+            // The client may close a connection at any time.
             let _ = serve(stream, received, behaviour).await;
         });
     }
 }
 
-async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>, behaviour: Behaviour) -> anyhow::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    received: Rc<RefCell<Vec<Received>>>,
+    behaviour: Behaviour,
+) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(16 * 1024);
     let mut answer = Vec::new();
@@ -119,7 +86,11 @@ async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>, behaviour
             if buffer.len() - used < whole {
                 break;
             }
-            handle(&head, at_ns, &mut received.borrow_mut(), behaviour, &mut answer);
+            match behaviour {
+                Behaviour::Answers => handle(&head, at_ns, &mut received.borrow_mut(), &mut answer)?,
+                Behaviour::Dribbles => answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK"),
+                Behaviour::Swallows | Behaviour::Refuses => {}
+            }
             used += whole;
         }
         buffer.drain(..used);
@@ -134,50 +105,23 @@ async fn serve(mut stream: TcpStream, received: Rc<RefCell<Received>>, behaviour
     }
 }
 
-fn handle(head: &Head<'_>, at_ns: u64, received: &mut Received, behaviour: Behaviour, answer: &mut Vec<u8>) {
-    match behaviour {
-        Behaviour::Answers => {}
-        Behaviour::Swallows => return,
-        Behaviour::Dribbles => return answer.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nOK"),
-    }
-    let mut words = head.start_line.split(|byte| *byte == b' ');
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let body = match (method, target) {
-        (b"POST", b"/reset") => {
-            *received = Received::default();
-            reset_own_peak();
+fn handle(head: &Head<'_>, at_ns: u64, received: &mut Vec<Received>, answer: &mut Vec<u8>) -> anyhow::Result<()> {
+    let endpoint = head.target.strip_prefix("/e/").and_then(|number| number.parse().ok());
+    let body = match (head.method, head.target, endpoint) {
+        ("POST", "/reset", _) => {
+            received.clear();
             Vec::new()
         }
-        (b"GET", b"/count") => received.rows.len().to_string().into_bytes(),
-        (b"GET", b"/ledger") => ledger(received),
-        (b"POST", target) if target.starts_with(b"/e/") => {
-            received.ids.extend_from_slice(head.webhook_id.unwrap_or_default());
-            let id_end = received.ids.len() as u32;
-            received.rows.push(Row { id_end, endpoint: number(&target[b"/e/".len()..]), at_ns });
+        ("GET", "/count", _) => received.len().to_string().into_bytes(),
+        ("GET", "/ledger", _) => serde_json::to_vec(received)?,
+        ("POST", _, Some(endpoint)) => {
+            let id = String::from_utf8_lossy(head.webhook_id).into_owned();
+            received.push(Received { id, endpoint, at_ns });
             Vec::new()
         }
-        _ => return answer.extend_from_slice(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"),
+        _ => bail!("an unknown request"),
     };
     answer.extend_from_slice(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes());
     answer.extend_from_slice(&body);
-}
-
-fn number(digits: &[u8]) -> u16 {
-    digits.iter().fold(0, |sum: u16, digit| sum.wrapping_mul(10).wrapping_add(digit.wrapping_sub(b'0').into()))
-}
-
-/// A line each: endpoint, time in nanoseconds, event id.
-fn ledger(received: &Received) -> Vec<u8> {
-    use std::io::Write as _;
-    let mut lines = Vec::with_capacity(received.ids.len() + received.rows.len() * 26);
-    let mut start = 0;
-    for row in &received.rows {
-        let end = row.id_end as usize;
-        // Writing to a vector does not fail.
-        let _ = write!(lines, "{} {} ", row.endpoint, row.at_ns);
-        lines.extend_from_slice(&received.ids[start..end]);
-        lines.push(b'\n');
-        start = end;
-    }
-    lines
+    Ok(())
 }

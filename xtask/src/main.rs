@@ -47,7 +47,7 @@ enum Command {
     Up(up::UpArgs),
     /// Run every check of CI, with real engines.
     Test(test::TestArgs),
-    /// Measure, with optimised binaries and separate processes.
+    /// Measure optimised binaries: throughput, latency, CPU and isolation.
     Bench(bench::BenchArgs),
     /// Write docs/guarantees.md from the doc comments of the end-to-end tests.
     Guarantees,

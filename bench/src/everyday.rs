@@ -1,0 +1,97 @@
+//! The everyday workloads: full speed, fixed rates, a small tenant's burst before, and no traffic at all.
+//!
+//! The name of each is also its row in the table of targets ([`crate::targets`]).
+
+use crate::engine::{Engine, no_limits};
+use crate::load::{Load, Plan, Traffic};
+use crate::report::Report;
+use crate::workload::{Bench, endpoint, in_force};
+
+/// The yardstick at full speed.
+pub(crate) const BARE: &str = "bare path";
+/// Single events for one endpoint at full speed.
+pub(crate) const ONE: &str = "one endpoint";
+/// Events in batches for one endpoint at full speed.
+pub(crate) const BATCHES: &str = "one endpoint, batches of 100";
+/// Single events for ten endpoints each at full speed.
+pub(crate) const TEN: &str = "ten endpoints";
+/// Single events for one endpoint at a low rate.
+pub(crate) const SLOW: &str = "one endpoint at 100/s";
+/// The same at a rate that is normal for a busy deployment.
+pub(crate) const BUSY: &str = "one endpoint at 1000/s";
+/// The same, immediately after another tenant's burst.
+pub(crate) const AFTER_BURST: &str = "one endpoint at 1000/s after a small tenant";
+/// No traffic.
+pub(crate) const IDLE: &str = "idle";
+/// The bare path at [`SLOW`].
+pub(crate) const BARE_SLOW: &str = "bare path at 100/s";
+/// The bare path at [`BUSY`].
+pub(crate) const BARE_BUSY: &str = "bare path at 1000/s";
+
+/// All workloads that need the services.
+const ALL: [&str; 7] = [ONE, BATCHES, TEN, SLOW, BUSY, AFTER_BURST, IDLE];
+/// The rates of [`SLOW`] and [`BUSY`], in events per second.
+const RATES: [f64; 2] = [100.0, 1_000.0];
+/// Events of the small tenant's burst.
+const BURST: u64 = 500;
+
+/// Measures the bare path, and the wanted workloads.
+pub(crate) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    let wants = |name: &str| bench.wants("everyday", name);
+    report.add(bench.bare(BARE, Load::full_speed(bench.times.full_speed), bench.times.warm_up).await?);
+    for (name, row, rate) in [(BARE_SLOW, SLOW, RATES[0]), (BARE_BUSY, BUSY, RATES[1])] {
+        if wants(name) || wants(row) {
+            report.add(bench.bare(name, Load::at(rate, bench.times.fixed_rate), 1.0).await?);
+        }
+    }
+    // A row after a burst is compared with the row without it.
+    let wanted: Vec<_> = ALL.into_iter().filter(|name| wants(name) || *name == BUSY && wants(AFTER_BURST)).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let mut engine = Box::pin(Engine::start(&bench.options)).await?;
+    let mut result = Ok(());
+    for name in wanted {
+        result = Box::pin(workload(name, bench, &mut engine, report)).await;
+        if result.is_err() {
+            break;
+        }
+    }
+    engine.stop().await;
+    result
+}
+
+async fn workload(name: &str, bench: &Bench, engine: &mut Engine, report: &mut Report) -> anyhow::Result<()> {
+    let times = bench.times;
+    let full_speed = Load::full_speed(times.full_speed);
+    let (load, endpoints) = match name {
+        IDLE => {
+            report.add(bench.idle(engine, name, times.idle).await?);
+            return Ok(());
+        }
+        BATCHES => (Load { batch: 100, ..full_speed }, 1),
+        TEN => (full_speed, 10),
+        SLOW => (Load::at(RATES[0], times.fixed_rate), 1),
+        BUSY | AFTER_BURST => (Load::at(RATES[1], times.fixed_rate), 1),
+        _ => (full_speed, 1),
+    };
+    let tenant = engine.tenant(name, no_limits()).await?;
+    for number in 0..endpoints {
+        let document = endpoint(&format!("endpoint {number}"), &bench.sink.url(number), "bench.event");
+        engine.endpoint(&tenant, document).await?;
+    }
+    let small = engine.tenant("small", no_limits()).await?;
+    engine.endpoint(&small, endpoint("small", &bench.other_sink.url(0), "bench.event")).await?;
+    in_force().await;
+    let burst = Load { events: Some(BURST), ..full_speed };
+    let plan = Plan {
+        endpoints,
+        before: (name == AFTER_BURST).then(|| Traffic::of(&small, "bench.event", burst)),
+        ..Plan::of(name, Traffic::of(&tenant, "bench.event", load), times.warm_up)
+    };
+    let mut row = Box::pin(bench.measure(engine, &plan)).await?;
+    let bare = report.deliveries_per_second(BARE).filter(|_| load.rate.is_none());
+    row.percent_of_bare = bare.map(|bare| row.balance.deliveries_per_second * 100.0 / bare);
+    report.add(row);
+    Ok(())
+}

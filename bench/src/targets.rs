@@ -1,0 +1,226 @@
+//! The targets: which figures of a run have one, and whether they are met.
+//!
+//! All targets are constants of this file. Shares and multiples compare rows of the same run; a figure measured several
+//! times counts with its median.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::everyday::{AFTER_BURST, BARE_BUSY, BARE_SLOW, BATCHES, BUSY, IDLE, ONE, SLOW, TEN};
+use crate::ledger::Latency;
+use crate::processes::Kind;
+use crate::report::{Report, Row};
+
+/// Most that a bad neighbour may do to a healthy endpoint's p99, as a multiple of its p99 without that neighbour.
+const ISOLATION: Bound = Bound { more_is_better: false, bound: 1.5, aim: None };
+
+/// Faults in all rows of all runs.
+const NONE: Bound = Bound { more_is_better: false, bound: 0.0, aim: None };
+
+/// The figures of the everyday workloads, in the order of the output. All but the information have a target: the bound that
+/// must be kept, and the aim.
+const FIGURES: [Figure; 22] = [
+    at_least("one endpoint, % of the bare path", 45.0, 60.0, |run| run.share(ONE)),
+    at_least("ten endpoints, % of the bare path", 100.0, 130.0, |run| run.share(TEN)),
+    at_least("batches of 100, % of the bare path", 80.0, 120.0, |run| run.share(BATCHES)),
+    at_most("ten endpoints, services' CPU us per delivery", 45.0, Some(32.0), |run| run.services_us_per_delivery(TEN)),
+    at_most("100/s, CPU ms per event", 2.0, Some(1.0), |run| run.cpu(SLOW)),
+    information("  of it services", |run| run.cpu_of(SLOW, Kind::Service)),
+    information("  of it broker", |run| run.cpu_of(SLOW, Kind::Broker)),
+    information("  of it PostgreSQL", |run| run.cpu_of(SLOW, Kind::Database)),
+    at_most("100/s, p50 / bare path's p50", 1.2, None, |run| run.times(SLOW, BARE_SLOW, |latency| latency.p50_ms)),
+    at_most("100/s, p99 / bare path's p99", 1.5, None, |run| run.times(SLOW, BARE_SLOW, |latency| latency.p99_ms)),
+    at_most("1000/s, CPU ms per event", 0.7, Some(0.4), |run| run.cpu(BUSY)),
+    information("  of it services", |run| run.cpu_of(BUSY, Kind::Service)),
+    information("  of it broker", |run| run.cpu_of(BUSY, Kind::Broker)),
+    information("  of it PostgreSQL", |run| run.cpu_of(BUSY, Kind::Database)),
+    at_most("1000/s, p50 / bare path's p50", 2.5, Some(2.0), |run| {
+        run.times(BUSY, BARE_BUSY, |latency| latency.p50_ms)
+    }),
+    at_most("1000/s, p99 / bare path's p99", 2.5, Some(2.0), |run| {
+        run.times(BUSY, BARE_BUSY, |latency| latency.p99_ms)
+    }),
+    information("1000/s after a small tenant, p50 ms", |run| run.latency(AFTER_BURST, |latency| latency.p50_ms)),
+    information("  p95 ms", |run| run.latency(AFTER_BURST, |latency| latency.p95_ms)),
+    information("  longest ms", |run| run.latency(AFTER_BURST, |latency| latency.max_ms)),
+    information("  p99 ms", |run| run.latency(AFTER_BURST, |latency| latency.p99_ms)),
+    at_most("  p99 / p99 without the small tenant", 1.5, None, |run| {
+        run.times(AFTER_BURST, BUSY, |latency| latency.p99_ms)
+    }),
+    at_most("idle, services' CPU % of a processor", 1.0, None, |run| run.idle_percent()),
+];
+
+type Value = fn(&Run<'_>) -> Option<f64>;
+
+/// A figure that each run has once.
+struct Figure {
+    name: &'static str,
+    bound: Option<Bound>,
+    value: Value,
+}
+
+/// What a figure must keep, and what it should reach.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Bound {
+    more_is_better: bool,
+    bound: f64,
+    aim: Option<f64>,
+}
+
+const fn at_least(name: &'static str, bound: f64, aim: f64, value: Value) -> Figure {
+    Figure { name, bound: Some(Bound { more_is_better: true, bound, aim: Some(aim) }), value }
+}
+
+const fn at_most(name: &'static str, bound: f64, aim: Option<f64>, value: Value) -> Figure {
+    Figure { name, bound: Some(Bound { more_is_better: false, bound, aim }), value }
+}
+
+const fn information(name: &'static str, value: Value) -> Figure {
+    Figure { name, bound: None, value }
+}
+
+impl Bound {
+    fn verdict(self, value: f64) -> &'static str {
+        let kept = |bound| if self.more_is_better { value >= bound } else { value <= bound };
+        match self.aim {
+            _ if !kept(self.bound) => "MISSED",
+            Some(aim) if kept(aim) => "met, and the aim",
+            _ => "met",
+        }
+    }
+}
+
+/// A figure with what was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Verdict {
+    figure: String,
+    /// By run, or by pair.
+    measured: Vec<f64>,
+    median: f64,
+    target: Option<Bound>,
+    verdict: &'static str,
+}
+
+impl Verdict {
+    fn of(figure: &str, measured: Vec<f64>, target: Option<Bound>) -> Self {
+        let median = median(&measured);
+        let verdict = target.map_or("", |target| target.verdict(median));
+        Self { figure: figure.to_owned(), measured, median, target, verdict }
+    }
+}
+
+/// One run's rows.
+struct Run<'a> {
+    report: &'a Report,
+    number: usize,
+}
+
+impl<'a> Run<'a> {
+    fn row(&self, name: &str) -> Option<&'a Row> {
+        self.report.rows.iter().find(|row| row.run == self.number && row.workload == name)
+    }
+
+    fn share(&self, name: &str) -> Option<f64> {
+        self.row(name)?.percent_of_bare
+    }
+
+    /// CPU of services, broker and database in ms per event.
+    fn cpu(&self, name: &str) -> Option<f64> {
+        let kinds = [Kind::Service, Kind::Broker, Kind::Database];
+        kinds.into_iter().map(|kind| self.cpu_of(name, kind)).sum()
+    }
+
+    /// `None` if the process was not found.
+    fn cpu_of(&self, name: &str, kind: Kind) -> Option<f64> {
+        let row = self.row(name)?;
+        Some(row.cpu_seconds(kind)? * 1_000.0 / row.balance.accepted as f64)
+    }
+
+    fn services_us_per_delivery(&self, name: &str) -> Option<f64> {
+        let row = self.row(name)?;
+        Some(row.cpu_seconds(Kind::Service)? * 1e6 / row.balance.deliveries as f64)
+    }
+
+    fn latency(&self, name: &str, of: fn(&Latency) -> f64) -> Option<f64> {
+        self.row(name).map(|row| of(&row.balance.latency))
+    }
+
+    /// A percentile of a row as a multiple of the same of another.
+    fn times(&self, name: &str, reference: &str, of: fn(&Latency) -> f64) -> Option<f64> {
+        Some(self.latency(name, of)? / self.latency(reference, of)?)
+    }
+
+    fn idle_percent(&self) -> Option<f64> {
+        let row = self.row(IDLE)?;
+        Some(row.cpu_seconds(Kind::Service)? * 100.0 / row.idle_seconds?)
+    }
+}
+
+/// The verdicts on all figures that were measured.
+pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
+    let runs: Vec<Run<'_>> = (1..=report.runs).map(|number| Run { report, number }).collect();
+    let everyday = FIGURES
+        .iter()
+        .map(|Figure { name, bound, value }| Verdict::of(name, runs.iter().filter_map(value).collect(), *bound));
+    let isolation = report.isolation.iter().map(|pairs| {
+        Verdict::of(&format!("beside {}, p99 / {}", pairs.neighbour, pairs.reference), pairs.ratios(), Some(ISOLATION))
+    });
+    let total = |of: fn(&Row) -> u64| report.rows.iter().map(of).sum::<u64>() as f64;
+    let faults = [
+        ("deliveries lost, all rows", total(|row| row.balance.lost)),
+        ("deliveries duplicated, all rows", total(|row| row.balance.duplicated)),
+        ("events refused at a fixed rate", total(|row| if row.fixed_rate { row.refused } else { 0 })),
+    ];
+    let faults = faults.map(|(name, total)| Verdict::of(name, vec![total], Some(NONE)));
+    everyday.chain(isolation).chain(faults).filter(|verdict| !verdict.measured.is_empty()).collect()
+}
+
+/// The verdicts as a table.
+pub(crate) fn text(verdicts: &[Verdict]) -> String {
+    let mut text = format!("\n{:<50}{:>9}  {:<9}{:<8}{:<18}measured\n", "figure", "median", "bound", "aim", "verdict");
+    for Verdict { figure, measured, median, target, verdict } in verdicts {
+        let measured = measured.iter().map(|value| format!("{value:.3}")).collect::<Vec<_>>().join(", ");
+        let (mut bound, mut aim) = (String::new(), String::new());
+        if let Some(target) = target {
+            bound = format!("{} {}", if target.more_is_better { ">=" } else { "<=" }, target.bound);
+            aim = target.aim.map(|aim| aim.to_string()).unwrap_or_default();
+        }
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{figure:<50}{median:>9.3}  {bound:<9}{aim:<8}{verdict:<18}{measured}");
+    }
+    text
+}
+
+/// The middle value, or the mean of the two in the middle; 0 of none.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.as_slice() {
+        [] => 0.0,
+        all if all.len() % 2 == 1 => all[middle],
+        all => f64::midpoint(all[middle - 1], all[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_decides_and_not_a_single_run() {
+        let verdict = |measured: &[f64]| Verdict::of("a figure", measured.to_vec(), Some(ISOLATION)).verdict;
+        assert_eq!(verdict(&[0.9, 4.0, 1.1]), "met");
+        assert_eq!(verdict(&[0.9, 4.0, 1.6]), "MISSED");
+        assert_eq!(verdict(&[1.0, 2.0]), "met");
+    }
+
+    #[test]
+    fn the_aim_is_stricter_than_the_bound() {
+        let share = Bound { more_is_better: true, bound: 45.0, aim: Some(60.0) };
+        assert_eq!([44.9, 45.0, 60.0].map(|value| share.verdict(value)), ["MISSED", "met", "met, and the aim"]);
+        let cost = Bound { more_is_better: false, bound: 2.0, aim: Some(1.0) };
+        assert_eq!([2.1, 2.0, 1.0].map(|value| cost.verdict(value)), ["MISSED", "met", "met, and the aim"]);
+    }
+}
