@@ -13,7 +13,7 @@ pub(crate) fn now_ns() -> u64 {
 }
 
 /// Shortest sleep of the pacer.
-const SLEEP_MIN: Duration = Duration::from_millis(1);
+const SLEEP_MIN: Duration = Duration::from_micros(100);
 
 /// Sends the time (nanoseconds since the epoch) at which each of `count` requests is due, as soon as it is due.
 ///

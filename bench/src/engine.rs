@@ -81,10 +81,8 @@ impl Processes {
 
     /// For the output: `1 process` (`postrider all`) or `5 processes`.
     pub(crate) fn label(self) -> String {
-        match self.roles().len() {
-            1 => "1 process".to_owned(),
-            count => format!("{count} processes"),
-        }
+        let count = self.roles().len();
+        format!("{count} process{}", if count == 1 { "" } else { "es" })
     }
 }
 
@@ -217,15 +215,28 @@ impl Engine {
         text(&made, "id")
     }
 
-    /// How many deliveries the tenant's endpoints count as succeeded, when the API says so.
-    pub(crate) async fn recorded(&self, tenant: &Tenant) -> Option<u64> {
+    /// How many deliveries the tenant's endpoints count as succeeded.
+    pub(crate) async fn recorded(&self, tenant: &Tenant) -> anyhow::Result<u64> {
         let target = format!("/v1/endpoints?tenant={}&limit=200", tenant.id);
-        let page = self.api("GET", &target, Value::Null).await.ok()?;
-        page["data"].as_array()?.iter().map(|endpoint| endpoint["successes"].as_u64()).sum()
+        let page = self.api("GET", &target, Value::Null).await?;
+        let endpoints = page["data"].as_array().context("a list of endpoints")?;
+        Ok(endpoints.iter().filter_map(|endpoint| endpoint["successes"].as_u64()).sum())
     }
 
-    /// Waits until every queue is empty and stays empty; returns when it was first seen empty.
-    pub(crate) async fn settle(&self, limit: Duration) -> anyhow::Result<Instant> {
+    /// Waits until they count `due`, at most for `limit`; returns the count.
+    pub(crate) async fn wait_recorded(&self, tenant: &Tenant, due: u64, limit: Duration) -> anyhow::Result<u64> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let recorded = self.recorded(tenant).await?;
+            if recorded >= due || Instant::now() > deadline {
+                return Ok(recorded);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until every queue is empty and stays empty.
+    pub(crate) async fn settle(&self, limit: Duration) -> anyhow::Result<()> {
         let deadline = Instant::now() + limit;
         let mut empty_since: Option<Instant> = None;
         loop {
@@ -236,14 +247,11 @@ impl Engine {
                     waiting.push(format!("{queue}: {ready}"));
                 }
             }
-            if waiting.is_empty() {
-                let since = *empty_since.get_or_insert_with(Instant::now);
-                // A depth does not count what a consumer holds: that is settled meanwhile, or comes back and is counted.
-                if since.elapsed() > Duration::from_millis(750) {
-                    return Ok(since);
-                }
-            } else {
+            if !waiting.is_empty() {
                 empty_since = None;
+            // A depth excludes what a consumer holds. That is settled meanwhile, or comes back and counts again.
+            } else if empty_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_millis(750) {
+                return Ok(());
             }
             if Instant::now() > deadline {
                 bail!("the queues did not empty within {limit:?}: {}", waiting.join(", "));

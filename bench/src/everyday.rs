@@ -50,13 +50,13 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()
         return Ok(());
     }
     let mut engine = Box::pin(Engine::start(&bench.options)).await?;
-    let mut result = Ok(());
-    for name in wanted {
-        result = Box::pin(workload(name, bench, &mut engine, report)).await;
-        if result.is_err() {
-            break;
+    let measuring = async {
+        for name in wanted {
+            workload(name, bench, &mut engine, report).await?;
         }
-    }
+        anyhow::Ok(())
+    };
+    let result = Box::pin(measuring).await;
     engine.stop().await;
     result
 }

@@ -26,16 +26,19 @@ const PREFETCH: f64 = 1_000.0;
 const DEAD: u32 = 1_000;
 /// How many pairs are measured for each neighbour.
 const PAIRS: usize = 5;
-/// The share of the flood's load that a quiet tenant sends, and that a limit leaves to the flood.
-const QUIET_SHARE: f64 = 0.1;
 /// Tenants that the flood's load is spread over for the comparison.
 const SPREAD: u32 = 20;
+/// The quiet tenant's share of the flood's load: half of what each of [`SPREAD`] tenants sends. A louder tenant would exceed
+/// its own share beside them, and the comparison would be worse than the flood.
+const QUIET_SHARE: f64 = 0.025;
+/// The share of the flood's load that a limit accepts.
+const LIMIT_SHARE: f64 = 0.1;
 
 /// A bad neighbour.
 enum Neighbour {
     /// Endpoints of the same tenant, and events per second for all of them.
     Endpoints { urls: Vec<String>, per_second: f64 },
-    /// A tenant that sends ten times as much. With `limited`, `events_per_second` leaves it a tenth of that.
+    /// Another tenant that sends half of the capacity. With `limited`, `events_per_second` accepts a tenth of that.
     Flood { limited: bool },
 }
 
@@ -81,7 +84,7 @@ async fn measure(
                     Box::pin(setting.endpoints(&mut pairs, urls, *per_second)).await?;
                 }
                 Neighbour::Flood { limited } => {
-                    let limit = limited.then_some(half * QUIET_SHARE);
+                    let limit = limited.then_some(half * LIMIT_SHARE);
                     Box::pin(setting.flood(&mut pairs, limit, number)).await?;
                 }
             }
@@ -195,9 +198,10 @@ impl Setting<'_> {
 
     /// Tenants whose endpoints are at the other sink, with `limit` events per second together.
     async fn tenants(&self, count: u32, limit: Option<f64>) -> anyhow::Result<Vec<Tenant>> {
-        let limits =
-            limit.map(|limit| json!({ "events_per_second": (limit / f64::from(count)).round().max(1.0) as u32 }));
-        let limits = limits.unwrap_or_else(no_limits);
+        let limits = limit.map_or_else(
+            no_limits,
+            |limit| json!({ "events_per_second": (limit / f64::from(count)).round().max(1.0) as u32 }),
+        );
         let mut tenants = Vec::new();
         for number in 0..count {
             tenants.push(self.tenant(&format!("flooding {number}"), limits.clone(), &self.bench.other_sink).await?);

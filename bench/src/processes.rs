@@ -1,7 +1,7 @@
 //! CPU and memory of the processes of a run, from `/proc`.
 //!
 //! Broker and database are found by the port they listen on. If that fails (another machine, another user) they are left
-//! out of the figures, and the output says so. PostgreSQL counts as one process with its children: the CPU of a child that
+//! out of the figures, and the output says so. Each counts as one process with its children: the CPU of a child that
 //! ended is part of its parent's, so nothing is missed and nothing counts twice.
 
 use std::collections::HashSet;
@@ -52,14 +52,9 @@ impl Watched {
         Self { name: name.to_owned(), kind, pid: pid.cast_signed(), family: false }
     }
 
-    /// The owner of the socket that listens on `port`.
+    /// The owner of the socket that listens on `port`, with its children.
     pub(crate) fn listener(name: &str, kind: Kind, port: u16) -> Option<Self> {
-        listener(port).map(|pid| Self::process(name, kind, pid))
-    }
-
-    /// The same with its children.
-    pub(crate) fn with_children(self) -> Self {
-        Self { family: true, ..self }
+        listener(port).map(|pid| Self { family: true, ..Self::process(name, kind, pid) })
     }
 
     /// Resets the peak of resident memory, where the kernel allows it.

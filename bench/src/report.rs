@@ -61,9 +61,9 @@ pub(crate) struct Row {
     pub(crate) refused: u64,
     /// At a fixed rate: from when a request was due until the generator sent it. It is part of the latency.
     pub(crate) lateness: Option<Latency>,
-    /// From the last delivery received until the queues were empty, in seconds; absent with traffic beside it.
+    /// From the last delivery received until all are recorded, in seconds; absent with traffic beside it.
     pub(crate) recorded_after_seconds: Option<f64>,
-    /// Deliveries that the API counts as succeeded; equal to the deliveries when all is on record.
+    /// Deliveries that the API counts as succeeded.
     pub(crate) recorded: Option<u64>,
     /// How busy all processors were while events were published, in percent.
     pub(crate) machine_busy_percent: f64,
@@ -134,13 +134,6 @@ impl Pairs {
     pub(crate) fn ratios(&self) -> Vec<f64> {
         self.p99_beside_ms.iter().zip(&self.p99_reference_ms).map(|(beside, reference)| beside / reference).collect()
     }
-
-    fn text(&self) -> String {
-        let list = |values: &[f64]| values.iter().map(|value| format!("{value:.1}")).collect::<Vec<_>>().join(", ");
-        let Self { neighbour, reference, p99_reference_ms, p99_beside_ms, p99_alone_ms } = self;
-        let alone = if p99_alone_ms.is_empty() { String::new() } else { format!("; alone {}", list(p99_alone_ms)) };
-        format!("p99 ms beside {neighbour}: {}; {reference}: {}{alone}\n", list(p99_beside_ms), list(p99_reference_ms))
-    }
 }
 
 impl Row {
@@ -157,9 +150,6 @@ impl Row {
         }
         if rate.is_some_and(|rate| self.balance.accepted_per_second < rate * RATE_HELD) {
             self.notes.push("the rate was not held".to_owned());
-        }
-        if self.fixed_rate && self.refused > 0 {
-            self.notes.push("refused events are missing in the latency".to_owned());
         }
         if self.other_percent > OTHER_PERCENT_MAX {
             self.notes.push(format!("other programs used {:.0}% of the machine", self.other_percent));
@@ -208,8 +198,7 @@ impl Row {
         ]);
         lines.extend(self.lateness.iter().map(|lateness| format!("generator late by ms  {}", lateness.text())));
         if let Some(seconds) = self.recorded_after_seconds {
-            let recorded = self.recorded.map(|count| format!(", {count} deliveries recorded")).unwrap_or_default();
-            lines.push(format!("queues empty {seconds:.1} s after the last delivery{recorded}"));
+            lines.push(format!("{} deliveries recorded {seconds:.1} s after the last one", self.recorded.unwrap_or(0)));
         }
         let deepest = self.deepest.iter().filter(|(_, most)| **most > 0);
         let deepest: Vec<String> = deepest.map(|(name, most)| format!("{name} {most}")).collect();
@@ -249,7 +238,7 @@ impl Report {
         row.map(|row| row.balance.deliveries_per_second)
     }
 
-    /// A line for each row, and the isolation results.
+    /// A line for each row.
     pub(crate) fn summary(&self) -> String {
         let mut text = format!(
             "\n{:<60}{:>10}{:>12}{:>8}{:>9}{:>9}{:>9}{:>6}{:>6}{:>9}\n",
@@ -267,7 +256,6 @@ impl Report {
                 row.cpu_ms_per_delivery(),
             );
         }
-        self.isolation.iter().for_each(|pairs| text += &pairs.text());
         text
     }
 }

@@ -111,16 +111,15 @@ async fn measure(args: &RunArgs) -> anyhow::Result<()> {
 
 /// Broker and database, found by the ports in their URLs.
 fn engines(scope: &Scope) -> anyhow::Result<Vec<Watched>> {
-    let port = |url: &str, default: u16| anyhow::Ok(Url::parse(url)?.port().unwrap_or(default));
-    let broker = Watched::listener("broker", Kind::Broker, port(&scope.amqp_url, 5672)?);
-    let database = Watched::listener("PostgreSQL", Kind::Database, port(&scope.database_url, 5432)?);
-    let database = database.map(Watched::with_children);
-    for (name, found) in [("broker", &broker), ("PostgreSQL", &database)] {
-        if found.is_none() {
-            say(&format!("note: the process of {name} was not found; its CPU and memory are missing in the figures"));
+    let broker = ("broker", Kind::Broker, &scope.amqp_url, 5672);
+    let mut found = Vec::new();
+    for (name, kind, url, port) in [broker, ("PostgreSQL", Kind::Database, &scope.database_url, 5432)] {
+        match Watched::listener(name, kind, Url::parse(url)?.port().unwrap_or(port)) {
+            Some(process) => found.push(process),
+            None => say(&format!("note: the process of {name} was not found; its CPU is missing in the figures")),
         }
     }
-    Ok(broker.into_iter().chain(database).collect())
+    Ok(found)
 }
 
 async fn workloads(quick: bool, bench: &Bench, report: &mut Report) -> anyhow::Result<()> {

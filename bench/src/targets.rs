@@ -164,7 +164,17 @@ pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
         .iter()
         .map(|Figure { name, bound, value }| Verdict::of(name, runs.iter().filter_map(value).collect(), *bound));
     let isolation = report.isolation.iter().map(|pairs| {
-        Verdict::of(&format!("beside {}, p99 / {}", pairs.neighbour, pairs.reference), pairs.ratios(), Some(ISOLATION))
+        Verdict::of(
+            &format!("beside {}, p99 / p99 {}", pairs.neighbour, pairs.reference),
+            pairs.ratios(),
+            Some(ISOLATION),
+        )
+    });
+    let alone = report.isolation.iter().map(|pairs| {
+        let (name, alone) =
+            (format!("a quiet tenant {}, p99 / p99 alone", pairs.reference), median(&pairs.p99_alone_ms));
+        let ratios = pairs.p99_reference_ms.iter().filter(|_| alone > 0.0).map(|ms| ms / alone);
+        Verdict::of(&name, ratios.collect(), None)
     });
     let total = |of: fn(&Row) -> u64| report.rows.iter().map(of).sum::<u64>() as f64;
     let faults = [
@@ -173,12 +183,12 @@ pub(crate) fn verdicts(report: &Report) -> Vec<Verdict> {
         ("events refused at a fixed rate", total(|row| if row.fixed_rate { row.refused } else { 0 })),
     ];
     let faults = faults.map(|(name, total)| Verdict::of(name, vec![total], Some(NONE)));
-    everyday.chain(isolation).chain(faults).filter(|verdict| !verdict.measured.is_empty()).collect()
+    everyday.chain(isolation).chain(alone).chain(faults).filter(|verdict| !verdict.measured.is_empty()).collect()
 }
 
 /// The verdicts as a table.
 pub(crate) fn text(verdicts: &[Verdict]) -> String {
-    let mut text = format!("\n{:<50}{:>9}  {:<9}{:<8}{:<18}measured\n", "figure", "median", "bound", "aim", "verdict");
+    let mut text = format!("\n{:<68}{:>9}  {:<9}{:<8}{:<18}measured\n", "figure", "median", "bound", "aim", "verdict");
     for Verdict { figure, measured, median, target, verdict } in verdicts {
         let measured = measured.iter().map(|value| format!("{value:.3}")).collect::<Vec<_>>().join(", ");
         let (mut bound, mut aim) = (String::new(), String::new());
@@ -187,7 +197,7 @@ pub(crate) fn text(verdicts: &[Verdict]) -> String {
             aim = target.aim.map(|aim| aim.to_string()).unwrap_or_default();
         }
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{figure:<50}{median:>9.3}  {bound:<9}{aim:<8}{verdict:<18}{measured}");
+        let _ = writeln!(text, "{figure:<68}{median:>9.3}  {bound:<9}{aim:<8}{verdict:<18}{measured}");
     }
     text
 }

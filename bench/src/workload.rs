@@ -60,12 +60,12 @@ impl Start {
 
     /// What each process has used since.
     fn used(&self) -> Vec<ProcessRow> {
-        let used = self.processes.iter().map(|(process, before)| {
+        let used = |(process, before): &(Watched, Usage)| {
             let after = process.usage();
             let cpu_seconds = (after.cpu_seconds - before.cpu_seconds).max(0.0);
             ProcessRow::of(&process.name, process.kind, Usage { cpu_seconds, ..after })
-        });
-        used.collect()
+        };
+        self.processes.iter().map(used).collect()
     }
 
     /// Sets the row's processes to what was used until now. The generator (or bare path) has ended and is in `done`.
@@ -110,10 +110,10 @@ impl Bench {
             self.warm_up(engine, plan).await.with_context(|| format!("warming up {name:?}"))?;
         }
         let tenant = traffic.tenants.first().context("a workload without a tenant")?;
-        let recorded_before = engine.recorded(tenant).await;
+        let before = engine.recorded(tenant).await?;
         self.sink.reset().await?;
-        if let Some(before) = &plan.before {
-            self.generate(engine, before).await?;
+        if let Some(burst) = &plan.before {
+            self.generate(engine, burst).await?;
         }
         let start = Start::of(engine.watched().into_iter().chain(self.instruments()));
         let mut deepest = BTreeMap::new();
@@ -133,10 +133,10 @@ impl Bench {
         match beside {
             Some(beside) => row.notes.push(accepted_beside(&done.accepted, &beside.accepted)?),
             None => {
-                let empty = engine.settle(SETTLE_WITHIN).await.with_context(|| name.clone())?;
-                row.recorded_after_seconds = Some(empty.saturating_duration_since(received).as_secs_f64());
-                let recorded = recorded_before.zip(engine.recorded(tenant).await);
-                row.recorded = recorded.map(|(before, after)| after.saturating_sub(before));
+                let recorded = engine.wait_recorded(tenant, before + row.balance.deliveries, SETTLE_WITHIN).await?;
+                row.recorded = Some(recorded.saturating_sub(before));
+                row.recorded_after_seconds = Some(received.elapsed().as_secs_f64());
+                engine.settle(SETTLE_WITHIN).await.with_context(|| name.clone())?;
             }
         }
         start.account(&mut row, "generator", &done);
