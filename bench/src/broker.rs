@@ -5,7 +5,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 
-/// Connects under a name that the management page shows.
+/// Connects. RabbitMQ's management shows `name`.
 pub(crate) async fn connect(amqp_url: &str, name: &str) -> anyhow::Result<Connection> {
     let options = ConnectionProperties::default().with_connection_name(name.into());
     Connection::connect(amqp_url, options).await.context("connect to RabbitMQ")
@@ -25,7 +25,7 @@ impl Depths {
         Ok(Self { channel: connection.create_channel().await?, _connection: connection })
     }
 
-    /// Messages ready in `queue`, without those that a consumer holds.
+    /// Ready messages in `queue`, without unacked ones.
     pub(crate) async fn ready(&self, queue: &str) -> anyhow::Result<u32> {
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let declared = self.channel.queue_declare(queue.into(), options, FieldTable::default()).await;

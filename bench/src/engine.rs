@@ -1,6 +1,6 @@
 //! The services under test: five processes or one, started, configured and stopped.
 //!
-//! It uses what a user has: the binary, its environment, the HTTP API. Each process's log is a file in the run's folder.
+//! It uses the interfaces of a user: binary, environment, HTTP API. The log of each process is a file in the run's folder.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -41,7 +41,7 @@ const QUEUES: [&str; 7] = [
     "postrider.outcomes",
 ];
 
-/// How the engine is started.
+/// How the services are started.
 #[derive(Debug, Clone)]
 pub(crate) struct EngineOptions {
     /// The `postrider` binary.
@@ -137,7 +137,7 @@ pub(crate) struct Engine {
 pub(crate) struct Tenant {
     /// Its id.
     pub(crate) id: String,
-    /// A key of it that may publish.
+    /// An API key with the scope `publish`.
     pub(crate) key: String,
 }
 
@@ -159,7 +159,7 @@ impl Engine {
         Ok(Self { processes: options.processes, services, depths })
     }
 
-    /// Where ingest listens.
+    /// The address of ingest.
     pub(crate) fn ingest(&self) -> &str {
         self.address("ingest")
     }
@@ -173,7 +173,7 @@ impl Engine {
         self.service(role).map_or("", |service| service.address.as_str())
     }
 
-    /// How long a service took to become ready. Services started before it were waited for first.
+    /// How long a service took to become ready. The services started before it are waited for first.
     pub(crate) fn ready_after(&self, role: &str) -> Duration {
         self.service(role).map_or(Duration::ZERO, |service| service.ready_after)
     }
@@ -193,7 +193,7 @@ impl Engine {
         self.processes.label()
     }
 
-    /// Makes a tenant of the profile `standard` with a key.
+    /// Creates a tenant of the profile `standard` with a key.
     pub(crate) async fn tenant(&self, name: &str, limits: Value) -> anyhow::Result<Tenant> {
         let asked = json!({ "name": name, "profile": "standard", "limits": limits });
         let tenant = self.api("POST", "/v1/tenants", asked).await?;
@@ -208,7 +208,7 @@ impl Engine {
         self.api("DELETE", &format!("/v1/tenants/{}", tenant.id), Value::Null).await.map(drop)
     }
 
-    /// Makes an endpoint; returns its id.
+    /// Creates an endpoint; returns its id.
     pub(crate) async fn endpoint(&self, tenant: &Tenant, mut endpoint: Value) -> anyhow::Result<String> {
         endpoint["channel"] = json!("web");
         let made = self.api("POST", &format!("/v1/endpoints?tenant={}", tenant.id), endpoint).await?;
@@ -223,7 +223,7 @@ impl Engine {
         Ok(endpoints.iter().filter_map(|endpoint| endpoint["successes"].as_u64()).sum())
     }
 
-    /// Waits until they count `due`, at most for `limit`; returns the count.
+    /// Waits at most `limit` until they count `due` deliveries; returns the count.
     pub(crate) async fn wait_recorded(&self, tenant: &Tenant, due: u64, limit: Duration) -> anyhow::Result<u64> {
         let deadline = Instant::now() + limit;
         loop {
@@ -249,7 +249,7 @@ impl Engine {
             }
             if !waiting.is_empty() {
                 empty_since = None;
-            // A depth excludes what a consumer holds. That is settled meanwhile, or comes back and counts again.
+            // A depth excludes unacked messages. Within this time they are acked, or return to the queue and are counted.
             } else if empty_since.get_or_insert_with(Instant::now).elapsed() > Duration::from_millis(750) {
                 return Ok(());
             }
@@ -260,7 +260,7 @@ impl Engine {
         }
     }
 
-    /// Keeps the maximum depth of each queue until it is dropped or fails.
+    /// Updates the maximum depth of each queue until the future is dropped or fails.
     pub(crate) async fn watch_depths(&self, deepest: &mut BTreeMap<&'static str, u32>) -> anyhow::Result<Infallible> {
         loop {
             for queue in QUEUES {
@@ -332,7 +332,7 @@ async fn is_ready(address: &str) -> anyhow::Result<bool> {
     Ok(answer.status == 200)
 }
 
-/// Value that no measurement reaches.
+/// Limits that no measurement reaches.
 pub(crate) fn no_limits() -> Value {
     json!({ "events_per_second": 1_000_000, "waiting_deliveries": 100_000_000 })
 }

@@ -63,7 +63,7 @@ pub(crate) struct GenerateArgs {
 pub(crate) struct Generated {
     /// Answers other than 202, counted in events.
     pub(crate) refused: u64,
-    /// The first of them, for people to read.
+    /// The first of these answers.
     pub(crate) first_refusal: Option<String>,
     /// Open loop: from when a request was due until it was sent. It is part of the latency.
     pub(crate) lateness: Option<Latency>,
@@ -85,7 +85,7 @@ struct Shared {
     done: RefCell<Generated>,
 }
 
-/// Publishes, writes the ledger, prints [`Generated`] as JSON.
+/// Publishes, prints [`Generated`] as JSON.
 pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
     let batched = args.batch > 1;
     let target = if batched { "/v1/publish/batch" } else { "/v1/publish" };

@@ -7,7 +7,7 @@ use httparse::{EMPTY_HEADER, Header, Status};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Most headers of a request or an answer.
+/// Maximum headers of a request or an answer.
 const HEADERS_MAX: usize = 64;
 
 /// The parsed head of a request.
@@ -49,7 +49,7 @@ fn header<'a>(headers: &[Header<'a>], name: &str) -> Option<&'a [u8]> {
     headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// An answer: borrowed from the connection until its next request.
+/// An answer, borrowed from its connection.
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     /// The status code.

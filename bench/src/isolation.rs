@@ -5,10 +5,9 @@
 //! compared with its p99 alone.
 //!
 //! **Another tenant's flood.** The quiet tenant's p99 beside a tenant that sends half of the capacity is compared with its p99
-//! beside the same load from [`SPREAD`] tenants: the load alone costs latency, only the difference is a lack of fairness.
+//! beside the same load from [`SPREAD`] tenants: the load itself costs latency; only the difference shows unfairness.
 //!
-//! Each is measured in pairs, with new tenants and endpoints (closed breakers) for each pair. The result is the median of
-//! the pairs' ratios.
+//! Each pair has new tenants and endpoints (closed breakers). The median of the pairs' ratios counts.
 
 use serde_json::{Value, json};
 
@@ -22,14 +21,14 @@ use crate::workload::{Bench, endpoint, in_force};
 
 /// Messages that a dispatcher prefetches from its live lane.
 const PREFETCH: f64 = 1_000.0;
-/// Endpoints of the neighbour that has 1,000 dead ones.
+/// Number of dead endpoints.
 const DEAD: u32 = 1_000;
-/// How many pairs are measured for each neighbour.
+/// Pairs per neighbour.
 const PAIRS: usize = 5;
 /// Tenants that the flood's load is spread over for the comparison.
 const SPREAD: u32 = 20;
-/// The quiet tenant's share of the flood's load: half of what each of [`SPREAD`] tenants sends. A louder tenant would exceed
-/// its own share beside them, and the comparison would be worse than the flood.
+/// The quiet tenant's share of the flood's load: half of what each of [`SPREAD`] tenants sends. A tenant that sends more than
+/// they do exceeds its fair share, and its p99 beside them would be no reference.
 const QUIET_SHARE: f64 = 0.025;
 /// The share of the flood's load that a limit accepts.
 const LIMIT_SHARE: f64 = 0.1;
@@ -106,7 +105,7 @@ fn neighbours(bench: &Bench) -> Vec<(&'static str, Neighbour)> {
         ("one byte a second", one(dribbling)),
         ("a refusing port", one(refusing)),
         ("no such name", one("http://nobody.invalid/".to_owned())),
-        // An event makes a delivery for each of them.
+        // Each event is delivered to all of them.
         ("1,000 dead endpoints", Neighbour::Endpoints { urls: dead, per_second: 0.5 }),
         ("a tenant flood", Neighbour::Flood { limited: false }),
         ("a flood within a limit", Neighbour::Flood { limited: true }),
@@ -154,7 +153,7 @@ impl Setting<'_> {
             self.engine.endpoint(&tenant, bad).await?;
         }
         in_force().await;
-        // Without a warm-up: it would open the breakers.
+        // No warm-up: the breakers are to be closed at first.
         let beside = Plan {
             beside: Some(Traffic::of(&tenant, "bench.unheard", Load::at(per_second, seconds))),
             ..Plan::of(&format!("beside {name}"), traffic, 0.0)

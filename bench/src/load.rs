@@ -1,4 +1,4 @@
-//! What is published: how much, by which tenants, and what belongs to a workload.
+//! What a workload publishes: how much, by which tenants, for how many endpoints.
 
 use crate::engine::Tenant;
 
@@ -71,7 +71,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) traffic: Traffic<'a>,
     /// How many endpoints (at the sink, numbered from 0) must get each event.
     pub(crate) endpoints: u16,
-    /// How long the same traffic is published before, unmeasured; 0: not at all.
+    /// Duration of the unmeasured warm-up with the same traffic; 0: none.
     pub(crate) warm_up_seconds: f64,
     /// What is published immediately before.
     pub(crate) before: Option<Traffic<'a>>,
@@ -93,7 +93,7 @@ pub(crate) struct Times {
     pub(crate) full_speed: f64,
     /// At a fixed rate.
     pub(crate) fixed_rate: f64,
-    /// Unmeasured, before.
+    /// Of the unmeasured warm-up.
     pub(crate) warm_up: f64,
     /// Without traffic.
     pub(crate) idle: f64,

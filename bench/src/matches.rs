@@ -1,4 +1,4 @@
-//! Matches, timed one by one, in a process that holds a fan-out's index and nothing else.
+//! Matches, timed one by one, in a process with only the index of a fan-out.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use postrider_store::feed::{Changes, EndpointSubscription, TenantConfig};
 use crate::console::say;
 use crate::ledger::Latency;
 
-/// Endpoints of each tenant but the large one.
+/// Endpoints of each tenant except the large one.
 pub(crate) const SMALL_TENANT: u32 = 100;
 /// Types that these endpoints select, one each.
 pub(crate) const TYPES: u32 = 20;
@@ -32,14 +32,17 @@ pub(crate) struct MatchArgs {
     /// Active endpoints, in whole thousands.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     subscriptions: u32,
-    /// Events that are matched, each alone.
+    /// Events to match, one at a time.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     events: u32,
 }
 
 /// Builds the index, times matches, prints their [`Latency`] as JSON.
 pub(crate) fn run(args: &MatchArgs) -> anyhow::Result<()> {
-    ensure!(args.subscriptions.is_multiple_of(1_000), "subscriptions: whole thousands, so that every tenant is full");
+    ensure!(
+        args.subscriptions.is_multiple_of(1_000),
+        "subscriptions must be whole thousands, so that every tenant has all its endpoints"
+    );
     let tenants: Vec<TenantId> = (0..=tenants(args.subscriptions)).map(|_| TenantId::generate()).collect();
     let mut matcher = Matcher::new(Arc::new(Profiles::builtin()));
     let configuration = configuration(&tenants, args.subscriptions);
@@ -63,7 +66,7 @@ pub(crate) fn tenants(subscriptions: u32) -> u32 {
     (subscriptions - large_tenant(subscriptions)).div_ceil(SMALL_TENANT)
 }
 
-/// The large tenant is the first. The types of a small tenant's endpoints follow from their places, so that each type has five.
+/// The first tenant is the large one. In a small tenant, each type is selected by five endpoints.
 fn configuration(tenants: &[TenantId], subscriptions: u32) -> Changes {
     let large = large_tenant(subscriptions);
     let of_large = (0..large)

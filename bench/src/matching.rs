@@ -1,6 +1,6 @@
-//! Matching: how subscriptions affect a fan-out's start and memory, how soon an edit is in force, and how long a match takes.
+//! Matching: how the number of subscriptions affects start, memory, the time until an edit is in force, and a match.
 //!
-//! The endpoints are written into a database of the row's own. A tenth of them belong to one tenant and select the same type and
+//! Each row has its own database, and the endpoints are inserted with SQL. A tenth of them belong to one tenant and select the same type and
 //! a different sending domain each; the others belong to tenants with a hundred endpoints, which select one of twenty types.
 
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::report::{MIB, Matching};
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(20);
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 
-/// A row for each of `sizes`, largest last.
+/// Measures a row for each of `sizes`.
 pub(crate) async fn run(options: &EngineOptions, sink: &Sink, sizes: &[u32]) -> anyhow::Result<Vec<Matching>> {
     let mut rows = Vec::new();
     for subscriptions in sizes {
@@ -98,7 +98,7 @@ async fn fill(database_url: &str, tenant: &Tenant, subscriptions: u32) -> anyhow
     driving.await?.context("the connection to PostgreSQL")
 }
 
-/// Makes an endpoint in the large tenant; returns how long it takes until it gets events.
+/// Creates an endpoint in the large tenant; returns the time until it gets events.
 async fn edit(engine: &Engine, tenant: &Tenant, sink: &Sink) -> anyhow::Result<Duration> {
     let before = sink.received().await?;
     let asked = json!({

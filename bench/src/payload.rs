@@ -1,11 +1,11 @@
-//! The events that are published: JSON of a given length that differ in a counter.
+//! The published events: JSON of a given length with a counter.
 
-/// How long an event is, in bytes, unless the command line says otherwise.
+/// Default length of an event in bytes.
 pub(crate) const EVENT_BYTES: usize = 500;
 
 const COUNTER_DIGITS: usize = 12;
 
-/// An event's JSON with a place for the counter, so that making the next one is a copy of twelve digits.
+/// The JSON of an event. The next event is the same buffer with another counter.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     bytes: Vec<u8>,
@@ -13,7 +13,7 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// An event of the type `event_type`, padded to `length` bytes (longer if it cannot be that short).
+    /// An event of the type `event_type`, padded to `length` bytes; longer if `length` is too short for the members.
     pub(crate) fn new(event_type: &str, length: usize) -> Self {
         let start = format!(r#"{{"type":"{event_type}","data":{{"counter":""#);
         let middle = format!(

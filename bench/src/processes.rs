@@ -21,7 +21,7 @@ pub(crate) struct Usage {
     pub(crate) peak_bytes: u64,
 }
 
-/// What a process belongs to. The CPU of the instrument is no part of the product's.
+/// What a process belongs to. CPU per event excludes the instrument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     Broker,
     /// PostgreSQL.
     Database,
-    /// Generator, sink and bare path.
+    /// Generator, sink, bare path and `run`.
     Instrument,
 }
 
@@ -94,7 +94,7 @@ pub(crate) struct MachineTime {
 }
 
 impl MachineTime {
-    /// Until now; 0 if the kernel does not say.
+    /// Until now; 0 if the kernel does not provide it.
     pub(crate) fn now() -> Self {
         let Ok(KernelStats { total, .. }) = KernelStats::current() else { return Self::default() };
         let busy = total.user + total.nice + total.system + total.irq.unwrap_or(0) + total.softirq.unwrap_or(0);
@@ -108,7 +108,7 @@ impl MachineTime {
         (self.busy - before.busy) * 100.0 / (self.all - before.all).max(0.01)
     }
 
-    /// CPU of everything since `before` but the measured processes, in percent of all processors.
+    /// CPU of all other processes since `before`, in percent of all processors.
     pub(crate) fn other_percent_since(self, before: Self, measured_seconds: f64) -> f64 {
         (self.busy - before.busy - measured_seconds).max(0.0) * 100.0 / (self.all - before.all).max(0.01)
     }
@@ -146,7 +146,7 @@ fn listener(port: u16) -> Option<u32> {
     let inodes: HashSet<u64> = listening.map(|entry| entry.inode).collect();
     let holders: Vec<Process> = all().filter(|process| holds_socket(process, &inodes)).collect();
     let is_holder = |pid| holders.iter().any(|process| process.pid == pid);
-    // Children of a forking server inherit the socket: the server is the holder whose parent is none.
+    // Children inherit the socket: the server is the holder whose parent is not a holder.
     let server = holders.iter().find(|process| !parent(process).is_some_and(is_holder));
     server.map(|process| process.pid.cast_unsigned())
 }

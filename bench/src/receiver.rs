@@ -14,7 +14,7 @@ use crate::part::own_command;
 use crate::processes::{Kind, Watched};
 use crate::sink::Behaviour;
 
-/// How long the sink may receive nothing before missing deliveries count as lost.
+/// Time without any delivery after which missing ones count as lost.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A running sink.

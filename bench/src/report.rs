@@ -14,8 +14,6 @@ use crate::targets::Verdict;
 pub(crate) const MIB: f64 = 1024.0 * 1024.0;
 /// CPU of other programs, in percent of all processors, from which a row gets a note.
 const OTHER_PERCENT_MAX: f64 = 10.0;
-/// The share of a fixed rate from which it counts as held.
-const RATE_HELD: f64 = 0.99;
 
 /// The figures of a whole run.
 #[derive(Debug, Default, Serialize)]
@@ -143,13 +141,10 @@ impl Row {
         processes.map(|process| process.cpu_seconds).reduce(|sum, next| sum + next)
     }
 
-    /// Adds notes on what makes the row unreliable. `rate` was asked for, in events per second.
-    pub(crate) fn add_warnings(&mut self, rate: Option<f64>) {
+    /// Adds notes on what makes the row unreliable.
+    pub(crate) fn add_warnings(&mut self) {
         if self.recorded.is_some_and(|recorded| recorded != self.balance.deliveries) {
             self.notes.push("the recorded deliveries differ from the received ones".to_owned());
-        }
-        if rate.is_some_and(|rate| self.balance.accepted_per_second < rate * RATE_HELD) {
-            self.notes.push("the rate was not held".to_owned());
         }
         if self.other_percent > OTHER_PERCENT_MAX {
             self.notes.push(format!("other programs used {:.0}% of the machine", self.other_percent));

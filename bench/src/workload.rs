@@ -17,7 +17,7 @@ use crate::processes::{Kind, MachineTime, Usage, Watched};
 use crate::receiver::Sink;
 use crate::report::{ProcessRow, Row};
 
-/// How long deliveries may take to arrive, and the recorder to finish, after the last publish.
+/// Longest time until everything is recorded, and until the queues are empty.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
 /// A tenant that published within the last five seconds counts as active for the shares of other tenants
 /// (`postrider_model::fair_share`). A workload starts when only its own tenant is active.
@@ -35,7 +35,7 @@ pub(crate) struct Bench {
     pub(crate) options: EngineOptions,
     /// How long workloads take.
     pub(crate) times: Times,
-    /// The groups and parts of names that were asked for; empty: everything.
+    /// The wanted groups and parts of names; empty: everything.
     pub(crate) only: Vec<String>,
     /// Length of an event in bytes.
     pub(crate) event_bytes: usize,
@@ -78,7 +78,7 @@ impl Start {
 }
 
 impl Bench {
-    /// Whether a workload of a group was asked for.
+    /// Whether a workload is wanted, by itself or by its group.
     pub(crate) fn wants(&self, group: &str, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|only| only == group || name.contains(only.as_str()))
     }
@@ -92,7 +92,7 @@ impl Bench {
         let mut row = row(name, load, &done, start.machine);
         row.balance = self.sink.balance(&done.accepted, 1).await?;
         start.account(&mut row, "bare", &done);
-        row.add_warnings(load.rate);
+        row.add_warnings();
         Ok(row)
     }
 
@@ -140,7 +140,7 @@ impl Bench {
             }
         }
         start.account(&mut row, "generator", &done);
-        row.add_warnings(traffic.load.rate);
+        row.add_warnings();
         Ok(row)
     }
 
@@ -185,7 +185,7 @@ impl Bench {
     }
 }
 
-/// A row with what is known when publishing ends.
+/// A row with the figures that are known when publishing ends.
 fn row(name: &str, load: Load, done: &Generated, start: MachineTime) -> Row {
     let refusal = done.first_refusal.iter().map(|answer| format!("the first refusal: {answer}"));
     Row {
@@ -199,7 +199,7 @@ fn row(name: &str, load: Load, done: &Generated, start: MachineTime) -> Row {
     }
 }
 
-/// How many of the events published beside a workload were accepted until its own last answer, and in all.
+/// How many events of the traffic beside a workload were accepted until its own last answer, and in all.
 fn accepted_beside(own: &[Accepted], beside: &[Accepted]) -> anyhow::Result<String> {
     let first = own.iter().map(|event| event.sent_ns).min().context("nothing was accepted")?;
     let last = own.iter().map(|event| event.answered_ns).max().context("nothing was accepted")?;
