@@ -107,7 +107,7 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     let document = Bytes::from(openapi().to_string());
     let (routes, _) = openapi::routes().split_for_parts();
     let routes = routes
-        // Innermost: it sees the edits of its own task, and the next layer answers in another one.
+        // Innermost: it sees the edits of its own task, and the next layer runs the handler in another task.
         .layer(middleware::from_fn_with_state(Arc::clone(&api), edits::settle))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), once::once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
@@ -133,7 +133,7 @@ async fn with_hsts(mut response: Response) -> Response {
     response
 }
 
-/// Serves the API alone on `listener` until `stop`, then finishes the requests in hand.
+/// Serves the API alone on `listener` until `stop`, then finishes the requests in progress.
 ///
 /// # Errors
 /// A background task failed.

@@ -3,13 +3,11 @@
 //! The type of an operation's parameters documents them (`IntoParams`) and reads them (`Deserialize`): the names that are
 //! allowed are those of the document.
 
-use std::fmt::Display;
-use std::str::FromStr;
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use postrider_http::json::value_error;
 use postrider_http::problem::{FieldError, Problem};
+use postrider_model::filters::parsed;
 use postrider_model::limits::{PAGE_DEFAULT, PAGE_MAX};
 use postrider_model::time::UnixMillis;
 use postrider_operations::page::PageQuery;
@@ -28,7 +26,7 @@ pub(crate) trait Parameters: IntoParams + DeserializeOwned {
         Ok(())
     }
 
-    /// What must hold between parameters.
+    /// Checks parameters against each other.
     fn check(&self) -> Result<(), FieldError> {
         Ok(())
     }
@@ -205,44 +203,6 @@ impl<T: Parameters, S: Send + Sync> FromRequestParts<S> for Paged<T> {
     }
 }
 
-/// Reads a parameter by its type's `FromStr`.
-pub(crate) fn parsed<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T: FromStr<Err: Display>,
-    D: Deserializer<'de>,
-{
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(D::Error::custom)
-}
-
-/// Reads a parameter by its type's `Deserialize`.
-pub(crate) fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-/// Reads a time in RFC 3339. The `+` of its offset arrives as a space unless it was written as `%2B`.
-pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UnixMillis>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let offset = text.len().checked_sub("+00:00".len()).and_then(|at| text.split_at_checked(at));
-    let read = match offset {
-        Some((time, offset)) if offset.starts_with(' ') => format!("{time}+{}", offset.trim_start()).parse(),
-        _ => text.parse(),
-    };
-    read.map(Some).map_err(D::Error::custom)
-}
-
-/// Reads a status code.
-pub(crate) fn status_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    match text.parse::<u16>() {
-        Ok(code) if (100..=599).contains(&code) => Ok(Some(code)),
-        _ => {
-            let got: String = text.chars().take(80).collect();
-            Err(D::Error::custom(format!("expected a status code from 100 to 599, got {got:?}")))
-        }
-    }
-}
-
 fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     match String::deserialize(deserializer)?.parse() {
         Ok(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(Some(limit)),
@@ -261,6 +221,7 @@ pub(crate) fn check_range(from: Option<UnixMillis>, to: Option<UnixMillis>) -> R
 #[cfg(test)]
 mod tests {
     use axum::http::Request;
+    use postrider_model::filters::{status_code, time};
 
     use super::*;
 

@@ -13,9 +13,8 @@ use serde_json::Value;
 
 use crate::Dashboard;
 use crate::components::Column::Text;
-use crate::components::filter::{filter_bar, name_filter, text_filter};
-use crate::components::{absent, empty, head, pager, time};
-use crate::failure::Failure;
+use crate::components::{absent, empty, filter_bar, head, name_filter, pager, text_filter, time};
+use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields};
 use crate::format::plural;
 use crate::page::{OperatorPage, Page};
@@ -35,13 +34,13 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 }
 
 /// `GET …/audit-log`
-async fn show(page: Page) -> Result<Markup, Failure> {
+async fn show(page: Page) -> Answer {
     let content = content(&page.operations, page.caller, &page.visitor, Entries::OfTenant).await?;
     Ok(page.show("Audit log", content))
 }
 
 /// `GET /dashboard/operator/audit-log`
-async fn show_all(page: OperatorPage) -> Result<Markup, Failure> {
+async fn show_all(page: OperatorPage) -> Answer {
     let visitor = &page.visitor;
     let content = content(&page.operations, visitor.caller, visitor, Entries::OfAllTenants).await?;
     Ok(page.show("Audit log", content))
@@ -54,12 +53,7 @@ fn read_query(query: &Fields) -> Result<AuditQuery, Error> {
     reader.finish(AuditQuery { action, actor, target, from: None, to: None })
 }
 
-async fn content(
-    operations: &Operations,
-    caller: Caller,
-    visitor: &Visitor,
-    entries: Entries,
-) -> Result<Markup, Failure> {
+async fn content(operations: &Operations, caller: Caller, visitor: &Visitor, entries: Entries) -> Answer {
     let query = &visitor.query;
     let listed = operations.list_audit_log(caller, read_query(query)?, &query.page_query()).await?;
     let columns = match entries {

@@ -1,6 +1,6 @@
 //! Proof that a form comes from a page of this server.
 //!
-//! A form of a session carries a token that is derived from the session's own, so that it needs no row. A form without a session
+//! A form of a session has a token that is derived from the session's token, so it is not stored. A form without a session
 //! (sign-in) is checked by the headers that browsers send.
 
 use axum::http::HeaderMap;
@@ -13,12 +13,12 @@ pub(crate) const CSRF_FIELD: &str = "csrf";
 /// The form field with the one-time token of the page.
 pub(crate) const ONCE_FIELD: &str = "once";
 
-/// What every form of a page carries. Renders as hidden fields.
+/// The tokens of a page's forms. They render as hidden fields.
 #[derive(Clone)]
 pub(crate) struct FormTokens {
     /// Proves that the form is from a page of this session.
     pub(crate) csrf: String,
-    /// Tells two submissions of the same form from one that is sent twice.
+    /// Differs for each page view, so that a form that is sent twice is recognised.
     pub(crate) once: String,
 }
 

@@ -12,15 +12,12 @@ use postrider_operations::page::List;
 use postrider_operations::{Error, FieldError};
 
 use crate::Dashboard;
-use crate::components::delivery::{attempt_detail, table};
-use crate::components::filter::{
-    choice_filter, filter_bar, is_filtered, list_or_errors, name_filter, read_type, text_filter, time_filters,
-    type_filter,
+use crate::components::{
+    Confirmation, WebhookOptions, action, attempt_detail, badge, choice_filter, delivery_table, empty, filter_bar,
+    is_filtered, list_or_errors, listing, name_filter, options, pager, read_type, text_filter, time, time_filters,
+    type_filter, webhook_link,
 };
-use crate::components::form::options;
-use crate::components::webhook::{WebhookOptions, webhook_link};
-use crate::components::{Confirmation, action, badge, empty, listing, pager, time};
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields};
 use crate::format::{plural, pretty_json};
 use crate::page::{EndpointNames, Id, Managed, Page};
@@ -65,7 +62,7 @@ fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
 }
 
 /// `GET …/deliveries`
-async fn list(page: Page) -> Result<Markup, Failure> {
+async fn list(page: Page) -> Answer {
     let query = &page.visitor.query;
     let page_query = query.page_query();
     let listed = async { page.operations.list_deliveries(page.caller, &read_filter(query)?, &page_query).await }.await;
@@ -92,7 +89,7 @@ fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Marku
     html! {
         section #deliveries aria-label="Deliveries" data-live=(live) {
             @if !listed.data.is_empty() {
-                (table(page, &listed.data, Some(names)))
+                (delivery_table(page, &listed.data, Some(names)))
             } @else if is_filtered(query) {
                 (empty("No deliveries match", html! { p { a href=(page.to("/deliveries")) { "Show all" } } }))
             } @else {
@@ -106,7 +103,7 @@ fn history(page: &Page, listed: &List<Delivery>, names: &EndpointNames) -> Marku
     }
 }
 
-async fn filters(page: &Page) -> Result<Markup, Failure> {
+async fn filters(page: &Page) -> Answer {
     let query = &page.visitor.query;
     let chosen = query.get("endpoint_id");
     let webhooks = WebhookOptions::load(page, chosen).await?;
@@ -130,7 +127,7 @@ async fn filters(page: &Page) -> Result<Markup, Failure> {
 }
 
 /// `GET …/deliveries/{id}`
-async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
+async fn show(page: Page, Id(id): Id) -> Answer {
     let found = page.operations.read_delivery(page.caller, &id).await?;
     let delivery = &found.delivery;
     let names = page.endpoint_names([delivery.endpoint_id]).await?;
@@ -188,13 +185,13 @@ fn facts(page: &Page, delivery: &Delivery, names: &EndpointNames) -> Markup {
 }
 
 /// `POST …/deliveries/{id}/retry`
-async fn retry(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+async fn retry(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
     let accepted = page.operations.retry_delivery(page.caller, &id).await?;
     Ok(page.redirect(format!("/deliveries/{}", accepted.id), Notice::RetryRequested))
 }
 
 /// `GET …/deliveries/{id}/cancel`
-async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup, Failure> {
+async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Answer {
     let delivery = page.operations.read_delivery(page.caller, &id).await?.delivery;
     let names = page.endpoint_names([delivery.endpoint_id]).await?;
     let at = page.to(format!("/deliveries/{id}"));
@@ -216,7 +213,7 @@ async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup, 
 }
 
 /// `POST …/deliveries/{id}/cancel`
-async fn cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+async fn cancel(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
     let notice = match page.operations.cancel_delivery(page.caller, &id).await {
         Ok(_) => Notice::DeliveryCancelled,
         Err(Error::Conflict(_)) => Notice::DeliveryAlreadyFinished,

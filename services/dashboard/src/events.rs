@@ -1,4 +1,4 @@
-//! The events log: search, and an event with its deliveries and the decision for each webhook.
+//! The history of events: search, and an event with its deliveries and the decision for each webhook.
 
 mod why;
 
@@ -17,12 +17,11 @@ use postrider_operations::page::List;
 
 use crate::Dashboard;
 use crate::components::Column::Text;
-use crate::components::delivery::table;
-use crate::components::filter::{
-    filter_bar, is_filtered, list_or_errors, read_type, text_filter, time_filters, type_filter,
+use crate::components::{
+    Confirmation, absent, breakable, delivery_table, empty, filter_bar, head, is_filtered, list_or_errors, listing,
+    pager, read_type, text_filter, time, time_filters, type_filter,
 };
-use crate::components::{Confirmation, absent, breakable, empty, head, listing, pager, time};
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::fields::FieldReader;
 use crate::format::{attribute, plural, pretty_json};
 use crate::page::{Id, Managed, Page};
@@ -51,7 +50,7 @@ fn read_filter(page: &Page) -> Result<EventFilter, Error> {
 }
 
 /// `GET …/events`
-async fn list(page: Page) -> Result<Response, Failure> {
+async fn list(page: Page) -> Answer<Response> {
     let query = &page.visitor.query;
     let id = query.optional("id");
     if let Some(id) = &id {
@@ -137,7 +136,7 @@ fn search(page: &Page, catalog: &[EventType]) -> Markup {
 }
 
 /// `GET …/events/{id}`
-async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
+async fn show(page: Page, Id(id): Id) -> Answer {
     let found = page.operations.read_event(page.caller, &id).await?;
     let deliveries = deliveries_of(&page, &found).await?;
     let event = &found.event;
@@ -180,7 +179,7 @@ fn payload(page: &Page, found: &EventDetail) -> Markup {
 }
 
 /// The newest deliveries of the event. They refresh while more can be expected.
-async fn deliveries_of(page: &Page, found: &EventDetail) -> Result<Markup, Failure> {
+async fn deliveries_of(page: &Page, found: &EventDetail) -> Answer {
     let (all, id) = (&found.deliveries, &found.event.id);
     let shown = all.get(..DELIVERIES_SHOWN).unwrap_or(all);
     let names = page.endpoint_names(shown.iter().map(|delivery| delivery.endpoint_id)).await?;
@@ -191,7 +190,7 @@ async fn deliveries_of(page: &Page, found: &EventDetail) -> Result<Markup, Failu
         section #event-deliveries aria-labelledby="deliveries-title" data-live=(live) {
             h2 #deliveries-title { "Deliveries" }
             @if all.is_empty() { (empty("No webhook received it", html! { p { "The reasons are below." } })) }
-            @else { (table(page, shown, Some(&names))) }
+            @else { (delivery_table(page, shown, Some(&names))) }
             @if all.len() > shown.len() {
                 p { a href=(page.to(format!("/deliveries?event_id={id}"))) { "All deliveries of this event" } }
             }
@@ -200,7 +199,7 @@ async fn deliveries_of(page: &Page, found: &EventDetail) -> Result<Markup, Failu
 }
 
 /// `GET …/events/{id}/expunge`
-async fn ask_expunge(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup, Failure> {
+async fn ask_expunge(Managed(page): Managed<Page>, Id(id): Id) -> Answer {
     let found = page.operations.read_event(page.caller, &id).await?;
     let pending = found.deliveries.iter().filter(|delivery| !delivery.status.is_terminal()).count();
     let at = page.to(format!("/events/{id}"));
@@ -209,7 +208,7 @@ async fn ask_expunge(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup,
         consequences: html! {
             p { "Event " code { (id) } ", accepted " (time(found.event.accepted_at)) "." }
             ul {
-                li { "Data and metadata are deleted from the log." }
+                li { "Data and metadata are deleted from the history." }
                 li { "The event can no longer be sent again or replayed." }
                 @if pending > 0 { li { (plural(pending as u64, "pending delivery is", "pending deliveries are")) " discarded." } }
             }
@@ -223,7 +222,7 @@ async fn ask_expunge(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup,
 }
 
 /// `POST …/events/{id}/expunge`
-async fn expunge(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+async fn expunge(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
     page.operations.expunge_payload(page.caller, &id).await?;
     Ok(page.redirect(format!("/events/{id}"), Notice::PayloadExpunged))
 }

@@ -2,7 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use maud::html;
+use maud::{Markup, html};
 use postrider_http::problem::Problem;
 use postrider_operations::Error;
 use postrider_store::StoreError;
@@ -10,6 +10,9 @@ use url::form_urlencoded;
 
 use crate::document;
 use crate::sign_in_page::SIGN_IN;
+
+/// What a handler answers with; a page by default.
+pub(crate) type Answer<T = Markup> = Result<T, Failure>;
 
 /// Why there is no page.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use postrider_operations::{Error, FieldError};
 use url::form_urlencoded;
 
 use crate::Dashboard;
-use crate::failure::Failure;
+use crate::failure::{Answer, Failure};
 use crate::format::utc;
 
 /// Most bytes of a form.
@@ -125,13 +125,13 @@ pub(crate) struct Sent(pub(crate) Fields);
 impl FromRequest<Arc<Dashboard>> for Sent {
     type Rejection = Failure;
 
-    async fn from_request(request: Request, state: &Arc<Dashboard>) -> Result<Self, Failure> {
+    async fn from_request(request: Request, state: &Arc<Dashboard>) -> Answer<Self> {
         let body = Bytes::from_request(request, state).await.map_err(|_| too_large())?;
         Ok(Self(Fields::read(&body)))
     }
 }
 
-/// Parses the values of fields and collects the errors of all of them. A pointer such as `/limits/endpoints` stands for the field
+/// Parses the values of fields and collects the errors of all of them. A pointer such as `/limits/endpoints` names the field
 /// `endpoints`.
 pub(crate) struct FieldReader<'a> {
     fields: &'a Fields,

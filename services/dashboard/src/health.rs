@@ -8,44 +8,47 @@ use axum::routing::get;
 use maud::{Markup, html};
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
-use postrider_operations::stats::{Figures, Interval, IntervalLength, LatencyMs, Stats};
+use postrider_operations::stats::{Figures, IntervalLength, LatencyMs, Stats};
 
 use crate::Dashboard;
-use crate::components::Column::{Number, Text};
-use crate::components::chart::{Chart, Kind, Series};
-use crate::components::figures::{RANGES, Range, latency, tiles};
-use crate::components::filter::choice_filter;
-use crate::components::form::options;
-use crate::components::webhook::WebhookOptions;
-use crate::components::{Column, empty, head, time};
-use crate::failure::Failure;
+use crate::components::{
+    Axis, Chart, Kind, RANGES, Range, Series, WebhookOptions, choice_filter, empty, latency, options, tiles, time,
+};
+use crate::failure::Answer;
 use crate::format::{count, duration, percent};
 use crate::page::Page;
 
-/// The columns of the table of figures.
-const COLUMNS: [Column; 14] = [
-    Text("From"),
-    Number("Attempts"),
-    Number("Succeeded"),
-    Number("Median"),
-    Number("95 %"),
-    Number("99 %"),
-    Number("2xx"),
-    Number("3xx"),
-    Number("4xx"),
-    Number("5xx"),
-    Number("No response"),
-    Number("Within 5 s"),
-    Number("Within 30 s"),
-    Number("Retries"),
+/// The name of a column, and its text for an interval.
+type FiguresColumn = (&'static str, fn(&Figures) -> String);
+
+/// The columns of the table of figures after the first one, the start of the interval.
+const COLUMNS: [FiguresColumn; 13] = [
+    ("Attempts", |figures| count(figures.attempts)),
+    ("Succeeded", |figures| percent(figures.success_rate)),
+    ("Median", |figures| latency(figures, |ms| ms.p50)),
+    ("95 %", |figures| latency(figures, |ms| ms.p95)),
+    ("99 %", |figures| latency(figures, |ms| ms.p99)),
+    ("2xx", |figures| count(figures.status_classes.ok)),
+    ("3xx", |figures| count(figures.status_classes.redirected)),
+    ("4xx", |figures| count(figures.status_classes.refused)),
+    ("5xx", |figures| count(figures.status_classes.broken)),
+    ("No response", |figures| count(no_response(figures))),
+    ("Within 5 s", |figures| percent(figures.promise.within_5s)),
+    ("Within 30 s", |figures| percent(figures.promise.within_30s)),
+    ("Retries", |figures| count(figures.retries)),
 ];
+
+/// Attempts without a response, or with one that has another status code than 2xx to 5xx.
+fn no_response(figures: &Figures) -> u64 {
+    figures.status_classes.none + figures.status_classes.other
+}
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {
     Router::new().route("/dashboard/{tenant}/health", get(show))
 }
 
 /// `GET …/health`
-async fn show(page: Page) -> Result<Markup, Failure> {
+async fn show(page: Page) -> Answer {
     let query = &page.visitor.query;
     let (range, endpoint) = (Range::named(query.get("range")), query.get("endpoint_id"));
     let found = match endpoint {
@@ -80,8 +83,6 @@ fn no_attempts(page: &Page) -> Markup {
 struct Timeline<'a> {
     times: Vec<Timestamp>,
     figures: Vec<Option<&'a Figures>>,
-    /// The unit of counts.
-    per_interval: &'static str,
 }
 
 impl<'a> Timeline<'a> {
@@ -91,12 +92,7 @@ impl<'a> Timeline<'a> {
         let starts = (found.from.0.0..found.to.0.0).step_by(found.by.millis().try_into().unwrap_or(usize::MAX));
         let times: Vec<Timestamp> = starts.map(|start| Timestamp(UnixMillis(start))).collect();
         let figures = times.iter().map(|time| known.get(time).copied()).collect();
-        let per_interval = match found.by {
-            IntervalLength::Minute => "attempts a minute",
-            IntervalLength::Hour => "attempts an hour",
-            IntervalLength::Day => "attempts a day",
-        };
-        Self { times, figures, per_interval }
+        Self { times, figures }
     }
 
     fn series(&self, name: &'static str, class: &'static str, value: impl Fn(&Figures) -> Option<f64>) -> Series {
@@ -115,81 +111,46 @@ impl<'a> Timeline<'a> {
         self.series(name, class, |figures| share(figures).map(|share| share * 100.0))
     }
 
-    /// A chart of stacked counts.
-    fn bars(&self, id: &'static str, title: &'static str, series: Vec<Series>) -> Chart<'_> {
-        let (times, unit) = (&self.times, self.per_interval);
-        Chart { id, title, unit, kind: Kind::Bars, times, series, show: number, axis_min: 1.0 }
+    fn chart<const N: usize>(&self, id: &'static str, title: &'static str, axis: Axis, series: [Series; N]) -> Markup {
+        Chart { id, title, axis, times: &self.times, series: series.into() }.draw()
     }
 }
 
 fn charts(found: &Stats) -> Markup {
     let line = Timeline::of(found);
-    let classes = |figures: &Figures| figures.status_classes.none + figures.status_classes.other;
-    let attempts = vec![
-        line.counts("succeeded", "c-good", |figures| figures.successes),
-        line.counts("failed", "c-bad", |figures| figures.failures),
-    ];
-    let responses = vec![
-        line.counts("2xx", "c-good", |figures| figures.status_classes.ok),
-        line.counts("3xx", "c-one", |figures| figures.status_classes.redirected),
-        line.counts("4xx", "c-two", |figures| figures.status_classes.refused),
-        line.counts("5xx", "c-bad", |figures| figures.status_classes.broken),
-        line.counts("no response", "c-three", classes),
-    ];
-    let charts = [
-        line.bars("attempts", "Attempts", attempts),
-        latency_chart(&line),
-        line.bars("responses", "Responses of endpoints", responses),
-        late_chart(&line),
-        retry_chart(&line),
-    ];
-    html! { div.charts { @for chart in &charts { (chart.draw()) } } }
-}
-
-fn latency_chart<'a>(line: &'a Timeline<'_>) -> Chart<'a> {
-    Chart {
-        id: "latency",
-        title: "Response time of endpoints",
-        unit: "time",
-        kind: Kind::Lines,
-        times: &line.times,
-        show: duration,
-        axis_min: 1.0,
-        series: vec![
+    let unit = match found.by {
+        IntervalLength::Minute => "attempts a minute",
+        IntervalLength::Hour => "attempts an hour",
+        IntervalLength::Day => "attempts a day",
+    };
+    let counts = Axis { kind: Kind::Bars, unit, show: number, min: 1.0 };
+    let time = Axis { kind: Kind::Lines, unit: "time", show: duration, min: 1.0 };
+    let share = |unit, min| Axis { kind: Kind::Lines, unit, show: small_percent, min };
+    html! { div.charts {
+        (line.chart("attempts", "Attempts", counts, [
+            line.counts("succeeded", "c-good", |figures| figures.successes),
+            line.counts("failed", "c-bad", |figures| figures.failures),
+        ]))
+        (line.chart("latency", "Response time of endpoints", time, [
             line.latency("median", "c-one", |ms| ms.p50),
             line.latency("95 %", "c-two", |ms| ms.p95),
             line.latency("99 %", "c-three", |ms| ms.p99),
-        ],
-    }
-}
-
-fn late_chart<'a>(line: &'a Timeline<'_>) -> Chart<'a> {
-    Chart {
-        id: "promise",
-        title: "Late first attempts",
-        unit: "share of first attempts, %",
-        kind: Kind::Lines,
-        times: &line.times,
-        show: small_percent,
-        axis_min: 1.0,
-        series: vec![
+        ]))
+        (line.chart("responses", "Responses of endpoints", counts, [
+            line.counts("2xx", "c-good", |figures| figures.status_classes.ok),
+            line.counts("3xx", "c-one", |figures| figures.status_classes.redirected),
+            line.counts("4xx", "c-two", |figures| figures.status_classes.refused),
+            line.counts("5xx", "c-bad", |figures| figures.status_classes.broken),
+            line.counts("no response", "c-three", no_response),
+        ]))
+        (line.chart("promise", "Late first attempts", share("share of first attempts, %", 1.0), [
             line.percent("after 5 s", "c-one", |figures| figures.promise.within_5s.map(|share| 1.0 - share)),
             line.percent("after 30 s", "c-two", |figures| figures.promise.within_30s.map(|share| 1.0 - share)),
-        ],
-    }
-}
-
-fn retry_chart<'a>(line: &'a Timeline<'_>) -> Chart<'a> {
-    Chart {
-        id: "retries",
-        title: "Retries",
-        unit: "share of attempts, %",
-        kind: Kind::Lines,
-        times: &line.times,
-        show: small_percent,
-        axis_min: 10.0,
-        series: vec![line.percent("retries", "c-two", |figures| figures.retry_rate)],
-    }
+        ]))
+        (line.chart("retries", "Retries", share("share of attempts, %", 10.0), [
+            line.percent("retries", "c-two", |figures| figures.retry_rate),
+        ]))
+    } }
 }
 
 fn number(value: f64) -> String {
@@ -206,44 +167,23 @@ fn small_percent(value: f64) -> String {
 
 /// The figures of the charts as a table.
 fn figures_table(found: &Stats) -> Markup {
+    let by = match found.by {
+        IntervalLength::Minute => "minute",
+        IntervalLength::Hour => "hour",
+        IntervalLength::Day => "day",
+    };
     html! {
         details { summary { "Show as a table" }
             div.table-scroll tabindex="0" role="region" aria-label="Figures by time" {
                 table.plain {
-                    caption.unseen { "Figures by " (interval_name(found.by)) }
-                    (head(&COLUMNS))
-                    tbody { @for interval in found.data.iter().rev() { (figures_row(interval)) } }
+                    caption.unseen { "Figures by " (by) }
+                    thead { tr { th scope="col" { "From" } @for (name, _) in COLUMNS { th.number scope="col" { (name) } } } }
+                    tbody { @for interval in found.data.iter().rev() { tr {
+                        th scope="row" { (time(interval.at)) }
+                        @for (_, value) in COLUMNS { td.number { (value(&interval.figures)) } }
+                    } } }
                 }
             }
         }
     }
-}
-
-fn interval_name(length: IntervalLength) -> &'static str {
-    match length {
-        IntervalLength::Minute => "minute",
-        IntervalLength::Hour => "hour",
-        IntervalLength::Day => "day",
-    }
-}
-
-fn figures_row(interval: &Interval) -> Markup {
-    let figures = &interval.figures;
-    let classes = &figures.status_classes;
-    let values = [
-        count(figures.attempts),
-        percent(figures.success_rate),
-        latency(figures, |ms| ms.p50),
-        latency(figures, |ms| ms.p95),
-        latency(figures, |ms| ms.p99),
-        count(classes.ok),
-        count(classes.redirected),
-        count(classes.refused),
-        count(classes.broken),
-        count(classes.none + classes.other),
-        percent(figures.promise.within_5s),
-        percent(figures.promise.within_30s),
-        count(figures.retries),
-    ];
-    html! { tr { th scope="row" { (time(interval.at)) } @for value in values { td.number { (value) } } } }
 }

@@ -1,6 +1,6 @@
 //! The extractors that pages begin with.
 //!
-//! [`Page`] is a tenant's page; extracting it is the wall between tenants. [`WebhookPage`] adds the endpoint that the address
+//! [`Page`] is a page of a tenant; its extractor refuses visitors of other tenants. [`WebhookPage`] adds the endpoint that the address
 //! names, [`Managed`] refuses keys without the scope `manage`, and [`OperatorPage`] is for operators only.
 
 use std::collections::{BTreeSet, HashMap};
@@ -18,7 +18,7 @@ use postrider_profiles::Profile;
 use postrider_store::config::Tenant;
 
 use crate::Dashboard;
-use crate::failure::Failure;
+use crate::failure::{Answer, Failure};
 use crate::fields::NOTICE;
 use crate::layout;
 use crate::session::Visitor;
@@ -37,7 +37,7 @@ pub(crate) struct Page {
 impl FromRequestParts<Arc<Dashboard>> for Page {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Answer<Self> {
         let visitor = Visitor::from_request_parts(parts, dashboard).await?;
         let operations = Arc::clone(&dashboard.operations);
         let named = path_parameter(parts, dashboard, "tenant").await?;
@@ -53,7 +53,7 @@ impl FromRequestParts<Arc<Dashboard>> for Page {
     }
 }
 
-async fn path_parameter(parts: &mut Parts, dashboard: &Arc<Dashboard>, name: &str) -> Result<String, Failure> {
+async fn path_parameter(parts: &mut Parts, dashboard: &Arc<Dashboard>, name: &str) -> Answer<String> {
     let path = RawPathParams::from_request_parts(parts, dashboard).await.map_err(|_| Error::NotFound("page"))?;
     let value = path.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_owned());
     Ok(value.ok_or(Error::NotFound("page"))?)
@@ -87,10 +87,7 @@ impl Page {
     }
 
     /// The names of those of these endpoints that are the tenant's.
-    pub(crate) async fn endpoint_names(
-        &self,
-        ids: impl IntoIterator<Item = EndpointId>,
-    ) -> Result<EndpointNames, Failure> {
+    pub(crate) async fn endpoint_names(&self, ids: impl IntoIterator<Item = EndpointId>) -> Answer<EndpointNames> {
         let ids: BTreeSet<EndpointId> = ids.into_iter().collect();
         let ids: Vec<EndpointId> = ids.into_iter().collect();
         let named = self.operations.names_of_endpoints(self.caller, &ids).await?;
@@ -119,7 +116,7 @@ pub(crate) struct WebhookPage {
 impl FromRequestParts<Arc<Dashboard>> for WebhookPage {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Answer<Self> {
         let page = Page::from_request_parts(parts, dashboard).await?;
         let id = path_parameter(parts, dashboard, "id").await?;
         let endpoint = page.operations.read_endpoint(page.caller, &id).await?;
@@ -143,7 +140,7 @@ where
 {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Answer<Self> {
         let page = P::from_request_parts(parts, dashboard).await?;
         page.as_ref().caller.visible(Scope::Manage)?;
         Ok(Self(page))
@@ -168,7 +165,7 @@ pub(crate) struct Id(pub(crate) String);
 impl FromRequestParts<Arc<Dashboard>> for Id {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Answer<Self> {
         path_parameter(parts, dashboard, "id").await.map(Self)
     }
 }
@@ -182,7 +179,7 @@ pub(crate) struct OperatorPage {
 impl FromRequestParts<Arc<Dashboard>> for OperatorPage {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Answer<Self> {
         let visitor = Visitor::from_request_parts(parts, dashboard).await?;
         visitor.caller.operator()?;
         Ok(Self { operations: Arc::clone(&dashboard.operations), visitor })

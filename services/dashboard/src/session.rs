@@ -13,7 +13,7 @@ use postrider_model::scope::Scope;
 use postrider_operations::Caller;
 use postrider_store::audit_log::Via;
 
-use crate::failure::Failure;
+use crate::failure::{Answer, Failure};
 use crate::fields::Fields;
 use crate::{Dashboard, cookie, csrf};
 
@@ -56,7 +56,7 @@ impl Visitor {
         }
     }
 
-    /// The name of the notice to show. A notice that the address names is shown only to the visitor whose form led there.
+    /// The name of the notice to show. The address names it; only a visitor whose form redirected here sees it.
     pub(crate) fn notice(&self) -> &str {
         match self.submitted {
             Some(Submitted::Restored(_)) => "restored",
@@ -69,7 +69,7 @@ impl Visitor {
 impl FromRequestParts<Arc<Dashboard>> for Visitor {
     type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Result<Self, Failure> {
+    async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Answer<Self> {
         // The address of a form is a page, too.
         let next = if parts.method == Method::GET { parts.uri.to_string() } else { parts.uri.path().to_owned() };
         let signed_out = || Failure::SignIn { next: next.clone() };
@@ -87,7 +87,7 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
     }
 }
 
-/// The caller, whose changes the audit log records as made in the dashboard.
+/// The same caller; the audit log records its changes as made in the dashboard.
 pub(crate) fn via_dashboard(caller: Caller) -> Caller {
     caller.with(|acting| acting.via = Some(Via::Dashboard))
 }

@@ -20,7 +20,7 @@ use postrider_store::config::KeyHash;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::cookie::{self, Transport};
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::fields::Fields;
 use crate::session::{Visitor, via_dashboard};
 use crate::sign_in_page::{SIGN_IN, safe_next, sign_in_page};
@@ -61,7 +61,7 @@ async fn sign_in(
     headers: HeaderMap,
     extensions: Extensions,
     body: Bytes,
-) -> Result<Response, Failure> {
+) -> Answer<Response> {
     if !csrf::is_same_origin(&headers) {
         return Err(Problem::forbidden("this form does not come from a page of this server").into());
     }
@@ -93,10 +93,7 @@ async fn sign_in(
 }
 
 /// `POST /dashboard/sign-out`
-async fn sign_out(
-    State(dashboard): State<Arc<Dashboard>>,
-    headers: HeaderMap,
-) -> Result<(CookieJar, Redirect), Failure> {
+async fn sign_out(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Answer<(CookieJar, Redirect)> {
     if let Some(token) = cookie::session_token(&headers) {
         dashboard.store.sessions().close_session(&token).await?;
     }

@@ -9,8 +9,8 @@ use crate::document;
 
 /// The address of the page and of its form.
 pub(crate) const SIGN_IN: &str = "/dashboard/sign-in";
-/// Most bytes of a form that the page carries: encoded once more, which takes at most three bytes for each, it fits into the body
-/// of the sign-in.
+/// Maximum bytes of a form in the hidden field. The sign-in form encodes each byte in at most three bytes, and its body is
+/// limited.
 const CARRIED_BYTES_MAX: usize = (SIGN_IN_BODY_BYTES_MAX - 1_024) / 3;
 
 /// The path to continue to after sign-in. An address from outside must not lead to another site or back to sign-in.
@@ -20,14 +20,14 @@ pub(crate) fn safe_next(next: &str) -> &str {
     if inside && harmless { next } else { "/dashboard" }
 }
 
-/// The page for a visitor whose session ended while a form was filled in. `form` is what was sent, URL-encoded; a form over
+/// The page for a visitor whose session ended while a form was filled in. `form` is that form, URL-encoded; a form over
 /// [`CARRIED_BYTES_MAX`] bytes is dropped.
 pub(crate) fn session_ended(path: &str, form: &str) -> Response {
     let form = if form.len() <= CARRIED_BYTES_MAX { form } else { "" };
     (StatusCode::UNAUTHORIZED, sign_in_page(safe_next(path), form, None)).into_response()
 }
 
-/// The page. `form` is carried through the sign-in; `error` says why the previous key was refused.
+/// The page. `form` goes into a hidden field; `error` says why the previous key was refused.
 pub(crate) fn sign_in_page(next: &str, form: &str, error: Option<&str>) -> Markup {
     let content = html! {
         h1 { "Sign in" }

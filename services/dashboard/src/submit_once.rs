@@ -1,12 +1,12 @@
 //! Forms act once: POST, redirect, GET.
 //!
-//! Every form carries a one-time token ([`FormTokens`](super::csrf::FormTokens)). A POST is claimed in the database by the hash of
+//! Every form has a one-time token ([`FormTokens`](super::csrf::FormTokens)). A POST is claimed in the database by the hash of
 //! its address and its fields before its handler runs; an identical POST waits for the first one and gets its result. The result
 //! is kept, sealed, for [`FORM_RESULT_KEPT`]: an address to redirect to, or a page such as a new secret or a form with its
-//! errors. The visitor is redirected to that page, so that reload and back read it again and repeat nothing.
+//! errors. The visitor is redirected to that page, so that reload and back show it again and do not repeat the POST.
 //!
-//! A form from a visitor whose session ended is not processed. The sign-in page carries it, without its secrets, and it is shown
-//! again afterwards.
+//! A form from a visitor whose session ended is not processed. The sign-in page contains it in a hidden field, without its
+//! secrets, and the form is shown again after sign-in.
 //!
 //! A POST that is answered with 429 or 5xx keeps no result: the same form can be sent again.
 
@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::csrf::{self, CSRF_FIELD, ONCE_FIELD};
-use crate::failure::Failure;
+use crate::failure::{Answer, Failure};
 use crate::fields::{FORM_BYTES_MAX, Fields, NOTICE, RESULT, too_large};
 use crate::session::{Submitted, Visitor};
 use crate::sign_in_page::{SIGN_IN, session_ended};
@@ -43,7 +43,7 @@ use crate::{Dashboard, cookie};
 const RUNNING_MAX: Duration = Duration::from_secs(70);
 /// Time between two checks of an identical form that is being processed.
 const POLL: Duration = Duration::from_millis(100);
-/// Fields that the sign-in page does not carry: credentials, and the tokens of the old session.
+/// Fields that the sign-in page leaves out: credentials, and the tokens of the old session.
 const NOT_CARRIED: [&str; 7] = ["secret", "user_key", "api_token", "headers", "key", CSRF_FIELD, ONCE_FIELD];
 /// Time between two deletions of expired results.
 const DELETE_EVERY: Duration = Duration::from_secs(60);
@@ -86,7 +86,7 @@ pub(crate) async fn submit_once(State(dashboard): State<Arc<Dashboard>>, request
     done.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn post(dashboard: Arc<Dashboard>, request: Request, next: Next) -> Result<Response, Failure> {
+async fn post(dashboard: Arc<Dashboard>, request: Request, next: Next) -> Answer<Response> {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, FORM_BYTES_MAX).await.map_err(|_| too_large())?;
     let fields = Fields::read(&body);
@@ -212,7 +212,7 @@ fn result_address(path: &str, form: FormHash) -> String {
 }
 
 /// A GET: the kept page that the address names, or the page itself.
-async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Result<Response, Failure> {
+async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Answer<Response> {
     let named = Fields::of(request.uri()).optional(RESULT);
     let form = named.and_then(|name| <[u8; 32]>::try_from(hex::decode(name).ok()?).ok()).map(FormHash);
     let (Some(form), Some(session)) = (form, cookie::session_token(request.headers())) else {
@@ -238,13 +238,13 @@ async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Resul
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-/// The sign-in page, which carries the form unless it comes from another site.
+/// The sign-in page. It contains the form in a hidden field, unless the form comes from another site.
 fn signed_out(parts: &Parts, fields: &Fields) -> Response {
     let carried = if csrf::is_same_origin(&parts.headers) { fields.without(&NOT_CARRIED) } else { String::new() };
     session_ended(parts.uri.path(), &carried)
 }
 
-/// Keeps a form that the sign-in page carried for the session that was just opened. Returns the address that shows it.
+/// Stores a form that came with the sign-in under the session that was just opened. Returns the address that shows it.
 pub(crate) async fn restore(
     dashboard: &Dashboard,
     session: &str,

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::watch;
 
-/// Every key. `B` is what one tenant is charged to, such as rate limiters; all keys of a tenant share it.
+/// Every key. `B` is the budget of one tenant, such as a rate limiter, which all keys of the tenant share.
 pub struct KeyTable<B> {
     operators: Vec<KeyHash>,
     table: RwLock<Table<B>>,
@@ -46,7 +46,7 @@ pub enum Key<B> {
         tenants: Arc<KeyTenants>,
         /// What it may do.
         scopes: Scopes,
-        /// What its tenant is charged to; `None` for a key of several tenants.
+        /// The budget of its tenant; `None` for a key of several tenants.
         budget: Option<Arc<B>>,
     },
 }
@@ -111,12 +111,12 @@ impl<B: Default> KeyTable<B> {
         self.state.send_replace(state);
     }
 
-    /// What a tenant is charged to, if it has or had a key.
+    /// The budget of a tenant, if it has or had a key.
     pub fn budget(&self, tenant: TenantId) -> Option<Arc<B>> {
         self.table.read().budgets.get(&tenant).cloned()
     }
 
-    /// Adds a key of one tenant that was just made, so that it is valid before the feed brings it.
+    /// Adds a key of one tenant that was just made, so that it is valid before the feed reports it.
     pub fn insert(&self, id: KeyId, key: &SecretString, tenant: TenantId, scopes: Scopes) {
         self.table.write().insert(id, KeyHash::of(key.expose_secret()), &KeyTenants::One(tenant), scopes);
     }
@@ -126,7 +126,7 @@ impl<B: Default> KeyTable<B> {
         self.table.write().remove(id);
     }
 
-    /// Follows the configuration until the feed ends, and hands each change on once it is in force here.
+    /// Follows the configuration until the feed ends, and calls `on_changes` after each change is in force here.
     pub async fn follow(&self, mut feed: Feed, mut on_changes: impl FnMut(Changes)) {
         let mut state = feed.state();
         loop {

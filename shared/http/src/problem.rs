@@ -1,6 +1,6 @@
 //! Errors of the HTTP API as `application/problem+json` (RFC 9457).
 //!
-//! Every 4xx says which field is wrong and what is allowed; every 429 and 503 says when to come back. An internal cause
+//! Every 4xx says which field is wrong and what is allowed; every 429 and 503 has `Retry-After`. An internal cause
 //! is logged where it happens and never part of an answer.
 
 use std::borrow::Cow;
@@ -86,7 +86,7 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// 404: no such thing, or not the tenant's.
+    /// 404: it does not exist, or it is another tenant's.
     pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
@@ -145,7 +145,7 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_retry_after(retry_after)
     }
 
-    /// 500: a fault of ours. The caller logs the cause.
+    /// 500: a fault in Postrider. The caller logs the cause.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "an internal error; it was logged")
     }

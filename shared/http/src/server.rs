@@ -7,15 +7,14 @@ mod socket;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::header::ALLOW;
-use axum::http::{self, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -25,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service;
+use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
@@ -73,28 +72,6 @@ impl Default for ServeOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
-/// Puts the [`Peer`] into requests.
-#[derive(Clone)]
-struct FromPeer<S> {
-    peer: Peer,
-    inner: S,
-}
-
-impl<S: Service<http::Request<B>>, B> Service<http::Request<B>> for FromPeer<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: http::Request<B>) -> S::Future {
-        request.extensions_mut().insert(self.peer);
-        self.inner.call(request)
-    }
-}
-
 /// How long to wait when the system cannot give another connection (usually: out of file descriptors).
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -131,7 +108,7 @@ pub async fn serve_with(
     while let Some((stream, peer, slot)) = next_connection(&listener, &slots, &stop).await {
         // Refused only by a socket that is closed already; serving it then ends by itself.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(FromPeer { peer, inner: router.clone() });
+        let service = TowerToHyperService::new(Extension(peer).layer(router.clone()));
         let connection = server.serve_connection(TokioIo::new(Socket::new(stream, options.answer_max)), service);
         let (stop, abandon) = (stop.clone(), abandon.clone());
         tasks.spawn(async move {
@@ -323,7 +300,7 @@ mod tests {
         dripping.await.unwrap();
     }
 
-    /// A server with one connection, whose answers are larger than what the system holds for a client that does not read.
+    /// A server with one connection, whose answers do not fit into the system's buffers.
     async fn start_large(answer_max: Duration) -> Server {
         let large = axum::body::Bytes::from(vec![b'a'; LARGE]);
         let router =

@@ -62,6 +62,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod event;
 pub mod explain;
+pub mod filters;
 pub mod ids;
 pub mod json;
 pub mod latency;

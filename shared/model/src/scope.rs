@@ -11,7 +11,7 @@ use crate::text::names;
 pub enum Scope {
     /// Publish events.
     Publish,
-    /// Read configuration and the log.
+    /// Read the configuration and the history.
     Read,
     /// Edit configuration, test, retry, cancel, replay.
     Manage,

@@ -1,12 +1,13 @@
 //! The audit log: who changed what.
 
+use postrider_model::filters::{parsed, time};
 use postrider_model::ids::TenantId;
 use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::audit_log::{AuditEntry as StoredEntry, AuditFilter};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
@@ -75,18 +76,29 @@ pub struct AuditEntry {
     pub after: Option<serde_json::Value>,
 }
 
-/// Which changes; a member that is `None` does not filter.
-#[derive(Debug, Clone, Default)]
+/// A filter of changes. `None` does not filter.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
 pub struct AuditQuery {
-    /// Changes of this kind.
+    /// With this action.
+    #[serde(deserialize_with = "parsed")]
+    #[param(value_type = Option<String>, example = "endpoint.edited")]
     pub action: Option<AuditAction>,
-    /// Changes by this key: its id, or for operators the digits of an operator key.
+    /// By this key: its id; with an operator key also the first 8 hexadecimal digits of an operator key's SHA-256.
+    #[serde(deserialize_with = "parsed")]
     pub actor: Option<String>,
-    /// Changes of the thing with this id.
+    /// Of the object with this id.
+    #[serde(deserialize_with = "parsed")]
+    #[param(example = "ep_0197e7a1b2c37d4e8f90a1b2c3d4e5f6")]
     pub target: Option<String>,
     /// Made at or after this.
+    #[serde(deserialize_with = "time")]
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-02T00:00:00Z")]
     pub from: Option<UnixMillis>,
     /// Made before this.
+    #[serde(deserialize_with = "time")]
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-03T00:00:00Z")]
     pub to: Option<UnixMillis>,
 }
 

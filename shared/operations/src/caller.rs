@@ -42,7 +42,7 @@ impl Caller {
         if self.is_operator() { Ok(()) } else { Err(Forbidden::OperatorOnly.into()) }
     }
 
-    /// The tenant that the operation is about; an operator must name one.
+    /// The tenant of the operation; an operator must name one.
     ///
     /// # Errors
     /// [`Forbidden::MissingScope`]; [`Error::Invalid`] for an operator that names no tenant.
@@ -51,7 +51,7 @@ impl Caller {
         named.ok_or_else(|| Error::invalid("tenant", "an operator key names the tenant by ?tenant=<id or external id>"))
     }
 
-    /// The tenant whose things the caller can see; `None`: every tenant's.
+    /// The tenant whose objects the caller can see; `None`: every tenant.
     ///
     /// # Errors
     /// [`Forbidden::MissingScope`].

@@ -83,7 +83,7 @@ impl Operations {
     /// Publishes a dead letter again to the queue that it came from; once for each letter.
     ///
     /// # Errors
-    /// Operators only. [`Error::Conflict`] for one whose queue takes no messages back, or that was kept in part.
+    /// Operators only. [`Error::Conflict`] for one from a queue that is not requeueable, or of which only a part was stored.
     pub async fn requeue_dead_letter(&self, caller: Caller, id: &str) -> Result<DeadLetterRequeued, Error> {
         caller.operator()?;
         let id: i64 = parse_id("dead letter", id)?;

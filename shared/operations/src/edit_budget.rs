@@ -1,4 +1,4 @@
-//! How many changes a tenant may make: every change takes a lock that the changes of all tenants wait for.
+//! The limit on a tenant's changes: a change holds a lock for which the changes of all tenants wait.
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
@@ -8,7 +8,7 @@ use postrider_model::limits::{EDITS_BURST, EDITS_PER_SECOND};
 
 use crate::error::Error;
 
-/// Tenants with a budget; beyond this number, budgets that are full again are dropped.
+/// Maximum tenants with a budget in memory. Beyond it, budgets that are full again are removed.
 const TENANTS_MAX: usize = 10_000;
 
 /// A budget of changes for each tenant, whichever of its keys it uses.

@@ -1,4 +1,4 @@
-//! Why an operation did nothing.
+//! Why an operation failed.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -32,16 +32,16 @@ pub enum Forbidden {
     },
 }
 
-/// Why an operation did nothing.
+/// Why an operation failed; nothing changed, except perhaps with [`Error::Unavailable`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is no such thing, or it is another tenant's.
+    /// The object does not exist, or it is another tenant's.
     #[error("no such {0}")]
     NotFound(&'static str),
     /// The caller may not do this.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
-    /// The request contradicts the state of things.
+    /// The request contradicts the current state.
     #[error("{0}")]
     Conflict(String),
     /// The caller expects another version than the current one.
@@ -50,13 +50,13 @@ pub enum Error {
         /// The current version.
         current: i64,
     },
-    /// Fields are wrong; never empty.
+    /// Fields are wrong; there is at least one.
     #[error("{}", Problem::unprocessable(.0.clone()).detail)]
     Invalid(Vec<FieldError>),
-    /// The tenant does too much at once.
+    /// A limit on requests, changes or work in progress is exceeded.
     #[error("{detail}")]
     TooMany {
-        /// Too much of what.
+        /// The limit.
         detail: String,
         /// When to try again.
         retry_after: Duration,
@@ -69,7 +69,7 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
-    /// A fault of Postrider's own; logged where it happened.
+    /// A fault in Postrider, which is logged where it happens.
     #[error("an internal error; it was logged")]
     Internal,
 }
@@ -91,7 +91,7 @@ impl Error {
     }
 }
 
-/// The answer of both faces: its status, its text and its `Retry-After`.
+/// The answer of the API and of the dashboard: status, text and `Retry-After`.
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();
@@ -144,7 +144,7 @@ impl From<EditError<Error>> for Error {
     }
 }
 
-/// Reads the id of a thing; a malformed id is one that does not exist.
+/// Reads an id or a name; a malformed one cannot exist, so it is [`Error::NotFound`].
 pub(crate) fn parse_id<T: FromStr>(thing: &'static str, id: &str) -> Result<T, Error> {
     id.parse().map_err(|_| Error::NotFound(thing))
 }

@@ -19,7 +19,7 @@ use crate::error::parse_id;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
-pub use postrider_store::history::EventFilter;
+pub use postrider_model::filters::EventFilter;
 
 /// An event.
 #[derive(Debug, Serialize, ToSchema)]
@@ -129,7 +129,7 @@ impl Operations {
         })
     }
 
-    /// Erases an event's payload from the log and discards its pending deliveries. Takes the scope `manage`.
+    /// Erases an event's payload from the history and discards its pending deliveries. Takes the scope `manage`.
     pub async fn expunge_payload(&self, caller: Caller, id: &str) -> Result<(), Error> {
         let (tenant, id) = (caller.tenant(Scope::Manage)?, parse_id("event", id)?);
         self.edits_of(caller)?.expunge_event(tenant, &id).await?;

@@ -1,12 +1,12 @@
 //! The operations of Postrider: what a call of the HTTP API or a page of the dashboard does.
 //!
-//! One file a noun, and in it the types that its operations take and return. Both faces call these operations, so a rule
-//! holds for both: who may do what ([`Caller`]), what a valid tenant or endpoint is, and what an answer shows.
+//! One file a noun, and in it the types that its operations take and return. The API and the dashboard both call these operations, so a
+//! rule holds for both: who may do what ([`Caller`]), what a valid tenant or endpoint is, and what an answer shows.
 //!
 //! An operation says which scope it takes, or that it is for operators; other callers get [`Error::Forbidden`].
 //!
 //! # Promises
-//! - A tenant never learns of another tenant's things: they are [`Error::NotFound`], like things that do not exist.
+//! - A tenant never learns of another tenant's objects: they are [`Error::NotFound`], like objects that do not exist.
 //! - [`Error::Invalid`] names each wrong field by a JSON pointer.
 //! - Secrets and keys are returned once, by the operation that creates them. Values of an endpoint's own headers are never
 //!   returned.
@@ -84,7 +84,7 @@ pub struct Deps {
     pub keys: Arc<KeyTable<RequestBudget>>,
 }
 
-/// Everything that the API and the dashboard can do.
+/// The operations; the API and the dashboard share one instance.
 pub struct Operations {
     broker: Broker,
     relay: Relay,
@@ -120,7 +120,7 @@ impl Operations {
         })
     }
 
-    /// The store, for a change by this caller: charged to its tenant, and recorded under its key.
+    /// The store for a change by this caller: the change counts toward its tenant's limit, and the audit log names its key.
     fn edits_of(&self, caller: Caller) -> Result<Store, Error> {
         if let Caller::Tenant { tenant, .. } = caller {
             self.edits.charge(tenant)?;

@@ -19,7 +19,7 @@ pub struct List<T> {
     pub next_cursor: Option<String>,
 }
 
-/// Which page of a list.
+/// The page of a list that a request asks for.
 #[derive(Debug, Clone)]
 pub struct PageQuery {
     /// Items of the page at most.
@@ -60,7 +60,7 @@ pub(crate) fn cursor_of(list: &str, place: &str) -> String {
     format!("{list}.{place}")
 }
 
-/// The place in `list` that `cursor` stands for.
+/// The position in `list` that `cursor` names.
 pub(crate) fn place_in<'a>(list: &str, cursor: &'a str) -> Result<&'a str, Error> {
     let place = cursor.strip_prefix(list).and_then(|rest| rest.strip_prefix('.'));
     Ok(place.ok_or(StoreError::InvalidCursor)?)

@@ -90,7 +90,7 @@ impl From<&LoadedProfile> for Profile {
             retry_schedule_seconds: profile.retry_schedule.seconds().to_vec(),
             timeout_seconds: profile.timeout.as_secs_f64(),
             retry_after_seconds_max: profile.retry_after_max.as_secs_f64(),
-            rate_per_second: profile.default_rate,
+            rate_per_second: profile.rate_per_second,
             signature_header: profile.signature.as_ref().map(|scheme| scheme.header.clone()),
             standard_headers: profile.standard_headers,
             channels: profile.channels.clone(),

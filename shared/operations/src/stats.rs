@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use postrider_model::filters::time;
 use postrider_model::limits::STATS_INTERVALS_MAX;
 use postrider_model::scope::Scope;
 use postrider_model::time::UnixMillis;
 use postrider_model::timestamp::Timestamp;
 use postrider_store::stats::{Stats as Counted, StatsOf};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{Caller, Error, Operations};
 
@@ -26,19 +27,26 @@ fn default_count(length: IntervalLength) -> i64 {
     }
 }
 
-/// Which intervals of which time.
-#[derive(Debug, Clone, Copy, Default)]
+/// The length of the intervals, and the range of time.
+#[derive(Debug, Clone, Copy, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
 pub struct StatsQuery {
-    /// The length of an interval.
+    /// The length of an interval; `hour` by default.
+    #[param(value_type = Option<IntervalLength>)]
     pub by: IntervalLength,
-    /// The start; `None`: by the end.
+    /// The start; absent: an hour (by minute), a day (by hour) or 30 days (by day) before `to`.
+    #[serde(deserialize_with = "time")]
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-02T00:00:00Z")]
     pub from: Option<UnixMillis>,
-    /// The end, exclusive; `None`: now.
+    /// The end, exclusive; absent: now.
+    #[serde(deserialize_with = "time")]
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-03T00:00:00Z")]
     pub to: Option<UnixMillis>,
 }
 
 impl StatsQuery {
-    /// The range, widened to whole intervals. A missing end follows from the other one, or from `now`.
+    /// The range in whole intervals. Without `from` it has the default number of intervals; without `to` it ends at `now`.
     fn range(self, now: UnixMillis) -> Result<(UnixMillis, UnixMillis), Error> {
         let length = self.by.millis();
         let to = self.to.unwrap_or_else(|| now.max(self.from.unwrap_or(now)).plus(Duration::from_millis(1)));
@@ -80,12 +88,12 @@ pub struct Interval {
     pub figures: Figures,
 }
 
-/// Figures of the attempts that started in a time.
+/// Figures of the attempts that started in a range of time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Figures {
     /// Attempts.
     pub attempts: u64,
-    /// Attempts per second, over the part of the time that has passed.
+    /// Attempts per second; of the current interval, only the time that has passed counts.
     pub attempts_per_second: f64,
     /// Attempts that succeeded.
     pub successes: u64,
@@ -180,7 +188,7 @@ fn rounded(value: f64) -> f64 {
 }
 
 impl Figures {
-    /// Figures of the attempts from `from` to `to`; the time after `now` has not passed.
+    /// Figures of the attempts from `from` to `to`. The rate is over the time until `now`, if that is earlier than `to`.
     fn of(counted: &Counted, from: UnixMillis, to: UnixMillis, now: UnixMillis) -> Self {
         let attempts = counted.attempts();
         let passed = from.until(to.min(now)).as_secs_f64().max(1.0);

@@ -42,7 +42,7 @@ pub struct TestEndpoint {
 /// The attempt of a test call.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TestResult {
-    /// The delivery that the log shows it under.
+    /// The delivery that has it in the history.
     pub delivery_id: DeliveryId,
     /// The id in `webhook-id`.
     pub event_id: EventId,
@@ -54,7 +54,7 @@ pub struct TestResult {
 /// A test call without an answer in time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TestPending {
-    /// The delivery that the log will show it under, once a dispatcher has made the attempt.
+    /// The delivery that will have it in the history, once a dispatcher has made the attempt.
     pub id: DeliveryId,
 }
 

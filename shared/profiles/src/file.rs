@@ -106,7 +106,7 @@ pub(crate) fn parse(name: &str, file: &str, text: &str) -> Result<Profile, Profi
         statuses: statuses(&doc, &file.statuses)?,
         url_rule: file.delivery.url,
         attributes: filters(&doc, file.filters)?,
-        default_rate: delivery.rate,
+        rate_per_second: delivery.rate,
         open_catalog: file.catalog.get_ref().open,
         sample: generic_sample(&doc, file.catalog.get_ref())?,
         catalog,

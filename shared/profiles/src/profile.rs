@@ -53,7 +53,7 @@ pub struct Profile {
     /// The attributes that can be filtered by, and how each is matched. The four common ones are always included.
     pub attributes: BTreeMap<String, MatchKind>,
     /// Requests per second to an endpoint that has no rate of its own; `None`: no limit.
-    pub default_rate: Option<f64>,
+    pub rate_per_second: Option<f64>,
     /// The event types that the product documents.
     pub catalog: Vec<EventTypeInfo>,
     /// Whether types outside the catalog are allowed.

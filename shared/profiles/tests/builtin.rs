@@ -195,7 +195,7 @@ fn schedules_timeouts_and_rates_are_the_documented_ones() {
         assert_eq!(profile.timeout, Duration::from_secs(promise.timeout_seconds), "{name}");
         assert_eq!(profile.retry_after_max, Duration::from_secs(promise.retry_after_seconds), "{name}");
         assert_eq!(profile.disable_after_days, promise.disable_after_days, "{name}");
-        assert_eq!((profile.default_rate, profile.url_rule), (promise.rate, promise.url), "{name}");
+        assert_eq!((profile.rate_per_second, profile.url_rule), (promise.rate, promise.url), "{name}");
         let kinds: Vec<_> = profile.attributes.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
         use MatchKind::{Domain, Exact, Ip};
         let common = [("bridge", Exact), ("dedicated_ip", Ip), ("sending_domain", Domain), ("sending_node", Exact)];

@@ -63,7 +63,7 @@ fn omitted_settings_have_the_platforms_defaults() {
     assert_eq!(acme.jitter_max, 0.1);
     assert_eq!(acme.retry_after_max, Duration::from_secs(86_400));
     assert!(acme.standard_headers && acme.traceparent && acme.signature.is_none());
-    assert_eq!((acme.default_rate, acme.disable_after_days), (None, None));
+    assert_eq!((acme.rate_per_second, acme.disable_after_days), (None, None));
 }
 
 /// A profile with a flat body and wire names, like Mumara's.

@@ -5,13 +5,14 @@
 
 use deadpool_postgres::GenericClient;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason};
+use postrider_model::filters::DeliveryFilter;
 use postrider_model::ids::{DeliveryId, EventId, TenantId};
 use postrider_model::time::UnixMillis;
 
 use crate::audit_log::{AuditAction, Change};
 use crate::config::{bump, finish};
 use crate::error::StoreError;
-use crate::history::{DeliveryFilter, DeliveryRow, EventKey, delivery, of_event};
+use crate::history::{DeliveryRow, EventKey, delivery, of_event};
 use crate::intervention::{EVERY_EPOCH, Intervention, InterventionReason, InterventionTarget};
 use crate::record::{self, Report};
 use crate::sql::RowExt;

@@ -1,10 +1,10 @@
-//! What the document says of every operation alike: the key, a description of each answer, and an example of each body.
+//! Completes every operation of the document: the key, a description of each answer, and an example of each body.
 //!
 //! Examples are composed of the examples of types (`#[schema(example = …)]`); a test fails for a body without one.
 
 use serde_json::{Map, Value, json};
 
-/// How deep an example goes.
+/// Maximum depth of an example.
 const DEPTH_MAX: usize = 12;
 
 /// Completes a document.
@@ -48,7 +48,7 @@ fn example(schemas: &Value, content: &mut Value) {
     }
 }
 
-/// A value of a schema: its own example, else one made of its required members and of those with an example.
+/// An example of a schema: its own, or an object with its required members and those that have an example.
 fn sample(schemas: &Value, schema: &Value, depth: usize) -> Value {
     if depth == 0 {
         return Value::Null;

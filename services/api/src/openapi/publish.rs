@@ -1,5 +1,5 @@
-//! The part of the document about publishing. Ingest serves these routes, and services do not import each other; a test of the
-//! whole deployment compares the two.
+//! The part of the document about publishing. Ingest serves these routes, and services do not import each other. A test of the
+//! whole deployment compares this part with what ingest serves.
 
 use postrider_wire::http::{CloudEvent, PublishBatch, PublishBatchResult, PublishEvent, PublishReceipt};
 use utoipa::IntoParams;

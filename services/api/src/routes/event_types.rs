@@ -5,6 +5,7 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use postrider_model::event::EventType as Name;
+use postrider_model::filters::parsed;
 use postrider_operations::event_types::{EventType, PutEventType};
 use postrider_operations::page::List;
 use serde::Deserialize;
@@ -12,11 +13,11 @@ use utoipa::IntoParams;
 
 use crate::call::{Answer, Call};
 use crate::extract::{IfMatch, IfMatchHeader, Versioned};
-use crate::query::{PageParams, Paged, Parameters, TenantParam, parsed};
+use crate::query::{PageParams, Paged, Parameters, TenantParam};
 use crate::request::StrictJson;
 use crate::responses::{BadBody, Conflict, Refused, Stale};
 
-/// Which event types.
+/// A filter of event types.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(default)]

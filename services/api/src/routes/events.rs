@@ -1,50 +1,20 @@
 //! `/v1/events` and `/v1/attributes`
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use postrider_http::problem::FieldError;
 use postrider_model::event::is_attribute_name;
 use postrider_model::ids::EventId;
-use postrider_model::subscription::TypePattern;
-use postrider_model::time::UnixMillis;
 use postrider_operations::events::{AttributeValue, Event, EventDetail, EventFilter};
 use postrider_operations::explain::Explanations;
 use postrider_operations::page::List;
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use crate::call::{Answer, Call};
-use crate::query::{
-    AnyTenantParam, Limit, PageParams, Paged, Parameters, Query, TenantParam, check_range, parsed, time,
-};
+use crate::query::{AnyTenantParam, Limit, PageParams, Paged, Parameters, Query, TenantParam, check_range};
 use crate::responses::Refused;
 
-/// Which events.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(default)]
-pub(crate) struct EventParams {
-    /// Of this type, or of a pattern such as `email.*`.
-    #[serde(rename = "type", deserialize_with = "parsed")]
-    #[param(value_type = Option<String>, example = "email.bounced")]
-    event_type: Option<TypePattern>,
-    /// Accepted at or after this.
-    #[serde(deserialize_with = "time")]
-    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-02T00:00:00Z")]
-    from: Option<UnixMillis>,
-    /// Accepted before this.
-    #[serde(deserialize_with = "time")]
-    #[param(value_type = Option<String>, format = DateTime, example = "2026-01-03T00:00:00Z")]
-    to: Option<UnixMillis>,
-    #[serde(skip)]
-    #[param(ignore)]
-    attributes: BTreeMap<String, String>,
-}
-
-impl Parameters for EventParams {
+impl Parameters for EventFilter {
     const PREFIX: Option<&str> = Some("attributes.");
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
@@ -64,12 +34,10 @@ impl Parameters for EventParams {
 ///
 /// Newest first. `attributes.<name>=<value>` selects events with that attribute.
 #[utoipa::path(get, path = "/v1/events", operation_id = "list_events", tag = "events",
-    params(AnyTenantParam, EventParams, PageParams),
+    params(AnyTenantParam, EventFilter, PageParams),
     responses((status = 200, body = List<Event>), Refused))]
-pub(crate) async fn list(call: Call<Paged<EventParams>>) -> Answer<Json<List<Event>>> {
-    let EventParams { event_type, from, to, attributes } = call.query.params;
-    let filter = EventFilter { event_type, from, to, attributes };
-    Ok(Json(call.operations.list_events(call.caller, &filter, &call.query.page).await?))
+pub(crate) async fn list(call: Call<Paged<EventFilter>>) -> Answer<Json<List<Event>>> {
+    Ok(Json(call.operations.list_events(call.caller, &call.query.params, &call.query.page).await?))
 }
 
 /// Read an event with its deliveries
@@ -93,8 +61,8 @@ pub(crate) async fn explain(call: Call, Path(id): Path<String>) -> Answer<Json<E
 
 /// Expunge an event's payload
 ///
-/// Erases `data` and `metadata` from the log. Pending deliveries of the event are discarded with the reason `expunged`; it cannot be
-/// retried or replayed. Everything else in the log stays.
+/// Erases `data` and `metadata` from the history. Pending deliveries of the event are discarded with the reason `expunged`; it cannot be
+/// retried or replayed. Everything else in the history stays.
 #[utoipa::path(delete, path = "/v1/events/{id}/payload", operation_id = "expunge_payload", tag = "events",
     params(("id" = EventId, Path, description = "The event's id."), TenantParam),
     responses((status = 204), Refused))]

@@ -20,7 +20,7 @@ type Accepted = (StatusCode, Json<ReplayAccepted>);
 
 /// Replay past events
 ///
-/// Delivers events of the log again, each as a new delivery marked `replay` and linked to the one it repeats; bodies are rendered
+/// Delivers events of the history again, each as a new delivery marked `replay` and linked to the one it repeats; bodies are rendered
 /// again. Skips an event for an endpoint where a delivery of it is still pending. With `dry_run` it only counts. The same request
 /// under the same `Idempotency-Key` returns the same replay.
 #[utoipa::path(post, path = "/v1/replays", operation_id = "create_replay", tag = "replays",

@@ -34,35 +34,40 @@ pub(crate) enum Kind {
     Lines,
 }
 
+/// The vertical axis of a chart.
+#[derive(Clone, Copy)]
+pub(crate) struct Axis {
+    pub(crate) kind: Kind,
+    pub(crate) unit: &'static str,
+    /// Formats a value.
+    pub(crate) show: fn(f64) -> String,
+    /// It reaches at least this value.
+    pub(crate) min: f64,
+}
+
 /// A chart over time.
 pub(crate) struct Chart<'a> {
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
-    /// The unit of the vertical axis.
-    pub(crate) unit: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) axis: Axis,
     /// The start of each interval.
     pub(crate) times: &'a [Timestamp],
     pub(crate) series: Vec<Series>,
-    /// Formats a value.
-    pub(crate) show: fn(f64) -> String,
-    /// The vertical axis reaches at least this value.
-    pub(crate) axis_min: f64,
 }
 
 impl Chart<'_> {
     fn highest(&self) -> f64 {
         let at = |index: usize| -> f64 {
             let values = self.series.iter().filter_map(|series| series.values.get(index).copied().flatten());
-            if self.kind == Kind::Bars { values.sum() } else { values.fold(0.0, f64::max) }
+            if self.axis.kind == Kind::Bars { values.sum() } else { values.fold(0.0, f64::max) }
         };
-        (0..self.times.len()).map(at).fold(self.axis_min, f64::max)
+        (0..self.times.len()).map(at).fold(self.axis.min, f64::max)
     }
 
     fn values_at(&self, index: usize) -> String {
         let mut text = String::new();
         for series in &self.series {
-            let value = series.values.get(index).copied().flatten().map_or_else(|| "–".to_owned(), self.show);
+            let value = series.values.get(index).copied().flatten().map_or_else(|| "–".to_owned(), self.axis.show);
             let _ = write!(text, "{}{}: {value}", if text.is_empty() { "" } else { " · " }, series.name);
         }
         text
@@ -86,15 +91,15 @@ impl Chart<'_> {
         let ticks = (0..=((top / step).round() as usize)).map(|tick| tick as f64 * step);
         html! {
             figure.chart {
-                figcaption #{ (self.id) "-title" } { (self.title) " " span.faint { "(" (self.unit) ")" } }
+                figcaption #{ (self.id) "-title" } { (self.title) " " span.faint { "(" (self.axis.unit) ")" } }
                 ul.legend aria-hidden="true" { @for series in &self.series {
                     li { span class={ "swatch " (series.class) } {} (series.name) }
                 } }
                 div.chart-scroll tabindex="0" role="region" aria-labelledby={ (self.id) "-title" } {
-                    svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label={ (self.title) ", " (self.unit) "; the table below has the values" } {
+                    svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label={ (self.title) ", " (self.axis.unit) "; the table below has the values" } {
                         @for tick in ticks {
                             line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(px(y(tick))) y2=(px(y(tick))) {}
-                            text.tick x=(LEFT - 6.0) y=(px(y(tick) + 4.0)) text-anchor="end" { ((self.show)(tick)) }
+                            text.tick x=(LEFT - 6.0) y=(px(y(tick) + 4.0)) text-anchor="end" { ((self.axis.show)(tick)) }
                         }
                         @for (index, at) in self.times.iter().enumerate().step_by(every) {
                             @let text = at.to_string();
@@ -103,7 +108,7 @@ impl Chart<'_> {
                                 (if by_date { text.get(..10) } else { text.get(11..16) }.unwrap_or_default())
                             }
                         }
-                        @match self.kind {
+                        @match self.axis.kind {
                             Kind::Bars => { (self.bars(&x, &y, slot)) }
                             Kind::Lines => { (self.lines(&x, &y, slot)) }
                         }

@@ -9,9 +9,8 @@ use postrider_operations::deliveries::{Attempt, Delivery, DeliveryFilter, Header
 use postrider_operations::page::PageQuery;
 
 use crate::components::Column::{Number, Text};
-use crate::components::webhook::webhook_link;
-use crate::components::{badge, breakable, code, empty, head, listing, time, time_if};
-use crate::failure::Failure;
+use crate::components::{badge, breakable, code, empty, head, listing, time, time_if, webhook_link};
+use crate::failure::Answer;
 use crate::format::duration;
 use crate::page::{EndpointNames, Page};
 use crate::texts;
@@ -22,7 +21,7 @@ const HELD_SHOWN_MS: u64 = 100;
 const LATEST: u32 = 10;
 
 /// Deliveries, newest first. Without `names` they are all of one webhook, which needs no column.
-pub(crate) fn table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>) -> Markup {
+pub(crate) fn delivery_table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>) -> Markup {
     let mut columns = vec![Text("Status"), Text("Event type")];
     columns.extend(names.map(|_| Text("Webhook")));
     columns.extend([Text("Code"), Number("Attempts"), Number("Duration"), Text("Created"), Text("Next attempt")]);
@@ -62,13 +61,13 @@ fn age(delivery: &Delivery) -> String {
 }
 
 /// The newest deliveries of a webhook.
-pub(crate) async fn latest(page: &Page, endpoint: EndpointId) -> Result<Markup, Failure> {
+pub(crate) async fn latest_deliveries(page: &Page, endpoint: EndpointId) -> Answer {
     let filter = DeliveryFilter { endpoint: Some(endpoint), ..DeliveryFilter::default() };
     let newest = PageQuery { limit: LATEST, cursor: None };
     let listed = page.operations.list_deliveries(page.caller, &filter, &newest).await?;
     Ok(html! { div #latest-deliveries data-live {
         @if listed.data.is_empty() { (empty("No deliveries yet", html! { p { "New deliveries appear here." } })) }
-        @else { (table(page, &listed.data, None)) }
+        @else { (delivery_table(page, &listed.data, None)) }
     } })
 }
 

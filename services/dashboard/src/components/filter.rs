@@ -6,7 +6,7 @@ use postrider_operations::event_types::EventType;
 use postrider_operations::page::List;
 use postrider_operations::{Error, FieldError};
 
-use crate::components::form::options;
+use crate::components::options;
 use crate::failure::Failure;
 use crate::fields::{FieldReader, Fields, NOTICE, RESULT};
 use crate::format::{attribute, local};

@@ -6,7 +6,7 @@ use maud::{Markup, Render, html};
 use postrider_http::problem::Problem;
 use postrider_operations::{Error, FieldError};
 
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::fields::Fields;
 use crate::format::{attribute, local};
 
@@ -28,7 +28,7 @@ impl From<Fields> for Form {
 
 impl Form {
     /// A form that is shown again with its error. Errors that the visitor cannot correct get a page of their own.
-    pub(crate) fn refused(fields: Fields, error: Error) -> Result<Self, Failure> {
+    pub(crate) fn refused(fields: Fields, error: Error) -> Answer<Self> {
         match error {
             Error::Invalid(_) | Error::Conflict(_) | Error::VersionMismatch { .. } => {
                 Ok(Self { fields, error: Some(error) })
@@ -225,7 +225,7 @@ impl<'a> Field<'a> {
         html! { div.field {
             label for={ "f-" (self.id) } { (self.label) }
             @if !self.hint.0.is_empty() { p.hint id={ "f-" (self.id) "-hint" } { (self.hint) } }
-            (errors(self.id, &self.errors))
+            (field_errors(self.id, &self.errors))
             (input)
         } }
     }
@@ -248,7 +248,7 @@ impl<'a> Field<'a> {
 }
 
 /// The errors of a field.
-pub(crate) fn errors(id: &str, errors: &[String]) -> Markup {
+pub(crate) fn field_errors(id: &str, errors: &[String]) -> Markup {
     html! { @if !errors.is_empty() { p.error id={ "f-" (id) "-error" } { @for error in errors { (error) " " } } } }
 }
 

@@ -1,16 +1,28 @@
 //! Pieces that several pages share.
 
-pub(crate) mod chart;
-pub(crate) mod delivery;
-pub(crate) mod figures;
-pub(crate) mod filter;
-pub(crate) mod form;
-pub(crate) mod secret;
-pub(crate) mod verify;
-pub(crate) mod webhook;
+mod chart;
+mod delivery;
+mod figures;
+mod filter;
+mod form;
+mod secret;
+mod verify;
+mod webhook;
 
 use maud::{Markup, html};
 use postrider_model::timestamp::Timestamp;
+
+pub(crate) use self::chart::{Axis, Chart, Kind, Series, spark};
+pub(crate) use self::delivery::{attempt_detail, delivery_table, latest_deliveries};
+pub(crate) use self::figures::{DAY, RANGES, Range, latency, tiles};
+pub(crate) use self::filter::{
+    choice_filter, filter_bar, is_filtered, list_or_errors, name_filter, read_type, text_filter, time_filters,
+    type_filter,
+};
+pub(crate) use self::form::{Form, field_errors, options};
+pub(crate) use self::secret::{NewSecret, public_key};
+pub(crate) use self::verify::verification;
+pub(crate) use self::webhook::{WebhookOptions, target, webhook_link, webhook_name};
 
 use crate::csrf::FormTokens;
 use crate::page::Page;

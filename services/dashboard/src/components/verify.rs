@@ -24,7 +24,7 @@ const TOKEN: Snippets = snippets!("token");
 const STANDARD: Snippets = snippets!("standard");
 
 /// The snippets of a profile, one open at a time.
-pub(crate) fn instructions(profile: &Profile) -> Markup {
+pub(crate) fn verification(profile: &Profile) -> Markup {
     let advice = if profile.sends_token() {
         "Compare the token in constant time, so that timing does not reveal it."
     } else {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use postrider_model::ids::EndpointId;
 use postrider_operations::endpoints::Endpoint;
 
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::page::{EndpointName, EndpointNames, Page};
 
 /// Most webhooks that a filter offers.
@@ -39,7 +39,7 @@ pub(crate) struct WebhookOptions {
 
 impl WebhookOptions {
     /// The newest webhooks, and the chosen one however old it is.
-    pub(crate) async fn load(page: &Page, chosen: &str) -> Result<Self, Failure> {
+    pub(crate) async fn load(page: &Page, chosen: &str) -> Answer<Self> {
         let mut webhooks = page.operations.endpoint_names(page.caller, OFFERED_MAX).await?;
         let truncated = webhooks.len() >= OFFERED_MAX as usize;
         if let Ok(chosen) = chosen.parse()

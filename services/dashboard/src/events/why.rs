@@ -6,9 +6,8 @@ use postrider_operations::explain::Explanation;
 use serde_json::Value;
 
 use crate::components::Column::Text;
-use crate::components::webhook::{webhook_link, webhook_name};
-use crate::components::{empty, head};
-use crate::failure::Failure;
+use crate::components::{empty, head, webhook_link, webhook_name};
+use crate::failure::Answer;
 use crate::format::attribute;
 use crate::page::{EndpointNames, Page};
 
@@ -17,51 +16,43 @@ const PREVIEW: usize = 10;
 /// Webhooks on a page of one group.
 const PAGE: usize = 50;
 
-/// The decision for a webhook, and its reason.
+/// Webhooks with the same decision, and the same kind of reason for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
-    Matched,
-    Undecided,
-    FilteredOut,
-    NotSubscribed,
-    Off,
+struct Group {
+    /// Its name in an address.
+    key: &'static str,
+    title: &'static str,
+    /// Whether its webhooks are shown at once.
+    is_open: bool,
+    /// The decision, and the class of its badge.
+    decision: (&'static str, &'static str),
 }
 
+const MATCHED: Group = Group { key: "matched", title: "Matched", is_open: true, decision: ("matched", "good") };
+const UNDECIDED: Group =
+    Group { key: "undecided", title: "Not decided yet", is_open: true, decision: ("not decided yet", "busy") };
+const FILTERED_OUT: Group =
+    Group { key: "filtered", title: "Filtered out", is_open: true, decision: ("not matched", "quiet") };
+const NOT_SUBSCRIBED: Group =
+    Group { key: "unsubscribed", title: "Not subscribed", is_open: false, decision: ("not matched", "quiet") };
+const OFF: Group = Group {
+    key: "off",
+    title: "Not active, or not for events of this origin",
+    is_open: false,
+    decision: ("not matched", "quiet"),
+};
 /// The groups in the order of the page.
-const GROUPS: [Group; 5] = [Group::Matched, Group::Undecided, Group::FilteredOut, Group::NotSubscribed, Group::Off];
+const GROUPS: [Group; 5] = [MATCHED, UNDECIDED, FILTERED_OUT, NOT_SUBSCRIBED, OFF];
 
 impl Group {
     fn of(explanation: &Explanation) -> Self {
-        match explanation.matched {
-            Some(true) => return Self::Matched,
-            None => return Self::Undecided,
-            Some(false) => {}
-        }
-        match explanation.reasons.iter().find(|reason| !reason.passed).map(|reason| reason.check.as_str()) {
-            Some("event_types") => Self::NotSubscribed,
-            Some(check) if check == "payload_filter" || check.starts_with("filters.") => Self::FilteredOut,
-            _ => Self::Off,
-        }
-    }
-
-    /// Its name in an address.
-    fn key(self) -> &'static str {
-        match self {
-            Self::Matched => "matched",
-            Self::Undecided => "undecided",
-            Self::FilteredOut => "filtered",
-            Self::NotSubscribed => "unsubscribed",
-            Self::Off => "off",
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Matched => "Matched",
-            Self::Undecided => "Not decided yet",
-            Self::FilteredOut => "Filtered out",
-            Self::NotSubscribed => "Not subscribed",
-            Self::Off => "Not active, or not for events of this origin",
+        let failed = explanation.reasons.iter().find(|reason| !reason.passed).map(|reason| reason.check.as_str());
+        match (explanation.matched, failed) {
+            (Some(true), _) => MATCHED,
+            (None, _) => UNDECIDED,
+            (_, Some("event_types")) => NOT_SUBSCRIBED,
+            (_, Some(check)) if check == "payload_filter" || check.starts_with("filters.") => FILTERED_OUT,
+            _ => OFF,
         }
     }
 }
@@ -83,7 +74,7 @@ struct Selection {
 impl Selection {
     fn of(page: &Page) -> Self {
         let query = &page.visitor.query;
-        let only = GROUPS.into_iter().find(|group| group.key() == query.get("why"));
+        let only = GROUPS.into_iter().find(|group| group.key == query.get("why"));
         let skip = only.and_then(|_| query.get("skip").parse().ok()).unwrap_or(0);
         Self { only, skip }
     }
@@ -100,7 +91,7 @@ impl Selection {
 }
 
 /// The section of the event's page.
-pub(super) async fn section(page: &Page, id: &str) -> Result<Markup, Failure> {
+pub(super) async fn section(page: &Page, id: &str) -> Answer {
     let explained = page.operations.explain_event(page.caller, id).await?.data;
     let selection = Selection::of(page);
     let parts = selection.parts(&explained);
@@ -113,8 +104,8 @@ pub(super) async fn section(page: &Page, id: &str) -> Result<Markup, Failure> {
             h2 #why-title { "Why each webhook matched or not" }
             @if explained.is_empty() { (empty("There are no webhooks", add)) }
             @for Part { group, total, members } in &parts {
-                details.why-group open[selection.only.is_some() || !matches!(group, Group::NotSubscribed | Group::Off)] {
-                    summary { (group.title()) " (" (total) ")" }
+                details.why-group open[selection.only.is_some() || group.is_open] {
+                    summary { (group.title) " (" (total) ")" }
                     @for explanation in members { (explain(page, *group, explanation, &names)) }
                     (pager(&at, *group, &selection, *total))
                 }
@@ -125,13 +116,13 @@ pub(super) async fn section(page: &Page, id: &str) -> Result<Markup, Failure> {
 }
 
 fn pager(at: &str, group: Group, selection: &Selection, total: usize) -> Markup {
-    let to = |skip: usize| format!("{at}?why={}&skip={skip}#why", group.key());
+    let to = |skip: usize| format!("{at}?why={}&skip={skip}#why", group.key);
     let skip = selection.skip;
     html! {
         @if selection.only.is_none() {
             @if total > PREVIEW { p { a href=(to(0)) { "Show all " (total) } } }
         } @else if total > PAGE {
-            nav.pager aria-label=(group.title()) {
+            nav.pager aria-label=(group.title) {
                 @if skip > 0 { a.button href=(to(skip.saturating_sub(PAGE))) rel="prev" { "Previous" } }
                 @if skip + PAGE < total { a.button href=(to(skip + PAGE)) rel="next" { "Next" } }
             }
@@ -140,11 +131,7 @@ fn pager(at: &str, group: Group, selection: &Selection, total: usize) -> Markup 
 }
 
 fn explain(page: &Page, group: Group, explanation: &Explanation, names: &EndpointNames) -> Markup {
-    let (word, kind) = match group {
-        Group::Matched => ("matched", "good"),
-        Group::Undecided => ("not decided yet", "busy"),
-        _ => ("not matched", "quiet"),
-    };
+    let (word, kind) = group.decision;
     let now = &explanation.now;
     let differs = explanation.matched.is_some_and(|matched| matched != now.matched);
     let first_failed = explanation.reasons.iter().find(|reason| !reason.passed);

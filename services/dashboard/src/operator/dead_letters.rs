@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use postrider_operations::dead_letters::DeadLetter;
 
 use crate::components::{empty, listing, pager, time};
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::format::count;
 use crate::page::{Id, OperatorPage, redirect_with};
 use crate::texts::Notice;
@@ -13,7 +13,7 @@ use crate::texts::Notice;
 const AT: &str = "/dashboard/operator/dead-letters";
 
 /// `GET /dashboard/operator/dead-letters`
-pub(super) async fn list(page: OperatorPage) -> Result<Markup, Failure> {
+pub(super) async fn list(page: OperatorPage) -> Answer {
     let listed = page.operations.list_dead_letters(page.visitor.caller, &page.visitor.query.page_query()).await?;
     let content = html! {
         h1 { "Dead letters" }
@@ -55,7 +55,7 @@ fn dead_letter(page: &OperatorPage, letter: &DeadLetter) -> Markup {
 }
 
 /// `POST /dashboard/operator/dead-letters/{id}/requeue`
-pub(super) async fn requeue(page: OperatorPage, Id(id): Id) -> Result<Redirect, Failure> {
+pub(super) async fn requeue(page: OperatorPage, Id(id): Id) -> Answer<Redirect> {
     page.operations.requeue_dead_letter(page.visitor.caller, &id).await?;
     Ok(redirect_with(AT, Notice::DeadLetterRequeued))
 }

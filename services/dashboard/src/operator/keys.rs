@@ -10,17 +10,15 @@ use postrider_operations::keys::{CreateKey, Key};
 
 use super::{TENANTS, tenant};
 use crate::components::Column::Text;
-use crate::components::form::Form;
-use crate::components::secret::NewSecret;
-use crate::components::{Confirmation, empty, head, tags, time};
-use crate::failure::Failure;
+use crate::components::{Confirmation, Form, NewSecret, empty, head, tags, time};
+use crate::failure::Answer;
 use crate::fields::Sent;
 use crate::page::{OperatorPage, redirect_with};
 use crate::texts::Notice;
 
 const SCOPES: [(Scope, &str); 3] = [
     (Scope::Publish, "publish events"),
-    (Scope::Read, "read the configuration and the log"),
+    (Scope::Read, "read the configuration and the history"),
     (Scope::Manage, "edit, test, retry and replay"),
 ];
 
@@ -68,11 +66,7 @@ fn table(tenant: &str, keys: &[Key]) -> Markup {
 }
 
 /// `POST /dashboard/operator/tenants/{id}/keys`
-pub(super) async fn create(
-    page: OperatorPage,
-    Path(id): Path<String>,
-    Sent(fields): Sent,
-) -> Result<Response, Failure> {
+pub(super) async fn create(page: OperatorPage, Path(id): Path<String>, Sent(fields): Sent) -> Answer<Response> {
     let scopes = fields.all("scopes").iter().filter_map(|scope| scope.parse().ok()).collect();
     let request = CreateKey { name: fields.get("name").to_owned(), scopes };
     match page.operations.create_key(page.visitor.caller, &id, request).await {
@@ -90,7 +84,7 @@ pub(super) async fn create(
 }
 
 /// `GET /dashboard/operator/tenants/{id}/keys/{key}/delete`
-pub(super) async fn ask_delete(page: OperatorPage, Path((id, key)): Path<(String, String)>) -> Result<Markup, Failure> {
+pub(super) async fn ask_delete(page: OperatorPage, Path((id, key)): Path<(String, String)>) -> Answer {
     let caller = page.visitor.caller;
     let tenant = page.operations.read_tenant(caller, &id).await?;
     let keys = page.operations.list_keys(caller, &id).await?;
@@ -113,7 +107,7 @@ pub(super) async fn ask_delete(page: OperatorPage, Path((id, key)): Path<(String
 }
 
 /// `POST /dashboard/operator/tenants/{id}/keys/{key}/delete`
-pub(super) async fn delete(page: OperatorPage, Path((id, key)): Path<(String, String)>) -> Result<Redirect, Failure> {
+pub(super) async fn delete(page: OperatorPage, Path((id, key)): Path<(String, String)>) -> Answer<Redirect> {
     page.operations.delete_key(page.visitor.caller, &id, &key).await?;
     Ok(redirect_with(&format!("{TENANTS}/{id}"), Notice::KeyDeleted))
 }

@@ -4,12 +4,12 @@ use maud::{Markup, html};
 use postrider_operations::profiles::Profile;
 
 use crate::components::{listing, tags};
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::format::{pretty_json, schedule};
 use crate::page::OperatorPage;
 
 /// `GET /dashboard/operator/profiles`
-pub(super) async fn list(page: OperatorPage) -> Result<Markup, Failure> {
+pub(super) async fn list(page: OperatorPage) -> Answer {
     let all = page.operations.list_profiles(page.visitor.caller).await?;
     let content = html! {
         h1 { "Profiles" }

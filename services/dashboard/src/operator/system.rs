@@ -5,12 +5,12 @@ use postrider_operations::system::{Audit, BreakersOpen, QueueStatus, Service};
 
 use crate::components::Column::{Number, Text};
 use crate::components::{absent, head, time};
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::format::count;
 use crate::page::OperatorPage;
 
 /// `GET /dashboard/operator/system`
-pub(super) async fn show(page: OperatorPage) -> Result<Markup, Failure> {
+pub(super) async fn show(page: OperatorPage) -> Answer {
     let status = page.operations.read_system(page.visitor.caller).await?;
     let content = html! {
         h1 { "System" }

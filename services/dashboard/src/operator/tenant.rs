@@ -6,9 +6,8 @@ use postrider_operations::Error;
 use postrider_operations::tenants::{EditTenant, Tenant, TenantLimits};
 
 use super::{TENANTS, keys};
-use crate::components::form::Form;
-use crate::components::time;
-use crate::failure::Failure;
+use crate::components::{Form, time};
+use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields, Sent};
 use crate::page::{Id, OperatorPage, redirect_with};
 use crate::texts::Notice;
@@ -48,19 +47,14 @@ fn request(fields: &Fields) -> Result<EditTenant, Error> {
 }
 
 /// `GET /dashboard/operator/tenants/{id}`
-pub(super) async fn show(page: OperatorPage, Id(id): Id) -> Result<Response, Failure> {
+pub(super) async fn show(page: OperatorPage, Id(id): Id) -> Answer<Response> {
     // Only the settings form has a version; a restored form without one is that of a key, which is short.
     let entered = page.visitor.restored().filter(|fields| fields.is_checked("version"));
     show_with(&page, &id, entered.map(Form::from), html! {}).await
 }
 
 /// The page; `note` is shown above the settings form, which has the stored values if it is `None`.
-pub(super) async fn show_with(
-    page: &OperatorPage,
-    id: &str,
-    form: Option<Form>,
-    note: Markup,
-) -> Result<Response, Failure> {
+pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>, note: Markup) -> Answer<Response> {
     let caller = page.visitor.caller;
     let tenant = page.operations.read_tenant(caller, id).await?;
     let keys = page.operations.list_keys(caller, id).await?;
@@ -111,7 +105,7 @@ fn settings(page: &OperatorPage, id: &str, form: &Form) -> Markup {
 }
 
 /// `POST /dashboard/operator/tenants/{id}`
-pub(super) async fn save(page: OperatorPage, Id(id): Id, Sent(fields): Sent) -> Result<Response, Failure> {
+pub(super) async fn save(page: OperatorPage, Id(id): Id, Sent(fields): Sent) -> Answer<Response> {
     let expected = fields.get("version").parse().ok();
     match async { page.operations.edit_tenant(page.visitor.caller, &id, expected, request(&fields)?).await }.await {
         Ok(_) => Ok(redirect_with(&format!("{TENANTS}/{id}"), Notice::Saved).into_response()),

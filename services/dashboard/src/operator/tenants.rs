@@ -6,19 +6,18 @@ use postrider_operations::tenants::{CreateTenant, Tenant};
 
 use super::TENANTS;
 use crate::components::Column::Text;
-use crate::components::form::Form;
-use crate::components::{absent, empty, head, pager, time};
-use crate::failure::Failure;
+use crate::components::{Form, absent, empty, head, pager, time};
+use crate::failure::Answer;
 use crate::fields::Sent;
 use crate::page::{OperatorPage, redirect_with};
 use crate::texts::Notice;
 
 /// `GET /dashboard/operator/tenants`
-pub(super) async fn show(page: OperatorPage) -> Result<Response, Failure> {
+pub(super) async fn show(page: OperatorPage) -> Answer<Response> {
     show_form(&page, &page.visitor.restored().unwrap_or_default().into()).await
 }
 
-async fn show_form(page: &OperatorPage, form: &Form) -> Result<Response, Failure> {
+async fn show_form(page: &OperatorPage, form: &Form) -> Answer<Response> {
     let listed = page.operations.list_tenants(page.visitor.caller, &page.visitor.query.page_query()).await?;
     let content = html! {
         h1 { "Tenants" }
@@ -65,7 +64,7 @@ fn new_tenant(page: &OperatorPage, form: &Form) -> Markup {
 }
 
 /// `POST /dashboard/operator/tenants`
-pub(super) async fn create(page: OperatorPage, Sent(fields): Sent) -> Result<Response, Failure> {
+pub(super) async fn create(page: OperatorPage, Sent(fields): Sent) -> Answer<Response> {
     let request = CreateTenant {
         name: fields.get("name").to_owned(),
         profile: fields.get("profile").to_owned(),

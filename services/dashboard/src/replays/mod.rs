@@ -16,9 +16,8 @@ use postrider_operations::replays::{Replay, ReplayAction};
 
 use crate::Dashboard;
 use crate::components::Column::{Number, Text};
-use crate::components::webhook::webhook_name;
-use crate::components::{Confirmation, action, badge, empty, head, pager, time, time_if};
-use crate::failure::Failure;
+use crate::components::{Confirmation, action, badge, empty, head, pager, time, time_if, webhook_name};
+use crate::failure::Answer;
 use crate::format::{attribute, count, plural};
 use crate::page::{EndpointNames, Id, Managed, Page};
 use crate::texts::Notice;
@@ -37,7 +36,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
 }
 
 /// `GET …/replays`
-async fn list(page: Page) -> Result<Markup, Failure> {
+async fn list(page: Page) -> Answer {
     let listed = page.operations.list_replays(page.caller, &page.visitor.query.page_query()).await?;
     let names = page.endpoint_names(listed.data.iter().filter_map(|replay| replay.endpoint_id)).await?;
     let content = html! {
@@ -47,7 +46,7 @@ async fn list(page: Page) -> Result<Markup, Failure> {
         }
         @if listed.data.is_empty() {
             (empty("No replays yet", html! { p {
-                "A replay sends events of the log again: one, several, or all of a date range. You see the counts before it starts."
+                "A replay sends events of the history again: one, several, or all of a date range. You see the counts before it starts."
             } }))
         } @else {
             section #replays aria-label="Replays" data-live { (table(&page, &listed.data, &names)) }
@@ -96,14 +95,14 @@ fn selection(replay: &Replay, names: &EndpointNames) -> String {
     parts.join(", ")
 }
 
-async fn read(page: &Page, id: &str) -> Result<(Replay, EndpointNames), Failure> {
+async fn read(page: &Page, id: &str) -> Answer<(Replay, EndpointNames)> {
     let replay = page.operations.read_replay(page.caller, id).await?;
     let names = page.endpoint_names(replay.endpoint_id).await?;
     Ok((replay, names))
 }
 
 /// `GET …/replays/{id}`
-async fn show(page: Page, Id(id): Id) -> Result<Markup, Failure> {
+async fn show(page: Page, Id(id): Id) -> Answer {
     let (replay, names) = read(&page, &id).await?;
     let live = if is_under_way(&replay) { "on" } else { "off" };
     let percent = percent(&replay);
@@ -166,21 +165,21 @@ fn percent(replay: &Replay) -> u32 {
 }
 
 /// `POST …/replays/{id}/pause`
-async fn pause(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+async fn pause(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
     steer(&page, &id, ReplayAction::Pause, Notice::ReplayPaused).await
 }
 
 /// `POST …/replays/{id}/resume`
-async fn resume(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+async fn resume(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
     steer(&page, &id, ReplayAction::Resume, Notice::ReplayResumed).await
 }
 
 /// `POST …/replays/{id}/cancel`
-async fn cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Redirect, Failure> {
+async fn cancel(Managed(page): Managed<Page>, Id(id): Id) -> Answer<Redirect> {
     steer(&page, &id, ReplayAction::Cancel, Notice::ReplayCancelled).await
 }
 
-async fn steer(page: &Page, id: &str, to: ReplayAction, done: Notice) -> Result<Redirect, Failure> {
+async fn steer(page: &Page, id: &str, to: ReplayAction, done: Notice) -> Answer<Redirect> {
     let notice = match page.operations.steer_replay(page.caller, id, to).await {
         Ok(_) => done,
         Err(Error::Conflict(_)) => Notice::ReplayAlreadyEnded,
@@ -190,7 +189,7 @@ async fn steer(page: &Page, id: &str, to: ReplayAction, done: Notice) -> Result<
 }
 
 /// `GET …/replays/{id}/cancel`
-async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Result<Markup, Failure> {
+async fn ask_cancel(Managed(page): Managed<Page>, Id(id): Id) -> Answer {
     let (replay, names) = read(&page, &id).await?;
     let at = page.to(format!("/replays/{id}"));
     let confirmation = Confirmation {

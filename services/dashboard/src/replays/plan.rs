@@ -10,10 +10,9 @@ use postrider_model::time::UnixMillis;
 use postrider_operations::replays::ReplayPreview;
 
 use super::input::Requests;
-use crate::components::form::Form;
-use crate::components::webhook::WebhookOptions;
+use crate::components::{Form, WebhookOptions};
 use crate::csrf::{CSRF_FIELD, ONCE_FIELD};
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::fields::{Fields, Sent};
 use crate::format::{attribute, local, plural};
 use crate::page::{Managed, Page};
@@ -26,7 +25,7 @@ const PRESETS: [(&str, i64, &str); 3] =
 const ONCE_CHARS_MAX: usize = 64;
 
 /// `GET …/replays/new`; with `count`, the selection is counted and can be started.
-pub(crate) async fn show(Managed(page): Managed<Page>) -> Result<Response, Failure> {
+pub(crate) async fn show(Managed(page): Managed<Page>) -> Answer<Response> {
     let query = page.visitor.restored().unwrap_or_else(|| page.visitor.query.clone());
     if let Some((_, ms, _)) = PRESETS.into_iter().find(|(name, ..)| *name == query.get("preset")) {
         let from = UnixMillis(UnixMillis::now().0 - ms).to_rfc3339_seconds();
@@ -41,7 +40,7 @@ pub(crate) async fn show(Managed(page): Managed<Page>) -> Result<Response, Failu
 }
 
 /// The form with its preview, below `note`.
-async fn show_preview(page: &Page, fields: Fields, note: Markup) -> Result<Response, Failure> {
+async fn show_preview(page: &Page, fields: Fields, note: Markup) -> Answer<Response> {
     let previewed = async {
         let requests = Requests::of(page, &fields)?;
         Ok((requests.preview(page).await?, requests))
@@ -55,11 +54,11 @@ async fn show_preview(page: &Page, fields: Fields, note: Markup) -> Result<Respo
     }
 }
 
-async fn show_form(page: &Page, form: &Form, preview: Markup) -> Result<Response, Failure> {
+async fn show_form(page: &Page, form: &Form, preview: Markup) -> Answer<Response> {
     let webhooks = WebhookOptions::load(page, form.get("endpoint_id")).await?;
     let content = html! {
         h1 { "Replay events" }
-        p { "Sends events of the log again. First you see what it would do. Live events have priority over replays." }
+        p { "Sends events of the history again. First you see what it would do. Live events have priority over replays." }
         (form.summary())
         (plan(page, form, &webhooks))
         (preview)
@@ -139,7 +138,7 @@ fn counts(page: &Page, requests: &Requests, preview: &ReplayPreview) -> Markup {
 }
 
 /// `POST …/replays/new`
-pub(crate) async fn start(Managed(page): Managed<Page>, Sent(fields): Sent) -> Result<Response, Failure> {
+pub(crate) async fn start(Managed(page): Managed<Page>, Sent(fields): Sent) -> Answer<Response> {
     let query = &page.visitor.query;
     let requests = match Requests::of(&page, &fields) {
         Ok(requests) if requests.fingerprint() == query.get("counted") => requests,

@@ -1,17 +1,16 @@
 //! Deleting a webhook.
 
 use axum::response::Redirect;
-use maud::{Markup, html};
+use maud::html;
 
 use super::{pending, pending_deliveries};
-use crate::components::Confirmation;
-use crate::components::webhook::target;
-use crate::failure::Failure;
+use crate::components::{Confirmation, target};
+use crate::failure::Answer;
 use crate::page::{Managed, WebhookPage};
 use crate::texts::Notice;
 
 /// `GET …/webhooks/{id}/delete`
-pub(crate) async fn ask(Managed(webhook): Managed<WebhookPage>) -> Result<Markup, Failure> {
+pub(crate) async fn ask(Managed(webhook): Managed<WebhookPage>) -> Answer {
     let pending = pending(&webhook).await?;
     let confirmation = Confirmation {
         title: &format!("Delete {}?", webhook.endpoint.name),
@@ -20,7 +19,7 @@ pub(crate) async fn ask(Managed(webhook): Managed<WebhookPage>) -> Result<Markup
             ul {
                 li { "It receives no more events." }
                 li { (pending_deliveries(&webhook, pending)) " discarded." }
-                li { "Its secret and its settings are lost. Its history stays in the log." }
+                li { "Its secret and its settings are lost. Its deliveries stay in the history." }
             }
             p { "This cannot be undone. To pause the webhook, switch it off instead." }
         },
@@ -32,7 +31,7 @@ pub(crate) async fn ask(Managed(webhook): Managed<WebhookPage>) -> Result<Markup
 }
 
 /// `POST …/webhooks/{id}/delete`
-pub(crate) async fn delete(Managed(WebhookPage { page, id, .. }): Managed<WebhookPage>) -> Result<Redirect, Failure> {
+pub(crate) async fn delete(Managed(WebhookPage { page, id, .. }): Managed<WebhookPage>) -> Answer<Redirect> {
     page.operations.delete_endpoint(page.caller, &id, None).await?;
     Ok(page.redirect("/webhooks", Notice::WebhookDeleted))
 }

@@ -7,21 +7,16 @@ use postrider_operations::endpoints::{Breaker, Endpoint};
 use postrider_profiles::Profile;
 
 use super::status;
-use crate::components::delivery::latest;
-use crate::components::figures::{DAY, tiles};
-use crate::components::secret::public_key;
-use crate::components::verify::instructions;
-use crate::components::webhook::target;
-use crate::components::{listing, tags, time};
-use crate::failure::Failure;
+use crate::components::{DAY, latest_deliveries, listing, public_key, tags, target, tiles, time, verification};
+use crate::failure::Answer;
 use crate::format::{attribute, schedule};
 use crate::page::{Page, WebhookPage};
 
 /// `GET …/webhooks/{id}`
-pub(crate) async fn show(webhook: WebhookPage) -> Result<Markup, Failure> {
+pub(crate) async fn show(webhook: WebhookPage) -> Answer {
     let WebhookPage { page, endpoint, id } = &webhook;
     let figures = page.operations.endpoint_stats(page.caller, id, &DAY.query()).await?;
-    let latest = latest(page, endpoint.id).await?;
+    let latest = latest_deliveries(page, endpoint.id).await?;
     let content = html! {
         (heading(&webhook))
         (disabled(endpoint))
@@ -41,7 +36,7 @@ pub(crate) async fn show(webhook: WebhookPage) -> Result<Markup, Failure> {
             (settings(page, endpoint))
         }
         @if let Some(key) = &endpoint.public_key { (public_key(key)) }
-        @if endpoint.url.is_some() { (instructions(&page.profile)) }
+        @if endpoint.url.is_some() { (verification(&page.profile)) }
     };
     Ok(page.show(&endpoint.name, content))
 }
@@ -111,7 +106,7 @@ fn pace(profile: &Profile, endpoint: &Endpoint) -> Markup {
     html! {
         dt { "Retry after" } dd { (schedule(retries)) }
         dt { "Timeout" } dd { (timeout) " s" }
-        dt { "Rate" } dd { @match endpoint.rate_per_second.or(profile.default_rate) {
+        dt { "Rate" } dd { @match endpoint.rate_per_second.or(profile.rate_per_second) {
             Some(rate) => { (rate) " requests a second" },
             None => "no limit",
         } }

@@ -9,8 +9,8 @@ use postrider_operations::event_types::EventType;
 use postrider_operations::events::AttributeValue;
 use postrider_profiles::Profile;
 
-use crate::components::form::{Form, errors as field_errors};
-use crate::failure::Failure;
+use crate::components::{Form, field_errors};
+use crate::failure::Answer;
 use crate::format::{attribute, count, schedule};
 use crate::page::Page;
 
@@ -32,7 +32,7 @@ pub(crate) struct Offers {
 }
 
 impl Offers {
-    pub(crate) async fn load(page: &Page) -> Result<Self, Failure> {
+    pub(crate) async fn load(page: &Page) -> Answer<Self> {
         let mut values = Vec::new();
         for name in page.profile.attributes.keys() {
             let recent = page.operations.attribute_values(page.caller, name, VALUES_OFFERED).await?;
@@ -253,7 +253,7 @@ fn pace(profile: &Profile, form: &Form) -> Markup {
         "Delays between attempts, such as “10s, 1m, 5m, 2h”; “none” disables retries. Default: {}.",
         schedule(profile.retry_schedule.seconds())
     );
-    let rate = profile.default_rate.map_or("no limit".to_owned(), |rate| rate.to_string());
+    let rate = profile.rate_per_second.map_or("no limit".to_owned(), |rate| rate.to_string());
     html! { fieldset {
         legend { "Speed and retries" }
         (form.field("retry_schedule_seconds", "Retry after").hint(retry_hint).wide().text())

@@ -9,10 +9,8 @@ use postrider_operations::endpoints::{EndpointInList, EndpointPage};
 
 use super::status;
 use crate::components::Column::Text;
-use crate::components::chart::spark;
-use crate::components::webhook::target;
-use crate::components::{breakable, empty, head, pager, time, types};
-use crate::failure::Failure;
+use crate::components::{breakable, empty, head, pager, spark, target, time, types};
+use crate::failure::Answer;
 use crate::format::count;
 use crate::page::Page;
 
@@ -24,7 +22,7 @@ const HOUR_MS: i64 = 3_600_000;
 type Trends = HashMap<EndpointId, [(u64, u64); HOURS]>;
 
 /// `GET …/webhooks`
-pub(crate) async fn show(page: Page) -> Result<Markup, Failure> {
+pub(crate) async fn show(page: Page) -> Answer {
     let query = &page.visitor.query;
     let listed = page.operations.list_endpoints(page.caller, &query.page_query()).await?;
     let trends = trends(&page, &listed).await?;
@@ -108,7 +106,7 @@ fn actions(page: &Page, item: &EndpointInList) -> Markup {
     } }
 }
 
-async fn trends(page: &Page, listed: &EndpointPage) -> Result<Trends, Failure> {
+async fn trends(page: &Page, listed: &EndpointPage) -> Answer<Trends> {
     let ids: Vec<EndpointId> = listed.data.iter().map(|item| item.endpoint.id).collect();
     let first = UnixMillis::now().0.div_euclid(HOUR_MS) - HOURS as i64 + 1;
     let counts = page.operations.hourly_counts(page.caller, &ids, UnixMillis(first * HOUR_MS)).await?;

@@ -20,7 +20,7 @@ use postrider_operations::deliveries::DeliveryFilter;
 use postrider_operations::page::PageQuery;
 
 use crate::Dashboard;
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::format::count;
 use crate::page::WebhookPage;
 
@@ -48,7 +48,7 @@ fn limit_reached(usage: u32, limit: u32) -> Markup {
 }
 
 /// How many deliveries to the webhook are pending, at most [`PENDING_MAX`].
-async fn pending(webhook: &WebhookPage) -> Result<u32, Failure> {
+async fn pending(webhook: &WebhookPage) -> Answer<u32> {
     let WebhookPage { page, endpoint, .. } = webhook;
     let status = Some(DeliveryStatus::Pending);
     let filter = DeliveryFilter { endpoint: Some(endpoint.id), status, ..DeliveryFilter::default() };

@@ -7,9 +7,8 @@ use postrider_model::timestamp::Timestamp;
 use postrider_operations::endpoints::{RotateSecret, RotatedSecret};
 use postrider_operations::{Error, FieldError};
 
-use crate::components::form::Form;
-use crate::components::secret::{NewSecret, public_key};
-use crate::failure::Failure;
+use crate::components::{Form, NewSecret, public_key};
+use crate::failure::Answer;
 use crate::fields::{FieldReader, Fields, Sent};
 use crate::page::{Managed, WebhookPage};
 
@@ -58,7 +57,7 @@ fn show_form(webhook: &WebhookPage, form: &Form) -> Response {
 }
 
 /// `POST …/webhooks/{id}/rotate`
-pub(crate) async fn rotate(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Result<Response, Failure> {
+pub(crate) async fn rotate(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
     let WebhookPage { page, id, .. } = &webhook;
     match async { page.operations.rotate_secret(page.caller, id, None, request(&fields)?).await }.await {
         Ok(secret) => Ok(replaced(&webhook, &secret).into_response()),

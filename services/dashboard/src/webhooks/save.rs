@@ -9,16 +9,14 @@ use postrider_operations::page::PageQuery;
 
 use super::form::{Offers, Purpose, form as webhook_form};
 use super::input::{self, new_webhook, of_endpoint};
-use crate::components::form::Form;
-use crate::components::secret::{NewSecret, public_key};
-use crate::components::verify::instructions;
-use crate::failure::Failure;
+use crate::components::{Form, NewSecret, public_key, verification};
+use crate::failure::Answer;
 use crate::fields::{Fields, Sent};
 use crate::page::{Managed, Page, WebhookPage};
 use crate::texts::Notice;
 
 /// `GET …/webhooks/new`
-pub(crate) async fn show_new(Managed(page): Managed<Page>) -> Result<Response, Failure> {
+pub(crate) async fn show_new(Managed(page): Managed<Page>) -> Answer<Response> {
     let fields = page.visitor.restored().unwrap_or_else(|| new_webhook(channel(&page.visitor.query)));
     show_new_form(&page, &fields.into()).await
 }
@@ -27,7 +25,7 @@ fn channel(fields: &Fields) -> Channel {
     fields.get("channel").parse().unwrap_or_default()
 }
 
-async fn show_new_form(page: &Page, form: &Form) -> Result<Response, Failure> {
+async fn show_new_form(page: &Page, form: &Form) -> Answer<Response> {
     let (offers, channel) = (Offers::load(page).await?, channel(&form.fields));
     let newest = page.operations.list_endpoints(page.caller, &PageQuery { limit: 1, cursor: None }).await?;
     let content = html! {
@@ -55,7 +53,7 @@ fn channel_tabs(page: &Page, channel: Channel) -> Markup {
 }
 
 /// `POST …/webhooks/new`
-pub(crate) async fn create(Managed(page): Managed<Page>, Sent(fields): Sent) -> Result<Response, Failure> {
+pub(crate) async fn create(Managed(page): Managed<Page>, Sent(fields): Sent) -> Answer<Response> {
     let request = input::creation(&fields, channel(&fields), &page.profile);
     match async { page.operations.create_endpoint(page.caller, request?).await }.await {
         Ok(created) => Ok((StatusCode::CREATED, show_created(&page, &created)).into_response()),
@@ -75,13 +73,13 @@ fn show_created(page: &Page, created: &CreatedEndpoint) -> Markup {
             a.button.primary href={ (at) "/test" } { "Send a test" }
             a.button href=(at) { "Go to the webhook" }
         }
-        @if endpoint.url.is_some() { (instructions(&page.profile)) }
+        @if endpoint.url.is_some() { (verification(&page.profile)) }
     };
     page.show("Webhook created", content)
 }
 
 /// `GET …/webhooks/{id}/edit`
-pub(crate) async fn show_edit(Managed(webhook): Managed<WebhookPage>) -> Result<Response, Failure> {
+pub(crate) async fn show_edit(Managed(webhook): Managed<WebhookPage>) -> Answer<Response> {
     let offers = Offers::load(&webhook.page).await?;
     let stored = || of_endpoint(&webhook.endpoint, &offers.event_types());
     let fields = webhook.page.visitor.restored().unwrap_or_else(stored);
@@ -98,7 +96,7 @@ fn show_edit_form(webhook: &WebhookPage, form: &Form, offers: &Offers) -> Respon
 }
 
 /// `POST …/webhooks/{id}/edit`
-pub(crate) async fn edit(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Result<Response, Failure> {
+pub(crate) async fn edit(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
     let WebhookPage { page, endpoint, id } = &webhook;
     let request = input::edit(&fields, endpoint.channel, &page.profile, endpoint.status);
     let expected = fields.get("version").parse().ok();

@@ -8,7 +8,7 @@ use postrider_operations::endpoints::{EditEndpoint, Endpoint, RequestedStatus};
 
 use super::{pending, pending_deliveries};
 use crate::components::{Confirmation, badge};
-use crate::failure::Failure;
+use crate::failure::Answer;
 use crate::fields::Sent;
 use crate::page::{Managed, Page, WebhookPage};
 use crate::texts::Notice;
@@ -40,7 +40,7 @@ pub(crate) fn switch(page: &Page, endpoint: &Endpoint) -> Markup {
 }
 
 /// `POST …/webhooks/{id}/status`
-pub(crate) async fn set(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Result<Response, Failure> {
+pub(crate) async fn set(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
     let WebhookPage { page, id, .. } = &webhook;
     let back = if fields.is_checked(BACK) { format!("/webhooks/{id}") } else { "/webhooks".to_owned() };
     let (status, notice) = match fields.get("status") {

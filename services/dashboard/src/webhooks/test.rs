@@ -7,10 +7,8 @@ use maud::{Markup, html};
 use postrider_model::ids::DeliveryId;
 use postrider_operations::test_calls::{TestEndpoint, TestOutcome};
 
-use crate::components::delivery::attempt_detail;
-use crate::components::form::Form;
-use crate::components::listing;
-use crate::failure::Failure;
+use crate::components::{Form, attempt_detail, listing};
+use crate::failure::Answer;
 use crate::fields::Sent;
 use crate::format::pretty_json;
 use crate::page::{Managed, Page, WebhookPage};
@@ -21,12 +19,12 @@ const BODY_READS: usize = 10;
 const BODY_PAUSE: Duration = Duration::from_millis(100);
 
 /// `GET …/webhooks/{id}/test`
-pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Result<Response, Failure> {
+pub(crate) async fn show(Managed(webhook): Managed<WebhookPage>) -> Answer<Response> {
     let form = webhook.page.visitor.restored().unwrap_or_default().into();
     show_form(&webhook, &form, html! {}).await
 }
 
-async fn show_form(webhook: &WebhookPage, form: &Form, result: Markup) -> Result<Response, Failure> {
+async fn show_form(webhook: &WebhookPage, form: &Form, result: Markup) -> Answer<Response> {
     let WebhookPage { page, endpoint, .. } = webhook;
     let catalog = page.operations.catalog(page.caller).await?;
     let types = catalog.iter().map(|info| (info.name.as_str(), info.name.as_str()));
@@ -48,7 +46,7 @@ async fn show_form(webhook: &WebhookPage, form: &Form, result: Markup) -> Result
 }
 
 /// `POST …/webhooks/{id}/test`
-pub(crate) async fn send(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Result<Response, Failure> {
+pub(crate) async fn send(Managed(webhook): Managed<WebhookPage>, Sent(fields): Sent) -> Answer<Response> {
     let WebhookPage { page, id, .. } = &webhook;
     let request = TestEndpoint { event_type: fields.optional("event_type") };
     match page.operations.test_endpoint(page.caller, id, request).await {
@@ -69,16 +67,16 @@ async fn result(page: &Page, tested: &TestOutcome) -> Markup {
                 h2 #result-title { "Result" }
                 (attempt_detail(&result.attempt))
                 @if let Some(body) = body { h3 { "Request body" } (listing("Request body", &pretty_json(&body))) }
-                p { "The log has it as " (link(result.delivery_id)) "." }
+                p { "The history has it as " (link(result.delivery_id)) "." }
             } }
         }
         TestOutcome::Pending(pending) => html! { p.warning role="status" {
-            "No response arrived in time. The log will have the result as " (link(pending.id)) "."
+            "No response arrived in time. The history will have the result as " (link(pending.id)) "."
         } },
     }
 }
 
-/// The body of the test, which the log renders again.
+/// The body of the test, rendered from the history.
 async fn sent_body(page: &Page, id: DeliveryId) -> Option<String> {
     for _ in 0..BODY_READS {
         match page.operations.read_delivery(page.caller, &id.to_string()).await {

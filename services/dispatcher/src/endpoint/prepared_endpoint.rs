@@ -104,7 +104,7 @@ impl PreparedEndpoint {
         }
         let timeout = document.timeout_seconds.map(u64::from).map_or(profile.timeout, Duration::from_secs);
         let longest = limits.timeout_seconds_max.map(u64::from).map_or(ATTEMPT_TIMEOUT_MAX, Duration::from_secs);
-        let rate = document.rate_per_second.or(profile.default_rate);
+        let rate = document.rate_per_second.or(profile.rate_per_second);
         Ok(Self {
             version,
             status,
@@ -221,7 +221,7 @@ mod tests {
         };
         let plain = prepare(|_| {});
         assert_eq!(plain.timeout, plain.profile.timeout);
-        assert_eq!(plain.rate_per_second, plain.profile.default_rate);
+        assert_eq!(plain.rate_per_second, plain.profile.rate_per_second);
         assert_eq!(plain.retry_policy().schedule, &plain.profile.retry_schedule);
         let own = prepare(|e| {
             e.document.timeout_seconds = Some(3);

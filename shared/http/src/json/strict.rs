@@ -14,7 +14,7 @@ use serde::de::{
 /// Wraps a deserializer.
 pub(super) struct Strict<D>(pub(super) D);
 
-/// Reads a `T` strictly from `json`, which must hold nothing after it.
+/// Reads a `T` strictly from `json`; text after it is an error.
 pub(super) fn from_slice<'de, T: Deserialize<'de>>(json: &'de [u8]) -> Result<T, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let value = T::deserialize(Strict(&mut reader))?;
@@ -84,7 +84,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
     }
 }
 
-/// Wraps a visitor, so that what it reads further down is strict, too.
+/// Wraps a visitor, so that nested values are read strictly, too.
 struct Nested<V> {
     visitor: V,
     /// It expects an object.

@@ -1,7 +1,7 @@
 //! Words the errors of the JSON reader for the people who wrote the JSON.
 //!
 //! serde and serde_json have a fixed set of messages, in terms of Rust ("expected u8", "expected struct Sample"). A message
-//! outside of that set comes from a type of our own and passes unchanged.
+//! outside of that set comes from a type of Postrider and stays unchanged.
 
 /// Words an error about valid JSON that has an unexpected value.
 pub(super) fn of_data(message: &str) -> String {

@@ -1,7 +1,7 @@
 //! A client's socket that bounds how long the client may take to read.
 //!
-//! hyper bounds how long a client may take to send, not how long it may take to read. Without a bound a client that asks for
-//! something large and reads nothing, or a byte now and then, keeps its connection and the whole answer in memory.
+//! hyper bounds how long a client may take to send, not how long it may take to read. Without a bound, a client that requests
+//! a large answer and reads it slowly or not at all keeps the connection open and the answer in memory.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -17,12 +17,12 @@ use tokio::time::{Sleep, sleep};
 pub(super) struct Socket {
     stream: TcpStream,
     answer_max: Duration,
-    /// Runs from the first write that had to wait until everything is with the system.
+    /// Runs from the first write that has to wait until all bytes are in the system's buffers.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    /// A socket whose client may take `answer_max` to take an answer.
+    /// A socket whose client may take `answer_max` to read an answer.
     pub(super) fn new(stream: TcpStream, answer_max: Duration) -> Self {
         Self { stream, answer_max, deadline: None }
     }
@@ -64,7 +64,7 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes when it has written everything that it holds: the answer is with the system.
+    /// hyper flushes after it has written the whole answer: all bytes are in the system's buffers.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.deadline = None;
         Pin::new(&mut self.stream).poll_flush(cx)

@@ -10,8 +10,8 @@ use crate::test_event::TestBody;
 use crate::{Error, Operations};
 
 impl Operations {
-    /// The body that a delivery sent, rendered again from the event and the endpoint as it was at the decision. `None` if the
-    /// payload is gone.
+    /// The body that a delivery sent, rendered again from the event, for the endpoint at the version of the decision. `None` if the
+    /// payload was deleted.
     pub(super) async fn render_body(&self, row: &DeliveryRow) -> Result<Option<Vec<u8>>, Error> {
         let Some(tenant) = self.store.config().get_tenant(row.delivery.tenant).await? else { return Ok(None) };
         let profile = self.profile(&tenant.draft.profile)?;
@@ -45,7 +45,7 @@ impl Operations {
         let Some(view) = body::view(&event) else { return Ok(None) };
         let decision =
             self.store.history().get_decision(row.delivery.tenant, &row.delivery.event, row.delivery.event_day).await?;
-        // A replay renders for the endpoint as it is now, which the decision may not know.
+        // A replay renders for the current version of the endpoint, which may be newer than the decision.
         let replayed = matches!(row.delivery.generation, Generation::Replay(_));
         let version = decision.filter(|_| !replayed).map(|decision| decision.config_version);
         let kind = self.body_kind(row, version).await?;

@@ -13,7 +13,7 @@ use crate::error::parse_id;
 use crate::page::{List, PageQuery};
 use crate::{Caller, Error, Operations};
 
-pub use postrider_store::history::DeliveryFilter;
+pub use postrider_model::filters::DeliveryFilter;
 pub use view::{Attempt, Delivery, DeliveryDetail, Header, Timing};
 
 /// A delivery that will be attempted.

@@ -129,13 +129,13 @@ impl Operations {
     }
 }
 
-/// Applies an edit and checks what it touches.
+/// Applies an edit and checks the members that it sets.
 fn apply_edit(rules: &Rules<'_>, request: &EditEndpoint, draft: &mut EndpointDraft) -> Result<(), Error> {
     let (key, channel) = (draft.document.signature_key, draft.document.channel);
     let url = draft.document.url.clone();
     let touched = request.clone().apply(draft);
     let mut mistakes = rules.check(draft);
-    // A member that was valid when it was saved must not block an edit of another one.
+    // The rules may have changed since a member was saved; an edit of another member must not fail because of it.
     mistakes.retain(|error| error.pointer.split('/').nth(1).is_some_and(|member| touched.contains(&member)));
     refuse_kept_headers(request, url.as_deref(), draft, &mut mistakes);
     if draft.document.signature_key != key {

@@ -198,7 +198,7 @@ impl CreateEndpoint {
 }
 
 impl EditEndpoint {
-    /// Applies the edit without checking it. Returns the names of the members that it touches.
+    /// Applies the edit without checking it. Returns the names of the members that it sets.
     pub(crate) fn apply(self, draft: &mut EndpointDraft) -> Vec<&'static str> {
         let mut touched = Vec::new();
         let document = &mut draft.document;

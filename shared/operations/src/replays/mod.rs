@@ -174,7 +174,7 @@ impl Operations {
         if let Some(event) = &selection.event
             && self.store.history().get_event(tenant, event).await?.is_none()
         {
-            return Err(Error::invalid("/event_id", "no such event in the log"));
+            return Err(Error::invalid("/event_id", "no such event in the history"));
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub struct CreateReplay {
     pub endpoint_id: Option<String>,
     /// This event only.
     pub event_id: Option<String>,
-    /// Events accepted at or after this; absent: from the start of the log.
+    /// Events accepted at or after this; absent: from the start of the history.
     #[schema(format = DateTime, example = "2026-01-31T10:00:00Z")]
     pub from: Option<String>,
     /// Events accepted before this; absent, or in the future: now.

@@ -166,7 +166,7 @@ impl Operations {
         if let Ok(id) = name.parse() {
             return Ok(id);
         }
-        // No external id begins with `ten_`, and nothing stored has a NUL.
+        // No external id begins with `ten_`, and the database stores no NUL.
         if name.starts_with("ten_") || name.contains('\0') {
             return Err(Error::NotFound("tenant"));
         }

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use deadpool_postgres::GenericClient;
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, HeldReason, Trigger};
-use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, ReplayId, SendId, TenantId};
+use postrider_model::filters::DeliveryFilter;
+use postrider_model::ids::{DeliveryId, EndpointId, EventId, Generation, SendId, TenantId};
 use postrider_model::limits::DELIVERY_LIFETIME;
-use postrider_model::subscription::TypePattern;
 use postrider_model::time::{Day, UnixMillis};
 use postrider_wire::messages::DeliveryRef;
 use tokio_postgres::{IsolationLevel, Row};
@@ -23,31 +23,6 @@ use crate::store::History;
 const LATEST_AFTER_DAY_MS: i64 = DELIVERY_LIFETIME.as_millis() as i64;
 
 const NEWEST_FIRST: &str = "created_at DESC, id DESC";
-
-/// A filter of deliveries. `None` does not filter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DeliveryFilter {
-    /// For this endpoint.
-    pub endpoint: Option<EndpointId>,
-    /// Of this event.
-    pub event: Option<EventId>,
-    /// With this status.
-    pub status: Option<DeliveryStatus>,
-    /// Whose last attempt was answered with this code.
-    pub status_code: Option<u16>,
-    /// Of events whose type matches this pattern.
-    pub event_type: Option<TypePattern>,
-    /// Created by this replay.
-    pub replay: Option<ReplayId>,
-    /// With at least one failed attempt (`true`) or without (`false`).
-    pub failed_attempts: Option<bool>,
-    /// Created at or after this.
-    pub from: Option<UnixMillis>,
-    /// Created before this.
-    pub to: Option<UnixMillis>,
-    /// Test calls only (`true`) or none (`false`).
-    pub test: Option<bool>,
-}
 
 /// A delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]

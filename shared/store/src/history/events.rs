@@ -1,13 +1,11 @@
 //! Events and their decisions.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use deadpool_postgres::GenericClient;
 use postrider_model::delivery::Lane;
 use postrider_model::event::{Attributes, EventType, Origin};
+use postrider_model::filters::{DeliveryFilter, EventFilter};
 use postrider_model::ids::{EndpointId, EventId, TenantId};
-use postrider_model::subscription::TypePattern;
 use postrider_model::time::{Day, UnixMillis};
 use postrider_wire::messages::EventRef;
 use serde_json::value::RawValue;
@@ -16,25 +14,12 @@ use tokio_postgres::types::ToSql;
 
 use super::deliveries::{EventKey, of_event};
 use super::query::Query;
-use super::{Cursor, DeliveryFilter, DeliveryRow, Page, PageRequest};
+use super::{Cursor, DeliveryRow, Page, PageRequest};
 use crate::error::StoreError;
 use crate::sql::{Date, FromRow, RowExt, Ts, clean, from_row, read_optional};
 use crate::store::History;
 
 const NEWEST_FIRST: &str = "accepted_at DESC, id DESC";
-
-/// A filter of events. `None` or empty does not filter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EventFilter {
-    /// Of this type.
-    pub event_type: Option<TypePattern>,
-    /// Accepted at or after this.
-    pub from: Option<UnixMillis>,
-    /// Accepted before this.
-    pub to: Option<UnixMillis>,
-    /// With these attribute values.
-    pub attributes: BTreeMap<String, String>,
-}
 
 /// An event in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use postrider_model::delivery::DeliveryStatus;
+use postrider_model::filters::{DeliveryFilter, EventFilter};
 use postrider_model::ids::{EndpointId, EventId, Generation, RetryId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_store::StoreError;
-use postrider_store::history::{DeliveryFilter, EventFilter, PageRequest};
+use postrider_store::history::PageRequest;
 
 use crate::support::{Fixture, batch, decision, event, new_endpoint, outcome};
 

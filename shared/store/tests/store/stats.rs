@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, Trigger};
+use postrider_model::filters::{DeliveryFilter, EventFilter};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::stats::IntervalLength;
 use postrider_model::time::{Day, UnixMillis};
-use postrider_store::history::{DeliveryFilter, EventFilter, PageRequest};
+use postrider_store::history::PageRequest;
 use postrider_store::stats::{Stats, StatsOf};
 use postrider_wire::messages::OutcomeReport;
 

@@ -77,7 +77,7 @@ fn a_url_is_stored_as_it_is_sent() {
     check("https://example.com/%2e%2e/é", "https://example.com/%C3%A9");
     check("https://0x8080808/", "https://8.8.8.8/");
     check("https://bücher.example/", "https://xn--bcher-kva.example/");
-    // What signs in the query stays as it was written.
+    // A signature in the query is not re-encoded.
     check("https://example.com/h?sig=a%2Fb%3d&x=%20", "https://example.com/h?sig=a%2Fb%3d&x=%20");
     bad("url", serde_json::json!("https://example.com/hook#part"), "/url");
 }
