@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use postrider_access::bearer;
 use postrider_http::problem::Problem;
 use postrider_http::server::Peer;
-use postrider_operations::{Caller, Error, Operations, Place};
+use postrider_operations::{Caller, Error, Interface, Operations};
 use postrider_store::config::KeyHash;
 
 use crate::Api;
@@ -50,7 +50,7 @@ impl FromRequestParts<Arc<Api>> for Auth {
         let key =
             bearer(authorization).ok_or_else(|| Problem::unauthorized("send a key: `Authorization: Bearer <key>`"))?;
         let Some(caller) = api.operations.find_caller(KeyHash::of(key))? else {
-            api.operations.count_unknown_key(Place::Api, parts.extensions.get::<Peer>().map(|peer| peer.0))?;
+            api.operations.count_unknown_key(Interface::Api, parts.extensions.get::<Peer>().map(|peer| peer.0))?;
             return Err(Problem::unauthorized("no such key"));
         };
         let named = match tenant_param(parts) {

@@ -14,7 +14,7 @@ use postrider_http::problem::Problem;
 use postrider_http::server::Peer;
 use postrider_model::limits::SIGN_IN_BODY_BYTES_MAX;
 use postrider_model::scope::Scope;
-use postrider_operations::{Caller, Place};
+use postrider_operations::{Caller, Interface};
 use postrider_store::StoreError;
 use postrider_store::config::KeyHash;
 use secrecy::{ExposeSecret, SecretString};
@@ -72,7 +72,7 @@ async fn sign_in(
         Ok((status, sign_in_page(next, fields.get("form"), Some(error))).into_response())
     };
     let Some(caller) = dashboard.operations.find_caller(hash)? else {
-        dashboard.operations.count_unknown_key(Place::SignIn, extensions.get::<Peer>().map(|peer| peer.0))?;
+        dashboard.operations.count_unknown_key(Interface::SignIn, extensions.get::<Peer>().map(|peer| peer.0))?;
         let error = "There is no such key. Copy the whole key; a tenant's key begins with “prk_”.";
         return refuse(StatusCode::UNAUTHORIZED, error);
     };

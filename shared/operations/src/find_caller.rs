@@ -14,7 +14,7 @@ use postrider_store::audit_log::{Acting, Actor, Via};
 use postrider_store::config::{KeyHash, KeyTenants};
 
 use crate::error::{Error, Forbidden};
-use crate::unknown_keys::Place;
+use crate::unknown_keys::Interface;
 use crate::{Caller, Operations};
 
 /// How recently the database must have confirmed the configuration for an unknown key to be wrong instead of maybe new.
@@ -69,7 +69,7 @@ impl Operations {
     ///
     /// # Errors
     /// [`Error::TooMany`]: too many such keys were tried.
-    pub fn count_unknown_key(&self, place: Place, peer: Option<IpAddr>) -> Result<(), Error> {
+    pub fn count_unknown_key(&self, place: Interface, peer: Option<IpAddr>) -> Result<(), Error> {
         self.unknown_keys.count(place, peer)
     }
 }

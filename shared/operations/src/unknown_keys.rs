@@ -28,14 +28,14 @@ type PerPeer = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
 
 /// Where a key was tried.
 #[derive(Debug, Clone, Copy)]
-pub enum Place {
+pub enum Interface {
     /// In a request to the API.
     Api,
     /// In the dashboard's form.
     SignIn,
 }
 
-impl Place {
+impl Interface {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
@@ -71,7 +71,7 @@ impl UnknownKeys {
     ///
     /// # Errors
     /// [`Error::TooMany`].
-    pub(crate) fn count(&self, place: Place, peer: Option<IpAddr>) -> Result<(), Error> {
+    pub(crate) fn count(&self, place: Interface, peer: Option<IpAddr>) -> Result<(), Error> {
         let peer = peer.map(network);
         metrics::refused_key(place);
         self.report(place, peer);
@@ -91,7 +91,7 @@ impl UnknownKeys {
     }
 
     /// Warns and writes an entry of the audit log, once a minute.
-    fn report(&self, place: Place, peer: Option<IpAddr>) {
+    fn report(&self, place: Interface, peer: Option<IpAddr>) {
         self.unreported.fetch_add(1, Ordering::Relaxed);
         {
             let mut reported_at = self.reported_at.lock();

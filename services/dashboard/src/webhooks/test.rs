@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::response::Response;
 use maud::{Markup, html};
 use postrider_model::ids::DeliveryId;
+use postrider_operations::Error;
 use postrider_operations::test_calls::{TestEndpoint, TestOutcome};
 
 use crate::components::{Form, attempt_detail, listing};
@@ -52,8 +53,14 @@ pub(crate) async fn send(Managed(webhook): Managed<WebhookPage>, Sent(fields): S
     match page.operations.test_endpoint(page.caller, id, request).await {
         Ok(tested) => show_form(&webhook, &fields.into(), result(page, &tested).await).await,
         Err(error) => {
+            let is_at_field = matches!(error, Error::Invalid(_));
             let form = Form::refused(fields, error)?;
-            show_form(&webhook, &form, form.summary()).await
+            let summary = if is_at_field {
+                html! {}
+            } else {
+                form.summary()
+            };
+            show_form(&webhook, &form, summary).await
         }
     }
 }
