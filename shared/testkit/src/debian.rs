@@ -29,12 +29,12 @@ pub const DOCKER_COMPOSE: Tool =
 /// Prometheus 2.53.
 pub const PROMETHEUS: Tool = Tool { package: "prometheus", file: "usr/bin/prometheus" };
 /// The promtool of Prometheus 2.53.
-pub const PROMTOOL: Tool = Tool { package: "prometheus", file: "usr/bin/promtool" };
+pub const PROMTOOL: Tool = Tool { package: "promtool", file: "usr/bin/promtool" };
 /// nginx 1.26.
 pub const NGINX: Tool = Tool { package: "nginx", file: "usr/sbin/nginx" };
 
 /// The packages of all tools.
-const PACKAGES: [&str; 4] = ["kustomize", "docker-compose", "prometheus", "nginx"];
+const PACKAGES: [&str; 5] = ["kustomize", "docker-compose", "prometheus", "promtool", "nginx"];
 
 /// The path of a program. The first call on a machine downloads the packages, which takes some seconds. Without apt it is the program of
 /// that name on the path.
