@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["postrider-signature"],
     &["postrider-broker", "postrider-store", "postrider-egress", "postrider-telemetry"],
     &["postrider-http", "postrider-access", "postrider-ledger"],
+    &["postrider-relay"],
     &["postrider-operations"],
     &[
         "postrider-ingest",

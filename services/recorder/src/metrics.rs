@@ -73,6 +73,9 @@ pub(crate) fn describe() {
         counter!(name).increment(0);
     }
     written(&Written::default());
+    for what in [Reconciled::Events, Reconciled::Deliveries, Reconciled::Ended] {
+        reconciled(what, 0);
+    }
     partitions("created", 0);
     partitions("dropped", 0);
 }
@@ -165,4 +168,29 @@ pub(crate) fn audited(gaps: u64, unbalanced: u64, at: UnixMillis) {
     gauge!(AUDIT_GAPS).set(gaps as f64);
     gauge!(AUDIT_UNBALANCED).set(unbalanced as f64);
     gauge!(AUDIT_RAN).set(at.0 as f64 / 1_000.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    #[test]
+    fn every_counter_is_exported_from_the_start() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, super::describe);
+        let exported = recorder.handle().render();
+        let names: Vec<&str> = include_str!("metrics.rs")
+            .split('"')
+            .filter(|part| part.starts_with("postrider_") && part.ends_with("_total"))
+            .collect();
+        assert!(names.len() > 8, "{names:?}");
+        for name in names {
+            let has_value = |line: &str| line.split(['{', ' ']).next() == Some(name);
+            assert!(exported.lines().any(has_value), "{name} is not exported");
+        }
+        for what in ["events", "deliveries", "ended"] {
+            let line = format!("postrider_recorder_reconciled_total{{what=\"{what}\"}} 0");
+            assert!(exported.contains(&line), "{line} is not exported");
+        }
+    }
 }

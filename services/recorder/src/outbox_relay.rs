@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use postrider_broker::{BatchOptions, BatchPublisher, Broker, Route};
-use postrider_ledger::relay::{Relay, RelayError};
 use postrider_model::event::EventType;
 use postrider_model::ids::{EventId, TenantId};
 use postrider_model::time::UnixMillis;
 use postrider_profiles::Profiles;
+use postrider_relay::{Relay, RelayError};
 use postrider_store::Store;
-use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId, PendingDelivery, PendingLetter};
+use postrider_store::outbox::{OperationalEvent, OutboxEntry, OutboxId};
 use postrider_wire::bundle::Member;
 use postrider_wire::messages::{AcceptedEvent, EventRef};
 use tokio_util::sync::CancellationToken;
@@ -89,12 +89,17 @@ impl OutboxRelay {
         let claimed = entries.len();
         let mut done = Vec::with_capacity(claimed);
         for entry in entries {
-            let published = match entry {
-                OutboxEntry::Delivery(pending) => self.delivery(&pending).await,
+            done.extend(match entry {
+                OutboxEntry::Delivery(pending) => {
+                    let (outbox, id) = (pending.outbox, pending.task.delivery.id.to_string());
+                    published(outbox, &id, self.relay.send_delivery(&pending).await)
+                }
+                OutboxEntry::Letter(pending) => {
+                    let (outbox, id) = (pending.outbox, pending.letter.id.to_string());
+                    published(outbox, &id, self.relay.send_letter(pending).await)
+                }
                 OutboxEntry::Event(event) => self.event(event).await,
-                OutboxEntry::Letter(pending) => self.letter(pending).await,
-            };
-            done.extend(published);
+            });
         }
         if !done.is_empty() {
             metrics::relayed(done.len());
@@ -103,35 +108,6 @@ impl OutboxRelay {
             }
         }
         claimed
-    }
-
-    /// Publishes a delivery. Returns its entry if it can be removed.
-    async fn delivery(&self, pending: &PendingDelivery) -> Option<OutboxId> {
-        match self.relay.send_delivery(pending).await {
-            Ok(()) => {
-                tracing::info!(delivery.id = %pending.task.delivery.id, "published a delivery left in the outbox");
-                Some(pending.outbox)
-            }
-            Err(error) => {
-                log_failure(&error, &pending.task.delivery.id.to_string());
-                None
-            }
-        }
-    }
-
-    /// Publishes a dead letter. Returns its entry if it can be removed.
-    async fn letter(&self, pending: PendingLetter) -> Option<OutboxId> {
-        let (outbox, id) = (pending.outbox, pending.letter.id);
-        match self.relay.send_letter(pending).await {
-            Ok(()) => {
-                tracing::info!(dead_letter.id = id, "published a dead letter left in the outbox");
-                Some(outbox)
-            }
-            Err(error) => {
-                log_failure(&error, &id.to_string());
-                None
-            }
-        }
     }
 
     /// Publishes an operational event. Returns its entry if it can be removed.
@@ -153,12 +129,15 @@ impl OutboxRelay {
     }
 }
 
-/// Entries that fail are published again later. An absent broker is logged where the connection is made.
-fn log_failure(error: &RelayError, id: &str) {
-    match error {
-        RelayError::Publish(error) => {
+/// Logs the result of publishing a delivery or a dead letter. Returns its entry if it can be removed.
+fn published(entry: OutboxId, id: &str, result: Result<(), RelayError>) -> Option<OutboxId> {
+    match &result {
+        Ok(()) => tracing::info!(id, "published an entry left in the outbox"),
+        // An absent broker is logged where the connection is made.
+        Err(RelayError::Publish(error)) => {
             tracing::debug!(%error, id, "cannot publish an entry of the outbox; retrying later")
         }
-        error => tracing::warn!(%error, id, "cannot publish an entry of the outbox; retrying later"),
+        Err(error) => tracing::warn!(%error, id, "cannot publish an entry of the outbox; retrying later"),
     }
+    result.is_ok().then_some(entry)
 }

@@ -121,11 +121,7 @@ impl From<StoreError> for Error {
             }
             StoreError::NotFound { what } => Self::NotFound(what),
             StoreError::VersionMismatch { current } => Self::VersionMismatch { current },
-            StoreError::EndpointLimit { .. }
-            | StoreError::EventTypeLimit { .. }
-            | StoreError::KeyLimit { .. }
-            | StoreError::EventTypeBytesLimit { .. }
-            | StoreError::Conflict(_) => Self::Conflict(error.to_string()),
+            StoreError::Conflict(detail) => Self::Conflict(detail),
             StoreError::InvalidCursor => Self::invalid("cursor", "not a cursor of this list"),
             error => {
                 tracing::error!(%error, "the store failed");

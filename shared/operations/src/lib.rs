@@ -53,8 +53,8 @@ use std::time::Duration;
 use postrider_access::KeyTable;
 use postrider_broker::{BreakerStates, Broker};
 use postrider_egress::AddressGuard;
-use postrider_ledger::relay::Relay;
 use postrider_profiles::{Profile, Profiles};
+use postrider_relay::Relay;
 use postrider_store::Store;
 use tokio_util::sync::CancellationToken;
 

@@ -156,9 +156,6 @@ impl RecordStore {
 
 impl History {
     /// The values of an attribute in a tenant's events of the last [`ATTRIBUTE_VALUES_DAYS`], most frequent first.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn attribute_values(
         &self,
         tenant: TenantId,

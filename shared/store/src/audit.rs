@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::pool::Driver;
+use crate::services::LastAudit;
 use crate::sql::{Date, FromRow, RowExt, Ts, from_row, read_all};
 use crate::store::History;
 
@@ -95,37 +96,22 @@ pub struct BlockCount {
 
 impl History {
     /// Opens a snapshot for an audit.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn audit_snapshot(&self) -> Result<AuditSnapshot, StoreError> {
         let (client, driver) = self.0.dedicated().await?;
         client.batch_execute("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         Ok(AuditSnapshot { client, _driver: driver })
     }
 
-    /// Stores an audit's result; `report` is any JSON.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn save_audit(
-        &self,
-        id: Uuid,
-        ran_at: UnixMillis,
-        conserved: bool,
-        report: &serde_json::Value,
-    ) -> Result<(), StoreError> {
+    /// Stores the result of an audit.
+    pub async fn save_audit(&self, id: Uuid, audit: &LastAudit) -> Result<(), StoreError> {
         let sql = "INSERT INTO audits (id, ran_at, conserved, report) VALUES ($1, $2, $3, $4)";
-        self.0.client().await?.execute(sql, &[&id, &Ts(ran_at), &conserved, &Json(report)]).await?;
+        self.0.execute(sql, &[&id, &Ts(audit.ran_at), &audit.conserved, &Json(&audit.report)]).await?;
         Ok(())
     }
 }
 
 impl AuditSnapshot {
     /// Counts the rows of a day by tenant.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn count_day(&self, day: Day) -> Result<DayRows, StoreError> {
         let mut rows = DayRows::default();
         for row in
@@ -165,9 +151,6 @@ impl AuditSnapshot {
     }
 
     /// Decisions about events that are not on record, each with the time of the decision.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn decisions_without_event(
         &self,
         tenant: TenantId,
@@ -180,9 +163,6 @@ impl AuditSnapshot {
     }
 
     /// Endpoints of decisions without a delivery on record.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn matches_without_delivery(
         &self,
         tenant: TenantId,
@@ -196,9 +176,6 @@ impl AuditSnapshot {
     }
 
     /// Events' own deliveries that no decision on record names, each with the time it was created.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn deliveries_without_decision(
         &self,
         tenant: TenantId,
@@ -216,17 +193,11 @@ impl AuditSnapshot {
     }
 
     /// The last report of any ingest process.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn last_ingest_report(&self) -> Result<Option<UnixMillis>, StoreError> {
         self.client.query_one("SELECT max(reported_at) AS last FROM ingest_numbers", &[]).await?.col("last")
     }
 
     /// Replays created on `first` or later.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn replays_since(&self, first: Day) -> Result<Vec<ReplayCounts>, StoreError> {
         let sql = "SELECT r.tenant, r.id, r.deliveries, (SELECT count(*) FROM deliveries d
                        WHERE d.generation = 'replay:' || 'rpl_' || replace(r.id::text, '-', '') AND d.delivery_day >= $2) AS recorded
@@ -235,18 +206,12 @@ impl AuditSnapshot {
     }
 
     /// Ingest processes that reported on `first` or later.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn ingest_reports_since(&self, first: Day) -> Result<Vec<IngestReport>, StoreError> {
         let sql = format!("SELECT {} FROM ingest_numbers WHERE reported_at >= $1", IngestReport::COLUMNS);
         read_all(self.client.query(&sql, &[&Ts(first.start())]).await?)
     }
 
     /// Events of the days by block, for numbers below those of each `(instance, below)`.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn count_blocks(&self, days: (Day, Day), settled: &[(u64, u64)]) -> Result<Vec<BlockCount>, StoreError> {
         let (ids, below) = signed_columns(settled);
         let sql = format!(
@@ -258,9 +223,6 @@ impl AuditSnapshot {
     }
 
     /// Numbers of these `(instance, block)` that are on record in these days or excused, as `(instance, number)`.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn known_numbers(&self, days: (Day, Day), blocks: &[(u64, u64)]) -> Result<Vec<(u64, u64)>, StoreError> {
         let (ids, numbers) = signed_columns(blocks);
         let wanted = "unnest($1::bigint[], $2::bigint[]) AS wanted(instance, block)";

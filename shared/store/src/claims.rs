@@ -137,9 +137,6 @@ impl ClaimStore {
     }
 
     /// The event with this generated id that was accepted on `day` or the day after.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn event_with_generated_id(
         &self,
         tenant: TenantId,

@@ -39,7 +39,7 @@ pub enum CryptoError {
         id: String,
     },
     /// A secret must be sealed or opened, but no key is configured.
-    #[error("no master keys are configured")]
+    #[error("no master keys are configured: expected <id>:<base64 of 32 bytes>,…")]
     NoKeys,
     /// The value was sealed with a key that is not configured.
     #[error("the value was sealed with master key {id:?}, which is not configured")]
@@ -63,7 +63,7 @@ struct MasterKey {
 
 impl fmt::Debug for MasterKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("MasterKeys").field(&self.0.iter().map(|key| key.id.as_str()).collect::<Vec<_>>()).finish()
+        f.debug_tuple("MasterKeys").field(&self.ids()).finish()
     }
 }
 
@@ -97,6 +97,11 @@ impl MasterKeys {
             keys.push(MasterKey { id: id.to_owned(), key });
         }
         if keys.is_empty() { Err(CryptoError::NoKeys) } else { Ok(Self(Arc::new(keys))) }
+    }
+
+    /// The ids of the keys, in their order.
+    pub(crate) fn ids(&self) -> Vec<&str> {
+        self.0.iter().map(|key| key.id.as_str()).collect()
     }
 
     /// A fresh random key as `id:base64`, for development set-ups.

@@ -28,39 +28,7 @@ pub enum StoreError {
         /// The current version.
         current: i64,
     },
-    /// The tenant has reached its limit of endpoints.
-    #[error("the tenant has {usage} of {limit} endpoints")]
-    EndpointLimit {
-        /// Endpoints it has.
-        usage: u32,
-        /// Endpoints it may have.
-        limit: u32,
-    },
-    /// The tenant has reached its limit of event types.
-    #[error("the tenant has {usage} of {limit} event types")]
-    EventTypeLimit {
-        /// Event types it has.
-        usage: u32,
-        /// Event types it may have.
-        limit: u32,
-    },
-    /// The tenant has reached its limit of keys.
-    #[error("the tenant has {usage} of {limit} keys; delete one that is not used")]
-    KeyLimit {
-        /// Keys it has.
-        usage: u32,
-        /// Keys it may have.
-        limit: u32,
-    },
-    /// The tenant's event types have reached their limit of bytes.
-    #[error("samples and schemas of the tenant's event types would have {usage} bytes together, at most {limit}")]
-    EventTypeBytesLimit {
-        /// Bytes that they would have together.
-        usage: u64,
-        /// Bytes that they may have.
-        limit: u64,
-    },
-    /// The edit conflicts with the current state.
+    /// The edit conflicts with the current state, or the tenant has reached a limit.
     #[error("{0}")]
     Conflict(String),
     /// The cursor was not made by the list that it was given to.

@@ -84,19 +84,13 @@ impl SessionStore {
     }
 
     /// Releases a claim, so that the same form can be sent again.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn release_form(&self, session: &str, form: FormHash) -> Result<(), StoreError> {
         let sql = "DELETE FROM dashboard_forms WHERE session_hash = $1 AND form_hash = $2 AND result IS NULL";
-        self.0.client().await?.execute(sql, &[&&KeyHash::of(session).0[..], &&form.0[..]]).await?;
+        self.0.execute(sql, &[&&KeyHash::of(session).0[..], &&form.0[..]]).await?;
         Ok(())
     }
 
     /// The result of a form of this session; `None` when there is none (any more), or it cannot be opened.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn form_result(&self, session: &str, form: FormHash) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let (hash, now) = (KeyHash::of(session), UnixMillis::now());
         let sql = "SELECT result FROM dashboard_forms WHERE session_hash = $1 AND form_hash = $2 AND expires_at > $3";
@@ -108,10 +102,7 @@ impl SessionStore {
     }
 
     /// Deletes claims and results that expired.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn delete_expired_forms(&self, now: UnixMillis) -> Result<u64, StoreError> {
-        Ok(self.0.client().await?.execute("DELETE FROM dashboard_forms WHERE expires_at <= $1", &[&Ts(now)]).await?)
+        self.0.execute("DELETE FROM dashboard_forms WHERE expires_at <= $1", &[&Ts(now)]).await
     }
 }

@@ -48,9 +48,6 @@ pub enum Claimed {
 
 impl IdempotencyStore {
     /// Claims a key for a request.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn claim_idempotency_key(&self, request: &IdempotentRequest<'_>) -> Result<Claimed, StoreError> {
         let IdempotentRequest { caller, key, request: asked } = *request;
         let now = UnixMillis::now();
@@ -95,17 +92,14 @@ impl IdempotencyStore {
     ) -> Result<(), StoreError> {
         let sealed = self.0.keys().seal(&context(request), answer)?;
         let sql = "UPDATE idempotent_requests SET answer = $2 WHERE claim = $1";
-        self.0.client().await?.execute(sql, &[&claim, &sealed]).await?;
+        self.0.execute(sql, &[&claim, &sealed]).await?;
         Ok(())
     }
 
     /// Releases the key of a refused request, unless the request changed something. The next request acts.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn release_idempotency_key(&self, claim: Uuid) -> Result<(), StoreError> {
         let sql = "DELETE FROM idempotent_requests WHERE claim = $1 AND NOT committed AND answer IS NULL";
-        self.0.client().await?.execute(sql, &[&claim]).await?;
+        self.0.execute(sql, &[&claim]).await?;
         Ok(())
     }
 }

@@ -12,6 +12,11 @@
 //! - **Secrets are never in a column as plain text**, see [`crypto`].
 //! - A connection that died in the pool costs one retry, not an error.
 //!
+//! # Errors
+//!
+//! Every call that uses the database fails with the database's error when that is away or refuses the statement; nothing was
+//! changed then, unless the call's documentation says otherwise. The section `Errors` of a function names only other errors.
+//!
 //! # What it does not
 //!
 //! It validates no endpoint (the API does, with the tenant's profile), and it renders, sends and publishes nothing. Messages
@@ -30,6 +35,7 @@ pub mod forms;
 pub mod history;
 pub mod idempotency;
 pub mod intervention;
+mod locks;
 mod migrate;
 pub mod outbox;
 pub mod partitions;

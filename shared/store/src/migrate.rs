@@ -7,16 +7,14 @@ use tokio_postgres::types::Json;
 
 use crate::config::TenantLimits;
 use crate::error::StoreError;
-use crate::partitions::{CREATION_LOCK, create_ahead};
+use crate::locks::{CREATION_LOCK, MIGRATION_LOCK};
+use crate::partitions::create_ahead;
 use crate::sql::Ts;
 use crate::store::Store;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
 }
-
-/// Advisory lock held while migrating; a number that is used for nothing else in this database.
-const MIGRATION_LOCK: i64 = 0x706f_7374_7269_6401;
 
 impl Store {
     /// Migrates the schema to this build, creates the operator's own tenant and the partitions of the coming days. Idempotent, also

@@ -17,6 +17,7 @@ use tokio_postgres::Client;
 
 use crate::claims;
 use crate::error::StoreError;
+use crate::locks::{CREATION_LOCK, RETENTION_LOCK};
 use crate::pool::Driver;
 use crate::retention::delete_expired;
 use crate::sql::{Date, RowExt, Ts};
@@ -25,10 +26,6 @@ use crate::store::{Core, RecordStore};
 /// Days created ahead of today.
 pub const DAYS_AHEAD: i32 = 3;
 
-/// Advisory lock of the process that drops partitions.
-const RETENTION_LOCK: i64 = 0x706f_7374_7269_6402;
-/// Advisory lock of the process that creates partitions.
-pub(crate) const CREATION_LOCK: i64 = 0x706f_7374_7269_6403;
 /// Lock timeout for creating a partition.
 const CREATION_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the absence of a partition is cached.
@@ -252,18 +249,12 @@ impl RecordStore {
     }
 
     /// The day of the oldest partition, attached or not; `None` if there is none.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn oldest_partition(&self) -> Result<Option<Day>, StoreError> {
         let client = self.0.client().await?;
         Ok(partitions(&client).await?.iter().map(|partition| partition.day).min())
     }
 
     /// The oldest open transaction of this database except this call's own.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn oldest_transaction(&self) -> Result<Option<OldestTransaction>, StoreError> {
         let client = self.0.client().await?;
         let row = client
@@ -287,9 +278,6 @@ impl RecordStore {
     }
 
     /// The days with partitions.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn partition_days(&self) -> Result<Vec<Day>, StoreError> {
         let client = self.0.client().await?;
         Ok(attached_days(&client).await?.into_iter().collect())

@@ -23,13 +23,14 @@ use crate::config::{bump, finish};
 use crate::error::StoreError;
 use crate::history::{DELIVERY_COLUMNS, DeliveryRow, EventSummary};
 use crate::intervention::{EVENT_TARGET, Intervention, InterventionReason, InterventionTarget};
+use crate::locks::{RECONCILE_LOCK, low_cost, try_lock};
 use crate::outbox;
 use crate::record::{self, Report, merged};
 use crate::sql::{Coded, Date, FromRow, RowExt, Ts, from_row, read_all};
 use crate::store::Store;
 
-/// Advisory lock: one recorder reconciles at a time.
-const RECONCILE_LOCK: i64 = 0x706f_7374_7269_6403;
+/// Timeout of scans for overdue deliveries: none, because their caller spaces them by their duration.
+const OVERDUE_SCAN_MAX: Duration = Duration::ZERO;
 
 /// Which events [`Store::take_undecided`] scans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,13 +159,10 @@ const UNDECIDED: &str = "data IS NOT NULL AND NOT EXISTS (SELECT FROM decisions 
 
 impl Store {
     /// Whether a day has pending deliveries whose attempt was due before `before`.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn has_overdue(&self, day: Day, before: UnixMillis) -> Result<bool, StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        low_cost(&tx, None).await?;
+        low_cost(&tx, OVERDUE_SCAN_MAX).await?;
         let sql = format!("SELECT EXISTS (SELECT {OVERDUE})");
         Ok(tx.query_one(&sql, &[&Date(day), &Ts(before)]).await?.try_get(0)?)
     }
@@ -177,10 +175,10 @@ impl Store {
         let Look { day, from, until, handed_out, within } = look;
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        if !lock(&tx).await? {
+        if !try_lock(&tx, RECONCILE_LOCK).await? {
             return Ok(Looked::Busy);
         }
-        low_cost(&tx, Some(within)).await?;
+        low_cost(&tx, within).await?;
         let sql = format!(
             "SELECT e.tenant, e.id, coalesce(i.least_epoch, 0) AS least_epoch, coalesce(i.created_at >= $2, false) AS given
              FROM events e LEFT JOIN interventions i
@@ -222,10 +220,10 @@ impl Store {
     ) -> Result<Option<Repaired>, StoreError> {
         let mut client = self.core().client().await?;
         let tx = client.transaction().await?;
-        if !lock(&tx).await? {
+        if !try_lock(&tx, RECONCILE_LOCK).await? {
             return Ok(None);
         }
-        low_cost(&tx, None).await?;
+        low_cost(&tx, OVERDUE_SCAN_MAX).await?;
         let sql = format!("SELECT d.id, d.next_attempt_at {OVERDUE} ORDER BY d.next_attempt_at LIMIT $3");
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let due: Vec<DueDelivery> = read_all(tx.query(&sql, &[&Date(day), &Ts(before), &limit]).await?)?;
@@ -289,19 +287,6 @@ async fn supersede(
     }
     finish(tx, version).await?;
     Ok(taken)
-}
-
-/// Keeps scans from slowing down deliveries: no parallel workers, no JIT, and no statement longer than `within`, if given.
-pub(crate) async fn low_cost(tx: &Transaction<'_>, within: Option<Duration>) -> Result<(), StoreError> {
-    tx.batch_execute("SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off").await?;
-    if let Some(within) = within {
-        tx.batch_execute(&format!("SET LOCAL statement_timeout = {}", within.as_millis().max(1))).await?;
-    }
-    Ok(())
-}
-
-async fn lock(tx: &Transaction<'_>) -> Result<bool, StoreError> {
-    Ok(tx.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&RECONCILE_LOCK]).await?.try_get(0)?)
 }
 
 fn superseded(

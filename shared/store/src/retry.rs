@@ -7,7 +7,7 @@ use postrider_model::time::UnixMillis;
 use postrider_wire::messages::DeliveryTask;
 
 use crate::audit_log::{AuditAction, Change};
-use crate::config::{bump, finish};
+use crate::config::bump;
 use crate::error::StoreError;
 use crate::history::{DeliveryRow, decision, delivery};
 use crate::intervention::{Intervention, InterventionReason, InterventionTarget};
@@ -159,8 +159,7 @@ impl Store {
         let of = &row.delivery;
         let after =
             serde_json::json!({"delivery_id": task.delivery.id, "event_id": of.event, "endpoint_id": of.endpoint});
-        self.core().log_change(&tx, Change::of(of.tenant, AuditAction::DeliveryRetried, id).to(after)).await?;
-        finish(tx, version).await?;
+        self.core().finish_edit(tx, version, Change::of(of.tenant, AuditAction::DeliveryRetried, id).to(after)).await?;
         Ok(Retried::Committed(Box::new(PendingDelivery { outbox, task, source })))
     }
 }

@@ -46,7 +46,7 @@ pub struct LastAudit {
     pub ran_at: UnixMillis,
     /// Whether nothing is missing.
     pub conserved: bool,
-    /// Its figures.
+    /// Its figures: the report of `postrider audit`.
     pub report: serde_json::Value,
 }
 
@@ -85,9 +85,6 @@ pub fn bytes_per_message(services: &[ServiceStatus]) -> BTreeMap<String, f64> {
 
 impl ServiceRegistry {
     /// Replaces a process's report. Deletes reports older than a day.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn report(&self, report: &ServiceReport) -> Result<(), StoreError> {
         let sql = "WITH swept AS (DELETE FROM services WHERE seen_at < now() - interval '1 day' AND instance <> $1)
             INSERT INTO services (instance, name, version, started_at, seen_at, members_per_message, bytes_per_message)
@@ -96,23 +93,17 @@ impl ServiceRegistry {
                 bytes_per_message = excluded.bytes_per_message";
         let ServiceReport { instance, name, version, started_at, members_per_message, bytes_per_message } = report;
         let (members, bytes) = (Json(members_per_message), Json(bytes_per_message));
-        self.0.client().await?.execute(sql, &[instance, name, version, &Ts(*started_at), &members, &bytes]).await?;
+        self.0.execute(sql, &[instance, name, version, &Ts(*started_at), &members, &bytes]).await?;
         Ok(())
     }
 
     /// Deletes the report of a process that shuts down cleanly.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn stopped(&self, instance: &str) -> Result<(), StoreError> {
-        self.0.client().await?.execute("DELETE FROM services WHERE instance = $1", &[&instance]).await?;
+        self.0.execute("DELETE FROM services WHERE instance = $1", &[&instance]).await?;
         Ok(())
     }
 
     /// The processes that reported within the last day, by name and then by age.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn list(&self) -> Result<Vec<ServiceStatus>, StoreError> {
         let sql = format!(
             "SELECT {}, seen_at FROM services WHERE seen_at >= now() - interval '1 day' ORDER BY name, started_at, instance",
@@ -124,9 +115,6 @@ impl ServiceRegistry {
 
 impl History {
     /// The last audit; `None` if none has run.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn last_audit(&self) -> Result<Option<LastAudit>, StoreError> {
         let sql = format!("SELECT {} FROM audits ORDER BY ran_at DESC LIMIT 1", LastAudit::COLUMNS);
         self.0.fetch_optional(&sql, &[]).await

@@ -54,9 +54,6 @@ impl SessionStore {
     }
 
     /// Adds an entry to the audit log about attempts with unknown keys: their number since the last entry and the last `peer`.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn record_refused_keys(&self, count: u64, peer: &str) -> Result<(), StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
@@ -67,9 +64,6 @@ impl SessionStore {
     }
 
     /// The hash of a session's key; `None` if there is no such session or it has ended.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn session(&self, token: &str) -> Result<Option<KeyHash>, StoreError> {
         let sql = "SELECT key_hash FROM dashboard_sessions WHERE token_hash = $1 AND expires_at > $2";
         let found =
@@ -79,12 +73,9 @@ impl SessionStore {
     }
 
     /// Ends a session. Idempotent.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn close_session(&self, token: &str) -> Result<(), StoreError> {
         let sql = "DELETE FROM dashboard_sessions WHERE token_hash = $1";
-        self.0.client().await?.execute(sql, &[&&KeyHash::of(token).0[..]]).await?;
+        self.0.execute(sql, &[&&KeyHash::of(token).0[..]]).await?;
         Ok(())
     }
 }

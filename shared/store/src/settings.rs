@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use postrider_settings::{CheckSettings, Optional, SettingError, check_file, number, secret};
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::crypto::MasterKeys;
 
 /// PostgreSQL: what is known.
 #[derive(Debug, Clone, clap::Args)]
@@ -80,38 +80,16 @@ pub struct MasterKeySettings {
     pub master_keys: SecretString,
 }
 
-impl MasterKeySettings {
-    /// The ids in their order, each with whether its key has 32 bytes.
-    fn ids(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.master_keys.expose_secret().split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
-            let (id, key) = part.split_once(':').unwrap_or(("", part));
-            (id, STANDARD.decode(key).is_ok_and(|key| key.len() == 32))
-        })
-    }
-}
-
 impl CheckSettings for MasterKeySettings {
     fn check(&self) -> Result<(), SettingError> {
         const VARIABLE: &str = "POSTRIDER_MASTER_KEYS";
-        let ids: Vec<(&str, bool)> = self.ids().collect();
-        if ids.is_empty() {
-            return Err(SettingError::new(VARIABLE, "expected at least one `id:base64 of 32 bytes`"));
-        }
         let mut keys = self.master_keys.expose_secret().split(',').filter_map(|part| part.trim().split_once(':'));
         if keys.any(|(_, key)| PUBLISHED_MASTER_KEYS.contains(&key)) {
             return Err(SettingError::new(VARIABLE, PUBLISHED));
         }
-        for (index, (id, whole)) in ids.iter().enumerate() {
-            if id.is_empty() || !whole {
-                let detail = format!("key {} is not `id:base64 of 32 bytes`", index + 1);
-                return Err(SettingError::new(VARIABLE, detail));
-            }
-            if ids[..index].iter().any(|(other, _)| other == id) {
-                return Err(SettingError::new(VARIABLE, format!("the id `{id}` is there twice")));
-            }
-        }
-        let ids: Vec<&str> = ids.into_iter().map(|(id, _)| id).collect();
-        tracing::info!(ids = ids.join(","), "master keys: the first seals, all open");
+        let keys = MasterKeys::parse(self.master_keys.expose_secret())
+            .map_err(|error| SettingError::new(VARIABLE, error.to_string()))?;
+        tracing::info!(ids = keys.ids().join(","), "master keys: the first seals, all open");
         Ok(())
     }
 }

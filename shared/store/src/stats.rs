@@ -118,9 +118,6 @@ from_row!(HourlyCounts { endpoint, at: "hour", successes, failures });
 
 impl History {
     /// Successes and failures of some endpoints in the hours from `from` on, unordered. Hours without attempts are left out.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn hourly_counts(
         &self,
         endpoints: &[EndpointId],
@@ -134,9 +131,6 @@ impl History {
 
     /// The counts of the intervals that start from `from` (inclusive) to `to` (exclusive), oldest first. Intervals start at whole
     /// minutes, hours or days, UTC; those without attempts are left out. `from` must be the start of an interval.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn stats(
         &self,
         of: StatsOf,

@@ -10,11 +10,10 @@ use postrider_model::ids::TenantId;
 use postrider_model::time::UnixMillis;
 
 use crate::error::StoreError;
+use crate::locks::{COUNT_LOCK, low_cost, try_lock};
 use crate::sql::RowExt;
 use crate::store::{History, RecordStore};
 
-/// Advisory lock: one recorder counts at a time.
-const COUNT_LOCK: i64 = 0x706f_7374_7269_6404;
 /// Timeout of a count.
 const COUNT_MAX: Duration = Duration::from_secs(30);
 /// Older counts are not used.
@@ -49,16 +48,10 @@ impl RecordStore {
     pub async fn count_waiting(&self) -> Result<(), StoreError> {
         let mut client = self.0.client().await?;
         let tx = client.transaction().await?;
-        let locked: bool = tx.query_one("SELECT pg_try_advisory_xact_lock($1)", &[&COUNT_LOCK]).await?.try_get(0)?;
-        if !locked {
+        if !try_lock(&tx, COUNT_LOCK).await? {
             return Ok(());
         }
-        // No parallel workers and no JIT, so that counting does not slow down deliveries.
-        let low_cost = format!(
-            "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL jit = off; SET LOCAL statement_timeout = {}",
-            COUNT_MAX.as_millis()
-        );
-        tx.batch_execute(&low_cost).await?;
+        low_cost(&tx, COUNT_MAX).await?;
         tx.execute(COUNT, &[]).await?;
         tx.commit().await?;
         Ok(())
@@ -67,9 +60,6 @@ impl RecordStore {
 
 impl History {
     /// The last count, with the `tenants_max` tenants that have most pending deliveries.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn waiting(&self, tenants_max: u32) -> Result<Waiting, StoreError> {
         let sql = "SELECT tenant, deliveries, counted_at, (sum(deliveries) OVER ())::bigint AS total FROM waiting_deliveries
                    WHERE counted_at > now() - $1::bigint * interval '1 second' ORDER BY deliveries DESC, tenant LIMIT $2";

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use postrider_model::ids::{EndpointId, EventId, ReplayId, TenantId};
 use postrider_model::time::{Day, UnixMillis};
+use postrider_store::services::LastAudit;
 use postrider_store::{Store, StoreError};
 use serde::Serialize;
 use uuid::Uuid;
@@ -198,7 +199,7 @@ pub async fn run(store: &Store, options: &AuditOptions) -> Result<AuditReport, S
         instances: findings.instances,
     };
     let json = serde_json::to_value(&report).unwrap_or_default();
-    store.history().save_audit(report.id, ran_at, report.conserved, &json).await?;
+    store.history().save_audit(report.id, &LastAudit { ran_at, conserved: report.conserved, report: json }).await?;
     Ok(report)
 }
 

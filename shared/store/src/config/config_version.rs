@@ -4,8 +4,10 @@ use std::cell::Cell;
 
 use deadpool_postgres::Transaction;
 
+use crate::audit_log::Change;
 use crate::error::StoreError;
 use crate::sql::RowExt;
+use crate::store::Core;
 
 /// The notification channel of feeds.
 pub(crate) const CHANNEL: &str = "postrider_config";
@@ -37,6 +39,19 @@ pub(crate) async fn finish(tx: Transaction<'_>, version: i64) -> Result<(), Stor
     // Fails outside of `observe_edits`, where nothing observes the version.
     let _ = EDITED.try_with(|edited| edited.set(edited.get().max(Some(version))));
     Ok(())
+}
+
+impl Core {
+    /// Records a change, commits its edit and notifies the feeds.
+    pub(crate) async fn finish_edit(
+        &self,
+        tx: Transaction<'_>,
+        version: i64,
+        change: Change,
+    ) -> Result<(), StoreError> {
+        self.log_change(&tx, change).await?;
+        finish(tx, version).await
+    }
 }
 
 /// Refuses an edit of another version than the current one.

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::config_version::{bump, finish};
+use super::config_version::bump;
 use super::endpoint_row::{COLUMNS, EndpointRow, endpoint_at, endpoints_at, require, tombstone};
 use super::secrets::{self, Column};
 use super::{
@@ -59,7 +59,7 @@ impl ConfigStore {
     /// Creates an endpoint, if the tenant's limit allows it.
     ///
     /// # Errors
-    /// [`StoreError::EndpointLimit`], [`StoreError::NotFound`] for the tenant, [`StoreError::Crypto`].
+    /// [`StoreError::Conflict`] at the limit of endpoints, [`StoreError::NotFound`] for the tenant, [`StoreError::Crypto`].
     pub async fn create_endpoint(&self, tenant: TenantId, new: &NewEndpoint) -> Result<Endpoint, StoreError> {
         let (id, now) = (EndpointId::generate(), UnixMillis::now());
         let mut document = new.draft.document.clone();
@@ -93,15 +93,14 @@ impl ConfigStore {
         let sql = "SELECT count(*) AS usage FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL";
         let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
         if usage >= limit {
-            return Err(StoreError::EndpointLimit { usage, limit });
+            return Err(StoreError::Conflict(format!("the tenant has {usage} of {limit} endpoints")));
         }
         row.save(&tx).await?;
         if usage + 1 == limit {
             outbox::add_event(&tx, &outbox::limit_reached(tenant, "endpoints", limit, now)).await?;
         }
         let change = Change::of(tenant, AuditAction::EndpointCreated, id).to(described(&row.endpoint));
-        self.0.log_change(&tx, change).await?;
-        finish(tx, row.endpoint.version).await?;
+        self.0.finish_edit(tx, row.endpoint.version, change).await?;
         Ok(row.endpoint)
     }
 
@@ -143,9 +142,6 @@ impl ConfigStore {
 
     /// Names of the newest endpoints of a tenant, at most `limit`. Cheaper than a list, whose counts read every hour of the
     /// retention.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn endpoint_names(&self, tenant: TenantId, limit: u32) -> Result<Vec<(EndpointId, String)>, StoreError> {
         let sql = "SELECT id, document FROM endpoints WHERE tenant = $1 AND deleted_at IS NULL
                    ORDER BY created_at DESC, id DESC LIMIT $2";
@@ -154,9 +150,6 @@ impl ConfigStore {
     }
 
     /// Names of these endpoints of a tenant, with whether each was deleted.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn names_of_endpoints(
         &self,
         tenant: TenantId,
@@ -169,9 +162,6 @@ impl ConfigStore {
     }
 
     /// One endpoint; `None` if it does not exist or does not belong to `tenant` (`None`: any tenant).
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn get_endpoint(&self, tenant: Option<TenantId>, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM endpoints e
@@ -229,8 +219,7 @@ impl ConfigStore {
             after["secret_values"] = "changed".into();
         }
         let change = Change::of(row.endpoint.tenant, AuditAction::EndpointEdited, id).from(before).to(after);
-        self.0.log_change(&tx, change).await?;
-        finish(tx, version).await?;
+        self.0.finish_edit(tx, version, change).await?;
         Ok(row.endpoint)
     }
 
@@ -250,9 +239,8 @@ impl ConfigStore {
         let gone = require(&tx, tenant, id, if_match).await?.endpoint;
         tombstone(&tx, "id", id.0, version, Ts(UnixMillis::now())).await?;
         self.0
-            .log_change(&tx, Change::of(gone.tenant, AuditAction::EndpointDeleted, id).from(described(&gone)))
-            .await?;
-        finish(tx, version).await
+            .finish_edit(tx, version, Change::of(gone.tenant, AuditAction::EndpointDeleted, id).from(described(&gone)))
+            .await
     }
 
     /// Replaces the signing secret, and the public key if the endpoint has one. Each previous secret signs until the end of its
@@ -288,15 +276,13 @@ impl ConfigStore {
             "end_others": new.end_others,
             "public_key": new.public_key,
         });
-        self.0.log_change(&tx, Change::of(row.endpoint.tenant, AuditAction::SecretRotated, id).to(after)).await?;
-        finish(tx, version).await?;
+        self.0
+            .finish_edit(tx, version, Change::of(row.endpoint.tenant, AuditAction::SecretRotated, id).to(after))
+            .await?;
         Ok(row.endpoint)
     }
 
     /// Disables an endpoint, if it is active. Returns `false` if it was not active or was deleted.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn disable_endpoint(&self, id: EndpointId, reason: &str) -> Result<bool, StoreError> {
         let mut client = self.0.client().await?;
         // Most calls are late, because every attempt in progress reports the same response. They must not lock the counter.
@@ -324,16 +310,12 @@ impl ConfigStore {
         let after = serde_json::json!({"status": row.endpoint.status.as_str(), "disabled_reason": row.endpoint.disabled_reason});
         let before = serde_json::json!({"status": EndpointStatus::Active.as_str()});
         let change = Change::of(row.endpoint.tenant, AuditAction::EndpointDisabled, id).from(before).to(after);
-        self.0.log_change(&tx, change).await?;
-        finish(tx, version).await?;
+        self.0.finish_edit(tx, version, change).await?;
         Ok(true)
     }
 
     /// The newest 1,000 endpoints of a tenant at configuration version `version`, without endpoints deleted before `since` or
     /// created later.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn endpoints_at(
         &self,
         tenant: TenantId,
@@ -344,9 +326,6 @@ impl ConfigStore {
     }
 
     /// The endpoint at configuration version `version`; `None` if it did not exist.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn endpoint_at(&self, id: EndpointId, version: i64) -> Result<Option<EndpointVersion>, StoreError> {
         endpoint_at(&self.0.client().await?, id, version).await
     }

@@ -7,7 +7,7 @@ use postrider_model::limits::{EVENT_TYPES_BYTES_PER_TENANT_MAX, EVENT_TYPES_PER_
 use postrider_model::time::UnixMillis;
 use tokio_postgres::Row;
 
-use super::config_version::{bump, check_match, finish};
+use super::config_version::{bump, check_match};
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
 use crate::sql::{FromRow, RowExt, Ts, clean, found, from_row, read_all, read_optional};
@@ -141,7 +141,7 @@ impl ConfigStore {
     /// Saves a tenant's definition of an event type, replacing the previous one. The same definition again is no new version.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant, another version than `if_match`, [`StoreError::EventTypeLimit`].
+    /// [`StoreError::NotFound`] for the tenant, another version than `if_match`, [`StoreError::Conflict`] at a limit of event types.
     pub async fn put_event_type(
         &self,
         tenant: TenantId,
@@ -164,7 +164,8 @@ impl ConfigStore {
             let sql = "SELECT count(*) AS usage FROM event_types WHERE tenant = $1 AND deleted_at IS NULL";
             let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
             if usage >= EVENT_TYPES_PER_TENANT_MAX {
-                return Err(StoreError::EventTypeLimit { usage, limit: EVENT_TYPES_PER_TENANT_MAX });
+                let detail = format!("the tenant has {usage} of {EVENT_TYPES_PER_TENANT_MAX} event types");
+                return Err(StoreError::Conflict(detail));
             }
         }
         let sql = format!(
@@ -174,7 +175,10 @@ impl ConfigStore {
         let others: u64 = tx.query_one(&sql, &[&tenant.0, &name.as_str()]).await?.col("bytes")?;
         let usage = others + draft.bytes();
         if usage > EVENT_TYPES_BYTES_PER_TENANT_MAX {
-            return Err(StoreError::EventTypeBytesLimit { usage, limit: EVENT_TYPES_BYTES_PER_TENANT_MAX });
+            return Err(StoreError::Conflict(format!(
+                "samples and schemas of the tenant's event types would have {usage} bytes together, at most \
+                 {EVENT_TYPES_BYTES_PER_TENANT_MAX}"
+            )));
         }
         let now = UnixMillis::now();
         let draft = EventTypeDraft {
@@ -214,15 +218,11 @@ impl ConfigStore {
             Some(before) => change.from(described(&before.draft)),
             None => change,
         };
-        self.0.log_change(&tx, change).await?;
-        finish(tx, version).await?;
+        self.0.finish_edit(tx, version, change).await?;
         Ok(SavedEventType { event_type, created: before.is_none() })
     }
 
     /// Event types that a tenant defines, by name.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn list_event_types(
         &self,
         tenant: TenantId,
@@ -245,9 +245,6 @@ impl ConfigStore {
     }
 
     /// The names of all event types that a tenant defines.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn event_type_names(&self, tenant: TenantId) -> Result<Vec<EventType>, StoreError> {
         let sql = "SELECT name FROM event_types WHERE tenant = $1 AND deleted_at IS NULL ORDER BY name";
         let names: Vec<(EventType,)> = self.0.fetch_all(sql, &[&tenant.0]).await?;
@@ -255,9 +252,6 @@ impl ConfigStore {
     }
 
     /// A tenant's definition of one event type at `moment`.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn event_type_at(
         &self,
         tenant: TenantId,
@@ -281,9 +275,6 @@ impl ConfigStore {
     }
 
     /// A tenant's definition of one event type; `None` if it has none.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn get_event_type(
         &self,
         tenant: TenantId,
@@ -311,7 +302,6 @@ impl ConfigStore {
         check_match(if_match, before.version)?;
         tombstone(&tx, tenant, Some(name), version, Ts(UnixMillis::now())).await?;
         let change = Change::of(tenant, AuditAction::EventTypeDeleted, name).from(described(&before.draft));
-        self.0.log_change(&tx, change).await?;
-        finish(tx, version).await
+        self.0.finish_edit(tx, version, change).await
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::config_version::{bump, finish};
+use super::config_version::bump;
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
 use crate::sql::{Column, RowExt, Ts, clean, from_row};
@@ -143,7 +143,7 @@ impl ConfigStore {
     /// Creates a key for a tenant.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] for the tenant, [`StoreError::KeyLimit`].
+    /// [`StoreError::NotFound`] for the tenant, [`StoreError::Conflict`] at the limit of keys.
     pub async fn create_key(&self, tenant: TenantId, new: &NewKey) -> Result<CreatedKey, StoreError> {
         let text = generate_key();
         let mut client = self.0.client().await?;
@@ -153,7 +153,8 @@ impl ConfigStore {
         let sql = "SELECT count(*) AS usage FROM api_keys WHERE tenant = $1 AND deleted_at IS NULL";
         let usage: u32 = tx.query_one(sql, &[&tenant.0]).await?.col("usage")?;
         if usage >= KEYS_PER_TENANT_MAX {
-            return Err(StoreError::KeyLimit { usage, limit: KEYS_PER_TENANT_MAX });
+            let detail = format!("the tenant has {usage} of {KEYS_PER_TENANT_MAX} keys; delete one that is not used");
+            return Err(StoreError::Conflict(detail));
         }
         let key = ApiKey {
             id: KeyId::generate(),
@@ -171,8 +172,7 @@ impl ConfigStore {
         )
         .await?;
         let made = serde_json::json!({"name": key.name, "scopes": key.scopes});
-        self.0.log_change(&tx, Change::of(tenant, AuditAction::KeyCreated, key.id).to(made)).await?;
-        finish(tx, version).await?;
+        self.0.finish_edit(tx, version, Change::of(tenant, AuditAction::KeyCreated, key.id).to(made)).await?;
         Ok(CreatedKey { key, text: SecretString::from(text.as_str()) })
     }
 
@@ -204,7 +204,6 @@ impl ConfigStore {
         let deleted = tx.query_opt(sql, &[&id.0, &tenant.0, &version, &Ts(UnixMillis::now())]).await?;
         let name: String = deleted.ok_or(StoreError::NotFound { what: "key" })?.col("name")?;
         let gone = serde_json::json!({ "name": name });
-        self.0.log_change(&tx, Change::of(tenant, AuditAction::KeyDeleted, id).from(gone)).await?;
-        finish(tx, version).await
+        self.0.finish_edit(tx, version, Change::of(tenant, AuditAction::KeyDeleted, id).from(gone)).await
     }
 }

@@ -5,7 +5,7 @@ use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 use uuid::Uuid;
 
-use super::config_version::{bump, finish};
+use super::config_version::bump;
 use super::keys::{KeyHash, generate_key};
 use crate::audit_log::{AuditAction, Change};
 use crate::error::StoreError;
@@ -120,15 +120,13 @@ impl ConfigStore {
         )
         .await?;
         let made = serde_json::json!({"name": key.name, "scopes": ["publish"], "tenants": key.tenants.shown()});
-        self.0.log_change(&tx, Change::of(TenantId::OPERATOR, AuditAction::KeyCreated, key.id).to(made)).await?;
-        finish(tx, version).await?;
+        self.0
+            .finish_edit(tx, version, Change::of(TenantId::OPERATOR, AuditAction::KeyCreated, key.id).to(made))
+            .await?;
         Ok(CreatedProductKey { key, text: SecretString::from(text.as_str()) })
     }
 
     /// The keys for several tenants, newest first (all of them: there are few).
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn list_product_keys(&self) -> Result<Vec<ProductKey>, StoreError> {
         let sql = format!(
             "SELECT {} FROM product_keys WHERE deleted_at IS NULL ORDER BY created_at DESC, id DESC",
@@ -150,7 +148,6 @@ impl ConfigStore {
         let deleted = tx.query_opt(sql, &[&id.0, &version, &Ts(UnixMillis::now())]).await?;
         let name: String = deleted.ok_or(StoreError::NotFound { what: "key" })?.col("name")?;
         let gone = serde_json::json!({ "name": name });
-        self.0.log_change(&tx, Change::of(TenantId::OPERATOR, AuditAction::KeyDeleted, id).from(gone)).await?;
-        finish(tx, version).await
+        self.0.finish_edit(tx, version, Change::of(TenantId::OPERATOR, AuditAction::KeyDeleted, id).from(gone)).await
     }
 }

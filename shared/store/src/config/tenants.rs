@@ -9,7 +9,7 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::TenantLimits;
-use super::config_version::{bump, check_match, finish};
+use super::config_version::{bump, check_match};
 use crate::audit_log::{AuditAction, Change, json};
 use crate::error::{EditError, StoreError};
 use crate::history::{Cursor, Page, PageRequest};
@@ -160,9 +160,8 @@ impl ConfigStore {
             Tenant { id: TenantId::generate(), draft: draft.clone(), version, created_at: now, updated_at: now };
         save(&tx, &tenant).await?;
         self.0
-            .log_change(&tx, Change::of(tenant.id, AuditAction::TenantCreated, tenant.id).to(described(draft)))
+            .finish_edit(tx, version, Change::of(tenant.id, AuditAction::TenantCreated, tenant.id).to(described(draft)))
             .await?;
-        finish(tx, version).await?;
         Ok(tenant)
     }
 
@@ -183,17 +182,11 @@ impl ConfigStore {
     }
 
     /// One tenant; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn get_tenant(&self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
         find(&self.0.client().await?, id).await
     }
 
     /// The tenant with this external id; `None` if there is none.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn tenant_by_external_id(&self, external_id: &str) -> Result<Option<TenantId>, StoreError> {
         let sql = "SELECT id FROM tenants WHERE external_id = $1 AND deleted_at IS NULL";
         let found: Option<(TenantId,)> = self.0.fetch_optional(sql, &[&clean(external_id)]).await?;
@@ -225,8 +218,7 @@ impl ConfigStore {
         save(&tx, &tenant).await?;
         let change =
             Change::of(id, AuditAction::TenantEdited, id).from(described(&before)).to(described(&tenant.draft));
-        self.0.log_change(&tx, change).await?;
-        finish(tx, version).await?;
+        self.0.finish_edit(tx, version, change).await?;
         Ok(tenant)
     }
 
@@ -252,7 +244,8 @@ impl ConfigStore {
         }
         super::endpoint_row::tombstone(&tx, "tenant", id.0, version, now).await?;
         super::event_types::tombstone(&tx, id, None, version, now).await?;
-        self.0.log_change(&tx, Change::of(id, AuditAction::TenantDeleted, id).from(described(&tenant.draft))).await?;
-        finish(tx, version).await
+        self.0
+            .finish_edit(tx, version, Change::of(id, AuditAction::TenantDeleted, id).from(described(&tenant.draft)))
+            .await
     }
 }

@@ -187,9 +187,6 @@ impl Feed {
 
 impl ConfigFeed {
     /// The current configuration version.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn config_version(&self) -> Result<i64, StoreError> {
         let client = self.0.client().await?;
         read::current(&client).await

@@ -98,9 +98,6 @@ impl History {
 
     /// Tenants and days with dead letters that were not kept because the daily limit was used up: the last seven days, newest first,
     /// at most 50.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn dead_letters_not_kept(&self) -> Result<Vec<DeadLettersNotKept>, StoreError> {
         let since = Date(UnixMillis::now().day().plus_days(-6));
         let sql = "SELECT producer, day, kept, not_kept FROM dead_letter_days WHERE not_kept > 0 AND day >= $1

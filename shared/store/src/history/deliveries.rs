@@ -306,9 +306,6 @@ impl History {
     }
 
     /// One delivery; `None` also if it does not belong to `tenant` (`None`: any tenant).
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn get_delivery(
         &self,
         tenant: Option<TenantId>,
@@ -318,9 +315,6 @@ impl History {
     }
 
     /// One delivery with its attempts in order, from one snapshot; `None` as for [`History::get_delivery`].
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn delivery_with_attempts(
         &self,
         tenant: Option<TenantId>,

@@ -187,25 +187,16 @@ impl History {
     }
 
     /// One event of a tenant; the later one if the id was accepted on two days.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn get_event(&self, tenant: TenantId, id: &EventId) -> Result<Option<EventRow>, StoreError> {
         event(&self.0.client().await?, tenant, id, None).await
     }
 
     /// One event of a tenant, by the day of its acceptance.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn event_of_day(&self, tenant: TenantId, id: &EventId, day: Day) -> Result<Option<EventRow>, StoreError> {
         event(&self.0.client().await?, tenant, id, Some(day)).await
     }
 
     /// The decision about an event of a tenant.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn get_decision(
         &self,
         tenant: TenantId,
@@ -216,9 +207,6 @@ impl History {
     }
 
     /// Every delivery of an event, newest first (at most 1,000).
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn deliveries_of_event(
         &self,
         tenant: TenantId,

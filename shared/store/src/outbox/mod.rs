@@ -131,9 +131,6 @@ pub(crate) async fn body_source(
 impl Store {
     /// Entries unpublished for `older_than`. They are claimed for a minute, so that two relays do not publish the same entry.
     /// Deliveries that can no longer be rendered (event expunged, endpoint deleted, day dropped) are removed from the outbox.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn outbox_claim(&self, limit: u32, older_than: Duration) -> Result<Vec<OutboxEntry>, StoreError> {
         let client = self.core().client().await?;
         let now = UnixMillis::now();
@@ -175,9 +172,6 @@ impl Store {
     }
 
     /// Removes entries that were published or can never be.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn outbox_done(&self, ids: &[OutboxId]) -> Result<(), StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         self.core().execute("DELETE FROM outbox WHERE id = ANY($1)", &[&ids]).await?;

@@ -89,9 +89,6 @@ from_row!(LongFailing { endpoint, since: "failing_since", last_failure_at, profi
 
 impl RecordStore {
     /// Active endpoints whose attempts have all failed for a day or longer, the longest first, at most 1,000.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn long_failing_endpoints(&self) -> Result<Vec<LongFailing>, StoreError> {
         let sql = "SELECT h.endpoint, h.failing_since, h.last_failure_at, t.profile, t.disable_after_days
                    FROM endpoint_health h JOIN endpoints e ON e.id = h.endpoint JOIN tenants t ON t.id = e.tenant

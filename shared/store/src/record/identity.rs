@@ -59,7 +59,7 @@ impl<'a> Unclaimed<'a> {
 }
 
 /// Whether the id was supplied by the producer and ingest could not claim it.
-fn is_unclaimed(event: &AcceptedEvent) -> bool {
+pub(super) fn is_unclaimed(event: &AcceptedEvent) -> bool {
     event.content_hash.is_some() && !event.claimed
 }
 
@@ -77,10 +77,10 @@ array_params! {
 }
 
 impl<'a> Suspects<'a> {
-    /// The unclaimed events, with their indexes; all events if some may already be on record (`repeats`).
-    pub(super) fn of(events: impl Iterator<Item = (usize, &'a AcceptedEvent)>, repeats: bool) -> Self {
+    /// These events, with their indexes.
+    pub(super) fn of(events: impl Iterator<Item = (usize, &'a AcceptedEvent)>) -> Self {
         let mut rows = Self::default();
-        for (place, event) in events.filter(|(_, event)| repeats || is_unclaimed(event)) {
+        for (place, event) in events {
             let Ok(place) = i32::try_from(place) else { break };
             rows.push(place, event);
         }

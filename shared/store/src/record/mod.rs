@@ -35,7 +35,7 @@ use self::attempts::Attempts;
 use self::dead_letters::Letters;
 use self::deliveries::Deliveries;
 use self::events::{Decisions, Events};
-use self::identity::{Suspects, Unclaimed};
+use self::identity::{Suspects, Unclaimed, is_unclaimed};
 use self::numbers::{Excused, Repeats, Reports};
 use crate::error::StoreError;
 use crate::sql::{read_all, read_optional};
@@ -178,7 +178,12 @@ impl<'a> Rows<'a> {
         Self {
             events: distinct,
             unclaimed: Unclaimed::of(events.iter().map(|(event, _)| event)),
-            suspects: Suspects::of(placed().map(|(place, (event, _))| (place, event)), !repeats.is_empty()),
+            // All events if some may already be on record.
+            suspects: Suspects::of(
+                placed()
+                    .map(|(place, (event, _))| (place, event))
+                    .filter(|(_, event)| !repeats.is_empty() || is_unclaimed(event)),
+            ),
             decisions: Decisions::of(&decisions),
             deliveries: merged(
                 (decisions.iter().flat_map(|decision| Report::decided(decision)))

@@ -33,9 +33,6 @@ pub struct ReplayStep {
 
 impl Store {
     /// The endpoints that a replay may deliver to, as the tenant is now; `None`: the tenant was deleted.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn replay_targets(
         &self,
         tenant: TenantId,
@@ -45,9 +42,6 @@ impl Store {
     }
 
     /// A page of the events of a selection.
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn replay_page(
         &self,
         tenant: TenantId,

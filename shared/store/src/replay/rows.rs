@@ -141,9 +141,6 @@ impl Store {
     }
 
     /// One replay; `None` also if it does not belong to `tenant` (`None`: any tenant).
-    ///
-    /// # Errors
-    /// The database's.
     pub async fn get_replay(&self, tenant: Option<TenantId>, id: ReplayId) -> Result<Option<Replay>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM replays WHERE id = $1 AND ($2::uuid IS NULL OR tenant = $2)");
         self.core().fetch_optional(&sql, &[&id.0, &tenant.map(|tenant| tenant.0)]).await

@@ -2,17 +2,19 @@
 //!
 //! The process that commits an entry publishes it at once; the recorder publishes entries that are left over after a crash or
 //! a failure. Publishing an entry twice is harmless, because its ids are the same.
+//!
+//! # Not here
+//! What is committed is decided in `postrider-ledger`. When left-over entries are published is the recorder's choice.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use postrider_broker::{Broker, MessagePublisher, MessageRoute, ProducerMessage, PublishError, Queue};
+use postrider_ledger::body;
 use postrider_profiles::Profiles;
 use postrider_store::outbox::{BodySource, OutboxId, PendingDelivery, PendingLetter};
 use postrider_store::{Store, StoreError};
 use postrider_wire::bundle::Member;
-
-use crate::body;
 
 /// Why an entry is still in the outbox. It will be published later.
 #[derive(Debug, thiserror::Error)]
