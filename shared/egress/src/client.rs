@@ -54,11 +54,11 @@ impl Default for EgressConfig {
 
 /// One request: always a POST.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct Request<'a> {
     /// The endpoint. Its host and port are checked again.
-    pub url: Url,
+    pub url: &'a Url,
     /// The headers. Those of the connection (`Host`, `Content-Length` and the like) are ignored.
-    pub headers: Headers,
+    pub headers: Headers<'a>,
     /// The body.
     pub body: Bytes,
     /// The time for everything up to the last byte of the answer's body.
@@ -129,7 +129,7 @@ impl Egress {
     }
 
     /// Sends one request and waits for the end of its answer, within its timeout.
-    pub async fn send(&self, request: Request) -> Response {
+    pub async fn send(&self, request: Request<'_>) -> Response {
         let start = Instant::now();
         let timeout = request.timeout;
         let answered = self.attempt(request, start + timeout).await;
@@ -144,9 +144,9 @@ impl Egress {
         }
     }
 
-    async fn attempt(&self, request: Request, deadline: Instant) -> Result<Answer, Failure> {
+    async fn attempt(&self, request: Request<'_>, deadline: Instant) -> Result<Answer, Failure> {
         let Request { url, headers, body, .. } = request;
-        self.guard.check_target(&url)?;
+        self.guard.check_target(url)?;
         if let (Some(resolver), Some(Host::Domain(name))) = (&self.check_first, url.host()) {
             let checked = tokio::time::timeout_at(deadline, resolver.addresses(name)).await;
             checked.map_err(|_| Failure::timed_out())?.map_err(|error| Failure::from(&error))?;
@@ -157,10 +157,11 @@ impl Egress {
         };
         let origin = Origin { https, host: host.to_owned(), port };
         let proxy = self.connector.proxy.as_deref().filter(|_| !https);
-        let head = request::head(&url, &headers, body.len(), proxy);
+        let request = request::post(url, &headers, body, proxy);
+        drop(headers);
 
         if let Some(stream) = self.pool.take(&origin) {
-            match self.exchange(stream, &origin, head.clone(), body.clone(), deadline).await {
+            match self.exchange(stream, &origin, request.clone(), deadline).await {
                 // The server closed the connection when the request was sent. Sending it again is safe: a receiver recognizes
                 // it by its webhook-id.
                 Err(why) if why.is_closed() => {}
@@ -168,7 +169,7 @@ impl Egress {
             }
         }
         let stream = self.connector.connect(&origin, deadline).await?;
-        Ok(self.exchange(stream, &origin, head, body, deadline).await?)
+        Ok(self.exchange(stream, &origin, request, deadline).await?)
     }
 
     /// One exchange on a connection, which is kept if it can be used again.
@@ -176,13 +177,12 @@ impl Egress {
         &self,
         mut stream: Stream,
         origin: &Origin,
-        head: Vec<u8>,
-        body: Bytes,
+        request: (Bytes, Bytes),
         deadline: Instant,
     ) -> Result<Answer, NoAnswer> {
-        let answer = exchange(&mut stream, head, body, deadline, Kind::Post).await?;
+        let answer = exchange(&mut stream, request, deadline, Kind::Post).await?;
         if let Some(reusable) = answer.reusable {
-            self.pool.put(origin.clone(), stream, reusable.keep_alive);
+            self.pool.put(origin, stream, reusable.keep_alive);
         }
         Ok(answer)
     }

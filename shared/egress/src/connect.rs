@@ -145,7 +145,7 @@ async fn tunnel(
     let target = format!("{}:{}", origin.host, origin.port);
     let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}\r\n", proxy.authorization);
     let failed = |words: String| Failure { outcome: Outcome::ConnectFailed, words };
-    let answer = exchange(&mut tcp, head.into_bytes(), Bytes::new(), deadline, Kind::Connect).await;
+    let answer = exchange(&mut tcp, (head.into(), Bytes::new()), deadline, Kind::Connect).await;
     let answer = answer.map_err(|_| failed("the forward proxy did not answer".to_owned()))?;
     match answer.status_code {
         Some(200..=299) if answer.incomplete.is_none() => Ok(tcp),

@@ -34,15 +34,14 @@ pub(crate) enum Kind {
     Connect,
 }
 
-/// Sends a request (`head` with its empty line, then `body`) and reads the answer by `deadline`.
+/// Sends a request, whose bytes are those of both parts, and reads the answer by `deadline`.
 pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    head: Vec<u8>,
-    body: Bytes,
+    request: (Bytes, Bytes),
     deadline: Instant,
     kind: Kind,
 ) -> Result<Answer, NoAnswer> {
-    let mut wire = Wire::new(stream, head, body, kind);
+    let mut wire = Wire::new(stream, request, kind);
     let code = timeout_at(deadline, wire.status_line()).await.map_err(|_| NoAnswer::TimedOut)??;
     let first_byte = Instant::now();
     let mut answer = Answer { status_code: Some(code), first_byte: Some(first_byte), ..Answer::default() };
@@ -77,18 +76,11 @@ struct Wire<'a, S> {
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
-    fn new(stream: &'a mut S, mut head: Vec<u8>, body: Bytes, kind: Kind) -> Self {
-        // A small body is sent in the same packet as the head.
-        let body = if body.len() <= READ_BYTES {
-            head.extend_from_slice(&body);
-            Bytes::new()
-        } else {
-            body
-        };
+    fn new(stream: &'a mut S, (first, rest): (Bytes, Bytes), kind: Kind) -> Self {
         Self {
             stream,
             kind,
-            unsent: Bytes::from(head).chain(body),
+            unsent: first.chain(rest),
             flushed: false,
             write_error: None,
             buffer: BytesMut::new(),

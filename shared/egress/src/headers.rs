@@ -5,18 +5,19 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 
-/// Headers with the spelling of their names. Two names that differ only in case are the same header.
+/// Headers with the spelling of their names, which are borrowed where they can be. Two names that differ only in case are the same
+/// header.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Headers(Vec<(Cow<'static, str>, HeaderValue)>);
+pub struct Headers<'a>(Vec<(Cow<'a, str>, HeaderValue)>);
 
 /// The text is not a header name (RFC 9110 section 5.6.2: a token).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a header name")]
 pub struct InvalidHeaderName;
 
-impl Headers {
+impl<'a> Headers<'a> {
     /// No headers, with room for `capacity`.
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
@@ -28,11 +29,13 @@ impl Headers {
     /// `name` is not a token.
     pub fn insert(
         &mut self,
-        name: impl Into<Cow<'static, str>>,
+        name: impl Into<Cow<'a, str>>,
         value: impl Into<HeaderValue>,
     ) -> Result<(), InvalidHeaderName> {
         let name = name.into();
-        HeaderName::from_bytes(name.as_bytes()).map_err(|_| InvalidHeaderName)?;
+        if !is_token(&name) {
+            return Err(InvalidHeaderName);
+        }
         let value = value.into();
         match self.0.iter_mut().find(|(present, _)| present.eq_ignore_ascii_case(&name)) {
             Some(present) => *present = (name, value),
@@ -50,6 +53,12 @@ impl Headers {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
+}
+
+/// Whether a text is a token (RFC 9110 section 5.6.2).
+fn is_token(text: &str) -> bool {
+    let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
 #[cfg(test)]

@@ -58,17 +58,20 @@ impl Pool {
     }
 
     /// Keeps a connection after an answer. `announced`: how long the server keeps it.
-    pub(crate) fn put(&self, origin: Origin, stream: Stream, announced: Option<Duration>) {
+    pub(crate) fn put(&self, origin: &Origin, stream: Stream, announced: Option<Duration>) {
         let keep_for = idle_time(announced);
         if keep_for.is_zero() {
             return;
         }
         let mut state = self.0.lock();
-        let idle = state.origins.entry(origin).or_default();
-        if idle.len() >= IDLE_PER_ORIGIN {
-            return;
+        let connection = Idle { stream, until: Instant::now() + keep_for };
+        match state.origins.get_mut(origin) {
+            Some(idle) if idle.len() >= IDLE_PER_ORIGIN => return,
+            Some(idle) => idle.push(connection),
+            None => {
+                state.origins.insert(origin.clone(), vec![connection]);
+            }
         }
-        idle.push(Idle { stream, until: Instant::now() + keep_for });
         if !std::mem::replace(&mut state.swept, true) {
             tokio::spawn(sweep(Arc::downgrade(&self.0)));
         }

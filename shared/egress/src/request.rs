@@ -1,5 +1,6 @@
 //! Writes the head of a request.
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use url::{Position, Url};
 
@@ -9,10 +10,14 @@ use crate::headers::Headers;
 /// Headers of the connection. Setting them could make the endpoint read a different request.
 const CONNECTION_HEADERS: [HeaderName; 7] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
 
-/// The head of a POST of `body_bytes` to `url`, with the empty line. `proxy`: the proxy of a request without TLS. (With TLS there
-/// is a tunnel, and the proxy does not see the request.)
-pub(crate) fn head(url: &Url, headers: &Headers, body_bytes: usize, proxy: Option<&ForwardProxy>) -> Vec<u8> {
-    let mut head = Vec::with_capacity(1_024);
+/// Larger bodies are written after the head; smaller ones are sent in the same packet.
+const SMALL_BODY_BYTES_MAX: usize = 8 * 1024;
+
+/// The bytes of a POST of `body` to `url`, in two parts that follow each other. `proxy`: the proxy of a request without TLS. (With
+/// TLS there is a tunnel, and the proxy does not see the request.)
+pub(crate) fn post(url: &Url, headers: &Headers<'_>, body: Bytes, proxy: Option<&ForwardProxy>) -> (Bytes, Bytes) {
+    let is_small = body.len() <= SMALL_BODY_BYTES_MAX;
+    let mut head = Vec::with_capacity(1_024 + if is_small { body.len() } else { 0 });
     head.extend_from_slice(b"POST ");
     // A parsed URL has neither spaces nor line ends.
     let from = if proxy.is_some() { Position::BeforeScheme } else { Position::BeforePath };
@@ -33,8 +38,12 @@ pub(crate) fn head(url: &Url, headers: &Headers, body_bytes: usize, proxy: Optio
     if let Some(proxy) = proxy {
         head.extend_from_slice(proxy.authorization.as_bytes());
     }
-    head.extend_from_slice(format!("Content-Length: {body_bytes}\r\n\r\n").as_bytes());
-    head
+    head.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
+    if is_small {
+        head.extend_from_slice(&body);
+        return (head.into(), Bytes::new());
+    }
+    (head.into(), body)
 }
 
 #[cfg(test)]
@@ -50,8 +59,8 @@ mod tests {
             map.insert(*name, HeaderValue::from_static(value)).unwrap();
         }
         let proxy = proxy.map(|proxy| ForwardProxy::parse(proxy).unwrap());
-        let head = head(&url.parse().unwrap(), &map, 7, proxy.as_ref());
-        assert_eq!(String::from_utf8(head).unwrap(), expected);
+        let (head, _) = post(&url.parse().unwrap(), &map, Bytes::from_static(b"{\"a\":1}"), proxy.as_ref());
+        assert_eq!(String::from_utf8(head.into()).unwrap(), format!("{expected}{{\"a\":1}}"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ async fn post(url: &str, body: Bytes, within: Duration) -> Response {
     let allow = vec!["127.0.0.0/8".parse().expect("a range")];
     let egress = Egress::new(EgressConfig { allow, ..EgressConfig::default() }).expect("egress");
     egress
-        .send(Request { url: Url::parse(url).expect("a URL"), headers: Headers::default(), body, timeout: within })
+        .send(Request { url: &Url::parse(url).expect("a URL"), headers: Headers::default(), body, timeout: within })
         .await
 }
 

@@ -32,7 +32,7 @@ async fn send(egress: &Egress, url: &str, timeout: Duration) -> Response {
     headers.insert("content-type", HeaderValue::from_static("application/json")).unwrap();
     headers.insert("webhook-id", HeaderValue::from_static("evt_1")).unwrap();
     let body = Bytes::from_static(br#"{"type":"a.b"}"#);
-    egress.send(Request { url: Url::parse(url).unwrap(), headers, body, timeout }).await
+    egress.send(Request { url: &Url::parse(url).unwrap(), headers, body, timeout }).await
 }
 
 /// A server that hands each connection to `serve`; counts them.
@@ -121,7 +121,8 @@ async fn a_good_endpoint_gets_the_bytes_and_its_answer_is_kept() {
     headers.insert("content-length", HeaderValue::from_static("3")).unwrap();
     headers.insert("transfer-encoding", HeaderValue::from_static("chunked")).unwrap();
     let url = Url::parse(&server.url()).unwrap();
-    let response = egress.send(Request { url, headers, body: Bytes::from_static(b"{\"a\":1}"), timeout: LONG }).await;
+    let response =
+        egress.send(Request { url: &url, headers, body: Bytes::from_static(b"{\"a\":1}"), timeout: LONG }).await;
 
     assert_eq!((response.outcome, response.status_code), (Outcome::Success, Some(200)));
     assert_eq!(response.excerpt, "thanks");
@@ -243,7 +244,7 @@ async fn an_answer_that_comes_before_the_request_is_read_counts() {
     .await;
     let url = Url::parse(&server.url()).unwrap();
     let body = Bytes::from(vec![b'a'; 8 * 1024 * 1024]);
-    let request = Request { url, headers: Headers::default(), body, timeout: LONG };
+    let request = Request { url: &url, headers: Headers::default(), body, timeout: LONG };
     let response = egress(local()).send(request).await;
     assert_eq!(
         (response.outcome, response.excerpt.as_ref()),

@@ -63,9 +63,9 @@ impl HmacKey {
 
 /// An attempt to be signed.
 #[derive(Debug, Clone, Copy)]
-pub struct SignedAttempt<'a> {
+pub struct SignedAttempt<'s, 'a> {
     /// The product's own scheme.
-    pub scheme: Option<&'a SignatureScheme>,
+    pub scheme: Option<&'s SignatureScheme>,
     /// Whether the headers of Standard Webhooks are sent.
     pub standard_headers: bool,
     /// The event's id.
@@ -127,7 +127,7 @@ impl Signer {
     }
 
     /// The signature headers of an attempt, in order: the product's own, then the standard ones.
-    pub fn headers(&self, attempt: &SignedAttempt<'_>) -> Vec<(String, String)> {
+    pub fn headers<'s>(&'s self, attempt: &SignedAttempt<'s, '_>) -> Vec<(&'s str, String)> {
         let SignedAttempt { scheme, standard_headers, event_id, at, body } = *attempt;
         let previous = self.previous.iter().map(|(_, valid_until)| *valid_until);
         let next = self.next.as_ref().map(|(_, effective_at, overlap_until)| (*effective_at, *overlap_until));
@@ -140,10 +140,10 @@ impl Signer {
             headers.push(match &scheme.kind {
                 SchemeKind::Token => {
                     let name = self.token_header.as_ref().unwrap_or(&scheme.header);
-                    (name.clone(), primary.secret.expose_secret().to_owned())
+                    (name.as_str(), primary.secret.expose_secret().to_owned())
                 }
                 SchemeKind::Hmac { .. } => {
-                    (scheme.header.clone(), scheme_value(scheme, primary.text.clone(), &seconds, body))
+                    (scheme.header.as_str(), scheme_value(scheme, primary.text.clone(), &seconds, body))
                 }
             });
         }
@@ -153,9 +153,9 @@ impl Signer {
                 value.push(' ');
                 value.push_str(&standard_value(self.key(also), event_id, &seconds, body));
             }
-            headers.push((WEBHOOK_ID.into(), event_id.into()));
-            headers.push((WEBHOOK_TIMESTAMP.into(), seconds));
-            headers.push((WEBHOOK_SIGNATURE.into(), value));
+            headers.push((WEBHOOK_ID, event_id.into()));
+            headers.push((WEBHOOK_TIMESTAMP, seconds));
+            headers.push((WEBHOOK_SIGNATURE, value));
         }
         headers
     }

@@ -9,7 +9,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 
 const AT: UnixMillis = UnixMillis(1_703_123_456_789);
 const BODY: &[u8] = r#"{"type":"email.sent","data":{"name":"Zoë ☃"}}"#.as_bytes();
-const ATTEMPT: SignedAttempt<'static> =
+const ATTEMPT: SignedAttempt<'static, 'static> =
     SignedAttempt { scheme: None, standard_headers: true, event_id: "evt_1", at: AT, body: BODY };
 
 /// Whether each signature of the header verifies with the key.
@@ -24,8 +24,9 @@ fn verifies(pair: &KeyPair, header: &str, body: &[u8]) -> Vec<bool> {
 }
 
 fn header(secrets: &SigningSecrets) -> String {
-    let headers = Signer::ed25519(secrets).unwrap().headers(&ATTEMPT);
-    let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
+    let signer = Signer::ed25519(secrets).unwrap();
+    let headers = signer.headers(&ATTEMPT);
+    let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["webhook-id", "webhook-timestamp", "webhook-signature"]);
     headers[2].1.clone()
 }

@@ -17,6 +17,8 @@ pub const CONTENT_TYPE: &str = "application/vnd.postrider.bundle";
 
 const MAGIC: [u8; 4] = [b'P', b'R', b'B', VERSION];
 const SAME_AS_PREVIOUS: u32 = u32::MAX;
+/// Room for most heads, so that writing one does not move it.
+const HEAD_BYTES: usize = 1_024;
 
 /// One member of a bundle: a JSON head and payload bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,9 @@ impl Member {
     /// # Errors
     /// JSON cannot express the head, for example a map whose keys are not strings.
     pub fn new(head: &impl Serialize, payload: Bytes) -> Result<Self, serde_json::Error> {
-        Ok(Self { head: serde_json::to_vec(head)?.into(), payload })
+        let mut bytes = Vec::with_capacity(HEAD_BYTES);
+        serde_json::to_writer(&mut bytes, head)?;
+        Ok(Self { head: bytes.into(), payload })
     }
 
     /// Reads the head.

@@ -19,7 +19,7 @@ pub(crate) struct EchoedSecrets(Vec<Vec<u8>>);
 
 impl EchoedSecrets {
     /// The secrets among these headers. In `Bearer abc`, the part after the scheme is one too.
-    pub(crate) fn of(endpoint: &PreparedEndpoint, headers: &Headers) -> Self {
+    pub(crate) fn of(endpoint: &PreparedEndpoint, headers: &Headers<'_>) -> Self {
         let values = headers.iter().filter(|(name, _)| endpoint.masks(name)).map(|(_, value)| value.as_bytes());
         let parts = values.flat_map(|value| [Some(value), value.rsplit(|byte| *byte == b' ').next()]).flatten();
         let mut secrets: Vec<Vec<u8>> =

@@ -2,6 +2,8 @@
 //!
 //! Names keep the spelling of their source: the profile, Standard Webhooks, or the customer.
 
+use std::borrow::Cow;
+
 use http::header::HeaderValue;
 use postrider_egress::Headers;
 use postrider_model::time::UnixMillis;
@@ -23,13 +25,13 @@ pub(crate) const MASK: &str = "***";
 
 /// The headers of an attempt, signed for the time `at`. An endpoint's own headers never replace a signature or a header of
 /// Postrider.
-pub(crate) fn request(
-    endpoint: &PreparedEndpoint,
+pub(crate) fn request<'a>(
+    endpoint: &'a PreparedEndpoint,
     task: &DeliveryTask,
     at: UnixMillis,
     body: &[u8],
     traceparent: Option<&str>,
-) -> Headers {
+) -> Headers<'a> {
     if endpoint.pushover.is_some() {
         // Pushover verifies no signatures and needs no ids.
         return endpoint.base_headers.clone();
@@ -59,8 +61,8 @@ pub(crate) fn request(
     for (index, (name, value)) in signed.into_iter().enumerate() {
         match &endpoint.token {
             // The product's own header is the first.
-            Some(token_value) if token && index == 0 => insert(&mut headers, &name, token_value.clone()),
-            _ => insert_text(&mut headers, &name, value),
+            Some(token_value) if token && index == 0 => insert(&mut headers, name, token_value.clone()),
+            _ => insert_text(&mut headers, name, value),
         }
     }
     insert_text(&mut headers, DELIVERY, delivery.id.to_string());
@@ -72,18 +74,18 @@ pub(crate) fn request(
 }
 
 /// Names and values were checked when profiles and secrets were loaded. An invalid one is omitted rather than failing the delivery.
-fn insert_text(headers: &mut Headers, name: &str, value: String) {
+fn insert_text<'a>(headers: &mut Headers<'a>, name: impl Into<Cow<'a, str>>, value: String) {
     if let Ok(value) = HeaderValue::try_from(value) {
         insert(headers, name, value);
     }
 }
 
-fn insert(headers: &mut Headers, name: &str, value: HeaderValue) {
-    let _ = headers.insert(name.to_owned(), value);
+fn insert<'a>(headers: &mut Headers<'a>, name: impl Into<Cow<'a, str>>, value: HeaderValue) {
+    let _ = headers.insert(name, value);
 }
 
 /// The headers as recorded: secret values are masked.
-pub(crate) fn recorded(endpoint: &PreparedEndpoint, headers: &Headers) -> HeaderList {
+pub(crate) fn recorded(endpoint: &PreparedEndpoint, headers: &Headers<'_>) -> HeaderList {
     HeaderList::of(headers.iter().map(|(name, value)| {
         let masked = endpoint.masks(name);
         (name, if masked { MASK.into() } else { String::from_utf8_lossy(value.as_bytes()) })
@@ -102,16 +104,20 @@ mod tests {
     const BODY: &[u8] = b"{\"a\":1}";
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn headers(profile: &str, edit: impl FnOnce(&mut DispatchEndpoint)) -> (PreparedEndpoint, DeliveryTask, Headers) {
+    fn headers(
+        profile: &str,
+        edit: impl FnOnce(&mut DispatchEndpoint),
+    ) -> (&'static PreparedEndpoint, DeliveryTask, Headers<'static>) {
         let mut endpoint = testing::endpoint(profile);
         edit(&mut endpoint);
         let endpoint = PreparedEndpoint::new(endpoint, &Profiles::builtin(), &testing::pushover_url()).unwrap();
+        let endpoint: &'static PreparedEndpoint = Box::leak(Box::new(endpoint));
         let task = DeliveryTask { number: 3, ..testing::task() };
-        let headers = request(&endpoint, &task, testing::NOW, BODY, Some(TRACE));
+        let headers = request(endpoint, &task, testing::NOW, BODY, Some(TRACE));
         (endpoint, task, headers)
     }
 
-    fn text<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
+    fn text<'a>(headers: &'a Headers<'_>, name: &str) -> Option<&'a str> {
         headers.get(name).map(|value| value.to_str().unwrap())
     }
 
@@ -151,7 +157,7 @@ mod tests {
         assert_eq!(text(&headers, "x-team"), Some("hush"));
         assert!(text(&headers, "x-magnetite-signature").unwrap().starts_with("sha256="));
         assert_ne!(text(&headers, "webhook-id"), Some("forged"));
-        let recorded = recorded(&endpoint, &headers).pairs();
+        let recorded = recorded(endpoint, &headers).pairs();
         assert!(recorded.contains(&("X-Team".into(), "***".into())));
         assert!(recorded.contains(&("Content-Type".into(), "application/json".into())));
         assert!(recorded.iter().all(|(_, value)| value != "hush"));
@@ -186,7 +192,7 @@ mod tests {
     fn every_attempt_is_signed_for_its_own_time() {
         let (endpoint, task, first) = headers("standard", |_| {});
         let later = UnixMillis(testing::NOW.0 + 60_000);
-        let second = request(&endpoint, &task, later, BODY, None);
+        let second = request(endpoint, &task, later, BODY, None);
         assert_eq!(first.get("webhook-id"), second.get("webhook-id"));
         assert_ne!(first.get("webhook-timestamp"), second.get("webhook-timestamp"));
         assert_ne!(first.get(WEBHOOK_SIGNATURE), second.get(WEBHOOK_SIGNATURE));

@@ -67,7 +67,7 @@ pub(crate) async fn make(
     let headers = headers::request(endpoint, task, started_at, &body, Some(&traceparent));
     let request_headers = headers::recorded(endpoint, &headers);
     let secrets = EchoedSecrets::of(endpoint, &headers);
-    let request = Request { url: endpoint.url.clone(), headers, body, timeout: endpoint.timeout };
+    let request = Request { url: &endpoint.url, headers, body, timeout: endpoint.timeout };
     // Boxed: the largest part of a delivery's future, which is copied when its task is spawned.
     let mut response = Box::pin(egress.send(request).instrument(span.clone())).await;
     if endpoint.pushover.is_some() {

@@ -43,9 +43,9 @@ pub(crate) struct PreparedEndpoint {
     /// Sent instead of the signing secret, if the profile sends tokens and the endpoint has its own.
     pub(crate) token: Option<HeaderValue>,
     /// `Content-Type` and `User-Agent`.
-    pub(crate) base_headers: Headers,
+    pub(crate) base_headers: Headers<'static>,
     /// The endpoint's own headers.
-    pub(crate) own_headers: Headers,
+    pub(crate) own_headers: Headers<'static>,
     /// The header of the token, if the profile sends tokens.
     token_header: Option<String>,
     /// Deadline of an attempt.

@@ -22,7 +22,7 @@ async fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<Answer, NoAnswer> 
         }
     });
     let deadline = Instant::now() + Duration::from_secs(60);
-    let answer = exchange(&mut ours, HEAD.to_vec(), Bytes::new(), deadline, Kind::Post).await;
+    let answer = exchange(&mut ours, (Bytes::from_static(HEAD), Bytes::new()), deadline, Kind::Post).await;
     drop(ours);
     server.await.unwrap();
     answer
@@ -113,21 +113,33 @@ async fn the_rest_of_an_answer_is_awaited_for_a_bounded_time() {
     let (mut ours, mut theirs) = tokio::io::duplex(64);
     theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").await.unwrap();
     let started = Instant::now();
-    let answer = exchange(&mut ours, HEAD.to_vec(), Bytes::new(), started + Duration::from_secs(60), Kind::Post).await;
+    let answer =
+        exchange(&mut ours, (Bytes::from_static(HEAD), Bytes::new()), started + Duration::from_secs(60), Kind::Post)
+            .await;
     assert_eq!(started.elapsed().as_secs(), RESPONSE_REST_MAX.as_secs());
     check(answer, 200, Some("did not arrive within 5.0 s"));
 
     let (mut ours, mut theirs) = tokio::io::duplex(64);
     theirs.write_all(b"HTTP/1.1 429 Slow\r\nretry-after: 7\r\n").await.unwrap();
-    let answer =
-        exchange(&mut ours, HEAD.to_vec(), Bytes::new(), Instant::now() + Duration::from_secs(1), Kind::Post).await;
+    let answer = exchange(
+        &mut ours,
+        (Bytes::from_static(HEAD), Bytes::new()),
+        Instant::now() + Duration::from_secs(1),
+        Kind::Post,
+    )
+    .await;
     assert_eq!(answer.as_ref().unwrap().retry_after.as_deref(), Some("7"));
     check(answer, 429, Some("did not arrive within 1.0 s"));
     drop(theirs);
 
     let (mut ours, theirs) = tokio::io::duplex(64);
-    let answer =
-        exchange(&mut ours, HEAD.to_vec(), Bytes::new(), Instant::now() + Duration::from_secs(1), Kind::Post).await;
+    let answer = exchange(
+        &mut ours,
+        (Bytes::from_static(HEAD), Bytes::new()),
+        Instant::now() + Duration::from_secs(1),
+        Kind::Post,
+    )
+    .await;
     assert!(matches!(answer, Err(NoAnswer::TimedOut)));
     drop(theirs);
 }
@@ -175,7 +187,7 @@ proptest::proptest! {
             let (mut ours, mut theirs) = tokio::io::duplex(text.len() + 1_024);
             theirs.write_all(text.as_bytes()).await.unwrap();
             drop(theirs);
-            exchange(&mut ours, HEAD.to_vec(), Bytes::new(), Instant::now() + Duration::from_secs(9), Kind::Post).await
+            exchange(&mut ours, (Bytes::from_static(HEAD), Bytes::new()), Instant::now() + Duration::from_secs(9), Kind::Post).await
         });
         if let Ok(answer) = answer {
             let code = answer.status_code.unwrap();
