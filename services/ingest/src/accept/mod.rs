@@ -144,7 +144,7 @@ impl Accepter {
         let member = Member::new(&head, Bytes::copy_from_slice(event.data.get().as_bytes()))
             .map_err(|_| PublishError::Refused)?;
         let confirm_timeout = self.confirm_timeout.saturating_sub(began.elapsed());
-        self.publisher.publish_within(vec![member], confirm_timeout).instrument(span).await?;
+        self.publisher.publish_within(admission.tenant.id, vec![member], confirm_timeout).instrument(span).await?;
         number.confirm();
         Ok(())
     }

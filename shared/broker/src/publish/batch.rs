@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use postrider_model::ids::TenantId;
 use postrider_model::limits::BUNDLE_MEMBERS_MAX;
 use postrider_wire::bundle::Member;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -17,15 +18,18 @@ use tokio::time::Instant;
 
 use super::bundling::{bytes_of, next_bundle};
 use super::confirm_channel::{Closed, ConfirmChannel, ResendPolicy};
+use super::fair_queue::{FairQueue, TenantLimit};
 use super::outgoing::Outgoing;
-use super::ticket::{Ticket, Tickets, counted};
-use crate::budget::{Budget, Permit};
+use super::ticket::{Ticket, TicketPermit, Tickets, counted};
+use crate::budget::Budget;
 use crate::connection::{PublishState, SupervisedConnection};
 use crate::error::PublishError;
 use crate::topology::Route;
 
 /// Bundles of one commit at most.
 const COMMIT_BUNDLES_MAX: usize = 128;
+/// Members of one commit at most.
+const COMMIT_MEMBERS_MAX: usize = COMMIT_BUNDLES_MAX * BUNDLE_MEMBERS_MAX;
 /// Bytes of one commit, after which no further bundle is started: bounds the bytes written before confirms are read.
 const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -67,7 +71,7 @@ impl Default for BatchOptions {
     }
 }
 
-type Submission = (Vec<Member>, Arc<Ticket>);
+type Submission = (Option<TenantId>, Vec<Member>, Arc<Ticket>);
 
 /// Members that the publisher's task has not taken yet. It wakes the task for a full bundle, not for every member.
 #[derive(Default)]
@@ -95,6 +99,7 @@ pub struct BatchPublisher {
     submissions: mpsc::UnboundedSender<Submission>,
     untaken: Arc<Untaken>,
     budget: Arc<Budget>,
+    tenants: TenantLimit,
     state: watch::Receiver<PublishState>,
 }
 
@@ -116,13 +121,15 @@ impl BatchPublisher {
             route,
             options,
             untaken: Arc::clone(&untaken),
+            queued: FairQueue::new(),
             waiting: VecDeque::new(),
             waiting_since: None,
             committed: 0,
             channel,
         };
         tasks.spawn(route.publisher(), committer.run(received));
-        Self { submissions, untaken, budget, state }
+        let tenants = TenantLimit::new((options.members_max / 2).max(1));
+        Self { submissions, untaken, budget, tenants, state }
     }
 
     /// Publishes members and returns when all of them are confirmed. Waits while the queue is full. After dropping the future it
@@ -140,23 +147,30 @@ impl BatchPublisher {
             Some(permit) => permit,
             None => self.budget.acquire(count, bytes).await.ok_or(PublishError::Stopped)?,
         };
-        self.enqueue(members, permit)?.await.unwrap_or(Err(PublishError::Stopped))
+        self.enqueue(None, members, (permit, None))?.await.unwrap_or(Err(PublishError::Stopped))
     }
 
-    /// Publishes members, never waiting longer than `limit`. Members whose caller has left are not sent again.
+    /// Publishes members of a tenant, never waiting longer than `limit`. Tenants take turns, and each has at most half of the room.
+    /// Members whose caller has left are not sent again.
     ///
     /// # Errors
     /// At once: [`PublishError::Overloaded`] and [`PublishError::Blocked`], nothing was sent. Later: [`PublishError::Timeout`] and
     /// [`PublishError::Refused`], it may have been published.
-    pub async fn publish_within(&self, members: Vec<Member>, limit: Duration) -> Result<(), PublishError> {
+    pub async fn publish_within(
+        &self,
+        tenant: TenantId,
+        members: Vec<Member>,
+        limit: Duration,
+    ) -> Result<(), PublishError> {
         if members.is_empty() {
             return Ok(());
         }
         if matches!(*self.state.borrow(), PublishState::Blocked(_)) {
             return Err(PublishError::Blocked);
         }
-        let permit = self.budget.try_acquire(members.len(), bytes_of(&members)).ok_or(PublishError::Overloaded)?;
-        let confirmed = self.enqueue(members, permit)?;
+        let share = self.tenants.charge(tenant, members.len()).ok_or(PublishError::Overloaded)?;
+        let room = self.budget.try_acquire(members.len(), bytes_of(&members)).ok_or(PublishError::Overloaded)?;
+        let confirmed = self.enqueue(Some(tenant), members, (room, Some(share)))?;
         match tokio::time::timeout(limit, confirmed).await {
             Ok(result) => result.unwrap_or(Err(PublishError::Stopped)),
             Err(_) => Err(PublishError::Timeout),
@@ -165,13 +179,14 @@ impl BatchPublisher {
 
     fn enqueue(
         &self,
+        tenant: Option<TenantId>,
         members: Vec<Member>,
-        permit: Permit,
+        permit: TicketPermit,
     ) -> Result<oneshot::Receiver<Result<(), PublishError>>, PublishError> {
         let (done, confirmed) = oneshot::channel();
         let (count, ticket) = (members.len(), Ticket::new(members.len(), done, permit));
         self.untaken.add(count);
-        self.submissions.send((members, ticket)).map_err(|_| PublishError::Stopped)?;
+        self.submissions.send((tenant, members, ticket)).map_err(|_| PublishError::Stopped)?;
         Ok(confirmed)
     }
 }
@@ -181,6 +196,8 @@ struct Committer {
     route: Route,
     options: BatchOptions,
     untaken: Arc<Untaken>,
+    queued: FairQueue<(Member, Arc<Ticket>)>,
+    /// The members of the next commit, in order.
     waiting: VecDeque<(Member, Arc<Ticket>)>,
     waiting_since: Option<Instant>,
     /// Members of the previous commit.
@@ -193,7 +210,7 @@ type Submissions = mpsc::UnboundedReceiver<Submission>;
 impl Committer {
     async fn run(mut self, mut submissions: Submissions) {
         let mut open = true;
-        while open || self.channel.outstanding() > 0 || !self.waiting.is_empty() {
+        while open || self.channel.outstanding() > 0 || self.members() > 0 {
             if self.channel.outstanding() > 0 {
                 if matches!(self.channel.send_pending().await, Err(Closed)) {
                     return;
@@ -208,7 +225,7 @@ impl Committer {
                 continue;
             }
             self.take_all(&mut submissions);
-            if self.waiting.is_empty() {
+            if self.members() == 0 {
                 match submissions.recv().await {
                     Some(submission) => self.take(submission),
                     None => open = false,
@@ -222,10 +239,15 @@ impl Committer {
         }
     }
 
-    fn take(&mut self, (members, ticket): Submission) {
+    /// Members that are not sent yet.
+    fn members(&self) -> usize {
+        self.queued.len() + self.waiting.len()
+    }
+
+    fn take(&mut self, (tenant, members, ticket): Submission) {
         self.waiting_since.get_or_insert_with(Instant::now);
         self.untaken.remove(members.len());
-        self.waiting.extend(members.into_iter().map(|member| (member, Arc::clone(&ticket))));
+        self.queued.push(tenant, members.into_iter().map(|member| (member, Arc::clone(&ticket))));
     }
 
     fn take_all(&mut self, submissions: &mut Submissions) {
@@ -238,13 +260,13 @@ impl Committer {
     async fn gather(&mut self, submissions: &mut Submissions) {
         let Some(since) = self.waiting_since else { return };
         if self.options.gather.is_zero() {
-            if lingers(self.committed, self.waiting.len()) {
+            if lingers(self.committed, self.members()) {
                 tokio::time::sleep(LINGER).await;
                 self.take_all(submissions);
             }
             return;
         }
-        if self.waiting.len() < BUNDLE_MEMBERS_MAX {
+        if self.members() < BUNDLE_MEMBERS_MAX {
             let full = self.untaken.bundle.notified();
             let _ = tokio::time::timeout_at(since + self.options.gather, full).await;
             self.take_all(submissions);
@@ -252,6 +274,7 @@ impl Committer {
     }
 
     fn commit(&mut self) {
+        self.queued.take(COMMIT_MEMBERS_MAX.saturating_sub(self.waiting.len()), &mut self.waiting);
         if self.options.resend == Resend::WhileAwaited {
             self.waiting.retain(|(_, ticket)| ticket.is_awaited());
         }
@@ -269,7 +292,7 @@ impl Committer {
             self.channel.push(bundle);
         }
         self.committed = before - self.waiting.len();
-        self.waiting_since = if self.waiting.is_empty() { None } else { Some(Instant::now()) };
+        self.waiting_since = if self.members() == 0 { None } else { Some(Instant::now()) };
     }
 }
 

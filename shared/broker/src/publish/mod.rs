@@ -10,6 +10,7 @@ pub(crate) mod batch;
 mod bundling;
 pub(crate) mod confirm_channel;
 pub(crate) mod delay;
+pub(crate) mod fair_queue;
 pub(crate) mod message;
 mod outgoing;
 mod ticket;

@@ -7,21 +7,25 @@ use parking_lot::Mutex;
 
 use super::Done;
 use super::confirm_channel::Verdict;
+use super::fair_queue::TenantPermit;
 use crate::budget::Permit;
 use crate::error::PublishError;
+
+/// The room that a call's members take, and its tenant's share of the room if it names one.
+pub(super) type TicketPermit = (Permit, Option<TenantPermit>);
 
 pub(super) struct Ticket {
     remaining: AtomicUsize,
     refused: AtomicBool,
     done: Mutex<Option<Done>>,
-    _permit: Permit,
+    _permit: TicketPermit,
 }
 
 /// The tickets of one bundle's members, each with the number of its members in the bundle.
 pub(super) type Tickets = Vec<(Arc<Ticket>, usize)>;
 
 impl Ticket {
-    pub(super) fn new(members: usize, done: Done, permit: Permit) -> Arc<Self> {
+    pub(super) fn new(members: usize, done: Done, permit: TicketPermit) -> Arc<Self> {
         Arc::new(Self {
             remaining: AtomicUsize::new(members),
             refused: AtomicBool::new(false),

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use postrider_broker::Resend;
 use postrider_broker::{BatchOptions, MessageRoute, PublishError, PublishState, Queue, Route};
 use postrider_model::delivery::Lane;
+use postrider_model::ids::TenantId;
 use postrider_wire::bundle::Member;
 
 use crate::support::{PATIENCE, Vhost, member, take_bundles};
@@ -52,7 +53,7 @@ async fn an_accepted_event_reaches_fan_out_and_event_log() {
     let broker = vhost.broker().await;
     let publisher =
         broker.batch_publisher(Route::Accepted, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
-    publisher.publish_within(vec![member(1)], PATIENCE).await.unwrap();
+    publisher.publish_within(TenantId::generate(), vec![member(1)], PATIENCE).await.unwrap();
     assert_eq!(take_bundles(&broker, Queue::Fanout, 1).await, [[1]]);
     assert_eq!(take_bundles(&broker, Queue::EventLog, 1).await, [[1]]);
     vhost.finish().await;
@@ -64,7 +65,8 @@ async fn a_full_queue_is_refused_at_once() {
     let broker = vhost.broker().await;
     let options = BatchOptions { members_max: 2, resend: Resend::WhileAwaited, ..Default::default() };
     let publisher = broker.batch_publisher(Route::Accepted, options);
-    let results = join_all((0..3).map(|n| publisher.publish_within(vec![member(n)], PATIENCE))).await;
+    let results =
+        join_all((0..3).map(|n| publisher.publish_within(TenantId::generate(), vec![member(n)], PATIENCE))).await;
     assert_eq!(results, [Ok(()), Ok(()), Err(PublishError::Overloaded)]);
     vhost.finish().await;
 }
@@ -81,13 +83,13 @@ async fn members_of_a_dropped_submission_are_not_sent() {
     for number in 1.. {
         vhost.cut("publish").await;
         state.wait_for(|state| *state == PublishState::Down).await.unwrap();
-        let left = publisher.publish_within(vec![member(number)], Duration::from_millis(1)).await;
+        let left = publisher.publish_within(TenantId::generate(), vec![member(number)], Duration::from_millis(1)).await;
         if left == Err(PublishError::Timeout) {
             break;
         }
         expected.push(number);
     }
-    publisher.publish_within(vec![member(0)], PATIENCE).await.unwrap();
+    publisher.publish_within(TenantId::generate(), vec![member(0)], PATIENCE).await.unwrap();
     expected.push(0);
     assert_eq!(take_bundles(&broker, Queue::Outcomes, expected.len()).await.concat(), expected);
     assert_eq!(broker.queue_depth(Queue::Outcomes.name()).await.unwrap().messages, 0);
@@ -106,7 +108,7 @@ async fn a_full_broker_queue_is_an_error_without_persistent_resending() {
         broker.batch_publisher(Route::Accepted, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
     // Quorum queues refuse with a delay, because they do not count publishes in flight.
     crate::support::eventually("a refusal", async || {
-        publisher.publish_within(vec![member(1)], PATIENCE).await == Err(PublishError::Refused)
+        publisher.publish_within(TenantId::generate(), vec![member(1)], PATIENCE).await == Err(PublishError::Refused)
     })
     .await;
     vhost.finish().await;
