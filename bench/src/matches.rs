@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::ensure;
-use postrider_fanout::matching::Matcher;
+use postrider_fanout::bench_matcher::Matcher;
 use postrider_model::event::{Attributes, EventType};
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::Payload;

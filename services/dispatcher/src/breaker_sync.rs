@@ -8,17 +8,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use postrider_broker::HintSender;
 use postrider_model::attempt::Outcome;
-use postrider_model::breaker::{BreakerBoard, BreakerState, BreakerStatement};
+use postrider_model::breaker::{BreakerState, BreakerStatement};
 use postrider_model::ids::EndpointId;
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::Hint;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::endpoint::EndpointCache;
+use crate::endpoint::{EndpointCache, SharedBreakerBoard};
 use crate::metrics::Metrics;
 use crate::pace::Transition;
 
@@ -30,9 +29,6 @@ const REPEAT_AT_MOST_EVERY: Duration = Duration::from_millis(500);
 const STATEMENTS_MAX: usize = 500;
 /// A breaker without an attempt for this long is forgotten: the endpoint may have changed.
 const IDLE: Duration = Duration::from_secs(86_400);
-
-/// The breakers of all endpoints, shared with the endpoint cache.
-pub(crate) type SharedBreakerBoard = Arc<Mutex<BreakerBoard>>;
 
 /// Announces this dispatcher's breakers and applies those of the others.
 pub(crate) struct BreakerSync {

@@ -49,11 +49,11 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use settings::Settings;
 
-use breaker_sync::{BreakerSync, SharedBreakerBoard};
+use breaker_sync::BreakerSync;
 use dispatcher::{Dispatcher, Shared};
 use dispatcher_count::DispatcherCount;
 use endpoint::gate::Sweeper;
-use endpoint::{CacheLimits, EndpointCache, EndpointLoader, pushover};
+use endpoint::{CacheLimits, EndpointCache, EndpointLoader, SharedBreakerBoard, pushover};
 use metrics::Metrics;
 use scheduler_lag::SchedulerLag;
 

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::Criterion;
-use postrider_fanout::matching::Matcher;
+use postrider_fanout::bench_matcher::Matcher;
 use postrider_model::event::Attributes;
 use postrider_model::ids::{EndpointId, TenantId};
 use postrider_model::payload_filter::Payload;

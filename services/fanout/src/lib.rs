@@ -16,12 +16,12 @@
 //! # What it does not do
 //! It reads no endpoint's URL or secret and judges no endpoint's health: the dispatcher does.
 
+pub mod bench_matcher;
 mod decide;
 mod decider;
 mod handler;
 mod index;
 mod lanes;
-pub mod matching;
 mod metrics;
 mod tenant;
 mod tenant_shares;

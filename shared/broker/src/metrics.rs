@@ -69,7 +69,7 @@ pub(crate) fn count(name: &'static str, label: &'static str, value: String, by: 
 
 /// Registers the counters of a consumed queue at 0, so that monitoring sees the first increase.
 pub(crate) fn consuming(queue: &'static str) {
-    for name in [DEAD_LETTERS, SPLIT_BUNDLES, REQUEUED, RESUBSCRIBES] {
+    for name in [CONSUMED_MEMBERS, DEAD_LETTERS, SPLIT_BUNDLES, REQUEUED, RESUBSCRIBES] {
         counter!(name, "queue" => queue).increment(0);
     }
 }

@@ -14,7 +14,7 @@ use postrider_store::audit_log::{Acting, Actor, Via};
 use postrider_store::config::{KeyHash, KeyTenants};
 
 use crate::error::{Error, Forbidden};
-use crate::unknown_keys::Interface;
+use crate::metrics::Interface;
 use crate::{Caller, Operations};
 
 /// How recently the database must have confirmed the configuration for an unknown key to be wrong instead of maybe new.

@@ -61,7 +61,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::caller::Caller;
 pub use crate::error::{Error, FieldError, Forbidden};
 pub use crate::find_caller::RequestBudget;
-pub use crate::unknown_keys::Interface;
+pub use crate::metrics::Interface;
 
 use crate::edit_budget::EditBudgets;
 use crate::heavy::Heavy;

@@ -2,9 +2,25 @@
 
 use ::metrics::{counter, describe_counter};
 
-use crate::unknown_keys::Interface;
-
 const REFUSED_KEYS: &str = "postrider_api_refused_keys_total";
+
+/// Where a key was tried.
+#[derive(Debug, Clone, Copy)]
+pub enum Interface {
+    /// In a request to the API.
+    Api,
+    /// In the dashboard's form.
+    SignIn,
+}
+
+impl Interface {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::SignIn => "sign_in",
+        }
+    }
+}
 
 /// Describes the metrics to the recorder in force.
 pub(crate) fn describe() {

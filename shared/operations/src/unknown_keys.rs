@@ -17,7 +17,7 @@ use postrider_model::limits::{
 use postrider_store::Store;
 
 use crate::error::Error;
-use crate::metrics;
+use crate::metrics::{self, Interface};
 
 /// Minimum time between warnings, and between entries of the audit log.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
@@ -25,24 +25,6 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 const PEERS_MAX: usize = 10_000;
 
 type PerPeer = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>;
-
-/// Where a key was tried.
-#[derive(Debug, Clone, Copy)]
-pub enum Interface {
-    /// In a request to the API.
-    Api,
-    /// In the dashboard's form.
-    SignIn,
-}
-
-impl Interface {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Api => "api",
-            Self::SignIn => "sign_in",
-        }
-    }
-}
 
 /// Counts and limits requests with unknown keys.
 pub(crate) struct UnknownKeys {

@@ -15,17 +15,20 @@ use arc_swap::ArcSwapOption;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use parking_lot::Mutex;
+use postrider_model::breaker::BreakerBoard;
 use postrider_model::ids::EndpointId;
 
 use super::PreparedEndpoint;
 use super::gate::{Gate, Sweeper};
-use crate::breaker_sync::SharedBreakerBoard;
 use crate::scheduler_lag::SchedulerLag;
 
 /// Shortest time between two reads after a failed read or an unusable endpoint.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Longest time that a delivery waits for the database.
 const LOAD_MAX: Duration = Duration::from_secs(2);
+
+/// The breakers of all endpoints, shared with [`BreakerSync`](crate::breaker_sync::BreakerSync).
+pub(crate) type SharedBreakerBoard = Arc<Mutex<BreakerBoard>>;
 
 /// The size of the cache.
 #[derive(Debug, Clone, Copy)]

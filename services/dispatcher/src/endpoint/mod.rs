@@ -11,7 +11,7 @@ pub(crate) mod pushover;
 mod unusable;
 
 pub(crate) use cache::{
-    CacheLimits, CachedEndpoint, DatabaseUnavailable, EndpointCache, EndpointState, LoadedEndpoint,
+    CacheLimits, CachedEndpoint, DatabaseUnavailable, EndpointCache, EndpointState, LoadedEndpoint, SharedBreakerBoard,
 };
 pub(crate) use loader::EndpointLoader;
 pub(crate) use prepared_endpoint::PreparedEndpoint;
