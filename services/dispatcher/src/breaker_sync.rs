@@ -1,9 +1,9 @@
 //! Keeps the breakers of all dispatchers in agreement.
 //!
 //! A dispatcher announces each transition of a breaker at once. It announces its whole board every [`REPEAT_EVERY`] and when
-//! another dispatcher asks, so a lost hint or a restart is corrected. The statement with the newest attempt wins everywhere.
+//! another dispatcher asks, which corrects a lost hint or a restart. The statement about the newest attempt wins everywhere.
 //!
-//! Does not: keep breakers when all dispatchers restart. A breaker opens again within a few attempts.
+//! Breakers are not kept when all dispatchers restart at once. A failing endpoint's breaker opens again within a few attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +21,13 @@ use crate::endpoint::{EndpointCache, SharedBreakerBoard};
 use crate::metrics::Metrics;
 use crate::pace::Transition;
 
-/// How often the whole board is announced: several times within [`postrider_model::breaker::FORGOTTEN_AFTER`].
+/// How often the whole board is announced. It must be several times within [`postrider_model::breaker::FORGOTTEN_AFTER`].
 const REPEAT_EVERY: Duration = Duration::from_secs(10);
-/// Shortest time between two announcements of the board, however many dispatchers ask.
+/// Minimum time between two announcements of the board, however many dispatchers ask.
 const REPEAT_AT_MOST_EVERY: Duration = Duration::from_millis(500);
-/// Most statements in one hint.
+/// Maximum statements in one hint.
 const STATEMENTS_MAX: usize = 500;
-/// A breaker without an attempt for this long is forgotten: the endpoint may have changed.
+/// A breaker without an attempt for this long is forgotten, because the endpoint may have changed.
 const IDLE: Duration = Duration::from_secs(86_400);
 
 /// Announces this dispatcher's breakers and applies those of the others.
@@ -42,7 +42,7 @@ impl BreakerSync {
         Self { board, hints, metrics }
     }
 
-    /// Records what an attempt that ended at `ended_at` meant for its endpoint's breaker.
+    /// Records how an attempt that ended at `ended_at` changed or confirmed its endpoint's breaker.
     pub(crate) fn record(&self, endpoint: EndpointId, transition: Transition, outcome: Outcome, ended_at: UnixMillis) {
         match transition {
             Transition::None => {}
@@ -58,7 +58,7 @@ impl BreakerSync {
         }
     }
 
-    /// Closes the breaker of an endpoint that was deleted, or that answered here since another dispatcher opened it.
+    /// Closes the breaker of an endpoint that was deleted, or that has answered this dispatcher since another one opened it.
     pub(crate) fn close(&self, endpoint: EndpointId, now: UnixMillis) {
         if self.board.lock().is_open(endpoint) {
             let closed = self.state(endpoint, BreakerState::Closed, now);
@@ -66,7 +66,7 @@ impl BreakerSync {
         }
     }
 
-    /// Puts a statement of this dispatcher on the board. It replaces the known one even if this clock is behind.
+    /// Puts this dispatcher's statement on the board. It replaces the previous one even if this dispatcher's clock is behind.
     fn state(&self, endpoint: EndpointId, state: BreakerState, seen_at: UnixMillis) -> BreakerStatement {
         let mut board = self.board.lock();
         let known = board.get(endpoint).copied();
@@ -92,7 +92,7 @@ impl BreakerSync {
         }
     }
 
-    /// Applies a statement of another dispatcher. If this one has a newer answer, it announces that the breaker is closed.
+    /// Applies another dispatcher's statement. If the endpoint has answered this dispatcher since, it announces a closed breaker.
     fn apply(&self, statement: BreakerStatement, endpoints: &EndpointCache) {
         let now = UnixMillis::now();
         {
@@ -108,7 +108,7 @@ impl BreakerSync {
         }
     }
 
-    /// Applies the hints of other dispatchers and repeats the board, until `received` is closed.
+    /// Applies other dispatchers' hints and announces the board regularly, until `received` is closed.
     pub(crate) async fn run(&self, endpoints: &EndpointCache, mut received: mpsc::Receiver<Hint>) {
         let mut repeat = tokio::time::interval(REPEAT_EVERY);
         repeat.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -8,23 +8,23 @@ use postrider_model::delivery::Lane;
 /// Budgets and bounds of one dispatcher.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What may be in flight from the live lane.
+    /// Limits for members of the live lane in flight.
     pub live: ConsumeOptions,
-    /// What may be in flight from the slow lane. An endpoint that does not answer occupies one member for its timeout.
+    /// Limits for members of the slow lane in flight. An endpoint that does not answer occupies one member until its timeout.
     pub slow: ConsumeOptions,
-    /// What may be in flight from the bulk lane.
+    /// Limits for members of the bulk lane in flight.
     pub bulk: ConsumeOptions,
-    /// Most concurrent test calls.
+    /// Maximum concurrent test calls.
     pub test_calls_max: u16,
-    /// Most cached endpoints, at least 1. Beyond it the least recently used endpoint is forgotten, with its pace.
+    /// Maximum cached endpoints, at least 1. Beyond it, the least recently used endpoint and its pace are forgotten.
     pub endpoints_max: u64,
     /// An endpoint without deliveries for this long is forgotten. Must exceed the longest attempt.
     pub endpoint_idle: Duration,
-    /// How long outcomes are gathered into a batch. 0 to 100 ms are sensible.
+    /// How long outcomes are collected into a batch; 0 to 100 ms is sensible.
     pub outcomes_gather: Duration,
-    /// Most outcomes waiting to be published; beyond it attempts wait. Must exceed the members in flight.
+    /// Maximum outcomes that wait to be published; beyond it, attempts wait. Must exceed the number of members in flight.
     pub outcomes_max: usize,
-    /// How often the dispatchers that share the rates are counted.
+    /// How often the number of dispatchers that share the rates is counted.
     pub count_dispatchers_every: Duration,
 }
 
@@ -34,7 +34,7 @@ impl Default for Config {
         let yields_to = Some(Queue::Lane(Lane::Live));
         Self {
             live: ConsumeOptions { prefetch: 1_000, members_max: 2_048, bytes_max: 32 * mib, yields_to: None },
-            // A message may hold a single delivery, so the prefetch need not exceed the members by much.
+            // A message may hold a single delivery; so the prefetch, which counts messages, need not exceed the members by much.
             slow: ConsumeOptions { prefetch: 600, members_max: 512, bytes_max: 16 * mib, yields_to },
             bulk: ConsumeOptions { prefetch: 300, members_max: 512, bytes_max: 16 * mib, yields_to },
             test_calls_max: 64,

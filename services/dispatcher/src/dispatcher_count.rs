@@ -1,4 +1,4 @@
-//! How many dispatchers share the endpoints' rates: the number of consumers of the live lane.
+//! Counts the dispatchers that share the endpoints' rates: they are the consumers of the live lane.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,7 +9,7 @@ use postrider_model::delivery::Lane;
 
 use crate::metrics::Metrics;
 
-/// The number of dispatchers, as last counted. At least 1.
+/// The last count of dispatchers, at least 1.
 #[derive(Debug)]
 pub(crate) struct DispatcherCount {
     count: AtomicU32,
@@ -33,14 +33,14 @@ impl DispatcherCount {
         self.metrics.dispatchers.set(f64::from(count));
     }
 
-    /// Counts once before this dispatcher consumes, so it adds itself.
+    /// Counts once before this dispatcher consumes, and adds 1 for itself.
     pub(crate) async fn count_others(&self, broker: &Broker) {
         if let Some(others) = consumers(broker).await {
             self.set(others.saturating_add(1));
         }
     }
 
-    /// Counts every `every`, forever. While the broker does not answer, the last count stands.
+    /// Counts after every `every`, forever. While the broker does not answer, the last count stays.
     pub(crate) async fn keep_counting(self: Arc<Self>, broker: Broker, every: Duration) {
         loop {
             tokio::time::sleep(every).await;

@@ -1,7 +1,7 @@
-//! People's decisions about deliveries in flight: a stale copy is dropped when a dispatcher receives it.
+//! Holds people's decisions about deliveries in flight. When a dispatcher receives a stale copy of a delivery, it drops it.
 //!
-//! All interventions are in memory, from the configuration feed. While the database is unavailable they may be out of date: a delivery
-//! that was cancelled in the meantime is still sent.
+//! The configuration feed brings all interventions, and all are in memory. While the database is unavailable, new ones do not
+//! arrive: a delivery that was cancelled in the meantime is still sent.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use postrider_model::time::{Day, UnixMillis};
 use postrider_store::intervention::{Intervention, InterventionReason, InterventionTarget};
 use postrider_wire::messages::DeliveryTask;
 
-/// How long an intervention is kept: until no delivery that it concerns can be pending, and a day more.
+/// How long an intervention is kept: a day longer than any delivery that it concerns can be pending.
 const KEEP: Duration = DELIVERY_LIFETIME.saturating_add(Duration::from_secs(86_400));
 
 /// What to do with a stale copy.
@@ -23,13 +23,13 @@ const KEEP: Duration = DELIVERY_LIFETIME.saturating_add(Duration::from_secs(86_4
 pub(crate) enum Stale {
     /// Drop it: a newer copy is in flight.
     Superseded,
-    /// Drop it, and report this end.
+    /// Drop it, and report that the delivery ended with this status and reason.
     Ended(DeliveryStatus, Option<DiscardReason>),
 }
 
 #[derive(Debug, Clone, Copy)]
 struct MinimumEpoch {
-    /// The event's day, if known.
+    /// The day of the intervention's event, if known.
     event_day: Option<Day>,
     epoch: u32,
     reason: InterventionReason,
@@ -43,11 +43,11 @@ struct Table {
     events: HashMap<TenantId, HashMap<EventId, MinimumEpoch>>,
 }
 
-/// Every current intervention.
+/// All current interventions.
 #[derive(Debug, Default)]
 pub(crate) struct Interventions {
     table: RwLock<Table>,
-    /// Whether there is any, so that most deliveries need no lock.
+    /// Whether any intervention exists. While none does, a check takes no lock.
     any: AtomicBool,
 }
 
@@ -84,7 +84,7 @@ impl Interventions {
         self.any.store(!none, Ordering::Release);
     }
 
-    /// Whether this copy is stale, and what to do with it.
+    /// Returns what to do with this copy if it is stale, else `None`.
     pub(crate) fn check(&self, task: &DeliveryTask) -> Option<Stale> {
         if !self.any.load(Ordering::Acquire) {
             return None;
@@ -96,14 +96,14 @@ impl Interventions {
             _ => None,
         };
         let of_event = || table.events.get(&delivery.tenant).and_then(|events| events.get(&delivery.event));
-        // An intervention for an earlier event with the same id does not concern this one.
+        // An intervention on another day concerns an earlier event with the same id, not this one.
         let same_event = |minimum: &MinimumEpoch| minimum.event_day.is_none_or(|day| day == delivery.event_day);
         let stale = |minimum: &&MinimumEpoch| task.epoch < minimum.epoch && same_event(minimum);
-        // An event's deliveries are superseded by a newer decision of fan-out, which does not concern later generations.
+        // A newer fan-out decision supersedes the event's own deliveries, but no retries, replays or tests.
         let concerns = |minimum: &&MinimumEpoch| {
             minimum.reason != InterventionReason::Superseded || delivery.generation == Generation::First
         };
-        // The most specific intervention counts: a cancelled delivery stays cancelled whatever happens to its event.
+        // The most specific intervention applies: a cancelled delivery stays cancelled, whatever the intervention for its event.
         let minimum = table
             .deliveries
             .get(&delivery.id)

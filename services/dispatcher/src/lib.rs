@@ -4,16 +4,16 @@
 //! headers, signed for that moment), and what follows (`next_step`: the report and the retry).
 //!
 //! # What it promises
-//! - A delivery is settled when the broker has confirmed its outcome, and its retry if there is one. A crash may repeat an attempt
+//! - A delivery is acknowledged once the broker has confirmed its outcome and its retry, if any. A crash may repeat an attempt
 //!   but loses none. **The bound on duplicates** is the number of members in flight: [`Config::live`], `slow` and `bulk`.
-//! - No delivery waits for another's endpoint. One that would wait longer than 250 ms (2 s while this process itself is the
-//!   bottleneck) waits on the delay ladder. One whose endpoint is slow or broken moves to the slow lane. Both before any POST.
-//! - Every POST ends by its deadline. None is made while outcomes cannot be published.
-//! - It works without the database, from its caches. A delivery to an endpoint that is not cached waits and loses no attempt.
+//! - No delivery waits for another's endpoint. A wait of over 250 ms (2 s while this process is the bottleneck) is spent on the
+//!   delay ladder. A delivery to a slow or broken endpoint moves to the slow lane before any POST.
+//! - Every POST ends by its deadline. No POST is made while outcomes cannot be published.
+//! - Cached endpoints work without the database. A delivery to an endpoint that is not cached waits and loses no attempt.
 //!
 //! # What it does not
-//! It renders no bodies, except large ones that waited on the ladder. It keeps no order. It logs no endpoint's failures: those
-//! are outcomes.
+//! It renders no bodies, except large ones that waited on the ladder. It keeps no order. It does not log failures of endpoints,
+//! because they are outcomes.
 
 mod attempt;
 mod breaker_sync;
@@ -60,16 +60,16 @@ use scheduler_lag::SchedulerLag;
 /// How often the gauges of this process are set.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
-/// What a dispatcher works with.
+/// The resources and connections of a dispatcher.
 #[derive(Clone)]
 pub struct Deps {
-    /// Where deliveries come from and outcomes go to.
+    /// Brings deliveries and takes outcomes.
     pub broker: Broker,
-    /// Where endpoints and their changes are read.
+    /// Stores endpoints and the feed of their changes.
     pub store: Store,
     /// Sends the requests.
     pub egress: Egress,
-    /// Every profile of the deployment.
+    /// All profiles of the deployment.
     pub profiles: Arc<Profiles>,
     /// Base URL of Pushover's API.
     pub pushover_url: Url,
@@ -79,14 +79,14 @@ pub struct Deps {
 
 /// Makes attempts until `stop`, then finishes the attempts in flight (each within its deadline) and returns.
 ///
-/// Consumes nothing before it has the first configuration: it waits for the database as long as necessary.
+/// It consumes nothing before the first configuration arrives, and waits for the database as long as necessary.
 ///
 /// # Errors
 /// A background task failed.
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
     let Deps { broker, store, egress, profiles, pushover_url, ready } = deps;
-    // Cancelled once the drain is over: the background tasks outlive `stop`.
+    // `done` is cancelled after the drain, so that the background tasks outlive `stop`.
     let done = CancellationToken::new();
     let drained = done.clone().drop_guard();
     let tasks = Tasks::new(done.clone());
@@ -142,7 +142,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     tasks.join().await
 }
 
-/// Consumes the lanes and the test calls until `stop`, and waits for what is in flight.
+/// Consumes the lanes and the test calls until `stop`, then waits for the members in flight.
 async fn consume(broker: &Broker, config: &Config, dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
     let lane = |lane: Lane| {
         let dispatcher = Arc::clone(&dispatcher);
@@ -172,7 +172,7 @@ async fn measure(metrics: Arc<Metrics>, endpoints: Arc<EndpointCache>, scheduler
     let mut tick = tokio::time::interval(MEASURE_EVERY);
     loop {
         tick.tick().await;
-        // Thousands at most, so the conversion is exact.
+        // The cache holds thousands of endpoints at most, so the conversion is exact.
         metrics.cached.set(endpoints.len() as f64);
         metrics.lag.set(scheduler_lag.average().as_secs_f64());
     }

@@ -1,4 +1,4 @@
-//! What follows an attempt, or the end of a delivery without one: the report, and the retry. Pure.
+//! Decides what follows an attempt, or a delivery's end without one: the report, and the retry. No IO.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use postrider_wire::messages::{AttemptRecord, DeliveryTask, OutcomeReport};
 
 use crate::pace::Observation;
 
-/// What is published before the delivery is settled.
+/// What is published before the delivery is acknowledged.
 #[derive(Debug)]
 pub(crate) struct NextStep {
     pub(crate) report: OutcomeReport,
-    /// The next attempt, and its delay after the end of this one.
+    /// The next attempt, and its delay from the end of this one.
     pub(crate) retry: Option<(DeliveryTask, Duration)>,
 }
 
 impl NextStep {
-    /// Adds the attempt's span, if it has one, to the report. After a first attempt, also to the retry, so that every later
-    /// attempt links to the first.
+    /// Adds the attempt's span, if there is one, to the report. If this was the first attempt, also adds it to the retry, so that
+    /// every later attempt links to the first.
     pub(crate) fn traced(mut self, attempt: Option<TraceContext>) -> Self {
         if let Some(attempt) = attempt {
             let traceparent = Some(attempt.to_string());
@@ -36,7 +36,7 @@ impl NextStep {
     }
 }
 
-/// The outcome by the profile's status classes. The HTTP client knows no profile and calls every 2xx a success.
+/// Returns the outcome by the profile's status classes. The HTTP client knows no profile: its outcome for every 2xx is success.
 pub(crate) fn classify(sent: Outcome, status_code: Option<u16>, policy: &RetryPolicy<'_>) -> Outcome {
     match (sent, status_code) {
         (Outcome::Success | Outcome::HttpStatus, Some(code)) => match policy.statuses.verdict(code) {
@@ -47,7 +47,7 @@ pub(crate) fn classify(sent: Outcome, status_code: Option<u16>, policy: &RetryPo
     }
 }
 
-/// What a POST said about its endpoint's health.
+/// Returns what a POST shows about its endpoint's health.
 pub(crate) fn observation(outcome: Outcome, status_code: Option<u16>) -> Observation {
     match (outcome, status_code) {
         (Outcome::Success, _) => Observation::Answered,
@@ -65,7 +65,7 @@ pub(crate) fn observation(outcome: Outcome, status_code: Option<u16>) -> Observa
     }
 }
 
-/// The pause that a response requests for all deliveries of the endpoint: 429 with `Retry-After`, up to the policy's limit.
+/// Returns the pause that a 429 with `Retry-After` requests for all of the endpoint's deliveries, at most the policy's maximum.
 pub(crate) fn requested_pause(
     status_code: Option<u16>,
     retry_after: Option<Duration>,
@@ -74,7 +74,7 @@ pub(crate) fn requested_pause(
     retry_after.filter(|_| status_code == Some(429)).map(|wait| wait.min(policy.retry_after_max))
 }
 
-/// What follows `attempt`, which ended at `ended_at`. `draw` in `0.0..1.0` places the delay within the jitter.
+/// Returns what follows `attempt`, which ended at `ended_at`. `draw` in `0.0..1.0` selects the delay within the jitter.
 pub(crate) fn after_attempt(
     task: DeliveryTask,
     attempt: AttemptRecord,
@@ -117,12 +117,12 @@ pub(crate) fn after_attempt(
     NextStep { report, retry }
 }
 
-/// The attempt's number in the retry schedule, which does not count attempts that people asked for.
+/// Returns the attempt's number in the retry schedule, which does not count attempts that people requested.
 fn scheduled_number(task: &DeliveryTask) -> u16 {
     task.number.saturating_sub(task.extra).max(1)
 }
 
-/// The report of a delivery that ends without another attempt.
+/// Returns the report of a delivery that ends without another attempt.
 pub(crate) fn without_attempt(
     task: DeliveryTask,
     status: DeliveryStatus,

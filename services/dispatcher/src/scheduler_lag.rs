@@ -1,7 +1,7 @@
-//! How late this process runs its tasks: whether slow answers are the endpoints' fault or ours.
+//! Measures how late this process runs its tasks, which shows whether the endpoints or this process cause slow answers.
 //!
-//! When the processors are the bottleneck, every answer takes longer and no endpoint is to blame. A task that sleeps for a few
-//! milliseconds measures by how much it wakes late.
+//! When the processors are the bottleneck, every answer takes longer without any endpoint's fault. A task sleeps for a few
+//! milliseconds and measures how late it wakes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-/// How long a measurement sleeps.
+/// How long each measurement sleeps.
 const SAMPLE_EVERY: Duration = Duration::from_millis(10);
-/// Timers are no finer; this much lateness is ignored.
+/// Timers have this resolution, so this much lateness is ignored.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 /// Weight of the newest sample in the average.
 const WEIGHT: f64 = 1.0 / 16.0;
 
-/// The average lateness of this process. Clones share it.
+/// The average scheduler lag of this process. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SchedulerLag {
     micros: Arc<AtomicU64>,
 }
 
 impl SchedulerLag {
-    /// The average lateness.
+    /// Returns the average scheduler lag.
     pub(crate) fn average(&self) -> Duration {
         Duration::from_micros(self.micros.load(Ordering::Relaxed))
     }

@@ -1,34 +1,34 @@
-//! Decides whether a delivery has expired, although the wall clock may be wrong for a while.
+//! Decides whether a delivery has expired, even while the wall clock is wrong.
 //!
-//! A discarded delivery is lost, so a brief jump of the wall clock must not discard any. A jump is accepted after it has lasted for
-//! [`ACCEPTED_AFTER`]; until then, the earlier of the two times counts. A clock that was wrong when the process started is not
-//! detected.
+//! A discarded delivery is lost, so a brief jump of the wall clock must not expire any. A jump is accepted after it has lasted
+//! for [`ACCEPTED_AFTER`]; until then, a deadline must have passed by both clocks. If the clock was already wrong at the start of
+//! the process, that is not detected.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use postrider_model::time::UnixMillis;
 
-/// A larger difference from the expected time is a jump; smaller ones are slewing.
+/// A larger difference from the expected time is a jump; a smaller one is a gradual correction.
 const SLEW_MAX: Duration = Duration::from_secs(60);
-/// How long a jump must last.
+/// How long a jump must last before it is accepted.
 const ACCEPTED_AFTER: Duration = Duration::from_secs(900);
 
-/// A wall clock that follows jumps with a delay.
+/// A clock that follows the wall clock, but follows a jump only after [`ACCEPTED_AFTER`].
 #[derive(Debug)]
 pub(crate) struct SteadyClock(Mutex<Steady>);
 
 #[derive(Debug)]
 struct Steady {
-    /// The wall clock at a time, and that time by the monotonic clock.
+    /// The wall clock's last accepted time; `at` is the same moment by the monotonic clock.
     wall: UnixMillis,
     at: Instant,
-    /// Since when the wall clock differs.
+    /// When the current jump began.
     jumped_at: Option<Instant>,
 }
 
 impl SteadyClock {
-    /// A clock that starts at this time.
+    /// Creates a clock that starts at the time `wall`.
     pub(crate) fn new(wall: UnixMillis) -> Self {
         Self(Mutex::new(Steady { wall, at: Instant::now(), jumped_at: None }))
     }
@@ -40,7 +40,7 @@ impl SteadyClock {
 }
 
 impl Steady {
-    /// The steady time. It follows `wall` while that moves like the monotonic clock.
+    /// Returns `wall`, or the expected time while a jump is not accepted yet.
     fn observe(&mut self, now: Instant, wall: UnixMillis) -> UnixMillis {
         let expected = self.wall.plus(now.saturating_duration_since(self.at));
         let is_jump = expected.until(wall).max(wall.until(expected)) > SLEW_MAX;
@@ -68,13 +68,13 @@ mod tests {
         let start = Instant::now();
         let mut steady = Steady { wall: START, at: start, jumped_at: None };
         assert_eq!(steady.observe(start + SECOND * 10, START.plus(SECOND * 10)), START.plus(SECOND * 10));
-        // Eight days ahead for six seconds.
+        // The clock is eight days ahead for six seconds.
         for second in 11..17 {
             let shown = steady.observe(start + SECOND * second, START.plus(DAY * 8));
             assert_eq!(shown, START.plus(SECOND * second));
         }
         assert_eq!(steady.observe(start + SECOND * 17, START.plus(SECOND * 17)), START.plus(SECOND * 17));
-        // A second jump lasts.
+        // A second jump lasts long enough to be accepted.
         let ahead = |second: u32| START.plus(DAY * 8 + SECOND * second);
         assert_eq!(steady.observe(start + SECOND * 1_000, ahead(1_000)), START.plus(SECOND * 1_000));
         assert_eq!(steady.observe(start + SECOND * 1_899, ahead(1_899)), START.plus(SECOND * 1_899));

@@ -13,7 +13,7 @@ use postrider_wire::messages::{DeliveryRef, DeliveryTask, EventRef};
 
 pub(crate) const NOW: UnixMillis = UnixMillis(1_800_000_000_000);
 
-/// A first attempt, due now.
+/// Creates a first attempt, due now.
 pub(crate) fn task() -> DeliveryTask {
     let (tenant, endpoint, event) = (TenantId::generate(), EndpointId::generate(), EventId::generate());
     let event = EventRef::new(tenant, event, "lead.created".parse().unwrap(), NOW);
@@ -21,7 +21,7 @@ pub(crate) fn task() -> DeliveryTask {
     DeliveryTask::first_attempt(delivery, Trigger::First, NOW, 7)
 }
 
-/// An active endpoint of a tenant with this profile.
+/// Creates an active endpoint of a tenant with this profile.
 pub(crate) fn endpoint(profile: &str) -> DispatchEndpoint {
     let document = EndpointDocument {
         name: "test".into(),
@@ -49,7 +49,7 @@ pub(crate) fn pushover_url() -> Url {
     crate::endpoint::pushover::messages_url(&"https://api.pushover.net".parse().unwrap())
 }
 
-/// An active Pushover endpoint.
+/// Creates an active Pushover endpoint.
 pub(crate) fn pushover_endpoint() -> DispatchEndpoint {
     let mut endpoint = endpoint("mumara");
     endpoint.document.channel = Channel::Pushover;

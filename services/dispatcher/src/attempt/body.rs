@@ -1,7 +1,7 @@
-//! The body of an attempt: the one in the message, or one rendered again from the history.
+//! The body of an attempt. The delivery's message holds it, or the dispatcher renders it again from the recorded event.
 //!
-//! Large bodies do not wait on the delay ladder: the broker would keep a copy for every endpoint, for days. Their messages hold
-//! a length and a SHA-256 instead ([`ParkedTask`]), and the body is rendered again before the attempt.
+//! Large bodies do not wait on the delay ladder, because the broker would keep one copy for every endpoint for days. The messages
+//! hold the body's length and SHA-256 instead ([`ParkedTask`]), and the body is rendered again before the attempt.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,31 +23,31 @@ use crate::encode::encode;
 use crate::endpoint::PreparedEndpoint;
 use crate::metrics::Metrics;
 
-/// Most bytes of rendered bodies in memory. Bodies in messages count in the consumers' own budgets.
+/// Maximum bytes of rendered bodies in memory. Bodies that came in messages count in the consumers' budgets instead.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
-/// How long an attempt waits for its share of them.
+/// How long an attempt waits for its share of [`BYTES_MAX`].
 const MEMORY_WAIT_MAX: Duration = Duration::from_millis(250);
 /// How long reading an event may take.
 const READ_MAX: Duration = Duration::from_secs(2);
 /// After a failed read, no event is read for this long.
 const UNAVAILABLE_FOR: Duration = Duration::from_secs(1);
-/// How long a delivery waits when its body is unavailable.
+/// How long a delivery waits on the ladder when its body is unavailable.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// The same when its event should have been recorded long ago.
+/// How long it waits on the ladder when its event should have been recorded long ago.
 const RETRY_AFTER_LATE: Duration = Duration::from_secs(60);
-/// An event that is not recorded this long after it was accepted is late.
+/// An event is late if it is still not recorded this long after it was accepted.
 const RECORDED_WITHIN: Duration = Duration::from_secs(600);
 
 /// The body of a delivery.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// It is in the message.
+    /// The message holds the body.
     Whole(Bytes),
-    /// It must be rendered again.
+    /// The message holds the body's length and hash; the body must be rendered again.
     Reference(BodyReference),
 }
 
-/// A body ready to be sent. A rendered one holds its share of the memory budget.
+/// A body ready to be sent. A body that was rendered again holds its share of the memory budget.
 #[derive(Debug)]
 pub(crate) struct ReadyBody {
     pub(crate) bytes: Bytes,
@@ -59,12 +59,12 @@ pub(crate) struct ReadyBody {
 pub(crate) enum BodyUnavailable {
     /// The event's payload was expunged.
     Expunged,
-    /// The event is not recorded yet, the database is unavailable, or the memory is used up. Try again after this.
+    /// The event is not recorded yet, the database is unavailable, or the memory budget is used up. Try again after this time.
     RetryAfter(Duration),
 }
 
 impl Body {
-    /// Reads a message of a lane.
+    /// Decodes the member of a lane into a delivery and its body.
     pub(crate) fn read(member: Member) -> Result<(Box<DeliveryTask>, Self), Poison> {
         match member.head::<Box<DeliveryTask>>() {
             Ok(task) => Ok((task, Self::Whole(member.payload))),
@@ -75,7 +75,7 @@ impl Body {
         }
     }
 
-    /// The message of a delivery for a lane.
+    /// Encodes a delivery for a lane.
     pub(crate) fn to_lane(&self, task: &DeliveryTask) -> Result<Member, Poison> {
         match self {
             Self::Whole(bytes) => encode(task, bytes.clone()),
@@ -83,7 +83,7 @@ impl Body {
         }
     }
 
-    /// The message of a delivery for the ladder. A large body goes by reference, except a test's, whose event is not recorded.
+    /// Encodes a delivery for the ladder, with a reference for a large body. A test keeps its body: its event is not recorded.
     pub(crate) fn to_ladder(&self, task: &DeliveryTask) -> Result<Member, Poison> {
         let is_test = matches!(task.delivery.generation, Generation::Test(_));
         match self {
@@ -113,7 +113,7 @@ impl BodyRenderer {
         Self { store, memory: Arc::new(Semaphore::new(BYTES_MAX)), unavailable_until: Mutex::default(), metrics }
     }
 
-    /// The body to send for a delivery to `endpoint`.
+    /// Returns the body of a delivery to `endpoint`, rendered again if the message holds a reference.
     pub(crate) async fn ready(
         &self,
         body: &Body,
@@ -161,7 +161,7 @@ impl BodyRenderer {
         Ok(ReadyBody { bytes, _memory: Some(memory) })
     }
 
-    /// Reads the event of a delivery. `None`: it is not recorded, or the database is unavailable.
+    /// Reads the event of a delivery. Returns `None` if it is not recorded or the database is unavailable.
     async fn read(&self, task: &DeliveryTask) -> Option<EventRow> {
         if self.unavailable_until.lock().is_some_and(|until| Instant::now() < until) {
             return None;
@@ -181,15 +181,15 @@ impl BodyRenderer {
     }
 }
 
-/// A rendered body, and whether it is the one that the reference names.
+/// A rendered body, and whether it has the length and hash of the reference.
 #[derive(Debug, PartialEq)]
 enum Rendered {
     Same(Bytes),
     Changed(Bytes),
 }
 
-/// The body that a reference names. The endpoint may have changed its kind of body since: the earlier kind is tried too. If no
-/// kind gives the same bytes, the current kind is sent.
+/// Renders the body of a reference. Because the endpoint's kind of body may have changed since, every kind is tried. If none
+/// gives the same bytes, the result is the body of the current `kind`.
 fn rendered_as(reference: &BodyReference, kind: BodyKind, mut render: impl FnMut(BodyKind) -> Bytes) -> Rendered {
     let now = render(kind);
     if reference.names(&now) {
@@ -225,7 +225,7 @@ mod tests {
         let (read, body) = Body::read(parked.clone()).unwrap();
         let Body::Reference(reference) = &body else { panic!("{body:?}") };
         assert_eq!((*read, reference.bytes as usize), (task.clone(), PARKED_BODY_BYTES_MAX + 1));
-        // A reference is republished unchanged.
+        // A member that holds a reference is published again unchanged.
         assert_eq!(body.to_ladder(&task).unwrap(), parked);
         assert_eq!(body.to_lane(&task).unwrap(), parked);
         assert_eq!(large.to_lane(&task).unwrap().payload.len(), PARKED_BODY_BYTES_MAX + 1);

@@ -1,8 +1,8 @@
-//! Masks secrets that a receiver sends back.
+//! Masks the secrets that a receiver sends back in its response.
 //!
-//! Request inspectors and misconfigured servers answer with the request. An endpoint's own headers and its token are credentials of
-//! its owner, while every reader of the history sees responses. Therefore their values are masked in the recorded part of a response.
-//! A value that was changed (encoded, split) is not recognized.
+//! Request inspectors and misconfigured servers echo the request. An endpoint's own headers and its token are credentials of its
+//! owner, but everybody who reads the history sees the responses. Therefore these values are masked in the recorded part of a
+//! response. A value that the receiver encoded or split is not recognized.
 
 use bytes::Bytes;
 use postrider_egress::{Headers, Response};
@@ -10,7 +10,7 @@ use postrider_egress::{Headers, Response};
 use crate::attempt::headers::MASK;
 use crate::endpoint::PreparedEndpoint;
 
-/// Shorter values are not masked: they would match everywhere.
+/// Shorter values are not masked, because they would match too much of an ordinary response.
 const SECRET_BYTES_MIN: usize = 8;
 
 /// The secret values of a request, the longest first.
@@ -18,7 +18,7 @@ const SECRET_BYTES_MIN: usize = 8;
 pub(crate) struct EchoedSecrets(Vec<Vec<u8>>);
 
 impl EchoedSecrets {
-    /// The secrets among these headers. In `Bearer abc`, the part after the scheme is one too.
+    /// Collects the secrets among these headers. In `Bearer abc`, both the whole value and `abc` are secrets.
     pub(crate) fn of(endpoint: &PreparedEndpoint, headers: &Headers<'_>) -> Self {
         let values = headers.iter().filter(|(name, _)| endpoint.masks(name)).map(|(_, value)| value.as_bytes());
         let parts = values.flat_map(|value| [Some(value), value.rsplit(|byte| *byte == b' ').next()]).flatten();
@@ -29,7 +29,7 @@ impl EchoedSecrets {
         Self(secrets)
     }
 
-    /// Masks them in the recorded part of a response.
+    /// Masks the secrets in the recorded part of a response.
     pub(crate) fn mask_in(&self, response: &mut Response) {
         for secret in &self.0 {
             if let Some(masked) = mask(&response.excerpt, secret) {
@@ -44,7 +44,7 @@ impl EchoedSecrets {
     }
 }
 
-/// `text` with `secret` masked; `None` if it does not contain it. The text may be cut, so its end may be the beginning of the secret.
+/// Masks `secret` in `text`. Returns `None` if `text` does not contain it. A cut text may end with the first part of the secret.
 fn mask(text: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
     let mut masked = Vec::new();
     let mut rest = text;

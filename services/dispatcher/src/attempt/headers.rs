@@ -1,6 +1,6 @@
-//! The headers of an attempt: as sent, and as recorded.
+//! The headers of an attempt: the request's, and their recorded form with masked secrets.
 //!
-//! Names keep the spelling of their source: the profile, Standard Webhooks, or the customer.
+//! A name keeps the spelling of its source: the profile, Standard Webhooks, or the customer.
 
 use std::borrow::Cow;
 
@@ -16,15 +16,15 @@ use postrider_wire::messages::DeliveryTask;
 
 use crate::endpoint::PreparedEndpoint;
 
-/// The delivery's id, the same in each of its attempts.
+/// Header with the delivery's id, which is the same in each attempt.
 const DELIVERY: &str = DELIVERY_HEADER;
-/// The attempt's number, from 1.
+/// Header with the attempt's number, from 1.
 const ATTEMPT: &str = "postrider-attempt";
-/// Replaces a secret value.
+/// The text that replaces a secret value.
 pub(crate) const MASK: &str = "***";
 
-/// The headers of an attempt, signed for the time `at`. An endpoint's own headers never replace a signature or a header of
-/// Postrider.
+/// Builds the headers of an attempt that is signed for the time `at`. An endpoint's own headers never replace a signature or a
+/// header of Postrider.
 pub(crate) fn request<'a>(
     endpoint: &'a PreparedEndpoint,
     task: &DeliveryTask,
@@ -36,7 +36,7 @@ pub(crate) fn request<'a>(
         // Pushover verifies no signatures and needs no ids.
         return endpoint.base_headers.clone();
     }
-    // Enough for most deliveries, so that it does not grow in steps.
+    // 24 headers are enough for most deliveries, so the list is allocated once.
     let mut headers = Headers::with_capacity(24);
     for (name, value) in endpoint.base_headers.iter() {
         insert(&mut headers, name, value.clone());
@@ -60,7 +60,7 @@ pub(crate) fn request<'a>(
     let token = endpoint.profile.sends_token();
     for (index, (name, value)) in signed.into_iter().enumerate() {
         match &endpoint.token {
-            // The product's own header is the first.
+            // The first signature header is the product's own.
             Some(token_value) if token && index == 0 => insert(&mut headers, name, token_value.clone()),
             _ => insert_text(&mut headers, name, value),
         }
@@ -73,7 +73,7 @@ pub(crate) fn request<'a>(
     headers
 }
 
-/// Names and values were checked when profiles and secrets were loaded. An invalid one is omitted rather than failing the delivery.
+/// Loading profiles and secrets checks names and values. If one is invalid, it is omitted, and the delivery continues.
 fn insert_text<'a>(headers: &mut Headers<'a>, name: impl Into<Cow<'a, str>>, value: String) {
     if let Ok(value) = HeaderValue::try_from(value) {
         insert(headers, name, value);
@@ -84,7 +84,7 @@ fn insert<'a>(headers: &mut Headers<'a>, name: impl Into<Cow<'a, str>>, value: H
     let _ = headers.insert(name, value);
 }
 
-/// The headers as recorded: secret values are masked.
+/// The headers as the history records them, with secret values masked.
 pub(crate) fn recorded(endpoint: &PreparedEndpoint, headers: &Headers<'_>) -> HeaderList {
     HeaderList::of(headers.iter().map(|(name, value)| {
         let masked = endpoint.masks(name);

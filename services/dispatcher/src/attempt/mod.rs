@@ -1,4 +1,4 @@
-//! One attempt: a POST, signed for its moment, sent within its deadline, and recorded.
+//! Makes one attempt: a POST that is signed at its start, sent within its deadline, and recorded.
 
 pub(crate) mod body;
 mod echoed_secrets;
@@ -27,11 +27,11 @@ use echoed_secrets::EchoedSecrets;
 /// An attempt that ended.
 #[derive(Debug)]
 pub(crate) struct Attempted {
-    /// Its record.
+    /// What the history records of it.
     pub(crate) record: AttemptRecord,
     /// The beginning of the response's body.
     pub(crate) excerpt: Bytes,
-    /// The wait that the endpoint requested.
+    /// The wait that the endpoint requested with `Retry-After`.
     pub(crate) retry_after: Option<Duration>,
     /// When it ended, by the monotonic clock.
     pub(crate) ended: Instant,
@@ -39,11 +39,11 @@ pub(crate) struct Attempted {
     pub(crate) ended_at: UnixMillis,
     /// Its duration.
     pub(crate) latency: Duration,
-    /// Its span, if it is recorded.
+    /// Its span's context, if spans are exported.
     pub(crate) trace: Option<TraceContext>,
 }
 
-/// Makes the attempt of `task`. `held`: since when it was held, and why.
+/// Makes the attempt of `task`. `held` is the time since which the delivery was held, and why.
 pub(crate) async fn make(
     egress: &Egress,
     metrics: &Metrics,
@@ -58,7 +58,7 @@ pub(crate) async fn make(
     let span = spans::attempt(&task.delivery.id, &task.delivery.endpoint, task.number, first);
     let trace = TraceContext::of(&span);
     let traceparent = match (trace, &task.traceparent) {
-        // Ingest has checked or generated it.
+        // Ingest has checked or generated this `traceparent`.
         (None, Some(event)) => Cow::Borrowed(event.as_str()),
         (own, _) => Cow::Owned(own.unwrap_or_else(TraceContext::generate).to_string()),
     };
@@ -68,7 +68,7 @@ pub(crate) async fn make(
     let request_headers = headers::recorded(endpoint, &headers);
     let secrets = EchoedSecrets::of(endpoint, &headers);
     let request = Request { url: &endpoint.url, headers, body, timeout: endpoint.timeout };
-    // Boxed: the largest part of a delivery's future, which is copied when its task is spawned.
+    // This future is boxed: it is the largest part of a delivery's future, which is copied when its task is spawned.
     let mut response = Box::pin(egress.send(request).instrument(span.clone())).await;
     if endpoint.pushover.is_some() {
         pushover::judge(&mut response);
@@ -122,7 +122,7 @@ pub(crate) async fn make(
 /// The error of an attempt whose endpoint is Postrider itself.
 const LOOP: &str = "loop refused: the endpoint is an address of Postrider itself, which accepts no deliveries";
 
-/// Whether Postrider itself refused the delivery. That is retried like any failure.
+/// Whether Postrider itself refused the delivery. Such an attempt is retried like any failure.
 fn is_loop(response: &Response) -> bool {
     response.status_code == Some(http::StatusCode::LOOP_DETECTED.as_u16())
         && response

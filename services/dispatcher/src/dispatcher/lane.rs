@@ -1,4 +1,4 @@
-//! Handles one delivery of a lane. When that returns `Ok`, the broker has confirmed everything it caused.
+//! Handles one delivery of a lane. It returns `Ok` after the broker has confirmed everything that the delivery published.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +25,10 @@ use crate::pace::{self, Admission, AdmissionRequest, HeldSlot, Hold};
 
 /// How long a delivery waits when its endpoint cannot be read.
 const DATABASE_UNAVAILABLE_WAIT: Duration = Duration::from_secs(5);
-/// How long a delivery waits when its endpoint cannot be attempted by this build.
+/// How long a delivery waits when this build cannot attempt its endpoint.
 const UNUSABLE_WAIT: Duration = Duration::from_secs(60);
 
-/// A delivery with everything that was looked up for it.
+/// A delivery with its body and its endpoint.
 struct Delivery {
     /// The lane it came from.
     lane: Lane,
@@ -38,13 +38,13 @@ struct Delivery {
     endpoint: Arc<PreparedEndpoint>,
 }
 
-/// Since when a delivery is held, and why.
+/// The time since which a delivery is held, and why.
 type Held = Option<(UnixMillis, HeldReason)>;
 
 impl Dispatcher {
     /// Handles one member of a lane.
     pub(crate) async fn deliver(&self, lane: Lane, member: Member) -> Result<(), Unsettled> {
-        // Rare paths below are boxed: each delivery's future is copied when its task is spawned.
+        // Rare paths below are boxed to keep each delivery's future small, because it is copied when its task is spawned.
         let (task, body) = Body::read(member)?;
         let event = task.traceparent.as_deref();
         let cause = if task.number == 1 { Cause::parent(event) } else { Cause::link(event) };
@@ -97,7 +97,7 @@ impl Dispatcher {
         }
     }
 
-    /// Waits for the right to make the POST. `None`: the delivery was published to wait elsewhere.
+    /// Waits for the right to make the POST. Returns `None` if it published the delivery to the ladder or the slow lane instead.
     async fn wait_for_permit(&self, delivery: &Delivery) -> Result<Option<(Permit, Held)>, Unsettled> {
         let Delivery { lane, task, entry, endpoint, .. } = delivery;
         let interval = pace::interval(endpoint.rate_per_second, self.shared.dispatchers.get());
@@ -156,7 +156,7 @@ impl Dispatcher {
         let Some((retry, delay)) = retry else { return Ok(report.await?) };
         let lane = if entry.gate.is_slow() { Lane::Slow } else { retry.lane };
         let retry = Body::Whole(body).to_ladder(&retry)?;
-        // The delay runs from the end of the attempt, by the monotonic clock. A retry is never early.
+        // The delay counts from the end of the attempt, by the monotonic clock. A retry is never early.
         let rung = ladder::rung_at_least(delay.saturating_sub(ended.elapsed()));
         let retry = self.delays.publish(Destination::Rung { rung, lane }, retry);
         metrics.retries.increment(1);
@@ -176,7 +176,7 @@ impl Dispatcher {
         Ok(self.delays.publish(Destination::Lane(Lane::Slow), delivery.body.to_lane(&moved)?).await?)
     }
 
-    /// Publishes a delivery to the ladder until shortly before its slot.
+    /// Publishes a delivery to the ladder, from which it returns shortly before its slot.
     async fn hold(
         &self,
         delivery: &Delivery,
@@ -204,7 +204,7 @@ impl Dispatcher {
         self.park(delivery.lane, &parked, &delivery.body, rung).await
     }
 
-    /// Publishes a delivery to the ladder because its endpoint or its body is unavailable. This uses up no attempt.
+    /// Publishes a delivery to the ladder because its endpoint or its body is unavailable. It keeps its attempt number.
     async fn retry_later(&self, lane: Lane, task: DeliveryTask, body: Body, wait: Duration) -> Result<(), Unsettled> {
         self.shared.metrics.held_for_configuration.increment(1);
         let task = DeliveryTask { moves: task.moves.saturating_add(1), ..task };
@@ -221,7 +221,7 @@ impl Dispatcher {
         self.end(task, DeliveryStatus::Discarded, Some(reason), at).await
     }
 
-    /// Reports a delivery that ends without an attempt.
+    /// Reports that a delivery ended without an attempt.
     async fn end(
         &self,
         task: DeliveryTask,
@@ -233,7 +233,7 @@ impl Dispatcher {
         Ok(self.outcomes.publish(vec![encode(&report, Bytes::new())?]).await?)
     }
 
-    /// Waits until outcomes can be published. No POST is made before, because its outcome could not be reported.
+    /// Waits until outcomes can be published. No POST is made before that, because its outcome could not be reported.
     async fn wait_for_publisher(&self) -> Result<(), Unsettled> {
         let mut state = self.publish_state.clone();
         tokio::select! {
@@ -246,7 +246,7 @@ impl Dispatcher {
     }
 }
 
-/// The longest rung that ends before `park_for`, so that a delivery is back before its slot; else the shortest rung.
+/// Returns the longest rung that ends before the slot (at most `park_for`); if there is none, the shortest rung.
 fn rung_before(park_for: Duration) -> Rung {
     ladder::rung_at_most(park_for).unwrap_or_else(|| ladder::rung_at_least(Duration::ZERO))
 }

@@ -1,6 +1,6 @@
-//! The dispatcher: what handling a delivery needs, and how configuration changes reach it.
+//! The dispatcher: the parts that handle a delivery, and how configuration changes reach them.
 //!
-//! [`lane`] handles the deliveries of a lane, [`test_call`] the test calls.
+//! [`lane`] handles the deliveries of a lane; [`test_call`] handles test calls.
 
 mod lane;
 mod test_call;
@@ -23,7 +23,7 @@ use crate::interventions::Interventions;
 use crate::metrics::Metrics;
 use crate::steady_clock::SteadyClock;
 
-/// What the dispatcher shares with its background tasks.
+/// State that the dispatcher shares with its background tasks.
 pub(crate) struct Shared {
     pub(crate) endpoints: Arc<EndpointCache>,
     pub(crate) breakers: Arc<BreakerSync>,
@@ -41,9 +41,9 @@ pub(crate) struct Dispatcher {
     outcomes: BatchPublisher,
     delays: DelayPublisher,
     publish_state: watch::Receiver<PublishState>,
-    /// Another process granted the slots that are older than this.
+    /// When this process started. A delivery that was held before brings a slot of another process.
     started_at: UnixMillis,
-    /// Decides whether a delivery has expired.
+    /// Decides whether a delivery has expired, despite jumps of the wall clock.
     clock: SteadyClock,
     /// The configuration version that was applied last; 0 before the first.
     applied: watch::Sender<i64>,
@@ -97,7 +97,7 @@ impl Dispatcher {
         self.applied.send_replace(version);
     }
 
-    /// The state of a delivery's endpoint, read from the database if the cached one is too old.
+    /// Returns the state of a delivery's endpoint. Reads it from the database if the cached state is too old.
     async fn load(&self, entry: &CachedEndpoint, task: &DeliveryTask) -> Result<EndpointState, DatabaseUnavailable> {
         let load = || self.loader.load(task.delivery.endpoint, task.config_version);
         self.shared.endpoints.cached_or_load(entry, task.config_version, load).await

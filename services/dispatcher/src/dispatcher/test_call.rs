@@ -1,5 +1,5 @@
-//! Test calls: one attempt at once, for a caller that waits for its outcome. Not subject to the pace, and made to inactive
-//! endpoints too.
+//! Handles test calls. A test call is one attempt made at once, whose caller waits for the outcome. It ignores the pace, and also
+//! reaches inactive endpoints.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::encode::encode;
 use crate::endpoint::EndpointState;
 use crate::next_step;
 
-/// Longest time that a reply waits until the outcome is confirmed. The outcome is published in any case.
+/// Maximum time that a reply waits for the outcome's confirmation. The outcome is published in any case.
 const CONFIRM_MAX: Duration = Duration::from_secs(1);
 
 impl Dispatcher {
-    /// Makes the attempt and replies with its outcome. `None`: no reply, because the caller's time is over or the endpoint
-    /// cannot be attempted now.
+    /// Makes the attempt and returns the reply with its outcome. Returns `None`, without a reply, if the caller's deadline has
+    /// passed or the attempt cannot be made now.
     pub(crate) async fn test(&self, request: Member) -> Option<Member> {
         let call: TestCall =
             request.head().inspect_err(|error| tracing::warn!(%error, "cannot read a test call; dropping it")).ok()?;

@@ -1,10 +1,10 @@
-//! Caches endpoints: their gates, and what the database says about them.
+//! Caches endpoints: each one's gate, and its state in the database.
 //!
-//! An entry serves every message whose `config_version` it covers: the version it was read at, or a later version that the
-//! configuration feed has reached without naming the endpoint. Otherwise it is read again. While the database is unavailable,
-//! an old entry is served, however old; without one the caller waits.
+//! An entry is valid for the configuration version it was read at, and for later versions that the configuration feed has reached
+//! without naming the endpoint. A message with another `config_version` causes a read. While the database is unavailable, an
+//! entry of any age is used; without an entry, the delivery waits.
 //!
-//! Bounded by [`CacheLimits`]. A forgotten endpoint loses its pace, which is learned again.
+//! [`CacheLimits`] bounds the cache. A forgotten endpoint loses its pace and starts with that of a new endpoint.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use super::PreparedEndpoint;
 use super::gate::{Gate, Sweeper};
 use crate::scheduler_lag::SchedulerLag;
 
-/// Shortest time between two reads after a failed read or an unusable endpoint.
+/// Minimum time between two reads after a failed read or an unusable endpoint.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Longest time that a delivery waits for the database.
+/// Maximum time that a delivery waits for a read by another task, and then for its own.
 const LOAD_MAX: Duration = Duration::from_secs(2);
 
 /// The breakers of all endpoints, shared with [`BreakerSync`](crate::breaker_sync::BreakerSync).
@@ -33,20 +33,20 @@ pub(crate) type SharedBreakerBoard = Arc<Mutex<BreakerBoard>>;
 /// The size of the cache.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CacheLimits {
-    /// Most endpoints; the least recently used are forgotten first.
+    /// Maximum endpoints; the least recently used are forgotten first.
     pub(crate) entries: u64,
     /// An endpoint without deliveries for this long is forgotten.
     pub(crate) idle: Duration,
 }
 
-/// What the database says about an endpoint.
+/// The state of an endpoint in the database.
 #[derive(Debug, Clone)]
 pub(crate) enum EndpointState {
     /// It exists.
     Ready(Arc<PreparedEndpoint>),
-    /// It was deleted. (An endpoint is committed before any message names it.)
+    /// It does not exist. Since an endpoint is committed before any message names it, it was deleted.
     Deleted,
-    /// It exists and cannot be attempted.
+    /// It exists, but this build and configuration cannot attempt it.
     Unusable,
 }
 
@@ -54,28 +54,28 @@ pub(crate) enum EndpointState {
 #[derive(Debug, Clone)]
 pub(crate) struct LoadedEndpoint {
     pub(crate) state: EndpointState,
-    /// The configuration version that it was read at.
+    /// The configuration version at which it was read.
     pub(crate) config_version: i64,
 }
 
-/// The database gave no answer.
+/// The database did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DatabaseUnavailable;
 
-/// One endpoint.
+/// The cache entry of one endpoint.
 #[derive(Debug)]
 pub(crate) struct CachedEndpoint {
-    /// Grants its POSTs.
+    /// Grants the permits for its POSTs.
     pub(crate) gate: Arc<Gate>,
     loaded: ArcSwapOption<LoadedEndpoint>,
-    /// The last configuration version that changed it.
+    /// The last configuration version that changed the endpoint.
     changed_at: AtomicI64,
-    /// Held by the one task that reads it; holds the earliest time of the next read.
+    /// The earliest time of the next read. The task that reads the endpoint holds the lock.
     next_load: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl CachedEndpoint {
-    /// The state, if it covers a message that needs `wanted` while the feed is at `feed`.
+    /// Returns the state if it is valid for the configuration version `wanted`, while the feed has reached `feed`.
     fn covering(&self, wanted: i64, feed: i64) -> Option<EndpointState> {
         let loaded = self.loaded.load();
         let loaded = loaded.as_ref()?;
@@ -83,19 +83,19 @@ impl CachedEndpoint {
         (unchanged && wanted <= loaded.config_version.max(feed)).then(|| loaded.state.clone())
     }
 
-    /// The state, however old.
+    /// Returns the state, however old.
     fn stale(&self) -> Result<EndpointState, DatabaseUnavailable> {
         self.loaded.load().as_ref().map(|loaded| loaded.state.clone()).ok_or(DatabaseUnavailable)
     }
 }
 
-/// The cache.
+/// The cache of all endpoints.
 #[derive(Debug)]
 pub(crate) struct EndpointCache {
     entries: Cache<EndpointId, Arc<CachedEndpoint>>,
     /// The configuration version that the feed has reached.
     feed: AtomicI64,
-    /// After a failed read, no endpoint is read before this.
+    /// After a failed read, no endpoint is read before this time.
     unavailable_until: Mutex<Option<Instant>>,
     sweeper: Sweeper,
     scheduler_lag: SchedulerLag,
@@ -119,12 +119,12 @@ impl EndpointCache {
         Self { entries, feed: AtomicI64::new(0), unavailable_until, sweeper, scheduler_lag, board }
     }
 
-    /// The number of endpoints, approximately.
+    /// Approximate number of endpoints.
     pub(crate) fn len(&self) -> u64 {
         self.entries.entry_count()
     }
 
-    /// The endpoint's entry, created if absent.
+    /// Returns the endpoint's entry, and creates it if absent.
     pub(crate) fn get_or_create(&self, id: EndpointId) -> Arc<CachedEndpoint> {
         self.entries.get(&id).unwrap_or_else(|| {
             self.entries.get_with(id, || {
@@ -142,12 +142,12 @@ impl EndpointCache {
         })
     }
 
-    /// The endpoint's entry, if there is one.
+    /// Returns the endpoint's entry, if it exists.
     pub(crate) fn get(&self, id: EndpointId) -> Option<Arc<CachedEndpoint>> {
         self.entries.get(&id)
     }
 
-    /// The feed has reached `version` and names the changed endpoints. `None`: any endpoint may have changed.
+    /// Marks the `changed` endpoints when the feed reaches `version`. `None`: any endpoint may have changed.
     pub(crate) fn apply_changes(&self, version: i64, changed: Option<&[EndpointId]>) {
         let mark = |entry: Arc<CachedEndpoint>| {
             entry.changed_at.fetch_max(version, Ordering::AcqRel);
@@ -156,17 +156,17 @@ impl EndpointCache {
             Some(ids) => ids.iter().filter_map(|id| self.entries.get(id)).for_each(mark),
             None => self.entries.iter().for_each(|(_, entry)| mark(entry)),
         }
-        // Last: an entry covers this version only once every changed entry is marked.
+        // This must come last, so that no entry counts as valid for this version before every changed entry is marked.
         self.feed.fetch_max(version, Ordering::AcqRel);
     }
 
-    /// The cached state, if it covers `wanted`.
+    /// Returns the cached state if it is valid for the version `wanted`.
     pub(crate) fn cached(&self, entry: &CachedEndpoint, wanted: i64) -> Option<EndpointState> {
         entry.covering(wanted, self.feed.load(Ordering::Acquire))
     }
 
-    /// The state for a message that needs `wanted`, read by `load` if the cached one does not cover it. Of several callers
-    /// one reads and the others wait.
+    /// Returns the state for a message that needs the version `wanted`. Calls `load` if the cached state is not valid for it. Of
+    /// several concurrent callers, one reads and the others wait.
     ///
     /// # Errors
     /// The database is unavailable, and nothing was cached.
@@ -192,7 +192,7 @@ impl EndpointCache {
         }
         match tokio::time::timeout(LOAD_MAX, load()).await {
             Ok(Ok(loaded)) => {
-                // An unusable endpoint is not read again for every delivery.
+                // An unusable endpoint is not read for every delivery.
                 let unusable = matches!(loaded.state, EndpointState::Unusable);
                 *next_load = unusable.then(|| now + RETRY_AFTER);
                 let state = loaded.state.clone();
@@ -229,7 +229,7 @@ mod tests {
             Self { endpoints, id: EndpointId::generate(), loads: AtomicUsize::new(0) }
         }
 
-        /// Asks for `wanted` while the database is at `database` (`None`: unavailable). Returns whether it was read, and the result.
+        /// Requests `wanted` while the database is at `database` (`None`: unavailable). Returns whether it read, and the result.
         async fn ask(&self, wanted: i64, database: Option<i64>) -> (bool, Result<(), DatabaseUnavailable>) {
             let before = self.loads.load(Ordering::Relaxed);
             let load = || async {
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(case.ask(5, Some(5)).await, READ);
         assert_eq!(case.ask(6, None).await, (true, Ok(())));
         assert_eq!(case.ask(6, None).await, SERVED);
-        // No other endpoint is read for a second.
+        // For one second, no other endpoint is read.
         let other = Case { id: EndpointId::generate(), ..case };
         assert_eq!(other.ask(5, Some(5)).await, (false, Err(DatabaseUnavailable)));
     }

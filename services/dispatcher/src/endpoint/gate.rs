@@ -1,6 +1,6 @@
 //! The gate of one endpoint: its [pace](crate::pace) behind a lock, and the deliveries that wait in memory for a permit.
 //!
-//! The line is in order of arrival, so no waiter needs a timer: one [`Sweeper`] looks at the front of every line.
+//! Deliveries wait in order of arrival, so no waiter needs a timer: one [`Sweeper`] checks the first waiter of every gate.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use crate::pace::{Admission, AdmissionRequest, InFlight, Observation, Pace, Transition, in_memory_max};
 use crate::scheduler_lag::SchedulerLag;
 
-/// How often the sweeper looks at the lines.
+/// How often the sweeper checks the gates.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
 
-/// The right to make one POST. Dropping it without [`Permit::end`] frees its place and says nothing about the endpoint.
+/// The right to make one POST. If it is dropped without [`Permit::end`], the POST counts as abandoned.
 #[derive(Debug)]
 pub(crate) struct Permit {
     gate: Arc<Gate>,
@@ -25,7 +25,7 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// The POST ended after `latency`.
+    /// Ends the POST, which took `latency`.
     pub(crate) fn end(mut self, observation: Observation, latency: Duration) -> Transition {
         match self.post.take() {
             Some(post) => self.gate.end(post, Some((observation, latency))),
@@ -42,15 +42,15 @@ impl Drop for Permit {
     }
 }
 
-/// A permit that the gate sends when it is this delivery's turn. An error means that the wait took too long: request again
-/// with [`AdmissionRequest::gave_up_waiting`].
+/// Receives a permit when it is this delivery's turn. An error means that it has waited too long and must request again with
+/// [`AdmissionRequest::gave_up_waiting`].
 pub(crate) type PendingPermit = oneshot::Receiver<Permit>;
 
 #[derive(Debug)]
 struct State {
     pace: Pace,
     line: VecDeque<Waiter>,
-    /// Whether the sweeper knows this gate.
+    /// Whether the sweeper's list contains this gate.
     swept: bool,
 }
 
@@ -74,7 +74,7 @@ impl Gate {
         Arc::new(Self { state: Mutex::new(state), sweeper, scheduler_lag })
     }
 
-    /// Requests a POST.
+    /// Requests the right to make a POST.
     pub(crate) fn request(self: &Arc<Self>, request: &AdmissionRequest) -> Admission<Permit, PendingPermit> {
         let now = Instant::now();
         let mut state = self.state.lock();
@@ -97,7 +97,7 @@ impl Gate {
         }
     }
 
-    /// The endpoint requested a pause; see [`Pace::pause`].
+    /// Applies a pause that the endpoint requested; see [`Pace::pause`].
     pub(crate) fn pause(&self, wait: Duration, version: i64) {
         self.state.lock().pace.pause(Instant::now(), wait, version);
     }
@@ -107,7 +107,7 @@ impl Gate {
         self.state.lock().pace.is_slow(Instant::now())
     }
 
-    /// Takes over a breaker state of another dispatcher; see [`Pace::adopt`].
+    /// Applies another dispatcher's breaker state; see [`Pace::adopt`].
     pub(crate) fn adopt(self: &Arc<Self>, breaker: BreakerState, age: Duration) -> bool {
         let now = Instant::now();
         let mut state = self.state.lock();
@@ -129,25 +129,25 @@ impl Gate {
         transition
     }
 
-    /// Gives permits to the front of the line while there is room.
+    /// Gives permits to the first waiters while further POSTs may start.
     fn admit(self: &Arc<Self>, state: &mut State, now: Instant) {
         while let Some(post) = state.pace.admit_next(now) {
             let Some(waiter) = state.line.pop_front() else {
-                // Unreachable: the line and its count change together. The place is not lost in any case.
+                // Unreachable: the line and its count change together. If it happens, the POST does not stay in flight.
                 state.pace.end(now, post, None);
                 return;
             };
             if let Err(mut unwanted) = waiter.permit.send(self.permit(post)) {
-                // The waiter is gone. Dropping its permit would take the lock that is held here.
+                // The waiter is gone. Dropping its permit would deadlock, because it takes the lock that is held here.
                 unwanted.post = None;
                 state.pace.end(now, post, None);
             }
         }
     }
 
-    /// Ends waits that took too long. Returns whether any delivery is still waiting.
+    /// Ends waits that took too long. Returns whether a delivery still waits.
     fn sweep(&self, now: Instant) -> bool {
-        // One sweep early, so that no wait exceeds the maximum.
+        // The limit is one sweep early, so that no wait exceeds the maximum.
         let give_up_after = in_memory_max(self.scheduler_lag.average()).saturating_sub(SWEEP_EVERY);
         let mut state = self.state.lock();
         while state.line.front().is_some_and(|waiter| now.saturating_duration_since(waiter.since) >= give_up_after) {
@@ -159,13 +159,13 @@ impl Gate {
     }
 }
 
-/// Ends long waits at all gates. Clones share their state; [`Sweeper::run`] does the work.
+/// Ends long waits at all gates while [`Sweeper::run`] runs. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sweeper {
     shared: Arc<Gates>,
 }
 
-/// The gates with a line.
+/// The gates with waiting deliveries.
 #[derive(Debug, Default)]
 struct Gates {
     gates: Mutex<Vec<Weak<Gate>>>,
@@ -181,7 +181,7 @@ impl Sweeper {
         }
     }
 
-    /// Sweeps until `stop`; idle while no delivery waits.
+    /// Sweeps until `stop`. Sleeps while no delivery waits.
     pub(crate) async fn run(&self, stop: CancellationToken) {
         loop {
             if self.shared.gates.lock().is_empty() {
@@ -237,7 +237,7 @@ mod tests {
         let (first, second) = (go(&gate), go(&gate));
         let (mut third, mut fourth, mut fifth) = (wait(&gate), wait(&gate), wait(&gate));
         first.end(Observation::Answered, Duration::from_millis(1));
-        // One place became free, and the success added one.
+        // One POST ended, and its success raised the limit by one.
         let third = third.try_recv().unwrap();
         let fourth = fourth.try_recv().unwrap();
         assert!(fifth.try_recv().is_err());

@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 pub(crate) struct EndpointLoader {
     pub(crate) store: Store,
     pub(crate) profiles: Arc<Profiles>,
-    /// Where Pushover takes messages.
+    /// The URL to which Pushover messages are sent.
     pub(crate) pushover_url: Url,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct EndpointLoader {
 impl EndpointLoader {
     /// Reads one endpoint for a delivery that needs `config_version`.
     ///
-    /// A failure is logged here. The cache asks at most once a second after one.
+    /// It logs a failure. After a failure, the cache calls this at most once a second.
     pub(crate) async fn load(
         &self,
         id: EndpointId,

@@ -1,7 +1,7 @@
 //! The endpoints that this dispatcher delivers to.
 //!
-//! Owns: the cache of endpoints ([`EndpointCache`]), how one is read and made ready for attempts ([`EndpointLoader`],
-//! [`PreparedEndpoint`]), and the gate that grants its POSTs ([`gate`]).
+//! Owns: the cache of endpoints ([`EndpointCache`]), the reading of an endpoint ([`EndpointLoader`]), its form ready for attempts
+//! ([`PreparedEndpoint`]), and the gate that grants permits for its POSTs ([`gate`]).
 
 mod cache;
 pub(crate) mod gate;

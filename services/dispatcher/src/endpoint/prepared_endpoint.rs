@@ -1,4 +1,4 @@
-//! An endpoint ready for attempts: parsed, checked and with its keys, once per configuration version.
+//! An endpoint ready for attempts: its configuration is parsed and checked, and its keys loaded, once per version.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use super::Unusable;
 use super::pushover::{self, Pushover};
 use crate::metrics::ProfileMetrics;
 
-/// `User-Agent` of profiles without their own.
+/// `User-Agent` of profiles that set none.
 const OWN_USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
 
-/// Everything that an attempt needs except the delivery.
+/// What an attempt needs of its endpoint.
 #[derive(Debug)]
 pub(crate) struct PreparedEndpoint {
     /// The configuration version of its last edit.
@@ -40,17 +40,17 @@ pub(crate) struct PreparedEndpoint {
     pub(crate) pushover: Option<Pushover>,
     /// Signs its attempts.
     pub(crate) signer: Signer,
-    /// Sent instead of the signing secret, if the profile sends tokens and the endpoint has its own.
+    /// The endpoint's own token, if it has one and the profile sends tokens. It replaces the signing secret as the token.
     pub(crate) token: Option<HeaderValue>,
     /// `Content-Type` and `User-Agent`.
     pub(crate) base_headers: Headers<'static>,
     /// The endpoint's own headers.
     pub(crate) own_headers: Headers<'static>,
-    /// The header of the token, if the profile sends tokens.
+    /// Name of the token's header, if the profile sends tokens.
     token_header: Option<String>,
     /// Deadline of an attempt.
     pub(crate) timeout: Duration,
-    /// Attempts per second, over all dispatchers.
+    /// Maximum attempts per second, over all dispatchers.
     pub(crate) rate_per_second: Option<f64>,
     /// Metrics of its profile.
     pub(crate) counts: ProfileMetrics,
@@ -58,7 +58,7 @@ pub(crate) struct PreparedEndpoint {
 }
 
 impl PreparedEndpoint {
-    /// Prepares an endpoint. `pushover_url`: the URL of Pushover messages.
+    /// Prepares an endpoint. `pushover_url` is the URL to which Pushover messages are sent.
     pub(crate) fn new(endpoint: DispatchEndpoint, profiles: &Profiles, pushover_url: &Url) -> Result<Self, Unusable> {
         let DispatchEndpoint { version, document, status, secrets, private, profile, limits, .. } = endpoint;
         let profile = profiles.get(&profile).cloned().ok_or(Unusable::Profile(profile))?;
@@ -133,13 +133,13 @@ impl PreparedEndpoint {
         }
     }
 
-    /// Whether the value of this header is secret: the endpoint's own headers and the token.
+    /// Whether the header's value is secret. It is for the endpoint's own headers and its token.
     pub(crate) fn masks(&self, name: &str) -> bool {
         self.own_headers.get(name).is_some()
             || self.token_header.as_ref().is_some_and(|token| token.eq_ignore_ascii_case(name))
     }
 
-    /// What is sent for a body.
+    /// Returns the payload to send for a body: for Pushover a form, else the body itself.
     pub(crate) fn payload(&self, body: Bytes, event_type: &EventType) -> Bytes {
         match &self.pushover {
             Some(pushover) => pushover.form(&body, event_type),
@@ -158,7 +158,7 @@ fn value(text: &str, what: &'static str) -> Result<HeaderValue, Unusable> {
 
 fn secret_value(text: &str, what: &'static str) -> Result<HeaderValue, Unusable> {
     let mut value = value(text, what)?;
-    // Keeps it out of debug output, including the client's.
+    // Debug output, also the HTTP client's, hides sensitive values.
     value.set_sensitive(true);
     Ok(value)
 }
@@ -168,7 +168,7 @@ fn signing_secrets(secrets: EndpointSecrets) -> SigningSecrets {
     SigningSecrets {
         current,
         previous: previous.into_iter().map(|(secret, valid_until)| PreviousSecret { secret, valid_until }).collect(),
-        // A cut-over: from that time on the old secret no longer signs.
+        // The previous secret stops signing when the next one takes effect.
         next: next.map(|(secret, at)| NextSecret { secret, effective_at: at, overlap_until: at }),
     }
 }

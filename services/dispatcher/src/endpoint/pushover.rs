@@ -1,6 +1,6 @@
-//! The channel Pushover: its requests, and the meaning of its responses.
+//! The Pushover channel: builds its requests and interprets its responses.
 //!
-//! Fan-out renders title and message. The credentials are added here, for one request.
+//! Fan-out renders title and message. The dispatcher adds the credentials to each request.
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -15,20 +15,20 @@ use url::form_urlencoded;
 
 use super::Unusable;
 
-/// The path of messages, below the API's base URL.
+/// Path of messages, relative to the API's base URL.
 const MESSAGES: &str = "1/messages.json";
 /// The content type of a form.
 pub(crate) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-/// Most characters of Pushover's error messages that the customer sees.
+/// Maximum characters of Pushover's error messages that the customer sees.
 const SAID_CHARS_MAX: usize = 500;
 
-/// An endpoint's part of each request.
+/// What an endpoint adds to each request.
 #[derive(Debug)]
 pub(crate) struct Pushover {
     credentials: PushoverCredentials,
-    /// `None`: the sound chosen in Pushover.
+    /// `None`: the sound that the user has chosen in Pushover.
     sound: Option<Sound>,
-    /// A refused request is not retried; any other failure is.
+    /// A request that Pushover refuses (4xx) is not retried; any other failure is.
     pub(crate) statuses: StatusClasses,
 }
 
@@ -45,9 +45,9 @@ impl Pushover {
         Ok(Self { credentials, sound: sound.transpose()?, statuses })
     }
 
-    /// The form for a body.
+    /// Builds the form that is sent for a rendered body.
     pub(crate) fn form(&self, body: &[u8], event_type: &EventType) -> Bytes {
-        // Fan-out rendered it. If it is unreadable, the event's type is sent, so that the customer is notified in any case.
+        // Fan-out rendered the body. If it is unreadable, the event type is sent, so that the customer is notified in any case.
         let message = serde_json::from_slice(body).unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read a Pushover message; sending its event type");
             PushoverMessage { title: event_type.to_string(), message: event_type.to_string(), timestamp: 0 }
@@ -67,7 +67,7 @@ impl Pushover {
     }
 }
 
-/// The URL of messages of an API with this base URL.
+/// Returns the URL of messages for an API with this base URL.
 pub(crate) fn messages_url(base: &Url) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{MESSAGES}", base.path().trim_end_matches('/')));
@@ -82,10 +82,10 @@ struct PushoverAnswer {
     errors: Vec<String>,
 }
 
-/// Applies the meaning of Pushover's response: a message is accepted if it has `"status": 1`. Other responses get an error in words.
+/// Interprets Pushover's response. A 2xx with `"status": 1` accepts the message; other responses get an error text.
 ///
-/// An incomplete 2xx response counts as accepted: Pushover sends 200 only for valid requests, and a retry would be a second
-/// notification.
+/// An incomplete 2xx response counts as accepted, because Pushover sends 200 only for valid requests, and a retry would notify
+/// the user a second time.
 pub(crate) fn judge(response: &mut Response) {
     let Some(code) = response.status_code else { return };
     let answer: PushoverAnswer = serde_json::from_slice(&response.excerpt).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Why an existing endpoint cannot be attempted by this build and configuration.
+//! Why this build and configuration cannot attempt an existing endpoint.
 
 /// Why an endpoint cannot be attempted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,7 +9,7 @@ pub(crate) enum Unusable {
     /// This version does not know the channel or the kind of key.
     #[error("{0} is not supported by this version")]
     Unsupported(&'static str),
-    /// A stored value is invalid. The API checks it when it is saved, so the row was changed elsewhere.
+    /// A stored value is invalid. The API checks values when it saves them, so the row was changed elsewhere.
     #[error("its {0} is not valid")]
     Invalid(&'static str),
 }

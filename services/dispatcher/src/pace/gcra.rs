@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-/// Longest interval between two slots; a lower rate is served at this one.
+/// Maximum interval between two slots. A lower rate is raised to one slot per interval.
 const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
 
-/// The furthest slot after an edit of the rate.
+/// Maximum distance of a slot from now after the rate was edited.
 const SLOT_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// The interval between two slots of one dispatcher, when `dispatchers` share `rate_per_second`. `None` without a positive rate.
+/// Returns one dispatcher's interval between slots when `dispatchers` share `rate_per_second`. `None` without a positive rate.
 pub(crate) fn interval(rate_per_second: Option<f64>, dispatchers: u32) -> Option<Duration> {
     let rate = rate_per_second.filter(|rate| rate.is_finite() && *rate > 0.0)?;
     let seconds = f64::from(dispatchers.max(1)) / rate;
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX))
 }
 
-/// How far away a slot is after the interval changed from `before` to `interval`: the number of slots ahead stays.
+/// Returns the new distance of a slot after an edit changed the interval from `before`: the number of slots ahead of it stays.
 pub(crate) fn rescaled(ahead: Duration, before: Duration, interval: Duration) -> Duration {
     if before.is_zero() || before == interval {
         return ahead;
@@ -24,7 +24,7 @@ pub(crate) fn rescaled(ahead: Duration, before: Duration, interval: Duration) ->
     Duration::try_from_secs_f64(slots * interval.as_secs_f64()).unwrap_or(SLOT_MAX).min(SLOT_MAX)
 }
 
-/// When the next slot is free. There is no burst: `n` dispatchers admit at most `rate + n` in any second.
+/// When the next slot is free. Bursts are not granted: `n` dispatchers admit at most `rate + n` attempts in any second.
 #[derive(Debug, Default)]
 pub(crate) struct Gcra {
     next: Option<Instant>,
@@ -33,8 +33,8 @@ pub(crate) struct Gcra {
 }
 
 impl Gcra {
-    /// Takes the next slot and returns how far away it is. When the interval has changed, future slots move with it, as they do
-    /// for the deliveries that hold them (see [`rescaled`]).
+    /// Takes the next slot and returns its distance from now. When the interval has changed, the next slot moves as the slots
+    /// that deliveries already hold move (see [`rescaled`]).
     pub(crate) fn charge(&mut self, now: Instant, interval: Duration) -> Duration {
         let ahead = self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
         let slot = now + rescaled(ahead, self.interval, interval);
@@ -43,7 +43,7 @@ impl Gcra {
         slot.saturating_duration_since(now)
     }
 
-    /// A slot is used that another process granted: later slots make room for it.
+    /// Charges for a slot that another process granted and a delivery uses now. Later slots move back by one interval.
     pub(crate) fn charge_foreign(&mut self, now: Instant, interval: Duration) {
         self.charge(now, interval);
     }

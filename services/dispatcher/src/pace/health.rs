@@ -1,33 +1,33 @@
 //! Whether an endpoint is slow or broken: its breaker and its latency.
 //!
-//! The breaker opens after [`STRIKES_OPEN`] strikes without an answer in between. Worse failures count more; an answer that
-//! takes [`TOO_SLOW`] counts a little. An answer makes an open breaker half open, and [`PROOFS_CLOSE`] in a row close it.
-//! An endpoint that is merely slow, on average over a second, belongs to the slow lane with its breaker closed.
+//! The breaker opens after [`STRIKES_OPEN`] strikes without a good answer in between; worse failures count more strikes. An
+//! answer is good if it has no error status and takes less than [`TOO_SLOW`]. A good answer makes an open breaker half open;
+//! [`PROOFS_CLOSE`] in a row close it. An endpoint that is slow on average belongs to the slow lane even with a closed breaker.
 
 use std::time::Duration;
 
 use postrider_model::breaker::BreakerState;
 
-/// An endpoint with a higher average latency belongs to the slow lane …
+/// An endpoint whose average latency exceeds this belongs to the slow lane …
 const SLOW_ABOVE: Duration = Duration::from_millis(1_000);
-/// … until its average latency is below this.
+/// … until its average latency is at most this.
 const FAST_BELOW: Duration = Duration::from_millis(700);
-/// Scheduler lag lengthens every answer several times over; this multiple of it is subtracted.
+/// Scheduler lag lengthens a latency several times over, so this multiple of the lag is subtracted from it.
 const LAG_FORGIVEN: u32 = 16;
-/// The weight of the newest answer in the average.
+/// Weight of the newest latency in the average.
 const WEIGHT: f64 = 1.0 / 8.0;
-/// A single latency counts as at most this, so that one timeout among many answers does not make an endpoint slow.
+/// Maximum sample of the average, so that one timeout among many answers does not make an endpoint slow.
 const SAMPLE_MAX: Duration = Duration::from_secs(4);
-/// An answer that takes this long is a strike: many of them in flight would occupy the slow lane.
+/// An answer that takes this long counts as strikes, because many such answers in flight would occupy the slow lane.
 const TOO_SLOW: Duration = Duration::from_secs(10);
-/// What such an answer counts: ten in a row open the breaker.
+/// Strikes of an answer that takes [`TOO_SLOW`]: ten in a row open the breaker.
 const STRIKES_TOO_SLOW: u32 = 2;
-/// Strikes without an answer in between that open the breaker.
+/// Strikes without a good answer in between that open the breaker.
 const STRIKES_OPEN: u32 = 20;
-/// Answers in a row that close a half-open breaker.
+/// Good answers in a row that close the breaker, counted from the one that makes it half open.
 const PROOFS_CLOSE: u32 = 3;
 
-/// What one POST said about its endpoint.
+/// What one POST showed about its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observation {
     /// It answered with a success, a redirect, or a 4xx except 429.
@@ -52,7 +52,7 @@ impl Observation {
     }
 }
 
-/// What a POST did to the breaker.
+/// How a POST changed the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transition {
     /// It is closed, as before.
@@ -67,7 +67,7 @@ pub(crate) enum Transition {
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     strikes: u32,
-    /// Answers in a row since the breaker became half open.
+    /// Good answers in a row since the breaker was last open.
     proofs: u32,
     breaker: BreakerState,
     slow: bool,
@@ -75,7 +75,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Whether the breaker admits only one POST at a time: it is open or half open.
+    /// Whether the breaker is open or half open, and so admits only one POST at a time.
     pub(crate) fn is_open(&self) -> bool {
         self.breaker != BreakerState::Closed
     }
@@ -90,7 +90,7 @@ impl Health {
         self.latency
     }
 
-    /// A POST ended after `latency`. `lag`: the scheduler lag of this process.
+    /// Counts a POST that ended after `latency`. `lag` is the scheduler lag of this process.
     pub(crate) fn observe(&mut self, observation: Observation, latency: Duration, lag: Duration) -> Transition {
         let before = self.breaker;
         match observation.strikes(latency.saturating_sub(lag * LAG_FORGIVEN) >= TOO_SLOW) {
@@ -99,7 +99,7 @@ impl Health {
         }
         let sample = latency.min(SAMPLE_MAX);
         let average = match self.latency {
-            // Latency before an outage ended says nothing about latency after it.
+            // Latencies from before an outage ended do not predict those after it.
             Some(_) if before == BreakerState::Open && self.breaker != BreakerState::Open => sample,
             Some(average) => average.mul_f64(1.0 - WEIGHT) + sample.mul_f64(WEIGHT),
             None => sample,
@@ -133,7 +133,7 @@ impl Health {
         }
     }
 
-    /// Takes over the state that another dispatcher knows.
+    /// Takes over the breaker state that another dispatcher announced.
     pub(crate) fn adopt(&mut self, breaker: BreakerState) {
         (self.breaker, self.strikes, self.proofs) = (breaker, 0, 0);
     }
@@ -201,7 +201,7 @@ mod tests {
             health.observe(Observation::Answered, TOO_SLOW, CALM);
         }
         assert!(health.is_open());
-        // Such an answer does not count towards closing it.
+        // Such a slow answer does not count towards closing the breaker.
         assert_eq!(health.observe(Observation::Answered, TOO_SLOW, CALM), Transition::Confirmed(BreakerState::Open));
         let mut ours = Health::default();
         for _ in 0..20 {

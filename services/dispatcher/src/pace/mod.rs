@@ -1,4 +1,4 @@
-//! Decides whether a delivery may be attempted now: the pace of one endpoint, as a state machine without clock and IO.
+//! Decides whether a delivery may be attempted now. Each endpoint's pace is a state machine without clock and IO.
 //!
 //! Owns, per endpoint and dispatcher: the rate ([`gcra`]), the concurrency ([`window`]), the breaker and the latency
 //! ([`health`]), the pause that the endpoint requested ([`pause`]), and the deliveries parked on the ladder ([`parked`]).
@@ -9,7 +9,7 @@
 //! - A granted slot is used once.
 //!
 //! # What it does not
-//! It does not count across dispatchers (each grants its share of the rate), and promises no order.
+//! It does not count across dispatchers (each grants its share of the rate), and it promises no order.
 
 mod gcra;
 mod health;
@@ -37,21 +37,21 @@ use parked::{Parked, ParkedPosition, RecheckRate};
 use pause::Pause;
 use window::{LAGGING, OVERLOADED, Window};
 
-/// Longest wait in memory; a longer wait is spent on the ladder.
+/// Maximum wait in memory; a delivery with a longer wait goes to the ladder.
 const IN_MEMORY_MAX: Duration = Duration::from_millis(250);
-/// The same while this process itself is the bottleneck: parking would add work and free nothing.
+/// Maximum wait in memory while this process is the bottleneck: parking would add work and free no capacity.
 const IN_MEMORY_LAGGING_MAX: Duration = Duration::from_secs(2);
-/// The wait grows from the first to the second by this factor of the scheduler lag.
+/// The maximum grows from the first to the second by this factor of the scheduler lag.
 const WAIT_PER_LAG: u32 = 64;
-/// Deliveries held for an endpoint's rate look again after a tenth of a second per slot before theirs …
+/// A delivery held for its endpoint's rate checks again after a tenth of a second per slot ahead of its own …
 const RECHECKS_PER_SECOND: f64 = 10.0;
-/// … and after at least this, unless their slot comes first.
+/// … but after at least this time, unless its slot comes first.
 const RECHECK_MIN: Duration = Duration::from_secs(5);
-/// Timers are no finer; a shorter wait is skipped.
+/// Timers have this resolution, so a shorter wait is skipped.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(1);
-/// Most deliveries of an endpoint that wait in memory for a permit: this many …
+/// Maximum deliveries of an endpoint that wait in memory for a permit: this number …
 const WAITING_MIN: u32 = 128;
-/// … and this many more for each POST that may be in flight.
+/// … plus this number for each POST that may be in flight.
 const WAITING_PER_POST: u32 = 16;
 /// The assumed latency of an endpoint before its first POST ends.
 const LATENCY_GUESS: Duration = Duration::from_millis(10);
@@ -59,50 +59,50 @@ const LATENCY_GUESS: Duration = Duration::from_millis(10);
 /// A delivery's request to be attempted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdmissionRequest {
-    /// The lane it came from.
+    /// The lane that the delivery came from.
     pub(crate) lane: Lane,
-    /// The slot it carries.
+    /// The slot that the delivery was granted, if any.
     pub(crate) slot: SlotState,
-    /// The interval of slots at the endpoint's rate, see [`interval`].
+    /// The interval between slots at the endpoint's rate; see [`interval`].
     pub(crate) interval: Option<Duration>,
-    /// Whether it has waited in memory for a permit already, for as long as allowed.
+    /// Whether the delivery has already waited in memory for a permit for the maximum time.
     pub(crate) gave_up_waiting: bool,
     /// The version of the endpoint's configuration.
     pub(crate) version: i64,
 }
 
-/// The answer: `P` is the right to send, `W` what a delivery waits on for a permit.
+/// The answer to a request. `P` is the right to send; `W` receives a permit later.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Admission<P, W> {
     /// Send now.
     Send(P),
     /// Wait in memory for this long, then request again with this slot.
     WaitForSlot(Duration, SlotState),
-    /// Wait in memory, in line, for a permit.
+    /// Wait in memory for a permit, behind earlier deliveries.
     WaitForPermit(W),
     /// Wait on the ladder.
     Hold(Hold),
-    /// Go to the slow lane and request again there.
+    /// Move to the slow lane and request again there.
     MoveToSlowLane,
 }
 
 /// A wait on the ladder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Hold {
-    /// The granted slot, from now.
+    /// Time from now until the granted slot.
     pub(crate) slot_in: Duration,
-    /// How long to wait before the next request; at most `slot_in` and [`HOLD_MAX`].
+    /// Time until the next request; at most `slot_in` and [`HOLD_MAX`].
     pub(crate) park_for: Duration,
     pub(crate) reason: HeldReason,
 }
 
-/// Longest time that a delivery waits in memory for a permit at this scheduler lag.
+/// Returns the maximum time that a delivery waits in memory for a permit at this scheduler lag.
 pub(crate) fn in_memory_max(lag: Duration) -> Duration {
     if lag < LAGGING { IN_MEMORY_MAX } else { (IN_MEMORY_MAX + lag * WAIT_PER_LAG).min(IN_MEMORY_LAGGING_MAX) }
 }
 
-/// A wait on the ladder for a slot of the rate. A delivery further back looks again later, so that an edit of the rate takes
-/// effect soon while a long line does not circle all the time.
+/// Holds a delivery on the ladder for a slot of the rate. The more slots are ahead, the later the delivery checks again: an edit
+/// of the rate takes effect soon, but a long line does not cause constant checks.
 fn hold_for_rate(slot_in: Duration, interval: Option<Duration>) -> Hold {
     let slots_ahead = slot_in.as_secs_f64() / interval.map_or(1.0, |interval| interval.as_secs_f64().max(1e-6));
     let recheck = Duration::try_from_secs_f64(slots_ahead / RECHECKS_PER_SECOND).unwrap_or(HOLD_MAX);
@@ -118,11 +118,11 @@ pub(crate) struct Pace {
     health: Health,
     parked: Parked,
     pause: Pause,
-    /// Deliveries that wait in line for a permit.
+    /// Number of deliveries that wait in line for a permit.
     waiting: u32,
     /// The scheduler lag of this process.
     lag: Duration,
-    /// When the endpoint last answered without an error status.
+    /// When the endpoint last sent an answer other than 429 or 5xx.
     answered_at: Option<Instant>,
 }
 
@@ -140,13 +140,13 @@ impl Pace {
         }
     }
 
-    /// Sets the scheduler lag. Latency that it explains is not blamed on the endpoint.
+    /// Sets the scheduler lag. Latency that the lag explains does not count against the endpoint.
     pub(crate) fn set_lag(&mut self, lag: Duration) {
         self.lag = lag;
     }
 
-    /// Whether a delivery may be attempted now. After [`Admission::Send`] the POST counts as in flight until [`Pace::end`];
-    /// after [`Admission::WaitForPermit`] the delivery counts as waiting until [`Pace::admit_next`] or [`Pace::give_up`].
+    /// Decides whether a delivery may be attempted now. [`Admission::Send`] counts a POST as in flight until [`Pace::end`];
+    /// [`Admission::WaitForPermit`] counts the delivery as waiting until [`Pace::admit_next`] or [`Pace::give_up`].
     pub(crate) fn request(&mut self, now: Instant, request: &AdmissionRequest) -> Admission<InFlight, ()> {
         if request.lane != Lane::Slow && self.is_slow(now) {
             return Admission::MoveToSlowLane;
@@ -167,7 +167,7 @@ impl Pace {
                     Admission::WaitForSlot(remaining, SlotState::Due { reason: HeldReason::Rate, foreign })
                 };
             }
-            // A slot for concurrency only spreads the line: capacity that is free now is used before it.
+            // A slot for concurrency only spreads deliveries over time, so free capacity is used before the slot.
             SlotState::Ahead { remaining, reason, .. } if !free && remaining > IN_MEMORY_MAX => {
                 let rate = self.recheck_rate(now);
                 let park_for = self.parked.park_for(remaining, rate);
@@ -191,7 +191,7 @@ impl Pace {
         Admission::WaitForPermit(())
     }
 
-    /// Charges the endpoint's rate for an attempt, unless the delivery brings a slot. `None`: it may be attempted now.
+    /// Charges the endpoint's rate for an attempt unless the delivery holds a slot that is due. `None`: it may be attempted now.
     fn charge_rate(&mut self, now: Instant, request: &AdmissionRequest) -> Option<Admission<InFlight, ()>> {
         let interval = request.interval?;
         if let SlotState::Due { reason: HeldReason::Rate, foreign } = request.slot {
@@ -208,12 +208,12 @@ impl Pace {
         (wait >= TIMER_RESOLUTION).then_some(Admission::WaitForSlot(wait, granted))
     }
 
-    /// The endpoint requested a pause: for `wait`, no attempt begins with this or an older version of its configuration.
+    /// Pauses the endpoint: for `wait`, no attempt begins with this `version` of its configuration or an older one.
     pub(crate) fn pause(&mut self, now: Instant, wait: Duration, version: i64) {
         self.pause.begin(now, wait, version);
     }
 
-    /// Admits the first delivery in line, if there is one and it may be sent. Call until it returns `None`.
+    /// Admits the first waiting delivery, if there is one and it may be sent. Call this until it returns `None`.
     pub(crate) fn admit_next(&mut self, now: Instant) -> Option<InFlight> {
         if self.waiting == 0 || self.window.in_flight() >= self.limit() || self.pause.is_on(now) {
             return None;
@@ -222,12 +222,12 @@ impl Pace {
         Some(self.window.start(now))
     }
 
-    /// A delivery in line stopped waiting.
+    /// Notes that a delivery in line stopped waiting.
     pub(crate) fn give_up(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// A POST ended. `observed`: what it said about the endpoint, and its latency; `None` if it was abandoned.
+    /// Ends a POST. `observed` is what it showed about the endpoint, and its latency; `None` if the POST was abandoned.
     pub(crate) fn end(
         &mut self,
         now: Instant,
@@ -255,8 +255,8 @@ impl Pace {
         transition
     }
 
-    /// Takes over a breaker state of another dispatcher, known by a POST that ended `age` ago. Returns `false` if this
-    /// dispatcher knows better: its breaker is closed, and the endpoint has answered here since.
+    /// Takes over a breaker state of another dispatcher, which follows from a POST that ended `age` ago. Returns `false` without
+    /// a change if this dispatcher's breaker is closed and the endpoint has answered this dispatcher since.
     pub(crate) fn adopt(&mut self, now: Instant, breaker: BreakerState, age: Duration) -> bool {
         let answered_since = self.answered_at.is_some_and(|at| now.saturating_duration_since(at) < age);
         if breaker != BreakerState::Closed && !self.health.is_open() && answered_since {
@@ -271,9 +271,9 @@ impl Pace {
 
     /// Whether the endpoint belongs to the slow lane.
     ///
-    /// It does when it is known to be slow or broken. It also does when its window is full and half of it has been in flight
-    /// for over a second, unless this process may be the cause. For an endpoint that has never answered, one such POST is
-    /// enough: otherwise a thousand dead endpoints would occupy thousands of places of the live lane.
+    /// A slow or broken endpoint does. So does an endpoint whose window is full if at least half of its POSTs have been in flight
+    /// for over a second, unless this process may be the cause. If an endpoint has never answered, one such POST is enough:
+    /// otherwise a thousand dead endpoints would occupy thousands of the live lane's members in flight.
     pub(crate) fn is_slow(&mut self, now: Instant) -> bool {
         if self.health.is_slow() {
             return true;
@@ -286,18 +286,18 @@ impl Pace {
         stuck || (old > 0 && self.answered_at.is_none())
     }
 
-    /// POSTs that may be in flight now.
+    /// Maximum POSTs in flight now.
     fn limit(&self) -> u32 {
         if self.health.is_open() { 1 } else { self.window.limit() }
     }
 
-    /// The expected latency: the average, or longer while a full window makes no progress.
+    /// Returns the expected latency: the average, or the time since a full window last changed, if that is longer.
     fn latency(&self, now: Instant) -> Duration {
         let known = self.health.latency().unwrap_or(LATENCY_GUESS);
         if self.window.in_flight() >= self.limit() { known.max(self.window.stalled_for(now)) } else { known }
     }
 
-    /// How often parked deliveries look again.
+    /// Returns how often parked deliveries check again.
     fn recheck_rate(&mut self, now: Instant) -> RecheckRate {
         if self.is_slow(now) {
             return RecheckRate::SLOW;
@@ -305,7 +305,7 @@ impl Pace {
         RecheckRate::at_speed(f64::from(window::CAP) / self.latency(now).as_secs_f64().max(1e-3))
     }
 
-    /// The expected time between two POSTs that end.
+    /// Returns the expected time between the ends of two POSTs.
     fn spacing(&self, now: Instant) -> Duration {
         self.latency(now) / self.limit()
     }
@@ -316,7 +316,7 @@ impl Pace {
         if request.gave_up_waiting || (self.waiting >= waiting_max && self.lag < LAGGING) {
             return false;
         }
-        // A new delivery goes behind the parked ones, or they would never find a place.
+        // A new delivery queues behind the parked ones; otherwise they would never be admitted.
         let spacing = self.spacing(now);
         if request.slot == SlotState::None && self.parked.count(now, spacing) >= 1.0 {
             return false;

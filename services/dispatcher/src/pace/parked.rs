@@ -1,47 +1,47 @@
-//! The deliveries of one endpoint that wait on the ladder for its concurrency, spread over time by a virtual queue.
+//! Spreads the deliveries of one endpoint that wait on the ladder for its concurrency over time, with a virtual queue.
 
 use std::time::{Duration, Instant};
 
 use postrider_model::limits::HOLD_MAX;
 
-/// The shortest time on the ladder: its first rung.
+/// Minimum time on the ladder: its shortest rung.
 pub(crate) const PARK_MIN: Duration = Duration::from_millis(250);
-/// The furthest slot that is granted.
+/// Maximum distance of a granted slot from now.
 const SLOT_MAX: Duration = Duration::from_secs(86_400);
 
-/// How often parked deliveries look again before their slot. More often finds free capacity sooner; each look in vain is work
-/// for the broker.
+/// How often parked deliveries check, before their slots, whether they may be attempted. Frequent checks find free capacity
+/// sooner, but each check without success is work for the broker.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct RecheckRate {
-    /// Looks per second, over all parked deliveries of the endpoint.
+    /// Checks per second, over all parked deliveries of the endpoint.
     per_second: f64,
-    /// Shortest time before a delivery looks again.
+    /// Minimum time before a delivery checks again.
     at_least: Duration,
 }
 
 impl RecheckRate {
-    /// For an endpoint that is slow or broken.
+    /// The rate for an endpoint that is slow or broken.
     pub(crate) const SLOW: Self = Self { per_second: 10.0, at_least: Duration::from_secs(5) };
     const PER_SECOND_MAX: f64 = 2_000.0;
 
-    /// For a healthy endpoint that takes this many deliveries per second with its widest window.
+    /// The rate for a healthy endpoint that takes this many deliveries per second with its widest window.
     pub(crate) fn at_speed(deliveries_per_second: f64) -> Self {
         let per_second = deliveries_per_second.clamp(Self::SLOW.per_second, Self::PER_SECOND_MAX);
         Self { per_second, at_least: PARK_MIN * 2 }
     }
 }
 
-/// The position of a parked delivery.
+/// When a parked delivery has its slot, and when it checks again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ParkedPosition {
-    /// Its slot, from now.
+    /// Time from now until its slot.
     pub(crate) slot_in: Duration,
-    /// How long it waits before it looks again; at most `slot_in`.
+    /// Time until it checks again; at most `slot_in`.
     pub(crate) park_for: Duration,
 }
 
-/// An estimate of how many deliveries are parked: a count that drains at the endpoint's speed. It only decides how they are
-/// spread, so it may be wrong: after a restart, or when another dispatcher takes some.
+/// Estimates how many deliveries are parked, with a count that decreases at the endpoint's speed. After a restart, or when
+/// another dispatcher takes some, the estimate is wrong; that only affects how well deliveries are spread.
 #[derive(Debug)]
 pub(crate) struct Parked {
     count: f64,
@@ -53,7 +53,7 @@ impl Parked {
         Self { count: 0.0, at: now }
     }
 
-    /// How many are parked, if one is admitted every `spacing`.
+    /// Returns the estimate at `now`, if one delivery is admitted every `spacing`.
     pub(crate) fn count(&mut self, now: Instant, spacing: Duration) -> f64 {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.count = (self.count - passed / spacing.as_secs_f64().max(1e-6)).max(0.0);
@@ -61,7 +61,7 @@ impl Parked {
         self.count
     }
 
-    /// Parks one more, behind `waiting` deliveries that wait in memory.
+    /// Parks one more delivery behind the parked ones and the `waiting` deliveries in memory.
     pub(crate) fn park(&mut self, now: Instant, spacing: Duration, waiting: u32, rate: RecheckRate) -> ParkedPosition {
         let ahead = self.count(now, spacing) + f64::from(waiting) + 1.0;
         self.count += 1.0;
@@ -70,13 +70,13 @@ impl Parked {
         ParkedPosition { slot_in, park_for: self.park_for(slot_in, rate) }
     }
 
-    /// How long a delivery whose slot is `slot_in` away waits before it looks again.
+    /// Returns the time until a delivery whose slot is `slot_in` away checks again.
     pub(crate) fn park_for(&self, slot_in: Duration, rate: RecheckRate) -> Duration {
         let recheck = Duration::try_from_secs_f64(self.count / rate.per_second).unwrap_or(HOLD_MAX);
         slot_in.min(recheck.clamp(rate.at_least, HOLD_MAX))
     }
 
-    /// Forgets the parked deliveries: the endpoint recovered, and no delivery has to queue behind them.
+    /// Forgets the parked deliveries, because the endpoint has recovered and no delivery needs to queue behind them.
     pub(crate) fn clear(&mut self) {
         self.count = 0.0;
     }

@@ -1,5 +1,5 @@
-//! A pause that an endpoint requested: `429 Too Many Requests` with `Retry-After`. It holds for every delivery of the endpoint,
-//! because RFC 6585 section 4 means the client, not the request.
+//! A pause that an endpoint requested with `429 Too Many Requests` and `Retry-After`. It applies to every delivery of the
+//! endpoint, because RFC 6585 section 4 is about the client, not the single request.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct Pause {
     until: Option<Instant>,
-    /// The version of the endpoint's configuration that was answered. An edit ends the pause: it may name another server.
+    /// The endpoint's configuration version that got the 429. A newer version ends the pause, because it may name another server.
     version: i64,
 }
 
 impl Pause {
-    /// Pauses this and older versions for `wait` from now. The longest pause counts.
+    /// Pauses this version and older ones for `wait` from `now`. A pause that ends later stays, unless its version is older.
     pub(super) fn begin(&mut self, now: Instant, wait: Duration, version: i64) {
         let until = now + wait;
         if version > self.version || self.until.is_none_or(|before| before < until) {
@@ -20,13 +20,13 @@ impl Pause {
         }
     }
 
-    /// What is left of the pause for an attempt with this version.
+    /// Returns the rest of the pause for an attempt with this version.
     pub(super) fn left(&self, now: Instant, version: i64) -> Option<Duration> {
         let until = self.until.filter(|_| version <= self.version)?;
         Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
-    /// Whether the version that requested the pause is still paused.
+    /// Whether the version that got the 429 is still paused.
     pub(super) fn is_on(&self, now: Instant) -> bool {
         self.left(now, self.version).is_some()
     }

@@ -1,4 +1,4 @@
-//! The slot that a delivery was granted and carries through the ladder.
+//! The slot that a delivery was granted; its message carries the slot over the ladder.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use postrider_wire::messages::{DeliveryTask, SlotTerms};
 
 use super::gcra;
 
-/// A slot missed by more than this is charged again.
+/// A delivery that misses its slot by more than this must request a new one.
 const MISSED_AFTER: Duration = Duration::from_secs(1);
 
-/// A granted slot, as a delivery's message carries it.
+/// A granted slot, as the delivery's message holds it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct HeldSlot {
-    /// The slot, by the wall clock.
+    /// The slot's time by the wall clock.
     pub(crate) slot_at: Option<UnixMillis>,
-    /// What it was granted for.
+    /// What keeps the slot right after a change of the clock or the rate.
     pub(crate) terms: Option<SlotTerms>,
     /// Since when the delivery is held.
     pub(crate) held_since: Option<UnixMillis>,
@@ -27,22 +27,22 @@ pub(crate) struct HeldSlot {
 /// A granted slot, relative to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SlotState {
-    /// None was granted.
+    /// The delivery has no slot.
     None,
-    /// It is in the future.
+    /// The slot is in the future.
     Ahead {
         remaining: Duration,
         reason: HeldReason,
         /// Another process granted it: another dispatcher, or an earlier run of this one.
         foreign: bool,
     },
-    /// It is now.
+    /// The slot is now, or passed at most a second ago.
     Due {
         reason: HeldReason,
         /// See [`SlotState::Ahead`].
         foreign: bool,
     },
-    /// It passed more than a second ago.
+    /// The slot passed more than a second ago.
     Missed,
 }
 
@@ -52,10 +52,10 @@ impl HeldSlot {
         Self { slot_at, terms, held_since, reason }
     }
 
-    /// The slot's state at `now`. `foreign_before`: when this dispatcher started. `interval`: the current interval of slots.
+    /// Returns the slot's state at `now`. The process started at `foreign_before`; `interval` is the current interval of slots.
     ///
-    /// Two changes in between are allowed for. If the wall clock was set back, the slot is no further away than it was due to
-    /// be when the delivery came back. If the rate was edited, the slot stays as many slots away; without a rate it is void.
+    /// If the wall clock was set back, the slot is at most [`SlotTerms::left_ms`] away. If the rate was edited, the number of
+    /// slots ahead stays. If the rate was removed, the slot is void.
     pub(crate) fn state(&self, now: UnixMillis, foreign_before: UnixMillis, interval: Option<Duration>) -> SlotState {
         let Some(slot_at) = self.slot_at else { return SlotState::None };
         let reason = self.reason.unwrap_or(HeldReason::Rate);

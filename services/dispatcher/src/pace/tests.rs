@@ -1,4 +1,4 @@
-//! Tables and small simulations of the pace.
+//! Tests of the pace: tables, and small simulations.
 
 use postrider_model::time::UnixMillis;
 use postrider_wire::messages::SlotTerms;
@@ -14,7 +14,7 @@ fn request(lane: Lane) -> AdmissionRequest {
 
 const DUE: SlotState = SlotState::Due { reason: HeldReason::Rate, foreign: false };
 
-/// Makes a POST that takes `latency` and ends as `seen`.
+/// Makes a POST that takes `latency` and shows `seen`.
 fn attempt(pace: &mut Pace, at: Instant, lane: Lane, seen: Observation, latency: Duration) -> Transition {
     match pace.request(at, &request(lane)) {
         Admission::Send(started) => pace.end(at + latency, started, Some((seen, latency))),
@@ -47,7 +47,7 @@ fn a_carried_slot_is_none_ahead_due_or_missed() {
     assert_eq!(of(1_000_000, 950_000), SlotState::Due { reason: rate, foreign: false });
     assert_eq!(of(999_000, 950_000), SlotState::Due { reason: rate, foreign: false });
     assert_eq!(of(998_999, 950_000), SlotState::Missed);
-    // A message without a reason was held for the rate.
+    // A message without a reason counts as held for the rate.
     let bare = HeldSlot { slot_at: Some(now), ..HeldSlot::default() };
     assert!(matches!(bare.state(now, now, None), SlotState::Due { reason: HeldReason::Rate, .. }));
 }
@@ -56,7 +56,7 @@ fn a_carried_slot_is_none_ahead_due_or_missed() {
 fn a_slot_follows_edits_of_the_rate_and_of_the_clock() {
     let now = UnixMillis(1_000_000);
     let check = |slot_in: i64, left_ms: u64, today: Option<Duration>, expected: Option<Duration>| {
-        // Granted at one slot every four seconds.
+        // The slot was granted at a rate of one slot every four seconds.
         let terms = Some(SlotTerms { left_ms, interval_us: 4_000_000 });
         let reason = Some(HeldReason::Rate);
         let carried = HeldSlot { slot_at: Some(UnixMillis(now.0 + slot_in)), terms, held_since: Some(now), reason };
@@ -67,14 +67,14 @@ fn a_slot_follows_edits_of_the_rate_and_of_the_clock() {
         assert_eq!(remaining, expected, "{slot_in} {left_ms} {today:?}");
     };
     check(60_000, 60_000, Some(SECOND * 4), Some(SECOND * 60));
-    // The rate was raised to 100 a second, lowered, removed.
+    // The rate was raised to 100 a second, halved, and removed.
     check(60_000, 60_000, Some(MS * 10), Some(MS * 150));
     check(60_000, 60_000, Some(SECOND * 8), Some(SECOND * 120));
     check(60_000, 60_000, None, None);
-    // The clock stepped back by an hour, and forward.
+    // The clock was set back by an hour, and forward by an hour.
     check(3_660_000, 60_000, Some(SECOND * 4), Some(SECOND * 60));
     check(-3_540_000, 60_000, Some(SECOND * 4), None);
-    // For concurrency there is no rate.
+    // A slot for concurrency has no interval.
     let terms = Some(SlotTerms { left_ms: 700, interval_us: 0 });
     let reason = Some(HeldReason::Concurrency);
     let carried = HeldSlot { slot_at: Some(UnixMillis(now.0 + 3_600_000)), terms, held_since: Some(now), reason };
@@ -101,7 +101,7 @@ fn a_new_endpoint_gets_two_at_once_and_the_next_waits_in_memory() {
     let Admission::Send(started) = first else { unreachable!() };
     pace.end(now + MS, started, Some((Observation::Answered, MS)));
     assert!(pace.admit_next(now + MS).is_some());
-    // The success let the window grow by one, but no delivery waits.
+    // The success raised the window's limit by one, but no delivery waits.
     assert_eq!(pace.admit_next(now + MS), None);
     assert!(matches!(pace.request(now + MS, &request(Lane::Live)), Admission::Send(_)));
 }
@@ -357,15 +357,15 @@ fn while_this_process_lags_a_backlog_waits_in_memory() {
         pace.waiting
     };
     assert!((40..=60).contains(&line(MS)), "{}", line(MS));
-    // As long as it takes, and more than the bound on their number.
+    // While this process lags, more deliveries wait in memory than the two `WAITING_` constants otherwise allow.
     assert!(line(MS * 20) > WAITING_MIN + WAITING_PER_POST, "{}", line(MS * 20));
     assert_eq!([in_memory_max(Duration::ZERO), in_memory_max(MS * 3)], [IN_MEMORY_MAX; 2]);
     assert_eq!(in_memory_max(MS * 10), MS * 890);
     assert_eq!(in_memory_max(SECOND), SECOND * 2);
 }
 
-/// Simulates arrivals at an endpoint with a fixed latency, or a dead one that times out, in steps of a millisecond. Held deliveries
-/// come back after their wait.
+/// Simulates, in steps of 1 ms, arrivals at an endpoint that has a fixed latency or times out. Held deliveries arrive again after
+/// their wait.
 struct Simulation {
     latency: u64,
     timeout: u64,
@@ -459,13 +459,13 @@ fn a_black_hole_gets_few_posts_and_its_deliveries_wait_on_the_ladder() {
     let seen = Simulation { latency: 0, timeout: 15_000, dead: true }.run(0.1, 45_000);
     assert!(seen.sent <= 8, "{}", seen.sent);
     assert!(seen.moved >= 4_000, "{}", seen.moved);
-    // 4,500 arrivals, each held on arrival; they look again at a bounded pace.
+    // Each of 4,500 arrivals is held once; then the rate of rechecks is bounded.
     assert!(seen.held < 4_500 + 45 * 25, "{}", seen.held);
 }
 
 #[test]
 fn an_overloaded_endpoint_is_kept_busy_and_the_backlog_waits() {
-    // 128 at once, 200 ms each: 640 a second; 1,000 a second arrive for ten seconds.
+    // Every second 1,000 deliveries arrive, for ten seconds. 128 in flight at 200 ms each make 640 a second.
     let seen = Simulation { latency: 200, timeout: 15_000, dead: false }.run(1.0, 10_000);
     assert!(seen.sent > 5_000, "{}", seen.sent);
     assert!(seen.held < 2 * 10_000, "{}", seen.held);

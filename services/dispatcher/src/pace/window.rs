@@ -1,24 +1,24 @@
-//! How many POSTs to one endpoint may be in flight: few at first, more with each success, half after a timeout.
+//! Limits the POSTs to one endpoint in flight. The limit starts low, grows with each success, and halves after a timeout.
 
 use std::time::{Duration, Instant};
 
-/// The limit of a new endpoint.
+/// Limit for a new endpoint.
 const START: f64 = 2.0;
-/// The highest limit: it bounds what an endpoint that dies can occupy.
+/// Maximum limit. It bounds the deliveries in flight that a dying endpoint can occupy.
 pub(crate) const CAP: u32 = 128;
-/// This many POSTs to one endpoint keep the processors busy. A limit does not grow beyond it while this process is lagging.
+/// Number of POSTs to one endpoint that keep the processors busy. While this process is lagging, no limit grows beyond it.
 const ENOUGH: f64 = 16.0;
-/// From this scheduler lag on, this process is the bottleneck: more POSTs would only wait here.
+/// At this scheduler lag or more, this process is the bottleneck, and further POSTs would only wait here.
 pub(crate) const LAGGING: Duration = Duration::from_millis(4);
-/// From this scheduler lag on, fewer POSTs would do as much.
+/// At this scheduler lag or more, fewer POSTs would have the same throughput.
 pub(crate) const OVERLOADED: Duration = Duration::from_millis(15);
-/// How much an overloaded process lowers the limit with each answer.
+/// The decrease of the limit with each answer while this process is overloaded.
 const SHRINK: f64 = 0.05;
-/// A POST in flight for this long is *old*, give or take a quarter of it.
+/// A POST that has been in flight for this long, within a quarter, is *old*.
 const OLD_AFTER: Duration = Duration::from_secs(1);
-/// Ages are counted in steps of a quarter of [`OLD_AFTER`].
+/// Ages are counted in steps of this length, a quarter of [`OLD_AFTER`].
 const STEP: Duration = Duration::from_millis(250);
-/// Steps that are young: the current one and the four within [`OLD_AFTER`].
+/// Number of steps whose POSTs are young: the current step, and the four within [`OLD_AFTER`].
 const YOUNG_STEPS: usize = 5;
 
 /// One POST in flight.
@@ -32,14 +32,14 @@ pub(crate) struct InFlight {
 #[derive(Debug)]
 pub(crate) struct Window {
     limit: f64,
-    /// Below it the limit doubles per round trip, above it it grows by one.
+    /// Below the threshold, the limit doubles per round trip; above it, the limit grows by one per round trip.
     threshold: f64,
     in_flight: u32,
     last_cut: Option<Instant>,
     /// When a POST last started or ended.
     last_change: Instant,
     epoch: Instant,
-    /// POSTs in flight by the step in which they started; young steps only.
+    /// Number of POSTs in flight by the step in which they started, for young steps.
     young: [u32; YOUNG_STEPS],
     step: u64,
 }
@@ -58,9 +58,9 @@ impl Window {
         }
     }
 
-    /// POSTs that may be in flight, at least 1.
+    /// Maximum POSTs in flight, at least 1.
     pub(crate) fn limit(&self) -> u32 {
-        // Between 1 and CAP by construction.
+        // The limit is between 1 and `CAP`, so the conversion cannot overflow.
         self.limit as u32
     }
 
@@ -68,18 +68,18 @@ impl Window {
         self.in_flight
     }
 
-    /// How long no POST has started or ended.
+    /// Returns the time since a POST last started or ended.
     pub(crate) fn stalled_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.last_change)
     }
 
-    /// POSTs in flight for longer than about a second.
+    /// Returns the number of POSTs that have been in flight for longer than about a second.
     pub(crate) fn old(&mut self, now: Instant) -> u32 {
         self.roll(now);
         self.in_flight.saturating_sub(self.young.iter().sum())
     }
 
-    /// How many round trips pass until the waiter at `position` is admitted, at a limit of `limit` now.
+    /// Returns how many round trips pass until the waiter at `position` (from 1) is admitted, with a current limit of `limit`.
     pub(crate) fn rounds(&self, position: u32, limit: u32) -> f64 {
         let (position, now) = (f64::from(position), f64::from(limit.max(1)));
         let ceiling = self.threshold.min(f64::from(CAP)).max(now);
@@ -103,7 +103,7 @@ impl Window {
         InFlight { started_at: now, step: self.step }
     }
 
-    /// A POST ended, in whatever way.
+    /// Removes a POST that ended, with or without success.
     pub(crate) fn end(&mut self, now: Instant, post: InFlight) {
         self.roll(now);
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -114,9 +114,10 @@ impl Window {
         }
     }
 
-    /// The endpoint answered well. Call before [`Window::end`]. `lag`: the scheduler lag of this process.
+    /// Raises the limit after an answer, or lowers it if `lag`, the scheduler lag, is high. Call it before [`Window::end`].
     ///
-    /// The limit grows only while at least half of it is used: one delivery a minute proves nothing about a hundred at once.
+    /// The limit grows only while at least half of it is used: one delivery a minute does not prove capacity for a hundred at
+    /// once.
     pub(crate) fn grow(&mut self, lag: Duration) {
         if lag >= OVERLOADED && self.limit > ENOUGH {
             self.limit = (self.limit - SHRINK).max(ENOUGH);
@@ -129,7 +130,7 @@ impl Window {
         self.limit = (self.limit + by).min(f64::from(CAP));
     }
 
-    /// The endpoint did not answer. POSTs that were in flight together cut the limit once.
+    /// Halves the limit after a POST without an answer. POSTs that started before the last cut do not cut it again.
     pub(crate) fn cut(&mut self, now: Instant, post: InFlight) {
         if self.last_cut.is_some_and(|cut| post.started_at < cut) {
             return;
@@ -177,7 +178,7 @@ mod tests {
             round_trip(&mut window, now);
             limits.push(window.limit());
         }
-        // Less than a strict doubling, because the last answers of a round find the window half empty.
+        // The limit does not quite double, because the last answers of a round trip find the window half empty.
         assert_eq!(limits[0], 2);
         assert!(limits[3] >= 6, "{limits:?}");
         assert!(limits.windows(2).all(|pair| pair[0] <= pair[1] && pair[1] <= 2 * pair[0]), "{limits:?}");
@@ -298,7 +299,7 @@ mod tests {
         assert!((window.rounds(6, 2) - 3.0).abs() < 1e-9);
         window.limit = 64.0;
         window.threshold = f64::from(CAP);
-        // A breaker's limit of 1 does not grow.
+        // While the breaker is open, its limit of 1 does not grow.
         assert!((window.rounds(5, 1) - 5.0).abs() < 1e-9);
     }
 }

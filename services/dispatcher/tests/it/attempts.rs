@@ -1,4 +1,4 @@
-//! What an attempt sends and records, and when it is retried.
+//! Tests what an attempt sends and records, and when it is retried.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn a_delivery_is_sent_signed_and_reported() {
     world.finish().await;
 }
 
-/// A server that answers every connection with these bytes, and closes it.
+/// Starts a server that answers every connection with these bytes and closes it. Returns its URL.
 async fn answering(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -96,7 +96,7 @@ async fn failures_are_retried_by_the_schedule_with_the_same_bytes() {
 
     let received = receiver.wait_for(3).await;
     let gap = |n: usize| received[n].at.0 - received[n - 1].at.0;
-    // The standard profile's jitter lengthens a delay by 10% at most, the ladder by 1 s or 5%.
+    // The standard profile's jitter lengthens a delay by at most 10%, and the ladder by at most 1 s or 5%.
     assert!((1_000..3_500).contains(&gap(1)) && (2_000..4_500).contains(&gap(2)), "{} {}", gap(1), gap(2));
     let mut numbers = Vec::new();
     let mut send_ids = Vec::new();
@@ -199,7 +199,7 @@ async fn a_test_call_works_while_the_endpoint_is_inactive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_to_postrider_itself_is_refused_and_its_attempt_says_so() {
     let mut world = World::new("loop", "standard").await;
-    // A server of Postrider, without routes.
+    // This is one of Postrider's own servers, without routes.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/publish", listener.local_addr().unwrap());
     let stop = CancellationToken::new();

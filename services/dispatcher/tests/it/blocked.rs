@@ -1,4 +1,4 @@
-//! A broker that accepts no publishes (its disk alarm).
+//! Tests with a broker that accepts no publishes, because of its disk alarm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::world::{World, member};
 async fn while_the_broker_is_blocked_no_post_is_made_and_outcomes_wait() {
     let rabbit = PrivateRabbit::start().await.unwrap();
     let mut world = World::on_broker("blocked", "standard", rabbit.amqp_url()).await;
-    // The first response arrives during the alarm: its outcome cannot be published.
+    // The first response arrives during the alarm, so its outcome cannot be published.
     let alarm = Arc::new(Notify::new());
     let on = Arc::clone(&alarm);
     let receiver =
@@ -24,7 +24,7 @@ async fn while_the_broker_is_blocked_no_post_is_made_and_outcomes_wait() {
     world.dispatch().await;
     let (out, later, last) = (world.task(&endpoint), world.task(&endpoint), world.task(&endpoint));
     world.publish(std::slice::from_ref(&out)).await;
-    // Parked deliveries return to the lanes during the alarm, a second apart.
+    // The parked deliveries return to the lanes during the alarm, 5 s apart.
     for (seconds, task) in [(30, &later), (35, &last)] {
         let to = Destination::Rung { rung: ladder::rung_at_least(Duration::from_secs(seconds)), lane: Lane::Live };
         world.broker.delay_publisher().publish(to, member(task)).await.unwrap();

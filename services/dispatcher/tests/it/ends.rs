@@ -1,4 +1,4 @@
-//! Deliveries that end without an attempt, and deliveries that wait for the database.
+//! Tests deliveries that end without an attempt, and deliveries that wait for the database.
 
 use postrider_ledger::retry::retry_delivery;
 use postrider_model::delivery::{DeliveryStatus, DiscardReason, EndpointStatus, Lane};
@@ -71,7 +71,7 @@ async fn without_the_database_cached_endpoints_work_and_others_wait() {
     assert_eq!(world.report_of(&first).await.status, DeliveryStatus::Delivered);
 
     world.database_away(true).await;
-    // It needs a configuration version that could not be read.
+    // This delivery needs a newer configuration version than the cached one.
     let second = world.task_for(known.id, known.version + 100);
     let waiting = world.task(&unknown);
     world.publish(&[waiting.clone(), second.clone()]).await;
@@ -89,7 +89,7 @@ async fn record(world: &World, task: &DeliveryTask) {
     let delivery = &task.delivery;
     let event = event_of(task);
     let decision = Decision {
-        // Old enough not to count as an attempt in flight.
+        // This is old enough that the delivery's first attempt does not count as in flight.
         decided_at: UnixMillis(delivery.created_at.0 - 600_000),
         ..testing::decision(&event, vec![delivery.endpoint], task.config_version)
     };

@@ -1,4 +1,4 @@
-//! The dispatcher against a real broker, a real database and a local receiver.
+//! Tests of the dispatcher with a real broker, a real database and a local receiver.
 
 mod attempts;
 mod blocked;

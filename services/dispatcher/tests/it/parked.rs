@@ -1,4 +1,4 @@
-//! Large bodies that wait on the ladder by reference.
+//! Tests of large bodies that wait on the ladder as references.
 
 use bytes::Bytes;
 use postrider_model::delivery::{BodyKind, DeliveryStatus};
@@ -11,7 +11,7 @@ use postrider_wire::messages::AcceptedEvent;
 use crate::receiver::{Receiver, Reply};
 use crate::world::{World, event_of};
 
-/// The body that fan-out renders.
+/// Renders the body as fan-out does.
 fn rendered(event: &AcceptedEvent, data: &[u8]) -> Bytes {
     let data = Bytes::copy_from_slice(data);
     let view = EventView {
@@ -43,7 +43,7 @@ async fn a_large_body_is_rendered_again_once_its_event_is_recorded() {
     let first = world.report_of(&task).await;
     assert_eq!(first.status, DeliveryStatus::Pending);
 
-    // The retry finds no event and waits again, without using up an attempt.
+    // The retry's event is not recorded yet, so the delivery waits again without using up an attempt.
     world.wait_for_depth("postrider.delay.5000", 1).await;
     assert_eq!(receiver.wait_for(1).await.len(), 1);
     let batch = RecordBatch { events: vec![(event, data.into())], ..RecordBatch::default() };

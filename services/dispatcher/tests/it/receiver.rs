@@ -12,18 +12,18 @@ use axum::http::{HeaderMap, StatusCode};
 use postrider_model::time::UnixMillis;
 use tokio::sync::Notify;
 
-/// Its response.
+/// How the endpoint responds to a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
-    /// This status, at once.
+    /// Responds with this status at once.
     Status(u16),
-    /// This status with a `Retry-After`.
+    /// Responds with this status and this `Retry-After`.
     RetryAfter(u16, &'static str),
-    /// This status, after a while.
+    /// Responds with this status after a delay.
     After(Duration, u16),
-    /// This status, once the test allows it.
+    /// Responds with this status when the test notifies it.
     Once(Arc<Notify>, u16),
-    /// Nothing, ever.
+    /// Never responds.
     Never,
 }
 
@@ -50,7 +50,7 @@ struct Shared {
     changed: Notify,
 }
 
-/// A receiver on its own port. Its server ends with the runtime.
+/// A receiver on its own port. Its server stops with the test's runtime.
 #[derive(Clone)]
 pub(crate) struct Receiver {
     shared: Arc<Shared>,
@@ -81,7 +81,7 @@ impl Receiver {
         self.shared.received.lock().unwrap().clone()
     }
 
-    /// The requests, once there are `count` of them.
+    /// Returns the requests received so far, once there are at least `count`.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Received> {
         let wait = async {
             loop {

@@ -1,4 +1,4 @@
-//! A tenant, its dispatchers, and the outcomes that the recorder would receive.
+//! A tenant, its dispatchers, and the outcomes that they publish for the recorder.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use postrider_wire::testing;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Longest wait for an expected event.
+/// Maximum wait for something that a test expects.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -41,12 +41,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A tenant with this profile. No dispatcher runs yet.
+    /// Creates a tenant with this profile. It starts no dispatcher.
     pub(crate) async fn new(name: &str, profile: &str) -> Self {
         Self::on(Scope::new(name).await, profile).await
     }
 
-    /// The same, with the test's own broker.
+    /// Does the same with the broker at `amqp_url`.
     pub(crate) async fn on_broker(name: &str, profile: &str, amqp_url: String) -> Self {
         let mut scope = Scope::new(name).await;
         scope.amqp_url = amqp_url;
@@ -106,7 +106,7 @@ impl World {
         self.store.config().create_endpoint(self.tenant, &new).await.unwrap()
     }
 
-    /// A first attempt for an endpoint.
+    /// Creates a first attempt for an endpoint.
     pub(crate) fn task(&self, endpoint: &Endpoint) -> DeliveryTask {
         self.task_for(endpoint.id, endpoint.version)
     }
@@ -155,7 +155,7 @@ impl World {
         publisher.publish(members).await.unwrap();
     }
 
-    /// The next report that `wanted` accepts; others are kept for later.
+    /// Returns the next report that `wanted` accepts, and keeps the others for later.
     pub(crate) async fn report(&mut self, wanted: impl Fn(&OutcomeReport) -> bool) -> (OutcomeReport, Bytes) {
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -172,13 +172,13 @@ impl World {
         found.await.expect("no such outcome")
     }
 
-    /// The next report of one delivery.
+    /// Returns the next report of one delivery.
     pub(crate) async fn report_of(&mut self, task: &DeliveryTask) -> OutcomeReport {
         let id = task.delivery.id;
         self.report(|report| report.delivery.id == id).await.0
     }
 
-    /// Refuses every connection to the database, or allows them again.
+    /// Makes the database refuse every connection, or accept connections again.
     pub(crate) async fn database_away(&self, away: bool) {
         let admin = self.scope.database_url.replace(&self.scope.database, "postgres");
         let (client, connection) = tokio_postgres::connect(&admin, tokio_postgres::NoTls).await.unwrap();
@@ -211,7 +211,7 @@ impl World {
             .unwrap_or_else(|_| panic!("{queue} does not reach the expected state"));
     }
 
-    /// Stops the dispatchers and waits for their drain.
+    /// Stops the dispatchers and waits until they have drained.
     pub(crate) async fn finish_dispatchers(&mut self) {
         for (stop, running) in self.dispatchers.drain(..) {
             stop.cancel();
@@ -219,7 +219,7 @@ impl World {
         }
     }
 
-    /// The same, and closes the broker connection.
+    /// Stops the dispatchers and closes the broker connection.
     pub(crate) async fn finish(mut self) {
         self.finish_dispatchers().await;
         self.broker.close().await;
@@ -228,7 +228,7 @@ impl World {
 
 pub(crate) const BODY: &[u8] = br#"{"type":"lead.created","data":{"n":1}}"#;
 
-/// The event of a task, as ingest accepted it.
+/// Returns the event of a task, as ingest accepted it.
 pub(crate) fn event_of(task: &DeliveryTask) -> AcceptedEvent {
     let DeliveryRef { event, tenant, event_type, accepted_at, .. } = task.delivery.clone();
     let accepted = testing::accepted(tenant, event_type, accepted_at);
