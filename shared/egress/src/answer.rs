@@ -1,4 +1,4 @@
-//! The answer to a request, as far as it was read.
+//! An endpoint's answer to a request, as far as it was read.
 
 use std::io;
 use std::time::Duration;
@@ -9,48 +9,48 @@ use tokio::time::Instant;
 
 use crate::response::{Excerpt, bounded_headers};
 
-/// What was read of an answer.
+/// The parts of an answer that were read.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// The final status code, once its line has been read.
+    /// The final status code, if its line was read.
     pub(crate) status_code: Option<u16>,
-    /// When it was read.
+    /// When the status line had been read.
     pub(crate) first_byte: Option<Instant>,
-    /// The headers, bounded.
+    /// The headers, bounded in number and bytes.
     pub(crate) headers: Vec<(String, String)>,
     /// The text of `Retry-After`.
     pub(crate) retry_after: Option<String>,
     /// The beginning of the body.
     pub(crate) excerpt: Excerpt,
-    /// What is missing, in words, if the answer is incomplete.
+    /// If the answer is incomplete, a text that says what is missing.
     pub(crate) incomplete: Option<String>,
     /// Set if the connection can be used for another request.
     pub(crate) reusable: Option<Reusable>,
 }
 
-/// A connection that can be used again.
+/// How a connection can be used for another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Reusable {
-    /// How long the server keeps it: `Keep-Alive: timeout=…`.
+    /// How long the server keeps it open without a request: `Keep-Alive: timeout=…`.
     pub(crate) keep_alive: Option<Duration>,
 }
 
-/// Why there is no status line.
+/// Why no status line was read.
 #[derive(Debug)]
 pub(crate) enum NoAnswer {
     /// The connection ended before any byte of an answer.
     Closed(Option<io::Error>),
     /// The connection ended within the first bytes of an answer.
     Cut,
-    /// The bytes are not HTTP/1.1, or too many.
+    /// The bytes are not HTTP/1.1, or there are too many before the final status line.
     NotHttp(&'static str),
-    /// There was no status line by the deadline.
+    /// No status line arrived by the deadline.
     TimedOut,
 }
 
 impl NoAnswer {
-    /// Whether the connection was closed or reset before any byte of an answer. On a kept connection, the server may have closed
-    /// it just when the request was sent (RFC 9112 section 9.3.1).
+    /// Whether the connection was closed or reset before any byte of an answer. The server may close a kept connection at the
+    /// moment when a request is sent on it (RFC 9112 section 9.3.1).
     pub(crate) fn is_closed(&self) -> bool {
         match self {
             Self::Closed(None) => true,

@@ -6,53 +6,53 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
 use crate::response::Excerpt;
 
-/// Longest line of a chunk's size, extensions included.
+/// Maximum length of the line with a chunk's size, including its extensions.
 const CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 
-/// How a body ends.
+/// How the end of a body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// After this many more bytes.
+    /// The body ends after this many more bytes.
     Length(u64),
-    /// With its last chunk.
+    /// The body ends with its last chunk; the field is the position within the chunks.
     Chunked(Chunk),
-    /// With the connection.
+    /// The body ends with the connection.
     UntilClose,
 }
 
-/// The next part of a chunked body.
+/// The part of a chunked body that is read next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Chunk {
     Size,
     Data(u64),
     DataEnd,
-    /// Trailers, up to an empty line.
+    /// The trailers, which end with an empty line.
     Trailers {
         line_is_empty: bool,
     },
     Done,
 }
 
-/// The body's framing is invalid.
+/// The reason why the body's framing is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl Framing {
-    /// The framing of an answer to a POST, and whether the connection can be used after the body.
+    /// Returns the framing of the answer to a POST, and whether the connection can be used after its body.
     pub(crate) fn of(code: u16, headers: &HeaderMap) -> Result<(Self, bool), Malformed> {
         if matches!(code, 100..=199 | 204 | 304) {
             return Ok((Self::Length(0), code >= 200));
         }
         let length = content_length(headers)?;
         match headers.get_all(TRANSFER_ENCODING).iter().next_back() {
-            // With both headers, the length is ignored and the connection is closed afterwards.
+            // If the answer has both headers, the length is ignored, and the connection is closed after the body.
             Some(codings) if is_chunked(codings.as_bytes()) => Ok((Self::Chunked(Chunk::Size), length.is_none())),
             Some(_) => Ok((Self::UntilClose, false)),
             None => Ok(length.map_or((Self::UntilClose, false), |length| (Self::Length(length), true))),
         }
     }
 
-    /// Moves body bytes from `buffer` to `excerpt`. Returns whether the body is complete.
+    /// Moves bytes of the body from `buffer` to `excerpt`, without framing. Returns whether the body is complete.
     pub(crate) fn decode(&mut self, buffer: &mut BytesMut, excerpt: &mut Excerpt) -> Result<bool, Malformed> {
         match self {
             Self::Length(left) => {
@@ -78,7 +78,7 @@ impl Framing {
 }
 
 impl Chunk {
-    /// The next part; `None` if more bytes are needed.
+    /// Reads bytes of this part from `buffer`. Returns the part that follows, or `None` if this part needs more bytes.
     fn decode(&mut self, buffer: &mut BytesMut, excerpt: &mut Excerpt) -> Result<Option<Self>, Malformed> {
         Ok(match self {
             Self::Size => match httparse::parse_chunk_size(buffer) {
@@ -117,7 +117,7 @@ impl Chunk {
     }
 }
 
-/// Moves at most `left` bytes.
+/// Moves at most `left` bytes from `buffer` to `excerpt`, and subtracts them from `left`.
 fn take(buffer: &mut BytesMut, left: &mut u64, excerpt: &mut Excerpt) {
     let here = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
     excerpt.take(&buffer[..here]);
@@ -130,7 +130,7 @@ fn is_chunked(codings: &[u8]) -> bool {
     codings.rsplit(|byte| *byte == b',').next().is_some_and(|last| last.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
-/// The length in all `Content-Length` headers.
+/// Returns the length in the `Content-Length` headers, which must all give the same.
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Malformed> {
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
@@ -183,7 +183,7 @@ mod tests {
         assert!(framing(200, &[(LENGTH, "7"), (LENGTH, "8")]).is_err());
     }
 
-    /// The body and what follows it; bytes arrive in pieces of `piece`.
+    /// Decodes `bytes` in pieces of `piece`. Returns whether the body is complete, the body, and the bytes after it.
     fn decode(bytes: &[u8], piece: usize) -> Result<(bool, Vec<u8>, Vec<u8>), Malformed> {
         let mut framing = Framing::Chunked(Chunk::Size);
         let (mut buffer, mut excerpt, mut done) = (BytesMut::new(), Excerpt::default(), false);

@@ -1,7 +1,7 @@
 //! Turns a failure into an [`Outcome`] and a sentence for the endpoint's owner.
 //!
-//! The sentences say what to look at, and nothing about this side: no internal address, no secret, no query string. They never contain
-//! a library's error text: each kind of error has its own sentence, and so has the last arm of each match.
+//! A sentence says what to check, and reveals nothing of Postrider's side: no internal address, no secret, no query string. It
+//! never contains a library's error text: each kind of error, and the last arm of each match, has its own sentence.
 
 use std::io;
 
@@ -14,12 +14,12 @@ use crate::answer::NoAnswer;
 use crate::guard::UrlRefused;
 use crate::resolver::ResolveError;
 
-/// Most names of a certificate in a sentence.
+/// Maximum names of a certificate in a sentence.
 const NAMES_MAX: usize = 5;
-/// Most bytes of a name.
+/// Maximum bytes of each name.
 const NAME_BYTES_MAX: usize = 100;
 
-/// An attempt without an answer.
+/// Why an attempt has no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) outcome: Outcome,
@@ -31,12 +31,12 @@ impl Failure {
         Self { outcome, words: words.into() }
     }
 
-    /// The attempt's time is over.
+    /// The attempt's deadline has passed.
     pub(crate) fn timed_out() -> Self {
         Self::new(Outcome::Timeout, "no answer in time")
     }
 
-    /// The host is not a name that can be resolved.
+    /// The host is not a name that can be looked up.
     pub(crate) fn unresolved() -> Self {
         Self::from(&ResolveError::NotFound)
     }
@@ -53,7 +53,7 @@ impl From<&ResolveError> for Failure {
 }
 
 impl From<UrlRefused> for Failure {
-    /// The URL was allowed when it was saved: the operator has closed a range since.
+    /// The URL was allowed when it was saved; since then, the operator has closed an address range.
     fn from(refused: UrlRefused) -> Self {
         Self::new(Outcome::AddressBlocked, refused.to_string())
     }
@@ -79,7 +79,7 @@ fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted)
 }
 
-/// Words for a failed connection.
+/// Returns the sentence for a failed connection.
 pub(crate) fn of_connecting(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "the connection was refused",
@@ -91,7 +91,7 @@ pub(crate) fn of_connecting(error: &io::Error) -> &'static str {
     }
 }
 
-/// A TLS handshake that failed.
+/// Describes a failed TLS handshake.
 pub(crate) fn of_handshake(error: &io::Error) -> Failure {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let words = match inner {
@@ -130,7 +130,7 @@ fn of_incompatible(error: &PeerIncompatible) -> &'static str {
     }
 }
 
-/// Words for an alert (RFC 8446 section 6): its registered name, and what to look at.
+/// Returns the sentence for an alert (RFC 8446 section 6): its registered name, and what to check.
 fn of_alert(alert: AlertDescription) -> String {
     let (name, hint) = match alert {
         AlertDescription::HandshakeFailure => (
@@ -228,7 +228,7 @@ fn of_webpki(error: &webpki::Error) -> &'static str {
     }
 }
 
-/// The certificate's names. The server chooses them, so they are cut and reduced to printable characters.
+/// Returns the sentence with the certificate's names. The server chooses them, so they are cut and made printable.
 fn of_names(presented: &[String]) -> String {
     if presented.is_empty() {
         return "the certificate names no host (it has no subjectAltName)".to_owned();
@@ -239,7 +239,7 @@ fn of_names(presented: &[String]) -> String {
     format!("the certificate is for another host name: {}{more}", names.join(", "))
 }
 
-/// A certificate's name without the library's wrapping: `DnsName("example.com")`.
+/// Returns a certificate's name without the library's debug form, such as `DnsName("example.com")`.
 fn plain_name(presented: &str) -> String {
     let inner = presented.split('"').nth(1).unwrap_or(presented);
     inner.chars().filter(|c| c.is_ascii_graphic()).take(NAME_BYTES_MAX).collect()
@@ -288,7 +288,7 @@ mod tests {
         assert!(names(&[&"x".repeat(5_000)]).len() < 200);
     }
 
-    /// What Rust's `Debug` prints of enums: a word with a capital inside, or with brackets.
+    /// Whether `words` contains `Debug` text of an enum: a word with a capital after a small letter.
     fn has_debug_text(words: &str) -> bool {
         words.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| {
             let inner =

@@ -1,4 +1,4 @@
-//! The client: one request to an endpoint, from its headers and bytes to an outcome.
+//! The client. It sends one request to an endpoint and returns the outcome.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,10 +33,10 @@ pub struct EgressConfig {
     pub allow_http: bool,
     /// A PEM file of root certificates, in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// A forward proxy, as `http://[user:password@]host:port`. The endpoint's name is resolved and checked here first; the proxy
-    /// must check the address to which it resolves the name itself.
+    /// A forward proxy, as `http://[user:password@]host:port`. The client first resolves and checks the endpoint's name. Then the
+    /// proxy resolves the name itself, and must check the address that it connects to.
     pub proxy: Option<String>,
-    /// Longest time to resolve, connect and shake hands; a request's timeout also bounds it.
+    /// Maximum time to resolve, connect and shake hands; a request's timeout also bounds it.
     pub connect_timeout: Duration,
 }
 
@@ -52,40 +52,40 @@ impl Default for EgressConfig {
     }
 }
 
-/// One request: always a POST.
+/// One request, which is always a POST.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// The endpoint. Its host and port are checked again.
+    /// The endpoint's URL. Its host and port are checked again.
     pub url: &'a Url,
-    /// The headers. Those of the connection (`Host`, `Content-Length` and the like) are ignored.
+    /// The headers. Headers of the connection (`Host`, `Content-Length` and the like) are ignored.
     pub headers: Headers<'a>,
     /// The body.
     pub body: Bytes,
-    /// The time for everything up to the last byte of the answer's body.
+    /// Maximum time from the start to the last byte of the answer's body.
     pub timeout: Duration,
 }
 
-/// The result of a request. An endpoint's failure is an outcome, never an error.
+/// The result of a request. A failure of the endpoint is an outcome, never an error.
 #[derive(Debug, Clone)]
 pub struct Response {
-    /// The outcome. An answer, complete or not, is `Success` for 2xx and `HttpStatus` otherwise; the profile decides what its status
-    /// code means.
+    /// The outcome. An answer, complete or not, is `Success` for 2xx and `HttpStatus` otherwise. The profile decides what its
+    /// status code means.
     pub outcome: Outcome,
     /// The status code, if the status line was read.
     pub status_code: Option<u16>,
-    /// The answer's headers, bounded.
+    /// The answer's headers, bounded in number and bytes.
     pub headers: Vec<(String, String)>,
     /// The beginning of the answer's body, at most 4 KiB.
     pub excerpt: Bytes,
-    /// `Retry-After` in either form, from the end of this attempt, at most 24 h.
+    /// The wait that `Retry-After` requests in seconds or as a date, from the end of this attempt; at most 24 h.
     pub retry_after: Option<Duration>,
-    /// The time to the answer's status line.
+    /// Time from the start to the answer's status line.
     pub first_byte: Option<Duration>,
-    /// The time to the end.
+    /// Time from the start to the end of the request.
     pub duration: Duration,
-    /// Whether the answer broke off after its status line.
+    /// Whether the answer ended early or became invalid after its status line.
     pub incomplete: bool,
-    /// Why there was no answer, or what is missing of an incomplete one, in words for the endpoint's owner.
+    /// A text for the endpoint's owner: why there was no answer, or what is missing of an incomplete one.
     pub error: Option<String>,
 }
 
@@ -95,7 +95,7 @@ pub struct Egress {
     guard: Arc<AddressGuard>,
     pool: Pool,
     connector: Connector,
-    /// Set if there is a proxy: checks names before the proxy gets them.
+    /// Set if there is a proxy: checks a name before the proxy gets it.
     check_first: Option<GuardedResolver>,
 }
 
@@ -109,7 +109,7 @@ impl Egress {
     /// Creates a client.
     ///
     /// # Errors
-    /// The CA file, the proxy or the system's resolver configuration cannot be used.
+    /// The CA file, the proxy's URL or the system's resolver configuration cannot be used.
     pub fn new(config: EgressConfig) -> Result<Self, EgressError> {
         let guard = Arc::new(AddressGuard { allow: config.allow, allow_http: config.allow_http });
         let resolver = GuardedResolver::new(Arc::clone(&guard))?;
@@ -123,12 +123,12 @@ impl Egress {
         Ok(Self { guard, pool: Pool::default(), connector, check_first })
     }
 
-    /// The guard, which checks URLs before they are saved.
+    /// Returns the guard, with which callers check URLs before they save them.
     pub fn guard(&self) -> &AddressGuard {
         &self.guard
     }
 
-    /// Sends one request and waits for the end of its answer, within its timeout.
+    /// Sends one request within its timeout, and returns after the end of its answer.
     pub async fn send(&self, request: Request<'_>) -> Response {
         let start = Instant::now();
         let timeout = request.timeout;
@@ -162,8 +162,8 @@ impl Egress {
 
         if let Some(stream) = self.pool.take(&origin) {
             match self.exchange(stream, &origin, request.clone(), deadline).await {
-                // The server closed the connection when the request was sent. Sending it again is safe: a receiver recognizes
-                // it by its webhook-id.
+                // The server closed the kept connection before it answered. Sending the request again is safe, because a receiver
+                // recognizes it by its `webhook-id`.
                 Err(why) if why.is_closed() => {}
                 ended => return Ok(ended?),
             }
@@ -172,7 +172,7 @@ impl Egress {
         Ok(self.exchange(stream, &origin, request, deadline).await?)
     }
 
-    /// One exchange on a connection, which is kept if it can be used again.
+    /// Makes one exchange on a connection, and keeps the connection if it can be used again.
     async fn exchange(
         &self,
         mut stream: Stream,

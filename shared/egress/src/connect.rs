@@ -1,4 +1,4 @@
-//! Makes connections: to the first allowed address that answers (RFC 8305), with TLS for https.
+//! Opens connections: to the first allowed address that accepts one (RFC 8305), with TLS for https.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +24,7 @@ use crate::pool::Origin;
 use crate::resolver::GuardedResolver;
 use crate::stream::Stream;
 
-/// How long one address is tried before the next is tried too (RFC 8305 section 5, "Connection Attempt Delay").
+/// How long the client waits for one address before it also tries the next (RFC 8305 section 5, "Connection Attempt Delay").
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// The operator's forward proxy.
@@ -32,12 +32,12 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 pub(crate) struct ForwardProxy {
     host: Host<String>,
     port: u16,
-    /// `Proxy-Authorization: Basic …` with its line end; empty without a user.
+    /// The header `Proxy-Authorization: Basic …` with its line end; empty if the proxy's URL has no user.
     pub(crate) authorization: String,
 }
 
 impl ForwardProxy {
-    /// Reads `http://[user:password@]host:port`.
+    /// Parses `http://[user:password@]host:port`.
     pub(crate) fn parse(text: &str) -> Result<Self, EgressError> {
         let url = Url::parse(text).map_err(|_| EgressError::Proxy)?;
         let (Some(host), Some(port), "http") = (url.host(), url.port_or_known_default(), url.scheme()) else {
@@ -54,19 +54,19 @@ impl ForwardProxy {
     }
 }
 
-/// Makes connections. Clones share the resolver's cache and TLS sessions.
+/// Opens connections. Clones share the resolver's cache and the TLS sessions.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    /// Resolves the host to connect to: the endpoint's or the proxy's.
+    /// Resolves the endpoint's host or, if there is a proxy, the proxy's.
     pub(crate) resolver: GuardedResolver,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) proxy: Option<Arc<ForwardProxy>>,
-    /// Longest time for a connection, TLS included.
+    /// Maximum time to open a connection, including TLS.
     pub(crate) timeout: Duration,
 }
 
 impl Connector {
-    /// A connection for requests to `origin`.
+    /// Opens a connection for requests to `origin`.
     pub(crate) async fn connect(&self, origin: &Origin, deadline: Instant) -> Result<Stream, Failure> {
         let left = deadline.saturating_duration_since(Instant::now());
         let connected = timeout(self.timeout.min(left), Box::pin(self.open(origin, deadline))).await;
@@ -82,7 +82,7 @@ impl Connector {
     async fn open(&self, origin: &Origin, deadline: Instant) -> Result<Stream, Failure> {
         let (host, port) = match &self.proxy {
             Some(proxy) => (proxy.host.clone(), proxy.port),
-            // It is the host of a URL.
+            // The origin's host was part of a parsed URL.
             None => (Host::parse(&origin.host).map_err(|_| Failure::unresolved())?, origin.port),
         };
         let addresses: Vec<IpAddr> = match host {
@@ -94,7 +94,7 @@ impl Connector {
         let tcp = first_of(&addresses)
             .await
             .map_err(|error| Failure { outcome: Outcome::ConnectFailed, words: of_connecting(&error).to_owned() })?;
-        // A request is one write: waiting for more gains nothing.
+        // A request is written at once, so the system need not wait for more bytes.
         let _ = tcp.set_nodelay(true);
         if !origin.https {
             return Ok(Stream::Plain(tcp));
@@ -110,7 +110,7 @@ impl Connector {
     }
 }
 
-/// A connection to the first address that accepts one. The next address is tried when one fails or is silent for a while.
+/// Connects to the first address that accepts. Tries the next address when one fails or [`NEXT_ADDRESS_AFTER`] has passed.
 async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     if let [only] = addresses {
         return TcpStream::connect(only).await;
@@ -135,7 +135,7 @@ async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     }
 }
 
-/// Asks the proxy for a tunnel to `origin` (RFC 9110 section 9.3.6).
+/// Opens a tunnel through the proxy to `origin` (RFC 9110 section 9.3.6).
 async fn tunnel(
     mut tcp: TcpStream,
     proxy: &ForwardProxy,
@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// An address that never accepts connections: its backlog is full.
+    /// Returns an address that never accepts a connection, because its backlog is full.
     async fn black_hole() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// The client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
-    /// The file of root certificates.
+    /// The file of root certificates cannot be used.
     #[error("cannot use the CA file {path}: {reason}")]
     CaFile {
         /// The file.
@@ -13,10 +13,10 @@ pub enum EgressError {
         /// The reason.
         reason: String,
     },
-    /// The proxy's URL. It may contain a password, so it is not shown.
+    /// The proxy's URL is invalid. It may contain a password, so the text does not show it.
     #[error("the forward proxy's URL is not valid")]
     Proxy,
-    /// TLS or name resolution.
+    /// TLS or name resolution cannot be set up.
     #[error("cannot create the HTTP client: {0}")]
     Client(String),
 }

@@ -1,8 +1,8 @@
-//! One exchange on a connection: writes the request and reads the answer, within bounds.
+//! Makes one exchange on a connection: writes the request and reads the answer, both within bounds.
 //!
-//! The status line is the answer. A failure after it makes the answer incomplete and does not change its meaning (RFC 9110
-//! section 15). Therefore this module reads HTTP/1.1 itself, on the parser `httparse`: a client that returns an answer only when its
-//! head is complete loses the status of a cut one, and buffers as large a head as the server sends.
+//! A status line is an answer. A failure after it makes the answer incomplete but does not change its meaning (RFC 9110 section
+//! 15). Therefore this module reads HTTP/1.1 itself, with the parser `httparse`. A client that returns an answer only after a
+//! complete head loses the status of a cut answer, and buffers as large a head as the server sends.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,9 +20,9 @@ use crate::answer::{Answer, NoAnswer, Reusable};
 use crate::body::{Framing, Malformed};
 use crate::head;
 
-/// Most bytes of one read.
+/// Maximum bytes of one read.
 const READ_BYTES: usize = 8 * 1024;
-/// Longest status line.
+/// Maximum length of a status line.
 const STATUS_LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// The kind of request.
@@ -30,11 +30,11 @@ const STATUS_LINE_BYTES_MAX: usize = 8 * 1024;
 pub(crate) enum Kind {
     /// A POST.
     Post,
-    /// A request for a tunnel: a 2xx answer ends with its head (RFC 9110 section 9.3.6).
+    /// A CONNECT, which requests a tunnel: a 2xx answer ends with its head (RFC 9110 section 9.3.6).
     Connect,
 }
 
-/// Sends a request, whose bytes are those of both parts, and reads the answer by `deadline`.
+/// Sends a request, which consists of two parts, and reads the answer by `deadline`.
 pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     request: (Bytes, Bytes),
@@ -64,13 +64,13 @@ pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
 struct Wire<'a, S> {
     stream: &'a mut S,
     kind: Kind,
-    /// What is not written yet. A server may answer before it has read the whole request.
+    /// The bytes that are not written yet. A server may answer before it has read the whole request.
     unsent: bytes::buf::Chain<Bytes, Bytes>,
     flushed: bool,
-    /// Set when writing failed. There may be an answer to read in any case.
+    /// Set when writing failed. The server may still have sent an answer.
     write_error: Option<io::Error>,
     buffer: BytesMut,
-    /// Bytes of the answer that have been read.
+    /// Number of bytes received, including those that were processed.
     received: usize,
     head_is_read: bool,
 }
@@ -89,7 +89,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
-    /// Reads some bytes, and writes meanwhile. 0: the end of the connection.
+    /// Reads some bytes, and meanwhile writes the request. Returns the number of bytes, 0 at the end of the connection.
     async fn fill(&mut self) -> io::Result<usize> {
         std::future::poll_fn(|cx| {
             if self.write_error.is_none()
@@ -98,7 +98,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
                 self.unsent = Bytes::new().chain(Bytes::new());
                 self.write_error = Some(error);
             }
-            // On the stack: an attempt that waits for its answer holds no buffer.
+            // The space is on the stack, so that an attempt that waits for its answer holds no buffer.
             let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
             let mut space = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut space))?;
@@ -124,11 +124,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads up to the final status line and past informational answers. The buffer then begins with the line.
+    /// Reads the final status line after any informational answers. The buffer then begins with this line.
     async fn status_line(&mut self) -> Result<u16, NoAnswer> {
         loop {
             let code = self.one_status_line().await?;
-            // After 101 the connection speaks another protocol: no further answer follows.
+            // After 101 the connection speaks another protocol, so no further answer follows.
             if !matches!(code, 100 | 102..=199) {
                 return Ok(code);
             }
@@ -148,7 +148,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
 
     async fn one_status_line(&mut self) -> Result<u16, NoAnswer> {
         loop {
-            // Empty lines before a status line are skipped, as the parser does.
+            // Empty lines before a status line are skipped, as `httparse` does.
             let blank = self.buffer.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             self.buffer.advance(blank);
             let begin = self.buffer.len().min(b"HTTP/".len());
@@ -168,7 +168,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
-    /// Reads more of the bytes before the final status line.
+    /// Receives more bytes until the final status line has been read.
     async fn fill_head(&mut self) -> Result<(), NoAnswer> {
         if self.received > RESPONSE_INFORMATIONAL_BYTES_MAX {
             return Err(NoAnswer::NotHttp("more than 512 KiB of informational answers (1xx) came before the answer"));
@@ -181,7 +181,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
-    /// Reads what follows the final status line. The error names what is missing.
+    /// Reads the rest of an answer after the final status line. The error says what is missing.
     async fn rest(&mut self, code: u16, answer: &mut Answer) -> Result<(), String> {
         let mut searched = 0;
         let end = loop {
@@ -213,7 +213,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         Ok(())
     }
 
-    /// Reads the body. `false`: there is more of it than is read.
+    /// Reads the body. Returns `false` if the body is longer than the maximum that is read.
     async fn body(&mut self, mut framing: Framing, answer: &mut Answer) -> Result<bool, String> {
         let before = self.received - self.buffer.len();
         let whole = framing;
@@ -236,7 +236,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
                     ));
                 }
                 (Err(error), Framing::UntilClose, _) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    // Many servers end TLS without its closing alert.
+                    // Many servers close the connection without TLS's closing alert.
                     return Ok(true);
                 }
                 _ => return Err("the connection was closed within its body".to_owned()),
@@ -244,7 +244,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
-    /// Keeps the headers of a head that is incomplete or invalid.
+    /// Keeps the complete header lines of an incomplete or invalid head.
     fn salvage_headers(&self, answer: &mut Answer) {
         let lines = self.buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let bytes = [&self.buffer[..lines], b"\r\n"].concat();

@@ -1,7 +1,7 @@
-//! The address guard: which URLs may be endpoints, and which addresses may be connected to.
+//! The address guard decides which URLs may be endpoints, and to which addresses the client may connect.
 //!
-//! A URL is checked when it is saved: its form, and its address if it has one. A name is not resolved then, because its addresses
-//! may change; the resolver checks them when a delivery connects. The operator's allow-list opens address ranges for both.
+//! When a URL is saved, its form is checked, and its host if that is an address. A name's addresses may change, so the resolver
+//! checks them when a delivery connects. The operator's allow-list opens address ranges for both checks.
 
 use std::net::IpAddr;
 
@@ -12,10 +12,10 @@ use url::{Host, Url};
 
 use crate::ranges;
 
-/// Names of this machine or its network, and suffixes of such names.
+/// Names of this machine or of its network, and suffixes of such names.
 const LOCAL_NAMES: &[&str] =
     &["localhost", "localdomain", "local", "internal", "ip6-localhost", "ip6-loopback", "home.arpa"];
-/// The lowest allowed port, except for 80 and 443. Lower ports belong to system services such as SSH and SMTP.
+/// The lowest allowed port, except for 80 and 443. Lower ports belong to system services, such as SSH and SMTP.
 const FIRST_FREE_PORT: u16 = 1024;
 
 /// Why a URL cannot be an endpoint.
@@ -30,13 +30,13 @@ pub enum UrlRefused {
     /// Neither http nor https.
     #[error("the scheme is `{0}`; allowed are https and http")]
     Scheme(String),
-    /// http, where only https is allowed.
+    /// The scheme is http, but only https is allowed.
     #[error("only https is allowed")]
     HttpsOnly,
     /// It has a user name or a password.
     #[error("a URL with a user name or password is not allowed; use a header instead")]
     UserInfo,
-    /// The host cannot be on the internet.
+    /// The host cannot be a public endpoint.
     #[error("`{host}` cannot be used: {reason}")]
     Host {
         /// The host.
@@ -44,12 +44,12 @@ pub enum UrlRefused {
         /// The reason.
         reason: &'static str,
     },
-    /// A port of system services.
+    /// The port belongs to system services.
     #[error("port {0} is not allowed; allowed are 80, 443 and 1024 to 65535")]
     Port(u16),
 }
 
-/// Deliveries do not go to this address.
+/// Why deliveries do not go to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is {reason}")]
 pub struct BlockedAddress {
@@ -57,7 +57,7 @@ pub struct BlockedAddress {
     pub reason: &'static str,
 }
 
-/// Decides about URLs and addresses, without look-ups. The default allows public addresses.
+/// Decides about URLs and addresses without look-ups. By default, it allows public addresses only.
 #[derive(Debug, Clone, Default)]
 pub struct AddressGuard {
     /// Address ranges that are allowed in addition to public addresses.
@@ -70,12 +70,12 @@ impl AddressGuard {
     /// Checks an endpoint's URL before it is saved, and parses it.
     ///
     /// # Errors
-    /// What is wrong with it, in words for its author.
+    /// Why the URL is refused, as a text for its author.
     pub fn check_url(&self, url: &str, rule: UrlRule) -> Result<Url, UrlRefused> {
         if url.len() > URL_BYTES_MAX {
             return Err(UrlRefused::TooLong(url.len()));
         }
-        // The parser drops tabs and line ends, and reads a backslash as a slash. The saved URL must be the checked one.
+        // The parser drops tabs and line ends, and reads a backslash as a slash. The saved URL must equal the checked URL.
         if url.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
             return Err(UrlRefused::Unreadable("spaces, control characters and backslashes must be escaped".into()));
         }
@@ -122,7 +122,7 @@ impl AddressGuard {
     /// Checks an address before connecting to it.
     ///
     /// # Errors
-    /// The kind of address.
+    /// The kind of address, if deliveries may not go to it.
     pub fn check_address(&self, address: IpAddr) -> Result<(), BlockedAddress> {
         let address = ranges::canonical(address);
         if self.allow.iter().any(|range| range.contains(&address)) {
@@ -134,7 +134,7 @@ impl AddressGuard {
         }
     }
 
-    /// Checks a name. Names of the local network are refused unless the operator allowed a range; their addresses are checked in any
+    /// Checks a host name. If the operator allows no ranges, names of the local network are refused. Addresses are checked in any
     /// case.
     fn check_name(&self, name: &str) -> Result<(), &'static str> {
         let labels_are_good = name.split('.').all(|label| {
@@ -162,7 +162,7 @@ impl AddressGuard {
     }
 }
 
-/// The part between scheme and path as written: `user@host:port`.
+/// Returns the URL's part between scheme and path as written, such as `user@host:port`.
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()

@@ -1,14 +1,14 @@
-//! The head of a response: its end, its parsing, and what it says about the connection.
+//! Finds the end of a response's head, parses it, and reads its headers about the connection.
 
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 
-/// Most headers of a response that are read.
+/// Maximum number of headers in a response.
 const HEADERS_MAX: usize = 100;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// Where a head ends: after its empty line. Bytes before `searched` hold no end.
+/// Returns the length of the head, including its empty line. Skips the bytes before `searched`, where it cannot end; updates it.
 pub(crate) fn end(bytes: &[u8], searched: &mut usize) -> Option<usize> {
     let lines = bytes.iter().enumerate().skip(*searched).filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     *searched = bytes.len().saturating_sub(2);
@@ -19,7 +19,7 @@ pub(crate) fn end(bytes: &[u8], searched: &mut usize) -> Option<usize> {
     })
 }
 
-/// The minor version of HTTP/1, and the headers.
+/// Parses a head. Returns the minor version of HTTP/1, and the headers.
 pub(crate) fn parse(head: &[u8]) -> Result<(u8, HeaderMap), &'static str> {
     let mut space = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut space);
@@ -39,7 +39,7 @@ pub(crate) fn parse(head: &[u8]) -> Result<(u8, HeaderMap), &'static str> {
     Ok((parsed.version.unwrap_or_default(), headers))
 }
 
-/// The members of a header's comma-separated lists.
+/// Returns the members of all comma-separated lists in headers of this name.
 fn members<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
     let texts = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     texts.flat_map(|text| text.split(',')).map(str::trim)
@@ -50,7 +50,7 @@ pub(crate) fn closes(headers: &HeaderMap) -> bool {
     members(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case("close"))
 }
 
-/// `Keep-Alive: timeout=…`: how long the server keeps the connection without a request.
+/// Returns how long the server keeps the connection open without a request: `Keep-Alive: timeout=…`.
 pub(crate) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
     members(headers, &KEEP_ALIVE).find_map(|parameter| {
         let (name, seconds) = parameter.split_once('=')?;

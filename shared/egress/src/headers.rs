@@ -1,14 +1,14 @@
 //! The headers of a request, in their order and spelling.
 //!
-//! Header names are case-insensitive (RFC 9110 section 5.1), but some receivers look up the spelling of a product's documentation in
-//! a case-sensitive map. Therefore a name keeps its spelling from the configuration to the wire.
+//! Header names are case-insensitive (RFC 9110 section 5.1), but some receivers look up the documented spelling in a
+//! case-sensitive map. Therefore a name keeps its spelling from the configuration to the connection.
 
 use std::borrow::Cow;
 
 use http::HeaderValue;
 
-/// Headers with the spelling of their names, which are borrowed where they can be. Two names that differ only in case are the same
-/// header.
+/// Headers with the spelling of their names. Names that differ only in case are the same header. Names are borrowed where
+/// possible.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Headers<'a>(Vec<(Cow<'a, str>, HeaderValue)>);
 
@@ -18,7 +18,7 @@ pub struct Headers<'a>(Vec<(Cow<'a, str>, HeaderValue)>);
 pub struct InvalidHeaderName;
 
 impl<'a> Headers<'a> {
-    /// No headers, with room for `capacity`.
+    /// Creates an empty list with room for `capacity` headers.
     pub fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }
@@ -44,12 +44,12 @@ impl<'a> Headers<'a> {
         Ok(())
     }
 
-    /// The value of a header.
+    /// Returns the value of a header, whatever the case of its name.
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
         self.0.iter().find(|(present, _)| present.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// Names in their spelling, and values, in order.
+    /// Returns the names in their spelling, and the values, in order of insertion.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }

@@ -1,21 +1,21 @@
-//! The HTTP client for deliveries: one request to an endpoint, within every bound, to allowed addresses only.
+//! The HTTP client for deliveries. It sends a request to allowed addresses only, and bounds everything that it reads.
 //!
-//! Owns the client, name resolution, TLS and the [`AddressGuard`]. The client is built on `httparse`, `rustls` and tokio's sockets: it
-//! keeps the spelling of header names, knows the status of an incomplete answer, retries once when a kept connection turns out to
-//! be closed, and bounds every byte that it reads.
+//! Owns the client, name resolution, TLS and the [`AddressGuard`]. The client is built on `httparse`, `rustls` and tokio's
+//! sockets. It keeps the spelling of header names, returns the status of an incomplete answer, retries once if the server has
+//! closed a kept connection, and bounds the number of bytes that it reads.
 //!
 //! Promises:
-//! - [`Egress::send`] returns within the request's timeout: connecting, TLS, sending and reading share one deadline.
-//! - No connection is made to an address that the guard refuses. The addresses of a name are filtered and connected to without
-//!   a second look-up, so that a name cannot change in between.
-//! - Redirects are not followed, cookies not stored, bodies not decompressed, proxy variables of the environment not used.
-//! - A status line is an answer. An answer that breaks off keeps its status and is marked as incomplete.
-//! - A request is written once, except when a kept connection is closed or reset before any byte of an answer: then it is written
-//!   again on a new connection.
-//! - Bounded numbers of bytes are read of an answer's head, of informational answers and of its body (`RESPONSE_…` in
-//!   [`limits`](postrider_model::limits)), and bounded parts are kept.
+//! - [`Egress::send`] returns within the request's timeout, because connecting, TLS, sending and reading share one deadline.
+//! - No connection is made to an address that the guard refuses. A name's addresses are checked and connected to without a second
+//!   look-up, so that they cannot change in between.
+//! - It follows no redirects, stores no cookies, decompresses no bodies, and ignores proxy environment variables.
+//! - A status line is an answer. An answer that ends early keeps its status and is marked as incomplete.
+//! - A request is written once, with one exception: if a kept connection is closed or reset before any byte of an answer, the
+//!   request is written again on a new connection.
+//! - The bytes that are read of an answer's head, of informational answers and of its body are bounded (`RESPONSE_…` in
+//!   [`limits`](postrider_model::limits)), and so are the parts that are kept.
 //!
-//! Does not: sign, retry, decide what a status code means (the profile does), or log an endpoint's failures.
+//! It does not sign, retry failed requests, decide what a status code means (the profile does), or log failures of endpoints.
 
 mod answer;
 mod body;
@@ -44,5 +44,5 @@ pub use headers::{Headers, InvalidHeaderName};
 pub use response::{RESPONSE_HEADER_BYTES_MAX, RESPONSE_HEADERS_MAX};
 pub use retry_after::retry_after;
 pub use settings::Settings;
-/// An endpoint's address, parsed; [`AddressGuard::check_url`] makes it.
+/// An endpoint's parsed URL; [`AddressGuard::check_url`] creates it.
 pub use url::Url;

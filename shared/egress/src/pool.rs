@@ -1,4 +1,4 @@
-//! Idle connections, kept for the next request to the same origin.
+//! Keeps idle connections for the next request to the same origin.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -9,16 +9,16 @@ use tokio::time::Instant;
 
 use crate::stream::Stream;
 
-/// Most idle connections to one origin: as many as a dispatcher has requests in flight, because several endpoints may share a host.
-/// A lower bound would close and reopen connections all the time, which costs more CPU than the requests.
+/// Maximum idle connections to one origin: as many as a dispatcher has requests in flight, because several endpoints may share a
+/// host. With a lower maximum, connections would be closed and reopened all the time, which costs more CPU than the requests.
 const IDLE_PER_ORIGIN: usize = 4_096;
-/// How long an idle connection is kept, unless the server announces less. Shorter than the defaults of common servers (Node.js: 5 s),
-/// because a request on a connection that the server closes must be sent again.
+/// How long an idle connection is kept, unless the server announces a shorter time. It is below the defaults of common servers
+/// (Node.js: 5 s): if the server closes the connection first, a request on it must be sent again.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 /// How often expired connections are closed.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Where a connection leads: scheme, host and port (RFC 6454).
+/// The destination of a connection: scheme, host and port (RFC 6454).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
     pub(crate) https: bool,
@@ -32,14 +32,14 @@ struct Idle {
     until: Instant,
 }
 
-/// The idle connections. Clones share them.
+/// The idle connections to all origins. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pool(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     origins: HashMap<Origin, Vec<Idle>>,
-    /// Whether a sweep is running. It ends when no connection is idle.
+    /// Whether a sweep is running. A sweep ends when no connection is idle.
     swept: bool,
 }
 
@@ -57,7 +57,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection after an answer. `announced`: how long the server keeps it.
+    /// Keeps a connection after an answer. `announced` is how long the server keeps it.
     pub(crate) fn put(&self, origin: &Origin, stream: Stream, announced: Option<Duration>) {
         let keep_for = idle_time(announced);
         if keep_for.is_zero() {
@@ -78,8 +78,8 @@ impl Pool {
     }
 }
 
-/// How long a connection is kept if the server announces `Keep-Alive: timeout=…`: up to a second less, so that this side closes
-/// first.
+/// Returns how long to keep a connection if the server announces `Keep-Alive: timeout=…`: up to a second less, so that the client
+/// closes first.
 fn idle_time(announced: Option<Duration>) -> Duration {
     let margin = Duration::from_secs(1);
     announced.map_or(IDLE_MAX, |announced| announced.saturating_sub(margin).max(announced / 2).min(IDLE_MAX))

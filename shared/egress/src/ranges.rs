@@ -1,11 +1,11 @@
-//! Addresses that cannot be endpoints: addresses that the IANA special-purpose registries do not list as globally reachable, and
-//! addresses that embed one.
+//! Addresses that deliveries may not go to: those that the IANA special-purpose registries do not list as globally reachable, and
+//! IPv6 addresses that contain one of them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// IPv4 ranges (IANA IPv4 Special-Purpose Address Registry) with their descriptions.
+/// Refused IPv4 ranges (IANA IPv4 Special-Purpose Address Registry) with their descriptions.
 const V4: &[([u8; 4], u8, &str)] = &[
     ([0, 0, 0, 0], 8, "an unspecified address"),
     ([10, 0, 0, 0], 8, "a private address"),
@@ -26,7 +26,7 @@ const V4: &[([u8; 4], u8, &str)] = &[
     ([240, 0, 0, 0], 4, "a reserved address"),
 ];
 
-/// IPv6 ranges with their descriptions; all others outside of 2000::/3 are reserved.
+/// Refused IPv6 ranges with their descriptions. Other addresses outside of 2000::/3 are refused as reserved.
 const V6: &[([u16; 8], u8, &str)] = &[
     ([0, 0, 0, 0, 0, 0, 0, 0], 128, "an unspecified address"),
     ([0, 0, 0, 0, 0, 0, 0, 1], 128, "a loopback address"),
@@ -41,10 +41,10 @@ const V6: &[([u16; 8], u8, &str)] = &[
 
 /// The only range of global unicast addresses (RFC 4291 section 2.4 and IANA).
 const GLOBAL_UNICAST: ([u16; 8], u8) = ([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
-/// IETF protocol assignments (RFC 2928): no web servers, except by Teredo.
+/// IETF protocol assignments (RFC 2928). They contain no web servers, except at Teredo addresses.
 const PROTOCOL_ASSIGNMENTS: ([u16; 8], u8) = ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23);
 
-/// Why deliveries may not go to the address; `None` if they may.
+/// Returns why deliveries may not go to the address, or `None` if they may.
 pub(crate) fn refusal(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => refusal_v4(address),
@@ -82,7 +82,7 @@ fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
     None
 }
 
-/// The IPv4 addresses to which packets for this IPv6 address may be translated.
+/// Returns the IPv4 addresses to which packets for this IPv6 address may be translated.
 fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let join = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
@@ -106,13 +106,13 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     }
 }
 
-/// ISATAP, RFC 5214 section 6.1: the interface identifier ends in an IPv4 address.
+/// Whether it is an ISATAP address, whose interface identifier ends in an IPv4 address (RFC 5214 section 6.1).
 fn is_isatap(address: Ipv6Addr) -> bool {
     let [_, _, _, _, e, f, _, _] = address.segments();
     matches!((e, f), (0x0000 | 0x0200, 0x5efe))
 }
 
-/// The address for the operator's allow-list: an IPv4 address written as IPv6 becomes IPv4.
+/// Returns the form of an address that the operator's allow-list compares: an IPv4-mapped IPv6 address becomes IPv4.
 pub(crate) fn canonical(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(inner) => inner.to_ipv4_mapped().map_or(address, IpAddr::V4),

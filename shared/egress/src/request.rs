@@ -1,4 +1,4 @@
-//! Writes the head of a request.
+//! Builds the bytes of a request.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
@@ -7,19 +7,19 @@ use url::{Position, Url};
 use crate::connect::ForwardProxy;
 use crate::headers::Headers;
 
-/// Headers of the connection. Setting them could make the endpoint read a different request.
+/// Headers of the connection, which are not taken from the caller. They could make the endpoint read a different request.
 const CONNECTION_HEADERS: [HeaderName; 7] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, TE, TRAILER];
 
-/// Larger bodies are written after the head; smaller ones are sent in the same packet.
+/// Larger bodies are written after the head; smaller ones are part of the same write.
 const SMALL_BODY_BYTES_MAX: usize = 8 * 1024;
 
-/// The bytes of a POST of `body` to `url`, in two parts that follow each other. `proxy`: the proxy of a request without TLS. (With
-/// TLS there is a tunnel, and the proxy does not see the request.)
+/// Returns the bytes of a POST of `body` to `url` in two consecutive parts. `proxy` is the proxy of a request without TLS. (A
+/// request with TLS goes through a tunnel, where the proxy cannot see it.)
 pub(crate) fn post(url: &Url, headers: &Headers<'_>, body: Bytes, proxy: Option<&ForwardProxy>) -> (Bytes, Bytes) {
     let is_small = body.len() <= SMALL_BODY_BYTES_MAX;
     let mut head = Vec::with_capacity(1_024 + if is_small { body.len() } else { 0 });
     head.extend_from_slice(b"POST ");
-    // A parsed URL has neither spaces nor line ends.
+    // A parsed URL contains neither spaces nor line ends.
     let from = if proxy.is_some() { Position::BeforeScheme } else { Position::BeforePath };
     head.extend_from_slice(url[from..Position::AfterQuery].as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\nHost: ");

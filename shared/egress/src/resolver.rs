@@ -1,7 +1,7 @@
-//! Name resolution with the guard: every returned address may be connected to without another look-up.
+//! Resolves names and checks the addresses with the guard, so that a connection needs no further look-up.
 //!
-//! Uses the system's name servers and hosts file, which are read once. Names are fully qualified: search domains would let an endpoint's
-//! URL reach names of the local network.
+//! It uses the system's name servers and hosts file, which it reads once. Names are fully qualified, because search domains would
+//! let an endpoint's URL reach names of the local network.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,42 +19,42 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::EgressError;
 use crate::guard::AddressGuard;
 
-/// Most cached names.
+/// Maximum cached names, and maximum silent questions.
 const CACHE_MAX: u64 = 4_096;
-/// An answer is cached at least this long, even if its lifetime is zero …
+/// An answer is cached for at least this time, even if its lifetime is zero …
 const TTL_MIN: Duration = Duration::from_secs(1);
-/// … and at most this long.
+/// … and for at most this time.
 const TTL_MAX: Duration = Duration::from_secs(300);
-/// Longest time that a missing name is cached.
+/// Maximum time that a missing name is cached.
 const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
-/// The time for one question to one server, which is asked up to three times. Short, because it is part of an attempt's timeout.
+/// Timeout of one question to one server, which is asked up to three times. It is short, as it is part of an attempt's timeout.
 const QUESTION_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// How long to wait for one address family when the other has answered (RFC 8305 section 3, "Resolution Delay").
+/// How long to wait for the other address family after the first has answered (RFC 8305 section 3, "Resolution Delay").
 const OTHER_FAMILY_MAX: Duration = Duration::from_millis(50);
-/// A family that did not answer in that time is not asked for this long, unless it answers later.
+/// An address family that did not answer in that time is not asked for this long, unless it answers later.
 const SILENT_FOR: Duration = Duration::from_secs(30);
 
-/// Why a name has no address to connect to. Tenants see these texts, so they say nothing about this network.
+/// Why a name has no address to connect to. Tenants see these texts, so they reveal nothing about this network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum ResolveError {
-    /// It has no address.
+    /// The name has no address.
     #[error("the name does not resolve")]
     NotFound,
     /// No name server answered.
     #[error("the name could not be resolved: no name server answered")]
     Unanswered,
-    /// The guard refuses all its addresses.
+    /// The guard refuses all addresses of the name.
     #[error("the name resolves to no address that deliveries may go to")]
     Blocked,
 }
 
-/// A resolver; clones share its cache.
+/// A resolver. Clones share its cache.
 #[derive(Clone)]
 pub(crate) struct GuardedResolver {
     resolver: Arc<TokioResolver>,
-    /// `None` allows every address: for the operator's own proxy.
+    /// `None` allows every address; it is for the host of the operator's own proxy.
     guard: Option<Arc<AddressGuard>>,
-    /// Questions without an answer in time, and until when they are not asked.
+    /// Questions that were not answered in time, and when they may be asked again.
     silent: Arc<Mutex<HashMap<Question, Instant>>>,
 }
 
@@ -85,13 +85,13 @@ impl GuardedResolver {
         Ok(Self { resolver: Arc::new(resolver), guard: Some(guard), silent: Arc::default() })
     }
 
-    /// The same resolver for the operator's own hosts.
+    /// Returns this resolver without the guard, for the operator's own hosts.
     pub(crate) fn unguarded(&self) -> Self {
         Self { guard: None, ..self.clone() }
     }
 
-    /// The allowed addresses of `host`, in the order to try them: the families alternate, IPv4 first because not every network
-    /// reaches IPv6.
+    /// Returns the allowed addresses of `host` in the order to try them. The families alternate, and IPv4 is first, because not
+    /// every network can reach IPv6.
     pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let mut name = Name::from_utf8(host).map_err(|_| ResolveError::NotFound)?;
         name.set_fqdn(true);
@@ -103,7 +103,7 @@ impl GuardedResolver {
         }
     }
 
-    /// Asks all questions at once. After the first answer, the others have [`OTHER_FAMILY_MAX`].
+    /// Asks all questions at once. After the first successful answer, it waits [`OTHER_FAMILY_MAX`] for the others.
     async fn first_of(&self, questions: Vec<Question>) -> Result<Vec<IpAddr>, ResolveError> {
         let mut waiting = questions.clone();
         let mut answers = JoinSet::new();
@@ -133,13 +133,13 @@ impl GuardedResolver {
                 Err(other) => error = error.max(other),
             }
         }
-        // A late answer goes to the cache for the next time.
+        // The other look-ups continue, so that a late answer is cached for the next time.
         self.remember_silent(waiting);
         answers.detach_all();
         if found.is_empty() { Err(error) } else { Ok(alternate(found)) }
     }
 
-    /// The allowed addresses of one family.
+    /// Returns the allowed addresses of one family.
     async fn family(&self, question: &Question) -> Result<Vec<IpAddr>, ResolveError> {
         let (name, family) = question.clone();
         let found = self.resolver.lookup(name, family).await;
@@ -192,7 +192,7 @@ impl GuardedResolver {
     }
 }
 
-/// Alternates the addresses of both families (RFC 8305 section 4), IPv4 first.
+/// Merges the addresses of both families alternately (RFC 8305 section 4), IPv4 first.
 fn alternate(mut families: Vec<Vec<IpAddr>>) -> Vec<IpAddr> {
     families.sort_by_key(|addresses| addresses.first().is_some_and(IpAddr::is_ipv6));
     let longest = families.iter().map(Vec::len).max().unwrap_or_default();
@@ -215,8 +215,8 @@ mod tests {
     const PUBLIC: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
     const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-    /// A name server that answers the nth question for IPv4 addresses with the nth of `answers`; the last repeats. It counts the
-    /// questions. Answers have no lifetime.
+    /// Starts a name server that answers the nth IPv4 question with the nth of `answers`, and later questions with the last. It
+    /// counts the questions. Its answers have a lifetime of zero.
     async fn name_server(answers: &'static [&'static [Ipv4Addr]]) -> (GuardedResolver, Arc<AtomicUsize>) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut server = NameServerConfig::udp(IpAddr::from(Ipv4Addr::LOCALHOST));
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 
-    /// A name server that answers questions for IPv4 addresses only. The receiver gets each question's type.
+    /// Starts a name server that answers IPv4 questions only. The receiver gets each question's type.
     async fn silent_about_ipv6() -> (GuardedResolver, tokio::sync::mpsc::UnboundedReceiver<RecordType>) {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut server = NameServerConfig::udp(IpAddr::from(Ipv4Addr::LOCALHOST));
@@ -301,7 +301,7 @@ mod tests {
         let mut first = [asked.recv().await.unwrap(), asked.recv().await.unwrap()];
         first.sort();
         assert_eq!(first, [RecordType::A, RecordType::AAAA]);
-        // The second time it is not asked: the cached answer is returned at once.
+        // The second time, the IPv6 question is not asked, so the cached IPv4 answer is returned at once.
         assert_eq!(resolver.addresses("half.example").await.unwrap(), [PUBLIC]);
         assert!(resolver.is_silent(&question));
     }

@@ -1,15 +1,15 @@
-//! `Retry-After` (RFC 9110 section 10.2.3): seconds, or an HTTP date in any of its three formats.
+//! Parses `Retry-After` (RFC 9110 section 10.2.3): seconds, or an HTTP date in any of its three formats.
 
 use std::time::{Duration, SystemTime};
 
 use postrider_model::limits::RETRY_DELAY_MAX;
 
-/// How long to wait from `now`, the end of the attempt: at most [`RETRY_DELAY_MAX`], zero for a date in the past. `None` for another
-/// form, which counts as no header.
+/// Returns how long to wait from `now`, the end of the attempt: at most [`RETRY_DELAY_MAX`], and zero for a date in the past.
+/// Returns `None` for an invalid value, which is ignored.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number that does not fit is a very long wait.
+        // A number that does not fit into 64 bits is a very long wait.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let at = httpdate::parse_http_date(value).ok()?;
@@ -24,7 +24,7 @@ mod tests {
 
     #[track_caller]
     fn check(value: &str, expected: Option<u64>) {
-        // 1994-11-06 08:49:27 UTC, ten seconds before RFC 9110's example date.
+        // This is 1994-11-06 08:49:27 UTC, ten seconds before RFC 9110's example date.
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_767);
         assert_eq!(retry_after(value, now), expected.map(Duration::from_secs), "{value:?}");
     }

@@ -1,4 +1,4 @@
-//! A connection's bytes, with TLS or without.
+//! A connection with or without TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -13,12 +13,12 @@ use tokio_rustls::client::TlsStream;
 pub(crate) enum Stream {
     /// Without TLS.
     Plain(TcpStream),
-    /// With TLS. Boxed: its state is large.
+    /// With TLS; boxed because its state is large.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    /// Whether nothing has arrived since the last answer. An idle connection with bytes, an end or an error is useless.
+    /// Whether nothing has arrived since the last answer. After bytes, an end or an error, the connection is unusable.
     pub(crate) fn is_quiet(&mut self) -> bool {
         let mut byte = [0; 1];
         let mut context = Context::from_waker(Waker::noop());
@@ -27,7 +27,7 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// Sends TLS's closing alert (RFC 8446 section 6.1), if that needs no waiting.
+    /// Sends TLS's closing alert (RFC 8446 section 6.1) if it can be written without waiting.
     fn drop(&mut self) {
         if let Self::Tls(stream) = self {
             let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));

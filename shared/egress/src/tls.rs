@@ -1,4 +1,4 @@
-//! TLS of outgoing requests: rustls with ring, the system's root certificates, and the operator's.
+//! TLS of outgoing requests, with rustls and ring. The roots are the system's certificates and the operator's.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::EgressError;
 
-/// Most sessions kept for resumption, over all endpoints.
+/// Maximum sessions kept for resumption, over all endpoints.
 const SESSIONS_MAX: usize = 4_096;
 
-/// The client configuration; `ca_file` adds root certificates.
+/// Creates the client's TLS configuration. `ca_file` adds root certificates.
 pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, EgressError> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();

@@ -1,5 +1,5 @@
-//! Endpoints that stall an attempt before its answer (while connecting, in the TLS handshake, while reading the request) or send a
-//! compressed answer.
+//! Tests endpoints that stall an attempt before its answer (while it connects, shakes hands or sends its body), and one whose
+//! answer is labelled as compressed.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn an_endpoint_that_does_not_take_the_connection_is_cut_off() {
     socket.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
     let listener = socket.listen(1).expect("listening");
     let address = listener.local_addr().expect("bound");
-    // No connection is accepted: once the queue is full, the system does not answer.
+    // No connection is accepted, so the system does not answer once the queue is full.
     let mut waiting = Vec::new();
     while let Ok(connected) = timeout(SHORT, TcpStream::connect(address)).await {
         waiting.push(connected.expect("queued"));
@@ -44,7 +44,7 @@ async fn an_endpoint_that_does_not_take_the_connection_is_cut_off() {
 #[tokio::test]
 async fn an_endpoint_that_never_shakes_hands_is_cut_off() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    // The system accepts the connection; no bytes follow.
+    // The system accepts the connection, but the endpoint sends no bytes.
     let url = format!("https://{}/", listener.local_addr().expect("bound"));
     cut_off(&post(&url, Bytes::new(), SHORT).await);
 }
@@ -53,7 +53,7 @@ async fn an_endpoint_that_never_shakes_hands_is_cut_off() {
 async fn an_endpoint_that_does_not_take_the_body_is_cut_off() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("bound"));
-    // More than the system buffers for a peer that does not read.
+    // The body exceeds what the system buffers for a peer that does not read.
     cut_off(&post(&url, Bytes::from(vec![b'a'; 32 * 1024 * 1024]), SHORT).await);
 }
 
@@ -61,7 +61,7 @@ async fn an_endpoint_that_does_not_take_the_body_is_cut_off() {
 async fn an_answer_labelled_as_compressed_is_kept_unchanged() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("bound"));
-    // The beginning of a gzip stream: unpacking it would fail, or expand a bomb.
+    // This is the beginning of a gzip stream. A client that decompressed it would fail.
     let body = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xff\xff";
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("a connection");

@@ -1,4 +1,4 @@
-//! Hostile URLs: the guard accepts only public addresses.
+//! Tests hostile URLs: the guard accepts only public addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
@@ -29,7 +29,7 @@ const URLS: [&str; 14] = [
 const RETRY_AFTER: [&str; 5] =
     ["120", "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "-1"];
 
-/// Whether the standard library classifies the address as a public one: independent of the guard's table.
+/// Whether the standard library classifies the address as public, independently of the guard's table.
 fn is_public(address: Ipv4Addr) -> bool {
     !(address.is_private()
         || address.is_loopback()
@@ -80,7 +80,7 @@ proptest! {
         let passes = guard.check_address(IpAddr::V4(address)).is_ok();
         prop_assert!(!passes || is_public(address), "{}", address);
         let [a, b, c, d] = address.octets();
-        // Unusual spellings, and IPv6 addresses that lead to this address.
+        // The hosts are unusual spellings of this address, and IPv6 addresses that contain it.
         for host in [
             format!("{bits}"),
             format!("{bits:#x}"),

@@ -1,4 +1,4 @@
-//! `Egress::send` with real servers on this machine: correct, broken and hostile ones.
+//! Tests `Egress::send` with real servers on this machine: correct, broken and hostile ones.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
-/// A timeout within which the beginning of an endless answer arrives.
+/// A timeout that lets the beginning of an endless answer arrive.
 const BEGINNING: Duration = Duration::from_secs(4);
 
 fn local() -> EgressConfig {
@@ -35,7 +35,7 @@ async fn send(egress: &Egress, url: &str, timeout: Duration) -> Response {
     egress.send(Request { url: &Url::parse(url).unwrap(), headers, body, timeout }).await
 }
 
-/// A server that hands each connection to `serve`; counts them.
+/// A server that passes each connection to a closure and counts connections.
 struct Server {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -60,7 +60,7 @@ impl Server {
         Self { address, connections }
     }
 
-    /// Answers every request of every connection with these bytes.
+    /// Starts a server that answers every request with these bytes.
     async fn answering(answer: impl Into<String>) -> Self {
         let answer: Arc<str> = answer.into().into();
         Self::start(move |mut stream| {
@@ -81,7 +81,7 @@ impl Server {
     }
 }
 
-/// One request as text, body included; `None` when the connection ends.
+/// Reads one request as text, including its body. Returns `None` at the end of the connection.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
@@ -174,7 +174,7 @@ async fn a_kept_connection_that_the_server_closed_costs_no_attempt() {
 
 #[tokio::test]
 async fn a_kept_connection_that_ends_without_an_answer_costs_no_attempt() {
-    // Each connection answers one request; the second is read and the connection is then reset or closed.
+    // Each connection answers one request. The server reads the second request, and then resets or closes the connection.
     for reset in [true, false] {
         let (seen_tx, mut seen) = tokio::sync::mpsc::unbounded_channel();
         let server = Server::start(move |mut stream| {
@@ -199,7 +199,7 @@ async fn a_kept_connection_that_ends_without_an_answer_costs_no_attempt() {
             assert_eq!(response.outcome, Outcome::Success, "round {round}: {:?}", response.error);
         }
         let requests: Vec<String> = std::iter::from_fn(|| seen.try_recv().ok()).collect();
-        // The first request, then each of the others twice: on the kept connection and on a new one, with the same bytes.
+        // The first request arrives once, each of the others twice: on the kept connection and on a new one, with the same bytes.
         assert_eq!((requests.len(), server.connections.load(Ordering::Relaxed)), (5, 3));
         assert!(requests.iter().all(|request| *request == requests[0]), "{requests:?}");
     }
@@ -360,7 +360,7 @@ async fn an_endless_body_is_read_to_its_limit_and_dropped() {
     assert_eq!((response.outcome, response.status_code), (Outcome::Success, Some(200)));
     assert_eq!(response.excerpt.len(), 4096);
     tokio::time::timeout(LONG, closed.recv()).await.expect("the connection is closed").unwrap();
-    // The kernels of both sides buffer bytes that are written and never read.
+    // The kernels of both sides buffer bytes that the server wrote and the client never reads.
     assert!(written.load(Ordering::Relaxed) < RESPONSE_READ_BYTES_MAX + 16 * 1024 * 1024);
 }
 
@@ -437,7 +437,7 @@ async fn a_name_that_does_not_exist_is_a_dns_failure() {
 async fn no_connection_is_made_to_a_refused_address() {
     let server = Server::answering(ok("reached")).await;
     let port = server.address.port();
-    // The check of the name passes, because some range is allowed; the check of its address does not.
+    // With an allowed range, the name's check passes, but the check of its address does not.
     let elsewhere = EgressConfig { allow: vec!["10.0.0.0/8".parse().unwrap()], ..EgressConfig::default() };
     for (config, host) in [
         (EgressConfig::default(), "127.0.0.1"),
@@ -464,7 +464,7 @@ async fn the_error_of_a_blocked_name_describes_nothing_of_this_network() {
     assert_eq!(response.error.as_deref(), Some("the name resolves to no address that deliveries may go to"));
 }
 
-/// A certificate for `localhost` and 127.0.0.1 that signs itself, written to `directory`, and a server with it.
+/// Starts a server with a self-signed certificate for `localhost` and 127.0.0.1, which is written to a file in `directory`.
 async fn tls_server(directory: &Path) -> (Server, std::path::PathBuf) {
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).unwrap();
@@ -545,7 +545,7 @@ async fn a_certificate_for_another_name_is_refused() {
 async fn https_to_a_port_without_tls_is_a_tls_failure() {
     let plain = Server::answering(ok("x")).await;
     let response = send(&egress(local()), &format!("https://{}/", plain.address), SHORT).await;
-    // The server waits for the rest of a request, or answers with bytes that are not TLS.
+    // The server waits for the rest of a request, or sends an answer that is not TLS.
     assert!(matches!(response.outcome, Outcome::TlsFailed | Outcome::Timeout), "{:?}", response.error);
     let closing = Server::start(|mut stream| async move {
         let mut some = [0; 64];
@@ -578,7 +578,7 @@ async fn a_file_without_certificates_is_refused_at_start() {
     assert!(Egress::new(EgressConfig { proxy: Some("::".to_owned()), ..local() }).is_err());
 }
 
-/// A forward proxy that answers requests in absolute form and reports their first lines.
+/// Starts a forward proxy that answers requests in absolute form and reports their first lines.
 async fn proxy(notes: tokio::sync::mpsc::UnboundedSender<String>) -> Server {
     Server::start(move |mut stream| {
         let notes = notes.clone();
@@ -602,7 +602,7 @@ async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> std::io::R
 async fn a_forward_proxy_gets_only_requests_that_the_guard_allows() {
     let (notes_tx, mut notes) = tokio::sync::mpsc::unbounded_channel();
     let proxy = proxy(notes_tx).await;
-    // The operator may name a proxy in a range that endpoints may not use.
+    // The operator may use a proxy in a range that endpoints may not use.
     let with_proxy = EgressConfig {
         allow: vec!["10.0.0.0/8".parse().unwrap()],
         proxy: Some(format!("http://localhost:{}", proxy.address.port())),

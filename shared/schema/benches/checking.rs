@@ -1,4 +1,4 @@
-//! The maximum time of a check by a schema: for each kind of check, with the largest data that the limits allow.
+//! Measures the maximum time of a check by a schema, for each kind of check and the largest data that the limits allow.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args().sample_size(10);
-    // Only the last alternative accepts a value, so each value is checked by all alternatives and the check continues.
+    // Only the last alternative accepts the value. Therefore a check tries all alternatives of each value, and then continues.
     let any_of = |count: usize, schema: Value| {
         let mut alternatives = vec![schema; count];
         alternatives.push(json!(true));
@@ -55,7 +55,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Measures the check of the largest data that is not refused.
+/// Measures the check of the largest data whose steps are within the limit.
 fn worst(criterion: &mut Criterion, name: &str, schema: &Value, data: impl Fn(usize) -> String) {
     let schema = EventSchema::read(&schema.to_string()).unwrap();
     let fits = |data: &String| {

@@ -33,8 +33,8 @@ pub(crate) struct Gcra {
 }
 
 impl Gcra {
-    /// Takes the next slot and returns its distance from now. When the interval has changed, the next slot moves as the slots
-    /// that deliveries already hold move (see [`rescaled`]).
+    /// Takes the next slot and returns its distance from now. When the interval has changed, the next slot moves like the slots
+    /// that deliveries already hold (see [`rescaled`]).
     pub(crate) fn charge(&mut self, now: Instant, interval: Duration) -> Duration {
         let ahead = self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
         let slot = now + rescaled(ahead, self.interval, interval);

@@ -1,4 +1,4 @@
-//! How the bytes of complete and incomplete answers are interpreted.
+//! Tests how the bytes of complete and incomplete answers are interpreted.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -8,7 +8,7 @@ use super::*;
 
 const HEAD: &[u8] = b"POST / HTTP/1.1\r\n\r\n";
 
-/// The answer whose bytes arrive in pieces of `piece`, followed by the end of the connection.
+/// Reads an answer whose bytes arrive in pieces of `piece`, followed by the end of the connection.
 async fn read_in_pieces(bytes: &[u8], piece: usize) -> Result<Answer, NoAnswer> {
     let (mut ours, mut theirs) = tokio::io::duplex(64);
     let bytes = bytes.to_vec();

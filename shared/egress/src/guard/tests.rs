@@ -1,10 +1,10 @@
-//! Addresses that the guard must refuse, in every form of a URL, and URLs that it must accept.
+//! Tests addresses that the guard must refuse in every form of a URL, and URLs that it must accept.
 
 use super::*;
 
 /// URLs that no customer may save, with the default settings.
 const HOSTILE_URLS: &[&str] = &[
-    // Loopback, in every spelling that a URL parser turns into it.
+    // Loopback, in every spelling that a URL parser accepts.
     "https://127.0.0.1/",
     "https://127.1/",
     "https://127.0.1/",
@@ -169,13 +169,13 @@ const HOSTILE_URLS: &[&str] = &[
     "https://[2002:6440:1::1]/",
     "https://[2002:e000:1::1]/",
     "https://[2002:0:0::1]/",
-    // Teredo: a private server; a public server with the client 127.0.0.1, its bits inverted.
+    // Teredo with a private server, and with a public server and the client 127.0.0.1 (its bits are inverted).
     "https://[2001:0:a00:1::1]/",
     "https://[2001:0:4136:e378:8000:63bf:80ff:fffe]/",
     // ISATAP.
     "https://[2a00:1450::5efe:10.0.0.1]/",
     "https://[2a00:1450::200:5efe:127.0.0.1]/",
-    // Forms.
+    // Invalid forms.
     "ftp://example.com/",
     "file:///etc/passwd",
     "gopher://example.com/",
@@ -238,7 +238,7 @@ const HOSTILE_URLS: &[&str] = &[
     "https://a\u{202e}b.com/",
     "https://1.2.3.08/",
     "https://0x.example.0x/",
-    // Plain http where https is wanted.
+    // Plain http, where only https is allowed.
     "http://example.com/",
 ];
 
