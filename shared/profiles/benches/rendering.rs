@@ -1,4 +1,4 @@
-//! How long it takes to write the body of a delivery, for each profile.
+//! Measures how long it takes to render the body of a delivery, for each profile.
 
 use std::hint::black_box;
 
@@ -9,7 +9,7 @@ use postrider_model::time::UnixMillis;
 use postrider_profiles::{EventView, Profile, Profiles};
 use serde_json::value::RawValue;
 
-/// Length of an event's `data` in bytes.
+/// Number of bytes of the event's `data`.
 const DATA_BYTES: usize = 500;
 
 fn main() {
@@ -23,7 +23,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// Times one event of 500 bytes, of the profile's first type.
+/// Measures the rendering of one event of the profile's first type.
 fn render(criterion: &mut Criterion, name: &str, profile: &Profile, kind: BodyKind) {
     let first = profile.catalog.first().map(|info| info.name.clone());
     let event_type: EventType = first.unwrap_or_else(|| "email.sent".parse().unwrap());

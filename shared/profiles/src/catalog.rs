@@ -1,4 +1,4 @@
-//! A product's event types: names, samples, origins, the test event.
+//! A product's event types: names, samples, origins, and the test event.
 
 use postrider_model::event::{EventType, Origin};
 use postrider_model::ids::EventId;
@@ -8,42 +8,42 @@ use serde_json::value::RawValue;
 
 use crate::text_template::TextTemplate;
 
-/// One type of a catalog.
+/// One event type of a catalog.
 #[derive(Debug, Clone)]
 pub struct EventTypeInfo {
     /// The name that producers publish and customers select.
     pub name: EventType,
-    /// The name on the wire, where it differs.
+    /// The name in bodies and headers, if it differs.
     pub wire_name: Option<String>,
-    /// For people.
+    /// A description for people.
     pub description: String,
     /// An example of `data`, a JSON object.
     pub sample: Box<RawValue>,
     /// An example of `metadata`, a JSON object.
     pub sample_metadata: Option<Box<RawValue>>,
-    /// The title of its Pushover message; `None`: its name.
+    /// The template of its Pushover title; `None`: the title is the type's name.
     pub pushover_title: Option<TextTemplate>,
-    /// The text of its Pushover message; `None`: its name.
+    /// The template of its Pushover text; `None`: the text is the type's name.
     pub pushover_message: Option<TextTemplate>,
 }
 
-/// The origins whose events are delivered, for some types.
+/// The origins whose events are delivered, for some event types.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginRule {
-    /// The types.
+    /// The event types of the rule.
     pub types: Vec<TypePattern>,
-    /// Events of these origins are delivered; others are accepted and match no endpoint.
+    /// Events of these origins are delivered. Events of other origins are accepted, but not delivered to any endpoint.
     pub fire: Vec<Origin>,
 }
 
-/// The event of a test call. It did not happen.
+/// The event of a test call. It exists only for the test.
 #[derive(Debug, Clone)]
 pub struct TestEvent {
     /// Its type.
     pub event_type: EventType,
-    /// The id in the body, if the product documents one. The history and `webhook-id` have a generated id in any case.
+    /// The id in the body, if the product documents one. `webhook-id` and the history have a generated id in any case.
     pub body_id: Option<EventId>,
-    /// When it occurred; `None`: now.
+    /// When it occurred; `None`: at the time of the call.
     pub occurred_at: Option<UnixMillis>,
     /// `metadata`, a JSON object.
     pub metadata: Option<Box<RawValue>>,
@@ -52,7 +52,7 @@ pub struct TestEvent {
 }
 
 impl TestEvent {
-    /// An event with a generated id that occurs now.
+    /// Creates an event with a generated id that occurs at the time of the call.
     pub(crate) fn generic(event_type: EventType, data: Box<RawValue>, metadata: Option<Box<RawValue>>) -> Self {
         Self { event_type, body_id: None, occurred_at: None, metadata, data }
     }

@@ -1,4 +1,4 @@
-//! Checks that an event has what its profile's envelope requires.
+//! Checks that an event has the fields that its profile's envelope requires.
 
 use postrider_model::json::pointer_token;
 use serde_json::value::RawValue;
@@ -8,7 +8,7 @@ use crate::event_view::EventView;
 use crate::json::Members;
 use crate::profile::Profile;
 
-/// A missing or wrong field of an event.
+/// A field of an event that is missing or has the wrong kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}: {detail}")]
 pub struct FieldError {
@@ -19,10 +19,10 @@ pub struct FieldError {
 }
 
 impl Profile {
-    /// Checks that the event has every field that the envelope requires, of the right kind. The bytes must be valid JSON.
+    /// Checks that the event has every required field, and each field the envelope's kind. The bytes must be valid JSON.
     ///
     /// # Errors
-    /// Every missing field and every field of another kind, in the envelope's order.
+    /// All missing fields and all fields of the wrong kind, in the envelope's order.
     pub fn check_event(&self, event: &EventView<'_>) -> Result<(), Vec<FieldError>> {
         let mut errors = Vec::new();
         let metadata = self.metadata_members(event);

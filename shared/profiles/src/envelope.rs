@@ -1,11 +1,11 @@
-//! Envelopes: the fields of a body around `data`.
+//! The envelope of a body: its fields, `data` among them.
 
 use postrider_model::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use crate::json;
 
-/// How a point in time is written.
+/// The format of a time in a body or header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimestampFormat {
@@ -21,7 +21,7 @@ pub enum TimestampFormat {
 }
 
 impl TimestampFormat {
-    /// The point in time as text, without quotes.
+    /// Returns the time as text without quotes.
     pub fn text(self, at: UnixMillis) -> String {
         match self {
             Self::IsoMs => at.to_rfc3339_millis(),
@@ -36,14 +36,14 @@ impl TimestampFormat {
     }
 }
 
-/// How the values of a body are written.
+/// The way in which the values of a body are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BodyStyle {
-    /// `data` and `metadata` as the producer wrote them.
+    /// `data` and `metadata` are sent with the bytes that the producer wrote.
     #[default]
     AsProduced,
-    /// As JavaScript prints them after parsing, for receivers that verify the signature over what they parsed.
+    /// Values are written as JavaScript prints them after parsing, for receivers that verify the signature of the parsed body.
     JsStable,
 }
 
@@ -60,7 +60,7 @@ pub enum JsonKind {
 }
 
 impl JsonKind {
-    /// The kind of a valid JSON value; `None` for kinds that profiles do not use.
+    /// Returns the kind of a valid JSON value, or `None` for kinds that profiles do not use.
     pub(crate) fn of(value: &str) -> Option<Self> {
         match value.trim_ascii_start().bytes().next()? {
             b'"' => Some(Self::String),
@@ -79,12 +79,12 @@ impl JsonKind {
     }
 }
 
-/// Where a field's value comes from.
+/// The source of a field's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The event's type.
     Type,
-    /// The type's name on the wire.
+    /// The event type's name in bodies and headers; see [`EventTypeInfo::wire_name`](crate::EventTypeInfo).
     WireType,
     /// The event's id.
     Id,
@@ -96,30 +96,29 @@ pub enum Source {
     Metadata,
     /// A member of `metadata`, unchanged.
     MetadataMember(Box<str>),
-    /// An attribute, a string.
+    /// An attribute, as a string.
     Attribute(Box<str>),
-    /// All members of `data` instead of one field, in the producer's order.
+    /// All members of `data`, in the producer's order, instead of one field.
     FlattenData {
         /// The members that `data` must have, and their kinds.
         required: Vec<(Box<str>, JsonKind)>,
     },
 }
 
-/// One field of an envelope. A name that was already written is skipped: of a field and a flattened member with the same
-/// name, the first counts.
+/// One field of an envelope. If a field and a flattened member have the same name, only the first of them is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvelopeField {
     /// The field's name; empty for [`Source::FlattenData`].
     pub name: String,
-    /// The name as JSON, with quotes and colon.
+    /// The name as a JSON string, followed by a colon.
     pub(crate) prepared: Box<[u8]>,
-    /// Where the value comes from.
+    /// The source of the value.
     pub source: Source,
-    /// The source when the first has nothing. Without one the field is left out.
+    /// The source that is used if the first has no value. If neither has a value, the field is omitted.
     pub default: Option<Source>,
-    /// Whether an event without it is refused.
+    /// Whether an event without this field is refused.
     pub required: bool,
-    /// The kind of its value, if checked.
+    /// The kind that its value must have, if that is checked.
     pub kind: Option<JsonKind>,
 }
 

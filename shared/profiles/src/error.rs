@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// A profile or a mapping cannot be loaded.
+/// Why a profile or a mapping cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// The directory or a file in it cannot be read.
@@ -20,7 +20,7 @@ pub enum ProfileError {
         file: String,
         /// The line, from 1.
         line: usize,
-        /// The field, such as `envelope.from`; empty if the text is not TOML.
+        /// The field, such as `envelope.from`. It is empty if the text is not TOML.
         field: String,
         /// What is wrong, and what is allowed.
         detail: String,

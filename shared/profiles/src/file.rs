@@ -1,4 +1,4 @@
-//! Reads a profile file: checks a text section by section and makes a [`Profile`].
+//! Reads a profile file: checks it section by section and builds a [`Profile`].
 
 mod catalog;
 mod delivery;
@@ -18,7 +18,7 @@ use self::schema::File;
 use crate::error::ProfileError;
 use crate::profile::Profile;
 
-/// A file and its text, for the positions of mistakes.
+/// A file's name and its text, in which mistakes have their position.
 pub(crate) struct TomlDocument<'a> {
     pub(crate) file: &'a str,
     pub(crate) text: &'a str,
@@ -35,8 +35,8 @@ impl TomlDocument<'_> {
         ProfileError::Invalid { file: self.file.into(), line, field: field.into(), detail: detail.to_string() }
     }
 
-    /// An error of the TOML reader, which knows the position. The field's name is on that line, or in the message if the field is
-    /// missing; its section is above.
+    /// Converts an error of the TOML reader, which knows the position. The field's name comes from that line, or from the message
+    /// if the field is missing. The section's name is on a line above.
     pub(crate) fn unreadable(&self, error: &toml::de::Error) -> ProfileError {
         let offset = error.span().map_or(0, |span| span.start).min(self.text.len());
         let start = self.text[..offset].rfind('\n').map_or(0, |newline| newline + 1);

@@ -1,4 +1,4 @@
-//! The headers of a product, and which names and values a header may have.
+//! The headers that a product adds, and the rules for header names and values.
 
 use crate::envelope::TimestampFormat;
 
@@ -7,18 +7,18 @@ use crate::envelope::TimestampFormat;
 pub struct HeaderTemplate {
     /// The name as the product writes it.
     pub name: String,
-    /// Where its value comes from.
+    /// The source of its value.
     pub value: HeaderValue,
 }
 
-/// The source of a header's value: only fields of a delivery's message outside the body.
+/// The source of a header's value. It uses the delivery's message, but not the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderValue {
-    /// Always the same.
+    /// A constant text.
     Constant(String),
     /// The event's type.
     Type,
-    /// The type's name on the wire.
+    /// The event type's name in bodies and headers.
     WireType,
     /// The event's id.
     Id,
@@ -26,20 +26,20 @@ pub enum HeaderValue {
     Timestamp(TimestampFormat),
 }
 
-/// Whether `name` is a header name by RFC 9110, section 5.6.2, of at most 128 bytes.
+/// Whether `name` is a header name (RFC 9110, section 5.6.2) of at most 128 bytes.
 pub fn is_header_name(name: &str) -> bool {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     (1..=128).contains(&name.len()) && name.bytes().all(token)
 }
 
-/// Whether `value` can be sent as a header's value: visible ASCII and inner spaces or tabs.
+/// Whether `value` can be a header's value: visible ASCII characters, with spaces or tabs between them.
 pub fn is_header_value(value: &str) -> bool {
     let visible = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
     value.bytes().all(visible) && value.trim_ascii() == value
 }
 
-/// Whether Postrider or HTTP sets this header, so that neither a profile's list nor an endpoint may. (A profile sets its user
-/// agent and its signature header in other fields.)
+/// Whether Postrider or HTTP sets this header. If so, a profile's `headers` and an endpoint's headers must not set it. (A profile
+/// sets its user agent and its signature header in other fields.)
 pub fn is_reserved_header(name: &str) -> bool {
     const NAMES: [&str; 16] = [
         "accept-encoding",

@@ -1,4 +1,4 @@
-//! JSON as text, without trees: writing strings and reading the members of an object.
+//! Handles JSON as text, without trees: writes strings, and reads the members of an object.
 
 pub(crate) mod number;
 mod stable;
@@ -17,7 +17,7 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(out, text);
 }
 
-/// Appends `text` as the inside of a JSON string.
+/// Appends `text` as a JSON string without its quotes.
 fn write_inside(out: &mut Vec<u8>, text: &str) {
     let start = out.len();
     write_string(out, text);
@@ -25,13 +25,13 @@ fn write_inside(out: &mut Vec<u8>, text: &str) {
     out.remove(start);
 }
 
-/// Appends a UTF-16 unit as an escape: `\u001f`.
+/// Appends a UTF-16 unit as an escape, such as `\u001f`.
 fn write_escape(out: &mut Vec<u8>, unit: u16) {
     out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
 }
 
-/// Escapes everything except printable ASCII, as Python does. In valid JSON such characters occur only inside strings, so tokens
-/// need not be told apart.
+/// Escapes all characters except printable ASCII, as Python does. In valid JSON such characters are only in strings, so this
+/// needs no parser.
 pub(crate) fn to_ascii(body: Vec<u8>) -> Vec<u8> {
     let printable = |byte: &u8| *byte <= b'~';
     if body.iter().all(printable) {
@@ -49,12 +49,12 @@ pub(crate) fn to_ascii(body: Vec<u8>) -> Vec<u8> {
     out
 }
 
-/// The members of a JSON object in the producer's order, values unparsed. Of a repeated name, the last member counts.
+/// The members of a JSON object in the producer's order, with unparsed values. If a name is repeated, its last member counts.
 #[derive(Debug, Default)]
 pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// Reads an object; `None` if the text is not one.
+    /// Reads an object. Returns `None` if the text is not an object.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
@@ -63,7 +63,7 @@ impl<'a> Members<'a> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
-    /// Names and values in order; of a repeated name only the last member.
+    /// Returns names and values in order. If a name is repeated, only its last member is included.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         let last: HashMap<&str, usize> = self.0.iter().enumerate().map(|(at, (name, _))| (&**name, at)).collect();
         let members = self.0.iter().enumerate();

@@ -1,15 +1,15 @@
-//! Profiles: everything that makes deliveries look like one product's, as data.
+//! Profiles: data that describes everything that makes deliveries look like one product's.
 //!
 //! Owns: the profile files ([`Profiles`]) and their content ([`Profile`]), the check that an event has what its profile's envelope
 //! requires ([`Profile::check_event`]), warnings about values that receivers cannot verify ([`Profile::warnings`]), the rendering
 //! of bodies and Pushover messages ([`Profile::render`]), and the mapping files, which turn a mail server's log records into events
 //! ([`Mappings`]).
 //!
-//! Promises: `data` and `metadata` are sent as the bytes that the producer wrote, unless the profile's body is stable under
-//! re-serialising (then one token pass, no tree), the endpoint uses `ascii_json`, or the envelope flattens `data`. A file that loads
-//! can be served: every mistake in it is an error at start with file, line and field.
+//! Promises: `data` and `metadata` are sent with the bytes that the producer wrote, unless the profile's body is `js-stable`, the
+//! endpoint uses `ascii_json`, or the envelope flattens `data`. A profile file that loads can be used: every mistake in a file is
+//! an error at start, with file, line and field.
 //!
-//! Does not: sign (crate `postrider-signature`), send, read the clock, or know a product by name.
+//! It does not sign (crate `postrider-signature`), send, read the clock, or know a product by name.
 
 mod catalog;
 mod check;

@@ -1,8 +1,8 @@
-//! Mappings: how a mail server's log records become events. One file per profile.
+//! Mappings: rules that turn a mail server's log records into events, with one file per profile.
 //!
-//! The records are KumoMTA's: JSON objects with a `type`, a `timestamp` in seconds and a `recipient`. A mapping defines which records
-//! are events, their type, their attributes and their `data`. It assigns no ids; it returns the record's canonical form, from which
-//! the caller derives one.
+//! The log records are KumoMTA's: JSON objects with a `type`, a `timestamp` in seconds and a `recipient`. A mapping defines which
+//! log records are events, and their event type, attributes and `data`. It assigns no ids: the caller derives an id from the log
+//! record's canonical form, which the mapping returns.
 
 mod file;
 mod record;
@@ -22,15 +22,15 @@ use self::tree::Tree;
 use crate::error::ProfileError;
 use crate::toml_files::{self, TomlFile};
 
-/// The files in the binary.
+/// The mapping files in the binary.
 const BUILT_IN: [(&str, &str); 2] =
     [("mumara", include_str!("../mappings/mumara.toml")), ("migomail", include_str!("../mappings/migomail.toml"))];
 
-/// Every mapping of the deployment, by the name of its profile.
+/// All mappings of the deployment, by the name of the profile.
 #[derive(Debug, Clone)]
 pub struct Mappings(BTreeMap<String, Mapping>);
 
-/// The mapping of one profile. Built by [`Mappings`] only.
+/// The mapping of one profile. Only [`Mappings`] creates it.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     rules: Vec<Rule>,
@@ -39,13 +39,13 @@ pub struct Mapping {
     metadata: Vec<Field>,
 }
 
-/// The event type of some records. The first rule that matches a record counts.
+/// The event type of some log records. The first rule that matches a log record applies.
 #[derive(Debug, Clone)]
 struct Rule {
     records: Vec<String>,
-    /// Path -> the allowed texts there.
+    /// Paths with the texts that are allowed there.
     when: Vec<(Vec<String>, Vec<String>)>,
-    /// `None`: the record is no event.
+    /// `None`: such a log record is no event.
     event_type: Option<EventType>,
 }
 
@@ -53,40 +53,40 @@ struct Rule {
 #[derive(Debug, Clone)]
 struct Field {
     name: Vec<String>,
-    /// Only in events of these types; empty: in all events.
+    /// The field is only in events of these types; empty: in all events.
     types: Vec<EventType>,
     source: Source,
 }
 
-/// An event made from a record.
+/// An event that a log record was turned into.
 #[derive(Debug, Clone)]
 pub struct MappedEvent {
     /// Its type.
     pub event_type: EventType,
-    /// The record's time.
+    /// The log record's time.
     pub occurred_at: UnixMillis,
-    /// What it can be filtered by.
+    /// The attributes by which it can be filtered.
     pub attributes: Attributes,
-    /// `data`, an object.
+    /// `data`, a JSON object.
     pub data: Box<RawValue>,
     /// `metadata`, if the mapping defines any.
     pub metadata: Option<Box<RawValue>>,
-    /// The record in a canonical form: the same for every spelling of the record.
+    /// The log record in a canonical form, which does not depend on whitespace and escapes.
     pub record: String,
-    /// The recipient of this event. A record with several recipients becomes an event for each.
+    /// The recipient of this event. A log record with several recipients becomes one event for each.
     pub recipient: String,
 }
 
-/// The bytes are not a log record of KumoMTA.
+/// Why the bytes are not a log record of KumoMTA.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a log record of KumoMTA: {0}")]
 pub struct NotARecord(String);
 
 impl Mappings {
-    /// The built-in mappings, and those of `dir`: each `<profile>.toml` adds a mapping or replaces the one with this name.
+    /// Loads the built-in mappings and those of `dir`. Each `<profile>.toml` adds a mapping or replaces a built-in one.
     ///
     /// # Errors
-    /// An unreadable directory or file, or the first mistake in a file.
+    /// The directory or a file cannot be read, or a file has a mistake; the first one is returned.
     pub fn load(dir: Option<&Path>) -> Result<Self, ProfileError> {
         let mut mappings = BTreeMap::new();
         for (name, text) in BUILT_IN {
@@ -98,27 +98,27 @@ impl Mappings {
         Ok(Self(mappings))
     }
 
-    /// The mapping of a profile's tenants.
+    /// Returns the mapping for tenants of this profile.
     pub fn get(&self, profile: &str) -> Option<&Mapping> {
         self.0.get(profile)
     }
 
-    /// Every mapping with the name of its profile.
+    /// Returns every mapping with the name of its profile.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Mapping)> {
         self.0.iter().map(|(name, mapping)| (name.as_str(), mapping))
     }
 }
 
 impl Mapping {
-    /// The event types of the records.
+    /// Returns the event types of all rules.
     pub fn event_types(&self) -> impl Iterator<Item = &EventType> {
         self.rules.iter().filter_map(|rule| rule.event_type.as_ref())
     }
 
-    /// The events of a record: one per recipient, none if no rule matches.
+    /// Returns the events of a log record: one per recipient, or none if no rule matches.
     ///
     /// # Errors
-    /// The record is not JSON, has no readable type, time or recipient, or has too many recipients for a batch.
+    /// The log record is not JSON, has no readable type, time or recipient, or has too many recipients for a batch.
     pub fn events(&self, record: &[u8]) -> Result<Vec<MappedEvent>, NotARecord> {
         let record: Value = serde_json::from_slice(record).map_err(|error| NotARecord(error.to_string()))?;
         let kind = record.get("type").and_then(Value::as_str);
@@ -181,6 +181,6 @@ fn render(fields: &[Field], event_type: &EventType, record: &Value) -> Result<Op
             None => {}
         }
     }
-    // Names and values are JSON, so the whole is JSON.
+    // Names and values are JSON, so `tree` is JSON too.
     RawValue::from_string(tree.to_json()).map(Some).map_err(|error| NotARecord(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! A profile: one product's way of delivering, loaded and checked.
+//! A profile: the way one product delivers, loaded and checked.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use crate::header::HeaderTemplate;
 use crate::json::Members;
 use crate::signature_scheme::{SchemeKind, SignatureScheme};
 
-/// One product's way of delivering. Built by [`crate::Profiles`] only.
+/// The way one product delivers. Only [`crate::Profiles`] creates it.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    /// Its name: the stem of its file.
+    /// The profile's name, which is the stem of its file's name.
     pub name: String,
-    /// For people, one sentence.
+    /// One sentence for people.
     pub description: String,
     /// The body's fields, in order.
     pub envelope: Vec<EnvelopeField>,
-    /// How the body is written.
+    /// How the values of the body are written.
     pub body: BodyStyle,
     /// The product's own signature, with or instead of `webhook-signature`.
     pub signature: Option<SignatureScheme>,
@@ -40,29 +40,29 @@ pub struct Profile {
     pub user_agent: Option<String>,
     /// Delays between attempts.
     pub retry_schedule: RetrySchedule,
-    /// Share by which a delay may be lengthened, 0 to 1; 0 if the product promises exact times.
+    /// Maximum share by which a delay is lengthened, 0 to 1; 0 if the product promises exact times.
     pub jitter_max: f64,
-    /// Longest `Retry-After` that is honoured.
+    /// Maximum wait that an endpoint can request with `Retry-After`.
     pub retry_after_max: Duration,
     /// Deadline of an attempt.
     pub timeout: Duration,
-    /// What status codes mean.
+    /// The meaning of status codes.
     pub statuses: StatusClasses,
-    /// Which URLs endpoints may have.
+    /// The URLs that endpoints may have.
     pub url_rule: UrlRule,
-    /// The attributes that can be filtered by, and how each is matched. The four common ones are always included.
+    /// The attributes by which events can be filtered, and how each is matched. The four common ones are always included.
     pub attributes: BTreeMap<String, MatchKind>,
-    /// Requests per second to an endpoint that has no rate of its own; `None`: no limit.
+    /// Maximum requests per second to an endpoint that has no rate of its own; `None`: no limit.
     pub rate_per_second: Option<f64>,
     /// The event types that the product documents.
     pub catalog: Vec<EventTypeInfo>,
     /// Whether types outside the catalog are allowed.
     pub open_catalog: bool,
-    /// The sample for types without their own.
+    /// The sample for event types without their own, if the catalog has one.
     pub(crate) sample: Option<TestEvent>,
-    /// The event of a test call without a type, if the product documents one.
+    /// The event of a test call that names no event type, if the product documents one.
     pub(crate) test_event: Option<TestEvent>,
-    /// The origins whose events are delivered, by type; the first rule that matches counts. Without one, every origin is.
+    /// The origins whose events are delivered, by event type. The first rule that matches applies; without one, all origins are.
     pub origins: Vec<OriginRule>,
     /// An endpoint that failed for this many days is disabled; `None`: never.
     pub disable_after_days: Option<u32>,
@@ -71,22 +71,22 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// How an attribute is matched; `None` if it cannot be filtered by.
+    /// Returns how an attribute is matched, or `None` if events cannot be filtered by it.
     pub fn attribute_kind(&self, name: &str) -> Option<MatchKind> {
         self.attributes.get(name).copied()
     }
 
-    /// A type of the catalog.
+    /// Returns an event type of the catalog.
     pub fn event_type(&self, event_type: &str) -> Option<&EventTypeInfo> {
         self.catalog.iter().find(|info| info.name.as_str() == event_type)
     }
 
-    /// Whether the product has this type: it is in the catalog, or the catalog is open.
+    /// Whether the product has this event type, because the catalog contains it or is open.
     pub fn knows(&self, event_type: &EventType) -> bool {
         self.open_catalog || self.event_type(event_type.as_str()).is_some()
     }
 
-    /// The name of a type on the wire.
+    /// Returns the name of an event type in bodies and headers.
     pub fn wire_name<'a>(&'a self, event_type: &'a EventType) -> &'a str {
         let mapped = self.event_type(event_type.as_str()).and_then(|info| info.wire_name.as_deref());
         mapped.unwrap_or_else(|| event_type.as_str())
@@ -97,12 +97,12 @@ impl Profile {
         self.standard_headers && self.signature.is_none()
     }
 
-    /// Whether the product's signature header carries the secret itself.
+    /// Whether the product's signature header contains the secret itself.
     pub fn sends_token(&self) -> bool {
         self.signature.as_ref().is_some_and(|scheme| scheme.kind == SchemeKind::Token)
     }
 
-    /// The retry policy of an endpoint, with its own schedule if it has one.
+    /// Returns the retry policy of an endpoint, with the endpoint's own schedule if it has one.
     pub fn retry_policy<'a>(&'a self, schedule: Option<&'a RetrySchedule>) -> RetryPolicy<'a> {
         RetryPolicy {
             schedule: schedule.unwrap_or(&self.retry_schedule),
@@ -118,7 +118,7 @@ impl Profile {
         rule.is_none_or(|rule| rule.fire.contains(&origin))
     }
 
-    /// The test event of a type whose tenant defined a sample: this `data` with the metadata of the product's samples.
+    /// Returns the test event of a type with a tenant's sample: this `data`, and the metadata of the product's sample.
     pub fn test_event_of(&self, event_type: &EventType, data: Box<RawValue>) -> TestEvent {
         let known = self.event_type(event_type.as_str()).or(self.catalog.first());
         let metadata = match known {
@@ -128,8 +128,8 @@ impl Profile {
         TestEvent::generic(event_type.clone(), data, metadata)
     }
 
-    /// The test event: of the chosen type, else the product's documented one, else one of its first type. `None` if the product
-    /// has no such type.
+    /// Returns the test event of the chosen type. Without one, returns the product's documented test event or one of its first
+    /// type. Returns `None` if the product has no such type.
     pub fn test_event(&self, event_type: Option<&EventType>) -> Option<TestEvent> {
         let fixed = self.test_event.as_ref().filter(|test| event_type.is_none_or(|wanted| *wanted == test.event_type));
         if let Some(fixed) = fixed {
@@ -154,7 +154,7 @@ impl Profile {
         }
     }
 
-    /// The members of `metadata`; empty unless the envelope uses one.
+    /// Returns the members of `metadata`, or none if the envelope uses no member.
     pub(crate) fn metadata_members<'a>(&self, event: &EventView<'a>) -> Members<'a> {
         let needed = self.envelope.iter().any(|field| matches!(field.source, Source::MetadataMember(_)));
         event.metadata.filter(|_| needed).and_then(|raw| Members::parse(raw.get())).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Loads profiles: the built-in files, and those of a directory.
+//! Loads profiles: the built-in files, and the files of a directory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::file;
 use crate::profile::Profile;
 use crate::toml_files::{self, TomlFile};
 
-/// The files in the binary.
+/// The profile files in the binary.
 const BUILT_IN: [(&str, &str); 6] = [
     ("standard", include_str!("../profiles/standard.toml")),
     ("migma", include_str!("../profiles/migma.toml")),
@@ -19,23 +19,23 @@ const BUILT_IN: [(&str, &str); 6] = [
     ("mumara", include_str!("../profiles/mumara.toml")),
 ];
 
-/// Every profile of the deployment, by name.
+/// All profiles of the deployment, by name.
 #[derive(Debug, Clone)]
 pub struct Profiles(BTreeMap<String, Arc<Profile>>);
 
 impl Profiles {
-    /// The built-in profiles.
+    /// Loads the built-in profiles.
     ///
     /// # Panics
-    /// Never: the crate's tests load every built-in file.
+    /// It never panics, because the crate's tests load every built-in file.
     pub fn builtin() -> Self {
         Self::load(None).unwrap_or_else(|error| panic!("built-in profile: {error}"))
     }
 
-    /// The built-in profiles, and those of `dir`: each `<name>.toml` adds a profile or replaces the one with this name.
+    /// Loads the built-in profiles and those of `dir`. Each `<name>.toml` adds a profile or replaces a built-in one.
     ///
     /// # Errors
-    /// An unreadable directory or file, or the first mistake in a file.
+    /// The directory or a file cannot be read, or a file has a mistake; the first one is returned.
     pub fn load(dir: Option<&Path>) -> Result<Self, ProfileError> {
         let mut profiles = BTreeMap::new();
         let mut add = |profile: Profile| profiles.insert(profile.name.clone(), Arc::new(profile));
@@ -48,17 +48,17 @@ impl Profiles {
         Ok(Self(profiles))
     }
 
-    /// The profile of this name.
+    /// Returns the profile of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Profile>> {
         self.0.get(name)
     }
 
-    /// Every profile, by name.
+    /// Returns all profiles, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Profile>> {
         self.0.values()
     }
 
-    /// Their names, for messages.
+    /// Returns the names of all profiles, for messages.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

@@ -1,26 +1,26 @@
-//! How a product signs, next to the Standard Webhooks headers.
+//! A product's own signature, in addition to the Standard Webhooks headers or instead of them.
 
 use serde::{Deserialize, Serialize};
 
-/// A product's own signature: one header with one value.
+/// A product's own signature: one header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureScheme {
-    /// The header, as the product writes it. An endpoint may rename the header of a token.
+    /// The header's name as the product writes it. An endpoint may rename a token's header.
     pub header: String,
-    /// Its value.
+    /// The kind of its value.
     pub kind: SchemeKind,
 }
 
-/// The value of the signature header.
+/// The kind of value of the signature header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SchemeKind {
-    /// HMAC-SHA256, keyed with the secret's text as shown.
+    /// An HMAC-SHA256 signature; its key is the secret's text.
     Hmac {
-        /// The encoding of the 32 bytes.
+        /// The encoding of the signature's 32 bytes.
         encoding: Encoding,
-        /// What is signed.
+        /// The content that is signed.
         signed: SignedContent,
-        /// The header's value around the signature.
+        /// The text around the signature.
         template: SignatureTemplate,
     },
     /// The secret itself.
@@ -33,46 +33,46 @@ pub enum SchemeKind {
 pub enum Encoding {
     /// Lowercase hexadecimal.
     Hex,
-    /// Standard alphabet, padded.
+    /// Base64 with the standard alphabet and padding.
     Base64,
 }
 
-/// What a signature covers.
+/// The content that a signature covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignedContent {
     /// The body as it is sent.
     Body,
-    /// The attempt's Unix seconds, a dot, the body.
+    /// The attempt's time in Unix seconds, a dot, and the body.
     TimestampBody,
 }
 
-/// The value of a signature header: text around `{signature}` and, if it is signed, `{timestamp}` (Unix seconds).
+/// The template of a signature header: text around `{signature}` and, if the time is signed, `{timestamp}` (Unix seconds).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureTemplate(Vec<TemplatePart>);
 
-/// A piece of a [`SignatureTemplate`].
+/// A part of a [`SignatureTemplate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TemplatePart {
-    /// Text.
+    /// Constant text.
     Text(String),
     /// The encoded signature.
     Signature,
-    /// The attempt's time, Unix seconds.
+    /// The attempt's time in Unix seconds.
     Timestamp,
 }
 
 impl SignatureTemplate {
-    /// The parts in order.
+    /// Returns the parts in order.
     pub fn parts(&self) -> &[TemplatePart] {
         &self.0
     }
 
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// A brace outside a known placeholder, no `{signature}`, a repeated placeholder, or two placeholders without text between
-    /// them, which no receiver could separate.
+    /// The text has a brace outside a known placeholder, no `{signature}`, a repeated placeholder, or two placeholders without
+    /// text between them, which no receiver could separate.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some(open) = rest.find(['{', '}']) {

@@ -1,6 +1,6 @@
 //! Templates of Pushover messages: text with placeholders, such as `Bounced: {data.email}`.
 //!
-//! A line with a placeholder that has no value is left out, so that no label is shown without its value.
+//! A line is omitted if one of its placeholders has no value, so that no label appears without its value.
 
 use std::borrow::Cow;
 
@@ -9,18 +9,18 @@ use serde_json::value::RawValue;
 use crate::event_view::EventView;
 use crate::json::Members;
 
-/// Text with placeholders, read from a profile file.
+/// Text with placeholders, as a profile file contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextTemplate(Vec<Vec<Piece>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    /// The first placeholder that has a value.
+    /// The value of the first of these placeholders that has one.
     Value(Vec<Placeholder>),
 }
 
-/// A value of an event.
+/// A placeholder, which stands for a value of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Placeholder {
     Type,
@@ -64,13 +64,13 @@ fn placeholder(text: &str) -> Result<Placeholder, String> {
 }
 
 impl TextTemplate {
-    /// This template, followed by the lines of `more`.
+    /// Returns this template followed by the lines of `more`.
     pub(crate) fn then(mut self, more: Self) -> Self {
         self.0.extend(more.0);
         self
     }
 
-    /// The lines whose placeholders all have values.
+    /// Returns the lines whose placeholders all have values.
     pub(crate) fn fill(&self, event: &EventView<'_>) -> String {
         let lines = self.0.iter().filter_map(|pieces| {
             let texts = pieces.iter().map(|piece| match piece {
@@ -94,7 +94,7 @@ impl Placeholder {
     }
 }
 
-/// A string, number or boolean in a JSON object, as text.
+/// Returns the string, number or boolean at a path of a JSON object as text. Blank strings count as missing.
 fn member<'a>(json: &'a str, path: &[String]) -> Option<Cow<'a, str>> {
     let mut json = json;
     for name in path {

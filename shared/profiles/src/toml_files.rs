@@ -1,4 +1,4 @@
-//! Reads the files of a directory of profiles or mappings.
+//! Reads the TOML files of a directory of profiles or mappings.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use crate::error::ProfileError;
 pub(crate) struct TomlFile {
     /// The stem of the file's name.
     pub(crate) name: String,
-    /// For error messages.
+    /// The file's path, for error messages.
     pub(crate) path: String,
     pub(crate) text: String,
 }
 
-/// The `*.toml` files of a directory, sorted, so that errors come in a stable order.
+/// Reads the `*.toml` files of a directory. They are sorted, so that errors have a stable order.
 pub(crate) fn read(dir: Option<&Path>) -> Result<Vec<TomlFile>, ProfileError> {
     let Some(dir) = dir else { return Ok(Vec::new()) };
     let unreadable = |source| ProfileError::Read { path: dir.to_owned(), source };

@@ -1,4 +1,4 @@
-//! Values that some receivers cannot verify, because they verify what they parsed instead of what they received.
+//! Finds values that some receivers cannot verify, because they verify the parsed body instead of the received bytes.
 
 use postrider_model::json::{Container, Scanner, Token, pointer_token, unescape};
 
@@ -7,13 +7,13 @@ use crate::event_view::EventView;
 use crate::json::number;
 use crate::profile::Profile;
 
-/// Most values that are named; further ones are counted.
+/// Maximum values that are named. Further values are only counted.
 const NAMED_MAX: usize = 10;
 
 impl Profile {
-    /// Warnings about values that no spelling carries to every receiver of this product: integers beyond 2^53, floats that
-    /// JavaScript and Python print differently, and numbers that no double can hold. Each has a JSON pointer. Empty unless the body
-    /// is [`BodyStyle::JsStable`]. The bytes must be valid JSON.
+    /// Warns about values for which no spelling works with all receivers of this product: integers beyond 2^53, floats that
+    /// JavaScript and Python print differently, and numbers that no double can hold. Each warning has a JSON pointer. There are
+    /// none unless the body is [`BodyStyle::JsStable`]. The bytes must be valid JSON.
     pub fn warnings(&self, event: &EventView<'_>) -> Vec<String> {
         let mut warnings = Warnings::default();
         if self.body == BodyStyle::JsStable {
@@ -44,7 +44,7 @@ struct Warnings {
     more: usize,
 }
 
-/// The position of a token in its container.
+/// The position of a token in its object or array.
 enum Step<'a> {
     Member(&'a str),
     Item(usize),
@@ -59,7 +59,7 @@ impl Warnings {
                 (Token::Close(_), _) => {
                     path.pop();
                 }
-                // A value: in an array, the next element.
+                // A value in an array moves the position to the next element.
                 (_, Some(Step::Item(next))) => *next += 1,
                 _ => {}
             }
@@ -92,13 +92,13 @@ impl Warnings {
     }
 }
 
-/// The path as a JSON pointer (RFC 6901).
+/// Converts the path to a JSON pointer (RFC 6901).
 fn pointer(path: &[Step<'_>]) -> String {
     let token = |step: &Step<'_>| match step {
         Step::Member(name) => {
             format!("/{}", pointer_token(&unescape(name).unwrap_or_default()))
         }
-        // The counter is one ahead of the element.
+        // The position is already that of the next element.
         Step::Item(next) => format!("/{}", next.saturating_sub(1)),
     };
     path.iter().map(token).collect()

@@ -88,7 +88,7 @@ fn magnetite_requires_its_three_ids_as_strings() {
     assert_eq!(pointers(None), all);
     assert_eq!(pointers(Some("{}")), all);
     assert_eq!(pointers(Some(r#"{"organization_id":7,"project_id":null,"lead_id":"l"}"#)), all[..2]);
-    // The standard profile requires nothing.
+    // The standard profile requires no fields.
     assert!(profile("standard").check_event(&Sample::new("a", None, "[1]").view()).is_ok());
 }
 
@@ -151,7 +151,7 @@ fn only_products_with_stable_bodies_cause_warnings() {
     assert_eq!(warnings("migomail"), Vec::<String>::new());
 }
 
-/// A product's documented delivery: retries, timeout and rate.
+/// The retries, timeout and rate that a product documents.
 struct Promise {
     profile: &'static str,
     schedule: &'static [u32],

@@ -1,4 +1,4 @@
-//! Profile files of a directory: their settings, and how mistakes are reported.
+//! Tests profile files of a directory: their settings, and how mistakes are reported.
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ fn omitted_settings_have_the_platforms_defaults() {
     assert_eq!((acme.rate_per_second, acme.disable_after_days), (None, None));
 }
 
-/// A profile with a flat body and wire names, like Mumara's.
+/// A profile with flattened `data` and wire names, like Mumara's.
 const FLAT: &str = r#"description = "flat"
 [delivery]
 url = "http_allowed"
@@ -182,7 +182,7 @@ fire = ["api"]
     assert!(profile.test_event(Some(&"a".parse().unwrap())).unwrap().body_id.is_none());
 }
 
-/// Loads LEAST with `old` replaced by `new` and expects a mistake at `line` in `field` whose message contains `detail`.
+/// Loads `LEAST` with `old` replaced by `new`. Expects a mistake at `line` in `field` whose message contains `detail`.
 #[track_caller]
 fn check_refused(old: &str, new: &str, line: usize, field: &str, detail: &str) {
     assert!(LEAST.contains(old));

@@ -1,4 +1,4 @@
-//! Invalid profiles, mappings, log records and JSON are refused with a bounded message, or accepted and rendered as valid JSON.
+//! Tests hostile profiles, mappings, log records and JSON: they are refused with a bounded message, or rendered as valid JSON.
 
 use std::path::Path;
 
@@ -15,14 +15,14 @@ use serde_json::value::RawValue;
 /// Maximum bytes of a mistake's description, without file and field.
 const WORDS_MAX: usize = 2_000;
 
-/// The files of a folder of this crate.
+/// Reads the files of a folder of this crate.
 fn files(folder: &str) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = std::fs::read_dir(folder).expect("the built-in files").flatten();
     files.map(|file| std::fs::read_to_string(file.path()).expect("a file")).collect()
 }
 
-/// A folder with one file of this text.
+/// Creates a folder with one file that contains `text`.
 fn folder(text: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("hostile.toml"), text).expect("written");
@@ -37,7 +37,7 @@ fn named(error: &ProfileError, text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The body of an event in a profile.
+/// Renders an event's body with a profile.
 fn body(profile: &Profile, metadata: Option<&RawValue>, data: &str, kind: BodyKind) -> Vec<u8> {
     let (id, event_type): (EventId, EventType) =
         ("evt_1".parse().expect("an id"), "lead.created".parse().expect("a type"));
@@ -78,7 +78,7 @@ proptest! {
                 let profile = profiles.get("hostile").expect("it is in the folder");
                 let again = Profiles::load(Some(folder(&text).path())).expect("the same text");
                 prop_assert_eq!(format!("{profile:?}"), format!("{:?}", again.get("hostile").expect("again")));
-                // Every accepted profile renders JSON.
+                // Every accepted profile renders valid JSON.
                 let body = body(profile, None, DATA[1], BodyKind::Json);
                 prop_assert!(serde_json::from_slice::<Value>(&body).is_ok(), "{}", String::from_utf8_lossy(&body));
             }
@@ -125,7 +125,7 @@ proptest! {
         metadata in postrider_fuzz::text(DATA),
         kind in prop::sample::select(vec![BodyKind::Json, BodyKind::AsciiJson]),
     ) {
-        // As accepted by ingest: valid JSON within the limit of depth.
+        // Ingest accepts only valid JSON within the limit of depth.
         let is_json = |text: &&String| serde_json::from_str::<&RawValue>(text).is_ok() && postrider_model::json::depth(text) <= 64;
         if !is_json(&&data) {
             return Ok(());

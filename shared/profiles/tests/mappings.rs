@@ -1,4 +1,4 @@
-//! Mapping files: the events that the built-in mappings create from KumoMTA's records, and how mistakes are reported.
+//! Tests mapping files: the events that the built-in mappings create from KumoMTA's records, and how mistakes are reported.
 
 use postrider_profiles::{MappedEvent, Mappings, ProfileError};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fn map(mappings: &Mappings, profile: &str, record: &Value) -> Vec<MappedEvent> {
     mappings.get(profile).unwrap().events(record.to_string().as_bytes()).unwrap()
 }
 
-/// A record of a kind, as in KumoMTA's log, with some members changed.
+/// Returns a log record of this kind as KumoMTA writes it, with some members changed.
 fn record(kind: &str, changes: Value) -> Value {
     let mut record = json!({
         "type": kind,
@@ -58,7 +58,7 @@ fn refused(code: u16, class: &str, changes: Value) -> Value {
     all
 }
 
-/// A feedback report: its sender is the mailbox provider, its recipient the mailbox for reports.
+/// Returns a feedback report. Its sender is the mailbox provider, and its recipient is the mailbox for reports.
 fn report(feedback_type: &str) -> Value {
     record(
         "Feedback",

@@ -1,5 +1,5 @@
-//! For any data of a producer, bodies are valid JSON with the producer's bytes, and equal values with `ascii_json`. (The end-to-end tests
-//! compare stable bodies with the serialisers of other languages.)
+//! Tests that a body is valid JSON with the producer's bytes, whatever the `data`, and that `ascii_json` has equal values. (The
+//! end-to-end tests compare stable bodies with the serialisers of other languages.)
 
 use postrider_model::delivery::BodyKind;
 use postrider_model::event::{Attributes, EventType};
@@ -27,7 +27,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// JSON text in the styles of different producers: compact, or with whitespace.
+/// Generates JSON text in the styles of different producers: compact, or with whitespace.
 fn text() -> impl Strategy<Value = String> {
     (json(), any::<bool>()).prop_map(|(value, pretty)| {
         if pretty { serde_json::to_string_pretty(&value).unwrap() } else { value.to_string() }

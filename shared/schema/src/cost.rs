@@ -1,33 +1,33 @@
-//! The cost of a check in steps: an upper bound, known before the check begins, because a running check cannot be stopped. A step is
-//! a few nanoseconds in an optimised build; `benches/checking.rs` measures the worst cases.
+//! The cost of a check in steps. It is an upper bound that is computed before the check begins, because a running check cannot be
+//! stopped. A step takes a few nanoseconds in an optimised build; `benches/checking.rs` measures the worst cases.
 
 use serde_json::{Number, Value};
 
 /// Steps to look up a name in an object.
 pub(crate) const LOOK_UP: u64 = 8;
-/// Steps of a `multipleOf` that needs fractions of arbitrary size.
+/// Steps of a `multipleOf` that divides fractions of arbitrary size.
 pub(crate) const FRACTION: u64 = 1_000;
-/// Steps of another `multipleOf`.
+/// Steps of any other `multipleOf`.
 pub(crate) const DIVISION: u64 = 30;
 /// Steps of `format` and `contentMediaType` for each byte of a text.
 pub(crate) const FORMAT: u64 = 16;
-/// Steps of `uniqueItems` for each value: short lists are compared pair by pair.
+/// Steps of `uniqueItems` for each value. The number is high because short lists are compared pair by pair.
 pub(crate) const UNIQUE: u64 = 32;
-/// Bytes of text compared in one step.
+/// Number of bytes of text that one step compares.
 const COMPARED_BYTES: u64 = 16;
-/// Digits after the point, up to which `multipleOf` divides 128-bit integers.
+/// Maximum digits after the point with which `multipleOf` divides 128-bit integers.
 const DIGITS_MAX: usize = 15;
-/// From 2^53 on, numbers are divided as fractions of arbitrary size, and share hashes.
+/// Numbers of 2^53 or more are divided as fractions of arbitrary size, and different ones may have the same hash.
 const LARGE: f64 = 9_007_199_254_740_992.0;
 
-/// Steps for each part of some data. Every part counts, whether a check reaches it or not.
+/// The steps for each part of the data. Every part counts, whether or not a check reaches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Cost {
-    /// For each value.
+    /// Steps for each value.
     pub(crate) value: u64,
-    /// For each byte of texts and names.
+    /// Steps for each byte of texts and names.
     pub(crate) byte: u64,
-    /// For each number of 2^53 or more, in addition.
+    /// Additional steps for each number of 2^53 or more.
     pub(crate) large: u64,
 }
 
@@ -40,7 +40,7 @@ impl Cost {
         Self { byte, ..Self::default() }
     }
 
-    /// `multipleOf` by this number.
+    /// Returns the cost of `multipleOf` with this divisor.
     pub(crate) fn of_multiple(divisor: &Number) -> Self {
         let text = divisor.to_string();
         let is_short = !text.contains(['e', 'E'])
@@ -49,7 +49,7 @@ impl Cost {
         Self { value: if is_short { DIVISION } else { FRACTION }, large: FRACTION, byte: 0 }
     }
 
-    /// A comparison with this value: `const` and each value of `enum`.
+    /// Returns the cost of a comparison with this value, for `const` and for each value of `enum`.
     pub(crate) fn of_comparing(value: &Value) -> Self {
         Self::of_values(comparing(value))
     }
@@ -66,7 +66,7 @@ impl Cost {
         }
     }
 
-    /// Most steps for data of this size.
+    /// Returns the maximum steps for data of this size.
     pub(crate) fn steps(&self, data: &Size) -> u64 {
         let values = self.value.saturating_mul(data.values);
         let bytes = self.byte.saturating_mul(data.bytes);
@@ -74,34 +74,34 @@ impl Cost {
     }
 }
 
-/// The cost of a schema by level. A subschema checks values of one level: each keyword like `properties` or `items` on its path adds
-/// a level.
+/// The cost of a schema by level of the data. The schema itself checks level 0. Each keyword like `properties` or `items` on the
+/// path to a subschema makes it check values one level deeper.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Costs {
-    /// For the values of each level, beginning with the schema's own.
+    /// At index `n`, the cost for the values of level `n`.
     at: Vec<Cost>,
-    /// For the values of each level and all levels below it.
+    /// At index `n`, the cost for the values of level `n` and all deeper levels.
     below: Vec<Cost>,
 }
 
 impl Costs {
-    /// A cost for the schema's own values.
+    /// Creates a cost for the value that the schema itself checks.
     pub(crate) fn here(cost: Cost) -> Self {
         Self { at: vec![cost], below: Vec::new() }
     }
 
-    /// A cost for the schema's own values and all values in them.
+    /// Creates a cost for the value that the schema itself checks, and for all values in it.
     pub(crate) fn throughout(cost: Cost) -> Self {
         Self { at: Vec::new(), below: vec![cost] }
     }
 
-    /// Adds the costs of a subschema that checks values `levels` further down.
+    /// Adds the costs of a subschema that checks values `levels` deeper.
     pub(crate) fn add(&mut self, other: &Self, levels: usize) {
         add_levels(&mut self.at, &other.at, levels);
         add_levels(&mut self.below, &other.below, levels);
     }
 
-    /// The highest cost of a value or byte.
+    /// Returns the maximum cost of a value, a byte or a large number on any level.
     pub(crate) fn most(&self) -> Cost {
         let most = |a: Cost, b: &Cost| Cost {
             value: a.value.max(b.value),
@@ -111,7 +111,7 @@ impl Costs {
         self.below.iter().fold(self.at.iter().fold(Cost::default(), most), |sum, cost| sum.plus(*cost))
     }
 
-    /// Most steps for data of this size.
+    /// Returns the maximum steps for data of these sizes.
     pub(crate) fn steps(&self, data: &Sizes) -> u64 {
         let at = self.at.iter().zip(&data.0).map(|(cost, size)| cost.steps(size));
         let below = self.below.iter().enumerate().map(|(level, cost)| {
@@ -141,26 +141,26 @@ fn comparing(value: &Value) -> u64 {
     }
 }
 
-/// The size of data.
+/// The size of the data on one level, or of all data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Size {
-    /// Values, objects and arrays included.
+    /// Number of values, including objects and arrays.
     pub(crate) values: u64,
-    /// Bytes of texts and names.
+    /// Number of bytes of texts and names.
     pub(crate) bytes: u64,
-    /// Numbers of 2^53 or more.
+    /// Number of numbers of 2^53 or more.
     pub(crate) large: u64,
 }
 
-/// The size of data on each level, from the outermost.
+/// The size of the data on each level, from the outermost value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Sizes(Vec<Size>);
 
 impl Size {
-    /// The largest size of JSON of this many bytes.
+    /// Returns the maximum size that JSON of this many bytes can have.
     pub(crate) fn at_most(json_bytes: usize) -> Self {
         let bytes = json_bytes as u64;
-        // The shortest values are `1,`; the shortest large numbers `1e99,`. Names are counted twice.
+        // The shortest value is `1,`, and the shortest large number is `1e99,`. Names are counted twice.
         Self { values: bytes / 2 + 1, bytes: 2 * bytes, large: bytes / 5 + 1 }
     }
 
@@ -176,7 +176,7 @@ impl Sizes {
         sizes
     }
 
-    /// The sum of all levels.
+    /// Returns the sum of all levels.
     pub(crate) fn total(&self) -> Size {
         self.0.iter().fold(Size::default(), |sum, size| sum.plus(*size))
     }
@@ -198,7 +198,7 @@ impl Sizes {
             }
             Value::Array(items) => items.iter().for_each(|item| self.add(item, level + 1)),
             Value::Object(members) => members.iter().for_each(|(name, value)| {
-                // `patternProperties` asks with the object, `propertyNames` one level below.
+                // `patternProperties` checks a name on the level of its object, `propertyNames` one level deeper.
                 self.level(level).bytes += name.len() as u64;
                 self.level(level + 1).bytes += name.len() as u64;
                 self.add(value, level + 1);
@@ -208,17 +208,17 @@ impl Sizes {
     }
 }
 
-/// States of a pattern that may be followed at once, at most: its steps for each byte of a text where the engine cannot
-/// keep a table of their sets.
+/// Returns the maximum steps of a pattern for each byte of a text. They follow from the number of states that the engine may
+/// follow at once, when it cannot keep a table of sets of states.
 pub(crate) fn pattern(pattern: &str) -> u64 {
     let translated = jsonschema_regex::to_rust_regex(pattern).ok();
     let parsed = translated.and_then(|pattern| regex_syntax::parse(&pattern).ok());
     parsed.map_or(PATTERN_UNREAD, |pattern| states(&pattern)).saturating_mul(PATTERN_STATE)
 }
 
-/// States of a pattern that cannot be read here: more than fit its limit of compiled bytes.
+/// Assumed states of a pattern that cannot be parsed here: more than its limit of compiled bytes allows.
 const PATTERN_UNREAD: u64 = 4_096;
-/// Steps of following one state over one byte.
+/// Steps to follow one state over one byte.
 const PATTERN_STATE: u64 = 2;
 
 fn states(pattern: &regex_syntax::hir::Hir) -> u64 {
@@ -226,7 +226,7 @@ fn states(pattern: &regex_syntax::hir::Hir) -> u64 {
     match pattern.kind() {
         HirKind::Empty | HirKind::Look(_) => 1,
         HirKind::Literal(literal) => literal.0.len() as u64,
-        // Up to four bytes of a character.
+        // A class matches one character of up to four bytes.
         HirKind::Class(_) => 2,
         HirKind::Repetition(repetition) => {
             let copies = u64::from(repetition.max.unwrap_or(repetition.min.saturating_add(1)).max(1));
@@ -261,7 +261,7 @@ mod tests {
         costs.add(&Costs::here(Cost::of_bytes(3)), 1);
         costs.add(&Costs::throughout(Cost::of_values(10)), 1);
         let data = Sizes::of(&json!(["ab", ["cdef"]]));
-        // The outermost value; `ab`; both members of the list and what is in them.
+        // The terms are the outermost value, then `ab`, then both members of the list and the text in the second one.
         assert_eq!(costs.steps(&data), 2 + 3 * 2 + 10 * 3);
         assert_eq!(costs.most(), Cost { value: 12, byte: 3, large: 0 });
     }

@@ -1,14 +1,14 @@
-//! JSON Schemas of event types: which schemas are accepted, and what is wrong with data that does not match one.
+//! JSON Schemas of event types: decides which schemas are accepted, and describes the mistakes of data that does not match one.
 //!
 //! A schema comes from a customer and is evaluated for every event. It is accepted only if its cost is bounded.
 //!
 //! # What it promises
-//! - Checking never leaves the process: a schema refers to nothing outside itself.
-//! - The cost of a check is known before it begins. References form no cycle. The subschemas that they unfold into are counted
-//!   (`EVENT_SCHEMA_CHECKS_MAX`, `EVENT_SCHEMA_DEPTH_MAX`) and weighed in steps (`cost.rs`). Patterns are linear-time regular
-//!   expressions, without look-around and back-references. Data that could take more than `EVENT_SCHEMA_STEPS_MAX` steps is refused
-//!   unchecked, because a running check cannot be stopped.
-//! - A mistake has a pointer and shows nothing of the data except names of members.
+//! - A check uses nothing outside of the process, because a schema can only refer to itself.
+//! - The cost of a check is known before the check begins. References form no cycle. The subschemas that they unfold into are
+//!   counted (`EVENT_SCHEMA_CHECKS_MAX`, `EVENT_SCHEMA_DEPTH_MAX`) and weighed in steps (`cost.rs`). Patterns are linear-time
+//!   regular expressions, without look-around and back-references. Data whose check may exceed `EVENT_SCHEMA_STEPS_MAX` steps is
+//!   refused unchecked, because a running check cannot be stopped.
+//! - A mistake has a pointer. It contains nothing of the data except names of members.
 //!
 //! # What it does not
 //! It stores no schemas and knows no tenants.
@@ -35,22 +35,22 @@ const DIALECTS: [&str; 5] = [
     "https://json-schema.org/draft/2019-09/schema",
     "https://json-schema.org/draft/2020-12/schema",
 ];
-/// Values of the data times checks of the schema, up to which every mistake is reported. Beyond it, collecting them could take too
-/// much memory.
+/// Maximum number of the data's values times the schema's checks for which every mistake is listed. Beyond it, the list could
+/// take too much memory.
 const SEARCH_MAX: u64 = 100_000;
-/// Steps of a check, up to which every mistake is reported: collecting them repeats checks.
+/// Maximum steps of a check for which every mistake is listed, because listing them repeats checks.
 const SEARCH_STEPS_MAX: u64 = 1_000_000;
-/// Approximate memory of a schema, of each of its checks and of each of its patterns.
+/// Approximate bytes of memory for a schema, for each of its checks, and for each of its patterns.
 const MEMORY_BYTES: usize = 16 * 1024;
 const CHECK_BYTES: usize = 512;
 const PATTERN_BYTES: usize = 64 * 1024;
-/// Most bytes of a mistake's description.
+/// Maximum bytes of a mistake's description.
 const DETAIL_BYTES_MAX: usize = 300;
 
 /// A mistake in a schema or in data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// A JSON pointer into the schema or the data; empty: all of it.
+    /// A JSON pointer into the schema or the data. The empty pointer means all of it.
     pub pointer: String,
     /// What is wrong, and what is allowed.
     pub detail: String,
@@ -62,7 +62,7 @@ impl Mistake {
     }
 }
 
-/// The schema of an event type's `data`, ready to check with.
+/// The schema of an event type's `data`, ready for checks.
 #[derive(Debug)]
 pub struct EventSchema {
     validator: Validator,
@@ -70,7 +70,7 @@ pub struct EventSchema {
 }
 
 impl EventSchema {
-    /// Reads a schema of one of the drafts 4, 6, 7, 2019-09 and 2020-12.
+    /// Parses a schema of draft 4, 6, 7, 2019-09 or 2020-12.
     ///
     /// # Errors
     /// The first mistake, with a pointer into the schema.
@@ -97,17 +97,17 @@ impl EventSchema {
         Ok(Self { validator, unfolded })
     }
 
-    /// Most steps of checking JSON of this size. Above `EVENT_SCHEMA_STEPS_MAX`, the data may be refused.
+    /// Returns the maximum steps to check JSON of this size. Above `EVENT_SCHEMA_STEPS_MAX`, a check may refuse the data.
     pub fn steps_at_most(&self, data_bytes: usize) -> u64 {
         self.unfolded.costs.most().steps(&Size::at_most(data_bytes))
     }
 
-    /// Most steps of checking this text; `None`: it is not JSON.
+    /// Returns the maximum steps to check this text, or `None` if it is not JSON.
     pub fn steps(&self, data: &str) -> Option<u64> {
         serde_json::from_str(data).ok().map(|tree| self.unfolded.costs.steps(&Sizes::of(&tree)))
     }
 
-    /// Its approximate memory in bytes, mostly compiled patterns.
+    /// Returns the schema's approximate memory in bytes, which is mostly for compiled patterns.
     pub fn memory_bytes(&self) -> usize {
         MEMORY_BYTES + self.unfolded.checks * CHECK_BYTES + self.unfolded.patterns * PATTERN_BYTES
     }
@@ -115,8 +115,8 @@ impl EventSchema {
     /// Checks `data`, as its producer wrote it.
     ///
     /// # Errors
-    /// At most [`EVENT_SCHEMA_ERRORS_MAX`] mistakes, each with a pointer into the data; or one mistake without a pointer, if the data
-    /// is too large for this schema or for a list of its mistakes.
+    /// At most [`EVENT_SCHEMA_ERRORS_MAX`] mistakes, each with a pointer into the data. If the data is too large to be checked,
+    /// or for a list of mistakes, there is one mistake without a pointer.
     pub fn check(&self, data: &str) -> Result<(), Vec<Mistake>> {
         let tree: Value = serde_json::from_str(data)
             .map_err(|error| vec![Mistake::new("", format!("cannot be checked by the type's schema: {error}"))])?;
@@ -151,7 +151,7 @@ fn check_dialect(schema: &Value) -> Result<(), Mistake> {
     if known { Ok(()) } else { Err(Mistake::new("/$schema", detail())) }
 }
 
-/// A validator's message, without the value.
+/// Converts a validator's error to a mistake that does not contain the value.
 fn mistake(error: &jsonschema::ValidationError<'_>) -> Mistake {
     let mut detail = error.masked().to_string();
     if detail.len() > DETAIL_BYTES_MAX {

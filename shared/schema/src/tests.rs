@@ -54,7 +54,7 @@ fn the_number_and_length_of_mistakes_are_bounded() {
     let mistakes = schema.check(&json!(vec![1; 50]).to_string()).unwrap_err();
     assert_eq!(mistakes.len(), EVENT_SCHEMA_ERRORS_MAX);
     assert!(mistakes.iter().all(|mistake| mistake.detail.len() < 310), "{mistakes:?}");
-    // For large data there is a single mistake without details.
+    // Large data has a single mistake without details.
     let mistakes = schema.check(&json!(vec![1; 5_000]).to_string()).unwrap_err();
     assert!(matches!(&mistakes[..], [only] if only.pointer.is_empty() && only.detail.contains("too large")));
 }
@@ -104,7 +104,7 @@ fn a_reference_stays_within_the_schema() {
     refused(&refers("#/$defs/none"), "/properties/a/$ref", "no such place");
     refused(&json!({"$dynamicRef": "#x"}), "/$dynamicRef", "not supported");
     refused(&json!({"$defs": {"a": {"$id": "https://example.com/"}}}), "/$defs/a/$id", "identifier");
-    // A property with this name is not a reference.
+    // A property with the name of a keyword is not a keyword.
     schema(&json!({"$id": "https://example.com/order", "properties": {"$ref": {"type": "string"}, "$id": true}}));
 }
 
@@ -119,7 +119,7 @@ fn a_schema_that_contains_itself_is_refused() {
 
 #[test]
 fn a_schema_that_unfolds_exponentially_is_refused_at_once() {
-    // 2^40 subschemas in 40 lines.
+    // The definitions unfold into 2^13 - 1 subschemas.
     let twice =
         |n: u32| json!({"allOf": [{"$ref": format!("#/$defs/{}", n + 1)}, {"$ref": format!("#/$defs/{}", n + 1)}]});
     let mut defs: serde_json::Map<String, Value> = (0..12).map(|n| (n.to_string(), twice(n))).collect();
@@ -162,7 +162,7 @@ fn data_whose_check_may_cost_too_much_is_refused() {
         &json!({"items": {"allOf": [in_each_other], "unevaluatedProperties": false}}),
         &json!(vec![json!({"a": 1}); 30_000]),
     );
-    // Ordinary schemas are far below the limit.
+    // An ordinary schema is far below the limit.
     let ordinary = schema(&json!({
         "type": "object", "required": ["id", "email"],
         "properties": {
@@ -178,7 +178,7 @@ fn data_whose_check_may_cost_too_much_is_refused() {
 
 #[test]
 fn a_schema_that_costs_too_much_for_any_data_is_refused() {
-    // Each level evaluates all inner levels again.
+    // Each level evaluates all inner levels a second time.
     let again = (0..4).fold(json!({}), |inner, _| {
         let deep = (0..4).fold(inner, |inner, _| json!({"allOf": [inner]}));
         json!({"allOf": [deep], "unevaluatedProperties": {"enum": (0..900).collect::<Vec<_>>()}})
@@ -207,7 +207,7 @@ fn patterns_are_linear_and_small() {
     assert!(
         EventSchema::read(&json!({"patternProperties": many}).to_string()).unwrap_err().detail.contains("50 patterns")
     );
-    // A pattern that takes exponential time in a backtracking engine.
+    // This pattern takes exponential time in a backtracking engine.
     let evil = schema(&json!({"pattern": "^(a+)+$"}));
     let started = std::time::Instant::now();
     assert!(evil.check(&json!(format!("{}!", "a".repeat(50_000))).to_string()).is_err());

@@ -1,4 +1,4 @@
-//! Follows a schema's references and counts what it unfolds into.
+//! Follows a schema's references and counts the subschemas, patterns and cost that it unfolds into.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::Mistake;
 use crate::cost::{Cost, Costs, FORMAT, LOOK_UP, pattern};
 
-/// Keywords whose value is a schema, or a list of them.
+/// Keywords whose value is a schema or a list of schemas.
 const SCHEMAS: [&str; 18] = [
     "additionalItems",
     "additionalProperties",
@@ -33,10 +33,10 @@ const SCHEMAS: [&str; 18] = [
     "disallow",
     "extends",
 ];
-/// Keywords whose value is an object of schemas by name.
+/// Keywords whose value is an object that maps names to schemas.
 const NAMED: [&str; 6] =
     ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
-/// Keywords whose schemas check the same value as the surrounding schema, and count for its `unevaluated…`.
+/// Keywords whose schemas check the same value as the surrounding schema. What they check counts for its `unevaluated…` keywords.
 const IN_PLACE: [&str; 8] = ["allOf", "anyOf", "oneOf", "if", "then", "else", "dependencies", "dependentSchemas"];
 /// Keywords whose schemas check the members, the items or the names of the value.
 const BELOW: [&str; 10] = [
@@ -51,26 +51,26 @@ const BELOW: [&str; 10] = [
     "unevaluatedItems",
     "unevaluatedProperties",
 ];
-/// Keywords for which a validator evaluates their neighbours again, at each level that has them.
+/// Keywords that make the validator evaluate the neighbouring keywords a second time, on each level that has them.
 const REEVALUATING: [&str; 2] = ["unevaluatedItems", "unevaluatedProperties"];
-/// Deepest nesting of these keywords: each level may double the work.
+/// Maximum nesting of these keywords, because each level may double the work.
 const REEVALUATION_DEPTH_MAX: usize = 4;
 
 /// What a schema unfolds into.
 #[derive(Debug, Clone)]
 pub(crate) struct Unfolded {
-    /// Subschemas, values of `enum` and names of `required`, each as often as references reach it.
+    /// Number of subschemas, `enum` values and `required` names, each counted as often as references reach it.
     pub(crate) checks: usize,
-    /// Patterns, counted likewise.
+    /// Number of patterns, counted in the same way.
     pub(crate) patterns: usize,
     /// The cost of a check.
     pub(crate) costs: Costs,
 }
 
-/// Counts the checks of a schema and their cost.
+/// Counts the checks and patterns of a schema, and their cost.
 ///
 /// # Errors
-/// A reference that leaves the schema, has no target or forms a cycle, or a limit that is exceeded.
+/// A reference leaves the schema, has no target or forms a cycle, or a limit is exceeded.
 pub(crate) fn count(schema: &Value) -> Result<Unfolded, Mistake> {
     let mut count = Count { root: schema, checks: 0, keywords: 0, patterns: 0, following: vec![String::new()] };
     let costs = count.schema(schema, "", Nesting { depth: 0, reevaluating: 0 })?.check;
@@ -78,7 +78,7 @@ pub(crate) fn count(schema: &Value) -> Result<Unfolded, Mistake> {
 }
 
 impl Unfolded {
-    /// Refuses a schema that could check hardly any data.
+    /// Refuses a schema whose cost would allow hardly any data.
     pub(crate) fn check_cost(&self) -> Result<(), Mistake> {
         let cost = self.costs.most();
         if cost.value.max(cost.byte) <= EVENT_SCHEMA_STEPS_PER_VALUE_MAX {
@@ -92,7 +92,7 @@ impl Unfolded {
     }
 }
 
-/// Most keywords, references followed. A schema within the other limits has fewer.
+/// Maximum keywords, each counted as often as references reach it. A schema within the other limits has fewer.
 const KEYWORDS_MAX: usize = 50_000;
 
 struct Count<'a> {
@@ -100,7 +100,7 @@ struct Count<'a> {
     checks: usize,
     keywords: usize,
     patterns: usize,
-    /// The targets of the references being followed, from the outermost.
+    /// The targets of the references that are being followed, from the outermost.
     following: Vec<String>,
 }
 
@@ -113,10 +113,10 @@ struct Nesting {
 /// The cost of a subschema.
 #[derive(Clone, Default)]
 struct Weighed {
-    /// Checking a value.
+    /// Cost to check a value.
     check: Costs,
-    /// Finding out which parts of a value it has checked, for a surrounding `unevaluated…`: the schemas that check the same value are
-    /// evaluated again, and the schemas in them once more.
+    /// Cost to find out which parts of a value the subschema has checked, for a surrounding `unevaluated…`. This evaluates the
+    /// schemas that check the same value again, and the schemas in them once more.
     mark: Costs,
 }
 
@@ -134,7 +134,7 @@ impl Weighed {
         self.mark.add(costs, levels);
     }
 
-    /// Adds the subschema of a keyword.
+    /// Adds the cost of a keyword's subschema.
     fn add_part(&mut self, keyword: &str, part: &Self) {
         self.add_costs(&part.check, usize::from(BELOW.contains(&keyword)));
         if IN_PLACE.contains(&keyword) || keyword == "$ref" {
@@ -218,7 +218,7 @@ impl<'a> Count<'a> {
         Ok(weighed)
     }
 
-    /// Subschemas by name.
+    /// Counts the subschemas in a keyword's object.
     fn named(
         &mut self,
         keyword: &str,
@@ -231,14 +231,14 @@ impl<'a> Count<'a> {
             let at = child(here, name);
             if keyword == "patternProperties" {
                 self.pattern(&at)?;
-                // `additionalProperties` evaluates it again.
+                // `additionalProperties` matches the pattern a second time.
                 weighed.add(Cost::of_bytes(pattern(name).saturating_mul(2)));
             }
-            // Draft 7's `dependencies` also has lists of names.
+            // In draft 7, `dependencies` may also contain lists of names.
             let names = schema.as_array().map_or(1, |names| 1 + names.len() as u64);
             weighed.add(Cost::of_values(names * LOOK_UP));
             let part = self.schema(schema, &at, nesting)?;
-            // Definitions are checked here, and cost where a reference reaches them.
+            // Definitions are only validated here; their cost counts where a reference reaches them.
             if !matches!(keyword, "$defs" | "definitions") {
                 weighed.add_part(keyword, &part);
             }
@@ -286,7 +286,7 @@ impl<'a> Count<'a> {
     }
 }
 
-/// The cost of a keyword without subschemas, in addition to its presence.
+/// Returns the cost of a keyword without subschemas, in addition to the cost of its presence.
 fn assertion(keyword: &str, value: &Value) -> Cost {
     match (keyword, value) {
         ("multipleOf" | "divisibleBy", Value::Number(divisor)) => Cost::of_multiple(divisor),
@@ -305,7 +305,7 @@ fn child(at: &str, name: &str) -> String {
     format!("{at}/{}", pointer_token(name))
 }
 
-/// The fragment of a URI as text.
+/// Decodes the fragment of a URI.
 fn percent_decoded(fragment: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(fragment).decode_utf8().ok()
 }

@@ -1,4 +1,4 @@
-//! Hostile schemas and data: a schema is accepted or its mistake has a pointer, and the result of a check is bounded.
+//! Tests hostile schemas and data. A schema is accepted, or its mistake has a pointer. The result of a check is bounded.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const DATA: [&str; 3] = [
     "0",
 ];
 
-/// An upper bound on the time of a check, on a busy machine and without optimisation.
+/// Upper bound on the time of a check on a busy machine, without optimisation.
 const LONG: Duration = Duration::from_secs(60);
 /// Maximum bytes of a mistake's description.
 const WORDS_MAX: usize = 1_000;

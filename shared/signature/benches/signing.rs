@@ -1,4 +1,4 @@
-//! How long it takes to sign an attempt, for each kind of signature.
+//! Measures how long it takes to sign an attempt, for each kind of signature.
 
 use std::hint::black_box;
 

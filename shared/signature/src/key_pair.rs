@@ -1,7 +1,7 @@
 //! Ed25519 keys: Postrider signs with the private key, the receiver verifies with the public one.
 //!
-//! The texts are those of Standard Webhooks ("Asymmetric keys"): `whsk_` and the base64 of the 32 bytes of a seed, `whpk_` and
-//! the base64 of the 32 bytes of a public key.
+//! The texts are those of Standard Webhooks ("Asymmetric keys"). A private key is `whsk_` and the base64 of a seed of 32 bytes. A
+//! public key is `whpk_` and the base64 of its 32 bytes.
 
 use base64::Engine as _;
 use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey};
@@ -15,7 +15,7 @@ const PRIVATE_PREFIX: &str = "whsk_";
 /// The prefix of a public key.
 const PUBLIC_PREFIX: &str = "whpk_";
 
-/// The text is not a private key. Keys are generated here, so the row is damaged.
+/// The text is not a private key. Since Postrider generates the keys, the stored row is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a private key is whsk_ and the base64 of {SECRET_KEY_LENGTH} bytes")]
 pub struct InvalidPrivateKey;
@@ -23,14 +23,14 @@ pub struct InvalidPrivateKey;
 /// The keys of an endpoint that signs with Ed25519, as texts.
 #[derive(Debug, Clone)]
 pub struct KeyPair {
-    /// `whsk_…`: signs. Printed redacted, wiped when dropped.
+    /// The private key, `whsk_…`. It is redacted in debug output and wiped when dropped.
     pub private: SecretString,
-    /// `whpk_…`: verifies.
+    /// The public key, `whpk_…`.
     pub public: String,
 }
 
 impl KeyPair {
-    /// A new pair.
+    /// Generates a new pair.
     pub fn generate() -> Self {
         let seed = Zeroizing::new(rand::random::<[u8; SECRET_KEY_LENGTH]>());
         Self::from_seed(&seed)
@@ -49,7 +49,7 @@ impl KeyPair {
     }
 }
 
-/// The signing key of a text.
+/// Parses a private key.
 pub(crate) fn signing_key(private: &SecretString) -> Result<SigningKey, InvalidPrivateKey> {
     let encoded = private.expose_secret().strip_prefix(PRIVATE_PREFIX).ok_or(InvalidPrivateKey)?;
     let seed = Zeroizing::new(BASE64.decode(encoded).map_err(|_| InvalidPrivateKey)?);

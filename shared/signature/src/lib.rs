@@ -1,13 +1,13 @@
-//! Signing deliveries, and checking signatures as a receiver does.
+//! Signs deliveries, and checks signatures as a receiver does.
 //!
-//! Owns the meaning of secrets ([`secret`]) and Ed25519 keys ([`KeyPair`]), which secrets sign at a given time ([`SigningSecrets`]), the
-//! signature headers of an attempt ([`Signer`]) and their verification ([`verify`]).
+//! Owns the meaning of secrets ([`secret`]) and Ed25519 keys ([`KeyPair`]), the choice of the secrets that sign at a given time
+//! ([`SigningSecrets`]), the signature headers of an attempt ([`Signer`]), and their verification ([`verify`]).
 //!
-//! Promises: signatures cover exactly the bytes that are sent; comparisons take constant time; secrets and keys are wiped when
+//! Promises: a signature covers exactly the bytes that are sent. Comparisons take constant time. Secrets and keys are wiped when
 //! dropped and never printed.
 //!
-//! Does not: store secrets (crate `postrider-store` seals them), read the clock, or know a product by name (the profile has the
-//! scheme).
+//! It does not store secrets (crate `postrider-store` encrypts them), read the clock, or know a product by name (the profile has
+//! the scheme).
 
 mod encoding;
 mod key_pair;

@@ -1,7 +1,7 @@
-//! Pasted secrets: forms of text that cannot be the receiver's secret.
+//! Detects pasted texts that cannot be the receiver's secret, such as a quoted one.
 //!
-//! They are refused with a description and never repaired: the given text signs unchanged, so that it can be compared with the
-//! receiver's.
+//! Such a text is refused with a description and never repaired. An accepted text is used unchanged, so that it can be compared
+//! with the receiver's.
 
 use crate::encoding::{BASE64, PREFIX};
 use base64::Engine as _;
@@ -9,7 +9,7 @@ use base64::Engine as _;
 /// Quotes that editors and shells put around a text.
 const QUOTES: &[char] = &['"', '\'', '`', '\u{2018}', '\u{2019}', '\u{201c}', '\u{201d}', '\u{ab}', '\u{bb}'];
 
-/// Describes a form that cannot be the secret, and what to give instead.
+/// Describes why the text cannot be the secret, and what to give instead. Returns `None` for other texts.
 pub(crate) fn wrong_form(secret: &str) -> Option<&'static str> {
     let edge = |c: char| c.is_whitespace() || is_invisible(c);
     let lower = secret.to_ascii_lowercase();
@@ -43,7 +43,7 @@ pub(crate) fn wrong_form(secret: &str) -> Option<&'static str> {
     None
 }
 
-/// Why a text without `whsec_` is refused if only `webhook-signature` is signed.
+/// Returns why a text without `whsec_` is refused if `webhook-signature` is the only signature.
 pub(crate) fn without_prefix(secret: &str) -> &'static str {
     if BASE64.decode(secret).is_ok() {
         "it is base64 without the prefix; if webhook-signature is the only signature, a secret begins with whsec_"
@@ -52,7 +52,7 @@ pub(crate) fn without_prefix(secret: &str) -> &'static str {
     }
 }
 
-/// `NAME=value` or `export NAME=value`, as in a shell or an env file. The `=` at the end of base64 has no value after it.
+/// Whether the text is `NAME=value` or `export NAME=value`, as in a shell. Base64 that ends in `=` is no assignment.
 fn is_assignment(text: &str) -> bool {
     let text = text.strip_prefix("export ").unwrap_or(text);
     let Some((name, value)) = text.split_once('=') else { return false };
@@ -60,7 +60,7 @@ fn is_assignment(text: &str) -> bool {
     !name.is_empty() && name.chars().all(legal) && !value.trim_matches('=').is_empty()
 }
 
-/// Characters that are not visible.
+/// Whether the character is invisible.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }

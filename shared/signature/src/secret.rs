@@ -1,7 +1,7 @@
-//! The meaning of a secret.
+//! The meaning of a secret's text.
 //!
-//! A generated secret is `whsec_` and base64. Product schemes sign with the secret's *text* as shown, including the prefix.
-//! `webhook-signature` uses the *decoded* bytes, or the UTF-8 bytes of an imported secret without the prefix.
+//! A generated secret is `whsec_` and base64. Product schemes sign with the secret's *text*, including the prefix.
+//! `webhook-signature` uses the *decoded* bytes. For an imported secret without the prefix, it uses the UTF-8 bytes.
 
 use base64::Engine as _;
 use postrider_profiles::Profile;
@@ -13,22 +13,22 @@ use crate::pasted::{without_prefix, wrong_form};
 
 pub use crate::encoding::PREFIX;
 
-/// Most characters of a secret.
+/// Maximum characters of a secret.
 pub const SECRET_CHARACTERS_MAX: usize = 256;
-/// Fewest bytes of a secret; a shorter one can be guessed.
+/// Minimum bytes of a secret; a shorter one can be guessed.
 pub const SECRET_BYTES_MIN: usize = 16;
-/// Most bytes after `whsec_` (Standard Webhooks, "Secrets").
+/// Maximum bytes of the decoded base64 after `whsec_` (Standard Webhooks, "Secrets").
 pub const WHSEC_BYTES_MAX: usize = 64;
-/// Bytes of a generated secret; Standard Webhooks requires 24 to 64.
+/// Number of random bytes in a generated secret; Standard Webhooks requires 24 to 64.
 const MADE_BYTES: usize = 32;
 
 /// The text cannot be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSecret {
-    /// Empty or too long.
+    /// It is empty or too long.
     #[error("a secret has 1 to {SECRET_CHARACTERS_MAX} characters")]
     Length,
-    /// Too few bytes, or too many after `whsec_`.
+    /// It has too few bytes, or too many after `whsec_`.
     #[error(
         "a secret has at least {SECRET_BYTES_MIN} bytes; whsec_ and base64 stand for {SECRET_BYTES_MIN} to {WHSEC_BYTES_MAX}"
     )]
@@ -36,31 +36,31 @@ pub enum InvalidSecret {
     /// The text has a form that cannot be the receiver's secret.
     #[error("{0}")]
     Form(&'static str),
-    /// A control character, which headers and environment variables cannot have.
+    /// It has a control character, which headers and environment variables cannot contain.
     #[error("a secret has no control characters")]
     Control,
-    /// It begins with `whsec_`, and the rest is not base64 of at least one byte.
+    /// It begins with `whsec_`, but the rest is not base64 of at least one byte.
     #[error("a secret that begins with whsec_ continues in base64")]
     NotBase64,
 }
 
-/// What a secret signs.
+/// Which headers an endpoint's secret signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretUsage {
-    /// `webhook-signature` only.
+    /// It signs `webhook-signature` only.
     StandardOnly,
-    /// A product's own header too.
+    /// It also signs a product's own header.
     ProductHeader,
 }
 
 impl SecretUsage {
-    /// What the secrets of a profile's endpoints sign.
+    /// Returns which headers the secrets of a profile's endpoints sign.
     pub fn of(profile: &Profile) -> Self {
         if profile.only_standard_signature() { Self::StandardOnly } else { Self::ProductHeader }
     }
 }
 
-/// A new secret: `whsec_` and the base64 of 32 random bytes.
+/// Generates a secret: `whsec_` and the base64 of 32 random bytes.
 pub fn generate_secret() -> SecretString {
     let bytes = Zeroizing::new(rand::random::<[u8; MADE_BYTES]>());
     let mut text = String::with_capacity(PREFIX.len() + MADE_BYTES.div_ceil(3) * 4);
@@ -69,10 +69,10 @@ pub fn generate_secret() -> SecretString {
     SecretString::from(text)
 }
 
-/// Whether a customer may import this secret to sign `usage`. Secrets that were imported before stay valid.
+/// Checks whether a customer may import this secret for `usage`. Secrets that were imported earlier stay valid.
 ///
 /// # Errors
-/// What is wrong with it; never the secret itself.
+/// Why the secret is refused. The text never contains the secret.
 pub fn check_imported(secret: &str, usage: SecretUsage) -> Result<(), InvalidSecret> {
     if !(1..=SECRET_CHARACTERS_MAX).contains(&secret.chars().count()) {
         return Err(InvalidSecret::Length);
@@ -94,7 +94,7 @@ pub fn check_imported(secret: &str, usage: SecretUsage) -> Result<(), InvalidSec
     Ok(())
 }
 
-/// The key of `webhook-signature`.
+/// Returns the key of `webhook-signature`.
 pub(crate) fn standard_key(secret: &str) -> Result<Zeroizing<Vec<u8>>, InvalidSecret> {
     let Some(encoded) = secret.strip_prefix(PREFIX) else {
         return Ok(Zeroizing::new(secret.as_bytes().to_vec()));

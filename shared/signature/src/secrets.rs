@@ -1,40 +1,40 @@
-//! An endpoint's secrets during rotations, and which of them sign at a given time. Pure.
+//! An endpoint's secrets during rotations, and which of them sign at a given time. No IO.
 //!
-//! A product's header has one signature, so one secret signs it. `webhook-signature` has several: while rotations overlap, the
-//! current secret and each previous one sign it, the current one first. A previous secret signs until its own end, however many
-//! rotations follow.
+//! A product's header has one signature, so one secret signs it. `webhook-signature` may have several signatures: the current
+//! secret's is the first, and previous secrets add theirs while rotations overlap. A previous secret signs until its own end,
+//! however many rotations follow.
 
 use postrider_model::time::UnixMillis;
 use secrecy::SecretString;
 
-/// An earlier secret, which still signs `webhook-signature`.
+/// An earlier secret that still signs `webhook-signature`.
 #[derive(Debug, Clone)]
 pub struct PreviousSecret {
     /// The secret.
     pub secret: SecretString,
-    /// From this time on it no longer signs.
+    /// The secret no longer signs at this time or later.
     pub valid_until: UnixMillis,
 }
 
-/// A planned secret.
+/// A secret that will replace the current one.
 #[derive(Debug, Clone)]
 pub struct NextSecret {
     /// The secret.
     pub secret: SecretString,
-    /// From this time on it is the current one.
+    /// The secret is the current one at this time and later.
     pub effective_at: UnixMillis,
-    /// From this time on the secret before it no longer signs `webhook-signature`. Not before `effective_at`.
+    /// The secret that it replaces no longer signs `webhook-signature` at this time or later. Not before `effective_at`.
     pub overlap_until: UnixMillis,
 }
 
-/// The secrets of one endpoint, decrypted. Printed redacted, wiped when dropped.
+/// The decrypted secrets of one endpoint. They are redacted in debug output and wiped when dropped.
 #[derive(Debug, Clone)]
 pub struct SigningSecrets {
     /// The current secret, until `next` takes effect.
     pub current: SecretString,
-    /// Earlier secrets whose overlaps run, newest first.
+    /// Earlier secrets that still sign, newest first.
     pub previous: Vec<PreviousSecret>,
-    /// A planned secret.
+    /// The secret that will replace `current`, if planned.
     pub next: Option<NextSecret>,
 }
 
@@ -43,7 +43,7 @@ pub struct SigningSecrets {
 pub struct ActiveSecrets {
     /// Signs every header.
     pub primary: SecretSlot,
-    /// Also sign `webhook-signature`.
+    /// These also sign `webhook-signature`, in this order.
     pub also: Vec<SecretSlot>,
 }
 
@@ -59,12 +59,12 @@ pub enum SecretSlot {
 }
 
 impl SigningSecrets {
-    /// One secret, no rotation.
+    /// Creates the secrets of an endpoint without a rotation.
     pub fn single(current: SecretString) -> Self {
         Self { current, previous: Vec::new(), next: None }
     }
 
-    /// Which secrets sign at a given time.
+    /// Returns which secrets sign at a given time.
     pub fn active(&self, at: UnixMillis) -> ActiveSecrets {
         let previous = self.previous.iter().map(|previous| previous.valid_until);
         let next = self.next.as_ref().map(|next| (next.effective_at, next.overlap_until));
@@ -72,7 +72,7 @@ impl SigningSecrets {
     }
 }
 
-/// The decision of [`SigningSecrets::active`], on times alone.
+/// Decides for [`SigningSecrets::active`], by the times alone.
 pub(crate) fn active(
     previous: impl Iterator<Item = UnixMillis>,
     next: Option<(UnixMillis, UnixMillis)>,
@@ -103,15 +103,15 @@ mod tests {
     fn each_time_of_a_rotation_has_its_signers() {
         use SecretSlot::{Current, Next, Previous};
         check(&[], None, 0, Current, &[]);
-        // Rotated at once: the old secret also signs until the overlap ends.
+        // After a rotation at once, the old secret also signs until the overlap ends.
         check(&[100], None, 99, Current, &[Previous(0)]);
         check(&[100], None, 100, Current, &[]);
-        // Rotated later: no change until then, then both sign, then only the new one.
+        // Before a planned rotation nothing changes; then both secrets sign; after the overlap only the new one does.
         check(&[], Some((50, 100)), 49, Current, &[]);
         check(&[], Some((50, 100)), 50, Next, &[Current]);
         check(&[], Some((50, 100)), 99, Next, &[Current]);
         check(&[], Some((50, 100)), 100, Next, &[]);
-        // A cut-over without overlap.
+        // A rotation without overlap.
         check(&[], Some((50, 50)), 50, Next, &[]);
     }
 
@@ -121,7 +121,7 @@ mod tests {
         check(&[300, 200, 250], None, 199, Current, &[Previous(0), Previous(1), Previous(2)]);
         check(&[300, 200, 250], None, 200, Current, &[Previous(0), Previous(2)]);
         check(&[300, 200, 250], None, 299, Current, &[Previous(0)]);
-        // A cut-over ends the current secret, and no overlap of an earlier rotation.
+        // A rotation without overlap ends the current secret, but not the overlap of an earlier rotation.
         check(&[200], Some((50, 50)), 49, Current, &[Previous(0)]);
         check(&[200], Some((50, 50)), 50, Next, &[Previous(0)]);
         check(&[200], Some((50, 100)), 50, Next, &[Current, Previous(0)]);

@@ -1,7 +1,7 @@
-//! The signature headers of an attempt.
+//! Creates the signature headers of an attempt.
 //!
-//! A [`Signer`] is created once per endpoint and configuration version: hashing the key is half the cost of a short HMAC, so keyed
-//! states are kept and cloned for each attempt.
+//! A [`Signer`] is created once per endpoint and configuration version. Hashing the key is half the cost of a short HMAC, so the
+//! signer keeps keyed states and clones them for each attempt.
 
 use std::fmt;
 
@@ -18,17 +18,17 @@ use crate::key_pair::{InvalidPrivateKey, signing_key};
 use crate::secret::{self, InvalidSecret};
 use crate::secrets::{SecretSlot, SigningSecrets, active};
 
-/// `webhook-id`: the event's id.
+/// Header with the event's id.
 pub const WEBHOOK_ID: &str = "webhook-id";
-/// `webhook-timestamp`: the attempt's time, Unix seconds.
+/// Header with the attempt's time in Unix seconds.
 pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
-/// `webhook-signature`: one or more `v1,<base64>` (HMAC) or `v1a,<base64>` (Ed25519), separated by spaces.
+/// Header with one or more `v1,<base64>` (HMAC) or `v1a,<base64>` (Ed25519), separated by spaces.
 pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
-/// HMAC-SHA256, keyed. Its state is wiped when dropped.
+/// A keyed HMAC-SHA256. Its state is wiped when dropped.
 pub(crate) type Keyed = Hmac<Sha256>;
 
-/// Any key length is legal: longer keys are hashed first (RFC 2104, section 2).
+/// Creates a keyed HMAC. A key may have any length, because a longer one is hashed first (RFC 2104, section 2).
 pub(crate) fn keyed(key: &[u8]) -> Result<Keyed, InvalidSecret> {
     Keyed::new_from_slice(key).map_err(|_| InvalidSecret::Length)
 }
@@ -44,9 +44,9 @@ enum Key {
 #[derive(Clone)]
 struct HmacKey {
     secret: SecretString,
-    /// Keyed with the secret's text.
+    /// HMAC keyed with the secret's text, for the product's header.
     text: Keyed,
-    /// Keyed for `webhook-signature`.
+    /// HMAC keyed for `webhook-signature`.
     standard: Keyed,
 }
 
@@ -64,19 +64,19 @@ impl HmacKey {
 /// An attempt to be signed.
 #[derive(Debug, Clone, Copy)]
 pub struct SignedAttempt<'s, 'a> {
-    /// The product's own scheme.
+    /// The product's own scheme, if it has one.
     pub scheme: Option<&'s SignatureScheme>,
     /// Whether the headers of Standard Webhooks are sent.
     pub standard_headers: bool,
     /// The event's id.
     pub event_id: &'a str,
-    /// The attempt's time. Every attempt has its own signature.
+    /// The attempt's time. Each attempt of a delivery has its own signature.
     pub at: UnixMillis,
-    /// The body, to the byte.
+    /// The body, with exactly the bytes that are sent.
     pub body: &'a [u8],
 }
 
-/// Signs the attempts of one endpoint. Printed without its secrets, wiped when dropped.
+/// Signs the attempts of one endpoint. Secrets are not in its debug output, and are wiped when dropped.
 #[derive(Clone)]
 pub struct Signer {
     current: Key,
@@ -95,16 +95,16 @@ impl Signer {
     /// Prepares an endpoint's secrets.
     ///
     /// # Errors
-    /// A `whsec_` secret does not decode. Import checks that, so the row is damaged.
+    /// A `whsec_` secret is not base64. Import checks this, so the stored row is damaged.
     pub fn new(secrets: &SigningSecrets) -> Result<Self, InvalidSecret> {
         Self::with_keys(secrets, |secret| HmacKey::new(secret).map(Key::Hmac))
     }
 
-    /// Prepares an endpoint whose secrets are private keys, see [`KeyPair`](crate::KeyPair). They sign
-    /// `webhook-signature` alone: a product's own header is left out.
+    /// Prepares an endpoint whose secrets are private keys; see [`KeyPair`](crate::KeyPair). They sign only `webhook-signature`;
+    /// a product's own header is omitted.
     ///
     /// # Errors
-    /// A private key does not decode. Keys are generated here, so the row is damaged.
+    /// A private key is invalid. Since Postrider generates the keys, the stored row is damaged.
     pub fn ed25519(secrets: &SigningSecrets) -> Result<Self, InvalidPrivateKey> {
         Self::with_keys(secrets, |private| signing_key(private).map(Key::Ed25519))
     }
@@ -120,13 +120,13 @@ impl Signer {
         })
     }
 
-    /// Sets the header that the endpoint chose for its token, for profiles that send tokens.
+    /// Sets the header that the endpoint chose for its token. Only profiles that send tokens use it.
     #[must_use]
     pub fn with_token_header(self, token_header: Option<String>) -> Self {
         Self { token_header, ..self }
     }
 
-    /// The signature headers of an attempt, in order: the product's own, then the standard ones.
+    /// Returns the signature headers of an attempt in order: the product's own, then the standard ones.
     pub fn headers<'s>(&'s self, attempt: &SignedAttempt<'s, '_>) -> Vec<(&'s str, String)> {
         let SignedAttempt { scheme, standard_headers, event_id, at, body } = *attempt;
         let previous = self.previous.iter().map(|(_, valid_until)| *valid_until);
@@ -160,7 +160,7 @@ impl Signer {
         headers
     }
 
-    /// The key in a slot. [`active`] returns only slots that exist.
+    /// Returns the key in a slot. [`active`] returns only slots that exist.
     fn key(&self, slot: SecretSlot) -> &Key {
         let found = match slot {
             SecretSlot::Current => None,
@@ -171,7 +171,7 @@ impl Signer {
     }
 }
 
-/// `v1,<base64>` or `v1a,<base64>` over `id.t.body` (Standard Webhooks, "Signature scheme").
+/// Returns `v1,<base64>` or `v1a,<base64>`, which signs `id.seconds.body` (Standard Webhooks, "Signature scheme").
 fn standard_value(key: &Key, event_id: &str, seconds: &str, body: &[u8]) -> String {
     match key {
         Key::Hmac(key) => {
@@ -185,7 +185,7 @@ fn standard_value(key: &Key, event_id: &str, seconds: &str, body: &[u8]) -> Stri
     }
 }
 
-/// The signed content, in parts.
+/// Returns the content that is signed, in parts.
 fn standard_content<'a>(event_id: &'a str, seconds: &'a str, body: &'a [u8]) -> [&'a [u8]; 5] {
     [event_id.as_bytes(), b".", seconds.as_bytes(), b".", body]
 }
@@ -207,7 +207,7 @@ pub(crate) fn scheme_mac(mut mac: Keyed, signed: SignedContent, seconds: &str, b
     mac
 }
 
-/// The value of a product's signature header; empty for a token.
+/// Returns the value of a product's HMAC header, or an empty text if its scheme is a token.
 fn scheme_value(scheme: &SignatureScheme, mac: Keyed, seconds: &str, body: &[u8]) -> String {
     let SchemeKind::Hmac { encoding, signed, template } = &scheme.kind else { return String::new() };
     let signature = scheme_mac(mac, *signed, seconds, body).finalize().into_bytes();

@@ -1,4 +1,4 @@
-//! Verification as a receiver does it, for the demo receiver and tests. In constant time.
+//! Verifies signatures as a receiver does, in constant time, for the demo receiver and tests.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 use crate::secret::{self, InvalidSecret};
 use crate::signer::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, keyed, scheme_mac, standard_mac};
 
-/// How far an attempt's time may be from now, either way (Standard Webhooks, "Verifying webhook authenticity").
+/// Maximum difference of an attempt's time from now, either way (Standard Webhooks, "Verifying webhook authenticity").
 pub const TOLERANCE: Duration = Duration::from_secs(300);
 
 /// Why a request is not verified.
@@ -32,10 +32,10 @@ pub enum NotVerified {
     /// The attempt's time is too far from now.
     #[error("the timestamp is {seconds} s away from now, at most {} are allowed", TOLERANCE.as_secs())]
     Stale {
-        /// Seconds; positive: in the past.
+        /// The difference in seconds; positive if the attempt's time is in the past.
         seconds: i64,
     },
-    /// No signature matches: another secret, or other bytes.
+    /// No signature matches, because the secret or the bytes differ.
     #[error("no signature matches this body and secret")]
     WrongSignature,
     /// The receiver's own secret is invalid.
@@ -43,10 +43,10 @@ pub enum NotVerified {
     Secret(#[from] InvalidSecret),
 }
 
-/// Checks `webhook-id`, `webhook-timestamp` and `webhook-signature`. `header` returns a header by its lowercase name.
+/// Verifies `webhook-id`, `webhook-timestamp` and `webhook-signature`. `header` returns a header's value by its lowercase name.
 ///
 /// # Errors
-/// The first check that fails.
+/// The first check that failed.
 pub fn standard<'h>(
     secret: &str,
     header: impl Fn(&str) -> Option<&'h str>,
@@ -66,10 +66,10 @@ pub fn standard<'h>(
     if bool::from(fits) { Ok(()) } else { Err(NotVerified::WrongSignature) }
 }
 
-/// Checks a product's own signature header; `header` returns a header by its lowercase name.
+/// Verifies a product's own signature header. `header` returns the value of a header by its lowercase name.
 ///
 /// # Errors
-/// The first check that fails.
+/// The first check that failed.
 pub fn scheme<'h>(
     scheme: &SignatureScheme,
     secret: &str,
@@ -106,7 +106,7 @@ fn fresh(header: &str, seconds: &str, now: UnixMillis) -> Result<(), NotVerified
     if away.unsigned_abs() > TOLERANCE.as_secs() { Err(NotVerified::Stale { seconds: away }) } else { Ok(()) }
 }
 
-/// The signature and, if the template has one, the timestamp in a header's value.
+/// Returns the signature and, if the template has one, the timestamp in a header's `value`. `None` if it does not fit.
 fn take_apart<'v>(parts: &[TemplatePart], mut value: &'v str) -> Option<(&'v str, Option<&'v str>)> {
     let (mut signature, mut timestamp) = (None, None);
     for (index, part) in parts.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Ed25519 signatures against another implementation, ring's.
+//! Compares Ed25519 signatures with another implementation, ring.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ const BODY: &[u8] = r#"{"type":"email.sent","data":{"name":"Zoë ☃"}}"#.as_byt
 const ATTEMPT: SignedAttempt<'static, 'static> =
     SignedAttempt { scheme: None, standard_headers: true, event_id: "evt_1", at: AT, body: BODY };
 
-/// Whether each signature of the header verifies with the key.
+/// Returns, for each signature of the header, whether it verifies with the public key.
 fn verifies(pair: &KeyPair, header: &str, body: &[u8]) -> Vec<bool> {
     let public = STANDARD.decode(pair.public.strip_prefix("whpk_").unwrap()).unwrap();
     let message = [b"evt_1.1703123456.", body].concat();

@@ -1,4 +1,4 @@
-//! Signatures against values that Python's hmac computed, against the `standardwebhooks` crate, and against our own verifier.
+//! Compares signatures with Python's hmac and the `standardwebhooks` crate, and verifies them with our own verifier.
 
 use http::HeaderMap;
 use postrider_model::time::UnixMillis;
@@ -26,7 +26,7 @@ fn signer(secret: &str) -> Signer {
     Signer::new(&SigningSecrets::single(secret.into())).unwrap()
 }
 
-/// The signature headers of an attempt.
+/// Returns the signature headers of an attempt.
 fn signed(signer: &Signer, attempt: &SignedAttempt<'_, '_>) -> Vec<(String, String)> {
     signer.headers(attempt).into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -35,7 +35,7 @@ fn value(headers: &[(String, String)], name: &str) -> Option<String> {
     headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
 }
 
-/// Signs with one product scheme and expects this value; then our verifier must take it, and refuse other bytes.
+/// Signs with one product scheme and checks the value. Our verifier must accept it, and must refuse another secret.
 #[track_caller]
 fn check_scheme(scheme: &SignatureScheme, expected: &str) {
     let headers = signed(&signer(SECRET), &SignedAttempt { scheme: Some(scheme), standard_headers: false, ..ATTEMPT });
@@ -45,7 +45,7 @@ fn check_scheme(scheme: &SignatureScheme, expected: &str) {
     assert_eq!(verify::scheme(scheme, "other", lookup, BODY, AT), Err(NotVerified::WrongSignature));
 }
 
-// The expected values: python3, hmac.new(key, message, hashlib.sha256).
+// The expected values come from Python 3: `hmac.new(key, message, hashlib.sha256)`.
 #[test]
 fn product_schemes_sign_with_the_secrets_text() {
     use Encoding::{Base64, Hex};

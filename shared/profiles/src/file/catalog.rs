@@ -1,4 +1,4 @@
-//! The sections `catalog`, `test_event` and `origins`.
+//! Reads the sections `catalog`, `test_event` and `origins`.
 
 use postrider_model::event::EventType;
 use postrider_model::ids::EventId;

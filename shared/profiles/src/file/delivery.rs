@@ -1,4 +1,4 @@
-//! The sections `delivery`, `statuses` and `filters`.
+//! Reads the sections `delivery`, `statuses` and `filters`.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -15,11 +15,11 @@ use super::TomlDocument;
 use super::schema::{Delivery, Statuses};
 use crate::error::ProfileError;
 
-/// The platform's schedule, for products whose documentation promises none: seven retries.
+/// Delays between attempts, in seconds, for profiles without a schedule of their own: seven retries.
 const PLATFORM_SCHEDULE_SECONDS: [u32; 7] = [10, 60, 300, 1_800, 7_200, 18_000, 36_000];
-/// The platform's jitter; products that promise exact times have none.
+/// Default jitter for profiles without a schedule. With a schedule, the default is 0: the product promises times.
 const PLATFORM_JITTER: f64 = 0.1;
-/// The filters that every profile has.
+/// The attributes by which events of every profile can be filtered, and how each is matched.
 const COMMON_ATTRIBUTES: [(&str, MatchKind); 4] = [
     ("sending_domain", MatchKind::Domain),
     ("sending_node", MatchKind::Exact),
@@ -27,7 +27,7 @@ const COMMON_ATTRIBUTES: [(&str, MatchKind); 4] = [
     ("dedicated_ip", MatchKind::Ip),
 ];
 
-/// The section `delivery`, checked.
+/// The values of the section `delivery`, after the checks.
 pub(super) struct Checked {
     pub(super) schedule: RetrySchedule,
     pub(super) jitter_max: f64,
@@ -97,7 +97,7 @@ pub(super) fn statuses(doc: &TomlDocument<'_>, statuses: &Statuses) -> Result<St
     })
 }
 
-/// `410`, `4xx` or `500-599`.
+/// Parses `410`, `4xx` or `500-599` (both ends included).
 fn status_range(text: &str) -> Option<RangeInclusive<u16>> {
     let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
     if let Some(class) = text.strip_suffix("xx") {

@@ -1,4 +1,4 @@
-//! The section `envelope`.
+//! Reads the section `envelope`.
 
 use postrider_model::event::is_attribute_name;
 use toml::Spanned;

@@ -1,4 +1,4 @@
-//! The sections `headers` and `signature`.
+//! Reads the sections `headers` and `signature`.
 
 use toml::Spanned;
 

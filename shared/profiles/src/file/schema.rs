@@ -1,4 +1,4 @@
-//! The schema of a profile file, as serde reads it. Values that are checked further keep their position.
+//! The schema of a profile file, as serde reads it. Values that need further checks keep their position in the file.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ pub(super) struct Field {
     pub(super) kind: Option<Spanned<JsonKind>>,
 }
 
-/// `required = true` for a field, `required = { email = "string" }` for what is flattened.
+/// `required = true` on a field, or `required = { email = "string" }` on flattened `data`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(super) enum Required {
@@ -126,9 +126,9 @@ pub(super) struct Catalog {
     #[serde(default)]
     pub(super) open: bool,
     pub(super) sample: Option<Spanned<Sample>>,
-    /// `metadata` of samples that have none of their own.
+    /// The `metadata` of samples that have none of their own.
     pub(super) sample_metadata: Option<Spanned<String>>,
-    /// Lines of every type's message, after those of its own.
+    /// Lines that follow the lines of each type's own Pushover message.
     pub(super) pushover_message: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) types: Vec<TypeEntry>,

@@ -1,6 +1,6 @@
-//! Numbers as languages print them again after parsing.
+//! Writes numbers as JavaScript or Python print them after parsing.
 
-/// Whose parser and printer the body must survive.
+/// The language whose parser and printer must not change the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Printer {
     /// `JSON.stringify(JSON.parse(body))`
@@ -9,8 +9,8 @@ pub(crate) enum Printer {
     Python,
 }
 
-/// Appends a number so that the printer does not change it. Integers keep their digits, as do numbers that no double can hold,
-/// even if the printer changes them.
+/// Appends a number in the printer's spelling. Integers, and numbers that no double can hold, keep their digits even if the
+/// printer changes them.
 pub(crate) fn write(out: &mut Vec<u8>, number: &str, printer: Printer) {
     match double(number) {
         _ if is_integer(number) => out.extend_from_slice(if number == "-0" { b"0" } else { number.as_bytes() }),
@@ -22,7 +22,7 @@ pub(crate) fn write(out: &mut Vec<u8>, number: &str, printer: Printer) {
     }
 }
 
-/// Why some receivers that print this number again cannot verify the body; `None` if all can.
+/// Returns why receivers that parse and print this number cannot verify the body, or `None` if all can.
 pub(crate) fn doubt(number: &str) -> Option<String> {
     let Some(value) = double(number) else {
         return Some(format!(
@@ -46,29 +46,29 @@ pub(crate) fn doubt(number: &str) -> Option<String> {
     })
 }
 
-/// Without a fraction and an exponent.
+/// Whether the number has neither a fraction nor an exponent.
 fn is_integer(number: &str) -> bool {
     !number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
-/// The double it is read as; `None` when it is too large for one.
+/// Returns the double as which the number is read, or `None` if the number is too large for a double.
 fn double(number: &str) -> Option<f64> {
     number.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// ECMAScript, section 6.1.6.1.20 (`Number::toString`).
+/// Prints a double as JavaScript does (ECMAScript, section 6.1.6.1.20, `Number::toString`).
 fn javascript(value: f64) -> String {
     ryu_js::Buffer::new().format_finite(value).to_owned()
 }
 
-/// Whether Python prints it differently from JavaScript. Below 0.0001 Python has an exponent of at least two digits,
-/// JavaScript one from 0.000001 down and of any length: below 1e-9 both print the same again. (Whole doubles from 1e16 on
-/// are sent without an exponent, so that Python reads integers.)
+/// Whether Python prints this double differently from JavaScript. Below 0.0001, Python prints an exponent of at least two digits.
+/// JavaScript prints one below 0.000001, of any length. Below 1e-9 both print the same. (Whole doubles of 1e16 or more are sent
+/// without an exponent, so that Python reads integers.)
 fn is_python_small(value: f64) -> bool {
     (1e-9..1e-4).contains(&value.abs())
 }
 
-/// `repr` of a float of that range.
+/// Prints a double of that range as Python's `repr` does.
 fn python_small(value: f64) -> String {
     let text = format!("{value:e}");
     match text.split_once("e-") {
@@ -77,7 +77,7 @@ fn python_small(value: f64) -> String {
     }
 }
 
-/// The number for a message: the first 40 characters.
+/// Returns the first 40 characters of the number, for a message.
 fn short(number: &str) -> &str {
     number.get(..40).unwrap_or(number)
 }
@@ -127,7 +127,7 @@ mod tests {
             check(number, number, number);
             assert!(doubt(number).is_some(), "{number}");
         }
-        // Beyond 2^53, but JavaScript prints the same digits.
+        // The number is beyond 2^53, but JavaScript prints the same digits.
         check("9007199254740994", "9007199254740994", "9007199254740994");
         assert_eq!(doubt("9007199254740994"), None);
     }

@@ -1,8 +1,8 @@
-//! JSON that does not change when a receiver parses it and prints it again: `body = "js-stable"`.
+//! Writes JSON that does not change when a receiver parses it and prints it again: `body = "js-stable"`.
 //!
-//! Some receivers verify a signature over `JSON.stringify(req.body)` instead of the received bytes. Their bodies are written as
-//! JavaScript prints them: compact, array indices first and other members in the producer's order, repeated names once, strings and
-//! numbers in its spelling. One pass over the tokens; an object is put in order when it closes.
+//! Some receivers verify a signature of `JSON.stringify(req.body)` instead of the received bytes. Their bodies are written as
+//! JavaScript prints them: compact, array indices before other members, repeated names once, strings and numbers in its spelling.
+//! The writer makes one pass over the tokens, and orders an object's members when the object ends.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use postrider_model::json::{Container, Scanner, Token};
 use super::number::{self, Printer};
 use super::{write_escape, write_inside};
 
-/// The same JSON as `printer` prints it.
+/// Returns the same JSON as `printer` prints it.
 pub(crate) fn stable(json: &str, printer: Printer) -> Vec<u8> {
     let mut writer = Writer { out: Vec::with_capacity(json.len()), members: Vec::new(), objects: Vec::new(), printer };
     for token in Scanner::new(json) {
@@ -20,7 +20,7 @@ pub(crate) fn stable(json: &str, printer: Printer) -> Vec<u8> {
     writer.out
 }
 
-/// A written member: where it begins and ends, and where its name ends.
+/// The position of a written member in the output, and where its name ends.
 struct Member {
     start: usize,
     name_end: usize,
@@ -31,7 +31,7 @@ struct Writer {
     out: Vec<u8>,
     /// The members of all open objects, innermost last.
     members: Vec<Member>,
-    /// Where each open object's members begin.
+    /// The index in `members` of each open object's first member.
     objects: Vec<usize>,
     printer: Printer,
 }
@@ -69,7 +69,7 @@ impl Writer {
         }
     }
 
-    /// Ends the innermost object's last member here, if it has one.
+    /// Sets the end of the innermost object's last member, if it has one.
     fn end_member(&mut self) {
         let first = self.objects.last().copied().unwrap_or_default();
         if let Some(member) = self.members[first..].last_mut() {
@@ -77,7 +77,7 @@ impl Writer {
         }
     }
 
-    /// Writes a comma, unless this is the first member or element.
+    /// Writes a comma unless the next member or element is the first.
     fn separate(&mut self) {
         if !matches!(self.out.last(), None | Some(b'{' | b'[' | b':')) {
             self.out.push(b',');
@@ -85,8 +85,8 @@ impl Writer {
     }
 }
 
-/// Orders the members at the end of `out` as JavaScript does (ECMAScript, section 10.1.11.1): array indices first, ascending; of a
-/// repeated name the first place and the last value.
+/// Orders the members at the end of `out` as JavaScript does (ECMAScript, section 10.1.11.1): array indices first, ascending. A
+/// repeated name keeps its first position and its last value.
 fn put_in_order(out: &mut Vec<u8>, members: &[Member]) {
     let Some(first) = members.first() else { return };
     let mut places: HashMap<&[u8], usize> = HashMap::with_capacity(members.len());
@@ -116,7 +116,7 @@ fn sort_key(index: Option<u32>) -> u64 {
     index.map_or(u64::MAX, u64::from)
 }
 
-/// The name as an array index (ECMAScript, section 6.1.7): a whole number below 2^32 - 1 in its shortest spelling.
+/// Parses a name as an array index (ECMAScript, section 6.1.7): a whole number below 2^32 - 1 in its shortest spelling.
 fn array_index(name: &[u8]) -> Option<u32> {
     let shortest = name == b"0" || !name.starts_with(b"0");
     if !shortest || !name.iter().all(u8::is_ascii_digit) {
@@ -125,8 +125,8 @@ fn array_index(name: &[u8]) -> Option<u32> {
     std::str::from_utf8(name).ok()?.parse().ok().filter(|index| *index != u32::MAX)
 }
 
-/// Writes a string as JavaScript prints it: only what must be escaped is. A lone half of a surrogate pair, which UTF-8 cannot
-/// encode, stays an escape (ECMAScript, section 25.5.2.3).
+/// Writes a string as JavaScript prints it, with only the necessary escapes. A lone half of a surrogate pair stays an escape
+/// (ECMAScript, section 25.5.2.3), because UTF-8 cannot encode it.
 fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text;
@@ -149,7 +149,7 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// The UTF-16 unit that the escape at the beginning of `text` stands for, and its length; zeros when there is none.
+/// Returns the UTF-16 unit of the escape at the start of `text`, and the escape's length; zeros if there is no escape.
 fn escaped_unit(text: &str) -> (u16, usize) {
     const REPLACEMENT: u16 = 0xfffd;
     let bytes = text.as_bytes();

@@ -1,4 +1,4 @@
-//! Reads a mapping file: its schema, and the checks that make a [`Mapping`].
+//! Reads a mapping file: its schema, and the checks that build a [`Mapping`].
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Reads values from a record.
+//! Reads values from a log record.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,37 +7,37 @@ use postrider_model::time::UnixMillis;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The part of a value that is used.
+/// Which part of a value is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Take {
     /// The text without surrounding whitespace and angle brackets.
     Bare,
-    /// The domain of an e-mail address, or a domain, in lower case.
+    /// The domain of an e-mail address, or the text itself if it has no `@`; in lower case.
     Domain,
-    /// The address of `address:port`, or an address.
+    /// The IP address of `address:port`, or an IP address alone.
     Ip,
-    /// `5.1.1` from an enhanced status code in parts; other values unchanged.
+    /// An enhanced status code as `5.1.1`, if the value has its three parts; other values as text.
     Status,
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
-    /// Paths; the first with a value counts.
+    /// Paths in the log record. The first path with a value is used.
     pub(super) from: Vec<Vec<String>>,
     pub(super) take: Option<Take>,
-    /// Replaces texts; a path whose text is not listed has no value.
+    /// Replaces the texts that it lists. A path with another text has no value.
     pub(super) map: Option<BTreeMap<String, String>>,
-    /// The value if no path has one.
+    /// The value that is used if no path has one.
     pub(super) default: Option<String>,
 }
 
-/// A value found.
+/// A value that was found.
 #[derive(Debug, PartialEq)]
 pub(super) enum Taken<'a> {
     Text(String),
-    /// As in the record.
+    /// The value as it is in the log record.
     Json(&'a Value),
 }
 
@@ -94,7 +94,7 @@ fn bare(text: &str) -> &str {
     text.trim().trim_start_matches('<').trim_end_matches('>')
 }
 
-/// The value at a path of member names and element numbers.
+/// Returns the value at a path of member names and element numbers (from 0).
 pub(super) fn at<'a>(record: &'a Value, path: &[String]) -> Option<&'a Value> {
     path.iter().try_fold(record, |value, step| match value {
         Value::Object(members) => members.get(step),
@@ -103,7 +103,7 @@ pub(super) fn at<'a>(record: &'a Value, path: &[String]) -> Option<&'a Value> {
     })
 }
 
-/// A scalar as text.
+/// Returns a string, number or boolean as text.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -113,16 +113,16 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Seconds since 1970, whole or not.
+/// Parses seconds since 1970, with or without a fraction.
 #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
 pub(super) fn time(value: Option<&Value>) -> Option<UnixMillis> {
-    /// The year 9999.
+    /// The last second of the year 9999.
     const SECONDS_MAX: f64 = 253_402_300_799.0;
     let seconds = value?.as_f64().filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds))?;
     Some(UnixMillis((seconds * 1_000.0).round() as i64))
 }
 
-/// The recipients. A record without one has an unnamed recipient.
+/// Returns the recipients. A log record without a recipient has one whose name is empty.
 pub(super) fn recipients(value: Option<&Value>) -> Option<Vec<String>> {
     match value {
         None | Some(Value::Null) => Some(vec![String::new()]),

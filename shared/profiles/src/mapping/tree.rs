@@ -2,7 +2,7 @@
 
 use crate::json::write_string;
 
-/// Members in order.
+/// The members in the order in which they were set.
 #[derive(Debug, Default)]
 pub(super) struct Tree(Vec<(String, Node)>);
 
@@ -13,7 +13,7 @@ enum Node {
 }
 
 impl Tree {
-    /// Sets a path to JSON text, unless it is set already.
+    /// Sets the value at a path to JSON text, unless the path already has a value.
     pub(super) fn set(&mut self, path: &[String], json: String) {
         let [name, rest @ ..] = path else { return };
         let place = self.0.iter().position(|(other, _)| other == name);

@@ -1,6 +1,6 @@
-//! The rendering of envelopes.
+//! Renders envelopes.
 //!
-//! A body is compact JSON, written into one buffer. Names are escaped when the profile is loaded; `data` and `metadata` are copied.
+//! A body is compact JSON in one buffer. Names are escaped when the profile is loaded. `data` and `metadata` are copied.
 
 use crate::envelope::{BodyStyle, Source};
 use crate::event_view::EventView;
@@ -9,8 +9,8 @@ use crate::json::{self, Members};
 use crate::profile::Profile;
 
 impl Profile {
-    /// The envelope as JSON. For Python, everything except printable ASCII is escaped, and the numbers of a stable body are
-    /// written as Python prints them.
+    /// Renders the envelope as JSON. For Python, all characters except printable ASCII are escaped, and a stable body has the
+    /// numbers that Python prints.
     pub(super) fn render_envelope(&self, event: &EventView<'_>, printer: Printer) -> Vec<u8> {
         let mut body = Body { out: Vec::with_capacity(event.data.len() + 512), fields: 0 };
         let metadata = self.metadata_members(event);
@@ -52,7 +52,7 @@ impl Profile {
         }
     }
 
-    /// The members of `data`, if the envelope flattens them.
+    /// Returns the members of `data` if the envelope flattens them.
     fn flattened<'a>(&self, event: &EventView<'a>) -> Option<Members<'a>> {
         self.envelope.iter().find(|field| matches!(field.source, Source::FlattenData { .. }))?;
         std::str::from_utf8(event.data).ok().and_then(Members::parse)
@@ -62,7 +62,7 @@ impl Profile {
         self.envelope[..index].iter().any(|field| matches!(field.source, Source::FlattenData { .. }))
     }
 
-    /// Writes one field. Returns `false` if the event has nothing for it.
+    /// Writes one field. Returns `false` if the event has no value for it.
     fn write_field(
         &self,
         body: &mut Body,
@@ -92,7 +92,7 @@ impl Profile {
     }
 }
 
-/// A JSON object being written.
+/// A JSON object that is being written.
 struct Body {
     out: Vec<u8>,
     fields: usize,

@@ -1,4 +1,4 @@
-//! The rendering of a product's headers.
+//! Renders a product's headers.
 
 use postrider_model::event::EventType;
 use postrider_model::ids::EventId;
@@ -7,10 +7,10 @@ use postrider_model::time::UnixMillis;
 use crate::header::HeaderValue;
 use crate::profile::Profile;
 
-/// The values of header templates.
+/// The parts of a delivery that header templates use.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderContext<'a> {
-    /// The event.
+    /// The event's id.
     pub id: &'a EventId,
     /// Its type.
     pub event_type: &'a EventType,
@@ -19,7 +19,7 @@ pub struct HeaderContext<'a> {
 }
 
 impl Profile {
-    /// The product's own headers of a delivery, in the profile's order, without its signature and `User-Agent`.
+    /// Returns the product's own headers of a delivery, in the profile's order, without its signature and `User-Agent`.
     pub fn headers<'a>(&'a self, context: &HeaderContext<'_>) -> impl Iterator<Item = (&'a str, String)> {
         self.headers.iter().map(move |header| {
             let value = match &header.value {

@@ -1,4 +1,4 @@
-//! Renders what a delivery sends: the body, the product's headers, the Pushover message.
+//! Renders the parts of a delivery: the body, the product's headers, and the Pushover message.
 
 mod envelope;
 mod headers;
@@ -13,12 +13,12 @@ use crate::profile::Profile;
 pub use headers::HeaderContext;
 
 impl Profile {
-    /// The body of a delivery, in the format that the endpoint wants.
+    /// Renders the body of a delivery in the format that the endpoint uses.
     pub fn render(&self, event: &EventView<'_>, kind: BodyKind) -> Vec<u8> {
         match kind {
             BodyKind::Json => self.render_envelope(event, Printer::JavaScript),
             BodyKind::AsciiJson => self.render_envelope(event, Printer::Python),
-            // Two strings and a number: serializing them cannot fail.
+            // The message consists of two strings and a number, so serializing it cannot fail.
             BodyKind::Pushover => serde_json::to_vec(&self.pushover(event)).unwrap_or_default(),
         }
     }

@@ -1,4 +1,4 @@
-//! The rendering of Pushover messages.
+//! Renders Pushover messages.
 
 use postrider_model::pushover::PushoverMessage;
 
@@ -8,7 +8,7 @@ use crate::profile::Profile;
 use crate::text_template::TextTemplate;
 
 impl Profile {
-    /// The Pushover message of an event. A type without templates, or without their values, is shown by its name.
+    /// Renders the Pushover message of an event. If a title or text has no template or no values, it is the event type's name.
     pub fn pushover(&self, event: &EventView<'_>) -> PushoverMessage {
         let name = event.event_type.as_str();
         let info = self.event_type(name);
