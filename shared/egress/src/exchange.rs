@@ -168,7 +168,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Wire<'a, S> {
         }
     }
 
-    /// Receives more bytes until the final status line has been read.
+    /// Receives more bytes while the final status line is incomplete.
     async fn fill_head(&mut self) -> Result<(), NoAnswer> {
         if self.received > RESPONSE_INFORMATIONAL_BYTES_MAX {
             return Err(NoAnswer::NotHttp("more than 512 KiB of informational answers (1xx) came before the answer"));

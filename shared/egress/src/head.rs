@@ -8,7 +8,7 @@ use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 const HEADERS_MAX: usize = 100;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// Returns the length of the head, including its empty line. Skips the bytes before `searched`, where it cannot end; updates it.
+/// Returns the length of the head with its empty line. The first `searched` bytes contain no end; `searched` is updated.
 pub(crate) fn end(bytes: &[u8], searched: &mut usize) -> Option<usize> {
     let lines = bytes.iter().enumerate().skip(*searched).filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     *searched = bytes.len().saturating_sub(2);

@@ -148,7 +148,7 @@ pub(crate) struct Size {
     pub(crate) values: u64,
     /// Number of bytes of texts and names.
     pub(crate) bytes: u64,
-    /// Number of numbers of 2^53 or more.
+    /// How many numbers are 2^53 or more.
     pub(crate) large: u64,
 }
 

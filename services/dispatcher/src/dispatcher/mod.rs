@@ -41,7 +41,7 @@ pub(crate) struct Dispatcher {
     outcomes: BatchPublisher,
     delays: DelayPublisher,
     publish_state: watch::Receiver<PublishState>,
-    /// When this process started. A delivery that was held before brings a slot of another process.
+    /// When this process started. If a delivery was held before, another process granted its slot.
     started_at: UnixMillis,
     /// Decides whether a delivery has expired, despite jumps of the wall clock.
     clock: SteadyClock,

@@ -133,7 +133,7 @@ impl PreparedEndpoint {
         }
     }
 
-    /// Whether the header's value is secret. It is for the endpoint's own headers and its token.
+    /// Whether the header's value is secret, as for the endpoint's own headers and its token.
     pub(crate) fn masks(&self, name: &str) -> bool {
         self.own_headers.get(name).is_some()
             || self.token_header.as_ref().is_some_and(|token| token.eq_ignore_ascii_case(name))
@@ -168,7 +168,7 @@ fn signing_secrets(secrets: EndpointSecrets) -> SigningSecrets {
     SigningSecrets {
         current,
         previous: previous.into_iter().map(|(secret, valid_until)| PreviousSecret { secret, valid_until }).collect(),
-        // The previous secret stops signing when the next one takes effect.
+        // There is no overlap: the current secret stops signing when the next one takes effect.
         next: next.map(|(secret, at)| NextSecret { secret, effective_at: at, overlap_until: at }),
     }
 }

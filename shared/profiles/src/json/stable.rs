@@ -1,8 +1,8 @@
 //! Writes JSON that does not change when a receiver parses it and prints it again: `body = "js-stable"`.
 //!
 //! Some receivers verify a signature of `JSON.stringify(req.body)` instead of the received bytes. Their bodies are written as
-//! JavaScript prints them: compact, array indices before other members, repeated names once, strings and numbers in its spelling.
-//! The writer makes one pass over the tokens, and orders an object's members when the object ends.
+//! JavaScript prints them: compact, array indices first and other members in the producer's order, repeated names once, strings
+//! and numbers in its spelling. One pass over the tokens writes the body; an object's members are ordered when the object ends.
 
 use std::collections::HashMap;
 
