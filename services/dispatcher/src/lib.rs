@@ -1,7 +1,7 @@
 //! The dispatcher: takes deliveries from the lanes and makes their attempts.
 //!
-//! Owns: when an attempt is made (`pace`: rate, concurrency and breaker of each endpoint), what is sent (`attempt`: body and
-//! headers, signed for that moment), and what follows (`next_step`: the report and the retry).
+//! Owns three decisions: when to make an attempt (`pace`: rate, concurrency and breaker of each endpoint), what to send
+//! (`attempt`: body and headers, signed for that time), and how to continue (`next_step`: the report and the retry).
 //!
 //! # What it promises
 //! - A delivery is acknowledged once the broker has confirmed its outcome and its retry, if any. A crash may repeat an attempt
@@ -57,7 +57,7 @@ use endpoint::{CacheLimits, EndpointCache, EndpointLoader, SharedBreakerBoard, p
 use metrics::Metrics;
 use scheduler_lag::SchedulerLag;
 
-/// How often the gauges of this process are set.
+/// How often the gauges of the cache's size and the scheduler lag are set.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// The resources and connections of a dispatcher.

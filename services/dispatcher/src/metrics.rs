@@ -21,7 +21,7 @@ pub const PROMISE_SECONDS: &str = "postrider_dispatcher_accepted_to_first_attemp
 pub const ENDED: &str = "postrider_dispatcher_deliveries_total";
 /// Waits of deliveries on the delay ladder; label `reason` (`rate`, `concurrency`, `breaker`, `configuration`).
 pub const HELD: &str = "postrider_dispatcher_held_total";
-/// Seconds that deliveries were held before their attempts, in memory or on the ladder.
+/// Seconds for which deliveries were held before their attempts, in memory or on the ladder.
 pub const HELD_SECONDS: &str = "postrider_dispatcher_held_seconds";
 /// Deliveries moved to the slow lane before their attempts.
 pub const MOVED: &str = "postrider_dispatcher_moved_to_slow_lane_total";

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// The client cannot be created.
+/// Why the client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
     /// The file of root certificates cannot be used.

@@ -1,8 +1,8 @@
 //! Makes one exchange on a connection: writes the request and reads the answer, both within bounds.
 //!
-//! A status line is an answer. A failure after it makes the answer incomplete but does not change its meaning (RFC 9110 section
-//! 15). Therefore this module reads HTTP/1.1 itself, with the parser `httparse`. A client that returns an answer only after a
-//! complete head loses the status of a cut answer, and buffers as large a head as the server sends.
+//! A status line is an answer. A later failure makes the answer incomplete but does not change its meaning (RFC 9110 section 15).
+//! Therefore this module reads HTTP/1.1 itself, with the parser `httparse`. A client that returns an answer only after a complete
+//! head loses the status of a cut answer, and buffers as large a head as the server sends.
 
 use std::io;
 use std::mem::MaybeUninit;

@@ -21,19 +21,19 @@ const FIRST_FREE_PORT: u16 = 1024;
 /// Why a URL cannot be an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefused {
-    /// Too long.
+    /// The URL is too long.
     #[error("a URL has at most {URL_BYTES_MAX} bytes, this one has {0}")]
     TooLong(usize),
-    /// Not a URL.
+    /// The text is not a URL.
     #[error("not a URL: {0}")]
     Unreadable(String),
-    /// Neither http nor https.
+    /// The scheme is neither http nor https.
     #[error("the scheme is `{0}`; allowed are https and http")]
     Scheme(String),
     /// The scheme is http, but only https is allowed.
     #[error("only https is allowed")]
     HttpsOnly,
-    /// It has a user name or a password.
+    /// The URL has a user name or a password.
     #[error("a URL with a user name or password is not allowed; use a header instead")]
     UserInfo,
     /// The host cannot be a public endpoint.
@@ -119,7 +119,7 @@ impl AddressGuard {
         }
     }
 
-    /// Checks an address before connecting to it.
+    /// Checks an address before the client connects to it.
     ///
     /// # Errors
     /// The kind of address, if deliveries may not go to it.

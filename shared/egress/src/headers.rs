@@ -1,4 +1,4 @@
-//! The headers of a request, in their order and spelling.
+//! The headers of a request, in order of insertion and with the spelling of their names.
 //!
 //! Header names are case-insensitive (RFC 9110 section 5.1), but some receivers look up the documented spelling in a
 //! case-sensitive map. Therefore a name keeps its spelling from the configuration to the connection.

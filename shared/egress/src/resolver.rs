@@ -246,7 +246,7 @@ mod tests {
     async fn a_name_that_changes_to_a_private_address_is_refused() {
         let (resolver, asked) = name_server(&[&[PUBLIC], &[Ipv4Addr::LOCALHOST]]).await;
         assert_eq!(resolver.addresses("rebinding.example").await.unwrap(), [PUBLIC]);
-        // An answer is cached for a second.
+        // Each answer is cached for a second.
         let refused = async {
             loop {
                 match resolver.addresses("rebinding.example").await {

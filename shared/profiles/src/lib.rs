@@ -1,9 +1,9 @@
 //! Profiles: data that describes everything that makes deliveries look like one product's.
 //!
-//! Owns: the profile files ([`Profiles`]) and their content ([`Profile`]), the check that an event has what its profile's envelope
-//! requires ([`Profile::check_event`]), warnings about values that receivers cannot verify ([`Profile::warnings`]), the rendering
-//! of bodies and Pushover messages ([`Profile::render`]), and the mapping files, which turn a mail server's log records into events
-//! ([`Mappings`]).
+//! Owns: the profile files ([`Profiles`]) and their content ([`Profile`]), the check that an event has the fields that its
+//! profile's envelope requires ([`Profile::check_event`]), warnings about values that receivers cannot verify
+//! ([`Profile::warnings`]), the rendering of bodies and Pushover messages ([`Profile::render`]), and the mapping files, which
+//! turn a mail server's log records into events ([`Mappings`]).
 //!
 //! Promises: `data` and `metadata` are sent with the bytes that the producer wrote, unless the profile's body is `js-stable`, the
 //! endpoint uses `ascii_json`, or the envelope flattens `data`. A profile file that loads can be used: every mistake in a file is

@@ -38,7 +38,7 @@ pub struct Profile {
     pub headers: Vec<HeaderTemplate>,
     /// `User-Agent`; `None`: Postrider's own.
     pub user_agent: Option<String>,
-    /// Delays between attempts.
+    /// The delays between attempts.
     pub retry_schedule: RetrySchedule,
     /// Maximum share by which a delay is lengthened, 0 to 1; 0 if the product promises exact times.
     pub jitter_max: f64,

@@ -1,4 +1,4 @@
-//! Ed25519 keys: Postrider signs with the private key, the receiver verifies with the public one.
+//! Ed25519 keys. Postrider signs with the private key, and the receiver verifies with the public key.
 //!
 //! The texts are those of Standard Webhooks ("Asymmetric keys"). A private key is `whsk_` and the base64 of a seed of 32 bytes. A
 //! public key is `whpk_` and the base64 of its 32 bytes.

@@ -22,7 +22,7 @@ pub const WHSEC_BYTES_MAX: usize = 64;
 /// Number of random bytes in a generated secret; Standard Webhooks requires 24 to 64.
 const MADE_BYTES: usize = 32;
 
-/// The text cannot be a secret.
+/// Why a text cannot be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSecret {
     /// It is empty or too long.

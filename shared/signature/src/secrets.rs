@@ -41,7 +41,7 @@ pub struct SigningSecrets {
 /// The secrets that sign at a given time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveSecrets {
-    /// Signs every header.
+    /// Signs each signature header.
     pub primary: SecretSlot,
     /// These also sign `webhook-signature`, in this order.
     pub also: Vec<SecretSlot>,

@@ -54,7 +54,7 @@ pub(crate) struct ReadyBody {
     _memory: Option<OwnedSemaphorePermit>,
 }
 
-/// Why there is no body.
+/// Why an attempt has no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyUnavailable {
     /// The event's payload was expunged.

@@ -28,7 +28,7 @@ const OWN_USER_AGENT: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct PreparedEndpoint {
     /// The configuration version of its last edit.
     pub(crate) version: i64,
-    /// Whether it receives deliveries.
+    /// Whether the endpoint receives deliveries.
     pub(crate) status: EndpointStatus,
     /// The URL of its requests.
     pub(crate) url: Url,
@@ -124,7 +124,7 @@ impl PreparedEndpoint {
         })
     }
 
-    /// The rules for its retries.
+    /// Returns the rules for the endpoint's retries.
     pub(crate) fn retry_policy(&self) -> RetryPolicy<'_> {
         let policy = self.profile.retry_policy(self.schedule.as_ref());
         match &self.pushover {

@@ -28,7 +28,7 @@ pub(crate) fn rescaled(ahead: Duration, before: Duration, interval: Duration) ->
 #[derive(Debug, Default)]
 pub(crate) struct Gcra {
     next: Option<Instant>,
-    /// The interval at which `next` was granted.
+    /// The interval between slots when `next` was granted.
     interval: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Whether an endpoint is slow or broken: its breaker and its latency.
+//! Decides whether an endpoint is slow or broken, by its breaker and its latency.
 //!
 //! The breaker opens after [`STRIKES_OPEN`] strikes without a good answer in between; worse failures count more strikes. An
 //! answer is good if it has no error status and takes less than [`TOO_SLOW`]. A good answer makes an open breaker half open;
@@ -30,13 +30,13 @@ const PROOFS_CLOSE: u32 = 3;
 /// What one POST showed about its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Observation {
-    /// It answered with a success, a redirect, or a 4xx except 429.
+    /// The endpoint answered with a success, a redirect, or a 4xx except 429.
     Answered,
-    /// It answered 429 or 5xx.
+    /// The endpoint answered 429 or 5xx.
     ErrorStatus,
     /// Name resolution, connection, TLS or HTTP failed.
     Unreachable,
-    /// It did not answer in time.
+    /// The endpoint did not answer in time.
     TimedOut,
 }
 
@@ -55,11 +55,11 @@ impl Observation {
 /// How a POST changed the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transition {
-    /// It is closed, as before.
+    /// The breaker is closed, as before.
     None,
-    /// It is open or half open, as before.
+    /// The breaker is open or half open, as before.
     Confirmed(BreakerState),
-    /// It changed to this state.
+    /// The breaker changed to this state.
     To(BreakerState),
 }
 

@@ -53,10 +53,10 @@ const TIMER_RESOLUTION: Duration = Duration::from_millis(1);
 const WAITING_MIN: u32 = 128;
 /// … plus this number for each POST that may be in flight.
 const WAITING_PER_POST: u32 = 16;
-/// The assumed latency of an endpoint before its first POST ends.
+/// The assumed latency of an endpoint whose first POST has not ended.
 const LATENCY_GUESS: Duration = Duration::from_millis(10);
 
-/// A delivery's request to be attempted.
+/// A delivery's request for an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AdmissionRequest {
     /// The lane that the delivery came from.

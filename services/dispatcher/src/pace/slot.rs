@@ -18,7 +18,7 @@ pub(crate) struct HeldSlot {
     pub(crate) slot_at: Option<UnixMillis>,
     /// What keeps the slot right after a change of the clock or the rate.
     pub(crate) terms: Option<SlotTerms>,
-    /// Since when the delivery is held.
+    /// When the delivery was first held.
     pub(crate) held_since: Option<UnixMillis>,
     /// Why it is held.
     pub(crate) reason: Option<HeldReason>,
@@ -33,7 +33,7 @@ pub(crate) enum SlotState {
     Ahead {
         remaining: Duration,
         reason: HeldReason,
-        /// Another process granted it: another dispatcher, or an earlier run of this one.
+        /// The slot was granted by another dispatcher, or by an earlier run of this one.
         foreign: bool,
     },
     /// The slot is now, or passed at most a second ago.

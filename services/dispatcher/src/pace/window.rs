@@ -28,7 +28,7 @@ pub(crate) struct InFlight {
     step: u64,
 }
 
-/// The window of one endpoint.
+/// The POSTs to one endpoint in flight, and their limit.
 #[derive(Debug)]
 pub(crate) struct Window {
     limit: f64,
