@@ -12,10 +12,12 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// Pauses this version and older ones for `wait` from `now`. A pause that ends later stays, unless its version is older.
+    /// Pauses this version and older ones for `wait` from `now`. A pause that is on stays if its version is newer, or the same and
+    /// the pause ends later.
     pub(super) fn begin(&mut self, now: Instant, wait: Duration, version: i64) {
         let until = now + wait;
-        if version > self.version || self.until.is_none_or(|before| before < until) {
+        let ends_later = version == self.version && self.until.is_some_and(|before| before < until);
+        if version > self.version || ends_later || !self.is_on(now) {
             *self = Self { until: Some(until), version };
         }
     }
@@ -50,5 +52,15 @@ mod tests {
         assert!(pause.is_on(now + SECOND * 10) && !pause.is_on(now + SECOND * 61));
         pause.begin(now + SECOND * 10, SECOND, 8);
         assert_eq!(pause.left(now + SECOND * 10, 8), Some(SECOND));
+    }
+
+    #[test]
+    fn a_late_answer_to_an_older_version_does_not_end_a_newer_pause() {
+        let (mut pause, now) = (Pause::default(), Instant::now());
+        pause.begin(now, SECOND * 5, 8);
+        pause.begin(now, SECOND * 60, 7);
+        assert_eq!(pause.left(now + SECOND, 8), Some(SECOND * 4));
+        pause.begin(now + SECOND * 6, SECOND * 60, 7);
+        assert_eq!((pause.left(now + SECOND * 7, 7), pause.left(now + SECOND * 7, 8)), (Some(SECOND * 59), None));
     }
 }
