@@ -42,12 +42,13 @@ exec chroot "{root}" /bin/sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
     )
 }
 
-/// Its folder in the checkout.
+/// The folder of the Debian 13 in the checkout.
 pub(crate) fn folder() -> PathBuf {
     default_folder().join("debian13")
 }
 
-/// Creates it if it does not exist (one to two minutes; 850 MB, of which 700 MB remain), and returns the script that runs a program in it.
+/// Creates the folder if it does not exist, and returns the script that runs a program in it. Creating takes one to two minutes
+/// and 850 MB, of which 700 MB remain.
 ///
 /// # Errors
 /// This user may not enter it, a package is missing, or debootstrap fails; with the end of its log.

@@ -12,7 +12,7 @@ const DOCUMENT: &str = "docs/faults.md";
 const HEADER: &str = "| fault | accepted | delivered | lost | duplicates | worst delay | time to recover | audit |\n|---|---|---|---|---|---|---|---|";
 const BEGIN: &str = "<!-- begin: written by `cargo xtask test --faults` -->";
 
-/// The path of the results' file, after removing the file of an earlier run.
+/// Removes the results of an earlier run, and returns the path of the results' file.
 ///
 /// # Errors
 /// The file of an earlier run cannot be removed.

@@ -63,7 +63,7 @@ pub(crate) struct TestArgs {
 /// Runs every check, also after one failed; false when any did.
 pub(crate) async fn run(args: TestArgs) -> Result<bool> {
     let started = Instant::now();
-    // Before ten minutes of compiling: a missing package ends the run at once.
+    // A missing package ends the run here, before ten minutes of compiling.
     let install = Install::from(args.install);
     ensure(missing_tools, install, report::step)?;
     let engines = TestEngines::start(args.engines, install).await?;

@@ -59,8 +59,8 @@ impl TestEngines {
         Ok(Self { variables, running: Running::Here(engines) })
     }
 
-    /// Runs `cargo xtask engines` inside the Debian 13. Cargo's runner runs the tests there, too, so that engines which tests start are of
-    /// that release.
+    /// Runs `cargo xtask engines` inside the Debian 13. Cargo's runner runs the tests there, too, so that a test that starts its
+    /// own engine gets that release.
     async fn inside(install: Install) -> Result<Self> {
         if std::env::var_os("POSTRIDER_TEST_AMQP_URL").is_some() {
             bail!("POSTRIDER_TEST_AMQP_URL names other engines than --engines debian13: unset it, or omit --engines");

@@ -18,8 +18,8 @@ use tokio::process::Command;
 use crate::child::{self, Guarded};
 use crate::{InstallArgs, report};
 
-/// Builds the binary with the features that the tests of the workspace ask of its dependencies, so that `cargo xtask test` and `up`
-/// compile each dependency once. Cargo counts these features only where a test is built, too: this is a small one.
+/// Builds the binary with the features of dependencies that the workspace's tests enable, so that `cargo xtask test` and `up`
+/// compile each dependency once. Cargo enables these features only if it also builds a test; `settings` is a small one.
 const BUILD: [&str; 6] = ["build", "--workspace", "--bin", "postrider", "--test", "settings"];
 
 /// How to start.
@@ -34,7 +34,7 @@ pub(crate) struct UpArgs {
 
 /// Starts everything and runs until a service ends. Dropping the future stops everything.
 pub(crate) async fn run(args: UpArgs) -> Result<()> {
-    // Before the build, which takes minutes.
+    // A wrong setting ends `up` here, before the build, which takes minutes.
     let listen: SocketAddr = set("POSTRIDER_LISTEN")
         .unwrap_or_else(|| "127.0.0.1:8080".into())
         .parse()

@@ -15,7 +15,7 @@ use postrider_settings::redacted_url;
 
 use crate::cli::{Cli, Command};
 
-/// What clap exits with for a command line that cannot be used.
+/// The exit code of clap for an invalid command line.
 const USAGE: u8 = 2;
 const PREFIX: &str = "POSTRIDER_";
 
@@ -35,7 +35,7 @@ const TOOLS: [&str; 13] = [
     "POSTRIDER_RABBITMQ_SERVER",
     "POSTRIDER_TEST",
 ];
-/// Families of such variables.
+/// Prefixes of such variables.
 const TOOL_PREFIXES: [&str; 4] = ["POSTRIDER_BENCH_", "POSTRIDER_DEV_", "POSTRIDER_TEST_", "POSTRIDER_XTASK_"];
 
 /// A command and the settings that it takes.
@@ -45,7 +45,7 @@ pub(crate) struct Parsed {
     pub(crate) summary: Vec<(String, String)>,
 }
 
-/// Reads the command line and the environment. Writes to standard error what cannot be used.
+/// Reads the command line and the environment. Writes errors to standard error.
 pub(crate) fn parse() -> Result<Parsed, ExitCode> {
     let command = without_blanks(Cli::command());
     let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
@@ -58,7 +58,7 @@ pub(crate) fn parse() -> Result<Parsed, ExitCode> {
         },
     });
     let checked = parsed.and_then(|parsed| match parsed.command {
-        // They take no settings that a misspelt variable could be.
+        // These commands ignore unknown variables.
         Command::Openapi | Command::Healthcheck(_) => Ok(parsed),
         _ => check_names(&variables, &settings(&Cli::command())).map(|()| parsed),
     });
@@ -103,7 +103,7 @@ fn say(line: &str) {
     eprintln!("postrider: {line}");
 }
 
-/// Takes blank variables away from the settings that they belong to.
+/// Makes clap ignore the variable of a setting if it is blank.
 fn without_blanks(command: Clap) -> Clap {
     let blank = |arg: &Arg| {
         arg.get_env()
@@ -129,7 +129,7 @@ fn settings(command: &Clap) -> Vec<String> {
     names
 }
 
-/// Values have to be text.
+/// Refuses values of Postrider's variables that are not UTF-8 text.
 fn check_text(variables: &[(OsString, OsString)]) -> Result<(), Vec<String>> {
     let wrong: Vec<String> = ours(variables)
         .filter(|(_, value)| value.to_str().is_none())
@@ -138,7 +138,7 @@ fn check_text(variables: &[(OsString, OsString)]) -> Result<(), Vec<String>> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-/// Variables that begin as ours do.
+/// The variables whose names begin with `PREFIX`.
 fn ours(variables: &[(OsString, OsString)]) -> impl Iterator<Item = (&str, &OsString)> {
     variables.iter().filter_map(|(name, value)| {
         let name = name.to_str()?;
@@ -146,7 +146,7 @@ fn ours(variables: &[(OsString, OsString)]) -> impl Iterator<Item = (&str, &OsSt
     })
 }
 
-/// Refuses variables that no service knows; blank ones are unset.
+/// Refuses variables that no service knows. A blank variable counts as unset.
 fn check_names(variables: &[(OsString, OsString)], known: &[String]) -> Result<(), Vec<String>> {
     let wrong: Vec<String> = ours(variables)
         .filter(|(_, value)| value.to_str().is_none_or(|text| !text.trim().is_empty()))
@@ -165,7 +165,7 @@ fn check_names(variables: &[(OsString, OsString)], known: &[String]) -> Result<(
 }
 
 /// Whether Kubernetes made the variable, for a Service whose name begins with `postrider`: `…_SERVICE_HOST`, `…_SERVICE_PORT`,
-/// `…_SERVICE_PORT_<NAME>`, `…_PORT` with a URL, `…_PORT_<NUMBER>_<PROTOCOL>` and what is appended to that.
+/// `…_SERVICE_PORT_<NAME>`, `…_PORT` with a URL, or `…_PORT_<NUMBER>_<PROTOCOL>`, with or without a suffix.
 fn is_service_link(name: &str, value: &str) -> bool {
     let url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let numbered = || {
@@ -186,7 +186,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
         || appended
 }
 
-/// An error of clap's about a setting, with the variable's name. `None`: it is about something else.
+/// Rewords an error of clap about a setting to name its variable. `None` if the error is about something else.
 fn explain(error: &clap::Error, command: &Clap) -> Option<Vec<String>> {
     let find = |shown: &str| {
         let long = shown.strip_prefix("--")?.split([' ', '=']).next()?;

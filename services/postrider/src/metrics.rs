@@ -19,8 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the configuration's version is queried.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// Publishes the version of the configuration in the database, while the process lives. It queries the database itself, so that
-/// the figure goes on when a feed has stopped.
+/// Publishes the version of the configuration in the database until the process ends. It queries the database, so the figure
+/// stays current when a feed has stopped.
 #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^53 edits")]
 pub(crate) async fn watch_config_version(store: Store) {
     describe_gauge!(CONFIG_VERSION, "version of the configuration in the database");
@@ -33,7 +33,7 @@ pub(crate) async fn watch_config_version(store: Store) {
     }
 }
 
-/// Publishes the use of the connection pool, while the process lives.
+/// Publishes the use of the connection pool until the process ends.
 #[expect(clippy::cast_precision_loss, reason = "a pool has fewer than 2^53 connections")]
 pub(crate) async fn watch_pool(store: Store) {
     describe_gauge!(CONNECTIONS, Unit::Count, "connections to the database");

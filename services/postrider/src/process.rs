@@ -49,7 +49,7 @@ struct Role {
 }
 
 impl Role {
-    /// Waits until the role ends, and logs every few seconds that the stop waits for it.
+    /// Waits until the role ends. Every few seconds it logs which role the stop waits for.
     async fn ended(&mut self, broker: &Broker) {
         let started_at = Instant::now();
         while !self.task.is_finished() {
@@ -93,7 +93,7 @@ pub(crate) struct Process {
     tasks: Tasks,
     /// Background tasks of the routes, until the port closes.
     http_tasks: Tasks,
-    /// In the order in which work flows. They stop in this order.
+    /// The roles in the order in which work flows. They stop in this order.
     roles: Vec<Role>,
     stop: CancellationToken,
 }
@@ -170,7 +170,7 @@ impl Process {
     /// # Errors
     /// The role that ended on its own, or the task that failed.
     pub(crate) async fn run(mut self, routes: Router) -> anyhow::Result<()> {
-        // Set once, here.
+        // The routes are set only here, so this cannot fail.
         let _ = self.routes.set(server::with_fallback(routes));
         self.started.ok();
         self.routes_open.ok();
@@ -195,7 +195,7 @@ impl Process {
                 role.stop.cancel();
                 role.ended(broker).await;
             }
-            // Before the broker closes: the task that watches it ends with it.
+            // The tasks stop before the broker closes, because one of them watches the broker and would fail.
             self.tasks.stop().cancel();
             broker.close().await;
         })

@@ -7,7 +7,7 @@ use postrider_settings::CheckSettings;
 use crate::cli::ReencryptArgs;
 use crate::wiring;
 
-/// Seals, and prints how many values by the key that had sealed them.
+/// Seals every secret, and prints for each other key how many values it had sealed.
 pub(crate) async fn run(args: &ReencryptArgs) -> anyhow::Result<ExitCode> {
     args.database.check()?;
     args.master_keys.check()?;

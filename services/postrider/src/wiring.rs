@@ -12,7 +12,7 @@ use postrider_telemetry::health::Health;
 use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
-/// The database, not yet connected. Services that read no secrets have no master key.
+/// The client of the database, not yet connected. Services that read no secrets have no master key.
 pub(crate) fn store(database: &DatabaseSettings, keys: Option<&MasterKeySettings>) -> anyhow::Result<Store> {
     let keys = match keys {
         Some(keys) => MasterKeys::parse(keys.master_keys.expose_secret()).context("POSTRIDER_MASTER_KEYS")?,

@@ -54,7 +54,7 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// The exit code of a process that ended; `None`: it listens.
+/// Waits until the process ends or listens. Returns its exit code, or `None` if it listens.
 fn wait(child: &mut Child, address: SocketAddr) -> Option<Option<i32>> {
     let started = Instant::now();
     loop {
@@ -136,7 +136,7 @@ fn an_invalid_value_is_refused_with_its_name_and_the_allowed_values() {
     refused(&[(collector, "collector:4318")], "OTEL_EXPORTER_OTLP_ENDPOINT: `collector:4318` is not a URL");
     let certificate = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope");
     refused(&[(collector, "https://127.0.0.1:1"), certificate], "OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read the file");
-    // The filter is checked after the exporter was created.
+    // The process checks the log filter after it has created the exporter of traces.
     refused(&[(collector, "http://127.0.0.1:1"), ("RUST_LOG", "postrider=loud")], "RUST_LOG is not valid");
 }
 

@@ -1,10 +1,11 @@
-//! What strangers send, for the property tests of decoders: bytes of all kinds, and good documents gone bad.
+//! Inputs for the property tests of decoders: arbitrary bytes, and valid documents that were damaged.
 //!
-//! Owns: the strategies [`bytes`] and [`text`], and the ways in which a document goes bad. Arbitrary bytes hardly ever get past a
-//! decoder's first check; a good document with a bit flipped, a piece missing, twice, from elsewhere or nested a thousand
-//! times gets as far as decoders go.
+//! Owns: the strategies [`bytes`] and [`text`], and the ways to damage a document. Arbitrary bytes hardly ever pass a decoder's
+//! first check. A valid document with a flipped bit, or with a piece missing, repeated, replaced or deeply nested, reaches the
+//! rest of the decoder.
 //!
-//! Promises: an input has at most [`BYTES_MAX`] bytes (as text three times as many). The same seed makes the same input. Does not: know any format, or appear in any shipped crate.
+//! Promises: an input has at most [`BYTES_MAX`] bytes (as text three times as many). The same seed makes the same input. Does
+//! not: know any format. No shipped crate depends on it.
 
 use std::fmt;
 use std::ops::Deref;
@@ -13,16 +14,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Most bytes of an input.
+/// Maximum bytes of an input.
 pub const BYTES_MAX: usize = 128 * 1024;
-/// Most bytes of an input that comes from no document.
+/// Maximum bytes of an input that is not made from a document.
 const ARBITRARY_BYTES_MAX: usize = 64;
-/// Most changes of one document.
+/// Maximum changes of one document.
 const CHANGES_MAX: usize = 4;
-/// Deepest that a piece is nested.
+/// Maximum depth of nesting.
 const NESTED_MAX: usize = 12_000;
 
-/// What has broken decoders before: put somewhere into a document.
+/// Tokens that have broken decoders before. A change inserts one into a document.
 const TOKENS: &[&[u8]] = &[
     b"\0",
     b"\xff",
@@ -67,11 +68,11 @@ const TOKENS: &[&[u8]] = &[
     b"999999-12-31T23:59:60Z",
 ];
 
-/// What pieces are nested in.
+/// Brackets that pieces are nested in.
 const BRACKETS: &[(&[u8], &[u8])] =
     &[(b"[", b"]"), (b"{\"a\":", b"}"), (b"(", b")"), (b"\"", b"\""), (b"{\"not\":", b"}"), (b"{\"all\":[", b"]}")];
 
-/// Bytes that show as text where a test fails with them.
+/// Bytes that a failing test prints as escaped text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Input(Vec<u8>);
 
@@ -89,7 +90,7 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Arbitrary bytes, now and then; mostly one of `documents` after a few changes, or as it is.
+/// One input in ten is arbitrary bytes. The others are one of `documents` after 0 to `CHANGES_MAX` changes.
 pub fn bytes<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Strategy<Value = Input> {
     let documents: Vec<Vec<u8>> = documents.into_iter().map(|document| document.as_ref().to_vec()).collect();
     let gone_bad =
@@ -103,30 +104,30 @@ pub fn bytes<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Str
     prop_oneof![1 => vec(any::<u8>(), 0..=ARBITRARY_BYTES_MAX), 9 => gone_bad].prop_map(Input)
 }
 
-/// The same as text: invalid UTF-8 is replaced.
+/// The same inputs as text: invalid UTF-8 is replaced. Instead of arbitrary bytes, some are arbitrary text.
 pub fn text<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Strategy<Value = String> {
     let lossy = bytes(documents).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     prop_oneof![1 => "\\PC{0,32}", 9 => lossy]
 }
 
-/// How a document goes bad. Places are shares of its length.
+/// One way to damage a document. An `Index` is a position relative to the document's length.
 #[derive(Debug, Clone)]
 enum Change {
-    /// A bit is the other way round.
+    /// Flips this bit of the byte at the index.
     Flip(Index, u8),
-    /// A piece is missing; often all of the rest.
+    /// Removes the piece between two indices.
     Cut(Index, Index),
-    /// A piece comes so often.
+    /// Repeats a piece, so that it occurs this many times.
     Repeat(Index, Index, usize),
-    /// A piece within this many brackets.
+    /// Puts a piece within this many pairs of brackets.
     Nest(Index, Index, (&'static [u8], &'static [u8]), usize),
-    /// This many brackets that are never closed.
+    /// Inserts this many opening brackets.
     Open(Index, &'static [u8], usize),
-    /// Something else stands in the place of a piece.
+    /// Replaces a piece by these bytes.
     Splice(Index, Index, Vec<u8>),
 }
 
-/// A change. It splices in a piece of one of `documents`, or a token that has broken decoders before.
+/// A strategy for changes. A splice inserts a piece of one of `documents`, or one of `TOKENS`.
 fn change(documents: Vec<Vec<u8>>) -> impl Strategy<Value = Change> {
     let at = any::<Index>;
     let elsewhere =
@@ -144,7 +145,7 @@ fn change(documents: Vec<Vec<u8>>) -> impl Strategy<Value = Change> {
     ]
 }
 
-/// What stands before a piece, the piece, and what stands behind it.
+/// Splits a document into the bytes before a piece, the piece, and the bytes after it.
 fn piece(document: &[u8], from: Index, to: Index) -> (&[u8], &[u8], &[u8]) {
     let (a, b) = (from.index(document.len() + 1), to.index(document.len() + 1));
     let (before, rest) = document.split_at(a.min(b));

@@ -85,7 +85,7 @@ fn explain<'a, T: Deserialize<'a>>(json: &'a [u8], error: &serde_json::Error) ->
     }
 }
 
-/// serde_json ends its messages with the place; ours name it once, at the end of the sentence.
+/// Removes the place from the end of serde_json's message. Our message names it at the end of the whole sentence.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
@@ -94,7 +94,7 @@ fn without_place(error: &serde_json::Error) -> String {
     }
 }
 
-/// The field that serde's own words name: "unknown field `x`, expected …", "missing field `x`".
+/// The field that a message of serde names: "unknown field `x`, expected …" or "missing field `x`".
 fn field_in(message: &str) -> Option<&str> {
     let rest = ["unknown field `", "missing field `", "duplicate field `"]
         .iter()

@@ -182,7 +182,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// A text that is short enough for [`Problem::detail`].
+/// Cuts a text that is too long for [`Problem::detail`].
 pub fn cut_detail(detail: String) -> String {
     cut(detail, DETAIL_BYTES_MAX)
 }

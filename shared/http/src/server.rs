@@ -1,7 +1,7 @@
 //! The HTTP server of every service: HTTP/1.1 with bounds on connections, header bytes and time, drained on stop.
 //!
-//! TCP_NODELAY is on: an answer of a few hundred bytes must not wait for a delayed ACK. A client that is slow with its
-//! headers or its body, or does not read its answer, is cut off; one over the connection limit waits in the kernel's accept queue.
+//! TCP_NODELAY is on: an answer of a few hundred bytes must not wait for a delayed ACK. A client that is slow to send its headers
+//! or body, or does not read its answer, is cut off. A client over the connection limit waits in the kernel's accept queue.
 
 mod socket;
 
@@ -106,7 +106,7 @@ pub async fn serve_with(
     let abandon = CancellationToken::new();
 
     while let Some((stream, peer, slot)) = next_connection(&listener, &slots, &stop).await {
-        // Refused only by a socket that is closed already; serving it then ends by itself.
+        // This fails only for a closed socket. Serving a closed socket ends by itself.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(Extension(peer).layer(router.clone()));
         let connection = server.serve_connection(TokioIo::new(Socket::new(stream, options.answer_max)), service);
@@ -142,7 +142,7 @@ async fn next_connection(
     stop: &CancellationToken,
 ) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let next = async {
-        // The semaphore is never closed, so this only ever waits.
+        // The semaphore is never closed, so this never fails.
         let slot = Arc::clone(slots).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
@@ -186,7 +186,7 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Problem::internal().into_response()
 }
 
-/// Answers paths that do not exist with problems; put around the whole merged router.
+/// Answers unknown paths with problems. Put it around the whole merged router.
 pub fn with_fallback(router: Router) -> Router {
     router.fallback(|| async { Problem::not_found("no such path") })
 }
@@ -311,7 +311,7 @@ mod tests {
     /// Bytes of a large answer.
     const LARGE: usize = 32 * 1024 * 1024;
 
-    /// The only connection is free again.
+    /// Checks that the server serves another client, so its only connection is free again.
     async fn serves_the_next(server: &Server) {
         let next = exchange(server.address, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         let answer = tokio::time::timeout(Duration::from_secs(60), next).await.expect("the slow client is cut off");

@@ -1,10 +1,10 @@
 //! How settings are read: the types that their values are parsed into, and what is checked after parsing.
 //!
-//! A setting itself stands in the crate that reads it, as a field of a `clap::Args` struct with its environment variable, unit and
-//! default; `--help` is the reference. The binary flattens these structs into its commands, calls [`CheckSettings::check`] on
-//! each once, and logs them. Nothing else reads the environment. A variable that is set but empty counts as unset, since compose
-//! files and manifests pass such on. Secrets are [`SecretString`](secrecy::SecretString)s with `hide_env_values`: neither
-//! `--help` nor the log shows them.
+//! Each setting is declared in the crate that reads it: a field of a `clap::Args` struct with its environment variable, unit and
+//! default. `--help` is the reference. The binary flattens these structs into its commands, calls [`CheckSettings::check`] on
+//! each once, and logs them. Nothing else reads the environment. A variable that is set but empty counts as unset, because
+//! compose files and manifests pass empty variables on. Secrets are [`SecretString`](secrecy::SecretString)s with
+//! `hide_env_values`: neither `--help` nor the log shows them.
 
 mod values;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-/// A value that may be absent; an empty text is absence.
+/// A value that may be absent. An empty text means that it is absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Optional<T>(pub Option<T>);
 
@@ -67,7 +67,7 @@ impl FromStr for SecretList {
     }
 }
 
-/// A secret that may be absent; an empty text is absence.
+/// A secret that may be absent. An empty text means that it is absent.
 #[derive(Debug, Clone, Default)]
 pub struct OptionalSecret(pub Option<SecretString>);
 
@@ -142,7 +142,7 @@ pub fn duration(
 /// An address to listen on.
 ///
 /// # Errors
-/// Another text.
+/// The text is not an IP address with a port.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let wrong =
         |_| format!("`{}` is not ADDRESS:PORT; expected such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080", cut(text));
@@ -152,7 +152,7 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 /// An address to listen on, or nothing.
 ///
 /// # Errors
-/// Another text.
+/// The text is not an IP address with a port.
 pub fn optional_address(text: &str) -> Result<Optional<SocketAddr>, String> {
     if text.trim().is_empty() { Ok(Optional(None)) } else { address(text).map(|address| Optional(Some(address))) }
 }
@@ -160,7 +160,7 @@ pub fn optional_address(text: &str) -> Result<Optional<SocketAddr>, String> {
 /// An absolute http or https URL.
 ///
 /// # Errors
-/// Another text, or another scheme.
+/// The text is not a URL, or its scheme is neither http nor https.
 pub fn http_url(text: &str) -> Result<url::Url, String> {
     match url::Url::parse(text.trim()) {
         Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(url),
@@ -171,7 +171,7 @@ pub fn http_url(text: &str) -> Result<url::Url, String> {
 /// An absolute http or https URL, or nothing.
 ///
 /// # Errors
-/// Another text, or another scheme.
+/// The text is not a URL, or its scheme is neither http nor https.
 pub fn optional_http_url(text: &str) -> Result<Optional<url::Url>, String> {
     if text.trim().is_empty() { Ok(Optional(None)) } else { http_url(text).map(|url| Optional(Some(url))) }
 }
@@ -179,7 +179,7 @@ pub fn optional_http_url(text: &str) -> Result<Optional<url::Url>, String> {
 /// `true`, `1`, `yes`, `on` and their opposites; empty is false.
 ///
 /// # Errors
-/// Another word.
+/// The text is none of these words.
 pub fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),

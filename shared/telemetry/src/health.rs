@@ -32,7 +32,7 @@ pub struct Check {
 }
 
 impl Health {
-    /// No checks yet: ready.
+    /// A process without checks, which is ready.
     pub fn new() -> Self {
         Self::default()
     }
@@ -72,7 +72,7 @@ impl Health {
     }
 }
 
-/// How a process is, at one moment.
+/// The readiness of a process at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Every check passes and the process is not draining.

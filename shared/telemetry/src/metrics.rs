@@ -1,8 +1,8 @@
-//! Prometheus metrics: one recorder for the process, read at `/metrics`.
+//! Prometheus metrics: the process has one recorder of metrics, which `/metrics` shows.
 //!
-//! Metrics are written through the `metrics` macros wherever something happens; names begin with `postrider_`, carry
-//! their unit, and never an endpoint's or tenant's id as a label. Histograms whose name ends in `_seconds` share one
-//! set of buckets, `_bytes` and `_members` have their own.
+//! Code updates metrics through the `metrics` macros. Names begin with `postrider_` and end with their unit. No label is an id of
+//! an endpoint or a tenant. Histograms whose name ends in `_seconds` share one set of buckets, `_bytes` and `_members` have their
+//! own.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ const BYTES_BUCKETS: &[f64] =
 /// Members of a bundle, rows of a batch.
 const MEMBERS_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
 
-/// How often old samples are folded when nothing scrapes them.
+/// How often samples are added to their histograms while nothing scrapes them.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// The recorder could not be installed.
+/// The recorder of metrics could not be installed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot install the metrics recorder")]
 pub struct MetricsError(#[from] BuildError);
 
-/// The installed recorder. Clones share it.
+/// The installed recorder of metrics. Clones share it.
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Installs the process's recorder. Call once, and run [`Metrics::upkeep`].
+    /// Installs the process's recorder of metrics. Call it once, and run [`Metrics::upkeep`].
     ///
     /// # Errors
     /// A recorder is installed already.
@@ -47,7 +47,7 @@ impl Metrics {
         Ok(Self { handle: builder.install_recorder()? })
     }
 
-    /// Folds old samples regularly, while the process lives.
+    /// Adds samples to their histograms regularly, until the process ends.
     pub async fn upkeep(self) {
         let mut tick = tokio::time::interval(UPKEEP_EVERY);
         loop {

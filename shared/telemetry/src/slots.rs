@@ -19,7 +19,7 @@ pub struct Slots<K> {
     owners: Mutex<HashMap<K, Arc<Semaphore>>>,
 }
 
-/// One slot; it is free again when this is dropped.
+/// One taken slot. Dropping it frees the slot.
 #[derive(Debug)]
 pub struct Slot {
     _own: OwnedSemaphorePermit,
@@ -58,7 +58,7 @@ impl<K: Eq + Hash + Copy> Slots<K> {
     fn of(&self, owner: K) -> Arc<Semaphore> {
         let mut owners = self.owners.lock();
         if owners.len() >= IDLE_MAX {
-            // A slot, and a wait for one, holds its owner's semaphore.
+            // An owner is idle if no slot and no waiting caller holds its semaphore.
             owners.retain(|_, slots| Arc::strong_count(slots) > 1);
         }
         Arc::clone(owners.entry(owner).or_insert_with(|| Arc::new(Semaphore::new(self.each))))

@@ -43,7 +43,7 @@ impl Cause {
         traceparent.and_then(|text| text.parse().ok()).map_or(Self::None, Self::Outside)
     }
 
-    /// Whether a span may be recorded: if its cause is recorded. Without a cause the sampler decides.
+    /// Whether a span may be recorded. A parent or link decides it by its own recording; in all other cases the sampler decides.
     fn is_recorded(self) -> bool {
         match self {
             Self::Parent(context) | Self::Link(context) => context.is_sampled(),
@@ -60,8 +60,8 @@ impl Cause {
     }
 }
 
-/// The span of an HTTP request. `route` is the path's pattern, `traceparent` the request's header, which the span is linked to. The
-/// sampler decides whether it is recorded, and with it all spans that it causes.
+/// The span of an HTTP request. `route` is the path's pattern. The span is linked to `traceparent`, the request's header. The
+/// sampler decides whether this span and all spans that it causes are recorded.
 pub fn request(method: &'static str, route: &'static str, traceparent: Option<&str>) -> Span {
     if !is_exporting() {
         return Span::none();

@@ -37,7 +37,7 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// Tasks that may end once `stop` is cancelled, and not before.
+    /// An empty set of tasks. They may end only after `stop` is cancelled.
     pub fn new(stop: CancellationToken) -> Self {
         Self { stop, running: TaskTracker::new(), failed: watch::Sender::new(None) }
     }
@@ -78,7 +78,7 @@ impl Tasks {
         });
     }
 
-    /// The first failure, as soon as there is one.
+    /// Waits for the first failure and returns it.
     pub async fn failed(&self) -> TaskFailed {
         let mut failed = self.failed.subscribe();
         // The sender is our own, so the channel cannot close.

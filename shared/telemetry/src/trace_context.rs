@@ -1,7 +1,7 @@
 //! W3C trace context: one value that travels with an event from the producer to the endpoint.
 //!
-//! Without an exporter the context is passed on as text, and no span is used. With one, spans become parents of each other across the
-//! broker.
+//! Without an exporter the context is passed on as text, and no span is used. With one, a span becomes the parent of the spans
+//! that it causes, also across the broker.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ pub const TRACEPARENT: &str = "traceparent";
 /// The flag that says the trace is being recorded.
 const SAMPLED: u8 = 1;
 
-/// A `traceparent`: which trace, which span of it, whether it is recorded.
+/// A `traceparent`: the ids of a trace and of one of its spans, and whether the trace is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TraceContext {
     trace_id: u128,
@@ -67,7 +67,7 @@ impl TraceContext {
         self.flags & SAMPLED != 0
     }
 
-    /// The context of `span`, when spans are exported.
+    /// The context of `span`; `None` while no spans are exported.
     pub fn of(span: &Span) -> Option<Self> {
         if !is_exporting() {
             return None;
@@ -75,7 +75,7 @@ impl TraceContext {
         Self::from_span_context(span.context().span().span_context())
     }
 
-    /// The context of the span that this code runs in, when spans are exported.
+    /// The context of the span that this code runs in; `None` while no spans are exported.
     pub fn current() -> Option<Self> {
         if !is_exporting() {
             return None;
@@ -91,22 +91,21 @@ impl TraceContext {
         })
     }
 
-    /// The `traceparent` to send on from within `span`: the span's own when spans are exported, else the one that came
-    /// in, else a new one.
+    /// The `traceparent` to send on from within `span`: the span's own if spans are exported, else `incoming`, else a new one.
     pub fn onward(span: &Span, incoming: Option<&str>) -> Self {
         Self::of(span).unwrap_or_else(|| Self::continue_or_generate(incoming))
     }
 
-    /// Makes this the parent of `span`; nothing without an exporter. Call it before the span is entered.
+    /// Makes this context the parent of `span`. Does nothing without an exporter. Call it before the span is entered.
     pub fn adopt(self, span: &Span) {
         if is_exporting() {
             let context = Context::new().with_remote_span_context(self.span_context());
-            // Fails for a span that is disabled or already started; it then stays a root.
+            // This fails for a span that is disabled or already started. Such a span keeps the parent that it has.
             let _ = span.set_parent(context);
         }
     }
 
-    /// Links `span` to this (retries, batches of many events); nothing without an exporter.
+    /// Links `span` to this context, for retries and for batches of events. Does nothing without an exporter.
     pub fn link(self, span: &Span) {
         if is_exporting() {
             span.add_link(self.span_context());

@@ -1,7 +1,6 @@
 //! Spans reach a collector over HTTP, the last ones when the guard is dropped.
 //!
-//! The exporter is set up from the environment, once a process: the test runs itself again as a child with the
-//! environment that it wants.
+//! The exporter reads the environment once per process. So the test runs its own program as a child with a chosen environment.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -28,7 +27,7 @@ fn child() {
     assert!(!telemetry::is_exporting());
 }
 
-/// One request: its first line and its body.
+/// Receives one request. Returns its first line and its body.
 fn receive(listener: &TcpListener) -> (String, Vec<u8>) {
     let (stream, _) = listener.accept().unwrap();
     let mut reader = BufReader::new(stream);

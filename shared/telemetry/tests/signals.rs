@@ -1,6 +1,6 @@
 //! The first SIGTERM stops gracefully, the second at once.
 //!
-//! Signals belong to the whole process: the test runs itself again as the child that gets them.
+//! Signals reach a whole process. So the test runs its own program as a child, and sends them to it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};

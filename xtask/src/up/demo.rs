@@ -41,7 +41,7 @@ pub(super) fn forget(folder: &Path) -> Result<()> {
     keys::remove(&script_path(folder))
 }
 
-/// The tenants of an earlier start that are still in the database; creates the others and waits until they can be used.
+/// Finds the tenants of an earlier start that are still in the database, creates the others, and waits until these can be used.
 pub(super) async fn find_or_make(folder: &Path, api: &Api, port: u16) -> Result<Demo> {
     let kept: Demo =
         std::fs::read(path(folder)).ok().and_then(|raw| serde_json::from_slice(&raw).ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Flags, as a command would flatten them. Values come from flags here: the environment belongs to the whole process.
+//! Tests of the settings of `postrider all`. Values come from flags, because the environment belongs to the whole process.
 
 use clap::{CommandFactory, Parser};
 

@@ -87,7 +87,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Strict<D> {
 /// Wraps a visitor, so that nested values are read strictly, too.
 struct Nested<V> {
     visitor: V,
-    /// It expects an object.
+    /// Whether the visitor expects an object.
     object: bool,
 }
 

@@ -67,7 +67,7 @@ fn got_in_words(got: &str) -> String {
         "sequence" => "an array".into(),
         "unit value" | "Option value" => "null".into(),
         other => {
-            // `integer `7``, `floating point `1.5``, `boolean `true``: the value says it.
+            // Of `integer `7``, `floating point `1.5`` and `boolean `true`` only the value between the inner quotes is kept.
             let quoted = other.split_once('`').and_then(|(_, rest)| rest.strip_suffix('`'));
             match quoted {
                 Some(value) => value.into(),

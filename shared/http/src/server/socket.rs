@@ -27,7 +27,7 @@ impl Socket {
         Self { stream, answer_max, deadline: None }
     }
 
-    /// Passes a write's result on, unless writing has waited for too long.
+    /// Returns a write's result, or an error if the client has not read for too long.
     fn bounded(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_pending() {
             let answer_max = self.answer_max;

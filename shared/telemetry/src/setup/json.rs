@@ -9,7 +9,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::trace_context::TraceContext;
 
-/// A JSON format whose lines end with `trace_id` and `span_id`, as OpenTelemetry names them, when there is a span.
+/// A JSON format. A line that is written within a span ends with its `trace_id` and `span_id`, as OpenTelemetry names them.
 pub(super) struct WithTrace<F>(pub(super) F);
 
 impl<S, N, F> FormatEvent<S, N> for WithTrace<F>
@@ -26,7 +26,7 @@ where
     }
 }
 
-/// `line` is one JSON object, which is never empty: it has a timestamp.
+/// Adds the ids to `line`, one JSON object with at least a timestamp.
 fn with_ids(line: &str, context: TraceContext) -> String {
     let Some(open) = line.trim_end().strip_suffix('}') else { return line.to_owned() };
     let mut text = String::with_capacity(line.len() + 80);

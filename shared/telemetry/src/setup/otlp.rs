@@ -38,7 +38,7 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    /// An exporter when the environment names a collector.
+    /// An exporter if the environment names a collector, else `None`.
     pub(super) fn from_env(service: &'static str, version: &'static str) -> Result<Option<Self>, TelemetryError> {
         let disabled = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let named = [ENDPOINT, TRACES_ENDPOINT].into_iter().filter_map(|name| Some((name, set(name)?)));
@@ -55,7 +55,7 @@ impl Exporter {
             .enable_all()
             .build()
             .map_err(|error| failed(&error))?;
-        // From here on only this drops the runtime, even after an error.
+        // From here on this guard drops the runtime, also if a later step fails.
         let runtime = Background(Some(runtime));
         let client = Client { inner: HyperClient::new(connector, REQUEST_TIMEOUT, None), handle: runtime.handle()? };
         let exporter = SpanExporter::builder()
@@ -77,7 +77,7 @@ impl Exporter {
         self.provider.tracer("postrider")
     }
 
-    /// Exports the remaining spans, within bounds.
+    /// Exports the remaining spans, for at most `SHUTDOWN_TIMEOUT`.
     pub(super) fn shut_down(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT) {
             tracing::warn!(%error, "the last spans were not exported");
@@ -114,7 +114,7 @@ fn cut(value: &str) -> String {
     value.chars().take(SHOWN_MAX).collect()
 }
 
-/// A collector is named by an absolute URL; without its scheme `collector:4318` would be read as the scheme `collector`.
+/// Requires an absolute URL. `collector:4318` without a scheme would be read as a URL with the scheme `collector`.
 fn check_endpoint(name: &str, value: &str) -> Result<(), TelemetryError> {
     match url::Url::parse(value.trim()) {
         Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(()),
