@@ -42,7 +42,7 @@ impl FromRequestParts<Arc<Api>> for Auth {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Answer<Self> {
-        // A layer in front of the handler may have authenticated the request already; it is charged once.
+        // A layer in front of the handler may have found the caller already. The request must be charged only once.
         if let Some(known) = parts.extensions.get::<Self>() {
             return Ok(*known);
         }

@@ -9,7 +9,8 @@ use postrider_http::problem::Problem;
 use serde::Serialize;
 use utoipa::IntoParams;
 
-/// The version in `If-Match`, `"v<version>"`; `None` if it is absent or `*`. A tag that this API never gave cannot match: 412.
+/// The version in `If-Match`, `"v<version>"`; `None` if it is absent or `*`. A tag that this API never returned matches no
+/// version, which is a 412.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct IfMatch(pub(crate) Option<i64>);
 

@@ -71,7 +71,7 @@ pub struct Deps {
     pub profiles: Arc<Profiles>,
     /// Decides which URLs an endpoint may have.
     pub guard: AddressGuard,
-    /// Passes once keys are loaded.
+    /// The readiness check, which passes once keys are loaded.
     pub ready: Check,
 }
 
@@ -107,7 +107,7 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     let document = Bytes::from(openapi().to_string());
     let (routes, _) = openapi::routes().split_for_parts();
     let routes = routes
-        // Innermost: it sees the edits of its own task, and the next layer runs the handler in another task.
+        // Innermost, because it sees only edits of its own task, and the layer around it (`once`) starts another task.
         .layer(middleware::from_fn_with_state(Arc::clone(&api), edits::settle))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), once::once))
         .layer(DefaultBodyLimit::max(request::BODY_BYTES_MAX))
@@ -117,7 +117,7 @@ pub fn start(config: Config, deps: Deps, tasks: &Tasks) -> Service {
     Service { routes, operations }
 }
 
-/// Follows the configuration. `applied` has the version in force here, 0 before the first.
+/// Follows the configuration. Sets `applied` to the version in force in this process; it is 0 before the first.
 async fn follow(keys: Arc<KeyTable<RequestBudget>>, feed: Feed, applied: watch::Sender<i64>, ready: Check) {
     let apply = |changes: Changes| {
         metrics::config_version(changes.version);

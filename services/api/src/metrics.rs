@@ -5,7 +5,7 @@ use ::metrics::{describe_gauge, gauge};
 /// Configuration version in force.
 const CONFIG_VERSION: &str = "postrider_api_config_version";
 
-/// Describes every metric of the API to the recorder in force.
+/// Describes every metric of the API to the installed recorder of metrics.
 pub(crate) fn describe() {
     describe_gauge!(CONFIG_VERSION, "configuration version in force in this process");
 }

@@ -41,10 +41,10 @@ struct Answer {
     body: String,
 }
 
-/// The key of a request, if any.
+/// Reads the key of a request, if it has one.
 ///
 /// # Errors
-/// 400.
+/// 400 for a key of another length, or with other characters than visible ASCII.
 pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(KEY) else { return Ok(None) };
     match value.to_str() {
@@ -95,7 +95,7 @@ async fn keyed(api: Arc<Api>, request: Request, next: Next) -> Result<Response, 
     answered.await.map_err(|_| Problem::internal())
 }
 
-/// The request that a claim is for.
+/// The request that claims a key.
 struct Asked {
     caller: String,
     key: String,
@@ -108,12 +108,12 @@ impl Asked {
     }
 }
 
-/// The caller that keys belong to.
+/// The text that names the caller. Each caller has its own keys.
 fn scope(actor: Actor) -> String {
     format!("{}:{}", actor.kind(), actor.id().unwrap_or_default())
 }
 
-/// A hash of the whole request.
+/// A hash of the request's target and body.
 fn digest(target: &str, body: &Bytes) -> [u8; 32] {
     let length = u64::try_from(target.len()).unwrap_or(u64::MAX);
     Sha256::new().chain_update(length.to_be_bytes()).chain_update(target).chain_update(body).finalize().into()

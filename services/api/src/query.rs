@@ -1,7 +1,7 @@
-//! Query strings, read strictly: an unknown, repeated or wrong parameter is a 422 that names it.
+//! Reads query strings strictly: an unknown, repeated or wrong parameter is a 422 that names it.
 //!
-//! The type of an operation's parameters documents them (`IntoParams`) and reads them (`Deserialize`): the names that are
-//! allowed are those of the document.
+//! One type documents an operation's parameters (`IntoParams`) and reads them (`Deserialize`). So the allowed names are those of
+//! the OpenAPI document.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -170,7 +170,7 @@ impl Reader {
     }
 }
 
-/// The names of a type's parameters, as the document has them.
+/// The names of a type's parameters in the OpenAPI document.
 fn names<T: IntoParams>() -> Vec<String> {
     T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect()
 }

@@ -1,4 +1,4 @@
-//! How operations refuse: the problems that a route can answer with, as components of the OpenAPI document.
+//! The problems that a route can answer with, as components of the OpenAPI document.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The style sheet, the scripts and the icon: in the binary, under addresses that hold a hash of their content, so that a
-//! browser may keep them for ever.
+//! The style sheet, the scripts and the icon. They are in the binary. Their addresses contain a hash of their content, so that a
+//! browser may cache them without a limit.
 
 use std::sync::LazyLock;
 

@@ -34,7 +34,7 @@ impl Transport {
     }
 }
 
-/// The cookie of a new session; with an empty token and no lifetime, one that deletes it.
+/// The cookie of a new session. With an empty token and a lifetime of zero it deletes the session's cookie.
 pub(crate) fn session_cookie(token: &str, lifetime: Duration, transport: Transport) -> CookieJar {
     let name = if transport == Transport::Https { SECURE } else { PLAIN };
     let max_age = lifetime.try_into().unwrap_or_default();

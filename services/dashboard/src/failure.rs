@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use crate::document;
 use crate::sign_in_page::SIGN_IN;
 
-/// What a handler answers with; a page by default.
+/// The answer of a handler: a page by default, or a failure.
 pub(crate) type Answer<T = Markup> = Result<T, Failure>;
 
 /// Why there is no page.

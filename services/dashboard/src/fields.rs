@@ -90,7 +90,8 @@ impl Fields {
         values.into_iter().fold(self, |fields, value| fields.with(name, value))
     }
 
-    /// The fields of this name and a suffix, by the suffix, unless they are empty: `attributes.` for `attributes.bridge`.
+    /// The non-empty fields whose names begin with `prefix`, by the rest of the name: with `attributes.`, `bridge` for
+    /// `attributes.bridge`.
     pub(crate) fn by_suffix(&self, prefix: &str) -> BTreeMap<String, String> {
         let named = self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value.trim())));
         named.filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
@@ -101,13 +102,13 @@ impl Fields {
         PageQuery { cursor: self.optional("cursor"), ..PageQuery::default() }
     }
 
-    /// All fields but these, URL-encoded.
+    /// All non-empty fields except `names`, URL-encoded.
     pub(crate) fn without(&self, names: &[&str]) -> String {
         let rest = self.0.iter().filter(|(name, value)| !names.contains(&name.as_str()) && !value.is_empty());
         form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish()
     }
 
-    /// The query of an address that differs in one field; `None` removes it.
+    /// The query of an address that differs in the field `name`. `None` removes the field.
     pub(crate) fn query_with(&self, name: &str, value: Option<&str>) -> String {
         let mut query = self.without(&[name, NOTICE, RESULT]);
         if let Some(value) = value {
@@ -143,7 +144,7 @@ impl<'a> FieldReader<'a> {
         Self { fields, errors: Vec::new() }
     }
 
-    /// The parsed value; after an error the default.
+    /// The parsed value. After an error, keeps the error and returns the default.
     pub(crate) fn take<T: Default>(&mut self, parsed: Result<T, FieldError>) -> T {
         parsed.unwrap_or_else(|error| {
             self.errors.push(error);
@@ -151,7 +152,7 @@ impl<'a> FieldReader<'a> {
         })
     }
 
-    /// A value of a type that is read from text; `None` for an empty field.
+    /// Parses the field by its type's `FromStr`. `None` for an empty field.
     pub(crate) fn parse<T: FromStr<Err: Display>>(&mut self, pointer: &str) -> Option<T> {
         self.parse_text(pointer, self.text(pointer))
     }
@@ -174,13 +175,13 @@ impl<'a> FieldReader<'a> {
         if text.is_empty() {
             return None;
         }
-        // Not `inf` and `NaN`, which `f64` parses.
+        // Refuses `inf` and `NaN`, which `f64` parses.
         let digits = text.bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte));
         let number = text.parse().ok().filter(|_| digits);
         self.take(number.map(Some).ok_or_else(|| FieldError::new(pointer, format!("expected a number, got “{text}”"))))
     }
 
-    /// A time of a `datetime-local` field, which is in UTC, or in RFC 3339.
+    /// Parses a time: the value of a `datetime-local` field, which is in UTC, or an RFC 3339 time.
     pub(crate) fn time(&mut self, pointer: &str) -> Option<UnixMillis> {
         self.parse_text(pointer, &utc(self.text(pointer)))
     }
@@ -189,7 +190,7 @@ impl<'a> FieldReader<'a> {
         self.fields.get(pointer.rsplit('/').next().unwrap_or_default())
     }
 
-    /// `value` if there were no errors.
+    /// Returns `value`, or all errors if there are any.
     pub(crate) fn finish<T>(self, value: T) -> Result<T, Error> {
         if self.errors.is_empty() { Ok(value) } else { Err(Error::Invalid(self.errors)) }
     }

@@ -125,7 +125,7 @@ pub(crate) fn pretty_json(text: &str) -> String {
     out
 }
 
-/// The RFC 3339 form of a `datetime-local` field, which is in UTC. RFC 3339 stays as it is.
+/// Converts the value of a `datetime-local` field, which is in UTC, to RFC 3339. A text in RFC 3339 stays unchanged.
 pub(crate) fn utc(text: &str) -> String {
     match text.len() {
         0 => String::new(),

@@ -38,7 +38,7 @@ const COLUMNS: [FiguresColumn; 13] = [
     ("Retries", |figures| count(figures.retries)),
 ];
 
-/// Attempts without a response, or with one that has another status code than 2xx to 5xx.
+/// Counts attempts without a response, and attempts whose status code is outside 200 to 599.
 fn no_response(figures: &Figures) -> u64 {
     figures.status_classes.none + figures.status_classes.other
 }

@@ -103,7 +103,7 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
         .merge(operator::routes())
         .route("/dashboard/{tenant}", get(no_such_page))
         .route("/dashboard/{tenant}/{*path}", get(no_such_page))
-        // Innermost: it sees the edits of its own task, and the next layer runs the handler in another task.
+        // Innermost, because it sees only edits of its own task, and the layer around it (`submit_once`) starts another task.
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), settle))
         .layer(middleware::from_fn_with_state(Arc::clone(&dashboard), submit_once::submit_once))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
@@ -112,10 +112,10 @@ pub fn router(dashboard: Dashboard, tasks: &Tasks) -> Router {
     Router::new().route("/", get(|| async { Redirect::to("/dashboard") })).merge(pages)
 }
 
-/// Answers a request; after an edit, once every live instance has applied it.
+/// Answers a request. After an edit it first waits until every live instance has applied the edit, or the wait ends.
 async fn settle(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
     let (mut response, lagging) = dashboard.operations.settle(next.run(request)).await;
-    // Instance names are host names and hexadecimal digits.
+    // Instance names are host names and hexadecimal digits, so the header's value is valid.
     if let Some(Ok(value)) = lagging.map(HeaderValue::try_from) {
         response.headers_mut().insert(LAGGING, value);
     }

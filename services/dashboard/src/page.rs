@@ -28,7 +28,7 @@ use crate::texts::Notice;
 pub(crate) struct Page {
     pub(crate) operations: Arc<Operations>,
     pub(crate) visitor: Visitor,
-    /// The visitor as the operations know it, with this tenant named.
+    /// The visitor as the caller of operations on this tenant.
     pub(crate) caller: Caller,
     pub(crate) tenant: Tenant,
     pub(crate) profile: Arc<Profile>,
@@ -86,7 +86,7 @@ impl Page {
         redirect_with(&self.to(path), notice)
     }
 
-    /// The names of those of these endpoints that are the tenant's.
+    /// The names of those `ids` that are endpoints of the tenant.
     pub(crate) async fn endpoint_names(&self, ids: impl IntoIterator<Item = EndpointId>) -> Answer<EndpointNames> {
         let ids: BTreeSet<EndpointId> = ids.into_iter().collect();
         let ids: Vec<EndpointId> = ids.into_iter().collect();

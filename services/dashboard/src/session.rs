@@ -20,7 +20,7 @@ use crate::{Dashboard, cookie, csrf};
 /// The signed-in visitor, and the request for a page.
 #[derive(Clone)]
 pub(crate) struct Visitor {
-    /// What the visitor's key may do now.
+    /// The caller, with what the visitor's key may do now.
     pub(crate) caller: Caller,
     /// The hidden fields of the forms of this page.
     pub(crate) tokens: csrf::FormTokens,
@@ -70,7 +70,7 @@ impl FromRequestParts<Arc<Dashboard>> for Visitor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, dashboard: &Arc<Dashboard>) -> Answer<Self> {
-        // The address of a form is a page, too.
+        // After sign-in, a visitor who sent a form gets the page at the form's path.
         let next = if parts.method == Method::GET { parts.uri.to_string() } else { parts.uri.path().to_owned() };
         let signed_out = || Failure::SignIn { next: next.clone() };
         let token = cookie::session_token(&parts.headers).ok_or_else(signed_out)?;

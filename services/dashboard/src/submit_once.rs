@@ -76,7 +76,7 @@ struct Submission {
     path: String,
 }
 
-/// Processes each POST once and shows kept results. The layer around all routes.
+/// The layer around all routes. It processes each POST once and shows kept results.
 pub(crate) async fn submit_once(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
     let done = match *request.method() {
         Method::POST if request.uri().path() != SIGN_IN => post(dashboard, request, next).await,
@@ -172,7 +172,7 @@ impl Submission {
         };
         match self.keep(&kept).await {
             Ok(()) if matches!(kept, Kept::Page { .. }) => self.redirect(Some(kept)),
-            // The page is answered directly: it may show a secret, which must not be lost because it could not be kept.
+            // The page is not kept. It is sent as the answer to the POST, because a secret on it must not be lost.
             outcome => {
                 log_loss(outcome);
                 Response::from_parts(head, Body::from(html))
@@ -211,7 +211,7 @@ fn result_address(path: &str, form: FormHash) -> String {
     format!("{path}?{RESULT}={}", hex::encode(form.0))
 }
 
-/// A GET: the kept page that the address names, or the page itself.
+/// Answers a GET with the kept page that the address names, or else with the page itself.
 async fn show(dashboard: &Arc<Dashboard>, request: Request, next: Next) -> Answer<Response> {
     let named = Fields::of(request.uri()).optional(RESULT);
     let form = named.and_then(|name| <[u8; 32]>::try_from(hex::decode(name).ok()?).ok()).map(FormHash);

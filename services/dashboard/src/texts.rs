@@ -8,7 +8,7 @@ use crate::format::{duration, plural, status_line};
 
 macro_rules! notices {
     ($($variant:ident $name:literal $text:literal)+) => {
-        /// What a form did. The page that it leads to says so; the address carries the name, never the text.
+        /// What a form did. The page after the form shows the text. The address contains the name, never the text.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Notice { $($variant),+ }
 

@@ -11,7 +11,7 @@ use crate::error::Error;
 /// Maximum tenants with a budget in memory. Beyond it, budgets that are full again are removed.
 const TENANTS_MAX: usize = 10_000;
 
-/// A budget of changes for each tenant, whichever of its keys it uses.
+/// A budget of changes for each tenant. All keys of a tenant share it.
 pub(crate) struct EditBudgets(RateLimiter<TenantId, HashMapStateStore<TenantId>, DefaultClock>);
 
 impl Default for EditBudgets {
@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn each_tenant_has_its_own_budget_of_changes() {
         let (budgets, one, other) = (EditBudgets::default(), TenantId::generate(), TenantId::generate());
-        // Two bursts at most, however slow this machine is.
+        // Twice the burst exceeds the budget, even if a slow machine refills a part of it meanwhile.
         let refused = (0..2 * EDITS_BURST.get()).find_map(|_| budgets.charge(one).err());
         assert!(matches!(refused, Some(Error::TooMany { .. })), "{refused:?}");
         assert_eq!(budgets.charge(other), Ok(()));

@@ -32,7 +32,7 @@ pub enum Forbidden {
     },
 }
 
-/// Why an operation failed; nothing changed, except perhaps with [`Error::Unavailable`].
+/// Why an operation failed. Nothing changed. Only after [`Error::Unavailable`] the change may have happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The object does not exist, or it is another tenant's.

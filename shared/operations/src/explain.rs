@@ -89,7 +89,7 @@ struct Conditions<'a> {
     event: &'a EventRow,
 }
 
-/// Whether an endpoint was active at a version; `None`: it did not exist.
+/// The condition that an endpoint is active. `None` means that it did not exist.
 fn status(endpoint: Option<&EndpointVersion>) -> Condition {
     let status = match endpoint {
         None => "not made yet",
@@ -102,7 +102,7 @@ fn status(endpoint: Option<&EndpointVersion>) -> Condition {
 
 impl Conditions<'_> {
     /// The conditions of each endpoint. Payload filters are evaluated in fan-out's order, by endpoint id, so that the budget of
-    /// steps ends at the same endpoint.
+    /// steps runs out at the same endpoint as in fan-out.
     fn reasons(&self, endpoints: &[EndpointVersion]) -> BTreeMap<EndpointId, Vec<Condition>> {
         let endpoints: BTreeMap<_, _> = endpoints.iter().map(|endpoint| (endpoint.endpoint, endpoint)).collect();
         let summary = &self.event.summary;
@@ -140,7 +140,7 @@ impl Conditions<'_> {
         reason
     }
 
-    /// Whether the profile sends events of this origin.
+    /// The condition that the profile sends events of this origin.
     fn origin(&self) -> Condition {
         let summary = &self.event.summary;
         let fires = |origin: &Origin| self.profile.origin_fires(&summary.event_type, *origin);

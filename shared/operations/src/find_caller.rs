@@ -1,7 +1,7 @@
-//! From a request's API key to its caller.
+//! Finds the caller of a request by its API key.
 //!
-//! The hashes of all keys are in memory, so that a request needs no query and works while the database is away. A request is
-//! charged to its tenant, for all keys of the tenant together.
+//! The hashes of all keys are in memory, so that a request needs no query and works while the database is away. All keys of a
+//! tenant share one budget of requests.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::error::{Error, Forbidden};
 use crate::metrics::Interface;
 use crate::{Caller, Operations};
 
-/// How recently the database must have confirmed the configuration for an unknown key to be wrong instead of maybe new.
+/// An unknown key counts as wrong only if the database confirmed the configuration within this time. Otherwise it may be a new
+/// key.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 
 /// The requests that a tenant may make.
@@ -56,7 +57,7 @@ fn find(keys: &KeyTable<RequestBudget>, hash: KeyHash) -> Result<Option<Caller>,
 }
 
 impl Operations {
-    /// The caller whose key has this hash, after charging the request to its tenant; `None` if there is no such key.
+    /// Finds the caller whose key has this hash, and charges the request to its tenant. `None` if there is no such key.
     ///
     /// # Errors
     /// [`Error::Unavailable`] for a key that may be new, [`Forbidden::SeveralTenants`], [`Error::TooMany`] for a tenant without
@@ -127,7 +128,7 @@ mod tests {
         insert("one", tenant);
         insert("two", tenant);
         insert("other", TenantId::generate());
-        // At most two bursts, even on a slow machine.
+        // Twice the burst exceeds the budget, even on a slow machine.
         let mut tried = (0..2 * API_REQUESTS_BURST.get()).map(|n| try_key(&keys, ["one", "two"][n as usize % 2]));
         let refused = tried.find_map(Result::err);
         assert!(matches!(refused, Some(Error::TooMany { retry_after, .. }) if retry_after == Duration::from_secs(1)));

@@ -8,7 +8,7 @@ use postrider_telemetry::slots::{Full, Slot, Slots};
 
 use crate::error::Error;
 
-/// Schema checks, explanations and dry runs at once in this process, of each kind.
+/// Maximum concurrent pieces of work in this process: schema checks, explanations and dry runs each have this limit.
 const IN_PROCESS: usize = 4;
 const TEST_CALLS_IN_PROCESS: usize = 64;
 /// How long short work waits for a slot.
@@ -72,7 +72,7 @@ async fn off_thread<T: Send + 'static>(slot: Slot, work: impl FnOnce() -> T + Se
     })
 }
 
-/// A slot for `what`, of which a tenant has `each` at once, after waiting for it for `wait` at most.
+/// Waits at most `wait` for a slot for `what`. A tenant has `each` slots.
 async fn enter(
     slots: &Slots<TenantId>,
     tenant: TenantId,

@@ -1,7 +1,8 @@
 //! The operations of Postrider: what a call of the HTTP API or a page of the dashboard does.
 //!
-//! One file a noun, and in it the types that its operations take and return. The API and the dashboard both call these operations, so a
-//! rule holds for both: who may do what ([`Caller`]), what a valid tenant or endpoint is, and what an answer shows.
+//! Each file has the operations on one noun, and the types that they take and return. The API and the dashboard both call these
+//! operations, so a rule holds for both: who may do what ([`Caller`]), what a valid tenant or endpoint is, and what an answer
+//! shows.
 //!
 //! An operation says which scope it takes, or that it is for operators; other callers get [`Error::Forbidden`].
 //!
@@ -67,7 +68,7 @@ use crate::edit_budget::EditBudgets;
 use crate::heavy::Heavy;
 use crate::unknown_keys::UnknownKeys;
 
-/// How long a retry or a requeue waits for the broker's confirm before it is left to the outbox relay.
+/// How long a retry or a requeue waits for the broker's confirm. After that the outbox relay publishes it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Dependencies of the operations.
@@ -100,7 +101,7 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Operations over `deps`; they follow the dispatchers' statements about breakers until `stop`.
+    /// Creates the operations. They follow the dispatchers' statements about breakers until `stop`.
     pub fn new(deps: Deps, stop: CancellationToken) -> Self {
         let Deps { broker, store, profiles, guard, keys } = deps;
         let relay = Relay::new(&broker, store.clone(), Arc::clone(&profiles));

@@ -22,10 +22,10 @@ impl Interface {
     }
 }
 
-/// Describes the metrics to the recorder in force.
+/// Describes the metrics to the installed recorder of metrics.
 pub(crate) fn describe() {
     describe_counter!(REFUSED_KEYS, "requests and sign-ins with unknown keys");
-    // Exported from the start as 0, so that the first increase is visible.
+    // The counters start at 0, so that their first increase is visible.
     for place in [Interface::Api, Interface::SignIn] {
         counter!(REFUSED_KEYS, "place" => place.as_str()).increment(0);
     }

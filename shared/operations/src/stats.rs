@@ -18,7 +18,7 @@ pub use postrider_model::stats::IntervalLength;
 /// The last time that a timestamp can name: 9999-12-31T23:59:59.999Z.
 const LAST_MS: i64 = 253_402_300_799_999;
 
-/// Intervals of a range without a start: an hour by minute, a day by hour, 30 days.
+/// The number of intervals of a range without a start: an hour of minutes, a day of hours, or 30 days.
 fn default_count(length: IntervalLength) -> i64 {
     match length {
         IntervalLength::Minute => 60,

@@ -1,7 +1,7 @@
 //! The state of the deployment, for the operator.
 //!
-//! Processes report themselves by rows in the database, the broker is asked for depths of queues, and breakers are what the
-//! dispatchers state. While the broker is not available its part is missing.
+//! Processes report themselves in rows of the database, the broker reports the depths of queues, and the dispatchers state their
+//! breakers. While the broker is not available, the depths are missing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -226,7 +226,8 @@ impl Operations {
         let services = services?;
         let sizes = members_per_message(&services);
         let queues = QUEUES.into_iter().zip(depths).map(|(queue, depth)| {
-            // Producers' messages and dead letters hold one member each; so does a queue without a report.
+            // Producers' messages and dead letters have one member each. A queue without a report is assumed to have such
+            // messages.
             QueueStatus::new(queue, depth, sizes.get(queue.name()).copied().unwrap_or(1.0))
         });
         let count = |state| self.breakers.count(state) as u64;

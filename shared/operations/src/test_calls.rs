@@ -68,7 +68,7 @@ pub enum TestOutcome {
 }
 
 impl Operations {
-    /// Has a dispatcher send a sample to an endpoint.
+    /// Asks a dispatcher to send a sample to an endpoint, and waits for the answer.
     ///
     /// # Errors
     /// Takes the scope `manage`. [`Error::TooMany`] above four test calls at once for a tenant.
@@ -100,7 +100,7 @@ impl Operations {
         let call = TestCall { task, answer_by: now.plus(timeout) };
         let (slot, operations) = (self.heavy.test_call(tenant.id).await?, Arc::clone(self));
         let id = call.task.delivery.id;
-        // In a task: the dispatcher is busy and the slot is taken even if the client disconnects.
+        // In a task, because the dispatcher goes on if the client disconnects, and must keep the slot until it answers.
         let asking = tokio::spawn(async move {
             let _slot = slot;
             operations.call_dispatcher(&call, payload, timeout).await

@@ -72,7 +72,7 @@ impl UnknownKeys {
         self.all.check().map_err(|over| over.wait_time_from(now))
     }
 
-    /// Warns and writes an entry of the audit log, once a minute.
+    /// Logs a warning and writes an entry of the audit log, at most once a minute.
     fn report(&self, place: Interface, peer: Option<IpAddr>) {
         self.unreported.fetch_add(1, Ordering::Relaxed);
         {
@@ -94,7 +94,7 @@ impl UnknownKeys {
     }
 }
 
-/// What is limited together: an IPv4 address or an IPv6 /64, which is what one host gets.
+/// The network that shares a limit: an IPv4 address, or an IPv6 /64, because one host usually has a whole /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),

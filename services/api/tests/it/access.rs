@@ -22,7 +22,7 @@ async fn every_route_answers_401_without_a_valid_key() {
         assert_eq!(answer.headers["www-authenticate"], "Bearer", "{header:?}");
         answer.problem(401, "");
     }
-    // The body is not read.
+    // The key is refused before the body is read.
     world.post("nope", "/v1/endpoints", json!({"nonsense": true})).await.problem(401, "");
     world.send(plain(Some(&format!("bearer {OPERATOR}")))).await.problem(422, "tenant");
 }
@@ -150,7 +150,7 @@ async fn a_tenant_over_its_request_rate_gets_429_and_others_are_served() {
     let (eager, calm) = (world.tenant("standard").await, world.tenant("standard").await);
     // Two bursts exceed the limit, also on a slow machine.
     for _ in 0..2 * API_REQUESTS_BURST.get() {
-        // The cheapest request: requests must be faster than the rate.
+        // The cheapest request, because the requests must come faster than the budget refills.
         let answer = world.get(&eager.key, "/v1/endpoints/nonsense").await;
         if answer.status == 429 {
             assert_eq!(answer.headers["retry-after"], "1");

@@ -309,7 +309,7 @@ async fn dead_letters_are_listed_for_operators() {
         content_type: None,
         message_id: None,
     };
-    // An earlier release recorded the source of this one from the message.
+    // An earlier release took the source of this letter from its message, which a producer can forge.
     let forged = DeadLetter {
         routing_key: "ten_operator.a.b".into(),
         producer: Some("ten_operator".into()),

@@ -27,7 +27,7 @@ async fn a_repeated_post_acts_once_and_gets_the_first_answer() {
     assert_eq!(again.body, first.body, "the repeat gets the secret again");
     assert_eq!(world.get(&tenant.key, path).await.ok(200)["usage"], json!(1));
 
-    // Another request under the key.
+    // Another request under the key is refused.
     let mut other = endpoint();
     other["name"] = json!("other");
     post(&world, &tenant.key, path, &other, "k1").await.problem(422, "Idempotency-Key");

@@ -13,7 +13,7 @@ const LEFT: f64 = 64.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 30.0;
-/// Longer charts have dates on the axis.
+/// Charts that span more than this time have dates on the axis.
 const DAYS_FROM: Duration = Duration::from_secs(2 * 86_400);
 
 /// One line or one colour of bars.
@@ -41,7 +41,7 @@ pub(crate) struct Axis {
     pub(crate) unit: &'static str,
     /// Formats a value.
     pub(crate) show: fn(f64) -> String,
-    /// It reaches at least this value.
+    /// The axis reaches at least this value.
     pub(crate) min: f64,
 }
 
@@ -168,7 +168,7 @@ impl Chart<'_> {
     }
 }
 
-/// Whether the points before and after have no values.
+/// Whether neither the point before nor the point after has a value.
 fn alone(values: &[Option<f64>], index: usize) -> bool {
     let known = |index: Option<usize>| index.and_then(|index| values.get(index)).is_some_and(Option::is_some);
     !known(index.checked_sub(1)) && !known(index.checked_add(1))
@@ -178,7 +178,8 @@ fn px(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// A step of 1, 2 or 5 times a power of ten, and the axis' end: the first whole step that is not below `highest`.
+/// The step between marks (1, 2 or 5 times a power of ten), and the end of the axis: the first multiple of the step that is at
+/// least `highest`.
 fn nice(highest: f64) -> (f64, f64) {
     let rough = (highest / 4.0).max(f64::MIN_POSITIVE);
     let magnitude = 10_f64.powf(rough.log10().floor());

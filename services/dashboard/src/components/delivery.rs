@@ -15,12 +15,12 @@ use crate::format::duration;
 use crate::page::{EndpointNames, Page};
 use crate::texts;
 
-/// Shorter holds are not shown.
+/// Holds shorter than this are not shown.
 const HELD_SHOWN_MS: u64 = 100;
 /// Rows on the page of a webhook.
 const LATEST: u32 = 10;
 
-/// Deliveries, newest first. Without `names` they are all of one webhook, which needs no column.
+/// Deliveries, newest first. Without `names` all are of one webhook, and the table has no column for it.
 pub(crate) fn delivery_table(page: &Page, deliveries: &[Delivery], names: Option<&EndpointNames>) -> Markup {
     let mut columns = vec![Text("Status"), Text("Event type")];
     columns.extend(names.map(|_| Text("Webhook")));

@@ -12,7 +12,7 @@ use crate::fields::{FieldReader, Fields, NOTICE, RESULT};
 use crate::format::{attribute, local};
 use crate::session::Visitor;
 
-/// Whether an address filters its list.
+/// Whether an address has a filter for its list.
 pub(crate) fn is_filtered(query: &Fields) -> bool {
     !query.without(&["cursor", NOTICE, RESULT]).is_empty()
 }
@@ -24,7 +24,7 @@ pub(crate) fn read_type(query: &Fields, reader: &mut FieldReader<'_>) -> Option<
     reader.parse_text("type", &format!("{text}{rest}"))
 }
 
-/// A list, or the errors of its filters; other errors get a page of their own.
+/// Returns a list, or the errors of its filters. All other errors become an error page.
 pub(crate) fn list_or_errors<T>(listed: Result<List<T>, Error>) -> Result<(Option<List<T>>, Markup), Failure> {
     match listed {
         Ok(listed) => Ok((Some(listed), html! {})),
@@ -39,7 +39,7 @@ fn show_errors(errors: &[FieldError]) -> Markup {
     } }
 }
 
-/// The filters above the list of a page; its name is for screen readers.
+/// The form with the filters above a list. Screen readers read its `name`.
 pub(crate) fn filter_bar(visitor: &Visitor, name: &str, button: &str, filters: Markup) -> Markup {
     html! { form.filter-bar method="get" action=(visitor.path) role="search" aria-label=(name) {
         (filters)

@@ -13,7 +13,7 @@ use crate::format::{attribute, local};
 /// The error of an edit of an old version.
 const OUT_OF_DATE: &str = "This changed since you opened it. Open it again in another tab, compare, and save there.";
 
-/// The values of a form, and why they were refused if they were.
+/// The values of a form, and the errors if they were refused.
 #[derive(Default)]
 pub(crate) struct Form {
     pub(crate) fields: Fields,
@@ -27,7 +27,7 @@ impl From<Fields> for Form {
 }
 
 impl Form {
-    /// A form that is shown again with its error. Errors that the visitor cannot correct get a page of their own.
+    /// A form that is shown again with its error. An error that the visitor cannot correct becomes an error page.
     pub(crate) fn refused(fields: Fields, error: Error) -> Answer<Self> {
         match error {
             Error::Invalid(_) | Error::Conflict(_) | Error::VersionMismatch { .. } => {
@@ -95,7 +95,7 @@ impl Form {
         }
     }
 
-    /// All errors, with links to the fields. The browser focuses it.
+    /// The list of all errors, with links to the fields. The browser focuses this list.
     pub(crate) fn summary(&self) -> Markup {
         html! { @if let Some(error) = &self.error {
             div.problem role="alert" tabindex="-1" #problem autofocus {
@@ -151,12 +151,12 @@ impl<'a> Field<'a> {
         Self { name, ..self }
     }
 
-    /// As wide as the form.
+    /// Makes the field as wide as the form.
     pub(crate) fn wide(self) -> Self {
         Self { wide: true, ..self }
     }
 
-    /// For text that is not prose: no spell checker.
+    /// Turns off the spell checker, for text that is not prose.
     pub(crate) fn code(self) -> Self {
         Self { code: true, ..self }
     }
@@ -207,7 +207,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// An input; `required`: it must not be empty, and this is the placeholder.
+    /// An input. If `required` is set, the input must not be empty and has this placeholder.
     fn input(self, kind: &str, mode: Option<&str>, required: Option<&str>) -> Markup {
         let placeholder = required.filter(|text| !text.is_empty());
         let chars_max = (required == Some("")).then_some("200");

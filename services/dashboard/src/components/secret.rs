@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 /// A secret or key that was just created.
 pub(crate) struct NewSecret<'a> {
-    /// Where tests and scripts find the value.
+    /// The element's id, by which tests and scripts find the value.
     pub(crate) id: &'a str,
     pub(crate) title: &'a str,
     /// What to do with it.

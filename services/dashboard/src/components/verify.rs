@@ -89,7 +89,7 @@ fn encoding_values(encoding: Encoding) -> [(&'static str, String); 3] {
     [("encoding", name.to_owned()), ("encoded", encoded.to_owned()), ("decode", decode.to_owned())]
 }
 
-/// The text directly before a part of a header.
+/// The literal text directly before `part` in the template; empty if there is none.
 fn lead(template: &SignatureTemplate, part: TemplatePart) -> String {
     let mut before = String::new();
     for piece in template.parts() {

@@ -38,7 +38,7 @@ pub(crate) struct WebhookOptions {
 }
 
 impl WebhookOptions {
-    /// The newest webhooks, and the chosen one however old it is.
+    /// Loads the newest webhooks, and also the chosen one if it is older.
     pub(crate) async fn load(page: &Page, chosen: &str) -> Answer<Self> {
         let mut webhooks = page.operations.endpoint_names(page.caller, OFFERED_MAX).await?;
         let truncated = webhooks.len() >= OFFERED_MAX as usize;
@@ -52,7 +52,7 @@ impl WebhookOptions {
         Ok(Self { webhooks, truncated })
     }
 
-    /// The options of a `select`; `all` is the label of no choice.
+    /// The options of a `select`. `all` is the label of the option that chooses no webhook.
     pub(crate) fn show(&self, chosen: &str, all: &str) -> Markup {
         html! {
             option value="" { (all) }

@@ -16,7 +16,7 @@ const PREVIEW: usize = 10;
 /// Webhooks on a page of one group.
 const PAGE: usize = 50;
 
-/// Webhooks with the same decision, and the same kind of reason for it.
+/// A group: webhooks with the same decision and the same kind of reason for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Group {
     /// Its name in an address.
@@ -65,7 +65,7 @@ struct Part<'a> {
     members: Vec<&'a Explanation>,
 }
 
-/// The part of the groups that a page shows. `?why=<group>&skip=<n>` selects a page of one group.
+/// Selects the part of the groups that a page shows. `?why=<group>&skip=<n>` selects a page of one group.
 struct Selection {
     only: Option<Group>,
     skip: usize,

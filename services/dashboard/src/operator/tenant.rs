@@ -48,12 +48,12 @@ fn request(fields: &Fields) -> Result<EditTenant, Error> {
 
 /// `GET /dashboard/operator/tenants/{id}`
 pub(super) async fn show(page: OperatorPage, Id(id): Id) -> Answer<Response> {
-    // Only the settings form has a version; a restored form without one is that of a key, which is short.
+    // Only the settings form has a version. A form without one is the short form for a new key, and is not restored.
     let entered = page.visitor.restored().filter(|fields| fields.is_checked("version"));
     show_with(&page, &id, entered.map(Form::from), html! {}).await
 }
 
-/// The page; `note` is shown above the settings form, which has the stored values if it is `None`.
+/// The page. `note` is shown above the settings form. Without `form`, the settings form has the stored values.
 pub(super) async fn show_with(page: &OperatorPage, id: &str, form: Option<Form>, note: Markup) -> Answer<Response> {
     let caller = page.visitor.caller;
     let tenant = page.operations.read_tenant(caller, id).await?;

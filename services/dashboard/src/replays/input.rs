@@ -10,10 +10,10 @@ use crate::fields::{FieldReader, Fields};
 use crate::format::utc;
 use crate::page::Page;
 
-/// Most events that one form replays one by one.
+/// Maximum number of chosen events of one form. Each of them becomes a replay.
 const CHOSEN_MAX: usize = 50;
 
-/// The requests of a form: one replay, or one for each event that was chosen from the list.
+/// The requests of a form: one replay, or one replay for each event that was chosen from the list.
 pub(crate) struct Requests(Vec<CreateReplay>);
 
 impl Requests {
@@ -61,7 +61,7 @@ impl Requests {
         hex::encode(&Sha256::digest(requests)[..8])
     }
 
-    /// What the requests would do together.
+    /// Counts the events and deliveries of all requests together.
     pub(crate) async fn preview(&self, page: &Page) -> Result<ReplayPreview, Error> {
         let mut sum = ReplayPreview { events: 0, deliveries: 0 };
         for request in &self.0 {

@@ -22,7 +22,7 @@ use crate::format::{attribute, count, plural};
 use crate::page::{EndpointNames, Id, Managed, Page};
 use crate::texts::Notice;
 
-/// The assumed range of a replay without a beginning, for its progress.
+/// The progress of a replay without a start is computed as if its range had this length.
 const OPEN_RANGE_MS: f64 = 30.0 * 86_400_000.0;
 
 pub(crate) fn routes() -> Router<Arc<Dashboard>> {

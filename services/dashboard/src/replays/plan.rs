@@ -127,7 +127,8 @@ fn counts(page: &Page, requests: &Requests, preview: &ReplayPreview) -> Markup {
             h2 #counted-title { "This replay creates " (plural(preview.deliveries, "delivery", "deliveries")) }
             p { "of " (plural(preview.events, "event", "events")) ". Nothing has been sent yet." }
             @if preview.deliveries > 0 {
-                // A button of the form above. As its name and value, the token stays out of the address when the form is counted.
+                // A button of the form above. The token is its name and value, so that "Preview", which sends the form by GET,
+                // does not put it into the address.
                 button.primary type="submit" form="plan" formmethod="post" name=(CSRF_FIELD) value=(tokens.csrf)
                     formaction=(start) { "Replay now" }
             } @else {

@@ -1,7 +1,7 @@
 //! The fields of the webhook form: from an endpoint, and to the request that creates or edits one.
 //!
-//! `event_types` are types and patterns that are checked in the catalog, `other_types` are typed, one per line; so are
-//! `filter.<attribute>` and `filter_typed.<attribute>`. `headers` are lines such as `Name: value`.
+//! `event_types` are the checkboxes of types and patterns; `other_types` is a text with one type per line. A filter has the same
+//! two fields: `filter.<attribute>` and `filter_typed.<attribute>`. `headers` are lines such as `Name: value`.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(crate) fn new_webhook(channel: Channel) -> Fields {
     Fields::default().with("active", "yes").with("sound", "Pushover").with("channel", channel.as_str())
 }
 
-/// The fields of an endpoint, where `offered` types are checked and others typed.
+/// The fields that show an endpoint. Its types in `offered` are checked boxes; its other types are lines of text.
 pub(crate) fn of_endpoint(endpoint: &Endpoint, offered: &[String]) -> Fields {
     let (checked, typed): (Vec<&String>, Vec<&String>) =
         endpoint.event_types.iter().partition(|name| offered.contains(name));

@@ -61,7 +61,7 @@ pub(crate) async fn rotate(Managed(webhook): Managed<WebhookPage>, Sent(fields):
     let WebhookPage { page, id, .. } = &webhook;
     match async { page.operations.rotate_secret(page.caller, id, None, request(&fields)?).await }.await {
         Ok(secret) => Ok(replaced(&webhook, &secret).into_response()),
-        // A secret is not shown again.
+        // The form is shown again without the secret.
         Err(error) => {
             Ok(show_form(&webhook, &Form::refused(Fields::read(fields.without(&["secret"]).as_bytes()), error)?))
         }

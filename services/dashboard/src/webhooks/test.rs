@@ -14,9 +14,9 @@ use crate::fields::Sent;
 use crate::format::pretty_json;
 use crate::page::{Managed, Page, WebhookPage};
 
-/// Attempts to read the sent body; the recorder may be a moment behind.
+/// How often the page tries to read the sent body, because the recorder may be a moment behind.
 const BODY_READS: usize = 10;
-/// Time between two of them.
+/// Time between two reads.
 const BODY_PAUSE: Duration = Duration::from_millis(100);
 
 /// `GET …/webhooks/{id}/test`
@@ -83,7 +83,7 @@ async fn result(page: &Page, tested: &TestOutcome) -> Markup {
     }
 }
 
-/// The body of the test, rendered from the history.
+/// Waits until the test's delivery is in the history, and returns its body.
 async fn sent_body(page: &Page, id: DeliveryId) -> Option<String> {
     for _ in 0..BODY_READS {
         match page.operations.read_delivery(page.caller, &id.to_string()).await {

@@ -276,7 +276,7 @@ async fn at_the_limit_the_form_is_replaced_by_the_reason() {
     assert!(page.text.contains("1 of 1 webhooks are used") && !page.text.contains("Create webhook"), "{}", page.text);
 }
 
-/// A result that expired leads to the address of its form, and so does a sign-in after the session ended.
+/// Browsers GET the address of a form when its result has expired, and after a sign-in.
 #[test]
 fn every_address_that_takes_a_form_is_a_page() {
     let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -210,7 +210,7 @@ async fn no_page_or_form_reaches_another_tenant_or_the_operator_pages() {
             route if route.contains("/deliveries/") => "dlv_00000000000000000000000000000001",
             _ => "1",
         };
-        // The object of the other tenant under that tenant's address, and under the own one.
+        // The other tenant's object is requested under its own tenant's address and under the visitor's.
         for tenant in [&theirs, &mine] {
             let path = route.replace("{tenant}", &tenant.id).replace("{id}", id).replace("{key}", "key_1");
             let list = !route.contains("{id}") && route.contains("{tenant}") && tenant.id == mine.id;

@@ -10,8 +10,8 @@ use crate::test_event::TestBody;
 use crate::{Error, Operations};
 
 impl Operations {
-    /// The body that a delivery sent, rendered again from the event, for the endpoint at the version of the decision. `None` if the
-    /// payload was deleted.
+    /// Renders again the body that a delivery sent, from its event and from the endpoint at the version of the decision. `None`
+    /// if the payload is gone, or the sample of a test call was edited.
     pub(super) async fn render_body(&self, row: &DeliveryRow) -> Result<Option<Vec<u8>>, Error> {
         let Some(tenant) = self.store.config().get_tenant(row.delivery.tenant).await? else { return Ok(None) };
         let profile = self.profile(&tenant.draft.profile)?;

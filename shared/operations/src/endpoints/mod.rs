@@ -35,7 +35,7 @@ impl Operations {
         self.store.config().get_endpoint(visible, id).await?.ok_or(Error::NotFound("endpoint"))
     }
 
-    /// The types that a tenant added to its profile's catalog; empty where the profile takes any type.
+    /// The types that a tenant added to its profile's catalog; empty if the profile accepts any type.
     pub(crate) async fn added_event_types(&self, profile: &Profile, tenant: &Tenant) -> Result<Vec<EventType>, Error> {
         if profile.open_catalog { Ok(Vec::new()) } else { Ok(self.store.config().event_type_names(tenant.id).await?) }
     }
@@ -84,12 +84,12 @@ impl Operations {
         Ok(EndpointPage { data: data.collect(), next_cursor, usage: page.usage, limit: page.limit })
     }
 
-    /// An endpoint. Takes the scope `read`.
+    /// Reads an endpoint. Takes the scope `read`.
     pub async fn read_endpoint(&self, caller: Caller, id: &str) -> Result<Endpoint, Error> {
         Ok(self.endpoint_view(self.stored_endpoint(caller, Scope::Read, id).await?))
     }
 
-    /// Edits an endpoint if its version is `expected`; `None`: any version. Takes the scope `manage`.
+    /// Edits an endpoint if its version is `expected`. `None` accepts any version. Takes the scope `manage`.
     pub async fn edit_endpoint(
         &self,
         caller: Caller,

@@ -10,12 +10,12 @@ use crate::error::Mistakes;
 /// What an endpoint's deliveries are signed with.
 pub(super) struct NewKey {
     pub(super) secret: SecretString,
-    /// The public key, if what verifies is not the secret itself.
+    /// The public key that receivers verify with. `None` if they verify with the secret.
     pub(super) public: Option<String>,
 }
 
 impl NewKey {
-    /// The secret that the customer gave, or a new secret or key pair.
+    /// Takes the secret that the customer gave, or generates a secret or key pair.
     pub(super) fn new(kind: SignatureKey, given: Option<String>, profile: &Profile, mistakes: &mut Mistakes) -> Self {
         match (kind, given) {
             (SignatureKey::Hmac, None) => Self { secret: generate_secret(), public: None },
@@ -38,7 +38,7 @@ impl NewKey {
         }
     }
 
-    /// The secret, for showing it once, unless there is a public key to show instead.
+    /// The secret that the answer shows once. `None` if the answer shows a public key instead.
     pub(super) fn shown_once(&self) -> Option<String> {
         self.public.is_none().then(|| self.secret.expose_secret().to_owned())
     }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::tenants::clearable;
 
-/// Shown in place of a secret value, which is never shown again. In an edit it keeps the value.
+/// Answers show this in place of a secret value. An edit that contains it keeps the stored value.
 pub const MASK: &str = "********";
 
 /// The Pushover user of an endpoint. Keys are 30 letters and digits and are not shown again.
@@ -165,7 +165,7 @@ fn secret_headers(headers: BTreeMap<String, String>) -> Vec<(String, SecretStrin
 }
 
 impl CreateEndpoint {
-    /// What would be stored, not yet checked.
+    /// Converts the request to what would be stored, without checking it.
     pub(crate) fn into_draft(self) -> EndpointDraft {
         let mut pushover = self.pushover;
         let document = EndpointDocument {

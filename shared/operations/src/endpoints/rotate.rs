@@ -60,7 +60,7 @@ pub struct RotatedSecret {
 }
 
 impl Operations {
-    /// Replaces an endpoint's secret if its version is `expected`; `None`: any version.
+    /// Replaces an endpoint's secret if the endpoint's version is `expected`. `None` accepts any version.
     ///
     /// # Errors
     /// Takes the scope `manage`. [`Error::Conflict`] while another secret is planned, and for a Pushover endpoint.

@@ -217,7 +217,7 @@ impl Endpoint {
     }
 }
 
-/// When each previous secret that still signs at `now` stops, that of the newest secret first.
+/// The end of each previous secret that still signs at `now`, the newest secret first.
 pub(crate) fn previous_ends(endpoint: &StoredEndpoint, now: UnixMillis) -> Vec<Timestamp> {
     let ends = endpoint.previous_secrets_until.iter().copied();
     ends.filter(|until| *until > now).map(Timestamp).collect()

@@ -32,7 +32,7 @@ pub struct PutEventType {
 }
 
 impl PutEventType {
-    /// What is to be stored.
+    /// Checks the definition and returns what to store.
     pub(super) fn check(self) -> Result<EventTypeDraft, Error> {
         let mut mistakes = Mistakes::default();
         if let Some(description) = &self.description {

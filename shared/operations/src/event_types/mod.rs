@@ -77,7 +77,7 @@ pub struct EventType {
 }
 
 impl EventType {
-    /// The type that the profile or the tenant defines; `None` if neither does.
+    /// Merges the profile's type with the tenant's definition of it. `None` if both are missing.
     fn of(profile: Option<&EventTypeInfo>, own: Option<TenantEventType>) -> Option<Self> {
         let name = profile.map(|info| &info.name).or(own.as_ref().map(|own| &own.name))?.to_string();
         let draft = own.as_ref().map(|own| own.draft.clone()).unwrap_or_default();
@@ -98,7 +98,8 @@ impl EventType {
     }
 }
 
-/// The profile's types of a group after a name, merged with the tenant's definitions, by name.
+/// Merges the profile's types with the tenant's definitions `own`, sorted by name. Only the profile's types of `group` whose
+/// names come after `after` (exclusive) are included.
 fn catalog_page(
     profile: &Profile,
     own: Vec<TenantEventType>,
@@ -126,7 +127,7 @@ pub(crate) fn names(profile: &Profile, own: &[Name]) -> String {
     named.chain(added).map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// The last name of the page before.
+/// Reads from a cursor the last name of the previous page.
 fn read_cursor(cursor: &str) -> Result<String, Error> {
     let decoded = URL_SAFE_NO_PAD.decode(place_in(LIST, cursor)?).ok();
     let name = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
@@ -138,7 +139,7 @@ impl Operations {
         self.profile(&self.stored_tenant(tenant).await?.draft.profile)
     }
 
-    /// The whole catalog of the caller's tenant, by name. Takes the scope `read`.
+    /// The whole catalog of the caller's tenant, sorted by name. Takes the scope `read`.
     pub async fn catalog(&self, caller: Caller) -> Result<Vec<EventType>, Error> {
         let tenant = caller.tenant(Scope::Read)?;
         let profile = self.profile_of(tenant).await?;
@@ -154,7 +155,7 @@ impl Operations {
         }
     }
 
-    /// A page of the catalog, by name; `group`: this type and those below it. Takes the scope `read`.
+    /// A page of the catalog, sorted by name. `group` selects this type and the types below it. Takes the scope `read`.
     pub async fn list_event_types(
         &self,
         caller: Caller,
@@ -170,7 +171,7 @@ impl Operations {
         let own = self.store.config().list_event_types(tenant, asked).await?;
         let last = own.items.last().filter(|_| own.is_cut).map(|last| last.name.to_string());
         let mut data: Vec<EventType> = catalog_page(profile, own.items, after, group).collect();
-        // If the tenant's types were cut short, the profile's types end at the same name.
+        // If the store cut the list of the tenant's types, the page ends at the last of them.
         data.retain(|event_type| last.as_deref().is_none_or(|last| event_type.name.as_str() <= last));
         let limit = page.limit as usize;
         let more = last.is_some() || data.len() > limit;
@@ -188,7 +189,7 @@ impl Operations {
         EventType::of(named, own).ok_or(Error::NotFound("event type"))
     }
 
-    /// Defines an event type, or replaces its definition if its version is `expected`. Returns whether it is new.
+    /// Defines an event type, or replaces its definition if the definition's version is `expected`. Returns whether it is new.
     ///
     /// # Errors
     /// Takes the scope `manage`. [`Error::Conflict`] at the tenant's limits.

@@ -122,7 +122,7 @@ impl From<StoredReplay> for Replay {
 }
 
 impl Operations {
-    /// Counts what a replay would do.
+    /// Counts the events and deliveries of a replay without starting it.
     ///
     /// # Errors
     /// Takes the scope `manage`. [`Error::TooMany`] while another dry run of the tenant runs.
@@ -142,7 +142,7 @@ impl Operations {
         Ok(ReplayPreview { events: counted.events, deliveries: counted.deliveries })
     }
 
-    /// Stores a replay; the same request under the same idempotency key gives the same replay. Takes the scope `manage`.
+    /// Stores a replay. The same request under the same idempotency key returns the same replay. Takes the scope `manage`.
     pub async fn start_replay(
         &self,
         caller: Caller,
@@ -151,7 +151,7 @@ impl Operations {
     ) -> Result<ReplayAccepted, Error> {
         let tenant = caller.tenant(Scope::Manage)?;
         let selection = request.selection(UnixMillis::now())?;
-        // Fields serialise in their declared order: the same request is the same text.
+        // Fields serialise in their declared order, so equal requests have equal texts.
         let text = serde_json::to_string(request).map_err(|_| Error::Internal)?;
         let asked = ReplayRequest { selection, text, idempotency_key };
         let id = match self.store.replay_by_key(tenant, &asked).await? {

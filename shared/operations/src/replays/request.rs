@@ -50,7 +50,7 @@ impl CreateReplay {
         self.dry_run.unwrap_or_default()
     }
 
-    /// The selection that is requested at `now`.
+    /// Checks the request and converts it to a selection of events that were accepted before `now`.
     pub(super) fn selection(&self, now: UnixMillis) -> Result<ReplaySelection, Error> {
         let mut mistakes = Mistakes::default();
         let endpoint = parse(self.endpoint_id.as_deref(), "/endpoint_id", &mut mistakes);

@@ -53,8 +53,8 @@ pub(super) fn check(draft: &TenantDraft, profiles: &Profiles) -> Result<(), Erro
     mistakes.finish()
 }
 
-/// An external id is accepted wherever a tenant's id is, so it must not look like an id, nor like one of Postrider's queues
-/// in a routing key.
+/// An external id is accepted wherever a tenant's id is. So it must not look like such an id, nor, in a routing key, like the
+/// beginning of a queue's name.
 fn check_external_id(external_id: &str) -> Result<(), String> {
     check_name(external_id)?;
     if external_id.starts_with("ten_") || external_id == "postrider" {

@@ -142,7 +142,7 @@ impl EditTenant {
     }
 }
 
-/// Replaces a value by the one given, if one is.
+/// Replaces `value` if a value is given.
 fn set<T>(value: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *value = given;
@@ -157,8 +157,8 @@ pub(crate) fn clearable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 impl Operations {
-    /// The id of the tenant with this id or external id. An id is not looked up: the operation that uses it finds out
-    /// whether the tenant exists.
+    /// The id of the tenant with this id or external id. An id is not looked up, so the tenant may not exist: the operation that
+    /// uses the id finds out.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a name that is neither.
@@ -206,7 +206,7 @@ impl Operations {
         Ok(self.stored_tenant(id).await?.into())
     }
 
-    /// Edits a tenant if its version is `expected`; `None`: any version.
+    /// Edits a tenant if its version is `expected`. `None` accepts any version.
     ///
     /// # Errors
     /// Operators only. [`Error::Conflict`] for another profile while the tenant has endpoints.

@@ -53,7 +53,8 @@ impl Rules<'_> {
     }
 }
 
-/// Refuses an edit that keeps header values while its new URL has another origin (RFC 6454): they were given for the old one.
+/// Refuses an edit that keeps header values while its URL moves to another scheme, host or port: the values were given for the
+/// old one.
 pub(in crate::endpoints) fn refuse_kept_headers(
     request: &EditEndpoint,
     old_url: Option<&str>,

@@ -1,4 +1,4 @@
-//! What a valid endpoint is: the tenant's profile, its limits and the address guard decide.
+//! Checks an endpoint against the tenant's profile, the tenant's limits and the address guard.
 
 mod headers;
 mod pace;
@@ -33,7 +33,7 @@ pub(super) struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// Every mistake in an endpoint.
+    /// Returns every mistake in an endpoint.
     pub(super) fn check(&self, draft: &EndpointDraft) -> Mistakes {
         let mut mistakes = Mistakes::default();
         let document = &draft.document;
@@ -129,7 +129,7 @@ impl Rules<'_> {
         }
     }
 
-    /// An exact type must be in the catalog: no event of another type is ever published.
+    /// Unless the profile accepts any type, requires that each exact type is in the catalog.
     fn known_types(&self, subscription: &Subscription, mistakes: &mut Mistakes) {
         if self.profile.open_catalog {
             return;
@@ -148,7 +148,7 @@ impl Rules<'_> {
     }
 }
 
-/// Whether any string has the one character that the database's JSON refuses.
+/// Whether any string or name contains NUL, the one character that PostgreSQL's JSON refuses.
 fn holds_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),

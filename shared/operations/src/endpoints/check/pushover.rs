@@ -10,7 +10,7 @@ use crate::error::Mistakes;
 /// Characters of Pushover's keys and tokens.
 const PUSHOVER_KEY_CHARS: usize = 30;
 
-/// Requires credentials and a sound, and refuses what only the receiver behind a URL could use.
+/// Requires credentials and a sound, and refuses fields that apply only to endpoints with a URL.
 pub(super) fn check(draft: &EndpointDraft, mistakes: &mut Mistakes) {
     let document = &draft.document;
     let Some(credentials) = &draft.private.pushover else {
