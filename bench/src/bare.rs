@@ -1,7 +1,7 @@
 //! The bare path, the yardstick: publish with confirm to a quorum queue, consume, POST, ack and nothing else.
 //!
-//! It does only what any delivery through RabbitMQ needs, by the cheapest means: pipelined confirms, a large prefetch,
-//! keep-alive connections, multiple acks. No validation, no database, no signature. In a closed loop at most
+//! It does only what any delivery through RabbitMQ needs, as cheaply as possible: pipelined confirms, a large prefetch,
+//! keep-alive connections, multiple acks. It has no validation, no database and no signature. In a closed loop at most
 //! [`OUTSTANDING_MAX`] messages are between publish and ack; with `--rate` it measures latency instead.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -195,7 +195,7 @@ async fn forward(
         let delivery = delivery?;
         let id = delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default();
         let job = Job { tag: delivery.delivery_tag, id, body: delivery.data };
-        // Round robin: the sink is equally fast for all.
+        // Round robin: the sink answers all connections equally fast.
         turn = (turn + 1) % CONNECTIONS;
         if workers[turn].send(job).is_err() {
             bail!("a connection to the sink failed");

@@ -46,9 +46,7 @@ const QUEUES: [&str; 7] = [
 pub(crate) struct EngineOptions {
     /// The `postrider` binary.
     pub(crate) binary: PathBuf,
-    /// The broker.
     pub(crate) amqp_url: String,
-    /// The database.
     pub(crate) database_url: String,
     /// Which processes run the services.
     pub(crate) processes: Processes,
@@ -91,7 +89,7 @@ struct Service {
     child: Child,
     address: String,
     started: Instant,
-    /// From its start.
+    /// The time from the start of the process until it was ready.
     ready_after: Duration,
 }
 
@@ -135,7 +133,6 @@ pub(crate) struct Engine {
 /// A tenant for one workload.
 #[derive(Debug)]
 pub(crate) struct Tenant {
-    /// Its id.
     pub(crate) id: String,
     /// An API key with the scope `publish`.
     pub(crate) key: String,
@@ -223,7 +220,7 @@ impl Engine {
         Ok(endpoints.iter().filter_map(|endpoint| endpoint["successes"].as_u64()).sum())
     }
 
-    /// Waits at most `limit` until they count `due` deliveries; returns the count.
+    /// Waits at most `limit` until the tenant's endpoints count `due` deliveries as succeeded. Returns the count.
     pub(crate) async fn wait_recorded(&self, tenant: &Tenant, due: u64, limit: Duration) -> anyhow::Result<u64> {
         let deadline = Instant::now() + limit;
         loop {

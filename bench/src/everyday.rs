@@ -17,9 +17,9 @@ pub(crate) const BATCHES: &str = "one endpoint, batches of 100";
 pub(crate) const TEN: &str = "ten endpoints";
 /// Single events for one endpoint at a low rate.
 pub(crate) const SLOW: &str = "one endpoint at 100/s";
-/// The same at a rate that is normal for a busy deployment.
+/// Single events for one endpoint at a rate that is normal for a busy deployment.
 pub(crate) const BUSY: &str = "one endpoint at 1000/s";
-/// The same, immediately after another tenant's burst.
+/// The load of [`BUSY`], immediately after another tenant's burst.
 pub(crate) const AFTER_BURST: &str = "one endpoint at 1000/s after a small tenant";
 /// No traffic.
 pub(crate) const IDLE: &str = "idle";

@@ -65,7 +65,7 @@ pub(crate) struct Generated {
     pub(crate) refused: u64,
     /// The first of these answers.
     pub(crate) first_refusal: Option<String>,
-    /// Open loop: from when a request was due until it was sent. It is part of the latency.
+    /// Open loop: the time from when a request was due until it was sent. It is part of the latency.
     pub(crate) lateness: Option<Latency>,
     /// What this process used.
     pub(crate) usage: Usage,
@@ -129,7 +129,7 @@ pub(crate) async fn run(args: GenerateArgs) -> anyhow::Result<()> {
 }
 
 impl Shared {
-    /// The number of the next request's first event, and when the request is due; `None` at the end.
+    /// Returns the number of the next request's first event, and when the request is due. `None` at the end.
     async fn next(&self) -> Option<(u64, u64)> {
         let due = match &self.due {
             Some(due) => due.lock().await.recv().await?,

@@ -1,7 +1,7 @@
 //! Isolation: what a bad neighbour does to the p99 latency of a healthy endpoint, or of a quiet tenant.
 //!
-//! **Bad endpoints of the same tenant.** The healthy endpoint gets half of the measured capacity for three of the neighbour's
-//! timeouts: long enough for more of the neighbour's attempts to become due than a dispatcher prefetches. Its p99 beside them is
+//! **Bad endpoints of the same tenant.** The healthy endpoint gets half of the measured capacity, for three times the timeout of
+//! the bad endpoints. In that time more of their attempts become due than a dispatcher prefetches. Its p99 beside them is
 //! compared with its p99 alone.
 //!
 //! **Another tenant's flood.** The quiet tenant's p99 beside a tenant that sends half of the capacity is compared with its p99
@@ -28,7 +28,7 @@ const PAIRS: usize = 5;
 /// Tenants that the flood's load is spread over for the comparison.
 const SPREAD: u32 = 20;
 /// The quiet tenant's share of the flood's load: half of what each of [`SPREAD`] tenants sends. A tenant that sends more than
-/// they do exceeds its fair share, and its p99 beside them would be no reference.
+/// each of them exceeds its fair share, so its p99 would be no reference.
 const QUIET_SHARE: f64 = 0.025;
 /// The share of the flood's load that a limit accepts.
 const LIMIT_SHARE: f64 = 0.1;
@@ -37,7 +37,7 @@ const LIMIT_SHARE: f64 = 0.1;
 enum Neighbour {
     /// Endpoints of the same tenant, and events per second for all of them.
     Endpoints { urls: Vec<String>, per_second: f64 },
-    /// Another tenant that sends half of the capacity. With `limited`, `events_per_second` accepts a tenth of that.
+    /// Another tenant that sends half of the capacity. With `limited`, its limit `events_per_second` accepts a tenth of that.
     Flood { limited: bool },
 }
 
@@ -153,7 +153,7 @@ impl Setting<'_> {
             self.engine.endpoint(&tenant, bad).await?;
         }
         in_force().await;
-        // No warm-up: the breakers are to be closed at first.
+        // No warm-up, because the breakers must be closed at first.
         let beside = Plan {
             beside: Some(Traffic::of(&tenant, "bench.unheard", Load::at(per_second, seconds))),
             ..Plan::of(&format!("beside {name}"), traffic, 0.0)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Accepted {
     /// The event's id.
     pub(crate) id: String,
-    /// When it was sent, at a fixed rate when it was due; nanoseconds since the epoch.
+    /// When it was sent or, at a fixed rate, when it was due. Nanoseconds since the epoch.
     pub(crate) sent_ns: u64,
     /// When the answer was read.
     pub(crate) answered_ns: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Balance {
     pub(crate) duplicated: u64,
     /// Deliveries of events that were not answered with 202 (a 503 means "unknown").
     pub(crate) unannounced: u64,
-    /// From sent (at a fixed rate: from due) to received.
+    /// The time from when an event was sent (at a fixed rate: was due) until the sink received it.
     pub(crate) latency: Latency,
 }
 

@@ -26,7 +26,7 @@ impl Load {
         Self { rate: Some(rate), ..Self::full_speed(seconds) }
     }
 
-    /// The same for another time.
+    /// The same load for another duration.
     pub(crate) fn lasting(self, seconds: f64) -> Self {
         Self { seconds, events: None, ..self }
     }

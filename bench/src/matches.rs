@@ -1,4 +1,4 @@
-//! Matches, timed one by one, in a process with only the index of a fan-out.
+//! Times matches one by one, in a process that has only the index of a fan-out.
 
 use std::sync::Arc;
 use std::time::Instant;

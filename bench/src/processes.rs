@@ -21,7 +21,7 @@ pub(crate) struct Usage {
     pub(crate) peak_bytes: u64,
 }
 
-/// What a process belongs to. CPU per event excludes the instrument.
+/// What a process belongs to. CPU per event excludes [`Kind::Instrument`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Kind {
@@ -94,7 +94,7 @@ pub(crate) struct MachineTime {
 }
 
 impl MachineTime {
-    /// Until now; 0 if the kernel does not provide it.
+    /// Reads the time so far; 0 if the kernel does not provide it.
     pub(crate) fn now() -> Self {
         let Ok(KernelStats { total, .. }) = KernelStats::current() else { return Self::default() };
         let busy = total.user + total.nice + total.system + total.irq.unwrap_or(0) + total.softirq.unwrap_or(0);

@@ -73,12 +73,12 @@ impl Sink {
         Ok(ledger::balance(accepted, &received, endpoints))
     }
 
-    /// Forgets what was received.
+    /// Deletes the record of received deliveries.
     pub(crate) async fn reset(&self) -> anyhow::Result<()> {
         self.ask("POST", "/reset").await.map(drop)
     }
 
-    /// Waits until `expected` deliveries were received, or none was for [`PATIENCE`].
+    /// Waits until `expected` deliveries were received, or until none was received for [`PATIENCE`].
     pub(crate) async fn wait_for(&self, expected: u64) -> anyhow::Result<()> {
         let (mut last, mut since) = (0, Instant::now());
         loop {

@@ -65,7 +65,7 @@ pub(crate) struct Row {
     pub(crate) recorded: Option<u64>,
     /// How busy all processors were while events were published, in percent.
     pub(crate) machine_busy_percent: f64,
-    /// CPU of everything but `processes` until all was recorded, in percent of all processors.
+    /// CPU of everything except `processes` until all was recorded, in percent of all processors.
     pub(crate) other_percent: f64,
     /// The maximum depth of each internal queue; messages pile up before the slow part.
     pub(crate) deepest: BTreeMap<&'static str, u32>,
@@ -78,7 +78,7 @@ pub(crate) struct Row {
 /// A healthy endpoint's p99 beside a bad neighbour and without it, in pairs.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Pairs {
-    /// Beside whom.
+    /// The name of the neighbour.
     pub(crate) neighbour: &'static str,
     /// What the p99 is compared with.
     pub(crate) reference: &'static str,

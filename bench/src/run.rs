@@ -99,7 +99,7 @@ async fn measure(args: &RunArgs) -> anyhow::Result<()> {
         event_bytes: args.bytes,
     };
     let result = Box::pin(workloads(args.quick, &bench, &mut report)).await;
-    // If a workload failed, what was measured before it is printed too.
+    // If a workload failed, the figures measured before it are still printed.
     report.targets = targets::verdicts(&report);
     say(&report.summary());
     say(&targets::text(&report.targets));

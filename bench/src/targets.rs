@@ -12,14 +12,14 @@ use crate::ledger::Latency;
 use crate::processes::Kind;
 use crate::report::{Report, Row};
 
-/// Most that a bad neighbour may do to a healthy endpoint's p99, as a multiple of its p99 without that neighbour.
+/// Maximum p99 of a healthy endpoint beside a bad neighbour, as a multiple of its p99 without that neighbour.
 const ISOLATION: Bound = Bound { more_is_better: false, bound: 1.5, aim: None };
 
-/// Faults in all rows of all runs.
+/// The target of counts that must be 0 over all rows of all runs.
 const NONE: Bound = Bound { more_is_better: false, bound: 0.0, aim: None };
 
-/// The figures of the everyday workloads, in the order of the output. All but the information have a target: the bound that
-/// must be kept, and the aim.
+/// The figures of the everyday workloads, in the order of the output. All except those for information have a target: a bound
+/// that must be kept, and an aim.
 const FIGURES: [Figure; 22] = [
     at_least("one endpoint, % of the bare path", 45.0, 60.0, |run| run.share(ONE)),
     at_least("ten endpoints, % of the bare path", 100.0, 130.0, |run| run.share(TEN)),
@@ -95,7 +95,7 @@ impl Bound {
 #[derive(Debug, Serialize)]
 pub(crate) struct Verdict {
     figure: String,
-    /// By run, or by pair.
+    /// The measured values, one for each run or pair.
     measured: Vec<f64>,
     median: f64,
     target: Option<Bound>,
@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
         self.row(name).map(|row| of(&row.balance.latency))
     }
 
-    /// A percentile of a row as a multiple of the same of another.
+    /// A percentile of the row `name` as a multiple of the same percentile of the row `reference`.
     fn times(&self, name: &str, reference: &str, of: fn(&Latency) -> f64) -> Option<f64> {
         Some(self.latency(name, of)? / self.latency(reference, of)?)
     }

@@ -199,7 +199,7 @@ fn row(name: &str, load: Load, done: &Generated, start: MachineTime) -> Row {
     }
 }
 
-/// How many events of the traffic beside a workload were accepted until its own last answer, and in all.
+/// How many events of the traffic beside a workload were accepted until the workload's own last answer, and in all.
 fn accepted_beside(own: &[Accepted], beside: &[Accepted]) -> anyhow::Result<String> {
     let first = own.iter().map(|event| event.sent_ns).min().context("nothing was accepted")?;
     let last = own.iter().map(|event| event.answered_ns).max().context("nothing was accepted")?;

@@ -26,7 +26,7 @@ async fn postgresql_away_for_three_minutes_loses_nothing() {
     let mut run = Run::start(urls, steady(POSTGRES_AWAY)).await;
     let before = run.ledger.posts();
     postgres.stop();
-    // The fault itself, not a wait for something.
+    // The duration of the fault, not a wait for an event.
     sleep(POSTGRES_AWAY).await;
     assert!(run.ledger.posts() > before + 5_000, "deliveries went on without the database");
     postgres.restart().await.expect("PostgreSQL starts again");
@@ -38,7 +38,8 @@ async fn postgresql_away_for_three_minutes_loses_nothing() {
 async fn a_recorder_away_for_five_minutes_is_behind_and_nothing_is_lost() {
     let scope = Scope::new("away-recorder").await;
     let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
-    // An event is called lost when it is overtaken by a minute: five times less than it will be old.
+    // With this setting the reconciler takes an event for lost when later events are on record for a minute. The fault lasts
+    // five.
     let settings = vec![("POSTRIDER_RECONCILE_AFTER", "60s".to_owned())];
     let mut run = Run::start_with(urls, steady(RECORDER_AWAY), settings).await;
     run.cluster.kill9("recorder").await;

@@ -56,7 +56,7 @@ async fn when_the_broker_is_out_of_disk_publishers_wait_and_consumers_ack() {
     wait_for(&mut state, |state| *state == PublishState::Up).await;
     assert_eq!(tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap(), Ok(()));
     ingest.publish_within(TenantId::generate(), vec![member()], PATIENCE).await.unwrap();
-    // This message and the one caught by the alarm. A message whose ack was lost would be redelivered.
+    // The two are this message and the one that the alarm caught. A message whose ack was lost would be redelivered.
     assert_eq!(broker.queue_depth(Queue::Fanout.name()).await.unwrap().messages, 2);
 
     // Closing a connection to a broker that reads nothing must end, too.

@@ -6,7 +6,7 @@ use crate::harness::{Deployment, Message, Producer, Receiver};
 
 const TYPE: &str = "com.example.sent";
 
-/// Ids that are UUIDs are used as they are.
+/// Ingest keeps an id that is a UUID.
 const OVER_HTTP: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5061";
 const IN_HEADERS: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5062";
 const OVER_AMQP: &str = "0190a5b2-c3d4-7e8f-9a0b-1c2d3e4f5063";

@@ -56,12 +56,12 @@ async fn each_bad_message_becomes_a_dead_letter_with_its_reason() {
     for (_, message, _) in &bad {
         producer.publish(message.clone()).await;
     }
-    // Only the bad member of a batch.
+    // Only the bad member of a batch becomes a dead letter.
     let batch = json!({"tenant": tenant.id, "events": [
         {"id": "good-1", "type": "a.b", "data": {}}, {"id": "bad one", "type": "a.b", "data": {}},
     ]});
     producer.publish(Message::new(key("batch"), batch.to_string())).await;
-    // The queue is not blocked.
+    // The bad messages do not block the queue.
     producer.publish(Message::new(key("a.b"), event(&tenant.id, "good-2"))).await;
     tenant.wait_for_delivery("good-1", "delivered").await;
     tenant.wait_for_delivery("good-2", "delivered").await;

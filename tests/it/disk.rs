@@ -17,7 +17,7 @@ async fn a_disk_alarm_loses_nothing() {
     let mut run = Run::start(urls, Load::FULL).await;
     run.until_outstanding().await;
     rabbit.ctl(&["set_disk_free_limit", "1000000GB"]).await.expect("an alarm");
-    // The fault itself, not a wait for something.
+    // The duration of the fault, not a wait for an event.
     sleep(Duration::from_secs(8)).await;
     rabbit.ctl(&["set_disk_free_limit", "50MB"]).await.expect("no alarm");
     run.check("disk alarm, 8 s", Expected::Everything).await;

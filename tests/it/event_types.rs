@@ -54,7 +54,7 @@ async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
         body.text()
     );
 
-    // Only the bad member of a batch.
+    // Only the bad member of a batch is refused.
     let batch = json!({"events": [good, bad, {"type": "other.type", "data": 7}]});
     let results = tenant.post("/v1/publish/batch", &batch).await["results"].clone();
     assert_eq!(pointers(&results[1]["error"]), ["/data/amount"], "{results:#}");
@@ -74,7 +74,7 @@ async fn data_that_violates_its_schema_is_refused_over_http_and_the_exchange() {
     assert_eq!(status, 202, "{answer:#}");
     receiver.next().await;
 
-    // The exchange has no response: the reason is in a dead letter.
+    // A publisher to the exchange gets no response: the reason is in a dead letter.
     let producer = Producer::connect(&deployment.scope().amqp_url).await;
     let on_exchange =
         |id: &str, amount: i32| json!({"tenant": tenant.id, "id": id, "type": PAID, "data": {"amount": amount}});
@@ -141,7 +141,7 @@ async fn a_tenants_own_type_is_in_its_enforced_catalog_and_has_a_test_event() {
     let delivery = format!("/v1/deliveries/{}", tested["delivery_id"].as_str().unwrap());
     let shown = tenant.wait_for(&delivery, |delivery| delivery["status"] == "delivered").await;
     assert_eq!(shown["body"], sent.text());
-    // The body of a test call is unknown once its sample was edited.
+    // The body of a test call can no longer be rendered once the sample was edited.
     define(&deployment, &tenant, PAID, json!({"sample": {"amount": 43}})).await;
     assert_eq!(tenant.get(&delivery).await["body"], Value::Null);
 }

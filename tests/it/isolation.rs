@@ -141,7 +141,7 @@ async fn dispatchers_agree_on_a_breaker_and_one_that_restarts_hears_of_it() {
     let refusing = format!("http://127.0.0.1:{}/", postrider_testkit::ports::free_port());
     let endpoint = json!({"name": "away", "url": refusing, "event_types": ["*"], "retry_schedule_seconds": []});
     let (mut cluster, key) = cluster_with(&scope, &endpoint).await;
-    // However seven attempts are distributed, only one dispatcher makes four.
+    // Of seven attempts at most one dispatcher makes four.
     publish(&cluster, &key, 7).await;
     for dispatcher in DISPATCHERS {
         let open = |open| open == 1.0;

@@ -32,7 +32,7 @@ struct Parked {
 }
 
 impl Parked {
-    /// How late it arrived, and how much of that is not due to rounding up to its rung.
+    /// How late the delivery arrived: after its wanted delay, and after the delay of its rung, which is rounded up.
     fn lateness(&self) -> Option<(Duration, Duration)> {
         let (asked, came) = (*self.asked.get()?, *self.came.get()?);
         let after = |delay: Duration| came.saturating_duration_since(asked + delay);
@@ -50,11 +50,11 @@ fn ledger() -> Arc<Vec<Parked>> {
     Arc::new((0..DELIVERIES).map(parked).collect())
 }
 
-/// Parks everything, a thousand unconfirmed at once, in an order that mixes the delays.
+/// Parks all deliveries, at most a thousand unconfirmed, in an order that mixes the delays.
 async fn park_all(delays: &DelayPublisher, ledger: &Arc<Vec<Parked>>) {
     futures::stream::iter(0..DELIVERIES)
         .for_each_concurrent(1_000, |n| {
-            // 7,919 is prime to the count: every number once.
+            // 7,919 and the count have no common divisor, so every number occurs once.
             let n = n * 7_919 % DELIVERIES;
             let (delays, ledger) = (delays.clone(), Arc::clone(ledger));
             async move {

@@ -187,7 +187,7 @@ async fn unread_lists(cluster: &Cluster, publisher: &Publisher) -> Vec<TcpStream
         });
         let request = client.put(format!("{}/v1/event-types/filler.{number}", cluster.base("api")));
         let answer = request.bearer_auth(&publisher.key).json(&said).send().await.expect("an answer");
-        // The limit on the bytes of a catalog may be reached first.
+        // The catalog may reach its limit of bytes before it has 40 types.
         if !answer.status().is_success() {
             println!("event type {number}: {}", answer.status());
             break;

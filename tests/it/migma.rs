@@ -134,7 +134,7 @@ async fn events_of_migmas_dashboard_do_not_fire_except_those_of_api_keys() {
     for event in &fired {
         stage.tenant.wait_for_delivery(event, "delivered").await;
     }
-    // It was decided before the others, so it is on record; no endpoint got it.
+    // The silent event was decided before the others, so it is on record. No endpoint got it.
     let recorded = stage.tenant.get(&format!("/v1/events/{silent}")).await;
     assert_eq!(recorded["deliveries"], json!([]), "{recorded:#}");
     let came: Vec<_> = stage.receiver.all().iter().map(|request| request.header("webhook-id").to_owned()).collect();

@@ -21,7 +21,7 @@ async fn a_broker_that_cannot_be_heard_for_a_while_loses_nothing() {
     let mut run = Run::start(urls, Load::FULL).await;
     run.until_outstanding().await;
     proxy.stall();
-    // The fault itself, not a wait for something.
+    // The duration of the fault, not a wait for an event.
     sleep(STALLED).await;
     proxy.resume();
     run.check("dropped packets to RabbitMQ, 10 s", Expected::Everything).await;

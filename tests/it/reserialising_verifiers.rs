@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::harness::Stage;
 use crate::harness::independent::{Case, Language};
 
-/// Data, and whether the verifiers of Node and, with `ascii_json`, of Python pass. Ingest warns where not both of them
-/// do, and of floats that the two print differently.
+/// Data, whether Node's verifier passes, whether Python's passes with `ascii_json`, and whether ingest warns. It warns unless
+/// both pass, and about floats that the two print differently.
 const HOSTILE: [(&str, bool, bool, bool); 26] = [
     (r#"{"float":1.0,"more":[1.50,-0.0,-0,1E2,1e-4,0.1234567890123456789]}"#, true, true, false),
     (r#"{"large":[1e15,1e16,123456789012345680000,1e21,1.5e300,1.7976931348623157e308]}"#, true, true, false),

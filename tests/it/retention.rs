@@ -89,7 +89,7 @@ async fn a_day_beyond_the_retention_goes_and_the_api_says_that_there_is_nothing(
                        AND relkind = 'r'";
         database.query_one(sql, &[]).await.expect("a count").get::<_, i64>(0)
     };
-    // It exists as long as its day, and in that day.
+    // The old event can be read as long as its day's partitions exist.
     let month = "from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z";
     assert_eq!(partitions().await, 4);
     assert_eq!(api.get("/v1/events/old").await.0, 200);

@@ -1,6 +1,5 @@
-//! Secrets stay secret: they are encrypted at rest, and after a run with deliveries that arrive, fail and are parked, a rotation,
-//! a dead letter and refused requests, none is in a log, a trace, an error, an answer of the API, or a file of the broker or the
-//! database.
+//! Secrets stay secret: they are encrypted at rest. After a run with deliveries that arrive, fail and are parked, a rotation, a
+//! dead letter and refused requests, no secret is in a log, a trace, an error, an API answer, or a file of broker or database.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -74,7 +73,7 @@ async fn no_secret_is_found_after_a_whole_run() {
     let rotated = cluster.post("api", &format!("{endpoint}/rotate-secret"), &publisher.key, &json!({})).await;
     let rotated = rotated["secret"].as_str().expect("a new secret").to_owned();
 
-    // Refused: the request's text appears nowhere.
+    // The text of refused requests appears nowhere.
     let client = reqwest::Client::new();
     let mut answers = String::new();
     for (path, key, body) in [
@@ -88,7 +87,7 @@ async fn no_secret_is_found_after_a_whole_run() {
         answers += &answer.text().await.expect("text");
     }
 
-    // Delivered, failed and parked, dead.
+    // From here on: a delivery, a failed attempt with a parked retry, and a dead letter.
     receiver.answer_at("/", Answer::status(500));
     let started = Instant::now();
     let delivered = |requests: &[crate::harness::Received]| {

@@ -110,7 +110,7 @@ async fn a_stop_logs_what_it_waits_for_and_a_second_signal_ends_it() {
     let scope = Scope::new("stopping").await;
     let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
     let mut cluster = Cluster::start(urls).await;
-    // It accepts requests and never responds.
+    // This listener lets clients connect and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", silent.local_addr().expect("bound"));
     let tenant = cluster.tenant(&[]).await;

@@ -17,7 +17,7 @@ async fn the_share_of_first_attempts_within_5_and_30_seconds_is_in_the_stats() {
     for _ in 0..3 {
         tenant.publish(&json!({"type": "email.sent", "data": {}})).await;
     }
-    // On a busy machine a first attempt may be late; then the share is less.
+    // On a busy machine a first attempt may be late, and then the share is smaller.
     let late = |request: &Received| request.arrived_at > published + Duration::from_secs(5);
     let in_time = !receiver.take(3).await.iter().any(late);
     let counted = |stats: &Value| stats["total"]["promise"]["first_attempts"] == json!(3);

@@ -57,7 +57,7 @@ fn fits(shown: &Value, answer: &Value) -> bool {
 async fn every_command_of_the_tour_works_and_is_answered_as_it_says() {
     let (deployment, receiver) = (Deployment::start("tour").await, Receiver::start().await);
     let (folder, steps) = (tempfile::tempdir().expect("a folder"), steps());
-    // Each step has its own last response; exported variables stay.
+    // Each step has its own file for the last response. Exported variables stay set.
     let mut script = String::from("set -euo pipefail\n");
     for (at, step) in steps.iter().enumerate() {
         script.push_str(&format!("echo step {at}\n{}\n", step.commands));

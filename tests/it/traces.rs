@@ -55,7 +55,7 @@ impl World {
         answer["id"].as_str().map(str::to_owned)
     }
 
-    /// The next request for this event.
+    /// Waits for the next request for this event.
     async fn next_of(&self, event: &str) -> Received {
         loop {
             let request = self.receiver.next().await;

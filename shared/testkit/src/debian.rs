@@ -36,8 +36,8 @@ pub const NGINX: Tool = Tool { package: "nginx", file: "usr/sbin/nginx" };
 /// The packages of all tools.
 const PACKAGES: [&str; 5] = ["kustomize", "docker-compose", "prometheus", "promtool", "nginx"];
 
-/// The path of a program. The first call on a machine downloads the packages, which takes some seconds. Without apt it is the program of
-/// that name on the path.
+/// Returns the path of a program. The first call on a machine downloads the packages, which takes some seconds. On a machine
+/// without apt, returns the program of that name on the path.
 ///
 /// # Errors
 /// There is no such program on the path, or apt fails; with apt's message.
@@ -131,7 +131,7 @@ pub fn proxy(scheme: &str) -> Result<Option<String>> {
     Ok(proxy_of(&words).map(str::to_owned))
 }
 
-/// The value of `proxy='…'`, as apt-config prints it for a shell.
+/// The value in `proxy='…'`, the line that apt-config prints for shells.
 fn proxy_of(words: &str) -> Option<&str> {
     let value = words.trim().strip_prefix("proxy='")?.strip_suffix('\'')?;
     Some(value).filter(|value| !value.is_empty() && *value != "DIRECT")

@@ -55,13 +55,13 @@ pub struct EngineOptions {
 
 /// Running engines. Dropping it (or [`Engines::stop`]) stops them unless another process still uses them.
 pub struct Engines {
-    /// Without a vhost. The user of a private broker may create vhosts.
+    /// The broker's URL without a vhost. The user of a private broker may create vhosts.
     pub amqp_url: String,
     /// The management API with credentials, `http://user:password@host:port`; `None` if the environment names only an AMQP URL.
     pub amqp_api_url: Option<String>,
     /// The database URL; of a private PostgreSQL, the maintenance database as superuser.
     pub database_url: String,
-    /// Descriptions to print: `RabbitMQ 4.0.5, private, AMQP port 27672` or `RabbitMQ from POSTRIDER_AMQP_URL`.
+    /// Texts to print about the engines: `RabbitMQ 4.0.5, private, AMQP port 27672` or `RabbitMQ from POSTRIDER_AMQP_URL`.
     pub described: Vec<String>,
     held: Option<Held>,
 }
@@ -69,7 +69,8 @@ pub struct Engines {
 struct Held {
     home: Home,
     users: File,
-    /// The lock of starting and stopping. It is held during the start, so that a failed start stops the engines under the same lock.
+    /// The lock for starts and stops. It is held until the start has succeeded, so that a failed start stops the engines under
+    /// it.
     gate: Option<File>,
     rabbit: Option<RabbitNode>,
     postgres: Option<Postgres>,
@@ -104,7 +105,7 @@ impl Named {
         rabbit.into_iter().chain(self.database.is_some().then(|| format!("PostgreSQL from {database}"))).collect()
     }
 
-    /// The engines that it does not name.
+    /// The engines that the environment does not name.
     fn others(&self) -> Vec<Engine> {
         let rabbit = self.amqp.is_none().then_some(Engine::RabbitMq);
         rabbit.into_iter().chain(self.database.is_none().then_some(Engine::PostgreSql)).collect()
@@ -204,7 +205,7 @@ impl Drop for Engines {
 }
 
 impl Held {
-    /// Takes the locks and, where engines must start empty, stops them and deletes their data. Starts nothing.
+    /// Takes the locks. If engines must start empty, stops them and deletes their data. Starts nothing.
     fn prepare(options: &EngineOptions, needed: &[Engine]) -> Result<Self> {
         let folder = default_folder();
         std::fs::create_dir_all(&folder).with_context(|| {

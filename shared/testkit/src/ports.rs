@@ -28,8 +28,8 @@ pub(crate) fn free_port_near(preferred: u16) -> u16 {
     if is_free(preferred) { preferred } else { free_port() }
 }
 
-/// A free port below Linux's ephemeral range, so that no outgoing connection takes it while its owner restarts, and no client that
-/// reconnects to it in a loop connects to itself. This process gets each port once.
+/// A free port below Linux's ephemeral range. So no outgoing connection takes it while its owner restarts, and no client that
+/// reconnects to it in a loop connects to itself. A process gets each port at most once.
 pub fn free_port() -> u16 {
     static GIVEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// The environment variable that every process of an engine inherits, with the engine's folder as its value. By it a kill finds the shell,
-/// the Erlang VM, its port programs and the daemon epmd, and no process of another engine.
+/// The environment variable that every process of an engine inherits, with the engine's folder as its value. It lets a kill find
+/// the shell, the Erlang VM, its port programs and the daemon epmd, and no process of another engine.
 pub const MARK: &str = "POSTRIDER_ENGINE";
 
 fn pids() -> Vec<i32> {
@@ -51,12 +51,12 @@ pub fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
 
-/// SIGKILL to every process of an engine.
+/// Sends SIGKILL to every process of an engine.
 pub fn kill_marked(folder: &Path) {
     kill_with_variable(MARK, &folder.display().to_string());
 }
 
-/// SIGKILL to every process that has the variable. Repeats until there is none, because a process may fork in between.
+/// Sends SIGKILL to every process that has the variable. Repeats this until there is none, because a process may fork meanwhile.
 pub fn kill_with_variable(name: &str, value: &str) {
     let give_up = Instant::now() + Duration::from_secs(60);
     loop {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Whether the network is stalled: nothing arrives, and no connection ends.
+/// Whether the network is stalled: no byte arrives, and no connection ends.
 struct Stalled(bool);
 
 /// A proxy to one address. Dropping it ends it and its connections.
@@ -52,7 +52,7 @@ impl Proxy {
         self.network.send_replace(Stalled(true));
     }
 
-    /// Ends the stall: the delayed bytes arrive, then all others.
+    /// Ends the stall: first the delayed bytes arrive, then later ones.
     pub fn resume(&self) {
         self.network.send_replace(Stalled(false));
     }

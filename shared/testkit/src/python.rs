@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::paths::{default_folder, lock, replace};
 
-/// A package, and the version that is installed where no Python has it.
+/// A package, and the version that is installed if no Python has the package.
 pub struct Package {
     /// The module to import.
     module: &'static str,

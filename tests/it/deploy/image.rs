@@ -86,7 +86,7 @@ async fn the_images_root_is_read_only_has_no_shell_and_serves() {
     for shell in ["bin", "usr", "sbin"] {
         assert!(!root.join(shell).exists(), "/{shell} is in the image");
     }
-    // A runtime mounts these two.
+    // A container runtime mounts these two files.
     std::fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n").expect("written");
     std::fs::write(root.join("etc/resolv.conf"), "").expect("written");
     // The test's folder is private to its owner; an image's root is readable by all users.
@@ -96,7 +96,7 @@ async fn the_images_root_is_read_only_has_no_shell_and_serves() {
 
     let scope = Scope::new("image").await;
     let address = format!("127.0.0.1:{}", free_port());
-    // By name, as a container reaches its engines: the C library in the root must resolve names.
+    // The engines are reached by name, as from a container, so the C library in the root must resolve names.
     let by_name = |url: &str| url.replace("127.0.0.1", "localhost");
     let serving = |argument: &str| {
         let mut command = contained(&root, argument);

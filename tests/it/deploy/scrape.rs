@@ -115,7 +115,7 @@ impl Prometheus {
     }
 }
 
-/// A delivery, a retry, and deliveries that are held.
+/// Causes a delivery, a retry and held deliveries.
 async fn traffic(stack: &Stack) -> Receiver {
     let receiver = Receiver::start().await;
     receiver.answer_next([Answer::status(500)]);
@@ -144,7 +144,7 @@ async fn metrics_of_dashboards_alerts_and_autoscaler_are_exported() {
     let alerts = text("deploy/prometheus/alerts.yml");
     let mut wanted: BTreeSet<_> =
         asked.iter().flat_map(|(_, query)| selectors(query)).chain(selectors(&alerts)).collect();
-    // Names within other words: the name of a group, a job, a link.
+    // A text also contains `postrider_` within other words, such as the name of a group, a job or a link.
     wanted.retain(|selector| selector.len() > "postrider_".len());
     assert!(wanted.len() > 40, "{wanted:?}");
     prometheus.wait_for(wanted.iter().map(|selector| ("a selector", selector.as_str())).collect()).await;

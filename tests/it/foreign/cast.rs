@@ -98,7 +98,7 @@ impl Party {
         state
     }
 
-    /// The same, once it no longer changes.
+    /// The state of the party, once it no longer changes.
     pub(super) async fn settled(&self, operations: &[Operation]) -> BTreeMap<String, Value> {
         let mut before = self.state(operations).await;
         for _ in 0..100 {

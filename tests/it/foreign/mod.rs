@@ -121,7 +121,7 @@ impl Walk<'_> {
         for chosen in 1..(1_u32 << operation.in_path.len()) {
             let foreign = |place: usize| chosen & (1 << place) != 0;
             let nouns = operation.in_path.iter().enumerate().filter(|(place, _)| foreign(*place));
-            // One id is compared with an unknown one; the others are the victim's in both calls.
+            // In one call this id is the victim's, in the other an unknown one. All other ids are the victim's in both calls.
             for (at, (_, noun)) in nouns {
                 let answered = self.foreign(operation, *noun, |id| {
                     let path = path_of(operation, |noun, place| match place {

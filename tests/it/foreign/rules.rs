@@ -1,7 +1,6 @@
 //! The key that each operation of the API requires, and a valid body.
 //!
-//! An operation that is not here fails the walk: with a new operation, add a rule here that says who may call it. Rules of the contract's
-//! operations stand here before the operations do.
+//! An operation without a rule here fails the walk: add a rule that says who may call it.
 
 use Access::{Manage, Operator, Publish, Read};
 
@@ -109,7 +108,7 @@ pub(super) const HARMLESS: &[&str] = &[
     "resolution",
     "by",
     "q",
-    // Of the audit log: they only filter what the caller may see.
+    // Parameters of the audit log, which only filter what the caller may see.
     "action",
     "actor",
     "target",

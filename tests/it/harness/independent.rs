@@ -23,13 +23,13 @@ mac = hmac.new(key, message, hashlib.sha256)
 print(mac.hexdigest() if form == "hex" else base64.b64encode(mac.digest()).decode())
 "#;
 
-/// `webhook-signature`, `webhook-id` and `webhook-timestamp` as the crate `standardwebhooks` checks them.
+/// Checks `webhook-signature`, `webhook-id` and `webhook-timestamp` with the crate `standardwebhooks`.
 #[track_caller]
 pub(crate) fn check_with_crate(secret: &str, request: &Received) {
     verify(&Webhook::new(secret).expect("a secret of Standard Webhooks"), request);
 }
 
-/// The same for a secret without prefix, whose bytes are the key.
+/// Checks the same with a secret without prefix, whose bytes are the key.
 #[track_caller]
 pub(crate) fn check_with_crate_bytes(secret: &[u8], request: &Received) {
     verify(&Webhook::from_bytes(secret.to_vec()).expect("any bytes are a key"), request);
@@ -44,7 +44,7 @@ fn verify(webhook: &Webhook, request: &Received) {
     assert!(webhook.verify(&forged, &headers).is_err(), "another body must not pass");
 }
 
-/// Which of the `v1a` signatures of `webhook-signature` ring verifies with a `whpk_` key.
+/// For each `v1a` signature of `webhook-signature`, whether ring verifies it with a `whpk_` key.
 pub(crate) fn verified_by_ed25519(public_key: &str, request: &Received) -> Vec<bool> {
     let key = BASE64_STANDARD.decode(public_key.strip_prefix("whpk_").expect("a public key")).expect("base64");
     let key = UnparsedPublicKey::new(&ED25519, key);
@@ -158,7 +158,7 @@ impl Case {
         line
     }
 
-    /// The same with another first letter of the first member's name.
+    /// The same case with another first letter in the name of the body's first member.
     fn forged(&self) -> Self {
         let mut forged = self.clone();
         forged.body[2] ^= 1;
@@ -166,8 +166,8 @@ impl Case {
     }
 }
 
-/// Every request passes its product's check and that of Standard Webhooks, in both languages. No request passes with another
-/// secret, nor with another body (a token covers no body).
+/// Checks in both languages that every request passes its product's check and that of Standard Webhooks, and that none passes
+/// with another secret or another body. (A token does not cover the body.)
 pub(crate) async fn check_all(product: &str, secret: &str, requests: &[Received]) {
     let cases: Vec<Case> = requests.iter().map(|request| Case::of(secret, request)).collect();
     let other = match secret.strip_prefix("whsec_") {
@@ -190,7 +190,7 @@ pub(crate) async fn check_all(product: &str, secret: &str, requests: &[Received]
     }
 }
 
-/// W3C Trace Context, section 3.2: `00-<32 hex>-<16 hex>-<2 hex>`.
+/// Checks the form of W3C Trace Context, section 3.2: `00-<32 hex>-<16 hex>-<2 hex>`.
 #[track_caller]
 pub(crate) fn check_traceparent(value: &str) {
     let parts: Vec<_> = value.split('-').collect();

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 /// The POSTs of one event to one endpoint.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Got {
-    /// POSTs.
+    /// The number of POSTs.
     pub(crate) posts: usize,
     /// Values of `postrider-delivery`. With more than one a receiver could not recognise the duplicate.
     pub(crate) deliveries: HashSet<String>,

@@ -57,16 +57,16 @@ pub(crate) struct Run {
     _alone: tokio::sync::MutexGuard<'static, ()>,
 }
 
-/// What must be delivered of the accepted events.
+/// Which of the accepted events must be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// Every event.
     Everything,
-    /// The broker's disk was lost: every event on record. Others are counted.
+    /// Every event on record, because the broker's disk was lost. The others are only counted.
     Recorded,
 }
 
-/// Publishes, calls `fault` while deliveries are outstanding, and checks that nothing is missing.
+/// Publishes, calls `act` while deliveries are outstanding, and checks that nothing is missing.
 pub(crate) async fn survive(fault: &str, act: impl AsyncFnOnce(&mut Run)) {
     let scope = Scope::new(fault).await;
     let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
@@ -87,7 +87,7 @@ impl Run {
         Self::start_beside(urls.clone(), urls, load, settings).await
     }
 
-    /// The same, but the test itself reaches the engines at `direct`.
+    /// Like `start_with`, but the test itself reaches the engines at `direct`.
     pub(crate) async fn start_beside(
         urls: Urls,
         direct: Urls,

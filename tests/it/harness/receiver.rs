@@ -79,7 +79,7 @@ impl Received {
         std::str::from_utf8(&self.body).expect("a body is UTF-8")
     }
 
-    /// The only header of this name.
+    /// The value of the only header of this name.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
         let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value);
@@ -88,7 +88,8 @@ impl Received {
         value
     }
 
-    /// Checks every header except HTTP's own: the product's, with these values (`None`: any), and the headers of all deliveries.
+    /// Checks every header except HTTP's own: the headers of all deliveries, and the product's with these values (`None`: any
+    /// value).
     #[track_caller]
     pub(crate) fn check_headers(&self, event: &str, products: &[(&str, Option<&str>)]) {
         let user_agent = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
@@ -133,7 +134,7 @@ impl Received {
         self.headers.iter().map(pair).collect()
     }
 
-    /// `webhook-timestamp` is this attempt's time: at most ten minutes before its arrival.
+    /// Checks that `webhook-timestamp` is at most ten minutes before this attempt's arrival, and not after it.
     #[track_caller]
     pub(crate) fn check_fresh_timestamp(&self) {
         let sent: u64 = self.header("webhook-timestamp").parse().expect("Unix seconds");

@@ -61,7 +61,7 @@ impl Stage {
         self.receiver.next().await
     }
 
-    /// The catalog has these types, in this order.
+    /// Checks that the catalog has these types, in this order.
     pub(crate) async fn check_catalog<'a>(&self, types: impl IntoIterator<Item = &'a str>) {
         let profiles = self.tenant.get("/v1/profiles").await;
         let catalog = profiles["data"][0]["event_types"].as_array().expect("types");
@@ -71,7 +71,7 @@ impl Stage {
 
     /// Checks the profile's schedule in seconds: a failed delivery waits each delay before its retry, lengthened by at most the
     /// share `jitter`, and fails after the last. To avoid waiting, each retry is checked on an endpoint whose own schedule is the
-    /// rest of the profile's. Exact delays are visible on their rungs.
+    /// rest of the profile's.
     pub(crate) async fn check_schedule(&self, event: &str, seconds: &[u64], jitter: f64) {
         let profiles = self.tenant.get("/v1/profiles").await;
         assert_eq!(profiles["data"][0]["retry_schedule_seconds"], json!(seconds));

@@ -117,7 +117,6 @@ impl Tenant {
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
-    /// Reads.
     pub(crate) async fn get(&self, path: &str) -> Value {
         self.succeed(Method::GET, path, None).await
     }
@@ -132,7 +131,6 @@ impl Tenant {
         self.send(Method::POST, path, Some(body.to_string()), &[]).await
     }
 
-    /// Deletes.
     pub(crate) async fn delete(&self, path: &str) {
         self.succeed(Method::DELETE, path, None).await;
     }

@@ -22,7 +22,7 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Test engines have a folder of their own: they start empty, next to the development's.
+    /// Test engines have a separate folder, because they start empty and must not delete the development's data.
     pub(super) fn of(purpose: Purpose, folder: &Path) -> Self {
         Self { folder: if purpose == Purpose::Tests { folder.join("tests") } else { folder.to_owned() } }
     }

@@ -1,4 +1,4 @@
-//! Installing packages with apt, or saying which ones are missing.
+//! Installs packages with apt, or says which ones are missing.
 
 use std::process::Command;
 
@@ -12,7 +12,7 @@ use crate::{browser, python};
 /// What to do about missing packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Install {
-    /// Install them with apt, and say so.
+    /// Install them with apt, and announce it.
     Apt,
     /// Only say what is missing and how to install it.
     Tell,

@@ -51,7 +51,7 @@ impl Postgres {
     fn pid(&self) -> Option<i32> {
         let text = std::fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
         let pid = text.lines().next()?.trim().parse().ok()?;
-        // The file remains after a kill -9, and the pid may be another process by now.
+        // The file remains after a kill -9, so its pid may belong to another process by now.
         procs::command_of(pid)?.contains(&*self.data().to_string_lossy()).then_some(pid)
     }
 
@@ -79,13 +79,14 @@ impl Postgres {
         command.arg("-D").arg(self.data()).arg("-p").arg(self.port.to_string());
         for setting in [
             "listen_addresses=127.0.0.1",
-            // None: a socket's path has at most 107 bytes, and the checkout's may be longer.
+            // No Unix socket: its path may have at most 107 bytes, and the checkout's path may be longer.
             "unix_socket_directories=",
             "max_connections=300",
             "shared_buffers=512MB",
-            // Otherwise the kernel writes evicted pages in bursts of hundreds of megabytes, and the broker's log waits for the disk.
+            // Without this the kernel writes evicted pages in bursts of hundreds of megabytes, and the broker's log waits for the
+            // disk.
             "backend_flush_after=256kB",
-            // Under load there would be a checkpoint every minute or two, which slows everything on the same disk.
+            // With the default of 1 GB, load causes a checkpoint every minute or two, which slows everything on the same disk.
             "max_wal_size=4GB",
             "checkpoint_timeout=15min",
             "timezone=UTC",
@@ -153,14 +154,14 @@ impl Postgres {
         wait_ready("PostgreSQL", self.child.as_mut(), version, || procs::tail(&log, 20)).await
     }
 
-    /// Fast shutdown; if that takes over 10 s, immediate, then SIGKILL.
+    /// Shuts down fast. If that takes over 10 s, shuts down immediately, and then with SIGKILL.
     pub(super) fn stop(&mut self) {
         if let Some(pid) = self.pid() {
             for (signal, seconds) in [(Signal::SIGINT, 10), (Signal::SIGQUIT, 5), (Signal::SIGKILL, 5)] {
                 procs::signal(pid, signal);
                 let child = &mut self.child;
                 let gone = procs::wait_until(Duration::from_secs(seconds), || {
-                    // Until it is waited for, an ended child still has an entry in /proc.
+                    // An ended child has an entry in /proc until its parent waits for it.
                     let reaped = child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(Some(_))));
                     reaped || procs::command_of(pid).is_none()
                 });

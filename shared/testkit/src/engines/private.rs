@@ -17,7 +17,7 @@ pub struct PrivateRabbit {
 }
 
 impl PrivateRabbit {
-    /// Starts one and waits until it is ready.
+    /// Starts it and waits until it is ready.
     ///
     /// # Errors
     /// RabbitMQ is not installed or does not start.
@@ -49,7 +49,7 @@ impl PrivateRabbit {
         self.node.api_url()
     }
 
-    /// SIGKILL to the Erlang VM and all its children at once. Returns once they have ended.
+    /// Sends SIGKILL to the Erlang VM and all its children at once. Returns once they have ended.
     pub fn kill9(&mut self) {
         self.node.kill9();
     }
@@ -63,7 +63,7 @@ impl PrivateRabbit {
         self.node.wait_ready().await
     }
 
-    /// Deletes its data, like the loss of its disk. It must not be running.
+    /// Deletes its data, as if its disk were lost. It must not be running.
     ///
     /// # Errors
     /// The folder cannot be deleted.
@@ -73,9 +73,10 @@ impl PrivateRabbit {
 
     /// Waits until every quorum queue of the default vhost would survive [`PrivateRabbit::kill9`].
     ///
-    /// RabbitMQ writes the registration of a quorum queue to disk up to half a second *after* it confirmed the declaration, and messages
-    /// published in between. A node that is killed within that time restarts with the queue's name, an empty log under a new id, and no
-    /// leader. A test that kills the node soon after a declaration would test this fault of RabbitMQ.
+    /// RabbitMQ writes the registration of a quorum queue to disk up to half a second *after* it confirmed the declaration, and
+    /// messages published in between. A node that is killed within that time restarts with the queue's name, an empty log under a
+    /// new id, and no leader. A test that kills the node soon after a declaration would test this fault of RabbitMQ, not
+    /// Postrider.
     ///
     /// # Errors
     /// The management API does not answer, or a queue is not on disk after three minutes.
@@ -121,7 +122,7 @@ pub struct PrivatePostgres {
 }
 
 impl PrivatePostgres {
-    /// Starts one and waits until it is ready.
+    /// Starts it and waits until it is ready.
     ///
     /// # Errors
     /// PostgreSQL is not installed or does not start.
@@ -146,7 +147,7 @@ impl PrivatePostgres {
         self.folder.path()
     }
 
-    /// A fast shutdown, which ends every connection. Returns once the process has ended.
+    /// Shuts down fast, which ends every connection. Returns once the process has ended.
     pub fn stop(&mut self) {
         self.cluster.stop();
     }

@@ -144,7 +144,7 @@ impl RabbitNode {
 
         let log = std::fs::File::create(self.log())?;
         let mut command = self.command(procs::raise_open_files(server));
-        // In its own process group: a Ctrl-C in the terminal must reach `xtask` only, which stops its processes in order.
+        // In its own process group, because a Ctrl-C in the terminal must reach only `xtask`, which stops its processes in order.
         command.stdout(log.try_clone()?).stderr(log).process_group(0);
         self.child = Some(command.spawn().context("starting rabbitmq-server")?);
         Ok(())
@@ -212,14 +212,14 @@ impl RabbitNode {
         }
     }
 
-    /// Orderly stop; processes that still run after 20 s are killed, epmd always.
+    /// Stops the node in order. Kills processes that still run after 20 s, and always epmd.
     pub(super) fn stop(&mut self) {
         self.ask_to_stop();
         procs::wait_until(Duration::from_secs(20), || !self.running());
         self.kill9();
     }
 
-    /// SIGKILL to every process of the node at once, like a power cut.
+    /// Sends SIGKILL to every process of the node at once, like a power cut.
     pub(super) fn kill9(&mut self) {
         procs::kill_marked(&self.folder);
         if let Some(mut child) = self.child.take() {

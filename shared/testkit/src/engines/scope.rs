@@ -16,9 +16,9 @@ use crate::paths::set;
 /// A unique vhost and a unique, empty database on the test engines. Dropping it drops the database, after a panic, too. The vhost remains
 /// until the broker's data is deleted.
 pub struct Scope {
-    /// With the vhost.
+    /// The broker's URL with the vhost.
     pub amqp_url: String,
-    /// With the database.
+    /// The URL of the database.
     pub database_url: String,
     /// The management API with credentials.
     pub amqp_api_url: String,
@@ -37,7 +37,7 @@ const MISSING: &str = "no engines to test with. Run the tests with `cargo xtask 
                        POSTRIDER_TEST_AMQP_API and POSTRIDER_TEST_DATABASE_URL";
 
 impl Scope {
-    /// Creates both. Their names contain `name`, so that they can be recognised in a listing.
+    /// Creates the vhost and the database. Their names contain `name`, so that they can be recognised in a listing.
     ///
     /// # Panics
     /// The engines are missing or refuse. The message says what to run.
@@ -93,7 +93,7 @@ impl Scope {
         let topic = serde_json::json!({"exchange": exchange, "write": keys, "read": "^$"});
         put(format!("/api/topic-permissions/{}/{name}", self.vhost), topic).await?;
         let mut url = Url::parse(&self.amqp_url)?;
-        // An `amqp` URL always accepts both.
+        // An `amqp` URL always accepts a user and a password.
         let _ = url.set_username(&name);
         let _ = url.set_password(Some(&name));
         Ok(url.to_string())
