@@ -38,8 +38,7 @@ async fn postgresql_away_for_three_minutes_loses_nothing() {
 async fn a_recorder_away_for_five_minutes_is_behind_and_nothing_is_lost() {
     let scope = Scope::new("away-recorder").await;
     let urls = Urls { amqp: scope.amqp_url.clone(), database: scope.database_url.clone() };
-    // With this setting the reconciler takes an event for lost when later events are on record for a minute. The fault lasts
-    // five.
+    // With this setting an undecided event counts as lost once an event accepted a minute later is decided. The fault lasts five.
     let settings = vec![("POSTRIDER_RECONCILE_AFTER", "60s".to_owned())];
     let mut run = Run::start_with(urls, steady(RECORDER_AWAY), settings).await;
     run.cluster.kill9("recorder").await;

@@ -67,7 +67,6 @@ impl FromRequestParts<Arc<Api>> for Auth {
     }
 }
 
-/// The parameter `tenant`.
 fn tenant_param(parts: &Parts) -> Option<String> {
     let query = parts.uri.query().unwrap_or_default();
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());

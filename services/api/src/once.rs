@@ -24,7 +24,6 @@ use crate::Api;
 use crate::call::Auth;
 use crate::request::{BODY_BYTES_MAX, too_large};
 
-/// The header.
 pub(crate) const KEY: &str = "idempotency-key";
 /// Marks a repeated response.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");

@@ -103,7 +103,7 @@ impl Operations {
         Ok((tenant, id, event))
     }
 
-    /// Events that the caller may see, newest first. Takes the scope `read`.
+    /// Events that the caller may see, newest first. Requires the scope `read`.
     pub async fn list_events(
         &self,
         caller: Caller,
@@ -115,7 +115,7 @@ impl Operations {
         Ok(List::of("events", page, Event::from))
     }
 
-    /// An event with its deliveries. Takes the scope `read`.
+    /// An event with its deliveries. Requires the scope `read`.
     pub async fn read_event(&self, caller: Caller, id: &str) -> Result<EventDetail, Error> {
         let (tenant, id, event) = self.stored_event(caller, id).await?;
         let deliveries = self.store.history().deliveries_of_event(tenant, &id, event.summary.event_day).await?;
@@ -129,14 +129,14 @@ impl Operations {
         })
     }
 
-    /// Erases an event's payload from the history and discards its pending deliveries. Takes the scope `manage`.
+    /// Erases an event's payload from the history and discards its pending deliveries. Requires the scope `manage`.
     pub async fn expunge_payload(&self, caller: Caller, id: &str) -> Result<(), Error> {
         let (tenant, id) = (caller.tenant(Scope::Manage)?, parse_id("event", id)?);
         self.edits_of(caller)?.expunge_event(tenant, &id).await?;
         Ok(())
     }
 
-    /// The values of an attribute in the tenant's events of the last 7 days, most frequent first. Takes the scope `read`.
+    /// The values of an attribute in the tenant's events of the last 7 days, most frequent first. Requires the scope `read`.
     pub async fn attribute_values(
         &self,
         caller: Caller,

@@ -52,7 +52,7 @@ impl Operations {
     /// Why each endpoint of the tenant got an event or did not, at the decision and now.
     ///
     /// # Errors
-    /// Takes the scope `read`. [`Error::TooMany`] while another event of the tenant is being explained.
+    /// Requires the scope `read`. [`Error::TooMany`] while another event of the tenant is being explained.
     pub async fn explain_event(&self, caller: Caller, id: &str) -> Result<Explanations, Error> {
         let (tenant, id, event) = self.stored_event(caller, id).await?;
         let (day, since) = (event.summary.event_day, event.summary.accepted_at);

@@ -86,7 +86,7 @@ impl Operations {
     /// Creates a key.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Forbidden::ScopeNotHeld`] for a scope that the caller's key does not have.
+    /// Requires the scope `manage`. [`Forbidden::ScopeNotHeld`] for a scope that the caller's key does not have.
     pub async fn create_key(&self, caller: Caller, tenant: &str, request: CreateKey) -> Result<CreatedKey, Error> {
         let tenant = self.tenant_with_keys(caller, tenant, Scope::Manage).await?;
         request.check()?;
@@ -97,13 +97,13 @@ impl Operations {
         Ok(CreatedKey { key: created.text.expose_secret().to_owned(), shown: created.key.into() })
     }
 
-    /// The tenant's keys. Takes the scope `read`.
+    /// The tenant's keys. Requires the scope `read`.
     pub async fn list_keys(&self, caller: Caller, tenant: &str) -> Result<List<Key>, Error> {
         let tenant = self.tenant_with_keys(caller, tenant, Scope::Read).await?;
         Ok(List::whole(self.store.config().list_keys(tenant).await?.into_iter().map(Key::from)))
     }
 
-    /// Deletes a key. Takes the scope `manage`.
+    /// Deletes a key. Requires the scope `manage`.
     pub async fn delete_key(&self, caller: Caller, tenant: &str, key: &str) -> Result<(), Error> {
         let tenant = self.tenant_with_keys(caller, tenant, Scope::Manage).await?;
         let key = parse_id("key", key)?;

@@ -99,7 +99,7 @@ impl From<&LoadedProfile> for Profile {
 }
 
 impl Operations {
-    /// Every profile. A tenant gets only its own. Takes the scope `read`.
+    /// Every profile. A tenant gets only its own. Requires the scope `read`.
     pub async fn list_profiles(&self, caller: Caller) -> Result<List<Profile>, Error> {
         match caller.visible(Scope::Read)? {
             None => Ok(List::whole(self.profiles.iter().map(|profile| Profile::from(profile.as_ref())))),

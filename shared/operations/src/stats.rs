@@ -240,12 +240,12 @@ impl Operations {
         })
     }
 
-    /// Stats of all endpoints of the caller's tenant, including deleted ones. Takes the scope `read`.
+    /// Stats of all endpoints of the caller's tenant, including deleted ones. Requires the scope `read`.
     pub async fn tenant_stats(&self, caller: Caller, query: &StatsQuery) -> Result<Stats, Error> {
         self.stats(StatsOf::Tenant(caller.tenant(Scope::Read)?), query).await
     }
 
-    /// Stats of an endpoint. Takes the scope `read`.
+    /// Stats of an endpoint. Requires the scope `read`.
     pub async fn endpoint_stats(&self, caller: Caller, id: &str, query: &StatsQuery) -> Result<Stats, Error> {
         let endpoint = self.stored_endpoint(caller, Scope::Read, id).await?;
         self.stats(StatsOf::Endpoint(endpoint.id), query).await

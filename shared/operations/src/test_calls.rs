@@ -71,7 +71,7 @@ impl Operations {
     /// Asks a dispatcher to send a sample to an endpoint, and waits for the answer.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Error::TooMany`] above four test calls at once for a tenant.
+    /// Requires the scope `manage`. [`Error::TooMany`] above four test calls at once for a tenant.
     pub async fn test_endpoint(
         self: &Arc<Self>,
         caller: Caller,

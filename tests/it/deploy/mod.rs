@@ -15,7 +15,6 @@ use std::process::Stdio;
 use postrider_testkit::debian::{self, Tool};
 use tokio::process::Command;
 
-/// The checkout.
 fn checkout() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is in a workspace").to_path_buf()
 }

@@ -31,7 +31,6 @@ pub(crate) struct World {
     _scope: Scope,
 }
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,

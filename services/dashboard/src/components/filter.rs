@@ -80,7 +80,6 @@ pub(crate) fn time_filters(query: &Fields) -> Markup {
     } }
 }
 
-/// A filter by text.
 pub(crate) fn text_filter(id: &str, name: &str, label: &str, query: &Fields) -> Markup {
     html! { div { label for=(id) { (label) }
     input id=(id) type="text" name=(name) value=(query.get(name)) autocomplete="off" spellcheck="false"; } }

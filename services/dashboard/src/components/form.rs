@@ -47,7 +47,6 @@ impl Form {
         self.error.as_ref().map_or(StatusCode::OK, |error| Problem::from(error.clone()).status_code())
     }
 
-    /// Whether the form was refused.
     pub(crate) fn is_refused(&self) -> bool {
         self.error.is_some()
     }
@@ -247,7 +246,6 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The errors of a field.
 pub(crate) fn field_errors(id: &str, errors: &[String]) -> Markup {
     html! { @if !errors.is_empty() { p.error id={ "f-" (id) "-error" } { @for error in errors { (error) " " } } } }
 }

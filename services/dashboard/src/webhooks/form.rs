@@ -66,7 +66,6 @@ fn pattern(group: &str) -> Option<String> {
     (!group.is_empty()).then(|| format!("{group}.*"))
 }
 
-/// The form.
 pub(crate) fn form(page: &Page, form: &Form, offers: &Offers, purpose: Purpose<'_>, channel: Channel) -> Markup {
     let (action, button) = match purpose {
         Purpose::Create => ("/webhooks/new".to_owned(), "Create webhook"),

@@ -11,7 +11,6 @@ use tower::ServiceExt;
 
 use crate::harness::{OPERATOR, Tenant, World};
 
-/// A response.
 pub(crate) struct Page {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -48,7 +47,6 @@ pub(crate) async fn post(world: &World, cookie: &str, path: &str, form: &[(&str,
     if to.contains("?result=") { get(world, cookie, &to).await } else { page }
 }
 
-/// Sends a form.
 pub(crate) async fn send_form(world: &World, cookie: &str, path: &str, form: &[(&str, &str)]) -> Page {
     let body: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let request =

@@ -31,7 +31,7 @@ pub struct DeliveryCancelled {
 }
 
 impl Operations {
-    /// Deliveries that the caller may see, newest first. Takes the scope `read`.
+    /// Deliveries that the caller may see, newest first. Requires the scope `read`.
     pub async fn list_deliveries(
         &self,
         caller: Caller,
@@ -43,7 +43,7 @@ impl Operations {
         Ok(List::of("deliveries", page, Delivery::from))
     }
 
-    /// A delivery with its attempts and the body that was sent. Takes the scope `read`.
+    /// A delivery with its attempts and the body that was sent. Requires the scope `read`.
     pub async fn read_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryDetail, Error> {
         let (visible, id) = (caller.visible(Scope::Read)?, parse_id("delivery", id)?);
         let found = self.store.history().delivery_with_attempts(visible, id).await?;
@@ -59,7 +59,7 @@ impl Operations {
     /// Cancels a pending delivery.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Error::Conflict`] for a delivery that has ended.
+    /// Requires the scope `manage`. [`Error::Conflict`] for a delivery that has ended.
     pub async fn cancel_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryCancelled, Error> {
         let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("delivery", id)?);
         self.edits_of(caller)?.cancel_delivery(visible, id).await?;

@@ -24,7 +24,7 @@ impl Operations {
     /// Attempts a delivery now: a pending one in addition to its schedule, an ended one as a new delivery.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Error::Conflict`] if there is nothing to send, or the endpoint is not active.
+    /// Requires the scope `manage`. [`Error::Conflict`] if there is nothing to send, or the endpoint is not active.
     pub async fn retry_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryAccepted, Error> {
         let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("delivery", id)?);
         let retried = retry::retry_delivery(&self.edits_of(caller)?, visible, id, Lane::Live).await?;

@@ -48,7 +48,7 @@ impl Operations {
     /// Creates an endpoint of the caller's tenant.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Error::Conflict`] at the tenant's limit.
+    /// Requires the scope `manage`. [`Error::Conflict`] at the tenant's limit.
     pub async fn create_endpoint(&self, caller: Caller, mut request: CreateEndpoint) -> Result<CreatedEndpoint, Error> {
         let tenant = self.stored_tenant(caller.tenant(Scope::Manage)?).await?;
         let profile = self.profile(&tenant.draft.profile)?;
@@ -71,7 +71,7 @@ impl Operations {
         Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None), secret })
     }
 
-    /// The endpoints of the caller's tenant, newest first. Takes the scope `read`.
+    /// The endpoints of the caller's tenant, newest first. Requires the scope `read`.
     pub async fn list_endpoints(&self, caller: Caller, page: &PageQuery) -> Result<EndpointPage, Error> {
         let tenant = caller.tenant(Scope::Read)?;
         let page = self.store.config().list_endpoints(tenant, &page.request("endpoints")?).await?;
@@ -84,12 +84,12 @@ impl Operations {
         Ok(EndpointPage { data: data.collect(), next_cursor, usage: page.usage, limit: page.limit })
     }
 
-    /// Reads an endpoint. Takes the scope `read`.
+    /// Reads an endpoint. Requires the scope `read`.
     pub async fn read_endpoint(&self, caller: Caller, id: &str) -> Result<Endpoint, Error> {
         Ok(self.endpoint_view(self.stored_endpoint(caller, Scope::Read, id).await?))
     }
 
-    /// Edits an endpoint if its version is `expected`. `None` accepts any version. Takes the scope `manage`.
+    /// Edits an endpoint if its version is `expected`. `None` accepts any version. Requires the scope `manage`.
     pub async fn edit_endpoint(
         &self,
         caller: Caller,
@@ -108,12 +108,12 @@ impl Operations {
         Ok(self.endpoint_view(endpoint))
     }
 
-    /// The newest endpoints of the caller's tenant by name, at most `limit`. Takes the scope `read`.
+    /// The newest endpoints of the caller's tenant by name, at most `limit`. Requires the scope `read`.
     pub async fn endpoint_names(&self, caller: Caller, limit: u32) -> Result<Vec<(EndpointId, String)>, Error> {
         Ok(self.store.config().endpoint_names(caller.tenant(Scope::Read)?, limit).await?)
     }
 
-    /// The names of these endpoints of the caller's tenant, and whether each was deleted. Takes the scope `read`.
+    /// The names of these endpoints of the caller's tenant, and whether each was deleted. Requires the scope `read`.
     pub async fn names_of_endpoints(
         &self,
         caller: Caller,
@@ -122,7 +122,7 @@ impl Operations {
         Ok(self.store.config().names_of_endpoints(caller.tenant(Scope::Read)?, ids).await?)
     }
 
-    /// Deletes an endpoint if its version is `expected`. Takes the scope `manage`.
+    /// Deletes an endpoint if its version is `expected`. Requires the scope `manage`.
     pub async fn delete_endpoint(&self, caller: Caller, id: &str, expected: Option<i64>) -> Result<(), Error> {
         let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("endpoint", id)?);
         Ok(self.edits_of(caller)?.config().delete_endpoint(visible, id, expected).await?)

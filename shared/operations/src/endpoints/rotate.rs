@@ -63,7 +63,7 @@ impl Operations {
     /// Replaces an endpoint's secret if the endpoint's version is `expected`. `None` accepts any version.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Error::Conflict`] while another secret is planned, and for a Pushover endpoint.
+    /// Requires the scope `manage`. [`Error::Conflict`] while another secret is planned, and for a Pushover endpoint.
     pub async fn rotate_secret(
         &self,
         caller: Caller,

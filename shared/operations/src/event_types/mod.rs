@@ -139,7 +139,7 @@ impl Operations {
         self.profile(&self.stored_tenant(tenant).await?.draft.profile)
     }
 
-    /// The whole catalog of the caller's tenant, sorted by name. Takes the scope `read`.
+    /// The whole catalog of the caller's tenant, sorted by name. Requires the scope `read`.
     pub async fn catalog(&self, caller: Caller) -> Result<Vec<EventType>, Error> {
         let tenant = caller.tenant(Scope::Read)?;
         let profile = self.profile_of(tenant).await?;
@@ -155,7 +155,7 @@ impl Operations {
         }
     }
 
-    /// A page of the catalog, sorted by name. `group` selects this type and the types below it. Takes the scope `read`.
+    /// A page of the catalog, sorted by name. `group` selects this type and the types below it. Requires the scope `read`.
     pub async fn list_event_types(
         &self,
         caller: Caller,
@@ -181,7 +181,7 @@ impl Operations {
         Ok(List { data, next_cursor })
     }
 
-    /// An event type of the catalog. Takes the scope `read`.
+    /// An event type of the catalog. Requires the scope `read`.
     pub async fn read_event_type(&self, caller: Caller, name: &str) -> Result<EventType, Error> {
         let (tenant, name): (_, Name) = (caller.tenant(Scope::Read)?, parse_id("event type", name)?);
         let named = self.profile_of(tenant).await?.event_type(name.as_str());
@@ -192,7 +192,7 @@ impl Operations {
     /// Defines an event type, or replaces its definition if the definition's version is `expected`. Returns whether it is new.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Error::Conflict`] at the tenant's limits.
+    /// Requires the scope `manage`. [`Error::Conflict`] at the tenant's limits.
     pub async fn put_event_type(
         &self,
         caller: Caller,
@@ -212,7 +212,7 @@ impl Operations {
     /// Deletes the tenant's definition of an event type if its version is `expected`.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Error::Conflict`] for a type of the profile that the tenant does not override.
+    /// Requires the scope `manage`. [`Error::Conflict`] for a type of the profile that the tenant does not override.
     pub async fn delete_event_type(&self, caller: Caller, name: &str, expected: Option<i64>) -> Result<(), Error> {
         let (tenant, name): (_, Name) = (caller.tenant(Scope::Manage)?, parse_id("event type", name)?);
         let profile = self.profile_of(tenant).await?;

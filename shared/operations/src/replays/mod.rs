@@ -125,7 +125,7 @@ impl Operations {
     /// Counts the events and deliveries of a replay without starting it.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Error::TooMany`] while another dry run of the tenant runs.
+    /// Requires the scope `manage`. [`Error::TooMany`] while another dry run of the tenant runs.
     pub async fn preview_replay(&self, caller: Caller, request: &CreateReplay) -> Result<ReplayPreview, Error> {
         let tenant = caller.tenant(Scope::Manage)?;
         let selection = request.selection(UnixMillis::now())?;
@@ -142,7 +142,7 @@ impl Operations {
         Ok(ReplayPreview { events: counted.events, deliveries: counted.deliveries })
     }
 
-    /// Stores a replay. The same request under the same idempotency key returns the same replay. Takes the scope `manage`.
+    /// Stores a replay. The same request under the same idempotency key returns the same replay. Requires the scope `manage`.
     pub async fn start_replay(
         &self,
         caller: Caller,
@@ -179,14 +179,14 @@ impl Operations {
         Ok(())
     }
 
-    /// Replays that the caller may see, newest first. Takes the scope `read`.
+    /// Replays that the caller may see, newest first. Requires the scope `read`.
     pub async fn list_replays(&self, caller: Caller, page: &PageQuery) -> Result<List<Replay>, Error> {
         let visible = caller.visible(Scope::Read)?;
         let page = self.store.list_replays(visible, &page.request("replays")?).await?;
         Ok(List::of("replays", page, Replay::from))
     }
 
-    /// A replay. Takes the scope `read`.
+    /// A replay. Requires the scope `read`.
     pub async fn read_replay(&self, caller: Caller, id: &str) -> Result<Replay, Error> {
         let (visible, id) = (caller.visible(Scope::Read)?, parse_id("replay", id)?);
         let replay = self.store.get_replay(visible, id).await?.ok_or(Error::NotFound("replay"))?;
@@ -196,7 +196,7 @@ impl Operations {
     /// Pauses, resumes or cancels a replay.
     ///
     /// # Errors
-    /// Takes the scope `manage`. [`Error::Conflict`] for one that has ended.
+    /// Requires the scope `manage`. [`Error::Conflict`] for one that has ended.
     pub async fn steer_replay(&self, caller: Caller, id: &str, to: ReplayAction) -> Result<ReplayAccepted, Error> {
         let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("replay", id)?);
         self.edits_of(caller)?.steer_replay(visible, id, to).await?;

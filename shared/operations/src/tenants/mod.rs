@@ -199,7 +199,7 @@ impl Operations {
         Ok(List::of("tenants", page, Tenant::from))
     }
 
-    /// A tenant, by id or external id. Takes the scope `read`.
+    /// A tenant, by id or external id. Requires the scope `read`.
     pub async fn read_tenant(&self, caller: Caller, id: &str) -> Result<Tenant, Error> {
         let id = self.find_tenant(id).await?;
         caller.may(Scope::Read, id)?;
