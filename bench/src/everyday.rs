@@ -1,4 +1,4 @@
-//! The everyday workloads: full speed, fixed rates, a small tenant's burst before, and no traffic at all.
+//! The everyday workloads: at full speed, at fixed rates, after a small tenant's burst, and without traffic.
 //!
 //! The name of each is also its row in the table of targets ([`crate::targets`]).
 

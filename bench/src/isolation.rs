@@ -136,7 +136,7 @@ impl Setting<'_> {
         Ok(p99_ms)
     }
 
-    /// A healthy endpoint, alone and beside bad endpoints of the same tenant.
+    /// Measures a healthy endpoint, alone and beside bad endpoints of the same tenant.
     async fn endpoints(&mut self, pairs: &mut Pairs, urls: &[String], per_second: f64) -> anyhow::Result<()> {
         let (bench, seconds, name) = (self.bench, self.bench.times.beside_seconds(), pairs.neighbour);
         let tenant = self.engine.tenant(name, json!({ "endpoints": DEAD + 10 })).await?;
@@ -162,8 +162,8 @@ impl Setting<'_> {
         self.engine.delete_tenant(&tenant).await
     }
 
-    /// A quiet tenant beside a flood of one tenant and beside the same load of many, in alternating order. With `limit`, all
-    /// of them together may send that many events per second.
+    /// Measures a quiet tenant beside a flood of one tenant, and beside the same load of many tenants, in alternating order. With
+    /// `limit`, the flooding tenants together may send that many events per second.
     async fn flood(&mut self, pairs: &mut Pairs, limit: Option<f64>, number: usize) -> anyhow::Result<()> {
         let (name, seconds, warm_up) = (pairs.neighbour, self.bench.times.beside_seconds(), self.bench.times.warm_up);
         let quiet = self.tenant("quiet", no_limits(), &self.bench.sink).await?;
@@ -195,7 +195,7 @@ impl Setting<'_> {
         Ok(())
     }
 
-    /// Tenants whose endpoints are at the other sink, with `limit` events per second together.
+    /// Creates tenants with endpoints at the other sink. With `limit`, all together may send that many events per second.
     async fn tenants(&self, count: u32, limit: Option<f64>) -> anyhow::Result<Vec<Tenant>> {
         let limits = limit.map_or_else(
             no_limits,

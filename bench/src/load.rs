@@ -47,16 +47,15 @@ impl Load {
 /// Events of one type that one generator publishes.
 #[derive(Debug, Clone)]
 pub(crate) struct Traffic<'a> {
-    /// Their tenants, in turn.
+    /// The tenants. Requests use their keys in turn.
     pub(crate) tenants: Vec<&'a Tenant>,
     /// Their type.
     pub(crate) event_type: &'static str,
-    /// How much.
     pub(crate) load: Load,
 }
 
 impl<'a> Traffic<'a> {
-    /// Of one tenant.
+    /// The traffic of one tenant.
     pub(crate) fn of(tenant: &'a Tenant, event_type: &'static str, load: Load) -> Self {
         Self { tenants: vec![tenant], event_type, load }
     }

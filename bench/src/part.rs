@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// This program, to run one of its parts.
+/// A command that runs this program. The caller adds the part as an argument.
 pub(crate) fn own_command() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
     command.kill_on_drop(true);

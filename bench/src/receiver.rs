@@ -22,7 +22,7 @@ pub(crate) struct Sink {
     child: Child,
     /// The process ends when this closes.
     _lifeline: ChildStdin,
-    /// By [`Behaviour`].
+    /// The port of each [`Behaviour`].
     ports: [u16; 4],
 }
 

@@ -21,7 +21,7 @@ use crate::ledger::Received;
 /// How often the dribbling port sends a byte.
 const DRIBBLE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// What happens to requests on a port. The sink has one port for each, in this order.
+/// What happens to requests on a port. The sink has one port for each behaviour, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// Answered with 200.

@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
         kinds.into_iter().map(|kind| self.cpu_of(name, kind)).sum()
     }
 
-    /// `None` if the process was not found.
+    /// CPU of one kind of process in ms per event; `None` if the process was not found.
     fn cpu_of(&self, name: &str, kind: Kind) -> Option<f64> {
         let row = self.row(name)?;
         Some(row.cpu_seconds(kind)? * 1_000.0 / row.balance.accepted as f64)

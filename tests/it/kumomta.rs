@@ -91,7 +91,7 @@ async fn log_records_become_events_by_the_mapping_of_the_tenants_profile() {
     let letters = letters["data"].as_array().unwrap();
     assert_eq!(letters.len(), 1, "the malformed one alone: {letters:#?}");
     assert!(letters[0]["reason"].as_str().unwrap().contains("`timestamp` is missing"), "{letters:#?}");
-    // All six messages are acked.
+    // All six messages were consumed.
     deployment.wait_for_messages("postrider.intake", 0).await;
     let events = tenant.wait_for("/v1/events?type=mail.delivered", |page| page["data"] != json!([])).await;
     assert_eq!(events["data"].as_array().map(Vec::len), Some(1));

@@ -46,7 +46,7 @@ async fn one_key_publishes_for_every_tenant_that_it_names() {
         has(&other, id).await;
     }
 
-    // Other tenants do not exist for the key, and it allows nothing else.
+    // For the key other tenants do not exist, and it can only publish.
     for (key, path, body, status) in [
         (&several, "/v1/publish", of("no", &other.id), 404),
         (&several, "/v1/publish", event("no"), 422),
@@ -59,7 +59,7 @@ async fn one_key_publishes_for_every_tenant_that_it_names() {
         assert_eq!(said, status, "{path} {body}: {answer:#}");
     }
 
-    // On the exchange.
+    // The same on the exchange.
     let producer = Producer::connect(&deployment.scope().amqp_url).await;
     producer.publish(Message::new("acme.order.paid", of("amqp", "acme").to_string())).await;
     producer.publish(Message::new("acme.order.paid", of("amqp-id", &acme.id).to_string())).await;

@@ -110,14 +110,14 @@ fn references(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
 }
 
 refusals! {
-    /// Of every operation.
+    /// Refusals of every operation.
     Refused: 401 403 404 422 429 503;
-    /// Of an operation that takes a body.
+    /// Refusals of an operation that takes a body.
     BadBody: 400 413 415;
-    /// Of an operation that takes an `Idempotency-Key`.
+    /// Refusals of an operation that takes an `Idempotency-Key`.
     KeyInUse: 400 409 413;
-    /// Of an operation that can contradict the current state.
+    /// The refusal of an operation that contradicts the current state.
     Conflict: 409;
-    /// Of an operation that takes `If-Match`.
+    /// The refusal of an operation whose `If-Match` names another version.
     Stale: 412;
 }

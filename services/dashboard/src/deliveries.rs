@@ -39,7 +39,7 @@ pub(crate) fn routes() -> Router<Arc<Dashboard>> {
         .route("/dashboard/{tenant}/deliveries/{id}/cancel", get(ask_cancel).post(cancel))
 }
 
-/// The filter of an address; its parameters have the names of the API's.
+/// Reads the filter in an address. Its parameters have the same names as in the API.
 fn read_filter(query: &Fields) -> Result<DeliveryFilter, Error> {
     let mut reader = FieldReader::new(query);
     let status_code = reader.number("status_code");

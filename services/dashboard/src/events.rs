@@ -86,7 +86,7 @@ async fn list(page: Page) -> Answer<Response> {
     Ok(page.show("Events", content).into_response())
 }
 
-/// The events, from which a visitor can choose some to replay.
+/// The list of events, as a form in which a visitor can choose events to replay.
 fn table_form(page: &Page, listed: &List<Event>) -> Markup {
     let mut columns = if page.can_manage() { vec![Text("Choose")] } else { Vec::new() };
     columns.extend(["Event type", "Accepted", "Attributes", "Origin", "Id"].map(Text));

@@ -104,7 +104,7 @@ pub fn bytes<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Str
     prop_oneof![1 => vec(any::<u8>(), 0..=ARBITRARY_BYTES_MAX), 9 => gone_bad].prop_map(Input)
 }
 
-/// The same inputs as text: invalid UTF-8 is replaced. Instead of arbitrary bytes, some are arbitrary text.
+/// Mostly the same inputs as text, with invalid UTF-8 replaced. One in ten is arbitrary text.
 pub fn text<D: AsRef<[u8]>>(documents: impl IntoIterator<Item = D>) -> impl Strategy<Value = String> {
     let lossy = bytes(documents).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     prop_oneof![1 => "\\PC{0,32}", 9 => lossy]

@@ -135,7 +135,7 @@ impl Problem {
         Self::unprocessable(vec![FieldError::new(pointer, detail)])
     }
 
-    /// 429: slower; `retry_after` is rounded up to whole seconds.
+    /// 429: the caller sends too much. `retry_after` is rounded up to whole seconds.
     pub fn too_many_requests(detail: impl Into<String>, retry_after: std::time::Duration) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail).with_retry_after(retry_after)
     }

@@ -125,7 +125,7 @@ impl AuditEntry {
 }
 
 impl Operations {
-    /// Changes that the caller may see, newest first. Requires the scope `read`.
+    /// Lists the changes that the caller may see, newest first. Requires the scope `read`.
     pub async fn list_audit_log(
         &self,
         caller: Caller,

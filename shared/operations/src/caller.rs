@@ -7,7 +7,7 @@ use postrider_store::config::Scopes;
 
 use crate::error::{Error, Forbidden};
 
-/// Who calls.
+/// The caller of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// An operator, who may name a tenant.

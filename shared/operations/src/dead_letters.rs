@@ -1,7 +1,7 @@
 //! Dead letters: messages that Postrider could not process.
 //!
-//! Requeueing one is committed with an entry in the outbox, and then published. If the broker does not confirm in time, or
-//! this process dies in between, the recorder's outbox relay publishes it.
+//! A requeue is committed with an entry in the outbox. Then the message is published. If the broker does not confirm it in time,
+//! or this process dies in between, the recorder's outbox relay publishes it.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ impl From<DeadLetterRow> for DeadLetter {
 }
 
 impl Operations {
-    /// Dead letters, newest first. Operators only.
+    /// Lists dead letters, newest first. Operators only.
     pub async fn list_dead_letters(&self, caller: Caller, page: &PageQuery) -> Result<List<DeadLetter>, Error> {
         caller.operator()?;
         let page = self.store.history().list_dead_letters(&page.request("dead_letters")?).await?;
@@ -83,7 +83,8 @@ impl Operations {
     /// Publishes a dead letter again to the queue that it came from; once for each letter.
     ///
     /// # Errors
-    /// Operators only. [`Error::Conflict`] for one from a queue that is not requeueable, or of which only a part was stored.
+    /// Operators only. [`Error::Conflict`] for a letter from a queue that is not requeueable, and for one of which only a part
+    /// was stored.
     pub async fn requeue_dead_letter(&self, caller: Caller, id: &str) -> Result<DeadLetterRequeued, Error> {
         caller.operator()?;
         let id: i64 = parse_id("dead letter", id)?;

@@ -103,7 +103,7 @@ impl Operations {
         Ok((tenant, id, event))
     }
 
-    /// Events that the caller may see, newest first. Requires the scope `read`.
+    /// Lists the events that the caller may see, newest first. Requires the scope `read`.
     pub async fn list_events(
         &self,
         caller: Caller,
@@ -115,7 +115,7 @@ impl Operations {
         Ok(List::of("events", page, Event::from))
     }
 
-    /// An event with its deliveries. Requires the scope `read`.
+    /// Reads an event with its deliveries. Requires the scope `read`.
     pub async fn read_event(&self, caller: Caller, id: &str) -> Result<EventDetail, Error> {
         let (tenant, id, event) = self.stored_event(caller, id).await?;
         let deliveries = self.store.history().deliveries_of_event(tenant, &id, event.summary.event_day).await?;

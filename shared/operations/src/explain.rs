@@ -49,7 +49,7 @@ pub struct Explanations {
 }
 
 impl Operations {
-    /// Why each endpoint of the tenant got an event or did not, at the decision and now.
+    /// Explains for each endpoint of the tenant why it got an event or did not, at the decision and now.
     ///
     /// # Errors
     /// Requires the scope `read`. [`Error::TooMany`] while another event of the tenant is being explained.

@@ -66,7 +66,7 @@ impl CreateKey {
     }
 }
 
-/// A key cannot give a scope that it does not have.
+/// Refuses scopes that the caller's own key does not have.
 fn refuse_escalation(caller: Caller, scopes: &[Scope]) -> Result<(), Error> {
     let Caller::Tenant { scopes: own, .. } = caller else { return Ok(()) };
     match scopes.iter().position(|scope| !own.contains(*scope)) {
@@ -97,7 +97,7 @@ impl Operations {
         Ok(CreatedKey { key: created.text.expose_secret().to_owned(), shown: created.key.into() })
     }
 
-    /// The tenant's keys. Requires the scope `read`.
+    /// Lists the tenant's keys. Requires the scope `read`.
     pub async fn list_keys(&self, caller: Caller, tenant: &str) -> Result<List<Key>, Error> {
         let tenant = self.tenant_with_keys(caller, tenant, Scope::Read).await?;
         Ok(List::whole(self.store.config().list_keys(tenant).await?.into_iter().map(Key::from)))

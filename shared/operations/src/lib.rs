@@ -4,15 +4,15 @@
 //! operations, so a rule holds for both: who may do what ([`Caller`]), what a valid tenant or endpoint is, and what an answer
 //! shows.
 //!
-//! An operation says which scope it takes, or that it is for operators; other callers get [`Error::Forbidden`].
+//! Each operation says which scope it requires, or that it is for operators. Other callers get [`Error::Forbidden`].
 //!
 //! # Promises
 //! - A tenant never learns of another tenant's objects: they are [`Error::NotFound`], like objects that do not exist.
 //! - [`Error::Invalid`] names each wrong field by a JSON pointer.
 //! - Secrets and keys are returned once, by the operation that creates them. Values of an endpoint's own headers are never
 //!   returned.
-//! - A retry, and a dead letter that is requeued, is committed before the operation returns, and then published. If the
-//!   process dies in between, the recorder's outbox relay publishes it.
+//! - A retry or requeue is committed before the operation returns. Then it is published. If the process dies in between, the
+//!   recorder's outbox relay publishes it.
 //!
 //! # Not here
 //! HTTP: routes, headers and the reading of requests belong to the API and the dashboard; an [`Error`] knows its

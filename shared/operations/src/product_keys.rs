@@ -129,7 +129,7 @@ impl Operations {
         Ok(CreatedProductKey { key: created.text.expose_secret().to_owned(), shown: created.key.into() })
     }
 
-    /// Every product key. Operators only.
+    /// Lists every product key. Operators only.
     pub async fn list_product_keys(&self, caller: Caller) -> Result<List<ProductKey>, Error> {
         caller.operator()?;
         Ok(List::whole(self.store.config().list_product_keys().await?.into_iter().map(ProductKey::from)))

@@ -1,6 +1,6 @@
 //! Prometheus metrics: the process has one recorder of metrics, which `/metrics` shows.
 //!
-//! Code updates metrics through the `metrics` macros. Names begin with `postrider_` and end with their unit. No label is an id of
+//! Code updates metrics through the `metrics` macros. Names begin with `postrider_` and contain their unit. No label is an id of
 //! an endpoint or a tenant. Histograms whose name ends in `_seconds` share one set of buckets, `_bytes` and `_members` have their
 //! own.
 

@@ -1,4 +1,4 @@
-//! The compose file: its content, and its services under load: one of three dispatchers is killed, nothing is lost.
+//! The content of the compose file, and its services under load: one of three dispatchers is killed, and nothing is lost.
 
 use std::time::{Duration, Instant};
 

@@ -69,7 +69,7 @@ impl Producer {
         Ok(confirmation.is_ack() && confirmation.take_message().is_none())
     }
 
-    /// The broker's responses to reading a queue and to declaring one.
+    /// Tries to declare a queue and to read the queue `name`. Returns the broker's two responses.
     pub(crate) async fn try_reading(url: &str, name: &str) -> String {
         let connection = Connection::connect(url, ConnectionProperties::default()).await.expect("the broker");
         let channel = connection.create_channel().await.expect("a channel");

@@ -11,7 +11,7 @@ const same = (given, computed) => {
 };
 
 const rules = {
-  // Over the parsed body, serialised again: express.json() does not keep the bytes.
+  // The signature covers the parsed body, serialised again, because express.json() does not keep the bytes.
   migma: ({ secret, headers, body }) =>
     same(headers['x-migma-signature'], hmac(secret, JSON.stringify(JSON.parse(body.toString('utf8'))), 'hex')),
 

@@ -14,7 +14,7 @@ use crate::failure::Answer;
 use crate::format::{attribute, count, schedule};
 use crate::page::Page;
 
-/// Values of an attribute that are offered.
+/// Maximum values of an attribute that the form offers.
 const VALUES_OFFERED: u32 = 30;
 
 /// What the form does.
@@ -41,7 +41,7 @@ impl Offers {
         Ok(Self { catalog: page.operations.catalog(page.caller).await?, values })
     }
 
-    /// Event types and patterns.
+    /// The event types and patterns that the form offers.
     pub(crate) fn event_types(&self) -> Vec<String> {
         let patterns = groups(&self.catalog).into_iter().filter_map(|(group, _)| pattern(group));
         let names = self.catalog.iter().map(|info| info.name.clone());

@@ -175,7 +175,8 @@ fn headers(fields: &Fields) -> Result<BTreeMap<String, String>, FieldError> {
     Ok(headers)
 }
 
-/// A retry schedule such as `1m, 5m, 2h, 90` in seconds; `none` is empty. Empty text means the profile's own.
+/// Parses a retry schedule such as `1m, 5m, 2h, 90` to seconds. `none` is an empty schedule. An empty text is `None`: the
+/// profile's.
 fn schedule(text: &str) -> Result<Option<Vec<u32>>, FieldError> {
     match text.trim() {
         "" => Ok(None),

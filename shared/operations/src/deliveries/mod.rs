@@ -31,7 +31,7 @@ pub struct DeliveryCancelled {
 }
 
 impl Operations {
-    /// Deliveries that the caller may see, newest first. Requires the scope `read`.
+    /// Lists the deliveries that the caller may see, newest first. Requires the scope `read`.
     pub async fn list_deliveries(
         &self,
         caller: Caller,
@@ -43,7 +43,7 @@ impl Operations {
         Ok(List::of("deliveries", page, Delivery::from))
     }
 
-    /// A delivery with its attempts and the body that was sent. Requires the scope `read`.
+    /// Reads a delivery with its attempts and the body that was sent. Requires the scope `read`.
     pub async fn read_delivery(&self, caller: Caller, id: &str) -> Result<DeliveryDetail, Error> {
         let (visible, id) = (caller.visible(Scope::Read)?, parse_id("delivery", id)?);
         let found = self.store.history().delivery_with_attempts(visible, id).await?;

@@ -1,6 +1,6 @@
 //! Retrying a delivery by hand.
 //!
-//! The retry is committed with an entry in the outbox, and then published. If the broker does not confirm in time, or this
+//! The retry is committed with an entry in the outbox. Then it is published. If the broker does not confirm it in time, or this
 //! process dies in between, the recorder's outbox relay publishes it.
 
 use postrider_ledger::retry::{self, RetryError};

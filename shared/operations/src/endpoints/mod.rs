@@ -1,4 +1,4 @@
-//! Endpoints: where a tenant wants events.
+//! Endpoints: where a tenant receives events.
 
 mod check;
 mod new_key;
@@ -71,7 +71,7 @@ impl Operations {
         Ok(CreatedEndpoint { endpoint: Endpoint::new(created, None), secret })
     }
 
-    /// The endpoints of the caller's tenant, newest first. Requires the scope `read`.
+    /// Lists the endpoints of the caller's tenant, newest first. Requires the scope `read`.
     pub async fn list_endpoints(&self, caller: Caller, page: &PageQuery) -> Result<EndpointPage, Error> {
         let tenant = caller.tenant(Scope::Read)?;
         let page = self.store.config().list_endpoints(tenant, &page.request("endpoints")?).await?;

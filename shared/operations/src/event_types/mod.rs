@@ -181,7 +181,7 @@ impl Operations {
         Ok(List { data, next_cursor })
     }
 
-    /// An event type of the catalog. Requires the scope `read`.
+    /// Reads an event type of the catalog. Requires the scope `read`.
     pub async fn read_event_type(&self, caller: Caller, name: &str) -> Result<EventType, Error> {
         let (tenant, name): (_, Name) = (caller.tenant(Scope::Read)?, parse_id("event type", name)?);
         let named = self.profile_of(tenant).await?.event_type(name.as_str());

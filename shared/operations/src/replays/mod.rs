@@ -179,14 +179,14 @@ impl Operations {
         Ok(())
     }
 
-    /// Replays that the caller may see, newest first. Requires the scope `read`.
+    /// Lists the replays that the caller may see, newest first. Requires the scope `read`.
     pub async fn list_replays(&self, caller: Caller, page: &PageQuery) -> Result<List<Replay>, Error> {
         let visible = caller.visible(Scope::Read)?;
         let page = self.store.list_replays(visible, &page.request("replays")?).await?;
         Ok(List::of("replays", page, Replay::from))
     }
 
-    /// A replay. Requires the scope `read`.
+    /// Reads a replay. Requires the scope `read`.
     pub async fn read_replay(&self, caller: Caller, id: &str) -> Result<Replay, Error> {
         let (visible, id) = (caller.visible(Scope::Read)?, parse_id("replay", id)?);
         let replay = self.store.get_replay(visible, id).await?.ok_or(Error::NotFound("replay"))?;
@@ -196,7 +196,7 @@ impl Operations {
     /// Pauses, resumes or cancels a replay.
     ///
     /// # Errors
-    /// Requires the scope `manage`. [`Error::Conflict`] for one that has ended.
+    /// Requires the scope `manage`. [`Error::Conflict`] for a replay that has ended.
     pub async fn steer_replay(&self, caller: Caller, id: &str, to: ReplayAction) -> Result<ReplayAccepted, Error> {
         let (visible, id) = (caller.visible(Scope::Manage)?, parse_id("replay", id)?);
         self.edits_of(caller)?.steer_replay(visible, id, to).await?;

@@ -192,14 +192,14 @@ impl Operations {
         Ok(self.edits_of(caller)?.config().create_tenant(&draft).await?.into())
     }
 
-    /// Every tenant, newest first. Operators only.
+    /// Lists every tenant, newest first. Operators only.
     pub async fn list_tenants(&self, caller: Caller, page: &PageQuery) -> Result<List<Tenant>, Error> {
         caller.operator()?;
         let page = self.store.config().list_tenants(&page.request("tenants")?).await?;
         Ok(List::of("tenants", page, Tenant::from))
     }
 
-    /// A tenant, by id or external id. Requires the scope `read`.
+    /// Reads a tenant by its id or external id. Requires the scope `read`.
     pub async fn read_tenant(&self, caller: Caller, id: &str) -> Result<Tenant, Error> {
         let id = self.find_tenant(id).await?;
         caller.may(Scope::Read, id)?;

@@ -30,7 +30,7 @@ async function operator(browser) {
   const key = await page.locator('#key').textContent();
   await audit(who, 'key made');
 
-  // Its customer fills the limit with a phone.
+  // The customer uses up the limit of one webhook with a Pushover webhook.
   const customer = await visitor(browser, { colorScheme: 'dark' });
   await signIn(customer, key);
   await customer.page.getByRole('link', { name: 'Add the first webhook' }).click();

@@ -134,7 +134,7 @@ async function customer(browser, product, tenant) {
   await row.getByText('delivered', { exact: true }).waitFor();
   await audit(who, 'deliveries');
 
-  // Its detail; send it again.
+  // The delivery's page, and a second delivery from there.
   await row.getByRole('link', { name: product.event.type }).click();
   await page.getByText('The endpoint answered 200 OK').waitFor();
   await page.locator('summary', { hasText: 'Request headers' }).click();
