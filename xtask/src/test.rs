@@ -130,8 +130,8 @@ struct Call<'a> {
     names: Vec<&'a str>,
 }
 
-/// The calls of `cargo test` for these arguments, in order. Always of the whole workspace: for fewer packages cargo would compile their
-/// dependencies again with fewer features.
+/// The calls of `cargo test` for these arguments, in order. They cover the whole workspace, because for fewer packages cargo
+/// would compile the dependencies again with fewer features.
 fn calls(args: &TestArgs) -> Vec<Call<'_>> {
     let names = |modules: &[&'static str]| args.filter.as_deref().map_or(modules.to_vec(), |filter| vec![filter]);
     if args.faults {

@@ -59,7 +59,7 @@ pub struct Engines {
     pub amqp_url: String,
     /// The management API with credentials, `http://user:password@host:port`; `None` if the environment names only an AMQP URL.
     pub amqp_api_url: Option<String>,
-    /// The database URL; of a private PostgreSQL, the maintenance database as superuser.
+    /// The database URL. For a private PostgreSQL it names the maintenance database and the superuser.
     pub database_url: String,
     /// Texts to print about the engines: `RabbitMQ 4.0.5, private, AMQP port 27672` or `RabbitMQ from POSTRIDER_AMQP_URL`.
     pub described: Vec<String>,

@@ -1,5 +1,5 @@
-//! The services of docker-compose.yml as processes: with their commands and environment, except hosts and ports, behind the proxy
-//! with its configuration.
+//! Runs the services of docker-compose.yml as processes, with their commands and environment except hosts and ports, behind nginx
+//! with the file's configuration.
 
 use std::collections::BTreeMap;
 use std::fs::File;

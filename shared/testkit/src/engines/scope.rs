@@ -13,8 +13,8 @@ use url::Url;
 use super::running_private;
 use crate::paths::set;
 
-/// A unique vhost and a unique, empty database on the test engines. Dropping it drops the database, after a panic, too. The vhost remains
-/// until the broker's data is deleted.
+/// A unique vhost and a unique, empty database on the test engines. Dropping it drops the database, also after a panic. The vhost
+/// remains until the broker's data is deleted.
 pub struct Scope {
     /// The broker's URL with the vhost.
     pub amqp_url: String,
