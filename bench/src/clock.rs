@@ -1,7 +1,7 @@
 //! The clock of a run, and the pacer of fixed rates.
 //!
-//! Sender and receiver are processes of one machine and share the wall clock. A step of it during a run shows as an
-//! impossible latency.
+//! Sender and receiver are processes of one machine and share the wall clock. If that clock is set during a run, latencies are
+//! impossible values.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

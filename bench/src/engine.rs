@@ -1,4 +1,4 @@
-//! The services under test: five processes or one, started, configured and stopped.
+//! Starts, configures and stops the services under test: five processes or one.
 //!
 //! It uses the interfaces of a user: binary, environment, HTTP API. The log of each process is a file in the run's folder.
 
@@ -59,7 +59,7 @@ pub(crate) struct EngineOptions {
 pub(crate) enum Processes {
     /// `postrider all`.
     One,
-    /// One per service, but this many dispatchers.
+    /// One process per service, except for the dispatchers.
     Separate {
         /// Dispatcher processes.
         dispatchers: usize,

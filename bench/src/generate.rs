@@ -79,7 +79,7 @@ struct Shared {
     heads: Vec<String>,
     counter: Cell<u64>,
     deadline_ns: u64,
-    /// The holder of the lock takes the next due request.
+    /// Requests that are due. The connection that holds the lock takes the next one.
     due: Option<Mutex<UnboundedReceiver<u64>>>,
     lateness_ns: RefCell<Vec<u64>>,
     done: RefCell<Generated>,

@@ -94,7 +94,7 @@ async fn measure(
 }
 
 fn neighbours(bench: &Bench) -> Vec<(&'static str, Neighbour)> {
-    // More attempts within the measured time than a dispatcher prefetches.
+    // At this rate more attempts become due within the measured time than a dispatcher prefetches.
     let per_second = (PREFETCH * 1.5 / bench.times.beside_seconds()).ceil();
     let one = |url: String| Neighbour::Endpoints { urls: vec![url], per_second };
     let [black_hole, dribbling, refusing] =

@@ -1,4 +1,4 @@
-//! What was accepted and when it was sent, what was received and when, and the comparison of both.
+//! Compares the accepted events and their times with the received deliveries and their times.
 
 use std::collections::{HashMap, HashSet};
 

@@ -31,7 +31,7 @@ impl Load {
         Self { seconds, events: None, ..self }
     }
 
-    /// As options of `generate`, and of `bare` if events are published singly.
+    /// The load as options of `generate`, and of `bare` if events are published singly.
     pub(crate) fn arguments(self) -> Vec<String> {
         let mut arguments = vec!["--seconds".to_owned(), self.seconds.to_string()];
         let mut add = |name: &str, value: Option<String>| {
@@ -101,7 +101,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// How long a bad neighbour is measured: three of its timeouts.
+    /// How long a bad neighbour is measured: three times its timeout.
     pub(crate) fn beside_seconds(&self) -> f64 {
         f64::from(self.timeout) * 3.0
     }

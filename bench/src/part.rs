@@ -1,4 +1,4 @@
-//! The parts of a run that are processes of this program.
+//! Runs parts of the benchmark as processes of this program.
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -202,7 +202,7 @@ pub(crate) fn text(verdicts: &[Verdict]) -> String {
     text
 }
 
-/// The middle value, or the mean of the two in the middle; 0 of none.
+/// The middle value, or the mean of the two in the middle; 0 without values.
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

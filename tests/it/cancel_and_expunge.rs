@@ -1,10 +1,11 @@
-//! Cancelling and expunging end to end: a pending delivery ends at once, is not sent again, and the log says why.
+//! Cancelling and expunging end to end: a pending delivery ends at once and is not sent again, and the history says why.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Deployment, Receiver, Tenant};
 
-/// An endpoint whose first attempt fails and is retried after 20 seconds, which leaves time to withdraw the delivery.
+/// Creates an endpoint whose first attempt fails. The retry is due after 20 seconds, so that a test can withdraw the delivery
+/// first.
 async fn failing_once(tenant: &Tenant, receiver: &Receiver) {
     receiver.answer_next([Answer::status(500)]);
     let retries = json!({"retry_schedule_seconds": [20]});
@@ -13,7 +14,7 @@ async fn failing_once(tenant: &Tenant, receiver: &Receiver) {
     tenant.endpoint(endpoint).await;
 }
 
-/// Waits until the retry was due and dropped. Then the next request must be for another event.
+/// Waits until the retry was due and dropped, and checks that the next request is for another event.
 async fn pass_the_retry(deployment: &Deployment, tenant: &Tenant, receiver: &Receiver) {
     deployment.wait_for_metric("postrider_dispatcher_stale_copies_total", 1).await;
     let marker = tenant.publish(&json!({"type": "a.marker", "data": {}})).await;

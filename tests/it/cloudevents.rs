@@ -1,4 +1,4 @@
-//! CloudEvents 1.0 in, structured and binary, over HTTP and over the exchange.
+//! Publishing CloudEvents 1.0, structured and binary, over HTTP and over the exchange.
 
 use serde_json::{Value, json};
 

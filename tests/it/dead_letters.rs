@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Deployment, Message, Producer, Receiver, Tenant};
 
-/// The letters, newest first, once there are `count`.
+/// Waits until there are `count` dead letters, and returns them, newest first.
 async fn letters(operator: &Tenant, count: usize) -> Vec<Value> {
     let page = operator
         .wait_for("/v1/dead-letters", |page| page["data"].as_array().is_some_and(|data| data.len() >= count))

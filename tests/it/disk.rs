@@ -1,4 +1,4 @@
-//! The broker's disk: full for a while, or lost.
+//! Faults of the broker's disk: it is full for a while, or lost.
 //!
 //! Guarantee: as `crash::…`.
 

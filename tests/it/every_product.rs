@@ -136,7 +136,7 @@ async fn migmas_100_per_second_and_an_endpoints_own_rate_are_kept() {
     own["rate_per_second"] = json!(10);
     slow.endpoint(own).await;
     check_rate(&slow, &receiver, &event, 25, 10).await;
-    // Attempts held for the rate are on record as held.
+    // Attempts that the rate delayed are on record as held.
     let all_there = |page: &Value| page["data"].as_array().is_some_and(|data| data.len() == 25);
     let page = slow.wait_for("/v1/deliveries?status=delivered", all_there).await;
     let mut held = 0;

@@ -31,7 +31,7 @@ async fn an_explanation_agrees_with_past_and_future_deliveries() {
     let decided = |event: &Value| event["deliveries"].as_array().is_some_and(|deliveries| !deliveries.is_empty());
     let recorded = tenant.wait_for(&format!("/v1/events/{event}"), decided).await;
 
-    // From here on another configuration is in force.
+    // From here on another configuration is in force, so the explanations of then and now differ.
     tenant.patch(&format!("/v1/endpoints/{}", ids["large"]), &json!({"status": "inactive"})).await;
     tenant.patch(&format!("/v1/endpoints/{}", ids["inactive"]), &json!({"status": "active"})).await;
     let explained = tenant.get(&format!("/v1/events/{event}/explain")).await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Deployment, Receiver, Tenant};
 
-/// Publishes and returns which endpoints got the event, according to the log and to the receiver.
+/// Publishes, and returns which endpoints got the event according to both the history and the receiver.
 async fn reached(tenant: &Tenant, receiver: &Receiver, event: &Value) -> BTreeSet<String> {
     let event = tenant.publish(event).await;
     // One endpoint gets every event, so once a delivery is on record the decision and all deliveries are.

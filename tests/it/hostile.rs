@@ -90,7 +90,7 @@ async fn any_producer_input_is_taken_unchanged_or_refused_with_a_reason() {
             for request in bodies {
                 assert!(request.text().ends_with(&format!(r#""data":{data}}}"#)), "{what}: {}", request.text());
             }
-            // The dashboard can show it.
+            // The dashboard can show the delivery.
             let delivery = found["data"][0]["id"].as_str().expect("an id");
             assert!(tenant.get(&format!("/v1/deliveries/{delivery}")).await["body"].is_string(), "{what}");
         }
@@ -151,7 +151,7 @@ async fn a_tenant_over_its_rate_gets_429_and_others_do_not() {
     };
     let started = Instant::now();
     let late = loop {
-        // Concurrently, so that a slow machine exceeds the limit, too.
+        // The requests are concurrent, so that even a slow machine exceeds the limit.
         let answers = join_all((0..20).map(|_| publish(&greedy))).await;
         assert!(answers.iter().all(|answer| matches!(answer.status().as_u16(), 202 | 429)), "{answers:?}");
         if let Some(late) = answers.into_iter().find(|answer| answer.status() == 429) {

@@ -22,7 +22,7 @@ async fn an_inner_address_is_refused_when_saved_and_when_called() {
         let (status, problem) = tenant.try_post("/v1/endpoints", &hook(url)).await;
         assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/url")), "{url}: {problem:#}");
     }
-    // A row saved while the range was allowed.
+    // The endpoint's row is changed as if it had been saved while the range was allowed.
     let made = tenant.post("/v1/endpoints", &hook("http://example.com/")).await;
     let connected = tokio_postgres::connect(&deployment.scope().database_url, tokio_postgres::NoTls).await;
     let (database, connection) = connected.expect("the database");

@@ -49,7 +49,8 @@ async fn an_event_from_the_exchange_is_delivered_as_one_over_http() {
     producer.publish(named.clone()).await;
     assert_eq!(receiver.next().await.header("webhook-id"), "m-2");
 
-    // The same message again is the same event. Once the batch behind it has arrived, the repeat would have arrived, too.
+    // The same message again is the same event. When the later batch has arrived, a delivery of the repeat would have arrived,
+    // too.
     producer.publish(named).await;
     let batch = json!({"tenant": tenant.id, "events": [
         {"id": "b-1", "type": "mail.sent", "data": 1, "attributes": {"sending_domain": "example.com"}},

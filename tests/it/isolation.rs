@@ -45,7 +45,7 @@ fn event() -> Value {
     json!({"type": "report.ready", "data": {}})
 }
 
-/// A stage with an endpoint that responds with 503 until its breaker is open. Nothing is retried.
+/// A stage whose endpoint has responded with 503 until its breaker opened. Nothing is retried.
 async fn with_an_open_breaker() -> (Stage, String) {
     let stage = Stage::of("standard").await;
     stage.receiver.answer_at("/", Answer::status(503));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Deployment, Message, Producer, Receiver};
 
-/// For tenants of the profile `standard`, which has no mapping of its own.
+/// A mapping for tenants of the profile `standard`, which has no built-in mapping.
 const MAPPING: &str = r#"
 description = "KumoMTA's records as events of the tests"
 
@@ -137,7 +137,7 @@ async fn a_broken_mapping_is_refused_at_start_with_file_and_field() {
     };
     let broken = MAPPING.replace("records = [\"Delivery\"]", "records = []");
     refused("standard.toml", &broken, &["line 5", "events.records"]).await;
-    // Types that the profile with the mapping's name does not have.
+    // A mapping must not make types that the profile of the same name does not have.
     refused("magnetite.toml", MAPPING, &["events.type", "mail.delivered is not in the catalog of profile magnetite"])
         .await;
 }

@@ -27,7 +27,7 @@ async fn memory_stays_below_the_limits_of_kubernetes_under_attack() {
     let endpoints: Vec<(&str, Value)> = urls.iter().map(|url| (url.as_str(), json!({}))).collect();
     let (alone, few, many) =
         (cluster.tenant(&[]).await, cluster.tenant(&endpoints[..10]).await, cluster.tenant(&endpoints).await);
-    // From here on their keys are in force.
+    // This also waits until the keys are in force.
     for publisher in [&alone, &few, &many] {
         small_events(&cluster, publisher, 1).await;
     }
@@ -98,7 +98,7 @@ async fn endless_heads() -> String {
     format!("http://{address}/")
 }
 
-/// Connections with an incomplete request each. They stay open until dropped.
+/// Opens connections and sends an incomplete request on each. They stay open until dropped.
 async fn half_sent(cluster: &Cluster, to: &'static str, count: usize, head: String, body: usize) -> Vec<TcpStream> {
     let address = cluster.base(to).trim_start_matches("http://").to_owned();
     let mut sending = JoinSet::new();
@@ -138,7 +138,7 @@ async fn half_sent_batches(cluster: &Cluster, publisher: &Publisher) -> Vec<TcpS
     half_sent(cluster, "ingest", 30, head, size).await
 }
 
-/// Concurrent batches of 30 events of 250 KB. A refusal for lack of memory is a valid response.
+/// Publishes concurrent batches of 30 events of 250 KB. A refusal for lack of memory is a valid response.
 async fn whole_batches(cluster: &Cluster, publisher: &Publisher, count: usize) {
     let event = json!({"type": "order.paid", "data": {"filler": "x".repeat(250_000)}});
     let batch = json!({"events": vec![event; 30]}).to_string();
@@ -153,7 +153,7 @@ async fn whole_batches(cluster: &Cluster, publisher: &Publisher, count: usize) {
     println!("batches were answered with {answers:?}");
 }
 
-/// Events of ordinary size.
+/// Publishes events of ordinary size.
 async fn small_events(cluster: &Cluster, publisher: &Publisher, count: usize) {
     for number in 0..count {
         let event = json!({"type": "order.paid", "data": {"number": number}});
@@ -177,7 +177,7 @@ async fn reached(cluster: &Cluster, name: &str, metric: &str, least: f64) {
     }
 }
 
-/// Large samples and schemas in 40 event types, listed 40 times by clients that do not read.
+/// Defines 40 event types with large samples and schemas. Then 40 clients request the list and do not read it.
 async fn unread_lists(cluster: &Cluster, publisher: &Publisher) -> Vec<TcpStream> {
     let client = reqwest::Client::new();
     for number in 0..40 {
@@ -211,7 +211,7 @@ async fn unread_lists(cluster: &Cluster, publisher: &Publisher) -> Vec<TcpStream
     held
 }
 
-/// Dry runs of replays that match every event of the log again.
+/// Starts dry runs of replays that match every recorded event again.
 async fn dry_runs(cluster: &Cluster, publisher: &Publisher) {
     let filter = json!({"all": [{"field": "data.filler", "op": "eq", "value": "y"}]});
     let endpoint = json!({

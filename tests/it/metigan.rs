@@ -27,7 +27,7 @@ async fn each_type_arrives_as_metigans_documentation_says() {
     let mut requests = Vec::new();
     for event_type in TYPES.into_iter().chain(["contact.created"]) {
         let (id, request) = stage.deliver(&event(event_type, data, "")).await;
-        // The deduplication key at the top level is the event's; the e-mail's own id stays in data.
+        // The deduplication key at the top level is the event's id. The e-mail's own id stays in `data`.
         let timestamp = r#""timestamp":"2025-03-01T08:09:10.011Z""#;
         assert_eq!(
             request.text(),

@@ -104,7 +104,7 @@ async fn migmas_test_event_is_the_documented_one_under_a_fresh_id() {
             r#""metadata":{"test":true}}"#
         )
     );
-    // A receiver that dedupes by webhook-id does not swallow the second one.
+    // The second test call has another `webhook-id`, so a receiver that deduplicates by it accepts the call.
     let second = stage.test_call(&endpoint, &json!({"event_type": "email.generation.completed"})).await;
     assert_eq!(second.body, first.body);
     assert_ne!(second.header("webhook-id"), first.header("webhook-id"));

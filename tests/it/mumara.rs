@@ -48,7 +48,7 @@ async fn each_type_of_mumaras_catalog_arrives_flat_under_its_wire_name() {
         requests.push(request);
     }
     independent::check_all("mumara", endpoint.secret(), &requests).await;
-    // "Sample payload": the documented one, to the letter.
+    // A test call sends the documentation's "Sample payload", unchanged.
     let test = stage.test_call(&endpoint, &json!({"event_type": "Delivered"})).await;
     let body: Value = serde_json::from_slice(&test.body).unwrap();
     let documented = json!({
@@ -113,7 +113,7 @@ async fn the_secret_token_stands_in_the_header_that_the_endpoint_names() {
     request.check_headers(&id, &[("x-team-token", Some("s3cret of the customer")), ("x-team", Some("7"))]);
     independent::check_with_crate_bytes(b"s3cret of the customer", &request);
 
-    // The token is a secret: neither the log nor the endpoint shows it.
+    // The token is a secret: neither the history nor the endpoint shows it.
     let delivery = stage.tenant.wait_for_delivery(&id, "delivered").await;
     let shown = stage.tenant.get(&format!("/v1/endpoints/{}", endpoint.id())).await;
     for document in [&delivery, &shown] {

@@ -21,7 +21,7 @@ impl Operator {
         Self { receiver, secret: made["secret"].as_str().expect("a secret").to_owned() }
     }
 
-    /// The next operational event: of this type, signed.
+    /// Waits for the next operational event, and checks its type and its signature.
     async fn next_event(&self, event_type: &str) -> Value {
         let request = self.receiver.next().await;
         independent::check_with_crate(&self.secret, &request);

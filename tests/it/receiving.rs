@@ -92,7 +92,7 @@ async fn the_documented_receivers_accept_deliveries_and_refuse_forgeries() {
             let mut endpoint = json!({"name": "hook", "url": receiver.url("/"), "event_types": ["*"]});
             if let Some(secret) = secret {
                 if profile == "standard" {
-                    // Its only signature requires a secret of whsec_ and base64.
+                    // The only signature of `standard` requires a secret of `whsec_` and base64.
                     continue;
                 }
                 endpoint["secret"] = json!(secret);

@@ -157,7 +157,7 @@ fn render(profile: &Profile, data: &str, kind: BodyKind) -> String {
     String::from_utf8(profile.render(&view, kind)).unwrap()
 }
 
-/// Only the rendering of thousands of texts, without engines.
+/// Renders thousands of texts without engines.
 ///
 /// Guarantee: as `reserialising_verifiers::hostile_data_passes_nodes_and_with_ascii_json_pythons_verifier`.
 #[tokio::test]

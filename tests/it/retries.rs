@@ -1,4 +1,4 @@
-//! Scheduled retries: never early, the same bytes, a new signature, each on record.
+//! Scheduled retries: none is early; each has the same bytes, a new signature and a record.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -111,7 +111,7 @@ async fn an_endpoint_that_is_not_there_is_an_outcome_and_is_tried_again() {
     }
 }
 
-/// The record of every attempt, in order, with its timing.
+/// Checks the record of every attempt, in order, with its timing.
 fn check_attempts(delivery: &Value, codes: &[Option<u16>]) {
     let attempts = delivery["attempts"].as_array().expect("attempts");
     assert_eq!(attempts.len(), codes.len(), "{delivery:#}");

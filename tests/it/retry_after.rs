@@ -35,7 +35,7 @@ async fn seconds_and_dates_put_the_retry_off() {
     let due = instant::whole_second(date);
     let early = due.duration_since(requests[2].arrived_at).unwrap_or_default();
     println!("Retry-After as a date: {:?} after it", requests[2].arrived_at.duration_since(due).unwrap_or_default());
-    // The clocks of both processes are read at different times within a millisecond.
+    // Each process truncates the time to milliseconds, so the difference may be a millisecond.
     assert!(early <= Duration::from_millis(1), "{early:?} before the date");
     let waited = requests[2].arrived.duration_since(requests[1].answered);
     assert!(waited > Duration::from_secs(2), "later than the schedule alone: {waited:?}");
@@ -46,7 +46,7 @@ async fn seconds_and_dates_put_the_retry_off() {
 #[tokio::test]
 async fn a_longer_one_is_cut_to_the_profiles_longest() {
     let deployment = Deployment::start("retry-after-cap").await;
-    // Magnetite honours 30 seconds, parked on the rung of exactly that; standard honours the hour.
+    // Magnetite honours 30 seconds at most, and a rung has exactly this delay; `standard` honours the hour.
     for (profile, honoured) in [("magnetite", 30_u64), ("standard", 3_600)] {
         let tenant = deployment.tenant(profile).await;
         let receiver = Receiver::start().await;

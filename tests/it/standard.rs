@@ -1,4 +1,4 @@
-//! A `standard` event from publishing to the log, with everything that the receiver gets.
+//! A `standard` event from publishing to the history, with everything that the receiver gets.
 
 use std::collections::BTreeMap;
 
@@ -69,7 +69,7 @@ fn check_record(delivery: &Value, request: &Received) {
     assert!(delivery["next_attempt_at"].is_null() && delivery["test"] == json!(false), "{delivery:#}");
 }
 
-/// Every header that was sent is on record; the endpoint's own may be a credential and are masked.
+/// Checks that every sent header is on record. Values of the endpoint's own headers may be credentials, so they are masked.
 fn check_recorded_headers(attempt: &Value, request: &Received) {
     let recorded: BTreeMap<_, _> = attempt["request_headers"]
         .as_array()
@@ -111,7 +111,7 @@ async fn an_event_published_twice_under_one_key_is_delivered_once() {
     let second = tenant.publish_with_key(&event, "order-1").await;
     assert_eq!((&second["id"], &second["duplicate"]), (&first["id"], &json!(true)), "{second}");
 
-    // Once the event of the batch behind it has arrived, the repeat would have arrived, too.
+    // When the event of the later batch has arrived, a delivery of the repeat would have arrived, too.
     let batch = json!({"events": [{"type": "order.sent", "data": {}}, {"type": "bad type!", "data": {}}]});
     let answer = tenant.post("/v1/publish/batch", &batch).await;
     let results = answer["results"].as_array().expect("results");

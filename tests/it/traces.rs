@@ -39,7 +39,7 @@ impl World {
         let started = Instant::now();
         while world.receiver.all().is_empty() {
             assert!(started.elapsed() < PATIENCE, "the endpoint is not in force after {PATIENCE:?}");
-            // Neither the key nor the endpoint is known yet.
+            // An error is ignored, because the key may not be known yet.
             let _ = world.publish("00-11111111111111111111111111111111-1111111111111111-00").await;
             sleep(LOOK_EVERY).await;
         }

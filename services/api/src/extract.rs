@@ -1,4 +1,4 @@
-//! What routes read from a request's head and add to an answer's.
+//! Types for what routes read from a request's headers and add to an answer's headers.
 
 use axum::Json;
 use axum::extract::FromRequestParts;

@@ -25,8 +25,8 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The transport of a request, which the proxy in front names in `X-Forwarded-Proto`. A client that lies about it weakens
-    /// its own cookie only.
+    /// The transport of a request, which the proxy in front names in `X-Forwarded-Proto`. A client that sends a false header
+    /// weakens only its own cookie.
     pub(crate) fn of_request(headers: &HeaderMap) -> Self {
         let proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
         let first = proto.and_then(|proto| proto.split(',').next()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Proof that a form comes from a page of this server.
+//! Checks that a form comes from a page of this server.
 //!
 //! A form of a session has a token that is derived from the session's token, so it is not stored. A form without a session
 //! (sign-in) is checked by the headers that browsers send.

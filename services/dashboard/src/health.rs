@@ -79,7 +79,7 @@ fn no_attempts(page: &Page) -> Markup {
     empty("No attempts in this time", next)
 }
 
-/// The intervals of a range; those without attempts are `None`.
+/// All intervals of a range with their figures. An interval without attempts has `None`.
 struct Timeline<'a> {
     times: Vec<Timestamp>,
     figures: Vec<Option<&'a Figures>>,

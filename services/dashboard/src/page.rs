@@ -76,7 +76,7 @@ impl EndpointName {
 pub(crate) type EndpointNames = HashMap<EndpointId, EndpointName>;
 
 impl Page {
-    /// The address of a page of this tenant, such as `/webhooks`.
+    /// The address of a page of this tenant. `path` is below the tenant's address, such as `/webhooks`.
     pub(crate) fn to(&self, path: impl AsRef<str>) -> String {
         format!("/dashboard/{}{}", self.tenant.id, path.as_ref())
     }

@@ -33,7 +33,7 @@ pub(crate) struct Visitor {
     submitted: Option<Submitted>,
 }
 
-/// What led a visitor to a page. [`submit_once`](super::submit_once) adds it to the request.
+/// What happened before a visitor came to a page. [`submit_once`](super::submit_once) adds it to the request.
 #[derive(Clone)]
 pub(crate) enum Submitted {
     /// A form of the visitor that redirected here.

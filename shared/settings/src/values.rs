@@ -103,7 +103,7 @@ pub fn secret(text: &str) -> Result<SecretString, String> {
 
 /// The beginning of a value, for an error message.
 pub fn cut(value: &str) -> String {
-    /// Characters of a value that an error shows.
+    /// Maximum characters of a value that an error shows.
     const SHOWN_MAX: usize = 60;
     let mut shown: String = value.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
     if value.chars().nth(SHOWN_MAX).is_some() {
@@ -176,7 +176,7 @@ pub fn optional_http_url(text: &str) -> Result<Optional<url::Url>, String> {
     if text.trim().is_empty() { Ok(Optional(None)) } else { http_url(text).map(|url| Optional(Some(url))) }
 }
 
-/// `true`, `1`, `yes`, `on` and their opposites; empty is false.
+/// Parses `true`, `1`, `yes`, `on` and their opposites. An empty text is false.
 ///
 /// # Errors
 /// The text is none of these words.

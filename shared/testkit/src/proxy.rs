@@ -29,7 +29,7 @@ impl Proxy {
         Ok(Self { address, network })
     }
 
-    /// A proxy to the address of a URL, and the URL through the proxy.
+    /// Starts a proxy to the address of a URL. Returns the proxy, and the URL that leads through it.
     ///
     /// # Errors
     /// The URL's host is not an IP address with a port.

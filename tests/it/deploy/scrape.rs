@@ -148,7 +148,7 @@ async fn metrics_of_dashboards_alerts_and_autoscaler_are_exported() {
     wanted.retain(|selector| selector.len() > "postrider_".len());
     assert!(wanted.len() > 40, "{wanted:?}");
     prometheus.wait_for(wanted.iter().map(|selector| ("a selector", selector.as_str())).collect()).await;
-    // Every query is valid, and divisions and comparisons have operands.
+    // Waits until every query is valid and has a result, so that also divisions and comparisons have operands.
     prometheus.wait_for(asked.iter().map(|(place, query)| (place.as_str(), query.as_str())).collect()).await;
     let rules = prometheus.get("/api/v1/rules", &[]).await.expect("an answer");
     for group in rules["data"]["groups"].as_array().expect("groups") {

@@ -82,7 +82,7 @@ async fn a_queue_filled_by_another_release_drains() {
     for id in &events {
         tenant.wait_for_delivery(id, "delivered").await;
     }
-    // Deliveries in the lane have no event on record.
+    // The deliveries were put into the lane, so their events are not on record.
     for id in &deliveries {
         let url = format!("/v1/deliveries/{id}");
         tenant.wait_for_attempts(id, 1).await;

@@ -68,7 +68,7 @@ impl Party {
             receiver.take(2).await;
         }
         if exists(Method::PUT, "/v1/event-types/{name}") {
-            // Another one, for a second page.
+            // A second type, for a second page of the list.
             for name in [ids[&Noun::EventType].clone(), format!("{mark}.other")] {
                 let path = format!("/v1/event-types/{name}");
                 let (status, answer) =

@@ -17,7 +17,7 @@ use cast::{MARK, Party, nobodys, path_of};
 use document::{Operation, operations, plant};
 use rules::{Access, Noun};
 
-/// The walk's callers and findings.
+/// A walk over all operations, with its two parties.
 struct Walk<'a> {
     base: &'a str,
     client: &'a reqwest::Client,

@@ -23,7 +23,7 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A running deployment. When it is dropped, its processes end and its vhost and database are deleted.
+/// A running deployment. When it is dropped, its processes end and its database is deleted. The vhost remains (see `Scope`).
 pub(crate) struct Deployment {
     process: Child,
     base: String,
@@ -84,7 +84,7 @@ impl Deployment {
         deployment
     }
 
-    /// The output of a start that fails because of these settings, before it connects to its engines.
+    /// Starts the services with settings that must be refused before they connect to their engines. Returns the output.
     pub(crate) async fn refused_start(settings: &[(&str, &str)]) -> String {
         let mut command = Command::new(binary());
         forget_settings(&mut command);
@@ -278,7 +278,7 @@ pub(crate) struct InForce {
 }
 
 impl InForce {
-    /// For the ingest and fan-out at these base URLs.
+    /// Watches the ingest and the fan-out at these base URLs.
     pub(crate) async fn new(scope: &Scope, client: reqwest::Client, ingest: &str, fanout: &str) -> Self {
         let connected = tokio_postgres::connect(&scope.database_url, tokio_postgres::NoTls).await;
         let (database, connection) = connected.expect("the database");

@@ -24,7 +24,7 @@ pub(crate) struct FaultLine {
     pub(crate) worst_delay: Duration,
     /// Time from the end of the fault to the last delivery.
     pub(crate) recovered_after: Duration,
-    /// The result of `postrider audit`, if the run has a log.
+    /// The result of `postrider audit`, if the run has a database.
     pub(crate) audit: String,
 }
 
@@ -46,7 +46,7 @@ impl FaultLine {
         };
         let [worst, recovered] = [self.worst_delay, self.recovered_after].map(|time| time.as_secs_f64());
         let audit = if self.audit.is_empty() { "no log" } else { &self.audit };
-        // None is lost: otherwise the scenario has failed before.
+        // The number of lost deliveries is 0, because otherwise the scenario has failed before.
         format!(
             "| {fault} | {accepted} | {delivered} | 0 | {duplicates} | {worst:.1} s | {recovered:.1} s | {audit} |\n"
         )

@@ -20,7 +20,7 @@ const BATCH: usize = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Maximum deliveries that a process repeats after a crash, as documented in ARCHITECTURE.md.
 const DUPLICATES_MAX: usize = 8_192;
-/// One scenario at a time: each is seven processes under full load.
+/// Held by the running scenario, because each scenario is seven processes under full load.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The number of events and their rate.
@@ -123,7 +123,7 @@ impl Run {
         self.database = connect(&self.urls.database).await;
     }
 
-    /// Waits until everything expected has arrived and is on record, audits the log, and adds a line to the table.
+    /// Waits until everything expected has arrived and is on record, runs `postrider audit`, and adds a line to the table.
     pub(crate) async fn check(mut self, fault: &str, expected: Expected) {
         let ended = Instant::now();
         (&mut self.publishing).await.expect("published");
@@ -160,7 +160,7 @@ impl Run {
         line.emit();
     }
 
-    /// Audits the log: nothing is missing except events that the broker lost before they were recorded.
+    /// Runs `postrider audit`. Checks that nothing is missing except events that the broker lost before they were recorded.
     async fn audited(&self, expected: Expected) -> String {
         let report = self.cluster.audit(&self.urls.database).await;
         for day in report["tenants"].as_array().expect("tenants") {
@@ -213,7 +213,7 @@ impl Run {
         loop {
             let delivered =
                 self.count("SELECT count(*) FROM deliveries WHERE event_id LIKE 'crash-%' AND status = 4").await;
-            // After the loss of a broker's disk more may have arrived than was on record before.
+            // After the loss of a broker's disk, more deliveries may have arrived than were on record before.
             if delivered >= deliveries {
                 break;
             }
@@ -225,7 +225,7 @@ impl Run {
         self.count(attempts).await
     }
 
-    /// One number from the log.
+    /// Queries one number from the database.
     pub(crate) async fn count(&self, sql: &str) -> usize {
         let row = self.database.query_one(sql, &[]).await.expect("a count");
         usize::try_from(row.get::<_, i64>(0)).expect("not negative")

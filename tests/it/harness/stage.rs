@@ -133,7 +133,7 @@ impl Stage {
     }
 }
 
-/// The deliveries of an event, once this many of them have a response.
+/// Waits until `count` deliveries of an event have a response, and returns all its deliveries.
 async fn attempted(tenant: &Tenant, event: &str, count: usize) -> Vec<Value> {
     let all = |page: &Value| {
         let deliveries = page["data"].as_array().map_or(&[][..], Vec::as_slice);

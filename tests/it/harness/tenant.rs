@@ -65,18 +65,19 @@ impl Tenant {
         answer
     }
 
-    /// The delivery of an event to its only endpoint, with its attempts, once it has this status.
+    /// Waits until the only delivery of an event has this status. Returns it with its attempts.
     pub(crate) async fn wait_for_delivery(&self, event: &str, status: &str) -> Value {
         let id = self.only_delivery(event).await;
         self.wait_for(&format!("/v1/deliveries/{id}"), |delivery| delivery["status"] == status).await
     }
 
-    /// The same, once its first attempt is on record.
+    /// Waits until the first attempt of an event's only delivery is on record. Returns the delivery.
     pub(crate) async fn wait_for_first_attempt(&self, event: &str) -> Value {
         self.wait_for_attempts(&self.only_delivery(event).await, 1).await
     }
 
-    /// A delivery, once at least this many attempts are on record. Checks that the last one names the delivery's next attempt.
+    /// Waits until at least `count` attempts of a delivery are on record. Checks that the last one names the delivery's next
+    /// attempt.
     pub(crate) async fn wait_for_attempts(&self, delivery: &str, count: usize) -> Value {
         let made = |delivery: &Value| delivery["attempts"].as_array().is_some_and(|attempts| attempts.len() >= count);
         let delivery = self.wait_for(&format!("/v1/deliveries/{delivery}"), made).await;
@@ -85,7 +86,7 @@ impl Tenant {
         delivery
     }
 
-    /// The id of an event's only delivery, once there is one.
+    /// Waits for an event's only delivery, and returns its id.
     pub(crate) async fn only_delivery(&self, event: &str) -> String {
         let path = format!("/v1/deliveries?event_id={event}");
         let page = self.wait_for(&path, |page| page["data"].as_array().is_some_and(|data| !data.is_empty())).await;
@@ -93,7 +94,7 @@ impl Tenant {
         page["data"][0]["id"].as_str().expect("an id").to_owned()
     }
 
-    /// The response to a GET, once it meets a condition.
+    /// Repeats a GET until the response meets a condition, and returns it.
     pub(crate) async fn wait_for(&self, path: &str, fulfils: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {

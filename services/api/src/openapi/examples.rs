@@ -9,7 +9,7 @@ const DEPTH_MAX: usize = 12;
 
 /// Completes a document.
 pub(super) fn complete(mut document: Value) -> Value {
-    // Examples look schemas up while operations are edited.
+    // A copy, because examples read the schemas while the operations are edited.
     let schemas = document["components"]["schemas"].clone();
     let items = document["paths"].as_object_mut().into_iter().flatten();
     let operations = items.flat_map(|(_, item)| item.as_object_mut().into_iter().flatten());
@@ -94,7 +94,7 @@ fn sample(schemas: &Value, schema: &Value, depth: usize) -> Value {
     }
 }
 
-/// Describes each successful answer by its schema, unless it has a description, and each ETag.
+/// Describes each ETag, and by its schema each successful answer that has no description.
 fn describe_successes(schemas: &Value, operation: &mut Value) {
     for (status, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
         if answer["$ref"].is_string() || answer["description"].as_str().is_some_and(|words| !words.is_empty()) {

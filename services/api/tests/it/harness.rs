@@ -46,8 +46,7 @@ pub(crate) struct Tenant {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Before the virtual host is deleted: a connection without it would declare its queues again, and the dead-letter workers of
-        // RabbitMQ 3.10.8 crash if the host is deleted at that moment.
+        // Closes the connection in order. The virtual host remains (see `Scope`).
         let broker = self.broker.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
     }
@@ -59,7 +58,7 @@ impl World {
         Self::with_routes(name, |api, _, _| api.routes).await
     }
 
-    /// A world whose routes are made from the running API.
+    /// Starts the API. `routes` makes the world's routes from it.
     pub(crate) async fn with_routes(name: &str, routes: impl FnOnce(Service, Store, &Tasks) -> Router) -> Self {
         let scope = Scope::new(name).await;
         let keys = MasterKeys::parse(&MasterKeys::generate_text("k1")).unwrap();
@@ -159,7 +158,7 @@ impl Answer {
         self.body
     }
 
-    /// The problem, which must have this status and, if it is not empty, this pointer.
+    /// Checks that the answer is a problem with this status and, unless it is empty, this pointer. Returns the problem.
     #[track_caller]
     pub(crate) fn problem(self, status: u16, pointer: &str) -> Value {
         assert_eq!(self.status, status, "{:#}", self.body);

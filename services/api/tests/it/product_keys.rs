@@ -98,7 +98,7 @@ async fn invalid_parameters_are_refused_with_an_explanation() {
     let relative = world.post(&tenant.key, "/v1/endpoints", relative).await.problem(422, "/url");
     assert!(relative["detail"].as_str().unwrap().contains("it must begin with https://"), "{relative:#}");
 
-    // A cursor belongs to its list.
+    // A cursor is accepted only by its own list.
     for _ in 0..2 {
         world.endpoint(&tenant).await;
     }
@@ -108,7 +108,7 @@ async fn invalid_parameters_are_refused_with_an_explanation() {
     for list in ["events", "deliveries", "replays", "event-types"] {
         world.get(&tenant.key, &format!("/v1/{list}?cursor={cursor}")).await.problem(422, "cursor");
     }
-    // Every date gets an answer.
+    // Extreme dates cause no server error.
     for range in ["from=0000-01-01T00:00:00Z", "from=9999-12-30T00:00:00Z", "to=9999-12-31T23:59:59Z"] {
         for path in ["events?", "deliveries?", "stats?by=day&"] {
             let answer = world.get(&tenant.key, &format!("/v1/{path}{range}")).await;

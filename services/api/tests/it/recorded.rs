@@ -1,4 +1,4 @@
-//! An event with a delivery in the log.
+//! Writes an event with a delivery to the history.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::harness::{Tenant, World};
 
-/// An event for one endpoint, decided, and attempted once with this status.
+/// Records an event for one endpoint, its decision, and one attempt that got this status.
 pub(crate) async fn recorded(
     world: &World,
     tenant: &Tenant,

@@ -16,7 +16,7 @@ const BOTTOM: f64 = 30.0;
 /// Charts that span more than this time have dates on the axis.
 const DAYS_FROM: Duration = Duration::from_secs(2 * 86_400);
 
-/// One line or one colour of bars.
+/// The values of one line, or of the bars of one colour.
 pub(crate) struct Series {
     pub(crate) name: &'static str,
     /// `c-good`, `c-bad`, …: see the style sheet.

@@ -47,12 +47,12 @@ pub(crate) fn filter_bar(visitor: &Visitor, name: &str, button: &str, filters: M
     } }
 }
 
-/// A filter that is a choice.
+/// A filter as a list of options.
 pub(crate) fn choice_filter(id: &str, name: &str, label: &str, options: Markup) -> Markup {
     html! { div { label for=(id) { (label) } select id=(id) name=(name) { (options) } } }
 }
 
-/// A filter that is a choice of names, or all of them.
+/// A filter as a list of names, with an option for all.
 pub(crate) fn name_filter(
     name: &str,
     label: &str,

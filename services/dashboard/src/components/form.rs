@@ -10,7 +10,7 @@ use crate::failure::Answer;
 use crate::fields::Fields;
 use crate::format::{attribute, local};
 
-/// The error of an edit of an old version.
+/// The text of the error when an edit is based on an old version.
 const OUT_OF_DATE: &str = "This changed since you opened it. Open it again in another tab, compare, and save there.";
 
 /// The values of a form, and the errors if they were refused.

@@ -171,7 +171,7 @@ pub(crate) fn types(all: &[String]) -> Markup {
 mod tests {
     use super::*;
 
-    // Colours alone are not accessible.
+    // Readers who cannot see colours need the status as a word.
     #[test]
     fn a_badge_names_its_status() {
         assert_eq!(badge("half_open").0, "<span class=\"badge busy\">half open</span>");

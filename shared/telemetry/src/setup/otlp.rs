@@ -24,7 +24,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum time of the last flush.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Characters of a wrong value that an error shows.
+/// Maximum characters of an invalid value that an error shows.
 const SHOWN_MAX: usize = 60;
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";

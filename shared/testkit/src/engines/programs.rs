@@ -59,7 +59,7 @@ pub(super) fn postgres_major(bin: &Path) -> Option<String> {
     Some(text.split_whitespace().nth(2)?.split('.').next()?.to_owned())
 }
 
-/// A program as another user, with the capability to open every folder if `all_folders` is set.
+/// A command that runs a program as another user. If `all_folders` is set, the program has the capability to open every folder.
 pub(super) fn command_as(user: &User, program: &Path, all_folders: bool) -> Command {
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid)).arg("--clear-groups");
