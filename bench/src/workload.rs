@@ -19,8 +19,8 @@ use crate::report::{ProcessRow, Row};
 
 /// Longest time until everything is recorded, and until the queues are empty.
 const SETTLE_WITHIN: Duration = Duration::from_secs(120);
-/// A tenant that published within the last five seconds counts as active for the shares of other tenants
-/// (`postrider_model::fair_share`). A workload starts when only its own tenant is active.
+/// A tenant that published within the last five seconds counts as active for the shares of other tenants (`tenant_shares.rs` in
+/// fan-out). A workload starts when only its own tenant is active.
 const INACTIVE_AFTER: Duration = Duration::from_secs(6);
 
 /// What all workloads share.

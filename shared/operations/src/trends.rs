@@ -8,8 +8,8 @@ use postrider_store::stats::HourlyCounts;
 use crate::{Caller, Error, Operations};
 
 impl Operations {
-    /// Counts the successes and failures of these endpoints of the caller's tenant, for each hour from `from` on. Takes the scope
-    /// `read`.
+    /// Counts the successes and failures of these endpoints of the caller's tenant, for each hour from `from` on. Requires the
+    /// scope `read`.
     pub async fn hourly_counts(
         &self,
         caller: Caller,
