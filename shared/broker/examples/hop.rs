@@ -1,9 +1,9 @@
-//! What a hop costs: members published, confirmed, consumed and acked, in bundles by group commit and alone.
+//! Measures the throughput and CPU time of a hop through the broker (publish, confirm, consume, ack), in bundles and singly.
 //!
 //! ```text
 //! POSTRIDER_AMQP_URL=amqp://guest:guest@127.0.0.1:5672/bench cargo run --release -p postrider-broker --example hop
 //! ```
-//! Figures, not a test: they depend on the machine. The virtual host should be empty and unused.
+//! This is not a test: the figures depend on the machine. Use a virtual host that is empty and that nothing else uses.
 
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
@@ -91,11 +91,11 @@ async fn run(broker: &Broker, name: &str, bundled: bool, waiting: usize) -> Resu
     Ok(())
 }
 
-/// User and system time of this process; zero where `/proc` does not tell.
+/// User plus system time of this process; zero if `/proc/self/stat` cannot be read.
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum::<u64>();
-    // A tick is a hundredth of a second on every Linux of interest.
+    // A tick is 10 ms on the usual Linux systems.
     Duration::from_millis(ticks * 10)
 }

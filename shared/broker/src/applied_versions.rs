@@ -1,10 +1,9 @@
-//! The configuration version that each live instance has applied. The API answers an edit once all of them have it.
+//! The configuration version that each live instance (a process) has applied. The API answers an edit once every live instance
+//! has applied it, or after a time limit.
 //!
-//! Each role announces its version when it changes and every [`REPEAT_EVERY`]. An instance without an announcement for
-//! [`LIVE_FOR`] is not live: it stopped, or the broker is away. Roles of this process enter their version directly, so that
-//! they count without a broker too.
-//!
-//! Nothing is kept on disk, and an instance is unknown before its first announcement.
+//! Each role of an instance announces its version when it changes and every [`REPEAT_EVERY`]. An instance without an announcement
+//! for [`LIVE_FOR`] is not live: it stopped, or the broker is away. This process enters the versions of its own roles directly,
+//! so that they count even without a broker. Nothing is kept on disk: an instance is unknown before its first announcement.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ pub struct AppliedVersions {
 
 #[derive(Debug, Default)]
 struct Board {
-    /// By instance and role.
+    /// The latest version of each instance and role.
     entries: Mutex<HashMap<(String, ServiceRole), Entry>>,
     changed: Notify,
 }
@@ -39,7 +38,7 @@ struct Board {
 #[derive(Debug)]
 struct Entry {
     version: i64,
-    /// When it was announced last; `None` for a role of this process, which is removed when it ends.
+    /// When the version was announced last; `None` for a role of this process, which is removed when the role ends.
     announced_at: Option<Instant>,
 }
 
@@ -50,13 +49,13 @@ impl Entry {
 }
 
 impl AppliedVersions {
-    /// Waits until every live instance has applied `version`, at most for `limit`. Returns the sorted names of the instances
-    /// that still lag.
+    /// Waits until every live instance has applied `version` or a later one, at most for `limit`. Returns the sorted names of
+    /// the instances that have not.
     pub async fn wait_for(&self, version: i64, limit: Duration) -> Vec<String> {
         let deadline = Instant::now() + limit;
         loop {
             let mut changed = std::pin::pin!(self.board.changed.notified());
-            // Registered before reading, so that a change in between wakes it.
+            // Register before reading the versions, so that a change in between wakes this wait.
             changed.as_mut().enable();
             let lagging = self.lagging(version);
             if lagging.is_empty() || timeout_at(deadline, changed).await.is_err() {
@@ -65,7 +64,7 @@ impl AppliedVersions {
         }
     }
 
-    /// Connection instances with an older version than `version`.
+    /// The sorted names of the live instances that work with an older version than `version`.
     fn lagging(&self, version: i64) -> Vec<String> {
         let now = Instant::now();
         let mut entries = self.board.entries.lock();
@@ -81,7 +80,7 @@ impl AppliedVersions {
         let AppliedVersion { instance, role, version } = applied;
         let mut entries = self.board.entries.lock();
         let entry = entries.entry((instance, role)).or_insert(Entry { version, announced_at });
-        // This process also receives its own announcements, with a delay: they must not replace what it entered directly.
+        // This process also receives its own announcements, but later. They must not replace what it entered directly.
         if announced_at.is_none() || entry.announced_at.is_some() {
             *entry = Entry { version, announced_at };
         }
@@ -114,8 +113,8 @@ impl Broker {
         self.applied().clone()
     }
 
-    /// Announces the version that `role` of this process has applied, until the sender of `versions` is dropped. 0 means no
-    /// configuration yet and is not announced.
+    /// Announces the version that `role` of this process has applied, until the sender of `versions` is dropped. Version 0 means
+    /// that no configuration is applied yet: it is not announced.
     pub async fn announce_applied_version(self, role: ServiceRole, mut versions: watch::Receiver<i64>) {
         let sender = self.hint_sender();
         let own = OwnRole { board: self.applied_versions(), instance: self.instance().to_owned(), role };

@@ -1,4 +1,4 @@
-//! The breakers as the dispatchers report them, for services that only read them.
+//! The states of breakers, from the hints of dispatchers, for services that only read them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 
-/// How often breakers that were not repeated are forgotten.
+/// How often statements that were not repeated are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
 
-/// What dispatchers say about breakers. Clones share their state.
+/// The latest statements of dispatchers about breakers. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct BreakerStates {
     board: Arc<RwLock<BreakerBoard>>,
 }
 
 impl BreakerStates {
-    /// Follows the hints of this broker until `stop`.
+    /// Starts a task that applies the hints of dispatchers until `stop`, and returns the states that it updates.
     pub fn follow(broker: &Broker, stop: CancellationToken) -> Self {
         let states = Self::default();
         let mut hints = broker.listen_for_hints(broker.hint_sender(), stop);
@@ -49,12 +49,12 @@ impl BreakerStates {
         states
     }
 
-    /// Whether deliveries to an endpoint belong in the slow lane.
+    /// Whether the breaker of an endpoint is not closed: its deliveries then belong in the slow lane.
     pub fn is_open(&self, endpoint: EndpointId) -> bool {
         self.board.read().is_open(endpoint)
     }
 
-    /// The latest statement about an endpoint; `None` when there was none for a minute, so that its breaker is closed.
+    /// The latest statement about an endpoint's breaker. `None` means closed: no dispatcher made a statement recently.
     pub fn get(&self, endpoint: EndpointId) -> Option<BreakerStatement> {
         self.board.read().get(endpoint).copied()
     }

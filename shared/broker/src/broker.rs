@@ -1,4 +1,4 @@
-//! The handle that services hold.
+//! [`Broker`]: the handle through which services use RabbitMQ.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,12 @@ use crate::rpc::RpcClient;
 use crate::tasks::BackgroundTasks;
 use crate::topology::{Queue, Route};
 
-/// Longest wait for the answer about a queue.
+/// Longest wait for the broker's answer about a queue.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Two supervised connections to the broker, one to publish and one to consume. Cheap to clone.
 ///
-/// Connections, publishers and their tasks end when the last clone (and every [`BatchPublisher`] and [`MessagePublisher`] made from it) is
-/// dropped, or at [`Broker::close`].
+/// The connections and tasks end at [`Broker::close`], or when the last clone and the last publisher made from it are dropped.
 #[derive(Clone)]
 pub struct Broker {
     inner: Arc<Inner>,
@@ -52,13 +51,13 @@ struct Inner {
 pub struct QueueDepth {
     /// Messages (bundles) ready to be consumed, without those in flight to consumers.
     pub messages: u32,
-    /// Its consumers.
+    /// The number of its consumers.
     pub consumers: u32,
 }
 
 impl Broker {
-    /// Connects and declares the topology, waiting while the broker is away. `stop` ends this wait only: connections must
-    /// outlive the draining of the services that use them.
+    /// Connects and declares the topology, waiting while the broker is away. `stop` ends only this wait: it does not close the
+    /// connections, which services still need while they drain.
     ///
     /// # Errors
     /// A bad URL or CA file, a queue that exists with other arguments, or `stop`.
@@ -97,44 +96,44 @@ impl Broker {
         &self.inner.applied
     }
 
-    /// Whether publishing is possible, and every change of that.
+    /// Watches whether publishing is possible.
     pub fn publish_state(&self) -> watch::Receiver<PublishState> {
         self.inner.publish.state()
     }
 
-    /// Waits until a task of this broker client panics and returns its name. The client no longer works: the process must exit.
+    /// Waits until a task of this client panics and returns its name. The client no longer works then: the process must exit.
     pub fn task_panicked(&self) -> impl Future<Output = &'static str> + Send + 'static {
         let tasks = self.tasks().clone();
         async move { tasks.panicked().await }
     }
 
-    /// A publisher of bundles with a channel and a task of its own. One per route and process is enough.
+    /// Starts a publisher of bundles to one route, with its own channel and task. A process needs only one per route.
     pub fn batch_publisher(&self, route: Route, options: BatchOptions) -> BatchPublisher {
         BatchPublisher::start(self.inner.publish.clone(), route, options)
     }
 
-    /// A publisher of deliveries that wait or change lanes, with a channel and a task of its own.
+    /// Starts a publisher of deliveries that wait or change lanes, with its own channel and task.
     pub fn delay_publisher(&self) -> DelayPublisher {
         DelayPublisher::start(self.inner.publish.clone())
     }
 
-    /// A publisher of single messages with a channel and a task of its own.
+    /// Starts a publisher of single messages, with its own channel and task.
     pub fn message_publisher(&self) -> MessagePublisher {
         MessagePublisher::start(self.inner.publish.clone(), "messages")
     }
 
-    /// Members per message, averaged over the recent messages of each queue that this process consumes; queues without any
-    /// are left out. Converts a depth in messages to one in members.
+    /// The average number of members per message, over the recent messages of each queue that this process consumes. It converts
+    /// a queue's depth in messages to members. Queues without messages so far are left out.
     pub fn members_per_message(&self) -> Vec<(Queue, f64)> {
         self.inner.tallies.averages(QueueTally::members_per_message)
     }
 
-    /// Bytes per message, likewise: converts a depth in messages to one in bytes.
+    /// The average bytes per message, likewise. It converts a queue's depth in messages to bytes.
     pub fn bytes_per_message(&self) -> Vec<(Queue, f64)> {
         self.inner.tallies.averages(QueueTally::bytes_per_message)
     }
 
-    /// Messages consumed by this process and not settled, by queue. A drain waits for them.
+    /// How many messages this process has received and neither acked nor requeued, by queue. A drain waits for them.
     pub fn in_flight(&self) -> Vec<(&'static str, usize)> {
         self.inner.in_flight.counts()
     }
@@ -143,14 +142,14 @@ impl Broker {
         self.inner.in_flight.add(queue)
     }
 
-    /// Asks the broker how much a queue holds.
+    /// Asks the broker how many messages and consumers a queue has.
     ///
     /// # Errors
     /// The queue does not exist, or the broker is away.
     pub async fn queue_depth(&self, queue: &str) -> Result<QueueDepth, BrokerError> {
         let ask = async {
             let connection = self.inner.consume.current().await.ok_or(BrokerError::Stopped)?;
-            // A channel of its own: the broker closes it if the queue does not exist.
+            // A separate channel, because the broker closes the channel if the queue does not exist.
             let channel = connection.channel().await?;
             let options = QueueDeclareOptions { passive: true, ..Default::default() };
             let queue = channel.queue_declare(queue.into(), options, FieldTable::default()).await?;
@@ -159,7 +158,7 @@ impl Broker {
         tokio::time::timeout(ANSWER_MAX, ask).await.map_err(|_| BrokerError::Timeout(ANSWER_MAX))?
     }
 
-    /// A client of remote calls, on a connection of its own that is opened on first use.
+    /// Returns the client of remote calls. The first call of this function opens a connection for it.
     ///
     /// # Errors
     /// As [`Broker::connect`], with `stop`.
@@ -167,8 +166,8 @@ impl Broker {
         self.inner.rpc.get_or_try_init(|| RpcClient::start(&self.inner.config, self.tasks(), stop)).await.cloned()
     }
 
-    /// Closes the connections. Call it last: unconfirmed messages may or may not have been published, unacked messages return to
-    /// their queues.
+    /// Closes the connections. Call it last: unconfirmed messages may or may not have been published, and unacked messages return
+    /// to their queues.
     pub async fn close(&self) {
         tokio::join!(self.inner.consume.close(), self.inner.publish.close());
     }
@@ -194,7 +193,7 @@ impl Broker {
     }
 }
 
-/// A name that is unique among all processes and starts with the host's.
+/// A name that is unique among all processes and starts with the host's name.
 fn instance() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = host.trim();

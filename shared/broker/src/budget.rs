@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Room for members and bytes. A request for more than the whole budget gets the whole budget, so that every message passes.
+/// Room for members and bytes. A request for more than the whole budget gets all of it, so that a message of any size passes.
 pub(crate) struct Budget {
     members: Arc<Semaphore>,
     members_max: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Budget {
     bytes_max: usize,
 }
 
-/// A share of the budget, returned when it is dropped.
+/// A share of the budget. Dropping it returns the share.
 pub(crate) struct Permit {
     pub(crate) members: OwnedSemaphorePermit,
     pub(crate) bytes: OwnedSemaphorePermit,
@@ -30,7 +30,7 @@ impl Budget {
         }
     }
 
-    /// Waits until there is room. `None` never happens: the semaphores are not closed.
+    /// Waits until there is room. It never returns `None`, because the semaphores are never closed.
     pub(crate) async fn acquire(&self, members: usize, bytes: usize) -> Option<Permit> {
         let (members, bytes) = self.amounts(members, bytes);
         let members = Arc::clone(&self.members).acquire_many_owned(members).await.ok()?;
@@ -38,7 +38,7 @@ impl Budget {
         Some(Permit { members, bytes })
     }
 
-    /// A share, if there is room now.
+    /// Takes a share if there is room now; otherwise `None`.
     pub(crate) fn try_acquire(&self, members: usize, bytes: usize) -> Option<Permit> {
         let (members, bytes) = self.amounts(members, bytes);
         let members = Arc::clone(&self.members).try_acquire_many_owned(members).ok()?;

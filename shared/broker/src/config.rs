@@ -15,17 +15,17 @@ pub struct BrokerConfig {
     pub ca_file: Option<PathBuf>,
     /// The name in the broker's connection list, such as `postrider dispatcher`; the connection's role is appended.
     pub connection_name: String,
-    /// The user that the broker authenticates, if it is not the URL's. Messages name it, and the broker verifies the name.
+    /// The broker's user, if it is not the URL's. Messages carry it as `user_id`, which the broker verifies.
     pub user_id: Option<String>,
 }
 
 impl BrokerConfig {
-    /// A configuration without a CA file and another user.
+    /// A configuration without a CA file and without another user.
     pub fn new(amqp_url: impl Into<String>, connection_name: impl Into<String>) -> Self {
         Self { amqp_url: amqp_url.into(), ca_file: None, connection_name: connection_name.into(), user_id: None }
     }
 
-    /// Checks the URL, and that the CA file can be read. Needs no broker.
+    /// Checks that the URL is valid and that the CA file can be read, without connecting.
     ///
     /// # Errors
     /// [`BrokerError::Url`] or [`BrokerError::CaFile`].

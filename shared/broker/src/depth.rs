@@ -1,7 +1,7 @@
 //! The depth of the queues that this process consumes, in messages and in members.
 //!
-//! The broker counts messages, and a message is a bundle of 1 to 32 members. Scaling goes by members, so the members of a queue
-//! are estimated from the recent messages that this process took from it.
+//! The broker counts messages, and a message is a bundle of 1 to 32 members. Services are scaled by members, so the members of a
+//! queue are estimated from the recent messages that this process took from it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,23 +45,23 @@ impl QueueTally {
         self.bytes_per_message.add(bytes);
     }
 
-    /// The members taken so far.
+    /// The number of members taken so far.
     pub(crate) fn members(&self) -> u64 {
         self.members.load(Ordering::Relaxed)
     }
 
-    /// Recent members per message; `None` before the first message.
+    /// The average number of members in the recent messages; `None` before the first message.
     pub(crate) fn members_per_message(&self) -> Option<f64> {
         self.members_per_message.get()
     }
 
-    /// Recent bytes per message; `None` before the first message.
+    /// The average number of bytes in the recent messages; `None` before the first message.
     pub(crate) fn bytes_per_message(&self) -> Option<f64> {
         self.bytes_per_message.get()
     }
 }
 
-/// A moving average, as the bits of an `f64`; 0 without any value. Of two values added at the same time one may be lost.
+/// A moving average, as the bits of an `f64`; 0 before the first value. If two threads add a value at once, one may be lost.
 #[derive(Default)]
 struct MovingAverage(AtomicU64);
 
@@ -85,7 +85,7 @@ impl MovingAverage {
 pub(crate) struct QueueTallies(Mutex<HashMap<Queue, Arc<QueueTally>>>);
 
 impl QueueTallies {
-    /// The tally of a queue. From now on the broker is asked for its depth.
+    /// The tally of a queue. After the first call, [`watch`] also asks the broker for the queue's depth.
     pub(crate) fn of(&self, queue: Queue) -> Arc<QueueTally> {
         let mut queues = self.0.lock();
         let tally = queues.entry(queue).or_insert_with(|| {
@@ -95,7 +95,7 @@ impl QueueTallies {
         Arc::clone(tally)
     }
 
-    /// An average of each queue that has one.
+    /// The given average of each queue that has one.
     pub(crate) fn averages(&self, average: impl Fn(&QueueTally) -> Option<f64>) -> Vec<(Queue, f64)> {
         self.all().into_iter().filter_map(|(queue, tally)| Some((queue, average(&tally)?))).collect()
     }
@@ -105,7 +105,7 @@ impl QueueTallies {
     }
 }
 
-/// Asks for the depths until `broker` has no clones. While the broker is away the last answers remain.
+/// Asks for the depths until `broker` returns `None`. While the broker is away, the metrics keep the last answers.
 pub(crate) async fn watch(broker: impl Fn() -> Option<Broker>) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;

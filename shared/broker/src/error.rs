@@ -51,10 +51,10 @@ pub enum PublishError {
     /// The broker blocks publishers (memory or disk alarm). Nothing was sent.
     #[error("the broker blocks publishers")]
     Blocked,
-    /// No confirm in time. The message may have been published, or may be later.
+    /// No confirm came in time. The message may have been published, or may be later.
     #[error("the broker did not confirm in time")]
     Timeout,
-    /// The broker refused the message or could not route it, for example because a queue is full. Other queues may have it.
+    /// The broker refused the message or could not route it, such as when a queue is full. Other queues may have accepted it.
     #[error("the broker refused the message")]
     Refused,
     /// The publisher has ended, because the process is shutting down.

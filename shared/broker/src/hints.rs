@@ -1,12 +1,12 @@
-//! Hints: what services tell each other while they run, through a fanout exchange and a queue for each listener.
+//! Hints: messages between running services that may be lost. A fanout exchange copies each one to a queue per listener.
 //!
 //! # What it promises
-//! - A listener gets every hint sent while it is connected. It reconnects without end, and asks for everything each time.
+//! - A listener gets every hint sent while it is connected. It reconnects without end, and each time asks for all current hints.
 //! - Sending never waits and never fails: hints are dropped while the broker is away or blocks publishers.
 //!
 //! # What it does not promise
-//! Hints are not confirmed, not kept on disk and not repeated. Senders repeat them from time to time, and listeners must cope
-//! with missed ones: [`BreakerStates`](crate::BreakerStates) forgets a breaker that is not repeated.
+//! The broker does not confirm, store or repeat hints. Senders repeat them from time to time, and listeners must cope with missed
+//! ones: [`BreakerStates`](crate::BreakerStates) forgets a breaker that is not repeated.
 
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
@@ -21,9 +21,9 @@ use crate::broker::Broker;
 use crate::connection::{self, Connection, SupervisedConnection};
 use crate::topology::{self, HINTS_EXCHANGE};
 
-/// Hints queued to be sent or received, at most.
+/// The most hints that wait to be sent, and the most received ones that wait to be read.
 const QUEUED_MAX: usize = 256;
-/// Of the failed tries of an outage, one in this many is logged.
+/// The first failed try of an outage is logged, then every tenth.
 const LOG_EVERY: u32 = 10;
 
 /// Sends hints. Cheap to clone; its task ends with the last clone.
@@ -40,14 +40,14 @@ impl HintSender {
 }
 
 impl Broker {
-    /// A sender of hints with a channel and a task of its own.
+    /// Starts a sender of hints with its own channel and task.
     pub fn hint_sender(&self) -> HintSender {
         let (queued, hints) = mpsc::channel(QUEUED_MAX);
         self.tasks().spawn("hint sender", send(self.publish_connection().clone(), hints));
         HintSender { queued }
     }
 
-    /// Receives hints until `stop`. Sends [`Hint::Ask`] whenever it has subscribed.
+    /// Receives hints until `stop`. After each subscription it sends [`Hint::Ask`], so that other processes send theirs again.
     pub fn listen_for_hints(&self, sender: HintSender, stop: CancellationToken) -> mpsc::Receiver<Hint> {
         let (received, hints) = mpsc::channel(QUEUED_MAX);
         let connection = self.consume_connection().clone();
@@ -120,7 +120,7 @@ async fn subscribe(connection: &Connection) -> Result<(Channel, Consumer), lapin
 /// Passes hints on until the subscription ends; an error when the receiver is gone.
 async fn pass_on(mut consumer: Consumer, received: &mpsc::Sender<Hint>) -> Result<(), mpsc::error::SendError<Hint>> {
     while let Some(Ok(delivery)) = consumer.next().await {
-        // Hints that this version does not know are skipped.
+        // Hints that this build cannot read are skipped.
         let members = bundle::decode(&delivery.data).unwrap_or_default();
         for hint in members.iter().filter_map(|member| member.head().ok()) {
             received.send(hint).await?;

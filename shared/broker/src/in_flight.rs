@@ -1,4 +1,4 @@
-//! The messages that this process has consumed and not settled, by queue. A drain waits for them.
+//! How many messages this process has received and not yet settled, by queue. A drain waits for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl InFlight {
         Guard { counts: self.clone(), queue: queue.name() }
     }
 
-    /// The queues with messages in flight.
+    /// The queues with messages in flight, and how many each has.
     pub(crate) fn counts(&self) -> Vec<(&'static str, usize)> {
         self.0.lock().iter().filter(|(_, count)| **count > 0).map(|(queue, count)| (*queue, *count)).collect()
     }

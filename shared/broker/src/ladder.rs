@@ -1,17 +1,17 @@
-//! The delay ladder: a fixed list of delays, each a queue whose messages expire back into their lane.
+//! The delay ladder: a fixed list of delays. Each is a queue whose expired messages return to their lane.
 //!
-//! Rungs are 5% apart, rounded up to whole seconds, with two rungs below a second. Every delay that a profile may promise is
-//! exactly a rung. The delay counts from the publish, across crashes and down time, and is **never early**. It is late by the
-//! rounding (at most the larger of 1 s and 5%), by gathering before the publish (10 ms, or 100 ms back to the slow lane) and by
-//! the broker (milliseconds while it is up).
+//! Rungs are whole seconds, at most 5% or one second apart, plus two rungs below a second. Every delay that a profile may promise
+//! is exactly a rung. A delay counts from the publish, across crashes and down time, and is **never early**. It is late by the
+//! rounding (at most the larger of 1 s and 5%), by gathering before the publish (10 ms, or 100 ms for rungs of the slow lane) and
+//! by the broker (milliseconds while it is up).
 //!
-//! A retry uses [`rung_at_least`]. A delivery that is held until its slot uses [`rung_at_most`], so that it returns before the slot.
+//! A retry uses [`rung_at_least`]. A delivery that is held uses [`rung_at_most`], so that it returns before its slot.
 
 use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-/// Delays that profiles promise, in seconds: exact rungs.
+/// Delays that profiles promise, in seconds. Each is exactly a rung.
 const PROMISED_SECONDS: [u64; 10] = [60, 300, 900, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 /// The longest rung: a day, plus the 10% of jitter that a schedule may add.
 const LONGEST_SECONDS: u64 = 95_040;
@@ -22,7 +22,7 @@ fn build() -> Vec<Rung> {
     let mut seconds: Vec<u64> = (1..=20).collect();
     let mut last = 20u64;
     while last < LONGEST_SECONDS {
-        // Rounded down: with rungs more than 5% apart, a delay between them would be more than 5% late.
+        // The step is rounded down: with rungs more than 5% apart, a delay between them would be more than 5% late.
         last = (last + (last / 20).max(1)).min(LONGEST_SECONDS);
         seconds.push(last);
     }
@@ -59,14 +59,14 @@ pub fn rungs() -> &'static [Rung] {
     &RUNGS
 }
 
-/// The shortest rung that is not shorter than `delay`, or the longest rung.
+/// The shortest rung that is not shorter than `delay`; the longest rung if every rung is shorter.
 pub fn rung_at_least(delay: Duration) -> Rung {
     let rungs = rungs();
     let at = rungs.partition_point(|rung| rung.delay() < delay);
     rungs.get(at).or(rungs.last()).copied().unwrap_or(Rung(250))
 }
 
-/// The longest rung that is not longer than `delay`; `None` below 250 ms, which the caller waits in memory.
+/// The longest rung that is not longer than `delay`; `None` below 250 ms, because the caller then waits in memory.
 pub fn rung_at_most(delay: Duration) -> Option<Rung> {
     let rungs = rungs();
     rungs.partition_point(|rung| rung.delay() <= delay).checked_sub(1).and_then(|at| rungs.get(at)).copied()

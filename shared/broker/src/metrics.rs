@@ -28,12 +28,12 @@ pub const REQUEUED: &str = "postrider_broker_given_back_total";
 pub const CONSUMED_MEMBERS: &str = "postrider_broker_consumed_members_total";
 /// Messages ready in a queue that this process consumes, without those in flight; label `queue`.
 pub const QUEUE_MESSAGES: &str = "postrider_broker_queue_messages";
-/// Members of those messages, estimated from recent messages; label `queue`.
+/// Members in those messages, estimated from recent messages; label `queue`.
 pub const QUEUE_MEMBERS: &str = "postrider_broker_queue_backlog_members";
 /// 1 while the broker blocks publishing (its memory or disk alarm), else 0.
 pub const BLOCKED: &str = "postrider_broker_publish_blocked";
 
-/// Describes every metric to the installed recorder.
+/// Describes every metric to the installed metrics recorder.
 pub fn describe() {
     describe_counter!(CONFIRMS, "messages confirmed by the broker");
     describe_histogram!(BUNDLE_MEMBERS, "members of each bundle sent");
@@ -89,7 +89,7 @@ pub(crate) fn blocked(blocked: bool) {
     gauge!(BLOCKED).set(if blocked { 1.0 } else { 0.0 });
 }
 
-/// The handles of one publisher, looked up once instead of per message.
+/// The metrics of one publisher, looked up once instead of for each message.
 pub(crate) struct PublisherMetrics {
     pub(crate) confirms: metrics::Counter,
     pub(crate) republishes: metrics::Counter,

@@ -1,20 +1,20 @@
-//! Messages of producers: on the public exchange, and as dead letters.
+//! Messages that producers publish: on the public exchange, and as dead letters.
 
 use bytes::Bytes;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use postrider_model::time::UnixMillis;
 
-/// Bytes of header names and values that are kept. A message's properties travel in one frame, so a dead letter with more
-/// headers, plus its reason, might not be publishable.
+/// The most bytes of header names and values that are kept. All properties of a message must fit in one AMQP frame, also after
+/// a dead letter's reason is added.
 const HEADERS_BYTES_MAX: usize = 32 * 1024;
 
 /// Headers that the broker or a service sets; a trailing `-` marks a prefix.
 const RESERVED: [&str; 7] =
     ["x-reason", "x-source", "x-body-cut", "x-death", "x-delivery-count", "x-first-death-", "x-last-death-"];
 
-/// A message with its properties as text. Headers that are tables or arrays are left out, because nothing reads them, and so
-/// are headers beyond 32 KiB.
+/// A message with its properties as text. Headers that are tables or arrays are left out, because nothing reads them. So are
+/// headers that would make all headers longer than 32 KiB.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProducerMessage {
     /// The routing key that it was published with.
@@ -23,14 +23,14 @@ pub struct ProducerMessage {
     pub content_type: Option<String>,
     /// `message_id`.
     pub message_id: Option<String>,
-    /// The headers by name, in the order of names.
+    /// The names and values of the headers, ordered by name.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
 }
 
 impl ProducerMessage {
-    /// Reads a message, taking its body.
+    /// Reads a message and takes its body out of `delivery`.
     pub(crate) fn take(delivery: &mut Delivery) -> Self {
         let properties = &delivery.properties;
         Self {
@@ -47,7 +47,7 @@ impl ProducerMessage {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The producer's own headers, to be forwarded.
+    /// The headers that the producer set itself, to be forwarded.
     pub(crate) fn own_headers(&self) -> FieldTable {
         let mut table = FieldTable::default();
         for (name, value) in self.headers.iter().filter(|(name, _)| is_producers(name)) {

@@ -1,7 +1,7 @@
-//! The background tasks of publishers, connections and listeners. Each ends with its last handle; no panic goes unnoticed.
+//! The background tasks of publishers, connections and listeners. Each ends with its last handle, and every panic is reported.
 //!
-//! The handles of a panicked task stay alive: everything published through them would be requeued for ever while the
-//! process looks healthy. [`Broker::task_panicked`](crate::Broker::task_panicked) reports the panic, and the process exits.
+//! After a panic the handles of its task still exist: everything published through them would be requeued for ever, while the
+//! process looks healthy. So [`Broker::task_panicked`](crate::Broker::task_panicked) reports the panic, and the process exits.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -15,7 +15,7 @@ const NAME_BYTES_MAX: usize = 255;
 #[derive(Debug)]
 pub(crate) struct UserId {
     name: String,
-    /// The broker authenticated another user than the URL names.
+    /// The broker would refuse the name: it is no valid property, or the broker authenticated another user.
     refused: AtomicBool,
 }
 

@@ -1,4 +1,4 @@
-//! A supervised connection: it reconnects without end and declares the topology before anyone uses it.
+//! A supervised connection: it reconnects without end and declares the topology before it is used.
 //!
 //! Publishing and consuming have one connection each, because an alarm of the broker blocks every write on a connection
 //! that publishes, acks included. lapin's own recovery is not used: it gives up after some tries.
@@ -25,8 +25,8 @@ use crate::user_id::UserId;
 
 pub(crate) use self::target::Target;
 
-/// Delays between tries to connect, subscribe or publish. Tries are cheap: the longest delay is short, so that work resumes
-/// soon after the broker is back.
+/// Delays between tries to connect, subscribe or publish. A try is cheap, so the longest delay is short: work resumes soon after
+/// the broker is back.
 pub(crate) fn backoff() -> Backoff {
     Backoff::new(Duration::from_millis(50), Duration::from_secs(2))
 }
@@ -45,7 +45,7 @@ pub enum PublishState {
 /// One established connection. Holders keep it until a channel on it fails, then ask [`SupervisedConnection`] for the next.
 pub(crate) struct Connection {
     inner: lapin::Connection,
-    /// The channel for declarations; `None` after it failed.
+    /// The channel for declarations; `None` after a declaration failed.
     control: AsyncMutex<Option<Channel>>,
     rungs: Mutex<HashSet<Rung>>,
     suspect: Notify,
@@ -62,7 +62,7 @@ impl Connection {
         self.suspect.notify_one();
     }
 
-    /// Declares the rung, unless that was done on this connection before.
+    /// Declares the rung, unless it was declared on this connection before.
     pub(crate) async fn ensure_rung(&self, rung: Rung) -> Result<(), BrokerError> {
         if self.rungs.lock().contains(&rung) {
             return Ok(());
@@ -72,7 +72,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Declares the topology again, and each rung when it is next used: a queue or exchange may have been deleted.
+    /// Declares the topology again, because a queue or exchange may be missing. Each rung is declared again at its next use.
     pub(crate) async fn redeclare(&self) -> Result<(), BrokerError> {
         self.rungs.lock().clear();
         self.on_control(async |channel| topology::declare(channel).await).await
@@ -140,7 +140,7 @@ impl SupervisedConnection {
         }
     }
 
-    /// The current connection, after waiting for one if necessary; `None` once closed for good.
+    /// Returns the current connection, waiting for one if there is none; `None` if the connection was closed for good.
     pub(crate) async fn current(&self) -> Option<Arc<Connection>> {
         let mut current = self.current.clone();
         let is_usable = |current: &Option<Arc<Connection>>| current.as_ref().is_some_and(|it| it.is_connected());
@@ -148,7 +148,7 @@ impl SupervisedConnection {
         found.clone()
     }
 
-    /// Starts the tasks of everything that uses this connection.
+    /// Starts the tasks that use this connection.
     pub(crate) fn tasks(&self) -> &BackgroundTasks {
         &self.tasks
     }

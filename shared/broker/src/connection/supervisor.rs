@@ -12,11 +12,11 @@ use super::{Connection, PublishState, Target, backoff};
 use crate::error::BrokerError;
 use crate::metrics;
 
-/// How often a connection that reports nothing is checked.
+/// How often the supervisor checks that the connection is still open, in addition to its events.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Longest wait for the broker's answer to a close.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
-/// Of the failed tries of an outage, one in this many is logged.
+/// The first failed try of an outage is logged, then every tenth.
 const LOG_EVERY: u32 = 10;
 
 pub(super) struct Supervisor {
@@ -74,7 +74,7 @@ impl Supervisor {
         }
     }
 
-    /// Offers a connection until it is lost; breaks when there is to be no other.
+    /// Offers a connection to its users until it is lost. Returns `Break` if no other connection is wanted.
     async fn hold(&mut self, connection: Connection, generation: u64) -> ControlFlow<()> {
         let role = self.target.role;
         if generation > 1 {
@@ -106,7 +106,7 @@ impl Supervisor {
         }
     }
 
-    /// Follows the events of a connection until it ends.
+    /// Handles the events of a connection until it ends, and returns why it ended.
     async fn watch(&mut self, connection: &Connection) -> End {
         let role = self.target.role;
         let mut events = std::pin::pin!(connection.inner.events_listener());

@@ -1,4 +1,4 @@
-//! Where to connect, and how.
+//! The parameters of a connection, and the connecting itself.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::config::BrokerConfig;
 use crate::error::BrokerError;
 use crate::topology;
 
-/// Seconds between heartbeats, unless the URL sets them: a frozen peer is noticed after two.
+/// Seconds between heartbeats, unless the URL sets them. A frozen peer is noticed after two of these intervals.
 const HEARTBEAT_S: u16 = 15;
 /// Longest time that one try to connect and declare the topology may take.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
@@ -56,7 +56,7 @@ impl Target {
             let control = AsyncMutex::new(Some(channel));
             Ok(Connection { inner, control, rungs: Mutex::default(), suspect: Notify::new() })
         };
-        // Boxed: the handshake's future is large, and the supervisor would keep room for it as long as the process runs.
+        // Boxed: the handshake's future is large, and the supervisor would otherwise keep room for it until the process ends.
         tokio::time::timeout(CONNECT_MAX, attempt.boxed()).await.map_err(|_| BrokerError::Timeout(CONNECT_MAX))?
     }
 }

@@ -1,4 +1,4 @@
-//! One acker task per channel: a run of settled messages gets one `multiple` ack, messages after a gap get single acks.
+//! One task per channel acks its messages: a run of settled messages gets one `multiple` ack, messages after a gap single acks.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use tokio::sync::mpsc;
 
-/// How long acks gather before they are counted. Up to 4 such waits follow each other while there are few acks.
+/// How long the task gathers acks before it counts them. While they are few, it waits up to [`GATHER_TIMES`] times.
 const GATHER: Duration = Duration::from_millis(20);
 const GATHER_TIMES: usize = 4;
-/// Acks that are not worth another wait. The prefetch bounds what a crash repeats.
+/// With this many acks the task does not wait again. A crash repeats messages without an ack, so the prefetch bounds them.
 const ACKS_MIN: usize = 8;
-/// Acks that are sent together at most.
+/// The most acks that are sent together.
 const ACKS_MAX: usize = 1_024;
 
-/// What happens to a message.
+/// How a message is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Settlement {
     Ack,
@@ -28,19 +28,19 @@ struct Settled {
     settlement: Settlement,
 }
 
-/// Settles messages of one channel. Does nothing once the channel is gone: its messages return to the queue.
+/// Acks or requeues messages of one channel. Does nothing once the channel is closed: the broker then requeues its messages.
 #[derive(Clone)]
 pub(super) struct Acker(mpsc::UnboundedSender<Settled>);
 
 impl Acker {
-    /// Starts the task. It ends, with every ack written, when the last clone is dropped.
+    /// Starts the task. After the last clone is dropped, the task writes the remaining acks and ends.
     pub(super) fn start(channel: Channel) -> (Self, tokio::task::JoinHandle<()>) {
         let (tx, rx) = mpsc::unbounded_channel();
         (Self(tx), tokio::spawn(run(channel, rx)))
     }
 
     pub(super) fn settle(&self, tag: u64, settlement: Settlement) {
-        // A closed receiver means a dead channel, whose tags are void.
+        // The receiver is closed only when the channel has failed. Its delivery tags are then invalid.
         let _ = self.0.send(Settled { tag, settlement });
     }
 }
@@ -49,7 +49,7 @@ async fn run(channel: Channel, mut settled: mpsc::UnboundedReceiver<Settled>) {
     let mut runs = Runs::default();
     let mut batch = Vec::new();
     while settled.recv_many(&mut batch, ACKS_MAX).await > 0 {
-        // Acks are not urgent, and in a quorum queue each is a log entry that is synced to disk.
+        // Acks are not urgent, and a quorum queue writes each of them to disk.
         for _ in 0..GATHER_TIMES {
             tokio::time::sleep(GATHER).await;
             while batch.len() < ACKS_MAX
@@ -81,18 +81,18 @@ enum Ack {
     Requeue(u64),
 }
 
-/// Which tags are settled. Delivery tags of a channel count from 1 without gaps.
+/// The settled delivery tags of a channel. The broker counts a channel's tags from 1 without gaps.
 #[derive(Debug, Default)]
 struct Runs {
-    /// Every tag up to this one is settled, and the broker knows.
+    /// Every tag up to and including this one is acked or requeued.
     done: u64,
-    /// Later tags that are settled, and the broker knows.
+    /// Later tags that are acked or requeued.
     ahead: BTreeSet<u64>,
 }
 
 impl Runs {
-    /// Empties `batch` into the fewest acks that settle the same messages. A `multiple` ack names a tag of this batch: the
-    /// broker refuses tags that it no longer has.
+    /// Empties `batch` and returns the fewest acks that settle its messages. A `multiple` ack names a tag of this batch, because
+    /// the broker refuses a tag that is settled already.
     fn next_acks(&mut self, batch: &mut Vec<Settled>) -> Vec<Ack> {
         let mut acks = Vec::new();
         batch.sort_unstable_by_key(|settled| settled.tag);
@@ -146,8 +146,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model of the broker: each tag is settled exactly once, and a `multiple` ack names a tag that the broker has
-        /// and covers settled tags only.
+        /// Compares with a model of the broker: each tag is acked or requeued exactly once. A `multiple` ack names an unacked tag
+        /// and covers no message that is still being handled.
         #[test]
         fn acks_cover_exactly_what_is_settled(order in Just((1u64..=40).collect::<Vec<_>>()).prop_shuffle(), cuts in 1usize..7, back in 0u64..9) {
             let mut runs = Runs::default();

@@ -1,4 +1,4 @@
-//! Consuming a bundle at a time, for work that is cheaper together.
+//! Consumers that handle a whole bundle at a time, because its members are cheaper to handle together.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -16,24 +16,23 @@ use crate::budget::Permit;
 use crate::metrics;
 use crate::topology::Queue;
 
-/// How a handler left a bundle.
+/// What a handler did with a bundle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BundleOutcome {
-    /// Every member is settled, except for the poisoned ones, which become dead letters. Everything that the others caused is
-    /// confirmed or committed.
+    /// The poisoned members become dead letters. The others are handled, and everything they caused is confirmed or committed.
     Settled {
-        /// Index in the bundle, and reason.
+        /// The index of each poisoned member in the bundle, and why it is poisoned.
         poisoned: Vec<(usize, Poison)>,
     },
-    /// It cannot be handled now (a publisher has ended), for this reason: the bundle returns to its queue.
+    /// The bundle cannot be handled now, for this reason (such as a publisher that has ended): it returns to its queue.
     Requeue(String),
 }
 
 impl Broker {
     /// Consumes a queue bundle by bundle until `stop`, then drains and returns. Each bundle is handled in a task of its own.
     ///
-    /// The handler wraps each member's work in [`catch_panic`](super::catch_panic) and reports the members that cannot be
-    /// processed. If it panics all the same, the bundle is split, so that the next panic affects one member only.
+    /// The handler must wrap each member's work in [`catch_panic`](super::catch_panic) and report the members that cannot be
+    /// processed. If it panics all the same, the bundle is split into single messages: the next panic affects one member only.
     pub async fn consume_bundles<H, F>(
         &self,
         queue: Queue,

@@ -1,4 +1,4 @@
-//! The engine of every consumer: subscribes, hands messages to a sink, subscribes again after a fault, drains.
+//! The loop of every consumer: it subscribes, hands messages to a sink, subscribes again after a fault and drains at a stop.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{connection, metrics, producer_message};
 
 /// Longest wait for the broker when a subscription is cancelled or a channel closed.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
-/// Of the failed tries of an outage, one in this many is logged.
+/// The first failed try of an outage is logged, then every tenth.
 const LOG_EVERY: u32 = 10;
 
 /// A message from the broker, with the means to settle it.
@@ -28,7 +28,7 @@ pub(crate) struct Inbound {
     pub(crate) settler: Settler,
 }
 
-/// Acks one message, or requeues it when dropped: no message stays in flight forgotten.
+/// Acks one message. If it is dropped without an ack, it requeues the message, so that no message stays in flight for ever.
 pub(crate) struct Settler {
     tag: u64,
     acker: Option<Acker>,
@@ -55,11 +55,11 @@ impl Drop for Settler {
 pub(crate) trait MessageSink: Send {
     fn take(&mut self, inbound: Inbound) -> impl Future<Output = ()> + Send;
 
-    /// No further message will come.
+    /// Called at a stop: no further message will come.
     fn stopping(&mut self) {}
 }
 
-/// Consumes until `stop`, then drains. Messages that the sink holds must settle by themselves.
+/// Consumes until `stop`, then waits until every message that the sink has taken is acked or requeued.
 pub(crate) async fn run(
     broker: &Broker,
     queue: Queue,
@@ -141,7 +141,7 @@ async fn consume(
             biased;
             () = stop.cancelled() => break,
             delivery = consumer.next() => delivery,
-            // Without its acker the channel would fill up. Its messages return to the queue with the channel.
+            // The acker ends only if the channel has failed. The broker requeues the channel's messages.
             _ = &mut acks => return taken,
         };
         // The stream ends when the broker cancels the subscription: a fault like any other.

@@ -1,4 +1,4 @@
-//! Consuming member by member: one task each; the bundle is acked when all members are settled.
+//! Consumers that handle each member in its own task. A bundle is acked when all of its members are settled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,9 +18,9 @@ use crate::topology::Queue;
 impl Broker {
     /// Consumes a queue member by member until `stop`, then drains and returns.
     ///
-    /// The handler runs in one task per member, so a slow member delays no other (but keeps its share of the budget). `Ok`
-    /// settles the member: everything it caused must be confirmed or committed by then. After [`Unsettled::Poison`] or a panic it
-    /// becomes a dead letter alone; after [`Unsettled::Requeue`] its whole message returns to the queue.
+    /// The handler runs in one task per member: a slow member delays no other, but keeps its share of the budget. `Ok` settles
+    /// the member: everything it caused must already be confirmed or committed. After [`Unsettled::Poison`] or a panic only this
+    /// member becomes a dead letter. After [`Unsettled::Requeue`] its whole message returns to the queue.
     pub async fn consume_members<H, F>(
         &self,
         queue: Queue,
@@ -52,7 +52,7 @@ impl Pending {
         if self.remaining.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        // A settler that is dropped requeues its message.
+        // Dropping the settler requeues the message.
         if let Some(settler) = self.settler.lock().take()
             && !self.requeue.load(Ordering::Relaxed)
         {

@@ -1,18 +1,18 @@
-//! Consuming: four ways to take messages, over one engine.
+//! Four ways to consume a queue, over one engine.
 //!
 //! - [`Broker::consume_members`](crate::Broker::consume_members): each member is handled on its own (the dispatcher).
 //! - [`Broker::consume_bundles`](crate::Broker::consume_bundles): a bundle at a time (the fan-out).
-//! - [`Broker::consume_raw`](crate::Broker::consume_raw): messages that are batched across bundles (the recorder).
+//! - [`Broker::consume_raw`](crate::Broker::consume_raw): messages that the caller batches across bundles (the recorder).
 //! - [`Broker::consume_producer_messages`](crate::Broker::consume_producer_messages): messages of producers, which are not
 //!   bundles (ingest).
 //!
-//! A message is acked only after everything in it is settled. After a lost connection, a cancelled or a killed consumer its
-//! unacked messages return to the queue. Subscribing again is retried without end. [`ConsumeOptions`] bounds the messages and
-//! bytes in flight.
+//! A member is settled when it needs no more work: it is handled, or it is a dead letter. A message is acked only after all of
+//! its members are settled. Unacked messages return to the queue when the connection is lost, or the consumer is cancelled or
+//! killed. A consumer subscribes again without end. [`ConsumeOptions`] bounds the messages and bytes in flight.
 //!
-//! A member that cannot be handled, or whose handler panics, becomes a dead letter alone. A bundle that was returned twice is
-//! split into single messages first, so that a member that kills the process does so alone. A single message that was
-//! returned thirty times becomes a dead letter.
+//! A member that cannot be handled, or whose handler panics, becomes a dead letter without the rest of its bundle. A bundle that
+//! was returned twice is split into single messages, so that a member that kills the process is separated from the others. A
+//! single message that was returned thirty times becomes a dead letter.
 //!
 //! Stopping drains: the consumer cancels its subscription, drops messages that were prefetched and not started (they go to
 //! other consumers), finishes the messages in flight, acks them and closes.
@@ -48,15 +48,15 @@ const GIVE_UP_AT: u32 = 30;
 /// How much a consumer takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumeOptions {
-    /// Messages that the broker sends ahead.
+    /// The most unacked messages that the broker sends to this consumer.
     pub prefetch: u16,
-    /// Members in flight at most.
+    /// The most members in flight.
     pub members_max: usize,
-    /// Bytes of messages in flight at most; one larger message is taken all the same.
+    /// The most bytes of messages in flight; a message that is larger is handled alone.
     pub bytes_max: usize,
-    /// The queue that this one yields to, if the same process consumes both: after every 32 members this consumer pauses for
-    /// 2 ms, and for up to 100 ms while the other queue is busy and this one has no backlog. `None` (the default): it yields to
-    /// none. Raw consumers never yield.
+    /// The more urgent queue that this consumer yields to, if the same process consumes both. After every 32 members it pauses
+    /// for 2 ms, or for up to 100 ms while the urgent queue is busy and its own has no backlog. `None` (the default): it never
+    /// pauses. Raw consumers ignore this option.
     pub yields_to: Option<Queue>,
 }
 
@@ -66,12 +66,12 @@ impl Default for ConsumeOptions {
     }
 }
 
-/// What the broker says about the message a member came in.
+/// What the broker says about a member's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemberContext {
-    /// It was delivered to a consumer before.
+    /// The message was delivered to a consumer before.
     pub redelivered: bool,
-    /// How often it was returned to its queue.
+    /// How often the message was returned to its queue.
     pub delivery_count: u32,
 }
 
@@ -106,10 +106,10 @@ impl Poison {
 /// Why a member was not settled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsettled {
-    /// It cannot be processed: it becomes a dead letter, alone.
+    /// The member cannot be processed: it becomes a dead letter, without the other members of its bundle.
     #[error("poison: {0}")]
     Poison(#[from] Poison),
-    /// It cannot be processed now (a publisher has ended): its message returns to the queue.
+    /// The member cannot be processed now (such as when a publisher has ended): its whole message returns to the queue.
     #[error("requeued: {0}")]
     Requeue(String),
 }
@@ -123,19 +123,19 @@ impl From<PublishError> for Unsettled {
 /// Runs one member's work so that a panic is a [`Poison`] and does not affect the other members.
 ///
 /// # Errors
-/// The panic's message, as a poison.
+/// The panic's text, as a poison.
 pub fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, Poison> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Poison::from_panic(panic.as_ref()))
 }
 
-/// How a handler left its member or message.
+/// What the handler of a member or message returned.
 enum Handled {
     Settled,
     Requeue,
     Poison(Poison),
 }
 
-/// Runs a handler; a panic is a poison. Not an `async fn`, whose future would hold the handler's twice.
+/// Runs a handler and turns a panic into a poison. This is not an `async fn`, because its future would hold the handler's twice.
 fn run_handler(queue: Queue, handler: impl Future<Output = Result<(), Unsettled>>) -> impl Future<Output = Handled> {
     AssertUnwindSafe(handler).catch_unwind().map(move |ended| match ended {
         Ok(Ok(())) => Handled::Settled,

@@ -1,11 +1,11 @@
-//! Yielding: consumers of lanes that are not urgent leave the processors to the urgent lane.
+//! Pauses: consumers of less urgent lanes leave the processors to the urgent lane.
 //!
-//! Bursts go to lanes of their own, but the lanes share the machine: a thousand attempts that start at once keep it busy, and
-//! urgent deliveries wait. So the consumer of a lane that is not urgent takes a few members and then pauses for about as long
-//! as the urgent members that arrived meanwhile need. Without urgent members the pause is minimal.
+//! Bursts go to lanes of their own, but all lanes share the machine: a thousand attempts that start at once keep it busy, and
+//! urgent deliveries wait. So the consumer of a less urgent lane takes a few members and then pauses for about as long as the
+//! urgent members taken meanwhile need. Without urgent members the pause is minimal.
 //!
-//! That spreads a burst, and must not starve a steady load. A lane with a lasting backlog pauses less and less until it keeps
-//! up, and more again once it does.
+//! The pauses spread a burst, but must not starve a steady load. The longer a lane has a backlog, the shorter its pauses become,
+//! until it keeps up. Without a backlog they grow again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::depth::QueueTally;
 
 /// Members taken between two pauses: a full bundle.
 const PAUSE_AFTER: usize = 32;
-/// Shortest pause, for urgent members that have not arrived yet.
+/// Shortest pause: time for urgent members to arrive.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
-/// Pause for each urgent member: about the time that one takes on a machine with two processors, with all services, broker and
-/// database.
+/// Pause for each urgent member: about the time that one takes on a machine with two processors that runs all services, the
+/// broker and the database.
 const PAUSE_FOR_EACH: Duration = Duration::from_micros(800);
-/// Maximum pause of a lane without backlog: a thousand members are spread over three seconds.
+/// Maximum pause of a lane without backlog: it spreads a thousand members over three seconds.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// The maximum pause halves for every 15 s that the lane has been backlogged.
 const HALVES_IN: Duration = Duration::from_secs(15);
-/// Longer backlogs count as this: the maximum pause is then shorter than the shortest.
+/// A longer backlog counts as this one, at which the maximum pause has fallen below [`PAUSE_MIN`].
 const BACKLOG_MAX: Duration = Duration::from_secs(90);
 /// A lane that had no member for this long has no backlog.
 const RUNS_EMPTY: Duration = Duration::from_millis(5);
@@ -33,14 +33,14 @@ const RUNS_EMPTY: Duration = Duration::from_millis(5);
 /// Makes the consumer of one queue yield to the consumer of another.
 pub(super) struct PriorityYield {
     urgent: Arc<QueueTally>,
-    /// Urgent members taken by the last pause.
+    /// Urgent members that this process had taken at the last pause.
     urgent_before: u64,
-    /// Members taken since the last pause.
+    /// Members of this lane taken since the last pause.
     taken: usize,
-    /// How long the lane has been backlogged, less the time since then that it was not.
+    /// Grows while the lane has a backlog, and shrinks at the same rate while it has none.
     backlogged: Duration,
     took_at: Instant,
-    /// When the members taken last, and the pause after them, were over.
+    /// When the last call of [`PriorityYield::after`] ended.
     free_at: Instant,
 }
 
@@ -57,7 +57,7 @@ impl PriorityYield {
         }
     }
 
-    /// Pauses if enough members were taken; call it after taking `members`.
+    /// Call it after taking `members`. It pauses if [`PAUSE_AFTER`] members were taken since the last pause.
     pub(super) async fn after(&mut self, members: usize) {
         self.measure_backlog(Instant::now());
         self.taken += members;
@@ -70,7 +70,7 @@ impl PriorityYield {
         self.free_at = Instant::now();
     }
 
-    /// Notes whether the lane had members ready, or ran empty since the last ones were taken.
+    /// Adds the time since the previous members to the backlog, or subtracts it if the lane ran empty meanwhile.
     fn measure_backlog(&mut self, now: Instant) {
         let (passed, waited) = (now - self.took_at, now - self.free_at);
         self.backlogged = if waited < RUNS_EMPTY {
@@ -97,7 +97,7 @@ mod tests {
         Arc::new(QueueTally::new(::metrics::Counter::noop()))
     }
 
-    /// Members a second taken next to this many urgent ones a second, once each pause follows from the one before.
+    /// Members per second that the lane takes alongside this many urgent ones per second, once the pauses are stable.
     fn pace(urgent_per_second: f64, backlogged: Duration) -> f64 {
         let mut pause = PAUSE_MIN;
         for _ in 0..1_000 {

@@ -1,4 +1,4 @@
-//! Consuming messages of producers, which are not bundles: one task each; a message is acked when it is settled.
+//! Consumers of producers' messages, which are not bundles. Each message is handled in its own task and acked once it is settled.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use crate::topology::Queue;
 impl Broker {
     /// Consumes a queue of producers' messages until `stop`, then drains and returns.
     ///
-    /// The handler runs in one task per message. `Ok` settles it: everything it caused must be confirmed by then. After
+    /// The handler runs in one task per message. `Ok` settles it: everything it caused must already be confirmed. After
     /// [`Unsettled::Poison`] or a panic the message becomes a dead letter, unchanged. [`Unsettled::Requeue`] returns it to the
-    /// queue, which counts against it: use it only for a stop.
+    /// queue. Return it only at a stop, because a message that was returned thirty times becomes a dead letter.
     pub async fn consume_producer_messages<H, F>(
         &self,
         queue: Queue,

@@ -1,4 +1,4 @@
-//! Consuming messages to batch them across bundles: one commit of the recorder settles many.
+//! Consumers that return whole messages, to be batched across bundles: one commit of the recorder covers many messages.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::producer_message::ProducerMessage;
 use crate::publish::message::{REASON_HEADER, SOURCE_HEADER};
 use crate::topology::Queue;
 
-/// What a message's headers say about why it is a dead letter. The producer may have written all of it, unless
-/// [`RawHeaders::by_our_user`].
+/// Why a message is a dead letter, according to its headers. The producer may have written any of them, unless
+/// [`RawHeaders::by_our_user`] is true.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RawHeaders {
     /// Why a service made it a dead letter.
@@ -31,13 +31,13 @@ pub struct RawHeaders {
     pub first_death_queue: Option<String>,
     /// The broker confirms that a process with this process's user published it.
     pub by_our_user: bool,
-    /// The message as it was first published, without its body: a dead letter keeps its routing key.
+    /// The message as it was first published, without its body. Dead letters keep the original routing key.
     pub original: ProducerMessage,
 }
 
 /// A message in flight. Dropping it without [`RawMessage::ack`] returns it to its queue.
 pub struct RawMessage {
-    /// The bytes, usually a bundle.
+    /// The bytes of the message, usually a bundle.
     pub body: Bytes,
     /// Its headers.
     pub headers: RawHeaders,
@@ -50,25 +50,25 @@ pub struct RawMessage {
 }
 
 impl RawMessage {
-    /// Settles the message: its content is committed.
+    /// Acks the message. Call it after everything that the message caused is committed.
     pub fn ack(self) {
         self.settler.ack();
     }
 }
 
-/// A stream of messages.
+/// A stream of the messages of one queue.
 pub struct RawConsumer {
     messages: mpsc::Receiver<RawMessage>,
     engine: JoinHandle<()>,
 }
 
 impl RawConsumer {
-    /// The next message; `None` once stopped (messages that were handed out may still be acked).
+    /// Waits for the next message; `None` once stopped. Messages that were returned before may still be acked.
     pub async fn recv(&mut self) -> Option<RawMessage> {
         self.messages.recv().await
     }
 
-    /// Waits for a message and appends up to `max` to `batch`, without waiting for more; 0 once stopped.
+    /// Waits for a message, then appends all ready messages, at most `max`, to `batch`. Returns their number; 0 once stopped.
     pub async fn recv_many(&mut self, batch: &mut Vec<RawMessage>, max: usize) -> usize {
         self.messages.recv_many(batch, max).await
     }
@@ -83,8 +83,8 @@ impl RawConsumer {
 }
 
 impl Broker {
-    /// Consumes a queue message by message until `stop`. `prefetch` and `bytes_max` bound the messages in flight; members are not
-    /// counted.
+    /// Consumes a queue message by message until `stop`. `prefetch` and `bytes_max` bound the messages in flight. The other
+    /// options have no effect.
     pub fn consume_raw(&self, queue: Queue, options: ConsumeOptions, stop: CancellationToken) -> RawConsumer {
         let tally = self.tallies().of(queue);
         let (tx, messages) = mpsc::channel(usize::from(options.prefetch).max(1));
@@ -126,7 +126,7 @@ impl MessageSink for Raw {
             settler,
             _bytes: permit.bytes,
         };
-        // Without a receiver the message is requeued as its settler is dropped.
+        // Without a receiver the message is dropped, and its settler requeues it.
         if let Some(messages) = &self.messages {
             let _ = messages.send(message).await;
         }

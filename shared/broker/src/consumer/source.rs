@@ -1,4 +1,4 @@
-//! The queue that a consumer takes from: decoding bundles, dead letters and splitting.
+//! The queue that a consumer takes from. It decodes and splits bundles, and publishes dead letters.
 
 use postrider_wire::bundle::{self, Member};
 
@@ -18,15 +18,15 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Publishes a member to the dead letters, alone; confirmed.
+    /// Publishes a member as a dead letter of its own, and waits for the confirm.
     pub(super) async fn dead_letter(&self, member: &Member, poison: &Poison) -> Result<(), PublishError> {
         metrics::dead_letter(self.queue, &poison.reason);
         let to = MessageRoute::DeadLetter { source: self.queue.name(), reason: &poison.reason };
         self.broker.own_publisher().publish(to, std::slice::from_ref(member)).await
     }
 
-    /// Decodes a bundle that can be handled. Otherwise a task of its own deals with the message, and this returns `None`: bytes
-    /// that are no bundle and singles that were returned too often become dead letters, bundles that were returned are split.
+    /// Decodes a bundle. Returns `None` if it must not be handled; a task then settles the message. Bytes that are no bundle, and
+    /// single members that were returned too often, become dead letters. Bundles that were returned too often are split.
     pub(super) fn decode(&self, inbound: Inbound) -> Option<(Vec<Member>, Inbound)> {
         let count = inbound.context.delivery_count;
         match bundle::decode(&inbound.delivery.data) {
@@ -57,7 +57,7 @@ impl Source {
         });
     }
 
-    /// Publishes each member alone to its queue, then acks the bundle.
+    /// Publishes each member as a single message to the same queue, then acks the bundle.
     pub(super) fn split(&self, members: Vec<Member>, inbound: Inbound) {
         metrics::count(metrics::SPLIT_BUNDLES, "queue", self.queue.name().to_owned(), 1);
         let Self { broker, queue } = self.clone();

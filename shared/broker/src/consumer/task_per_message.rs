@@ -1,4 +1,4 @@
-//! The consumer that handles each message in tasks: decode, wait for room, start.
+//! The consumer that handles messages in tasks: it decodes a message, waits for room in the budget and starts the tasks.
 
 use std::sync::Arc;
 
@@ -13,15 +13,15 @@ use crate::budget::{Budget, Permit};
 use crate::depth::QueueTally;
 use crate::topology::Queue;
 
-/// What to do with a queue's messages.
+/// How to decode and handle a queue's messages.
 pub(super) trait Work: Send {
     /// A decoded message.
     type Item: Send;
 
-    /// Decodes a message; `None` when it cannot be handled, and was dealt with.
+    /// Decodes a message; `None` if it must not be handled. A task then settles it.
     fn decode(&self, source: &Source, inbound: Inbound) -> Option<(Self::Item, Inbound)>;
 
-    /// The members of a message.
+    /// The number of members in a message.
     fn members(item: &Self::Item) -> usize;
 
     /// Starts the tasks that handle and settle a message. They release the permit as they end.

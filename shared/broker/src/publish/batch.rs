@@ -1,9 +1,9 @@
 //! Group commit: members gather while a confirm is outstanding and are sent together once it arrives.
 //!
-//! A message costs the broker much, its bytes little. A member is sent at once while nothing is unconfirmed; otherwise the
-//! next members gather. That adds no latency when idle and makes bundles of up to 32 members under load. A commit that
-//! would be smaller than a previous one of 2 members or more waits 2 ms first. Publishers whose callers do not wait for
-//! latency (decisions, outcomes) gather some milliseconds more, which saves the broker's CPU.
+//! A broker's cost depends on the number of messages more than on their size. While nothing is unconfirmed, a member is sent at
+//! once; otherwise the next members gather. That adds no latency when idle and makes bundles of up to 32 members under load. A
+//! commit that would be smaller than the previous one waits 2 ms first, if that had 2 members or more. Publishers whose callers
+//! accept latency (decisions, outcomes) gather for some milliseconds more, which saves the broker's CPU.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,19 +26,19 @@ use crate::connection::{PublishState, SupervisedConnection};
 use crate::error::PublishError;
 use crate::topology::Route;
 
-/// Bundles of one commit at most.
+/// The most bundles of one commit.
 const COMMIT_BUNDLES_MAX: usize = 128;
-/// Members of one commit at most.
+/// The most members of one commit.
 const COMMIT_MEMBERS_MAX: usize = COMMIT_BUNDLES_MAX * BUNDLE_MEMBERS_MAX;
-/// Bytes of one commit, after which no further bundle is started: bounds the bytes written before confirms are read.
+/// A commit with this many bytes gets no further bundle. This bounds the bytes written before confirms are read.
 const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How long a commit waits for more members when the previous one had more: callers that were just answered are about to
-/// publish again, and a small commit costs the broker almost as much as a large one.
+/// How long a commit waits for more members if the previous one had more. Callers that were just answered are about to publish
+/// again, and a small commit costs the broker almost as much as a large one.
 const LINGER: Duration = Duration::from_millis(2);
-/// No commit lingers after one with fewer members: at that rate no other member would come in time.
+/// A commit waits only after one with at least this many members. At a lower rate no other member would come in time.
 const LINGER_MEMBERS_MIN: usize = 2;
-/// No commit lingers that has this many members.
+/// A commit with at least this many members does not wait.
 const LINGER_MEMBERS_MAX: usize = 2 * BUNDLE_MEMBERS_MAX;
 
 /// What happens to members that the broker refuses, or whose confirm is lost.
@@ -53,13 +53,13 @@ pub enum Resend {
 /// How a [`BatchPublisher`] behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchOptions {
-    /// How long members gather although nothing is unconfirmed; zero (the default) sends at once. At most 100 ms are
-    /// sensible, and only where latency does not matter.
+    /// How long members gather even if nothing is unconfirmed. Zero (the default) sends them at once. Use at most 100 ms, and
+    /// only where latency does not matter.
     pub gather: Duration,
-    /// Members queued or unconfirmed at most. Beyond that, [`BatchPublisher::publish`] waits and
+    /// The most members that are queued or unconfirmed. Beyond that, [`BatchPublisher::publish`] waits and
     /// [`BatchPublisher::publish_within`] returns [`PublishError::Overloaded`].
     pub members_max: usize,
-    /// Bytes of members queued or unconfirmed at most; a payload that members share counts once.
+    /// The most bytes of members that are queued or unconfirmed; a payload that members share counts once.
     pub bytes_max: usize,
     /// What happens to members that are not confirmed.
     pub resend: Resend,
@@ -73,7 +73,7 @@ impl Default for BatchOptions {
 
 type Submission = (Option<TenantId>, Vec<Member>, Arc<Ticket>);
 
-/// Members that the publisher's task has not taken yet. It wakes the task for a full bundle, not for every member.
+/// Counts the members that the publisher's task has not taken yet. Wakes the task for a full bundle, not for every member.
 #[derive(Default)]
 struct Untaken {
     members: AtomicUsize,
@@ -105,7 +105,7 @@ pub struct BatchPublisher {
 
 impl BatchPublisher {
     pub(crate) fn start(connection: SupervisedConnection, route: Route, options: BatchOptions) -> Self {
-        // The budget bounds this channel.
+        // The budget bounds the length of this channel.
         let (submissions, received) = mpsc::unbounded_channel();
         let budget = Arc::new(Budget::new(options.members_max, options.bytes_max));
         let untaken = Arc::new(Untaken::default());
@@ -132,8 +132,8 @@ impl BatchPublisher {
         Self { submissions, untaken, budget, tenants, state }
     }
 
-    /// Publishes members and returns when all of them are confirmed. Waits while the queue is full. After dropping the future it
-    /// is unknown whether they were published.
+    /// Publishes members and returns when all of them are confirmed. Waits while the queue is full. If the future is dropped, the
+    /// members may or may not be published.
     ///
     /// # Errors
     /// [`PublishError::Refused`] with [`Resend::WhileAwaited`], [`PublishError::Stopped`] at shutdown.
@@ -142,7 +142,7 @@ impl BatchPublisher {
             return Ok(());
         }
         let (count, bytes) = (members.len(), bytes_of(&members));
-        // Trying first skips the semaphore's queue, and keeps the order of concurrent calls.
+        // Trying first takes free room without waiting, so that concurrent calls keep their order.
         let permit = match self.budget.try_acquire(count, bytes) {
             Some(permit) => permit,
             None => self.budget.acquire(count, bytes).await.ok_or(PublishError::Stopped)?,
@@ -150,12 +150,12 @@ impl BatchPublisher {
         self.enqueue(None, members, (permit, None))?.await.unwrap_or(Err(PublishError::Stopped))
     }
 
-    /// Publishes members of a tenant, never waiting longer than `limit`. Tenants take turns, and each has at most half of the room.
-    /// Members whose caller has left are not sent again.
+    /// Publishes members of a tenant and waits for their confirms, at most for `limit`. Tenants take turns, and each gets at most
+    /// half of the room. With [`Resend::WhileAwaited`], members are not sent (again) after their caller has left.
     ///
     /// # Errors
-    /// At once: [`PublishError::Overloaded`] and [`PublishError::Blocked`], nothing was sent. Later: [`PublishError::Timeout`] and
-    /// [`PublishError::Refused`], it may have been published.
+    /// [`PublishError::Overloaded`] and [`PublishError::Blocked`] come at once: nothing was sent. After
+    /// [`PublishError::Timeout`] and [`PublishError::Refused`] the members may have been published.
     pub async fn publish_within(
         &self,
         tenant: TenantId,
@@ -191,7 +191,7 @@ impl BatchPublisher {
     }
 }
 
-/// The publisher's task: gathers, sends, settles.
+/// The publisher's task: it gathers members, sends them and answers the callers.
 struct Committer {
     route: Route,
     options: BatchOptions,
@@ -200,7 +200,7 @@ struct Committer {
     /// The members of the next commit, in order.
     waiting: VecDeque<(Member, Arc<Ticket>)>,
     waiting_since: Option<Instant>,
-    /// Members of the previous commit.
+    /// The number of members in the previous commit.
     committed: usize,
     channel: ConfirmChannel<Tickets>,
 }
@@ -239,7 +239,7 @@ impl Committer {
         }
     }
 
-    /// Members that are not sent yet.
+    /// The number of members that are not sent yet.
     fn members(&self) -> usize {
         self.queued.len() + self.waiting.len()
     }
@@ -256,7 +256,7 @@ impl Committer {
         }
     }
 
-    /// Waits until the oldest member has gathered long enough, or a bundle is full.
+    /// Waits until the oldest member has gathered for long enough or a bundle is full. Without a time to gather it may linger.
     async fn gather(&mut self, submissions: &mut Submissions) {
         let Some(since) = self.waiting_since else { return };
         if self.options.gather.is_zero() {

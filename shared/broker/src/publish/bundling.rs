@@ -7,8 +7,8 @@ use postrider_wire::bundle::Member;
 
 /// Takes the members of the next bundle with their tokens: at most 32 members and 32 KiB, but at least one member.
 ///
-/// A member that shares the payload of the member before it adds only its head, whatever the payload's size. Otherwise a
-/// large event would be copied once for each of its endpoints.
+/// A member whose payload is the same buffer as the previous member's counts with its head only. Otherwise a large event
+/// would be copied once for each of its endpoints.
 pub(super) fn next_bundle<T>(waiting: &mut VecDeque<(Member, T)>) -> Option<(Vec<Member>, Vec<T>)> {
     let mut members: Vec<Member> = Vec::with_capacity(waiting.len().min(BUNDLE_MEMBERS_MAX));
     let mut tokens = Vec::with_capacity(members.capacity());
@@ -28,7 +28,7 @@ pub(super) fn next_bundle<T>(waiting: &mut VecDeque<(Member, T)>) -> Option<(Vec
     (!members.is_empty()).then_some((members, tokens))
 }
 
-/// Encoded bytes of members in a row; a payload that they share counts once.
+/// The encoded bytes of consecutive members; a payload that neighbours share counts once.
 pub(super) fn bytes_of(members: &[Member]) -> usize {
     let before = std::iter::once(None).chain(members.iter().map(Some));
     before.zip(members).map(|(before, member)| bytes_after(before, member)).sum()
@@ -39,7 +39,7 @@ fn bytes_after(before: Option<&Member>, member: &Member) -> usize {
     member.encoded_bytes() - if shares { member.payload.len() } else { 0 }
 }
 
-/// Whether the encoding writes the payload only once.
+/// Whether both payloads are the same buffer, which the encoding writes only once.
 fn shares_payload(before: &Member, member: &Member) -> bool {
     !member.payload.is_empty()
         && before.payload.as_ptr() == member.payload.as_ptr()

@@ -1,11 +1,11 @@
 //! Publishing with confirms on one channel: unconfirmed messages are sent again until they are confirmed.
 //!
-//! One task owns a channel, so delivery tags follow the order of sending. Any error drops the channel. The next one gets
-//! everything unconfirmed, in the same order, after its rungs were declared.
+//! One task owns a channel, so delivery tags follow the order of sending. After any error the task opens another channel,
+//! declares the rungs again and sends every unconfirmed message again, in the same order.
 //!
 //! lapin hands a returned (unroutable) message to whichever confirm resolves next, not to its own. Two facts make that
 //! safe: a return arrives before the confirm of the same message, and [`ConfirmChannel::confirms`] reads everything that has
-//! resolved before it settles anything. So a return is known by the time its message would count as confirmed.
+//! resolved before it settles anything. So a return is known before its message could count as confirmed.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::pin::Pin;
@@ -23,11 +23,11 @@ use crate::connection::{self, Connection, SupervisedConnection};
 use crate::error::BrokerError;
 use crate::metrics::PublisherMetrics;
 
-/// What became of a message.
+/// The broker's answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Confirmed,
-    /// Nacked or returned, with [`ResendPolicy::While`].
+    /// The message was nacked or returned. Only with [`ResendPolicy::While`].
     Refused,
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Verdict {
 pub(crate) enum ResendPolicy<T> {
     /// It is sent again until it is confirmed.
     UntilConfirmed,
-    /// A refusal settles it. It is sent, or sent again, only while this holds for its token.
+    /// A refused message is not sent again. An unconfirmed one is sent only while this function returns true for its token.
     While(fn(&T) -> bool),
 }
 
@@ -70,14 +70,14 @@ pub(crate) struct ConfirmChannel<T> {
     metrics: PublisherMetrics,
     current: Option<(Arc<Connection>, Channel)>,
     next_id: u64,
-    /// Messages that are not settled, in the order of sending.
+    /// Messages that are neither confirmed nor refused, in the order of sending.
     unconfirmed: BTreeMap<u64, Outgoing<T>>,
     unsent: VecDeque<u64>,
     in_flight: FuturesUnordered<PendingConfirm>,
     flight_started: Option<Instant>,
-    /// The topology must be declared again before the next message: the broker could not route one.
+    /// Declare the topology before the next message, because the broker could not route one.
     redeclare: bool,
-    /// The next message waits for the backoff.
+    /// Wait for the backoff's delay before the next message.
     pause: bool,
     backoff: Backoff,
 }
@@ -101,7 +101,7 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         }
     }
 
-    /// Messages that are not settled.
+    /// The number of messages that are neither confirmed nor refused.
     pub(crate) fn outstanding(&self) -> usize {
         self.unconfirmed.len()
     }
@@ -117,7 +117,7 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         self.unsent.push_back(self.next_id);
     }
 
-    /// Sends the queued messages, after opening a channel and declaring rungs, however long that takes. Not cancel-safe:
+    /// Opens a channel and declares rungs if necessary, then sends the queued messages, however long that takes. Not cancel-safe:
     /// call it outside of `select!`.
     pub(crate) async fn send_pending(&mut self) -> Result<(), Closed> {
         while !self.unsent.is_empty() {
@@ -172,8 +172,8 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         Ok(())
     }
 
-    /// Waits for confirms and returns the settled messages; possibly none, when all are sent again. Never returns while
-    /// nothing is in flight. Cancel-safe.
+    /// Waits for confirms and returns the messages that are confirmed or refused. The result is empty if all of them are sent
+    /// again. Never returns while nothing is in flight. Cancel-safe.
     pub(crate) async fn confirms(&mut self) -> Vec<(T, Verdict)> {
         let Some(first) = self.in_flight.next().await else { return std::future::pending().await };
         let mut results = vec![first];
@@ -210,7 +210,7 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         settled
     }
 
-    /// The id of the message that came back with this confirmation, if one did.
+    /// The id of the returned message that this confirmation carries, if any. The topology is then declared again.
     fn returned(&mut self, confirmation: Confirmation) -> Option<u64> {
         let message = confirmation.take_message()?;
         tracing::warn!(
@@ -239,7 +239,7 @@ impl<T: Send + 'static> ConfirmChannel<T> {
         self.unconfirmed.remove(&id).map(|outgoing| (outgoing.token, verdict))
     }
 
-    /// Forgets the channel and queues everything unconfirmed for the next one.
+    /// Forgets the channel and queues every unconfirmed message for the next one.
     fn drop_channel(&mut self) {
         if let Some((connection, _)) = self.current.take() {
             connection.report_failure();

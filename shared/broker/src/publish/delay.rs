@@ -25,12 +25,12 @@ use crate::error::PublishError;
 use crate::ladder::Rung;
 use crate::topology::{DELAY_EXCHANGE, LANES_EXCHANGE, lane_key};
 
-/// How long the first member for a destination waits for others. Rungs need no better precision, and lanes are no faster.
+/// How long the first member for a destination waits for others. Neither a rung nor a change of lanes needs to be more precise.
 const GATHER: Duration = Duration::from_millis(10);
-/// The same on the way back to the slow lane. Deliveries of an endpoint that does not answer come one by one, again and
-/// again. Deliveries that leave the live lane do not wait this long: live messages behind them could not be acked.
+/// The same for rungs of the slow lane: deliveries to an endpoint that does not answer come one by one, again and again.
+/// Deliveries that leave the live lane wait less, because the live messages behind them cannot be acked meanwhile.
 const GATHER_SLOW: Duration = Duration::from_millis(100);
-/// Members not confirmed at most; beyond that, [`DelayPublisher::publish`] waits.
+/// The most unconfirmed members; beyond that, [`DelayPublisher::publish`] waits.
 const UNCONFIRMED_MAX: usize = 1_024;
 
 /// Where a delivery goes.
@@ -85,7 +85,7 @@ impl DelayPublisher {
         Self { jobs }
     }
 
-    /// Publishes a member and returns when it is confirmed. After dropping the future it is unknown whether it was published.
+    /// Publishes a member and returns when it is confirmed. If the future is dropped, the member may or may not be published.
     ///
     /// # Errors
     /// [`PublishError::Stopped`], at shutdown only.
@@ -103,10 +103,10 @@ struct Waiting {
     until: Instant,
 }
 
-/// The publisher's task: gathers by destination, sends, settles.
+/// The publisher's task: it gathers members by destination, sends them and answers the callers.
 struct Gatherer {
     waiting: HashMap<Destination, Waiting>,
-    /// Members that gather or are not confirmed.
+    /// The number of members that gather or are not confirmed.
     outstanding: usize,
     channel: ConfirmChannel<Vec<Done>>,
 }
@@ -135,7 +135,7 @@ impl Gatherer {
                 () = tokio::time::sleep_until(first.unwrap_or_else(Instant::now)), if first.is_some() => {}
             }
             self.commit();
-            // This also sends again what a lost connection left unconfirmed.
+            // This also sends messages again that a lost connection left unconfirmed.
             if matches!(self.channel.send_pending().await, Err(Closed)) {
                 return;
             }
@@ -151,7 +151,7 @@ impl Gatherer {
         waiting.members.push_back((member, done));
     }
 
-    /// Sends destinations that have gathered long enough or fill a bundle; all of them when nothing more may be taken before.
+    /// Queues the members of destinations that have waited long enough or fill a bundle; all of them if no more can be taken.
     fn commit(&mut self) {
         let (now, full) = (Instant::now(), self.outstanding >= UNCONFIRMED_MAX);
         let is_due = |_: &Destination, waiting: &mut Waiting| {

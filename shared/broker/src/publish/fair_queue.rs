@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use postrider_model::ids::TenantId;
 
-/// Waiting members by tenant. Members without one count as one more tenant's.
+/// Waiting members by tenant. Members without a tenant count as one more tenant.
 pub(super) struct FairQueue<T> {
     tenants: HashMap<Option<TenantId>, VecDeque<T>>,
     /// Tenants that have members, the next one first.
@@ -50,14 +50,14 @@ impl<T> FairQueue<T> {
     }
 }
 
-/// The members that each tenant has queued or unconfirmed.
+/// The number of members that each tenant has queued or unconfirmed.
 #[derive(Clone)]
 pub(super) struct TenantLimit {
     members: Arc<Mutex<HashMap<TenantId, usize>>>,
     each_max: usize,
 }
 
-/// A tenant's share of the room; dropping it frees the share.
+/// A tenant's share of the room. Dropping it frees the share.
 pub(super) struct TenantPermit {
     limit: TenantLimit,
     tenant: TenantId,
@@ -65,12 +65,12 @@ pub(super) struct TenantPermit {
 }
 
 impl TenantLimit {
-    /// `each_max`: members of one tenant at most.
+    /// `each_max`: the most members that one tenant may have.
     pub(super) fn new(each_max: usize) -> Self {
         Self { members: Arc::default(), each_max }
     }
 
-    /// Charges members to a tenant; `None` if it would have too many. A tenant without members gets any number.
+    /// Adds members to a tenant's; `None` if it would have too many. A tenant without members may add any number.
     pub(super) fn charge(&self, tenant: TenantId, members: usize) -> Option<TenantPermit> {
         let mut all = self.members.lock();
         let held = all.entry(tenant).or_default();

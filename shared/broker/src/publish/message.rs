@@ -1,7 +1,7 @@
 //! Publishing messages that travel alone: dead letters, manual retries, requeued messages, answers to calls.
 //!
-//! Pipelined: up to a thousand are unconfirmed at once, so one slow confirm does not delay the next message. They are sent
-//! again until they are confirmed.
+//! Up to a thousand messages are unconfirmed at once, so that one slow confirm does not delay the next message. Unconfirmed
+//! messages are sent again until they are confirmed.
 
 use bytes::Bytes;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -19,11 +19,11 @@ use crate::metrics;
 use crate::producer_message::ProducerMessage;
 use crate::topology::{CUT_HEADER, DEAD_EXCHANGE, EVENTS_EXCHANGE, LANES_EXCHANGE, Queue, lane_key};
 
-/// Unconfirmed messages at most.
+/// The most unconfirmed messages.
 const UNCONFIRMED_MAX: usize = 1_000;
-/// Bytes of a dead letter's reason at most.
+/// The most bytes of a dead letter's reason.
 const REASON_BYTES_MAX: usize = 1_000;
-/// Bytes of an AMQP short string at most.
+/// The most bytes of an AMQP short string.
 const SHORT_STRING_BYTES_MAX: usize = 255;
 
 /// Header of dead letters: why the message cannot be processed.
@@ -61,8 +61,8 @@ impl MessagePublisher {
         Self { jobs }
     }
 
-    /// Publishes members as one message (nearly always one member) and returns when it is confirmed. After dropping the future it
-    /// is unknown whether it was published.
+    /// Publishes members as one message (nearly always one member) and returns when it is confirmed. If the future is dropped,
+    /// the message may or may not be published.
     ///
     /// # Errors
     /// [`PublishError::Stopped`], at shutdown only.
@@ -70,7 +70,7 @@ impl MessagePublisher {
         self.send(to, bundle::encode(members).into(), bundle::CONTENT_TYPE).await
     }
 
-    /// Publishes bytes that are no bundle this build reads to the dead letters.
+    /// Publishes bytes that this build cannot decode as a dead letter.
     ///
     /// # Errors
     /// As [`MessagePublisher::publish`].
@@ -98,7 +98,7 @@ impl MessagePublisher {
             // A copy, so that the whole message does not stay in memory.
             body = Bytes::copy_from_slice(&body[..DEAD_LETTER_KEPT_BYTES]);
         }
-        // The dead letters' exchange ignores routing keys, so this one preserves the original.
+        // The dead letters' exchange ignores the routing key, so the message keeps its original one.
         self.forward(DEAD_EXCHANGE, &message.routing_key, message, headers, body).await
     }
 
@@ -152,7 +152,7 @@ impl MessagePublisher {
         .await
     }
 
-    /// Answers a call through the caller's pseudo-queue. The caller may be gone.
+    /// Answers a call through the caller's pseudo-queue. If the caller is gone, the broker drops the answer.
     pub(crate) async fn answer(
         &self,
         reply_to: ShortString,
@@ -171,7 +171,7 @@ impl MessagePublisher {
     }
 }
 
-/// Adds to a dead letter why it is one, and the queue that it was in.
+/// Adds the headers that give the reason of a dead letter and the queue that it was taken from.
 fn add_dead_letter_headers(headers: &mut FieldTable, source: &str, reason: &str) {
     let reason = cut(reason, REASON_BYTES_MAX);
     headers.insert(REASON_HEADER.into(), AMQPValue::LongString(reason.into()));

@@ -11,21 +11,21 @@ use crate::ladder::Rung;
 const PERSISTENT: u8 = 2;
 const TRANSIENT: u8 = 1;
 
-/// A message to be published. It gets fresh headers: the broker's own (`x-death` and the like) are never sent back.
+/// A message to be published. Its headers are new: headers that the broker added (such as `x-death`) are never sent back.
 pub(crate) struct Outgoing<T> {
     pub(crate) exchange: ShortString,
     pub(crate) routing_key: ShortString,
     pub(crate) body: Bytes,
-    /// Empty: none.
+    /// An empty content type is not sent.
     pub(crate) content_type: ShortString,
     /// The producer's AMQP message id, preserved when its message is forwarded unchanged.
     pub(crate) message_id: Option<ShortString>,
     pub(crate) headers: Option<FieldTable>,
-    /// The rung it goes to, declared before it is sent.
+    /// The rung that the message goes to. It is declared before the message is sent.
     pub(crate) rung: Option<Rung>,
     /// The correlation id of the call that it answers. An answer is neither kept on disk nor required to be routable.
     pub(crate) answers: Option<ShortString>,
-    /// What its publisher knows it by.
+    /// The publisher gets this value back when the message is confirmed or refused.
     pub(crate) token: T,
 }
 
@@ -51,7 +51,7 @@ impl<T> Outgoing<T> {
         Self { content_type: bundle::CONTENT_TYPE.into(), ..Self::new(exchange, routing_key, body, token) }
     }
 
-    /// Publishes it on `channel` and waits for the confirm. A returned message is identified by `id`.
+    /// Publishes the message on `channel` and waits for the confirm. If the broker returns the message, `id` identifies it.
     pub(super) fn publish(
         &self,
         channel: Channel,

@@ -1,4 +1,4 @@
-//! One call of the batch publisher, shared by its members: it is done when all of them are.
+//! One call of the batch publisher, shared by its members. The call ends when all of them are confirmed or refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use super::fair_queue::TenantPermit;
 use crate::budget::Permit;
 use crate::error::PublishError;
 
-/// The room that a call's members take, and its tenant's share of the room if it names one.
+/// The room that a call's members take, and its tenant's share of that room if the call has a tenant.
 pub(super) type TicketPermit = (Permit, Option<TenantPermit>);
 
 pub(super) struct Ticket {
@@ -53,7 +53,7 @@ impl Ticket {
     }
 }
 
-/// Counts the members of each ticket. Members of one call are mostly neighbours.
+/// Joins and counts neighbouring members of the same ticket. Members of one call are mostly neighbours.
 pub(super) fn counted(tickets: Vec<Arc<Ticket>>) -> Tickets {
     let mut counted: Tickets = Vec::new();
     for ticket in tickets {

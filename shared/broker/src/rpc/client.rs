@@ -1,4 +1,4 @@
-//! The calling side.
+//! The client of remote calls.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::topology::Queue;
 
 /// The pseudo-queue for answers.
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
-/// Calls queued to be sent, at most.
+/// The most calls that wait to be sent.
 const CALLS_MAX: usize = 1_000;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RpcError {
-    /// No answer in time. The request may have been carried out, or may be later.
+    /// No answer came in time. The request may have been carried out, or may be later.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
     /// Too many calls are queued.
@@ -45,8 +45,8 @@ struct Call {
     answer: oneshot::Sender<Result<Member, RpcError>>,
 }
 
-/// Calls services through the broker, on a connection of its own (direct reply-to consumes and publishes on one channel). From
-/// [`Broker::rpc_client`](crate::Broker::rpc_client). Cheap to clone.
+/// Calls services through the broker. It has its own connection, because direct reply-to consumes and publishes on one channel.
+/// [`Broker::rpc_client`](crate::Broker::rpc_client) returns it. Cheap to clone.
 #[derive(Clone)]
 pub struct RpcClient {
     calls: mpsc::Sender<Call>,

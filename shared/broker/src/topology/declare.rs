@@ -1,9 +1,9 @@
 //! Declaring the topology.
 //!
-//! Every argument is written out and every queue is declared again at each connect. The broker compares, and a queue with
-//! other arguments is a [`BrokerError::Inequivalent`]; otherwise, for example, dead-lettering could silently become at-most-once.
-//! (A *policy* can still override arguments unseen, see the operator's documentation.) Lanes are declared before rungs: a message
-//! that expires in a rung without its lane waits for the broker's slow retry.
+//! At each connect every queue is declared with all of its arguments. If it exists with other arguments, the broker answers with
+//! an error ([`BrokerError::Inequivalent`]); unnoticed, for example, dead-lettering could become at-most-once. (A *policy* can
+//! still override arguments unnoticed, see the operator's documentation.) Lanes are declared before rungs: a message that expires
+//! in a rung without its lane waits for the broker's slow retry.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use super::{
 use crate::error::BrokerError;
 use crate::ladder::{self, Rung};
 
-/// Returns to its queue after which the broker dead-letters a message. Consumers do so much earlier.
+/// The broker dead-letters a message after this many returns to its queue. Consumers do so much earlier.
 const DELIVERY_LIMIT: i64 = 100;
-/// Dead letters are never dropped for having been returned often.
+/// So high that the broker never drops a dead letter for its returns.
 const DEAD_LETTERS_DELIVERY_LIMIT: i64 = 1_000_000_000;
 const RPC_TTL_MS: i64 = 30_000;
 const RPC_MESSAGES_MAX: i64 = 1_000;
@@ -94,8 +94,8 @@ pub(crate) async fn declare_rung(channel: &Channel, rung: Rung) -> Result<(), Br
     queue(channel, &rung_queue(rung), arguments, DELAY_EXCHANGE, &format!("{rung}.*")).await
 }
 
-/// The arguments of every quorum queue with dead letters. At-least-once dead-lettering needs strategy, overflow and exchange;
-/// without one of them the broker silently falls back to at-most-once.
+/// The arguments of every quorum queue with dead letters. At-least-once dead-lettering needs the strategy, the overflow and the
+/// exchange; without one of them the broker silently uses at-most-once.
 fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
     set(&mut arguments, "x-queue-type", "quorum");
@@ -168,7 +168,7 @@ fn explain(kind: &'static str, name: &str, error: lapin::Error) -> BrokerError {
     }
 }
 
-/// `PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received … but current is …`
+/// Finds the argument in `PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received …`.
 fn inequivalent_argument(text: &str) -> Option<&str> {
     text.split_once("inequivalent arg '")?.1.split_once('\'').map(|(argument, _)| argument)
 }

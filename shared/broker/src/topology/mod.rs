@@ -1,7 +1,7 @@
 //! The exchanges and queues of Postrider in the broker, and the routes between them.
 //!
-//! Only queues that ingest or producers publish to have length limits. A limit on an inner queue would deadlock rungs,
-//! dispatchers and acks against each other.
+//! Only queues that ingest or producers publish to refuse messages when they are full. Such a limit on an inner queue would
+//! deadlock rungs, dispatchers and acks against each other.
 
 mod declare;
 
@@ -11,27 +11,27 @@ use crate::ladder::Rung;
 
 pub(crate) use declare::{declare, declare_hints, declare_rung};
 
-/// Where producers publish: routing key `<tenant>.<event type>`, `<tenant>.batch` or `<tenant>.kumomta`. The only
-/// public name here.
+/// Where producers publish: routing key `<tenant>.<event type>`, `<tenant>.batch` or `<tenant>.kumomta`. Producers use no
+/// other name of this module.
 pub const EVENTS_EXCHANGE: &str = "postrider.events";
-/// Accepted events, in bundles: to the fan-out and to the event log.
+/// Takes accepted events, in bundles, to the queues of the fan-out and of the event log.
 pub const ACCEPTED_EXCHANGE: &str = "postrider.accepted";
-/// Deliveries to their lane: routing key `<lane>`, or `<ms>.<lane>` when they come from a rung.
+/// Takes deliveries to their lane: routing key `<lane>`, or `<ms>.<lane>` when they come from a rung.
 pub const LANES_EXCHANGE: &str = "postrider.lanes";
-/// Deliveries to a rung: routing key `<ms>.<lane>`.
+/// Takes deliveries to a rung: routing key `<ms>.<lane>`.
 pub const DELAY_EXCHANGE: &str = "postrider.delay";
-/// Records for the recorder: routing keys `decisions` and `outcomes`.
+/// Takes decisions and outcomes to the recorder: routing keys `decisions` and `outcomes`.
 pub const RECORD_EXCHANGE: &str = "postrider.record";
-/// Hints between running services, see [`crate::hints`].
+/// Takes hints to running services, see [`crate::hints`].
 pub const HINTS_EXCHANGE: &str = "postrider.hints";
-/// Dead letters.
+/// Takes dead letters to their queue.
 pub const DEAD_EXCHANGE: &str = "postrider.dead";
 
-/// Bundles in the queue of the fan-out or of the event log, beyond which the broker refuses ingest.
+/// The most bundles in the queue of the fan-out or of the event log. Beyond that, the broker refuses what ingest publishes.
 pub const ACCEPTED_MESSAGES_MAX: i64 = 200_000;
-/// Producers' messages in the intake queue, beyond which the broker refuses further ones.
+/// The most producers' messages in the intake queue. Beyond that, the broker refuses further ones.
 pub const INTAKE_MESSAGES_MAX: i64 = 200_000;
-/// Bytes of those messages, likewise.
+/// The most bytes of those messages, likewise.
 pub const INTAKE_BYTES_MAX: i64 = 1_073_741_824;
 
 /// A queue that services consume.
@@ -122,9 +122,9 @@ impl Route {
 /// Header of dead letters that were cut: the bytes of the whole message.
 pub const CUT_HEADER: &str = "x-body-cut";
 
-/// Whether only producers publish with this routing key: a tenant's id or external id, a dot and more. Services use words
-/// without a dot, queue names (`postrider.…`) and rungs (`1000.live`). An external id of digits only looks like a rung and is not
-/// recognized.
+/// Whether only producers use this routing key: it starts with a tenant's id or external id and a dot. Services use words without
+/// a dot, queue names (`postrider.…`) and rungs (`1000.live`). A key with an external id of digits alone looks like a
+/// rung and is not recognized.
 pub fn is_producers_key(routing_key: &str) -> bool {
     let tenant = routing_key.split_once('.').map(|(tenant, _)| tenant);
     tenant.is_some_and(|tenant| tenant != "postrider" && !tenant.bytes().all(|byte| byte.is_ascii_digit()))

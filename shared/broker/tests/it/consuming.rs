@@ -175,7 +175,7 @@ async fn only_the_failing_member_of_a_redelivered_bundle_is_dead_lettered() {
     let ledger = Ledger::default();
     let alone = Arc::new(AtomicUsize::new(0));
     let (seen, alone_in) = (ledger.clone(), Arc::clone(&alone));
-    // The handler of member 5 requeues its message each time, as if it had crashed the process. The other members are processed all the same.
+    // The handler of member 5 always requeues its message, as a crash would. The handlers of the other members succeed.
     let running = Running::members(&broker, move |member, context| {
         let (seen, alone) = (seen.clone(), Arc::clone(&alone_in));
         async move {
@@ -192,7 +192,7 @@ async fn only_the_failing_member_of_a_redelivered_bundle_is_dead_lettered() {
     assert_eq!(bundle::decode(&dead.body).unwrap(), [member(5)]);
     assert_eq!(dead.headers.reason.as_deref(), Some("seen 30 times without being settled"));
     ledger.wait_for((0..32).filter(|n| *n != 5)).await;
-    // Twice within the bundle, then once as a single member.
+    // Each other member was handled three times: twice in the bundle, then once as a single message.
     assert_eq!(ledger.all().len(), 31 * 3);
     assert_eq!(alone.load(Ordering::SeqCst), 29);
     running.end().await;

@@ -79,7 +79,7 @@ async fn single_deliveries_to_the_slow_lane_share_messages_too() {
     vhost.finish().await;
 }
 
-/// With at-most-once dead-lettering, which the broker silently uses if at-least-once is impossible, the message would be lost.
+/// At-most-once dead-lettering would lose the message. The broker uses it silently if at-least-once is impossible.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_expires_while_its_lane_is_missing_waits_for_the_lane() {
     let vhost = Vhost::new("canary").await;

@@ -56,7 +56,7 @@ async fn a_dead_lettered_message_is_requeued_unchanged() {
         assert_eq!((&letter.body, original.header("b")), (&sent.body, Some("two")));
         letter.ack();
     }
-    // The queue is not blocked.
+    // Dead letters do not block the queue.
     singles.requeue(Queue::Intake, &message("ten_operator.a.b", "good")).await.unwrap();
     assert_eq!(tokio::time::timeout(PATIENCE, received.recv()).await.unwrap().unwrap().body, "good");
     stop.cancel();

@@ -106,7 +106,7 @@ async fn a_full_broker_queue_is_an_error_without_persistent_resending() {
     vhost.put(&format!("policies/{}/small", vhost.name), policy).await;
     let publisher =
         broker.batch_publisher(Route::Accepted, BatchOptions { resend: Resend::WhileAwaited, ..Default::default() });
-    // Quorum queues refuse with a delay, because they do not count publishes in flight.
+    // A quorum queue refuses with a delay, because it does not count publishes in flight.
     crate::support::eventually("a refusal", async || {
         publisher.publish_within(TenantId::generate(), vec![member(1)], PATIENCE).await == Err(PublishError::Refused)
     })
@@ -120,7 +120,7 @@ async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes(
     let broker = vhost.broker().await;
     let publisher = broker.batch_publisher(Route::Outcomes, BatchOptions::default());
     let singles = broker.message_publisher();
-    // Both publish until the second cut is over, so that each cut meets publishes in flight.
+    // Both publish until the second cut is over, so that publishes are in flight at each cut.
     let last_round = AtomicBool::new(false);
     let bundled = async {
         let mut sent = 0;
@@ -148,7 +148,7 @@ async fn a_connection_cut_while_publishing_loses_nothing_and_publishing_resumes(
     };
     let (bundled, single, ()) = tokio::join!(bundled, single, cut);
     for (queue, sent) in [(Queue::Outcomes, bundled), (Queue::Lane(Lane::Slow), single)] {
-        // Repeats are allowed. They count as members taken, so further messages are taken in their place.
+        // Repeated members are allowed. `take_bundles` counts them too, so the test takes more messages until all have arrived.
         let mut arrived: BTreeSet<u64> =
             take_bundles(&broker, queue, sent as usize).await.concat().into_iter().collect();
         while arrived.len() < sent as usize {

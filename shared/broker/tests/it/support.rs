@@ -10,7 +10,7 @@ use postrider_wire::bundle::{self, Member};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// Longest time a test waits for something that must happen.
+/// The longest time that a test waits for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Vhost {
@@ -121,8 +121,8 @@ impl Vhost {
         .await;
     }
 
-    /// Closes the connections, then deletes the vhost. In this order, because on RabbitMQ 3.10 the deletion of a vhost in which a queue with
-    /// at-least-once dead-lettering is being declared permanently ends the dead-letter supervisor of the node, and with it every such queue.
+    /// Closes the connections, then deletes the vhost. The other order breaks RabbitMQ 3.10: if a vhost is deleted while a queue
+    /// with at-least-once dead-lettering is declared in it, the node's dead-letter supervisor ends for good.
     pub(crate) async fn finish(self) {
         let brokers = std::mem::take(&mut *self.brokers.lock().unwrap());
         for broker in brokers {
@@ -178,7 +178,7 @@ impl Ledger {
     }
 }
 
-/// Takes messages with this many members off a queue, acks them, and returns the numbers of each bundle's members.
+/// Takes messages off a queue until they have `members` members, acks them and returns the numbers of each bundle's members.
 pub(crate) async fn take_bundles(broker: &Broker, queue: Queue, members: usize) -> Vec<Vec<u64>> {
     let stop = CancellationToken::new();
     let mut raw = broker.consume_raw(queue, ConsumeOptions::default(), stop.clone());

@@ -1,4 +1,4 @@
-//! A queue or exchange that exists with other arguments is an error that says so.
+//! A queue or exchange that exists with other arguments is an error that names it.
 
 use postrider_broker::{BrokerError, Queue};
 use serde_json::json;
