@@ -1,4 +1,4 @@
-//! The delay between two tries of the same thing: exponential, capped, with jitter, without end.
+//! The delay between two tries of the same action: it doubles up to a maximum, has jitter, and there is no last try.
 //!
 //! Retries of deliveries do not use it: their delays are the tenant's retry schedule (`postrider_model::retry`).
 
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-/// The delays of one series of tries. Each is half to all of a full delay, so that processes that failed together do not
-/// retry together.
+/// The delays of one series of tries. Each is a random 50% to 100% of its full delay, so that processes that failed together do
+/// not retry together.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -16,7 +16,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Full delays of `first`, twice that, four times that, … and at most `longest`.
+    /// The full delays are `first`, twice that, four times that, … and at most `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, tries: 0 }
     }
@@ -33,7 +33,7 @@ impl Backoff {
         self.tries = 0;
     }
 
-    /// Delays taken since the last success.
+    /// How many delays were taken since the last success.
     pub fn tries(&self) -> u32 {
         self.tries
     }
