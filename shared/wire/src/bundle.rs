@@ -1,23 +1,23 @@
-//! The bundle: several members in one broker message, because a message costs the broker much and its bytes little.
+//! The bundle: several members in one broker message, because messages cost the broker more than bytes do.
 //!
 //! ```text
 //! "PRB" version:u8  ( head_length:u32 payload_length:u32 head payload )*
 //! ```
-//! Integers are big-endian. A payload length of `u32::MAX` means "the same bytes as the previous member", so that one event
-//! for ten endpoints travels with one body.
+//! Integers are big-endian. A payload length of `u32::MAX` means that the member has the same payload as the previous one, so
+//! that one event for ten endpoints travels with one body.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The version that this build writes, and the only one that it reads.
+/// The format version that this build writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
-/// `content_type` of a bundle.
+/// The AMQP `content_type` of a bundle.
 pub const CONTENT_TYPE: &str = "application/vnd.postrider.bundle";
 
 const MAGIC: [u8; 4] = [b'P', b'R', b'B', VERSION];
 const SAME_AS_PREVIOUS: u32 = u32::MAX;
-/// Room for most heads, so that writing one does not move it.
+/// Initial capacity for a head, so that writing most heads does not reallocate.
 const HEAD_BYTES: usize = 1_024;
 
 /// One member of a bundle: a JSON head and payload bytes.
@@ -25,7 +25,7 @@ const HEAD_BYTES: usize = 1_024;
 pub struct Member {
     /// The head, as JSON.
     pub head: Bytes,
-    /// The payload, opaque.
+    /// The payload: bytes that this crate does not read.
     pub payload: Bytes,
 }
 
@@ -35,7 +35,7 @@ pub enum DecodeError {
     /// The first bytes are not those of a bundle.
     #[error("not a bundle")]
     NotABundle,
-    /// A version that this build does not read.
+    /// The bundle has a version that this build does not read.
     #[error("bundle version {0}, this build reads version {VERSION}")]
     Version(u8),
     /// The bytes end within a member.
@@ -65,7 +65,7 @@ impl Member {
         Ok(serde_json::from_slice(&self.head)?)
     }
 
-    /// Bytes of the member in a bundle, frame included, if its payload is not shared.
+    /// The bytes that the member takes in a bundle, with its two lengths, if its payload is not shared.
     pub fn encoded_bytes(&self) -> usize {
         8 + self.head.len() + self.payload.len()
     }
@@ -78,7 +78,7 @@ pub fn encode(members: &[Member]) -> Vec<u8> {
     out.put_slice(&MAGIC);
     let mut previous: Option<&Bytes> = None;
     for member in members {
-        // Identity, not equality: a shared body is one `Bytes`, and comparing contents would cost every other member.
+        // This compares buffers, not contents: a shared payload is one buffer, and comparing contents would cost time.
         let same = previous
             .is_some_and(|b| !b.is_empty() && b.as_ptr() == member.payload.as_ptr() && b.len() == member.payload.len());
         out.put_u32(u32::try_from(member.head.len()).unwrap_or(u32::MAX));
@@ -95,7 +95,7 @@ pub fn encode(members: &[Member]) -> Vec<u8> {
     out
 }
 
-/// The number of members of a message, without decoding them; 1 for bytes that are not a bundle.
+/// The number of members in a message, found without decoding them. It is 1 for bytes that are not a bundle.
 pub fn count(message: &[u8]) -> usize {
     let Some(mut rest) = message.strip_prefix(&MAGIC) else { return 1 };
     let mut members = 0;

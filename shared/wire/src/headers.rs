@@ -1,11 +1,11 @@
-//! HTTP headers of attempts, kept as JSON text from the dispatcher to the log.
+//! HTTP headers of attempts, kept as JSON text from the dispatcher to the history.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Headers in order, as JSON text: `[["name", "value"], ...]`. Copying the text is cheaper than copying forty strings.
+/// Headers in order, as JSON text: `[["name", "value"], ...]`. Copying one text is cheaper than copying forty strings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HeaderList(Box<RawValue>);
@@ -28,7 +28,7 @@ impl HeaderList {
         matches!(self.as_json(), "[]" | "null")
     }
 
-    /// Names and values.
+    /// The names and values, in order.
     pub fn pairs(&self) -> Vec<(String, String)> {
         serde_json::from_str(self.as_json()).unwrap_or_default()
     }

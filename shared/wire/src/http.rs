@@ -1,7 +1,7 @@
 //! The public contract of publishing: the bodies of `POST /v1/publish` and `POST /v1/publish/batch`.
 //!
-//! Ingest serves these routes and the API describes them in its OpenAPI document, so both use these types. `data`,
-//! `metadata` and the events of a batch stay the producer's bytes.
+//! Ingest serves these routes and the API describes them in its OpenAPI document, so both use these types. `data`, `metadata` and
+//! the events of a batch remain the producer's bytes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -118,12 +118,12 @@ mod openapi {
     use utoipa::ToSchema;
     use utoipa::openapi::Ref;
 
-    /// The schema of problems is the API document's own.
+    /// Refers to the schema of problems, which the API's document contains.
     pub(super) fn problem() -> Ref {
         Ref::from_schema_name("Problem")
     }
 
-    // Only described: ingest reads attribute by attribute, over HTTP and AMQP, structured and binary.
+    // This type only describes the format. Ingest reads a CloudEvent attribute by attribute, in each of its forms.
     /// A CloudEvent 1.0. `time` becomes the event's timestamp; any further attribute becomes one of the event's.
     #[derive(Debug, ToSchema)]
     pub struct CloudEvent {

@@ -1,7 +1,7 @@
 //! The versioned messages between services, and the public contract of publishing ([`http`]).
 //!
 //! Services exchange **bundles** ([`bundle`]): up to 32 members, each a JSON head and raw payload bytes. The head is one of
-//! [`messages`]. The payload (an event's `data`, a delivery's rendered body, an excerpt of a response) is not parsed on the way.
+//! [`messages`]. The payload (an event's `data`, a delivery's body, an excerpt of a response) is not parsed on the way.
 //!
 //! Versioning: the first bytes of a bundle name the format's version. Unknown fields of a head are ignored, so a field may be
 //! added if older services can do without it. Every other change needs a new version.

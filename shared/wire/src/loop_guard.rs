@@ -1,8 +1,8 @@
-//! The headers that keep a delivery from becoming an event: Postrider refuses requests that are deliveries of its own.
+//! Headers that prevent loops: Postrider does not accept its own deliveries as requests.
 
-/// Names the delivery that a request is. Every POST to an endpoint of a tenant's carries it, and no customer can set or remove it.
+/// Holds a delivery's id. Every POST to a tenant's endpoint carries this header, and no customer can set or remove it.
 pub const DELIVERY_HEADER: &str = "postrider-delivery";
-/// In the answer to a request that was refused because it is a delivery: the dispatcher says so in the attempt.
+/// Postrider answers with this header when it refuses a request that is a delivery. The dispatcher mentions it in the attempt.
 pub const REFUSED_HEADER: &str = "postrider-refused";
-/// The one value of [`REFUSED_HEADER`].
+/// The only value of [`REFUSED_HEADER`].
 pub const REFUSED_DELIVERY: &str = "delivery";

@@ -27,41 +27,41 @@ pub struct AcceptedEvent {
     /// Its type.
     #[serde(rename = "type")]
     pub event_type: EventType,
-    /// When it happened: the producer's time, otherwise the time of acceptance.
+    /// When it happened: the producer's time, or the time of acceptance if the producer gave none.
     pub occurred_at: UnixMillis,
     /// When ingest accepted it.
     pub accepted_at: UnixMillis,
-    /// The day of `accepted_at`, which is its partition.
+    /// The day of `accepted_at`. The event is stored in the partition of this day.
     pub event_day: Day,
-    /// Where it was caused.
+    /// Whether an API call or the dashboard caused it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub origin: Origin,
-    /// What it can be filtered by.
+    /// The attributes by which it can be filtered.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub attributes: Attributes,
-    /// A JSON object of the product, next to `data`.
+    /// A JSON object that the product sends next to `data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Box<RawValue>>,
     /// The lane of its deliveries.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lane: Lane,
-    /// The configuration version that ingest knew. Fan-out waits until it has it too, so that it knows the tenant of a new
-    /// tenant's first event.
+    /// The configuration version that ingest worked with. Fan-out waits for this version or a later one, so that it knows the
+    /// tenant of a new tenant's first event.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub config_version: i64,
     /// The ingest process that accepted it: a random number per process start.
     pub instance: u64,
-    /// Its number in that process, without gaps other than the reported ones.
+    /// The event's number in that process, counted without gaps. [`NumbersReport`] names the numbers that were given up.
     pub sequence: u64,
-    /// How often it was given to fan-out again: the first epoch of its deliveries.
+    /// How often the event was given to fan-out again. Its deliveries start with this epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// A hash of the content, for events with an id or key of the producer: `c1.…`. Hashes with different prefixes are not
-    /// comparable.
+    /// A hash of the content, such as `c1.…`, if the producer named an id or idempotency key. Hashes with different prefixes are
+    /// not comparable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
-    /// Whether ingest claimed the id for this content before publishing. `false` with a `content_hash`: the database did not
-    /// answer, so the recorder claims it.
+    /// Whether ingest claimed the id for this content before publishing. If not, although there is a `content_hash`, the
+    /// database did not answer, and the recorder claims the id.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub claimed: bool,
     /// W3C trace context of the publish.
@@ -70,7 +70,7 @@ pub struct AcceptedEvent {
 }
 
 impl AcceptedEvent {
-    /// An event without attributes and metadata that happened when it was accepted: `number` is its sequence number in the
+    /// An event without attributes and metadata, which happened when it was accepted. `number` is its sequence number in the
     /// process `instance`.
     pub fn new(event: EventRef, instance: u64, number: u64) -> Self {
         let EventRef { id, day, event_type, tenant, accepted_at } = event;
@@ -95,7 +95,7 @@ impl AcceptedEvent {
         }
     }
 
-    /// What identifies it.
+    /// The fields that identify the event.
     pub fn event_ref(&self) -> EventRef {
         EventRef {
             id: self.id.clone(),
@@ -107,12 +107,12 @@ impl AcceptedEvent {
     }
 }
 
-/// What every message about an event says of it.
+/// Identifies an event in the messages about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventRef {
     /// The event.
     pub id: EventId,
-    /// Its partition.
+    /// The day of its partition.
     pub day: Day,
     /// Its type.
     pub event_type: EventType,
@@ -129,28 +129,29 @@ impl EventRef {
     }
 }
 
-/// Ingest -> recorder, after the events that it covers: which sequence numbers of a process are settled. No payload.
+/// Ingest -> recorder: which sequence numbers of a process are confirmed or given up. It follows the events with these numbers in
+/// the same queue. No payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NumbersReport {
     /// The process, as its events name it.
     pub instance: u64,
-    /// Every number below this one was confirmed, or reported as given up.
+    /// Every number below this one was confirmed, or was reported as given up.
     pub settled_below: u64,
     /// Numbers given up since the last report: their producers got a 503 or no answer. The broker may have these events.
     pub given_up: Vec<u64>,
-    /// When this was reported.
+    /// When the report was made.
     pub reported_at: UnixMillis,
 }
 
-/// Identifies a delivery in every message about it. Enough to write its row without any other message.
+/// Identifies a delivery in every message about it. It suffices to write the delivery's row without another message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliveryRef {
     /// The delivery.
     pub id: DeliveryId,
     /// Its event.
     pub event: EventId,
-    /// The event's partition.
+    /// The day of the event's partition.
     pub event_day: Day,
     /// The event's type.
     pub event_type: EventType,
@@ -158,12 +159,12 @@ pub struct DeliveryRef {
     pub tenant: TenantId,
     /// Its endpoint.
     pub endpoint: EndpointId,
-    /// Its own partition. For [`Generation::First`] the event's day, so that a decision repeated after midnight names the same
-    /// row; otherwise the day of `created_at`.
+    /// The day of the delivery's partition. For [`Generation::First`] it is the event's day, so that a decision repeated after
+    /// midnight names the same row; otherwise it is the day of `created_at`.
     pub delivery_day: Day,
     /// When fan-out, or a retry, replay or test, created it.
     pub created_at: UnixMillis,
-    /// When the event was accepted. The latency to the first attempt counts from here.
+    /// When the event was accepted. The latency to the first attempt is measured from this time.
     pub accepted_at: UnixMillis,
     /// Its generation.
     pub generation: Generation,
@@ -173,7 +174,7 @@ pub struct DeliveryRef {
 }
 
 impl DeliveryRef {
-    /// The delivery of an event to an endpoint in this generation, which repeats no other delivery.
+    /// A delivery of this generation, of an event to an endpoint. It repeats no other delivery: `origin` is `None`.
     pub fn new(event: EventRef, endpoint: EndpointId, generation: Generation, created_at: UnixMillis) -> Self {
         Self {
             id: DeliveryId::derive(event.tenant, &event.id, endpoint, &generation),
@@ -190,7 +191,7 @@ impl DeliveryRef {
         }
     }
 
-    /// What identifies its event.
+    /// The fields that identify its event.
     pub fn event_ref(&self) -> EventRef {
         EventRef {
             id: self.event.clone(),
@@ -202,13 +203,13 @@ impl DeliveryRef {
     }
 }
 
-/// The terms of a granted slot. The slot is a time of the wall clock; these keep it right when that clock is changed, or the
-/// endpoint's rate is edited.
+/// How a slot was granted. The slot is a time of the wall clock. With these values it stays correct if that clock is changed, or
+/// if the endpoint's rate is edited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotTerms {
-    /// The time left until the slot when the delivery returns from the ladder: an upper bound, independent of the clock.
+    /// The most milliseconds that remain until the slot when the delivery returns from the ladder, whatever the clock says.
     pub left_ms: u64,
-    /// The interval between slots at the rate that granted it, in microseconds; 0 for a slot not granted by a rate.
+    /// The microseconds between slots at the rate that granted this one; 0 if it was not granted by a rate.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub interval_us: u64,
 }
@@ -222,37 +223,37 @@ pub struct DeliveryTask {
     pub occurred_at: UnixMillis,
     /// The number of the attempt, starting with 1.
     pub number: u16,
-    /// How many attempts up to this one were manual retries of the pending delivery. They do not count for the retry schedule.
+    /// How many attempts, this one included, are manual retries of the pending delivery. The retry schedule does not count them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub extra: u16,
     /// The cause of the attempt.
     pub trigger: Trigger,
-    /// Copies with an epoch below the minimum of an intervention are dropped.
+    /// The delivery's epoch. Copies with an epoch below the minimum that an intervention sets are dropped.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// Its own lane.
+    /// The delivery's own lane. It may be in the slow lane instead while its endpoint is slow or broken.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lane: Lane,
-    /// The first configuration version that has the endpoint as it was matched.
+    /// The configuration version of the decision. The dispatcher needs the endpoint of this version or a later one.
     pub config_version: i64,
-    /// When it is discarded.
+    /// When the delivery is discarded.
     pub expires_at: UnixMillis,
     /// When the attempt is due by the retry schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<UnixMillis>,
-    /// The slot that the endpoint's rate or concurrency limit granted, if it is held for one.
+    /// The slot that the endpoint's rate or concurrency limit granted, if the delivery is held for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot_at: Option<UnixMillis>,
-    /// The terms of `slot_at`.
+    /// How `slot_at` was granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot_terms: Option<SlotTerms>,
-    /// When it was first held.
+    /// When the delivery was first held for this attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since: Option<UnixMillis>,
-    /// Why it was held.
+    /// Why the delivery was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
-    /// How often it was republished without an attempt; the broker's count restarts each time.
+    /// How often the delivery was republished without an attempt. The broker's own count restarts at each publish.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub moves: u16,
     /// W3C trace context of the event.
@@ -289,8 +290,8 @@ impl DeliveryTask {
     }
 }
 
-/// Dispatcher -> ladder: a delivery whose body is too large to wait there. No payload: the event is rendered again for the attempt.
-/// A type of its own, so that a service that does not know it cannot mistake it for a [`DeliveryTask`] with an empty body.
+/// Dispatcher -> ladder: a delivery whose body is too large to wait there. No payload: the event is rendered again for the
+/// attempt. A service that does not know this type cannot mistake it for a [`DeliveryTask`] with an empty body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkedTask {
     /// The attempt to make.
@@ -302,7 +303,7 @@ pub struct ParkedTask {
 /// Identifies bytes by length and hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BodyReference {
-    /// Their number.
+    /// The number of bytes.
     pub bytes: u32,
     /// Their SHA-256, in lowercase hex.
     pub sha256: String,
@@ -319,7 +320,7 @@ impl BodyReference {
         Self { bytes: u32::try_from(body.len()).unwrap_or(u32::MAX), sha256 }
     }
 
-    /// Whether these are the bytes.
+    /// Whether `body` has this length and hash.
     pub fn names(&self, body: &[u8]) -> bool {
         body.len() == self.bytes as usize && Self::of(body) == *self
     }
@@ -330,7 +331,7 @@ impl BodyReference {
 pub struct Decision {
     /// The event.
     pub event: EventId,
-    /// Its partition.
+    /// The day of its partition.
     pub event_day: Day,
     /// Its tenant.
     pub tenant: TenantId,
@@ -338,21 +339,21 @@ pub struct Decision {
     pub event_type: EventType,
     /// When it was accepted.
     pub accepted_at: UnixMillis,
-    /// When it was decided; the `created_at` of the deliveries.
+    /// When fan-out decided. The deliveries have this time as their `created_at`.
     pub decided_at: UnixMillis,
-    /// The configuration version that it was decided with.
+    /// The configuration version that fan-out decided with.
     pub config_version: i64,
-    /// The first epoch of the deliveries: the event's.
+    /// The epoch that the deliveries start with: the event's epoch.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u32,
-    /// The endpoints that matched. Their delivery ids follow from [`DeliveryId::derive`] with [`Generation::First`];
-    /// their `delivery_day` is `event_day`, their `created_at` is `decided_at`.
+    /// The endpoints that matched. The ids of their deliveries follow from [`DeliveryId::derive`] with [`Generation::First`];
+    /// their `delivery_day` is `event_day`, and their `created_at` is `decided_at`.
     pub matched: Vec<EndpointId>,
     /// When the deliveries are discarded.
     pub expires_at: UnixMillis,
 }
 
-/// The record of one HTTP request.
+/// One HTTP request, its response and its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {
     /// Its number in the delivery, starting with 1.
@@ -368,13 +369,13 @@ pub struct AttemptRecord {
     /// Microseconds from the start to the response's status line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_byte_us: Option<u64>,
-    /// Milliseconds that it was held before, by rate, concurrency or a slow endpoint.
+    /// How many milliseconds the delivery was held before this attempt, by rate, concurrency or a slow endpoint.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub held_ms: u64,
-    /// Why it was held.
+    /// Why the delivery was held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_reason: Option<HeldReason>,
-    /// Milliseconds that it started after it was due; retries only.
+    /// How many milliseconds after its due time the attempt started; retries only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_ms: Option<u64>,
     /// The URL of the request.
@@ -389,7 +390,7 @@ pub struct AttemptRecord {
     pub error: Option<String>,
     /// Headers of the request, in order. The endpoint's own headers and token values are masked.
     pub request_headers: HeaderList,
-    /// Headers of the response, bounded.
+    /// Headers of the response, up to a limit.
     #[serde(default, skip_serializing_if = "HeaderList::is_empty")]
     pub response_headers: HeaderList,
 }
@@ -410,7 +411,7 @@ pub struct OutcomeReport {
     pub status: DeliveryStatus,
     /// When it was reported.
     pub at: UnixMillis,
-    /// When the next attempt is due, while pending.
+    /// When the next attempt is due, if the delivery is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<UnixMillis>,
     /// Why it was discarded.
@@ -435,15 +436,15 @@ pub struct TestCall {
     pub answer_by: UnixMillis,
 }
 
-/// Services -> services, through the hints exchange: reaches the processes that run now. No payload.
+/// Services -> every running process, through the hints exchange. No payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hint {
     /// Statements of a dispatcher about breakers.
     Breakers(Vec<BreakerStatement>),
-    /// A process has just subscribed: send everything again.
+    /// A process has just subscribed and asks the others to send all of their hints again.
     Ask,
-    /// The configuration version that a role of a process has applied.
+    /// The configuration version that one role of one process has applied.
     Applied(AppliedVersion),
 }
 
@@ -461,7 +462,7 @@ pub enum ServiceRole {
     Api,
 }
 
-/// The configuration version that one role of one process works with. Sent when it changes and every second.
+/// The configuration version that one role of one process works with. It is sent at each change and every second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedVersion {
     /// The process, under the name that `GET /v1/system` lists.

@@ -1,4 +1,4 @@
-//! Messages for tests: what ingest, fan-out and a dispatcher publish about one event. Tests change the fields that they are about.
+//! Messages for tests: what ingest, fan-out and a dispatcher publish about one event. A test changes the fields that it is about.
 
 use postrider_model::attempt::Outcome;
 use postrider_model::delivery::{DeliveryStatus, Lane, Trigger};
@@ -33,7 +33,7 @@ pub fn accepted(tenant: TenantId, event_type: EventType, at: UnixMillis) -> Acce
     }
 }
 
-/// Fan-out's decision about it.
+/// Fan-out's decision about an event that matched these endpoints.
 pub fn decision(event: &AcceptedEvent, matched: Vec<EndpointId>, config_version: i64) -> Decision {
     Decision {
         event: event.id.clone(),
@@ -49,7 +49,7 @@ pub fn decision(event: &AcceptedEvent, matched: Vec<EndpointId>, config_version:
     }
 }
 
-/// Its first delivery to an endpoint.
+/// The delivery of an event to an endpoint, of the first generation.
 pub fn first_delivery(event: &AcceptedEvent, endpoint: EndpointId) -> DeliveryRef {
     DeliveryRef {
         id: DeliveryId::derive(event.tenant, &event.id, endpoint, &Generation::First),

@@ -1,7 +1,7 @@
-//! Services of different releases run at the same time: messages of every version can be read, and fields of later versions are ignored.
+//! Services of two releases run at the same time. So every version can be read, and fields of a later release are ignored.
 //!
-//! `tests/golden/v1/*.bundle` are messages of version 1 with every field of a head set. These files never change; a new version gets its
-//! own folder. `WRITE_GOLDEN=1 cargo test -p postrider-wire` writes missing files.
+//! `tests/golden/v1/*.bundle` are bundles of version 1. These files never change; a new version gets its own folder. Run with
+//! `WRITE_GOLDEN=1 cargo test -p postrider-wire` to write missing files.
 
 use std::path::PathBuf;
 
@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Every version that this build reads. It writes the last one. The version before must be here while services of two releases may run at
-/// the same time.
+/// Every version that this build reads; it writes the last one. While services of two releases may run at the same time, the
+/// version of the earlier release must be here.
 const READ: &[u8] = &[1];
 
 const PAYLOAD: &[u8] = b"{\"n\": 1.50, \"text\": \"caf\xc3\xa9\\u0000\"}";
@@ -38,7 +38,7 @@ fn task() -> Value {
     })
 }
 
-/// Name, and the head with every field.
+/// The name and the head of each golden file.
 fn heads() -> [(&'static str, Value); 6] {
     let accepted = json!({
         "id": "evt_018f8f3e7c3b7c018c3b7c018c3b7c01", "tenant": "ten_018f8f3e7c3b7c018c3b7c018c3b7c02", "type": "lead.created",
@@ -75,7 +75,7 @@ fn heads() -> [(&'static str, Value); 6] {
     ]
 }
 
-/// The head, read and written again by this build.
+/// Reads the head and writes it again.
 fn reread<T: Serialize + DeserializeOwned>(member: &Member) -> Result<Value, DecodeError> {
     Ok(serde_json::to_value(member.head::<T>()?).unwrap())
 }
@@ -140,7 +140,7 @@ fn fields_that_were_added_later_are_read_and_written() {
 
 #[test]
 fn a_head_without_its_optional_fields_is_read() {
-    // The required fields since version 1. None may be added.
+    // The fields that version 1 requires. No later release may require another one.
     let required: [(&str, &[&str]); 6] = [
         ("accepted", &["id", "tenant", "type", "occurred_at", "accepted_at", "event_day", "instance", "sequence"]),
         ("task", &["delivery", "occurred_at", "number", "trigger", "config_version", "expires_at"]),
@@ -177,7 +177,7 @@ fn unknown_fields_of_a_later_release_are_ignored() {
     fn add(value: &mut Value) {
         if let Value::Object(fields) = value {
             fields.values_mut().filter(|field| field.get("bridge").is_none()).for_each(add);
-            // Not into the producer's own objects.
+            // Not in objects of the producer: attributes and metadata.
             if !fields.contains_key("bridge") && !fields.contains_key("api_version") {
                 fields.insert("later".into(), json!({"anything": [1, null]}));
             }

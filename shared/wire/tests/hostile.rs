@@ -1,4 +1,4 @@
-//! Arbitrary bytes: decoding fails, or the result is no larger than the bytes and is encoded the same.
+//! Decoding arbitrary bytes fails, or its result is no larger than the bytes and can be encoded and decoded again unchanged.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The bundles of version 1.
+/// The golden bundles of version 1.
 fn bundles() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1");
     let files = std::fs::read_dir(folder).expect("golden files").flatten();
     files.map(|file| std::fs::read(file.path()).expect("a bundle")).collect()
 }
 
-/// Their heads, and two other heads.
+/// The heads of these bundles, and two more.
 fn heads() -> Vec<Vec<u8>> {
     let of =
         |bundle: Vec<u8>| bundle::decode(&bundle).expect("a bundle").into_iter().map(|member| member.head.to_vec());
@@ -29,7 +29,7 @@ fn heads() -> Vec<Vec<u8>> {
     heads
 }
 
-/// Checks that a head which can be read is written such that it reads the same.
+/// If the head can be read, checks that writing and reading it again does not change it.
 fn stable<T: Serialize + DeserializeOwned>(head: &[u8]) -> Result<(), TestCaseError> {
     let member = Member { head: Bytes::copy_from_slice(head), payload: Bytes::new() };
     let Ok(read) = member.head::<T>() else { return Ok(()) };
@@ -53,7 +53,7 @@ proptest! {
         prop_assert!(heads <= message.len());
         prop_assert!(members.iter().all(|member| member.payload.len() <= message.len()));
         let written = bundle::encode(&members);
-        // A payload that two members share is encoded once.
+        // A shared payload is encoded once, so the encoding is never longer.
         prop_assert!(written.len() <= message.len());
         prop_assert_eq!(bundle::decode(&written).expect("what was written can be read"), members);
     }
@@ -86,7 +86,7 @@ fn a_bundle_of_empty_members_costs_no_more_than_its_bytes() {
     let members = bundle::decode(&message).expect("members without a head and a payload");
     assert_eq!((members.len(), bundle::count(&message)), (100_000, 100_000));
     assert!(members[0].head::<AcceptedEvent>().is_err());
-    // A length beyond the end of the message.
+    // The length of the head is beyond the end of the message.
     let lengths = [&b"PRB\x01"[..], &u32::MAX.to_be_bytes(), &(u32::MAX - 1).to_be_bytes()].concat();
     assert!(bundle::decode(&lengths).is_err());
     assert_eq!(bundle::count(&lengths), 1);
