@@ -1,4 +1,4 @@
-//! What one event causes: its deliveries and its decision. Pure, except for what [`Lanes`] knows.
+//! Decides about one event: the deliveries and the decision that it causes. Pure, except for the state of [`Lanes`].
 
 use bytes::Bytes;
 use postrider_model::delivery::{BodyKind, Lane, Trigger};
@@ -15,7 +15,7 @@ use crate::index::TenantAt;
 use crate::lanes::Lanes;
 use crate::tenant::{Candidate, TenantIndex};
 
-/// Everything that one event causes.
+/// The deliveries and the decision that one event causes.
 #[derive(Debug)]
 pub(crate) struct Decided {
     /// One member per matched endpoint, with the lane that it starts in. Equal bodies share one buffer.
@@ -24,7 +24,7 @@ pub(crate) struct Decided {
     pub(crate) decision: Member,
 }
 
-/// Decides about one event. Without a tenant, which was deleted after the event was accepted, nothing matches.
+/// Decides about one event. If its tenant was deleted after the event was accepted, nothing matches.
 ///
 /// # Errors
 /// A head cannot be written as JSON.
@@ -94,7 +94,7 @@ impl FirstAttempts<'_> {
         let mut deliveries = Vec::with_capacity(matched.len());
         for candidate in matched {
             let body = bodies.rendered(candidate.body_kind());
-            // The task keeps its own lane, and returns there once the endpoint has recovered.
+            // The task keeps its own lane and returns to it once the endpoint has recovered.
             let starts_in = if lanes.is_broken(candidate.endpoint()) { Lane::Slow } else { lane };
             deliveries.push((starts_in, Member::new(&self.task(candidate, lane), body)?));
         }
@@ -113,7 +113,7 @@ impl FirstAttempts<'_> {
     }
 }
 
-/// An event's bodies, each rendered at most once and shared by all endpoints that get it.
+/// The bodies of an event. Each kind is rendered at most once and shared by all endpoints that get it.
 struct Bodies<'a> {
     tenant: &'a TenantIndex,
     event: &'a AcceptedEvent,

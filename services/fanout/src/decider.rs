@@ -1,7 +1,7 @@
-//! Decides about events one by one, and keeps expensive ones away from the others.
+//! Decides about events one by one, and keeps expensive events from delaying the others.
 //!
-//! An event is *heavy* when evaluating its tenant's payload filters may take more than a millisecond. Heavy events are decided
-//! off the async threads, two of a tenant and four of the process at once; further ones wait. Light events never wait.
+//! An event is *heavy* when evaluating its tenant's payload filters may take more than a millisecond. Heavy events are decided on
+//! blocking threads, at most two of a tenant and four of the process at once; further ones wait. Light events do not wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::decide::{Decided, decide};
 use crate::index::Index;
 use crate::lanes::Lanes;
 
-/// Heavy events of one tenant at once.
+/// The most heavy events of one tenant that are decided at once.
 const HEAVY_OF_TENANT: usize = 2;
-/// Heavy events of all tenants at once.
+/// The most heavy events of all tenants that are decided at once.
 const HEAVY_AT_ONCE: usize = 4;
 /// Longest wait of a heavy event for its turn: no limit in practice.
 const HEAVY_WAIT: Duration = Duration::from_secs(86_400);
@@ -46,7 +46,7 @@ impl Decider {
         Self { index, lanes: Arc::new(lanes), heavy: Slots::new(HEAVY_OF_TENANT, HEAVY_AT_ONCE) }
     }
 
-    /// Waits until `version` of the configuration is in force, at most for `limit`.
+    /// Waits until this configuration version or a later one is in force, at most for `limit`.
     pub(crate) async fn catch_up(&self, version: i64, limit: Duration) {
         self.index.catch_up(version, limit).await;
     }
@@ -59,7 +59,7 @@ impl Decider {
         }
     }
 
-    /// Decides about one event, in a span that is the parent of its deliveries' spans.
+    /// Decides about one event. Also returns the event's span, which is the parent of its deliveries' spans.
     ///
     /// # Errors
     /// The event cannot be processed.

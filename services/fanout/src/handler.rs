@@ -1,4 +1,4 @@
-//! Handles bundles of events: decides about each, and publishes the deliveries and decisions.
+//! Handles bundles of events: decides about each event, and publishes the deliveries and decisions.
 
 use std::time::Duration;
 
@@ -30,10 +30,10 @@ impl Handler {
         Self { decider, publishers: Publishers::new(broker, config), catch_up_max: config.catch_up_max }
     }
 
-    /// Handles a bundle. Its light events do not wait for its heavy ones.
+    /// Handles a bundle. Light events do not wait for heavy ones.
     pub(crate) async fn handle(&self, members: Vec<Member>) -> BundleOutcome {
         let events: Vec<_> = members.iter().map(Member::head::<AcceptedEvent>).collect();
-        // Once per bundle: one wait per event would take 32 times as long while the configuration does not arrive.
+        // Wait once per bundle: while the configuration does not arrive, one wait per event would take 32 times as long.
         let newest = events.iter().flatten().map(|event| event.config_version).max().unwrap_or_default();
         self.decider.catch_up(newest, self.catch_up_max).await;
         let Sorted { light, heavy, mut poisoned } = self.sort(events, &members);
@@ -58,7 +58,7 @@ impl Handler {
         sorted
     }
 
-    /// Decides about events and publishes the results. Returns the poisoned events once everything is confirmed.
+    /// Decides about events and publishes the results. Returns the poisoned events once the broker has confirmed the results.
     async fn settle(&self, events: Vec<Indexed<'_>>) -> Result<Poisoned, PublishError> {
         let (mut results, mut poisoned) = (Results::default(), Vec::new());
         for (index, event, data) in events {
@@ -72,7 +72,7 @@ impl Handler {
     }
 }
 
-/// The events of a bundle.
+/// The events of a bundle, by weight, and the members that cannot be read.
 #[derive(Default)]
 struct Sorted<'a> {
     light: Vec<Indexed<'a>>,
@@ -80,14 +80,14 @@ struct Sorted<'a> {
     poisoned: Poisoned,
 }
 
-/// The deliveries and decisions of some events.
+/// The deliveries, by lane, and the decisions of several events.
 #[derive(Default)]
 struct Results {
     live: Vec<Member>,
     slow: Vec<Member>,
     bulk: Vec<Member>,
     decisions: Vec<Member>,
-    /// Recorded spans of the events; they end when everything is confirmed.
+    /// The spans of the events, unless spans are disabled. They end when everything is confirmed.
     spans: Vec<Span>,
 }
 

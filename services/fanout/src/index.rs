@@ -28,7 +28,7 @@ struct Published {
     tenants: HashMap<TenantId, Arc<TenantIndex>>,
 }
 
-/// A tenant as of a version of the configuration; without an index for a deleted tenant.
+/// A tenant in a configuration version; `tenant` is `None` if this version does not have it.
 pub(crate) struct TenantAt {
     pub(crate) config_version: i64,
     pub(crate) tenant: Option<Arc<TenantIndex>>,
@@ -38,20 +38,20 @@ pub(crate) struct TenantAt {
 pub(crate) struct Index {
     profiles: Arc<Profiles>,
     published: RwLock<Published>,
-    /// The version in force; 0 before the first.
+    /// The configuration version in force; 0 before the first configuration.
     reached: watch::Sender<i64>,
-    /// The last wait that timed out. Its version is not waited for again until the feed moves.
+    /// The last wait that timed out. No event waits for its version again until the feed brings another one.
     timed_out: Mutex<Option<TimedOut>>,
 }
 
 /// A wait for a version that did not arrive.
 struct TimedOut {
-    /// The version in force.
+    /// The version in force when the wait timed out.
     known: i64,
     wanted: i64,
 }
 
-/// Everything that the feed said: edited tenants are rebuilt from it. Only the task that follows the feed has it.
+/// The configuration that the feed has sent, from which edited tenants are rebuilt. Only the task that follows the feed has it.
 #[derive(Default)]
 pub(crate) struct Staged {
     tenants: HashMap<TenantId, StagedTenant>,
@@ -59,7 +59,7 @@ pub(crate) struct Staged {
 
 struct StagedTenant {
     profile: String,
-    /// Compiled for that profile, and shared with the index. An edit of the tenant makes the feed send all of them again.
+    /// The active endpoints, compiled for that profile and shared with the index. After an edit of the tenant all are sent again.
     active: BTreeMap<EndpointId, Arc<Active>>,
 }
 
@@ -77,14 +77,14 @@ impl Index {
         }
     }
 
-    /// Returns once a configuration is in force.
+    /// Waits until a configuration is in force.
     pub(crate) async fn loaded(&self) {
         // `self` holds the sender, so the channel cannot close.
         let _ = self.reached.subscribe().wait_for(|version| *version > 0).await;
     }
 
-    /// Waits until `version` is in force, at most for `limit`: the database may be away. After a wait that timed out, it does not
-    /// wait for that version again until the feed moves.
+    /// Waits until `version` or a later one is in force, at most for `limit`, because the database may be away. After a wait that
+    /// timed out, it does not wait for that version or a later one again until the feed brings another version.
     pub(crate) async fn catch_up(&self, version: i64, limit: Duration) {
         let known = self.version();
         let is_in_vain =
@@ -105,7 +105,7 @@ impl Index {
         }
     }
 
-    /// The version in force, as it changes; 0 before the first.
+    /// Watches the version in force; 0 before the first configuration.
     pub(crate) fn applied(&self) -> watch::Receiver<i64> {
         self.reached.subscribe()
     }
@@ -115,7 +115,7 @@ impl Index {
         self.published.read().version
     }
 
-    /// A tenant as of the version in force.
+    /// A tenant in the version in force.
     pub(crate) fn tenant(&self, tenant: TenantId) -> TenantAt {
         let published = self.published.read();
         TenantAt { config_version: published.version, tenant: published.tenants.get(&tenant).cloned() }
@@ -145,7 +145,7 @@ impl Index {
 }
 
 impl Staged {
-    /// Takes changes in; returns the tenants to rebuild.
+    /// Stores changes and returns the tenants to rebuild.
     fn take_in(&mut self, changes: Changes, profiles: &Profiles) -> BTreeSet<TenantId> {
         let mut touched = BTreeSet::new();
         if changes.snapshot {
@@ -180,7 +180,7 @@ impl Staged {
         touched
     }
 
-    /// `None` for a deleted tenant, and for one whose profile this build does not have.
+    /// Builds a tenant's index; `None` if the tenant was deleted, or if this process has not loaded its profile.
     fn build(&self, tenant: TenantId, profiles: &Profiles) -> Option<TenantIndex> {
         let StagedTenant { profile: name, active } = self.tenants.get(&tenant)?;
         let Some(profile) = profiles.get(name) else {
@@ -192,7 +192,7 @@ impl Staged {
     }
 }
 
-/// Endpoints are checked when they are saved. One that no longer compiles, because its profile lost a filter, matches nothing.
+/// Compiles a subscription. It was checked when it was saved; `None` if its profile has lost an attribute since then.
 fn compile(subscription: &EndpointSubscription, profile: &Profile) -> Option<Active> {
     let kind_of = |attribute: &str| profile.attribute_kind(attribute);
     let payload_filter = subscription.payload_filter.as_ref().map(PayloadFilter::read).transpose();
@@ -267,7 +267,7 @@ mod tests {
             index.catch_up(9, LIMIT).await;
         }
         assert_eq!(start.elapsed(), LIMIT);
-        // An earlier version may still arrive.
+        // An earlier version may still arrive, so this waits.
         index.catch_up(8, LIMIT).await;
         assert_eq!(start.elapsed(), 2 * LIMIT);
         reach(8);

@@ -1,5 +1,5 @@
 //! The lane that a delivery starts in: slow if its endpoint's breaker is open, bulk if its tenant is beyond its share or its
-//! event goes to very many endpoints, otherwise the lane that ingest chose.
+//! event goes to more than [`ENDPOINTS_MAX`] endpoints, otherwise the lane that ingest chose.
 
 use std::time::Instant;
 
@@ -11,11 +11,11 @@ use postrider_wire::messages::AcceptedEvent;
 
 use crate::tenant_shares::TenantShares;
 
-/// Endpoints of one event in the live lane at most. An event for more is a burst that would delay all others. If many of its
+/// The most endpoints of one event in the live lane. An event for more is a burst that would delay other events. If many of its
 /// endpoints do not answer, it would also fill the budget of the live lane before their breakers open.
 const ENDPOINTS_MAX: usize = 100;
 
-/// What the choice depends on.
+/// What the choice of a lane depends on.
 pub(crate) struct Lanes {
     breakers: BreakerStates,
     shares: Mutex<TenantShares>,
@@ -31,7 +31,7 @@ impl Lanes {
         self.breakers.is_open(endpoint)
     }
 
-    /// The lane of an event's `deliveries` to healthy endpoints, which are charged to its tenant's share.
+    /// Chooses the lane for an event with this many `deliveries` to healthy endpoints, and charges them to its tenant's share.
     pub(crate) fn of(&self, event: &AcceptedEvent, deliveries: usize) -> Lane {
         if event.lane != Lane::Live || deliveries == 0 {
             return event.lane;

@@ -1,20 +1,20 @@
-//! Fan-out: for each accepted event, which endpoints want it, and one delivery for each of them.
+//! Fan-out: finds the endpoints that want an accepted event, and creates one delivery for each of them.
 //!
-//! It owns the matching: an index of every tenant's active subscriptions in memory, kept current by the configuration feed, and
-//! the one rendering of an event's body.
+//! It owns the matching, with every tenant's active subscriptions in memory, kept current by the configuration feed. It
+//! also renders an event's bodies, each kind once.
 //!
 //! # What it promises
 //! - An event's message is acked only when the broker has confirmed all its deliveries and its decision. A crash in between
 //!   repeats them under the same ids.
 //! - An edit of an endpoint is in force when the API answers it (the API waits at most 500 ms for that). While the database
 //!   is away the last known configuration stays in force. A fan-out that *starts* without a configuration consumes nothing.
-//! - A member that it cannot read becomes a dead letter alone.
-//! - Events with expensive payload filters do not delay the others of their bundle (`decider`).
+//! - A member that it cannot read becomes a dead letter, without the rest of its bundle.
+//! - Events with expensive payload filters do not delay the other events of their bundle (`decider`).
 //! - Deliveries to an endpoint with an open breaker start in the slow lane, and those of a tenant beyond its share in the bulk
 //!   lane (`lanes`), so that neither delays others.
 //!
 //! # What it does not do
-//! It reads no endpoint's URL or secret and judges no endpoint's health: the dispatcher does.
+//! It reads no endpoint's URL or secret and does not judge an endpoint's health: the dispatcher does.
 
 pub mod bench_matcher;
 mod decide;
@@ -52,7 +52,7 @@ pub struct Config {
     pub consume: ConsumeOptions,
     /// How long decisions gather before they are sent to the recorder. Their latency does not matter.
     pub decision_gather: Duration,
-    /// How long an event waits for the configuration that its ingest knew before it is decided by the known one.
+    /// How long an event waits for the configuration version that ingest worked with. After that the version in force decides.
     pub catch_up_max: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Default for Config {
     }
 }
 
-/// What the fan-out works with.
+/// The dependencies of the fan-out.
 #[derive(Clone)]
 pub struct Deps {
     /// RabbitMQ.

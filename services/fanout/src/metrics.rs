@@ -3,7 +3,7 @@
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use postrider_model::delivery::Lane;
 
-/// Describes every metric to the installed recorder.
+/// Describes every metric to the installed metrics recorder.
 pub(crate) fn describe() {
     describe_counter!("postrider_fanout_events_total", "events decided");
     describe_counter!("postrider_fanout_deliveries_total", "deliveries created, by the lane that they start in");

@@ -1,5 +1,5 @@
-//! One tenant's subscriptions, arranged so that only endpoints are checked that want the event's type and, if they filter an
-//! attribute by exact values, its value.
+//! One tenant's subscriptions, arranged so that an event is checked only against endpoints that want its type and, if they filter
+//! an attribute by exact values, its value of that attribute.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,14 +28,14 @@ pub(crate) struct Active {
     pub(crate) subscription: Subscription,
     /// Its condition on the event's content.
     pub(crate) payload_filter: Option<Arc<PayloadFilter>>,
-    /// The kind of its bodies.
+    /// The kind of body that it gets.
     pub(crate) body_kind: BodyKind,
 }
 
 /// One active endpoint in its tenant's index.
 #[derive(Debug)]
 pub(crate) struct Candidate {
-    /// The endpoint and its filters; all must match the event's attributes.
+    /// The endpoint and its filters, all of which must match the event's attributes.
     active: Arc<Active>,
     /// Its condition on the event's content, bound to its tenant's [`FieldIndex`].
     payload_filter: Option<Box<BoundFilter>>,
@@ -47,7 +47,7 @@ impl Candidate {
         self.active.endpoint
     }
 
-    /// The kind of its bodies.
+    /// The kind of body that the endpoint gets.
     pub(crate) fn body_kind(&self) -> BodyKind {
         self.active.body_kind
     }
@@ -65,7 +65,7 @@ pub(crate) struct TenantIndex {
     tests: usize,
     /// Finds candidates by attribute values.
     values: ValueIndex,
-    /// Subscriptions by event type.
+    /// Subscriptions to one type, by its name.
     exact: HashMap<Box<str>, Bucket>,
     /// Subscriptions by prefix, keyed with the trailing dot: `email.`.
     below: HashMap<Box<str>, Bucket>,
@@ -73,12 +73,12 @@ pub(crate) struct TenantIndex {
     all: Bucket,
 }
 
-/// Positions of the candidates that want the same types.
+/// The positions, among a tenant's candidates, of those that want the same types.
 #[derive(Debug, Default)]
 struct Bucket {
-    /// Candidates that are checked for every event.
+    /// Candidates that are checked for every event of these types.
     always: Vec<u32>,
-    /// Candidates that are found by a key, sorted by it.
+    /// Candidates that are checked for events with their key; sorted by key.
     keyed: Vec<(u64, u32)>,
 }
 
@@ -132,8 +132,8 @@ impl TenantIndex {
         Self { profile, candidates, fields, tests, values, exact, below, all }
     }
 
-    /// The endpoints that want this event, each once. The event's content is read only for payload filters, and then once for all of
-    /// them.
+    /// The endpoints that want this event, each once. The event's content is read only if there are payload filters, and once for
+    /// all of them.
     pub(crate) fn matching(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<&Candidate> {
         let mut matching = self.matching_without_content(event_type, payload.attributes);
         if matching.iter().any(|candidate| candidate.payload_filter.is_some()) {
@@ -156,7 +156,7 @@ impl TenantIndex {
         self.tests > 0 && (event_bytes > LIGHT_BYTES_MAX || self.tests > LIGHT_TESTS_MAX)
     }
 
-    /// The endpoints that want this event by its type and attributes.
+    /// The endpoints that want this event, going by its type and attributes only.
     fn matching_without_content(&self, event_type: &EventType, attributes: &Attributes) -> Vec<&Candidate> {
         let name = event_type.as_str();
         let keys = self.values.of_event(attributes);
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(found(&index, "b", r#"{"amount":"6"}"#, &bridge), of(&[0]));
     }
 
-    /// Candidates that are checked for an event.
+    /// The number of candidates that are checked for an event.
     fn checked(index: &TenantIndex, event_type: &str, attributes: &Attributes) -> usize {
         index.exact.get(event_type).map_or(0, |bucket| bucket.find(&index.values.of_event(attributes)).count())
     }
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(checked(&index, "a", &Attributes::default()), 1);
     }
 
-    /// Filter values of each attribute: few, so that endpoints share them, and in several spellings.
+    /// Filters with few values, so that endpoints share them, and with several spellings of the same value.
     fn filters() -> impl Strategy<Value = BTreeMap<String, Vec<String>>> {
         let values = |of: &'static [&'static str]| prop::collection::vec(prop::sample::select(of), 1..3);
         let filter = |name: &'static str, of| {

@@ -1,23 +1,23 @@
-//! Fair shares of the live lane: deliveries of a tenant that exceed its share take the bulk lane, behind which no other tenant waits.
+//! Fair shares of the live lane: deliveries of a tenant that exceed its share take the bulk lane, where they do not delay others.
 //!
 //! # How it is decided
-//! By the deliveries that tenants cause, as this process sees it over the last seconds:
+//! The shares follow from the deliveries that this process has seen of each tenant over the last seconds:
 //! - A tenant that is alone has no limit: it can delay no other.
 //! - Otherwise its share is twice the mean rate of the other active tenants, and at least [`SHARE_MIN`].
-//! - A token bucket of that rate, one second deep, decides which deliveries are within the share.
+//! - A token bucket with the share's rate and a size of one second decides which deliveries are within the share.
 //!
-//! Several processes see the same proportions of every tenant's load, so that shares stay in proportion; only [`SHARE_MIN`] counts
-//! for each process.
+//! Every process sees about the same proportions between the tenants' loads, so their shares have the same proportions in each.
+//! [`SHARE_MIN`] applies to each process separately.
 //!
-//! # What it does not
-//! It refuses nothing (`events_per_second` does, at ingest).
+//! # What it does not do
+//! It refuses no event: ingest does, by `events_per_second`.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use postrider_model::ids::TenantId;
 
-/// Deliveries per second that are within every tenant's share.
+/// The smallest share, in deliveries per second.
 const SHARE_MIN: f64 = 200.0;
 /// The share as a multiple of the other tenants' mean rate.
 const TIMES_THE_OTHERS: f64 = 2.0;
@@ -28,10 +28,10 @@ const ACTIVE_FOR: Duration = Duration::from_secs(5);
 /// How often inactive tenants are removed.
 const REMOVE_EVERY: Duration = Duration::from_secs(1);
 
-/// One active tenant.
+/// The load of one active tenant.
 #[derive(Debug)]
 struct Load {
-    /// Its load per second at `at`.
+    /// The tenant's deliveries per second at `at`.
     rate: f64,
     /// The tokens at `at`; negative after an event with many deliveries.
     tokens: f64,
@@ -53,7 +53,7 @@ fn decayed(rate: f64, since: Instant, now: Instant) -> f64 {
 }
 
 impl TenantShares {
-    /// No load yet.
+    /// Shares before any delivery.
     pub(crate) fn new(now: Instant) -> Self {
         Self { tenants: HashMap::new(), rate: 0.0, at: now, removed_at: now }
     }
@@ -100,7 +100,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Per tenant: how many events were within its share, and how many there were, in the last of `seconds` at these rates.
+    /// For each tenant, in the last of `seconds` at these rates: its deliveries within its share, and all of its deliveries.
     fn last_second(seconds: u32, rates: &[u32]) -> Vec<(u32, u32)> {
         let start = Instant::now();
         let mut shares = TenantShares::new(start);
@@ -108,7 +108,7 @@ mod tests {
         let mut counts = vec![(0, 0); rates.len()];
         for ms in 0..seconds * 1_000 {
             for (place, rate) in rates.iter().enumerate() {
-                // Due by now, minus due before.
+                // How many are due in this millisecond.
                 let due = u64::from(*rate) * u64::from(ms + 1) / 1_000 - u64::from(*rate) * u64::from(ms) / 1_000;
                 for _ in 0..due {
                     let within = shares.charge(tenants[place], 1, start + MS * ms);
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_burst_of_a_share_is_one_second_of_it() {
         let (now, mut shares, tenant) = (Instant::now(), TenantShares::new(Instant::now()), TenantId::generate());
-        // 10,000 in the last five seconds, as seen now: 2,000 a second.
+        // The average spreads these 10,000 over five seconds: 2,000 per second.
         shares.charge(TenantId::generate(), 10_000, now);
         assert_eq!((0..10_000).filter(|_| shares.charge(tenant, 1, now)).count(), 4_000);
     }

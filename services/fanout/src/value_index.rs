@@ -1,4 +1,4 @@
-//! Finds endpoints that filter an attribute by exact values, by a hash of attribute and value.
+//! Finds endpoints that filter an attribute by exact values. Their keys are hashes of the attribute and a value.
 //!
 //! Equal values have equal keys. Different values may have equal keys too, but rarely do, so the full filter of each endpoint
 //! found is still evaluated.
@@ -15,15 +15,15 @@ pub(crate) type Filters = [(Box<str>, FilterValues)];
 /// How the endpoints of a tenant are found by attribute values.
 #[derive(Debug)]
 pub(crate) struct ValueIndex {
-    /// Seeded at random, so that values with equal keys cannot be chosen on purpose.
+    /// Its seed is random, so that nobody can choose values with equal keys.
     hasher: RandomState,
     /// The attributes that at least one endpoint is found by.
     attributes: Vec<(Box<str>, MatchKind)>,
 }
 
 impl ValueIndex {
-    /// Chooses the filter to find each endpoint by: among its filters without wildcards and address blocks, the one whose most
-    /// common value is shared by the fewest endpoints. Returns the keys of each endpoint in order; none without such a filter.
+    /// Chooses the filter by which each endpoint is found: among its filters without wildcards and address blocks, the one whose
+    /// most common value is shared by the fewest endpoints. Returns the keys of each endpoint; none if it has no such filter.
     pub(crate) fn choose<'a>(endpoints: impl Iterator<Item = &'a Filters> + Clone) -> (Self, Vec<Vec<u64>>) {
         let hasher = RandomState::new();
         let mut sharing: HashMap<u64, u32> = HashMap::new();
@@ -46,7 +46,7 @@ impl ValueIndex {
         (Self { hasher, attributes }, chosen)
     }
 
-    /// The keys of an event. Every endpoint that is found by a key and wants the event has one of these.
+    /// The keys of an event. Every endpoint that has keys and wants the event has one of these.
     pub(crate) fn of_event(&self, attributes: &Attributes) -> Vec<u64> {
         let of = |(name, kind): &(Box<str>, MatchKind)| {
             let value = kind.comparable(attributes.get(name)?)?;
