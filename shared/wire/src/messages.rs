@@ -395,8 +395,8 @@ pub struct AttemptRecord {
     pub response_headers: HeaderList,
 }
 
-/// Dispatcher -> recorder: the state of a delivery after an attempt, or after it was dropped without one. Payload: an excerpt of the
-/// response's body.
+/// Dispatcher -> recorder: the state of a delivery after an attempt, or after it was dropped without one. Payload: an excerpt of
+/// the response's body.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OutcomeReport {
     /// The delivery.
