@@ -1,8 +1,8 @@
-//! The sequence numbers of this process's events and the reports about them, by which an audit tells a lost event from one that was
-//! answered with 503.
+//! The sequence numbers of this process's events, and the reports about them. They let an audit tell a lost event from an event
+//! that was answered with 503.
 //!
-//! A number is taken before the publish and settled after it: confirmed, or given up. Reports travel behind their events in the same
-//! queue. Numbers that a killed process had not reported are unconfirmed, and not gaps.
+//! A number is taken before the publish. After the publish it is settled: confirmed, or given up. Reports follow their events in
+//! the same queue. Numbers that a killed process had not reported count as unconfirmed, not as gaps.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(2);
 /// How long the last report waits for the broker.
 const LAST_REPORT_MAX: Duration = Duration::from_secs(2);
 
-/// Gives out numbers.
+/// Gives out sequence numbers.
 pub(crate) struct AuditSequence {
     instance: u64,
     state: Mutex<State>,
@@ -30,15 +30,15 @@ pub(crate) struct AuditSequence {
 #[derive(Default)]
 struct State {
     next: u64,
-    /// Taken and not settled.
+    /// Numbers that are taken and not settled.
     open: BTreeSet<u64>,
-    /// Given up and not reported.
+    /// Numbers that are given up and not reported.
     given_up: Vec<u64>,
-    /// The bound in the last report.
+    /// `settled_below` of the last report.
     reported_below: u64,
 }
 
-/// The number of an event that is being published; given up unless it is [confirmed](SequenceNumber::confirm).
+/// The number of an event that is being published. It is given up when dropped without [confirm](SequenceNumber::confirm).
 pub(crate) struct SequenceNumber<'a> {
     numbers: &'a AuditSequence,
     pub(crate) number: u64,
@@ -47,7 +47,7 @@ pub(crate) struct SequenceNumber<'a> {
 
 impl AuditSequence {
     pub(crate) fn new() -> Self {
-        // 63 bits, because the log keeps it in a signed column.
+        // 63 bits, because the database keeps it in a signed column.
         Self { instance: rand::random::<u64>() >> 1, state: Mutex::default() }
     }
 
@@ -56,7 +56,7 @@ impl AuditSequence {
         self.instance
     }
 
-    /// The next number.
+    /// Takes the next number.
     pub(crate) fn take(&self) -> SequenceNumber<'_> {
         let mut state = self.state.lock();
         let number = state.next;
@@ -65,7 +65,7 @@ impl AuditSequence {
         SequenceNumber { numbers: self, number, confirmed: false }
     }
 
-    /// The changes since the last report.
+    /// The changes since the last report; `None` if there are none.
     fn report(&self, now: UnixMillis) -> Option<NumbersReport> {
         let mut state = self.state.lock();
         let settled_below = state.open.first().copied().unwrap_or(state.next);
@@ -77,7 +77,7 @@ impl AuditSequence {
         Some(NumbersReport { instance: self.instance, settled_below, given_up, reported_at: now })
     }
 
-    /// Reports until `stop`, and once more then.
+    /// Reports every [`REPORT_EVERY`] until `stop`, then once more.
     pub(crate) async fn report_regularly(self: Arc<Self>, to: MessagePublisher, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(REPORT_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -87,7 +87,7 @@ impl AuditSequence {
         let _ = tokio::time::timeout(LAST_REPORT_MAX, self.publish(&to)).await;
     }
 
-    /// Publishes with retries: a lost report would turn the numbers that it excuses into gaps.
+    /// Publishes a report, with retries: without it, numbers that were given up would look like gaps.
     async fn publish(&self, to: &MessagePublisher) {
         let Some(report) = self.report(UnixMillis::now()) else { return };
         // Numbers can always be written as JSON.

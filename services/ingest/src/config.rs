@@ -8,17 +8,17 @@ use secrecy::SecretString;
 /// Settings of the ingest service; the defaults are what production runs.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long a publish waits for the broker's confirm before it answers 503. Below 5 s.
+    /// How long a publish waits for the broker's confirm before it answers 503. Must be below 5 s.
     pub confirm_timeout: Duration,
     /// Maximum events that wait for the broker; beyond it a publish answers 503 at once.
     pub waiting_max: usize,
-    /// Confirmed ids that producers named, kept in memory to answer `duplicate`.
+    /// How many confirmed ids that producers named are kept in memory, to answer `duplicate`.
     pub remembered_ids: u64,
-    /// Messages in any one inner queue beyond which new events are refused with 503.
+    /// The most messages in any one inner queue. Beyond that, new events are refused with 503.
     pub inner_depth_max: u32,
-    /// Bytes in all inner queues together, estimated, beyond which new events are refused with 503.
+    /// The most bytes in all inner queues together, estimated. Beyond that, new events are refused with 503.
     pub inner_bytes_max: u64,
-    /// Deliveries of all tenants that wait, by the last count, beyond which new events are refused with 503.
+    /// The most waiting deliveries of all tenants, by the last count. Beyond that, new events are refused with 503.
     pub waiting_deliveries_max: u64,
     /// Keys of operators; they publish for every tenant.
     pub operator_keys: Vec<SecretString>,

@@ -1,18 +1,18 @@
 //! Ingest: accepts events over HTTP and from the exchange, and answers (202, or an ack) once RabbitMQ has confirmed them.
 //!
-//! The rooms, in the order of an event's way: `http` or `intake` reads a request or message; `event` reads and checks one event;
-//! `admission` decides who may publish how much now; `accept` checks the event against its tenant's profile and schemas and
-//! publishes it; `idempotency` recognises repeats; `audit_sequence` numbers events for the audit. `refused` says why something
-//! is not accepted.
+//! The modules, in the order of an event's way: `http` or `intake` reads a request or message; `event` reads and checks one
+//! event; `admission` decides who may publish how much now; `accept` checks the event against its tenant's profile and schemas
+//! and publishes it; `idempotency` recognises repeats; `audit_sequence` numbers events for the audit. `refused` holds the reasons
+//! of refusals.
 //!
 //! # Promises
-//! - 202 means that a quorum queue confirmed the event. 503 comes within 5 s and means "unknown: repeat it under the same
-//!   id or key". 4xx means that nothing was accepted.
+//! - 202 means that a quorum queue confirmed the event. 503 comes within 5 s and means that the event may or may not be accepted:
+//!   repeat it under the same id or key. 4xx means that nothing was accepted.
 //! - `data` and `metadata` stay the producer's bytes. `data` is parsed into a tree only to check it by a schema.
 //! - Ingest works without the database: keys and tenants are in memory.
 //!
-//! # Does not
-//! Know endpoints, or write to the database anything but the claims of ids that producers name.
+//! # What it does not do
+//! It does not know endpoints. It writes nothing to the database but the claims of ids that producers name.
 
 mod accept;
 mod admission;
@@ -59,33 +59,33 @@ pub struct Deps {
     pub store: Store,
     /// Every profile.
     pub profiles: Arc<Profiles>,
-    /// Mappings of log records to events.
+    /// Mappings of KumoMTA's log records to events.
     pub mappings: Arc<Mappings>,
     /// Passes once keys and tenants are loaded.
     pub ready: Check,
 }
 
-/// The running service, behind the routes and the intake.
+/// What the HTTP routes and the intake share.
 pub(crate) struct Ingest {
     pub(crate) gate: Gate,
     pub(crate) bodies: Bodies,
     pub(crate) accepter: Accepter,
 }
 
-/// Ingest without its HTTP routes: the consumer of the exchange, and the tasks that both ways in need.
+/// Ingest without its HTTP routes: the consumer of the exchange, and the tasks that the routes and this consumer need.
 pub struct Role {
     intake: Intake,
     tasks: Tasks,
-    /// Reports audit numbers, until every number is settled.
+    /// Reports sequence numbers, until every number is settled.
     reporting: Tasks,
     /// Ends the tasks of a role that is dropped instead of stopped.
     _ends: [DropGuard; 2],
 }
 
 impl Role {
-    /// Consumes the exchange until `stop`, which must come after HTTP has ended. Then it finishes the messages in flight, reports the
-    /// last sequence numbers, and only then ends the configuration feed and the other tasks: nothing is accepted under a configuration
-    /// that is no longer followed, and every accepted event is in a report.
+    /// Consumes the exchange until `stop`, which must come after HTTP has ended. Then it finishes the messages in flight and
+    /// reports the last sequence numbers. Only then do the configuration feed and the other tasks end: nothing is accepted under
+    /// a configuration that is no longer followed, and every accepted event is in a report.
     ///
     /// # Errors
     /// A background task failed.

@@ -45,11 +45,11 @@ pub(crate) fn limited() {
 pub(crate) enum Intaken {
     /// Its valid events were accepted.
     Accepted,
-    /// A record that makes no event.
+    /// It is a KumoMTA record that makes no event.
     Ignored,
-    /// Dead-lettered.
+    /// It became a dead letter.
     Refused,
-    /// Moved to the end of the queue, to be tried later.
+    /// It was moved to the end of the queue, to be tried later.
     Postponed,
 }
 

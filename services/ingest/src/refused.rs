@@ -1,6 +1,6 @@
-//! Why ingest does not accept something, for every way in.
+//! The reasons why ingest does not accept something, over HTTP or from the exchange.
 //!
-//! The HTTP routes answer with a problem ([`Problem`]); the intake makes a dead letter, or tries again later ([`Refused::is_temporary`]).
+//! The HTTP routes answer with a [`Problem`]. The intake makes a dead letter, or tries again later ([`Refused::is_temporary`]).
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ pub(crate) enum Refused {
     /// It cannot be read.
     #[error("{0}")]
     Malformed(String),
-    /// Its format or encoding is not one that is read here.
+    /// Its format or encoding is not supported.
     #[error("{0}")]
     UnsupportedFormat(String),
     /// Fields are missing or wrong.
     #[error("{} fields are not valid", .0.len())]
     Invalid(Vec<FieldError>),
-    /// More bytes than allowed.
+    /// It has more bytes than allowed.
     #[error("{0}")]
     TooLarge(String),
     /// Its id belongs to an event with other content.
@@ -35,7 +35,7 @@ pub(crate) enum Refused {
     /// The tenant is not one that the sender publishes for.
     #[error("{error}")]
     Tenant {
-        /// Why.
+        /// Why the name stands for no tenant.
         error: TenantError,
         /// Where the tenant is named.
         at: Option<String>,
@@ -43,17 +43,17 @@ pub(crate) enum Refused {
     /// The tenant sends too much.
     #[error("{detail}")]
     Limited {
-        /// Which limit.
+        /// Which limit it exceeds.
         detail: String,
-        /// When to try again.
+        /// How long to wait before trying again.
         retry_after: Duration,
     },
     /// Postrider cannot accept it now.
     #[error("{detail}")]
     Later {
-        /// Why.
+        /// Why it cannot be accepted now.
         detail: String,
-        /// When to try again.
+        /// How long to wait before trying again.
         retry_after: Duration,
     },
     /// A fault of ours, which is logged.
@@ -72,26 +72,26 @@ pub(crate) enum TenantError {
     MaybeNew,
 }
 
-/// When to try again something that waits for the database.
+/// How long to wait before trying again what needs the database.
 const DATABASE_RETRY: Duration = Duration::from_secs(2);
 
 impl Refused {
-    /// One wrong field.
+    /// A refusal because of one wrong field.
     pub(crate) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(pointer, detail)])
     }
 
-    /// A limit of the tenant's.
+    /// A refusal because of a limit of the tenant.
     pub(crate) fn limited(detail: impl Into<String>, retry_after: Duration) -> Self {
         Self::Limited { detail: detail.into(), retry_after }
     }
 
-    /// Something that Postrider cannot do now.
+    /// A refusal of something that Postrider cannot do now.
     pub(crate) fn later(detail: impl Into<String>, retry_after: Duration) -> Self {
         Self::Later { detail: detail.into(), retry_after }
     }
 
-    /// The same, about a tenant that is named at `pointer`.
+    /// The same refusal, about a tenant that is named at `pointer`.
     pub(crate) fn at(self, pointer: String) -> Self {
         match self {
             Self::Tenant { error, .. } => Self::Tenant { error, at: Some(pointer) },
@@ -117,7 +117,7 @@ impl Refused {
         }
     }
 
-    /// The reason in one bounded line: every wrong field with its place.
+    /// The reason in one line of bounded length. It names the place of each wrong field, up to a maximum number of fields.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Invalid(errors) => {

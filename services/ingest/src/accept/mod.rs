@@ -1,4 +1,4 @@
-//! Accepting: from a checked event to a message that the broker has confirmed.
+//! Accepting: publishes a checked event and waits until the broker has confirmed it.
 
 mod schemas;
 
@@ -29,7 +29,7 @@ use crate::idempotency::{Idempotency, PublishOutcome, Stamp};
 use crate::metrics;
 use crate::refused::Refused;
 
-/// When to try again an event that the broker did not confirm.
+/// How long a producer should wait before it repeats an event that the broker did not confirm.
 const UNCONFIRMED_RETRY: Duration = Duration::from_secs(2);
 
 /// The receipt of an accepted event.
@@ -37,11 +37,11 @@ const UNCONFIRMED_RETRY: Duration = Duration::from_secs(2);
 pub(crate) struct Accepted {
     pub(crate) id: EventId,
     pub(crate) duplicate: bool,
-    /// Values that receivers of the tenant's product cannot verify.
+    /// The values of the event that some receivers of the tenant's product cannot verify.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Stamps events and publishes them.
+/// Checks events by profile and schema, and publishes each of them once.
 pub(crate) struct Accepter {
     publisher: BatchPublisher,
     idempotency: Idempotency,
@@ -60,12 +60,11 @@ impl Accepter {
         Self { publisher, idempotency, schemas: SchemaChecks::new(), confirm_timeout, sequence }
     }
 
-    /// Accepts one event of `trace`. Returns once the broker has confirmed it, or once it is known to be a repeat.
+    /// Accepts one event, which belongs to `trace`. Returns once the broker has confirmed it, or once it is known to be a repeat.
     ///
     /// # Errors
-    /// The profile or the type's schema refuses a field, too many of the tenant's events are being checked by schemas, another event
-    /// has the id, or no confirm came in time. In the last case the event may be accepted, and a repeat under the same id or key is
-    /// safe.
+    /// The profile or the type's schema refuses a field, too many events are being checked by schemas, another event has the id,
+    /// or no confirm came in time. In the last case the event may have been accepted; a repeat under the same id or key is safe.
     pub(crate) async fn accept(
         &self,
         admission: &Admission,
@@ -91,7 +90,7 @@ impl Accepter {
         Ok(Accepted { id, duplicate, warnings })
     }
 
-    /// Publishes an event whose producer named its id, unless it was accepted before: then it is a duplicate.
+    /// Publishes an event whose producer named its id, unless it was accepted before. Returns whether it was: a duplicate.
     async fn publish_once(&self, publishing: Publishing<'_>, now: UnixMillis) -> Result<bool, Refused> {
         let id = publishing.event.id.clone();
         let content = Content::of(&publishing.event);
@@ -159,7 +158,7 @@ struct Publishing<'a> {
     trace: TraceContext,
 }
 
-/// Checks what the tenant's profile requires of an event, and returns its warnings.
+/// Checks what the tenant's profile requires of an event, and returns the profile's warnings.
 fn check_profile(tenant: &TenantConfig, event: &Event<'_>, now: UnixMillis) -> Result<Vec<String>, Refused> {
     if tenant.enforces_catalog && !tenant.defines(&event.event_type) {
         let Profile { name, .. } = &*tenant.profile;

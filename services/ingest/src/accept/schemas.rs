@@ -1,7 +1,7 @@
 //! Checks events by the schemas that their tenants enforce.
 //!
-//! A check that may take long runs on a blocking thread, at most two at once for a tenant; compiling counts as a check. Compiled
-//! schemas are cached within bounds for each tenant and in all; the least recently used is evicted first.
+//! A check that may take long runs on a blocking thread, at most two at once for a tenant. Compiling a schema counts as a check.
+//! The cache of compiled schemas has a limit per tenant and in all, and evicts the least recently used first.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const IN_PLACE_STEPS_MAX: u64 = 300_000;
 const AT_ONCE: usize = 8;
 /// Longest wait for a check to begin.
 const WAIT: Duration = Duration::from_secs(2);
-/// Approximate memory of compiled schemas: of one tenant, and of all.
+/// Limits on the approximate memory of compiled schemas: of one tenant, and of all tenants.
 const TENANT_BYTES_MAX: usize = 16 * 1024 * 1024;
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -65,7 +65,7 @@ impl SchemaChecks {
         }
     }
 
-    /// `None` for a schema that cannot be read.
+    /// Checks data on a blocking thread; `None` if this build cannot read the schema.
     async fn check_elsewhere(
         &self,
         tenant: TenantId,
@@ -97,7 +97,7 @@ fn busy(full: Full) -> Refused {
     }
 }
 
-/// Compiled schemas, by tenant and the number of the schema.
+/// The cache of compiled schemas, by tenant and the schema's id.
 struct Compiled {
     tenant_bytes_max: usize,
     bytes_max: usize,
@@ -132,7 +132,7 @@ impl Compiled {
         Some(Arc::clone(compiled))
     }
 
-    /// Keeps a schema and removes others, of this tenant or of the one with the most, until there is room.
+    /// Adds a schema. First it removes others until there is room: of this tenant, then of the tenant with the most bytes.
     fn keep(&self, tenant: TenantId, schema: u64, compiled: EventSchema) -> Option<Arc<EventSchema>> {
         let (bytes, compiled) = (compiled.memory_bytes(), Arc::new(compiled));
         let mut kept = self.kept.lock();

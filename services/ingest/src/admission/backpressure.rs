@@ -1,7 +1,7 @@
-//! Backpressure: ingest refuses events while the inner queues, which have no limit of their own, hold too much.
+//! Backpressure: ingest refuses events while the queues behind it, which have no length limit, hold too much.
 //!
-//! The broker counts messages, not bytes; consumers report the average size of a message. Deliveries on the delay ladder are counted
-//! by [`super::waiting_deliveries`].
+//! The broker counts messages, not bytes; consumers report the average size of a message. Deliveries on the delay ladder are
+//! counted by [`super::waiting_deliveries`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::refused::Refused;
 
 /// How often the depths are queried.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// Bytes of a message in a queue without a report.
+/// The bytes per message that are assumed for a queue without a report.
 const MESSAGE_BYTES_UNKNOWN: f64 = 8_192.0;
 
 /// The queues behind ingest that have no length limit of their own.
@@ -27,13 +27,13 @@ const INNER: [Queue; 5] =
 /// Limits of the inner queues.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QueueLimits {
-    /// Messages in one queue.
+    /// The most messages in one queue.
     pub(crate) messages_max: u32,
-    /// Bytes in all queues.
+    /// The most bytes in all queues together.
     pub(crate) bytes_max: u64,
 }
 
-/// The load of the inner queues.
+/// How much the inner queues hold.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Held {
     deepest: u32,
@@ -47,7 +47,7 @@ pub(crate) struct Backpressure {
 }
 
 impl Backpressure {
-    /// Queries the depths until dropped. While the broker is unavailable the last answer stays in force; publishing then answers 503.
+    /// Queries the depths until it is dropped. While the broker is away, the last result stays and publishing answers 503.
     pub(crate) async fn watch(self: Arc<Self>, broker: Broker, store: Store, limits: QueueLimits) {
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -13,7 +13,7 @@ pub(crate) struct EventTypes(HashMap<EventType, Option<Arc<Schema>>>);
 /// A schema as its tenant wrote it.
 #[derive(Debug)]
 pub(crate) struct Schema {
-    /// Its number in this process; an edit gives a new one.
+    /// Its number in this process. An edit of the schema gives it a new one.
     pub(crate) id: u64,
     pub(crate) text: String,
 }
@@ -26,7 +26,7 @@ impl Schema {
 }
 
 impl EventTypes {
-    /// Sets a type; `schema` is `None` if none is enforced.
+    /// Adds or replaces a type. `schema` is `None` if the tenant enforces none for this type.
     pub(crate) fn set(&mut self, name: EventType, schema: Option<String>) {
         let before = self.0.remove(&name).flatten();
         let schema = schema.map(|text| match before {

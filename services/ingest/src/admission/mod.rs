@@ -1,7 +1,7 @@
-//! What a request or a message may do: which tenant it acts for, how fast, and in which lane.
+//! Admission: decides whether events of a tenant are accepted now, and which lane their deliveries take.
 //!
-//! [`Gate`] is the one place that admits events. It refuses while too much waits behind ingest, and charges the tenant's rate. The
-//! result is an [`Admission`], without which nothing is accepted. No request is delayed.
+//! [`Gate`] is the one place that admits events. It refuses them while too much waits behind ingest, and charges the tenant's
+//! rate. Its result is an [`Admission`], without which no event is accepted. It delays no request.
 
 pub(crate) mod backpressure;
 pub(crate) mod event_types;
@@ -57,7 +57,7 @@ impl Gate {
         Self { directory, backpressure, waiting, waiting_deliveries_max: config.waiting_deliveries_max }
     }
 
-    /// Checks that ingest accepts anything at all.
+    /// Checks that ingest accepts events of any tenant now.
     ///
     /// # Errors
     /// Too many messages or deliveries wait.
@@ -66,7 +66,7 @@ impl Gate {
         self.waiting.check_all(self.waiting_deliveries_max)
     }
 
-    /// Admits the events of a request: charges them to the tenant's rate.
+    /// Admits the events of a request and charges them to the tenant's rate.
     ///
     /// # Errors
     /// The tenant is gone, or exceeds one of its limits.
@@ -77,7 +77,7 @@ impl Gate {
         Ok(Admission { tenant: config, lane: Lane::Live })
     }
 
-    /// The lane of a message's events. A message cannot be answered with 429: over the tenant's limits it takes the bulk lane.
+    /// Charges a message's events, and returns their lane: over the tenant's limits the bulk lane, because no message gets a 429.
     pub(crate) fn lane_of_message(&self, tenant: TenantId, events: usize) -> Lane {
         let within = self.directory.charge(tenant, events).is_ok()
             && self.waiting.check_tenant(tenant, self.directory.waiting_max(tenant)).is_ok();

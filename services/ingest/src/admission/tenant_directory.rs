@@ -1,5 +1,5 @@
-//! Every tenant in memory, with its external id, event types and rate limiter, and every key: kept up to date by the configuration
-//! feed.
+//! Every tenant in memory, with its external id, event types and rate limiter, and every key. The configuration feed keeps them
+//! up to date.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -24,18 +24,18 @@ use super::event_types::EventTypes;
 use crate::metrics;
 use crate::refused::{Refused, TenantError};
 
-/// A key or tenant that is not in memory counts as unknown only if the database confirmed the configuration within this time; else it
-/// may be new.
+/// A key or tenant that is not in memory may be new, unless the database has confirmed the configuration within this time. Only
+/// then it counts as unknown.
 const FRESH: Duration = Duration::from_secs(5);
-/// When to try again an event of a profile that this process has not loaded.
+/// How long a producer should wait before it repeats an event of a profile that this process has not loaded.
 const PROFILE_RETRY: Duration = Duration::from_secs(30);
 
-/// A tenant as the configuration in force has it.
+/// A tenant in the configuration version in force.
 #[derive(Debug, Clone)]
 pub(crate) struct TenantConfig {
     pub(crate) id: TenantId,
     pub(crate) profile: Arc<Profile>,
-    /// Whether event types are refused that neither the profile's catalog nor the tenant defines.
+    /// Whether to refuse event types that neither the profile's catalog nor the tenant defines.
     pub(crate) enforces_catalog: bool,
     /// The event types that the tenant defines.
     pub(crate) event_types: Arc<EventTypes>,
@@ -91,7 +91,7 @@ impl Table {
         self.tenants.insert(id, tenant);
     }
 
-    /// Removes a tenant and its external id, unless that already belongs to another tenant.
+    /// Removes a tenant and its external id, unless another tenant already has that external id.
     fn remove(&mut self, id: TenantId) {
         if let Some(external_id) = self.tenants.remove(&id).and_then(|tenant| tenant.external_id)
             && self.external_ids.get(&external_id) == Some(&id)
@@ -129,7 +129,7 @@ impl TenantDirectory {
         self.keys.follow(feed, apply).await;
     }
 
-    /// The configuration version in force here, and its changes.
+    /// Watches the configuration version in force here.
     pub(crate) fn applied(&self) -> watch::Receiver<i64> {
         self.applied.subscribe()
     }
@@ -152,7 +152,7 @@ impl TenantDirectory {
     /// The tenant of this id or external id.
     ///
     /// # Errors
-    /// There is none in memory.
+    /// No such tenant is in memory.
     pub(crate) fn find(&self, name: &str) -> Result<TenantId, TenantError> {
         self.table
             .read()
@@ -177,17 +177,17 @@ impl TenantDirectory {
         })
     }
 
-    /// Returns once a configuration is in force.
+    /// Waits until a configuration is in force.
     pub(crate) async fn loaded(&self) {
         let mut state = self.keys.state();
         // An error would mean that the sender, which this struct owns, is gone.
         let _ = state.wait_for(|_| self.table.read().version > 0).await;
     }
 
-    /// Returns once everything that was committed before `moment` is in force here; never while the database is away.
+    /// Waits until everything that was committed before `moment` is in force here, because a message may arrive before its
+    /// tenant's configuration. While the database is away, it waits without end.
     ///
-    /// A message may arrive before its tenant's configuration. Of two answers of the database after `moment`, the second was
-    /// also asked for after `moment`.
+    /// It waits for two answers of the database after `moment`: the first one may answer a question from before `moment`.
     pub(crate) async fn caught_up(&self, mut moment: Instant) {
         let mut state = self.keys.state();
         for _ in 0..2 {
@@ -235,7 +235,7 @@ impl TenantDirectory {
         if changes.snapshot {
             before = std::mem::take(&mut table.tenants);
             table.external_ids.clear();
-            // A snapshot holds every event type; rate limiters go on.
+            // A snapshot contains every event type. Rate limiters are kept.
             before.values_mut().for_each(|tenant| tenant.event_types = Arc::default());
         }
         for tenant in &changes.tenants {
@@ -261,7 +261,7 @@ impl TenantDirectory {
         self.applied.send_replace(changes.version);
     }
 
-    /// A tenant's new state. It keeps its rate limiter while the rate is unchanged: an edit of its name is not a second burst.
+    /// A tenant's new state. While its rate is unchanged it keeps its rate limiter: other edits must not allow a second burst.
     fn prepare(&self, tenant: &feed::TenantConfig, before: Option<&Tenant>) -> Tenant {
         let events_per_second = tenant.limits.events_per_second();
         let rate = match before.filter(|before| before.events_per_second == events_per_second) {
@@ -280,7 +280,7 @@ impl TenantDirectory {
     }
 }
 
-/// A rate with a burst of one second's worth, at least one.
+/// A quota of this rate. Its burst is one second of the rate, but at least one event.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
 fn quota(events_per_second: f64) -> Option<Quota> {
     let period = Duration::try_from_secs_f64(1.0 / events_per_second).ok()?;
@@ -454,7 +454,7 @@ pub(crate) mod tests {
         let directory = directory(Snapshot::default().tenant(one, Some("acme")), true);
         assert_eq!(directory.find("acme"), Ok(one));
         assert_eq!(directory.find(&one.to_string()), Ok(one));
-        // It moves from one tenant to another in one step, in either order of the feed.
+        // The external id moves from one tenant to another in one step, in either order of the feed.
         let moved = Snapshot::default().tenant(other, Some("acme")).tenant(one, Some("old")).0;
         apply(&directory, Changes { version: 8, ..moved });
         assert_eq!((directory.find("acme"), directory.find("old")), (Ok(other), Ok(one)));

@@ -13,12 +13,12 @@ use crate::refused::Refused;
 
 /// How often the count is read; a recorder counts every 10 s.
 const READ_EVERY: Duration = Duration::from_secs(3);
-/// Maximum tenants to read, those with the most waiting deliveries first.
+/// The most tenants whose counts are read, those with the most waiting deliveries first.
 const TENANTS_MAX: u32 = 10_000;
-/// When to try again.
+/// How long a producer should wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// The last count.
+/// The last count of waiting deliveries.
 #[derive(Debug, Default)]
 pub(crate) struct WaitingDeliveries(RwLock<Latest>);
 

@@ -1,9 +1,9 @@
-//! CloudEvents 1.0.2, structured and binary, over HTTP and AMQP, as events.
+//! Reads CloudEvents 1.0.2, structured or binary, over HTTP or AMQP.
 //!
-//! `type`, `time`, `id` and the data are the event's. The extensions `tenant`, `origin` and `metadata` (a JSON object as a
-//! string) hold what no context attribute does; `sendingdomain`, `sendingnode`, `bridge` and `dedicatedip` are the four
-//! attributes that every profile can filter by. `source`, `subject` and every other extension become attributes under
-//! their own names, as far as they keep to the limits of attributes; one that does not is left out, for none is an error.
+//! `type`, `time` and the data become the event's; `source` and `id` identify it. The extensions `tenant`, `origin` and
+//! `metadata` (a JSON object as a string) become the event's fields of the same name; `sendingdomain`, `sendingnode`, `bridge`
+//! and `dedicatedip` become the four attributes that every profile can filter by. `source`, `subject` and every other extension
+//! become attributes under their own names. One that breaks a limit of attributes is left out, without an error.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use crate::refused::Refused;
 pub(crate) const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
 
-/// Context attributes that are read on their own and become no attribute of the event. The last two belong to the trace.
+/// Context attributes with a meaning of their own, which become no attribute of the event. The last two belong to the trace.
 const READ_ALONE: [&str; 12] = [
     "specversion",
     "id",
@@ -45,7 +45,7 @@ const READ_ALONE: [&str; 12] = [
     "tracestate",
 ];
 
-/// The names that the four common attributes have as extensions, which know no underscore.
+/// The four common attributes: the name as an extension, which cannot have an underscore, and the attribute's name.
 const COMMON: [(&str, &str); 4] = [
     ("sendingdomain", "sending_domain"),
     ("sendingnode", "sending_node"),
@@ -56,13 +56,13 @@ const COMMON: [(&str, &str); 4] = [
 /// How a CloudEvent was written.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// All of it is the body.
+    /// The body is the whole event.
     Structured,
-    /// Attributes are headers, the body is the data.
+    /// The headers are the attributes, the body is the data.
     Binary {
         /// The attributes by name.
         attributes: BTreeMap<String, String>,
-        /// What the headers' names begin with, for messages.
+        /// What the headers' names begin with, for error texts.
         prefix: &'static str,
     },
 }
@@ -100,7 +100,7 @@ pub(crate) fn over_amqp(message: &ProducerMessage) -> Result<Option<Form>, Refus
     if let Some(structured) = structured(content_type)? {
         return Ok(Some(structured));
     }
-    // The binding's prefix; the one with `_` is for clients whose header names have no colon.
+    // The AMQP binding's prefixes. The one with `_` is for clients that cannot have a colon in a header's name.
     let Some(prefix) = ["cloudEvents:", "cloudEvents_"]
         .into_iter()
         .find(|prefix| message.header(&format!("{prefix}specversion")).is_some())
@@ -140,7 +140,7 @@ impl Form {
     /// Reads the event.
     ///
     /// # Errors
-    /// Each attribute that is wrong: by a JSON pointer in the body, else by its header.
+    /// Each wrong attribute, named by a JSON pointer into the body or by its header.
     pub(crate) fn read<'a>(self, tenant: impl EventTenant, body: &'a [u8]) -> Result<Event<'a>, Refused> {
         check_size(body)?;
         match self {
@@ -193,7 +193,7 @@ fn read_structured(tenant: impl EventTenant, body: &[u8]) -> Result<Event<'_>, R
     if errors.is_empty() { event(tenant, attributes, data, at) } else { Err(Refused::Invalid(errors)) }
 }
 
-/// The value of an attribute in JSON as text.
+/// The text of an attribute in JSON; `None` if it is not a string, a boolean or an integer.
 fn attribute_text(json: &str) -> Option<String> {
     match json.as_bytes().first()? {
         b'"' => serde_json::from_str(json).ok(),
@@ -213,7 +213,7 @@ fn null<'a>() -> Cow<'a, RawValue> {
     Cow::Borrowed(RawValue::NULL)
 }
 
-/// Makes the event from its attributes and its data; `at` is the place of an attribute.
+/// Makes the event from its attributes and its data. `at` returns the place of an attribute, for errors.
 fn event<'a>(
     tenant: impl EventTenant,
     attributes: BTreeMap<String, String>,
@@ -267,7 +267,7 @@ fn event<'a>(
         origin,
         source: Some(Cow::Owned(get("source"))),
     };
-    // Missing attributes are reported above; report the others at their place.
+    // Missing attributes are reported above. Report the other errors at the attribute's place.
     let checked = check(tenant, fields);
     for error in checked.as_ref().err().into_iter().flatten() {
         let name = error.pointer.trim_start_matches('/');
@@ -282,8 +282,8 @@ fn event<'a>(
     }
 }
 
-/// A CloudEvent is identified by its source and its id together. An id that is a UUID is used as it is; every other one, such as
-/// a counter that each source has, is hashed with its source.
+/// The id of the event. Source and id together identify a CloudEvent. An id that is a UUID is used unchanged; any other id, such
+/// as a counter that each source has, is hashed with its source.
 fn event_id(source: &str, id: &str) -> String {
     match id.parse::<EventId>() {
         Ok(id) if is_uuid(id.as_str()) => id.as_str().to_owned(),
@@ -291,14 +291,14 @@ fn event_id(source: &str, id: &str) -> String {
     }
 }
 
-/// Whether an id is a UUID, with or without hyphens, perhaps behind `evt_`.
+/// Whether an id is a UUID, with or without hyphens, with or without the prefix `evt_`.
 fn is_uuid(id: &str) -> bool {
     let id = id.strip_prefix("evt_").unwrap_or(id);
     let parts: Vec<usize> = id.split('-').map(str::len).collect();
     (parts == [32] || parts == [8, 4, 4, 4, 12]) && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// The attributes for filtering. A bad value of a common attribute is an error; any other attribute that breaks a limit is left out.
+/// The attributes for filtering. The caller reports bad values of common ones; any other one that breaks a limit is left out.
 fn filterable(attributes: &BTreeMap<String, String>) -> Attributes {
     let mut taken = Attributes::default();
     for (name, ours) in COMMON {
@@ -318,13 +318,13 @@ fn filterable(attributes: &BTreeMap<String, String>) -> Attributes {
     taken
 }
 
-/// A header's value in the HTTP binding (section 3.1.3.2): a quoted string or not, then percent-encoded. A `%` without two hexadecimal
-/// digits after it stands for itself, as widespread SDKs send it. `None` for what is not UTF-8.
+/// Decodes a header's value in the HTTP binding (section 3.1.3.2): first a quoted string, then percent-encoding. A `%` without
+/// two hexadecimal digits after it is kept, because widespread SDKs send it. `None` if the result is not UTF-8.
 fn percent_decoded(value: &[u8]) -> Option<String> {
     Some(percent_decode(&unquoted(value)).decode_utf8().ok()?.into_owned())
 }
 
-/// The content of a quoted string (RFC 9110, section 5.6.4); any other value unchanged.
+/// The content of a quoted string (RFC 9110, section 5.6.4). Any other value is returned unchanged.
 pub(crate) fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return Cow::Borrowed(value);
@@ -338,7 +338,7 @@ pub(crate) fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
                 bytes.push(*escaped);
                 rest = tail;
             }
-            // The last quote is an escaped one, or there is one in between: no quoted string.
+            // The last quote is escaped, or a quote in between is not: this is no quoted string.
             (b'\\' | b'"', _) => return Cow::Borrowed(value),
             _ => bytes.push(*first),
         }

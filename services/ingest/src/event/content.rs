@@ -8,11 +8,11 @@ mod canonical;
 use self::canonical::canonical;
 use crate::event::{Event, hash};
 
-/// The prefix of a hash, which names its form.
+/// The prefix of a hash, which names the method that made it.
 const FORM: &str = "c1.";
-/// Hex digits of the hash of the whole.
+/// The number of hex digits of the hash over all parts.
 const WHOLE: usize = 32;
-/// Hex digits of the hash of one part, which only tell where two events differ.
+/// The number of hex digits of the hash of one part. These hashes only tell in which parts two events differ.
 const PART: usize = 4;
 /// The parts of a hash, as a 409 names them.
 const PARTS: [&str; 7] = ["type", "data", "metadata", "attributes", "timestamp", "origin", "source"];
@@ -43,7 +43,7 @@ impl Content {
         Self { hash: format!("{FORM}{}.{short}", hash(&whole)) }
     }
 
-    /// The hash to record.
+    /// The hash to store with the event.
     pub(crate) fn hash(&self) -> &str {
         &self.hash
     }
@@ -53,7 +53,7 @@ impl Content {
         recorded == self.hash
     }
 
-    /// The parts in which content with the hash `recorded` differs.
+    /// The parts that differ from the content with the hash `recorded`; none if that hash was made by another method.
     pub(crate) fn differences(&self, recorded: &str) -> Vec<&'static str> {
         let parts = |hash: &str| hash.strip_prefix(FORM).and_then(|rest| rest.get(WHOLE + 1..)).map(str::to_owned);
         let (Some(ours), Some(theirs)) = (parts(&self.hash), parts(recorded)) else { return Vec::new() };

@@ -1,4 +1,4 @@
-//! Hostile bodies: each is an event that keeps to every limit and reads the same again, or a refusal of bounded size.
+//! Hostile bodies: each is an event that keeps to every limit and reads the same again, or is refused with a bounded problem.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use postrider_http::json;
@@ -17,7 +17,7 @@ use crate::event::{Event, IdSource};
 use crate::refused::Refused;
 
 const TENANT: TenantId = TenantId::OPERATOR;
-/// Most bytes of a problem, as it is answered or kept with a dead letter: with nothing in it but control characters, which JSON
+/// The most bytes of a problem in an answer or a dead letter. The worst case is a problem of control characters only, which JSON
 /// writes as six bytes each.
 pub(crate) const PROBLEM_BYTES_MAX: usize = 160 * 1024;
 
@@ -54,7 +54,7 @@ pub(crate) fn within_limits(event: &Event<'_>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A problem is the producer's fault and no longer than can be answered and kept.
+/// Checks that a refusal is the producer's fault, and that its problem is not too long to be answered and kept.
 pub(crate) fn bounded(refused: Refused) -> Result<(), TestCaseError> {
     let problem = Problem::from(refused);
     prop_assert!((400..500).contains(&problem.status), "{}", problem);
@@ -63,14 +63,14 @@ pub(crate) fn bounded(refused: Refused) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The event written as a body again.
+/// Writes the event as a body again.
 fn written(event: &Event<'_>) -> String {
     let mut body =
         json!({"id": event.id, "type": event.event_type, "attributes": event.attributes, "origin": event.origin});
     if let Some(at) = event.occurred_at {
         body["timestamp"] = at.to_rfc3339_millis().into();
     }
-    // As they are: a tree would lose their bytes.
+    // Appended as text: a tree would not keep the producer's bytes.
     let mut text = body.to_string();
     text.pop();
     text += &format!(r#","data":{}"#, event.data.get());
@@ -88,7 +88,7 @@ fn check(read: Result<Event<'_>, Refused>) -> Result<(), TestCaseError> {
     within_limits(&event)?;
     let body = written(&event);
     let mut again = read_event(TENANT, body.as_bytes(), Source::HttpBatch).expect("what was read can be written");
-    // Our own JSON has none.
+    // Postrider's own JSON has no `source`.
     again.source.clone_from(&event.source);
     prop_assert_eq!(&again.id, &event.id);
     prop_assert!(Content::of(&again).is(Content::of(&event).hash()));

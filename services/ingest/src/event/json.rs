@@ -12,7 +12,7 @@ use postrider_wire::http::PublishEvent;
 use crate::event::{Event, EventTenant, RawEvent, check};
 use crate::refused::Refused;
 
-/// Where an event comes from, which decides where its tenant and its id are named.
+/// Where an event comes from. It decides where the tenant and the id are named.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// The body of `POST /v1/publish`, with the header `Idempotency-Key`.
@@ -22,7 +22,7 @@ pub(crate) enum Source<'a> {
     },
     /// A member of a batch over HTTP.
     HttpBatch,
-    /// A message on the exchange, whose `message_id` is the event's id where the body has none.
+    /// A message on the exchange. Its `message_id` is the event's id if the body has none.
     Exchange {
         /// The AMQP property.
         message_id: Option<&'a str>,
@@ -43,7 +43,7 @@ pub(crate) fn read_event<'a>(
     check_size(json)?;
     let request: PublishEvent<'a> = json::read(json).map_err(|error| source.allowed_fields(error))?;
     let mut errors = source.check_tenant(request.tenant.as_deref());
-    // Reading on without a tenant finds the other mistakes.
+    // Go on without the event's tenant, to find the other mistakes.
     let tenant = match tenant.tenant(request.tenant.as_deref()) {
         Ok(tenant) => tenant,
         Err(Refused::Invalid(wrong)) => {
@@ -74,7 +74,7 @@ pub(crate) fn read_event<'a>(
 }
 
 /// # Errors
-/// The event is too large, in any format.
+/// The event has more bytes than an event of any format may have.
 pub(crate) fn check_size(event: &[u8]) -> Result<(), Refused> {
     if event.len() > EVENT_BYTES_MAX {
         let detail = format!("an event has at most {EVENT_BYTES_MAX} bytes, got {}", event.len());
@@ -84,7 +84,7 @@ pub(crate) fn check_size(event: &[u8]) -> Result<(), Refused> {
 }
 
 /// # Errors
-/// A batch without events, or with too many.
+/// The batch has no events, or too many.
 pub(crate) fn check_batch_length(events: usize) -> Result<(), Refused> {
     if events == 0 || events > BATCH_EVENTS_MAX {
         return Err(Refused::field("/events", format!("1 to {BATCH_EVENTS_MAX} events, got {events}")));
@@ -92,7 +92,7 @@ pub(crate) fn check_batch_length(events: usize) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Refuses a body that is an array; `instead` tells what to send.
+/// Refuses a body that is an array; `instead` says what to send.
 ///
 /// # Errors
 /// The body is an array.
@@ -104,7 +104,7 @@ pub(crate) fn refuse_array(body: &[u8], instead: &str) -> Result<(), Refused> {
 }
 
 impl<'a> Source<'a> {
-    /// Fields that are refused here and allowed in events of other sources.
+    /// Fields that this source refuses, although events of other sources may have them.
     fn refused_fields(self) -> &'static [&'static str] {
         match self {
             Self::Http { .. } | Self::Exchange { .. } => &["idempotency_key"],
@@ -113,7 +113,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Takes the fields that are refused here off the list of an error about an unknown field.
+    /// Removes the fields that this source refuses from the allowed fields that an unknown-field error lists.
     fn allowed_fields(self, error: JsonError) -> JsonError {
         match error {
             JsonError::Field(mut error) if error.detail.contains("unknown field `") => {
@@ -126,7 +126,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The error of a tenant that is named, or not named, against the rules of this source.
+    /// The error of an event that names a tenant where this source allows none, or names none where it requires one.
     fn check_tenant(self, stated: Option<&str>) -> Vec<FieldError> {
         let detail = match (self, stated) {
             (Self::ExchangeBatch, Some(_)) => "unknown field `tenant`: it stands once, beside `events`",
@@ -136,7 +136,7 @@ impl<'a> Source<'a> {
         vec![FieldError::new("/tenant", detail)]
     }
 
-    /// Gives the event the id or key that its source names.
+    /// Sets the id or key that this source gives the event, and returns the errors.
     fn name(self, fields: &mut RawEvent<'a>) -> Vec<FieldError> {
         let mut errors = Vec::new();
         match self {

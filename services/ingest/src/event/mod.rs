@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use self::tenant::EventTenant;
 
-/// An event as it was read, not checked yet.
+/// An event as it was read, before its checks.
 #[derive(Debug)]
 pub(crate) struct RawEvent<'a> {
     pub(crate) event_type: Cow<'a, str>,
@@ -32,11 +32,11 @@ pub(crate) struct RawEvent<'a> {
     pub(crate) metadata: Option<Cow<'a, RawValue>>,
     pub(crate) attributes: Attributes,
     pub(crate) origin: Origin,
-    /// The source of a CloudEvent: a part of its identity.
+    /// The source of a CloudEvent, which is a part of its identity.
     pub(crate) source: Option<Cow<'a, str>>,
 }
 
-/// Where an event's id comes from, which decides whether it can be a repeat.
+/// Where an event's id comes from. It decides whether the event can be a repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IdSource {
     /// Ingest made it: the event cannot be a repeat.
@@ -48,7 +48,7 @@ pub(crate) enum IdSource {
 /// An event that passed every check that needs no configuration.
 #[derive(Debug)]
 pub(crate) struct Event<'a> {
-    /// Whose.
+    /// The tenant that the event belongs to.
     pub(crate) tenant: TenantId,
     pub(crate) id: EventId,
     pub(crate) id_source: IdSource,
@@ -127,7 +127,7 @@ pub(crate) fn check(tenant: TenantId, fields: RawEvent<'_>) -> Result<Event<'_>,
 }
 
 impl<'a> Event<'a> {
-    /// An event of the log whose id was made here; `None` when its payload was expunged.
+    /// An event of the history whose id ingest made; `None` if its payload was expunged.
     pub(crate) fn of_log(row: &'a EventRow) -> Option<Self> {
         let summary = &row.summary;
         Some(Self {
@@ -146,7 +146,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// 128 bits of SHA-256 over parts, in hex. The same bytes in other parts have another hash.
+/// The first 128 bits of SHA-256 over parts and their lengths, in hex. The same bytes in other parts have another hash.
 pub(crate) fn hash(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -9,7 +9,7 @@ pub(crate) trait EventTenant {
     /// The tenant of an event whose own `tenant` field is `stated`.
     ///
     /// # Errors
-    /// The name is missing, contradicts the request or message, or stands for no tenant of the sender.
+    /// The name is missing, contradicts the request or message, or is not a tenant that the sender publishes for.
     fn tenant(&self, stated: Option<&str>) -> Result<TenantId, Refused>;
 }
 

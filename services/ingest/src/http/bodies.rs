@@ -24,9 +24,9 @@ use crate::refused::Refused;
 pub(crate) enum Payer {
     /// The tenant of the key, or the one that the query names.
     Tenant(TenantId),
-    /// A key for several tenants, whose request names none of them before its body.
+    /// The key, if it publishes for several tenants and the query names none of them.
     Key(KeyId),
-    /// Operators, likewise.
+    /// Operator keys, likewise.
     Operator,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Bodies {
     limits: BodyLimits,
 }
 
-/// Most bytes at once.
+/// The most bytes in memory at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
     pub(crate) process: usize,
@@ -47,7 +47,7 @@ pub(crate) struct BodyLimits {
 #[derive(Debug, Default)]
 struct Held {
     total: usize,
-    /// Payers with bytes in memory.
+    /// The bytes of each payer that has any in memory.
     by_payer: HashMap<Payer, usize>,
 }
 
@@ -66,7 +66,7 @@ impl std::ops::Deref for HeldBody {
     }
 }
 
-/// The bytes that one body is charged.
+/// The bytes that one body has charged to its payer.
 #[derive(Debug)]
 struct Charge {
     bodies: Bodies,

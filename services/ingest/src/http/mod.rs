@@ -75,7 +75,7 @@ pub(crate) async fn publish_batch(
 
 async fn publish_one(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
     let sender = open(ingest, uri, headers)?;
-    // A sender of one tenant is admitted before its body is read: a flood is refused unread.
+    // A request for one tenant is admitted before its body is read, so that a flood is refused unread.
     let admitted = match sender.named() {
         Some(tenant) => Some(ingest.gate.admit_request(tenant, 1)?),
         None => None,
@@ -129,7 +129,7 @@ async fn publish_many(ingest: &Ingest, uri: &Uri, headers: &HeaderMap, body: Bod
     respond(&PublishBatchResult { results })
 }
 
-/// Lets a request in before its body is read.
+/// Checks a request before its body is read, and returns its sender.
 fn open<'a>(ingest: &'a Ingest, uri: &Uri, headers: &HeaderMap) -> Result<Sender<'a>, Problem> {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let sender = Sender::of(&ingest.gate.directory, authorization, uri.query())?;
@@ -138,8 +138,8 @@ fn open<'a>(ingest: &'a Ingest, uri: &Uri, headers: &HeaderMap) -> Result<Sender
     Ok(sender)
 }
 
-/// Admits the events of a batch whose events name their tenants. Each tenant is charged for its own events, and a refusal of one
-/// tenant's does not affect the others.
+/// Admits the events of a batch whose events name their tenants. Each tenant is charged for its own events. If one tenant is
+/// refused, the others are not affected.
 fn admit_each(ingest: &Ingest, events: &[Result<Event<'_>, Refused>]) -> HashMap<TenantId, Result<Admission, Refused>> {
     let mut counts = BTreeMap::<TenantId, usize>::new();
     for event in events.iter().flatten() {
@@ -160,7 +160,7 @@ async fn accept_member(
     ingest.accepter.accept(admission.as_ref().map_err(Clone::clone)?, event, trace).await
 }
 
-/// The key in the header, plain or as the quoted string of the IETF's draft: `Q` and `"Q"` are the same key.
+/// The key in the header, plain or as a quoted string (the IETF's draft): `Q` and `"Q"` are the same key.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().map(|text| match unquoted(text.as_bytes()) {
@@ -175,12 +175,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Problem>
     }
 }
 
-/// The producer's trace.
+/// The `traceparent` of the request.
 fn incoming(headers: &HeaderMap) -> Option<&str> {
     headers.get(TRACEPARENT).and_then(|value| value.to_str().ok())
 }
 
-/// The trace that the events of this request belong to: ours, linked to the producer's; without an exporter the producer's.
+/// The trace that the request's events belong to: our span's if spans are exported, else the producer's, else a new one.
 fn trace(headers: &HeaderMap) -> TraceContext {
     TraceContext::onward(&Span::current(), incoming(headers))
 }

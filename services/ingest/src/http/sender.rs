@@ -81,7 +81,7 @@ impl EventTenant for Sender<'_> {
     }
 }
 
-/// The same refusal, with the place of the tenant's name.
+/// The refusal of a tenant that the request names at this place.
 fn at(error: TenantError, pointer: &str) -> Refused {
     Refused::Tenant { error, at: Some(pointer.to_owned()) }
 }

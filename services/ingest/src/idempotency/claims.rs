@@ -1,4 +1,4 @@
-//! Claims of ids and the confirms that follow, batched into statements.
+//! Claims ids, and later marks the claims as confirmed, in batched statements.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::EventKey;
 
-/// Most claims or confirms of one statement.
+/// The most claims or confirms in one statement.
 const AT_ONCE_MAX: usize = 500;
-/// Claims and confirms that may wait.
+/// The most claims, and the most confirms, that may wait.
 const WAITING_MAX: usize = 10_000;
-/// After this the database counts as unavailable. The producer also waits for the broker's confirm, 5 s at most in all.
+/// Without an answer for this long, the database counts as away. The producer also waits for the broker: in all, at most 5 s.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// A claim that is unconfirmed for this long is abandoned: its publisher no longer waits for a confirm.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ const GATHER: Duration = Duration::from_millis(20);
 
 struct Request {
     claim: Claim,
-    /// Whether to take over the id from a process that may be publishing the same event.
+    /// Whether to take over the id even from a process that may be publishing the same event.
     insist: bool,
     answer: oneshot::Sender<Claimed>,
 }
@@ -43,15 +43,15 @@ impl Claims {
         Self { asked, confirmed }
     }
 
-    /// Claims an id. `None`: the database does not answer. `insist` takes over an event that is not known to be safe, even from another
-    /// publisher.
+    /// Claims an id; `None` if the database does not answer. With `insist` it takes over an event that is not known to be safe,
+    /// even if another process may be publishing it.
     pub(crate) async fn claim(&self, claim: Claim, insist: bool) -> Option<Claimed> {
         let (answer, answered) = oneshot::channel();
         self.asked.try_send(Request { claim, insist, answer }).ok()?;
         tokio::time::timeout(ANSWER_MAX, answered).await.ok()?.ok()
     }
 
-    /// Records soon that the broker has an event. If this is lost, the event's decision shows it later.
+    /// Marks a claim as confirmed, a little later. If this fails, the event's decision shows the same.
     pub(crate) fn confirm(&self, key: EventKey) {
         if self.confirmed.try_send(key).is_err() {
             tracing::debug!("too many confirms wait to be recorded; dropped one");
@@ -66,7 +66,7 @@ async fn claim(store: Store, mut asking: mpsc::Receiver<Request>) {
             return;
         }
         waiting.retain(|asked: &Request| !asked.answer.is_closed());
-        // A statement names an id once; a second request for it waits for the next statement.
+        // A statement names an id once. Another request for the same id waits for the next statement.
         let mut named = HashSet::new();
         let insist = waiting.first().is_some_and(|asked: &Request| asked.insist);
         let fits =
@@ -77,13 +77,13 @@ async fn claim(store: Store, mut asking: mpsc::Receiver<Request>) {
     }
 }
 
-/// Claims ids and answers the requests. If the database does not answer, their senders are dropped.
+/// Claims ids and answers the requests. If the database fails, it drops them, and their callers get `None`.
 async fn answer(store: &Store, asked: Vec<Request>, patience: Duration) {
     let claims: Vec<Claim> = asked.iter().map(|asked| asked.claim.clone()).collect();
     match store.claims().claim(&claims, patience).await {
         Ok(claimed) => {
             for (asked, claimed) in asked.into_iter().zip(claimed) {
-                // A requester that gave up no longer listens.
+                // The requester may have given up.
                 let _ = asked.answer.send(claimed);
             }
         }

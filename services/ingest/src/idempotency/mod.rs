@@ -1,12 +1,12 @@
-//! Repeats of events whose producers name an id or an idempotency key. Other events never come here.
+//! Recognises repeats of events whose producers name an id or an idempotency key. It does not get other events.
 //!
-//! An id belongs to the event that claimed it first, over all ingest processes and their restarts: the claim is a row in the database.
-//! A repeat is a duplicate if its event is safe: this process has the broker's confirm, the claim records one of another process, or
-//! fan-out decided about the event. Otherwise the repeat waits briefly for the process that may be publishing the event, and then
-//! publishes it again with the first acceptance time, so that its deliveries have the same ids.
+//! An id belongs to the event that claimed it first, across all ingest processes and restarts: a claim is a row in the database.
+//! A repeat is a duplicate if its event is safe: this process has the broker's confirm, the claim says that another process has
+//! it, or fan-out decided about the event. Otherwise the repeat waits briefly for the process that may be publishing the event.
+//! Then it is published again with the first acceptance time, so that its deliveries have the same ids.
 //!
-//! While the database is unavailable nothing is claimed. The event is published, and the recorder claims its id; if the id belongs to
-//! another event, the recorder dead-letters it.
+//! While the database is away, ingest publishes events without a claim, and the recorder claims their ids. If an id belongs to
+//! another event, the recorder dead-letters the new one.
 
 mod claims;
 
@@ -26,7 +26,7 @@ use crate::event::content::Content;
 /// The identity of an event.
 pub(crate) type EventKey = (TenantId, EventId);
 
-/// Longest time that a confirmed id stays in memory: less than claims are kept.
+/// Longest time that a confirmed id stays in memory. The database keeps claims for longer.
 const REMEMBERED_FOR: Duration = Duration::from_secs(12 * 3_600);
 /// Longest wait of a repeat for another process that may be publishing the event.
 const OTHERS_MAX: Duration = Duration::from_millis(1_500);
@@ -42,7 +42,7 @@ pub(crate) enum PublishOutcome {
     Duplicate,
     /// Another event was accepted under this id.
     OtherContent {
-        /// When.
+        /// When that event was accepted.
         accepted_at: UnixMillis,
         /// The parts that differ, if known.
         differences: Vec<&'static str>,
@@ -54,11 +54,11 @@ pub(crate) enum PublishOutcome {
 pub(crate) struct Stamp {
     /// When it counts as accepted.
     pub(crate) accepted_at: UnixMillis,
-    /// Whether its id is claimed for it.
+    /// Whether the database has a claim of its id for this event.
     pub(crate) claimed: bool,
 }
 
-/// The event that has an id.
+/// The event that an id belongs to.
 #[derive(Clone)]
 struct KnownEvent {
     content_hash: Arc<str>,
@@ -87,10 +87,10 @@ impl Idempotency {
         Self { confirmed, claims: Claims::new(store.clone(), tasks), store }
     }
 
-    /// Runs `publish` unless the event is already safe. Of two concurrent repeats in this process one publishes and the other waits.
+    /// Runs `publish` unless the event is already safe. Of two concurrent repeats in this process, one publishes and one waits.
     ///
     /// # Errors
-    /// The error of `publish`; then the id is not kept.
+    /// The error of `publish`. The id is then not kept in memory.
     pub(crate) async fn once<E>(
         &self,
         key: EventKey,
@@ -157,7 +157,7 @@ impl Idempotency {
             .await
             .ok()?;
         let row = made.inspect_err(|error| tracing::debug!(%error, "look-up of a made id skipped")).ok()??;
-        // Expunged content equals no other.
+        // Expunged content has no hash, so it equals no other content.
         let content_hash = Event::of_log(&row).map(|event| Content::of(&event).hash().to_owned());
         let content_hash = content_hash.unwrap_or_default().into();
         Some(KnownEvent { content_hash, accepted_at: row.summary.accepted_at, published_here: false })

@@ -8,6 +8,6 @@ use crate::refused::Refused;
 /// An event of a message, or why it cannot be read.
 pub(super) struct Member<'a> {
     pub(super) event: Result<Event<'a>, Refused>,
-    /// The body of a message with this event alone; `None` where the message has only one body for all.
+    /// The body of a message with this event alone; `None` if only the body of the whole message has it.
     pub(super) alone: Option<Bytes>,
 }

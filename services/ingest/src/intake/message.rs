@@ -18,11 +18,11 @@ use crate::event::json::{Source, check_batch_length, read_event, refuse_array};
 use crate::event::{Event, EventTenant};
 use crate::refused::Refused;
 
-/// The version of the contract that this build reads. A message without the header has this version.
+/// The version of the message format that this build reads. A message without the header has this version.
 const VERSION: &str = "1";
 const VERSION_HEADER: &str = "postrider-version";
 
-/// Routing keys of messages that are not a single event. An event of a type with such a name cannot be published alone.
+/// Last parts of routing keys for messages that are not a single event. An event of such a type cannot be published alone.
 const BATCH: &str = "batch";
 const KUMOMTA: &str = "kumomta";
 
@@ -31,15 +31,15 @@ const KUMOMTA: &str = "kumomta";
 pub(super) struct Address<'a> {
     /// The tenant's id or its external id.
     pub(super) tenant: &'a str,
-    /// Behind the tenant: an event type with `_` for spaces, or one of the names above.
+    /// What follows the tenant: an event type with `_` for spaces, [`BATCH`] or [`KUMOMTA`].
     what: &'a str,
 }
 
 /// The content of a message.
 pub(super) enum Content<'a> {
-    /// A record that makes no event.
+    /// A KumoMTA record that makes no event.
     Nothing,
-    /// Events, each read on its own.
+    /// Events. Some may be readable while others are not.
     Events(Vec<Member<'a>>),
 }
 

@@ -1,13 +1,13 @@
-//! Intake: events from the exchange `postrider.events`, through the queue behind it.
+//! Intake: accepts events from the exchange `postrider.events`, through the queue behind it.
 //!
-//! Promises: a message is acked once the broker has confirmed every event of it, as over HTTP. An event that cannot be accepted becomes
-//! a dead letter with the reason; of a batch only the wrong members do. A message that cannot be accepted *now* is tried again: the
-//! broker is away, the inner queues are too deep, or its tenant's configuration has not arrived. After a minute it goes to the end of
-//! the queue, so that it neither stays unacked nor blocks the messages behind it.
+//! A message is acked once the broker has confirmed all of its events, as over HTTP. An event that cannot be accepted becomes a
+//! dead letter with the reason, while the other events of its batch are accepted. A message that cannot be accepted *now* is
+//! tried again: when the broker is away, the inner queues are too deep, or its tenant's configuration has not arrived. After a
+//! minute it goes to the end of the queue, so that it neither stays unacked nor blocks the messages behind it.
 //!
 //! A message cannot be answered with 429: events over their tenant's rate are accepted, and their deliveries take the bulk lane.
 //!
-//! Does not check who published: the broker's permissions do (`docs/publishing.md`).
+//! Intake does not check who published a message: the broker's permissions do (`docs/publishing.md`).
 
 mod member;
 mod message;
@@ -45,7 +45,7 @@ const BYTES_MAX: usize = 32 * 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for a tenant's configuration before its message goes to the end of the queue.
 const CONFIG_WAIT_MAX: Duration = Duration::from_secs(10);
-/// Characters of an unknown tenant's name that a reason shows.
+/// The most characters of an unknown tenant's name that a reason shows.
 const TENANT_SHOWN_MAX: usize = 80;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -94,7 +94,7 @@ impl Intake {
 }
 
 impl Worker {
-    /// Settles one message.
+    /// Tries to accept a message until it is accepted, refused, or put at the end of the queue.
     async fn handle(&self, message: &ProducerMessage, stop: &CancellationToken) -> Result<(), Unsettled> {
         let received = Instant::now();
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -136,7 +136,7 @@ impl Worker {
         let lane = *attempt.lane.get_or_insert_with(|| gate.lane_of_message(tenant.id, members.len()));
         let admission = Admission { tenant, lane };
 
-        // One trace for all events of the message: ours, linked to the producer's; without an exporter the producer's.
+        // All events of the message belong to one trace: our span's if spans are exported, else the producer's, else a new one.
         let trace = TraceContext::onward(&Span::current(), message.header(TRACEPARENT));
         let accepter = &self.ingest.accepter;
         let (events, bodies): (Vec<_>, Vec<_>) = members.into_iter().map(|member| (member.event, member.alone)).unzip();
@@ -144,15 +144,15 @@ impl Worker {
         let results: Vec<_> = events.into_iter().map(accept).collect::<FuturesOrdered<_>>().collect().await;
         let refused: Vec<(usize, Refused)> =
             results.into_iter().enumerate().filter_map(|(index, result)| Some((index, result.err()?))).collect();
-        // A later try repeats the whole message; the events accepted now are then duplicates.
+        // A later try repeats the whole message. The events that are accepted now are duplicates then.
         match refused.iter().rev().find(|(_, refused)| refused.is_temporary()) {
             Some((_, temporary)) => Err(temporary.clone()),
             None => self.dead_letter(message, &bodies, refused).await,
         }
     }
 
-    /// Dead-letters the refused events of a message: the message itself if it is one event, else each refused member as a batch of
-    /// one.
+    /// Dead-letters each refused event of a message. If it is the only event, returns its refusal instead, so that the whole
+    /// message becomes the dead letter.
     async fn dead_letter(
         &self,
         message: &ProducerMessage,
@@ -172,7 +172,7 @@ impl Worker {
         Ok(Intaken::Accepted)
     }
 
-    /// The tenant of this id or external id, under a configuration at least as new as the message.
+    /// The tenant of this id or external id. If it is unknown, waits for a configuration at least as new as the message.
     async fn tenant(&self, name: &str, received: Instant) -> Result<TenantConfig, Refused> {
         let directory = &self.ingest.gate.directory;
         if let Ok(tenant) = directory.find(name) {
@@ -191,6 +191,6 @@ impl Worker {
 /// State that all tries of one message share.
 struct Attempt {
     received: Instant,
-    /// The lane; the tenant's rate is charged once.
+    /// The lane, once the first try has charged the tenant's rate.
     lane: Option<Lane>,
 }

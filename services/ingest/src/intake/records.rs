@@ -11,7 +11,7 @@ use crate::event::json::check_size;
 use crate::event::{RawEvent, check, hash};
 use crate::refused::Refused;
 
-/// The events of a record; none if its mapping ignores it.
+/// The events of a record; none if the profile's mapping ignores it.
 ///
 /// # Errors
 /// The profile has no mapping, or the bytes are not a record.

@@ -1,4 +1,4 @@
-//! A database and a virtual host of the test's own, ingest processes over them, and what they publish.
+//! A database and a virtual host for each test, the ingest processes that use them, and the events that these publish.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
-/// What ingest stands on, and what came out of it.
+/// The services that ingest uses, and the events that it published.
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) tenant: TenantId,
@@ -39,13 +39,13 @@ pub(crate) struct World {
 pub(crate) struct Ingest {
     router: Router,
     key: String,
-    /// Its tasks end with it.
+    /// The tasks of the process. They end when this is dropped.
     _role: postrider_ingest::Role,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Before the virtual host goes: see the harness of the recorder.
+        // Close the connections before the virtual host is deleted: see the harness of the recorder.
         let broker = self.broker.clone();
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(broker.close()));
     }
@@ -75,12 +75,12 @@ impl World {
         Self { store, tenant, key, broker, published, health: Health::new(), _stop: stop.drop_guard(), scope }
     }
 
-    /// Another ingest process.
+    /// Starts another ingest process.
     pub(crate) async fn ingest(&self) -> Ingest {
         self.ingest_over(store(&self.scope.database_url)).await
     }
 
-    /// Another ingest process, whose database is that of `store`.
+    /// Starts another ingest process, which uses the database of `store`.
     pub(crate) async fn ingest_over(&self, store: Store) -> Ingest {
         let profiles = Arc::new(Profiles::builtin());
         let deps = Deps {
@@ -92,7 +92,7 @@ impl World {
         };
         let (router, role) = postrider_ingest::start(&Config::default(), deps);
         let ingest = Ingest { router, key: self.key.clone(), _role: role };
-        // 503 until the configuration is loaded.
+        // Ingest answers 503 until the configuration is loaded.
         while ingest.publish("{}", &[]).await.0 == 503 {
             tokio::task::yield_now().await;
         }
@@ -109,7 +109,7 @@ impl World {
         next.expect("an event within 30 s").expect("the consumer runs")
     }
 
-    /// Whether fan-out would get nothing else: what an ingest publishes now comes next.
+    /// Checks that fan-out would get no other event: an event that ingest publishes now must come next.
     pub(crate) async fn nothing_else_is_published(&mut self, ingest: &Ingest) {
         let (status, answer) = ingest.publish(r#"{"type":"last","data":0}"#, &[]).await;
         assert_eq!(status, 202, "{answer:#}");

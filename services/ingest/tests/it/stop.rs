@@ -1,4 +1,4 @@
-//! Stopping ingest: what its last messages were accepted as is in its last report.
+//! Stopping ingest: its last report covers all events that it accepted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Several times what the consumer has in hand at once.
+/// Several times as many messages as the consumer takes at once.
 const MESSAGES: usize = 1_000;
-/// The instance of the report that ends what this test reads.
+/// The `instance` of the report that the test publishes last, to mark the end of what it reads.
 const END: u64 = 1;
 
-/// What the event log says: numbers of accepted events, and below which number all are settled.
+/// What the event log's queue contains: the numbers of accepted events, and the number below which all are settled.
 #[derive(Default)]
 struct Log {
     accepted: Vec<u64>,
@@ -75,7 +75,7 @@ async fn the_last_report_of_numbers_follows_the_last_exchange_message() {
     };
     futures::future::try_join_all((0..MESSAGES).map(publish)).await.unwrap();
 
-    // Stopped in the middle of it: some are accepted, many are in hand.
+    // The role is stopped in the middle: some messages are accepted, many are in flight.
     let read_until = CancellationToken::new();
     let options = ConsumeOptions { prefetch: 1_000, ..ConsumeOptions::default() };
     let mut reader = broker.consume_raw(Queue::EventLog, options, read_until.clone());
@@ -86,7 +86,7 @@ async fn the_last_report_of_numbers_follows_the_last_exchange_message() {
     stop.cancel();
     timeout(PATIENCE, running).await.expect("in time").expect("no panic").expect("no task fails");
 
-    // Everything was confirmed before the role ended, so all of it is in the queue before this.
+    // Every event and report was confirmed before the role ended, so all of them precede this report in the queue.
     let end = NumbersReport { instance: END, settled_below: 0, given_up: Vec::new(), reported_at: UnixMillis(0) };
     let end = Member::new(&end, Default::default()).unwrap();
     producer.publish(MessageRoute::Queue(Queue::EventLog.name()), &[end]).await.unwrap();

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The one spelling of valid JSON, which nests no deeper than events may. No two values share one. Members are sorted by name;
-/// of equal names each keeps its place.
+/// The canonical spelling of valid JSON, which nests no deeper than events may. Only equal values have the same spelling. Members
+/// are sorted by name; members with equal names keep their order.
 pub(super) fn canonical(json: &str) -> Vec<u8> {
     let mut reader = Reader { json: json.as_bytes(), at: 0 };
     let mut out = Vec::with_capacity(json.len() + 16);
@@ -16,7 +16,7 @@ struct Reader<'a> {
     at: usize,
 }
 
-/// Where a member stands in the output.
+/// The place of an object's member in the output.
 struct Member {
     begin: usize,
     name_end: usize,
@@ -24,7 +24,7 @@ struct Member {
 }
 
 impl<'a> Reader<'a> {
-    /// The next byte that is neither whitespace nor a separator.
+    /// Skips whitespace and separators, and returns the next byte without taking it.
     fn next_byte(&mut self) -> Option<u8> {
         let separates = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':');
         let rest = self.json.get(self.at..).unwrap_or_default();
@@ -72,7 +72,7 @@ impl<'a> Reader<'a> {
         out.push(b'}');
     }
 
-    /// A string with its quotes; the position is behind it then.
+    /// Takes a string with its quotes.
     fn string(&mut self) -> &'a [u8] {
         let (start, json) = (self.at, self.json);
         self.at += 1;
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         &json[start..self.at]
     }
 
-    /// A number or a word.
+    /// Takes a number or a word.
     fn scalar(&mut self) -> &'a [u8] {
         let (start, json) = (self.at, self.json);
         let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Sorts the members that begin at `start` by name.
+/// Sorts the members by name. The first one begins at `start`.
 fn sort(out: &mut Vec<u8>, start: usize, members: &mut [Member]) {
     let name = |member: &Member| &out[member.begin..member.name_end];
     if members.is_sorted_by_key(name) {
@@ -106,8 +106,8 @@ fn sort(out: &mut Vec<u8>, start: usize, members: &mut [Member]) {
     out.append(&mut sorted);
 }
 
-/// A string by its characters, its length before it. One that escapes half of a surrogate pair has no characters and stays
-/// as it is written.
+/// Writes a string as its number of bytes and its characters without escapes. A string that escapes half of a surrogate pair
+/// cannot be written like that: it stays as it is, with another mark.
 fn string(quoted: &[u8], out: &mut Vec<u8>) {
     let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
     let (mark, text) = match inner.contains(&b'\\') {
@@ -123,8 +123,8 @@ fn string(quoted: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
 }
 
-/// A number by its exact value: the significant digits and the power of ten. One whose exponent is beyond 64 bits stays as it is
-/// written.
+/// Writes a number by its exact value: its significant digits and the power of ten. A number whose exponent is beyond 64 bits
+/// stays as it is.
 fn number(text: &[u8], out: &mut Vec<u8>) {
     let written = String::from_utf8_lossy(text);
     let (sign, unsigned) = written.strip_prefix('-').map_or(("", &*written), |rest| ("-", rest));

@@ -1,4 +1,4 @@
-//! Messages that no producer in its right mind publishes: each is events within the limits, nothing, or a reason of bounded size.
+//! Hostile messages: each makes events within the limits, makes none, or is refused with a reason of bounded size.
 
 use proptest::prelude::*;
 
