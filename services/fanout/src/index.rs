@@ -40,7 +40,7 @@ pub(crate) struct Index {
     published: RwLock<Published>,
     /// The configuration version in force; 0 before the first configuration.
     reached: watch::Sender<i64>,
-    /// The last wait that timed out. No event waits for its version again until the feed brings another one.
+    /// The last wait that timed out. No event waits for that version again until the feed brings another version.
     timed_out: Mutex<Option<TimedOut>>,
 }
 
@@ -68,7 +68,7 @@ impl Index {
         Self { profiles, published: RwLock::default(), reached: watch::Sender::new(0), timed_out: Mutex::default() }
     }
 
-    /// Follows the feed until `stop`.
+    /// Applies the feed's changes until `stop`.
     pub(crate) async fn follow(self: Arc<Self>, feed: ConfigFeed, stop: CancellationToken) {
         let mut feed = feed.follow(FeedScope::FANOUT, stop);
         let mut staged = Staged::default();

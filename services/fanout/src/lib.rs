@@ -4,9 +4,9 @@
 //! also renders an event's bodies, each kind once.
 //!
 //! # What it promises
-//! - An event's message is acked only when the broker has confirmed all its deliveries and its decision. A crash in between
-//!   repeats them under the same ids.
-//! - An edit of an endpoint is in force when the API answers it (the API waits at most 500 ms for that). While the database
+//! - A bundle is acked only after the broker has confirmed the deliveries and the decision of each of its events. A crash before
+//!   the ack repeats them with the same ids.
+//! - An edit of an endpoint is in force when the API answers it: the API waits for that, at most 500 ms. While the database
 //!   is away the last known configuration stays in force. A fan-out that *starts* without a configuration consumes nothing.
 //! - A member that it cannot read becomes a dead letter, without the rest of its bundle.
 //! - Events with expensive payload filters do not delay the other events of their bundle (`decider`).
@@ -52,7 +52,7 @@ pub struct Config {
     pub consume: ConsumeOptions,
     /// How long decisions gather before they are sent to the recorder. Their latency does not matter.
     pub decision_gather: Duration,
-    /// How long an event waits for the configuration version that ingest worked with. After that the version in force decides.
+    /// How long an event waits for the configuration version that ingest worked with. Then the version in force is used.
     pub catch_up_max: Duration,
 }
 
@@ -75,14 +75,14 @@ pub struct Deps {
     pub feed: ConfigFeed,
     /// All profiles.
     pub profiles: Arc<Profiles>,
-    /// Passes once the configuration is loaded.
+    /// The readiness check, which passes once the configuration is loaded.
     pub ready: Check,
 }
 
 /// Runs until `stop`, then finishes the events in flight.
 ///
 /// # Errors
-/// A background task failed: the configuration would no longer be followed.
+/// A background task failed, so that this process would no longer follow the configuration.
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), TaskFailed> {
     metrics::describe();
     let Deps { broker, feed, profiles, ready } = deps;

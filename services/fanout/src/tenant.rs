@@ -14,8 +14,8 @@ use postrider_profiles::Profile;
 use crate::metrics;
 use crate::value_index::ValueIndex;
 
-/// A tenant's payload filters with at most this many tests evaluate an event of at most this many bytes in less than a
-/// millisecond.
+/// If the payload filters of a tenant have at most this many tests, and an event has at most this many bytes, evaluating them
+/// takes less than a millisecond.
 const LIGHT_TESTS_MAX: usize = 200;
 const LIGHT_BYTES_MAX: usize = 16 * 1024;
 

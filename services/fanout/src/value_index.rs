@@ -17,7 +17,7 @@ pub(crate) type Filters = [(Box<str>, FilterValues)];
 pub(crate) struct ValueIndex {
     /// Its seed is random, so that nobody can choose values with equal keys.
     hasher: RandomState,
-    /// The attributes that at least one endpoint is found by.
+    /// The attributes by which at least one endpoint is found.
     attributes: Vec<(Box<str>, MatchKind)>,
 }
 
