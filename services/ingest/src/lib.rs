@@ -61,7 +61,7 @@ pub struct Deps {
     pub profiles: Arc<Profiles>,
     /// Mappings of KumoMTA's log records to events.
     pub mappings: Arc<Mappings>,
-    /// Passes once keys and tenants are loaded.
+    /// The readiness check, which passes once keys and tenants are loaded.
     pub ready: Check,
 }
 

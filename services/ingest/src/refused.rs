@@ -56,7 +56,7 @@ pub(crate) enum Refused {
         /// How long to wait before trying again.
         retry_after: Duration,
     },
-    /// A fault of ours, which is logged.
+    /// A fault in Postrider.
     #[error("internal error")]
     Internal,
 }

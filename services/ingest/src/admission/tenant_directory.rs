@@ -24,10 +24,10 @@ use super::event_types::EventTypes;
 use crate::metrics;
 use crate::refused::{Refused, TenantError};
 
-/// A key or tenant that is not in memory may be new, unless the database has confirmed the configuration within this time. Only
-/// then it counts as unknown.
+/// A key or tenant that is not in memory counts as unknown if the database has confirmed the configuration within this time.
+/// Otherwise it may be new.
 const FRESH: Duration = Duration::from_secs(5);
-/// How long a producer should wait before it repeats an event of a profile that this process has not loaded.
+/// How long a producer should wait before it repeats an event whose tenant's profile is not loaded in this process.
 const PROFILE_RETRY: Duration = Duration::from_secs(30);
 
 /// A tenant in the configuration version in force.

@@ -1,4 +1,4 @@
-//! Limits on waiting deliveries, per tenant and in all. Each is a message in RabbitMQ for up to 7 days.
+//! Limits on waiting deliveries, per tenant and in all. A waiting delivery is in RabbitMQ for up to 7 days.
 
 use std::collections::HashMap;
 use std::sync::Arc;

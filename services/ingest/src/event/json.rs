@@ -15,16 +15,16 @@ use crate::refused::Refused;
 /// Where an event comes from. It decides where the tenant and the id are named.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
-    /// The body of `POST /v1/publish`, with the header `Idempotency-Key`.
+    /// The body of `POST /v1/publish`.
     Http {
-        /// The header.
+        /// The value of the header `Idempotency-Key`, if the request has it.
         key: Option<&'a str>,
     },
     /// A member of a batch over HTTP.
     HttpBatch,
     /// A message on the exchange. Its `message_id` is the event's id if the body has none.
     Exchange {
-        /// The AMQP property.
+        /// The AMQP property `message_id`.
         message_id: Option<&'a str>,
     },
     /// A member of a batch on the exchange.

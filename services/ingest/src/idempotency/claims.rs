@@ -51,7 +51,7 @@ impl Claims {
         tokio::time::timeout(ANSWER_MAX, answered).await.ok()?.ok()
     }
 
-    /// Marks a claim as confirmed, a little later. If this fails, the event's decision shows the same.
+    /// Marks a claim as confirmed, a little later. If this fails, the event's decision shows the same later.
     pub(crate) fn confirm(&self, key: EventKey) {
         if self.confirmed.try_send(key).is_err() {
             tracing::debug!("too many confirms wait to be recorded; dropped one");

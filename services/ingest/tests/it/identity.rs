@@ -92,7 +92,7 @@ async fn an_id_that_was_made_here_belongs_to_its_event_too() {
     let (status, problem) = after.publish(&format!(r#"{{"id":"{id}","type":"a.b","data":{{"v":1}}}}"#), &[]).await;
     assert_eq!(status, 409, "{problem:#}");
 
-    // Any event may have an id that looks generated and was not.
+    // A producer may name an id that looks generated, although ingest did not make it.
     let (status, answer) =
         after.publish(&format!(r#"{{"id":"{}","type":"a.b","data":1}}"#, EventId::generate()), &[]).await;
     assert!(status == 202 && !duplicate(&answer), "{answer:#}");

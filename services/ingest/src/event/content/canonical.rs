@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The canonical spelling of valid JSON, which nests no deeper than events may. Only equal values have the same spelling. Members
-/// are sorted by name; members with equal names keep their order.
+/// Returns the canonical spelling of `json`, which is valid and nests no deeper than an event may. Equal values have the same
+/// spelling, other values do not. Members are sorted by name; members with equal names keep their order.
 pub(super) fn canonical(json: &str) -> Vec<u8> {
     let mut reader = Reader { json: json.as_bytes(), at: 0 };
     let mut out = Vec::with_capacity(json.len() + 16);
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         &json[start..self.at]
     }
 
-    /// Takes a number or a word.
+    /// Takes a number, `true`, `false` or `null`.
     fn scalar(&mut self) -> &'a [u8] {
         let (start, json) = (self.at, self.json);
         let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
