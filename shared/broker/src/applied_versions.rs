@@ -94,7 +94,7 @@ impl AppliedVersions {
     }
 }
 
-/// Removes a role of this process from the board when it ends.
+/// A role of this process. Dropping it removes the role from the board.
 struct OwnRole {
     board: AppliedVersions,
     instance: String,

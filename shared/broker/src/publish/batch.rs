@@ -256,7 +256,7 @@ impl Committer {
         }
     }
 
-    /// Waits until the oldest member has gathered for long enough or a bundle is full. Without a time to gather it may linger.
+    /// Waits until the oldest member has gathered for `options.gather` or a bundle is full. If that time is zero, it may linger.
     async fn gather(&mut self, submissions: &mut Submissions) {
         let Some(since) = self.waiting_since else { return };
         if self.options.gather.is_zero() {

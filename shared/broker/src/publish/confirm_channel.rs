@@ -35,7 +35,7 @@ pub(crate) enum Verdict {
 pub(crate) enum ResendPolicy<T> {
     /// It is sent again until it is confirmed.
     UntilConfirmed,
-    /// A refused message is not sent again. An unconfirmed one is sent only while this function returns true for its token.
+    /// A refused message is not sent again. Any other is sent, or sent again, only while this is true for its token.
     While(fn(&T) -> bool),
 }
 

@@ -70,7 +70,7 @@ impl TenantLimit {
         Self { members: Arc::default(), each_max }
     }
 
-    /// Adds members to a tenant's; `None` if it would have too many. A tenant without members may add any number.
+    /// Adds to the members of a tenant; `None` if it would then have too many. A tenant without members may add any number.
     pub(super) fn charge(&self, tenant: TenantId, members: usize) -> Option<TenantPermit> {
         let mut all = self.members.lock();
         let held = all.entry(tenant).or_default();

@@ -70,7 +70,7 @@ impl MessagePublisher {
         self.send(to, bundle::encode(members).into(), bundle::CONTENT_TYPE).await
     }
 
-    /// Publishes bytes that this build cannot decode as a dead letter.
+    /// Publishes bytes as a dead letter, because this build cannot decode them.
     ///
     /// # Errors
     /// As [`MessagePublisher::publish`].

@@ -88,7 +88,7 @@ async fn a_message_that_expires_while_its_lane_is_missing_waits_for_the_lane() {
     let rung = ladder::rung_at_least(Duration::from_secs(1));
     delays.publish(Destination::Rung { rung, lane: Lane::Bulk }, member(1)).await.unwrap();
     vhost.delete(&format!("queues/{}/postrider.lane.bulk", vhost.name)).await;
-    // A rung returns messages in order: once a later message is in its lane, this one has expired, too.
+    // A rung returns messages in order: once the later message is in its lane, the earlier one has expired, too.
     delays.publish(Destination::Rung { rung, lane: Lane::Slow }, member(2)).await.unwrap();
     assert_eq!(take_bundles(&broker, Queue::Lane(Lane::Slow), 1).await, [[2]]);
     // The new connection declares the lane again.
