@@ -234,7 +234,7 @@ pub struct DeliveryTask {
     /// The delivery's own lane. It may be in the slow lane instead while its endpoint is slow or broken.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lane: Lane,
-    /// The configuration version of the decision. The dispatcher needs the endpoint of this version or a later one.
+    /// The configuration version of the decision. The dispatcher needs the endpoint in this version or a later one.
     pub config_version: i64,
     /// When the delivery is discarded.
     pub expires_at: UnixMillis,
