@@ -1,9 +1,9 @@
 //! The delay ladder: a fixed list of delays. Each is a queue whose expired messages return to their lane.
 //!
-//! Rungs are whole seconds, at most 5% or one second apart, plus two rungs below a second. Every delay that a profile may promise
-//! is exactly a rung. A delay counts from the publish, across crashes and down time, and is **never early**. It is late by the
-//! rounding (at most the larger of 1 s and 5%), by gathering before the publish (10 ms, or 100 ms for rungs of the slow lane) and
-//! by the broker (milliseconds while it is up).
+//! Rungs are whole seconds, at most 1 s or 5% apart (the larger), plus two rungs below a second. Every delay that a profile may
+//! promise is exactly a rung. A delay counts from the publish, across crashes and down time, and is **never early**. Rounding
+//! makes it late by at most the larger of 1 s and 5%. Gathering before the publish adds up to 10 ms, or 100 ms for rungs of the
+//! slow lane. The broker adds milliseconds while it is up.
 //!
 //! A retry uses [`rung_at_least`]. A delivery that is held uses [`rung_at_most`], so that it returns before its slot.
 

@@ -1,8 +1,8 @@
 //! Everything Postrider does with RabbitMQ, and the only crate that knows lapin.
 //!
-//! It owns the [topology], the supervised [connections](Broker), publishing with confirms ([`BatchPublisher`] for hops
-//! between services, [`DelayPublisher`] for deliveries that wait or change lanes, [`MessagePublisher`] for messages that
-//! travel alone), [consuming](consumer), the [delay ladder](ladder), [remote calls](rpc) and [hints].
+//! It owns the [topology], the supervised [connections](Broker), [consuming](consumer), the [delay ladder](ladder),
+//! [remote calls](rpc) and [hints]. It publishes with confirms: [`BatchPublisher`] for hops between services,
+//! [`DelayPublisher`] for deliveries that wait or change lanes, and [`MessagePublisher`] for messages that travel alone.
 //!
 //! # What it promises
 //! - A publish that returned `Ok` is confirmed by the broker: on disk on a majority of its nodes.
