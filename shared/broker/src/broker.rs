@@ -27,7 +27,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Two supervised connections to the broker, one to publish and one to consume. Cheap to clone.
 ///
-/// The connections and tasks end at [`Broker::close`], or when the last clone and the last publisher made from it are dropped.
+/// Both connections end at [`Broker::close`], or when the last clone and every publisher made from it are dropped.
 #[derive(Clone)]
 pub struct Broker {
     inner: Arc<Inner>,

@@ -52,7 +52,7 @@ pub struct ConsumeOptions {
     pub prefetch: u16,
     /// The most members in flight.
     pub members_max: usize,
-    /// The most bytes of messages in flight; a message that is larger is handled alone.
+    /// The most bytes of messages in flight. A larger message is taken when no other is in flight.
     pub bytes_max: usize,
     /// The more urgent queue that this consumer yields to, if the same process consumes both. After every 32 members it pauses
     /// for 2 ms, or for up to 100 ms while the urgent queue is busy and its own has no backlog. `None` (the default): it never

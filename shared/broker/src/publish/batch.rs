@@ -151,7 +151,7 @@ impl BatchPublisher {
     }
 
     /// Publishes members of a tenant and waits for their confirms, at most for `limit`. Tenants take turns, and each gets at most
-    /// half of the room. With [`Resend::WhileAwaited`], members are not sent (again) after their caller has left.
+    /// half of the room. With [`Resend::WhileAwaited`], a commit leaves out members whose caller has left.
     ///
     /// # Errors
     /// [`PublishError::Overloaded`] and [`PublishError::Blocked`] come at once: nothing was sent. After
