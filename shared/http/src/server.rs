@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
+use tower::util::MapResponse;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
@@ -91,7 +92,6 @@ pub async fn serve_with(
     metrics::describe_counter!(LOOPS, "requests refused because they are deliveries");
     metrics::counter!(LOOPS).increment(0);
     let router = router
-        .layer(middleware::map_response(name_methods))
         .layer(middleware::from_fn(refuse_deliveries))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(RequestBodyTimeoutLayer::new(options.body_pause_max))
@@ -108,7 +108,7 @@ pub async fn serve_with(
     while let Some((stream, peer, slot)) = next_connection(&listener, &slots, &stop).await {
         // This fails only for a closed socket. Serving a closed socket ends by itself.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(Extension(peer).layer(router.clone()));
+        let service = TowerToHyperService::new(MapResponse::new(Extension(peer).layer(router.clone()), name_methods));
         let connection = server.serve_connection(TokioIo::new(Socket::new(stream, options.answer_max)), service);
         let (stop, abandon) = (stop.clone(), abandon.clone());
         tasks.spawn(async move {
@@ -191,8 +191,9 @@ pub fn with_fallback(router: Router) -> Router {
     router.fallback(|| async { Problem::not_found("no such path") })
 }
 
-/// Turns the empty 405 of a router into a problem that names the methods of the path.
-async fn name_methods(response: Response) -> Response {
+/// Turns the empty 405 of a router into a problem that names the methods of the path. It is outside of the router, which adds `Allow`
+/// after its own layers.
+fn name_methods(response: Response) -> Response {
     let methods = response.headers().get(ALLOW).filter(|_| response.status() == StatusCode::METHOD_NOT_ALLOWED);
     let Some(methods) = methods.cloned() else { return response };
     let names = methods.to_str().unwrap_or_default().replace(',', ", ");
