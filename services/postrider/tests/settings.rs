@@ -51,7 +51,7 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Came {
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], postrider_testkit::ports::free_port()))
 }
 
 /// Waits until the process ends or listens. Returns its exit code, or `None` if it listens.

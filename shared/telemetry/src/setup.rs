@@ -1,7 +1,7 @@
 //! Logs and traces.
 //!
 //! Logs go to stderr: JSON, one object a line, or for people when stderr is a terminal. `RUST_LOG` filters them (default
-//! `info`). Traces are exported only when `OTEL_EXPORTER_OTLP_ENDPOINT` (or its `_TRACES_` form) is set; without it a span
+//! [`DEFAULT_FILTER`]). Traces are exported only when `OTEL_EXPORTER_OTLP_ENDPOINT` (or its `_TRACES_` form) is set; without it a span
 //! of [`crate::spans`] costs one relaxed load. A JSON line that is written within a span names its trace.
 
 mod json;
@@ -69,11 +69,16 @@ pub fn init(service: &'static str, version: &'static str) -> Result<TelemetryGua
     Ok(TelemetryGuard { exporter })
 }
 
+/// The filter without `RUST_LOG`. The broker's client logs errors of connections that are lost or closed on purpose; the supervisor of
+/// each connection logs what matters of them.
+const DEFAULT_FILTER: &str = "info,lapin=off";
+
 fn logs<S>() -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
 where
     S: tracing::Subscriber + for<'a> registry::LookupSpan<'a> + Send + Sync,
 {
-    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
+    let wanted = wanted.as_deref().unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(wanted)?;
     let no_spans = filter_fn(|metadata| metadata.target() != SPANS);
     let stderr = fmt::layer().with_writer(std::io::stderr);

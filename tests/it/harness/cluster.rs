@@ -246,6 +246,5 @@ impl Drop for Cluster {
 }
 
 fn free_address() -> SocketAddr {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("an address")
+    SocketAddr::from(([127, 0, 0, 1], postrider_testkit::ports::free_port()))
 }
