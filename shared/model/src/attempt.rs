@@ -14,11 +14,11 @@ use crate::text::names;
 pub enum Outcome {
     /// A status of the profile's success class, even if the rest of the response was cut.
     Success,
-    /// Another status, redirects included: they are never followed.
+    /// The response has another status. Postrider follows no redirects.
     HttpStatus,
-    /// No status line within the endpoint's timeout.
+    /// The endpoint sent no status line within its timeout.
     Timeout,
-    /// No connection: refused, unreachable, reset before the request was written.
+    /// No connection: the endpoint refused it, was unreachable, or reset it before the request was written.
     ConnectFailed,
     /// The host name does not resolve.
     DnsFailed,
@@ -35,27 +35,27 @@ names!(Outcome {
     DnsFailed => "dns_failed", TlsFailed => "tls_failed", AddressBlocked => "address_blocked", ProtocolError => "protocol_error",
 });
 
-/// What a profile says about a status code.
+/// What the status code of an attempt means for its delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusVerdict {
-    /// The delivery is done.
+    /// The delivery succeeded.
     Success,
-    /// Try again by the schedule.
+    /// The delivery is attempted again by its retry schedule.
     Retry,
-    /// Do not try again.
+    /// The delivery failed; no attempt follows.
     Fail,
-    /// Do not try again, and disable the endpoint.
+    /// The delivery failed, and its endpoint is disabled.
     Disable,
 }
 
-/// What status codes mean. A code in no class is retried.
+/// A profile's classes of status codes. A code in no class is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusClasses {
     /// Codes of success.
     pub success: Vec<RangeInclusive<u16>>,
     /// Codes after which no retry follows.
     pub not_retried: Vec<RangeInclusive<u16>>,
-    /// Codes that are retried even if `not_retried` has them.
+    /// Codes that are retried although a range of `not_retried` contains them.
     pub retried_anyway: Vec<RangeInclusive<u16>>,
     /// Codes that disable the endpoint.
     pub disables: Vec<RangeInclusive<u16>>,
@@ -84,6 +84,6 @@ pub struct AttemptResult {
     pub outcome: Outcome,
     /// The status code, if there was a response.
     pub status_code: Option<u16>,
-    /// The wait that the endpoint requested by `Retry-After`, from the end of the attempt.
+    /// The wait that the endpoint requested by `Retry-After`, counted from the end of the attempt.
     pub retry_after: Option<Duration>,
 }

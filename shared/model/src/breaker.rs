@@ -1,13 +1,13 @@
-//! The state of endpoints' breakers: statements of dispatchers, and a board that keeps the newest of each endpoint.
+//! The states of endpoints' breakers: dispatchers make statements about them, and a board keeps the newest one of each endpoint.
 //!
 //! # What it promises
-//! - The statement about the newest attempt wins, in any order and with any repetition of statements.
+//! - The statement about the newest attempt wins, whatever the order and number in which statements arrive.
 //! - A statement that is not repeated for [`FORGOTTEN_AFTER`] is forgotten: the breaker counts as closed.
 //! - The size is bounded: a board with [`BREAKERS_MAX`] statements records no further endpoints.
 //!
 //! # What it does not
-//! It does not decide when a breaker opens; the dispatcher does. Attempts are compared by the wall clocks of their machines: a
-//! clock that is seconds ahead may keep an older statement that much longer.
+//! It does not decide when a breaker opens; the dispatcher does. Attempts are compared by the clocks of their dispatchers: a
+//! clock that is `n` seconds ahead may keep an older statement for up to `n` seconds.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -45,34 +45,34 @@ pub struct BreakerStatement {
     pub endpoint: EndpointId,
     /// Its state.
     pub state: BreakerState,
-    /// Since when it is in this state.
+    /// When the breaker entered this state.
     pub since: UnixMillis,
-    /// The last attempt that confirmed it.
+    /// The time of the last attempt that confirmed the state.
     pub seen_at: UnixMillis,
 }
 
 impl BreakerStatement {
-    /// Orders statements. At the same time the worse state wins, so that every process chooses the same.
+    /// The sort key of a statement. Of two with the same time the worse state wins, so that every process chooses the same.
     fn order(&self) -> (UnixMillis, u8) {
         (self.seen_at, self.state as u8)
     }
 }
 
-/// A statement, and when it last arrived.
+/// A statement, and the time of its last arrival.
 #[derive(Debug, Clone, Copy)]
 struct Note {
     statement: BreakerStatement,
     repeated_at: UnixMillis,
 }
 
-/// The newest statement about each endpoint whose breaker is not closed, or closed a short while ago.
+/// The newest statement about each endpoint whose breaker is open or half open, or closed a short while ago.
 #[derive(Debug, Default)]
 pub struct BreakerBoard {
     notes: HashMap<EndpointId, Note>,
 }
 
 impl BreakerBoard {
-    /// Records a statement. Returns whether it is news: about a newer attempt, with another state.
+    /// Records a statement. Returns whether it changed the state of the endpoint's breaker.
     pub fn record(&mut self, statement: BreakerStatement, now: UnixMillis) -> bool {
         let full = self.notes.len() >= BREAKERS_MAX;
         match self.notes.get_mut(&statement.endpoint) {
@@ -90,18 +90,18 @@ impl BreakerBoard {
         }
     }
 
-    /// The statement about an endpoint.
+    /// The newest statement about an endpoint.
     pub fn get(&self, endpoint: EndpointId) -> Option<&BreakerStatement> {
         self.notes.get(&endpoint).map(|note| &note.statement)
     }
 
     /// Whether an endpoint's deliveries belong to the slow lane.
     pub fn is_open(&self, endpoint: EndpointId) -> bool {
-        // Called for each delivery; the board is usually empty.
+        // This runs for each delivery, and the board is usually empty.
         !self.notes.is_empty() && self.get(endpoint).is_some_and(|known| known.state != BreakerState::Closed)
     }
 
-    /// Breakers in this state.
+    /// The number of breakers in this state.
     pub fn count(&self, state: BreakerState) -> usize {
         self.notes.values().filter(|note| note.statement.state == state).count()
     }
@@ -111,13 +111,13 @@ impl BreakerBoard {
         self.notes.values().map(|note| &note.statement)
     }
 
-    /// Removes statements that were not repeated.
+    /// Removes statements that were not repeated for [`FORGOTTEN_AFTER`].
     pub fn forget_unrepeated(&mut self, now: UnixMillis) {
         self.notes.retain(|_, note| note.repeated_at.until(now) < FORGOTTEN_AFTER);
     }
 
-    /// For the process that makes the statements: removes breakers that closed a while ago, which every process knows by now, and
-    /// breakers without an attempt for `idle`.
+    /// Called by the process that makes the statements. Removes breakers that closed [`FORGOTTEN_AFTER`] ago, which every process
+    /// knows by now, and other breakers without an attempt for `idle`.
     pub fn forget_settled(&mut self, idle: Duration, now: UnixMillis) {
         self.notes.retain(|_, Note { statement, .. }| {
             let limit = if statement.state == BreakerState::Closed { FORGOTTEN_AFTER } else { idle };

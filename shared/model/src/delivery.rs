@@ -1,7 +1,7 @@
 //! Deliveries: one event for one endpoint, and its states.
 //!
-//! `pending -> delivered | failed | cancelled | discarded`. A terminal state is final, except that a later `delivered` replaces
-//! it: the POST did happen.
+//! `pending -> delivered | failed | cancelled | discarded`. A terminal state is final, except that a later report `delivered`
+//! replaces it, because the endpoint did receive the POST.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ pub enum DeliveryStatus {
     Pending,
     /// The endpoint answered with a status of the profile's success class.
     Delivered,
-    /// The last attempt of the schedule failed, or the status is not retried.
+    /// The last attempt of the schedule failed, or a status that is not retried ended the delivery.
     Failed,
     /// A person cancelled it.
     Cancelled,
@@ -53,8 +53,8 @@ impl DeliveryStatus {
         self != Self::Pending
     }
 
-    /// Orders two reports about one delivery, independently of their arrival: `delivered` replaces every other state, and any
-    /// terminal state replaces `pending`. Of equal ranks, the higher epoch and attempt number win.
+    /// Orders two reports about one delivery, whichever arrives first: `delivered` replaces every other state, and any terminal
+    /// state replaces `pending`. Of two reports with the same rank, the one with the higher epoch, then attempt number, wins.
     pub fn rank(self) -> i16 {
         match self {
             Self::Pending => 0,
@@ -91,7 +91,7 @@ pub enum Trigger {
     First,
     /// The retry schedule.
     Retry,
-    /// A person retried the delivery.
+    /// A person's retry of the delivery.
     Manual,
     /// A replay.
     Replay,

@@ -43,7 +43,7 @@ pub enum SignatureKey {
 }
 names!(SignatureKey { Hmac => "hmac", Ed25519 => "ed25519" });
 
-/// Which URLs endpoints may have, in addition to the deployment's rules.
+/// The schemes that endpoint URLs may have, in addition to the deployment's rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UrlRule {

@@ -1,4 +1,4 @@
-//! Events: what happened, as their producers publish it.
+//! Events: what happened, as producers publish it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX, ATTRIBUTES_MAX, EVENT_TYPE_BYTES_MAX};
 use crate::text::{names, serialize_as_text};
 
-/// The class of an event, such as `email.bounced` or `Newsletter Opened`: 1 to 128 bytes of ASCII letters, digits,
-/// `_`, `-`, `.` and inner spaces. Dots separate segments, which are not empty.
+/// The class of an event, such as `email.bounced` or `Newsletter Opened`: 1 to 128 bytes of ASCII letters, digits, `_`, `-`, `.`
+/// and inner spaces. Dots separate segments; no segment is empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventType(Box<str>);
 
@@ -79,7 +79,7 @@ pub struct Attributes(pub BTreeMap<Box<str>, Box<str>>);
 /// An attribute breaks a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAttributes {
-    /// Too many.
+    /// The event has too many attributes; the number is how many.
     #[error("at most {ATTRIBUTES_MAX} attributes, got {0}")]
     TooMany(usize),
     /// A name is malformed.
@@ -96,7 +96,7 @@ impl Attributes {
         self.0.get(name).map(AsRef::as_ref)
     }
 
-    /// Checks counts, names and values.
+    /// Checks the number of attributes, their names and their values.
     ///
     /// # Errors
     /// The first attribute that exceeds a limit.

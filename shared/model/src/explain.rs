@@ -1,4 +1,4 @@
-//! Explains why a subscription matched an event or did not: condition by condition, with the code that matches.
+//! Explains why a subscription matched an event or did not, condition by condition. Fan-out matches with the same code.
 
 use std::collections::BTreeMap;
 
@@ -38,8 +38,8 @@ pub struct SubscriptionText<'a> {
     pub payload_filter: Option<&'a Value>,
 }
 
-/// A subscription whose payload filter is bound to the [`FieldIndex`] of all endpoints evaluated for an event. An event matches
-/// when both parts match.
+/// A subscription whose payload filter is bound to a [`FieldIndex`], which all endpoints evaluated for one event share. An event
+/// matches when both parts match.
 #[derive(Debug, Clone)]
 pub struct BoundSubscription {
     /// The event types and filters.
@@ -48,7 +48,7 @@ pub struct BoundSubscription {
     pub payload_filter: Option<BoundFilter>,
 }
 
-/// Explains one event for many subscriptions; the event is read once.
+/// Explains one event for many subscriptions, and reads the event once for all of them.
 #[derive(Default)]
 pub struct Explainer<'a> {
     index: FieldIndex,
@@ -56,13 +56,13 @@ pub struct Explainer<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    /// Adds a subscription. Add them in the order in which fan-out evaluates them, because they share a budget.
+    /// Adds a subscription. Add subscriptions in the order in which fan-out evaluates them, because they share one budget.
     pub fn add(&mut self, text: SubscriptionText<'a>, kind_of: impl Fn(&str) -> Option<MatchKind>) {
         self.subscriptions.push((text, text.bind(&mut self.index, kind_of)));
     }
 
-    /// Every condition of each subscription, in the order in which they were added. A subscription matches when all its conditions
-    /// passed. One that is no longer valid (the profile lost a filter) matches nothing; its condition `subscription` says why.
+    /// Returns the conditions of each subscription, in the order of [`Explainer::add`]. A subscription matches if all passed. An
+    /// invalid subscription (its profile lost a filter) matches nothing; its only condition, `subscription`, says why.
     pub fn explain(&self, event_type: &EventType, payload: &Payload<'_>) -> Vec<Vec<Condition>> {
         let valid = self.subscriptions.iter().filter_map(|(_, bound)| bound.as_ref().ok());
         let values = self.index.collect(valid.filter_map(|bound| bound.payload_filter.as_ref()), payload);
@@ -105,7 +105,7 @@ impl BoundSubscription {
             });
         }
         if let (Some(filter), Some(expected)) = (&self.payload_filter, text.payload_filter) {
-            // Fan-out evaluates it only if all else passed; otherwise it spends nothing of the shared budget.
+            // Fan-out skips a payload filter unless all else passed; then the filter must not spend the shared budget.
             let is_evaluated = conditions.iter().all(|condition| condition.passed);
             let mut own = Budget::default();
             let budget = if is_evaluated { budget } else { &mut own };
@@ -125,7 +125,7 @@ impl SubscriptionText<'_> {
     /// Compiles the subscription, and binds its payload filter to `index`.
     ///
     /// # Errors
-    /// It does not fit the profile, and matches nothing.
+    /// The subscription does not fit the profile, so it matches nothing.
     pub fn bind(
         &self,
         index: &mut FieldIndex,
@@ -137,7 +137,7 @@ impl SubscriptionText<'_> {
         Ok(BoundSubscription { subscription, payload_filter })
     }
 
-    /// Every condition of this one subscription; see [`Explainer::explain`].
+    /// Returns every condition of this one subscription; see [`Explainer::explain`].
     pub fn explain(
         &self,
         kind_of: impl Fn(&str) -> Option<MatchKind>,

@@ -1,4 +1,4 @@
-//! Filters of lists: the conditions of a query, and the parameters of a request with the same names.
+//! Filters of lists: conditions of a database query, read from the parameters of a request with the same names.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -79,10 +79,10 @@ pub struct EventFilter {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Reads a parameter by its type's `FromStr`.
+/// Reads a parameter with the `FromStr` of its type.
 ///
 /// # Errors
-/// Those of `FromStr`.
+/// The error of `FromStr`.
 pub fn parsed<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: FromStr<Err: Display>,
@@ -92,10 +92,10 @@ where
     text.parse().map(Some).map_err(D::Error::custom)
 }
 
-/// Reads a time in RFC 3339. The `+` of its offset arrives as a space unless it was written as `%2B`.
+/// Reads an RFC 3339 time. A `+` in its offset that was not written as `%2B` arrives as a space, which counts as `+`.
 ///
 /// # Errors
-/// Not such a time.
+/// The text is not such a time.
 pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UnixMillis>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let offset = text.len().checked_sub("+00:00".len()).and_then(|at| text.split_at_checked(at));
@@ -109,7 +109,7 @@ pub fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UnixMil
 /// Reads a status code.
 ///
 /// # Errors
-/// Not a number from 100 to 599.
+/// The text is not a number from 100 to 599.
 pub fn status_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
     let text = String::deserialize(deserializer)?;
     match text.parse::<u16>() {

@@ -1,4 +1,4 @@
-//! Typed ids. Every id reads `<prefix>_<rest>`; the type tells which kind a function wants.
+//! Typed ids. Every id is written `<prefix>_<rest>`; its type says which kind of id a function takes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +22,7 @@ fn invalid(expected: &'static str, got: &str) -> InvalidId {
     InvalidId { expected, got: got.chars().take(80).collect() }
 }
 
-/// The UUID of `<prefix><32 lowercase hex digits>`.
+/// Parses `<prefix><32 lowercase hex digits>` as a UUID.
 fn parse_uuid(text: &str, prefix: &str) -> Option<Uuid> {
     text.strip_prefix(prefix)
         .filter(|rest| rest.len() == 32 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
@@ -36,7 +36,7 @@ macro_rules! uuid_id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new id. Ids are ordered by time, so that inserts into an index stay local.
+            /// Generates an id. Ids sort by their time, so that inserts into an index touch few pages.
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
             }
@@ -74,15 +74,15 @@ uuid_id!(
     DeliveryId, "dlv"
 );
 uuid_id!(
-    /// One replay: past events that are delivered again.
+    /// One replay, which delivers past events again.
     ReplayId, "rpl"
 );
 uuid_id!(
-    /// One manual retry of a delivery; names the new generation.
+    /// One manual retry of a delivery, or one test call. Names the generation that it creates.
     RetryId, "rty"
 );
 uuid_id!(
-    /// One POST. A repeated outcome message has the same one, so that it adds no row.
+    /// One POST. A repeated outcome message has the same id, so that it adds no row.
     SendId, "snd"
 );
 
@@ -94,7 +94,7 @@ impl TenantId {
     /// The operator's own tenant, created by `postrider migrate`. It receives operational events.
     pub const OPERATOR: Self = Self(Uuid::nil());
 
-    /// A new id.
+    /// Generates an id.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
@@ -120,23 +120,23 @@ impl FromStr for TenantId {
 
 serialize_as_text!(TenantId);
 
-/// An event's id: `[A-Za-z0-9_-]{1,64}`, unique in its tenant. The producer's, or generated (`evt_…`).
+/// An event's id: `[A-Za-z0-9_-]{1,64}`, unique in its tenant. The producer supplies it, or Postrider generates it (`evt_…`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(Box<str>);
 
 impl EventId {
-    /// A new id. Ids are ordered by time, so that inserts into an index stay local.
+    /// Generates an id. Ids sort by their time, so that inserts into an index touch few pages.
     pub fn generate() -> Self {
         Self(format!("evt_{}", Uuid::now_v7().simple()).into())
     }
 
-    /// The id for an idempotency key: the same for every repeat, in any process.
+    /// The id for an idempotency key: every request with this key gets the same id, in any process.
     pub fn from_idempotency_key(tenant: TenantId, key: &str) -> Self {
         Self(format!("evt_{}", Uuid::new_v5(&tenant.0, key.as_bytes()).simple()).into())
     }
 
-    /// When [`EventId::generate`] made the id; `None` for ids of another form. A producer may write such an id too: only the
-    /// history knows whether an event was accepted under it.
+    /// The time at which [`EventId::generate`] made the id; `None` for ids of another form. A producer may supply an id of this
+    /// form too: only the history knows whether an event was accepted under it.
     pub fn generated_at(&self) -> Option<UnixMillis> {
         let uuid =
             self.0.strip_prefix("evt_").filter(|rest| rest.len() == 32).and_then(|rest| Uuid::try_parse(rest).ok())?;
@@ -168,8 +168,8 @@ impl FromStr for EventId {
 
 serialize_as_text!(EventId);
 
-/// Why a delivery of an event to an endpoint exists. The request that caused it names it, so that a repeated request or
-/// message creates no second delivery.
+/// Why a delivery of an event to an endpoint exists, with the id of the retry, replay or test that caused it. A repeat of that
+/// request or message therefore creates no second delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Generation {
     /// The event's own delivery, decided by fan-out.
@@ -179,7 +179,7 @@ pub enum Generation {
     Retry(RetryId),
     /// A replay of past events.
     Replay(ReplayId),
-    /// A test call; every test has its own id.
+    /// A test call. Every test has its own id.
     Test(RetryId),
 }
 
@@ -211,8 +211,8 @@ impl FromStr for Generation {
 serialize_as_text!(Generation);
 
 impl DeliveryId {
-    /// The one id of a delivery of this event to this endpoint in this generation: UUID version 5 in the namespace of the
-    /// endpoint over `<tenant>/<event>/<generation>`.
+    /// The id of the delivery of this event to this endpoint in this generation: UUID version 5 in the namespace of the endpoint,
+    /// over `<tenant>/<event>/<generation>`.
     pub fn derive(tenant: TenantId, event: &EventId, endpoint: EndpointId, generation: &Generation) -> Self {
         Self(Uuid::new_v5(&endpoint.0, format!("{tenant}/{event}/{generation}").as_bytes()))
     }

@@ -1,10 +1,10 @@
-//! Reads JSON text token by token: borrowed, in one pass, without a tree.
+//! Reads JSON text token by token, in one pass: tokens borrow from the text, and no tree is built.
 //!
-//! The text must be valid JSON. Of other text the scanner returns some tokens and then ends.
+//! The text must be valid JSON. From other text the scanner returns some tokens and then ends.
 
 use std::borrow::Cow;
 
-/// What JSON nests in.
+/// A JSON array or object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Container {
     /// `[…]`
@@ -13,24 +13,24 @@ pub enum Container {
     Object,
 }
 
-/// A token. Commas, colons and whitespace are left out: they follow from the other tokens.
+/// A token. Commas, colons and whitespace are not tokens, because they follow from the other tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token<'a> {
     /// `[` or `{`
     Open(Container),
     /// `]` or `}`
     Close(Container),
-    /// The name of a member, without quotes, escapes as written.
+    /// The name of a member: without quotes, with its escapes unchanged.
     Key(&'a str),
-    /// A string, without quotes, escapes as written.
+    /// A string: without quotes, with its escapes unchanged.
     Text(&'a str),
-    /// A number as written.
+    /// A number, unchanged.
     Number(&'a str),
     /// `true`, `false` or `null`.
     Word(&'a str),
 }
 
-/// The tokens of a JSON text. A copy is a bookmark.
+/// Iterates over the tokens of a JSON text. A copy keeps its position, so that a caller can return to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Scanner<'a> {
     json: &'a str,
@@ -43,7 +43,7 @@ impl<'a> Scanner<'a> {
         Self { json, at: 0 }
     }
 
-    /// The first byte of the next token, which is not read.
+    /// Returns the first byte of the next token without consuming the token.
     pub fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\t' | b'\n' | b'\r' | b',' | b':') = self.json.as_bytes().get(self.at) {
             self.at += 1;
@@ -51,7 +51,7 @@ impl<'a> Scanner<'a> {
         self.json.as_bytes().get(self.at).copied()
     }
 
-    /// Skips one value. `None`: there is none.
+    /// Skips one value. `None`: no value follows.
     pub fn skip_value(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
@@ -67,7 +67,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The inside of the string that begins here. `None`: it does not end.
+    /// Reads the string that begins here and returns it without quotes. `None`: the string does not end.
     fn string(&mut self) -> Option<&'a str> {
         let (start, bytes) = (self.at + 1, self.json.as_bytes());
         let mut end = start;
@@ -82,7 +82,7 @@ impl<'a> Scanner<'a> {
         self.json.get(start..end)
     }
 
-    /// The number or word that begins here.
+    /// Reads the number or word that begins here.
     fn word(&mut self) -> &'a str {
         let is_end = |byte: &u8| matches!(byte, b',' | b':' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
         let rest = &self.json.as_bytes()[self.at..];
@@ -118,7 +118,7 @@ impl<'a> Iterator for Scanner<'a> {
     }
 }
 
-/// The text that a string stands for, from its inside. `None`: an escape is half of a surrogate pair, which is no text.
+/// Replaces the escapes of a string that is given without quotes. `None`: an escape is half of a surrogate pair, not text.
 pub fn unescape(inside: &str) -> Option<Cow<'_, str>> {
     if inside.contains('\\') {
         return serde_json::from_str::<String>(&format!("\"{inside}\"")).ok().map(Cow::Owned);
@@ -126,7 +126,7 @@ pub fn unescape(inside: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Borrowed(inside))
 }
 
-/// How deep JSON nests: 0 for a scalar, 1 for `{}`.
+/// The nesting depth of a JSON text: 0 for a scalar, 1 for `{}`.
 pub fn depth(json: &str) -> usize {
     let (mut deepest, mut depth) = (0_usize, 0_usize);
     for token in Scanner::new(json) {
@@ -140,7 +140,7 @@ pub fn depth(json: &str) -> usize {
     deepest
 }
 
-/// The same JSON without whitespace between tokens.
+/// Removes the whitespace between the tokens of a JSON text.
 pub fn compact(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for token in Scanner::new(json) {
@@ -160,7 +160,7 @@ pub fn compact(json: &str) -> String {
     out
 }
 
-/// A name as a token of a JSON pointer (RFC 6901 section 3).
+/// Escapes a member's name for a JSON pointer (RFC 6901 section 3).
 pub fn pointer_token(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

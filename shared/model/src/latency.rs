@@ -1,36 +1,36 @@
-//! The durations of attempts as counts in fixed buckets, for percentiles.
+//! Histograms of attempt durations in fixed buckets, for percentiles.
 //!
 //! # What it promises
-//! Counts of several minutes or endpoints can be added bucket by bucket. A percentile lies in the bucket of the true value and is
-//! interpolated: it is off by less than 1 ms below 1 ms, else by less than a factor of 1.67 (2 below 3 ms and above 30 s).
+//! Counts of several minutes or endpoints can be added bucket by bucket. A percentile is interpolated in the bucket of the true
+//! value. It is off by less than 1 ms below 1 ms, less than a factor of 2 from 1 to 3 ms and above 30 s, else less than 1.67.
 //!
 //! # What it does not
-//! It keeps no mean: its users store that separately.
+//! It keeps no mean: callers store the sum of durations separately.
 
 use std::time::Duration;
 
 /// The number of buckets.
 pub const BUCKETS: usize = 28;
 
-/// Where each bucket except the first begins, and the one before it ends (exclusive), in microseconds. The first begins at 0,
-/// the last ends at [`LAST_END`]. Stored rows have this order: only a migration may change it.
+/// The bounds between buckets, in microseconds: each is the exclusive end of one bucket and the start of the next. The first
+/// bucket starts at 0, the last ends at [`LAST_END`]. Stored rows have this order: only a migration may change it.
 pub const BOUNDS_US: [u64; BUCKETS - 1] = [
     1_000, 2_000, 3_000, 5_000, 7_000, 10_000, 15_000, 20_000, 30_000, 50_000, 70_000, 100_000, 150_000, 200_000,
     300_000, 500_000, 700_000, 1_000_000, 1_500_000, 2_000_000, 3_000_000, 5_000_000, 7_000_000, 10_000_000,
     15_000_000, 20_000_000, 30_000_000,
 ];
 
-/// The end of the last bucket: the longest timeout of an attempt. Longer durations count in it.
+/// The end of the last bucket: the longest timeout of an attempt. The last bucket also counts longer durations.
 pub const LAST_END: Duration = crate::limits::ATTEMPT_TIMEOUT_MAX;
 
-/// Numbers of attempts by duration.
+/// Numbers of attempts by bucket of duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Latency {
     counts: [u64; BUCKETS],
 }
 
 impl Latency {
-    /// From the counts, in the order of the buckets.
+    /// A histogram of these counts, which are in the order of the buckets.
     pub fn of(counts: [u64; BUCKETS]) -> Self {
         Self { counts }
     }
@@ -63,7 +63,7 @@ impl Latency {
     }
 }
 
-/// Where a bucket begins and ends, in microseconds.
+/// The start and the end of a bucket, in microseconds.
 fn span_us(bucket: usize) -> (u64, u64) {
     let begin = bucket.checked_sub(1).and_then(|before| BOUNDS_US.get(before)).copied().unwrap_or(0);
     let end = BOUNDS_US.get(bucket).copied().unwrap_or(LAST_END.as_micros() as u64);
@@ -74,7 +74,7 @@ fn span_us(bucket: usize) -> (u64, u64) {
 mod tests {
     use super::*;
 
-    /// Counts as PostgreSQL's `width_bucket` over [`BOUNDS_US`] does.
+    /// Counts durations as PostgreSQL's `width_bucket` over [`BOUNDS_US`] does.
     fn counted(durations_us: &[u64]) -> Latency {
         let mut counts = [0; BUCKETS];
         for us in durations_us {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_percentile_is_as_close_to_the_true_value_as_promised() {
-        // Many at 4 ms, some at 80 ms, a few at 9 s.
+        // 900 attempts of 4 ms, 90 of 80 ms, 10 of 9 s.
         let mut durations = vec![4_000; 900];
         durations.extend(vec![80_000; 90]);
         durations.extend(vec![9_000_000; 10]);

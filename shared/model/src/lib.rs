@@ -1,12 +1,12 @@
 //! The vocabulary of Postrider: types and decisions without IO.
 //!
-//! Decisions are pure: times and random draws are arguments. Two constructors read the outside world, so that every service does it
-//! the same way: [`UnixMillis::now`](time::UnixMillis::now) reads the clock, and the `generate` functions of [`ids`] also draw random
-//! bits.
+//! Decisions are pure: times and random draws are arguments. Only two constructors read the outside world, so that every service
+//! does it the same way: [`UnixMillis::now`](time::UnixMillis::now) reads the clock, and the `generate` functions of [`ids`] also
+//! draw random bits.
 //!
 //! # Glossary
 //!
-//! A word means the same in code, tables, routing keys, routes, log fields and metrics. In the order of an event's way:
+//! A word means the same in code, tables, routing keys, routes, log fields and metrics. The words follow the way of an event:
 //!
 //! | word | meaning |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! | [Event](ids::EventId) | something that happened, as its producer published it: `data`, `metadata` and attributes |
 //! | [Event type](event::EventType) | the class of an event, such as `email.bounced` |
 //! | [Attribute](event::Attributes) | a name and a text by which events can be filtered, next to their payload |
-//! | [Origin](event::Origin) | whether an API call or the product's dashboard caused an event |
+//! | [Origin](event::Origin) | of an event: an API call or the product's dashboard; of a delivery: the delivery that it repeats |
 //! | Profile | what makes deliveries look like one product's: envelope, headers, signature, retries (crate `postrider-profiles`) |
 //! | [Endpoint](ids::EndpointId) | where a tenant receives events: a URL or a Pushover user |
 //! | [Channel](endpoint::Channel) | how deliveries reach an endpoint: HTTP or Pushover |
@@ -23,31 +23,40 @@
 //! | [Filter](subscription::FilterValues) | the values that a subscription accepts for an attribute |
 //! | [Payload filter](payload_filter::PayloadFilter) | a condition on `data`, `metadata` and attributes |
 //! | Decision | the endpoints to which fan-out delivers an event |
-//! | [Delivery](ids::DeliveryId) | one event for one endpoint |
-//! | [Generation](ids::Generation) | why a delivery exists: the event itself, a manual retry, a replay or a test |
-//! | Epoch | the number of a delivery's copy; copies below an intervention's epoch are dropped |
+//! | [Delivery](ids::DeliveryId) | one event for one endpoint, with a retry schedule and a final status |
+//! | [Generation](ids::Generation) | why a delivery exists: its event, a manual retry, a replay or a test; each has its own id |
+//! | Copy | one broker message of a delivery; a repair or a retry of a pending delivery publishes a second copy |
+//! | Epoch | the number of a copy, from 0; a dispatcher drops copies whose epoch is below that of an intervention |
 //! | [Attempt](attempt) | one HTTP request of a delivery |
 //! | [Outcome](attempt::Outcome) | how an attempt ended |
 //! | [Trigger](delivery::Trigger) | what caused an attempt |
-//! | [Retry schedule](retry::RetrySchedule) | the delays between a delivery's attempts |
+//! | [Retry schedule](retry::RetrySchedule) | the delays between a delivery's attempts: the profile's or the endpoint's own |
 //! | [Lane](delivery::Lane) | a queue of deliveries with its own consumers: live, slow or bulk |
 //! | Pace | what limits the attempts to one endpoint: rate, concurrency, breaker and requested pauses |
 //! | Slot | the time that an endpoint's rate or concurrency grants to a delivery |
-//! | [Held](delivery::HeldReason) | waiting for a slot before the attempt |
+//! | [Held](delivery::HeldReason) | waiting for a slot before the attempt. A hold is one such wait, at most 10 minutes |
 //! | [Breaker](breaker) | limits a failing endpoint to one attempt at a time, in the slow lane |
 //! | Scheduler lag | how late a process runs its tasks because its processors are busy |
 //! | Fair share | the rate that a tenant may use while other tenants are active |
-//! | Intervention | a person's decision about deliveries in flight: cancel, retry or expunge |
-//! | [Replay](replay) | delivering past events again |
+//! | Intervention | a person's decision (cancel, retry, expunge) or a repair that makes older copies stale |
+//! | Expunge | to erase the payload of an event from the history and discard its pending deliveries |
+//! | [Replay](replay) | an order to deliver past events again |
 //! | Configuration version | a number that grows with every edit of tenants, keys, endpoints and event types |
+//! | Instance | one start of a process; a restart is another instance |
+//! | Sequence number | the number that an ingest instance gives an event, from 0 |
+//! | Settled | a message whose effects are confirmed or committed, so it can be acked; a sequence number confirmed or given up |
 //! | Outbox | deliveries and events stored in the database until the broker has confirmed them |
-//! | History | the events, deliveries and attempts in the database, by day |
+//! | History | the events, decisions, deliveries, attempts and dead letters in the database, by day |
+//! | Record | to write rows of the history; what has a row is on record |
+//! | Reconcile | to find events and deliveries on record whose messages were lost, and to repair them: to publish or end them |
+//! | Audit | a balance of the history: the counts of its tables and the sequence numbers must agree |
+//! | Audit log | who changed what and when, with the values before and after; not part of the history |
 //! | Bundle | a broker message with several members |
 //! | Member | one event, delivery or report in a bundle: a head and a payload |
+//! | Head | the JSON part of a member, which names the payload's event or delivery |
 //! | Publisher confirm | the broker's word that a message is stored |
 //! | Delay ladder | queues with fixed delays, on which deliveries wait for their next attempt or their slot |
-//! | Rung | one queue of the ladder |
-//! | Parked | on the ladder |
+//! | Rung, parked | one queue of the ladder, for one delay; a delivery in it is parked |
 //! | Hint | a message between processes that may be lost, such as a breaker's change |
 //! | Dead letter | a message that cannot be processed, kept for the operator |
 //!

@@ -9,11 +9,11 @@ pub const EVENT_BYTES_MAX: usize = 256 * 1024;
 pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Most bytes of a batch request.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Most bytes of request bodies in memory of one ingest process. A body costs up to five times its size until the broker has its
-/// events.
+/// Most bytes of request bodies in memory of one ingest process. A body uses up to five times its size until the broker confirms
+/// its events.
 pub const REQUEST_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Most bytes of one tenant's request bodies in memory of one ingest process: two of the largest batches. The same holds for a key
-/// whose tenant is known only from the body.
+/// Most bytes of one tenant's request bodies in memory of one ingest process: two of the largest batches. A key whose tenant is
+/// known only from the body has the same limit.
 pub const REQUEST_BODIES_PER_TENANT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 /// Most tenants that a product key may list.
 pub const PRODUCT_KEY_TENANTS_MAX: usize = 1_000;
@@ -37,8 +37,8 @@ pub const ATTRIBUTE_VALUES_DAYS: i32 = 7;
 pub const METADATA_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
-/// Days after the history's retention until an event's id or idempotency key can be used again: longer than interventions are kept, so
-/// that none applies to a later event with the same id.
+/// Days after the history's retention until an event's id or idempotency key can be used again. Interventions are kept for less,
+/// so that none applies to a later event with the same id.
 pub const EVENT_ID_DAYS_AFTER_RETENTION: i32 = 10;
 /// Most event types that a tenant defines or overrides.
 pub const EVENT_TYPES_PER_TENANT_MAX: u32 = 200;
@@ -46,11 +46,11 @@ pub const EVENT_TYPES_PER_TENANT_MAX: u32 = 200;
 pub const EVENT_SAMPLE_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of an event type's JSON Schema.
 pub const EVENT_SCHEMA_BYTES_MAX: usize = 64 * 1024;
-/// Deepest nesting of subschemas of a JSON Schema, references followed.
+/// Deepest nesting of subschemas of a JSON Schema, with references followed.
 pub const EVENT_SCHEMA_DEPTH_MAX: usize = 32;
-/// Most subschemas, values of `enum` and names of `required` of a JSON Schema, references followed.
+/// Most subschemas, values of `enum` and names of `required` of a JSON Schema, together, with references followed.
 pub const EVENT_SCHEMA_CHECKS_MAX: usize = 5_000;
-/// Most patterns of a JSON Schema, references followed.
+/// Most patterns of a JSON Schema, with references followed.
 pub const EVENT_SCHEMA_PATTERNS_MAX: usize = 50;
 /// Most bytes of a compiled pattern of a JSON Schema.
 pub const EVENT_SCHEMA_PATTERN_BYTES_MAX: usize = 128 * 1024;
@@ -59,7 +59,7 @@ pub const EVENT_SCHEMA_ERRORS_MAX: usize = 20;
 /// Most steps of checking data with its type's JSON Schema, computed before the check. A step takes a few nanoseconds:
 /// `cargo bench -p postrider-schema`.
 pub const EVENT_SCHEMA_STEPS_MAX: u64 = 20_000_000;
-/// Most steps of a JSON Schema for each value and each byte of text.
+/// Most steps of a JSON Schema for each value and each byte of text in the data.
 pub const EVENT_SCHEMA_STEPS_PER_VALUE_MAX: u64 = 200_000;
 /// Concurrent checks with JSON Schemas for one tenant, in each ingest process.
 pub const EVENT_SCHEMA_CHECKS_AT_ONCE: usize = 2;
@@ -73,11 +73,11 @@ pub const FILTER_VALUES_MAX: usize = 200;
 pub const FILTERS_MAX: usize = 16;
 /// Deepest nesting of a payload filter, its tests included.
 pub const PAYLOAD_FILTER_DEPTH_MAX: usize = 5;
-/// Most tests (`field`, `op`, `value`) of a payload filter.
+/// Most tests of a payload filter; a test has `field`, `op` and `value`.
 pub const PAYLOAD_FILTER_TESTS_MAX: usize = 50;
 /// Most values of all lists (`in`) of a payload filter together.
 pub const PAYLOAD_FILTER_LIST_VALUES_MAX: usize = 1_000;
-/// Most steps of a tenant's payload filters for one event. A step is a comparison, or a look-up among the values of a field or a list.
+/// Most steps of a tenant's payload filters for one event. A step is a comparison, or a look-up in the values of a field or list.
 pub const PAYLOAD_FILTER_STEPS_MAX: u64 = 1_000_000;
 /// Most bytes of a payload filter, as compact JSON.
 pub const PAYLOAD_FILTER_BYTES_MAX: usize = 64 * 1024;
@@ -99,7 +99,7 @@ pub const URL_BYTES_MAX: usize = 2_048;
 pub const NAME_BYTES_MAX: usize = 200;
 /// How long the API keeps the response to a request with an `Idempotency-Key`.
 pub const IDEMPOTENT_ANSWER_KEPT: Duration = Duration::from_secs(86_400);
-/// Most signing secrets of an endpoint: the current one, previous ones whose overlaps run, and the planned one.
+/// Most signing secrets of an endpoint: the current one, previous ones whose overlap has not ended, and the planned one.
 pub const SECRETS_IN_FORCE_MAX: usize = 5;
 /// Endpoints of a tenant whose limits do not set another number.
 pub const ENDPOINTS_PER_TENANT_DEFAULT: u32 = 100;
@@ -109,7 +109,7 @@ pub const EVENTS_PER_SECOND_DEFAULT: u32 = 2_000;
 pub const WAITING_DELIVERIES_PER_TENANT_DEFAULT: u32 = 1_000_000;
 /// Waiting deliveries of all tenants.
 pub const WAITING_DELIVERIES_MAX: u64 = 10_000_000;
-/// Bytes of lanes, decisions and outcomes in the broker, estimated from their messages.
+/// Most bytes of lanes, decisions and outcomes in the broker, estimated from their messages.
 pub const INNER_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// Most delays of a retry schedule.
 pub const RETRIES_MAX: usize = 20;
@@ -119,7 +119,7 @@ pub const RETRY_DELAY_MAX: Duration = Duration::from_secs(86_400);
 pub const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Shortest timeout of an attempt.
 pub const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
-/// A delivery that is still pending this long after it was made is discarded.
+/// A delivery that is still pending this long after it was created is discarded.
 pub const DELIVERY_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 /// Bytes of a response's body that are kept with the attempt.
 pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 4 * 1024;
@@ -129,11 +129,11 @@ pub const RESPONSE_READ_BYTES_MAX: usize = 64 * 1024;
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of informational responses (1xx) before a response.
 pub const RESPONSE_INFORMATIONAL_BYTES_MAX: usize = 512 * 1024;
-/// Longest wait for the rest of a response after its status line, within the attempt's timeout.
+/// Longest wait for the rest of a response after its status line; the attempt's timeout also applies.
 pub const RESPONSE_REST_MAX: Duration = Duration::from_secs(5);
-/// A larger body does not wait on the delay ladder: its message has its length and hash, and the body is rendered again.
+/// Most bytes of a body that is parked with its delivery. A larger body is replaced by length and hash, and rendered again later.
 pub const PARKED_BODY_BYTES_MAX: usize = 4 * 1024;
-/// Longest single wait on the ladder for rate, concurrency or a slow endpoint.
+/// Longest hold: one wait on the ladder for rate, concurrency or a slow endpoint.
 pub const HOLD_MAX: Duration = Duration::from_secs(600);
 /// Attempts that fail in a row before an endpoint counts as failing (`endpoint.failing`).
 pub const FAILING_AFTER_ATTEMPTS: u32 = 5;
@@ -161,7 +161,7 @@ pub const REFUSED_KEYS_PER_PEER_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap()
 pub const REFUSED_KEYS_PER_PEER_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// Requests with unknown keys per second from all addresses, per process.
 pub const REFUSED_KEYS_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
-/// The burst of all requests with unknown keys, per process.
+/// The burst of requests with unknown keys from all addresses, per process.
 pub const REFUSED_KEYS_BURST: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
 /// Rows of a page, by default.
 pub const PAGE_DEFAULT: u32 = 50;
@@ -169,15 +169,15 @@ pub const PAGE_DEFAULT: u32 = 50;
 pub const PAGE_MAX: u32 = 200;
 /// Most minutes or hours in one response of stats.
 pub const STATS_INTERVALS_MAX: u32 = 1_440;
-/// Bytes of documents (schemas, samples, filters) after which a page of a list ends.
+/// Bytes of documents (schemas, samples, filters) at which a page of a list ends.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most events that a dry run of a replay reads.
 pub const REPLAY_DRY_RUN_EVENTS_MAX: u64 = 1_000_000;
-/// A producer's dead letter is kept whole up to this size.
+/// Most bytes of a producer's dead letter that is kept whole.
 pub const DEAD_LETTER_WHOLE_BYTES_MAX: usize = 256 * 1024;
-/// Bytes kept of a larger dead letter of a producer.
+/// First bytes that are kept of a larger dead letter of a producer.
 pub const DEAD_LETTER_KEPT_BYTES: usize = 64 * 1024;
-/// Dead letters of a tenant's producers kept per day; others are only counted.
+/// Dead letters of a tenant's producers that are kept per day; further ones are only counted.
 pub const DEAD_LETTERS_PER_TENANT_AND_DAY_MAX: u32 = 1_000;
 /// Bytes of dead letters of a tenant's producers kept per day.
 pub const DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX: u64 = 64 * 1024 * 1024;
@@ -185,7 +185,7 @@ pub const DEAD_LETTER_BYTES_PER_TENANT_AND_DAY_MAX: u64 = 64 * 1024 * 1024;
 pub const REPLAY_DRY_RUN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most steps of payload filters in a dry run of a replay.
 pub const REPLAY_DRY_RUN_STEPS_MAX: u64 = 5_000_000;
-/// Bytes of payloads after which a replay or a dry run ends a step.
+/// Bytes of payloads at which a step of a replay or a dry run ends.
 pub const REPLAY_STEP_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Concurrent dry runs of replays of a tenant, in each API process.
 pub const REPLAY_DRY_RUNS_AT_ONCE: usize = 1;
@@ -197,12 +197,12 @@ pub const TEST_CALLS_AT_ONCE: usize = 4;
 pub const BUNDLE_MEMBERS_MAX: usize = 32;
 /// Most bytes of a bundle; a larger member travels alone.
 pub const BUNDLE_BYTES_MAX: usize = 32 * 1024;
-/// How long the result of a dashboard form can be read again: a secret, the outcome of a test, the mistakes in the form.
+/// How long the result of a dashboard form can be read again: a secret, the outcome of a test or the mistakes in the form.
 pub const FORM_RESULT_KEPT: Duration = Duration::from_secs(15 * 60);
 /// Most kept results of dashboard forms per session.
 pub const FORM_RESULTS_MAX: u32 = 50;
 /// Most bytes of a kept result of a dashboard form.
 pub const FORM_RESULT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most bytes of a sign-in form, which strangers can send. It may contain the form that a visitor sent after the session ended.
+/// Most bytes of a sign-in form, which needs no session. It may contain the form that a visitor sent after the session ended.
 pub const SIGN_IN_BODY_BYTES_MAX: usize = 16 * 1024;

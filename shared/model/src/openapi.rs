@@ -1,6 +1,6 @@
 //! OpenAPI schemas of the types that serialise as text: ids, timestamps and event types.
 //!
-//! Enums derive theirs where they are defined.
+//! Enums derive their schemas where they are defined.
 
 use std::borrow::Cow;
 

@@ -1,13 +1,13 @@
-//! Payload filters: conditions on what an event holds, beyond its type and its attributes.
+//! Payload filters: conditions on an event's `data` and `metadata`, beyond its type and attributes.
 //!
 //! A filter is read once, when configuration is loaded, and bound to the [`FieldIndex`] of its tenant's filters. One pass over an
-//! event collects the values that they compare. docs/filters.md is the promise to customers; a table of tests holds it:
+//! event collects the values that these filters compare. docs/filters.md promises to customers, and a table of tests checks:
 //! - An array stands for its elements. A test passes when any value of its field passes.
 //! - A test does not pass when the field is missing, except `exists: false`.
 //! - Values of different kinds (text, number, boolean, null) are never equal and have no order.
 //!
 //! The cost is bounded: each test takes a look-up or a few comparisons, and all filters evaluated for one event share a
-//! [`Budget`]. A filter that exceeds it does not match.
+//! [`Budget`]. A filter that exceeds the budget does not match.
 
 mod fields;
 mod number;
@@ -28,7 +28,7 @@ use values::Values;
 #[derive(Debug, Clone, PartialEq)]
 pub struct PayloadFilter {
     root: Node,
-    /// The field of each test, in the order of the tests.
+    /// The field of each test, in the order of [`Node::Test`] numbers.
     fields: Vec<Field>,
 }
 
@@ -38,7 +38,7 @@ impl PayloadFilter {
         self.fields.len()
     }
 
-    /// Whether this one filter matches an event, and the [`actual_values`](BoundFilter::actual_values).
+    /// Evaluates only this filter. Returns whether it matches an event, and the [`actual_values`](BoundFilter::actual_values).
     pub fn explain(&self, payload: &Payload<'_>) -> (bool, Map<String, Value>) {
         let mut index = FieldIndex::default();
         let bound = index.bind(self.clone());
@@ -47,15 +47,15 @@ impl PayloadFilter {
     }
 }
 
-/// The steps that the filters evaluated for one event may take together. A step is a comparison or a look-up. A tenant's filters
-/// have [`PAYLOAD_FILTER_STEPS_MAX`] for one event.
+/// The steps that all filters evaluated for one event may take together: [`PAYLOAD_FILTER_STEPS_MAX`] for the filters of a
+/// tenant. A step is a comparison or a look-up.
 #[derive(Debug)]
 pub struct Budget {
     left: u64,
     is_spent: bool,
 }
 
-/// The budget is spent.
+/// The error of a step that exceeds the budget.
 #[derive(Debug)]
 struct Spent;
 
@@ -71,7 +71,7 @@ impl Budget {
         Self { left: steps, is_spent: false }
     }
 
-    /// Whether a step exceeded the budget. Filters evaluated since then did not match.
+    /// Whether a step exceeded the budget. Filters evaluated after it did not match.
     pub fn is_spent(&self) -> bool {
         self.is_spent
     }
@@ -100,7 +100,7 @@ enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
-    /// The number of the test, and its operator.
+    /// A test: its number, which is the index of its field, and its operator.
     Test(usize, Op),
 }
 
@@ -121,7 +121,7 @@ enum Op {
 }
 
 impl Node {
-    /// `values_of`: the values of a test's field.
+    /// Evaluates the node. `values_of` returns the values of the field of the test with a number.
     fn passes<'s, 'a: 's>(
         &self,
         values_of: &impl Fn(usize) -> &'s Values<'a>,

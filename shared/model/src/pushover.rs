@@ -1,10 +1,10 @@
-//! Pushover, the channel to a customer's phone: its sounds, and the message for an event.
+//! Pushover, the channel to a customer's phone: its sounds and the message for an event.
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{PUSHOVER_MESSAGE_CHARS_MAX, PUSHOVER_TITLE_CHARS_MAX};
 
-/// The name that a customer selects, and Pushover's name. `Mute` and `None` are silent.
+/// Each sound's name for customers, and its name at Pushover. `Mute` and `None` are silent.
 const SOUNDS: [(&str, &str); 24] = [
     ("Mute", "none"),
     ("Vibrate", "vibrate"),
@@ -37,7 +37,7 @@ const SOUNDS: [(&str, &str); 24] = [
 pub struct Sound {
     /// The name that customers select, such as `Tug Boat`.
     pub name: &'static str,
-    /// Pushover's name, such as `tugboat`.
+    /// The sound's name at Pushover, such as `tugboat`.
     pub wire: &'static str,
 }
 
@@ -47,25 +47,25 @@ impl Sound {
         SOUNDS.iter().map(|(name, wire)| Self { name, wire })
     }
 
-    /// The sound with this name; case-sensitive.
+    /// Finds the sound with this name; case-sensitive.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|sound| sound.name == name)
     }
 }
 
-/// The body of a delivery to Pushover: what a phone shows. The dispatcher adds the credentials.
+/// The body of a delivery to Pushover, which a phone shows. The dispatcher adds the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushoverMessage {
     /// At most [`PUSHOVER_TITLE_CHARS_MAX`] characters.
     pub title: String,
     /// 1 to [`PUSHOVER_MESSAGE_CHARS_MAX`] characters.
     pub message: String,
-    /// When the event occurred, Unix seconds. Shown instead of the time of arrival.
+    /// When the event occurred, in Unix seconds. The phone shows it instead of the time of arrival.
     pub timestamp: i64,
 }
 
 impl PushoverMessage {
-    /// A message within Pushover's limits: longer texts are cut and end in `…`.
+    /// Creates a message within Pushover's limits: longer texts are cut and end in `…`.
     pub fn new(title: &str, message: &str, timestamp: i64) -> Self {
         let title = cut(title.trim(), PUSHOVER_TITLE_CHARS_MAX);
         Self { title, message: cut(message.trim(), PUSHOVER_MESSAGE_CHARS_MAX), timestamp }

@@ -15,10 +15,10 @@ use crate::time::UnixMillis;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayMode {
-    /// The endpoints that matched then, if they are active today.
+    /// The endpoints that matched when the event was decided and are active today.
     #[default]
     Redeliver,
-    /// The endpoints that match today.
+    /// The endpoints that match the event today.
     Rematch,
 }
 names!(ReplayMode { Redeliver => "redeliver", Rematch => "rematch" });
@@ -39,39 +39,39 @@ pub enum ReplayStatus {
 }
 names!(ReplayStatus { Running => "running", Paused => "paused", Finished => "finished", Cancelled => "cancelled" });
 
-/// The events of a replay. A field that is `None` or empty does not filter.
+/// Which events a replay delivers again, and to which endpoints. A field that is `None` or empty does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplaySelection {
-    /// To this endpoint only.
+    /// Delivers to this endpoint only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointId>,
-    /// This event only.
+    /// Selects this event only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
-    /// Accepted at or after this.
+    /// Selects events accepted at or after this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<UnixMillis>,
-    /// Accepted before this: at most the time of the request, so that the replay ends.
+    /// Selects events accepted before this time: at most the time of the request, so that the replay ends.
     pub to: UnixMillis,
-    /// Of a type that matches one of these.
+    /// Selects events whose type matches one of these patterns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_types: Vec<TypePattern>,
-    /// With these attribute values.
+    /// Selects events with all of these attribute values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
-    /// Only failed events, see [`ReplaySelection::selects`].
+    /// Selects only failed events, see [`ReplaySelection::selects`].
     #[serde(default)]
     pub only_failed: bool,
-    /// Which endpoints receive them.
+    /// Which endpoints receive the events.
     #[serde(default)]
     pub mode: ReplayMode,
 }
 
 impl ReplaySelection {
-    /// Whether an event is delivered again to an endpoint for which it has deliveries of these states.
+    /// Whether to deliver an event again to an endpoint. `standing` has the states of its earlier deliveries to that endpoint.
     ///
-    /// An event with a pending delivery is not: it is on its way. An event failed if no delivery was delivered and at least one
-    /// failed or was discarded; cancelled deliveries do not count.
+    /// An event with a pending delivery is not selected, because that delivery is still attempted. An event failed if none of its
+    /// deliveries was delivered and at least one failed or was discarded; cancelled deliveries do not count.
     pub fn selects(&self, standing: &[DeliveryStatus]) -> bool {
         let any = |status| standing.contains(&status);
         if any(DeliveryStatus::Pending) {

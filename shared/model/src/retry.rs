@@ -1,4 +1,4 @@
-//! When a delivery is attempted again. Pure: the caller draws the jitter.
+//! Decides when a delivery is attempted again. Pure: the caller draws the jitter.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::attempt::{AttemptResult, Outcome, StatusClasses, StatusVerdict};
 use crate::limits::{RETRIES_MAX, RETRY_DELAY_MAX};
 
-/// The delays between attempts, each from the end of the attempt before. Empty: no retries.
+/// The delays between attempts. Each delay starts at the end of the previous attempt. An empty schedule means no retries.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RetrySchedule(Vec<u32>);
@@ -21,7 +21,7 @@ pub enum InvalidSchedule {
     /// A delay out of range.
     #[error("delay {index} is {seconds} s; allowed are 1 to {} s", RETRY_DELAY_MAX.as_secs())]
     Delay {
-        /// Its index.
+        /// The index of the delay.
         index: usize,
         /// The delay.
         seconds: u32,
@@ -49,7 +49,7 @@ impl RetrySchedule {
         Duration::from_secs(self.0.iter().map(|seconds| u64::from(*seconds)).sum())
     }
 
-    /// The same schedule with no delay shorter than `shortest`.
+    /// The same schedule, with every delay shorter than `shortest` raised to it.
     #[must_use]
     pub fn at_least(mut self, shortest: Duration) -> Self {
         let shortest = u32::try_from(shortest.min(RETRY_DELAY_MAX).as_secs()).unwrap_or(u32::MAX);
@@ -62,7 +62,7 @@ impl RetrySchedule {
         &self.0
     }
 
-    /// The delay after attempt `number` (1 is the first), or `None` when it was the last.
+    /// The delay after attempt `number` (the first is 1), or `None` if that attempt was the last.
     pub fn delay_after(&self, number: u16) -> Option<Duration> {
         let index = usize::from(number).checked_sub(1)?;
         self.0.get(index).map(|seconds| Duration::from_secs(u64::from(*seconds)))
@@ -76,9 +76,9 @@ pub struct RetryPolicy<'a> {
     pub schedule: &'a RetrySchedule,
     /// What status codes mean.
     pub statuses: &'a StatusClasses,
-    /// Longest `Retry-After` that is honoured.
+    /// The longest `Retry-After` that is honoured; a longer one counts as this long.
     pub retry_after_max: Duration,
-    /// Share by which a delay may be lengthened; 0 if the product promises exact times.
+    /// The maximum share by which a delay is lengthened; 0 if the product promises exact times.
     pub jitter_max: f64,
 }
 
@@ -91,12 +91,12 @@ pub enum Step {
     RetryAfter(Duration),
     /// No attempt follows.
     Failed {
-        /// Whether the endpoint is disabled.
+        /// Whether to disable the endpoint.
         disable: bool,
     },
 }
 
-/// What follows attempt `number` (1 is the first). `draw` in `0.0..1.0` places the delay within the jitter.
+/// Decides what follows attempt `number` (the first is 1). `draw`, from 0.0 to 1.0, is the share of the maximum jitter.
 pub fn next_step(number: u16, result: &AttemptResult, policy: &RetryPolicy<'_>, draw: f64) -> Step {
     let verdict = match (result.outcome, result.status_code) {
         (Outcome::Success | Outcome::HttpStatus, Some(code)) => policy.statuses.verdict(code),

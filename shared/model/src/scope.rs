@@ -13,7 +13,7 @@ pub enum Scope {
     Publish,
     /// Read the configuration and the history.
     Read,
-    /// Edit configuration, test, retry, cancel, replay.
+    /// Edit the configuration; test endpoints; retry, cancel and replay deliveries.
     Manage,
 }
 names!(Scope { Publish => "publish", Read => "read", Manage => "manage" });

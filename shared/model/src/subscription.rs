@@ -1,7 +1,7 @@
-//! Subscriptions: the events that an endpoint receives. Compiled once, when configuration is loaded, and matched per event.
+//! Subscriptions: the events that an endpoint receives. Compiled when configuration is loaded, and matched with each event.
 //!
-//! One value of a filter must match (OR), and every filter must match (AND). A filter does not match an event without its
-//! attribute.
+//! A filter matches if one of its values matches (OR); a subscription needs every filter to match (AND). A filter does not match
+//! an event without its attribute.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,12 +16,12 @@ use crate::json::pointer_token;
 use crate::limits::{ATTRIBUTE_VALUE_BYTES_MAX, EVENT_TYPES_MAX, FILTER_VALUES_MAX, FILTERS_MAX};
 use crate::text::serialize_as_text;
 
-/// The event types of a subscription: one exactly, all below a dot (`email.*`, any depth), or all (`*`).
+/// A pattern of event types: one type exactly, all types below a dot at any depth (`email.*`), or all types (`*`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TypePattern {
     /// `*`
     All,
-    /// `email.*`, kept as `email.` with the dot.
+    /// `email.*`, stored as `email.` with the dot.
     Below(Box<str>),
     /// One type.
     Exact(Box<str>),
@@ -74,15 +74,15 @@ serialize_as_text!(TypePattern);
 pub enum MatchKind {
     /// Byte for byte.
     Exact,
-    /// A domain name, ignoring case; `*.example.com` matches every name below `example.com`, not itself.
+    /// A domain name, ignoring case. `*.example.com` matches every name below `example.com`, but not `example.com` itself.
     Domain,
     /// An IPv4 or IPv6 address or a CIDR block.
     Ip,
 }
 
 impl MatchKind {
-    /// An attribute's value in the form of [`FilterValues::whole`]: a filter with such values matches if this is among them.
-    /// `None` if no filter can match the value.
+    /// Converts an attribute's value to the form of [`FilterValues::whole`]: a filter matches it if the filter's whole values
+    /// contain the result. `None` if no filter of this kind can match the value.
     pub fn comparable(self, actual: &str) -> Option<Cow<'_, str>> {
         match self {
             Self::Exact => Some(Cow::Borrowed(actual)),
@@ -95,16 +95,16 @@ impl MatchKind {
 /// The values of one filter, compiled for matching.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FilterValues {
-    /// See [`MatchKind::Exact`]; sorted.
+    /// Values for [`MatchKind::Exact`], sorted.
     Exact(Box<[Box<str>]>),
-    /// See [`MatchKind::Domain`].
+    /// Values for [`MatchKind::Domain`].
     Domain {
-        /// Full names, lower case, sorted.
+        /// Full names in lower case, sorted.
         names: Box<[Box<str>]>,
-        /// The part after a `*`, with its dot: `.example.com`.
+        /// The part after each `*`, with its dot: `.example.com`.
         suffixes: Box<[Box<str>]>,
     },
-    /// See [`MatchKind::Ip`].
+    /// Values for [`MatchKind::Ip`].
     Ip(Box<[IpNet]>),
 }
 
@@ -182,7 +182,7 @@ impl FilterValues {
         }
     }
 
-    /// The values of a filter that has neither wildcards nor blocks, see [`MatchKind::comparable`]; `None` for one that has.
+    /// The values in the form of [`MatchKind::comparable`]; `None` for a filter with a wildcard or a CIDR block.
     pub fn whole(&self) -> Option<(MatchKind, Vec<Cow<'_, str>>)> {
         match self {
             Self::Exact(values) => Some((MatchKind::Exact, borrowed(values))),
@@ -195,7 +195,7 @@ impl FilterValues {
         }
     }
 
-    /// Whether any value matches this attribute value.
+    /// Whether any of the filter's values matches this value of the attribute.
     pub fn matches(&self, actual: &str) -> bool {
         match self {
             Self::Exact(values) => values.binary_search_by(|value| value.as_ref().cmp(actual)).is_ok(),
@@ -215,18 +215,18 @@ impl FilterValues {
 /// The event types and filters of an endpoint, compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// One must match the event's type.
+    /// One of these must match the event's type.
     pub event_types: Box<[TypePattern]>,
-    /// All must match the event's attributes. Sorted by attribute.
+    /// All of these must match the event's attributes. Sorted by attribute.
     pub filters: Box<[(Box<str>, FilterValues)]>,
 }
 
 impl Subscription {
-    /// Compiles a customer's event types and filters, sorted by attribute. `kind_of`: how an attribute is matched, `None` for one
-    /// that is unknown to the profile.
+    /// Compiles a customer's event types and filters, and sorts the filters by attribute. `kind_of` returns how an attribute is
+    /// matched, or `None` for an attribute that the profile does not know.
     ///
     /// # Errors
-    /// The first mistake, with a JSON pointer and what is allowed.
+    /// The first mistake: a JSON pointer, and what is allowed.
     pub fn compile<'a, V: AsRef<[String]> + 'a>(
         event_types: &[String],
         filters: impl IntoIterator<Item = (&'a String, &'a V), IntoIter: ExactSizeIterator>,
@@ -269,7 +269,7 @@ impl Subscription {
         self.event_types.iter().any(|pattern| pattern.matches(event_type)) && self.filters_match(attributes)
     }
 
-    /// Whether every filter matches the attributes, for callers that have found the type by an index.
+    /// Whether every filter matches the attributes. For callers that have matched the event type by an index.
     pub fn filters_match(&self, attributes: &Attributes) -> bool {
         self.filters.iter().all(|(name, values)| attributes.get(name).is_some_and(|actual| values.matches(actual)))
     }

@@ -1,6 +1,6 @@
-//! Types that are text on the wire, in rows and in routing keys: macros for their implementations.
+//! Macros for types that are written as text in messages, rows and routing keys.
 
-/// A name outside the allowed ones.
+/// The error for a name that is not one of the allowed names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected one of {allowed}, got {got:?}")]
 pub struct UnknownName {
@@ -10,7 +10,7 @@ pub struct UnknownName {
     pub got: String,
 }
 
-/// Names the variants of an enum: `as_str`, `Display`, `FromStr`.
+/// Gives each variant of an enum its name: implements `as_str`, `Display` and `FromStr`.
 macro_rules! names {
     ($type:ident { $($variant:ident => $name:literal),+ $(,)? }) => {
         impl $type {

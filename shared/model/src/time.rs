@@ -1,6 +1,6 @@
-//! Points in time in messages and rows.
+//! Points in time.
 //!
-//! Messages and rows hold milliseconds since the Unix epoch, UTC; people see RFC 3339.
+//! Messages and rows contain milliseconds since the Unix epoch, UTC; people see RFC 3339.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,24 +10,24 @@ use serde::{Deserialize, Serialize};
 
 mod rfc3339;
 
-/// A point in time: milliseconds since the Unix epoch, UTC. Serialises as the number.
+/// A point in time: milliseconds since the Unix epoch, UTC. Serialises as that number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
-    /// The wall clock. Callers pass the time to decisions, which do not read it themselves.
+    /// The time of the wall clock. Decisions do not call this; their callers pass the time as an argument.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())
     }
 
-    /// This point plus `by`; saturates.
+    /// The point `by` after this one; saturates.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The time from `self` to `later`; zero if `later` is not later.
+    /// The time from `self` to `later`; zero if `later` is before `self`.
     pub fn until(self, later: Self) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
@@ -37,7 +37,7 @@ impl UnixMillis {
         self.0.div_euclid(1000)
     }
 
-    /// The UTC day of this point: the partition key of events and deliveries.
+    /// The UTC day of this point, by which the history is partitioned.
     pub fn day(self) -> Day {
         Day(i32::try_from(self.0.div_euclid(86_400_000)).unwrap_or(0))
     }
@@ -52,14 +52,14 @@ impl UnixMillis {
         format!("{}Z", self.to_civil())
     }
 
-    /// Date and time in UTC without a fraction. Not by [`jiff::Timestamp`], which ends a day before the year 9999 does.
+    /// Date and time in UTC without a fraction. [`jiff::Timestamp`] ends a day before the year 9999 does, so it is not used here.
     fn to_civil(self) -> String {
         let of_day = self.as_seconds().rem_euclid(86_400);
         let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
         format!("{}T{hour:02}:{minute:02}:{second:02}", self.day())
     }
 
-    /// The same point as a [`jiff::Timestamp`] (saturating at its ends).
+    /// The same point as a [`jiff::Timestamp`]; the epoch if it is out of that type's range.
     pub fn timestamp(self) -> jiff::Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or_default()
     }
@@ -92,19 +92,19 @@ impl FromStr for UnixMillis {
     }
 }
 
-/// A UTC day, counted from 1970-01-01. Messages carry it, so that a row's partition does not depend on when it is written.
+/// A UTC day, counted from 1970-01-01. Messages contain it, so that a row's partition does not depend on when the row is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Day(pub i32);
 
 impl Day {
-    /// The calendar date (saturating at 1970-01-01 for a day out of range).
+    /// The calendar date; 1970-01-01 for a day out of range.
     pub fn date(self) -> jiff::civil::Date {
         let epoch = jiff::civil::date(1970, 1, 1);
         epoch.checked_add(jiff::Span::new().try_days(i64::from(self.0)).unwrap_or_default()).unwrap_or(epoch)
     }
 
-    /// This day plus `days`, which may be negative.
+    /// The day `days` after this one, or before it if `days` is negative.
     #[must_use]
     pub fn plus_days(self, days: i32) -> Self {
         Self(self.0.saturating_add(days))

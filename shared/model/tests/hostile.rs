@@ -1,4 +1,4 @@
-//! Arbitrary texts in place of ids, types, times, filters and attributes are refused, or parsed and printed the same.
+//! Arbitrary texts in place of ids, types, times, filters and attributes are refused, or print as text that parses the same.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -16,7 +16,7 @@ use postrider_model::time::UnixMillis;
 use proptest::prelude::*;
 use serde_json::Value;
 
-/// Checks that a text which can be parsed is printed such that it parses to the same value.
+/// Checks that the printed form of a text that parses parses to the same value.
 fn reads_back<T: FromStr + Display + PartialEq>(text: &str) -> Result<(), TestCaseError> {
     if let Ok(read) = text.parse::<T>() {
         let printed = read.to_string();
@@ -148,7 +148,7 @@ proptest! {
                 let payload = Payload { data: &data, metadata: Some(&metadata), attributes: &attributes };
                 let (takes, held) = read.explain(&payload);
                 prop_assert_eq!(read.explain(&payload), (takes, held.clone()));
-                // Each of at most 20 values is no longer than the event.
+                // Each field shows at most 20 values, and none of them is longer than the event.
                 let shown = serde_json::to_string(&held).expect("text").len();
                 prop_assert!(shown <= (filter.len() + 6 * (data.len() + metadata.len())) * 20, "{}", shown);
                 let subscription = SubscriptionText { event_types: &["*".to_owned()], filters: &BTreeMap::new(), payload_filter: Some(&json) };

@@ -150,7 +150,7 @@ fn filters_across_are_and() {
         ("dedicated_ip", "203.0.113.5"),
     ];
     check(all, &event, true);
-    // Each of the four filters alone prevents a match, by another value or by a missing attribute.
+    // Each of the four filters alone prevents a match: once with another value, once with a missing attribute.
     for index in 0..event.len() {
         let mut other = event;
         other[index].1 = "other";
@@ -235,7 +235,7 @@ fn each_condition_shows_the_expected_and_the_actual_value() {
     );
 }
 
-/// A second, simple implementation of the rules of subscriptions, on texts.
+/// A second, simple implementation of the rules of subscriptions, which works on texts.
 mod naive {
     use super::*;
 
@@ -291,7 +291,7 @@ mod naive {
     }
 }
 
-// Small alphabets, so that matches are as common as misses.
+// The alphabets are small, so that matches are as common as misses.
 fn event_type() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(vec!["a", "b", "ab"]), 1..4).prop_map(|segments| segments.join("."))
 }

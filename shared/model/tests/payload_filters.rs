@@ -1,5 +1,5 @@
-//! The events that payload filters match: a table for each promise of docs/filters.md, and a comparison with a simple evaluator over parsed
-//! trees.
+//! The events that payload filters match: a table for each promise of docs/filters.md, and a comparison with a simple evaluator
+//! over parsed trees.
 
 use postrider_model::event::Attributes;
 use postrider_model::limits::PAYLOAD_FILTER_STEPS_MAX;
@@ -11,7 +11,7 @@ fn attributes() -> Attributes {
     Attributes([("bridge".into(), "b1".into()), ("size".into(), "5".into())].into())
 }
 
-/// Evaluates several filters at once, as fan-out does.
+/// Evaluates several filters together, as fan-out does.
 fn ask(filters: &[Value], data: &str, metadata: Option<&str>) -> Vec<bool> {
     let mut fields = FieldIndex::default();
     let read = |json| PayloadFilter::read(json).unwrap_or_else(|error| panic!("{error}"));
@@ -68,7 +68,7 @@ fn whole_numbers_are_exact_to_64_bits_and_others_are_floats() {
     check("eq", json!(0.1), r#"{"a":0.10}"#, true);
     check("eq", json!(0.1), r#"{"a":1E-1}"#, true);
     check("gt", json!(0.1), r#"{"a":0.1000001}"#, true);
-    // The filter and the event round equally.
+    // The number in the filter and the number in the event are rounded to the same float.
     check("eq", serde_json::from_str("100000000000000000001").unwrap(), r#"{"a":100000000000000000001}"#, true);
     check("eq", serde_json::from_str("100000000000000000001").unwrap(), r#"{"a":100000000000000000000}"#, true);
 }
@@ -159,7 +159,7 @@ fn an_array_stands_for_its_elements() {
     let deep = |value: Value| json!({"field": "data.items.sku", "op": "eq", "value": value});
     let data = r#"{"items":[{"sku":"a"},{"sku":["b","c"]},7,{"other":1}]}"#;
     assert_eq!(ask(&[deep(json!("a")), deep(json!("c")), deep(json!("d"))], data, None), [true, true, false]);
-    // Each condition may match another element.
+    // Different elements may pass the two tests.
     let both = json!({"all": [
         {"field": "data.items.sku", "op": "eq", "value": "a"}, {"field": "data.items.n", "op": "eq", "value": 2},
     ]});
@@ -168,7 +168,7 @@ fn an_array_stands_for_its_elements() {
     let first = json!({"field": "data.items.0", "op": "exists"});
     assert_eq!(ask(std::slice::from_ref(&first), r#"{"items":["a"]}"#, None), [false]);
     assert_eq!(ask(&[first], r#"{"items":{"0":"a"}}"#, None), [true]);
-    // Up to a limit.
+    // A filter evaluates only the first 1,000 values.
     let many = |at: usize| {
         let values: Vec<Value> = (0..2_000).map(|index| json!(u32::from(index == at))).collect();
         json!({"a": values}).to_string()
@@ -289,11 +289,11 @@ fn mistakes_have_pointers() {
     bad(wide(51), "/any/50");
 }
 
-/// A second, simple implementation of the rules of filters, on parsed trees.
+/// A second, simple implementation of the rules of filters, which works on parsed trees.
 mod naive {
     use super::*;
 
-    /// Whether the event has the field, and its values.
+    /// Whether the event has the field. Adds the field's values to `values`.
     fn look(value: &Value, names: &[&str], values: &mut Vec<Value>) -> bool {
         match (value, names) {
             (Value::Array(items), _) => {
@@ -358,7 +358,7 @@ mod naive {
     }
 }
 
-// Small alphabets, so that matches are as common as misses.
+// The alphabets are small, so that matches are as common as misses.
 fn scalar() -> impl Strategy<Value = Value> {
     prop::sample::select(vec![
         json!(null),
@@ -445,7 +445,7 @@ proptest! {
     }
 }
 
-/// The largest filter: 50 tests, of them five `in` with 1,000 values in all.
+/// The largest filter: 50 tests, five of them `in` with 1,000 values in all.
 fn largest_filter() -> Value {
     let list = |n: usize| (0..200).map(|value| json!(format!("value-{n}-{value}"))).collect::<Vec<_>>();
     let lists = (0..5).map(|n| json!({"field": "data.a", "op": "in", "value": list(n)}));

@@ -1,4 +1,4 @@
-//! The fields that filters look at, and the single pass over an event that collects their values.
+//! The fields that filters read, and the single pass over an event that collects their values.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Payload<'a> {
     pub attributes: &'a Attributes,
 }
 
-/// The fields of all filters of a tenant, as one tree of names. With it an event is read once for any number of filters.
+/// The fields of all filters of a tenant, as one tree of names. With it one pass over an event serves any number of filters.
 #[derive(Debug)]
 pub struct FieldIndex {
     /// The roots come first, in the order of [`Root`].
@@ -36,9 +36,9 @@ pub struct FieldIndex {
 #[derive(Debug)]
 struct NameNode {
     name: Box<str>,
-    /// A root is its own parent.
+    /// The index of the parent node. A root is its own parent.
     parent: usize,
-    /// Sorted by name.
+    /// Indexes of the child nodes, sorted by name.
     children: Vec<usize>,
 }
 
@@ -50,11 +50,11 @@ pub struct BoundFilter {
     nodes: Box<[usize]>,
 }
 
-/// The values of an event's fields.
+/// The values that an event has in the fields of filters.
 #[derive(Debug)]
 pub struct FieldValues<'a> {
     requested: Vec<Requested>,
-    /// The values of requested fields. The first is empty and stands for all other fields.
+    /// The values of each requested field. The first item is empty and stands for all other fields.
     values: Vec<Values<'a>>,
 }
 
@@ -65,13 +65,13 @@ impl<'a> FieldValues<'a> {
 }
 
 impl BoundFilter {
-    /// Whether the filter matches the event whose `values` were collected by [`FieldIndex::collect`]. It does not match if the
-    /// budget is spent before the end; [`Budget::is_spent`] tells.
+    /// Whether the filter matches the event whose `values` [`FieldIndex::collect`] collected. A filter does not match if it
+    /// exceeds the budget; then [`Budget::is_spent`] is true.
     pub fn matches(&self, values: &FieldValues<'_>, budget: &mut Budget) -> bool {
         self.filter.root.passes(&|test| values.of_node(self.nodes[test]), budget).unwrap_or(false)
     }
 
-    /// The event's values by field: the first 20 values, or `null` if the event has no such field.
+    /// The event's first 20 values of each field, by field; `null` for a field that the event does not have.
     pub fn actual_values(&self, values: &FieldValues<'_>) -> Map<String, Value> {
         let actual = self.filter.fields.iter().zip(&self.nodes).map(|(field, node)| {
             let held = values.of_node(*node);
@@ -90,7 +90,7 @@ impl Default for FieldIndex {
 }
 
 impl FieldIndex {
-    /// Adds the fields of a filter.
+    /// Adds the fields of a filter, and binds the filter to their nodes.
     pub fn bind(&mut self, filter: impl Into<Arc<PayloadFilter>>) -> BoundFilter {
         let filter = filter.into();
         let nodes = filter.fields.iter().map(|field| self.node(field)).collect();
@@ -113,14 +113,14 @@ impl FieldIndex {
         node
     }
 
-    /// The child of this name, or its position among the children.
+    /// Finds the child of `node` with this name. Returns its node, or the index in `children` at which to insert it.
     fn search(&self, node: usize, name: &str) -> Result<usize, usize> {
         let children = &self.nodes[node].children;
         children.binary_search_by(|child| self.nodes[*child].name.as_ref().cmp(name)).map(|position| children[position])
     }
 
-    /// Collects the values of the fields of `filters`. Other values are skipped; `data` and `metadata` are not read at all when
-    /// no filter needs them.
+    /// Collects the values of the fields of `filters` and skips all others. If no filter needs `data` or `metadata`, that part is
+    /// not read at all.
     pub fn collect<'f, 'a>(
         &self,
         filters: impl IntoIterator<Item = &'f BoundFilter>,
@@ -142,12 +142,12 @@ impl FieldIndex {
     }
 }
 
-/// What filters need of a node.
+/// What filters need from a node.
 #[derive(Debug, Clone, Copy, Default)]
 struct Requested {
-    /// Where its own values go; 0 if no filter needs them.
+    /// The index of its own values in `values`; 0 if no filter needs them.
     values: u32,
-    /// Whether a filter needs something below it.
+    /// Whether a filter needs a descendant of the node.
     below: bool,
 }
 
@@ -189,7 +189,7 @@ impl<'a> Walk<'_, 'a> {
         self.values.get_mut(values)
     }
 
-    /// Reads JSON. Ingest has checked it; if it breaks off all the same, the values before count.
+    /// Reads JSON, which ingest has validated. If it is invalid after all, the values before the mistake count.
     fn json(&mut self, json: &'a str, root: Root) {
         let _ = self.value(&mut Scanner::new(json), root as usize, 0);
     }
@@ -223,12 +223,12 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn object(&mut self, scanner: &mut Scanner<'a>, node: usize, depth: usize) -> Option<()> {
-        // The whole object is passed over first: of a repeated name the last member counts.
+        // Skip each member and keep its position first, because of members with the same name only the last counts.
         let mut members: Vec<(usize, usize, Scanner<'a>)> = Vec::new();
         scanner.next()?;
         while scanner.peek()? != b'}' {
             let Token::Key(name) = scanner.next()? else { return None };
-            // A name that is no text (half of a surrogate pair) is no field.
+            // A name with half of a surrogate pair is not text, so it matches no field.
             let child = unescape(name).and_then(|name| self.index.search(node, &name).ok());
             if let Some(child) = child.filter(|child| self.is_requested(*child)) {
                 members.push((child, members.len(), *scanner));

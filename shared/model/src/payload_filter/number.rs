@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-/// A JSON number. Whole numbers from -2^63 to 2^64-1 are exact; others are the nearest 64-bit float.
+/// A JSON number. Whole numbers from -2^63 to 2^64-1 are exact; any other number is the nearest 64-bit float.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {
     Whole(i128),
@@ -12,13 +12,13 @@ pub(super) enum Number {
 }
 
 impl Number {
-    /// Reads a number as JSON writes it.
+    /// Parses a JSON number.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let whole = text.parse::<i64>().map(i128::from).or_else(|_| text.parse::<u64>().map(i128::from));
         whole.map(Self::Whole).or_else(|_| text.parse().map(Self::Real)).ok()
     }
 
-    /// As JSON; a number beyond 64-bit floats becomes `null`.
+    /// Converts the number to JSON; a number out of the range of 64-bit floats becomes `null`.
     pub(super) fn to_json(self) -> Value {
         match self {
             Self::Whole(whole) => match i64::try_from(whole) {
@@ -32,7 +32,7 @@ impl Number {
     pub(super) fn order(self, other: Self) -> Ordering {
         match (self, other) {
             (Self::Whole(a), Self::Whole(b)) => a.cmp(&b),
-            // JSON has no NaN, so there always is an order.
+            // JSON has no NaN, so two numbers always have an order.
             (Self::Real(a), Self::Real(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
             (Self::Whole(a), Self::Real(b)) => whole_and_real(a, b),
             (Self::Real(a), Self::Whole(b)) => whole_and_real(b, a).reverse(),
@@ -53,7 +53,7 @@ impl PartialEq for Number {
     }
 }
 
-/// Compares exactly: converting the whole number to a float would round it.
+/// Compares exactly; converting the whole number to a float would round it.
 #[expect(clippy::cast_possible_truncation, reason = "a cast of a float saturates beyond every whole number")]
 fn whole_and_real(whole: i128, real: f64) -> Ordering {
     whole.cmp(&(real.trunc() as i128)).then_with(|| 0.0.partial_cmp(&real.fract()).unwrap_or(Ordering::Equal))
@@ -85,7 +85,7 @@ mod tests {
         check("18446744073709551615", Less, "18446744073709551616");
         check("1e999", Greater, "18446744073709551615");
         check("-1e999", Less, "-9223372036854775808");
-        // Beyond 64 bits numbers are rounded.
+        // Whole numbers of more than 64 bits are rounded.
         check("18446744073709551616", Equal, "18446744073709551617");
         check("0.1", Less, "0.2");
     }

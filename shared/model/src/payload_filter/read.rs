@@ -1,4 +1,4 @@
-//! Reads a customer's filter and reports the place of the first mistake.
+//! Reads a customer's filter and reports where its first mistake is.
 
 use serde_json::{Map, Value};
 
@@ -21,13 +21,13 @@ const FIELD: &str = "expected data., metadata. or attributes. and a name, such a
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) root: Root,
-    /// From the outermost; not empty.
+    /// The names on the path to the field, outermost first; not empty.
     pub(super) names: Vec<Box<str>>,
-    /// As the customer wrote it.
+    /// The field as the customer wrote it.
     pub(super) text: Box<str>,
 }
 
-/// The part of an event that has the field.
+/// The part of an event that contains the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Root {
     Data,
@@ -39,7 +39,7 @@ impl PayloadFilter {
     /// Reads a filter.
     ///
     /// # Errors
-    /// The first mistake, with what is allowed and a JSON pointer into the endpoint: `/payload_filter/all/0/op`.
+    /// The first mistake: what is allowed, and a JSON pointer into the endpoint, such as `/payload_filter/all/0/op`.
     pub fn read(json: &Value) -> Result<Self, InvalidSubscription> {
         if json.to_string().len() > PAYLOAD_FILTER_BYTES_MAX {
             return invalid("/payload_filter", format!("at most {PAYLOAD_FILTER_BYTES_MAX} bytes of compact JSON"));
@@ -56,7 +56,7 @@ fn invalid<T>(pointer: impl Into<String>, detail: impl Into<String>) -> Result<T
 
 struct Reader {
     fields: Vec<Field>,
-    /// Values in all lists so far.
+    /// The number of values read so far in all lists.
     listed: usize,
 }
 

@@ -17,7 +17,7 @@ pub(super) enum Scalar<'a> {
 }
 
 impl<'a> Scalar<'a> {
-    /// The scalar of a token; `None` if it is none, or a text with half of a surrogate pair.
+    /// Reads a token as a scalar; `None` for other tokens, and for a text with half of a surrogate pair.
     pub(super) fn read(token: Token<'a>) -> Option<Self> {
         match token {
             Token::Text(inside) => unescape(inside).map(Self::Text),
@@ -31,7 +31,7 @@ impl<'a> Scalar<'a> {
 }
 
 impl Scalar<'_> {
-    /// Whether both are of one kind and equal: texts byte for byte, numbers by value.
+    /// Whether both values have the same kind and are equal: texts byte for byte, numbers by value.
     pub(super) fn equals(&self, other: &Scalar<'_>) -> bool {
         match (self, other) {
             (Scalar::Null, Scalar::Null) => true,
@@ -42,7 +42,7 @@ impl Scalar<'_> {
         }
     }
 
-    /// The order of two numbers by value, or of two texts by code points; `None` for other kinds.
+    /// Compares two numbers by value, or two texts by code points; `None` for other kinds.
     pub(super) fn order(&self, other: &Scalar<'_>) -> Option<Ordering> {
         match (self, other) {
             (Scalar::Number(a), Scalar::Number(b)) => Some(a.order(*b)),
@@ -51,7 +51,7 @@ impl Scalar<'_> {
         }
     }
 
-    /// A total order: by kind, then by [`Scalar::order`].
+    /// A total order for sorting: by kind, then by [`Scalar::order`].
     pub(super) fn total(&self, other: &Scalar<'_>) -> Ordering {
         match (self, other) {
             (Scalar::Bool(a), Scalar::Bool(b)) => a.cmp(b),

@@ -1,4 +1,4 @@
-//! The values of one field of an event. Many values are sorted once, so that a test is a look-up instead of many comparisons.
+//! The values of one field of an event. Many values are sorted once; a test then takes a look-up instead of many comparisons.
 
 use std::cell::OnceCell;
 use std::cmp::Ordering;
@@ -12,13 +12,13 @@ const COMPARED_MAX: usize = 8;
 /// The values of one field.
 #[derive(Debug, Default)]
 pub(super) struct Values<'a> {
-    /// Whether the event has the field, with any value.
+    /// Whether the event has the field, whatever its value.
     pub(super) is_present: bool,
-    /// Its values except objects; several if there are arrays on the path.
+    /// The field's values except objects; more than one only if there are arrays on the path.
     pub(super) values: Vec<Scalar<'a>>,
-    /// Positions in `values`, sorted by [`Scalar::total`].
+    /// Indexes into `values`, sorted by [`Scalar::total`].
     sorted: OnceCell<Vec<usize>>,
-    /// Positions of the texts, sorted by their reversed bytes.
+    /// Indexes into `values` of the texts, sorted by their reversed bytes.
     by_end: OnceCell<Vec<usize>>,
 }
 
@@ -27,7 +27,7 @@ impl<'a> Values<'a> {
         Self { is_present: true, values: vec![Scalar::Text(text.into())], ..Self::default() }
     }
 
-    /// Whether a test passes.
+    /// Whether any of the values passes a test.
     ///
     /// # Errors
     /// The budget is spent.
@@ -54,7 +54,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Whether any value equals this one.
+    /// Whether any of the field's values equals `value`.
     fn equals(&self, value: &Scalar<'_>, budget: &mut Budget) -> Result<bool, Spent> {
         if self.values.len() <= COMPARED_MAX {
             budget.spend(self.values.len())?;
@@ -64,7 +64,7 @@ impl<'a> Values<'a> {
         Ok(self.boundary(value, Ordering::is_lt, budget)?.after().is_some_and(|actual| actual.equals(value)))
     }
 
-    /// Whether any value passes a comparison.
+    /// Whether any of the field's values passes the comparison `op`.
     fn any(&self, op: &Op, budget: &mut Budget) -> Result<bool, Spent> {
         if self.values.len() <= COMPARED_MAX {
             budget.spend(self.values.len())?;
@@ -83,7 +83,7 @@ impl<'a> Values<'a> {
         Ok(candidate.is_some_and(|value| compared(value, op)))
     }
 
-    /// The boundary in sorted order between the values that are before `value` and the others.
+    /// The boundary in sorted order between the values for which `is_before` holds, compared with `value`, and all others.
     fn boundary(
         &self,
         value: &Scalar<'_>,
@@ -105,7 +105,7 @@ impl<'a> Values<'a> {
         Ok(Boundary { values: &self.values, sorted, at })
     }
 
-    /// The first text, in the order of `by_end`, that may end with `end`.
+    /// The first text in `by_end` that is not before `end`: the only candidate for a text that ends with `end`, if there is one.
     fn first_by_end(&self, end: &str, budget: &mut Budget) -> Result<Option<&Scalar<'a>>, Spent> {
         let text = |place: &usize| self.values[*place].text().unwrap_or_default().bytes().rev();
         let by_end = match self.by_end.get() {
@@ -125,7 +125,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// A boundary in the sorted values.
+/// A boundary between two of the sorted values, or at an end.
 struct Boundary<'s, 'a> {
     values: &'s [Scalar<'a>],
     sorted: &'s [usize],
@@ -142,7 +142,7 @@ impl<'s, 'a> Boundary<'s, 'a> {
     }
 }
 
-/// Whether one value passes a comparison.
+/// Whether one value passes the comparison `op`.
 fn compared(actual: &Scalar<'_>, op: &Op) -> bool {
     let ordered = |value, passes: fn(Ordering) -> bool| actual.order(value).is_some_and(passes);
     match op {

@@ -1,13 +1,14 @@
-//! Reads RFC 3339 timestamps, and no other form of ISO 8601.
+//! Parses RFC 3339 timestamps, and no other form of ISO 8601.
 
 use super::{Day, UnixMillis};
 
 const DAY_MS: i64 = 86_400_000;
-/// 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z: the years that RFC 3339 can write.
+/// The range that RFC 3339 can write: 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
 const YEARS: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
-/// Reads `date-time` of RFC 3339 section 5.6. Fractions are cut to milliseconds. `T`, `t` or a blank separates date and time (the
-/// note in section 5.6). A leap second, possible only at the end of a UTC day, is the first second of the next day, as in POSIX.
+/// Parses `date-time` of RFC 3339 section 5.6. Fractions are cut to milliseconds. `T`, `t` or a blank separates date and time
+/// (see the note in section 5.6). A leap second, which only a UTC day's end can have, is the next day's first second, as in
+/// POSIX.
 pub(super) fn read(text: &[u8]) -> Option<UnixMillis> {
     let (date, rest) = text.split_at_checked(10)?;
     let ([separator], rest) = rest.split_at_checked(1)? else { return None };
@@ -25,12 +26,12 @@ pub(super) fn read(text: &[u8]) -> Option<UnixMillis> {
     YEARS.contains(&at).then_some(UnixMillis(at))
 }
 
-/// A number of exactly these digits.
+/// Parses text that consists of ASCII digits only.
 fn digits(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0_i64, |number, digit| digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0')))
 }
 
-/// `YYYY-MM-DD`.
+/// Parses `YYYY-MM-DD`.
 fn day(text: &[u8]) -> Option<Day> {
     let [y @ .., b'-', m1, m2, b'-', d1, d2] = text else { return None };
     let (year, month, day) = (digits(y)?, digits(&[*m1, *m2])?, digits(&[*d1, *d2])?);
@@ -38,14 +39,14 @@ fn day(text: &[u8]) -> Option<Day> {
     jiff::civil::Date::new(i16::try_from(year).ok()?, narrow(month)?, narrow(day)?).ok().map(Day::of)
 }
 
-/// `HH:MM:SS`, in seconds; 60 seconds are a leap second.
+/// Parses `HH:MM:SS`, to seconds since midnight. A second of 60 is a leap second.
 fn seconds_of_day(text: &[u8]) -> Option<i64> {
     let [h1, h2, b':', m1, m2, b':', s1, s2] = text else { return None };
     let (hour, minute, second) = (digits(&[*h1, *h2])?, digits(&[*m1, *m2])?, digits(&[*s1, *s2])?);
     (hour <= 23 && minute <= 59 && second <= 60).then_some(hour * 3_600 + minute * 60 + second)
 }
 
-/// The fraction of a second, if there is one, in milliseconds, and what follows it.
+/// Parses a fraction of a second, if there is one. Returns it in milliseconds, and the text after it.
 fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let [b'.', rest @ ..] = text else { return Some((0, text)) };
     let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -54,7 +55,7 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((digit(0) * 100 + digit(1) * 10 + digit(2), zone))
 }
 
-/// `Z` or `+HH:MM`, in milliseconds.
+/// Parses `Z` or `+HH:MM` or `-HH:MM`, to milliseconds.
 fn offset_ms(text: &[u8]) -> Option<i64> {
     match text {
         [b'Z' | b'z'] => Some(0),
