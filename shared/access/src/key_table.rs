@@ -1,4 +1,4 @@
-//! API keys by their hash.
+//! A table of API keys, by their hash.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::{Choice, ConstantTimeEq};
 use tokio::sync::watch;
 
-/// Every key. `B` is the budget of one tenant, such as a rate limiter, which all keys of the tenant share.
+/// The table of all keys. `B` is the budget of one tenant, such as a rate limiter; all keys of the tenant share it.
 pub struct KeyTable<B> {
     operators: Vec<KeyHash>,
     table: RwLock<Table<B>>,
@@ -36,9 +36,9 @@ struct TenantKey<B> {
 /// A valid key.
 #[derive(Debug)]
 pub enum Key<B> {
-    /// An operator's, with the first bytes of its hash.
+    /// An operator's key, with the first bytes of its hash.
     Operator([u8; 4]),
-    /// One that a tenant or an operator made.
+    /// A key of one or several tenants, which a tenant or an operator created.
     Tenant {
         /// Its id.
         id: KeyId,
@@ -57,12 +57,12 @@ pub enum KeyError {
     /// There is no such key.
     #[error("no such key")]
     Unknown,
-    /// The key may be new: the configuration in memory is stale.
+    /// The configuration in memory is stale, so the key may exist.
     #[error("the key is not known here, and the database is not available")]
     MaybeNew,
 }
 
-/// The key in the value of an `Authorization` header; the scheme's case does not matter.
+/// Extracts the key from the value of an `Authorization` header. The case of the scheme `Bearer` does not matter.
 pub fn bearer(authorization: Option<&str>) -> Option<&str> {
     let (scheme, key) = authorization?.split_once(' ')?;
     let key = key.trim();
@@ -70,20 +70,20 @@ pub fn bearer(authorization: Option<&str>) -> Option<&str> {
 }
 
 impl<B: Default> KeyTable<B> {
-    /// A table of operators' keys, before the first configuration.
+    /// Creates a table with the operators' keys only; tenants' keys follow with the first configuration.
     pub fn new(operator_keys: &[SecretString]) -> Self {
         let operators = operator_keys.iter().map(|key| KeyHash::of(key.expose_secret())).collect();
         let table = Table { keys: HashMap::new(), hashes: HashMap::new(), budgets: HashMap::new() };
         Self { operators, table: RwLock::new(table), state: watch::Sender::default() }
     }
 
-    /// The valid key of this hash. A key that is not in the table is unknown if the configuration was confirmed within
-    /// `fresh_for`; else it may be new.
+    /// Finds the valid key with this hash. A hash that is not in the table is [`KeyError::Unknown`] if the database confirmed the
+    /// configuration within `fresh_for`, else [`KeyError::MaybeNew`].
     ///
     /// # Errors
     /// The table has no such key.
     pub fn find(&self, hash: &KeyHash, fresh_for: Duration) -> Result<Key<B>, KeyError> {
-        // Every operator key is compared, byte by byte and without an early end, even after a match.
+        // Compares the hash with every operator key, always all bytes and all keys, so that the time reveals no match.
         let matches = self.operators.iter().fold(Choice::from(0), |found, operator| found | operator.0.ct_eq(&hash.0));
         if bool::from(matches) {
             let [a, b, c, d, ..] = hash.0;
@@ -101,22 +101,22 @@ impl<B: Default> KeyTable<B> {
         self.state.borrow().is_fresh(fresh_for)
     }
 
-    /// How fresh the configuration is, and its changes.
+    /// Watches the freshness of the configuration.
     pub fn state(&self) -> watch::Receiver<FeedState> {
         self.state.subscribe()
     }
 
-    /// Notes how fresh the configuration is.
+    /// Stores the freshness of the configuration.
     pub fn set_state(&self, state: FeedState) {
         self.state.send_replace(state);
     }
 
-    /// The budget of a tenant, if it has or had a key.
+    /// The budget of a tenant; `None` if the tenant never had a key.
     pub fn budget(&self, tenant: TenantId) -> Option<Arc<B>> {
         self.table.read().budgets.get(&tenant).cloned()
     }
 
-    /// Adds a key of one tenant that was just made, so that it is valid before the feed reports it.
+    /// Adds a key of one tenant that was just created, so that it is valid before the feed reports it.
     pub fn insert(&self, id: KeyId, key: &SecretString, tenant: TenantId, scopes: Scopes) {
         self.table.write().insert(id, KeyHash::of(key.expose_secret()), &KeyTenants::One(tenant), scopes);
     }
@@ -126,7 +126,7 @@ impl<B: Default> KeyTable<B> {
         self.table.write().remove(id);
     }
 
-    /// Follows the configuration until the feed ends, and calls `on_changes` after each change is in force here.
+    /// Applies the configuration feed until it ends. Calls `on_changes` after this table has applied each change.
     pub async fn follow(&self, mut feed: Feed, mut on_changes: impl FnMut(Changes)) {
         let mut state = feed.state();
         loop {
@@ -171,7 +171,7 @@ impl<B: Default> Table<B> {
             KeyTenants::One(tenant) => Some(Arc::clone(self.budgets.entry(*tenant).or_default())),
             KeyTenants::Several(_) | KeyTenants::All => None,
         };
-        // An edited key keeps its hash and gets other tenants.
+        // An edited key keeps its hash; its tenants may differ.
         self.keys.insert(hash, TenantKey { id, tenants: Arc::new(tenants.clone()), scopes, budget });
         self.hashes.insert(id, hash);
     }

@@ -3,9 +3,9 @@
 use postrider_settings::{CheckSettings, SecretList, SettingError};
 use secrecy::ExposeSecret;
 
-/// Minimum length of an operator key, so that it cannot be guessed.
+/// Minimum length of an operator key in bytes, so that it cannot be guessed.
 const OPERATOR_KEY_BYTES_MIN: usize = 32;
-/// A random key has at least this many different characters, in hexadecimal too.
+/// Minimum number of different characters in an operator key. Random keys have more, in hexadecimal too.
 const DISTINCT_CHARACTERS_MIN: usize = 8;
 
 /// Keys that were published as examples with this project.
@@ -53,7 +53,7 @@ impl CheckSettings for Settings {
     }
 }
 
-/// The number of different characters of a key.
+/// Counts the different characters of a key.
 fn distinct(key: &str) -> usize {
     key.chars().collect::<std::collections::BTreeSet<_>>().len()
 }
