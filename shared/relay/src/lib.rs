@@ -1,10 +1,10 @@
-//! The relay: publishes messages that were committed to the outbox, and removes their entries.
+//! The relay: publishes messages that were committed to the outbox, then removes their entries.
 //!
-//! The process that commits an entry publishes it at once; the recorder publishes entries that are left over after a crash or
-//! a failure. Publishing an entry twice is harmless, because its ids are the same.
+//! The process that commits an entry publishes it at once. The recorder publishes entries that a crash or a failure left over.
+//! Publishing an entry twice is harmless, because its ids are the same.
 //!
 //! # Not here
-//! What is committed is decided in `postrider-ledger`. When left-over entries are published is the recorder's choice.
+//! `postrider-ledger` decides what is committed. The recorder decides when it publishes left-over entries.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use postrider_store::outbox::{BodySource, OutboxId, PendingDelivery, PendingLett
 use postrider_store::{Store, StoreError};
 use postrider_wire::bundle::Member;
 
-/// Why an entry is still in the outbox. It will be published later.
+/// Why an entry is still in the outbox. The recorder publishes it later.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     /// The broker did not confirm the message.
@@ -28,7 +28,7 @@ pub enum RelayError {
     /// The head of the message cannot be serialised.
     #[error("cannot serialise the message: {0}")]
     Head(#[from] serde_json::Error),
-    /// The message was published; the database did not remove the entry, so it will be published again.
+    /// The broker confirmed the message, but the database did not remove the entry, so the message will be published again.
     #[error("published, but still in the outbox: {0}")]
     NotRemoved(StoreError),
 }
@@ -42,7 +42,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A relay with a publisher of its own.
+    /// Creates a relay with a publisher of its own.
     pub fn new(broker: &Broker, store: Store, profiles: Arc<Profiles>) -> Self {
         Self { publisher: broker.message_publisher(), store, profiles }
     }
@@ -50,26 +50,26 @@ impl Relay {
     /// Publishes a delivery to its lane and removes its entry.
     ///
     /// # Errors
-    /// The entry stays in the outbox.
+    /// The entry was not removed, so it will be published again.
     pub async fn publish_delivery(&self, pending: &PendingDelivery) -> Result<(), RelayError> {
         self.send_delivery(pending).await?;
         self.remove(&[pending.outbox]).await
     }
 
-    /// Publishes a dead letter to the queue that it came from and removes its entry.
+    /// Publishes a dead letter to the queue from which it came, and removes its entry.
     ///
     /// # Errors
-    /// The entry stays in the outbox.
+    /// The entry was not removed, so it will be published again.
     pub async fn publish_letter(&self, pending: PendingLetter) -> Result<(), RelayError> {
         let outbox = pending.outbox;
         self.send_letter(pending).await?;
         self.remove(&[outbox]).await
     }
 
-    /// Renders a delivery and publishes it to its lane. Does nothing for a delivery whose payload was expunged.
+    /// Renders a delivery and publishes it to its lane. Does nothing for a delivery whose payload was expunged. Removes no entry.
     ///
     /// # Errors
-    /// The broker did not confirm it, or it cannot be rendered here.
+    /// The broker did not confirm the delivery, or this process cannot render it.
     pub async fn send_delivery(&self, pending: &PendingDelivery) -> Result<(), RelayError> {
         let PendingDelivery { outbox: _, task, source: BodySource { event, document, profile } } = pending;
         let Some(view) = body::view(event) else { return Ok(()) };
@@ -78,10 +78,10 @@ impl Relay {
         Ok(self.publisher.publish(MessageRoute::Lane(task.lane), &[member]).await?)
     }
 
-    /// Publishes a dead letter to the queue that it came from. Does nothing for a dead letter without such a queue.
+    /// Publishes a dead letter to the queue from which it came. Does nothing if there is no such queue. Removes no entry.
     ///
     /// # Errors
-    /// The broker did not confirm it.
+    /// The broker did not confirm the dead letter.
     pub async fn send_letter(&self, pending: PendingLetter) -> Result<(), RelayError> {
         let PendingLetter { outbox: _, letter, body } = pending;
         let Some(queue) = Queue::requeue_target(&letter.source, &letter.routing_key) else { return Ok(()) };
@@ -95,10 +95,10 @@ impl Relay {
         Ok(self.publisher.requeue(queue, &message).await?)
     }
 
-    /// Removes entries that were published.
+    /// Removes the entries of published messages.
     ///
     /// # Errors
-    /// [`RelayError::NotRemoved`]: they will be published again.
+    /// [`RelayError::NotRemoved`]: the messages will be published again.
     pub async fn remove(&self, entries: &[OutboxId]) -> Result<(), RelayError> {
         self.store.outbox_done(entries).await.map_err(RelayError::NotRemoved)
     }
